@@ -1,0 +1,75 @@
+//! Labels, annotations, condition types and object names: everything that two components must
+//! spell the same way. No logic beyond joining and splitting names.
+
+/// API group of the fleet, shared with AIBrix.
+pub const GROUP: &str = "orchestration.aibrix.ai";
+/// Version of the fleet API.
+pub const VERSION: &str = "v1alpha1";
+/// Kind of the fleet.
+pub const KIND: &str = "RayClusterFleet";
+
+/// Label with the fleet's name on every RayCluster and pod of the fleet (AIBrix's own label).
+pub const LABEL_FLEET: &str = "orchestration.aibrix.ai/raycluster-fleet-name";
+/// Label with the group's slot on its RayCluster and pods.
+pub const LABEL_SLOT: &str = "rayfleet.io/slot";
+/// Label with the group's name (the RayCluster's name) on its pods.
+pub const LABEL_GROUP: &str = "rayfleet.io/group";
+/// Label with the pod revision on a group's RayCluster and pods, and on ControllerRevisions.
+pub const LABEL_POD_REVISION: &str = "rayfleet.io/pod-revision";
+/// Label that marks objects which Rayfleet made.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`LABEL_MANAGED_BY`].
+pub const MANAGED_BY: &str = "rayfleet";
+/// AIBrix's label with the port of the engine, for manifests without `spec.model`.
+pub const LABEL_MODEL_PORT: &str = "model.aibrix.ai/port";
+
+/// Annotation of a RayCluster with the attempt number of its slot.
+pub const ANNOTATION_ATTEMPT: &str = "rayfleet.io/attempt";
+/// Annotation on `spec.template.metadata`, changed by `kubectl rayfleet rollout restart`.
+pub const ANNOTATION_RESTARTED_AT: &str = "rayfleet.io/restartedAt";
+/// Annotation of a ControllerRevision that says why it came to be.
+pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// Readiness gate of head pods: True while the group takes traffic.
+pub const GATE_SERVING: &str = "rayfleet.io/serving";
+
+/// KubeRay's label with the name of a pod's RayCluster.
+pub const RAY_LABEL_CLUSTER: &str = "ray.io/cluster";
+/// KubeRay's label with `head` or `worker`.
+pub const RAY_LABEL_NODE_TYPE: &str = "ray.io/node-type";
+
+/// Name of the RayCluster for a slot: `<fleet>-<pod revision>-<slot>`, from the second attempt on
+/// with `-<attempt>` behind it.
+pub fn group_name(fleet: &str, pod_revision: &str, slot: u32, attempt: u32) -> String {
+    if attempt == 0 {
+        format!("{fleet}-{pod_revision}-{slot}")
+    } else {
+        format!("{fleet}-{pod_revision}-{slot}-{attempt}")
+    }
+}
+
+/// Submission id of an engine launch: unique for each launch, the same however often one is repeated.
+pub fn submission_id(group: &str, engine_revision: &str, launch: u32) -> String {
+    format!("{group}.{engine_revision}.{launch}")
+}
+
+/// Longest fleet name for which every group name stays within KubeRay's 53 characters:
+/// 53 less `-` and 6 of the revision, `-` and 4 of the slot, `-` and 3 of the attempt.
+pub const MAX_FLEET_NAME: usize = 37;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_names_fit_kuberay() {
+        let fleet = "f".repeat(MAX_FLEET_NAME);
+        assert_eq!(group_name(&fleet, "abcdef", 9999, 999).len(), 53);
+    }
+
+    #[test]
+    fn the_first_attempt_has_no_number() {
+        assert_eq!(group_name("llama", "abcdef", 0, 0), "llama-abcdef-0");
+        assert_eq!(group_name("llama", "abcdef", 0, 2), "llama-abcdef-0-2");
+    }
+}

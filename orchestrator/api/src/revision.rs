@@ -1,0 +1,119 @@
+//! Revisions: short hashes of what a group's pods and engine are made from. Scaling fields are in
+//! neither, so scaling never replaces a group.
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::spec::{Model, RayClusterTemplate};
+
+/// The pair of revisions that a fleet asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Revision {
+    /// Hash of the pod template.
+    pub pod: String,
+    /// Hash of the model block; `None` when the template starts the engine.
+    pub engine: Option<String>,
+}
+
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.engine {
+            Some(engine) => write!(f, "{}/{engine}", self.pod),
+            None => f.write_str(&self.pod),
+        }
+    }
+}
+
+/// The revisions of a template and a model.
+///
+/// Fields of the model that only say how Rayfleet watches it (`startTimeout`, `probe`) are left out:
+/// changing them must not restart an engine.
+pub fn revision(template: &RayClusterTemplate, model: Option<&Model>) -> Revision {
+    Revision {
+        pod: hash(template),
+        engine: model.map(|model| {
+            let engine = Model { start_timeout: None, probe: None, ..model.clone() };
+            hash(&engine)
+        }),
+    }
+}
+
+/// Six letters and digits of a SHA-256 over the value's JSON with sorted keys. The first is a letter.
+fn hash(value: &impl Serialize) -> String {
+    // `Value` keeps maps sorted, so equal values have equal text whatever order they came in.
+    let canonical = serde_json::to_value(value).unwrap_or(Value::Null).to_string();
+    let digest = Sha256::digest(canonical.as_bytes());
+    // No vowels, so that no word appears; the alphabet of Kubernetes' own SafeEncodeString.
+    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut number = digest.iter().take(8).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    let mut text = String::with_capacity(6);
+    for position in 0..6 {
+        let base: u64 = if position == 0 { 20 } else { 27 };
+        let index = usize::try_from(number % base).unwrap_or_default();
+        text.push(char::from(ALPHABET[index]));
+        number /= base;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::spec::Parallelism;
+
+    fn template(image: &str) -> RayClusterTemplate {
+        RayClusterTemplate { metadata: None, spec: json!({"headGroupSpec": {"image": image}}) }
+    }
+
+    fn model(args: &[&str]) -> Model {
+        Model {
+            name: "m".into(),
+            source: "/m".into(),
+            engine: Some(crate::spec::Engine {
+                args: args.iter().map(ToString::to_string).collect(),
+                ..Default::default()
+            }),
+            parallelism: Parallelism { tensor: 1, pipeline: 2 },
+            port: None,
+            start_timeout: None,
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn engine_arguments_change_only_the_engine_revision() {
+        let before = revision(&template("a"), Some(&model(&[])));
+        let after = revision(&template("a"), Some(&model(&["--x"])));
+        assert_eq!(before.pod, after.pod);
+        assert_ne!(before.engine, after.engine);
+    }
+
+    #[test]
+    fn the_template_changes_only_the_pod_revision() {
+        let before = revision(&template("a"), Some(&model(&[])));
+        let after = revision(&template("b"), Some(&model(&[])));
+        assert_ne!(before.pod, after.pod);
+        assert_eq!(before.engine, after.engine);
+    }
+
+    #[test]
+    fn how_an_engine_is_watched_is_no_revision() {
+        let mut watched = model(&[]);
+        watched.start_timeout = Some("1h".into());
+        assert_eq!(
+            revision(&template("a"), Some(&model(&[]))),
+            revision(&template("a"), Some(&watched))
+        );
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_matter() {
+        let one: Value = serde_json::from_str(r#"{"a":1,"b":2}"#).unwrap();
+        let two: Value = serde_json::from_str(r#"{"b":2,"a":1}"#).unwrap();
+        assert_eq!(hash(&one), hash(&two));
+        assert!(hash(&one).starts_with(|c: char| c.is_ascii_lowercase()));
+    }
+}

@@ -1,0 +1,312 @@
+//! `spec` of a RayClusterFleet as users write it: AIBrix's fields with their meaning, plus
+//! `model`, `drain` and `failurePolicy`. Only types; what they default to is in [`crate::valid`].
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::schema;
+use crate::status::RayClusterFleetStatus;
+
+/// RayClusterFleet runs N replica groups of one large model. A group is a KubeRay RayCluster (a
+/// head and its workers) with one tensor/pipeline-parallel engine inside.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "orchestration.aibrix.ai",
+    version = "v1alpha1",
+    kind = "RayClusterFleet",
+    namespaced,
+    status = "RayClusterFleetStatus",
+    shortname = "rcf",
+    category = "all",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.scalingTargetSelector"
+    ),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
+    printcolumn(name = "Updated", type_ = "integer", json_path = ".status.updatedReplicas"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Available", type_ = "integer", json_path = ".status.availableReplicas"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.rollout.step"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.rollout.reason",
+        priority = 1
+    ),
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RayClusterFleetSpec {
+    /// Number of replica groups. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9999), default = "schema::one")]
+    pub replicas: Option<i32>,
+    /// Selects the groups of this fleet. It must match the labels of the template and can not be
+    /// changed.
+    pub selector: LabelSelector,
+    /// The RayCluster that every group is made from.
+    pub template: RayClusterTemplate,
+    /// How groups are replaced when the template or the model changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// Seconds that a group must have been ready before it counts as available. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub min_ready_seconds: Option<i32>,
+    /// Number of old revisions that are kept for `rollout undo`. Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub revision_history_limit: Option<i32>,
+    /// Stops rollouts where they are. Scaling and repair go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// Seconds without progress after which the rollout is reported as stuck. Default: what the
+    /// start time-out of a group allows, at least 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub progress_deadline_seconds: Option<i32>,
+    /// How in-flight requests end before an engine is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// What is tried when an engine fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_policy: Option<FailurePolicy>,
+    /// The model that Rayfleet places and runs on the Ray nodes. Without it the engine is started
+    /// by the template's own command, as in AIBrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+}
+
+/// Metadata and spec of the RayClusters.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RayClusterTemplate {
+    /// Labels and annotations of every RayCluster. Labels are put on its pods too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
+    /// A RayClusterSpec of the KubeRay that is installed; its fields are passed on unchanged.
+    #[schemars(schema_with = "schema::ray_cluster_spec")]
+    pub spec: Value,
+}
+
+/// The part of an object's metadata that a template may set.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TemplateMetadata {
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::label_map")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How groups are replaced.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Strategy {
+    /// `RollingUpdate` (default) replaces whole groups within `rollingUpdate`; `Recreate` ends all old
+    /// groups first.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<StrategyType>,
+    /// Bounds of a rolling update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling_update: Option<RollingUpdate>,
+    /// What to do when no whole surge group fits on the nodes: `Replace` (default) a group within
+    /// `maxUnavailable`, or `Wait` until there is room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_no_room: Option<WhenNoRoom>,
+    /// What to do when a new revision does not become ready: `Hold` (default) or `Rollback`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+}
+
+/// Kind of strategy.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StrategyType {
+    /// Replace groups step by step.
+    #[default]
+    RollingUpdate,
+    /// End all old groups, then start the new ones.
+    Recreate,
+}
+
+/// Bounds of a rolling update, in groups or per cent of `replicas`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollingUpdate {
+    /// Groups that may exist above `replicas`; per cents round up. Default 25%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<IntOrString>,
+    /// Groups that may be unavailable; per cents round down. Default 25%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<IntOrString>,
+    /// Groups that stay on the old revision: a canary is `replicas - partition` groups. Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<IntOrString>,
+}
+
+/// Behaviour when no surge group fits.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhenNoRoom {
+    /// Replace one group within `maxUnavailable`.
+    #[default]
+    Replace,
+    /// Hold until a whole group fits.
+    Wait,
+}
+
+/// Behaviour when a new revision fails.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// Stop the rollout and say so.
+    #[default]
+    Hold,
+    /// Go back to the last revision that was complete.
+    Rollback,
+}
+
+/// How in-flight requests end.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Longest time that requests in flight get before the engine is stopped, as `90s` or `10m`.
+    /// Default 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub timeout: Option<String>,
+}
+
+/// What is tried when an engine fails.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailurePolicy {
+    /// Restarts of the engine on the same RayCluster before the whole group is recreated. Default 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub engine_restarts: Option<i32>,
+    /// Wait between attempts; doubles from `initial` to `max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// Time without a token or an engine step, while requests run, after which an engine counts as
+    /// hung. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub hung_after: Option<String>,
+}
+
+/// Exponential wait between attempts.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// First wait. Default 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub initial: Option<String>,
+    /// Longest wait. Default 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub max: Option<String>,
+}
+
+/// The model that Rayfleet places and runs.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    /// Name that clients ask for (`model` in a completion request).
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// What the engine loads: a path in the containers or a name it can resolve.
+    #[schemars(length(min = 1, max = 4096))]
+    pub source: String,
+    /// The engine and its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// How many ranks there are; their product is the number of GPUs of the template.
+    pub parallelism: Parallelism,
+    /// Port of the engine's API server on the head. Default 8000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+    /// Longest time from a launch to a healthy engine. Default: 45m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub start_timeout: Option<String>,
+    /// Prompt that must be answered before a group may take traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// The engine and what it is given.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Engine {
+    /// `vllm` (default), or `custom` with `entrypoint`.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<EngineType>,
+    /// Python callable `module:function` of a custom engine, importable in the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<String>,
+    /// Further arguments. Those that Rayfleet sets itself are refused: parallel sizes, executor
+    /// backend, host, port and served name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Environment of the engine. The Ray dashboard shows it in clear: put secrets into the pod
+    /// template instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+}
+
+/// Kind of engine.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineType {
+    /// vLLM's OpenAI-compatible server.
+    #[default]
+    Vllm,
+    /// A Python callable of the image.
+    Custom,
+}
+
+/// One variable of the engine's environment.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvVar {
+    /// Name.
+    pub name: String,
+    /// Value, in clear.
+    #[serde(default)]
+    pub value: String,
+}
+
+/// Numbers of ranks.
+#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parallelism {
+    /// Tensor-parallel size: ranks that share each layer, always on one node. Default 1.
+    #[serde(default = "schema::one_u32")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub tensor: u32,
+    /// Pipeline-parallel size: stages of layers. Default 1.
+    #[serde(default = "schema::one_u32")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub pipeline: u32,
+}
+
+/// A prompt that proves that an engine answers.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// The prompt. Default `Hello`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Tokens to ask for. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_tokens: Option<i32>,
+    /// Text that the answer must contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+}

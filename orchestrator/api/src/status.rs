@@ -1,0 +1,232 @@
+//! `status` of a RayClusterFleet. It is what users read and also the ledger of decisions: a group is
+//! entered here before its RayCluster is created, so that no crash can double or lose one.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// Observed state of the fleet.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RayClusterFleetStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Groups that exist, whatever their revision.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Groups of the current revision (pods and engine).
+    #[serde(default)]
+    pub updated_replicas: i32,
+    /// Groups that take traffic.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Groups that have been ready for `minReadySeconds`.
+    #[serde(default)]
+    pub available_replicas: i32,
+    /// Groups missing to `replicas` available ones.
+    #[serde(default)]
+    pub unavailable_replicas: i32,
+    /// Hash collisions so far (kept for AIBrix's clients).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collision_count: Option<i32>,
+    /// Selector of the head pods, for `kubectl scale` and autoscalers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling_target_selector: Option<String>,
+    /// Available, Progressing, ReplicaFailure, Stalled, PlacementVerified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<FleetCondition>,
+    /// One entry for each group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub groups: Vec<GroupStatus>,
+    /// What the current rollout is doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+}
+
+/// A condition, with AIBrix's (Deployment's) fields.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetCondition {
+    /// Type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// When it was last written with another reason or message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_update_time: Option<Time>,
+    /// When the status last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Time>,
+    /// One word for programs.
+    #[serde(default)]
+    pub reason: String,
+    /// Object, field and cure, for people.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// Phase of a group's life.
+#[derive(
+    KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Phase {
+    /// Entered in the status; its RayCluster is about to be created.
+    #[default]
+    Pending,
+    /// The pods are being scheduled and started.
+    Provisioning,
+    /// The pods run; the Ray nodes are joining.
+    Forming,
+    /// The engine is launched; placement group and ranks are being placed.
+    Placing,
+    /// The ranks are placed; the engine loads the model.
+    Loading,
+    /// The engine is healthy; the probe prompt is being answered.
+    Probing,
+    /// It takes traffic.
+    Ready,
+    /// It takes no new traffic; requests in flight are finishing.
+    Draining,
+    /// The engine or the pods are being ended.
+    Stopping,
+    /// It can not serve; `message` says why and what is tried next.
+    Failed,
+}
+
+impl Phase {
+    /// The phase as it is written in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Provisioning => "Provisioning",
+            Self::Forming => "Forming",
+            Self::Placing => "Placing",
+            Self::Loading => "Loading",
+            Self::Probing => "Probing",
+            Self::Ready => "Ready",
+            Self::Draining => "Draining",
+            Self::Stopping => "Stopping",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// What has been decided about a group.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Goal {
+    /// Bring it up and keep it serving.
+    #[default]
+    Serve,
+    /// Drain it and replace its engine on the same pods.
+    SwapEngine,
+    /// Drain it and delete its RayCluster.
+    Retire,
+}
+
+/// One group: what users see, and what has been decided about it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupStatus {
+    /// Name of the RayCluster.
+    pub name: String,
+    /// Slot: 0 to `replicas` - 1, above that for surge groups.
+    pub slot: u32,
+    /// Attempt at this slot; a group that is recreated after a failure gets the next number.
+    #[serde(default)]
+    pub attempt: u32,
+    /// UID of the RayCluster once it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Pod revision: hash of the template that its pods are made from.
+    pub revision: String,
+    /// Engine revision: hash of the model block that its engine runs or is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_revision: Option<String>,
+    /// Phase of its life.
+    pub phase: Phase,
+    /// When it entered that phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When it became ready, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Time>,
+    /// What has been decided about it.
+    #[serde(default)]
+    pub goal: Goal,
+    /// Why that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal_reason: Option<String>,
+    /// Number of the engine launch on this RayCluster; part of the submission id.
+    #[serde(default)]
+    pub launch: u32,
+    /// When the group left the endpoints for its drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_since: Option<Time>,
+    /// Not to be tried again before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Time>,
+    /// Name of the head pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Kubernetes nodes of its pods, the head's first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Ranks placed as planned, of all ranks: `4/4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<String>,
+    /// Where each rank is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placement: Vec<RankPlacement>,
+    /// Requests in flight when last looked; refreshed every few seconds while it drains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
+    /// Engine restarts after failures since it was last stable.
+    #[serde(default)]
+    pub restarts: u32,
+    /// What it waits for, or why it failed and what helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Where one rank is.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RankPlacement {
+    /// Rank: stage × tensor size + tensor rank.
+    pub rank: u32,
+    /// Tensor rank.
+    pub tensor: u32,
+    /// Pipeline stage.
+    pub stage: u32,
+    /// Kubernetes node.
+    pub node: String,
+}
+
+/// What the rollout is doing.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The current step in a few words; `Complete` when there is none.
+    pub step: String,
+    /// Why this step, or what is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Revision (`<pod>/<engine>`) that is being replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Revision that is being rolled out.
+    pub to: String,
+    /// Number of the ControllerRevision of `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision_number: Option<i64>,
+    /// Last time that something moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_progress: Option<Time>,
+    /// Requests that were cut off by drain deadlines, since the fleet exists.
+    #[serde(default)]
+    pub lost_requests: i64,
+}

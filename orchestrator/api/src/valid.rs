@@ -1,0 +1,447 @@
+//! From what a user wrote to what the rest of the program works with: defaults filled in, every rule
+//! checked once. After this no other module looks at the raw spec.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+use serde_json::Value;
+
+use crate::names;
+use crate::revision::{Revision, revision};
+use crate::spec::{
+    EngineType, EnvVar, Model, OnFailure, Parallelism, RayClusterFleet, RayClusterTemplate, StrategyType,
+    WhenNoRoom,
+};
+
+/// A fleet that is fit to be worked on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidFleet {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// UID, for owner references and events.
+    pub uid: String,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Being deleted.
+    pub deleting: bool,
+    /// Groups wanted.
+    pub replicas: u32,
+    /// Revisions wanted.
+    pub revision: Revision,
+    /// Template of the RayClusters.
+    pub template: RayClusterTemplate,
+    /// What a group consists of.
+    pub shape: GroupShape,
+    /// Bounds of rollouts.
+    pub strategy: ValidStrategy,
+    /// How long a group must be ready to be available.
+    pub min_ready: Duration,
+    /// Old revisions kept.
+    pub history_limit: usize,
+    /// Rollouts stand still.
+    pub paused: bool,
+    /// Time without progress until the rollout counts as stuck.
+    pub progress_deadline: Duration,
+    /// Longest drain.
+    pub drain_timeout: Duration,
+    /// What is tried after failures.
+    pub failure: ValidFailurePolicy,
+    /// The engine, in bridge mode.
+    pub model: Option<ValidModel>,
+    /// Port of an engine that the template starts itself, when its labels name one.
+    pub own_engine_port: Option<u16>,
+}
+
+/// What one group consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupShape {
+    /// Pods of the head and of every worker.
+    pub pods: Vec<PodShape>,
+}
+
+/// One pod of a group, as far as placement and capacity need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodShape {
+    /// `head` or the worker group's name.
+    pub role: String,
+    /// GPUs that Ray is told of.
+    pub gpus: u32,
+    /// The pod spec, for capacity.
+    pub spec: Value,
+}
+
+impl GroupShape {
+    /// GPUs of the whole group.
+    pub fn gpus(&self) -> u32 {
+        self.pods.iter().map(|pod| pod.gpus).sum()
+    }
+}
+
+/// Bounds of rollouts in whole groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidStrategy {
+    /// Kind.
+    pub kind: StrategyType,
+    /// Groups above `replicas`.
+    pub max_surge: u32,
+    /// Groups that may be unavailable.
+    pub max_unavailable: u32,
+    /// Groups that keep the old revision.
+    pub partition: u32,
+    /// When no surge group fits.
+    pub when_no_room: WhenNoRoom,
+    /// When the new revision fails.
+    pub on_failure: OnFailure,
+}
+
+/// What is tried after failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidFailurePolicy {
+    /// Engine restarts before the group is recreated.
+    pub engine_restarts: u32,
+    /// First wait.
+    pub backoff_initial: Duration,
+    /// Longest wait.
+    pub backoff_max: Duration,
+    /// Time without progress until an engine counts as hung.
+    pub hung_after: Duration,
+}
+
+/// The engine of a group in bridge mode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidModel {
+    /// Served name.
+    pub name: String,
+    /// What the engine loads.
+    pub source: String,
+    /// Kind of engine.
+    pub engine: EngineType,
+    /// Callable of a custom engine.
+    pub entrypoint: Option<String>,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<EnvVar>,
+    /// Ranks.
+    pub parallelism: Parallelism,
+    /// Port of the API server.
+    pub port: u16,
+    /// Longest start.
+    pub start_timeout: Duration,
+    /// Gate before traffic.
+    pub probe: ValidProbe,
+}
+
+/// The prompt that must be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidProbe {
+    /// Prompt.
+    pub prompt: String,
+    /// Tokens.
+    pub max_tokens: u32,
+    /// Expected part of the answer.
+    pub expect: Option<String>,
+}
+
+/// One reason why a fleet can not be worked on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// Path of the field.
+    pub field: String,
+    /// What is wrong and what helps.
+    pub problem: String,
+}
+
+fn invalid(field: &str, problem: impl Into<String>) -> Invalid {
+    Invalid { field: field.to_owned(), problem: problem.into() }
+}
+
+impl ValidFleet {
+    /// Checks a fleet and fills in defaults. All problems are reported, not just the first.
+    pub fn new(fleet: &RayClusterFleet) -> Result<Self, Vec<Invalid>> {
+        let mut problems = Vec::new();
+        let spec = &fleet.spec;
+        let name = fleet.name_any();
+        check_name(&name, &mut problems);
+        check_selector(fleet, &mut problems);
+        let shape = group_shape(&spec.template.spec, &mut problems);
+        let model = spec.model.as_ref().map(|model| valid_model(model, &shape, &mut problems));
+        let replicas = u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or_else(|_| {
+            problems.push(invalid("spec.replicas", "must not be negative"));
+            0
+        });
+        let strategy = valid_strategy(fleet, replicas, &mut problems);
+        let failure = valid_failure(fleet, &mut problems);
+        let drain = spec.drain.as_ref().and_then(|drain| drain.timeout.as_deref());
+        let drain_timeout = duration(drain, "spec.drain.timeout", 600, &mut problems);
+        let start = model.as_ref().map_or(Duration::ZERO, |model| model.start_timeout);
+        let fallback = start.max(Duration::from_secs(600)) + drain_timeout;
+        let progress_deadline = spec
+            .progress_deadline_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(fallback, Duration::from_secs);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            namespace: fleet.namespace().unwrap_or_default(),
+            uid: fleet.uid().unwrap_or_default(),
+            generation: fleet.metadata.generation.unwrap_or_default(),
+            deleting: fleet.metadata.deletion_timestamp.is_some(),
+            replicas,
+            revision: revision(&spec.template, spec.model.as_ref()),
+            own_engine_port: own_engine_port(fleet),
+            template: spec.template.clone(),
+            shape,
+            strategy,
+            min_ready: seconds(spec.min_ready_seconds),
+            history_limit: usize::try_from(spec.revision_history_limit.unwrap_or(10)).unwrap_or_default(),
+            paused: spec.paused.unwrap_or_default(),
+            progress_deadline,
+            drain_timeout,
+            failure,
+            model,
+            name,
+        })
+    }
+
+    /// Ranks of the engine; 0 when the template starts it.
+    pub fn ranks(&self) -> u32 {
+        self.model.as_ref().map_or(0, |model| model.parallelism.tensor * model.parallelism.pipeline)
+    }
+}
+
+fn seconds(value: Option<i32>) -> Duration {
+    Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default())
+}
+
+fn check_name(name: &str, problems: &mut Vec<Invalid>) {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let ends = !name.ends_with('-');
+    let inner = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if name.len() > names::MAX_FLEET_NAME || !starts || !ends || !inner {
+        problems.push(invalid(
+            "metadata.name",
+            format!(
+                "`{name}` must be at most {} characters: a lower-case letter, then letters, digits or '-'",
+                names::MAX_FLEET_NAME
+            ),
+        ));
+    }
+}
+
+fn check_selector(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) {
+    let selector = &fleet.spec.selector;
+    let empty = selector.match_labels.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
+        && selector.match_expressions.as_ref().is_none_or(Vec::is_empty);
+    if empty {
+        problems.push(invalid("spec.selector", "must not be empty"));
+    }
+    let labels = fleet.spec.template.metadata.as_ref().map(|metadata| &metadata.labels);
+    for (key, value) in selector.match_labels.iter().flatten() {
+        if labels.and_then(|labels| labels.get(key)) != Some(value) {
+            problems.push(invalid(
+                "spec.selector.matchLabels",
+                format!("`{key}: {value}` is not among spec.template.metadata.labels: add it there"),
+            ));
+        }
+    }
+}
+
+fn group_shape(spec: &Value, problems: &mut Vec<Invalid>) -> GroupShape {
+    let mut pods = Vec::new();
+    pod_shapes(&spec["headGroupSpec"], "head", 1, "spec.template.spec.headGroupSpec", &mut pods, problems);
+    for (index, group) in spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate() {
+        let field = format!("spec.template.spec.workerGroupSpecs[{index}]");
+        let name = group["groupName"].as_str().unwrap_or_default();
+        let count =
+            group["replicas"].as_u64().unwrap_or_default() * group["numOfHosts"].as_u64().unwrap_or(1);
+        if count > 10_000 {
+            problems.push(invalid(&field, "more than 10000 workers"));
+            continue;
+        }
+        pod_shapes(group, name, count, &field, &mut pods, problems);
+    }
+    GroupShape { pods }
+}
+
+fn pod_shapes(
+    group: &Value,
+    role: &str,
+    count: u64,
+    field: &str,
+    pods: &mut Vec<PodShape>,
+    problems: &mut Vec<Invalid>,
+) {
+    let spec = &group["template"]["spec"];
+    if spec["containers"].as_array().is_none_or(Vec::is_empty) {
+        problems.push(invalid(&format!("{field}.template.spec.containers"), "at least one is required"));
+        return;
+    }
+    let gpus = match gpus_of(group) {
+        Ok(gpus) => gpus,
+        Err(problem) => {
+            problems.push(invalid(field, problem));
+            return;
+        }
+    };
+    for _ in 0..count {
+        pods.push(PodShape { role: role.to_owned(), gpus, spec: spec.clone() });
+    }
+}
+
+/// GPUs as KubeRay tells Ray: `num-gpus`, else the limits of the first container that end in `gpu`.
+fn gpus_of(group: &Value) -> Result<u32, String> {
+    let parse = |text: &str, what: &str| {
+        text.parse::<u32>().map_err(|_| format!("{what}: `{text}` is not a whole number of GPUs"))
+    };
+    if let Some(text) = group["rayStartParams"]["num-gpus"].as_str() {
+        return parse(text, "rayStartParams.num-gpus");
+    }
+    let limits = group["template"]["spec"]["containers"][0]["resources"]["limits"].as_object();
+    let mut sum = 0_u32;
+    for (name, value) in limits.into_iter().flatten().filter(|(name, _)| name.ends_with("gpu")) {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        sum = sum.saturating_add(parse(&text, &format!("limits[{name}]"))?);
+    }
+    Ok(sum)
+}
+
+fn valid_model(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) -> ValidModel {
+    let engine = model.engine.clone().unwrap_or_default();
+    let kind = engine.type_.unwrap_or_default();
+    let Parallelism { tensor, pipeline } = model.parallelism;
+    let ranks = u64::from(tensor) * u64::from(pipeline);
+    if ranks != u64::from(shape.gpus()) {
+        problems.push(invalid(
+            "spec.model.parallelism",
+            format!(
+                "tensor {tensor} x pipeline {pipeline} = {ranks} ranks, but the template has {} GPUs in {} pods: \
+                 change parallelism, the GPU limits or workerGroupSpecs[].replicas",
+                shape.gpus(),
+                shape.pods.len()
+            ),
+        ));
+    } else if let Some(pod) = shape.pods.iter().find(|pod| pod.gpus % tensor.max(1) != 0) {
+        problems.push(invalid(
+            "spec.model.parallelism.tensor",
+            format!(
+                "a tensor group of {tensor} ranks never leaves a node, but pod `{}` has {} GPUs: \
+                 make them a multiple of {tensor}",
+                pod.role, pod.gpus
+            ),
+        ));
+    }
+    if kind == EngineType::Custom && engine.entrypoint.as_deref().is_none_or(|e| !e.contains(':')) {
+        problems.push(invalid("spec.model.engine.entrypoint", "is required for type custom, as module:function"));
+    }
+    let probe = model.probe.clone().unwrap_or_default();
+    ValidModel {
+        name: model.name.clone(),
+        source: model.source.clone(),
+        engine: kind,
+        entrypoint: engine.entrypoint,
+        args: engine.args,
+        env: engine.env,
+        parallelism: model.parallelism,
+        port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(8000),
+        start_timeout: duration(
+            model.start_timeout.as_deref(),
+            "spec.model.startTimeout",
+            45 * 60,
+            problems,
+        ),
+        probe: ValidProbe {
+            prompt: probe.prompt.unwrap_or_else(|| "Hello".to_owned()),
+            max_tokens: probe.max_tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(1),
+            expect: probe.expect,
+        },
+    }
+}
+
+fn valid_strategy(fleet: &RayClusterFleet, replicas: u32, problems: &mut Vec<Invalid>) -> ValidStrategy {
+    let strategy = fleet.spec.strategy.clone().unwrap_or_default();
+    let rolling = strategy.rolling_update.unwrap_or_default();
+    let quarter = IntOrString::String("25%".to_owned());
+    let mut groups = |value: Option<IntOrString>, default: &IntOrString, up: bool, field: &str| {
+        let value = value.unwrap_or_else(|| default.clone());
+        scaled(&value, replicas, up).unwrap_or_else(|| {
+            problems.push(invalid(
+                &format!("spec.strategy.rollingUpdate.{field}"),
+                "must be a whole number of groups or a per cent such as 25%",
+            ));
+            0
+        })
+    };
+    let max_surge = groups(rolling.max_surge, &quarter, true, "maxSurge");
+    let max_unavailable = groups(rolling.max_unavailable, &quarter, false, "maxUnavailable");
+    let partition = groups(rolling.partition, &IntOrString::Int(0), true, "partition").min(replicas);
+    ValidStrategy {
+        kind: strategy.type_.unwrap_or_default(),
+        max_surge,
+        // As a Deployment: both 0 would never move.
+        max_unavailable: if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable },
+        partition,
+        when_no_room: strategy.when_no_room.unwrap_or_default(),
+        on_failure: strategy.on_failure.unwrap_or_default(),
+    }
+}
+
+/// A number of groups, or a per cent of `replicas` rounded `up` or down.
+fn scaled(value: &IntOrString, replicas: u32, up: bool) -> Option<u32> {
+    match value {
+        IntOrString::Int(number) => u32::try_from(*number).ok(),
+        IntOrString::String(text) => {
+            let percent: u64 = text.strip_suffix('%')?.parse().ok()?;
+            let hundredths = percent.checked_mul(u64::from(replicas))?;
+            u32::try_from(if up { hundredths.div_ceil(100) } else { hundredths / 100 }).ok()
+        }
+    }
+}
+
+fn valid_failure(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) -> ValidFailurePolicy {
+    let policy = fleet.spec.failure_policy.clone().unwrap_or_default();
+    let backoff = policy.backoff.unwrap_or_default();
+    let field = "spec.failurePolicy";
+    ValidFailurePolicy {
+        engine_restarts: policy.engine_restarts.and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
+        backoff_initial: duration(
+            backoff.initial.as_deref(),
+            &format!("{field}.backoff.initial"),
+            5,
+            problems,
+        ),
+        backoff_max: duration(backoff.max.as_deref(), &format!("{field}.backoff.max"), 300, problems),
+        hung_after: duration(policy.hung_after.as_deref(), &format!("{field}.hungAfter"), 60, problems),
+    }
+}
+
+fn own_engine_port(fleet: &RayClusterFleet) -> Option<u16> {
+    let template = fleet.spec.template.metadata.as_ref().map(|metadata| &metadata.labels);
+    let label = template
+        .and_then(|labels| labels.get(names::LABEL_MODEL_PORT))
+        .or_else(|| fleet.labels().get(names::LABEL_MODEL_PORT))?;
+    label.parse().ok()
+}
+
+/// A Go-style duration, `default` seconds when it is missing.
+fn duration(text: Option<&str>, field: &str, default: u64, problems: &mut Vec<Invalid>) -> Duration {
+    let Some(text) = text else { return Duration::from_secs(default) };
+    match text.parse::<kube::core::Duration>() {
+        Ok(duration) if !duration.is_negative() => duration.into(),
+        _ => {
+            problems.push(invalid(field, format!("`{text}` is no duration: write it as 90s, 10m or 1h30m")));
+            Duration::from_secs(default)
+        }
+    }
+}
+
+/// Moment a duration after another, at the end of time when that is not representable.
+pub fn after(start: Timestamp, wait: Duration) -> Timestamp {
+    start.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}

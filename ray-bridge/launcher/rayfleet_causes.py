@@ -1,0 +1,84 @@
+"""Finding the cause of a failed start in the mixed output of API server, engine core and ranks.
+Ray prints all of it through the launcher's own stdout and stderr; this keeps the end of it and picks the telling lines."""
+
+import re
+import threading
+from collections import deque
+from typing import Deque, Iterable, List, Optional, TextIO
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_SOURCE = re.compile(r"^\([^()]*pid=\d+[^()]*\) ?")
+# vLLM's own prefix: `ERROR 11-23 12:00:00 [core.py:12] `, perhaps behind the process name `(EngineCore pid=7) `.
+_LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound)\b:? ?.*")
+_ARGUMENT = re.compile(r"^\S.*: error: .+")
+_FATAL = re.compile(r"(Fatal Python error|Segmentation fault|SIGILL|SIGBUS|Out of memory|out of memory|address already in use)")
+# These only say that something else failed, so they are a cause only where nothing better was seen.
+_CONSEQUENCE = re.compile(
+    r"(See root cause above|EngineDeadError|ActorDiedError|RayActorError|RayTaskError|WorkerCrashedError|"
+    r"SystemExit|KeyboardInterrupt|CancelledError|The actor died|resource_tracker)"
+)
+
+
+class Tail:
+    """A text stream that passes everything on and remembers the last lines. Safe to write to from several threads."""
+
+    def __init__(self, target: TextIO, lines: "Deque[str]", lock: "threading.Lock") -> None:
+        self._target = target
+        self._lines = lines
+        self._lock = lock
+        self._open = ""
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *whole, self._open = (self._open + text).split("\n")
+            self._open = self._open[-4000:]
+            self._lines.extend(line[:4000] for line in whole)
+        return self._target.write(text)
+
+    def __getattr__(self, name: str):
+        return getattr(self._target, name)
+
+
+class Memory:
+    """The last `size` lines that went through any of its streams."""
+
+    def __init__(self, size: int = 600) -> None:
+        self._lines: Deque[str] = deque(maxlen=size)
+        self._lock = threading.Lock()
+
+    def attach(self, target: TextIO) -> Tail:
+        """A stream in front of `target` that feeds this memory."""
+        return Tail(target, self._lines, self._lock)
+
+    def lines(self) -> List[str]:
+        """What is remembered, oldest first."""
+        with self._lock:
+            return list(self._lines)
+
+
+def plain(line: str) -> str:
+    """`line` without colours, Ray's `(actor pid=1)` prefixes and vLLM's log prefix."""
+    line = _ANSI.sub("", line)
+    for _ in range(3):
+        line = _LEVEL.sub("", _SOURCE.sub("", line))
+    return line.rstrip()
+
+
+def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
+    """Up to `limit` distinct errors, the likeliest root cause first: what failed first is what made the rest fail."""
+    roots: List[str] = []
+    consequences: List[str] = []
+    found: Optional[List[str]] = None
+    for text in map(plain, lines):
+        if found is not None and text.startswith("  ") and not text.lstrip().startswith("File "):
+            # Validation errors name the field and the fault in the indented lines below the first.
+            found[-1] = f"{found[-1]} {text.strip()}" if len(found[-1]) < 600 else found[-1]
+            continue
+        found, text = None, text.strip()
+        if _EXCEPTION.match(text) or _ARGUMENT.match(text) or _FATAL.search(text):
+            kind = consequences if _CONSEQUENCE.search(text) else roots
+            if text not in kind:
+                kind.append(text)
+                found = kind
+    return (roots or consequences)[:limit]

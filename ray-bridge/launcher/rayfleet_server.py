@@ -1,0 +1,52 @@
+"""The API server's actor: runs the engine's own server inside the placement group.
+The engine is imported in the actor alone; the launcher's process stays small."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from rayfleet_spec import Spec
+
+MIDDLEWARE = "rayfleet_middleware.InFlightMiddleware"
+
+
+class EngineExit(RuntimeError):
+    """The engine left by itself with an exit code; its own output tells why."""
+
+
+class ApiServer:
+    """Serves until the engine ends. One call of `serve` per actor."""
+
+    def address(self) -> str:
+        """IP of the node that the actor landed on."""
+        import ray
+
+        return ray.util.get_node_ip_address()
+
+    def serve(self, spec: Spec) -> str:
+        """Blocks while the engine serves. A return is a failure too: a server has no reason to end."""
+        # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the job's environment.
+        os.environ["VLLM_HOST_IP"] = self.address()
+        os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
+        os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
+        try:
+            run_vllm(spec) if spec.engine == "vllm" else run_custom(spec)
+        except SystemExit as end:
+            # Ray would take it for a wish of the actor to end and hide the code.
+            raise EngineExit(f"the engine exited with code {end.code}") from None
+        return "the server returned"
+
+
+def run_vllm(spec: Spec) -> None:
+    """vLLM's command line, as `vllm serve` would run it, with the middleware added."""
+    sys.argv = ["vllm", "serve", *spec.argv, "--middleware", MIDDLEWARE]
+    main = importlib.import_module("vllm.entrypoints.cli.main").main
+    main()
+
+
+def run_custom(spec: Spec) -> None:
+    """`module:callable(argv, spec, middleware_class)`; the callable serves until its engine ends."""
+    module, _, name = spec.entrypoint.partition(":")
+    middleware: Any = importlib.import_module("rayfleet_middleware").InFlightMiddleware
+    getattr(importlib.import_module(module), name)(list(spec.argv), spec.raw, middleware)

@@ -1,0 +1,113 @@
+//! What can go wrong with one call, said so that a person knows where and whether trying again helps.
+
+use std::fmt;
+
+/// Which call it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The caller's name of the cluster ([`Target::name`](crate::Target)).
+    pub cluster: String,
+    /// `dashboard` or `engine`.
+    pub server: &'static str,
+    /// HTTP method.
+    pub method: String,
+    /// URL path with query, without host.
+    pub path: String,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {} {}", self.cluster, self.server, self.method, self.path)
+    }
+}
+
+/// A call that did not give what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: {fault}")]
+pub struct CallError {
+    /// Where.
+    pub call: Call,
+    /// What.
+    pub fault: Fault,
+}
+
+/// The ways in which a call fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No connection, or it broke before the end of the reply.
+    #[error("unreachable: {cause}")]
+    Unreachable {
+        /// Nothing listens on the port: the server has not started or has ended.
+        refused: bool,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// Connected or connecting, but no whole reply in time. The call may have been applied.
+    #[error("no answer within {}.{:03} s", .after_ms / 1000, .after_ms % 1000)]
+    TimedOut {
+        /// The limit in force, in milliseconds.
+        after_ms: u64,
+    },
+    /// 401: a token is wanted and none was sent.
+    #[error("401 unauthorized: the server wants a token and none was sent")]
+    Unauthorized,
+    /// 403: the token sent is not the cluster's.
+    #[error("403 forbidden: the token sent is not this cluster's")]
+    Forbidden,
+    /// 404.
+    #[error("404 not found: {message}")]
+    NotFound {
+        /// First lines of the reply.
+        message: String,
+    },
+    /// A job of this submission id exists already.
+    #[error("a job of this submission id exists already")]
+    Conflict,
+    /// Any other status outside 2xx.
+    #[error("{status}: {message}")]
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// The telling lines of the reply: of a Python traceback, its last.
+        message: String,
+    },
+    /// The reply is longer than the limit.
+    #[error("the reply is longer than {limit} bytes")]
+    TooLarge {
+        /// Limit in bytes.
+        limit: usize,
+    },
+    /// The reply is not what this version of the bridge understands.
+    #[error("not understood: {what}")]
+    Malformed {
+        /// What was wrong with it.
+        what: String,
+    },
+}
+
+impl CallError {
+    /// The same call may succeed later without anybody changing anything.
+    pub fn retryable(&self) -> bool {
+        self.fault.retryable()
+    }
+}
+
+impl Fault {
+    /// See [`CallError::retryable`].
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Rejected { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Worth a second try within the same call: the server was certainly not busy with the first one.
+    pub(crate) fn retry_at_once(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Rejected { status, .. } => matches!(status, 502..=504),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Names that Ray gives and takes, as types: a submission id that is safe in a URL, a node id that is opaque.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a job, chosen by the caller; it makes a launch idempotent.
+///
+/// Ray itself accepts `a/../b` and then cannot find the job again, so the syntax is narrower here:
+/// `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubmissionId(String);
+
+/// A text that cannot be a [`SubmissionId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "submission id {0:?}: must be 1 to 128 of letters, digits, '.', '_' and '-', and begin with a letter or digit"
+)]
+pub struct InvalidSubmissionId(String);
+
+impl SubmissionId {
+    /// Checks the syntax given at the type.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidSubmissionId> {
+        let text = text.into();
+        let well_formed = text.len() <= 128
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if well_formed { Ok(Self(text)) } else { Err(InvalidSubmissionId(text.chars().take(200).collect())) }
+    }
+
+    /// The id as Ray writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SubmissionId {
+    type Error = InvalidSubmissionId;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl From<SubmissionId> for String {
+    fn from(id: SubmissionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for SubmissionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Ray's id of one incarnation of a node: a node that comes back has another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub String);
+
+impl NodeId {
+    /// The id as Ray writes it (56 hexadecimal digits).
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for NodeId {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn submission_ids_that_ray_would_lose_are_refused() {
+        for bad in ["", "raysubmit/../x", "a b", "-a", ".a", "ä", "a%2f", &"x".repeat(129)] {
+            assert!(SubmissionId::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "chat-7f9c-0-e1.2", "0_x", &"x".repeat(128)] {
+            assert!(SubmissionId::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_id_is_checked_again_when_read() {
+        assert!(serde_json::from_str::<SubmissionId>("\"a/b\"").is_err());
+    }
+}

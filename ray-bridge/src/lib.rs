@@ -1,0 +1,43 @@
+//! Places, launches, verifies and watches a tensor/pipeline-parallel engine on one Ray cluster, using nothing but
+//! the REST API of that cluster's dashboard and the HTTP port of the engine.
+//!
+//! | module | lives there | I/O |
+//! |---|---|---|
+//! | [`placement`] | model shape × Ray nodes → which rank goes to which node; comparison with what Ray reports | none |
+//! | [`engine`] | what an engine is given: arguments, environment, the launch package, phases, readable causes; its HTTP port | client only |
+//! | [`dashboard`] | typed client of one Ray dashboard: jobs, packages, nodes, actors, placement groups | yes |
+//! | [`observe`] | everything worth knowing about one cluster and its engine as one value | yes |
+//!
+//! ```no_run
+//! # async fn example(target: ray_bridge::Target, spec: ray_bridge::engine::EngineSpec)
+//! #     -> Result<(), Box<dyn std::error::Error>> {
+//! use ray_bridge::observe::ObserveOptions;
+//! use ray_bridge::placement::{Policy, plan};
+//! use ray_bridge::{Bridge, Limits};
+//!
+//! let bridge = Bridge::new(Limits::default())?;
+//! let seen = bridge.observe(&target, None, ObserveOptions::default()).await?;
+//! let nodes = seen.cluster.map(|c| c.nodes).unwrap_or_default();
+//! let placement = plan(spec.shape, &nodes, &Policy::default())?;
+//! bridge.launch(&target, &spec, &placement).await?; // again after a time-out: never a second engine
+//! let state = bridge.observe(&target, Some(&spec.name), ObserveOptions::deep()).await?;
+//! # let _ = state; Ok(())
+//! # }
+//! ```
+//!
+//! What holds everywhere: each call has a time-out and a bounded reply; nothing read from outside can panic; only
+//! idempotent reads are retried, twice and shortly; a launch that was applied but timed out is found again by its
+//! submission id; there is no clock in here, time stamps are those that Ray reports.
+
+mod bridge;
+pub mod dashboard;
+pub mod engine;
+mod http;
+mod id;
+pub mod observe;
+pub mod placement;
+mod retry;
+
+pub use bridge::{Bridge, LaunchError, Launched, Target};
+pub use http::{Call, CallError, Fault, InvalidToken, Limits, SetupError, Token};
+pub use id::{InvalidSubmissionId, NodeId, SubmissionId};

@@ -2,7 +2,7 @@
 //! validation rules (CEL) that span several fields. Only schema; no validation code runs here.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, ValidationRule,
+    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
 };
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -197,17 +197,28 @@ pub fn crd() -> CustomResourceDefinition {
         };
         root.x_kubernetes_validations.get_or_insert_default().extend(root_rules());
         let Some(properties) = root.properties.as_mut() else { continue };
-        let Some(spec) = properties.get_mut("spec") else { continue };
-        spec.x_kubernetes_validations.get_or_insert_default().extend(spec_rules());
-        bound_selector(spec);
+        if let Some(spec) = properties.get_mut("spec") {
+            spec.x_kubernetes_validations.get_or_insert_default().extend(spec_rules());
+            bound_selector(spec);
+        }
+        if let Some(status) = properties.get_mut("status") {
+            list_map(status, "conditions", "type");
+            list_map(status, "groups", "name");
+        }
     }
     crd
 }
 
+/// Says that a list is keyed, so that appliers merge its entries instead of replacing the list.
+fn list_map(object: &mut JSONSchemaProps, field: &str, key: &str) {
+    if let Some(list) = object.properties.as_mut().and_then(|properties| properties.get_mut(field)) {
+        list.x_kubernetes_list_type = Some("map".to_owned());
+        list.x_kubernetes_list_map_keys = Some(vec![key.to_owned()]);
+    }
+}
+
 /// The selector comes from the Kubernetes types without bounds; the rules need some.
-fn bound_selector(
-    spec: &mut k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps,
-) {
+fn bound_selector(spec: &mut JSONSchemaProps) {
     let selector = spec.properties.as_mut().and_then(|properties| properties.get_mut("selector"));
     let Some(fields) = selector.and_then(|selector| selector.properties.as_mut()) else { return };
     if let Some(labels) = fields.get_mut("matchLabels") {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use crate::status::RayClusterFleetStatus;
 
 /// RayClusterFleet runs N replica groups of one large model. A group is a KubeRay RayCluster (a
 /// head and its workers) with one tensor/pipeline-parallel engine inside.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "orchestration.aibrix.ai",
     version = "v1alpha1",
@@ -86,7 +87,7 @@ pub struct RayClusterFleetSpec {
 }
 
 /// Metadata and spec of the RayClusters.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RayClusterTemplate {
     /// Labels and annotations of every RayCluster. Labels are put on its pods too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +98,7 @@ pub struct RayClusterTemplate {
 }
 
 /// The part of an object's metadata that a template may set.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TemplateMetadata {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -109,7 +110,7 @@ pub struct TemplateMetadata {
 }
 
 /// How groups are replaced.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Strategy {
     /// `RollingUpdate` (default) replaces whole groups within `rollingUpdate`; `Recreate` ends all old
@@ -129,7 +130,7 @@ pub struct Strategy {
 }
 
 /// Kind of strategy.
-#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StrategyType {
     /// Replace groups step by step.
     #[default]
@@ -139,7 +140,7 @@ pub enum StrategyType {
 }
 
 /// Bounds of a rolling update, in groups or per cent of `replicas`.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RollingUpdate {
     /// Groups that may exist above `replicas`; per cents round up. Default 25%.
@@ -154,7 +155,7 @@ pub struct RollingUpdate {
 }
 
 /// Behaviour when no surge group fits.
-#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhenNoRoom {
     /// Replace one group within `maxUnavailable`.
     #[default]
@@ -164,7 +165,7 @@ pub enum WhenNoRoom {
 }
 
 /// Behaviour when a new revision fails.
-#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Stop the rollout and say so.
     #[default]
@@ -174,7 +175,7 @@ pub enum OnFailure {
 }
 
 /// How in-flight requests end.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
     /// Longest time that requests in flight get before the engine is stopped, as `90s` or `10m`.
     /// Default 10m.
@@ -184,7 +185,7 @@ pub struct Drain {
 }
 
 /// What is tried when an engine fails.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailurePolicy {
     /// Restarts of the engine on the same RayCluster before the whole group is recreated. Default 2.
@@ -202,7 +203,7 @@ pub struct FailurePolicy {
 }
 
 /// Exponential wait between attempts.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
     /// First wait. Default 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,7 +216,7 @@ pub struct Backoff {
 }
 
 /// The model that Rayfleet places and runs.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
     /// Name that clients ask for (`model` in a completion request).
@@ -243,7 +244,7 @@ pub struct Model {
 }
 
 /// The engine and what it is given.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Engine {
     /// `vllm` (default), or `custom` with `entrypoint`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -262,7 +263,7 @@ pub struct Engine {
 }
 
 /// Kind of engine.
-#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineType {
     /// vLLM's OpenAI-compatible server.
@@ -273,7 +274,7 @@ pub enum EngineType {
 }
 
 /// One variable of the engine's environment.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// Name.
     pub name: String,
@@ -283,7 +284,7 @@ pub struct EnvVar {
 }
 
 /// Numbers of ranks.
-#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parallelism {
     /// Tensor-parallel size: ranks that share each layer, always on one node. Default 1.
     #[serde(default = "schema::one_u32")]
@@ -296,7 +297,7 @@ pub struct Parallelism {
 }
 
 /// A prompt that proves that an engine answers.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
     /// The prompt. Default `Hello`.

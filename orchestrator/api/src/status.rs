@@ -2,11 +2,11 @@
 //! entered here before its RayCluster is created, so that no crash can double or lose one.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Observed state of the fleet.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RayClusterFleetStatus {
     /// Generation of the spec that this status speaks of.
@@ -35,11 +35,9 @@ pub struct RayClusterFleetStatus {
     pub scaling_target_selector: Option<String>,
     /// Available, Progressing, ReplicaFailure, Stalled, PlacementVerified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<FleetCondition>,
     /// One entry for each group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub groups: Vec<GroupStatus>,
     /// What the current rollout is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +45,7 @@ pub struct RayClusterFleetStatus {
 }
 
 /// A condition, with AIBrix's (Deployment's) fields.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetCondition {
     /// Type.
@@ -70,8 +68,7 @@ pub struct FleetCondition {
 }
 
 /// Phase of a group's life.
-#[derive(
-    KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Phase {
     /// Entered in the status; its RayCluster is about to be created.
@@ -116,7 +113,7 @@ impl Phase {
 }
 
 /// What has been decided about a group.
-#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Goal {
     /// Bring it up and keep it serving.
     #[default]
@@ -128,7 +125,7 @@ pub enum Goal {
 }
 
 /// One group: what users see, and what has been decided about it.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupStatus {
     /// Name of the RayCluster.
@@ -193,7 +190,7 @@ pub struct GroupStatus {
 }
 
 /// Where one rank is.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankPlacement {
     /// Rank: stage × tensor size + tensor rank.
@@ -207,7 +204,7 @@ pub struct RankPlacement {
 }
 
 /// What the rollout is doing.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// The current step in a few words; `Complete` when there is none.

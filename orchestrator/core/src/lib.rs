@@ -1,1 +1,14 @@
-//! Pure decisions of Rayfleet.
+//! Pure decisions of Rayfleet: what a replica group does next, how a fleet rolls out, what fits.
+//!
+//! Everything here is a function from plain data to plain data. No client, no async, no clock, no
+//! randomness: those are arguments. The entry point is [`decide::decide`].
+
+pub mod capacity;
+pub mod decide;
+pub mod effect;
+pub mod group;
+pub mod rollout;
+pub mod seen;
+
+pub use decide::{Decision, World, decide};
+pub use effect::Effect;

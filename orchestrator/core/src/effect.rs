@@ -1,0 +1,75 @@
+//! What is to be done: the only way in which decisions reach the world. The orchestrator's executor
+//! performs effects after the ledger (the fleet's status) that they follow from has been written.
+
+use rayfleet_api::status::GroupStatus;
+
+/// One thing to do. Each may be repeated without harm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Create the RayCluster of a group that the ledger holds.
+    CreateCluster {
+        /// The ledger's entry: name, slot, attempt, revision.
+        group: GroupStatus,
+    },
+    /// Delete a RayCluster, if it is still the one that was seen.
+    DeleteCluster {
+        /// Name.
+        name: String,
+        /// Precondition.
+        uid: String,
+        /// Precondition.
+        resource_version: String,
+        /// Why, for the event.
+        reason: String,
+    },
+    /// Patch the serving gate of a head pod.
+    SetGate {
+        /// Group, for the event.
+        group: String,
+        /// Pod.
+        pod: String,
+        /// Precondition.
+        pod_uid: String,
+        /// New value.
+        open: bool,
+        /// One word for the condition's reason.
+        reason: &'static str,
+    },
+    /// Place and launch the engine.
+    LaunchEngine {
+        /// Group.
+        group: String,
+        /// Submission id; a repeated launch finds the same job.
+        submission: String,
+    },
+    /// Tell the engine to drain (`true`) or not to (`false`).
+    SetDraining {
+        /// Group.
+        group: String,
+        /// New value.
+        draining: bool,
+    },
+    /// Stop the engine's job.
+    StopEngine {
+        /// Group.
+        group: String,
+        /// Submission id.
+        submission: String,
+    },
+    /// Send the probe prompt.
+    Probe {
+        /// Group.
+        group: String,
+        /// Submission id that the outcome belongs to.
+        submission: String,
+    },
+    /// Tell people: a Kubernetes event on the fleet.
+    Event {
+        /// `true` for a warning.
+        warning: bool,
+        /// One word: `GroupReady`, `EngineFailed`, …
+        reason: &'static str,
+        /// Object, field and cure.
+        message: String,
+    },
+}

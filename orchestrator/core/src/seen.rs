@@ -1,0 +1,147 @@
+//! What was observed about one group, as plain data. The orchestrator fills it in from its watches
+//! and from the group's Ray dashboard; nothing in here is a decision.
+
+use jiff::Timestamp;
+
+/// Everything known about one group at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupSeen {
+    /// Its RayCluster, when it exists.
+    pub cluster: Option<ClusterSeen>,
+    /// Its pods, terminating ones included.
+    pub pods: Vec<PodSeen>,
+    /// Whether an EndpointSlice still lists its head pod as ready. `None`: no Service selects it.
+    pub endpoint_ready: Option<bool>,
+    /// What its Ray dashboard and engine said, when they were last asked.
+    pub ray: Option<RaySeen>,
+}
+
+/// A RayCluster object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterSeen {
+    /// UID.
+    pub uid: String,
+    /// Resource version, the precondition of a delete.
+    pub resource_version: String,
+    /// Being deleted.
+    pub deleting: bool,
+    /// Slot, from its label.
+    pub slot: Option<u32>,
+    /// Attempt, from its annotation.
+    pub attempt: u32,
+    /// Pod revision, from its label.
+    pub pod_revision: String,
+    /// Message of KubeRay's ReplicaFailure condition, while it is True.
+    pub replica_failure: Option<String>,
+    /// Message of a recent warning that KubeRay gave instead of a status (invalid specs).
+    pub warning: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// One pod of a group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodSeen {
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// Whether it is the head.
+    pub head: bool,
+    /// Kubernetes node, once scheduled.
+    pub node: Option<String>,
+    /// Address, once it has one.
+    pub ip: Option<String>,
+    /// Being deleted.
+    pub deleting: bool,
+    /// All containers are ready. Not the pod's own Ready, which waits for the serving gate.
+    pub containers_ready: bool,
+    /// Whether the serving gate is True.
+    pub gate_open: bool,
+    /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
+    pub problem: Option<PodProblem>,
+}
+
+/// What keeps a pod from running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodProblem {
+    /// Kubernetes' reason: `Unschedulable`, `ImagePullBackOff`, `CrashLoopBackOff`, …
+    pub reason: String,
+    /// Kubernetes' message.
+    pub message: String,
+}
+
+/// What a Ray dashboard and the engine said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RaySeen {
+    /// When the question was asked.
+    pub at: Timestamp,
+    /// The answer, or why there was none.
+    pub state: Result<RayAlive, String>,
+}
+
+/// A Ray cluster that answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RayAlive {
+    /// Addresses of the nodes that are alive.
+    pub nodes: Vec<String>,
+    /// The engine: the job that the ledger's launch names; in compatibility mode the server of the template.
+    pub engine: EngineSeen,
+}
+
+/// The engine of a group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineSeen {
+    /// State of the job with the expected submission id. `None`: there is no such job.
+    pub job: Option<JobSeen>,
+    /// Ranks that are alive on the node that the plan names.
+    pub ranks_placed: u32,
+    /// Where each rank is: (rank, tensor rank, stage, node address).
+    pub ranks: Vec<(u32, u32, u32, String)>,
+    /// Differences between the plan and what Ray reports, for people.
+    pub differences: Vec<String>,
+    /// `/health` answered 200.
+    pub healthy: bool,
+    /// Whether the engine's port answered at all (compatibility mode: a server may be absent for good).
+    pub answering: bool,
+    /// Requests in flight, when the engine tells.
+    pub load: Option<LoadSeen>,
+    /// What happened to the probe prompt of this launch.
+    pub probe: ProbeSeen,
+    /// What the launcher last reported, for people: `Loading`, `Ranks 3/4`.
+    pub note: Option<String>,
+}
+
+/// State of an engine's Ray job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobSeen {
+    /// Submitted, not yet started.
+    Pending,
+    /// Running.
+    Running,
+    /// Over, whatever Ray calls it: a service that ends has failed. With the cause.
+    Ended(String),
+}
+
+/// Load of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LoadSeen {
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Whether the engine was told to drain. `None`: this engine can not be told.
+    pub draining: Option<bool>,
+    /// Seconds since the last request began or ended. `None`: not known.
+    pub idle_seconds: Option<f64>,
+}
+
+/// Outcome of the probe prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProbeSeen {
+    /// Not sent yet, or still being answered.
+    #[default]
+    Unknown,
+    /// Answered as expected.
+    Passed,
+    /// Answered wrongly or not at all.
+    Failed(String),
+}

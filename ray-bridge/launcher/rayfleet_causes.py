@@ -3,8 +3,11 @@ Ray prints all of it through the launcher's own stdout and stderr; this keeps th
 
 import re
 import threading
+import time
 from collections import deque
 from typing import Deque, Iterable, List, Optional, TextIO
+
+_MAX_LINE = 4000
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SOURCE = re.compile(r"^\([^()]*pid=\d+[^()]*\) ?")
@@ -21,9 +24,10 @@ _CONSEQUENCE = re.compile(
 
 
 class Tail:
-    """A text stream that passes everything on and remembers the last lines. Safe to write to from several threads."""
+    """A text stream that remembers what passes. Only whole lines are passed on, each at once, so that lines which
+    several threads print never mix."""
 
-    def __init__(self, target: TextIO, lines: "Deque[str]", lock: "threading.Lock") -> None:
+    def __init__(self, target: TextIO, lines: "Deque[str]", lock: "threading.RLock") -> None:
         self._target = target
         self._lines = lines
         self._lock = lock
@@ -32,9 +36,13 @@ class Tail:
     def write(self, text: str) -> int:
         with self._lock:
             *whole, self._open = (self._open + text).split("\n")
-            self._open = self._open[-4000:]
-            self._lines.extend(line[:4000] for line in whole)
-        return self._target.write(text)
+            if whole:
+                self._target.write("\n".join(whole) + "\n")
+                self._lines.extend(line[:_MAX_LINE] for line in whole)
+            elif len(self._open) > _MAX_LINE:
+                self._target.write(self._open)
+                self._open = ""
+        return len(text)
 
     def __getattr__(self, name: str):
         return getattr(self._target, name)
@@ -45,7 +53,8 @@ class Memory:
 
     def __init__(self, size: int = 600) -> None:
         self._lines: Deque[str] = deque(maxlen=size)
-        self._lock = threading.Lock()
+        # Reentrant: a signal can interrupt a write in the main thread and print itself.
+        self._lock = threading.RLock()
 
     def attach(self, target: TextIO) -> Tail:
         """A stream in front of `target` that feeds this memory."""
@@ -55,6 +64,20 @@ class Memory:
         """What is remembered, oldest first."""
         with self._lock:
             return list(self._lines)
+
+    def settle(self, quiet: float, limit: float) -> List[str]:
+        """Waits until nothing new came for `quiet` seconds, at most `limit` seconds, and returns the lines.
+
+        Output of other nodes reaches the launcher a moment after the failure that it explains.
+        """
+        end = time.monotonic() + limit
+        before, since = self.lines(), time.monotonic()
+        while time.monotonic() < min(end, since + quiet):
+            time.sleep(0.05)
+            now = self.lines()
+            if now != before:
+                before, since = now, time.monotonic()
+        return before
 
 
 def plain(line: str) -> str:

@@ -44,7 +44,8 @@ class Phases:
         self.current = phase
         line = {"phase": phase, "name": self._name, "seconds": round(time.monotonic() - self._began, 2)}
         line.update({key: self.clean(value) if isinstance(value, str) else value for key, value in detail.items()})
-        print(MARK, json.dumps(line), file=sys.__stdout__, flush=True)
+        sys.stdout.write(f"{MARK} {json.dumps(line)}\n")
+        sys.stdout.flush()
 
     def fail(self, message: str, exit_code: int, **detail: Any) -> int:
         """Reports the failure with the phase it happened in and returns the exit code to leave with."""

@@ -21,7 +21,7 @@ def begin(spec: Spec, group: Any) -> Dict[Any, str]:
     path = model_path(spec)
     if not path:
         return {}
-    check = ray.remote(num_cpus=0, max_retries=0)(os.path.isdir)
+    check = ray.remote(num_cpus=0, max_retries=0)(os.path.exists)
     placed: Dict[Any, str] = {}
     for node in dict.fromkeys(spec.nodes):
         strategy = PlacementGroupSchedulingStrategy(
@@ -32,10 +32,10 @@ def begin(spec: Spec, group: Any) -> Dict[Any, str]:
 
 
 def faults(spec: Spec, results: Dict[str, bool], addresses: Dict[str, str]) -> List[str]:
-    """One line per node (id -> found) on which the model is not a directory."""
+    """One line per node (id -> found) on which the model was not found."""
     path = model_path(spec)
     return [
-        f"model path {path} is not a directory on node {addresses.get(node, '?')} ({node[:12]}): "
+        f"model path {path} does not exist on node {addresses.get(node, '?')} ({node[:12]}): "
         "mount or copy the model there, or correct the path"
         for node, found in results.items()
         if not found

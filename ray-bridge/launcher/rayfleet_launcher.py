@@ -1,0 +1,190 @@
+"""Entry point of the Ray job that runs one engine: placement group, API server in it, phases until the end.
+Lives exactly as long as the engine; the steps are in the sibling modules."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Dict, Optional
+
+import rayfleet_preflight as preflight
+from rayfleet_causes import Memory, causes
+from rayfleet_health import healthy
+from rayfleet_phases import Phases, secrets_of
+from rayfleet_placement import PlacementError, create
+from rayfleet_ranks import dead_by_itself, ranks
+from rayfleet_server import ApiServer
+from rayfleet_spec import Spec, SpecError, parse
+
+EXIT_SPEC, EXIT_PLACEMENT, EXIT_RETURNED, EXIT_ENGINE, EXIT_STOPPED = 2, 3, 4, 5, 128 + signal.SIGTERM
+
+NAMESPACE = "rayfleet"
+_CLEANUP_SECONDS = 2.5
+"""Ray kills a job 3 s after the stop request; cleaning up must be over by then."""
+
+
+class Stopped(BaseException):
+    """A stop was asked for (SIGTERM). Not an Exception, so that no handler on the way takes it for a fault."""
+
+
+class Launch:
+    """One launch, from the placement group to the end of the engine."""
+
+    def __init__(self, spec: Spec, phases: Phases, memory: Memory) -> None:
+        self.spec = spec
+        self.phases = phases
+        self.memory = memory
+        self.group: Optional[Any] = None
+        self.server: Optional[Any] = None
+        self.server_name = f"{spec.name}/api"
+        self.address = ""
+        self._next_count = 0.0
+
+    def run(self) -> int:
+        """Runs until the engine ends; returns the exit code, never 0. Raises Stopped when asked to stop."""
+        import ray
+
+        self.phases.enter("PlacementGroup", ranks=len(self.spec.nodes), timeout=self.spec.placement_timeout)
+        ray.init(namespace=NAMESPACE)
+        signal.signal(signal.SIGTERM, _stop)  # Ray has just put its own handler there
+        try:
+            self.group, bundle = create(self.spec, print)
+        except PlacementError as error:
+            return self.phases.fail(str(error), EXIT_PLACEMENT)
+        self.phases.enter("Ranks", placementGroup=self.group.id.hex(), alive=0, wanted=len(self.spec.nodes))
+        serving = self._start(bundle)
+        checks = preflight.begin(self.spec, self.group)
+        found: Dict[str, bool] = {}
+        while True:
+            waiting = [serving, *checks]
+            done, _ = ray.wait(waiting, num_returns=1, timeout=5.0 if self.phases.current == "Serving" else 0.5)
+            for ref in done:
+                if ref == serving:
+                    return self._ended(serving)
+                found.update(_answer(ref, checks.pop(ref)))
+            if not all(found.values()):
+                return self.phases.fail("; ".join(preflight.faults(self.spec, found, _addresses())), EXIT_ENGINE)
+            self._advance()
+
+    def close(self) -> None:
+        """Takes the engine down. The placement group's end takes every rank with it."""
+        import ray
+
+        if self.server is not None:
+            ray.kill(self.server)
+        if self.group is not None:
+            ray.util.remove_placement_group(self.group)
+        ray.shutdown()
+
+    def _start(self, bundle: int) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        strategy = PlacementGroupSchedulingStrategy(
+            placement_group=self.group, placement_group_bundle_index=bundle, placement_group_capture_child_tasks=True
+        )
+        actor = ray.remote(num_cpus=0)(ApiServer)
+        self.server = actor.options(name=self.server_name, scheduling_strategy=strategy).remote()
+        self.address = _addresses()[self.spec.api_server_node]
+        return self.server.serve.remote(self.spec)
+
+    def _advance(self) -> None:
+        """Moves to the next phase if what it waits for has come."""
+        phase, wanted = self.phases.current, len(self.spec.nodes)
+        if phase == "Ranks" and time.monotonic() >= self._next_count:
+            self._next_count = time.monotonic() + 1.0
+            alive = self._alive()
+            if alive >= wanted:
+                self.phases.enter("Loading", alive=alive, wanted=wanted)
+        if phase in ("Ranks", "Loading") and healthy(self.address, self.spec.port):
+            self.phases.enter("Serving", address=f"{self.address}:{self.spec.port}")
+
+    def _alive(self) -> int:
+        try:
+            return sum(rank.state == "ALIVE" for rank in ranks(self.group, self.server_name))
+        except Exception as error:  # noqa: BLE001 - only a progress report hangs on the state API
+            print(f"ranks cannot be counted: {error!r:.300}")
+            self._next_count = time.monotonic() + 30.0
+            return 0
+
+    def _ended(self, serving: Any) -> int:
+        import ray
+
+        lines = self.memory.settle(quiet=0.7, limit=3.0)
+        try:
+            code, said = EXIT_RETURNED, str(ray.get(serving))
+        except Exception as error:  # noqa: BLE001 - whatever the engine raised is the report
+            code, said = EXIT_ENGINE, str(getattr(error, "cause", None) or error).strip()
+            lines += str(error).splitlines()
+        try:
+            dead = dead_by_itself(ranks(self.group, self.server_name))
+        except Exception:  # noqa: BLE001 - the engine's own words remain
+            dead = ""
+        reasons = [reason for reason in (dead, *causes(lines)) if reason]
+        last = said.splitlines()[-1] if said else "the engine ended without a word"
+        return self.phases.fail("; ".join(reasons) or last, code, ended=last[:500])
+
+
+def _answer(ref: Any, node: str) -> Dict[str, bool]:
+    import ray
+
+    try:
+        return {node: bool(ray.get(ref))}
+    except Exception as error:  # noqa: BLE001 - a check that cannot run must not stop an engine that can
+        print(f"the model's path was not checked on node {node[:12]}: {error!r:.300}")
+        return {}
+
+
+def _addresses() -> Dict[str, str]:
+    import ray
+
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+
+
+def _stop(_signal: int, _frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up has begun and is bounded
+    raise Stopped
+
+
+def _leave(launch: Optional[Launch], code: int) -> None:
+    """Cleans up and ends the process with `code`, whether or not cleaning up comes to an end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    limit = threading.Timer(_CLEANUP_SECONDS, os._exit, (code,))
+    limit.daemon = True
+    limit.start()
+    if launch is not None:
+        try:
+            launch.close()
+        except Exception as error:  # noqa: BLE001 - the end of this job removes what is left
+            print(f"clean-up: {error!r:.300}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Never returns and never leaves with 0: an engine that ended is a failure, however it ended."""
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, _stop)
+    launch: Optional[Launch] = None
+    phases = Phases("", began)
+    code = EXIT_ENGINE
+    try:
+        spec = parse(os.environ.get("RAYFLEET_SPEC", ""))
+        phases = Phases(spec.name, began, secrets_of(spec.argv))
+        memory = Memory()
+        sys.stdout, sys.stderr = memory.attach(sys.stdout), memory.attach(sys.stderr)
+        launch = Launch(spec, phases, memory)
+        code = launch.run()
+    except SpecError as error:
+        code = phases.fail(str(error), EXIT_SPEC)
+    except Stopped:
+        code = phases.fail("stopped on request", EXIT_STOPPED)
+    except Exception as error:  # noqa: BLE001 - the bridge reads phases, not tracebacks
+        code = phases.fail(f"launcher: {type(error).__name__}: {error}", EXIT_ENGINE)
+    _leave(launch, code)
+
+
+if __name__ == "__main__":
+    main()

@@ -66,6 +66,12 @@ impl NodeId {
     }
 }
 
+impl From<String> for NodeId {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl From<&str> for NodeId {
     fn from(text: &str) -> Self {
         Self(text.to_owned())

@@ -51,10 +51,14 @@ mod tests {
     #[tokio::test]
     async fn stops_at_the_first_success() {
         let mut calls = 0;
-        let got: Result<u32, ()> = retry(POLICY, |()| true, async || {
-            calls += 1;
-            if calls < 2 { Err(()) } else { Ok(7) }
-        })
+        let got: Result<u32, ()> = retry(
+            POLICY,
+            |()| true,
+            async || {
+                calls += 1;
+                if calls < 2 { Err(()) } else { Ok(7) }
+            },
+        )
         .await;
         assert_eq!((got, calls), (Ok(7), 2));
     }
@@ -62,10 +66,14 @@ mod tests {
     #[tokio::test]
     async fn gives_up_after_the_retries() {
         let mut calls = 0;
-        let got: Result<(), u32> = retry(POLICY, |_| true, async || {
-            calls += 1;
-            Err(calls)
-        })
+        let got: Result<(), u32> = retry(
+            POLICY,
+            |_| true,
+            async || {
+                calls += 1;
+                Err(calls)
+            },
+        )
         .await;
         assert_eq!(got, Err(3));
     }
@@ -73,10 +81,14 @@ mod tests {
     #[tokio::test]
     async fn does_not_repeat_what_cannot_succeed() {
         let mut calls = 0;
-        let got: Result<(), u32> = retry(POLICY, |_| false, async || {
-            calls += 1;
-            Err(calls)
-        })
+        let got: Result<(), u32> = retry(
+            POLICY,
+            |_| false,
+            async || {
+                calls += 1;
+                Err(calls)
+            },
+        )
         .await;
         assert_eq!(got, Err(1));
     }

@@ -10,7 +10,9 @@ pub struct Token(String);
 
 /// A token that no HTTP header can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the Ray token must be 1 to 4096 visible ASCII characters; check the secret for blanks or binary data")]
+#[error(
+    "the Ray token must be 1 to 4096 visible ASCII characters; check the secret for blanks or binary data"
+)]
 pub struct InvalidToken;
 
 impl Token {

@@ -1,0 +1,154 @@
+//! The whole of one cluster behind one value: a connection pool, limits and the launch package.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::dashboard::{Dashboard, JobRequest, Package};
+use crate::engine::{ArgRefused, EngineClient, EngineSpec, LAUNCHER_ENTRYPOINT};
+use crate::http::{self, Limits, SetupError, Token};
+use crate::placement::Placement;
+use crate::{CallError, Fault, SubmissionId};
+
+/// Where one cluster and its engine answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The caller's name of the cluster; every error begins with it.
+    pub name: String,
+    /// The head's dashboard, for example `http://10.0.0.7:8265`.
+    pub dashboard: Url,
+    /// The engine's API server, for example `http://10.0.0.7:8000`; `None` if it cannot be reached from here.
+    pub engine: Option<Url>,
+    /// The cluster's token if authentication is on.
+    pub token: Option<Token>,
+}
+
+/// Talks to any number of Ray clusters. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    client: reqwest::Client,
+    limits: Limits,
+    package: Arc<Package>,
+}
+
+/// What became of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launched {
+    /// The job was submitted by this call.
+    Submitted,
+    /// A job of this submission id was there already, as after a launch that was applied but timed out.
+    AlreadyThere,
+}
+
+/// A launch that did not happen, or of which it is not known whether it did (see [`CallError::retryable`]).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// The engine's arguments or environment cannot be used.
+    #[error(transparent)]
+    Spec(#[from] ArgRefused),
+    /// The plan is for another shape than the engine's.
+    #[error("the placement is for {planned}, the engine wants {wanted}")]
+    Shape {
+        /// Shape of the placement.
+        planned: crate::placement::Shape,
+        /// Shape of the engine.
+        wanted: crate::placement::Shape,
+    },
+    /// The dashboard.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Bridge {
+    /// A bridge for plain HTTP.
+    pub fn new(limits: Limits) -> Result<Self, SetupError> {
+        Self::with_trusted(limits, b"")
+    }
+
+    /// A bridge that also speaks `https` to servers whose certificates chain to one of `roots` (PEM).
+    pub fn with_trusted(limits: Limits, roots: &[u8]) -> Result<Self, SetupError> {
+        let package = Package::launcher().map_err(|e| SetupError(format!("launch package: {e}")))?;
+        Ok(Self { client: http::client(roots)?, limits, package: Arc::new(package) })
+    }
+
+    /// The limits given at the beginning.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The dashboard of a cluster.
+    pub fn dashboard(&self, target: &Target) -> Dashboard {
+        self.dashboard_within(target, self.limits)
+    }
+
+    pub(crate) fn dashboard_within(&self, target: &Target, limits: Limits) -> Dashboard {
+        Dashboard::with_client(
+            self.client.clone(),
+            target.name.clone(),
+            target.dashboard.clone(),
+            target.token.clone(),
+            limits,
+        )
+    }
+
+    /// The engine of a cluster; `None` if the target has no engine address.
+    pub fn engine(&self, target: &Target) -> Option<EngineClient> {
+        self.engine_within(target, self.limits)
+    }
+
+    pub(crate) fn engine_within(&self, target: &Target, limits: Limits) -> Option<EngineClient> {
+        target.engine.clone().map(|base| {
+            EngineClient::with_client(
+                self.client.clone(),
+                target.name.clone(),
+                base,
+                target.token.clone(),
+                limits,
+            )
+        })
+    }
+
+    /// Starts the engine on exactly the nodes of the plan. May be repeated: the submission id makes it one engine.
+    ///
+    /// Does not wait for the engine; [`Bridge::observe`] follows it.
+    pub async fn launch(
+        &self,
+        target: &Target,
+        spec: &EngineSpec,
+        placement: &Placement,
+    ) -> Result<Launched, LaunchError> {
+        spec.check()?;
+        if placement.shape != spec.shape {
+            return Err(LaunchError::Shape { planned: placement.shape, wanted: spec.shape });
+        }
+        let dashboard = self.dashboard(target);
+        // Ray drops a package with the last job that used it, so it is looked for before each submit.
+        dashboard.ensure_package(&self.package).await?;
+        let request = JobRequest {
+            submission_id: spec.name.clone(),
+            entrypoint: LAUNCHER_ENTRYPOINT.to_owned(),
+            working_dir: Some(self.package.uri()),
+            env_vars: spec.job_env(placement),
+            label_selector: BTreeMap::from([(
+                "ray.io/node-id".to_owned(),
+                placement.api_server_node.to_string(),
+            )]),
+            metadata: spec.metadata(placement),
+        };
+        match dashboard.submit(&request).await {
+            Ok(()) => Ok(Launched::Submitted),
+            Err(CallError { fault: Fault::Conflict, .. }) => Ok(Launched::AlreadyThere),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Asks Ray to stop the engine's job; with it go its placement group and ranks. `false` if it had ended before or
+    /// was never there. The end is reached when [`Bridge::observe`] reports it.
+    pub async fn stop(&self, target: &Target, engine: &SubmissionId) -> Result<bool, CallError> {
+        match self.dashboard(target).stop(engine).await {
+            Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(false),
+            other => other,
+        }
+    }
+}

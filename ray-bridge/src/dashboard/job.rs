@@ -1,0 +1,119 @@
+//! Jobs: what is sent to start one, what comes back.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::wire;
+use crate::SubmissionId;
+use crate::http::Fault;
+
+/// A job to submit. Holds secrets in its environment, so it has no `Debug`.
+#[derive(Clone)]
+pub struct JobRequest {
+    /// Its name, which makes the submit idempotent.
+    pub submission_id: SubmissionId,
+    /// Shell command.
+    pub entrypoint: String,
+    /// Package that is unpacked as its working directory (`gcs://…`).
+    pub working_dir: Option<String>,
+    /// Environment of the entrypoint and of all that it starts in Ray.
+    pub env_vars: BTreeMap<String, String>,
+    /// Labels that the entrypoint's node must have.
+    pub label_selector: BTreeMap<String, String>,
+    /// Kept with the job.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Ray's state of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub enum JobStatus {
+    /// Not started; may wait for resources without end.
+    #[serde(rename = "PENDING")]
+    Pending,
+    /// The entrypoint runs.
+    #[serde(rename = "RUNNING")]
+    Running,
+    /// The entrypoint ended with 0. For a service that is a failure, too.
+    #[serde(rename = "SUCCEEDED")]
+    Succeeded,
+    /// The entrypoint failed, or its node died.
+    #[serde(rename = "FAILED")]
+    Failed,
+    /// Stopped on request.
+    #[serde(rename = "STOPPED")]
+    Stopped,
+    /// A state this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl JobStatus {
+    /// Nothing of the job runs any more.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Stopped)
+    }
+}
+
+/// A job as Ray reports it. Its environment is left out: Ray gives it in clear.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Job {
+    /// State.
+    pub status: JobStatus,
+    /// Ray's words; of a failed entrypoint with the end of its log.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Ray's kind of failure, such as `JOB_SUPERVISOR_ACTOR_DIED`.
+    #[serde(default)]
+    pub error_type: Option<String>,
+    /// When it was submitted.
+    #[serde(default, deserialize_with = "wire::time", rename = "start_time")]
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "wire::time", rename = "end_time")]
+    pub ended: Option<Timestamp>,
+    /// As submitted.
+    #[serde(default, deserialize_with = "wire::or_default")]
+    pub metadata: BTreeMap<String, String>,
+    /// Exit code of the entrypoint.
+    #[serde(default)]
+    pub driver_exit_code: Option<i64>,
+}
+
+/// Path of a job; ids need no escaping by their syntax.
+pub(super) fn path(id: &SubmissionId, rest: &str) -> String {
+    format!("/api/jobs/{id}{rest}")
+}
+
+/// Ray answers 500 with a traceback for an id that exists; only the text tells.
+pub(super) fn refusal(status: u16, message: String) -> Fault {
+    if message.contains("submission_id") && message.contains("already exists") {
+        Fault::Conflict
+    } else {
+        Fault::Rejected { status, message }
+    }
+}
+
+impl JobRequest {
+    pub(super) fn to_json(&self) -> Value {
+        let mut runtime_env = Map::new();
+        if let Some(dir) = &self.working_dir {
+            runtime_env.insert("working_dir".to_owned(), json!(dir));
+        }
+        if !self.env_vars.is_empty() {
+            runtime_env.insert("env_vars".to_owned(), json!(self.env_vars));
+        }
+        let mut body = json!({
+            "submission_id": self.submission_id,
+            "entrypoint": self.entrypoint,
+            "runtime_env": runtime_env,
+            "metadata": self.metadata,
+        });
+        if let (Value::Object(fields), false) = (&mut body, self.label_selector.is_empty()) {
+            fields.insert("entrypoint_label_selector".to_owned(), json!(self.label_selector));
+        }
+        body
+    }
+}

@@ -1,0 +1,95 @@
+//! The zip that Ray unpacks as the working directory of a launch.
+
+use std::fmt::Write as _;
+use std::io::{Cursor, Write as _};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// The Python files of `launcher/`, sorted by name.
+const LAUNCHER_FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/launcher_files.rs"));
+
+/// A package under a name that is made of its content, so that the same files are put once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Package {
+    name: String,
+    bytes: Bytes,
+}
+
+/// The zip could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A file's name or size is not for a zip.
+    #[error(transparent)]
+    Zip(#[from] zip::result::ZipError),
+    /// Writing to memory failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Package {
+    /// The launcher of this version of the bridge.
+    pub fn launcher() -> Result<Self, PackageError> {
+        Self::of(LAUNCHER_FILES)
+    }
+
+    /// A package of `(name, content)`; the same input gives the same bytes.
+    pub fn of(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().unix_permissions(0o644);
+        for (name, content) in files {
+            zip.start_file(*name, options)?;
+            zip.write_all(content)?;
+        }
+        let bytes = zip.finish()?.into_inner();
+        let hash = Sha256::digest(&bytes);
+        let mut name = String::from("_ray_pkg_");
+        for byte in hash.iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        name.push_str(".zip");
+        Ok(Self { name, bytes: bytes.into() })
+    }
+
+    /// As a job's `working_dir`.
+    pub fn uri(&self) -> String {
+        format!("gcs://{}", self.name)
+    }
+
+    pub(super) fn path(&self) -> String {
+        format!("/api/packages/gcs/{}", self.name)
+    }
+
+    pub(super) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+}
+
+impl std::fmt::Debug for Package {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Package({}, {} bytes)", self.name, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_files_make_the_same_package() -> Result<(), PackageError> {
+        let files: &[(&str, &[u8])] = &[("a.py", b"print(1)"), ("b.py", b"")];
+        assert_eq!(Package::of(files)?, Package::of(files)?);
+        assert_ne!(Package::of(files)?.uri(), Package::of(&[("a.py", b"print(2)")])?.uri());
+        Ok(())
+    }
+
+    #[test]
+    fn the_launcher_is_in_and_its_tests_are_not() {
+        let names: Vec<&str> = LAUNCHER_FILES.iter().map(|(name, _)| *name).collect();
+        assert!(names.contains(&"rayfleet_launcher.py"), "{names:?}");
+        assert!(!names.iter().any(|name| name.starts_with("test_")), "{names:?}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Values as Ray writes them: times as milliseconds that may be 0, null, a string or `u64::MAX`; null for nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Milliseconds since 1970; `None` for anything that is not a time.
+pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value
+        .as_ref()
+        .and_then(integer)
+        .filter(|ms| *ms > 0)
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+}
+
+/// A count that may come as a string.
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value.as_ref().and_then(integer).and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(n) => n.as_i64(),
+        Value::String(s) => s.parse().ok(),
+        _ => None,
+    }
+}
+
+/// null and a missing field alike as the type's default.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Null and an empty text alike as nothing.
+pub(crate) fn non_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<String>,
+{
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|s| !s.is_empty()).map(T::from))
+}
+
+/// The whole part of an amount of a resource; 0 if it is absent or not an amount.
+pub(crate) fn whole(resources: &BTreeMap<String, f64>, name: &str) -> u32 {
+    resources.get(name).map_or(0, |n| floor(*n))
+}
+
+/// Whole units in an amount. Ray keeps four decimals, so 7.9999 of sums of shares is 8 to it, too.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to the range of the type"
+)]
+pub(crate) fn floor(amount: f64) -> u32 {
+    (amount + 1e-4).clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Times {
+        #[serde(default, deserialize_with = "time")]
+        at: Option<Timestamp>,
+    }
+
+    fn read(json: &str) -> Option<Timestamp> {
+        serde_json::from_str::<Times>(json).unwrap().at
+    }
+
+    #[test]
+    fn launch_times_of_u64_max_are_no_time() {
+        assert_eq!(read(r#"{"at": 18446744073709551615}"#), None);
+        assert_eq!(read(r#"{"at": 9223372036854775807}"#), None);
+    }
+
+    #[test]
+    fn times_that_are_zero_null_missing_or_text() {
+        for json in [r#"{"at": 0}"#, r#"{"at": null}"#, "{}", r#"{"at": "x"}"#, r#"{"at": [1]}"#] {
+            assert_eq!(read(json), None, "{json}");
+        }
+        assert_eq!(read(r#"{"at": 1795337323066}"#), Timestamp::from_millisecond(1_795_337_323_066).ok());
+        assert_eq!(read(r#"{"at": "1795337323066"}"#), read(r#"{"at": 1795337323066}"#));
+    }
+
+    #[test]
+    fn amounts_are_cut_to_whole_units() {
+        for (amount, units) in [(8.0, 8), (0.5, 0), (7.9999, 8), (-1.0, 0), (f64::NAN, 0), (1e300, u32::MAX)]
+        {
+            assert_eq!(floor(amount), units, "{amount}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! One readable cause for a job that has ended.
+
+use super::phase::{PhaseKind, parse_phases};
+use crate::dashboard::{Job, JobStatus};
+
+const LAST_LINES: usize = 12;
+const LONGEST_LINE: usize = 300;
+const LONGEST_CAUSE: usize = 1200;
+
+/// Why the engine's job ended: the launcher's own words, else the job's, and the last lines of the log.
+///
+/// An engine serves until it is stopped, so a job that succeeded has failed too.
+pub fn failure_cause(job: &Job, log: &str) -> String {
+    let said = parse_phases(log).into_iter().rev().find(|p| p.kind == PhaseKind::Failed);
+    let cause = match said.and_then(|p| Some((p.message.filter(|m| !m.is_empty())?, p.during))) {
+        Some((message, Some(during))) => format!("failed in phase {during}: {message}"),
+        Some((message, None)) => message,
+        None => from_job(job),
+    };
+    let mut text: String = cause.chars().take(LONGEST_CAUSE).collect();
+    let tail = last_lines(log);
+    if !tail.is_empty() {
+        text.push_str("\nlast lines of its log:\n");
+        text.push_str(&tail);
+    }
+    text
+}
+
+fn from_job(job: &Job) -> String {
+    match job.status {
+        JobStatus::Succeeded => {
+            "the engine's server returned, although a server must never return".to_owned()
+        }
+        JobStatus::Stopped => "the job was stopped".to_owned(),
+        _ => {
+            let kind = job.error_type.as_deref().map(|e| format!("{e}: ")).unwrap_or_default();
+            // Ray adds the whole log to the message; that comes from the log itself.
+            let message = job.message.as_deref().unwrap_or("Ray gives no message");
+            let message = message.split(", last available logs").next().unwrap_or(message);
+            let exit = job.driver_exit_code.map(|c| format!(" (exit code {c})")).unwrap_or_default();
+            format!("{kind}{}{exit}", message.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+fn last_lines(log: &str) -> String {
+    let mut lines: Vec<String> = log
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty() && !line.contains("RAYFLEET_PHASE"))
+        .take(LAST_LINES)
+        .map(|line| line.chars().take(LONGEST_LINE).collect())
+        .collect();
+    lines.reverse();
+    lines.join("\n")
+}

@@ -1,0 +1,199 @@
+//! The engine's HTTP port: is it well, how busy is it, does it answer a prompt, will it take more requests.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::Url;
+
+use super::metrics;
+use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Token};
+
+const STATE: &str = "/rayfleet/v1/state";
+const DRAIN: &str = "/rayfleet/v1/drain";
+
+/// What `/health` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Health {
+    /// 200.
+    Serving,
+    /// Nothing listens on the port: not started yet, or ended.
+    NotYet,
+    /// Another status; vLLM answers 503 when its engine has died.
+    Unhealthy(u16),
+    /// No answer, in words.
+    Unreachable(String),
+}
+
+/// How busy an engine is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// Requests that were taken and have not ended, streams included.
+    pub in_flight: u64,
+    /// Requests that have ended since the start; `None` without the middleware.
+    pub served: Option<u64>,
+    /// New requests are refused; `None` without the middleware.
+    pub draining: Option<bool>,
+    /// Time since the last request ended; `None` without the middleware or while requests run.
+    pub idle: Option<Duration>,
+}
+
+/// A prompt that an engine must answer before it may take traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The model as requests call it.
+    pub model: String,
+    /// The prompt.
+    pub prompt: String,
+    /// Tokens to ask for.
+    pub max_tokens: u32,
+    /// A text that the answer must hold.
+    pub expect: Option<String>,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+/// A probe that did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The answer is empty or without the expected text.
+    #[error("the probe's answer {got:?} does not hold {expected:?}")]
+    Unexpected {
+        /// The text that was to be there; empty if any would have done.
+        expected: String,
+        /// The beginning of the answer.
+        got: String,
+    },
+}
+
+/// Client of one engine.
+#[derive(Debug, Clone)]
+pub struct EngineClient(Endpoint);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    in_flight: u64,
+    #[serde(default)]
+    served: Option<u64>,
+    #[serde(default)]
+    draining: Option<bool>,
+    #[serde(default)]
+    idle_seconds: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    #[serde(default)]
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Models {
+    data: Vec<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    id: String,
+}
+
+impl EngineClient {
+    pub(crate) fn with_client(
+        client: reqwest::Client,
+        cluster: String,
+        base: Url,
+        token: Option<Token>,
+        limits: Limits,
+    ) -> Self {
+        Self(Endpoint { client, base, cluster, server: "engine", token, limits })
+    }
+
+    /// Asks once, without retries: the next observation asks again.
+    pub async fn health(&self) -> Health {
+        match self.0.send(Method::GET, "/health", Payload::Nothing, self.0.limits.call).await {
+            Ok(_) => Health::Serving,
+            Err(error) => match error.fault {
+                Fault::Unreachable { refused: true, .. } => Health::NotYet,
+                Fault::Rejected { status, .. } => Health::Unhealthy(status),
+                Fault::NotFound { .. } => Health::Unhealthy(404),
+                Fault::Unauthorized => Health::Unhealthy(401),
+                Fault::Forbidden => Health::Unhealthy(403),
+                other => Health::Unreachable(other.to_string()),
+            },
+        }
+    }
+
+    /// Names of the models served.
+    pub async fn models(&self) -> Result<Vec<String>, CallError> {
+        let models: Models = self.0.get("/v1/models").await?;
+        Ok(models.data.into_iter().map(|m| m.id).collect())
+    }
+
+    /// How busy it is; from the middleware, else from vLLM's metrics.
+    pub async fn load(&self) -> Result<Load, CallError> {
+        match self.0.get::<State>(STATE).await {
+            Ok(state) => Ok(state.into()),
+            Err(CallError { fault: Fault::NotFound { .. }, .. }) => self.load_from_metrics().await,
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn load_from_metrics(&self) -> Result<Load, CallError> {
+        let path = "/metrics";
+        let kept = self.0.get_bytes(path, Keep::Whole(self.0.limits.reply_bytes)).await?;
+        let in_flight = metrics::in_flight(&String::from_utf8_lossy(&kept.bytes)).ok_or_else(|| {
+            let what = "no vllm:num_requests_running or vllm:num_requests_waiting".to_owned();
+            self.0.fail(&Method::GET, path, Fault::Malformed { what })
+        })?;
+        Ok(Load { in_flight, served: None, draining: None, idle: None })
+    }
+
+    /// `true`: new requests are refused from now on, those in flight go on. `false`: they are taken again.
+    ///
+    /// An engine without the middleware answers [`Fault::NotFound`].
+    pub async fn set_draining(&self, draining: bool) -> Result<(), CallError> {
+        let method = if draining { Method::POST } else { Method::DELETE };
+        self.0.send(method, DRAIN, Payload::Nothing, self.0.limits.call).await.map(|_| ())
+    }
+
+    /// Sends the prompt and looks at the answer; gives its text.
+    pub async fn probe(&self, probe: &Probe) -> Result<String, ProbeError> {
+        let path = "/v1/completions";
+        let body = json!({
+            "model": probe.model, "prompt": probe.prompt, "max_tokens": probe.max_tokens, "temperature": 0,
+        });
+        let payload = Payload::Json(body.to_string().into_bytes());
+        let kept = self.0.send(Method::POST, path, payload, probe.timeout).await?;
+        let reply: Completion = self.0.parse(&Method::POST, path, &kept.bytes)?;
+        let text = reply.choices.into_iter().find_map(|c| c.text).unwrap_or_default();
+        let expected = probe.expect.clone().unwrap_or_default();
+        if text.is_empty() || !text.contains(&expected) {
+            return Err(ProbeError::Unexpected { expected, got: text.chars().take(200).collect() });
+        }
+        Ok(text)
+    }
+}
+
+impl From<State> for Load {
+    fn from(state: State) -> Self {
+        Self {
+            in_flight: state.in_flight,
+            served: state.served,
+            draining: state.draining,
+            idle: state.idle_seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+        }
+    }
+}

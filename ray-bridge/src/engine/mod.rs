@@ -1,0 +1,15 @@
+//! What the bridge knows of engines: what they are given, what they print, and what their HTTP port answers.
+
+mod args;
+mod cause;
+mod client;
+mod metrics;
+mod phase;
+mod spec;
+
+pub use args::{ArgRefused, check_args, check_env};
+pub use cause::failure_cause;
+pub use client::{EngineClient, Health, Load, Probe, ProbeError};
+pub use phase::{Phase, PhaseKind, parse_phases};
+pub(crate) use spec::PLAN_METADATA;
+pub use spec::{EngineKind, EngineSpec, LAUNCHER_ENTRYPOINT};

@@ -1,0 +1,180 @@
+//! One engine to start: the user's part of it, and what Ray and the launcher are given.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::args::{ArgRefused, check_args, check_env};
+use crate::placement::{Placement, Shape};
+use crate::{NodeId, SubmissionId};
+
+/// What the job runs, in the launch package.
+pub const LAUNCHER_ENTRYPOINT: &str = "python -u rayfleet_launcher.py";
+
+/// Metadata key under which the job carries its plan.
+pub(crate) const PLAN_METADATA: &str = "rayfleet.io/plan";
+
+/// Which engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineKind {
+    /// vLLM's OpenAI-compatible server.
+    Vllm,
+    /// A callable that is importable on every node, given the same arguments as vLLM.
+    Custom {
+        /// `module:callable`.
+        entrypoint: String,
+    },
+}
+
+/// One engine. Its `Debug` shows the names of environment variables, not their values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EngineSpec {
+    /// Which engine.
+    pub kind: EngineKind,
+    /// Submission id of its job and name of its placement group; the same name is never started twice.
+    pub name: SubmissionId,
+    /// The model as requests call it.
+    pub model_name: String,
+    /// The model as the engine is given it: a path on every node or a repository id.
+    pub source: String,
+    /// Further arguments; see [`check_args`].
+    pub args: Vec<String>,
+    /// Environment of the API server and all ranks; see [`check_env`]. Ray shows it to whoever may read the job.
+    pub env: BTreeMap<String, String>,
+    /// Tensor × pipeline.
+    pub shape: Shape,
+    /// Port of the API server on the head's node.
+    pub port: u16,
+    /// How long Ray may take to place the group before the job fails.
+    pub placement_timeout: Duration,
+}
+
+impl EngineSpec {
+    /// Refuses what cannot work before anything is sent.
+    pub fn check(&self) -> Result<(), ArgRefused> {
+        let refuse = |what: &str, reason| Err(ArgRefused { what: what.to_owned(), reason });
+        if self.source.is_empty() || self.source.starts_with('-') {
+            return refuse("source", "must be a path or repository id that does not begin with '-'");
+        }
+        if self.model_name.is_empty() || self.model_name.starts_with('-') {
+            return refuse("model name", "must not be empty and must not begin with '-'");
+        }
+        if self.port == 0 {
+            return refuse("port", "must be 1 to 65535");
+        }
+        if let EngineKind::Custom { entrypoint } = &self.kind
+            && !is_callable(entrypoint)
+        {
+            return refuse("entrypoint", "must be module:callable, both Python names");
+        }
+        check_args(&self.args)?;
+        check_env(&self.env)
+    }
+
+    /// The engine's command line after its own name: source, what the bridge owns, then the user's arguments.
+    pub fn argv(&self) -> Vec<String> {
+        let owned = [
+            ("--served-model-name", self.model_name.clone()),
+            ("--host", "0.0.0.0".to_owned()),
+            ("--port", self.port.to_string()),
+            ("--tensor-parallel-size", self.shape.tensor().to_string()),
+            ("--pipeline-parallel-size", self.shape.pipeline().to_string()),
+            ("--distributed-executor-backend", "ray".to_owned()),
+        ];
+        let mut argv = vec![self.source.clone()];
+        argv.extend(owned.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+        argv.extend(self.args.iter().cloned());
+        argv
+    }
+
+    /// Environment of the job: the user's, and the specification the launcher reads.
+    pub(crate) fn job_env(&self, placement: &Placement) -> BTreeMap<String, String> {
+        let (engine, entrypoint) = match &self.kind {
+            EngineKind::Vllm => ("vllm", None),
+            EngineKind::Custom { entrypoint } => ("custom", Some(entrypoint.as_str())),
+        };
+        let spec = LauncherSpec {
+            name: &self.name,
+            engine,
+            entrypoint,
+            bundles: placement
+                .ranks
+                .iter()
+                .map(|slot| Bundle { rank: slot.rank, node_id: &slot.node_id })
+                .collect(),
+            api_server_node_id: &placement.api_server_node,
+            tensor: self.shape.tensor(),
+            pipeline: self.shape.pipeline(),
+            port: self.port,
+            argv: self.argv(),
+            placement_timeout_seconds: self.placement_timeout.as_secs_f64(),
+        };
+        let mut env = self.env.clone();
+        env.insert("RAYFLEET_SPEC".to_owned(), json(&spec));
+        env
+    }
+
+    /// Metadata of the job; what a later reader needs to hold the report against the plan.
+    pub(crate) fn metadata(&self, placement: &Placement) -> BTreeMap<String, String> {
+        let pairs = [
+            (PLAN_METADATA, json(placement)),
+            ("rayfleet.io/model", self.model_name.clone()),
+            ("rayfleet.io/shape", self.shape.to_string()),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LauncherSpec<'a> {
+    name: &'a SubmissionId,
+    engine: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<&'a str>,
+    bundles: Vec<Bundle<'a>>,
+    api_server_node_id: &'a NodeId,
+    tensor: u32,
+    pipeline: u32,
+    port: u16,
+    argv: Vec<String>,
+    placement_timeout_seconds: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Bundle<'a> {
+    rank: u32,
+    node_id: &'a NodeId,
+}
+
+/// These types have string keys and finite numbers only, so writing them cannot fail.
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn is_callable(text: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    text.split_once(':').is_some_and(|(module, callable)| module.split('.').all(is_name) && is_name(callable))
+}
+
+impl fmt::Debug for EngineSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineSpec")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("model_name", &self.model_name)
+            .field("source", &self.source)
+            .field("args", &self.args)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("shape", &self.shape)
+            .field("port", &self.port)
+            .field("placement_timeout", &self.placement_timeout)
+            .finish()
+    }
+}

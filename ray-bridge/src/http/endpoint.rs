@@ -1,0 +1,157 @@
+//! One server: builds requests, sends them within the limits, turns everything else into a fault.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::body::{Collector, Keep, Kept};
+use super::message::summary;
+use super::{Call, CallError, Fault, Limits, Token};
+use crate::retry;
+
+/// What a request carries.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    Nothing,
+    Json(Vec<u8>),
+    Bytes(bytes::Bytes),
+}
+
+/// A server, the token it wants and the limits of talking to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) client: reqwest::Client,
+    pub(crate) base: Url,
+    pub(crate) cluster: String,
+    pub(crate) server: &'static str,
+    pub(crate) token: Option<Token>,
+    pub(crate) limits: Limits,
+}
+
+impl Endpoint {
+    /// Reads JSON; retried shortly, since a read changes nothing.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        let kept = self.get_bytes(path, Keep::Whole(self.limits.reply_bytes)).await?;
+        self.parse(&Method::GET, path, &kept.bytes)
+    }
+
+    /// Reads bytes; retried shortly.
+    pub(crate) async fn get_bytes(&self, path: &str, keep: Keep) -> Result<Kept, CallError> {
+        let policy = retry::Policy { retries: self.limits.retries, first_pause: Duration::from_millis(100) };
+        let tries = retry::retry(policy, Fault::retry_at_once, async || {
+            self.once(Method::GET, path, &Payload::Nothing, keep).await
+        });
+        self.within(self.limits.call, Method::GET, path, tries).await
+    }
+
+    /// Sends once. A time-out leaves open whether it was applied.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        limit: Duration,
+    ) -> Result<Kept, CallError> {
+        let keep = Keep::Whole(self.limits.reply_bytes);
+        self.within(limit, method.clone(), path, self.once(method, path, &payload, keep)).await
+    }
+
+    /// Reads `bytes` as the JSON reply to a call.
+    pub(crate) fn parse<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        bytes: &[u8],
+    ) -> Result<T, CallError> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            let what = match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
+                Some(b'{' | b'[') => e.to_string(),
+                _ => format!("{e}; got {}", summary(bytes)),
+            };
+            self.fail(method, path, Fault::Malformed { what })
+        })
+    }
+
+    pub(crate) fn fail(&self, method: &Method, path: &str, fault: Fault) -> CallError {
+        let call = Call {
+            cluster: self.cluster.clone(),
+            server: self.server,
+            method: method.to_string(),
+            path: path.to_owned(),
+        };
+        CallError { call, fault }
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, CallError> {
+        let fault = match tokio::time::timeout(limit, work).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::TimedOut { after_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) },
+        };
+        let error = self.fail(&method, path, fault);
+        tracing::debug!(%error, "call failed");
+        Err(error)
+    }
+
+    async fn once(&self, method: Method, path: &str, payload: &Payload, keep: Keep) -> Result<Kept, Fault> {
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let mut request = self.client.request(method, url);
+        if let Some(header) = self.token.as_ref().and_then(Token::header) {
+            request = request.header(AUTHORIZATION, header);
+        }
+        request = match payload {
+            Payload::Nothing => request,
+            Payload::Json(json) => {
+                request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(json.clone())
+            }
+            Payload::Bytes(bytes) => request
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
+                .body(bytes.clone()),
+        };
+        let reply = request.send().await.map_err(|e| unreachable(&e))?;
+        let status = reply.status();
+        // An error's text is short and its beginning matters; the rest of it is not read.
+        let keep = if status.is_success() { keep } else { Keep::Whole(self.limits.reply_bytes) };
+        let mut collector = Collector::new(keep);
+        let mut chunks = reply.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|e| unreachable(&e))?;
+            collector.push(&chunk).map_err(|limit| Fault::TooLarge { limit })?;
+        }
+        let kept = collector.finish();
+        if status.is_success() { Ok(kept) } else { Err(refusal(status, &kept.bytes)) }
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Fault {
+    match status {
+        StatusCode::UNAUTHORIZED => Fault::Unauthorized,
+        StatusCode::FORBIDDEN => Fault::Forbidden,
+        StatusCode::NOT_FOUND => Fault::NotFound { message: summary(body) },
+        _ => Fault::Rejected { status: status.as_u16(), message: summary(body) },
+    }
+}
+
+fn unreachable(error: &reqwest::Error) -> Fault {
+    let mut refused = false;
+    let mut cause = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let kind = inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        refused |= kind == Some(std::io::ErrorKind::ConnectionRefused);
+        cause = inner.to_string();
+        source = inner.source();
+    }
+    Fault::Unreachable { refused, cause }
+}

@@ -1,0 +1,88 @@
+//! The telling part of an error reply: Ray answers with plain text, JSON, HTML or a Python traceback.
+
+use serde_json::Value;
+
+const LONGEST: usize = 600;
+
+/// At most a few lines that say what the server objects to.
+pub(crate) fn summary(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    if text.is_empty() {
+        return "no text in the reply".to_owned();
+    }
+    if let Some(message) = json_message(text) {
+        return bounded(&message);
+    }
+    if text.starts_with('<') {
+        return bounded(&format!("an HTML page instead of Ray's reply: {}", html_title(text)));
+    }
+    if text.starts_with("Traceback") {
+        return bounded(&last_exception(text));
+    }
+    bounded(&text.lines().filter(|l| !l.trim().is_empty()).take(3).collect::<Vec<_>>().join("; "))
+}
+
+fn json_message(text: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    ["msg", "message", "detail", "error"].iter().find_map(|key| match value.get(key)? {
+        Value::String(s) if !s.is_empty() => Some(s.clone()),
+        Value::Object(o) => o.get("message")?.as_str().map(str::to_owned),
+        _ => None,
+    })
+}
+
+fn html_title(text: &str) -> &str {
+    text.split_once("<title>")
+        .and_then(|(_, rest)| rest.split_once("</title>"))
+        .map_or("no title", |(t, _)| t)
+}
+
+/// Nested tracebacks end with the exception that the outermost caller saw; the innermost names the cause, and it is
+/// the last line that is not indented.
+fn last_exception(text: &str) -> String {
+    text.lines()
+        .rev()
+        .map(str::trim_end)
+        .find(|l| l.len() > 1 && !l.starts_with([' ', '^']))
+        .unwrap_or("a Python traceback")
+        .to_owned()
+}
+
+fn bounded(text: &str) -> String {
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(LONGEST).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_traceback_the_exception_is_told() {
+        let body = "Traceback (most recent call last):\n  File \"job.py\", line 1, in x\n    y()\nValueError: Job with submission_id j already exists.\n.\n";
+        assert_eq!(summary(body.as_bytes()), "ValueError: Job with submission_id j already exists.");
+    }
+
+    #[test]
+    fn of_a_json_error_the_message_is_told() {
+        assert_eq!(summary(br#"{"result": false, "msg": "Unknown view None"}"#), "Unknown view None");
+        assert_eq!(summary(br#"{"error": {"message": "no such model"}}"#), "no such model");
+    }
+
+    #[test]
+    fn a_login_page_is_called_a_page() {
+        let page = b"<html><head><title>Sign in</title></head></html>";
+        assert_eq!(summary(page), "an HTML page instead of Ray's reply: Sign in");
+    }
+
+    #[test]
+    fn long_and_broken_texts_are_bounded() {
+        assert!(summary(&[0xff; 10_000]).chars().count() <= LONGEST + 1);
+        assert_eq!(summary(b" \n"), "no text in the reply");
+    }
+}

@@ -1,0 +1,101 @@
+//! One HTTP server of one cluster: bounded time, bounded size, typed faults. Knows no Ray path.
+
+mod body;
+mod endpoint;
+mod error;
+mod message;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+pub(crate) use body::Keep;
+pub(crate) use endpoint::{Endpoint, Payload};
+pub use error::{Call, CallError, Fault};
+pub use token::{InvalidToken, Token};
+
+/// Bounds of every call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest time for one call with its retries.
+    pub call: Duration,
+    /// Longest time for submitting a job or putting a package.
+    pub submit: Duration,
+    /// Longest reply in bytes; a longer one is an error.
+    pub reply_bytes: usize,
+    /// How much of the end of a job's log is kept, in bytes.
+    pub log_tail_bytes: usize,
+    /// Further tries of an idempotent read.
+    pub retries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call: Duration::from_secs(5),
+            submit: Duration::from_secs(30),
+            reply_bytes: 16 << 20,
+            log_tail_bytes: 64 << 10,
+            retries: 2,
+        }
+    }
+}
+
+impl Limits {
+    /// The same limits with no call longer than `longest`.
+    #[must_use]
+    pub fn at_most(self, longest: Duration) -> Self {
+        Self { call: self.call.min(longest), ..self }
+    }
+}
+
+/// The HTTP client could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("HTTP client: {0}")]
+pub struct SetupError(pub(crate) String);
+
+/// A connection pool for any number of clusters. `roots` are PEM certificates that `https` servers must chain to.
+///
+/// The TLS set-up is explicit: the default one panics without a process-wide crypto provider and fails in images
+/// that hold no certificates, also when all servers are plain HTTP.
+pub(crate) fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(roots) {
+        let certificate = certificate.map_err(|e| SetupError(format!("trusted certificates: {e}")))?;
+        store.add(certificate).map_err(|e| SetupError(format!("trusted certificates: {e}")))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| SetupError(e.to_string()))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        // A redirect would carry the token to somebody else, a proxy would see it.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(30))
+        .build()
+        .map_err(|e| SetupError(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_needs_no_process_wide_tls_provider_and_no_certificates() {
+        assert!(client(b"").is_ok());
+    }
+
+    #[test]
+    fn broken_certificates_are_named() {
+        let text = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let message = client(text).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(message.starts_with("HTTP client: trusted certificates:"), "{message}");
+    }
+}

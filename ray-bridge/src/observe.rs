@@ -1,0 +1,273 @@
+//! Everything worth knowing about one cluster and its engine as one value, in as few calls as the state needs.
+
+use std::time::Duration;
+
+use futures::future::{join, join3};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::bridge::{Bridge, Target};
+use crate::dashboard::{Dashboard, Filter, Job, JobStatus};
+use crate::engine::{EngineClient, Health, Load, PLAN_METADATA, Phase, failure_cause, parse_phases};
+use crate::placement::{
+    Difference, GroupState, Life, Placement, RANK_ACTOR_CLASS, RankName, RayNode, Reported, verify,
+};
+use crate::{CallError, Fault, NodeId, SubmissionId};
+
+/// How far to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObserveOptions {
+    /// Bound of the whole observation. It takes at most three rounds of calls, each a third of this.
+    pub deadline: Duration,
+    /// Look at nodes and ranks also of an engine that serves.
+    pub deep: bool,
+}
+
+impl Default for ObserveOptions {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(9), deep: false }
+    }
+}
+
+impl ObserveOptions {
+    /// Look at everything.
+    pub fn deep() -> Self {
+        Self { deep: true, ..Self::default() }
+    }
+}
+
+/// One cluster as seen now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RayState {
+    /// The cluster; `None` if it was not looked at because the engine serves.
+    pub cluster: Option<ClusterState>,
+    /// The engine asked for; `None` if none was, or if Ray knows no job of its name.
+    pub engine: Option<EngineState>,
+}
+
+/// The cluster's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterState {
+    /// Ray's version.
+    pub version: String,
+    /// Ray's session; another one means that the head started anew and forgot everything.
+    pub session: String,
+    /// All nodes, dead ones too.
+    pub nodes: Vec<RayNode>,
+}
+
+/// The engine's part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineState {
+    /// Name of its job.
+    pub submission_id: SubmissionId,
+    /// State of its job.
+    pub status: JobStatus,
+    /// Ray's words on it.
+    pub message: Option<String>,
+    /// When it was submitted.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The plan it was launched with; `None` if the job carries none that can be read.
+    pub plan: Option<Placement>,
+    /// Ranks held against the plan; `None` if not looked at.
+    pub placed: Option<Placed>,
+    /// What its port says; `None` if the target has no engine address or the job has ended.
+    pub health: Option<Health>,
+    /// How busy it is; `None` unless it serves and says so.
+    pub load: Option<Load>,
+    /// The last phase the launcher reported; only while the job runs and does not serve.
+    pub phase: Option<Phase>,
+    /// Why it ended; only when the job has ended.
+    pub cause: Option<String>,
+}
+
+/// Ranks and placement group of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// State of the placement group; `None` if there is none of the engine's name.
+    pub group: Option<GroupState>,
+    /// Rank actors of that group, in rank order; a restarted rank leaves its dead actor listed.
+    pub ranks: Vec<RankState>,
+    /// Every difference from the plan; empty if all is as planned, or if there is no plan to compare with.
+    pub differences: Vec<Difference>,
+}
+
+/// One rank actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RankState {
+    /// Rank in the engine.
+    pub rank: u32,
+    /// Rank within its stage.
+    pub tensor_rank: u32,
+    /// Pipeline stage.
+    pub stage: u32,
+    /// Node, `None` while it has none.
+    pub node_id: Option<NodeId>,
+    /// Its actor runs.
+    pub alive: bool,
+}
+
+impl EngineState {
+    /// All ranks run where they were planned.
+    pub fn is_placed(&self) -> bool {
+        self.plan.is_some() && self.placed.as_ref().is_some_and(|p| p.differences.is_empty())
+    }
+
+    /// The engine has ended, whatever Ray calls it.
+    pub fn has_ended(&self) -> bool {
+        self.status.has_ended()
+    }
+}
+
+impl Bridge {
+    /// Looks at a cluster, and at the engine `want` if it is given.
+    ///
+    /// An engine that serves costs three calls, run at once; everything else is looked at while it does not, or with
+    /// [`ObserveOptions::deep`]. Errors are those of the dashboard: an engine that does not answer is a state.
+    pub async fn observe(
+        &self,
+        target: &Target,
+        want: Option<&SubmissionId>,
+        options: ObserveOptions,
+    ) -> Result<RayState, CallError> {
+        let limits = self.limits().at_most(options.deadline / 3);
+        let dashboard = self.dashboard_within(target, limits);
+        let Some(want) = want else {
+            return Ok(RayState { cluster: Some(cluster(&dashboard).await?), engine: None });
+        };
+        let engine = self.engine_within(target, limits);
+
+        if options.deep {
+            let (cluster, job, port) = join3(cluster(&dashboard), find(&dashboard, want), port(engine)).await;
+            let state = match job? {
+                Some(job) => Some(follow(&dashboard, want, job, port, true).await?),
+                None => None,
+            };
+            return Ok(RayState { cluster: Some(cluster?), engine: state });
+        }
+
+        let (job, port) = join(find(&dashboard, want), port(engine)).await;
+        let Some(job) = job? else {
+            return Ok(RayState { cluster: Some(cluster(&dashboard).await?), engine: None });
+        };
+        let serves = job.status == JobStatus::Running && matches!(port, Some((Health::Serving, _)));
+        if serves {
+            let state = follow(&dashboard, want, job, port, false).await?;
+            return Ok(RayState { cluster: None, engine: Some(state) });
+        }
+        let (cluster, state) = join(cluster(&dashboard), follow(&dashboard, want, job, port, true)).await;
+        Ok(RayState { cluster: Some(cluster?), engine: Some(state?) })
+    }
+}
+
+async fn cluster(dashboard: &Dashboard) -> Result<ClusterState, CallError> {
+    let (version, nodes, gpu_use) = join3(dashboard.version(), dashboard.nodes(), dashboard.gpu_use()).await;
+    let (version, gpu_use) = (version?, gpu_use?);
+    Ok(ClusterState {
+        version: version.ray_version,
+        session: version.session_name,
+        nodes: nodes?.into_iter().map(|n| n.into_ray_node(&gpu_use)).collect(),
+    })
+}
+
+async fn find(dashboard: &Dashboard, want: &SubmissionId) -> Result<Option<Job>, CallError> {
+    match dashboard.job(want).await {
+        Ok(job) => Ok(Some(job)),
+        Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+async fn port(engine: Option<EngineClient>) -> Option<(Health, Option<Load>)> {
+    let engine = engine?;
+    let (health, load) = join(engine.health(), engine.load()).await;
+    Some((health, load.ok()))
+}
+
+/// What is known of a job, with the calls that its state asks for.
+async fn follow(
+    dashboard: &Dashboard,
+    want: &SubmissionId,
+    job: Job,
+    port: Option<(Health, Option<Load>)>,
+    look_at_ranks: bool,
+) -> Result<EngineState, CallError> {
+    let plan: Option<Placement> = job.metadata.get(PLAN_METADATA).and_then(|p| serde_json::from_str(p).ok());
+    let ended = job.status.has_ended();
+    let (health, load) = match port {
+        Some((health, load)) if !ended => {
+            let load = load.filter(|_| health == Health::Serving);
+            (Some(health), load)
+        }
+        _ => (None, None),
+    };
+    let wants_log = ended || (job.status == JobStatus::Running && health != Some(Health::Serving));
+    let (log, placed) = join(
+        async {
+            // The log explains a state that is known without it, so failing to read it is no error.
+            if wants_log { dashboard.log_tail(want).await.unwrap_or_default() } else { String::new() }
+        },
+        async {
+            let look = look_at_ranks && !ended && job.status == JobStatus::Running;
+            if look { placed(dashboard, want, plan.as_ref()).await.map(Some) } else { Ok(None) }
+        },
+    )
+    .await;
+    Ok(EngineState {
+        submission_id: want.clone(),
+        status: job.status,
+        cause: ended.then(|| failure_cause(&job, &log)),
+        phase: if ended { None } else { parse_phases(&log).pop() },
+        message: job.message,
+        started: job.started,
+        ended: job.ended,
+        plan,
+        placed: placed?,
+        health,
+        load,
+    })
+}
+
+async fn placed(
+    dashboard: &Dashboard,
+    name: &SubmissionId,
+    plan: Option<&Placement>,
+) -> Result<Placed, CallError> {
+    let groups = dashboard.placement_groups(&[Filter { key: "name", value: name.as_str() }]).await?;
+    // Removed groups stay listed under their name.
+    let group = groups.iter().find(|g| g.state() != GroupState::Removed).or(groups.last());
+    let mut seen = Reported::default();
+    if let Some(group) = group {
+        let filters = [
+            Filter { key: "class_name", value: RANK_ACTOR_CLASS },
+            Filter { key: "placement_group_id", value: &group.placement_group_id },
+        ];
+        let actors = dashboard.actors(&filters).await?;
+        seen = Reported {
+            group: Some(group.state()),
+            bundles: group.reported(),
+            ranks: actors.iter().filter_map(crate::dashboard::Actor::rank).collect(),
+        };
+    }
+    let tensor = plan.map_or(1, |p| p.shape.tensor());
+    let mut ranks: Vec<RankState> = seen
+        .ranks
+        .iter()
+        .map(|r| {
+            let RankName { tensor_rank, stage } = r.name;
+            RankState {
+                rank: stage.saturating_mul(tensor).saturating_add(tensor_rank),
+                tensor_rank,
+                stage,
+                node_id: r.node_id.clone(),
+                alive: r.life == Life::Alive,
+            }
+        })
+        .collect();
+    ranks.sort_by_key(|r| (r.stage, r.tensor_rank, !r.alive));
+    let differences = plan.map(|plan| verify(plan, &seen)).unwrap_or_default();
+    Ok(Placed { group: seen.group, ranks, differences })
+}

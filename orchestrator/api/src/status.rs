@@ -160,6 +160,12 @@ pub struct GroupStatus {
     /// Number of the engine launch on this RayCluster; part of the submission id.
     #[serde(default)]
     pub launch: u32,
+    /// The engine must be ready by then, or the launch counts as failed. Unset while it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// Since when neither Ray nor the engine has answered, while they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable_since: Option<Time>,
     /// When the group left the endpoints for its drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_since: Option<Time>,
@@ -178,12 +184,18 @@ pub struct GroupStatus {
     /// Where each rank is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placement: Vec<RankPlacement>,
-    /// Requests in flight when last looked; refreshed every few seconds while it drains.
+    /// Requests in flight when last looked; refreshed every few seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
+    /// When `inFlight` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_at: Option<Time>,
     /// Engine restarts after failures since it was last stable.
     #[serde(default)]
     pub restarts: u32,
+    /// Times that the whole group was recreated after failures since its slot was last stable.
+    #[serde(default)]
+    pub failures: u32,
     /// What it waits for, or why it failed and what helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rayfleet_api::names;
+use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity::Capacity;
@@ -35,4 +37,29 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// When to look again although nothing happened.
     pub wake: Option<Timestamp>,
+}
+
+/// One pass over one fleet.
+pub fn decide(world: &World<'_>) -> Decision {
+    let mut status = world.status.clone();
+    let mut effects = Vec::new();
+    let fleet = world.fleet;
+    if fleet.deleting {
+        return Decision { status, effects, wake: None };
+    }
+    for slot in 0..fleet.replicas {
+        if status.groups.iter().any(|group| group.slot == slot) {
+            continue;
+        }
+        let group = GroupStatus {
+            name: names::group_name(&fleet.name, &fleet.revision.pod, slot, 0),
+            slot,
+            revision: fleet.revision.pod.clone(),
+            engine_revision: fleet.revision.engine.clone(),
+            ..GroupStatus::default()
+        };
+        effects.push(Effect::CreateCluster { group: group.clone() });
+        status.groups.push(group);
+    }
+    Decision { status, effects, wake: None }
 }

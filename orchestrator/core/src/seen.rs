@@ -92,6 +92,9 @@ pub struct RayAlive {
 /// The engine of a group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineSeen {
+    /// Submission id that the rest of this speaks of. Empty in compatibility mode. An answer about an
+    /// earlier launch is not taken for one about the current launch.
+    pub submission: String,
     /// State of the job with the expected submission id. `None`: there is no such job.
     pub job: Option<JobSeen>,
     /// Ranks that are alive on the node that the plan names.

@@ -1,0 +1,57 @@
+//! Nodes and what is asked of them: does one more whole group fit, and where? Plain data and pure
+//! functions; who fills it in is the orchestrator.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` two GPUs.
+pub type Resources = BTreeMap<String, i128>;
+
+/// What the nodes have, and what is asked of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Capacity {
+    /// Every node.
+    pub nodes: Vec<NodeRoom>,
+    /// Pods that no node has been found for yet: they will take room.
+    pub pending: Vec<PendingPod>,
+}
+
+/// One node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeRoom {
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Taints.
+    pub taints: Vec<Taint>,
+    /// Cordoned.
+    pub unschedulable: bool,
+    /// Condition Ready is True.
+    pub ready: bool,
+    /// What pods may use in all.
+    pub allocatable: Resources,
+    /// What its pods ask for, terminating ones included and finished ones not.
+    pub requested: Resources,
+}
+
+/// A taint of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taint {
+    /// Key.
+    pub key: String,
+    /// Value, empty if none.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
+}
+
+/// A pod that has no node yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PendingPod {
+    /// Namespace and name, for the order of looking.
+    pub name: String,
+    /// Its pod spec.
+    pub spec: Value,
+}

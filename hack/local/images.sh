@@ -17,7 +17,7 @@ ensure_images() {
 }
 
 image_from_binary() { # image_from_binary NAME BINARY OUT.tar [mkimage.py's options]: runs as 65532, libraries included
-  python3 "$HACK/local/mkimage.py" binary "$@"
+  /usr/bin/python3 "$HACK/local/mkimage.py" binary "$@"
 }
 
 make_small_images() {
@@ -40,17 +40,15 @@ make_ray_image() {
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --customize-hook="mkdir -p \"\$1$VENV\" && ln -s $VENV/bin/ray $VENV/bin/python \"\$1/usr/local/bin/\"" \
     "$(host_suite)" "$work/layer.tar"
-  python3 "$HACK/local/mkimage.py" layer "$RAY_IMAGE" "$work/layer.tar" "$IMAGES/ray.tar" \
+  /usr/bin/python3 "$HACK/local/mkimage.py" layer "$RAY_IMAGE" "$work/layer.tar" "$IMAGES/ray.tar" \
     --env "PATH=$VENV/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
   rm -rf "$work"
 }
 
-load_image() { # load_image FILE.tar: keeps it for nodes that start later, and imports it into those that run
-  local name file i failed=''
-  if [[ ! -r $1 ]]; then die "cannot read $1"; fi
-  name=$(image_name_in "$1")
+load_image() { # load_image NAME FILE.tar: keeps it for nodes that start later, and imports it into those that run
+  local name=$1 file i failed=''
   file=$IMAGES/loaded-$(tr -c 'A-Za-z0-9.\n' - <<<"$name").tar
-  cp "$1" "$file.new"
+  cp "$2" "$file.new"
   sha256sum "$file.new" | cut -d' ' -f1 >"$file.sha256.new"
   mv "$file.sha256.new" "$file.sha256"
   mv "$file.new" "$file"
@@ -63,13 +61,16 @@ load_image() { # load_image FILE.tar: keeps it for nodes that start later, and i
 }
 
 image_name_in() { # the name inside an OCI archive or a `docker save` file
-  python3 - "$1" <<'PY' || die "$1 is not an image archive with a name" "make it by hack/local/mkimage.py, or by docker save NAME:TAG"
+  /usr/bin/python3 - "$1" <<'PY'
 import json, sys, tarfile
-with tarfile.open(sys.argv[1]) as tar:
-    names = tar.getnames()
-    if "manifest.json" in names:
-        print(json.load(tar.extractfile("manifest.json"))[0]["RepoTags"][0])
-    else:
-        print(json.load(tar.extractfile("index.json"))["manifests"][0]["annotations"]["io.containerd.image.name"])
+try:
+    with tarfile.open(sys.argv[1]) as tar:
+        if "manifest.json" in tar.getnames():
+            print(json.load(tar.extractfile("manifest.json"))[0]["RepoTags"][0])
+        else:
+            print(json.load(tar.extractfile("index.json"))["manifests"][0]["annotations"]["io.containerd.image.name"])
+except (OSError, tarfile.TarError, ValueError, KeyError, IndexError, TypeError) as error:
+    sys.exit(f"error: {sys.argv[1]} is not an image archive with a name: {str(error).splitlines()[0]}\n"
+             "  cure: make it by hack/cluster image, or by docker save NAME:TAG")
 PY
 }

@@ -23,6 +23,15 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 NONROOT = "nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin"
 
 
+def file_digest(file):
+    """SHA-256 of an open file from its beginning (hashlib.file_digest is not in Python 3.10)."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def shared_libraries(binary):
     """Paths of the loader and the libraries that a program needs; none when it is static."""
     run = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False)
@@ -61,7 +70,7 @@ def binary_layer(binary, target):
 
 def write_image(name, layer, out, entrypoint, user, env):
     """Writes an OCI archive; `layer` is a seekable binary file."""
-    diff = "sha256:" + hashlib.file_digest(layer, "sha256").hexdigest()
+    diff = "sha256:" + file_digest(layer)
     size = layer.seek(0, os.SEEK_END)
     layer.seek(0)
     architecture = ARCHITECTURE.get(platform.machine(), platform.machine())
@@ -102,7 +111,7 @@ def write_image(name, layer, out, entrypoint, user, env):
         info.size = size
         tar.addfile(info, layer)
     with open(temporary, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_digest(file)
     os.replace(temporary, out)
     Path(f"{out}.sha256").write_text(digest + "\n", encoding="ascii")
     print(f"{name}: {out}, {os.path.getsize(out) / 2**20:.1f} MiB")

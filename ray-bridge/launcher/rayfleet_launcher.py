@@ -20,8 +20,8 @@ from rayfleet_spec import Spec, SpecError, parse
 EXIT_SPEC, EXIT_PLACEMENT, EXIT_RETURNED, EXIT_ENGINE, EXIT_STOPPED = 2, 3, 4, 5, 128 + signal.SIGTERM
 
 NAMESPACE = "rayfleet"
-_CLEANUP_SECONDS = 2.5
-"""Ray kills a job 3 s after the stop request; cleaning up must be over by then."""
+_CLEANUP_SECONDS = 2.0
+"""Ray kills a job 3 s after the stop request (RAY_JOB_STOP_WAIT_TIME_S); cleaning up must be over by then."""
 
 
 class Stopped(BaseException):
@@ -55,16 +55,16 @@ class Launch:
         self.phases.enter("Ranks", placementGroup=self.group.id.hex(), alive=0, wanted=len(self.spec.nodes))
         serving = self._start(bundle)
         checks = preflight.begin(self.spec, self.group)
-        found: Dict[str, bool] = {}
         while True:
-            waiting = [serving, *checks]
-            done, _ = ray.wait(waiting, num_returns=1, timeout=5.0 if self.phases.current == "Serving" else 0.5)
+            # Short, because Ray lets no signal through while it waits, and a stop has little time.
+            done, _ = ray.wait([serving, *checks], num_returns=1, timeout=0.2)
             for ref in done:
                 if ref == serving:
                     return self._ended(serving)
-                found.update(_answer(ref, checks.pop(ref)))
-            if not all(found.values()):
-                return self.phases.fail("; ".join(preflight.faults(self.spec, found, _addresses())), EXIT_ENGINE)
+                node = checks.pop(ref)
+                if not _found(ref, node):
+                    path, address = preflight.model_path(self.spec), _addresses().get(node, node)
+                    return self.phases.fail(preflight.missing_model(path, address), EXIT_ENGINE)
             self._advance()
 
     def close(self) -> None:
@@ -126,14 +126,14 @@ class Launch:
         return self.phases.fail("; ".join(reasons) or last, code, ended=last[:500])
 
 
-def _answer(ref: Any, node: str) -> Dict[str, bool]:
+def _found(ref: Any, node: str) -> bool:
     import ray
 
     try:
-        return {node: bool(ray.get(ref))}
+        return bool(ray.get(ref))
     except Exception as error:  # noqa: BLE001 - a check that cannot run must not stop an engine that can
         print(f"the model's path was not checked on node {node[:12]}: {error!r:.300}")
-        return {}
+        return True
 
 
 def _addresses() -> Dict[str, str]:

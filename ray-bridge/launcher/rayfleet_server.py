@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from rayfleet_preflight import missing_model, model_path
 from rayfleet_spec import Spec
 
 MIDDLEWARE = "rayfleet_middleware.InFlightMiddleware"
@@ -18,16 +19,15 @@ class EngineExit(RuntimeError):
 class ApiServer:
     """Serves until the engine ends. One call of `serve` per actor."""
 
-    def address(self) -> str:
-        """IP of the node that the actor landed on."""
-        import ray
-
-        return ray.util.get_node_ip_address()
-
     def serve(self, spec: Spec) -> str:
         """Blocks while the engine serves. A return is a failure too: a server has no reason to end."""
+        import ray
+
+        path = model_path(spec)
+        if path and not os.path.exists(path):
+            raise FileNotFoundError(missing_model(path, ray.util.get_node_ip_address()))
         # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the job's environment.
-        os.environ["VLLM_HOST_IP"] = self.address()
+        os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
         os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
         os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
         try:

@@ -1,0 +1,196 @@
+"""Counting, draining and authorization, with hand-made ASGI applications and no server."""
+
+import asyncio
+import json
+import os
+import tempfile
+import unittest
+from unittest import mock
+
+from rayfleet_middleware import TRAFFIC, InFlightMiddleware, Traffic
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def scope(path, method="GET", headers=(), **more):
+    return {"type": "http", "http_version": "1.1", "method": method, "path": path, "headers": list(headers), **more}
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.clock = Clock()
+        self.traffic = Traffic(self.clock)
+        environment = mock.patch.dict(os.environ, {"RAYFLEET_ENGINE_NAME": "e1"}, clear=True)
+        environment.start()
+        self.addCleanup(environment.stop)
+
+    def exchange(self, scope_, app=None, incoming=()):
+        """Runs one request to its end: (status, headers, body)."""
+        messages = list(incoming) or [{"type": "http.request", "body": b"", "more_body": False}]
+        sent = []
+
+        async def receive():
+            return messages.pop(0)
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(InFlightMiddleware(app or self.app, self.traffic)(scope_, receive, send))
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        return sent[0]["status"], dict(sent[0].get("headers", ())), body
+
+    async def app(self, _scope, _receive, send):
+        self.seen = self.traffic.report()["inFlight"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"keep-alive")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    def state(self, headers=()):
+        status, _, body = self.exchange(scope("/rayfleet/v1/state", headers=headers))
+        self.assertEqual(status, 200)
+        return json.loads(body)
+
+
+class Counting(Case):
+    def test_a_request_counts_while_it_runs_and_is_served_after(self):
+        self.exchange(scope("/v1/completions", "POST"))
+        self.assertEqual(self.seen, 1)
+        state = self.state()
+        self.assertEqual((state["name"], state["inFlight"], state["served"]), ("e1", 0, 1))
+
+    def test_probes_scrapes_and_control_do_not_count(self):
+        for path in ("/health", "/ping", "/metrics", "/version", "/rayfleet/v1/state", "/rayfleet/v1/other"):
+            self.exchange(scope(path))
+        self.assertEqual(self.state()["served"], 0)
+        self.assertIsNone(self.state()["idleSeconds"])
+
+    def test_probes_behind_a_root_path_do_not_count(self):
+        self.exchange(scope("/llm/health", root_path="/llm"))
+        self.assertEqual(self.state()["served"], 0)
+
+    def test_a_stream_counts_until_its_last_piece(self):
+        during = []
+
+        async def app(_scope, _receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            during.append(self.traffic.report()["inFlight"])
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            during.append(self.traffic.report()["inFlight"])
+
+        self.exchange(scope("/v1/completions"), app)
+        self.assertEqual(during, [1, 0])
+        self.assertEqual(self.state()["served"], 1)
+
+    def test_a_client_that_leaves_ends_its_request_once(self):
+        async def app(_scope, receive, send):
+            await receive()
+            self.assertEqual(self.traffic.report()["inFlight"], 0)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        self.exchange(scope("/v1/completions"), app, [{"type": "http.disconnect"}])
+        self.assertEqual((self.state()["inFlight"], self.state()["served"]), (0, 1))
+
+    def test_a_failing_application_ends_its_request(self):
+        async def app(_scope, _receive, _send):
+            raise RuntimeError("boom")
+
+        with self.assertRaises(RuntimeError):
+            self.exchange(scope("/v1/completions"), app)
+        self.assertEqual(self.state()["inFlight"], 0)
+
+    def test_idle_time_runs_from_the_last_begin_or_end(self):
+        self.exchange(scope("/v1/completions"))
+        self.clock.now += 12.5
+        self.assertEqual(self.state()["idleSeconds"], 12.5)
+
+    def test_instances_share_the_count_of_the_process(self):
+        async def app(_scope, _receive, _send):
+            raise AssertionError
+
+        self.assertIs(InFlightMiddleware(app)._traffic, TRAFFIC)
+        self.assertIs(InFlightMiddleware(app)._traffic, InFlightMiddleware(app)._traffic)
+
+    def test_other_scopes_pass_untouched(self):
+        seen = []
+
+        async def app(scope_, _receive, _send):
+            seen.append(scope_["type"])
+
+        asyncio.run(InFlightMiddleware(app, self.traffic)({"type": "lifespan"}, None, None))
+        self.assertEqual(seen, ["lifespan"])
+
+
+class Draining(Case):
+    def drain(self, method="POST"):
+        _, _, body = self.exchange(scope("/rayfleet/v1/drain", method))
+        return json.loads(body)["draining"]
+
+    def test_it_can_be_set_twice_and_cleared(self):
+        self.assertEqual([self.drain(), self.drain(), self.drain("DELETE"), self.drain("DELETE")], [True, True, False, False])
+
+    def test_answers_close_the_connection_only_while_draining(self):
+        _, headers, _ = self.exchange(scope("/v1/completions"))
+        self.assertEqual(headers[b"connection"], b"keep-alive")
+        self.drain()
+        for path in ("/v1/completions", "/health", "/rayfleet/v1/state"):
+            _, headers, _ = self.exchange(scope(path))
+            self.assertEqual(headers[b"connection"], b"close", path)
+
+    def test_http_2_answers_stay_as_they_are(self):
+        self.drain()
+        _, headers, _ = self.exchange(scope("/v1/completions", http_version="2"))
+        self.assertEqual(headers[b"connection"], b"keep-alive")
+
+    def test_wrong_paths_and_methods_are_told(self):
+        self.assertEqual(self.exchange(scope("/rayfleet/v1/drain"))[0], 405)
+        self.assertEqual(self.exchange(scope("/rayfleet/v2/state"))[0], 404)
+
+
+class Authorization(Case):
+    def status(self, *headers):
+        return self.exchange(scope("/rayfleet/v1/state", headers=headers))[0]
+
+    def test_without_a_token_in_the_environment_nothing_is_asked(self):
+        self.assertEqual(self.status(), 200)
+
+    def test_the_token_opens_and_anything_else_does_not(self):
+        os.environ["RAY_AUTH_TOKEN"] = "t0ken"
+        self.assertEqual(self.status((b"authorization", b"Bearer t0ken")), 200)
+        self.assertEqual(self.status((b"authorization", b"bearer t0ken")), 200)
+        for wrong in (b"Bearer t0kem", b"Bearer ", b"t0ken", b"Basic t0ken", b"Bearer t0ken2"):
+            self.assertEqual(self.status((b"authorization", wrong)), 401, wrong)
+        self.assertEqual(self.status(), 401)
+
+    def test_draining_needs_the_token_too(self):
+        os.environ["RAY_AUTH_TOKEN"] = "t0ken"
+        self.assertEqual(self.exchange(scope("/rayfleet/v1/drain", "POST"))[0], 401)
+        self.assertFalse(self.traffic.draining)
+
+    def test_the_token_may_stand_in_a_file(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("from-file\n")
+            file.flush()
+            os.environ["RAY_AUTH_TOKEN_PATH"] = file.name
+            self.assertEqual(self.status((b"authorization", b"Bearer from-file")), 200)
+            self.assertEqual(self.status(), 401)
+
+    def test_a_token_file_that_cannot_be_read_opens_to_nobody(self):
+        os.environ["RAY_AUTH_TOKEN_PATH"] = "/nonexistent/token"
+        self.assertEqual(self.status((b"authorization", b"Bearer ")), 401)
+
+    def test_engine_requests_need_no_ray_token(self):
+        os.environ["RAY_AUTH_TOKEN"] = "t0ken"
+        self.assertEqual(self.exchange(scope("/v1/models"))[0], 200)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,58 @@
+"""Bundles and pins of a plan, and the explanation of a plan that Ray cannot meet."""
+
+import unittest
+
+from rayfleet_placement import bundles_of, missing
+from rayfleet_spec import parse
+from tests.test_spec import A, B, spec
+
+HEAD = "c" * 56
+IPS = {A: "10.0.0.1", B: "10.0.0.2", HEAD: "10.0.0.3"}
+
+
+def node(node_id, gpus=2, alive=True):
+    return {"NodeID": node_id, "NodeManagerAddress": IPS[node_id], "Alive": alive, "Resources": {"GPU": gpus}}
+
+
+class Bundles(unittest.TestCase):
+    def test_one_gpu_a_rank_pinned_by_node_id(self):
+        made = bundles_of(parse(spec()), IPS, labels=True)
+        self.assertEqual(made.resources, [{"GPU": 1}] * 4)
+        self.assertEqual([pin["ray.io/node-id"] for pin in made.selectors], [A, A, B, B])
+
+    def test_the_api_server_goes_with_a_rank_of_its_node(self):
+        self.assertEqual(bundles_of(parse(spec()), IPS, labels=True).server, 0)
+        self.assertEqual(bundles_of(parse(spec(apiServerNodeId=B)), IPS, labels=True).server, 2)
+
+    def test_an_api_server_on_a_node_without_ranks_gets_the_last_bundle(self):
+        made = bundles_of(parse(spec(apiServerNodeId=HEAD)), IPS, labels=True)
+        self.assertEqual(made.server, 4)
+        self.assertEqual(made.resources[4], {"node:10.0.0.3": 0.001})
+        self.assertEqual(made.selectors[4], {"ray.io/node-id": HEAD})
+
+    def test_without_label_selectors_every_bundle_is_pinned_by_ip(self):
+        made = bundles_of(parse(spec(apiServerNodeId=HEAD)), IPS, labels=False)
+        self.assertIsNone(made.selectors)
+        self.assertEqual(made.resources[1], {"GPU": 1, "node:10.0.0.1": 0.001})
+        self.assertEqual(made.resources[3], {"GPU": 1, "node:10.0.0.2": 0.001})
+        self.assertEqual(made.resources[4], {"node:10.0.0.3": 0.001})
+
+
+class Missing(unittest.TestCase):
+    def test_nothing_is_missing_where_every_gpu_is_free(self):
+        free = {A: {"GPU": 2}, B: {"GPU": 2}}
+        self.assertEqual(missing(parse(spec()), [node(A), node(B)], free), [])
+
+    def test_a_node_with_too_few_free_gpus_is_named_with_its_numbers(self):
+        (fault,) = missing(parse(spec()), [node(A), node(B)], {A: {"GPU": 2}, B: {"GPU": 1}})
+        self.assertIn("10.0.0.2", fault)
+        self.assertIn("1 of 2 GPUs free, 2 needed", fault)
+
+    def test_a_dead_node_is_named(self):
+        (fault,) = missing(parse(spec()), [node(A), node(B, alive=False)], {A: {"GPU": 2}, B: {"GPU": 2}})
+        self.assertIn(B[:12], fault)
+        self.assertIn("not alive", fault)
+
+
+if __name__ == "__main__":
+    unittest.main()

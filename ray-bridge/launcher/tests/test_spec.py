@@ -1,0 +1,81 @@
+"""What counts as a launch specification, and how the faults of one are told."""
+
+import json
+import unittest
+
+from rayfleet_spec import SpecError, parse
+
+A, B = "a" * 56, "b" * 56
+
+
+def spec(**changes):
+    """A good specification of four ranks on two nodes, with `changes` to its fields; None takes a field out."""
+    fields = {
+        "name": "llama-7f-0-e1",
+        "engine": "vllm",
+        "bundles": [{"rank": rank, "nodeId": (A, B)[rank // 2]} for rank in range(4)],
+        "apiServerNodeId": A,
+        "tensor": 2,
+        "pipeline": 2,
+        "port": 8000,
+        "argv": ["/models/llama", "--tensor-parallel-size", "2"],
+    }
+    fields.update(changes)
+    return json.dumps({key: value for key, value in fields.items() if value is not None})
+
+
+class Accepted(unittest.TestCase):
+    def test_a_good_one_gives_nodes_in_rank_order(self):
+        read = parse(spec())
+        self.assertEqual(read.nodes, (A, A, B, B))
+        self.assertEqual((read.tensor, read.pipeline, read.placement_timeout), (2, 2, 60.0))
+
+    def test_a_custom_engine_names_its_entrypoint(self):
+        read = parse(spec(engine="custom", entrypoint="light_engine:serve", argv=[]))
+        self.assertEqual(read.entrypoint, "light_engine:serve")
+
+    def test_one_api_server_process_may_be_asked_for(self):
+        self.assertIn("--api-server-count=1", parse(spec(argv=["/m", "--api-server-count=1"])).argv)
+
+
+class Refused(unittest.TestCase):
+    def refuse(self, text, *words):
+        with self.assertRaises(SpecError) as caught:
+            parse(text)
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+    def test_no_specification(self):
+        self.refuse("", "RAYFLEET_SPEC")
+
+    def test_not_json(self):
+        self.refuse("{", "JSON")
+
+    def test_not_an_object(self):
+        self.refuse("[]", "object")
+
+    def test_fields_that_are_missing_or_wrong(self):
+        for field, value in (
+            ("name", None), ("name", "a/b"), ("name", 3), ("engine", "sglang"), ("bundles", None), ("tensor", 0),
+            ("tensor", True), ("pipeline", "2"), ("port", 70000), ("apiServerNodeId", "node-1"), ("argv", "serve"),
+            ("argv", []), ("argv", ["--port", "1"]), ("placementTimeoutSeconds", -1),
+        ):  # fmt: skip
+            with self.subTest(field=field, value=value):
+                self.refuse(spec(**{field: value}), field)
+
+    def test_ranks_that_are_too_few_or_out_of_order(self):
+        self.refuse(spec(pipeline=3), "bundles", "6")
+        self.refuse(spec(bundles=[{"rank": rank, "nodeId": A} for rank in (0, 2, 1, 3)]), "bundles[1]")
+        self.refuse(spec(bundles=[{"rank": rank, "nodeId": "../x"} for rank in range(4)]), "bundles[0].nodeId")
+
+    def test_a_custom_engine_without_entrypoint(self):
+        self.refuse(spec(engine="custom"), "entrypoint")
+        self.refuse(spec(engine="custom", entrypoint="light_engine"), "module:callable")
+
+    def test_several_api_server_processes(self):
+        self.refuse(spec(argv=["/m", "--api-server-count", "4"]), "--api-server-count")
+        self.refuse(spec(argv=["/m", "--api-server-count=4"]), "--api-server-count")
+
+
+if __name__ == "__main__":
+    unittest.main()

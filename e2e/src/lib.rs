@@ -1,1 +1,6 @@
-//! x
+//! What proves Rayfleet on a real cluster: a load generator that loses nothing from sight, a view of a
+//! fleet as its users have it, and the main job that the quickstart shows and the tests assert.
+
+pub mod clock;
+pub mod console;
+pub mod load;

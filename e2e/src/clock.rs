@@ -1,0 +1,22 @@
+//! The only place of this crate that reads the clock. Everything else is given times or asks here.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// Now, for measuring.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// Now, for comparing with times of the API server.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn timestamp() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Seconds since `start`.
+pub fn seconds_since(start: Instant) -> f64 {
+    instant().saturating_duration_since(start).as_secs_f64()
+}

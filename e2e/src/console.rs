@@ -1,0 +1,37 @@
+//! Lines for the person who watches: written whole and at once, never lost in a buffer.
+
+use std::io::Write;
+use std::time::Instant;
+
+use crate::clock;
+
+/// Writes lines to standard output, each behind the seconds since the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    start: Instant,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { start: clock::instant() }
+    }
+}
+
+impl Console {
+    /// A line with the time in front.
+    pub fn say(&self, text: impl std::fmt::Display) {
+        line(format_args!("{:7.1} s  {text}", clock::seconds_since(self.start)));
+    }
+}
+
+/// A line as it is. Output that nobody reads any more (a closed pipe) is no reason to fail.
+pub fn line(text: impl std::fmt::Display) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// A line on standard error.
+pub fn complain(text: impl std::fmt::Display) {
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}

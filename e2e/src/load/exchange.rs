@@ -1,0 +1,161 @@
+//! One completion, short or streamed: what is asked, and what the answer must be to count as good.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::Method;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::connection::{Client, describe};
+use super::fault::Fault;
+use super::sse::Events;
+
+const LONGEST_BODY: usize = 4 << 20;
+
+/// What to ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) model: &'a str,
+    pub(super) prompt: String,
+    /// Exactly as many must come back.
+    pub(super) tokens: u32,
+    pub(super) stream: bool,
+    /// Longest wait for the head of the answer and for each next piece of it.
+    pub(super) patience: Duration,
+}
+
+impl Question<'_> {
+    fn body(&self) -> Bytes {
+        let mut body = json!({
+            "model": self.model, "prompt": self.prompt, "max_tokens": self.tokens, "temperature": 0,
+            // Without it an engine ends where its model does, and the number of tokens proves nothing.
+            "ignore_eos": true,
+        });
+        if self.stream {
+            body["stream"] = true.into();
+            body["stream_options"] = json!({ "include_usage": true });
+        }
+        body.to_string().into()
+    }
+}
+
+/// Asks and holds the answer against the question. Returns the text.
+pub(super) async fn ask(client: &mut Client, question: &Question<'_>) -> Result<String, Fault> {
+    let body = question.body();
+    let sent = client.send(Method::POST, "/v1/completions", &body);
+    let answer = within(question.patience, "before the answer", sent).await??;
+    let (response, sender) = answer.into_parts();
+    let status = response.status().as_u16();
+    let mut body = Body { incoming: response.into_body(), patience: question.patience };
+    if status != 200 {
+        let text = String::from_utf8_lossy(&body.whole().await?).chars().take(200).collect();
+        client.done(sender);
+        return Err(Fault::Status(status, text));
+    }
+    let text = if question.stream {
+        streamed(&mut body, question.tokens).await?
+    } else {
+        whole(&body.whole().await?, question.tokens)?
+    };
+    client.done(sender);
+    Ok(text)
+}
+
+/// The name of the first model that is served.
+pub(super) async fn served_model(client: &mut Client, patience: Duration) -> Result<String, Fault> {
+    let nothing = Bytes::new();
+    let sent = client.send(Method::GET, "/v1/models", &nothing);
+    let (response, _) = within(patience, "before the answer", sent).await??.into_parts();
+    let status = response.status().as_u16();
+    let bytes = Body { incoming: response.into_body(), patience }.whole().await?;
+    let wrong = || Fault::Status(status, String::from_utf8_lossy(&bytes).chars().take(200).collect());
+    let value: Value = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
+    value["data"][0]["id"].as_str().map(str::to_owned).ok_or_else(wrong)
+}
+
+fn whole(bytes: &[u8], tokens: u32) -> Result<String, Fault> {
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| Fault::Wrong(format!("no JSON: {error}")))?;
+    let text = value["choices"][0]["text"].as_str().unwrap_or_default();
+    if text.is_empty() {
+        return Err(Fault::Wrong("no text".into()));
+    }
+    check_usage(&value["usage"], tokens)?;
+    Ok(text.to_owned())
+}
+
+async fn streamed(body: &mut Body, tokens: u32) -> Result<String, Fault> {
+    let (mut events, mut text) = (Events::default(), String::new());
+    let (mut usage, mut done) = (Value::Null, false);
+    while let Some(bytes) = body.next().await? {
+        for data in events.push(&bytes).map_err(Fault::Wrong)? {
+            if data == "[DONE]" {
+                done = true;
+                continue;
+            }
+            let value: Value = serde_json::from_str(&data)
+                .map_err(|error| Fault::Wrong(format!("an event is no JSON: {error}")))?;
+            if let Some(error) = value.get("error") {
+                return Err(Fault::Truncated(error.to_string().chars().take(200).collect()));
+            }
+            text.push_str(value["choices"][0]["text"].as_str().unwrap_or_default());
+            if value["usage"].is_object() {
+                usage = value["usage"].clone();
+            }
+        }
+    }
+    if !done {
+        return Err(Fault::Truncated(format!(
+            "the stream ended without [DONE], {} bytes of text in",
+            text.len()
+        )));
+    }
+    check_usage(&usage, tokens)?;
+    Ok(text)
+}
+
+fn check_usage(usage: &Value, tokens: u32) -> Result<(), Fault> {
+    match usage["completion_tokens"].as_u64() {
+        Some(count) if count == u64::from(tokens) => Ok(()),
+        Some(count) => Err(Fault::Wrong(format!("{count} tokens where {tokens} were asked for"))),
+        None => Err(Fault::Wrong("no usage.completion_tokens".into())),
+    }
+}
+
+/// A body, read piece by piece with bounded patience and size.
+struct Body {
+    incoming: Incoming,
+    patience: Duration,
+}
+
+impl Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        match within(self.patience, "in the middle of the answer", self.incoming.frame()).await? {
+            None => Ok(None),
+            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+            Some(Err(error)) => Err(Fault::Truncated(describe(&error))),
+        }
+    }
+
+    async fn whole(&mut self) -> Result<Bytes, Fault> {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.next().await? {
+            all.extend_from_slice(&bytes);
+            if all.len() > LONGEST_BODY {
+                return Err(Fault::Wrong(format!("more than {LONGEST_BODY} bytes")));
+            }
+        }
+        Ok(all.freeze())
+    }
+}
+
+async fn within<T>(
+    patience: Duration,
+    when: &'static str,
+    future: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    timeout(patience, future).await.map_err(|_| Fault::Silence(patience.as_secs(), when))
+}

@@ -1,0 +1,175 @@
+//! The load generator: short requests and long streams, on fresh and on kept connections, until told to
+//! stop. It only counts; whether a failure matters is for the caller to say.
+
+mod connection;
+mod exchange;
+mod fault;
+mod report;
+mod sse;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use fault::Fault;
+pub use report::{Failure, Kind, KindReport, Report};
+pub use target::Target;
+
+use crate::clock;
+use connection::Client;
+use exchange::Question;
+use report::Tally;
+
+/// How much to send.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to.
+    pub target: Target,
+    /// Name of the model.
+    pub model: String,
+    /// Short requests.
+    pub short: Share,
+    /// Streams.
+    pub stream: Share,
+    /// Longest wait for the head of an answer and for each next piece of it.
+    pub patience: Duration,
+}
+
+/// One kind of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// How many are open at the same time, on a fresh connection each.
+    pub fresh: u32,
+    /// How many are open at the same time, on connections that are kept from one to the next.
+    pub kept: u32,
+    /// Wait after each.
+    pub pause: Duration,
+    /// Tokens of each.
+    pub tokens: u32,
+}
+
+/// A load that runs until it is stopped. Dropping it ends it at once, in the middle of requests.
+pub struct Load {
+    workers: JoinSet<()>,
+    tally: Arc<Mutex<Tally>>,
+    stop: watch::Sender<bool>,
+    start: Instant,
+}
+
+impl Load {
+    /// Starts sending.
+    pub fn start(plan: &Plan) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let start = clock::instant();
+        let mut workers = JoinSet::new();
+        for (kind, share) in [(Kind::Short, plan.short), (Kind::Stream, plan.stream)] {
+            for index in 0..share.fresh + share.kept {
+                let worker = Worker {
+                    kind,
+                    share,
+                    index,
+                    plan: plan.clone(),
+                    client: Client::new(plan.target.clone(), index >= share.fresh),
+                    tally: Arc::clone(&tally),
+                    stopped: stopped.clone(),
+                    start,
+                };
+                workers.spawn(worker.run());
+            }
+        }
+        Self { workers, tally, stop, start }
+    }
+
+    /// What became of the requests so far.
+    pub fn so_far(&self) -> Report {
+        lock(&self.tally).report(clock::seconds_since(self.start))
+    }
+
+    /// Sends nothing new, waits until all open requests have ended, and reports. Requests that are still
+    /// open after `limit` stay `open` in the report.
+    pub async fn stop(mut self, limit: Duration) -> Report {
+        self.stop.send_replace(true);
+        let ended = async { while self.workers.join_next().await.is_some() {} };
+        drop(timeout(limit, ended).await);
+        self.so_far()
+    }
+}
+
+/// Asks for one short completion on a fresh connection and returns its text.
+pub async fn complete(
+    target: &Target,
+    model: &str,
+    prompt: &str,
+    tokens: u32,
+    patience: Duration,
+) -> Result<String, Fault> {
+    let question = Question { model, prompt: prompt.to_owned(), tokens, stream: false, patience };
+    exchange::ask(&mut Client::new(target.clone(), false), &question).await
+}
+
+/// The name of the first model that a server offers.
+pub async fn served_model(target: &Target, patience: Duration) -> anyhow::Result<String> {
+    exchange::served_model(&mut Client::new(target.clone(), false), patience)
+        .await
+        .with_context(|| format!("{target}/v1/models does not tell which model is served: name it"))
+}
+
+/// One task that asks, waits and asks again.
+struct Worker {
+    kind: Kind,
+    share: Share,
+    index: u32,
+    plan: Plan,
+    client: Client,
+    tally: Arc<Mutex<Tally>>,
+    stopped: watch::Receiver<bool>,
+    start: Instant,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        // Workers that begin together would come together for ever.
+        self.pause(self.share.pause * self.index / (self.share.fresh + self.share.kept)).await;
+        let mut number = 0_u64;
+        while !*self.stopped.borrow() {
+            number += 1;
+            let question = Question {
+                model: &self.plan.model,
+                prompt: format!("Request {number} of client {}: the quick brown fox", self.index),
+                tokens: self.share.tokens,
+                stream: self.kind == Kind::Stream,
+                patience: self.plan.patience,
+            };
+            lock(&self.tally).begin();
+            let at = clock::seconds_since(self.start);
+            let outcome = exchange::ask(&mut self.client, &question).await.map(drop);
+            let seconds = clock::seconds_since(self.start) - at;
+            self.count(at, seconds, outcome);
+            self.pause(self.share.pause).await;
+        }
+    }
+
+    fn count(&mut self, at: f64, seconds: f64, outcome: Result<(), Fault>) {
+        let mut tally = lock(&self.tally);
+        tally.end(self.kind, at, seconds, outcome);
+        tally.connections(std::mem::take(&mut self.client.reused), std::mem::take(&mut self.client.unsent));
+    }
+
+    async fn pause(&mut self, wait: Duration) {
+        // Ends early when the load is stopped; an error means the same.
+        drop(timeout(wait, self.stopped.wait_for(|stopped| *stopped)).await);
+    }
+}
+
+/// A count is valid at every moment, so a worker that panicked leaves nothing broken behind.
+fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}

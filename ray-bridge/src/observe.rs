@@ -141,7 +141,8 @@ impl Bridge {
         let engine = self.engine_within(target, limits);
 
         if options.deep {
-            let (cluster, job, port) = join3(cluster(&dashboard), find(&dashboard, want), port(engine)).await;
+            let (cluster, job, port) =
+                join3(cluster(&dashboard), find(&dashboard, want), port(engine, limits.call)).await;
             let state = match job? {
                 Some(job) => Some(follow(&dashboard, want, job, port, true).await?),
                 None => None,
@@ -149,7 +150,7 @@ impl Bridge {
             return Ok(RayState { cluster: Some(cluster?), engine: state });
         }
 
-        let (job, port) = join(find(&dashboard, want), port(engine)).await;
+        let (job, port) = join(find(&dashboard, want), port(engine, limits.call)).await;
         let Some(job) = job? else {
             return Ok(RayState { cluster: Some(cluster(&dashboard).await?), engine: None });
         };
@@ -181,10 +182,11 @@ async fn find(dashboard: &Dashboard, want: &SubmissionId) -> Result<Option<Job>,
     }
 }
 
-async fn port(engine: Option<EngineClient>) -> Option<(Health, Option<Load>)> {
+/// Both within one call's time, although the load may take two calls.
+async fn port(engine: Option<EngineClient>, limit: Duration) -> Option<(Health, Option<Load>)> {
     let engine = engine?;
-    let (health, load) = join(engine.health(), engine.load()).await;
-    Some((health, load.ok()))
+    let (health, load) = join(engine.health(), tokio::time::timeout(limit, engine.load())).await;
+    Some((health, load.ok().and_then(Result::ok)))
 }
 
 /// What is known of a job, with the calls that its state asks for.

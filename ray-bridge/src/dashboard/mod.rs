@@ -18,7 +18,7 @@ pub use nodes::{GpuUse, Node};
 pub use package::{Package, PackageError};
 pub use state::{Actor, Bundle, Filter, PlacementGroup};
 
-use crate::http::{self, Call, CallError, Endpoint, Fault, Keep, Limits, Payload, SetupError, Token};
+use crate::http::{self, CallError, Endpoint, Fault, Keep, Limits, Payload, SetupError, Token};
 use crate::{NodeId, SubmissionId};
 
 /// Client of one dashboard. Cheap to clone.
@@ -144,14 +144,6 @@ impl Dashboard {
     ) -> Result<Vec<T>, CallError> {
         let path = state::path(kind, filters);
         let reply: state::Reply<T> = self.0.get(&path).await?;
-        reply.into_entries().map_err(|what| {
-            let call = Call {
-                cluster: self.0.cluster.clone(),
-                server: self.0.server,
-                method: Method::GET.to_string(),
-                path: path.clone(),
-            };
-            CallError { call, fault: Fault::Malformed { what } }
-        })
+        reply.into_entries().map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
     }
 }

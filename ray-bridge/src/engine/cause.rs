@@ -11,7 +11,10 @@ const LONGEST_CAUSE: usize = 1200;
 ///
 /// An engine serves until it is stopped, so a job that succeeded has failed too.
 pub fn failure_cause(job: &Job, log: &str) -> String {
-    let said = parse_phases(log).into_iter().rev().find(|p| p.kind == PhaseKind::Failed);
+    // A launcher that is stopped reports that as its failure.
+    let said = (job.status != JobStatus::Stopped)
+        .then(|| parse_phases(log).into_iter().rev().find(|p| p.kind == PhaseKind::Failed))
+        .flatten();
     let cause = match said.and_then(|p| Some((p.message.filter(|m| !m.is_empty())?, p.during))) {
         Some((message, Some(during))) => format!("failed in phase {during}: {message}"),
         Some((message, None)) => message,
@@ -31,7 +34,7 @@ fn from_job(job: &Job) -> String {
         JobStatus::Succeeded => {
             "the engine's server returned, although a server must never return".to_owned()
         }
-        JobStatus::Stopped => "the job was stopped".to_owned(),
+        JobStatus::Stopped => "the engine was stopped on request".to_owned(),
         _ => {
             let kind = job.error_type.as_deref().map(|e| format!("{e}: ")).unwrap_or_default();
             // Ray adds the whole log to the message; that comes from the log itself.

@@ -37,7 +37,7 @@ pub struct Load {
     pub served: Option<u64>,
     /// New requests are refused; `None` without the middleware.
     pub draining: Option<bool>,
-    /// Time since the last request ended; `None` without the middleware or while requests run.
+    /// Time since a request last began or ended; `None` if there was none yet, or without the middleware.
     pub idle: Option<Duration>,
 }
 

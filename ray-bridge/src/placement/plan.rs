@@ -24,7 +24,7 @@ pub enum FreeGpus {
 /// What guides a plan besides the shape.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Label whose values order the nodes, for example a rack or an NVLink domain; nodes without it come last.
+    /// Label whose values order the nodes, for example a rack or a switch; nodes without it come last.
     pub order_label: Option<String>,
     /// Which GPUs count.
     pub free: FreeGpus,

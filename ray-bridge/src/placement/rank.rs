@@ -13,20 +13,21 @@ pub struct RankName {
 }
 
 impl RankName {
-    /// Reads the end of an actor's name; a part that is left out is 0, as the engine leaves out what is not parallel.
+    /// Reads the end of an actor's name; a part that is left out is 0, as vLLM leaves out what is not parallel.
     pub fn parse(name: &str) -> Option<Self> {
-        if !name.starts_with("vllm_Worker") {
-            return None;
-        }
-        let mut found = Self { tensor_rank: 0, stage: 0 };
-        for part in name.split('_') {
-            if let Some(digits) = part.strip_prefix("TP") {
-                found.tensor_rank = digits.parse().ok()?;
-            } else if let Some(digits) = part.strip_prefix("PP") {
-                found.stage = digits.parse().ok()?;
-            }
-        }
-        Some(found)
+        let rest = name.strip_prefix("vllm_Worker_")?;
+        // From the end: what stands before is the engine's own name, which may hold anything.
+        let (rest, stage) = last_part(rest, "PP")?;
+        let (_, tensor_rank) = last_part(rest, "TP")?;
+        Some(Self { tensor_rank, stage })
+    }
+}
+
+/// Splits `…_PP3` into the rest and 3, or gives 0 if the last part is something else. `None` if the number is none.
+fn last_part<'a>(name: &'a str, letters: &str) -> Option<(&'a str, u32)> {
+    match name.rsplit_once('_').map(|(rest, last)| (rest, last.strip_prefix(letters))) {
+        Some((rest, Some(digits))) => Some((rest, digits.parse().ok()?)),
+        _ => Some((name, 0)),
     }
 }
 
@@ -40,12 +41,16 @@ mod tests {
         assert_eq!(parse("vllm_Worker_1795339883749150428_TP1_PP0"), Some((1, 0)));
         assert_eq!(parse("vllm_Worker_1795339883749150428_TP0_PP13"), Some((0, 13)));
         assert_eq!(parse("vllm_Worker_1795339883749150428_PP1"), Some((0, 1)));
+        assert_eq!(parse("vllm_Worker_1_TP3"), Some((3, 0)));
         assert_eq!(parse("vllm_Worker_1"), Some((0, 0)));
+        assert_eq!(parse("vllm_Worker_my_TP4_PP9_model-1a2b3_TP1_PP0"), Some((1, 0)));
     }
 
     #[test]
     fn other_actors_are_not_ranks() {
-        for name in ["", "chat/api", "TP0_PP0", "vllm_Worker_1_TPx_PP0", "vllm_Worker_1_TP99999999999"] {
+        for name in
+            ["", "chat/api", "TP0_PP0", "vllm_Worker_1_TPx_PP0", "vllm_Worker_1_TP99999999999", "vllm_Worker"]
+        {
             assert_eq!(RankName::parse(name), None, "{name:?}");
         }
     }

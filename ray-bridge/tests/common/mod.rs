@@ -1,0 +1,165 @@
+//! A fake server that answers with recorded replies and remembers what it was asked. Shared by the tests in here.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with what it did not expect")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
+use serde_json::Value;
+
+/// One answer: status and body.
+pub type Answer = (u16, Vec<u8>);
+
+/// One request as it came.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub method: String,
+    pub path: String,
+    pub authorization: Option<String>,
+    pub body: Bytes,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By `METHOD /path` without query; the last answer of a list stays.
+    answers: HashMap<String, Vec<Answer>>,
+    /// For everything that has no answer of its own.
+    otherwise: Option<Answer>,
+    asked: Vec<Asked>,
+}
+
+/// The server; it ends with the test's runtime.
+#[derive(Clone)]
+pub struct Fake {
+    inner: Arc<Mutex<Inner>>,
+    pub url: url::Url,
+}
+
+impl Fake {
+    pub async fn start() -> Self {
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let router = Router::new().fallback(answer).with_state(inner.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { inner, url }
+    }
+
+    /// Answers `METHOD /path` with these in turn; the last one stays.
+    pub fn on(&self, what: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
+        self.inner.lock().unwrap().answers.insert(what.to_owned(), answers.into_iter().collect());
+        self
+    }
+
+    /// Answers everything else with this.
+    pub fn otherwise(&self, answer: Answer) {
+        self.inner.lock().unwrap().otherwise = Some(answer);
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.inner.lock().unwrap().asked.clone()
+    }
+
+    /// `METHOD /path` of all requests, without queries, sorted.
+    pub fn calls(&self) -> Vec<String> {
+        let mut calls: Vec<String> = self
+            .asked()
+            .iter()
+            .map(|a| format!("{} {}", a.method, a.path.split('?').next().unwrap_or_default()))
+            .collect();
+        calls.sort();
+        calls
+    }
+}
+
+async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Response<axum::body::Body> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 24).await.unwrap();
+    let key = format!("{} {}", parts.method, parts.uri.path());
+    let (status, body) = {
+        let mut inner = inner.lock().unwrap();
+        inner.asked.push(Asked {
+            method: parts.method.to_string(),
+            path: parts.uri.to_string(),
+            authorization: parts.headers.get("authorization").map(|v| v.to_str().unwrap().to_owned()),
+            body,
+        });
+        match inner.answers.get_mut(&key) {
+            Some(answers) if answers.len() > 1 => answers.remove(0),
+            Some(answers) => answers[0].clone(),
+            None => inner.otherwise.clone().unwrap_or((404, format!("no answer for {key}").into_bytes())),
+        }
+    };
+    Response::builder()
+        .status(StatusCode::from_u16(status).unwrap())
+        .body(axum::body::Body::from(body))
+        .unwrap()
+}
+
+/// A recorded reply from `tests/fixtures`.
+pub fn recorded(name: &str) -> Answer {
+    let path = format!("{}/tests/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let exchange: Value = serde_json::from_slice(&std::fs::read(&path).expect(&path)).unwrap();
+    let reply = &exchange["response"];
+    let status = u16::try_from(reply["status"].as_u64().unwrap()).unwrap();
+    let body = match reply.get("json") {
+        Some(json) => serde_json::to_vec(json).unwrap(),
+        None => reply["text"].as_str().unwrap_or_default().as_bytes().to_vec(),
+    };
+    (status, body)
+}
+
+/// A recorded JSON reply, changed.
+pub fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Answer {
+    let (status, body) = recorded(name);
+    let mut json = serde_json::from_slice(&body).unwrap();
+    change(&mut json);
+    (status, serde_json::to_vec(&json).unwrap())
+}
+
+/// Limits with which a test that waits for one is over soon.
+pub fn limits() -> Limits {
+    Limits { call: Duration::from_secs(3), submit: Duration::from_secs(3), ..Limits::default() }
+}
+
+pub fn bridge() -> Bridge {
+    Bridge::new(limits()).unwrap()
+}
+
+pub fn target(dashboard: &url::Url, engine: Option<&url::Url>) -> Target {
+    Target {
+        name: "prod/chat-0".to_owned(),
+        dashboard: dashboard.clone(),
+        engine: engine.cloned(),
+        token: Some(Token::new("s3cret").unwrap()),
+    }
+}
+
+pub fn id(text: &str) -> SubmissionId {
+    SubmissionId::new(text).unwrap()
+}
+
+/// An address that nothing listens on.
+pub async fn closed_port() -> url::Url {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()
+}
+
+/// A server that takes connections and never says a word.
+pub async fn silent() -> url::Url {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            held.push(socket);
+        }
+    });
+    url
+}

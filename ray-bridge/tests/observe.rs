@@ -1,0 +1,298 @@
+//! What an observation asks for in each state, and what it makes of the answers.
+#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Answer, Fake, bridge, changed, closed_port, id, recorded, silent, target};
+use ray_bridge::dashboard::JobStatus;
+use ray_bridge::engine::{Health, PhaseKind, Probe, ProbeError};
+use ray_bridge::observe::{ObserveOptions, RayState};
+use ray_bridge::placement::{GroupState, Placement, RankSlot, Shape};
+use ray_bridge::{Fault, NodeId};
+use serde_json::{Value, json};
+
+const STAGE_0: &str = "cdca8422c8af46ebc07431d205bb536996be53d4504dc25a512c88b9";
+const STAGE_1: &str = "a0bbc55d907b00c23dd529ca20054430208ebd708dc2a58a576321bc";
+
+/// The plan of the engine in the recorded replies: TP2×PP2 on two nodes.
+fn plan() -> Placement {
+    let slot = |rank: u32, node: &str| RankSlot {
+        rank,
+        tensor_rank: rank % 2,
+        stage: rank / 2,
+        node_id: NodeId::from(node),
+        node_ip: String::new(),
+    };
+    Placement {
+        shape: Shape::new(2, 2).unwrap(),
+        ranks: vec![slot(0, STAGE_0), slot(1, STAGE_0), slot(2, STAGE_1), slot(3, STAGE_1)],
+        api_server_node: NodeId::from(STAGE_0),
+    }
+}
+
+fn job(status: &str) -> Answer {
+    changed("job_get_succeeded", |j| {
+        j["status"] = json!(status);
+        j["metadata"] = json!({ "rayfleet.io/plan": serde_json::to_string(&plan()).unwrap() });
+    })
+}
+
+struct Cluster {
+    ray: Fake,
+    engine: Fake,
+}
+
+/// A cluster whose engine serves; tests change what they are about.
+async fn cluster() -> Cluster {
+    let (ray, engine) = (Fake::start().await, Fake::start().await);
+    ray.on("GET /api/jobs/chat", [job("RUNNING")])
+        .on("GET /api/jobs/chat/logs", [recorded("job_logs_dead_node")])
+        .on("GET /api/version", [recorded("version")])
+        .on("GET /api/v0/nodes", [recorded("v0_nodes_detail")])
+        .on("GET /api/cluster_status", [recorded("cluster_status")])
+        .on("GET /api/v0/placement_groups", [recorded("v0_placement_groups_vllm")])
+        .on("GET /api/v0/actors", [recorded("v0_actors_vllm_workers")]);
+    let state = json!({"inFlight": 3, "served": 7, "draining": false, "idleSeconds": 1.5, "name": "chat"});
+    engine
+        .on("GET /health", [(200, vec![])])
+        .on("GET /rayfleet/v1/state", [(200, state.to_string().into_bytes())]);
+    Cluster { ray, engine }
+}
+
+impl Cluster {
+    async fn observe(&self, options: ObserveOptions) -> RayState {
+        let target = target(&self.ray.url, Some(&self.engine.url));
+        bridge().observe(&target, Some(&id("chat")), options).await.unwrap()
+    }
+
+    async fn look(&self) -> RayState {
+        self.observe(ObserveOptions::default()).await
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_serves_costs_three_calls() {
+    let cluster = cluster().await;
+    let state = cluster.look().await;
+    assert_eq!(cluster.ray.calls(), ["GET /api/jobs/chat"]);
+    assert_eq!(cluster.engine.calls(), ["GET /health", "GET /rayfleet/v1/state"]);
+    assert_eq!(cluster.engine.asked()[0].authorization.as_deref(), Some("Bearer s3cret"));
+
+    let engine = state.engine.unwrap();
+    assert_eq!((engine.status, engine.health.clone()), (JobStatus::Running, Some(Health::Serving)));
+    let load = engine.load.clone().unwrap();
+    assert_eq!((load.in_flight, load.served, load.draining), (3, Some(7), Some(false)));
+    assert_eq!(load.idle, Some(Duration::from_millis(1500)));
+    assert_eq!((state.cluster, &engine.placed, &engine.phase, &engine.cause), (None, &None, &None, &None));
+    assert!(!engine.is_placed(), "what was not looked at is not known");
+}
+
+#[tokio::test]
+async fn a_deep_look_holds_the_ranks_against_the_plan() {
+    let cluster = cluster().await;
+    let state = cluster.observe(ObserveOptions::deep()).await;
+    let engine = state.engine.unwrap();
+    assert!(engine.is_placed(), "{:?}", engine.placed);
+    let placed = engine.placed.unwrap();
+    assert_eq!(placed.group, Some(GroupState::Created));
+    let ranks: Vec<_> = placed.ranks.iter().map(|r| (r.rank, r.alive)).collect();
+    assert_eq!(ranks, [(0, true), (1, true), (2, true), (3, true)]);
+    let seen = state.cluster.unwrap();
+    assert_eq!((seen.version.as_str(), seen.nodes.len()), ("2.60.0", 4));
+    assert!(seen.session.starts_with("session_2026"));
+}
+
+#[tokio::test]
+async fn ranks_on_other_nodes_than_planned_are_told() {
+    let cluster = cluster().await;
+    let elsewhere = changed("v0_actors_vllm_workers", |a| {
+        let ranks = a["data"]["result"]["result"].as_array_mut().unwrap();
+        let moved = ranks.iter_mut().find(|r| r["name"].as_str().unwrap().ends_with("_TP1_PP0")).unwrap();
+        moved["node_id"] = json!(STAGE_1);
+    });
+    cluster.ray.on("GET /api/v0/actors", [elsewhere]);
+    let engine = cluster.observe(ObserveOptions::deep()).await.engine.unwrap();
+    assert!(!engine.is_placed());
+    let said: Vec<String> = engine.placed.unwrap().differences.iter().map(ToString::to_string).collect();
+    assert_eq!(said, [format!("rank 1 (TP1 PP0) is on node {STAGE_1}, planned node {STAGE_0} ()")]);
+}
+
+#[tokio::test]
+async fn without_an_engine_wanted_only_the_cluster_is_looked_at() {
+    let cluster = cluster().await;
+    let target = target(&cluster.ray.url, None);
+    let state = bridge().observe(&target, None, ObserveOptions::default()).await.unwrap();
+    assert_eq!(state.engine, None);
+    assert_eq!(state.cluster.unwrap().nodes.len(), 4);
+    assert_eq!(cluster.ray.calls(), ["GET /api/cluster_status", "GET /api/v0/nodes", "GET /api/version"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_ray_does_not_know_is_none() {
+    let cluster = cluster().await;
+    cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_unknown")]);
+    let state = cluster.look().await;
+    assert!(state.engine.is_none() && state.cluster.is_some());
+}
+
+#[tokio::test]
+async fn a_loading_engine_tells_its_phase_and_its_ranks() {
+    let cluster = cluster().await;
+    let log = "RAYFLEET_PHASE {\"phase\": \"Ranks\", \"seconds\": 1}\nx\nRAYFLEET_PHASE {\"phase\": \"Loading\", \"seconds\": 9.5}\n";
+    cluster.ray.on("GET /api/jobs/chat/logs", [(200, json!({ "logs": log }).to_string().into_bytes())]);
+    let target = target(&cluster.ray.url, Some(&closed_port().await));
+    let state = bridge().observe(&target, Some(&id("chat")), ObserveOptions::default()).await.unwrap();
+    let engine = state.engine.unwrap();
+    assert_eq!(engine.health, Some(Health::NotYet));
+    assert_eq!(engine.phase.as_ref().map(|p| p.kind), Some(PhaseKind::Loading));
+    assert!(engine.is_placed() && state.cluster.is_some());
+}
+
+#[tokio::test]
+async fn a_dead_engine_core_is_unhealthy_and_has_no_load() {
+    let cluster = cluster().await;
+    cluster.engine.on("GET /health", [(503, vec![])]);
+    let engine = cluster.look().await.engine.unwrap();
+    assert_eq!((engine.health, engine.load), (Some(Health::Unhealthy(503)), None));
+    assert!(engine.placed.is_some());
+}
+
+#[tokio::test]
+async fn succeeded_of_a_service_means_failure() {
+    let cluster = cluster().await;
+    cluster.ray.on("GET /api/jobs/chat", [job("SUCCEEDED")]);
+    cluster.ray.on("GET /api/jobs/chat/logs", [recorded("job_logs")]);
+    let engine = cluster.look().await.engine.unwrap();
+    assert!(engine.has_ended());
+    let cause = engine.cause.unwrap();
+    assert!(cause.starts_with("the engine's server returned"), "{cause}");
+    assert!(cause.contains("last lines of its log:\n"), "{cause}");
+    assert_eq!((engine.health, engine.load, engine.placed), (None, None, None));
+}
+
+#[tokio::test]
+async fn the_cause_of_a_failure_is_the_launchers_else_rays() {
+    let cluster = cluster().await;
+    cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_failed")]);
+    cluster.ray.on("GET /api/jobs/chat/logs", [(500, vec![])]);
+    let cause = async || cluster.look().await.engine.unwrap().cause.unwrap();
+    assert_eq!(
+        cause().await,
+        "JOB_ENTRYPOINT_COMMAND_ERROR: Job entrypoint command failed with exit code 7 (exit code 7)"
+    );
+
+    let phase = json!({"phase": "Failed", "during": "Loading", "exitCode": 5, "message": "ValueError: no such model"});
+    let log = format!("INFO a\nRAYFLEET_PHASE {phase}\nINFO z\n");
+    cluster.ray.on("GET /api/jobs/chat/logs", [(200, json!({ "logs": log }).to_string().into_bytes())]);
+    assert_eq!(
+        cause().await,
+        "failed in phase Loading: ValueError: no such model\nlast lines of its log:\nINFO a\nINFO z"
+    );
+
+    cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_supervisor_died")]);
+    cluster.ray.on("GET /api/jobs/chat/logs", [recorded("job_logs_dead_node")]);
+    let died = cause().await;
+    assert!(died.starts_with("JOB_SUPERVISOR_ACTOR_DIED: Job supervisor actor died:"), "{died}");
+    assert!(died.contains("its node has died") && !died.contains('\n'), "{died}");
+
+    cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_stopped")]);
+    assert_eq!(cause().await, "the engine was stopped on request");
+}
+
+#[tokio::test]
+async fn a_removed_group_of_the_same_name_is_not_the_engines() {
+    let cluster = cluster().await;
+    let two = changed("v0_placement_groups_vllm", |g| {
+        let groups = g["data"]["result"]["result"].as_array_mut().unwrap();
+        let mut old: Value = groups[0].clone();
+        old["state"] = json!("REMOVED");
+        old["placement_group_id"] = json!("old");
+        groups.insert(0, old);
+    });
+    cluster.ray.on("GET /api/v0/placement_groups", [two]);
+    assert!(cluster.observe(ObserveOptions::deep()).await.engine.unwrap().is_placed());
+    let actors = cluster.ray.asked().into_iter().find(|a| a.path.starts_with("/api/v0/actors")).unwrap();
+    assert!(actors.path.ends_with("filter_values=f4e60b2be3d31d24898287adfacb0b000000"), "{}", actors.path);
+}
+
+#[tokio::test]
+async fn an_engine_without_the_middleware_is_counted_by_its_metrics() {
+    let cluster = cluster().await;
+    let metrics = include_str!("fixtures/vllm_metrics.txt").replace(
+        "requests_running{engine=\"0\",model_name=\"tiny\"} 0.0",
+        "requests_running{engine=\"0\"} 2.0",
+    );
+    cluster.engine.on("GET /rayfleet/v1/state", [(404, vec![])]);
+    cluster.engine.on("GET /metrics", [(200, metrics.into_bytes())]);
+    let load = cluster.look().await.engine.unwrap().load.unwrap();
+    assert_eq!((load.in_flight, load.served, load.draining), (2, None, None));
+}
+
+#[tokio::test]
+async fn an_engine_that_never_answers_costs_no_more_than_the_deadline() {
+    let cluster = cluster().await;
+    let target = target(&cluster.ray.url, Some(&silent().await));
+    let options = ObserveOptions { deadline: Duration::from_millis(600), deep: false };
+    #[expect(clippy::disallowed_methods, reason = "the test measures how long the observation takes")]
+    let began = Instant::now();
+    let state = bridge().observe(&target, Some(&id("chat")), options).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+    let health = state.engine.unwrap().health;
+    assert_eq!(health, Some(Health::Unreachable("no answer within 0.200 s".to_owned())));
+}
+
+#[tokio::test]
+async fn a_dashboard_that_never_answers_is_an_error_of_that_cluster() {
+    let target = target(&silent().await, None);
+    let options = ObserveOptions { deadline: Duration::from_millis(300), deep: true };
+    let error = bridge().observe(&target, Some(&id("chat")), options).await.unwrap_err();
+    assert_eq!(error.fault, Fault::TimedOut { after_ms: 100 });
+    assert!(error.to_string().starts_with("prod/chat-0: dashboard GET /api/"), "{error}");
+}
+
+#[tokio::test]
+async fn draining_is_switched_and_models_are_listed() {
+    let cluster = cluster().await;
+    cluster
+        .engine
+        .on("POST /rayfleet/v1/drain", [(200, vec![])])
+        .on("DELETE /rayfleet/v1/drain", [(404, vec![])])
+        .on("GET /v1/models", [recorded("vllm_models")]);
+    let engine = bridge().engine(&target(&cluster.ray.url, Some(&cluster.engine.url))).unwrap();
+    assert_eq!(engine.set_draining(true).await, Ok(()));
+    assert!(matches!(engine.set_draining(false).await.unwrap_err().fault, Fault::NotFound { .. }));
+    assert_eq!(engine.models().await, Ok(vec!["tiny".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_probe_passes_on_the_expected_text_only() {
+    let cluster = cluster().await;
+    let reply = json!({"choices": [{"text": " Paris, of course"}]}).to_string().into_bytes();
+    cluster.engine.on("POST /v1/completions", [(200, reply)]);
+    let engine = bridge().engine(&target(&cluster.ray.url, Some(&cluster.engine.url))).unwrap();
+    let mut probe = Probe {
+        model: "chat".to_owned(),
+        prompt: "The capital of France is".to_owned(),
+        max_tokens: 4,
+        expect: Some("Paris".to_owned()),
+        timeout: Duration::from_secs(3),
+    };
+    assert_eq!(engine.probe(&probe).await.as_deref(), Ok(" Paris, of course"));
+    let sent: Value = serde_json::from_slice(&cluster.engine.asked()[0].body).unwrap();
+    assert_eq!((&sent["temperature"], &sent["max_tokens"]), (&json!(0), &json!(4)));
+
+    probe.expect = Some("Rome".to_owned());
+    let error = engine.probe(&probe).await.unwrap_err();
+    assert_eq!(error.to_string(), "the probe's answer \" Paris, of course\" does not hold \"Rome\"");
+
+    cluster.engine.on("POST /v1/completions", [(200, b"{\"choices\": []}".to_vec())]);
+    probe.expect = None;
+    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Unexpected { .. })), "silence is no answer");
+    cluster
+        .engine
+        .on("POST /v1/completions", [(404, b"{\"error\": {\"message\": \"no model x\"}}".to_vec())]);
+    let error = engine.probe(&probe).await.unwrap_err();
+    assert!(error.to_string().ends_with("404 not found: no model x"), "{error}");
+}

@@ -1,0 +1,270 @@
+//! Rules of placement: by example, as properties over random clusters, and against brute force on small ones.
+#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use ray_bridge::NodeId;
+use ray_bridge::placement::{
+    Difference, FreeGpus, GroupState, Life, Placement, Policy, RankName, RayNode, Reported, ReportedBundle,
+    ReportedRank, Shape, plan, verify,
+};
+
+fn node(name: &str, free: u32, total: u32) -> RayNode {
+    RayNode {
+        id: NodeId(format!("id-{name}")),
+        ip: format!("ip-{name}"),
+        name: name.to_owned(),
+        is_head: name == "head",
+        alive: true,
+        state_message: None,
+        gpus_total: total,
+        gpus_free: free,
+        labels: BTreeMap::new(),
+    }
+}
+
+fn shape(tensor: u32, pipeline: u32) -> Shape {
+    Shape::new(tensor, pipeline).unwrap()
+}
+
+fn stages(placement: &Placement) -> Vec<&str> {
+    let tensor = placement.shape.tensor() as usize;
+    placement.ranks.iter().step_by(tensor).map(|r| r.node_ip.trim_start_matches("ip-")).collect()
+}
+
+fn place(shape: Shape, nodes: &[RayNode]) -> Vec<String> {
+    let placement = plan(shape, nodes, &Policy::default()).unwrap();
+    stages(&placement).into_iter().map(str::to_owned).collect()
+}
+
+fn refusal(shape: Shape, nodes: &[RayNode]) -> String {
+    plan(shape, nodes, &Policy::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn two_nodes_of_eight_take_a_stage_each_with_the_heads_first() {
+    let nodes = [node("worker-1", 8, 8), node("head", 8, 8)];
+    let placement = plan(shape(8, 2), &nodes, &Policy::default()).unwrap();
+    assert_eq!(stages(&placement), ["head", "worker-1"]);
+    assert_eq!(placement.api_server_node, NodeId::from("id-head"));
+    let ninth = &placement.ranks[8];
+    assert_eq!((ninth.rank, ninth.stage, ninth.tensor_rank), (8, 1, 0));
+}
+
+#[test]
+fn a_head_without_gpus_runs_the_api_server_only() {
+    let nodes = [node("head", 0, 0), node("w2", 4, 4), node("w1", 4, 4)];
+    let placement = plan(shape(4, 2), &nodes, &Policy::default()).unwrap();
+    assert_eq!(stages(&placement), ["w1", "w2"]);
+    assert_eq!(placement.api_server_node, NodeId::from("id-head"));
+}
+
+#[test]
+fn stages_share_a_node_before_they_spread() {
+    assert_eq!(place(shape(2, 3), &[node("head", 4, 4), node("w1", 8, 8)]), ["w1", "w1", "w1"]);
+    assert_eq!(place(shape(2, 3), &[node("head", 4, 4), node("w1", 4, 4)]), ["head", "head", "w1"]);
+}
+
+#[test]
+fn nodes_follow_the_order_label_and_then_the_name() {
+    let mut nodes = [node("head", 0, 0), node("a", 2, 2), node("b", 2, 2), node("c", 2, 2), node("d", 2, 2)];
+    for (i, rack) in [(1, "r2"), (2, "r1"), (4, "r1")] {
+        nodes[i].labels.insert("rack".to_owned(), rack.to_owned());
+    }
+    let policy = Policy { order_label: Some("rack".to_owned()), ..Policy::default() };
+    assert_eq!(stages(&plan(shape(2, 4), &nodes, &policy).unwrap()), ["b", "d", "a", "c"]);
+    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn dead_nodes_take_nothing() {
+    let mut nodes = [node("head", 2, 2), node("w1", 8, 8)];
+    nodes[1].alive = false;
+    assert_eq!(
+        refusal(shape(2, 2), &nodes),
+        "TP2×PP2 needs 2 nodes with 2 free GPUs each; free: head 2 (room for 1 of 2 stages)"
+    );
+}
+
+#[test]
+fn what_is_missing_is_said_in_numbers() {
+    let nodes = [node("head", 8, 8), node("worker-1", 4, 8)];
+    assert_eq!(
+        refusal(shape(8, 2), &nodes),
+        "TP8×PP2 needs 2 nodes with 8 free GPUs each; free: head 8, worker-1 4 of 8 (room for 1 of 2 stages)"
+    );
+    assert_eq!(
+        refusal(shape(16, 1), &nodes),
+        "TP16×PP1 needs 1 node with 16 free GPUs; free: head 8, worker-1 4 of 8"
+    );
+    assert_eq!(refusal(shape(1, 1), &[]), "TP1×PP1: no Ray node is alive");
+    assert_eq!(refusal(shape(1, 1), &[node("w", 8, 8)]), "TP1×PP1: none of 1 living Ray nodes is the head");
+}
+
+#[test]
+fn a_cluster_of_our_own_may_be_planned_before_ray_has_counted_its_gpus_as_free() {
+    let nodes = [node("head", 0, 8)];
+    let all = Policy { free: FreeGpus::All, ..Policy::default() };
+    assert!(plan(shape(8, 1), &nodes, &Policy::default()).is_err());
+    assert!(plan(shape(8, 1), &nodes, &all).is_ok());
+}
+
+#[test]
+fn a_plan_survives_its_json() {
+    let placement = plan(shape(2, 2), &[node("head", 4, 4)], &Policy::default()).unwrap();
+    let json = serde_json::to_string(&placement).unwrap();
+    assert_eq!(serde_json::from_str::<Placement>(&json).unwrap(), placement);
+    assert!(json.contains(r#""apiServerNode":"id-head""#) && json.contains(r#""nodeId""#), "{json}");
+}
+
+fn as_planned(placement: &Placement) -> Reported {
+    Reported {
+        group: Some(GroupState::Created),
+        bundles: placement
+            .ranks
+            .iter()
+            .map(|s| ReportedBundle { index: s.rank, node_id: Some(s.node_id.clone()) })
+            // The API server's own bundle on a node without ranks.
+            .chain([ReportedBundle { index: placement.shape.ranks(), node_id: Some("id-head".into()) }])
+            .collect(),
+        ranks: placement
+            .ranks
+            .iter()
+            .map(|s| ReportedRank {
+                name: RankName { tensor_rank: s.tensor_rank, stage: s.stage },
+                node_id: Some(s.node_id.clone()),
+                life: Life::Alive,
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn every_kind_of_difference_is_found_and_said() {
+    let nodes = [node("head", 0, 0), node("w1", 2, 2), node("w2", 2, 2)];
+    let placement = plan(shape(2, 2), &nodes, &Policy::default()).unwrap();
+    let good = as_planned(&placement);
+    assert_eq!(verify(&placement, &good), []);
+
+    let said = |change: &dyn Fn(&mut Reported)| {
+        let mut seen = good.clone();
+        change(&mut seen);
+        verify(&placement, &seen).iter().map(Difference::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said(&|s| s.ranks[1].life = Life::Dead("ray.kill".to_owned())),
+        ["rank 1 (TP1 PP0) is dead: ray.kill"]
+    );
+    assert_eq!(said(&|s| s.ranks[1].life = Life::Starting), ["rank 1 (TP1 PP0) is starting"]);
+    assert_eq!(
+        said(&|s| s.ranks[3].node_id = Some("id-w1".into())),
+        ["rank 3 (TP1 PP1) is on node id-w1, planned node id-w2 (ip-w2)"]
+    );
+    assert_eq!(said(&|s| drop(s.ranks.remove(2))), ["rank 2 (TP0 PP1) has no actor"]);
+    assert_eq!(said(&|s| s.ranks.push(s.ranks[0].clone())), ["rank 0 (TP0 PP0) has several living actors"]);
+    assert_eq!(
+        said(&|s| s.bundles[0].node_id = None),
+        ["bundle 0 is on no node, planned node id-w1 (ip-w1)"]
+    );
+    assert_eq!(
+        said(&|s| s
+            .ranks
+            .push(ReportedRank { name: RankName { tensor_rank: 0, stage: 7 }, ..s.ranks[0].clone() })),
+        ["a rank TP0 PP7 lives that the plan does not have"]
+    );
+    assert_eq!(
+        said(&|s| s.group = Some(GroupState::Rescheduling)),
+        ["the placement group is rescheduling: a node of it died"]
+    );
+    assert_eq!(
+        said(&|s| s.group = Some(GroupState::Pending("NO_RESOURCES".to_owned()))),
+        ["the placement group is pending (NO_RESOURCES)"]
+    );
+    assert_eq!(verify(&placement, &Reported::default()).len(), 1 + 4, "no group, and no actor of any rank");
+}
+
+#[test]
+fn a_restarted_rank_is_not_held_against_its_dead_predecessor() {
+    let placement = plan(shape(1, 1), &[node("head", 1, 1)], &Policy::default()).unwrap();
+    let mut seen = as_planned(&placement);
+    seen.ranks.push(ReportedRank { life: Life::Dead("earlier".to_owned()), ..seen.ranks[0].clone() });
+    assert_eq!(verify(&placement, &seen), []);
+}
+
+/// Fewest nodes over all subsets.
+fn fewest_by_brute_force(shape: Shape, nodes: &[RayNode]) -> Option<u32> {
+    (1u32..1 << nodes.len())
+        .filter(|set| {
+            let rooms = nodes.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0);
+            rooms.map(|(_, n)| n.gpus_free / shape.tensor()).sum::<u32>() >= shape.pipeline()
+        })
+        .map(u32::count_ones)
+        .min()
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap()
+}
+
+prop_compose! {
+    fn cluster()(gpus in prop::collection::vec((0u32..9, 0u32..3), 1..8)) -> Vec<RayNode> {
+        gpus.iter().enumerate().map(|(i, (free, more))| {
+            let name = if i == 0 { "head".to_owned() } else { format!("w{i}") };
+            node(&name, *free, free + more)
+        }).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_keeps_every_rule_with_the_fewest_nodes(
+        nodes in cluster(), tensor in 1u32..5, pipeline in 1u32..6,
+    ) {
+        let shape = shape(tensor, pipeline);
+        let best = fewest_by_brute_force(shape, &nodes);
+        let Ok(placement) = plan(shape, &nodes, &Policy::default()) else {
+            prop_assert_eq!(best, None);
+            return Ok(());
+        };
+
+        prop_assert_eq!(count(placement.ranks.len()), shape.ranks());
+        for (i, slot) in (0..).zip(&placement.ranks) {
+            prop_assert_eq!((slot.rank, slot.stage * tensor + slot.tensor_rank), (i, i));
+        }
+        for stage in placement.ranks.chunks(tensor as usize) {
+            prop_assert!(stage.iter().all(|s| s.node_id == stage[0].node_id), "a stage left its node");
+        }
+        for n in &nodes {
+            let placed = count(placement.ranks.iter().filter(|s| s.node_id == n.id).count());
+            prop_assert!(placed <= n.gpus_free, "{} ranks on {}", placed, n.name);
+        }
+        let used: BTreeSet<&str> = stages(&placement).into_iter().collect();
+        prop_assert_eq!(Some(count(used.len())), best);
+        let hops = stages(&placement).windows(2).filter(|w| w[0] != w[1]).count();
+        prop_assert_eq!(hops, used.len() - 1, "a node is left and entered again");
+        if used.contains("head") {
+            prop_assert_eq!(stages(&placement)[0], "head");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_nodes_does_not_matter(nodes in cluster().prop_shuffle(), tensor in 1u32..5, pipeline in 1u32..6) {
+        let mut sorted = nodes.clone();
+        sorted.sort_by(|a, b| a.id.cmp(&b.id));
+        let shape = shape(tensor, pipeline);
+        prop_assert_eq!(plan(shape, &nodes, &Policy::default()), plan(shape, &sorted, &Policy::default()));
+    }
+
+    #[test]
+    fn what_went_as_planned_has_no_difference_and_any_move_has_one(
+        nodes in cluster(), tensor in 1u32..4, pipeline in 1u32..4, which in any::<prop::sample::Index>(),
+    ) {
+        let Ok(placement) = plan(shape(tensor, pipeline), &nodes, &Policy::default()) else { return Ok(()) };
+        let mut seen = as_planned(&placement);
+        prop_assert_eq!(verify(&placement, &seen), vec![]);
+        let moved = which.index(seen.ranks.len());
+        seen.ranks[moved].node_id = Some("id-elsewhere".into());
+        prop_assert_eq!(verify(&placement, &seen).len(), 1);
+    }
+}

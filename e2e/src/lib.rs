@@ -2,5 +2,6 @@
 //! fleet as its users have it, and the main job that the quickstart shows and the tests assert.
 
 pub mod clock;
+pub mod cluster;
 pub mod console;
 pub mod load;

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Base URL, such as http://10.96.3.4:8000
+    /// Base URL, such as `http://10.96.3.4:8000`
     url: String,
     /// Name of the model; asked of the server when it is missing
     #[arg(long)]

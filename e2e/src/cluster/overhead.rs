@@ -1,0 +1,124 @@
+//! What the orchestrator itself costs, from its own metrics: how long it lets a finished step wait.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::Context;
+use hyper::Request;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use serde::Serialize;
+
+use super::{Cluster, SYSTEM_NAMESPACE, call};
+
+const PORT: u16 = 8080;
+const SUBMIT: &str = "rayfleet_engine_submit_delay_seconds";
+const OPEN: &str = "rayfleet_endpoint_open_delay_seconds";
+
+/// A histogram's sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Delay {
+    /// Observations.
+    pub count: u64,
+    /// Mean in seconds, 0 without observations.
+    pub mean: f64,
+    /// Smallest bucket bound that holds all observations, in seconds; infinite above the last.
+    pub at_most: f64,
+}
+
+/// Delays of the orchestrator since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Overhead {
+    /// Ray nodes all in → engine job submitted.
+    pub submit: Delay,
+    /// Engine healthy → endpoint open.
+    pub open: Delay,
+}
+
+impl fmt::Display for Overhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |delay: Delay| {
+            format!("mean {:.2} s, none above {} s ({} times)", delay.mean, delay.at_most, delay.count)
+        };
+        writeln!(f, "Ray nodes all in → engine job submitted: {}", line(self.submit))?;
+        write!(f, "engine healthy → endpoint open:          {}", line(self.open))
+    }
+}
+
+/// Pods of the orchestrator.
+pub async fn orchestrators(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
+    Ok(call("list the orchestrator's pods", api.list(&ListParams::default())).await?.items)
+}
+
+/// Reads the metrics of the replica that has observed the most: the one that leads.
+pub async fn overhead(cluster: &Cluster) -> anyhow::Result<Overhead> {
+    let mut best = None::<Overhead>;
+    for pod in orchestrators(cluster).await? {
+        let name = pod.metadata.name.context("a pod without a name")?;
+        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{name}:{PORT}/proxy/metrics");
+        let request = Request::get(path).body(Vec::new())?;
+        let text = call(&format!("read the metrics of {name}"), cluster.client.request_text(request)).await?;
+        let found = Overhead { submit: histogram(&text, SUBMIT), open: histogram(&text, OPEN) };
+        if best.is_none_or(|best| best.submit.count < found.submit.count) {
+            best = Some(found);
+        }
+    }
+    best.with_context(|| format!("there is no pod in namespace {SYSTEM_NAMESPACE}: is Rayfleet installed?"))
+}
+
+/// One histogram without labels of its own in Prometheus' text format.
+fn histogram(text: &str, name: &str) -> Delay {
+    let mut buckets = BTreeMap::new();
+    let (mut sum, mut count) = (0.0, 0_u64);
+    for line in text.lines() {
+        let Some((series, value)) = line.strip_prefix(name).and_then(|rest| rest.rsplit_once(' ')) else {
+            continue;
+        };
+        let Ok(value) = value.parse::<f64>() else { continue };
+        if let Some(labels) = series.strip_prefix("_bucket") {
+            let bound =
+                labels.split('"').nth(1).map_or(f64::INFINITY, |text| text.parse().unwrap_or(f64::INFINITY));
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "milliseconds of a bound, sorted"
+            )]
+            buckets.insert((bound * 1000.0) as u64, (bound, value));
+        } else if series == "_sum" {
+            sum = value;
+        } else if series == "_count" {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count is whole")]
+            let whole = value as u64;
+            count = whole;
+        }
+    }
+    if count == 0 {
+        return Delay::default();
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
+    let total = count as f64;
+    let at_most =
+        buckets.values().find(|(_, below)| *below >= total).map_or(f64::INFINITY, |(bound, _)| *bound);
+    Delay { count, mean: sum / total, at_most }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_summed_up() {
+        let text = "# TYPE rayfleet_engine_submit_delay_seconds histogram\n\
+            rayfleet_engine_submit_delay_seconds_sum 0.9\nrayfleet_engine_submit_delay_seconds_count 3\n\
+            rayfleet_engine_submit_delay_seconds_bucket{le=\"0.1\"} 1\n\
+            rayfleet_engine_submit_delay_seconds_bucket{le=\"0.5\"} 3\n\
+            rayfleet_engine_submit_delay_seconds_bucket{le=\"10.0\"} 3\n\
+            rayfleet_engine_submit_delay_seconds_bucket{le=\"+Inf\"} 3\n";
+        let delay = histogram(text, SUBMIT);
+        assert_eq!(delay.count, 3);
+        assert!((delay.mean - 0.3).abs() < 1e-9 && (delay.at_most - 0.5).abs() < 1e-9, "{delay:?}");
+        assert_eq!(histogram(text, OPEN), Delay::default());
+    }
+}

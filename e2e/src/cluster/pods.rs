@@ -1,0 +1,66 @@
+//! The pods of a fleet: which group and node each is of, and who it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use rayfleet_api::names;
+
+use super::call;
+use super::fleet::Fleet;
+
+/// One pod of a fleet.
+#[derive(Clone, Debug)]
+pub struct FleetPod {
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// Group (RayCluster) that it is of.
+    pub group: String,
+    /// Whether it is the head.
+    pub head: bool,
+    /// Node.
+    pub node: String,
+    /// Address.
+    pub ip: String,
+}
+
+/// All pods of a fleet, those that are ending included.
+pub async fn pods(fleet: &Fleet) -> anyhow::Result<Vec<FleetPod>> {
+    let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
+    let params = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
+    let list = call("list the fleet's pods", api.list(&params)).await?;
+    list.items.into_iter().map(pod).collect()
+}
+
+fn pod(pod: Pod) -> anyhow::Result<FleetPod> {
+    let name = pod.metadata.name.context("a pod without a name")?;
+    let labels = pod.metadata.labels.unwrap_or_default();
+    let label =
+        |key: &str| labels.get(key).with_context(|| format!("pod {name} has no label {key}")).cloned();
+    Ok(FleetPod {
+        uid: pod.metadata.uid.with_context(|| format!("pod {name} has no UID"))?,
+        group: label(names::RAY_LABEL_CLUSTER)?,
+        head: label(names::RAY_LABEL_NODE_TYPE)? == "head",
+        node: pod.spec.and_then(|spec| spec.node_name).unwrap_or_default(),
+        ip: pod.status.and_then(|status| status.pod_ip).unwrap_or_default(),
+        name,
+    })
+}
+
+/// Their UIDs.
+pub fn uids(pods: &[FleetPod]) -> BTreeSet<String> {
+    pods.iter().map(|pod| pod.uid.clone()).collect()
+}
+
+/// The nodes of each group's pods.
+pub fn nodes_by_group(pods: &[FleetPod]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut nodes = BTreeMap::<String, BTreeSet<String>>::new();
+    for pod in pods {
+        nodes.entry(pod.group.clone()).or_default().insert(pod.node.clone());
+    }
+    nodes
+}

@@ -5,14 +5,14 @@ KUBE_COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler kube
 
 ensure_binaries() {
   local key
-  key=$(hash_of "$HACK/tools/kubernetes" "$HACK/local/build.sh")
+  key=$(hash_of "$HACK/tools/kubernetes" "=$(declare -f build_kubernetes)")
   if ! is_fresh kubernetes "$key" "$BIN/kube" "$BIN/coredns" "$BIN/pause"; then
     require_go
     step "Build Kubernetes, etcd and CoreDNS (10 min on two cores the first time)" \
       "mostly the network (set GOPROXY) or memory: 4 GiB free are needed; then again: hack/cluster build" build_kubernetes
     mark_fresh kubernetes "$key"
   fi
-  key=$(hash_of "$HACK/tools/kuberay" "$HACK/local/kuberay" "$HACK/local/build.sh" "=$KUBERAY_IMAGE")
+  key=$(hash_of "$HACK/tools/kuberay" "$HACK/local/kuberay" "=$(declare -f build_kuberay)")
   if ! is_fresh kuberay "$key" "$BIN/kuberay-operator" "$BIN/kuberay.yaml"; then
     require_go
     step "Build KubeRay's operator (2 min the first time)" "mostly the network: set GOPROXY; then again: hack/cluster build" build_kuberay

@@ -4,12 +4,12 @@
 ensure_images() {
   local key
   mkdir -p "$IMAGES"
-  key=$(hash_of "$HACK/local/mkimage.py" "$HACK/local/images.sh" "$BIN/pause" "$BIN/kuberay-operator")
+  key=$(hash_of "$HACK/local/mkimage.py" "=$(declare -f make_small_images)" "$BIN/pause" "$BIN/kuberay-operator")
   if ! is_fresh images "$key" "$IMAGES/pause.tar" "$IMAGES/kuberay-operator.tar"; then
     step "Make the images of pause and KubeRay" "see the log" make_small_images
     mark_fresh images "$key"
   fi
-  key=$(hash_of "$HACK/local/mkimage.py" "$HACK/local/images.sh" /etc/os-release "=$VENV")
+  key=$(hash_of "$HACK/local/mkimage.py" "=$(declare -f make_ray_image)" /etc/os-release "=$VENV")
   if ! is_fresh ray-image "$key" "$IMAGES/ray.tar"; then
     step "Make Ray's image from the packages of $(host_suite)" "mostly the package mirror: try apt-get update" make_ray_image
     mark_fresh ray-image "$key"

@@ -22,12 +22,13 @@ start_machine() { # start_machine NAME IP ROLE [ARG...]; ROLE is the function th
   start_process "$name" unshare --net \
     unshare --mount --uts --pid --fork --kill-child --mount-proc \
     bash "$HACK/local/machine-init.sh" "$@"
-  wait_until 10 "the network namespace of $name" connect_machine "$name"
+  wait_until 10 "the network namespace of $name" connect_machine "$name" "$2"
 }
 
-kill_machine() { # what a power loss leaves behind is what a reboot would clear away: links and cgroups, no files
-  end_process "$1"
+kill_machine() { # the files stay; links and cgroups go, as they would in a reboot
+  # The wire first: a machine without power sends no farewell, while the kernel closes the connections of killed processes properly.
   ip link delete "$LINK_PREFIX$1" 2>/dev/null || true
+  end_process "$1"
   # Left-over pod cgroups make the next kubelet try each of them for three seconds.
   wait_until 10 "the cgroups of $1 to go" cgroups_removed "$1"
 }

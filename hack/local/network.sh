@@ -19,12 +19,15 @@ address_conflict() { # says which of our ranges the host already uses for someth
   ip -4 route show | awk -v bridge="$BRIDGE" '/^10\.(88|96|99)\./ && $0 !~ ("dev " bridge) { print; found = 1 } END { exit !found }'
 }
 
-connect_machine() { # connect_machine NAME: a wire into its network namespace, which the recorded process holds
-  local pid
+connect_machine() { # connect_machine NAME IP: a wire into its network namespace, which the recorded process holds
+  local pid bytes mac
   pid=$(pid_of "$1") || return 1
   if [[ $(readlink "/proc/$pid/ns/net") == "$(readlink /proc/self/ns/net)" ]]; then return 1; fi  # it is not in yet
   ip link delete "$LINK_PREFIX$1" 2>/dev/null || true
-  ip link add "$LINK_PREFIX$1" type veth peer name eth0 netns "$pid"
+  # The same address in every life, or the neighbours would talk to the old one for a while after a power loss.
+  IFS=. read -r -a bytes <<<"$2"
+  mac=$(printf '02:00:%02x:%02x:%02x:%02x' "${bytes[@]}")
+  ip link add "$LINK_PREFIX$1" type veth peer name eth0 address "$mac" netns "$pid"
   ip link set "$LINK_PREFIX$1" master "$BRIDGE" up
 }
 

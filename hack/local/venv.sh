@@ -7,7 +7,7 @@ SMALL_PACKAGES=("$REPO/hack/python/vllm_cpu_ray" "$REPO/e2e/light_engine")
 ensure_venv() {
   local key source
   require_python
-  key=$(hash_of "$HACK/python/requirements.txt" "$HACK/local/venv.sh" "=$(/usr/bin/python3 -VV)")
+  key=$(hash_of "$HACK/python/requirements.txt" "=$(/usr/bin/python3 -VV)" "=$(declare -f make_venv name_vllm compile)")
   if ! is_fresh venv "$key" "$VENV/bin/ray"; then
     step "Install Ray and CPU vLLM into a venv (6 GB)" "mostly the network or a full disk: 8 GB free are needed" make_venv
     mark_fresh venv "$key"

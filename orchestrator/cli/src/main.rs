@@ -1,1 +1,53 @@
-fn main() {}
+//! `kubectl rayfleet`: status and rollouts of `RayClusterFleets`.
+//!
+//! `args` says what can be asked, `connect` and `fleets` ask the API server, `view` reads what it says
+//! and `render` turns that into text; `status` and `rollout` are the commands.
+
+mod args;
+mod clock;
+mod connect;
+#[cfg(test)]
+mod fake;
+mod fault;
+mod fleets;
+mod follow;
+mod lines;
+mod render;
+mod revisions;
+mod rollout;
+#[cfg(test)]
+mod sample;
+mod status;
+mod terminal;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::fault::Fault;
+use crate::terminal::Terminal;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Another provider than ring could only have been installed by this program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(&cli).await {
+        Ok(()) | Err(Fault::Closed) => ExitCode::SUCCESS,
+        Err(fault) => {
+            terminal::note(&fault.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), Fault> {
+    let terminal = Terminal::find();
+    let fleets = connect::connect(&cli.global).await?;
+    match &cli.command {
+        Command::Status(args) => status::run(args, &fleets, &terminal).await,
+        Command::Rollout(command) => rollout::run(command, &fleets, &terminal).await,
+    }
+}

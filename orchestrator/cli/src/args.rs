@@ -1,0 +1,260 @@
+//! The command line: flags as kubectl has them, help with examples. Nothing is done here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Status and rollouts of `RayClusterFleets`: replica groups of models too large for one node.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-rayfleet",
+    bin_name = "kubectl rayfleet",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  kubectl rayfleet status                      # fleets of the current namespace
+  kubectl rayfleet status llama -w             # one fleet, drawn again on every change
+  kubectl rayfleet rollout status llama        # wait until a change is rolled out
+  kubectl rayfleet rollout undo llama          # back to the revision before"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Namespace; default: that of the kubeconfig's context
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig file; default: $KUBECONFIG, then ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Longest wait for one answer of the API server, as 10s or 1m
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = wait)]
+    pub(crate) request_timeout: Duration,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show fleets, or one fleet with its groups and where every rank is
+    Status(StatusArgs),
+    /// Follow, restart, undo, pause and resume rollouts
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  kubectl rayfleet rollout status llama --timeout 30m
+  kubectl rayfleet rollout history llama
+  kubectl rayfleet rollout undo llama --to-revision 3"
+    )]
+    Rollout(RolloutCommand),
+}
+
+/// Flags of `status`.
+#[derive(Args, Debug, Default)]
+#[command(after_help = "Examples:
+  kubectl rayfleet status                      # fleets of the current namespace
+  kubectl rayfleet status -A -o wide           # all fleets, more columns
+  kubectl rayfleet status llama                # one fleet: groups, phases, ranks
+  kubectl rayfleet status llama -w             # drawn again on every change
+  kubectl rayfleet status llama -w | tee log   # one line for every change
+  kubectl rayfleet status llama -o yaml        # the object itself")]
+pub(crate) struct StatusArgs {
+    /// Fleet; without it all fleets of the namespace are listed
+    #[arg(value_name = "FLEET")]
+    pub(crate) fleet: Option<String>,
+    /// Fleets of all namespaces
+    #[arg(short = 'A', long, conflicts_with = "fleet")]
+    pub(crate) all_namespaces: bool,
+    /// Stay and show every change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Format
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+}
+
+/// Format of `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// The objects as JSON
+    Json,
+    /// The objects as YAML
+    Yaml,
+    /// The table with more columns
+    Wide,
+}
+
+/// Commands below `rollout`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Wait until a rollout is complete and print its steps
+    #[command(after_help = "Exit code: 0 complete, 1 failed, past its progress deadline or timed out.
+
+Examples:
+  kubectl rayfleet rollout status llama
+  kubectl rayfleet rollout status llama --timeout 30m
+  kubectl rayfleet rollout status llama --watch=false     # print where it is and return")]
+    Status(RolloutStatusArgs),
+    /// Replace every group with a new one of the same template
+    #[command(after_help = "Examples:
+  kubectl rayfleet rollout restart llama")]
+    Restart(FleetArg),
+    /// Go back to an earlier revision of template and model
+    #[command(after_help = "Examples:
+  kubectl rayfleet rollout undo llama                     # the newest other revision
+  kubectl rayfleet rollout undo llama --to-revision 3")]
+    Undo(UndoArgs),
+    /// Hold a rollout where it is; scaling and repair go on
+    #[command(after_help = "Examples:
+  kubectl rayfleet rollout pause llama")]
+    Pause(FleetArg),
+    /// Go on with a paused rollout
+    #[command(after_help = "Examples:
+  kubectl rayfleet rollout resume llama")]
+    Resume(FleetArg),
+    /// List the revisions, or show one
+    #[command(after_help = "Examples:
+  kubectl rayfleet rollout history llama
+  kubectl rayfleet rollout history llama --revision 3     # its template and model")]
+    History(HistoryArgs),
+}
+
+/// A fleet's name.
+#[derive(Args, Debug)]
+pub(crate) struct FleetArg {
+    /// Fleet
+    #[arg(value_name = "FLEET")]
+    pub(crate) fleet: String,
+}
+
+/// Flags of `rollout status`.
+#[derive(Args, Debug)]
+pub(crate) struct RolloutStatusArgs {
+    /// Fleet
+    #[arg(value_name = "FLEET")]
+    pub(crate) fleet: String,
+    /// Wait until the end; `--watch=false` prints one line and returns
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub(crate) watch: bool,
+    /// Longest wait, as 30m; 0s is no limit
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Flags of `rollout undo`.
+#[derive(Args, Debug)]
+pub(crate) struct UndoArgs {
+    /// Fleet
+    #[arg(value_name = "FLEET")]
+    pub(crate) fleet: String,
+    /// Revision number; default: the newest one that differs from the fleet
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) to_revision: Option<i64>,
+}
+
+/// Flags of `rollout history`.
+#[derive(Args, Debug)]
+pub(crate) struct HistoryArgs {
+    /// Fleet
+    #[arg(value_name = "FLEET")]
+    pub(crate) fleet: String,
+    /// Show template and model of this revision
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) revision: Option<i64>,
+}
+
+/// A duration as kubectl takes it: `90s`, `1h30m`, or whole seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    match text.parse::<kube::core::Duration>() {
+        Ok(duration) if !duration.is_negative() => Ok(duration.into()),
+        _ => Err("write it as 90s, 10m or 1h30m".to_owned()),
+    }
+}
+
+/// A duration above zero.
+fn wait(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be above 0: every call has a limit".to_owned()),
+        wait => Ok(wait),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("kubectl-rayfleet").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rollout_status_watches_unless_told_not_to() {
+        let watch = |line: &str| match parse(line).unwrap().command {
+            Command::Rollout(RolloutCommand::Status(args)) => args.watch,
+            other => panic!("{other:?}"),
+        };
+        assert!(watch("rollout status llama"));
+        assert!(watch("rollout status llama -w"));
+        assert!(watch("rollout status llama --watch"));
+        assert!(watch("rollout status --watch llama"));
+        assert!(!watch("rollout status llama --watch=false"));
+    }
+
+    #[test]
+    fn flags_may_follow_the_command() {
+        let cli = parse("status llama -n serving --context lab --request-timeout 1m30s").unwrap();
+        assert_eq!(cli.global.namespace.as_deref(), Some("serving"));
+        assert_eq!(cli.global.context.as_deref(), Some("lab"));
+        assert_eq!(cli.global.request_timeout, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn usage_errors_exit_with_2() {
+        for line in
+            ["", "status llama -A", "rollout undo llama --to-revision 0", "status --request-timeout 0"]
+        {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{path} has no examples");
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                check(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        check(&Cli::command(), "kubectl rayfleet");
+    }
+}

@@ -1,0 +1,151 @@
+//! A watch on fleets: after every change the whole set as it is now. Interruptions are ridden out, and
+//! told once; what no waiting can cure (no such resource, no right) ends it.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+
+use crate::fault::Fault;
+use crate::fleets::Fleets;
+use crate::terminal;
+
+/// Seconds that one watch call lasts. A connection that died in silence is noticed that much later.
+const CALL_SECONDS: u32 = 60;
+
+/// Which fleets to follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scope<'a> {
+    /// One, by name.
+    One(&'a str),
+    /// Those of the namespace.
+    Namespace,
+    /// Those of all namespaces.
+    All,
+}
+
+/// Namespace and name.
+pub(crate) type Key = (String, String);
+
+/// Fleets by namespace and name.
+pub(crate) type Set = BTreeMap<Key, DynamicObject>;
+
+/// The watch and what it has brought so far.
+pub(crate) struct Follow {
+    events: BoxStream<'static, watcher::Result<Event<DynamicObject>>>,
+    fleets: Fleets,
+    known: Set,
+    listing: Set,
+    complete: bool,
+    interrupted: bool,
+}
+
+impl Follow {
+    /// Starts to follow.
+    pub(crate) fn new(fleets: &Fleets, scope: Scope<'_>) -> Self {
+        let config = watcher::Config::default().timeout(CALL_SECONDS).page_size(250);
+        let config = match scope {
+            Scope::One(name) => config.fields(&format!("metadata.name={name}")),
+            Scope::Namespace | Scope::All => config,
+        };
+        let api = fleets.api(matches!(scope, Scope::All));
+        Self {
+            events: watcher(api, config).backoff(DefaultBackoff::default()).boxed(),
+            fleets: fleets.clone(),
+            known: Set::new(),
+            listing: Set::new(),
+            complete: false,
+            interrupted: false,
+        }
+    }
+
+    /// Waits for a change and returns all fleets as they are then. The first one is the state found.
+    pub(crate) async fn next(&mut self) -> Result<&Set, Fault> {
+        if self.complete {
+            self.advance().await?;
+        } else {
+            let limit = self.fleets.timeout;
+            let server = self.fleets.server.clone();
+            tokio::time::timeout(limit, self.advance())
+                .await
+                .map_err(|_| Fault::no_answer(&server, limit.as_secs_f64()))??;
+        }
+        Ok(&self.known)
+    }
+
+    async fn advance(&mut self) -> Result<(), Fault> {
+        while let Some(event) = self.events.next().await {
+            match event {
+                Ok(event) => {
+                    if self.apply(event) {
+                        return Ok(());
+                    }
+                }
+                Err(error) => self.interruption(&error)?,
+            }
+        }
+        Err(Fault::new(format!("the watch on {} ended", self.fleets.server)))
+    }
+
+    /// Takes an event in; `true` when the set may have changed.
+    fn apply(&mut self, event: Event<DynamicObject>) -> bool {
+        if std::mem::take(&mut self.interrupted) {
+            terminal::note(&format!("connected to {} again", self.fleets.server));
+        }
+        match event {
+            Event::Init => self.listing.clear(),
+            Event::InitApply(object) => {
+                self.listing.insert(key(&object), object);
+            }
+            Event::InitDone => {
+                self.known = std::mem::take(&mut self.listing);
+                self.complete = true;
+                return true;
+            }
+            Event::Apply(object) => {
+                self.known.insert(key(&object), object);
+                return true;
+            }
+            Event::Delete(object) => {
+                self.known.remove(&key(&object));
+                return true;
+            }
+        }
+        false
+    }
+
+    fn interruption(&mut self, error: &watcher::Error) -> Result<(), Fault> {
+        let (cause, hopeless) = match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => {
+                let hopeless = match error {
+                    kube::Error::Api(status) => matches!(status.code, 401 | 403 | 404),
+                    _ => false,
+                };
+                let fleets = &self.fleets;
+                (Fault::api(error, &fleets.server, &fleets.namespace, None), hopeless)
+            }
+            other => (Fault::new(other.to_string()), false),
+        };
+        if hopeless || !self.complete {
+            return Err(cause);
+        }
+        // A watch call that reached its end is no interruption worth a word; a list that fails is.
+        let listing_failed =
+            matches!(error, watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_));
+        if listing_failed && !self.interrupted {
+            self.interrupted = true;
+            terminal::note(&format!("{cause}\nstill trying"));
+        }
+        Ok(())
+    }
+}
+
+fn key(object: &DynamicObject) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}

@@ -1,0 +1,99 @@
+//! Changes as lines, for `status -w` without a terminal: each line stands alone, so that it can be piped
+//! and logged. It remembers what was said and says only what is new.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::args::{Output, StatusArgs};
+use crate::render::list::{self, Shape};
+use crate::render::table::{Columns, Table};
+use crate::render::{fleet, groups};
+use crate::view::{Fleet, Group};
+
+/// What has been said so far.
+pub(crate) struct Lines {
+    one_fleet: bool,
+    shape: Shape,
+    color: bool,
+    columns: Option<Columns>,
+    head: String,
+    groups: BTreeMap<String, Group>,
+}
+
+impl Lines {
+    /// Nothing has been said.
+    pub(crate) fn new(args: &StatusArgs, color: bool) -> Self {
+        Self {
+            one_fleet: args.fleet.is_some(),
+            shape: Shape { namespaces: args.all_namespaces, wide: args.output == Some(Output::Wide) },
+            color,
+            columns: None,
+            head: String::new(),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// What is new about a fleet; empty when nothing is.
+    pub(crate) fn changes(&mut self, fleet: &Fleet, now: Timestamp) -> String {
+        if !self.one_fleet {
+            return self.rows(&list::table([fleet], self.shape, now));
+        }
+        let mut text = String::new();
+        let head = fleet::head(fleet, None, self.color);
+        if head != self.head {
+            text.push_str(&head);
+            self.head = head;
+        }
+        let changed: Vec<&Group> =
+            fleet.groups.iter().filter(|group| self.groups.get(&group.name) != Some(group)).collect();
+        if !changed.is_empty() {
+            text.push_str(&self.rows(&groups::table(changed.iter().copied(), self.shape.wide, now)));
+        }
+        let gone = self.groups.keys().filter(|name| !fleet.groups.iter().any(|group| &group.name == *name));
+        text.extend(gone.map(|name| format!("{name}  gone\n")));
+        self.groups = fleet.groups.iter().map(|group| (group.name.clone(), group.clone())).collect();
+        text
+    }
+
+    /// Rows below those before; the first ones below headers.
+    fn rows(&mut self, table: &Table) -> String {
+        if let Some(columns) = &mut self.columns {
+            return columns.rows(table, self.color);
+        }
+        let columns = self.columns.insert(Columns::default());
+        columns.headers(table) + &columns.rows(table, self.color)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn lines(fleet: Option<&str>) -> Lines {
+        Lines::new(&StatusArgs { fleet: fleet.map(str::to_owned), ..StatusArgs::default() }, false)
+    }
+
+    #[test]
+    fn only_what_changed_is_said() {
+        let mut lines = lines(Some("llama"));
+        let mut fleet = sample::upgrading_fleet();
+        let first = lines.changes(&fleet, sample::now());
+        assert_eq!(lines.changes(&fleet, sample::now()), "");
+        fleet.groups[1].in_flight = Some(0);
+        let second = lines.changes(&fleet, sample::now());
+        fleet = sample::complete_fleet();
+        fleet.groups.pop();
+        let third = lines.changes(&fleet, sample::now());
+        insta::assert_snapshot!([first, second, third].join("---\n"));
+    }
+
+    #[test]
+    fn a_list_has_a_line_for_every_change() {
+        let mut lines = lines(None);
+        let text = lines.changes(&sample::upgrading_fleet(), sample::now())
+            + &lines.changes(&sample::complete_fleet(), sample::now());
+        insta::assert_snapshot!(text);
+    }
+}

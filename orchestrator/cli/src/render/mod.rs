@@ -1,0 +1,9 @@
+//! From data and a moment to text. Pure: no output, no clock, no client.
+
+pub(crate) mod age;
+pub(crate) mod fleet;
+pub(crate) mod groups;
+pub(crate) mod history;
+pub(crate) mod list;
+pub(crate) mod ranks;
+pub(crate) mod table;

@@ -1,0 +1,93 @@
+//! Where every rank landed: a row for each group, a column for each pipeline stage, in a cell the
+//! nodes of the stage with their ranks. The ranks of a stage are its tensor ranks in order.
+
+use std::collections::BTreeMap;
+
+use super::table::{Cell, Table};
+use crate::view::{Group, Rank};
+
+/// The picture; `None` while no rank is placed.
+pub(crate) fn table(groups: &[Group]) -> Option<Table> {
+    let placed: Vec<&Group> = groups.iter().filter(|group| !group.placement.is_empty()).collect();
+    let mut stages: Vec<i64> =
+        placed.iter().flat_map(|group| &group.placement).map(|rank| rank.stage).collect();
+    stages.sort_unstable();
+    stages.dedup();
+    if stages.is_empty() {
+        return None;
+    }
+    let headers =
+        std::iter::once("RANKS".to_owned()).chain(stages.iter().map(|stage| format!("STAGE {stage}")));
+    let mut table = Table::new(headers);
+    for group in placed {
+        let cells = stages.iter().map(|stage| Cell::from(stage_cell(&group.placement, *stage)));
+        table.push(std::iter::once(Cell::from(&group.name)).chain(cells).collect());
+    }
+    Some(table)
+}
+
+/// `node-a:0-7`; a stage that was split over nodes has one part for each.
+fn stage_cell(placement: &[Rank], stage: i64) -> String {
+    let mut nodes: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for rank in placement.iter().filter(|rank| rank.stage == stage) {
+        nodes.entry(&rank.node).or_default().push(rank.number);
+    }
+    if nodes.is_empty() {
+        return "-".to_owned();
+    }
+    let parts: Vec<String> =
+        nodes.into_iter().map(|(node, ranks)| format!("{node}:{}", ranges(ranks))).collect();
+    parts.join(" ")
+}
+
+/// `0-3,6`.
+fn ranges(mut numbers: Vec<i64>) -> String {
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut runs: Vec<(i64, i64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(number) => *end = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let runs: Vec<String> = runs
+        .into_iter()
+        .map(|(start, end)| if start == end { start.to_string() } else { format!("{start}-{end}") })
+        .collect();
+    runs.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn rank(stage: i64, number: i64, node: &str) -> Rank {
+        Rank { stage, number, node: node.to_owned() }
+    }
+
+    #[test]
+    fn one_rank_a_stage() {
+        let fleet = sample::upgrading_fleet();
+        insta::assert_snapshot!(table(&fleet.groups).unwrap().render(false));
+    }
+
+    #[test]
+    fn eight_way_tensor_parallel_and_a_stage_that_was_split() {
+        let whole = (0..16).map(|n| rank(n / 8, n, if n < 8 { "node-a" } else { "node-b" })).collect();
+        let split =
+            vec![rank(0, 0, "node-c"), rank(0, 1, "node-c"), rank(0, 2, "node-d"), rank(0, 3, "node-c")];
+        let groups = [
+            Group { name: "whole".into(), placement: whole, ..Group::default() },
+            Group { name: "split".into(), placement: split, ..Group::default() },
+            Group { name: "none".into(), ..Group::default() },
+        ];
+        insta::assert_snapshot!(table(&groups).unwrap().render(false));
+    }
+
+    #[test]
+    fn nothing_placed_is_no_picture() {
+        assert!(table(&[Group::default()]).is_none());
+    }
+}

@@ -1,0 +1,210 @@
+//! The revisions of a fleet as its `ControllerRevision`s hold them, and which one an undo goes to. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use rayfleet_api::names::ANNOTATION_CHANGE_CAUSE;
+use rayfleet_api::revision::{Revision as Hash, revision};
+use rayfleet_api::spec::{Model, RayClusterTemplate};
+use serde_json::Value;
+
+use crate::fault::Fault;
+
+/// One revision.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Revision {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) cause: Option<String>,
+    /// Template as it was written.
+    pub(crate) template: Value,
+    /// Model as it was written; null without one.
+    pub(crate) model: Value,
+}
+
+impl Revision {
+    /// Reads a `ControllerRevision`.
+    pub(crate) fn read(stored: &ControllerRevision) -> Self {
+        let spec = stored.data.as_ref().map_or(&Value::Null, |data| &data.0["spec"]);
+        Self {
+            number: stored.revision,
+            name: stored.name_any(),
+            created: stored.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            cause: stored.annotations().get(ANNOTATION_CHANGE_CAUSE).cloned(),
+            template: spec["template"].clone(),
+            model: spec["model"].clone(),
+        }
+    }
+
+    /// What pods and engine are made from. An error when it can not be read: it is then not a revision
+    /// that could be gone back to.
+    pub(crate) fn hash(&self) -> Result<Hash, Fault> {
+        hash(&self.template, &self.model).map_err(|problem| {
+            Fault::new(format!(
+                "controllerrevisions.apps \"{}\" (revision {}): {problem}",
+                self.name, self.number
+            ))
+        })
+    }
+}
+
+/// The revisions that a fleet owns, oldest first.
+pub(crate) fn owned(stored: &[ControllerRevision], fleet: &DynamicObject) -> Vec<Revision> {
+    let uid = fleet.uid().unwrap_or_default();
+    let mut revisions: Vec<Revision> = stored
+        .iter()
+        .filter(|revision| revision.owner_references().iter().any(|owner| owner.uid == uid))
+        .map(Revision::read)
+        .collect();
+    revisions.sort_by_key(|revision| revision.number);
+    revisions
+}
+
+/// What the fleet asks for now.
+pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, Fault> {
+    let spec = &fleet.data["spec"];
+    hash(&spec["template"], &spec["model"]).map_err(|problem| {
+        Fault::new(format!("{} \"{}\": {problem}", crate::fault::RESOURCE, fleet.name_any()))
+    })
+}
+
+fn hash(template: &Value, model: &Value) -> Result<Hash, String> {
+    let template: RayClusterTemplate = serde_json::from_value(template.clone())
+        .map_err(|error| format!("spec.template can not be read: {error}"))?;
+    let model: Option<Model> = serde_json::from_value(model.clone())
+        .map_err(|error| format!("spec.model can not be read: {error}"))?;
+    Ok(revision(&template, model.as_ref()))
+}
+
+/// What an undo is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Target<'a> {
+    /// Nothing: the fleet is at this revision.
+    Already(i64),
+    /// Write this one.
+    To(&'a Revision),
+}
+
+/// The revision to go back to: the one asked for, or the newest that differs from what the fleet asks for.
+pub(crate) fn target<'a>(
+    fleet: &str,
+    revisions: &'a [Revision],
+    current: &Hash,
+    wanted: Option<i64>,
+) -> Result<Target<'a>, Fault> {
+    if let Some(wanted) = wanted {
+        let Some(found) = revisions.iter().find(|revision| revision.number == wanted) else {
+            let known: Vec<String> = revisions.iter().map(|revision| revision.number.to_string()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Fault::with_cure(
+                format!("fleet \"{fleet}\" has no revision {wanted}; it has: {known}"),
+                format!("see what they are: kubectl rayfleet rollout history {fleet}"),
+            ));
+        };
+        return Ok(if found.hash()? == *current { Target::Already(wanted) } else { Target::To(found) });
+    }
+    for revision in revisions.iter().rev() {
+        if revision.hash()? != *current {
+            return Ok(Target::To(revision));
+        }
+    }
+    Err(Fault::with_cure(
+        format!("fleet \"{fleet}\" has no earlier revision to go back to"),
+        format!(
+            "spec.revisionHistoryLimit says how many are kept; see: kubectl rayfleet rollout history {fleet}"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sample;
+
+    fn revision(number: i64, image: &str, model: Value) -> Revision {
+        Revision {
+            number,
+            name: format!("llama-{number}"),
+            created: None,
+            cause: None,
+            template: sample::template(image),
+            model,
+        }
+    }
+
+    fn history() -> Vec<Revision> {
+        vec![
+            revision(1, "ray:1", json!(null)),
+            revision(2, "ray:1", sample::model(&[])),
+            revision(4, "ray:2", sample::model(&[])),
+        ]
+    }
+
+    fn number(target: &Target<'_>) -> i64 {
+        match target {
+            Target::To(revision) => revision.number,
+            Target::Already(number) => -number,
+        }
+    }
+
+    fn at(revision: &Revision) -> Hash {
+        revision.hash().unwrap()
+    }
+
+    #[test]
+    fn the_newest_other_revision_is_chosen() {
+        let history = history();
+        let target = |current: &Revision| number(&target("llama", &history, &at(current), None).unwrap());
+        assert_eq!(target(&history[2]), 2);
+        assert_eq!(target(&history[1]), 4);
+        assert_eq!(target(&revision(9, "ray:9", json!(null))), 4);
+    }
+
+    #[test]
+    fn a_number_is_taken_at_its_word() {
+        let history = history();
+        let target = |wanted| target("llama", &history, &at(&history[2]), Some(wanted));
+        assert_eq!(number(&target(1).unwrap()), 1);
+        assert_eq!(target(4).unwrap(), Target::Already(4));
+        insta::assert_snapshot!(target(3).unwrap_err(), @r#"
+        error: fleet "llama" has no revision 3; it has: 1, 2, 4
+        cure:  see what they are: kubectl rayfleet rollout history llama
+        "#);
+    }
+
+    #[test]
+    fn nothing_to_go_back_to_is_said() {
+        let history = &history()[..1];
+        let error = target("llama", history, &at(&history[0]), None).unwrap_err();
+        assert!(error.to_string().contains("no earlier revision"), "{error}");
+    }
+
+    #[test]
+    fn a_revision_that_can_not_be_read_is_named() {
+        let broken = revision(5, "ray:1", json!({"name": 7}));
+        let error = broken.hash().unwrap_err().to_string();
+        assert!(error.contains("controllerrevisions.apps \"llama-5\" (revision 5): spec.model"), "{error}");
+    }
+
+    #[test]
+    fn only_revisions_of_this_very_fleet_count() {
+        let stored = |name: &str, uid: &str, number: i64| -> ControllerRevision {
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "ownerReferences": [
+                    {"apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet", "name": "llama", "uid": uid}
+                ]},
+                "revision": number,
+                "data": {"spec": {"template": {"spec": {}}, "model": null}}
+            }))
+            .unwrap()
+        };
+        let all = [stored("b", "fleet-uid", 2), stored("x", "another", 9), stored("a", "fleet-uid", 1)];
+        let numbers: Vec<i64> =
+            owned(&all, &sample::upgrading()).iter().map(|revision| revision.number).collect();
+        assert_eq!(numbers, [1, 2]);
+    }
+}

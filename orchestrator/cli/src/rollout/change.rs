@@ -1,0 +1,81 @@
+//! `rollout restart`, `pause` and `resume`: one small patch each.
+
+use rayfleet_api::names::ANNOTATION_RESTARTED_AT;
+use serde_json::json;
+
+use crate::clock;
+use crate::fault::{Fault, OBJECT, RESOURCE};
+use crate::fleets::Fleets;
+use crate::terminal::Terminal;
+use crate::view::Fleet;
+
+/// Gives the template a new annotation, and so every group a new pod revision.
+pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    if Fleet::read(&fleets.get(fleet).await?).paused {
+        return Err(Fault::with_cure(
+            format!("can not restart fleet \"{fleet}\": it is paused"),
+            format!("resume it first: kubectl rayfleet rollout resume {fleet}"),
+        ));
+    }
+    let at = clock::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let change = json!({"spec": {"template": {"metadata": {"annotations": {ANNOTATION_RESTARTED_AT: at}}}}});
+    fleets.merge(fleet, &change).await?;
+    terminal.print(&format!("{OBJECT}/{fleet} restarted\n"))
+}
+
+/// Holds rollouts.
+pub(super) async fn pause(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    set_paused(fleet, true, fleets).await?;
+    terminal.print(&format!("{OBJECT}/{fleet} paused\n"))
+}
+
+/// Lets rollouts go on.
+pub(super) async fn resume(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    set_paused(fleet, false, fleets).await?;
+    terminal.print(&format!("{OBJECT}/{fleet} resumed\n"))
+}
+
+async fn set_paused(fleet: &str, paused: bool, fleets: &Fleets) -> Result<(), Fault> {
+    if Fleet::read(&fleets.get(fleet).await?).paused == paused {
+        let state = if paused { "already paused" } else { "not paused" };
+        return Err(Fault::new(format!("{RESOURCE} \"{fleet}\" is {state}")));
+    }
+    fleets.merge(fleet, &json!({"spec": {"paused": paused}})).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use crate::sample;
+    use crate::terminal::kept::Kept;
+
+    #[tokio::test]
+    async fn restart_changes_an_annotation_of_the_template() {
+        let fake = Fake::new([sample::upgrading()]);
+        restart("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
+        let patch = &fake.patches()[0];
+        let at = &patch["spec"]["template"]["metadata"]["annotations"][ANNOTATION_RESTARTED_AT];
+        assert!(at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{patch}");
+    }
+
+    #[tokio::test]
+    async fn a_paused_fleet_is_not_restarted() {
+        let mut fleet = sample::upgrading();
+        fleet.data["spec"]["paused"] = json!(true);
+        let fake = Fake::new([fleet]);
+        let fault = restart("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        assert!(fault.to_string().contains("rollout resume llama"), "{fault}");
+        assert!(fake.patches().is_empty());
+    }
+
+    #[tokio::test]
+    async fn pausing_twice_is_an_error() {
+        let fake = Fake::new([sample::upgrading()]);
+        pause("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
+        assert_eq!(fake.patches(), [json!({"spec": {"paused": true}})]);
+        let fault = resume("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        assert!(fault.to_string().contains("is not paused"), "{fault}");
+    }
+}

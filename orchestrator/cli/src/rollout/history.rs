@@ -1,0 +1,34 @@
+//! `rollout history`: the revisions of a fleet, or one of them in full.
+
+use crate::args::HistoryArgs;
+use crate::clock;
+use crate::fault::{Fault, OBJECT};
+use crate::fleets::Fleets;
+use crate::render::history;
+use crate::revisions;
+use crate::terminal::{self, Terminal};
+
+/// Runs the command.
+pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    let name = &args.fleet;
+    let object = fleets.get(name).await?;
+    let stored = fleets.revisions(name).await?;
+    let revisions = revisions::owned(&stored, &object);
+    let Some(wanted) = args.revision else {
+        if revisions.is_empty() {
+            terminal::note(&format!("No rollout history found for {OBJECT}/{name}."));
+            return Ok(());
+        }
+        let table = history::table(&revisions, revisions::current(&object).ok().as_ref(), clock::now());
+        return terminal.print(&format!("{OBJECT}/{name}\n{}", table.render(terminal.color)));
+    };
+    let Some(revision) = revisions.iter().find(|revision| revision.number == wanted) else {
+        return Err(Fault::with_cure(
+            format!("fleet \"{name}\" has no revision {wanted}"),
+            format!("see those it has: kubectl rayfleet rollout history {name}"),
+        ));
+    };
+    let yaml = serde_saphyr::to_string(&history::content(revision))
+        .map_err(|error| Fault::new(format!("can not write revision {wanted}: {error}")))?;
+    terminal.print(&format!("# {OBJECT}/{name} revision {wanted}\n{yaml}"))
+}

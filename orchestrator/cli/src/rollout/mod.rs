@@ -1,0 +1,24 @@
+//! `kubectl rayfleet rollout`: one module for each command that is more than a patch.
+
+mod change;
+mod history;
+mod progress;
+mod status;
+mod undo;
+
+use crate::args::RolloutCommand;
+use crate::fault::Fault;
+use crate::fleets::Fleets;
+use crate::terminal::Terminal;
+
+/// Runs the command.
+pub(crate) async fn run(command: &RolloutCommand, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    match command {
+        RolloutCommand::Status(args) => status::run(args, fleets, terminal).await,
+        RolloutCommand::Restart(args) => change::restart(&args.fleet, fleets, terminal).await,
+        RolloutCommand::Pause(args) => change::pause(&args.fleet, fleets, terminal).await,
+        RolloutCommand::Resume(args) => change::resume(&args.fleet, fleets, terminal).await,
+        RolloutCommand::Undo(args) => undo::run(args, fleets, terminal).await,
+        RolloutCommand::History(args) => history::run(args, fleets, terminal).await,
+    }
+}

@@ -1,0 +1,129 @@
+//! `rollout status`: waits, and prints each step as it changes.
+
+use std::time::Duration;
+
+use super::progress::{Progress, progress};
+use crate::args::RolloutStatusArgs;
+use crate::clock;
+use crate::fault::Fault;
+use crate::fleets::Fleets;
+use crate::follow::{Follow, Scope};
+use crate::render::age;
+use crate::terminal::Terminal;
+use crate::view::Fleet;
+
+/// Runs the command.
+pub(super) async fn run(args: &RolloutStatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    if !args.watch {
+        return match progress(&Fleet::read(&fleets.get(&args.fleet).await?)) {
+            Progress::Complete(line) | Progress::Waiting(line) => terminal.print(&format!("{line}\n")),
+            Progress::Failed(line) => Err(failed(&args.fleet, &line)),
+        };
+    }
+    let mut last = String::new();
+    let wait = wait(&args.fleet, fleets, terminal, &mut last);
+    if args.timeout == Duration::ZERO {
+        return wait.await;
+    }
+    if let Ok(outcome) = tokio::time::timeout(args.timeout, wait).await {
+        return outcome;
+    }
+    let spent = age::span(i64::try_from(args.timeout.as_secs()).unwrap_or(i64::MAX));
+    Err(failed(&args.fleet, &format!("timed out after {spent}: {}", last.replace("\n  ", "; "))))
+}
+
+/// Waits for the end. `last` is what was printed last, also when this is dropped.
+async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut String) -> Result<(), Fault> {
+    let start = clock::now();
+    let mut follow = Follow::new(fleets, Scope::One(name));
+    loop {
+        let Some(object) = follow.next().await?.values().next() else {
+            return Err(if last.is_empty() {
+                Fault::not_found(name, &fleets.namespace)
+            } else {
+                Fault::new(format!("fleet \"{name}\" was deleted"))
+            });
+        };
+        match progress(&Fleet::read(object)) {
+            Progress::Complete(line) => {
+                let took = if last.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", age::since(Some(start), clock::now()))
+                };
+                return terminal.print(&format!("{line}{took}\n"));
+            }
+            Progress::Failed(line) => return Err(failed(name, &line)),
+            Progress::Waiting(line) => {
+                if line != *last {
+                    let spent = age::since(Some(start), clock::now());
+                    terminal.print(&format!("[{spent:>5}] {line}\n"))?;
+                    *last = line;
+                }
+            }
+        }
+    }
+}
+
+fn failed(fleet: &str, line: &str) -> Fault {
+    Fault::with_cure(
+        line,
+        format!(
+            "see the groups: kubectl rayfleet status {fleet}; go back: kubectl rayfleet rollout undo {fleet}"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::Fake;
+    use crate::sample;
+    use crate::terminal::kept::Kept;
+
+    fn args(watch: bool, timeout: u64) -> RolloutStatusArgs {
+        RolloutStatusArgs { fleet: "llama".into(), watch, timeout: Duration::from_secs(timeout) }
+    }
+
+    #[tokio::test]
+    async fn it_waits_until_complete() {
+        let before = sample::upgrading();
+        let mut after = before.clone();
+        after.metadata.resource_version = Some("101".into());
+        for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
+            after.data["status"][field] = json!(2);
+        }
+        after.data["status"]["rollout"]["step"] = json!("Complete");
+        let fake = Fake::new([before]).then([after]);
+        let kept = Kept::default();
+        run(&args(true, 60), &fake.fleets(), &kept.terminal(false)).await.unwrap();
+        let text = kept.text();
+        assert!(text.contains("draining 3 requests\n"), "{text}");
+        assert!(text.contains("\nfleet \"llama\" successfully rolled out ("), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_says_where_it_was() {
+        let fake = Fake::new([sample::upgrading()]);
+        let fault = run(&args(true, 90), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        insta::assert_snapshot!(fault);
+    }
+
+    #[tokio::test]
+    async fn without_a_watch_it_returns_at_once() {
+        let fake = Fake::new([sample::upgrading()]);
+        run(&args(false, 0), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_missing_fleet_is_not_waited_for() {
+        let fake = Fake::new([]);
+        let fault = run(&args(true, 0), &fake.fleets(), &Kept::default().terminal(false))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(fault.contains("\"llama\" not found in namespace \"serving\""), "{fault}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Output: the only module that writes. It knows whether there is a terminal, and whether it has colours.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use crate::fault::Fault;
+
+/// Where output goes.
+pub(crate) struct Terminal {
+    /// Somebody watches: standard output is a terminal.
+    pub(crate) tty: bool,
+    /// Colours may be used.
+    pub(crate) color: bool,
+    out: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Terminal {
+    /// Standard output as it is.
+    pub(crate) fn find() -> Self {
+        let tty = io::stdout().is_terminal();
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { tty, color: tty && !refused && !dumb, out: Mutex::new(Box::new(io::stdout())) }
+    }
+
+    /// Writes text to the output.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Fault> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Fault::Closed,
+            _ => Fault::new(format!("can not write the output: {error}")),
+        })
+    }
+
+    /// Draws text over what was there, without blanking the screen first, which would flicker.
+    pub(crate) fn redraw(&self, text: &str) -> Result<(), Fault> {
+        self.print(&frame(text))
+    }
+}
+
+/// Home; each line with the rest of its row erased; then everything below erased.
+fn frame(text: &str) -> String {
+    let mut frame = String::from("\u{1b}[H");
+    for line in text.lines() {
+        frame.push_str(line);
+        frame.push_str("\u{1b}[K\n");
+    }
+    frame.push_str("\u{1b}[J");
+    frame
+}
+
+/// Tells people something on standard error. If nobody can read it there, nothing is lost.
+pub(crate) fn note(text: &str) {
+    let mut out = io::stderr().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+#[cfg(test)]
+pub(crate) mod kept {
+    //! Output that tests can read.
+
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Kept {
+        /// Output that goes here.
+        pub(crate) fn terminal(&self, tty: bool) -> Terminal {
+            Terminal { tty, color: false, out: Mutex::new(Box::new(self.clone())) }
+        }
+
+        /// Everything so far.
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_erases_what_it_does_not_cover() {
+        assert_eq!(frame("a\nbc\n"), "\u{1b}[Ha\u{1b}[K\nbc\u{1b}[K\n\u{1b}[J");
+    }
+}

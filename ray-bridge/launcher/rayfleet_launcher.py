@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import rayfleet_preflight as preflight
 from rayfleet_causes import Memory, causes
@@ -22,6 +22,10 @@ EXIT_SPEC, EXIT_PLACEMENT, EXIT_RETURNED, EXIT_ENGINE, EXIT_STOPPED = 2, 3, 4, 5
 NAMESPACE = "rayfleet"
 _CLEANUP_SECONDS = 2.0
 """Ray kills a job 3 s after the stop request (RAY_JOB_STOP_WAIT_TIME_S); cleaning up must be over by then."""
+
+_GRACE_SECONDS = 5.0
+"""How long an engine may go on with a dead rank. vLLM 0.32 never ends if its last stage is on another node and dies in
+the midst of a request: the engine core waits for its answer for ever while /health says 200."""
 
 
 class Stopped(BaseException):
@@ -39,7 +43,8 @@ class Launch:
         self.server: Optional[Any] = None
         self.server_name = f"{spec.name}/api"
         self.address = ""
-        self._next_count = 0.0
+        self._next_look = 0.0
+        self._died = 0.0
 
     def run(self) -> int:
         """Runs until the engine ends; returns the exit code, never 0. Raises Stopped when asked to stop."""
@@ -66,6 +71,8 @@ class Launch:
                     path, address = preflight.model_path(self.spec), _addresses().get(node, node)
                     return self.phases.fail(preflight.missing_model(path, address), EXIT_ENGINE)
             self._advance()
+            if self._died and time.monotonic() - self._died >= _GRACE_SECONDS:
+                return self.phases.fail(self._cause(self.memory.lines()), EXIT_ENGINE, ended="a rank is dead, its engine goes on")
 
     def close(self) -> None:
         """Takes the engine down. The placement group's end takes every rank with it."""
@@ -90,23 +97,25 @@ class Launch:
         return self.server.serve.remote(self.spec)
 
     def _advance(self) -> None:
-        """Moves to the next phase if what it waits for has come."""
-        phase, wanted = self.phases.current, len(self.spec.nodes)
-        if phase == "Ranks" and time.monotonic() >= self._next_count:
-            self._next_count = time.monotonic() + 1.0
-            alive = self._alive()
-            if alive >= wanted:
-                self.phases.enter("Loading", alive=alive, wanted=wanted)
-        if phase in ("Ranks", "Loading") and healthy(self.address, self.spec.port):
+        """Moves to the next phase if what it waits for has come, and takes note of a rank's death."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + (1.0 if self.phases.current == "Ranks" else 2.0)
+            self._look()
+        if self.phases.current in ("Ranks", "Loading") and healthy(self.address, self.spec.port):
             self.phases.enter("Serving", address=f"{self.address}:{self.spec.port}")
 
-    def _alive(self) -> int:
+    def _look(self) -> None:
         try:
-            return sum(rank.state == "ALIVE" for rank in ranks(self.group, self.server_name))
-        except Exception as error:  # noqa: BLE001 - only a progress report hangs on the state API
-            print(f"ranks cannot be counted: {error!r:.300}")
-            self._next_count = time.monotonic() + 30.0
-            return 0
+            found = ranks(self.group, self.server_name)
+        except Exception as error:  # noqa: BLE001 - a dashboard that is away must not end an engine that serves
+            print(f"ranks cannot be looked at: {error!r:.300}")
+            self._next_look = time.monotonic() + 10.0
+            return
+        alive, wanted = sum(rank.state == "ALIVE" for rank in found), len(self.spec.nodes)
+        if self.phases.current == "Ranks" and alive >= wanted:
+            self.phases.enter("Loading", alive=alive, wanted=wanted)
+        if not self._died and dead_by_itself(found):
+            self._died = time.monotonic()
 
     def _ended(self, serving: Any) -> int:
         import ray
@@ -117,13 +126,16 @@ class Launch:
         except Exception as error:  # noqa: BLE001 - whatever the engine raised is the report
             code, said = EXIT_ENGINE, str(getattr(error, "cause", None) or error).strip()
             lines += str(error).splitlines()
+        last = said.splitlines()[-1] if said else "the engine ended without a word"
+        return self.phases.fail(self._cause(lines) or last, code, ended=last[:500])
+
+    def _cause(self, lines: List[str]) -> str:
+        """The dead rank, if Ray knows one, and the telling lines of the output."""
         try:
             dead = dead_by_itself(ranks(self.group, self.server_name))
         except Exception:  # noqa: BLE001 - the engine's own words remain
             dead = ""
-        reasons = [reason for reason in (dead, *causes(lines)) if reason]
-        last = said.splitlines()[-1] if said else "the engine ended without a word"
-        return self.phases.fail("; ".join(reasons) or last, code, ended=last[:500])
+        return "; ".join(reason for reason in (dead, *causes(lines)) if reason)
 
 
 def _found(ref: Any, node: str) -> bool:

@@ -4,7 +4,7 @@ The state API is asked over the dashboard; if that does not answer, a launch goe
 from typing import Any, List, NamedTuple
 
 # Ends that follow from another end: the engine or this launcher took the rank down.
-_TAKEN_DOWN = ("ray.kill", "placement group was removed", "owner has died", "driver", "INTENDED")
+_TAKEN_DOWN = ("ray.kill", "placement group was removed", "owner has died", "INTENDED")
 
 
 class Rank(NamedTuple):
@@ -50,5 +50,6 @@ def _cause(death: Any) -> str:
         if isinstance(context, dict):
             message = context.get("error_message") or context.get("exit_detail") or ""
             reason = context.get("reason") or ""
+            message = message.split("Some common causes include")[0]  # a lecture that fits every death
             return " ".join(f"{reason}: {message}".split())[:500]
     return ""

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rayfleet_api::names;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity::Capacity;
 use crate::effect::Effect;
+use crate::group::{self, Step};
+use crate::ledger::{self, Ledger};
 use crate::seen::GroupSeen;
+use crate::{rollout, time};
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Debug)]
@@ -41,25 +43,64 @@ pub struct Decision {
 
 /// One pass over one fleet.
 pub fn decide(world: &World<'_>) -> Decision {
-    let mut status = world.status.clone();
-    let mut effects = Vec::new();
-    let fleet = world.fleet;
-    if fleet.deleting {
-        return Decision { status, effects, wake: None };
+    // Kubernetes' garbage collector ends what a deleted fleet owns; nothing must be made beside it.
+    if world.fleet.deleting {
+        return Decision { status: world.status.clone(), effects: Vec::new(), wake: None };
     }
-    for slot in 0..fleet.replicas {
-        if status.groups.iter().any(|group| group.slot == slot) {
-            continue;
-        }
-        let group = GroupStatus {
-            name: names::group_name(&fleet.name, &fleet.revision.pod, slot, 0),
-            slot,
-            revision: fleet.revision.pod.clone(),
-            engine_revision: fleet.revision.engine.clone(),
-            ..GroupStatus::default()
+    let ledger = ledger::settle(world.fleet, &world.status.groups, world.groups, world.now);
+    let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, entry)).collect();
+    let mut board = rollout::Board::new(
+        rollout::Inputs {
+            fleet: world.fleet,
+            seen: world.groups,
+            removed: &ledger.removed,
+            capacity: world.capacity,
+            now: world.now,
+        },
+        steps.iter().map(|step| step.group.clone()).collect(),
+    );
+    rollout::plan(&mut board);
+    follow(world, &ledger, &mut board, &mut steps);
+    sum_up(world, &ledger, &board, steps)
+}
+
+fn step(world: &World<'_>, entry: &GroupStatus) -> Step {
+    let nothing = GroupSeen::default();
+    let seen = world.groups.get(&entry.name).unwrap_or(&nothing);
+    group::step(world.fleet, entry, seen, world.now)
+}
+
+/// Groups that the planner gave another goal take their step with that goal instead, from where they were;
+/// new groups take their first one.
+fn follow(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, steps: &mut Vec<Step>) {
+    let mut followed = Vec::with_capacity(board.groups.len());
+    for planned in &mut board.groups {
+        let before = steps.iter().find(|step| step.group.name == planned.name);
+        let next = match before {
+            Some(step) if step.group.goal == planned.goal => step.clone(),
+            Some(_) => step(world, &with_goal(ledger, planned)),
+            None => step(world, planned),
         };
-        effects.push(Effect::CreateCluster { group: group.clone() });
-        status.groups.push(group);
+        planned.clone_from(&next.group);
+        followed.push(next);
     }
-    Decision { status, effects, wake: None }
+    *steps = followed;
+}
+
+fn with_goal(ledger: &Ledger, planned: &GroupStatus) -> GroupStatus {
+    let was = ledger.groups.iter().find(|entry| entry.name == planned.name);
+    let was = was.unwrap_or(planned).clone();
+    GroupStatus { goal: planned.goal, goal_reason: planned.goal_reason.clone(), ..was }
+}
+
+fn sum_up(world: &World<'_>, ledger: &Ledger, board: &rollout::Board<'_>, steps: Vec<Step>) -> Decision {
+    let lost = steps.iter().map(|step| step.lost_requests).sum();
+    let summary = rollout::summarize(board, world.status, lost);
+    let mut effects = ledger.effects.clone();
+    let mut wake = time::earliest(ledger.wake, summary.wake);
+    for step in steps {
+        wake = time::earliest(wake, step.wake);
+        effects.extend(step.effects);
+    }
+    Decision { status: summary.status, effects, wake }
 }

@@ -4,6 +4,7 @@
 use rayfleet_api::status::GroupStatus;
 
 /// One thing to do. Each may be repeated without harm.
+#[expect(clippy::large_enum_variant, reason = "a pass has a handful of effects")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Create the RayCluster of a group that the ledger holds.

@@ -7,8 +7,10 @@ pub mod capacity;
 pub mod decide;
 pub mod effect;
 pub mod group;
+mod ledger;
 pub mod rollout;
 pub mod seen;
+mod time;
 
 pub use decide::{Decision, World, decide};
 pub use effect::Effect;

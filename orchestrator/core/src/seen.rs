@@ -31,7 +31,7 @@ pub struct ClusterSeen {
     pub attempt: u32,
     /// Pod revision, from its label.
     pub pod_revision: String,
-    /// Message of KubeRay's ReplicaFailure condition, while it is True.
+    /// Message of KubeRay's `ReplicaFailure` condition, while it is True.
     pub replica_failure: Option<String>,
     /// Message of a recent warning that KubeRay gave instead of a status (invalid specs).
     pub warning: Option<String>,
@@ -40,6 +40,7 @@ pub struct ClusterSeen {
 }
 
 /// One pod of a group.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodSeen {
     /// Name.

@@ -1,9 +1,25 @@
 //! Nodes and what is asked of them: does one more whole group fit, and where? Plain data and pure
 //! functions; who fills it in is the orchestrator.
 
+mod eligible;
+mod no_room;
+mod quantity;
+mod requests;
+mod room;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
+use rayfleet_api::valid::GroupShape;
 use serde_json::Value;
+
+pub use no_room::NoRoom;
+pub use quantity::quantity;
+pub use requests::requests;
+pub(crate) use requests::{in_words, scarce};
+pub(crate) use room::Room;
 
 /// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` two GPUs.
 pub type Resources = BTreeMap<String, i128>;
@@ -54,4 +70,13 @@ pub struct PendingPod {
     pub name: String,
     /// Its pod spec.
     pub spec: Value,
+}
+
+/// Whether one more whole group fits beside everything that runs or waits, and on which nodes: one name
+/// for each pod of the shape.
+///
+/// # Errors
+/// [`NoRoom`] with what the group needs and what is free, in plain numbers.
+pub fn fits(shape: &GroupShape, capacity: &Capacity) -> Result<Vec<String>, NoRoom> {
+    Room::of(capacity).place(&shape.pods)
 }

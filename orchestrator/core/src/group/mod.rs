@@ -1,1 +1,68 @@
-//! A replica group.
+//! What one replica group is and does: a pure step from what the ledger says and what was observed to
+//! what the ledger says next and what is to be done. Each part of a group's life has a file of its own.
+//! Nothing here knows of other groups: that is the planner's part (`rollout`).
+
+mod bring_up;
+mod drain;
+mod engine;
+mod facts;
+mod fail;
+mod plain;
+mod pods;
+mod ray;
+mod serve;
+mod stage;
+mod stop;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use crate::effect::Effect;
+use crate::seen::GroupSeen;
+
+pub use fail::backoff;
+use stage::Stage;
+
+/// What follows for one group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its entry in the ledger.
+    pub group: GroupStatus,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+    /// When to look again although nothing happened.
+    pub wake: Option<Timestamp>,
+    /// Requests that a drain deadline cut off in this step.
+    pub lost_requests: u32,
+}
+
+/// One step of one group towards its goal.
+pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Timestamp) -> Step {
+    let mut stage = Stage::new(fleet, group, seen, now);
+    stage.retire_if_deleted();
+    match stage.group.goal {
+        Goal::Serve => serve::serve(&mut stage),
+        Goal::SwapEngine if fleet.model.is_none() || engine::not_started(&stage.group) => {
+            engine::retarget(&mut stage);
+            serve::serve(&mut stage);
+        }
+        Goal::SwapEngine | Goal::Retire => leave(&mut stage),
+    }
+    facts::refresh(&mut stage);
+    stage.into_step()
+}
+
+/// A group that was told to end its engine: it drains if it serves, else there is nothing to wait for.
+fn leave(stage: &mut Stage<'_>) {
+    stage.group.ready_since = None;
+    match stage.group.phase {
+        Phase::Draining => drain::drain(stage),
+        Phase::Stopping => stop::stop(stage),
+        Phase::Ready if stage.cluster_alive() => drain::start(stage),
+        _ => stop::start(stage),
+    }
+}

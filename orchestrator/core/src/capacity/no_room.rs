@@ -1,0 +1,99 @@
+//! Why a group does not fit, in plain numbers.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::valid::PodShape;
+
+use super::eligible::{eligible, keeps_apart};
+use super::requests::{amount_in_words, requests, scarce};
+use super::{Resources, Room};
+
+/// Free amounts that are listed; with more nodes the rest is the same story.
+const LISTED: usize = 8;
+
+/// A group does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// What the group needs: `2 nodes x 1 nvidia.com/gpu`.
+    pub needs: String,
+    /// What there is: `best free: 1 + 0`.
+    pub free: String,
+}
+
+impl std::fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "needs {}; {}", self.needs, self.free)
+    }
+}
+
+impl NoRoom {
+    pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
+        let resource = short_of(room, pods);
+        Self { needs: needs(pods, &resource), free: free(room, pods, &resource) }
+    }
+}
+
+/// The resource that the fewest nodes have enough of for a pod; a scarce one among equals.
+fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
+    let mut enough: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in pods {
+        for (name, amount) in requests(&pod.spec).into_iter().filter(|(_, amount)| *amount > 0) {
+            let nodes = room.nodes.iter().zip(&room.free);
+            let count = nodes
+                .filter(|(node, free)| eligible(&pod.spec, node) && amount_of(free, &name) >= amount)
+                .count();
+            enough.entry(name).and_modify(|least| *least = count.min(*least)).or_insert(count);
+        }
+    }
+    let least = enough.into_iter().min_by_key(|(name, count)| (*count, !name.contains('/'), name.clone()));
+    least.map_or_else(|| "pods".to_owned(), |(name, _)| name)
+}
+
+fn amount_of(resources: &Resources, name: &str) -> i128 {
+    resources.get(name).copied().unwrap_or_default()
+}
+
+/// `2 nodes x 8 nvidia.com/gpu`; `pods` instead of `nodes` where they may share one.
+fn needs(pods: &[PodShape], resource: &str) -> String {
+    let mut counts: BTreeMap<i128, (usize, bool)> = BTreeMap::new();
+    for pod in pods {
+        let entry = counts.entry(amount_of(&requests(&pod.spec), resource)).or_insert((0, true));
+        *entry = (entry.0 + 1, entry.1 && keeps_apart(&pod.spec));
+    }
+    let part = |(amount, (count, apart)): (&i128, &(usize, bool))| {
+        let what = match (apart, count) {
+            (true, 1) => "node",
+            (true, _) => "nodes",
+            (false, 1) => "pod",
+            (false, _) => "pods",
+        };
+        format!("{count} {what} x {} {resource}", amount_in_words(resource, *amount))
+    };
+    counts.iter().rev().map(part).collect::<Vec<_>>().join(" + ")
+}
+
+/// `best free: 8 + 4`, or that no node comes into question.
+fn free(room: &Room<'_>, pods: &[PodShape], resource: &str) -> String {
+    for pod in pods {
+        if !room.nodes.iter().any(|node| eligible(&pod.spec, node)) {
+            return format!(
+                "none of {} nodes may run pod `{}`: check its nodeSelector, affinity and tolerations, and the \
+                 nodes' taints and readiness",
+                room.nodes.len(),
+                pod.role
+            );
+        }
+    }
+    let asks = |pod: &&PodShape| scarce(&requests(&pod.spec)).contains_key(resource);
+    let asking = pods.iter().find(asks).or(pods.first());
+    let nodes = room.nodes.iter().zip(&room.free);
+    let mut amounts: Vec<i128> = nodes
+        .filter(|(node, _)| asking.is_some_and(|pod| eligible(&pod.spec, node)))
+        .map(|(_, free)| amount_of(free, resource).max(0))
+        .collect();
+    amounts.sort_unstable_by(|a, b| b.cmp(a));
+    let more = if amounts.len() > LISTED { " + ..." } else { "" };
+    let listed: Vec<_> =
+        amounts.iter().take(LISTED).map(|amount| amount_in_words(resource, *amount)).collect();
+    format!("best free: {}{more}", listed.join(" + "))
+}

@@ -1,0 +1,127 @@
+//! From nothing to a whole Ray cluster: the RayCluster, its pods, its Ray nodes. Each function says
+//! whether its part is there; if not, it has entered the phase that waits for it.
+
+use std::time::Duration;
+
+use rayfleet_api::status::Phase;
+
+use super::stage::Stage;
+use super::{engine, fail, ray, serve};
+use crate::effect::Effect;
+use crate::time;
+
+/// A pod that takes longer to end holds its whole group up: KubeRay makes no replacement while the
+/// old pod object is there, and on a lost node it stays for ever. A group of another name is free of it.
+const STUCK: Duration = Duration::from_mins(1);
+
+/// The RayCluster is there.
+pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
+    if stage.seen.cluster.is_some() {
+        return true;
+    }
+    let wait = stage.group.retry_after.as_ref().map(|time| time.0);
+    if wait.is_some() && !stage.reached(wait) {
+        let until = wait.map_or_else(String::new, |time| time.to_string());
+        let failures = stage.group.failures;
+        stage.enter(
+            Phase::Pending,
+            format!("waits until {until}, after {failures} failures at this revision"),
+        );
+        return false;
+    }
+    stage.enter(Phase::Pending, "the RayCluster is being created".to_owned());
+    let group = stage.group.clone();
+    stage.act(Effect::CreateCluster { group });
+    false
+}
+
+/// All pods are there with their containers ready.
+pub(super) fn pods(stage: &mut Stage<'_>) -> bool {
+    if stage.pods.ready() {
+        return true;
+    }
+    if engine::started(stage) && !stage.pods.whole() {
+        let (cause, _) = stage.pods.trouble();
+        fail::fail(stage, &format!("a pod of the group is gone: {cause}"));
+        return false;
+    }
+    if stuck(stage) || serve::out_of_time(stage) {
+        return false;
+    }
+    let message = pod_message(stage);
+    serve::fall_back(stage, Phase::Provisioning, message);
+    false
+}
+
+/// What the pods wait for. Kubernetes words one trouble in changing ways, so the text stays until
+/// the cause changes; that is also when people are told.
+fn pod_message(stage: &mut Stage<'_>) -> String {
+    if let Some(refusal) = kuberay_refusal(stage) {
+        return refusal;
+    }
+    let (cause, details) = stage.pods.trouble();
+    let known = stage.group.message.as_ref().filter(|message| message.starts_with(&cause));
+    if details.is_empty() {
+        return cause;
+    }
+    if let Some(known) = known {
+        return known.clone();
+    }
+    let message = format!("{cause}: {details}");
+    stage.tell(true, "PodProblem", format!("group {}: {message}", stage.group.name));
+    message
+}
+
+/// KubeRay could not make the pods, or does not accept the template.
+fn kuberay_refusal(stage: &mut Stage<'_>) -> Option<String> {
+    let cluster = stage.seen.cluster.as_ref()?;
+    let cause = cluster.replica_failure.as_ref().or(cluster.warning.as_ref())?;
+    let message = format!("RayCluster {}: KubeRay says: {cause}", stage.group.name);
+    if stage.group.message.as_ref() != Some(&message) {
+        stage.tell(true, "RayClusterProblem", message.clone());
+    }
+    Some(message)
+}
+
+/// A pod does not end, so its replacement never comes: the group is recreated under another name.
+fn stuck(stage: &mut Stage<'_>) -> bool {
+    let Some(pod) = stage.pods.leaving() else { return false };
+    if stage.group.phase != Phase::Provisioning {
+        return false;
+    }
+    if !stage.reached(time::end_of(stage.group.since.as_ref(), STUCK)) {
+        return false;
+    }
+    let node = pod.node.as_deref().unwrap_or("no node");
+    fail::give_up(stage, &format!("pod {} on {node} does not end, so KubeRay does not replace it", pod.name));
+    true
+}
+
+/// All Ray nodes are alive.
+pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
+    match ray::ray(stage) {
+        ray::Ray::Alive(alive) => {
+            let (joined, wanted) = (ray::joined(stage, alive), stage.pods.live().count());
+            if joined >= wanted {
+                return true;
+            }
+            forming(stage, format!("{joined} of {wanted} Ray nodes are in"))
+        }
+        ray::Ray::Unknown if under_way(stage.group.phase) => false,
+        ray::Ray::Unknown => forming(stage, "waits for the Ray dashboard's first answer".to_owned()),
+        ray::Ray::Silent(_) if under_way(stage.group.phase) && !ray::silent_too_long(stage) => false,
+        ray::Ray::Silent(cause) => forming(stage, format!("the Ray dashboard does not answer: {cause}")),
+    }
+}
+
+/// Past Forming: a missing answer alone does not set the group back.
+fn under_way(phase: Phase) -> bool {
+    matches!(phase, Phase::Placing | Phase::Loading | Phase::Probing | Phase::Ready)
+}
+
+fn forming(stage: &mut Stage<'_>, message: String) -> bool {
+    if !serve::out_of_time(stage) {
+        serve::fall_back(stage, Phase::Forming, message);
+    }
+    false
+}

@@ -1,0 +1,140 @@
+//! Draining: the gate closes, the endpoints follow, the requests in flight end; only then may the engine
+//! be stopped. The one way out before that is the drain time-out, which counts what it cuts off.
+
+use std::time::Duration;
+
+use rayfleet_api::status::Phase;
+use rayfleet_api::valid::after;
+
+use super::ray::{self, Ray};
+use super::stage::Stage;
+use super::stop;
+use crate::effect::Effect;
+use crate::seen::{EngineSeen, JobSeen, LoadSeen};
+use crate::time;
+
+/// After the EndpointSlice has changed, every node's kube-proxy still has to program it (it batches
+/// changes for up to a second), and a client may be between picking an address and connecting.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// An engine without requests for this long has none on the way from its own socket either.
+const IDLE_SECONDS: f64 = 1.0;
+
+/// How often a draining group is looked at: the end of the last request is no event of Kubernetes.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How far the engine is with its requests.
+enum Engine {
+    Dead,
+    Load(LoadSeen),
+    /// It runs but does not tell its load, now or never.
+    Unknown,
+}
+
+pub(super) fn start(stage: &mut Stage<'_>) {
+    stage.group.closed_since = None;
+    stage.group.deadline = None;
+    stage.enter(Phase::Draining, "leaves the endpoints".to_owned());
+    drain(stage);
+}
+
+pub(super) fn drain(stage: &mut Stage<'_>) {
+    stage.gate(false, "Draining");
+    if !stage.cluster_alive() || stage.pods.head().is_none() {
+        stop::start(stage);
+        return;
+    }
+    stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
+    let deadline = time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout);
+    let settled = settled(stage);
+    match engine(stage) {
+        Engine::Dead => stop::start(stage),
+        Engine::Load(load) if settled && ended(stage, load) => stop::start(stage),
+        Engine::Unknown if settled && stage.fleet.model.is_none() => stop::start(stage),
+        engine if stage.reached(deadline) => cut_off(stage, &engine),
+        engine => wait(stage, settled, &engine),
+    }
+}
+
+/// No new request can come: the endpoints have let go of the head, long enough for all to see.
+fn settled(stage: &mut Stage<'_>) -> bool {
+    let gate_open = stage.pods.head().is_some_and(|head| head.gate_open);
+    if !gate_open && stage.seen.endpoint_ready != Some(true) {
+        stage.group.closed_since.get_or_insert_with(|| time::not_before(stage.now));
+    }
+    stage.reached(time::end_of(stage.group.closed_since.as_ref(), SETTLE))
+}
+
+fn engine(stage: &Stage<'_>) -> Engine {
+    let Ray::Alive(alive) = ray::ray(stage) else { return Engine::Unknown };
+    if stage.fleet.model.is_none() {
+        return alive.engine.load.map_or(Engine::Unknown, Engine::Load);
+    }
+    ray::engine(&stage.group, alive).map_or(Engine::Unknown, of_job)
+}
+
+fn of_job(engine: &EngineSeen) -> Engine {
+    match engine.job {
+        None | Some(JobSeen::Ended(_)) => Engine::Dead,
+        Some(_) => engine.load.map_or(Engine::Unknown, Engine::Load),
+    }
+}
+
+/// All requests have ended. An engine that can be told to refuse new ones is told first.
+fn ended(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
+    if load.draining == Some(false) {
+        let group = stage.group.name.clone();
+        stage.act(Effect::SetDraining { group, draining: true });
+        return false;
+    }
+    load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
+}
+
+fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
+    let message = match engine {
+        _ if !settled => "leaves the endpoints".to_owned(),
+        Engine::Load(load) => format!("{} requests in flight", load.in_flight),
+        _ => "the engine does not tell its requests in flight; waits for the drain time-out".to_owned(),
+    };
+    stage.enter(Phase::Draining, message);
+}
+
+fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
+    let timeout = stage.fleet.drain_timeout.as_secs();
+    let name = stage.group.name.clone();
+    match engine {
+        Engine::Load(LoadSeen { in_flight: 0, .. }) | Engine::Dead => {}
+        Engine::Load(load) => {
+            stage.lost_requests = load.in_flight;
+            let lost = load.in_flight;
+            let text =
+                format!("group {name}: {lost} requests were cut off after {timeout} s: raise drain.timeout");
+            stage.tell(true, "DrainTimeout", text);
+        }
+        Engine::Unknown => {
+            let text = format!("group {name}: an unknown number of requests was cut off after {timeout} s");
+            stage.tell(true, "DrainTimeout", text);
+        }
+    }
+    stop::start(stage);
+}
+
+/// The group may serve again: take the drain back. Says whether the group can be judged as serving.
+pub(super) fn cancel(stage: &mut Stage<'_>) -> bool {
+    stage.group.closed_since = None;
+    match ray::ray(stage) {
+        Ray::Alive(alive) if alive.engine.load.is_some_and(|load| load.draining == Some(true)) => {
+            let group = stage.group.name.clone();
+            stage.act(Effect::SetDraining { group, draining: false });
+            stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
+            stage.enter(Phase::Draining, "the drain is taken back".to_owned());
+            false
+        }
+        Ray::Alive(_) => {
+            // It was ready when the drain began, so the rules of a ready group judge it now.
+            stage.enter(Phase::Ready, None);
+            true
+        }
+        Ray::Unknown | Ray::Silent(_) => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! The engine in bridge mode: launched once, watched while it is placed, loads and is probed, and
+//! then for as long as it serves. A launch is fixed in the ledger before it is asked for.
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::valid::after;
+
+use super::stage::Stage;
+use super::{fail, ray, serve};
+use crate::effect::Effect;
+use crate::seen::{EngineSeen, JobSeen, ProbeSeen};
+use crate::time;
+
+/// No engine of the current launch number was ever asked for, or it is known to be over.
+pub(super) fn not_started(group: &GroupStatus) -> bool {
+    let ended = matches!(group.phase, Phase::Ready | Phase::Failed | Phase::Draining | Phase::Stopping);
+    !ended && group.deadline.is_none()
+}
+
+/// An engine that the loss of a pod ends.
+pub(super) fn started(stage: &Stage<'_>) -> bool {
+    stage.fleet.model.is_some() && !not_started(&stage.group)
+}
+
+/// The next launch is another one. It starts when the Ray cluster is whole.
+pub(super) fn next_launch(group: &mut GroupStatus) {
+    group.launch += 1;
+    group.deadline = None;
+    group.unreachable_since = None;
+    group.retry_after = None;
+    group.closed_since = None;
+    group.ranks = None;
+    group.placement.clear();
+}
+
+/// From now on the group is to run the engine revision that the fleet asks for.
+pub(super) fn retarget(stage: &mut Stage<'_>) {
+    stage.group.engine_revision.clone_from(&stage.fleet.revision.engine);
+    stage.group.goal = Goal::Serve;
+    stage.group.goal_reason = None;
+    stage.group.restarts = 0;
+}
+
+pub(super) fn bring_up(stage: &mut Stage<'_>) {
+    if not_started(&stage.group) {
+        start(stage);
+        return;
+    }
+    let ray::Ray::Alive(alive) = ray::ray(stage) else { return };
+    match ray::engine(&stage.group, alive) {
+        Some(engine) => watch(stage, engine),
+        // The observer still speaks of the launch before.
+        None if stage.group.phase == Phase::Ready => {}
+        None => still(stage, Phase::Placing, "the engine is being launched".to_owned()),
+    }
+}
+
+fn start(stage: &mut Stage<'_>) {
+    stage.group.launch = stage.group.launch.max(1);
+    if let Some(model) = &stage.fleet.model {
+        stage.group.deadline = Some(time::not_before(after(stage.now, model.start_timeout)));
+    }
+    stage.gate(false, "Starting");
+    stage.enter(Phase::Placing, "the engine is being launched".to_owned());
+    launch(stage);
+}
+
+fn launch(stage: &mut Stage<'_>) {
+    let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+    stage.wake_at(stage.group.deadline.as_ref().map(|time| time.0));
+    stage.act(Effect::LaunchEngine { group, submission });
+}
+
+fn watch(stage: &mut Stage<'_>, engine: &EngineSeen) {
+    match &engine.job {
+        Some(JobSeen::Ended(cause)) => fail::fail(stage, &format!("the engine ended: {cause}")),
+        Some(JobSeen::Pending | JobSeen::Running) => watch_running(stage, engine),
+        // Ranks are only known of a job that was there, so Ray has lost its memory.
+        None if stage.group.ranks.is_some() => {
+            fail::fail(stage, "Ray does not know the engine's job any more: its head was restarted");
+        }
+        None => {
+            still(stage, Phase::Placing, "the engine is being launched".to_owned());
+            if stage.group.phase == Phase::Placing {
+                launch(stage);
+            }
+        }
+    }
+}
+
+fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {
+    let serving = stage.group.phase == Phase::Ready;
+    let ranks = stage.fleet.ranks();
+    if !engine.differences.is_empty() && (serving || engine.healthy) {
+        fail::fail(stage, &format!("ranks are not where they should be: {}", engine.differences.join("; ")));
+    } else if !engine.healthy && serving {
+        lost_health(stage, engine);
+    } else if engine.ranks_placed < ranks && !serving {
+        let note = format!("{} of {ranks} ranks are placed", engine.ranks_placed);
+        still(stage, Phase::Placing, with_note(&note, engine));
+    } else if engine.healthy {
+        healthy(stage, engine);
+    } else {
+        still(stage, Phase::Loading, with_note("the engine loads the model", engine));
+    }
+}
+
+fn with_note(text: &str, engine: &EngineSeen) -> String {
+    engine.note.as_ref().map_or_else(|| text.to_owned(), |note| format!("{text}: {note}"))
+}
+
+/// A serving engine that says it is ill has failed; one that says nothing gets a few seconds, then no
+/// more traffic, and after `hungAfter` it has failed too.
+fn lost_health(stage: &mut Stage<'_>, engine: &EngineSeen) {
+    if engine.answering {
+        fail::fail(stage, "the engine reports that it is not healthy");
+    } else if ray::silent_too_long(stage) {
+        serve::fall_back(stage, Phase::Loading, "the engine does not answer".to_owned());
+    }
+}
+
+fn healthy(stage: &mut Stage<'_>, engine: &EngineSeen) {
+    stage.group.unreachable_since = None;
+    if engine.load.is_some_and(|load| load.draining == Some(true)) {
+        let group = stage.group.name.clone();
+        stage.act(Effect::SetDraining { group, draining: false });
+    }
+    if stage.group.phase == Phase::Ready {
+        serve::ready(stage);
+        return;
+    }
+    match &engine.probe {
+        ProbeSeen::Passed => serve::ready(stage),
+        ProbeSeen::Failed(cause) => fail::fail(stage, &format!("the probe prompt failed: {cause}")),
+        ProbeSeen::Unknown => {
+            still(stage, Phase::Probing, "the probe prompt is being answered".to_owned());
+            if stage.group.phase == Phase::Probing {
+                let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+                stage.act(Effect::Probe { group, submission });
+            }
+        }
+    }
+}
+
+/// Not there yet: wait in a phase, unless the time is over.
+fn still(stage: &mut Stage<'_>, phase: Phase, message: String) {
+    if !serve::out_of_time(stage) {
+        stage.gate(false, "Starting");
+        stage.group.unreachable_since = None;
+        stage.enter(phase, message);
+    }
+}

@@ -1,0 +1,95 @@
+//! Failure and what is tried next: the engine again on the same Ray cluster, after that the whole group
+//! anew. Waits grow, and every failure says its cause and the next try.
+
+use std::time::Duration;
+
+use rayfleet_api::status::{Goal, Phase};
+use rayfleet_api::valid::{ValidFailurePolicy, after};
+
+use super::stage::Stage;
+use super::{engine, ray};
+use crate::effect::Effect;
+use crate::time;
+
+/// Time that Ray gets to end a job. Ray kills it by force after its own few seconds; what is left then
+/// only goes with its pods.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Wait before the try that follows so many failures: doubles from the policy's initial wait up to its
+/// longest.
+pub fn backoff(policy: &ValidFailurePolicy, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(20);
+    policy.backoff_initial.saturating_mul(1 << doublings).min(policy.backoff_max)
+}
+
+/// The engine has failed: no more traffic, and the next try is fixed.
+pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
+    let allowed = stage.fleet.failure.engine_restarts;
+    if stage.group.restarts >= allowed {
+        give_up(stage, &format!("{cause} (after {allowed} engine restarts)"));
+        return;
+    }
+    stage.group.restarts += 1;
+    let restarts = stage.group.restarts;
+    let retry = time::not_before(after(stage.now, backoff(&stage.fleet.failure, restarts)));
+    let next = format!("the engine is started again at {} (restart {restarts} of {allowed})", retry.0);
+    stage.group.retry_after = Some(retry.clone());
+    enter_failed(stage, cause, &next);
+    stage.wake_at(Some(retry.0));
+}
+
+/// The group has failed as a whole: it is recreated under the next attempt number.
+pub(super) fn give_up(stage: &mut Stage<'_>, cause: &str) {
+    stage.group.failures += 1;
+    stage.group.goal = Goal::Retire;
+    stage.group.goal_reason = Some(format!("failed: {cause}"));
+    enter_failed(stage, cause, "the whole group is recreated");
+    stage.wake_at(Some(stage.now));
+}
+
+fn enter_failed(stage: &mut Stage<'_>, cause: &str, next: &str) {
+    stage.gate(false, "Failed");
+    stage.group.deadline = None;
+    stage.group.unreachable_since = None;
+    stage.enter(Phase::Failed, format!("{cause}; {next}"));
+    stage.tell(true, "GroupFailed", format!("group {}: {cause}; {next}", stage.group.name));
+}
+
+/// A failed group: end what is left of its engine, wait, then go on with the next launch. Says whether
+/// it may go on now.
+pub(super) fn recover(stage: &mut Stage<'_>) -> bool {
+    stage.gate(false, "Failed");
+    let retry = stage.group.retry_after.as_ref().map(|time| time.0);
+    let waited = retry.is_none() || stage.reached(retry);
+    if !old_engine_over(stage) || !waited {
+        return false;
+    }
+    engine::next_launch(&mut stage.group);
+    stage.enter(Phase::Provisioning, None);
+    true
+}
+
+/// The engine of the failed launch holds no GPU any more: its job is over, or its head is gone.
+fn old_engine_over(stage: &mut Stage<'_>) -> bool {
+    if !stage.pods.head().is_some_and(|head| head.containers_ready) {
+        return true;
+    }
+    let since = stage.group.since.clone();
+    match ray::job_runs(stage) {
+        Some(false) => true,
+        Some(true) => {
+            let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+            stage.act(Effect::StopEngine { group, submission });
+            if stage.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
+                give_up(stage, "the failed engine does not stop");
+            }
+            false
+        }
+        None => {
+            if stage.reached(time::end_of(since.as_ref(), stage.fleet.failure.hung_after)) {
+                give_up(stage, "the Ray dashboard does not answer");
+            }
+            false
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Compatibility mode: the template's own command runs the engine. Rayfleet judges when the group may take
+//! traffic; starting and restarting engines is left to the containers.
+
+use rayfleet_api::status::Phase;
+
+use super::ray::{self, Ray};
+use super::serve;
+use super::stage::Stage;
+
+pub(super) fn bring_up(stage: &mut Stage<'_>) {
+    let Ray::Alive(alive) = ray::ray(stage) else { return };
+    let Some(port) = stage.fleet.own_engine_port else {
+        serve::ready(stage);
+        return;
+    };
+    let engine = &alive.engine;
+    if engine.healthy {
+        serve::ready(stage);
+        return;
+    }
+    // Silence of a few seconds is borne, an answer that says "ill" is not.
+    if stage.group.phase == Phase::Ready && !engine.answering && !ray::silent_too_long(stage) {
+        return;
+    }
+    let answer = if engine.answering { "is not healthy" } else { "does not answer" };
+    serve::fall_back(stage, Phase::Loading, format!("the template's engine on port {port} {answer}"));
+    stage.group.unreachable_since = None;
+}

@@ -1,0 +1,121 @@
+//! The pods of a group: are all there and ready, and if not, what is the matter, in plain words.
+
+use rayfleet_api::valid::{GroupShape, PodShape};
+
+use crate::capacity;
+use crate::seen::{PodProblem, PodSeen};
+
+/// The pods of one group beside what they should be.
+pub(super) struct Pods<'a> {
+    shape: &'a GroupShape,
+    all: &'a [PodSeen],
+}
+
+impl<'a> Pods<'a> {
+    pub(super) fn new(shape: &'a GroupShape, all: &'a [PodSeen]) -> Self {
+        Self { shape, all }
+    }
+
+    /// Pods that nobody is deleting.
+    pub(super) fn live(&self) -> impl Iterator<Item = &'a PodSeen> {
+        self.all.iter().filter(|pod| !pod.deleting)
+    }
+
+    /// How many there should be.
+    pub(super) fn wanted(&self) -> usize {
+        self.shape.pods.len()
+    }
+
+    /// The head, if nobody is deleting it.
+    pub(super) fn head(&self) -> Option<&'a PodSeen> {
+        self.live().find(|pod| pod.head)
+    }
+
+    /// The head, even on its way out: its gate may still be open.
+    pub(super) fn any_head(&self) -> Option<&'a PodSeen> {
+        self.head().or_else(|| self.all.iter().find(|pod| pod.head))
+    }
+
+    /// None is missing or on its way out.
+    pub(super) fn whole(&self) -> bool {
+        self.live().count() >= self.wanted()
+    }
+
+    /// None is missing, and the containers of all are ready.
+    pub(super) fn ready(&self) -> bool {
+        self.whole() && self.live().all(|pod| pod.containers_ready)
+    }
+
+    /// A pod that is being deleted, first by name.
+    pub(super) fn leaving(&self) -> Option<&'a PodSeen> {
+        self.all.iter().filter(|pod| pod.deleting).min_by(|a, b| a.name.cmp(&b.name))
+    }
+
+    /// Kubernetes nodes, the head's first, the others by name.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        let mut pods: Vec<_> = self.live().filter_map(|pod| Some((!pod.head, pod.node.clone()?))).collect();
+        pods.sort();
+        pods.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// What keeps the pods from being ready, the worst first: (what is the matter, details of it).
+    pub(super) fn trouble(&self) -> (String, String) {
+        let worst = self
+            .live()
+            .filter_map(|pod| Some((pod, pod.problem.as_ref()?)))
+            .min_by_key(|(pod, problem)| (severity(problem), !pod.head, pod.name.clone()));
+        if let Some((pod, problem)) = worst {
+            return self.in_words(pod, problem);
+        }
+        let ready = self.live().filter(|pod| pod.containers_ready).count();
+        let leaving = self.leaving().map_or_else(String::new, |pod| format!("; pod {} is ending", pod.name));
+        (format!("{ready} of {} pods are ready{leaving}", self.wanted()), String::new())
+    }
+
+    fn in_words(&self, pod: &PodSeen, problem: &PodProblem) -> (String, String) {
+        let name = &pod.name;
+        let cause = match problem.reason.as_str() {
+            "Unschedulable" => {
+                let asks = self.shape_of(pod).map_or_else(String::new, gpus_in_words);
+                format!("pod {name}: no node has room for it; it asks for {asks}")
+            }
+            // The kubelet reports the two by turns for one and the same trouble.
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+                format!(
+                    "pod {name}: ImagePullBackOff: its image can not be pulled: check the template's image"
+                )
+            }
+            "CrashLoopBackOff" => {
+                format!(
+                    "pod {name}: CrashLoopBackOff: a container keeps ending: see `kubectl logs -p {name}`"
+                )
+            }
+            other => format!("pod {name}: {other}"),
+        };
+        (cause, problem.message.clone())
+    }
+
+    fn shape_of(&self, pod: &PodSeen) -> Option<&'a PodShape> {
+        // A pod does not say which worker group it is of; the largest is the hardest to place.
+        let workers = self.shape.pods.iter().filter(|shape| shape.role != "head");
+        let head = self.shape.pods.iter().find(|shape| shape.role == "head");
+        if pod.head { head } else { workers.max_by_key(|shape| shape.gpus).or(head) }
+    }
+}
+
+/// What a pod asks for as far as it is scarce: `2 nvidia.com/gpu`, else its CPUs and memory.
+fn gpus_in_words(shape: &PodShape) -> String {
+    let asked = capacity::requests(&shape.spec);
+    let scarce = capacity::scarce(&asked);
+    if scarce.is_empty() { capacity::in_words(&asked) } else { capacity::in_words(&scarce) }
+}
+
+/// What hinders most comes first: no other pod's trouble goes away before it.
+fn severity(problem: &PodProblem) -> u8 {
+    match problem.reason.as_str() {
+        "InvalidImageName" | "ErrImagePull" | "ImagePullBackOff" => 0,
+        "CrashLoopBackOff" => 1,
+        "Unschedulable" => 3,
+        _ => 2,
+    }
+}

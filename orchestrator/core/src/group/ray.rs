@@ -1,0 +1,72 @@
+//! What is known of a group's Ray cluster, and how long silence is borne.
+
+use std::time::Duration;
+
+use rayfleet_api::names;
+use rayfleet_api::status::GroupStatus;
+use rayfleet_api::valid::after;
+
+use super::stage::Stage;
+use crate::seen::{EngineSeen, JobSeen, RayAlive};
+use crate::time;
+
+/// An answer older than this is no answer: the observer asks every few seconds at its slowest, so it
+/// is stuck or gone.
+const STALE: Duration = Duration::from_secs(30);
+
+/// Silence that a serving group is allowed. A dashboard that collects garbage or an engine that
+/// compiles may miss a question or two; a dead head is seen by its pod long before.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What is known of a Ray cluster at this moment.
+pub(super) enum Ray<'a> {
+    /// Nobody has asked yet: the controller has just started.
+    Unknown,
+    /// It does not answer, and why.
+    Silent(String),
+    /// It answers.
+    Alive(&'a RayAlive),
+}
+
+pub(super) fn ray<'a>(stage: &Stage<'a>) -> Ray<'a> {
+    match &stage.seen.ray {
+        None => Ray::Unknown,
+        Some(seen) if after(seen.at, STALE) < stage.now => {
+            Ray::Silent(format!("the last answer is from {}", time::began(seen.at).0))
+        }
+        Some(seen) => match &seen.state {
+            Ok(alive) => Ray::Alive(alive),
+            Err(cause) => Ray::Silent(cause.clone()),
+        },
+    }
+}
+
+/// Pods whose address is among the Ray nodes that are alive.
+pub(super) fn joined(stage: &Stage<'_>, alive: &RayAlive) -> usize {
+    stage.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip))).count()
+}
+
+/// Submission id of the current launch.
+pub(super) fn submission(group: &GroupStatus) -> String {
+    names::submission_id(&group.name, group.engine_revision.as_deref().unwrap_or_default(), group.launch)
+}
+
+/// The engine, if the answer is about the current launch.
+pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayAlive) -> Option<&'a EngineSeen> {
+    (alive.engine.submission == submission(group)).then_some(&alive.engine)
+}
+
+/// Whether the job of the current launch still runs. `None`: not known.
+pub(super) fn job_runs(stage: &Stage<'_>) -> Option<bool> {
+    match ray(stage) {
+        Ray::Alive(alive) => engine(&stage.group, alive)
+            .map(|engine| matches!(engine.job, Some(JobSeen::Pending | JobSeen::Running))),
+        Ray::Unknown | Ray::Silent(_) => None,
+    }
+}
+
+/// Silence begins or goes on. Is it too long for a group that serves?
+pub(super) fn silent_too_long(stage: &mut Stage<'_>) -> bool {
+    let since = stage.group.unreachable_since.get_or_insert_with(|| time::began(stage.now)).clone();
+    stage.reached(Some(after(since.0, SILENCE)))
+}

@@ -1,0 +1,84 @@
+//! The goal Serve: how far has the group come, and what is the next thing it needs? The answer is taken
+//! from what is seen, not from the phase of before, so a restarted controller lands where it was.
+
+use std::time::Duration;
+
+use rayfleet_api::status::Phase;
+use rayfleet_api::valid::after;
+
+use super::stage::Stage;
+use super::{bring_up, drain, engine, fail, plain};
+use crate::time;
+
+/// A group that has served this long has left its earlier failures behind.
+const STABLE: Duration = Duration::from_mins(10);
+
+pub(super) fn serve(stage: &mut Stage<'_>) {
+    if stage.group.phase == Phase::Failed && !fail::recover(stage) {
+        return;
+    }
+    if stage.group.phase == Phase::Draining && !drain::cancel(stage) {
+        return;
+    }
+    if !bring_up::cluster(stage) || !bring_up::pods(stage) || !bring_up::ray_nodes(stage) {
+        return;
+    }
+    if stage.fleet.model.is_some() {
+        engine::bring_up(stage);
+    } else {
+        plain::bring_up(stage);
+    }
+}
+
+/// The group can serve: open the gate, and count it as ready once the endpoints follow.
+pub(super) fn ready(stage: &mut Stage<'_>) {
+    if stage.group.phase != Phase::Ready {
+        stage.tell(false, "GroupReady", format!("group {} is ready", stage.group.name));
+    }
+    stage.enter(Phase::Ready, None);
+    stage.group.deadline = None;
+    stage.group.unreachable_since = None;
+    stage.group.retry_after = None;
+    stage.gate(true, "Ready");
+    let open = stage.pods.head().is_some_and(|head| head.gate_open);
+    if open && stage.seen.endpoint_ready != Some(false) {
+        stage.group.ready_since.get_or_insert_with(|| time::began(stage.now));
+        forget_failures(stage);
+    } else {
+        stage.group.ready_since = None;
+    }
+}
+
+fn forget_failures(stage: &mut Stage<'_>) {
+    if stage.group.restarts == 0 && stage.group.failures == 0 {
+        return;
+    }
+    if stage.reached(time::end_of(stage.group.ready_since.as_ref(), STABLE)) {
+        stage.group.restarts = 0;
+        stage.group.failures = 0;
+    }
+}
+
+/// A group that served, or was starting, lost something that may come back by itself. Traffic stops
+/// now; if it was serving it gets a while before that counts as a failure.
+pub(super) fn fall_back(stage: &mut Stage<'_>, phase: Phase, message: String) {
+    stage.gate(false, "NotReady");
+    if stage.group.phase == Phase::Ready {
+        stage.tell(true, "GroupNotReady", format!("group {}: {message}", stage.group.name));
+        let patience = after(stage.now, stage.fleet.failure.hung_after);
+        stage.group.deadline = stage.fleet.model.as_ref().map(|_| time::not_before(patience));
+    }
+    stage.enter(phase, message);
+}
+
+/// Whether the time to become ready (again) is over; then the launch has failed.
+pub(super) fn out_of_time(stage: &mut Stage<'_>) -> bool {
+    let deadline = stage.group.deadline.as_ref().map(|time| time.0);
+    if !stage.reached(deadline) {
+        return false;
+    }
+    let phase = stage.group.phase.as_str();
+    let doing = stage.group.message.clone().unwrap_or_default();
+    fail::fail(stage, &format!("not ready in time, still {phase}: {doing}"));
+    true
+}

@@ -1,0 +1,105 @@
+//! The bench that the parts of a step work on: the entry as it becomes, and the effects so far.
+//! Only what every part needs; no rule of a phase.
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use super::Step;
+use super::pods::Pods;
+use crate::effect::Effect;
+use crate::seen::GroupSeen;
+use crate::time;
+
+pub(super) struct Stage<'a> {
+    pub(super) fleet: &'a ValidFleet,
+    pub(super) seen: &'a GroupSeen,
+    pub(super) pods: Pods<'a>,
+    pub(super) now: Timestamp,
+    pub(super) group: GroupStatus,
+    pub(super) lost_requests: u32,
+    effects: Vec<Effect>,
+    wake: Option<Timestamp>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(
+        fleet: &'a ValidFleet,
+        group: &GroupStatus,
+        seen: &'a GroupSeen,
+        now: Timestamp,
+    ) -> Self {
+        let pods = Pods::new(&fleet.shape, &seen.pods);
+        let group = group.clone();
+        Self { fleet, seen, pods, now, group, lost_requests: 0, effects: Vec::new(), wake: None }
+    }
+
+    /// Enters a phase, or stays in it with another message.
+    pub(super) fn enter(&mut self, phase: Phase, message: impl Into<Option<String>>) {
+        if self.group.phase != phase || self.group.since.is_none() {
+            self.group.phase = phase;
+            self.group.since = Some(time::began(self.now));
+        }
+        if phase != Phase::Ready {
+            self.group.ready_since = None;
+        }
+        self.group.message = message.into();
+    }
+
+    pub(super) fn act(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn tell(&mut self, warning: bool, reason: &'static str, message: String) {
+        self.act(Effect::Event { warning, reason, message });
+    }
+
+    pub(super) fn wake_at(&mut self, moment: Option<Timestamp>) {
+        self.wake = time::earliest(self.wake, moment);
+    }
+
+    /// Has this moment come? If not, be back by then.
+    pub(super) fn reached(&mut self, moment: Option<Timestamp>) -> bool {
+        let reached = moment.is_some_and(|moment| moment <= self.now);
+        if !reached {
+            self.wake_at(moment);
+        }
+        reached
+    }
+
+    /// Sets the serving gate, unless it is so already.
+    pub(super) fn gate(&mut self, open: bool, reason: &'static str) {
+        let Some(head) = self.pods.any_head().filter(|head| head.gate_open != open) else { return };
+        if open && head.deleting {
+            return;
+        }
+        self.act(Effect::SetGate {
+            group: self.group.name.clone(),
+            pod: head.name.clone(),
+            pod_uid: head.uid.clone(),
+            open,
+            reason,
+        });
+    }
+
+    /// The RayCluster exists and nobody has deleted it.
+    pub(super) fn cluster_alive(&self) -> bool {
+        self.seen.cluster.as_ref().is_some_and(|cluster| !cluster.deleting)
+    }
+
+    /// Somebody else deleted the RayCluster: nothing can bring it back, so the group is given up and the
+    /// planner fills its slot anew.
+    pub(super) fn retire_if_deleted(&mut self) {
+        if self.group.goal == Goal::Retire || self.group.uid.is_none() || self.cluster_alive() {
+            return;
+        }
+        let reason = format!("RayCluster {} was deleted from outside", self.group.name);
+        self.tell(true, "GroupDeleted", format!("{reason}; a new group takes its slot"));
+        self.group.goal = Goal::Retire;
+        self.group.goal_reason = Some(reason);
+    }
+
+    pub(super) fn into_step(self) -> Step {
+        Step { group: self.group, effects: self.effects, wake: self.wake, lost_requests: self.lost_requests }
+    }
+}

@@ -1,0 +1,68 @@
+//! Stopping: the engine's job ends, then the RayCluster is deleted or the next engine takes its place.
+//! The job goes first because ranks that still run would hold their pods for the whole grace period.
+
+use rayfleet_api::status::{Goal, Phase};
+
+use super::fail::STOP_LIMIT;
+use super::stage::Stage;
+use super::{engine, ray, serve};
+use crate::effect::Effect;
+use crate::time;
+
+pub(super) fn start(stage: &mut Stage<'_>) {
+    stage.enter(Phase::Stopping, "the engine is being stopped".to_owned());
+    stop(stage);
+}
+
+pub(super) fn stop(stage: &mut Stage<'_>) {
+    stage.gate(false, "Stopping");
+    if !engine_over(stage) {
+        return;
+    }
+    if stage.group.goal == Goal::SwapEngine {
+        swap(stage);
+    } else {
+        delete(stage);
+    }
+}
+
+/// The engine holds nothing any more, or waiting for that is pointless.
+fn engine_over(stage: &mut Stage<'_>) -> bool {
+    let pointless = stage.fleet.model.is_none()
+        || stage.group.launch == 0
+        || !stage.cluster_alive()
+        || stage.pods.head().is_none()
+        || matches!(ray::ray(stage), ray::Ray::Silent(_));
+    if pointless || ray::job_runs(stage) == Some(false) {
+        return true;
+    }
+    if ray::job_runs(stage) == Some(true) {
+        let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+        stage.act(Effect::StopEngine { group, submission });
+    }
+    stage.reached(time::end_of(stage.group.since.as_ref(), STOP_LIMIT))
+}
+
+/// The next engine on the same pods.
+fn swap(stage: &mut Stage<'_>) {
+    engine::next_launch(&mut stage.group);
+    engine::retarget(stage);
+    stage.enter(Phase::Provisioning, None);
+    serve::serve(stage);
+}
+
+fn delete(stage: &mut Stage<'_>) {
+    let Some(cluster) = &stage.seen.cluster else {
+        stage.enter(Phase::Stopping, "its pods are ending".to_owned());
+        return;
+    };
+    stage.enter(Phase::Stopping, "the RayCluster is being deleted".to_owned());
+    if !cluster.deleting {
+        stage.act(Effect::DeleteCluster {
+            name: stage.group.name.clone(),
+            uid: cluster.uid.clone(),
+            resource_version: cluster.resource_version.clone(),
+            reason: stage.group.goal_reason.clone().unwrap_or_else(|| "not wanted any more".to_owned()),
+        });
+    }
+}

@@ -1,0 +1,151 @@
+//! The conditions of a fleet. Each has one rule, one word for programs and one sentence for people; the
+//! times change only when what they tell changes.
+
+use jiff::Timestamp;
+use rayfleet_api::status::{FleetCondition, Phase, RolloutStatus};
+
+use super::board::Board;
+use super::progress::{self, COMPLETE, Hold};
+use super::summary::Counts;
+use super::view::{active, available, ready};
+use crate::time;
+
+/// What a condition says now.
+struct Verdict {
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+fn verdict(type_: &'static str, status: &'static str, reason: &'static str, message: String) -> Verdict {
+    Verdict { type_, status, reason, message }
+}
+
+/// All conditions, in a fixed order.
+pub(super) fn conditions(
+    board: &Board<'_>,
+    counts: &Counts,
+    rollout: &RolloutStatus,
+    hold: Option<Hold>,
+    before: &[FleetCondition],
+) -> Vec<FleetCondition> {
+    let overdue = progress::deadline(board.fleet, rollout).is_some_and(|end| end <= board.inputs.now);
+    let mut verdicts = vec![
+        availability(board, counts),
+        progressing(board, rollout, overdue),
+        replica_failure(board),
+        stalled(board, rollout, hold, overdue),
+    ];
+    verdicts.extend(placement(board));
+    verdicts.into_iter().map(|verdict| dated(verdict, before, board.inputs.now)).collect()
+}
+
+fn availability(board: &Board<'_>, counts: &Counts) -> Verdict {
+    let fleet = board.fleet;
+    let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
+    let enough = u32::try_from(counts.available).is_ok_and(|available| available >= floor);
+    let mut message = format!("{} of {} groups are available", counts.available, counts.wanted);
+    if let Some(trouble) = trouble(board) {
+        message = format!("{message}; {trouble}");
+    }
+    if enough {
+        verdict("Available", "True", "MinimumGroupsAvailable", message)
+    } else {
+        verdict("Available", "False", "MinimumGroupsUnavailable", message)
+    }
+}
+
+fn progressing(board: &Board<'_>, rollout: &RolloutStatus, overdue: bool) -> Verdict {
+    let told = rollout.reason.as_ref().map_or(rollout.step.clone(), |why| format!("{}: {why}", rollout.step));
+    match rollout.step.as_str() {
+        COMPLETE => verdict("Progressing", "True", "Complete", told),
+        "Paused" => verdict("Progressing", "Unknown", "Paused", told),
+        _ if overdue => {
+            let limit = board.fleet.progress_deadline.as_secs();
+            let message = format!("nothing has moved for {limit} s; {told}");
+            verdict("Progressing", "False", "ProgressDeadlineExceeded", message)
+        }
+        _ => verdict("Progressing", "True", "RollingOut", told),
+    }
+}
+
+fn replica_failure(board: &Board<'_>) -> Verdict {
+    let refused = board.inputs.seen.iter().find_map(|(name, seen)| {
+        let cluster = seen.cluster.as_ref()?;
+        Some((name, cluster.replica_failure.as_ref().or(cluster.warning.as_ref())?))
+    });
+    if let Some((name, cause)) = refused {
+        let message = format!("RayCluster {name}: {cause}");
+        return verdict("ReplicaFailure", "True", "RayClusterFailed", message);
+    }
+    let failed = board.groups.iter().find(|group| group.phase == Phase::Failed);
+    failed.map_or_else(
+        || verdict("ReplicaFailure", "False", "NoFailure", String::new()),
+        |group| {
+            let cause = group.message.clone().unwrap_or_default();
+            verdict("ReplicaFailure", "True", "GroupFailed", format!("group {}: {cause}", group.name))
+        },
+    )
+}
+
+/// Nothing can move by itself: why, and what would help.
+fn stalled(board: &Board<'_>, rollout: &RolloutStatus, hold: Option<Hold>, overdue: bool) -> Verdict {
+    if let Some(hold) = hold {
+        return verdict("Stalled", "True", "NoRoom", hold);
+    }
+    if overdue {
+        let cause = trouble(board).or_else(|| rollout.reason.clone()).unwrap_or_default();
+        return verdict("Stalled", "True", "ProgressDeadlineExceeded", cause);
+    }
+    verdict("Stalled", "False", "NotStalled", String::new())
+}
+
+/// The group that is furthest from serving, and what it waits for.
+fn trouble(board: &Board<'_>) -> Option<String> {
+    let now = board.inputs.now;
+    let waiting = board.groups.iter().filter(|group| active(group) && !available(board.fleet, group, now));
+    let worst = waiting.min_by_key(|group| (group.phase != Phase::Failed, group.phase, group.slot))?;
+    let message = worst.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+    Some(format!("{} is {}{message}", worst.name, worst.phase.as_str()))
+}
+
+/// Bridge mode: every rank of every group that serves is where the plan has it. A difference makes a
+/// group fail, so what is ready is as planned once all its ranks are there.
+fn placement(board: &Board<'_>) -> Option<Verdict> {
+    board.fleet.model.as_ref()?;
+    let ranks = board.fleet.ranks();
+    let whole = format!("{ranks}/{ranks}");
+    let serving: Vec<_> = board.groups.iter().filter(|group| ready(group)).collect();
+    let odd = serving.iter().find(|group| group.ranks.as_ref() != Some(&whole));
+    Some(match odd {
+        _ if serving.is_empty() => {
+            verdict("PlacementVerified", "Unknown", "NoReadyGroup", "no group is ready".to_owned())
+        }
+        Some(group) => {
+            let placed = group.ranks.as_deref().unwrap_or("none");
+            let message = format!("group {}: {placed} ranks are where the plan has them", group.name);
+            verdict("PlacementVerified", "False", "RanksMissing", message)
+        }
+        None => {
+            let message = format!("all {ranks} ranks of {} ready groups are as planned", serving.len());
+            verdict("PlacementVerified", "True", "AsPlanned", message)
+        }
+    })
+}
+
+/// Dates a verdict: a condition that says what it said before stays as it is.
+fn dated(verdict: Verdict, before: &[FleetCondition], now: Timestamp) -> FleetCondition {
+    let old = before.iter().find(|condition| condition.type_ == verdict.type_);
+    let same_status = old.filter(|old| old.status == verdict.status);
+    let same = same_status.filter(|old| old.reason == verdict.reason && old.message == verdict.message);
+    FleetCondition {
+        type_: verdict.type_.to_owned(),
+        status: verdict.status.to_owned(),
+        last_update_time: same.map_or_else(|| Some(time::began(now)), |old| old.last_update_time.clone()),
+        last_transition_time: same_status
+            .map_or_else(|| Some(time::began(now)), |old| old.last_transition_time.clone()),
+        reason: verdict.reason.to_owned(),
+        message: verdict.message,
+    }
+}

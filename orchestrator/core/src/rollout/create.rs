@@ -1,0 +1,118 @@
+//! New groups. Up to `replicas` they are always entered, even where they have to wait for room; above that
+//! only when a whole group fits on the nodes.
+
+use jiff::Timestamp;
+use rayfleet_api::names;
+use rayfleet_api::spec::StrategyType;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::valid::after;
+
+use super::board::{Board, count};
+use super::view::{Age, active, age};
+use crate::capacity::{NoRoom, Room};
+use crate::{group, ledger, time};
+
+/// Why a group that is wanted is not created now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Blocked {
+    /// No whole group fits.
+    NoRoom(NoRoom),
+    /// What the nodes have is not known yet.
+    Unknown,
+    /// Groups on their way out still count.
+    Leaving,
+}
+
+pub(super) fn create(board: &mut Board<'_>) {
+    let mut room = None;
+    while wanted(board) {
+        if let Err(blocked) = may_create(board, &mut room) {
+            board.blocked = Some(blocked);
+            return;
+        }
+        reserve(board);
+    }
+}
+
+/// One more group is wanted: below `replicas` always, above when a rollout can use it.
+fn wanted(board: &Board<'_>) -> bool {
+    let replicas = board.fleet.replicas;
+    let active = board.active_count();
+    if active < replicas {
+        return true;
+    }
+    let changes_pods = board.to_change(Age::OldPods).next().is_some();
+    let current = count(board.active().filter(|group| age(board.fleet, group) != Age::OldPods));
+    let useful = !changes_pods || current < board.current_target();
+    !board.fleet.paused && active < replicas + board.surge() && useful
+}
+
+/// Whether it may exist now.
+fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), Blocked> {
+    let fleet = board.fleet;
+    let recreate = fleet.strategy.kind == StrategyType::Recreate;
+    if recreate && old_ones_exist(board) {
+        return Err(Blocked::Leaving);
+    }
+    if board.existing_count() < fleet.replicas {
+        return Ok(());
+    }
+    let surge = if recreate { 0 } else { fleet.strategy.max_surge };
+    if board.existing_count() >= fleet.replicas + surge {
+        return Err(Blocked::Leaving);
+    }
+    if room.is_none() {
+        *room = board.room();
+    }
+    let room = room.as_mut().ok_or(Blocked::Unknown)?;
+    room.place(&fleet.shape.pods).map(|_| ()).map_err(Blocked::NoRoom)
+}
+
+/// Recreate waits until nothing of an older revision is left, pods that are ending included.
+fn old_ones_exist(board: &Board<'_>) -> bool {
+    let fleet = board.fleet;
+    let prefix = format!("{}-{}-", fleet.name, fleet.revision.pod);
+    let seen = board.inputs.seen.iter();
+    let mut left = seen.filter(|(_, seen)| seen.cluster.is_some() || !seen.pods.is_empty());
+    left.any(|(name, _)| !name.starts_with(&prefix))
+        || board.groups.iter().any(|group| age(fleet, group) == Age::OldPods)
+}
+
+/// Enters a new group into the ledger: from here on its name is fixed.
+fn reserve(board: &mut Board<'_>) {
+    let fleet = board.fleet;
+    let now = board.inputs.now;
+    let slot = ledger::free_slot(&board.groups);
+    let attempt = ledger::next_attempt(fleet, slot, names_in_use(board));
+    let failures = failures(board);
+    let retry = (failures > 0).then(|| after(now, group::backoff(&fleet.failure, failures)));
+    board.groups.push(GroupStatus {
+        name: names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt),
+        slot,
+        attempt,
+        revision: fleet.revision.pod.clone(),
+        engine_revision: fleet.revision.engine.clone(),
+        phase: Phase::Pending,
+        since: Some(time::began(now)),
+        failures,
+        retry_after: retry.map(|moment: Timestamp| time::not_before(moment)),
+        ..GroupStatus::default()
+    });
+    board.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
+}
+
+/// Names that a new group must not have: of the ledger, just struck out of it, or still to be seen.
+fn names_in_use<'b>(board: &'b Board<'_>) -> impl Iterator<Item = &'b str> {
+    let seen = board.inputs.seen.iter();
+    let there = seen.filter(|(_, seen)| seen.cluster.is_some() || !seen.pods.is_empty());
+    let entries = board.groups.iter().chain(board.inputs.removed).map(|group| group.name.as_str());
+    entries.chain(there.map(|(name, _)| name.as_str()))
+}
+
+/// Failures of the group that the new one stands in for: of the same revisions, on its way out or just gone.
+fn failures(board: &Board<'_>) -> u32 {
+    let leaving = board.groups.iter().filter(|group| !active(group));
+    let gone = leaving.chain(board.inputs.removed);
+    let same = gone.filter(|group| age(board.fleet, group) == Age::Current);
+    same.map(|group| group.failures).max().unwrap_or_default()
+}

@@ -1,0 +1,142 @@
+//! What the rollout is doing, in a few words and with its reason, and whether it still moves.
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::spec::WhenNoRoom;
+use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
+
+use super::board::Board;
+use super::create::Blocked;
+use super::summary::Counts;
+use super::view::{Age, active, age, available};
+use crate::time;
+
+/// Groups that are named in a reason; the list of groups has the rest.
+const NAMED: usize = 3;
+
+/// The step that a complete rollout has.
+pub(super) const COMPLETE: &str = "Complete";
+
+/// Why nothing can move, and what would help.
+pub(super) type Hold = String;
+
+/// The rollout in words, and why it stands still if it does.
+pub(super) fn progress(
+    board: &Board<'_>,
+    before: &RayClusterFleetStatus,
+    counts: &Counts,
+    lost: u32,
+) -> (RolloutStatus, Option<Hold>) {
+    let fleet = board.fleet;
+    let hold = hold(board);
+    let (step, reason) = step(board, counts, hold.as_ref());
+    let old = before.rollout.clone().unwrap_or_default();
+    let to = fleet.revision.to_string();
+    let outdated = board.active().find(|group| age(fleet, group) != Age::Current);
+    let moved = moved(board, before, counts, &old, &to);
+    let rollout = RolloutStatus {
+        from: outdated.map(revision_of),
+        revision_number: old.revision_number.filter(|_| old.to == to),
+        last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
+        lost_requests: old.lost_requests.saturating_add(i64::from(lost)),
+        step,
+        reason,
+        to,
+    };
+    (rollout, hold)
+}
+
+fn revision_of(group: &GroupStatus) -> String {
+    match &group.engine_revision {
+        Some(engine) => format!("{}/{engine}", group.revision),
+        None => group.revision.clone(),
+    }
+}
+
+/// Something that a rollout is made of has moved on.
+fn moved(
+    board: &Board<'_>,
+    before: &RayClusterFleetStatus,
+    counts: &Counts,
+    old: &RolloutStatus,
+    to: &str,
+) -> bool {
+    old.last_progress.is_none()
+        || old.to != to
+        || before.observed_generation != Some(board.fleet.generation)
+        || counts.replicas != before.replicas
+        || counts.updated > before.updated_replicas
+        || counts.ready > before.ready_replicas
+        || counts.available > before.available_replicas
+}
+
+/// Until when something has to move.
+pub(super) fn deadline(fleet: &ValidFleet, rollout: &RolloutStatus) -> Option<Timestamp> {
+    let waits = rollout.step != COMPLETE && rollout.step != "Paused";
+    time::end_of(rollout.last_progress.as_ref(), fleet.progress_deadline).filter(|_| waits)
+}
+
+/// A rollout that waits for room which nothing under way will free.
+fn hold(board: &Board<'_>) -> Option<Hold> {
+    let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
+    let strategy = &board.fleet.strategy;
+    let replaces = strategy.max_unavailable > 0 && strategy.when_no_room == WhenNoRoom::Replace;
+    if replaces || board.groups.iter().any(|group| !active(group)) || board.surge() == 0 {
+        return None;
+    }
+    let cure = if strategy.max_unavailable == 0 {
+        "set strategy.rollingUpdate.maxUnavailable: 1 or add nodes"
+    } else {
+        "set strategy.whenNoRoom: Replace or add nodes"
+    };
+    Some(format!("no room for a surge group: {cure}: {no_room}"))
+}
+
+fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
+    let fleet = board.fleet;
+    let changing = |of| board.to_change(of).next().is_some();
+    let outdated = changing(Age::OldPods) || changing(Age::OldEngine);
+    let leaving = board.groups.iter().any(|group| !active(group));
+    let waiting = counts.available < counts.wanted;
+    if fleet.paused && outdated {
+        let reason = format!("spec.paused is true; {}", counts.updated_in_words());
+        return ("Paused".to_owned(), Some(reason));
+    }
+    if let Some(hold) = hold {
+        return ("Waiting for room".to_owned(), Some(hold.clone()));
+    }
+    let step = if changing(Age::OldPods) {
+        "Replacing groups"
+    } else if changing(Age::OldEngine) {
+        "Swapping engines"
+    } else if leaving || board.active_count() > fleet.replicas {
+        "Removing groups"
+    } else if waiting {
+        "Starting groups"
+    } else {
+        return (COMPLETE.to_owned(), kept_in_words(board));
+    };
+    (step.to_owned(), Some(reason(board, counts)))
+}
+
+fn kept_in_words(board: &Board<'_>) -> Option<String> {
+    let kept = board.kept.len();
+    (kept > 0).then(|| format!("the partition keeps {kept} groups on the old revision"))
+}
+
+/// How far it is, who is moving, and what is in the way.
+fn reason(board: &Board<'_>, counts: &Counts) -> String {
+    let mut parts = vec![counts.updated_in_words()];
+    let moving = board
+        .groups
+        .iter()
+        .filter(|group| !active(group) || !available(board.fleet, group, board.inputs.now));
+    parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
+    match &board.blocked {
+        Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for a group more: {no_room}")),
+        Some(Blocked::Unknown) => parts.push("what the nodes have room for is not known yet".to_owned()),
+        Some(Blocked::Leaving) => parts.push("waits for a group to be gone".to_owned()),
+        None => {}
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,81 @@
+//! The fleet's status after a pass: counts, rollout, conditions.
+
+use jiff::Timestamp;
+use rayfleet_api::names;
+use rayfleet_api::status::RayClusterFleetStatus;
+
+use super::board::Board;
+use super::view::{Age, age, available, available_from, ready};
+use super::{conditions, progress};
+use crate::time;
+
+/// Groups by what they count as.
+pub(super) struct Counts {
+    pub(super) wanted: i32,
+    pub(super) replicas: i32,
+    pub(super) updated: i32,
+    pub(super) ready: i32,
+    pub(super) available: i32,
+}
+
+impl Counts {
+    fn new(board: &Board<'_>) -> Self {
+        let (fleet, now) = (board.fleet, board.inputs.now);
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let groups = || board.groups.iter();
+        Self {
+            wanted: i32::try_from(fleet.replicas).unwrap_or(i32::MAX),
+            replicas: number(board.groups.len()),
+            updated: number(board.active().filter(|group| age(fleet, group) == Age::Current).count()),
+            ready: number(groups().filter(|group| ready(group)).count()),
+            available: number(groups().filter(|group| available(fleet, group, now)).count()),
+        }
+    }
+
+    pub(super) fn updated_in_words(&self) -> String {
+        format!("{} of {} groups are of the wanted revision", self.updated, self.wanted)
+    }
+}
+
+/// What a pass leads to.
+pub(crate) struct Summary {
+    /// The status.
+    pub(crate) status: RayClusterFleetStatus,
+    /// When it changes by the passing of time alone.
+    pub(crate) wake: Option<Timestamp>,
+}
+
+/// Sums the board up.
+pub(crate) fn summarize(board: &Board<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
+    let counts = Counts::new(board);
+    let fleet = board.fleet;
+    let (rollout, hold) = progress::progress(board, before, &counts, lost);
+    let conditions = conditions::conditions(board, &counts, &rollout, hold, &before.conditions);
+    let status = RayClusterFleetStatus {
+        observed_generation: Some(fleet.generation),
+        replicas: counts.replicas,
+        updated_replicas: counts.updated,
+        ready_replicas: counts.ready,
+        available_replicas: counts.available,
+        unavailable_replicas: (counts.wanted - counts.available).max(0),
+        collision_count: before.collision_count,
+        scaling_target_selector: Some(format!(
+            "{}={},{}=head",
+            names::LABEL_FLEET,
+            fleet.name,
+            names::RAY_LABEL_NODE_TYPE
+        )),
+        conditions,
+        rollout: Some(rollout),
+        groups: board.groups.clone(),
+    };
+    Summary { wake: wake(board, &status), status }
+}
+
+/// A group becomes available, or the rollout is overdue.
+fn wake(board: &Board<'_>, status: &RayClusterFleetStatus) -> Option<Timestamp> {
+    let now = board.inputs.now;
+    let available = board.groups.iter().filter_map(|group| available_from(board.fleet, group));
+    let overdue = status.rollout.as_ref().and_then(|rollout| progress::deadline(board.fleet, rollout));
+    time::earliest(available.filter(|moment| *moment > now).min(), overdue.filter(|moment| *moment > now))
+}

@@ -1,0 +1,60 @@
+//! What the planner calls a group: of which age, serving, available, leaving. Every word of the rules is
+//! defined here, once.
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use crate::time;
+
+/// How a group stands to the revision that the fleet asks for. Ordered: the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Age {
+    /// Its pods are of another template: it can only be replaced.
+    OldPods,
+    /// Its pods are right, its engine is not: the engine can be swapped in place.
+    OldEngine,
+    /// It is what is asked for.
+    Current,
+}
+
+pub(super) fn age(fleet: &ValidFleet, group: &GroupStatus) -> Age {
+    let wanted = &fleet.revision;
+    if group.revision != wanted.pod || group.engine_revision.is_some() != wanted.engine.is_some() {
+        Age::OldPods
+    } else if group.engine_revision == wanted.engine {
+        Age::Current
+    } else {
+        Age::OldEngine
+    }
+}
+
+/// It is to stay. (A group that is not still exists until its RayCluster is gone.)
+pub(super) fn active(group: &GroupStatus) -> bool {
+    group.goal != Goal::Retire
+}
+
+/// It has passed all gates, and nobody has told it to end anything.
+pub(super) fn serving(group: &GroupStatus) -> bool {
+    group.phase == Phase::Ready && group.goal == Goal::Serve
+}
+
+/// It takes traffic.
+pub(super) fn ready(group: &GroupStatus) -> bool {
+    serving(group) && group.ready_since.is_some()
+}
+
+/// When it is or will be available, if it stays ready.
+pub(super) fn available_from(fleet: &ValidFleet, group: &GroupStatus) -> Option<Timestamp> {
+    time::end_of(group.ready_since.as_ref(), fleet.min_ready).filter(|_| serving(group))
+}
+
+/// It has taken traffic for `minReadySeconds`.
+pub(super) fn available(fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> bool {
+    available_from(fleet, group).is_some_and(|moment| moment <= now)
+}
+
+/// Goes first when one of several must go: what serves nobody, then the oldest, then the highest slot.
+pub(super) fn dispensable(fleet: &ValidFleet, group: &GroupStatus) -> impl Ord + use<> {
+    (serving(group), age(fleet, group), std::cmp::Reverse(group.slot))
+}

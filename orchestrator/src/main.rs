@@ -1,1 +1,160 @@
-fn main() {}
+//! `rayfleet-orchestrator`: the controller for RayClusterFleets.
+
+mod agents;
+mod clock;
+mod cluster;
+mod controller;
+mod engines;
+#[cfg(test)]
+mod fixtures;
+mod lease;
+mod metrics;
+mod refusal;
+mod serve;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use kube::Client;
+use ray_bridge::{Bridge, Limits};
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::agents::Agents;
+use crate::cluster::{Executor, Index, watch_all};
+use crate::controller::Controller;
+use crate::lease::{Election, Leadership};
+use crate::metrics::Metrics;
+
+/// The controller for RayClusterFleets: fleets of RayClusters that serve models too large for one node.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  rayfleet-orchestrator                      # run with the kubeconfig or the pod's account\n  \
+                  rayfleet-orchestrator --leader-elect=false  # a single replica on a developer's machine\n  \
+                  rayfleet-orchestrator crd | kubectl apply -f -"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, env = "RAYFLEET_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Take part in leader election, so that several replicas may run.
+    #[arg(long, env = "RAYFLEET_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_elect: bool,
+    /// Namespace of the lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "rayfleet-system")]
+    lease_namespace: String,
+    /// Name of this replica in the lease.
+    #[arg(long, env = "POD_NAME", default_value = "rayfleet-orchestrator")]
+    identity: String,
+    /// Log lines as JSON.
+    #[arg(long, env = "RAYFLEET_LOG_JSON")]
+    log_json: bool,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Print the CustomResourceDefinition as YAML.
+    Crd,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Some(Subcommands::Crd) => print_crd(),
+        None => run(arguments).await,
+    }
+}
+
+fn print_crd() -> anyhow::Result<()> {
+    let yaml = serde_saphyr::to_string(&rayfleet_api::crd())?;
+    std::io::stdout().write_all(yaml.as_bytes())?;
+    Ok(())
+}
+
+fn log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_client=warn,kube_runtime=warn"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        lines.json().init();
+    } else {
+        lines.with_ansi(false).init();
+    }
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await.context(
+        "no way to an API server: run in a pod with a service account, or set KUBECONFIG to a kubeconfig file",
+    )?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Ok(Client::try_from(config)?)
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    log(arguments.log_json);
+    let client = client().await?;
+    let index = Arc::new(Index::default());
+    let metrics = Arc::new(Metrics::new());
+    let stop = Arc::new(Notify::new());
+    let (leadership, election) = if arguments.leader_elect {
+        let (election, leadership) = Election::new(
+            client.clone(),
+            &arguments.lease_namespace,
+            "rayfleet-orchestrator",
+            arguments.identity,
+        );
+        (leadership, tokio::spawn(election.run(stop.clone())))
+    } else {
+        let (leadership, sender) = Leadership::always();
+        let stopped = stop.clone();
+        // The sender must live as long as somebody may ask.
+        let hold = async move {
+            stopped.notified().await;
+            drop(sender);
+        };
+        (leadership, tokio::spawn(hold))
+    };
+    let mut watches = watch_all(&client, &index);
+    let bridge = Bridge::new(Limits::default()).context("the HTTP client for Ray dashboards")?;
+    let executor = Executor::new(client.clone(), index.clone(), leadership.clone(), metrics.clone());
+    let agents = Agents::new(client, bridge, index.clone(), metrics.clone());
+    let controller = Arc::new(Controller::new(index.clone(), executor, agents, metrics.clone()));
+    let pages = serve::Pages { index, metrics, leadership: leadership.clone() };
+    info!(version = env!("CARGO_PKG_VERSION"), listen = %arguments.listen, "started");
+    tokio::select! {
+        served = serve::serve(arguments.listen, pages) => {
+            served.with_context(|| format!("listening on {}", arguments.listen))?;
+        }
+        () = controller.run(leadership) => {}
+        ended = watches.join_next() => anyhow::bail!("a watch ended by itself: {ended:?}"),
+        () = told_to_stop() => info!("told to stop"),
+    }
+    stop.notify_one();
+    // The lease is given back, so that the next replica need not wait for it to run out.
+    let _ = tokio::time::timeout(Duration::from_secs(5), election).await;
+    Ok(())
+}
+
+/// SIGTERM from the kubelet or Ctrl-C from a person.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

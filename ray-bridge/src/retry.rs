@@ -17,28 +17,35 @@ pub(crate) struct Policy {
     pub(crate) first_pause: Duration,
 }
 
-/// Calls until it succeeds, fails for good, or the retries are used up. The caller bounds the time of the whole.
-pub(crate) async fn retry<T, E>(
-    policy: Policy,
-    worth_it: impl Fn(&E) -> bool,
-    mut call: impl AsyncFnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    let mut pauses = ExponentialBackoff {
-        initial_interval: policy.first_pause,
-        current_interval: policy.first_pause,
-        multiplier: 2.0,
-        max_elapsed_time: None,
-        ..ExponentialBackoff::default()
-    };
-    let mut left = policy.retries;
-    loop {
-        match call().await {
-            Err(e) if left > 0 && worth_it(&e) => {
-                left -= 1;
-                tokio::time::sleep(pauses.next_backoff().unwrap_or(policy.first_pause)).await;
-            }
-            done => return done,
-        }
+/// The pauses before each further try; ends when the retries are used up.
+///
+/// An iterator and no function that takes the call: the future of a borrowing async closure is not known to be `Send`.
+pub(crate) struct Pauses {
+    backoff: ExponentialBackoff,
+    left: u32,
+    otherwise: Duration,
+}
+
+impl Pauses {
+    /// The pauses of a policy.
+    pub(crate) fn new(policy: Policy) -> Self {
+        let backoff = ExponentialBackoff {
+            initial_interval: policy.first_pause,
+            current_interval: policy.first_pause,
+            multiplier: 2.0,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        Self { backoff, left: policy.retries, otherwise: policy.first_pause }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self.backoff.next_backoff().unwrap_or(self.otherwise))
     }
 }
 
@@ -46,50 +53,18 @@ pub(crate) async fn retry<T, E>(
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy { retries: 2, first_pause: Duration::from_millis(1) };
-
-    #[tokio::test]
-    async fn stops_at_the_first_success() {
-        let mut calls = 0;
-        let got: Result<u32, ()> = retry(
-            POLICY,
-            |()| true,
-            async || {
-                calls += 1;
-                if calls < 2 { Err(()) } else { Ok(7) }
-            },
-        )
-        .await;
-        assert_eq!((got, calls), (Ok(7), 2));
+    #[test]
+    fn pauses_grow_and_end() {
+        let policy = Policy { retries: 3, first_pause: Duration::from_millis(100) };
+        let pauses: Vec<u128> = Pauses::new(policy).map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses.len(), 3);
+        for (pause, around) in pauses.iter().zip([100, 200, 400]) {
+            assert!((around / 2..=around * 3 / 2).contains(pause), "{pauses:?}");
+        }
     }
 
-    #[tokio::test]
-    async fn gives_up_after_the_retries() {
-        let mut calls = 0;
-        let got: Result<(), u32> = retry(
-            POLICY,
-            |_| true,
-            async || {
-                calls += 1;
-                Err(calls)
-            },
-        )
-        .await;
-        assert_eq!(got, Err(3));
-    }
-
-    #[tokio::test]
-    async fn does_not_repeat_what_cannot_succeed() {
-        let mut calls = 0;
-        let got: Result<(), u32> = retry(
-            POLICY,
-            |_| false,
-            async || {
-                calls += 1;
-                Err(calls)
-            },
-        )
-        .await;
-        assert_eq!(got, Err(1));
+    #[test]
+    fn no_retries_no_pauses() {
+        assert_eq!(Pauses::new(Policy { retries: 0, first_pause: Duration::ZERO }).next(), None);
     }
 }

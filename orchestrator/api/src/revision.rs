@@ -103,10 +103,7 @@ mod tests {
     fn how_an_engine_is_watched_is_no_revision() {
         let mut watched = model(&[]);
         watched.start_timeout = Some("1h".into());
-        assert_eq!(
-            revision(&template("a"), Some(&model(&[]))),
-            revision(&template("a"), Some(&watched))
-        );
+        assert_eq!(revision(&template("a"), Some(&model(&[]))), revision(&template("a"), Some(&watched)));
     }
 
     #[test]

@@ -35,12 +35,7 @@ use crate::status::RayClusterFleetStatus;
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Available", type_ = "integer", json_path = ".status.availableReplicas"),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.rollout.step"),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.rollout.reason",
-        priority = 1
-    ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.rollout.reason", priority = 1),
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -68,7 +68,8 @@ pub struct FleetCondition {
 }
 
 /// Phase of a group's life.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Phase {
     /// Entered in the status; its RayCluster is about to be created.

@@ -338,7 +338,8 @@ fn valid_model(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) -
         ));
     }
     if kind == EngineType::Custom && engine.entrypoint.as_deref().is_none_or(|e| !e.contains(':')) {
-        problems.push(invalid("spec.model.engine.entrypoint", "is required for type custom, as module:function"));
+        problems
+            .push(invalid("spec.model.engine.entrypoint", "is required for type custom, as module:function"));
     }
     let probe = model.probe.clone().unwrap_or_default();
     ValidModel {
@@ -350,12 +351,7 @@ fn valid_model(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) -
         env: engine.env,
         parallelism: model.parallelism,
         port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(8000),
-        start_timeout: duration(
-            model.start_timeout.as_deref(),
-            "spec.model.startTimeout",
-            45 * 60,
-            problems,
-        ),
+        start_timeout: duration(model.start_timeout.as_deref(), "spec.model.startTimeout", 45 * 60, problems),
         probe: ValidProbe {
             prompt: probe.prompt.unwrap_or_else(|| "Hello".to_owned()),
             max_tokens: probe.max_tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(1),

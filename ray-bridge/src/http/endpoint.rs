@@ -42,11 +42,21 @@ impl Endpoint {
 
     /// Reads bytes; retried shortly.
     pub(crate) async fn get_bytes(&self, path: &str, keep: Keep) -> Result<Kept, CallError> {
+        self.within(self.limits.call, Method::GET, path, self.read(path, keep)).await
+    }
+
+    async fn read(&self, path: &str, keep: Keep) -> Result<Kept, Fault> {
         let policy = retry::Policy { retries: self.limits.retries, first_pause: Duration::from_millis(100) };
-        let tries = retry::retry(policy, Fault::retry_at_once, async || {
-            self.once(Method::GET, path, &Payload::Nothing, keep).await
-        });
-        self.within(self.limits.call, Method::GET, path, tries).await
+        let mut pauses = retry::Pauses::new(policy);
+        loop {
+            match self.once(Method::GET, path, &Payload::Nothing, keep).await {
+                Err(fault) if fault.retry_at_once() => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(fault),
+                },
+                done => return done,
+            }
+        }
     }
 
     /// Sends once. A time-out leaves open whether it was applied.

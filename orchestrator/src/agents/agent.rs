@@ -1,0 +1,286 @@
+//! The life of one agent: look, report, carry out commands, look again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, OptionFuture, join};
+use ray_bridge::engine::Probe;
+use ray_bridge::observe::ObserveOptions;
+use ray_bridge::placement::{FreeGpus, Policy, plan};
+use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target};
+use rayfleet_core::seen::{ProbeSeen, RayAlive, RaySeen};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+use url::Url;
+
+use super::assignment::{Assignment, Command, Engine, Launch, Pace};
+use super::report::Memory;
+use super::tokens::Tokens;
+use crate::clock;
+use crate::cluster::{Index, Key};
+use crate::metrics::Metrics;
+
+/// Time between looks while something is about to happen.
+const QUICK: Duration = Duration::from_millis(300);
+/// Time between looks at an engine that serves.
+const STEADY: Duration = Duration::from_secs(1);
+/// Time between looks at everything, ranks and nodes included, of an engine that serves.
+const DEEP: Duration = Duration::from_secs(5);
+/// Longest time for one look.
+const LOOK: Duration = Duration::from_secs(9);
+/// Wait after a command that failed, so that a broken cluster is not flooded.
+const AFTER_TROUBLE: Duration = Duration::from_secs(3);
+/// Port of Ray's dashboard, fixed by KubeRay.
+const DASHBOARD: u16 = 8265;
+
+/// The moment at which the engine was first seen healthy, until its endpoint is open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening(Arc<Mutex<Option<Instant>>>);
+
+impl Opening {
+    fn begin(&self, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Time since the engine was seen healthy; only once.
+    pub(crate) fn take(&self) -> Option<Duration> {
+        let since = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(clock::monotonic().saturating_duration_since(since))
+    }
+}
+
+/// One agent.
+pub(crate) struct Agent {
+    bridge: Bridge,
+    tokens: Tokens,
+    index: Arc<Index>,
+    metrics: Arc<Metrics>,
+    fleet: Key,
+    assignment: watch::Receiver<Assignment>,
+    commands: mpsc::Receiver<Command>,
+    opening: Opening,
+    memory: Memory,
+    /// The probe prompt that is being answered.
+    probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
+    healthy: Option<SubmissionId>,
+    all_in_since: Option<Instant>,
+    last_deep: Option<Instant>,
+    quiet_until: Option<Instant>,
+}
+
+impl Agent {
+    /// An agent that has not looked yet.
+    #[allow(clippy::too_many_arguments, reason = "called once, by the registry that owns all of these")]
+    pub(crate) fn new(
+        bridge: Bridge,
+        tokens: Tokens,
+        index: Arc<Index>,
+        metrics: Arc<Metrics>,
+        fleet: Key,
+        assignment: watch::Receiver<Assignment>,
+        commands: mpsc::Receiver<Command>,
+        opening: Opening,
+    ) -> Self {
+        Self {
+            bridge,
+            tokens,
+            index,
+            metrics,
+            fleet,
+            assignment,
+            commands,
+            opening,
+            memory: Memory::default(),
+            probing: None,
+            healthy: None,
+            all_in_since: None,
+            last_deep: None,
+            quiet_until: None,
+        }
+    }
+
+    /// Works until the registry drops it.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let assignment = self.assignment.borrow_and_update().clone();
+            let pace = match assignment.pace {
+                Pace::Quick => QUICK,
+                Pace::Steady => STEADY,
+            };
+            let target = self.target(assignment.clone()).await;
+            match &target {
+                Some(Ok(target)) => self.look(assignment.clone(), target.clone()).await,
+                Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
+                None => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pace) => {}
+                changed = self.assignment.changed() => if changed.is_err() { return },
+                Some(command) = self.commands.recv() => {
+                    if let Some(Ok(target)) = &target {
+                        self.carry_out(command, target).await;
+                    }
+                }
+                Some((of, outcome)) = OptionFuture::from(self.probing.as_mut()) => {
+                    self.probing = None;
+                    self.memory.probe = Some((of, outcome));
+                }
+            }
+        }
+    }
+
+    /// Where the group answers; `None` before its head has an address.
+    async fn target(&mut self, assignment: Assignment) -> Option<Result<Target, String>> {
+        let ip = assignment.pods.head_ip.as_deref()?;
+        let port = match &assignment.engine {
+            Engine::Launched { port, .. } => Some(*port),
+            Engine::Own { port } => *port,
+        };
+        let token = match &assignment.pods.token_secret {
+            None => None,
+            Some(secret) => match self.tokens.get(&assignment.group.sibling(secret)).await {
+                Ok(token) => Some(token),
+                Err(cause) => return Some(Err(cause)),
+            },
+        };
+        let dashboard = base(ip, DASHBOARD)?;
+        let engine = port.and_then(|port| base(ip, port));
+        Some(Ok(Target { name: assignment.group.to_string(), dashboard, engine, token }))
+    }
+
+    async fn look(&mut self, assignment: Assignment, target: Target) {
+        let started = clock::monotonic();
+        let deep = self.last_deep.is_none_or(|last| started.saturating_duration_since(last) >= DEEP);
+        let options = ObserveOptions { deadline: LOOK, deep };
+        let seen = match &assignment.engine {
+            Engine::Launched { submission, .. } => {
+                match self.bridge.observe(&target, Some(submission), options).boxed().await {
+                    Ok(state) => Ok(self.memory.launched(state, submission)),
+                    Err(error) => Err(error),
+                }
+            }
+            Engine::Own { .. } => self.look_at_own(&target, options).boxed().await,
+        };
+        if deep && seen.is_ok() {
+            self.last_deep = Some(started);
+        }
+        let took = clock::monotonic().saturating_duration_since(started);
+        self.metrics.observed(took.as_secs_f64(), seen.is_ok());
+        if let Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }) = &seen
+            && let Some(secret) = &assignment.pods.token_secret
+        {
+            self.tokens.forget(&assignment.group.sibling(secret));
+        }
+        if let Ok(alive) = &seen {
+            self.measure(&assignment, alive);
+        }
+        self.report(&assignment, seen.map_err(|error| error.to_string()));
+    }
+
+    async fn look_at_own(&mut self, target: &Target, options: ObserveOptions) -> Result<RayAlive, CallError> {
+        let engine = async {
+            let engine = self.bridge.engine(target)?;
+            let (health, load) = join(engine.health(), engine.load()).await;
+            Some((health, load.ok()))
+        };
+        let (state, engine) = join(self.bridge.observe(target, None, options), engine).await;
+        Ok(self.memory.own(&state?, engine))
+    }
+
+    /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.
+    fn measure(&mut self, assignment: &Assignment, alive: &RayAlive) {
+        let now = clock::monotonic();
+        let expected = &assignment.pods.ips;
+        let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
+        self.all_in_since = if all_in { self.all_in_since.or(Some(now)) } else { None };
+        if let Engine::Launched { submission, .. } = &assignment.engine
+            && alive.engine.healthy
+            && self.healthy.as_ref() != Some(submission)
+        {
+            self.healthy = Some(submission.clone());
+            if assignment.pace == Pace::Quick {
+                self.opening.begin(now);
+            }
+        }
+    }
+
+    fn report(&self, assignment: &Assignment, state: Result<RayAlive, String>) {
+        self.index.ray_seen(&self.fleet, &assignment.group, RaySeen { at: clock::now(), state });
+    }
+
+    async fn carry_out(&mut self, command: Command, target: &Target) {
+        let now = clock::monotonic();
+        if self.quiet_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let outcome = match command {
+            Command::Launch(launch) => self.launch(*launch, target).await,
+            Command::SetDraining(draining) => self.set_draining(draining, target).await,
+            Command::Stop(submission) => {
+                self.bridge.stop(target, &submission).await.map(|_| ()).map_err(|error| error.to_string())
+            }
+            Command::Probe(submission, probe) => {
+                self.probe(submission, *probe, target);
+                Ok(())
+            }
+        };
+        if let Err(cause) = &outcome {
+            warn!(group = %target.name, %cause, "a command to the engine failed; it is given again");
+            self.quiet_until = Some(now + AFTER_TROUBLE);
+        }
+        self.memory.trouble = outcome.err();
+    }
+
+    async fn launch(&mut self, launch: Launch, target: &Target) -> Result<(), String> {
+        let options = ObserveOptions { deadline: LOOK, deep: true };
+        let state = self.bridge.observe(target, None, options).boxed().await;
+        let cluster = state.map_err(|error| error.to_string())?.cluster;
+        let nodes = cluster.map(|cluster| cluster.nodes).unwrap_or_default();
+        // A RayCluster of ours runs nothing but this engine, and Ray's own count of free GPUs is seconds old.
+        let policy = Policy { free: FreeGpus::All, ..Policy::default() };
+        let placement = plan(launch.spec.shape, &nodes, &policy).map_err(|error| error.to_string())?;
+        let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
+        let launched = launched.map_err(|error| error.to_string())?;
+        if let Some(since) = self.all_in_since {
+            let delay = clock::monotonic().saturating_duration_since(since);
+            self.metrics.engine_submit.observe(delay.as_secs_f64());
+        }
+        info!(group = %target.name, submission = %launch.spec.name, ?launched, "launched");
+        Ok(())
+    }
+
+    async fn set_draining(&mut self, draining: bool, target: &Target) -> Result<(), String> {
+        let Some(engine) = self.bridge.engine(target) else { return Ok(()) };
+        match engine.set_draining(draining).await {
+            // An engine without the middleware can not be told.
+            Ok(()) | Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn probe(&mut self, submission: SubmissionId, probe: Probe, target: &Target) {
+        let known = self
+            .memory
+            .probe
+            .as_ref()
+            .is_some_and(|(of, seen)| *of == submission && !matches!(seen, ProbeSeen::Failed(_)));
+        if self.probing.is_some() || known {
+            return;
+        }
+        let Some(engine) = self.bridge.engine(target) else { return };
+        let answer = async move {
+            let seen = match engine.probe(&probe).await {
+                Ok(_) => ProbeSeen::Passed,
+                Err(error) => ProbeSeen::Failed(error.to_string()),
+            };
+            (submission, seen)
+        };
+        self.probing = Some(answer.boxed());
+    }
+}
+
+fn base(ip: &str, port: u16) -> Option<Url> {
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+    Url::parse(&format!("http://{host}:{port}")).ok()
+}

@@ -1,0 +1,68 @@
+//! What an agent is told: whom to ask, how often, what to do. Plain data.
+
+use ray_bridge::SubmissionId;
+use ray_bridge::engine::{EngineSpec, Probe};
+use ray_bridge::placement::Shape;
+
+use crate::cluster::{GroupPods, Key};
+
+/// Whom to ask and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    /// The group.
+    pub group: Key,
+    /// Addresses of its pods.
+    pub pods: GroupPods,
+    /// Its engine.
+    pub engine: Engine,
+    /// How often.
+    pub pace: Pace,
+}
+
+/// The engine of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Launched by the bridge under this name.
+    Launched {
+        /// Submission id.
+        submission: SubmissionId,
+        /// Port of its API server.
+        port: u16,
+        /// Ranks.
+        shape: Shape,
+    },
+    /// Started by the pod's own command; its port if that is known.
+    Own {
+        /// Port.
+        port: Option<u16>,
+    },
+}
+
+/// How often to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Something is about to happen.
+    Quick,
+    /// It serves.
+    Steady,
+}
+
+/// What to do. A command may come again; doing it twice does no harm.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// Place and launch the engine.
+    Launch(Box<Launch>),
+    /// Tell the engine to drain, or not to.
+    SetDraining(bool),
+    /// Stop the engine's job.
+    Stop(SubmissionId),
+    /// Send the probe prompt.
+    Probe(SubmissionId, Box<Probe>),
+}
+
+/// An engine to place and launch.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// The engine.
+    pub spec: EngineSpec,
+}

@@ -1,0 +1,136 @@
+//! From what the bridge saw to what decisions are made from. Pure; remembers between looks what a quick
+//! look leaves out.
+
+use std::collections::BTreeMap;
+
+use ray_bridge::SubmissionId;
+use ray_bridge::dashboard::JobStatus;
+use ray_bridge::engine::{Health, Load};
+use ray_bridge::observe::{EngineState, Placed, RayState};
+use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
+
+/// What earlier looks found.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Addresses of living Ray nodes, and the node ids behind them.
+    nodes: Vec<(String, String)>,
+    /// Ranks of the launch that was looked at last.
+    ranks: Option<(SubmissionId, EngineSeen)>,
+    /// Outcome of the probe prompt, by launch.
+    pub probe: Option<(SubmissionId, ProbeSeen)>,
+    /// Why the last command failed.
+    pub trouble: Option<String>,
+}
+
+impl Memory {
+    /// The report on an engine that the bridge launched.
+    pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId) -> RayAlive {
+        self.remember_nodes(&state);
+        let Some(engine) = state.engine else {
+            return RayAlive { nodes: self.addresses(), engine: self.nothing_there(want) };
+        };
+        let ranks = self.ranks_of(want, &engine);
+        let probe = self.probe.as_ref().filter(|(of, _)| of == want).map(|(_, seen)| seen.clone());
+        let healthy = engine.health == Some(Health::Serving);
+        let note = engine.phase.as_ref().map(|phase| match &phase.message {
+            Some(message) => format!("{:?}: {message}", phase.kind),
+            None => format!("{:?} for {:.0} s", phase.kind, phase.seconds),
+        });
+        RayAlive {
+            nodes: self.addresses(),
+            engine: EngineSeen {
+                submission: want.to_string(),
+                job: Some(job(&engine)),
+                healthy,
+                answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
+                load: engine.load.as_ref().map(load),
+                probe: probe.unwrap_or_default(),
+                note,
+                ..ranks
+            },
+        }
+    }
+
+    /// The report on an engine that the pod's own command starts.
+    pub(crate) fn own(&mut self, state: &RayState, engine: Option<(Health, Option<Load>)>) -> RayAlive {
+        self.remember_nodes(state);
+        let health = engine.as_ref().map(|(health, _)| health);
+        RayAlive {
+            nodes: self.addresses(),
+            engine: EngineSeen {
+                healthy: health == Some(&Health::Serving),
+                answering: matches!(health, Some(Health::Serving | Health::Unhealthy(_))),
+                load: engine.as_ref().and_then(|(_, found)| found.as_ref()).map(load),
+                ..EngineSeen::default()
+            },
+        }
+    }
+
+    fn nothing_there(&self, want: &SubmissionId) -> EngineSeen {
+        EngineSeen { submission: want.to_string(), note: self.trouble.clone(), ..EngineSeen::default() }
+    }
+
+    fn remember_nodes(&mut self, state: &RayState) {
+        if let Some(cluster) = &state.cluster {
+            let alive = cluster.nodes.iter().filter(|node| node.alive);
+            self.nodes = alive.map(|node| (node.ip.clone(), node.id.to_string())).collect();
+            self.nodes.sort();
+        }
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses: Vec<String> = self.nodes.iter().map(|(ip, _)| ip.clone()).collect();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Ranks as this look found them, or the last one that looked.
+    fn ranks_of(&mut self, want: &SubmissionId, engine: &EngineState) -> EngineSeen {
+        if let Some(placed) = &engine.placed {
+            self.ranks = Some((want.clone(), ranks(engine, placed, &self.nodes)));
+        }
+        match &self.ranks {
+            Some((of, ranks)) if of == want => ranks.clone(),
+            _ => EngineSeen::default(),
+        }
+    }
+}
+
+fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> EngineSeen {
+    let planned: BTreeMap<u32, &str> = engine
+        .plan
+        .iter()
+        .flat_map(|plan| &plan.ranks)
+        .map(|slot| (slot.rank, slot.node_id.as_str()))
+        .collect();
+    let address = |id: &str| nodes.iter().find(|(_, node)| node == id).map(|(ip, _)| ip.clone());
+    let alive = placed.ranks.iter().filter(|rank| rank.alive);
+    let located = alive.filter_map(|rank| Some((rank, rank.node_id.as_ref()?.as_str())));
+    let as_planned = located.clone().filter(|(rank, id)| planned.get(&rank.rank) == Some(id)).count();
+    EngineSeen {
+        ranks_placed: u32::try_from(as_planned).unwrap_or(u32::MAX),
+        ranks: located
+            .map(|(rank, id)| (rank.rank, rank.tensor_rank, rank.stage, address(id).unwrap_or_default()))
+            .collect(),
+        differences: placed.differences.iter().map(ToString::to_string).collect(),
+        ..EngineSeen::default()
+    }
+}
+
+fn job(engine: &EngineState) -> JobSeen {
+    match engine.status {
+        JobStatus::Pending => JobSeen::Pending,
+        JobStatus::Running | JobStatus::Unknown => JobSeen::Running,
+        JobStatus::Succeeded | JobStatus::Failed | JobStatus::Stopped => {
+            JobSeen::Ended(engine.cause.clone().unwrap_or_else(|| "no cause is known".to_owned()))
+        }
+    }
+}
+
+fn load(load: &Load) -> LoadSeen {
+    LoadSeen {
+        in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
+        draining: load.draining,
+        idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Ray tokens from Secrets, read when they are needed and again when Ray refuses one. They are kept
+//! in memory only and never logged.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use ray_bridge::Token;
+
+use crate::cluster::Key;
+
+/// Key of the token in the Secret that KubeRay makes.
+const FIELD: &str = "auth_token";
+/// Longest time for reading a Secret.
+const CALL: Duration = Duration::from_secs(5);
+
+/// Reads tokens.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    client: Client,
+    known: Arc<Mutex<BTreeMap<Key, Token>>>,
+}
+
+impl Tokens {
+    /// Nothing read yet.
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, known: Arc::default() }
+    }
+
+    /// The token in a Secret, or why there is none.
+    pub(crate) async fn get(&self, secret: &Key) -> Result<Token, String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(secret).cloned();
+        if let Some(token) = known {
+            return Ok(token);
+        }
+        let token =
+            self.read(secret).await.map_err(|cause| format!("Secret {secret}, key {FIELD}: {cause}"))?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone(), token.clone());
+        Ok(token)
+    }
+
+    /// Ray refused the token: read it again next time.
+    pub(crate) fn forget(&self, secret: &Key) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(secret);
+    }
+
+    async fn read(&self, key: &Key) -> Result<Token, String> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let secret = match tokio::time::timeout(CALL, api.get_opt(&key.name)).await {
+            Ok(Ok(Some(secret))) => secret,
+            Ok(Ok(None)) => return Err("KubeRay has not made it yet".to_owned()),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("the API server does not answer".to_owned()),
+        };
+        let data = secret.data.unwrap_or_default();
+        let bytes = data.get(FIELD).ok_or("the key is missing")?;
+        let text = std::str::from_utf8(&bytes.0).map_err(|_| "not text".to_owned())?;
+        Token::new(text).map_err(|error| error.to_string())
+    }
+}

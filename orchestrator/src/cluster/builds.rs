@@ -1,0 +1,201 @@
+//! The objects that Rayfleet creates, from validated data. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::core::{DynamicObject, TypeMeta};
+use rayfleet_api::status::GroupStatus;
+use rayfleet_api::{ValidFleet, names};
+use serde_json::{Map, Value, json};
+
+/// First Ray version with token authentication.
+const TOKEN_AUTH_SINCE: (u64, u64) = (2, 52);
+
+/// What makes Kubernetes delete an object together with its fleet.
+pub(crate) fn owner(fleet: &ValidFleet) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{}/{}", names::GROUP, names::VERSION),
+        kind: names::KIND.to_owned(),
+        name: fleet.name.clone(),
+        uid: fleet.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Metadata of an object of the fleet.
+pub(crate) fn metadata(fleet: &ValidFleet, name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
+    let common = [(names::LABEL_FLEET, fleet.name.as_str()), (names::LABEL_MANAGED_BY, names::MANAGED_BY)];
+    let labels = common.iter().chain(labels).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(fleet.namespace.clone()),
+        labels: Some(labels.collect()),
+        owner_references: Some(vec![owner(fleet)]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The RayCluster of a group.
+pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus) -> DynamicObject {
+    let slot = group.slot.to_string();
+    let own = [
+        (names::LABEL_FLEET, fleet.name.as_str()),
+        (names::LABEL_GROUP, group.name.as_str()),
+        (names::LABEL_SLOT, slot.as_str()),
+        (names::LABEL_POD_REVISION, group.revision.as_str()),
+    ];
+    let template = fleet.template.metadata.clone().unwrap_or_default();
+    let mut meta = metadata(fleet, &group.name, &own);
+    let mut labels = template.labels;
+    labels.extend(meta.labels.take().unwrap_or_default());
+    meta.labels = Some(labels);
+    let mut annotations = template.annotations;
+    annotations.insert(names::ANNOTATION_ATTEMPT.to_owned(), group.attempt.to_string());
+    meta.annotations = Some(annotations);
+
+    let mut spec = fleet.template.spec.clone();
+    open_by_gate(&mut spec["headGroupSpec"]);
+    label_pods(&mut spec["headGroupSpec"], &own);
+    if let Some(workers) = spec.get_mut("workerGroupSpecs").and_then(Value::as_array_mut) {
+        for group in workers {
+            label_pods(group, &own);
+            fix_size(group);
+        }
+    }
+    if fleet.model.is_some() {
+        authenticate(&mut spec);
+    }
+    DynamicObject {
+        types: Some(TypeMeta { api_version: "ray.io/v1".to_owned(), kind: "RayCluster".to_owned() }),
+        metadata: meta,
+        data: json!({ "spec": spec }),
+    }
+}
+
+/// Puts the serving gate into the head's pod template, so that Services follow the orchestrator.
+fn open_by_gate(head: &mut Value) {
+    let Some(pod) = object_at(head, &["template", "spec"]) else { return };
+    let gates = pod.entry("readinessGates").or_insert_with(|| json!([]));
+    if let Some(gates) = gates.as_array_mut()
+        && !gates.iter().any(|gate| gate["conditionType"] == names::GATE_SERVING)
+    {
+        gates.push(json!({ "conditionType": names::GATE_SERVING }));
+    }
+}
+
+fn label_pods(group: &mut Value, labels: &[(&str, &str)]) {
+    let Some(found) = object_at(group, &["template", "metadata", "labels"]) else { return };
+    for (key, value) in labels {
+        found.insert((*key).to_owned(), json!(value));
+    }
+}
+
+/// A group's size never changes: its ranks are placed on exactly these pods.
+fn fix_size(workers: &mut Value) {
+    let Some(workers) = workers.as_object_mut() else { return };
+    let replicas = workers.get("replicas").cloned().unwrap_or_else(|| json!(0));
+    for bound in ["minReplicas", "maxReplicas"] {
+        workers.entry(bound).or_insert_with(|| replicas.clone());
+    }
+}
+
+/// Turns Ray's token authentication on where Ray has it and the template does not decide.
+fn authenticate(spec: &mut Value) {
+    let version = spec["rayVersion"].as_str().and_then(major_minor);
+    if version.is_some_and(|version| version >= TOKEN_AUTH_SINCE)
+        && let Some(spec) = spec.as_object_mut()
+    {
+        spec.entry("authOptions").or_insert_with(|| json!({ "mode": "token" }));
+    }
+}
+
+fn major_minor(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The object at a path, made where it is missing; `None` where something else is in the way.
+fn object_at<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<String, Value>> {
+    let mut at = value.as_object_mut()?;
+    for step in path {
+        at = at.entry(*step).or_insert_with(|| json!({})).as_object_mut()?;
+    }
+    Some(at)
+}
+
+/// The Service in front of the fleet's heads.
+pub(crate) fn service(fleet: &ValidFleet, port: u16) -> Service {
+    Service {
+        metadata: metadata(fleet, &fleet.name, &[]),
+        spec: Some(ServiceSpec {
+            selector: Some(BTreeMap::from([
+                (names::LABEL_FLEET.to_owned(), fleet.name.clone()),
+                (names::RAY_LABEL_NODE_TYPE.to_owned(), "head".to_owned()),
+            ])),
+            ports: Some(vec![ServicePort {
+                name: Some("http".to_owned()),
+                port: i32::from(port),
+                target_port: Some(IntOrString::Int(i32::from(port))),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::fleet;
+
+    fn built() -> Value {
+        let group =
+            GroupStatus { name: "f-abc-0".into(), revision: "abc".into(), attempt: 2, ..Default::default() };
+        serde_json::to_value(ray_cluster(&fleet(), &group)).unwrap()
+    }
+
+    #[test]
+    fn only_the_head_waits_for_the_gate() {
+        let cluster = built();
+        let gates = |group: &Value| group["template"]["spec"]["readinessGates"].clone();
+        assert_eq!(gates(&cluster["spec"]["headGroupSpec"])[0]["conditionType"], names::GATE_SERVING);
+        assert_eq!(gates(&cluster["spec"]["workerGroupSpecs"][0]), Value::Null);
+    }
+
+    #[test]
+    fn all_pods_carry_the_group_and_their_own_labels() {
+        let cluster = built();
+        let labels = &cluster["spec"]["workerGroupSpecs"][0]["template"]["metadata"]["labels"];
+        assert_eq!(labels[names::LABEL_GROUP], "f-abc-0");
+        assert_eq!(labels["app"], "worker");
+        assert_eq!(cluster["metadata"]["annotations"][names::ANNOTATION_ATTEMPT], "2");
+    }
+
+    #[test]
+    fn the_owner_is_the_fleet() {
+        let owner = &built()["metadata"]["ownerReferences"][0];
+        assert_eq!((&owner["uid"], &owner["controller"]), (&json!("u-1"), &json!(true)));
+    }
+
+    #[test]
+    fn token_authentication_is_on_unless_the_template_says_otherwise() {
+        assert_eq!(built()["spec"]["authOptions"]["mode"], "token");
+        let mut old = json!({"rayVersion": "2.46.0"});
+        authenticate(&mut old);
+        assert_eq!(old["authOptions"], Value::Null);
+        let mut decided = json!({"rayVersion": "2.60.0", "authOptions": {"mode": "disabled"}});
+        authenticate(&mut decided);
+        assert_eq!(decided["authOptions"]["mode"], "disabled");
+    }
+
+    #[test]
+    fn a_group_has_one_size() {
+        let cluster = built();
+        let workers = &cluster["spec"]["workerGroupSpecs"][0];
+        assert_eq!((&workers["minReplicas"], &workers["maxReplicas"]), (&json!(1), &json!(1)));
+    }
+}

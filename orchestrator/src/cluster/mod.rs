@@ -1,0 +1,24 @@
+//! The Kubernetes side: watches fill an in-memory index, the executor performs effects. What is to
+//! be done is decided elsewhere.
+
+mod builds;
+mod capacity;
+mod endpoints;
+mod executor;
+mod history;
+mod index;
+mod key;
+mod pods;
+mod queue;
+mod rayclusters;
+mod watches;
+mod world;
+
+pub(crate) use capacity::capacity_of;
+pub(crate) use executor::{Executor, WriteError};
+pub(crate) use history::{History, Model};
+pub(crate) use index::{Index, Known, KubeRay};
+pub(crate) use key::Key;
+pub(crate) use queue::Queue;
+pub(crate) use watches::watch_all;
+pub(crate) use world::{GroupPods, groups_of};

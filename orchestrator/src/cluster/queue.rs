@@ -1,0 +1,167 @@
+//! Which fleets need a look, now or later. A fleet is in the queue at most once; it is never handed
+//! out twice at the same time. Nothing here knows what a look is.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Key;
+
+/// First wait after a failed pass; doubles up to [`BACKOFF_MAX`].
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// Longest wait after failed passes.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// The queue. Its size is bounded by the number of fleets.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: BTreeSet<Key>,
+    later: BTreeMap<Key, Instant>,
+    running: HashSet<Key>,
+    failures: BTreeMap<Key, u32>,
+}
+
+impl Queue {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a look at once.
+    pub(crate) fn add(&self, key: Key) {
+        self.state().ready.insert(key);
+        self.changed.notify_one();
+    }
+
+    /// Asks for a look at `when`, unless one comes earlier.
+    fn add_at(state: &mut State, key: Key, when: Instant) {
+        let entry = state.later.entry(key).or_insert(when);
+        *entry = when.min(*entry);
+    }
+
+    /// The next fleet to look at. `clock` reads the time.
+    pub(crate) async fn next(&self, clock: fn() -> Instant) -> Key {
+        loop {
+            let wait = {
+                let mut state = self.state();
+                let now = clock();
+                let due: Vec<Key> = state
+                    .later
+                    .iter()
+                    .filter(|(_, when)| **when <= now)
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                for key in due {
+                    state.later.remove(&key);
+                    state.ready.insert(key);
+                }
+                let next = state.ready.iter().find(|key| !state.running.contains(*key)).cloned();
+                if let Some(key) = next {
+                    state.ready.remove(&key);
+                    state.later.remove(&key);
+                    state.running.insert(key.clone());
+                    return key;
+                }
+                state.later.values().min().map(|when| when.saturating_duration_since(now))
+            };
+            match wait {
+                Some(wait) => {
+                    let _ = tokio::time::timeout(wait, self.changed.notified()).await;
+                }
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// A look is over: again at `wake`, or soon when it failed.
+    pub(crate) fn done(&self, key: &Key, outcome: Result<Option<Instant>, Instant>) {
+        {
+            let mut state = self.state();
+            state.running.remove(key);
+            match outcome {
+                Ok(wake) => {
+                    state.failures.remove(key);
+                    if let Some(wake) = wake {
+                        Self::add_at(&mut state, key.clone(), wake);
+                    }
+                }
+                Err(now) => {
+                    let failures = state.failures.entry(key.clone()).or_default();
+                    let wait = BACKOFF_FIRST.saturating_mul(1 << (*failures).min(10)).min(BACKOFF_MAX);
+                    *failures = failures.saturating_add(1);
+                    Self::add_at(&mut state, key.clone(), now + wait);
+                }
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Fleets that wait for a look now.
+    pub(crate) fn depth(&self) -> usize {
+        self.state().ready.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::monotonic;
+
+    fn key(name: &str) -> Key {
+        Key::new("n", name)
+    }
+
+    async fn next(queue: &Queue) -> Option<Key> {
+        tokio::time::timeout(Duration::from_millis(50), queue.next(monotonic)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_fleet_is_looked_at_once_for_many_changes() {
+        let queue = Queue::default();
+        queue.add(key("a"));
+        queue.add(key("a"));
+        assert_eq!(next(&queue).await, Some(key("a")));
+        assert_eq!(next(&queue).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_fleet_is_never_handed_out_twice_at_a_time() {
+        let queue = Queue::default();
+        queue.add(key("a"));
+        assert_eq!(next(&queue).await, Some(key("a")));
+        queue.add(key("a"));
+        assert_eq!(next(&queue).await, None);
+        queue.done(&key("a"), Ok(None));
+        assert_eq!(next(&queue).await, Some(key("a")));
+    }
+
+    #[tokio::test]
+    async fn one_busy_fleet_does_not_hold_up_another() {
+        let queue = Queue::default();
+        queue.add(key("a"));
+        assert_eq!(next(&queue).await, Some(key("a")));
+        queue.add(key("a"));
+        queue.add(key("b"));
+        assert_eq!(next(&queue).await, Some(key("b")));
+    }
+
+    #[tokio::test]
+    async fn failures_wait_longer_each_time() {
+        let queue = Queue::default();
+        let start = monotonic();
+        for _ in 0..3 {
+            queue.add(key("a"));
+            assert_eq!(next(&queue).await, Some(key("a")));
+            queue.done(&key("a"), Err(start));
+        }
+        let due = queue.state().later.get(&key("a")).copied();
+        assert_eq!(due, Some(start + BACKOFF_FIRST * 4));
+    }
+}

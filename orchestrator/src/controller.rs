@@ -1,0 +1,386 @@
+//! From a changed index to writes: look, check, decide, write the ledger, perform. Thin: the rules are in
+//! `rayfleet-core`, the calls in the executor and the agents.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rayfleet_api::revision::Revision;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
+use rayfleet_core::seen::GroupSeen;
+use rayfleet_core::{Effect, World, decide};
+use tokio::sync::Semaphore;
+use tracing::{debug, error, info, warn};
+
+use crate::agents::{Agents, Assignment, Command, Engine, Launch, Pace};
+use crate::clock;
+use crate::cluster::{
+    Executor, GroupPods, History, Index, Key, KubeRay, Model, WriteError, capacity_of, groups_of,
+};
+use crate::engines;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::refusal::Refusal;
+
+/// Fleets that are looked at at the same time.
+const PARALLEL: usize = 16;
+/// Time until a template that KubeRay refused is tried again: KubeRay may have been upgraded.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// The controller.
+pub(crate) struct Controller {
+    index: Arc<Index>,
+    executor: Executor,
+    agents: Agents,
+    metrics: Arc<Metrics>,
+    /// Fleets whose ledger has been read from the API server itself since this replica leads.
+    fresh: Mutex<HashSet<Key>>,
+    /// Templates that were tried: revision, and the refusal with its time.
+    tried: Mutex<BTreeMap<Key, (String, Option<(String, Instant)>)>>,
+}
+
+impl Controller {
+    /// A controller that has looked at nothing yet.
+    pub(crate) fn new(index: Arc<Index>, executor: Executor, agents: Agents, metrics: Arc<Metrics>) -> Self {
+        Self { index, executor, agents, metrics, fresh: Mutex::default(), tried: Mutex::default() }
+    }
+
+    /// Works while this replica leads.
+    pub(crate) async fn run(self: Arc<Self>, mut leadership: Leadership) {
+        let slots = Arc::new(Semaphore::new(PARALLEL));
+        loop {
+            leadership.gained().await;
+            self.fresh.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.index.mark_all();
+            let mut lost = leadership.clone();
+            loop {
+                let key = tokio::select! {
+                    key = self.index.queue.next(clock::monotonic) => key,
+                    () = lost.lost() => break,
+                };
+                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                let this = self.clone();
+                tokio::spawn(async move {
+                    this.turn(&key).await;
+                    drop(slot);
+                });
+            }
+            self.agents.stop_all();
+        }
+    }
+
+    async fn turn(&self, key: &Key) {
+        let started = clock::monotonic();
+        let outcome = self.pass(key).await;
+        let took = clock::monotonic().saturating_duration_since(started);
+        self.metrics.pass(&key.namespace, &key.name, took.as_secs_f64());
+        let outcome = match outcome {
+            Ok(wake) => Ok(wake.map(|wake| instant_of(wake, started))),
+            Err(error) => {
+                if error.is_conflict() {
+                    debug!(fleet = %key, %error, "the object changed meanwhile; looking again");
+                } else {
+                    warn!(fleet = %key, %error, "a look ended early; it is taken again");
+                }
+                Err(clock::monotonic())
+            }
+        };
+        self.index.queue.done(key, outcome);
+    }
+
+    /// One look at one fleet.
+    async fn pass(&self, key: &Key) -> Result<Option<Timestamp>, WriteError> {
+        if !self.index.read(crate::cluster::Known::is_synced) {
+            return Ok(None);
+        }
+        if !self.is_fresh(key) {
+            self.executor.fresh_fleet(key).await?;
+            self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        }
+        let Some(raw) = self.index.read(|known| known.fleets.get(key).cloned()) else {
+            self.forget(key);
+            return Ok(None);
+        };
+        let fleet = match self.check(&raw).await? {
+            Ok(fleet) => fleet,
+            Err(refusal) => return self.refuse(&raw, &refusal).await,
+        };
+        if fleet.deleting {
+            return Ok(None);
+        }
+        self.work(&raw, &fleet).await
+    }
+
+    fn is_fresh(&self, key: &Key) -> bool {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    fn forget(&self, key: &Key) {
+        self.agents.assign(key, Vec::new());
+        self.metrics.forget(&key.namespace, &key.name);
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Whether the fleet can be worked on.
+    async fn check(&self, raw: &RayClusterFleet) -> Result<Result<ValidFleet, Refusal>, WriteError> {
+        let fleet = match ValidFleet::new(raw) {
+            Ok(fleet) => fleet,
+            Err(problems) => return Ok(Err(Refusal::invalid(&problems))),
+        };
+        let problems = fleet.model.as_ref().map(engines::check).unwrap_or_default();
+        if !problems.is_empty() {
+            return Ok(Err(Refusal::invalid(&problems)));
+        }
+        if let KubeRay::Missing(words) = self.index.read(|known| known.kuberay.clone()) {
+            return Ok(Err(Refusal::no_kuberay(&words)));
+        }
+        if fleet.deleting {
+            return Ok(Ok(fleet));
+        }
+        let refused = self.try_template(&fleet).await?;
+        Ok(refused.map_or(Ok(fleet), |words| Err(Refusal::template(&words))))
+    }
+
+    /// Asks KubeRay's CRD about a template once; gives its objection.
+    async fn try_template(&self, fleet: &ValidFleet) -> Result<Option<String>, WriteError> {
+        let key = Key::new(&fleet.namespace, &fleet.name);
+        let known = self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((revision, refused)) = known
+            && revision == fleet.revision.pod
+        {
+            match refused {
+                None => return Ok(None),
+                Some((words, when)) if clock::monotonic().saturating_duration_since(when) < TRY_AGAIN => {
+                    return Ok(Some(words));
+                }
+                Some(_) => {}
+            }
+        }
+        let refused = match self.executor.try_cluster(fleet).await {
+            Ok(()) => None,
+            Err(error) => match error.rejected() {
+                Some(words) => Some(words.to_owned()),
+                None => return Err(error),
+            },
+        };
+        let entry = (fleet.revision.pod.clone(), refused.clone().map(|words| (words, clock::monotonic())));
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+        Ok(refused)
+    }
+
+    async fn refuse(
+        &self,
+        raw: &RayClusterFleet,
+        refusal: &Refusal,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        let before = raw.status.clone().unwrap_or_default();
+        let now = clock::now();
+        let status = refusal.status(&before, raw.metadata.generation, now);
+        if status != before {
+            self.executor.write_status(raw, status).await?;
+            self.executor.tell(raw, true, refusal.reason, &refusal.message).await;
+        }
+        Ok(Some(rayfleet_api::valid::after(now, TRY_AGAIN)))
+    }
+
+    async fn work(&self, raw: &RayClusterFleet, fleet: &ValidFleet) -> Result<Option<Timestamp>, WriteError> {
+        let key = Key::of(raw);
+        let before = raw.status.clone().unwrap_or_default();
+        let (seen, agents, capacity) = self.index.read(|known| {
+            let groups = groups_of(known, raw);
+            let (seen, agents) = split(groups);
+            (seen, agents, capacity_of(known))
+        });
+        let world =
+            World { fleet, status: &before, groups: &seen, capacity: Some(&capacity), now: clock::now() };
+        let mut decision = decide(&world);
+        self.number(fleet, &mut decision.status);
+        let mut raw = raw.clone();
+        if decision.status != before {
+            self.executor.write_status(&raw, decision.status.clone()).await?;
+            raw.status = Some(decision.status.clone());
+        }
+        self.metrics.fleet(&key.namespace, &key.name, &decision.status);
+        self.assign(&key, fleet, &decision.status.groups, &agents);
+        for (name, _) in seen.iter().filter(|(_, seen)| seen.endpoint_ready == Some(true)) {
+            self.agents.opened(&key.sibling(name));
+        }
+        self.records(&raw, fleet, &decision.status).await?;
+        let mut first_error = None;
+        for effect in decision.effects {
+            if let Err(failed) = self.perform(&raw, fleet, &decision.status.groups, effect).await {
+                error!(fleet = %key, error = %failed, "an effect failed; it is decided anew");
+                first_error.get_or_insert(failed);
+            }
+        }
+        first_error.map_or(Ok(decision.wake), Err)
+    }
+
+    /// Enters the number of the wanted revision.
+    fn number(&self, fleet: &ValidFleet, status: &mut RayClusterFleetStatus) {
+        let number = self.index.read(|known| History::new(fleet, &known.revisions).current_number());
+        if let Some(rollout) = &mut status.rollout {
+            rollout.revision_number = number.or(rollout.revision_number);
+        }
+    }
+
+    /// Keeps the history and the Service right.
+    async fn records(
+        &self,
+        raw: &RayClusterFleet,
+        fleet: &ValidFleet,
+        status: &RayClusterFleetStatus,
+    ) -> Result<(), WriteError> {
+        let in_use: Vec<Revision> = status
+            .groups
+            .iter()
+            .map(|group| Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() })
+            .collect();
+        let change = self.index.read(|known| History::new(fleet, &known.revisions).change(raw, &in_use));
+        self.executor.write_history(&fleet.namespace, change).await?;
+        if let Some(foreign) = self.executor.ensure_service(fleet).await? {
+            let message = format!(
+                "Service {foreign} is there already and not this fleet's: it is left alone; \
+                 delete or rename it to let Rayfleet make its own"
+            );
+            self.executor.tell(raw, true, "ServiceExists", &message).await;
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &self,
+        fleet_key: &Key,
+        fleet: &ValidFleet,
+        groups: &[GroupStatus],
+        agents: &BTreeMap<String, GroupPods>,
+    ) {
+        let assignments = groups.iter().filter_map(|group| {
+            let engine = self.engine(fleet, group)?;
+            let pace = if group.phase == Phase::Ready { Pace::Steady } else { Pace::Quick };
+            let pods = agents.get(&group.name)?.clone();
+            Some(Assignment { group: fleet_key.sibling(&group.name), pods, engine, pace })
+        });
+        self.agents.assign(fleet_key, assignments.collect());
+    }
+
+    fn engine(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<Engine> {
+        if fleet.model.is_none() {
+            return Some(Engine::Own { port: Some(fleet.own_engine_port.unwrap_or(8000)) });
+        }
+        let model = self.model(fleet, group)?;
+        let shape = engines::shape(&model).ok()?;
+        Some(Engine::Launched { submission: engines::submission(group)?, port: model.port, shape })
+    }
+
+    /// The model block of the engine revision that a group runs.
+    fn model(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<Model> {
+        let revision = group.engine_revision.as_deref()?;
+        self.index.read(|known| History::new(fleet, &known.revisions).model(revision))
+    }
+
+    async fn perform(
+        &self,
+        raw: &RayClusterFleet,
+        fleet: &ValidFleet,
+        groups: &[GroupStatus],
+        effect: Effect,
+    ) -> Result<(), WriteError> {
+        let key = Key::of(raw);
+        let group_of = |name: &str| groups.iter().find(|group| group.name == name);
+        match effect {
+            Effect::CreateCluster { group } => self.create(raw, fleet, &group).await?,
+            Effect::DeleteCluster { name, uid, resource_version, reason } => {
+                info!(fleet = %key, group = %name, %reason, "deleting the RayCluster");
+                self.executor.delete_cluster(&key.sibling(name), uid, resource_version).await?;
+            }
+            Effect::SetGate { group, pod, pod_uid, open, reason } => {
+                info!(fleet = %key, %group, %pod, open, reason, "setting the serving gate");
+                self.executor.set_gate(&key.sibling(pod), &pod_uid, open, reason).await?;
+            }
+            Effect::LaunchEngine { group, submission } => {
+                if let Some(entry) = group_of(&group) {
+                    self.launch(raw, fleet, entry, &submission).await;
+                }
+            }
+            Effect::SetDraining { group, draining } => {
+                self.agents.command(&key.sibling(group), Command::SetDraining(draining));
+            }
+            Effect::StopEngine { group, submission } => {
+                if let Ok(submission) = ray_bridge::SubmissionId::new(submission) {
+                    self.agents.command(&key.sibling(group), Command::Stop(submission));
+                }
+            }
+            Effect::Probe { group, submission } => {
+                let model = group_of(&group).and_then(|entry| self.model(fleet, entry));
+                if let (Some(model), Ok(submission)) = (model, ray_bridge::SubmissionId::new(submission)) {
+                    let probe = Box::new(engines::probe(&model));
+                    self.agents.command(&key.sibling(group), Command::Probe(submission, probe));
+                }
+            }
+            Effect::Event { warning, reason, message } => {
+                info!(fleet = %key, reason, %message, "event");
+                self.executor.tell(raw, warning, reason, &message).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        raw: &RayClusterFleet,
+        fleet: &ValidFleet,
+        group: &GroupStatus,
+    ) -> Result<(), WriteError> {
+        info!(fleet = %fleet.name, group = %group.name, "creating the RayCluster");
+        let created = self.executor.create_cluster(fleet, group).await;
+        if let Err(failed) = &created
+            && let Some(words) = failed.rejected()
+        {
+            let message = format!("RayCluster {}: the API server refuses it: {words}", group.name);
+            self.executor.tell(raw, true, "CreateFailed", &message).await;
+        }
+        created
+    }
+
+    async fn launch(&self, raw: &RayClusterFleet, fleet: &ValidFleet, group: &GroupStatus, submission: &str) {
+        let name = ray_bridge::SubmissionId::new(submission).map_err(|error| error.to_string());
+        let Some(model) = self.model(fleet, group) else {
+            let message = format!(
+                "group {}: the model block of its engine revision {} is no longer in the history: \
+                 raise spec.revisionHistoryLimit; the group is replaced by the current revision",
+                group.name,
+                group.engine_revision.as_deref().unwrap_or_default()
+            );
+            self.executor.tell(raw, true, "RevisionLost", &message).await;
+            return;
+        };
+        match name.and_then(|name| engines::spec(name, &model)) {
+            Ok(spec) => {
+                let key = Key::new(&fleet.namespace, &group.name);
+                self.agents.command(&key, Command::Launch(Box::new(Launch { spec })));
+            }
+            Err(cause) => warn!(group = %group.name, %cause, "the engine can not be launched"),
+        }
+    }
+}
+
+fn split(
+    groups: BTreeMap<String, (GroupSeen, GroupPods)>,
+) -> (BTreeMap<String, GroupSeen>, BTreeMap<String, GroupPods>) {
+    let mut seen = BTreeMap::new();
+    let mut pods = BTreeMap::new();
+    for (name, (group, of)) in groups {
+        seen.insert(name.clone(), group);
+        pods.insert(name, of);
+    }
+    (seen, pods)
+}
+
+/// The monotonic moment of a time of day, `from` being now.
+fn instant_of(when: Timestamp, from: Instant) -> Instant {
+    let wait = when.duration_since(clock::now());
+    from + Duration::try_from(wait).unwrap_or_default()
+}

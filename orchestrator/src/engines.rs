@@ -1,0 +1,103 @@
+//! From validated models to what the bridge is given. Pure.
+
+use ray_bridge::SubmissionId;
+use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
+use ray_bridge::placement::Shape;
+use rayfleet_api::spec::EngineType;
+use rayfleet_api::status::GroupStatus;
+use rayfleet_api::valid::ValidModel;
+use rayfleet_api::{Invalid, names};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long Ray may take to place a group that fits on paper.
+const PLACEMENT: Duration = Duration::from_secs(60);
+/// How long the probe prompt may take: the first request of an engine compiles and warms up.
+const PROBE: Duration = Duration::from_secs(300);
+
+/// The submission id of the launch that a ledger entry stands at; `None` in compatibility mode.
+pub(crate) fn submission(group: &GroupStatus) -> Option<SubmissionId> {
+    let revision = group.engine_revision.as_deref()?;
+    SubmissionId::new(names::submission_id(&group.name, revision, group.launch)).ok()
+}
+
+/// The engine to launch.
+pub(crate) fn spec(name: SubmissionId, model: &ValidModel) -> Result<EngineSpec, String> {
+    let kind = match model.engine {
+        EngineType::Vllm => EngineKind::Vllm,
+        EngineType::Custom => EngineKind::Custom { entrypoint: model.entrypoint.clone().unwrap_or_default() },
+    };
+    Ok(EngineSpec {
+        kind,
+        name,
+        model_name: model.name.clone(),
+        source: model.source.clone(),
+        args: model.args.clone(),
+        env: environment(model),
+        shape: shape(model)?,
+        port: model.port,
+        placement_timeout: PLACEMENT,
+    })
+}
+
+/// Ranks of a model.
+pub(crate) fn shape(model: &ValidModel) -> Result<Shape, String> {
+    Shape::new(model.parallelism.tensor, model.parallelism.pipeline).map_err(|error| error.to_string())
+}
+
+/// The prompt that the engine must answer.
+pub(crate) fn probe(model: &ValidModel) -> Probe {
+    Probe {
+        model: model.name.clone(),
+        prompt: model.probe.prompt.clone(),
+        max_tokens: model.probe.max_tokens,
+        expect: model.probe.expect.clone(),
+        timeout: PROBE,
+    }
+}
+
+fn environment(model: &ValidModel) -> BTreeMap<String, String> {
+    model.env.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect()
+}
+
+/// What only the bridge knows to be wrong with a model.
+pub(crate) fn check(model: &ValidModel) -> Vec<Invalid> {
+    let invalid = |field: &str, problem: String| Invalid { field: field.to_owned(), problem };
+    let mut problems = Vec::new();
+    if let Err(refused) = check_args(&model.args) {
+        problems.push(invalid("spec.model.engine.args", refused.to_string()));
+    }
+    if let Err(refused) = check_env(&environment(model)) {
+        problems.push(invalid("spec.model.engine.env", refused.to_string()));
+    }
+    if problems.is_empty() {
+        let name = SubmissionId::new("check").map_err(|error| error.to_string());
+        let checked = name.and_then(|name| spec(name, model)).map(|spec| spec.check());
+        match checked {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => problems.push(invalid("spec.model", refused.to_string())),
+            Err(refused) => problems.push(invalid("spec.model.parallelism", refused)),
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::fleet;
+
+    #[test]
+    fn arguments_that_the_bridge_owns_are_refused_with_the_field() {
+        let mut model = fleet().model.unwrap();
+        model.args = vec!["--tensor-parallel-size=4".into()];
+        let problems = check(&model);
+        assert_eq!(problems[0].field, "spec.model.engine.args");
+    }
+
+    #[test]
+    fn a_plain_model_is_fine() {
+        assert_eq!(check(&fleet().model.unwrap()), []);
+    }
+}

@@ -1,0 +1,173 @@
+//! What the program counts about itself, in Prometheus' text format. No decisions.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use rayfleet_api::RayClusterFleetStatus;
+
+/// Labels of a write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Write {
+    what: &'static str,
+    outcome: &'static str,
+}
+
+/// Labels of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Fleet {
+    namespace: String,
+    fleet: String,
+}
+
+/// Labels of a fleet's groups in one phase.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    namespace: String,
+    fleet: String,
+    phase: &'static str,
+}
+
+/// All metrics.
+pub(crate) struct Metrics {
+    registry: Registry,
+    writes: Family<Write, Counter>,
+    passes: Family<Fleet, Counter>,
+    groups: Family<Phase, Gauge>,
+    lost_requests: Family<Fleet, Gauge>,
+    queue: Gauge,
+    leading: Gauge,
+    pass_seconds: Histogram,
+    /// Ray nodes all in → engine job submitted.
+    pub engine_submit: Histogram,
+    /// Engine healthy → head listed as ready in an EndpointSlice.
+    pub endpoint_open: Histogram,
+    observe_seconds: Histogram,
+    observe_failures: Counter<u64, AtomicU64>,
+}
+
+const PHASES: [rayfleet_api::status::Phase; 10] = {
+    use rayfleet_api::status::Phase::{
+        Draining, Failed, Forming, Loading, Pending, Placing, Probing, Provisioning, Ready, Stopping,
+    };
+    [Pending, Provisioning, Forming, Placing, Loading, Probing, Ready, Draining, Stopping, Failed]
+};
+
+impl Metrics {
+    /// All metrics at zero.
+    pub(crate) fn new() -> Self {
+        let delays = || Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("rayfleet"),
+            writes: Family::default(),
+            passes: Family::default(),
+            groups: Family::default(),
+            lost_requests: Family::default(),
+            queue: Gauge::default(),
+            leading: Gauge::default(),
+            pass_seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]),
+            engine_submit: delays(),
+            endpoint_open: delays(),
+            observe_seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0]),
+            observe_failures: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("api_writes", "Writes to the API server by what and outcome", self.writes.clone());
+        registry.register("passes", "Looks at a fleet", self.passes.clone());
+        registry.register("groups", "Groups by phase", self.groups.clone());
+        registry.register(
+            "lost_requests",
+            "Requests that drain deadlines cut off since the fleet exists",
+            self.lost_requests.clone(),
+        );
+        registry.register("queue_depth", "Fleets that wait for a look", self.queue.clone());
+        registry.register("leading", "1 while this replica leads", self.leading.clone());
+        registry.register("pass_seconds", "Duration of a look at a fleet", self.pass_seconds.clone());
+        registry.register(
+            "engine_submit_delay_seconds",
+            "From the moment all Ray nodes were seen alive to the engine's job submitted",
+            self.engine_submit.clone(),
+        );
+        registry.register(
+            "endpoint_open_delay_seconds",
+            "From the moment the engine was seen healthy to its endpoint open",
+            self.endpoint_open.clone(),
+        );
+        registry.register(
+            "observe_seconds",
+            "Duration of a look at a Ray dashboard",
+            self.observe_seconds.clone(),
+        );
+        registry.register(
+            "observe_failures",
+            "Looks at a Ray dashboard that failed",
+            self.observe_failures.clone(),
+        );
+    }
+
+    /// A write was tried.
+    pub(crate) fn write(&self, what: &'static str, ok: bool) {
+        let outcome = if ok { "ok" } else { "error" };
+        self.writes.get_or_create(&Write { what, outcome }).inc();
+    }
+
+    /// A fleet was looked at.
+    pub(crate) fn pass(&self, namespace: &str, fleet: &str, seconds: f64) {
+        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
+        self.passes.get_or_create(&labels).inc();
+        self.pass_seconds.observe(seconds);
+    }
+
+    /// A dashboard was asked.
+    pub(crate) fn observed(&self, seconds: f64, ok: bool) {
+        self.observe_seconds.observe(seconds);
+        if !ok {
+            self.observe_failures.inc();
+        }
+    }
+
+    /// A fleet's groups as its status says.
+    pub(crate) fn fleet(&self, namespace: &str, fleet: &str, status: &RayClusterFleetStatus) {
+        for phase in PHASES {
+            let count = status.groups.iter().filter(|group| group.phase == phase).count();
+            let labels =
+                Phase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
+            self.groups.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
+        let lost = status.rollout.as_ref().map_or(0, |rollout| rollout.lost_requests);
+        self.lost_requests.get_or_create(&labels).set(lost);
+    }
+
+    /// A fleet is gone.
+    pub(crate) fn forget(&self, namespace: &str, fleet: &str) {
+        for phase in PHASES {
+            let labels =
+                Phase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
+            self.groups.remove(&labels);
+        }
+        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
+        self.lost_requests.remove(&labels);
+        self.passes.remove(&labels);
+    }
+
+    /// The text for a scrape.
+    pub(crate) fn text(&self, queue: usize, leading: bool) -> String {
+        self.queue.set(i64::try_from(queue).unwrap_or(i64::MAX));
+        self.leading.set(i64::from(leading));
+        let mut text = String::new();
+        // Writing to a String can not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

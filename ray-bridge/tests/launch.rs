@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Fake, bridge, id, recorded, target};
 use ray_bridge::engine::{EngineKind, EngineSpec};
 use ray_bridge::placement::{Placement, Policy, RayNode, Shape, plan};
-use ray_bridge::{CallError, Fault, LaunchError, Launched, NodeId};
+use ray_bridge::{Bridge, CallError, Fault, LaunchError, Launched, Limits, NodeId};
 use serde_json::{Value, json};
 
 fn placement(shape: Shape) -> Placement {
@@ -112,9 +112,16 @@ async fn a_custom_engine_names_its_callable() {
 
 #[tokio::test]
 async fn a_launch_that_was_applied_but_timed_out_is_found_again() {
-    let fake = ray(recorded("job_submit_dup")).await;
-    let launched = bridge().launch(&target(&fake.url, None), &spec(shape()), &placement(shape())).await;
-    assert_eq!(launched, Ok(Launched::AlreadyThere));
+    let fake = ray((0, vec![])).await;
+    fake.on("POST /api/jobs/", [(0, vec![]), recorded("job_submit_dup")]);
+    let impatient = Limits { submit: Duration::from_millis(100), ..common::limits() };
+    let launch = async || {
+        let bridge = Bridge::new(impatient).unwrap();
+        bridge.launch(&target(&fake.url, None), &spec(shape()), &placement(shape())).await
+    };
+    let error = launch().await.unwrap_err();
+    assert!(matches!(&error, LaunchError::Call(e) if e.retryable()), "{error}");
+    assert_eq!(launch().await, Ok(Launched::AlreadyThere));
 }
 
 #[tokio::test]

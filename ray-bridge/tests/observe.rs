@@ -198,6 +198,7 @@ async fn the_cause_of_a_failure_is_the_launchers_else_rays() {
     assert!(died.contains("its node has died") && !died.contains('\n'), "{died}");
 
     cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_stopped")]);
+    cluster.ray.on("GET /api/jobs/chat/logs", [recorded("job_logs")]);
     assert_eq!(cause().await, "the engine was stopped on request");
 }
 

@@ -22,7 +22,7 @@ pub fn failure_cause(job: &Job, log: &str) -> String {
     };
     let mut text: String = cause.chars().take(LONGEST_CAUSE).collect();
     let tail = last_lines(log);
-    if !tail.is_empty() {
+    if !tail.is_empty() && job.status != JobStatus::Stopped {
         text.push_str("\nlast lines of its log:\n");
         text.push_str(&tail);
     }
@@ -52,8 +52,39 @@ fn last_lines(log: &str) -> String {
         .rev()
         .filter(|line| !line.trim().is_empty() && !line.contains("RAYFLEET_PHASE"))
         .take(LAST_LINES)
-        .map(|line| line.chars().take(LONGEST_LINE).collect())
+        .map(plain)
         .collect();
     lines.reverse();
     lines.join("\n")
+}
+
+/// A line without colours and other control characters, which would reach people's terminals and Kubernetes events.
+fn plain(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default();
+    let rest = pieces.map(|piece| piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    // The letter behind the numbers ends the sequence.
+    let rest = rest.map(|piece| piece.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(piece));
+    std::iter::once(first)
+        .chain(rest)
+        .flat_map(str::chars)
+        .map(|c| if c == '\t' { ' ' } else { c })
+        .filter(|c| !c.is_control())
+        .take(LONGEST_LINE)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_and_controls_are_taken_out() {
+        assert_eq!(
+            plain("\u{1b}[36m(ApiServer pid=7)\u{1b}[0m\tloaded\u{7} 4\u{1b}[1;32m!"),
+            "(ApiServer pid=7) loaded 4!"
+        );
+        assert_eq!(plain("\u{1b}["), "");
+        assert_eq!(plain(&"x".repeat(1000)).len(), LONGEST_LINE);
+    }
 }

@@ -121,9 +121,9 @@ impl EngineClient {
         Self(Endpoint { client, base, cluster, server: "engine", token, limits })
     }
 
-    /// Asks once, without retries: the next observation asks again.
+    /// Never an error: what is wrong with it is a state.
     pub async fn health(&self) -> Health {
-        match self.0.send(Method::GET, "/health", Payload::Nothing, self.0.limits.call).await {
+        match self.0.get_bytes("/health", Keep::Tail(0)).await {
             Ok(_) => Health::Serving,
             Err(error) => match error.fault {
                 Fault::Unreachable { refused: true, .. } => Health::NotYet,

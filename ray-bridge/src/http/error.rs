@@ -102,10 +102,11 @@ impl Fault {
         }
     }
 
-    /// Worth a second try within the same call: the server was certainly not busy with the first one.
+    /// Worth a second try within the same call: a connection that broke, as one does that was kept open too long, or
+    /// a proxy in between. A port that nothing listens on stays so for longer.
     pub(crate) fn retry_at_once(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { refused, .. } => !refused,
             Self::Rejected { status, .. } => matches!(status, 502..=504),
             _ => false,
         }

@@ -78,7 +78,8 @@ pub(crate) fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
         // A redirect would carry the token to somebody else, a proxy would see it.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .pool_idle_timeout(Duration::from_secs(30))
+        // Engines close connections that were idle for 5 s; a request must not meet that.
+        .pool_idle_timeout(Duration::from_secs(4))
         .build()
         .map_err(|e| SetupError(e.to_string()))
 }

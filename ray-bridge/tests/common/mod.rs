@@ -13,7 +13,7 @@ use axum::http::{Response, StatusCode};
 use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
 use serde_json::Value;
 
-/// One answer: status and body.
+/// One answer: status and body; status 0 never comes.
 pub type Answer = (u16, Vec<u8>);
 
 /// One request as it came.
@@ -96,6 +96,9 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
             None => inner.otherwise.clone().unwrap_or((404, format!("no answer for {key}").into_bytes())),
         }
     };
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
     Response::builder()
         .status(StatusCode::from_u16(status).unwrap())
         .body(axum::body::Body::from(body))

@@ -19,7 +19,7 @@ _FATAL = re.compile(r"(Fatal Python error|Segmentation fault|SIGILL|SIGBUS|Out o
 # These only say that something else failed, so they are a cause only where nothing better was seen.
 _CONSEQUENCE = re.compile(
     r"(See root cause above|EngineDeadError|ActorDiedError|RayActorError|RayTaskError|WorkerCrashedError|"
-    r"SystemExit|KeyboardInterrupt|CancelledError|The actor died|resource_tracker)"
+    r"EngineExit|SystemExit|KeyboardInterrupt|CancelledError|The actor died|resource_tracker)"
 )
 
 
@@ -94,14 +94,13 @@ def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
     consequences: List[str] = []
     found: Optional[List[str]] = None
     for text in map(plain, lines):
-        if found is not None and text.startswith("  ") and not text.lstrip().startswith("File "):
+        if found is not None and text.startswith("  ") and not text.lstrip().startswith(("File ", "For further information")):
             # Validation errors name the field and the fault in the indented lines below the first.
             found[-1] = f"{found[-1]} {text.strip()}" if len(found[-1]) < 600 else found[-1]
             continue
         found, text = None, text.strip()
         if _EXCEPTION.match(text) or _ARGUMENT.match(text) or _FATAL.search(text):
             kind = consequences if _CONSEQUENCE.search(text) else roots
-            if text not in kind:
-                kind.append(text)
-                found = kind
-    return (roots or consequences)[:limit]
+            kind.append(text)
+            found = kind
+    return list(dict.fromkeys(roots or consequences))[:limit]

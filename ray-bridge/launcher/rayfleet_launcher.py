@@ -23,7 +23,7 @@ NAMESPACE = "rayfleet"
 _CLEANUP_SECONDS = 2.0
 """Ray kills a job 3 s after the stop request (RAY_JOB_STOP_WAIT_TIME_S); cleaning up must be over by then."""
 
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
 """How long an engine may go on with a dead rank. vLLM 0.32 never ends if its last stage is on another node and dies in
 the midst of a request: the engine core waits for its answer for ever while /health says 200."""
 
@@ -124,10 +124,8 @@ class Launch:
         try:
             code, said = EXIT_RETURNED, str(ray.get(serving))
         except Exception as error:  # noqa: BLE001 - whatever the engine raised is the report
-            code, said = EXIT_ENGINE, str(getattr(error, "cause", None) or error).strip()
-            lines += str(error).splitlines()
-        last = said.splitlines()[-1] if said else "the engine ended without a word"
-        return self.phases.fail(self._cause(lines) or last, code, ended=last[:500])
+            code, said = EXIT_ENGINE, " ".join(str(getattr(error, "cause", None) or error).split())
+        return self.phases.fail(self._cause(lines) or said, code, ended=said[:500])
 
     def _cause(self, lines: List[str]) -> str:
         """The dead rank, if Ray knows one, and the telling lines of the output."""

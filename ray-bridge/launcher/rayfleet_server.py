@@ -4,6 +4,7 @@ The engine is imported in the actor alone; the launcher's process stays small.""
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 from rayfleet_preflight import missing_model, model_path
@@ -13,7 +14,7 @@ MIDDLEWARE = "rayfleet_middleware.InFlightMiddleware"
 
 
 class EngineExit(RuntimeError):
-    """The engine left by itself with an exit code; its own output tells why."""
+    """The engine left by itself, with an exit code or an exception; its own output tells why."""
 
 
 class ApiServer:
@@ -25,7 +26,7 @@ class ApiServer:
 
         path = model_path(spec)
         if path and not os.path.exists(path):
-            raise FileNotFoundError(missing_model(path, ray.util.get_node_ip_address()))
+            raise EngineExit(missing_model(path, ray.util.get_node_ip_address()))
         # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the job's environment.
         os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
         os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
@@ -35,6 +36,10 @@ class ApiServer:
         except SystemExit as end:
             # Ray would take it for a wish of the actor to end and hide the code.
             raise EngineExit(f"the engine exited with code {end.code}") from None
+        except Exception as error:
+            # Not every exception can be sent to the launcher; its text can, and the traceback goes to the log here.
+            traceback.print_exc()
+            raise EngineExit(f"{type(error).__name__}: {error}") from None
         return "the server returned"
 
 

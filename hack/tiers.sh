@@ -1,0 +1,167 @@
+# What each tier of hack/test does. A tier prints what it finds, returns 0 or not, and returns $SKIPPED with the
+# reason in its last line when it can not run here. Lines that begin with `note: ` are shown with the outcome. It is
+# run in a subshell, in the repository's root.
+# shellcheck shell=bash disable=SC2034  # hack/test reads what is set here
+
+CARGO_DENY=0.20.2
+TOOLS=${RAYFLEET_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rayfleet}/tools
+ADVISORIES=https://github.com/RustSec/advisory-db
+
+TIERS=(format deny python lint generated unit e2e)
+declare -A ABOUT=(
+  [format]="rustfmt, gofmt, shellcheck"
+  [deny]="licences, bans and sources of all dependencies; advisories where their database can be reached"
+  [python]="unit tests of the Python parts"
+  [lint]="clippy and rustdoc without a warning"
+  [generated]="the CRD and the reference are what the code generates"
+  [unit]="unit and property tests of all crates"
+  [e2e]="the main job and its faults on a real cluster on this machine (needs root)"
+)
+
+skip() { echo "$1"; exit "$SKIPPED"; }
+
+# All parts of a tier run, so that one run shows all that is wrong.
+failures=0
+part() { # part NAME COMMAND...
+  echo "== $1"
+  shift
+  if ! "$@"; then
+    echo "== failed: $*"
+    failures=$((failures + 1))
+  fi
+}
+
+tier_format() {
+  part rustfmt cargo fmt --all --check
+  if command -v gofmt >/dev/null; then part gofmt unformatted_go; else missing gofmt "install Go"; fi
+  if ! command -v shellcheck >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+    echo "installing shellcheck, which checks the scripts in hack/"
+    apt-get install -y --no-install-recommends shellcheck
+  fi
+  if command -v shellcheck >/dev/null; then
+    mapfile -t scripts < <(shell_scripts | sort -u)
+    part shellcheck shellcheck -x --severity=warning "${scripts[@]}"
+  else
+    missing shellcheck "apt-get install shellcheck"
+  fi
+  return "$((failures > 0))"
+}
+
+missing() { # missing TOOL CURE: elsewhere a word is enough; CI has to have it
+  echo "note: $1 is not installed, so its check is skipped: $2"
+  if [[ ${CI:-} == true ]]; then failures=$((failures + 1)); fi
+}
+
+unformatted_go() {
+  local files
+  files=$(gofmt -l hack/tools) || return 1
+  if [[ -n $files ]]; then
+    echo "not formatted: $files"
+    echo "cure: gofmt -w hack/tools"
+    return 1
+  fi
+}
+
+shell_scripts() {
+  find hack .ci -type f ! -name '*.py' -exec awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$)|^# shellcheck shell=/ { print FILENAME }' {} \;
+  find hack -type f -name '*.sh'
+}
+
+tier_deny() {
+  local deny=$TOOLS/cargo-deny-$CARGO_DENY/bin/cargo-deny
+  if [[ ! -x $deny ]]; then
+    echo "building cargo-deny $CARGO_DENY into $TOOLS: some minutes, once"
+    # Its own build is thorough and slow; the checks here take a second either way.
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+      cargo install --locked cargo-deny --version "$CARGO_DENY" --root "$TOOLS/cargo-deny-$CARGO_DENY" || return 1
+  fi
+  part "licences, bans, sources" "$deny" --locked check --hide-inclusion-graph licenses bans sources
+  if GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote --exit-code "$ADVISORIES" HEAD >/dev/null 2>&1; then
+    part advisories "$deny" --locked check advisories
+  else
+    echo "note: advisories skipped: database not reachable ($ADVISORIES)"
+  fi
+  return "$((failures > 0))"
+}
+
+tier_python() {
+  local roots root
+  mapfile -t roots < <(python_roots | sort -u)
+  ((${#roots[@]})) || { echo "no Python tests found"; return 1; }
+  for root in "${roots[@]}"; do part "$root" python3 -m unittest discover -s "$root"; done
+  return "$((failures > 0))"
+}
+
+python_roots() { # the folders from which tests import: the first one upwards that is no package itself
+  local file folder
+  while read -r file; do
+    folder=$(dirname "$file")
+    while [[ -e $folder/__init__.py ]]; do folder=$(dirname "$folder"); done
+    echo "$folder"
+  done < <(find ray-bridge e2e hack -name 'test_*.py' -not -path '*/.venv/*')
+}
+
+tier_lint() {
+  part clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+  RUSTDOCFLAGS="-D warnings" part rustdoc cargo doc --locked --workspace --no-deps
+  return "$((failures > 0))"
+}
+
+tier_generated() {
+  part manifests/crd.yaml generated manifests/crd.yaml cargo run --locked -q -p rayfleet-orchestrator -- crd
+  return "$((failures > 0))"
+}
+
+generated() { # generated FILE COMMAND...: the file is what the command prints
+  local file=$1
+  shift
+  "$@" | diff -u "$file" - && return
+  echo "$file is not what the code generates"
+  echo "cure: $* > $file"
+  return 1
+}
+
+tier_unit() {
+  local args=() tests test
+  # Integration tests are named one by one: the one that needs a cluster is for the e2e tier.
+  tests=$(integration_tests) || return 1
+  for test in $tests; do args+=(--test "$test"); done
+  # CI: snapshots are compared, never written.
+  CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}"
+}
+
+integration_tests() {
+  cargo metadata --locked --no-deps --format-version 1 | python3 -c '
+import json, sys
+for package in json.load(sys.stdin)["packages"]:
+    if package["name"] != "rayfleet-e2e":
+        print(*(target["name"] for target in package["targets"] if "test" in target["kind"]))'
+}
+
+tier_e2e() {
+  ((EUID == 0)) || skip "needs root, for network namespaces, mounts and cgroups: sudo hack/test e2e"
+  hack/e2e
+}
+
+counts() { # counts LOG -> passed failed skipped, from what cargo test, unittest and hack/e2e print
+  awk '
+    function number(text, word) {
+      return match(text, "[0-9]+ " word) ? substr(text, RSTART, RLENGTH) + 0 : 0
+    }
+    function of(text, word,   found) {
+      # Not "expected failures=1", which is as it should be.
+      if (!match(text, "(\\(|, )" word "=[0-9]+")) return 0
+      found = substr(text, RSTART, RLENGTH)
+      sub(/^[^0-9]*/, "", found)
+      return found + 0
+    }
+    /^test result: / { ok += number($0, "passed"); bad += number($0, "failed"); left += number($0, "ignored") }
+    /^Ran [0-9]+ tests? in / { ran = $2 }
+    /^OK( \(|$)|^FAILED \(/ {
+      wrong = of($0, "failures") + of($0, "errors"); out = of($0, "skipped")
+      ok += ran - wrong - out; bad += wrong; left += out; ran = 0
+    }
+    /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { ok += $1; bad += $3; left += $5 }
+    END { print ok + 0, bad + 0, left + 0 }
+  ' "$1"
+}

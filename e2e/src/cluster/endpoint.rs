@@ -1,4 +1,4 @@
-//! The way to a fleet's Service from where we are: its ClusterIP if that can be reached, else the API
+//! The way to a fleet's Service from where we are: its cluster address if that can be reached, else the API
 //! server's own proxy, by way of a `kubectl proxy` that lives as long as this value.
 
 use std::process::Stdio;
@@ -41,7 +41,7 @@ impl Endpoint {
             let target = Target::parse(&url)?;
             let reached = timeout(REACH, TcpStream::connect((address, u16::try_from(port)?))).await;
             if matches!(reached, Ok(Ok(_))) {
-                return Ok(Self { target, way: "its ClusterIP", _proxy: None });
+                return Ok(Self { target, way: "its cluster address", _proxy: None });
             }
         }
         let (proxy, base) = proxy(tools).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::runtime::watcher::watch_object;
 use rayfleet_api::RayClusterFleet;
@@ -150,7 +150,7 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 /// Deletes every fleet of the namespace and waits until they are gone.
 pub async fn delete_all(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
     let api: Api<RayClusterFleet> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let all = call("list fleets", api.list(&Default::default())).await?;
+    let all = call("list fleets", api.list(&ListParams::default())).await?;
     for fleet in all {
         let name = fleet.metadata.name.context("a fleet without a name")?;
         Fleet::new(cluster, &name).delete(limit).await?;

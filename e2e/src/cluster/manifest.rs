@@ -55,6 +55,7 @@ impl Manifest {
     }
 
     /// The same under another name.
+    #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.fleet["metadata"]["name"] = json!(name);
         self
@@ -62,12 +63,12 @@ impl Manifest {
 
     /// The same with one field changed: a JSON pointer such as `/spec/replicas`, whose last step may be new.
     pub fn with(mut self, pointer: &str, value: Value) -> anyhow::Result<Self> {
-        let (parent, last) = pointer.rsplit_once('/').context("a JSON pointer begins with /")?;
+        let (parent, key) = pointer.rsplit_once('/').context("a JSON pointer begins with /")?;
         let parent = self.fleet.pointer_mut(parent).with_context(|| format!("the fleet has no {parent}"))?;
         match parent {
-            Value::Object(map) => drop(map.insert(last.to_owned(), value)),
+            Value::Object(map) => drop(map.insert(key.to_owned(), value)),
             Value::Array(list) => {
-                let index: usize = last.parse().with_context(|| format!("{last} is no index"))?;
+                let index: usize = key.parse().with_context(|| format!("{key} is no index"))?;
                 *list.get_mut(index).with_context(|| format!("there is no {pointer}"))? = value;
             }
             _ => bail!("{pointer}: its parent is no object"),
@@ -77,6 +78,7 @@ impl Manifest {
 
     /// The same with an environment variable more in the first container of the head and of all workers:
     /// another template, the same behaviour.
+    #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         let spec = &mut self.fleet["spec"]["template"]["spec"];
         let set = |group: &mut Value| {
@@ -95,6 +97,7 @@ impl Manifest {
     }
 
     /// The same with an argument of the engine set: `--option value`.
+    #[must_use]
     pub fn with_engine_arg(mut self, option: &str, value: &str) -> Self {
         let args = &mut self.fleet["spec"]["model"]["engine"]["args"];
         if !args.is_array() {

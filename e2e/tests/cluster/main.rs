@@ -1,1 +1,2 @@
+//! Tests of Rayfleet on a real cluster.
 fn main() {}

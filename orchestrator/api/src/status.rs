@@ -155,7 +155,7 @@ pub struct GroupStatus {
     /// What has been decided about it.
     #[serde(default)]
     pub goal: Goal,
-    /// Why that was decided.
+    /// Why that was decided; while it recovers from a failure, that failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal_reason: Option<String>,
     /// Number of the engine launch on this RayCluster; part of the submission id.

@@ -10,6 +10,8 @@ pub mod group;
 mod ledger;
 pub mod rollout;
 pub mod seen;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use decide::{Decision, World, decide};

@@ -22,11 +22,8 @@ pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
     let wait = stage.group.retry_after.as_ref().map(|time| time.0);
     if wait.is_some() && !stage.reached(wait) {
         let until = wait.map_or_else(String::new, |time| time.to_string());
-        let failures = stage.group.failures;
-        stage.enter(
-            Phase::Pending,
-            format!("waits until {until}, after {failures} failures at this revision"),
-        );
+        let why = stage.group.goal_reason.clone().unwrap_or_default();
+        stage.enter(Phase::Pending, format!("is created at {until}; {why}"));
         return false;
     }
     stage.enter(Phase::Pending, "the RayCluster is being created".to_owned());

@@ -34,6 +34,7 @@ pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     let retry = time::not_before(after(stage.now, backoff(&stage.fleet.failure, restarts)));
     let next = format!("the engine is started again at {} (restart {restarts} of {allowed})", retry.0);
     stage.group.retry_after = Some(retry.clone());
+    stage.group.goal_reason = Some(format!("failed: {cause}"));
     enter_failed(stage, cause, &next);
     stage.wake_at(Some(retry.0));
 }
@@ -44,7 +45,6 @@ pub(super) fn give_up(stage: &mut Stage<'_>, cause: &str) {
     stage.group.goal = Goal::Retire;
     stage.group.goal_reason = Some(format!("failed: {cause}"));
     enter_failed(stage, cause, "the whole group is recreated");
-    stage.wake_at(Some(stage.now));
 }
 
 fn enter_failed(stage: &mut Stage<'_>, cause: &str, next: &str) {

@@ -45,7 +45,13 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Time
     let mut stage = Stage::new(fleet, group, seen, now);
     stage.retire_if_deleted();
     match stage.group.goal {
-        Goal::Serve => serve::serve(&mut stage),
+        Goal::Serve => {
+            serve::serve(&mut stage);
+            // It gave up: what can be ended now is ended now.
+            if stage.group.goal == Goal::Retire {
+                leave(&mut stage);
+            }
+        }
         Goal::SwapEngine if fleet.model.is_none() || engine::not_started(&stage.group) => {
             engine::retarget(&mut stage);
             serve::serve(&mut stage);

@@ -53,7 +53,7 @@ pub(super) fn submission(group: &GroupStatus) -> String {
 
 /// The engine, if the answer is about the current launch.
 pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayAlive) -> Option<&'a EngineSeen> {
-    (alive.engine.submission == submission(group)).then_some(&alive.engine)
+    (group.launch > 0 && alive.engine.submission == submission(group)).then_some(&alive.engine)
 }
 
 /// Whether the job of the current launch still runs. `None`: not known.

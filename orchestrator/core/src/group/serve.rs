@@ -39,6 +39,7 @@ pub(super) fn ready(stage: &mut Stage<'_>) {
     stage.group.deadline = None;
     stage.group.unreachable_since = None;
     stage.group.retry_after = None;
+    stage.group.goal_reason = None;
     stage.gate(true, "Ready");
     let open = stage.pods.head().is_some_and(|head| head.gate_open);
     if open && stage.seen.endpoint_ready != Some(false) {

@@ -2,7 +2,7 @@
 //! times change only when what they tell changes.
 
 use jiff::Timestamp;
-use rayfleet_api::status::{FleetCondition, Phase, RolloutStatus};
+use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
 
 use super::board::Board;
 use super::progress::{self, COMPLETE, Hold};
@@ -79,14 +79,22 @@ fn replica_failure(board: &Board<'_>) -> Verdict {
         let message = format!("RayCluster {name}: {cause}");
         return verdict("ReplicaFailure", "True", "RayClusterFailed", message);
     }
-    let failed = board.groups.iter().find(|group| group.phase == Phase::Failed);
+    let failed = board.groups.iter().find_map(|group| Some((group, failure(group)?)));
     failed.map_or_else(
         || verdict("ReplicaFailure", "False", "NoFailure", String::new()),
-        |group| {
-            let cause = group.message.clone().unwrap_or_default();
+        |(group, cause)| {
             verdict("ReplicaFailure", "True", "GroupFailed", format!("group {}: {cause}", group.name))
         },
     )
+}
+
+/// The failure that a group has not recovered from yet.
+fn failure(group: &GroupStatus) -> Option<String> {
+    if group.phase == Phase::Failed {
+        return group.message.clone();
+    }
+    let recovering = group.failures + group.restarts > 0 && group.phase != Phase::Ready;
+    group.goal_reason.clone().filter(|_| recovering)
 }
 
 /// Nothing can move by itself: why, and what would help.

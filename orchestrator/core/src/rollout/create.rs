@@ -1,7 +1,6 @@
 //! New groups. Up to `replicas` they are always entered, even where they have to wait for room; above that
 //! only when a whole group fits on the nodes.
 
-use jiff::Timestamp;
 use rayfleet_api::names;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{GroupStatus, Phase};
@@ -25,6 +24,7 @@ pub(crate) enum Blocked {
 
 pub(super) fn create(board: &mut Board<'_>) {
     let mut room = None;
+    board.blocked = None;
     while wanted(board) {
         if let Err(blocked) = may_create(board, &mut room) {
             board.blocked = Some(blocked);
@@ -84,8 +84,13 @@ fn reserve(board: &mut Board<'_>) {
     let now = board.inputs.now;
     let slot = ledger::free_slot(&board.groups);
     let attempt = ledger::next_attempt(fleet, slot, names_in_use(board));
-    let failures = failures(board);
-    let retry = (failures > 0).then(|| after(now, group::backoff(&fleet.failure, failures)));
+    let failed = failed_before(board);
+    let failures = failed.map_or(0, |group| group.failures);
+    let retry = failed.map(|_| after(now, group::backoff(&fleet.failure, failures)));
+    let reason = failed.map(|group| {
+        let cause = group.goal_reason.as_deref().unwrap_or("failed");
+        format!("stands in for {}: {cause}", group.name)
+    });
     board.groups.push(GroupStatus {
         name: names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt),
         slot,
@@ -95,7 +100,8 @@ fn reserve(board: &mut Board<'_>) {
         phase: Phase::Pending,
         since: Some(time::began(now)),
         failures,
-        retry_after: retry.map(|moment: Timestamp| time::not_before(moment)),
+        retry_after: retry.map(time::not_before),
+        goal_reason: reason,
         ..GroupStatus::default()
     });
     board.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
@@ -109,10 +115,11 @@ fn names_in_use<'b>(board: &'b Board<'_>) -> impl Iterator<Item = &'b str> {
     entries.chain(there.map(|(name, _)| name.as_str()))
 }
 
-/// Failures of the group that the new one stands in for: of the same revisions, on its way out or just gone.
-fn failures(board: &Board<'_>) -> u32 {
+/// The group that failed and that the new one stands in for: of the same revisions, on its way out or
+/// just gone. Its failures go on counting, so that waits grow however often a group is recreated.
+fn failed_before<'b>(board: &'b Board<'_>) -> Option<&'b GroupStatus> {
     let leaving = board.groups.iter().filter(|group| !active(group));
     let gone = leaving.chain(board.inputs.removed);
-    let same = gone.filter(|group| age(board.fleet, group) == Age::Current);
-    same.map(|group| group.failures).max().unwrap_or_default()
+    let failed = gone.filter(|group| group.failures > 0 && age(board.fleet, group) == Age::Current);
+    failed.max_by_key(|group| group.failures)
 }

@@ -33,4 +33,6 @@ pub(crate) fn plan(board: &mut Board<'_>) {
         StrategyType::RollingUpdate => replace::rolling(board),
         StrategyType::Recreate => replace::all_at_once(board),
     }
+    // Where groups were retired there may be room for their successors already.
+    create::create(board);
 }

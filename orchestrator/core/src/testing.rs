@@ -1,0 +1,203 @@
+//! Fleets and observations that tests start from: two pods with one GPU each, pipeline parallel 2.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::names;
+use rayfleet_api::revision::Revision;
+use rayfleet_api::spec::{EngineType, OnFailure, Parallelism, RayClusterTemplate, StrategyType, WhenNoRoom};
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::valid::{GroupShape, PodShape, ValidFailurePolicy, ValidModel, ValidProbe, ValidStrategy};
+use serde_json::{Value, json};
+
+use crate::capacity::{Capacity, NodeRoom, Resources};
+use crate::seen::{
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
+};
+use crate::time;
+
+/// The moment at which tests begin.
+pub(crate) fn t0() -> Timestamp {
+    at(0)
+}
+
+/// So many seconds after the beginning.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// A pod spec that asks for GPUs and keeps the pods of a group on nodes of their own.
+pub(crate) fn gpu_pod(gpus: u32) -> Value {
+    json!({
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+        ]}},
+        "containers": [{"name": "ray", "resources": {"limits": {"nvidia.com/gpu": gpus.to_string()}}}],
+    })
+}
+
+pub(crate) fn shape() -> GroupShape {
+    let pod = |role: &str| PodShape { role: role.to_owned(), gpus: 1, spec: gpu_pod(1) };
+    GroupShape { pods: vec![pod("head"), pod("w")] }
+}
+
+/// Nodes with so many free GPUs each.
+pub(crate) fn nodes(free: &[u32]) -> Capacity {
+    let node = |(number, gpus): (usize, &u32)| NodeRoom {
+        name: format!("node-{number}"),
+        ready: true,
+        allocatable: Resources::from([
+            ("nvidia.com/gpu".to_owned(), i128::from(*gpus) * 1_000),
+            ("pods".to_owned(), 110_000),
+        ]),
+        ..NodeRoom::default()
+    };
+    Capacity { nodes: free.iter().enumerate().map(node).collect(), pending: Vec::new() }
+}
+
+pub(crate) fn fleet(replicas: u32) -> ValidFleet {
+    ValidFleet {
+        namespace: "default".to_owned(),
+        name: "llama".to_owned(),
+        uid: "fleet-uid".to_owned(),
+        generation: 1,
+        deleting: false,
+        replicas,
+        revision: Revision { pod: "pods1".to_owned(), engine: Some("eng1".to_owned()) },
+        template: RayClusterTemplate::default(),
+        shape: shape(),
+        strategy: ValidStrategy {
+            kind: StrategyType::RollingUpdate,
+            max_surge: 1,
+            max_unavailable: 0,
+            partition: 0,
+            when_no_room: WhenNoRoom::Replace,
+            on_failure: OnFailure::Hold,
+        },
+        min_ready: Duration::ZERO,
+        history_limit: 10,
+        paused: false,
+        progress_deadline: Duration::from_mins(10),
+        drain_timeout: Duration::from_secs(60),
+        failure: ValidFailurePolicy {
+            engine_restarts: 2,
+            backoff_initial: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(300),
+            hung_after: Duration::from_secs(60),
+        },
+        model: Some(model()),
+        own_engine_port: None,
+    }
+}
+
+fn model() -> ValidModel {
+    ValidModel {
+        name: "llama".to_owned(),
+        source: "/models/llama".to_owned(),
+        engine: EngineType::Vllm,
+        entrypoint: None,
+        args: Vec::new(),
+        env: Vec::new(),
+        parallelism: Parallelism { tensor: 1, pipeline: 2 },
+        port: 8000,
+        start_timeout: Duration::from_secs(600),
+        probe: ValidProbe { prompt: "Hello".to_owned(), max_tokens: 1, expect: None },
+    }
+}
+
+/// A fleet whose template starts the engine itself.
+pub(crate) fn plain_fleet(replicas: u32) -> ValidFleet {
+    let mut fleet = fleet(replicas);
+    fleet.model = None;
+    fleet.revision.engine = None;
+    fleet
+}
+
+/// The entry of a new group at the fleet's revision.
+pub(crate) fn entry(fleet: &ValidFleet, slot: u32) -> GroupStatus {
+    GroupStatus {
+        name: names::group_name(&fleet.name, &fleet.revision.pod, slot, 0),
+        slot,
+        revision: fleet.revision.pod.clone(),
+        engine_revision: fleet.revision.engine.clone(),
+        since: Some(time::began(t0())),
+        ..GroupStatus::default()
+    }
+}
+
+/// The entry of a group that has been ready since the beginning.
+pub(crate) fn ready_entry(fleet: &ValidFleet, slot: u32) -> GroupStatus {
+    GroupStatus {
+        uid: Some("uid".to_owned()),
+        phase: Phase::Ready,
+        ready_since: Some(time::began(t0())),
+        launch: u32::from(fleet.model.is_some()),
+        ranks: fleet.model.as_ref().map(|_| "2/2".to_owned()),
+        ..entry(fleet, slot)
+    }
+}
+
+pub(crate) fn with_goal(group: GroupStatus, goal: Goal) -> GroupStatus {
+    GroupStatus { goal, ..group }
+}
+
+pub(crate) fn cluster(group: &GroupStatus) -> ClusterSeen {
+    ClusterSeen {
+        uid: "uid".to_owned(),
+        resource_version: "7".to_owned(),
+        slot: Some(group.slot),
+        attempt: group.attempt,
+        pod_revision: group.revision.clone(),
+        created: Some(t0()),
+        ..ClusterSeen::default()
+    }
+}
+
+pub(crate) fn pod(group: &GroupStatus, number: usize) -> PodSeen {
+    let role = if number == 0 { "head" } else { "w" };
+    PodSeen {
+        name: format!("{}-{role}", group.name),
+        uid: format!("{}-{role}-uid", group.name),
+        head: number == 0,
+        node: Some(format!("node-{number}")),
+        ip: Some(format!("10.0.{}.{number}", group.slot)),
+        containers_ready: true,
+        ..PodSeen::default()
+    }
+}
+
+/// An engine at the current launch of a group that does everything right.
+pub(crate) fn engine(group: &GroupStatus) -> EngineSeen {
+    let revision = group.engine_revision.clone().unwrap_or_default();
+    let ip = |number: u32| format!("10.0.{}.{number}", group.slot);
+    EngineSeen {
+        submission: names::submission_id(&group.name, &revision, group.launch),
+        job: Some(JobSeen::Running),
+        ranks_placed: 2,
+        ranks: vec![(1, 0, 1, ip(1)), (0, 0, 0, ip(0))],
+        healthy: true,
+        answering: true,
+        load: Some(LoadSeen { in_flight: 0, draining: Some(false), idle_seconds: Some(9.0) }),
+        probe: ProbeSeen::Passed,
+        ..EngineSeen::default()
+    }
+}
+
+/// A group as it is when all is well, its gate open.
+pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> GroupSeen {
+    let mut pods = vec![pod(group, 0), pod(group, 1)];
+    pods[0].gate_open = true;
+    let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
+    GroupSeen {
+        cluster: Some(cluster(group)),
+        pods,
+        endpoint_ready: Some(true),
+        ray: Some(RaySeen { at: now, state: Ok(RayAlive { nodes, engine: engine(group) }) }),
+    }
+}
+
+/// What Ray says of a group, to be changed.
+pub(crate) fn ray_mut(seen: &mut GroupSeen) -> &mut RayAlive {
+    seen.ray.as_mut().unwrap().state.as_mut().unwrap()
+}

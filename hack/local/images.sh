@@ -30,15 +30,26 @@ host_suite() { # shellcheck disable=SC1091  # the host's own file
 }
 
 # Ray and vLLM are not in the image: pods mount the venv of the host at the same path, read-only. So the image must have the same
-# python3 as the host, and only links into the venv. A login shell resets PATH, hence links in /usr/local/bin.
+# python3 as the host, and only ways into the venv. A login shell resets PATH, hence they are in /usr/local/bin.
 make_ray_image() {
   local work=$IMAGES/.ray.new
   rm -rf "$work" && mkdir -p "$work"
+  # A mere link to a venv's python does not find the venv; this does.
+  cat >"$work/add-links" <<SH
+#!/bin/sh -e
+mkdir -p "\$1$VENV"
+ln -s "$VENV/bin/ray" "\$1/usr/local/bin/ray"
+for python in python python3; do
+  printf '#!/bin/sh\nexec $VENV/bin/python "\$@"\n' >"\$1/usr/local/bin/\$python"
+  chmod 755 "\$1/usr/local/bin/\$python"
+done
+SH
+  chmod 755 "$work/add-links"
   SOURCE_DATE_EPOCH=0 mmdebstrap --mode=root --variant=minbase \
     --include=python3,wget,procps,libnuma1,libgomp1,iproute2 \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    --customize-hook="mkdir -p \"\$1$VENV\" && ln -s $VENV/bin/ray $VENV/bin/python \"\$1/usr/local/bin/\"" \
+    --customize-hook="$work/add-links \"\$1\"" \
     "$(host_suite)" "$work/layer.tar"
   /usr/bin/python3 "$HACK/local/mkimage.py" layer "$RAY_IMAGE" "$work/layer.tar" "$IMAGES/ray.tar" \
     --env "PATH=$VENV/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

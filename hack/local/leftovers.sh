@@ -46,6 +46,16 @@ left_over() { # one line for each thing that is still there
   done
 }
 
+refuse_foreign_cluster() { # names and addresses are fixed, so a cluster of another folder is in the way, and not ours to end
+  local pid exe
+  for pid in $(cgroup_pids); do
+    exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || continue
+    if [[ $exe == */bin/kube && $exe != "$BIN/kube" ]]; then
+      die "a local cluster with its state in ${exe%/bin/kube} is up on this host" "RAYFLEET_LOCAL=${exe%/bin/kube} hack/cluster down"
+    fi
+  done
+}
+
 verify_nothing_left() {
   local left
   left=$(left_over)

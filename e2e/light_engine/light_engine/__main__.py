@@ -10,7 +10,7 @@ from light_engine.server import run
 
 
 def main() -> int:
-    """Exit codes: 0 after a stop request, 1 if the engine failed, 2 for wrong arguments."""
+    """Exit codes: 0 when a dead engine has closed, as vLLM leaves, 1 if it could not start, 2 for wrong arguments."""
     argv = sys.argv[1:]
     if not argv or argv[0] != "serve":
         print("usage: python -m light_engine serve MODEL [options]", file=sys.stderr)

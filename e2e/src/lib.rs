@@ -5,3 +5,4 @@ pub mod clock;
 pub mod cluster;
 pub mod console;
 pub mod load;
+pub mod mainjob;

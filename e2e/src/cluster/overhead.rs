@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hyper::Request;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -15,6 +15,7 @@ use super::{Cluster, SYSTEM_NAMESPACE, call};
 const PORT: u16 = 8080;
 const SUBMIT: &str = "rayfleet_engine_submit_delay_seconds";
 const OPEN: &str = "rayfleet_endpoint_open_delay_seconds";
+const WRITES: &str = "rayfleet_api_writes_total";
 
 /// A histogram's sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -52,20 +53,32 @@ pub async fn orchestrators(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     Ok(call("list the orchestrator's pods", api.list(&ListParams::default())).await?.items)
 }
 
-/// Reads the metrics of the replica that has observed the most: the one that leads.
+/// The delays of the replica that has observed the most: the one that leads.
 pub async fn overhead(cluster: &Cluster) -> anyhow::Result<Overhead> {
-    let mut best = None::<Overhead>;
+    let all = metrics(cluster).await?;
+    let found =
+        all.iter().map(|text| Overhead { submit: histogram(text, SUBMIT), open: histogram(text, OPEN) });
+    Ok(found.max_by_key(|found| found.submit.count).unwrap_or_default())
+}
+
+/// Writes to the API server by all replicas, since they started.
+pub async fn writes(cluster: &Cluster) -> anyhow::Result<f64> {
+    let all = metrics(cluster).await?;
+    let of_line = |line: &str| line.strip_prefix(WRITES)?.rsplit_once(' ')?.1.parse::<f64>().ok();
+    Ok(all.iter().flat_map(|text| text.lines()).filter_map(of_line).sum())
+}
+
+/// The metrics of every replica.
+async fn metrics(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let mut all = Vec::new();
     for pod in orchestrators(cluster).await? {
         let name = pod.metadata.name.context("a pod without a name")?;
         let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{name}:{PORT}/proxy/metrics");
         let request = Request::get(path).body(Vec::new())?;
-        let text = call(&format!("read the metrics of {name}"), cluster.client.request_text(request)).await?;
-        let found = Overhead { submit: histogram(&text, SUBMIT), open: histogram(&text, OPEN) };
-        if best.is_none_or(|best| best.submit.count < found.submit.count) {
-            best = Some(found);
-        }
+        all.push(call(&format!("read the metrics of {name}"), cluster.client.request_text(request)).await?);
     }
-    best.with_context(|| format!("there is no pod in namespace {SYSTEM_NAMESPACE}: is Rayfleet installed?"))
+    ensure!(!all.is_empty(), "there is no pod in namespace {SYSTEM_NAMESPACE}: is Rayfleet installed?");
+    Ok(all)
 }
 
 /// One histogram without labels of its own in Prometheus' text format.

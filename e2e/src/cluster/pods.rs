@@ -28,12 +28,12 @@ pub struct FleetPod {
     pub ip: String,
 }
 
-/// All pods of a fleet, those that are ending included.
+/// The pods of a fleet that nobody is deleting.
 pub async fn pods(fleet: &Fleet) -> anyhow::Result<Vec<FleetPod>> {
     let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let params = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
     let list = call("list the fleet's pods", api.list(&params)).await?;
-    list.items.into_iter().map(pod).collect()
+    list.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(pod).collect()
 }
 
 fn pod(pod: Pod) -> anyhow::Result<FleetPod> {

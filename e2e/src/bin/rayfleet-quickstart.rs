@@ -1,0 +1,92 @@
+//! `rayfleet-quickstart`: the main job on a cluster where Rayfleet is installed, shown step by step.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use rayfleet_e2e::cluster::Cluster;
+use rayfleet_e2e::cluster::dump::dump;
+use rayfleet_e2e::cluster::tools::Tools;
+use rayfleet_e2e::console::{Console, complain, line};
+use rayfleet_e2e::mainjob::MainJob;
+
+/// Brings up a fleet, asks it, and upgrades it twice under load without losing a request.
+///
+/// Exits with 1 if a request failed or another promise was broken. `hack/quickstart` makes a cluster,
+/// installs KubeRay and Rayfleet and then calls this.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Manifest of the fleet
+    #[arg(long, default_value = "examples/quickstart.yaml")]
+    manifest: PathBuf,
+    /// Context of the kubeconfig
+    #[arg(long)]
+    context: Option<String>,
+    /// Namespace; default: that of the context
+    #[arg(long, short)]
+    namespace: Option<String>,
+    /// Option of the engine that the first upgrade sets
+    #[arg(long, default_value = "--max-num-seqs", allow_hyphen_values = true)]
+    engine_option: String,
+    /// Value that it gets
+    #[arg(long, default_value = "6")]
+    engine_value: String,
+    /// Tokens of a stream: long streams prove more and take longer
+    #[arg(long, default_value_t = 400)]
+    stream_tokens: u32,
+    /// Longest time for each step
+    #[arg(long, default_value = "10m")]
+    limit: kube::core::Duration,
+    /// Write the summary as JSON into this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<bool> {
+    let cluster = Cluster::connect(args.context.clone(), args.namespace).await?;
+    let job = MainJob {
+        tools: Tools::new(args.context, &cluster.namespace),
+        cluster: cluster.clone(),
+        file: args.manifest,
+        engine_change: (args.engine_option, args.engine_value),
+        stream_tokens: args.stream_tokens,
+        limit: args.limit.into(),
+        console: Console::default(),
+    };
+    let summary = match job.run().await {
+        Ok(summary) => summary,
+        Err(error) => {
+            complain(dump(&cluster).await);
+            return Err(error);
+        }
+    };
+    line(format_args!("\n{summary}\n"));
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&summary)?;
+        tokio::fs::write(path, text).await.with_context(|| format!("can not write {}", path.display()))?;
+    }
+    let broken = summary.broken();
+    if broken.is_empty() {
+        line("Every promise was kept: no request was lost.");
+        return Ok(true);
+    }
+    complain(dump(&cluster).await);
+    for words in broken {
+        complain(format_args!("broken promise: {words}"));
+    }
+    Ok(false)
+}

@@ -1,0 +1,83 @@
+//! What a person is told while a fleet changes: one line for each phase that a group enters and for each
+//! step of the rollout. Pure: states in, lines out.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::RayClusterFleet;
+use rayfleet_api::status::{GroupStatus, Phase};
+
+use crate::cluster::ready;
+
+/// Remembers what was told.
+#[derive(Debug, Default)]
+pub struct Narrator {
+    groups: BTreeMap<String, (Phase, u32, u32)>,
+    step: String,
+}
+
+impl Narrator {
+    /// Lines about what has changed since the last call.
+    pub fn tell(&mut self, fleet: &RayClusterFleet) -> Vec<String> {
+        let mut lines = Vec::new();
+        let rollout = fleet.status.as_ref().and_then(|status| status.rollout.as_ref());
+        if let Some(rollout) = rollout.filter(|rollout| rollout.step != self.step) {
+            self.step.clone_from(&rollout.step);
+            let reason = rollout.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            lines.push(format!("rollout: {}{reason}", rollout.step));
+        }
+        for group in ready::groups(fleet) {
+            let state = (group.phase, group.attempt, group.launch);
+            if self.groups.insert(group.name.clone(), state) != Some(state) {
+                lines.push(line(group));
+            }
+        }
+        let there = |name: &String| ready::groups(fleet).iter().any(|group| group.name == *name);
+        self.groups.retain(|name, _| {
+            let keep = there(name);
+            if !keep {
+                lines.push(format!("{name}  is gone"));
+            }
+            keep
+        });
+        lines
+    }
+}
+
+fn line(group: &GroupStatus) -> String {
+    let words = match &group.message {
+        _ if group.phase == Phase::Ready => {
+            format!("ranks {} on {}", group.ranks.as_deref().unwrap_or("-"), group.nodes.join(", "))
+        }
+        Some(message) => message.lines().next().unwrap_or_default().to_owned(),
+        None => String::new(),
+    };
+    format!("{}  {:<12} {words}", group.name, group.phase.as_str()).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fleet(groups: &Value) -> RayClusterFleet {
+        serde_json::from_value(json!({
+            "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet", "metadata": {"name": "f"},
+            "spec": {"selector": {}, "template": {"spec": {}}},
+            "status": {"groups": groups, "rollout": {"step": "Updating", "reason": "1 of 2", "to": "a"}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut narrator = Narrator::default();
+        let group =
+            |phase| json!([{"name": "f-0", "slot": 0, "revision": "a", "phase": phase, "message": "m"}]);
+        let told = narrator.tell(&fleet(&group("Forming")));
+        assert_eq!(told, ["rollout: Updating (1 of 2)", "f-0  Forming      m"]);
+        assert_eq!(narrator.tell(&fleet(&group("Forming"))), Vec::<String>::new());
+        assert_eq!(narrator.tell(&fleet(&group("Placing"))), ["f-0  Placing      m"]);
+        assert_eq!(narrator.tell(&fleet(&json!([]))), ["f-0  is gone"]);
+    }
+}

@@ -32,6 +32,10 @@ class Stopped(BaseException):
     """A stop was asked for (SIGTERM). Not an Exception, so that no handler on the way takes it for a fault."""
 
 
+# Raising alone is not enough: Ray's compiled code turns what a signal handler raises in it into a SystemError.
+_STOP = threading.Event()
+
+
 class Launch:
     """One launch, from the placement group to the end of the engine."""
 
@@ -71,6 +75,8 @@ class Launch:
                     path, address = preflight.model_path(self.spec), _addresses().get(node, node)
                     return self.phases.fail(preflight.missing_model(path, address), EXIT_ENGINE)
             self._advance()
+            if _STOP.is_set():
+                raise Stopped
             if self._died and time.monotonic() - self._died >= _GRACE_SECONDS:
                 return self.phases.fail(self._cause(self.memory.lines()), EXIT_ENGINE, ended="a rank is dead, its engine goes on")
 
@@ -153,7 +159,8 @@ def _addresses() -> Dict[str, str]:
 
 
 def _stop(_signal: int, _frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up has begun and is bounded
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up begins now and is bounded
+    _STOP.set()
     raise Stopped
 
 
@@ -192,7 +199,10 @@ def main() -> None:
     except Stopped:
         code = phases.fail("stopped on request", EXIT_STOPPED)
     except Exception as error:  # noqa: BLE001 - the bridge reads phases, not tracebacks
-        code = phases.fail(f"launcher: {type(error).__name__}: {error}", EXIT_ENGINE)
+        if _STOP.is_set():
+            code = phases.fail("stopped on request", EXIT_STOPPED)
+        else:
+            code = phases.fail(f"launcher: {type(error).__name__}: {error}", EXIT_ENGINE)
     _leave(launch, code)
 
 

@@ -115,13 +115,16 @@ pub(crate) fn ray_cluster_spec(_: &mut SchemaGenerator) -> Schema {
 
 /// Sum of the GPUs of a pod template's first container (Ray's own, as KubeRay counts it), or
 /// `num-gpus` of the start parameters, as a CEL expression over `group`.
+///
+/// `int()` takes a limit as it is, number or text. A `string()` around it would cost so much by the API server's
+/// estimate, which knows no bound for a limit's text, that it refuses the whole CRD.
 fn gpus_of(group: &str) -> String {
     let limits = format!("{group}.template.spec.containers[0].resources.limits");
     format!(
         "(has({group}.rayStartParams) && 'num-gpus' in {group}.rayStartParams \
          ? int({group}.rayStartParams['num-gpus']) \
          : (has({group}.template.spec.containers[0].resources) && has({limits}) \
-         ? {limits}.filter(k, k.endsWith('gpu')).map(k, int(string({limits}[k]))).sum() : 0))"
+         ? {limits}.filter(k, k.endsWith('gpu')).map(k, int({limits}[k])).sum() : 0))"
     )
 }
 

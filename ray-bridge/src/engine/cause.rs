@@ -20,7 +20,7 @@ pub fn failure_cause(job: &Job, log: &str) -> String {
         Some((message, None)) => message,
         None => from_job(job),
     };
-    let mut text: String = cause.chars().take(LONGEST_CAUSE).collect();
+    let mut text = plain(&cause, LONGEST_CAUSE);
     let tail = last_lines(log);
     if !tail.is_empty() && job.status != JobStatus::Stopped {
         text.push_str("\nlast lines of its log:\n");
@@ -52,14 +52,14 @@ fn last_lines(log: &str) -> String {
         .rev()
         .filter(|line| !line.trim().is_empty() && !line.contains("RAYFLEET_PHASE"))
         .take(LAST_LINES)
-        .map(plain)
+        .map(|line| plain(line, LONGEST_LINE))
         .collect();
     lines.reverse();
     lines.join("\n")
 }
 
 /// A line without colours and other control characters, which would reach people's terminals and Kubernetes events.
-fn plain(line: &str) -> String {
+fn plain(line: &str, longest: usize) -> String {
     let mut pieces = line.split("\u{1b}[");
     let first = pieces.next().unwrap_or_default();
     let rest = pieces.map(|piece| piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
@@ -68,9 +68,9 @@ fn plain(line: &str) -> String {
     std::iter::once(first)
         .chain(rest)
         .flat_map(str::chars)
-        .map(|c| if c == '\t' { ' ' } else { c })
+        .map(|c| if matches!(c, '\t' | '\n') { ' ' } else { c })
         .filter(|c| !c.is_control())
-        .take(LONGEST_LINE)
+        .take(longest)
         .collect()
 }
 
@@ -81,10 +81,10 @@ mod tests {
     #[test]
     fn colours_and_controls_are_taken_out() {
         assert_eq!(
-            plain("\u{1b}[36m(ApiServer pid=7)\u{1b}[0m\tloaded\u{7} 4\u{1b}[1;32m!"),
+            plain("\u{1b}[36m(ApiServer pid=7)\u{1b}[0m\tloaded\u{7} 4\u{1b}[1;32m!", 99),
             "(ApiServer pid=7) loaded 4!"
         );
-        assert_eq!(plain("\u{1b}["), "");
-        assert_eq!(plain(&"x".repeat(1000)).len(), LONGEST_LINE);
+        assert_eq!(plain("\u{1b}[", 99), "");
+        assert_eq!(plain(&"x".repeat(1000), 99).len(), 99);
     }
 }

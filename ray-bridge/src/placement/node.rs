@@ -14,7 +14,8 @@ pub struct RayNode {
     pub id: NodeId,
     /// Address; a restarted container comes back as a second node with the same one.
     pub ip: String,
-    /// Ray's name of the node: its address unless one was given.
+    /// Ray's name of the node: its address unless one was given. A caller that knows a better one, such as the pod's,
+    /// may put it here before planning; plans are ordered by it and refusals speak of it.
     pub name: String,
     /// Runs the dashboard.
     pub is_head: bool,

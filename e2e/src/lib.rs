@@ -4,5 +4,6 @@
 pub mod clock;
 pub mod cluster;
 pub mod console;
+pub mod examples;
 pub mod load;
 pub mod mainjob;

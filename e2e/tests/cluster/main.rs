@@ -1,2 +1,82 @@
-//! Tests of Rayfleet on a real cluster.
-fn main() {}
+//! Tests of Rayfleet on a real cluster, in a fixed order, some on the fleet that the one before left.
+//!
+//! `hack/e2e` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1` they say that
+//! they were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists.
+
+mod aibrix;
+mod bad_input;
+mod kuberay_missing;
+mod lifecycle;
+mod light;
+mod main_job;
+mod runner;
+mod suite;
+mod takeover;
+mod upgrades;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rayfleet_e2e::console::{complain, line};
+use runner::{Scenario, run_all};
+use suite::Suite;
+
+const GATE: &str = "RAYFLEET_E2E";
+
+/// All scenarios in their order. Those of the light engine come first: they are quick to fail.
+fn scenarios() -> Vec<Scenario> {
+    let minutes = Duration::from_mins;
+    vec![
+        Scenario::new("bad_input_is_refused_at_apply", minutes(1), |s| Box::pin(bad_input::refused(s))),
+        Scenario::new("examples_are_taken_by_the_api_server", minutes(1), |s| {
+            Box::pin(bad_input::examples(s))
+        }),
+        Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
+        Scenario::new("scale_2_3_1", minutes(5), |s| Box::pin(lifecycle::scale(s))),
+        Scenario::new("engine_only_upgrade_keeps_pods", minutes(6), |s| Box::pin(upgrades::engine_only(s))),
+        Scenario::new("template_upgrade_and_undo", minutes(9), |s| Box::pin(upgrades::template_and_undo(s))),
+        Scenario::new("orchestrator_killed_mid_upgrade", minutes(7), |s| Box::pin(takeover::killed(s))),
+        Scenario::new("delete_leaves_nothing", minutes(3), |s| Box::pin(lifecycle::delete(s))),
+        Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s))),
+        Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
+            Box::pin(bad_input::explained(s))
+        }),
+        Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
+        Scenario::new("kuberay_missing_is_explained_and_survived", minutes(6), |s| {
+            Box::pin(kuberay_missing::told(s))
+        }),
+    ]
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let mut chosen = scenarios();
+    chosen.retain(|scenario| {
+        wanted.is_empty() || wanted.iter().any(|part| scenario.name.contains(part.as_str()))
+    });
+    if args.iter().any(|arg| arg == "--list") {
+        for scenario in &chosen {
+            line(format_args!("{}: test", scenario.name));
+        }
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var(GATE).as_deref() != Ok("1") {
+        for scenario in &chosen {
+            line(format_args!("test {} ... skipped", scenario.name));
+        }
+        line(format_args!("skipped: these tests need a cluster: run hack/e2e (it sets {GATE}=1)"));
+        line(format_args!("0 passed, 0 failed, {} skipped", chosen.len()));
+        return ExitCode::SUCCESS;
+    }
+    let suite = match Suite::start().await {
+        Ok(suite) => suite,
+        Err(error) => {
+            complain(format_args!("error: the tests can not begin: {error:#}"));
+            line(format_args!("0 passed, {} failed, 0 skipped", chosen.len()));
+            return ExitCode::FAILURE;
+        }
+    };
+    run_all(&suite, &chosen).await
+}

@@ -1,0 +1,188 @@
+//! Bad input: refused when it is applied, or explained within seconds with object, field and cure; never a
+//! hot loop, never a group left behind.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use rayfleet_e2e::clock;
+use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::manifest::Manifest;
+use rayfleet_e2e::cluster::overhead::writes;
+use rayfleet_e2e::cluster::{call, ray_cluster_resource, ready, until};
+use rayfleet_e2e::examples;
+use serde_json::{Value, json};
+
+use crate::light;
+use crate::suite::Suite;
+
+/// The CRD itself says no, and to which field.
+pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
+    let cases: [(&str, Value, &[&str]); 9] = [
+        ("/spec/selector/matchLabels", json!({"app": "other"}), &["selector", "template.metadata.labels"]),
+        ("/spec/model/parallelism", json!({"tensor": 2, "pipeline": 2}), &["model.parallelism", "GPUs"]),
+        ("/spec/model/engine", json!({"type": "custom"}), &["model.engine", "entrypoint"]),
+        ("/spec/template", json!({}), &["spec.template.spec", "Required"]),
+        ("/spec/template/spec/headGroupSpec/template/spec/containers", json!([]), &["containers"]),
+        ("/spec/replicas", json!(-1), &["spec.replicas"]),
+        ("/spec/drain", json!({"timeout": "soon"}), &["drain.timeout"]),
+        ("/spec/replcas", json!(2), &["unknown field", "replcas"]),
+        (
+            "/metadata/name",
+            json!("light-with-a-name-that-is-much-too-long"),
+            &["metadata.name", "37 characters"],
+        ),
+    ];
+    for (pointer, value, words) in cases {
+        let manifest = light::manifest()?.with(pointer, value.clone())?;
+        let fleet = suite.fleet(manifest.name()?);
+        let refusal = fleet.refusal(&manifest).await?;
+        let refusal = refusal.with_context(|| format!("{pointer} = {value} was not refused"))?;
+        for word in words {
+            ensure!(refusal.contains(word), "{pointer} = {value}: `{word}` is not in: {refusal}");
+        }
+    }
+    selector_is_fixed(suite).await
+}
+
+async fn selector_is_fixed(suite: &Suite) -> anyhow::Result<()> {
+    let manifest = light::manifest()?.named("fixed").with("/spec/replicas", json!(0))?;
+    let fleet = suite.fleet("fixed");
+    fleet.apply(&manifest).await?;
+    let labels = json!({"app": "other"});
+    let other = manifest
+        .with("/spec/selector/matchLabels", labels.clone())?
+        .with("/spec/template/metadata/labels", labels)?;
+    let refusal = fleet.refusal(&other).await?.context("another selector was not refused")?;
+    ensure!(refusal.contains("selector can not be changed"), "{refusal}");
+    fleet.delete(Duration::from_mins(1)).await?;
+    suite.nothing_left().await
+}
+
+/// What we tell users to start from is taken by our CRD and, as a RayCluster, by KubeRay's.
+pub(crate) async fn examples(suite: &Suite) -> anyhow::Result<()> {
+    let cluster = &suite.cluster;
+    let rays: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &ray_cluster_resource());
+    for file in examples::files()? {
+        let manifest = Manifest::read(&file)?;
+        let name = manifest.name()?;
+        if let Some(refusal) = suite.fleet(name).refusal(&manifest).await? {
+            bail!("{}: {refusal}", file.display());
+        }
+        let spec = &manifest.fleet["spec"]["template"]["spec"];
+        let ray = json!({"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": name}, "spec": spec});
+        let params = PatchParams::apply("rayfleet-e2e").force().dry_run().validation_strict();
+        let what = format!("{}: KubeRay's CRD", file.display());
+        call(&what, rays.patch(name, &params, &Patch::Apply(&ray))).await?;
+    }
+    Ok(())
+}
+
+/// A fleet that can not work, and the words by which it must say so in time.
+struct Hopeless {
+    name: &'static str,
+    manifest: Manifest,
+    words: &'static [&'static str],
+    within: Duration,
+}
+
+const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
+const CONTAINER: &str = "/spec/template/spec/headGroupSpec/template/spec/containers/0";
+
+fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
+    let one = |name: &'static str| light::manifest()?.named(name).with("/spec/replicas", json!(1));
+    let soon = Duration::from_secs(20);
+    let image = one("no-image")?.with(&format!("{CONTAINER}/image"), json!("rayfleet.local/absent:1"))?;
+    let gpus = json!({"requests": {"nvidia.com/gpu": "64"}, "limits": {"nvidia.com/gpu": "64"}});
+    let crowded = one("no-gpus")?
+        .with(&format!("{CONTAINER}/resources"), gpus)?
+        .with("/spec/model/parallelism", json!({"tensor": 1, "pipeline": 65}))?;
+    let template =
+        one("bad-template")?.with("/spec/template/spec/workerGroupSpecs/0/scaleStrategy", json!("none"))?;
+    let args = one("bad-args")?.with("/spec/model/engine/args", json!(["--port", "1"]))?;
+    let model = one("no-model")?.with("/spec/model/source", json!(ABSENT_MODEL))?;
+    let case = |name, manifest, words, within| Hopeless { name, manifest, words, within };
+    Ok(vec![
+        case(
+            "no-image",
+            image,
+            &["rayfleet.local/absent:1", "pod no-image-", "check the template's image"],
+            soon * 2,
+        ),
+        case("no-gpus", crowded, &["64 nvidia.com/gpu", "pod no-gpus-", "no node has room"], soon),
+        case(
+            "bad-template",
+            template,
+            &["spec.template.spec", "scaleStrategy", "correct the template"],
+            soon,
+        ),
+        case("bad-args", args, &["spec.model.engine.args", "--port", "set the port of the model"], soon),
+        // Ray has to be up before anybody can look for the model.
+        case("no-model", model, &[ABSENT_MODEL, "group no-model-", "correct the path"], soon * 5),
+    ])
+}
+
+/// Time over which a fleet that can not work is watched for restlessness.
+const WINDOW: Duration = Duration::from_secs(20);
+/// Writes by the orchestrator in that time, for all of the fleets together. A group whose engine fails
+/// writes a handful at each try, and tries come with growing waits.
+const MOST_WRITES: f64 = 50.0;
+
+pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
+    suite.clear().await?;
+    let cases = hopeless()?;
+    try_join_all(cases.iter().map(|case| told(suite, case))).await?;
+    let before = writes(&suite.cluster).await?;
+    tokio::time::sleep(WINDOW).await;
+    let count = writes(&suite.cluster).await? - before;
+    suite.console.say(format_args!(
+        "{count} writes in {} s for {} hopeless fleets",
+        WINDOW.as_secs(),
+        cases.len()
+    ));
+    ensure!(count <= MOST_WRITES, "{count} writes in {} s: a hot loop", WINDOW.as_secs());
+    for case in &cases {
+        let fleet = suite.fleet(case.name).get().await?;
+        ensure!(ready::groups(&fleet).len() <= 1, "{} has more groups than it asks for", case.name);
+    }
+    suite.clear().await
+}
+
+async fn told(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
+    let fleet = suite.fleet(case.name);
+    let start = clock::instant();
+    fleet.apply(&case.manifest).await?;
+    let mut words = String::new();
+    let waited = until("the cause to be told", case.within, async || {
+        words = everything_told(&fleet).await?;
+        Ok(case.words.iter().all(|word| words.contains(word)).then_some(()))
+    })
+    .await;
+    waited.with_context(|| {
+        let missing: Vec<_> = case.words.iter().filter(|word| !words.contains(**word)).collect();
+        format!("{} does not tell {missing:?} in:\n{words}", case.name)
+    })?;
+    suite.console.say(format_args!(
+        "{} told its cause after {:.1} s",
+        case.name,
+        clock::seconds_since(start)
+    ));
+    Ok(())
+}
+
+/// Conditions, groups and warnings about a fleet: what its user can see.
+async fn everything_told(fleet: &Fleet) -> anyhow::Result<String> {
+    let mut words = ready::words(&fleet.get().await?);
+    let api: Api<Event> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
+    let params = ListParams::default().fields(&format!("involvedObject.name={},type=Warning", fleet.name));
+    for event in call("list events", api.list(&params)).await? {
+        words.push_str("\nevent ");
+        words.push_str(event.message.as_deref().unwrap_or_default());
+    }
+    Ok(words)
+}

@@ -1,0 +1,81 @@
+//! KubeRay is not installed: the fleet says so within seconds, and goes on by itself once it is. Tried on
+//! the running orchestrator by taking the RayCluster CRD away and giving it back, which is harder than
+//! starting without it.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::core::{DynamicObject, ObjectMeta};
+use rayfleet_e2e::cluster::{call, ray_cluster_resource, ready, until};
+use serde_json::json;
+
+use crate::light;
+use crate::suite::Suite;
+
+const CRD: &str = "rayclusters.ray.io";
+const KUBERAY_NAMESPACE: &str = "kuberay-system";
+
+pub(crate) async fn told(suite: &Suite) -> anyhow::Result<()> {
+    suite.clear().await?;
+    let rays: Api<DynamicObject> = Api::all_with(suite.cluster.client.clone(), &ray_cluster_resource());
+    let others = call("list RayClusters", rays.list_metadata(&ListParams::default())).await?.items.len();
+    ensure!(
+        others == 0,
+        "there are {others} RayClusters elsewhere, which this test would delete: it is not run"
+    );
+
+    let crds: Api<CustomResourceDefinition> = Api::all(suite.cluster.client.clone());
+    let crd = call("get KubeRay's CRD", crds.get(CRD)).await?;
+    call("delete KubeRay's CRD", crds.delete(CRD, &DeleteParams::default())).await?;
+    let outcome = explains(suite, &crds).await;
+    // Whatever came of it: the cluster is left as it was found.
+    let restored = restore(suite, &crds, crd).await;
+    outcome?;
+    restored?;
+    light::settle(suite, &suite.fleet("light"), light::BRING_UP).await?;
+    suite.clear().await
+}
+
+async fn explains(suite: &Suite, crds: &Api<CustomResourceDefinition>) -> anyhow::Result<()> {
+    until("KubeRay's CRD to be gone", Duration::from_secs(30), async || {
+        Ok(call("get KubeRay's CRD", crds.get_opt(CRD)).await?.is_none().then_some(()))
+    })
+    .await?;
+    let fleet = suite.fleet("light");
+    fleet.apply(&light::manifest()?.with("/spec/replicas", json!(1))?).await?;
+    let says = |fleet: Option<&rayfleet_api::RayClusterFleet>| {
+        let words = ready::words(fleet?);
+        ["KubeRay is not installed", "install KubeRay"].iter().all(|word| words.contains(word)).then_some(())
+    };
+    fleet.follow("say that KubeRay is missing", Duration::from_secs(20), says).await
+}
+
+/// What an installation does: the CRD, then an operator that starts after it.
+async fn restore(
+    suite: &Suite,
+    crds: &Api<CustomResourceDefinition>,
+    mut crd: CustomResourceDefinition,
+) -> anyhow::Result<()> {
+    crd.metadata = ObjectMeta {
+        name: crd.metadata.name,
+        labels: crd.metadata.labels,
+        annotations: crd.metadata.annotations,
+        ..ObjectMeta::default()
+    };
+    crd.status = None;
+    call("create KubeRay's CRD", crds.create(&PostParams::default(), &crd)).await?;
+    until("KubeRay's CRD to be established", Duration::from_secs(30), async || {
+        let status = call("get KubeRay's CRD", crds.get(CRD)).await?.status.context("no status yet")?;
+        let established =
+            status.conditions.into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True");
+        Ok(established.then_some(()))
+    })
+    .await?;
+    let operators: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), KUBERAY_NAMESPACE);
+    let params = (DeleteParams::default(), ListParams::default());
+    call("restart KubeRay", operators.delete_collection(&params.0, &params.1)).await.map(drop)
+}

@@ -1,0 +1,59 @@
+//! The fleet of light engines that most scenarios share: two groups, each a head and a worker, pipeline
+//! parallel 2. A scenario that finds it as another left it need not wait; one that does not makes it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::ensure;
+use rayfleet_api::RayClusterFleet;
+use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::manifest::Manifest;
+use rayfleet_e2e::cluster::ready::groups;
+use rayfleet_e2e::examples;
+use rayfleet_e2e::mainjob::follow;
+use serde_json::json;
+
+use crate::suite::Suite;
+
+pub(crate) const REPLICAS: i32 = 2;
+
+/// From nothing to all groups ready. A group needs about half a minute when the machine is idle.
+pub(crate) const BRING_UP: Duration = Duration::from_mins(3);
+/// A rollout of all groups, with streams to wait for.
+pub(crate) const ROLLOUT: Duration = Duration::from_mins(5);
+
+pub(crate) fn manifest() -> anyhow::Result<Manifest> {
+    examples::read("light.yaml")
+}
+
+/// The same, with bounds of a rollout.
+pub(crate) fn bounded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
+    let bounds = json!({ "maxSurge": max_surge, "maxUnavailable": max_unavailable });
+    manifest()?.with("/spec/strategy/rollingUpdate", bounds)
+}
+
+/// Applies a manifest and waits until the fleet is as it says.
+pub(crate) async fn ensure_fleet(
+    suite: &Suite,
+    manifest: &Manifest,
+) -> anyhow::Result<(Fleet, RayClusterFleet)> {
+    let fleet = suite.fleet(manifest.name()?);
+    fleet.apply(manifest).await?;
+    let seen = settle(suite, &fleet, BRING_UP).await?;
+    Ok((fleet, seen))
+}
+
+/// Waits until the fleet is as its spec wants it, telling what happens meanwhile.
+pub(crate) async fn settle(suite: &Suite, fleet: &Fleet, limit: Duration) -> anyhow::Result<RayClusterFleet> {
+    follow::settle(fleet, limit, suite.console, || None).await
+}
+
+/// All groups are of one pod revision and one engine revision; gives both.
+pub(crate) fn only_revision(seen: &RayClusterFleet) -> anyhow::Result<(String, String)> {
+    let revisions: BTreeSet<_> = groups(seen)
+        .iter()
+        .map(|group| (group.revision.clone(), group.engine_revision.clone().unwrap_or_default()))
+        .collect();
+    ensure!(revisions.len() == 1, "the groups are of different revisions: {revisions:?}");
+    Ok(revisions.into_iter().next().unwrap_or_default())
+}

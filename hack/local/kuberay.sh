@@ -14,6 +14,8 @@ apply_kuberay() { # skipped when this very manifest is applied already; server-s
 
 await_kuberay() {
   if kubectl -n "$KUBERAY_NAMESPACE" rollout status deployment/kuberay-operator --timeout=120s; then return 0; fi
-  kubectl -n "$KUBERAY_NAMESPACE" describe pods | tail -n 15
+  kubectl -n "$KUBERAY_NAMESPACE" get pods -o wide
+  kubectl -n "$KUBERAY_NAMESPACE" logs deployment/kuberay-operator --tail=3
+  kubectl -n "$KUBERAY_NAMESPACE" get events --sort-by=.lastTimestamp | tail -n 8
   return 1
 }

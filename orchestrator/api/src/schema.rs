@@ -21,12 +21,15 @@ pub(crate) fn one_u32() -> u32 {
     1
 }
 
+/// What a duration looks like.
+pub(crate) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
+
 /// A duration such as `90s`, `10m` or `1h30m`.
 pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 32,
-        "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+        "pattern": DURATION
     })
 }
 

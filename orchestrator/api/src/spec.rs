@@ -23,6 +23,7 @@ use crate::status::RayClusterFleetStatus;
     namespaced,
     status = "RayClusterFleetStatus",
     shortname = "rcf",
+    doc = "N replica groups of one large model: RayClusters with one engine each.",
     category = "all",
     derive = "PartialEq",
     scale(
@@ -64,8 +65,8 @@ pub struct RayClusterFleetSpec {
     /// Stops rollouts where they are. Scaling and repair go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// Seconds without progress after which the rollout is reported as stuck. Default: what the
-    /// start time-out of a group allows, at least 600.
+    /// Seconds without progress after which the rollout is reported as stuck. Default: `drain.timeout` plus
+    /// `model.startTimeout`, the latter counted as 10m at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub progress_deadline_seconds: Option<i32>,
@@ -84,7 +85,7 @@ pub struct RayClusterFleetSpec {
 /// Metadata and spec of the RayClusters.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RayClusterTemplate {
-    /// Labels and annotations of every RayCluster. Labels are put on its pods too.
+    /// Labels and annotations of every RayCluster. Those of its pods are in the pod templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
     /// A RayClusterSpec of the KubeRay that is installed; its fields are passed on unchanged.
@@ -108,23 +109,22 @@ pub struct TemplateMetadata {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Strategy {
-    /// `RollingUpdate` (default) replaces whole groups within `rollingUpdate`; `Recreate` ends all old
-    /// groups first.
+    /// Kind of strategy.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<StrategyType>,
     /// Bounds of a rolling update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_update: Option<RollingUpdate>,
-    /// What to do when no whole surge group fits on the nodes: `Replace` (default) a group within
-    /// `maxUnavailable`, or `Wait` until there is room.
+    /// Behaviour when there is no room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_no_room: Option<WhenNoRoom>,
-    /// What to do when a new revision does not become ready: `Hold` (default) or `Rollback`.
+    /// Behaviour when the new revision fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
 }
 
-/// Kind of strategy.
+/// How: `RollingUpdate` (default) replaces whole groups within `rollingUpdate`, `Recreate` ends all old groups
+/// before it starts new ones.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StrategyType {
     /// Replace groups step by step.
@@ -149,7 +149,8 @@ pub struct RollingUpdate {
     pub partition: Option<IntOrString>,
 }
 
-/// Behaviour when no surge group fits.
+/// What to do when no whole surge group fits on the nodes: `Replace` (default) a group within
+/// `maxUnavailable`, or `Wait` until there is room.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhenNoRoom {
     /// Replace one group within `maxUnavailable`.
@@ -159,7 +160,8 @@ pub enum WhenNoRoom {
     Wait,
 }
 
-/// Behaviour when a new revision fails.
+/// What to do when a new revision does not become ready: `Hold` (default) the rollout and say so, or `Rollback`
+/// to the last revision that was complete.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Stop the rollout and say so.
@@ -190,8 +192,8 @@ pub struct FailurePolicy {
     /// Wait between attempts; doubles from `initial` to `max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// Time without a token or an engine step, while requests run, after which an engine counts as
-    /// hung. Default 60s.
+    /// How long a group that served may be without an answer of its engine or of Ray, or without one of its Ray
+    /// nodes, before that counts as a failure. Its traffic stops long before. Default 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub hung_after: Option<String>,
@@ -241,14 +243,14 @@ pub struct Model {
 /// The engine and what it is given.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Engine {
-    /// `vllm` (default), or `custom` with `entrypoint`.
+    /// Kind of engine.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<EngineType>,
     /// Python callable `module:function` of a custom engine, importable in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
-    /// Further arguments. Those that Rayfleet sets itself are refused: parallel sizes, executor
-    /// backend, host, port and served name.
+    /// Further arguments. Those that Rayfleet sets itself or relies on are refused: parallel sizes, executor
+    /// backend, host, port, served name, TLS files and API key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Environment of the engine. The Ray dashboard shows it in clear: put secrets into the pod
@@ -257,7 +259,7 @@ pub struct Engine {
     pub env: Vec<EnvVar>,
 }
 
-/// Kind of engine.
+/// `vllm` (default), or `custom`: a Python callable of the image, named by `entrypoint`.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineType {

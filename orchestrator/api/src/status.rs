@@ -27,7 +27,7 @@ pub struct RayClusterFleetStatus {
     /// Groups missing to `replicas` available ones.
     #[serde(default)]
     pub unavailable_replicas: i32,
-    /// Hash collisions so far (kept for AIBrix's clients).
+    /// Kept for AIBrix's clients; Rayfleet never sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,
     /// Selector of the head pods, for `kubectl scale` and autoscalers.
@@ -131,7 +131,7 @@ pub enum Goal {
 pub struct GroupStatus {
     /// Name of the RayCluster.
     pub name: String,
-    /// Slot: 0 to `replicas` - 1, above that for surge groups.
+    /// Slot: the lowest number that was free when the group was entered here.
     pub slot: u32,
     /// Attempt at this slot; a group that is recreated after a failure gets the next number.
     #[serde(default)]
@@ -144,7 +144,11 @@ pub struct GroupStatus {
     /// Engine revision: hash of the model block that its engine runs or is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_revision: Option<String>,
-    /// Phase of its life.
+    /// Phase of its life: `Pending` until its RayCluster is created, `Provisioning` while its pods start, `Forming`
+    /// while its Ray nodes join, `Placing` while the ranks are placed, `Loading` while the engine loads the model,
+    /// `Probing` while the probe prompt is answered, `Ready` while it takes traffic, `Draining` while its last
+    /// requests end, `Stopping` while engine or pods are ended, `Failed` when it can not serve: `message` says what
+    /// is tried next.
     pub phase: Phase,
     /// When it entered that phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +156,8 @@ pub struct GroupStatus {
     /// When it became ready, while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Time>,
-    /// What has been decided about it.
+    /// What has been decided about it: `Serve`, `SwapEngine` (drain it and replace its engine on the same pods) or
+    /// `Retire` (drain it and delete its RayCluster).
     #[serde(default)]
     pub goal: Goal,
     /// Why that was decided; while it recovers from a failure, that failure.
@@ -185,7 +190,7 @@ pub struct GroupStatus {
     /// Where each rank is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placement: Vec<RankPlacement>,
-    /// Requests in flight when last looked; refreshed every few seconds.
+    /// Requests in flight when last looked; while it serves this is written every 10 s at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
     /// When `inFlight` last changed.

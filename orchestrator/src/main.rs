@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn print_crd() -> anyhow::Result<()> {
-    let yaml = serde_saphyr::to_string(&rayfleet_api::crd())?;
+    let yaml = rayfleet_api::generated::crd_manifest()?;
     std::io::stdout().write_all(yaml.as_bytes())?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Status and rollouts of `RayClusterFleets`: replica groups of models too large for one node.
+/// Status and rollouts of fleets: replica groups of models too large for one node.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-rayfleet",

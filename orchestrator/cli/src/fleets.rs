@@ -40,6 +40,11 @@ impl Fleets {
         }
     }
 
+    /// A fleet as it is named on a command line: `llama -n serving`.
+    pub(crate) fn named(&self, fleet: &str) -> String {
+        format!("{fleet} -n {}", self.namespace)
+    }
+
     /// One fleet.
     pub(crate) async fn get(&self, fleet: &str) -> Result<DynamicObject, Fault> {
         self.call(Some(fleet), self.api(false).get(fleet)).await

@@ -89,6 +89,7 @@ pub(crate) enum Target<'a> {
 
 /// The revision to go back to: the one asked for, or the newest that differs from what the fleet asks for.
 pub(crate) fn target<'a>(
+    namespace: &str,
     fleet: &str,
     revisions: &'a [Revision],
     current: &Hash,
@@ -100,7 +101,7 @@ pub(crate) fn target<'a>(
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(Fault::with_cure(
                 format!("fleet \"{fleet}\" has no revision {wanted}; it has: {known}"),
-                format!("see what they are: kubectl rayfleet rollout history {fleet}"),
+                format!("see what they are: kubectl rayfleet rollout history {fleet} -n {namespace}"),
             ));
         };
         return Ok(if found.hash()? == *current { Target::Already(wanted) } else { Target::To(found) });
@@ -113,7 +114,7 @@ pub(crate) fn target<'a>(
     Err(Fault::with_cure(
         format!("fleet \"{fleet}\" has no earlier revision to go back to"),
         format!(
-            "spec.revisionHistoryLimit says how many are kept; see: kubectl rayfleet rollout history {fleet}"
+            "spec.revisionHistoryLimit says how many are kept; see: kubectl rayfleet rollout history {fleet} -n {namespace}"
         ),
     ))
 }
@@ -158,7 +159,8 @@ mod tests {
     #[test]
     fn the_newest_other_revision_is_chosen() {
         let history = history();
-        let target = |current: &Revision| number(&target("llama", &history, &at(current), None).unwrap());
+        let target =
+            |current: &Revision| number(&target("serving", "llama", &history, &at(current), None).unwrap());
         assert_eq!(target(&history[2]), 2);
         assert_eq!(target(&history[1]), 4);
         assert_eq!(target(&revision(9, "ray:9", json!(null))), 4);
@@ -167,19 +169,19 @@ mod tests {
     #[test]
     fn a_number_is_taken_at_its_word() {
         let history = history();
-        let target = |wanted| target("llama", &history, &at(&history[2]), Some(wanted));
+        let target = |wanted| target("serving", "llama", &history, &at(&history[2]), Some(wanted));
         assert_eq!(number(&target(1).unwrap()), 1);
         assert_eq!(target(4).unwrap(), Target::Already(4));
         insta::assert_snapshot!(target(3).unwrap_err(), @r#"
         error: fleet "llama" has no revision 3; it has: 1, 2, 4
-        cure:  see what they are: kubectl rayfleet rollout history llama
+        cure:  see what they are: kubectl rayfleet rollout history llama -n serving
         "#);
     }
 
     #[test]
     fn nothing_to_go_back_to_is_said() {
         let history = &history()[..1];
-        let error = target("llama", history, &at(&history[0]), None).unwrap_err();
+        let error = target("serving", "llama", history, &at(&history[0]), None).unwrap_err();
         assert!(error.to_string().contains("no earlier revision"), "{error}");
     }
 

@@ -14,7 +14,7 @@ pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -
     if Fleet::read(&fleets.get(fleet).await?).paused {
         return Err(Fault::with_cure(
             format!("can not restart fleet \"{fleet}\": it is paused"),
-            format!("resume it first: kubectl rayfleet rollout resume {fleet}"),
+            format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(fleet)),
         ));
     }
     let at = clock::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -17,7 +17,7 @@ pub(super) async fn run(args: &RolloutStatusArgs, fleets: &Fleets, terminal: &Te
     if !args.watch {
         return match progress(&Fleet::read(&fleets.get(&args.fleet).await?)) {
             Progress::Complete(line) | Progress::Waiting(line) => terminal.print(&format!("{line}\n")),
-            Progress::Failed(line) => Err(failed(&args.fleet, &line)),
+            Progress::Failed(line) => Err(failed(fleets, &args.fleet, &line)),
         };
     }
     let mut last = String::new();
@@ -29,7 +29,7 @@ pub(super) async fn run(args: &RolloutStatusArgs, fleets: &Fleets, terminal: &Te
         return outcome;
     }
     let spent = age::span(i64::try_from(args.timeout.as_secs()).unwrap_or(i64::MAX));
-    Err(failed(&args.fleet, &format!("timed out after {spent}: {}", last.replace("\n  ", "; "))))
+    Err(failed(fleets, &args.fleet, &format!("timed out after {spent}: {}", last.replace("\n  ", "; "))))
 }
 
 /// Waits for the end. `last` is what was printed last, also when this is dropped.
@@ -53,7 +53,7 @@ async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut Strin
                 };
                 return terminal.print(&format!("{line}{took}\n"));
             }
-            Progress::Failed(line) => return Err(failed(name, &line)),
+            Progress::Failed(line) => return Err(failed(fleets, name, &line)),
             Progress::Waiting(line) => {
                 if line != *last {
                     let spent = age::since(Some(start), clock::now());
@@ -65,7 +65,8 @@ async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut Strin
     }
 }
 
-fn failed(fleet: &str, line: &str) -> Fault {
+fn failed(fleets: &Fleets, fleet: &str, line: &str) -> Fault {
+    let fleet = fleets.named(fleet);
     Fault::with_cure(
         line,
         format!(

@@ -21,18 +21,19 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
         if Fleet::read(&object).paused {
             return Err(Fault::with_cure(
                 format!("can not roll back fleet \"{name}\": it is paused"),
-                format!("resume it first: kubectl rayfleet rollout resume {name}"),
+                format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(name)),
             ));
         }
         let stored = fleets.revisions(name).await?;
         let revisions = revisions::owned(&stored, &object);
         let current = revisions::current(&object)?;
-        let revision = match revisions::target(name, &revisions, &current, args.to_revision)? {
-            Target::Already(number) => {
-                return terminal.print(&format!("{OBJECT}/{name} already at revision {number}\n"));
-            }
-            Target::To(revision) => revision,
-        };
+        let revision =
+            match revisions::target(&fleets.namespace, name, &revisions, &current, args.to_revision)? {
+                Target::Already(number) => {
+                    return terminal.print(&format!("{OBJECT}/{name} already at revision {number}\n"));
+                }
+                Target::To(revision) => revision,
+            };
         let generation = object.metadata.generation.unwrap_or_default();
         if fleets.replace_at(name, generation, operations(&object, revision)).await?.is_some() {
             let (number, hash) = (revision.number, revision.hash()?);
@@ -41,7 +42,10 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
     }
     Err(Fault::with_cure(
         format!("the spec of fleet \"{name}\" changed {ATTEMPTS} times while it was being rolled back"),
-        "see who writes it: kubectl get rayclusterfleet --show-managed-fields -o yaml",
+        format!(
+            "see who writes it: kubectl get rayclusterfleet {} --show-managed-fields -o yaml",
+            fleets.named(name)
+        ),
     ))
 }
 

@@ -17,11 +17,13 @@ start_etcd() { # without fsync: the data need not outlive the host, and a slow d
   mkdir -p "$STATE/etcd"
   chmod 700 "$STATE/etcd"
   start_process etcd "$BIN/etcd" --data-dir="$STATE/etcd" --unsafe-no-fsync --log-level=warn \
-    --listen-client-urls=http://127.0.0.1:23790 --advertise-client-urls=http://127.0.0.1:23790 --listen-peer-urls=http://127.0.0.1:23800
+    --listen-client-urls=https://127.0.0.1:23790 --advertise-client-urls=https://127.0.0.1:23790 --listen-peer-urls=http://127.0.0.1:23800 \
+    --client-cert-auth --trusted-ca-file="$PKI/ca.crt" --cert-file="$PKI/etcd.crt" --key-file="$PKI/etcd.key"
 }
 
 start_kube-apiserver() { # tolerations of 15 s, not 300: pods leave a lost node within a test's patience
-  start_process kube-apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:23790 \
+  start_process kube-apiserver "$BIN/kube-apiserver" --etcd-servers=https://127.0.0.1:23790 \
+    --etcd-cafile="$PKI/ca.crt" --etcd-certfile="$PKI/etcd.crt" --etcd-keyfile="$PKI/etcd.key" \
     --bind-address="$HOST_IP" --advertise-address="$HOST_IP" --secure-port=6443 \
     --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" \
     --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$PKI/sa.pub" \

@@ -5,6 +5,7 @@ ensure_pki() {
   local key
   key=$(hash_of "$HACK/local/pki.sh" "=$HOST_IP $API_SERVICE_IP")
   if is_fresh pki "$key" "$PKI/tokens.csv" "$KUBECONFIG"; then return 0; fi
+  if is_running etcd; then step "Take down the cluster of the old keys" "hack/cluster down" remove_everything; fi
   step "Make certificates and tokens" "see the log; openssl made one of its complaints" make_pki
   mark_fresh pki "$key"
 }
@@ -16,11 +17,10 @@ make_pki() {
   cd "$PKI.new" || return
   openssl ecparam -name prime256v1 -genkey -noout -out ca.key
   openssl req -x509 -new -key ca.key -subj /CN=rayfleet-local-ca -days 3650 -out ca.crt
-  openssl ecparam -name prime256v1 -genkey -noout -out apiserver.key
-  openssl req -new -key apiserver.key -subj /CN=kube-apiserver -out apiserver.csr
   alt="subjectAltName=IP:$HOST_IP,IP:$API_SERVICE_IP,DNS:kubernetes,DNS:kubernetes.default"
   alt+=",DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
-  openssl x509 -req -in apiserver.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out apiserver.crt -extfile <(echo "$alt")
+  certificate apiserver "$alt"
+  certificate etcd subjectAltName=IP:127.0.0.1     # for both of its ends: without it any user of the host could write there
   openssl genrsa -out sa.key 2048
   openssl rsa -in sa.key -pubout -out sa.pub
   # These users have bootstrap roles of Kubernetes itself, so a token for each is all the set-up they need.
@@ -32,6 +32,12 @@ make_pki() {
   rm -rf "$PKI"
   mv "$PKI.new" "$PKI"
   mv "$KUBECONFIG.new" "$KUBECONFIG"
+}
+
+certificate() { # certificate NAME EXTENSION
+  openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"
+  openssl req -new -key "$1.key" -subj "/CN=$1" -out "$1.csr"
+  openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out "$1.crt" -extfile <(echo "$2")
 }
 
 kubeconfig() { # kubeconfig FILE USER GROUP

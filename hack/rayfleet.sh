@@ -36,7 +36,7 @@ load_orchestrator() { # into the nodes of the local cluster, unless it is the on
   if [[ $(installed_binary) != "$stamp" ]]; then
     "$HACK/cluster" image "$name" "$binary" "$tar"
     "$HACK/cluster" load "$tar"
-    rm -f "$tar"
+    rm -f "$tar" "$tar.sha256"
   fi
 }
 

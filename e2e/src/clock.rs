@@ -2,18 +2,10 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-
-/// Now, for measuring.
+/// Now.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub fn instant() -> Instant {
     Instant::now()
-}
-
-/// Now, for comparing with times of the API server.
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-pub fn timestamp() -> Timestamp {
-    Timestamp::now()
 }
 
 /// Seconds since `start`.

@@ -1,11 +1,12 @@
 //! `rayfleet-load URL`: sends completions until told to stop and exits with 1 if one failed.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use rayfleet_e2e::console::{Console, line};
+use rayfleet_e2e::console::{Console, complain, line};
 use rayfleet_e2e::load::{Load, Plan, Share, Target, served_model};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,8 +60,19 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<std::process::ExitCode> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether no request was lost.
+async fn run(args: Args) -> anyhow::Result<bool> {
     let target = Target::parse(&args.url)?;
     let patience: Duration = args.patience.into();
     let model = match &args.model {
@@ -98,8 +110,7 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
         let text = serde_json::to_string_pretty(&report)?;
         tokio::fs::write(path, text).await.with_context(|| format!("can not write {}", path.display()))?;
     }
-    let good = report.failed == 0 && report.open == 0 && report.sent > 0;
-    Ok(if good { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE })
+    Ok(report.failed == 0 && report.open == 0 && report.sent > 0)
 }
 
 /// Waits for whichever end comes first and says which it was.

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use rayfleet_api::RayClusterFleet;
 use serde_json::{Value, json};
@@ -56,11 +57,6 @@ impl Fleet {
         }
     }
 
-    /// Merges a change into the fleet.
-    pub async fn change(&self, change: &Value) -> anyhow::Result<()> {
-        self.patch(&PatchParams::default(), &Patch::Merge(change)).await
-    }
-
     async fn patch(&self, params: &PatchParams, patch: &Patch<&Value>) -> anyhow::Result<()> {
         // Untyped: what is applied is what is written, not what our types would make of it.
         let resource = kube::core::ApiResource::erase::<RayClusterFleet>(&());
@@ -94,7 +90,7 @@ impl Fleet {
         mut judge: impl FnMut(Option<&RayClusterFleet>) -> Option<T>,
     ) -> anyhow::Result<T> {
         let end = Instant::from_std(clock::instant() + limit);
-        let mut changes = pin!(watch_object(self.api(), &self.name));
+        let mut changes = pin!(watch_object(self.api(), &self.name).default_backoff());
         let (mut last, mut trouble) = (None, None);
         loop {
             match timeout_at(end, changes.next()).await {
@@ -104,11 +100,8 @@ impl Fleet {
                     }
                     last = fleet;
                 }
-                // The watch begins anew by itself, at once: do not let it spin.
-                Ok(Some(Err(error))) => {
-                    trouble = Some(error);
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
+                // The watch begins anew by itself.
+                Ok(Some(Err(error))) => trouble = Some(error),
                 Ok(None) => bail!("the watch of fleet {} ended", self.name),
                 Err(_) => {
                     let state = last.as_ref().map_or_else(|| "it is not there".to_owned(), ready::words);

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watch_object, watcher};
+use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::fleet::Fleet;
@@ -20,7 +22,7 @@ pub struct Lowest {
 }
 
 /// The lowest numbers seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Seen {
     /// Lowest `status.readyReplicas`; `None` before the first look.
     pub ready: Option<i32>,
@@ -28,8 +30,6 @@ pub struct Seen {
     pub most: i32,
     /// Lowest number of ready addresses in the EndpointSlices of the Service.
     pub addresses: Option<usize>,
-    /// Changes that were looked at.
-    pub looks: u64,
 }
 
 impl Lowest {
@@ -40,7 +40,7 @@ impl Lowest {
         watches.spawn(watch_fleet(fleet.clone(), Arc::clone(&seen)));
         let api = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
         let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
-        watches.spawn(watch_slices(watcher(api, config), Arc::clone(&seen)));
+        watches.spawn(watch_slices(watcher(api, config).default_backoff(), Arc::clone(&seen)));
         Self { seen, _watches: watches }
     }
 
@@ -52,12 +52,11 @@ impl Lowest {
 
 fn note(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen)) {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.looks += 1;
     change(&mut seen);
 }
 
 async fn watch_fleet(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
-    let mut changes = pin!(watch_object(fleet.api(), &fleet.name));
+    let mut changes = pin!(watch_object(fleet.api(), &fleet.name).default_backoff());
     while let Some(change) = changes.next().await {
         let Ok(fleet) = change else { continue };
         let status = fleet.and_then(|fleet| fleet.status).unwrap_or_default();

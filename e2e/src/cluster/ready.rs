@@ -1,6 +1,5 @@
 //! Judgements about a fleet's status: is it where its spec wants it. Pure.
 
-use k8s_openapi::jiff::Timestamp;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase};
 
@@ -64,11 +63,6 @@ pub fn words(fleet: &RayClusterFleet) -> String {
         words.push(format!("rollout {}: {}", rollout.step, rollout.reason.as_deref().unwrap_or_default()));
     }
     words.join("\n")
-}
-
-/// When the last group became ready.
-pub fn last_ready(fleet: &RayClusterFleet) -> Option<Timestamp> {
-    groups(fleet).iter().filter_map(|group| group.ready_since.as_ref()).map(|time| time.0).max()
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ pub struct Summary {
     /// The load during both upgrades.
     pub load: Report,
     /// Lowest numbers of ready groups during both upgrades.
-    #[serde(skip)]
     pub lowest: Seen,
     /// What the lowest number must not be below: replicas less maxUnavailable.
     pub lowest_allowed: i32,

@@ -71,8 +71,7 @@ pub(crate) async fn scale(suite: &Suite) -> anyhow::Result<()> {
 /// Deleting a fleet that serves takes everything along: pods and their GPUs, RayClusters, Services,
 /// secrets, revisions.
 pub(crate) async fn delete(suite: &Suite) -> anyhow::Result<()> {
-    let manifest = light::manifest()?;
-    let (fleet, _) = light::ensure_fleet(suite, &manifest).await?;
+    let fleet = light::any_fleet(suite).await?;
     fleet.delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
 }

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
-use rayfleet_e2e::cluster::ready::groups;
+use rayfleet_e2e::cluster::ready::{self, groups};
 use rayfleet_e2e::examples;
 use rayfleet_e2e::mainjob::follow;
 use serde_json::json;
@@ -30,6 +30,21 @@ pub(crate) fn manifest() -> anyhow::Result<Manifest> {
 pub(crate) fn bounded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
     let bounds = json!({ "maxSurge": max_surge, "maxUnavailable": max_unavailable });
     manifest()?.with("/spec/strategy/rollingUpdate", bounds)
+}
+
+/// The same, with the engine's argument that the engine-only upgrade leaves behind.
+pub(crate) fn faster(manifest: Manifest) -> Manifest {
+    manifest.with_engine_arg("--tokens-per-second", "21")
+}
+
+/// The fleet as it is, if it serves; else as its manifest has it.
+pub(crate) async fn any_fleet(suite: &Suite) -> anyhow::Result<Fleet> {
+    let manifest = manifest()?;
+    let fleet = suite.fleet(manifest.name()?);
+    if fleet.find().await?.is_none_or(|fleet| !ready::settled(&fleet)) {
+        ensure_fleet(suite, &manifest).await?;
+    }
+    Ok(fleet)
 }
 
 /// Applies a manifest and waits until the fleet is as it says.

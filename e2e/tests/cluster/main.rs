@@ -23,7 +23,8 @@ use suite::Suite;
 
 const GATE: &str = "RAYFLEET_E2E";
 
-/// All scenarios in their order. Those of the light engine come first: they are quick to fail.
+/// All scenarios in their order. Those of the light engine come first, as they fail sooner; each leaves the
+/// fleet of light engines as the next one wants it.
 fn scenarios() -> Vec<Scenario> {
     let minutes = Duration::from_mins;
     vec![
@@ -33,8 +34,8 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
         Scenario::new("scale_2_3_1", minutes(5), |s| Box::pin(lifecycle::scale(s))),
-        Scenario::new("engine_only_upgrade_keeps_pods", minutes(6), |s| Box::pin(upgrades::engine_only(s))),
         Scenario::new("template_upgrade_and_undo", minutes(9), |s| Box::pin(upgrades::template_and_undo(s))),
+        Scenario::new("engine_only_upgrade_keeps_pods", minutes(6), |s| Box::pin(upgrades::engine_only(s))),
         Scenario::new("orchestrator_killed_mid_upgrade", minutes(7), |s| Box::pin(takeover::killed(s))),
         Scenario::new("delete_leaves_nothing", minutes(3), |s| Box::pin(lifecycle::delete(s))),
         Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s))),

@@ -21,7 +21,7 @@ use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite, never_above, never_below};
 
 pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
-    let manifest = light::bounded(1, 0)?;
+    let manifest = light::faster(light::bounded(1, 0)?);
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
     let (old, _) = light::only_revision(&before)?;
     let seen = suite

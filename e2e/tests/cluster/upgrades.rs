@@ -19,7 +19,7 @@ pub(crate) async fn engine_only(suite: &Suite) -> anyhow::Result<()> {
     let pods_before = uids(&pods(&fleet).await?);
     let seen = suite
         .under_load(&fleet, Connections::FreshAndKept, async || {
-            fleet.apply(&manifest.clone().with_engine_arg("--tokens-per-second", "21")).await?;
+            fleet.apply(&light::faster(manifest.clone())).await?;
             let after = light::settle(suite, &fleet, ROLLOUT).await?;
             let (new_pods_of, new_engine_of) = light::only_revision(&after)?;
             ensure!(new_pods_of == pods_of, "the pod revision changed from {pods_of} to {new_pods_of}");

@@ -1,5 +1,5 @@
 # What each tier of hack/test does. A tier prints what it finds, returns 0 or not, and returns $SKIPPED with the
-# reason in its last line when it can not run here. Lines that begin with `note: ` are shown with the outcome. It is
+# reason in its last line when it can not run here. Lines that begin with `NOTE: ` are shown with the outcome. It is
 # run in a subshell, in the repository's root.
 # shellcheck shell=bash disable=SC2034  # hack/test reads what is set here
 
@@ -32,7 +32,7 @@ part() { # part NAME COMMAND...
 }
 
 tier_format() {
-  part rustfmt cargo fmt --all --check
+  part rustfmt cargo fmt --all --check -- --color never
   if command -v gofmt >/dev/null; then part gofmt unformatted_go; else missing gofmt "install Go"; fi
   if ! command -v shellcheck >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
     echo "installing shellcheck, which checks the scripts in hack/"
@@ -48,7 +48,7 @@ tier_format() {
 }
 
 missing() { # missing TOOL CURE: elsewhere a word is enough; CI has to have it
-  echo "note: $1 is not installed, so its check is skipped: $2"
+  echo "NOTE: $1 is not installed, so its check is skipped: $2"
   if [[ ${CI:-} == true ]]; then failures=$((failures + 1)); fi
 }
 
@@ -79,7 +79,7 @@ tier_deny() {
   if GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote --exit-code "$ADVISORIES" HEAD >/dev/null 2>&1; then
     part advisories "$deny" --locked check advisories
   else
-    echo "note: advisories skipped: database not reachable ($ADVISORIES)"
+    echo "NOTE: advisories skipped: database not reachable ($ADVISORIES)"
   fi
   return "$((failures > 0))"
 }

@@ -77,7 +77,7 @@ fn follow(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, st
     for planned in &mut board.groups {
         let before = steps.iter().find(|step| step.group.name == planned.name);
         let next = match before {
-            Some(step) if step.group.goal == planned.goal => step.clone(),
+            Some(step) if step.group == *planned => step.clone(),
             Some(_) => step(world, &with_goal(ledger, planned)),
             None => step(world, planned),
         };
@@ -90,7 +90,12 @@ fn follow(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, st
 fn with_goal(ledger: &Ledger, planned: &GroupStatus) -> GroupStatus {
     let was = ledger.groups.iter().find(|entry| entry.name == planned.name);
     let was = was.unwrap_or(planned).clone();
-    GroupStatus { goal: planned.goal, goal_reason: planned.goal_reason.clone(), ..was }
+    GroupStatus {
+        goal: planned.goal,
+        goal_reason: planned.goal_reason.clone(),
+        engine_revision: planned.engine_revision.clone(),
+        ..was
+    }
 }
 
 fn sum_up(world: &World<'_>, ledger: &Ledger, board: &rollout::Board<'_>, steps: Vec<Step>) -> Decision {

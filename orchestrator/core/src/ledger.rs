@@ -60,7 +60,8 @@ impl Ledger {
         if let Some(cluster) = &seen.cluster {
             enter_uid(&mut entry, cluster);
             self.groups.push(entry);
-        } else if entry.uid.is_some() {
+        } else if entry.uid.is_some() || !seen.pods.is_empty() {
+            // It was there: seen itself, or by its pods.
             if seen.pods.iter().all(|pod| pod.deleting) {
                 self.strike(entry);
             } else {

@@ -19,6 +19,10 @@ pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
     if stage.seen.cluster.is_some() {
         return true;
     }
+    if !stage.seen.pods.is_empty() {
+        stage.enter(Phase::Pending, "its pods are there, its RayCluster is not seen yet".to_owned());
+        return false;
+    }
     let wait = stage.group.retry_after.as_ref().map(|time| time.0);
     if wait.is_some() && !stage.reached(wait) {
         let until = wait.map_or_else(String::new, |time| time.to_string());

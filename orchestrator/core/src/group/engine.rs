@@ -11,7 +11,7 @@ use crate::seen::{EngineSeen, JobSeen, ProbeSeen};
 use crate::time;
 
 /// No engine of the current launch number was ever asked for, or it is known to be over.
-pub(super) fn not_started(group: &GroupStatus) -> bool {
+pub(crate) fn not_started(group: &GroupStatus) -> bool {
     let ended = matches!(group.phase, Phase::Ready | Phase::Failed | Phase::Draining | Phase::Stopping);
     !ended && group.deadline.is_none()
 }

@@ -24,6 +24,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 
+pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
 use stage::Stage;
 

@@ -8,7 +8,7 @@ use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::create::Blocked;
-use super::view::{Age, active, age};
+use super::view::{Age, active, age, being_swapped, serving};
 use crate::capacity::{Capacity, Room};
 use crate::seen::GroupSeen;
 
@@ -65,18 +65,27 @@ impl<'a> Board<'a> {
     }
 
     /// Groups above `replicas` that the rollout may have now. Engines are swapped in place; only where no
-    /// group may be missing does one group more have to take over first.
+    /// group may be missing does one group more have to take over, until the last swapped one serves.
     pub(super) fn surge(&self) -> u32 {
         let strategy = &self.fleet.strategy;
         if strategy.kind == StrategyType::Recreate {
             0
         } else if self.to_change(Age::OldPods).next().is_some() {
             strategy.max_surge
-        } else if self.to_change(Age::OldEngine).next().is_some() && strategy.max_unavailable == 0 {
+        } else if strategy.max_unavailable == 0 && self.swaps() {
             strategy.max_surge.min(1)
         } else {
             0
         }
+    }
+
+    fn swaps(&self) -> bool {
+        self.to_swap() || self.active().any(being_swapped)
+    }
+
+    /// A group that serves is to have its engine swapped.
+    pub(super) fn to_swap(&self) -> bool {
+        self.to_change(Age::OldEngine).any(serving)
     }
 
     /// Groups that are to have the new pods in the end.

@@ -41,9 +41,14 @@ fn wanted(board: &Board<'_>) -> bool {
     if active < replicas {
         return true;
     }
-    let changes_pods = board.to_change(Age::OldPods).next().is_some();
-    let current = count(board.active().filter(|group| age(board.fleet, group) != Age::OldPods));
-    let useful = !changes_pods || current < board.current_target();
+    let changed =
+        |group: &&GroupStatus| age(board.fleet, group) != Age::OldPods && !board.kept.contains(&group.name);
+    let current = count(board.active().filter(changed));
+    let useful = if board.to_change(Age::OldPods).next().is_some() {
+        current < board.current_target()
+    } else {
+        board.to_swap()
+    };
     !board.fleet.paused && active < replicas + board.surge() && useful
 }
 

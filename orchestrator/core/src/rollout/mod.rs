@@ -18,21 +18,33 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use rayfleet_api::spec::StrategyType;
-
 pub(crate) use board::{Board, Inputs};
 pub(crate) use summary::summarize;
 
 /// Sets the goals of all groups, and reserves new ones, for this pass.
+///
+/// What one rule does may let another one act (a group that is retired makes another one wanted), so the
+/// rules go round until none has anything to do: a second pass over the same world finds nothing either.
 pub(crate) fn plan(board: &mut Board<'_>) {
+    // Every round sets at least one goal or is the last, and goals hardly ever change twice.
+    for _ in 0..=2 * board.groups.len() {
+        let before = board.groups.clone();
+        round(board);
+        if board.groups == before {
+            break;
+        }
+    }
+}
+
+fn round(board: &mut Board<'_>) {
     redirect::redirect(board);
+    if !board.fleet.paused {
+        replace::for_free(board);
+    }
+    redirect::take_back(board);
     trim::trim(board);
     create::create(board);
-    match board.fleet.strategy.kind {
-        _ if board.fleet.paused => {}
-        StrategyType::RollingUpdate => replace::rolling(board),
-        StrategyType::Recreate => replace::all_at_once(board),
+    if !board.fleet.paused {
+        replace::within_budget(board);
     }
-    // Where groups were retired there may be room for their successors already.
-    create::create(board);
 }

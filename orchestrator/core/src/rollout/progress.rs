@@ -81,7 +81,7 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
     let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let strategy = &board.fleet.strategy;
     let replaces = strategy.max_unavailable > 0 && strategy.when_no_room == WhenNoRoom::Replace;
-    if replaces || board.groups.iter().any(|group| !active(group)) || board.surge() == 0 {
+    if replaces || board.surge() == 0 || room_will_come(board) {
         return None;
     }
     let cure = if strategy.max_unavailable == 0 {
@@ -90,6 +90,12 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
         "set strategy.whenNoRoom: Replace or add nodes"
     };
     Some(format!("no room for a surge group: {cure}: {no_room}"))
+}
+
+/// Own groups or pods are on their way out.
+fn room_will_come(board: &Board<'_>) -> bool {
+    let mut pods = board.inputs.seen.values().flat_map(|seen| &seen.pods);
+    board.groups.iter().any(|group| !active(group)) || pods.any(|pod| pod.deleting)
 }
 
 fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {

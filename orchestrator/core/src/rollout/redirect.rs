@@ -21,11 +21,10 @@ pub(super) fn redirect(board: &mut Board<'_>) {
             group.goal_reason = None;
         }
     }
-    take_back(board);
 }
 
 /// A group that still drains and is wanted again need not end: its engine was not told to stop.
-fn take_back(board: &mut Board<'_>) {
+pub(super) fn take_back(board: &mut Board<'_>) {
     let fleet = board.fleet;
     let mut missing = fleet.replicas.saturating_sub(board.active_count());
     for group in &mut board.groups {

@@ -1,29 +1,32 @@
 //! Groups of an old revision: those with old pods are retired (their successors are made by `create`),
 //! those with an old engine alone swap it in place.
 
-use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::Goal;
+use rayfleet_api::spec::{StrategyType, WhenNoRoom};
+use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::board::Board;
 use super::budget::Budget;
 use super::create::Blocked;
 use super::view::{Age, active, age, dispensable, serving};
+use crate::group;
 
-/// Within the budget of availability. What serves nobody goes first and costs nothing.
-pub(super) fn rolling(board: &mut Board<'_>) {
-    let fleet = board.fleet;
-    let waits = waits_for_room(board);
-    let mut budget = Budget::new(fleet, &board.groups, board.inputs.now);
-    change(board, |group| (!waits || !serving(group)) && budget.take(group));
+/// What serves nobody costs nothing. With `Recreate` nothing does: an outage is what was asked for.
+pub(super) fn for_free(board: &mut Board<'_>) {
+    let recreate = board.fleet.strategy.kind == StrategyType::Recreate;
+    change(board, |group| recreate || !serving(group));
 }
 
-/// Recreate: an outage is what was asked for.
-pub(super) fn all_at_once(board: &mut Board<'_>) {
-    change(board, |_| true);
+/// What serves goes as far as the budget of availability allows.
+pub(super) fn within_budget(board: &mut Board<'_>) {
+    if !waits_for_room(board) {
+        let mut budget = Budget::new(board.fleet, &board.groups, board.inputs.now);
+        change(board, |group| budget.take(group));
+    }
 }
 
-fn change(board: &mut Board<'_>, mut may: impl FnMut(&rayfleet_api::status::GroupStatus) -> bool) {
+fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
     let fleet = board.fleet;
+    retarget(board);
     let kept = board.kept.clone();
     for (of, goal) in [(Age::OldPods, Goal::Retire), (Age::OldEngine, Goal::SwapEngine)] {
         board.set_goals(
@@ -38,6 +41,17 @@ fn change(board: &mut Board<'_>, mut may: impl FnMut(&rayfleet_api::status::Grou
             },
             &mut may,
         );
+    }
+}
+
+/// Where no engine was launched yet there is nothing to swap: the first one is the wanted one.
+fn retarget(board: &mut Board<'_>) {
+    let fleet = board.fleet;
+    for group in &mut board.groups {
+        let old = active(group) && age(fleet, group) == Age::OldEngine;
+        if old && !board.kept.contains(&group.name) && group::no_engine_yet(group) {
+            group.engine_revision.clone_from(&fleet.revision.engine);
+        }
     }
 }
 

@@ -2,14 +2,25 @@
 
 use rayfleet_api::status::Goal;
 
-use super::board::Board;
+use super::board::{Board, count};
 use super::budget::Budget;
-use super::view::{active, dispensable};
+use super::view::{Age, active, age, dispensable};
+
+/// A pause keeps the groups that the rollout has brought so far, but lets none in beside them.
+fn surge_to_keep(board: &Board<'_>) -> u32 {
+    let surge = board.surge();
+    if board.fleet.paused {
+        let brought = board.active().filter(|group| age(board.fleet, group) == Age::Current);
+        surge.min(count(brought))
+    } else {
+        surge
+    }
+}
 
 /// Retires groups above `replicas` and the surge that the rollout may have now.
 pub(super) fn trim(board: &mut Board<'_>) {
     let fleet = board.fleet;
-    let wanted = fleet.replicas + board.surge();
+    let wanted = fleet.replicas + surge_to_keep(board);
     let mut surplus = board.active_count().saturating_sub(wanted);
     let mut budget = Budget::new(fleet, &board.groups, board.inputs.now);
     let kept = board.kept.clone();
@@ -18,8 +29,9 @@ pub(super) fn trim(board: &mut Board<'_>) {
         &format!("more groups than the {wanted} wanted"),
         |group| active(group).then(|| (kept.contains(&group.name), dispensable(fleet, group))),
         |group| {
+            // Where the first can not go yet, none goes in its stead: it only has to wait for others.
             let retire = surplus > 0 && budget.take(group);
-            surplus -= u32::from(retire);
+            surplus = if retire { surplus - 1 } else { 0 };
             retire
         },
     );

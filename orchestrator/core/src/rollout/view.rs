@@ -54,6 +54,16 @@ pub(super) fn available(fleet: &ValidFleet, group: &GroupStatus, now: Timestamp)
     available_from(fleet, group).is_some_and(|moment| moment <= now)
 }
 
+/// Its engine leaves service for the next one, or that starts on the same pods. A restart after a failure
+/// is none of this.
+pub(super) fn being_swapped(group: &GroupStatus) -> bool {
+    match group.phase {
+        Phase::Ready | Phase::Draining | Phase::Stopping => group.goal == Goal::SwapEngine,
+        Phase::Placing | Phase::Loading | Phase::Probing => group.launch > 1 && group.restarts == 0,
+        Phase::Pending | Phase::Provisioning | Phase::Forming | Phase::Failed => false,
+    }
+}
+
 /// Goes first when one of several must go: what serves nobody, then the oldest, then the highest slot.
 pub(super) fn dispensable(fleet: &ValidFleet, group: &GroupStatus) -> impl Ord + use<> {
     (serving(group), age(fleet, group), std::cmp::Reverse(group.slot))

@@ -1,0 +1,91 @@
+//! RayClusters that the ledger does not know, and names of new groups.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::status::{Goal, GroupStatus};
+
+use crate::decide::{Decision, World, decide};
+use crate::effect::Effect;
+use crate::seen::GroupSeen;
+use crate::testing::*;
+
+fn pass(
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    replicas: u32,
+    seconds: i64,
+) -> Decision {
+    let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
+    let fleet = fleet(replicas);
+    decide(&World { fleet: &fleet, status: &status, groups: seen, capacity: None, now: at(seconds) })
+}
+
+fn seen(groups: &[GroupStatus]) -> BTreeMap<String, GroupSeen> {
+    groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect()
+}
+
+fn created(decision: &Decision) -> Vec<&str> {
+    let name = |effect: &'_ Effect| match effect {
+        Effect::CreateCluster { group } => Some(group.name.clone()),
+        _ => None,
+    };
+    let names: Vec<String> = decision.effects.iter().filter_map(name).collect();
+    let entries = decision.status.groups.iter().map(|group| group.name.as_str());
+    entries.filter(|entry| names.iter().any(|name| name == entry)).collect()
+}
+
+#[test]
+fn a_lost_status_is_rebuilt_without_new_groups() {
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    let decision = pass(Vec::new(), &seen(&groups), 2, 1);
+    let names: Vec<_> = decision.status.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["llama-pods1-0", "llama-pods1-1"]);
+    assert_eq!(created(&decision), Vec::<&str>::new());
+}
+
+#[test]
+fn a_group_that_was_never_seen_is_created_again() {
+    let first = pass(Vec::new(), &BTreeMap::new(), 1, 1);
+    assert_eq!(created(&first), ["llama-pods1-0"]);
+    let second = pass(first.status.groups.clone(), &BTreeMap::new(), 1, 2);
+    assert_eq!(created(&second), ["llama-pods1-0"]);
+    assert_eq!(second.status.groups, first.status.groups);
+}
+
+#[test]
+fn pods_that_still_end_keep_their_name() {
+    let fleet = fleet(1);
+    let mut seen = seen(&[entry(&fleet, 0)]);
+    let group = seen.get_mut("llama-pods1-0").unwrap();
+    group.cluster = None;
+    group.pods.iter_mut().for_each(|pod| pod.deleting = true);
+    let decision = pass(Vec::new(), &seen, 1, 1);
+    assert_eq!(created(&decision), ["llama-pods1-0-1"]);
+    assert_eq!(decision.status.groups[0].attempt, 1);
+}
+
+#[test]
+fn a_retired_group_that_was_never_seen_is_kept_for_a_while() {
+    let first = pass(Vec::new(), &BTreeMap::new(), 1, 1);
+    let second = pass(first.status.groups, &BTreeMap::new(), 0, 2);
+    assert_eq!((second.status.groups[0].goal, second.wake), (Goal::Retire, Some(at(602))));
+    let kept = pass(second.status.groups.clone(), &BTreeMap::new(), 0, 11);
+    assert_eq!((kept.status.groups.len(), kept.wake), (1, Some(at(12))));
+    let struck = pass(second.status.groups, &BTreeMap::new(), 0, 12);
+    assert_eq!(struck.status.groups, []);
+}
+
+#[test]
+fn without_knowing_the_nodes_no_surge_group_is_made() {
+    let mut old = fleet(1);
+    let groups = [ready_entry(&old, 0)];
+    old.revision.pod = "pods2".to_owned();
+    let seen = seen(&groups);
+    let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };
+    let decision = decide(&World { fleet: &old, status: &status, groups: &seen, capacity: None, now: at(1) });
+    assert_eq!(created(&decision), Vec::<&str>::new());
+    let reason = decision.status.rollout.unwrap().reason.unwrap();
+    assert!(reason.contains("not known yet"), "{reason}");
+}

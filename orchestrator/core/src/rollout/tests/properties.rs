@@ -1,0 +1,172 @@
+//! Random fleets, changes, faults and crashes: whatever happens, no rule is broken, and in the end the
+//! fleet is what the last spec says.
+
+use proptest::prelude::*;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::spec::{StrategyType, WhenNoRoom};
+use rayfleet_api::status::Phase;
+
+use super::sim::{Fault, Pace, Pass, Sim};
+use crate::testing::fleet;
+
+/// What happens before a tick.
+#[derive(Clone, Debug)]
+enum Happening {
+    Nothing,
+    Pods(u8),
+    Engine(u8),
+    Scale(u32),
+    Paused(bool),
+    Fault(usize, Fault),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        30 => Just(Happening::Nothing),
+        1 => (1..3_u8).prop_map(Happening::Pods),
+        1 => (1..3_u8).prop_map(Happening::Engine),
+        1 => (0..5_u32).prop_map(Happening::Scale),
+        1 => any::<bool>().prop_map(Happening::Paused),
+        1 => (0..5_usize, fault()).prop_map(|(which, fault)| Happening::Fault(which, fault)),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![Just(Fault::EngineDies), Just(Fault::PodsReplaced), Just(Fault::ClusterDeleted)]
+}
+
+fn outcome() -> impl Strategy<Value = Pass> {
+    prop_oneof![8 => Just(Pass::Good), 1 => Just(Pass::Conflict), 1 => Just(Pass::Crash)]
+}
+
+prop_compose! {
+    fn pace()(pods in 0..4_i64, load in 0..5_i64, end in 0..6_i64, request in 0..20_i64) -> Pace {
+        Pace { pods, load, end, request }
+    }
+}
+
+prop_compose! {
+    fn any_fleet()(
+        replicas in 0..5_u32,
+        max_surge in 0..3_u32,
+        max_unavailable in 0..3_u32,
+        partition in 0..3_u32,
+        min_ready in prop_oneof![3 => Just(0_u64), 1 => 1..10_u64],
+        recreate in prop::bool::weighted(0.1),
+        wait in prop::bool::weighted(0.3),
+    ) -> ValidFleet {
+        let mut fleet = fleet(replicas);
+        let strategy = &mut fleet.strategy;
+        strategy.max_surge = max_surge;
+        strategy.max_unavailable = if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable };
+        strategy.partition = partition;
+        strategy.when_no_room = if wait { WhenNoRoom::Wait } else { WhenNoRoom::Replace };
+        strategy.kind = if recreate { StrategyType::Recreate } else { StrategyType::RollingUpdate };
+        fleet.min_ready = std::time::Duration::from_secs(min_ready);
+        fleet.failure.engine_restarts = 1;
+        fleet.failure.backoff_max = std::time::Duration::from_secs(20);
+        fleet
+    }
+}
+
+fn happen(sim: &mut Sim, happening: &Happening) {
+    match happening {
+        Happening::Nothing => {}
+        Happening::Pods(number) => sim.change(|fleet| fleet.revision.pod = format!("pods{number}")),
+        Happening::Engine(number) => {
+            sim.change(|fleet| fleet.revision.engine = Some(format!("eng{number}")));
+        }
+        Happening::Scale(replicas) => sim.change(|fleet| fleet.replicas = *replicas),
+        Happening::Paused(paused) => sim.change(|fleet| fleet.paused = *paused),
+        Happening::Fault(which, fault) => sim.hit(*which, *fault),
+    }
+}
+
+/// Lets time pass until all is well, for fifteen minutes at most.
+fn finish(sim: &mut Sim) {
+    for _ in 0..900 {
+        sim.tick(Pass::Good);
+        let done = sim.complete() && converged(sim).is_ok();
+        if done || !sim.breaches.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Everything that the fleet asks for, or a reason why not.
+fn converged(sim: &Sim) -> Result<(), String> {
+    if sim.step() == "Waiting for room" {
+        let stalled = sim.status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        return if stalled.is_some_and(|stalled| stalled.status == "True") {
+            Ok(())
+        } else {
+            Err("it waits for room and does not say so".to_owned())
+        };
+    }
+    let fleet = &sim.fleet;
+    let ready = sim.status.groups.iter().filter(|group| group.phase == Phase::Ready).count();
+    let recreate = fleet.strategy.kind == StrategyType::Recreate;
+    let kept = if recreate { 0 } else { fleet.strategy.partition.min(fleet.replicas) };
+    let updated = u32::try_from(sim.status.updated_replicas).unwrap();
+    if sim.step() == "Complete"
+        && ready == usize::try_from(fleet.replicas).unwrap()
+        && sim.groups.len() == ready
+        && updated >= fleet.replicas - kept
+    {
+        Ok(())
+    } else {
+        Err(serde_json::to_string_pretty(&sim.status).unwrap())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_rule_is_broken_and_it_converges(
+        fleet in any_fleet(),
+        spare in 0..3_usize,
+        pace in pace(),
+        story in prop::collection::vec((happening(), outcome()), 0..150),
+    ) {
+        // Scaling goes up to four groups: there is always room for as many as are asked for.
+        let mut sim = Sim::new(fleet, 4 + spare, pace);
+        for (happening, pass) in &story {
+            happen(&mut sim, happening);
+            sim.tick(*pass);
+        }
+        sim.change(|fleet| fleet.paused = false);
+        finish(&mut sim);
+        prop_assert_eq!(&sim.breaches, &Vec::<String>::new());
+        prop_assert!(converged(&sim).is_ok(), "{}", converged(&sim).unwrap_err());
+        // The last number of requests in flight is written within ten seconds.
+        (0..12).for_each(|_| sim.tick(Pass::Good));
+        let at_rest = sim.status.clone();
+        sim.tick(Pass::Good);
+        prop_assert!(sim.status == at_rest, "at rest nothing is written");
+    }
+
+    #[test]
+    fn an_upgrade_never_takes_ready_groups_below_the_floor(
+        mut fleet in any_fleet(),
+        replicas in 1..4_u32,
+        spare in 0..3_usize,
+        pace in pace(),
+        engine_only in any::<bool>(),
+    ) {
+        fleet.replicas = replicas;
+        fleet.strategy.kind = StrategyType::RollingUpdate;
+        let floor = i32::try_from(replicas.saturating_sub(fleet.strategy.max_unavailable)).unwrap();
+        let most = usize::try_from(replicas + fleet.strategy.max_surge).unwrap();
+        let mut sim = Sim::new(fleet, usize::try_from(replicas).unwrap() + spare, pace);
+        sim.settle();
+        sim.watch();
+        let change = if engine_only { Happening::Engine(2) } else { Happening::Pods(2) };
+        happen(&mut sim, &change);
+        finish(&mut sim);
+        prop_assert_eq!(&sim.breaches, &Vec::<String>::new());
+        prop_assert!(sim.fewest_ready >= floor, "{} ready, {floor} needed", sim.fewest_ready);
+        prop_assert!(sim.status.groups.len() <= most);
+        prop_assert!(converged(&sim).is_ok(), "{}", converged(&sim).unwrap_err());
+    }
+}

@@ -1,0 +1,396 @@
+//! Rollouts that a person can follow, from the change to the end.
+
+use rayfleet_api::spec::{StrategyType, WhenNoRoom};
+use rayfleet_api::status::{FleetCondition, Goal, Phase};
+
+use super::sim::{Fault, Pace, Sim};
+use crate::testing::{fleet, plain_fleet};
+
+const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };
+
+/// A fleet that is up, with room for so many groups.
+fn up(replicas: u32, surge: u32, unavailable: u32, room: usize) -> Sim {
+    let mut fleet = fleet(replicas);
+    fleet.strategy.max_surge = surge;
+    fleet.strategy.max_unavailable = unavailable;
+    let mut sim = Sim::new(fleet, room, PACE);
+    sim.settle();
+    sim.watch();
+    sim
+}
+
+fn condition<'s>(sim: &'s Sim, type_: &str) -> &'s FleetCondition {
+    sim.status.conditions.iter().find(|condition| condition.type_ == type_).unwrap()
+}
+
+fn new_pods(sim: &mut Sim, revision: &str) {
+    sim.change(|fleet| fleet.revision.pod = revision.to_owned());
+}
+
+fn new_engine(sim: &mut Sim, revision: &str) {
+    sim.change(|fleet| fleet.revision.engine = Some(revision.to_owned()));
+}
+
+fn owned(set: &std::collections::BTreeSet<&str>) -> Vec<String> {
+    set.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_new_fleet_comes_up_and_rests() {
+    let mut sim = up(2, 1, 0, 2);
+    assert_eq!(sim.names(), ["llama-pods1-0", "llama-pods1-1"]);
+    assert_eq!(
+        (sim.status.ready_replicas, sim.status.available_replicas, sim.status.updated_replicas),
+        (2, 2, 2)
+    );
+    for (type_, status) in [
+        ("Available", "True"),
+        ("Progressing", "True"),
+        ("ReplicaFailure", "False"),
+        ("Stalled", "False"),
+        ("PlacementVerified", "True"),
+    ] {
+        assert_eq!(condition(&sim, type_).status, status, "{type_}");
+    }
+    sim.ticks(12);
+    let before = sim.status.clone();
+    sim.ticks(1000);
+    assert_eq!(sim.status, before, "a fleet at rest is not written");
+}
+
+#[test]
+fn a_surge_keeps_all_groups_serving() {
+    let mut sim = up(3, 1, 0, 4);
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert_eq!((sim.fewest_ready, sim.most_groups), (3, 4));
+    assert!(sim.names().iter().all(|name| name.starts_with("llama-pods2-")), "{:?}", sim.names());
+    assert_eq!(sim.status.rollout.as_ref().unwrap().lost_requests, 0);
+}
+
+#[test]
+fn groups_are_replaced_in_place_within_max_unavailable() {
+    let mut sim = up(3, 0, 1, 3);
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert_eq!((sim.fewest_ready, sim.most_groups), (2, 3));
+}
+
+#[test]
+fn surge_and_unavailability_go_together() {
+    let mut sim = up(4, 2, 1, 6);
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert_eq!((sim.fewest_ready >= 3, sim.most_groups), (true, 6));
+}
+
+#[test]
+fn without_room_for_a_surge_group_one_is_replaced() {
+    let mut sim = up(3, 1, 1, 3);
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert_eq!(sim.fewest_ready, 2);
+    assert_eq!(sim.names().len(), 3);
+}
+
+#[test]
+fn without_room_and_without_budget_it_holds_and_says_so() {
+    let mut sim = up(2, 1, 0, 2);
+    new_pods(&mut sim, "pods2");
+    sim.ticks(50);
+    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for room", 2));
+    let stalled = condition(&sim, "Stalled");
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
+    assert!(
+        stalled.message.contains("set strategy.rollingUpdate.maxUnavailable: 1 or add nodes"),
+        "{}",
+        stalled.message
+    );
+    assert!(
+        stalled.message.contains("needs 2 nodes x 1 nvidia.com/gpu; best free: 0 + 0 + 0 + 0"),
+        "{}",
+        stalled.message
+    );
+    sim.change(|fleet| fleet.strategy.max_unavailable = 1);
+    sim.settle();
+    assert_eq!(condition(&sim, "Stalled").status, "False");
+}
+
+#[test]
+fn wait_holds_where_replace_would_go_on() {
+    let mut sim = up(2, 1, 1, 2);
+    sim.fleet.strategy.when_no_room = WhenNoRoom::Wait;
+    new_pods(&mut sim, "pods2");
+    sim.ticks(50);
+    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for room", 2));
+    assert!(condition(&sim, "Stalled").message.contains("set strategy.whenNoRoom: Replace"));
+}
+
+#[test]
+fn a_fleet_of_one_takes_no_outage_with_a_surge() {
+    let mut sim = up(1, 1, 0, 2);
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert_eq!((sim.fewest_ready, sim.most_groups), (1, 2));
+}
+
+#[test]
+fn a_new_engine_keeps_the_pods() {
+    let mut sim = up(3, 1, 1, 3);
+    let before = owned(&sim.uids());
+    new_engine(&mut sim, "eng2");
+    sim.settle();
+    assert_eq!(owned(&sim.uids()), before);
+    assert_eq!(sim.fewest_ready, 2);
+    assert!(sim.status.groups.iter().all(|group| group.engine_revision.as_deref() == Some("eng2")));
+}
+
+#[test]
+fn a_new_engine_without_an_outage_borrows_one_group() {
+    let mut sim = up(2, 1, 0, 3);
+    let before = owned(&sim.uids());
+    new_engine(&mut sim, "eng2");
+    sim.settle();
+    assert_eq!((sim.fewest_ready, sim.most_groups), (2, 3));
+    assert_eq!(owned(&sim.uids()), before, "the borrowed group goes back");
+}
+
+#[test]
+fn pods_and_engine_change_together() {
+    let mut sim = up(2, 1, 1, 3);
+    new_engine(&mut sim, "eng2");
+    sim.ticks(2);
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert!(sim.fewest_ready >= 1);
+    assert!(sim.names().iter().all(|name| name.starts_with("llama-pods2-")));
+}
+
+#[test]
+fn scaling_works_during_a_rollout() {
+    let mut sim = up(2, 1, 0, 6);
+    new_pods(&mut sim, "pods2");
+    sim.ticks(3);
+    sim.change(|fleet| fleet.replicas = 4);
+    sim.settle();
+    assert_eq!((sim.status.replicas, sim.status.ready_replicas), (4, 4));
+    new_pods(&mut sim, "pods3");
+    sim.ticks(3);
+    sim.change(|fleet| fleet.replicas = 1);
+    sim.settle();
+    assert_eq!(sim.status.replicas, 1);
+    assert!(sim.fewest_ready >= 1);
+}
+
+#[test]
+fn scaling_down_takes_what_does_not_serve_first() {
+    let mut sim = up(3, 1, 0, 3);
+    sim.hit(0, Fault::EngineDies);
+    sim.change(|fleet| fleet.replicas = 2);
+    sim.settle();
+    assert_eq!(sim.names(), ["llama-pods1-1", "llama-pods1-2"]);
+    assert_eq!(sim.fewest_ready, 2);
+    sim.change(|fleet| fleet.replicas = 1);
+    sim.settle();
+    assert_eq!(sim.names(), ["llama-pods1-1"]);
+    sim.change(|fleet| fleet.replicas = 0);
+    sim.settle();
+    assert_eq!(sim.names(), Vec::<&str>::new());
+}
+
+#[test]
+fn scaling_up_again_takes_a_drain_back() {
+    let mut sim = up(2, 1, 0, 2);
+    sim.change(|fleet| fleet.replicas = 1);
+    sim.ticks(2);
+    assert_eq!(sim.status.groups[1].phase, Phase::Draining);
+    sim.change(|fleet| fleet.replicas = 2);
+    sim.settle();
+    assert_eq!(sim.names(), ["llama-pods1-0", "llama-pods1-1"]);
+    assert!(sim.status.groups.iter().all(|group| group.launch == 1), "no engine was launched anew");
+}
+
+#[test]
+fn broken_groups_go_first_and_cost_nothing() {
+    let mut sim = up(3, 1, 1, 4);
+    sim.bad.insert("eng1".to_owned());
+    sim.hit(0, Fault::EngineDies);
+    sim.ticks(1);
+    new_pods(&mut sim, "pods2");
+    sim.change(|fleet| fleet.revision.engine = Some("eng2".to_owned()));
+    sim.ticks(1);
+    let goals: Vec<_> = sim
+        .status
+        .groups
+        .iter()
+        .filter(|group| group.revision == "pods1")
+        .map(|group| (group.slot, group.goal))
+        .collect();
+    assert_eq!(
+        goals,
+        [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
+        "the budget is spent by the broken one"
+    );
+    sim.settle();
+}
+
+#[test]
+fn a_fleet_that_is_wholly_broken_is_replaced_at_once() {
+    let mut fleet = fleet(3);
+    fleet.strategy.max_surge = 0;
+    fleet.strategy.max_unavailable = 1;
+    let mut sim = Sim::new(fleet, 3, PACE);
+    sim.bad.insert("eng1".to_owned());
+    sim.ticks(20);
+    assert_eq!(sim.status.ready_replicas, 0);
+    sim.change(|fleet| fleet.revision.engine = Some("eng2".to_owned()));
+    sim.settle();
+    assert_eq!(sim.status.ready_replicas, 3);
+}
+
+#[test]
+fn a_pause_stops_the_rollout_and_nothing_else() {
+    let mut sim = up(3, 1, 1, 4);
+    sim.fleet.paused = true;
+    new_pods(&mut sim, "pods2");
+    sim.ticks(30);
+    assert_eq!((sim.step(), sim.status.updated_replicas, sim.fewest_ready), ("Paused", 0, 3));
+    assert_eq!(condition(&sim, "Progressing").reason, "Paused");
+    sim.change(|fleet| fleet.replicas = 2);
+    sim.until("scaled down", |sim| sim.names().len() == 2);
+    sim.change(|fleet| fleet.paused = false);
+    sim.settle();
+    assert_eq!(sim.status.updated_replicas, 2);
+}
+
+#[test]
+fn recreate_ends_all_before_it_begins() {
+    let mut sim = up(2, 1, 0, 8);
+    sim.fleet.strategy.kind = StrategyType::Recreate;
+    new_pods(&mut sim, "pods2");
+    sim.until("all old groups are gone", |sim| !sim.names().iter().any(|name| name.contains("pods1")));
+    assert!(!sim.names().iter().any(|name| name.contains("pods2")), "none was made before");
+    sim.settle();
+    assert_eq!(sim.status.updated_replicas, 2);
+}
+
+#[test]
+fn the_partition_keeps_the_lowest_slots() {
+    let mut sim = up(3, 1, 1, 4);
+    sim.fleet.strategy.partition = 2;
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    sim.ticks(20);
+    let revisions: Vec<_> =
+        sim.status.groups.iter().map(|group| (group.slot, group.revision.as_str())).collect();
+    assert_eq!(revisions.iter().filter(|(_, revision)| *revision == "pods1").count(), 2);
+    assert_eq!(&revisions[..2], [(0, "pods1"), (1, "pods1")]);
+    let reason = sim.status.rollout.as_ref().unwrap().reason.clone().unwrap();
+    assert!(reason.contains("keeps 2 groups"), "{reason}");
+    sim.change(|fleet| fleet.strategy.partition = 0);
+    sim.settle();
+    assert!(sim.status.groups.iter().all(|group| group.revision == "pods2"));
+}
+
+#[test]
+fn an_undo_in_the_middle_goes_back() {
+    let mut sim = up(3, 1, 1, 4);
+    new_pods(&mut sim, "pods2");
+    sim.ticks(2);
+    new_pods(&mut sim, "pods1");
+    sim.settle();
+    assert!(sim.names().iter().all(|name| name.starts_with("llama-pods1-")));
+    assert!(sim.fewest_ready >= 2);
+}
+
+#[test]
+fn a_bad_engine_stops_the_rollout_within_the_budget() {
+    let mut sim = up(3, 1, 1, 4);
+    sim.bad.insert("eng2".to_owned());
+    new_engine(&mut sim, "eng2");
+    sim.ticks(400);
+    assert_eq!((sim.fewest_ready, sim.status.ready_replicas), (2, 2));
+    let failure = condition(&sim, "ReplicaFailure");
+    assert_eq!(failure.status, "True");
+    assert!(failure.message.contains("no such model"), "{}", failure.message);
+    new_engine(&mut sim, "eng1");
+    sim.settle();
+    assert_eq!(sim.status.ready_replicas, 3);
+}
+
+#[test]
+fn recreations_of_a_bad_group_become_rare() {
+    let mut sim = up(1, 0, 1, 2);
+    sim.bad.insert("eng1".to_owned());
+    sim.hit(0, Fault::EngineDies);
+    sim.ticks(1000);
+    let entry = &sim.status.groups[0];
+    assert!((3..=12).contains(&entry.failures), "{} recreations", entry.failures);
+    assert!(sim.events.len() < 60, "{} events", sim.events.len());
+}
+
+#[test]
+fn a_group_that_was_deleted_from_outside_comes_back_under_another_name() {
+    let mut sim = up(2, 1, 0, 2);
+    sim.hit(0, Fault::ClusterDeleted);
+    sim.until("the slot is filled", |sim| sim.names().contains(&"llama-pods1-0-1"));
+    sim.settle();
+    assert_eq!(sim.names(), ["llama-pods1-0-1", "llama-pods1-1"]);
+    assert!(sim.events.iter().any(|event| event.starts_with("GroupDeleted")), "{:?}", sim.events);
+}
+
+#[test]
+fn lost_pods_are_waited_for_and_the_engine_is_launched_anew() {
+    let mut sim = up(1, 1, 0, 2);
+    sim.hit(0, Fault::PodsReplaced);
+    sim.until("not ready", |sim| sim.status.ready_replicas == 0);
+    sim.settle();
+    assert_eq!((sim.names(), sim.status.groups[0].launch), (vec!["llama-pods1-0"], 2));
+}
+
+#[test]
+fn a_rollout_that_does_not_move_is_overdue() {
+    let mut sim = up(1, 1, 0, 1);
+    sim.change(|fleet| fleet.replicas = 2);
+    sim.ticks(599);
+    assert_eq!(condition(&sim, "Stalled").status, "False");
+    sim.ticks(3);
+    assert_eq!(condition(&sim, "Progressing").reason, "ProgressDeadlineExceeded");
+    let stalled = condition(&sim, "Stalled");
+    assert_eq!(stalled.status, "True");
+    assert!(stalled.message.contains("no node has room for it"), "{}", stalled.message);
+}
+
+#[test]
+fn min_ready_slows_the_rollout_down() {
+    let mut sim = up(2, 1, 0, 3);
+    sim.fleet.min_ready = std::time::Duration::from_secs(20);
+    sim.ticks(30);
+    let start = sim.now;
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert!(sim.now - start > 40, "{}", sim.now - start);
+}
+
+#[test]
+fn a_fleet_without_a_model_rolls_too() {
+    let mut fleet = plain_fleet(2);
+    fleet.strategy.max_unavailable = 1;
+    let mut sim = Sim::new(fleet, 2, PACE);
+    sim.settle();
+    sim.watch();
+    assert!(!sim.status.conditions.iter().any(|condition| condition.type_ == "PlacementVerified"));
+    new_pods(&mut sim, "pods2");
+    sim.settle();
+    assert_eq!(sim.fewest_ready, 1);
+}
+
+#[test]
+fn a_deleted_fleet_is_left_alone() {
+    let mut sim = up(2, 1, 0, 2);
+    let before = sim.status.clone();
+    sim.change(|fleet| fleet.deleting = true);
+    sim.hit(0, Fault::ClusterDeleted);
+    sim.ticks(20);
+    assert_eq!((sim.status, sim.groups.len()), (before, 1));
+}

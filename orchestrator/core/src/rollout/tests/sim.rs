@@ -1,0 +1,472 @@
+//! A small world: groups that come up after a while, engines with requests in flight, endpoints that
+//! follow the gate, pods that take a while to end, nodes with room for so many groups. One tick is one
+//! second and one pass. Whatever must never happen is written down as a breach.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayfleet_api::spec::StrategyType;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+
+use crate::capacity::{Capacity, PendingPod};
+use crate::decide::{Decision, World, decide};
+use crate::effect::Effect;
+use crate::seen::{
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
+};
+use crate::testing::{at, gpu_pod, nodes};
+
+/// How long things take, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Until the containers are ready.
+    pub(super) pods: i64,
+    /// Until the engine is healthy.
+    pub(super) load: i64,
+    /// Until pods have ended.
+    pub(super) end: i64,
+    /// Until a request has ended.
+    pub(super) request: i64,
+}
+
+/// What goes wrong with one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Nothing.
+    Good,
+    /// The status could not be written, so nothing is done.
+    Conflict,
+    /// The controller dies between the status and the effects.
+    Crash,
+}
+
+#[derive(Clone, Debug)]
+struct Job {
+    started: i64,
+    ended: Option<String>,
+    probed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SimGroup {
+    entry: GroupStatus,
+    pub(super) uid: Option<String>,
+    pods_since: i64,
+    /// Nodes that its pods are on.
+    nodes: Option<(usize, usize)>,
+    /// When its pods will have ended, once the RayCluster is gone.
+    ends: Option<i64>,
+    jobs: BTreeMap<String, Job>,
+    gate: bool,
+    endpoint: bool,
+    draining: bool,
+    /// When it last got a request.
+    served_at: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Sim {
+    pub(super) fleet: ValidFleet,
+    pub(super) status: RayClusterFleetStatus,
+    pub(super) groups: BTreeMap<String, SimGroup>,
+    pub(super) now: i64,
+    pub(super) breaches: Vec<String>,
+    /// Engine or pod revisions whose engines end as soon as they are launched.
+    pub(super) bad: BTreeSet<String>,
+    /// Lowest number of ready groups since the last [`Sim::watch`].
+    pub(super) fewest_ready: i32,
+    /// Highest number of groups since the last [`Sim::watch`].
+    pub(super) most_groups: usize,
+    pub(super) events: Vec<String>,
+    pace: Pace,
+    nodes: usize,
+    uids: u32,
+}
+
+impl Sim {
+    /// A world with room for so many groups.
+    pub(super) fn new(fleet: ValidFleet, room: usize, pace: Pace) -> Self {
+        Self {
+            fleet,
+            status: RayClusterFleetStatus::default(),
+            groups: BTreeMap::new(),
+            now: 0,
+            breaches: Vec::new(),
+            bad: BTreeSet::new(),
+            fewest_ready: 0,
+            most_groups: 0,
+            events: Vec::new(),
+            pace,
+            nodes: room * 2,
+            uids: 0,
+        }
+    }
+
+    /// Begins to count the fewest ready and the most groups anew.
+    pub(super) fn watch(&mut self) {
+        self.fewest_ready = self.status.ready_replicas;
+        self.most_groups = self.names().len();
+    }
+
+    pub(super) fn step(&self) -> &str {
+        self.status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str())
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        self.step() == "Complete" && self.status.observed_generation == Some(self.fleet.generation)
+    }
+
+    /// Ticks until a condition holds; panics with the state of things when it never does.
+    pub(super) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..1000 {
+            self.tick(Pass::Good);
+            if done(self) {
+                assert_eq!(self.breaches, Vec::<String>::new());
+                return;
+            }
+        }
+        panic!("never {what}: {}", serde_json::to_string_pretty(&self.status).unwrap());
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.until("complete", Self::complete);
+    }
+
+    pub(super) fn ticks(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            self.tick(Pass::Good);
+        }
+        assert_eq!(self.breaches, Vec::<String>::new());
+    }
+
+    pub(super) fn change(&mut self, edit: impl FnOnce(&mut ValidFleet)) {
+        edit(&mut self.fleet);
+        self.fleet.generation += 1;
+    }
+
+    /// RayClusters that exist.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let there = self.groups.iter().filter(|(_, group)| group.uid.is_some());
+        there.map(|(name, _)| name.as_str()).collect()
+    }
+
+    pub(super) fn uids(&self) -> BTreeSet<&str> {
+        self.groups.values().filter_map(|group| group.uid.as_deref()).collect()
+    }
+
+    /// One second and one pass.
+    pub(super) fn tick(&mut self, pass: Pass) {
+        self.now += 1;
+        self.advance();
+        let seen = self.seen();
+        let capacity = self.capacity(&seen);
+        let decision = self.decide(&self.status, &seen, &capacity);
+        self.check(&decision, &seen, &capacity);
+        if pass == Pass::Conflict {
+            return;
+        }
+        // As the API server keeps it: whole seconds.
+        let stored = serde_json::to_value(&decision.status).unwrap();
+        self.status = serde_json::from_value(stored).unwrap();
+        if self.status != decision.status {
+            self.breaches.push("the status does not survive being stored".to_owned());
+        }
+        self.fewest_ready = self.fewest_ready.min(self.status.ready_replicas);
+        if pass == Pass::Good {
+            for effect in decision.effects {
+                self.perform(effect);
+            }
+        }
+        self.most_groups = self.most_groups.max(self.names().len());
+    }
+
+    pub(super) fn decide(
+        &self,
+        status: &RayClusterFleetStatus,
+        groups: &BTreeMap<String, GroupSeen>,
+        capacity: &Capacity,
+    ) -> Decision {
+        decide(&World { fleet: &self.fleet, status, groups, capacity: Some(capacity), now: at(self.now) })
+    }
+
+    /// The rules that no pass may break.
+    fn check(&mut self, decision: &Decision, seen: &BTreeMap<String, GroupSeen>, capacity: &Capacity) {
+        let strategy = &self.fleet.strategy;
+        let floor = self.fleet.replicas.saturating_sub(strategy.max_unavailable);
+        let taken = self.status.groups.iter().find(|old| {
+            let new = decision.status.groups.iter().find(|new| new.name == old.name);
+            let by_planner = |new: &GroupStatus| {
+                new.goal_reason
+                    .as_ref()
+                    .is_some_and(|why| why.starts_with("revision") || why.starts_with("more"))
+            };
+            old.goal == Goal::Serve
+                && old.phase == Phase::Ready
+                && old.ready_since.is_some()
+                && self.groups.get(&old.name).is_some_and(|group| group.healthy(self.now, self.pace))
+                && new.is_some_and(|new| new.goal != Goal::Serve && by_planner(new))
+        });
+        let ready = u32::try_from(decision.status.ready_replicas).unwrap();
+        if let Some(group) = taken
+            && ready < floor
+            && strategy.kind == StrategyType::RollingUpdate
+        {
+            self.breaches
+                .push(format!("{}: took {} with {ready} ready, {floor} needed", self.now, group.name));
+        }
+        let most = usize::try_from(self.fleet.replicas + strategy.max_surge).unwrap();
+        if decision.status.groups.len() > most.max(self.status.groups.len()) {
+            self.breaches.push(format!(
+                "{}: {} groups, at most {most}",
+                self.now,
+                decision.status.groups.len()
+            ));
+        }
+        let again = self.decide(&decision.status, seen, capacity);
+        if again.status != decision.status {
+            let differences = differences(&decision.status, &again.status);
+            self.breaches.push(format!("{}: a second pass differs: {differences}", self.now));
+        }
+        let told = again.effects.iter().find(|effect| matches!(effect, Effect::Event { .. }));
+        if let Some(event) = told {
+            self.breaches.push(format!("{}: told twice: {event:?}", self.now));
+        }
+    }
+
+    fn advance(&mut self) {
+        let now = self.now;
+        self.groups.retain(|_, group| group.ends.is_none_or(|ends| ends > now));
+        let mut waiting: Vec<_> = self.groups.iter().filter(|(_, group)| group.nodes.is_none()).collect();
+        waiting.sort_by_key(|(_, group)| group.pods_since);
+        let waiting: Vec<String> = waiting.into_iter().map(|(name, _)| name.clone()).collect();
+        for name in waiting {
+            let taken = self.taken();
+            let mut free = (0..self.nodes).filter(|node| !taken.contains(node));
+            if let (Some(one), Some(other)) = (free.next(), free.next()) {
+                let group = self.groups.get_mut(&name).unwrap();
+                (group.nodes, group.pods_since) = (Some((one, other)), now);
+            }
+        }
+        for group in self.groups.values_mut() {
+            group.endpoint = group.gate && group.ends.is_none();
+            if group.endpoint && group.healthy(now, self.pace) {
+                group.served_at = Some(now);
+            }
+        }
+    }
+
+    fn taken(&self) -> BTreeSet<usize> {
+        self.groups.values().filter_map(|group| group.nodes).flat_map(|(one, other)| [one, other]).collect()
+    }
+
+    fn capacity(&self, seen: &BTreeMap<String, GroupSeen>) -> Capacity {
+        let taken = self.taken();
+        let free: Vec<u32> = (0..self.nodes).map(|node| u32::from(!taken.contains(&node))).collect();
+        let pods = seen.values().flat_map(|seen| &seen.pods);
+        let pending = pods.filter(|pod| pod.node.is_none() && !pod.deleting);
+        let pending = pending.map(|pod| PendingPod { name: pod.name.clone(), spec: gpu_pod(1) }).collect();
+        Capacity { pending, ..nodes(&free) }
+    }
+
+    fn seen(&self) -> BTreeMap<String, GroupSeen> {
+        let see = |(name, group): (&String, &SimGroup)| {
+            let entry = self.status.groups.iter().find(|entry| entry.name == *name);
+            (name.clone(), group.seen(entry, self))
+        };
+        self.groups.iter().map(see).collect()
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::CreateCluster { group } => self.create(group),
+            Effect::DeleteCluster { name, uid, .. } => {
+                let group = self.groups.get_mut(&name).filter(|group| group.uid.as_ref() == Some(&uid));
+                let Some(group) = group else { return };
+                if group.serves(now, self.pace) {
+                    self.breaches.push(format!("{now}: {name} was deleted with requests in flight"));
+                }
+                group.end(now + self.pace.end);
+            }
+            Effect::SetGate { group, open, .. } => self.groups.get_mut(&group).unwrap().gate = open,
+            Effect::LaunchEngine { group, submission } => {
+                let bad = self.bad.iter().any(|bad| submission.contains(bad.as_str()));
+                let group = self.groups.get_mut(&group).unwrap();
+                if group.jobs.iter().any(|(id, job)| job.ended.is_none() && *id != submission) {
+                    self.breaches.push(format!("{now}: {submission} was launched beside another"));
+                }
+                group.draining = false;
+                let ended = bad.then(|| "no such model".to_owned());
+                group.jobs.entry(submission).or_insert(Job { started: now, ended, probed: false });
+            }
+            Effect::SetDraining { group, draining } => {
+                self.groups.get_mut(&group).unwrap().draining = draining;
+            }
+            Effect::StopEngine { group, submission } => {
+                let sim = self.groups.get_mut(&group).unwrap();
+                if sim.serves(now, self.pace) {
+                    self.breaches.push(format!("{now}: {submission} was stopped with requests in flight"));
+                }
+                if sim.jobs.contains_key(&submission) {
+                    sim.kill("stopped");
+                }
+            }
+            Effect::Probe { group, submission } => {
+                if let Some(job) = self.groups.get_mut(&group).unwrap().jobs.get_mut(&submission) {
+                    job.probed = true;
+                }
+            }
+            Effect::Event { reason, message, .. } => self.events.push(format!("{reason}: {message}")),
+        }
+    }
+
+    fn create(&mut self, entry: GroupStatus) {
+        let now = self.now;
+        self.uids += 1;
+        let uid = Some(format!("uid-{}", self.uids));
+        match self.groups.get(&entry.name) {
+            Some(group) if group.uid.is_some() => {}
+            Some(_) => self.breaches.push(format!("{now}: {} has pods that still end", entry.name)),
+            None => {
+                let group = SimGroup {
+                    uid,
+                    pods_since: now,
+                    nodes: None,
+                    ends: None,
+                    jobs: BTreeMap::new(),
+                    gate: false,
+                    endpoint: false,
+                    draining: false,
+                    served_at: None,
+                    entry,
+                };
+                self.groups.insert(group.entry.name.clone(), group);
+            }
+        }
+    }
+
+    /// A fault: something happens to one of the groups.
+    pub(super) fn hit(&mut self, which: usize, fault: Fault) {
+        let (now, end) = (self.now, self.pace.end);
+        let count = self.groups.len().max(1);
+        let Some(group) = self.groups.values_mut().nth(which % count) else { return };
+        match fault {
+            _ if group.uid.is_none() => {}
+            Fault::EngineDies => group.kill("killed"),
+            Fault::PodsReplaced => {
+                group.pods_since = now;
+                group.gate = false;
+                group.jobs.clear();
+                group.served_at = None;
+            }
+            Fault::ClusterDeleted => group.end(now + end),
+        }
+    }
+}
+
+/// What two statuses differ in, line by line of their text.
+fn differences(one: &RayClusterFleetStatus, other: &RayClusterFleetStatus) -> String {
+    let lines = |status| -> Vec<String> {
+        serde_json::to_string_pretty(status).unwrap().lines().map(str::to_owned).collect()
+    };
+    let (one, other) = (lines(one), lines(other));
+    let only = |these: &[String], those: &[String]| {
+        these.iter().filter(|line| !those.contains(line)).cloned().collect::<Vec<_>>().join(" ")
+    };
+    format!("{} became {}", only(&one, &other), only(&other, &one))
+}
+
+/// What may happen to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    EngineDies,
+    PodsReplaced,
+    ClusterDeleted,
+}
+
+impl SimGroup {
+    fn kill(&mut self, cause: &str) {
+        for job in self.jobs.values_mut() {
+            job.ended.get_or_insert_with(|| cause.to_owned());
+        }
+        self.served_at = None;
+    }
+
+    fn end(&mut self, when: i64) {
+        self.uid = None;
+        self.ends = Some(when);
+        self.jobs.clear();
+    }
+
+    fn in_flight(&self, now: i64, pace: Pace) -> u32 {
+        u32::from(self.served_at.is_some_and(|last| now < last + pace.request))
+    }
+
+    fn healthy(&self, now: i64, pace: Pace) -> bool {
+        self.jobs.values().any(|job| job.ended.is_none() && now >= job.started + pace.load)
+    }
+
+    /// It has an engine with requests in flight.
+    fn serves(&self, now: i64, pace: Pace) -> bool {
+        self.healthy(now, pace) && self.in_flight(now, pace) > 0
+    }
+
+    fn seen(&self, entry: Option<&GroupStatus>, sim: &Sim) -> GroupSeen {
+        let ready = self.nodes.is_some() && sim.now >= self.pods_since + sim.pace.pods;
+        let cluster = self.uid.as_ref().map(|uid| ClusterSeen {
+            uid: uid.clone(),
+            resource_version: "1".to_owned(),
+            slot: Some(self.entry.slot),
+            attempt: self.entry.attempt,
+            pod_revision: self.entry.revision.clone(),
+            ..ClusterSeen::default()
+        });
+        let pods = vec![self.pod(0, ready), self.pod(1, ready)];
+        let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
+        let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
+        let state = Ok(RayAlive { nodes, engine });
+        let ray = ready.then_some(RaySeen { at: at(sim.now), state });
+        GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray }
+    }
+
+    fn pod(&self, number: usize, ready: bool) -> PodSeen {
+        let node = self.nodes.map(|(one, other)| if number == 0 { one } else { other });
+        PodSeen {
+            name: format!("{}-{number}", self.entry.name),
+            uid: format!("{}-{number}-{}", self.entry.name, self.pods_since),
+            head: number == 0,
+            node: node.map(|node| format!("node-{node}")),
+            ip: ready.then(|| format!("10.{}.{}.{number}", self.entry.slot, self.entry.attempt)),
+            deleting: self.ends.is_some(),
+            containers_ready: ready,
+            gate_open: number == 0 && self.gate,
+            problem: node.is_none().then(|| PodProblem {
+                reason: "Unschedulable".to_owned(),
+                message: "no node has a free GPU".to_owned(),
+            }),
+        }
+    }
+
+    fn engine(&self, entry: &GroupStatus, sim: &Sim) -> EngineSeen {
+        let revision = entry.engine_revision.clone().unwrap_or_default();
+        let submission = names::submission_id(&entry.name, &revision, entry.launch);
+        let Some(job) = self.jobs.get(&submission) else {
+            return EngineSeen { submission, ..EngineSeen::default() };
+        };
+        let healthy = job.ended.is_none() && sim.now >= job.started + sim.pace.load;
+        EngineSeen {
+            submission,
+            job: Some(job.ended.clone().map_or(JobSeen::Running, JobSeen::Ended)),
+            ranks_placed: if sim.now > job.started { 2 } else { 0 },
+            healthy,
+            answering: healthy,
+            load: healthy.then(|| LoadSeen {
+                in_flight: self.in_flight(sim.now, sim.pace),
+                draining: Some(self.draining),
+                idle_seconds: Some(2.0),
+            }),
+            probe: if job.probed { ProbeSeen::Passed } else { ProbeSeen::Unknown },
+            ..EngineSeen::default()
+        }
+    }
+}

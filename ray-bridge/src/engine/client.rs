@@ -35,7 +35,7 @@ pub struct Load {
     pub in_flight: u64,
     /// Requests that have ended since the start; `None` without the middleware.
     pub served: Option<u64>,
-    /// New requests are refused; `None` without the middleware.
+    /// It was told to drain; `None` without the middleware.
     pub draining: Option<bool>,
     /// Time since a request last began or ended; `None` if there was none yet, or without the middleware.
     pub idle: Option<Duration>,
@@ -161,7 +161,7 @@ impl EngineClient {
         Ok(Load { in_flight, served: None, draining: None, idle: None })
     }
 
-    /// `true`: new requests are refused from now on, those in flight go on. `false`: they are taken again.
+    /// `true`: from now on every answer asks its client to close the connection; requests are still answered.
     ///
     /// An engine without the middleware answers [`Fault::NotFound`].
     pub async fn set_draining(&self, draining: bool) -> Result<(), CallError> {

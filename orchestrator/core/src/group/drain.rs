@@ -80,7 +80,7 @@ fn of_job(engine: &EngineSeen) -> Engine {
     }
 }
 
-/// All requests have ended. An engine that can be told to refuse new ones is told first.
+/// All requests have ended. An engine that can be told that it drains is told first.
 fn ended(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
     if load.draining == Some(false) {
         let group = stage.group.name.clone();

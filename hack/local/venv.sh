@@ -16,6 +16,7 @@ ensure_venv() {
     if [[ -f $source/pyproject.toml ]]; then ensure_small_package "$source" "$key"; fi
   done
   ensure_models "$key"
+  ensure_notes "$key"
 }
 
 make_venv() { # the mount is read-only in the pods, so the byte code has to be there: without it each start costs seconds more
@@ -86,4 +87,19 @@ make_models() {
   "$VENV/bin/python" "$HACK/python/mkmodel.py" "$MODELS/.new"
   rm -rf "$MODELS/tiny"
   mv "$MODELS/.new" "$MODELS/tiny"
+}
+
+ensure_notes() { # what vLLM finds out about the model's class; without it every new pod spends 10 s of CPU on that
+  local key warmer=$HACK/python/warm_vllm.py
+  key=$(hash_of "$warmer" "=$1")
+  if is_fresh notes "$key" "$MODELS/vllm-notes/modelinfos"; then return 0; fi
+  step "Let vLLM note what it knows of the model" "see the log; $warmer asks it" make_notes "$warmer"
+  mark_fresh notes "$key"
+}
+
+make_notes() {
+  rm -rf "$MODELS/.notes"
+  VLLM_CPU_RAY=1 "$VENV/bin/python" "$1" "$MODELS/.notes"
+  rm -rf "$MODELS/vllm-notes"
+  mv "$MODELS/.notes" "$MODELS/vllm-notes"
 }

@@ -65,6 +65,8 @@ pub(crate) struct Agent {
     probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
     healthy: Option<SubmissionId>,
     all_in_since: Option<Instant>,
+    /// The last launch that Ray took, and when: it is asked for again until the job is seen.
+    launched: Option<(SubmissionId, Instant)>,
     last_deep: Option<Instant>,
     quiet_until: Option<Instant>,
 }
@@ -95,6 +97,7 @@ impl Agent {
             probing: None,
             healthy: None,
             all_in_since: None,
+            launched: None,
             last_deep: None,
             quiet_until: None,
         }
@@ -233,6 +236,13 @@ impl Agent {
     }
 
     async fn launch(&mut self, launch: Launch, target: &Target) -> Result<(), String> {
+        let now = clock::monotonic();
+        let just_done = self.launched.as_ref().is_some_and(|(name, when)| {
+            *name == launch.spec.name && now.saturating_duration_since(*when) < LOOK
+        });
+        if just_done {
+            return Ok(());
+        }
         let options = ObserveOptions { deadline: LOOK, deep: true };
         let state = self.bridge.observe(target, None, options).boxed().await;
         let cluster = state.map_err(|error| error.to_string())?.cluster;
@@ -247,6 +257,7 @@ impl Agent {
             self.metrics.engine_submit.observe(delay.as_secs_f64());
         }
         info!(group = %target.name, submission = %launch.spec.name, ?launched, "launched");
+        self.launched = Some((launch.spec.name, clock::monotonic()));
         Ok(())
     }
 

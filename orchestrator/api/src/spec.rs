@@ -161,7 +161,7 @@ pub enum WhenNoRoom {
 }
 
 /// What to do when a new revision does not become ready: `Hold` (default) the rollout and say so, or `Rollback`
-/// to the last revision that was complete.
+/// to the last revision that was complete. `Rollback` is not acted on yet: it holds too.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Stop the rollout and say so.

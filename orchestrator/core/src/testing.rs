@@ -79,12 +79,12 @@ pub(crate) fn fleet(replicas: u32) -> ValidFleet {
         history_limit: 10,
         paused: false,
         progress_deadline: Duration::from_mins(10),
-        drain_timeout: Duration::from_secs(60),
+        drain_timeout: Duration::from_mins(1),
         failure: ValidFailurePolicy {
             engine_restarts: 2,
             backoff_initial: Duration::from_secs(5),
-            backoff_max: Duration::from_secs(300),
-            hung_after: Duration::from_secs(60),
+            backoff_max: Duration::from_mins(5),
+            hung_after: Duration::from_mins(1),
         },
         model: Some(model()),
         own_engine_port: None,
@@ -101,7 +101,7 @@ fn model() -> ValidModel {
         env: Vec::new(),
         parallelism: Parallelism { tensor: 1, pipeline: 2 },
         port: 8000,
-        start_timeout: Duration::from_secs(600),
+        start_timeout: Duration::from_mins(10),
         probe: ValidProbe { prompt: "Hello".to_owned(), max_tokens: 1, expect: None },
     }
 }

@@ -1,1 +1,234 @@
+//! Does a whole group fit? Small clusters that a person can check by hand, and brute force over random ones.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rayfleet_api::valid::{GroupShape, PodShape};
+use serde_json::{Value, json};
+
+use super::{Capacity, NodeRoom, PendingPod, Taint, fits, in_words, requests};
+use crate::testing::{gpu_pod, nodes, shape};
+
+fn group(pods: &[Value]) -> GroupShape {
+    let pod = |(number, spec): (usize, &Value)| PodShape {
+        role: if number == 0 { "head" } else { "w" }.to_owned(),
+        gpus: 0,
+        spec: spec.clone(),
+    };
+    GroupShape { pods: pods.iter().enumerate().map(pod).collect() }
+}
+
+/// GPUs without anti-affinity.
+fn stackable(gpus: u32) -> Value {
+    json!({"containers": [{"resources": {"limits": {"nvidia.com/gpu": gpus}}}]})
+}
+
+#[test]
+fn the_pods_of_a_group_go_on_nodes_of_their_own() {
+    assert_eq!(fits(&shape(), &nodes(&[1, 1])).unwrap(), ["node-0", "node-1"]);
+    let no_room = fits(&shape(), &nodes(&[2, 0])).unwrap_err();
+    assert_eq!(no_room.to_string(), "needs 2 nodes x 1 nvidia.com/gpu; best free: 2 + 0");
+}
+
+#[test]
+fn pods_that_may_share_a_node_do() {
+    let shape = group(&[stackable(1), stackable(1)]);
+    assert_eq!(fits(&shape, &nodes(&[0, 2])).unwrap(), ["node-1", "node-1"]);
+    assert_eq!(fits(&shape, &nodes(&[1, 0])).unwrap_err().needs, "2 pods x 1 nvidia.com/gpu");
+}
+
+#[test]
+fn the_sum_alone_is_not_enough() {
+    let shape = group(&[gpu_pod(8), gpu_pod(8)]);
+    let no_room = fits(&shape, &nodes(&[8, 4, 4])).unwrap_err();
+    assert_eq!(no_room.to_string(), "needs 2 nodes x 8 nvidia.com/gpu; best free: 8 + 4 + 4");
+}
+
+#[test]
+fn hard_pods_are_placed_before_easy_ones() {
+    let shape = group(&[stackable(1), stackable(4)]);
+    assert_eq!(fits(&shape, &nodes(&[4, 1])).unwrap(), ["node-1", "node-0"]);
+}
+
+#[test]
+fn what_runs_and_what_waits_takes_room() {
+    let mut capacity = nodes(&[1, 1, 1]);
+    capacity.nodes[0].requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+    assert_eq!(fits(&shape(), &capacity).unwrap(), ["node-1", "node-2"]);
+    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1) });
+    assert!(fits(&shape(), &capacity).is_err());
+    capacity.pending[0].spec = stackable(64);
+    assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes nothing");
+}
+
+#[test]
+fn every_resource_counts() {
+    let pod = json!({"containers": [{"resources": {
+        "limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "8Gi"}
+    }}]});
+    let mut capacity = nodes(&[1]);
+    let node = &mut capacity.nodes[0];
+    node.allocatable.insert("cpu".to_owned(), 3_500);
+    node.allocatable.insert("memory".to_owned(), (16_i128 << 30) * 1_000);
+    let no_room = fits(&group(&[pod]), &capacity).unwrap_err();
+    assert_eq!(no_room.to_string(), "needs 1 pod x 4 cpu; best free: 3500m");
+}
+
+#[test]
+fn nodes_that_may_not_be_used_are_not() {
+    type Edit = dyn Fn(&mut NodeRoom);
+    let cases: [(&str, &Edit); 4] = [
+        ("cordoned", &|node| node.unschedulable = true),
+        ("not ready", &|node| node.ready = false),
+        ("tainted", &|node| {
+            node.taints.push(Taint {
+                key: "gpu".to_owned(),
+                effect: "NoSchedule".to_owned(),
+                ..Taint::default()
+            });
+        }),
+        ("evicting", &|node| {
+            node.taints.push(Taint {
+                key: "gone".to_owned(),
+                effect: "NoExecute".to_owned(),
+                ..Taint::default()
+            });
+        }),
+    ];
+    for (what, edit) in cases {
+        let mut capacity = nodes(&[1, 1]);
+        edit(&mut capacity.nodes[1]);
+        assert!(fits(&shape(), &capacity).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn nobody_may_run_there_is_said_as_such() {
+    let mut capacity = nodes(&[1, 1]);
+    capacity.nodes.iter_mut().for_each(|node| node.unschedulable = true);
+    let free = fits(&shape(), &capacity).unwrap_err().free;
+    assert!(free.starts_with("none of 2 nodes may run pod `head`: check its nodeSelector"), "{free}");
+}
+
+#[test]
+fn tolerations_match_as_in_kubernetes() {
+    let taint = Taint { key: "gpu".to_owned(), value: "a".to_owned(), effect: "NoSchedule".to_owned() };
+    let cases = [
+        (json!({"key": "gpu", "operator": "Exists"}), true),
+        (json!({"operator": "Exists"}), true),
+        (json!({"key": "gpu", "value": "a"}), true),
+        (json!({"key": "gpu", "operator": "Equal", "value": "b"}), false),
+        (json!({"key": "gpu", "operator": "Exists", "effect": "NoExecute"}), false),
+        (json!({"key": "other", "operator": "Exists"}), false),
+    ];
+    for (toleration, expected) in cases {
+        let mut pod = stackable(1);
+        pod["tolerations"] = json!([toleration]);
+        let mut capacity = nodes(&[1]);
+        capacity.nodes[0].taints.push(taint.clone());
+        assert_eq!(fits(&group(&[pod]), &capacity).is_ok(), expected, "{toleration}");
+    }
+    let mut capacity = nodes(&[1]);
+    capacity.nodes[0].taints.push(Taint { effect: "PreferNoSchedule".to_owned(), ..taint });
+    assert!(fits(&group(&[stackable(1)]), &capacity).is_ok());
+}
+
+#[test]
+fn selectors_and_affinity_match_as_in_kubernetes() {
+    let expression = |operator: &str, values: &[&str]| {
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}]
+        }}}})
+    };
+    let named = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-0"]}]}]
+    }}}});
+    let cases = [
+        (json!({"nodeSelector": {"zone": "5"}}), true),
+        (json!({"nodeSelector": {"zone": "6"}}), false),
+        (expression("In", &["4", "5"]), true),
+        (expression("In", &["4"]), false),
+        (expression("NotIn", &["4"]), true),
+        (expression("NotIn", &["5"]), false),
+        (expression("Exists", &[]), true),
+        (expression("DoesNotExist", &[]), false),
+        (expression("Gt", &["4"]), true),
+        (expression("Lt", &["5"]), false),
+        (expression("Invented", &[]), false),
+        (named, true),
+    ];
+    for (constraint, expected) in cases {
+        let mut pod = stackable(1);
+        for (key, value) in constraint.as_object().unwrap() {
+            pod[key] = value.clone();
+        }
+        let mut capacity = nodes(&[1]);
+        capacity.nodes[0].labels = BTreeMap::from([("zone".to_owned(), "5".to_owned())]);
+        assert_eq!(fits(&group(&[pod]), &capacity).is_ok(), expected, "{constraint}");
+    }
+}
+
+#[test]
+fn requests_are_counted_as_the_scheduler_does() {
+    let spec = json!({
+        "initContainers": [
+            {"resources": {"requests": {"cpu": "100m"}}, "restartPolicy": "Always"},
+            {"resources": {"requests": {"cpu": "3"}}},
+        ],
+        "containers": [
+            {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "9", "nvidia.com/gpu": 2}}},
+            {"resources": {"requests": {"cpu": 1}}},
+        ],
+        "overhead": {"cpu": "10m"},
+    });
+    let asked = requests(&spec);
+    assert_eq!(asked["cpu"], 3_110, "an init container beside the sidecar asks for most");
+    assert_eq!(asked["nvidia.com/gpu"], 2_000);
+    assert_eq!(asked["pods"], 1_000);
+    assert_eq!(in_words(&asked), "3110m cpu, 1Gi memory, 2 nvidia.com/gpu");
+}
+
+#[test]
+fn nonsense_in_a_pod_spec_is_no_panic() {
+    for spec in [
+        json!(null),
+        json!([]),
+        json!({"containers": "x", "tolerations": 3, "affinity": []}),
+        json!({"containers": [{"resources": {"limits": {"cpu": "many"}}}]}),
+    ] {
+        assert!(fits(&group(&[spec]), &nodes(&[1])).is_ok());
+    }
+}
+
+/// Whether any assignment of pods to nodes works.
+fn brute_force(pods: &[(u32, bool)], free: &mut [u32], used: &mut Vec<(usize, bool)>) -> bool {
+    let Some(((gpus, apart), rest)) = pods.split_first() else { return true };
+    (0..free.len()).any(|node| {
+        let kept_apart = used.iter().any(|(other, theirs)| *other == node && (*apart || *theirs));
+        if free[node] < *gpus || kept_apart {
+            return false;
+        }
+        free[node] -= gpus;
+        used.push((node, *apart));
+        let works = brute_force(rest, free, used);
+        used.pop();
+        free[node] += gpus;
+        works
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_agrees_with_brute_force(
+        pods in prop::collection::vec((0..5_u32, any::<bool>()), 1..5),
+        mut free in prop::collection::vec(0..7_u32, 1..5),
+    ) {
+        let spec = |(gpus, apart): &(u32, bool)| if *apart { gpu_pod(*gpus) } else { stackable(*gpus) };
+        let shape = group(&pods.iter().map(spec).collect::<Vec<_>>());
+        let capacity: Capacity = nodes(&free);
+        let found = fits(&shape, &capacity);
+        prop_assert_eq!(found.is_ok(), brute_force(&pods, &mut free, &mut Vec::new()));
+    }
+}

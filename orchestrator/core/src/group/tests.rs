@@ -147,15 +147,17 @@ fn what_kuberay_refuses_is_told() {
     assert_eq!(kinds(&step(&fleet, &first.group, &seen, 2)), Vec::<String>::new());
 }
 
+type Edit = dyn Fn(&mut GroupSeen);
+
 /// Each way to fail closes the gate at once and says what is tried next.
 #[test]
 fn failures_of_a_ready_group_close_the_gate() {
     let fleet = fleet(1);
-    let cases: [(&str, &dyn Fn(&mut GroupSeen)); 6] = [
+    let cases: [(&str, &Edit); 6] = [
         ("killed", &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned()))),
         ("not healthy", &|seen| ray_mut(seen).engine.healthy = false),
         ("rank 1 is on node-2", &|seen| {
-            ray_mut(seen).engine.differences = vec!["rank 1 is on node-2".to_owned()]
+            ray_mut(seen).engine.differences = vec!["rank 1 is on node-2".to_owned()];
         }),
         ("does not know", &|seen| ray_mut(seen).engine.job = None),
         ("a pod of the group is gone", &|seen| drop(seen.pods.pop())),

@@ -5,7 +5,7 @@ use rayfleet_api::status::{Goal, Phase};
 
 use super::fail::STOP_LIMIT;
 use super::stage::Stage;
-use super::{engine, ray, serve};
+use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
 use crate::time;
 
@@ -18,6 +18,10 @@ pub(super) fn stop(stage: &mut Stage<'_>) {
     stage.gate(false, "Stopping");
     if !engine_over(stage) {
         return;
+    }
+    if stage.group.goal == Goal::SwapEngine && ray::job_runs(stage) == Some(true) {
+        // Its ranks hold the GPUs that the next engine needs; they go with the pods.
+        fail::give_up(stage, "the engine does not stop");
     }
     if stage.group.goal == Goal::SwapEngine {
         swap(stage);

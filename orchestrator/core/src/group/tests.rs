@@ -477,6 +477,20 @@ fn an_engine_that_does_not_stop_holds_nothing_up() {
 }
 
 #[test]
+fn an_engine_that_does_not_stop_is_not_swapped_in_place() {
+    let mut fleet = fleet(1);
+    let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine) };
+    fleet.revision.engine = Some("eng2".to_owned());
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    let stuck = step(&fleet, &group, &seen, 30);
+    assert_eq!(
+        (stuck.group.goal, kinds(&stuck)),
+        (Goal::Retire, vec!["stop".to_owned(), "GroupFailed".to_owned(), "delete".to_owned()])
+    );
+}
+
+#[test]
 fn a_drain_can_be_taken_back() {
     let fleet = fleet(1);
     let group = GroupStatus { phase: Phase::Draining, ..ready_entry(&fleet, 0) };

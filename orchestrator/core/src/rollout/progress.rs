@@ -111,11 +111,14 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
     if let Some(hold) = hold {
         return ("Waiting for room".to_owned(), Some(hold.clone()));
     }
+    let active = board.active_count();
     let step = if changing(Age::OldPods) {
         "Replacing groups"
     } else if changing(Age::OldEngine) {
         "Swapping engines"
-    } else if leaving || board.active_count() > fleet.replicas {
+    } else if active < fleet.replicas {
+        "Starting groups"
+    } else if leaving || active > fleet.replicas {
         "Removing groups"
     } else if waiting {
         "Starting groups"

@@ -6,3 +6,4 @@ mod plans;
 mod properties;
 mod scenarios;
 mod sim;
+mod sim_group;

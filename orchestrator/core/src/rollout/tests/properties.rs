@@ -6,7 +6,8 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::Phase;
 
-use super::sim::{Fault, Pace, Pass, Sim};
+use super::sim::{Pace, Pass, Sim};
+use super::sim_group::Fault;
 use crate::testing::fleet;
 
 /// What happens before a tick.

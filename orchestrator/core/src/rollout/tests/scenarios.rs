@@ -3,7 +3,8 @@
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{FleetCondition, Goal, Phase};
 
-use super::sim::{Fault, Pace, Sim};
+use super::sim::{Pace, Sim};
+use super::sim_group::Fault;
 use crate::testing::{fleet, plain_fleet};
 
 const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };

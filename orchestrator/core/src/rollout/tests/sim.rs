@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
+use super::sim_group::{Fault, Job, SimGroup};
 use crate::capacity::{Capacity, PendingPod};
 use crate::decide::{Decision, World, decide};
 use crate::effect::Effect;
-use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
-};
+use crate::seen::GroupSeen;
 use crate::testing::{at, gpu_pod, nodes};
 
 /// How long things take, in ticks.
@@ -41,30 +40,6 @@ pub(super) enum Pass {
 }
 
 #[derive(Clone, Debug)]
-struct Job {
-    started: i64,
-    ended: Option<String>,
-    probed: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct SimGroup {
-    entry: GroupStatus,
-    pub(super) uid: Option<String>,
-    pods_since: i64,
-    /// Nodes that its pods are on.
-    nodes: Option<(usize, usize)>,
-    /// When its pods will have ended, once the RayCluster is gone.
-    ends: Option<i64>,
-    jobs: BTreeMap<String, Job>,
-    gate: bool,
-    endpoint: bool,
-    draining: bool,
-    /// When it last got a request.
-    served_at: Option<i64>,
-}
-
-#[derive(Clone, Debug)]
 pub(super) struct Sim {
     pub(super) fleet: ValidFleet,
     pub(super) status: RayClusterFleetStatus,
@@ -78,7 +53,7 @@ pub(super) struct Sim {
     /// Highest number of groups since the last [`Sim::watch`].
     pub(super) most_groups: usize,
     pub(super) events: Vec<String>,
-    pace: Pace,
+    pub(super) pace: Pace,
     nodes: usize,
     uids: u32,
 }
@@ -223,7 +198,12 @@ impl Sim {
             ));
         }
         let again = self.decide(&decision.status, seen, capacity);
-        if again.status != decision.status {
+        // A drain that was taken back makes a group available, which the next pass may use.
+        let taken_back = self.status.groups.iter().any(|old| {
+            let now_ready = |new: &GroupStatus| new.name == old.name && new.phase == Phase::Ready;
+            old.phase == Phase::Draining && decision.status.groups.iter().any(now_ready)
+        });
+        if again.status != decision.status && !taken_back {
             let differences = differences(&decision.status, &again.status);
             self.breaches.push(format!("{}: a second pass differs: {differences}", self.now));
         }
@@ -374,99 +354,4 @@ fn differences(one: &RayClusterFleetStatus, other: &RayClusterFleetStatus) -> St
         these.iter().filter(|line| !those.contains(line)).cloned().collect::<Vec<_>>().join(" ")
     };
     format!("{} became {}", only(&one, &other), only(&other, &one))
-}
-
-/// What may happen to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    EngineDies,
-    PodsReplaced,
-    ClusterDeleted,
-}
-
-impl SimGroup {
-    fn kill(&mut self, cause: &str) {
-        for job in self.jobs.values_mut() {
-            job.ended.get_or_insert_with(|| cause.to_owned());
-        }
-        self.served_at = None;
-    }
-
-    fn end(&mut self, when: i64) {
-        self.uid = None;
-        self.ends = Some(when);
-        self.jobs.clear();
-    }
-
-    fn in_flight(&self, now: i64, pace: Pace) -> u32 {
-        u32::from(self.served_at.is_some_and(|last| now < last + pace.request))
-    }
-
-    fn healthy(&self, now: i64, pace: Pace) -> bool {
-        self.jobs.values().any(|job| job.ended.is_none() && now >= job.started + pace.load)
-    }
-
-    /// It has an engine with requests in flight.
-    fn serves(&self, now: i64, pace: Pace) -> bool {
-        self.healthy(now, pace) && self.in_flight(now, pace) > 0
-    }
-
-    fn seen(&self, entry: Option<&GroupStatus>, sim: &Sim) -> GroupSeen {
-        let ready = self.nodes.is_some() && sim.now >= self.pods_since + sim.pace.pods;
-        let cluster = self.uid.as_ref().map(|uid| ClusterSeen {
-            uid: uid.clone(),
-            resource_version: "1".to_owned(),
-            slot: Some(self.entry.slot),
-            attempt: self.entry.attempt,
-            pod_revision: self.entry.revision.clone(),
-            ..ClusterSeen::default()
-        });
-        let pods = vec![self.pod(0, ready), self.pod(1, ready)];
-        let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
-        let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
-        let state = Ok(RayAlive { nodes, engine });
-        let ray = ready.then_some(RaySeen { at: at(sim.now), state });
-        GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray }
-    }
-
-    fn pod(&self, number: usize, ready: bool) -> PodSeen {
-        let node = self.nodes.map(|(one, other)| if number == 0 { one } else { other });
-        PodSeen {
-            name: format!("{}-{number}", self.entry.name),
-            uid: format!("{}-{number}-{}", self.entry.name, self.pods_since),
-            head: number == 0,
-            node: node.map(|node| format!("node-{node}")),
-            ip: ready.then(|| format!("10.{}.{}.{number}", self.entry.slot, self.entry.attempt)),
-            deleting: self.ends.is_some(),
-            containers_ready: ready,
-            gate_open: number == 0 && self.gate,
-            problem: node.is_none().then(|| PodProblem {
-                reason: "Unschedulable".to_owned(),
-                message: "no node has a free GPU".to_owned(),
-            }),
-        }
-    }
-
-    fn engine(&self, entry: &GroupStatus, sim: &Sim) -> EngineSeen {
-        let revision = entry.engine_revision.clone().unwrap_or_default();
-        let submission = names::submission_id(&entry.name, &revision, entry.launch);
-        let Some(job) = self.jobs.get(&submission) else {
-            return EngineSeen { submission, ..EngineSeen::default() };
-        };
-        let healthy = job.ended.is_none() && sim.now >= job.started + sim.pace.load;
-        EngineSeen {
-            submission,
-            job: Some(job.ended.clone().map_or(JobSeen::Running, JobSeen::Ended)),
-            ranks_placed: if sim.now > job.started { 2 } else { 0 },
-            healthy,
-            answering: healthy,
-            load: healthy.then(|| LoadSeen {
-                in_flight: self.in_flight(sim.now, sim.pace),
-                draining: Some(self.draining),
-                idle_seconds: Some(2.0),
-            }),
-            probe: if job.probed { ProbeSeen::Passed } else { ProbeSeen::Unknown },
-            ..EngineSeen::default()
-        }
-    }
 }

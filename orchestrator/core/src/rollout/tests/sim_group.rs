@@ -1,0 +1,131 @@
+//! One group of the small world: pods, engine jobs, requests in flight, and what of it can be seen.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::names;
+use rayfleet_api::status::GroupStatus;
+
+use super::sim::{Pace, Sim};
+use crate::seen::{
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
+};
+use crate::testing::at;
+
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) started: i64,
+    pub(super) ended: Option<String>,
+    pub(super) probed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SimGroup {
+    pub(super) entry: GroupStatus,
+    pub(super) uid: Option<String>,
+    pub(super) pods_since: i64,
+    /// Nodes that its pods are on.
+    pub(super) nodes: Option<(usize, usize)>,
+    /// When its pods will have ended, once the RayCluster is gone.
+    pub(super) ends: Option<i64>,
+    pub(super) jobs: BTreeMap<String, Job>,
+    pub(super) gate: bool,
+    pub(super) endpoint: bool,
+    pub(super) draining: bool,
+    /// When it last got a request.
+    pub(super) served_at: Option<i64>,
+}
+
+/// What may happen to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    EngineDies,
+    PodsReplaced,
+    ClusterDeleted,
+}
+
+impl SimGroup {
+    pub(super) fn kill(&mut self, cause: &str) {
+        for job in self.jobs.values_mut() {
+            job.ended.get_or_insert_with(|| cause.to_owned());
+        }
+        self.served_at = None;
+    }
+
+    pub(super) fn end(&mut self, when: i64) {
+        self.uid = None;
+        self.ends = Some(when);
+        self.jobs.clear();
+    }
+
+    pub(super) fn in_flight(&self, now: i64, pace: Pace) -> u32 {
+        u32::from(self.served_at.is_some_and(|last| now < last + pace.request))
+    }
+
+    pub(super) fn healthy(&self, now: i64, pace: Pace) -> bool {
+        self.jobs.values().any(|job| job.ended.is_none() && now >= job.started + pace.load)
+    }
+
+    /// It has an engine with requests in flight.
+    pub(super) fn serves(&self, now: i64, pace: Pace) -> bool {
+        self.healthy(now, pace) && self.in_flight(now, pace) > 0
+    }
+
+    pub(super) fn seen(&self, entry: Option<&GroupStatus>, sim: &Sim) -> GroupSeen {
+        let ready = self.nodes.is_some() && sim.now >= self.pods_since + sim.pace.pods;
+        let cluster = self.uid.as_ref().map(|uid| ClusterSeen {
+            uid: uid.clone(),
+            resource_version: "1".to_owned(),
+            slot: Some(self.entry.slot),
+            attempt: self.entry.attempt,
+            pod_revision: self.entry.revision.clone(),
+            ..ClusterSeen::default()
+        });
+        let pods = vec![self.pod(0, ready), self.pod(1, ready)];
+        let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
+        let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
+        let state = Ok(RayAlive { nodes, engine });
+        let ray = ready.then_some(RaySeen { at: at(sim.now), state });
+        GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray }
+    }
+
+    pub(super) fn pod(&self, number: usize, ready: bool) -> PodSeen {
+        let node = self.nodes.map(|(one, other)| if number == 0 { one } else { other });
+        PodSeen {
+            name: format!("{}-{number}", self.entry.name),
+            uid: format!("{}-{number}-{}", self.entry.name, self.pods_since),
+            head: number == 0,
+            node: node.map(|node| format!("node-{node}")),
+            ip: ready.then(|| format!("10.{}.{}.{number}", self.entry.slot, self.entry.attempt)),
+            deleting: self.ends.is_some(),
+            containers_ready: ready,
+            gate_open: number == 0 && self.gate,
+            problem: node.is_none().then(|| PodProblem {
+                reason: "Unschedulable".to_owned(),
+                message: "no node has a free GPU".to_owned(),
+            }),
+        }
+    }
+
+    pub(super) fn engine(&self, entry: &GroupStatus, sim: &Sim) -> EngineSeen {
+        let revision = entry.engine_revision.clone().unwrap_or_default();
+        let submission = names::submission_id(&entry.name, &revision, entry.launch);
+        let Some(job) = self.jobs.get(&submission) else {
+            return EngineSeen { submission, ..EngineSeen::default() };
+        };
+        let healthy = job.ended.is_none() && sim.now >= job.started + sim.pace.load;
+        EngineSeen {
+            submission,
+            job: Some(job.ended.clone().map_or(JobSeen::Running, JobSeen::Ended)),
+            ranks_placed: if sim.now > job.started { 2 } else { 0 },
+            healthy,
+            answering: healthy,
+            load: healthy.then(|| LoadSeen {
+                in_flight: self.in_flight(sim.now, sim.pace),
+                draining: Some(self.draining),
+                idle_seconds: Some(2.0),
+            }),
+            probe: if job.probed { ProbeSeen::Passed } else { ProbeSeen::Unknown },
+            ..EngineSeen::default()
+        }
+    }
+}

@@ -7,6 +7,10 @@ use sha2::{Digest, Sha256};
 
 use crate::spec::{Model, RayClusterTemplate};
 
+/// Letters and digits of revisions. No vowels, so that no word appears: the alphabet of Kubernetes' own
+/// `SafeEncodeString`, letters first.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
 /// The pair of revisions that a fleet asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revision {
@@ -44,8 +48,6 @@ fn hash(value: &impl Serialize) -> String {
     // `Value` keeps maps sorted, so equal values have equal text whatever order they came in.
     let canonical = serde_json::to_value(value).unwrap_or(Value::Null).to_string();
     let digest = Sha256::digest(canonical.as_bytes());
-    // No vowels, so that no word appears; the alphabet of Kubernetes' own SafeEncodeString.
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut number = digest.iter().take(8).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
     let mut text = String::with_capacity(6);
     for position in 0..6 {

@@ -2,7 +2,7 @@
 //! validation rules (CEL) that span several fields. Only schema; no validation code runs here.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
 };
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -10,11 +10,6 @@ use serde_json::json;
 
 use crate::names::MAX_FLEET_NAME;
 use crate::spec::RayClusterFleet;
-
-/// Default of `replicas`.
-pub(crate) fn one() -> Option<i32> {
-    Some(1)
-}
 
 /// Default of the parallel sizes.
 pub(crate) fn one_u32() -> u32 {
@@ -206,13 +201,33 @@ pub fn crd() -> CustomResourceDefinition {
         if let Some(spec) = properties.get_mut("spec") {
             spec.x_kubernetes_validations.get_or_insert_default().extend(spec_rules());
             bound_selector(spec);
+            default_to_one(spec, "replicas");
         }
         if let Some(status) = properties.get_mut("status") {
             list_map(status, "conditions", "type");
             list_map(status, "groups", "name");
         }
+        drop_rust_formats(root);
     }
     crd
+}
+
+/// The derive can give no default to an optional field.
+fn default_to_one(object: &mut JSONSchemaProps, field: &str) {
+    if let Some(field) = object.properties.as_mut().and_then(|properties| properties.get_mut(field)) {
+        field.default = Some(JSON(json!(1)));
+    }
+}
+
+/// Formats such as `uint32` are Rust's own; kubectl warns of them.
+fn drop_rust_formats(schema: &mut JSONSchemaProps) {
+    if schema.format.as_ref().is_some_and(|format| format.starts_with("uint")) {
+        schema.format = None;
+    }
+    schema.properties.iter_mut().flatten().for_each(|(_, field)| drop_rust_formats(field));
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        drop_rust_formats(items);
+    }
 }
 
 /// Says that a list is keyed, so that appliers merge its entries instead of replacing the list.

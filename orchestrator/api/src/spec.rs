@@ -1,6 +1,8 @@
 //! `spec` of a RayClusterFleet as users write it: AIBrix's fields with their meaning, plus
 //! `model`, `drain` and `failurePolicy`. Only types; what they default to is in [`crate::valid`].
 
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a name, a type and a path")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -44,7 +46,7 @@ use crate::status::RayClusterFleetStatus;
 pub struct RayClusterFleetSpec {
     /// Number of replica groups. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 9999), default = "schema::one")]
+    #[schemars(range(min = 0, max = 9999))]
     pub replicas: Option<i32>,
     /// Selects the groups of this fleet. It must match the labels of the template and can not be
     /// changed.

@@ -180,7 +180,7 @@ impl ValidFleet {
         let drain = spec.drain.as_ref().and_then(|drain| drain.timeout.as_deref());
         let drain_timeout = duration(drain, "spec.drain.timeout", 600, &mut problems);
         let start = model.as_ref().map_or(Duration::ZERO, |model| model.start_timeout);
-        let fallback = start.max(Duration::from_secs(600)) + drain_timeout;
+        let fallback = start.max(Duration::from_mins(10)) + drain_timeout;
         let progress_deadline = spec
             .progress_deadline_seconds
             .and_then(|seconds| u64::try_from(seconds).ok())

@@ -1,5 +1,7 @@
 //! Holds the generated files to the types. With `RAYFLEET_UPDATE=1` it writes them.
 
+#![allow(clippy::panic, reason = "how a test's helper fails")]
+
 use std::path::Path;
 use std::{env, fs};
 

@@ -27,7 +27,7 @@ use crate::refusal::Refusal;
 /// Fleets that are looked at at the same time.
 const PARALLEL: usize = 16;
 /// Time until a template that KubeRay refused is tried again: KubeRay may have been upgraded.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
+const TRY_AGAIN: Duration = Duration::from_mins(1);
 
 /// The controller.
 pub(crate) struct Controller {
@@ -37,8 +37,16 @@ pub(crate) struct Controller {
     metrics: Arc<Metrics>,
     /// Fleets whose ledger has been read from the API server itself since this replica leads.
     fresh: Mutex<HashSet<Key>>,
-    /// Templates that were tried: revision, and the refusal with its time.
-    tried: Mutex<BTreeMap<Key, (String, Option<(String, Instant)>)>>,
+    /// Templates that KubeRay's CRD was asked about.
+    tried: Mutex<BTreeMap<Key, Tried>>,
+}
+
+/// What KubeRay's CRD said of a template.
+#[derive(Clone)]
+struct Tried {
+    revision: String,
+    /// Its objection, and when.
+    refused: Option<(String, Instant)>,
 }
 
 impl Controller {
@@ -147,10 +155,10 @@ impl Controller {
     async fn try_template(&self, fleet: &ValidFleet) -> Result<Option<String>, WriteError> {
         let key = Key::new(&fleet.namespace, &fleet.name);
         let known = self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some((revision, refused)) = known
-            && revision == fleet.revision.pod
+        if let Some(known) = known
+            && known.revision == fleet.revision.pod
         {
-            match refused {
+            match known.refused {
                 None => return Ok(None),
                 Some((words, when)) if clock::monotonic().saturating_duration_since(when) < TRY_AGAIN => {
                     return Ok(Some(words));
@@ -165,7 +173,8 @@ impl Controller {
                 None => return Err(error),
             },
         };
-        let entry = (fleet.revision.pod.clone(), refused.clone().map(|words| (words, clock::monotonic())));
+        let said = refused.clone().map(|words| (words, clock::monotonic()));
+        let entry = Tried { revision: fleet.revision.pod.clone(), refused: said };
         self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
         Ok(refused)
     }

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long Ray may take to place a group that fits on paper.
-const PLACEMENT: Duration = Duration::from_secs(60);
+const PLACEMENT: Duration = Duration::from_mins(1);
 /// How long the probe prompt may take: the first request of an engine compiles and warms up.
-const PROBE: Duration = Duration::from_secs(300);
+const PROBE: Duration = Duration::from_mins(5);
 
 /// The submission id of the launch that a ledger entry stands at; `None` in compatibility mode.
 pub(crate) fn submission(group: &GroupStatus) -> Option<SubmissionId> {

@@ -27,7 +27,7 @@ struct Fleet {
 
 /// Labels of a fleet's groups in one phase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Phase {
+struct InPhase {
     namespace: String,
     fleet: String,
     phase: &'static str,
@@ -38,7 +38,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     writes: Family<Write, Counter>,
     passes: Family<Fleet, Counter>,
-    groups: Family<Phase, Gauge>,
+    groups: Family<InPhase, Gauge>,
     lost_requests: Family<Fleet, Gauge>,
     queue: Gauge,
     leading: Gauge,
@@ -141,7 +141,7 @@ impl Metrics {
         for phase in PHASES {
             let count = status.groups.iter().filter(|group| group.phase == phase).count();
             let labels =
-                Phase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
+                InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
             self.groups.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
@@ -153,7 +153,7 @@ impl Metrics {
     pub(crate) fn forget(&self, namespace: &str, fleet: &str) {
         for phase in PHASES {
             let labels =
-                Phase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
+                InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
             self.groups.remove(&labels);
         }
         let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };

@@ -188,7 +188,7 @@ impl Agent {
             Some((health, load.ok()))
         };
         let (state, engine) = join(self.bridge.observe(target, None, options), engine).await;
-        Ok(self.memory.own(&state?, engine))
+        Ok(self.memory.own(&state?, engine.as_ref()))
     }
 
     /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.

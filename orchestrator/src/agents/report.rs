@@ -52,15 +52,15 @@ impl Memory {
     }
 
     /// The report on an engine that the pod's own command starts.
-    pub(crate) fn own(&mut self, state: &RayState, engine: Option<(Health, Option<Load>)>) -> RayAlive {
+    pub(crate) fn own(&mut self, state: &RayState, engine: Option<&(Health, Option<Load>)>) -> RayAlive {
         self.remember_nodes(state);
-        let health = engine.as_ref().map(|(health, _)| health);
+        let health = engine.map(|(health, _)| health);
         RayAlive {
             nodes: self.addresses(),
             engine: EngineSeen {
                 healthy: health == Some(&Health::Serving),
                 answering: matches!(health, Some(Health::Serving | Health::Unhealthy(_))),
-                load: engine.as_ref().and_then(|(_, found)| found.as_ref()).map(load),
+                load: engine.and_then(|(_, found)| found.as_ref()).map(load),
                 ..EngineSeen::default()
             },
         }

@@ -83,7 +83,9 @@ mod tests {
         }))
         .unwrap();
         index.apply(node);
-        for (name, node, phase) in [("p", Some("a"), "Running"), ("q", Some("a"), "Succeeded"), ("r", None, "Pending")] {
+        for (name, node, phase) in
+            [("p", Some("a"), "Running"), ("q", Some("a"), "Succeeded"), ("r", None, "Pending")]
+        {
             let pod: Pod = serde_json::from_value(json!({
                 "metadata": {"name": name, "namespace": "n"},
                 "spec": {"nodeName": node, "containers": [

@@ -189,8 +189,9 @@ impl Index {
     /// A group's dashboard was asked.
     pub(crate) fn ray_seen(&self, fleet: &Key, group: &Key, seen: RaySeen) {
         let changed = self.write(|known| {
-            let before = known.ray.insert(group.clone(), seen.clone());
-            before.is_none_or(|before| before.state != seen.state)
+            let changed = known.ray.get(group).is_none_or(|before| before.state != seen.state);
+            known.ray.insert(group.clone(), seen);
+            changed
         });
         if changed {
             self.queue.add(fleet.clone());

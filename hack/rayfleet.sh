@@ -34,6 +34,12 @@ load_orchestrator() { # into the nodes of the local cluster, unless it is the on
   name=$(image_name)
   if [[ ${name%%/*} != *[.:]* ]]; then name=docker.io/$name; fi
   if [[ $(installed_binary) != "$stamp" ]]; then
+    # Without debug information the image is a tenth of the size, and is in the nodes at once.
+    if command -v strip >/dev/null; then
+      mkdir -p "$REPO/target/image"
+      strip -o "$REPO/target/image/rayfleet-orchestrator" "$binary"
+      binary=$REPO/target/image/rayfleet-orchestrator
+    fi
     "$HACK/cluster" image "$name" "$binary" "$tar"
     "$HACK/cluster" load "$tar"
     rm -f "$tar" "$tar.sha256"

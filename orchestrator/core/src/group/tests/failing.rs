@@ -1,0 +1,229 @@
+//! What goes wrong with a group, and what is tried next.
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use super::super::backoff;
+use super::{kinds, step};
+use crate::seen::{GroupSeen, JobSeen, ProbeSeen};
+use crate::testing::*;
+use crate::time;
+
+type Edit = dyn Fn(&mut GroupSeen);
+
+/// Each way to fail closes the gate at once and says what is tried next.
+#[test]
+fn failures_of_a_ready_group_close_the_gate() {
+    let fleet = fleet(1);
+    let cases: [(&str, &Edit); 6] = [
+        ("killed", &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned()))),
+        ("not healthy", &|seen| ray_mut(seen).engine.healthy = false),
+        ("rank 1 is on node-2", &|seen| {
+            ray_mut(seen).engine.differences = vec!["rank 1 is on node-2".to_owned()];
+        }),
+        ("does not know", &|seen| ray_mut(seen).engine.job = None),
+        ("a pod of the group is gone", &|seen| drop(seen.pods.pop())),
+        ("a pod of the group is gone", &|seen| seen.pods[1].deleting = true),
+    ];
+    for (cause, edit) in cases {
+        let group = ready_entry(&fleet, 0);
+        let mut seen = healthy(&group, t0());
+        edit(&mut seen);
+        let step = step(&fleet, &group, &seen, 1);
+        assert_eq!((step.group.phase, step.group.restarts), (Phase::Failed, 1), "{cause}");
+        assert_eq!(kinds(&step), ["gate false", "GroupFailed"], "{cause}");
+        assert!(step.group.message.as_ref().unwrap().contains(cause), "{:?}", step.group.message);
+        assert_eq!((step.group.ready_since, step.wake), (None, Some(at(6))), "{cause}");
+    }
+}
+
+#[test]
+fn a_failed_engine_is_stopped_then_launched_anew() {
+    let fleet = fleet(1);
+    let failed = GroupStatus {
+        phase: Phase::Failed,
+        restarts: 1,
+        retry_after: Some(time::began(at(6))),
+        ready_since: None,
+        ..ready_entry(&fleet, 0)
+    };
+    let mut seen = healthy(&failed, t0());
+    seen.pods[0].gate_open = false;
+    let running = step(&fleet, &failed, &seen, 7);
+    assert_eq!((running.group.phase, kinds(&running)), (Phase::Failed, vec!["stop".to_owned()]));
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
+    let early = step(&fleet, &failed, &seen, 5);
+    assert_eq!((early.group.phase, early.wake), (Phase::Failed, Some(at(6))));
+    let next = step(&fleet, &failed, &seen, 6);
+    assert_eq!(next.group.phase, Phase::Placing);
+    assert_eq!(kinds(&next), ["launch llama-pods1-0.eng1.2"]);
+    assert_eq!(next.group.deadline.unwrap().0, at(606));
+}
+
+#[test]
+fn news_of_the_launch_before_are_not_taken_for_this_one() {
+    let fleet = fleet(1);
+    let before = ready_entry(&fleet, 0);
+    let mut seen = healthy(&before, t0());
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("old".to_owned()));
+    seen.pods[0].gate_open = false;
+    let group = GroupStatus {
+        phase: Phase::Placing,
+        launch: 2,
+        ranks: None,
+        ready_since: None,
+        deadline: Some(time::began(at(600))),
+        ..before
+    };
+    let step = step(&fleet, &group, &seen, 1);
+    assert_eq!((step.group.phase, kinds(&step)), (Phase::Placing, vec![]));
+}
+
+#[test]
+fn after_too_many_restarts_the_group_is_given_up() {
+    let fleet = fleet(1);
+    let group = GroupStatus { restarts: 2, ..ready_entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("no such model".to_owned()));
+    let step = step(&fleet, &group, &seen, 1);
+    assert_eq!((step.group.goal, step.group.failures), (Goal::Retire, 1));
+    assert!(step.group.goal_reason.as_ref().unwrap().contains("no such model"));
+    assert_eq!(kinds(&step), ["gate false", "GroupFailed", "gate false", "delete"]);
+}
+
+#[test]
+fn silence_is_borne_for_a_while() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.ray.as_mut().unwrap().state = Err("timed out".to_owned());
+    let first = step(&fleet, &group, &seen, 10);
+    assert_eq!((first.group.phase, kinds(&first), first.wake), (Phase::Ready, vec![], Some(at(15))));
+    let later = step(&fleet, &first.group, &seen, 14);
+    assert_eq!(later.group.phase, Phase::Ready);
+    let lost = step(&fleet, &later.group, &seen, 15);
+    assert_eq!(
+        (lost.group.phase, kinds(&lost)),
+        (Phase::Forming, vec!["gate false".to_owned(), "GroupNotReady".to_owned()])
+    );
+    let back = step(&fleet, &lost.group, &healthy(&group, t0()), 20);
+    assert_eq!((back.group.phase, back.group.restarts), (Phase::Ready, 0));
+    let failed = step(&fleet, &lost.group, &seen, 75);
+    assert_eq!((failed.group.phase, failed.group.restarts), (Phase::Failed, 1));
+}
+
+#[test]
+fn an_engine_that_does_not_answer_gets_no_traffic_and_then_fails() {
+    let fleet = fleet(1);
+    let mut group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.healthy = false;
+    ray_mut(&mut seen).engine.answering = false;
+    for (seconds, phase) in
+        [(1, Phase::Ready), (6, Phase::Loading), (60, Phase::Loading), (66, Phase::Failed)]
+    {
+        group = step(&fleet, &group, &seen, seconds).group;
+        assert_eq!(group.phase, phase, "after {seconds} s");
+    }
+}
+
+#[test]
+fn an_old_answer_is_no_answer() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let seen = healthy(&group, t0());
+    let step = super::super::step(&fleet, &group, &seen, at(31));
+    assert!(step.group.unreachable_since.is_some());
+}
+
+#[test]
+fn a_container_that_is_not_ready_stops_traffic_but_not_the_engine() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.pods[1].containers_ready = false;
+    let lost = step(&fleet, &group, &seen, 1);
+    assert_eq!((lost.group.phase, lost.group.restarts), (Phase::Provisioning, 0));
+    assert_eq!(kinds(&lost), ["gate false", "GroupNotReady"]);
+    let mut healthy = healthy(&group, t0());
+    healthy.pods[0].gate_open = false;
+    let back = step(&fleet, &lost.group, &healthy, 5);
+    assert_eq!((back.group.phase, back.group.launch), (Phase::Ready, 1));
+    let late = step(&fleet, &lost.group, &seen, 61);
+    assert_eq!(late.group.phase, Phase::Failed);
+}
+
+#[test]
+fn a_start_that_takes_too_long_has_failed() {
+    let fleet = fleet(1);
+    let loading = GroupStatus {
+        phase: Phase::Loading,
+        deadline: Some(time::began(at(600))),
+        ready_since: None,
+        ..ready_entry(&fleet, 0)
+    };
+    let mut seen = healthy(&loading, t0());
+    seen.pods[0].gate_open = false;
+    ray_mut(&mut seen).engine.healthy = false;
+    let early = step(&fleet, &loading, &seen, 599);
+    assert_eq!((early.group.phase, early.wake), (Phase::Loading, Some(at(600))));
+    let late = step(&fleet, &loading, &seen, 600);
+    assert_eq!(late.group.phase, Phase::Failed);
+    assert!(late.group.message.unwrap().contains("not ready in time"));
+}
+
+#[test]
+fn a_wrong_answer_to_the_probe_is_a_failure() {
+    let fleet = fleet(1);
+    let probing = GroupStatus {
+        phase: Phase::Probing,
+        deadline: Some(time::began(at(600))),
+        ready_since: None,
+        ..ready_entry(&fleet, 0)
+    };
+    let mut seen = healthy(&probing, t0());
+    seen.pods[0].gate_open = false;
+    ray_mut(&mut seen).engine.probe = ProbeSeen::Failed("answered `x`".to_owned());
+    let step = step(&fleet, &probing, &seen, 1);
+    assert_eq!(step.group.phase, Phase::Failed);
+    assert!(step.group.message.unwrap().contains("answered `x`"));
+}
+
+#[test]
+fn a_pod_that_does_not_end_has_the_group_recreated() {
+    let fleet = fleet(1);
+    let group = GroupStatus { phase: Phase::Provisioning, ready_since: None, ..ready_entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    seen.pods[1].deleting = true;
+    assert_eq!(step(&fleet, &group, &seen, 59).group.goal, Goal::Serve);
+    let stuck = step(&fleet, &group, &seen, 60);
+    assert_eq!(stuck.group.goal, Goal::Retire);
+    assert!(stuck.group.goal_reason.unwrap().contains("llama-pods1-0-w on node-1 does not end"));
+}
+
+#[test]
+fn failures_are_forgotten_after_a_while_of_serving() {
+    let fleet = fleet(1);
+    let group = GroupStatus { restarts: 2, failures: 1, ..ready_entry(&fleet, 0) };
+    let seen = healthy(&group, t0());
+    let early = step(&fleet, &group, &seen, 599);
+    assert_eq!((early.group.restarts, early.wake), (2, Some(at(600))));
+    let late = step(&fleet, &group, &seen, 600);
+    assert_eq!((late.group.restarts, late.group.failures), (0, 0));
+}
+
+#[test]
+fn a_group_waits_before_it_is_recreated() {
+    let fleet = fleet(1);
+    let group = GroupStatus { retry_after: Some(time::began(at(9))), ..entry(&fleet, 0) };
+    let early = step(&fleet, &group, &GroupSeen::default(), 8);
+    assert_eq!((early.wake, early.effects), (Some(at(9)), vec![]));
+    assert_eq!(kinds(&step(&fleet, &group, &GroupSeen::default(), 9)), ["create"]);
+}
+
+#[test]
+fn waits_double_up_to_the_longest() {
+    let policy = fleet(1).failure;
+    let waits: Vec<_> = [1, 2, 3, 8, 1000].map(|failures| backoff(&policy, failures).as_secs()).into();
+    assert_eq!(waits, [5, 10, 20, 300, 300]);
+}

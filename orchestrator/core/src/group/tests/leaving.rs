@@ -1,0 +1,189 @@
+//! Draining, stopping, swapping, deleting.
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use super::{kinds, step};
+use crate::seen::{GroupSeen, JobSeen};
+use crate::testing::*;
+use crate::time;
+
+/// Draining waits for the endpoints, then for the requests, then the engine goes, then the pods.
+#[test]
+fn a_drain_ends_no_request() {
+    let fleet = fleet(1);
+    let mut group = with_goal(ready_entry(&fleet, 0), Goal::Retire);
+    let mut seen = healthy(&group, t0());
+    let mut go = |seen: &GroupSeen, seconds: i64, phase: Phase, expected: &[&str]| {
+        let step = step(&fleet, &group, seen, seconds);
+        assert_eq!(
+            (step.group.phase, kinds(&step)),
+            (phase, expected.iter().map(ToString::to_string).collect()),
+            "after {seconds} s"
+        );
+        group = step.group;
+    };
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 3;
+    go(&seen, 1, Phase::Draining, &["gate false"]);
+    seen.pods[0].gate_open = false;
+    go(&seen, 2, Phase::Draining, &[]);
+    seen.endpoint_ready = Some(false);
+    go(&seen, 3, Phase::Draining, &[]);
+    go(&seen, 4, Phase::Draining, &[]);
+    go(&seen, 5, Phase::Draining, &["draining true"]);
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
+    go(&seen, 6, Phase::Draining, &[]);
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 0;
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().idle_seconds = Some(0.5);
+    go(&seen, 7, Phase::Draining, &[]);
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().idle_seconds = Some(1.5);
+    go(&seen, 8, Phase::Stopping, &["stop"]);
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
+    go(&seen, 9, Phase::Stopping, &["delete"]);
+    seen.cluster = None;
+    go(&seen, 10, Phase::Stopping, &[]);
+}
+
+#[test]
+fn a_drain_that_takes_too_long_counts_what_it_cuts_off() {
+    let fleet = fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(at(1))),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    seen.endpoint_ready = Some(false);
+    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    (load.in_flight, load.draining) = (3, Some(true));
+    assert_eq!(step(&fleet, &group, &seen, 59).group.phase, Phase::Draining);
+    let late = step(&fleet, &group, &seen, 60);
+    assert_eq!((late.group.phase, late.lost_requests), (Phase::Stopping, 3));
+    assert_eq!(kinds(&late), ["DrainTimeout", "stop"]);
+}
+
+#[test]
+fn an_engine_that_tells_no_load_is_waited_for() {
+    let fleet = fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(at(1))),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    seen.endpoint_ready = None;
+    ray_mut(&mut seen).engine.load = None;
+    assert_eq!(step(&fleet, &group, &seen, 30).group.phase, Phase::Draining);
+    ray_mut(&mut seen).engine.job = None;
+    assert_eq!(step(&fleet, &group, &seen, 30).group.phase, Phase::Stopping, "a dead engine has no requests");
+}
+
+#[test]
+fn a_swap_keeps_the_pods_and_launches_the_wanted_engine() {
+    let mut fleet = fleet(1);
+    let old = GroupStatus {
+        phase: Phase::Stopping,
+        restarts: 2,
+        ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine)
+    };
+    fleet.revision.engine = Some("eng2".to_owned());
+    let mut seen = healthy(&old, t0());
+    seen.pods[0].gate_open = false;
+    let running = step(&fleet, &old, &seen, 1);
+    assert_eq!(kinds(&running), ["stop"]);
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
+    let next = step(&fleet, &old, &seen, 2);
+    assert_eq!(kinds(&next), ["launch llama-pods1-0.eng2.2"]);
+    assert_eq!((next.group.phase, next.group.goal, next.group.restarts), (Phase::Placing, Goal::Serve, 0));
+    assert_eq!((next.group.engine_revision, next.group.uid), (Some("eng2".to_owned()), old.uid));
+}
+
+#[test]
+fn a_group_without_an_engine_yet_just_takes_the_new_revision() {
+    let mut fleet = fleet(1);
+    let young = with_goal(entry(&fleet, 0), Goal::SwapEngine);
+    fleet.revision.engine = Some("eng2".to_owned());
+    let step = step(&fleet, &young, &GroupSeen::default(), 1);
+    assert_eq!(kinds(&step), ["create"]);
+    assert_eq!((step.group.goal, step.group.engine_revision), (Goal::Serve, Some("eng2".to_owned())));
+}
+
+#[test]
+fn a_group_that_does_not_serve_is_not_drained() {
+    let fleet = fleet(1);
+    for phase in
+        [Phase::Pending, Phase::Provisioning, Phase::Forming, Phase::Placing, Phase::Loading, Phase::Failed]
+    {
+        let group = GroupStatus { phase, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };
+        let mut seen = healthy(&group, t0());
+        seen.pods[0].gate_open = false;
+        assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Stopping, "{phase:?}");
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_stop_holds_nothing_up() {
+    let fleet = fleet(1);
+    let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    assert_eq!(kinds(&step(&fleet, &group, &seen, 29)), ["stop"]);
+    assert_eq!(kinds(&step(&fleet, &group, &seen, 30)), ["stop", "delete"]);
+}
+
+#[test]
+fn an_engine_that_does_not_stop_is_not_swapped_in_place() {
+    let mut fleet = fleet(1);
+    let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine) };
+    fleet.revision.engine = Some("eng2".to_owned());
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    let stuck = step(&fleet, &group, &seen, 30);
+    assert_eq!(
+        (stuck.group.goal, kinds(&stuck)),
+        (Goal::Retire, vec!["stop".to_owned(), "GroupFailed".to_owned(), "delete".to_owned()])
+    );
+}
+
+#[test]
+fn a_drain_can_be_taken_back() {
+    let fleet = fleet(1);
+    let group = GroupStatus { phase: Phase::Draining, ..ready_entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
+    let told = step(&fleet, &group, &seen, 1);
+    assert_eq!((told.group.phase, kinds(&told)), (Phase::Draining, vec!["draining false".to_owned()]));
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(false);
+    let back = step(&fleet, &told.group, &seen, 2);
+    assert_eq!((back.group.phase, kinds(&back)), (Phase::Ready, vec!["gate true".to_owned()]));
+}
+
+#[test]
+fn a_cluster_that_was_deleted_from_outside_is_given_up() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.cluster.as_mut().unwrap().deleting = true;
+    let first = step(&fleet, &group, &seen, 1);
+    assert_eq!((first.group.goal, first.group.phase), (Goal::Retire, Phase::Stopping));
+    assert_eq!(kinds(&first), ["GroupDeleted", "gate false"]);
+    let second = step(&fleet, &first.group, &seen, 2);
+    assert_eq!(second.group, first.group);
+}
+
+#[test]
+fn without_a_model_a_drain_settles_and_deletes() {
+    let fleet = plain_fleet(1);
+    let group = with_goal(ready_entry(&fleet, 0), Goal::Retire);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.load = None;
+    let first = step(&fleet, &group, &seen, 1);
+    assert_eq!((first.group.phase, kinds(&first)), (Phase::Draining, vec!["gate false".to_owned()]));
+    seen.pods[0].gate_open = false;
+    seen.endpoint_ready = Some(false);
+    let closed = step(&fleet, &first.group, &seen, 2);
+    assert_eq!(closed.group.phase, Phase::Draining);
+    assert_eq!(kinds(&step(&fleet, &closed.group, &seen, 4)), ["delete"]);
+}

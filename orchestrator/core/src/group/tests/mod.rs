@@ -1,0 +1,38 @@
+//! The step function, phase by phase: what was, what is seen, what follows.
+
+mod failing;
+mod leaving;
+mod starting;
+
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::GroupStatus;
+
+use super::Step;
+use crate::effect::Effect;
+use crate::seen::GroupSeen;
+use crate::testing::at;
+
+fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, seconds: i64) -> Step {
+    let mut seen = seen.clone();
+    if let Some(ray) = &mut seen.ray {
+        ray.at = at(seconds);
+    }
+    super::step(fleet, group, &seen, at(seconds))
+}
+
+/// The short names of effects, in order.
+fn kinds(step: &Step) -> Vec<String> {
+    step.effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::CreateCluster { .. } => "create".to_owned(),
+            Effect::DeleteCluster { .. } => "delete".to_owned(),
+            Effect::SetGate { open, .. } => format!("gate {open}"),
+            Effect::LaunchEngine { submission, .. } => format!("launch {submission}"),
+            Effect::SetDraining { draining, .. } => format!("draining {draining}"),
+            Effect::StopEngine { .. } => "stop".to_owned(),
+            Effect::Probe { .. } => "probe".to_owned(),
+            Effect::Event { reason, .. } => (*reason).to_owned(),
+        })
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! From nothing to ready, and at rest.
+
+use rayfleet_api::status::{GroupStatus, Phase};
+
+use super::{kinds, step};
+use crate::seen::{GroupSeen, JobSeen, PodProblem, ProbeSeen};
+use crate::testing::*;
+
+/// Bring-up is a ladder: each observation is one rung short of the next.
+#[test]
+fn bring_up_follows_what_is_seen() {
+    let fleet = fleet(1);
+    let mut group = entry(&fleet, 0);
+    let mut climb = |edit: &dyn Fn(&GroupStatus, &mut GroupSeen), phase: Phase, expected: &[&str]| {
+        let mut seen = healthy(&group, t0());
+        seen.pods[0].gate_open = false;
+        edit(&group, &mut seen);
+        let step = step(&fleet, &group, &seen, 1);
+        assert_eq!(step.group.phase, phase, "{:?}", step.group.message);
+        assert_eq!(kinds(&step), expected, "in {phase:?}");
+        group = step.group;
+        group.uid = Some("uid".to_owned());
+    };
+    climb(&|_, seen| *seen = GroupSeen::default(), Phase::Pending, &["create"]);
+    climb(&|_, seen| seen.pods.clear(), Phase::Provisioning, &[]);
+    climb(&|_, seen| seen.pods[1].containers_ready = false, Phase::Provisioning, &[]);
+    climb(&|_, seen| seen.ray = None, Phase::Forming, &[]);
+    climb(&|_, seen| seen.ray.as_mut().unwrap().state = Err("refused".to_owned()), Phase::Forming, &[]);
+    climb(&|_, seen| ray_mut(seen).nodes.truncate(1), Phase::Forming, &[]);
+    let launch = "launch llama-pods1-0.eng1.1";
+    climb(&|_, seen| ray_mut(seen).engine.job = None, Phase::Placing, &[launch]);
+    climb(&|_, seen| ray_mut(seen).engine.job = None, Phase::Placing, &[launch]);
+    climb(
+        &|_, seen| {
+            ray_mut(seen).engine.job = Some(JobSeen::Pending);
+            ray_mut(seen).engine.ranks_placed = 0;
+            ray_mut(seen).engine.healthy = false;
+        },
+        Phase::Placing,
+        &[],
+    );
+    climb(&|_, seen| ray_mut(seen).engine.healthy = false, Phase::Loading, &[]);
+    climb(&|_, seen| ray_mut(seen).engine.probe = ProbeSeen::Unknown, Phase::Probing, &["probe"]);
+    climb(&|_, _| {}, Phase::Ready, &["GroupReady", "gate true"]);
+    climb(&|_, seen| seen.pods[0].gate_open = true, Phase::Ready, &[]);
+    assert!(group.ready_since.is_some());
+    assert_eq!(group.ranks.as_deref(), Some("2/2"));
+    assert_eq!(
+        group.placement.iter().map(|rank| rank.node.as_str()).collect::<Vec<_>>(),
+        ["node-0", "node-1"]
+    );
+}
+
+#[test]
+fn a_group_at_rest_is_not_changed() {
+    let fleet = fleet(1);
+    let first = step(&fleet, &ready_entry(&fleet, 0), &healthy(&ready_entry(&fleet, 0), t0()), 1);
+    let second = step(&fleet, &first.group, &healthy(&first.group, t0()), 500);
+    assert_eq!(second.group, first.group);
+    assert_eq!(second.effects, []);
+    assert_eq!(second.wake, None);
+}
+
+#[test]
+fn it_is_not_ready_before_the_endpoints_follow() {
+    let fleet = fleet(1);
+    let mut seen = healthy(&ready_entry(&fleet, 0), t0());
+    seen.endpoint_ready = Some(false);
+    assert_eq!(step(&fleet, &ready_entry(&fleet, 0), &seen, 1).group.ready_since, None);
+    seen.endpoint_ready = None;
+    assert!(step(&fleet, &ready_entry(&fleet, 0), &seen, 1).group.ready_since.is_some());
+}
+
+#[test]
+fn a_restarted_controller_keeps_a_ready_group_ready() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.probe = ProbeSeen::Unknown;
+    let probed_before = step(&fleet, &group, &seen, 1);
+    assert_eq!((probed_before.group.phase, probed_before.effects), (Phase::Ready, vec![]));
+    seen.ray = None;
+    let not_asked = step(&fleet, &group, &seen, 1);
+    assert_eq!((not_asked.group.phase, not_asked.effects), (Phase::Ready, vec![]));
+}
+
+#[test]
+fn problems_of_pods_are_told_once_and_in_words() {
+    let fleet = fleet(1);
+    let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    let mut problem = |reason: &str, message: &str| {
+        seen.pods[1].containers_ready = false;
+        seen.pods[0].gate_open = false;
+        seen.pods[1].problem = Some(PodProblem { reason: reason.to_owned(), message: message.to_owned() });
+        seen.clone()
+    };
+    let first = step(&fleet, &group, &problem("ErrImagePull", "not found"), 1);
+    assert_eq!(kinds(&first), ["PodProblem"]);
+    let message = first.group.message.clone().unwrap();
+    assert!(message.contains("llama-pods1-0-w: ImagePullBackOff"), "{message}");
+    assert!(message.contains("check the template's image: not found"), "{message}");
+    let again = step(&fleet, &first.group, &problem("ImagePullBackOff", "Back-off"), 2);
+    assert_eq!((kinds(&again), again.group), (vec![], first.group.clone()));
+    let other = step(&fleet, &first.group, &problem("Unschedulable", "0/3 nodes"), 3);
+    assert_eq!(kinds(&other), ["PodProblem"]);
+    assert!(other.group.message.unwrap().contains("it asks for 1 nvidia.com/gpu: 0/3 nodes"));
+}
+
+#[test]
+fn what_kuberay_refuses_is_told() {
+    let fleet = fleet(1);
+    let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    seen.pods.clear();
+    seen.cluster.as_mut().unwrap().warning = Some("headGroupSpec: bad".to_owned());
+    let first = step(&fleet, &group, &seen, 1);
+    assert_eq!(kinds(&first), ["RayClusterProblem"]);
+    assert_eq!(kinds(&step(&fleet, &first.group, &seen, 2)), Vec::<String>::new());
+}
+
+#[test]
+fn in_flight_is_not_written_all_the_time() {
+    let fleet = fleet(1);
+    let mut group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    let mut after = |seconds: i64, in_flight: u32| {
+        ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = in_flight;
+        group = step(&fleet, &group, &seen, seconds).group;
+        group.in_flight
+    };
+    assert_eq!(after(1, 5), Some(5));
+    assert_eq!(after(2, 7), Some(5));
+    assert_eq!(after(11, 8), Some(8));
+}
+
+#[test]
+fn without_a_model_pods_and_ray_nodes_decide() {
+    let mut fleet = plain_fleet(1);
+    let group = GroupStatus { phase: Phase::Forming, ready_since: None, ..ready_entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    ray_mut(&mut seen).engine = crate::seen::EngineSeen::default();
+    let ready = step(&fleet, &group, &seen, 1);
+    assert_eq!(
+        (ready.group.phase, kinds(&ready)),
+        (Phase::Ready, vec!["GroupReady".to_owned(), "gate true".to_owned()])
+    );
+    fleet.own_engine_port = Some(8000);
+    assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Loading);
+    ray_mut(&mut seen).engine.healthy = true;
+    assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Ready);
+}
+
+#[test]
+fn without_a_model_lost_pods_are_waited_for() {
+    let fleet = plain_fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.pods[1].deleting = true;
+    let lost = step(&fleet, &group, &seen, 1);
+    assert_eq!((lost.group.phase, lost.group.deadline, lost.group.restarts), (Phase::Provisioning, None, 0));
+}

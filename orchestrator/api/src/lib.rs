@@ -3,6 +3,7 @@
 //! Only data and pure functions live here. There is no client, no clock and no decision about
 //! what to do with a fleet: those are in `rayfleet-core` and the orchestrator.
 
+pub mod alone;
 pub mod generated;
 pub mod names;
 mod reference;

@@ -157,7 +157,7 @@ pub struct Invalid {
     pub problem: String,
 }
 
-fn invalid(field: &str, problem: impl Into<String>) -> Invalid {
+pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> Invalid {
     Invalid { field: field.to_owned(), problem: problem.into() }
 }
 
@@ -170,7 +170,10 @@ impl ValidFleet {
         check_name(&name, &mut problems);
         check_selector(fleet, &mut problems);
         let shape = group_shape(&spec.template.spec, &mut problems);
-        let model = spec.model.as_ref().map(|model| valid_model(model, &shape, &mut problems));
+        let model = spec.model.as_ref().map(|model| {
+            check_gpus(model.parallelism, &shape, &mut problems);
+            valid_model(model, &mut problems)
+        });
         let replicas = u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or_else(|_| {
             problems.push(invalid("spec.replicas", "must not be negative"));
             0
@@ -312,10 +315,8 @@ fn gpus_of(group: &Value) -> Result<u32, String> {
     Ok(sum)
 }
 
-fn valid_model(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) -> ValidModel {
-    let engine = model.engine.clone().unwrap_or_default();
-    let kind = engine.type_.unwrap_or_default();
-    let Parallelism { tensor, pipeline } = model.parallelism;
+fn check_gpus(parallelism: Parallelism, shape: &GroupShape, problems: &mut Vec<Invalid>) {
+    let Parallelism { tensor, pipeline } = parallelism;
     let ranks = u64::from(tensor) * u64::from(pipeline);
     if ranks != u64::from(shape.gpus()) {
         problems.push(invalid(
@@ -337,6 +338,12 @@ fn valid_model(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) -
             ),
         ));
     }
+}
+
+/// Everything about a model that does not depend on the nodes it will run on.
+pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidModel {
+    let engine = model.engine.clone().unwrap_or_default();
+    let kind = engine.type_.unwrap_or_default();
     if kind == EngineType::Custom && engine.entrypoint.as_deref().is_none_or(|e| !e.contains(':')) {
         problems
             .push(invalid("spec.model.engine.entrypoint", "is required for type custom, as module:function"));

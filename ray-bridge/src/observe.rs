@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bridge::{Bridge, Target};
 use crate::dashboard::{Dashboard, Filter, Job, JobStatus};
-use crate::engine::{EngineClient, Health, Load, PLAN_METADATA, Phase, failure_cause, parse_phases};
+use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of};
 use crate::placement::{
     Difference, GroupState, Life, Placement, RANK_ACTOR_CLASS, RankName, RayNode, Reported, verify,
 };
@@ -197,7 +197,7 @@ async fn follow(
     port: Option<(Health, Option<Load>)>,
     look_at_ranks: bool,
 ) -> Result<EngineState, CallError> {
-    let plan: Option<Placement> = job.metadata.get(PLAN_METADATA).and_then(|p| serde_json::from_str(p).ok());
+    let plan = plan_of(&job);
     let ended = job.status.has_ended();
     let (health, load) = match port {
         Some((health, load)) if !ended => {

@@ -53,6 +53,18 @@ async fn a_job_that_succeeded_has_ended() {
 }
 
 #[tokio::test]
+async fn the_list_leaves_out_jobs_whose_ids_no_url_can_carry() {
+    let (fake, dashboard) = start().await;
+    fake.on("GET /api/jobs/", [recorded("jobs_list")]);
+    let jobs = dashboard.jobs().await.unwrap();
+    let (hello, job) = jobs.iter().find(|(id, _)| id.as_str() == "job-hello").unwrap();
+    assert_eq!((hello.as_str(), job.status), ("job-hello", JobStatus::Succeeded));
+    assert!(jobs.iter().all(|(id, _)| !id.as_str().contains('/')), "{jobs:?}");
+    let recorded: serde_json::Value = serde_json::from_slice(&recorded("jobs_list").1).unwrap();
+    assert!(jobs.len() < recorded.as_array().unwrap().len());
+}
+
+#[tokio::test]
 async fn a_pending_job_has_no_end_and_null_fields() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/j", [recorded("job_get_pending_infeasible")]);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{Fake, bridge, id, recorded, target};
-use ray_bridge::engine::{EngineKind, EngineSpec};
+use ray_bridge::engine::{EngineKind, EngineSpec, LaunchRecord};
 use ray_bridge::placement::{Placement, Policy, RayNode, Shape, plan};
 use ray_bridge::{Bridge, CallError, Fault, LaunchError, Launched, Limits, NodeId};
 use serde_json::{Value, json};
@@ -71,6 +71,10 @@ async fn a_launch_looks_for_the_package_and_submits_a_pinned_job_with_its_plan()
     let kept: Placement =
         serde_json::from_str(job["metadata"]["rayfleet.io/plan"].as_str().unwrap()).unwrap();
     assert_eq!(kept, placement);
+    let record: LaunchRecord =
+        serde_json::from_str(job["metadata"]["rayfleet.io/engine"].as_str().unwrap()).unwrap();
+    assert_eq!(record, LaunchRecord::of(&spec(shape())));
+    assert_eq!((record.model.as_str(), record.port), ("chat", 8000));
 
     let env = &job["runtime_env"]["env_vars"];
     assert_eq!(env["HF_TOKEN"], "hf_secret");
@@ -169,4 +173,19 @@ async fn a_busy_dashboard_is_an_error_worth_repeating() {
 fn values_of_the_environment_are_not_shown() {
     let shown = format!("{:?}", spec(shape()));
     assert!(shown.contains("HF_TOKEN") && !shown.contains("hf_secret"), "{shown}");
+}
+
+#[test]
+fn engines_with_other_arguments_or_environment_are_told_apart() {
+    let digest = |change: fn(&mut EngineSpec)| {
+        let mut spec = spec(shape());
+        change(&mut spec);
+        LaunchRecord::of(&spec).digest
+    };
+    let same = digest(|_| {});
+    assert_eq!(same, digest(|s| s.name = id("another-name")));
+    assert_ne!(same, digest(|s| s.args.clear()));
+    assert_ne!(same, digest(|s| s.env.clear()));
+    assert_ne!(same, digest(|s| s.shape = Shape::new(2, 2).unwrap()));
+    assert_ne!(same, digest(|s| s.kind = EngineKind::Custom { entrypoint: "a:b".to_owned() }));
 }

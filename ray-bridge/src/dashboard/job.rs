@@ -82,6 +82,22 @@ pub struct Job {
     pub driver_exit_code: Option<i64>,
 }
 
+/// One entry of Ray's list of jobs. Drivers that nobody submitted are listed without a submission id.
+#[derive(Deserialize)]
+pub(super) struct Listed {
+    #[serde(default)]
+    submission_id: Option<String>,
+    #[serde(flatten)]
+    job: Job,
+}
+
+impl Listed {
+    /// With its id, if it has one that the bridge could have given.
+    pub(super) fn submitted(self) -> Option<(SubmissionId, Job)> {
+        Some((SubmissionId::new(self.submission_id?).ok()?, self.job))
+    }
+}
+
 /// Path of a job; ids need no escaping by their syntax.
 pub(super) fn path(id: &SubmissionId, rest: &str) -> String {
     format!("/api/jobs/{id}{rest}")

@@ -75,6 +75,12 @@ impl Dashboard {
         self.0.get(&job::path(id, "")).await
     }
 
+    /// All jobs that were submitted under an id that the bridge could have given, ended ones too.
+    pub async fn jobs(&self) -> Result<Vec<(SubmissionId, Job)>, CallError> {
+        let listed: Vec<job::Listed> = self.0.get("/api/jobs/").await?;
+        Ok(listed.into_iter().filter_map(job::Listed::submitted).collect())
+    }
+
     /// Asks a job to stop; `false` if it had ended already.
     pub async fn stop(&self, id: &SubmissionId) -> Result<bool, CallError> {
         #[derive(Deserialize)]

@@ -5,11 +5,12 @@ mod cause;
 mod client;
 mod metrics;
 mod phase;
+mod record;
 mod spec;
 
 pub use args::{ArgRefused, check_args, check_env};
 pub use cause::failure_cause;
 pub use client::{EngineClient, Health, Load, Probe, ProbeError};
 pub use phase::{Phase, PhaseKind, parse_phases};
-pub(crate) use spec::PLAN_METADATA;
+pub use record::{LaunchRecord, plan_of};
 pub use spec::{EngineKind, EngineSpec, LAUNCHER_ENTRYPOINT};

@@ -7,14 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::{ArgRefused, check_args, check_env};
+use super::record::{LaunchRecord, PLAN_METADATA, RECORD_METADATA};
 use crate::placement::{Placement, Shape};
 use crate::{NodeId, SubmissionId};
 
 /// What the job runs, in the launch package.
 pub const LAUNCHER_ENTRYPOINT: &str = "python -u rayfleet_launcher.py";
-
-/// Metadata key under which the job carries its plan.
-pub(crate) const PLAN_METADATA: &str = "rayfleet.io/plan";
 
 /// Which engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +118,7 @@ impl EngineSpec {
     pub(crate) fn metadata(&self, placement: &Placement) -> BTreeMap<String, String> {
         let pairs = [
             (PLAN_METADATA, json(placement)),
+            (RECORD_METADATA, json(&LaunchRecord::of(self))),
             ("rayfleet.io/model", self.model_name.clone()),
             ("rayfleet.io/shape", self.shape.to_string()),
         ];

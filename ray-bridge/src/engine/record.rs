@@ -1,0 +1,56 @@
+//! What a job carries in its metadata for whoever looks at it later: the plan of its ranks, and what was launched.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::spec::{EngineKind, EngineSpec};
+use crate::dashboard::Job;
+use crate::placement::Placement;
+
+/// Metadata key of the plan.
+pub(crate) const PLAN_METADATA: &str = "rayfleet.io/plan";
+
+/// Metadata key of the record.
+pub(crate) const RECORD_METADATA: &str = "rayfleet.io/engine";
+
+/// What was launched, as far as it is needed to talk to the engine and to tell it from another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaunchRecord {
+    /// The model as requests call it.
+    pub model: String,
+    /// Port of the API server.
+    pub port: u16,
+    /// Hash of engine, arguments and environment: engines with the same one are alike.
+    pub digest: String,
+}
+
+impl LaunchRecord {
+    /// Of an engine to launch.
+    pub fn of(spec: &EngineSpec) -> Self {
+        let entrypoint = match &spec.kind {
+            EngineKind::Vllm => "",
+            EngineKind::Custom { entrypoint } => entrypoint,
+        };
+        // Strings and maps of strings, so writing them cannot fail.
+        let text = serde_json::to_vec(&(entrypoint, spec.argv(), &spec.env)).unwrap_or_default();
+        let mut digest = String::new();
+        for byte in Sha256::digest(&text).iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(digest, "{byte:02x}");
+        }
+        Self { model: spec.model_name.clone(), port: spec.port, digest }
+    }
+
+    /// Of a job; `None` if the bridge did not launch it.
+    pub fn read(job: &Job) -> Option<Self> {
+        serde_json::from_str(job.metadata.get(RECORD_METADATA)?).ok()
+    }
+}
+
+/// The plan that a job was launched with; `None` if it carries none that can be read.
+pub fn plan_of(job: &Job) -> Option<Placement> {
+    serde_json::from_str(job.metadata.get(PLAN_METADATA)?).ok()
+}

@@ -172,6 +172,9 @@ pub struct GroupStatus {
     /// Since when neither Ray nor the engine has answered, while they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable_since: Option<Time>,
+    /// Since when it does not serve although it did, while that may pass by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wavers_since: Option<Time>,
     /// When the group left the endpoints for its drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_since: Option<Time>,

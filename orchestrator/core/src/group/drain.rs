@@ -65,6 +65,11 @@ fn settled(stage: &mut Stage<'_>) -> bool {
     stage.reached(time::end_of(stage.group.closed_since.as_ref(), SETTLE))
 }
 
+/// The engine tells how many requests it has.
+pub(super) fn answers(stage: &Stage<'_>) -> bool {
+    stage.cluster_alive() && matches!(engine(stage), Engine::Load(_))
+}
+
 fn engine(stage: &Stage<'_>) -> Engine {
     let Ray::Alive(alive) = ray::ray(stage) else { return Engine::Unknown };
     if stage.fleet.model.is_none() {

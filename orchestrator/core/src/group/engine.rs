@@ -26,6 +26,7 @@ pub(super) fn next_launch(group: &mut GroupStatus) {
     group.launch += 1;
     group.deadline = None;
     group.unreachable_since = None;
+    group.wavers_since = None;
     group.retry_after = None;
     group.closed_since = None;
     group.ranks = None;

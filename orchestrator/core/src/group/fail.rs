@@ -51,6 +51,7 @@ fn enter_failed(stage: &mut Stage<'_>, cause: &str, next: &str) {
     stage.gate(false, "Failed");
     stage.group.deadline = None;
     stage.group.unreachable_since = None;
+    stage.group.wavers_since = None;
     stage.enter(Phase::Failed, format!("{cause}; {next}"));
     stage.tell(true, "GroupFailed", format!("group {}: {cause}; {next}", stage.group.name));
 }

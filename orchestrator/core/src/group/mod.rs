@@ -70,6 +70,8 @@ fn leave(stage: &mut Stage<'_>) {
         Phase::Draining => drain::drain(stage),
         Phase::Stopping => stop::stop(stage),
         Phase::Ready if stage.cluster_alive() => drain::start(stage),
+        // It lost its traffic a moment ago, and may still be answering what it had.
+        _ if stage.group.wavers_since.is_some() && drain::answers(stage) => drain::start(stage),
         _ => stop::start(stage),
     }
 }

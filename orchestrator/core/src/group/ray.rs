@@ -14,9 +14,10 @@ use crate::time;
 /// is stuck or gone.
 const STALE: Duration = Duration::from_secs(30);
 
-/// Silence that a serving group is allowed. A dashboard that collects garbage or an engine that
-/// compiles may miss a question or two; a dead head is seen by its pod long before.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Silence that a serving group is allowed, as long as a kubelet's readiness probe by default would take. A
+/// node that swaps or an engine that compiles may miss questions; what has died says so at once: its pod,
+/// its job or a 503.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What is known of a Ray cluster at this moment.
 pub(super) enum Ray<'a> {

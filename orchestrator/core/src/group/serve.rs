@@ -20,6 +20,9 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     if stage.group.phase == Phase::Draining && !drain::cancel(stage) {
         return;
     }
+    // The planner spares a group that wavers for this long.
+    let spared = time::end_of(stage.group.wavers_since.as_ref(), stage.fleet.failure.hung_after);
+    stage.reached(spared);
     if !bring_up::cluster(stage) || !bring_up::pods(stage) || !bring_up::ray_nodes(stage) {
         return;
     }
@@ -38,6 +41,7 @@ pub(super) fn ready(stage: &mut Stage<'_>) {
     stage.enter(Phase::Ready, None);
     stage.group.deadline = None;
     stage.group.unreachable_since = None;
+    stage.group.wavers_since = None;
     stage.group.retry_after = None;
     stage.group.goal_reason = None;
     stage.gate(true, "Ready");
@@ -66,6 +70,7 @@ pub(super) fn fall_back(stage: &mut Stage<'_>, phase: Phase, message: String) {
     stage.gate(false, "NotReady");
     if stage.group.phase == Phase::Ready {
         stage.tell(true, "GroupNotReady", format!("group {}: {message}", stage.group.name));
+        stage.group.wavers_since = Some(time::began(stage.now));
         let patience = after(stage.now, stage.fleet.failure.hung_after);
         stage.group.deadline = stage.fleet.model.as_ref().map(|_| time::not_before(patience));
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
 
-use super::view::{available, serving};
+use super::view::{available, holds};
 
 /// Groups that are available, and the number that must stay so.
 pub(super) struct Budget<'a> {
@@ -27,10 +27,10 @@ impl<'a> Budget<'a> {
 
     /// Whether this group may be taken out of service; if so it is counted as gone.
     ///
-    /// A group that serves nobody is free. One that serves, even if not for long enough to be available,
-    /// may go only while enough others are available.
+    /// A group that serves nobody is free. One that serves, even if not for long enough to be available, or
+    /// that wavers, may go only while enough others are available.
     pub(super) fn take(&mut self, group: &GroupStatus) -> bool {
-        if !serving(group) {
+        if !holds(self.fleet, group, self.now) {
             return true;
         }
         let costs = u32::from(available(self.fleet, group, self.now));

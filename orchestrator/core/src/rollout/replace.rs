@@ -7,13 +7,14 @@ use rayfleet_api::status::{Goal, GroupStatus};
 use super::board::Board;
 use super::budget::Budget;
 use super::create::Blocked;
-use super::view::{Age, active, age, dispensable, serving};
+use super::view::{Age, active, age, dispensable, holds};
 use crate::group;
 
 /// What serves nobody costs nothing. With `Recreate` nothing does: an outage is what was asked for.
 pub(super) fn for_free(board: &mut Board<'_>) {
     let recreate = board.fleet.strategy.kind == StrategyType::Recreate;
-    change(board, |group| recreate || !serving(group));
+    let (fleet, now) = (board.fleet, board.inputs.now);
+    change(board, |group| recreate || !holds(fleet, group, now));
 }
 
 /// What serves goes as far as the budget of availability allows.
@@ -25,7 +26,7 @@ pub(super) fn within_budget(board: &mut Board<'_>) {
 }
 
 fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
-    let fleet = board.fleet;
+    let (fleet, now) = (board.fleet, board.inputs.now);
     retarget(board);
     let kept = board.kept.clone();
     for (of, goal) in [(Age::OldPods, Goal::Retire), (Age::OldEngine, Goal::SwapEngine)] {
@@ -37,7 +38,7 @@ fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
                     && group.goal != goal
                     && age(fleet, group) == of
                     && !kept.contains(&group.name);
-                picked.then(|| dispensable(fleet, group))
+                picked.then(|| dispensable(fleet, group, now))
             },
             &mut may,
         );

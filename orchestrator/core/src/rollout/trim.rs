@@ -19,7 +19,7 @@ fn surge_to_keep(board: &Board<'_>) -> u32 {
 
 /// Retires groups above `replicas` and the surge that the rollout may have now.
 pub(super) fn trim(board: &mut Board<'_>) {
-    let fleet = board.fleet;
+    let (fleet, now) = (board.fleet, board.inputs.now);
     let wanted = fleet.replicas + surge_to_keep(board);
     let mut surplus = board.active_count().saturating_sub(wanted);
     let mut budget = Budget::new(fleet, &board.groups, board.inputs.now);
@@ -27,7 +27,7 @@ pub(super) fn trim(board: &mut Board<'_>) {
     board.set_goals(
         Goal::Retire,
         &format!("more groups than the {wanted} wanted"),
-        |group| active(group).then(|| (kept.contains(&group.name), dispensable(fleet, group))),
+        |group| active(group).then(|| (kept.contains(&group.name), dispensable(fleet, group, now))),
         |group| {
             // Where the first can not go yet, none goes in its stead: it only has to wait for others.
             let retire = surplus > 0 && budget.take(group);

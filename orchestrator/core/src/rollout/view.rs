@@ -39,6 +39,13 @@ pub(super) fn serving(group: &GroupStatus) -> bool {
     group.phase == Phase::Ready && group.goal == Goal::Serve
 }
 
+/// It serves, or did a moment ago and may again: a question that was not answered in time is no reason to
+/// give up a group that costs many minutes of loading.
+pub(super) fn holds(fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> bool {
+    let spared = time::end_of(group.wavers_since.as_ref(), fleet.failure.hung_after);
+    serving(group) || (group.goal == Goal::Serve && spared.is_some_and(|end| now < end))
+}
+
 /// It takes traffic.
 pub(super) fn ready(group: &GroupStatus) -> bool {
     serving(group) && group.ready_since.is_some()
@@ -65,6 +72,6 @@ pub(super) fn being_swapped(group: &GroupStatus) -> bool {
 }
 
 /// Goes first when one of several must go: what serves nobody, then the oldest, then the highest slot.
-pub(super) fn dispensable(fleet: &ValidFleet, group: &GroupStatus) -> impl Ord + use<> {
-    (serving(group), age(fleet, group), std::cmp::Reverse(group.slot))
+pub(super) fn dispensable(fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
+    (holds(fleet, group, now), age(fleet, group), std::cmp::Reverse(group.slot))
 }

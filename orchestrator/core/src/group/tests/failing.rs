@@ -97,17 +97,17 @@ fn silence_is_borne_for_a_while() {
     let mut seen = healthy(&group, t0());
     seen.ray.as_mut().unwrap().state = Err("timed out".to_owned());
     let first = step(&fleet, &group, &seen, 10);
-    assert_eq!((first.group.phase, kinds(&first), first.wake), (Phase::Ready, vec![], Some(at(15))));
-    let later = step(&fleet, &first.group, &seen, 14);
+    assert_eq!((first.group.phase, kinds(&first), first.wake), (Phase::Ready, vec![], Some(at(40))));
+    let later = step(&fleet, &first.group, &seen, 39);
     assert_eq!(later.group.phase, Phase::Ready);
-    let lost = step(&fleet, &later.group, &seen, 15);
+    let lost = step(&fleet, &later.group, &seen, 40);
     assert_eq!(
         (lost.group.phase, kinds(&lost)),
         (Phase::Forming, vec!["gate false".to_owned(), "GroupNotReady".to_owned()])
     );
-    let back = step(&fleet, &lost.group, &healthy(&group, t0()), 20);
+    let back = step(&fleet, &lost.group, &healthy(&group, at(45)), 45);
     assert_eq!((back.group.phase, back.group.restarts), (Phase::Ready, 0));
-    let failed = step(&fleet, &lost.group, &seen, 75);
+    let failed = step(&fleet, &lost.group, &seen, 100);
     assert_eq!((failed.group.phase, failed.group.restarts), (Phase::Failed, 1));
 }
 
@@ -119,7 +119,7 @@ fn an_engine_that_does_not_answer_gets_no_traffic_and_then_fails() {
     ray_mut(&mut seen).engine.healthy = false;
     ray_mut(&mut seen).engine.answering = false;
     for (seconds, phase) in
-        [(1, Phase::Ready), (6, Phase::Loading), (60, Phase::Loading), (66, Phase::Failed)]
+        [(1, Phase::Ready), (31, Phase::Loading), (85, Phase::Loading), (91, Phase::Failed)]
     {
         group = step(&fleet, &group, &seen, seconds).group;
         assert_eq!(group.phase, phase, "after {seconds} s");

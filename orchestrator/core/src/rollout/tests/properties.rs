@@ -33,7 +33,12 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![Just(Fault::EngineDies), Just(Fault::PodsReplaced), Just(Fault::ClusterDeleted)]
+    prop_oneof![
+        Just(Fault::EngineDies),
+        Just(Fault::PodsReplaced),
+        Just(Fault::ProbeMissed),
+        Just(Fault::ClusterDeleted)
+    ]
 }
 
 fn outcome() -> impl Strategy<Value = Pass> {

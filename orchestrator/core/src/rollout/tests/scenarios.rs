@@ -395,3 +395,20 @@ fn a_deleted_fleet_is_left_alone() {
     sim.ticks(20);
     assert_eq!((sim.status, sim.groups.len()), (before, 1));
 }
+
+#[test]
+fn a_group_that_misses_a_probe_while_others_load_is_not_given_up() {
+    let mut sim = up(2, 1, 1, 3);
+    sim.pace.load = 60;
+    new_pods(&mut sim, "pods2");
+    let serves = |sim: &Sim| sim.status.groups.iter().position(|group| group.ready_since.is_some());
+    sim.until("one old group serves alone", |sim| sim.status.ready_replicas == 1);
+    let last = sim.status.groups[serves(&sim).unwrap()].name.clone();
+    let at = sim.groups.keys().position(|name| *name == last).unwrap();
+    sim.hit(at, Fault::ProbeMissed);
+    sim.until("it wavers", |sim| sim.status.ready_replicas == 0);
+    sim.until("it serves again", |sim| sim.status.ready_replicas == 1);
+    assert_eq!(sim.status.groups[serves(&sim).unwrap()].name, last);
+    sim.settle();
+    assert!(sim.names().iter().all(|name| name.starts_with("llama-pods2-")), "{:?}", sim.names());
+}

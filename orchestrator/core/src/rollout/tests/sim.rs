@@ -318,6 +318,7 @@ impl Sim {
                     endpoint: false,
                     draining: false,
                     served_at: None,
+                    blinks_until: 0,
                     entry,
                 };
                 self.groups.insert(group.entry.name.clone(), group);
@@ -339,6 +340,7 @@ impl Sim {
                 group.jobs.clear();
                 group.served_at = None;
             }
+            Fault::ProbeMissed => group.blinks_until = now + 5,
             Fault::ClusterDeleted => group.end(now + end),
         }
     }

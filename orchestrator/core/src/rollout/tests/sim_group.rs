@@ -33,6 +33,8 @@ pub(super) struct SimGroup {
     pub(super) draining: bool,
     /// When it last got a request.
     pub(super) served_at: Option<i64>,
+    /// A pod misses its readiness probes until then.
+    pub(super) blinks_until: i64,
 }
 
 /// What may happen to a group.
@@ -40,6 +42,7 @@ pub(super) struct SimGroup {
 pub(super) enum Fault {
     EngineDies,
     PodsReplaced,
+    ProbeMissed,
     ClusterDeleted,
 }
 
@@ -80,7 +83,8 @@ impl SimGroup {
             pod_revision: self.entry.revision.clone(),
             ..ClusterSeen::default()
         });
-        let pods = vec![self.pod(0, ready), self.pod(1, ready)];
+        let mut pods = vec![self.pod(0, ready), self.pod(1, ready)];
+        pods[1].containers_ready &= sim.now >= self.blinks_until;
         let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
         let state = Ok(RayAlive { nodes, engine });

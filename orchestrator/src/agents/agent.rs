@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join};
-use ray_bridge::engine::Probe;
+use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{FreeGpus, Policy, plan};
 use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target};
@@ -160,7 +160,7 @@ impl Agent {
             Engine::Launched { submission, .. } => {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
                     Ok(state) => Ok(self.memory.launched(state, submission)),
-                    Err(error) => Err(error),
+                    Err(error) => self.without_dashboard(&target, submission, error).boxed().await,
                 }
             }
             Engine::Own { .. } => self.look_at_own(&target, options).boxed().await,
@@ -179,6 +179,25 @@ impl Agent {
             self.measure(&assignment, alive);
         }
         self.report(&assignment, seen.map_err(|error| error.to_string()));
+    }
+
+    /// A dashboard that does not answer is no reason to doubt an engine that does.
+    async fn without_dashboard(
+        &mut self,
+        target: &Target,
+        submission: &SubmissionId,
+        error: CallError,
+    ) -> Result<RayAlive, CallError> {
+        let Some(engine) = self.bridge.engine(target).filter(|_| self.memory.served(submission)) else {
+            return Err(error);
+        };
+        match join(engine.health(), engine.load()).await {
+            (Health::Serving, load) => {
+                warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
+                self.memory.still_serves(load.ok().as_ref(), &error).ok_or(error)
+            }
+            _ => Err(error),
+        }
     }
 
     async fn look_at_own(&mut self, target: &Target, options: ObserveOptions) -> Result<RayAlive, CallError> {
@@ -294,4 +313,26 @@ impl Agent {
 fn base(ip: &str, port: u16) -> Option<Url> {
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     Url::parse(&format!("http://{host}:{port}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_both_families_make_urls() {
+        let url = |ip| base(ip, DASHBOARD).map(|url| url.to_string());
+        assert_eq!(url("10.0.0.1").as_deref(), Some("http://10.0.0.1:8265/"));
+        assert_eq!(url("fd00::1").as_deref(), Some("http://[fd00::1]:8265/"));
+        assert_eq!(url("not an address"), None);
+    }
+
+    #[test]
+    fn an_opening_is_measured_once() {
+        let opening = Opening::default();
+        assert_eq!(opening.take(), None);
+        opening.begin(clock::monotonic());
+        assert!(opening.take().is_some());
+        assert_eq!(opening.take(), None);
+    }
 }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use ray_bridge::SubmissionId;
 use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Load};
 use ray_bridge::observe::{EngineState, Placed, RayState};
+use ray_bridge::{CallError, SubmissionId};
 use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
 
 /// What earlier looks found.
@@ -20,6 +20,8 @@ pub(crate) struct Memory {
     pub probe: Option<(SubmissionId, ProbeSeen)>,
     /// Why the last command failed.
     pub trouble: Option<String>,
+    /// The last report on a launched engine.
+    last: Option<RayAlive>,
 }
 
 impl Memory {
@@ -36,7 +38,7 @@ impl Memory {
             Some(message) => format!("{:?}: {message}", phase.kind),
             None => format!("{:?} for {:.0} s", phase.kind, phase.seconds),
         });
-        RayAlive {
+        let alive = RayAlive {
             nodes: self.addresses(),
             engine: EngineSeen {
                 submission: want.to_string(),
@@ -48,7 +50,22 @@ impl Memory {
                 note,
                 ..ranks
             },
-        }
+        };
+        self.last = Some(alive.clone());
+        alive
+    }
+
+    /// Whether this launch was healthy when the dashboard last answered.
+    pub(crate) fn served(&self, want: &SubmissionId) -> bool {
+        let last = self.last.as_ref().map(|last| &last.engine);
+        last.is_some_and(|engine| engine.healthy && engine.submission == want.as_str())
+    }
+
+    /// The last report, as the engine alone confirms it.
+    pub(crate) fn still_serves(&self, now: Option<&Load>, cause: &CallError) -> Option<RayAlive> {
+        let last = self.last.clone()?;
+        let note = Some(format!("the dashboard does not answer: {cause}"));
+        Some(RayAlive { engine: EngineSeen { load: now.map(load), note, ..last.engine }, ..last })
     }
 
     /// The report on an engine that the pod's own command starts.

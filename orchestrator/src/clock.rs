@@ -10,8 +10,8 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// A clock that never goes back, for leases and delays.
+/// A clock that never goes back, for leases and delays: the one that tokio's timers run by.
 #[allow(clippy::disallowed_methods, reason = "this is the clock module")]
 pub(crate) fn monotonic() -> Instant {
-    Instant::now()
+    tokio::time::Instant::now().into_std()
 }

@@ -6,6 +6,8 @@ mod cluster;
 mod controller;
 mod engines;
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod fixtures;
 mod lease;
 mod metrics;

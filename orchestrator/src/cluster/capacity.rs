@@ -37,6 +37,17 @@ fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
+/// Whether a pod holds resources of a node.
+pub(crate) fn takes_room(pod: &Pod) -> bool {
+    !has_ended(pod) && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// Whether the kubelet says that its node can run pods.
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
 fn take(room: &mut NodeRoom, asked: &Resources) {
     for (name, amount) in asked {
         let sum = room.requested.entry(name.clone()).or_default();
@@ -47,13 +58,12 @@ fn take(room: &mut NodeRoom, asked: &Resources) {
 fn room(node: &Node) -> NodeRoom {
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
-    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     NodeRoom {
         name: node.name_any(),
         labels: node.labels().clone(),
         taints: spec.taints.into_iter().flatten().map(taint).collect(),
         unschedulable: spec.unschedulable.unwrap_or_default(),
-        ready,
+        ready: is_ready(node),
         allocatable: status.allocatable.map(amounts).unwrap_or_default(),
         requested: Resources::new(),
     }

@@ -1,18 +1,21 @@
 //! Everything that the watches and the Ray agents know, in memory, by key. Synchronous: applying an
 //! object marks the fleets it concerns in the queue. It holds no client and decides nothing.
 
+mod kinds;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::core::DynamicObject;
-use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_api::RayClusterFleet;
 use rayfleet_core::seen::RaySeen;
 
-use super::endpoints::{self, Listed};
+pub(crate) use self::kinds::Warning;
+use super::endpoints::Listed;
 use super::{Key, Queue, pods};
 
 /// Whether KubeRay's CRD is there.
@@ -86,6 +89,8 @@ pub(crate) struct Known {
     /// Whether KubeRay is there.
     pub kuberay: KubeRay,
     synced: BTreeSet<Kind>,
+    /// Objects made here since the last list of their kind was asked for: it may not have them yet.
+    made: BTreeSet<(Kind, Key)>,
 }
 
 impl Known {
@@ -147,25 +152,45 @@ impl Index {
         self.mark(fleets);
     }
 
-    /// An object was deleted.
-    pub(crate) fn delete<K: Indexed>(&self, object: &K) {
-        let key = object.key();
-        let fleets = self.write(|known| K::leave(&key, known));
+    /// An object was created by this program.
+    pub(crate) fn made<K: Indexed>(&self, object: K) {
+        let fleets = self.write(|known| {
+            known.made.insert((K::KIND, object.key()));
+            object.enter(known)
+        });
         self.mark(fleets);
     }
 
-    /// A new list: what is not in it is gone, although nobody said so.
+    /// An object was deleted.
+    pub(crate) fn delete<K: Indexed>(&self, object: &K) {
+        let key = object.key();
+        let fleets = self.write(|known| {
+            known.made.remove(&(K::KIND, key.clone()));
+            K::leave(&key, known)
+        });
+        self.mark(fleets);
+    }
+
+    /// A list is about to be asked for.
+    pub(crate) fn listing<K: Indexed>(&self) {
+        self.write(|known| known.made.retain(|(kind, _)| *kind != K::KIND));
+    }
+
+    /// A new list: what is not in it is gone, although nobody said so. What was made here since the list was
+    /// asked for is not: the watch that follows tells of it.
     pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
         let fleets = self.write(|known| {
-            let kept: BTreeSet<Key> = objects.iter().map(Indexed::key).collect();
-            let gone: Vec<Key> = K::keys(known).into_iter().filter(|key| !kept.contains(key)).collect();
+            let listed: BTreeSet<Key> = objects.iter().map(Indexed::key).collect();
+            let mut gone = K::keys(known);
+            gone.retain(|key| !listed.contains(key) && !known.made.contains(&(K::KIND, key.clone())));
             let mut fleets: Vec<Key> = gone.iter().flat_map(|key| K::leave(key, known)).collect();
             fleets.extend(objects.into_iter().flat_map(|object| object.enter(known)));
+            let mut all = known.synced.insert(K::KIND) && known.is_synced();
             if K::KIND == Kind::Cluster {
+                all |= matches!(known.kuberay, KubeRay::Missing(_));
                 known.kuberay = KubeRay::Installed;
             }
-            let first = known.synced.insert(K::KIND);
-            if first && known.is_synced() {
+            if all {
                 fleets.extend(known.fleets.keys().cloned());
             }
             fleets
@@ -206,184 +231,5 @@ impl Index {
     /// Looks at every fleet again.
     pub(crate) fn mark_all(&self) {
         self.mark(self.read(|known| known.fleets.keys().cloned().collect()));
-    }
-}
-
-/// A resource version as a number; they rise within one kind.
-pub(crate) fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-impl Indexed for RayClusterFleet {
-    const KIND: Kind = Kind::Fleet;
-    fn key(&self) -> Key {
-        Key::of(self)
-    }
-    fn enter(self, known: &mut Known) -> Vec<Key> {
-        let key = self.key();
-        let newer = known.fleets.get(&key).is_none_or(|before| {
-            before.metadata.uid != self.metadata.uid
-                || version(before.metadata.resource_version.as_deref())
-                    <= version(self.metadata.resource_version.as_deref())
-        });
-        // An own write is entered at once; the watch may deliver older states after it.
-        if newer {
-            known.fleets.insert(key.clone(), Arc::new(self));
-        }
-        vec![key]
-    }
-    fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        known.fleets.remove(key);
-        vec![key.clone()]
-    }
-    fn keys(known: &Known) -> Vec<Key> {
-        known.fleets.keys().cloned().collect()
-    }
-}
-
-fn labelled_fleet(key: &Key, labels: &BTreeMap<String, String>) -> Vec<Key> {
-    labels.get(names::LABEL_FLEET).map(|fleet| key.sibling(fleet)).into_iter().collect()
-}
-
-/// Kinds that are kept as they are and carry their fleet's name as a label.
-macro_rules! labelled {
-    ($kind:ty, $variant:ident, $field:ident) => {
-        impl Indexed for $kind {
-            const KIND: Kind = Kind::$variant;
-            fn key(&self) -> Key {
-                Key::of(self)
-            }
-            fn enter(self, known: &mut Known) -> Vec<Key> {
-                let key = self.key();
-                let fleets = labelled_fleet(&key, self.labels());
-                known.$field.insert(key, Arc::new(self));
-                fleets
-            }
-            fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-                let gone = known.$field.remove(key);
-                gone.map(|gone| labelled_fleet(key, gone.labels())).unwrap_or_default()
-            }
-            fn keys(known: &Known) -> Vec<Key> {
-                known.$field.keys().cloned().collect()
-            }
-        }
-    };
-}
-
-labelled!(Pod, Pod, pods);
-labelled!(Service, Service, services);
-labelled!(ControllerRevision, Revision, revisions);
-
-impl Indexed for DynamicObject {
-    const KIND: Kind = Kind::Cluster;
-    fn key(&self) -> Key {
-        Key::new(self.namespace().unwrap_or_default(), self.name_any())
-    }
-    fn enter(self, known: &mut Known) -> Vec<Key> {
-        let key = self.key();
-        let fleets = labelled_fleet(&key, self.labels());
-        known.clusters.insert(key, Arc::new(self));
-        fleets
-    }
-    fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        known.warnings.remove(key);
-        let gone = known.clusters.remove(key);
-        gone.map(|gone| labelled_fleet(key, gone.labels())).unwrap_or_default()
-    }
-    fn keys(known: &Known) -> Vec<Key> {
-        known.clusters.keys().cloned().collect()
-    }
-}
-
-impl Indexed for Node {
-    const KIND: Kind = Kind::Node;
-    fn key(&self) -> Key {
-        Key::of(self)
-    }
-    fn enter(self, known: &mut Known) -> Vec<Key> {
-        let key = self.key();
-        let room = |node: &Node| {
-            let status = node.status.as_ref();
-            let spec = node.spec.as_ref();
-            (
-                status.and_then(|status| status.allocatable.clone()),
-                spec.map(|spec| (spec.unschedulable, spec.taints.clone())),
-                node.metadata.labels.clone(),
-            )
-        };
-        let before = known.nodes.insert(key.clone(), Arc::new(self));
-        // Kubelets report every few seconds; only what matters for capacity is a reason to look.
-        let after = known.nodes.get(&key);
-        if before.as_deref().map(room) == after.map(|node| room(node)) {
-            return Vec::new();
-        }
-        known.fleets.keys().cloned().collect()
-    }
-    fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        known.nodes.remove(key);
-        known.fleets.keys().cloned().collect()
-    }
-    fn keys(known: &Known) -> Vec<Key> {
-        known.nodes.keys().cloned().collect()
-    }
-}
-
-impl Indexed for EndpointSlice {
-    const KIND: Kind = Kind::Slice;
-    fn key(&self) -> Key {
-        Key::of(self)
-    }
-    fn enter(self, known: &mut Known) -> Vec<Key> {
-        let key = self.key();
-        let after = endpoints::listed(&self);
-        let before = known.slices.insert(key.clone(), after.clone()).unwrap_or_default();
-        let concerned: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let changed = concerned.into_iter().filter(|pod| before.get(*pod) != after.get(*pod));
-        changed.filter_map(|pod| known.fleet_of_pod(&key.sibling(pod))).collect()
-    }
-    fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        let before = known.slices.remove(key).unwrap_or_default();
-        before.keys().filter_map(|pod| known.fleet_of_pod(&key.sibling(pod))).collect()
-    }
-    fn keys(known: &Known) -> Vec<Key> {
-        known.slices.keys().cloned().collect()
-    }
-}
-
-/// A warning event about a RayCluster. KubeRay answers an invalid spec with nothing else.
-#[derive(Clone, Debug)]
-pub(crate) struct Warning {
-    cluster: Key,
-    text: String,
-}
-
-impl Warning {
-    /// The warning in an event, if it tells of an invalid RayCluster.
-    pub(crate) fn of(event: &Event) -> Option<Self> {
-        let reason = event.reason.as_deref().filter(|reason| reason.starts_with("InvalidRayCluster"))?;
-        let about = &event.involved_object;
-        let cluster = Key::new(about.namespace.clone()?, about.name.clone()?);
-        let message = event.message.as_deref().unwrap_or_default();
-        Some(Self { cluster, text: format!("{reason}: {message}") })
-    }
-}
-
-impl Indexed for Warning {
-    const KIND: Kind = Kind::Warning;
-    fn key(&self) -> Key {
-        self.cluster.clone()
-    }
-    fn enter(self, known: &mut Known) -> Vec<Key> {
-        let fleets =
-            known.clusters.get(&self.cluster).map(|cluster| labelled_fleet(&self.cluster, cluster.labels()));
-        known.warnings.insert(self.cluster, self.text);
-        fleets.unwrap_or_default()
-    }
-    fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        known.warnings.remove(key);
-        Vec::new()
-    }
-    fn keys(known: &Known) -> Vec<Key> {
-        known.warnings.keys().cloned().collect()
     }
 }

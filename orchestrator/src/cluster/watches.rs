@@ -84,7 +84,10 @@ where
         read(object)
     };
     match event {
-        watcher::Event::Init => list.clear(),
+        watcher::Event::Init => {
+            list.clear();
+            index.listing::<T>();
+        }
         watcher::Event::InitApply(object) => list.extend(lean(object)),
         watcher::Event::InitDone => index.reset(std::mem::take(list)),
         watcher::Event::Apply(object) => {
@@ -112,8 +115,9 @@ fn is_not_found(error: &watcher::Error) -> bool {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause) => cause,
-        watcher::Error::WatchError(status) => return status.is_not_found(),
+        watcher::Error::WatchError(status) => return status.code == 404,
         watcher::Error::NoResourceVersion => return false,
     };
-    matches!(cause, kube::Error::Api(status) if status.is_not_found())
+    // By the code: for a group that it does not know the API server answers in plain text, without a reason.
+    matches!(cause, kube::Error::Api(status) if status.code == 404)
 }

@@ -1,0 +1,309 @@
+//! What objects do to the index, and which fleets they mark.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use rayfleet_api::names;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clock;
+use crate::fixtures::raw_fleet;
+
+fn object<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+fn fleet(name: &str, uid: &str, version: &str) -> RayClusterFleet {
+    let mut fleet = raw_fleet();
+    fleet.metadata.name = Some(name.to_owned());
+    fleet.metadata.uid = Some(uid.to_owned());
+    fleet.metadata.resource_version = Some(version.to_owned());
+    fleet
+}
+
+fn labels(fleet: &str, group: &str) -> Value {
+    json!({names::LABEL_FLEET: fleet, names::RAY_LABEL_CLUSTER: group, names::RAY_LABEL_NODE_TYPE: "head"})
+}
+
+fn pod(name: &str, fleet: &str, phase: &str) -> Pod {
+    object(json!({
+        "metadata": {"name": name, "namespace": "n", "labels": labels(fleet, "g")},
+        "spec": {"nodeName": "a", "containers": []}, "status": {"phase": phase}
+    }))
+}
+
+fn cluster(name: &str, fleet: &str) -> DynamicObject {
+    object(json!({
+        "apiVersion": "ray.io/v1", "kind": "RayCluster",
+        "metadata": {"name": name, "namespace": "n", "labels": labels(fleet, name)}
+    }))
+}
+
+fn node(gpus: &str, ready: &str, beat: &str) -> Node {
+    object(json!({
+        "metadata": {"name": "a", "resourceVersion": beat},
+        "status": {
+            "allocatable": {"nvidia.com/gpu": gpus},
+            "conditions": [{"type": "Ready", "status": ready, "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]
+        }
+    }))
+}
+
+fn slice(name: &str, pods: &[(&str, bool)]) -> EndpointSlice {
+    let endpoints: Vec<Value> = pods
+        .iter()
+        .map(|(pod, ready)| {
+            json!({
+                "addresses": ["10.0.0.1"], "conditions": {"ready": ready},
+                "targetRef": {"kind": "Pod", "name": pod}
+            })
+        })
+        .collect();
+    object(json!({
+        "metadata": {"name": name, "namespace": "n"}, "addressType": "IPv4", "endpoints": endpoints
+    }))
+}
+
+/// Takes every marked fleet out of the queue.
+async fn marked(index: &Index) -> Vec<String> {
+    let mut names = Vec::new();
+    while index.queue.depth() > 0 {
+        let next = index.queue.next(clock::monotonic);
+        let key = tokio::time::timeout(Duration::from_secs(1), next).await.unwrap();
+        index.queue.done(&key, Ok(None));
+        names.push(key.name);
+    }
+    names
+}
+
+async fn with_fleets(names: &[&str]) -> Index {
+    let index = Index::default();
+    for name in names {
+        index.apply(fleet(name, "u-1", "7"));
+    }
+    marked(&index).await;
+    index
+}
+
+fn replicas(index: &Index) -> Option<i32> {
+    index.read(|known| known.fleets.values().next().and_then(|fleet| fleet.spec.replicas))
+}
+
+#[tokio::test]
+async fn an_older_state_of_a_fleet_never_replaces_a_newer_one() {
+    let index = Index::default();
+    let written = |version: &str, replicas: i32| {
+        let mut fleet = fleet("f", "u-1", version);
+        fleet.spec.replicas = Some(replicas);
+        fleet
+    };
+    index.apply(written("7", 7));
+    index.apply(written("10", 10));
+    // The watch is behind our own write; a list may be, too. Versions are numbers, not texts.
+    index.apply(written("9", 9));
+    assert_eq!(replicas(&index), Some(10));
+    index.reset(vec![written("9", 9)]);
+    assert_eq!(replicas(&index), Some(10));
+    index.apply(written("11", 11));
+    assert_eq!(replicas(&index), Some(11));
+}
+
+#[tokio::test]
+async fn a_fleet_that_was_made_anew_replaces_its_predecessor() {
+    let index = Index::default();
+    index.apply(fleet("f", "u-1", "10"));
+    index.apply(fleet("f", "u-2", "9"));
+    let uid = index.read(|known| known.fleets[&Key::new("n", "f")].metadata.uid.clone());
+    assert_eq!(uid.as_deref(), Some("u-2"));
+}
+
+#[tokio::test]
+async fn what_vanished_unseen_is_found_by_the_next_list() {
+    let index = with_fleets(&["f", "g", "h"]).await;
+    index.apply(pod("p", "f", "Running"));
+    index.apply(pod("q", "g", "Running"));
+    marked(&index).await;
+    index.reset(vec![pod("q", "g", "Running")]);
+    assert_eq!(marked(&index).await, ["f", "g"]);
+    assert!(index.read(|known| !known.pods.contains_key(&Key::new("n", "p"))));
+
+    index.reset(vec![fleet("f", "u-1", "7"), fleet("g", "u-1", "7")]);
+    assert!(marked(&index).await.contains(&"h".to_owned()));
+    assert_eq!(index.read(|known| known.fleets.len()), 2);
+}
+
+#[tokio::test]
+async fn a_list_that_was_asked_for_before_a_create_does_not_undo_it() {
+    let index = with_fleets(&["f"]).await;
+    let there = || index.read(|known| known.clusters.contains_key(&Key::new("n", "f-1")));
+    index.listing::<DynamicObject>();
+    index.made(cluster("f-1", "f"));
+    index.reset(Vec::<DynamicObject>::new());
+    assert!(there());
+    // One that was asked for later has the last word.
+    index.listing::<DynamicObject>();
+    index.reset(Vec::<DynamicObject>::new());
+    assert!(!there());
+}
+
+#[tokio::test]
+async fn what_was_made_here_and_deleted_is_gone() {
+    let index = with_fleets(&["f"]).await;
+    index.made(cluster("f-1", "f"));
+    index.delete(&cluster("f-1", "f"));
+    assert!(index.read(|known| known.clusters.is_empty() && known.made.is_empty()));
+    assert_eq!(marked(&index).await, ["f"]);
+}
+
+#[tokio::test]
+async fn an_object_marks_its_own_fleet_only() {
+    let index = with_fleets(&["f", "g"]).await;
+    index.apply(pod("p", "f", "Running"));
+    assert_eq!(marked(&index).await, ["f"]);
+    index.apply(cluster("g-1", "g"));
+    assert_eq!(marked(&index).await, ["g"]);
+    index.delete(&pod("p", "f", "Running"));
+    assert_eq!(marked(&index).await, ["f"]);
+    let foreign: Pod = object(json!({"metadata": {"name": "x", "namespace": "n"}}));
+    index.apply(foreign);
+    assert_eq!(marked(&index).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn only_fleets_of_pods_whose_readiness_changed_are_marked() {
+    let index = with_fleets(&["f", "g"]).await;
+    index.apply(pod("p", "f", "Running"));
+    index.apply(pod("q", "g", "Running"));
+    marked(&index).await;
+    index.apply(slice("s", &[("p", false), ("q", true)]));
+    assert_eq!(marked(&index).await, ["f", "g"]);
+    index.apply(slice("s", &[("p", true), ("q", true)]));
+    assert_eq!(marked(&index).await, ["f"]);
+    index.apply(slice("s", &[("p", true), ("q", true)]));
+    assert_eq!(marked(&index).await, Vec::<String>::new());
+    index.apply(slice("s", &[("p", true)]));
+    assert_eq!(marked(&index).await, ["g"]);
+    index.delete(&slice("s", &[]));
+    assert_eq!(marked(&index).await, ["f"]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_of_a_node_marks_nothing_and_another_capacity_everything() {
+    let index = with_fleets(&["f", "g"]).await;
+    index.apply(node("4", "True", "1"));
+    assert_eq!(marked(&index).await, ["f", "g"]);
+    index.apply(node("4", "True", "2"));
+    assert_eq!(marked(&index).await, Vec::<String>::new());
+    index.apply(node("8", "True", "3"));
+    assert_eq!(marked(&index).await, ["f", "g"]);
+    index.apply(node("8", "Unknown", "4"));
+    assert_eq!(marked(&index).await, ["f", "g"]);
+    index.delete(&node("8", "Unknown", "4"));
+    assert_eq!(marked(&index).await, ["f", "g"]);
+}
+
+#[tokio::test]
+async fn room_that_another_pod_leaves_marks_the_fleets_that_wait_for_it() {
+    let index = with_fleets(&["f"]).await;
+    let mut waiting = fleet("w", "u-1", "7");
+    waiting.status = object(json!({
+        "conditions": [{"type": "Stalled", "status": "True", "reason": "NoRoom", "message": "m"}]
+    }));
+    index.apply(waiting);
+    index.apply(pod("p", "other", "Running"));
+    index.apply(pod("q", "other", "Running"));
+    marked(&index).await;
+    index.apply(pod("p", "other", "Succeeded"));
+    assert_eq!(marked(&index).await, ["other", "w"]);
+    // It gave its room back already.
+    index.delete(&pod("p", "other", "Succeeded"));
+    assert_eq!(marked(&index).await, ["other"]);
+    index.delete(&pod("q", "other", "Running"));
+    assert_eq!(marked(&index).await, ["other", "w"]);
+}
+
+fn list_all_but_clusters(index: &Index) {
+    index.reset(vec![fleet("f", "u-1", "7")]);
+    index.reset(Vec::<Pod>::new());
+    index.reset(Vec::<Node>::new());
+    index.reset(Vec::<EndpointSlice>::new());
+    index.reset(Vec::<Service>::new());
+    index.reset(Vec::<ControllerRevision>::new());
+    index.reset(Vec::<Warning>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_decided_before_everything_was_listed() {
+    let index = Index::default();
+    list_all_but_clusters(&index);
+    assert!(!index.read(Known::is_synced));
+    marked(&index).await;
+    index.reset(Vec::<DynamicObject>::new());
+    assert!(index.read(Known::is_synced));
+    assert_eq!(marked(&index).await, ["f"], "what was put off is looked at now");
+}
+
+#[tokio::test]
+async fn no_kind_may_be_missing() {
+    let index = Index::default();
+    index.kuberay_missing("no CRD");
+    index.reset(Vec::<Pod>::new());
+    index.reset(Vec::<Node>::new());
+    assert!(!index.read(Known::is_synced));
+}
+
+#[tokio::test]
+async fn kuberay_that_is_missing_or_back_marks_all_fleets() {
+    let index = Index::default();
+    list_all_but_clusters(&index);
+    index.reset(Vec::<DynamicObject>::new());
+    marked(&index).await;
+    index.kuberay_missing("no CRD");
+    assert_eq!(marked(&index).await, ["f"]);
+    index.kuberay_missing("no CRD");
+    assert_eq!(marked(&index).await, Vec::<String>::new(), "once is enough");
+    assert!(index.read(Known::is_synced));
+    index.reset(Vec::<DynamicObject>::new());
+    assert_eq!(marked(&index).await, ["f"]);
+    assert_eq!(index.read(|known| known.kuberay.clone()), KubeRay::Installed);
+}
+
+#[tokio::test]
+async fn a_dashboard_that_says_the_same_marks_nothing() {
+    let index = with_fleets(&["f"]).await;
+    let (fleet, group) = (Key::new("n", "f"), Key::new("n", "f-1"));
+    let say = |second: i64, state: Result<_, String>| {
+        let at = jiff::Timestamp::from_second(second).unwrap();
+        index.ray_seen(&fleet, &group, RaySeen { at, state });
+    };
+    say(1, Err("refused".into()));
+    assert_eq!(marked(&index).await, ["f"]);
+    say(2, Err("refused".into()));
+    assert_eq!(marked(&index).await, Vec::<String>::new());
+    assert_eq!(index.read(|known| known.ray[&group].at.as_second()), 2, "but it was asked later");
+    say(3, Ok(rayfleet_core::seen::RayAlive::default()));
+    assert_eq!(marked(&index).await, ["f"]);
+}
+
+#[tokio::test]
+async fn a_warning_of_kuberay_reaches_the_fleet_and_goes_with_the_cluster() {
+    let index = with_fleets(&["f"]).await;
+    index.apply(cluster("f-1", "f"));
+    marked(&index).await;
+    let event = |reason: &str| -> Event {
+        object(json!({
+            "metadata": {"name": "e", "namespace": "n"}, "reason": reason, "message": "headGroupSpec is bad",
+            "involvedObject": {"kind": "RayCluster", "namespace": "n", "name": "f-1"}
+        }))
+    };
+    assert!(Warning::of(&event("FailedToCreateHeadPod")).is_none());
+    index.apply(Warning::of(&event("InvalidRayClusterSpec")).unwrap());
+    assert_eq!(marked(&index).await, ["f"]);
+    let words = index.read(|known| known.warnings[&Key::new("n", "f-1")].clone());
+    assert_eq!(words, "InvalidRayClusterSpec: headGroupSpec is bad");
+    index.delete(&cluster("f-1", "f"));
+    assert!(index.read(|known| known.warnings.is_empty()));
+}

@@ -21,13 +21,15 @@ use crate::metrics::Metrics;
 
 /// Longest time for one call. The client itself would wait for minutes.
 const CALL: Duration = Duration::from_secs(10);
+/// Bytes of an event's text that the API server takes.
+const LONGEST_NOTE: usize = 1024;
 
 /// A write that did not happen, or of which it is not known whether it did.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
-    /// Another replica leads.
-    #[error("not the leader")]
-    NotLeader,
+    /// Another replica leads, or may soon.
+    #[error("{0}: this replica does not lead")]
+    NotLeader(&'static str),
     /// No answer in time.
     #[error("{0}: the API server did not answer within {1:?}")]
     TimedOut(&'static str, Duration),
@@ -84,19 +86,27 @@ impl Executor {
         Self { client, index, leadership, recorder, metrics }
     }
 
-    /// One call under the lease, with a time-out, counted.
+    /// Whether this replica may act now, also elsewhere than at the API server.
+    pub(crate) fn may(&self, what: &'static str) -> Result<(), WriteError> {
+        if self.leadership.holds(clock::monotonic()) { Ok(()) } else { Err(WriteError::NotLeader(what)) }
+    }
+
+    /// One call under the lease, with a time-out, counted. It is given up when the lease is lost meanwhile, so
+    /// that nothing is under way any more when another replica starts.
     async fn call<T>(
         &self,
         what: &'static str,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, WriteError> {
-        if !self.leadership.holds(clock::monotonic()) {
-            return Err(WriteError::NotLeader);
-        }
-        let outcome = match tokio::time::timeout(CALL, call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(WriteError::Api(what, Box::new(error))),
-            Err(_) => Err(WriteError::TimedOut(what, CALL)),
+        self.may(what)?;
+        let mut leadership = self.leadership.clone();
+        let outcome = tokio::select! {
+            () = leadership.lost() => Err(WriteError::NotLeader(what)),
+            outcome = tokio::time::timeout(CALL, call) => match outcome {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(WriteError::Api(what, Box::new(error))),
+                Err(_) => Err(WriteError::TimedOut(what, CALL)),
+            },
         };
         self.metrics.write(what, outcome.is_ok());
         outcome
@@ -139,13 +149,13 @@ impl Executor {
         let cluster = builds::ray_cluster(fleet, group);
         let created = self.call("create RayCluster", api.create(&PostParams::default(), &cluster)).await;
         match created {
-            Ok(created) => self.index.apply(created),
+            Ok(created) => self.index.made(created),
             Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
                 if let Some(there) = self.call("get RayCluster", api.get_opt(&group.name)).await? {
                     if !there.owner_references().iter().any(|owner| owner.uid == fleet.uid) {
                         return Err(error);
                     }
-                    self.index.apply(there);
+                    self.index.made(there);
                 }
             }
             Err(error) => return Err(error),
@@ -218,7 +228,7 @@ impl Executor {
             let created = self.call("create Service", api.create(&PostParams::default(), &wanted)).await;
             match created {
                 Ok(created) => {
-                    self.index.apply(created);
+                    self.index.made(created);
                     return Ok(None);
                 }
                 Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {}
@@ -248,7 +258,7 @@ impl Executor {
             let created =
                 self.call("create ControllerRevision", api.create(&PostParams::default(), &record)).await;
             match created {
-                Ok(created) => self.index.apply(created),
+                Ok(created) => self.index.made(created),
                 // The watch has not delivered it yet.
                 Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {}
                 Err(error) => return Err(error),
@@ -274,8 +284,7 @@ impl Executor {
         let note = Note {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
-            // The API server refuses more than 1024 bytes.
-            note: Some(message.chars().take(1000).collect()),
+            note: message.get(..message.floor_char_boundary(LONGEST_NOTE)).map(str::to_owned),
             action: reason.to_owned(),
             secondary: None,
         };
@@ -303,3 +312,6 @@ fn same_service(there: &Service, wanted: &Service) -> bool {
     };
     core(there) == core(wanted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The executor against a server that answers as told, in paused time.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::*;
+use crate::fake::{Answer, Call, Fake, refusal};
+use crate::fixtures::{fleet, raw_fleet};
+
+struct Bench {
+    executor: Executor,
+    server: Fake,
+    index: Arc<Index>,
+    metrics: Arc<Metrics>,
+    _lease: watch::Sender<Option<std::time::Instant>>,
+}
+
+fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
+    let (leadership, lease) = Leadership::always();
+    let server = Fake::new(answer);
+    let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::new()));
+    let executor = Executor::new(server.client(), index.clone(), leadership, metrics.clone());
+    Bench { executor, server, index, metrics, _lease: lease }
+}
+
+/// A server that refuses every create as one of something that is there already, owned by `uid`.
+fn taken_by(uid: &'static str) -> impl Fn(&Call) -> Answer + Send + Sync {
+    move |call| match call.method {
+        Method::POST => refusal(409, "AlreadyExists", "there is one"),
+        Method::GET => Answer::Reply(200, owned(call, uid)),
+        _ => Answer::Reply(200, call.body.clone()),
+    }
+}
+
+fn owned(call: &Call, uid: &str) -> Value {
+    let (kind, name) = if call.path.contains("services") { ("Service", "f") } else { ("RayCluster", "g") };
+    let api_version = if kind == "Service" { "v1" } else { "ray.io/v1" };
+    json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {
+            "name": name, "namespace": "n", "uid": "u-9",
+            "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "f", "uid": uid}]
+        }
+    })
+}
+
+fn group() -> GroupStatus {
+    GroupStatus { name: "g".into(), revision: "abc".into(), ..GroupStatus::default() }
+}
+
+fn key() -> Key {
+    Key::new("n", "g")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_created_cluster_is_known_at_once() {
+    let bench = bench(|call| Answer::Reply(201, call.body.clone()));
+    bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
+    assert!(bench.index.read(|known| known.clusters.contains_key(&key())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_a_lost_answer_left_behind_is_ours() {
+    let bench = bench(taken_by("u-1"));
+    bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
+    assert!(bench.index.read(|known| known.clusters.contains_key(&key())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_somebody_else_is_not_taken() {
+    let bench = bench(taken_by("u-other"));
+    let error = bench.executor.create_cluster(&fleet(), &group()).await.unwrap_err();
+    assert!(!error.is_conflict(), "looking again does not help: {error}");
+    assert!(bench.index.read(|known| known.clusters.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_cluster_says_why() {
+    let bench = bench(|_| refusal(403, "Forbidden", "exceeded quota: gpus"));
+    let error = bench.executor.create_cluster(&fleet(), &group()).await.unwrap_err();
+    assert_eq!(error.rejected(), Some("exceeded quota: gpus"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_is_tried_without_creating_anything() {
+    let bench = bench(|call| Answer::Reply(201, call.body.clone()));
+    bench.executor.try_cluster(&fleet()).await.unwrap();
+    assert!(bench.server.calls()[0].path.contains("dryRun=All"));
+    assert!(bench.index.read(|known| known.clusters.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleting_what_is_gone_is_fine() {
+    let bench = bench(|_| refusal(404, "NotFound", "gone"));
+    bench.executor.delete_cluster(&key(), "u".into(), "5".into()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_cluster_that_was_seen_is_deleted() {
+    let bench = bench(|_| refusal(409, "Conflict", "another uid"));
+    let error = bench.executor.delete_cluster(&key(), "u".into(), "5".into()).await.unwrap_err();
+    assert!(error.is_conflict());
+    let sent = &bench.server.calls()[0].body;
+    assert_eq!(sent["preconditions"], json!({"uid": "u", "resourceVersion": "5"}));
+    assert_eq!(sent["propagationPolicy"], "Background");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_is_set_for_the_pod_that_was_seen() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}});
+    let bench = bench(move |_| Answer::Reply(200, pod.clone()));
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", true, "EngineReady").await.unwrap();
+    let call = &bench.server.calls()[0];
+    assert!(call.path.starts_with("/api/v1/namespaces/n/pods/p/status"), "{}", call.path);
+    assert_eq!(call.body["metadata"]["uid"], "u-p");
+    let condition = &call.body["status"]["conditions"][0];
+    assert_eq!((&condition["type"], &condition["status"]), (&json!("rayfleet.io/serving"), &json!("True")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_of_a_pod_that_is_gone_needs_no_setting() {
+    let bench = bench(|_| refusal(404, "NotFound", "gone"));
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", false, "Draining").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_written_status_is_known_at_once() {
+    let bench = bench(|call| {
+        let mut fleet = call.body.clone();
+        fleet["metadata"]["resourceVersion"] = json!("8");
+        Answer::Reply(200, fleet)
+    });
+    let status = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
+    bench.executor.write_status(&raw_fleet(), status).await.unwrap();
+    assert_eq!(bench.server.calls()[0].body["metadata"]["resourceVersion"], "7");
+    let known = bench.index.read(|known| known.fleets[&Key::new("n", "f")].clone());
+    assert_eq!(known.status.as_ref().unwrap().ready_replicas, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_somebody_else_is_left_alone_and_named() {
+    let bench = bench(taken_by("u-other"));
+    let foreign = bench.executor.ensure_service(&fleet()).await.unwrap();
+    assert_eq!(foreign.as_deref(), Some("n/f"));
+    assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_ours_is_put_right_once() {
+    let bench = bench(|call| match call.method {
+        Method::PATCH => {
+            let mut service = json!(builds::service(&fleet(), 8000));
+            service["spec"] = call.body["spec"].clone();
+            Answer::Reply(200, service)
+        }
+        _ => taken_by("u-1")(call),
+    });
+    assert_eq!(bench.executor.ensure_service(&fleet()).await.unwrap(), None);
+    let before = bench.server.calls().len();
+    assert_eq!(bench.executor.ensure_service(&fleet()).await.unwrap(), None);
+    assert_eq!(bench.server.calls().len(), before, "a Service that is right is not written");
+}
+
+#[test]
+fn a_service_differs_by_what_was_asked_for_only() {
+    let wanted = builds::service(&fleet(), 8000);
+    let mut there = wanted.clone();
+    let spec = there.spec.as_mut().unwrap();
+    spec.cluster_ip = Some("10.0.0.1".into());
+    spec.ports.as_mut().unwrap()[0].protocol = Some("TCP".into());
+    assert!(same_service(&there, &wanted));
+    assert!(!same_service(&there, &builds::service(&fleet(), 9000)));
+    there.spec.as_mut().unwrap().selector = None;
+    assert!(!same_service(&there, &wanted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_without_the_lease() {
+    let server = Fake::new(|_| Answer::Reply(200, json!({})));
+    let (mut leadership, lease) = Leadership::always();
+    let executor = Executor::new(
+        server.client(),
+        Arc::new(Index::default()),
+        leadership.clone(),
+        Arc::new(Metrics::new()),
+    );
+    lease.send_replace(None);
+    leadership.lost().await;
+    let refused = executor.delete_cluster(&key(), "u".into(), "5".into()).await;
+    assert!(matches!(refused, Err(WriteError::NotLeader(_))));
+    executor.tell(&raw_fleet(), false, "Reason", "message").await;
+    assert!(executor.may("launch").is_err());
+    assert_eq!(server.calls().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_is_given_up_with_the_lease() {
+    let server = Fake::new(|_| Answer::Silence);
+    let (leadership, lease) = Leadership::always();
+    let executor =
+        Executor::new(server.client(), Arc::new(Index::default()), leadership, Arc::new(Metrics::new()));
+    // The last renewal was seven seconds ago.
+    lease.send_replace(Some(clock::monotonic()));
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let begun = clock::monotonic();
+    let refused = executor.create_cluster(&fleet(), &group()).await;
+    assert!(matches!(refused, Err(WriteError::NotLeader(_))));
+    assert_eq!((clock::monotonic() - begun).as_secs(), 3);
+    assert_eq!(server.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_answered_ends_and_is_counted() {
+    let bench = bench(|_| Answer::Silence);
+    let begun = clock::monotonic();
+    let error = bench.executor.create_cluster(&fleet(), &group()).await.unwrap_err();
+    assert!(matches!(error, WriteError::TimedOut(..)));
+    assert!(!error.is_conflict() && error.rejected().is_none());
+    assert!(clock::monotonic() - begun <= CALL + Duration::from_millis(10));
+    let counted = bench.metrics.text(0, true);
+    let line = r#"rayfleet_api_writes_total{what="create RayCluster",outcome="error"} 1"#;
+    assert!(counted.contains(line), "{counted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_event_is_cut_to_what_the_server_takes() {
+    let bench = bench(|call| Answer::Reply(201, call.body.clone()));
+    bench.executor.tell(&raw_fleet(), true, "Reason", &"ß".repeat(2000)).await;
+    let note = bench.server.calls()[0].body["note"].as_str().unwrap().to_owned();
+    assert!(note.len() <= 1024, "{} bytes", note.len());
+}

@@ -25,8 +25,8 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 
 /// Fleets that are looked at at the same time.
-const PARALLEL: usize = 16;
-/// Time until a template that KubeRay refused is tried again: KubeRay may have been upgraded.
+const PARALLEL: u16 = 16;
+/// Time until what others decide is tried again: KubeRay may have been upgraded, a Service removed.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 
 /// The controller.
@@ -39,6 +39,8 @@ pub(crate) struct Controller {
     fresh: Mutex<HashSet<Key>>,
     /// Templates that KubeRay's CRD was asked about.
     tried: Mutex<BTreeMap<Key, Tried>>,
+    /// Fleets whose Service's name somebody else has, and when that was found.
+    taken: Mutex<BTreeMap<Key, Instant>>,
 }
 
 /// What KubeRay's CRD said of a template.
@@ -52,12 +54,20 @@ struct Tried {
 impl Controller {
     /// A controller that has looked at nothing yet.
     pub(crate) fn new(index: Arc<Index>, executor: Executor, agents: Agents, metrics: Arc<Metrics>) -> Self {
-        Self { index, executor, agents, metrics, fresh: Mutex::default(), tried: Mutex::default() }
+        Self {
+            index,
+            executor,
+            agents,
+            metrics,
+            fresh: Mutex::default(),
+            tried: Mutex::default(),
+            taken: Mutex::default(),
+        }
     }
 
     /// Works while this replica leads.
     pub(crate) async fn run(self: Arc<Self>, mut leadership: Leadership) {
-        let slots = Arc::new(Semaphore::new(PARALLEL));
+        let slots = Arc::new(Semaphore::new(usize::from(PARALLEL)));
         loop {
             leadership.gained().await;
             self.fresh.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -76,6 +86,10 @@ impl Controller {
                 });
             }
             self.agents.stop_all();
+            // Looks that were under way end at their next call; until then they may start agents.
+            let ended = slots.acquire_many(u32::from(PARALLEL)).await;
+            self.agents.stop_all();
+            drop(ended);
         }
     }
 
@@ -85,7 +99,7 @@ impl Controller {
         let took = clock::monotonic().saturating_duration_since(started);
         self.metrics.pass(&key.namespace, &key.name, took.as_secs_f64());
         let outcome = match outcome {
-            Ok(wake) => Ok(wake.map(|wake| instant_of(wake, started))),
+            Ok(wake) => Ok(wake.map(|wake| instant_of(wake, clock::now(), clock::monotonic()))),
             Err(error) => {
                 if error.is_conflict() {
                     debug!(fleet = %key, %error, "the object changed meanwhile; looking again");
@@ -129,6 +143,7 @@ impl Controller {
         self.agents.assign(key, Vec::new());
         self.metrics.forget(&key.namespace, &key.name);
         self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// Whether the fleet can be worked on.
@@ -212,6 +227,7 @@ impl Controller {
             raw.status = Some(decision.status.clone());
         }
         self.metrics.fleet(&key.namespace, &key.name, &decision.status);
+        self.executor.may("look after engines")?;
         self.assign(&key, fleet, &decision.status.groups, &agents);
         for (name, _) in seen.iter().filter(|(_, seen)| seen.endpoint_ready == Some(true)) {
             self.agents.opened(&key.sibling(name));
@@ -249,7 +265,18 @@ impl Controller {
             .collect();
         let change = self.index.read(|known| History::new(fleet, &known.revisions).change(raw, &in_use));
         self.executor.write_history(&fleet.namespace, change).await?;
+        self.service(raw, fleet).await
+    }
+
+    /// Keeps the Service right; one of somebody else is looked at again once in a while.
+    async fn service(&self, raw: &RayClusterFleet, fleet: &ValidFleet) -> Result<(), WriteError> {
+        let (key, now) = (Key::of(raw), clock::monotonic());
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if taken.is_some_and(|found| now.saturating_duration_since(found) < TRY_AGAIN) {
+            return Ok(());
+        }
         if let Some(foreign) = self.executor.ensure_service(fleet).await? {
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
             let message = format!(
                 "Service {foreign} is there already and not this fleet's: it is left alone; \
                  delete or rename it to let Rayfleet make its own"
@@ -298,6 +325,8 @@ impl Controller {
         effect: Effect,
     ) -> Result<(), WriteError> {
         let key = Key::of(raw);
+        // Commands to engines are no calls to the API server, but the lease is for them, too.
+        self.executor.may("perform an effect")?;
         let group_of = |name: &str| groups.iter().find(|group| group.name == name);
         match effect {
             Effect::CreateCluster { group } => self.create(raw, fleet, &group).await?,
@@ -388,8 +417,23 @@ fn split(
     (seen, pods)
 }
 
-/// The monotonic moment of a time of day, `from` being now.
-fn instant_of(when: Timestamp, from: Instant) -> Instant {
-    let wait = when.duration_since(clock::now());
-    from + Duration::try_from(wait).unwrap_or_default()
+/// The monotonic moment of a time of day, given both clocks at one moment. What is over is now.
+fn instant_of(when: Timestamp, now: Timestamp, monotonic: Instant) -> Instant {
+    let wait = Duration::try_from(when.duration_since(now)).unwrap_or_default();
+    monotonic.checked_add(wait).unwrap_or(monotonic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_is_as_far_away_on_the_other_clock() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let start = clock::monotonic();
+        let at = |second| instant_of(Timestamp::from_second(second).unwrap(), now, start) - start;
+        assert_eq!(at(1_090), Duration::from_secs(90));
+        assert_eq!(at(900), Duration::ZERO, "what is over is due now");
+        assert!(instant_of(Timestamp::MAX, now, start) > start);
+    }
 }

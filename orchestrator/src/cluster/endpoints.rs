@@ -24,3 +24,47 @@ pub(crate) fn listed(slice: &EndpointSlice) -> Listed {
     }
     listed
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn listing(endpoints: &Value) -> Listed {
+        let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": endpoints});
+        listed(&serde_json::from_value(slice).unwrap())
+    }
+
+    fn endpoint(conditions: &Value) -> Value {
+        json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "name": "p"}})
+    }
+
+    #[test]
+    fn a_pod_is_listed_as_its_conditions_say() {
+        for (conditions, ready) in [
+            (json!({"ready": true, "serving": true, "terminating": false}), true),
+            (json!({"ready": false, "serving": false, "terminating": false}), false),
+            // It ends, and still answers: no new requests are sent to it.
+            (json!({"ready": false, "serving": true, "terminating": true}), false),
+            // KubeRay's head service publishes addresses that are not ready.
+            (json!({"ready": true, "serving": false, "terminating": false}), false),
+            // Kubernetes: not known is to be read as ready.
+            (json!({}), true),
+            (json!({"ready": true}), true),
+        ] {
+            assert_eq!(listing(&json!([endpoint(&conditions)])).get("p"), Some(&ready), "{conditions}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_no_pods_are_left_out() {
+        let endpoints = json!([
+            {"addresses": ["10.0.0.1"]},
+            {"addresses": ["10.0.0.2"], "targetRef": {"kind": "Node", "name": "a"}},
+            {"addresses": ["10.0.0.3"], "targetRef": {"kind": "Pod"}}
+        ]);
+        assert!(listing(&endpoints).is_empty());
+        assert!(listing(&Value::Null).is_empty());
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_core::seen::{GroupSeen, PodSeen};
 
@@ -26,9 +27,7 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
     let ledger = fleet.status.iter().flat_map(|status| &status.groups).map(|group| group.name.clone());
     let mut pods_of: BTreeMap<String, Vec<PodSeen>> = ledger.map(|name| (name, Vec::new())).collect();
     for (cluster_key, cluster) in within(&known.clusters, &key.namespace) {
-        let owned =
-            cluster.owner_references().iter().any(|owner| Some(&owner.uid) == fleet.metadata.uid.as_ref());
-        if owned {
+        if owns(fleet, cluster) {
             pods_of.entry(cluster_key.name.clone()).or_default();
         }
     }
@@ -39,12 +38,20 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
             pods_of.entry(group).or_default().push(pods::seen(pod));
         }
     }
-    pods_of.into_iter().map(|(name, pods)| group(known, &key, name, pods)).collect()
+    pods_of
+        .into_iter()
+        .map(|(name, pods)| (name.clone(), group(known, fleet, &key.sibling(name), pods)))
+        .collect()
 }
 
-fn group(known: &Known, fleet: &Key, name: String, pods: Vec<PodSeen>) -> (String, (GroupSeen, GroupPods)) {
-    let key = fleet.sibling(name.clone());
-    let cluster = known.clusters.get(&key);
+/// A fleet of the same name may have been there before, and its RayClusters not yet be gone.
+fn owns(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
+    let uid = fleet.metadata.uid.as_ref();
+    uid.is_some_and(|uid| cluster.owner_references().iter().any(|owner| owner.uid == *uid))
+}
+
+fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) -> (GroupSeen, GroupPods) {
+    let cluster = known.clusters.get(key).filter(|cluster| owns(fleet, cluster));
     let alive = || pods.iter().filter(|pod| !pod.deleting);
     let head = alive().find(|pod| pod.head);
     let agent = GroupPods {
@@ -52,15 +59,17 @@ fn group(known: &Known, fleet: &Key, name: String, pods: Vec<PodSeen>) -> (Strin
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
         token_secret: cluster.and_then(|cluster| rayclusters::token_secret(cluster)),
     };
+    // KubeRay may make a new head while the old one is still ending.
+    let heads = pods.iter().filter(|pod| pod.head);
     let endpoint_ready =
-        pods.iter().find(|pod| pod.head).and_then(|head| endpoint_ready(known, &key, &head.name));
+        heads.filter_map(|head| endpoint_ready(known, key, &head.name)).reduce(|any, ready| any || ready);
     let seen = GroupSeen {
-        cluster: cluster.map(|cluster| rayclusters::seen(cluster, known.warnings.get(&key).cloned())),
+        cluster: cluster.map(|cluster| rayclusters::seen(cluster, known.warnings.get(key).cloned())),
         endpoint_ready,
-        ray: known.ray.get(&key).cloned(),
+        ray: known.ray.get(key).cloned(),
         pods,
     };
-    (name, (seen, agent))
+    (seen, agent)
 }
 
 /// Whether any EndpointSlice lists the pod as ready; `None` when none lists it at all.
@@ -76,3 +85,6 @@ fn within<'a, T>(
 ) -> impl Iterator<Item = (&'a Key, &'a T)> {
     objects.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace)
 }
+
+#[cfg(test)]
+mod tests;

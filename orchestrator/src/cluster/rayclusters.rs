@@ -10,6 +10,9 @@ use rayfleet_core::seen::ClusterSeen;
 
 use super::pods::created;
 
+/// Longest name of a Secret that KubeRay makes.
+const LONGEST_SECRET: usize = 50;
+
 /// `rayclusters.ray.io/v1`.
 pub(crate) static RESOURCE: LazyLock<ApiResource> = LazyLock::new(|| ApiResource {
     group: "ray.io".to_owned(),
@@ -55,7 +58,88 @@ pub(crate) fn token_secret(cluster: &DynamicObject) -> Option<String> {
     if auth["mode"] != "token" {
         return None;
     }
-    // KubeRay cuts the name at 50 characters.
-    let own = || cluster.name_any().chars().take(50).collect();
+    let own = || own_secret(&cluster.name_any());
     Some(auth["secretName"].as_str().filter(|name| !name.is_empty()).map_or_else(own, str::to_owned))
+}
+
+/// The name that KubeRay gives the Secret it makes: of a long name the last 50 characters, with an `r` in the
+/// place of a first one that is no letter.
+fn own_secret(cluster: &str) -> String {
+    let surplus = cluster.chars().count().saturating_sub(LONGEST_SECRET);
+    let mut kept = cluster.chars().skip(surplus);
+    let first = kept.next().map(|first| if first.is_ascii_alphabetic() { first } else { 'r' });
+    first.into_iter().chain(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cluster(name: &str, spec: &Value, status: &Value) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "ray.io/v1", "kind": "RayCluster",
+            "metadata": {
+                "name": name, "namespace": "n", "uid": "u", "resourceVersion": "5",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": {"rayfleet.io/slot": "3", "rayfleet.io/pod-revision": "abc"},
+                "annotations": {"rayfleet.io/attempt": "2"}
+            },
+            "spec": spec, "status": status
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_was_written_at_its_creation_is_read_back() {
+        let seen = seen(&cluster("g", &json!({}), &Value::Null), Some("w".into()));
+        assert_eq!((seen.slot, seen.attempt, &*seen.pod_revision), (Some(3), 2, "abc"));
+        assert_eq!((&*seen.uid, &*seen.resource_version), ("u", "5"));
+        assert_eq!(seen.created.map(jiff::Timestamp::as_second), Some(1_767_225_600));
+        assert_eq!((seen.replica_failure, seen.warning.as_deref()), (None, Some("w")));
+    }
+
+    #[test]
+    fn labels_that_somebody_broke_are_survived() {
+        let mut broken = cluster("g", &json!({}), &Value::Null);
+        broken.labels_mut().insert("rayfleet.io/slot".into(), "-1".into());
+        broken.annotations_mut().clear();
+        let seen = seen(&broken, None);
+        assert_eq!((seen.slot, seen.attempt), (None, 0));
+    }
+
+    #[test]
+    fn a_failure_to_make_pods_is_read_while_it_lasts() {
+        let failing = |status: &str, message: &Value| {
+            let condition = json!({"type": "ReplicaFailure", "status": status, "message": message});
+            let conditions = json!([{"type": "HeadPodReady", "status": "False"}, condition]);
+            replica_failure(&cluster("g", &json!({}), &json!({"conditions": conditions})))
+        };
+        assert_eq!(failing("True", &json!("quota")).as_deref(), Some("quota"));
+        assert_eq!(failing("True", &Value::Null).as_deref(), Some("KubeRay could not create pods"));
+        assert_eq!(failing("False", &json!("quota")), None);
+        assert_eq!(replica_failure(&cluster("g", &json!({}), &json!({"conditions": "odd"}))), None);
+    }
+
+    #[test]
+    fn the_token_is_in_the_secret_that_the_spec_names_or_kuberay_makes() {
+        let secret = |auth: &Value| token_secret(&cluster("g", &json!({"authOptions": auth}), &Value::Null));
+        assert_eq!(secret(&json!({"mode": "token"})).as_deref(), Some("g"));
+        assert_eq!(secret(&json!({"mode": "token", "secretName": "mine"})).as_deref(), Some("mine"));
+        assert_eq!(secret(&json!({"mode": "token", "secretName": ""})).as_deref(), Some("g"));
+        assert_eq!(secret(&json!({"mode": "disabled", "secretName": "mine"})), None);
+        assert_eq!(secret(&Value::Null), None);
+    }
+
+    #[test]
+    fn of_a_long_name_kuberay_keeps_the_end() {
+        let name = format!("{}-abcdef-9999-999", "f".repeat(37));
+        assert_eq!(own_secret(&name), name.get(3..).unwrap());
+        assert_eq!(own_secret(&"f".repeat(50)), "f".repeat(50));
+        // What is left may begin with something that no name begins with.
+        assert_eq!(own_secret(&format!("ab-{}", "f".repeat(49))), format!("r{}", "f".repeat(49)));
+        assert_eq!(own_secret("7b"), "rb");
+        assert_eq!(own_secret(""), "");
+    }
 }

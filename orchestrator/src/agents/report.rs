@@ -1,7 +1,7 @@
 //! From what the bridge saw to what decisions are made from. Pure; remembers between looks what a quick
 //! look leaves out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Load};
@@ -123,9 +123,11 @@ fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> E
     let address = |id: &str| nodes.iter().find(|(_, node)| node == id).map(|(ip, _)| ip.clone());
     let alive = placed.ranks.iter().filter(|rank| rank.alive);
     let located = alive.filter_map(|rank| Some((rank, rank.node_id.as_ref()?.as_str())));
-    let as_planned = located.clone().filter(|(rank, id)| planned.get(&rank.rank) == Some(id)).count();
+    let as_planned = located.clone().filter(|(rank, id)| planned.get(&rank.rank) == Some(id));
+    // A rank that lives twice must not stand in for one that is missing.
+    let as_planned: BTreeSet<u32> = as_planned.map(|(rank, _)| rank.rank).collect();
     EngineSeen {
-        ranks_placed: u32::try_from(as_planned).unwrap_or(u32::MAX),
+        ranks_placed: u32::try_from(as_planned.len()).unwrap_or(u32::MAX),
         ranks: located
             .map(|(rank, id)| (rank.rank, rank.tensor_rank, rank.stage, address(id).unwrap_or_default()))
             .collect(),
@@ -151,3 +153,6 @@ fn load(load: &Load) -> LoadSeen {
         idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
     }
 }
+
+#[cfg(test)]
+mod tests;

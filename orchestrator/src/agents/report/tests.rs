@@ -1,0 +1,238 @@
+//! What looks at a cluster are made into.
+
+use std::time::Duration;
+
+use ray_bridge::NodeId;
+use ray_bridge::engine::{Phase, PhaseKind};
+use ray_bridge::observe::{ClusterState, RankState};
+use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
+
+use super::*;
+
+fn id(text: &str) -> SubmissionId {
+    SubmissionId::new(text).unwrap()
+}
+
+fn node(name: &str, ip: &str, alive: bool) -> RayNode {
+    RayNode {
+        id: name.into(),
+        ip: ip.into(),
+        name: ip.into(),
+        is_head: name == "head",
+        alive,
+        state_message: None,
+        gpus_total: 1,
+        gpus_free: 0,
+        labels: BTreeMap::new(),
+    }
+}
+
+fn cluster(nodes: Vec<RayNode>) -> ClusterState {
+    ClusterState { version: "2.60.0".into(), session: "s".into(), nodes }
+}
+
+fn two_nodes() -> ClusterState {
+    cluster(vec![node("head", "10.0.0.1", true), node("worker", "10.0.0.2", true)])
+}
+
+/// Stage 0 on the head, stage 1 on the worker.
+fn plan() -> Placement {
+    let slot = |stage: u32, node: &str| RankSlot {
+        rank: stage,
+        tensor_rank: 0,
+        stage,
+        node_id: node.into(),
+        node_ip: String::new(),
+    };
+    Placement {
+        shape: Shape::new(1, 2).unwrap(),
+        ranks: vec![slot(0, "head"), slot(1, "worker")],
+        api_server_node: "head".into(),
+    }
+}
+
+fn rank(stage: u32, node: Option<&str>, alive: bool) -> RankState {
+    RankState { rank: stage, tensor_rank: 0, stage, node_id: node.map(NodeId::from), alive }
+}
+
+fn placed(ranks: Vec<RankState>) -> Placed {
+    Placed { group: Some(GroupState::Created), ranks, differences: Vec::new() }
+}
+
+fn engine() -> EngineState {
+    EngineState {
+        submission_id: id("g.e.1"),
+        status: JobStatus::Running,
+        message: None,
+        started: None,
+        ended: None,
+        plan: Some(plan()),
+        placed: None,
+        health: None,
+        load: None,
+        phase: None,
+        cause: None,
+    }
+}
+
+fn look(memory: &mut Memory, cluster: Option<ClusterState>, engine: EngineState) -> EngineSeen {
+    memory.launched(RayState { cluster, engine: Some(engine) }, &id("g.e.1")).engine
+}
+
+#[test]
+fn a_shallow_look_keeps_what_the_deep_look_found() {
+    let mut memory = Memory::default();
+    let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
+    let deep = look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
+    assert_eq!(deep.ranks_placed, 2);
+    assert_eq!(deep.ranks, [(0, 0, 0, "10.0.0.1".into()), (1, 0, 1, "10.0.0.2".into())]);
+
+    let shallow =
+        RayState { cluster: None, engine: Some(EngineState { health: Some(Health::Serving), ..engine() }) };
+    let alive = memory.launched(shallow, &id("g.e.1"));
+    assert_eq!(alive.nodes, ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!((alive.engine.ranks_placed, &alive.engine.ranks), (2, &deep.ranks));
+    assert!(alive.engine.healthy);
+}
+
+#[test]
+fn ranks_of_another_launch_are_not_shown() {
+    let mut memory = Memory::default();
+    let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
+    look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
+    memory.probe = Some((id("g.e.1"), ProbeSeen::Passed));
+    let next = memory.launched(RayState { cluster: None, engine: Some(engine()) }, &id("g.e.2")).engine;
+    assert_eq!((next.submission.as_str(), next.ranks_placed, next.ranks.len()), ("g.e.2", 0, 0));
+    assert_eq!(next.probe, ProbeSeen::Unknown);
+}
+
+#[test]
+fn a_probe_counts_for_its_own_launch() {
+    let mut memory = Memory { probe: Some((id("g.e.1"), ProbeSeen::Passed)), ..Memory::default() };
+    assert_eq!(look(&mut memory, None, engine()).probe, ProbeSeen::Passed);
+}
+
+#[test]
+fn ranks_count_only_where_they_were_planned_and_alive() {
+    for (ranks, count) in [
+        (vec![rank(0, Some("head"), true), rank(1, Some("head"), true)], 1),
+        (vec![rank(0, Some("head"), true), rank(1, Some("worker"), false)], 1),
+        (vec![rank(0, Some("head"), true), rank(1, None, true)], 1),
+        (vec![rank(0, Some("head"), true), rank(7, Some("worker"), true)], 1),
+        // Twice in one place is not two of two.
+        (vec![rank(0, Some("head"), true), rank(0, Some("head"), true)], 1),
+        (vec![rank(1, Some("worker"), true), rank(0, Some("head"), true)], 2),
+    ] {
+        let mut memory = Memory::default();
+        let state = EngineState { placed: Some(placed(ranks.clone())), ..engine() };
+        assert_eq!(look(&mut memory, Some(two_nodes()), state).ranks_placed, count, "{ranks:?}");
+    }
+}
+
+#[test]
+fn without_a_plan_no_rank_is_where_it_was_planned() {
+    let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
+    let state = EngineState { placed: Some(both), plan: None, ..engine() };
+    let seen = look(&mut Memory::default(), Some(two_nodes()), state);
+    assert_eq!((seen.ranks_placed, seen.ranks.len()), (0, 2));
+}
+
+#[test]
+fn differences_are_told_in_words() {
+    let odd = Placed { group: None, ranks: Vec::new(), differences: vec![Difference::NoGroup] };
+    let seen = look(&mut Memory::default(), None, EngineState { placed: Some(odd), ..engine() });
+    assert_eq!(seen.differences, [Difference::NoGroup.to_string()]);
+}
+
+#[test]
+fn dead_nodes_and_second_lives_of_a_node_do_not_count() {
+    let mut memory = Memory::default();
+    let nodes = vec![
+        node("worker", "10.0.0.2", true),
+        node("head", "10.0.0.1", true),
+        node("gone", "10.0.0.3", false),
+        node("again", "10.0.0.2", true),
+    ];
+    let state = RayState { cluster: Some(cluster(nodes)), engine: None };
+    assert_eq!(memory.launched(state, &id("g.e.1")).nodes, ["10.0.0.1", "10.0.0.2"]);
+}
+
+#[test]
+fn a_job_that_ended_says_why() {
+    let ended = |status, cause: Option<&str>| {
+        let state = EngineState { status, cause: cause.map(str::to_owned), ..engine() };
+        look(&mut Memory::default(), None, state).job
+    };
+    assert_eq!(ended(JobStatus::Failed, Some("no such model")), Some(JobSeen::Ended("no such model".into())));
+    // A service that ends has failed, whatever it says itself.
+    assert!(matches!(ended(JobStatus::Succeeded, None), Some(JobSeen::Ended(cause)) if !cause.is_empty()));
+    assert!(matches!(ended(JobStatus::Stopped, None), Some(JobSeen::Ended(_))));
+    assert_eq!(ended(JobStatus::Pending, None), Some(JobSeen::Pending));
+    assert_eq!(ended(JobStatus::Unknown, None), Some(JobSeen::Running));
+}
+
+#[test]
+fn an_engine_that_is_unwell_answers_but_is_not_healthy() {
+    let seen = |health| {
+        let seen = look(&mut Memory::default(), None, EngineState { health, ..engine() });
+        (seen.healthy, seen.answering)
+    };
+    assert_eq!(seen(Some(Health::Serving)), (true, true));
+    assert_eq!(seen(Some(Health::Unhealthy(503))), (false, true));
+    assert_eq!(seen(Some(Health::NotYet)), (false, false));
+    assert_eq!(seen(Some(Health::Unreachable("timed out".into()))), (false, false));
+    assert_eq!(seen(None), (false, false));
+}
+
+#[test]
+fn a_job_that_is_not_there_shows_why_it_was_not_launched() {
+    let mut memory = Memory { trouble: Some("too few GPUs".into()), ..Memory::default() };
+    let state = RayState { cluster: Some(two_nodes()), engine: None };
+    let seen = memory.launched(state, &id("g.e.1")).engine;
+    assert_eq!((seen.job, seen.note.as_deref()), (None, Some("too few GPUs")));
+    assert_eq!(seen.submission, "g.e.1");
+}
+
+#[test]
+fn the_launchers_last_word_is_shown() {
+    let phase = |message: Option<&str>| Phase {
+        kind: PhaseKind::Loading,
+        seconds: 12.4,
+        message: message.map(str::to_owned),
+        during: None,
+        exit_code: None,
+    };
+    let note = |message| {
+        look(&mut Memory::default(), None, EngineState { phase: Some(phase(message)), ..engine() }).note
+    };
+    assert_eq!(note(Some("shard 3")).as_deref(), Some("Loading: shard 3"));
+    assert_eq!(note(None).as_deref(), Some("Loading for 12 s"));
+}
+
+#[test]
+fn load_is_carried_over() {
+    let busy = Load {
+        in_flight: u64::MAX,
+        served: Some(3),
+        draining: Some(true),
+        idle: Some(Duration::from_millis(1500)),
+    };
+    let seen = look(&mut Memory::default(), None, EngineState { load: Some(busy), ..engine() });
+    let wanted = LoadSeen { in_flight: u32::MAX, draining: Some(true), idle_seconds: Some(1.5) };
+    assert_eq!(seen.load, Some(wanted));
+}
+
+#[test]
+fn an_own_engine_has_health_and_load_but_no_job() {
+    let state = RayState { cluster: Some(two_nodes()), engine: None };
+    let load = Load { in_flight: 2, served: None, draining: None, idle: None };
+    let mut memory = Memory::default();
+    let seen = memory.own(&state, Some(&(Health::Serving, Some(load)))).engine;
+    assert!(seen.healthy && seen.answering && seen.job.is_none());
+    assert_eq!(seen.load.map(|load| load.in_flight), Some(2));
+    let broken = memory.own(&state, Some(&(Health::Unhealthy(503), None))).engine;
+    assert!(!broken.healthy && broken.answering);
+    let absent = memory.own(&state, None);
+    assert!(!absent.engine.answering);
+    assert_eq!(absent.nodes.len(), 2);
+}

@@ -171,3 +171,65 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+
+    use super::*;
+
+    fn counted() -> Metrics {
+        let metrics = Metrics::new();
+        let group = |phase| GroupStatus { phase, ..GroupStatus::default() };
+        let status = RayClusterFleetStatus {
+            groups: vec![group(Phase::Ready), group(Phase::Ready), group(Phase::Loading)],
+            rollout: Some(RolloutStatus { lost_requests: 3, ..RolloutStatus::default() }),
+            ..RayClusterFleetStatus::default()
+        };
+        metrics.fleet("n", "f", &status);
+        metrics.pass("n", "f", 0.01);
+        metrics.write("write status", true);
+        metrics.observed(0.2, false);
+        metrics.engine_submit.observe(1.0);
+        metrics.endpoint_open.observe(1.0);
+        metrics
+    }
+
+    #[test]
+    fn metrics_have_the_names_that_are_documented() {
+        let text = counted().text(2, true);
+        for line in [
+            r#"rayfleet_groups{namespace="n",fleet="f",phase="Ready"} 2"#,
+            r#"rayfleet_groups{namespace="n",fleet="f",phase="Loading"} 1"#,
+            r#"rayfleet_groups{namespace="n",fleet="f",phase="Failed"} 0"#,
+            r#"rayfleet_lost_requests{namespace="n",fleet="f"} 3"#,
+            "rayfleet_engine_submit_delay_seconds_count 1",
+            "rayfleet_endpoint_open_delay_seconds_count 1",
+            r#"rayfleet_api_writes_total{what="write status",outcome="ok"} 1"#,
+            r#"rayfleet_passes_total{namespace="n",fleet="f"} 1"#,
+            "rayfleet_pass_seconds_count 1",
+            "rayfleet_queue_depth 2",
+            "rayfleet_observe_seconds_count 1",
+            "rayfleet_observe_failures_total 1",
+            "rayfleet_leading 1",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_phase_has_its_number() {
+        let text = counted().text(0, false);
+        let phases = text.lines().filter(|line| line.starts_with("rayfleet_groups{")).count();
+        assert_eq!(phases, PHASES.len());
+        assert!(text.contains("rayfleet_leading 0"));
+    }
+
+    #[test]
+    fn a_fleet_that_is_gone_is_not_shown_any_more() {
+        let metrics = counted();
+        metrics.forget("n", "f");
+        let text = metrics.text(0, true);
+        assert!(!text.contains(r#"fleet="f""#), "{text}");
+    }
+}

@@ -102,4 +102,50 @@ mod tests {
         let after = Refusal::template("no").status(&before, Some(2), at(1));
         assert_eq!((after.ready_replicas, after.observed_generation), (2, Some(2)));
     }
+
+    #[test]
+    fn a_refusal_names_the_field_and_the_cure() {
+        let problem = |field: &str, problem: &str| Invalid { field: field.into(), problem: problem.into() };
+        let problems =
+            [problem("spec.replicas", "must be 0 or more"), problem("spec.model.name", "is empty")];
+        let invalid = Refusal::invalid(&problems);
+        assert_eq!(invalid.reason, "InvalidSpec");
+        for word in ["spec.replicas", "must be 0 or more", "; ", "spec.model.name"] {
+            assert!(invalid.message.contains(word), "{word:?} is not in {}", invalid.message);
+        }
+        let template = Refusal::template("spec.headGroupSpec: Required value");
+        assert_eq!(template.reason, "InvalidTemplate");
+        assert!(template.message.starts_with("spec.template.spec: "), "{}", template.message);
+        assert!(template.message.ends_with("Required value: correct the template"), "{}", template.message);
+        let missing = Refusal::no_kuberay("no CRD");
+        assert_eq!(missing.reason, "KubeRayMissing");
+        assert!(missing.message.contains("no CRD: install KubeRay"), "{}", missing.message);
+    }
+
+    #[test]
+    fn another_reason_keeps_the_time_of_the_transition() {
+        let first = Refusal::no_kuberay("no CRD").status(&RayClusterFleetStatus::default(), Some(1), at(10));
+        let next = Refusal::template("no").status(&first, Some(1), at(20));
+        let stalled = next.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+        assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "InvalidTemplate"));
+        assert_eq!(stalled.last_transition_time, Some(Time(at(10))));
+        assert_eq!(stalled.last_update_time, Some(Time(at(20))));
+        assert_eq!(next.conditions.len(), 2);
+    }
+
+    #[test]
+    fn a_condition_that_turns_gets_a_new_time() {
+        let was = FleetCondition {
+            type_: "Progressing".into(),
+            status: "True".into(),
+            last_transition_time: Some(Time(at(10))),
+            last_update_time: Some(Time(at(10))),
+            reason: "RolloutInProgress".into(),
+            message: String::new(),
+        };
+        let before = RayClusterFleetStatus { conditions: vec![was], ..RayClusterFleetStatus::default() };
+        let after = Refusal::template("no").status(&before, Some(1), at(20));
+        assert_eq!(after.conditions[0].last_transition_time, Some(Time(at(20))));
+        assert_eq!(after.rollout.unwrap().step, "InvalidTemplate");
+    }
 }

@@ -424,16 +424,4 @@ fn instant_of(when: Timestamp, now: Timestamp, monotonic: Instant) -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_of_day_is_as_far_away_on_the_other_clock() {
-        let now = Timestamp::from_second(1_000).unwrap();
-        let start = clock::monotonic();
-        let at = |second| instant_of(Timestamp::from_second(second).unwrap(), now, start) - start;
-        assert_eq!(at(1_090), Duration::from_secs(90));
-        assert_eq!(at(900), Duration::ZERO, "what is over is due now");
-        assert!(instant_of(Timestamp::MAX, now, start) > start);
-    }
-}
+mod tests;

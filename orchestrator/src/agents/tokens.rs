@@ -60,3 +60,62 @@ impl Tokens {
         Token::new(text).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake::{Answer, Fake, refusal};
+
+    fn secret(data: &Value) -> Answer {
+        Answer::Reply(200, json!({"metadata": {"name": "g", "namespace": "n"}, "data": data}))
+    }
+
+    fn key() -> Key {
+        Key::new("n", "g")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_read_once_until_ray_refuses_it() {
+        let server = Fake::new(|_| secret(&json!({"auth_token": "c2VjcmV0"})));
+        let tokens = Tokens::new(server.client());
+        let token = tokens.get(&key()).await.unwrap();
+        assert_eq!(token, Token::new("secret").unwrap());
+        tokens.get(&key()).await.unwrap();
+        assert_eq!(server.calls().len(), 1);
+        tokens.forget(&key());
+        tokens.get(&key()).await.unwrap();
+        assert_eq!(server.calls().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_with_a_secret_is_said_without_its_content() {
+        for (answer, words) in [
+            (json!({}), "the key is missing"),
+            (json!({"auth_token": "/w=="}), "not text"),
+            (json!({"auth_token": "YQpi"}), ""),
+        ] {
+            let tokens = Tokens::new(Fake::new(move |_| secret(&answer)).client());
+            let cause = tokens.get(&key()).await.unwrap_err();
+            assert!(cause.starts_with("Secret n/g, key auth_token: ") && cause.ends_with(words), "{cause}");
+            assert!(!cause.contains("a\nb"), "{cause}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_that_can_not_be_read_is_asked_for_again() {
+        for (server, words) in [
+            (Fake::new(|_| refusal(404, "NotFound", "none")), "KubeRay has not made it yet"),
+            (Fake::new(|_| refusal(403, "Forbidden", "no rights")), "no rights"),
+            (Fake::new(|_| Answer::Silence), "does not answer"),
+        ] {
+            let tokens = Tokens::new(server.client());
+            for calls in 1..=2 {
+                let cause = tokens.get(&key()).await.unwrap_err();
+                assert!(cause.contains(words), "{cause}");
+                assert_eq!(server.calls().len(), calls);
+            }
+        }
+    }
+}

@@ -17,6 +17,8 @@ mod world;
 pub(crate) use capacity::capacity_of;
 pub(crate) use executor::{Executor, WriteError};
 pub(crate) use history::{History, Model};
+#[cfg(test)]
+pub(crate) use index::Warning;
 pub(crate) use index::{Index, Known, KubeRay};
 pub(crate) use key::Key;
 pub(crate) use queue::Queue;

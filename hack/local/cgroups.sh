@@ -14,6 +14,15 @@ tracking_hierarchy() { # where processes are kept track of
 # On v2 a cgroup that gives its controllers on may hold no process itself, hence the leaf.
 tracking_cgroup() { echo "$(tracking_hierarchy)/$CGROUP/$1/system"; }
 
+# The machines of a cluster share with nobody, so what else runs on this host gets the smaller part: as one group of
+# default weight they would all together get no more than a single compiler.
+weigh_cgroup() {
+  local root
+  root=$(cgroups_v2 && echo /sys/fs/cgroup || echo /sys/fs/cgroup/cpu)/$CGROUP
+  if [[ -f $root/cpu.shares ]]; then echo 16384 >"$root/cpu.shares"; fi
+  if [[ -f $root/cpu.weight ]]; then echo 1600 >"$root/cpu.weight"; fi
+}
+
 make_cgroup() {
   local dir
   mkdir -p "$(tracking_cgroup "$1")"
@@ -22,6 +31,7 @@ make_cgroup() {
       echo '+cpu +cpuset +memory +pids +io' >"$dir/cgroup.subtree_control" ||
         die "no control over the cgroup $dir" "run on the host itself, or in a container with a cgroup subtree delegated to it"
     done
+    weigh_cgroup
     return
   fi
   while read -r dir; do
@@ -35,6 +45,7 @@ make_cgroup() {
       done
     fi
   done < <(hierarchies)
+  weigh_cgroup
 }
 
 cgroup_pids() { # cgroup_pids [NAME]: all processes below it

@@ -119,8 +119,87 @@ impl Agents {
         }
     }
 
-    /// Ends all agents: another replica leads.
+    /// Ends all agents: another replica leads. What they saw is not kept: it would be old when this one
+    /// leads again.
     pub(crate) fn stop_all(&self) {
-        self.running().clear();
+        let mut running = self.running();
+        for group in running.keys() {
+            self.index.ray_forget(group);
+        }
+        running.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use ray_bridge::Limits;
+    use rayfleet_core::seen::RaySeen;
+
+    use super::*;
+    use crate::cluster::GroupPods;
+    use crate::fake::{Fake, refusal};
+
+    fn agents() -> (Agents, Arc<Index>) {
+        let index = Arc::new(Index::default());
+        let client = Fake::new(|_| refusal(404, "NotFound", "none")).client();
+        let bridge = Bridge::new(Limits::default()).unwrap();
+        (Agents::new(client, bridge, index.clone(), Arc::new(Metrics::new())), index)
+    }
+
+    fn key(name: &str) -> Key {
+        Key::new("n", name)
+    }
+
+    fn assignment(group: &str, pace: Pace) -> Assignment {
+        let pods = GroupPods { head_ip: None, ips: Vec::new(), token_secret: None };
+        Assignment { group: key(group), pods, engine: Engine::Own { port: None }, pace }
+    }
+
+    fn running(agents: &Agents) -> Vec<String> {
+        agents.running().keys().map(|group| group.name.clone()).collect()
+    }
+
+    fn see(index: &Index, fleet: &str, group: &str) {
+        let seen = RaySeen { at: Timestamp::UNIX_EPOCH, state: Err("refused".into()) };
+        index.ray_seen(&key(fleet), &key(group), seen);
+    }
+
+    fn remembered(index: &Index) -> Vec<String> {
+        index.read(|known| known.ray.keys().map(|group| group.name.clone()).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fleet_has_the_agents_of_its_groups_and_no_others() {
+        let (agents, index) = agents();
+        agents.assign(&key("f"), vec![assignment("f-1", Pace::Quick), assignment("f-2", Pace::Quick)]);
+        agents.assign(&key("g"), vec![assignment("g-1", Pace::Quick)]);
+        for (fleet, group) in [("f", "f-1"), ("f", "f-2"), ("g", "g-1")] {
+            see(&index, fleet, group);
+        }
+        agents.assign(&key("f"), vec![assignment("f-2", Pace::Steady)]);
+        assert_eq!(running(&agents), ["f-2", "g-1"]);
+        assert_eq!(remembered(&index), ["f-2", "g-1"]);
+        let pace = agents.running()[&key("f-2")].assignment.borrow().pace;
+        assert_eq!(pace, Pace::Steady);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_ends_with_its_group() {
+        let (agents, _) = agents();
+        agents.assign(&key("f"), vec![assignment("f-1", Pace::Quick)]);
+        let task = agents.running()[&key("f-1")].task.clone();
+        agents.assign(&key("f"), Vec::new());
+        tokio::task::yield_now().await;
+        assert!(task.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_stopped_leading_remembers_nothing() {
+        let (agents, index) = agents();
+        agents.assign(&key("f"), vec![assignment("f-1", Pace::Quick)]);
+        see(&index, "f", "f-1");
+        agents.stop_all();
+        assert_eq!((running(&agents).len(), remembered(&index).len()), (0, 0));
     }
 }

@@ -30,6 +30,8 @@ use summary::{StepTime, Summary};
 
 const COMMAND: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Between two streams of one client.
+const STREAM_PAUSE: Duration = Duration::from_secs(25);
 const PROMPT: &str = "The quick brown fox jumps over";
 
 /// What to run it with.
@@ -121,13 +123,9 @@ impl MainJob {
         Plan {
             target: endpoint.target.clone(),
             model: model.to_owned(),
-            short: Share { fresh: 2, kept: 2, pause: Duration::from_secs(1), tokens: 4 },
-            stream: Share {
-                fresh: 1,
-                kept: 1,
-                pause: Duration::from_millis(200),
-                tokens: self.stream_tokens,
-            },
+            short: Share { fresh: 1, kept: 1, pause: Duration::from_secs(1), tokens: 4 },
+            // An engine on CPU takes the whole machine while it streams; without pauses nothing else gets on.
+            stream: Share { fresh: 1, kept: 1, pause: STREAM_PAUSE, tokens: self.stream_tokens },
             patience: PATIENCE,
         }
     }

@@ -1,0 +1,287 @@
+//! The command line: what can be asked, help with examples. Nothing is done here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use ray_bridge::SubmissionId;
+use url::Url;
+
+/// Places, runs, verifies and watches one large engine on any Ray cluster, through its dashboard.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ray-bridge",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 yes or done, 1 no or failed, 2 wrong usage or model file, 3 Ray not reached or not authorised.
+
+Examples:
+  ray-bridge doctor -f llama.yaml              # would it fit and start, and what would help
+  ray-bridge deploy -f llama.yaml --wait       # place it, start it, wait until it answers a prompt
+  ray-bridge status                            # engines of this cluster
+  ray-bridge stop llama --drain                # wait for the requests in flight, then stop it"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Dashboard.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "Dashboard of the Ray head; default: $RAY_DASHBOARD_ADDRESS, $RAY_ADDRESS if it is http, http://127.0.0.1:8265"
+    )]
+    pub(crate) address: Option<String>,
+    /// Engine's API server, where its port on the head's node is not reachable; default: found through Ray
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) engine_address: Option<Url>,
+    /// Token.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "File with the cluster's token, read again for every look; default: $RAY_AUTH_TOKEN, $RAY_AUTH_TOKEN_PATH"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificates (PEM) that an https address must chain to
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Longest wait for one answer, as 10s or 1m
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) request_timeout: Duration,
+    /// Format of what is written to standard output
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// One JSON document; `watch`: one a line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say where every rank would go, or what is missing
+    #[command(after_help = "Exit code: 0 it fits, 1 it does not.
+
+Examples:
+  ray-bridge plan -f llama.yaml
+  ray-bridge plan -f llama.yaml -o json | jq '.ranks[] | [.rank, .node]'")]
+    Plan(ModelArgs),
+    /// Place an engine and start it; again with the same file changes nothing
+    #[command(after_help = "Examples:
+  ray-bridge deploy -f llama.yaml              # return once Ray has the job
+  ray-bridge deploy -f llama.yaml --wait       # follow it until it has answered the probe prompt
+  ray-bridge deploy -f llama.yaml --name llama-canary --wait --timeout 20m")]
+    Deploy(DeployArgs),
+    /// Show the engines of the cluster, or one engine and where its ranks are
+    #[command(after_help = "Examples:
+  ray-bridge status
+  ray-bridge status llama
+  ray-bridge status llama -o json | jq .inFlight")]
+    Status(StatusArgs),
+    /// Hold the plan of an engine against what Ray reports
+    #[command(after_help = "Exit code: 0 every rank is where it was planned, 1 it is not.
+
+Examples:
+  ray-bridge verify llama")]
+    Verify(NameArg),
+    /// Write a line for every change of an engine until interrupted
+    #[command(after_help = "Examples:
+  ray-bridge watch llama
+  ray-bridge watch llama -o json >> llama.jsonl")]
+    Watch(NameArg),
+    /// Tell an engine to drain and wait until no request is in flight
+    #[command(
+        after_help = "Requests that still come are still answered: take the engine out of its load balancer first.
+
+Examples:
+  ray-bridge drain llama --timeout 15m"
+    )]
+    Drain(DrainArgs),
+    /// Stop an engine; its ranks and placement group go with it
+    #[command(after_help = "Examples:
+  ray-bridge stop llama
+  ray-bridge stop llama --drain --drain-timeout 15m")]
+    Stop(StopArgs),
+    /// Print the end of an engine's log
+    #[command(after_help = "Examples:
+  ray-bridge logs llama --tail 500")]
+    Logs(LogsArgs),
+    /// Say why an engine would not be placed or not start, and what would help
+    #[command(
+        after_help = "Exit code: 0 nothing failed, 1 a check failed, 3 Ray not reached or not authorised.
+
+Examples:
+  ray-bridge doctor
+  ray-bridge doctor -f llama.yaml"
+    )]
+    Doctor(DoctorArgs),
+}
+
+/// A model file and the engine's name.
+#[derive(Args, Debug)]
+pub(crate) struct ModelArgs {
+    /// Model file: the `spec.model` block of a RayClusterFleet; `-` is standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Name of the engine and its job; default: the name of the model
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) name: Option<SubmissionId>,
+}
+
+/// Flags of `deploy`.
+#[derive(Args, Debug)]
+pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Follow the start until the engine is healthy and has answered the probe prompt
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Longest start with --wait; default: `startTimeout` of the model
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Flags of `status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Engine; without it all engines are listed
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: Option<SubmissionId>,
+}
+
+/// An engine's name.
+#[derive(Args, Debug)]
+pub(crate) struct NameArg {
+    /// Engine
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: SubmissionId,
+}
+
+/// Flags of `drain`.
+#[derive(Args, Debug)]
+pub(crate) struct DrainArgs {
+    /// Engine
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: SubmissionId,
+    /// Longest wait for the requests in flight
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Flags of `stop`.
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// Engine
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: SubmissionId,
+    /// Drain first; when that takes too long, the engine is not stopped
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// Longest wait for the requests in flight
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "drain", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+    /// Longest wait for Ray to end the job
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Flags of `logs`.
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// Engine
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: SubmissionId,
+    /// Lines from the end
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) tail: usize,
+}
+
+/// Flags of `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Model file to check against the cluster; `-` is standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Name of the engine; default: the name of the model
+    #[arg(long, value_name = "NAME", requires = "file", value_parser = name)]
+    pub(crate) name: Option<SubmissionId>,
+}
+
+fn name(text: &str) -> Result<SubmissionId, String> {
+    SubmissionId::new(text).map_err(|error| error.to_string())
+}
+
+/// A duration above zero: `90s`, `1h30m`, or whole seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u64>().map(Duration::from_secs).ok();
+    let parsed =
+        seconds.or_else(|| text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok()));
+    match parsed {
+        Some(Duration::ZERO) => Err("must be above 0: every wait has a limit".to_owned()),
+        Some(duration) => Ok(duration),
+        None => Err("write it as 90s, 10m or 1h30m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("ray-bridge").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_may_follow_the_command() {
+        let cli = parse("status llama --address http://h:8265 -o json --request-timeout 1m30s").unwrap();
+        assert_eq!(cli.global.address.as_deref(), Some("http://h:8265"));
+        assert_eq!((cli.global.output, cli.global.request_timeout), (Output::Json, Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn usage_errors_exit_with_2() {
+        for line in [
+            "",
+            "plan",
+            "status a/b",
+            "drain llama --timeout 0",
+            "deploy -f x --timeout 5m",
+            "stop llama --drain-timeout 5m",
+            "drain llama --timeout soon",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let command = Cli::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:") || command.get_name() == "help", "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From flags and environment to a cluster that can be asked: address, token, certificates, limits.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ray_bridge::dashboard::{Dashboard, Job};
+use ray_bridge::engine::{EngineClient, LaunchRecord, plan_of};
+use ray_bridge::observe::{ObserveOptions, RayState};
+use ray_bridge::placement::{Placement, RayNode};
+use ray_bridge::{Bridge, CallError, Fault as Call, Limits, SubmissionId, Target, Token};
+use url::Url;
+
+use crate::args::Global;
+use crate::fault::Fault;
+
+const DEFAULT: &str = "http://127.0.0.1:8265";
+/// Enough for thousands of lines, and for a reply that Ray can still make quickly.
+const LOG_TAIL: usize = 4 << 20;
+
+/// Where the token comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TokenSource {
+    None,
+    Text(String),
+    File(PathBuf),
+}
+
+/// One Ray cluster.
+pub(crate) struct Session {
+    /// Talks to it.
+    pub(crate) bridge: Bridge,
+    /// Its dashboard.
+    pub(crate) address: Url,
+    /// Pause between two looks while something is awaited.
+    pub(crate) pace: Duration,
+    engine: Option<Url>,
+    token: TokenSource,
+    call: Duration,
+}
+
+/// An engine that Ray knows.
+pub(crate) struct Found {
+    /// Its name.
+    pub(crate) id: SubmissionId,
+    /// Its job.
+    pub(crate) job: Job,
+    /// What was launched, if the bridge launched it.
+    pub(crate) record: Option<LaunchRecord>,
+    /// Its plan, if the bridge launched it.
+    pub(crate) plan: Option<Placement>,
+    /// Where its API server answers, as far as that is known.
+    pub(crate) engine: Option<Url>,
+}
+
+impl Session {
+    /// A session as flags and environment say; `variable` looks up the latter. Nothing is sent yet.
+    pub(crate) fn open(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+        let limits = Limits {
+            call: global.request_timeout,
+            submit: global.request_timeout.max(Limits::default().submit),
+            log_tail_bytes: LOG_TAIL,
+            ..Limits::default()
+        };
+        let roots = match &global.ca_file {
+            Some(file) => read(file)?,
+            None => Vec::new(),
+        };
+        let bridge = Bridge::with_trusted(limits, &roots)
+            .map_err(|error| Fault::usage(error.to_string(), "check --ca-file"))?;
+        Ok(Self {
+            bridge,
+            address: address(global.address.as_deref(), &variable)?,
+            pace: Duration::from_secs(1),
+            engine: global.engine_address.clone(),
+            token: token_source(global.token_file.clone(), &variable),
+            call: global.request_timeout,
+        })
+    }
+
+    /// The cluster as the bridge wants it. Reads the token anew, so that one that was changed is taken up.
+    pub(crate) fn target(&self, engine: Option<Url>) -> Result<Target, Fault> {
+        let text = match &self.token {
+            TokenSource::None => None,
+            TokenSource::Text(text) => Some(text.clone()),
+            TokenSource::File(file) => Some(String::from_utf8_lossy(&read(file)?).into_owned()),
+        };
+        let token = text
+            .map(|text| Token::new(&text))
+            .transpose()
+            .map_err(|error| Fault::usage(error.to_string(), "check --token-file or $RAY_AUTH_TOKEN"))?;
+        Ok(Target { name: self.address.to_string(), dashboard: self.address.clone(), engine, token })
+    }
+
+    /// The dashboard.
+    pub(crate) fn dashboard(&self) -> Result<Dashboard, Fault> {
+        Ok(self.bridge.dashboard(&self.target(None)?))
+    }
+
+    /// An engine's API server.
+    pub(crate) fn engine(&self, url: &Url) -> Result<EngineClient, Fault> {
+        let target = self.target(Some(url.clone()))?;
+        self.bridge.engine(&target).ok_or_else(|| Fault::plain("no engine address"))
+    }
+
+    /// A deep look at the cluster, and at an engine if one is given.
+    pub(crate) async fn look(
+        &self,
+        id: Option<&SubmissionId>,
+        engine: Option<&Url>,
+    ) -> Result<RayState, Fault> {
+        let options = ObserveOptions { deadline: self.call * 3, deep: true };
+        let target = self.target(engine.cloned())?;
+        Ok(self.bridge.observe(&target, id, options).await?)
+    }
+
+    /// The job of an engine; `None` if Ray knows none of this name.
+    pub(crate) async fn job(&self, id: &SubmissionId) -> Result<Option<Job>, Fault> {
+        match self.dashboard()?.job(id).await {
+            Ok(job) => Ok(Some(job)),
+            Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// An engine by its name.
+    pub(crate) async fn find(&self, id: &SubmissionId) -> Result<Found, Fault> {
+        let Some(job) = self.job(id).await? else {
+            return Err(Fault::failed(
+                format!("engine {id}: Ray at {} has no job of this name", self.address),
+                "list the engines: ray-bridge status",
+            ));
+        };
+        let (record, plan) = (LaunchRecord::read(&job), plan_of(&job));
+        let nodes: Vec<RayNode> = match (&self.engine, &plan) {
+            (None, Some(_)) => self.look(None, None).await?.cluster.map(|c| c.nodes).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let engine = record.as_ref().zip(plan.as_ref()).and_then(|(r, p)| self.engine_url(r, p, &nodes));
+        Ok(Found { id: id.clone(), job, record, plan, engine })
+    }
+
+    /// Where an engine answers: as the flag says, else its port on the node of its API server.
+    pub(crate) fn engine_url(
+        &self,
+        record: &LaunchRecord,
+        plan: &Placement,
+        nodes: &[RayNode],
+    ) -> Option<Url> {
+        if self.engine.is_some() {
+            return self.engine.clone();
+        }
+        let node = nodes.iter().find(|node| node.id == plan.api_server_node)?;
+        let host = if node.ip.contains(':') { format!("[{}]", node.ip) } else { node.ip.clone() };
+        Url::parse(&format!("http://{host}:{}", record.port)).ok()
+    }
+}
+
+impl Found {
+    /// Where its API server answers, or why that is not known.
+    pub(crate) fn engine(&self) -> Result<&Url, Fault> {
+        self.engine.as_ref().ok_or_else(|| {
+            Fault::failed(
+                format!("engine {}: where its API server answers is not known", self.id),
+                "its job carries no record of the bridge, or the head's node is gone: give --engine-address URL",
+            )
+        })
+    }
+}
+
+fn address(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Url, Fault> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let (from, text) = match flag {
+        Some(text) => ("--address", text.to_owned()),
+        None => match (set("RAY_DASHBOARD_ADDRESS"), set("RAY_ADDRESS").filter(|a| a.starts_with("http"))) {
+            (Some(text), _) => ("$RAY_DASHBOARD_ADDRESS", text),
+            (None, Some(text)) => ("$RAY_ADDRESS", text),
+            (None, None) => ("the default", DEFAULT.to_owned()),
+        },
+    };
+    let cure = "write it as http://HEAD:8265";
+    let url = Url::parse(&text).map_err(|error| Fault::usage(format!("{from}: `{text}`: {error}"), cure))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(Fault::usage(format!("{from}: `{text}` is not the address of a dashboard"), cure));
+    }
+    Ok(url)
+}
+
+/// In Ray's own order; the flag comes first.
+fn token_source(flag: Option<PathBuf>, variable: impl Fn(&str) -> Option<String>) -> TokenSource {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if let Some(file) = flag {
+        return TokenSource::File(file);
+    }
+    match (set("RAY_AUTH_TOKEN"), set("RAY_AUTH_TOKEN_PATH")) {
+        (Some(text), _) => TokenSource::Text(text),
+        (None, Some(file)) => TokenSource::File(file.into()),
+        (None, None) => TokenSource::None,
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    std::fs::read(file).map_err(|error| {
+        Fault::usage(format!("{}: {error}", file.display()), "check the path and its rights")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables<'a>(set: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn the_address_comes_from_the_flag_then_the_environment() {
+        let found = |flag, set: &[(&str, &str)]| address(flag, variables(set)).unwrap().to_string();
+        let both = [("RAY_DASHBOARD_ADDRESS", "http://d:1"), ("RAY_ADDRESS", "http://a:2")];
+        assert_eq!(found(Some("https://x"), &both), "https://x/");
+        assert_eq!(found(None, &both), "http://d:1/");
+        assert_eq!(found(None, &both[1..]), "http://a:2/");
+        assert_eq!(found(None, &[("RAY_ADDRESS", "10.0.0.1:6379")]), "http://127.0.0.1:8265/");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_named_with_its_source() {
+        for bad in ["h:8265", "ray://h:10001", "http://"] {
+            let fault = address(Some(bad), variables(&[])).unwrap_err();
+            assert_eq!(fault.code(), 2, "{bad}");
+            assert!(fault.to_string().starts_with(&format!("error: --address: `{bad}`")), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_token_comes_from_the_flag_then_in_the_order_of_ray() {
+        let set = [("RAY_AUTH_TOKEN", "t"), ("RAY_AUTH_TOKEN_PATH", "/p")];
+        assert_eq!(token_source(Some("/f".into()), variables(&set)), TokenSource::File("/f".into()));
+        assert_eq!(token_source(None, variables(&set)), TokenSource::Text("t".into()));
+        assert_eq!(token_source(None, variables(&set[1..])), TokenSource::File("/p".into()));
+        assert_eq!(token_source(None, variables(&[("RAY_AUTH_TOKEN", "")])), TokenSource::None);
+    }
+}

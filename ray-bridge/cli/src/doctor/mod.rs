@@ -1,0 +1,135 @@
+//! `doctor`: asks a cluster what it needs to know, and says why an engine would not be placed or not start. What the
+//! answers mean is in `checks`.
+
+mod checks;
+
+use std::time::Duration;
+
+use futures::future::{join, join3};
+use ray_bridge::observe::ClusterState;
+use ray_bridge::{CallError, Fault as Call, Target};
+use serde::Serialize;
+
+use crate::args::{DoctorArgs, ModelArgs};
+use crate::connect::Session;
+use crate::fault::{Fault, Kind};
+use crate::render::age::between;
+use crate::terminal::Terminal;
+use crate::{Answer, clock, model};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, and may not later or elsewhere.
+    Warn,
+    /// Stands in the way.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Check {
+    level: Level,
+    #[serde(rename = "check")]
+    what: &'static str,
+    message: String,
+    cure: Option<String>,
+}
+
+/// All of them.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    let model = match &args.file {
+        Some(file) => Some(model::load(&ModelArgs { file: file.clone(), name: args.name.clone() })?),
+        None => None,
+    };
+    let (mut found, unreachable) = reach(session).await?;
+    if let Some(fault) = unreachable {
+        report(found, terminal)?;
+        return Err(fault);
+    }
+    let dashboard = session.dashboard()?;
+    let (look, groups, jobs) =
+        join3(session.look(None, None), dashboard.placement_groups(&[]), dashboard.jobs()).await;
+    let (groups, jobs) = (groups?, jobs?);
+    let cluster: ClusterState =
+        look?.cluster.ok_or_else(|| Fault::plain("Ray did not describe the cluster"))?;
+    found.push(checks::version(&cluster.version));
+    found.extend(checks::nodes(&cluster.nodes));
+    found.push(checks::gpus(&cluster.nodes, &groups));
+    found.extend(checks::waiting(&groups));
+    if let Some(model) = &model {
+        found.push(checks::name(&model.spec, &jobs));
+        found.push(checks::place(&model.spec, &cluster.nodes));
+        found.push(checks::port(&model.spec, &cluster.nodes, &jobs));
+    }
+    report(found, terminal)
+}
+
+/// Whether the dashboard answers, and whom. The fault, when it does not answer us.
+async fn reach(session: &Session) -> Result<(Vec<Check>, Option<Fault>), Fault> {
+    let target = session.target(None)?;
+    let stranger = Target { token: None, ..target.clone() };
+    let (with, without) = (session.bridge.dashboard(&target), session.bridge.dashboard(&stranger));
+    let began = clock::now();
+    let known = async { (with.version().await, between(began, clock::now())) };
+    let ((known, took), unknown) = join(known, without.version()).await;
+    let address = crate::view::trimmed(session.address.as_str());
+    Ok(match known {
+        Ok(_) => {
+            let open = unknown.is_ok();
+            (vec![checks::reached(&address, took), checks::auth(open, target.token.is_some())], None)
+        }
+        Err(error) => refused(&address, took, error),
+    })
+}
+
+fn refused(address: &str, took: Duration, error: CallError) -> (Vec<Check>, Option<Fault>) {
+    let turned_away = matches!(error.fault, Call::Unauthorized | Call::Forbidden);
+    let said = error.fault.to_string();
+    // Other answers than these are no Ray dashboard, which is not reached either.
+    let fault = match Fault::from(error) {
+        Fault::Said { message, cure, .. } => Fault::Said { kind: Kind::Unreachable, message, cure },
+        Fault::Closed => Fault::Closed,
+    };
+    let cure = match &fault {
+        Fault::Said { cure, .. } => cure.clone(),
+        Fault::Closed => None,
+    };
+    let fail = |what, message| Check { level: Level::Fail, what, message, cure };
+    let checks = if turned_away {
+        vec![checks::reached(address, took), fail("auth", said)]
+    } else {
+        vec![fail("dashboard", format!("{address}: {said}"))]
+    };
+    (checks, Some(fault))
+}
+
+fn report(checks: Vec<Check>, terminal: &Terminal) -> Result<Answer, Fault> {
+    let report = Report { ok: checks.iter().all(|check| check.level != Level::Fail), checks };
+    terminal.result(&report, &text(&report.checks))?;
+    Ok(if report.ok { Answer::Yes } else { Answer::No })
+}
+
+fn text(checks: &[Check]) -> String {
+    let line = |check: &Check| {
+        let level = match check.level {
+            Level::Ok => "ok",
+            Level::Warn => "warn",
+            Level::Fail => "FAIL",
+        };
+        let cure = check.cure.as_ref().map(|cure| format!("{:<16} cure: {cure}\n", "")).unwrap_or_default();
+        format!("{level:<5} {:<10} {}\n{cure}", check.what, check.message)
+    };
+    checks.iter().map(line).collect()
+}

@@ -1,0 +1,132 @@
+//! `drain`: tell an engine, then wait until no request has been in flight for a second.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ray_bridge::{CallError, Fault as Call};
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::args::DrainArgs;
+use crate::connect::{Found, Session};
+use crate::fault::Fault;
+use crate::render::age::between;
+use crate::terminal::Terminal;
+use crate::{Answer, clock};
+
+/// How long there must be no request: a client may be between two.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// How it ended.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Drained {
+    name: String,
+    #[serde(rename = "drained")]
+    empty: bool,
+    in_flight: u64,
+    seconds: f64,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &DrainArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    let found = session.find(&args.name).await?;
+    let done = drain(&found, args.timeout, session, terminal).await?;
+    let text = if done.empty {
+        format!("{}: drained in {:.1} s\n", done.name, done.seconds)
+    } else {
+        format!(
+            "{}: {} requests are still in flight after {:.0} s; it drains on\ncure: give it longer (--timeout), or \
+             take it out of its load balancer first\n",
+            done.name, done.in_flight, done.seconds
+        )
+    };
+    terminal.result(&done, &text)?;
+    Ok(if done.empty { Answer::Yes } else { Answer::No })
+}
+
+/// Drains before a stop; an engine that does not empty is a fault.
+pub(crate) async fn or_fail(
+    found: &Found,
+    limit: Duration,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<(), Fault> {
+    let done = drain(found, limit, session, terminal).await?;
+    if done.empty {
+        terminal.progress(&format!("{}: drained in {:.1} s", done.name, done.seconds));
+        return Ok(());
+    }
+    Err(Fault::failed(
+        format!("engine {}: {} requests are still in flight; it was not stopped", done.name, done.in_flight),
+        format!("give it longer (--drain-timeout), or end them: ray-bridge stop {}", done.name),
+    ))
+}
+
+async fn drain(
+    found: &Found,
+    limit: Duration,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Drained, Fault> {
+    if found.job.status.has_ended() {
+        return Err(Fault::failed(
+            format!("engine {} has ended: there is nothing to drain", found.id),
+            format!("see why: ray-bridge status {}", found.id),
+        ));
+    }
+    let engine = session.engine(found.engine()?)?;
+    match engine.set_draining(true).await {
+        Ok(()) => {}
+        Err(CallError { fault: Call::NotFound { .. }, .. }) => {
+            terminal.progress("the engine can not be told to drain; waiting for its requests alone");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let began = clock::now();
+    let (mut told, mut empty_since) = (None, None);
+    loop {
+        let in_flight = engine.load().await?.in_flight;
+        let now = clock::now();
+        if told != Some(in_flight) {
+            told = Some(in_flight);
+            terminal.progress(&format!("{:>7.1}s  {in_flight} in flight", between(began, now).as_secs_f64()));
+        }
+        let empty = settled(in_flight, now, &mut empty_since);
+        let spent = between(began, now);
+        if empty || spent >= limit {
+            return Ok(Drained {
+                name: found.id.to_string(),
+                empty,
+                in_flight,
+                seconds: spent.as_secs_f64(),
+            });
+        }
+        sleep(session.pace.min(Duration::from_millis(250))).await;
+    }
+}
+
+/// Whether there has been no request for long enough.
+fn settled(in_flight: u64, now: Timestamp, empty_since: &mut Option<Timestamp>) -> bool {
+    if in_flight > 0 {
+        *empty_since = None;
+        return false;
+    }
+    between(*empty_since.get_or_insert(now), now) >= SETTLED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_in_between_starts_the_second_again() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let mut since = None;
+        assert!(!settled(0, at(0), &mut since));
+        assert!(!settled(1, at(600), &mut since));
+        assert!(!settled(0, at(1_100), &mut since));
+        assert!(!settled(0, at(2_000), &mut since));
+        assert!(settled(0, at(2_100), &mut since));
+    }
+}

@@ -1,0 +1,50 @@
+//! `logs`: the end of an engine's log, as Ray keeps it.
+
+use ray_bridge::SubmissionId;
+use serde_json::json;
+
+use crate::Answer;
+use crate::args::LogsArgs;
+use crate::connect::Session;
+use crate::fault::Fault;
+use crate::terminal::Terminal;
+
+/// Runs the command.
+pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    session.find(&args.name).await?;
+    let log = session.dashboard()?.log_tail(&args.name).await?;
+    if log.is_empty() {
+        terminal.progress(&empty(&args.name));
+    }
+    let tail = last(&log, args.tail);
+    terminal.result(&json!({"name": args.name, "lines": tail.lines().collect::<Vec<_>>()}), tail)?;
+    Ok(Answer::Yes)
+}
+
+fn empty(name: &SubmissionId) -> String {
+    format!("engine {name}: the log is empty; of a job whose node is gone Ray keeps none")
+}
+
+/// The last lines of a text.
+fn last(text: &str, lines: usize) -> &str {
+    let end = text.strip_suffix('\n').unwrap_or(text);
+    match (lines.checked_sub(1), end.rmatch_indices('\n').nth(lines.saturating_sub(1))) {
+        (None, _) => "",
+        (_, None) => text,
+        (_, Some((at, _))) => text.get(at + 1..).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines() {
+        for (lines, wanted) in [(0, ""), (1, "c\n"), (2, "b\nc\n"), (3, "a\nb\nc\n"), (9, "a\nb\nc\n")] {
+            assert_eq!(last("a\nb\nc\n", lines), wanted, "{lines}");
+        }
+        assert_eq!(last("a\nb", 1), "b");
+        assert_eq!(last("", 5), "");
+    }
+}

@@ -1,0 +1,188 @@
+//! The model file: the `spec.model` block, checked by the rules of a fleet and by those of the bridge.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use ray_bridge::SubmissionId;
+use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
+use ray_bridge::placement::Shape;
+use rayfleet_api::Invalid;
+use rayfleet_api::spec::EngineType;
+use rayfleet_api::valid::ValidModel;
+use serde_json::Value;
+
+use crate::args::ModelArgs;
+use crate::fault::Fault;
+
+/// Longest file that is read.
+const MOST: u64 = 1 << 20;
+/// How long Ray may take to place a group that fits on paper.
+const PLACEMENT: Duration = Duration::from_mins(1);
+/// How long the probe prompt may take: the first request of an engine compiles and warms up.
+const PROBE: Duration = Duration::from_mins(5);
+
+/// An engine to deploy.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// What is launched.
+    pub(crate) spec: EngineSpec,
+    /// Prompt that it must answer.
+    pub(crate) probe: Probe,
+    /// Longest time from the launch to a healthy engine.
+    pub(crate) start_timeout: Duration,
+}
+
+/// Reads and checks a model file.
+pub(crate) fn load(args: &ModelArgs) -> Result<Model, Fault> {
+    let name = args.file.display().to_string();
+    let text = read(&args.file).map_err(|error| {
+        Fault::usage(format!("{name}: {error}"), "give a model file with -f, or - for input")
+    })?;
+    parse(&text, args.name.clone()).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
+        Fault::usage(
+            lines.join("\n       "),
+            "correct the file; its fields are those of spec.model in docs/reference.md",
+        )
+    })
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(MOST).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(file)?.take(MOST).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// Checks the text of a model file; every problem, not just the first.
+fn parse(text: &str, name: Option<SubmissionId>) -> Result<Model, Vec<String>> {
+    let block: Value = serde_saphyr::from_str(text).map_err(|error| vec![error.to_string()])?;
+    if block.get("kind").is_some() {
+        return Err(vec![
+            "this is a Kubernetes object: give the block under its spec.model alone".to_owned(),
+        ]);
+    }
+    let valid = rayfleet_api::alone::model(&block)
+        .map_err(|problems| problems.iter().map(Invalid::to_string).collect::<Vec<_>>())?;
+    engine(&valid, name)
+}
+
+fn engine(valid: &ValidModel, name: Option<SubmissionId>) -> Result<Model, Vec<String>> {
+    let kind = match valid.engine {
+        EngineType::Vllm => EngineKind::Vllm,
+        EngineType::Custom => EngineKind::Custom { entrypoint: valid.entrypoint.clone().unwrap_or_default() },
+    };
+    let shape = Shape::new(valid.parallelism.tensor, valid.parallelism.pipeline)
+        .map_err(|error| vec![format!("parallelism: {error}")])?;
+    let name = match name {
+        Some(name) => name,
+        None => SubmissionId::new(job_name(&valid.name)).map_err(|error| vec![format!("name: {error}")])?,
+    };
+    let env = valid.env.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
+    let mut problems = Vec::new();
+    problems.extend(check_args(&valid.args).err().map(|refused| format!("engine.args: {refused}")));
+    problems.extend(check_env(&env).err().map(|refused| format!("engine.env: {refused}")));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let spec = EngineSpec {
+        kind,
+        name,
+        model_name: valid.name.clone(),
+        source: valid.source.clone(),
+        args: valid.args.clone(),
+        env,
+        shape,
+        port: valid.port,
+        placement_timeout: PLACEMENT,
+    };
+    spec.check().map_err(|refused| vec![refused.to_string()])?;
+    let probe = Probe {
+        model: valid.name.clone(),
+        prompt: valid.probe.prompt.clone(),
+        max_tokens: valid.probe.max_tokens,
+        expect: valid.probe.expect.clone(),
+        timeout: PROBE,
+    };
+    Ok(Model { spec, probe, start_timeout: valid.start_timeout })
+}
+
+/// A name for the job from that of the model, such as `meta-llama/Llama-3.1-8B`: what an id cannot hold becomes `-`.
+fn job_name(model: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = model.chars().map(|c| if fits(c) { c } else { '-' }).take(128).collect();
+    name.trim_start_matches(['.', '_', '-']).to_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const TINY: &str = "
+name: tiny
+source: /models/tiny
+parallelism: {tensor: 2, pipeline: 2}
+startTimeout: 2m
+engine: {type: custom, entrypoint: 'light_engine:serve', args: [--load-seconds, '1']}
+probe: {prompt: Hi, maxTokens: 4}
+";
+
+    /// The model of [`TINY`], with a change to its text.
+    pub(crate) fn tiny(from: &str, to: &str) -> Model {
+        parse(&TINY.replace(from, to), None).unwrap()
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        parse(text, None).unwrap_err()
+    }
+
+    #[test]
+    fn the_block_of_a_fleet_is_a_model_file() {
+        let model = tiny("", "");
+        assert_eq!(model.spec.name.as_str(), "tiny");
+        assert_eq!((model.spec.port, model.spec.shape.ranks()), (8000, 4));
+        assert_eq!((model.probe.prompt.as_str(), model.probe.max_tokens), ("Hi", 4));
+        assert_eq!(model.start_timeout, Duration::from_mins(2));
+    }
+
+    #[test]
+    fn the_job_is_named_after_the_model_or_as_told() {
+        assert_eq!(
+            tiny("name: tiny", "name: meta-llama/Llama-3.1-8B").spec.name.as_str(),
+            "meta-llama-Llama-3.1-8B"
+        );
+        let told = SubmissionId::new("canary").unwrap();
+        assert_eq!(parse(TINY, Some(told.clone())).unwrap().spec.name, told);
+        assert!(problems(&TINY.replace("name: tiny", "name: //")).first().unwrap().starts_with("name: "));
+    }
+
+    #[test]
+    fn problems_name_the_field() {
+        let owned = TINY
+            .replace("--load-seconds", "--port=1")
+            .replace("startTimeout: 2m", "startTimeout: 2m\nprot: 1");
+        assert!(
+            problems(&owned).first().unwrap().starts_with("prot: there is no such field; there are: engine")
+        );
+        let owned = TINY.replace("--load-seconds", "--port=1");
+        assert_eq!(
+            problems(&owned),
+            [
+                "engine.args: --port: the bridge sets the address that it watches; set the port of the model instead"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_whole_fleet_is_told_from_its_model() {
+        assert_eq!(
+            problems("kind: RayClusterFleet\nspec: {}"),
+            ["this is a Kubernetes object: give the block under its spec.model alone"]
+        );
+        assert!(problems("a: [").first().is_some_and(|said| said.contains("line")));
+    }
+}

@@ -1,0 +1,5 @@
+//! Text for people out of the documents of `view`. Pure; golden files hold it.
+
+pub(crate) mod age;
+pub(crate) mod ranks;
+pub(crate) mod table;

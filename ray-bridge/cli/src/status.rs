@@ -1,0 +1,136 @@
+//! `status`: the engines of a cluster, or one engine.
+
+use futures::future::try_join;
+use jiff::Timestamp;
+use ray_bridge::SubmissionId;
+use ray_bridge::observe::ClusterState;
+use serde::Serialize;
+
+use crate::args::StatusArgs;
+use crate::connect::{Found, Session};
+use crate::fault::Fault;
+use crate::render::age::{between, short};
+use crate::render::ranks;
+use crate::render::table::table;
+use crate::terminal::Terminal;
+use crate::view::{self, Engine, listed};
+use crate::{Answer, clock};
+
+/// All engines.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cluster {
+    ray_version: String,
+    nodes_alive: usize,
+    gpus: u64,
+    gpus_free: u64,
+    engines: Vec<Engine>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &StatusArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    match &args.name {
+        Some(name) => one(name, session, terminal).await,
+        None => all(session, terminal).await,
+    }
+}
+
+async fn one(name: &SubmissionId, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    let found = session.find(name).await?;
+    let engine = look(&found, session).await?;
+    terminal.result(&engine, &text(&engine, clock::now()))?;
+    Ok(Answer::Yes)
+}
+
+async fn all(session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    let dashboard = session.dashboard()?;
+    let jobs = async { dashboard.jobs().await.map_err(Fault::from) };
+    let (jobs, state) = try_join(jobs, session.look(None, None)).await?;
+    let mut engines: Vec<Engine> =
+        jobs.iter().map(|(id, job)| listed(id, job)).filter(|engine| engine.shape.is_some()).collect();
+    engines.sort_by(|a, b| a.name.cmp(&b.name));
+    let cluster = state.cluster.ok_or_else(|| Fault::plain("Ray did not describe the cluster"))?;
+    let document = document(&cluster, engines);
+    terminal.result(&document, &list(&document, clock::now()))?;
+    Ok(Answer::Yes)
+}
+
+fn document(cluster: &ClusterState, engines: Vec<Engine>) -> Cluster {
+    let alive = || cluster.nodes.iter().filter(|node| node.alive);
+    Cluster {
+        ray_version: cluster.version.clone(),
+        nodes_alive: alive().count(),
+        gpus: alive().map(|node| u64::from(node.gpus_total)).sum(),
+        gpus_free: alive().map(|node| u64::from(node.gpus_free)).sum(),
+        engines,
+    }
+}
+
+/// An engine as it is now.
+pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, Fault> {
+    let state = session.look(Some(&found.id), found.engine.as_ref()).await?;
+    let nodes = state.cluster.map(|cluster| cluster.nodes).unwrap_or_default();
+    let engine = state.engine.ok_or_else(|| {
+        Fault::failed(
+            format!("engine {}: Ray has just lost its job", found.id),
+            "see what is left: ray-bridge status",
+        )
+    })?;
+    Ok(view::engine(found, &engine, &nodes))
+}
+
+/// One engine for people.
+pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
+    let mut lines = vec![format!("{}: {}", engine.name, engine.state)];
+    let mut field = |name: &str, value: String| lines.push(format!("  {name:<10} {value}"));
+    if let (Some(model), Some(shape)) = (&engine.model, &engine.shape) {
+        field("model", format!("{model}, {shape}"));
+    }
+    if let Some(since) = engine.since {
+        field("job", format!("submitted {since:.0}, {} ago", short(between(since, now))));
+    }
+    if let Some(address) = &engine.address {
+        let load = engine.in_flight.map(|n| format!(", {n} in flight")).unwrap_or_default();
+        field("engine", format!("{address}{load}"));
+    }
+    if let Some(as_planned) = engine.as_planned {
+        let alive = engine.ranks.iter().filter(|rank| matches!(rank.state, "alive" | "elsewhere")).count();
+        let verdict = if as_planned { "as planned" } else { "not as planned" };
+        field("placement", format!("{alive}/{} ranks alive, {verdict}", engine.ranks.len()));
+    }
+    for difference in &engine.differences {
+        field("", difference.clone());
+    }
+    if let Some(cause) = &engine.cause {
+        field("cause", cause.replace('\n', "\n             "));
+    }
+    let ranks =
+        if engine.ranks.is_empty() { String::new() } else { format!("\n{}", ranks::text(&engine.ranks)) };
+    format!("{}\n{ranks}", lines.join("\n"))
+}
+
+fn list(cluster: &Cluster, now: Timestamp) -> String {
+    let head = format!(
+        "Ray {}: {} nodes, {} of {} GPUs free",
+        cluster.ray_version, cluster.nodes_alive, cluster.gpus_free, cluster.gpus
+    );
+    if cluster.engines.is_empty() {
+        return format!("{head}\nNo engines; start one: ray-bridge deploy -f model.yaml\n");
+    }
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let rows: Vec<[String; 5]> = cluster
+        .engines
+        .iter()
+        .map(|engine| {
+            let age = engine.since.map(|since| short(between(since, now)));
+            [
+                engine.name.clone(),
+                or_none(&engine.model),
+                or_none(&engine.shape),
+                engine.state.clone(),
+                or_none(&age),
+            ]
+        })
+        .collect();
+    format!("{head}\n\n{}", table(["NAME", "MODEL", "SHAPE", "STATE", "AGE"], &rows))
+}

@@ -1,0 +1,44 @@
+//! `stop`: end an engine's job; with it go its ranks and its placement group.
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::args::StopArgs;
+use crate::connect::Session;
+use crate::fault::Fault;
+use crate::render::age::between;
+use crate::terminal::Terminal;
+use crate::{Answer, clock, drain};
+
+/// Runs the command.
+pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+    let name = &args.name;
+    let found = session.find(name).await?;
+    if found.job.status.has_ended() {
+        terminal
+            .result(&json!({"name": name, "stopped": false}), &format!("{name}: it had ended before\n"))?;
+        return Ok(Answer::Yes);
+    }
+    if args.drain {
+        drain::or_fail(&found, args.drain_timeout, session, terminal).await?;
+    }
+    let began = clock::now();
+    session.bridge.stop(&session.target(None)?, name).await?;
+    loop {
+        let ended = session.job(name).await?.is_none_or(|job| job.status.has_ended());
+        let spent = between(began, clock::now());
+        if ended {
+            let seconds = spent.as_secs_f64();
+            let document = json!({"name": name, "stopped": true, "seconds": seconds});
+            terminal.result(&document, &format!("{name}: stopped in {seconds:.1} s\n"))?;
+            return Ok(Answer::Yes);
+        }
+        if spent >= args.timeout {
+            return Err(Fault::failed(
+                format!("engine {name}: Ray has not ended its job within {} s", args.timeout.as_secs()),
+                "look at the node that runs it: `ray status` and the raylet's log there; then stop it again",
+            ));
+        }
+        sleep(session.pace).await;
+    }
+}

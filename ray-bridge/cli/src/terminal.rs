@@ -1,0 +1,117 @@
+//! Output: the only module that writes. Results go to standard output, progress and errors to standard error.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::args::Output;
+use crate::fault::Fault;
+
+/// Where output goes, and its format.
+pub(crate) struct Terminal {
+    format: Output,
+    out: Mutex<Box<dyn Write + Send>>,
+    progress: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Terminal {
+    /// Standard output and standard error.
+    pub(crate) fn find(format: Output) -> Self {
+        Self { format, out: Mutex::new(Box::new(io::stdout())), progress: Mutex::new(Box::new(io::stderr())) }
+    }
+
+    /// Writes a result in the format asked for. `text` ends its lines itself.
+    pub(crate) fn result<T: Serialize>(&self, document: &T, text: &str) -> Result<(), Fault> {
+        match self.format {
+            Output::Text => self.write(text),
+            Output::Json => self.write(&format!("{}\n", json(document, serde_json::to_string_pretty)?)),
+        }
+    }
+
+    /// Writes one entry of a stream, on one line.
+    pub(crate) fn entry<T: Serialize>(&self, document: &T, line: &str) -> Result<(), Fault> {
+        match self.format {
+            Output::Text => self.write(&format!("{line}\n")),
+            Output::Json => self.write(&format!("{}\n", json(document, serde_json::to_string)?)),
+        }
+    }
+
+    /// Tells people how far it is. If nobody can read it there, nothing is lost.
+    pub(crate) fn progress(&self, line: &str) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writeln!(progress, "{line}");
+    }
+
+    /// Tells people or a script why it ends.
+    pub(crate) fn fault(&self, fault: &Fault) {
+        match self.format {
+            Output::Text => self.progress(&fault.to_string()),
+            Output::Json => self.progress(&fault.json().to_string()),
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<(), Fault> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Fault::Closed,
+            _ => Fault::plain(format!("can not write the output: {error}")),
+        })
+    }
+}
+
+fn json<T>(document: &T, write: impl Fn(&T) -> serde_json::Result<String>) -> Result<String, Fault> {
+    write(document).map_err(|error| Fault::plain(format!("can not write the result: {error}")))
+}
+
+#[cfg(test)]
+pub(crate) mod kept {
+    //! Output that tests can read.
+
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What was written to one stream.
+    #[derive(Clone, Default)]
+    struct Stream(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Stream {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    pub(crate) struct Kept {
+        out: Stream,
+        progress: Stream,
+    }
+
+    impl Kept {
+        /// Output that goes here.
+        pub(crate) fn terminal(&self, format: Output) -> Terminal {
+            Terminal {
+                format,
+                out: Mutex::new(Box::new(self.out.clone())),
+                progress: Mutex::new(Box::new(self.progress.clone())),
+            }
+        }
+
+        /// Results so far.
+        pub(crate) fn out(&self) -> String {
+            String::from_utf8(self.out.0.lock().unwrap().clone()).unwrap()
+        }
+
+        /// Progress so far.
+        pub(crate) fn progress(&self) -> String {
+            String::from_utf8(self.progress.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+}

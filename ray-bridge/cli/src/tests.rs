@@ -1,0 +1,367 @@
+//! The commands against a cluster that is not there: what they ask, say and answer.
+
+use std::time::Duration;
+
+use clap::Parser;
+use serde_json::Value;
+
+use crate::args::{Cli, Output};
+use crate::connect::Session;
+use crate::fake::{Fake, session};
+use crate::fault::Fault;
+use crate::model::tests::TINY;
+use crate::terminal::kept::Kept;
+use crate::{Answer, run};
+
+/// A model file that lives as long as the test.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ray-bridge-{}-{name}.yaml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What came of one command line.
+struct Ran {
+    answer: Result<Answer, Fault>,
+    out: String,
+    progress: String,
+}
+
+impl Ran {
+    fn code(&self) -> u8 {
+        match &self.answer {
+            Ok(Answer::Yes) => 0,
+            Ok(Answer::No) => 1,
+            Err(fault) => fault.code(),
+        }
+    }
+
+    fn said(&self) -> String {
+        self.answer.as_ref().err().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Progress without its times.
+    fn steps(&self) -> Vec<&str> {
+        self.progress.lines().map(|line| line.split_once("s  ").map_or(line, |(_, step)| step)).collect()
+    }
+}
+
+async fn ran_in(session: &Session, line: &str) -> Ran {
+    let cli = Cli::try_parse_from(std::iter::once("ray-bridge").chain(line.split_whitespace())).unwrap();
+    let kept = Kept::default();
+    let answer = run(&cli.command, session, &kept.terminal(cli.global.output)).await;
+    Ran { answer, out: kept.out(), progress: kept.progress() }
+}
+
+async fn ran(fake: &Fake, line: &str) -> Ran {
+    ran_in(&fake.session(), line).await
+}
+
+fn file(name: &str) -> (File, String) {
+    let file = File::new(name, TINY);
+    let path = file.0.display().to_string();
+    (file, path)
+}
+
+/// A cluster with the engine of [`TINY`] deployed.
+async fn deployed(name: &str) -> Fake {
+    let fake = Fake::start().await;
+    let (_file, path) = file(name);
+    assert_eq!(ran(&fake, &format!("deploy -f {path}")).await.code(), 0);
+    fake
+}
+
+#[tokio::test]
+async fn a_plan_says_where_every_rank_would_go() {
+    let (_file, path) = file("plan");
+    let fake = Fake::start().await;
+    let text = ran(&fake, &format!("plan -f {path}")).await;
+    assert_eq!(text.code(), 0);
+    insta::assert_snapshot!(text.out);
+    let json = ran(&fake, &format!("plan -f {path} -o json")).await;
+    let plan: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(plan["ranks"].as_array().unwrap().len(), 4);
+    assert_eq!((&plan["fits"], &plan["ranks"][2]["node"]), (&Value::Bool(true), &Value::from("worker-0")));
+    assert!(fake.with(|cluster| cluster.asked.iter().all(|asked| asked.starts_with("GET "))));
+}
+
+#[tokio::test]
+async fn a_plan_that_does_not_fit_says_what_is_missing_and_what_helps() {
+    let (_file, path) = file("no-plan");
+    let fake = Fake::start().await;
+    fake.with(|cluster| cluster.used = [0, 1]);
+    let busy = ran(&fake, &format!("plan -f {path}")).await;
+    let wide = File::new("wide", &TINY.replace("tensor: 2, pipeline: 2", "tensor: 4, pipeline: 1"));
+    let wide = ran(&fake, &format!("plan -f {}", wide.0.display())).await;
+    let long = File::new("long", &TINY.replace("pipeline: 2", "pipeline: 5"));
+    let long = ran(&fake, &format!("plan -f {}", long.0.display())).await;
+    assert_eq!((busy.code(), wide.code(), long.code()), (1, 1, 1));
+    insta::assert_snapshot!([busy.out, wide.out, long.out].join("\n"));
+}
+
+#[tokio::test]
+async fn a_model_file_that_can_not_be_used_is_wrong_usage() {
+    let fake = Fake::start().await;
+    let bad = File::new("bad", "name: x\nparallelism: {tensor: 0}\nprot: 1\n");
+    let ran = ran(&fake, &format!("deploy -f {}", bad.0.display())).await;
+    assert_eq!(ran.code(), 2);
+    let said = ran.said().replace(&bad.0.display().to_string(), "FILE");
+    insta::assert_snapshot!(said);
+    assert!(fake.with(|cluster| cluster.asked.is_empty()));
+}
+
+#[tokio::test]
+async fn a_deploy_is_followed_to_the_answer_of_the_probe() {
+    let (_file, path) = file("deploy");
+    let fake = Fake::start().await;
+    fake.with(|cluster| {
+        cluster.looks_until_healthy = 3;
+        cluster.log = "RAYFLEET_PHASE {\"phase\": \"PlacementGroup\", \"seconds\": 0.1}\n\
+            RAYFLEET_PHASE {\"phase\": \"Ranks\", \"seconds\": 0.4}\nother output\n\
+            RAYFLEET_PHASE {\"phase\": \"Loading\", \"seconds\": 2.5}\n"
+            .to_owned();
+    });
+    let first = ran(&fake, &format!("deploy -f {path} --wait")).await;
+    assert_eq!(first.code(), 0, "{}", first.said());
+    let mut steps = first.steps();
+    assert!(steps.pop().unwrap().starts_with("probe answered in "), "{}", first.progress);
+    let engine = fake.session().address.to_string();
+    insta::assert_snapshot!(steps.join("\n").replace(engine.trim_end_matches('/'), "ENGINE"));
+    assert!(first.out.contains("4/4 ranks alive, as planned"), "{}", first.out);
+
+    let again = ran(&fake, &format!("deploy -f {path} --wait")).await;
+    assert_eq!((again.code(), again.steps()[0]), (0, "engine tiny runs already as the file says"));
+    let submits =
+        fake.with(|cluster| cluster.asked.iter().filter(|asked| *asked == "POST /api/jobs/").count());
+    assert_eq!(submits, 1);
+}
+
+#[tokio::test]
+async fn gpus_of_an_engine_that_has_just_ended_are_waited_for() {
+    let (_file, path) = file("wait");
+    let fake = Fake::start().await;
+    fake.with(|cluster| cluster.used = [2, 2]);
+    let looks = || fake.with(|cluster| cluster.asked.iter().filter(|a| *a == "GET /api/v0/nodes").count());
+    let freed = async {
+        while looks() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fake.with(|cluster| cluster.used = [0, 0]);
+    };
+    let line = format!("deploy -f {path}");
+    let (ran, ()) = futures::future::join(ran(&fake, &line), freed).await;
+    assert_eq!(ran.code(), 0, "{}", ran.said());
+    assert!(
+        ran.progress.starts_with("waiting up to 10 s for GPUs to be reported free: TP2×PP2"),
+        "{}",
+        ran.progress
+    );
+}
+
+#[tokio::test]
+async fn another_engine_of_the_name_is_left_alone() {
+    let fake = deployed("other").await;
+    let other = File::new("other-args", &TINY.replace("'1'", "'2'"));
+    let ran = ran(&fake, &format!("deploy -f {}", other.0.display())).await;
+    assert_eq!(ran.code(), 1);
+    insta::assert_snapshot!(ran.said());
+}
+
+#[tokio::test]
+async fn an_engine_that_has_ended_makes_room_for_the_next() {
+    let (_file, path) = file("replace");
+    let fake = deployed("replaced").await;
+    fake.with(|cluster| {
+        let job = cluster.jobs.get_mut("tiny").unwrap();
+        (job["status"], job["end_time"]) = ("STOPPED".into(), 1_795_337_323_066_u64.into());
+    });
+    let ran = ran(&fake, &format!("deploy -f {path}")).await;
+    assert_eq!((ran.code(), ran.steps()[0]), (0, "an earlier engine tiny was stopped: removing its job"));
+    assert!(fake.with(|cluster| cluster.asked.contains(&"DELETE /api/jobs/tiny".to_owned())));
+    assert!(fake.with(|cluster| cluster.jobs["tiny"]["status"] == "RUNNING"));
+}
+
+#[tokio::test]
+async fn a_start_that_fails_gives_the_cause_and_the_last_lines() {
+    let (_file, path) = file("fails");
+    let fake = Fake::start().await;
+    fake.with(|cluster| {
+        cluster.fails = true;
+        cluster.log =
+            "loading\nRAYFLEET_PHASE {\"phase\": \"Failed\", \"seconds\": 3, \"during\": \"Ranks\", \
+            \"message\": \"model path /models/tiny does not exist on node 10.0.0.2\"}\n"
+                .to_owned();
+    });
+    let ran = ran(&fake, &format!("deploy -f {path} --wait")).await;
+    assert_eq!(ran.code(), 1);
+    insta::assert_snapshot!(ran.said());
+}
+
+#[tokio::test]
+async fn a_start_that_takes_too_long_says_how_far_it_is() {
+    let (_file, path) = file("slow");
+    let fake = Fake::start().await;
+    fake.with(|cluster| {
+        cluster.looks_until_healthy = u32::MAX;
+        cluster.log = "RAYFLEET_PHASE {\"phase\": \"Loading\", \"seconds\": 2.5}\n".to_owned();
+    });
+    let ran = ran(&fake, &format!("deploy -f {path} --wait --timeout 1")).await;
+    assert_eq!(ran.code(), 1);
+    insta::assert_snapshot!(ran.said());
+}
+
+#[tokio::test]
+async fn status_shows_one_engine_or_all() {
+    let fake = deployed("status").await;
+    fake.with(|cluster| cluster.in_flight = vec![3]);
+    let one = ran(&fake, "status tiny -o json").await;
+    let engine: Value = serde_json::from_str(&one.out).unwrap();
+    assert_eq!((&engine["state"], &engine["inFlight"]), (&Value::from("serving"), &Value::from(3)));
+    assert_eq!((&engine["asPlanned"], &engine["ranks"][3]["state"]), (&true.into(), &"alive".into()));
+
+    let all = ran(&fake, "status").await;
+    let lines: Vec<&str> = all.out.lines().collect();
+    assert_eq!(lines[0], "Ray 2.60.0: 2 nodes, 4 of 4 GPUs free");
+    assert!(lines[3].starts_with("tiny  tiny   TP2×PP2  running  "), "{}", all.out);
+
+    let unknown = ran(&fake, "status nope").await;
+    assert_eq!(unknown.code(), 1);
+    assert!(
+        unknown.said().contains("has no job of this name\ncure:  list the engines"),
+        "{}",
+        unknown.said()
+    );
+}
+
+#[tokio::test]
+async fn verify_names_every_difference() {
+    let fake = deployed("verify").await;
+    let good = ran(&fake, "verify tiny").await;
+    assert_eq!(good.code(), 0);
+    insta::assert_snapshot!("verify_as_planned", good.out);
+    fake.with(|cluster| cluster.swapped = true);
+    let bad = ran(&fake, "verify tiny").await;
+    assert_eq!(bad.code(), 1);
+    insta::assert_snapshot!("verify_elsewhere", bad.out);
+}
+
+#[tokio::test]
+async fn a_watch_writes_a_line_for_every_change() {
+    let fake = deployed("watch").await;
+    let (session, kept) = (fake.session(), Kept::default());
+    let terminal = kept.terminal(Output::Json);
+    let name = ray_bridge::SubmissionId::new("tiny").unwrap();
+    let has = |text: &str| kept.out().contains(text);
+    let until = async |text: &str| {
+        while !has(text) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let story = async {
+        until("all ranks are as planned").await;
+        fake.with(|cluster| cluster.swapped = true);
+        until("rank 3 (TP1 PP1) is on node head-0").await;
+        fake.with(|cluster| cluster.jobs.get_mut("tiny").unwrap()["status"] = "STOPPED".into());
+        until("stopped").await;
+        fake.with(|cluster| cluster.jobs.clear());
+        until("no job of this name").await;
+    };
+    let both = futures::future::select(
+        Box::pin(crate::watch::run(&name, &session, &terminal)),
+        Box::pin(tokio::time::timeout(Duration::from_mins(1), story)),
+    );
+    let futures::future::Either::Right((done, _)) = both.await else { panic!("the watch ended by itself") };
+    done.unwrap();
+    let changes: Vec<String> = kept
+        .out()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["change"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(changes[..3], ["serving", "4/4 ranks alive", "all ranks are as planned"]);
+    let mut once = changes.clone();
+    once.dedup();
+    assert_eq!(once, changes);
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_the_last_request() {
+    let fake = deployed("drain").await;
+    fake.with(|cluster| cluster.in_flight = vec![2, 2, 1, 0]);
+    let good = ran(&fake, "drain tiny -o json").await;
+    assert_eq!(good.code(), 0);
+    assert_eq!(good.steps(), ["2 in flight", "1 in flight", "0 in flight"]);
+    assert!(fake.with(|cluster| cluster.asked.contains(&"POST /rayfleet/v1/drain".to_owned())));
+    let drained: Value = serde_json::from_str(&good.out).unwrap();
+    assert_eq!((&drained["drained"], &drained["inFlight"]), (&true.into(), &0.into()));
+
+    fake.with(|cluster| cluster.in_flight = vec![5]);
+    let late = ran(&fake, "drain tiny --timeout 1s").await;
+    assert_eq!(late.code(), 1);
+    assert!(late.out.starts_with("tiny: 5 requests are still in flight after "), "{}", late.out);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_empty_is_not_stopped() {
+    let fake = deployed("stop").await;
+    fake.with(|cluster| cluster.in_flight = vec![1]);
+    let kept = ran(&fake, "stop tiny --drain --drain-timeout 1s").await;
+    assert_eq!(kept.code(), 1);
+    assert!(kept.said().contains("1 requests are still in flight; it was not stopped"), "{}", kept.said());
+    assert!(!fake.with(|cluster| cluster.asked.contains(&"POST /api/jobs/tiny/stop".to_owned())));
+
+    let stopped = ran(&fake, "stop tiny").await;
+    assert_eq!(stopped.code(), 0);
+    assert!(stopped.out.starts_with("tiny: stopped in "), "{}", stopped.out);
+    assert_eq!(ran(&fake, "stop tiny").await.out, "tiny: it had ended before\n");
+}
+
+#[tokio::test]
+async fn logs_are_the_last_lines() {
+    let fake = deployed("logs").await;
+    fake.with(|cluster| cluster.log = "a\nb\nc\n".to_owned());
+    assert_eq!(ran(&fake, "logs tiny --tail 2").await.out, "b\nc\n");
+    let json: Value = serde_json::from_str(&ran(&fake, "logs tiny -o json").await.out).unwrap();
+    assert_eq!(json["lines"], serde_json::json!(["a", "b", "c"]));
+}
+
+#[tokio::test]
+async fn a_doctor_says_what_stands_in_the_way() {
+    let fake = deployed("doctor").await;
+    fake.with(|cluster| cluster.used = [2, 2]);
+    let next = File::new("doctor-next", &TINY.replace("name: tiny", "name: next"));
+    let sick = ran(&fake, &format!("doctor -f {}", next.0.display())).await;
+    assert_eq!(sick.code(), 1);
+    let text = sick.out.replace(fake.session().address.as_str().trim_end_matches('/'), "ADDRESS");
+    let text: Vec<&str> = text.lines().map(|l| l.split_once(" answers in ").map_or(l, |(l, _)| l)).collect();
+    insta::assert_snapshot!(text.join("\n"));
+    assert_eq!(ran(&Fake::start().await, "doctor").await.code(), 0);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_or_finds_nobody_is_told_what_helps() {
+    let fake = Fake::start().await;
+    fake.with(|cluster| cluster.token = Some("s3cret".to_owned()));
+    for line in ["status", "doctor", "logs x", "watch x"] {
+        let ran = ran(&fake, line).await;
+        assert_eq!(ran.code(), 3, "{line}");
+        assert!(ran.said().contains("401") && ran.said().contains("--token-file FILE"), "{}", ran.said());
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for line in ["status", "doctor", "stop x"] {
+        let ran = ran_in(&session(&nobody), line).await;
+        assert_eq!(ran.code(), 3, "{line}");
+        assert!(ran.said().contains("cure:  check --address"), "{}", ran.said());
+    }
+}

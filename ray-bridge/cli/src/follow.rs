@@ -64,7 +64,7 @@ pub(crate) async fn until_answered(
                 let Some(state) = state.engine else {
                     return Err(Fault::plain(format!("engine {}: Ray has lost its job", found.id)));
                 };
-                let (lines, step) = story.tell(&state, &parse_phases(&log), now);
+                let (lines, step) = story.tell(&state, current(&parse_phases(&log)), now);
                 for line in &lines {
                     terminal.progress(line);
                 }
@@ -195,6 +195,13 @@ impl Story {
     }
 }
 
+/// Phases of this launch. Ray goes on with the log of an earlier job of the same name.
+fn current(phases: &[Phase]) -> &[Phase] {
+    let ended = phases.iter().rposition(|phase| phase.kind == PhaseKind::Failed).map(|last| last + 1);
+    let began = phases.iter().rposition(|phase| phase.kind == PhaseKind::PlacementGroup);
+    phases.get(ended.max(began).unwrap_or_default()..).unwrap_or_default()
+}
+
 fn words(phase: PhaseKind) -> &'static str {
     match phase {
         PhaseKind::PlacementGroup => "placing",
@@ -203,5 +210,24 @@ fn words(phase: PhaseKind) -> &'static str {
         PhaseKind::Serving => "serving",
         PhaseKind::Failed => "failed",
         PhaseKind::Unknown => "in a phase that a newer launcher reports",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_of_an_earlier_launch_under_the_name_are_not_told() {
+        let phases = |kinds: &[&str]| {
+            let line = |kind: &&str| format!("RAYFLEET_PHASE {{\"phase\": \"{kind}\"}}\n");
+            parse_phases(&kinds.iter().map(line).collect::<String>())
+        };
+        let kinds = |all: &[&str]| current(&phases(all)).iter().map(|phase| phase.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(&["PlacementGroup", "Serving", "Failed"]), []);
+        let killed = ["PlacementGroup", "Serving", "PlacementGroup", "Ranks"];
+        assert_eq!(kinds(&killed), [PhaseKind::PlacementGroup, PhaseKind::Ranks]);
+        assert_eq!(kinds(&["Failed", "Loading"]), [PhaseKind::Loading]);
+        assert_eq!(kinds(&[]), []);
     }
 }

@@ -81,6 +81,22 @@ pub struct RaySeen {
     pub state: Result<RayAlive, String>,
 }
 
+impl RaySeen {
+    /// Whether this look found anything that an earlier one did not. How long an engine has been idle changes
+    /// with every look and is no news.
+    pub fn is_news_after(&self, earlier: &Self) -> bool {
+        self.without_idle_time() != earlier.without_idle_time()
+    }
+
+    fn without_idle_time(&self) -> Result<RayAlive, String> {
+        let mut state = self.state.clone();
+        if let Ok(RayAlive { engine: EngineSeen { load: Some(load), .. }, .. }) = &mut state {
+            load.idle_seconds = None;
+        }
+        state
+    }
+}
+
 /// A Ray cluster that answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RayAlive {
@@ -148,4 +164,21 @@ pub enum ProbeSeen {
     Passed,
     /// Answered wrongly or not at all.
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle_for(seconds: f64, in_flight: u32) -> RaySeen {
+        let load = LoadSeen { in_flight, draining: Some(false), idle_seconds: Some(seconds) };
+        let engine = EngineSeen { load: Some(load), ..EngineSeen::default() };
+        RaySeen { at: Timestamp::UNIX_EPOCH, state: Ok(RayAlive { engine, ..RayAlive::default() }) }
+    }
+
+    #[test]
+    fn being_idle_for_longer_is_no_news() {
+        assert!(!idle_for(2.0, 0).is_news_after(&idle_for(1.0, 0)));
+        assert!(idle_for(2.0, 1).is_news_after(&idle_for(1.0, 0)));
+    }
 }

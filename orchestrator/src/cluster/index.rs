@@ -214,7 +214,7 @@ impl Index {
     /// A group's dashboard was asked.
     pub(crate) fn ray_seen(&self, fleet: &Key, group: &Key, seen: RaySeen) {
         let changed = self.write(|known| {
-            let changed = known.ray.get(group).is_none_or(|before| before.state != seen.state);
+            let changed = known.ray.get(group).is_none_or(|before| seen.is_news_after(before));
             known.ray.insert(group.clone(), seen);
             changed
         });

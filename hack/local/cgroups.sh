@@ -19,8 +19,8 @@ tracking_cgroup() { echo "$(tracking_hierarchy)/$CGROUP/$1/system"; }
 weigh_cgroup() {
   local root
   root=$(cgroups_v2 && echo /sys/fs/cgroup || echo /sys/fs/cgroup/cpu)/$CGROUP
-  if [[ -f $root/cpu.shares ]]; then echo 16384 >"$root/cpu.shares"; fi
-  if [[ -f $root/cpu.weight ]]; then echo 1600 >"$root/cpu.weight"; fi
+  if [[ -f $root/cpu.shares ]]; then echo 4096 >"$root/cpu.shares"; fi
+  if [[ -f $root/cpu.weight ]]; then echo 400 >"$root/cpu.weight"; fi
 }
 
 make_cgroup() {

@@ -46,6 +46,8 @@ make_cgroup() {
     fi
   done < <(hierarchies)
   weigh_cgroup
+  # A real control plane has processors of its own; here pods that load a model must not starve it.
+  if [[ $1 != node-* ]]; then echo 8192 >"/sys/fs/cgroup/cpu/$CGROUP/$1/cpu.shares"; fi
 }
 
 cgroup_pids() { # cgroup_pids [NAME]: all processes below it

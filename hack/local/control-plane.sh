@@ -37,7 +37,7 @@ start_kube-controller-manager() { # its controllers need their own accounts: wit
   start_process kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$PKI/controller-manager.kubeconfig" \
     --leader-elect=false --use-service-account-credentials --bind-address=127.0.0.1 \
     --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" \
-    --node-monitor-period=1s --node-monitor-grace-period=12s
+    --node-monitor-period=1s --node-monitor-grace-period=40s
 }
 
 start_kube-scheduler() {

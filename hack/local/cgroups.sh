@@ -14,15 +14,6 @@ tracking_hierarchy() { # where processes are kept track of
 # On v2 a cgroup that gives its controllers on may hold no process itself, hence the leaf.
 tracking_cgroup() { echo "$(tracking_hierarchy)/$CGROUP/$1/system"; }
 
-# The machines of a cluster share with nobody, so what else runs on this host gets the smaller part: as one group of
-# default weight they would all together get no more than a single compiler.
-weigh_cgroup() {
-  local root
-  root=$(cgroups_v2 && echo /sys/fs/cgroup || echo /sys/fs/cgroup/cpu)/$CGROUP
-  if [[ -f $root/cpu.shares ]]; then echo 4096 >"$root/cpu.shares"; fi
-  if [[ -f $root/cpu.weight ]]; then echo 400 >"$root/cpu.weight"; fi
-}
-
 make_cgroup() {
   local dir
   mkdir -p "$(tracking_cgroup "$1")"
@@ -31,7 +22,6 @@ make_cgroup() {
       echo '+cpu +cpuset +memory +pids +io' >"$dir/cgroup.subtree_control" ||
         die "no control over the cgroup $dir" "run on the host itself, or in a container with a cgroup subtree delegated to it"
     done
-    weigh_cgroup
     return
   fi
   while read -r dir; do
@@ -45,7 +35,6 @@ make_cgroup() {
       done
     fi
   done < <(hierarchies)
-  weigh_cgroup
   # A real control plane has processors of its own; here pods that load a model must not starve it.
   if [[ $1 != node-* ]]; then echo 8192 >"/sys/fs/cgroup/cpu/$CGROUP/$1/cpu.shares"; fi
 }

@@ -64,7 +64,8 @@ pub(crate) struct Agent {
     /// The probe prompt that is being answered.
     probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
     healthy: Option<SubmissionId>,
-    all_in_since: Option<Instant>,
+    /// Since when all Ray nodes are in and this launch is wanted.
+    all_in: Option<(SubmissionId, Instant)>,
     /// The last launch that Ray took, and when: it is asked for again until the job is seen.
     launched: Option<(SubmissionId, Instant)>,
     last_deep: Option<Instant>,
@@ -96,7 +97,7 @@ impl Agent {
             memory: Memory::default(),
             probing: None,
             healthy: None,
-            all_in_since: None,
+            all_in: None,
             launched: None,
             last_deep: None,
             quiet_until: None,
@@ -213,13 +214,13 @@ impl Agent {
     /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.
     fn measure(&mut self, assignment: &Assignment, alive: &RayAlive) {
         let now = clock::monotonic();
+        let Engine::Launched { submission, .. } = &assignment.engine else { return };
         let expected = &assignment.pods.ips;
         let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
-        self.all_in_since = if all_in { self.all_in_since.or(Some(now)) } else { None };
-        if let Engine::Launched { submission, .. } = &assignment.engine
-            && alive.engine.healthy
-            && self.healthy.as_ref() != Some(submission)
-        {
+        // Another launch on the same nodes waits from when it is wanted, not from when the nodes came.
+        let since = self.all_in.take().filter(|(of, _)| of == submission);
+        self.all_in = all_in.then(|| since.unwrap_or_else(|| (submission.clone(), now)));
+        if alive.engine.healthy && self.healthy.as_ref() != Some(submission) {
             self.healthy = Some(submission.clone());
             if assignment.pace == Pace::Quick {
                 self.opening.begin(now);
@@ -271,8 +272,8 @@ impl Agent {
         let placement = plan(launch.spec.shape, &nodes, &policy).map_err(|error| error.to_string())?;
         let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(|error| error.to_string())?;
-        if let Some(since) = self.all_in_since {
-            let delay = clock::monotonic().saturating_duration_since(since);
+        if let Some((_, since)) = self.all_in.as_ref().filter(|(of, _)| *of == launch.spec.name) {
+            let delay = clock::monotonic().saturating_duration_since(*since);
             self.metrics.engine_submit.observe(delay.as_secs_f64());
         }
         info!(group = %target.name, submission = %launch.spec.name, ?launched, "launched");

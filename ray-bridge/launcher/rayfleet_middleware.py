@@ -17,6 +17,11 @@ Headers = List[Tuple[bytes, bytes]]
 UNCOUNTED = frozenset(("/health", "/ping", "/metrics", "/version"))
 """Paths of probes and scrapes: their requests are nobody's work and would keep a group from ever being idle."""
 
+_ENGINE_WORK = frozenset(
+    ("/invocations", "/generate", "/inference/v1/generate", "/pooling", "/classify", "/score", "/rerank", "/v2/rerank")
+)
+"""Paths outside /v1/ whose answers the engine's ranks make."""
+
 _PREFIX = "/rayfleet/"
 _STATE_PATH = "/rayfleet/v1/state"
 _DRAIN_PATH = "/rayfleet/v1/drain"
@@ -29,6 +34,7 @@ class Traffic:
         self._clock = clock
         self._lock = threading.Lock()
         self._in_flight = 0
+        self._awaiting = 0
         self._served = 0
         self._last: Optional[float] = None
         self.draining = False
@@ -47,12 +53,18 @@ class Traffic:
             self._served += 1
             self._last = self._clock()
 
+    def await_engine(self, requests: int) -> None:
+        """Adds to the requests that wait for the engine."""
+        with self._lock:
+            self._awaiting += requests
+
     def report(self) -> Dict[str, Any]:
         """The state as the bridge reads it."""
         with self._lock:
             return {
                 "name": os.environ.get("RAYFLEET_ENGINE_NAME", ""),
                 "inFlight": self._in_flight,
+                "awaiting": self._awaiting,
                 "served": self._served,
                 "draining": self.draining,
                 "idleSeconds": None if self._last is None else round(self._clock() - self._last, 3),
@@ -64,9 +76,17 @@ class Request:
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic: Optional[Traffic] = traffic
+        self._awaits = False
+
+    def awaits(self, awaits: bool) -> None:
+        """Whether it waits for the engine now: not for the rest of its body, nor for a client that reads slowly."""
+        if self._traffic is not None and awaits != self._awaits:
+            self._awaits = awaits
+            self._traffic.await_engine(1 if awaits else -1)
 
     def end(self) -> None:
         """Idempotent."""
+        self.awaits(False)
         if self._traffic is not None:
             self._traffic.finished()
             self._traffic = None
@@ -94,21 +114,29 @@ class InFlightMiddleware:
         elif path in UNCOUNTED:
             await self._app(scope, receive, send)
         else:
-            await self._counted(scope, receive, send)
+            await self._counted(scope, receive, send, _is_engine_work(scope, path))
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, work: bool) -> None:
         request = self._traffic.begin()
+        read = False
 
         async def receive_counted() -> Message:
+            nonlocal read
             message = await receive()
             if message["type"] == "http.disconnect":
                 request.end()
+            elif not message.get("more_body", False):
+                read = True
+                request.awaits(work)
             return message
 
         async def send_counted(message: Message) -> None:
+            request.awaits(False)
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 request.end()
+            else:
+                request.awaits(work and read)
 
         try:
             await self._app(scope, receive_counted, send_counted)
@@ -148,6 +176,13 @@ def _route(scope: Scope) -> str:
     """The path without the prefix under which a proxy publishes the server."""
     path, root = str(scope.get("path", "")), str(scope.get("root_path", ""))
     return path[len(root) :] if root and path.startswith(root) else path
+
+
+def _is_engine_work(scope: Scope, path: str) -> bool:
+    """Answers that the ranks make. Loading an adapter is not among them: it may take minutes without a step."""
+    if scope.get("method") != "POST" or path.endswith("_lora_adapter"):
+        return False
+    return path.startswith("/v1/") or path in _ENGINE_WORK
 
 
 def _authorized(scope: Scope) -> bool:

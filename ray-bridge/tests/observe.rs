@@ -54,7 +54,7 @@ async fn cluster() -> Cluster {
         .on("GET /api/cluster_status", [recorded("cluster_status")])
         .on("GET /api/v0/placement_groups", [recorded("v0_placement_groups_vllm")])
         .on("GET /api/v0/actors", [recorded("v0_actors_vllm_workers")]);
-    let state = json!({"inFlight": 3, "served": 7, "draining": false, "idleSeconds": 1.5, "name": "chat"});
+    let state = json!({"inFlight": 3, "awaiting": 0, "served": 7, "draining": false, "idleSeconds": 1.5, "name": "chat"});
     engine
         .on("GET /health", [(200, vec![])])
         .on("GET /rayfleet/v1/state", [(200, state.to_string().into_bytes())]);
@@ -87,6 +87,34 @@ async fn an_engine_that_serves_costs_three_calls() {
     assert_eq!(load.idle, Some(Duration::from_millis(1500)));
     assert_eq!((state.cluster, &engine.placed, &engine.phase, &engine.cause), (None, &None, &None, &None));
     assert!(!engine.is_placed(), "what was not looked at is not known");
+}
+
+#[tokio::test]
+async fn steps_are_looked_at_only_while_somebody_waits_for_them() {
+    let cluster = cluster().await;
+    let metrics = |generated: &str| {
+        let text = include_str!("fixtures/vllm_metrics.txt");
+        let counter = "vllm:generation_tokens_total{engine=\"0\",model_name=\"tiny\"} ";
+        (200, text.replace(&format!("{counter}40.0"), &format!("{counter}{generated}")).into_bytes())
+    };
+    let state = |awaiting: u64| {
+        let state =
+            json!({"inFlight": 3, "awaiting": awaiting, "served": 7, "draining": false, "idleSeconds": 1.5});
+        (200, state.to_string().into_bytes())
+    };
+    cluster.engine.on("GET /rayfleet/v1/state", [state(0), state(2)]);
+    cluster.engine.on("GET /metrics", [metrics("40.0"), metrics("40.0"), metrics("41.0"), (500, vec![])]);
+    let load = async || cluster.look().await.engine.unwrap().load.unwrap();
+
+    let idle = load().await;
+    assert_eq!((idle.awaiting, idle.progress), (0, None));
+    assert!(!cluster.engine.calls().contains(&"GET /metrics".to_owned()));
+    let (first, same, moved) = (load().await, load().await, load().await);
+    assert_eq!((first.awaiting, first.in_flight), (2, 3));
+    assert!(first.progress.is_some());
+    assert_eq!(first.progress, same.progress);
+    assert_ne!(first.progress, moved.progress);
+    assert_eq!(load().await.progress, None, "counters that are not told hide nothing else");
 }
 
 #[tokio::test]

@@ -129,6 +129,71 @@ class Counting(Case):
         self.assertEqual(seen, ["lifespan"])
 
 
+class Awaiting(Case):
+    """Which requests wait for the engine, so that its silence means something."""
+
+    def awaiting(self):
+        return self.traffic.report()["awaiting"]
+
+    def during(self, scope_, incoming=()):
+        """Requests that wait for the engine while the application works, and while an answer is being sent."""
+        seen = []
+
+        async def app(_scope, receive, send):
+            while (await receive()).get("more_body"):
+                seen.append(self.awaiting())
+            seen.append(self.awaiting())
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            seen.append(self.awaiting())
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            seen.append(self.awaiting())
+            await send({"type": "http.response.body", "body": b""})
+
+        self.exchange(scope_, app, incoming)
+        self.assertEqual(self.awaiting(), 0)
+        return seen
+
+    def test_a_request_waits_from_its_last_byte_to_the_last_byte_of_its_answer(self):
+        body = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.request", "body": b"}"}]
+        self.assertEqual(self.during(scope("/v1/completions", "POST"), body), [0, 1, 1, 1])
+        self.assertEqual(self.during(scope("/llm/v1/chat/completions", "POST", root_path="/llm")), [1, 1, 1])
+        self.assertEqual(self.during(scope("/score", "POST")), [1, 1, 1])
+
+    def test_what_the_ranks_do_not_answer_does_not_wait_for_them(self):
+        for method, path in (("GET", "/v1/models"), ("POST", "/v1/load_lora_adapter"), ("POST", "/sleep")):
+            self.assertEqual(self.during(scope(path, method)), [0, 0, 0], path)
+
+    def test_a_client_that_reads_slowly_is_not_the_engine_s_fault(self):
+        seen = []
+
+        async def app(_scope, receive, send):
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        async def slow(_message):
+            seen.append(self.awaiting())
+
+        asyncio.run(InFlightMiddleware(app, self.traffic)(scope("/v1/completions", "POST"), receive, slow))
+        self.assertEqual(seen, [0, 0])
+
+    def test_whoever_leaves_or_fails_waits_no_more(self):
+        async def leaves(_scope, receive, _send):
+            await receive()
+            self.assertEqual(self.awaiting(), 1)
+            await receive()
+            self.assertEqual(self.awaiting(), 0)
+            raise RuntimeError("boom")
+
+        with self.assertRaises(RuntimeError):
+            gone = [{"type": "http.request", "body": b""}, {"type": "http.disconnect"}]
+            self.exchange(scope("/v1/completions", "POST"), leaves, gone)
+        self.assertEqual(self.awaiting(), 0)
+
+
 class Draining(Case):
     def drain(self, method="POST"):
         _, _, body = self.exchange(scope("/rayfleet/v1/drain", method))

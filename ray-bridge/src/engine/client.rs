@@ -12,6 +12,7 @@ use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Token};
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
+const METRICS: &str = "/metrics";
 
 /// What `/health` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,12 @@ pub struct Load {
     pub draining: Option<bool>,
     /// Time since a request last began or ended; `None` if there was none yet, or without the middleware.
     pub idle: Option<Duration>,
+    /// Requests whose answer the engine owes: read whole, and not held up by a client that reads slowly. Without the
+    /// middleware all that are in flight.
+    pub awaiting: u64,
+    /// Another number after every step of the engine; its size means nothing. `None` if the engine shows no counters, or
+    /// if nobody waits for it: then they are not asked for. See [`Stall`](super::Stall).
+    pub progress: Option<u64>,
 }
 
 /// A prompt that an engine must answer before it may take traffic.
@@ -80,6 +87,8 @@ pub struct EngineClient(Endpoint);
 #[serde(rename_all = "camelCase")]
 struct State {
     in_flight: u64,
+    #[serde(default)]
+    awaiting: Option<u64>,
     #[serde(default)]
     served: Option<u64>,
     #[serde(default)]
@@ -142,23 +151,36 @@ impl EngineClient {
         Ok(models.data.into_iter().map(|m| m.id).collect())
     }
 
-    /// How busy it is; from the middleware, else from vLLM's metrics.
+    /// How busy it is; from the middleware, else from vLLM's metrics. While somebody waits for the engine, also its
+    /// progress: an engine at rest costs one call.
     pub async fn load(&self) -> Result<Load, CallError> {
         match self.0.get::<State>(STATE).await {
-            Ok(state) => Ok(state.into()),
+            Ok(state) => {
+                let mut load = Load::from(state);
+                if load.awaiting > 0 {
+                    // Counters are a help; how busy it is is known without them.
+                    load.progress = self.metrics().await.ok().as_deref().and_then(metrics::progress);
+                }
+                Ok(load)
+            }
             Err(CallError { fault: Fault::NotFound { .. }, .. }) => self.load_from_metrics().await,
             Err(e) => Err(e),
         }
     }
 
     async fn load_from_metrics(&self) -> Result<Load, CallError> {
-        let path = "/metrics";
-        let kept = self.0.get_bytes(path, Keep::Whole(self.0.limits.reply_bytes)).await?;
-        let in_flight = metrics::in_flight(&String::from_utf8_lossy(&kept.bytes)).ok_or_else(|| {
+        let text = self.metrics().await?;
+        let in_flight = metrics::in_flight(&text).ok_or_else(|| {
             let what = "no vllm:num_requests_running or vllm:num_requests_waiting".to_owned();
-            self.0.fail(&Method::GET, path, Fault::Malformed { what })
+            self.0.fail(&Method::GET, METRICS, Fault::Malformed { what })
         })?;
-        Ok(Load { in_flight, served: None, draining: None, idle: None })
+        let progress = metrics::progress(&text);
+        Ok(Load { in_flight, served: None, draining: None, idle: None, awaiting: in_flight, progress })
+    }
+
+    async fn metrics(&self) -> Result<String, CallError> {
+        let kept = self.0.get_bytes(METRICS, Keep::Whole(self.0.limits.reply_bytes)).await?;
+        Ok(String::from_utf8_lossy(&kept.bytes).into_owned())
     }
 
     /// `true`: from now on every answer asks its client to close the connection; requests are still answered.
@@ -194,6 +216,8 @@ impl From<State> for Load {
             served: state.served,
             draining: state.draining,
             idle: state.idle_seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            awaiting: state.awaiting.unwrap_or(state.in_flight),
+            progress: None,
         }
     }
 }

@@ -1,15 +1,26 @@
-//! The two numbers wanted of an engine's Prometheus text.
+//! What is wanted of an engine's Prometheus text: how many requests it has, and whether it gets on.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Gauges that add up to the requests which the engine has.
+const IN_FLIGHT: [&str; 2] = ["vllm:num_requests_running", "vllm:num_requests_waiting"];
+
+/// Series that vLLM writes when a step of its engine core has ended, and at no other time. Tokens and iterations are
+/// counted when they come out; in the long prefill of a long prompt only the key-value cache in use says that it gets on.
+const STEPS: [&str; 7] = [
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+    "vllm:iteration_tokens_total_count",
+    "vllm:prefix_cache_queries_total",
+    "vllm:kv_cache_usage_perc",
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+];
 
 /// Requests running plus waiting, over all engine cores; `None` if the text has neither gauge.
 pub(crate) fn in_flight(text: &str) -> Option<u64> {
-    let values: Vec<f64> = text
-        .lines()
-        .filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let name = series.split('{').next()?.trim();
-            matches!(name, "vllm:num_requests_running" | "vllm:num_requests_waiting").then_some(value)
-        })
-        .filter_map(|value| value.parse().ok())
+    let values: Vec<f64> = series(text, &IN_FLIGHT)
+        .filter_map(|(_, value)| value.parse().ok())
         .filter(|value: &f64| value.is_finite() && *value >= 0.0)
         .collect();
     if values.is_empty() {
@@ -21,6 +32,24 @@ pub(crate) fn in_flight(text: &str) -> Option<u64> {
         reason = "finite, not negative; a cast saturates"
     )]
     Some(values.iter().sum::<f64>().round() as u64)
+}
+
+/// A number that changes with every step that the engine has ended; `None` if the text counts no tokens.
+pub(crate) fn progress(text: &str) -> Option<u64> {
+    let tokens = STEPS.get(..1).unwrap_or_default();
+    series(text, tokens).next()?;
+    let mut hasher = DefaultHasher::new();
+    series(text, &STEPS).for_each(|line| line.hash(&mut hasher));
+    Some(hasher.finish())
+}
+
+/// Series of these names, with labels, and their values as they stand there.
+fn series<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let name = series.split('{').next()?.trim();
+        names.contains(&name).then_some((series, value))
+    })
 }
 
 #[cfg(test)]
@@ -41,5 +70,34 @@ mod tests {
     fn no_gauge_is_not_zero() {
         assert_eq!(in_flight(""), None);
         assert_eq!(in_flight("vllm:num_requests_running NaN\nfoo 1\n"), None);
+        assert_eq!(progress("vllm:num_requests_running 1.0\n"), None);
+    }
+
+    #[test]
+    fn recorded_metrics_change_with_steps_and_with_nothing_else() {
+        let recorded = include_str!("../../tests/fixtures/vllm_metrics.txt");
+        let with = |from: &str, to: &str| {
+            assert!(recorded.contains(from), "{from}");
+            progress(&recorded.replace(from, to))
+        };
+        let before = progress(recorded);
+        assert!(before.is_some());
+        for (from, to) in [
+            (
+                "generation_tokens_total{engine=\"0\",model_name=\"tiny\"} 40.0",
+                "generation_tokens_total{engine=\"0\",model_name=\"tiny\"} 41.0",
+            ),
+            (
+                "prompt_tokens_total{engine=\"0\",model_name=\"tiny\"} 26.0",
+                "prompt_tokens_total{engine=\"0\",model_name=\"tiny\"} 30.0",
+            ),
+            (
+                "kv_cache_usage_perc{engine=\"0\",model_name=\"tiny\"} 0.0",
+                "kv_cache_usage_perc{engine=\"0\",model_name=\"tiny\"} 0.2",
+            ),
+        ] {
+            assert_ne!(with(from, to), before, "{from}");
+        }
+        assert_eq!(with("process_cpu_seconds_total 40.47", "process_cpu_seconds_total 41.0"), before);
     }
 }

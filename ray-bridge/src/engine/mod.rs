@@ -5,6 +5,7 @@ mod cause;
 mod client;
 mod metrics;
 mod phase;
+mod progress;
 mod record;
 mod spec;
 
@@ -12,5 +13,6 @@ pub use args::{ArgRefused, check_args, check_env};
 pub use cause::failure_cause;
 pub use client::{EngineClient, Health, Load, Probe, ProbeError};
 pub use phase::{Phase, PhaseKind, parse_phases};
+pub use progress::Stall;
 pub use record::{LaunchRecord, plan_of};
 pub use spec::{EngineKind, EngineSpec, LAUNCHER_ENTRYPOINT};

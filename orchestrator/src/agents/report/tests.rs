@@ -216,6 +216,8 @@ fn load_is_carried_over() {
         served: Some(3),
         draining: Some(true),
         idle: Some(Duration::from_millis(1500)),
+        awaiting: 0,
+        progress: None,
     };
     let seen = look(&mut Memory::default(), None, EngineState { load: Some(busy), ..engine() });
     let wanted = LoadSeen { in_flight: u32::MAX, draining: Some(true), idle_seconds: Some(1.5) };
@@ -225,7 +227,7 @@ fn load_is_carried_over() {
 #[test]
 fn an_own_engine_has_health_and_load_but_no_job() {
     let state = RayState { cluster: Some(two_nodes()), engine: None };
-    let load = Load { in_flight: 2, served: None, draining: None, idle: None };
+    let load = Load { in_flight: 2, served: None, draining: None, idle: None, awaiting: 2, progress: None };
     let mut memory = Memory::default();
     let seen = memory.own(&state, Some(&(Health::Serving, Some(load)))).engine;
     assert!(seen.healthy && seen.answering && seen.job.is_none());

@@ -111,6 +111,18 @@ fn a_cluster_of_our_own_may_be_planned_before_ray_has_counted_its_gpus_as_free()
 }
 
 #[test]
+fn nodes_to_avoid_are_used_only_where_there_is_no_other_way() {
+    let nodes = [node("head", 0, 0), node("w1", 2, 2), node("w2", 2, 2), node("w3", 2, 2)];
+    for name in ["id-w1", "ip-w1", "w1"] {
+        let policy = Policy { avoid: BTreeSet::from([name.to_owned()]), ..Policy::default() };
+        let around = plan(shape(2, 2), &nodes, &policy).unwrap();
+        assert_eq!((stages(&around), around.avoided(&nodes, &policy).len()), (vec!["w2", "w3"], 0), "{name}");
+        let all = plan(shape(2, 3), &nodes, &policy).unwrap();
+        assert_eq!(all.avoided(&nodes, &policy), [&nodes[1]], "{name}");
+    }
+}
+
+#[test]
 fn a_plan_survives_its_json() {
     let placement = plan(shape(2, 2), &[node("head", 4, 4)], &Policy::default()).unwrap();
     let json = serde_json::to_string(&placement).unwrap();

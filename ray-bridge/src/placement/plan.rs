@@ -4,6 +4,7 @@
 //! the fewest nodes that hold all stages, and follows the topology order from stage to stage.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Policy {
     pub order_label: Option<String>,
     /// Which GPUs count.
     pub free: FreeGpus,
+    /// Nodes to avoid, each by its id, address or name. They get ranks only where the others have no room;
+    /// [`Placement::avoided`] tells whether it was so.
+    pub avoid: BTreeSet<String>,
 }
 
 /// One rank and its node.
@@ -82,6 +86,20 @@ pub struct Unplaceable {
     pub nodes: Vec<FreeOn>,
 }
 
+impl Policy {
+    fn avoids(&self, node: &RayNode) -> bool {
+        [node.id.as_str(), &node.ip, &node.name].iter().any(|name| self.avoid.contains(*name))
+    }
+}
+
+impl Placement {
+    /// Nodes that have ranks although the policy avoids them: there was no other way.
+    pub fn avoided<'n>(&self, nodes: &'n [RayNode], policy: &Policy) -> Vec<&'n RayNode> {
+        let has_ranks = |n: &RayNode| self.ranks.iter().any(|slot| slot.node_id == n.id);
+        nodes.iter().filter(|n| policy.avoids(n) && has_ranks(n)).collect()
+    }
+}
+
 /// Places every rank, or says what is missing. The same input gives the same plan whatever the order of `nodes`.
 pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placement, Unplaceable> {
     let mut order: Vec<&RayNode> = nodes.iter().filter(|n| n.alive).collect();
@@ -90,9 +108,14 @@ pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placemen
         (!n.is_head, label.is_none(), label, &n.name, &n.id)
     });
     let rooms: Vec<u32> = order.iter().map(|n| usable(n, policy.free) / shape.tensor()).collect();
+    let avoids =
+        |n: &RayNode| [n.id.as_str(), &n.ip, &n.name].iter().any(|name| policy.avoid.contains(*name));
+    let others: Vec<u32> =
+        order.iter().zip(&rooms).map(|(n, room)| if avoids(n) { 0 } else { *room }).collect();
 
     let head = order.first().filter(|n| n.is_head);
-    let (Some(head), Some(chosen)) = (head, fewest(&rooms, shape.pipeline())) else {
+    let chosen = fewest(&others, shape.pipeline()).or_else(|| fewest(&rooms, shape.pipeline()));
+    let (Some(head), Some(chosen)) = (head, chosen) else {
         return Err(Unplaceable {
             shape,
             no_head: head.is_none(),

@@ -195,10 +195,16 @@ pub struct FailurePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// How long a group that served may be without an answer of its engine or of Ray, or without one of its Ray
-    /// nodes, before that counts as a failure. Its traffic stops long before. Default 60s.
+    /// nodes, before that counts as a failure; its traffic stops long before. Also how long an engine may owe
+    /// answers without making a step before it counts as hung. Default 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub hung_after: Option<String>,
+    /// Failures of this fleet's groups that came from one node within an hour before that node is avoided: groups
+    /// are then recreated without it, as long as there is room elsewhere. 0: never avoid a node. Default 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub avoid_node_after: Option<i32>,
 }
 
 /// Exponential wait between attempts.

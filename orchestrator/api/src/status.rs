@@ -42,6 +42,28 @@ pub struct RayClusterFleetStatus {
     /// What the current rollout is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+    /// Kubernetes nodes that groups of this fleet have failed on within the last hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub node_failures: Vec<NodeFailures>,
+}
+
+/// What this fleet has against a node.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeFailures {
+    /// Kubernetes node.
+    pub node: String,
+    /// Failures of groups that came from it, until an hour has passed without one.
+    pub failures: u32,
+    /// When the last one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Time>,
+    /// What the last one was.
+    #[serde(default)]
+    pub cause: String,
+    /// Whether new groups are kept off it.
+    #[serde(default)]
+    pub avoided: bool,
 }
 
 /// A condition, with AIBrix's (Deployment's) fields.
@@ -193,6 +215,12 @@ pub struct GroupStatus {
     /// Where each rank is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placement: Vec<RankPlacement>,
+    /// Every difference between the plan and where Ray reports the ranks, while there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misplaced: Vec<String>,
+    /// Nodes that its pods are kept off, because the fleet's groups failed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid_nodes: Vec<String>,
     /// Requests in flight when last looked; while it serves this is written every 10 s at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,

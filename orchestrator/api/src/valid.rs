@@ -109,6 +109,8 @@ pub struct ValidFailurePolicy {
     pub backoff_max: Duration,
     /// Time without progress until an engine counts as hung.
     pub hung_after: Duration,
+    /// Failures from one node before it is avoided; 0 for never.
+    pub avoid_node_after: u32,
 }
 
 /// The engine of a group in bridge mode.
@@ -421,6 +423,7 @@ fn valid_failure(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) -> ValidF
         ),
         backoff_max: duration(backoff.max.as_deref(), &format!("{field}.backoff.max"), 300, problems),
         hung_after: duration(policy.hung_after.as_deref(), &format!("{field}.hungAfter"), 60, problems),
+        avoid_node_after: policy.avoid_node_after.and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
     }
 }
 

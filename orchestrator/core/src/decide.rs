@@ -11,6 +11,7 @@ use crate::capacity::Capacity;
 use crate::effect::Effect;
 use crate::group::{self, Step};
 use crate::ledger::{self, Ledger};
+use crate::nodes::Nodes;
 use crate::seen::GroupSeen;
 use crate::{rollout, time};
 
@@ -49,19 +50,25 @@ pub fn decide(world: &World<'_>) -> Decision {
     }
     let ledger = ledger::settle(world.fleet, &world.status.groups, world.groups, world.now);
     let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, entry)).collect();
+    // Before the planner: a group that it gives another goal has failed all the same.
+    let nodes = Nodes::settle(world.fleet, &world.status.node_failures, &steps, world.now);
     let mut board = rollout::Board::new(
         rollout::Inputs {
             fleet: world.fleet,
             seen: world.groups,
             removed: &ledger.removed,
             capacity: world.capacity,
+            nodes: &nodes.failures,
             now: world.now,
         },
         steps.iter().map(|step| step.group.clone()).collect(),
     );
     rollout::plan(&mut board);
     follow(world, &ledger, &mut board, &mut steps);
-    sum_up(world, &ledger, &board, steps)
+    let mut decision = sum_up(world, &ledger, &board, steps);
+    decision.wake = time::earliest(decision.wake, nodes.wake);
+    decision.effects.extend(nodes.effects);
+    decision
 }
 
 fn step(world: &World<'_>, entry: &GroupStatus) -> Step {
@@ -94,6 +101,7 @@ fn with_goal(ledger: &Ledger, planned: &GroupStatus) -> GroupStatus {
         goal: planned.goal,
         goal_reason: planned.goal_reason.clone(),
         engine_revision: planned.engine_revision.clone(),
+        failures: planned.failures,
         ..was
     }
 }

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod effect;
 pub mod group;
 mod ledger;
+mod nodes;
 pub mod rollout;
 pub mod seen;
 #[cfg(test)]

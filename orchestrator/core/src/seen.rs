@@ -59,6 +59,9 @@ pub struct PodSeen {
     pub containers_ready: bool,
     /// Whether the serving gate is True.
     pub gate_open: bool,
+    /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that
+    /// itself says "not ready" is not lost: its containers may well run.
+    pub node_lost: bool,
     /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
     pub problem: Option<PodProblem>,
 }
@@ -120,6 +123,8 @@ pub struct EngineSeen {
     pub ranks: Vec<(u32, u32, u32, String)>,
     /// Differences between the plan and what Ray reports, for people.
     pub differences: Vec<String>,
+    /// Addresses of the nodes whose rank, engine or Ray node is known to have ended the engine, or misses.
+    pub blamed: Vec<String>,
     /// `/health` answered 200.
     pub healthy: bool,
     /// Whether the engine's port answered at all (compatibility mode: a server may be absent for good).
@@ -152,6 +157,8 @@ pub struct LoadSeen {
     pub draining: Option<bool>,
     /// Seconds since the last request began or ended. `None`: not known.
     pub idle_seconds: Option<f64>,
+    /// Since when it owes answers and makes no step. `None`: it moves, nobody waits for it, or that is not known.
+    pub stalled_since: Option<Timestamp>,
 }
 
 /// Outcome of the probe prompt.
@@ -171,7 +178,8 @@ mod tests {
     use super::*;
 
     fn idle_for(seconds: f64, in_flight: u32) -> RaySeen {
-        let load = LoadSeen { in_flight, draining: Some(false), idle_seconds: Some(seconds) };
+        let load =
+            LoadSeen { in_flight, draining: Some(false), idle_seconds: Some(seconds), stalled_since: None };
         let engine = EngineSeen { load: Some(load), ..EngineSeen::default() };
         RaySeen { at: Timestamp::UNIX_EPOCH, state: Ok(RayAlive { engine, ..RayAlive::default() }) }
     }

@@ -85,6 +85,7 @@ pub(crate) fn fleet(replicas: u32) -> ValidFleet {
             backoff_initial: Duration::from_secs(5),
             backoff_max: Duration::from_mins(5),
             hung_after: Duration::from_mins(1),
+            avoid_node_after: 3,
         },
         model: Some(model()),
         own_engine_port: None,
@@ -178,7 +179,12 @@ pub(crate) fn engine(group: &GroupStatus) -> EngineSeen {
         ranks: vec![(1, 0, 1, ip(1)), (0, 0, 0, ip(0))],
         healthy: true,
         answering: true,
-        load: Some(LoadSeen { in_flight: 0, draining: Some(false), idle_seconds: Some(9.0) }),
+        load: Some(LoadSeen {
+            in_flight: 0,
+            draining: Some(false),
+            idle_seconds: Some(9.0),
+            stalled_since: None,
+        }),
         probe: ProbeSeen::Passed,
         ..EngineSeen::default()
     }

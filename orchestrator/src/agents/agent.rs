@@ -160,7 +160,7 @@ impl Agent {
         let seen = match &assignment.engine {
             Engine::Launched { submission, .. } => {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
-                    Ok(state) => Ok(self.memory.launched(state, submission)),
+                    Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
                     Err(error) => self.without_dashboard(&target, submission, error).boxed().await,
                 }
             }
@@ -195,7 +195,7 @@ impl Agent {
         match join(engine.health(), engine.load()).await {
             (Health::Serving, load) => {
                 warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
-                self.memory.still_serves(load.ok().as_ref(), &error).ok_or(error)
+                self.memory.still_serves(load.ok().as_ref(), &error, clock::now()).ok_or(error)
             }
             _ => Err(error),
         }
@@ -208,7 +208,7 @@ impl Agent {
             Some((health, load.ok()))
         };
         let (state, engine) = join(self.bridge.observe(target, None, options), engine).await;
-        Ok(self.memory.own(&state?, engine.as_ref()))
+        Ok(self.memory.own(&state?, engine.as_ref(), clock::now()))
     }
 
     /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.

@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use ray_bridge::dashboard::JobStatus;
-use ray_bridge::engine::{Health, Load};
+use ray_bridge::engine::{Health, Load, Stall};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
 use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
+
+/// Digits of a node's id that the launcher shows.
+const NODE_ID_SHOWN: usize = 12;
 
 /// What earlier looks found.
 #[derive(Debug, Default)]
@@ -22,11 +26,13 @@ pub(crate) struct Memory {
     pub trouble: Option<String>,
     /// The last report on a launched engine.
     last: Option<RayAlive>,
+    /// Whether the engine moves, by launch; of an engine of the pod's own, without one.
+    stall: (Option<SubmissionId>, Stall),
 }
 
 impl Memory {
     /// The report on an engine that the bridge launched.
-    pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId) -> RayAlive {
+    pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayAlive {
         self.remember_nodes(&state);
         let Some(engine) = state.engine else {
             return RayAlive { nodes: self.addresses(), engine: self.nothing_there(want) };
@@ -44,8 +50,9 @@ impl Memory {
                 submission: want.to_string(),
                 job: Some(job(&engine)),
                 healthy,
+                blamed: self.named_in(engine.cause.as_deref().unwrap_or_default()),
                 answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
-                load: engine.load.as_ref().map(load),
+                load: self.load(now, Some(want), engine.load.as_ref()),
                 probe: probe.unwrap_or_default(),
                 note,
                 ..ranks
@@ -62,14 +69,26 @@ impl Memory {
     }
 
     /// The last report, as the engine alone confirms it.
-    pub(crate) fn still_serves(&self, now: Option<&Load>, cause: &CallError) -> Option<RayAlive> {
+    pub(crate) fn still_serves(
+        &mut self,
+        found: Option<&Load>,
+        cause: &CallError,
+        now: Timestamp,
+    ) -> Option<RayAlive> {
         let last = self.last.clone()?;
+        let of = SubmissionId::new(last.engine.submission.clone()).ok();
+        let load = self.load(now, of.as_ref(), found);
         let note = Some(format!("the dashboard does not answer: {cause}"));
-        Some(RayAlive { engine: EngineSeen { load: now.map(load), note, ..last.engine }, ..last })
+        Some(RayAlive { engine: EngineSeen { load, note, ..last.engine }, ..last })
     }
 
     /// The report on an engine that the pod's own command starts.
-    pub(crate) fn own(&mut self, state: &RayState, engine: Option<&(Health, Option<Load>)>) -> RayAlive {
+    pub(crate) fn own(
+        &mut self,
+        state: &RayState,
+        engine: Option<&(Health, Option<Load>)>,
+        now: Timestamp,
+    ) -> RayAlive {
         self.remember_nodes(state);
         let health = engine.map(|(health, _)| health);
         RayAlive {
@@ -77,10 +96,30 @@ impl Memory {
             engine: EngineSeen {
                 healthy: health == Some(&Health::Serving),
                 answering: matches!(health, Some(Health::Serving | Health::Unhealthy(_))),
-                load: engine.and_then(|(_, found)| found.as_ref()).map(load),
+                load: self.load(now, None, engine.and_then(|(_, found)| found.as_ref())),
                 ..EngineSeen::default()
             },
         }
+    }
+
+    /// How busy the engine is, and since when it stands still.
+    fn load(&mut self, now: Timestamp, of: Option<&SubmissionId>, found: Option<&Load>) -> Option<LoadSeen> {
+        if self.stall.0.as_ref() != of {
+            self.stall = (of.cloned(), Stall::default());
+        }
+        let stalled_since = self.stall.1.observe(now, found);
+        found.map(|load| LoadSeen {
+            in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
+            draining: load.draining,
+            idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
+            stalled_since,
+        })
+    }
+
+    /// Addresses of nodes that a cause names by the beginning of their Ray id, as the launcher does with a dead rank's.
+    fn named_in(&self, cause: &str) -> Vec<String> {
+        let named = |id: &String| id.get(..NODE_ID_SHOWN).is_some_and(|start| cause.contains(start));
+        self.nodes.iter().filter(|(_, id)| named(id)).map(|(ip, _)| ip.clone()).collect()
     }
 
     fn nothing_there(&self, want: &SubmissionId) -> EngineSeen {
@@ -143,14 +182,6 @@ fn job(engine: &EngineState) -> JobSeen {
         JobStatus::Succeeded | JobStatus::Failed | JobStatus::Stopped => {
             JobSeen::Ended(engine.cause.clone().unwrap_or_else(|| "no cause is known".to_owned()))
         }
-    }
-}
-
-fn load(load: &Load) -> LoadSeen {
-    LoadSeen {
-        in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
-        draining: load.draining,
-        idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
     }
 }
 

@@ -59,10 +59,12 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus) -> DynamicObj
     let mut spec = fleet.template.spec.clone();
     open_by_gate(&mut spec["headGroupSpec"]);
     label_pods(&mut spec["headGroupSpec"], &own);
+    keep_off(&mut spec["headGroupSpec"], &group.avoid_nodes);
     if let Some(workers) = spec.get_mut("workerGroupSpecs").and_then(Value::as_array_mut) {
-        for group in workers {
-            label_pods(group, &own);
-            fix_size(group);
+        for workers in workers {
+            label_pods(workers, &own);
+            keep_off(workers, &group.avoid_nodes);
+            fix_size(workers);
         }
     }
     if fleet.model.is_some() {
@@ -90,6 +92,25 @@ fn label_pods(group: &mut Value, labels: &[(&str, &str)]) {
     let Some(found) = object_at(group, &["template", "metadata", "labels"]) else { return };
     for (key, value) in labels {
         found.insert((*key).to_owned(), json!(value));
+    }
+}
+
+/// Keeps the pods off nodes: a further demand in every term of the required node affinity, as terms are alternatives.
+fn keep_off(group: &mut Value, nodes: &[String]) {
+    if nodes.is_empty() {
+        return;
+    }
+    let path =
+        ["template", "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
+    let Some(required) = object_at(group, &path) else { return };
+    let terms = required.entry("nodeSelectorTerms").or_insert_with(|| json!([{}]));
+    for term in terms.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let fields = term.entry("matchFields").or_insert_with(|| json!([]));
+        if let Some(fields) = fields.as_array_mut() {
+            for node in nodes {
+                fields.push(json!({ "key": "metadata.name", "operator": "NotIn", "values": [node] }));
+            }
+        }
     }
 }
 
@@ -156,6 +177,28 @@ mod tests {
         let group =
             GroupStatus { name: "f-abc-0".into(), revision: "abc".into(), attempt: 2, ..Default::default() };
         serde_json::to_value(ray_cluster(&fleet(), &group)).unwrap()
+    }
+
+    #[test]
+    fn avoided_nodes_are_kept_off_in_every_alternative() {
+        let mut workers = json!({"template": {"spec": {"affinity": {"nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]},
+                {"matchExpressions": [{"key": "tpu", "operator": "Exists"}]}
+            ]}
+        }}}}});
+        let before = workers.clone();
+        keep_off(&mut workers, &[]);
+        assert_eq!(workers, before);
+        keep_off(&mut workers, &["node-1".to_owned()]);
+        let path = "/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let terms = workers.pointer(path).unwrap()["nodeSelectorTerms"].as_array().unwrap();
+        let off = json!([{"key": "metadata.name", "operator": "NotIn", "values": ["node-1"]}]);
+        assert!(terms.len() == 2 && terms.iter().all(|term| term["matchFields"] == off), "{terms:?}");
+
+        let mut bare = json!({"template": {"spec": {}}});
+        keep_off(&mut bare, &["node-1".to_owned()]);
+        assert_eq!(bare.pointer(path).unwrap()["nodeSelectorTerms"], json!([{ "matchFields": off }]));
     }
 
     #[test]

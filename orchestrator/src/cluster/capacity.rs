@@ -42,6 +42,12 @@ pub(crate) fn takes_room(pod: &Pod) -> bool {
     !has_ended(pod) && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }
 
+/// Whether the node's kubelet has not been heard of for so long that Kubernetes has given it up.
+pub(crate) fn is_lost(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "Unknown")
+}
+
 /// Whether the kubelet says that its node can run pods.
 pub(crate) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());

@@ -31,6 +31,7 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         containers_ready: is_true(conditions, "ContainersReady"),
         gate_open: is_true(conditions, names::GATE_SERVING),
+        node_lost: false,
         problem: problem(pod, conditions),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_core::seen::{GroupSeen, PodSeen};
 
 use super::index::Known;
-use super::{Key, pods, rayclusters};
+use super::{Key, capacity, pods, rayclusters};
 
 /// What the agent of a group must know to ask its dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +36,22 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
         if let Some((group, owner)) = pods::group_and_fleet(pod)
             && owner == key.name
         {
-            pods_of.entry(group).or_default().push(pods::seen(pod));
+            pods_of
+                .entry(group)
+                .or_default()
+                .push(PodSeen { node_lost: node_lost(known, pod), ..pods::seen(pod) });
         }
     }
     pods_of
         .into_iter()
         .map(|(name, pods)| (name.clone(), group(known, fleet, &key.sibling(name), pods)))
         .collect()
+}
+
+/// Whether Kubernetes has lost the node of a pod.
+fn node_lost(known: &Known, pod: &Pod) -> bool {
+    let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    name.is_some_and(|name| known.nodes.get(&Key::new("", name)).is_some_and(|node| capacity::is_lost(node)))
 }
 
 /// A fleet of the same name may have been there before, and its RayClusters not yet be gone.

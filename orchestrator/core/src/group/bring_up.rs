@@ -8,6 +8,7 @@ use rayfleet_api::status::Phase;
 use super::stage::Stage;
 use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
+use crate::seen::PodSeen;
 use crate::time;
 
 /// A pod that takes longer to end holds its whole group up: KubeRay makes no replacement while the
@@ -33,6 +34,23 @@ pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
     stage.enter(Phase::Pending, "the RayCluster is being created".to_owned());
     let group = stage.group.clone();
     stage.act(Effect::CreateCluster { group });
+    false
+}
+
+/// No pod is on a node that is lost. Kubernetes keeps such a pod for minutes, and its object for ever; a group of another
+/// name is free of it. Ray is asked too: a kubelet may be cut off while its containers run and serve.
+pub(super) fn on_living_nodes(stage: &mut Stage<'_>) -> bool {
+    let ray = ray::ray(stage);
+    let gone = |pod: &PodSeen| match &ray {
+        ray::Ray::Alive(alive) => !pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip)),
+        ray::Ray::Silent(_) => true,
+        ray::Ray::Unknown => false,
+    };
+    let lost = stage.pods.all().find(|pod| pod.node_lost && gone(pod));
+    let Some(pod) = lost else { return true };
+    let node = pod.node.as_deref().unwrap_or("its node");
+    let cause = format!("node {node} is lost, and with it pod {}", pod.name);
+    fail::give_up(stage, &cause);
     false
 }
 

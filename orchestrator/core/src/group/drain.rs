@@ -52,6 +52,7 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
         Engine::Load(load) if settled && ended(stage, load) => stop::start(stage),
         Engine::Unknown if settled && stage.fleet.model.is_none() => stop::start(stage),
         engine if stage.reached(deadline) => cut_off(stage, &engine),
+        Engine::Load(load) if hangs(stage, load) => cut_off(stage, &Engine::Load(load)),
         engine => wait(stage, settled, &engine),
     }
 }
@@ -95,6 +96,12 @@ fn ended(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
     load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
 }
 
+/// Requests of an engine that makes no step any more do not end, however long they get.
+fn hangs(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
+    let patience = stage.fleet.failure.hung_after;
+    load.stalled_since.is_some_and(|since| stage.reached(Some(after(since, patience))))
+}
+
 fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
     let message = match engine {
         _ if !settled => "leaves the endpoints".to_owned(),
@@ -112,8 +119,11 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
         Engine::Load(load) => {
             stage.lost_requests = load.in_flight;
             let lost = load.in_flight;
-            let text =
-                format!("group {name}: {lost} requests were cut off after {timeout} s: raise drain.timeout");
+            let text = if load.stalled_since.is_some() {
+                format!("group {name}: {lost} requests were cut off: the engine hangs")
+            } else {
+                format!("group {name}: {lost} requests were cut off after {timeout} s: raise drain.timeout")
+            };
             stage.tell(true, "DrainTimeout", text);
         }
         Engine::Unknown => {

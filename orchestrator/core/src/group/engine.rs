@@ -31,6 +31,7 @@ pub(super) fn next_launch(group: &mut GroupStatus) {
     group.closed_since = None;
     group.ranks = None;
     group.placement.clear();
+    group.misplaced.clear();
 }
 
 /// From now on the group is to run the engine revision that the fleet asks for.
@@ -91,8 +92,12 @@ fn watch(stage: &mut Stage<'_>, engine: &EngineSeen) {
 fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {
     let serving = stage.group.phase == Phase::Ready;
     let ranks = stage.fleet.ranks();
+    let hung = hung(stage, engine);
     if !engine.differences.is_empty() && (serving || engine.healthy) {
+        stage.group.misplaced.clone_from(&engine.differences);
         fail::fail(stage, &format!("ranks are not where they should be: {}", engine.differences.join("; ")));
+    } else if let Some(cause) = hung {
+        fail::fail(stage, &cause);
     } else if !engine.healthy && serving {
         lost_health(stage, engine);
     } else if engine.ranks_placed < ranks && !serving {
@@ -103,6 +108,20 @@ fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {
     } else {
         still(stage, Phase::Loading, with_note("the engine loads the model", engine));
     }
+}
+
+/// An engine that answers, owes tokens and makes no step: a rank is stuck, and no time-out of its own will end that.
+fn hung(stage: &mut Stage<'_>, engine: &EngineSeen) -> Option<String> {
+    let load = engine.load?;
+    let since = load.stalled_since?;
+    let patience = stage.fleet.failure.hung_after;
+    stage.reached(Some(after(since, patience))).then(|| {
+        format!(
+            "the engine hangs: {} requests wait and it has made no step for {} s",
+            load.in_flight,
+            patience.as_secs()
+        )
+    })
 }
 
 fn with_note(text: &str, engine: &EngineSeen) -> String {

@@ -7,7 +7,7 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
 use super::stage::Stage;
-use super::{engine, ray};
+use super::{blame, engine, ray};
 use crate::effect::Effect;
 use crate::time;
 
@@ -24,9 +24,10 @@ pub fn backoff(policy: &ValidFailurePolicy, failures: u32) -> Duration {
 
 /// The engine has failed: no more traffic, and the next try is fixed.
 pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
+    blame::blame(stage, cause);
     let allowed = stage.fleet.failure.engine_restarts;
     if stage.group.restarts >= allowed {
-        give_up(stage, &format!("{cause} (after {allowed} engine restarts)"));
+        recreate(stage, &format!("{cause} (after {allowed} engine restarts)"));
         return;
     }
     stage.group.restarts += 1;
@@ -41,6 +42,11 @@ pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
 
 /// The group has failed as a whole: it is recreated under the next attempt number.
 pub(super) fn give_up(stage: &mut Stage<'_>, cause: &str) {
+    blame::blame(stage, cause);
+    recreate(stage, cause);
+}
+
+fn recreate(stage: &mut Stage<'_>, cause: &str) {
     stage.group.failures += 1;
     stage.group.goal = Goal::Retire;
     stage.group.goal_reason = Some(format!("failed: {cause}"));

@@ -2,6 +2,7 @@
 //! what the ledger says next and what is to be done. Each part of a group's life has a file of its own.
 //! Nothing here knows of other groups: that is the planner's part (`rollout`).
 
+mod blame;
 mod bring_up;
 mod drain;
 mod engine;
@@ -24,6 +25,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 
+pub use blame::Blamed;
 pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
 use stage::Stage;
@@ -39,6 +41,8 @@ pub struct Step {
     pub wake: Option<Timestamp>,
     /// Requests that a drain deadline cut off in this step.
     pub lost_requests: u32,
+    /// Nodes that a failure in this step came from.
+    pub blamed: Option<Blamed>,
 }
 
 /// One step of one group towards its goal.

@@ -16,6 +16,11 @@ impl<'a> Pods<'a> {
         Self { shape, all }
     }
 
+    /// All, those on their way out too.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'a PodSeen> {
+        self.all.iter()
+    }
+
     /// Pods that nobody is deleting.
     pub(super) fn live(&self) -> impl Iterator<Item = &'a PodSeen> {
         self.all.iter().filter(|pod| !pod.deleting)

@@ -23,7 +23,11 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     // The planner spares a group that wavers for this long.
     let spared = time::end_of(stage.group.wavers_since.as_ref(), stage.fleet.failure.hung_after);
     stage.reached(spared);
-    if !bring_up::cluster(stage) || !bring_up::pods(stage) || !bring_up::ray_nodes(stage) {
+    if !bring_up::on_living_nodes(stage)
+        || !bring_up::cluster(stage)
+        || !bring_up::pods(stage)
+        || !bring_up::ray_nodes(stage)
+    {
         return;
     }
     if stage.fleet.model.is_some() {

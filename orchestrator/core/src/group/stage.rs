@@ -6,6 +6,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::Step;
+use super::blame::Blamed;
 use super::pods::Pods;
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
@@ -18,6 +19,7 @@ pub(super) struct Stage<'a> {
     pub(super) now: Timestamp,
     pub(super) group: GroupStatus,
     pub(super) lost_requests: u32,
+    pub(super) blamed: Option<Blamed>,
     effects: Vec<Effect>,
     wake: Option<Timestamp>,
 }
@@ -31,7 +33,17 @@ impl<'a> Stage<'a> {
     ) -> Self {
         let pods = Pods::new(&fleet.shape, &seen.pods);
         let group = group.clone();
-        Self { fleet, seen, pods, now, group, lost_requests: 0, effects: Vec::new(), wake: None }
+        Self {
+            fleet,
+            seen,
+            pods,
+            now,
+            group,
+            lost_requests: 0,
+            blamed: None,
+            effects: Vec::new(),
+            wake: None,
+        }
     }
 
     /// Enters a phase, or stays in it with another message.
@@ -100,6 +112,12 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn into_step(self) -> Step {
-        Step { group: self.group, effects: self.effects, wake: self.wake, lost_requests: self.lost_requests }
+        Step {
+            group: self.group,
+            effects: self.effects,
+            wake: self.wake,
+            lost_requests: self.lost_requests,
+            blamed: self.blamed,
+        }
     }
 }

@@ -35,7 +35,7 @@ fn engine_over(stage: &mut Stage<'_>) -> bool {
     let pointless = stage.fleet.model.is_none()
         || stage.group.launch == 0
         || !stage.cluster_alive()
-        || stage.pods.head().is_none();
+        || stage.pods.head().is_none_or(|head| head.node_lost);
     if pointless || ray::job_runs(stage) == Some(false) {
         return true;
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::StrategyType;
-use rayfleet_api::status::{Goal, GroupStatus};
+use rayfleet_api::status::{Goal, GroupStatus, NodeFailures};
 
 use super::create::Blocked;
 use super::view::{Age, active, age, being_swapped, serving};
@@ -23,6 +23,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) removed: &'a [GroupStatus],
     /// What the nodes have.
     pub(crate) capacity: Option<&'a Capacity>,
+    /// What the fleet has against nodes.
+    pub(crate) nodes: &'a [NodeFailures],
     /// Now.
     pub(crate) now: Timestamp,
 }

@@ -125,6 +125,11 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
     let ranks = board.fleet.ranks();
     let whole = format!("{ranks}/{ranks}");
     let serving: Vec<_> = board.groups.iter().filter(|group| ready(group)).collect();
+    let misplaced = board.groups.iter().find(|group| !group.misplaced.is_empty());
+    if let Some(group) = misplaced {
+        let message = format!("group {}: {}", group.name, group.misplaced.join("; "));
+        return Some(verdict("PlacementVerified", "False", "WrongPlacement", message));
+    }
     let odd = serving.iter().find(|group| group.ranks.as_ref() != Some(&whole));
     Some(match odd {
         _ if serving.is_empty() => {

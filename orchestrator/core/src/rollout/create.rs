@@ -6,6 +6,7 @@ use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
+use super::avoid;
 use super::board::{Board, count};
 use super::view::{Age, active, age};
 use crate::capacity::{NoRoom, Room};
@@ -96,6 +97,7 @@ fn reserve(board: &mut Board<'_>) {
         let cause = group.goal_reason.as_deref().unwrap_or("failed");
         format!("stands in for {}: {cause}", group.name)
     });
+    let avoid_nodes = avoid::for_new_group(board);
     board.groups.push(GroupStatus {
         name: names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt),
         slot,
@@ -107,6 +109,7 @@ fn reserve(board: &mut Board<'_>) {
         failures,
         retry_after: retry.map(time::not_before),
         goal_reason: reason,
+        avoid_nodes,
         ..GroupStatus::default()
     });
     board.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));

@@ -4,6 +4,7 @@
 //! What it guarantees, by its own doing: available groups never fall below `replicas - maxUnavailable`,
 //! groups existing never rise above `replicas + maxSurge`, broken groups go first and cost no budget.
 
+mod avoid;
 mod board;
 mod budget;
 mod conditions;
@@ -38,6 +39,7 @@ pub(crate) fn plan(board: &mut Board<'_>) {
 
 fn round(board: &mut Board<'_>) {
     redirect::redirect(board);
+    avoid::leave(board);
     if !board.fleet.paused {
         replace::for_free(board);
     }

@@ -68,6 +68,7 @@ pub(crate) fn summarize(board: &Board<'_>, before: &RayClusterFleetStatus, lost:
         conditions,
         rollout: Some(rollout),
         groups: board.groups.clone(),
+        node_failures: board.inputs.nodes.to_vec(),
     };
     Summary { wake: wake(board, &status), status }
 }

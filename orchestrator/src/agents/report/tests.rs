@@ -9,6 +9,8 @@ use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode
 
 use super::*;
 
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
 fn id(text: &str) -> SubmissionId {
     SubmissionId::new(text).unwrap()
 }
@@ -76,7 +78,7 @@ fn engine() -> EngineState {
 }
 
 fn look(memory: &mut Memory, cluster: Option<ClusterState>, engine: EngineState) -> EngineSeen {
-    memory.launched(RayState { cluster, engine: Some(engine) }, &id("g.e.1")).engine
+    memory.launched(RayState { cluster, engine: Some(engine) }, &id("g.e.1"), NOW).engine
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn a_shallow_look_keeps_what_the_deep_look_found() {
 
     let shallow =
         RayState { cluster: None, engine: Some(EngineState { health: Some(Health::Serving), ..engine() }) };
-    let alive = memory.launched(shallow, &id("g.e.1"));
+    let alive = memory.launched(shallow, &id("g.e.1"), NOW);
     assert_eq!(alive.nodes, ["10.0.0.1", "10.0.0.2"]);
     assert_eq!((alive.engine.ranks_placed, &alive.engine.ranks), (2, &deep.ranks));
     assert!(alive.engine.healthy);
@@ -101,7 +103,7 @@ fn ranks_of_another_launch_are_not_shown() {
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
     memory.probe = Some((id("g.e.1"), ProbeSeen::Passed));
-    let next = memory.launched(RayState { cluster: None, engine: Some(engine()) }, &id("g.e.2")).engine;
+    let next = memory.launched(RayState { cluster: None, engine: Some(engine()) }, &id("g.e.2"), NOW).engine;
     assert_eq!((next.submission.as_str(), next.ranks_placed, next.ranks.len()), ("g.e.2", 0, 0));
     assert_eq!(next.probe, ProbeSeen::Unknown);
 }
@@ -154,7 +156,7 @@ fn dead_nodes_and_second_lives_of_a_node_do_not_count() {
         node("again", "10.0.0.2", true),
     ];
     let state = RayState { cluster: Some(cluster(nodes)), engine: None };
-    assert_eq!(memory.launched(state, &id("g.e.1")).nodes, ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(memory.launched(state, &id("g.e.1"), NOW).nodes, ["10.0.0.1", "10.0.0.2"]);
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn an_engine_that_is_unwell_answers_but_is_not_healthy() {
 fn a_job_that_is_not_there_shows_why_it_was_not_launched() {
     let mut memory = Memory { trouble: Some("too few GPUs".into()), ..Memory::default() };
     let state = RayState { cluster: Some(two_nodes()), engine: None };
-    let seen = memory.launched(state, &id("g.e.1")).engine;
+    let seen = memory.launched(state, &id("g.e.1"), NOW).engine;
     assert_eq!((seen.job, seen.note.as_deref()), (None, Some("too few GPUs")));
     assert_eq!(seen.submission, "g.e.1");
 }
@@ -220,8 +222,37 @@ fn load_is_carried_over() {
         progress: None,
     };
     let seen = look(&mut Memory::default(), None, EngineState { load: Some(busy), ..engine() });
-    let wanted = LoadSeen { in_flight: u32::MAX, draining: Some(true), idle_seconds: Some(1.5) };
+    let wanted =
+        LoadSeen { in_flight: u32::MAX, draining: Some(true), idle_seconds: Some(1.5), stalled_since: None };
     assert_eq!(seen.load, Some(wanted));
+}
+
+#[test]
+fn an_engine_that_makes_no_step_is_told_until_its_next_launch() {
+    let mut memory = Memory::default();
+    let mut stalled = |launch: &str, second: i64| {
+        let load =
+            Load { in_flight: 1, served: None, draining: None, idle: None, awaiting: 1, progress: Some(7) };
+        let state = RayState { cluster: None, engine: Some(EngineState { load: Some(load), ..engine() }) };
+        let seen = memory.launched(state, &id(launch), Timestamp::from_second(second).unwrap()).engine.load;
+        seen.unwrap().stalled_since.map(Timestamp::as_second)
+    };
+    assert_eq!(stalled("g.e.1", 10), None);
+    assert_eq!(stalled("g.e.1", 11), Some(10));
+    assert_eq!(stalled("g.e.1", 70), Some(10));
+    assert_eq!(stalled("g.e.2", 71), None);
+}
+
+#[test]
+fn the_node_that_a_cause_names_is_blamed() {
+    let (head, worker) = ("a".repeat(56), format!("b1{}", "c".repeat(54)));
+    let mut memory = Memory::default();
+    let nodes = cluster(vec![node(&head, "10.0.0.1", true), node(&worker, "10.0.0.2", true)]);
+    let cause =
+        |text: &str| EngineState { status: JobStatus::Failed, cause: Some(text.to_owned()), ..engine() };
+    let died = look(&mut memory, Some(nodes.clone()), cause("rank r1 on node b1cccccccccc died: killed"));
+    assert_eq!(died.blamed, ["10.0.0.2"]);
+    assert!(look(&mut memory, Some(nodes), cause("no such model")).blamed.is_empty());
 }
 
 #[test]
@@ -229,12 +260,12 @@ fn an_own_engine_has_health_and_load_but_no_job() {
     let state = RayState { cluster: Some(two_nodes()), engine: None };
     let load = Load { in_flight: 2, served: None, draining: None, idle: None, awaiting: 2, progress: None };
     let mut memory = Memory::default();
-    let seen = memory.own(&state, Some(&(Health::Serving, Some(load)))).engine;
+    let seen = memory.own(&state, Some(&(Health::Serving, Some(load))), NOW).engine;
     assert!(seen.healthy && seen.answering && seen.job.is_none());
     assert_eq!(seen.load.map(|load| load.in_flight), Some(2));
-    let broken = memory.own(&state, Some(&(Health::Unhealthy(503), None))).engine;
+    let broken = memory.own(&state, Some(&(Health::Unhealthy(503), None)), NOW).engine;
     assert!(!broken.healthy && broken.answering);
-    let absent = memory.own(&state, None);
+    let absent = memory.own(&state, None, NOW);
     assert!(!absent.engine.answering);
     assert_eq!(absent.nodes.len(), 2);
 }

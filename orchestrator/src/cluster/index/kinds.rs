@@ -150,6 +150,7 @@ impl Indexed for Node {
                 spec.map(|spec| (spec.unschedulable, spec.taints.clone())),
                 node.metadata.labels.clone(),
                 capacity::is_ready(node),
+                capacity::is_lost(node),
             )
         };
         let before = known.nodes.insert(key.clone(), Arc::new(self));

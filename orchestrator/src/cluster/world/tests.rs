@@ -177,3 +177,24 @@ fn an_old_head_that_is_ending_does_not_hide_the_new_one() {
     index.apply(slice("b", "b-new", &json!({"ready": true, "serving": true})));
     assert_eq!(groups(&index, &fleet(&[]))["g"].0.endpoint_ready, Some(true));
 }
+
+#[test]
+fn a_pod_is_on_a_lost_node_only_if_kubernetes_says_so() {
+    let lost = |status: Option<&str>| {
+        let index = Index::default();
+        index.apply(cluster("n", "f-1-0", "u-1"));
+        let mut placed = pod("p", "f-1-0", "head", "10.0.0.1", false);
+        placed.spec = Some(object(json!({"nodeName": "node-a", "containers": []})));
+        index.apply(placed);
+        if let Some(status) = status {
+            index.apply(object::<k8s_openapi::api::core::v1::Node>(json!({
+                "metadata": {"name": "node-a"},
+                "status": {"conditions": [{"type": "Ready", "status": status}]}
+            })));
+        }
+        groups(&index, &fleet(&["f-1-0"]))["f-1-0"].0.pods[0].node_lost
+    };
+    assert!(lost(Some("Unknown")));
+    assert!(!lost(Some("True")) && !lost(Some("False")), "a kubelet that speaks is there");
+    assert!(!lost(None), "a node may be known later than its first pod");
+}

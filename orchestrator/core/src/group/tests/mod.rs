@@ -2,6 +2,7 @@
 
 mod failing;
 mod leaving;
+mod sick;
 mod starting;
 
 use rayfleet_api::ValidFleet;

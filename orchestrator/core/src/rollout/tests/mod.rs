@@ -2,6 +2,7 @@
 //! over random fleets, spec changes, faults and crashes.
 
 mod adoption;
+mod avoid;
 mod plans;
 mod properties;
 mod scenarios;

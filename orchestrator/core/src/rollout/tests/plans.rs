@@ -12,7 +12,8 @@ use crate::testing::*;
 fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<(u32, Goal)> {
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
-    let inputs = Inputs { fleet, seen: &seen, removed: &[], capacity: Some(capacity), now: at(100) };
+    let inputs =
+        Inputs { fleet, seen: &seen, removed: &[], capacity: Some(capacity), nodes: &[], now: at(100) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
     board.groups.iter().map(|group| (group.slot, group.goal)).collect()

@@ -103,6 +103,7 @@ impl SimGroup {
             deleting: self.ends.is_some(),
             containers_ready: ready,
             gate_open: number == 0 && self.gate,
+            node_lost: false,
             problem: node.is_none().then(|| PodProblem {
                 reason: "Unschedulable".to_owned(),
                 message: "no node has a free GPU".to_owned(),
@@ -127,6 +128,7 @@ impl SimGroup {
                 in_flight: self.in_flight(sim.now, sim.pace),
                 draining: Some(self.draining),
                 idle_seconds: Some(2.0),
+                stalled_since: None,
             }),
             probe: if job.probed { ProbeSeen::Passed } else { ProbeSeen::Unknown },
             ..EngineSeen::default()

@@ -1,0 +1,132 @@
+//! A group that lives and yet does not work: an engine that hangs, a node that is lost; and who is blamed for it.
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use super::{kinds, step};
+use crate::seen::{GroupSeen, JobSeen, LoadSeen};
+use crate::testing::*;
+use crate::time;
+
+fn stalled(group: &GroupStatus, since: i64) -> GroupSeen {
+    let mut seen = healthy(group, t0());
+    ray_mut(&mut seen).engine.load = Some(LoadSeen {
+        in_flight: 3,
+        draining: Some(group.phase == Phase::Draining),
+        idle_seconds: None,
+        stalled_since: Some(at(since)),
+    });
+    seen
+}
+
+#[test]
+fn an_engine_that_hangs_fails_after_hung_after_and_not_before() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let early = step(&fleet, &group, &stalled(&group, 10), 69);
+    assert_eq!((early.group.phase, early.wake), (Phase::Ready, Some(at(70))));
+    let late = step(&fleet, &group, &stalled(&group, 10), 70);
+    assert_eq!(
+        (late.group.phase, kinds(&late)),
+        (Phase::Failed, vec!["gate false".into(), "GroupFailed".into()])
+    );
+    let message = late.group.message.unwrap();
+    assert!(message.contains("hangs: 3 requests wait and it has made no step for 60 s"), "{message}");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_an_engine_that_hangs() {
+    let mut fleet = fleet(1);
+    fleet.drain_timeout = std::time::Duration::from_hours(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(at(5))),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = stalled(&group, 10);
+    seen.pods[0].gate_open = false;
+    seen.endpoint_ready = Some(false);
+    let early = step(&fleet, &group, &seen, 69);
+    assert_eq!((early.group.phase, early.lost_requests), (Phase::Draining, 0));
+    let late = step(&fleet, &group, &seen, 70);
+    assert_eq!((late.group.phase, late.lost_requests), (Phase::Stopping, 3));
+    assert!(kinds(&late).contains(&"DrainTimeout".to_owned()));
+}
+
+#[test]
+fn a_lost_node_ends_the_group_once_ray_misses_it_too() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.pods[1].node_lost = true;
+    let cut_off = step(&fleet, &group, &seen, 1);
+    assert_eq!(cut_off.group.phase, Phase::Ready, "its kubelet is cut off, but Ray has it");
+    ray_mut(&mut seen).nodes.retain(|ip| !ip.ends_with(".1"));
+    let lost = step(&fleet, &group, &seen, 1);
+    assert_eq!((lost.group.goal, lost.group.failures), (Goal::Retire, 1));
+    let blamed = lost.blamed.unwrap();
+    assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
+    assert!(blamed.cause.contains("node node-1 is lost"), "{}", blamed.cause);
+}
+
+#[test]
+fn a_lost_head_ends_the_group_when_its_dashboard_is_silent() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].node_lost = true;
+    seen.ray.as_mut().unwrap().state = Err("connect: timed out".to_owned());
+    let lost = step(&fleet, &group, &seen, 1);
+    assert_eq!(lost.group.goal, Goal::Retire);
+    assert!(
+        kinds(&lost).contains(&"delete".to_owned()),
+        "nobody is left to stop an engine: {:?}",
+        kinds(&lost)
+    );
+}
+
+#[test]
+fn the_node_of_a_dead_rank_is_blamed() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    let engine = &mut ray_mut(&mut seen).engine;
+    engine.job = Some(JobSeen::Ended("rank 1 died".to_owned()));
+    engine.blamed = vec!["10.0.0.1".to_owned()];
+    let failed = step(&fleet, &group, &seen, 1);
+    assert_eq!(failed.blamed.unwrap().nodes, ["node-1"]);
+}
+
+#[test]
+fn what_befalls_all_nodes_at_once_is_no_nodes_fault() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    let engine = &mut ray_mut(&mut seen).engine;
+    engine.job = Some(JobSeen::Ended("all ranks died".to_owned()));
+    engine.blamed = vec!["10.0.0.0".to_owned(), "10.0.0.1".to_owned()];
+    let failed = step(&fleet, &group, &seen, 1);
+    assert_eq!((failed.group.phase, failed.blamed), (Phase::Failed, None));
+}
+
+#[test]
+fn a_missing_pod_is_blamed_on_its_node() {
+    let fleet = fleet(1);
+    let mut group = ready_entry(&fleet, 0);
+    group.nodes = vec!["node-0".to_owned(), "node-1".to_owned()];
+    let mut seen = healthy(&group, t0());
+    seen.pods.pop();
+    assert_eq!(step(&fleet, &group, &seen, 1).blamed.unwrap().nodes, ["node-1"]);
+}
+
+#[test]
+fn differences_of_the_placement_stay_until_the_next_launch() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.differences = vec!["rank 1 is on node-2".to_owned()];
+    let failed = step(&fleet, &group, &seen, 1);
+    assert_eq!(failed.group.misplaced, ["rank 1 is on node-2"]);
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
+    let next = step(&fleet, &failed.group, &seen, 20);
+    assert_eq!((next.group.phase, next.group.misplaced.len()), (Phase::Placing, 0));
+}

@@ -1,0 +1,146 @@
+//! What a fleet has against nodes: failures that came from one and the same node are counted, and a node with too many
+//! is avoided for a while. Only the count; who is kept off it is the planner's business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{GroupStatus, NodeFailures, Phase};
+use rayfleet_api::valid::after;
+
+use crate::effect::Effect;
+use crate::group::{Blamed, Step};
+use crate::time;
+
+/// A node without a failure for this long has left its earlier ones behind.
+pub(crate) const MEMORY: Duration = Duration::from_hours(1);
+
+/// Failures by node after this pass, and what people are to be told.
+pub(crate) struct Nodes {
+    pub(crate) failures: Vec<NodeFailures>,
+    pub(crate) effects: Vec<Effect>,
+    /// When the next node is forgiven.
+    pub(crate) wake: Option<Timestamp>,
+}
+
+impl Nodes {
+    /// Enters what the groups' steps blame nodes for, and forgets what is too old.
+    pub(crate) fn settle(
+        fleet: &ValidFleet,
+        before: &[NodeFailures],
+        steps: &[Step],
+        now: Timestamp,
+    ) -> Self {
+        let kept = before.iter().filter(|entry| end(entry).is_some_and(|end| now < end));
+        let mut entries: BTreeMap<String, NodeFailures> =
+            kept.map(|entry| (entry.node.clone(), entry.clone())).collect();
+        let mut effects = Vec::new();
+        for step in steps {
+            let Some(blamed) = step.blamed.as_ref().filter(|blamed| counts(blamed, &step.group, steps))
+            else {
+                continue;
+            };
+            for node in &blamed.nodes {
+                let entry = entries
+                    .entry(node.clone())
+                    .or_insert_with(|| NodeFailures { node: node.clone(), ..NodeFailures::default() });
+                entry.failures += 1;
+                entry.last = Some(time::began(now));
+                entry.cause = format!("group {}: {}", step.group.name, blamed.cause);
+                if !entry.avoided && enough(fleet, entry.failures) {
+                    effects.push(announce(entry));
+                }
+            }
+        }
+        let mut failures: Vec<NodeFailures> = entries.into_values().collect();
+        for entry in &mut failures {
+            entry.avoided = enough(fleet, entry.failures);
+        }
+        let wake = failures.iter().filter_map(end).min();
+        Self { failures, effects, wake }
+    }
+}
+
+fn end(entry: &NodeFailures) -> Option<Timestamp> {
+    entry.last.as_ref().map(|last| after(last.0, MEMORY))
+}
+
+/// Whether it is the node that failed, and not a spec or model that fails everywhere: the group had served, or another
+/// one of the same revisions does.
+fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step]) -> bool {
+    let alike = |other: &GroupStatus| {
+        other.revision == group.revision && other.engine_revision == group.engine_revision
+    };
+    blamed.served || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
+}
+
+fn enough(fleet: &ValidFleet, failures: u32) -> bool {
+    let limit = fleet.failure.avoid_node_after;
+    limit > 0 && failures >= limit
+}
+
+fn announce(entry: &NodeFailures) -> Effect {
+    let message = format!(
+        "node {} is avoided for groups of this fleet: {} failures came from it, the last: {}; look at the node, or set spec.failurePolicy.avoidNodeAfter",
+        entry.node, entry.failures, entry.cause
+    );
+    Effect::Event { warning: true, reason: "NodeAvoided", message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, entry, fleet, ready_entry};
+
+    fn step(group: GroupStatus, blamed: Option<Blamed>) -> Step {
+        Step { group, effects: Vec::new(), wake: None, lost_requests: 0, blamed }
+    }
+
+    fn blamed(node: &str, served: bool) -> Blamed {
+        Blamed { nodes: vec![node.to_owned()], cause: "rank 1 died".to_owned(), served }
+    }
+
+    #[test]
+    fn a_node_that_fails_repeatedly_is_avoided_and_named_once() {
+        let fleet = fleet(2);
+        let mut failures = Vec::new();
+        let mut told = 0;
+        for second in 0..5 {
+            let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
+            let nodes = Nodes::settle(&fleet, &failures, &steps, at(second));
+            assert_eq!(nodes.failures[0].avoided, second >= 2, "{second}");
+            told += nodes.effects.len();
+            failures = nodes.failures;
+        }
+        assert_eq!((failures[0].failures, told), (5, 1));
+    }
+
+    #[test]
+    fn a_node_is_forgiven_after_an_hour_without_a_failure() {
+        let fleet = fleet(1);
+        let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
+        let nodes = Nodes::settle(&fleet, &[], &steps, at(0));
+        assert_eq!(nodes.wake, Some(at(3600)));
+        assert_eq!(Nodes::settle(&fleet, &nodes.failures, &[], at(3599)).failures.len(), 1);
+        assert!(Nodes::settle(&fleet, &nodes.failures, &[], at(3600)).failures.is_empty());
+    }
+
+    #[test]
+    fn a_revision_that_never_served_accuses_no_node() {
+        let fleet = fleet(2);
+        let alone = [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(entry(&fleet, 1), None)];
+        assert!(Nodes::settle(&fleet, &[], &alone, at(0)).failures.is_empty());
+        let beside =
+            [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(ready_entry(&fleet, 1), None)];
+        assert_eq!(Nodes::settle(&fleet, &[], &beside, at(0)).failures[0].failures, 1);
+    }
+
+    #[test]
+    fn zero_avoids_no_node() {
+        let mut fleet = fleet(1);
+        fleet.failure.avoid_node_after = 0;
+        let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
+        assert!(!Nodes::settle(&fleet, &[], &steps, at(0)).failures[0].avoided);
+    }
+}

@@ -1,0 +1,79 @@
+//! Nodes that are avoided: by new groups, by groups that failed there, and by nobody when there is no room elsewhere.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
+
+use super::super::{Board, Inputs, plan};
+use crate::capacity::Capacity;
+use crate::seen::GroupSeen;
+use crate::testing::*;
+use crate::time;
+
+fn against(node: &str) -> NodeFailures {
+    let last = Some(time::began(t0()));
+    NodeFailures { node: node.to_owned(), failures: 3, last, cause: "rank 1 died".to_owned(), avoided: true }
+}
+
+fn planned(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    capacity: &Capacity,
+    nodes: &[NodeFailures],
+) -> Vec<GroupStatus> {
+    let inputs = Inputs { fleet, seen, removed: &[], capacity: Some(capacity), nodes, now: at(100) };
+    let mut board = Board::new(inputs, groups);
+    plan(&mut board);
+    board.groups
+}
+
+#[test]
+fn a_new_group_keeps_off_an_avoided_node_while_there_is_room_elsewhere() {
+    let fleet = fleet(1);
+    let off = |free: &[u32]| {
+        let made = planned(&fleet, Vec::new(), &BTreeMap::new(), &nodes(free), &[against("node-1")]);
+        made[0].avoid_nodes.clone()
+    };
+    assert_eq!(off(&[1, 1, 1]), ["node-1"]);
+    assert!(off(&[1, 1, 0]).is_empty(), "a bad node is better than no group");
+}
+
+/// A group on node-0 and node-1, which failed there; its pods hold their GPUs still.
+fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, GroupSeen>, Capacity) {
+    let group = GroupStatus {
+        phase: Phase::Failed,
+        ready_since: None,
+        restarts: 1,
+        retry_after: Some(time::began(at(200))),
+        goal_reason: Some("failed: rank 1 died".to_owned()),
+        nodes: vec!["node-0".to_owned(), "node-1".to_owned()],
+        ..ready_entry(fleet, 0)
+    };
+    let seen = BTreeMap::from([(group.name.clone(), healthy(&group, t0()))]);
+    let mut capacity = nodes(free);
+    for node in &mut capacity.nodes[..2] {
+        node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+    }
+    (group, seen, capacity)
+}
+
+#[test]
+fn a_group_that_failed_on_an_avoided_node_is_recreated_elsewhere() {
+    let fleet = fleet(1);
+    let (group, seen, capacity) = failed(&fleet, &[1, 1, 1]);
+    let after = planned(&fleet, vec![group.clone()], &seen, &capacity, &[against("node-1")]);
+    assert_eq!((after[0].goal, after[0].failures), (Goal::Retire, 1), "node-0 is free once it is gone");
+    assert!(after[0].goal_reason.as_ref().unwrap().contains("without node node-1"));
+    let elsewhere = planned(&fleet, vec![group], &seen, &capacity, &[against("node-2")]);
+    assert_eq!(elsewhere[0].goal, Goal::Serve);
+}
+
+#[test]
+fn without_room_elsewhere_it_is_tried_again_where_it_is() {
+    let fleet = fleet(1);
+    let (group, seen, capacity) = failed(&fleet, &[1, 1, 0]);
+    let after = planned(&fleet, vec![group], &seen, &capacity, &[against("node-1")]);
+    assert_eq!(after[0].goal, Goal::Serve);
+}

@@ -127,6 +127,8 @@ pub struct EngineSeen {
     pub blamed: Vec<String>,
     /// `/health` answered 200.
     pub healthy: bool,
+    /// Ray's dashboard does not answer, and why; the rest is what the engine itself and the last answer say.
+    pub unverified: Option<String>,
     /// Whether the engine's port answered at all (compatibility mode: a server may be absent for good).
     pub answering: bool,
     /// Requests in flight, when the engine tells.

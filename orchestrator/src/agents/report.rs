@@ -78,8 +78,8 @@ impl Memory {
         let last = self.last.clone()?;
         let of = SubmissionId::new(last.engine.submission.clone()).ok();
         let load = self.load(now, of.as_ref(), found);
-        let note = Some(format!("the dashboard does not answer: {cause}"));
-        Some(RayAlive { engine: EngineSeen { load, note, ..last.engine }, ..last })
+        let unverified = Some(format!("the Ray dashboard does not answer: {cause}"));
+        Some(RayAlive { engine: EngineSeen { load, unverified, ..last.engine }, ..last })
     }
 
     /// The report on an engine that the pod's own command starts.

@@ -145,11 +145,16 @@ fn healthy(stage: &mut Stage<'_>, engine: &EngineSeen) {
         stage.act(Effect::SetDraining { group, draining: false });
     }
     if stage.group.phase == Phase::Ready {
-        serve::ready(stage);
+        // The cause's words change with every try; the first ones stay.
+        let known = stage.group.message.clone();
+        let unverified = engine.unverified.as_ref().map(|cause| {
+            known.unwrap_or_else(|| format!("it serves, but its ranks can not be looked at: {cause}"))
+        });
+        serve::ready(stage, unverified);
         return;
     }
     match &engine.probe {
-        ProbeSeen::Passed => serve::ready(stage),
+        ProbeSeen::Passed => serve::ready(stage, None),
         ProbeSeen::Failed(cause) => fail::fail(stage, &format!("the probe prompt failed: {cause}")),
         ProbeSeen::Unknown => {
             still(stage, Phase::Probing, "the probe prompt is being answered".to_owned());

@@ -10,12 +10,12 @@ use super::stage::Stage;
 pub(super) fn bring_up(stage: &mut Stage<'_>) {
     let Ray::Alive(alive) = ray::ray(stage) else { return };
     let Some(port) = stage.fleet.own_engine_port else {
-        serve::ready(stage);
+        serve::ready(stage, None);
         return;
     };
     let engine = &alive.engine;
     if engine.healthy {
-        serve::ready(stage);
+        serve::ready(stage, None);
         return;
     }
     // Silence of a few seconds is borne, an answer that says "ill" is not.

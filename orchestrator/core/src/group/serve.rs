@@ -38,11 +38,16 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
 }
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
-pub(super) fn ready(stage: &mut Stage<'_>) {
+pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
     if stage.group.phase != Phase::Ready {
         stage.tell(false, "GroupReady", format!("group {} is ready", stage.group.name));
     }
-    stage.enter(Phase::Ready, None);
+    if stage.group.message.is_none()
+        && let Some(cause) = &unverified
+    {
+        stage.tell(true, "DashboardUnreachable", format!("group {}: {cause}", stage.group.name));
+    }
+    stage.enter(Phase::Ready, unverified);
     stage.group.deadline = None;
     stage.group.unreachable_since = None;
     stage.group.wavers_since = None;

@@ -130,6 +130,12 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
         let message = format!("group {}: {}", group.name, group.misplaced.join("; "));
         return Some(verdict("PlacementVerified", "False", "WrongPlacement", message));
     }
+    // A group that serves has nothing else to tell.
+    let unseen = serving.iter().find_map(|group| Some((group, group.message.as_ref()?)));
+    if let Some((group, cause)) = unseen {
+        let message = format!("group {}: {cause}", group.name);
+        return Some(verdict("PlacementVerified", "Unknown", "DashboardUnreachable", message));
+    }
     let odd = serving.iter().find(|group| group.ranks.as_ref() != Some(&whole));
     Some(match odd {
         _ if serving.is_empty() => {

@@ -130,3 +130,20 @@ fn differences_of_the_placement_stay_until_the_next_launch() {
     let next = step(&fleet, &failed.group, &seen, 20);
     assert_eq!((next.group.phase, next.group.misplaced.len()), (Phase::Placing, 0));
 }
+
+#[test]
+fn a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    let silent = |seen: &mut GroupSeen, words: &str| ray_mut(seen).engine.unverified = Some(words.to_owned());
+    silent(&mut seen, "time-out after 3 s");
+    let first = step(&fleet, &group, &seen, 1);
+    assert_eq!((first.group.phase, kinds(&first)), (Phase::Ready, vec!["DashboardUnreachable".to_owned()]));
+    assert!(first.group.message.as_ref().unwrap().contains("can not be looked at: time-out after 3 s"));
+    silent(&mut seen, "connection refused");
+    let again = step(&fleet, &first.group, &seen, 2);
+    assert_eq!((&again.group, kinds(&again).len()), (&first.group, 0));
+    ray_mut(&mut seen).engine.unverified = None;
+    assert_eq!(step(&fleet, &again.group, &seen, 3).group.message, None);
+}

@@ -1,4 +1,4 @@
-"""The HTTP side: vLLM's routes as a Starlette application over one batch.
+"""The HTTP side: vLLM's routes as a Starlette application in front of the engine core.
 A client that goes away ends its completion, streaming or not."""
 
 import asyncio
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from light_engine import __version__
-from light_engine.batching import Batch
+from light_engine.core_client import Core
 from light_engine.metrics import exposition
 from light_engine.openai import RequestError, Wanted, error_body, read
 from light_engine.options import Options
@@ -20,11 +20,11 @@ from light_engine.options import Options
 _DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 
-def build(options: Options, batch: Batch) -> Starlette:
-    """The application. It answers 503 on /health from the moment `batch.dead` is set."""
+def build(options: Options, core: Core) -> Starlette:
+    """The application. It answers 503 on /health from the moment `core.dead` is set."""
 
     async def health(_request: Request) -> Response:
-        return Response(status_code=503 if batch.dead else 200)
+        return Response(status_code=503 if core.dead else 200)
 
     async def version(_request: Request) -> Response:
         return JSONResponse({"version": f"light-engine {__version__}"})
@@ -40,7 +40,7 @@ def build(options: Options, batch: Batch) -> Starlette:
         return JSONResponse({"object": "list", "data": [card]})
 
     async def metrics(_request: Request) -> Response:
-        return PlainTextResponse(exposition(options.served_model_name, batch))
+        return PlainTextResponse(exposition(options.served_model_name, core))
 
     async def completions(request: Request) -> Response:
         return await _complete(request, chat=False)
@@ -55,12 +55,12 @@ def build(options: Options, batch: Batch) -> Starlette:
             return JSONResponse(error_body(str(error), error.kind, error.status), error.status)
         except ValueError as error:
             return JSONResponse(error_body(f"the body is not JSON: {error}", "BadRequestError", 400), 400)
-        if batch.dead:
+        if core.dead:
             return JSONResponse(error_body(_DEAD, "InternalServerError", 500), 500)
-        batch.prompted += wanted.prompt_tokens
+        hangs = bool(options.hang_on) and options.hang_on in wanted.prompt
         if wanted.stream:
-            return StreamingResponse(_events(batch, wanted), media_type="text/event-stream")
-        return await _whole(request, batch, wanted)
+            return StreamingResponse(_events(core, wanted, hangs), media_type="text/event-stream")
+        return await _whole(request, core, wanted, hangs)
 
     return Starlette(
         routes=[
@@ -75,9 +75,9 @@ def build(options: Options, batch: Batch) -> Starlette:
     )
 
 
-async def _events(batch: Batch, wanted: Wanted) -> AsyncIterator[str]:
+async def _events(core: Core, wanted: Wanted, hangs: bool) -> AsyncIterator[str]:
     made = 0
-    async for word in batch.complete(wanted.seed, wanted.tokens):
+    async for word in core.complete(wanted.seed, wanted.tokens, wanted.prompt_tokens, hangs):
         made += 1
         yield _event(wanted.chunk(f" {word}", "length" if made == wanted.tokens else None))
     if made < wanted.tokens:
@@ -91,8 +91,8 @@ def _event(data: Any) -> str:
     return f"data: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
-async def _whole(request: Request, batch: Batch, wanted: Wanted) -> Response:
-    collecting = asyncio.ensure_future(_collect(batch, wanted))
+async def _whole(request: Request, core: Core, wanted: Wanted, hangs: bool) -> Response:
+    collecting = asyncio.ensure_future(_collect(core, wanted, hangs))
     leaving = asyncio.ensure_future(_left(request))
     await asyncio.wait((collecting, leaving), return_when=asyncio.FIRST_COMPLETED)
     for task in (collecting, leaving):
@@ -107,8 +107,8 @@ async def _whole(request: Request, batch: Batch, wanted: Wanted) -> Response:
     return JSONResponse(wanted.answer(words))
 
 
-async def _collect(batch: Batch, wanted: Wanted) -> List[str]:
-    return [word async for word in batch.complete(wanted.seed, wanted.tokens)]
+async def _collect(core: Core, wanted: Wanted, hangs: bool) -> List[str]:
+    return [word async for word in core.complete(wanted.seed, wanted.tokens, wanted.prompt_tokens, hangs)]
 
 
 async def _left(request: Request) -> None:

@@ -1,91 +1,86 @@
 """Continuous batching: one loop that gives every running sequence one token per tick, and lets others wait.
-Knows sequences and ticks, nothing of HTTP."""
+Knows sequences and ticks, nothing of HTTP or of the process that asks."""
 
 import asyncio
 from collections import deque
-from typing import AsyncIterator, Awaitable, Callable, Deque, List, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Awaitable, Callable, Deque, Dict, List, Sequence, Tuple
 
 Step = Callable[[Sequence[Tuple[int, int]]], Awaitable[List[str]]]
 
 
+@dataclass
 class Completion:
-    """One completion being made: where its tokens arrive, and how many are still to come."""
+    """One completion being made. With `hangs` the step that it is part of never ends."""
 
-    def __init__(self, seed: int, tokens: int) -> None:
-        self.seed = seed
-        self.wanted = tokens
-        self.made = 0
-        self.arrived: "asyncio.Queue[Optional[str]]" = asyncio.Queue()
+    key: int
+    seed: int
+    wanted: int
+    prompt: int
+    hangs: bool
+    made: int = 0
 
 
 class Batch:
-    """Sequences that run and that wait, and the counters that /metrics shows."""
+    """Sequences that run and that wait. `emit` is given what every step made, and the counters after it."""
 
-    def __init__(self, step: Step, tokens_per_second: float, most: int) -> None:
+    def __init__(self, step: Step, tokens_per_second: float, most: int, emit: Callable[[Dict[str, Any]], None]) -> None:
         self._step = step
         self._tick = 1.0 / tokens_per_second
         self._most = most
+        self._emit = emit
         self._more = asyncio.Event()
-        self.running: List[Completion] = []
-        self.waiting: Deque[Completion] = deque()
-        self.generated = 0
-        self.prompted = 0
-        self.completed = 0
-        self.dead = False
+        self._running: List[Completion] = []
+        self._waiting: Deque[Completion] = deque()
+        self._generated = 0
+        self._prompted = 0
+        self._completed = 0
 
-    async def complete(self, seed: int, tokens: int) -> AsyncIterator[str]:
-        """Yields `tokens` tokens as they are made. Ends early only if the engine dies: check `dead` after it.
-
-        Leaving the iteration (a client that went away) takes the sequence out of the batch.
-        """
-        sequence = Completion(seed, tokens)
-        self.waiting.append(sequence)
+    def add(self, sequence: Completion) -> None:
+        """Takes a sequence in; it gets its first token with one of the next steps."""
+        self._waiting.append(sequence)
         self._more.set()
-        try:
-            while not self.dead:
-                word = await sequence.arrived.get()
-                if word is None:
-                    return
-                yield word
-        finally:
-            self._drop(sequence)
+
+    def drop(self, key: int) -> None:
+        """Takes a sequence out, if it is still there: its client went away."""
+        self._running = [sequence for sequence in self._running if sequence.key != key]
+        self._waiting = deque(sequence for sequence in self._waiting if sequence.key != key)
 
     async def loop(self) -> None:
-        """Runs until a step raises; every open sequence is ended then and the error goes on to the caller."""
+        """Runs until a step raises."""
         clock = asyncio.get_running_loop().time
-        try:
-            while True:
-                if not (self.running or self.waiting):
-                    self._more.clear()
-                    await self._more.wait()
-                began = clock()
-                await self._advance()
-                await asyncio.sleep(max(0.0, began + self._tick - clock()))
-        finally:
-            self.end()
-
-    def end(self) -> None:
-        """Ends every open sequence: there will be no more tokens."""
-        self.dead = True
-        for sequence in [*self.running, *self.waiting]:
-            sequence.arrived.put_nowait(None)
+        while True:
+            if not (self._running or self._waiting):
+                self._more.clear()
+                await self._more.wait()
+            began = clock()
+            await self._advance()
+            await asyncio.sleep(max(0.0, began + self._tick - clock()))
 
     async def _advance(self) -> None:
-        while self.waiting and len(self.running) < self._most:
-            self.running.append(self.waiting.popleft())
-        batch = list(self.running)
+        while self._waiting and len(self._running) < self._most:
+            self._running.append(self._waiting.popleft())
+        batch = list(self._running)
+        if any(sequence.hangs for sequence in batch):
+            await asyncio.Event().wait()
         words = await self._step([(sequence.seed, sequence.made) for sequence in batch])
+        made: Dict[str, str] = {}
         for sequence, word in zip(batch, words):
+            if sequence.made == 0:
+                self._prompted += sequence.prompt
             sequence.made += 1
-            self.generated += 1
-            sequence.arrived.put_nowait(word)
+            self._generated += 1
+            made[str(sequence.key)] = word
             if sequence.made >= sequence.wanted:
-                self.completed += 1
-                sequence.arrived.put_nowait(None)
-                self._drop(sequence)
-
-    def _drop(self, sequence: Completion) -> None:
-        if sequence in self.running:
-            self.running.remove(sequence)
-        elif sequence in self.waiting:
-            self.waiting.remove(sequence)
+                self._completed += 1
+                self.drop(sequence.key)
+        self._emit(
+            {
+                "made": made,
+                "running": len(self._running),
+                "waiting": len(self._waiting),
+                "generated": self._generated,
+                "prompted": self._prompted,
+                "completed": self._completed,
+            }
+        )

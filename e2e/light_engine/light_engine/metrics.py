@@ -1,16 +1,16 @@
 """/metrics in vLLM's names, so that whatever reads vLLM reads this engine."""
 
-from light_engine.batching import Batch
+from light_engine.core_client import Core
 
 
-def exposition(model: str, batch: Batch) -> str:
+def exposition(model: str, core: Core) -> str:
     """The Prometheus text of one engine."""
     families = (
-        ("vllm:num_requests_running", "gauge", "Requests that get tokens.", len(batch.running)),
-        ("vllm:num_requests_waiting", "gauge", "Requests that wait for a place in the batch.", len(batch.waiting)),
-        ("vllm:prompt_tokens_total", "counter", "Prompt tokens.", batch.prompted),
-        ("vllm:generation_tokens_total", "counter", "Generated tokens.", batch.generated),
-        ("vllm:request_success_total", "counter", "Completed requests.", batch.completed),
+        ("vllm:num_requests_running", "gauge", "Requests that get tokens.", core.running),
+        ("vllm:num_requests_waiting", "gauge", "Requests that wait for a place in the batch.", core.waiting),
+        ("vllm:prompt_tokens_total", "counter", "Prompt tokens.", core.prompted),
+        ("vllm:generation_tokens_total", "counter", "Generated tokens.", core.generated),
+        ("vllm:request_success_total", "counter", "Completed requests.", core.completed),
     )
     escaped = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     lines = []

@@ -27,6 +27,8 @@ class Options(argparse.Namespace):
     max_num_seqs: int
     load_seconds: float
     tokens_per_second: float
+    step_timeout: float
+    hang_on: str
     ray_timeout: float
 
     @property
@@ -49,10 +51,12 @@ def parse(argv: List[str]) -> Options:
     parser.add_argument("--distributed-executor-backend", choices=["ray"], default="ray")
     parser.add_argument("--load-seconds", type=float, default=0.0, help="how long every rank pretends to load weights")
     parser.add_argument("--tokens-per-second", type=float, default=20.0, help="tokens per second of each request")
+    parser.add_argument("--step-timeout", type=float, default=300.0, help="longest step, as VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS")
+    parser.add_argument("--hang-on", default="", metavar="TEXT", help="a prompt with this text stops the engine's steps for ever")
     parser.add_argument("--ray-timeout", type=float, default=300.0, help="how long to wait for Ray and its GPUs")
     options = parser.parse_args(argv, namespace=Options())
     options.served_model_name = options.served_model_name or options.model
-    for name in ("tensor_parallel_size", "pipeline_parallel_size", "max_num_seqs", "tokens_per_second"):
+    for name in ("tensor_parallel_size", "pipeline_parallel_size", "max_num_seqs", "tokens_per_second", "step_timeout"):
         if getattr(options, name) <= 0:
             raise OptionError(f"argument --{name.replace('_', '-')}: must be above 0")
     return options

@@ -17,9 +17,6 @@ _WORDS = (
     "reads what was asked and the last stage says the next word while all the others keep their part of the work"
 ).split()
 
-_STEP_SECONDS = 10.0
-"""Longest step; a rank that does not answer for so long is taken for dead."""
-
 
 class EngineDead(RuntimeError):
     """A rank died or stopped answering; no request can be served any more."""
@@ -47,8 +44,10 @@ class RayWorkerProc:
         """Never returns: its reference fails when the rank dies."""
         await asyncio.Event().wait()
 
-    async def step(self, sequences: List[Tuple[int, int]]) -> Any:
-        """One step for all running sequences (seed, index): passes them on, or in the last stage makes their tokens."""
+    async def step(self, *passed: List[Tuple[int, int]]) -> Any:
+        """One step for all running sequences (seed, index), which every rank of the stage before has passed on: passes them
+        on in turn, or in the last stage makes their tokens."""
+        sequences = passed[0]
         return [token(seed, index) for seed, index in sequences] if self._last_stage else sequences
 
 
@@ -95,15 +94,14 @@ class Gang:
 
     async def step(self, sequences: Sequence[Tuple[int, int]]) -> List[str]:
         """The next token of each sequence (seed, index), through all stages. Raises EngineDead."""
-        passing: Any = list(sequences)
-        outputs: List[Any] = []
+        outputs: List[Any] = [list(sequences)]
         for first in range(0, len(self._ranks), self._tensor):
-            outputs = [rank.step.remote(passing) for rank in self._ranks[first : first + self._tensor]]
-            passing = outputs[0]
+            outputs = [rank.step.remote(*outputs) for rank in self._ranks[first : first + self._tensor]]
+        limit = self._options.step_timeout
         try:
-            answers = await asyncio.wait_for(asyncio.gather(*outputs), _STEP_SECONDS)
+            answers = await asyncio.wait_for(asyncio.gather(*outputs), limit)
         except asyncio.TimeoutError:
-            raise EngineDead(f"the last stage did not answer for {_STEP_SECONDS:g} s") from None
+            raise EngineDead(f"the last stage did not answer for {limit:g} s") from None
         except ray.exceptions.RayError as error:
             raise EngineDead(f"a rank failed in a step: {error}") from None
         return answers[0]

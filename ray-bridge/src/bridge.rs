@@ -92,6 +92,18 @@ impl Bridge {
         )
     }
 
+    /// Something that answers beside dashboard and engine; whoever asks says where and what it is.
+    pub(crate) fn endpoint(&self, target: &Target, call: std::time::Duration) -> http::Endpoint {
+        http::Endpoint {
+            client: self.client.clone(),
+            base: target.dashboard.clone(),
+            cluster: target.name.clone(),
+            server: "agent",
+            token: target.token.clone(),
+            limits: Limits { call, retries: 0, ..self.limits },
+        }
+    }
+
     /// The engine of a cluster; `None` if the target has no engine address.
     pub fn engine(&self, target: &Target) -> Option<EngineClient> {
         self.engine_within(target, self.limits)

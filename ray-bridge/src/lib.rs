@@ -7,6 +7,7 @@
 //! | [`engine`] | what an engine is given: arguments, environment, the launch package, phases, readable causes; its HTTP port | client only |
 //! | [`dashboard`] | typed client of one Ray dashboard: jobs, packages, nodes, actors, placement groups | yes |
 //! | [`observe`] | everything worth knowing about one cluster and its engine as one value | yes |
+//! | [`diagnose`] | what is wrong with a cluster and its engine, with what says so | only around a dead dashboard |
 //!
 //! ```no_run
 //! # async fn example(target: ray_bridge::Target, spec: ray_bridge::engine::EngineSpec)
@@ -31,6 +32,7 @@
 
 mod bridge;
 pub mod dashboard;
+pub mod diagnose;
 pub mod engine;
 mod http;
 mod id;

@@ -73,6 +73,8 @@ pub struct EngineState {
     pub plan: Option<Placement>,
     /// Ranks held against the plan; `None` if not looked at.
     pub placed: Option<Placed>,
+    /// Ranks that died and do not run again, also of an engine that has ended; empty if not looked at.
+    pub deaths: Vec<RankState>,
     /// What its port says; `None` if the target has no engine address or the job has ended.
     pub health: Option<Health>,
     /// How busy it is; `None` unless it serves and says so.
@@ -108,6 +110,9 @@ pub struct RankState {
     pub node_id: Option<NodeId>,
     /// Its actor runs.
     pub alive: bool,
+    /// Ray's words on its death.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub death: Option<String>,
 }
 
 impl EngineState {
@@ -207,17 +212,28 @@ async fn follow(
         _ => (None, None),
     };
     let wants_log = ended || (job.status == JobStatus::Running && health != Some(Health::Serving));
-    let (log, placed) = join(
+    let (log, looked) = join(
         async {
             // The log explains a state that is known without it, so failing to read it is no error.
             if wants_log { dashboard.log_tail(want).await.unwrap_or_default() } else { String::new() }
         },
         async {
-            let look = look_at_ranks && !ended && job.status == JobStatus::Running;
-            if look { placed(dashboard, want, plan.as_ref()).await.map(Some) } else { Ok(None) }
+            if !look_at_ranks || !(ended || job.status == JobStatus::Running) {
+                return Ok((None, Vec::new()));
+            }
+            match placed(dashboard, want, plan.as_ref()).await {
+                Ok(placed) => {
+                    let deaths = deaths(&placed.ranks);
+                    Ok((Some(placed).filter(|_| !ended), deaths))
+                }
+                // Of an engine that has ended they explain what is known without them.
+                Err(_) if ended => Ok((None, Vec::new())),
+                Err(error) => Err(error),
+            }
         },
     )
     .await;
+    let (placed, deaths) = looked?;
     Ok(EngineState {
         submission_id: want.clone(),
         status: job.status,
@@ -227,10 +243,16 @@ async fn follow(
         started: job.started,
         ended: job.ended,
         plan,
-        placed: placed?,
+        placed,
+        deaths,
         health,
         load,
     })
+}
+
+fn deaths(ranks: &[RankState]) -> Vec<RankState> {
+    let again = |dead: &RankState| ranks.iter().any(|other| other.rank == dead.rank && other.death.is_none());
+    ranks.iter().filter(|rank| rank.death.is_some() && !again(rank)).cloned().collect()
 }
 
 async fn placed(
@@ -266,6 +288,10 @@ async fn placed(
                 stage,
                 node_id: r.node_id.clone(),
                 alive: r.life == Life::Alive,
+                death: match &r.life {
+                    Life::Dead(words) => Some(words.clone()),
+                    Life::Starting | Life::Alive => None,
+                },
             }
         })
         .collect();

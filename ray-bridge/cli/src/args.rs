@@ -100,11 +100,12 @@ Examples:
 Examples:
   ray-bridge verify llama")]
     Verify(NameArg),
-    /// Write a line for every change of an engine until interrupted
+    /// Write a line for every change of an engine and for every trouble, until interrupted
     #[command(after_help = "Examples:
   ray-bridge watch llama
-  ray-bridge watch llama -o json >> llama.jsonl")]
-    Watch(NameArg),
+  ray-bridge watch llama -o json >> llama.jsonl
+  ray-bridge watch llama -o json | jq --unbuffered -r '.diagnosis.kind // empty'")]
+    Watch(WatchArgs),
     /// Tell an engine to drain and wait until no request is in flight
     #[command(
         after_help = "Requests that still come are still answered: take the engine out of its load balancer first.
@@ -171,6 +172,17 @@ pub(crate) struct NameArg {
     /// Engine
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
+}
+
+/// Flags of `watch`.
+#[derive(Args, Debug)]
+pub(crate) struct WatchArgs {
+    /// Engine
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub(crate) name: SubmissionId,
+    /// An engine that makes no step for so long while requests wait for it hangs; slow is a quarter of it
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub(crate) hung_after: Duration,
 }
 
 /// Flags of `drain`.

@@ -108,9 +108,13 @@ impl Session {
         id: Option<&SubmissionId>,
         engine: Option<&Url>,
     ) -> Result<RayState, Fault> {
-        let options = ObserveOptions { deadline: self.call * 3, deep: true };
         let target = self.target(engine.cloned())?;
-        Ok(self.bridge.observe(&target, id, options).await?)
+        Ok(self.bridge.observe(&target, id, self.depth(true)).await?)
+    }
+
+    /// How far to look, each call within the time that was given for one.
+    pub(crate) fn depth(&self, deep: bool) -> ObserveOptions {
+        ObserveOptions { deadline: self.call * 3, deep }
     }
 
     /// The job of an engine; `None` if Ray knows none of this name.

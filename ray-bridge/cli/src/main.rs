@@ -68,7 +68,7 @@ async fn run(command: &Command, session: &Session, terminal: &Terminal) -> Resul
         Command::Deploy(args) => deploy::run(args, session, terminal).await,
         Command::Status(args) => status::run(args, session, terminal).await,
         Command::Verify(args) => verify::run(&args.name, session, terminal).await,
-        Command::Watch(args) => watch::run(&args.name, session, terminal).await,
+        Command::Watch(args) => watch::run(args, session, terminal).await,
         Command::Drain(args) => drain::run(args, session, terminal).await,
         Command::Stop(args) => stop::run(args, session, terminal).await,
         Command::Logs(args) => logs::run(args, session, terminal).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::Value;
 
-use crate::args::{Cli, Output};
+use crate::args::{Cli, Command, Output};
 use crate::connect::Session;
 use crate::fake::{Fake, session};
 use crate::fault::Fault;
@@ -260,7 +260,9 @@ async fn a_watch_writes_a_line_for_every_change() {
     let fake = deployed("watch").await;
     let (session, kept) = (fake.session(), Kept::default());
     let terminal = kept.terminal(Output::Json);
-    let name = ray_bridge::SubmissionId::new("tiny").unwrap();
+    let Command::Watch(args) = Cli::try_parse_from(["ray-bridge", "watch", "tiny"]).unwrap().command else {
+        panic!("not a watch")
+    };
     let has = |text: &str| kept.out().contains(text);
     let until = async |text: &str| {
         while !has(text) {
@@ -277,7 +279,7 @@ async fn a_watch_writes_a_line_for_every_change() {
         until("no job of this name").await;
     };
     let both = futures::future::select(
-        Box::pin(crate::watch::run(&name, &session, &terminal)),
+        Box::pin(crate::watch::run(&args, &session, &terminal)),
         Box::pin(tokio::time::timeout(Duration::from_mins(1), story)),
     );
     let futures::future::Either::Right((done, _)) = both.await else { panic!("the watch ended by itself") };

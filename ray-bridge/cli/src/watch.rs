@@ -1,45 +1,145 @@
-//! `watch`: a line for every change of an engine, until interrupted.
+//! `watch`: a line for every change of an engine and for every trouble, until interrupted.
 
-use ray_bridge::SubmissionId;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ray_bridge::diagnose::{Diagnosis, History, Look as Seen, Patience, diagnose};
+use ray_bridge::observe::{Placed, RayState};
+use ray_bridge::placement::RayNode;
+use ray_bridge::{CallError, Target};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::connect::Session;
-use crate::fault::{Fault, Kind};
-use crate::status::look;
+use crate::args::WatchArgs;
+use crate::connect::{Found, Session};
+use crate::fault::Fault;
+use crate::render::age::between;
 use crate::terminal::Terminal;
-use crate::view::Engine;
+use crate::view::{self, Engine};
 use crate::{Answer, clock};
+
+/// A watched engine is looked at more often than one that is only awaited.
+const LOOKS_A_PACE: u32 = 2;
+/// Ranks and nodes of an engine that serves are looked at this often; of one that does not, always.
+const DEEP: Duration = Duration::from_secs(2);
 
 /// One look: the engine, or why there was nothing to see.
 pub(crate) type Look = Result<Engine, String>;
 
+/// What is remembered from look to look.
+struct Watched {
+    found: Found,
+    history: History,
+    started: Option<Timestamp>,
+    nodes: Vec<RayNode>,
+    placed: Option<Placed>,
+    looked_deep: Option<Timestamp>,
+}
+
 /// Runs the command.
-pub(crate) async fn run(
-    name: &SubmissionId,
-    session: &Session,
-    terminal: &Terminal,
-) -> Result<Answer, Fault> {
+pub(crate) async fn run(args: &WatchArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
     // A name that nobody knows, or a cluster that is not there, ends it at once; later both may come back.
-    session.find(name).await?;
+    let mut watched = Watched::new(session.find(&args.name).await?);
+    let patience = Patience::new(args.hung_after);
     let mut before: Option<Look> = None;
+    let mut trouble: Option<Diagnosis> = None;
     loop {
-        let now = match session.find(name).await {
-            Ok(found) => look(&found, session).await,
-            Err(fault) => Err(fault),
-        };
-        let now = match now {
-            Ok(engine) => Ok(engine),
-            Err(Fault::Said { kind: Kind::Failed | Kind::Unreachable, message, .. }) => Err(message),
-            Err(fault) => return Err(fault),
-        };
+        let (now, diagnosis) = watched.look(session, patience).await?;
         let at = clock::now();
-        for change in changes(before.as_ref(), &now) {
-            terminal
-                .entry(&json!({"time": at, "name": name, "change": change}), &format!("{at:.0}  {change}"))?;
+        let mut lines = troubles(trouble.as_ref(), diagnosis.as_ref());
+        lines.extend(changes(before.as_ref(), &now));
+        for change in lines {
+            let entry = json!({"time": at, "name": args.name, "change": change, "diagnosis": diagnosis});
+            terminal.entry(&entry, &format!("{at:.0}  {change}"))?;
         }
-        before = Some(now);
-        sleep(session.pace).await;
+        (before, trouble) = (Some(now), diagnosis);
+        sleep(session.pace / LOOKS_A_PACE).await;
+    }
+}
+
+impl Watched {
+    fn new(found: Found) -> Self {
+        Self {
+            found,
+            history: History::default(),
+            started: None,
+            nodes: Vec::new(),
+            placed: None,
+            looked_deep: None,
+        }
+    }
+
+    /// Looks once; fails only if it is told wrongly how to reach Ray.
+    async fn look(
+        &mut self,
+        session: &Session,
+        patience: Patience,
+    ) -> Result<(Look, Option<Diagnosis>), Fault> {
+        let target = session.target(self.found.engine.clone())?;
+        let deep = self.looked_deep.is_none_or(|last| between(last, clock::now()) >= DEEP);
+        let seen = session.bridge.observe(&target, Some(&self.found.id), session.depth(deep)).await;
+        Ok(match seen {
+            Ok(state) => self.take(state, session, patience),
+            Err(error) => self.miss(&error, &target, session, patience).await,
+        })
+    }
+
+    fn take(
+        &mut self,
+        mut state: RayState,
+        session: &Session,
+        patience: Patience,
+    ) -> (Look, Option<Diagnosis>) {
+        let now = clock::now();
+        let id = &self.found.id;
+        if let Some(started) = state.engine.as_ref().and_then(|engine| engine.started)
+            && self.started.replace(started).is_some_and(|before| before != started)
+        {
+            (self.history, self.placed) = (History::default(), None);
+        }
+        self.history.learn(now, &state);
+        let diagnosis = diagnose(now, Seen::Ray(&state), &self.history, patience);
+        if let Some(cluster) = state.cluster.take() {
+            (self.nodes, self.looked_deep) = (cluster.nodes, Some(now));
+        }
+        let Some(mut engine) = state.engine else {
+            return (Err(format!("engine {id}: Ray has no job of this name")), diagnosis);
+        };
+        if let Some((record, plan)) = self.found.record.as_ref().zip(engine.plan.as_ref())
+            && let Some(url) = session.engine_url(record, plan, &self.nodes)
+        {
+            self.found.engine = Some(url);
+        }
+        match &engine.placed {
+            Some(placed) => self.placed = Some(placed.clone()),
+            None if !engine.has_ended() => engine.placed.clone_from(&self.placed),
+            None => {}
+        }
+        (Ok(view::engine(&self.found, &engine, &self.nodes)), diagnosis)
+    }
+
+    async fn miss(
+        &mut self,
+        error: &CallError,
+        target: &Target,
+        session: &Session,
+        patience: Patience,
+    ) -> (Look, Option<Diagnosis>) {
+        // What is seen next is to be looked at as a whole.
+        self.looked_deep = None;
+        let around = session.bridge.look_around(target, &self.history).await;
+        let diagnosis = diagnose(clock::now(), Seen::Nothing(error, &around), &self.history, patience);
+        (Err(error.to_string()), diagnosis)
+    }
+}
+
+/// A trouble is told when it begins, when it turns into another, and when it ends.
+fn troubles(before: Option<&Diagnosis>, now: Option<&Diagnosis>) -> Vec<String> {
+    match (before, now) {
+        (Some(before), Some(now)) if before.trouble == now.trouble => Vec::new(),
+        (_, Some(now)) => vec![crate::render::table::one_line(&format!("TROUBLE {now}"))],
+        (Some(before), None) => vec![format!("no more: {}", before.trouble)],
+        (None, None) => Vec::new(),
     }
 }
 

@@ -152,8 +152,9 @@ impl Actor {
             .flat_map(serde_json::Map::values)
             .find_map(|context| context.get("error_message")?.as_str())
             .unwrap_or("Ray gives no cause");
-        let line: String = text.lines().next().unwrap_or_default().chars().take(300).collect();
-        line
+        // Behind the point stands a lecture that fits every death.
+        let point = text.split("Some common causes include").next().unwrap_or_default();
+        point.lines().next().unwrap_or_default().trim_end().chars().take(300).collect()
     }
 }
 

@@ -54,7 +54,7 @@ fn plan() -> Placement {
 }
 
 fn rank(stage: u32, node: Option<&str>, alive: bool) -> RankState {
-    RankState { rank: stage, tensor_rank: 0, stage, node_id: node.map(NodeId::from), alive }
+    RankState { rank: stage, tensor_rank: 0, stage, node_id: node.map(NodeId::from), alive, death: None }
 }
 
 fn placed(ranks: Vec<RankState>) -> Placed {
@@ -70,6 +70,7 @@ fn engine() -> EngineState {
         ended: None,
         plan: Some(plan()),
         placed: None,
+        deaths: Vec::new(),
         health: None,
         load: None,
         phase: None,

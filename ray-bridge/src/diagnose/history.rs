@@ -1,0 +1,54 @@
+//! What is to be remembered from look to look. A look that fails teaches nothing, so nothing is forgotten by it.
+
+use jiff::Timestamp;
+
+use crate::NodeId;
+use crate::engine::{Health, Stall};
+use crate::observe::RayState;
+use crate::placement::{Placement, RayNode};
+
+/// What earlier looks at one engine had found. A new launch needs a new one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// Nodes when Ray last told, dead ones too.
+    pub(super) nodes: Vec<RayNode>,
+    /// Ray's session at the first look; another one is another life of the head.
+    pub(super) session: Option<String>,
+    /// The plan of the engine.
+    pub(super) plan: Option<Placement>,
+    /// The engine was healthy at some look.
+    pub(super) served: bool,
+    /// Since when the engine stands still.
+    pub(super) still_since: Option<Timestamp>,
+    /// Since when the port of an engine that had served gives no answer.
+    pub(super) silent_since: Option<Timestamp>,
+    stall: Stall,
+}
+
+impl History {
+    /// Enters what Ray said at `now`. To be called before [`diagnose`](super::diagnose) with the same look.
+    pub fn learn(&mut self, now: Timestamp, state: &RayState) {
+        if let Some(cluster) = &state.cluster {
+            self.nodes.clone_from(&cluster.nodes);
+            self.session.get_or_insert_with(|| cluster.session.clone());
+        }
+        let Some(engine) = &state.engine else { return };
+        if engine.plan.is_some() {
+            self.plan.clone_from(&engine.plan);
+        }
+        self.served |= engine.health == Some(Health::Serving);
+        let silent = self.served && matches!(engine.health, Some(Health::Unreachable(_)));
+        self.silent_since = if silent { self.silent_since.or(Some(now)) } else { None };
+        self.still_since =
+            if engine.has_ended() { None } else { self.stall.observe(now, engine.load.as_ref()) };
+    }
+
+    /// Nodes that were alive when Ray last told and are not the head, to ask when the head says nothing.
+    pub fn workers(&self) -> impl Iterator<Item = &RayNode> {
+        self.nodes.iter().filter(|node| node.alive && !node.is_head)
+    }
+
+    pub(super) fn node(&self, id: &NodeId) -> Option<&RayNode> {
+        self.nodes.iter().find(|node| node.id == *id)
+    }
+}

@@ -1,0 +1,162 @@
+//! What is wrong with a cluster and its engine, and what says so. The rules are pure: they take what a look found, what
+//! earlier looks had found, and the time. Only `around` asks anybody, and only when the dashboard does not answer.
+
+mod around;
+mod death;
+mod history;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod unreached;
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::CallError;
+use crate::observe::RayState;
+
+pub use around::{Around, Port, Worker};
+pub use history::History;
+pub use rules::diagnose;
+
+/// What is wrong. Of several troubles the one that explains the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Trouble {
+    /// Ranks died while their nodes live.
+    RankDied {
+        /// Which.
+        ranks: Vec<u32>,
+    },
+    /// The engine's own processes died or gave up, and no rank before them.
+    EngineDied,
+    /// Nodes of the plan are gone, with their ranks.
+    NodeLost {
+        /// Ray's names of them.
+        nodes: Vec<String>,
+    },
+    /// The head is gone, or has started anew and forgotten everything.
+    HeadLost,
+    /// The dashboard does not answer. This says nothing about the engine.
+    DashboardUnreachable {
+        /// What is in between.
+        because: Unreachable,
+    },
+    /// Requests wait, and the engine has made no step for too long.
+    Hung {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Requests wait, and the engine has made no step for a while.
+    Slow {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Ranks live elsewhere than planned.
+    WrongPlacement,
+    /// The nodes that live can not hold the engine.
+    NotEnoughNodes,
+}
+
+/// Why a dashboard does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Unreachable {
+    /// The way to it.
+    Network,
+    /// Its process: dead, stopped, or too busy.
+    Process,
+    /// It answers, but not to us, or not as a dashboard does.
+    Answer,
+}
+
+/// A trouble and what says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    /// What is wrong.
+    #[serde(flatten)]
+    pub trouble: Trouble,
+    /// What was seen, for people; never empty.
+    pub evidence: Vec<String>,
+}
+
+/// What one look found.
+#[derive(Debug, Clone, Copy)]
+pub enum Look<'a> {
+    /// Ray answered.
+    Ray(&'a RayState),
+    /// The dashboard did not; what else was tried.
+    Nothing(&'a CallError, &'a Around),
+}
+
+/// How long an engine may stand still while requests wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Longer is [`Trouble::Hung`].
+    pub hung_after: Duration,
+    /// Longer is [`Trouble::Slow`].
+    pub slow_after: Duration,
+}
+
+impl Patience {
+    /// An engine counts as slow after a quarter of the time after which it counts as hung.
+    pub fn new(hung_after: Duration) -> Self {
+        Self { hung_after, slow_after: hung_after / 4 }
+    }
+}
+
+impl Trouble {
+    /// A name for scripts and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RankDied { .. } => "rankDied",
+            Self::EngineDied => "engineDied",
+            Self::NodeLost { .. } => "nodeLost",
+            Self::HeadLost => "headLost",
+            Self::DashboardUnreachable { .. } => "dashboardUnreachable",
+            Self::Hung { .. } => "hung",
+            Self::Slow { .. } => "slow",
+            Self::WrongPlacement => "wrongPlacement",
+            Self::NotEnoughNodes => "notEnoughNodes",
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[String]| names.join(", ");
+        match self {
+            Self::RankDied { ranks } => {
+                let s = if ranks.len() == 1 { "" } else { "s" };
+                let ranks: Vec<String> = ranks.iter().map(u32::to_string).collect();
+                write!(f, "rank{s} {} died", list(&ranks))
+            }
+            Self::EngineDied => f.write_str("the engine died"),
+            Self::NodeLost { nodes } => {
+                write!(f, "node{} {} lost", if nodes.len() == 1 { "" } else { "s" }, list(nodes))
+            }
+            Self::HeadLost => f.write_str("the head is lost"),
+            Self::DashboardUnreachable { because } => {
+                let because = match because {
+                    Unreachable::Network => "the network",
+                    Unreachable::Process => "its process",
+                    Unreachable::Answer => "what it answers",
+                };
+                write!(f, "the dashboard is not reached because of {because}")
+            }
+            Self::Hung { since } => write!(f, "the engine hangs since {since:.0}"),
+            Self::Slow { since } => write!(f, "the engine is slow: no step since {since:.0}"),
+            Self::WrongPlacement => f.write_str("ranks are not where they were planned"),
+            Self::NotEnoughNodes => f.write_str("not enough nodes"),
+        }
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.trouble, self.evidence.join("; "))
+    }
+}

@@ -1,0 +1,190 @@
+//! From what was seen to what is wrong. The rules are asked from the one that explains most to the one that explains
+//! least: a lost node explains its dead ranks, a dead rank its dead engine, a dead engine why nothing moves.
+
+use jiff::Timestamp;
+
+use super::death::{Death, death};
+use super::unreached::unreached;
+use super::{Diagnosis, History, Look, Patience, Trouble};
+use crate::NodeId;
+use crate::dashboard::JobStatus;
+use crate::engine::{Health, PhaseKind};
+use crate::observe::{ClusterState, EngineState, Placed, RankState, RayState};
+use crate::placement::{FreeGpus, GroupState, Policy, plan};
+
+/// What is wrong at `now`, if anything is. `history` has learned this look.
+///
+/// An engine that has not started yet, that serves, or that was stopped on request is in no trouble.
+pub fn diagnose(now: Timestamp, look: Look<'_>, history: &History, patience: Patience) -> Option<Diagnosis> {
+    let state = match look {
+        Look::Nothing(error, around) => return Some(unreached(error, around)),
+        Look::Ray(state) => state,
+    };
+    if let Some(forgotten) = another_life(state, history) {
+        return Some(forgotten);
+    }
+    let engine = state.engine.as_ref()?;
+    if engine.status == JobStatus::Stopped {
+        return None;
+    }
+    lost_nodes(state, engine, history)
+        .or_else(|| dead_ranks(engine, history))
+        .or_else(|| too_few_nodes(state, engine))
+        .or_else(|| dead_engine(engine, history))
+        .or_else(|| still(now, engine, history, patience))
+        .or_else(|| misplaced(engine))
+}
+
+/// A head that was started anew has forgotten engines, and has another session.
+fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
+    let (before, cluster) = (history.session.as_ref()?, state.cluster.as_ref()?);
+    if *before == cluster.session || state.engine.is_some() {
+        return None;
+    }
+    let evidence =
+        format!("Ray has started anew ({}, was {before}) and knows no engine any more", cluster.session);
+    Some(Diagnosis { trouble: Trouble::HeadLost, evidence: vec![evidence] })
+}
+
+fn lost_nodes(state: &RayState, engine: &EngineState, history: &History) -> Option<Diagnosis> {
+    let plan = engine.plan.as_ref()?;
+    let mut planned: Vec<&NodeId> = plan.ranks.iter().map(|slot| &slot.node_id).collect();
+    planned.push(&plan.api_server_node);
+    let with_node = engine.deaths.iter().filter(|rank| how(rank) == Some(Death::WithNode));
+    let died_with = with_node.filter_map(|rank| rank.node_id.as_ref());
+    let mut lost: Vec<&NodeId> = died_with.collect();
+    if let Some(cluster) = &state.cluster {
+        lost.extend(planned.iter().filter(|id| !lives(cluster, id)));
+    }
+    lost.sort_unstable();
+    lost.dedup();
+    if lost.is_empty() {
+        return None;
+    }
+    let name = |id: &&NodeId| history.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
+    let mut evidence: Vec<String> = lost
+        .iter()
+        .map(|id| {
+            let why = history.node(id).and_then(|node| node.state_message.as_deref());
+            format!("Ray on {}: {}", name(id), why.unwrap_or("its ranks died with it"))
+        })
+        .collect();
+    if let Some(cluster) = &state.cluster
+        && let Err(missing) = plan_on(cluster, engine)
+    {
+        evidence.push(missing);
+    }
+    let trouble = if lost.contains(&&plan.api_server_node) {
+        Trouble::HeadLost
+    } else {
+        Trouble::NodeLost { nodes: lost.iter().map(name).collect() }
+    };
+    Some(Diagnosis { trouble, evidence })
+}
+
+fn dead_ranks(engine: &EngineState, history: &History) -> Option<Diagnosis> {
+    let mut dead: Vec<&RankState> =
+        engine.deaths.iter().filter(|rank| how(rank) == Some(Death::ByItself)).collect();
+    dead.dedup_by_key(|rank| rank.rank);
+    if dead.is_empty() {
+        return None;
+    }
+    let mut evidence: Vec<String> = dead
+        .iter()
+        .map(|rank| {
+            let node = rank.node_id.as_ref().and_then(|id| history.node(id));
+            let node = node.map_or_else(String::new, |node| format!(" on {}", node.name));
+            format!("rank {}{node}: {}", rank.rank, rank.death.as_deref().unwrap_or_default())
+        })
+        .collect();
+    evidence.extend(health_words(engine));
+    let ranks = dead.iter().map(|rank| rank.rank).collect();
+    Some(Diagnosis { trouble: Trouble::RankDied { ranks }, evidence })
+}
+
+/// Only for an engine that waits for a place: what runs has one.
+fn too_few_nodes(state: &RayState, engine: &EngineState) -> Option<Diagnosis> {
+    let waits = engine.status == JobStatus::Pending
+        || matches!(engine.placed, Some(Placed { group: Some(GroupState::Pending(_)), .. }))
+        || engine.has_ended();
+    let missing = plan_on(state.cluster.as_ref()?, engine).err().filter(|_| waits)?;
+    Some(Diagnosis { trouble: Trouble::NotEnoughNodes, evidence: vec![missing] })
+}
+
+/// Why the living nodes can not hold the engine, even if nothing else ran on them.
+fn plan_on(cluster: &ClusterState, engine: &EngineState) -> Result<(), String> {
+    let Some(planned) = &engine.plan else { return Ok(()) };
+    let policy = Policy { free: FreeGpus::All, ..Policy::default() };
+    plan(planned.shape, &cluster.nodes, &policy).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn dead_engine(engine: &EngineState, history: &History) -> Option<Diagnosis> {
+    let mut evidence = Vec::new();
+    let gave_up = engine.phase.as_ref().filter(|phase| phase.kind == PhaseKind::Failed);
+    if engine.has_ended() {
+        let cause = engine.cause.as_deref().unwrap_or("Ray gives no cause");
+        evidence.push(format!("its job has ended: {}", cause.lines().next().unwrap_or_default()));
+    } else if let Some(phase) = gave_up {
+        evidence.push(phase.message.clone().unwrap_or_else(|| "the launcher has given up".to_owned()));
+    } else if !history.served {
+        return None;
+    } else {
+        evidence.extend(health_words(engine));
+        if !engine.deaths.is_empty() {
+            let s = if engine.deaths.len() == 1 { " was" } else { "s were" };
+            evidence.push(format!("{} rank{s} taken down", engine.deaths.len()));
+        }
+        if evidence.is_empty() {
+            return None;
+        }
+    }
+    Some(Diagnosis { trouble: Trouble::EngineDied, evidence })
+}
+
+/// What the engine's port says, if it is not that it serves. No answer in time is a matter of patience: see [`still`].
+fn health_words(engine: &EngineState) -> Option<String> {
+    match engine.health.as_ref()? {
+        Health::Serving | Health::Unreachable(_) => None,
+        Health::Unhealthy(status) => Some(format!("GET /health answers {status}")),
+        Health::NotYet => Some("nothing listens on the engine's port".to_owned()),
+    }
+}
+
+fn still(now: Timestamp, engine: &EngineState, history: &History, patience: Patience) -> Option<Diagnosis> {
+    let since = history.still_since.or(history.silent_since)?;
+    let lasted = std::time::Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    let trouble = if lasted >= patience.hung_after {
+        Trouble::Hung { since }
+    } else if lasted >= patience.slow_after {
+        Trouble::Slow { since }
+    } else {
+        return None;
+    };
+    let waiting = engine.load.as_ref().map_or(0, |load| load.awaiting);
+    let s = if waiting == 1 { " waits" } else { "s wait" };
+    let lasted = lasted.as_secs_f64();
+    let evidence = match &engine.health {
+        Some(Health::Unreachable(why)) => format!("GET /health gets no answer for {lasted:.0} s ({why})"),
+        _ => format!("{waiting} request{s}, no step of the engine for {lasted:.0} s"),
+    };
+    Some(Diagnosis { trouble, evidence: vec![evidence] })
+}
+
+fn misplaced(engine: &EngineState) -> Option<Diagnosis> {
+    let placed = engine.placed.as_ref()?;
+    let plan = engine.plan.as_ref()?;
+    let all_alive = placed.ranks.iter().filter(|rank| rank.alive).count() >= plan.ranks.len();
+    if placed.differences.is_empty() || !all_alive {
+        return None;
+    }
+    let evidence = placed.differences.iter().map(ToString::to_string).collect();
+    Some(Diagnosis { trouble: Trouble::WrongPlacement, evidence })
+}
+
+fn lives(cluster: &ClusterState, id: &NodeId) -> bool {
+    cluster.nodes.iter().any(|node| node.id == *id && node.alive)
+}
+
+fn how(rank: &RankState) -> Option<Death> {
+    rank.death.as_deref().map(death)
+}

@@ -1,0 +1,334 @@
+//! The rules over states as real Ray shows them after each fault.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::dashboard::JobStatus;
+use crate::engine::{Health, Load};
+use crate::observe::{ClusterState, EngineState, Placed, RankState};
+use crate::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
+use crate::{Call, Fault, NodeId, SubmissionId};
+
+const KILLED: &str = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit \
+                      detail: Worker unexpectedly exits with a connection error code 2. End of file.";
+const OWNER: &str = "The actor is dead because its owner has died. Owner Id: 0e00";
+const REMOVED: &str = "The actor is dead because its worker process has died. Worker exit type: INTENDED_SYSTEM_EXIT \
+                       Worker exit detail: Destroying worker since its placement group was removed.";
+const NODE: &str = "The actor died because its node has died. Node Id: bb22";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000 + second).unwrap()
+}
+
+fn node(id: &str, alive: bool) -> RayNode {
+    RayNode {
+        id: NodeId::from(id),
+        ip: format!("10.0.0.{}", id.len()),
+        name: format!("node-{id}"),
+        is_head: id == "head",
+        alive,
+        state_message: (!alive).then(|| "Unexpected termination: health check failed".to_owned()),
+        gpus_total: u32::from(id != "head"),
+        gpus_free: 0,
+        labels: BTreeMap::new(),
+    }
+}
+
+fn cluster(dead: &[&str]) -> ClusterState {
+    ClusterState {
+        version: "2.60.0".to_owned(),
+        session: "session_1".to_owned(),
+        nodes: ["head", "a", "b"].iter().map(|id| node(id, !dead.contains(id))).collect(),
+    }
+}
+
+fn rank(rank: u32, node: &str, death: Option<&str>) -> RankState {
+    RankState {
+        rank,
+        tensor_rank: 0,
+        stage: rank,
+        node_id: Some(NodeId::from(node)),
+        alive: death.is_none(),
+        death: death.map(str::to_owned),
+    }
+}
+
+/// An engine of two stages on the nodes `a` and `b`, which serves.
+fn engine() -> EngineState {
+    let slot = |rank: u32, node: &str| RankSlot {
+        rank,
+        tensor_rank: 0,
+        stage: rank,
+        node_id: NodeId::from(node),
+        node_ip: String::new(),
+    };
+    EngineState {
+        submission_id: SubmissionId::new("chat").unwrap(),
+        status: JobStatus::Running,
+        message: None,
+        started: None,
+        ended: None,
+        plan: Some(Placement {
+            shape: Shape::new(1, 2).unwrap(),
+            ranks: vec![slot(0, "a"), slot(1, "b")],
+            api_server_node: NodeId::from("head"),
+        }),
+        placed: Some(Placed {
+            group: Some(GroupState::Created),
+            ranks: vec![rank(0, "a", None), rank(1, "b", None)],
+            differences: Vec::new(),
+        }),
+        deaths: Vec::new(),
+        health: Some(Health::Serving),
+        load: Some(load(0, None)),
+        phase: None,
+        cause: None,
+    }
+}
+
+fn load(awaiting: u64, progress: Option<u64>) -> Load {
+    Load { in_flight: awaiting, served: Some(1), draining: Some(false), idle: None, awaiting, progress }
+}
+
+/// An engine whose ranks died so, in the order of ranks, and whose port says so.
+fn dying(deaths: [Option<&str>; 2], health: Health) -> EngineState {
+    let ranks: Vec<RankState> =
+        deaths.into_iter().zip([(0, "a"), (1, "b")]).map(|(death, (n, on))| rank(n, on, death)).collect();
+    EngineState {
+        deaths: ranks.iter().filter(|rank| !rank.alive).cloned().collect(),
+        placed: Some(Placed { group: Some(GroupState::Created), ranks, differences: Vec::new() }),
+        health: Some(health),
+        load: None,
+        ..engine()
+    }
+}
+
+fn state(cluster: ClusterState, engine: EngineState) -> RayState {
+    RayState { cluster: Some(cluster), engine: Some(engine) }
+}
+
+/// A history in which the engine served.
+fn served() -> History {
+    let mut history = History::default();
+    history.learn(at(0), &state(cluster(&[]), engine()));
+    history
+}
+
+fn told_after(mut history: History, now: &RayState) -> Option<Diagnosis> {
+    history.learn(at(1), now);
+    diagnose(at(1), Look::Ray(now), &history, Patience::new(Duration::from_secs(8)))
+}
+
+fn told(now: &RayState) -> Option<Diagnosis> {
+    told_after(served(), now)
+}
+
+fn trouble(now: &RayState) -> Option<Trouble> {
+    told(now).map(|diagnosis| diagnosis.trouble)
+}
+
+#[test]
+fn an_engine_that_serves_is_well() {
+    assert_eq!(told(&state(cluster(&[]), engine())), None);
+    assert_eq!(
+        told(&RayState { cluster: None, engine: Some(EngineState { placed: None, ..engine() }) }),
+        None
+    );
+}
+
+#[test]
+fn a_rank_that_died_by_itself_explains_the_others() {
+    for health in [Health::Serving, Health::Unhealthy(503), Health::NotYet] {
+        let diagnosis = told(&state(cluster(&[]), dying([Some(OWNER), Some(KILLED)], health))).unwrap();
+        assert_eq!(diagnosis.trouble, Trouble::RankDied { ranks: vec![1] });
+        assert!(diagnosis.evidence[0].starts_with("rank 1 on node-b: The actor is dead"), "{diagnosis}");
+    }
+}
+
+#[test]
+fn a_dead_rank_is_told_after_the_job_has_ended_too() {
+    let ended = EngineState {
+        status: JobStatus::Failed,
+        cause: Some("failed".to_owned()),
+        placed: None,
+        ..dying([Some(KILLED), Some(REMOVED)], Health::NotYet)
+    };
+    assert_eq!(trouble(&state(cluster(&[]), ended)), Some(Trouble::RankDied { ranks: vec![0] }));
+}
+
+#[test]
+fn ranks_that_were_taken_down_are_the_end_of_the_engine() {
+    for (deaths, health) in [
+        ([Some(OWNER), Some(OWNER)], Health::Unhealthy(503)),
+        ([Some(REMOVED), Some(REMOVED)], Health::NotYet),
+        ([None, None], Health::Unhealthy(503)),
+    ] {
+        assert_eq!(trouble(&state(cluster(&[]), dying(deaths, health))), Some(Trouble::EngineDied));
+    }
+}
+
+#[test]
+fn an_engine_that_starts_is_in_no_trouble() {
+    let starting = state(cluster(&[]), dying([None, None], Health::NotYet));
+    assert_eq!(told_after(History::default(), &starting), None);
+}
+
+#[test]
+fn what_was_stopped_on_request_is_in_no_trouble() {
+    let stopped =
+        EngineState { status: JobStatus::Stopped, ..dying([Some(REMOVED), Some(REMOVED)], Health::NotYet) };
+    assert_eq!(trouble(&state(cluster(&[]), stopped)), None);
+}
+
+#[test]
+fn a_lost_node_explains_its_ranks_and_what_is_missing() {
+    let lost = state(cluster(&["b"]), dying([Some(OWNER), Some(NODE)], Health::Unhealthy(503)));
+    let diagnosis = told(&lost).unwrap();
+    assert_eq!(diagnosis.trouble, Trouble::NodeLost { nodes: vec!["node-b".to_owned()] });
+    assert_eq!(diagnosis.evidence[0], "Ray on node-b: Unexpected termination: health check failed");
+    assert!(diagnosis.evidence[1].starts_with("TP1×PP2 needs 2 nodes"), "{diagnosis}");
+}
+
+#[test]
+fn a_node_is_lost_when_its_ranks_say_so_and_the_list_of_nodes_does_not_yet() {
+    let early = state(cluster(&[]), dying([None, Some(NODE)], Health::Serving));
+    assert_eq!(trouble(&early), Some(Trouble::NodeLost { nodes: vec!["node-b".to_owned()] }));
+}
+
+#[test]
+fn a_head_that_started_anew_has_forgotten_the_engine() {
+    let anew = ClusterState { session: "session_2".to_owned(), ..cluster(&[]) };
+    let anew = RayState { cluster: Some(anew), engine: None };
+    assert_eq!(trouble(&anew), Some(Trouble::HeadLost));
+    assert_eq!(trouble(&RayState { cluster: Some(cluster(&[])), engine: None }), None, "its job was deleted");
+}
+
+#[test]
+fn a_head_that_came_back_with_its_memory_has_lost_the_api_server() {
+    let kept = state(cluster(&["head"]), dying([None, None], Health::NotYet));
+    assert_eq!(trouble(&kept), Some(Trouble::HeadLost));
+}
+
+#[test]
+fn no_step_is_slow_and_then_hung() {
+    let patience = Patience::new(Duration::from_secs(8));
+    let mut history = served();
+    let mut look = |second: i64, awaiting: u64, progress: u64| {
+        let engine = EngineState { load: Some(load(awaiting, Some(progress))), ..engine() };
+        let state = RayState { cluster: None, engine: Some(engine) };
+        history.learn(at(second), &state);
+        diagnose(at(second), Look::Ray(&state), &history, patience)
+    };
+    assert_eq!([look(1, 1, 7), look(2, 1, 7)], [None, None]);
+    assert_eq!(look(3, 1, 7).map(|d| d.trouble), Some(Trouble::Slow { since: at(1) }));
+    let hung = look(9, 3, 7).unwrap();
+    assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
+    assert_eq!(hung.evidence, ["3 requests wait, no step of the engine for 8 s"]);
+    assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it moves, and nobody waits");
+}
+
+#[test]
+fn an_api_server_that_says_nothing_hangs_if_it_had_served() {
+    let silent = || {
+        state(
+            cluster(&[]),
+            EngineState {
+                health: Some(Health::Unreachable("no answer within 3 s".to_owned())),
+                load: None,
+                ..engine()
+            },
+        )
+    };
+    let mut history = served();
+    history.learn(at(1), &silent());
+    history.learn(at(9), &silent());
+    let patience = Patience::new(Duration::from_secs(8));
+    let diagnosis = diagnose(at(9), Look::Ray(&silent()), &history, patience).unwrap();
+    assert_eq!(diagnosis.trouble, Trouble::Hung { since: at(1) });
+    assert!(diagnosis.evidence[0].contains("no answer within 3 s"), "{diagnosis}");
+    let mut never = History::default();
+    never.learn(at(1), &silent());
+    never.learn(at(99), &silent());
+    assert_eq!(
+        diagnose(at(99), Look::Ray(&silent()), &never, patience),
+        None,
+        "perhaps not reached from here"
+    );
+}
+
+#[test]
+fn ranks_elsewhere_are_told_once_all_live() {
+    let moved = |ranks: Vec<RankState>| {
+        let planned = engine().plan.unwrap().ranks[0].clone();
+        let differences = vec![Difference::RankElsewhere { planned, actual: Some(NodeId::from("b")) }];
+        let placed = Placed { group: Some(GroupState::Created), ranks, differences };
+        state(cluster(&[]), EngineState { placed: Some(placed), ..engine() })
+    };
+    assert_eq!(trouble(&moved(vec![rank(0, "b", None), rank(1, "b", None)])), Some(Trouble::WrongPlacement));
+    assert_eq!(trouble(&moved(vec![rank(0, "b", None)])), None, "others are starting");
+}
+
+#[test]
+fn an_engine_that_waits_for_more_nodes_than_live_is_told_what_is_missing() {
+    let waits = |status: JobStatus, group: Option<GroupState>| EngineState {
+        status,
+        placed: Some(Placed { group, ranks: Vec::new(), differences: Vec::new() }),
+        health: Some(Health::NotYet),
+        ..engine()
+    };
+    let pending = waits(JobStatus::Running, Some(GroupState::Pending("INFEASIBLE".to_owned())));
+    let mut small = cluster(&[]);
+    small.nodes.iter_mut().for_each(|node| node.gpus_total = 0);
+    assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Trouble::NotEnoughNodes));
+    assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Trouble::NotEnoughNodes));
+    assert_eq!(
+        told_after(History::default(), &state(cluster(&[]), pending)),
+        None,
+        "they are busy, that is all"
+    );
+}
+
+fn unreached(fault: Fault, around: &Around) -> Trouble {
+    let call =
+        Call { cluster: "c".to_owned(), server: "dashboard", method: "GET".to_owned(), path: "/".to_owned() };
+    let error = CallError { call, fault };
+    let look = Look::Nothing(&error, around);
+    diagnose(at(1), look, &served(), Patience::new(Duration::from_secs(8))).unwrap().trouble
+}
+
+#[test]
+fn a_dashboard_that_does_not_answer_is_told_from_a_lost_head_and_a_cut_network() {
+    let process = Trouble::DashboardUnreachable { because: Unreachable::Process };
+    let network = Trouble::DashboardUnreachable { because: Unreachable::Network };
+    let silent = || Port::Silent("nothing within 1 s".to_owned());
+    let port = |open: bool| Some(if open { Port::Open } else { silent() });
+    let worker = |reaches_head| Worker { ip: "10.0.0.2".to_owned(), answered: true, reaches_head };
+    let around = |dashboard, agent, engine, workers| Around { dashboard, agent, engine, workers };
+    for (around, wanted) in [
+        (around(Port::Open, port(true), port(true), vec![]), &process),
+        (around(Port::Refused, port(true), port(false), vec![]), &process),
+        (around(Port::Refused, Some(Port::Refused), Some(Port::Refused), vec![]), &Trouble::HeadLost),
+        (around(silent(), port(false), port(true), vec![]), &network),
+        (around(silent(), port(false), port(false), vec![worker(true)]), &network),
+        (around(silent(), port(false), port(false), vec![worker(false), worker(true)]), &network),
+        (around(silent(), port(false), port(false), vec![worker(false)]), &Trouble::HeadLost),
+        (around(silent(), port(false), None, vec![]), &network),
+        (around(silent(), port(false), None, vec![Worker { answered: false, ..worker(false) }]), &network),
+    ] {
+        assert_eq!(unreached(Fault::TimedOut { after_ms: 3000 }, &around), *wanted, "{around:?}");
+    }
+    let refused = unreached(Fault::Unauthorized, &around(Port::Open, None, None, vec![]));
+    assert_eq!(refused, Trouble::DashboardUnreachable { because: Unreachable::Answer });
+}
+
+#[test]
+fn scripts_get_a_kind_with_its_details_and_the_evidence() {
+    let lost = state(cluster(&["b"]), dying([None, Some(NODE)], Health::Serving));
+    let json = serde_json::to_value(told(&lost).unwrap()).unwrap();
+    assert_eq!((&json["kind"], &json["nodes"][0]), (&"nodeLost".into(), &"node-b".into()));
+    assert!(json["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty()));
+    assert_eq!(told(&lost).unwrap().trouble.name(), "nodeLost");
+}

@@ -7,7 +7,7 @@ CARGO_DENY=0.20.2
 TOOLS=${RAYFLEET_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rayfleet}/tools
 ADVISORIES=https://github.com/RustSec/advisory-db
 
-TIERS=(format deny python lint generated unit e2e)
+TIERS=(format deny python lint generated unit ray e2e)
 declare -A ABOUT=(
   [format]="rustfmt, gofmt, shellcheck"
   [deny]="licences, bans and sources of all dependencies; advisories where their database can be reached"
@@ -15,7 +15,9 @@ declare -A ABOUT=(
   [lint]="clippy and rustdoc without a warning"
   [generated]="the CRD and its reference are what the types generate"
   [unit]="unit and property tests of all crates"
+  [ray]="ray-bridge on real Ray in namespaces: exact placement, every fault told and recovered from (needs root)"
   [e2e]="life, upgrades and faults of fleets on a real cluster on this machine (needs root)"
+  [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
   [mainjob]="only when named: the main job with vLLM on that cluster, 10 minutes of both cores"
 )
 
@@ -115,7 +117,7 @@ tier_generated() {
 
 tier_unit() {
   local args=() tests test
-  # Integration tests are named one by one: those of the cluster and of generated files are tiers of their own.
+  # Integration tests are named one by one: those of the cluster, of Ray and of generated files are tiers of their own.
   tests=$(integration_tests) || return 1
   for test in $tests; do args+=(--test "$test"); done
   # CI: snapshots are compared, never written.
@@ -128,7 +130,17 @@ import json, sys
 for package in json.load(sys.stdin)["packages"]:
     tests = {target["name"] for target in package["targets"] if "test" in target["kind"]}
     if package["name"] != "rayfleet-e2e":
-        print(*sorted(tests - {"generated"}))'
+        print(*sorted(tests - {"generated", "ray"}))'
+}
+
+tier_ray() {
+  ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test ray"
+  hack/ray
+}
+
+tier_rayvllm() {
+  ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test rayvllm"
+  hack/ray vllm
 }
 
 tier_e2e() {

@@ -1,0 +1,14 @@
+//! The only place of these tests that reads the clock.
+
+use std::time::Instant;
+
+/// Now.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+pub(crate) fn instant() -> Instant {
+    Instant::now()
+}
+
+/// Seconds since `start`.
+pub(crate) fn seconds_since(start: Instant) -> f64 {
+    instant().saturating_duration_since(start).as_secs_f64()
+}

@@ -1,0 +1,34 @@
+//! The light engine as these tests deploy it.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::Value;
+
+use crate::cluster::RANK;
+use crate::settings::Settings;
+use crate::tool::{self, model_file};
+
+/// Processes that make up an engine, by a part of their command lines. Its API server and its ranks are Ray actors.
+pub(crate) const PROCESSES: [&str; 4] = [RANK, "ray::ApiServer", "light_engine.core", "rayfleet_launcher.py"];
+/// From `deploy` to an answer, on a machine that is busy with other things.
+pub(crate) const START: Duration = Duration::from_mins(2);
+
+/// The model file.
+pub(crate) fn file(settings: &Settings, tensor: u32, pipeline: u32) -> anyhow::Result<String> {
+    let text = format!(
+        "name: light\nsource: {}\nparallelism: {{tensor: {tensor}, pipeline: {pipeline}}}\nstartTimeout: 2m\n\
+         engine: {{type: custom, entrypoint: 'light_engine:serve', args: [--load-seconds, '0']}}\n\
+         probe: {{prompt: Hi, maxTokens: 4}}\n",
+        settings.model.display()
+    );
+    model_file(settings, "light", &text)
+}
+
+/// Deploys it, waits for its answer to the probe and holds its ranks against the plan.
+pub(crate) async fn deploy(file: &str) -> anyhow::Result<Value> {
+    let engine = tool::done(&["deploy", "-f", file, "--wait"], START).await?;
+    let verdict = tool::done(&["verify", "light"], Duration::from_secs(30)).await?;
+    ensure!(verdict["asPlanned"] == true, "{verdict}");
+    Ok(engine)
+}

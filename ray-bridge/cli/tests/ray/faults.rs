@@ -1,0 +1,248 @@
+//! Every way in which an engine or its cluster breaks: is it told apart, how soon, does the engine come back, and is
+//! nothing left behind.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use ray_bridge::engine::Probe;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, HEAD_IP, RANK};
+use crate::node::Node;
+use crate::processes::Process;
+use crate::settings::Settings;
+use crate::tool::{self, Watch};
+use crate::world::{BRIDGE, ip};
+use crate::{clock, engine, say, until};
+
+const HUNG_AFTER: Duration = Duration::from_secs(5);
+/// Longest wait for any diagnosis; what each may take is in [`FAULTS`].
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    RankKilled,
+    CoreKilled,
+    ApiServerKilled,
+    RankStopped,
+    DashboardStopped,
+    PathCut,
+    RayletKilled,
+    NodeLost,
+    HeadLost,
+}
+
+/// A fault, the diagnosis that must come first, and within how many seconds. The aims are 2 s for a dead rank and
+/// `hungAfter` + 2 s for one that hangs; a dead node is known after three missed health checks of 1 s.
+const FAULTS: [(Fault, &str, &str, f64); 9] = [
+    (Fault::RankKilled, "SIGKILL of a rank", "rankDied", 3.0),
+    (Fault::CoreKilled, "SIGKILL of the engine core", "engineDied", 3.0),
+    (Fault::ApiServerKilled, "SIGKILL of the API server", "engineDied", 3.0),
+    (Fault::RankStopped, "SIGSTOP of a rank, under a request", "hung", 8.0),
+    (Fault::DashboardStopped, "SIGSTOP of the dashboard", "dashboardUnreachable", 12.0),
+    (Fault::PathCut, "network cut to the head", "dashboardUnreachable", 12.0),
+    (Fault::RayletKilled, "SIGKILL of a raylet", "nodeLost", 8.0),
+    (Fault::NodeLost, "power loss of a node", "nodeLost", 10.0),
+    (Fault::HeadLost, "power loss of the head", "headLost", 12.0),
+];
+
+/// One line of the table.
+struct Row {
+    fault: &'static str,
+    told: String,
+    seconds: f64,
+    recovered: f64,
+}
+
+pub(crate) async fn all(settings: Settings) -> anyhow::Result<()> {
+    let file = engine::file(&settings, 2, 2)?;
+    let start = clock::instant();
+    let mut cluster = Cluster::start(settings, &[2, 2, 2]).await?;
+    say(&format!("  head and three nodes of two GPUs in after {:.1} s", clock::seconds_since(start)));
+    let start = clock::instant();
+    engine::deploy(&file).await?;
+    say(&format!("  TP2×PP2 deployed, verified and answering in {:.1} s", clock::seconds_since(start)));
+
+    let (mut rows, mut late) = (Vec::new(), Vec::new());
+    for (fault, name, wanted, limit) in FAULTS {
+        let row = one(&mut cluster, fault, name, wanted, &file).await.context(name)?;
+        say(&format!(
+            "  {name}: {} after {:.2} s, engine well after {:.1} s",
+            row.told, row.seconds, row.recovered
+        ));
+        if row.seconds > limit {
+            late.push(format!("{name}: {:.2} s, {limit} s allowed", row.seconds));
+        }
+        rows.push(row);
+    }
+    tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
+    cluster.nothing_left("light", &engine::PROCESSES).await?;
+
+    say(&format!("\n  {:<36} {:<32} {:>9} {:>11}", "FAULT", "TOLD AS", "TOLD", "ENGINE WELL"));
+    for row in &rows {
+        say(&format!("  {:<36} {:<32} {:>7.2} s {:>9.1} s", row.fault, row.told, row.seconds, row.recovered));
+    }
+    ensure!(late.is_empty(), "told too late: {late:?}");
+    Ok(())
+}
+
+async fn one(
+    cluster: &mut Cluster,
+    fault: Fault,
+    name: &'static str,
+    wanted: &str,
+    file: &str,
+) -> anyhow::Result<Row> {
+    let hung_after = format!("{}s", HUNG_AFTER.as_secs());
+    let mut watch = Watch::of("light", &hung_after).await?;
+    let (start, how) = inflict(cluster, fault).await?;
+    let troubled = |value: &Value| {
+        let kind = &value["diagnosis"]["kind"];
+        // An engine that hangs is slow before.
+        kind.is_string() && !(kind == "slow" && wanted == "hung")
+    };
+    let (when, line) = watch.until(wanted, PATIENCE, troubled).await?;
+    let seconds = when.saturating_duration_since(start).as_secs_f64();
+    let told = &line["diagnosis"];
+    ensure!(told["kind"] == wanted, "told as {told}");
+    say(&format!("    {}", line["change"].as_str().unwrap_or_default()));
+    check(fault, told)?;
+    self::undo(how, cluster, &mut watch, file).await?;
+    let because = told["because"].as_str().map(|because| format!(" ({because})")).unwrap_or_default();
+    Ok(Row {
+        fault: name,
+        told: format!("{wanted}{because}"),
+        seconds,
+        recovered: clock::seconds_since(start),
+    })
+}
+
+/// What the diagnosis must name.
+fn check(fault: Fault, told: &Value) -> anyhow::Result<()> {
+    let right = match fault {
+        Fault::RankKilled => told["ranks"].as_array().is_some_and(|ranks| ranks.len() == 1),
+        Fault::DashboardStopped => told["because"] == "process",
+        Fault::PathCut => told["because"] == "network",
+        Fault::RayletKilled | Fault::NodeLost => {
+            told["nodes"].as_array().is_some_and(|nodes| nodes.len() == 1)
+        }
+        Fault::CoreKilled | Fault::ApiServerKilled | Fault::RankStopped | Fault::HeadLost => true,
+    };
+    ensure!(right, "the details are wrong: {told}");
+    Ok(())
+}
+
+/// How the cluster becomes whole again.
+enum Undo {
+    /// All nodes live: the engine is deployed again as it is.
+    Deploy,
+    /// The engine never noticed; this ends the fault.
+    Resume(Box<dyn FnOnce() -> anyhow::Result<()>>),
+    /// The engine is deployed on the nodes that are left, then the lost one comes back.
+    DeployOnTheRest,
+    /// The head comes back, and everything with it.
+    StartAnew,
+}
+
+/// Breaks it. Gives when, and how it becomes whole again.
+async fn inflict(cluster: &mut Cluster, fault: Fault) -> anyhow::Result<(Instant, Undo)> {
+    let done = |undo| Ok((clock::instant(), undo));
+    match fault {
+        Fault::RankKilled => {
+            first(cluster.worker_with_rank()?, RANK)?.signal("KILL")?;
+            done(Undo::Deploy)
+        }
+        Fault::CoreKilled => {
+            first(&cluster.head, "light_engine.core")?.signal("KILL")?;
+            done(Undo::Deploy)
+        }
+        Fault::ApiServerKilled => {
+            first(&cluster.head, "ray::ApiServer")?.signal("KILL")?;
+            done(Undo::Deploy)
+        }
+        Fault::RankStopped => {
+            begin_request(cluster).await?;
+            first(cluster.worker_with_rank()?, RANK)?.signal("STOP")?;
+            done(Undo::Deploy)
+        }
+        Fault::DashboardStopped => {
+            let dashboard = first(&cluster.head, "dashboard/dashboard.py")?;
+            dashboard.signal("STOP")?;
+            done(Undo::Resume(Box::new(move || dashboard.signal("CONT"))))
+        }
+        Fault::PathCut => {
+            // Frames go to nobody, without a word; nodes still reach each other.
+            let nobody = "02:00:00:00:00:fe";
+            ip(&["neigh", "replace", HEAD_IP, "lladdr", nobody, "dev", BRIDGE, "nud", "permanent"])?;
+            done(Undo::Resume(Box::new(|| ip(&["neigh", "delete", HEAD_IP, "dev", BRIDGE]))))
+        }
+        Fault::RayletKilled => {
+            let node = cluster.worker_with_rank()?;
+            first(node, "/raylet/raylet ")?.signal("KILL")?;
+            let when = clock::instant();
+            node.ended(Duration::from_secs(20)).await?;
+            Ok((when, Undo::DeployOnTheRest))
+        }
+        Fault::NodeLost => {
+            cluster.worker_with_rank()?.cut_power().await?;
+            done(Undo::DeployOnTheRest)
+        }
+        Fault::HeadLost => {
+            cluster.head.cut_power().await?;
+            done(Undo::StartAnew)
+        }
+    }
+}
+
+fn first(node: &Node, part: &str) -> anyhow::Result<Process> {
+    let found = node.processes(part)?;
+    found.into_iter().next().with_context(|| format!("no process {part:?} on {}", node.kind.name))
+}
+
+/// A long request, once it waits for the engine.
+async fn begin_request(cluster: &Cluster) -> anyhow::Result<()> {
+    let engine = cluster.engine()?;
+    let asking = engine.clone();
+    let probe = Probe {
+        model: "light".to_owned(),
+        prompt: "a long story".to_owned(),
+        max_tokens: 2000,
+        expect: None,
+        timeout: Duration::from_mins(3),
+    };
+    tokio::spawn(async move { asking.probe(&probe).await });
+    until("the request to be under way", Duration::from_secs(10), async || {
+        let load = engine.load().await?;
+        Ok((load.awaiting == 1 && load.progress.is_some()).then_some(()))
+    })
+    .await
+}
+
+async fn undo(undo: Undo, cluster: &mut Cluster, watch: &mut Watch, file: &str) -> anyhow::Result<()> {
+    let stop = async || tool::done(&["stop", "light"], Duration::from_mins(1)).await;
+    match undo {
+        Undo::Deploy => {
+            stop().await?;
+            cluster.nothing_left("light", &engine::PROCESSES).await?;
+            engine::deploy(file).await?;
+        }
+        Undo::Resume(resume) => {
+            resume()?;
+            let well = |value: &Value| value["diagnosis"].is_null();
+            watch.until("the end of the trouble", PATIENCE, well).await?;
+            let verdict = tool::done(&["verify", "light"], Duration::from_secs(30)).await?;
+            ensure!(verdict["asPlanned"] == true, "{verdict}");
+        }
+        Undo::DeployOnTheRest => {
+            stop().await?;
+            engine::deploy(file).await?;
+            cluster.start_missing().await?;
+        }
+        Undo::StartAnew => {
+            cluster.cut_power().await?;
+            cluster.start_missing().await?;
+            engine::deploy(file).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! `ray-bridge` on real Ray: clusters whose nodes are namespaces of this machine, a light engine or vLLM on them, and
+//! everything that can break.
+//!
+//! `hack/ray` runs them; without `RAYFLEET_RAY=1` they say that they were skipped. Arguments are parts of names, as for
+//! `cargo test`; `--list` lists. Those that need vLLM are run only when named.
+
+mod clock;
+mod cluster;
+mod engine;
+mod faults;
+mod node;
+mod processes;
+mod settings;
+mod tool;
+mod vllm;
+mod wide;
+mod world;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures::future::LocalBoxFuture;
+
+use settings::Settings;
+
+const GATE: &str = "RAYFLEET_RAY";
+
+/// One test. Each makes a cluster of its own.
+struct Test {
+    name: &'static str,
+    limit: Duration,
+    /// Run only when named: it takes long.
+    heavy: bool,
+    run: fn(Settings) -> LocalBoxFuture<'static, anyhow::Result<()>>,
+}
+
+fn tests() -> Vec<Test> {
+    let minutes = Duration::from_mins;
+    vec![
+        Test {
+            name: "sixteen_ranks_are_placed_exactly",
+            limit: minutes(4),
+            heavy: false,
+            run: |s| Box::pin(wide::sixteen(s)),
+        },
+        Test {
+            name: "every_fault_is_told_and_recovered_from",
+            limit: minutes(12),
+            heavy: false,
+            run: |s| Box::pin(faults::all(s)),
+        },
+        Test {
+            name: "vllm_is_deployed_verified_and_answers",
+            limit: minutes(12),
+            heavy: true,
+            run: |s| Box::pin(vllm::answers(s)),
+        },
+    ]
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let mut chosen = tests();
+    chosen.retain(|test| match wanted.as_slice() {
+        [] => !test.heavy,
+        parts => parts.iter().any(|part| test.name.contains(part.as_str())),
+    });
+    if args.iter().any(|arg| arg == "--list") {
+        for test in &tests() {
+            say(&format!("{}: test", test.name));
+        }
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var(GATE).as_deref() != Ok("1") {
+        for test in &chosen {
+            say(&format!("test {} ... skipped", test.name));
+        }
+        say(&format!("skipped: these tests make namespaces: run hack/ray (it sets {GATE}=1)"));
+        say(&format!("0 passed, 0 failed, {} skipped", chosen.len()));
+        return ExitCode::SUCCESS;
+    }
+    let outcome = if world::inside() { run_all(&chosen) } else { world::enter() };
+    outcome.unwrap_or_else(|error| {
+        say(&format!("error: {error:#}\n0 passed, {} failed, 0 skipped", chosen.len()));
+        ExitCode::FAILURE
+    })
+}
+
+fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
+    world::lay_network()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut failed = 0;
+    for test in chosen {
+        say(&format!("test {} ...", test.name));
+        let start = clock::instant();
+        let outcome = runtime.block_on(async {
+            let settings = Settings::find()?;
+            match tokio::time::timeout(test.limit, (test.run)(settings)).await {
+                Ok(outcome) => outcome,
+                Err(_) => bail!("not over after {} s", test.limit.as_secs()),
+            }
+        });
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        say(&format!("test {} ... {word} ({:.1} s)", test.name, clock::seconds_since(start)));
+        if let Err(error) = outcome {
+            failed += 1;
+            say(&format!("error: {}: {error:#}", test.name));
+        }
+    }
+    say(&format!("{} passed, {failed} failed, 0 skipped", chosen.len() - failed));
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line for whoever watches, written at once.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Asks five times a second until there is an answer. Errors of single questions are borne, as a cluster is often
+/// between two states, and the last one is named when the time is over.
+pub(crate) async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let start = clock::instant();
+    let mut last = String::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    while clock::seconds_since(start) < limit.as_secs_f64() {
+        tick.tick().await;
+        match ask().await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => last.clear(),
+            Err(error) => last = format!(": {error:#}"),
+        }
+    }
+    bail!("waited {} s for {what}{last}", limit.as_secs())
+}

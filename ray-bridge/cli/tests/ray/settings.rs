@@ -1,0 +1,59 @@
+//! What the tests need of their machine, and what every Ray node is given.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+
+/// Ray's token of this run. Nobody else reaches the network that it is good for.
+pub(crate) const TOKEN: &str = "token-of-the-tests";
+
+/// Paths.
+pub(crate) struct Settings {
+    venv: PathBuf,
+    /// Model that both engines take.
+    pub(crate) model: PathBuf,
+    /// Logs of this run, kept until the next.
+    pub(crate) logs: PathBuf,
+}
+
+impl Settings {
+    /// From the environment; what the local cluster uses otherwise.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let local = std::env::var_os("RAYFLEET_LOCAL")
+            .map_or_else(|| "/var/lib/rayfleet-local".into(), PathBuf::from);
+        let (venv, model) = (local.join("venv"), local.join("models/tiny"));
+        for needed in [venv.join("bin/ray"), model.join("config.json")] {
+            ensure!(needed.exists(), "{} is missing: hack/cluster venv makes it", needed.display());
+        }
+        let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ray");
+        if logs.exists() {
+            std::fs::remove_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        }
+        std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        Ok(Self { venv, model, logs })
+    }
+
+    /// Environment of `ray start` on every node.
+    pub(crate) fn node_environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut path = self.venv.join("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let set = |name, value: &str| (name, OsString::from(value));
+        vec![
+            ("PATH", path),
+            // The engine of this tree, whatever the venv holds.
+            ("PYTHONPATH", repository.join("e2e/light_engine").into_os_string()),
+            set("PYTHONDONTWRITEBYTECODE", "1"),
+            set("RAY_AUTH_MODE", "token"),
+            set("RAY_AUTH_TOKEN", TOKEN),
+            // Ranks of equal rights start much sooner on a small machine.
+            set("RAY_worker_niceness", "0"),
+            set("RAY_health_check_period_ms", "1000"),
+            set("RAY_health_check_timeout_ms", "1000"),
+            set("RAY_health_check_failure_threshold", "3"),
+            set("RAY_USAGE_STATS_ENABLED", "0"),
+        ]
+    }
+}

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use ray_bridge::NodeId;
 use ray_bridge::placement::{
-    Difference, FreeGpus, GroupState, Life, Placement, Policy, RankName, RayNode, Reported, ReportedBundle,
-    ReportedRank, Shape, plan, verify,
+    Difference, FreeGpus, GroupState, Hop, Level, Life, Placement, Policy, RankName, RayNode, Reported,
+    ReportedBundle, ReportedRank, Shape, Strategy as Share, hops, plan, verify,
 };
 
 fn node(name: &str, free: u32, total: u32) -> RayNode {
@@ -67,14 +67,160 @@ fn stages_share_a_node_before_they_spread() {
 }
 
 #[test]
-fn nodes_follow_the_order_label_and_then_the_name() {
+fn stages_of_one_rack_follow_each_other() {
     let mut nodes = [node("head", 0, 0), node("a", 2, 2), node("b", 2, 2), node("c", 2, 2), node("d", 2, 2)];
     for (i, rack) in [(1, "r2"), (2, "r1"), (4, "r1")] {
         nodes[i].labels.insert("rack".to_owned(), rack.to_owned());
     }
-    let policy = Policy { order_label: Some("rack".to_owned()), ..Policy::default() };
-    assert_eq!(stages(&plan(shape(2, 4), &nodes, &policy).unwrap()), ["b", "d", "a", "c"]);
-    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"]);
+    let policy = Policy { levels: vec![Level::of("rack")], ..Policy::default() };
+    assert_eq!(stages(&plan(shape(2, 4), &nodes, &policy).unwrap()), ["a", "b", "d", "c"]);
+    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"], "no level by default is called rack");
+    assert_eq!(stages(&plan(shape(2, 2), &nodes, &policy).unwrap()), ["b", "d"]);
+}
+
+/// A node with labels.
+fn at(name: &str, gpus: u32, labels: &[(&str, &str)]) -> RayNode {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    RayNode { labels, ..node(name, gpus, gpus) }
+}
+
+const CLIQUE: &str = "nvidia.com/gpu.clique";
+const LEAF: &str = "network.topology.nvidia.com/leaf";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+#[test]
+fn near_nodes_are_found_by_the_labels_that_clouds_and_tools_set() {
+    let nodes = [
+        node("head", 0, 0),
+        at("a", 8, &[(ZONE, "z1"), (LEAF, "l1")]),
+        at("b", 8, &[(ZONE, "z2"), (LEAF, "l2")]),
+        at("c", 8, &[("ray.io/availability-zone", "z1"), (LEAF, "l3")]),
+        at("d", 8, &[(ZONE, "z2"), (LEAF, "l2")]),
+    ];
+    assert_eq!(place(shape(8, 2), &nodes), ["b", "d"], "one rack");
+    assert_eq!(place(shape(8, 2), &nodes[..4]), ["a", "c"], "one zone, by either label");
+    assert_eq!(place(shape(8, 3), &nodes), ["a", "b", "d"], "one hop between zones, one within a rack");
+    let placement = plan(shape(8, 3), &nodes, &Policy::default()).unwrap();
+    let told = hops(&placement, &nodes, &Policy::default());
+    let rack = Hop::Within { level: "rack".to_owned(), domain: "l2".to_owned(), cost: 2 };
+    assert_eq!(told, [Hop::Beyond { cost: 16 }, rack]);
+}
+
+#[test]
+fn one_far_hop_is_weighed_against_several_near_ones() {
+    let rack = |name, gpus, rack| at(name, gpus, &[(ZONE, "z"), (LEAF, rack)]);
+    let small = || (1..=4).map(|i| rack(["a", "b", "c", "d"][i - 1], 2, "l1"));
+    let large = [rack("x", 4, "l2"), rack("y", 4, "l3")];
+    let nodes: Vec<RayNode> = [node("head", 0, 0)].into_iter().chain(small()).chain(large).collect();
+    assert_eq!(
+        place(shape(2, 4), &nodes),
+        ["a", "b", "c", "d"],
+        "3 × 2 within the rack, not 8 between racks"
+    );
+}
+
+#[test]
+fn a_node_is_not_dearer_for_being_the_only_one_of_its_rack() {
+    let alone = |name, rack| at(name, 6, &[(CLIQUE, rack), (LEAF, rack), (ZONE, rack)]);
+    let plain = [node("a", 4, 4), node("b", 4, 4), node("c", 4, 4)];
+    let nodes: Vec<RayNode> =
+        [node("head", 0, 0)].into_iter().chain(plain).chain([alone("x", "1"), alone("y", "2")]).collect();
+    assert_eq!(place(shape(2, 6), &nodes), ["x", "x", "x", "y", "y", "y"], "a, b and c would be a hop more");
+}
+
+#[test]
+fn the_same_rack_in_two_zones_is_two_racks() {
+    let nodes = [
+        node("head", 0, 0),
+        at("a", 8, &[(ZONE, "z1"), (LEAF, "1")]),
+        at("b", 8, &[(ZONE, "z2"), (LEAF, "1")]),
+        at("c", 8, &[(ZONE, "z2"), (LEAF, "2")]),
+    ];
+    assert_eq!(place(shape(8, 2), &nodes), ["b", "c"]);
+}
+
+#[test]
+fn a_tensor_group_may_fill_a_domain_but_never_leaves_it() {
+    let tray = |name, gpus, clique| at(name, gpus, &[(CLIQUE, clique)]);
+    let nodes = [
+        node("head", 0, 0),
+        tray("a1", 4, "a"),
+        tray("a2", 4, "a"),
+        tray("a3", 3, "a"),
+        tray("b1", 4, "b"),
+        tray("b2", 4, "b"),
+        node("loner", 4, 4),
+    ];
+    let policy = Policy { tensor_domain: Some(CLIQUE.to_owned()), ..Policy::default() };
+    let placement = plan(shape(8, 2), &nodes, &policy).unwrap();
+    let on: Vec<&str> = placement.ranks.iter().map(|r| r.node_ip.trim_start_matches("ip-")).collect();
+    let four = |name| [name; 4];
+    assert_eq!(on, [four("a1"), four("a2"), four("b1"), four("b2")].concat());
+    assert_eq!(placement.gpus(), [0, 1, 2, 3].repeat(4));
+
+    assert!(plan(shape(8, 1), &nodes, &Policy::default()).is_err(), "no node has 8");
+    let refused = plan(shape(8, 3), &nodes, &policy).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "TP8×PP3 needs room for 3 stages of 8 GPUs, each on one node or within one nvidia.com/gpu.clique; free: \
+         head 0, a 11 of 11 (3 nodes), b 8 of 8 (2 nodes), loner 4 (room for 2 of 3 stages)"
+    );
+}
+
+#[test]
+fn among_equally_cheap_nodes_the_tightest_are_taken_so_that_large_holes_stay() {
+    let nodes = [node("head", 0, 0), node("a", 8, 8), node("b", 4, 8), node("c", 6, 8)];
+    assert_eq!(place(shape(2, 2), &nodes), ["b", "b"]);
+    let fabrics = [
+        node("head", 0, 0),
+        at("a1", 8, &[(CLIQUE, "a")]),
+        at("a2", 8, &[(CLIQUE, "a")]),
+        at("a3", 8, &[(CLIQUE, "a")]),
+        at("b1", 8, &[(CLIQUE, "b")]),
+        at("b2", 8, &[(CLIQUE, "b")]),
+    ];
+    assert_eq!(place(shape(8, 2), &fabrics), ["b1", "b2"], "three nodes of one fabric stay together");
+}
+
+#[test]
+fn spreading_gives_every_node_as_few_stages_as_can_be() {
+    let nodes = [node("head", 8, 8), node("a", 8, 8), node("b", 2, 2)];
+    let spread = |pipeline| {
+        let policy = Policy { strategy: Share::Spread, ..Policy::default() };
+        plan(shape(2, pipeline), &nodes, &policy).map(|p| stages(&p).join(" ")).unwrap()
+    };
+    assert_eq!(place(shape(2, 3), &nodes), ["head"; 3]);
+    assert_eq!(spread(1), "head");
+    assert_eq!(spread(3), "head a b");
+    assert_eq!(spread(4), "head head a a", "two nodes of two stages cost a hop less than three nodes");
+    assert_eq!(spread(9), "head head head head a a a a b");
+}
+
+#[test]
+fn excluded_nodes_get_nothing_and_are_named_where_they_are_missed() {
+    let nodes = [node("head", 2, 2), node("w1", 2, 2), node("w2", 2, 2)];
+    let policy = Policy { exclude: BTreeSet::from(["head".to_owned()]), ..Policy::default() };
+    let around = plan(shape(2, 2), &nodes, &policy).unwrap();
+    assert_eq!((stages(&around), &around.api_server_node), (vec!["w1", "w2"], &NodeId::from("id-head")));
+    assert_eq!(
+        plan(shape(2, 3), &nodes, &policy).unwrap_err().to_string(),
+        "TP2×PP3 needs room for 3 stages of 2 GPUs, each on one node; free: w1 2, w2 2 (room for 2 of 3 stages); \
+         excluded: head 2"
+    );
+}
+
+#[test]
+fn replicas_of_a_data_parallel_shape_do_not_share_gpus() {
+    let nodes = [node("head", 8, 8), node("w1", 8, 8)];
+    let four = shape(2, 2).with_data(4).unwrap();
+    let placement = plan(four, &nodes, &Policy::default()).unwrap();
+    assert_eq!(stages(&placement).chunks(2).filter(|replica| replica[0] == replica[1]).count(), 4);
+    let last = placement.ranks.last().unwrap();
+    assert_eq!((last.rank, last.stage, last.tensor_rank), (15, 1, 1));
+    assert_eq!(
+        refusal(shape(2, 2).with_data(5).unwrap(), &nodes),
+        "TP2×PP2×DP5 needs room for 10 stages of 2 GPUs, each on one node; free: head 8, w1 8 (room for 8 of 10 stages)"
+    );
 }
 
 #[test]
@@ -83,7 +229,7 @@ fn dead_nodes_take_nothing() {
     nodes[1].alive = false;
     assert_eq!(
         refusal(shape(2, 2), &nodes),
-        "TP2×PP2 needs 2 nodes with 2 free GPUs each; free: head 2 (room for 1 of 2 stages)"
+        "TP2×PP2 needs room for 2 stages of 2 GPUs, each on one node; free: head 2 (room for 1 of 2 stages)"
     );
 }
 
@@ -92,11 +238,11 @@ fn what_is_missing_is_said_in_numbers() {
     let nodes = [node("head", 8, 8), node("worker-1", 4, 8)];
     assert_eq!(
         refusal(shape(8, 2), &nodes),
-        "TP8×PP2 needs 2 nodes with 8 free GPUs each; free: head 8, worker-1 4 of 8 (room for 1 of 2 stages)"
+        "TP8×PP2 needs room for 2 stages of 8 GPUs, each on one node; free: head 8, worker-1 4 of 8 (room for 1 of 2 stages)"
     );
     assert_eq!(
         refusal(shape(16, 1), &nodes),
-        "TP16×PP1 needs 1 node with 16 free GPUs; free: head 8, worker-1 4 of 8"
+        "TP16×PP1 needs 16 free GPUs on one node; free: head 8, worker-1 4 of 8"
     );
     assert_eq!(refusal(shape(1, 1), &[]), "TP1×PP1: no Ray node is alive");
     assert_eq!(refusal(shape(1, 1), &[node("w", 8, 8)]), "TP1×PP1: none of 1 living Ray nodes is the head");

@@ -4,7 +4,6 @@
 mod agent;
 mod assignment;
 mod report;
-mod sickness;
 mod tokens;
 
 use std::collections::BTreeMap;

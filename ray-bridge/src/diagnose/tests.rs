@@ -189,7 +189,7 @@ fn a_lost_node_explains_its_ranks_and_what_is_missing() {
     let diagnosis = told(&lost).unwrap();
     assert_eq!(diagnosis.trouble, Trouble::NodeLost { nodes: vec!["node-b".to_owned()] });
     assert_eq!(diagnosis.evidence[0], "Ray on node-b: Unexpected termination: health check failed");
-    assert!(diagnosis.evidence[1].starts_with("TP1×PP2 needs 2 nodes"), "{diagnosis}");
+    assert!(diagnosis.evidence[1].starts_with("TP1×PP2 needs room for 2 stages of 1 GPU"), "{diagnosis}");
 }
 
 #[test]

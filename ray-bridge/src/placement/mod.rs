@@ -1,13 +1,22 @@
 //! Where each rank of an engine goes, and whether it went there. Pure: no clock, no network, no Ray.
 
+mod choose;
+mod fill;
+mod hops;
 mod node;
 mod plan;
+mod policy;
 mod rank;
 mod shape;
+mod topology;
+mod unplaceable;
 mod verify;
 
+pub use hops::{Hop, hops};
 pub use node::RayNode;
-pub use plan::{FreeGpus, FreeOn, Placement, Policy, RankSlot, Unplaceable, plan};
+pub use plan::{Placement, RankSlot, plan};
+pub use policy::{FreeGpus, Level, Policy, Strategy};
 pub use rank::{RANK_ACTOR_CLASS, RankName};
 pub use shape::{InvalidShape, Shape};
+pub use unplaceable::{FreeOn, Unplaceable};
 pub use verify::{Difference, GroupState, Life, Reported, ReportedBundle, ReportedRank, verify};

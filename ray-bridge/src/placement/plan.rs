@@ -1,44 +1,28 @@
 //! Shape × nodes → one node for each rank.
 //!
-//! A stage's tensor ranks talk in every layer and stay within one node; stages talk once per step. So the plan takes
-//! the fewest nodes that hold all stages, and follows the topology order from stage to stage.
+//! A stage's tensor ranks talk in every layer and stay within one unit: a node, or the domain that the policy names.
+//! Stages talk once per step, each with the next one, so what counts between them is how far each hop goes. Of one
+//! pipeline the plan is optimal in the cost of its hops (see `choose`). Replicas of a data-parallel shape are placed one
+//! after the other, each optimally on what the earlier ones left; all together that can cost more than it must, since
+//! the best split of nodes between pipelines is bin packing.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RayNode, Shape};
+use super::choose::{Room, Rooms, choose};
+use super::fill::{Free, fill};
+use super::topology::{Topology, Unit};
+use super::unplaceable::{FreeOn, Unplaceable};
+use super::{Policy, RayNode, Shape};
 use crate::NodeId;
-
-/// Which GPUs of a node may be planned on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum FreeGpus {
-    /// Those that Ray reports as free; up to 5 s old, so a group that has just ended may still seem to hold them.
-    #[default]
-    Reported,
-    /// All of them: for a cluster that runs nothing but this engine.
-    All,
-}
-
-/// What guides a plan besides the shape.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Label whose values order the nodes, for example a rack or a switch; nodes without it come last.
-    pub order_label: Option<String>,
-    /// Which GPUs count.
-    pub free: FreeGpus,
-    /// Nodes to avoid, each by its id, address or name. They get ranks only where the others have no room;
-    /// [`Placement::avoided`] tells whether it was so.
-    pub avoid: BTreeSet<String>,
-}
 
 /// One rank and its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankSlot {
-    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`.
+    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`, after those
+    /// of the replicas before.
     pub rank: u32,
     /// Rank within its stage.
     pub tensor_rank: u32,
@@ -62,150 +46,124 @@ pub struct Placement {
     pub api_server_node: NodeId,
 }
 
-/// GPUs of one node, in an [`Unplaceable`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FreeOn {
-    /// Ray's name of the node.
-    pub node: String,
-    /// GPUs that may be planned on.
-    pub free: u32,
-    /// GPUs it has.
-    pub total: u32,
-}
-
-/// The nodes cannot hold the shape; the text says so in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Unplaceable {
-    /// What was to be placed.
-    pub shape: Shape,
-    /// There is no living head node, so nowhere to run the API server.
-    pub no_head: bool,
-    /// Stages that would fit.
-    pub stages_that_fit: u32,
-    /// Living nodes in topology order.
-    pub nodes: Vec<FreeOn>,
-}
-
-impl Policy {
-    fn avoids(&self, node: &RayNode) -> bool {
-        [node.id.as_str(), &node.ip, &node.name].iter().any(|name| self.avoid.contains(*name))
-    }
-}
-
 impl Placement {
     /// Nodes that have ranks although the policy avoids them: there was no other way.
     pub fn avoided<'n>(&self, nodes: &'n [RayNode], policy: &Policy) -> Vec<&'n RayNode> {
         let has_ranks = |n: &RayNode| self.ranks.iter().any(|slot| slot.node_id == n.id);
         nodes.iter().filter(|n| policy.avoids(n) && has_ranks(n)).collect()
     }
+
+    /// For each rank the number of its GPU among those that the plan uses on its node, from 0. Which device that is,
+    /// Ray decides when it starts the rank.
+    pub fn gpus(&self) -> Vec<u32> {
+        let mut used: HashMap<&NodeId, u32> = HashMap::new();
+        let mut next = |node| {
+            let count = used.entry(node).or_default();
+            *count += 1;
+            *count - 1
+        };
+        self.ranks.iter().map(|slot| next(&slot.node_id)).collect()
+    }
 }
 
 /// Places every rank, or says what is missing. The same input gives the same plan whatever the order of `nodes`.
 pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placement, Unplaceable> {
-    let mut order: Vec<&RayNode> = nodes.iter().filter(|n| n.alive).collect();
-    order.sort_by_key(|n| {
-        let label = policy.order_label.as_ref().and_then(|key| n.labels.get(key));
-        (!n.is_head, label.is_none(), label, &n.name, &n.id)
-    });
-    let rooms: Vec<u32> = order.iter().map(|n| usable(n, policy.free) / shape.tensor()).collect();
-    let avoids =
-        |n: &RayNode| [n.id.as_str(), &n.ip, &n.name].iter().any(|name| policy.avoid.contains(*name));
-    let others: Vec<u32> =
-        order.iter().zip(&rooms).map(|(n, room)| if avoids(n) { 0 } else { *room }).collect();
-
-    let head = order.first().filter(|n| n.is_head);
-    let chosen = fewest(&others, shape.pipeline()).or_else(|| fewest(&rooms, shape.pipeline()));
-    let (Some(head), Some(chosen)) = (head, chosen) else {
-        return Err(Unplaceable {
-            shape,
-            no_head: head.is_none(),
-            stages_that_fit: rooms.iter().fold(0, |sum, n| sum.saturating_add(*n)),
-            nodes: order
-                .iter()
-                .map(|n| FreeOn { node: n.name.clone(), free: usable(n, policy.free), total: n.gpus_total })
-                .collect(),
-        });
+    let tree = Topology::new(nodes, policy);
+    let mut free: Vec<u32> = tree.members.iter().map(|member| policy.free_on(member.node)).collect();
+    let head =
+        nodes.iter().filter(|node| node.alive && node.is_head).min_by_key(|node| (&node.name, &node.id));
+    let rooms: Vec<Rooms> = tree.units.iter().map(|unit| rooms_of(unit, &tree, &free, shape)).collect();
+    let fit = rooms
+        .iter()
+        .filter_map(|rooms| rooms.rooms.last())
+        .fold(0_u32, |sum, r| sum.saturating_add(r.stages));
+    let Some(head) = head.filter(|_| fit >= shape.stages()) else {
+        return Err(unplaceable(shape, nodes, policy, &tree, head.is_none(), fit));
     };
 
-    let per_stage = chosen
-        .into_iter()
-        .filter_map(|i| Some((order.get(i)?, rooms.get(i)?)))
-        .flat_map(|(node, room)| std::iter::repeat_n(*node, *room as usize));
-    let ranks = (0..shape.pipeline())
-        .zip(per_stage)
-        .flat_map(|(stage, node)| (0..shape.tensor()).map(move |tensor_rank| (stage, tensor_rank, node)))
-        .map(|(stage, tensor_rank, node)| RankSlot {
-            rank: stage * shape.tensor() + tensor_rank,
-            tensor_rank,
-            stage,
+    let mut of_rank: Vec<usize> = Vec::with_capacity(shape.ranks() as usize);
+    let mut rooms = rooms;
+    for _ in 0..shape.data() {
+        let chosen = choose(&tree, &rooms, shape.pipeline(), policy.strategy).unwrap_or_default();
+        for part in chosen {
+            let unit = &tree.units[part.unit];
+            let usable = usable(unit, &tree, &free, part.avoided);
+            let taken = fill(usable, shape.tensor(), part.stages).concat();
+            for member in &taken {
+                free[*member] -= 1;
+            }
+            of_rank.extend(taken);
+            rooms[part.unit] = rooms_of(unit, &tree, &free, shape);
+        }
+    }
+    let ranks = (0..shape.ranks()).zip(&of_rank).map(|(rank, member)| {
+        let node = tree.members[*member].node;
+        RankSlot {
+            rank,
+            tensor_rank: rank % shape.tensor(),
+            stage: rank / shape.tensor() % shape.pipeline(),
             node_id: node.id.clone(),
             node_ip: node.ip.clone(),
-        })
-        .collect();
-    Ok(Placement { shape, ranks, api_server_node: head.id.clone() })
+        }
+    });
+    Ok(Placement { shape, ranks: ranks.collect(), api_server_node: head.id.clone() })
 }
 
-fn usable(node: &RayNode, free: FreeGpus) -> u32 {
-    match free {
-        FreeGpus::Reported => node.gpus_free.min(node.gpus_total),
-        FreeGpus::All => node.gpus_total,
+/// Stages that a unit can take: without the nodes to avoid, then with the largest of them, and so on.
+fn rooms_of(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32], shape: Shape) -> Rooms {
+    let members = || unit.members.iter().copied();
+    let sum = |gpus: u64| u32::try_from(gpus / u64::from(shape.tensor())).unwrap_or(u32::MAX);
+    let mut gpus = members().filter(|m| !tree.members[*m].avoided).map(|m| u64::from(free[m])).sum::<u64>();
+    let mut rooms = vec![Room { stages: sum(gpus), avoided: 0 }];
+    for (avoided, member) in (1..).zip(to_avoid(unit, tree, free)) {
+        gpus += u64::from(free[member]);
+        rooms.push(Room { stages: sum(gpus), avoided });
     }
+    // More than a whole pipeline is room enough, and a node more that adds no room is not worth looking at.
+    rooms.dedup_by(|next, kept| next.stages == kept.stages || kept.stages >= shape.pipeline());
+    rooms.retain(|room| room.stages > 0);
+    Rooms { head: members().any(|m| tree.members[m].node.is_head), rooms }
 }
 
-/// Indexes of the fewest nodes whose rooms hold `stages`; among several such sets the first in order.
-fn fewest(rooms: &[u32], stages: u32) -> Option<Vec<usize>> {
-    let largest = |rooms: &[u32], count: usize| -> u64 {
-        let mut sorted = rooms.to_vec();
-        sorted.sort_unstable_by_key(|room| Reverse(*room));
-        sorted.iter().take(count).map(|room| u64::from(*room)).sum()
+/// Nodes of a unit that are to be avoided, those with the most GPUs first.
+fn to_avoid(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32]) -> Vec<usize> {
+    let mut found: Vec<usize> = unit.members.iter().copied().filter(|m| tree.members[*m].avoided).collect();
+    found.sort_by_key(|m| std::cmp::Reverse(free[*m]));
+    found
+}
+
+/// GPUs of a unit that a pipeline may take, those on its first `avoided` nodes to avoid included.
+fn usable(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32], avoided: u32) -> Vec<Free> {
+    let good = unit.members.iter().copied().filter(|m| !tree.members[*m].avoided);
+    let all = good.chain(to_avoid(unit, tree, free).into_iter().take(avoided as usize));
+    all.map(|member| Free { member, gpus: free[member] }).collect()
+}
+
+fn unplaceable(
+    shape: Shape,
+    nodes: &[RayNode],
+    policy: &Policy,
+    tree: &Topology<'_>,
+    no_head: bool,
+    stages_that_fit: u32,
+) -> Unplaceable {
+    let on = |node: &RayNode, domain: Option<&str>| FreeOn {
+        node: node.name.clone(),
+        free: policy.free_on(node),
+        total: node.gpus_total,
+        domain: domain.map(str::to_owned),
     };
-    let count = (1..=rooms.len()).find(|count| largest(rooms, *count) >= u64::from(stages))?;
-
-    let mut chosen = Vec::with_capacity(count);
-    let mut held = 0;
-    for (i, room) in rooms.iter().enumerate() {
-        let rest = rooms.get(i + 1..).unwrap_or_default();
-        let still_to_choose = count - chosen.len();
-        if still_to_choose == 0 {
-            break;
-        }
-        let with_this = held + u64::from(*room);
-        if with_this + largest(rest, still_to_choose - 1) >= u64::from(stages) {
-            chosen.push(i);
-            held = with_this;
-        }
-    }
-    Some(chosen)
-}
-
-impl fmt::Display for Unplaceable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.nodes.is_empty() {
-            return write!(f, "{}: no Ray node is alive", self.shape);
-        }
-        if self.no_head {
-            return write!(f, "{}: none of {} living Ray nodes is the head", self.shape, self.nodes.len());
-        }
-        let (tensor, pipeline) = (self.shape.tensor(), self.shape.pipeline());
-        write!(f, "{} needs ", self.shape)?;
-        match pipeline {
-            1 => write!(f, "1 node with {tensor} free GPUs")?,
-            _ => write!(f, "{pipeline} nodes with {tensor} free GPUs each")?,
-        }
-        f.write_str("; free:")?;
-        for (i, node) in self.nodes.iter().take(16).enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma} {} {}", node.node, node.free)?;
-            if node.free != node.total {
-                write!(f, " of {}", node.total)?;
-            }
-        }
-        if self.nodes.len() > 16 {
-            write!(f, " and {} more nodes", self.nodes.len() - 16)?;
-        }
-        if self.stages_that_fit > 0 {
-            write!(f, " (room for {} of {pipeline} stages)", self.stages_that_fit)?;
-        }
-        Ok(())
+    let mut excluded: Vec<&RayNode> = nodes.iter().filter(|n| n.alive && policy.excludes(n)).collect();
+    excluded.sort_by_key(|node| (&node.name, &node.id));
+    let of_unit = |unit: &Unit<'_>| -> Vec<FreeOn> {
+        unit.members.iter().map(|member| on(tree.members[*member].node, unit.value)).collect()
+    };
+    Unplaceable {
+        shape,
+        no_head,
+        stages_that_fit,
+        tensor_domain: policy.tensor_domain.clone(),
+        nodes: tree.units.iter().flat_map(of_unit).collect(),
+        excluded: excluded.into_iter().map(|node| on(node, None)).collect(),
     }
 }

@@ -18,7 +18,6 @@ declare -A ABOUT=(
   [ray]="ray-bridge on real Ray in namespaces: exact placement, every fault told and recovered from (needs root)"
   [e2e]="life, upgrades and faults of fleets on a real cluster on this machine (needs root)"
   [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
-  [mainjob]="only when named: the main job with vLLM on that cluster, 10 minutes of both cores"
 )
 
 skip() { echo "$1"; exit "$SKIPPED"; }
@@ -145,14 +144,7 @@ tier_rayvllm() {
 
 tier_e2e() {
   ((EUID == 0)) || skip "needs root, for network namespaces, mounts and cgroups: sudo hack/test e2e"
-  hack/e2e bad_input examples create scale template engine_only orchestrator_killed delete aibrix kuberay
-}
-
-# Not among all: while something else takes the two cores, nodes that fall silent have cost requests. Until that is settled
-# it is run by this name and by hack/quickstart, on a machine that does nothing else.
-tier_mainjob() {
-  ((EUID == 0)) || skip "needs root, for network namespaces, mounts and cgroups: sudo hack/test mainjob"
-  hack/e2e main_job
+  hack/e2e
 }
 
 counts() { # counts LOG -> passed failed skipped, from what cargo test, unittest and hack/e2e print

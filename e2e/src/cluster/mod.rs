@@ -9,6 +9,7 @@ pub mod lowest;
 pub mod manifest;
 pub mod overhead;
 pub mod pods;
+pub mod processes;
 pub mod ray;
 pub mod ready;
 pub mod tools;

@@ -5,6 +5,7 @@
 
 mod aibrix;
 mod bad_input;
+mod faults;
 mod kuberay_missing;
 mod lifecycle;
 mod light;
@@ -42,6 +43,7 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
         }),
+        Scenario::new("faults_are_told_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
         Scenario::new("kuberay_missing_is_explained_and_survived", minutes(6), |s| {
             Box::pin(kuberay_missing::told(s))

@@ -123,6 +123,8 @@ pub struct EngineSeen {
     pub ranks: Vec<(u32, u32, u32, String)>,
     /// Differences between the plan and what Ray reports, for people.
     pub differences: Vec<String>,
+    /// It is broken for good although its job may still run: a rank, its own processes or a node died. What says so.
+    pub broken: Option<String>,
     /// Addresses of the nodes whose rank, engine or Ray node is known to have ended the engine, or misses.
     pub blamed: Vec<String>,
     /// `/health` answered 200.

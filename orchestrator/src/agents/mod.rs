@@ -4,6 +4,7 @@
 mod agent;
 mod assignment;
 mod report;
+mod sickness;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -10,8 +10,7 @@ use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
 use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
 
-/// Digits of a node's id that the launcher shows.
-const NODE_ID_SHOWN: usize = 12;
+use super::sickness::Sickness;
 
 /// What earlier looks found.
 #[derive(Debug, Default)]
@@ -26,6 +25,8 @@ pub(crate) struct Memory {
     pub trouble: Option<String>,
     /// The last report on a launched engine.
     last: Option<RayAlive>,
+    /// How the launch is broken, if it is.
+    sickness: Sickness,
     /// Whether the engine moves, by launch; of an engine of the pod's own, without one.
     stall: (Option<SubmissionId>, Stall),
 }
@@ -34,6 +35,7 @@ impl Memory {
     /// The report on an engine that the bridge launched.
     pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayAlive {
         self.remember_nodes(&state);
+        let broken = self.sickness.look(want, now, &state);
         let Some(engine) = state.engine else {
             return RayAlive { nodes: self.addresses(), engine: self.nothing_there(want) };
         };
@@ -50,7 +52,8 @@ impl Memory {
                 submission: want.to_string(),
                 job: Some(job(&engine)),
                 healthy,
-                blamed: self.named_in(engine.cause.as_deref().unwrap_or_default()),
+                blamed: broken.as_ref().map(|broken| broken.nodes.clone()).unwrap_or_default(),
+                broken: broken.map(|broken| broken.words),
                 answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
                 load: self.load(now, Some(want), engine.load.as_ref()),
                 probe: probe.unwrap_or_default(),
@@ -114,12 +117,6 @@ impl Memory {
             idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
             stalled_since,
         })
-    }
-
-    /// Addresses of nodes that a cause names by the beginning of their Ray id, as the launcher does with a dead rank's.
-    fn named_in(&self, cause: &str) -> Vec<String> {
-        let named = |id: &String| id.get(..NODE_ID_SHOWN).is_some_and(|start| cause.contains(start));
-        self.nodes.iter().filter(|(_, id)| named(id)).map(|(ip, _)| ip.clone()).collect()
     }
 
     fn nothing_there(&self, want: &SubmissionId) -> EngineSeen {

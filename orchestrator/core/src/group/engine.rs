@@ -74,7 +74,8 @@ fn launch(stage: &mut Stage<'_>) {
 
 fn watch(stage: &mut Stage<'_>, engine: &EngineSeen) {
     match &engine.job {
-        Some(JobSeen::Ended(cause)) => fail::fail(stage, &format!("the engine ended: {cause}")),
+        Some(JobSeen::Ended(cause)) => fail::fail(stage, &ended(engine, cause)),
+        Some(_) if engine.broken.is_some() => fail::fail(stage, engine.broken.as_deref().unwrap_or_default()),
         Some(JobSeen::Pending | JobSeen::Running) => watch_running(stage, engine),
         // Ranks are only known of a job that was there, so Ray has lost its memory.
         None if stage.group.ranks.is_some() => {
@@ -87,6 +88,15 @@ fn watch(stage: &mut Stage<'_>, engine: &EngineSeen) {
             }
         }
     }
+}
+
+/// Ray's cause names what came last; what came first, where that is known, goes before it.
+fn ended(engine: &EngineSeen, cause: &str) -> String {
+    let first = engine.broken.as_ref().filter(|_| !engine.blamed.is_empty());
+    first.map_or_else(
+        || format!("the engine ended: {cause}"),
+        |first| format!("{first}; the engine ended: {cause}"),
+    )
 }
 
 fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {

@@ -245,15 +245,32 @@ fn an_engine_that_makes_no_step_is_told_until_its_next_launch() {
 }
 
 #[test]
-fn the_node_that_a_cause_names_is_blamed() {
-    let (head, worker) = ("a".repeat(56), format!("b1{}", "c".repeat(54)));
+fn a_rank_that_died_breaks_the_engine_and_its_node_is_blamed() {
     let mut memory = Memory::default();
-    let nodes = cluster(vec![node(&head, "10.0.0.1", true), node(&worker, "10.0.0.2", true)]);
-    let cause =
-        |text: &str| EngineState { status: JobStatus::Failed, cause: Some(text.to_owned()), ..engine() };
-    let died = look(&mut memory, Some(nodes.clone()), cause("rank r1 on node b1cccccccccc died: killed"));
-    assert_eq!(died.blamed, ["10.0.0.2"]);
-    assert!(look(&mut memory, Some(nodes), cause("no such model")).blamed.is_empty());
+    let dead =
+        RankState { death: Some("Worker exits with SIGKILL".into()), ..rank(1, Some("worker"), false) };
+    let state = EngineState { deaths: vec![dead], health: Some(Health::Unhealthy(503)), ..engine() };
+    let seen = look(&mut memory, Some(two_nodes()), state);
+    assert_eq!(seen.blamed, ["10.0.0.2"]);
+    assert!(seen.broken.as_ref().is_some_and(|words| words.contains("rank 1 died")), "{:?}", seen.broken);
+    assert_eq!(seen.job, Some(JobSeen::Running));
+}
+
+#[test]
+fn a_node_that_ray_lost_is_blamed() {
+    let mut memory = Memory::default();
+    look(&mut memory, Some(two_nodes()), engine());
+    let without = cluster(vec![node("head", "10.0.0.1", true), node("worker", "10.0.0.2", false)]);
+    let seen = look(&mut memory, Some(without), engine());
+    assert_eq!(seen.blamed, ["10.0.0.2"]);
+    assert!(seen.broken.is_some());
+}
+
+#[test]
+fn an_engine_that_ended_for_its_own_reasons_accuses_no_node() {
+    let mut memory = Memory::default();
+    let ended = EngineState { status: JobStatus::Failed, cause: Some("no such model".into()), ..engine() };
+    assert!(look(&mut memory, Some(two_nodes()), ended).blamed.is_empty());
 }
 
 #[test]

@@ -147,3 +147,17 @@ fn a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
     ray_mut(&mut seen).engine.unverified = None;
     assert_eq!(step(&fleet, &again.group, &seen, 3).group.message, None);
 }
+
+#[test]
+fn an_engine_that_is_broken_fails_although_its_job_still_runs() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.broken = Some("rank 1 died: SIGKILL".to_owned());
+    let failed = step(&fleet, &group, &seen, 1);
+    assert_eq!(
+        (failed.group.phase, kinds(&failed)),
+        (Phase::Failed, vec!["gate false".into(), "GroupFailed".into()])
+    );
+    assert!(failed.group.message.unwrap().starts_with("rank 1 died: SIGKILL"));
+}

@@ -1,0 +1,342 @@
+//! Every way in which a group breaks, on real pods: is the cause told right, how soon does the traffic stop, how soon
+//! does the recovery begin, and is the group whole again with nothing left over.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Api;
+use kube::api::ListParams;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_e2e::cluster::endpoint::Endpoint;
+use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::manifest::Manifest;
+use rayfleet_e2e::cluster::pods::{FleetPod, pods};
+use rayfleet_e2e::cluster::processes::{self, Process, cluster_tool, the_one};
+use rayfleet_e2e::cluster::ready::groups;
+use rayfleet_e2e::cluster::{call, until};
+use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::{clock, load};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::light;
+use crate::suite::Suite;
+
+const HUNG_AFTER: f64 = 5.0;
+/// How often the watch of a fault looks: its times are as exact as that.
+const LOOK: Duration = Duration::from_millis(100);
+/// Longest wait for anything; how long each fault may take stands in [`FAULTS`].
+const PATIENCE: Duration = Duration::from_mins(3);
+const PROMPT: &str = "Hi";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    RankKilled,
+    CoreKilled,
+    ApiServerKilled,
+    RankStopped,
+    DashboardStopped,
+    PathCut,
+    RayletKilled,
+    HeadKilled,
+    NodeLost,
+}
+
+/// A fault, words of the cause that the fleet must tell, and within how many seconds its traffic must stop: `None` where
+/// the engine serves all the same, so that nothing may stop.
+const FAULTS: [(Fault, &str, &str, Option<f64>); 9] = [
+    (Fault::RankKilled, "SIGKILL of a rank", "died", Some(3.5)),
+    (Fault::CoreKilled, "SIGKILL of the engine core", "engine", Some(3.5)),
+    (Fault::ApiServerKilled, "SIGKILL of the API server", "engine", Some(3.5)),
+    (Fault::RankStopped, "SIGSTOP of a rank, under a request", "the engine hangs", Some(HUNG_AFTER + 3.5)),
+    (Fault::DashboardStopped, "SIGSTOP of the dashboard", "can not be looked at", None),
+    (Fault::PathCut, "network cut to the dashboard", "can not be looked at", None),
+    (Fault::RayletKilled, "SIGKILL of a raylet", "", Some(6.0)),
+    (Fault::HeadKilled, "SIGKILL of the head", "", Some(6.0)),
+    (Fault::NodeLost, "power loss of a node", "lost", Some(25.0)),
+];
+
+pub(crate) async fn all(suite: &Suite) -> anyhow::Result<()> {
+    ensure!(processes::is_local(), "faults need the local cluster: hack/e2e faults");
+    let manifest = manifest()?;
+    let (fleet, _) = light::ensure_fleet(suite, &manifest).await?;
+    let mut late = Vec::new();
+    let mut rows = Vec::new();
+    for (fault, name, cause, limit) in FAULTS {
+        let row = one(suite, &fleet, fault, cause, limit).await.with_context(|| name.to_owned())?;
+        let line = format!("{name}: {}", row.words());
+        suite.console.say(&line);
+        if let (Some(closed), Some(limit)) = (row.closed, limit)
+            && closed > limit
+        {
+            late.push(format!("{name}: traffic stopped after {closed:.1} s, {limit} s allowed"));
+        }
+        rows.push(line);
+    }
+    let blamed = fleet.get().await?.status.unwrap_or_default().node_failures;
+    for entry in &blamed {
+        suite
+            .console
+            .say(format_args!("node {}: {} failures, the last: {}", entry.node, entry.failures, entry.cause));
+    }
+    ensure!(!blamed.is_empty(), "no node was named for a rank that died on it");
+    ensure!(late.is_empty(), "{}", late.join("; "));
+    fleet.delete(Duration::from_mins(1)).await?;
+    suite.console.say(format_args!("all {} faults were told, recovered from and left nothing", rows.len()));
+    Ok(())
+}
+
+fn manifest() -> anyhow::Result<Manifest> {
+    light::manifest()?.with("/metadata/name", json!("faults"))?.with("/spec/replicas", json!(1))?.with(
+        "/spec/failurePolicy",
+        json!({
+            "engineRestarts": 50, "backoff": {"initial": "1s", "max": "1s"},
+            "hungAfter": format!("{HUNG_AFTER}s"), "avoidNodeAfter": 0
+        }),
+    )
+}
+
+/// What came of one fault, in seconds since it.
+struct Row {
+    told: f64,
+    closed: Option<f64>,
+    begun: Option<f64>,
+    ready: f64,
+    cause: String,
+}
+
+impl Row {
+    fn words(&self) -> String {
+        let time = |time: Option<f64>| time.map_or_else(|| "never".to_owned(), |time| format!("{time:.1} s"));
+        format!(
+            "told {:.1} s, traffic stopped {}, recovery begun {}, ready {:.1} s: {}",
+            self.told,
+            time(self.closed),
+            time(self.begun),
+            self.ready,
+            self.cause.chars().take(160).collect::<String>()
+        )
+    }
+}
+
+async fn one(
+    suite: &Suite,
+    fleet: &Fleet,
+    fault: Fault,
+    cause: &str,
+    limit: Option<f64>,
+) -> anyhow::Result<Row> {
+    let before = light::settle(suite, fleet, PATIENCE).await?;
+    let group = groups(&before).first().context("the fleet has no group")?.clone();
+    let all = pods(fleet).await?;
+    let of_role = |head: bool| all.iter().find(|pod| pod.head == head).context("a pod is missing");
+    let (head, worker) = (of_role(true)?.clone(), of_role(false)?.clone());
+
+    let mut requests = JoinSet::new();
+    if fault == Fault::RankStopped {
+        let endpoint = Endpoint::of(&fleet.cluster, &fleet.name, &suite.tools).await?;
+        // It is cut off when the engine is stopped: that is what it is for.
+        requests.spawn(async move {
+            load::complete(&endpoint.target, "light", PROMPT, 400, PATIENCE)
+                .await
+                .map(drop)
+                .unwrap_or_default();
+        });
+        let busy = |group: &GroupStatus| group.in_flight.is_some_and(|number| number > 0);
+        fleet
+            .follow("have the request", PATIENCE, |fleet| groups(fleet?).iter().any(busy).then_some(()))
+            .await?;
+    }
+    let watch = Watch::start(fleet, &group);
+    let start = clock::instant();
+    let stopped = inflict(fault, &head, &worker).await?;
+    let (told, said) = watch.told(cause).await.with_context(|| format!("waiting for `{cause}`"))?;
+    let told_after = seconds(start, told);
+    if limit.is_none() {
+        end(fault, &stopped, &head).await?;
+    } else {
+        watch.begun().await?;
+    }
+    if fault == Fault::NodeLost {
+        // Ready again without the node: that is what this fault is about.
+        let after = light::settle(suite, fleet, PATIENCE).await?;
+        places::check(fleet, &after).await?;
+        cluster_tool(&["start-node", &worker.node]).await?;
+    }
+    let after = light::settle(suite, fleet, PATIENCE).await?;
+    let ready = clock::seconds_since(start);
+    places::check(fleet, &after).await?;
+    let seen = watch.seen();
+    if limit.is_none() {
+        ensure!(seen.closed.is_none(), "an engine that serves lost its traffic");
+        let launch = groups(&after).first().map(|group| (group.name.clone(), group.launch));
+        ensure!(
+            launch == Some((group.name.clone(), group.launch)),
+            "an engine that serves was replaced: {launch:?}"
+        );
+    } else {
+        ensure!(seen.closed.is_some(), "traffic never stopped");
+        nothing_left(fleet, &group, &after.status.unwrap_or_default().groups).await?;
+    }
+    let after_start = |moment: Option<Instant>| moment.map(|moment| seconds(start, moment));
+    let (closed, begun) = (after_start(seen.closed), after_start(seen.begun));
+    Ok(Row { told: told_after, closed, begun, ready, cause: said })
+}
+
+fn seconds(start: Instant, moment: Instant) -> f64 {
+    moment.saturating_duration_since(start).as_secs_f64()
+}
+
+/// Does it, and gives what has to be set free again.
+async fn inflict(fault: Fault, head: &FleetPod, worker: &FleetPod) -> anyhow::Result<Vec<Process>> {
+    match fault {
+        Fault::RankKilled => the_one(worker, "ray::RayWorkerProc")?.signal("KILL")?,
+        Fault::CoreKilled => the_one(head, "light_engine.core")?.signal("KILL")?,
+        Fault::ApiServerKilled => the_one(head, "ray::ApiServer")?.signal("KILL")?,
+        Fault::RankStopped => the_one(worker, "ray::RayWorkerProc")?.signal("STOP")?,
+        Fault::RayletKilled => the_one(worker, "raylet/raylet")?.signal("KILL")?,
+        Fault::HeadKilled => {
+            let all = processes::of_pod(head, "");
+            ensure!(!all.is_empty(), "the head has no processes");
+            for process in all {
+                // One may end by another's end before its turn comes.
+                drop(process.signal("KILL"));
+            }
+        }
+        Fault::NodeLost => cluster_tool(&["kill-node", &worker.node]).await?,
+        Fault::PathCut => path(head, "-I").await?,
+        Fault::DashboardStopped => {
+            let all = processes::of_pod(head, "dashboard/dashboard.py");
+            ensure!(!all.is_empty(), "the head has no dashboard");
+            for process in &all {
+                process.signal("STOP")?;
+            }
+            return Ok(all);
+        }
+    }
+    Ok(Vec::new())
+}
+
+async fn end(fault: Fault, stopped: &[Process], head: &FleetPod) -> anyhow::Result<()> {
+    for process in stopped {
+        process.signal("CONT")?;
+    }
+    if fault == Fault::PathCut {
+        path(head, "-D").await?;
+    }
+    Ok(())
+}
+
+/// Puts (`-I`) or takes away (`-D`) a rule that drops what goes to the head's dashboard.
+async fn path(head: &FleetPod, verb: &str) -> anyhow::Result<()> {
+    let rule = ["-p", "tcp", "-d", &head.ip, "--dport", "8265", "-j", "DROP"];
+    let mut command = vec!["exec", &head.node, "iptables", verb, "FORWARD"];
+    command.extend(rule);
+    cluster_tool(&command).await
+}
+
+/// The engine that was replaced has no process any more in pods that live, and a group that was replaced no pod.
+async fn nothing_left(fleet: &Fleet, old: &GroupStatus, now: &[GroupStatus]) -> anyhow::Result<()> {
+    let wanted: BTreeSet<String> = now.iter().map(|group| group.name.clone()).collect();
+    until("nothing of the broken engine to be left", Duration::from_mins(2), async || {
+        let pods = pods(fleet).await?;
+        let strangers = pods.iter().any(|pod| !wanted.contains(&pod.group));
+        let ranks: usize = pods.iter().map(|pod| processes::of_pod(pod, "ray::RayWorkerProc").len()).sum();
+        let servers: usize = pods.iter().map(|pod| processes::of_pod(pod, "ray::ApiServer").len()).sum();
+        Ok((!strangers && ranks == 2 && servers == 1).then_some(()))
+    })
+    .await
+    .with_context(|| format!("after group {} launch {}", old.name, old.launch))
+}
+
+/// What is seen of a fault as it goes on.
+#[derive(Clone, Default)]
+struct Seen {
+    closed: Option<Instant>,
+    begun: Option<Instant>,
+    said: Vec<(Instant, String)>,
+}
+
+struct Watch {
+    seen: Arc<Mutex<Seen>>,
+    _looks: JoinSet<()>,
+}
+
+impl Watch {
+    fn start(fleet: &Fleet, group: &GroupStatus) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let mut looks = JoinSet::new();
+        looks.spawn(look_at_slices(fleet.clone(), Arc::clone(&seen)));
+        looks.spawn(look_at_group(fleet.clone(), group.clone(), Arc::clone(&seen)));
+        Self { seen, _looks: looks }
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the fleet first told a cause with these words, and what it said.
+    async fn told(&self, words: &str) -> anyhow::Result<(Instant, String)> {
+        let find = |seen: Seen| seen.said.into_iter().find(|(_, text)| text.contains(words));
+        let found = until("the cause to be told", PATIENCE, async || Ok(find(self.seen()))).await;
+        found.or_else(|error| bail!("{error}; it said {:?}", self.seen().said))
+    }
+
+    async fn begun(&self) -> anyhow::Result<()> {
+        until("the recovery to begin", PATIENCE, async || Ok(self.seen().begun.map(drop))).await
+    }
+}
+
+fn note(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen)) {
+    change(&mut seen.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// When the Service had no ready address any more.
+async fn look_at_slices(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
+    let api: Api<EndpointSlice> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
+    let ours = ListParams::default().labels(&format!("kubernetes.io/service-name={}", fleet.name));
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
+        tick.tick().await;
+        let Ok(slices) = call("list EndpointSlices", api.list(&ours)).await else { continue };
+        let mut endpoints = slices.items.into_iter().flat_map(|slice| slice.endpoints.unwrap_or_default());
+        let open = endpoints.any(|endpoint| endpoint.conditions.and_then(|c| c.ready).unwrap_or(true));
+        if !open {
+            note(&seen, |seen| {
+                seen.closed.get_or_insert_with(clock::instant);
+            });
+        }
+    }
+}
+
+/// What the group says, and when its next engine was launched, or its pods made anew.
+async fn look_at_group(fleet: Fleet, before: GroupStatus, seen: Arc<Mutex<Seen>>) {
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
+        tick.tick().await;
+        let Ok(now) = fleet.get().await else { continue };
+        for group in groups(&now) {
+            let mut words =
+                group.message.clone().filter(|_| group.phase != before.phase || group.phase == Phase::Ready);
+            if let (Some(words), Some(reason)) = (&mut words, &group.goal_reason) {
+                words.push_str("; ");
+                words.push_str(reason);
+            }
+            note(&seen, |seen| {
+                let moment = clock::instant();
+                if let Some(words) = words {
+                    let known = seen.said.last().is_some_and(|(_, text)| *text == words);
+                    if !known {
+                        seen.said.push((moment, words));
+                    }
+                }
+                if (&group.name, group.launch) != (&before.name, before.launch) {
+                    seen.begun.get_or_insert(moment);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the bridge's diagnosis means for a decision: that an engine is broken for good, why, and on which nodes. Pure;
+//! remembers one launch. Patience with what may pass by itself is the core's business.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ray_bridge::SubmissionId;
+use ray_bridge::diagnose::{Diagnosis, History, Look, Patience, Trouble, diagnose};
+use ray_bridge::observe::{EngineState, RayState};
+use ray_bridge::placement::RayNode;
+
+/// How an engine is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// What is wrong and what says so.
+    pub words: String,
+    /// Addresses of the nodes that it came from, as far as that is known.
+    pub nodes: Vec<String>,
+}
+
+/// What earlier looks at a launch had found.
+#[derive(Debug, Default)]
+pub(crate) struct Sickness {
+    of: Option<SubmissionId>,
+    history: History,
+    /// Ray's nodes when it last told, dead ones too.
+    nodes: Vec<RayNode>,
+}
+
+impl Sickness {
+    /// Enters a look at a launch, and says how its engine is broken, if it is.
+    pub(crate) fn look(&mut self, want: &SubmissionId, now: Timestamp, state: &RayState) -> Option<Broken> {
+        if self.of.as_ref() != Some(want) {
+            *self = Self { of: Some(want.clone()), ..Self::default() };
+        }
+        if let Some(cluster) = &state.cluster {
+            self.nodes.clone_from(&cluster.nodes);
+        }
+        self.history.learn(now, state);
+        // The core has its own patience with engines that stand still.
+        let patience = Patience::new(Duration::MAX);
+        let Diagnosis { trouble, evidence } = diagnose(now, Look::Ray(state), &self.history, patience)?;
+        let fatal = matches!(
+            trouble,
+            Trouble::RankDied { .. } | Trouble::EngineDied | Trouble::NodeLost { .. } | Trouble::HeadLost
+        );
+        fatal.then(|| Broken {
+            nodes: self.culprits(&trouble, state.engine.as_ref()),
+            words: Diagnosis { trouble, evidence }.to_string(),
+        })
+    }
+
+    fn culprits(&self, trouble: &Trouble, engine: Option<&EngineState>) -> Vec<String> {
+        let deaths = engine.map_or(&[][..], |engine| &engine.deaths);
+        let is_culprit = |node: &&RayNode| match trouble {
+            Trouble::RankDied { ranks } => deaths
+                .iter()
+                .any(|death| ranks.contains(&death.rank) && death.node_id.as_ref() == Some(&node.id)),
+            Trouble::NodeLost { nodes } => nodes.contains(&node.name),
+            _ => false,
+        };
+        let mut found: Vec<String> =
+            self.nodes.iter().filter(is_culprit).map(|node| node.ip.clone()).collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+}

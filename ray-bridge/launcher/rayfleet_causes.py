@@ -11,6 +11,7 @@ _MAX_LINE = 4000
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SOURCE = re.compile(r"^\([^()]*pid=\d+[^()]*\) ?")
+_PROCESS = re.compile(r"\([^()]*\bpid=(\d+)(?:, ip=([^(),\s]+))?[^()]*\)")
 # vLLM's own prefix: `ERROR 11-23 12:00:00 [core.py:12] `, perhaps behind the process name `(EngineCore pid=7) `.
 _LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound)\b:? ?.*")
@@ -104,3 +105,19 @@ def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
             kind.append(text)
             found = kind
     return list(dict.fromkeys(roots or consequences))[:limit]
+
+
+def last_lines(lines: Iterable[str], pid: int, address: str, limit: int = 6) -> List[str]:
+    """The last `limit` lines that the process `pid` on the node at `address` printed, oldest first.
+
+    Ray names the address unless it is that of the node on which the line was collected; numbers of processes on two
+    nodes may be the same, so a line with another address is another's.
+    """
+    found: Deque[str] = deque(maxlen=limit)
+    for line in lines:
+        printed_by = _PROCESS.findall(_ANSI.sub("", line))
+        if any(int(number) == pid and ip in ("", address) for number, ip in printed_by):
+            text = plain(line).strip()
+            if text:
+                found.append(text[:300])
+    return list(found)

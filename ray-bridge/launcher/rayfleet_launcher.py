@@ -9,11 +9,11 @@ import time
 from typing import Any, Dict, List, Optional
 
 import rayfleet_preflight as preflight
-from rayfleet_causes import Memory, causes
+from rayfleet_causes import Memory, causes, last_lines
 from rayfleet_health import healthy
 from rayfleet_phases import Phases, secrets_of
 from rayfleet_placement import PlacementError, create
-from rayfleet_ranks import dead_by_itself, ranks
+from rayfleet_ranks import dead_by_itself, obituary, ranks
 from rayfleet_server import ApiServer
 from rayfleet_spec import Spec, SpecError, parse
 
@@ -47,6 +47,7 @@ class Launch:
         self.server: Optional[Any] = None
         self.server_name = f"{spec.name}/api"
         self.address = ""
+        self.addresses: Dict[str, str] = {}
         self._next_look = 0.0
         self._died = 0.0
 
@@ -99,7 +100,8 @@ class Launch:
         )
         actor = ray.remote(num_cpus=0)(ApiServer)
         self.server = actor.options(name=self.server_name, scheduling_strategy=strategy).remote()
-        self.address = _addresses()[self.spec.api_server_node]
+        self.addresses = _addresses()
+        self.address = self.addresses[self.spec.api_server_node]
         return self.server.serve.remote(self.spec)
 
     def _advance(self) -> None:
@@ -134,12 +136,16 @@ class Launch:
         return self.phases.fail(self._cause(lines) or said, code, ended=said[:500])
 
     def _cause(self, lines: List[str]) -> str:
-        """The dead rank, if Ray knows one, and the telling lines of the output."""
+        """The dead rank with the last lines that it printed, if Ray knows one, and the telling lines of the output."""
         try:
             dead = dead_by_itself(ranks(self.group, self.server_name))
         except Exception:  # noqa: BLE001 - the engine's own words remain
-            dead = ""
-        return "; ".join(reason for reason in (dead, *causes(lines)) if reason)
+            dead = None
+        if dead is None:
+            return "; ".join(causes(lines))
+        printed = last_lines(lines, dead.pid, self.addresses.get(dead.node_id, "")) if dead.pid else []
+        last = f"the last lines of this rank: {' | '.join(printed)}" if printed else ""
+        return "; ".join(reason for reason in (obituary(dead), *causes(lines), last) if reason)
 
 
 def _found(ref: Any, node: str) -> bool:

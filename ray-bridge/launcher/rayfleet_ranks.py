@@ -1,19 +1,20 @@
 """What Ray knows of the engine's ranks: the actors in its placement group.
 The state API is asked over the dashboard; if that does not answer, a launch goes on without these facts."""
 
-from typing import Any, List, NamedTuple
+from typing import Any, List, NamedTuple, Optional
 
 # Ends that follow from another end: the engine or this launcher took the rank down.
 _TAKEN_DOWN = ("ray.kill", "placement group was removed", "owner has died", "INTENDED")
 
 
 class Rank(NamedTuple):
-    """One actor of the placement group; `cause` is Ray's word on its death, in one line."""
+    """One actor of the placement group; `cause` is Ray's word on its death, in one line. `pid` is 0 if not known."""
 
     name: str
     state: str
     node_id: str
     cause: str
+    pid: int
 
 
 def ranks(group: Any, server_name: str) -> List[Rank]:
@@ -28,18 +29,24 @@ def ranks(group: Any, server_name: str) -> List[Rank]:
             state=actor.state,
             node_id=actor.node_id or "",
             cause=_cause(actor.death_cause),
+            pid=int(actor.pid or 0),
         )
         for actor in actors
         if actor.name != server_name
     ]
 
 
-def dead_by_itself(found: List[Rank]) -> str:
-    """A rank that nobody took down but that died, with Ray's reason, in one line; or an empty string."""
+def dead_by_itself(found: List[Rank]) -> Optional[Rank]:
+    """A rank that nobody took down but that died, if there is one."""
     for rank in found:
         if rank.state == "DEAD" and not any(mark in rank.cause for mark in _TAKEN_DOWN):
-            return f"rank {rank.name} on node {rank.node_id[:12]} died: {rank.cause}"
-    return ""
+            return rank
+    return None
+
+
+def obituary(rank: Rank) -> str:
+    """Who died where, and Ray's reason, in one line."""
+    return f"rank {rank.name} on node {rank.node_id[:12]} died: {rank.cause}"
 
 
 def _cause(death: Any) -> str:

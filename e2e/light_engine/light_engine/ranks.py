@@ -38,6 +38,7 @@ class RayWorkerProc:
         """Pretends to load weights for `seconds`; returns the node id. Fails if the model is not on this node."""
         check_model(self._model)
         await asyncio.sleep(seconds)
+        print(f"loaded its part of {self._model}", flush=True)
         return ray.get_runtime_context().get_node_id()
 
     async def run(self) -> None:

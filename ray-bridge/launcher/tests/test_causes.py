@@ -4,7 +4,7 @@ import io
 import threading
 import unittest
 
-from rayfleet_causes import Memory, causes, plain
+from rayfleet_causes import Memory, causes, last_lines, plain
 
 CORE = "\x1b[36m(ApiServer pid=1)\x1b[0m (EngineCore pid=2) ERROR 11-23 17:44:42 [core.py:99] "
 
@@ -47,6 +47,24 @@ class Causes(unittest.TestCase):
 
     def test_ordinary_lines_are_no_cause(self):
         self.assertEqual(causes(["INFO 11-23 17:44:42 [a.py:1] ValueErrors are counted", "all good", ""]), [])
+
+
+class LastLines(unittest.TestCase):
+    LINES = [
+        "\x1b[36m(ApiServer pid=1)\x1b[0m (RayWorkerProc pid=7, ip=10.0.0.2) INFO 11-23 17:44:42 [x.py:1] loading",
+        "(ApiServer pid=1) (RayWorkerProc pid=7, ip=10.0.0.3) of another node",
+        "(ApiServer pid=1) (RayWorkerProc pid=70, ip=10.0.0.2) of another process",
+        "(ApiServer pid=1) (RayWorkerProc pid=7, ip=10.0.0.2)",
+        "(ApiServer pid=1) (RayWorkerProc pid=7, ip=10.0.0.2) (Worker pid=7) loaded 3 GiB",
+        "(RayWorkerProc pid=7) of the node that collects",
+    ]
+
+    def test_only_what_the_process_on_that_node_printed(self):
+        self.assertEqual(last_lines(self.LINES, 7, "10.0.0.2"), ["loading", "loaded 3 GiB", "of the node that collects"])
+
+    def test_only_the_last_of_many(self):
+        lines = [f"(RayWorkerProc pid=7, ip=10.0.0.2) line {number}" for number in range(99)]
+        self.assertEqual(last_lines(lines, 7, "10.0.0.2", limit=2), ["line 97", "line 98"])
 
 
 class Remembering(unittest.TestCase):

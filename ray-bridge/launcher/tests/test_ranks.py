@@ -2,7 +2,7 @@
 
 import unittest
 
-from rayfleet_ranks import Rank, _cause, dead_by_itself
+from rayfleet_ranks import Rank, _cause, dead_by_itself, obituary
 
 LOST = {"actor_died_error_context": {"reason": "WORKER_DIED", "error_message": "its worker process has died. Some common causes include: (1)"}}
 KILLED = {"actor_died_error_context": {"reason": "RAY_KILL", "error_message": "The actor is dead because it was killed by `ray.kill`."}}
@@ -10,18 +10,18 @@ REMOVED = {"actor_died_error_context": {"error_message": "Destroying worker sinc
 
 
 def rank(name, state="DEAD", death=None):
-    return Rank(name=name, state=state, node_id="f" * 56, cause=_cause(death))
+    return Rank(name=name, state=state, node_id="f" * 56, cause=_cause(death), pid=7)
 
 
 class Deaths(unittest.TestCase):
     def test_the_rank_that_was_lost_is_told_not_those_taken_down_after_it(self):
-        told = dead_by_itself([rank("a", death=KILLED), rank("b", death=LOST), rank("c", death=REMOVED)])
+        told = obituary(dead_by_itself([rank("a", death=KILLED), rank("b", death=LOST), rank("c", death=REMOVED)]))
         self.assertIn("rank b on node ffffffffffff died: WORKER_DIED: its worker process has died.", told)
         self.assertNotIn("common causes", told)
 
     def test_living_ranks_and_a_group_taken_down_are_no_deaths(self):
-        self.assertEqual(dead_by_itself([rank("a", "ALIVE"), rank("b", "PENDING_CREATION")]), "")
-        self.assertEqual(dead_by_itself([rank("a", death=KILLED), rank("b", death=REMOVED)]), "")
+        self.assertIsNone(dead_by_itself([rank("a", "ALIVE"), rank("b", "PENDING_CREATION")]))
+        self.assertIsNone(dead_by_itself([rank("a", death=KILLED), rank("b", death=REMOVED)]))
 
     def test_causes_in_other_shapes_do_no_harm(self):
         for death in (None, {}, {"x": None}, {"x": {}}, "gone"):

@@ -20,6 +20,10 @@ const RANKS: &str = "the ranks are placed by the bridge through Ray; leave it ou
 const TLS: &str = "the bridge watches the engine over plain HTTP; end TLS in front of it";
 const KEY: &str = "the bridge's probe could not pass; check keys in front of the engine";
 
+const FILE: &str = "a file could set what the bridge owns without being seen; write its arguments out instead";
+const HTTP: &str = "the bridge watches the engine over HTTP; leave it out";
+const STATS: &str = "the bridge tells by the counters whether the engine hangs; leave it out";
+
 /// Options of the engine that the bridge sets itself or relies on: long form, short forms, reason.
 const OWNED: &[(&str, &[&str], &str)] = &[
     ("model", &[], NAME),
@@ -41,6 +45,10 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("ssl-keyfile", &[], TLS),
     ("ssl-certfile", &[], TLS),
     ("api-key", &[], KEY),
+    ("enable-elastic-ep", &[], REPLICAS),
+    ("config", &[], FILE),
+    ("grpc", &[], HTTP),
+    ("disable-log-stats", &[], STATS),
 ];
 
 /// Refuses what the bridge owns, in every way in which the engine's parser would take it: `--x`, `--x=y`, `--x_y`,
@@ -80,7 +88,16 @@ fn short(name: &str) -> Option<&'static str> {
 }
 
 const ENV_PREFIXES: &[&str] = &["RAY_AUTH_", "RAYFLEET_"];
-const ENV_NAMES: &[&str] = &["VLLM_RAY_BUNDLE_INDICES", "VLLM_HOST_IP", "RAY_ADDRESS", "VLLM_API_KEY"];
+const ENV_NAMES: &[&str] = &[
+    "VLLM_RAY_BUNDLE_INDICES",
+    "VLLM_RAY_PER_WORKER_GPUS",
+    "VLLM_USE_RAY_V2_EXECUTOR_BACKEND",
+    "VLLM_HOST_IP",
+    "VLLM_API_KEY",
+    "RAY_ADDRESS",
+    // Ray sets it for every rank; one value for all would give them the same GPU.
+    "CUDA_VISIBLE_DEVICES",
+];
 
 /// Refuses variables that the bridge or Ray sets, and names that no process can have.
 pub fn check_env(env: &BTreeMap<String, String>) -> Result<(), ArgRefused> {
@@ -129,6 +146,11 @@ mod tests {
             "--distributed-executor-backend=mp",
             "--headless",
             "--api-key=secret",
+            "--config",
+            "--config=engine.yaml",
+            "--grpc",
+            "--disable_log_stats",
+            "--enable-elastic-ep",
         ] {
             assert!(check(arg).is_err(), "{arg}");
         }
@@ -158,6 +180,8 @@ mod tests {
             "--middleware",
             "--master-of-nothing",
             "--enforce-eager",
+            "--config-format",
+            "--disable-log-requests",
             "--hf-overrides",
             "{\"tp\": 1}",
             "",
@@ -171,8 +195,18 @@ mod tests {
     #[test]
     fn environment_of_ray_and_the_bridge_is_refused() {
         let check = |name: &str| check_env(&BTreeMap::from([(name.to_owned(), "x".to_owned())]));
-        for name in ["RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAYFLEET_SPEC", "VLLM_HOST_IP", "", "A=B", "1A", "Ä"]
-        {
+        for name in [
+            "RAY_AUTH_TOKEN",
+            "RAY_AUTH_MODE",
+            "RAYFLEET_SPEC",
+            "VLLM_HOST_IP",
+            "VLLM_USE_RAY_V2_EXECUTOR_BACKEND",
+            "CUDA_VISIBLE_DEVICES",
+            "",
+            "A=B",
+            "1A",
+            "Ä",
+        ] {
             assert!(check(name).is_err(), "{name}");
         }
         for name in ["HF_HUB_OFFLINE", "_x", "RAY_worker_niceness", "VLLM_CPU_RAY"] {

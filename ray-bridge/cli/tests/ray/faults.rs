@@ -107,6 +107,9 @@ async fn one(
     ensure!(told["kind"] == wanted, "told as {told}");
     say(&format!("    {}", line["change"].as_str().unwrap_or_default()));
     check(fault, told)?;
+    if fault == Fault::RankKilled {
+        explained().await?;
+    }
     self::undo(how, cluster, &mut watch, file).await?;
     let because = told["because"].as_str().map(|because| format!(" ({because})")).unwrap_or_default();
     Ok(Row {
@@ -130,6 +133,20 @@ fn check(fault: Fault, told: &Value) -> anyhow::Result<()> {
     };
     ensure!(right, "the details are wrong: {told}");
     Ok(())
+}
+
+/// The job ends soon after, and says what the dead rank had printed last.
+async fn explained() -> anyhow::Result<()> {
+    until("the job to end with its cause", Duration::from_secs(15), async || {
+        let status = tool::done(&["status", "light"], Duration::from_secs(10)).await?;
+        let cause = status["cause"].as_str().unwrap_or_default();
+        if cause.is_empty() {
+            return Ok(None);
+        }
+        ensure!(cause.contains("the last lines of this rank: loaded its part of"), "{cause}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// How the cluster becomes whole again.

@@ -81,13 +81,18 @@ impl Fake {
 
 /// A session with a cluster at a URL, which is that of its engine too.
 pub(crate) fn session(url: &str) -> Session {
+    // Long, because a test must not depend on how busy its machine is.
+    session_within(url, Duration::from_secs(30))
+}
+
+/// The same with another limit of a call.
+pub(crate) fn session_within(url: &str, request_timeout: Duration) -> Session {
     let global = Global {
         address: Some(url.to_owned()),
         engine_address: Some(url.parse().unwrap()),
         token_file: None,
         ca_file: None,
-        // Long, because a test must not depend on how busy its machine is.
-        request_timeout: Duration::from_secs(30),
+        request_timeout,
         output: Output::Text,
     };
     let mut session = Session::open(&global, |_| None).unwrap();

@@ -1,8 +1,11 @@
 //! `status`: the engines of a cluster, or one engine.
 
+use std::time::Duration;
+
 use futures::future::try_join;
 use jiff::Timestamp;
 use ray_bridge::SubmissionId;
+use ray_bridge::diagnose::{History, Look, Patience, diagnose};
 use ray_bridge::observe::ClusterState;
 use serde::Serialize;
 
@@ -11,10 +14,13 @@ use crate::connect::{Found, Session};
 use crate::fault::Fault;
 use crate::render::age::{between, short};
 use crate::render::ranks;
-use crate::render::table::table;
+use crate::render::table::{one_line, table};
 use crate::terminal::Terminal;
 use crate::view::{self, Engine, listed};
 use crate::{Answer, clock};
+
+/// One look can not tell that an engine stands still, whatever the patience.
+const ONE_LOOK: Duration = Duration::from_mins(1);
 
 /// All engines.
 #[derive(Debug, Serialize)]
@@ -69,6 +75,9 @@ fn document(cluster: &ClusterState, engines: Vec<Engine>) -> Cluster {
 /// An engine as it is now.
 pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, Fault> {
     let state = session.look(Some(&found.id), found.engine.as_ref()).await?;
+    let (now, mut history) = (clock::now(), History::default());
+    history.learn(now, &state);
+    let diagnosis = diagnose(now, Look::Ray(&state), &history, Patience::new(ONE_LOOK));
     let nodes = state.cluster.map(|cluster| cluster.nodes).unwrap_or_default();
     let engine = state.engine.ok_or_else(|| {
         Fault::failed(
@@ -76,7 +85,7 @@ pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, Fau
             "see what is left: ray-bridge status",
         )
     })?;
-    Ok(view::engine(found, &engine, &nodes))
+    Ok(Engine { diagnosis, ..view::engine(found, &engine, &nodes) })
 }
 
 /// One engine for people.
@@ -100,6 +109,10 @@ pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
     }
     for difference in &engine.differences {
         field("", difference.clone());
+    }
+    if let Some(diagnosis) = &engine.diagnosis {
+        field("trouble", one_line(&diagnosis.to_string()));
+        field("cure", diagnosis.trouble.cure().to_owned());
     }
     if let Some(cause) = &engine.cause {
         field("cause", cause.replace('\n', "\n             "));

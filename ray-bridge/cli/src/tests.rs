@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::args::{Cli, Command, Output};
 use crate::connect::Session;
-use crate::fake::{Fake, session};
+use crate::fake::{Fake, session, session_within};
 use crate::fault::Fault;
 use crate::model::tests::TINY;
 use crate::terminal::kept::Kept;
@@ -293,6 +293,56 @@ async fn a_watch_writes_a_line_for_every_change() {
     let mut once = changes.clone();
     once.dedup();
     assert_eq!(once, changes);
+}
+
+#[tokio::test]
+async fn an_engine_in_trouble_is_told_by_status_watch_and_doctor() {
+    let fake = deployed("trouble").await;
+    fake.with(|cluster| {
+        cluster.log = "RAYFLEET_PHASE {\"phase\": \"Serving\"}\n".to_owned();
+        cluster.looks_until_healthy = u32::MAX;
+    });
+    let text = ran(&fake, "status tiny").await.out;
+    let trouble = "the engine died: GET /health answers 503";
+    assert!(text.contains(&format!("  trouble    {trouble}\n  cure       read its last lines")), "{text}");
+    let json: Value = serde_json::from_str(&ran(&fake, "status tiny -o json").await.out).unwrap();
+    assert_eq!(json["diagnosis"]["kind"], "engineDied");
+    let doctor = ran(&fake, "doctor").await;
+    assert!(doctor.out.contains(&format!("warn  engine     tiny: {trouble}")), "{}", doctor.out);
+
+    let (session, kept) = (fake.session(), Kept::default());
+    let terminal = kept.terminal(Output::Json);
+    let args = Cli::try_parse_from(["ray-bridge", "watch", "tiny"]).unwrap();
+    let story = async {
+        while !kept.out().contains("\"kind\":\"engineDied\"") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fake.with(|cluster| cluster.looks_until_healthy = 0);
+        while !kept.out().contains("no more: the engine died") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let both = futures::future::select(
+        Box::pin(run(&args.command, &session, &terminal)),
+        Box::pin(tokio::time::timeout(Duration::from_mins(1), story)),
+    );
+    let futures::future::Either::Right((done, _)) = both.await else { panic!("the watch ended by itself") };
+    done.unwrap();
+}
+
+#[tokio::test]
+async fn a_doctor_says_why_a_dashboard_is_not_reached() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let session = session_within(&url, Duration::from_millis(200));
+    let silent = ran_in(&session, "doctor").await;
+    assert_eq!(silent.code(), 3);
+    assert!(
+        silent.out.contains("FAIL  cause      the dashboard is not reached because of its process"),
+        "{}",
+        silent.out
+    );
+    assert!(silent.out.contains("its port takes connections and nobody answers"), "{}", silent.out);
 }
 
 #[tokio::test]

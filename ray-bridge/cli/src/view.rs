@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use ray_bridge::dashboard::{Job, JobStatus};
+use ray_bridge::diagnose::Diagnosis;
 use ray_bridge::engine::{Health, LaunchRecord, PhaseKind, plan_of};
 use ray_bridge::observe::{EngineState, Placed};
 use ray_bridge::placement::{Placement, RankSlot, RayNode};
@@ -58,6 +59,8 @@ pub(crate) struct Engine {
     pub(crate) ranks: Vec<Slot>,
     /// Why it ended.
     pub(crate) cause: Option<String>,
+    /// What is wrong, as far as one look can tell.
+    pub(crate) diagnosis: Option<Diagnosis>,
 }
 
 /// The ranks of a plan.
@@ -99,6 +102,7 @@ pub(crate) fn engine(found: &Found, state: &EngineState, nodes: &[RayNode]) -> E
             _ => Vec::new(),
         },
         cause: state.cause.clone(),
+        diagnosis: None,
     }
 }
 
@@ -117,6 +121,7 @@ pub(crate) fn listed(id: &SubmissionId, job: &Job) -> Engine {
         differences: Vec::new(),
         ranks: Vec::new(),
         cause: None,
+        diagnosis: None,
     }
 }
 

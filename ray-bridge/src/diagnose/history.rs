@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::NodeId;
-use crate::engine::{Health, Stall};
+use crate::engine::{Health, PhaseKind, Stall};
 use crate::observe::RayState;
 use crate::placement::{Placement, RayNode};
 
@@ -16,7 +16,7 @@ pub struct History {
     pub(super) session: Option<String>,
     /// The plan of the engine.
     pub(super) plan: Option<Placement>,
-    /// The engine was healthy at some look.
+    /// The engine was healthy at some look, or its launcher has found it so.
     pub(super) served: bool,
     /// Since when the engine stands still.
     pub(super) still_since: Option<Timestamp>,
@@ -36,7 +36,8 @@ impl History {
         if engine.plan.is_some() {
             self.plan.clone_from(&engine.plan);
         }
-        self.served |= engine.health == Some(Health::Serving);
+        let says_so = engine.phase.as_ref().is_some_and(|phase| phase.kind == PhaseKind::Serving);
+        self.served |= says_so || engine.health == Some(Health::Serving);
         let silent = self.served && matches!(engine.health, Some(Health::Unreachable(_)));
         self.silent_since = if silent { self.silent_since.or(Some(now)) } else { None };
         self.still_since =

@@ -123,6 +123,30 @@ impl Trouble {
             Self::NotEnoughNodes => "notEnoughNodes",
         }
     }
+
+    /// What helps.
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::RankDied { .. } | Self::EngineDied => "read its last lines (logs), then deploy it again",
+            Self::NodeLost { .. } => {
+                "deploy it again on the nodes that are left, or bring the lost ones back first"
+            }
+            Self::HeadLost => "start the head again, wait for its workers, then deploy again",
+            Self::DashboardUnreachable { because: Unreachable::Network } => {
+                "check the way to the head: routes, network policies, its power"
+            }
+            Self::DashboardUnreachable { because: Unreachable::Process } => {
+                "look at the dashboard's process on the head, and at the head's memory; the engine may go on"
+            }
+            Self::DashboardUnreachable { because: Unreachable::Answer } => "check address and token",
+            Self::Hung { .. } => {
+                "look at the stacks of its ranks (py-spy dump), then stop it and deploy it again"
+            }
+            Self::Slow { .. } => "look at the load of its nodes and at its queue",
+            Self::WrongPlacement => "stop it and deploy it again",
+            Self::NotEnoughNodes => "add nodes, or give the model another parallelism",
+        }
+    }
 }
 
 impl fmt::Display for Trouble {

@@ -20,7 +20,8 @@ const RANKS: &str = "the ranks are placed by the bridge through Ray; leave it ou
 const TLS: &str = "the bridge watches the engine over plain HTTP; end TLS in front of it";
 const KEY: &str = "the bridge's probe could not pass; check keys in front of the engine";
 
-const FILE: &str = "a file could set what the bridge owns without being seen; write its arguments out instead";
+const FILE: &str =
+    "a file could set what the bridge owns without being seen; write its arguments out instead";
 const HTTP: &str = "the bridge watches the engine over HTTP; leave it out";
 const STATS: &str = "the bridge tells by the counters whether the engine hangs; leave it out";
 

@@ -9,7 +9,9 @@ use ray_bridge::engine::{EngineSpec, LaunchRecord, plan_of};
 use ray_bridge::placement::{GroupState, RayNode};
 
 use super::{Check, Level};
+use crate::fault::Fault;
 use crate::plan;
+use crate::view::Engine;
 
 /// The oldest Ray that this was run against.
 const TRIED: (u32, u32) = (2, 60);
@@ -198,5 +200,23 @@ pub(super) fn port(spec: &EngineSpec, nodes: &[RayNode], jobs: &[(SubmissionId, 
             format!("engine {id} has port {} on the head's node", spec.port),
             format!("give `port` another value in the file, or stop {id}"),
         ),
+    }
+}
+
+/// Whether an engine that runs is well.
+pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, Fault>) -> Check {
+    let engine = match looked {
+        Ok(engine) => engine,
+        Err(fault) => {
+            let said = crate::render::table::one_line(&fault.to_string());
+            return warn("engine", format!("{name}: {said}"), "ask again");
+        }
+    };
+    match &engine.diagnosis {
+        None => ok("engine", format!("{name}: {}", engine.state)),
+        Some(diagnosis) => {
+            let said = crate::render::table::one_line(&diagnosis.to_string());
+            warn("engine", format!("{name}: {said}"), diagnosis.trouble.cure())
+        }
     }
 }

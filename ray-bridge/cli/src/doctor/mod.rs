@@ -6,6 +6,8 @@ mod checks;
 use std::time::Duration;
 
 use futures::future::{join, join3};
+use ray_bridge::diagnose::{Diagnosis, History, Look, Patience, diagnose};
+use ray_bridge::engine::plan_of;
 use ray_bridge::observe::ClusterState;
 use ray_bridge::{CallError, Fault as Call, Target};
 use serde::Serialize;
@@ -15,7 +17,7 @@ use crate::connect::Session;
 use crate::fault::{Fault, Kind};
 use crate::render::age::between;
 use crate::terminal::Terminal;
-use crate::{Answer, clock, model};
+use crate::{Answer, clock, model, status};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -73,6 +75,13 @@ pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Termina
         found.push(checks::place(&model.spec, &cluster.nodes));
         found.push(checks::port(&model.spec, &cluster.nodes, &jobs));
     }
+    for (id, _) in jobs.iter().filter(|(_, job)| !job.status.has_ended() && plan_of(job).is_some()) {
+        let looked = match session.find(id).await {
+            Ok(found) => status::look(&found, session).await,
+            Err(fault) => Err(fault),
+        };
+        found.push(checks::engine(id, looked));
+    }
     report(found, terminal)
 }
 
@@ -90,11 +99,21 @@ async fn reach(session: &Session) -> Result<(Vec<Check>, Option<Fault>), Fault> 
             let open = unknown.is_ok();
             (vec![checks::reached(&address, took), checks::auth(open, target.token.is_some())], None)
         }
-        Err(error) => refused(&address, took, error),
+        Err(error) => {
+            let (history, patience) = (History::default(), Patience::new(session.pace));
+            let around = session.bridge.look_around(&target, &history).await;
+            let diagnosis = diagnose(clock::now(), Look::Nothing(&error, &around), &history, patience);
+            refused(&address, took, error, diagnosis)
+        }
     })
 }
 
-fn refused(address: &str, took: Duration, error: CallError) -> (Vec<Check>, Option<Fault>) {
+fn refused(
+    address: &str,
+    took: Duration,
+    error: CallError,
+    diagnosis: Option<Diagnosis>,
+) -> (Vec<Check>, Option<Fault>) {
     let turned_away = matches!(error.fault, Call::Unauthorized | Call::Forbidden);
     let said = error.fault.to_string();
     // Other answers than these are no Ray dashboard, which is not reached either.
@@ -110,7 +129,11 @@ fn refused(address: &str, took: Duration, error: CallError) -> (Vec<Check>, Opti
     let checks = if turned_away {
         vec![checks::reached(address, took), fail("auth", said)]
     } else {
-        vec![fail("dashboard", format!("{address}: {said}"))]
+        // The evidence begins with the error that stands before it.
+        let seen = diagnosis
+            .map(|d| format!("{}: {}", d.trouble, d.evidence.get(1..).unwrap_or_default().join("; ")));
+        let seen = seen.map(|message| Check { level: Level::Fail, what: "cause", message, cure: None });
+        std::iter::once(fail("dashboard", format!("{address}: {said}"))).chain(seen).collect()
     };
     (checks, Some(fault))
 }

@@ -29,6 +29,9 @@ class ApiServer:
             raise EngineExit(missing_model(path, ray.util.get_node_ip_address()))
         # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the job's environment.
         os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
+        # vLLM's engine core joins Ray by itself. Without an address it looks into /tmp/ray, and starts a Ray of its own where the
+        # nodes were given another --temp-dir.
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
         os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
         os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
         try:

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
+use super::kind::Engine;
 use super::metrics;
+use super::spec::EngineKind;
 use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Token};
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
-const METRICS: &str = "/metrics";
 
 /// What `/health` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +82,10 @@ pub enum ProbeError {
 
 /// Client of one engine.
 #[derive(Debug, Clone)]
-pub struct EngineClient(Endpoint);
+pub struct EngineClient {
+    endpoint: Endpoint,
+    engine: &'static dyn Engine,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,12 +131,13 @@ impl EngineClient {
         token: Option<Token>,
         limits: Limits,
     ) -> Self {
-        Self(Endpoint { client, base, cluster, server: "engine", token, limits })
+        let endpoint = Endpoint { client, base, cluster, server: "engine", token, limits };
+        Self { endpoint, engine: EngineKind::Vllm.engine() }
     }
 
     /// Never an error: what is wrong with it is a state.
     pub async fn health(&self) -> Health {
-        match self.0.get_bytes("/health", Keep::Tail(0)).await {
+        match self.endpoint.get_bytes(self.engine.health(), Keep::Tail(0)).await {
             Ok(_) => Health::Serving,
             Err(error) => match error.fault {
                 Fault::Unreachable { refused: true, .. } => Health::NotYet,
@@ -147,19 +152,20 @@ impl EngineClient {
 
     /// Names of the models served.
     pub async fn models(&self) -> Result<Vec<String>, CallError> {
-        let models: Models = self.0.get("/v1/models").await?;
+        let models: Models = self.endpoint.get(self.engine.models()).await?;
         Ok(models.data.into_iter().map(|m| m.id).collect())
     }
 
     /// How busy it is; from the middleware, else from vLLM's metrics. While somebody waits for the engine, also its
     /// progress: an engine at rest costs one call.
     pub async fn load(&self) -> Result<Load, CallError> {
-        match self.0.get::<State>(STATE).await {
+        match self.endpoint.get::<State>(STATE).await {
             Ok(state) => {
                 let mut load = Load::from(state);
                 if load.awaiting > 0 {
                     // Counters are a help; how busy it is is known without them.
-                    load.progress = self.metrics().await.ok().as_deref().and_then(metrics::progress);
+                    load.progress =
+                        self.metrics().await.ok().and_then(|text| metrics::progress(self.engine, &text));
                 }
                 Ok(load)
             }
@@ -170,16 +176,19 @@ impl EngineClient {
 
     async fn load_from_metrics(&self) -> Result<Load, CallError> {
         let text = self.metrics().await?;
-        let in_flight = metrics::in_flight(&text).ok_or_else(|| {
+        let in_flight = metrics::in_flight(self.engine, &text).ok_or_else(|| {
             let what = "no vllm:num_requests_running or vllm:num_requests_waiting".to_owned();
-            self.0.fail(&Method::GET, METRICS, Fault::Malformed { what })
+            self.endpoint.fail(&Method::GET, self.engine.metrics(), Fault::Malformed { what })
         })?;
-        let progress = metrics::progress(&text);
+        let progress = metrics::progress(self.engine, &text);
         Ok(Load { in_flight, served: None, draining: None, idle: None, awaiting: in_flight, progress })
     }
 
     async fn metrics(&self) -> Result<String, CallError> {
-        let kept = self.0.get_bytes(METRICS, Keep::Whole(self.0.limits.reply_bytes)).await?;
+        let kept = self
+            .endpoint
+            .get_bytes(self.engine.metrics(), Keep::Whole(self.endpoint.limits.reply_bytes))
+            .await?;
         Ok(String::from_utf8_lossy(&kept.bytes).into_owned())
     }
 
@@ -188,18 +197,18 @@ impl EngineClient {
     /// An engine without the middleware answers [`Fault::NotFound`].
     pub async fn set_draining(&self, draining: bool) -> Result<(), CallError> {
         let method = if draining { Method::POST } else { Method::DELETE };
-        self.0.send(method, DRAIN, Payload::Nothing, self.0.limits.call).await.map(|_| ())
+        self.endpoint.send(method, DRAIN, Payload::Nothing, self.endpoint.limits.call).await.map(|_| ())
     }
 
     /// Sends the prompt and looks at the answer; gives its text.
     pub async fn probe(&self, probe: &Probe) -> Result<String, ProbeError> {
-        let path = "/v1/completions";
+        let path = self.engine.completions();
         let body = json!({
             "model": probe.model, "prompt": probe.prompt, "max_tokens": probe.max_tokens, "temperature": 0,
         });
         let payload = Payload::Json(body.to_string().into_bytes());
-        let kept = self.0.send(Method::POST, path, payload, probe.timeout).await?;
-        let reply: Completion = self.0.parse(&Method::POST, path, &kept.bytes)?;
+        let kept = self.endpoint.send(Method::POST, path, payload, probe.timeout).await?;
+        let reply: Completion = self.endpoint.parse(&Method::POST, path, &kept.bytes)?;
         let text = reply.choices.into_iter().find_map(|c| c.text).unwrap_or_default();
         let expected = probe.expect.clone().unwrap_or_default();
         if text.is_empty() || !text.contains(&expected) {

@@ -1,25 +1,13 @@
-//! What is wanted of an engine's Prometheus text: how many requests it has, and whether it gets on.
+//! What is wanted of an engine's Prometheus text: how many requests it has, and whether it gets on. The names of the
+//! series are the engine's affair.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Gauges that add up to the requests which the engine has.
-const IN_FLIGHT: [&str; 2] = ["vllm:num_requests_running", "vllm:num_requests_waiting"];
-
-/// Series that vLLM writes when a step of its engine core has ended, and at no other time. Tokens and iterations are
-/// counted when they come out; in the long prefill of a long prompt only the key-value cache in use says that it gets on.
-const STEPS: [&str; 7] = [
-    "vllm:generation_tokens_total",
-    "vllm:prompt_tokens_total",
-    "vllm:iteration_tokens_total_count",
-    "vllm:prefix_cache_queries_total",
-    "vllm:kv_cache_usage_perc",
-    "vllm:num_requests_running",
-    "vllm:num_requests_waiting",
-];
+use super::kind::Engine;
 
 /// Requests running plus waiting, over all engine cores; `None` if the text has neither gauge.
-pub(crate) fn in_flight(text: &str) -> Option<u64> {
-    let values: Vec<f64> = series(text, &IN_FLIGHT)
+pub(crate) fn in_flight(engine: &dyn Engine, text: &str) -> Option<u64> {
+    let values: Vec<f64> = series(text, engine.in_flight())
         .filter_map(|(_, value)| value.parse().ok())
         .filter(|value: &f64| value.is_finite() && *value >= 0.0)
         .collect();
@@ -35,11 +23,10 @@ pub(crate) fn in_flight(text: &str) -> Option<u64> {
 }
 
 /// A number that changes with every step that the engine has ended; `None` if the text counts no tokens.
-pub(crate) fn progress(text: &str) -> Option<u64> {
-    let tokens = STEPS.get(..1).unwrap_or_default();
-    series(text, tokens).next()?;
+pub(crate) fn progress(engine: &dyn Engine, text: &str) -> Option<u64> {
+    series(text, engine.steps().get(..1).unwrap_or_default()).next()?;
     let mut hasher = DefaultHasher::new();
-    series(text, &STEPS).for_each(|line| line.hash(&mut hasher));
+    series(text, engine.steps()).for_each(|line| line.hash(&mut hasher));
     Some(hasher.finish())
 }
 
@@ -54,6 +41,7 @@ fn series<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (&'a str
 
 #[cfg(test)]
 mod tests {
+    use super::super::vllm::Vllm;
     use super::*;
 
     #[test]
@@ -63,14 +51,14 @@ mod tests {
             vllm:num_requests_running{engine=\"1\",model_name=\"a b\"} 1.0\n\
             vllm:num_requests_waiting{engine=\"0\",model_name=\"a b\"} 4.0\n\
             vllm:num_requests_waiting_by_reason{engine=\"0\",reason=\"capacity\"} 4.0\n";
-        assert_eq!(in_flight(text), Some(7));
+        assert_eq!(in_flight(&Vllm, text), Some(7));
     }
 
     #[test]
     fn no_gauge_is_not_zero() {
-        assert_eq!(in_flight(""), None);
-        assert_eq!(in_flight("vllm:num_requests_running NaN\nfoo 1\n"), None);
-        assert_eq!(progress("vllm:num_requests_running 1.0\n"), None);
+        assert_eq!(in_flight(&Vllm, ""), None);
+        assert_eq!(in_flight(&Vllm, "vllm:num_requests_running NaN\nfoo 1\n"), None);
+        assert_eq!(progress(&Vllm, "vllm:num_requests_running 1.0\n"), None);
     }
 
     #[test]
@@ -78,9 +66,9 @@ mod tests {
         let recorded = include_str!("../../tests/fixtures/vllm_metrics.txt");
         let with = |from: &str, to: &str| {
             assert!(recorded.contains(from), "{from}");
-            progress(&recorded.replace(from, to))
+            progress(&Vllm, &recorded.replace(from, to))
         };
-        let before = progress(recorded);
+        let before = progress(&Vllm, recorded);
         assert!(before.is_some());
         for (from, to) in [
             (

@@ -3,11 +3,13 @@
 mod args;
 mod cause;
 mod client;
+mod kind;
 mod metrics;
 mod phase;
 mod progress;
 mod record;
 mod spec;
+mod vllm;
 
 pub use args::{ArgRefused, check_args, check_env};
 pub use cause::failure_cause;

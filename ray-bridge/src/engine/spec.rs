@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::{ArgRefused, check_args, check_env};
+use super::kind::Engine;
 use super::record::{LaunchRecord, PLAN_METADATA, RECORD_METADATA};
+use super::vllm::Vllm;
 use crate::placement::{Placement, Shape};
 use crate::{NodeId, SubmissionId};
 
@@ -24,6 +26,15 @@ pub enum EngineKind {
         /// `module:callable`.
         entrypoint: String,
     },
+}
+
+impl EngineKind {
+    /// What is known of it. Outside, a custom engine is like vLLM.
+    pub(crate) fn engine(&self) -> &'static dyn Engine {
+        match self {
+            Self::Vllm | Self::Custom { .. } => &Vllm,
+        }
+    }
 }
 
 /// One engine. Its `Debug` shows the names of environment variables, not their values.
@@ -77,18 +88,7 @@ impl EngineSpec {
 
     /// The engine's command line after its own name: source, what the bridge owns, then the user's arguments.
     pub fn argv(&self) -> Vec<String> {
-        let owned = [
-            ("--served-model-name", self.model_name.clone()),
-            ("--host", "0.0.0.0".to_owned()),
-            ("--port", self.port.to_string()),
-            ("--tensor-parallel-size", self.shape.tensor().to_string()),
-            ("--pipeline-parallel-size", self.shape.pipeline().to_string()),
-            ("--distributed-executor-backend", "ray".to_owned()),
-        ];
-        let mut argv = vec![self.source.clone()];
-        argv.extend(owned.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
-        argv.extend(self.args.iter().cloned());
-        argv
+        self.kind.engine().argv(self)
     }
 
     /// Environment of the job: the user's, and the specification the launcher reads.

@@ -178,7 +178,7 @@ async fn inflict(cluster: &mut Cluster, fault: Fault) -> anyhow::Result<(Instant
             done(Undo::Deploy)
         }
         Fault::RankStopped => {
-            begin_request(cluster).await?;
+            begin_request(cluster, "light", 2000).await?;
             first(cluster.worker_with_rank()?, RANK)?.signal("STOP")?;
             done(Undo::Deploy)
         }
@@ -211,19 +211,19 @@ async fn inflict(cluster: &mut Cluster, fault: Fault) -> anyhow::Result<(Instant
     }
 }
 
-fn first(node: &Node, part: &str) -> anyhow::Result<Process> {
+pub(crate) fn first(node: &Node, part: &str) -> anyhow::Result<Process> {
     let found = node.processes(part)?;
     found.into_iter().next().with_context(|| format!("no process {part:?} on {}", node.kind.name))
 }
 
 /// A long request, once it waits for the engine.
-async fn begin_request(cluster: &Cluster) -> anyhow::Result<()> {
+pub(crate) async fn begin_request(cluster: &Cluster, model: &str, tokens: u32) -> anyhow::Result<()> {
     let engine = cluster.engine()?;
     let asking = engine.clone();
     let probe = Probe {
-        model: "light".to_owned(),
+        model: model.to_owned(),
         prompt: "a long story".to_owned(),
-        max_tokens: 2000,
+        max_tokens: tokens,
         expect: None,
         timeout: Duration::from_mins(3),
     };

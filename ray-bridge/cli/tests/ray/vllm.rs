@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
 use crate::cluster::{Cluster, RANK};
+use crate::faults::{begin_request, first};
 use crate::settings::Settings;
-use crate::tool::{self, model_file};
+use crate::tool::{self, Watch, model_file};
 use crate::{clock, say};
 
 const PROCESSES: [&str; 4] = [RANK, "ray::ApiServer", "VLLM::EngineCore", "rayfleet_launcher.py"];
@@ -22,7 +24,7 @@ pub(crate) async fn answers(settings: Settings) -> anyhow::Result<()> {
         settings.model.display()
     );
     let file = model_file(&settings, "tiny", &text)?;
-    let cluster = Cluster::start(settings, &[2, 2]).await?;
+    let mut cluster = Cluster::start(settings, &[2, 2]).await?;
     let start = clock::instant();
     let engine = tool::done(&["deploy", "-f", &file, "--wait"], Duration::from_mins(10)).await?;
     say(&format!("  vLLM TP2×PP2 answers {:.1} s after deploy began", clock::seconds_since(start)));
@@ -35,9 +37,48 @@ pub(crate) async fn answers(settings: Settings) -> anyhow::Result<()> {
         ensure!(there == 2, "{there} rank processes on {}", worker.kind.name);
     }
 
+    hangs_and_goes_on(&mut cluster).await?;
+    rank_dies(&mut cluster).await?;
+
     let start = clock::instant();
-    tool::done(&["stop", "tiny", "--drain"], Duration::from_mins(1)).await?;
+    tool::done(&["stop", "tiny"], Duration::from_mins(1)).await?;
     cluster.nothing_left("tiny", &PROCESSES).await?;
-    say(&format!("  drained, stopped and nothing left after {:.1} s", clock::seconds_since(start)));
+    say(&format!("  stopped and nothing left after {:.1} s", clock::seconds_since(start)));
+    Ok(())
+}
+
+/// A rank that is stopped under a request hangs the engine, as its own counters tell; once it goes on, so does the engine.
+async fn hangs_and_goes_on(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let mut watch = Watch::of("tiny", "5s").await?;
+    begin_request(cluster, "tiny", 240).await?;
+    let rank = first(cluster.worker_with_rank()?, RANK)?;
+    let start = clock::instant();
+    rank.signal("STOP")?;
+    let kind = |wanted: &'static str| move |line: &Value| line["diagnosis"]["kind"] == wanted;
+    let (when, line) = watch.until("hung", Duration::from_secs(20), kind("hung")).await?;
+    let seconds = when.saturating_duration_since(start).as_secs_f64();
+    say(&format!("  SIGSTOP of a rank: hung after {seconds:.2} s: {}", line["change"]));
+    rank.signal("CONT")?;
+    let well = |line: &Value| line["diagnosis"].is_null();
+    watch.until("the engine to go on", Duration::from_secs(30), well).await?;
+    ensure!(seconds < 8.0, "hung was told after {seconds:.2} s");
+    Ok(())
+}
+
+async fn rank_dies(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let mut watch = Watch::of("tiny", "60s").await?;
+    let rank = first(cluster.worker_with_rank()?, RANK)?;
+    let start = clock::instant();
+    rank.signal("KILL")?;
+    let troubled = |line: &Value| line["diagnosis"]["kind"].is_string();
+    let (when, line) = watch.until("a trouble", Duration::from_secs(20), troubled).await?;
+    let seconds = when.saturating_duration_since(start).as_secs_f64();
+    say(&format!("  SIGKILL of a rank: told after {seconds:.2} s: {}", line["change"]));
+    ensure!(line["diagnosis"]["kind"] == "rankDied", "{line}");
+    let ended = |line: &Value| line["change"].as_str().is_some_and(|text| text.starts_with("failed"));
+    let (when, line) = watch.until("the job's end", Duration::from_mins(1), ended).await?;
+    let seconds = when.saturating_duration_since(start).as_secs_f64();
+    say(&format!("  its job has ended after {seconds:.2} s: {}", line["change"]));
+    ensure!(seconds < 20.0, "the job ended after {seconds:.2} s only");
     Ok(())
 }

@@ -107,7 +107,7 @@ def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
     return list(dict.fromkeys(roots or consequences))[:limit]
 
 
-def last_lines(lines: Iterable[str], pid: int, address: str, limit: int = 6) -> List[str]:
+def last_lines(lines: Iterable[str], pid: int, address: str, limit: int = 4) -> List[str]:
     """The last `limit` lines that the process `pid` on the node at `address` printed, oldest first.
 
     Ray names the address unless it is that of the node on which the line was collected; numbers of processes on two
@@ -119,5 +119,5 @@ def last_lines(lines: Iterable[str], pid: int, address: str, limit: int = 6) -> 
         if any(int(number) == pid and ip in ("", address) for number, ip in printed_by):
             text = plain(line).strip()
             if text:
-                found.append(text[:300])
+                found.append(text[:200])
     return list(found)

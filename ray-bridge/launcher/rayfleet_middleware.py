@@ -3,6 +3,7 @@ Standard library only, no Ray: it runs inside the engine's own process, in front
 
 import hmac
 import json
+import logging
 import os
 import threading
 import time
@@ -96,12 +97,28 @@ TRAFFIC = Traffic()
 """The one count of this process: a server may build its middleware stack more than once."""
 
 
+class QuietProbes(logging.Filter):
+    """Keeps probes and the bridge's own questions, several a second, out of the access log: it would hold little else."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fields = record.args
+        # uvicorn's: client, method, path with query, HTTP version, status.
+        if not isinstance(fields, tuple) or len(fields) < 3:
+            return True
+        path = str(fields[2]).split("?", 1)[0]
+        return not (path in UNCOUNTED or path.startswith(_PREFIX))
+
+
+QUIET_PROBES = QuietProbes()
+
+
 class InFlightMiddleware:
     """Wraps an ASGI application. `app` is the only argument a server has to give."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], traffic: Traffic = TRAFFIC) -> None:
         self._app = app
         self._traffic = traffic
+        logging.getLogger("uvicorn.access").addFilter(QUIET_PROBES)  # the same one, so it is there once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -20,8 +20,9 @@ use crate::{Answer, clock};
 
 /// A watched engine is looked at more often than one that is only awaited.
 const LOOKS_A_PACE: u32 = 2;
-/// Ranks and nodes of an engine that serves are looked at this often; of one that does not, always.
-const DEEP: Duration = Duration::from_secs(2);
+/// Ranks and nodes of an engine that serves are looked at this often; of one that does not, always. A rank may die and
+/// leave `/health` at 200: vLLM takes note of it with its next step.
+const DEEP: Duration = Duration::from_secs(1);
 
 /// One look: the engine, or why there was nothing to see.
 pub(crate) type Look = Result<Engine, String>;

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import logging
 import os
 import tempfile
 import unittest
 from unittest import mock
 
-from rayfleet_middleware import TRAFFIC, InFlightMiddleware, Traffic
+from rayfleet_middleware import QUIET_PROBES, TRAFFIC, InFlightMiddleware, Traffic
 
 
 class Clock:
@@ -192,6 +193,24 @@ class Awaiting(Case):
             gone = [{"type": "http.request", "body": b""}, {"type": "http.disconnect"}]
             self.exchange(scope("/v1/completions", "POST"), leaves, gone)
         self.assertEqual(self.awaiting(), 0)
+
+
+class AccessLog(Case):
+    def logged(self, path):
+        logger = logging.getLogger("uvicorn.access")
+        with self.assertLogs(logger, "INFO") as seen:
+            logger.info('%s - "%s %s HTTP/%s" %d', "10.0.0.1:5", "GET", path, "1.1", 200)
+            logger.info("the end")
+        return len(seen.records) == 2
+
+    def test_questions_of_probes_and_of_the_bridge_are_not_logged(self):
+        InFlightMiddleware(self.app, self.traffic)
+        InFlightMiddleware(self.app, self.traffic)
+        self.assertEqual(logging.getLogger("uvicorn.access").filters.count(QUIET_PROBES), 1)
+        for path in ("/health", "/metrics", "/rayfleet/v1/state", "/health?x=1"):
+            self.assertFalse(self.logged(path), path)
+        for path in ("/v1/completions", "/v1/models", "/healthy"):
+            self.assertTrue(self.logged(path), path)
 
 
 class Draining(Case):

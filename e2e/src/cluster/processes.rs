@@ -23,9 +23,10 @@ pub struct Process {
 impl Process {
     /// Sends a signal, such as `KILL` or `STOP`.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let status =
-            Command::new("kill").args(["-s", signal, &self.pid.to_string()]).status().context("kill")?;
-        ensure!(status.success(), "kill -s {signal} {} ({})", self.pid, self.command);
+        let pid = self.pid.to_string();
+        let output = Command::new("kill").args(["-s", signal, &pid]).output().context("kill")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kill -s {signal} {pid} ({}): {said}", self.command);
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ enum Fault {
     NodeLost,
 }
 
-/// A fault, words of the cause that the fleet must tell, and within how many seconds its traffic must stop: `None` where
+/// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its traffic must stop: `None` where
 /// the engine serves all the same, so that nothing may stop.
 const FAULTS: [(Fault, &str, &str, Option<f64>); 9] = [
     (Fault::RankKilled, "SIGKILL of a rank", "died", Some(3.5)),
@@ -54,9 +54,9 @@ const FAULTS: [(Fault, &str, &str, Option<f64>); 9] = [
     (Fault::RankStopped, "SIGSTOP of a rank, under a request", "the engine hangs", Some(HUNG_AFTER + 3.5)),
     (Fault::DashboardStopped, "SIGSTOP of the dashboard", "can not be looked at", None),
     (Fault::PathCut, "network cut to the dashboard", "can not be looked at", None),
-    (Fault::RayletKilled, "SIGKILL of a raylet", "", Some(6.0)),
-    (Fault::HeadKilled, "SIGKILL of the head", "", Some(6.0)),
-    (Fault::NodeLost, "power loss of a node", "lost", Some(25.0)),
+    (Fault::RayletKilled, "SIGKILL of a raylet", "pods are ready|lost", Some(6.0)),
+    (Fault::HeadKilled, "SIGKILL of the head", "pods are ready|head is", Some(6.0)),
+    (Fault::NodeLost, "power loss of a node", "is lost", Some(15.0)),
 ];
 
 pub(crate) async fn all(suite: &Suite) -> anyhow::Result<()> {
@@ -129,8 +129,14 @@ async fn one(
     cause: &str,
     limit: Option<f64>,
 ) -> anyhow::Result<Row> {
-    let before = light::settle(suite, fleet, PATIENCE).await?;
-    let group = groups(&before).first().context("the fleet has no group")?.clone();
+    light::settle(suite, fleet, PATIENCE).await?;
+    // What the fault before made it say must be gone, or it would be taken for what this one does.
+    let silent = |group: &GroupStatus| group.message.is_none() && group.goal_reason.is_none();
+    let group = fleet
+        .follow("have nothing to tell", PATIENCE, |fleet| {
+            groups(fleet?).first().filter(|group| silent(group)).cloned()
+        })
+        .await?;
     let all = pods(fleet).await?;
     let of_role = |head: bool| all.iter().find(|pod| pod.head == head).context("a pod is missing");
     let (head, worker) = (of_role(true)?.clone(), of_role(false)?.clone());
@@ -280,7 +286,8 @@ impl Watch {
 
     /// When the fleet first told a cause with these words, and what it said.
     async fn told(&self, words: &str) -> anyhow::Result<(Instant, String)> {
-        let find = |seen: Seen| seen.said.into_iter().find(|(_, text)| text.contains(words));
+        let says = |text: &str| words.split('|').any(|words| text.contains(words));
+        let find = |seen: Seen| seen.said.into_iter().find(|(_, text)| says(text));
         let found = until("the cause to be told", PATIENCE, async || Ok(find(self.seen()))).await;
         found.or_else(|error| bail!("{error}; it said {:?}", self.seen().said))
     }

@@ -82,13 +82,16 @@ pub struct RaySeen {
     pub at: Timestamp,
     /// The answer, or why there was none.
     pub state: Result<RayAlive, String>,
+    /// Addresses of pods that took connections before and give no sign at all for some seconds now: their machine or
+    /// the way to it is gone, whatever Ray still believes.
+    pub no_sign: Vec<String>,
 }
 
 impl RaySeen {
     /// Whether this look found anything that an earlier one did not. How long an engine has been idle changes
     /// with every look and is no news.
     pub fn is_news_after(&self, earlier: &Self) -> bool {
-        self.without_idle_time() != earlier.without_idle_time()
+        self.no_sign != earlier.no_sign || self.without_idle_time() != earlier.without_idle_time()
     }
 
     fn without_idle_time(&self) -> Result<RayAlive, String> {
@@ -185,7 +188,11 @@ mod tests {
         let load =
             LoadSeen { in_flight, draining: Some(false), idle_seconds: Some(seconds), stalled_since: None };
         let engine = EngineSeen { load: Some(load), ..EngineSeen::default() };
-        RaySeen { at: Timestamp::UNIX_EPOCH, state: Ok(RayAlive { engine, ..RayAlive::default() }) }
+        RaySeen {
+            at: Timestamp::UNIX_EPOCH,
+            state: Ok(RayAlive { engine, ..RayAlive::default() }),
+            no_sign: Vec::new(),
+        }
     }
 
     #[test]

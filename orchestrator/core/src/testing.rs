@@ -199,7 +199,11 @@ pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> GroupSeen {
         cluster: Some(cluster(group)),
         pods,
         endpoint_ready: Some(true),
-        ray: Some(RaySeen { at: now, state: Ok(RayAlive { nodes, engine: engine(group) }) }),
+        ray: Some(RaySeen {
+            at: now,
+            state: Ok(RayAlive { nodes, engine: engine(group) }),
+            no_sign: Vec::new(),
+        }),
     }
 }
 

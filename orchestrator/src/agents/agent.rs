@@ -16,6 +16,7 @@ use url::Url;
 
 use super::assignment::{Assignment, Command, Engine, Launch, Pace};
 use super::report::Memory;
+use super::signs::Signs;
 use super::tokens::Tokens;
 use crate::clock;
 use crate::cluster::{Index, Key};
@@ -61,6 +62,7 @@ pub(crate) struct Agent {
     commands: mpsc::Receiver<Command>,
     opening: Opening,
     memory: Memory,
+    signs: Signs,
     /// The probe prompt that is being answered.
     probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
     healthy: Option<SubmissionId>,
@@ -95,6 +97,7 @@ impl Agent {
             commands,
             opening,
             memory: Memory::default(),
+            signs: Signs::default(),
             probing: None,
             healthy: None,
             all_in: None,
@@ -115,7 +118,7 @@ impl Agent {
             let target = self.target(assignment.clone()).await;
             match &target {
                 Some(Ok(target)) => self.look(assignment.clone(), target.clone()).await,
-                Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
+                Some(Err(cause)) => self.report(&assignment, Err(cause.clone()), Vec::new()),
                 None => {}
             }
             tokio::select! {
@@ -179,7 +182,8 @@ impl Agent {
         if let Ok(alive) = &seen {
             self.measure(&assignment, alive);
         }
-        self.report(&assignment, seen.map_err(|error| error.to_string()));
+        let no_sign = self.signs.look(&assignment.pods.ips, clock::monotonic()).await;
+        self.report(&assignment, seen.map_err(|error| error.to_string()), no_sign);
     }
 
     /// A dashboard that does not answer is no reason to doubt an engine that does.
@@ -228,8 +232,8 @@ impl Agent {
         }
     }
 
-    fn report(&self, assignment: &Assignment, state: Result<RayAlive, String>) {
-        self.index.ray_seen(&self.fleet, &assignment.group, RaySeen { at: clock::now(), state });
+    fn report(&self, assignment: &Assignment, state: Result<RayAlive, String>, no_sign: Vec<String>) {
+        self.index.ray_seen(&self.fleet, &assignment.group, RaySeen { at: clock::now(), state, no_sign });
     }
 
     async fn carry_out(&mut self, command: Command, target: &Target) {

@@ -5,6 +5,7 @@ mod agent;
 mod assignment;
 mod report;
 mod sickness;
+mod signs;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -162,7 +163,7 @@ mod tests {
     }
 
     fn see(index: &Index, fleet: &str, group: &str) {
-        let seen = RaySeen { at: Timestamp::UNIX_EPOCH, state: Err("refused".into()) };
+        let seen = RaySeen { at: Timestamp::UNIX_EPOCH, state: Err("refused".into()), no_sign: Vec::new() };
         index.ray_seen(&key(fleet), &key(group), seen);
     }
 

@@ -105,6 +105,15 @@ impl Bridge {
     }
 }
 
+/// Whether the machine of a Ray node takes or refuses a connection: either is a sign of life, within a second.
+pub async fn gives_sign(ip: &str) -> bool {
+    match timeout(SIGN, TcpStream::connect((ip, AGENT_PORT))).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        Err(_) => false,
+    }
+}
+
 fn with_port(url: &Url, port: u16) -> Option<Url> {
     let mut url = url.clone();
     url.set_port(Some(port)).ok()?;

@@ -64,5 +64,5 @@ fn not_ready(stage: &Stage<'_>) -> BTreeSet<String> {
 
 fn not_in_ray(stage: &Stage<'_>) -> BTreeSet<String> {
     let Ray::Alive(alive) = ray::ray(stage) else { return BTreeSet::new() };
-    nodes(stage.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| !alive.nodes.contains(ip))))
+    nodes(stage.pods.live().filter(|pod| pod.ip.is_some() && !ray::is_in(stage, alive, pod)))
 }

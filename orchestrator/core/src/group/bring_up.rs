@@ -42,7 +42,7 @@ pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
 pub(super) fn on_living_nodes(stage: &mut Stage<'_>) -> bool {
     let ray = ray::ray(stage);
     let gone = |pod: &PodSeen| match &ray {
-        ray::Ray::Alive(alive) => !pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip)),
+        ray::Ray::Alive(alive) => !ray::is_in(stage, alive, pod),
         ray::Ray::Silent(_) => true,
         ray::Ray::Unknown => false,
     };
@@ -124,13 +124,26 @@ pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
             if joined >= wanted {
                 return true;
             }
-            forming(stage, format!("{joined} of {wanted} Ray nodes are in"))
+            let silent = silent_pods(stage);
+            forming(stage, format!("{joined} of {wanted} Ray nodes are in{silent}"))
         }
         ray::Ray::Unknown if under_way(stage.group.phase) => false,
         ray::Ray::Unknown => forming(stage, "waits for the Ray dashboard's first answer".to_owned()),
+        ray::Ray::Silent(_) if stage.pods.head().is_some_and(|head| ray::no_sign(stage, head)) => {
+            let silent = silent_pods(stage);
+            forming(stage, format!("the head is gone{silent}"))
+        }
         ray::Ray::Silent(_) if under_way(stage.group.phase) && !ray::silent_too_long(stage) => false,
         ray::Ray::Silent(cause) => forming(stage, format!("the Ray dashboard does not answer: {cause}")),
     }
+}
+
+/// Pods whose machines give no sign of life, for a message.
+fn silent_pods(stage: &Stage<'_>) -> String {
+    let silent = stage.pods.live().filter(|pod| ray::no_sign(stage, pod));
+    let names: Vec<String> =
+        silent.map(|pod| format!("{} on {}", pod.name, pod.node.as_deref().unwrap_or("no node"))).collect();
+    if names.is_empty() { String::new() } else { format!("; no sign of life from pod {}", names.join(", ")) }
 }
 
 /// Past Forming: a missing answer alone does not set the group back.

@@ -7,7 +7,7 @@ use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::after;
 
 use super::stage::Stage;
-use crate::seen::{EngineSeen, JobSeen, RayAlive};
+use crate::seen::{EngineSeen, JobSeen, PodSeen, RayAlive};
 use crate::time;
 
 /// An answer older than this is no answer: the observer asks every few seconds at its slowest, so it
@@ -42,9 +42,20 @@ pub(super) fn ray<'a>(stage: &Stage<'a>) -> Ray<'a> {
     }
 }
 
-/// Pods whose address is among the Ray nodes that are alive.
+/// Pods whose address is among the Ray nodes that are alive, and whose machine gives signs of life.
 pub(super) fn joined(stage: &Stage<'_>, alive: &RayAlive) -> usize {
-    stage.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip))).count()
+    stage.pods.live().filter(|pod| is_in(stage, alive, pod)).count()
+}
+
+/// Whether a pod is a living Ray node. Ray itself takes many seconds to miss a machine that lost its power.
+pub(super) fn is_in(stage: &Stage<'_>, alive: &RayAlive, pod: &PodSeen) -> bool {
+    pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip)) && !no_sign(stage, pod)
+}
+
+/// Whether a pod's machine, or the way to it, is gone.
+pub(super) fn no_sign(stage: &Stage<'_>, pod: &PodSeen) -> bool {
+    let gone = stage.seen.ray.as_ref().map(|ray| &ray.no_sign);
+    gone.is_some_and(|gone| pod.ip.as_ref().is_some_and(|ip| gone.contains(ip)))
 }
 
 /// Submission id of the current launch.

@@ -138,7 +138,7 @@ fn the_agent_is_told_of_living_pods_only() {
 fn what_its_dashboard_said_belongs_to_the_group() {
     let index = Index::default();
     index.apply(cluster("n", "g", "u-1"));
-    let ray = RaySeen { at: jiff::Timestamp::UNIX_EPOCH, state: Err("refused".into()) };
+    let ray = RaySeen { at: jiff::Timestamp::UNIX_EPOCH, state: Err("refused".into()), no_sign: Vec::new() };
     index.ray_seen(&Key::new("n", "f"), &Key::new("n", "g"), ray.clone());
     assert_eq!(groups(&index, &fleet(&[]))["g"].0.ray, Some(ray));
 }

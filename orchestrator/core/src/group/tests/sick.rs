@@ -161,3 +161,42 @@ fn an_engine_that_is_broken_fails_although_its_job_still_runs() {
     );
     assert!(failed.group.message.unwrap().starts_with("rank 1 died: SIGKILL"));
 }
+
+#[test]
+fn a_machine_without_a_sign_of_life_stops_traffic_although_ray_still_has_it() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.ray.as_mut().unwrap().no_sign = vec!["10.0.0.1".to_owned()];
+    let wavers = step(&fleet, &group, &seen, 1);
+    assert_eq!(
+        (wavers.group.phase, kinds(&wavers)),
+        (Phase::Forming, vec!["gate false".into(), "GroupNotReady".into()])
+    );
+    assert!(
+        wavers
+            .group
+            .message
+            .as_ref()
+            .unwrap()
+            .ends_with("no sign of life from pod llama-pods1-0-w on node-1")
+    );
+    seen.pods[1].node_lost = true;
+    assert_eq!(step(&fleet, &wavers.group, &seen, 2).group.goal, Goal::Retire);
+}
+
+#[test]
+fn a_head_without_a_sign_of_life_stops_traffic_at_once() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    let ray = seen.ray.as_mut().unwrap();
+    ray.state = Err("time-out".to_owned());
+    assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Ready, "a dashboard may be slow");
+    seen.ray.as_mut().unwrap().no_sign = vec!["10.0.0.0".to_owned()];
+    let gone = step(&fleet, &group, &seen, 1);
+    assert_eq!(
+        (gone.group.phase, kinds(&gone)),
+        (Phase::Forming, vec!["gate false".into(), "GroupNotReady".into()])
+    );
+}

@@ -88,7 +88,7 @@ impl SimGroup {
         let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
         let state = Ok(RayAlive { nodes, engine });
-        let ray = ready.then_some(RaySeen { at: at(sim.now), state });
+        let ray = ready.then_some(RaySeen { at: at(sim.now), state, no_sign: Vec::new() });
         GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray }
     }
 

@@ -398,7 +398,10 @@ impl Controller {
         match name.and_then(|name| engines::spec(name, &model)) {
             Ok(spec) => {
                 let key = Key::new(&fleet.namespace, &group.name);
-                self.agents.command(&key, Command::Launch(Box::new(Launch { spec })));
+                self.agents.command(
+                    &key,
+                    Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })),
+                );
             }
             Err(cause) => warn!(group = %group.name, %cause, "the engine can not be launched"),
         }

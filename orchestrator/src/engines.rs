@@ -2,8 +2,8 @@
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
-use ray_bridge::placement::Shape;
-use rayfleet_api::spec::EngineType;
+use ray_bridge::placement::{FreeGpus, Level, Policy, Shape, Strategy};
+use rayfleet_api::spec::{EngineType, PlacementStrategy};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::ValidModel;
 use rayfleet_api::{Invalid, names};
@@ -44,6 +44,25 @@ pub(crate) fn spec(name: SubmissionId, model: &ValidModel) -> Result<EngineSpec,
 /// Ranks of a model.
 pub(crate) fn shape(model: &ValidModel) -> Result<Shape, String> {
     Shape::new(model.parallelism.tensor, model.parallelism.pipeline).map_err(|error| error.to_string())
+}
+
+/// Which nodes of a group's own Ray cluster the ranks may go to.
+pub(crate) fn policy(model: &ValidModel) -> Policy {
+    let placement = &model.placement;
+    let default = Policy {
+        strategy: match placement.strategy {
+            PlacementStrategy::Pack => Strategy::Pack,
+            PlacementStrategy::Spread => Strategy::Spread,
+        },
+        tensor_domain: placement.tensor_domain.clone(),
+        // A RayCluster of ours runs nothing but this engine, and Ray's own count of free GPUs is seconds old.
+        free: FreeGpus::All,
+        ..Policy::default()
+    };
+    if placement.topology.is_empty() {
+        return default;
+    }
+    Policy { levels: placement.topology.iter().map(|label| Level::of(label)).collect(), ..default }
 }
 
 /// The prompt that the engine must answer.
@@ -94,6 +113,23 @@ mod tests {
         model.args = vec!["--tensor-parallel-size=4".into()];
         let problems = check(&model);
         assert_eq!(problems[0].field, "spec.model.engine.args");
+    }
+
+    #[test]
+    fn the_placement_of_a_model_guides_the_plan() {
+        let mut model = fleet().model.unwrap();
+        assert_eq!(policy(&model), Policy { free: FreeGpus::All, ..Policy::default() });
+        model.placement.strategy = PlacementStrategy::Spread;
+        model.placement.tensor_domain = Some("fab".into());
+        model.placement.topology = vec!["rack".into(), "zone".into()];
+        let wanted = Policy {
+            strategy: Strategy::Spread,
+            tensor_domain: Some("fab".into()),
+            levels: vec![Level::of("rack"), Level::of("zone")],
+            free: FreeGpus::All,
+            ..Policy::default()
+        };
+        assert_eq!(policy(&model), wanted);
     }
 
     #[test]

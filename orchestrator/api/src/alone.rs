@@ -143,6 +143,9 @@ mod tests {
 
     use serde_json::json;
 
+    use crate::spec::PlacementStrategy;
+    use crate::valid::ValidPlacement;
+
     use super::*;
 
     fn problems(block: &Value) -> Vec<String> {
@@ -155,6 +158,44 @@ mod tests {
         assert_eq!((valid.parallelism.tensor, valid.parallelism.pipeline, valid.port), (1, 2, 8000));
         assert_eq!(valid.start_timeout, Duration::from_mins(45));
         assert_eq!((valid.probe.prompt.as_str(), valid.probe.max_tokens), ("Hello", 1));
+        assert_eq!(valid.placement, ValidPlacement::default());
+    }
+
+    #[test]
+    fn where_ranks_go_is_checked_without_an_api_server() {
+        let placed = |placement: Value| json!({"name": "a", "source": "/a", "parallelism": {"tensor": 16}, "placement": placement});
+        let block = placed(json!({
+            "strategy": "Spread", "tensorDomain": "nvidia.com/gpu.clique", "topology": ["rack", "topology.kubernetes.io/zone"],
+        }));
+        let valid = model(&block).unwrap().placement;
+        assert_eq!((valid.strategy, valid.topology.len()), (PlacementStrategy::Spread, 2));
+        assert_eq!(
+            problems(&placed(json!({"strategy": "spread"}))),
+            ["placement.strategy: must be one of Pack, Spread, is `spread`"]
+        );
+        let labels =
+            placed(json!({"tensorDomain": "a/b/c", "topology": ["zone", "-x", "Rack.io/x", "x_", "Z/"]}));
+        let said = problems(&labels);
+        assert_eq!(said.len(), 5, "{said:?}");
+        assert_eq!(
+            said.first().map(String::as_str),
+            Some(
+                "placement.tensorDomain: `a/b/c` is no label: write it as topology.kubernetes.io/zone or rack"
+            )
+        );
+        let many = placed(json!({"topology": vec!["zone"; 9]}));
+        assert_eq!(problems(&many), ["placement.topology: must be at most 8 labels"]);
+    }
+
+    #[test]
+    fn data_parallelism_is_refused_with_the_reason() {
+        let of = |data: u32| json!({"name": "a", "source": "/a", "parallelism": {"tensor": 8, "data": data}});
+        assert!(model(&of(1)).is_ok());
+        let said = problems(&of(2));
+        assert!(
+            said.len() == 1 && said.iter().all(|p| p.starts_with("parallelism.data: must be 1: vLLM on Ray")),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::spec::{Model, RayClusterTemplate};
+use crate::spec::{Model, Parallelism, RayClusterTemplate};
 
 /// Letters and digits of revisions. No vowels, so that no word appears: the alphabet of Kubernetes' own
 /// `SafeEncodeString`, letters first.
@@ -37,7 +37,9 @@ pub fn revision(template: &RayClusterTemplate, model: Option<&Model>) -> Revisio
     Revision {
         pod: hash(template),
         engine: model.map(|model| {
-            let engine = Model { start_timeout: None, probe: None, ..model.clone() };
+            // A data-parallel size that is written out is the same as none: it can only be 1.
+            let parallelism = Parallelism { data: None, ..model.parallelism };
+            let engine = Model { start_timeout: None, probe: None, parallelism, ..model.clone() };
             hash(&engine)
         }),
     }
@@ -64,7 +66,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::spec::Parallelism;
+    use crate::spec::{PlacementPolicy, PlacementStrategy};
 
     fn template(image: &str) -> RayClusterTemplate {
         RayClusterTemplate { metadata: None, spec: json!({"headGroupSpec": {"image": image}}) }
@@ -78,7 +80,8 @@ mod tests {
                 args: args.iter().map(ToString::to_string).collect(),
                 ..Default::default()
             }),
-            parallelism: Parallelism { tensor: 1, pipeline: 2 },
+            parallelism: Parallelism { tensor: 1, pipeline: 2, data: None },
+            placement: None,
             port: None,
             start_timeout: None,
             probe: None,
@@ -106,6 +109,17 @@ mod tests {
         let mut watched = model(&[]);
         watched.start_timeout = Some("1h".into());
         assert_eq!(revision(&template("a"), Some(&model(&[]))), revision(&template("a"), Some(&watched)));
+    }
+
+    #[test]
+    fn where_ranks_go_changes_the_engine_revision_only_where_it_is_said() {
+        let before = revision(&template("a"), Some(&model(&[]))).engine;
+        // The revision of this model before there was a placement; another one would restart every engine.
+        assert_eq!(before.as_deref(), Some("xswdzb"));
+        let mut spread = model(&[]);
+        spread.placement =
+            Some(PlacementPolicy { strategy: Some(PlacementStrategy::Spread), ..PlacementPolicy::default() });
+        assert_ne!(before, revision(&template("a"), Some(&spread)).engine);
     }
 
     #[test]

@@ -28,6 +28,24 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The key of a label: an optional domain before a slash, then a name.
+pub(crate) const LABEL_KEY: &str =
+    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/// Longest key of a label: 253 characters of domain, a slash, 63 of name.
+pub(crate) const LABEL_KEY_LENGTH: usize = 317;
+/// Most levels of a topology.
+pub(crate) const LEVELS: usize = 8;
+
+/// The key of a label, such as `topology.kubernetes.io/zone`.
+pub(crate) fn label_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": LABEL_KEY_LENGTH, "pattern": LABEL_KEY })
+}
+
+/// Keys of labels.
+pub(crate) fn label_keys(of: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": LEVELS, "items": label_key(of) })
+}
+
 /// Labels, bounded so that the rules over them stay within the API server's cost limit.
 pub(crate) fn label_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -177,6 +195,11 @@ fn spec_rules() -> Vec<ValidationRule> {
         rule(
             format!("!has(self.model) || self.model.parallelism.tensor * self.model.parallelism.pipeline == {gpus}"),
             "model.parallelism: tensor x pipeline must equal the GPUs of the template (head plus all workers): change parallelism, the GPU limits or workerGroupSpecs[].replicas",
+            Some(".model.parallelism"),
+        ),
+        rule(
+            "!has(self.model) || !has(self.model.parallelism.data) || self.model.parallelism.data == 1".to_owned(),
+            "model.parallelism.data must be 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held to a plan; raise replicas instead",
             Some(".model.parallelism"),
         ),
         rule(

@@ -235,6 +235,9 @@ pub struct Model {
     pub engine: Option<Engine>,
     /// How many ranks there are; their product is the number of GPUs of the template.
     pub parallelism: Parallelism,
+    /// Which nodes the ranks go to. Default: as near to each other as can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementPolicy>,
     /// Port of the engine's API server on the head. Default 8000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
@@ -291,7 +294,8 @@ pub struct EnvVar {
 /// Numbers of ranks.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parallelism {
-    /// Tensor-parallel size: ranks that share each layer, always on one node. Default 1.
+    /// Tensor-parallel size: ranks that share each layer, always on one node, or within `placement.tensorDomain`.
+    /// Default 1.
     #[serde(default = "schema::one_u32")]
     #[schemars(range(min = 1, max = 1024))]
     pub tensor: u32,
@@ -299,6 +303,41 @@ pub struct Parallelism {
     #[serde(default = "schema::one_u32")]
     #[schemars(range(min = 1, max = 1024))]
     pub pipeline: u32,
+    /// Data-parallel size. Only 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held
+    /// to a plan. Raise `replicas` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub data: Option<u32>,
+}
+
+/// Which nodes the ranks go to. Labels are those of Ray's nodes and, in a fleet, of the Kubernetes nodes below them.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementPolicy {
+    /// How stages share nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<PlacementStrategy>,
+    /// Label of a domain that a stage's tensor ranks never leave, such as `nvidia.com/gpu.clique`; without it, and on nodes
+    /// without the label, they never leave a node. Its values must be unique in the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label_key")]
+    pub tensor_domain: Option<String>,
+    /// Labels that tell which nodes are near to each other, from the inside out, such as rack and zone. Default: the
+    /// labels of fabric, rack, block and zone that Ray, NVIDIA's tools and clouds set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::label_keys")]
+    pub topology: Vec<String>,
+}
+
+/// How stages share nodes: `Pack` (default) takes the cheapest hops from stage to stage, `Spread` gives no node more
+/// stages than it must, then takes the cheapest hops.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlacementStrategy {
+    /// The cheapest hops.
+    #[default]
+    Pack,
+    /// As few stages on each node as can be.
+    Spread,
 }
 
 /// A prompt that proves that an engine answers.

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::names;
 use crate::revision::{Revision, revision};
+use crate::schema;
 use crate::spec::{
-    EngineType, EnvVar, Model, OnFailure, Parallelism, RayClusterFleet, RayClusterTemplate, StrategyType,
-    WhenNoRoom,
+    EngineType, EnvVar, Model, OnFailure, Parallelism, PlacementPolicy, PlacementStrategy, RayClusterFleet,
+    RayClusterTemplate, StrategyType, WhenNoRoom,
 };
 
 /// A fleet that is fit to be worked on.
@@ -130,12 +131,25 @@ pub struct ValidModel {
     pub env: Vec<EnvVar>,
     /// Ranks.
     pub parallelism: Parallelism,
+    /// Which nodes they go to.
+    pub placement: ValidPlacement,
     /// Port of the API server.
     pub port: u16,
     /// Longest start.
     pub start_timeout: Duration,
     /// Gate before traffic.
     pub probe: ValidProbe,
+}
+
+/// Which nodes ranks go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidPlacement {
+    /// How stages share nodes.
+    pub strategy: PlacementStrategy,
+    /// Label of what a stage never leaves, if that is not the node.
+    pub tensor_domain: Option<String>,
+    /// Labels from the inside out; empty for the well-known ones.
+    pub topology: Vec<String>,
 }
 
 /// The prompt that must be answered.
@@ -173,7 +187,7 @@ impl ValidFleet {
         check_selector(fleet, &mut problems);
         let shape = group_shape(&spec.template.spec, &mut problems);
         let model = spec.model.as_ref().map(|model| {
-            check_gpus(model.parallelism, &shape, &mut problems);
+            check_gpus(model, &shape, &mut problems);
             valid_model(model, &mut problems)
         });
         let replicas = u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or_else(|_| {
@@ -317,8 +331,9 @@ fn gpus_of(group: &Value) -> Result<u32, String> {
     Ok(sum)
 }
 
-fn check_gpus(parallelism: Parallelism, shape: &GroupShape, problems: &mut Vec<Invalid>) {
-    let Parallelism { tensor, pipeline } = parallelism;
+fn check_gpus(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) {
+    let Parallelism { tensor, pipeline, .. } = model.parallelism;
+    let over_nodes = model.placement.as_ref().is_some_and(|placement| placement.tensor_domain.is_some());
     let ranks = u64::from(tensor) * u64::from(pipeline);
     if ranks != u64::from(shape.gpus()) {
         problems.push(invalid(
@@ -330,12 +345,13 @@ fn check_gpus(parallelism: Parallelism, shape: &GroupShape, problems: &mut Vec<I
                 shape.pods.len()
             ),
         ));
-    } else if let Some(pod) = shape.pods.iter().find(|pod| pod.gpus % tensor.max(1) != 0) {
+    } else if let Some(pod) = shape.pods.iter().find(|pod| pod.gpus % tensor.max(1) != 0 && !over_nodes) {
         problems.push(invalid(
             "spec.model.parallelism.tensor",
             format!(
                 "a tensor group of {tensor} ranks never leaves a node, but pod `{}` has {} GPUs: \
-                 make them a multiple of {tensor}",
+                 make them a multiple of {tensor}, or name a fabric of several nodes in \
+                 spec.model.placement.tensorDomain",
                 pod.role, pod.gpus
             ),
         ));
@@ -350,6 +366,13 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
         problems
             .push(invalid("spec.model.engine.entrypoint", "is required for type custom, as module:function"));
     }
+    if model.parallelism.data.is_some_and(|data| data != 1) {
+        problems.push(invalid(
+            "spec.model.parallelism.data",
+            "must be 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held to a plan; \
+             raise spec.replicas instead",
+        ));
+    }
     let probe = model.probe.clone().unwrap_or_default();
     ValidModel {
         name: model.name.clone(),
@@ -359,6 +382,7 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
         args: engine.args,
         env: engine.env,
         parallelism: model.parallelism,
+        placement: valid_placement(model.placement.clone().unwrap_or_default(), problems),
         port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(8000),
         start_timeout: duration(model.start_timeout.as_deref(), "spec.model.startTimeout", 45 * 60, problems),
         probe: ValidProbe {
@@ -367,6 +391,45 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
             expect: probe.expect,
         },
     }
+}
+
+fn valid_placement(policy: PlacementPolicy, problems: &mut Vec<Invalid>) -> ValidPlacement {
+    let field = "spec.model.placement";
+    let labels = policy.tensor_domain.iter().map(|label| (format!("{field}.tensorDomain"), label));
+    let levels = policy.topology.iter().enumerate();
+    for (field, label) in labels.chain(levels.map(|(i, label)| (format!("{field}.topology[{i}]"), label))) {
+        if !is_label_key(label) {
+            let problem = format!("`{label}` is no label: write it as topology.kubernetes.io/zone or rack");
+            problems.push(invalid(&field, problem));
+        }
+    }
+    if policy.topology.len() > schema::LEVELS {
+        problems.push(invalid(
+            &format!("{field}.topology"),
+            format!("must be at most {} labels", schema::LEVELS),
+        ));
+    }
+    ValidPlacement {
+        strategy: policy.strategy.unwrap_or_default(),
+        tensor_domain: policy.tensor_domain,
+        topology: policy.topology,
+    }
+}
+
+/// What [`schema::LABEL_KEY`] says, for a block that no API server has seen.
+fn is_label_key(key: &str) -> bool {
+    let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
+    let ends = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    let of = |text: &str, also: &[char]| text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(&c));
+    let name_fits = ends(name) && of(name, &['-', '_', '.']) && name.len() <= 63;
+    let fits = |domain: &str| {
+        let lower = !domain.chars().any(|c| c.is_ascii_uppercase());
+        ends(domain) && of(domain, &['-', '.']) && lower && domain.len() <= 253
+    };
+    name_fits && domain.is_none_or(fits)
 }
 
 fn valid_strategy(fleet: &RayClusterFleet, replicas: u32, problems: &mut Vec<Invalid>) -> ValidStrategy {

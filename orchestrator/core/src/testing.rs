@@ -8,7 +8,9 @@ use rayfleet_api::names;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::{EngineType, OnFailure, Parallelism, RayClusterTemplate, StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::valid::{GroupShape, PodShape, ValidFailurePolicy, ValidModel, ValidProbe, ValidStrategy};
+use rayfleet_api::valid::{
+    GroupShape, PodShape, ValidFailurePolicy, ValidModel, ValidPlacement, ValidProbe, ValidStrategy,
+};
 use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, NodeRoom, Resources};
@@ -100,7 +102,8 @@ fn model() -> ValidModel {
         entrypoint: None,
         args: Vec::new(),
         env: Vec::new(),
-        parallelism: Parallelism { tensor: 1, pipeline: 2 },
+        parallelism: Parallelism { tensor: 1, pipeline: 2, data: None },
+        placement: ValidPlacement::default(),
         port: 8000,
         start_timeout: Duration::from_mins(10),
         probe: ValidProbe { prompt: "Hello".to_owned(), max_tokens: 1, expect: None },

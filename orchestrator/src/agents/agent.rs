@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
-use ray_bridge::placement::{FreeGpus, Policy, plan};
+use ray_bridge::placement::plan;
 use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target};
 use rayfleet_core::seen::{ProbeSeen, RayAlive, RaySeen};
 use tokio::sync::{mpsc, watch};
@@ -19,7 +19,7 @@ use super::report::Memory;
 use super::signs::Signs;
 use super::tokens::Tokens;
 use crate::clock;
-use crate::cluster::{Index, Key};
+use crate::cluster::{Index, Key, labels_by_address};
 use crate::metrics::Metrics;
 
 /// Time between looks while something is about to happen.
@@ -268,12 +268,19 @@ impl Agent {
             return Ok(());
         }
         let options = ObserveOptions { deadline: LOOK, deep: true };
+        let group = self.assignment.borrow().group.clone();
         let state = self.bridge.observe(target, None, options).boxed().await;
         let cluster = state.map_err(|error| error.to_string())?.cluster;
-        let nodes = cluster.map(|cluster| cluster.nodes).unwrap_or_default();
-        // A RayCluster of ours runs nothing but this engine, and Ray's own count of free GPUs is seconds old.
-        let policy = Policy { free: FreeGpus::All, ..Policy::default() };
-        let placement = plan(launch.spec.shape, &nodes, &policy).map_err(|error| error.to_string())?;
+        let mut nodes = cluster.map(|cluster| cluster.nodes).unwrap_or_default();
+        let below = self.index.read(|known| labels_by_address(known, &group));
+        for node in &mut nodes {
+            // What Ray was told counts more than what Kubernetes knows.
+            let more = below.get(&node.ip).into_iter().flatten();
+            for (label, value) in more {
+                node.labels.entry(label.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        let placement = plan(launch.spec.shape, &nodes, &launch.policy).map_err(|error| error.to_string())?;
         let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(|error| error.to_string())?;
         if let Some((_, since)) = self.all_in.as_ref().filter(|(of, _)| *of == launch.spec.name) {

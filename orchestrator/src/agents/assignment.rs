@@ -2,7 +2,7 @@
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineSpec, Probe};
-use ray_bridge::placement::Shape;
+use ray_bridge::placement::{Policy, Shape};
 
 use crate::cluster::{GroupPods, Key};
 
@@ -65,4 +65,6 @@ pub(crate) enum Command {
 pub(crate) struct Launch {
     /// The engine.
     pub spec: EngineSpec,
+    /// What guides its plan.
+    pub policy: Policy,
 }

@@ -11,6 +11,7 @@ mod key;
 mod pods;
 mod queue;
 mod rayclusters;
+mod topology;
 mod watches;
 mod world;
 
@@ -22,5 +23,6 @@ pub(crate) use index::Warning;
 pub(crate) use index::{Index, Known, KubeRay};
 pub(crate) use key::Key;
 pub(crate) use queue::Queue;
+pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
 pub(crate) use world::{GroupPods, groups_of};

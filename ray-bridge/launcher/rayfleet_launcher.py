@@ -196,6 +196,7 @@ def main() -> None:
     try:
         spec = parse(os.environ.get("RAYFLEET_SPEC", ""))
         phases = Phases(spec.name, began, secrets_of(spec.argv))
+        phases.begin()
         memory = Memory()
         sys.stdout, sys.stderr = memory.attach(sys.stdout), memory.attach(sys.stderr)
         launch = Launch(spec, phases, memory)

@@ -8,6 +8,7 @@ import time
 from typing import Any, Iterable, List, Tuple
 
 MARK = "RAYFLEET_PHASE"
+LAUNCH_MARK = "RAYFLEET_LAUNCH"
 MAX_MESSAGE = 2000
 """Longest `message` in characters; the end of a longer one is cut, because the cause stands first."""
 
@@ -38,6 +39,12 @@ class Phases:
         self._began = began
         self._secrets = tuple(secrets)
         self.current = ""
+
+    def begin(self) -> None:
+        """Marks where this launch begins: Ray goes on with the log of an earlier job of the same name."""
+        line = {"name": self._name, "ms": int(time.time() * 1000)}
+        sys.stdout.write(f"{LAUNCH_MARK} {json.dumps(line)}\n")
+        sys.stdout.flush()
 
     def enter(self, phase: str, **detail: Any) -> None:
         """Reports that the launch is now in `phase`."""

@@ -1,6 +1,5 @@
 //! The whole of one cluster behind one value: a connection pool, limits and the launch package.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::Url;
@@ -142,10 +141,7 @@ impl Bridge {
             entrypoint: LAUNCHER_ENTRYPOINT.to_owned(),
             working_dir: Some(self.package.uri()),
             env_vars: spec.job_env(placement),
-            label_selector: BTreeMap::from([(
-                "ray.io/node-id".to_owned(),
-                placement.api_server_node.to_string(),
-            )]),
+            node: Some(placement.api_server_node.clone()),
             metadata: spec.metadata(placement),
         };
         match dashboard.submit(&request).await {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bridge::{Bridge, Target};
-use crate::dashboard::{Dashboard, Filter, Job, JobStatus};
-use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of};
+use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus};
+use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of, this_launch};
 use crate::placement::{
     Difference, GroupState, Life, Placement, RANK_ACTOR_CLASS, RankName, RayNode, Reported, verify,
 };
@@ -204,6 +204,7 @@ async fn follow(
 ) -> Result<EngineState, CallError> {
     let plan = plan_of(&job);
     let ended = job.status.has_ended();
+    let running = job.status == JobStatus::Running;
     let (health, load) = match port {
         Some((health, load)) if !ended => {
             let load = load.filter(|_| health == Health::Serving);
@@ -211,48 +212,80 @@ async fn follow(
         }
         _ => (None, None),
     };
-    let wants_log = ended || (job.status == JobStatus::Running && health != Some(Health::Serving));
-    let (log, looked) = join(
+    let wants_log = ended || (running && health != Some(Health::Serving));
+    let (log, looked, supervisor) = join3(
         async {
             // The log explains a state that is known without it, so failing to read it is no error.
-            if wants_log { dashboard.log_tail(want).await.unwrap_or_default() } else { String::new() }
+            if wants_log {
+                dashboard.log_tail_of(want, &job).await.unwrap_or_default()
+            } else {
+                String::new()
+            }
         },
         async {
-            if !look_at_ranks || !(ended || job.status == JobStatus::Running) {
+            if !look_at_ranks || !(ended || running) {
                 return Ok((None, Vec::new()));
             }
             match placed(dashboard, want, plan.as_ref()).await {
                 Ok(placed) => {
                     let deaths = deaths(&placed.ranks);
-                    Ok((Some(placed).filter(|_| !ended), deaths))
+                    Ok((Some(placed), deaths))
                 }
                 // Of an engine that has ended they explain what is known without them.
                 Err(_) if ended => Ok((None, Vec::new())),
                 Err(error) => Err(error),
             }
         },
+        async {
+            // An engine that serves has not ended.
+            let look = look_at_ranks && running && health != Some(Health::Serving);
+            if look { dead_supervisor(dashboard, want).await } else { Ok(None) }
+        },
     )
     .await;
     let (placed, deaths) = looked?;
+    let log = this_launch(&log, want, job.started);
+    let job = match supervisor? {
+        Some(death) => abandoned(job, &death),
+        None => job,
+    };
+    let ended = job.status.has_ended();
     Ok(EngineState {
         submission_id: want.clone(),
         status: job.status,
-        cause: ended.then(|| failure_cause(&job, &log)),
-        phase: if ended { None } else { parse_phases(&log).pop() },
+        cause: ended.then(|| failure_cause(&job, log)),
+        phase: if ended { None } else { parse_phases(log).pop() },
         message: job.message,
         started: job.started,
         ended: job.ended,
         plan,
-        placed,
+        placed: placed.filter(|_| !ended),
         deaths,
-        health,
-        load,
+        health: health.filter(|_| !ended),
+        load: load.filter(|_| !ended),
     })
 }
 
 fn deaths(ranks: &[RankState]) -> Vec<RankState> {
     let again = |dead: &RankState| ranks.iter().any(|other| other.rank == dead.rank && other.death.is_none());
     ranks.iter().filter(|rank| rank.death.is_some() && !again(rank)).cloned().collect()
+}
+
+/// What Ray says of the death of the actor that runs the job's entrypoint; `None` while it lives, or if Ray knows none.
+///
+/// With it the job has ended. Ray may go on to call it RUNNING: after a restart of the head, until any other job is submitted.
+async fn dead_supervisor(dashboard: &Dashboard, job: &SubmissionId) -> Result<Option<String>, CallError> {
+    let name = format!("_ray_internal_job_actor_{job}");
+    let actors = dashboard.actors(&[Filter { key: "name", value: &name }]).await?;
+    // An earlier job of the same name leaves its dead actor listed.
+    let alive = actors.iter().any(|actor| actor.state != "DEAD");
+    Ok(actors.last().filter(|_| !alive).map(Actor::death))
+}
+
+/// A job that Ray calls RUNNING although nothing runs it any more.
+fn abandoned(job: Job, death: &str) -> Job {
+    let message = format!("Ray still calls it RUNNING, but what ran it is dead: {death}");
+    Job { status: JobStatus::Failed, message: Some(message), ..job }
 }
 
 async fn placed(
@@ -273,7 +306,7 @@ async fn placed(
         seen = Reported {
             group: Some(group.state()),
             bundles: group.reported(),
-            ranks: actors.iter().filter_map(crate::dashboard::Actor::rank).collect(),
+            ranks: actors.iter().filter_map(Actor::rank).collect(),
         };
     }
     let tensor = plan.map_or(1, |p| p.shape.tensor());

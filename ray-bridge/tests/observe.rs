@@ -201,6 +201,59 @@ async fn succeeded_of_a_service_means_failure() {
 }
 
 #[tokio::test]
+async fn a_job_that_runs_only_in_rays_memory_has_ended() {
+    let cluster = cluster().await;
+    let target = target(&cluster.ray.url, Some(&closed_port().await));
+    let look = async || {
+        let state = bridge().observe(&target, Some(&id("chat")), ObserveOptions::default()).await;
+        state.unwrap().engine.unwrap()
+    };
+    let supervisor = |state: &str| {
+        changed("v0_actor_node_died", |a| {
+            let actors = &mut a["data"]["result"]["result"];
+            actors[0]["name"] = json!("_ray_internal_job_actor_chat");
+            actors[0]["class_name"] = json!("JobSupervisor");
+            let mut second = actors[0].clone();
+            second["state"] = json!(state);
+            *actors = json!([actors[0], second]);
+        })
+    };
+    cluster.ray.on("GET /api/v0/actors", [supervisor("ALIVE")]);
+    assert!(!look().await.has_ended(), "the dead one is of an earlier job of this name");
+
+    cluster.ray.on("GET /api/v0/actors", [supervisor("DEAD")]);
+    let stale = look().await;
+    assert_eq!((stale.status, stale.has_ended(), stale.placed), (JobStatus::Failed, true, None));
+    let cause = stale.cause.unwrap();
+    assert!(cause.starts_with("Ray still calls it RUNNING, but what ran it is dead: "), "{cause}");
+
+    assert!(!cluster.look().await.engine.unwrap().has_ended(), "an engine that serves has not ended");
+}
+
+#[tokio::test]
+async fn a_reused_name_tells_the_phases_of_this_launch_only() {
+    let cluster = cluster().await;
+    let begin = "Running entrypoint for job chat: python -u rayfleet_launcher.py\n";
+    let launch = |ms: u64, phase: &str| {
+        format!(
+            "{begin}RAYFLEET_LAUNCH {{\"name\": \"chat\", \"ms\": {ms}}}\nRAYFLEET_PHASE {{\"phase\": \"{phase}\"}}\n"
+        )
+    };
+    let target = target(&cluster.ray.url, Some(&closed_port().await));
+    let look = async |log: String| {
+        cluster.ray.on("GET /api/jobs/chat/logs", [(200, json!({ "logs": log }).to_string().into_bytes())]);
+        let state = bridge().observe(&target, Some(&id("chat")), ObserveOptions::default()).await;
+        state.unwrap().engine.unwrap().phase.map(|phase| phase.kind)
+    };
+    // The job in the recorded reply was submitted at 1795337323066.
+    let (before, after) = (1_795_330_000_000, 1_795_337_324_000);
+    let both = format!("{}{}", launch(before, "Failed"), launch(after, "Ranks"));
+    assert_eq!(look(both).await, Some(PhaseKind::Ranks));
+    assert_eq!(look(format!("{}{begin}", launch(before, "Failed"))).await, None, "it has just begun");
+    assert_eq!(look(launch(before, "Failed")).await, None, "it has not begun");
+}
+
+#[tokio::test]
 async fn the_cause_of_a_failure_is_the_launchers_else_rays() {
     let cluster = cluster().await;
     cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_failed")]);

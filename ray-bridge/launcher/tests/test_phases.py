@@ -8,7 +8,7 @@ import time
 import unittest
 from unittest import mock
 
-from rayfleet_phases import MARK, MAX_MESSAGE, Phases, secrets_of
+from rayfleet_phases import LAUNCH_MARK, MARK, MAX_MESSAGE, Phases, secrets_of
 
 
 class Lines(unittest.TestCase):
@@ -24,6 +24,15 @@ class Lines(unittest.TestCase):
         line = self.report(lambda phases: phases.enter("Ranks", alive=1, wanted=4))
         self.assertEqual((line["phase"], line["name"], line["alive"], line["wanted"]), ("Ranks", "e1", 1, 4))
         self.assertGreaterEqual(line["seconds"], 5)
+
+    def test_a_launch_marks_its_beginning_with_its_name_and_time(self):
+        before = time.time()
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            Phases("e1", time.monotonic()).begin()
+        mark, _, body = out.getvalue().partition(" ")
+        line = json.loads(body)
+        self.assertEqual((mark, line["name"]), (LAUNCH_MARK, "e1"))
+        self.assertTrue(before * 1000 - 1 <= line["ms"] <= time.time() * 1000)
 
     def test_a_failure_tells_where_it_happened(self):
         def act(phases):

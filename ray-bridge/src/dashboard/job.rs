@@ -7,8 +7,26 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::wire;
-use crate::SubmissionId;
 use crate::http::Fault;
+use crate::{NodeId, SubmissionId};
+
+/// Path of all jobs; Ray answers 404 without the slash.
+pub(super) const LIST: &str = "/api/jobs/";
+
+/// The field by which a job is pinned; Ray 2.46 refuses it by this name.
+pub(super) const LABEL_SELECTOR: &str = "entrypoint_label_selector";
+
+/// Every node has 1.0 of its own `node:<address>`, so a share this small pins without taking anything away.
+const PIN_SHARE: f64 = 0.001;
+
+/// How a job is held to its node.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pin<'a> {
+    /// By the label that holds the node's id.
+    Label,
+    /// By the resource that is named after this address.
+    Address(&'a str),
+}
 
 /// A job to submit. Holds secrets in its environment, so it has no `Debug`.
 #[derive(Clone)]
@@ -21,8 +39,8 @@ pub struct JobRequest {
     pub working_dir: Option<String>,
     /// Environment of the entrypoint and of all that it starts in Ray.
     pub env_vars: BTreeMap<String, String>,
-    /// Labels that the entrypoint's node must have.
-    pub label_selector: BTreeMap<String, String>,
+    /// The node that the entrypoint must run on; `None` leaves it to Ray.
+    pub node: Option<NodeId>,
     /// Kept with the job.
     pub metadata: BTreeMap<String, String>,
 }
@@ -80,6 +98,9 @@ pub struct Job {
     /// Exit code of the entrypoint.
     #[serde(default)]
     pub driver_exit_code: Option<i64>,
+    /// Node that it runs on; `None` before it has started.
+    #[serde(default, deserialize_with = "wire::non_empty")]
+    pub driver_node_id: Option<NodeId>,
 }
 
 /// One entry of Ray's list of jobs. Drivers that nobody submitted are listed without a submission id.
@@ -113,7 +134,7 @@ pub(super) fn refusal(status: u16, message: String) -> Fault {
 }
 
 impl JobRequest {
-    pub(super) fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self, pin: Pin<'_>) -> Value {
         let mut runtime_env = Map::new();
         if let Some(dir) = &self.working_dir {
             runtime_env.insert("working_dir".to_owned(), json!(dir));
@@ -127,8 +148,14 @@ impl JobRequest {
             "runtime_env": runtime_env,
             "metadata": self.metadata,
         });
-        if let (Value::Object(fields), false) = (&mut body, self.label_selector.is_empty()) {
-            fields.insert("entrypoint_label_selector".to_owned(), json!(self.label_selector));
+        if let (Value::Object(fields), Some(node)) = (&mut body, &self.node) {
+            match pin {
+                Pin::Label => fields.insert(LABEL_SELECTOR.to_owned(), json!({ "ray.io/node-id": node })),
+                Pin::Address(ip) => {
+                    let share = Map::from_iter([(format!("node:{ip}"), json!(PIN_SHARE))]);
+                    fields.insert("entrypoint_resources".to_owned(), Value::Object(share))
+                }
+            };
         }
         body
     }

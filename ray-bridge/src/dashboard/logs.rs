@@ -1,14 +1,82 @@
-//! The end of a log from the end of a reply: `{"logs": "…"}` whose beginning may have been dropped.
+//! The end of a job's log: as much of it as is asked for, however long it has become.
 
+use reqwest::Method;
 use serde::Deserialize;
+use url::form_urlencoded::Serializer;
+
+use super::{Dashboard, Job, job};
+use crate::SubmissionId;
+use crate::http::{CallError, Fault, Keep};
+
+/// Lines are asked for, bytes are wanted; most lines are longer than this.
+const SHORT_LINE: usize = 64;
 
 #[derive(Deserialize)]
 struct Logs {
     logs: Option<String>,
 }
 
-/// The log's text, from a whole line on if `cut`. Errors say what the reply is.
-pub(super) fn tail(reply: &[u8], cut: bool) -> Result<String, String> {
+impl Dashboard {
+    /// The end of a job's log ([`Limits::log_tail_bytes`](crate::Limits)); empty if the node it ran on is gone.
+    pub async fn log_tail(&self, id: &SubmissionId) -> Result<String, CallError> {
+        let job = self.job(id).await?;
+        self.log_tail_of(id, &job).await
+    }
+
+    /// As [`Dashboard::log_tail`], of a job that was just looked at.
+    ///
+    /// Ray's call for a job's log reads, sends and quotes the whole file, so the file's end is asked for from the node that
+    /// writes it. Where that is not answered, the whole log is read and all but its end dropped.
+    pub async fn log_tail_of(&self, id: &SubmissionId, job: &Job) -> Result<String, CallError> {
+        let limit = self.0.limits.log_tail_bytes;
+        if let Some(node) = &job.driver_node_id {
+            let lines = (limit / SHORT_LINE).clamp(100, 100_000);
+            let seconds = self.0.limits.call.as_secs().max(1);
+            let query = Serializer::new(String::new())
+                .append_pair("node_id", node.as_str())
+                .append_pair("filename", &format!("job-driver-{id}.log"))
+                .append_pair("lines", &lines.to_string())
+                .append_pair("timeout", &seconds.to_string())
+                .finish();
+            let path = format!("/api/v0/logs/file?{query}");
+            match self.0.get_bytes(&path, Keep::Tail(limit)).await {
+                Ok(kept) if is_page(&kept.bytes) => {
+                    let what = "an HTML page instead of the log".to_owned();
+                    return Err(self.0.fail(&Method::GET, &path, Fault::Malformed { what }));
+                }
+                Ok(kept) => return Ok(whole_lines(&kept.bytes, kept.cut)),
+                // No such node or file any more, an empty one (Ray 2.46 breaks the connection then), or a Ray without this call.
+                Err(CallError {
+                    fault:
+                        Fault::NotFound { .. }
+                        | Fault::Rejected { .. }
+                        | Fault::Unreachable { refused: false, .. },
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let path = job::path(id, "/logs");
+        let kept = self.0.get_bytes(&path, Keep::Tail(limit)).await?;
+        quoted(&kept.bytes, kept.cut)
+            .map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
+    }
+}
+
+/// Ray begins every log with a line of its own, so one that begins as a page is the page of somebody in between.
+fn is_page(bytes: &[u8]) -> bool {
+    let start: Vec<u8> = bytes.trim_ascii_start().iter().take(14).map(u8::to_ascii_lowercase).collect();
+    start.starts_with(b"<html") || start.starts_with(b"<!doctype html")
+}
+
+/// The text, from a whole line on if its beginning is `cut`. What is no UTF-8 is replaced.
+fn whole_lines(bytes: &[u8], cut: bool) -> String {
+    let from = if cut { bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| at + 1) } else { 0 };
+    String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
+}
+
+/// The log's text in `{"logs": "…"}` whose beginning may have been dropped. Errors say what the reply is.
+fn quoted(reply: &[u8], cut: bool) -> Result<String, String> {
     if !cut {
         let logs: Logs = serde_json::from_slice(reply).map_err(|e| format!("logs: {e}"))?;
         return Ok(logs.logs.unwrap_or_default());
@@ -36,8 +104,8 @@ mod tests {
 
     #[test]
     fn empty_logs_of_a_dead_node() {
-        assert_eq!(tail(br#"{"logs": ""}"#, false), Ok(String::new()));
-        assert_eq!(tail(br#"{"logs": null}"#, false), Ok(String::new()));
+        assert_eq!(quoted(br#"{"logs": ""}"#, false), Ok(String::new()));
+        assert_eq!(quoted(br#"{"logs": null}"#, false), Ok(String::new()));
     }
 
     #[test]
@@ -47,19 +115,29 @@ mod tests {
         let ascii = reply.replace('\u{1F600}', "\\ud83d\\ude00");
         for reply in [reply.as_bytes(), ascii.as_bytes()] {
             for from in 0..reply.len() {
-                if let Ok(text) = tail(&reply[from..], true) {
+                if let Ok(text) = quoted(&reply[from..], true) {
                     assert!(log.ends_with(&text), "{from}: {text:?}");
                 }
             }
             let at = reply.len() - 30;
-            assert_eq!(tail(&reply[at..], true).as_deref(), Ok("the last line"));
+            assert_eq!(quoted(&reply[at..], true).as_deref(), Ok("the last line"));
         }
     }
 
     #[test]
     fn something_else_is_said_to_be_no_log() {
-        assert!(tail(b"<html>", false).is_err());
-        assert!(tail(b"<html>", true).is_err());
-        assert!(tail(b"", true).is_err());
+        assert!(quoted(b"<html>", false).is_err());
+        assert!(quoted(b"<html>", true).is_err());
+        assert!(quoted(b"", true).is_err());
+    }
+
+    #[test]
+    fn a_file_cut_amid_a_character_gives_whole_lines() {
+        let log = "größte Zeile\nzweite\nletzte";
+        for from in 1..log.len() {
+            assert!(log.ends_with(&whole_lines(&log.as_bytes()[from..], true)), "{from}");
+        }
+        assert_eq!(whole_lines(b"\xff\xfe\n", false), "\u{fffd}\u{fffd}\n");
+        assert_eq!(whole_lines(b"no line end", true), "");
     }
 }

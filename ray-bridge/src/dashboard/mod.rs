@@ -1,10 +1,15 @@
 //! Typed client of one Ray dashboard. What the replies mean is in the modules below; nothing here decides anything.
 
+mod health;
 mod job;
+mod jobs;
 mod logs;
 mod nodes;
 mod package;
 mod state;
+mod stream;
+mod summary;
+mod targets;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -17,9 +22,12 @@ pub use job::{Job, JobRequest, JobStatus};
 pub use nodes::{GpuUse, Node};
 pub use package::{Package, PackageError};
 pub use state::{Actor, Bundle, Filter, PlacementGroup};
+pub use stream::{LogEvent, LogStream};
+pub use summary::NodeSummary;
+pub use targets::MetricsTarget;
 
+use crate::NodeId;
 use crate::http::{self, CallError, Endpoint, Fault, Keep, Limits, Payload, SetupError, Token};
-use crate::{NodeId, SubmissionId};
 
 /// Client of one dashboard. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,6 +41,15 @@ pub struct Version {
     /// Ray's session. It changes when the head starts anew without kept state; then everything it knew is lost.
     #[serde(default)]
     pub session_name: String,
+}
+
+/// How Ray lets callers in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Everybody.
+    Open,
+    /// Whoever sends the cluster's token.
+    Token,
 }
 
 impl Dashboard {
@@ -57,54 +74,19 @@ impl Dashboard {
         self.0.get("/api/version").await
     }
 
-    /// Submits a job. [`Fault::Conflict`] if one of its id exists, also when an earlier submit timed out.
-    pub async fn submit(&self, request: &JobRequest) -> Result<(), CallError> {
-        let path = "/api/jobs/";
-        let payload = Payload::Json(request.to_json().to_string().into_bytes());
-        match self.0.send(Method::POST, path, payload, self.0.limits.submit).await {
-            Ok(_) => Ok(()),
-            Err(CallError { call, fault: Fault::Rejected { status, message } }) => {
-                Err(CallError { call, fault: job::refusal(status, message) })
-            }
-            Err(e) => Err(e),
-        }
-    }
-
-    /// One job.
-    pub async fn job(&self, id: &SubmissionId) -> Result<Job, CallError> {
-        self.0.get(&job::path(id, "")).await
-    }
-
-    /// All jobs that were submitted under an id that the bridge could have given, ended ones too.
-    pub async fn jobs(&self) -> Result<Vec<(SubmissionId, Job)>, CallError> {
-        let listed: Vec<job::Listed> = self.0.get("/api/jobs/").await?;
-        Ok(listed.into_iter().filter_map(job::Listed::submitted).collect())
-    }
-
-    /// Asks a job to stop; `false` if it had ended already.
-    pub async fn stop(&self, id: &SubmissionId) -> Result<bool, CallError> {
+    /// How Ray lets callers in. May be asked without a token.
+    pub async fn authentication(&self) -> Result<Authentication, CallError> {
         #[derive(Deserialize)]
-        struct Stopped {
-            stopped: bool,
+        struct Reply {
+            authentication_mode: String,
         }
-        let path = job::path(id, "/stop");
-        let kept = self.0.send(Method::POST, &path, Payload::Nothing, self.0.limits.call).await?;
-        let reply: Stopped = self.0.parse(&Method::POST, &path, &kept.bytes)?;
-        Ok(reply.stopped)
-    }
-
-    /// Removes a job that has ended from Ray's list. Ray may bring back one that ended less than 3 s ago.
-    pub async fn delete(&self, id: &SubmissionId) -> Result<(), CallError> {
-        let path = job::path(id, "");
-        self.0.send(Method::DELETE, &path, Payload::Nothing, self.0.limits.call).await.map(|_| ())
-    }
-
-    /// The end of a job's log; empty if the node it ran on is gone.
-    pub async fn log_tail(&self, id: &SubmissionId) -> Result<String, CallError> {
-        let path = job::path(id, "/logs");
-        let kept = self.0.get_bytes(&path, Keep::Tail(self.0.limits.log_tail_bytes)).await?;
-        logs::tail(&kept.bytes, kept.cut)
-            .map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
+        match self.0.get::<Reply>("/api/authentication_mode").await {
+            Ok(reply) if reply.authentication_mode == "disabled" => Ok(Authentication::Open),
+            Ok(_) => Ok(Authentication::Token),
+            // Ray 2.46 knows no authentication.
+            Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(Authentication::Open),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes sure that Ray holds a package for the next minutes.

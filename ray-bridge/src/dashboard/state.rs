@@ -145,7 +145,7 @@ impl Actor {
     }
 
     /// Ray's words for its death: `{"actor_died_error_context": {"error_message": …}}` or another context.
-    fn death(&self) -> String {
+    pub(crate) fn death(&self) -> String {
         let contexts = self.death_cause.as_ref().and_then(Value::as_object);
         let text = contexts
             .into_iter()

@@ -22,6 +22,13 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
     Ok(value.as_ref().and_then(integer).and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
 }
 
+/// A port; Ray writes -1 for an agent that could not listen.
+pub(crate) fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    let number = value.as_ref().and_then(integer).and_then(|n| u16::try_from(n).ok());
+    Ok(number.filter(|port| *port > 0))
+}
+
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(n) => n.as_i64(),
@@ -61,6 +68,12 @@ pub(crate) fn whole(resources: &BTreeMap<String, f64>, name: &str) -> u32 {
 )]
 pub(crate) fn floor(amount: f64) -> u32 {
     (amount + 1e-4).clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
+/// An amount of bytes; `None` for what can be none.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
+pub(crate) fn bytes(amount: f64) -> Option<u64> {
+    (amount.is_finite() && (0.0..9e18).contains(&amount)).then_some(amount as u64)
 }
 
 #[cfg(test)]

@@ -50,7 +50,10 @@ fn last_lines(log: &str) -> String {
     let mut lines: Vec<String> = log
         .lines()
         .rev()
-        .filter(|line| !line.trim().is_empty() && !line.contains("RAYFLEET_PHASE"))
+        .filter(|line| {
+            !line.trim().is_empty()
+                && !["RAYFLEET_PHASE", "RAYFLEET_LAUNCH"].iter().any(|mark| line.contains(mark))
+        })
         .take(LAST_LINES)
         .map(|line| plain(line, LONGEST_LINE))
         .collect();

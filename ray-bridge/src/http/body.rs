@@ -9,6 +9,8 @@ pub(crate) enum Keep {
     Whole(usize),
     /// The last bytes, at most twice this many while reading.
     Tail(usize),
+    /// The first bytes; the rest is not read.
+    Head(usize),
 }
 
 /// The kept part of a reply.
@@ -44,8 +46,18 @@ impl Collector {
                     self.trim(limit);
                 }
             }
+            Keep::Head(limit) => {
+                let room = limit.saturating_sub(self.held.len()).min(chunk.len());
+                self.held.extend_from_slice(chunk.get(..room).unwrap_or_default());
+                self.cut |= room < chunk.len();
+            }
         }
         Ok(())
+    }
+
+    /// Nothing that follows would be kept.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.keep, Keep::Head(_)) && self.cut
     }
 
     fn trim(&mut self, limit: usize) {
@@ -84,6 +96,14 @@ mod tests {
             let kept = tail.finish();
             assert_eq!((kept.bytes.as_ref(), kept.cut), (b"56789".as_slice(), true));
         }
+    }
+
+    #[test]
+    fn a_head_is_full_once_something_is_left_out() {
+        let mut head = Collector::new(Keep::Head(3));
+        assert_eq!((head.push(b"abc"), head.is_full()), (Ok(()), false));
+        assert_eq!((head.push(b"d"), head.is_full()), (Ok(()), true));
+        assert_eq!(head.finish().bytes.as_ref(), b"abc");
     }
 
     #[test]

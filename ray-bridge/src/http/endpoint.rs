@@ -1,18 +1,22 @@
 //! One server: builds requests, sends them within the limits, turns everything else into a fault.
 
 use std::error::Error as _;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::body::{Collector, Keep, Kept};
-use super::message::summary;
-use super::{Call, CallError, Fault, Limits, Token};
+use super::message::{bounded, summary};
+use super::{Call, CallError, Fault, Limits, Sent, Token};
 use crate::retry;
+
+/// How much of an error's text is read; longer ones are none of Ray's.
+const ERROR_BYTES: usize = 64 << 10;
 
 /// What a request carries.
 #[derive(Debug, Clone)]
@@ -42,7 +46,7 @@ impl Endpoint {
 
     /// Reads bytes; retried shortly.
     pub(crate) async fn get_bytes(&self, path: &str, keep: Keep) -> Result<Kept, CallError> {
-        self.within(self.limits.call, Method::GET, path, self.read(path, keep)).await
+        self.within(self.limits.call, Method::GET, path, Box::pin(self.read(path, keep))).await
     }
 
     async fn read(&self, path: &str, keep: Keep) -> Result<Kept, Fault> {
@@ -68,7 +72,7 @@ impl Endpoint {
         limit: Duration,
     ) -> Result<Kept, CallError> {
         let keep = Keep::Whole(self.limits.reply_bytes);
-        self.within(limit, method.clone(), path, self.once(method, path, &payload, keep)).await
+        self.within(limit, method.clone(), path, Box::pin(self.once(method, path, &payload, keep))).await
     }
 
     /// Reads `bytes` as the JSON reply to a call.
@@ -88,21 +92,31 @@ impl Endpoint {
     }
 
     pub(crate) fn fail(&self, method: &Method, path: &str, fault: Fault) -> CallError {
+        let fault = match fault {
+            // What a parser says may quote the reply.
+            Fault::Malformed { what } => Fault::Malformed { what: bounded(&what) },
+            fault => fault,
+        };
         let call = Call {
             cluster: self.cluster.clone(),
             server: self.server,
             method: method.to_string(),
             path: path.to_owned(),
+            token: match &self.token {
+                None => Sent::Nothing,
+                Some(token) => token.file().map_or(Sent::Given, |file| Sent::OfFile(file.to_owned())),
+            },
         };
-        CallError { call, fault }
+        CallError { call: Box::new(call), fault }
     }
 
+    /// `work` comes in a box, so that what many callers join stays small.
     async fn within<T>(
         &self,
         limit: Duration,
         method: Method,
         path: &str,
-        work: impl Future<Output = Result<T, Fault>>,
+        work: Pin<Box<impl Future<Output = Result<T, Fault>>>>,
     ) -> Result<T, CallError> {
         let fault = match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => return Ok(value),
@@ -114,33 +128,89 @@ impl Endpoint {
         Err(error)
     }
 
-    async fn once(&self, method: Method, path: &str, payload: &Payload, keep: Keep) -> Result<Kept, Fault> {
-        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
-        let mut request = self.client.request(method, url);
-        if let Some(header) = self.token.as_ref().and_then(Token::header) {
-            request = request.header(AUTHORIZATION, header);
-        }
-        request = match payload {
-            Payload::Nothing => request,
-            Payload::Json(json) => {
-                request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(json.clone())
+    /// Opens a connection on which another protocol is spoken from then on; `ask` adds what asks for it.
+    pub(crate) async fn upgrade(
+        &self,
+        path: &str,
+        ask: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let work = async {
+            let reply = self.reply(&Method::GET, path, ask).await?;
+            match reply.status() {
+                StatusCode::SWITCHING_PROTOCOLS => Ok(reply),
+                status if status.is_success() => Err(Fault::Rejected {
+                    status: status.as_u16(),
+                    message: "no change of protocol".to_owned(),
+                }),
+                _ => Err(self.refusal(reply).await?),
             }
-            Payload::Bytes(bytes) => request
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
-                .body(bytes.clone()),
         };
-        let reply = request.send().await.map_err(|e| unreachable(&e))?;
+        self.within(self.limits.call, Method::GET, path, Box::pin(work)).await
+    }
+
+    async fn once(&self, method: Method, path: &str, payload: &Payload, keep: Keep) -> Result<Kept, Fault> {
+        let reply = self
+            .reply(&method, path, |request| match payload {
+                Payload::Nothing => request,
+                Payload::Json(json) => request
+                    .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                    .body(json.clone()),
+                Payload::Bytes(bytes) => request
+                    .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
+                    .body(bytes.clone()),
+            })
+            .await?;
+        if reply.status().is_success() {
+            return self.body(reply, keep).await;
+        }
+        Err(self.refusal(reply).await?)
+    }
+
+    async fn refusal(&self, reply: Response) -> Result<Fault, Fault> {
         let status = reply.status();
-        // An error's text is short and its beginning matters; the rest of it is not read.
-        let keep = if status.is_success() { keep } else { Keep::Whole(self.limits.reply_bytes) };
+        Ok(refusal(status, &self.body(reply, Keep::Head(ERROR_BYTES)).await?.bytes))
+    }
+
+    /// Sends a request with the token. One that was refused for its token did nothing, so if the token's file holds another
+    /// one by now, the request is sent again with that, whatever it does.
+    async fn reply(
+        &self,
+        method: &Method,
+        path: &str,
+        fill: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Fault> {
+        let mut again = true;
+        loop {
+            let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+            let mut request = fill(self.client.request(method.clone(), url));
+            let mut sent = None;
+            if let Some(token) = &self.token {
+                let header = token.header().await.map_err(|what| Fault::Token { what })?;
+                request = request.header(AUTHORIZATION, header.clone());
+                sent = Some((token, header));
+            }
+            let reply = request.send().await.map_err(|e| unreachable(&e))?;
+            let refused = matches!(reply.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            match sent {
+                Some((token, header)) if refused && again && token.has_another_than(&header).await => {
+                    again = false;
+                }
+                _ => return Ok(reply),
+            }
+        }
+    }
+
+    async fn body(&self, reply: Response, keep: Keep) -> Result<Kept, Fault> {
         let mut collector = Collector::new(keep);
         let mut chunks = reply.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| unreachable(&e))?;
             collector.push(&chunk).map_err(|limit| Fault::TooLarge { limit })?;
+            if collector.is_full() {
+                break;
+            }
         }
-        let kept = collector.finish();
-        if status.is_success() { Ok(kept) } else { Err(refusal(status, &kept.bytes)) }
+        Ok(collector.finish())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with one call, said so that a person knows where and whether trying again helps.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Which call it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,19 @@ pub struct Call {
     pub method: String,
     /// URL path with query, without host.
     pub path: String,
+    /// The token that went with it.
+    pub token: Sent,
+}
+
+/// Which token went with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// None.
+    Nothing,
+    /// One that the caller holds.
+    Given,
+    /// The one in this file.
+    OfFile(PathBuf),
 }
 
 impl fmt::Display for Call {
@@ -23,10 +37,9 @@ impl fmt::Display for Call {
 
 /// A call that did not give what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{call}: {fault}")]
 pub struct CallError {
-    /// Where.
-    pub call: Call,
+    /// Where. In a box, so that results stay small.
+    pub call: Box<Call>,
     /// What.
     pub fault: Fault,
 }
@@ -48,11 +61,17 @@ pub enum Fault {
         /// The limit in force, in milliseconds.
         after_ms: u64,
     },
-    /// 401: a token is wanted and none was sent.
-    #[error("401 unauthorized: the server wants a token and none was sent")]
+    /// The token's file cannot be used; nothing was sent.
+    #[error("token: {what}")]
+    Token {
+        /// The file, and what is wrong with it.
+        what: String,
+    },
+    /// 401: Ray wants a token and got none.
+    #[error("401 unauthorized: the server wants a token")]
     Unauthorized,
-    /// 403: the token sent is not the cluster's.
-    #[error("403 forbidden: the token sent is not this cluster's")]
+    /// 403: Ray got a token that is not its own.
+    #[error("403 forbidden: the server does not take the token")]
     Forbidden,
     /// 404.
     #[error("404 not found: {message}")]
@@ -83,6 +102,39 @@ pub enum Fault {
         /// What was wrong with it.
         what: String,
     },
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.call)?;
+        match (&self.fault, &self.call.token) {
+            (Fault::Unauthorized, Sent::Nothing) => {
+                f.write_str("401 unauthorized: the server wants a token and none was sent")
+            }
+            // Ray itself answers 403 then.
+            (Fault::Unauthorized, sent) => {
+                write!(
+                    f,
+                    "401 unauthorized: {sent} was sent and not seen; does a proxy in front want its own?"
+                )
+            }
+            (Fault::Forbidden, Sent::Nothing) => f.write_str(
+                "403 forbidden, although no token was sent: a proxy in front of the server refuses",
+            ),
+            (Fault::Forbidden, sent) => write!(f, "403 forbidden: {sent} is not this cluster's"),
+            (fault, _) => fault.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no token"),
+            Self::Given => f.write_str("the token"),
+            Self::OfFile(path) => write!(f, "the token in {}", path.display()),
+        }
+    }
 }
 
 impl CallError {

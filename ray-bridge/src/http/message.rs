@@ -49,7 +49,8 @@ fn last_exception(text: &str) -> String {
         .to_owned()
 }
 
-fn bounded(text: &str) -> String {
+/// A text with its end cut off if it is longer than anybody reads.
+pub(crate) fn bounded(text: &str) -> String {
     if text.chars().count() <= LONGEST {
         return text.to_owned();
     }

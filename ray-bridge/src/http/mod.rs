@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 pub(crate) use body::Keep;
 pub(crate) use endpoint::{Endpoint, Payload};
-pub use error::{Call, CallError, Fault};
+pub use error::{Call, CallError, Fault, Sent};
 pub use token::{InvalidToken, Token};
 
 /// Bounds of every call.

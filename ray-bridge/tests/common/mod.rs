@@ -166,3 +166,81 @@ pub async fn silent() -> url::Url {
     });
     url
 }
+
+/// What a WebSocket does.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    Text(String),
+    Binary(Vec<u8>),
+    /// In order, with this code.
+    Close(u16),
+    /// Never anything more; the connection stays.
+    Silence,
+    /// The connection ends without a word.
+    Break,
+}
+
+/// A server that upgrades: one script for each connection in turn, the last one stays. Gives its address and what it was
+/// asked (`path`, `authorization`).
+pub async fn websocket(scripts: Vec<Vec<Frame>>) -> (url::Url, Arc<Mutex<Vec<(String, Option<String>)>>>) {
+    use futures::SinkExt as _;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        for n in 0.. {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            let frames = scripts[n.min(scripts.len() - 1)].clone();
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                #[expect(clippy::result_large_err, reason = "the type that the handshake wants")]
+                let note = |request: &Request, reply: Response| {
+                    let token =
+                        request.headers().get("authorization").map(|v| v.to_str().unwrap().to_owned());
+                    log.lock().unwrap().push((request.uri().to_string(), token));
+                    Ok(reply)
+                };
+                let mut socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+                for frame in frames {
+                    let message = match frame {
+                        Frame::Text(text) => Message::text(text),
+                        Frame::Binary(bytes) => Message::binary(bytes),
+                        Frame::Close(code) => {
+                            Message::Close(Some(CloseFrame { code: code.into(), reason: "because".into() }))
+                        }
+                        Frame::Silence => std::future::pending().await,
+                        Frame::Break => return,
+                    };
+                    if socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+/// A server that answers every connection with these bytes and ends it.
+pub async fn noise(bytes: Vec<u8>) -> url::Url {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let bytes = bytes.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = socket.read(&mut request).await;
+                let _ = socket.write_all(&bytes).await;
+            });
+        }
+    });
+    url
+}

@@ -1,0 +1,120 @@
+//! The calls about jobs.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::Dashboard;
+use super::job::{self, Job, JobRequest, Pin};
+use crate::http::{CallError, Fault, Payload};
+use crate::{NodeId, SubmissionId};
+
+/// Longest time between looks at whether a deleted job stays away.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Dashboard {
+    /// Submits a job. [`Fault::Conflict`] if one of its id exists, also when an earlier submit timed out.
+    ///
+    /// A Ray without label selectors for entrypoints (2.46) refuses those with a 400; its job is then pinned by the resource
+    /// that every node has under its address.
+    pub async fn submit(&self, request: &JobRequest) -> Result<(), CallError> {
+        match (self.post(request, Pin::Label).await, &request.node) {
+            (Err(CallError { fault: Fault::Rejected { status: 400, message }, .. }), Some(node))
+                if message.contains(job::LABEL_SELECTOR) =>
+            {
+                let address = self.address_of(node).await?;
+                tracing::info!(%node, address, "this Ray has no label selectors: the job is pinned by the node's address");
+                self.post(request, Pin::Address(&address)).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn post(&self, request: &JobRequest, pin: Pin<'_>) -> Result<(), CallError> {
+        let payload = Payload::Json(request.to_json(pin).to_string().into_bytes());
+        match self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit).await {
+            Ok(_) => Ok(()),
+            Err(CallError { call, fault: Fault::Rejected { status, message } }) => {
+                Err(CallError { call, fault: job::refusal(status, message) })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn address_of(&self, node: &NodeId) -> Result<String, CallError> {
+        let nodes = self.nodes().await?;
+        nodes.into_iter().find(|n| n.node_id == *node).map(|n| n.node_ip).ok_or_else(|| {
+            let message =
+                format!("node {node}, which the job is to run on, is not in the cluster: plan again");
+            self.0.fail(&Method::POST, job::LIST, Fault::NotFound { message })
+        })
+    }
+
+    /// One job.
+    pub async fn job(&self, id: &SubmissionId) -> Result<Job, CallError> {
+        self.0.get(&job::path(id, "")).await
+    }
+
+    /// All jobs that were submitted under an id that the bridge could have given, ended ones too.
+    pub async fn jobs(&self) -> Result<Vec<(SubmissionId, Job)>, CallError> {
+        let listed: Vec<job::Listed> = self.0.get(job::LIST).await?;
+        Ok(listed.into_iter().filter_map(job::Listed::submitted).collect())
+    }
+
+    /// Asks a job to stop; `false` if it had ended already.
+    pub async fn stop(&self, id: &SubmissionId) -> Result<bool, CallError> {
+        #[derive(Deserialize)]
+        struct Stopped {
+            stopped: bool,
+        }
+        let path = job::path(id, "/stop");
+        let kept = self.0.send(Method::POST, &path, Payload::Nothing, self.0.limits.call).await?;
+        let reply: Stopped = self.0.parse(&Method::POST, &path, &kept.bytes)?;
+        Ok(reply.stopped)
+    }
+
+    /// Removes a job that has ended from Ray's list. Ray may bring back one that ended less than 3 s ago; see
+    /// [`Dashboard::delete_until_gone`].
+    pub async fn delete(&self, id: &SubmissionId) -> Result<(), CallError> {
+        let path = job::path(id, "");
+        self.0.send(Method::DELETE, &path, Payload::Nothing, self.0.limits.call).await.map(|_| ())
+    }
+
+    /// Removes a job that has ended, and stays until it has been away for `settled`: a job that Ray brings back is removed
+    /// again. Gives the number of times that it had to be removed; 0 if it was never there.
+    ///
+    /// Ray brings a job back within 5 s, so `settled` should be longer. [`Fault::TimedOut`] if this takes longer than
+    /// `limit`; the job may then come back once more.
+    pub async fn delete_until_gone(
+        &self,
+        id: &SubmissionId,
+        settled: Duration,
+        limit: Duration,
+    ) -> Result<u32, CallError> {
+        let pause = (settled / 5).clamp(Duration::from_millis(1), LOOK);
+        let work = async {
+            let mut removed = 0;
+            let mut away = Duration::ZERO;
+            loop {
+                match self.delete(id).await {
+                    Ok(()) => {
+                        removed += 1;
+                        away = Duration::ZERO;
+                    }
+                    Err(CallError { fault: Fault::NotFound { .. }, .. }) if away >= settled => {
+                        return Ok(removed);
+                    }
+                    Err(CallError { fault: Fault::NotFound { .. }, .. }) => {}
+                    Err(error) => return Err(error),
+                }
+                tokio::time::sleep(pause).await;
+                away += pause;
+            }
+        };
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            Err(self.0.fail(&Method::DELETE, &job::path(id, ""), Fault::TimedOut { after_ms }))
+        })
+    }
+}

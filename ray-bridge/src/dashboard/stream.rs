@@ -1,0 +1,135 @@
+//! A job's log as it is written, over a WebSocket. Reconnecting is the caller's affair; the position is kept for that.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use reqwest::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use reqwest::{Method, Upgraded};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::{Dashboard, job};
+use crate::SubmissionId;
+use crate::http::{CallError, Endpoint, Fault};
+
+/// What comes next in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEvent {
+    /// Text; it may end amid a line.
+    Text(String),
+    /// Nothing came for as long as the caller wanted to wait. The end of what is written so far has been reached, or the
+    /// connection is dead: Ray answers no pings, so [`Dashboard::job`] tells which.
+    Quiet,
+    /// Ray has closed the stream in order. That is no proof that the job has ended: Ray does so, too, when the node on which
+    /// the log is written is lost.
+    Closed,
+}
+
+/// A log that is being followed.
+#[derive(Debug)]
+pub struct LogStream {
+    socket: WebSocketStream<Upgraded>,
+    endpoint: Endpoint,
+    path: String,
+    skip: u64,
+    position: u64,
+}
+
+impl Dashboard {
+    /// Follows a job's log from byte `from` on. Ray always sends it from its beginning; what is before `from` is left out.
+    ///
+    /// A job that has not started is waited for. [`Fault::NotFound`] if there is none; [`Fault::Rejected`] and
+    /// [`Fault::Malformed`] where something between here and Ray does not let a WebSocket through: then
+    /// [`Dashboard::log_tail`] can be polled.
+    pub async fn log_stream(&self, id: &SubmissionId, from: u64) -> Result<LogStream, CallError> {
+        let path = job::path(id, "/logs/tail");
+        let key = generate_key();
+        let reply = self
+            .0
+            .upgrade(&path, |request| {
+                request
+                    .header(CONNECTION, "Upgrade")
+                    .header(UPGRADE, "websocket")
+                    .header(SEC_WEBSOCKET_VERSION, "13")
+                    .header(SEC_WEBSOCKET_KEY, &key)
+            })
+            .await?;
+        let malformed =
+            |what: &str| self.0.fail(&Method::GET, &path, Fault::Malformed { what: what.to_owned() });
+        let accepted = reply.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes().to_owned());
+        if accepted.as_deref() != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+            return Err(malformed("it changes to a protocol that is no WebSocket"));
+        }
+        let upgraded = reply.upgrade().await.map_err(|e| malformed(&e.to_string()))?;
+        let limit = self.0.limits.reply_bytes;
+        let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
+        Ok(LogStream { socket, endpoint: self.0.clone(), path, skip: from, position: 0 })
+    }
+}
+
+impl LogStream {
+    /// What comes next, or [`LogEvent::Quiet`] after `quiet`. Errors are final for this stream.
+    pub async fn next(&mut self, quiet: Duration) -> Result<LogEvent, CallError> {
+        loop {
+            let Ok(message) = tokio::time::timeout(quiet, self.socket.next()).await else {
+                return Ok(LogEvent::Quiet);
+            };
+            let text = match message {
+                Some(Ok(Message::Text(text))) => text.to_string(),
+                Some(Ok(Message::Binary(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
+                Some(Ok(Message::Close(frame))) => match frame {
+                    Some(frame) if u16::from(frame.code) != 1000 => {
+                        return Err(self.broken(format!("closed with code {}: {}", frame.code, frame.reason)));
+                    }
+                    _ => return Ok(LogEvent::Closed),
+                },
+                Some(Ok(_)) => continue,
+                Some(Err(Error::ConnectionClosed)) => return Ok(LogEvent::Closed),
+                Some(Err(Error::Capacity(CapacityError::MessageTooLong { max_size, .. }))) => {
+                    return Err(self.endpoint.fail(
+                        &Method::GET,
+                        &self.path,
+                        Fault::TooLarge { limit: max_size },
+                    ));
+                }
+                Some(Err(
+                    error @ (Error::Io(_) | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)),
+                )) => return Err(self.broken(error.to_string())),
+                Some(Err(error)) => {
+                    let what = error.to_string();
+                    return Err(self.endpoint.fail(&Method::GET, &self.path, Fault::Malformed { what }));
+                }
+                None => return Err(self.broken("closed without a word".to_owned())),
+            };
+            if let Some(new) = self.take(text) {
+                return Ok(LogEvent::Text(new));
+            }
+        }
+    }
+
+    /// Bytes of the log received so far, what was left out included: where to go on with another stream.
+    pub fn position(&self) -> u64 {
+        self.position.max(self.skip)
+    }
+
+    /// The part of a text that is behind what is left out.
+    fn take(&mut self, text: String) -> Option<String> {
+        let begins = self.position;
+        self.position = begins.saturating_add(text.len() as u64);
+        let before = usize::try_from(self.skip.saturating_sub(begins)).unwrap_or(usize::MAX);
+        if before == 0 {
+            return Some(text).filter(|text| !text.is_empty());
+        }
+        // A log that was written anew meanwhile may have a character on the border: it is given whole.
+        let border = (0..=before.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.get(border..).filter(|rest| !rest.is_empty()).map(str::to_owned)
+    }
+
+    fn broken(&self, cause: String) -> CallError {
+        self.endpoint.fail(&Method::GET, &self.path, Fault::Unreachable { refused: false, cause })
+    }
+}

@@ -1,0 +1,104 @@
+//! Where in a job's log a launch begins: Ray goes on with the file of an earlier job of the same name.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::SubmissionId;
+
+/// The launcher's first line: `RAYFLEET_LAUNCH {"name": "chat", "ms": 1795337323066}`.
+const MARK: &str = "RAYFLEET_LAUNCH ";
+
+/// How far the clock of the launcher's node may be behind that of the head, which dates the submit.
+const SKEW_MS: i64 = 2_000;
+
+#[derive(Deserialize)]
+struct Launch {
+    name: String,
+    /// When, in milliseconds since 1970.
+    ms: i64,
+}
+
+/// The part of a log that the launch submitted at `started` has written; empty if there is nothing of it yet.
+///
+/// It begins with Ray's own line, which Ray 2.46 does not write, or else with the launcher's. Where the end of a log holds
+/// neither, all of it is of one launch. A launch of an earlier time is not the one asked for, whatever follows it.
+pub fn this_launch<'a>(log: &'a str, name: &SubmissionId, started: Option<Timestamp>) -> &'a str {
+    let rays = format!("Running entrypoint for job {name}: ");
+    let mut begins = 0;
+    let mut at = 0;
+    // Ray's line of a launch has been seen and the launcher's has not.
+    let mut open = false;
+    let mut earlier = false;
+    for line in log.split_inclusive('\n') {
+        if line.starts_with(&rays) {
+            (begins, open, earlier) = (at, true, false);
+        } else if let Some(launch) = read(line, name) {
+            if !open {
+                begins = at;
+            }
+            open = false;
+            earlier = started.is_some_and(|s| launch.ms.saturating_add(SKEW_MS) < s.as_millisecond());
+        }
+        at += line.len();
+    }
+    if earlier { "" } else { log.get(begins..).unwrap_or_default() }
+}
+
+fn read(line: &str, name: &SubmissionId) -> Option<Launch> {
+    let launch: Launch = serde_json::from_str(line.strip_prefix(MARK)?.trim()).ok()?;
+    (launch.name == name.as_str()).then_some(launch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAY: &str = "Running entrypoint for job chat: python -u rayfleet_launcher.py\n";
+
+    fn launch(ms: i64) -> String {
+        format!("{MARK}{{\"name\": \"chat\", \"ms\": {ms}}}\n")
+    }
+
+    fn cut(log: &str, started_ms: i64) -> &str {
+        let name = SubmissionId::new("chat").unwrap();
+        this_launch(log, &name, Timestamp::from_millisecond(started_ms).ok())
+    }
+
+    #[test]
+    fn a_log_of_one_launch_is_whole() {
+        let log = format!("{RAY}{}a\nb\n", launch(10_000));
+        assert_eq!(cut(&log, 9_000), log);
+        assert_eq!(cut("the beginning is cut off\n", 9_000), "the beginning is cut off\n");
+        assert_eq!(cut("", 9_000), "");
+    }
+
+    #[test]
+    fn a_reused_name_shows_the_last_launch_only() {
+        let (first, second) = (format!("{RAY}{}a\n", launch(10_000)), format!("{RAY}{}b\n", launch(50_000)));
+        assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
+        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second has just begun");
+    }
+
+    #[test]
+    fn a_ray_that_writes_no_line_of_its_own_is_cut_at_the_launcher() {
+        let (first, second) = (format!("{}a\n", launch(10_000)), format!("{}b\n", launch(50_000)));
+        assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
+        assert_eq!(cut(&format!("INFO job_manager.py\n{first}{second}"), 49_000), second);
+    }
+
+    #[test]
+    fn a_launch_that_has_written_nothing_does_not_show_the_one_before() {
+        let first = format!("{RAY}{}RAYFLEET_PHASE {{\"phase\": \"Failed\"}}\n", launch(10_000));
+        assert_eq!(cut(&first, 49_000), "");
+        assert_eq!(cut(&first, 11_500), first, "clocks differ a little");
+        let name = SubmissionId::new("chat").unwrap();
+        assert_eq!(this_launch(&first, &name, None), first, "a Ray that does not date the submit");
+    }
+
+    #[test]
+    fn lines_that_only_look_like_a_beginning_are_none() {
+        let log =
+            format!("{RAY}{}x {RAY}Running entrypoint for job chat-2: y\n{MARK}no json\n", launch(10_000));
+        assert_eq!(cut(&log, 9_000), log);
+    }
+}

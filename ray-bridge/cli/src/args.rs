@@ -68,7 +68,7 @@ pub(crate) struct Global {
 pub(crate) enum Output {
     /// For people
     Text,
-    /// One JSON document; `watch`: one a line
+    /// One JSON document; `watch` and `logs -f`: one a line
     Json,
 }
 
@@ -119,9 +119,10 @@ Examples:
   ray-bridge stop llama
   ray-bridge stop llama --drain --drain-timeout 15m")]
     Stop(StopArgs),
-    /// Print the end of an engine's log
+    /// Print the end of an engine's log, and what is added to it
     #[command(after_help = "Examples:
-  ray-bridge logs llama --tail 500")]
+  ray-bridge logs llama --tail 500
+  ray-bridge logs llama -f")]
     Logs(LogsArgs),
     /// Say why an engine would not be placed or not start, and what would help
     #[command(
@@ -222,6 +223,9 @@ pub(crate) struct LogsArgs {
     /// Lines from the end
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) tail: usize,
+    /// Go on with what is written, until the job has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
 }
 
 /// Flags of `doctor`.

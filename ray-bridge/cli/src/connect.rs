@@ -17,14 +17,6 @@ const DEFAULT: &str = "http://127.0.0.1:8265";
 /// Enough for thousands of lines, and for a reply that Ray can still make quickly.
 const LOG_TAIL: usize = 4 << 20;
 
-/// Where the token comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum TokenSource {
-    None,
-    Text(String),
-    File(PathBuf),
-}
-
 /// One Ray cluster.
 pub(crate) struct Session {
     /// Talks to it.
@@ -34,7 +26,7 @@ pub(crate) struct Session {
     /// Pause between two looks while something is awaited.
     pub(crate) pace: Duration,
     engine: Option<Url>,
-    token: TokenSource,
+    token: Option<Token>,
     call: Duration,
 }
 
@@ -72,33 +64,25 @@ impl Session {
             address: address(global.address.as_deref(), &variable)?,
             pace: Duration::from_secs(1),
             engine: global.engine_address.clone(),
-            token: token_source(global.token_file.clone(), &variable),
+            token: token(global.token_file.clone(), &variable)?,
             call: global.request_timeout,
         })
     }
 
-    /// The cluster as the bridge wants it. Reads the token anew, so that one that was changed is taken up.
-    pub(crate) fn target(&self, engine: Option<Url>) -> Result<Target, Fault> {
-        let text = match &self.token {
-            TokenSource::None => None,
-            TokenSource::Text(text) => Some(text.clone()),
-            TokenSource::File(file) => Some(String::from_utf8_lossy(&read(file)?).into_owned()),
-        };
-        let token = text
-            .map(|text| Token::new(&text))
-            .transpose()
-            .map_err(|error| Fault::usage(error.to_string(), "check --token-file or $RAY_AUTH_TOKEN"))?;
-        Ok(Target { name: self.address.to_string(), dashboard: self.address.clone(), engine, token })
+    /// The cluster as the bridge wants it.
+    pub(crate) fn target(&self, engine: Option<Url>) -> Target {
+        let token = self.token.clone();
+        Target { name: self.address.to_string(), dashboard: self.address.clone(), engine, token }
     }
 
     /// The dashboard.
-    pub(crate) fn dashboard(&self) -> Result<Dashboard, Fault> {
-        Ok(self.bridge.dashboard(&self.target(None)?))
+    pub(crate) fn dashboard(&self) -> Dashboard {
+        self.bridge.dashboard(&self.target(None))
     }
 
     /// An engine's API server.
     pub(crate) fn engine(&self, url: &Url) -> Result<EngineClient, Fault> {
-        let target = self.target(Some(url.clone()))?;
+        let target = self.target(Some(url.clone()));
         self.bridge.engine(&target).ok_or_else(|| Fault::plain("no engine address"))
     }
 
@@ -108,7 +92,7 @@ impl Session {
         id: Option<&SubmissionId>,
         engine: Option<&Url>,
     ) -> Result<RayState, Fault> {
-        let target = self.target(engine.cloned())?;
+        let target = self.target(engine.cloned());
         Ok(self.bridge.observe(&target, id, self.depth(true)).await?)
     }
 
@@ -119,7 +103,7 @@ impl Session {
 
     /// The job of an engine; `None` if Ray knows none of this name.
     pub(crate) async fn job(&self, id: &SubmissionId) -> Result<Option<Job>, Fault> {
-        match self.dashboard()?.job(id).await {
+        match self.dashboard().job(id).await {
             Ok(job) => Ok(Some(job)),
             Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -190,15 +174,18 @@ fn address(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Res
 }
 
 /// In Ray's own order; the flag comes first.
-fn token_source(flag: Option<PathBuf>, variable: impl Fn(&str) -> Option<String>) -> TokenSource {
+/// A token in a file is read anew when the file has changed, so one that is rotated is taken up.
+fn token(flag: Option<PathBuf>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Token>, Fault> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if let Some(file) = flag {
-        return TokenSource::File(file);
+        return Ok(Some(Token::from_file(file)));
     }
     match (set("RAY_AUTH_TOKEN"), set("RAY_AUTH_TOKEN_PATH")) {
-        (Some(text), _) => TokenSource::Text(text),
-        (None, Some(file)) => TokenSource::File(file.into()),
-        (None, None) => TokenSource::None,
+        (Some(text), _) => {
+            let token = Token::new(&text);
+            token.map(Some).map_err(|error| Fault::usage(error.to_string(), "check $RAY_AUTH_TOKEN"))
+        }
+        (None, file) => Ok(file.map(Token::from_file)),
     }
 }
 
@@ -238,9 +225,11 @@ mod tests {
     #[test]
     fn the_token_comes_from_the_flag_then_in_the_order_of_ray() {
         let set = [("RAY_AUTH_TOKEN", "t"), ("RAY_AUTH_TOKEN_PATH", "/p")];
-        assert_eq!(token_source(Some("/f".into()), variables(&set)), TokenSource::File("/f".into()));
-        assert_eq!(token_source(None, variables(&set)), TokenSource::Text("t".into()));
-        assert_eq!(token_source(None, variables(&set[1..])), TokenSource::File("/p".into()));
-        assert_eq!(token_source(None, variables(&[("RAY_AUTH_TOKEN", "")])), TokenSource::None);
+        let found = |flag: Option<&str>, set| token(flag.map(PathBuf::from), variables(set)).unwrap();
+        assert_eq!(found(Some("/f"), &set), Some(Token::from_file("/f")));
+        assert_eq!(found(None, &set), Token::new("t").ok());
+        assert_eq!(found(None, &set[1..]), Some(Token::from_file("/p")));
+        assert_eq!(found(None, &[("RAY_AUTH_TOKEN", "")]), None);
+        assert_eq!(token(None, variables(&[("RAY_AUTH_TOKEN", "a b")])).unwrap_err().code(), 2);
     }
 }

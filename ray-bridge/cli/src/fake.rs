@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{Method, Response};
 use ray_bridge::dashboard::Job;
 use ray_bridge::engine::LaunchRecord;
@@ -27,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) jobs: BTreeMap<String, Value>,
     /// Log of every job.
     pub(crate) log: String,
+    /// What followers of a log are sent, one connection after the other; the last one stays. Without any they are refused.
+    pub(crate) streams: Vec<Vec<&'static str>>,
     /// Looks at `/health` that find nothing yet.
     pub(crate) looks_until_healthy: u32,
     /// A job fails as soon as it is submitted.
@@ -53,6 +56,7 @@ impl Fake {
             used: [0, 0],
             jobs: BTreeMap::new(),
             log: String::new(),
+            streams: Vec::new(),
             looks_until_healthy: 0,
             fails: false,
             swapped: false,
@@ -107,7 +111,25 @@ pub(crate) fn job(status: &str, record: &LaunchRecord) -> Job {
 }
 
 async fn answer(State(cluster): State<Arc<Mutex<Cluster>>>, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let stream = {
+        let mut cluster = cluster.lock().unwrap();
+        let wanted = parts.uri.path().ends_with("/logs/tail") && !cluster.streams.is_empty();
+        wanted.then(|| {
+            cluster.asked.push("follow".to_owned());
+            if cluster.streams.len() > 1 { cluster.streams.remove(0) } else { cluster.streams[0].clone() }
+        })
+    };
+    if let Some(texts) = stream {
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.unwrap();
+        // Dropping the socket closes it in order, as Ray does.
+        return upgrade.on_upgrade(async move |mut socket| {
+            for text in texts {
+                socket.send(Message::text(text)).await.unwrap();
+            }
+            let _ = socket.send(Message::Close(None)).await;
+        });
+    }
     let body = to_bytes(body, 1 << 20).await.unwrap();
     let path = parts.uri.path().to_owned();
     let mut cluster = cluster.lock().unwrap();

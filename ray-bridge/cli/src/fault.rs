@@ -85,6 +85,7 @@ impl From<CallError> for Fault {
                     "the token is another cluster's or an old one: compare it with RAY_AUTH_TOKEN on the head",
                 ),
             ),
+            Call::Token { .. } => (Kind::Usage, Some("check --token-file or $RAY_AUTH_TOKEN_PATH")),
             Call::Unreachable { .. } | Call::TimedOut { .. } if engine => (
                 Kind::Failed,
                 Some("if its port is not reachable from here, forward it and give --engine-address URL"),

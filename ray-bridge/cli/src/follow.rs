@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ray_bridge::dashboard::JobStatus;
-use ray_bridge::engine::{Health, Phase, PhaseKind, Probe, parse_phases};
+use ray_bridge::engine::{Health, Phase, PhaseKind, Probe, parse_phases, this_launch};
 use ray_bridge::observe::EngineState;
 use tokio::time::{sleep, timeout};
 
@@ -56,7 +56,7 @@ pub(crate) async fn until_answered(
     terminal.progress(&story.line(clock::now(), &format!("launched {}", found.id)));
     loop {
         let look = session.look(Some(&found.id), Some(engine)).await;
-        let log = session.dashboard()?.log_tail(&found.id).await.unwrap_or_default();
+        let log = session.dashboard().log_tail(&found.id).await.unwrap_or_default();
         let now = clock::now();
         match look {
             Ok(state) => {
@@ -64,7 +64,8 @@ pub(crate) async fn until_answered(
                 let Some(state) = state.engine else {
                     return Err(Fault::plain(format!("engine {}: Ray has lost its job", found.id)));
                 };
-                let (lines, step) = story.tell(&state, current(&parse_phases(&log)), now);
+                let (lines, step) =
+                    story.tell(&state, &parse_phases(this_launch(&log, &found.id, state.started)), now);
                 for line in &lines {
                     terminal.progress(line);
                 }
@@ -195,13 +196,6 @@ impl Story {
     }
 }
 
-/// Phases of this launch. Ray goes on with the log of an earlier job of the same name.
-fn current(phases: &[Phase]) -> &[Phase] {
-    let ended = phases.iter().rposition(|phase| phase.kind == PhaseKind::Failed).map(|last| last + 1);
-    let began = phases.iter().rposition(|phase| phase.kind == PhaseKind::PlacementGroup);
-    phases.get(ended.max(began).unwrap_or_default()..).unwrap_or_default()
-}
-
 fn words(phase: PhaseKind) -> &'static str {
     match phase {
         PhaseKind::PlacementGroup => "placing",
@@ -210,24 +204,5 @@ fn words(phase: PhaseKind) -> &'static str {
         PhaseKind::Serving => "serving",
         PhaseKind::Failed => "failed",
         PhaseKind::Unknown => "in a phase that a newer launcher reports",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn phases_of_an_earlier_launch_under_the_name_are_not_told() {
-        let phases = |kinds: &[&str]| {
-            let line = |kind: &&str| format!("RAYFLEET_PHASE {{\"phase\": \"{kind}\"}}\n");
-            parse_phases(&kinds.iter().map(line).collect::<String>())
-        };
-        let kinds = |all: &[&str]| current(&phases(all)).iter().map(|phase| phase.kind).collect::<Vec<_>>();
-        assert_eq!(kinds(&["PlacementGroup", "Serving", "Failed"]), []);
-        let killed = ["PlacementGroup", "Serving", "PlacementGroup", "Ranks"];
-        assert_eq!(kinds(&killed), [PhaseKind::PlacementGroup, PhaseKind::Ranks]);
-        assert_eq!(kinds(&["Failed", "Loading"]), [PhaseKind::Loading]);
-        assert_eq!(kinds(&[]), []);
     }
 }

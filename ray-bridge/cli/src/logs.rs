@@ -1,28 +1,33 @@
-//! `logs`: the end of an engine's log, as Ray keeps it.
+//! `logs`: the end of an engine's log, as Ray keeps it, or the log as it grows.
 
 use ray_bridge::SubmissionId;
+use ray_bridge::engine::this_launch;
 use serde_json::json;
 
-use crate::Answer;
 use crate::args::LogsArgs;
 use crate::connect::Session;
 use crate::fault::Fault;
 use crate::terminal::Terminal;
+use crate::{Answer, tail};
 
 /// Runs the command.
 pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
-    session.find(&args.name).await?;
-    let log = session.dashboard()?.log_tail(&args.name).await?;
+    let found = session.find(&args.name).await?;
+    if args.follow {
+        return tail::follow(&args.name, &found.job, args.tail, session, terminal).await;
+    }
+    let log = session.dashboard().log_tail_of(&args.name, &found.job).await?;
+    let log = this_launch(&log, &args.name, found.job.started);
     if log.is_empty() {
         terminal.progress(&empty(&args.name));
     }
-    let tail = last(&log, args.tail);
+    let tail = last(log, args.tail);
     terminal.result(&json!({"name": args.name, "lines": tail.lines().collect::<Vec<_>>()}), tail)?;
     Ok(Answer::Yes)
 }
 
 fn empty(name: &SubmissionId) -> String {
-    format!("engine {name}: the log is empty; of a job whose node is gone Ray keeps none")
+    format!("engine {name}: nothing in its log; it has not started, or its node is gone and the log with it")
 }
 
 /// The last lines of a text.

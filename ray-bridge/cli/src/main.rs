@@ -19,6 +19,7 @@ mod plan;
 mod render;
 mod status;
 mod stop;
+mod tail;
 mod terminal;
 #[cfg(test)]
 mod tests;

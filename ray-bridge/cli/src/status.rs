@@ -49,7 +49,7 @@ async fn one(name: &SubmissionId, session: &Session, terminal: &Terminal) -> Res
 }
 
 async fn all(session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
-    let dashboard = session.dashboard()?;
+    let dashboard = session.dashboard();
     let jobs = async { dashboard.jobs().await.map_err(Fault::from) };
     let (jobs, state) = try_join(jobs, session.look(None, None)).await?;
     let mut engines: Vec<Engine> =

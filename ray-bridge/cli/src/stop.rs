@@ -23,7 +23,7 @@ pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal)
         drain::or_fail(&found, args.drain_timeout, session, terminal).await?;
     }
     let began = clock::now();
-    session.bridge.stop(&session.target(None)?, name).await?;
+    session.bridge.stop(&session.target(None), name).await?;
     loop {
         let ended = session.job(name).await?.is_none_or(|job| job.status.has_ended());
         let spent = between(began, clock::now());

@@ -387,6 +387,64 @@ async fn logs_are_the_last_lines() {
 }
 
 #[tokio::test]
+async fn logs_of_an_earlier_launch_under_the_name_are_left_out() {
+    let fake = deployed("logs-again").await;
+    let begin = "Running entrypoint for job tiny: python -u rayfleet_launcher.py\n";
+    fake.with(|cluster| cluster.log = format!("{begin}old\n{begin}new\n"));
+    assert_eq!(ran(&fake, "logs tiny").await.out, format!("{begin}new\n"));
+}
+
+#[tokio::test]
+async fn a_log_is_followed_until_its_job_has_ended() {
+    let fake = deployed("follow").await;
+    let streams: [&[&str]; 3] =
+        [&["a\nb\n", "c\nd"], &["a\nb\nc\nd", "e\n"], &["a\nb\nc\nde\nf\n", "without an end"]];
+    fake.with(|cluster| cluster.streams = streams.map(<[&str]>::to_vec).to_vec());
+    let session = fake.session();
+    let follow = ran_in(&session, "logs tiny -f --tail 2");
+    let end = async {
+        while fake.with(|cluster| cluster.asked.iter().filter(|asked| *asked == "follow").count() < 3) {
+            tokio::task::yield_now().await;
+        }
+        fake.with(|cluster| cluster.jobs.get_mut("tiny").unwrap()["status"] = "STOPPED".into());
+    };
+    let (ran, ()) = futures::future::join(follow, end).await;
+    assert_eq!(ran.code(), 0, "{}", ran.said());
+    assert_eq!(ran.out, "b\nc\nde\nf\nwithout an end\n");
+    assert_eq!(ran.progress, "Ray has closed the stream although the job runs; trying again\n");
+}
+
+#[tokio::test]
+async fn a_log_that_can_not_be_followed_is_asked_for_again_and_again() {
+    let fake = deployed("poll").await;
+    fake.with(|cluster| cluster.log = "a\nb\nc".to_owned());
+    let session = fake.session();
+    let follow = ran_in(&session, "logs tiny -f --tail 1 -o json");
+    let looks = |n: usize| {
+        let asked = || fake.with(|c| c.asked.iter().filter(|asked| asked.ends_with("/logs")).count());
+        async move {
+            while asked() < n {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let grow = async {
+        looks(2).await;
+        fake.with(|cluster| cluster.log.push_str("c\nd\n"));
+        looks(4).await;
+        fake.with(|cluster| {
+            cluster.log.push_str("e");
+            cluster.jobs.get_mut("tiny").unwrap()["status"] = "FAILED".into();
+        });
+    };
+    let (ran, ()) = futures::future::join(follow, grow).await;
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&str> = lines.iter().map(|line| line["line"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["b", "cc", "d", "e"]);
+    assert!(ran.progress.starts_with("no live stream ("), "{}", ran.progress);
+}
+
+#[tokio::test]
 async fn a_doctor_says_what_stands_in_the_way() {
     let fake = deployed("doctor").await;
     fake.with(|cluster| cluster.used = [2, 2]);

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Termina
         report(found, terminal)?;
         return Err(fault);
     }
-    let dashboard = session.dashboard()?;
+    let dashboard = session.dashboard();
     let (look, groups, jobs) =
         join3(session.look(None, None), dashboard.placement_groups(&[]), dashboard.jobs()).await;
     let (groups, jobs) = (groups?, jobs?);
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Termina
 
 /// Whether the dashboard answers, and whom. The fault, when it does not answer us.
 async fn reach(session: &Session) -> Result<(Vec<Check>, Option<Fault>), Fault> {
-    let target = session.target(None)?;
+    let target = session.target(None);
     let stranger = Target { token: None, ..target.clone() };
     let (with, without) = (session.bridge.dashboard(&target), session.bridge.dashboard(&stranger));
     let began = clock::now();

@@ -1,28 +1,44 @@
-//! Recorded replies cut, bent and mixed up: every reader gives a value or an error, and never panics.
+//! Recorded replies cut, bent and mixed up: every call gives a value or a typed error, and none panics.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 mod common;
 
-use common::{Fake, bridge, id, recorded, target};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{Fake, id, limits, recorded, target};
 use proptest::prelude::*;
-use ray_bridge::engine::parse_phases;
+use ray_bridge::dashboard::{JobRequest, Package};
+use ray_bridge::engine::{Probe, ProbeError, parse_phases, this_launch};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::RankName;
+use ray_bridge::{Bridge, CallError, Fault, Limits, NodeId, Target};
 use serde_json::Value;
 
 const FIXTURES: &[&str] = &[
     "version",
+    "auth_mode",
     "job_get_failed",
     "job_get_supervisor_died",
+    "jobs_list",
     "job_logs",
+    "job_stop_running",
+    "job_submit_ok",
+    "nodes_summary",
     "v0_nodes_detail",
     "cluster_status_pg_pending",
+    "prometheus_sd",
     "v0_actors_vllm_workers",
     "v0_actor_dead_sigkill",
     "v0_placement_groups_pending",
     "v0_workers_detail",
     "vllm_models",
+    "ray-2.46/nodes_summary",
+    "ray-2.46/cluster_status",
 ];
+
+/// Replies longer than this are too large here, so that huge ones need not be huge.
+const REPLY_BYTES: usize = 256 << 10;
 
 /// One way of damaging a reply.
 #[derive(Debug, Clone)]
@@ -31,13 +47,50 @@ enum Damage {
     Byte(prop::sample::Index, u8),
     /// The n-th value in the JSON becomes another one.
     Swap(prop::sample::Index, usize),
+    /// The n-th value in the JSON becomes a text that is as long as this.
+    Long(prop::sample::Index, usize),
+    /// The n-th value in the JSON becomes a list in a list in a list …
+    Deep(prop::sample::Index, usize),
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
+    let at = any::<prop::sample::Index>;
     prop_oneof![
-        any::<prop::sample::Index>().prop_map(Damage::Cut),
-        (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
-        (any::<prop::sample::Index>(), 0..8usize).prop_map(|(at, what)| Damage::Swap(at, what)),
+        at().prop_map(Damage::Cut),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        (at(), 0..OTHERS.len()).prop_map(|(at, what)| Damage::Swap(at, what)),
+        (at(), 0..2 * REPLY_BYTES).prop_map(|(at, length)| Damage::Long(at, length)),
+        (at(), 0..400usize).prop_map(|(at, depth)| Damage::Deep(at, depth)),
+    ]
+}
+
+const OTHERS: &[&str] = &[
+    "null",
+    "18446744073709551615",
+    "-1",
+    "-1e308",
+    "\"\"",
+    "\"é\\u0000\"",
+    "[]",
+    "{}",
+    "true",
+    "[null]",
+    "{\"\": 1}",
+];
+
+/// Replies that are none of Ray's, whatever was asked.
+fn foreign() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>".to_vec()),
+        Just(b"\xff\xfe{\0\"\0a\0\"\0:\x001\0}\0".to_vec()),
+        Just(b"[".repeat(100_000)),
+        Just(b"{\"a\":".repeat(20_000)),
+        Just(vec![b' '; 2 * REPLY_BYTES]),
+        prop::collection::vec(any::<u8>(), 1..3000).prop_map(|mut bytes| {
+            // No JSON begins so.
+            bytes.insert(0, 0xff);
+            bytes
+        }),
     ]
 }
 
@@ -55,6 +108,21 @@ fn leaves<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
     }
 }
 
+/// The body with the n-th value replaced; as it is if it is no JSON.
+fn replace(body: Vec<u8>, at: prop::sample::Index, by: &str) -> Vec<u8> {
+    const PLACE: &str = "\u{1}place\u{1}";
+    let Ok(mut json) = serde_json::from_slice::<Value>(&body) else { return body };
+    let mut found = Vec::new();
+    leaves(&mut json, &mut found);
+    if found.is_empty() {
+        return body;
+    }
+    let i = at.index(found.len());
+    *found[i] = Value::from(PLACE);
+    let place = serde_json::to_string(PLACE).unwrap();
+    json.to_string().replace(&place, by).into_bytes()
+}
+
 fn apply(mut body: Vec<u8>, damage: &Damage) -> Vec<u8> {
     if body.is_empty() {
         return body;
@@ -65,20 +133,93 @@ fn apply(mut body: Vec<u8>, damage: &Damage) -> Vec<u8> {
             let i = at.index(body.len());
             body[i] = *byte;
         }
-        Damage::Swap(at, what) => {
-            let Ok(mut json) = serde_json::from_slice::<Value>(&body) else { return body };
-            let others =
-                ["null", "18446744073709551615", "-1e308", "\"\"", "\"é\\u0000\"", "[]", "{}", "true"];
-            let mut found = Vec::new();
-            leaves(&mut json, &mut found);
-            if !found.is_empty() {
-                let i = at.index(found.len());
-                *found[i] = serde_json::from_str(others[*what]).unwrap();
-            }
-            body = serde_json::to_vec(&json).unwrap();
+        Damage::Swap(at, what) => return replace(body, *at, OTHERS[*what]),
+        Damage::Long(at, length) => return replace(body, *at, &format!("\"{}\"", "x".repeat(*length))),
+        Damage::Deep(at, depth) => {
+            return replace(body, *at, &format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));
         }
     }
     body
+}
+
+fn bridge() -> Bridge {
+    let limits = Limits { reply_bytes: REPLY_BYTES, log_tail_bytes: 4096, retries: 0, ..limits() };
+    Bridge::new(limits).unwrap()
+}
+
+fn fault<T>(result: Result<T, CallError>) -> Option<Fault> {
+    result.err().map(|error| {
+        assert!(error.to_string().chars().count() < 2000, "an error that nobody reads");
+        error.fault
+    })
+}
+
+/// Makes every call; gives the faults of those that want JSON.
+async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<Fault>> {
+    let bridge = bridge();
+    let (dashboard, engine) = (bridge.dashboard(target), bridge.engine(target).unwrap());
+    let j = id("j");
+    let request = JobRequest {
+        submission_id: j.clone(),
+        entrypoint: "true".to_owned(),
+        working_dir: None,
+        env_vars: BTreeMap::new(),
+        node: Some(NodeId::from("ab")),
+        metadata: BTreeMap::new(),
+    };
+    let probe = Probe {
+        model: "m".to_owned(),
+        prompt: "p".to_owned(),
+        max_tokens: 1,
+        expect: None,
+        timeout: Duration::from_secs(3),
+    };
+    let _ = dashboard.submit(&request).await;
+    let _ = dashboard.delete(&j).await;
+    let _ = dashboard.ensure_package(&Package::of(&[("a.py", b"")]).unwrap()).await;
+    let _ = dashboard.gcs_health().await;
+    let _ = dashboard.log_tail(&j).await;
+    assert!(dashboard.log_stream(&j, 0).await.is_err(), "this server does not upgrade");
+    let gpu_use = dashboard.gpu_use().await;
+    let nodes = dashboard.nodes().await;
+    for node in nodes.clone().unwrap_or_default() {
+        let node = node.into_ray_node(gpu_use.as_ref().unwrap_or(&BTreeMap::new()));
+        assert!(node.gpus_free <= node.gpus_total);
+    }
+    let actors = dashboard.actors(&[]).await;
+    for actor in actors.iter().flatten() {
+        let _ = actor.rank();
+    }
+    let groups = dashboard.placement_groups(&[]).await;
+    for group in groups.iter().flatten() {
+        let _ = (group.state(), group.reported());
+    }
+    let summaries = dashboard.node_summaries().await;
+    let probed = match engine.probe(&probe).await {
+        Err(ProbeError::Call(error)) => Some(error.fault),
+        _ => None,
+    };
+    BTreeMap::from([
+        ("version", fault(dashboard.version().await)),
+        ("authentication", fault(dashboard.authentication().await)),
+        ("job", fault(dashboard.job(&j).await)),
+        ("jobs", fault(dashboard.jobs().await)),
+        ("stop", fault(dashboard.stop(&j).await)),
+        ("gpu_use", fault(gpu_use)),
+        ("nodes", fault(nodes)),
+        ("node_summaries", fault(summaries)),
+        ("metrics_targets", fault(dashboard.metrics_targets().await)),
+        ("actors", fault(actors)),
+        ("placement_groups", fault(groups)),
+        ("load", fault(engine.load().await)),
+        ("models", fault(engine.models().await)),
+        ("probe", probed),
+        ("observe", fault(bridge.observe(target, Some(&j), ObserveOptions::deep()).await)),
+    ])
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
 proptest! {
@@ -86,33 +227,54 @@ proptest! {
 
     #[test]
     fn damaged_replies_never_panic(
-        which in 0..FIXTURES.len(), damages in prop::collection::vec(damage(), 0..4), status in prop::sample::select(vec![200u16, 400, 500]),
+        which in 0..FIXTURES.len(),
+        damages in prop::collection::vec(damage(), 0..4),
+        status in prop::sample::select(vec![200u16, 400, 404, 500]),
     ) {
         let body = damages.iter().fold(recorded(FIXTURES[which]).1, apply);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        run(async {
             let fake = Fake::start().await;
             fake.otherwise((status, body));
-            let (bridge, target) = (bridge(), target(&fake.url, Some(&fake.url)));
-            let (dashboard, engine) = (bridge.dashboard(&target), bridge.engine(&target).unwrap());
-            let _ = dashboard.version().await;
-            let _ = dashboard.job(&id("j")).await;
-            let _ = dashboard.log_tail(&id("j")).await;
-            let _ = dashboard.stop(&id("j")).await;
-            let gpu_use = dashboard.gpu_use().await.unwrap_or_default();
-            for node in dashboard.nodes().await.unwrap_or_default() {
-                let node = node.into_ray_node(&gpu_use);
-                assert!(node.gpus_free <= node.gpus_total);
+            let faults = every_call(&target(&fake.url, Some(&fake.url))).await;
+            for (call, fault) in faults {
+                match (status, &fault) {
+                    (200, None | Some(Fault::Malformed { .. } | Fault::TooLarge { .. })) => {}
+                    (200, _) => panic!("{call}: {fault:?}"),
+                    // A Ray that does not know the way in lets everybody in; one that does not know a job has none.
+                    (404, None) if matches!(call, "authentication" | "observe") => {}
+                    _ => assert!(fault.is_some(), "{call}"),
+                }
             }
-            for actor in dashboard.actors(&[]).await.unwrap_or_default() {
-                let _ = actor.rank();
+        });
+    }
+
+    #[test]
+    fn replies_of_somebody_else_are_typed_errors(body in foreign()) {
+        run(async {
+            let fake = Fake::start().await;
+            fake.otherwise((200, body));
+            for (call, fault) in every_call(&target(&fake.url, Some(&fake.url))).await {
+                let typed = matches!(fault, Some(Fault::Malformed { .. } | Fault::TooLarge { .. }));
+                assert!(typed, "{call}: {fault:?}");
             }
-            for group in dashboard.placement_groups(&[]).await.unwrap_or_default() {
-                let _ = (group.state(), group.reported());
+        });
+    }
+
+    /// Not even HTTP, or an answer that ends before its time.
+    #[test]
+    fn servers_that_speak_something_else_are_unreachable(
+        noise in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..300),
+            (1..5000usize).prop_map(|n| format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\n\r\n{{").into_bytes()).prop_filter("cut", |b| !b.ends_with(b"1\r\n\r\n{")),
+            "[0-9a-f]{1,4}".prop_map(|n| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{n}\r\n{{").into_bytes()),
+        ],
+    ) {
+        run(async {
+            let url = common::noise(noise.clone()).await;
+            for (call, fault) in every_call(&target(&url, Some(&url))).await {
+                let typed = matches!(fault, Some(Fault::Unreachable { .. } | Fault::TimedOut { .. } | Fault::Malformed { .. } | Fault::TooLarge { .. } | Fault::Rejected { .. }));
+                assert!(typed, "{call}: {fault:?} of {:?}", String::from_utf8_lossy(&noise));
             }
-            let _ = engine.load().await;
-            let _ = engine.models().await;
-            let _ = bridge.observe(&target, Some(&id("j")), ObserveOptions::deep()).await;
         });
     }
 
@@ -120,5 +282,7 @@ proptest! {
     fn texts_of_any_kind_never_panic(text in "\\PC{0,200}", number in "[0-9]{0,25}") {
         let _ = RankName::parse(&format!("vllm_Worker_{text}_TP{number}_PP{number}"));
         let _ = parse_phases(&format!("RAYFLEET_PHASE {text}\nRAYFLEET_PHASE {{\"phase\": \"{text}\", \"seconds\": {number}}}"));
+        let log = format!("{text}\nRAYFLEET_LAUNCH {{\"name\": \"j\", \"ms\": {number}}}\n{text}");
+        prop_assert!(log.ends_with(this_launch(&log, &id("j"), None)));
     }
 }

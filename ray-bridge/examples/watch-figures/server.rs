@@ -1,0 +1,59 @@
+//! The fake clusters, each on a port of its own; dashboard and engine share it.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+
+use crate::replies;
+
+/// How slow a slow cluster is; it still answers in time.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Serves `groups` clusters until standard input ends; with `sick` every other one is sick. Prints their addresses.
+pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
+        let bodies = Arc::new(replies::all());
+        let mut urls = Vec::new();
+        for n in 0..groups {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            urls.push(format!("http://{}", listener.local_addr()?));
+            let (healthy, bodies) = (!sick || n % 2 == 0, Arc::clone(&bodies));
+            let serve = |delay: Duration| {
+                Router::new().fallback(move |request: Request| {
+                    let bodies = Arc::clone(&bodies);
+                    async move {
+                        tokio::time::sleep(delay).await;
+                        match bodies.get(request.uri().path()) {
+                            Some(body) => (StatusCode::OK, body.clone()),
+                            None => (StatusCode::NOT_FOUND, String::new()),
+                        }
+                    }
+                })
+            };
+            match n / 2 % 3 {
+                _ if healthy => {
+                    drop(tokio::spawn(async move { axum::serve(listener, serve(Duration::ZERO)).await }))
+                }
+                0 => drop(tokio::spawn(accept_and_never_answer(listener))),
+                1 => drop(tokio::spawn(async move { axum::serve(listener, serve(SLOW)).await })),
+                _ => drop(listener),
+            }
+        }
+        println!("{}", serde_json::to_string(&urls)?);
+        tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+        Ok(())
+    })
+}
+
+async fn accept_and_never_answer(listener: TcpListener) {
+    let mut held = Vec::new();
+    while let Ok((socket, _)) = listener.accept().await {
+        held.push(socket);
+    }
+}

@@ -433,7 +433,7 @@ async fn a_log_that_can_not_be_followed_is_asked_for_again_and_again() {
         fake.with(|cluster| cluster.log.push_str("c\nd\n"));
         looks(4).await;
         fake.with(|cluster| {
-            cluster.log.push_str("e");
+            cluster.log.push('e');
             cluster.jobs.get_mut("tiny").unwrap()["status"] = "FAILED".into();
         });
     };

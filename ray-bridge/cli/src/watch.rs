@@ -76,7 +76,7 @@ impl Watched {
         session: &Session,
         patience: Patience,
     ) -> Result<(Look, Option<Diagnosis>), Fault> {
-        let target = session.target(self.found.engine.clone())?;
+        let target = session.target(self.found.engine.clone());
         let deep = self.looked_deep.is_none_or(|last| between(last, clock::now()) >= DEEP);
         let seen = session.bridge.observe(&target, Some(&self.found.id), session.depth(deep)).await;
         Ok(match seen {

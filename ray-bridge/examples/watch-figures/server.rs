@@ -1,13 +1,13 @@
 //! The fake clusters, each on a port of its own; dashboard and engine share it.
 
 use std::error::Error;
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use crate::replies;
@@ -36,24 +36,25 @@ pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
                     }
                 })
             };
-            match n / 2 % 3 {
-                _ if healthy => {
-                    drop(tokio::spawn(async move { axum::serve(listener, serve(Duration::ZERO)).await }))
-                }
-                0 => drop(tokio::spawn(accept_and_never_answer(listener))),
-                1 => drop(tokio::spawn(async move { axum::serve(listener, serve(SLOW)).await })),
-                _ => drop(listener),
-            }
+            let server = match n / 2 % 3 {
+                _ if healthy => tokio::spawn(axum::serve(listener, serve(Duration::ZERO)).into_future()),
+                0 => tokio::spawn(accept_and_never_answer(listener)),
+                1 => tokio::spawn(axum::serve(listener, serve(SLOW)).into_future()),
+                // Its port is closed.
+                _ => continue,
+            };
+            drop(server);
         }
         println!("{}", serde_json::to_string(&urls)?);
-        tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+        // It ends when the watcher does.
+        tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
         Ok(())
     })
 }
 
-async fn accept_and_never_answer(listener: TcpListener) {
+async fn accept_and_never_answer(listener: TcpListener) -> std::io::Result<()> {
     let mut held = Vec::new();
-    while let Ok((socket, _)) = listener.accept().await {
-        held.push(socket);
+    loop {
+        held.push(listener.accept().await?.0);
     }
 }

@@ -10,7 +10,7 @@ use crate::dashboard::JobStatus;
 use crate::engine::{Health, Load};
 use crate::observe::{ClusterState, EngineState, Placed, RankState};
 use crate::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
-use crate::{Call, Fault, NodeId, SubmissionId};
+use crate::{Call, Fault, NodeId, Sent, SubmissionId};
 
 const KILLED: &str = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit \
                       detail: Worker unexpectedly exits with a connection error code 2. End of file.";
@@ -292,9 +292,14 @@ fn an_engine_that_waits_for_more_nodes_than_live_is_told_what_is_missing() {
 }
 
 fn unreached(fault: Fault, around: &Around) -> Trouble {
-    let call =
-        Call { cluster: "c".to_owned(), server: "dashboard", method: "GET".to_owned(), path: "/".to_owned() };
-    let error = CallError { call, fault };
+    let call = Call {
+        cluster: "c".to_owned(),
+        server: "dashboard",
+        method: "GET".to_owned(),
+        path: "/".to_owned(),
+        token: Sent::Nothing,
+    };
+    let error = CallError { call: Box::new(call), fault };
     let look = Look::Nothing(&error, around);
     diagnose(at(1), look, &served(), Patience::new(Duration::from_secs(8))).unwrap().trouble
 }

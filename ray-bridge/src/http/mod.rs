@@ -75,6 +75,8 @@ pub(crate) fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        // Ray 2.46 answers 500 to whoever does not say who he is.
+        .user_agent(concat!("ray-bridge/", env!("CARGO_PKG_VERSION")))
         // A redirect would carry the token to somebody else, a proxy would see it.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

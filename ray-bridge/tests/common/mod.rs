@@ -22,6 +22,7 @@ pub struct Asked {
     pub method: String,
     pub path: String,
     pub authorization: Option<String>,
+    pub user_agent: Option<String>,
     pub body: Bytes,
 }
 
@@ -88,6 +89,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
             method: parts.method.to_string(),
             path: parts.uri.to_string(),
             authorization: parts.headers.get("authorization").map(|v| v.to_str().unwrap().to_owned()),
+            user_agent: parts.headers.get("user-agent").map(|v| v.to_str().unwrap().to_owned()),
             body,
         });
         match inner.answers.get_mut(&key) {

@@ -90,6 +90,17 @@ async fn an_empty_log_of_an_older_ray_is_empty() {
 }
 
 #[tokio::test]
+async fn every_request_says_who_sends_it() {
+    let (fake, dashboard) = start().await;
+    fake.on("GET /api/version", [recorded("ray-2.46/version")]);
+    dashboard.version().await.unwrap();
+    dashboard.log_stream(&id("long"), 0).await.unwrap_err();
+    let senders: Vec<String> =
+        fake.asked().into_iter().map(|asked| asked.user_agent.unwrap_or_default()).collect();
+    assert!(senders.iter().all(|sender| sender.starts_with("ray-bridge/")), "{senders:?}");
+}
+
+#[tokio::test]
 async fn its_nodes_jobs_and_logs_are_read_as_those_of_a_newer_one() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/version", [recorded("ray-2.46/version")]);

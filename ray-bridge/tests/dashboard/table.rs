@@ -78,6 +78,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("an error without end", "an_error_without_end_is_read_in_part"),
     ("a head that started anew has forgotten everything", "a_head_that_started_anew_has_another_session"),
     // Ray 2.46
+    ("500 to requests without User-Agent", "every_request_says_who_sends_it"),
     ("no entrypoint label selectors: 400", "a_ray_without_label_selectors_pins_the_job_by_address"),
     ("no bundle label selectors", "test_without_label_selectors_every_bundle_is_pinned_by_ip"),
     ("no list of metrics targets", "a_ray_that_does_not_list_its_metrics_is_read_from_its_nodes"),

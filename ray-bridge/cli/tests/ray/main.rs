@@ -4,6 +4,7 @@
 //! `hack/ray` runs them; without `RAYFLEET_RAY=1` they say that they were skipped. Arguments are parts of names, as for
 //! `cargo test`; `--list` lists. Those that need vLLM are run only when named.
 
+mod api;
 mod clock;
 mod cluster;
 mod engine;
@@ -39,6 +40,12 @@ struct Test {
 fn tests() -> Vec<Test> {
     let minutes = Duration::from_mins;
     vec![
+        Test {
+            name: "every_call_is_answered_and_an_engine_placed",
+            limit: minutes(6),
+            heavy: false,
+            run: |s| Box::pin(api::every_call(s)),
+        },
         Test {
             name: "sixteen_ranks_are_placed_exactly",
             limit: minutes(4),

@@ -18,11 +18,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// From the environment; what the local cluster uses otherwise.
+    /// From the environment; what the local cluster uses otherwise. `RAYFLEET_RAY_VENV` is a venv with another Ray.
     pub(crate) fn find() -> anyhow::Result<Self> {
         let local = std::env::var_os("RAYFLEET_LOCAL")
             .map_or_else(|| "/var/lib/rayfleet-local".into(), PathBuf::from);
-        let (venv, model) = (local.join("venv"), local.join("models/tiny"));
+        let (own, model) = (std::env::var_os("RAYFLEET_RAY_VENV"), local.join("models/tiny"));
+        let venv = own.map_or_else(|| local.join("venv"), PathBuf::from);
         for needed in [venv.join("bin/ray"), model.join("config.json")] {
             ensure!(needed.exists(), "{} is missing: hack/cluster venv makes it", needed.display());
         }

@@ -14,7 +14,9 @@ use crate::plan;
 use crate::view::Engine;
 
 /// The oldest Ray that this was run against.
-const TRIED: (u32, u32) = (2, 60);
+const TRIED: (u32, u32) = (2, 46);
+/// The first that can pin jobs and bundles by labels, of those that this was run against.
+const LABELS: (u32, u32) = (2, 60);
 
 fn ok(what: &'static str, message: impl Into<String>) -> Check {
     Check { level: Level::Ok, what, message: message.into(), cure: None }
@@ -58,14 +60,17 @@ pub(super) fn version(version: &str) -> Check {
             "use Ray 2.60 or later",
         );
     };
-    if (major, minor) >= TRIED {
+    if (major, minor) >= LABELS {
         return ok("version", format!("Ray {version}"));
+    }
+    if (major, minor) >= TRIED {
+        let how = "where it lacks label selectors, job and ranks are pinned by their nodes' addresses";
+        return ok("version", format!("Ray {version}: {how}"));
     }
     warn(
         "version",
-        format!("Ray {version} is older than what this was run against (2.60)"),
-        "where it has no bundle_label_selector, bundles are pinned by a node's address instead of its id, and it may \
-         refuse the job for entrypoint_label_selector; use Ray 2.60 or later",
+        format!("Ray {version} is older than what this was run against (2.46 and 2.60)"),
+        "use Ray 2.46 or later",
     )
 }
 

@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{Bridge, Target};
 use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus};
 use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of, this_launch};
-use crate::placement::{
-    Difference, GroupState, Life, Placement, RANK_ACTOR_CLASS, RankName, RayNode, Reported, verify,
-};
+use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, verify};
 use crate::{CallError, Fault, NodeId, SubmissionId};
 
 /// How far to look.
@@ -298,15 +296,13 @@ async fn placed(
     let group = groups.iter().find(|g| g.state() != GroupState::Removed).or(groups.last());
     let mut seen = Reported::default();
     if let Some(group) = group {
-        let filters = [
-            Filter { key: "class_name", value: RANK_ACTOR_CLASS },
-            Filter { key: "placement_group_id", value: &group.placement_group_id },
-        ];
-        let actors = dashboard.actors(&filters).await?;
+        let within = Filter { key: "placement_group_id", value: &group.placement_group_id };
+        let actors = dashboard.actors(&[within]).await?;
         seen = Reported {
             group: Some(group.state()),
             bundles: group.reported(),
             ranks: actors.iter().filter_map(Actor::rank).collect(),
+            foreign: actors.iter().filter_map(Actor::foreign).collect(),
         };
     }
     let tensor = plan.map_or(1, |p| p.shape.tensor());

@@ -6,7 +6,9 @@ use url::form_urlencoded::Serializer;
 
 use super::wire;
 use crate::NodeId;
-use crate::placement::{GroupState, Life, RANK_ACTOR_CLASS, RankName, ReportedBundle, ReportedRank};
+use crate::placement::{
+    ForeignActor, GroupState, Life, RANK_ACTOR_CLASS, RankName, ReportedBundle, ReportedRank,
+};
 
 /// Ray gives at most this many entries.
 const LIMIT: usize = 10_000;
@@ -42,6 +44,8 @@ pub struct Actor {
     pub num_restarts: u64,
     #[serde(default)]
     death_cause: Option<Value>,
+    #[serde(default)]
+    required_resources: Option<Value>,
 }
 
 /// A placement group.
@@ -142,6 +146,22 @@ impl Actor {
             _ => Life::Starting,
         };
         Some(ReportedRank { name, node_id: self.node_id.clone(), life })
+    }
+
+    /// As a stranger in an engine's placement group: a living actor that is no rank and yet holds the GPU of a bundle.
+    pub fn foreign(&self) -> Option<ForeignActor> {
+        let bundle = self.gpu_bundle().filter(|_| self.rank().is_none() && self.state == "ALIVE")?;
+        let name = if self.name.is_empty() { &self.class_name } else { &self.name };
+        Some(ForeignActor { name: name.clone(), bundle, node_id: self.node_id.clone() })
+    }
+
+    /// The bundle whose GPU it holds: in a placement group Ray calls that `GPU_group_<bundle>_<placement group>`.
+    fn gpu_bundle(&self) -> Option<u32> {
+        let resources = self.required_resources.as_ref()?.as_object()?;
+        resources
+            .iter()
+            .filter(|(_, amount)| amount.as_f64().is_some_and(|amount| amount > 0.0))
+            .find_map(|(name, _)| name.strip_prefix("GPU_group_")?.split_once('_')?.0.parse().ok())
     }
 
     /// Ray's words for its death: `{"actor_died_error_context": {"error_message": …}}` or another context.

@@ -1,0 +1,99 @@
+//! One way in which a report differs from its plan, in words. Differences are found in `verify`.
+
+use std::fmt;
+
+use super::{ForeignActor, GroupState, RankName, RankSlot};
+use crate::NodeId;
+
+/// One difference between plan and report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// There is no placement group.
+    NoGroup,
+    /// The group is not in the state `Created`.
+    GroupNotCreated(GroupState),
+    /// A bundle is on another node, or on none.
+    BundleElsewhere {
+        /// What was planned.
+        planned: RankSlot,
+        /// Where it is.
+        actual: Option<NodeId>,
+    },
+    /// The bundle of an API server on a node without ranks is on another node, or on none.
+    ServerElsewhere {
+        /// What was planned.
+        planned: NodeId,
+        /// Where it is.
+        actual: Option<NodeId>,
+    },
+    /// The group has a bundle that the plan does not have.
+    BundleUnplanned(u32),
+    /// No actor carries this rank's name.
+    RankMissing(RankSlot),
+    /// The actor is not up yet.
+    RankStarting(RankSlot),
+    /// The actor died.
+    RankDead {
+        /// Which.
+        planned: RankSlot,
+        /// Ray's words.
+        cause: String,
+    },
+    /// The actor lives on another node.
+    RankElsewhere {
+        /// What was planned.
+        planned: RankSlot,
+        /// Where it is.
+        actual: Option<NodeId>,
+    },
+    /// Several living actors carry this rank's name.
+    RankTwice(RankSlot),
+    /// A living actor carries a name that the plan does not have.
+    RankUnplanned(RankName),
+    /// Another actor holds a rank's GPU.
+    Foreign(ForeignActor),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let node = |id: &Option<NodeId>| id.as_ref().map_or("no node".to_owned(), |id| format!("node {id}"));
+        match self {
+            Self::NoGroup => f.write_str("there is no placement group of the engine's name"),
+            Self::GroupNotCreated(state) => write!(f, "the placement group is {state}"),
+            Self::BundleElsewhere { planned, actual } => {
+                write!(f, "bundle {} is on {}, planned {}", planned.rank, node(actual), place(planned))
+            }
+            Self::ServerElsewhere { planned, actual } => {
+                write!(f, "the API server's bundle is on {}, planned node {planned}", node(actual))
+            }
+            Self::BundleUnplanned(index) => {
+                write!(f, "the placement group has a bundle {index} that the plan does not have")
+            }
+            Self::RankMissing(slot) => write!(f, "{} has no actor", who(slot)),
+            Self::RankStarting(slot) => write!(f, "{} is starting", who(slot)),
+            Self::RankDead { planned, cause } => write!(f, "{} is dead: {cause}", who(planned)),
+            Self::RankElsewhere { planned, actual } => {
+                write!(f, "{} is on {}, planned {}", who(planned), node(actual), place(planned))
+            }
+            Self::RankTwice(slot) => write!(f, "{} has several living actors", who(slot)),
+            Self::RankUnplanned(name) => {
+                write!(f, "a rank TP{} PP{} lives that the plan does not have", name.tensor_rank, name.stage)
+            }
+            Self::Foreign(ForeignActor { name, bundle, node_id }) => {
+                write!(
+                    f,
+                    "actor {name} holds the GPU of bundle {bundle} on {}, but is no rank of the engine",
+                    node(node_id)
+                )
+            }
+        }
+    }
+}
+
+fn who(slot: &RankSlot) -> String {
+    format!("rank {} (TP{} PP{})", slot.rank, slot.tensor_rank, slot.stage)
+}
+
+fn place(slot: &RankSlot) -> String {
+    format!("node {} ({})", slot.node_id, slot.node_ip)
+}

@@ -4,7 +4,13 @@ The state API is asked over the dashboard; if that does not answer, a launch goe
 from typing import Any, List, NamedTuple, Optional
 
 # Ends that follow from another end: the engine or this launcher took the rank down.
-_TAKEN_DOWN = ("ray.kill", "placement group was removed", "owner has died", "INTENDED")
+_TAKEN_DOWN = (
+    "ray.kill",
+    "placement group was removed",
+    "owner has died",
+    "all references to the actor were removed",
+    "INTENDED",
+)
 
 
 class Rank(NamedTuple):

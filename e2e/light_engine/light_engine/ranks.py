@@ -37,6 +37,7 @@ class RayWorkerProc:
     async def load(self, seconds: float) -> str:
         """Pretends to load weights for `seconds`; returns the node id. Fails if the model is not on this node."""
         check_model(self._model)
+        print(f"loading its part of {self._model}", flush=True)
         await asyncio.sleep(seconds)
         print(f"loaded its part of {self._model}", flush=True)
         return ray.get_runtime_context().get_node_id()

@@ -8,6 +8,8 @@ LOST = {"actor_died_error_context": {"reason": "WORKER_DIED", "error_message": "
 KILLED = {"actor_died_error_context": {"reason": "RAY_KILL", "error_message": "The actor is dead because it was killed by `ray.kill`."}}
 REMOVED = {"actor_died_error_context": {"error_message": "Destroying worker since its placement group was removed."}}
 
+UNREFERENCED = {"actor_died_error_context": {"error_message": "The actor is dead because all references to the actor were removed."}}
+
 
 def rank(name, state="DEAD", death=None):
     return Rank(name=name, state=state, node_id="f" * 56, cause=_cause(death), pid=7)
@@ -21,7 +23,7 @@ class Deaths(unittest.TestCase):
 
     def test_living_ranks_and_a_group_taken_down_are_no_deaths(self):
         self.assertIsNone(dead_by_itself([rank("a", "ALIVE"), rank("b", "PENDING_CREATION")]))
-        self.assertIsNone(dead_by_itself([rank("a", death=KILLED), rank("b", death=REMOVED)]))
+        self.assertIsNone(dead_by_itself([rank("a", death=KILLED), rank("b", death=REMOVED), rank("c", death=UNREFERENCED)]))
 
     def test_causes_in_other_shapes_do_no_harm(self):
         for death in (None, {}, {"x": None}, {"x": {}}, "gone"):

@@ -12,8 +12,14 @@ pub(super) enum Death {
 }
 
 /// Texts that Ray 2.46 to 2.60 write when something else ended the actor.
-const TAKEN_DOWN: [&str; 5] =
-    ["ray.kill", "placement group was removed", "owner has died", "owner died", "INTENDED"];
+const TAKEN_DOWN: [&str; 6] = [
+    "ray.kill",
+    "placement group was removed",
+    "owner has died",
+    "owner died",
+    "all references to the actor were removed",
+    "INTENDED",
+];
 
 /// Reads Ray's words. Words of an unknown kind are a death of its own: better to look at a rank too many.
 pub(super) fn death(words: &str) -> Death {

@@ -17,6 +17,7 @@ const KILLED: &str = "The actor is dead because its worker process has died. Wor
 const OWNER: &str = "The actor is dead because its owner has died. Owner Id: 0e00";
 const REMOVED: &str = "The actor is dead because its worker process has died. Worker exit type: INTENDED_SYSTEM_EXIT \
                        Worker exit detail: Destroying worker since its placement group was removed.";
+const UNREFERENCED: &str = "The actor is dead because all references to the actor were removed.";
 const NODE: &str = "The actor died because its node has died. Node Id: bb22";
 
 fn at(second: i64) -> Timestamp {
@@ -164,6 +165,7 @@ fn ranks_that_were_taken_down_are_the_end_of_the_engine() {
     for (deaths, health) in [
         ([Some(OWNER), Some(OWNER)], Health::Unhealthy(503)),
         ([Some(REMOVED), Some(REMOVED)], Health::NotYet),
+        ([None, Some(UNREFERENCED)], Health::Unhealthy(503)),
         ([None, None], Health::Unhealthy(503)),
     ] {
         assert_eq!(trouble(&state(cluster(&[]), dying(deaths, health))), Some(Trouble::EngineDied));

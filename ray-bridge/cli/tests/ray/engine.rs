@@ -16,13 +16,23 @@ pub(crate) const START: Duration = Duration::from_mins(2);
 
 /// The model file.
 pub(crate) fn file(settings: &Settings, tensor: u32, pipeline: u32) -> anyhow::Result<String> {
+    file_of(settings, "light", &settings.model.display().to_string(), (tensor, pipeline), 0)
+}
+
+/// One with another file name, source or time that its ranks take to load, in seconds.
+pub(crate) fn file_of(
+    settings: &Settings,
+    name: &str,
+    source: &str,
+    (tensor, pipeline): (u32, u32),
+    load: u32,
+) -> anyhow::Result<String> {
     let text = format!(
-        "name: light\nsource: {}\nparallelism: {{tensor: {tensor}, pipeline: {pipeline}}}\nstartTimeout: 2m\n\
-         engine: {{type: custom, entrypoint: 'light_engine:serve', args: [--load-seconds, '0']}}\n\
-         probe: {{prompt: Hi, maxTokens: 4}}\n",
-        settings.model.display()
+        "name: light\nsource: {source}\nparallelism: {{tensor: {tensor}, pipeline: {pipeline}}}\nstartTimeout: 2m\n\
+         engine: {{type: custom, entrypoint: 'light_engine:serve', args: [--load-seconds, '{load}']}}\n\
+         probe: {{prompt: Hi, maxTokens: 4}}\n"
     );
-    model_file(settings, "light", &text)
+    model_file(settings, name, &text)
 }
 
 /// Deploys it, waits for its answer to the probe and holds its ranks against the plan.

@@ -12,6 +12,7 @@ mod faults;
 mod node;
 mod processes;
 mod settings;
+mod starts;
 mod tool;
 mod vllm;
 mod wide;
@@ -51,6 +52,12 @@ fn tests() -> Vec<Test> {
             limit: minutes(4),
             heavy: false,
             run: |s| Box::pin(wide::sixteen(s)),
+        },
+        Test {
+            name: "a_start_that_fails_says_why",
+            limit: minutes(5),
+            heavy: false,
+            run: |s| Box::pin(starts::failing(s)),
         },
         Test {
             name: "every_fault_is_told_and_recovered_from",

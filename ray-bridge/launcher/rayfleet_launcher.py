@@ -13,7 +13,7 @@ from rayfleet_causes import Memory, causes, last_lines
 from rayfleet_health import healthy
 from rayfleet_phases import Phases, secrets_of
 from rayfleet_placement import PlacementError, create
-from rayfleet_ranks import dead_by_itself, obituary, ranks
+from rayfleet_ranks import dead_by_itself, last_words, obituary, ranks
 from rayfleet_server import ApiServer
 from rayfleet_spec import Spec, SpecError, parse
 
@@ -143,7 +143,7 @@ class Launch:
             dead = None
         if dead is None:
             return "; ".join(causes(lines))
-        printed = last_lines(lines, dead.pid, self.addresses.get(dead.node_id, "")) if dead.pid else []
+        printed = last_words(dead) or last_lines(lines, dead.pid, self.addresses.get(dead.node_id, ""))
         last = f"the last lines of this rank: {' | '.join(printed)}" if printed else ""
         return "; ".join(reason for reason in (obituary(dead), *causes(lines), last) if reason)
 

@@ -1,7 +1,10 @@
 """What Ray knows of the engine's ranks: the actors in its placement group.
 The state API is asked over the dashboard; if that does not answer, a launch goes on without these facts."""
 
-from typing import Any, List, NamedTuple, Optional
+import threading
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+
+from rayfleet_causes import plain
 
 # Ends that follow from another end: the engine or this launcher took the rank down.
 _TAKEN_DOWN = (
@@ -21,6 +24,7 @@ class Rank(NamedTuple):
     node_id: str
     cause: str
     pid: int
+    actor_id: str
 
 
 def ranks(group: Any, server_name: str) -> List[Rank]:
@@ -36,6 +40,7 @@ def ranks(group: Any, server_name: str) -> List[Rank]:
             node_id=actor.node_id or "",
             cause=_cause(actor.death_cause),
             pid=int(actor.pid or 0),
+            actor_id=actor.actor_id,
         )
         for actor in actors
         if actor.name != server_name
@@ -53,6 +58,33 @@ def dead_by_itself(found: List[Rank]) -> Optional[Rank]:
 def obituary(rank: Rank) -> str:
     """Who died where, and Ray's reason, in one line."""
     return f"rank {rank.name} on node {rank.node_id[:12]} died: {rank.cause}"
+
+
+def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = None, limit: int = 4, patience: float = 3.0) -> List[str]:
+    """The last `limit` lines in the log files of a rank, which stay on its node; empty if they do not come in time.
+
+    What Ray prints of a rank at the launcher lacks the lines that another rank has printed too. `get_log` is Ray's.
+    """
+    files: Dict[str, List[str]] = {}
+
+    def read() -> None:
+        ask = get_log
+        if ask is None:
+            from ray.util.state import get_log as ask
+        for suffix in ("out", "err"):
+            try:
+                chunks = ask(actor_id=rank.actor_id, tail=4 * limit, suffix=suffix, errors="replace", timeout=3)
+                lines = [plain(line).strip() for line in "".join(chunks).splitlines()]
+            except Exception:  # noqa: BLE001 - with its node its files are gone
+                continue
+            # Ray's own marks in these files.
+            files[suffix] = [line[:200] for line in lines if line and not line.startswith((":job_id:", ":actor_name:", ":task_name:"))]
+
+    # Ray's call has no time-out of its own.
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(patience)
+    return [*files.get("out", []), *files.get("err", [])][-limit:]
 
 
 def _cause(death: Any) -> str:

@@ -1,8 +1,9 @@
 """Which death of a rank counts as its own."""
 
+import threading
 import unittest
 
-from rayfleet_ranks import Rank, _cause, dead_by_itself, obituary
+from rayfleet_ranks import Rank, _cause, dead_by_itself, last_words, obituary
 
 LOST = {"actor_died_error_context": {"reason": "WORKER_DIED", "error_message": "its worker process has died. Some common causes include: (1)"}}
 KILLED = {"actor_died_error_context": {"reason": "RAY_KILL", "error_message": "The actor is dead because it was killed by `ray.kill`."}}
@@ -12,7 +13,7 @@ UNREFERENCED = {"actor_died_error_context": {"error_message": "The actor is dead
 
 
 def rank(name, state="DEAD", death=None):
-    return Rank(name=name, state=state, node_id="f" * 56, cause=_cause(death), pid=7)
+    return Rank(name=name, state=state, node_id="f" * 56, cause=_cause(death), pid=7, actor_id="a1")
 
 
 class Deaths(unittest.TestCase):
@@ -28,6 +29,23 @@ class Deaths(unittest.TestCase):
     def test_causes_in_other_shapes_do_no_harm(self):
         for death in (None, {}, {"x": None}, {"x": {}}, "gone"):
             self.assertIsInstance(_cause(death), str)
+
+
+class LastWords(unittest.TestCase):
+    def test_the_ends_of_both_files_without_the_marks_of_ray(self):
+        def get_log(actor_id, suffix, **_more):
+            self.assertEqual(actor_id, "a1")
+            return {"out": [":actor_name:RayWorkerProc\nloading\n", "loaded\n"], "err": [":job_id:01\n\nFatal Python error: Aborted\n"]}[suffix]
+
+        self.assertEqual(last_words(rank("a"), get_log), ["loading", "loaded", "Fatal Python error: Aborted"])
+        self.assertEqual(last_words(rank("a"), get_log, limit=1), ["Fatal Python error: Aborted"])
+
+    def test_files_that_are_gone_or_never_come_are_no_words(self):
+        def gone(**_more):
+            raise RuntimeError("no such node")
+
+        self.assertEqual(last_words(rank("a"), gone), [])
+        self.assertEqual(last_words(rank("a"), lambda **_more: threading.Event().wait(), patience=0.05), [])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
 use crate::node::{Kind, Node};
 use crate::processes;
 use crate::settings::{Settings, TOKEN};
-use crate::until;
+use crate::{say, until};
 
 pub(crate) const HEAD_IP: &str = "10.77.0.11";
 const PORT: u16 = 8000;
@@ -50,15 +50,19 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts every node that does not run, and waits until Ray has taken them in with their GPUs.
+    /// Starts every node that does not run, and waits until Ray has taken them in with their GPUs. One that gives up is
+    /// started again, as a container would be.
     pub(crate) async fn start_missing(&mut self) -> anyhow::Result<()> {
-        for node in std::iter::once(&mut self.head).chain(&mut self.workers) {
-            if !node.runs() {
-                node.start(&self.settings).await?;
-            }
-        }
         let gpus: u32 = self.workers.iter().map(|node| node.kind.gpus).sum();
         until("all nodes to be in", BRING_UP, async || {
+            for node in std::iter::once(&mut self.head).chain(&mut self.workers) {
+                if node.gave_up() {
+                    say(&format!("    Ray on {} gave up; once more", node.kind.name));
+                }
+                if !node.runs() {
+                    node.start(&self.settings).await?;
+                }
+            }
             let seen = self.look().await?;
             let alive = || seen.nodes.iter().filter(|node| node.alive);
             let there: u32 = alive().map(|node| node.gpus_total).sum();

@@ -22,7 +22,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use futures::future::LocalBoxFuture;
 
 use settings::Settings;
@@ -111,7 +111,7 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
         say(&format!("test {} ...", test.name));
         let start = clock::instant();
         let outcome = runtime.block_on(async {
-            let settings = Settings::find()?;
+            let settings = Settings::find(test.name)?;
             match tokio::time::timeout(test.limit, (test.run)(settings)).await {
                 Ok(outcome) => outcome,
                 Err(_) => bail!("not over after {} s", test.limit.as_secs()),
@@ -123,9 +123,21 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
             failed += 1;
             say(&format!("error: {}: {error:#}", test.name));
         }
+        runtime.block_on(cleared())?;
     }
     say(&format!("{} passed, {failed} failed, 0 skipped", chosen.len() - failed));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits until the nodes of a test are gone; they are being killed since it let go of them.
+async fn cleared() -> anyhow::Result<()> {
+    until("the nodes of the last test to go", Duration::from_secs(30), async || {
+        let left = processes::all("/run/ray");
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    world::remove_links()
 }
 
 /// A line for whoever watches, written at once.

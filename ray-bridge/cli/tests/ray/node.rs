@@ -60,6 +60,15 @@ impl Node {
         self.connect().await
     }
 
+    /// Whether it has ended although nobody took it down: on a machine that is too busy, Ray gives up its own start.
+    pub(crate) fn gave_up(&mut self) -> bool {
+        let ended = self.init.as_mut().is_some_and(|init| !matches!(init.try_wait(), Ok(None)));
+        if ended {
+            self.init = None;
+        }
+        ended
+    }
+
     /// Whether it was started and has not been lost.
     pub(crate) fn runs(&self) -> bool {
         self.init.is_some()
@@ -75,6 +84,8 @@ impl Node {
         .await?;
         let last: u8 = self.kind.ip.rsplit('.').next().unwrap_or_default().parse().context("address")?;
         let link = self.link();
+        // The wire of an earlier life goes with its namespace, a moment after its processes.
+        let _ = ip(&["link", "delete", &link]);
         let mac = format!("02:00:0a:4d:00:{last:02x}");
         ip(&[
             "link",

@@ -23,7 +23,7 @@ pub(crate) async fn failing(settings: Settings) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(settings, &[1, 1]).await?;
 
     for (what, file, cause) in [
-        ("too few GPUs", &wide, "TP2×PP2 needs 2 nodes with 2 free GPUs each"),
+        ("too few GPUs", &wide, "TP2×PP2 needs room for 2 stages of 2 GPUs"),
         ("no model", &missing, "model path /models/missing does not exist on node 10.77.0.1"),
     ] {
         let start = clock::instant();

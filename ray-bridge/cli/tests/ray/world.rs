@@ -51,6 +51,17 @@ pub(crate) fn lay_network() -> anyhow::Result<()> {
     ip(&["link", "set", BRIDGE, "up"])
 }
 
+/// Removes the wires of nodes that are gone, as far as their ends have not gone with them.
+pub(crate) fn remove_links() -> anyhow::Result<()> {
+    let listed = Command::new("ip").args(["-o", "link", "show", "master", BRIDGE]).output().context("ip")?;
+    // Lines such as `5: v-head@if2: <BROADCAST,...`.
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        let name = line.split(": ").nth(1).and_then(|name| name.split('@').next());
+        ip(&["link", "delete", name.with_context(|| format!("ip says {line:?}"))?])?;
+    }
+    Ok(())
+}
+
 /// Runs `ip` (iproute2).
 pub(crate) fn ip(arguments: &[&str]) -> anyhow::Result<()> {
     let output = Command::new("ip").args(arguments).output().context("ip (iproute2)")?;

@@ -20,7 +20,7 @@ const PORT: u16 = 8000;
 pub(crate) const RANK: &str = "ray::RayWorkerProc";
 
 /// From nothing to all nodes in, on a machine that is busy with other things.
-const BRING_UP: Duration = Duration::from_mins(2);
+const BRING_UP: Duration = Duration::from_mins(3);
 /// Until nothing is left of an engine, and Ray's report of free GPUs, up to 5 s old, says so too.
 const CLEARED: Duration = Duration::from_secs(30);
 

@@ -55,7 +55,7 @@ fn tests() -> Vec<Test> {
         },
         Test {
             name: "a_start_that_fails_says_why",
-            limit: minutes(5),
+            limit: minutes(8),
             heavy: false,
             run: |s| Box::pin(starts::failing(s)),
         },
@@ -129,15 +129,14 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits until the nodes of a test are gone; they are being killed since it let go of them.
+/// Waits until the nodes of a test are gone with their wires; they are being killed since it let go of them.
 async fn cleared() -> anyhow::Result<()> {
-    until("the nodes of the last test to go", Duration::from_secs(30), async || {
-        let left = processes::all("/run/ray");
-        ensure!(left.is_empty(), "{left:?}");
+    until("the nodes of the last test to go", Duration::from_mins(1), async || {
+        let (left, wires) = (processes::all("/run/ray"), world::wires()?);
+        ensure!(left.is_empty() && wires.is_empty(), "{left:?} {wires:?}");
         Ok(Some(()))
     })
-    .await?;
-    world::remove_links()
+    .await
 }
 
 /// A line for whoever watches, written at once.

@@ -51,15 +51,12 @@ pub(crate) fn lay_network() -> anyhow::Result<()> {
     ip(&["link", "set", BRIDGE, "up"])
 }
 
-/// Removes the wires of nodes that are gone, as far as their ends have not gone with them.
-pub(crate) fn remove_links() -> anyhow::Result<()> {
+/// The wires on the bridge. Those of nodes that are gone go with their other ends, a moment later.
+pub(crate) fn wires() -> anyhow::Result<Vec<String>> {
     let listed = Command::new("ip").args(["-o", "link", "show", "master", BRIDGE]).output().context("ip")?;
     // Lines such as `5: v-head@if2: <BROADCAST,...`.
-    for line in String::from_utf8_lossy(&listed.stdout).lines() {
-        let name = line.split(": ").nth(1).and_then(|name| name.split('@').next());
-        ip(&["link", "delete", name.with_context(|| format!("ip says {line:?}"))?])?;
-    }
-    Ok(())
+    let name = |line: &str| Some(line.split(": ").nth(1)?.split('@').next()?.to_owned());
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().filter_map(name).collect())
 }
 
 /// Runs `ip` (iproute2).

@@ -212,13 +212,23 @@ impl Controller {
     async fn work(&self, raw: &RayClusterFleet, fleet: &ValidFleet) -> Result<Option<Timestamp>, WriteError> {
         let key = Key::of(raw);
         let before = raw.status.clone().unwrap_or_default();
-        let (seen, agents, capacity) = self.index.read(|known| {
+        let wanted = before.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
+        let (seen, agents, capacity, stable) = self.index.read(|known| {
             let groups = groups_of(known, raw);
             let (seen, agents) = split(groups);
-            (seen, agents, capacity_of(known))
+            let history = History::new(fleet, &known.revisions);
+            let stable = wanted.as_ref().and_then(|wanted| history.fleet_at(raw, wanted));
+            (seen, agents, capacity_of(known, &key.namespace), stable)
         });
-        let world =
-            World { fleet, status: &before, groups: &seen, capacity: Some(&capacity), now: clock::now() };
+        let stable = stable.as_ref();
+        let world = World {
+            fleet,
+            stable,
+            status: &before,
+            groups: &seen,
+            capacity: Some(&capacity),
+            now: clock::now(),
+        };
         let mut decision = decide(&world);
         self.number(fleet, &mut decision.status);
         let mut raw = raw.clone();
@@ -235,7 +245,9 @@ impl Controller {
         self.records(&raw, fleet, &decision.status).await?;
         let mut first_error = None;
         for effect in decision.effects {
-            if let Err(failed) = self.perform(&raw, fleet, &decision.status.groups, effect).await {
+            // A group is made of the template that its entry names.
+            let of = stable.filter(|stable| made_of(stable, &effect)).unwrap_or(fleet);
+            if let Err(failed) = self.perform(&raw, of, &decision.status.groups, effect).await {
                 error!(fleet = %key, error = %failed, "an effect failed; it is decided anew");
                 first_error.get_or_insert(failed);
             }
@@ -243,10 +255,11 @@ impl Controller {
         first_error.map_or(Ok(decision.wake), Err)
     }
 
-    /// Enters the number of the wanted revision.
+    /// Enters the number of the revision that the rollout goes to.
     fn number(&self, fleet: &ValidFleet, status: &mut RayClusterFleetStatus) {
-        let number = self.index.read(|known| History::new(fleet, &known.revisions).current_number());
         if let Some(rollout) = &mut status.rollout {
+            let to = revision_of(&rollout.to);
+            let number = self.index.read(|known| History::new(fleet, &known.revisions).number(&to));
             rollout.revision_number = number.or(rollout.revision_number);
         }
     }
@@ -258,11 +271,13 @@ impl Controller {
         fleet: &ValidFleet,
         status: &RayClusterFleetStatus,
     ) -> Result<(), WriteError> {
-        let in_use: Vec<Revision> = status
+        let run = status
             .groups
             .iter()
-            .map(|group| Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() })
-            .collect();
+            .map(|group| Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() });
+        // What a partition keeps and a rollback goes back to.
+        let stable = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
+        let in_use: Vec<Revision> = run.chain(stable).collect();
         let change = self.index.read(|known| History::new(fleet, &known.revisions).change(raw, &in_use));
         self.executor.write_history(&fleet.namespace, change).await?;
         self.service(raw, fleet).await
@@ -406,6 +421,17 @@ impl Controller {
             Err(cause) => warn!(group = %group.name, %cause, "the engine can not be launched"),
         }
     }
+}
+
+/// A revision as the status has it.
+fn revision_of(text: &str) -> Revision {
+    let Ok(revision) = text.parse();
+    revision
+}
+
+/// Whether an effect makes a group of this fleet's template.
+fn made_of(fleet: &ValidFleet, effect: &Effect) -> bool {
+    matches!(effect, Effect::CreateCluster { group } if group.revision == fleet.revision.pod)
 }
 
 fn split(

@@ -29,6 +29,17 @@ impl std::fmt::Display for Revision {
     }
 }
 
+impl std::str::FromStr for Revision {
+    type Err = std::convert::Infallible;
+
+    /// Reads `<pod>/<engine>` or `<pod>`, as the status has it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (pod, engine) =
+            text.split_once('/').map_or((text, None), |(pod, engine)| (pod, Some(engine.to_owned())));
+        Ok(Self { pod: pod.to_owned(), engine })
+    }
+}
+
 /// The revisions of a template and a model.
 ///
 /// Fields of the model that only say how Rayfleet watches it (`startTimeout`, `probe`) are left out:
@@ -120,6 +131,13 @@ mod tests {
         spread.placement =
             Some(PlacementPolicy { strategy: Some(PlacementStrategy::Spread), ..PlacementPolicy::default() });
         assert_ne!(before, revision(&template("a"), Some(&spread)).engine);
+    }
+
+    #[test]
+    fn a_revision_is_read_as_it_is_written() {
+        for text in ["abc", "abc/def"] {
+            assert_eq!(text.parse::<Revision>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

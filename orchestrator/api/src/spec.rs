@@ -67,8 +67,9 @@ pub struct RayClusterFleetSpec {
     /// Stops rollouts where they are. Scaling and repair go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// Seconds without progress after which the rollout is reported as stuck. Default: `drain.timeout` plus
-    /// `model.startTimeout`, the latter counted as 10m at least.
+    /// Seconds without progress after which the rollout is reported as stuck. Default: `drain.timeout` plus three
+    /// times what groups took to come up with this model, 10m at least; while none has, `model.startTimeout`, or
+    /// 10m and 1m for each GPU of a group if that is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub progress_deadline_seconds: Option<i32>,
@@ -146,7 +147,8 @@ pub struct RollingUpdate {
     /// Groups that may be unavailable; per cents round down. Default 25%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrString>,
-    /// Groups that stay on the old revision: a canary is `replicas - partition` groups. Default 0.
+    /// Groups that stay on the old revision, also when one of them has to be made anew: a canary is
+    /// `replicas - partition` groups. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<IntOrString>,
 }
@@ -162,8 +164,8 @@ pub enum WhenNoRoom {
     Wait,
 }
 
-/// What to do when a new revision does not become ready: `Hold` (default) the rollout and say so, or `Rollback`
-/// to the last revision that was complete. `Rollback` is not acted on yet: it holds too.
+/// What to do when a new revision fails, by launches that never come to serve or by the progress deadline:
+/// `Hold` (default) the rollout and say so, or `Rollback` to the last revision that was complete.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Stop the rollout and say so.

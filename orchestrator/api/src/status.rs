@@ -42,6 +42,9 @@ pub struct RayClusterFleetStatus {
     /// What the current rollout is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+    /// How long groups of this fleet take to come up, as far as it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<PaceStatus>,
     /// Kubernetes nodes that groups of this fleet have failed on within the last hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_failures: Vec<NodeFailures>,
@@ -64,6 +67,21 @@ pub struct NodeFailures {
     /// Whether new groups are kept off it.
     #[serde(default)]
     pub avoided: bool,
+}
+
+/// How long groups take to come up. A longer time counts at once, a shorter one by a quarter.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PaceStatus {
+    /// What was loaded: `<source> <tensor>x<pipeline>`. Empty when the pods start the engine.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model: String,
+    /// Seconds from a group's entry in the ledger to its engine's launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods_seconds: Option<u32>,
+    /// Seconds from the launch to Ready; without `spec.model` from the entry in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_seconds: Option<u32>,
 }
 
 /// A condition, with AIBrix's (Deployment's) fields.
@@ -175,6 +193,9 @@ pub struct GroupStatus {
     /// When it entered that phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// While it comes up: when it was entered here, or its engine last launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Time>,
     /// When it became ready, while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Time>,
@@ -233,6 +254,10 @@ pub struct GroupStatus {
     /// Times that the whole group was recreated after failures since its slot was last stable.
     #[serde(default)]
     pub failures: u32,
+    /// Launches in a row that never came to serve. More than `failurePolicy.engineRestarts` of them speak
+    /// against the revision.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_starts: u32,
     /// What it waits for, or why it failed and what helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -269,10 +294,36 @@ pub struct RolloutStatus {
     /// Number of the ControllerRevision of `to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_number: Option<i64>,
+    /// Revision that all groups had when a rollout was complete last: what a partition keeps, and what
+    /// `onFailure: Rollback` goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// The rollback in force, if a revision failed. It ends when the fleet asks for another revision or for
+    /// `onFailure: Hold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackStatus>,
     /// Last time that something moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_progress: Option<Time>,
     /// Requests that were cut off by drain deadlines, since the fleet exists.
     #[serde(default)]
     pub lost_requests: i64,
+}
+
+/// A revision that failed, while the fleet goes back to the one before or has done so.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackStatus {
+    /// The revision that failed; the fleet still asks for it.
+    pub failed: String,
+    /// Why it counts as failed.
+    pub cause: String,
+    /// When that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -45,8 +45,8 @@ pub struct ValidFleet {
     pub history_limit: usize,
     /// Rollouts stand still.
     pub paused: bool,
-    /// Time without progress until the rollout counts as stuck.
-    pub progress_deadline: Duration,
+    /// Time without progress until the rollout counts as stuck. `None`: derived from what groups take.
+    pub progress_deadline: Option<Duration>,
     /// Longest drain.
     pub drain_timeout: Duration,
     /// What is tried after failures.
@@ -198,12 +198,10 @@ impl ValidFleet {
         let failure = valid_failure(fleet, &mut problems);
         let drain = spec.drain.as_ref().and_then(|drain| drain.timeout.as_deref());
         let drain_timeout = duration(drain, "spec.drain.timeout", 600, &mut problems);
-        let start = model.as_ref().map_or(Duration::ZERO, |model| model.start_timeout);
-        let fallback = start.max(Duration::from_mins(10)) + drain_timeout;
         let progress_deadline = spec
             .progress_deadline_seconds
             .and_then(|seconds| u64::try_from(seconds).ok())
-            .map_or(fallback, Duration::from_secs);
+            .map(Duration::from_secs);
         if !problems.is_empty() {
             return Err(problems);
         }

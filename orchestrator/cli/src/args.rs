@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "Examples:
   kubectl rayfleet status                      # fleets of the current namespace
   kubectl rayfleet status llama -w             # one fleet, drawn again on every change
+  kubectl rayfleet plan -f llama.yaml          # what applying this would do, step by step
   kubectl rayfleet rollout status llama        # wait until a change is rolled out
   kubectl rayfleet rollout undo llama          # back to the revision before"
 )]
@@ -48,6 +49,20 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Show fleets, or one fleet with its groups and where every rank is
     Status(StatusArgs),
+    /// Tell what a change would do, step by step; changes nothing
+    #[command(
+        after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the
+cluster's nodes have now. Groups take as long to start as this fleet's groups have taken.
+
+Exit code: 0 the rollout would become complete, 1 it would not, or the plan could not be made.
+
+Examples:
+  kubectl rayfleet plan -f llama.yaml              # if this were applied now
+  kubectl rayfleet plan llama                      # the rest of a rollout that is under way
+  kubectl rayfleet plan -f llama.yaml --start 20m  # with engines that take 20 minutes
+  kubectl rayfleet plan -f llama.yaml -o json      # for scripts"
+    )]
+    Plan(PlanArgs),
     /// Follow, restart, undo, pause and resume rollouts
     #[command(
         subcommand,
@@ -92,6 +107,41 @@ pub(crate) enum Output {
     Yaml,
     /// The table with more columns
     Wide,
+}
+
+/// Flags of `plan`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct PlanArgs {
+    /// Fleet, as it is asked for now
+    #[arg(value_name = "FLEET", required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) fleet: Option<String>,
+    /// Manifest of a fleet as it would be applied; - is standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Time from an engine's launch until it takes traffic; default: as seen
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) start: Option<Duration>,
+    /// Format
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Document>,
+}
+
+/// Format of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// As JSON
+    Json,
+    /// As YAML
+    Yaml,
+}
+
+impl From<Document> for Output {
+    fn from(format: Document) -> Self {
+        match format {
+            Document::Json => Self::Json,
+            Document::Yaml => Self::Yaml,
+        }
+    }
 }
 
 /// Commands below `rollout`.
@@ -239,9 +289,14 @@ mod tests {
 
     #[test]
     fn usage_errors_exit_with_2() {
-        for line in
-            ["", "status llama -A", "rollout undo llama --to-revision 0", "status --request-timeout 0"]
-        {
+        for line in [
+            "",
+            "plan",
+            "plan llama -f x",
+            "status llama -A",
+            "rollout undo llama --to-revision 0",
+            "status --request-timeout 0",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

@@ -50,6 +50,19 @@ impl Fleets {
         self.call(Some(fleet), self.api(false).get(fleet)).await
     }
 
+    /// One fleet, if it is there.
+    pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, Fault> {
+        self.call(Some(fleet), self.api(false).get_opt(fleet)).await
+    }
+
+    /// All objects of another kind.
+    pub(crate) async fn all<K>(&self, api: &Api<K>) -> Result<Vec<K>, Fault>
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        self.pages(api, ListParams::default()).await
+    }
+
     /// All fleets of the namespace, or of all namespaces.
     pub(crate) async fn list(&self, all_namespaces: bool) -> Result<Vec<DynamicObject>, Fault> {
         self.pages(&self.api(all_namespaces), ListParams::default()).await

@@ -1,7 +1,7 @@
-//! `kubectl rayfleet`: status and rollouts of `RayClusterFleets`.
+//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`.
 //!
 //! `args` says what can be asked, `connect` and `fleets` ask the API server, `view` reads what it says
-//! and `render` turns that into text; `status` and `rollout` are the commands.
+//! and `render` turns that into text; `status`, `plan` and `rollout` are the commands.
 
 mod args;
 mod clock;
@@ -12,6 +12,7 @@ mod fault;
 mod fleets;
 mod follow;
 mod lines;
+mod plan;
 mod render;
 mod revisions;
 mod rollout;
@@ -48,6 +49,7 @@ async fn run(cli: &Cli) -> Result<(), Fault> {
     let fleets = connect::connect(&cli.global).await?;
     match &cli.command {
         Command::Status(args) => status::run(args, &fleets, &terminal).await,
+        Command::Plan(args) => plan::run(args, &fleets, &terminal).await,
         Command::Rollout(command) => rollout::run(command, &fleets, &terminal).await,
     }
 }

@@ -146,7 +146,7 @@ fn clean(object: &DynamicObject) -> Result<Value, Fault> {
 }
 
 /// JSON or YAML.
-fn document(value: &Value, format: Output) -> Result<String, Fault> {
+pub(crate) fn document(value: &Value, format: Output) -> Result<String, Fault> {
     let text = match format {
         Output::Json => {
             serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| e.to_string())

@@ -20,6 +20,9 @@ use crate::{rollout, time};
 pub struct World<'a> {
     /// The fleet.
     pub fleet: &'a ValidFleet,
+    /// The same fleet, but with template and model of the revision `status.rollout.stable`. `None`: there is no
+    /// such revision, or the history does not have it any more.
+    pub stable: Option<&'a ValidFleet>,
     /// Its status: the ledger of groups.
     pub status: &'a RayClusterFleetStatus,
     /// What was observed, by group name: every group of the ledger and every RayCluster or pod that
@@ -48,61 +51,71 @@ pub fn decide(world: &World<'_>) -> Decision {
     if world.fleet.deleting {
         return Decision { status: world.status.clone(), effects: Vec::new(), wake: None };
     }
-    let ledger = ledger::settle(world.fleet, &world.status.groups, world.groups, world.now);
-    let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, entry)).collect();
+    let mut course = rollout::Course::new(world.fleet, world.stable, world.status);
+    let ledger = ledger::settle(course.fleet(), &world.status.groups, world.groups, world.now);
+    let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, course.fleet(), entry)).collect();
+    let groups: Vec<GroupStatus> = steps.iter().map(|step| step.group.clone()).collect();
     // Before the planner: a group that it gives another goal has failed all the same.
     let nodes = Nodes::settle(world.fleet, &world.status.node_failures, &steps, world.now);
-    let mut board = rollout::Board::new(
-        rollout::Inputs {
-            fleet: world.fleet,
-            seen: world.groups,
-            removed: &ledger.removed,
-            capacity: world.capacity,
-            nodes: &nodes.failures,
-            now: world.now,
-        },
-        steps.iter().map(|step| step.group.clone()).collect(),
-    );
+    let turned = course.turn_if_failed(world.status, &groups, world.groups, world.now);
+    let fleet = course.fleet();
+    let inputs = rollout::Inputs {
+        fleet,
+        stable: world.stable,
+        course: &course,
+        seen: world.groups,
+        removed: &ledger.removed,
+        capacity: world.capacity,
+        nodes: &nodes.failures,
+        now: world.now,
+    };
+    let mut board = rollout::Board::new(inputs, groups);
     rollout::plan(&mut board);
-    follow(world, &ledger, &mut board, &mut steps);
+    follow(world, fleet, &ledger, &mut board, &mut steps);
     let mut decision = sum_up(world, &ledger, &board, steps);
     decision.wake = time::earliest(decision.wake, nodes.wake);
     decision.effects.extend(nodes.effects);
+    decision.effects.extend(turned);
     decision
 }
 
-fn step(world: &World<'_>, entry: &GroupStatus) -> Step {
+fn step(world: &World<'_>, fleet: &ValidFleet, entry: &GroupStatus) -> Step {
     let nothing = GroupSeen::default();
     let seen = world.groups.get(&entry.name).unwrap_or(&nothing);
-    group::step(world.fleet, entry, seen, world.now)
+    group::step(fleet, entry, seen, world.now)
 }
 
 /// Groups that the planner gave another goal take their step with that goal instead, from where they were;
 /// new groups take their first one.
-fn follow(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, steps: &mut Vec<Step>) {
-    let mut followed = Vec::with_capacity(board.groups.len());
+fn follow(
+    world: &World<'_>,
+    fleet: &ValidFleet,
+    ledger: &Ledger,
+    board: &mut rollout::Board<'_>,
+    steps: &mut Vec<Step>,
+) {
+    // A step belongs to the ledger's entry at the same place.
+    let entries = ledger.groups.iter().zip(std::mem::take(steps));
+    let mut taken: BTreeMap<&str, _> =
+        entries.map(|(entry, step)| (entry.name.as_str(), (entry, step))).collect();
     for planned in &mut board.groups {
-        let before = steps.iter().find(|step| step.group.name == planned.name);
-        let next = match before {
-            Some(step) if step.group == *planned => step.clone(),
-            Some(_) => step(world, &with_goal(ledger, planned)),
-            None => step(world, planned),
+        let next = match taken.remove(planned.name.as_str()) {
+            Some((_, step)) if step.group == *planned => step,
+            Some((entry, _)) => step(world, fleet, &with_goal(entry, planned)),
+            None => step(world, fleet, planned),
         };
         planned.clone_from(&next.group);
-        followed.push(next);
+        steps.push(next);
     }
-    *steps = followed;
 }
 
-fn with_goal(ledger: &Ledger, planned: &GroupStatus) -> GroupStatus {
-    let was = ledger.groups.iter().find(|entry| entry.name == planned.name);
-    let was = was.unwrap_or(planned).clone();
+fn with_goal(was: &GroupStatus, planned: &GroupStatus) -> GroupStatus {
     GroupStatus {
         goal: planned.goal,
         goal_reason: planned.goal_reason.clone(),
         engine_revision: planned.engine_revision.clone(),
         failures: planned.failures,
-        ..was
+        ..was.clone()
     }
 }
 

@@ -6,9 +6,11 @@
 pub mod capacity;
 pub mod decide;
 pub mod effect;
+pub mod forecast;
 pub mod group;
 mod ledger;
 mod nodes;
+mod pace;
 pub mod rollout;
 pub mod seen;
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub(crate) fn nodes(free: &[u32]) -> Capacity {
         ]),
         ..NodeRoom::default()
     };
-    Capacity { nodes: free.iter().enumerate().map(node).collect(), pending: Vec::new() }
+    Capacity { nodes: free.iter().enumerate().map(node).collect(), ..Capacity::default() }
 }
 
 pub(crate) fn fleet(replicas: u32) -> ValidFleet {
@@ -80,7 +80,7 @@ pub(crate) fn fleet(replicas: u32) -> ValidFleet {
         min_ready: Duration::ZERO,
         history_limit: 10,
         paused: false,
-        progress_deadline: Duration::from_mins(10),
+        progress_deadline: Some(Duration::from_mins(10)),
         drain_timeout: Duration::from_mins(1),
         failure: ValidFailurePolicy {
             engine_restarts: 2,

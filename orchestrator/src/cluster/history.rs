@@ -52,9 +52,22 @@ impl<'a> History<'a> {
         Self { fleet, revisions }
     }
 
-    /// Number of the wanted revision, once it is written.
-    pub(crate) fn current_number(&self) -> Option<i64> {
-        self.find(&self.fleet.revision).map(|revision| revision.revision)
+    /// Number of a revision, once it is written.
+    pub(crate) fn number(&self, wanted: &Revision) -> Option<i64> {
+        self.find(wanted).map(|revision| revision.revision)
+    }
+
+    /// The fleet as it would be at an earlier revision: template and model of then, everything else of now.
+    /// `None` when its record is gone or does not hold what its name says.
+    pub(crate) fn fleet_at(&self, raw: &RayClusterFleet, wanted: &Revision) -> Option<ValidFleet> {
+        if self.fleet.revision == *wanted {
+            return Some(self.fleet.clone());
+        }
+        let spec = &self.find(wanted)?.data.as_ref()?.0["spec"];
+        let mut then = raw.clone();
+        then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
+        then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
+        ValidFleet::new(&then).ok().filter(|fleet| fleet.revision == *wanted)
     }
 
     fn find(&self, wanted: &Revision) -> Option<&'a ControllerRevision> {
@@ -199,6 +212,24 @@ mod tests {
         let change = write(&mut all, &limited("--c"));
         // Two old ones would be kept beside the new one: the older goes.
         assert_eq!(change.delete, [first]);
+    }
+
+    #[test]
+    fn the_fleet_at_an_earlier_revision_has_the_scale_of_now() {
+        let mut all = BTreeMap::new();
+        let old = with_args(&["--a"]);
+        write(&mut all, &old);
+        let wanted = ValidFleet::new(&old).unwrap().revision;
+        let mut new = with_args(&["--b"]);
+        new.spec.replicas = Some(7);
+        let fleet = ValidFleet::new(&new).unwrap();
+        let history = History::new(&fleet, &all);
+        let then = history.fleet_at(&new, &wanted).unwrap();
+        assert_eq!(
+            (then.replicas, &then.revision, then.model.unwrap().args),
+            (7, &wanted, vec!["--a".into()])
+        );
+        assert_eq!(history.fleet_at(&new, &"no/such".parse().unwrap()), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_core::seen::RaySeen;
@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Pod,
     /// Nodes.
     Node,
+    /// ResourceQuotas.
+    Quota,
     /// EndpointSlices.
     Slice,
     /// Services made here.
@@ -53,11 +55,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All kinds that must be there before anything is decided.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Fleet,
         Self::Cluster,
         Self::Pod,
         Self::Node,
+        Self::Quota,
         Self::Slice,
         Self::Service,
         Self::Revision,
@@ -76,6 +79,8 @@ pub(crate) struct Known {
     pub pods: BTreeMap<Key, Arc<Pod>>,
     /// Nodes.
     pub nodes: BTreeMap<Key, Arc<Node>>,
+    /// ResourceQuotas.
+    pub quotas: BTreeMap<Key, Arc<ResourceQuota>>,
     /// Services made here.
     pub services: BTreeMap<Key, Arc<Service>>,
     /// ControllerRevisions made here.

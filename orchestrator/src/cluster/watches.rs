@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::{DeserializeGuard, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -37,6 +37,7 @@ pub(crate) fn watch_all(client: &Client, index: &Arc<Index>) -> JoinSet<()> {
     tasks.spawn(follow(clusters, ours.clone(), index.clone(), Some));
     tasks.spawn(follow(Api::<Pod>::all(client.clone()), all.clone(), index.clone(), Some));
     tasks.spawn(follow(Api::<Node>::all(client.clone()), all.clone(), index.clone(), Some));
+    tasks.spawn(follow(Api::<ResourceQuota>::all(client.clone()), all.clone(), index.clone(), Some));
     tasks.spawn(follow(Api::<EndpointSlice>::all(client.clone()), all, index.clone(), Some));
     tasks.spawn(follow(Api::<Service>::all(client.clone()), ours.clone(), index.clone(), Some));
     tasks.spawn(follow(Api::<ControllerRevision>::all(client.clone()), ours, index.clone(), Some));

@@ -6,10 +6,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
+use rayfleet_core::capacity;
 use rayfleet_core::seen::{GroupSeen, PodSeen};
 
 use super::index::Known;
-use super::{Key, capacity, pods, rayclusters};
+use super::{Key, pods, rayclusters};
 
 /// What the agent of a group must know to ask its dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +90,7 @@ fn endpoint_ready(known: &Known, group: &Key, pod: &str) -> Option<bool> {
 }
 
 /// The objects of one namespace.
-fn within<'a, T>(
+pub(super) fn within<'a, T>(
     objects: &'a BTreeMap<Key, T>,
     namespace: &'a str,
 ) -> impl Iterator<Item = (&'a Key, &'a T)> {

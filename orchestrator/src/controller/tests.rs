@@ -2,7 +2,7 @@
 
 use http::Method;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DynamicObject;
 use ray_bridge::{Bridge, Limits};
@@ -42,6 +42,7 @@ impl Bench {
         index.reset(vec![serde_json::from_value::<Node>(node).unwrap()]);
         index.reset(Vec::<DynamicObject>::new());
         index.reset(Vec::<Pod>::new());
+        index.reset(Vec::<ResourceQuota>::new());
         index.reset(Vec::<EndpointSlice>::new());
         index.reset(Vec::<Service>::new());
         index.reset(Vec::<ControllerRevision>::new());

@@ -27,13 +27,15 @@ pub(super) fn progress(fleet: &Fleet) -> Progress {
         ));
     }
     let progressing = fleet.condition("Progressing");
-    if let Some(exceeded) =
-        progressing.filter(|it| it.status == "False" && it.reason == "ProgressDeadlineExceeded")
-    {
-        return Progress::Failed(format!(
-            "fleet \"{name}\" exceeded its progress deadline: {}",
-            one_line(&exceeded.message)
-        ));
+    if let Some(stopped) = progressing.filter(|it| it.status == "False") {
+        let why = one_line(&stopped.message);
+        match stopped.reason.as_str() {
+            "ProgressDeadlineExceeded" => {
+                return Progress::Failed(format!("fleet \"{name}\" exceeded its progress deadline: {why}"));
+            }
+            "RolledBack" => return Progress::Failed(format!("fleet \"{name}\" was rolled back: {why}")),
+            _ => {}
+        }
     }
     if let Some(message) = complete(fleet) {
         return Progress::Complete(message);
@@ -154,6 +156,14 @@ mod tests {
         // Said of an older spec it does not count.
         fleet.generation += 1;
         assert!(matches!(progress(&fleet), Progress::Waiting(_)));
+    }
+
+    #[test]
+    fn a_rollback_ends_it() {
+        let mut fleet = sample::upgrading_fleet();
+        let message = "Rolling back: revision bcdfgh/zxwvtr failed: no such model";
+        fleet.conditions = vec![condition("Progressing", "False", "RolledBack", message)];
+        assert_eq!(progress(&fleet), Progress::Failed(format!("fleet \"llama\" was rolled back: {message}")));
     }
 
     #[test]

@@ -63,12 +63,3 @@ fn tolerated(tolerations: &Value, taint: &Taint) -> bool {
         effect && key && (exists || text("value") == taint.value)
     })
 }
-
-/// Whether a pod keeps other pods of its group off its node.
-///
-/// Which pods a required anti-affinity over host names repels is decided by labels that KubeRay adds;
-/// people write it to spread one group, so it is taken to repel the pods of the own group.
-pub(super) fn keeps_apart(spec: &Value) -> bool {
-    let terms = &spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    terms.as_array().into_iter().flatten().any(|term| term["topologyKey"] == "kubernetes.io/hostname")
-}

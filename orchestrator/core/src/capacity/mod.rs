@@ -2,10 +2,15 @@
 //! functions; who fills it in is the orchestrator.
 
 mod eligible;
+mod kind;
 mod no_room;
+mod objects;
 mod quantity;
+mod quota;
 mod requests;
 mod room;
+mod rules;
+mod search;
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +21,9 @@ use rayfleet_api::valid::GroupShape;
 use serde_json::Value;
 
 pub use no_room::NoRoom;
+pub use objects::{is_lost, is_ready, takes_room};
 pub use quantity::quantity;
+pub use quota::Quota;
 pub use requests::requests;
 pub(crate) use requests::{in_words, scarce};
 pub(crate) use room::Room;
@@ -31,6 +38,8 @@ pub struct Capacity {
     pub nodes: Vec<NodeRoom>,
     /// Pods that no node has been found for yet: they will take room.
     pub pending: Vec<PendingPod>,
+    /// What the fleet's namespace may ask for.
+    pub quotas: Vec<Quota>,
 }
 
 /// One node.

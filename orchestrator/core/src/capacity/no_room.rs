@@ -1,11 +1,14 @@
 //! Why a group does not fit, in plain numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayfleet_api::valid::PodShape;
 
-use super::eligible::{eligible, keeps_apart};
+use super::eligible::eligible;
+use super::kind::Free;
+use super::quota::Short;
 use super::requests::{amount_in_words, requests, scarce};
+use super::rules::Rules;
 use super::{Resources, Room};
 
 /// Free amounts that are listed; with more nodes the rest is the same story.
@@ -27,6 +30,15 @@ impl std::fmt::Display for NoRoom {
 }
 
 impl NoRoom {
+    /// The nodes do not matter: the namespace may not ask for that much.
+    pub(super) fn quota(short: &Short) -> Self {
+        let amount = |thousandths| amount_in_words(&short.resource, thousandths);
+        Self {
+            needs: format!("{} {}", amount(short.asked), short.resource),
+            free: format!("ResourceQuota {} leaves {}", short.quota, amount(short.left)),
+        }
+    }
+
     pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
         let resource = short_of(room, pods);
         Self { needs: needs(pods, &resource), free: free(room, pods, &resource) }
@@ -38,9 +50,9 @@ fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
     let mut enough: BTreeMap<String, usize> = BTreeMap::new();
     for pod in pods {
         for (name, amount) in requests(&pod.spec).into_iter().filter(|(_, amount)| *amount > 0) {
-            let nodes = room.nodes.iter().zip(&room.free);
+            let nodes = room.nodes.iter().enumerate();
             let count = nodes
-                .filter(|(node, free)| eligible(&pod.spec, node) && amount_of(free, &name) >= amount)
+                .filter(|(at, node)| room.free.free(*at, &name) >= amount && eligible(&pod.spec, node))
                 .count();
             enough.entry(name).and_modify(|least| *least = count.min(*least)).or_insert(count);
         }
@@ -58,7 +70,7 @@ fn needs(pods: &[PodShape], resource: &str) -> String {
     let mut counts: BTreeMap<i128, (usize, bool)> = BTreeMap::new();
     for pod in pods {
         let entry = counts.entry(amount_of(&requests(&pod.spec), resource)).or_insert((0, true));
-        *entry = (entry.0 + 1, entry.1 && keeps_apart(&pod.spec));
+        *entry = (entry.0 + 1, entry.1 && Rules::of(&pod.spec).a_node_each());
     }
     let part = |(amount, (count, apart)): (&i128, &(usize, bool))| {
         let what = match (apart, count) {
@@ -69,7 +81,17 @@ fn needs(pods: &[PodShape], resource: &str) -> String {
         };
         format!("{count} {what} x {} {resource}", amount_in_words(resource, *amount))
     };
-    counts.iter().rev().map(part).collect::<Vec<_>>().join(" + ")
+    counts.iter().rev().map(part).collect::<Vec<_>>().join(" + ") + &together(pods)
+}
+
+/// What the pods ask for beside amounts: ` in one topology.kubernetes.io/zone`.
+fn together(pods: &[PodShape]) -> String {
+    let rules: Vec<Rules> = pods.iter().map(|pod| Rules::of(&pod.spec)).collect();
+    let one = rules.iter().flat_map(|rules| &rules.together).map(|key| format!(" in one {key}"));
+    let even = rules.iter().flat_map(|rules| &rules.spread);
+    let even = even.map(|spread| format!(" spread over {} (maxSkew {})", spread.key, spread.skew));
+    let words: BTreeSet<String> = one.chain(even).collect();
+    words.into_iter().collect()
 }
 
 /// `best free: 8 + 4`, or that no node comes into question.
@@ -86,10 +108,10 @@ fn free(room: &Room<'_>, pods: &[PodShape], resource: &str) -> String {
     }
     let asks = |pod: &&PodShape| scarce(&requests(&pod.spec)).contains_key(resource);
     let asking = pods.iter().find(asks).or(pods.first());
-    let nodes = room.nodes.iter().zip(&room.free);
+    let nodes = room.nodes.iter().enumerate();
     let mut amounts: Vec<i128> = nodes
-        .filter(|(node, _)| asking.is_some_and(|pod| eligible(&pod.spec, node)))
-        .map(|(_, free)| amount_of(free, resource).max(0))
+        .filter(|(_, node)| asking.is_some_and(|pod| eligible(&pod.spec, node)))
+        .map(|(at, _)| room.free.free(at, resource).max(0))
         .collect();
     amounts.sort_unstable_by(|a, b| b.cmp(a));
     let more = if amounts.len() > LISTED { " + ..." } else { "" };

@@ -8,6 +8,18 @@ use super::quantity;
 /// Resources that a pod spec asks for: its containers together, or its largest init container if that
 /// is more; sidecars count with both. A limit stands for a missing request. One `pods` is always asked for.
 pub fn requests(spec: &Value) -> Resources {
+    let mut asked = of_pod(spec, of_container);
+    add(&mut asked, &amounts(&spec["overhead"]));
+    asked.insert("pods".to_owned(), 1_000);
+    asked
+}
+
+/// Limits of a pod spec, added up in the same way.
+pub(super) fn limits(spec: &Value) -> Resources {
+    of_pod(spec, |container| amounts(&container["resources"]["limits"]))
+}
+
+fn of_pod(spec: &Value, of_container: impl Fn(&Value) -> Resources) -> Resources {
     let mut together = Resources::new();
     let mut starting = Resources::new();
     for init in spec["initContainers"].as_array().into_iter().flatten() {
@@ -24,8 +36,6 @@ pub fn requests(spec: &Value) -> Resources {
         add(&mut together, &of_container(container));
     }
     raise(&mut together, &starting);
-    add(&mut together, &amounts(&spec["overhead"]));
-    together.insert("pods".to_owned(), 1_000);
     together
 }
 
@@ -77,7 +87,11 @@ pub(crate) fn in_words(asked: &Resources) -> String {
 
 pub(super) fn amount_in_words(name: &str, thousandths: i128) -> String {
     const MEBI: i128 = 1_000 << 20;
-    if name == "memory" || name.contains("storage") || name.starts_with("hugepages-") {
+    if name == "memory"
+        || name.ends_with(".memory")
+        || name.contains("storage")
+        || name.starts_with("hugepages-")
+    {
         return match thousandths {
             bytes if bytes % (MEBI << 10) == 0 => format!("{}Gi", bytes / (MEBI << 10)),
             bytes => format!("{}Mi", bytes / MEBI),

@@ -62,6 +62,29 @@ fn what_runs_and_what_waits_takes_room() {
 }
 
 #[test]
+fn a_quota_counts_before_the_nodes_do() {
+    let mut capacity = nodes(&[1, 1]);
+    let left = |gpus: i128| super::Quota {
+        name: "team".to_owned(),
+        left: BTreeMap::from([("requests.nvidia.com/gpu".to_owned(), gpus * 1_000)]),
+        ..super::Quota::default()
+    };
+    capacity.quotas = vec![left(2)];
+    assert!(fits(&shape(), &capacity).is_ok());
+    capacity.quotas.push(left(1));
+    let no_room = fits(&shape(), &capacity).unwrap_err().to_string();
+    assert_eq!(no_room, "needs 2 requests.nvidia.com/gpu; ResourceQuota team leaves 1");
+    // Pods that wait for a node exist, so they are in the quota's own count already.
+    capacity.quotas = vec![left(2)];
+    capacity.nodes.push(capacity.nodes[0].clone());
+    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1) });
+    assert!(fits(&shape(), &capacity).is_ok());
+    let mut room = super::Room::of(&capacity);
+    room.reserve(&stackable(1));
+    assert!(room.place(&shape().pods).is_err(), "one that is about to be made is not");
+}
+
+#[test]
 fn every_resource_counts() {
     let pod = json!({"containers": [{"resources": {
         "limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "8Gi"}
@@ -198,6 +221,69 @@ fn nonsense_in_a_pod_spec_is_no_panic() {
     ] {
         assert!(fits(&group(&[spec]), &nodes(&[1])).is_ok());
     }
+}
+
+/// Nodes with so many free GPUs, each in a zone.
+fn zoned(free: &[(u32, &str)]) -> Capacity {
+    let mut capacity = nodes(&free.iter().map(|(gpus, _)| *gpus).collect::<Vec<_>>());
+    for (node, (_, zone)) in capacity.nodes.iter_mut().zip(free) {
+        node.labels.insert("zone".to_owned(), (*zone).to_owned());
+    }
+    capacity
+}
+
+fn with(mut pod: Value, affinity: &str, key: &str) -> Value {
+    pod["affinity"][affinity]["requiredDuringSchedulingIgnoredDuringExecution"] =
+        json!([{"topologyKey": key, "labelSelector": {}}]);
+    pod
+}
+
+#[test]
+fn pods_that_have_to_be_together_are_in_one_domain() {
+    let pod = || with(stackable(1), "podAffinity", "zone");
+    let shape = group(&[pod(), pod()]);
+    let capacity = zoned(&[(1, "a"), (1, "b"), (1, "b")]);
+    assert_eq!(fits(&shape, &capacity).unwrap(), ["node-1", "node-2"]);
+    let no_room = fits(&shape, &zoned(&[(1, "a"), (1, "b"), (0, "b")])).unwrap_err().to_string();
+    assert_eq!(no_room, "needs 2 pods x 1 nvidia.com/gpu in one zone; best free: 1 + 1 + 0");
+    assert!(fits(&shape, &nodes(&[2])).is_err(), "a node without the label is in no zone");
+}
+
+#[test]
+fn pods_that_have_to_be_apart_are_in_domains_of_their_own() {
+    let pod = || with(stackable(1), "podAntiAffinity", "zone");
+    let shape = group(&[pod(), pod()]);
+    assert!(fits(&shape, &zoned(&[(1, "a"), (1, "a")])).is_err());
+    assert_eq!(fits(&shape, &zoned(&[(1, "a"), (1, "a"), (2, "b")])).unwrap(), ["node-0", "node-2"]);
+}
+
+#[test]
+fn pods_that_have_to_be_spread_are() {
+    let pod = |skew: u32, when: &str| {
+        let mut pod = stackable(1);
+        pod["topologySpreadConstraints"] =
+            json!([{"topologyKey": "zone", "maxSkew": skew, "whenUnsatisfiable": when}]);
+        pod
+    };
+    let four = |skew, when| group(&[pod(skew, when), pod(skew, when), pod(skew, when), pod(skew, when)]);
+    let capacity = zoned(&[(4, "a"), (1, "b")]);
+    let no_room = fits(&four(1, "DoNotSchedule"), &capacity).unwrap_err().needs;
+    assert_eq!(no_room, "4 pods x 1 nvidia.com/gpu spread over zone (maxSkew 1)");
+    assert!(fits(&four(2, "DoNotSchedule"), &capacity).is_ok());
+    assert!(fits(&four(1, "ScheduleAnyway"), &capacity).is_ok());
+    let even = fits(&four(1, "DoNotSchedule"), &zoned(&[(4, "a"), (2, "b")])).unwrap();
+    assert_eq!(even.iter().filter(|node| *node == "node-1").count(), 2);
+}
+
+#[test]
+fn room_that_is_taken_is_gone_for_the_next() {
+    let capacity = nodes(&[2, 2, 2, 2]);
+    let mut room = super::Room::of(&capacity);
+    let pods = shape().pods;
+    let mut places: Vec<String> = (0..4).flat_map(|_| room.place(&pods).unwrap()).collect();
+    assert!(room.place(&pods).is_err());
+    places.sort();
+    assert_eq!(places, ["node-0", "node-0", "node-1", "node-1", "node-2", "node-2", "node-3", "node-3"]);
 }
 
 /// Whether any assignment of pods to nodes works.

@@ -40,6 +40,7 @@ pub(super) fn retarget(stage: &mut Stage<'_>) {
     stage.group.goal = Goal::Serve;
     stage.group.goal_reason = None;
     stage.group.restarts = 0;
+    stage.group.failed_starts = 0;
 }
 
 pub(super) fn bring_up(stage: &mut Stage<'_>) {

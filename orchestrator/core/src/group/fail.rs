@@ -25,6 +25,10 @@ pub fn backoff(policy: &ValidFailurePolicy, failures: u32) -> Duration {
 /// The engine has failed: no more traffic, and the next try is fixed.
 pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     blame::blame(stage, cause);
+    // A lost pod says nothing about the revision; neither does the end of a group that did serve.
+    if stage.pods.whole() && !served(stage) {
+        stage.group.failed_starts += 1;
+    }
     let allowed = stage.fleet.failure.engine_restarts;
     if stage.group.restarts >= allowed {
         recreate(stage, &format!("{cause} (after {allowed} engine restarts)"));
@@ -38,6 +42,12 @@ pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     stage.group.goal_reason = Some(format!("failed: {cause}"));
     enter_failed(stage, cause, &next);
     stage.wake_at(Some(retry.0));
+}
+
+/// It was available, or is until this moment.
+fn served(stage: &Stage<'_>) -> bool {
+    let available = time::end_of(stage.group.ready_since.as_ref(), stage.fleet.min_ready);
+    stage.group.wavers_since.is_some() || available.is_some_and(|moment| moment <= stage.now)
 }
 
 /// The group has failed as a whole: it is recreated under the next attempt number.

@@ -57,6 +57,9 @@ pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
     let open = stage.pods.head().is_some_and(|head| head.gate_open);
     if open && stage.seen.endpoint_ready != Some(false) {
         stage.group.ready_since.get_or_insert_with(|| time::began(stage.now));
+        if stage.reached(time::end_of(stage.group.ready_since.as_ref(), stage.fleet.min_ready)) {
+            stage.group.failed_starts = 0;
+        }
         forget_failures(stage);
     } else {
         stage.group.ready_since = None;

@@ -1,13 +1,16 @@
 //! The planner's board: the groups as they become while goals are set, and what the planner may know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures};
 
+use super::course::Course;
 use super::create::Blocked;
+use super::standing::Standing;
 use super::view::{Age, active, age, being_swapped, serving};
 use crate::capacity::{Capacity, Room};
 use crate::seen::GroupSeen;
@@ -15,8 +18,12 @@ use crate::seen::GroupSeen;
 /// What the planner may know, beside the groups.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
-    /// The fleet.
+    /// The fleet as it is to become.
     pub(crate) fleet: &'a ValidFleet,
+    /// The fleet with the revision that was complete last, if that is known.
+    pub(crate) stable: Option<&'a ValidFleet>,
+    /// Where it is going, and why.
+    pub(crate) course: &'a Course<'a>,
     /// What was observed, by group name.
     pub(crate) seen: &'a BTreeMap<String, GroupSeen>,
     /// Entries that were struck out in this pass.
@@ -36,14 +43,22 @@ pub(crate) struct Board<'a> {
     pub(crate) groups: Vec<GroupStatus>,
     /// Groups that the partition keeps on the old revision.
     pub(super) kept: BTreeSet<String>,
+    /// Which group goes first when one must go.
+    pub(super) standing: Rc<Standing>,
     /// Why a group that is wanted was not created.
     pub(crate) blocked: Option<Blocked>,
 }
 
 impl<'a> Board<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
-        let kept = kept(inputs.fleet, &groups);
-        Self { fleet: inputs.fleet, inputs, groups, kept, blocked: None }
+        let kept = kept(&inputs, &groups);
+        let standing = Rc::new(Standing::new(&inputs, &groups));
+        Self { fleet: inputs.fleet, inputs, groups, kept, standing, blocked: None }
+    }
+
+    /// The revision to keep, if there is one that groups can be made of.
+    pub(super) fn stable(&self) -> Option<&'a ValidFleet> {
+        stable(&self.inputs)
     }
 
     /// Groups that are to stay.
@@ -92,8 +107,24 @@ impl<'a> Board<'a> {
 
     /// Groups that are to have the new pods in the end.
     pub(super) fn current_target(&self) -> u32 {
+        self.fleet.replicas.saturating_sub(self.old_target())
+    }
+
+    /// Groups that the partition wants to be of the old revision in the end: as many as there are, or can be
+    /// made.
+    fn old_target(&self) -> u32 {
+        let partition = partition(self.fleet).min(self.fleet.replicas);
         let kept = count(self.active().filter(|group| self.kept.contains(&group.name)));
-        self.fleet.replicas.saturating_sub(kept)
+        if self.stable().is_some() { partition } else { kept }
+    }
+
+    /// What the next new group is made of: the partition's share first, if a group of it is missing.
+    pub(super) fn next_fleet(&self) -> &'a ValidFleet {
+        let old = count(self.active().filter(|group| age(self.fleet, group) != Age::Current));
+        match self.stable() {
+            Some(stable) if old < self.old_target() => stable,
+            _ => self.fleet,
+        }
     }
 
     /// Sets goals in the order of `key`, as far as `may` allows.
@@ -125,23 +156,34 @@ impl<'a> Board<'a> {
             let seen = self.inputs.seen.get(&group.name);
             let there = seen.map_or(0, |seen| seen.pods.iter().filter(|pod| !pod.deleting).count());
             for shape in shapes.iter().skip(there) {
-                room.take_one(&shape.spec);
+                room.reserve(&shape.spec);
             }
         }
         Some(room)
     }
 }
 
-/// The partition keeps that many outdated groups, those of the lowest slots.
-fn kept(fleet: &ValidFleet, groups: &[GroupStatus]) -> BTreeSet<String> {
-    if fleet.strategy.kind == StrategyType::Recreate {
-        return BTreeSet::new();
-    }
+/// The revision that was complete last, where it is another than the one to go to.
+fn stable<'a>(inputs: &Inputs<'a>) -> Option<&'a ValidFleet> {
+    inputs.stable.filter(|stable| stable.revision != inputs.fleet.revision)
+}
+
+/// Groups that the partition keeps on an old revision.
+fn partition(fleet: &ValidFleet) -> u32 {
+    if fleet.strategy.kind == StrategyType::Recreate { 0 } else { fleet.strategy.partition }
+}
+
+/// The partition keeps that many outdated groups: those of the revision that was complete last before others,
+/// then those of the lowest slots.
+fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> BTreeSet<String> {
+    let fleet = inputs.fleet;
     let mut outdated: Vec<_> =
         groups.iter().filter(|group| active(group) && age(fleet, group) != Age::Current).collect();
-    outdated.sort_by_key(|group| (group.slot, group.attempt));
-    let partition = usize::try_from(fleet.strategy.partition).unwrap_or(usize::MAX);
-    outdated.into_iter().take(partition).map(|group| group.name.clone()).collect()
+    let proven =
+        |group: &GroupStatus| stable(inputs).is_some_and(|stable| age(stable, group) == Age::Current);
+    outdated.sort_by_key(|group| (!proven(group), group.slot, group.attempt));
+    let kept = usize::try_from(partition(fleet)).unwrap_or(usize::MAX);
+    outdated.into_iter().take(kept).map(|group| group.name.clone()).collect()
 }
 
 pub(super) fn count<'g>(groups: impl Iterator<Item = &'g GroupStatus>) -> u32 {

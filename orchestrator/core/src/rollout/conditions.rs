@@ -1,11 +1,13 @@
 //! The conditions of a fleet. Each has one rule, one word for programs and one sentence for people; the
 //! times change only when what they tell changes.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
 
 use super::board::Board;
-use super::progress::{self, COMPLETE, Hold};
+use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK};
 use super::summary::Counts;
 use super::view::{active, available, ready};
 use crate::time;
@@ -28,12 +30,14 @@ pub(super) fn conditions(
     counts: &Counts,
     rollout: &RolloutStatus,
     hold: Option<Hold>,
+    limit: Duration,
     before: &[FleetCondition],
 ) -> Vec<FleetCondition> {
-    let overdue = progress::deadline(board.fleet, rollout).is_some_and(|end| end <= board.inputs.now);
+    let overdue = progress::deadline(rollout, limit).is_some_and(|end| end <= board.inputs.now);
+    let overdue = overdue.then_some(limit);
     let mut verdicts = vec![
         availability(board, counts),
-        progressing(board, rollout, overdue),
+        progressing(rollout, overdue),
         replica_failure(board),
         stalled(board, rollout, hold, overdue),
     ];
@@ -56,17 +60,19 @@ fn availability(board: &Board<'_>, counts: &Counts) -> Verdict {
     }
 }
 
-fn progressing(board: &Board<'_>, rollout: &RolloutStatus, overdue: bool) -> Verdict {
+fn progressing(rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
     let told = rollout.reason.as_ref().map_or(rollout.step.clone(), |why| format!("{}: {why}", rollout.step));
     match rollout.step.as_str() {
         COMPLETE => verdict("Progressing", "True", "Complete", told),
-        "Paused" => verdict("Progressing", "Unknown", "Paused", told),
-        _ if overdue => {
-            let limit = board.fleet.progress_deadline.as_secs();
-            let message = format!("nothing has moved for {limit} s; {told}");
-            verdict("Progressing", "False", "ProgressDeadlineExceeded", message)
-        }
-        _ => verdict("Progressing", "True", "RollingOut", told),
+        ROLLING_BACK | ROLLED_BACK => verdict("Progressing", "False", "RolledBack", told),
+        PAUSED => verdict("Progressing", "Unknown", "Paused", told),
+        _ => match overdue {
+            Some(limit) => {
+                let message = format!("nothing has moved for {} s; {told}", limit.as_secs());
+                verdict("Progressing", "False", "ProgressDeadlineExceeded", message)
+            }
+            None => verdict("Progressing", "True", "RollingOut", told),
+        },
     }
 }
 
@@ -98,13 +104,34 @@ fn failure(group: &GroupStatus) -> Option<String> {
 }
 
 /// Nothing can move by itself: why, and what would help.
-fn stalled(board: &Board<'_>, rollout: &RolloutStatus, hold: Option<Hold>, overdue: bool) -> Verdict {
+fn stalled(
+    board: &Board<'_>,
+    rollout: &RolloutStatus,
+    hold: Option<Hold>,
+    overdue: Option<Duration>,
+) -> Verdict {
     if let Some(hold) = hold {
         return verdict("Stalled", "True", "NoRoom", hold);
     }
-    if overdue {
+    if let Some(limit) = overdue {
         let cause = trouble(board).or_else(|| rollout.reason.clone()).unwrap_or_default();
-        return verdict("Stalled", "True", "ProgressDeadlineExceeded", cause);
+        let message = format!(
+            "nothing has moved for {} s: {cause}; if it only needs longer, raise spec.progressDeadlineSeconds; if \
+             the revision is at fault, `kubectl rayfleet rollout undo {}`",
+            limit.as_secs(),
+            board.fleet.name
+        );
+        return verdict("Stalled", "True", "ProgressDeadlineExceeded", message);
+    }
+    if let Some(rollback) = rollout.rollback.as_ref().filter(|_| rollout.step == ROLLED_BACK) {
+        let message = format!(
+            "{}; the fleet serves {} as before: change the spec, or take it back with `kubectl rayfleet rollout \
+             undo {}`",
+            progress::failed(rollback),
+            rollout.to,
+            board.fleet.name
+        );
+        return verdict("Stalled", "True", "RolledBack", message);
     }
     verdict("Stalled", "False", "NotStalled", String::new())
 }

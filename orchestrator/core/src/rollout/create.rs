@@ -1,6 +1,7 @@
 //! New groups. Up to `replicas` they are always entered, even where they have to wait for room; above that
 //! only when a whole group fits on the nodes.
 
+use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{GroupStatus, Phase};
@@ -71,7 +72,7 @@ fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), 
         *room = board.room();
     }
     let room = room.as_mut().ok_or(Blocked::Unknown)?;
-    room.place(&fleet.shape.pods).map(|_| ()).map_err(Blocked::NoRoom)
+    room.place(&board.next_fleet().shape.pods).map(|_| ()).map_err(Blocked::NoRoom)
 }
 
 /// Recreate waits until nothing of an older revision is left, pods that are ending included.
@@ -86,11 +87,11 @@ fn old_ones_exist(board: &Board<'_>) -> bool {
 
 /// Enters a new group into the ledger: from here on its name is fixed.
 fn reserve(board: &mut Board<'_>) {
-    let fleet = board.fleet;
+    let fleet = board.next_fleet();
     let now = board.inputs.now;
     let slot = ledger::free_slot(&board.groups);
     let attempt = ledger::next_attempt(fleet, slot, names_in_use(board));
-    let failed = failed_before(board);
+    let failed = failed_before(board, fleet);
     let failures = failed.map_or(0, |group| group.failures);
     let retry = failed.map(|_| after(now, group::backoff(&fleet.failure, failures)));
     let reason = failed.map(|group| {
@@ -98,8 +99,12 @@ fn reserve(board: &mut Board<'_>) {
         format!("stands in for {}: {cause}", group.name)
     });
     let avoid_nodes = avoid::for_new_group(board);
+    let name = names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt);
+    if fleet.revision != board.fleet.revision {
+        board.kept.insert(name.clone());
+    }
     board.groups.push(GroupStatus {
-        name: names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt),
+        name,
         slot,
         attempt,
         revision: fleet.revision.pod.clone(),
@@ -125,9 +130,9 @@ fn names_in_use<'b>(board: &'b Board<'_>) -> impl Iterator<Item = &'b str> {
 
 /// The group that failed and that the new one stands in for: of the same revisions, on its way out or
 /// just gone. Its failures go on counting, so that waits grow however often a group is recreated.
-fn failed_before<'b>(board: &'b Board<'_>) -> Option<&'b GroupStatus> {
+fn failed_before<'b>(board: &'b Board<'_>, fleet: &ValidFleet) -> Option<&'b GroupStatus> {
     let leaving = board.groups.iter().filter(|group| !active(group));
     let gone = leaving.chain(board.inputs.removed);
-    let failed = gone.filter(|group| group.failures > 0 && age(board.fleet, group) == Age::Current);
+    let failed = gone.filter(|group| group.failures > 0 && age(fleet, group) == Age::Current);
     failed.max_by_key(|group| group.failures)
 }

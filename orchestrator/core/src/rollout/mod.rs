@@ -8,10 +8,12 @@ mod avoid;
 mod board;
 mod budget;
 mod conditions;
+mod course;
 mod create;
 mod progress;
 mod redirect;
 mod replace;
+mod standing;
 mod summary;
 mod trim;
 mod view;
@@ -20,6 +22,7 @@ mod view;
 mod tests;
 
 pub(crate) use board::{Board, Inputs};
+pub(crate) use course::Course;
 pub(crate) use summary::summarize;
 
 /// Sets the goals of all groups, and reserves new ones, for this pass.

@@ -1,21 +1,28 @@
 //! What the rollout is doing, in a few words and with its reason, and whether it still moves.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
+use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
 
 use super::board::Board;
 use super::create::Blocked;
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
-use crate::time;
+use crate::{pace, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
 const NAMED: usize = 3;
 
 /// The step that a complete rollout has.
 pub(super) const COMPLETE: &str = "Complete";
+/// The steps of a rollback, and what it ends with.
+pub(super) const ROLLING_BACK: &str = "Rolling back";
+pub(super) const ROLLED_BACK: &str = "Rolled back";
+/// The step of a rollout that `spec.paused` holds.
+pub(super) const PAUSED: &str = "Paused";
 
 /// Why nothing can move, and what would help.
 pub(super) type Hold = String;
@@ -34,7 +41,11 @@ pub(super) fn progress(
     let to = fleet.revision.to_string();
     let outdated = board.active().find(|group| age(fleet, group) != Age::Current);
     let moved = moved(board, before, counts, &old, &to);
+    let course = board.inputs.course;
+    let proven = step == COMPLETE && board.kept.is_empty() && fleet.replicas > 0;
     let rollout = RolloutStatus {
+        stable: if proven { Some(to.clone()) } else { old.stable },
+        rollback: course.rollback().cloned(),
         from: outdated.map(revision_of),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
@@ -65,15 +76,22 @@ fn moved(
         || old.to != to
         || before.observed_generation != Some(board.fleet.generation)
         || counts.replicas != before.replicas
-        || counts.updated > before.updated_replicas
+        || counts.of_asked > before.updated_replicas
         || counts.ready > before.ready_replicas
         || counts.available > before.available_replicas
 }
 
 /// Until when something has to move.
-pub(super) fn deadline(fleet: &ValidFleet, rollout: &RolloutStatus) -> Option<Timestamp> {
-    let waits = rollout.step != COMPLETE && rollout.step != "Paused";
-    time::end_of(rollout.last_progress.as_ref(), fleet.progress_deadline).filter(|_| waits)
+pub(super) fn deadline(rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
+    let waits = ![COMPLETE, ROLLED_BACK, PAUSED].contains(&rollout.step.as_str());
+    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits)
+}
+
+/// Nothing has moved for too long, by the status and for the spec that it speaks of.
+pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: Timestamp) -> bool {
+    let rollout = status.rollout.as_ref().filter(|_| status.observed_generation == Some(fleet.generation));
+    let limit = pace::progress_deadline(fleet, status);
+    rollout.and_then(|rollout| deadline(rollout, limit)).is_some_and(|end| end <= now)
 }
 
 /// A rollout that waits for room which nothing under way will free.
@@ -102,16 +120,14 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
     let fleet = board.fleet;
     let changing = |of| board.to_change(of).next().is_some();
     let outdated = changing(Age::OldPods) || changing(Age::OldEngine);
-    let leaving = board.groups.iter().any(|group| !active(group));
-    let waiting = counts.available < counts.wanted;
     if fleet.paused && outdated {
-        let reason = format!("spec.paused is true; {}", counts.updated_in_words());
-        return ("Paused".to_owned(), Some(reason));
+        return (PAUSED.to_owned(), Some(paused(board, counts)));
     }
     if let Some(hold) = hold {
         return ("Waiting for room".to_owned(), Some(hold.clone()));
     }
     let active = board.active_count();
+    let leaving = board.groups.iter().any(|group| !super::view::active(group));
     let step = if changing(Age::OldPods) {
         "Replacing groups"
     } else if changing(Age::OldEngine) {
@@ -120,12 +136,35 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
         "Starting groups"
     } else if leaving || active > fleet.replicas {
         "Removing groups"
-    } else if waiting {
+    } else if counts.available < counts.wanted {
         "Starting groups"
     } else {
-        return (COMPLETE.to_owned(), kept_in_words(board));
+        return match board.inputs.course.rollback() {
+            Some(rollback) => (ROLLED_BACK.to_owned(), Some(failed(rollback))),
+            None => (COMPLETE.to_owned(), kept_in_words(board)),
+        };
     };
-    (step.to_owned(), Some(reason(board, counts)))
+    let reason = reason(board, counts);
+    match board.inputs.course.rollback() {
+        Some(rollback) => (ROLLING_BACK.to_owned(), Some(format!("{}; {reason}", failed(rollback)))),
+        None => (step.to_owned(), Some(reason)),
+    }
+}
+
+/// What failed and why.
+pub(super) fn failed(rollback: &RollbackStatus) -> String {
+    format!("revision {} failed: {}", rollback.failed, rollback.cause)
+}
+
+fn paused(board: &Board<'_>, counts: &Counts) -> String {
+    let course = board.inputs.course;
+    match course.rollback() {
+        Some(rollback) if !course.asked().paused => format!(
+            "{}; the revision to go back to is no longer in the history: change the spec to one that works",
+            failed(rollback)
+        ),
+        _ => format!("spec.paused is true; {}", counts.updated_in_words()),
+    }
 }
 
 fn kept_in_words(board: &Board<'_>) -> Option<String> {

@@ -7,7 +7,7 @@ use rayfleet_api::status::{Goal, GroupStatus};
 use super::board::Board;
 use super::budget::Budget;
 use super::create::Blocked;
-use super::view::{Age, active, age, dispensable, holds};
+use super::view::{Age, active, age, holds};
 use crate::group;
 
 /// What serves nobody costs nothing. With `Recreate` nothing does: an outage is what was asked for.
@@ -29,6 +29,7 @@ fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
     let (fleet, now) = (board.fleet, board.inputs.now);
     retarget(board);
     let kept = board.kept.clone();
+    let standing = board.standing.clone();
     for (of, goal) in [(Age::OldPods, Goal::Retire), (Age::OldEngine, Goal::SwapEngine)] {
         board.set_goals(
             goal,
@@ -38,7 +39,7 @@ fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
                     && group.goal != goal
                     && age(fleet, group) == of
                     && !kept.contains(&group.name);
-                picked.then(|| dispensable(fleet, group, now))
+                picked.then(|| standing.order(fleet, group, now))
             },
             &mut may,
         );

@@ -1,5 +1,7 @@
 //! The fleet's status after a pass: counts, rollout, conditions.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rayfleet_api::names;
 use rayfleet_api::status::RayClusterFleetStatus;
@@ -7,13 +9,16 @@ use rayfleet_api::status::RayClusterFleetStatus;
 use super::board::Board;
 use super::view::{Age, age, available, available_from, ready};
 use super::{conditions, progress};
-use crate::time;
+use crate::{pace, time};
 
 /// Groups by what they count as.
 pub(super) struct Counts {
     pub(super) wanted: i32,
     pub(super) replicas: i32,
+    /// Of the revision to go to.
     pub(super) updated: i32,
+    /// Of the revision that the fleet asks for: another one during a rollback.
+    pub(super) of_asked: i32,
     pub(super) ready: i32,
     pub(super) available: i32,
 }
@@ -23,10 +28,13 @@ impl Counts {
         let (fleet, now) = (board.fleet, board.inputs.now);
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let groups = || board.groups.iter();
+        let asked = board.inputs.course.asked();
+        let of = |fleet| number(board.active().filter(|group| age(fleet, group) == Age::Current).count());
         Self {
             wanted: i32::try_from(fleet.replicas).unwrap_or(i32::MAX),
             replicas: number(board.groups.len()),
-            updated: number(board.active().filter(|group| age(fleet, group) == Age::Current).count()),
+            updated: of(fleet),
+            of_asked: of(asked),
             ready: number(groups().filter(|group| ready(group)).count()),
             available: number(groups().filter(|group| available(fleet, group, now)).count()),
         }
@@ -50,11 +58,14 @@ pub(crate) fn summarize(board: &Board<'_>, before: &RayClusterFleetStatus, lost:
     let counts = Counts::new(board);
     let fleet = board.fleet;
     let (rollout, hold) = progress::progress(board, before, &counts, lost);
-    let conditions = conditions::conditions(board, &counts, &rollout, hold, &before.conditions);
+    let mut groups = board.groups.clone();
+    let pace = pace::measure(fleet, before, &mut groups, board.inputs.now);
+    let limit = pace::progress_deadline(fleet, before);
+    let conditions = conditions::conditions(board, &counts, &rollout, hold, limit, &before.conditions);
     let status = RayClusterFleetStatus {
         observed_generation: Some(fleet.generation),
         replicas: counts.replicas,
-        updated_replicas: counts.updated,
+        updated_replicas: counts.of_asked,
         ready_replicas: counts.ready,
         available_replicas: counts.available,
         unavailable_replicas: (counts.wanted - counts.available).max(0),
@@ -67,16 +78,17 @@ pub(crate) fn summarize(board: &Board<'_>, before: &RayClusterFleetStatus, lost:
         )),
         conditions,
         rollout: Some(rollout),
-        groups: board.groups.clone(),
+        groups,
         node_failures: board.inputs.nodes.to_vec(),
+        pace,
     };
-    Summary { wake: wake(board, &status), status }
+    Summary { wake: wake(board, &status, limit), status }
 }
 
 /// A group becomes available, or the rollout is overdue.
-fn wake(board: &Board<'_>, status: &RayClusterFleetStatus) -> Option<Timestamp> {
+fn wake(board: &Board<'_>, status: &RayClusterFleetStatus, limit: Duration) -> Option<Timestamp> {
     let now = board.inputs.now;
     let available = board.groups.iter().filter_map(|group| available_from(board.fleet, group));
-    let overdue = status.rollout.as_ref().and_then(|rollout| progress::deadline(board.fleet, rollout));
+    let overdue = status.rollout.as_ref().and_then(|rollout| progress::deadline(rollout, limit));
     time::earliest(available.filter(|moment| *moment > now).min(), overdue.filter(|moment| *moment > now))
 }

@@ -4,7 +4,7 @@ use rayfleet_api::status::Goal;
 
 use super::board::{Board, count};
 use super::budget::Budget;
-use super::view::{Age, active, age, dispensable};
+use super::view::{Age, active, age};
 
 /// A pause keeps the groups that the rollout has brought so far, but lets none in beside them.
 fn surge_to_keep(board: &Board<'_>) -> u32 {
@@ -24,10 +24,11 @@ pub(super) fn trim(board: &mut Board<'_>) {
     let mut surplus = board.active_count().saturating_sub(wanted);
     let mut budget = Budget::new(fleet, &board.groups, board.inputs.now);
     let kept = board.kept.clone();
+    let standing = board.standing.clone();
     board.set_goals(
         Goal::Retire,
         &format!("more groups than the {wanted} wanted"),
-        |group| active(group).then(|| (kept.contains(&group.name), dispensable(fleet, group, now))),
+        |group| active(group).then(|| (kept.contains(&group.name), standing.order(fleet, group, now))),
         |group| {
             // Where the first can not go yet, none goes in its stead: it only has to wait for others.
             let retire = surplus > 0 && budget.take(group);

@@ -70,8 +70,3 @@ pub(super) fn being_swapped(group: &GroupStatus) -> bool {
         Phase::Pending | Phase::Provisioning | Phase::Forming | Phase::Failed => false,
     }
 }
-
-/// Goes first when one of several must go: what serves nobody, then the oldest, then the highest slot.
-pub(super) fn dispensable(fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
-    (holds(fleet, group, now), age(fleet, group), std::cmp::Reverse(group.slot))
-}

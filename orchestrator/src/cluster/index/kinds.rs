@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_core::capacity;
 
 use super::{Indexed, Kind, Known};
-use crate::cluster::{Key, capacity, endpoints};
+use crate::cluster::{Key, endpoints};
 
 /// A resource version as a number; they rise within one kind.
 fn version(text: Option<&str>) -> u64 {
@@ -167,6 +168,25 @@ impl Indexed for Node {
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.nodes.keys().cloned().collect()
+    }
+}
+
+impl Indexed for ResourceQuota {
+    const KIND: Kind = Kind::Quota;
+    fn key(&self) -> Key {
+        Key::of(self)
+    }
+    fn enter(self, known: &mut Known) -> Vec<Key> {
+        known.quotas.insert(self.key(), Arc::new(self));
+        // What is used changes with every pod; it only matters where it is waited for.
+        waiting_for_room(known)
+    }
+    fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
+        known.quotas.remove(key);
+        waiting_for_room(known)
+    }
+    fn keys(known: &Known) -> Vec<Key> {
+        known.quotas.keys().cloned().collect()
     }
 }
 

@@ -229,6 +229,7 @@ fn list_all_but_clusters(index: &Index) {
     index.reset(vec![fleet("f", "u-1", "7")]);
     index.reset(Vec::<Pod>::new());
     index.reset(Vec::<Node>::new());
+    index.reset(Vec::<ResourceQuota>::new());
     index.reset(Vec::<EndpointSlice>::new());
     index.reset(Vec::<Service>::new());
     index.reset(Vec::<ControllerRevision>::new());

@@ -18,7 +18,14 @@ fn pass(
 ) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
     let fleet = fleet(replicas);
-    decide(&World { fleet: &fleet, status: &status, groups: seen, capacity: None, now: at(seconds) })
+    decide(&World {
+        fleet: &fleet,
+        stable: None,
+        status: &status,
+        groups: seen,
+        capacity: None,
+        now: at(seconds),
+    })
 }
 
 fn seen(groups: &[GroupStatus]) -> BTreeMap<String, GroupSeen> {
@@ -84,7 +91,14 @@ fn without_knowing_the_nodes_no_surge_group_is_made() {
     old.revision.pod = "pods2".to_owned();
     let seen = seen(&groups);
     let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };
-    let decision = decide(&World { fleet: &old, status: &status, groups: &seen, capacity: None, now: at(1) });
+    let decision = decide(&World {
+        fleet: &old,
+        stable: None,
+        status: &status,
+        groups: &seen,
+        capacity: None,
+        now: at(1),
+    });
     assert_eq!(created(&decision), Vec::<&str>::new());
     let reason = decision.status.rollout.unwrap().reason.unwrap();
     assert!(reason.contains("not known yet"), "{reason}");

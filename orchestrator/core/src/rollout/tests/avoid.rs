@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Board, Inputs, plan};
+use super::super::{Board, Course, Inputs, plan};
 use crate::capacity::Capacity;
 use crate::seen::GroupSeen;
 use crate::testing::*;
@@ -23,7 +23,10 @@ fn planned(
     capacity: &Capacity,
     nodes: &[NodeFailures],
 ) -> Vec<GroupStatus> {
-    let inputs = Inputs { fleet, seen, removed: &[], capacity: Some(capacity), nodes, now: at(100) };
+    let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
+    let capacity = Some(capacity);
+    let inputs =
+        Inputs { fleet, stable: None, course: &course, seen, removed: &[], capacity, nodes, now: at(100) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
     board.groups

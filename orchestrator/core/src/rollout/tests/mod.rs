@@ -3,8 +3,11 @@
 
 mod adoption;
 mod avoid;
+mod model;
+mod partition;
 mod plans;
 mod properties;
+mod rollback;
 mod scenarios;
 mod sim;
 mod sim_group;

@@ -2,18 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Board, Inputs, plan};
+use super::super::{Board, Course, Inputs, plan};
 use crate::capacity::Capacity;
 use crate::testing::*;
 
 fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<(u32, Goal)> {
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
-    let inputs =
-        Inputs { fleet, seen: &seen, removed: &[], capacity: Some(capacity), nodes: &[], now: at(100) };
+    let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
+    let capacity = Some(capacity);
+    let inputs = Inputs {
+        fleet,
+        stable: None,
+        course: &course,
+        seen: &seen,
+        removed: &[],
+        capacity,
+        nodes: &[],
+        now: at(100),
+    };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
     board.groups.iter().map(|group| (group.slot, group.goal)).collect()
@@ -30,6 +40,37 @@ fn the_highest_slot_is_replaced_first() {
     fleet.strategy.max_unavailable = 1;
     let groups = vec![old(&fleet, 0), old(&fleet, 1), old(&fleet, 2)];
     assert_eq!(planned(&fleet, groups, &nodes(&[])), [(0, Goal::Serve), (1, Goal::Serve), (2, Goal::Retire)]);
+}
+
+#[test]
+fn the_worst_placed_goes_first_then_the_least_loaded() {
+    let mut fleet = fleet(3);
+    fleet.strategy.max_surge = 0;
+    fleet.strategy.max_unavailable = 1;
+    let on = |slot, nodes: [&str; 2], in_flight| GroupStatus {
+        nodes: nodes.map(str::to_owned).to_vec(),
+        in_flight: Some(in_flight),
+        ..old(&fleet, slot)
+    };
+    let retired = |capacity: &Capacity, loads: [u32; 3]| {
+        let groups = vec![
+            on(0, ["node-0", "node-1"], loads[0]),
+            on(1, ["node-2", "node-3"], loads[1]),
+            on(2, ["node-4", "node-5"], loads[2]),
+        ];
+        let goals = planned(&fleet, groups, capacity);
+        goals.iter().find(|(_, goal)| *goal == Goal::Retire).map(|(slot, _)| *slot)
+    };
+    let mut capacity = nodes(&[0; 6]);
+    assert_eq!(retired(&capacity, [0, 0, 0]), Some(2), "equals: the highest slot");
+    assert_eq!(retired(&capacity, [4, 1, 2]), Some(1), "the least loaded");
+    for node in &mut capacity.nodes {
+        let zone = if node.name == "node-0" { "a" } else { "b" };
+        node.labels.insert("topology.kubernetes.io/zone".to_owned(), zone.to_owned());
+    }
+    assert_eq!(retired(&capacity, [4, 1, 2]), Some(0), "across zones");
+    capacity.nodes[4].unschedulable = true;
+    assert_eq!(retired(&capacity, [4, 1, 2]), Some(2), "on a node that is cordoned");
 }
 
 #[test]

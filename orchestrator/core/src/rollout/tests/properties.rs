@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::spec::{StrategyType, WhenNoRoom};
+use rayfleet_api::spec::{OnFailure, StrategyType, WhenNoRoom};
 use rayfleet_api::status::Phase;
 
 use super::sim::{Pace, Pass, Sim};
@@ -18,6 +18,8 @@ enum Happening {
     Engine(u8),
     Scale(u32),
     Paused(bool),
+    /// Engines of this number end as soon as they are launched, or do so no longer.
+    Bad(u8, bool),
     Fault(usize, Fault),
 }
 
@@ -28,6 +30,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (1..3_u8).prop_map(Happening::Engine),
         1 => (0..5_u32).prop_map(Happening::Scale),
         1 => any::<bool>().prop_map(Happening::Paused),
+        1 => (1..3_u8, any::<bool>()).prop_map(|(number, bad)| Happening::Bad(number, bad)),
         1 => (0..5_usize, fault()).prop_map(|(which, fault)| Happening::Fault(which, fault)),
     ]
 }
@@ -60,6 +63,7 @@ prop_compose! {
         min_ready in prop_oneof![3 => Just(0_u64), 1 => 1..10_u64],
         recreate in prop::bool::weighted(0.1),
         wait in prop::bool::weighted(0.3),
+        back in any::<bool>(),
     ) -> ValidFleet {
         let mut fleet = fleet(replicas);
         let strategy = &mut fleet.strategy;
@@ -67,6 +71,7 @@ prop_compose! {
         strategy.max_unavailable = if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable };
         strategy.partition = partition;
         strategy.when_no_room = if wait { WhenNoRoom::Wait } else { WhenNoRoom::Replace };
+        strategy.on_failure = if back { OnFailure::Rollback } else { OnFailure::Hold };
         strategy.kind = if recreate { StrategyType::Recreate } else { StrategyType::RollingUpdate };
         fleet.min_ready = std::time::Duration::from_secs(min_ready);
         fleet.failure.engine_restarts = 1;
@@ -84,6 +89,8 @@ fn happen(sim: &mut Sim, happening: &Happening) {
         }
         Happening::Scale(replicas) => sim.change(|fleet| fleet.replicas = *replicas),
         Happening::Paused(paused) => sim.change(|fleet| fleet.paused = *paused),
+        Happening::Bad(number, true) => drop(sim.bad.insert(format!("eng{number}"))),
+        Happening::Bad(number, false) => drop(sim.bad.remove(&format!("eng{number}"))),
         Happening::Fault(which, fault) => sim.hit(*which, *fault),
     }
 }
@@ -92,7 +99,8 @@ fn happen(sim: &mut Sim, happening: &Happening) {
 fn finish(sim: &mut Sim) {
     for _ in 0..900 {
         sim.tick(Pass::Good);
-        let done = sim.complete() && converged(sim).is_ok();
+        let seen = sim.status.observed_generation == Some(sim.fleet.generation);
+        let done = seen && ["Complete", "Rolled back"].contains(&sim.step()) && converged(sim).is_ok();
         if done || !sim.breaches.is_empty() {
             return;
         }
@@ -112,9 +120,11 @@ fn converged(sim: &Sim) -> Result<(), String> {
     let fleet = &sim.fleet;
     let ready = sim.status.groups.iter().filter(|group| group.phase == Phase::Ready).count();
     let recreate = fleet.strategy.kind == StrategyType::Recreate;
+    let back = sim.step() == "Rolled back";
     let kept = if recreate { 0 } else { fleet.strategy.partition.min(fleet.replicas) };
+    let kept = if back { fleet.replicas } else { kept };
     let updated = u32::try_from(sim.status.updated_replicas).unwrap();
-    if sim.step() == "Complete"
+    if (back || sim.step() == "Complete")
         && ready == usize::try_from(fleet.replicas).unwrap()
         && sim.groups.len() == ready
         && updated >= fleet.replicas - kept
@@ -142,6 +152,7 @@ proptest! {
             sim.tick(*pass);
         }
         sim.change(|fleet| fleet.paused = false);
+        sim.bad.clear();
         finish(&mut sim);
         prop_assert_eq!(&sim.breaches, &Vec::<String>::new());
         prop_assert!(converged(&sim).is_ok(), "{}", converged(&sim).unwrap_err());

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
@@ -48,12 +49,16 @@ pub(super) struct Sim {
     pub(super) breaches: Vec<String>,
     /// Engine or pod revisions whose engines end as soon as they are launched.
     pub(super) bad: BTreeSet<String>,
+    /// Engine or pod revisions whose engines never become healthy.
+    pub(super) slow: BTreeSet<String>,
     /// Lowest number of ready groups since the last [`Sim::watch`].
     pub(super) fewest_ready: i32,
     /// Highest number of groups since the last [`Sim::watch`].
     pub(super) most_groups: usize,
     pub(super) events: Vec<String>,
     pub(super) pace: Pace,
+    /// The record of the revision that was complete last is gone.
+    pub(super) history_lost: bool,
     nodes: usize,
     uids: u32,
 }
@@ -68,10 +73,12 @@ impl Sim {
             now: 0,
             breaches: Vec::new(),
             bad: BTreeSet::new(),
+            slow: BTreeSet::new(),
             fewest_ready: 0,
             most_groups: 0,
             events: Vec::new(),
             pace,
+            history_lost: false,
             nodes: room * 2,
             uids: 0,
         }
@@ -161,7 +168,22 @@ impl Sim {
         groups: &BTreeMap<String, GroupSeen>,
         capacity: &Capacity,
     ) -> Decision {
-        decide(&World { fleet: &self.fleet, status, groups, capacity: Some(capacity), now: at(self.now) })
+        let stable = self.stable(status);
+        decide(&World {
+            fleet: &self.fleet,
+            stable: stable.as_ref(),
+            status,
+            groups,
+            capacity: Some(capacity),
+            now: at(self.now),
+        })
+    }
+
+    /// The fleet at the revision that was complete last, as a history would give it.
+    fn stable(&self, status: &RayClusterFleetStatus) -> Option<ValidFleet> {
+        let stable = status.rollout.as_ref()?.stable.as_deref().filter(|_| !self.history_lost)?;
+        let Ok(revision) = stable.parse::<Revision>();
+        Some(ValidFleet { revision, ..self.fleet.clone() })
     }
 
     /// The rules that no pass may break.
@@ -270,14 +292,15 @@ impl Sim {
             }
             Effect::SetGate { group, open, .. } => self.groups.get_mut(&group).unwrap().gate = open,
             Effect::LaunchEngine { group, submission } => {
-                let bad = self.bad.iter().any(|bad| submission.contains(bad.as_str()));
+                let among = |set: &BTreeSet<String>| set.iter().any(|of| submission.contains(of.as_str()));
+                let (bad, slow) = (among(&self.bad), among(&self.slow));
                 let group = self.groups.get_mut(&group).unwrap();
                 if group.jobs.iter().any(|(id, job)| job.ended.is_none() && *id != submission) {
                     self.breaches.push(format!("{now}: {submission} was launched beside another"));
                 }
                 group.draining = false;
                 let ended = bad.then(|| "no such model".to_owned());
-                group.jobs.entry(submission).or_insert(Job { started: now, ended, probed: false });
+                group.jobs.entry(submission).or_insert(Job { started: now, ended, slow, probed: false });
             }
             Effect::SetDraining { group, draining } => {
                 self.groups.get_mut(&group).unwrap().draining = draining;

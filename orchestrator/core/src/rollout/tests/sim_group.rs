@@ -15,7 +15,15 @@ use crate::testing::at;
 pub(super) struct Job {
     pub(super) started: i64,
     pub(super) ended: Option<String>,
+    /// It never becomes healthy.
+    pub(super) slow: bool,
     pub(super) probed: bool,
+}
+
+impl Job {
+    fn healthy(&self, now: i64, pace: Pace) -> bool {
+        self.ended.is_none() && !self.slow && now >= self.started + pace.load
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +73,7 @@ impl SimGroup {
     }
 
     pub(super) fn healthy(&self, now: i64, pace: Pace) -> bool {
-        self.jobs.values().any(|job| job.ended.is_none() && now >= job.started + pace.load)
+        self.jobs.values().any(|job| job.healthy(now, pace))
     }
 
     /// It has an engine with requests in flight.
@@ -117,7 +125,7 @@ impl SimGroup {
         let Some(job) = self.jobs.get(&submission) else {
             return EngineSeen { submission, ..EngineSeen::default() };
         };
-        let healthy = job.ended.is_none() && sim.now >= job.started + sim.pace.load;
+        let healthy = job.healthy(sim.now, sim.pace);
         EngineSeen {
             submission,
             job: Some(job.ended.clone().map_or(JobSeen::Running, JobSeen::Ended)),

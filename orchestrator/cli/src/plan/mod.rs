@@ -1,0 +1,44 @@
+//! `kubectl rayfleet plan`: what a change would do, foretold by the orchestrator's own planner on the cluster as
+//! it is. Only reads.
+
+mod read;
+mod show;
+
+use rayfleet_core::forecast::{Outcome, Pace, Question, forecast};
+
+use crate::args::PlanArgs;
+use crate::clock;
+use crate::fault::Fault;
+use crate::fleets::Fleets;
+use crate::status::document;
+use crate::terminal::Terminal;
+
+/// Runs the command.
+pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+    let inputs = read::inputs(args, fleets).await?;
+    let mut pace = Pace::of(&inputs.fleet, &inputs.status);
+    if let Some(start) = args.start {
+        pace = Pace { start, seen: true, ..pace };
+    }
+    let question = Question {
+        fleet: &inputs.fleet,
+        stable: inputs.stable.as_ref(),
+        status: &inputs.status,
+        capacity: &inputs.capacity,
+        pace,
+        now: clock::now(),
+    };
+    let forecast = forecast(&question);
+    let text = match args.output {
+        Some(format) => document(&show::value(&question, &forecast), format.into())?,
+        None => show::text(&question, &forecast, terminal.color),
+    };
+    terminal.print(&text)?;
+    match forecast.outcome {
+        Outcome::Complete | Outcome::Paused => Ok(()),
+        Outcome::Stalled(_) | Outcome::Open => {
+            let name = &inputs.fleet.name;
+            Err(Fault::new(format!("the rollout of fleet \"{name}\" would not become complete")))
+        }
+    }
+}

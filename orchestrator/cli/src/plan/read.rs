@@ -1,0 +1,173 @@
+//! What a plan is made from: the fleet as it would be asked for, and the cluster as it is.
+
+use std::io::Read;
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
+use kube::core::DynamicObject;
+use kube::{Api, ResourceExt};
+use rayfleet_api::revision::Revision;
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_core::capacity::Capacity;
+use serde_json::{Value, json};
+
+use crate::args::PlanArgs;
+use crate::fault::Fault;
+use crate::fleets::Fleets;
+use crate::revisions;
+
+/// Largest manifest that is read.
+const LARGEST: u64 = 4 << 20;
+
+/// Everything that a plan is made from.
+pub(super) struct Inputs {
+    pub(super) fleet: ValidFleet,
+    /// The fleet at the revision that was complete last.
+    pub(super) stable: Option<ValidFleet>,
+    pub(super) status: RayClusterFleetStatus,
+    pub(super) capacity: Capacity,
+}
+
+/// Reads them.
+pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, Fault> {
+    let (fleets, object) = match (&args.fleet, &args.file) {
+        (Some(name), _) => (fleets.clone(), fleets.get(name).await?),
+        (None, Some(file)) => applied(&manifest(file)?, fleets).await?,
+        (None, None) => return Err(Fault::new("which fleet? Give its name, or a manifest with -f")),
+    };
+    let raw = fleet_of(&object)?;
+    let fleet = valid(&raw)?;
+    let status = raw.status.clone().unwrap_or_default();
+    let stable = stable(&raw, &status, &object, &fleets).await?;
+    let client = &fleets.client;
+    let nodes: Vec<Node> = fleets.all(&Api::all(client.clone())).await?;
+    let pods: Vec<Pod> = fleets.all(&Api::all(client.clone())).await?;
+    let quotas: Vec<ResourceQuota> = fleets.all(&Api::namespaced(client.clone(), &fleets.namespace)).await?;
+    Ok(Inputs { fleet, stable, status, capacity: Capacity::of(&nodes, &pods, &quotas) })
+}
+
+fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, Fault> {
+    let name = object.name_any();
+    let read = serde_json::to_value(object).and_then(serde_json::from_value);
+    read.map_err(|error| Fault::new(format!("fleet \"{name}\": {error}")))
+}
+
+fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, Fault> {
+    ValidFleet::new(raw).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Fault::new(format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
+    })
+}
+
+/// The fleet at the revision that was complete last, if the history has it.
+async fn stable(
+    raw: &RayClusterFleet,
+    status: &RayClusterFleetStatus,
+    object: &DynamicObject,
+    fleets: &Fleets,
+) -> Result<Option<ValidFleet>, Fault> {
+    let Some(wanted) = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()) else {
+        return Ok(None);
+    };
+    let Ok(wanted) = wanted.parse::<Revision>();
+    let stored = fleets.revisions(&raw.name_any()).await?;
+    let owned = revisions::owned(&stored, object);
+    let record = owned.iter().find(|record| record.hash().is_ok_and(|hash| hash == wanted));
+    Ok(record.and_then(|record| {
+        let mut then = raw.clone();
+        then.spec.template = serde_json::from_value(record.template.clone()).ok()?;
+        then.spec.model = serde_json::from_value(record.model.clone()).ok()?;
+        ValidFleet::new(&then).ok()
+    }))
+}
+
+/// The one fleet in a manifest.
+fn manifest(file: &Path) -> Result<Value, Fault> {
+    let shown = file.display();
+    let failed = |error: std::io::Error| Fault::new(format!("can not read {shown}: {error}"));
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(LARGEST).read_to_string(&mut text).map_err(failed)?;
+    } else {
+        let opened = std::fs::File::open(file).map_err(failed)?;
+        opened.take(LARGEST).read_to_string(&mut text).map_err(failed)?;
+    }
+    fleet_in(&text).map_err(|problem| Fault::new(format!("{shown}: {problem}")))
+}
+
+fn fleet_in(text: &str) -> Result<Value, String> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| format!("is no YAML: {error}"))?;
+    let mut fleets = documents.into_iter().filter(|document| document["kind"] == names::KIND);
+    match (fleets.next(), fleets.next()) {
+        (Some(fleet), None) => Ok(fleet),
+        (None, _) => Err(format!("has no {}", names::KIND)),
+        (Some(_), Some(_)) => Err(format!("has more than one {}: plan them one by one", names::KIND)),
+    }
+}
+
+/// The fleet as it would be after an apply, and the namespace that it is in.
+async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicObject), Fault> {
+    let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&fleets.namespace).to_owned();
+    let fleets = Fleets { namespace, ..fleets.clone() };
+    let Some(name) = manifest["metadata"]["name"].as_str() else {
+        return Err(Fault::new("the manifest has no metadata.name"));
+    };
+    let stored = fleets.find(name).await?;
+    let object = serde_json::from_value(merged(manifest, stored.as_ref(), &fleets.namespace));
+    let object = object.map_err(|error| Fault::new(format!("fleet \"{name}\": {error}")))?;
+    Ok((fleets, object))
+}
+
+fn merged(manifest: &Value, stored: Option<&DynamicObject>, namespace: &str) -> Value {
+    let mut object = manifest.clone();
+    object["metadata"]["namespace"] = json!(namespace);
+    object["metadata"]["generation"] = json!(1);
+    let Some(stored) = stored else { return object };
+    // An autoscaler may own the number of groups.
+    if object["spec"]["replicas"].is_null() {
+        object["spec"]["replicas"] = stored.data["spec"]["replicas"].clone();
+    }
+    let changed = i64::from(object["spec"] != stored.data["spec"]);
+    object["metadata"]["generation"] = json!(stored.metadata.generation.unwrap_or_default() + changed);
+    object["metadata"]["uid"] = json!(stored.metadata.uid);
+    object["status"] = stored.data["status"].clone();
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn the_fleet_is_found_among_other_objects() {
+        let text = "kind: Service\n---\nkind: RayClusterFleet\nmetadata: {name: llama}\n";
+        assert_eq!(fleet_in(text).unwrap()["metadata"]["name"], "llama");
+        for (text, problem) in [
+            ("kind: Service\n", "has no RayClusterFleet"),
+            ("kind: RayClusterFleet\n---\nkind: RayClusterFleet\n", "more than one"),
+            ("a: [", "is no YAML"),
+        ] {
+            assert!(fleet_in(text).unwrap_err().contains(problem), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_of_the_next_generation_and_keeps_what_it_does_not_name() {
+        let stored = sample::upgrading();
+        let mut spec = sample::spec("ray:2", &[]);
+        spec["replicas"] = Value::Null;
+        let manifest = json!({"kind": "RayClusterFleet", "metadata": {"name": "llama"}, "spec": spec});
+        let object = merged(&manifest, Some(&stored), "serving");
+        assert_eq!(object["metadata"]["generation"], 5);
+        assert_eq!(
+            (&object["metadata"]["uid"], &object["spec"]["replicas"]),
+            (&json!("fleet-uid"), &json!(2))
+        );
+        assert_eq!(object["status"]["replicas"], 2);
+        let same = json!({"metadata": {"name": "llama"}, "spec": stored.data["spec"]});
+        assert_eq!(merged(&same, Some(&stored), "serving")["metadata"]["generation"], 4);
+        assert_eq!(merged(&manifest, None, "serving")["metadata"]["generation"], 1);
+    }
+}

@@ -1,0 +1,224 @@
+//! A plan for people and for programs. Nothing is decided here.
+
+use rayfleet_core::forecast::{Forecast, Moment, Outcome, Question};
+use serde_json::{Value, json};
+
+use crate::render::age::span;
+use crate::render::table::{Cell, Table, Tone};
+
+/// The plan as text.
+pub(super) fn text(question: &Question<'_>, forecast: &Forecast, color: bool) -> String {
+    let mut text = headline(question);
+    if !forecast.moments.is_empty() {
+        text.push('\n');
+        text.push_str(&steps(&forecast.moments).render(color));
+    }
+    text.push('\n');
+    for line in summary(question, forecast, color) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+fn headline(question: &Question<'_>) -> String {
+    let fleet = question.fleet;
+    let strategy = &fleet.strategy;
+    let from = question.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref());
+    let to = fleet.revision.to_string();
+    let revisions = match from.filter(|from| *from != to) {
+        Some(from) => format!("{from} -> {to}"),
+        None => to,
+    };
+    format!(
+        "{}/{}  {revisions}  {} groups of {} GPUs  maxSurge {}, maxUnavailable {}\n",
+        fleet.namespace,
+        fleet.name,
+        fleet.replicas,
+        fleet.shape.gpus(),
+        strategy.max_surge,
+        strategy.max_unavailable
+    )
+}
+
+fn steps(moments: &[Moment]) -> Table {
+    let mut table = Table::new(["TIME", "STEP", "GROUP", "REVISION", "READY", "GROUPS", "GPUS"]);
+    for moment in moments {
+        let number = |number: u32| Cell::from(number.to_string());
+        table.push(vec![
+            Cell::from(after(moment.seconds)),
+            Cell::from(moment.what.as_str()),
+            Cell::from(&moment.group),
+            Cell::from(&moment.revision),
+            number(moment.ready),
+            number(moment.groups),
+            number(moment.gpus),
+        ]);
+    }
+    table
+}
+
+fn after(seconds: i64) -> String {
+    format!("+{}", span(seconds))
+}
+
+fn summary(question: &Question<'_>, forecast: &Forecast, color: bool) -> Vec<String> {
+    let mut lines = vec![outcome(forecast, color)];
+    if !forecast.moments.is_empty() {
+        lines.push(service(question, forecast, color));
+        lines.push(size(forecast));
+        lines.push(times(question));
+    }
+    lines
+}
+
+fn outcome(forecast: &Forecast, color: bool) -> String {
+    match &forecast.outcome {
+        Outcome::Complete if forecast.moments.is_empty() => Tone::Good.paint("Nothing to do.", color),
+        Outcome::Complete => {
+            let text = format!("Complete after about {}.", span(forecast.seconds));
+            Tone::Good.paint(&text, color)
+        }
+        Outcome::Paused => Tone::Busy.paint("spec.paused holds the rollout.", color),
+        Outcome::Stalled(why) => Tone::Bad.paint(&format!("Stands still: {why}"), color),
+        Outcome::Open => Tone::Busy.paint("Goes on beyond what a plan looks at.", color),
+    }
+}
+
+/// Whether anybody notices.
+fn service(question: &Question<'_>, forecast: &Forecast, color: bool) -> String {
+    let fleet = question.fleet;
+    let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
+    if forecast.fewest_ready > 0 || fleet.replicas == 0 {
+        return format!(
+            "Never fewer than {} of {} groups take traffic (maxUnavailable asks for {floor}).",
+            forecast.fewest_ready, fleet.replicas
+        );
+    }
+    let from = forecast.moments.iter().find(|moment| moment.ready == 0).map_or(0, |moment| moment.seconds);
+    let until = forecast.moments.iter().find(|moment| moment.ready > 0 && moment.seconds >= from);
+    let until = until.map_or_else(|| "the end".to_owned(), |moment| after(moment.seconds));
+    Tone::Bad.paint(&format!("No group takes traffic from {} to {until}.", after(from)), color)
+}
+
+/// What it costs.
+fn size(forecast: &Forecast) -> String {
+    let more = forecast.gpus_peak.saturating_sub(forecast.gpus_now);
+    let more = if more == 0 { "no more than now".to_owned() } else { format!("{more} more than now") };
+    format!("At most {} groups at a time, holding {} GPUs: {more}.", forecast.most_groups, forecast.gpus_peak)
+}
+
+/// What it was reckoned with.
+fn times(question: &Question<'_>) -> String {
+    let pace = question.pace;
+    let seconds = |wait: std::time::Duration| span(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
+    let source = if pace.seen {
+        "as this fleet's groups took"
+    } else {
+        "assumed: no group was seen to start with this model; --start sets the latter"
+    };
+    format!(
+        "Reckoned with {} for pods and {} for an engine to start ({source}), {} for a drain.",
+        seconds(pace.pods),
+        seconds(pace.start),
+        seconds(pace.drain)
+    )
+}
+
+/// The plan as a document.
+pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
+    let (outcome, reason) = match &forecast.outcome {
+        Outcome::Complete => ("Complete", None),
+        Outcome::Paused => ("Paused", None),
+        Outcome::Stalled(why) => ("Stalled", Some(why)),
+        Outcome::Open => ("Open", None),
+    };
+    let step = |moment: &Moment| {
+        json!({
+            "seconds": moment.seconds,
+            "step": moment.what.as_str(),
+            "group": moment.group,
+            "revision": moment.revision,
+            "ready": moment.ready,
+            "groups": moment.groups,
+            "gpus": moment.gpus,
+        })
+    };
+    json!({
+        "namespace": question.fleet.namespace,
+        "fleet": question.fleet.name,
+        "to": question.fleet.revision.to_string(),
+        "outcome": outcome,
+        "reason": reason,
+        "seconds": forecast.seconds,
+        "fewestReady": forecast.fewest_ready,
+        "mostGroups": forecast.most_groups,
+        "gpusNow": forecast.gpus_now,
+        "gpusPeak": forecast.gpus_peak,
+        "timesSeen": question.pace.seen,
+        "steps": forecast.moments.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
+    use rayfleet_core::capacity::Capacity;
+    use rayfleet_core::forecast::{Pace, forecast};
+
+    use super::*;
+    use crate::sample;
+
+    /// A new fleet with this strategy on so many nodes of one GPU.
+    fn planned(strategy: &Value, gpus: usize, show: impl Fn(&Question<'_>, &Forecast) -> String) -> String {
+        let mut spec = sample::spec("ray:1", &[]);
+        spec["strategy"] = strategy.clone();
+        let object = serde_json::to_value(sample::object(&spec, &Value::Null)).unwrap();
+        let raw: RayClusterFleet = serde_json::from_value(object).unwrap();
+        let node = |number: usize| {
+            serde_json::from_value(json!({
+                "metadata": {"name": format!("node-{number}")},
+                "status": {
+                    "allocatable": {"nvidia.com/gpu": "1", "pods": "110"},
+                    "conditions": [{"type": "Ready", "status": "True"}]
+                }
+            }))
+            .unwrap()
+        };
+        let nodes: Vec<k8s_openapi::api::core::v1::Node> = (0..gpus).map(node).collect();
+        let second = Duration::from_secs(1);
+        let pace = Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, seen: false };
+        let question = Question {
+            fleet: &ValidFleet::new(&raw).unwrap(),
+            stable: None,
+            status: &RayClusterFleetStatus::default(),
+            capacity: &Capacity::of(&nodes, [], []),
+            pace,
+            now: sample::now(),
+        };
+        show(&question, &forecast(&question))
+    }
+
+    #[test]
+    fn a_new_fleet() {
+        insta::assert_snapshot!(planned(&json!(null), 4, |question, forecast| text(
+            question, forecast, false
+        )));
+    }
+
+    #[test]
+    fn no_room() {
+        insta::assert_snapshot!(planned(&json!(null), 3, |question, forecast| text(
+            question, forecast, false
+        )));
+    }
+
+    #[test]
+    fn as_a_document() {
+        insta::assert_snapshot!(planned(&json!(null), 4, |question, forecast| {
+            serde_json::to_string_pretty(&value(question, forecast)).unwrap()
+        }));
+    }
+}

@@ -1,0 +1,120 @@
+//! From Kubernetes' objects to plain numbers.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{self as k8s, Node, Pod, ResourceQuota};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde_json::Value;
+
+use super::quota::Quota;
+use super::{Capacity, NodeRoom, PendingPod, Resources, Taint, quantity, requests};
+
+impl Capacity {
+    /// What the nodes have and what the pods of all namespaces ask of them, within the quotas of one namespace.
+    pub fn of<'o>(
+        nodes: impl IntoIterator<Item = &'o Node>,
+        pods: impl IntoIterator<Item = &'o Pod>,
+        quotas: impl IntoIterator<Item = &'o ResourceQuota>,
+    ) -> Self {
+        let mut nodes: BTreeMap<String, NodeRoom> =
+            nodes.into_iter().map(room).map(|room| (room.name.clone(), room)).collect();
+        let mut pending = Vec::new();
+        for pod in pods.into_iter().filter(|pod| !has_ended(pod)) {
+            let spec = serde_json::to_value(&pod.spec).unwrap_or(Value::Null);
+            match pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
+                Some(node) => {
+                    if let Some(room) = nodes.get_mut(node) {
+                        super::requests::add(&mut room.requested, &requests(&spec));
+                    }
+                }
+                None => pending.push(PendingPod { name: name(pod), spec }),
+            }
+        }
+        let quotas = quotas.into_iter().filter_map(Quota::of).collect();
+        Self { nodes: nodes.into_values().collect(), pending, quotas }
+    }
+}
+
+fn name(pod: &Pod) -> String {
+    let metadata = &pod.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether a pod holds resources of a node.
+pub fn takes_room(pod: &Pod) -> bool {
+    !has_ended(pod) && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// Whether the node's kubelet has not been heard of for so long that Kubernetes has given it up.
+pub fn is_lost(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "Unknown")
+}
+
+/// Whether the kubelet says that its node can run pods.
+pub fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+fn room(node: &Node) -> NodeRoom {
+    let spec = node.spec.clone().unwrap_or_default();
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+    NodeRoom {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        labels: node.metadata.labels.clone().unwrap_or_default(),
+        taints: spec.taints.into_iter().flatten().map(taint).collect(),
+        unschedulable: spec.unschedulable.unwrap_or_default(),
+        ready: is_ready(node),
+        allocatable: allocatable.map(amounts).unwrap_or_default(),
+        requested: Resources::new(),
+    }
+}
+
+fn taint(taint: k8s::Taint) -> Taint {
+    Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect }
+}
+
+/// Amounts that can be read; others are left out.
+pub(super) fn amounts(quantities: &BTreeMap<String, Quantity>) -> Resources {
+    quantities.iter().filter_map(|(name, amount)| Some((name.clone(), quantity(&amount.0)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn finished_pods_take_no_room_and_unscheduled_ones_wait_for_it() {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "a"},
+            "status": {"allocatable": {"nvidia.com/gpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]}
+        }))
+        .unwrap();
+        let pod = |(name, node, phase): (&str, Option<&str>, &str)| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "namespace": "n"},
+                "spec": {"nodeName": node, "containers": [
+                    {"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+                ]},
+                "status": {"phase": phase}
+            }))
+            .unwrap()
+        };
+        let pods =
+            [("p", Some("a"), "Running"), ("q", Some("a"), "Succeeded"), ("r", None, "Pending")].map(pod);
+        assert_eq!(pods.iter().map(takes_room).collect::<Vec<_>>(), [true, false, false]);
+        let capacity = Capacity::of([&node], &pods, []);
+        assert_eq!(capacity.nodes[0].requested["nvidia.com/gpu"], 1_000);
+        assert_eq!(capacity.nodes[0].allocatable["nvidia.com/gpu"], 4_000);
+        assert_eq!((capacity.nodes[0].ready, capacity.pending[0].name.as_str()), (true, "n/r"));
+    }
+}

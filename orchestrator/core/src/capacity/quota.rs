@@ -1,0 +1,180 @@
+//! What the ResourceQuotas of a namespace leave. They count objects that exist, whether they have a node or not.
+
+use k8s_openapi::api::core::v1::{ResourceQuota, ScopedResourceSelectorRequirement};
+use serde_json::Value;
+
+use super::Resources;
+use super::objects::amounts;
+use super::requests::{add, limits, requests};
+
+/// A quota on pods or on what they ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quota {
+    /// Name of the ResourceQuota.
+    pub name: String,
+    /// What is left, by the names that quotas use: `requests.nvidia.com/gpu`, `limits.cpu`, `pods`.
+    pub left: Resources,
+    /// Priority classes that it is limited to. `None`: it is for all pods.
+    pub priority_classes: Option<Vec<String>>,
+}
+
+/// A quota that does not allow what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Short {
+    pub(super) quota: String,
+    pub(super) resource: String,
+    pub(super) asked: i128,
+    pub(super) left: i128,
+}
+
+impl Quota {
+    /// Reads a ResourceQuota; `None` for one that is not for pods such as a group's.
+    pub(super) fn of(quota: &ResourceQuota) -> Option<Self> {
+        let spec = quota.spec.as_ref()?;
+        // Pods of groups run without an end, and ask for something.
+        let scopes = spec.scopes.iter().flatten();
+        if scopes.clone().any(|scope| !["NotTerminating", "NotBestEffort"].contains(&scope.as_str())) {
+            return None;
+        }
+        let selector = spec.scope_selector.as_ref().and_then(|selector| selector.match_expressions.as_ref());
+        let mut priority_classes = None;
+        for expression in selector.into_iter().flatten() {
+            match (expression.scope_name.as_str(), expression.operator.as_str()) {
+                ("NotTerminating" | "NotBestEffort", "Exists") => {}
+                ("PriorityClass", "In") => priority_classes = Some(classes(expression)),
+                _ => return None,
+            }
+        }
+        let status = quota.status.as_ref();
+        let hard = status.and_then(|status| status.hard.as_ref()).or(spec.hard.as_ref())?;
+        let mut left = amounts(hard);
+        let used = status.and_then(|status| status.used.as_ref()).map(amounts).unwrap_or_default();
+        for (resource, used) in used {
+            if let Some(left) = left.get_mut(&resource) {
+                *left = left.saturating_sub(used);
+            }
+        }
+        Some(Self { name: quota.metadata.name.clone().unwrap_or_default(), left, priority_classes })
+    }
+
+    fn is_for(&self, spec: &Value) -> bool {
+        let class = spec["priorityClassName"].as_str().unwrap_or_default();
+        self.priority_classes.as_ref().is_none_or(|classes| classes.iter().any(|of| of == class))
+    }
+
+    /// Takes what pods ask for, down below nothing if need be.
+    pub(super) fn take<'s>(&mut self, specs: impl IntoIterator<Item = &'s Value>) {
+        for (resource, asked) in self.asked(specs) {
+            if let Some(left) = self.left.get_mut(&resource) {
+                *left = left.saturating_sub(asked);
+            }
+        }
+    }
+
+    /// What these pods ask for and it does not have.
+    pub(super) fn short<'s>(&self, specs: impl IntoIterator<Item = &'s Value>) -> Option<Short> {
+        let asked = self.asked(specs);
+        let short = asked.iter().find(|(resource, asked)| {
+            **asked > 0 && self.left.get(*resource).is_some_and(|left| left < asked)
+        });
+        short.map(|(resource, asked)| Short {
+            quota: self.name.clone(),
+            resource: resource.clone(),
+            asked: *asked,
+            left: self.left.get(resource).copied().unwrap_or_default().max(0),
+        })
+    }
+
+    fn asked<'s>(&self, specs: impl IntoIterator<Item = &'s Value>) -> Resources {
+        let mut sum = Resources::new();
+        for spec in specs.into_iter().filter(|spec| self.is_for(spec)) {
+            add(&mut sum, &in_quota_names(spec));
+        }
+        sum
+    }
+}
+
+fn classes(expression: &ScopedResourceSelectorRequirement) -> Vec<String> {
+    expression.values.clone().unwrap_or_default()
+}
+
+/// What a pod asks for by the names of quotas: a plain `cpu` is `requests.cpu`.
+fn in_quota_names(spec: &Value) -> Resources {
+    let mut named = Resources::new();
+    for (resource, amount) in requests(spec) {
+        if resource == "pods" {
+            named.insert("count/pods".to_owned(), amount);
+        } else {
+            named.insert(format!("requests.{resource}"), amount);
+        }
+        named.insert(resource, amount);
+    }
+    named.extend(limits(spec).into_iter().map(|(resource, amount)| (format!("limits.{resource}"), amount)));
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn quota(spec: &Value, used: &Value) -> Option<Quota> {
+        let quota = json!({
+            "metadata": {"name": "team"}, "spec": spec, "status": {"hard": spec["hard"], "used": used}
+        });
+        Quota::of(&serde_json::from_value(quota).unwrap())
+    }
+
+    fn pod() -> Value {
+        json!({"containers": [{"resources": {
+            "requests": {"cpu": "2"}, "limits": {"cpu": "4", "nvidia.com/gpu": "8"}
+        }}]})
+    }
+
+    #[test]
+    fn every_name_that_a_quota_may_use_is_counted() {
+        for (name, hard, fits) in [
+            ("requests.nvidia.com/gpu", "8", true),
+            ("requests.nvidia.com/gpu", "7", false),
+            ("cpu", "2", true),
+            ("cpu", "1999m", false),
+            ("requests.cpu", "1", false),
+            ("limits.cpu", "4", true),
+            ("limits.cpu", "3", false),
+            ("pods", "1", true),
+            ("pods", "0", false),
+            ("count/pods", "0", false),
+            ("services", "0", true),
+        ] {
+            let quota = quota(&json!({"hard": {name: hard}}), &json!({})).unwrap();
+            assert_eq!(quota.short([&pod()]).is_none(), fits, "{name}: {hard}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_is_gone() {
+        let hard = json!({"hard": {"requests.nvidia.com/gpu": "24"}});
+        let mut quota = quota(&hard, &json!({"requests.nvidia.com/gpu": "8"})).unwrap();
+        assert_eq!(quota.short([&pod(), &pod()]), None);
+        quota.take([&pod()]);
+        let short = quota.short([&pod(), &pod()]).unwrap();
+        assert_eq!((short.asked, short.left, short.quota.as_str()), (16_000, 8_000, "team"));
+    }
+
+    #[test]
+    fn scopes_decide_whom_it_is_for() {
+        let of = |scopes: Value| quota(&json!({"hard": {"pods": "0"}, "scopes": scopes}), &json!({}));
+        assert!(of(json!(["NotTerminating"])).is_some());
+        assert!(of(json!(["Terminating"])).is_none());
+        assert!(of(json!(["BestEffort"])).is_none());
+        let selected = json!({"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [
+            {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}
+        ]}});
+        let quota = quota(&selected, &json!({})).unwrap();
+        let mut pod = pod();
+        assert_eq!(quota.short([&pod]), None);
+        pod["priorityClassName"] = json!("high");
+        assert!(quota.short([&pod]).is_some());
+    }
+}

@@ -1,0 +1,194 @@
+//! The search for room: all pods of a group at once, hardest first, each on the node that it fills best, with
+//! backtracking.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kind::{Free, Kind};
+use super::requests::{add, scarce};
+use super::rules::{Balance, agree, domain};
+use super::{NodeRoom, Resources};
+
+/// Placements tried before the search gives up, and nodes looked at. Pods of one kind take nodes in one order
+/// only, so groups of a few kinds of pods are settled long before; for others "no room" is the careful answer.
+const TRIES: u32 = 20_000;
+const LOOKS: u32 = 2_000_000;
+
+/// A pod that is looked for a node for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Position in the shape.
+    pub(super) position: usize,
+    /// Position among the kinds; pods with the same number are alike.
+    pub(super) kind: usize,
+}
+
+/// A node for each pod, by position.
+pub(super) fn search(
+    nodes: &[NodeRoom],
+    free: &impl Free,
+    kinds: &[Kind],
+    mut asked: Vec<Asked>,
+) -> Option<Vec<usize>> {
+    asked.sort_by_key(|pod| {
+        let kind = &kinds[pod.kind];
+        (Reverse(scarce(&kind.asked).values().copied().max()), kind.count(), pod.kind)
+    });
+    let mut budget = (TRIES, LOOKS);
+    for candidates in choices(nodes, kinds, &asked) {
+        let balances = balances(nodes, kinds, &asked, &candidates);
+        let mut search = Search {
+            nodes,
+            free,
+            kinds,
+            asked: &asked,
+            candidates: &candidates,
+            chosen: Vec::new(),
+            claimed: BTreeMap::new(),
+            balances,
+            budget,
+        };
+        if search.next() {
+            let mut places = vec![0; asked.len()];
+            for (pod, (_, node)) in asked.iter().zip(&search.chosen) {
+                places[pod.position] = *node;
+            }
+            return Some(places);
+        }
+        budget = search.budget;
+    }
+    None
+}
+
+/// Nodes to choose from, by kind. Pods that have to be together are tried in one domain after the other.
+fn choices(nodes: &[NodeRoom], kinds: &[Kind], asked: &[Asked]) -> Vec<BTreeMap<usize, Vec<usize>>> {
+    let used: BTreeSet<usize> = asked.iter().map(|pod| pod.kind).collect();
+    let all: BTreeMap<usize, Vec<usize>> =
+        used.iter().map(|kind| (*kind, kinds[*kind].candidates().collect())).collect();
+    let Some(key) = used.iter().find_map(|kind| kinds[*kind].rules.together.first()) else {
+        return vec![all];
+    };
+    let bound: Vec<usize> =
+        used.iter().copied().filter(|kind| kinds[*kind].rules.together.contains(key)).collect();
+    let mut domains: BTreeMap<&str, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    for kind in &bound {
+        for node in &all[kind] {
+            if let Some(name) = domain(&nodes[*node], key) {
+                domains.entry(name).or_default().entry(*kind).or_default().push(*node);
+            }
+        }
+    }
+    let free: BTreeMap<usize, Vec<usize>> =
+        all.iter().filter(|(kind, _)| !bound.contains(kind)).map(|(kind, of)| (*kind, of.clone())).collect();
+    let complete = domains.into_values().filter(|of| of.len() == bound.len());
+    complete.map(|of| of.into_iter().chain(free.clone()).collect()).collect()
+}
+
+/// A balance for each spread rule. Rules of several kinds about one label are one rule.
+fn balances(
+    nodes: &[NodeRoom],
+    kinds: &[Kind],
+    asked: &[Asked],
+    candidates: &BTreeMap<usize, Vec<usize>>,
+) -> Vec<Balance> {
+    let mut balances: Vec<Balance> = Vec::new();
+    for rule in asked.iter().flat_map(|pod| &kinds[pod.kind].rules.spread) {
+        if balances.iter().any(|balance| balance.spread == *rule) {
+            continue;
+        }
+        let with = |kind: usize| kinds[kind].rules.spread.contains(rule);
+        let pods = asked.iter().filter(|pod| with(pod.kind)).count();
+        let of = candidates.iter().filter(|(kind, _)| with(**kind)).flat_map(|(_, nodes)| nodes);
+        let domains = of.filter_map(|node| domain(&nodes[*node], &rule.key)).map(str::to_owned);
+        balances.push(Balance::new(rule, pods, domains.collect()));
+    }
+    balances
+}
+
+struct Search<'s, F> {
+    nodes: &'s [NodeRoom],
+    free: &'s F,
+    kinds: &'s [Kind],
+    asked: &'s [Asked],
+    candidates: &'s BTreeMap<usize, Vec<usize>>,
+    /// For each pod so far: position in its candidates, and node.
+    chosen: Vec<(usize, usize)>,
+    /// What the pods so far take.
+    claimed: BTreeMap<usize, Resources>,
+    balances: Vec<Balance>,
+    budget: (u32, u32),
+}
+
+impl<F: Free> Search<'_, F> {
+    fn next(&mut self) -> bool {
+        let Some(pod) = self.asked.get(self.chosen.len()).copied() else {
+            return self.balances.iter().all(Balance::is_even);
+        };
+        let candidates = self.candidates;
+        let Some(nodes) = candidates.get(&pod.kind) else { return false };
+        for (place, &node) in nodes.iter().enumerate().skip(self.first_place(pod)) {
+            if self.budget.0 == 0 || self.budget.1 == 0 {
+                return false;
+            }
+            self.budget.1 -= 1;
+            if !self.fits(pod, node) {
+                continue;
+            }
+            self.budget.0 -= 1;
+            if self.take(pod, place, node) && self.next() {
+                return true;
+            }
+            self.give_back(pod, node);
+        }
+        false
+    }
+
+    /// Pods of one kind are exchangeable: each goes no earlier in the list than the one before it.
+    fn first_place(&self, pod: Asked) -> usize {
+        let before = self.chosen.last().zip(self.asked.get(self.chosen.len().wrapping_sub(1)));
+        before.filter(|(_, other)| other.kind == pod.kind).map_or(0, |((place, _), _)| *place)
+    }
+
+    fn fits(&self, pod: Asked, node: usize) -> bool {
+        let kind = &self.kinds[pod.kind];
+        let others = self.chosen.iter().zip(self.asked);
+        let mut others = others.map(|((_, taken), other)| (&self.kinds[other.kind].rules, *taken));
+        let beside =
+            others.all(|(rules, taken)| agree((&kind.rules, &self.nodes[node]), (rules, &self.nodes[taken])));
+        beside && self.has(node, &kind.asked)
+    }
+
+    /// Whether there is room beside the pods so far. A candidate has room for one pod.
+    fn has(&self, node: usize, asked: &Resources) -> bool {
+        let Some(claimed) = self.claimed.get(&node) else { return true };
+        let of = |name: &String| claimed.get(name).copied().unwrap_or_default();
+        asked.iter().all(|(name, amount)| *amount <= 0 || self.free.free(node, name) >= *amount + of(name))
+    }
+
+    /// Takes a node; whether the rules can still be kept.
+    fn take(&mut self, pod: Asked, place: usize, node: usize) -> bool {
+        let kind = &self.kinds[pod.kind];
+        self.chosen.push((place, node));
+        add(self.claimed.entry(node).or_default(), &kind.asked);
+        let mut even = true;
+        for balance in self.balances.iter_mut().filter(|of| kind.rules.spread.contains(&of.spread)) {
+            even &= balance.add(&self.nodes[node]);
+        }
+        even
+    }
+
+    fn give_back(&mut self, pod: Asked, node: usize) {
+        let kind = &self.kinds[pod.kind];
+        self.chosen.pop();
+        if let Some(claimed) = self.claimed.get_mut(&node) {
+            for (name, amount) in &kind.asked {
+                if let Some(sum) = claimed.get_mut(name) {
+                    *sum -= amount;
+                }
+            }
+        }
+        for balance in self.balances.iter_mut().filter(|of| kind.rules.spread.contains(&of.spread)) {
+            balance.remove(&self.nodes[node]);
+        }
+    }
+}

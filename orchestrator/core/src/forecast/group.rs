@@ -1,0 +1,155 @@
+//! One group of a forecast: pods, engine and gate, and what can be seen of them at a moment.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::names;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::valid::{GroupShape, after};
+
+use super::Pace;
+use crate::seen::{
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
+};
+
+/// A group whose RayCluster exists or whose pods are still ending.
+#[derive(Clone, Debug)]
+pub(super) struct Group<'a> {
+    pub(super) shape: &'a GroupShape,
+    pub(super) uid: String,
+    pub(super) slot: u32,
+    pub(super) attempt: u32,
+    pub(super) revision: String,
+    /// Node of each pod, once they are scheduled.
+    pub(super) nodes: Vec<String>,
+    /// When its pods run.
+    pub(super) up_at: Option<Timestamp>,
+    /// When its pods will have ended, once its RayCluster is deleted.
+    pub(super) gone_at: Option<Timestamp>,
+    /// Submission of its engine, and when that can serve. Compatibility mode: without a name.
+    pub(super) engine: Option<(String, Timestamp)>,
+    pub(super) gate: bool,
+    /// When its last request will have ended.
+    pub(super) idle_at: Timestamp,
+    pub(super) draining: bool,
+}
+
+impl<'a> Group<'a> {
+    /// A group that was just made.
+    pub(super) fn new(shape: &'a GroupShape, entry: &GroupStatus, now: Timestamp) -> Self {
+        Self {
+            shape,
+            uid: entry.uid.clone().unwrap_or_else(|| entry.name.clone()),
+            slot: entry.slot,
+            attempt: entry.attempt,
+            revision: entry.revision.clone(),
+            nodes: Vec::new(),
+            up_at: None,
+            gone_at: None,
+            engine: None,
+            gate: false,
+            idle_at: now,
+            draining: false,
+        }
+    }
+
+    /// A group as the ledger has it; `None` when nothing of it exists yet.
+    pub(super) fn of(shape: &'a GroupShape, entry: &GroupStatus, pace: Pace, now: Timestamp) -> Option<Self> {
+        entry.uid.as_ref()?;
+        let mut group = Self::new(shape, entry, now);
+        let since = entry.begun.as_ref().or(entry.since.as_ref()).map_or(now, |time| time.0);
+        let at = |wait: Duration| after(since, wait).max(now);
+        if entry.nodes.len() == shape.pods.len() {
+            group.nodes.clone_from(&entry.nodes);
+        }
+        let submission = submission(entry);
+        match entry.phase {
+            Phase::Pending | Phase::Provisioning | Phase::Forming => {
+                group.up_at = (!group.nodes.is_empty()).then(|| at(pace.pods));
+            }
+            Phase::Placing | Phase::Loading | Phase::Probing => {
+                group.up_at = Some(now);
+                group.engine = Some((submission, at(pace.start)));
+            }
+            Phase::Ready | Phase::Draining => {
+                group.up_at = Some(now);
+                group.engine = Some((submission, now));
+                group.gate = entry.phase == Phase::Ready;
+                group.idle_at = if group.gate { Timestamp::MAX } else { at(pace.drain) };
+            }
+            Phase::Stopping | Phase::Failed => group.up_at = Some(now),
+        }
+        Some(group)
+    }
+
+    pub(super) fn is_up(&self, now: Timestamp) -> bool {
+        self.gone_at.is_none() && self.up_at.is_some_and(|up| up <= now)
+    }
+
+    /// What can be seen of it.
+    pub(super) fn seen(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> GroupSeen {
+        let up = self.is_up(now);
+        let cluster = self.gone_at.is_none().then(|| ClusterSeen {
+            uid: self.uid.clone(),
+            resource_version: "1".to_owned(),
+            slot: Some(self.slot),
+            attempt: self.attempt,
+            pod_revision: self.revision.clone(),
+            ..ClusterSeen::default()
+        });
+        let pods: Vec<PodSeen> =
+            (0..self.shape.pods.len()).map(|number| self.pod(name, number, up)).collect();
+        let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
+        let engine = self.engine_seen(entry, now);
+        let state = Ok(RayAlive { nodes: addresses, engine });
+        let ray = up.then_some(RaySeen { at: now, state, no_sign: Vec::new() });
+        GroupSeen { cluster, pods, endpoint_ready: Some(self.gate && up), ray }
+    }
+
+    fn pod(&self, name: &str, number: usize, up: bool) -> PodSeen {
+        PodSeen {
+            name: format!("{name}-{number}"),
+            uid: format!("{name}-{number}"),
+            head: number == 0,
+            node: self.nodes.get(number).cloned(),
+            ip: up.then(|| format!("{name}-{number}")),
+            deleting: self.gone_at.is_some(),
+            containers_ready: up,
+            gate_open: number == 0 && self.gate,
+            problem: (self.nodes.is_empty() && self.gone_at.is_none()).then(|| PodProblem {
+                reason: "Unschedulable".to_owned(),
+                message: "not all pods of the group fit on the nodes".to_owned(),
+            }),
+            ..PodSeen::default()
+        }
+    }
+
+    fn engine_seen(&self, entry: Option<&GroupStatus>, now: Timestamp) -> EngineSeen {
+        let want = entry.map(submission).unwrap_or_default();
+        let running = self.engine.as_ref().filter(|(name, _)| *name == want);
+        let healthy = running.is_some_and(|(_, serves_at)| *serves_at <= now);
+        let ranks = self.shape.gpus();
+        EngineSeen {
+            submission: want,
+            job: running.map(|_| JobSeen::Running),
+            ranks_placed: if running.is_some() { ranks } else { 0 },
+            healthy,
+            answering: healthy,
+            load: healthy.then(|| LoadSeen {
+                in_flight: u32::from(self.idle_at > now),
+                draining: Some(self.draining),
+                ..LoadSeen::default()
+            }),
+            probe: ProbeSeen::Passed,
+            ..EngineSeen::default()
+        }
+    }
+}
+
+/// The submission id of a group's engine; empty where the pods start it.
+pub(super) fn submission(entry: &GroupStatus) -> String {
+    entry
+        .engine_revision
+        .as_deref()
+        .map_or_else(String::new, |revision| names::submission_id(&entry.name, revision, entry.launch))
+}

@@ -1,0 +1,187 @@
+//! A rollout run forward: the very `decide` of the orchestrator, on a simulated clock and on groups that take
+//! as long as this fleet's groups have been seen to take. Nothing is written and nothing goes wrong in here.
+
+mod group;
+mod moments;
+mod pace;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use crate::capacity::Capacity;
+use crate::decide::{self, decide};
+use crate::time;
+pub use moments::{Moment, What};
+pub use pace::Pace;
+use world::World;
+
+/// Passes after which a forecast gives up: a few for each step of a group, of a thousand groups.
+const PASSES: usize = 50_000;
+
+/// What is to be foretold.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The fleet as it would be asked for.
+    pub fleet: &'a ValidFleet,
+    /// The fleet at the revision that was complete last; see [`decide::World::stable`].
+    pub stable: Option<&'a ValidFleet>,
+    /// Its status now.
+    pub status: &'a RayClusterFleetStatus,
+    /// What the nodes have.
+    pub capacity: &'a Capacity,
+    /// How long things take.
+    pub pace: Pace,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What will happen, if nothing goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// Step by step.
+    pub moments: Vec<Moment>,
+    /// How it ends.
+    pub outcome: Outcome,
+    /// Seconds until then.
+    pub seconds: i64,
+    /// Fewest groups that take traffic at any moment.
+    pub fewest_ready: u32,
+    /// Most groups that exist at any moment.
+    pub most_groups: u32,
+    /// GPUs that the fleet's pods hold now.
+    pub gpus_now: u32,
+    /// Most GPUs that its pods hold at any moment.
+    pub gpus_peak: u32,
+}
+
+/// How a rollout ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All groups are what is asked for.
+    Complete,
+    /// `spec.paused` holds it.
+    Paused,
+    /// It stands, for the reason that the condition `Stalled` would give.
+    Stalled(String),
+    /// It goes on beyond what is looked at.
+    Open,
+}
+
+/// Runs a rollout forward to its end.
+pub fn forecast(question: &Question<'_>) -> Forecast {
+    Run::new(question).until_the_end()
+}
+
+/// A rollout under way.
+struct Run<'a> {
+    question: &'a Question<'a>,
+    world: World<'a>,
+    status: RayClusterFleetStatus,
+    now: Timestamp,
+    forecast: Forecast,
+}
+
+impl<'a> Run<'a> {
+    fn new(question: &'a Question<'a>) -> Self {
+        let world = World::new(question);
+        let ready = u32::try_from(question.status.ready_replicas).unwrap_or_default();
+        let gpus = world.gpus();
+        let forecast = Forecast {
+            moments: Vec::new(),
+            outcome: Outcome::Open,
+            seconds: 0,
+            fewest_ready: ready,
+            most_groups: count(question.status),
+            gpus_now: gpus,
+            gpus_peak: gpus,
+        };
+        Self { question, world, status: question.status.clone(), now: question.now, forecast }
+    }
+
+    fn until_the_end(mut self) -> Forecast {
+        for _ in 0..PASSES {
+            self.world.advance(self.now);
+            let (changed, wake) = self.pass();
+            if changed {
+                continue;
+            }
+            let next = self.world.next(self.now);
+            if let Some(outcome) = self.outcome(next.is_some()) {
+                self.forecast.outcome = outcome;
+                break;
+            }
+            match time::earliest(next, wake.filter(|wake| *wake > self.now)) {
+                Some(next) => self.now = next,
+                None => break,
+            }
+        }
+        self.forecast
+    }
+
+    /// One look of the orchestrator. Says whether anything followed, and when it would look again.
+    fn pass(&mut self) -> (bool, Option<Timestamp>) {
+        let stable = self.stable();
+        let decision = decide(&decide::World {
+            fleet: self.question.fleet,
+            stable,
+            status: &self.status,
+            groups: &self.world.seen(&self.status, self.now),
+            capacity: Some(self.world.capacity()),
+            now: self.now,
+        });
+        let mut changed = decision.status != self.status;
+        let mut new = moments::of(&self.status, &decision);
+        self.status = decision.status;
+        for effect in decision.effects {
+            changed |= self.world.perform(effect, self.now);
+        }
+        self.world.advance(self.now);
+        self.count(&mut new);
+        (changed, decision.wake)
+    }
+
+    /// The fleet at the revision that is stable by now.
+    fn stable(&self) -> Option<&'a ValidFleet> {
+        let stable = self.status.rollout.as_ref()?.stable.as_deref()?;
+        let known = self.question.stable.into_iter().chain([self.question.fleet]);
+        known.into_iter().find(|fleet| fleet.revision.to_string() == stable)
+    }
+
+    fn count(&mut self, new: &mut Vec<Moment>) {
+        let gpus = self.world.gpus();
+        let groups = count(&self.status);
+        let ready = u32::try_from(self.status.ready_replicas).unwrap_or_default();
+        let forecast = &mut self.forecast;
+        forecast.fewest_ready = forecast.fewest_ready.min(ready);
+        forecast.most_groups = forecast.most_groups.max(groups);
+        forecast.gpus_peak = forecast.gpus_peak.max(gpus);
+        let seconds = self.now.as_second() - self.question.now.as_second();
+        for moment in &mut *new {
+            (moment.seconds, moment.ready, moment.groups, moment.gpus) = (seconds, ready, groups, gpus);
+        }
+        if !new.is_empty() {
+            forecast.seconds = seconds;
+        }
+        forecast.moments.append(new);
+    }
+
+    /// The end, if this is one.
+    fn outcome(&self, under_way: bool) -> Option<Outcome> {
+        let step = self.status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+        let stalled = self.status.conditions.iter().find(|it| it.type_ == "Stalled" && it.status == "True");
+        match step {
+            "Complete" => Some(Outcome::Complete),
+            "Paused" if !under_way => Some(Outcome::Paused),
+            _ if under_way => None,
+            _ => stalled.map(|stalled| Outcome::Stalled(stalled.message.clone())),
+        }
+    }
+}
+
+fn count(status: &RayClusterFleetStatus) -> u32 {
+    u32::try_from(status.groups.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,92 @@
+//! What of a pass people want to read: groups that are made, serve, are drained, are gone.
+
+use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use crate::decide::Decision;
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Seconds from now.
+    pub seconds: i64,
+    /// What.
+    pub what: What,
+    /// To which group.
+    pub group: String,
+    /// The group's revision from then on.
+    pub revision: String,
+    /// Groups that take traffic then.
+    pub ready: u32,
+    /// Groups that exist then.
+    pub groups: u32,
+    /// GPUs that the fleet's pods hold then.
+    pub gpus: u32,
+}
+
+/// What happens to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// It takes traffic.
+    Serve,
+    /// Its requests have ended; its RayCluster is deleted, and its pods end.
+    Delete,
+    /// Its RayCluster is made.
+    Create,
+    /// The next engine is started on its pods.
+    Swap,
+    /// It takes no new requests, and its last ones end.
+    Drain,
+}
+
+impl What {
+    /// One word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Drain => "drain",
+            Self::Swap => "swap engine",
+            Self::Serve => "serves",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What a pass changes. The numbers are entered by the caller.
+pub(super) fn of(before: &RayClusterFleetStatus, decision: &Decision) -> Vec<Moment> {
+    let after = &decision.status.groups;
+    let old = |group: &GroupStatus| before.groups.iter().find(|old| old.name == group.name);
+    let gone = before.groups.iter().filter(|old| !after.iter().any(|group| group.name == old.name));
+    let gone = gone.map(|group| moment(What::Delete, group));
+    let changed = after.iter().filter_map(|group| Some(moment(change(old(group), group)?, group)));
+    let mut moments: Vec<Moment> = gone.chain(changed).collect();
+    // What lets another thing happen in the same pass comes before it.
+    moments.sort_by_key(|moment| moment.what);
+    moments
+}
+
+fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
+    let Some(old) = old else { return Some(What::Create) };
+    if old.ready_since.is_none() && new.ready_since.is_some() {
+        Some(What::Serve)
+    } else if old.goal == Goal::Serve && new.goal != Goal::Serve && old.phase == Phase::Ready {
+        Some(What::Drain)
+    } else if old.goal == Goal::SwapEngine && new.goal == Goal::Serve && new.launch > old.launch {
+        Some(What::Swap)
+    } else {
+        None
+    }
+}
+
+fn moment(what: What, group: &GroupStatus) -> Moment {
+    let engine = group.engine_revision.as_ref().map_or_else(String::new, |engine| format!("/{engine}"));
+    Moment {
+        seconds: 0,
+        what,
+        group: group.name.clone(),
+        revision: format!("{}{engine}", group.revision),
+        ready: 0,
+        groups: 0,
+        gpus: 0,
+    }
+}

@@ -1,0 +1,220 @@
+//! Forecasts that a person can follow.
+
+use std::time::Duration;
+
+use rayfleet_api::spec::WhenNoRoom;
+use rayfleet_api::status::{GroupStatus, RolloutStatus};
+
+use super::*;
+use crate::testing::{at, entry, fleet, nodes, plain_fleet, ready_entry, t0};
+
+const PACE: Pace = Pace {
+    pods: Duration::from_mins(1),
+    start: Duration::from_mins(10),
+    drain: Duration::from_secs(30),
+    end: Duration::from_secs(30),
+    seen: true,
+};
+
+/// So many groups that serve on two nodes each, of nodes for `room` groups.
+fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) {
+    let mut capacity = nodes(&vec![1; 2 * room]);
+    let groups: Vec<GroupStatus> = (0..fleet.replicas)
+        .map(|slot| GroupStatus {
+            nodes: vec![format!("node-{}", 2 * slot), format!("node-{}", 2 * slot + 1)],
+            ..ready_entry(fleet, slot)
+        })
+        .collect();
+    for node in capacity.nodes.iter_mut().take(2 * groups.len()) {
+        node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+    }
+    let ready = i32::try_from(groups.len()).unwrap();
+    let rollout = RolloutStatus {
+        step: "Complete".to_owned(),
+        to: fleet.revision.to_string(),
+        stable: Some(fleet.revision.to_string()),
+        ..RolloutStatus::default()
+    };
+    let status = RayClusterFleetStatus {
+        groups,
+        replicas: ready,
+        ready_replicas: ready,
+        rollout: Some(rollout),
+        ..RayClusterFleetStatus::default()
+    };
+    (status, capacity)
+}
+
+/// A fleet that serves, and what becomes of it when it is changed.
+fn changed(before: &ValidFleet, room: usize, change: impl FnOnce(&mut ValidFleet)) -> Forecast {
+    let (status, capacity) = status(before, room);
+    let mut fleet = before.clone();
+    fleet.generation += 1;
+    change(&mut fleet);
+    forecast(&Question {
+        fleet: &fleet,
+        stable: Some(before),
+        status: &status,
+        capacity: &capacity,
+        pace: PACE,
+        now: t0(),
+    })
+}
+
+fn bounds(replicas: u32, surge: u32, unavailable: u32) -> ValidFleet {
+    let mut fleet = fleet(replicas);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (surge, unavailable);
+    fleet
+}
+
+fn new_pods(fleet: &mut ValidFleet) {
+    fleet.revision.pod = "pods2".to_owned();
+}
+
+fn new_engine(fleet: &mut ValidFleet) {
+    fleet.revision.engine = Some("eng2".to_owned());
+}
+
+fn steps(forecast: &Forecast) -> Vec<String> {
+    let line = |moment: &Moment| {
+        let Moment { seconds, what, group, ready, groups, gpus, .. } = moment;
+        format!("{seconds} {} {group}: {ready} of {groups}, {gpus}", what.as_str())
+    };
+    forecast.moments.iter().map(line).collect()
+}
+
+#[test]
+fn one_group_with_a_surge_has_no_outage_and_takes_twice_the_gpus() {
+    let forecast = changed(&bounds(1, 1, 0), 2, new_pods);
+    assert_eq!(
+        steps(&forecast),
+        [
+            "0 create llama-pods2-1: 1 of 2, 4",
+            "660 serves llama-pods2-1: 1 of 2, 4",
+            "660 drain llama-pods1-0: 1 of 2, 4",
+            "690 delete llama-pods1-0: 1 of 1, 4",
+        ]
+    );
+    assert_eq!((forecast.outcome, forecast.seconds), (Outcome::Complete, 690));
+    assert_eq!((forecast.fewest_ready, forecast.gpus_now, forecast.gpus_peak), (1, 2, 4));
+}
+
+#[test]
+fn one_group_in_place_is_an_outage_and_takes_nothing_more() {
+    let forecast = changed(&bounds(1, 0, 1), 1, new_pods);
+    assert_eq!(
+        steps(&forecast),
+        [
+            "0 drain llama-pods1-0: 0 of 1, 2",
+            "30 delete llama-pods1-0: 0 of 1, 2",
+            "30 create llama-pods2-0: 0 of 1, 2",
+            "720 serves llama-pods2-0: 1 of 1, 2",
+        ]
+    );
+    assert_eq!((forecast.fewest_ready, forecast.gpus_peak), (0, 2));
+}
+
+#[test]
+fn engines_are_swapped_on_their_pods() {
+    let forecast = changed(&bounds(2, 1, 1), 2, new_engine);
+    assert_eq!(forecast.outcome, Outcome::Complete);
+    let kinds: Vec<&str> = forecast.moments.iter().map(|moment| moment.what.as_str()).collect();
+    assert_eq!(kinds, ["drain", "swap engine", "serves", "drain", "swap engine", "serves"]);
+    assert_eq!((forecast.seconds, forecast.most_groups, forecast.fewest_ready), (1260, 2, 1));
+}
+
+#[test]
+fn what_would_stand_still_is_told() {
+    let forecast = changed(&bounds(2, 1, 0), 2, new_pods);
+    let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
+    assert!(why.contains("needs 2 nodes x 1 nvidia.com/gpu; best free: 0 + 0"), "{why}");
+    assert_eq!(forecast.moments, []);
+    let wait = |fleet: &mut ValidFleet| {
+        fleet.strategy.when_no_room = WhenNoRoom::Wait;
+        new_pods(fleet);
+    };
+    assert!(matches!(changed(&bounds(2, 1, 1), 2, wait).outcome, Outcome::Stalled(_)));
+}
+
+#[test]
+fn more_groups_than_there_is_room_for_are_told_too() {
+    let forecast = changed(&bounds(1, 1, 0), 2, |fleet| fleet.replicas = 3);
+    let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
+    assert!(
+        why.contains("pod llama-pods1-2-0: no node has room for it; it asks for 1 nvidia.com/gpu"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_canary_is_complete_with_its_share() {
+    let forecast = changed(&bounds(3, 1, 0), 4, |fleet| {
+        fleet.strategy.partition = 2;
+        new_pods(fleet);
+    });
+    assert_eq!(forecast.outcome, Outcome::Complete);
+    let created = forecast.moments.iter().filter(|moment| moment.what == What::Create).count();
+    assert_eq!((created, forecast.seconds), (1, 690));
+}
+
+#[test]
+fn a_pause_is_an_end() {
+    let forecast = changed(&bounds(1, 1, 0), 2, |fleet| {
+        fleet.paused = true;
+        new_pods(fleet);
+    });
+    assert_eq!((forecast.outcome, forecast.moments.len()), (Outcome::Paused, 0));
+}
+
+#[test]
+fn a_fleet_whose_pods_start_the_engine_is_foretold_too() {
+    let mut before = plain_fleet(2);
+    (before.strategy.max_surge, before.strategy.max_unavailable) = (1, 0);
+    before.own_engine_port = Some(8000);
+    let forecast = changed(&before, 3, new_pods);
+    assert_eq!((forecast.outcome, forecast.fewest_ready), (Outcome::Complete, 2));
+    assert_eq!(forecast.seconds, 1410);
+}
+
+#[test]
+fn a_rollout_that_is_under_way_is_taken_up_where_it_is() {
+    let before = bounds(1, 1, 0);
+    let (mut status, mut capacity) = status(&before, 2);
+    let mut fleet = before.clone();
+    new_pods(&mut fleet);
+    let loading = GroupStatus {
+        phase: rayfleet_api::status::Phase::Loading,
+        uid: Some("uid-llama-pods2-1".to_owned()),
+        launch: 1,
+        begun: Some(crate::time::began(at(-400))),
+        deadline: Some(crate::time::began(at(5000))),
+        nodes: vec!["node-2".to_owned(), "node-3".to_owned()],
+        ..entry(&fleet, 1)
+    };
+    for node in &mut capacity.nodes[2..] {
+        node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+    }
+    status.groups.push(loading);
+    let question = Question {
+        fleet: &fleet,
+        stable: Some(&before),
+        status: &status,
+        capacity: &capacity,
+        pace: PACE,
+        now: t0(),
+    };
+    let forecast = forecast(&question);
+    assert_eq!(forecast.moments[0].what, What::Serve);
+    assert_eq!((forecast.moments[0].seconds, forecast.outcome), (200, Outcome::Complete));
+}
+
+#[test]
+fn an_empty_fleet_comes_up() {
+    let fleet = bounds(2, 1, 0);
+    let capacity = nodes(&[1; 4]);
+    let status = RayClusterFleetStatus::default();
+    let question =
+        Question { fleet: &fleet, stable: None, status: &status, capacity: &capacity, pace: PACE, now: t0() };
+    let forecast = forecast(&question);
+    assert_eq!((forecast.outcome, forecast.seconds, forecast.gpus_peak), (Outcome::Complete, 660, 4));
+}

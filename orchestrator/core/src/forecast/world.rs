@@ -1,0 +1,187 @@
+//! The groups and nodes of a forecast: what effects do to them, and what time does.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rayfleet_api::status::GroupStatus;
+use rayfleet_api::valid::{GroupShape, after};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use super::group::Group;
+use super::{Pace, Question};
+use crate::capacity::{self, Capacity, NodeRoom, PendingPod, requests};
+use crate::effect::Effect;
+use crate::seen::GroupSeen;
+
+pub(super) struct World<'a> {
+    fleet: &'a ValidFleet,
+    stable: Option<&'a ValidFleet>,
+    pace: Pace,
+    groups: BTreeMap<String, Group<'a>>,
+    /// Order in which groups were made: the scheduler takes their pods in it.
+    made: Vec<String>,
+    /// Pods of others that wait for room.
+    others: Vec<PendingPod>,
+    capacity: Capacity,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(question: &'a Question<'a>) -> Self {
+        let fleet = question.fleet;
+        let mut world = Self {
+            fleet,
+            stable: question.stable,
+            pace: question.pace,
+            groups: BTreeMap::new(),
+            made: Vec::new(),
+            others: question.capacity.pending.clone(),
+            capacity: question.capacity.clone(),
+        };
+        for entry in &question.status.groups {
+            let shape = world.shape(entry);
+            if let Some(group) = Group::of(shape, entry, question.pace, question.now) {
+                // Its pods wait as the group's from here on.
+                let prefix = format!("{}/{}-", fleet.namespace, entry.name);
+                world.others.retain(|pod| !pod.name.starts_with(&prefix));
+                world.groups.insert(entry.name.clone(), group);
+                world.made.push(entry.name.clone());
+            }
+        }
+        world
+    }
+
+    fn shape(&self, entry: &GroupStatus) -> &'a GroupShape {
+        let stable = self.stable.filter(|stable| {
+            stable.revision.pod == entry.revision && self.fleet.revision.pod != entry.revision
+        });
+        &stable.unwrap_or(self.fleet).shape
+    }
+
+    /// GPUs of pods that have nodes.
+    pub(super) fn gpus(&self) -> u32 {
+        let placed = self.groups.values().filter(|group| !group.nodes.is_empty());
+        placed.map(|group| group.shape.gpus()).sum()
+    }
+
+    pub(super) fn capacity(&self) -> &Capacity {
+        &self.capacity
+    }
+
+    pub(super) fn seen(&self, status: &RayClusterFleetStatus, now: Timestamp) -> BTreeMap<String, GroupSeen> {
+        let entries: BTreeMap<&str, &GroupStatus> =
+            status.groups.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let see = |(name, group): (&String, &Group<'_>)| {
+            (name.clone(), group.seen(entries.get(name.as_str()).copied(), name, now))
+        };
+        self.groups.iter().map(see).collect()
+    }
+
+    /// Time has come to a moment: pods are gone, and others take their room.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        let gone: Vec<String> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.gone_at.is_some_and(|gone| gone <= now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            if let Some(group) = self.groups.remove(&name) {
+                // Other pods may take the room; the own ones are the first in line.
+                occupy(&mut self.capacity.nodes, &group, -1);
+            }
+            self.made.retain(|made| *made != name);
+        }
+        // The scheduler has tried those of others already.
+        self.capacity.pending.clear();
+        for name in self.made.clone() {
+            self.schedule(&name, now);
+        }
+        self.capacity.pending = self.others.iter().cloned().chain(self.waiting()).collect();
+    }
+
+    /// Pods of groups that have no nodes yet.
+    fn waiting(&self) -> impl Iterator<Item = PendingPod> {
+        let waiting =
+            self.groups.iter().filter(|(_, group)| group.nodes.is_empty() && group.gone_at.is_none());
+        waiting.flat_map(|(name, group)| {
+            let pods = group.shape.pods.iter();
+            pods.map(|pod| PendingPod { name: name.clone(), spec: pod.spec.clone() })
+        })
+    }
+
+    /// Gives the pods of a group nodes, if all of them fit.
+    fn schedule(&mut self, name: &str, now: Timestamp) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if !group.nodes.is_empty() || group.gone_at.is_some() {
+            return;
+        }
+        if let Ok(nodes) = capacity::fits(group.shape, &self.capacity) {
+            group.nodes = nodes;
+            group.up_at = Some(after(now, self.pace.pods));
+            if self.fleet.model.is_none() {
+                group.engine = Some((String::new(), after(now, self.pace.pods + self.pace.start)));
+            }
+            occupy(&mut self.capacity.nodes, group, 1);
+        }
+    }
+
+    /// The next moment at which something happens by itself.
+    pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let moments = self.groups.values().flat_map(|group| {
+            let serves_at = group.engine.as_ref().map(|(_, serves_at)| *serves_at);
+            let idle_at = (!group.gate && group.engine.is_some()).then_some(group.idle_at);
+            [group.up_at, group.gone_at, serves_at, idle_at]
+        });
+        moments.flatten().filter(|moment| *moment > now).min()
+    }
+
+    /// Does what was decided. Says whether that changed anything.
+    pub(super) fn perform(&mut self, effect: Effect, now: Timestamp) -> bool {
+        match effect {
+            Effect::CreateCluster { group } => {
+                if self.groups.contains_key(&group.name) {
+                    return false;
+                }
+                let shape = self.shape(&group);
+                self.made.push(group.name.clone());
+                self.groups.insert(group.name.clone(), Group::new(shape, &group, now));
+                true
+            }
+            Effect::DeleteCluster { name, .. } => self.change(&name, |group, pace| {
+                group.gate = false;
+                group.gone_at.get_or_insert(after(now, pace.end));
+            }),
+            Effect::SetGate { group, open, .. } => self.change(&group, |group, pace| {
+                group.gate = open;
+                // Until it is closed there is always a request in flight.
+                group.idle_at = if open { Timestamp::MAX } else { after(now, pace.drain) };
+            }),
+            Effect::LaunchEngine { group, submission } => self.change(&group, |group, pace| {
+                if group.engine.as_ref().is_none_or(|(running, _)| *running != submission) {
+                    group.engine = Some((submission, after(now, pace.start)));
+                    group.draining = false;
+                }
+            }),
+            Effect::SetDraining { group, draining } => {
+                self.change(&group, |group, _| group.draining = draining)
+            }
+            Effect::StopEngine { group, .. } => self.change(&group, |group, _| group.engine = None),
+            Effect::Probe { .. } | Effect::Event { .. } => false,
+        }
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Group<'a>, Pace)) -> bool {
+        self.groups.get_mut(name).map(|group| change(group, self.pace)).is_some()
+    }
+}
+
+/// Takes what a group's pods ask for from their nodes, or gives it back.
+fn occupy(nodes: &mut [NodeRoom], group: &Group<'_>, times: i128) {
+    for (pod, name) in group.shape.pods.iter().zip(&group.nodes) {
+        let Some(node) = nodes.iter_mut().find(|node| node.name == *name) else { continue };
+        for (resource, amount) in requests(&pod.spec) {
+            let sum = node.requested.entry(resource).or_default();
+            *sum = sum.saturating_add(amount.saturating_mul(times)).max(0);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Where the fleet is going: to the revision that it asks for, or, once that has failed and `onFailure` says
+//! so, back to the one that was complete last. All other rules only know the revision to go to, so a rollback
+//! keeps every promise that a rollout keeps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::spec::OnFailure;
+use rayfleet_api::status::{GroupStatus, Phase, RollbackStatus};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use super::progress;
+use super::view::{Age, active, age, available};
+use crate::effect::Effect;
+use crate::seen::GroupSeen;
+use crate::{pace, time};
+
+/// The way of one fleet in one pass.
+pub(crate) struct Course<'a> {
+    asked: &'a ValidFleet,
+    stable: Option<&'a ValidFleet>,
+    rollback: Option<RollbackStatus>,
+    /// The fleet while a rollback can not be carried out: it stays where it is.
+    held: Option<ValidFleet>,
+}
+
+impl<'a> Course<'a> {
+    /// The way as the status has it: a rollback holds for the revision that failed, and for no other.
+    pub(crate) fn new(
+        asked: &'a ValidFleet,
+        stable: Option<&'a ValidFleet>,
+        status: &RayClusterFleetStatus,
+    ) -> Self {
+        let stable = stable.filter(|stable| stable.revision != asked.revision);
+        let recorded = status.rollout.as_ref().and_then(|rollout| rollout.rollback.clone());
+        let rollback = recorded.filter(|rollback| {
+            rollback.failed == asked.revision.to_string() && asked.strategy.on_failure == OnFailure::Rollback
+        });
+        // Going forward again to what has failed would be the wrong guess.
+        let lost = rollback.is_some() && stable.is_none();
+        let held = lost.then(|| ValidFleet { paused: true, ..asked.clone() });
+        Self { asked, stable, rollback, held }
+    }
+
+    /// The fleet as it is to become.
+    pub(crate) fn fleet(&self) -> &ValidFleet {
+        match (&self.rollback, self.stable) {
+            (Some(_), Some(stable)) => stable,
+            _ => self.held.as_ref().unwrap_or(self.asked),
+        }
+    }
+
+    /// The fleet as it is asked for.
+    pub(super) fn asked(&self) -> &ValidFleet {
+        self.asked
+    }
+
+    /// The rollback in force.
+    pub(super) fn rollback(&self) -> Option<&RollbackStatus> {
+        self.rollback.as_ref()
+    }
+
+    /// Turns back if the revision asked for has failed; gives the event that tells so.
+    pub(crate) fn turn_if_failed(
+        &mut self,
+        status: &RayClusterFleetStatus,
+        groups: &[GroupStatus],
+        seen: &BTreeMap<String, GroupSeen>,
+        now: Timestamp,
+    ) -> Option<Effect> {
+        let asked = self.asked;
+        let wanted = asked.strategy.on_failure == OnFailure::Rollback && !asked.paused;
+        if self.rollback.is_some() || !wanted {
+            return None;
+        }
+        let stable = self.stable?;
+        let mut new = groups.iter().filter(|group| age(asked, group) == Age::Current);
+        let overdue = progress::overdue(asked, status, now);
+        let limit = pace::progress_deadline(asked, status);
+        let cause = new.find_map(|group| {
+            failed_to_start(asked, group).or_else(|| {
+                let excused = stable.shape == asked.shape && waits_for_room(seen.get(&group.name));
+                if overdue && !excused { late(asked, group, limit, now) } else { None }
+            })
+        })?;
+        let failed = asked.revision.to_string();
+        let message = format!("revision {failed} failed: {cause}; going back to {}", stable.revision);
+        self.rollback = Some(RollbackStatus { failed, cause, since: Some(time::began(now)) });
+        Some(Effect::Event { warning: true, reason: "RolledBack", message })
+    }
+}
+
+/// Its engine never came to serve, as often as it was tried.
+fn failed_to_start(fleet: &ValidFleet, group: &GroupStatus) -> Option<String> {
+    let cause = group.goal_reason.as_deref().unwrap_or("failed");
+    (group.failed_starts > fleet.failure.engine_restarts).then(|| format!("group {}: {cause}", group.name))
+}
+
+/// It is what the rollout has waited for in vain.
+fn late(fleet: &ValidFleet, group: &GroupStatus, limit: Duration, now: Timestamp) -> Option<String> {
+    if !active(group) || available(fleet, group, now) || group.phase == Phase::Ready {
+        return None;
+    }
+    let limit = limit.as_secs();
+    let doing = group.message.as_deref().unwrap_or("no cause is known");
+    Some(format!("group {} is still {} after {limit} s: {doing}", group.name, group.phase.as_str()))
+}
+
+/// A pod has no node: with the same pods as before that is not the revision's fault.
+fn waits_for_room(seen: Option<&GroupSeen>) -> bool {
+    seen.is_some_and(|seen| seen.pods.iter().any(|pod| pod.node.is_none() && !pod.deleting))
+}

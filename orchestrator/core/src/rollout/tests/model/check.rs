@@ -1,0 +1,175 @@
+//! What must hold of every pass, and of where the fleet ends up.
+
+use std::hash::{Hash, Hasher};
+
+use rayfleet_api::spec::StrategyType;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use super::Case;
+use super::world::State;
+use crate::decide::Decision;
+
+/// Rounds in which every fleet of the model has come to rest.
+const ROUNDS: usize = 60;
+
+impl Case {
+    /// The promises that one pass may break.
+    pub(super) fn check(&self, state: &mut State, decision: &Decision) {
+        let fleet = state.fleet(&self.fleet);
+        let breach = [
+            floor(state, &fleet, decision),
+            ceiling(state, &fleet, decision),
+            broken_first(state, &fleet, decision),
+            surge_has_room(self, state, &fleet, decision),
+        ];
+        if let Some(breach) = breach.into_iter().flatten().next() {
+            state.breach.get_or_insert(breach);
+        }
+    }
+
+    /// One round in which nothing goes wrong: a pass, then all that is under way goes on. Says whether
+    /// anything changed.
+    pub(super) fn go_on(&self, state: &mut State) -> bool {
+        let before = state.clone();
+        self.pass(state, true);
+        for at in 0..state.status.groups.len() {
+            state.wait_is_over(at);
+        }
+        let names: Vec<String> = state.groups.keys().cloned().collect();
+        for name in names {
+            if state.can_advance(&name, self.room) {
+                state.advance(&name);
+            }
+        }
+        *state != before
+    }
+
+    /// Once nothing more goes wrong the fleet becomes what is asked for, or says what is in the way.
+    pub(super) fn comes_to_rest(&self, from: &State) -> Result<(), String> {
+        let mut state = from.clone();
+        (state.before, state.breach) = (None, None);
+        let mut passed = Vec::new();
+        for _ in 0..ROUNDS {
+            let mark = fingerprint(&state);
+            if self.rests.lock().unwrap().contains(&mark) {
+                break;
+            }
+            passed.push(mark);
+            if !self.go_on(&mut state) {
+                self.is_at_rest(&state)?;
+                break;
+            }
+            if let Some(breach) = &state.breach {
+                return Err(format!("a promise is broken on the way to rest: {breach}"));
+            }
+            if passed.len() == ROUNDS {
+                return Err(format!("never at rest: {state:#?}"));
+            }
+        }
+        self.rests.lock().unwrap().extend(passed);
+        Ok(())
+    }
+
+    fn is_at_rest(&self, state: &State) -> Result<(), String> {
+        let decision = self.decide(state, &state.groups);
+        let status = &decision.status;
+        let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+        let wanted = usize::try_from(state.spec.replicas).unwrap();
+        let serving = state.groups.values().filter(|group| group.serves()).count();
+        let whole = serving == wanted && state.groups.len() == wanted && status.groups.len() == wanted;
+        let done = match step {
+            "Complete" => whole && revisions_are_right(state, &self.fleet, status),
+            "Rolled back" => whole && stalled(status).is_some(),
+            "Paused" => state.spec.paused,
+            "Waiting for room" => stalled(status).is_some_and(|why| why.contains("needs 2 nodes")),
+            // Groups up to `replicas` wait for room as pending pods; the deadline would tell of it.
+            _ => wanted > self.room && state.groups.len() <= wanted,
+        };
+        if done { Ok(()) } else { Err(format!("at rest at `{step}` with {serving} serving: {state:#?}")) }
+    }
+}
+
+fn fingerprint(state: &State) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    state.fixed_part().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn stalled(status: &RayClusterFleetStatus) -> Option<&str> {
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled")?;
+    (stalled.status == "True" && !stalled.message.is_empty()).then_some(stalled.message.as_str())
+}
+
+/// All groups are of the wanted revision, but for the partition's share where there was an older one.
+fn revisions_are_right(state: &State, fleet: &ValidFleet, status: &RayClusterFleetStatus) -> bool {
+    let recreate = fleet.strategy.kind == StrategyType::Recreate;
+    let kept = if recreate { 0 } else { state.spec.partition.min(state.spec.replicas) };
+    let new = |group: &&GroupStatus| {
+        group.revision == state.spec.pods && group.engine_revision.as_deref() == Some(state.spec.engine)
+    };
+    let new = status.groups.iter().filter(new).count();
+    new >= usize::try_from(state.spec.replicas - kept).unwrap()
+}
+
+/// A group that serves and that the planner tells to leave service in this pass.
+fn taken<'d>(state: &State, decision: &'d Decision) -> Option<&'d GroupStatus> {
+    decision.status.groups.iter().find(|new| {
+        let by_planner = new
+            .goal_reason
+            .as_ref()
+            .is_some_and(|why| why.starts_with("revision") || why.starts_with("more"));
+        let old = state.status.groups.iter().find(|old| old.name == new.name);
+        let in_service = old.is_some_and(|old| old.goal == Goal::Serve && old.phase == Phase::Ready);
+        let serves = state.groups.get(&new.name).is_some_and(super::world::Group::serves);
+        in_service && serves && new.goal != Goal::Serve && by_planner
+    })
+}
+
+/// What serves never falls below `replicas - maxUnavailable` by the planner's own doing.
+fn floor(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
+    let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
+    let ready = u32::try_from(decision.status.ready_replicas).unwrap();
+    let group = taken(state, decision)?;
+    let broken = ready < floor && fleet.strategy.kind == StrategyType::RollingUpdate;
+    broken.then(|| format!("{} was taken with {ready} ready, {floor} needed", group.name))
+}
+
+/// What exists never rises above `replicas + maxSurge`.
+fn ceiling(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
+    let most = usize::try_from(fleet.replicas + fleet.strategy.max_surge).unwrap();
+    let (before, after) = (state.status.groups.len(), decision.status.groups.len());
+    (after > most.max(before)).then(|| format!("{after} groups, at most {most}"))
+}
+
+/// No group that serves is replaced while a broken one of an old revision is left as it is.
+fn broken_first(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
+    let taken = taken(state, decision)?;
+    if !taken.goal_reason.as_ref().is_some_and(|why| why.starts_with("revision")) {
+        return None;
+    }
+    let to = decision.status.rollout.as_ref().map(|rollout| rollout.to.as_str());
+    let old = |group: &GroupStatus| {
+        let engine = group.engine_revision.as_deref().unwrap_or_default();
+        to != Some(format!("{}/{engine}", group.revision).as_str())
+    };
+    let left = decision.status.groups.iter().filter(|group| {
+        old(group) && group.goal == Goal::Serve && group.phase != Phase::Ready && group.launch <= 1
+    });
+    // The partition may keep broken groups: they are repaired.
+    let kept = usize::try_from(fleet.strategy.partition).unwrap();
+    (left.count() > kept).then(|| format!("{} was taken before a broken group", taken.name))
+}
+
+/// A group above `replicas` is only made where a whole group has room.
+fn surge_has_room(case: &Case, state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
+    let new = |group: &&GroupStatus| !state.status.groups.iter().any(|old| old.name == group.name);
+    let groups = &decision.status.groups;
+    let made = groups.iter().filter(new).count();
+    let surplus = groups.len() > usize::try_from(fleet.replicas).unwrap();
+    // An entry on its way out whose RayCluster was never made takes no room.
+    let to_come =
+        groups.iter().filter(|group| group.goal != Goal::Retire && !state.groups.contains_key(&group.name));
+    let taking = state.groups.len() + to_come.count();
+    (made > 0 && surplus && taking > case.room).then(|| format!("{taking} groups, room for {}", case.room))
+}

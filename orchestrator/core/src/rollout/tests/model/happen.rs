@@ -1,0 +1,250 @@
+//! What may happen in a state, and what follows.
+
+use rayfleet_api::ValidFleet;
+
+use super::Case;
+use super::world::{Engine, Group, Pods, State, now};
+use crate::decide::{Decision, World, decide};
+use crate::effect::Effect;
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Action {
+    /// The controller looks, writes the ledger and acts.
+    Pass,
+    /// The controller dies between the ledger and the effects.
+    Crash,
+    /// It decides from what was there before the last happening.
+    LatePass,
+    /// What is under way with a group goes on.
+    Advance(String),
+    /// What a group of the ledger waits for has passed.
+    Wait(usize),
+    /// A group's engine ends.
+    EngineDies(String),
+    /// A group's RayCluster is deleted from outside.
+    ClusterDeleted(String),
+    /// A group's pods are lost and made anew.
+    PodsLost(String),
+    /// The spec changes.
+    Spec(Change),
+}
+
+/// A change of the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Change {
+    Pods(&'static str),
+    Engine(&'static str),
+    Replicas(u32),
+    Partition(u32),
+    Paused(bool),
+}
+
+impl Case {
+    pub(super) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        actions.push(Action::Pass);
+        if state.left.crashes > 0 {
+            actions.push(Action::Crash);
+        }
+        if state.before.is_some() {
+            actions.push(Action::LatePass);
+        }
+        actions.extend(state.waiting().map(Action::Wait));
+        for (name, group) in &state.groups {
+            if state.can_advance(name, self.room) {
+                actions.push(Action::Advance(name.clone()));
+            }
+            if state.left.faults > 0 && group.pods == Pods::Up {
+                if matches!(group.job, Some((_, Engine::Loading | Engine::Healthy))) {
+                    actions.push(Action::EngineDies(name.clone()));
+                }
+                actions.push(Action::ClusterDeleted(name.clone()));
+                actions.push(Action::PodsLost(name.clone()));
+            }
+        }
+        if state.left.changes > 0 {
+            actions.extend(self.changes.iter().copied().map(Action::Spec));
+        }
+    }
+
+    pub(super) fn happen(&self, state: &mut State, action: &Action) {
+        let before = self.late.then(|| state.groups.clone());
+        match action {
+            Action::Pass => self.pass(state, true),
+            Action::Crash => {
+                state.left.crashes -= 1;
+                self.pass(state, false);
+            }
+            Action::LatePass => self.late_pass(state),
+            Action::Advance(name) => state.advance(name),
+            Action::Wait(at) => state.wait_is_over(*at),
+            Action::Spec(change) => {
+                state.left.changes -= 1;
+                change_spec(state, *change);
+            }
+            Action::EngineDies(name) | Action::ClusterDeleted(name) | Action::PodsLost(name) => {
+                state.left.faults -= 1;
+                if let Some(group) = state.groups.get_mut(name) {
+                    fail(group, action);
+                }
+            }
+        }
+        let acted = matches!(action, Action::Pass | Action::Crash | Action::LatePass);
+        state.before = before.filter(|before| !acted && *before != state.groups);
+    }
+
+    /// The controller looks at what is there; `acts` unless it dies after it wrote the ledger.
+    pub(super) fn pass(&self, state: &mut State, acts: bool) {
+        let decision = self.decide(state, &state.groups);
+        self.check(state, &decision);
+        let effects = decision.effects;
+        state.enter(decision.status);
+        if acts {
+            perform_all(state, effects);
+        }
+    }
+
+    /// The ledger is always the newest: a write from an older one would be refused. All else may be late.
+    fn late_pass(&self, state: &mut State) {
+        let Some(before) = state.before.take() else { return };
+        let decision = self.decide(state, &before);
+        state.enter(decision.status);
+        perform_all(state, decision.effects);
+    }
+
+    pub(super) fn decide(
+        &self,
+        state: &State,
+        groups: &std::collections::BTreeMap<String, Group>,
+    ) -> Decision {
+        let fleet = state.fleet(&self.fleet);
+        let stable = state.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
+        let stable = stable.map(|stable| {
+            let Ok(revision) = stable.parse();
+            ValidFleet { revision, ..fleet.clone() }
+        });
+        decide(&World {
+            fleet: &fleet,
+            stable: stable.as_ref(),
+            status: &state.status,
+            groups: &state.seen(groups),
+            capacity: Some(&state.capacity(self.room)),
+            now: now(),
+        })
+    }
+}
+
+fn change_spec(state: &mut State, change: Change) {
+    let before = state.spec.clone();
+    match change {
+        Change::Pods(pods) => state.spec.pods = pods,
+        Change::Engine(engine) => state.spec.engine = engine,
+        Change::Replicas(replicas) => state.spec.replicas = replicas,
+        Change::Partition(partition) => state.spec.partition = partition,
+        Change::Paused(paused) => state.spec.paused = paused,
+    }
+    if state.spec != before {
+        state.spec.generation += 1;
+    }
+}
+
+fn fail(group: &mut Group, fault: &Action) {
+    match fault {
+        Action::ClusterDeleted(_) => end(group),
+        Action::PodsLost(_) => {
+            group.pods = Pods::Waiting;
+            group.job = None;
+            group.gate = false;
+        }
+        _ => kill(group),
+    }
+}
+
+fn kill(group: &mut Group) {
+    if let Some((_, engine)) = &mut group.job {
+        *engine = Engine::Dead;
+    }
+}
+
+fn end(group: &mut Group) {
+    group.pods = Pods::Ending;
+    group.job = None;
+    group.gate = false;
+}
+
+fn perform_all(state: &mut State, effects: Vec<Effect>) {
+    for effect in effects {
+        perform(state, effect);
+    }
+}
+
+/// Does what was decided. Preconditions hold back what no longer fits what is there.
+fn perform(state: &mut State, effect: Effect) {
+    match effect {
+        Effect::CreateCluster { group } => create(state, &group),
+        Effect::DeleteCluster { name, .. } => {
+            if let Some(group) = state.groups.get_mut(&name).filter(|group| group.pods != Pods::Ending) {
+                if group.serves() {
+                    state.breach.get_or_insert(format!("{name} was deleted while it served"));
+                }
+                if group.pods == Pods::Waiting {
+                    state.groups.remove(&name);
+                } else {
+                    end(group);
+                }
+            }
+        }
+        Effect::SetGate { group, open, .. } => {
+            if let Some(group) = state.groups.get_mut(&group).filter(|group| group.pods == Pods::Up) {
+                group.gate = open;
+            }
+        }
+        Effect::LaunchEngine { group, submission } => launch(state, &group, submission),
+        Effect::StopEngine { group, submission } => {
+            let job = state
+                .groups
+                .get_mut(&group)
+                .filter(|group| group.job.as_ref().is_some_and(|(running, _)| *running == submission));
+            if let Some(group) = job {
+                if group.serves() {
+                    state.breach.get_or_insert(format!("{submission} was stopped while it served"));
+                }
+                kill(group);
+            }
+        }
+        Effect::SetDraining { .. } | Effect::Probe { .. } | Effect::Event { .. } => {}
+    }
+}
+
+fn create(state: &mut State, entry: &rayfleet_api::status::GroupStatus) {
+    match state.groups.get(&entry.name) {
+        Some(group) if group.pods == Pods::Ending => {
+            let ending = format!("{} was made beside its own ending pods", entry.name);
+            state.breach.get_or_insert(ending);
+        }
+        Some(_) => {}
+        None => {
+            let group = Group {
+                slot: entry.slot,
+                attempt: entry.attempt,
+                revision: entry.revision.clone(),
+                pods: Pods::Waiting,
+                job: None,
+                gate: false,
+            };
+            state.groups.insert(entry.name.clone(), group);
+        }
+    }
+}
+
+fn launch(state: &mut State, name: &str, submission: String) {
+    let Some(group) = state.groups.get_mut(name).filter(|group| group.pods == Pods::Up) else { return };
+    match &group.job {
+        Some((running, _)) if *running == submission => {}
+        Some((running, Engine::Loading | Engine::Healthy)) => {
+            let beside = format!("{submission} was launched beside {running}");
+            state.breach.get_or_insert(beside);
+        }
+        _ => group.job = Some((submission, Engine::Loading)),
+    }
+}

@@ -1,0 +1,265 @@
+//! The state that is explored: what the fleet asks for, the ledger, and what is really there. Time is left
+//! out: a wait is either still on or over, and each goes over by a step of its own.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+
+use crate::capacity::{Capacity, PendingPod};
+use crate::seen::{
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
+};
+use crate::testing::{at, gpu_pod, nodes};
+
+/// The moment of every pass.
+pub(super) fn now() -> Timestamp {
+    at(0)
+}
+
+/// The moment of everything whose wait is over.
+fn long_ago() -> Time {
+    Time(at(-86_400))
+}
+
+/// What the fleet asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Spec {
+    pub(super) generation: i64,
+    pub(super) replicas: u32,
+    pub(super) partition: u32,
+    pub(super) pods: &'static str,
+    pub(super) engine: &'static str,
+    pub(super) paused: bool,
+}
+
+/// How far a group's pods are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Pods {
+    /// They have no nodes yet.
+    Waiting,
+    /// They run, and their Ray nodes are in.
+    Up,
+    /// The RayCluster is gone and they are ending.
+    Ending,
+}
+
+/// How far an engine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Engine {
+    Loading,
+    Healthy,
+    Dead,
+}
+
+/// A group as it really is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Group {
+    pub(super) slot: u32,
+    pub(super) attempt: u32,
+    pub(super) revision: String,
+    pub(super) pods: Pods,
+    /// The engine's job, by submission id.
+    pub(super) job: Option<(String, Engine)>,
+    pub(super) gate: bool,
+}
+
+impl Group {
+    pub(super) fn serves(&self) -> bool {
+        self.pods == Pods::Up && self.gate && matches!(self.job, Some((_, Engine::Healthy)))
+    }
+}
+
+/// How much may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Left {
+    pub(super) changes: u8,
+    pub(super) faults: u8,
+    pub(super) crashes: u8,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct State {
+    pub(super) spec: Spec,
+    pub(super) status: RayClusterFleetStatus,
+    pub(super) groups: BTreeMap<String, Group>,
+    /// What was there before the last thing that happened, for a controller whose watch is late.
+    pub(super) before: Option<BTreeMap<String, Group>>,
+    pub(super) left: Left,
+    /// A promise that was broken on the way here.
+    pub(super) breach: Option<String>,
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fixed_part().hash(state);
+        (&self.before, self.left, &self.breach).hash(state);
+    }
+}
+
+impl State {
+    /// All that the future depends on once nothing more goes wrong.
+    pub(super) fn fixed_part(&self) -> (&Spec, String, &BTreeMap<String, Group>) {
+        (&self.spec, serde_json::to_string(&self.status).unwrap(), &self.groups)
+    }
+
+    /// The fleet at what is asked for.
+    pub(super) fn fleet(&self, of: &ValidFleet) -> ValidFleet {
+        let mut fleet = of.clone();
+        fleet.generation = self.spec.generation;
+        fleet.replicas = self.spec.replicas;
+        fleet.strategy.partition = self.spec.partition;
+        fleet.paused = self.spec.paused;
+        fleet.revision.pod = self.spec.pods.to_owned();
+        fleet.revision.engine = Some(self.spec.engine.to_owned());
+        fleet
+    }
+
+    /// Takes over a decision's status, less what is for people only or repeats the rest.
+    pub(super) fn enter(&mut self, mut status: RayClusterFleetStatus) {
+        status.conditions.clear();
+        status.pace = None;
+        for group in &mut status.groups {
+            let waits = matches!(group.phase, Phase::Stopping | Phase::Failed);
+            let over = |time: &mut Option<Time>| {
+                if time.is_some() {
+                    *time = Some(long_ago());
+                }
+            };
+            if !waits {
+                over(&mut group.since);
+            }
+            over(&mut group.ready_since);
+            over(&mut group.in_flight_at);
+            group.begun = None;
+            group.message = None;
+        }
+        if let Some(rollout) = &mut status.rollout {
+            rollout.reason = None;
+        }
+        self.status = status;
+    }
+
+    /// Groups of the ledger that wait for a moment to pass.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
+        let groups = self.status.groups.iter().enumerate();
+        groups.filter(|(_, group)| *group != &waited(group)).map(|(at, _)| at)
+    }
+
+    /// The moment that a group waits for has passed.
+    pub(super) fn wait_is_over(&mut self, at: usize) {
+        if let Some(group) = self.status.groups.get_mut(at) {
+            *group = waited(group);
+        }
+    }
+
+    /// Groups whose pods hold nodes.
+    fn placed(&self) -> usize {
+        self.groups.values().filter(|group| group.pods != Pods::Waiting).count()
+    }
+
+    /// Whether what is under way with a group can go on now.
+    pub(super) fn can_advance(&self, name: &str, room: usize) -> bool {
+        self.groups.get(name).is_some_and(|group| match group.pods {
+            Pods::Waiting => self.placed() < room,
+            Pods::Up => matches!(group.job, Some((_, Engine::Loading))),
+            Pods::Ending => true,
+        })
+    }
+
+    /// What is under way with a group goes on. Engines of the revision `bad` end instead of serving.
+    pub(super) fn advance(&mut self, name: &str) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        match (group.pods, &mut group.job) {
+            (Pods::Waiting, _) => group.pods = Pods::Up,
+            (Pods::Up, Some((submission, engine))) => {
+                *engine = if submission.contains("bad") { Engine::Dead } else { Engine::Healthy };
+            }
+            (Pods::Up, None) => {}
+            (Pods::Ending, _) => drop(self.groups.remove(name)),
+        }
+    }
+
+    /// What a controller sees of `groups`.
+    pub(super) fn seen(&self, groups: &BTreeMap<String, Group>) -> BTreeMap<String, GroupSeen> {
+        let entry = |name: &String| self.status.groups.iter().find(|entry| entry.name == *name);
+        groups.iter().map(|(name, group)| (name.clone(), see(name, group, entry(name)))).collect()
+    }
+
+    pub(super) fn capacity(&self, room: usize) -> Capacity {
+        let placed = 2 * self.placed();
+        let free: Vec<u32> = (0..2 * room).map(|node| u32::from(node >= placed)).collect();
+        let waiting = self.groups.iter().filter(|(_, group)| group.pods == Pods::Waiting);
+        let pod = |name: &String| PendingPod { name: name.clone(), spec: gpu_pod(1) };
+        let pending = waiting.flat_map(|(name, _)| [pod(name), pod(name)]).collect();
+        Capacity { pending, ..nodes(&free) }
+    }
+}
+
+/// A group after what it waits for.
+fn waited(group: &GroupStatus) -> GroupStatus {
+    let past = |time: &Option<Time>| time.as_ref().map(|_| long_ago());
+    GroupStatus {
+        since: past(&group.since),
+        closed_since: past(&group.closed_since),
+        retry_after: past(&group.retry_after),
+        ..group.clone()
+    }
+}
+
+fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> GroupSeen {
+    let ending = group.pods == Pods::Ending;
+    let up = group.pods == Pods::Up;
+    let cluster = (!ending).then(|| ClusterSeen {
+        uid: name.to_owned(),
+        resource_version: "1".to_owned(),
+        slot: Some(group.slot),
+        attempt: group.attempt,
+        pod_revision: group.revision.clone(),
+        ..ClusterSeen::default()
+    });
+    let pod = |number: usize| PodSeen {
+        name: format!("{name}-{number}"),
+        uid: format!("{name}-{number}"),
+        head: number == 0,
+        node: (group.pods != Pods::Waiting).then(|| format!("node-{number}")),
+        ip: up.then(|| format!("10.{}.{}.{number}", group.slot, group.attempt)),
+        deleting: ending,
+        containers_ready: up,
+        gate_open: number == 0 && group.gate,
+        ..PodSeen::default()
+    };
+    let pods = vec![pod(0), pod(1)];
+    let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
+    let state = Ok(RayAlive { nodes: addresses, engine: engine(group, entry) });
+    GroupSeen {
+        cluster,
+        pods,
+        endpoint_ready: Some(group.gate && up),
+        ray: up.then_some(RaySeen { at: now(), state, no_sign: Vec::new() }),
+    }
+}
+
+fn engine(group: &Group, entry: Option<&GroupStatus>) -> EngineSeen {
+    let Some(entry) = entry else { return EngineSeen::default() };
+    let revision = entry.engine_revision.clone().unwrap_or_default();
+    let submission = names::submission_id(&entry.name, &revision, entry.launch);
+    let state = group.job.as_ref().filter(|(of, _)| *of == submission).map(|(_, engine)| *engine);
+    let healthy = state == Some(Engine::Healthy);
+    EngineSeen {
+        submission,
+        job: state.map(|engine| match engine {
+            Engine::Dead => JobSeen::Ended("killed".to_owned()),
+            Engine::Loading | Engine::Healthy => JobSeen::Running,
+        }),
+        ranks_placed: 2,
+        healthy,
+        answering: healthy,
+        load: healthy.then_some(LoadSeen::default()),
+        probe: ProbeSeen::Passed,
+        ..EngineSeen::default()
+    }
+}

@@ -1,0 +1,116 @@
+//! A canary: the partition's share of groups stays on the revision that was complete last, come what may.
+
+use super::sim::{Pace, Sim};
+use super::sim_group::Fault;
+use crate::testing::fleet;
+
+const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };
+
+/// Three groups of which two are to stay on the first revision, with room for one more.
+fn canary() -> Sim {
+    let mut fleet = fleet(3);
+    fleet.strategy.max_unavailable = 1;
+    let mut sim = Sim::new(fleet, 4, PACE);
+    sim.settle();
+    sim.fleet.strategy.partition = 2;
+    sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
+    sim.settle();
+    sim.watch();
+    sim
+}
+
+/// Slot, pod revision and engine revision of each group.
+fn revisions(sim: &Sim) -> Vec<(u32, &str, &str)> {
+    let groups = sim.status.groups.iter();
+    groups
+        .map(|group| {
+            (group.slot, group.revision.as_str(), group.engine_revision.as_deref().unwrap_or_default())
+        })
+        .collect()
+}
+
+fn count(sim: &Sim, pods: &str) -> usize {
+    sim.status.groups.iter().filter(|group| group.revision == pods).count()
+}
+
+#[test]
+fn a_kept_group_that_is_lost_comes_back_on_the_old_revision() {
+    let mut sim = canary();
+    assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 1));
+    sim.hit(0, Fault::ClusterDeleted);
+    sim.settle();
+    assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 1));
+    assert!(sim.names().contains(&"llama-pods1-0-1"), "{:?}", sim.names());
+}
+
+#[test]
+fn a_lost_canary_comes_back_on_the_new_revision() {
+    let mut sim = canary();
+    let canary = sim.groups.keys().position(|name| name.contains("pods2")).unwrap();
+    sim.hit(canary, Fault::ClusterDeleted);
+    sim.settle();
+    assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 1));
+}
+
+#[test]
+fn more_replicas_are_of_the_new_revision() {
+    let mut sim = canary();
+    sim.change(|fleet| fleet.replicas = 4);
+    sim.settle();
+    assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 2));
+}
+
+#[test]
+fn fewer_replicas_take_the_canary_first() {
+    let mut sim = canary();
+    sim.change(|fleet| fleet.replicas = 2);
+    sim.settle();
+    assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 0));
+}
+
+#[test]
+fn a_partition_of_all_keeps_all_and_repairs_them() {
+    let mut sim = canary();
+    sim.change(|fleet| {
+        fleet.strategy.partition = 3;
+        fleet.revision.pod = "pods3".to_owned();
+    });
+    sim.settle();
+    sim.hit(0, Fault::ClusterDeleted);
+    sim.settle();
+    assert_eq!(count(&sim, "pods3"), 0);
+    assert_eq!(sim.status.ready_replicas, 3);
+}
+
+#[test]
+fn an_engine_is_kept_like_pods() {
+    let mut fleet = fleet(2);
+    fleet.strategy.max_unavailable = 1;
+    let mut sim = Sim::new(fleet, 3, PACE);
+    sim.settle();
+    sim.fleet.strategy.partition = 1;
+    sim.change(|fleet| fleet.revision.engine = Some("eng2".to_owned()));
+    sim.settle();
+    assert_eq!(revisions(&sim), [(0, "pods1", "eng1"), (1, "pods1", "eng2")]);
+    sim.hit(0, Fault::ClusterDeleted);
+    sim.settle();
+    assert_eq!(revisions(&sim), [(0, "pods1", "eng1"), (1, "pods1", "eng2")]);
+}
+
+#[test]
+fn without_a_history_a_missing_group_is_of_the_new_revision() {
+    let mut sim = canary();
+    sim.history_lost = true;
+    sim.hit(0, Fault::ClusterDeleted);
+    sim.settle();
+    assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (1, 2));
+}
+
+#[test]
+fn a_new_fleet_knows_no_older_revision_to_keep() {
+    let mut fleet = fleet(2);
+    fleet.strategy.partition = 1;
+    let mut sim = Sim::new(fleet, 2, PACE);
+    sim.settle();
+    assert_eq!(count(&sim, "pods1"), 2);
+}

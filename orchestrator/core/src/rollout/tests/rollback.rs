@@ -1,0 +1,170 @@
+//! `onFailure: Rollback`: when a revision counts as failed, what happens then, and what ends it.
+
+use rayfleet_api::spec::OnFailure;
+
+use super::sim::{Pace, Sim};
+use super::sim_group::Fault;
+use crate::testing::fleet;
+
+const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };
+
+/// Three groups that serve; engines of `eng2` and pods of `pods2` end as soon as they are launched.
+fn up(surge: u32, unavailable: u32, room: usize) -> Sim {
+    let mut fleet = fleet(3);
+    fleet.strategy.max_surge = surge;
+    fleet.strategy.max_unavailable = unavailable;
+    fleet.strategy.on_failure = OnFailure::Rollback;
+    let mut sim = Sim::new(fleet, room, PACE);
+    sim.settle();
+    sim.bad.extend(["eng2".to_owned(), "pods2".to_owned()]);
+    sim.watch();
+    sim
+}
+
+fn new_engine(sim: &mut Sim, revision: &str) {
+    sim.change(|fleet| fleet.revision.engine = Some(revision.to_owned()));
+}
+
+fn rolled_back(sim: &mut Sim) {
+    sim.until("rolled back", |sim| sim.step() == "Rolled back");
+}
+
+fn condition(sim: &Sim, type_: &str) -> (String, String, String) {
+    let found = sim.status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+fn told(sim: &Sim) -> usize {
+    sim.events.iter().filter(|event| event.starts_with("RolledBack")).count()
+}
+
+#[test]
+fn a_bad_engine_goes_back_within_the_budget() {
+    let mut sim = up(1, 1, 4);
+    let before: Vec<String> = sim.names().into_iter().map(str::to_owned).collect();
+    new_engine(&mut sim, "eng2");
+    rolled_back(&mut sim);
+    assert_eq!((sim.status.ready_replicas, sim.fewest_ready), (3, 2));
+    assert!(sim.status.groups.iter().all(|group| group.engine_revision.as_deref() == Some("eng1")));
+    assert_eq!(sim.status.updated_replicas, 0, "none is of the revision that the fleet asks for");
+    let kept = sim.names().into_iter().filter(|name| before.iter().any(|old| old == name)).count();
+    assert_eq!(kept, 2, "only the group that failed was replaced");
+    let (status, reason, message) = condition(&sim, "Stalled");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "RolledBack"));
+    for part in ["revision pods1/eng2 failed", "no such model", "serves pods1/eng1", "rollout undo llama"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let (status, reason, _) = condition(&sim, "Progressing");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "RolledBack"));
+}
+
+#[test]
+fn bad_pods_go_back_with_a_surge_and_lose_nothing() {
+    let mut sim = up(1, 0, 4);
+    sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
+    rolled_back(&mut sim);
+    assert_eq!((sim.fewest_ready, sim.most_groups), (3, 4));
+    assert!(sim.names().iter().all(|name| name.contains("pods1")), "{:?}", sim.names());
+}
+
+#[test]
+fn it_is_told_once_and_does_not_loop() {
+    let mut sim = up(1, 1, 4);
+    new_engine(&mut sim, "eng2");
+    rolled_back(&mut sim);
+    // Ten minutes on, earlier failures are forgotten.
+    sim.ticks(700);
+    let at_rest = sim.status.clone();
+    sim.ticks(5000);
+    assert_eq!((sim.status.clone(), told(&sim)), (at_rest, 1));
+    // A failure of the old revision is repaired, and is no reason to go anywhere else.
+    sim.bad.insert("eng1".to_owned());
+    sim.hit(0, Fault::EngineDies);
+    sim.ticks(2000);
+    assert_eq!((told(&sim), sim.step()), (1, "Rolling back"));
+    sim.bad.clear();
+    rolled_back(&mut sim);
+}
+
+#[test]
+fn another_revision_ends_it() {
+    let mut sim = up(1, 1, 4);
+    new_engine(&mut sim, "eng2");
+    rolled_back(&mut sim);
+    new_engine(&mut sim, "eng3");
+    sim.settle();
+    assert!(sim.status.groups.iter().all(|group| group.engine_revision.as_deref() == Some("eng3")));
+    assert_eq!(sim.status.rollout.as_ref().unwrap().rollback, None);
+    assert_eq!(condition(&sim, "Stalled").0, "False");
+}
+
+#[test]
+fn hold_tries_the_failed_revision_again() {
+    let mut sim = up(1, 1, 4);
+    new_engine(&mut sim, "eng2");
+    rolled_back(&mut sim);
+    sim.bad.clear();
+    sim.change(|fleet| fleet.strategy.on_failure = OnFailure::Hold);
+    sim.settle();
+    assert!(sim.status.groups.iter().all(|group| group.engine_revision.as_deref() == Some("eng2")));
+}
+
+#[test]
+fn an_undo_while_it_goes_back_is_simply_done() {
+    let mut sim = up(1, 1, 4);
+    new_engine(&mut sim, "eng2");
+    sim.until("turned", |sim| sim.step() == "Rolling back");
+    new_engine(&mut sim, "eng1");
+    sim.settle();
+    assert_eq!(sim.status.updated_replicas, 3);
+}
+
+#[test]
+fn the_progress_deadline_turns_it_back_too() {
+    let mut sim = up(1, 0, 4);
+    sim.bad.clear();
+    sim.slow.insert("eng2".to_owned());
+    sim.fleet.model.as_mut().unwrap().start_timeout = std::time::Duration::from_hours(10);
+    new_engine(&mut sim, "eng2");
+    sim.ticks(590);
+    assert_eq!(told(&sim), 0);
+    sim.ticks(20);
+    assert_eq!(told(&sim), 1, "{:?}", sim.events);
+    let cause = &sim.status.rollout.as_ref().unwrap().rollback.as_ref().unwrap().cause;
+    assert!(cause.contains("is still Loading after 600 s"), "{cause}");
+}
+
+#[test]
+fn a_lack_of_room_is_not_the_revisions_fault() {
+    let mut sim = up(0, 1, 3);
+    sim.bad.clear();
+    sim.change(|fleet| {
+        fleet.revision.pod = "pods2".to_owned();
+        fleet.replicas = 4;
+    });
+    sim.ticks(1500);
+    assert_eq!((told(&sim), condition(&sim, "Stalled").0.as_str()), (0, "True"));
+}
+
+#[test]
+fn a_first_revision_has_nothing_to_go_back_to() {
+    let mut fleet = fleet(1);
+    fleet.strategy.on_failure = OnFailure::Rollback;
+    let mut sim = Sim::new(fleet, 2, PACE);
+    sim.bad.insert("eng1".to_owned());
+    sim.ticks(1000);
+    assert_eq!(told(&sim), 0);
+    assert_eq!(condition(&sim, "ReplicaFailure").0, "True");
+}
+
+#[test]
+fn without_its_record_it_stays_where_it_is() {
+    let mut sim = up(1, 1, 4);
+    new_engine(&mut sim, "eng2");
+    sim.until("turned", |sim| sim.step() == "Rolling back");
+    sim.history_lost = true;
+    sim.ticks(2000);
+    let reason = sim.status.rollout.as_ref().unwrap().reason.clone().unwrap();
+    assert!(sim.status.ready_replicas >= 2, "{reason}");
+    assert!(reason.contains("no longer in the history"), "{reason}");
+}

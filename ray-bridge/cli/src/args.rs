@@ -70,6 +70,8 @@ pub(crate) enum Output {
     Text,
     /// One JSON document; `watch` and `logs -f`: one a line
     Json,
+    /// One YAML document; `watch` and `logs -f`: one after the other
+    Yaml,
 }
 
 /// What to do.
@@ -80,6 +82,9 @@ pub(crate) enum Command {
 
 Examples:
   ray-bridge plan -f llama.yaml
+  ray-bridge plan -f llama.yaml --strategy spread --avoid 10.0.0.7
+  ray-bridge plan -f llama.yaml --tensor-domain nvidia.com/gpu.clique
+  ray-bridge plan -f llama.yaml --topology my.org/row,topology.kubernetes.io/zone -o yaml
   ray-bridge plan -f llama.yaml -o json | jq '.ranks[] | [.rank, .node]'")]
     Plan(ModelArgs),
     /// Place an engine and start it; again with the same file changes nothing
@@ -144,6 +149,39 @@ pub(crate) struct ModelArgs {
     /// Name of the engine and its job; default: the name of the model
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) name: Option<SubmissionId>,
+    #[command(flatten)]
+    pub(crate) placement: PlacementArgs,
+}
+
+const PLACEMENT: &str = "Placement, in place of what the model file says";
+
+/// Which nodes the ranks go to.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PlacementArgs {
+    /// How stages share nodes
+    #[arg(long, help_heading = PLACEMENT, value_enum, value_name = "STRATEGY")]
+    pub(crate) strategy: Option<Share>,
+    /// Label of a fabric over several nodes that a stage's tensor ranks may fill but never leave; default: one node
+    #[arg(long, help_heading = PLACEMENT, value_name = "LABEL")]
+    pub(crate) tensor_domain: Option<String>,
+    /// Labels that tell which nodes are near to each other, from the inside out; default: docs/placement.md
+    #[arg(long, help_heading = PLACEMENT, value_name = "LABEL,…", value_delimiter = ',')]
+    pub(crate) topology: Vec<String>,
+    /// Nodes, by id, address or name, that get ranks only where the others have no room
+    #[arg(long, help_heading = PLACEMENT, value_name = "NODE,…", value_delimiter = ',')]
+    pub(crate) avoid: Vec<String>,
+    /// Nodes, by id, address or name, that get no ranks
+    #[arg(long, help_heading = PLACEMENT, value_name = "NODE,…", value_delimiter = ',')]
+    pub(crate) exclude: Vec<String>,
+}
+
+/// How stages share nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Share {
+    /// As near to each other as can be
+    Pack,
+    /// As few on each node as can be
+    Spread,
 }
 
 /// Flags of `deploy`.

@@ -149,13 +149,16 @@ async fn place(
     session: &Session,
     terminal: &Terminal,
 ) -> Result<(Placement, Vec<RayNode>), Fault> {
-    let all = Policy { free: FreeGpus::All, ..Policy::default() };
+    let all = Policy { free: FreeGpus::All, ..model.policy.clone() };
     let began = clock::now();
     let mut told = false;
     loop {
         let nodes = plan::nodes(session).await?;
-        let (document, placement) = plan::make(&model.spec, &nodes);
+        let (document, placement) = plan::make(&model.spec, &model.policy, &nodes);
         if let Some(placement) = placement {
+            for node in &document.avoided {
+                terminal.progress(&plan::avoided(node));
+            }
             return Ok((placement, nodes));
         }
         let missing = document.missing.unwrap_or_default();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
-use ray_bridge::placement::Shape;
+use ray_bridge::placement::{Level, Policy, Shape, Strategy};
 use rayfleet_api::Invalid;
-use rayfleet_api::spec::EngineType;
-use rayfleet_api::valid::ValidModel;
-use serde_json::Value;
+use rayfleet_api::spec::{EngineType, PlacementStrategy};
+use rayfleet_api::valid::{ValidModel, ValidPlacement};
+use serde_json::{Map, Value};
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgs, PlacementArgs, Share};
 use crate::fault::Fault;
 
 /// Longest file that is read.
@@ -27,6 +27,8 @@ const PROBE: Duration = Duration::from_mins(5);
 pub(crate) struct Model {
     /// What is launched.
     pub(crate) spec: EngineSpec,
+    /// Which nodes it may go to.
+    pub(crate) policy: Policy,
     /// Prompt that it must answer.
     pub(crate) probe: Probe,
     /// Longest time from the launch to a healthy engine.
@@ -39,7 +41,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Model, Fault> {
     let text = read(&args.file).map_err(|error| {
         Fault::usage(format!("{name}: {error}"), "give a model file with -f, or - for input")
     })?;
-    parse(&text, args.name.clone()).map_err(|problems| {
+    parse(&text, args.name.clone(), &args.placement).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
         Fault::usage(
             lines.join("\n       "),
@@ -59,19 +61,66 @@ fn read(file: &Path) -> std::io::Result<String> {
 }
 
 /// Checks the text of a model file; every problem, not just the first.
-fn parse(text: &str, name: Option<SubmissionId>) -> Result<Model, Vec<String>> {
-    let block: Value = serde_saphyr::from_str(text).map_err(|error| vec![error.to_string()])?;
+fn parse(text: &str, name: Option<SubmissionId>, told: &PlacementArgs) -> Result<Model, Vec<String>> {
+    let mut block: Value = serde_saphyr::from_str(text).map_err(|error| vec![error.to_string()])?;
     if block.get("kind").is_some() {
         return Err(vec![
             "this is a Kubernetes object: give the block under its spec.model alone".to_owned(),
         ]);
     }
+    overrule(&mut block, told);
     let valid = rayfleet_api::alone::model(&block)
         .map_err(|problems| problems.iter().map(Invalid::to_string).collect::<Vec<_>>())?;
-    engine(&valid, name)
+    engine(&valid, name, told)
 }
 
-fn engine(valid: &ValidModel, name: Option<SubmissionId>) -> Result<Model, Vec<String>> {
+/// Enters what was told on the command line into the block, so that it is held to the same rules.
+fn overrule(block: &mut Value, told: &PlacementArgs) {
+    let strategy = told.strategy.map(|strategy| match strategy {
+        Share::Pack => "Pack",
+        Share::Spread => "Spread",
+    });
+    let told = [
+        ("strategy", strategy.map(Value::from)),
+        ("tensorDomain", told.tensor_domain.as_deref().map(Value::from)),
+        ("topology", (!told.topology.is_empty()).then(|| Value::from(told.topology.clone()))),
+    ];
+    let Some(model) = block.as_object_mut() else { return };
+    for (field, value) in told.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+        let placement = model.entry("placement").or_insert(Value::Null);
+        if placement.is_null() {
+            *placement = Value::Object(Map::new());
+        }
+        // Anything else than a block is refused by the schema.
+        if let Some(placement) = placement.as_object_mut() {
+            placement.insert(field.to_owned(), value);
+        }
+    }
+}
+
+fn policy(valid: &ValidPlacement, told: &PlacementArgs) -> Policy {
+    let default = Policy::default();
+    Policy {
+        strategy: match valid.strategy {
+            PlacementStrategy::Pack => Strategy::Pack,
+            PlacementStrategy::Spread => Strategy::Spread,
+        },
+        tensor_domain: valid.tensor_domain.clone(),
+        levels: match valid.topology.as_slice() {
+            [] => default.levels,
+            labels => labels.iter().map(|label| Level::of(label)).collect(),
+        },
+        free: default.free,
+        avoid: told.avoid.iter().cloned().collect(),
+        exclude: told.exclude.iter().cloned().collect(),
+    }
+}
+
+fn engine(
+    valid: &ValidModel,
+    name: Option<SubmissionId>,
+    told: &PlacementArgs,
+) -> Result<Model, Vec<String>> {
     let kind = match valid.engine {
         EngineType::Vllm => EngineKind::Vllm,
         EngineType::Custom => EngineKind::Custom { entrypoint: valid.entrypoint.clone().unwrap_or_default() },
@@ -108,7 +157,8 @@ fn engine(valid: &ValidModel, name: Option<SubmissionId>) -> Result<Model, Vec<S
         expect: valid.probe.expect.clone(),
         timeout: PROBE,
     };
-    Ok(Model { spec, probe, start_timeout: valid.start_timeout })
+    let policy = policy(&valid.placement, told);
+    Ok(Model { spec, policy, probe, start_timeout: valid.start_timeout })
 }
 
 /// A name for the job from that of the model, such as `meta-llama/Llama-3.1-8B`: what an id cannot hold becomes `-`.
@@ -133,11 +183,11 @@ probe: {prompt: Hi, maxTokens: 4}
 
     /// The model of [`TINY`], with a change to its text.
     pub(crate) fn tiny(from: &str, to: &str) -> Model {
-        parse(&TINY.replace(from, to), None).unwrap()
+        parse(&TINY.replace(from, to), None, &PlacementArgs::default()).unwrap()
     }
 
     fn problems(text: &str) -> Vec<String> {
-        parse(text, None).unwrap_err()
+        parse(text, None, &PlacementArgs::default()).unwrap_err()
     }
 
     #[test]
@@ -156,8 +206,35 @@ probe: {prompt: Hi, maxTokens: 4}
             "meta-llama-Llama-3.1-8B"
         );
         let told = SubmissionId::new("canary").unwrap();
-        assert_eq!(parse(TINY, Some(told.clone())).unwrap().spec.name, told);
+        assert_eq!(parse(TINY, Some(told.clone()), &PlacementArgs::default()).unwrap().spec.name, told);
         assert!(problems(&TINY.replace("name: tiny", "name: //")).first().unwrap().starts_with("name: "));
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_file_and_is_held_to_the_same_rules() {
+        let text = format!("{TINY}placement: {{strategy: Spread, tensorDomain: fab}}\n");
+        let policy = |told: &PlacementArgs| parse(&text, None, told).map(|model| model.policy);
+        let file = policy(&PlacementArgs::default()).unwrap();
+        assert_eq!((file.strategy, file.tensor_domain.as_deref()), (Strategy::Spread, Some("fab")));
+        assert_eq!(file.levels, Policy::default().levels);
+
+        let told = PlacementArgs {
+            strategy: Some(Share::Pack),
+            topology: vec!["rack".to_owned()],
+            avoid: vec!["w1".to_owned()],
+            ..PlacementArgs::default()
+        };
+        let both = policy(&told).unwrap();
+        assert_eq!((both.strategy, both.tensor_domain.as_deref()), (Strategy::Pack, Some("fab")));
+        assert_eq!((both.levels, both.avoid.len()), (vec![Level::of("rack")], 1));
+
+        let wrong = PlacementArgs { tensor_domain: Some("a b".to_owned()), ..PlacementArgs::default() };
+        let said = policy(&wrong).unwrap_err();
+        assert_eq!(said.len(), 1);
+        assert!(
+            said.iter().all(|said| said.starts_with("placement.tensorDomain: `a b` is no label")),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! `plan`: where every rank would go, or what is missing and what would help.
 
+use std::collections::BTreeSet;
+
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::EngineSpec;
-use ray_bridge::placement::{FreeGpus, Placement, Policy, RayNode, plan};
+use ray_bridge::placement::{FreeGpus, Hop, Placement, Policy, RayNode, hops, plan};
 use serde::Serialize;
 use url::Url;
 
 use crate::args::ModelArgs;
 use crate::connect::Session;
 use crate::fault::Fault;
-use crate::render::ranks;
+use crate::render::picture::Row;
+use crate::render::{picture, ranks};
 use crate::terminal::Terminal;
 use crate::view::{Slot, planned};
 use crate::{Answer, model};
@@ -28,17 +31,36 @@ pub(crate) struct Plan {
     pub(crate) api_server: Option<String>,
     /// Ranks, if it fits.
     pub(crate) ranks: Vec<Slot>,
+    /// The way from each stage to the next one, replica by replica.
+    pub(crate) hops: Vec<Step>,
+    /// Nodes that have ranks although they are to be avoided.
+    pub(crate) avoided: Vec<String>,
     /// What is missing, in numbers, if it does not fit.
     pub(crate) missing: Option<String>,
     /// What would help.
     pub(crate) cure: Option<String>,
+    /// Nodes that have ranks, with all of their GPUs.
+    #[serde(skip)]
+    pub(crate) rows: Vec<Row>,
+}
+
+/// The way from one stage to the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Step {
+    /// Level of the innermost domain that holds both, if there is one; nothing within a node or tensor domain.
+    pub(crate) level: Option<String>,
+    /// That domain.
+    pub(crate) domain: Option<String>,
+    /// What it counts.
+    pub(crate) cost: u64,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: &ModelArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
     let model = model::load(args)?;
     let nodes = nodes(session).await?;
-    let (plan, _) = make(&model.spec, &nodes);
+    let (plan, _) = make(&model.spec, &model.policy, &nodes);
     terminal.result(&plan, &text(&plan))?;
     Ok(if plan.fits { Answer::Yes } else { Answer::No })
 }
@@ -49,25 +71,32 @@ pub(crate) async fn nodes(session: &Session) -> Result<Vec<RayNode>, Fault> {
 }
 
 /// The plan for people, and for the bridge if there is one.
-pub(crate) fn make(spec: &EngineSpec, nodes: &[RayNode]) -> (Plan, Option<Placement>) {
+pub(crate) fn make(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> (Plan, Option<Placement>) {
     let document = Plan {
         name: spec.name.to_string(),
         shape: spec.shape.to_string(),
         fits: false,
         api_server: None,
         ranks: Vec::new(),
+        hops: Vec::new(),
+        avoided: Vec::new(),
         missing: None,
         cure: None,
+        rows: Vec::new(),
     };
-    match plan(spec.shape, nodes, &Policy::default()) {
+    match plan(spec.shape, nodes, policy) {
         Ok(placement) => {
             let server = nodes.iter().find(|node| node.id == placement.api_server_node);
             let server = server.map(|node| format!("{}:{}", node.ip, spec.port));
             let ranks = planned(&placement, nodes);
-            (Plan { fits: true, api_server: server, ranks, ..document }, Some(placement))
+            let hops = hops(&placement, nodes, policy).into_iter().map(Step::of).collect();
+            let avoided = placement.avoided(nodes, policy).iter().map(|node| node.name.clone()).collect();
+            let rows = picture::rows(&ranks, nodes);
+            let document = Plan { fits: true, api_server: server, ranks, hops, avoided, rows, ..document };
+            (document, Some(placement))
         }
         Err(unplaceable) => {
-            let cure = Some(cure(spec, nodes));
+            let cure = Some(cure(spec, policy, nodes));
             (Plan { missing: Some(unplaceable.to_string()), cure, ..document }, None)
         }
     }
@@ -87,22 +116,55 @@ pub(crate) fn of(
         api_server: engine
             .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))),
         ranks: planned(placement, nodes),
+        hops: Vec::new(),
+        avoided: Vec::new(),
         missing: None,
         cure: None,
+        rows: Vec::new(),
     }
 }
 
+impl Step {
+    fn of(hop: Hop) -> Self {
+        let cost = hop.cost();
+        match hop {
+            Hop::Within { level, domain, .. } => Self { level: Some(level), domain: Some(domain), cost },
+            Hop::Free | Hop::Beyond { .. } => Self { level: None, domain: None, cost },
+        }
+    }
+}
+
+/// What is said of a node that has ranks although it is to be avoided.
+pub(crate) fn avoided(node: &str) -> String {
+    format!("note: {node} has ranks although it is to be avoided: the others have no room")
+}
+
 /// What would make room.
-fn cure(spec: &EngineSpec, nodes: &[RayNode]) -> String {
+fn cure(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> String {
     let (tensor, pipeline) = (spec.shape.tensor(), spec.shape.pipeline());
     let alive = || nodes.iter().filter(|node| node.alive);
     if !alive().any(|node| node.is_head) {
         return "start the head: `ray start --head`; the API server runs on its node".to_owned();
     }
-    let all = Policy { free: FreeGpus::All, ..Policy::default() };
+    let without = Policy { exclude: BTreeSet::new(), ..policy.clone() };
+    if !policy.exclude.is_empty() && plan(spec.shape, nodes, &without).is_ok() {
+        return "it fits with the excluded nodes: --avoid in place of --exclude takes them where there is no other way"
+            .to_owned();
+    }
+    let all = Policy { free: FreeGpus::All, ..policy.clone() };
     if plan(spec.shape, nodes, &all).is_ok() {
         return "the GPUs are there but reserved: `ray-bridge doctor` says by whom; stop that, or add nodes"
             .to_owned();
+    }
+    let fabric = policy.levels.first().into_iter().flat_map(|level| &level.labels);
+    let fits_within = |label: &&String| {
+        let within = Policy { tensor_domain: Some((*label).clone()), ..policy.clone() };
+        plan(spec.shape, nodes, &within).is_ok()
+    };
+    if let Some(label) = fabric.filter(|_| policy.tensor_domain.is_none()).find(fits_within) {
+        return format!(
+            "it fits if a stage may lie on several nodes of one fabric: --tensor-domain {label}, or placement.tensorDomain in the file"
+        );
     }
     let rooms: u64 = alive().map(|node| u64::from(node.gpus_total / tensor)).sum();
     let more = u64::from(pipeline).saturating_sub(rooms);
@@ -131,5 +193,9 @@ pub(crate) fn text(plan: &Plan) -> String {
     let s = if nodes.len() == 1 { "" } else { "s" };
     let head =
         format!("{} fits: {} on {} node{s}, API server at {server}", plan.name, plan.shape, nodes.len());
-    format!("{head}\n\n{}", ranks::text(&plan.ranks))
+    let told: Vec<String> = plan.avoided.iter().map(|node| format!("\n{}", avoided(node))).collect();
+    let told = told.concat();
+    let picture = picture::text(&plan.rows, &plan.hops);
+    let picture = if picture.is_empty() { picture } else { format!("\n{picture}") };
+    format!("{head}{told}\n\n{}{picture}", ranks::text(&plan.ranks))
 }

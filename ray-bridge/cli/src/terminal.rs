@@ -26,6 +26,7 @@ impl Terminal {
         match self.format {
             Output::Text => self.write(text),
             Output::Json => self.write(&format!("{}\n", json(document, serde_json::to_string_pretty)?)),
+            Output::Yaml => self.write(&yaml(document)?),
         }
     }
 
@@ -34,6 +35,7 @@ impl Terminal {
         match self.format {
             Output::Text => self.write(&format!("{line}\n")),
             Output::Json => self.write(&format!("{}\n", json(document, serde_json::to_string)?)),
+            Output::Yaml => self.write(&format!("---\n{}", yaml(document)?)),
         }
     }
 
@@ -47,7 +49,7 @@ impl Terminal {
     pub(crate) fn fault(&self, fault: &Fault) {
         match self.format {
             Output::Text => self.progress(&fault.to_string()),
-            Output::Json => self.progress(&fault.json().to_string()),
+            Output::Json | Output::Yaml => self.progress(&fault.json().to_string()),
         }
     }
 
@@ -62,6 +64,12 @@ impl Terminal {
 
 fn json<T>(document: &T, write: impl Fn(&T) -> serde_json::Result<String>) -> Result<String, Fault> {
     write(document).map_err(|error| Fault::plain(format!("can not write the result: {error}")))
+}
+
+fn yaml<T: Serialize>(document: &T) -> Result<String, Fault> {
+    let text = serde_saphyr::to_string(document)
+        .map_err(|error| Fault::plain(format!("can not write the result: {error}")))?;
+    Ok(format!("{}\n", text.trim_end()))
 }
 
 #[cfg(test)]

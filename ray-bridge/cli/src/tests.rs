@@ -96,6 +96,39 @@ async fn a_plan_says_where_every_rank_would_go() {
 }
 
 #[tokio::test]
+async fn a_plan_follows_what_the_command_line_says_of_nodes() {
+    let (_file, path) = file("plan-nodes");
+    let small = File::new("plan-small", &TINY.replace("tensor: 2, pipeline: 2", "tensor: 1, pipeline: 2"));
+    let small = small.0.display();
+    let fake = Fake::start().await;
+    let nodes = async |line: String| {
+        let yaml = ran(&fake, &line).await;
+        assert_eq!(yaml.code(), 0, "{}", yaml.said());
+        let plan: Value = serde_saphyr::from_str(&yaml.out).unwrap();
+        let ranks = plan["ranks"].as_array().unwrap().clone();
+        ranks
+            .iter()
+            .map(|rank| format!("{} {}", rank["node"].as_str().unwrap(), rank["gpu"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(nodes(format!("plan -f {small} -o yaml")).await, ["head-0 0", "head-0 1"]);
+    let spread = format!("plan -f {small} -o yaml --strategy spread");
+    assert_eq!(nodes(spread).await, ["head-0 0", "worker-0 0"]);
+    assert_eq!(nodes(format!("plan -f {small} -o yaml --avoid head-0")).await, ["worker-0 0", "worker-0 1"]);
+    assert_eq!(
+        nodes(format!("plan -f {small} -o yaml --exclude 10.0.0.1")).await,
+        ["worker-0 0", "worker-0 1"]
+    );
+
+    let avoided = ran(&fake, &format!("plan -f {path} --avoid 10.0.0.2")).await;
+    let note = "note: worker-0 has ranks although it is to be avoided: the others have no room";
+    assert!(avoided.code() == 0 && avoided.out.contains(note), "{}", avoided.out);
+    let excluded = ran(&fake, &format!("plan -f {path} --exclude worker-0")).await;
+    assert_eq!(excluded.code(), 1);
+    insta::assert_snapshot!(excluded.out);
+}
+
+#[tokio::test]
 async fn a_plan_that_does_not_fit_says_what_is_missing_and_what_helps() {
     let (_file, path) = file("no-plan");
     let fake = Fake::start().await;

@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     pub(crate) node_ip: String,
     /// Its id.
     pub(crate) node_id: String,
+    /// Number of its GPU among those of the engine on this node; which device that is, Ray decides.
+    pub(crate) gpu: u32,
     /// `planned`, `alive`, `dead`, `starting`, or `elsewhere`: alive on this node, planned for another.
     pub(crate) state: &'static str,
 }
@@ -65,10 +67,11 @@ pub(crate) struct Engine {
 
 /// The ranks of a plan.
 pub(crate) fn planned(plan: &Placement, nodes: &[RayNode]) -> Vec<Slot> {
-    plan.ranks.iter().map(|slot| rank(slot, &slot.node_id, "planned", nodes)).collect()
+    let slots = plan.ranks.iter().zip(plan.gpus());
+    slots.map(|(slot, gpu)| rank(slot, gpu, &slot.node_id, "planned", nodes)).collect()
 }
 
-fn rank(slot: &RankSlot, on: &NodeId, state: &'static str, nodes: &[RayNode]) -> Slot {
+fn rank(slot: &RankSlot, gpu: u32, on: &NodeId, state: &'static str, nodes: &[RayNode]) -> Slot {
     let node = nodes.iter().find(|node| node.id == *on);
     let ip = node.map_or_else(|| slot.node_ip.clone(), |node| node.ip.clone());
     Slot {
@@ -78,6 +81,7 @@ fn rank(slot: &RankSlot, on: &NodeId, state: &'static str, nodes: &[RayNode]) ->
         node: node.map_or_else(|| ip.clone(), |node| node.name.clone()),
         node_ip: ip,
         node_id: on.to_string(),
+        gpu,
         state,
     }
 }
@@ -139,7 +143,7 @@ pub(crate) fn differences(placed: Option<&Placed>, nodes: &[RayNode]) -> Vec<Str
 }
 
 fn reported(plan: &Placement, placed: &Placed, nodes: &[RayNode]) -> Vec<Slot> {
-    let of = |slot: &RankSlot| {
+    let of = |(slot, gpu): (&RankSlot, u32)| {
         // Of a rank that was started again the living actor comes first.
         let seen = placed.ranks.iter().find(|r| (r.stage, r.tensor_rank) == (slot.stage, slot.tensor_rank));
         let on = seen.and_then(|seen| seen.node_id.as_ref()).unwrap_or(&slot.node_id);
@@ -149,9 +153,9 @@ fn reported(plan: &Placement, placed: &Placed, nodes: &[RayNode]) -> Vec<Slot> {
             Some(seen) if seen.node_id.is_some() => "dead",
             _ => "starting",
         };
-        rank(slot, on, state, nodes)
+        rank(slot, gpu, on, state, nodes)
     };
-    plan.ranks.iter().map(of).collect()
+    plan.ranks.iter().zip(plan.gpus()).map(of).collect()
 }
 
 fn job_words(status: JobStatus) -> &'static str {

@@ -10,6 +10,7 @@ use ray_bridge::placement::{GroupState, RayNode};
 
 use super::{Check, Level};
 use crate::fault::Fault;
+use crate::model::Model;
 use crate::plan;
 use crate::view::Engine;
 
@@ -181,8 +182,8 @@ pub(super) fn name(spec: &EngineSpec, jobs: &[(SubmissionId, Job)]) -> Check {
 }
 
 /// Whether the engine fits now.
-pub(super) fn place(spec: &EngineSpec, nodes: &[RayNode]) -> Check {
-    let (plan, _) = plan::make(spec, nodes);
+pub(super) fn place(model: &Model, nodes: &[RayNode]) -> Check {
+    let (plan, _) = plan::make(&model.spec, &model.policy, nodes);
     match plan.missing {
         None => ok("placement", plan::text(&plan).lines().next().unwrap_or_default().to_owned()),
         Some(missing) => fail("placement", missing, plan.cure.unwrap_or_default()),

@@ -12,7 +12,7 @@ use ray_bridge::observe::ClusterState;
 use ray_bridge::{CallError, Fault as Call, Target};
 use serde::Serialize;
 
-use crate::args::{DoctorArgs, ModelArgs};
+use crate::args::{DoctorArgs, ModelArgs, PlacementArgs};
 use crate::connect::Session;
 use crate::fault::{Fault, Kind};
 use crate::render::age::between;
@@ -52,7 +52,11 @@ struct Report {
 /// Runs the command.
 pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
     let model = match &args.file {
-        Some(file) => Some(model::load(&ModelArgs { file: file.clone(), name: args.name.clone() })?),
+        Some(file) => Some(model::load(&ModelArgs {
+            file: file.clone(),
+            name: args.name.clone(),
+            placement: PlacementArgs::default(),
+        })?),
         None => None,
     };
     let (mut found, unreachable) = reach(session).await?;
@@ -72,7 +76,7 @@ pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Termina
     found.extend(checks::waiting(&groups));
     if let Some(model) = &model {
         found.push(checks::name(&model.spec, &jobs));
-        found.push(checks::place(&model.spec, &cluster.nodes));
+        found.push(checks::place(model, &cluster.nodes));
         found.push(checks::port(&model.spec, &cluster.nodes, &jobs));
     }
     for (id, _) in jobs.iter().filter(|(_, job)| !job.status.has_ended() && plan_of(job).is_some()) {

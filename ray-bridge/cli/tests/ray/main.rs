@@ -129,14 +129,22 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits until the nodes of a test are gone with their wires; they are being killed since it let go of them.
+/// Waits until the nodes of a test are gone, which are being killed since it let go of them, and takes their wires away:
+/// the kernel may hold a namespace without processes, and its end of a wire, for a minute and more.
 async fn cleared() -> anyhow::Result<()> {
     until("the nodes of the last test to go", Duration::from_mins(1), async || {
-        let (left, wires) = (processes::all("/run/ray"), world::wires()?);
-        ensure!(left.is_empty() && wires.is_empty(), "{left:?} {wires:?}");
+        let left = processes::all("/run/ray");
+        ensure!(left.is_empty(), "{left:?}");
         Ok(Some(()))
     })
-    .await
+    .await?;
+    for wire in world::wires()? {
+        // It may go by itself meanwhile.
+        drop(world::ip(&["link", "delete", &wire]));
+    }
+    let left = world::wires()?;
+    ensure!(left.is_empty(), "wires that can not be deleted: {left:?}");
+    Ok(())
 }
 
 /// A line for whoever watches, written at once.

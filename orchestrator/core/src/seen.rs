@@ -31,6 +31,8 @@ pub struct ClusterSeen {
     pub attempt: u32,
     /// Pod revision, from its label.
     pub pod_revision: String,
+    /// Pods that it asks for, the head included. `None`: as many as the fleet's template.
+    pub pods: Option<usize>,
     /// Message of KubeRay's `ReplicaFailure` condition, while it is True.
     pub replica_failure: Option<String>,
     /// Message of a recent warning that KubeRay gave instead of a status (invalid specs).

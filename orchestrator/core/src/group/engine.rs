@@ -102,7 +102,8 @@ fn ended(engine: &EngineSeen, cause: &str) -> String {
 
 fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {
     let serving = stage.group.phase == Phase::Ready;
-    let ranks = stage.fleet.ranks();
+    // An older engine whose ranks are not known has to be healthy, and where its plan says.
+    let ranks = ray::whole(stage).unwrap_or(engine.ranks_placed);
     let hung = hung(stage, engine);
     if !engine.differences.is_empty() && (serving || engine.healthy) {
         stage.group.misplaced.clone_from(&engine.differences);

@@ -35,7 +35,10 @@ fn ranks(stage: &mut Stage<'_>, engine: &EngineSeen) {
     if engine.job.is_none() {
         return;
     }
-    stage.group.ranks = Some(format!("{}/{}", engine.ranks_placed, stage.fleet.ranks()));
+    stage.group.ranks = {
+        let whole = ray::whole(stage).unwrap_or(engine.ranks_placed);
+        Some(format!("{}/{whole}", engine.ranks_placed))
+    };
     let nodes: BTreeMap<_, _> = stage.pods.live().filter_map(|pod| Some((pod.ip.as_ref()?, pod))).collect();
     let node = |ip: &String| nodes.get(ip).and_then(|pod| pod.node.clone()).unwrap_or_else(|| ip.clone());
     let mut placement: Vec<_> = engine

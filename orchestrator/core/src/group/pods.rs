@@ -8,12 +8,14 @@ use crate::seen::{PodProblem, PodSeen};
 /// The pods of one group beside what they should be.
 pub(super) struct Pods<'a> {
     shape: &'a GroupShape,
+    wanted: usize,
     all: &'a [PodSeen],
 }
 
 impl<'a> Pods<'a> {
-    pub(super) fn new(shape: &'a GroupShape, all: &'a [PodSeen]) -> Self {
-        Self { shape, all }
+    /// A group of an older template may have another size than the one that is asked for now.
+    pub(super) fn new(shape: &'a GroupShape, size: Option<usize>, all: &'a [PodSeen]) -> Self {
+        Self { shape, wanted: size.unwrap_or(shape.pods.len()), all }
     }
 
     /// All, those on their way out too.
@@ -28,7 +30,7 @@ impl<'a> Pods<'a> {
 
     /// How many there should be.
     pub(super) fn wanted(&self) -> usize {
-        self.shape.pods.len()
+        self.wanted
     }
 
     /// The head, if nobody is deleting it.

@@ -63,6 +63,15 @@ pub(super) fn submission(group: &GroupStatus) -> String {
     names::submission_id(&group.name, group.engine_revision.as_deref().unwrap_or_default(), group.launch)
 }
 
+/// Ranks that a group's engine has when it is whole. Of an older engine only what the ledger has of it is known.
+pub(super) fn whole(stage: &Stage<'_>) -> Option<u32> {
+    let group = &stage.group;
+    if group.engine_revision == stage.fleet.revision.engine {
+        return Some(stage.fleet.ranks());
+    }
+    group.ranks.as_ref()?.split_once('/')?.1.parse().ok()
+}
+
 /// The engine, if the answer is about the current launch.
 pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayAlive) -> Option<&'a EngineSeen> {
     (group.launch > 0 && alive.engine.submission == submission(group)).then_some(&alive.engine)

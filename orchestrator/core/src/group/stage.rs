@@ -31,7 +31,8 @@ impl<'a> Stage<'a> {
         seen: &'a GroupSeen,
         now: Timestamp,
     ) -> Self {
-        let pods = Pods::new(&fleet.shape, &seen.pods);
+        let size = seen.cluster.as_ref().and_then(|cluster| cluster.pods);
+        let pods = Pods::new(&fleet.shape, size, &seen.pods);
         let group = group.clone();
         Self {
             fleet,

@@ -149,8 +149,10 @@ fn trouble(board: &Board<'_>) -> Option<String> {
 /// group fail, so what is ready is as planned once all its ranks are there.
 fn placement(board: &Board<'_>) -> Option<Verdict> {
     board.fleet.model.as_ref()?;
-    let ranks = board.fleet.ranks();
-    let whole = format!("{ranks}/{ranks}");
+    let whole = |group: &GroupStatus| {
+        let counts = group.ranks.as_deref().and_then(|ranks| ranks.split_once('/'));
+        counts.is_some_and(|(placed, of)| placed == of)
+    };
     let serving: Vec<_> = board.groups.iter().filter(|group| ready(group)).collect();
     let misplaced = board.groups.iter().find(|group| !group.misplaced.is_empty());
     if let Some(group) = misplaced {
@@ -163,7 +165,7 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
         let message = format!("group {}: {cause}", group.name);
         return Some(verdict("PlacementVerified", "Unknown", "DashboardUnreachable", message));
     }
-    let odd = serving.iter().find(|group| group.ranks.as_ref() != Some(&whole));
+    let odd = serving.iter().find(|group| !whole(group));
     Some(match odd {
         _ if serving.is_empty() => {
             verdict("PlacementVerified", "Unknown", "NoReadyGroup", "no group is ready".to_owned())
@@ -174,7 +176,7 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
             verdict("PlacementVerified", "False", "RanksMissing", message)
         }
         None => {
-            let message = format!("all {ranks} ranks of {} ready groups are as planned", serving.len());
+            let message = format!("all ranks of {} ready groups are as planned", serving.len());
             verdict("PlacementVerified", "True", "AsPlanned", message)
         }
     })

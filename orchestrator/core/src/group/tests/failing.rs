@@ -37,6 +37,22 @@ fn failures_of_a_ready_group_close_the_gate() {
 }
 
 #[test]
+fn a_template_of_another_size_leaves_the_groups_of_the_old_one_alone() {
+    let old = fleet(1);
+    let group = ready_entry(&old, 0);
+    let mut new = old.clone();
+    new.revision.pod = "pods2".to_owned();
+    new.revision.engine = Some("eng2".to_owned());
+    new.shape.pods.push(new.shape.pods[1].clone());
+    new.model.as_mut().unwrap().parallelism.pipeline = 3;
+    let mut seen = healthy(&group, t0());
+    seen.cluster.as_mut().unwrap().pods = Some(2);
+    let step = step(&new, &group, &seen, 1);
+    assert_eq!((step.group.phase, step.group.ranks.as_deref()), (Phase::Ready, Some("2/2")));
+    assert!(kinds(&step).is_empty(), "{:?}", kinds(&step));
+}
+
+#[test]
 fn a_failed_engine_is_stopped_then_launched_anew() {
     let fleet = fleet(1);
     let failed = GroupStatus {

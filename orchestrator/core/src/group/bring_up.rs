@@ -46,7 +46,9 @@ pub(super) fn on_living_nodes(stage: &mut Stage<'_>) -> bool {
         ray::Ray::Silent(_) => true,
         ray::Ray::Unknown => false,
     };
-    let lost = stage.pods.all().find(|pod| pod.node_lost && gone(pod));
+    // Beside a whole group, what still ends on a lost node is only a leftover.
+    let counts = |pod: &&PodSeen| !pod.deleting || !stage.pods.whole();
+    let lost = stage.pods.all().filter(counts).find(|pod| pod.node_lost && gone(pod));
     let Some(pod) = lost else { return true };
     let node = pod.node.as_deref().unwrap_or("its node");
     let cause = format!("node {node} is lost, and with it pod {}", pod.name);

@@ -69,6 +69,21 @@ fn a_lost_node_ends_the_group_once_ray_misses_it_too() {
 }
 
 #[test]
+fn what_still_ends_on_a_lost_node_does_not_end_a_group_that_is_whole() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    let mut old = pod(&group, 1);
+    (old.name, old.ip) = ("old-worker".to_owned(), Some("10.9.9.9".to_owned()));
+    (old.deleting, old.node_lost) = (true, true);
+    seen.pods.push(old);
+    let whole = step(&fleet, &group, &seen, 1);
+    assert_eq!((whole.group.phase, whole.group.goal), (Phase::Ready, Goal::Serve));
+    seen.pods.remove(1);
+    assert_eq!(step(&fleet, &group, &seen, 1).group.goal, Goal::Retire, "its worker is the one that is lost");
+}
+
+#[test]
 fn a_lost_head_ends_the_group_when_its_dashboard_is_silent() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);

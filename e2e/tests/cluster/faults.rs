@@ -45,8 +45,8 @@ enum Fault {
     NodeLost,
 }
 
-/// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its traffic must stop: `None` where
-/// the engine serves all the same, so that nothing may stop.
+/// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its
+/// traffic must stop: `None` where the engine serves all the same, so that nothing may stop.
 const FAULTS: [(Fault, &str, &str, Option<f64>); 9] = [
     (Fault::RankKilled, "SIGKILL of a rank", "died", Some(3.5)),
     (Fault::CoreKilled, "SIGKILL of the engine core", "engine", Some(3.5)),

@@ -130,7 +130,7 @@ pub struct EngineSeen {
     pub differences: Vec<String>,
     /// It is broken for good although its job may still run: a rank, its own processes or a node died. What says so.
     pub broken: Option<String>,
-    /// Addresses of the nodes whose rank, engine or Ray node is known to have ended the engine, or misses.
+    /// Addresses of the nodes that this came from, as far as that is known: of dead ranks, and of lost Ray nodes.
     pub blamed: Vec<String>,
     /// `/health` answered 200.
     pub healthy: bool,

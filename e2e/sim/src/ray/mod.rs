@@ -1,0 +1,1 @@
+//! Ray dashboards, engines and their clients, as `ray-bridge` sees them.

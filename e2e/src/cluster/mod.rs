@@ -5,6 +5,7 @@ pub mod dump;
 pub mod endpoint;
 pub mod fleet;
 pub mod inventory;
+pub mod leader;
 pub mod lowest;
 pub mod manifest;
 pub mod overhead;

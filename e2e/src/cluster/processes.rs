@@ -31,8 +31,13 @@ impl Process {
     }
 }
 
-/// Living processes of a pod whose command line holds `part`: kubelets put the pod's UID into its cgroup's name.
+/// Living processes of a fleet's pod whose command line holds `part`.
 pub fn of_pod(pod: &FleetPod, part: &str) -> Vec<Process> {
+    of_uid(&pod.uid, part)
+}
+
+/// Living processes of any pod whose command line holds `part`: kubelets put the pod's UID into its cgroup's name.
+pub fn of_uid(uid: &str, part: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
@@ -40,7 +45,7 @@ pub fn of_pod(pod: &FleetPod, part: &str) -> Vec<Process> {
             let command = fs::read(entry.path().join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
             let cgroup = fs::read_to_string(entry.path().join("cgroup")).ok()?;
-            (command.contains(part) && cgroup.contains(&pod.uid)).then_some(Process { pid, command })
+            (command.contains(part) && cgroup.contains(uid)).then_some(Process { pid, command })
         })
         .collect()
 }

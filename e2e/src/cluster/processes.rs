@@ -14,7 +14,7 @@ use super::pods::FleetPod;
 const COMMAND: Duration = Duration::from_mins(2);
 
 /// A living process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     pid: u32,
     command: String,
@@ -57,6 +57,11 @@ pub fn the_one(pod: &FleetPod, part: &str) -> anyhow::Result<Process> {
         (Some(process), 0) => Ok(process),
         (_, more) => bail!("pod {} has {more} more processes of `{part}` than one: {found:?}", pod.name),
     }
+}
+
+/// What serves requests in the head of a group with an engine.
+pub fn api_servers(head: &FleetPod) -> Vec<Process> {
+    of_pod(head, "ray::ApiServer")
 }
 
 /// Whether the cluster is the one that `hack/cluster` made on this machine: only there can nodes lose their power.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::foretold::Foretold;
 use rayfleet_e2e::cluster::journal::Journal;
 use rayfleet_e2e::cluster::lowest::{Lowest, Seen};
 use rayfleet_e2e::cluster::steps::Step;
@@ -26,6 +27,14 @@ pub(crate) struct Account {
     pub(crate) steps: Vec<Step>,
     /// The last changes, for a failure that is found later.
     pub(crate) tale: String,
+}
+
+impl Account {
+    /// Holds what happened against what was foretold; `gpus` are those of one group.
+    pub(crate) fn is_as(&self, foretold: &Foretold, gpus: u32) -> anyhow::Result<()> {
+        let held = foretold.hold_against(&self.steps, &self.seen, gpus);
+        held.with_context(|| format!("the last changes:\n{}what was foretold", self.tale))
+    }
 }
 
 /// Runs a change of a fleet within bounds.

@@ -1,4 +1,4 @@
-//! Engines that a scenario kills on purpose, and how long a request may still find them.
+//! Engines of the local cluster that a scenario kills on purpose, and how long a request may still find them.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -10,11 +10,12 @@ use kube::api::ListParams;
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::pods::FleetPod;
-use rayfleet_e2e::cluster::{call, until};
+use rayfleet_e2e::cluster::{call, processes, until};
 use rayfleet_e2e::load::Death;
 
-/// Longest time until a Service lets go of a dead engine: a lost node takes half a minute if the orchestrator was on it.
-const LET_GO: Duration = Duration::from_mins(2);
+/// Longest time until a dead engine can not be found any more. If the orchestrator was on the node that was lost, another
+/// one has to come up first, and to wait for its predecessor's lease to run out.
+const LET_GO: Duration = Duration::from_mins(3);
 /// A node programs a change of the endpoints at last then; until then requests may be sent to who has left them.
 const PROGRAMMED: Duration = Duration::from_secs(5);
 
@@ -31,7 +32,8 @@ impl Deaths {
         Self { fleet: fleet.clone(), start, known: RefCell::default() }
     }
 
-    /// Does what ends the engine of this head, and waits until the Service has let go of it.
+    /// Does what ends the engine of this head, and waits until the Service has let go of it and its server has ended: a
+    /// client that keeps its connection finds it until then.
     pub(crate) async fn inflict(
         &self,
         cause: &str,
@@ -42,9 +44,14 @@ impl Deaths {
         let death = Death { server: head.name.clone(), cause: cause.to_owned(), from, until: None };
         let at = self.known.borrow().len();
         self.known.borrow_mut().push(death);
+        let servers = processes::api_servers(head);
         fault.await.with_context(|| cause.to_owned())?;
         until(&format!("the Service to let go of {} after {cause}", head.name), LET_GO, async || {
             Ok((!self.is_open(&head.ip).await?).then_some(()))
+        })
+        .await?;
+        until(&format!("the server in {} to end after {cause}", head.name), LET_GO, async || {
+            Ok(processes::api_servers(head).iter().all(|process| !servers.contains(process)).then_some(()))
         })
         .await?;
         let until = clock::seconds_since(self.start) + PROGRAMMED.as_secs_f64();

@@ -67,7 +67,7 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
             places::check(&fleet, &canary).await.map(drop)
         })
         .await?;
-    foretold.hold_against(&account.steps, &account.seen, GPUS_OF_A_NODE)?;
+    account.is_as(&foretold, GPUS_OF_A_NODE)?;
     fleet.delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
 }

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, NodeFailures, Phase};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use rayfleet_api::status::{GroupStatus, NodeFailures};
+use rayfleet_api::{RayClusterFleet, names};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::pods::{FleetPod, nodes_by_group, pods, uids};
 use rayfleet_e2e::cluster::processes::{self, cluster_tool, the_one};
 use rayfleet_e2e::cluster::ready::{self, groups};
-use rayfleet_e2e::cluster::until;
 use rayfleet_e2e::cluster::warnings::warnings;
+use rayfleet_e2e::cluster::{call, until};
 use rayfleet_e2e::mainjob::places;
 use serde_json::json;
 
@@ -90,8 +93,8 @@ async fn avoid(
     let rank =
         before.iter().find(|pod| pod.group == *victim && pod.node == *node).context("a pod is missing")?;
     for death in 1..=DEATHS {
-        let what = format!("have group {victim} ready");
-        let is_ready = |group: &GroupStatus| group.name == *victim && group.phase == Phase::Ready;
+        let what = format!("have group {victim} taking traffic");
+        let is_ready = |group: &GroupStatus| group.name == *victim && group.ready_since.is_some();
         let launch = light::until_a_group(fleet, &what, is_ready).await?.launch;
         suite
             .console
@@ -173,13 +176,17 @@ fn head_of<'p>(pods: &'p [FleetPod], group: &str) -> anyhow::Result<&'p FleetPod
     head.with_context(|| format!("group {group} has no head"))
 }
 
-/// Nothing of the groups that died is left once the node is back.
+/// Nothing of the groups that died is left once the node is back, pods that could not end included.
 async fn forgotten(fleet: &Fleet) -> anyhow::Result<()> {
-    until("only the fleet's groups to have pods", Duration::from_mins(1), async || {
-        let told: BTreeSet<String> =
-            groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
-        let of_pods: BTreeSet<String> = nodes_by_group(&pods(fleet).await?).into_keys().collect();
-        Ok((of_pods == told).then_some(()))
+    let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
+    let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
+    let told: BTreeSet<String> = groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
+    let mut left = BTreeSet::new();
+    let waited = until("only the fleet's groups to have pods", Duration::from_mins(1), async || {
+        let list = call("list the fleet's pods", api.list_metadata(&ours)).await?.items;
+        left = list.iter().filter_map(|pod| pod.labels().get(names::RAY_LABEL_CLUSTER).cloned()).collect();
+        Ok((left == told).then_some(()))
     })
-    .await
+    .await;
+    waited.with_context(|| format!("the fleet has the groups {told:?}; there are pods of {left:?}"))
 }

@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use rayfleet_e2e::cluster::Cluster;
 use rayfleet_e2e::cluster::endpoint::Endpoint;
 use rayfleet_e2e::cluster::fleet::{Fleet, delete_all};
 use rayfleet_e2e::cluster::inventory::{Inventory, inventory, nothing_left};
 use rayfleet_e2e::cluster::tools::Tools;
-use rayfleet_e2e::cluster::{overhead, until};
+use rayfleet_e2e::cluster::{call, overhead, processes, until};
 use rayfleet_e2e::console::Console;
 use rayfleet_e2e::load::{Load, Plan, Share, Target, Toll, served_model};
 
@@ -68,6 +71,19 @@ impl Suite {
 
     pub(crate) fn fleet(&self, name: &str) -> Fleet {
         Fleet::new(&self.cluster, name)
+    }
+
+    /// Gives the power back to nodes that a scenario which failed has left without.
+    pub(crate) async fn power_back(&self) -> anyhow::Result<()> {
+        if !processes::is_local() {
+            return Ok(());
+        }
+        let api: Api<Node> = Api::all(self.cluster.client.clone());
+        for node in call("list nodes", api.list_metadata(&ListParams::default())).await? {
+            // One that has its power stays as it is.
+            processes::cluster_tool(&["start-node", &node.name_any()]).await?;
+        }
+        Ok(())
     }
 
     /// Deletes all fleets and waits until nothing of them is left.

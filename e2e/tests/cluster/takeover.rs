@@ -48,7 +48,7 @@ pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
             places::check(&fleet, &after).await.map(drop)
         })
         .await?;
-    foretold.hold_against(&account.steps, &account.seen, changed.valid()?.shape.gpus())?;
+    account.is_as(&foretold, changed.valid()?.shape.gpus())?;
     no_strays(&fleet).await
 }
 
@@ -58,8 +58,17 @@ async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), namespace);
     let list =
         async || Ok::<_, anyhow::Error>(call("list pods", api.list(&ListParams::default())).await?.items);
-    let victims: BTreeSet<(String, String)> =
-        list().await?.iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect();
+    let runs = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+    };
+    let victims: BTreeSet<(String, String)> = list()
+        .await?
+        .iter()
+        .filter(|pod| runs(pod))
+        .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
+        .collect();
+    ensure!(!victims.is_empty(), "no pod runs in {namespace}");
     suite.console.say(format_args!("killing {namespace}: {victims:?}"));
     for (name, uid) in &victims {
         if processes::is_local() {
@@ -74,7 +83,6 @@ async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
             .await?;
     }
     let is_fresh = |pod: &Pod| victims.iter().all(|(_, uid)| pod.uid().as_ref() != Some(uid));
-    let runs = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     until(&format!("another pod to run in {namespace}"), Duration::from_mins(1), async || {
         Ok(list().await?.iter().any(|pod| is_fresh(pod) && runs(pod)).then_some(()))
     })

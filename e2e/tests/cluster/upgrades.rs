@@ -82,7 +82,7 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
         clock::seconds_since(start),
         account.seen.gpus.unwrap_or_default()
     ));
-    foretold.hold_against(&account.steps, &account.seen, changed.valid()?.shape.gpus())?;
+    account.is_as(&foretold, changed.valid()?.shape.gpus())?;
     let after = fleet.get().await?;
     let (new, _) = light::only_revision(&after)?;
     ensure!(new != old, "the pod revision is still {old}");

@@ -96,10 +96,8 @@ impl Store {
         if grace.is_some() || !wanted.is_empty() {
             let fresh = !deleting(&found);
             let members = metadata(&mut next);
-            if fresh {
-                if let Some(generation) = members.get("generation").and_then(Value::as_u64) {
-                    members.insert("generation".to_owned(), json!(generation + 1));
-                }
+            if let Some(generation) = members.get("generation").and_then(Value::as_u64).filter(|_| fresh) {
+                members.insert("generation".to_owned(), json!(generation + 1));
             }
             if fresh || grace.is_some() {
                 let at = grace.map_or_else(|| stamp(now), |seconds| stamp_after(now, seconds));

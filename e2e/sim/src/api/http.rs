@@ -128,7 +128,7 @@ async fn serve(
     server.done(&call, code);
     tamper.applied(&call, code);
     if verdict == Verdict::LoseAfter {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     response
 }
@@ -212,8 +212,8 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
             Ok((if created { 201 } else { 200 }, shown(&kept)))
         }
         Verb::Patch => {
-            let patch_type = PatchType::parse(kind, &asked.content_type)?;
-            let patch = Patch { patch_type, body: &call.body, manager: asked.query.text("fieldManager") };
+            let form = PatchType::parse(kind, &asked.content_type)?;
+            let patch = Patch { form, body: &call.body, manager: asked.query.text("fieldManager") };
             if scaled {
                 let kept = server.with(|store| store.patch_scale(&target, &patch))?;
                 return Ok((200, scale::of(&kept)));

@@ -20,7 +20,7 @@ fn without_empty(members: &mut Map<String, Value>) {
 }
 
 /// Makes an object that was sent into a new one.
-pub(super) fn begin(kind: &Kind, object: &mut Value, uid: String, now: String) {
+pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
     let members = metadata(object);
     for field in OWN.iter().chain(&["resourceVersion", "selfLink", "managedFields", "generation"]) {
         members.remove(*field);
@@ -196,7 +196,7 @@ mod tests {
     fn a_new_object_has_nothing_that_was_made_up_by_the_client() {
         let mut sent = fleet(9);
         sent["metadata"]["deletionTimestamp"] = json!("x");
-        begin(&Kind::FLEET, &mut sent, "uid".into(), "now".into());
+        begin(&Kind::FLEET, &mut sent, "uid", "now");
         let wanted = json!({"name": "f", "uid": "uid", "creationTimestamp": "now", "generation": 1});
         assert_eq!(sent["metadata"], wanted);
         assert_eq!(sent.get("status"), None);

@@ -37,7 +37,7 @@ impl PatchType {
 /// A patch as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patch<'a> {
-    pub(super) patch_type: PatchType,
+    pub(super) form: PatchType,
     pub(super) body: &'a Value,
     /// Field manager; empty if there is none.
     pub(super) manager: &'a str,
@@ -45,7 +45,7 @@ pub(super) struct Patch<'a> {
 
 impl<'a> Patch<'a> {
     pub(super) fn merge(body: &'a Value) -> Self {
-        Self { patch_type: PatchType::Merge, body, manager: "" }
+        Self { form: PatchType::Merge, body, manager: "" }
     }
 }
 
@@ -57,12 +57,12 @@ impl Store {
         patch: &Patch<'_>,
     ) -> Result<(Arc<Value>, bool), Refusal> {
         let kind = target.kind;
-        if patch.patch_type == PatchType::Apply {
+        if patch.form == PatchType::Apply {
             return self.apply(target, patch);
         }
         let found = self.current(target)?;
         let mut object = convert::outward(kind, &found).into_owned();
-        match patch.patch_type {
+        match patch.form {
             PatchType::Json => json(target, &mut object, patch.body)?,
             PatchType::Strategic => strategic::merge(&mut object, patch.body),
             PatchType::Merge | PatchType::Apply => json_patch::merge(&mut object, patch.body),
@@ -142,7 +142,7 @@ impl Store {
     ) -> Result<Arc<Value>, Refusal> {
         let found = self.current(target)?;
         let mut scale = scale::of(&found);
-        match patch.patch_type {
+        match patch.form {
             PatchType::Json => json(target, &mut scale, patch.body)?,
             _ => json_patch::merge(&mut scale, patch.body),
         }
@@ -216,9 +216,9 @@ mod tests {
         store
     }
 
-    fn run(store: &mut Store, patch_type: PatchType, body: &Value) -> Result<Arc<Value>, Refusal> {
+    fn run(store: &mut Store, form: PatchType, body: &Value) -> Result<Arc<Value>, Refusal> {
         let target = Target { client: true, ..Target::direct(&Kind::CONFIG_MAP, "n", "c") };
-        store.patch(&target, &Patch { patch_type, body, manager: "m" }).map(|(object, _)| object)
+        store.patch(&target, &Patch { form, body, manager: "m" }).map(|(object, _)| object)
     }
 
     #[tokio::test(start_paused = true)]
@@ -256,7 +256,7 @@ mod tests {
         let mut store = store();
         let target = Target::direct(&Kind::CONFIG_MAP, "n", "new");
         let body = json!({"data": {"x": "1"}});
-        let patch = Patch { patch_type: PatchType::Apply, body: &body, manager: "m" };
+        let patch = Patch { form: PatchType::Apply, body: &body, manager: "m" };
         assert!(store.patch(&target, &patch).unwrap().1);
         let nobody = Patch { manager: "", ..patch };
         assert_eq!(store.patch(&target, &nobody).unwrap_err().code, 422);

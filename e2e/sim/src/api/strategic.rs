@@ -111,13 +111,17 @@ fn merged_by(name: &str, within: &str) -> Merge {
     match (name, within) {
         ("finalizers", "metadata") => Merge::Set,
         ("ownerReferences", "metadata") => Merge::By("uid"),
-        ("conditions", "status") | ("addresses", "status") => Merge::By("type"),
+        ("conditions" | "addresses", "status") => Merge::By("type"),
         (
-            "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "imagePullSecrets",
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "volumes"
+            | "imagePullSecrets"
+            | "resourceClaims",
             "spec",
         )
-        | ("env", "containers" | "initContainers")
-        | ("resourceClaims", "spec") => Merge::By("name"),
+        | ("env", "containers" | "initContainers") => Merge::By("name"),
         ("ports", "containers" | "initContainers") => Merge::By("containerPort"),
         ("ports", "spec") => Merge::By("port"),
         ("volumeMounts", "containers" | "initContainers") => Merge::By("mountPath"),

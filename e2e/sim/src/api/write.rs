@@ -55,7 +55,7 @@ impl Store {
             metadata(&mut object).insert("name".to_owned(), json!(name));
         }
         let uid = self.uid();
-        meta::begin(kind, &mut object, uid, stamp(self.clock.now()));
+        meta::begin(kind, &mut object, &uid, &stamp(self.clock.now()));
         defaults::apply(&kind.stored(), &mut object, true);
         if *kind == Kind::SERVICE {
             defaults::service_address(&mut object, self.version);

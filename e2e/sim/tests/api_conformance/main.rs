@@ -1,6 +1,8 @@
 //! Is the simulated API server honest? The same sequences of requests go to it and, with `RAYFLEET_E2E=1`, to the real
 //! one of the kubeconfig's cluster; the answers, without what differs in every cluster, must be the same.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
 mod answer;
 mod bench;
 mod sequences;

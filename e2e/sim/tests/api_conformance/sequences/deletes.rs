@@ -98,7 +98,7 @@ fn collections() -> Sequence {
     Sequence { name: "collections", steps }
 }
 
-/// A dependent of the ConfigMap `o`, whose UID was kept.
+/// A dependent of the object `o`, whose UID was kept.
 fn dependent(uid: &str) -> Value {
     let owner =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": uid, "blockOwnerDeletion": true});

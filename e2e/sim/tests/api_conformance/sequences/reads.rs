@@ -6,15 +6,7 @@ use super::{config_map, lease, with};
 use crate::step::{Sequence, Step, delete, forget, get, merge, post, watch};
 
 pub(super) fn all() -> Vec<Sequence> {
-    vec![
-        lists(),
-        pages(),
-        expired_pages(),
-        watches(),
-        selected_watches(),
-        initial_events(),
-        expired_watches(),
-    ]
+    vec![lists(), pages(), watches(), selected_watches(), initial_events(), expired_watches()]
 }
 
 fn labelled(name: &str, color: &str) -> Value {
@@ -76,16 +68,6 @@ fn pages() -> Sequence {
         get("leases?limit=2&continue=nonsense").gives(json!({"code": 400, "reason": "BadRequest"})),
     ]);
     Sequence { name: "pages", steps }
-}
-
-/// Only how the simulated server answers can be seen here: a real one compacts every five minutes.
-fn expired_pages() -> Sequence {
-    let mut steps = five();
-    steps.extend([
-        get("leases?limit=2").keep("token", "/metadata/continue").code(200),
-        delete("leases/c", Value::Null).code(200),
-    ]);
-    Sequence { name: "a page that was left alone", steps }
 }
 
 fn watches() -> Sequence {

@@ -227,7 +227,11 @@ async fn a_machine_gives_a_sign_as_long_as_it_has_power() {
     assert!(!bench.bridge.gives_sign("10.0.0.2").await);
     bench.ray.lose_node("machine-1");
     assert!(!bench.bridge.gives_sign(HEAD).await);
+    let knock =
+        async || tokio::time::timeout(Duration::from_mins(5), bench.ray.wire().connect(HEAD, 8265)).await;
+    assert!(knock().await.is_err(), "nothing answers or refuses, for however long");
     bench.ray.restore_node("machine-1");
+    assert!(knock().await.unwrap().is_err(), "the machine is back and nobody has this address");
     bench.ray.start(pod(1, true));
     assert!(bench.bridge.gives_sign(HEAD).await);
 }

@@ -34,7 +34,8 @@ fn written(used: &Amounts, quota: &Value) -> Map<String, Value> {
 /// What the pods of a quota's namespace use.
 fn used(api: &ApiServer, quota: &Value) -> Amounts {
     let mut sum = Amounts::new();
-    for pod in api.list(&Kind::POD).iter().filter(|pod| namespace(pod) == namespace(quota) && !has_ended(pod)) {
+    for pod in api.list(&Kind::POD).iter().filter(|pod| namespace(pod) == namespace(quota) && !has_ended(pod))
+    {
         add(&mut sum, &in_quota_names(pod));
     }
     sum
@@ -67,8 +68,10 @@ pub(super) fn admit(api: &ApiServer, pod: &Value) -> Result<(), String> {
         }
         let (hard, used) = (amounts(&quota["spec"]["hard"]), used(api, &quota));
         let of = |amounts: &Amounts, name: &String| amounts.get(name).copied().unwrap_or_default();
-        let short: Vec<&String> =
-            hard.keys().filter(|name| of(&asked, name) > 0 && of(&used, name) + of(&asked, name) > of(&hard, name)).collect();
+        let short: Vec<&String> = hard
+            .keys()
+            .filter(|name| of(&asked, name) > 0 && of(&used, name) + of(&asked, name) > of(&hard, name))
+            .collect();
         if short.is_empty() {
             continue;
         }

@@ -302,7 +302,8 @@ impl Life {
 fn is_asked_for(plan: &Plan<'_>) -> bool {
     let owners = items(&plan.pod["metadata"]["ownerReferences"]);
     let stands = |owner: &Value| {
-        let found = plan.api.get(&Kind::RAY_CLUSTER, namespace(plan.pod), owner["name"].as_str().unwrap_or_default());
+        let found =
+            plan.api.get(&Kind::RAY_CLUSTER, namespace(plan.pod), owner["name"].as_str().unwrap_or_default());
         found.is_some_and(|cluster| owner["uid"] == uid(&cluster) && !is_deleting(&cluster))
     };
     !owners.iter().filter(|owner| owner["kind"] == "RayCluster").any(stands)

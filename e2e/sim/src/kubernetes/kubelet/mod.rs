@@ -88,8 +88,12 @@ impl Kubelets {
     /// Containers whose pod is gone from the API server: a forced deletion.
     fn end_orphans(&mut self, pods: &[Value]) {
         let known: BTreeSet<&str> = pods.iter().map(uid).collect();
-        let orphans: Vec<String> =
-            self.lives.iter().filter(|(id, life)| !known.contains(id.as_str()) && self.works(&life.node)).map(|(id, _)| id.clone()).collect();
+        let orphans: Vec<String> = self
+            .lives
+            .iter()
+            .filter(|(id, life)| !known.contains(id.as_str()) && self.works(&life.node))
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in orphans {
             if let Some(life) = self.lives.remove(&id) {
                 // Without a word to anybody: whatever ran there is cut off.

@@ -94,7 +94,13 @@ impl Processes {
     }
 
     /// Starts the Ray container of a pod at its address, unless the Secret with its token is missing: that is given.
-    pub(super) fn start(&self, api: &ApiServer, pods: &[Value], pod: &Value, address: &str) -> Result<(), String> {
+    pub(super) fn start(
+        &self,
+        api: &ApiServer,
+        pods: &[Value],
+        pod: &Value,
+        address: &str,
+    ) -> Result<(), String> {
         let token = token(api, pod)?;
         let head = label(pod, "ray.io/node-type") == Some("head");
         let command = ray_start(pod);
@@ -135,7 +141,9 @@ fn head_address(pods: &[Value], worker: &Value) -> Option<String> {
 /// The token of a pod's Ray container; the name of the Secret if that or its key is missing.
 pub(super) fn token(api: &ApiServer, pod: &Value) -> Result<Option<String>, String> {
     let env = items(&pod["spec"]["containers"][0]["env"]);
-    let Some(variable) = env.iter().find(|variable| variable["name"] == "RAY_AUTH_TOKEN") else { return Ok(None) };
+    let Some(variable) = env.iter().find(|variable| variable["name"] == "RAY_AUTH_TOKEN") else {
+        return Ok(None);
+    };
     if let Some(value) = variable["value"].as_str() {
         return Ok(Some(value.to_owned()));
     }

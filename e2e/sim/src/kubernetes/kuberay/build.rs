@@ -139,7 +139,9 @@ fn labels(cluster: &str, group_name: &str, kind: &str, group: &Value) -> BTreeMa
         let given = entries(source).filter_map(|(key, value)| Some(text((key, value.as_str()?))));
         labels.extend(given);
     }
-    labels.extend([("ray.io/cluster", cluster), ("ray.io/group", group_name), ("ray.io/node-type", kind)].map(text));
+    labels.extend(
+        [("ray.io/cluster", cluster), ("ray.io/group", group_name), ("ray.io/node-type", kind)].map(text),
+    );
     labels
 }
 
@@ -222,9 +224,7 @@ pub(super) fn head_service(cluster: &Value) -> Value {
         "app.kubernetes.io/name": application.unwrap_or("kuberay"),
         "app.kubernetes.io/created-by": "kuberay-operator",
     });
-    let port = |(name, port): (&String, &Value)| {
-        json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP", "appProtocol": "tcp"})
-    };
+    let port = |(name, port): (&String, &Value)| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP", "appProtocol": "tcp"});
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {

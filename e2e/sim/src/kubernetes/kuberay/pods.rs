@@ -62,8 +62,10 @@ pub(super) fn reconcile(
     }
     for group in items(&cluster["spec"]["workerGroupSpecs"]) {
         let group_name = group["groupName"].as_str().unwrap_or_default();
-        let workers: Vec<&Value> =
-            pods.iter().filter(|pod| !is_head(pod) && label(pod, "ray.io/group") == Some(group_name)).collect();
+        let workers: Vec<&Value> = pods
+            .iter()
+            .filter(|pod| !is_head(pod) && label(pod, "ray.io/group") == Some(group_name))
+            .collect();
         if hosts(group) > 1 {
             whole_replicas(api, builder, cluster, group, &workers, now)?;
         } else {
@@ -142,7 +144,8 @@ fn whole_replicas(
         delete(api, cluster, pod, "FailedDeleteWorkerPod", now)?;
     }
     let wanted = usize::try_from(desired(group) / hosts(group)).unwrap_or(usize::MAX);
-    let mut taken: Vec<u64> = whole.iter().filter_map(|pods| pods.first().and_then(|pod| index(pod))).collect();
+    let mut taken: Vec<u64> =
+        whole.iter().filter_map(|pods| pods.first().and_then(|pod| index(pod))).collect();
     for _ in whole.len()..wanted {
         let free = first_free(&mut taken);
         let replica = builder.replica_name(group);
@@ -202,7 +205,8 @@ fn delete(
     }
     match api.delete(&Kind::POD, namespace(pod), name(pod)) {
         Err(refusal) if refusal.code != 404 => {
-            let message = format!("Failed deleting Pod {}/{}, {}", namespace(pod), name(pod), refusal.message);
+            let message =
+                format!("Failed deleting Pod {}/{}, {}", namespace(pod), name(pod), refusal.message);
             event::warn(api, cluster, "FailedToDeletePod", &message, now);
             Err(Failure::Replica(reason, format!("{reason}\n{}", refusal.message)))
         }

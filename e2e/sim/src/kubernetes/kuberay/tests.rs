@@ -12,12 +12,8 @@ use crate::api::Kind;
 
 fn bench() -> Bench {
     let mut bench = Bench::new(Options::default());
-    let operator = Operator::new(
-        bench.options.kuberay_lag,
-        Duration::from_secs(30),
-        bench.switches.clone(),
-        7,
-    );
+    let operator =
+        Operator::new(bench.options.kuberay_lag, Duration::from_secs(30), bench.switches.clone(), 7);
     bench.run(operator);
     bench
 }
@@ -156,12 +152,18 @@ async fn readiness_that_once_was_stays() {
     bench.wait(1.0).await;
     let cluster = bench.cluster("g");
     assert_eq!(status_of(&cluster, "RayClusterProvisioned"), "True");
-    assert_eq!((&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]), (&json!("ready"), &json!(1)));
+    assert_eq!(
+        (&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]),
+        (&json!("ready"), &json!(1))
+    );
     run_all(&bench, "False");
     bench.wait(1.0).await;
     let cluster = bench.cluster("g");
     assert_eq!(status_of(&cluster, "RayClusterProvisioned"), "True");
-    assert_eq!((&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]), (&json!("ready"), &json!(0)));
+    assert_eq!(
+        (&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]),
+        (&json!("ready"), &json!(0))
+    );
     assert_eq!(status_of(&cluster, "HeadPodReady"), "False");
 }
 

@@ -44,6 +44,10 @@ impl Endpoints {
 }
 
 impl Simulator for Endpoints {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::SERVICE, Kind::POD, Kind::NODE, Kind::ENDPOINT_SLICE]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let (pods, nodes) = (api.list(&Kind::POD), api.list(&Kind::NODE));
         let slices = api.list(&Kind::ENDPOINT_SLICE);

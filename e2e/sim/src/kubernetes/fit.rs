@@ -67,7 +67,7 @@ impl<'a> Place<'a> {
             let left = self.free(resource) - asked.get(resource).copied().unwrap_or_default();
             if room > 0 { left * 1_000 / room } else { 0 }
         };
-        (part("cpu") + part("memory")) / 2
+        i128::midpoint(part("cpu"), part("memory"))
     }
 
     fn domain(&self, key: &str) -> Option<&'a str> {

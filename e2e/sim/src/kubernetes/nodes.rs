@@ -34,6 +34,10 @@ impl Nodes {
 }
 
 impl Simulator for Nodes {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::NODE, Kind::POD]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let mut wake = None;
         for (number, spec) in self.options.nodes.iter().enumerate() {

@@ -59,6 +59,10 @@ impl Proxy {
 }
 
 impl Simulator for Proxy {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::ENDPOINT_SLICE]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let mut endpoints: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
         for slice in api.list(&Kind::ENDPOINT_SLICE) {

@@ -12,6 +12,10 @@ use crate::api::{ApiServer, Kind};
 pub(super) struct Quotas;
 
 impl Simulator for Quotas {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::RESOURCE_QUOTA, Kind::POD]
+    }
+
     fn step(&mut self, api: &ApiServer, _: Timestamp) -> Option<Timestamp> {
         for quota in api.list(&Kind::RESOURCE_QUOTA) {
             let used = used(api, &quota);

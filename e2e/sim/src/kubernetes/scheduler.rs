@@ -81,6 +81,10 @@ impl Scheduler {
 }
 
 impl Simulator for Scheduler {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::NODE, Kind::POD]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let (nodes, pods) = (api.list(&Kind::NODE), api.list(&Kind::POD));
         let mut places: Vec<Place<'_>> = nodes.iter().map(Place::new).collect();
@@ -140,12 +144,12 @@ fn picture(nodes: &[Value], pods: &[Value]) -> u64 {
     hasher.finish()
 }
 
+/// A real binding writes both at once. The condition comes first here: nobody is to see a pod that has a node and still
+/// says that there is none.
 fn bind(api: &ApiServer, pod: &Value, node: &str, now: Timestamp) -> bool {
+    scheduled(api, pod, json!({"type": "PodScheduled", "status": "True"}), now);
     let (namespace, name) = key(pod);
-    let bound = api.merge_patch(&Kind::POD, &namespace, &name, &json!({"spec": {"nodeName": node}}));
-    let Ok(bound) = bound else { return false };
-    scheduled(api, &bound, json!({"type": "PodScheduled", "status": "True"}), now);
-    true
+    api.merge_patch(&Kind::POD, &namespace, &name, &json!({"spec": {"nodeName": node}})).is_ok()
 }
 
 fn scheduled(api: &ApiServer, pod: &Value, wanted: Value, now: Timestamp) {

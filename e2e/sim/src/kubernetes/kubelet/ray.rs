@@ -42,11 +42,19 @@ impl Processes {
         let mut version = self.ray.version();
         loop {
             version = self.ray.changed_since(version).await;
-            let news = self.seen().iter().any(|(address, seen)| self.at(address) != *seen);
-            if news {
+            if self.is_news() {
                 switches.nudge();
             }
         }
+    }
+
+    fn is_news(&self) -> bool {
+        let mut news = false;
+        for (address, seen) in self.seen().iter_mut() {
+            let now = self.at(address);
+            news |= std::mem::replace(seen, now) != now;
+        }
+        news
     }
 
     fn at(&self, address: &str) -> Seen {
@@ -158,8 +166,8 @@ pub(super) fn token(api: &ApiServer, pod: &Value) -> Result<Option<String>, Stri
 /// The `ray start` that KubeRay has made for a pod.
 fn ray_start(pod: &Value) -> &str {
     let env = items(&pod["spec"]["containers"][0]["env"]).iter();
-    let command = env.filter(|variable| variable["name"] == "KUBERAY_GEN_RAY_START_CMD");
-    command.filter_map(|variable| variable["value"].as_str()).next().unwrap_or_default()
+    let mut command = env.filter(|variable| variable["name"] == "KUBERAY_GEN_RAY_START_CMD");
+    command.find_map(|variable| variable["value"].as_str()).unwrap_or_default()
 }
 
 fn option<'c>(command: &'c str, name: &str) -> Option<&'c str> {

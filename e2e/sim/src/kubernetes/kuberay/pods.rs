@@ -132,7 +132,7 @@ fn whole_replicas(
         }
     }
     let size = usize::try_from(hosts(group)).unwrap_or(usize::MAX);
-    for pods in replicas.values().filter(|pods| pods.len() < size) {
+    if let Some(pods) = replicas.values().find(|pods| pods.len() < size) {
         for pod in pods {
             delete(api, cluster, pod, "FailedDeleteWorkerPod", now)?;
         }
@@ -165,7 +165,10 @@ fn index(pod: &Value) -> Option<u64> {
 }
 
 fn first_free(taken: &mut Vec<u64>) -> u64 {
-    let free = (0..).find(|index| !taken.contains(index)).unwrap_or_default();
+    let mut free = 0;
+    while taken.contains(&free) {
+        free += 1;
+    }
     taken.push(free);
     free
 }

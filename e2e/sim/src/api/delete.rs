@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::clock::{stamp, stamp_after};
+use super::error::Fault;
 use super::fields::{deleting, finalizers, metadata, number, set_finalizers, text};
 use super::store::Store;
 use super::write::Target;
@@ -41,10 +42,13 @@ impl DeleteOptions {
             "Foreground" => Some(Propagation::Foreground),
             "Orphan" => Some(Propagation::Orphan),
             other => {
-                let words = format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\""
-                );
-                return Err(Refusal::bad_request(words));
+                let why = format!("Unsupported value: \"{other}\"");
+                let fault = Fault {
+                    field: "propagationPolicy".into(),
+                    reason: "FieldValueNotSupported",
+                    message: why,
+                };
+                return Err(Refusal::invalid_options("DeleteOptions", &fault));
             }
         };
         let given = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

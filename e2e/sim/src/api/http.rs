@@ -12,6 +12,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::delete::{DeleteOptions, Deleted};
+use super::error::Fault;
 use super::list::{ListOptions, parse_version};
 use super::patch::{Patch, PatchType};
 use super::route::Route;
@@ -288,8 +289,9 @@ fn watch(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &Aske
     let query = &asked.query;
     let initial = query.is_set("sendInitialEvents");
     if initial && query.text("resourceVersionMatch") != "NotOlderThan" {
-        let words = "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(Refusal { code: 422, reason: "Invalid".to_owned(), ..Refusal::bad_request(words) });
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        let fault = Fault::forbidden("resourceVersionMatch", why);
+        return Err(Refusal::invalid_options("ListOptions", &fault));
     }
     let options = WatchOptions {
         selector: selector(&call.kind, asked)?,

@@ -9,6 +9,16 @@ use super::{Kind, fields};
 /// Metadata that only the server sets.
 const OWN: [&str; 3] = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
+/// Takes away lists and maps with nothing in them: a real server reads metadata into a type that does not keep them.
+fn without_empty(members: &mut Map<String, Value>) {
+    members.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    });
+}
+
 /// Makes an object that was sent into a new one.
 pub(super) fn begin(kind: &Kind, object: &mut Value, uid: String, now: String) {
     let members = metadata(object);
@@ -17,6 +27,7 @@ pub(super) fn begin(kind: &Kind, object: &mut Value, uid: String, now: String) {
     }
     members.insert("uid".to_owned(), json!(uid));
     members.insert("creationTimestamp".to_owned(), json!(now));
+    without_empty(members);
     if kind.has_generation() {
         members.insert("generation".to_owned(), json!(1));
     }
@@ -70,6 +81,7 @@ fn keep_own(old: &Value, new: &mut Value) {
         put(members, "uid", uid);
     }
     put(members, "resourceVersion", version);
+    without_empty(members);
 }
 
 /// Whether what the generation counts differs: the spec of pods, everything but metadata and status of others.
@@ -120,10 +132,10 @@ pub(super) fn update_faults(kind: &Kind, old: &Value, new: &Value) -> Vec<Fault>
 pub(super) fn owner_faults(object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut controllers = 0;
-    for (index, owner) in fields::list(object, "/metadata/ownerReferences").iter().enumerate() {
+    for owner in fields::list(object, "/metadata/ownerReferences") {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, &format!("/{field}")).is_empty() {
-                let place = format!("metadata.ownerReferences[{index}].{field}");
+                let place = format!("metadata.ownerReferences.{field}");
                 faults.push(Fault::invalid(place, &json!(""), &format!("{field} must not be empty")));
             }
         }

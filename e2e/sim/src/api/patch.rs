@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::error::Fault;
 use super::fields::{section, text};
 use super::store::Store;
 use super::write::{Target, named};
@@ -93,8 +94,8 @@ impl Store {
     fn apply(&mut self, target: &Target<'_>, patch: &Patch<'_>) -> Result<(Arc<Value>, bool), Refusal> {
         let kind = target.kind;
         if patch.manager.is_empty() {
-            let words = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-            return Err(Refusal { code: 422, reason: "Invalid".to_owned(), ..Refusal::bad_request(words) });
+            let fault = Fault::required("fieldManager", "is required for apply patch");
+            return Err(Refusal::invalid_options("PatchOptions", &fault));
         }
         let found = self.get(kind, target.namespace, target.name).cloned();
         let Some(found) = found else {

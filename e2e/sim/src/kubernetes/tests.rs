@@ -1,7 +1,13 @@
 //! All of them together: what a RayCluster comes to, with nobody but Kubernetes around it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
+use ray_bridge::engine::{EngineKind, EngineSpec};
+use ray_bridge::observe::ObserveOptions;
+use ray_bridge::placement::{Policy, Shape, plan};
+use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
 use serde_json::{Value, json};
 
 use super::object::{is_deleting, label, name};
@@ -123,6 +129,54 @@ async fn a_deleted_cluster_leaves_nothing() {
     assert_eq!(whole.api.list(&Kind::SERVICE).len(), 1);
     assert_eq!(whole.ray.snapshot()["containers"], json!({}));
     assert_eq!(whole.ray.snapshot()["clusters"], json!({}));
+}
+
+/// Runs an engine over both pods, and waits until it serves.
+async fn with_engine() -> Whole {
+    let whole = with_cluster().await;
+    let secret: Secret = serde_json::from_value(whole.api.get(&Kind::SECRET, "n", "g").unwrap()).unwrap();
+    let token = String::from_utf8(secret.data.unwrap()["auth_token"].0.clone()).unwrap();
+    let head = text(&whole.of_kind("head")["status"]["podIP"]);
+    let bridge = Bridge::over(whole.ray.wire(), Limits::default()).unwrap();
+    let target = Target {
+        name: "n/g".to_owned(),
+        dashboard: format!("http://{head}:8265").parse().unwrap(),
+        engine: None,
+        token: Some(Token::new(&token).unwrap()),
+    };
+    let spec = EngineSpec {
+        kind: EngineKind::Vllm,
+        name: SubmissionId::new("engine").unwrap(),
+        model_name: "m".to_owned(),
+        source: "/models/m".to_owned(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        shape: Shape::new(1, 2).unwrap(),
+        port: 8000,
+        placement_timeout: Duration::from_secs(30),
+    };
+    let seen = bridge.observe(&target, None, ObserveOptions::deep()).await.unwrap();
+    let placement = plan(spec.shape, &seen.cluster.unwrap().nodes, &Policy::default()).unwrap();
+    bridge.launch(&target, &spec, &placement).await.unwrap();
+    for _ in 0..120 {
+        if whole.ray.snapshot()["engines"] != json!([]) {
+            return whole;
+        }
+        whole.wait(0.5).await;
+    }
+    panic!("{:#}", whole.ray.snapshot());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_with_a_live_engine_take_their_whole_grace_period_to_end() {
+    let whole = with_engine().await;
+    whole.api.delete(&Kind::RAY_CLUSTER, "n", "g").unwrap();
+    whole.wait(9.5).await;
+    assert_eq!(whole.pods().len(), 2);
+    assert_eq!(whole.of_kind("worker")["status"]["phase"], "Running");
+    whole.wait(2.0).await;
+    assert!(whole.pods().is_empty());
+    assert_eq!(whole.ray.snapshot()["engines"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]

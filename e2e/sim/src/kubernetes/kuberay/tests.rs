@@ -145,6 +145,22 @@ async fn an_invalid_spec_is_met_with_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_warning_again_is_counted() {
+    let bench = bench();
+    let mut cluster = ray_cluster("g");
+    cluster["spec"]["rayVersion"] = json!("2.46.0");
+    bench.create(&Kind::RAY_CLUSTER, cluster);
+    bench.wait(1.0).await;
+    let patch = json!({"metadata": {"annotations": {"touched": "yes"}}});
+    bench.api.merge_patch(&Kind::RAY_CLUSTER, "n", "g", &patch).unwrap();
+    bench.wait(1.0).await;
+    let events = bench.api.list(&Kind::EVENT);
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(event["count"], 2);
+    assert!(text(&event["message"]).contains("minimum Ray version is 2.52.0, got 2.46.0"), "{event}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_that_once_was_stays() {
     let bench = with_cluster().await;
     assert_eq!(status_of(&bench.cluster("g"), "RayClusterProvisioned"), "False");

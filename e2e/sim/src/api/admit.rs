@@ -1,0 +1,124 @@
+//! What an object must be like to be kept: names, owners, schema, and rules of single kinds.
+
+use serde_json::{Value, json};
+
+use super::error::Fault;
+use super::fields::{list, text};
+use super::{Kind, Refusal, fields, meta, names, rules, schema};
+
+/// Whether an object has the type that the path says. Objects without a type are taken, as from simulators.
+pub(super) fn of_type(kind: &Kind, object: &Value) -> Result<(), Refusal> {
+    if !object.is_object() {
+        return Err(Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind})"
+        )));
+    }
+    let (version, name) = (text(object, "/apiVersion"), text(object, "/kind"));
+    let wanted = kind.api_version();
+    if (!version.is_empty() && version != wanted) || (!name.is_empty() && name != kind.kind) {
+        let words = format!("{name} in version \"{version}\" cannot be handled as a {kind} of {wanted}");
+        return Err(Refusal::bad_request(words));
+    }
+    Ok(())
+}
+
+/// Refuses an object that breaks a rule. `old` is what it replaces; `status`: only that is written.
+pub(super) fn check(
+    kind: &Kind,
+    old: Option<&Value>,
+    new: &Value,
+    status: bool,
+    client: bool,
+) -> Result<(), Refusal> {
+    let mut faults = names::faults(kind, new);
+    faults.extend(meta::owner_faults(new));
+    if let Some(old) = old {
+        faults.extend(meta::update_faults(kind, old, new));
+        if *kind == Kind::POD && client && !status {
+            faults.extend(meta::pod_faults(old, new));
+        }
+    }
+    match *kind {
+        Kind::FLEET => {
+            let wrong = schema::fleet().faults(new);
+            let blocking = wrong.iter().any(|fault| fault.reason != "FieldValueInvalid");
+            faults.extend(wrong);
+            // Rules are not asked about what does not even have the right shape.
+            if blocking {
+                let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+                faults.push(Fault::invalid("<nil>", &Value::Null, why));
+            } else {
+                faults.extend(rules::faults(old, new));
+            }
+        }
+        Kind::RAY_CLUSTER => faults.extend(ray_cluster(new)),
+        Kind::POD if list(new, "/spec/containers").is_empty() => {
+            faults.push(Fault::required("spec.containers", ""));
+        }
+        Kind::EVENT if text(new, "/message").len() > 1024 => {
+            faults.push(Fault::invalid("note", &json!(""), "can have at most 1024 characters"));
+        }
+        _ => {}
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, fields::name(new), &faults)) }
+}
+
+/// What KubeRay's CRD itself requires.
+fn ray_cluster(object: &Value) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut template = |place: &str, group: &Value| {
+        if group.pointer("/template").is_none_or(Value::is_null) {
+            faults.push(Fault::required(format!("{place}.template"), ""));
+        } else if let Some(spec) = group.pointer("/template/spec").filter(|spec| !spec.is_null())
+            && !spec.get("containers").is_some_and(Value::is_array)
+        {
+            faults.push(Fault::required(format!("{place}.template.spec.containers"), ""));
+        }
+    };
+    let head = object.pointer("/spec/headGroupSpec").filter(|head| !head.is_null());
+    if let Some(head) = head {
+        template("spec.headGroupSpec", head);
+    }
+    for (index, group) in list(object, "/spec/workerGroupSpecs").iter().enumerate() {
+        template(&format!("spec.workerGroupSpecs[{index}]"), group);
+    }
+    for (index, group) in list(object, "/spec/workerGroupSpecs").iter().enumerate() {
+        if !group.get("groupName").is_some_and(Value::is_string) {
+            faults.push(Fault::required(format!("spec.workerGroupSpecs[{index}].groupName"), ""));
+        }
+        for field in ["replicas", "minReplicas", "maxReplicas", "numOfHosts"] {
+            if let Some(wrong) =
+                group.get(field).filter(|value| !value.is_null() && !value.is_i64() && !value.is_u64())
+            {
+                let place = format!("spec.workerGroupSpecs[{index}].{field}");
+                faults.push(Fault::invalid(place, wrong, "must be of type integer"));
+            }
+        }
+    }
+    if object.get("spec").is_some() && head.is_none() {
+        faults.push(Fault::required("spec.headGroupSpec", ""));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_is_not_the_path_s_is_refused() {
+        let object = json!({"apiVersion": "v1", "kind": "Secret"});
+        assert_eq!(of_type(&Kind::POD, &object).unwrap_err().code, 400);
+        assert!(of_type(&Kind::POD, &json!({})).is_ok());
+        assert!(of_type(&Kind::POD, &json!([])).is_err());
+    }
+
+    #[test]
+    fn a_ray_cluster_needs_heads_and_templates() {
+        let spec = json!({"metadata": {"name": "a"}, "spec": {"workerGroupSpecs": [{"replicas": "1"}]}});
+        let refusal = check(&Kind::RAY_CLUSTER, None, &spec, false, true).unwrap_err();
+        for field in ["headGroupSpec", "[0].template", "[0].groupName", "[0].replicas"] {
+            assert!(refusal.message.contains(field), "{field}: {refusal}");
+        }
+    }
+}

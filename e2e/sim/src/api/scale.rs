@@ -1,0 +1,41 @@
+//! The scale subresource of a `RayClusterFleet`, as `kubectl scale` and autoscalers see it.
+
+use serde_json::{Value, json};
+
+use super::fields::{put, text};
+
+/// The scale of a fleet.
+pub(super) fn of(fleet: &Value) -> Value {
+    let field = |pointer: &str| fleet.pointer(pointer).filter(|value| !value.is_null()).cloned();
+    let mut metadata = serde_json::Map::new();
+    for name in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        put(&mut metadata, name, field(&format!("/metadata/{name}")));
+    }
+    let count = |pointer: &str| field(pointer).unwrap_or_else(|| json!(0));
+    let mut status = json!({"replicas": count("/status/replicas")});
+    let selector = text(fleet, "/status/scalingTargetSelector");
+    if !selector.is_empty() {
+        status["selector"] = json!(selector);
+    }
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": count("/spec/replicas")}, "status": status,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_shows_what_is_wanted_and_what_is_there() {
+        let fleet = json!({
+            "metadata": {"name": "f", "namespace": "n", "labels": {"a": "b"}}, "spec": {"replicas": 3},
+            "status": {"replicas": 2, "scalingTargetSelector": "a=b"},
+        });
+        let scale = of(&fleet);
+        assert_eq!(scale["metadata"], json!({"name": "f", "namespace": "n"}));
+        assert_eq!(scale["spec"], json!({"replicas": 3}));
+        assert_eq!(scale["status"], json!({"replicas": 2, "selector": "a=b"}));
+    }
+}

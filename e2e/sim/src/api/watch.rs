@@ -1,0 +1,240 @@
+//! One watch: the changes of a kind after a version, as lines of JSON, with bookmarks, and with what faults do to it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::clock::instant;
+use super::log::{Change, ChangeType};
+use super::selector::Selector;
+use super::server::ApiServer;
+use super::tamper::{Call, EventVerdict, Tamper};
+use super::{Refusal, convert, fields, meta};
+
+/// How often a bookmark tells a client how far it is.
+const BOOKMARKS: Duration = Duration::from_mins(1);
+/// A watch without a time-out of its own ends after this.
+pub(super) const LONGEST: Duration = Duration::from_mins(30);
+
+/// What a watch is asked for with.
+#[derive(Clone, Debug)]
+pub(super) struct WatchOptions {
+    pub(super) selector: Selector,
+    /// Version to begin after; 0: with all objects that are there.
+    pub(super) version: u64,
+    pub(super) bookmarks: bool,
+    /// All objects that are there first, then a bookmark that says so.
+    pub(super) initial: bool,
+    pub(super) timeout: Duration,
+    pub(super) partial: bool,
+}
+
+pub(super) struct Watch {
+    server: ApiServer,
+    call: Call,
+    tamper: Arc<dyn Tamper>,
+    options: WatchOptions,
+    position: u64,
+    ends: Instant,
+    bookmark: Instant,
+    lines: VecDeque<Bytes>,
+    waiting: VecDeque<(Value, u64)>,
+    over: bool,
+}
+
+impl Watch {
+    pub(super) fn new(server: ApiServer, call: Call, tamper: Arc<dyn Tamper>, options: WatchOptions) -> Self {
+        let now = instant();
+        let mut watch = Self {
+            position: options.version,
+            ends: now + options.timeout,
+            bookmark: now + BOOKMARKS,
+            lines: VecDeque::new(),
+            waiting: VecDeque::new(),
+            over: false,
+            server,
+            call,
+            tamper,
+            options,
+        };
+        watch.begin();
+        watch
+    }
+
+    fn begin(&mut self) {
+        let kind = self.call.kind;
+        let (now, known, expired) = self.server.with(|store| {
+            (store.version, store.knows(&kind, self.position), store.expired(&self.call.who, &kind))
+        });
+        if self.options.initial || self.options.version == 0 {
+            let there = self.server.with(|store| store.all(&kind).cloned().collect::<Vec<_>>());
+            let chosen = there.iter().filter(|object| self.selects(object));
+            let events: Vec<_> = chosen
+                .map(|object| (self.event(ChangeType::Added.as_str(), object), self.options.version))
+                .collect();
+            self.waiting.extend(events);
+            self.position = now;
+            if self.options.initial && self.options.bookmarks {
+                let mut end = self.bookmark_at(now);
+                end["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+                self.waiting.push_back((end, now));
+            }
+            return;
+        }
+        let oldest = known.err().map_or(0, |compacted| compacted.oldest).max(expired);
+        if self.position < oldest {
+            let words = format!("too old resource version: {} ({oldest})", self.position);
+            let event = json!({"type": "ERROR", "object": Refusal::expired(words).status()});
+            self.lines.push_back(line(&event));
+            self.over = true;
+        }
+    }
+
+    fn selects(&self, object: &Value) -> bool {
+        let namespace = &self.call.namespace;
+        (namespace.is_empty() || fields::namespace(object) == namespace)
+            && (self.call.name.is_empty() || fields::name(object) == self.call.name)
+            && self.options.selector.matches(object)
+    }
+
+    fn event(&self, name: &str, object: &Value) -> Value {
+        let object = if self.options.partial {
+            meta::partial(object)
+        } else {
+            convert::outward(&self.call.kind, object).into_owned()
+        };
+        json!({"type": name, "object": object})
+    }
+
+    fn bookmark_at(&self, version: u64) -> Value {
+        let kind = &self.call.kind;
+        json!({"type": "BOOKMARK", "object": {
+            "kind": kind.kind, "apiVersion": kind.api_version(),
+            "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
+        }})
+    }
+
+    /// The event that a change is for this watch: objects come and go also by being selected or not any more.
+    fn seen(&self, change: &Change) -> Option<Value> {
+        let before = change.before.as_ref().is_some_and(|before| self.selects(before));
+        let after = change.change != ChangeType::Deleted && self.selects(&change.object);
+        match (before, after) {
+            (false, false) => None,
+            (false, true) => Some(self.event("ADDED", &change.object)),
+            (true, true) => Some(self.event("MODIFIED", &change.object)),
+            (true, false) if change.change == ChangeType::Deleted => {
+                Some(self.event("DELETED", &change.object))
+            }
+            (true, false) => {
+                // Its last state that was selected, with the version of the change.
+                let mut last = change.before.as_deref().cloned().unwrap_or_default();
+                let version = json!(change.version.to_string());
+                fields::metadata(&mut last).insert("resourceVersion".to_owned(), version);
+                Some(self.event("DELETED", &last))
+            }
+        }
+    }
+
+    /// The next line; none when the watch has ended.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some(line);
+            }
+            if self.over {
+                return None;
+            }
+            if let Some((event, version)) = self.waiting.pop_front() {
+                self.send(event, version).await;
+                continue;
+            }
+            let server = self.server.clone();
+            let changed = server.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if instant() >= self.ends {
+                self.over = true;
+                continue;
+            }
+            match self
+                .server
+                .with(|store| (store.next(&self.call.kind, self.position), store.installed(&self.call.kind)))
+            {
+                (Ok(Some(change)), _) => {
+                    self.position = change.version;
+                    if let Some(event) = self.seen(&change) {
+                        self.waiting.push_back((event, change.version));
+                    }
+                    continue;
+                }
+                (Ok(None), true) => {}
+                // It fell too far behind, or the kind is gone.
+                (Err(_), _) | (Ok(None), false) => {
+                    self.over = true;
+                    continue;
+                }
+            }
+            let ticked = tokio::select! {
+                biased;
+                () = &mut changed => false,
+                () = sleep_until(self.bookmark.min(self.ends)) => true,
+            };
+            if ticked {
+                self.tick();
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        if instant() >= self.bookmark {
+            self.bookmark += BOOKMARKS;
+            if self.options.bookmarks {
+                self.position = self.server.with(|store| store.version).max(self.position);
+                self.lines.push_back(line(&self.bookmark_at(self.position)));
+            }
+        }
+    }
+
+    async fn send(&mut self, event: Value, version: u64) {
+        let text = line(&event);
+        let verdict = if event["type"] == "BOOKMARK" {
+            EventVerdict::Deliver
+        } else {
+            self.tamper.event(&self.call, &event)
+        };
+        match verdict {
+            EventVerdict::Deliver => self.lines.push_back(text),
+            EventVerdict::Twice => self.lines.extend([text.clone(), text]),
+            EventVerdict::Delay(wait) => {
+                sleep(wait).await;
+                self.lines.push_back(text);
+            }
+            EventVerdict::Break => self.over = true,
+            EventVerdict::Expire => {
+                let (who, kind) = (&self.call.who, &self.call.kind);
+                self.server.with(|store| store.expire(who, kind, version));
+                self.over = true;
+            }
+        }
+    }
+
+    /// The lines, as a body that is sent as they come.
+    pub(super) fn stream(self) -> impl Stream<Item = Result<http_body::Frame<Bytes>, Infallible>> + Send {
+        futures::stream::unfold(self, |mut watch| async move {
+            let line = watch.next().await?;
+            Some((Ok(http_body::Frame::data(line)), watch))
+        })
+    }
+}
+
+fn line(event: &Value) -> Bytes {
+    let mut text = event.to_string();
+    text.push('\n');
+    Bytes::from(text)
+}

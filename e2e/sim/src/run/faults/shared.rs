@@ -56,8 +56,6 @@ pub struct State {
     pub(super) cut_off: BTreeMap<String, Duration>,
     /// Replicas whose lists are old.
     pub(super) stale: BTreeSet<String>,
-    /// Whom the lease was last given to, and who wrote last.
-    pub(super) last_writer: Option<String>,
     /// Rules that the orchestrator broke.
     pub breaches: Vec<String>,
     pub(super) orders: mpsc::UnboundedSender<Order>,
@@ -83,7 +81,6 @@ impl Shared {
             dead: BTreeSet::new(),
             cut_off: BTreeMap::new(),
             stale: BTreeSet::new(),
-            last_writer: None,
             breaches: Vec::new(),
             orders,
         };

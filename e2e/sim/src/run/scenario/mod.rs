@@ -8,6 +8,7 @@ mod read;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rayfleet_api::status::Phase;
 use serde::Deserialize;
@@ -123,7 +124,7 @@ pub enum Victim {
         /// Group.
         group: usize,
         /// Rank.
-        rank: u32,
+        rank: usize,
     },
     /// A group's engine dies.
     Engine(usize),
@@ -161,7 +162,7 @@ pub enum Healed {
 }
 
 /// What is waited for. All that is given has to hold.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Until {
     /// Groups that take traffic.
@@ -186,6 +187,25 @@ pub struct Until {
     /// How long at most.
     #[serde(default = "half_an_hour")]
     pub within: Length,
+}
+
+/// Only what is waited for.
+impl fmt::Debug for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ready, updated, groups, phase, complete, stalled, rolled_back, gone, within: _ } = self;
+        let number = |name: &str, number: Option<u64>| number.map(|number| format!("{name} {number}"));
+        let parts = [
+            number("ready", ready.map(u64::from)),
+            number("updated", updated.map(u64::from)),
+            number("groups", groups.and_then(|groups| u64::try_from(groups).ok())),
+            phase.map(|phase| format!("a group {}", phase.as_str())),
+            complete.then(|| "complete".to_owned()),
+            stalled.as_ref().map(|reason| format!("Stalled {reason}")),
+            rolled_back.then(|| "rolled back".to_owned()),
+            gone.then(|| "gone".to_owned()),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }
 
 fn half_an_hour() -> Length {

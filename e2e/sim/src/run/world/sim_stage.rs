@@ -36,7 +36,8 @@ impl SimStage {
 
     /// The RayCluster of a group, as Ray's world names it.
     async fn cluster(&mut self, index: usize) -> Result<String, String> {
-        Ok(format!("{}/{}", self.namespace, self.group(index).await?))
+        let group = self.group(index).await?;
+        Ok(format!("{}/{group}", self.namespace))
     }
 
     /// A pod of a group.

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::dashboard::{Dashboard, JobRequest, Package};
 use crate::engine::{ArgRefused, EngineClient, EngineSpec, LAUNCHER_ENTRYPOINT};
-use crate::http::{self, Limits, SetupError, Token};
+use crate::http::{self, Limits, Net, SetupError, Token, Wire};
 use crate::placement::Placement;
 use crate::{CallError, Fault, SubmissionId};
 
@@ -26,7 +26,7 @@ pub struct Target {
 /// Talks to any number of Ray clusters. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bridge {
-    client: reqwest::Client,
+    wire: Arc<dyn Wire>,
     limits: Limits,
     package: Arc<Package>,
 }
@@ -67,8 +67,17 @@ impl Bridge {
 
     /// A bridge that also speaks `https` to servers whose certificates chain to one of `roots` (PEM).
     pub fn with_trusted(limits: Limits, roots: &[u8]) -> Result<Self, SetupError> {
+        Self::over(Arc::new(Net::new(roots)?), limits)
+    }
+
+    /// A bridge whose requests go another way than over the network.
+    pub fn over(wire: Arc<dyn Wire>, limits: Limits) -> Result<Self, SetupError> {
         let package = Package::launcher().map_err(|e| SetupError(format!("launch package: {e}")))?;
-        Ok(Self { client: http::client(roots)?, limits, package: Arc::new(package) })
+        Ok(Self { wire, limits, package: Arc::new(package) })
+    }
+
+    pub(crate) fn wire(&self) -> &dyn Wire {
+        self.wire.as_ref()
     }
 
     /// The limits given at the beginning.
@@ -82,8 +91,8 @@ impl Bridge {
     }
 
     pub(crate) fn dashboard_within(&self, target: &Target, limits: Limits) -> Dashboard {
-        Dashboard::with_client(
-            self.client.clone(),
+        Dashboard::over(
+            self.wire.clone(),
             target.name.clone(),
             target.dashboard.clone(),
             target.token.clone(),
@@ -94,7 +103,7 @@ impl Bridge {
     /// Something that answers beside dashboard and engine; whoever asks says where and what it is.
     pub(crate) fn endpoint(&self, target: &Target, call: std::time::Duration) -> http::Endpoint {
         http::Endpoint {
-            client: self.client.clone(),
+            wire: self.wire.clone(),
             base: target.dashboard.clone(),
             cluster: target.name.clone(),
             server: "agent",
@@ -110,13 +119,7 @@ impl Bridge {
 
     pub(crate) fn engine_within(&self, target: &Target, limits: Limits) -> Option<EngineClient> {
         target.engine.clone().map(|base| {
-            EngineClient::with_client(
-                self.client.clone(),
-                target.name.clone(),
-                base,
-                target.token.clone(),
-                limits,
-            )
+            EngineClient::over(self.wire.clone(), target.name.clone(), base, target.token.clone(), limits)
         })
     }
 

@@ -41,5 +41,5 @@ pub mod placement;
 mod retry;
 
 pub use bridge::{Bridge, LaunchError, Launched, Target};
-pub use http::{Call, CallError, Fault, InvalidToken, Limits, Sent, SetupError, Token};
+pub use http::{Call, CallError, Fault, InvalidToken, Limits, Sent, SetupError, Token, Unreached, Wire};
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};

@@ -1,23 +1,26 @@
 //! Short retries of idempotent reads; nothing else may use `backoff`, and nothing here knows about HTTP.
 //!
-//! `backoff` is unmaintained (RUSTSEC-2025-0012). It is kept because the project promised it, is used for one pure
-//! computation (the next jittered pause), and can be replaced in this file alone.
+//! `backoff` is unmaintained (RUSTSEC-2025-0012). It is kept because the project promised it, is used for two pure
+//! computations (how pauses grow, and by how much one is jittered), and can be replaced in this file alone.
 
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
+/// How far jitter goes up and down.
+const SPREAD: f64 = 0.5;
+
 /// How often and how far apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     /// Further tries after the first.
     pub(crate) retries: u32,
-    /// Pause before the first retry, ±50 %; doubles each time.
+    /// Pause before the first retry, before jitter; doubles each time.
     pub(crate) first_pause: Duration,
 }
 
-/// The pauses before each further try; ends when the retries are used up.
+/// The pauses before each further try; ends when the retries are used up. Jitter comes from whoever waits.
 ///
 /// An iterator and no function that takes the call: the future of a borrowing async closure is not known to be `Send`.
 pub(crate) struct Pauses {
@@ -32,6 +35,7 @@ impl Pauses {
         let backoff = ExponentialBackoff {
             initial_interval: policy.first_pause,
             current_interval: policy.first_pause,
+            randomization_factor: 0.0,
             multiplier: 2.0,
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
@@ -49,22 +53,53 @@ impl Iterator for Pauses {
     }
 }
 
+/// A random factor around 1.
+pub(crate) fn jitter() -> f64 {
+    let unit = Duration::from_secs(1);
+    let mut backoff = ExponentialBackoff {
+        initial_interval: unit,
+        current_interval: unit,
+        randomization_factor: SPREAD,
+        max_elapsed_time: None,
+        ..ExponentialBackoff::default()
+    };
+    backoff.next_backoff().unwrap_or(unit).as_secs_f64()
+}
+
+/// A pause with its jitter; a factor that is none changes nothing.
+pub(crate) fn jittered(pause: Duration, factor: f64) -> Duration {
+    let factor = if factor.is_finite() { factor.clamp(1.0 - SPREAD, 1.0 + SPREAD) } else { 1.0 };
+    pause.mul_f64(factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_and_end() {
+    fn pauses_double_and_end() {
         let policy = Policy { retries: 3, first_pause: Duration::from_millis(100) };
         let pauses: Vec<u128> = Pauses::new(policy).map(|pause| pause.as_millis()).collect();
-        assert_eq!(pauses.len(), 3);
-        for (pause, around) in pauses.iter().zip([100, 200, 400]) {
-            assert!((around / 2..=around * 3 / 2).contains(pause), "{pauses:?}");
-        }
+        assert_eq!(pauses, [100, 200, 400]);
     }
 
     #[test]
     fn no_retries_no_pauses() {
         assert_eq!(Pauses::new(Policy { retries: 0, first_pause: Duration::ZERO }).next(), None);
+    }
+
+    #[test]
+    fn jitter_is_around_one_and_not_always_the_same() {
+        let factors: Vec<f64> = (0..50).map(|_| jitter()).collect();
+        assert!(factors.iter().all(|factor| (0.5..=1.5).contains(factor)), "{factors:?}");
+        assert!(factors.iter().any(|factor| (factor - factors[0]).abs() > 1e-6), "{factors:?}");
+    }
+
+    #[test]
+    fn a_pause_is_never_jittered_away() {
+        let pause = Duration::from_millis(100);
+        let jittered: Vec<u128> =
+            [1.0, 0.5, 1.5, 0.0, 99.0, f64::NAN].map(|factor| jittered(pause, factor).as_millis()).into();
+        assert_eq!(jittered, [100, 50, 150, 50, 150, 100]);
     }
 }

@@ -185,7 +185,7 @@ impl Agent {
         if let Ok(alive) = &seen {
             self.measure(&assignment, alive);
         }
-        let no_sign = self.signs.look(&assignment.pods.ips, clock::monotonic()).await;
+        let no_sign = self.signs.look(&self.bridge, &assignment.pods.ips, clock::monotonic()).await;
         self.report(&assignment, seen.map_err(|error| error.to_string()), no_sign);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use ray_bridge::diagnose::gives_sign;
+use ray_bridge::Bridge;
 
 /// Time between questions.
 const ASK: Duration = Duration::from_secs(2);
@@ -22,11 +22,11 @@ pub(crate) struct Signs {
 
 impl Signs {
     /// Asks, if it is time, and gives the addresses that are gone.
-    pub(crate) async fn look(&mut self, ips: &[String], now: Instant) -> Vec<String> {
+    pub(crate) async fn look(&mut self, bridge: &Bridge, ips: &[String], now: Instant) -> Vec<String> {
         let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= ASK);
         if due {
             self.asked = Some(now);
-            let answers = join_all(ips.iter().map(|ip| gives_sign(ip))).await;
+            let answers = join_all(ips.iter().map(|ip| bridge.gives_sign(ip))).await;
             self.enter(ips.iter().zip(answers), now);
         }
         self.gone(ips, now)

@@ -13,6 +13,7 @@ mod targets;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -27,7 +28,7 @@ pub use summary::NodeSummary;
 pub use targets::MetricsTarget;
 
 use crate::NodeId;
-use crate::http::{self, CallError, Endpoint, Fault, Keep, Limits, Payload, SetupError, Token};
+use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Net, Payload, SetupError, Token, Wire};
 
 /// Client of one dashboard. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,17 +57,17 @@ impl Dashboard {
     /// A client of its own for `base`, for example `http://10.0.0.7:8265`. [`crate::Bridge`] shares one pool instead.
     pub fn new(base: Url, token: Option<Token>, limits: Limits) -> Result<Self, SetupError> {
         let cluster = base.host_str().unwrap_or_default().to_owned();
-        Ok(Self::with_client(http::client(b"")?, cluster, base, token, limits))
+        Ok(Self::over(Arc::new(Net::new(b"")?), cluster, base, token, limits))
     }
 
-    pub(crate) fn with_client(
-        client: reqwest::Client,
+    pub(crate) fn over(
+        wire: Arc<dyn Wire>,
         cluster: String,
         base: Url,
         token: Option<Token>,
         limits: Limits,
     ) -> Self {
-        Self(Endpoint { client, base, cluster, server: "dashboard", token, limits })
+        Self(Endpoint { wire, base, cluster, server: "dashboard", token, limits })
     }
 
     /// Ray's version and session.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use reqwest::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use reqwest::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use reqwest::{Method, Upgraded};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -47,14 +49,16 @@ impl Dashboard {
     pub async fn log_stream(&self, id: &SubmissionId, from: u64) -> Result<LogStream, CallError> {
         let path = job::path(id, "/logs/tail");
         let key = generate_key();
+        let key_header = HeaderValue::try_from(&key)
+            .map_err(|e| self.0.fail(&Method::GET, &path, Fault::Malformed { what: e.to_string() }))?;
         let reply = self
             .0
             .upgrade(&path, |request| {
-                request
-                    .header(CONNECTION, "Upgrade")
-                    .header(UPGRADE, "websocket")
-                    .header(SEC_WEBSOCKET_VERSION, "13")
-                    .header(SEC_WEBSOCKET_KEY, &key)
+                let headers = request.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                headers.insert(SEC_WEBSOCKET_KEY, key_header.clone());
             })
             .await?;
         let malformed =

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use futures::future::{join, join_all, join3};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
@@ -67,8 +66,11 @@ impl Bridge {
     /// Looks around a dashboard that has not answered. Takes three seconds at most, and never fails.
     pub async fn look_around(&self, target: &Target, history: &History) -> Around {
         let agent = with_port(&target.dashboard, AGENT_PORT);
-        let head =
-            join3(knock(Some(&target.dashboard)), knock(agent.as_ref()), knock(target.engine.as_ref()));
+        let head = join3(
+            self.knock(Some(&target.dashboard)),
+            self.knock(agent.as_ref()),
+            self.knock(target.engine.as_ref()),
+        );
         let workers = history.workers().take(MOST_WORKERS).map(|node| self.ask(target, &node.ip));
         let ((dashboard, agent, engine), workers) = join(head, join_all(workers)).await;
         let dashboard = dashboard.unwrap_or_else(|| Port::Silent("its address has no port".to_owned()));
@@ -103,14 +105,26 @@ impl Bridge {
         }
         worker
     }
-}
+    /// Whether the machine of a Ray node takes or refuses a connection: either is a sign of life, within a second.
+    pub async fn gives_sign(&self, ip: &str) -> bool {
+        match timeout(SIGN, self.wire().connect(ip, AGENT_PORT)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+            Err(_) => false,
+        }
+    }
 
-/// Whether the machine of a Ray node takes or refuses a connection: either is a sign of life, within a second.
-pub async fn gives_sign(ip: &str) -> bool {
-    match timeout(SIGN, TcpStream::connect((ip, AGENT_PORT))).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        Err(_) => false,
+    /// `None` without an address.
+    async fn knock(&self, url: Option<&Url>) -> Option<Port> {
+        let url = url?;
+        let host = url.host_str()?.trim_matches(['[', ']']);
+        let port = url.port_or_known_default()?;
+        Some(match timeout(SIGN, self.wire().connect(host, port)).await {
+            Ok(Ok(())) => Port::Open,
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Port::Refused,
+            Ok(Err(error)) => Port::Silent(error.to_string()),
+            Err(_) => Port::Silent(format!("nothing within {} s", SIGN.as_secs())),
+        })
     }
 }
 
@@ -118,17 +132,4 @@ fn with_port(url: &Url, port: u16) -> Option<Url> {
     let mut url = url.clone();
     url.set_port(Some(port)).ok()?;
     Some(url)
-}
-
-/// `None` without an address.
-async fn knock(url: Option<&Url>) -> Option<Port> {
-    let url = url?;
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let port = url.port_or_known_default()?;
-    Some(match timeout(SIGN, TcpStream::connect((host, port))).await {
-        Ok(Ok(_)) => Port::Open,
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Port::Refused,
-        Ok(Err(error)) => Port::Silent(error.to_string()),
-        Err(_) => Port::Silent(format!("nothing within {} s", SIGN.as_secs())),
-    })
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::CallError;
 use crate::observe::RayState;
 
-pub use around::{Around, Port, Worker, gives_sign};
+pub use around::{Around, Port, Worker};
 pub use history::History;
 pub use rules::diagnose;
 

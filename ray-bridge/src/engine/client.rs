@@ -1,5 +1,6 @@
 //! The engine's HTTP port: is it well, how busy is it, does it answer a prompt, will it take more requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -10,7 +11,7 @@ use url::Url;
 use super::kind::Engine;
 use super::metrics;
 use super::spec::EngineKind;
-use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Token};
+use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Token, Wire};
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
@@ -124,14 +125,14 @@ struct Model {
 }
 
 impl EngineClient {
-    pub(crate) fn with_client(
-        client: reqwest::Client,
+    pub(crate) fn over(
+        wire: Arc<dyn Wire>,
         cluster: String,
         base: Url,
         token: Option<Token>,
         limits: Limits,
     ) -> Self {
-        let endpoint = Endpoint { client, base, cluster, server: "engine", token, limits };
+        let endpoint = Endpoint { wire, base, cluster, server: "engine", token, limits };
         Self { endpoint, engine: EngineKind::Vllm.engine() }
     }
 

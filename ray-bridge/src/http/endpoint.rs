@@ -1,18 +1,18 @@
 //! One server: builds requests, sends them within the limits, turns everything else into a fault.
 
-use std::error::Error as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::body::{Collector, Keep, Kept};
 use super::message::{bounded, summary};
-use super::{Call, CallError, Fault, Limits, Sent, Token};
+use super::{Call, CallError, Fault, Limits, Sent, Token, Unreached, Wire};
 use crate::retry;
 
 /// How much of an error's text is read; longer ones are none of Ray's.
@@ -29,7 +29,7 @@ pub(crate) enum Payload {
 /// A server, the token it wants and the limits of talking to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    pub(crate) client: reqwest::Client,
+    pub(crate) wire: Arc<dyn Wire>,
     pub(crate) base: Url,
     pub(crate) cluster: String,
     pub(crate) server: &'static str,
@@ -55,7 +55,7 @@ impl Endpoint {
         loop {
             match self.once(Method::GET, path, &Payload::Nothing, keep).await {
                 Err(fault) if fault.retry_at_once() => match pauses.next() {
-                    Some(pause) => tokio::time::sleep(pause).await,
+                    Some(pause) => tokio::time::sleep(retry::jittered(pause, self.wire.jitter())).await,
                     None => return Err(fault),
                 },
                 done => return done,
@@ -132,7 +132,7 @@ impl Endpoint {
     pub(crate) async fn upgrade(
         &self,
         path: &str,
-        ask: impl Fn(RequestBuilder) -> RequestBuilder,
+        ask: impl Fn(&mut Request),
     ) -> Result<Response, CallError> {
         let work = async {
             let reply = self.reply(&Method::GET, path, ask).await?;
@@ -151,13 +151,9 @@ impl Endpoint {
     async fn once(&self, method: Method, path: &str, payload: &Payload, keep: Keep) -> Result<Kept, Fault> {
         let reply = self
             .reply(&method, path, |request| match payload {
-                Payload::Nothing => request,
-                Payload::Json(json) => request
-                    .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                    .body(json.clone()),
-                Payload::Bytes(bytes) => request
-                    .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
-                    .body(bytes.clone()),
+                Payload::Nothing => {}
+                Payload::Json(json) => carry(request, "application/json", json.clone().into()),
+                Payload::Bytes(bytes) => carry(request, "application/octet-stream", bytes.clone().into()),
             })
             .await?;
         if reply.status().is_success() {
@@ -177,19 +173,22 @@ impl Endpoint {
         &self,
         method: &Method,
         path: &str,
-        fill: impl Fn(RequestBuilder) -> RequestBuilder,
+        fill: impl Fn(&mut Request),
     ) -> Result<Response, Fault> {
         let mut again = true;
         loop {
             let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
-            let mut request = fill(self.client.request(method.clone(), url));
+            let url = Url::parse(&url)
+                .map_err(|e| Fault::Unreachable { refused: false, cause: format!("{url}: {e}") })?;
+            let mut request = Request::new(method.clone(), url);
+            fill(&mut request);
             let mut sent = None;
             if let Some(token) = &self.token {
                 let header = token.header().await.map_err(|what| Fault::Token { what })?;
-                request = request.header(AUTHORIZATION, header.clone());
+                request.headers_mut().insert(AUTHORIZATION, header.clone());
                 sent = Some((token, header));
             }
-            let reply = request.send().await.map_err(|e| unreachable(&e))?;
+            let reply = self.wire.send(request).await.map_err(unreachable)?;
             let refused = matches!(reply.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             match sent {
                 Some((token, header)) if refused && again && token.has_another_than(&header).await => {
@@ -204,7 +203,7 @@ impl Endpoint {
         let mut collector = Collector::new(keep);
         let mut chunks = reply.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|e| unreachable(&e))?;
+            let chunk = chunk.map_err(|e| unreachable(Unreached::from(&e)))?;
             collector.push(&chunk).map_err(|limit| Fault::TooLarge { limit })?;
             if collector.is_full() {
                 break;
@@ -223,15 +222,11 @@ fn refusal(status: StatusCode, body: &[u8]) -> Fault {
     }
 }
 
-fn unreachable(error: &reqwest::Error) -> Fault {
-    let mut refused = false;
-    let mut cause = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let kind = inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        refused |= kind == Some(std::io::ErrorKind::ConnectionRefused);
-        cause = inner.to_string();
-        source = inner.source();
-    }
-    Fault::Unreachable { refused, cause }
+fn unreachable(why: Unreached) -> Fault {
+    Fault::Unreachable { refused: why.refused, cause: why.cause }
+}
+
+fn carry(request: &mut Request, kind: &'static str, body: reqwest::Body) {
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    *request.body_mut() = Some(body);
 }

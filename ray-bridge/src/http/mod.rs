@@ -5,6 +5,7 @@ mod endpoint;
 mod error;
 mod message;
 mod token;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub(crate) use body::Keep;
 pub(crate) use endpoint::{Endpoint, Payload};
 pub use error::{Call, CallError, Fault, Sent};
 pub use token::{InvalidToken, Token};
+pub(crate) use wire::Net;
+pub use wire::{Unreached, Wire};
 
 /// Bounds of every call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub struct SetupError(pub(crate) String);
 ///
 /// The TLS set-up is explicit: the default one panics without a process-wide crypto provider and fails in images
 /// that hold no certificates, also when all servers are plain HTTP.
-pub(crate) fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
+fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
     let mut store = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(roots) {
         let certificate = certificate.map_err(|e| SetupError(format!("trusted certificates: {e}")))?;

@@ -1,0 +1,76 @@
+//! The way to a server: the one place where requests leave the process. What they mean is not known here, and nothing else
+//! opens a connection, so that a test can put a whole network in its place.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+
+use futures::future::BoxFuture;
+use reqwest::{Request, Response};
+use tokio::net::TcpStream;
+
+use super::SetupError;
+use crate::retry;
+
+/// Carries requests and connections. The product's own one speaks TCP.
+pub trait Wire: Send + Sync + fmt::Debug {
+    /// Sends a request and gives its reply, the body of which may still be under way. Never ends by itself: callers bound it.
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>>;
+
+    /// Opens a connection and closes it again: does anybody listen there? `host` is a name or an address without brackets.
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>>;
+
+    /// By what the next pause before a retry is multiplied, 0.5 to 1.5: callers that failed together must not come back together.
+    fn jitter(&self) -> f64;
+}
+
+/// A request without a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// Nothing listens on the port.
+    pub refused: bool,
+    /// The innermost cause.
+    pub cause: String,
+}
+
+/// TCP, and TLS for `https`.
+#[derive(Debug)]
+pub(crate) struct Net(reqwest::Client);
+
+impl Net {
+    /// `https` servers must chain to one of `roots` (PEM).
+    pub(crate) fn new(roots: &[u8]) -> Result<Self, SetupError> {
+        super::client(roots).map(Self)
+    }
+}
+
+impl Wire for Net {
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
+        let client = self.0.clone();
+        Box::pin(async move { client.execute(request).await.map_err(|error| Unreached::from(&error)) })
+    }
+
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
+        let host = host.to_owned();
+        Box::pin(async move { TcpStream::connect((host.as_str(), port)).await.map(drop) })
+    }
+
+    fn jitter(&self) -> f64 {
+        retry::jitter()
+    }
+}
+
+impl From<&reqwest::Error> for Unreached {
+    fn from(error: &reqwest::Error) -> Self {
+        let mut refused = false;
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
+            refused |= kind == Some(io::ErrorKind::ConnectionRefused);
+            cause = inner.to_string();
+            source = inner.source();
+        }
+        Self { refused, cause }
+    }
+}

@@ -20,7 +20,7 @@ use super::server::ApiServer;
 use super::tamper::{Call, ListVerdict, Tamper, Verb, Verdict};
 use super::watch::{LONGEST, Watch, WatchOptions};
 use super::write::Target;
-use super::{Kind, Refusal, convert, fields, meta, scale};
+use super::{Kind, Refusal, convert, fields, meta, retry, scale};
 
 /// What a response carries.
 type Content = UnsyncBoxBody<Bytes, Infallible>;
@@ -30,9 +30,29 @@ pub(super) fn client(server: ApiServer, who: &str, namespace: &str, tamper: Arc<
     let who = who.to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
         let (server, who, tamper) = (server.clone(), who.clone(), tamper.clone());
-        async move { serve(server, who, tamper, request).await }
+        async move { patiently(&server, &who, &tamper, request).await }
     });
     kube::Client::new(service, namespace)
+}
+
+/// Sends a request again as long as kube's client would.
+async fn patiently(
+    server: &ApiServer,
+    who: &str,
+    tamper: &Arc<dyn Tamper>,
+    request: Request<Body>,
+) -> Result<Response<Content>, kube::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let mut retries = 0;
+    loop {
+        let response = serve(server, who, tamper, &parts, &body).await;
+        let Some(wait) = retry::wait(response.status(), response.headers(), retries) else {
+            return Ok(response);
+        };
+        retries += 1;
+        tokio::time::sleep(wait).await;
+    }
 }
 
 /// What a request asks for beside its path.
@@ -67,13 +87,12 @@ impl Query {
 type Outcome = Result<(u16, Value), Refusal>;
 
 async fn serve(
-    server: ApiServer,
-    who: String,
-    tamper: Arc<dyn Tamper>,
-    request: Request<Body>,
-) -> Result<Response<Content>, kube::Error> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
+    server: &ApiServer,
+    who: &str,
+    tamper: &Arc<dyn Tamper>,
+    parts: &http::request::Parts,
+    body: &Bytes,
+) -> Response<Content> {
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let asked = Asked {
         query: Query::parse(parts.uri.query().unwrap_or_default()),
@@ -81,44 +100,44 @@ async fn serve(
         partial: header(http::header::ACCEPT).contains("as=PartialObjectMetadata"),
     };
     if parts.uri.path() == "/version" {
-        return Ok(answer(200, &json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0"})));
+        return answer(200, &json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0"}));
     }
     let known = |route: &Route| server.with(|store| store.installed(&route.kind));
-    let Some(route) = Route::parse(parts.uri.path()).filter(known) else { return Ok(unknown_path()) };
+    let Some(route) = Route::parse(parts.uri.path()).filter(known) else { return unknown_path() };
     let Some(verb) = route.verb(&parts.method, asked.query.is_set("watch")) else {
         let refusal = Refusal::no_such_method();
-        return Ok(answer(refusal.code, &refusal.status()));
+        return answer(refusal.code, &refusal.status());
     };
-    let sent = match read(&body) {
+    let sent = match read(body) {
         Ok(sent) => sent,
-        Err(refusal) => return Ok(answer(refusal.code, &refusal.status())),
+        Err(refusal) => return answer(refusal.code, &refusal.status()),
     };
-    let call = call(&server, who, verb, &route, sent, &asked);
+    let call = call(server, who, verb, &route, sent, &asked);
     let verdict = tamper.judge(&call);
     match verdict {
         Verdict::Pass | Verdict::LoseAfter => {}
         Verdict::Refuse { code, reason } => {
             let refusal = Refusal::tampered(&call.kind, &call.name, code, reason);
-            return Ok(answer(code, &refusal.status()));
+            return answer(code, &refusal.status());
         }
         Verdict::LoseBefore => std::future::pending().await,
     }
-    let response = respond(&server, &tamper, &call, &asked);
+    let response = respond(server, tamper, &call, &asked);
     let code = response.status().as_u16();
     server.done(&call, code);
     tamper.applied(&call, code);
     if verdict == Verdict::LoseAfter {
         std::future::pending().await
     }
-    Ok(response)
+    response
 }
 
-fn call(server: &ApiServer, who: String, verb: Verb, route: &Route, body: Value, asked: &Asked) -> Call {
+fn call(server: &ApiServer, who: &str, verb: Verb, route: &Route, body: Value, asked: &Asked) -> Call {
     let named = if verb == Verb::Create { fields::name(&body).to_owned() } else { route.name.clone() };
     let in_body = verb == Verb::Delete && fields::list(&body, "/dryRun").iter().any(|word| word == "All");
     Call {
-        number: server.number(&who, verb, route.kind),
-        who,
+        number: server.number(who, verb, route.kind),
+        who: who.to_owned(),
         verb,
         kind: route.kind,
         namespace: route.namespace.clone(),
@@ -302,5 +321,8 @@ fn response(code: u16, content_type: &'static str, body: Content) -> Response<Co
         http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = http::HeaderValue::from_static(content_type);
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+    if code == 429 {
+        response.headers_mut().insert(http::header::RETRY_AFTER, 1.into());
+    }
     response
 }

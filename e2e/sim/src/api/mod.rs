@@ -19,6 +19,7 @@ mod meta;
 mod names;
 mod page;
 mod patch;
+mod retry;
 mod route;
 mod rules;
 mod scale;

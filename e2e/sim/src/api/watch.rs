@@ -162,23 +162,8 @@ impl Watch {
                 self.over = true;
                 continue;
             }
-            match self
-                .server
-                .with(|store| (store.next(&self.call.kind, self.position), store.installed(&self.call.kind)))
-            {
-                (Ok(Some(change)), _) => {
-                    self.position = change.version;
-                    if let Some(event) = self.seen(&change) {
-                        self.waiting.push_back((event, change.version));
-                    }
-                    continue;
-                }
-                (Ok(None), true) => {}
-                // It fell too far behind, or the kind is gone.
-                (Err(_), _) | (Ok(None), false) => {
-                    self.over = true;
-                    continue;
-                }
+            if self.advance() {
+                continue;
             }
             let ticked = tokio::select! {
                 biased;
@@ -191,11 +176,37 @@ impl Watch {
         }
     }
 
+    /// Looks at the next change. Whether there was one, or the watch is over.
+    fn advance(&mut self) -> bool {
+        let kind = self.call.kind;
+        let position = self.position;
+        let (now, next, installed) =
+            self.server.with(|store| (store.version, store.next(&kind, position), store.installed(&kind)));
+        match next {
+            Ok(Some(change)) => {
+                self.position = change.version;
+                if let Some(event) = self.seen(&change) {
+                    self.waiting.push_back((event, change.version));
+                }
+                true
+            }
+            // A watch that has seen everything is not hurt by compaction. A version of the future is waited for.
+            Ok(None) if installed => {
+                self.position = now.max(position);
+                false
+            }
+            // It fell too far behind, or the kind is gone.
+            Err(_) | Ok(None) => {
+                self.over = true;
+                true
+            }
+        }
+    }
+
     fn tick(&mut self) {
         if instant() >= self.bookmark {
             self.bookmark += BOOKMARKS;
             if self.options.bookmarks {
-                self.position = self.server.with(|store| store.version).max(self.position);
                 self.lines.push_back(line(&self.bookmark_at(self.position)));
             }
         }

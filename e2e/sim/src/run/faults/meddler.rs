@@ -11,7 +11,9 @@ use crate::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdi
 const CUT_OFF: Duration = Duration::from_secs(30);
 /// How long dashboards and KubeRay are away.
 const AWAY: Duration = Duration::from_secs(20);
-/// How late an event comes.
+/// Longest way of an event, in milliseconds, when nothing is wrong.
+const LAG: u64 = 20;
+/// How late an event comes that is to be late.
 const LATE: Duration = Duration::from_secs(5);
 /// How many resource versions an old list is behind.
 const BEHIND: u64 = 12;
@@ -163,13 +165,13 @@ impl Tamper for Meddler {
         if event["type"] == "BOOKMARK" {
             return EventVerdict::Deliver;
         }
-        let kind = {
+        let (kind, lag) = {
             let mut state = self.shared.state();
             state.events += 1;
             let number = state.events;
-            state.plan.of_event(number)
+            (state.plan.of_event(number), Duration::from_millis(state.lags.u64(0..=LAG)))
         };
-        let Some(kind) = kind else { return EventVerdict::Deliver };
+        let Some(kind) = kind else { return EventVerdict::Delay(lag) };
         let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
         self.shared.trace.add("fault", format!("{} for {} {name} of {}", kind.name(), call.kind, self.who));
         match kind {

@@ -50,6 +50,8 @@ pub struct State {
     pub(super) burst: (Duration, u32),
     /// Events of watches so far.
     pub events: u64,
+    /// How late events are when nothing is wrong.
+    pub(super) lags: fastrand::Rng,
     /// Replicas that have died: nothing that they send goes anywhere.
     pub(super) dead: BTreeSet<String>,
     /// Replicas that are cut off, and until when.
@@ -70,14 +72,15 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Nothing has happened; orders go to `orders`.
-    pub fn new(plan: Plan, trace: Trace, orders: mpsc::UnboundedSender<Order>) -> Self {
+    /// Nothing has happened; orders go to `orders`. How late events are comes from the seed.
+    pub fn new(seed: u64, plan: Plan, trace: Trace, orders: mpsc::UnboundedSender<Order>) -> Self {
         let state = State {
             plan,
             writes: Vec::new(),
             calls: 0,
             burst: (Duration::ZERO, 0),
             events: 0,
+            lags: fastrand::Rng::with_seed(seed),
             dead: BTreeSet::new(),
             cut_off: BTreeMap::new(),
             stale: BTreeSet::new(),

@@ -77,7 +77,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
     let mut failures = Vec::new();
     failures.extend(cordon(scenario, &api, &kubernetes).await.err());
     let (orders, inbox) = mpsc::unbounded_channel();
-    let shared = Shared::new(plan.clone(), trace.clone(), orders);
+    let shared = Shared::new(seed, plan.clone(), trace.clone(), orders);
     let replicas = Replicas::new(api.clone(), ray.clone(), shared.clone());
     replicas.start('a', false);
     if plan.needs_two() {

@@ -1,0 +1,144 @@
+//! Clients of engines: one streamed completion each, which counts as in flight for as long as its client stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::Progress;
+use super::reach::Reached;
+use super::world::Address;
+use super::{RayWorld, Shared, clock};
+
+/// How long a client waits for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The connection of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// One that is open since an earlier request.
+    Kept,
+    /// A new one.
+    Fresh,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// All tokens came.
+    Answered {
+        /// How long it took.
+        seconds: f64,
+    },
+    /// Nobody took it, and no fault was the cause.
+    Refused,
+    /// It was taken and not answered whole, or a fault had ended whoever would have taken it.
+    CutOff {
+        /// Tokens that came.
+        tokens: u32,
+        /// A fault was the cause.
+        death: bool,
+    },
+}
+
+/// As [`Outcome`], without the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streamed {
+    Whole,
+    Refused,
+    Cut { tokens: u32, death: bool },
+}
+
+/// A request in flight; its end is counted when its client goes, however.
+struct InFlight<'a> {
+    shared: &'a Shared,
+    at: &'a Address,
+    engine: u64,
+    id: u64,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.shared.change(|world| {
+            let now = world.now;
+            let engine = world.engines.get_mut(self.at).filter(|engine| engine.life == self.engine);
+            if let Some(engine) = engine {
+                engine.finish(self.id, now);
+            }
+        });
+    }
+}
+
+/// Streams a completion of so many tokens from an engine.
+pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> Streamed {
+    let begun = shared.with(|world| {
+        let (now, id) = (world.now, world.ids.number());
+        let engine = world.engines.get_mut(at)?;
+        engine.begin(id, tokens, now);
+        let life = engine.life;
+        world.touch();
+        Some((id, life))
+    });
+    let Some((id, engine)) = begun else { return Streamed::Refused };
+    let request = InFlight { shared, at, engine, id };
+    loop {
+        let changes = shared.changed.subscribe();
+        let progress = shared.with(|world| {
+            let now = world.now;
+            match world.engines.get(at).filter(|engine| engine.life == request.engine) {
+                Some(engine) => engine.progress(id, now),
+                None => Progress::Cut { tokens: 0, death: false },
+            }
+        });
+        match progress {
+            Progress::Whole => return Streamed::Whole,
+            Progress::Cut { tokens, death } => return Streamed::Cut { tokens, death },
+            Progress::Wait(until) => shared.next(changes, until).await,
+        }
+    }
+}
+
+impl RayWorld {
+    /// One streaming completion of so many tokens, as a client of the cluster's network sends it. Dropping the future is a
+    /// client that goes away.
+    pub async fn request(&self, ip: &str, port: u16, tokens: u32, connection: Connection) -> Outcome {
+        let shared = &self.0;
+        let at = (ip.to_owned(), port);
+        let began = shared.with(|world| world.now);
+        let (reached, blamed) = shared.with(|world| {
+            let blamed = world.engines.get(&at).is_some_and(|engine| engine.fault && !engine.serves());
+            // Only the orchestrator's own way may be cut.
+            let reached = world.reach_within(&at.0, at.1);
+            (reached, blamed)
+        });
+        let nobody = if blamed { Outcome::CutOff { tokens: 0, death: true } } else { Outcome::Refused };
+        match reached {
+            Reached::Engine if blamed => return nobody,
+            Reached::Engine => {}
+            Reached::Silent | Reached::NoRoute => {
+                let patience = if connection == Connection::Kept { 4 * CONNECT } else { CONNECT };
+                tokio::time::sleep(patience).await;
+                return nobody;
+            }
+            _ => return nobody,
+        }
+        match stream(shared, &at, tokens).await {
+            Streamed::Whole => {
+                let took = shared.with(|world| world.now).saturating_sub(began);
+                Outcome::Answered { seconds: took.as_secs_f64() }
+            }
+            Streamed::Refused => nobody,
+            Streamed::Cut { tokens, death } => Outcome::CutOff { tokens, death },
+        }
+    }
+
+    /// Whether an engine tells its clients to close their connections after the answer: it drains.
+    pub fn says_close(&self, ip: &str, port: u16) -> bool {
+        let at = (ip.to_owned(), port);
+        self.0.with(|world| world.engines.get(&at).is_some_and(|engine| engine.draining))
+    }
+
+    /// Time since the world began, and that as a time of day.
+    pub fn now(&self) -> (Duration, jiff::Timestamp) {
+        let now = self.0.with(|world| world.now);
+        (now, clock::timestamp(now))
+    }
+}

@@ -1,0 +1,251 @@
+//! Engines that serve: requests in flight, tokens made, and how an engine dies or stands still. Tokens are not made one by
+//! one: how many there are follows from the time at which the engine last made steps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::EngineBehaviour;
+use super::container::End;
+use super::world::{Address, JobKey, World};
+
+/// What an engine's port does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    /// It answers.
+    Serving,
+    /// Its core is dead: it answers 503.
+    Dead,
+    /// Nothing listens any more.
+    Closed,
+    /// Its machine is without power: nothing answers, nothing is refused.
+    Vanished,
+}
+
+/// An engine.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) life: u64,
+    pub(super) cluster: String,
+    /// The job that runs it; `None` of one that a pod runs by itself.
+    pub(super) job: Option<JobKey>,
+    pub(super) name: String,
+    /// The model as requests call it; `None` takes any.
+    pub(super) model: Option<String>,
+    pub(super) source: String,
+    pub(super) token: Option<String>,
+    /// The launcher's middleware stands in front of it.
+    pub(super) counts: bool,
+    pub(super) behaviour: EngineBehaviour,
+    pub(super) port: Port,
+    /// Since when the port does that.
+    pub(super) since: Duration,
+    /// Since when it makes no steps.
+    pub(super) still: Option<Duration>,
+    /// A fault has hit it.
+    pub(super) fault: bool,
+    pub(super) requests: BTreeMap<u64, Request>,
+    pub(super) served: u64,
+    /// When a request last began or ended.
+    pub(super) last: Option<Duration>,
+    pub(super) draining: bool,
+    /// Tokens of requests that have ended.
+    pub(super) tokens: u64,
+    pub(super) prompts: u64,
+}
+
+/// A request in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    began: Duration,
+    wanted: u32,
+}
+
+/// How far a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All tokens are there.
+    Whole,
+    /// It has ended before.
+    Cut { tokens: u32, death: bool },
+    /// Look again then, or when something changes.
+    Wait(Option<Duration>),
+}
+
+/// How long a client waits for a machine that has vanished.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Engine {
+    /// Until when it has made steps.
+    fn stepped(&self, now: Duration) -> Duration {
+        let ended = if self.port == Port::Serving { now } else { self.since };
+        self.still.map_or(ended, |still| still.min(ended))
+    }
+
+    fn tokens_of(&self, request: &Request, now: Duration) -> u32 {
+        let worked = self.stepped(now).saturating_sub(request.began);
+        let token = self.behaviour.token_time.as_nanos().max(1);
+        u32::try_from(worked.as_nanos() / token).unwrap_or(u32::MAX).min(request.wanted)
+    }
+
+    /// All tokens that it ever made.
+    pub(super) fn all_tokens(&self, now: Duration) -> u64 {
+        let open: u64 = self.requests.values().map(|request| u64::from(self.tokens_of(request, now))).sum();
+        self.tokens + open
+    }
+
+    pub(super) fn begin(&mut self, id: u64, wanted: u32, now: Duration) {
+        self.requests.insert(id, Request { began: now, wanted });
+        self.last = Some(now);
+        self.prompts += 1;
+    }
+
+    pub(super) fn finish(&mut self, id: u64, now: Duration) {
+        if let Some(request) = self.requests.remove(&id) {
+            self.tokens += u64::from(self.tokens_of(&request, now));
+            self.touched(now);
+        }
+    }
+
+    /// A request has ended.
+    pub(super) fn touched(&mut self, now: Duration) {
+        self.served += 1;
+        self.last = Some(now);
+    }
+
+    pub(super) fn progress(&self, id: u64, now: Duration) -> Progress {
+        let Some(request) = self.requests.get(&id) else {
+            return Progress::Cut { tokens: 0, death: self.fault };
+        };
+        let tokens = self.tokens_of(request, now);
+        let cut = Progress::Cut { tokens, death: self.fault };
+        match self.port {
+            Port::Dead | Port::Closed => cut,
+            Port::Vanished if now >= self.since + PATIENCE => cut,
+            Port::Vanished => Progress::Wait(Some(self.since + PATIENCE)),
+            Port::Serving if tokens >= request.wanted => Progress::Whole,
+            Port::Serving if self.still.is_some() => Progress::Wait(None),
+            Port::Serving => {
+                Progress::Wait(Some(request.began + self.behaviour.token_time.saturating_mul(request.wanted)))
+            }
+        }
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.port, Port::Serving | Port::Dead)
+    }
+
+    fn becomes(&mut self, port: Port, now: Duration) {
+        if !matches!(self.port, Port::Closed | Port::Vanished) {
+            (self.port, self.since) = (port, now);
+        }
+    }
+}
+
+impl World {
+    /// An engine begins to answer. Another one that was there before is gone.
+    pub(super) fn serve(
+        &mut self,
+        at: Address,
+        cluster: String,
+        job: Option<JobKey>,
+        told: Told,
+        behaviour: EngineBehaviour,
+    ) {
+        let token = self.containers.get(&at.0).and_then(|c| c.pod.token.clone());
+        let engine = Engine {
+            life: self.ids.number(),
+            cluster,
+            counts: job.is_some(),
+            job,
+            name: told.name,
+            model: told.model,
+            source: told.source,
+            token,
+            behaviour,
+            port: Port::Serving,
+            since: self.now,
+            still: None,
+            fault: false,
+            requests: BTreeMap::new(),
+            served: 0,
+            last: None,
+            draining: false,
+            tokens: 0,
+            prompts: 0,
+        };
+        self.engines.insert(at, engine);
+    }
+
+    /// A pod that serves by itself.
+    pub(super) fn own_engine(&mut self, ip: &str, life: u64, port: u16) {
+        let behaviour = (self.models)("", &[]);
+        let ip = ip.to_owned();
+        self.after(behaviour.load, move |world| {
+            let Some(container) = world.running(&ip, life) else { return };
+            let cluster = container.pod.cluster.clone();
+            if behaviour.fails.is_some() {
+                return world.end(&ip, 1, End::Died);
+            }
+            world.serve((ip, port), cluster, None, Told::default(), behaviour);
+        });
+    }
+
+    fn change(&mut self, at: &Address, port: Port, fault: bool) {
+        let now = self.now;
+        if let Some(engine) = self.engines.get_mut(at) {
+            engine.fault |= fault && engine.listens();
+            engine.becomes(port, now);
+        }
+    }
+
+    /// From now on it answers 503.
+    pub(super) fn engine_dead(&mut self, at: &Address) {
+        self.change(at, Port::Dead, false);
+    }
+
+    /// From now on nothing listens there.
+    pub(super) fn engine_closed(&mut self, at: &Address) {
+        self.change(at, Port::Closed, false);
+    }
+
+    /// It makes no steps from now on.
+    pub(super) fn engine_still(&mut self, at: &Address, fault: bool) {
+        let now = self.now;
+        if let Some(engine) = self.engines.get_mut(at).filter(|engine| engine.listens()) {
+            engine.still.get_or_insert(now);
+            engine.fault |= fault;
+        }
+    }
+
+    pub(super) fn close_engines_at(&mut self, ip: &str, how: End) {
+        let here: Vec<Address> = self.engines.keys().filter(|at| at.0 == ip).cloned().collect();
+        self.close(here, how);
+    }
+
+    pub(super) fn close_engines_of(&mut self, cluster: &str, life: u64, how: End) {
+        let of = |engine: &Engine| {
+            engine.job.as_ref().is_some_and(|job| job.cluster == cluster && job.life == life)
+        };
+        let its: Vec<Address> =
+            self.engines.iter().filter(|(_, engine)| of(engine)).map(|(at, _)| at.clone()).collect();
+        self.close(its, how);
+    }
+
+    fn close(&mut self, engines: Vec<Address>, how: End) {
+        for at in engines {
+            match how {
+                End::Stopped => self.change(&at, Port::Closed, false),
+                End::Died => self.change(&at, Port::Closed, true),
+                End::Lost => self.change(&at, Port::Vanished, true),
+            }
+        }
+    }
+}
+
+/// What an engine was told of itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub(super) name: String,
+    pub(super) model: Option<String>,
+    pub(super) source: String,
+}

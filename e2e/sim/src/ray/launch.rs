@@ -1,0 +1,464 @@
+//! What the launcher does in a job: its phases from the specification to the engine that serves, and how it ends. It writes
+//! the same lines to the job's log as the real one.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::clock;
+use super::death::Death;
+use super::engine::Told;
+use super::gcs::{Actor, Bundle, Group, GroupState, Status};
+use super::world::{Address, JobKey, World};
+
+const EXIT_SPEC: i32 = 2;
+const EXIT_PLACEMENT: i32 = 3;
+pub(super) const EXIT_ENGINE: i32 = 5;
+pub(super) const EXIT_STOPPED: i32 = 143;
+
+/// From the entrypoint's start to the launcher's first line, and to the placement group.
+const PYTHON: Duration = Duration::from_millis(400);
+const RAY_INIT: Duration = Duration::from_secs(1);
+/// Between the launcher's looks at a group that is not placed.
+const LOOK: Duration = Duration::from_secs(1);
+/// From a placement group's request to its placement.
+const RESERVE: Duration = Duration::from_millis(20);
+/// From the last rank's actor until the launcher sees it, and from the engine's first answer.
+const SEEN: Duration = Duration::from_millis(500);
+/// From the launcher's last line until its placement group is gone, and until the job has ended.
+const CLEAN_UP: Duration = Duration::from_millis(600);
+const EXIT: Duration = Duration::from_millis(700);
+
+/// One launch.
+#[derive(Debug)]
+pub(super) struct Launch {
+    began: Duration,
+    pub(super) spec: Spec,
+    pub(super) phase: &'static str,
+    pub(super) group: Option<String>,
+    /// Where its engine answers or will.
+    pub(super) at: Option<Address>,
+    /// The launcher has given up or was stopped.
+    pub(super) ending: bool,
+}
+
+/// The launcher's specification.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Spec {
+    pub(super) name: String,
+    pub(super) bundles: Vec<Planned>,
+    pub(super) api_server_node_id: String,
+    pub(super) tensor: u32,
+    pub(super) pipeline: u32,
+    pub(super) port: u16,
+    pub(super) argv: Vec<String>,
+    #[serde(default = "a_minute")]
+    pub(super) placement_timeout_seconds: f64,
+}
+
+fn a_minute() -> f64 {
+    60.0
+}
+
+/// The node of a rank.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Planned {
+    pub(super) node_id: String,
+}
+
+impl Spec {
+    fn read(runtime_env: &Value) -> Result<Self, String> {
+        let text = runtime_env.pointer("/env_vars/RAYFLEET_SPEC").and_then(Value::as_str);
+        let text = text.ok_or(
+            "RAYFLEET_SPEC is not set: give the launch specification as JSON in this variable".to_owned(),
+        )?;
+        serde_json::from_str(text).map_err(|error| format!("RAYFLEET_SPEC is not JSON: {error}"))
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &String> {
+        self.bundles.iter().map(|bundle| &bundle.node_id).chain([&self.api_server_node_id])
+    }
+
+    pub(super) fn source(&self) -> String {
+        self.argv.first().cloned().unwrap_or_default()
+    }
+
+    fn model(&self) -> Option<String> {
+        let at = self.argv.iter().position(|arg| arg == "--served-model-name")?;
+        self.argv.get(at + 1).cloned()
+    }
+
+    /// Name of a rank's actor; vLLM leaves out what is not parallel.
+    fn rank_name(&self, engine: i64, rank: u32) -> String {
+        let mut name = format!("vllm_Worker_{engine}");
+        if self.tensor > 1 {
+            name.push_str(&format!("_TP{}", rank % self.tensor));
+        }
+        if self.pipeline > 1 {
+            name.push_str(&format!("_PP{}", rank / self.tensor.max(1)));
+        }
+        name
+    }
+}
+
+impl World {
+    /// The launcher's process starts.
+    pub(super) fn launch(&mut self, key: JobKey) {
+        self.after(PYTHON, move |world| world.launch_begins(key));
+    }
+
+    fn launch_begins(&mut self, key: JobKey) {
+        let now = self.now;
+        let Some(job) = self.job(&key).filter(|job| job.status == Status::Running) else { return };
+        let spec = Spec::read(&job.runtime_env);
+        let (spec, fault) = match spec {
+            Ok(spec) => (spec, None),
+            Err(fault) => (Spec::nothing(), Some(fault)),
+        };
+        let (ranks, timeout) = (spec.bundles.len(), spec.placement_timeout_seconds);
+        let begun = json!({ "name": spec.name, "ms": clock::millis(now) });
+        job.launch = Some(Launch { began: now, spec, phase: "", group: None, at: None, ending: false });
+        self.print(&key, &format!("RAYFLEET_LAUNCH {begun}"));
+        if let Some(fault) = fault {
+            return self.give_up(&key, &fault, EXIT_SPEC, None);
+        }
+        self.enter(&key, "PlacementGroup", json!({ "ranks": ranks, "timeout": timeout }));
+        self.after(RAY_INIT, move |world| world.reserve(key));
+    }
+
+    /// The launch of a job that goes on.
+    pub(super) fn launching(&mut self, key: &JobKey) -> Option<&mut Launch> {
+        let job = self.job(key).filter(|job| job.status == Status::Running)?;
+        job.launch.as_mut().filter(|launch| !launch.ending)
+    }
+
+    fn reserve(&mut self, key: JobKey) {
+        let now = self.now;
+        let Some(spec) = self.launching(&key).map(|launch| launch.spec.clone()) else { return };
+        if let Some(gone) = self.gone(&key, &spec) {
+            return self.give_up(&key, &gone, EXIT_PLACEMENT, None);
+        }
+        let id = format!("{}{}", self.ids.hex(28), job_hex(key.serial));
+        let mut bundles: Vec<Bundle> = spec
+            .bundles
+            .iter()
+            .map(|planned| Bundle { gpus: 1, pin: planned.node_id.clone(), node: None })
+            .collect();
+        if spec.bundles.iter().all(|planned| planned.node_id != spec.api_server_node_id) {
+            bundles.push(Bundle { gpus: 0, pin: spec.api_server_node_id.clone(), node: None });
+        }
+        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
+        gcs.groups.push(Group {
+            id: id.clone(),
+            name: spec.name.clone(),
+            job: key.serial,
+            state: GroupState::Pending,
+            scheduling: "QUEUED",
+            bundles,
+            began: now,
+        });
+        if let Some(launch) = self.launching(&key) {
+            launch.group = Some(id);
+        }
+        let timeout = Duration::try_from_secs_f64(spec.placement_timeout_seconds).unwrap_or(LOOK);
+        let waiting = key.clone();
+        self.after(timeout, move |world| world.not_placed(&waiting));
+        self.after(LOOK, {
+            let key = key.clone();
+            move |world| world.wait_for_place(key)
+        });
+        self.after(RESERVE, move |world| world.schedule(&key.cluster));
+    }
+
+    /// The launcher looks whether a planned node is gone while its group waits.
+    fn wait_for_place(&mut self, key: JobKey) {
+        let Some(spec) = self.launching(&key).filter(|l| l.phase == "PlacementGroup").map(|l| l.spec.clone())
+        else {
+            return;
+        };
+        match self.gone(&key, &spec) {
+            Some(gone) => self.give_up(&key, &gone, EXIT_PLACEMENT, None),
+            None => self.after(LOOK, move |world| world.wait_for_place(key)),
+        }
+    }
+
+    fn gone(&mut self, key: &JobKey, spec: &Spec) -> Option<String> {
+        let gcs = self.gcs(&key.cluster, key.life)?;
+        let mut lost: Vec<&str> = Vec::new();
+        for node in spec.nodes() {
+            if !gcs.lives(node) && !lost.contains(&node.as_str()) {
+                lost.push(node);
+            }
+        }
+        let lost = lost.join(", ");
+        (!lost.is_empty())
+            .then(|| format!("planned nodes are not alive in Ray: {lost}; plan again on the nodes that are"))
+    }
+
+    fn not_placed(&mut self, key: &JobKey) {
+        let Some(launch) = self.launching(key).filter(|l| l.phase == "PlacementGroup") else { return };
+        let (spec, id) = (launch.spec.clone(), launch.group.clone().unwrap_or_default());
+        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
+        let mut faults = Vec::new();
+        let mut seen: Vec<&String> = Vec::new();
+        for node in spec.nodes() {
+            if seen.contains(&node) {
+                continue;
+            }
+            seen.push(node);
+            let wanted = spec.bundles.iter().filter(|planned| planned.node_id == *node).count();
+            let (total, used) = (gcs.nodes.get(node).map_or(0, |n| n.gpus), gcs.reserved(node));
+            let left = total.saturating_sub(used);
+            if (left as usize) < wanted {
+                let (short, ip) = (node.chars().take(12).collect::<String>(), gcs.ip_of(Some(node)));
+                faults.push(format!("node {short} ({ip}) has {left} of {total} GPUs free, {wanted} needed"));
+            }
+        }
+        let state = gcs.group_of(&id).map_or("UNKNOWN", |group| group.scheduling);
+        let faults =
+            if faults.is_empty() { "no single node lacks GPUs now".to_owned() } else { faults.join("; ") };
+        let message = format!(
+            "{} ranks were not placed within {} s (PENDING, {state}): {faults}",
+            spec.bundles.len(),
+            spec.placement_timeout_seconds
+        );
+        self.give_up(key, &message, EXIT_PLACEMENT, None);
+    }
+
+    /// The placement group has its place: actors start.
+    pub(super) fn placed(&mut self, key: JobKey) {
+        let Some(launch) = self.launching(&key).filter(|l| l.phase == "PlacementGroup") else { return };
+        let (spec, group) = (launch.spec.clone(), launch.group.clone().unwrap_or_default());
+        let wanted = spec.bundles.len();
+        self.enter(&key, "Ranks", json!({ "placementGroup": group, "alive": 0, "wanted": wanted }));
+        let server = spec.bundles.iter().position(|p| p.node_id == spec.api_server_node_id).unwrap_or(wanted);
+        let engine = clock::timestamp(self.now).as_millisecond() * 1_000_000;
+        let mut actors = vec![(
+            "ApiServer",
+            format!("{}/api", spec.name),
+            spec.api_server_node_id.clone(),
+            u32::try_from(server).unwrap_or(u32::MAX),
+            0,
+        )];
+        actors.extend((0..).zip(&spec.bundles).map(|(rank, planned)| {
+            ("RayWorkerProc", spec.rank_name(engine, rank), planned.node_id.clone(), rank, 1)
+        }));
+        let job_id = job_hex(key.serial);
+        let (count, all) = (u32::try_from(actors.len()).unwrap_or(u32::MAX), self.timing.ranks_start);
+        for (number, (class, name, node, bundle, gpus)) in (1..).zip(actors) {
+            let (id, pid) = (format!("{}{job_id}", self.ids.hex(24)), self.ids.pid());
+            let actor = Actor {
+                id: id.clone(),
+                class,
+                name,
+                state: "PENDING_CREATION",
+                job_id: job_id.clone(),
+                node: None,
+                pid,
+                group: Some(group.clone()),
+                bundle: Some(bundle),
+                gpus,
+                detached: false,
+                death: None,
+            };
+            let (begins, lives) = (all / 4, all * number / count);
+            let key = key.clone();
+            self.after(begins, move |world| {
+                if world.launching(&key).is_none() {
+                    return;
+                }
+                if let Some(gcs) = world.gcs(&key.cluster, key.life) {
+                    gcs.actors.push(actor);
+                }
+                world.after(lives.saturating_sub(begins), move |world| {
+                    if world.launching(&key).is_some() {
+                        world.actor_lives(&key, &id, node);
+                    }
+                });
+            });
+        }
+        self.after(all + SEEN, move |world| world.loads(key));
+    }
+
+    fn actor_lives(&mut self, key: &JobKey, id: &str, node: String) {
+        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
+        let answers = gcs.answers(&node);
+        if let Some(actor) = gcs.actors.iter_mut().find(|actor| actor.id == *id && actor.alive() && answers) {
+            (actor.state, actor.node) = ("ALIVE", Some(node));
+        }
+    }
+
+    /// All ranks live: the model is loaded.
+    fn loads(&mut self, key: JobKey) {
+        let Some(launch) = self.launching(&key).filter(|l| l.phase == "Ranks") else { return };
+        let spec = launch.spec.clone();
+        let wanted = spec.bundles.len();
+        let alive = self.ranks(&key).iter().filter(|rank| rank.state == "ALIVE").count();
+        if alive < wanted {
+            // A node is gone, which ends this launch in time.
+            return;
+        }
+        self.enter(&key, "Loading", json!({ "alive": alive, "wanted": wanted }));
+        let source = spec.source();
+        let behaviour = (self.models)(&source, spec.argv.get(1..).unwrap_or_default());
+        self.after(behaviour.load, move |world| {
+            if world.launching(&key).is_none() {
+                return;
+            }
+            let ip = world.gcs(&key.cluster, key.life).map(|gcs| gcs.ip_of(Some(&spec.api_server_node_id)));
+            let Some(ip) = ip else { return };
+            world.tell(&key, &source);
+            if let Some(words) = &behaviour.fails {
+                return world.load_fails(&key, words);
+            }
+            let at = (ip, spec.port);
+            if let Some(launch) = world.launching(&key) {
+                launch.at = Some(at.clone());
+            }
+            let address = format!("{}:{}", at.0, at.1);
+            let told = Told { name: spec.name.clone(), model: spec.model(), source };
+            world.serve(at, key.cluster.clone(), Some(key.clone()), told, behaviour);
+            world.after(SEEN, move |world| {
+                if world.launching(&key).is_some() {
+                    world.enter(&key, "Serving", json!({ "address": address }));
+                }
+            });
+        });
+    }
+
+    /// Ranks print a last line.
+    fn tell(&mut self, key: &JobKey, source: &str) {
+        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
+        let group = gcs.job_of(key.serial).and_then(|job| job.launch.as_ref()?.group.clone());
+        let of = |actor: &&Actor| actor.gpus > 0 && actor.group.is_some() && actor.group == group;
+        let lines: Vec<String> = gcs
+            .actors
+            .iter()
+            .filter(of)
+            .map(|rank| {
+                let ip = gcs.ip_of(rank.node.as_deref());
+                format!("(RayWorkerProc pid={}, ip={ip}) INFO loaded its part of {source}", rank.pid)
+            })
+            .collect();
+        for line in lines {
+            self.print(key, &line);
+        }
+    }
+
+    fn load_fails(&mut self, key: &JobKey, words: &str) {
+        for line in words.lines() {
+            self.print(key, &format!("(ApiServer pid=1) {line}"));
+        }
+        let cause = words.lines().map(str::trim).find(|line| is_exception(line));
+        let cause =
+            cause.or_else(|| words.lines().last()).unwrap_or("the engine exited with code 1").to_owned();
+        self.give_up(key, &cause, EXIT_ENGINE, Some("the engine exited with code 1"));
+    }
+
+    /// The launcher reports a failure and leaves.
+    pub(super) fn give_up(&mut self, key: &JobKey, message: &str, exit: i32, ended: Option<&str>) {
+        let Some(during) = self.launching(key).map(|launch| launch.phase) else { return };
+        let mut detail = json!({ "during": during, "exitCode": exit, "message": message });
+        if let (Some(ended), Value::Object(fields)) = (ended, &mut detail) {
+            fields.insert("ended".to_owned(), json!(ended));
+        }
+        self.enter(key, "Failed", detail);
+        if let Some(launch) = self.launching(key) {
+            launch.ending = true;
+        }
+        let key = key.clone();
+        self.after(CLEAN_UP, move |world| {
+            world.clean_up(&key);
+            world.after(EXIT, move |world| {
+                if exit == EXIT_STOPPED {
+                    let words = "Job was intentionally stopped.".to_owned();
+                    return world.job_ends(&key, Status::Stopped, words, None, None);
+                }
+                let log = world.log_of(&key);
+                let words = format!(
+                    "Job entrypoint command failed with exit code {exit}, last available logs (truncated to 20,000 chars):\n{log}"
+                );
+                let kind = Some("JOB_ENTRYPOINT_COMMAND_ERROR");
+                world.job_ends(&key, Status::Failed, words, kind, Some(exit));
+            });
+        });
+    }
+
+    /// Server, placement group and ranks go.
+    pub(super) fn clean_up(&mut self, key: &JobKey) {
+        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
+        let Some(job) = gcs.job_of(key.serial) else { return };
+        let (at, group) = job.launch.as_ref().map_or((None, None), |l| (l.at.clone(), l.group.clone()));
+        if let Some(id) = group {
+            if let Some(group) = gcs.group_of(&id).filter(|group| group.state != GroupState::Removed) {
+                (group.state, group.scheduling) = (GroupState::Removed, "REMOVED");
+            }
+            for actor in gcs.actors.iter_mut().filter(|a| a.group.as_ref() == Some(&id) && a.alive()) {
+                let server = actor.class == "ApiServer";
+                actor.state = "DEAD";
+                actor.death = Some(if server { Death::RayKill } else { Death::GroupRemoved });
+            }
+        }
+        if let Some(at) = at {
+            self.engine_closed(&at);
+        }
+        self.resources_changed(&key.cluster);
+    }
+
+    /// Ranks' actors of a launch, in the order of ranks.
+    pub(super) fn ranks(&mut self, key: &JobKey) -> Vec<&mut Actor> {
+        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return Vec::new() };
+        let group = gcs.job_of(key.serial).and_then(|job| job.launch.as_ref()?.group.clone());
+        let Some(group) = group else { return Vec::new() };
+        gcs.actors.iter_mut().filter(|a| a.gpus > 0 && a.group.as_ref() == Some(&group)).collect()
+    }
+
+    pub(super) fn enter(&mut self, key: &JobKey, phase: &'static str, detail: Value) {
+        let now = self.now;
+        let Some(launch) = self.launching(key) else { return };
+        launch.phase = phase;
+        let seconds = (now.saturating_sub(launch.began).as_secs_f64() * 100.0).round() / 100.0;
+        let mut line = Map::from_iter([
+            ("phase".to_owned(), json!(phase)),
+            ("name".to_owned(), json!(launch.spec.name)),
+        ]);
+        line.insert("seconds".to_owned(), json!(seconds));
+        if let Value::Object(detail) = detail {
+            line.extend(detail);
+        }
+        self.print(key, &format!("RAYFLEET_PHASE {}", Value::Object(line)));
+    }
+}
+
+impl Spec {
+    /// Of a launch without one.
+    fn nothing() -> Self {
+        Self {
+            name: String::new(),
+            bundles: Vec::new(),
+            api_server_node_id: String::new(),
+            tensor: 1,
+            pipeline: 1,
+            port: 0,
+            argv: Vec::new(),
+            placement_timeout_seconds: a_minute(),
+        }
+    }
+}
+
+/// Ray's number of a driver's job: four bytes, the least first.
+pub(super) fn job_hex(serial: u64) -> String {
+    let serial = u32::try_from(serial).unwrap_or(u32::MAX);
+    format!("{:08x}", serial.swap_bytes())
+}
+
+/// A line that names an exception, as the launcher knows one.
+fn is_exception(line: &str) -> bool {
+    let name = line.split([':', ' ']).next().unwrap_or_default();
+    let class = name.rsplit('.').next().unwrap_or_default();
+    let kinds = ["Error", "Exception", "Interrupt", "Exit", "Failure", "NotFound"];
+    class.starts_with(|c: char| c.is_ascii_uppercase()) && kinds.iter().any(|kind| class.ends_with(kind))
+}

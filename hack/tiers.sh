@@ -9,7 +9,7 @@ ADVISORIES=https://github.com/RustSec/advisory-db
 
 MODEL=rollout::tests::model::every_history_keeps_the_promises
 
-TIERS=(format deny python lint generated unit ray e2e)
+TIERS=(format deny python lint generated unit sim ray e2e)
 declare -A ABOUT=(
   [format]="rustfmt, gofmt, shellcheck"
   [deny]="licences, bans and sources of all dependencies; advisories where their database can be reached"
@@ -17,6 +17,7 @@ declare -A ABOUT=(
   [lint]="clippy and rustdoc without a warning"
   [generated]="the CRD and its reference are what the types generate"
   [unit]="unit and property tests of all crates, and model checking of the planner"
+  [sim]="the controller on a simulated Kubernetes and Ray: crashes, lost calls, stale watches at every step"
   [ray]="ray-bridge on real Ray in namespaces: every call, and sixteen ranks exactly placed (needs root)"
   [rayfaults]="only when named: every fault on real Ray told and recovered from, starts that fail; 5 minutes"
   [e2e]="life, upgrades and faults of fleets on a real cluster on this machine (needs root)"
@@ -119,7 +120,7 @@ tier_generated() {
 
 tier_unit() {
   local args=() tests test
-  # Integration tests are named one by one: those of the cluster, of Ray and of generated files are tiers of their own.
+  # Integration tests are named one by one: those of the cluster, the simulation, Ray and generated files are tiers of their own.
   tests=$(integration_tests) || return 1
   for test in $tests; do args+=(--test "$test"); done
   # CI: snapshots are compared, never written.
@@ -134,8 +135,15 @@ integration_tests() {
 import json, sys
 for package in json.load(sys.stdin)["packages"]:
     tests = {target["name"] for target in package["targets"] if "test" in target["kind"]}
-    if package["name"] != "rayfleet-e2e":
+    if package["name"] not in ("rayfleet-e2e", "rayfleet-sim"):
         print(*sorted(tests - {"generated", "ray"}))'
+}
+
+tier_sim() {
+  part scenarios cargo test --locked -p rayfleet-sim --no-fail-fast --test '*'
+  # As many faults as fit into some minutes, spread over all writes; `rayfleet-sim grid --stride 1` tries every one.
+  part grid cargo run --locked -p rayfleet-sim -- grid
+  return "$((failures > 0))"
 }
 
 tier_ray() {

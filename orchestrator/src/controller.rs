@@ -1,7 +1,7 @@
 //! From a changed index to writes: look, check, decide, write the ledger, perform. Thin: the rules are in
 //! `rayfleet-core`, the calls in the executor and the agents.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::seen::GroupSeen;
 use rayfleet_core::{Effect, World, decide};
-use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::agents::{Agents, Assignment, Command, Engine, Launch, Pace};
@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 
 /// Fleets that are looked at at the same time.
-const PARALLEL: u16 = 16;
+const PARALLEL: usize = 16;
 /// Time until what others decide is tried again: KubeRay may have been upgraded, a Service removed.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 
@@ -36,7 +36,7 @@ pub(crate) struct Controller {
     agents: Agents,
     metrics: Arc<Metrics>,
     /// Fleets whose ledger has been read from the API server itself since this replica leads.
-    fresh: Mutex<HashSet<Key>>,
+    fresh: Mutex<BTreeSet<Key>>,
     /// Templates that KubeRay's CRD was asked about.
     tried: Mutex<BTreeMap<Key, Tried>>,
     /// Fleets whose Service's name somebody else has, and when that was found.
@@ -65,31 +65,36 @@ impl Controller {
         }
     }
 
-    /// Works while this replica leads.
+    /// Works while this replica leads. Looks and agents end with this future.
     pub(crate) async fn run(self: Arc<Self>, mut leadership: Leadership) {
-        let slots = Arc::new(Semaphore::new(usize::from(PARALLEL)));
+        let _agents = UntilDropped(&self.agents);
+        let mut turns = JoinSet::new();
         loop {
             leadership.gained().await;
             self.fresh.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.index.mark_all();
             let mut lost = leadership.clone();
             loop {
+                let has_room = turns.len() < PARALLEL;
                 let key = tokio::select! {
-                    key = self.index.queue.next(clock::monotonic) => key,
+                    // A lost lease comes before all. Looks that are over make room for the next ones.
+                    biased;
                     () = lost.lost() => break,
+                    Some(ended) = turns.join_next() => {
+                        told_if_wrong(ended);
+                        continue;
+                    }
+                    key = self.index.queue.next(clock::monotonic), if has_room => key,
                 };
-                let Ok(slot) = slots.clone().acquire_owned().await else { return };
                 let this = self.clone();
-                tokio::spawn(async move {
-                    this.turn(&key).await;
-                    drop(slot);
-                });
+                turns.spawn(async move { this.turn(&key).await });
             }
             self.agents.stop_all();
             // Looks that were under way end at their next call; until then they may start agents.
-            let ended = slots.acquire_many(u32::from(PARALLEL)).await;
+            while let Some(ended) = turns.join_next().await {
+                told_if_wrong(ended);
+            }
             self.agents.stop_all();
-            drop(ended);
         }
     }
 
@@ -420,6 +425,21 @@ impl Controller {
             }
             Err(cause) => warn!(group = %group.name, %cause, "the engine can not be launched"),
         }
+    }
+}
+
+/// Ends all agents when it is dropped.
+struct UntilDropped<'a>(&'a Agents);
+
+impl Drop for UntilDropped<'_> {
+    fn drop(&mut self) {
+        self.0.stop_all();
+    }
+}
+
+fn told_if_wrong(ended: Result<(), JoinError>) {
+    if let Err(wrong) = ended {
+        error!(%wrong, "a look at a fleet broke off: this is a bug in Rayfleet; the fleet is left alone until a restart");
     }
 }
 

@@ -63,8 +63,10 @@ impl Election {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+                // Once told to stop it renews no more.
+                biased;
                 () = stop.notified() => break,
+                () = tokio::time::sleep(RETRY) => {}
             }
         }
         if self.sender.send_replace(None).is_some() {

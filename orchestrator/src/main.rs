@@ -1,36 +1,15 @@
-//! `rayfleet-orchestrator`: the controller for RayClusterFleets.
-
-mod agents;
-mod clock;
-mod cluster;
-mod controller;
-mod engines;
-#[cfg(test)]
-mod fake;
-#[cfg(test)]
-mod fixtures;
-mod lease;
-mod metrics;
-mod refusal;
-mod serve;
+//! `rayfleet-orchestrator`: the controller for RayClusterFleets as a program. Arguments, logs and signals; the rest is in the
+//! library of the same name.
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kube::Client;
 use ray_bridge::{Bridge, Limits};
-use tokio::sync::Notify;
-use tracing::info;
-
-use crate::agents::Agents;
-use crate::cluster::{Executor, Index, watch_all};
-use crate::controller::Controller;
-use crate::lease::{Election, Leadership};
-use crate::metrics::Metrics;
+use rayfleet_orchestrator::Orchestrator;
 
 /// The controller for RayClusterFleets: fleets of RayClusters that serve models too large for one node.
 #[derive(Parser)]
@@ -102,47 +81,14 @@ async fn client() -> anyhow::Result<Client> {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     log(arguments.log_json);
-    let client = client().await?;
-    let index = Arc::new(Index::default());
-    let metrics = Arc::new(Metrics::new());
-    let stop = Arc::new(Notify::new());
-    let (leadership, election) = if arguments.leader_elect {
-        let (election, leadership) = Election::new(
-            client.clone(),
-            &arguments.lease_namespace,
-            "rayfleet-orchestrator",
-            arguments.identity,
-        );
-        (leadership, tokio::spawn(election.run(stop.clone())))
-    } else {
-        let (leadership, sender) = Leadership::always();
-        let stopped = stop.clone();
-        // The sender must live as long as somebody may ask.
-        let hold = async move {
-            stopped.notified().await;
-            drop(sender);
-        };
-        (leadership, tokio::spawn(hold))
+    let orchestrator = Orchestrator {
+        client: client().await?,
+        bridge: Bridge::new(Limits::default()).context("the HTTP client for Ray dashboards")?,
+        identity: arguments.identity,
+        lease_namespace: arguments.lease_namespace,
+        leader_elect: arguments.leader_elect,
     };
-    let mut watches = watch_all(&client, &index);
-    let bridge = Bridge::new(Limits::default()).context("the HTTP client for Ray dashboards")?;
-    let executor = Executor::new(client.clone(), index.clone(), leadership.clone(), metrics.clone());
-    let agents = Agents::new(client, bridge, index.clone(), metrics.clone());
-    let controller = Arc::new(Controller::new(index.clone(), executor, agents, metrics.clone()));
-    let pages = serve::Pages { index, metrics, leadership: leadership.clone() };
-    info!(version = env!("CARGO_PKG_VERSION"), listen = %arguments.listen, "started");
-    tokio::select! {
-        served = serve::serve(arguments.listen, pages) => {
-            served.with_context(|| format!("listening on {}", arguments.listen))?;
-        }
-        () = controller.run(leadership) => {}
-        ended = watches.join_next() => anyhow::bail!("a watch ended by itself: {ended:?}"),
-        () = told_to_stop() => info!("told to stop"),
-    }
-    stop.notify_one();
-    // The lease is given back, so that the next replica need not wait for it to run out.
-    let _ = tokio::time::timeout(Duration::from_secs(5), election).await;
-    Ok(())
+    Ok(orchestrator.run(Some(arguments.listen), told_to_stop()).await?)
 }
 
 /// SIGTERM from the kubelet or Ctrl-C from a person.
@@ -151,6 +97,8 @@ async fn told_to_stop() {
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {
             tokio::select! {
+                // Either ends the program.
+                biased;
                 _ = terminate.recv() => {}
                 _ = tokio::signal::ctrl_c() => {}
             }

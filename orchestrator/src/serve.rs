@@ -25,15 +25,14 @@ pub(crate) struct Pages {
 }
 
 /// Serves until the program ends.
-pub(crate) async fn serve(address: SocketAddr, pages: Pages) -> anyhow::Result<()> {
+pub(crate) async fn serve(address: SocketAddr, pages: Pages) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(pages);
     let listener = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(listener, routes).await?;
-    Ok(())
+    axum::serve(listener, routes).await
 }
 
 async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {

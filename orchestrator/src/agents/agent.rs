@@ -122,17 +122,20 @@ impl Agent {
                 None => {}
             }
             tokio::select! {
-                () = tokio::time::sleep(pace) => {}
-                changed = self.assignment.changed() => if changed.is_err() { return },
+                // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
+                // probe is answered once, so commands and looks keep each other from starving.
+                biased;
+                Some((of, outcome)) = OptionFuture::from(self.probing.as_mut()) => {
+                    self.probing = None;
+                    self.memory.probe = Some((of, outcome));
+                }
                 Some(command) = self.commands.recv() => {
                     if let Some(Ok(target)) = &target {
                         self.carry_out(command, target).await;
                     }
                 }
-                Some((of, outcome)) = OptionFuture::from(self.probing.as_mut()) => {
-                    self.probing = None;
-                    self.memory.probe = Some((of, outcome));
-                }
+                changed = self.assignment.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pace) => {}
             }
         }
     }

@@ -101,6 +101,8 @@ impl Executor {
         self.may(what)?;
         let mut leadership = self.leadership.clone();
         let outcome = tokio::select! {
+            // An answer that comes together with the loss counts as none: whoever leads next finds what it did.
+            biased;
             () = leadership.lost() => Err(WriteError::NotLeader(what)),
             outcome = tokio::time::timeout(CALL, call) => match outcome {
                 Ok(Ok(value)) => Ok(value),

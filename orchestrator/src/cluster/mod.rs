@@ -1,6 +1,7 @@
 //! The Kubernetes side: watches fill an in-memory index, the executor performs effects. What is to
 //! be done is decided elsewhere.
 
+mod backoff;
 mod builds;
 mod capacity;
 mod endpoints;

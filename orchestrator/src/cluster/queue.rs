@@ -1,7 +1,7 @@
 //! Which fleets need a look, now or later. A fleet is in the queue at most once; it is never handed
 //! out twice at the same time. Nothing here knows what a look is.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(crate) struct Queue {
 struct State {
     ready: BTreeSet<Key>,
     later: BTreeMap<Key, Instant>,
-    running: HashSet<Key>,
+    running: BTreeSet<Key>,
     failures: BTreeMap<Key, u32>,
 }
 

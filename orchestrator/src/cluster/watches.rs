@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::Index;
+use super::backoff::Growing;
 use super::index::{Indexed, Kind, Warning};
 use super::rayclusters::RESOURCE;
 
@@ -64,7 +65,7 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     T: Indexed,
 {
-    let mut events = watcher(api, config).default_backoff().into_stream().boxed();
+    let mut events = watcher(api, config).backoff(Growing::default()).boxed();
     let mut list = Vec::new();
     loop {
         match events.try_next().await {

@@ -52,6 +52,8 @@ impl Leadership {
             let renewed = *self.0.borrow_and_update();
             let Some(renewed) = renewed.filter(|_| holds(renewed, clock::monotonic())) else { return };
             tokio::select! {
+                // Whichever comes: the loop looks at the last renewal again.
+                biased;
                 Ok(()) = self.0.changed() => {}
                 () = tokio::time::sleep_until((renewed + FENCE).into()) => {}
             }

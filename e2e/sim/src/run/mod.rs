@@ -1,1 +1,20 @@
 //! One run: a scenario, faults, the trace, and the oracle that judges it.
+//!
+//! [`simulated`] is the whole: it builds a world, plays a scenario in it under a plan of faults, and gives a [`Report`].
+//! The same arguments give the same report, to the last line of its trace.
+
+pub mod faults;
+pub mod grid;
+pub mod oracle;
+pub mod report;
+pub mod scenario;
+pub mod shrink;
+pub mod stage;
+pub mod trace;
+pub mod walk;
+pub mod world;
+
+pub use self::faults::{Fault, Plan};
+pub use self::report::Report;
+pub use self::scenario::Scenario;
+pub use self::world::simulated;

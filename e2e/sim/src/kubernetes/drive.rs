@@ -1,0 +1,57 @@
+//! The loop that all simulators run in: look, do, sleep until something changes or is due.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::switches::Switches;
+use crate::api::ApiServer;
+
+/// A controller. It keeps what it remembers, and reads everything else from the API server at each step.
+pub(super) trait Simulator: Send {
+    /// Does what is due at `now`; gives when something is due next, whatever may change before. A step after which
+    /// nothing changed must write nothing.
+    fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp>;
+}
+
+/// Shortest sleep: a step that is due again at the same moment must not stop time.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Runs a simulator for ever.
+pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, switches: Switches) {
+    let mut flips = switches.flips();
+    loop {
+        flips.mark_unchanged();
+        let version = api.version();
+        let wake = simulator.step(&api, api.now());
+        let sleep = async {
+            match wake {
+                Some(wake) => tokio::time::sleep(until(wake, api.now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The order of polling is part of what a seed reproduces.
+            biased;
+            flip = flips.changed() => {
+                if flip.is_err() {
+                    return;
+                }
+            }
+            _ = api.changed_since(version) => {}
+            () = sleep => {}
+        }
+    }
+}
+
+fn until(wake: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(wake.duration_since(now)).unwrap_or_default().max(SHORTEST)
+}
+
+/// The earlier of two moments, where there are any.
+pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

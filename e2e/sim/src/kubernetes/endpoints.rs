@@ -1,0 +1,189 @@
+//! The EndpointSlice controller: which pods are behind each Service, and what may be sent to them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use jiff::Timestamp;
+use rayfleet_api::valid::after;
+use serde_json::{Value, json};
+
+use super::drive::{Simulator, earlier};
+use super::object::{
+    Key, controlled_by, entries, has_ended, is_deleting, is_true, items, key, label, name, namespace, node_of, uid,
+};
+use crate::api::{ApiServer, Kind};
+
+/// From a change of a pod or Service to that of the slice.
+const LAG: Duration = Duration::from_millis(30);
+/// Letters of generated names.
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The controller. It remembers which Services are out of date since when.
+pub(super) struct Endpoints {
+    rng: Rng,
+    due: BTreeMap<Key, Timestamp>,
+}
+
+impl Endpoints {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { rng: Rng::with_seed(seed), due: BTreeMap::new() }
+    }
+
+    fn write(&mut self, api: &ApiServer, service: &Value, slice: Option<&Value>, content: &Value) {
+        let Some(slice) = slice else {
+            let letters = (0..5).filter_map(|_| self.rng.choice(LETTERS)).map(|letter| char::from(*letter));
+            let slice_name = format!("{}-{}", name(service), letters.collect::<String>());
+            drop(api.create(&Kind::ENDPOINT_SLICE, new_slice(service, &slice_name, content)));
+            return;
+        };
+        drop(api.merge_patch(&Kind::ENDPOINT_SLICE, namespace(slice), name(slice), content));
+    }
+}
+
+impl Simulator for Endpoints {
+    fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
+        let (pods, nodes) = (api.list(&Kind::POD), api.list(&Kind::NODE));
+        let slices = api.list(&Kind::ENDPOINT_SLICE);
+        let mut wake = None;
+        let selecting = |service: &Value| entries(&service["spec"]["selector"]).next().is_some();
+        let services: Vec<Value> = api.list(&Kind::SERVICE).into_iter().filter(selecting).collect();
+        self.due.retain(|due, _| services.iter().any(|service| key(service) == *due));
+        for service in &services {
+            let content = content(service, &pods, &nodes);
+            let slice = slices.iter().find(|slice| {
+                namespace(slice) == namespace(service) && label(slice, SERVICE_NAME) == Some(name(service))
+            });
+            let is = |slice: &Value| ["endpoints", "ports"].iter().all(|field| slice[*field] == content[*field]);
+            if slice.is_some_and(is) {
+                self.due.remove(&key(service));
+                continue;
+            }
+            let due = *self.due.entry(key(service)).or_insert_with(|| after(now, LAG));
+            if due <= now {
+                self.due.remove(&key(service));
+                self.write(api, service, slice, &content);
+            } else {
+                wake = earlier(wake, Some(due));
+            }
+        }
+        wake
+    }
+}
+
+fn new_slice(service: &Value, slice_name: &str, content: &Value) -> Value {
+    let mut labels: BTreeMap<String, Value> =
+        entries(&service["metadata"]["labels"]).map(|(key, value)| (key.clone(), value.clone())).collect();
+    labels.insert(SERVICE_NAME.to_owned(), json!(name(service)));
+    let manager = "endpointslice.kubernetes.io/managed-by".to_owned();
+    labels.insert(manager, json!("endpointslice-controller.k8s.io"));
+    if service["spec"]["clusterIP"] == "None" {
+        labels.insert("service.kubernetes.io/headless".to_owned(), json!(""));
+    }
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": slice_name, "generateName": format!("{}-", name(service)), "namespace": namespace(service),
+            "labels": labels, "ownerReferences": controlled_by(service, "v1", "Service"),
+        },
+        "endpoints": content["endpoints"], "ports": content["ports"],
+    })
+}
+
+/// Endpoints and ports of a Service.
+fn content(service: &Value, pods: &[Value], nodes: &[Value]) -> Value {
+    let chosen = |pod: &&Value| {
+        namespace(pod) == namespace(service)
+            && entries(&service["spec"]["selector"]).all(|(key, value)| label(pod, key) == value.as_str())
+            && pod["status"]["podIP"].is_string()
+            && !has_ended(pod)
+    };
+    let endpoints: Vec<Value> = pods.iter().filter(chosen).map(|pod| endpoint(service, pod, nodes)).collect();
+    let ports: Vec<Value> = items(&service["spec"]["ports"]).iter().map(port).collect();
+    json!({"endpoints": endpoints, "ports": ports})
+}
+
+fn endpoint(service: &Value, pod: &Value, nodes: &[Value]) -> Value {
+    let (serving, terminating) = (is_true(pod, "Ready"), is_deleting(pod));
+    let ready = service["spec"]["publishNotReadyAddresses"] == true || (serving && !terminating);
+    let mut endpoint = json!({
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": {"kind": "Pod", "namespace": namespace(pod), "name": name(pod), "uid": uid(pod)},
+    });
+    let node = nodes.iter().find(|node| node_of(pod) == Some(name(node)));
+    let zone = node.and_then(|node| label(node, "topology.kubernetes.io/zone"));
+    if let (Some(zone), Some(fields)) = (zone, endpoint.as_object_mut()) {
+        fields.insert("zone".to_owned(), json!(zone));
+    }
+    endpoint
+}
+
+fn port(port: &Value) -> Value {
+    let target = if port["targetPort"].is_u64() { &port["targetPort"] } else { &port["port"] };
+    let mut wanted = json!({
+        "name": port["name"].as_str().unwrap_or_default(), "port": target,
+        "protocol": port["protocol"].as_str().unwrap_or("TCP"),
+    });
+    if let (Some(protocol), Some(fields)) = (port["appProtocol"].as_str(), wanted.as_object_mut()) {
+        fields.insert("appProtocol".to_owned(), json!(protocol));
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(publish: bool) -> Value {
+        json!({
+            "metadata": {"name": "s", "namespace": "n"},
+            "spec": {"selector": {"app": "a"}, "publishNotReadyAddresses": publish, "ports": [{"port": 80, "targetPort": 8000}]}
+        })
+    }
+
+    fn pod(ready: &str, deleting: bool) -> Value {
+        let mut pod = json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "labels": {"app": "a"}},
+            "spec": {"nodeName": "node-a"},
+            "status": {"podIP": "10.99.1.2", "phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
+        });
+        if deleting {
+            pod["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+        }
+        pod
+    }
+
+    fn told(publish: bool, pod: &Value) -> [bool; 3] {
+        let content = content(&service(publish), std::slice::from_ref(pod), &[]);
+        ["ready", "serving", "terminating"].map(|word| content["endpoints"][0]["conditions"][word] == true)
+    }
+
+    #[test]
+    fn a_pod_that_ends_is_serving_but_not_ready() {
+        assert_eq!(told(false, &pod("True", false)), [true, true, false]);
+        assert_eq!(told(false, &pod("True", true)), [false, true, true]);
+        assert_eq!(told(false, &pod("False", false)), [false, false, false]);
+    }
+
+    #[test]
+    fn published_addresses_are_called_ready_whatever_they_are() {
+        assert_eq!(told(true, &pod("False", false)), [true, false, false]);
+        assert_eq!(told(true, &pod("True", true)), [true, true, true]);
+    }
+
+    #[test]
+    fn pods_without_an_address_and_pods_that_have_ended_are_left_out() {
+        let mut failed = pod("False", false);
+        failed["status"]["phase"] = json!("Failed");
+        let mut new = pod("False", false);
+        new["status"]["podIP"] = Value::Null;
+        let mut stranger = pod("True", false);
+        stranger["metadata"]["labels"]["app"] = json!("b");
+        let content = content(&service(false), &[failed, new, stranger], &[]);
+        assert_eq!(content["endpoints"], json!([]));
+        assert_eq!(content["ports"][0]["port"], 8000);
+    }
+}

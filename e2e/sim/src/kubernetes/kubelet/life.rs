@@ -1,0 +1,313 @@
+//! The life of one pod on its node: image, init container, running, ended and started again, until it is told to end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::valid::after;
+use serde_json::Value;
+
+use super::super::drive::earlier;
+use super::super::object::{is_deleting, items, namespace, uid};
+use super::super::options::Options;
+use super::ray::{Processes, Seen};
+use super::{image, ray, waits_for_head};
+use crate::api::{ApiServer, Kind};
+
+/// What all images of a kubelet's waits begin with, and what they end at.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
+/// A container that ran for so long has left its earlier ends behind.
+const FORGIVEN: Duration = Duration::from_mins(10);
+/// From the end of a container to its first restart.
+const RESTART: Duration = Duration::from_millis(500);
+/// How long a failed pull is told as such before it is told as waited for.
+const TELL: Duration = Duration::from_secs(2);
+/// Period of the init container's question whether the head answers.
+const ASK: Duration = Duration::from_secs(5);
+/// Period in which a kubelet looks for what a container needs and is not there.
+const CONFIG: Duration = Duration::from_secs(2);
+/// How long Ray's processes take to end when nothing is left for them to do.
+const STOPPING: Duration = Duration::from_secs(2);
+
+/// What there is to go by in one look at a pod.
+pub(super) struct Plan<'a> {
+    pub(super) api: &'a ApiServer,
+    pub(super) pods: &'a [Value],
+    pub(super) pod: &'a Value,
+    pub(super) options: &'a Options,
+    pub(super) ray: &'a Processes,
+    pub(super) now: Timestamp,
+}
+
+/// How a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) code: i32,
+    pub(super) began: Timestamp,
+    pub(super) ended: Timestamp,
+}
+
+/// What a pod is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Sandbox and images.
+    Creating { until: Timestamp },
+    /// Its image can not be had. The kubelet tells the failure until `told`, and that it waits until `again`.
+    NoImage { image: String, fault: image::Fault, backing_off: bool, told: Timestamp, again: Timestamp },
+    /// A Secret that its environment names is not there.
+    NoSecret { secret: String, again: Timestamp },
+    /// Its init container waits for the head.
+    Waiting { since: Timestamp, ask: Timestamp },
+    /// It runs. Ready at `ready` at the earliest.
+    Running { since: Timestamp, ready: Timestamp, is_ready: bool },
+    /// Its container has ended; it runs again then.
+    Down { end: End, again: Timestamp },
+    /// It has ended for good.
+    Over { end: End },
+}
+
+/// A pod on its node.
+pub(super) struct Life {
+    pub(super) node: String,
+    address: String,
+    pub(super) stage: Stage,
+    pub(super) restarts: u64,
+    pub(super) began: Timestamp,
+    pub(super) last: Option<End>,
+    /// The init container has ended well.
+    pub(super) initialized: Option<Timestamp>,
+    attempts: u32,
+    /// When its processes are killed, once it was told to end.
+    stopping: Option<Timestamp>,
+    synced: Option<String>,
+    sync: Option<Timestamp>,
+}
+
+impl Life {
+    /// A pod is taken on; its images are there, or known to be nowhere, at `images`.
+    pub(super) fn begin(pod: &Value, node: &str, address: String, images: Timestamp, now: Timestamp) -> Self {
+        // After a loss of power the pod is the same, and what was in it begins anew.
+        let before = pod["status"]["containerStatuses"][0].as_object();
+        let ran = before.filter(|before| before.get("started") == Some(&Value::Bool(true)));
+        let restarts = ran.and_then(|ran| ran.get("restartCount")?.as_u64()).map_or(0, |count| count + 1);
+        let began = pod["status"]["startTime"].as_str().and_then(|time| time.parse().ok()).unwrap_or(now);
+        Self {
+            node: node.to_owned(),
+            address,
+            stage: Stage::Creating { until: images },
+            restarts,
+            began,
+            last: None,
+            initialized: None,
+            attempts: 0,
+            stopping: None,
+            synced: None,
+            sync: None,
+        }
+    }
+
+    /// Address of the pod.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether all containers are ready.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Running { is_ready: true, .. })
+    }
+
+    /// The pod as the API server has it was changed if its version is another one: then it is acted on at `due`, or
+    /// when an earlier change is. The first look is one, too.
+    pub(super) fn noticed(&mut self, version: &str, due: Timestamp) -> Option<Timestamp> {
+        if self.synced.as_deref() == Some(version) {
+            self.sync = None;
+        } else {
+            self.sync = earlier(self.sync, Some(due));
+        }
+        self.sync
+    }
+
+    /// The pod was acted on as it is in this version.
+    pub(super) fn synced(&mut self, version: String) {
+        self.synced = Some(version);
+        self.sync = None;
+    }
+
+    /// Images that are on the node now because of this pod.
+    pub(super) fn pulled(&self, pod: &Value, bad: &[String]) -> Vec<String> {
+        if matches!(self.stage, Stage::Creating { .. } | Stage::NoImage { .. }) {
+            return Vec::new();
+        }
+        image::of(pod).filter(|image| !bad.iter().any(|bad| bad == image)).map(str::to_owned).collect()
+    }
+
+    /// When everything of it had ended, if it has.
+    pub(super) fn over_since(&self) -> Option<Timestamp> {
+        match self.stage {
+            Stage::Over { end } => Some(end.ended),
+            _ => None,
+        }
+    }
+
+    /// When it is to be looked at again, whatever may change before.
+    pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let stage = match self.stage {
+            Stage::Creating { until } => Some(until),
+            Stage::NoImage { backing_off, told, again, .. } => Some(if backing_off { again } else { told }),
+            Stage::NoSecret { again, .. } | Stage::Down { again, .. } => Some(again),
+            Stage::Waiting { ask, .. } => Some(ask),
+            Stage::Running { ready, is_ready: false, .. } if now < ready => Some(ready),
+            Stage::Running { .. } | Stage::Over { .. } => None,
+        };
+        let stage = stage.filter(|_| self.stopping.is_none());
+        earlier(earlier(stage, self.sync), self.stopping.filter(|_| self.over_since().is_none()))
+    }
+
+    /// Goes on as far as time and the Ray world allow. Whether there is anything new to tell.
+    pub(super) fn advance(&mut self, plan: &Plan<'_>) -> bool {
+        let before = self.stage.clone();
+        if let Some(end) = self.stopping {
+            if end <= plan.now && self.over_since().is_none() {
+                self.finish(plan);
+            }
+            return before != self.stage;
+        }
+        match before.clone() {
+            Stage::Creating { until } if until <= plan.now => self.created(plan),
+            Stage::NoImage { again, .. } if again <= plan.now => self.created(plan),
+            Stage::NoImage { image, fault, told, again, .. } if told <= plan.now => {
+                self.stage = Stage::NoImage { image, fault, backing_off: true, told, again };
+            }
+            Stage::NoSecret { again, .. } if again <= plan.now => self.created(plan),
+            Stage::Waiting { since, ask } if ask <= plan.now => {
+                if plan.ray.answering_head(plan.pods, plan.pod).is_some() {
+                    self.initialized = Some(plan.now);
+                    self.start(plan);
+                } else {
+                    self.stage = Stage::Waiting { since, ask: after(plan.now, ASK) };
+                }
+            }
+            Stage::Running { since, ready, is_ready } => match plan.ray.look(&self.address) {
+                Seen::Ended(code) => self.down(code, since, plan),
+                Seen::Runs { answers } if answers && ready <= plan.now => {
+                    self.stage = Stage::Running { since, ready, is_ready: true };
+                }
+                Seen::Runs { .. } => {
+                    self.stage = Stage::Running { since, ready, is_ready: is_ready && ready <= plan.now };
+                }
+            },
+            Stage::Down { again, .. } if again <= plan.now => self.start(plan),
+            _ => {}
+        }
+        let asks_again = |stage: &Stage| matches!(stage, Stage::Waiting { .. });
+        before != self.stage && !(asks_again(&before) && asks_again(&self.stage))
+    }
+
+    /// Sandbox and images had their time: goes on to what the pod needs next.
+    fn created(&mut self, plan: &Plan<'_>) {
+        if let Some((image, fault)) = image::fault(plan.pod, &plan.options.bad_images) {
+            let wait = doubled(self.attempts);
+            self.attempts += 1;
+            let (image, told) = (image.to_owned(), after(plan.now, TELL));
+            let again = after(told, wait);
+            self.stage = Stage::NoImage { image, fault, backing_off: false, told, again };
+        } else if let Err(secret) = ray::token(plan.api, plan.pod) {
+            self.stage = Stage::NoSecret { secret, again: after(plan.now, CONFIG) };
+        } else if waits_for_head(plan.pod) && self.initialized.is_none() {
+            self.stage = Stage::Waiting { since: plan.now, ask: after(plan.now, Duration::from_secs(1)) };
+        } else {
+            self.start(plan);
+        }
+    }
+
+    fn start(&mut self, plan: &Plan<'_>) {
+        match plan.ray.start(plan.api, plan.pods, plan.pod, &self.address) {
+            Ok(()) => {
+                if let Stage::Down { end, .. } = self.stage {
+                    self.last = Some(end);
+                    self.restarts += 1;
+                }
+                let ready = after(plan.now, plan.options.pod_start);
+                self.stage = Stage::Running { since: plan.now, ready, is_ready: false };
+            }
+            Err(secret) => self.stage = Stage::NoSecret { secret, again: after(plan.now, CONFIG) },
+        }
+    }
+
+    /// The container has ended by itself.
+    fn down(&mut self, code: i32, began: Timestamp, plan: &Plan<'_>) {
+        let end = End { code, began, ended: plan.now };
+        let policy = plan.pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
+        if policy == "Never" || (policy == "OnFailure" && code == 0) {
+            self.stage = Stage::Over { end };
+            return;
+        }
+        if after(began, FORGIVEN) <= plan.now {
+            self.attempts = 0;
+        }
+        // The first restart is at once; from the second on the kubelet waits.
+        let wait = self.attempts.checked_sub(1).map_or(RESTART, doubled);
+        self.attempts += 1;
+        self.stage = Stage::Down { end, again: after(plan.now, wait) };
+    }
+
+    /// SIGKILL of the container, if it runs. Whether it did.
+    pub(super) fn kill(&mut self, plan: &Plan<'_>) -> bool {
+        let Stage::Running { since, .. } = self.stage else { return false };
+        plan.ray.end(&self.address, false);
+        self.down(137, since, plan);
+        true
+    }
+
+    /// The pod is deleted: its processes are told to end. Ray under an engine does not, and is killed when the grace
+    /// period is over.
+    pub(super) fn terminate(&mut self, plan: &Plan<'_>) {
+        let grace = plan.pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
+        let grace = grace.map_or(plan.options.grace_period, Duration::from_secs);
+        let last = after(plan.now, grace);
+        if let Some(end) = self.stopping {
+            self.stopping = Some(end.min(last));
+            return;
+        }
+        let runs = matches!(self.stage, Stage::Running { .. });
+        self.stopping = Some(if runs && plan.ray.holds_an_engine(&self.address) {
+            last
+        } else if runs {
+            plan.ray.end(&self.address, is_asked_for(plan));
+            last.min(after(plan.now, STOPPING))
+        } else {
+            plan.now
+        });
+        if self.stopping == Some(plan.now) {
+            self.finish(plan);
+        }
+    }
+
+    /// All that was of it ends here.
+    fn finish(&mut self, plan: &Plan<'_>) {
+        let killed = matches!(plan.ray.look(&self.address), Seen::Runs { .. });
+        if killed {
+            plan.ray.end(&self.address, is_asked_for(plan));
+        }
+        let began = match self.stage {
+            Stage::Running { since, .. } => since,
+            Stage::Down { end, .. } | Stage::Over { end } => end.began,
+            _ => self.began,
+        };
+        let code = if killed { 137 } else { 143 };
+        self.stage = Stage::Over { end: End { code, began, ended: plan.now } };
+    }
+}
+
+/// Whether those whose pod it is want it to end: its RayCluster is gone. Otherwise somebody else has deleted it.
+fn is_asked_for(plan: &Plan<'_>) -> bool {
+    let owners = items(&plan.pod["metadata"]["ownerReferences"]);
+    let stands = |owner: &Value| {
+        let found = plan.api.get(&Kind::RAY_CLUSTER, namespace(plan.pod), owner["name"].as_str().unwrap_or_default());
+        found.is_some_and(|cluster| owner["uid"] == uid(&cluster) && !is_deleting(&cluster))
+    };
+    !owners.iter().filter(|owner| owner["kind"] == "RayCluster").any(stands)
+}
+
+fn doubled(times: u32) -> Duration {
+    BACKOFF.0.saturating_mul(2_u32.saturating_pow(times)).min(BACKOFF.1)
+}

@@ -1,0 +1,232 @@
+//! KubeRay's operator, as version 1.6.2 behaves: when it looks at a RayCluster, and in which order it does things.
+//! Autoscaling, suspension and fault tolerance of the GCS are not here: Rayfleet's groups use none of them.
+
+mod build;
+mod event;
+mod pods;
+mod status;
+mod valid;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use fastrand::Rng;
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use rayfleet_api::valid::after;
+use serde_json::{Value, json};
+
+use self::build::Builder;
+use super::drive::{Simulator, earlier};
+use super::object::{Key, controlled_by, is_deleting, items, key, label, name, namespace};
+use super::switches::Switches;
+use crate::api::{ApiServer, Kind, Refusal};
+
+/// A restarted operator waits for so long: until the lease of its predecessor has run out.
+pub(super) const RESTART: Duration = Duration::from_secs(17);
+/// It looks again so long after a status that it wrote.
+const AGAIN: Duration = Duration::from_secs(2);
+/// It looks at everything this often.
+const RESYNC: Duration = Duration::from_mins(5);
+/// Waits after failures: the first, doubled each time, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1_000));
+
+/// A step of a reconciliation that did not succeed.
+#[derive(Debug)]
+enum Failure {
+    /// A pod could not be made or deleted: what KubeRay tells in `ReplicaFailure`.
+    Replica(&'static str, String),
+    /// Anything else, which is told nowhere.
+    Other,
+}
+
+/// What is remembered of a RayCluster between two looks.
+#[derive(Default)]
+struct Known {
+    saw: u64,
+    due: Option<Timestamp>,
+    resync: Option<Timestamp>,
+    failures: u32,
+}
+
+/// The operator.
+pub(super) struct Operator {
+    lag: Duration,
+    switches: Switches,
+    builder: Builder,
+    starts: u64,
+    known: BTreeMap<Key, Known>,
+}
+
+impl Operator {
+    pub(super) fn new(lag: Duration, grace_period: Duration, switches: Switches, seed: u64) -> Self {
+        let builder = Builder::new(Rng::with_seed(seed), grace_period);
+        Self { lag, switches, builder, starts: 0, known: BTreeMap::new() }
+    }
+}
+
+impl Simulator for Operator {
+    fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
+        let (starts, up_at) = self.switches.kuberay();
+        if starts != self.starts {
+            self.starts = starts;
+            self.known.clear();
+        }
+        if let Some(up_at) = up_at.filter(|up_at| now < *up_at) {
+            return Some(up_at);
+        }
+        let clusters = api.list(&Kind::RAY_CLUSTER);
+        let owned = Owned::read(api);
+        self.known.retain(|known, _| clusters.iter().any(|cluster| key(cluster) == *known));
+        let mut wake = None;
+        for cluster in &clusters {
+            let known = self.known.entry(key(cluster)).or_default();
+            let sees = owned.picture(cluster);
+            if known.saw != sees {
+                known.saw = sees;
+                known.due = earlier(known.due, Some(after(now, self.lag)));
+            }
+            let due = earlier(known.due, known.resync);
+            if due.is_some_and(|due| due <= now) {
+                known.due = None;
+                known.resync = None;
+                look(api, &mut self.builder, cluster, known, now);
+            }
+            wake = earlier(wake, earlier(known.due, known.resync));
+        }
+        wake
+    }
+}
+
+/// One reconciliation, and when the next is due if nothing changes.
+fn look(api: &ApiServer, builder: &mut Builder, cluster: &Value, known: &mut Known, now: Timestamp) {
+    if let Some((reason, message)) = valid::complaint(cluster) {
+        // No status, no condition, no further look: only this.
+        event::warn(api, cluster, reason, &message, now);
+        return;
+    }
+    if is_deleting(cluster) {
+        return;
+    }
+    let outcome = reconcile(api, builder, cluster, now);
+    let wrote = status::write(api, cluster, outcome.as_ref().err(), now);
+    if outcome.is_err() {
+        let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(known.failures)).min(RETRY.1);
+        known.failures = known.failures.saturating_add(1);
+        known.due = earlier(known.due, Some(after(now, wait)));
+    } else {
+        known.failures = 0;
+        known.resync = Some(after(now, if wrote { AGAIN } else { RESYNC }));
+    }
+}
+
+/// Secret, Service and pods, in this order, until something fails.
+fn reconcile(api: &ApiServer, builder: &mut Builder, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
+    token(api, builder, cluster).map_err(|_| Failure::Other)?;
+    head_service(api, cluster, now)?;
+    pods::reconcile(api, builder, cluster, now)
+}
+
+/// Name of the Secret that KubeRay makes: the last 50 characters of the cluster's name, with an `r` for a first one that
+/// a name may not begin with.
+fn secret_name(cluster: &str) -> String {
+    let start = cluster.len().saturating_sub(50);
+    let kept = cluster.get(start..).unwrap_or(cluster);
+    match kept.strip_prefix(|first: char| first.is_ascii_digit() || first.is_ascii_punctuation()) {
+        Some(rest) => format!("r{rest}"),
+        None => kept.to_owned(),
+    }
+}
+
+/// Whether token authentication is on, and in which Secret the token is.
+fn token_secret(cluster: &Value) -> Option<String> {
+    let auth = &cluster["spec"]["authOptions"];
+    if auth["mode"] != "token" {
+        return None;
+    }
+    let named = auth["secretName"].as_str().filter(|name| !name.is_empty());
+    Some(named.map_or_else(|| secret_name(name(cluster)), str::to_owned))
+}
+
+/// Makes the Secret with the token. `authOptions` without a mode makes one too, and turns nothing on.
+fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), Refusal> {
+    let auth = &cluster["spec"]["authOptions"];
+    let own = auth["secretName"].as_str().is_none_or(str::is_empty);
+    if !auth.is_object() || auth["mode"] == "disabled" || !own {
+        return Ok(());
+    }
+    let secret = secret_name(name(cluster));
+    if api.get(&Kind::SECRET, namespace(cluster), &secret).is_some() {
+        return Ok(());
+    }
+    // The token is the Base64 text of 32 random bytes, and data of Secrets is Base64 once more.
+    let token = json!(ByteString(builder.random_bytes(32)));
+    let data = json!(ByteString(token.as_str().unwrap_or_default().as_bytes().to_vec()));
+    let object = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {
+            "name": secret, "namespace": namespace(cluster), "labels": {"ray.io/cluster": name(cluster)},
+            "ownerReferences": controlled_by(cluster, "ray.io/v1", "RayCluster"),
+        },
+        "data": {"auth_token": data},
+    });
+    api.create(&Kind::SECRET, object).map(drop)
+}
+
+fn head_service(api: &ApiServer, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
+    match head_services(api, cluster).len() {
+        0 => {}
+        1 => return Ok(()),
+        _ => return Err(Failure::Other),
+    }
+    let made = api.create(&Kind::SERVICE, build::head_service(cluster));
+    made.map(drop).map_err(|refusal| {
+        let (namespace, name) = (namespace(cluster), name(cluster));
+        let message = format!("Failed creating service {namespace}/{name}-head-svc, {}", refusal.message);
+        event::warn(api, cluster, "FailedToCreateService", &message, now);
+        Failure::Other
+    })
+}
+
+/// Services that are labelled as the cluster's head service.
+fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Value> {
+    let is_it = |service: &Value| {
+        namespace(service) == namespace(cluster)
+            && label(service, "ray.io/cluster") == Some(name(cluster))
+            && label(service, "ray.io/node-type") == Some("head")
+    };
+    api.list(&Kind::SERVICE).into_iter().filter(is_it).collect()
+}
+
+/// What may wake the operator, beside the RayClusters themselves.
+struct Owned {
+    objects: Vec<Value>,
+}
+
+impl Owned {
+    fn read(api: &ApiServer) -> Self {
+        let kinds = [Kind::POD, Kind::SERVICE, Kind::SECRET];
+        Self { objects: kinds.iter().flat_map(|kind| api.list(kind)).collect() }
+    }
+
+    /// The cluster without its status, and what is owned by one of its name, whichever UID that had.
+    fn picture(&self, cluster: &Value) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let metadata = &cluster["metadata"];
+        for field in ["uid", "generation", "labels", "annotations", "deletionTimestamp"] {
+            metadata[field].to_string().hash(&mut hasher);
+        }
+        let is_owner = |owner: &Value| owner["kind"] == "RayCluster" && owner["name"] == name(cluster);
+        for object in self.objects.iter().filter(|object| namespace(object) == namespace(cluster)) {
+            if items(&object["metadata"]["ownerReferences"]).iter().any(is_owner) {
+                object["metadata"]["uid"].to_string().hash(&mut hasher);
+                object["metadata"]["resourceVersion"].to_string().hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}

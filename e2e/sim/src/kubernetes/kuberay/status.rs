@@ -1,0 +1,164 @@
+//! The status that KubeRay writes, with all that it does not tell: readiness that once was stays, and a status in which
+//! only the observed generation would change is not written at all.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::super::object::{condition, is_true, items, name, namespace, set_condition, written};
+use super::pods::{desired, hosts, is_head, of};
+use super::{Failure, head_services};
+use crate::api::{ApiServer, Kind};
+
+/// Fields whose change is a reason to write.
+const COMPARED: [&str; 10] = [
+    "state",
+    "reason",
+    "readyWorkerReplicas",
+    "availableWorkerReplicas",
+    "desiredWorkerReplicas",
+    "minWorkerReplicas",
+    "maxWorkerReplicas",
+    "endpoints",
+    "head",
+    "conditions",
+];
+
+/// Writes the status if KubeRay would; whether it did.
+pub(super) fn write(api: &ApiServer, cluster: &Value, failure: Option<&Failure>, now: Timestamp) -> bool {
+    let services = head_services(api, cluster);
+    // Without its head service it can not work out a status.
+    let [service] = services.as_slice() else { return false };
+    let before = &cluster["status"];
+    let mut status = before.as_object().cloned().unwrap_or_default();
+    fill(&mut status, cluster, &of(api, cluster), service, failure, now);
+    let empty = |value: &Value| value.is_null() || *value == json!(0) || *value == json!("") || *value == json!({});
+    let same = |field: &str| {
+        let (old, new) = (&before[field], status.get(field).unwrap_or(&Value::Null));
+        old == new || (empty(old) && empty(new))
+    };
+    if COMPARED.iter().all(|field| same(field)) {
+        return false;
+    }
+    let patch = json!({"status": status});
+    api.merge_patch_status(&Kind::RAY_CLUSTER, namespace(cluster), name(cluster), &patch).is_ok()
+}
+
+fn fill(
+    status: &mut Map<String, Value>,
+    cluster: &Value,
+    pods: &[Value],
+    service: &Value,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) {
+    let groups = items(&cluster["spec"]["workerGroupSpecs"]);
+    let sum = |of: &dyn Fn(&Value) -> u64| groups.iter().map(of).sum::<u64>();
+    let bound = |group: &Value, field: &str| group[field].as_u64().unwrap_or_default() * hosts(group);
+    let workers = || pods.iter().filter(|pod| !is_head(pod));
+    let running = |pod: &&Value| pod["status"]["phase"] == "Running";
+    let wanted = sum(&desired);
+    let ready = workers().filter(running).filter(|pod| is_true(pod, "Ready")).count();
+    let counts = [
+        ("observedGeneration", cluster["metadata"]["generation"].clone()),
+        ("readyWorkerReplicas", json!(ready)),
+        ("availableWorkerReplicas", json!(workers().filter(running).count())),
+        ("desiredWorkerReplicas", json!(wanted)),
+        ("minWorkerReplicas", json!(sum(&|group| bound(group, "minReplicas")))),
+        ("maxWorkerReplicas", json!(sum(&|group| bound(group, "maxReplicas")))),
+        ("lastUpdateTime", json!(written(now))),
+    ];
+    status.extend(counts.map(|(field, value)| (field.to_owned(), value)));
+
+    let head = pods.iter().find(|pod| is_head(pod));
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let address = text(head.map(|head| &head["status"]["podIP"]));
+    let mut place = Map::new();
+    for (field, value) in [
+        ("podIP", address.clone()),
+        ("podName", head.map(name).unwrap_or_default().to_owned()),
+        ("serviceIP", address),
+        ("serviceName", name(service).to_owned()),
+    ] {
+        // A field that is empty has to be taken away by a merge patch.
+        place.insert(field.to_owned(), if value.is_empty() { Value::Null } else { json!(value) });
+    }
+    let named = items(&service["spec"]["ports"]).iter();
+    let endpoints: Map<String, Value> =
+        named.map(|port| (text(Some(&port["name"])), json!(port["targetPort"].to_string()))).collect();
+    let state = all_running(pods) && failure.is_none() && pods.len() as u64 == wanted + 1;
+    if state && status.get("state").is_none_or(|state| state != "ready") {
+        status.insert("stateTransitionTimes".to_owned(), json!({"ready": written(now)}));
+        status.insert("state".to_owned(), json!("ready"));
+    }
+    place.retain(|field, value| !(value.is_null() && cluster["status"]["head"][field.as_str()].is_null()));
+    status.insert("head".to_owned(), Value::Object(place));
+    status.insert("endpoints".to_owned(), Value::Object(endpoints));
+    let mut conditions = status.get("conditions").map(items).unwrap_or_default().to_vec();
+    judge(&mut conditions, cluster, pods, failure, now);
+    status.insert("conditions".to_owned(), json!(conditions));
+}
+
+fn judge(
+    conditions: &mut Vec<Value>,
+    cluster: &Value,
+    pods: &[Value],
+    failure: Option<&Failure>,
+    now: Timestamp,
+) {
+    let wanted = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": message})
+    };
+    match failure {
+        Some(Failure::Replica(reason, message)) => {
+            set_condition(conditions, wanted("ReplicaFailure", "True", reason, message), now);
+        }
+        // A failure of another kind leaves an older one standing.
+        Some(Failure::Other) => {}
+        None => conditions.retain(|condition| condition["type"] != "ReplicaFailure"),
+    }
+    let (status, reason, message) = head_ready(pods.iter().find(|pod| is_head(pod)));
+    set_condition(conditions, wanted("HeadPodReady", &status, &reason, &message), now);
+    // Once True it stays so, whatever becomes of the pods; and pods that are missing are not missed.
+    if !is_true(cluster, "RayClusterProvisioned") {
+        let (status, reason, message) = if all_running(pods) {
+            ("True", "AllPodRunningAndReadyFirstTime", "All Ray Pods are ready for the first time")
+        } else {
+            ("False", "RayClusterPodsProvisioning", "RayCluster Pods are being provisioned for first time")
+        };
+        set_condition(conditions, wanted("RayClusterProvisioned", status, reason, message), now);
+    }
+    for kind in ["RayClusterSuspended", "RayClusterSuspending"] {
+        set_condition(conditions, wanted(kind, "False", kind, ""), now);
+    }
+}
+
+/// Whether the pods that are there, ending ones too, run and are not said to be unready.
+fn all_running(pods: &[Value]) -> bool {
+    let unready = |pod: &Value| condition(pod, "Ready").is_some_and(|ready| ready["status"] != "True");
+    !pods.is_empty() && pods.iter().all(|pod| pod["status"]["phase"] == "Running" && !unready(pod))
+}
+
+/// Status, reason and message of `HeadPodReady`: the pod's own readiness, in other words.
+fn head_ready(head: Option<&Value>) -> (String, String, String) {
+    let words = |status: &str, reason: &str, message: &str| {
+        (status.to_owned(), reason.to_owned(), message.to_owned())
+    };
+    let Some(head) = head else { return words("False", "HeadPodNotFound", "Head Pod not found") };
+    let Some(ready) = condition(head, "Ready") else { return words("False", "Unknown", "") };
+    let text = |field: &str| ready[field].as_str().unwrap_or_default();
+    let default = if text("status") == "True" { "HeadPodRunningAndReady" } else { "Unknown" };
+    let reason = if text("reason").is_empty() { default } else { text("reason") };
+    if reason != "ContainersNotReady" {
+        return words(text("status"), reason, text("message"));
+    }
+    let unready = items(&head["status"]["containerStatuses"]).iter().find_map(|container| {
+        let state = &container["state"];
+        let why = [&state["waiting"], &state["terminated"]].into_iter().find(|why| why.is_object())?;
+        let message = why["message"].as_str().unwrap_or_default();
+        Some((why["reason"].as_str()?, format!("{}: {message}", container["name"].as_str()?)))
+    });
+    match unready {
+        Some((reason, why)) => words(text("status"), reason, &format!("{}; {why}", text("message"))),
+        None => words(text("status"), reason, text("message")),
+    }
+}

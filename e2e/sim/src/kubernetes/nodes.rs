@@ -1,0 +1,236 @@
+//! Node objects and the controllers that watch over them: what kubelets report, when a silent node is given up, the
+//! taints that follow, and the eviction of pods from it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::valid::after;
+use serde_json::{Value, json};
+
+use super::drive::{Simulator, earlier};
+use super::fit::tolerates;
+use super::object::{
+    condition, is_deleting, is_true, items, key, name, node_of, set_condition, written,
+};
+use super::options::{NodeSpec, Options};
+use super::switches::Switches;
+use crate::api::{ApiServer, Kind};
+
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// Taints that these controllers put on and take off; others are their owners' business.
+const OWN: [&str; 2] = [UNREACHABLE, UNSCHEDULABLE];
+
+/// Kubelets' reports of their nodes, and the node lifecycle controller.
+pub(super) struct Nodes {
+    options: Arc<Options>,
+    switches: Switches,
+}
+
+impl Nodes {
+    pub(super) fn new(options: Arc<Options>, switches: Switches) -> Self {
+        Self { options, switches }
+    }
+}
+
+impl Simulator for Nodes {
+    fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
+        let mut wake = None;
+        for (number, spec) in self.options.nodes.iter().enumerate() {
+            let due = match self.switches.machine(&spec.name).silent_since() {
+                None => {
+                    report(api, number, spec, now);
+                    None
+                }
+                Some(since) => {
+                    let lost = after(since, self.options.node_grace);
+                    if lost <= now {
+                        give_up(api, &spec.name, now);
+                    }
+                    Some(lost).filter(|lost| *lost > now)
+                }
+            };
+            wake = earlier(wake, due);
+        }
+        for node in api.list(&Kind::NODE) {
+            taint(api, &node, now);
+        }
+        earlier(wake, evict(api, self.options.eviction_after, now))
+    }
+}
+
+/// What a kubelet that reaches the API server keeps true: its Node is there, and Ready.
+fn report(api: &ApiServer, number: usize, spec: &NodeSpec, now: Timestamp) {
+    match api.get(&Kind::NODE, "", &spec.name) {
+        None => {
+            let mut node = json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": spec.name, "labels": labels(spec)},
+                "spec": {"podCIDR": format!("10.99.{}.0/24", number + 1)},
+            });
+            // A Node's status is taken as it is when a kubelet registers.
+            if let Some(node) = node.as_object_mut() {
+                node.insert("status".to_owned(), status(number, spec, now));
+            }
+            if api.create(&Kind::NODE, node).is_ok() {
+                let patch = json!({"status": status(number, spec, now)});
+                drop(api.merge_patch_status(&Kind::NODE, "", &spec.name, &patch));
+            }
+        }
+        Some(node) if !is_true(&node, "Ready") => {
+            let mut conditions = items(&node["status"]["conditions"]).to_vec();
+            for wanted in healthy() {
+                set_condition(&mut conditions, wanted, now);
+            }
+            let patch = json!({"status": {"conditions": conditions}});
+            drop(api.merge_patch_status(&Kind::NODE, "", &spec.name, &patch));
+        }
+        Some(_) => {}
+    }
+}
+
+fn labels(spec: &NodeSpec) -> BTreeMap<String, String> {
+    let own = [
+        ("kubernetes.io/hostname", spec.name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", "amd64"),
+    ];
+    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    spec.labels.clone().into_iter().chain(own).collect()
+}
+
+fn status(number: usize, spec: &NodeSpec, now: Timestamp) -> Value {
+    let mut room = BTreeMap::from([
+        ("cpu", spec.cpus.to_string()),
+        ("memory", format!("{}Gi", spec.memory_gib)),
+        ("ephemeral-storage", "100Gi".to_owned()),
+        ("pods", "110".to_owned()),
+    ]);
+    if spec.gpus > 0 {
+        room.insert("nvidia.com/gpu", spec.gpus.to_string());
+    }
+    let mut conditions = Vec::new();
+    for wanted in healthy() {
+        set_condition(&mut conditions, wanted, now);
+    }
+    json!({
+        "capacity": room, "allocatable": room, "conditions": conditions,
+        "addresses": [
+            {"type": "InternalIP", "address": format!("10.88.0.{}", number + 11)},
+            {"type": "Hostname", "address": spec.name},
+        ],
+        "nodeInfo": {
+            "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": "v1.36.3",
+            "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "", "kubeProxyVersion": "",
+            "machineID": "", "osImage": "", "systemUUID": "",
+        },
+    })
+}
+
+fn healthy() -> [Value; 4] {
+    [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID"),
+        ("Ready", "True", "KubeletReady"),
+    ]
+    .map(|(kind, status, reason)| {
+        json!({"type": kind, "status": status, "reason": reason, "message": "kubelet is posting ready status"})
+    })
+}
+
+/// The node is not heard of any more: all that is said of it is unknown, and its pods are not ready.
+fn give_up(api: &ApiServer, node: &str, now: Timestamp) {
+    let Some(object) = api.get(&Kind::NODE, "", node) else { return };
+    if condition(&object, "Ready").is_some_and(|ready| ready["status"] == "Unknown") {
+        return;
+    }
+    let mut conditions = items(&object["status"]["conditions"]).to_vec();
+    let kinds: Vec<Value> = conditions.iter().map(|condition| condition["type"].clone()).collect();
+    for kind in kinds {
+        let unknown = json!({
+            "type": kind, "status": "Unknown", "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status.",
+        });
+        set_condition(&mut conditions, unknown, now);
+    }
+    let patch = json!({"status": {"conditions": conditions}});
+    drop(api.merge_patch_status(&Kind::NODE, "", node, &patch));
+    for pod in api.list(&Kind::POD).iter().filter(|pod| node_of(pod) == Some(node)) {
+        not_ready(api, pod, now);
+    }
+}
+
+fn not_ready(api: &ApiServer, pod: &Value, now: Timestamp) {
+    let Some(ready) = condition(pod, "Ready").filter(|ready| ready["status"] != "False") else { return };
+    let mut conditions = items(&pod["status"]["conditions"]).to_vec();
+    let mut wanted = ready.clone();
+    if let Some(fields) = wanted.as_object_mut() {
+        fields.insert("status".to_owned(), json!("False"));
+    }
+    set_condition(&mut conditions, wanted, now);
+    let (namespace, name) = key(pod);
+    let patch = json!({"status": {"conditions": conditions}});
+    drop(api.merge_patch_status(&Kind::POD, &namespace, &name, &patch));
+}
+
+/// The taints that follow from a node's conditions and from its cordon.
+fn taint(api: &ApiServer, node: &Value, now: Timestamp) {
+    let unreachable = condition(node, "Ready").is_some_and(|ready| ready["status"] == "Unknown");
+    let mut wanted = Vec::new();
+    if unreachable {
+        wanted.extend([(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]);
+    }
+    if node["spec"]["unschedulable"] == true {
+        wanted.push((UNSCHEDULABLE, "NoSchedule"));
+    }
+    let there = items(&node["spec"]["taints"]);
+    let is_own = |taint: &&Value| taint["key"].as_str().is_some_and(|key| OWN.contains(&key));
+    let same = |taint: &Value, (key, effect): (&str, &str)| taint["key"] == key && taint["effect"] == effect;
+    let own: Vec<&Value> = there.iter().filter(is_own).collect();
+    let all_there = wanted.iter().all(|wanted| own.iter().any(|taint| same(taint, *wanted)));
+    if all_there && own.len() == wanted.len() {
+        return;
+    }
+    let mut taints: Vec<Value> = there.iter().filter(|taint| !is_own(taint)).cloned().collect();
+    for (key, effect) in wanted {
+        let before = own.iter().find(|taint| same(taint, (key, effect))).map(|taint| (*taint).clone());
+        let new = || json!({"key": key, "effect": effect, "timeAdded": written(now)});
+        taints.push(before.unwrap_or_else(new));
+    }
+    drop(api.merge_patch(&Kind::NODE, "", name(node), &json!({"spec": {"taints": taints}})));
+}
+
+/// Deletes the pods that do not tolerate a `NoExecute` taint of their node, or not for so long. On a node without a
+/// kubelet they stay where they are, terminating.
+fn evict(api: &ApiServer, patience: Duration, now: Timestamp) -> Option<Timestamp> {
+    let mut wake = None;
+    let nodes = api.list(&Kind::NODE);
+    for pod in api.list(&Kind::POD).iter().filter(|pod| !is_deleting(pod)) {
+        let Some(node) = nodes.iter().find(|node| node_of(pod) == Some(name(node))) else { continue };
+        let executing = items(&node["spec"]["taints"]).iter().filter(|taint| taint["effect"] == "NoExecute");
+        let Some(end) = executing.filter_map(|taint| leave_at(pod, taint, patience)).min() else { continue };
+        if end <= now {
+            drop(api.delete(&Kind::POD, &key(pod).0, name(pod)));
+        } else {
+            wake = earlier(wake, Some(end));
+        }
+    }
+    wake
+}
+
+/// When a pod has to leave a node because of a taint; `None`: never.
+fn leave_at(pod: &Value, taint: &Value, patience: Duration) -> Option<Timestamp> {
+    let added = taint["timeAdded"].as_str().and_then(|time| time.parse().ok()).unwrap_or(Timestamp::MIN);
+    let mut tolerating =
+        items(&pod["spec"]["tolerations"]).iter().filter(|toleration| tolerates(toleration, taint)).peekable();
+    if tolerating.peek().is_none() {
+        // The API server's admission gives every pod a toleration for lost nodes, with an end.
+        let wait = if taint["key"] == UNREACHABLE { patience } else { Duration::ZERO };
+        return Some(after(added, wait));
+    }
+    let seconds = tolerating.filter_map(|toleration| toleration["tolerationSeconds"].as_i64()).min()?;
+    Some(after(added, Duration::from_secs(u64::try_from(seconds).unwrap_or_default())))
+}

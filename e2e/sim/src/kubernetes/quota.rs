@@ -1,0 +1,90 @@
+//! ResourceQuotas: what their pods use, and the refusal of pods for which too little is left.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::drive::Simulator;
+use super::object::{has_ended, items, name, namespace};
+use super::resources::{Amounts, add, amounts, limits, printed, requests};
+use crate::api::{ApiServer, Kind};
+
+/// The controller that keeps `status.used`.
+pub(super) struct Quotas;
+
+impl Simulator for Quotas {
+    fn step(&mut self, api: &ApiServer, _: Timestamp) -> Option<Timestamp> {
+        for quota in api.list(&Kind::RESOURCE_QUOTA) {
+            let used = used(api, &quota);
+            let status = json!({"hard": quota["spec"]["hard"], "used": written(&used, &quota)});
+            if quota["status"] != status {
+                let patch = json!({"status": status});
+                drop(api.merge_patch_status(&Kind::RESOURCE_QUOTA, namespace(&quota), name(&quota), &patch));
+            }
+        }
+        None
+    }
+}
+
+fn written(used: &Amounts, quota: &Value) -> Map<String, Value> {
+    let hard = amounts(&quota["spec"]["hard"]);
+    let of = |name: &String| printed(used.get(name).copied().unwrap_or_default());
+    hard.keys().map(|name| (name.clone(), json!(of(name)))).collect()
+}
+
+/// What the pods of a quota's namespace use.
+fn used(api: &ApiServer, quota: &Value) -> Amounts {
+    let mut sum = Amounts::new();
+    for pod in api.list(&Kind::POD).iter().filter(|pod| namespace(pod) == namespace(quota) && !has_ended(pod)) {
+        add(&mut sum, &in_quota_names(pod));
+    }
+    sum
+}
+
+/// Only quotas for all pods are enforced here.
+fn counts_all(quota: &Value) -> bool {
+    items(&quota["spec"]["scopes"]).is_empty() && quota["spec"]["scopeSelector"].is_null()
+}
+
+fn in_quota_names(pod: &Value) -> Amounts {
+    let mut named = Amounts::from([("pods".to_owned(), 1_000), ("count/pods".to_owned(), 1_000)]);
+    for (resource, amount) in requests(&pod["spec"]) {
+        named.insert(format!("requests.{resource}"), amount);
+        if matches!(resource.as_str(), "cpu" | "memory") {
+            named.insert(resource, amount);
+        }
+    }
+    let limits = limits(&pod["spec"]).into_iter();
+    named.extend(limits.map(|(resource, amount)| (format!("limits.{resource}"), amount)));
+    named
+}
+
+/// Whether a pod may be made, as the API server's admission decides it; else its refusal.
+pub(super) fn admit(api: &ApiServer, pod: &Value) -> Result<(), String> {
+    let asked = in_quota_names(pod);
+    for quota in api.list(&Kind::RESOURCE_QUOTA) {
+        if namespace(&quota) != namespace(pod) || !counts_all(&quota) {
+            continue;
+        }
+        let (hard, used) = (amounts(&quota["spec"]["hard"]), used(api, &quota));
+        let of = |amounts: &Amounts, name: &String| amounts.get(name).copied().unwrap_or_default();
+        let short: Vec<&String> =
+            hard.keys().filter(|name| of(&asked, name) > 0 && of(&used, name) + of(&asked, name) > of(&hard, name)).collect();
+        if short.is_empty() {
+            continue;
+        }
+        let listed = |amounts: &Amounts| {
+            let words: Vec<String> =
+                short.iter().map(|name| format!("{name}={}", printed(of(amounts, name)))).collect();
+            words.join(",")
+        };
+        return Err(format!(
+            "pods \"{}\" is forbidden: exceeded quota: {}, requested: {}, used: {}, limited: {}",
+            name(pod),
+            name(&quota),
+            listed(&asked),
+            listed(&used),
+            listed(&hard)
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! `rayfleet-sim`: runs the simulation from a shell.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::command::Arguments;
+
+fn main() -> ExitCode {
+    match command::run(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            command::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Faults that can be named: which call, event or moment of a run they hit, and how. A plan is a list of them, written in one
+//! line, so that a run can be repeated from a shell.
+
+mod meddler;
+mod shared;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use self::meddler::Meddler;
+pub use self::shared::{Order, Shared, Written};
+
+/// What goes wrong with the n-th write. Writes are counted from 1 over all replicas, leases and trials left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The replica dies before the write reaches the API server.
+    CrashBefore,
+    /// The replica dies after it was applied.
+    CrashAfter,
+    /// The replica dies after it was applied, and the lists of the next one are old at first.
+    CrashStale,
+    /// The API server answers 409.
+    Conflict,
+    /// The API server answers 429.
+    Busy,
+    /// The API server answers 500.
+    Broken,
+    /// It is never applied, and no answer comes.
+    Lost,
+    /// It is applied, and no answer comes.
+    Unanswered,
+    /// The replica is cut off from everything for half a minute, and another one takes over.
+    Hangs,
+    /// All dashboards are silent for twenty seconds from then on.
+    Dashboards,
+    /// KubeRay is away for twenty seconds from then on.
+    Kuberay,
+    /// The n-th event of a watch, and all that follow it there, come five seconds late.
+    EventLate,
+    /// The n-th event of a watch comes twice.
+    EventTwice,
+    /// The watch of the n-th event ends before it.
+    WatchBreaks,
+    /// The watch of the n-th event ends before it and has to list anew.
+    WatchExpires,
+}
+
+impl Kind {
+    /// Those that hit a write.
+    pub const OF_WRITES: [Self; 11] = [
+        Self::CrashBefore,
+        Self::CrashAfter,
+        Self::CrashStale,
+        Self::Conflict,
+        Self::Busy,
+        Self::Broken,
+        Self::Lost,
+        Self::Unanswered,
+        Self::Hangs,
+        Self::Dashboards,
+        Self::Kuberay,
+    ];
+    /// Those that hit an event of a watch.
+    pub const OF_EVENTS: [Self; 4] =
+        [Self::EventLate, Self::EventTwice, Self::WatchBreaks, Self::WatchExpires];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CrashBefore => "crash-before",
+            Self::CrashAfter => "crash-after",
+            Self::CrashStale => "crash-stale",
+            Self::Conflict => "409",
+            Self::Busy => "429",
+            Self::Broken => "500",
+            Self::Lost => "lost",
+            Self::Unanswered => "unanswered",
+            Self::Hangs => "hangs",
+            Self::Dashboards => "dashboards",
+            Self::Kuberay => "kuberay",
+            Self::EventLate => "event-late",
+            Self::EventTwice => "event-twice",
+            Self::WatchBreaks => "watch-breaks",
+            Self::WatchExpires => "watch-expires",
+        }
+    }
+
+    /// Whether it counts events of watches, not writes.
+    pub fn is_of_events(self) -> bool {
+        Self::OF_EVENTS.contains(&self)
+    }
+}
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: Kind,
+    /// With which write or event, from 1.
+    pub at: u64,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.name(), self.at)
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = || Kind::OF_WRITES.iter().chain(&Kind::OF_EVENTS);
+        let (name, at) =
+            text.split_once(':').ok_or_else(|| format!("{text}: a fault is written as kind:number"))?;
+        let kind = all().find(|kind| kind.name() == name).copied().ok_or_else(|| {
+            let names: Vec<&str> = all().map(|kind| kind.name()).collect();
+            format!("{name}: there is no such fault; there are {}", names.join(", "))
+        })?;
+        let at = at.parse().map_err(|_| format!("{at}: a number from 1 is needed"))?;
+        Ok(Self { kind, at })
+    }
+}
+
+/// The faults of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan(pub Vec<Fault>);
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl FromStr for Plan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        Ok(Self(parts.map(str::parse).collect::<Result<_, _>>()?))
+    }
+}
+
+impl Plan {
+    /// One fault.
+    pub fn one(kind: Kind, at: u64) -> Self {
+        Self(vec![Fault { kind, at }])
+    }
+
+    /// The fault that hits a write.
+    fn of_write(&self, number: u64) -> Option<Kind> {
+        self.0.iter().find(|fault| !fault.kind.is_of_events() && fault.at == number).map(|fault| fault.kind)
+    }
+
+    /// The fault that hits an event of a watch.
+    fn of_event(&self, number: u64) -> Option<Kind> {
+        self.0.iter().find(|fault| fault.kind.is_of_events() && fault.at == number).map(|fault| fault.kind)
+    }
+
+    /// Whether it takes a second replica to be survived.
+    pub fn needs_two(&self) -> bool {
+        self.0.iter().any(|fault| fault.kind == Kind::Hangs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_as_it_is_written() {
+        let all = Kind::OF_WRITES.iter().chain(&Kind::OF_EVENTS);
+        let plan = Plan(all.zip(1..).map(|(kind, at)| Fault { kind: *kind, at }).collect());
+        assert_eq!(plan.to_string().parse(), Ok(plan.clone()));
+        assert_eq!("".parse(), Ok(Plan::default()));
+        assert!(plan.needs_two() && !Plan::one(Kind::Lost, 3).needs_two());
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused_with_the_names_of_those_that_are() {
+        assert!("crash".parse::<Plan>().unwrap_err().contains("kind:number"));
+        assert!("crash:3".parse::<Plan>().unwrap_err().contains("crash-before, crash-after"));
+        assert!("lost:x".parse::<Plan>().unwrap_err().contains("a number"));
+    }
+
+    #[test]
+    fn writes_and_events_are_counted_apart() {
+        let plan = Plan(vec![Fault { kind: Kind::Lost, at: 2 }, Fault { kind: Kind::EventTwice, at: 1 }]);
+        assert_eq!((plan.of_write(1), plan.of_write(2)), (None, Some(Kind::Lost)));
+        assert_eq!((plan.of_event(1), plan.of_event(2)), (Some(Kind::EventTwice), None));
+    }
+}

@@ -1,0 +1,125 @@
+//! What the clients of a run share: the plan, how far it is, what was written, and who is alive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::Plan;
+use crate::run::trace::Trace;
+
+/// What the world has to do about a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// End a replica and start another in its place.
+    Replace {
+        /// Whom.
+        who: String,
+        /// The lists of the next one are old at first.
+        stale: bool,
+    },
+    /// Let all dashboards be silent for so long.
+    Dashboards(Duration),
+    /// Let KubeRay be away for so long.
+    Kuberay(Duration),
+}
+
+/// A write of the orchestrator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When it was sent.
+    pub at: Duration,
+    /// Which replica.
+    pub who: String,
+    /// What, in a few words.
+    pub what: String,
+    /// Whether it is a note for people only.
+    pub is_event: bool,
+}
+
+/// What is known of the calls of a run.
+pub struct State {
+    /// The faults.
+    pub plan: Plan,
+    /// Writes so far, leases and trials left out.
+    pub writes: Vec<Written>,
+    /// Calls of any kind.
+    pub calls: u64,
+    /// Calls at the present moment: time stands still while a loop runs hot.
+    pub(super) burst: (Duration, u32),
+    /// Events of watches so far.
+    pub events: u64,
+    /// How late events are when nothing is wrong.
+    pub(super) lags: fastrand::Rng,
+    /// Replicas that have died: nothing that they send goes anywhere.
+    pub(super) dead: BTreeSet<String>,
+    /// Replicas that are cut off, and until when.
+    pub(super) cut_off: BTreeMap<String, Duration>,
+    /// Replicas whose lists are old.
+    pub(super) stale: BTreeSet<String>,
+    /// Rules that the orchestrator broke.
+    pub breaches: Vec<String>,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+/// The state behind all clients of a run, and its trace.
+#[derive(Clone)]
+pub struct Shared {
+    state: Arc<Mutex<State>>,
+    /// What happened.
+    pub trace: Trace,
+}
+
+impl Shared {
+    /// Nothing has happened; orders go to `orders`. How late events are comes from the seed.
+    pub fn new(seed: u64, plan: Plan, trace: Trace, orders: mpsc::UnboundedSender<Order>) -> Self {
+        let state = State {
+            plan,
+            writes: Vec::new(),
+            calls: 0,
+            burst: (Duration::ZERO, 0),
+            events: 0,
+            lags: fastrand::Rng::with_seed(seed),
+            dead: BTreeSet::new(),
+            cut_off: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            breaches: Vec::new(),
+            orders,
+        };
+        Self { state: Arc::new(Mutex::new(state)), trace }
+    }
+
+    /// The state, locked.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what a replica sends arrives.
+    pub fn reaches(&self, who: &str) -> bool {
+        let now = self.trace.now();
+        let state = self.state();
+        !state.dead.contains(who) && state.cut_off.get(who).is_none_or(|until| now >= *until)
+    }
+
+    /// From now on nothing of a replica arrives.
+    pub fn bury(&self, who: &str) {
+        self.state().dead.insert(who.to_owned());
+    }
+
+    /// A replica's first lists are old.
+    pub fn lags(&self, who: &str, lags: bool) {
+        let mut state = self.state();
+        if lags {
+            state.stale.insert(who.to_owned());
+        } else {
+            state.stale.remove(who);
+        }
+    }
+
+    /// A rule was broken.
+    pub fn breach(&self, what: String) {
+        self.trace.add("oracle", format!("BREACH: {what}"));
+        self.state().breaches.push(what);
+    }
+}

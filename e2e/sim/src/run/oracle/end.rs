@@ -1,0 +1,37 @@
+//! What a scenario expects of the whole of a run.
+
+use super::Watch;
+use crate::run::report::Tally;
+use crate::run::scenario::Scenario;
+
+/// What was not as a scenario expects, beside the state that it ends in. `lost` are the requests that drain deadlines cut off.
+pub fn expected(scenario: &Scenario, watch: &Watch, tally: Tally, lost: i64) -> Vec<String> {
+    let expect = &scenario.expect;
+    let mut found = Vec::new();
+    if lost > expect.lost {
+        found.push(format!("drain deadlines cut {lost} requests off, at most {} may be", expect.lost));
+    }
+    let failed = tally.cut_off + tally.refused;
+    let allowed = i64::from(expect.failed) + expect.lost;
+    if i64::from(failed) > allowed {
+        let Tally { cut_off, refused, .. } = tally;
+        found
+            .push(format!("{cut_off} requests were cut off and {refused} refused, at most {allowed} may be"));
+    }
+    if scenario.load.fresh + scenario.load.kept > 0 && tally.answered == 0 {
+        found.push("no request was answered".to_owned());
+    }
+    let seen = watch.seen();
+    if let Some(floor) = expect.min_ready
+        && seen.fewest.is_some_and(|fewest| fewest < floor)
+    {
+        let fewest = seen.fewest.unwrap_or_default();
+        found.push(format!("only {fewest} groups took traffic at some time, at least {floor} have to"));
+    }
+    if let Some(most) = expect.max_groups
+        && seen.most > most
+    {
+        found.push(format!("{} RayClusters existed at some time, at most {most} may", seen.most));
+    }
+    found
+}

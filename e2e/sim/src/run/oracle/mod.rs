@@ -1,0 +1,98 @@
+//! What a run is judged by: rules that hold at every moment ([`Watch`]), the end that a scenario expects, and the picture of the
+//! end, which has to be that of the run without faults.
+
+mod end;
+mod picture;
+mod watch;
+
+use std::time::Duration;
+
+pub use self::end::expected;
+pub use self::picture::picture;
+pub use self::watch::Watch;
+use super::report::Report;
+use super::scenario::{Expect, Scenario};
+use super::stage::{Stage, condition, words};
+use rayfleet_api::RayClusterFleet;
+
+/// Writes that faults may cost: some are repeated, others tell of what went wrong.
+const EXTRA_WRITES: usize = 40;
+
+/// Waits until a scenario has ended as it must.
+pub async fn reached<S: Stage>(scenario: &Scenario, stage: &mut S, within: Duration) -> Result<(), String> {
+    let end = stage.now() + within;
+    loop {
+        let fleet = stage.fleet().await;
+        let left = stage.leftovers().await;
+        let Some(missing) = missing(&scenario.expect, fleet.as_ref(), left) else { return Ok(()) };
+        let rest = end.saturating_sub(stage.now());
+        if rest.is_zero() {
+            let is = fleet.as_ref().map_or_else(|| "gone".to_owned(), words);
+            return Err(format!("after {} min {missing}; the fleet: {is}", within.as_secs() / 60));
+        }
+        stage.pass(rest).await;
+    }
+}
+
+/// The first thing that is not as it must end.
+fn missing(expect: &Expect, fleet: Option<&RayClusterFleet>, left: bool) -> Option<String> {
+    let Some(fleet) = fleet else {
+        return (!expect.gone || left)
+            .then(|| "the fleet or something that it owned should be otherwise".to_owned());
+    };
+    if expect.gone {
+        return Some("the fleet is still there".to_owned());
+    }
+    let status = fleet.status.clone().unwrap_or_default();
+    if status.observed_generation != fleet.metadata.generation {
+        return Some("the status is not of the newest spec".to_owned());
+    }
+    let number = |name: &str, wanted: u32, is: i32| {
+        (i64::from(wanted) != i64::from(is)).then(|| format!("{name} should be {wanted} and is {is}"))
+    };
+    let groups = expect.groups.unwrap_or(usize::try_from(expect.ready).unwrap_or(usize::MAX));
+    let wrong_condition = || {
+        expect.conditions.iter().find_map(|(type_, wanted)| {
+            let found = condition(&status, type_);
+            let is =
+                found.map_or_else(|| "absent".to_owned(), |(status, reason)| format!("{status}/{reason}"));
+            let fits = is == *wanted || found.is_some_and(|(status, _)| status == wanted);
+            (!fits).then(|| format!("condition {type_} should be {wanted} and is {is}"))
+        })
+    };
+    number("ready", expect.ready, status.ready_replicas)
+        .or_else(|| number("updated", expect.updated.unwrap_or(expect.ready), status.updated_replicas))
+        .or_else(|| {
+            (status.groups.len() != groups)
+                .then(|| format!("groups should be {groups} and are {}", status.groups.len()))
+        })
+        .or_else(wrong_condition)
+}
+
+/// In what a run with faults differs from the one without.
+pub fn differences(without: &Report, with: &Report) -> Vec<String> {
+    let mut found = Vec::new();
+    if without.end != with.end {
+        for line in picture::difference("", &without.end, &with.end) {
+            found.push(format!("another end than without faults: {line}"));
+        }
+    }
+    let allowed = without.writes.len() + without.writes.len() / 2 + EXTRA_WRITES * with.plan.0.len().max(1);
+    if with.writes.len() > allowed {
+        let (is, was) = (with.writes.len(), without.writes.len());
+        found.push(format!("{is} writes, {was} without faults, at most {allowed} are allowed"));
+    }
+    found
+}
+
+/// In what two runs that came to the same spec by different ways differ. How many revisions there were in between may.
+pub fn same_end(short: &Report, long: &Report) -> Vec<String> {
+    let core = |report: &Report| {
+        let mut end = report.end.clone();
+        end["revisions"] = serde_json::Value::Null;
+        end["status"]["rollout"]["number"] = serde_json::Value::Null;
+        end
+    };
+    let differences = picture::difference("", &core(short), &core(long));
+    differences.into_iter().map(|line| format!("another end than by the short way: {line}")).collect()
+}

@@ -1,0 +1,218 @@
+//! The rules that hold at every moment, checked at every change of the store.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use serde_json::Value;
+
+use crate::api::{ApiServer, Kind};
+use crate::run::faults::Shared;
+
+/// How long a decision that was right when it was made may still be carried out after the spec has changed.
+const CARRIED_OUT: Duration = Duration::from_secs(20);
+
+/// What was seen over a whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Fewest groups that took traffic, from the first moment on at which all did.
+    pub fewest: Option<u32>,
+    /// Most RayClusters at one time.
+    pub most: usize,
+}
+
+/// What one spec allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    /// Groups that take traffic.
+    floor: u32,
+    /// Groups that exist.
+    ceiling: usize,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Seen,
+    wanted_first: Option<u32>,
+    bounds: VecDeque<(Duration, Bounds)>,
+    clusters: BTreeSet<String>,
+    made: BTreeSet<String>,
+    /// Gates by pod: open or not.
+    gates: BTreeMap<String, bool>,
+    phases: BTreeMap<String, Phase>,
+    rollout: String,
+    generation: i64,
+    launches: BTreeMap<String, u32>,
+}
+
+/// Follows the store and checks.
+#[derive(Clone)]
+pub struct Watch {
+    namespace: String,
+    fleet: String,
+    api: ApiServer,
+    shared: Shared,
+    state: Arc<Mutex<State>>,
+}
+
+impl Watch {
+    /// Over a fleet.
+    pub fn new(namespace: &str, fleet: &str, api: ApiServer, shared: Shared) -> Self {
+        let (namespace, fleet) = (namespace.to_owned(), fleet.to_owned());
+        Self { namespace, fleet, api, shared, state: Arc::default() }
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Seen {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).seen
+    }
+
+    /// RayClusters that were made so far.
+    pub fn groups_made(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).made.len()
+    }
+
+    /// Checks after every change, for ever.
+    pub async fn follow(self) {
+        let mut version = self.api.version();
+        loop {
+            self.look();
+            version = self.api.changed_since(version).await;
+        }
+    }
+
+    fn look(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let fleet = self.api.get(&Kind::FLEET, &self.namespace, &self.fleet);
+        let fleet: Option<RayClusterFleet> = fleet.and_then(|fleet| serde_json::from_value(fleet).ok());
+        if let Some(fleet) = &fleet {
+            self.bounds(&mut state, fleet);
+            self.ledger(&mut state, fleet);
+        }
+        self.clusters(&mut state);
+        self.traffic(&mut state, fleet.as_ref());
+    }
+
+    fn bounds(&self, state: &mut State, fleet: &RayClusterFleet) {
+        // An invalid spec is not worked on: the one before goes on to hold.
+        let Ok(valid) = ValidFleet::new(fleet) else { return };
+        let bounds = Bounds {
+            floor: valid.replicas.saturating_sub(valid.strategy.max_unavailable),
+            ceiling: usize::try_from(valid.replicas.saturating_add(valid.strategy.max_surge))
+                .unwrap_or(usize::MAX),
+        };
+        state.wanted_first.get_or_insert(valid.replicas);
+        let now = self.shared.trace.now();
+        if state.bounds.back().is_none_or(|(_, last)| *last != bounds) {
+            state.bounds.push_back((now, bounds));
+        }
+        // The newest one counts for ever, an older one until what it led to is carried out.
+        while state.bounds.get(1).is_some_and(|(since, _)| now.saturating_sub(*since) > CARRIED_OUT) {
+            state.bounds.pop_front();
+        }
+    }
+
+    /// The status goes forward only, and tells every phase.
+    fn ledger(&self, state: &mut State, fleet: &RayClusterFleet) {
+        let status = fleet.status.clone().unwrap_or_default();
+        let generation = status.observed_generation.unwrap_or_default();
+        if generation < state.generation {
+            self.shared
+                .breach(format!("the status went back from generation {} to {generation}", state.generation));
+        }
+        state.generation = generation;
+        for group in &status.groups {
+            let GroupStatus { name, phase, launch, .. } = group;
+            let before = state.launches.insert(name.clone(), *launch).unwrap_or_default();
+            if *launch < before {
+                self.shared.breach(format!("group {name} went back from launch {before} to {launch}"));
+            }
+            if state.phases.insert(name.clone(), *phase) != Some(*phase) {
+                let message = group.message.as_deref().unwrap_or_default();
+                self.shared.trace.add("phase", format!("{name} {} {message}", phase.as_str()));
+            }
+        }
+        let rollout = status.rollout.unwrap_or_default();
+        let words = format!("{} {}", rollout.step, rollout.reason.unwrap_or_default());
+        if words != state.rollout {
+            self.shared.trace.add("rollout", words.clone());
+            state.rollout = words;
+        }
+    }
+
+    /// Groups that exist never rise above `replicas + maxSurge`.
+    fn clusters(&self, state: &mut State) {
+        let clusters: BTreeSet<String> =
+            self.ours(&Kind::RAY_CLUSTER).iter().map(|cluster| name_of(cluster).to_owned()).collect();
+        let risen = clusters.difference(&state.clusters).next().is_some();
+        let ceiling = state.bounds.iter().map(|(_, bounds)| bounds.ceiling).max();
+        if risen && ceiling.is_some_and(|ceiling| clusters.len() > ceiling) {
+            let names: Vec<&str> = clusters.iter().map(String::as_str).collect();
+            self.shared.breach(format!(
+                "{} groups exist, at most {} may: {}",
+                clusters.len(),
+                ceiling.unwrap_or_default(),
+                names.join(", ")
+            ));
+        }
+        state.seen.most = state.seen.most.max(clusters.len());
+        state.made.extend(clusters.iter().cloned());
+        state.clusters = clusters;
+    }
+
+    /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain.
+    fn traffic(&self, state: &mut State, fleet: Option<&RayClusterFleet>) {
+        let heads: Vec<Value> = self
+            .ours(&Kind::POD)
+            .into_iter()
+            .filter(|pod| label(pod, names::RAY_LABEL_NODE_TYPE) == "head")
+            .collect();
+        let open = |pod: &&Value| is_true(pod, names::GATE_SERVING) && is_true(pod, "Ready");
+        let taking = u32::try_from(heads.iter().filter(open).count()).unwrap_or(u32::MAX);
+        let floor = state.bounds.iter().map(|(_, bounds)| bounds.floor).min().unwrap_or_default();
+        let mut gates = BTreeMap::new();
+        for head in &heads {
+            let (name, is_open) = (name_of(head).to_owned(), is_true(head, names::GATE_SERVING));
+            let closed = state.gates.get(&name) == Some(&true) && !is_open;
+            if closed && reason(head, names::GATE_SERVING) == "Draining" && taking < floor {
+                self.shared.breach(format!(
+                    "{name} was drained: {taking} groups take traffic, at least {floor} must"
+                ));
+            }
+            gates.insert(name, is_open);
+        }
+        state.gates = gates;
+        let all = state.wanted_first.is_some_and(|wanted| taking >= wanted);
+        if fleet.is_some() && (all || state.seen.fewest.is_some()) {
+            state.seen.fewest = Some(state.seen.fewest.map_or(taking, |fewest| fewest.min(taking)));
+        }
+    }
+
+    fn ours(&self, kind: &Kind) -> Vec<Value> {
+        let mut all = self.api.list(kind);
+        all.retain(|object| label(object, names::LABEL_FLEET) == self.fleet);
+        all
+    }
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+fn label<'a>(object: &'a Value, label: &str) -> &'a str {
+    object["metadata"]["labels"][label].as_str().unwrap_or_default()
+}
+
+fn condition<'a>(pod: &'a Value, type_: &str) -> Option<&'a Value> {
+    pod["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_)
+}
+
+fn is_true(pod: &Value, type_: &str) -> bool {
+    condition(pod, type_).is_some_and(|condition| condition["status"] == "True")
+}
+
+fn reason<'a>(pod: &'a Value, type_: &str) -> &'a str {
+    condition(pod, type_).and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
+}

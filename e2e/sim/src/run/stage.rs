@@ -1,0 +1,161 @@
+//! Plays a scenario on a stage. A stage is where it happens: the simulation, or a real cluster.
+
+use std::time::Duration;
+
+use rayfleet_api::RayClusterFleet;
+use rayfleet_api::status::RayClusterFleetStatus;
+use serde_json::Value;
+
+use super::scenario::{Healed, Patch, Scenario, Step, Until, Victim};
+
+/// Where a scenario happens.
+pub trait Stage {
+    /// Time since the beginning.
+    fn now(&self) -> Duration;
+    /// Tells what happens next.
+    fn tell(&mut self, what: String);
+    /// Creates an object as its user would.
+    fn create(&mut self, object: &Value) -> impl Future<Output = Result<(), String>>;
+    /// The fleet as the API server has it.
+    fn fleet(&mut self) -> impl Future<Output = Option<RayClusterFleet>>;
+    /// Whether anything is left of what the fleet owned.
+    fn leftovers(&mut self) -> impl Future<Output = bool>;
+    /// Changes the fleet as its user would. A change that the API server refuses is an error.
+    fn apply(&mut self, patch: &Patch) -> impl Future<Output = Result<(), String>>;
+    /// Deletes the fleet.
+    fn delete(&mut self) -> impl Future<Output = Result<(), String>>;
+    /// Breaks something.
+    fn kill(&mut self, victim: &Victim) -> impl Future<Output = Result<(), String>>;
+    /// Lets it work again.
+    fn heal(&mut self, healed: &Healed) -> impl Future<Output = Result<(), String>>;
+    /// Lets pods be scheduled to a node.
+    fn uncordon(&mut self, node: &str) -> impl Future<Output = Result<(), String>>;
+    /// Lets time pass until something may have changed, for so long at most.
+    fn pass(&mut self, longest: Duration) -> impl Future<Output = ()>;
+}
+
+/// A scenario that could not be played to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stuck {
+    /// A step could not be done.
+    #[error("step {step}: {cause}")]
+    Step {
+        /// Number of the step, from 1; 0 is the creation.
+        step: usize,
+        /// Why not.
+        cause: String,
+    },
+    /// What was waited for did not come.
+    #[error("step {step}: after {} s this does not hold: {wanted}; the fleet: {is}", waited.as_secs())]
+    Waiting {
+        /// Number of the step.
+        step: usize,
+        /// What was waited for.
+        wanted: String,
+        /// How it is instead.
+        is: String,
+        /// For how long it was waited.
+        waited: Duration,
+    },
+}
+
+/// Plays all steps.
+pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), Stuck> {
+    let at = |step: usize| move |cause: String| Stuck::Step { step, cause };
+    for object in scenario.others.iter().chain([&scenario.fleet]) {
+        stage.create(object).await.map_err(at(0))?;
+    }
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let number = index + 1;
+        stage.tell(format!("step {number}: {step:?}"));
+        match step {
+            Step::Apply(patch) => stage.apply(patch).await.map_err(at(number))?,
+            Step::Try(patch) => {
+                if let Err(refusal) = stage.apply(patch).await {
+                    stage.tell(format!("refused: {refusal}"));
+                }
+            }
+            Step::Delete => stage.delete().await.map_err(at(number))?,
+            Step::Kill(victim) => stage.kill(victim).await.map_err(at(number))?,
+            Step::Heal(healed) => stage.heal(healed).await.map_err(at(number))?,
+            Step::Uncordon(node) => stage.uncordon(node).await.map_err(at(number))?,
+            Step::Wait(length) => {
+                let end = stage.now() + length.0;
+                while stage.now() < end {
+                    let left = end.saturating_sub(stage.now());
+                    stage.pass(left).await;
+                }
+            }
+            Step::Until(until) => wait(number, until, stage).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn wait<S: Stage>(step: usize, until: &Until, stage: &mut S) -> Result<(), Stuck> {
+    let begun = stage.now();
+    let end = begun + until.within.0;
+    loop {
+        let fleet = stage.fleet().await;
+        let left = stage.leftovers().await;
+        if holds(until, fleet.as_ref(), left) {
+            return Ok(());
+        }
+        let rest = end.saturating_sub(stage.now());
+        if rest.is_zero() {
+            let is = fleet.as_ref().map_or_else(|| "gone".to_owned(), words);
+            return Err(Stuck::Waiting { step, wanted: format!("{until:?}"), is, waited: until.within.0 });
+        }
+        stage.pass(rest).await;
+    }
+}
+
+fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
+    let Some(fleet) = fleet else { return until.gone && !left };
+    let status = fleet.status.clone().unwrap_or_default();
+    let current = status.observed_generation == fleet.metadata.generation;
+    let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+    let is =
+        |wanted: Option<u32>, there: i32| wanted.is_none_or(|wanted| i64::from(wanted) == i64::from(there));
+    let wanted = fleet.spec.replicas.unwrap_or(1);
+    let stalled = |reason: &String| condition(&status, "Stalled") == Some(("True", reason.as_str()));
+    current
+        && !until.gone
+        && is(until.ready, status.ready_replicas)
+        && is(until.updated, status.updated_replicas)
+        && until.groups.is_none_or(|groups| status.groups.len() == groups)
+        && until.phase.is_none_or(|phase| status.groups.iter().any(|group| group.phase == phase))
+        && (!until.complete || step == "Complete" && status.ready_replicas == wanted)
+        && until.stalled.as_ref().is_none_or(stalled)
+        && (!until.rolled_back || step == "Rolled back")
+}
+
+/// Status and reason of a condition.
+pub fn condition<'a>(status: &'a RayClusterFleetStatus, type_: &str) -> Option<(&'a str, &'a str)> {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((&found.status, &found.reason))
+}
+
+/// A fleet in a line.
+pub fn words(fleet: &RayClusterFleet) -> String {
+    let status = fleet.status.clone().unwrap_or_default();
+    let rollout = status.rollout.clone().unwrap_or_default();
+    let groups: Vec<String> = status
+        .groups
+        .iter()
+        .map(|group| {
+            let message =
+                group.message.as_deref().map_or_else(String::new, |message| format!(" ({message})"));
+            format!("{} {:?} {}{message}", group.name, group.goal, group.phase.as_str())
+        })
+        .collect();
+    format!(
+        "{} ready, {} updated of {}; {}: {}; {}",
+        status.ready_replicas,
+        status.updated_replicas,
+        fleet.spec.replicas.unwrap_or(1),
+        rollout.step,
+        rollout.reason.unwrap_or_default(),
+        groups.join("; ")
+    )
+}

@@ -1,0 +1,46 @@
+//! The way of one replica to Ray: what a dead replica sends goes nowhere.
+
+use std::fmt;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use ray_bridge::{Unreached, Wire};
+use reqwest::{Request, Response};
+
+use crate::run::faults::Shared;
+
+/// A wire that ends with its replica.
+pub(super) struct Leash {
+    who: String,
+    wire: Arc<dyn Wire>,
+    shared: Shared,
+}
+
+impl Leash {
+    /// The wire of `who`.
+    pub(super) fn new(who: &str, wire: Arc<dyn Wire>, shared: Shared) -> Self {
+        Self { who: who.to_owned(), wire, shared }
+    }
+}
+
+impl fmt::Debug for Leash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leash").field(&self.who).finish()
+    }
+}
+
+impl Wire for Leash {
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
+        if self.shared.reaches(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
+    }
+
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
+        if self.shared.reaches(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
+    }
+
+    fn jitter(&self) -> f64 {
+        self.wire.jitter()
+    }
+}

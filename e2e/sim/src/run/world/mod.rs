@@ -1,0 +1,174 @@
+//! A world: API server, Kubernetes, Ray, replicas of the orchestrator and clients, on one thread in paused time.
+
+mod clients;
+mod engines;
+mod leash;
+mod orders;
+mod replicas;
+mod sim_stage;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::clients::Clients;
+use self::replicas::Replicas;
+use self::sim_stage::SimStage;
+use super::faults::{Plan, Shared};
+use super::oracle::{self, Watch};
+use super::report::Report;
+use super::scenario::Scenario;
+use super::stage::play;
+use super::trace::Trace;
+use crate::api::{ApiServer, Kind};
+use crate::kubernetes::{Kubernetes, NodeSpec, Options};
+use crate::ray::RayWorld;
+
+/// Namespace of everything.
+const NAMESPACE: &str = "default";
+/// How long it may take from the last step to the end that is expected.
+const CONVERGES: Duration = Duration::from_mins(40);
+/// Image that no registry has.
+const ABSENT_IMAGE: &str = "rayfleet.local/absent:1";
+
+/// How long a run rests at its end, and within which part of that nothing may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// A minute, of which the second half has to be quiet.
+    Short,
+    /// Twenty minutes: what comes after ten minutes of serving comes, and then nothing for nine more.
+    Long,
+}
+
+impl Rest {
+    fn lengths(self) -> (Duration, Duration) {
+        match self {
+            Self::Short => (Duration::from_secs(30), Duration::from_secs(30)),
+            Self::Long => (Duration::from_mins(11), Duration::from_mins(9)),
+        }
+    }
+}
+
+/// Plays a scenario under a plan of faults.
+pub fn simulated(scenario: &Scenario, seed: u64, plan: &Plan) -> Report {
+    run(scenario, seed, plan, Rest::Short)
+}
+
+/// The same, with a rest at the end.
+pub fn run(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(inside(scenario, seed, plan, rest)),
+        Err(error) => {
+            unreachable!("a runtime without input and output needs nothing that could be missing: {error}")
+        }
+    }
+}
+
+async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
+    let trace = Trace::begin();
+    let api = ApiServer::new();
+    rayfleet_orchestrator::clock::simulate(api.now());
+    let ray = RayWorld::new(seed);
+    ray.models(engines::behaviour);
+    let kubernetes = Kubernetes::start(api.clone(), ray.clone(), options(scenario), seed);
+    let mut failures = Vec::new();
+    failures.extend(cordon(scenario, &api, &kubernetes).await.err());
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let shared = Shared::new(seed, plan.clone(), trace.clone(), orders);
+    let replicas = Replicas::new(api.clone(), ray.clone(), shared.clone());
+    replicas.start('a', false);
+    if plan.needs_two() {
+        replicas.start('b', false);
+    }
+    let fleet = scenario.fleet["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let watch = Watch::new(NAMESPACE, &fleet, api.clone(), shared.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(orders::obey(inbox, replicas.clone(), api.clone(), ray.clone(), kubernetes.clone()));
+    tasks.spawn(watch.clone().follow());
+    let clients = Clients::start(&scenario.load, NAMESPACE, &fleet, &kubernetes, &ray, &trace);
+    let mut stage = SimStage {
+        namespace: NAMESPACE,
+        fleet: fleet.clone(),
+        api: api.clone(),
+        ray: ray.clone(),
+        kubernetes,
+        replicas,
+        shared: shared.clone(),
+        lost: None,
+    };
+    match play(scenario, &mut stage).await {
+        Ok(()) => failures.extend(oracle::reached(scenario, &mut stage, CONVERGES).await.err()),
+        Err(stuck) => failures.push(stuck.to_string()),
+    }
+    let took = trace.now();
+    trace.add("run", "the end is reached: the load stops".to_owned());
+    let tally = clients.stop().await;
+    failures.extend(quiet(&shared, rest).await.err());
+    failures.append(&mut shared.state().breaches);
+    failures.extend(oracle::expected(scenario, &watch, tally, stage_status(&api, &fleet)));
+    let mut state = shared.state();
+    Report {
+        scenario: scenario.name.clone(),
+        seed,
+        plan: plan.clone(),
+        failures,
+        writes: std::mem::take(&mut state.writes),
+        events: state.events,
+        calls: state.calls,
+        tally,
+        groups: watch.groups_made(),
+        end: oracle::picture(&api, &ray, NAMESPACE, &fleet),
+        took,
+        lines: trace.lines(),
+    }
+}
+
+fn options(scenario: &Scenario) -> Options {
+    let nodes = scenario.nodes.iter().flat_map(|nodes| {
+        nodes.names().into_iter().map(|name| NodeSpec {
+            name,
+            gpus: nodes.gpus,
+            cpus: 16,
+            memory_gib: 64,
+            labels: BTreeMap::new(),
+        })
+    });
+    Options { nodes: nodes.collect(), bad_images: vec![ABSENT_IMAGE.to_owned()], ..Options::default() }
+}
+
+/// Waits for the nodes, and takes those out of service that are to be so at first.
+async fn cordon(scenario: &Scenario, api: &ApiServer, kubernetes: &Kubernetes) -> Result<(), String> {
+    let all = scenario.nodes.iter().map(|nodes| nodes.names().len()).sum::<usize>();
+    while api.list(&Kind::NODE).len() < all {
+        api.changed_since(api.version()).await;
+    }
+    for nodes in scenario.nodes.iter().filter(|nodes| nodes.cordoned) {
+        for name in nodes.names() {
+            kubernetes.cordon(&name).map_err(|refusal| refusal.message)?;
+        }
+    }
+    Ok(())
+}
+
+fn stage_status(api: &ApiServer, fleet: &str) -> i64 {
+    let fleet = api.get(&Kind::FLEET, NAMESPACE, fleet).unwrap_or_default();
+    fleet["status"]["rollout"]["lostRequests"].as_i64().unwrap_or_default()
+}
+
+/// Rests, and says what was written when nothing had to be.
+async fn quiet(shared: &Shared, rest: Rest) -> Result<(), String> {
+    let (calm, quiet) = rest.lengths();
+    tokio::time::sleep(calm).await;
+    let before = shared.state().writes.len();
+    tokio::time::sleep(quiet).await;
+    let state = shared.state();
+    let late: Vec<&str> = state.writes.iter().skip(before).map(|write| write.what.as_str()).collect();
+    if late.is_empty() {
+        return Ok(());
+    }
+    let first: Vec<&str> = late.iter().take(5).copied().collect();
+    Err(format!("{} writes at rest: {}", late.len(), first.join("; ")))
+}

@@ -1,0 +1,88 @@
+//! Replicas of the orchestrator: the program's own code on clients that a plan of faults meddles with.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ray_bridge::{Bridge, Limits};
+use rayfleet_orchestrator::Orchestrator;
+use tokio::task::AbortHandle;
+
+use super::NAMESPACE;
+use super::leash::Leash;
+use crate::api::ApiServer;
+use crate::ray::RayWorld;
+use crate::run::faults::{Meddler, Shared};
+
+/// From the death of a replica to the start of the next one.
+const RESTART: Duration = Duration::from_secs(2);
+/// How long the lists of a replica are old that is to begin with old ones.
+const LAGS: Duration = Duration::from_secs(2);
+
+/// The replicas. They end when the last clone is dropped with the runtime.
+#[derive(Clone)]
+pub(super) struct Replicas {
+    api: ApiServer,
+    ray: RayWorld,
+    shared: Shared,
+    running: Arc<Mutex<BTreeMap<String, AbortHandle>>>,
+    started: Arc<Mutex<BTreeMap<char, u32>>>,
+}
+
+impl Replicas {
+    /// None yet.
+    pub(super) fn new(api: ApiServer, ray: RayWorld, shared: Shared) -> Self {
+        Self { api, ray, shared, running: Arc::default(), started: Arc::default() }
+    }
+
+    /// Starts one, as `<letter><number>`, as Kubernetes gives every pod a name of its own.
+    pub(super) fn start(&self, letter: char, stale: bool) {
+        let number = {
+            let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = started.entry(letter).or_default();
+            *number += 1;
+            *number
+        };
+        let who = format!("{letter}{number}");
+        self.shared.lags(&who, stale);
+        self.shared.trace.add(&who, "starts".to_owned());
+        let meddler = Meddler::new(&who, self.api.clone(), self.shared.clone());
+        let wire = Leash::new(&who, self.ray.wire(), self.shared.clone());
+        let bridge = match Bridge::over(Arc::new(wire), Limits::default()) {
+            Ok(bridge) => bridge,
+            Err(error) => return self.shared.breach(format!("{who} can not start: {error}")),
+        };
+        let orchestrator = Orchestrator {
+            client: self.api.client(&who, NAMESPACE, Arc::new(meddler)),
+            bridge,
+            identity: who.clone(),
+            lease_namespace: NAMESPACE.to_owned(),
+            leader_elect: true,
+        };
+        let shared = self.shared.clone();
+        let name = who.clone();
+        let task = tokio::spawn(async move {
+            let ended = orchestrator.run(None, pending()).await;
+            shared.breach(format!("{name} ended by itself: {ended:?}"));
+        });
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(who, task.abort_handle());
+    }
+
+    /// Ends one and starts another after a while.
+    pub(super) async fn replace(&self, who: &str, stale: bool) {
+        self.shared.bury(who);
+        let task = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+        let (Some(task), Some(letter)) = (task, who.chars().next()) else { return };
+        task.abort();
+        tokio::time::sleep(RESTART).await;
+        self.start(letter, stale);
+        if stale {
+            tokio::time::sleep(LAGS).await;
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            for who in running.keys() {
+                self.shared.lags(who, false);
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The simulation as a stage.
+
+use std::time::Duration;
+
+use rayfleet_api::{RayClusterFleet, names};
+use serde_json::{Value, json};
+
+use super::replicas::Replicas;
+use crate::api::{ApiServer, Kind};
+use crate::kubernetes::Kubernetes;
+use crate::ray::{DashboardState, RayWorld};
+use crate::run::faults::Shared;
+use crate::run::scenario::{Healed, Member, Patch, Victim};
+use crate::run::stage::Stage;
+
+/// The parts of the world that a scenario touches.
+pub(super) struct SimStage {
+    pub(super) namespace: &'static str,
+    pub(super) fleet: String,
+    pub(super) api: ApiServer,
+    pub(super) ray: RayWorld,
+    pub(super) kubernetes: Kubernetes,
+    pub(super) replicas: Replicas,
+    pub(super) shared: Shared,
+    /// The node that lost its power last.
+    pub(super) lost: Option<String>,
+}
+
+impl SimStage {
+    /// The name of a group, by its place in the order of slots.
+    async fn group(&mut self, index: usize) -> Result<String, String> {
+        let mut groups = self.fleet().await.and_then(|fleet| fleet.status).unwrap_or_default().groups;
+        groups.sort_by_key(|group| (group.slot, group.attempt));
+        groups.get(index).map(|group| group.name.clone()).ok_or_else(|| format!("there is no group {index}"))
+    }
+
+    /// The RayCluster of a group, as Ray's world names it.
+    async fn cluster(&mut self, index: usize) -> Result<String, String> {
+        let group = self.group(index).await?;
+        Ok(format!("{}/{group}", self.namespace))
+    }
+
+    /// A pod of a group.
+    async fn pod(&mut self, member: Member) -> Result<Value, String> {
+        let group = self.group(member.group).await?;
+        let role = if member.head { "head" } else { "worker" };
+        let is = |pod: &Value| {
+            let labels = &pod["metadata"]["labels"];
+            labels[names::LABEL_GROUP] == *group
+                && labels[names::RAY_LABEL_NODE_TYPE] == role
+                && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let found = self.api.list(&Kind::POD).into_iter().find(is);
+        found.ok_or_else(|| format!("group {group} has no {role}"))
+    }
+
+    fn pod_name(pod: &Value) -> String {
+        pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Stage for SimStage {
+    fn now(&self) -> Duration {
+        self.shared.trace.now()
+    }
+
+    fn tell(&mut self, what: String) {
+        self.shared.trace.add("scenario", what);
+    }
+
+    async fn create(&mut self, object: &Value) -> Result<(), String> {
+        let kind = match object["kind"].as_str() {
+            Some("RayClusterFleet") => Kind::FLEET,
+            Some("Service") => Kind::SERVICE,
+            other => return Err(format!("the simulation does not create a {other:?}")),
+        };
+        let mut object = object.clone();
+        object["metadata"]["namespace"] = json!(self.namespace);
+        self.api.create(&kind, object).map(drop).map_err(|refusal| refusal.message)
+    }
+
+    async fn fleet(&mut self) -> Option<RayClusterFleet> {
+        serde_json::from_value(self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?).ok()
+    }
+
+    async fn leftovers(&mut self) -> bool {
+        let ours = |object: &Value| object["metadata"]["labels"][names::LABEL_FLEET] == *self.fleet;
+        let kinds = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
+        kinds.iter().any(|kind| self.api.list(kind).iter().any(ours))
+    }
+
+    async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
+        let mut fleet =
+            self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet is not there")?;
+        patch.apply(&mut fleet)?;
+        self.api.replace(&Kind::FLEET, fleet).map(drop).map_err(|refusal| refusal.message)
+    }
+
+    async fn delete(&mut self) -> Result<(), String> {
+        self.api.delete(&Kind::FLEET, self.namespace, &self.fleet).map_err(|refusal| refusal.message)
+    }
+
+    async fn kill(&mut self, victim: &Victim) -> Result<(), String> {
+        match victim {
+            Victim::Orchestrator => {
+                let lease = self.api.list(&Kind::LEASE).into_iter().next().unwrap_or_default();
+                let leader = lease["spec"]["holderIdentity"].as_str().ok_or("nobody leads")?.to_owned();
+                self.shared.bury(&leader);
+                self.replicas.replace(&leader, false).await;
+            }
+            Victim::Kuberay(length) => self.kubernetes.kuberay_down(length.0),
+            Victim::NodeOf(member) => {
+                let pod = self.pod(*member).await?;
+                let node = pod["spec"]["nodeName"].as_str().ok_or("the pod is on no node")?.to_owned();
+                self.tell(format!("{node} loses its power"));
+                self.kubernetes.kill_node(&node);
+                self.lost = Some(node);
+            }
+            Victim::Rank { group, rank } => {
+                let cluster = self.cluster(*group).await?;
+                self.ray.kill_rank(&cluster, *rank);
+            }
+            Victim::Engine(group) => {
+                let cluster = self.cluster(*group).await?;
+                self.ray.kill_engine(&cluster);
+            }
+            Victim::Hang(group) => {
+                let cluster = self.cluster(*group).await?;
+                self.ray.hang_engine(&cluster);
+            }
+            Victim::Container(member) => {
+                let pod = Self::pod_name(&self.pod(*member).await?);
+                self.kubernetes.kill_container(self.namespace, &pod);
+            }
+            Victim::Pod(member) => {
+                let pod = Self::pod_name(&self.pod(*member).await?);
+                let deleted = self.kubernetes.delete_pod_behind_back(self.namespace, &pod, false);
+                deleted.map_err(|refusal| refusal.message)?;
+            }
+            Victim::RayCluster(group) => {
+                let name = self.group(*group).await?;
+                let deleted = self.api.delete(&Kind::RAY_CLUSTER, self.namespace, &name);
+                deleted.map_err(|refusal| refusal.message)?;
+            }
+            Victim::Dashboard(group) => {
+                let cluster = self.cluster(*group).await?;
+                self.ray.set_dashboard(&cluster, DashboardState::Silent);
+            }
+        }
+        Ok(())
+    }
+
+    async fn heal(&mut self, healed: &Healed) -> Result<(), String> {
+        match healed {
+            Healed::Node => {
+                let node = self.lost.take().ok_or("no node is lost")?;
+                self.kubernetes.restore_node(&node);
+            }
+            Healed::Dashboard(group) => {
+                let cluster = self.cluster(*group).await?;
+                self.ray.set_dashboard(&cluster, DashboardState::Well);
+            }
+        }
+        Ok(())
+    }
+
+    async fn uncordon(&mut self, node: &str) -> Result<(), String> {
+        self.kubernetes.uncordon(node).map_err(|refusal| refusal.message)
+    }
+
+    async fn pass(&mut self, longest: Duration) {
+        let version = self.api.version();
+        // A change or the end of the wait: whoever waits looks at both.
+        let _ = tokio::time::timeout(longest, self.api.changed_since(version)).await;
+    }
+}

@@ -1,0 +1,34 @@
+//! The standard scenarios without faults: each ends as it says it does, and the same seed gives the same run.
+
+use rayfleet_sim::run::grid::in_parallel;
+use rayfleet_sim::run::scenario::standard;
+use rayfleet_sim::run::{Plan, Scenario, simulated, trace};
+
+fn named(name: &str) -> Scenario {
+    standard().unwrap().into_iter().find(|scenario| scenario.name == name).unwrap()
+}
+
+#[test]
+fn all_end_as_they_must() {
+    let mut failed = Vec::new();
+    let run = |scenario: &Scenario| simulated(scenario, 1, &Plan::default());
+    in_parallel(2, &standard().unwrap(), run, |report| {
+        if !report.failures.is_empty() {
+            println!("{}", report.text());
+            failed.push(format!("{}: {}", report.scenario, report.failures.join("; ")));
+        }
+    });
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again_and_another_seed_another() {
+    let scenario = named("upgrade-surge");
+    let plan: Plan = "crash-after:9,watch-breaks:60,unanswered:20".parse().unwrap();
+    let lines = |seed| trace::text(&simulated(&scenario, seed, &plan).lines);
+    let (once, again) = (lines(3), lines(3));
+    let apart = once.lines().zip(again.lines()).find(|(a, b)| a != b);
+    assert_eq!(apart, None);
+    assert_eq!(once.len(), again.len());
+    assert_ne!(once, lines(4));
+}

@@ -1,0 +1,175 @@
+//! One replica of the controller, put together from its parts. No rules.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use ray_bridge::Bridge;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use crate::agents::Agents;
+use crate::cluster::{Executor, Index, watch_all};
+use crate::controller::Controller;
+use crate::lease::{Election, Leadership};
+use crate::metrics::Metrics;
+use crate::serve::{self, Pages};
+
+/// Name of the lease that replicas elect their leader by.
+const LEASE: &str = "rayfleet-orchestrator";
+/// Longest time for giving the lease back.
+const GIVE_BACK: Duration = Duration::from_secs(5);
+
+/// One replica of the controller.
+pub struct Orchestrator {
+    /// The way to the API server.
+    pub client: Client,
+    /// The way to Ray's dashboards and to the engines.
+    pub bridge: Bridge,
+    /// Name of this replica in the lease, which no other may have.
+    pub identity: String,
+    /// Namespace of the lease.
+    pub lease_namespace: String,
+    /// Take part in leader election. Without it there may be only one replica.
+    pub leader_elect: bool,
+}
+
+/// Why a replica ended although it was not told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The address can not be listened on.
+    #[error("listening on {address} for /metrics, /healthz and /readyz: {cause}: give another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A watch ended, and without it nothing can be decided.
+    #[error("a watch ended by itself: {0}: this is a bug in Rayfleet; start the program again")]
+    Watch(String),
+}
+
+impl Orchestrator {
+    /// Works until `stop` ends, then gives the lease back. Serves `/metrics`, `/healthz` and `/readyz` on `listen`, if
+    /// there is one. Dropping the future is a crash: all that it started ends with it, and the lease runs out by itself.
+    pub async fn run(self, listen: Option<SocketAddr>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
+        let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::new()));
+        let told = Arc::new(Notify::new());
+        let mut election = JoinSet::new();
+        let leadership = if self.leader_elect {
+            let (elect, leadership) =
+                Election::new(self.client.clone(), &self.lease_namespace, LEASE, self.identity);
+            election.spawn(elect.run(told.clone()));
+            leadership
+        } else {
+            let (leadership, sender) = Leadership::always();
+            let told = told.clone();
+            // The sender must live as long as somebody may ask.
+            election.spawn(async move {
+                told.notified().await;
+                drop(sender);
+            });
+            leadership
+        };
+        let mut watches = watch_all(&self.client, &index);
+        let executor = Executor::new(self.client.clone(), index.clone(), leadership.clone(), metrics.clone());
+        let agents = Agents::new(self.client, self.bridge, index.clone(), metrics.clone());
+        let controller = Arc::new(Controller::new(index.clone(), executor, agents, metrics.clone()));
+        let pages = Pages { index, metrics, leadership: leadership.clone() };
+        info!(version = env!("CARGO_PKG_VERSION"), ?listen, "started");
+        let ended = tokio::select! {
+            // In the order of what must not be missed: the controller, which has most to do, comes last. It never waits
+            // long for its turn, as none of the others is ever ready twice.
+            biased;
+            () = stop => {
+                info!("told to stop");
+                Ok(())
+            }
+            ended = watches.join_next() => Err(Ended::Watch(format!("{ended:?}"))),
+            cause = pages_on(listen, pages) => Err(cause),
+            () = controller.run(leadership) => Ok(()),
+        };
+        told.notify_one();
+        // The lease is given back, so that the next replica need not wait for it to run out.
+        let _ = tokio::time::timeout(GIVE_BACK, election.join_next()).await;
+        ended
+    }
+}
+
+/// Serves the pages for ever; gives why that is not possible.
+async fn pages_on(listen: Option<SocketAddr>, pages: Pages) -> Ended {
+    let Some(address) = listen else { return std::future::pending().await };
+    match serve::serve(address, pages).await {
+        Ok(()) => std::future::pending().await,
+        Err(cause) => Ended::Listen { address, cause },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use ray_bridge::Limits;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::{Answer, Fake};
+
+    /// A server without objects: lists are empty, watches say nothing, and the lease is taken.
+    fn empty() -> Fake {
+        Fake::new(|call| match (call.method.as_str(), call.path.as_str()) {
+            ("GET", path) if path.contains("watch=true") => Answer::Silence,
+            ("GET", path) if path.contains("/leases/") => crate::fake::refusal(404, "NotFound", "none"),
+            ("GET", _) => Answer::Reply(200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
+            _ => Answer::Reply(201, call.body.clone()),
+        })
+    }
+
+    fn orchestrator(server: &Fake) -> Orchestrator {
+        Orchestrator {
+            client: server.client(),
+            bridge: Bridge::new(Limits::default()).unwrap(),
+            identity: "a".into(),
+            lease_namespace: "n".into(),
+            leader_elect: true,
+        }
+    }
+
+    fn writes(server: &Fake) -> usize {
+        server.calls().iter().filter(|call| call.method != "GET").count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_whose_future_is_dropped_sends_nothing_more() {
+        let server = empty();
+        let run = orchestrator(&server).run(None, pending());
+        assert!(tokio::time::timeout(Duration::from_secs(7), run).await.is_err());
+        let calls = server.calls().len();
+        assert!(writes(&server) >= 3, "the lease was not renewed: {:?}", server.calls());
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        assert_eq!(server.calls().len(), calls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_told_to_stop_ends() {
+        let server = empty();
+        let stop = tokio::time::sleep(Duration::from_secs(7));
+        orchestrator(&server).run(None, stop).await.unwrap();
+        let calls = server.calls().len();
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        assert_eq!(server.calls().len(), calls);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named() {
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let held = tokio::net::TcpListener::bind(taken).await.unwrap();
+        let server = empty();
+        let ended = orchestrator(&server).run(Some(held.local_addr().unwrap()), pending()).await;
+        let words = ended.unwrap_err().to_string();
+        assert!(words.starts_with(&format!("listening on {taken}")), "{words}");
+    }
+}

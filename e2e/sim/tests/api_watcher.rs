@@ -1,5 +1,7 @@
 //! kube's own watcher, recorder and typed calls on the simulated API server, in paused time, with faults.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -308,8 +310,8 @@ async fn the_recorder_s_events_are_seen_in_the_core_group() {
     assert_eq!(list.items.len(), 1, "said twice, kept as a series");
     assert_eq!(list.items[0].message.as_deref(), Some("because"));
     assert_eq!(list.items[0].series.as_ref().unwrap().count, Some(2));
-    let none = events.list(&ListParams::default().fields("type=Normal")).await.unwrap();
-    assert!(none.items.is_empty());
+    let others = events.list(&ListParams::default().fields("type=Normal")).await.unwrap();
+    assert!(others.items.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,9 @@ fn pod(object: &mut Value, fresh: bool) {
         }
     }
     if fresh {
+        default(spec, "priority", 0);
+        default(spec, "preemptionPolicy", "PreemptLowerPriority");
+        default(spec, "serviceAccountName", "default");
         default(section(object, "status"), "phase", "Pending");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::clock::{stamp, stamp_after};
+use super::error::Fault;
 use super::fields::{deleting, finalizers, metadata, number, set_finalizers, text};
 use super::store::Store;
 use super::write::Target;
@@ -41,10 +42,13 @@ impl DeleteOptions {
             "Foreground" => Some(Propagation::Foreground),
             "Orphan" => Some(Propagation::Orphan),
             other => {
-                let words = format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\""
-                );
-                return Err(Refusal::bad_request(words));
+                let why = format!("Unsupported value: \"{other}\"");
+                let fault = Fault {
+                    field: "propagationPolicy".into(),
+                    reason: "FieldValueNotSupported",
+                    message: why,
+                };
+                return Err(Refusal::invalid_options("DeleteOptions", &fault));
             }
         };
         let given = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
@@ -92,10 +96,8 @@ impl Store {
         if grace.is_some() || !wanted.is_empty() {
             let fresh = !deleting(&found);
             let members = metadata(&mut next);
-            if fresh {
-                if let Some(generation) = members.get("generation").and_then(Value::as_u64) {
-                    members.insert("generation".to_owned(), json!(generation + 1));
-                }
+            if let Some(generation) = members.get("generation").and_then(Value::as_u64).filter(|_| fresh) {
+                members.insert("generation".to_owned(), json!(generation + 1));
             }
             if fresh || grace.is_some() {
                 let at = grace.map_or_else(|| stamp(now), |seconds| stamp_after(now, seconds));

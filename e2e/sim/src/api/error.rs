@@ -104,6 +104,22 @@ impl Refusal {
         Self::of(422, "Invalid", format!("{} \"{name}\" is invalid: {words}", kind.qualified()), details)
     }
 
+    /// An update that does not say of which version. A real server names the resource where it should name the kind.
+    pub(super) fn no_version(kind: &Kind, name: &str) -> Self {
+        let fault = Fault::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        let mut refusal = Self::invalid(kind, name, &[fault]);
+        refusal.details["kind"] = json!(kind.plural);
+        refusal.message = refusal.message.replacen(&kind.qualified(), &kind.resource(), 1);
+        refusal
+    }
+
+    /// Options of a request, such as `PatchOptions`, that can not be.
+    pub(super) fn invalid_options(options: &str, fault: &Fault) -> Self {
+        let cause = json!({"reason": fault.reason, "message": fault.message, "field": fault.field});
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", fault.field, fault.message);
+        Self::of(422, "Invalid", message, json!({"group": "meta.k8s.io", "kind": options, "causes": [cause]}))
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::of(400, "BadRequest", message.into(), Value::Null)
     }
@@ -147,12 +163,10 @@ impl Refusal {
         Self::of(500, "", message.into(), Value::Null)
     }
 
-    /// A JSON patch that can not be applied.
-    pub(super) fn unprocessable(kind: &Kind, name: &str, cause: &str) -> Self {
-        let mut details = Self::details(kind, name);
-        details["causes"] = json!([{"reason": "UnexpectedServerResponse", "message": cause}]);
+    /// A JSON patch that can not be applied. A real server does not say why.
+    pub(super) fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self::of(422, "Invalid", message.to_owned(), details)
+        Self::of(422, "Invalid", message.to_owned(), json!({}))
     }
 
     /// What faults are made of: a refusal that the request did not deserve.

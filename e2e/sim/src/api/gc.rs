@@ -111,7 +111,7 @@ impl Store {
                 .map(|(reference, _)| reference.clone())
                 .collect();
             if kept.len() < owners.len() {
-                self.set_owners(node, kept);
+                self.set_owners(node, &kept);
             }
             return;
         }
@@ -130,7 +130,7 @@ impl Store {
         let _ = self.delete(&node.target(), &options);
     }
 
-    fn set_owners(&mut self, node: &Node, owners: Vec<Value>) {
+    fn set_owners(&mut self, node: &Node, owners: &[Value]) {
         let target = node.target();
         let Some(found) = self.get(target.kind, target.namespace, target.name).cloned() else { return };
         let mut next = Value::clone(&found);
@@ -147,9 +147,9 @@ impl Store {
         let held = finalizers(&node.object);
         if held.contains(&ORPHAN) {
             for dependent in dependents {
-                let others =
+                let others: Vec<Value> =
                     dependent.owners().iter().filter(|owner| text(owner, "/uid") != uid).cloned().collect();
-                self.set_owners(dependent, others);
+                self.set_owners(dependent, &others);
             }
             self.release(node, ORPHAN);
         }

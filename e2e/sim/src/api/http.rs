@@ -12,6 +12,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::delete::{DeleteOptions, Deleted};
+use super::error::Fault;
 use super::list::{ListOptions, parse_version};
 use super::patch::{Patch, PatchType};
 use super::route::Route;
@@ -127,7 +128,7 @@ async fn serve(
     server.done(&call, code);
     tamper.applied(&call, code);
     if verdict == Verdict::LoseAfter {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     response
 }
@@ -211,8 +212,8 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
             Ok((if created { 201 } else { 200 }, shown(&kept)))
         }
         Verb::Patch => {
-            let patch_type = PatchType::parse(kind, &asked.content_type)?;
-            let patch = Patch { patch_type, body: &call.body, manager: asked.query.text("fieldManager") };
+            let form = PatchType::parse(kind, &asked.content_type)?;
+            let patch = Patch { form, body: &call.body, manager: asked.query.text("fieldManager") };
             if scaled {
                 let kept = server.with(|store| store.patch_scale(&target, &patch))?;
                 return Ok((200, scale::of(&kept)));
@@ -288,8 +289,9 @@ fn watch(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &Aske
     let query = &asked.query;
     let initial = query.is_set("sendInitialEvents");
     if initial && query.text("resourceVersionMatch") != "NotOlderThan" {
-        let words = "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(Refusal { code: 422, reason: "Invalid".to_owned(), ..Refusal::bad_request(words) });
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        let fault = Fault::forbidden("resourceVersionMatch", why);
+        return Err(Refusal::invalid_options("ListOptions", &fault));
     }
     let options = WatchOptions {
         selector: selector(&call.kind, asked)?,

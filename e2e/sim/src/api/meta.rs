@@ -9,14 +9,25 @@ use super::{Kind, fields};
 /// Metadata that only the server sets.
 const OWN: [&str; 3] = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
+/// Takes away lists and maps with nothing in them: a real server reads metadata into a type that does not keep them.
+fn without_empty(members: &mut Map<String, Value>) {
+    members.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    });
+}
+
 /// Makes an object that was sent into a new one.
-pub(super) fn begin(kind: &Kind, object: &mut Value, uid: String, now: String) {
+pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
     let members = metadata(object);
     for field in OWN.iter().chain(&["resourceVersion", "selfLink", "managedFields", "generation"]) {
         members.remove(*field);
     }
     members.insert("uid".to_owned(), json!(uid));
     members.insert("creationTimestamp".to_owned(), json!(now));
+    without_empty(members);
     if kind.has_generation() {
         members.insert("generation".to_owned(), json!(1));
     }
@@ -70,6 +81,7 @@ fn keep_own(old: &Value, new: &mut Value) {
         put(members, "uid", uid);
     }
     put(members, "resourceVersion", version);
+    without_empty(members);
 }
 
 /// Whether what the generation counts differs: the spec of pods, everything but metadata and status of others.
@@ -120,10 +132,10 @@ pub(super) fn update_faults(kind: &Kind, old: &Value, new: &Value) -> Vec<Fault>
 pub(super) fn owner_faults(object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut controllers = 0;
-    for (index, owner) in fields::list(object, "/metadata/ownerReferences").iter().enumerate() {
+    for owner in fields::list(object, "/metadata/ownerReferences") {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, &format!("/{field}")).is_empty() {
-                let place = format!("metadata.ownerReferences[{index}].{field}");
+                let place = format!("metadata.ownerReferences.{field}");
                 faults.push(Fault::invalid(place, &json!(""), &format!("{field} must not be empty")));
             }
         }
@@ -184,7 +196,7 @@ mod tests {
     fn a_new_object_has_nothing_that_was_made_up_by_the_client() {
         let mut sent = fleet(9);
         sent["metadata"]["deletionTimestamp"] = json!("x");
-        begin(&Kind::FLEET, &mut sent, "uid".into(), "now".into());
+        begin(&Kind::FLEET, &mut sent, "uid", "now");
         let wanted = json!({"name": "f", "uid": "uid", "creationTimestamp": "now", "generation": 1});
         assert_eq!(sent["metadata"], wanted);
         assert_eq!(sent.get("status"), None);

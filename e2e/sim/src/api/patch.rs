@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::error::Fault;
 use super::fields::{section, text};
 use super::store::Store;
 use super::write::{Target, named};
@@ -36,7 +37,7 @@ impl PatchType {
 /// A patch as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patch<'a> {
-    pub(super) patch_type: PatchType,
+    pub(super) form: PatchType,
     pub(super) body: &'a Value,
     /// Field manager; empty if there is none.
     pub(super) manager: &'a str,
@@ -44,7 +45,7 @@ pub(super) struct Patch<'a> {
 
 impl<'a> Patch<'a> {
     pub(super) fn merge(body: &'a Value) -> Self {
-        Self { patch_type: PatchType::Merge, body, manager: "" }
+        Self { form: PatchType::Merge, body, manager: "" }
     }
 }
 
@@ -56,13 +57,13 @@ impl Store {
         patch: &Patch<'_>,
     ) -> Result<(Arc<Value>, bool), Refusal> {
         let kind = target.kind;
-        if patch.patch_type == PatchType::Apply {
+        if patch.form == PatchType::Apply {
             return self.apply(target, patch);
         }
         let found = self.current(target)?;
         let mut object = convert::outward(kind, &found).into_owned();
-        match patch.patch_type {
-            PatchType::Json => json(target, &mut object, patch.body)?,
+        match patch.form {
+            PatchType::Json => json(&mut object, patch.body)?,
             PatchType::Strategic => strategic::merge(&mut object, patch.body),
             PatchType::Merge | PatchType::Apply => json_patch::merge(&mut object, patch.body),
         }
@@ -93,8 +94,8 @@ impl Store {
     fn apply(&mut self, target: &Target<'_>, patch: &Patch<'_>) -> Result<(Arc<Value>, bool), Refusal> {
         let kind = target.kind;
         if patch.manager.is_empty() {
-            let words = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-            return Err(Refusal { code: 422, reason: "Invalid".to_owned(), ..Refusal::bad_request(words) });
+            let fault = Fault::required("fieldManager", "is required for apply patch");
+            return Err(Refusal::invalid_options("PatchOptions", &fault));
         }
         let found = self.get(kind, target.namespace, target.name).cloned();
         let Some(found) = found else {
@@ -141,8 +142,8 @@ impl Store {
     ) -> Result<Arc<Value>, Refusal> {
         let found = self.current(target)?;
         let mut scale = scale::of(&found);
-        match patch.patch_type {
-            PatchType::Json => json(target, &mut scale, patch.body)?,
+        match patch.form {
+            PatchType::Json => json(&mut scale, patch.body)?,
             _ => json_patch::merge(&mut scale, patch.body),
         }
         self.replace_scale(target, &scale)
@@ -166,11 +167,10 @@ impl Store {
     }
 }
 
-fn json(target: &Target<'_>, object: &mut Value, body: &Value) -> Result<(), Refusal> {
+fn json(object: &mut Value, body: &Value) -> Result<(), Refusal> {
     let patch: json_patch::Patch =
         serde_json::from_value(body.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
-    json_patch::patch(object, &patch)
-        .map_err(|error| Refusal::unprocessable(target.kind, target.name, &error.to_string()))
+    json_patch::patch(object, &patch).map_err(|_| Refusal::unprocessable())
 }
 
 /// Takes away what was applied before and is not any more. Lists are not looked into.
@@ -215,9 +215,9 @@ mod tests {
         store
     }
 
-    fn run(store: &mut Store, patch_type: PatchType, body: &Value) -> Result<Arc<Value>, Refusal> {
+    fn run(store: &mut Store, form: PatchType, body: &Value) -> Result<Arc<Value>, Refusal> {
         let target = Target { client: true, ..Target::direct(&Kind::CONFIG_MAP, "n", "c") };
-        store.patch(&target, &Patch { patch_type, body, manager: "m" }).map(|(object, _)| object)
+        store.patch(&target, &Patch { form, body, manager: "m" }).map(|(object, _)| object)
     }
 
     #[tokio::test(start_paused = true)]
@@ -255,7 +255,7 @@ mod tests {
         let mut store = store();
         let target = Target::direct(&Kind::CONFIG_MAP, "n", "new");
         let body = json!({"data": {"x": "1"}});
-        let patch = Patch { patch_type: PatchType::Apply, body: &body, manager: "m" };
+        let patch = Patch { form: PatchType::Apply, body: &body, manager: "m" };
         assert!(store.patch(&target, &patch).unwrap().1);
         let nobody = Patch { manager: "", ..patch };
         assert_eq!(store.patch(&target, &nobody).unwrap_err().code, 422);

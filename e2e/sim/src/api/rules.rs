@@ -17,7 +17,7 @@ struct Rule {
 
 const RULES: [Rule; 7] = [
     Rule {
-        field: "",
+        field: "<nil>",
         says: "metadata.name must be at most 37 characters",
         holds: |_, new| good_name(fields::name(new)),
     },
@@ -131,6 +131,8 @@ mod tests {
     use super::*;
     use crate::api::schema;
 
+    type Change = fn(&mut Value);
+
     fn fleet() -> Value {
         let group = |gpus: &str| json!({"replicas": 1, "template": {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": gpus}}}]}}});
         json!({
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn each_one_can_be_broken() {
-        let breaks: [(fn(&mut Value), usize); 7] = [
+        let breaks: [(Change, usize); 7] = [
             (|f| f["metadata"]["name"] = json!("1a"), 0),
             (|f| f["spec"]["template"]["metadata"]["labels"]["a"] = json!("x"), 1),
             (|f| f["spec"]["selector"] = json!({}), 2),

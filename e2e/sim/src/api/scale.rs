@@ -11,15 +11,17 @@ pub(super) fn of(fleet: &Value) -> Value {
     for name in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         put(&mut metadata, name, field(&format!("/metadata/{name}")));
     }
-    let count = |pointer: &str| field(pointer).unwrap_or_else(|| json!(0));
-    let mut status = json!({"replicas": count("/status/replicas")});
+    let mut status = json!({"replicas": field("/status/replicas").unwrap_or_else(|| json!(0))});
+    let mut spec = serde_json::Map::new();
+    // A scale says nothing for 0.
+    put(&mut spec, "replicas", field("/spec/replicas").filter(|count| *count != json!(0)));
     let selector = text(fleet, "/status/scalingTargetSelector");
     if !selector.is_empty() {
         status["selector"] = json!(selector);
     }
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": count("/spec/replicas")}, "status": status,
+        "spec": spec, "status": status,
     })
 }
 

@@ -94,7 +94,7 @@ impl Schema {
             }
             Value::String(text) => self.text(schema, text, place, faults),
             Value::Number(number) => {
-                numbers(schema, number.as_f64().unwrap_or_default(), value, place, faults)
+                numbers(schema, number.as_f64().unwrap_or_default(), value, place, faults);
             }
             Value::Null | Value::Bool(_) => {}
         }

@@ -146,6 +146,11 @@ impl ApiServer {
         self.with(|store| store.all(kind).map(|object| Value::clone(object)).collect())
     }
 
+    /// The same without copies, for those who only look.
+    pub fn look(&self, kind: &Kind) -> Vec<Arc<Value>> {
+        self.with(|store| store.all(kind).cloned().collect())
+    }
+
     /// Creates an object; its namespace is in its metadata.
     pub fn create(&self, kind: &Kind, object: Value) -> Result<Value, Refusal> {
         let namespace = fields::namespace(&object).to_owned();
@@ -223,7 +228,7 @@ impl ApiServer {
         self.with(|store| store.install(kind));
     }
 
-    /// Makes a kind unknown; its objects go.
+    /// Makes a kind unknown; its objects go, and so do their dependents.
     pub fn uninstall(&self, kind: &Kind) {
         self.with(|store| store.uninstall(kind));
     }
@@ -321,7 +326,7 @@ mod tests {
         assert_eq!(server.list(&Kind::SECRET).len(), 1);
         server.delete(&Kind::RAY_CLUSTER, "default", "a").unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(server.list(&Kind::SECRET).is_empty());
+        assert!(server.look(&Kind::SECRET).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

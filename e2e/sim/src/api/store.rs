@@ -164,6 +164,8 @@ impl Store {
         for (namespace, name) in keys {
             self.drop(kind, &namespace, &name);
         }
+        // A CustomResourceDefinition goes after its objects, so that their dependents are still collected.
+        while self.collect_garbage() {}
         self.missing.insert(kind.stored());
         self.version += 1;
     }

@@ -49,40 +49,50 @@ fn into(base: &mut Value, patch: &Value, within: &str) {
 }
 
 fn list(base: &mut Map<String, Value>, name: &str, items: &[Value], within: &str) {
-    let replaced = items.iter().any(|item| item.get("$patch").is_some_and(|word| word == "replace"));
-    let key = match merged_by(name, within) {
-        Merge::Atomic => {
-            base.insert(name.to_owned(), Value::Array(items.to_vec()));
-            return;
-        }
-        Merge::Set => {
-            let kept = array(base, name);
-            for item in items {
-                if !kept.contains(item) {
-                    kept.push(item.clone());
-                }
-            }
-            return;
-        }
-        Merge::By(key) => key,
-    };
-    let kept = array(base, name);
-    if replaced {
-        kept.clear();
+    let merge = merged_by(name, within);
+    if matches!(merge, Merge::Atomic) {
+        base.insert(name.to_owned(), Value::Array(items.to_vec()));
+        return;
     }
+    let same = |one: &Value, other: &Value| match merge {
+        Merge::By(key) => one.get(key).is_some_and(|wanted| other.get(key) == Some(wanted)),
+        Merge::Atomic | Merge::Set => one == other,
+    };
+    let directive = |item: &Value| item.get("$patch").and_then(Value::as_str).map(str::to_owned);
+    let mut before = std::mem::take(array(base, name));
+    if items.iter().any(|item| directive(item).as_deref() == Some("replace")) {
+        before.clear();
+    }
+    let mut patched: Vec<Value> = Vec::new();
     for item in items {
-        let same = |other: &Value| item.get(key).is_some_and(|wanted| other.get(key) == Some(wanted));
-        match item.get("$patch").and_then(Value::as_str) {
-            Some("delete") => kept.retain(|other| !same(other)),
-            Some("replace") if item.get(key).is_none() => {}
-            _ => match kept.iter_mut().find(|other| same(other)) {
-                Some(other) => into(other, item, name),
-                None => {
-                    let mut fresh = empty();
-                    into(&mut fresh, item, name);
-                    kept.push(fresh);
-                }
-            },
+        match directive(item).as_deref() {
+            Some("delete") => before.retain(|other| !same(item, other)),
+            Some("replace") => {}
+            _ => {
+                let mut merged = before.iter().find(|other| same(item, other)).cloned().unwrap_or_else(empty);
+                into(&mut merged, item, name);
+                patched.retain(|other| !same(&merged, other));
+                patched.push(merged);
+            }
+        }
+    }
+    let kept = before.iter().filter(|other| !patched.iter().any(|item| same(item, other))).cloned().collect();
+    *array(base, name) = interleaved(kept, patched, |item| before.iter().position(|other| same(item, other)));
+}
+
+/// Items that the patch leaves alone and those that it has, each in their order. One of the former comes before one of
+/// the latter only if both were there before and stood so.
+fn interleaved(left: Vec<Value>, right: Vec<Value>, place: impl Fn(&Value) -> Option<usize>) -> Vec<Value> {
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    let mut all = Vec::new();
+    loop {
+        let from_left = match (left.peek(), right.peek()) {
+            (Some(one), Some(other)) => place(one).zip(place(other)).is_some_and(|(one, other)| one < other),
+            (one, _) => one.is_some(),
+        };
+        match if from_left { left.next() } else { right.next() } {
+            Some(item) => all.push(item),
+            None => return all,
         }
     }
 }
@@ -101,13 +111,17 @@ fn merged_by(name: &str, within: &str) -> Merge {
     match (name, within) {
         ("finalizers", "metadata") => Merge::Set,
         ("ownerReferences", "metadata") => Merge::By("uid"),
-        ("conditions", "status") | ("addresses", "status") => Merge::By("type"),
+        ("conditions" | "addresses", "status") => Merge::By("type"),
         (
-            "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "imagePullSecrets",
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "volumes"
+            | "imagePullSecrets"
+            | "resourceClaims",
             "spec",
         )
-        | ("env", "containers" | "initContainers")
-        | ("resourceClaims", "spec") => Merge::By("name"),
+        | ("env", "containers" | "initContainers") => Merge::By("name"),
         ("ports", "containers" | "initContainers") => Merge::By("containerPort"),
         ("ports", "spec") => Merge::By("port"),
         ("volumeMounts", "containers" | "initContainers") => Merge::By("mountPath"),
@@ -158,7 +172,7 @@ mod tests {
             json!({"status": {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}});
         let patch = json!({"status": {"conditions": [{"type": "Gate", "status": "False"}, {"type": "Ready", "status": "False"}]}});
         let wanted = json!({"status": {"conditions": [
-            {"type": "Ready", "status": "False"}, {"type": "Gate", "status": "False"},
+            {"type": "Gate", "status": "False"}, {"type": "Ready", "status": "False"},
         ], "phase": "Running"}});
         assert_eq!(merged(base, &patch), wanted);
     }
@@ -186,7 +200,7 @@ mod tests {
             "containers": [{"name": "c", "ports": [{"containerPort": 6}], "image": "i"}],
         }});
         let wanted = json!({"spec": {"ports": [{"port": 1, "name": "b"}], "containers": [
-            {"name": "c", "image": "i", "ports": [{"containerPort": 5}, {"containerPort": 6}]},
+            {"name": "c", "image": "i", "ports": [{"containerPort": 6}, {"containerPort": 5}]},
         ]}});
         assert_eq!(merged(base, &patch), wanted);
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::clock::stamp;
-use super::error::Fault;
 use super::fields::{deleting, finalizers, metadata, text};
 use super::store::Store;
 use super::{Kind, Refusal, admit, convert, defaults, fields, meta};
@@ -56,7 +55,7 @@ impl Store {
             metadata(&mut object).insert("name".to_owned(), json!(name));
         }
         let uid = self.uid();
-        meta::begin(kind, &mut object, uid, stamp(self.clock.now()));
+        meta::begin(kind, &mut object, &uid, &stamp(self.clock.now()));
         defaults::apply(&kind.stored(), &mut object, true);
         if *kind == Kind::SERVICE {
             defaults::service_address(&mut object, self.version);
@@ -141,9 +140,7 @@ impl Store {
         };
         let sent = text(&object, "/metadata/resourceVersion");
         if sent.is_empty() && !kind.unconditional_update() && target.client {
-            let fault =
-                Fault::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(Refusal::invalid(kind, target.name, &[fault]));
+            return Err(Refusal::no_version(kind, target.name));
         }
         if !sent.is_empty() && sent != text(&found, "/metadata/resourceVersion") {
             return Err(Refusal::stale(kind, target.name));

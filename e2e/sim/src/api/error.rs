@@ -163,12 +163,10 @@ impl Refusal {
         Self::of(500, "", message.into(), Value::Null)
     }
 
-    /// A JSON patch that can not be applied.
-    pub(super) fn unprocessable(kind: &Kind, name: &str, cause: &str) -> Self {
-        let mut details = Self::details(kind, name);
-        details["causes"] = json!([{"reason": "UnexpectedServerResponse", "message": cause}]);
+    /// A JSON patch that can not be applied. A real server does not say why.
+    pub(super) fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";
-        Self::of(422, "Invalid", message.to_owned(), details)
+        Self::of(422, "Invalid", message.to_owned(), json!({}))
     }
 
     /// What faults are made of: a refusal that the request did not deserve.

@@ -63,7 +63,7 @@ impl Store {
         let found = self.current(target)?;
         let mut object = convert::outward(kind, &found).into_owned();
         match patch.form {
-            PatchType::Json => json(target, &mut object, patch.body)?,
+            PatchType::Json => json(&mut object, patch.body)?,
             PatchType::Strategic => strategic::merge(&mut object, patch.body),
             PatchType::Merge | PatchType::Apply => json_patch::merge(&mut object, patch.body),
         }
@@ -143,7 +143,7 @@ impl Store {
         let found = self.current(target)?;
         let mut scale = scale::of(&found);
         match patch.form {
-            PatchType::Json => json(target, &mut scale, patch.body)?,
+            PatchType::Json => json(&mut scale, patch.body)?,
             _ => json_patch::merge(&mut scale, patch.body),
         }
         self.replace_scale(target, &scale)
@@ -167,11 +167,10 @@ impl Store {
     }
 }
 
-fn json(target: &Target<'_>, object: &mut Value, body: &Value) -> Result<(), Refusal> {
+fn json(object: &mut Value, body: &Value) -> Result<(), Refusal> {
     let patch: json_patch::Patch =
         serde_json::from_value(body.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
-    json_patch::patch(object, &patch)
-        .map_err(|error| Refusal::unprocessable(target.kind, target.name, &error.to_string()))
+    json_patch::patch(object, &patch).map_err(|_| Refusal::unprocessable())
 }
 
 /// Takes away what was applied before and is not any more. Lists are not looked into.

@@ -17,7 +17,7 @@ struct Rule {
 
 const RULES: [Rule; 7] = [
     Rule {
-        field: "",
+        field: "<nil>",
         says: "metadata.name must be at most 37 characters",
         holds: |_, new| good_name(fields::name(new)),
     },

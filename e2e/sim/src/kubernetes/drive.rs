@@ -5,10 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::switches::Switches;
-use crate::api::ApiServer;
+use crate::api::{ApiServer, Kind};
 
 /// A controller. It keeps what it remembers, and reads everything else from the API server at each step.
 pub(super) trait Simulator: Send {
+    /// Kinds of the objects that it reads.
+    fn kinds(&self) -> &'static [Kind];
+
     /// Does what is due at `now`; gives when something is due next, whatever may change before. A step after which
     /// nothing changed must write nothing.
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp>;
@@ -38,9 +41,23 @@ pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, swi
                     return;
                 }
             }
-            _ = api.changed_since(version) => {}
+            () = news(&api, version, simulator.kinds()) => {}
             () = sleep => {}
         }
+    }
+}
+
+/// Waits until an object of one of the kinds has changed since a version.
+async fn news(api: &ApiServer, mut version: u64, kinds: &[Kind]) {
+    loop {
+        let newer = api.changed_since(version).await;
+        let changes = api.changes(version);
+        // What the server has forgotten may have been anything.
+        let complete = changes.len() as u64 == newer - version;
+        if !complete || changes.iter().any(|change| kinds.contains(&change.kind)) {
+            return;
+        }
+        version = newer;
     }
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::drive::{Simulator, earlier};
 use super::object::{
-    Key, controlled_by, entries, has_ended, is_deleting, is_true, items, key, label, name, namespace, node_of, uid,
+    Key, controlled_by, entries, has_ended, is_deleting, is_true, items, key, label, name, namespace,
+    node_of, uid,
 };
 use crate::api::{ApiServer, Kind};
 
@@ -43,6 +44,10 @@ impl Endpoints {
 }
 
 impl Simulator for Endpoints {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::SERVICE, Kind::POD, Kind::NODE, Kind::ENDPOINT_SLICE]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let (pods, nodes) = (api.list(&Kind::POD), api.list(&Kind::NODE));
         let slices = api.list(&Kind::ENDPOINT_SLICE);
@@ -55,7 +60,8 @@ impl Simulator for Endpoints {
             let slice = slices.iter().find(|slice| {
                 namespace(slice) == namespace(service) && label(slice, SERVICE_NAME) == Some(name(service))
             });
-            let is = |slice: &Value| ["endpoints", "ports"].iter().all(|field| slice[*field] == content[*field]);
+            let is =
+                |slice: &Value| ["endpoints", "ports"].iter().all(|field| slice[*field] == content[*field]);
             if slice.is_some_and(is) {
                 self.due.remove(&key(service));
                 continue;

@@ -67,7 +67,7 @@ impl<'a> Place<'a> {
             let left = self.free(resource) - asked.get(resource).copied().unwrap_or_default();
             if room > 0 { left * 1_000 / room } else { 0 }
         };
-        (part("cpu") + part("memory")) / 2
+        i128::midpoint(part("cpu"), part("memory"))
     }
 
     fn domain(&self, key: &str) -> Option<&'a str> {
@@ -93,7 +93,8 @@ pub(super) fn objection(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Op
 
 fn unschedulable(pod: &Value, node: &Value) -> Option<Objection> {
     let cordon = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
-    let tolerated = items(&pod["spec"]["tolerations"]).iter().any(|toleration| tolerates(toleration, &cordon));
+    let tolerated =
+        items(&pod["spec"]["tolerations"]).iter().any(|toleration| tolerates(toleration, &cordon));
     (node["spec"]["unschedulable"] == true && !tolerated)
         .then(|| Objection::lasting("node(s) were unschedulable"))
 }
@@ -126,22 +127,21 @@ fn other_nodes_wanted(spec: &Value, node: &Value) -> Option<Objection> {
             let by_label = |expression: &Value| {
                 meets(expression, label(node, expression["key"].as_str().unwrap_or_default()))
             };
-            let by_field = |field: &Value| {
-                meets(field, Some(name(node)).filter(|_| field["key"] == "metadata.name"))
-            };
+            let by_field =
+                |field: &Value| meets(field, Some(name(node)).filter(|_| field["key"] == "metadata.name"));
             !(labels.is_empty() && fields.is_empty())
                 && labels.iter().all(by_label)
                 && fields.iter().all(by_field)
         });
-    (!selected || !affine)
-        .then(|| Objection::lasting("node(s) didn't match Pod's node affinity/selector"))
+    (!selected || !affine).then(|| Objection::lasting("node(s) didn't match Pod's node affinity/selector"))
 }
 
 fn too_little(pod: &Value, place: &Place<'_>) -> Option<Objection> {
     let asked = asked(pod);
     let short: Vec<(&String, &i128)> =
         asked.iter().filter(|(name, amount)| **amount > 0 && place.free(name) < **amount).collect();
-    let fits_empty = short.iter().all(|(name, amount)| place.room.get(*name).is_some_and(|room| room >= *amount));
+    let fits_empty =
+        short.iter().all(|(name, amount)| place.room.get(*name).is_some_and(|room| room >= *amount));
     let reason = |name: &str| {
         if name == "pods" { "Too many pods".to_owned() } else { format!("Insufficient {name}") }
     };
@@ -300,8 +300,7 @@ mod tests {
         let off = json!([{"key": "metadata.name", "operator": "NotIn", "values": ["a"]}]);
         let mut spec = gpus("1");
         let path = json!({"nodeSelectorTerms": [{"matchFields": off}]});
-        spec["affinity"] =
-            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": path}});
+        spec["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": path}});
         assert!(reason(&pod(&spec), &node("a"), &[]).contains("node affinity"));
         assert_eq!(of(&pod(&spec), &node("b"), &[]), None);
     }
@@ -320,10 +319,7 @@ mod tests {
         assert_eq!(of(&one, &node, &[&stranger]), None);
         // Who has no rule of its own minds the rules of those that are there.
         let bare = pod(&gpus("1"));
-        assert_eq!(
-            reason(&bare, &node, &[&one]),
-            "node(s) didn't satisfy existing pods anti-affinity rules"
-        );
+        assert_eq!(reason(&bare, &node, &[&one]), "node(s) didn't satisfy existing pods anti-affinity rules");
     }
 
     #[test]

@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 
 use super::drive::{Simulator, earlier};
 use super::fit::tolerates;
-use super::object::{
-    condition, is_deleting, is_true, items, key, name, node_of, set_condition, written,
-};
+use super::object::{condition, is_deleting, is_true, items, key, name, node_of, set_condition, written};
 use super::options::{NodeSpec, Options};
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind};
@@ -36,6 +34,10 @@ impl Nodes {
 }
 
 impl Simulator for Nodes {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::NODE, Kind::POD]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let mut wake = None;
         for (number, spec) in self.options.nodes.iter().enumerate() {
@@ -224,8 +226,10 @@ fn evict(api: &ApiServer, patience: Duration, now: Timestamp) -> Option<Timestam
 /// When a pod has to leave a node because of a taint; `None`: never.
 fn leave_at(pod: &Value, taint: &Value, patience: Duration) -> Option<Timestamp> {
     let added = taint["timeAdded"].as_str().and_then(|time| time.parse().ok()).unwrap_or(Timestamp::MIN);
-    let mut tolerating =
-        items(&pod["spec"]["tolerations"]).iter().filter(|toleration| tolerates(toleration, taint)).peekable();
+    let mut tolerating = items(&pod["spec"]["tolerations"])
+        .iter()
+        .filter(|toleration| tolerates(toleration, taint))
+        .peekable();
     if tolerating.peek().is_none() {
         // The API server's admission gives every pod a toleration for lost nodes, with an end.
         let wait = if taint["key"] == UNREACHABLE { patience } else { Duration::ZERO };
@@ -233,4 +237,100 @@ fn leave_at(pod: &Value, taint: &Value, patience: Duration) -> Option<Timestamp>
     }
     let seconds = tolerating.filter_map(|toleration| toleration["tolerationSeconds"].as_i64()).min()?;
     Some(after(added, Duration::from_secs(u64::try_from(seconds).unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, ray_pod, status_of};
+    use super::*;
+
+    fn bench() -> Bench {
+        let mut bench = Bench::new(Options::default());
+        bench.run(Nodes::new(bench.options.clone(), bench.switches.clone()));
+        bench
+    }
+
+    fn taints(bench: &Bench, name: &str) -> Vec<String> {
+        let node = bench.api.get(&Kind::NODE, "", name).unwrap();
+        let word = |taint: &Value| {
+            format!("{}:{}", taint["key"].as_str().unwrap(), taint["effect"].as_str().unwrap())
+        };
+        items(&node["spec"]["taints"]).iter().map(word).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_are_there_with_their_gpus_and_ready() {
+        let bench = bench();
+        bench.wait(0.1).await;
+        let nodes = bench.api.list(&Kind::NODE);
+        assert_eq!(nodes.len(), 3);
+        for node in &nodes {
+            assert!(is_true(node, "Ready"));
+            assert_eq!(node["status"]["allocatable"]["nvidia.com/gpu"], "2");
+            assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], node["metadata"]["name"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_node_is_given_up_after_a_while_and_not_before() {
+        let bench = bench();
+        bench.wait(0.1).await;
+        bench.switches.silence("node-a", bench.api.now());
+        bench.wait(49.0).await;
+        assert!(taints(&bench, "node-a").is_empty());
+        bench.wait(2.0).await;
+        let node = bench.api.get(&Kind::NODE, "", "node-a").unwrap();
+        assert_eq!(status_of(&node, "Ready"), "Unknown");
+        let both =
+            ["NoSchedule", "NoExecute"].map(|effect| format!("node.kubernetes.io/unreachable:{effect}"));
+        assert_eq!(taints(&bench, "node-a"), both);
+        bench.switches.restore("node-a", bench.api.now());
+        bench.wait(0.1).await;
+        assert_eq!(taints(&bench, "node-a"), Vec::<String>::new());
+        assert!(is_true(&bench.api.get(&Kind::NODE, "", "node-a").unwrap(), "Ready"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_leave_a_lost_node_as_soon_as_their_tolerations_say() {
+        let bench = bench();
+        bench.wait(0.1).await;
+        let mut soon = ray_pod("soon", "head", "node-a");
+        soon["spec"]["tolerations"] = json!([
+            {"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 15}
+        ]);
+        let mut never = ray_pod("never", "head", "node-a");
+        never["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+        for pod in [soon, never, ray_pod("later", "head", "node-a"), ray_pod("elsewhere", "head", "node-b")] {
+            bench.create(&Kind::POD, pod);
+        }
+        bench.switches.lose("node-a", bench.api.now());
+        let leaving = |bench: &Bench| {
+            let pods = bench.api.list(&Kind::POD);
+            pods.iter().filter(|pod| is_deleting(pod)).map(|pod| name(pod).to_owned()).collect::<Vec<_>>()
+        };
+        bench.wait(64.0).await;
+        assert!(leaving(&bench).is_empty());
+        bench.wait(2.0).await;
+        assert_eq!(leaving(&bench), ["soon"]);
+        bench.wait(300.0).await;
+        assert_eq!(leaving(&bench), ["later", "soon"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cordon_is_a_taint_that_moves_nobody() {
+        let bench = bench();
+        bench.wait(0.1).await;
+        bench.create(&Kind::POD, ray_pod("p", "head", "node-a"));
+        let cordon = |cordoned: bool| {
+            let patch = json!({"spec": {"unschedulable": cordoned}});
+            bench.api.merge_patch(&Kind::NODE, "", "node-a", &patch).unwrap();
+        };
+        cordon(true);
+        bench.wait(900.0).await;
+        assert_eq!(taints(&bench, "node-a"), ["node.kubernetes.io/unschedulable:NoSchedule"]);
+        assert!(!is_deleting(&bench.pod("p")));
+        cordon(false);
+        bench.wait(0.1).await;
+        assert!(taints(&bench, "node-a").is_empty());
+    }
 }

@@ -97,10 +97,11 @@ pub(super) fn set_condition(conditions: &mut Vec<Value>, mut wanted: Value, now:
 /// Whether labels satisfy a label selector. None at all, or an empty one, is left to the caller.
 pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
     let equal = entries(&selector["matchLabels"]).all(|(key, value)| labels[key] == *value);
-    equal && items(&selector["matchExpressions"]).iter().all(|expression| {
-        let key = expression["key"].as_str().unwrap_or_default();
-        meets(expression, labels[key].as_str())
-    })
+    equal
+        && items(&selector["matchExpressions"]).iter().all(|expression| {
+            let key = expression["key"].as_str().unwrap_or_default();
+            meets(expression, labels[key].as_str())
+        })
 }
 
 /// Whether a value meets an expression of a label or node selector.
@@ -139,9 +140,7 @@ mod tests {
     #[test]
     fn all_demands_of_a_selector_must_be_met() {
         let labels = json!({"app": "a", "size": "3"});
-        let expression = |key: &str, operator: &str, value: &str| {
-            json!({"matchExpressions": [{"key": key, "operator": operator, "values": [value]}]})
-        };
+        let expression = |key: &str, operator: &str, value: &str| json!({"matchExpressions": [{"key": key, "operator": operator, "values": [value]}]});
         for (selector, expected) in [
             (json!({"matchLabels": {"app": "a"}}), true),
             (json!({"matchLabels": {"app": "a", "size": "4"}}), false),

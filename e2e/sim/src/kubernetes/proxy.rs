@@ -50,13 +50,19 @@ impl Proxy {
     /// Where a Service leads at this moment.
     pub(super) fn addresses(&self, namespace: &str, service: &str, now: Timestamp) -> Vec<Target> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(rules) = rules.get_mut(&(namespace.to_owned(), service.to_owned())) else { return Vec::new() };
+        let Some(rules) = rules.get_mut(&(namespace.to_owned(), service.to_owned())) else {
+            return Vec::new();
+        };
         rules.pass(now);
         rules.now.clone()
     }
 }
 
 impl Simulator for Proxy {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::ENDPOINT_SLICE]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let mut endpoints: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
         for slice in api.list(&Kind::ENDPOINT_SLICE) {
@@ -85,9 +91,11 @@ impl Simulator for Proxy {
 fn targets(slices: &[Value]) -> Vec<Target> {
     let of = |wanted: &dyn Fn(&Value) -> bool| -> Vec<Target> {
         let each = slices.iter().flat_map(|slice| {
-            let fitting = items(&slice["endpoints"]).iter().filter(|endpoint| wanted(&endpoint["conditions"]));
+            let fitting =
+                items(&slice["endpoints"]).iter().filter(|endpoint| wanted(&endpoint["conditions"]));
             fitting.flat_map(|endpoint| {
-                let ports = items(&slice["ports"]).iter().filter_map(|port| port["port"].as_u64()?.try_into().ok());
+                let ports =
+                    items(&slice["ports"]).iter().filter_map(|port| port["port"].as_u64()?.try_into().ok());
                 let address = endpoint["addresses"][0].as_str().unwrap_or_default();
                 ports.map(|port| (address.to_owned(), port))
             })
@@ -106,6 +114,7 @@ fn targets(slices: &[Value]) -> Vec<Target> {
 mod tests {
     use serde_json::json;
 
+    use super::super::testing::server;
     use super::*;
 
     fn slice(endpoints: &[(&str, bool, bool, bool)]) -> Value {
@@ -132,8 +141,9 @@ mod tests {
 
     #[test]
     fn rules_follow_later_and_in_order() {
-        let (api, mut proxy) = (ApiServer::new(), Proxy::new(Duration::from_secs(2)));
-        let at = |seconds| after(api.now(), Duration::from_secs(seconds));
+        let (api, mut proxy) = (server(), Proxy::new(Duration::from_secs(2)));
+        let begin = api.now();
+        let at = |seconds| after(begin, Duration::from_secs(seconds));
         let ips = |proxy: &Proxy, now| {
             proxy.addresses("n", "s", now).into_iter().map(|(ip, _)| ip).collect::<Vec<_>>()
         };

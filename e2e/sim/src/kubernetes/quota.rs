@@ -12,6 +12,10 @@ use crate::api::{ApiServer, Kind};
 pub(super) struct Quotas;
 
 impl Simulator for Quotas {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::RESOURCE_QUOTA, Kind::POD]
+    }
+
     fn step(&mut self, api: &ApiServer, _: Timestamp) -> Option<Timestamp> {
         for quota in api.list(&Kind::RESOURCE_QUOTA) {
             let used = used(api, &quota);
@@ -34,7 +38,8 @@ fn written(used: &Amounts, quota: &Value) -> Map<String, Value> {
 /// What the pods of a quota's namespace use.
 fn used(api: &ApiServer, quota: &Value) -> Amounts {
     let mut sum = Amounts::new();
-    for pod in api.list(&Kind::POD).iter().filter(|pod| namespace(pod) == namespace(quota) && !has_ended(pod)) {
+    for pod in api.list(&Kind::POD).iter().filter(|pod| namespace(pod) == namespace(quota) && !has_ended(pod))
+    {
         add(&mut sum, &in_quota_names(pod));
     }
     sum
@@ -67,8 +72,10 @@ pub(super) fn admit(api: &ApiServer, pod: &Value) -> Result<(), String> {
         }
         let (hard, used) = (amounts(&quota["spec"]["hard"]), used(api, &quota));
         let of = |amounts: &Amounts, name: &String| amounts.get(name).copied().unwrap_or_default();
-        let short: Vec<&String> =
-            hard.keys().filter(|name| of(&asked, name) > 0 && of(&used, name) + of(&asked, name) > of(&hard, name)).collect();
+        let short: Vec<&String> = hard
+            .keys()
+            .filter(|name| of(&asked, name) > 0 && of(&used, name) + of(&asked, name) > of(&hard, name))
+            .collect();
         if short.is_empty() {
             continue;
         }
@@ -87,4 +94,47 @@ pub(super) fn admit(api: &ApiServer, pod: &Value) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::Options;
+    use super::super::testing::Bench;
+    use super::*;
+
+    fn pod(name: &str, cpu: &str) -> Value {
+        let resources = json!({"requests": {"cpu": cpu}, "limits": {"cpu": "4", "nvidia.com/gpu": "2"}});
+        json!({
+            "metadata": {"name": name, "namespace": "n"},
+            "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_are_counted_while_they_have_not_ended_and_refused_beyond_the_limit() {
+        let mut bench = Bench::new(Options::default());
+        bench.run(Quotas);
+        let hard =
+            json!({"requests.nvidia.com/gpu": "4", "requests.cpu": "1500m", "limits.cpu": "8", "pods": "2"});
+        let quota = json!({"metadata": {"name": "team", "namespace": "n"}, "spec": {"hard": hard}});
+        bench.create(&Kind::RESOURCE_QUOTA, quota);
+        bench.create(&Kind::POD, pod("a", "500m"));
+        bench.wait(0.1).await;
+        let used = || bench.api.get(&Kind::RESOURCE_QUOTA, "n", "team").unwrap()["status"]["used"].clone();
+        let one =
+            json!({"requests.nvidia.com/gpu": "2", "requests.cpu": "500m", "limits.cpu": "4", "pods": "1"});
+        assert_eq!(used(), one);
+        assert_eq!(admit(&bench.api, &pod("b", "1")), Ok(()));
+        assert_eq!(
+            admit(&bench.api, &pod("b", "1200m")).unwrap_err(),
+            "pods \"b\" is forbidden: exceeded quota: team, requested: requests.cpu=1200m, used: \
+             requests.cpu=500m, limited: requests.cpu=1500m"
+        );
+        bench.create(&Kind::POD, pod("b", "1"));
+        assert!(admit(&bench.api, &pod("c", "100m")).is_err());
+        bench.set_status("a", "Failed", "False");
+        bench.wait(0.1).await;
+        assert_eq!(used()["pods"], "1");
+        assert_eq!(admit(&bench.api, &pod("c", "100m")), Ok(()));
+    }
 }

@@ -81,6 +81,10 @@ impl Scheduler {
 }
 
 impl Simulator for Scheduler {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::NODE, Kind::POD]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let (nodes, pods) = (api.list(&Kind::NODE), api.list(&Kind::POD));
         let mut places: Vec<Place<'_>> = nodes.iter().map(Place::new).collect();
@@ -112,7 +116,8 @@ impl Simulator for Scheduler {
                 }
                 Err(objections) => {
                     tell(api, pod, &message(nodes.len(), &objections), now);
-                    let wait = self.waiting.get(uid(pod)).map_or(BACKOFF.0, |before| before.wait * 2).min(BACKOFF.1);
+                    let wait =
+                        self.waiting.get(uid(pod)).map_or(BACKOFF.0, |before| before.wait * 2).min(BACKOFF.1);
                     let waiting = Waiting { saw: picture, wait, not_before: after(now, wait) };
                     self.waiting.insert(uid(pod).to_owned(), waiting);
                 }
@@ -139,12 +144,12 @@ fn picture(nodes: &[Value], pods: &[Value]) -> u64 {
     hasher.finish()
 }
 
+/// A real binding writes both at once. The condition comes first here: nobody is to see a pod that has a node and still
+/// says that there is none.
 fn bind(api: &ApiServer, pod: &Value, node: &str, now: Timestamp) -> bool {
+    scheduled(api, pod, json!({"type": "PodScheduled", "status": "True"}), now);
     let (namespace, name) = key(pod);
-    let bound = api.merge_patch(&Kind::POD, &namespace, &name, &json!({"spec": {"nodeName": node}}));
-    let Ok(bound) = bound else { return false };
-    scheduled(api, &bound, json!({"type": "PodScheduled", "status": "True"}), now);
-    true
+    api.merge_patch(&Kind::POD, &namespace, &name, &json!({"spec": {"nodeName": node}})).is_ok()
 }
 
 fn scheduled(api: &ApiServer, pod: &Value, wanted: Value, now: Timestamp) {
@@ -157,7 +162,9 @@ fn scheduled(api: &ApiServer, pod: &Value, wanted: Value, now: Timestamp) {
 
 /// Says why there is no node, unless that is what the pod says already.
 fn tell(api: &ApiServer, pod: &Value, message: &str, now: Timestamp) {
-    if condition(pod, "PodScheduled").is_some_and(|told| told["status"] == "False" && told["message"] == message) {
+    if condition(pod, "PodScheduled")
+        .is_some_and(|told| told["status"] == "False" && told["message"] == message)
+    {
         return;
     }
     let wanted = json!({
@@ -194,4 +201,113 @@ fn counted<'r>(reasons: impl Iterator<Item = &'r str>) -> String {
     let mut words: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     words.sort();
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nodes::Nodes;
+    use super::super::options::Options;
+    use super::super::testing::{Bench, status_of, text};
+    use super::*;
+
+    async fn bench() -> Bench {
+        let mut bench = Bench::new(Options::default());
+        bench.run(Nodes::new(bench.options.clone(), bench.switches.clone()));
+        bench.wait(0.1).await;
+        bench.run(Scheduler::new(3));
+        bench
+    }
+
+    fn pod(name: &str, gpus: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "namespace": "n"},
+            "spec": {"containers": [{"name": "c", "image": "i", "resources": {"limits": {"nvidia.com/gpu": gpus}}}]}
+        })
+    }
+
+    fn said(bench: &Bench, name: &str) -> String {
+        condition(&bench.pod(name), "PodScheduled").map(|told| text(&told["message"])).unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_fits_nowhere_says_so_in_the_schedulers_words() {
+        let bench = bench().await;
+        bench.create(&Kind::POD, pod("big", "64"));
+        bench.wait(0.1).await;
+        let big = bench.pod("big");
+        assert_eq!(
+            (&*status_of(&big, "PodScheduled"), &big["status"]["phase"]),
+            ("False", &json!("Pending"))
+        );
+        assert_eq!(
+            said(&bench, "big"),
+            "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: \
+             3 Preemption is not helpful for scheduling."
+        );
+        bench.api.merge_patch(&Kind::NODE, "", "node-a", &json!({"spec": {"unschedulable": true}})).unwrap();
+        bench.wait(20.0).await;
+        let words = said(&bench, "big");
+        assert!(
+            words.starts_with("0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient"),
+            "{words}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_waits_until_others_leave_room() {
+        let bench = bench().await;
+        for name in ["a", "b", "c"] {
+            bench.create(&Kind::POD, pod(name, "2"));
+        }
+        bench.wait(0.1).await;
+        bench.create(&Kind::POD, pod("late", "1"));
+        bench.wait(0.1).await;
+        assert!(said(&bench, "late").contains("3 No preemption victims found for incoming pod"));
+        // Those that end still have their place.
+        bench.api.delete(&Kind::POD, "n", "b").unwrap();
+        bench.wait(60.0).await;
+        assert_eq!(status_of(&bench.pod("late"), "PodScheduled"), "False");
+        let node = bench.pod("b")["spec"]["nodeName"].clone();
+        bench.api.remove(&Kind::POD, "n", "b").unwrap();
+        bench.wait(11.0).await;
+        assert_eq!(bench.pod("late")["spec"]["nodeName"], node);
+        assert_eq!(status_of(&bench.pod("late"), "PodScheduled"), "True");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_failed_to_fit_is_not_tried_again_at_once() {
+        let bench = bench().await;
+        for name in ["a", "b", "c"] {
+            bench.create(&Kind::POD, pod(name, "2"));
+        }
+        bench.wait(0.1).await;
+        bench.create(&Kind::POD, pod("late", "1"));
+        bench.wait(0.1).await;
+        bench.api.remove(&Kind::POD, "n", "b").unwrap();
+        bench.wait(0.5).await;
+        assert_eq!(status_of(&bench.pod("late"), "PodScheduled"), "False");
+        bench.wait(0.6).await;
+        assert_eq!(status_of(&bench.pod("late"), "PodScheduled"), "True");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_node_gets_no_pods_from_when_it_is_given_up() {
+        let bench = bench().await;
+        for name in ["node-a", "node-b"] {
+            bench.switches.lose(name, bench.api.now());
+        }
+        bench.wait(51.0).await;
+        for name in ["p", "q"] {
+            bench.create(&Kind::POD, pod(name, "1"));
+        }
+        bench.wait(0.1).await;
+        for name in ["p", "q"] {
+            assert_eq!(bench.pod(name)["spec"]["nodeName"], "node-c");
+        }
+        bench.create(&Kind::POD, pod("r", "1"));
+        bench.wait(0.1).await;
+        assert!(
+            said(&bench, "r").contains("1 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint(s)")
+        );
+    }
 }

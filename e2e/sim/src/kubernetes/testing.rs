@@ -24,7 +24,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(options: Options) -> Self {
-        let (api, ray) = (ApiServer::new(), RayWorld::new(1));
+        let (api, ray) = (server(), RayWorld::new(1));
         let (switches, options) = (Switches::default(), Arc::new(options));
         Self { api, ray, switches, options, tasks: JoinSet::new() }
     }
@@ -94,6 +94,13 @@ impl Bench {
     }
 }
 
+/// An API server with the namespace of the tests.
+pub(super) fn server() -> ApiServer {
+    let api = ApiServer::new();
+    api.create(&Kind::NAMESPACE, json!({"metadata": {"name": "n"}})).unwrap();
+    api
+}
+
 /// Status of a condition; empty where there is none.
 pub(super) fn status_of(object: &Value, kind: &str) -> String {
     condition(object, kind).map_or_else(String::new, |condition| text(&condition["status"]))
@@ -112,7 +119,10 @@ pub(super) fn text(value: &Value) -> String {
 pub(super) fn waits_for(pod: &Value) -> String {
     let init = items(&pod["status"]["initContainerStatuses"]).iter();
     let mut all = init.chain(items(&pod["status"]["containerStatuses"]));
-    let waiting = all.find(|container| container["state"]["waiting"]["reason"] != "PodInitializing" && container["state"]["waiting"].is_object());
+    let waiting = all.find(|container| {
+        container["state"]["waiting"]["reason"] != "PodInitializing"
+            && container["state"]["waiting"].is_object()
+    });
     waiting.map_or_else(String::new, |container| text(&container["state"]["waiting"]["reason"]))
 }
 
@@ -145,11 +155,8 @@ pub(super) fn ray_cluster(name: &str) -> Value {
 /// A pod of a Ray cluster `g` without KubeRay, bound to a node.
 pub(super) fn ray_pod(pod_name: &str, kind: &str, node: &str) -> Value {
     let env = json!([{"name": "KUBERAY_GEN_RAY_START_CMD", "value": "ray start --block --num-gpus=1"}]);
-    let init = if kind == "worker" {
-        json!([{"name": "wait-gcs-ready", "image": "ray:1"}])
-    } else {
-        json!([])
-    };
+    let init =
+        if kind == "worker" { json!([{"name": "wait-gcs-ready", "image": "ray:1"}]) } else { json!([]) };
     json!({
         "metadata": {
             "name": pod_name, "namespace": "n",

@@ -104,7 +104,7 @@ impl RayWorld {
         let at = (ip.to_owned(), port);
         let began = shared.with(|world| world.now);
         let (reached, blamed) = shared.with(|world| {
-            let blamed = world.engines.get(&at).is_some_and(|engine| engine.fault && !engine.serves());
+            let blamed = world.engines.get(&at).is_some_and(|engine| engine.blamed(world.now));
             // Only the orchestrator's own way may be cut.
             let reached = world.reach_within(&at.0, at.1);
             (reached, blamed)

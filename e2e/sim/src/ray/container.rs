@@ -65,6 +65,7 @@ impl World {
             (self.timing.worker_start, Some(self.timing.without_head))
         };
         let of = ip.clone();
+        let start = self.about(start);
         self.after(start, move |world| world.up(&of, life));
         if let Some(patience) = patience {
             let of = ip.clone();
@@ -193,7 +194,7 @@ impl World {
         node.gone = true;
         let (delay, why) = match how {
             End::Stopped => (GOODBYE, SIGTERM),
-            End::Died | End::Lost => (self.timing.node_dead_after, HEARTBEATS),
+            End::Died | End::Lost => (self.about(self.timing.node_dead_after), HEARTBEATS),
         };
         self.ranks_gone(cluster, life, &id, how);
         let cluster = cluster.to_owned();

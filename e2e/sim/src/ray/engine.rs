@@ -71,6 +71,8 @@ pub(super) enum Progress {
     Wait(Option<Duration>),
 }
 
+/// How long whoever comes too late to an engine that a fault has ended is a victim of that fault. Later nobody should come.
+const BLAMED: Duration = Duration::from_mins(1);
 /// How long a client waits for a machine that has vanished.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -83,8 +85,8 @@ impl Engine {
 
     fn tokens_of(&self, request: &Request, now: Duration) -> u32 {
         let worked = self.stepped(now).saturating_sub(request.began);
-        let token = self.behaviour.token_time.as_nanos().max(1);
-        u32::try_from(worked.as_nanos() / token).unwrap_or(u32::MAX).min(request.wanted)
+        let made = worked.as_nanos().checked_div(self.behaviour.token_time.as_nanos());
+        made.and_then(|made| u32::try_from(made).ok()).map_or(request.wanted, |made| made.min(request.wanted))
     }
 
     /// All tokens that it ever made.
@@ -128,6 +130,11 @@ impl Engine {
                 Progress::Wait(Some(request.began + self.behaviour.token_time.saturating_mul(request.wanted)))
             }
         }
+    }
+
+    /// A fault has ended it a short while ago.
+    pub(super) fn blamed(&self, now: Duration) -> bool {
+        self.fault && self.port != Port::Serving && now < self.since + BLAMED
     }
 
     pub(super) fn listens(&self) -> bool {
@@ -180,7 +187,8 @@ impl World {
     pub(super) fn own_engine(&mut self, ip: &str, life: u64, port: u16) {
         let behaviour = (self.models)("", &[]);
         let ip = ip.to_owned();
-        self.after(behaviour.load, move |world| {
+        let load = self.about(behaviour.load);
+        self.after(load, move |world| {
             let Some(container) = world.running(&ip, life) else { return };
             let cluster = container.pod.cluster.clone();
             if behaviour.fails.is_some() {

@@ -93,14 +93,13 @@ impl World {
         let Some(key) = self.launch_of(cluster) else { return };
         self.stall(&key);
         let log = self.log_of(&key);
-        let (status, words, kind) = match code {
-            0 => (Status::Succeeded, "Job finished successfully.".to_owned(), None),
-            _ => {
-                let words = format!(
-                    "Job entrypoint command failed with exit code {code}, last available logs (truncated to 20,000 chars):\n{log}"
-                );
-                (Status::Failed, words, Some("JOB_ENTRYPOINT_COMMAND_ERROR"))
-            }
+        let (status, words, kind) = if code == 0 {
+            (Status::Succeeded, "Job finished successfully.".to_owned(), None)
+        } else {
+            let words = format!(
+                "Job entrypoint command failed with exit code {code}, last available logs (truncated to 20,000 chars):\n{log}"
+            );
+            (Status::Failed, words, Some("JOB_ENTRYPOINT_COMMAND_ERROR"))
         };
         self.job_ends(&key, status, words, kind, Some(code));
     }

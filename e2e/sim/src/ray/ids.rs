@@ -44,6 +44,7 @@ mod tests {
         };
         assert_eq!(make(1), make(1));
         assert_ne!(make(1), make(2));
-        assert_ne!(make(1)[0][..8], make(1)[1][..8]);
+        let [first, second] = make(1).map(|id| id.chars().take(8).collect::<String>());
+        assert_ne!(first, second);
     }
 }

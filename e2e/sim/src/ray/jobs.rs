@@ -36,7 +36,7 @@ impl World {
             Value::String(id) => id,
             _ => format!("raysubmit_{}", self.ids.hex(16)),
         };
-        let start = self.timing.job_start;
+        let start = self.about(self.timing.job_start);
         let Some(gcs) = self.heads.get_mut(cluster) else { return Err((500, "no GCS".to_owned())) };
         if gcs.job(&id).is_some() {
             let words = format!(
@@ -94,7 +94,7 @@ impl World {
         }
         let Some(job) = gcs.job_of(key.serial) else { return };
         job.status = Status::Running;
-        job.message = "Job is currently running.".to_owned();
+        "Job is currently running.".clone_into(&mut job.message);
         job.node = Some(node.clone());
         gcs.actors.push(Actor {
             id,
@@ -178,7 +178,7 @@ impl World {
                 return world.give_up(&key, "stopped on request", EXIT_STOPPED, None);
             }
             // A launcher that gives up by itself is left to it.
-            if !world.job(&key).is_some_and(|job| job.launch.is_some()) {
+            if world.job(&key).is_none_or(|job| job.launch.is_none()) {
                 let words = "Job was intentionally stopped.".to_owned();
                 world.job_ends(&key, Status::Stopped, words, None, None);
             }

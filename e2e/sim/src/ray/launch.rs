@@ -93,14 +93,12 @@ impl Spec {
 
     /// Name of a rank's actor; vLLM leaves out what is not parallel.
     fn rank_name(&self, engine: i64, rank: u32) -> String {
-        let mut name = format!("vllm_Worker_{engine}");
-        if self.tensor > 1 {
-            name.push_str(&format!("_TP{}", rank % self.tensor));
-        }
-        if self.pipeline > 1 {
-            name.push_str(&format!("_PP{}", rank / self.tensor.max(1)));
-        }
-        name
+        let part = |letters: &str, of: u32, ranks: u32| {
+            if ranks > 1 { format!("_{letters}{of}") } else { String::new() }
+        };
+        let tensor = part("TP", rank % self.tensor.max(1), self.tensor);
+        let stage = part("PP", rank / self.tensor.max(1), self.pipeline);
+        format!("vllm_Worker_{engine}{tensor}{stage}")
     }
 }
 
@@ -247,7 +245,8 @@ impl World {
             ("RayWorkerProc", spec.rank_name(engine, rank), planned.node_id.clone(), rank, 1)
         }));
         let job_id = job_hex(key.serial);
-        let (count, all) = (u32::try_from(actors.len()).unwrap_or(u32::MAX), self.timing.ranks_start);
+        let (count, all) =
+            (u32::try_from(actors.len()).unwrap_or(u32::MAX), self.about(self.timing.ranks_start));
         for (number, (class, name, node, bundle, gpus)) in (1..).zip(actors) {
             let (id, pid) = (format!("{}{job_id}", self.ids.hex(24)), self.ids.pid());
             let actor = Actor {
@@ -304,7 +303,8 @@ impl World {
         self.enter(&key, "Loading", json!({ "alive": alive, "wanted": wanted }));
         let source = spec.source();
         let behaviour = (self.models)(&source, spec.argv.get(1..).unwrap_or_default());
-        self.after(behaviour.load, move |world| {
+        let load = self.about(behaviour.load);
+        self.after(load, move |world| {
             if world.launching(&key).is_none() {
                 return;
             }

@@ -100,6 +100,8 @@ pub enum DashboardState {
     Slow(Duration),
     /// Answers with a page of somebody in between.
     Garbled,
+    /// Does what it is asked, and its answers get lost.
+    Unheard,
 }
 
 /// All Ray clusters. Clones are handles of the same.
@@ -168,7 +170,7 @@ impl RayWorld {
     }
 
     /// Sets how engines behave that are started from now on, by source and the arguments behind it. An engine that a pod runs
-    /// by itself is asked for with neither.
+    /// by itself is asked for with neither. The function must not use the world.
     pub fn models(&self, behaviour: impl Fn(&str, &[String]) -> EngineBehaviour + Send + 'static) {
         self.0.change(|world| world.models = Box::new(behaviour));
     }

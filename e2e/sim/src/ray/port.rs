@@ -110,7 +110,7 @@ fn control(engine: &mut Engine, call: &Call, now: std::time::Duration) -> Reply 
             return Reply::text(status, "GET /rayfleet/v1/state, POST or DELETE /rayfleet/v1/drain\n");
         }
     }
-    let idle = engine.last.map(|last| now.saturating_sub(last).as_millis() as f64 / 1000.0);
+    let idle = engine.last.map(|last| (now.saturating_sub(last).as_secs_f64() * 1000.0).round() / 1000.0);
     Reply::json(
         200,
         &json!({
@@ -136,34 +136,24 @@ fn models(engine: &Engine, now: std::time::Duration) -> Value {
 /// The series by which the bridge tells whether the engine gets on, and some that it must not fall for.
 fn metrics(engine: &Engine, now: std::time::Duration) -> String {
     let labels = format!("{{engine=\"0\",model_name=\"{}\"}}", engine.model.as_deref().unwrap_or_default());
-    let running = engine.requests.len();
-    let tokens = engine.all_tokens(now);
-    let cache = running as f64 / 100.0;
+    let running = u64::try_from(engine.requests.len()).unwrap_or(u64::MAX);
     let series = [
-        ("gauge", "vllm:num_requests_running", running as f64),
-        ("gauge", "vllm:num_requests_waiting", 0.0),
-        ("gauge", "vllm:kv_cache_usage_perc", cache),
-        ("counter", "vllm:prefix_cache_queries_total", 4.0 * engine.prompts as f64),
-        ("counter", "vllm:prompt_tokens_total", 4.0 * engine.prompts as f64),
-        ("counter", "vllm:generation_tokens_total", tokens as f64),
+        ("gauge", "vllm:num_requests_running", running),
+        ("gauge", "vllm:num_requests_waiting", 0),
+        ("counter", "vllm:prefix_cache_queries_total", 4 * engine.prompts),
+        ("counter", "vllm:prompt_tokens_total", 4 * engine.prompts),
+        ("counter", "vllm:generation_tokens_total", engine.all_tokens(now)),
     ];
-    let mut text = format!(
-        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {:.2}\n",
-        now.as_secs_f64()
-    );
-    for (kind, name, value) in series {
-        text.push_str(&format!("# TYPE {name} {kind}\n{name}{labels} {value:?}\n"));
-    }
-    text
+    let lines = series.map(|(kind, name, value)| format!("# TYPE {name} {kind}\n{name}{labels} {value}.0\n"));
+    let seconds = now.as_secs_f64();
+    // It grows with the time alone, as a process's own counters do.
+    let own = format!("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {seconds:.2}\n");
+    own + &lines.concat()
 }
 
 impl Engine {
     /// While it drains, an answer tells its client to close the connection.
     fn closing(&self, reply: Reply) -> Reply {
         Reply { close: self.draining, ..reply }
-    }
-
-    pub(super) fn serves(&self) -> bool {
-        self.port == Port::Serving
     }
 }

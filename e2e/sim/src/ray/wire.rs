@@ -136,7 +136,7 @@ async fn asked(shared: &Shared, cluster: &str, call: &Call) -> Result<Reply, Unr
             return Ok(Reply { kind: "text/html", ..Reply::text(200, page) });
         }
         DashboardState::Slow(by) => tokio::time::sleep(by).await,
-        DashboardState::Well | DashboardState::Refusing => {}
+        DashboardState::Well | DashboardState::Refusing | DashboardState::Unheard => {}
     }
     let broken = Unreached { refused: false, cause: "connection closed before message completed".to_owned() };
     match shared.with(|world| world.reach(&call.ip, call.port)) {
@@ -146,6 +146,9 @@ async fn asked(shared: &Shared, cluster: &str, call: &Call) -> Result<Reply, Unr
                 world.touch_if(call.method != "GET");
                 answer
             });
+            if shared.with(|world| world.dashboard_of(cluster)) == DashboardState::Unheard {
+                return std::future::pending().await;
+            }
             answer.ok_or(broken)
         }
         Reached::Silent => std::future::pending().await,

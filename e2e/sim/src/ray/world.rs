@@ -32,6 +32,8 @@ pub struct Timing {
     pub job_start: Duration,
     /// From the placement group until all ranks' actors live.
     pub ranks_start: Duration,
+    /// By how much of itself each of these, and the load of an engine, is longer or shorter, at random from the seed: 0 to 1.
+    pub spread: f64,
 }
 
 impl Default for Timing {
@@ -43,6 +45,7 @@ impl Default for Timing {
             node_dead_after: Duration::from_secs(14),
             job_start: Duration::from_millis(1_500),
             ranks_start: Duration::from_secs(4),
+            spread: 0.0,
         }
     }
 }
@@ -132,6 +135,12 @@ impl World {
     pub(super) fn after(&mut self, delay: Duration, step: impl FnOnce(&mut World) + Send + 'static) {
         self.queued += 1;
         self.queue.insert((self.now + delay, self.queued), Box::new(step));
+    }
+
+    /// About so long.
+    pub(super) fn about(&mut self, time: Duration) -> Duration {
+        let spread = self.timing.spread.clamp(0.0, 1.0);
+        if spread > 0.0 { time.mul_f64(1.0 + spread * (2.0 * self.random.f64() - 1.0)) } else { time }
     }
 
     /// The head's memory of a cluster, if the head still lives its life `life`.

@@ -49,7 +49,9 @@ pub(super) fn fault<'p>(pod: &'p Value, bad: &[String]) -> Option<(&'p str, Faul
 fn is_reference(image: &str) -> bool {
     let path = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(path, _)| path);
     let name = path.split_once('/').map_or(path, |(_, name)| name);
-    !image.is_empty() && !image.contains(char::is_whitespace) && !name.contains(|c: char| c.is_ascii_uppercase())
+    !image.is_empty()
+        && !image.contains(char::is_whitespace)
+        && !name.contains(|c: char| c.is_ascii_uppercase())
 }
 
 /// Reason and message while an attempt has just failed (`backing_off` false), and while the next is waited for.

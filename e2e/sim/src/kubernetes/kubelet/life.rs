@@ -13,7 +13,7 @@ use super::ray::{Processes, Seen};
 use super::{image, ray, waits_for_head};
 use crate::api::{ApiServer, Kind};
 
-/// What all images of a kubelet's waits begin with, and what they end at.
+/// First wait of a kubelet before it tries something again, and the longest; each is twice the one before.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
 /// A container that ran for so long has left its earlier ends behind.
 const FORGIVEN: Duration = Duration::from_mins(10);
@@ -186,14 +186,13 @@ impl Life {
                     self.stage = Stage::Waiting { since, ask: after(plan.now, ASK) };
                 }
             }
-            Stage::Running { since, ready, is_ready } => match plan.ray.look(&self.address) {
+            Stage::Running { since, ready, .. } => match plan.ray.look(&self.address) {
                 Seen::Ended(code) => self.down(code, since, plan),
                 Seen::Runs { answers } if answers && ready <= plan.now => {
                     self.stage = Stage::Running { since, ready, is_ready: true };
                 }
-                Seen::Runs { .. } => {
-                    self.stage = Stage::Running { since, ready, is_ready: is_ready && ready <= plan.now };
-                }
+                // A probe that failed for a moment changes nothing.
+                Seen::Runs { .. } => {}
             },
             Stage::Down { again, .. } if again <= plan.now => self.start(plan),
             _ => {}
@@ -302,7 +301,8 @@ impl Life {
 fn is_asked_for(plan: &Plan<'_>) -> bool {
     let owners = items(&plan.pod["metadata"]["ownerReferences"]);
     let stands = |owner: &Value| {
-        let found = plan.api.get(&Kind::RAY_CLUSTER, namespace(plan.pod), owner["name"].as_str().unwrap_or_default());
+        let found =
+            plan.api.get(&Kind::RAY_CLUSTER, namespace(plan.pod), owner["name"].as_str().unwrap_or_default());
         found.is_some_and(|cluster| owner["uid"] == uid(&cluster) && !is_deleting(&cluster))
     };
     !owners.iter().filter(|owner| owner["kind"] == "RayCluster").any(stands)

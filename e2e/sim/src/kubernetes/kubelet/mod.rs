@@ -64,13 +64,18 @@ impl Kubelets {
         let mut wake = None;
         for spec in &self.options.nodes {
             match self.switches.machine(&spec.name) {
-                Machine::Up | Machine::Silent(_) => {}
-                Machine::Dead(_) => self.lives.retain(|_, life| life.node != spec.name),
+                Machine::Up | Machine::Silent(_) | Machine::Dead(_) => {}
                 Machine::Booting(_, power) => {
-                    self.lives.retain(|_, life| life.node != spec.name);
                     let up = after(power, self.options.node_boot);
                     if up <= now {
                         self.ray.restore_node(&spec.name);
+                        self.lives.retain(|_, life| {
+                            let here = life.node == spec.name;
+                            if here {
+                                self.ray.forget(life.address());
+                            }
+                            !here
+                        });
                         self.switches.booted(&spec.name);
                     } else {
                         wake = earlier(wake, Some(up));
@@ -88,8 +93,12 @@ impl Kubelets {
     /// Containers whose pod is gone from the API server: a forced deletion.
     fn end_orphans(&mut self, pods: &[Value]) {
         let known: BTreeSet<&str> = pods.iter().map(uid).collect();
-        let orphans: Vec<String> =
-            self.lives.iter().filter(|(id, life)| !known.contains(id.as_str()) && self.works(&life.node)).map(|(id, _)| id.clone()).collect();
+        let orphans: Vec<String> = self
+            .lives
+            .iter()
+            .filter(|(id, life)| !known.contains(id.as_str()) && self.works(&life.node))
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in orphans {
             if let Some(life) = self.lives.remove(&id) {
                 // Without a word to anybody: whatever ran there is cut off.
@@ -101,7 +110,8 @@ impl Kubelets {
 
     fn kill(&mut self, api: &ApiServer, pods: &[Value], now: Timestamp) {
         for killed in self.switches.take_kills() {
-            let Some(pod) = pods.iter().find(|pod| key(pod) == killed) else { continue };
+            let here = |pod: &&Value| key(pod) == killed && node_of(pod).is_some_and(|node| self.works(node));
+            let Some(pod) = pods.iter().find(here) else { continue };
             let plan = Plan { api, pods, pod, options: &self.options, ray: &self.ray, now };
             if let Some(life) = self.lives.get_mut(uid(pod))
                 && life.kill(&plan)
@@ -184,6 +194,10 @@ impl Kubelets {
 }
 
 impl Simulator for Kubelets {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::POD, Kind::SECRET]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let mut wake = self.machines(now);
         let pods = api.list(&Kind::POD);

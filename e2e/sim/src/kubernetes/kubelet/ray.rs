@@ -42,11 +42,19 @@ impl Processes {
         let mut version = self.ray.version();
         loop {
             version = self.ray.changed_since(version).await;
-            let news = self.seen().iter().any(|(address, seen)| self.at(address) != *seen);
-            if news {
+            if self.is_news() {
                 switches.nudge();
             }
         }
+    }
+
+    fn is_news(&self) -> bool {
+        let mut news = false;
+        for (address, seen) in self.seen().iter_mut() {
+            let now = self.at(address);
+            news |= std::mem::replace(seen, now) != now;
+        }
+        news
     }
 
     fn at(&self, address: &str) -> Seen {
@@ -94,7 +102,13 @@ impl Processes {
     }
 
     /// Starts the Ray container of a pod at its address, unless the Secret with its token is missing: that is given.
-    pub(super) fn start(&self, api: &ApiServer, pods: &[Value], pod: &Value, address: &str) -> Result<(), String> {
+    pub(super) fn start(
+        &self,
+        api: &ApiServer,
+        pods: &[Value],
+        pod: &Value,
+        address: &str,
+    ) -> Result<(), String> {
         let token = token(api, pod)?;
         let head = label(pod, "ray.io/node-type") == Some("head");
         let command = ray_start(pod);
@@ -135,7 +149,9 @@ fn head_address(pods: &[Value], worker: &Value) -> Option<String> {
 /// The token of a pod's Ray container; the name of the Secret if that or its key is missing.
 pub(super) fn token(api: &ApiServer, pod: &Value) -> Result<Option<String>, String> {
     let env = items(&pod["spec"]["containers"][0]["env"]);
-    let Some(variable) = env.iter().find(|variable| variable["name"] == "RAY_AUTH_TOKEN") else { return Ok(None) };
+    let Some(variable) = env.iter().find(|variable| variable["name"] == "RAY_AUTH_TOKEN") else {
+        return Ok(None);
+    };
     if let Some(value) = variable["value"].as_str() {
         return Ok(Some(value.to_owned()));
     }
@@ -150,8 +166,8 @@ pub(super) fn token(api: &ApiServer, pod: &Value) -> Result<Option<String>, Stri
 /// The `ray start` that KubeRay has made for a pod.
 fn ray_start(pod: &Value) -> &str {
     let env = items(&pod["spec"]["containers"][0]["env"]).iter();
-    let command = env.filter(|variable| variable["name"] == "KUBERAY_GEN_RAY_START_CMD");
-    command.filter_map(|variable| variable["value"].as_str()).next().unwrap_or_default()
+    let mut command = env.filter(|variable| variable["name"] == "KUBERAY_GEN_RAY_START_CMD");
+    command.find_map(|variable| variable["value"].as_str()).unwrap_or_default()
 }
 
 fn option<'c>(command: &'c str, name: &str) -> Option<&'c str> {

@@ -12,8 +12,10 @@ const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "Co
 
 /// The fields of the status that are the kubelet's.
 pub(super) fn status(pod: &Value, life: &Life, now: Timestamp) -> Map<String, Value> {
-    let containers: Vec<Value> =
-        items(&pod["spec"]["containers"]).iter().map(|container| container_status(container, pod, life)).collect();
+    let containers: Vec<Value> = items(&pod["spec"]["containers"])
+        .iter()
+        .map(|container| container_status(container, pod, life))
+        .collect();
     let init: Vec<Value> =
         items(&pod["spec"]["initContainers"]).iter().map(|container| init_status(container, life)).collect();
     let address = life.address();
@@ -33,7 +35,9 @@ pub(super) fn status(pod: &Value, life: &Life, now: Timestamp) -> Map<String, Va
 
 fn phase(life: &Life) -> &'static str {
     match life.stage {
-        Stage::Creating { .. } | Stage::NoImage { .. } | Stage::NoSecret { .. } | Stage::Waiting { .. } => "Pending",
+        Stage::Creating { .. } | Stage::NoImage { .. } | Stage::NoSecret { .. } | Stage::Waiting { .. } => {
+            "Pending"
+        }
         Stage::Running { .. } | Stage::Down { .. } => "Running",
         Stage::Over { end } if end.code == 0 => "Succeeded",
         Stage::Over { .. } => "Failed",
@@ -43,7 +47,8 @@ fn phase(life: &Life) -> &'static str {
 fn conditions(pod: &Value, life: &Life, containers: &[Value], now: Timestamp) -> Value {
     let mut conditions = items(&pod["status"]["conditions"]).to_vec();
     let names = |which: &dyn Fn(&&Value) -> bool, of: &[Value]| {
-        let names: Vec<&str> = of.iter().filter(which).filter_map(|container| container["name"].as_str()).collect();
+        let names: Vec<&str> =
+            of.iter().filter(which).filter_map(|container| container["name"].as_str()).collect();
         names.join(" ")
     };
     let init = items(&pod["spec"]["initContainers"]);
@@ -66,7 +71,8 @@ fn conditions(pod: &Value, life: &Life, containers: &[Value], now: Timestamp) ->
         json!({"status": "False", "reason": "ContainersNotReady", "message": message})
     };
     let ready = if containers_ready["status"] == "True" { gates(pod) } else { containers_ready.clone() };
-    let sandbox = json!({"type": OWN[0], "status": if life.over_since().is_some() { "False" } else { "True" }});
+    let sandbox =
+        json!({"type": OWN[0], "status": if life.over_since().is_some() { "False" } else { "True" }});
     for (kind, mut condition) in OWN.into_iter().zip([sandbox, initialized, ready, containers_ready]) {
         if let Some(fields) = condition.as_object_mut() {
             fields.insert("type".to_owned(), json!(kind));

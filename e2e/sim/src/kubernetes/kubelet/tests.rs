@@ -69,7 +69,10 @@ async fn a_worker_waits_in_its_init_container_until_the_head_answers() {
     worker(&bench);
     bench.wait(60.0).await;
     let pod = bench.pod("worker");
-    assert_eq!((&pod["status"]["phase"], &*reason_of(&pod, "Initialized")), (&json!("Pending"), "ContainersNotInitialized"));
+    assert_eq!(
+        (&pod["status"]["phase"], &*reason_of(&pod, "Initialized")),
+        (&json!("Pending"), "ContainersNotInitialized")
+    );
     assert!(pod["status"]["initContainerStatuses"][0]["state"]["running"].is_object());
     head(&bench);
     until_ready(&bench, "worker").await;
@@ -110,7 +113,10 @@ async fn a_secret_that_is_not_there_holds_a_container_up() {
     let bench = bench(Options::default());
     let mut pod = ray_pod("head", "head", "node-a");
     let from = json!({"secretKeyRef": {"name": "token", "key": "auth_token"}});
-    pod["spec"]["containers"][0]["env"].as_array_mut().unwrap().push(json!({"name": "RAY_AUTH_TOKEN", "valueFrom": from}));
+    pod["spec"]["containers"][0]["env"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "RAY_AUTH_TOKEN", "valueFrom": from}));
     bench.create(&Kind::POD, pod);
     bench.wait(30.0).await;
     assert_eq!(waits_for(&bench.pod("head")), "CreateContainerConfigError");

@@ -86,7 +86,7 @@ impl Builder {
         }
         let secret = token_secret(cluster);
         if let Some(ray) = spec["containers"].get_mut(0) {
-            start_ray(ray, &group["rayStartParams"], kind, own_command);
+            start_ray(ray, group, kind, own_command);
             if let Some(secret) = &secret {
                 authenticate(ray, secret);
             }
@@ -139,23 +139,31 @@ fn labels(cluster: &str, group_name: &str, kind: &str, group: &Value) -> BTreeMa
         let given = entries(source).filter_map(|(key, value)| Some(text((key, value.as_str()?))));
         labels.extend(given);
     }
-    labels.extend([("ray.io/cluster", cluster), ("ray.io/group", group_name), ("ray.io/node-type", kind)].map(text));
+    labels.extend(
+        [("ray.io/cluster", cluster), ("ray.io/group", group_name), ("ray.io/node-type", kind)].map(text),
+    );
     labels
 }
 
 /// The command of the Ray container: the user's own with KubeRay's in a variable, or KubeRay's behind the user's.
-fn start_ray(container: &mut Value, params: &Value, kind: &str, own_command: bool) {
-    let mut start = "ray start".to_owned();
-    start.push_str(if kind == "head" { " --head" } else { " --address=$(FQ_RAY_IP):6379" });
-    start.push_str(" --block --dashboard-agent-listen-port=52365");
-    for (key, value) in entries(params) {
-        start.push_str(&format!(" --{key}={}", value.as_str().unwrap_or_default()));
+fn start_ray(container: &mut Value, group: &Value, kind: &str, own_command: bool) {
+    let params = &group["rayStartParams"];
+    let join = if kind == "head" { "--head" } else { "--address=$(FQ_RAY_IP):6379" };
+    let mut start = vec![format!("ray start {join} --block --dashboard-agent-listen-port=52365")];
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    start.extend(entries(params).map(|(key, value)| format!("--{key}={}", text(value))));
+    let gpus = [&group["resources"]["GPU"], &container["resources"]["limits"]["nvidia.com/gpu"]];
+    if let Some(gpus) = gpus.into_iter().find(|gpus| !gpus.is_null())
+        && params["num-gpus"].is_null()
+    {
+        start.push(format!("--num-gpus={}", text(gpus)));
     }
-    let gpus = &container["resources"]["limits"]["nvidia.com/gpu"];
-    if params["num-gpus"].is_null() && !gpus.is_null() {
-        let gpus = gpus.as_str().map_or_else(|| gpus.to_string(), str::to_owned);
-        start.push_str(&format!(" --num-gpus={gpus}"));
+    let labels: Vec<String> =
+        entries(&group["labels"]).map(|(key, value)| format!("{key}={}", text(value))).collect();
+    if !labels.is_empty() {
+        start.push(format!("--labels={}", labels.join(",")));
     }
+    let start = start.join(" ");
     add_env(container, json!({"name": "KUBERAY_GEN_RAY_START_CMD", "value": start}));
     let words = ["command", "args"].map(|field| {
         let words = items(&container[field]).iter().filter_map(Value::as_str);
@@ -222,9 +230,7 @@ pub(super) fn head_service(cluster: &Value) -> Value {
         "app.kubernetes.io/name": application.unwrap_or("kuberay"),
         "app.kubernetes.io/created-by": "kuberay-operator",
     });
-    let port = |(name, port): (&String, &Value)| {
-        json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP", "appProtocol": "tcp"})
-    };
+    let port = |(name, port): (&String, &Value)| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP", "appProtocol": "tcp"});
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {

@@ -70,6 +70,10 @@ impl Operator {
 }
 
 impl Simulator for Operator {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::SECRET]
+    }
+
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let (starts, up_at) = self.switches.kuberay();
         if starts != self.starts {

@@ -62,8 +62,10 @@ pub(super) fn reconcile(
     }
     for group in items(&cluster["spec"]["workerGroupSpecs"]) {
         let group_name = group["groupName"].as_str().unwrap_or_default();
-        let workers: Vec<&Value> =
-            pods.iter().filter(|pod| !is_head(pod) && label(pod, "ray.io/group") == Some(group_name)).collect();
+        let workers: Vec<&Value> = pods
+            .iter()
+            .filter(|pod| !is_head(pod) && label(pod, "ray.io/group") == Some(group_name))
+            .collect();
         if hosts(group) > 1 {
             whole_replicas(api, builder, cluster, group, &workers, now)?;
         } else {
@@ -130,7 +132,7 @@ fn whole_replicas(
         }
     }
     let size = usize::try_from(hosts(group)).unwrap_or(usize::MAX);
-    for pods in replicas.values().filter(|pods| pods.len() < size) {
+    if let Some(pods) = replicas.values().find(|pods| pods.len() < size) {
         for pod in pods {
             delete(api, cluster, pod, "FailedDeleteWorkerPod", now)?;
         }
@@ -142,7 +144,8 @@ fn whole_replicas(
         delete(api, cluster, pod, "FailedDeleteWorkerPod", now)?;
     }
     let wanted = usize::try_from(desired(group) / hosts(group)).unwrap_or(usize::MAX);
-    let mut taken: Vec<u64> = whole.iter().filter_map(|pods| pods.first().and_then(|pod| index(pod))).collect();
+    let mut taken: Vec<u64> =
+        whole.iter().filter_map(|pods| pods.first().and_then(|pod| index(pod))).collect();
     for _ in whole.len()..wanted {
         let free = first_free(&mut taken);
         let replica = builder.replica_name(group);
@@ -162,7 +165,10 @@ fn index(pod: &Value) -> Option<u64> {
 }
 
 fn first_free(taken: &mut Vec<u64>) -> u64 {
-    let free = (0..).find(|index| !taken.contains(index)).unwrap_or_default();
+    let mut free = 0;
+    while taken.contains(&free) {
+        free += 1;
+    }
     taken.push(free);
     free
 }
@@ -202,7 +208,8 @@ fn delete(
     }
     match api.delete(&Kind::POD, namespace(pod), name(pod)) {
         Err(refusal) if refusal.code != 404 => {
-            let message = format!("Failed deleting Pod {}/{}, {}", namespace(pod), name(pod), refusal.message);
+            let message =
+                format!("Failed deleting Pod {}/{}, {}", namespace(pod), name(pod), refusal.message);
             event::warn(api, cluster, "FailedToDeletePod", &message, now);
             Err(Failure::Replica(reason, format!("{reason}\n{}", refusal.message)))
         }

@@ -31,7 +31,8 @@ pub(super) fn write(api: &ApiServer, cluster: &Value, failure: Option<&Failure>,
     let before = &cluster["status"];
     let mut status = before.as_object().cloned().unwrap_or_default();
     fill(&mut status, cluster, &of(api, cluster), service, failure, now);
-    let empty = |value: &Value| value.is_null() || *value == json!(0) || *value == json!("") || *value == json!({});
+    let empty =
+        |value: &Value| value.is_null() || *value == json!(0) || *value == json!("") || *value == json!({});
     let same = |field: &str| {
         let (old, new) = (&before[field], status.get(field).unwrap_or(&Value::Null));
         old == new || (empty(old) && empty(new))
@@ -105,9 +106,7 @@ fn judge(
     failure: Option<&Failure>,
     now: Timestamp,
 ) {
-    let wanted = |kind: &str, status: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": status, "reason": reason, "message": message})
-    };
+    let wanted = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message});
     match failure {
         Some(Failure::Replica(reason, message)) => {
             set_condition(conditions, wanted("ReplicaFailure", "True", reason, message), now);

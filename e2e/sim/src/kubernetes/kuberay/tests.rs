@@ -12,12 +12,8 @@ use crate::api::Kind;
 
 fn bench() -> Bench {
     let mut bench = Bench::new(Options::default());
-    let operator = Operator::new(
-        bench.options.kuberay_lag,
-        Duration::from_secs(30),
-        bench.switches.clone(),
-        7,
-    );
+    let operator =
+        Operator::new(bench.options.kuberay_lag, Duration::from_secs(30), bench.switches.clone(), 7);
     bench.run(operator);
     bench
 }
@@ -149,6 +145,22 @@ async fn an_invalid_spec_is_met_with_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_warning_again_is_counted() {
+    let bench = bench();
+    let mut cluster = ray_cluster("g");
+    cluster["spec"]["rayVersion"] = json!("2.46.0");
+    bench.create(&Kind::RAY_CLUSTER, cluster);
+    bench.wait(1.0).await;
+    let patch = json!({"metadata": {"annotations": {"touched": "yes"}}});
+    bench.api.merge_patch(&Kind::RAY_CLUSTER, "n", "g", &patch).unwrap();
+    bench.wait(1.0).await;
+    let events = bench.api.list(&Kind::EVENT);
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(event["count"], 2);
+    assert!(text(&event["message"]).contains("minimum Ray version is 2.52.0, got 2.46.0"), "{event}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_that_once_was_stays() {
     let bench = with_cluster().await;
     assert_eq!(status_of(&bench.cluster("g"), "RayClusterProvisioned"), "False");
@@ -156,12 +168,18 @@ async fn readiness_that_once_was_stays() {
     bench.wait(1.0).await;
     let cluster = bench.cluster("g");
     assert_eq!(status_of(&cluster, "RayClusterProvisioned"), "True");
-    assert_eq!((&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]), (&json!("ready"), &json!(1)));
+    assert_eq!(
+        (&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]),
+        (&json!("ready"), &json!(1))
+    );
     run_all(&bench, "False");
     bench.wait(1.0).await;
     let cluster = bench.cluster("g");
     assert_eq!(status_of(&cluster, "RayClusterProvisioned"), "True");
-    assert_eq!((&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]), (&json!("ready"), &json!(0)));
+    assert_eq!(
+        (&cluster["status"]["state"], &cluster["status"]["readyWorkerReplicas"]),
+        (&json!("ready"), &json!(0))
+    );
     assert_eq!(status_of(&cluster, "HeadPodReady"), "False");
 }
 

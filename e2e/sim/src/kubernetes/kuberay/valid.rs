@@ -8,7 +8,10 @@ use super::super::object::{items, name, namespace};
 pub(super) fn complaint(cluster: &Value) -> Option<(&'static str, String)> {
     let place = format!("{}/{}", namespace(cluster), name(cluster));
     if let Some(cause) = bad_name(name(cluster)) {
-        return Some(("InvalidRayClusterMetadata", format!("The RayCluster metadata is invalid {place}: {cause}")));
+        return Some((
+            "InvalidRayClusterMetadata",
+            format!("The RayCluster metadata is invalid {place}: {cause}"),
+        ));
     }
     let cause = bad_spec(&cluster["spec"])?;
     Some(("InvalidRayClusterSpec", format!("The RayCluster spec is invalid {place}: {cause}")))
@@ -19,7 +22,9 @@ fn bad_name(name: &str) -> Option<String> {
         return Some("RayCluster name should be no more than 53 characters".to_owned());
     }
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let label = name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-') && name.chars().all(inside);
+    let label = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.chars().all(inside);
     (!label).then(|| {
         "RayCluster name should be a valid DNS1035 label: [a DNS-1035 label must consist of lower case \
          alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character]"
@@ -110,7 +115,6 @@ fn bad_auth(spec: &Value) -> Option<String> {
              as version"
         ));
     };
-    ((major, minor) < (2, 52)).then(|| {
-        format!("authOptions.mode is 'token' but minimum Ray version is 2.52.0, got {version}")
-    })
+    ((major, minor) < (2, 52))
+        .then(|| format!("authOptions.mode is 'token' but minimum Ray version is 2.52.0, got {version}"))
 }

@@ -32,7 +32,7 @@ pub(super) fn of(gcs: &Gcs, now: Duration) -> Value {
         report.keys().map(|id| (id.clone(), json!(format!("node_{id}")))).collect();
     let usage = json!({
         "GPU": [f64::from(used_in_all), f64::from(in_all)],
-        "CPU": [0.0, 8.0 * report.len() as f64],
+        "CPU": [0.0, report.keys().map(|_| 8.0).sum::<f64>()],
     });
     json!({
         "result": true,
@@ -42,7 +42,7 @@ pub(super) fn of(gcs: &Gcs, now: Duration) -> Value {
             "autoscalingError": null,
             "clusterStatus": {
                 "gcsRequestTime": 0.0045,
-                "time": timestamp(now).as_millisecond() as f64 / 1000.0,
+                "time": timestamp(now).as_duration().as_secs_f64(),
                 "monitorPid": 11_741,
                 "autoscalerUpdateTime": 0.003,
                 "autoscalerReport": {

@@ -124,9 +124,12 @@ async fn a_head_that_was_started_anew_has_forgotten_everything() {
     let told = bench.diagnose(&name("chat-1")).await.unwrap();
     assert_eq!(told.trouble, Trouble::HeadLost);
     assert_ne!(bench.look(None).await.unwrap().cluster.unwrap().session, before);
-    // Its old workers are another cluster's, so they end, and join when they are started again.
+    // Its old workers are another cluster's, so they end soon, and join when they are started again.
+    let began = bench.ray.now().0;
     let ended = async || (bench.ray.exited("10.0.0.2") == Some(1)).then_some(());
     bench.until("the end of a worker", ended).await;
+    let took = bench.ray.now().0.saturating_sub(began);
+    assert!(took < Duration::from_secs(5), "{took:?}");
     bench.ray.start(super::bench::pod(2, false));
     bench.until("a worker", async || Some(bench.nodes().await).filter(|nodes| nodes.len() == 2)).await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ray_bridge::Launched;
 use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, PhaseKind, Probe};
+use ray_bridge::observe::EngineState;
 use serde_json::json;
 
 use super::bench::{Bench, CLUSTER, behaviour, name, spec};
@@ -43,7 +44,7 @@ async fn an_engine_is_launched_placed_drained_and_stopped() {
     assert!(bench.ray.says_close(super::bench::HEAD, super::bench::PORT));
 
     assert!(bench.bridge.stop(&bench.target, &id).await.unwrap());
-    let ended = async || bench.look(Some(&id)).await.unwrap().engine.filter(|engine| engine.has_ended());
+    let ended = async || bench.look(Some(&id)).await.unwrap().engine.filter(EngineState::has_ended);
     let engine = bench.until("its end", ended).await;
     assert_eq!(
         (engine.status, engine.cause.as_deref()),
@@ -74,7 +75,7 @@ async fn a_start_that_fails_tells_its_cause_and_its_last_lines() {
     });
     bench.launch(&spec("chat-1")).await;
     let id = name("chat-1");
-    let ended = async || bench.look(Some(&id)).await.unwrap().engine.filter(|engine| engine.has_ended());
+    let ended = async || bench.look(Some(&id)).await.unwrap().engine.filter(EngineState::has_ended);
     let engine = bench.until("its end", ended).await;
     assert_eq!(engine.status, JobStatus::Failed);
     let cause = engine.cause.unwrap();
@@ -102,7 +103,7 @@ async fn a_second_engine_waits_for_gpus_and_gives_up() {
     };
     let group = bench.until("its placement group", waits).await;
     assert_eq!(group.to_string(), "pending (NO_RESOURCES)");
-    let ended = async || bench.look(Some(&id)).await.unwrap().engine.filter(|engine| engine.has_ended());
+    let ended = async || bench.look(Some(&id)).await.unwrap().engine.filter(EngineState::has_ended);
     let cause = bench.until("its end", ended).await.cause.unwrap();
     assert!(
         cause.starts_with("failed in phase PlacementGroup: 4 ranks were not placed within 30 s"),

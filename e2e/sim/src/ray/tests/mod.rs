@@ -4,5 +4,6 @@ mod bench;
 mod clients;
 mod faults;
 mod lifecycle;
+mod seam;
 mod shapes;
 mod traps;

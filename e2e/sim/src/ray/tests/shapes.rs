@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ray_bridge::observe::EngineState;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -52,7 +53,9 @@ fn shape(value: &Value, at: &str, into: &mut BTreeMap<String, Vec<&'static str>>
             fields.iter().for_each(|(key, value)| shape(value, &format!("{at}.{key}"), into));
         }
         Value::Array(entries) if !NAMES.contains(&last) => {
-            entries.iter().for_each(|entry| shape(entry, &format!("{at}[]"), into));
+            for entry in entries {
+                shape(entry, &format!("{at}[]"), into);
+            }
         }
         _ => {}
     }
@@ -70,11 +73,15 @@ fn same(file: &str, real: &Value, simulated: &Value) {
     let paths = |of: &BTreeMap<String, Vec<&str>>, other: &BTreeMap<String, Vec<&str>>| -> Vec<String> {
         // Below what is null or empty in one of them nothing can be compared.
         let comparable = |path: &str| {
-            let parents = path.match_indices(['.', '[']).filter(|(at, _)| *at > 0).map(|(at, _)| &path[..at]);
+            let parents =
+                path.match_indices(['.', '[']).filter(|(at, _)| *at > 0).filter_map(|(at, _)| path.get(..at));
             let mut parents = parents.filter_map(|parent| other.get(parent));
             parents.all(|kinds| kinds.iter().any(|kind| *kind != "null"))
         };
-        let empty = |path: &str| path.rfind("[]").is_some_and(|at| !other.contains_key(&path[..at + 2]));
+        let empty = |path: &str| {
+            let list = path.rfind("[]").and_then(|at| path.get(..at + 2));
+            list.is_some_and(|list| !other.contains_key(list))
+        };
         of.keys()
             .filter(|path| !other.contains_key(*path) && comparable(path) && !empty(path))
             .cloned()
@@ -121,17 +128,12 @@ async fn holds(bench: &Bench, file: &str, method: Method, port: u16, path: &str,
     let real = recorded(file);
     let (status, kind, bytes) = ask(bench, method, port, path, body).await;
     assert_eq!(u64::from(status), real["status"].as_u64().unwrap(), "{file}");
-    match real.get("json") {
-        Some(json) => {
-            assert!(kind.starts_with("application/json"), "{file}: {kind}");
-            same(file, json, &serde_json::from_slice(&bytes).unwrap());
-        }
-        None => {
-            let wanted = real["headers"]["Content-Type"].as_str();
-            if let Some(wanted) = wanted {
-                assert_eq!(kind.split(';').next(), wanted.split(';').next(), "{file}");
-            }
-        }
+    if let Some(json) = real.get("json") {
+        assert!(kind.starts_with("application/json"), "{file}: {kind}");
+        return same(file, json, &serde_json::from_slice(&bytes).unwrap());
+    }
+    if let Some(wanted) = real["headers"]["Content-Type"].as_str() {
+        assert_eq!(kind.split(';').next(), wanted.split(';').next(), "{file}");
     }
 }
 
@@ -204,7 +206,7 @@ async fn replies_have_the_shape_of_recorded_ones() {
 
     holds(&bench, "job_stop_running", Method::POST, DASHBOARD, "/api/jobs/chat-1/stop", None).await;
     let ended =
-        async || bench.look(Some(&name("chat-1"))).await.unwrap().engine.filter(|engine| engine.has_ended());
+        async || bench.look(Some(&name("chat-1"))).await.unwrap().engine.filter(EngineState::has_ended);
     bench.until("its end", ended).await;
     for (file, method, path) in [
         ("job_get_stopped", Method::GET, "/api/jobs/chat-1"),
@@ -241,7 +243,7 @@ async fn replies_about_a_dead_node_have_the_shape_of_recorded_ones() {
     assert_eq!(listed.len(), 2);
     same("v0_actor_node_died", &recorded("v0_actor_node_died")["json"], &actors);
     let ended =
-        async || bench.look(Some(&name("chat-1"))).await.unwrap().engine.filter(|engine| engine.has_ended());
+        async || bench.look(Some(&name("chat-1"))).await.unwrap().engine.filter(EngineState::has_ended);
     bench.until("its end", ended).await;
     holds(&bench, "job_get_failed", Method::GET, DASHBOARD, "/api/jobs/chat-1", None).await;
     assert!(bench.ray.snapshot()["clusters"][CLUSTER]["ranks"].as_array().unwrap().is_empty());

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ray_bridge::dashboard::{Authentication, Filter, JobRequest, JobStatus, Package};
 use ray_bridge::diagnose::Trouble;
+use ray_bridge::placement::{Policy, plan};
 use ray_bridge::{Fault, Launched, NodeId};
 
-use super::super::DashboardState;
+use super::super::{DashboardState, RayWorld, Timing};
 use super::bench::{Bench, CLUSTER, HEAD, name, pod, spec};
 
 fn short(id: &str, node: Option<NodeId>) -> JobRequest {
@@ -179,6 +180,44 @@ async fn a_slow_dashboard_answers_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_launch_that_was_applied_and_timed_out_is_found_again() {
+    let bench = Bench::new().await;
+    let nodes = bench.look(None).await.unwrap().cluster.unwrap().nodes;
+    let placement = plan(spec("chat-1").shape, &nodes, &Policy::default()).unwrap();
+    let package = Package::launcher().unwrap();
+    bench.bridge.dashboard(&bench.target).ensure_package(&package).await.unwrap();
+    let ray = bench.ray.clone();
+    // The package is looked for first, so the answer to the submit alone is lost.
+    let deafen = async {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        ray.set_dashboard(CLUSTER, DashboardState::Unheard);
+    };
+    let spec = spec("chat-1");
+    let (lost, ()) =
+        futures::future::join(bench.bridge.launch(&bench.target, &spec, &placement), deafen).await;
+    assert!(lost.unwrap_err().to_string().contains("POST /api/jobs/: no answer within 30.000 s"));
+    bench.ray.set_dashboard(CLUSTER, DashboardState::Well);
+    let again = bench.bridge.launch(&bench.target, &spec, &placement).await.unwrap();
+    assert_eq!(again, Launched::AlreadyThere);
+    assert_eq!(bench.ray.snapshot()["clusters"][CLUSTER]["jobs"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_that_are_spread_come_from_the_seed() {
+    let joins = async |seed: u64| {
+        let ray = RayWorld::new(seed);
+        ray.timing(Timing { spread: 0.5, ..Timing::default() });
+        ray.start(pod(1, true));
+        while !ray.ready(HEAD) {
+            ray.changed_since(ray.version()).await;
+        }
+        ray.now().0
+    };
+    assert_eq!(joins(1).await, joins(1).await);
+    assert_ne!(joins(1).await, joins(2).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_gives_a_sign_as_long_as_it_has_power() {
     let bench = Bench::new().await;
     assert!(bench.bridge.gives_sign("10.0.0.2").await);
@@ -188,7 +227,11 @@ async fn a_machine_gives_a_sign_as_long_as_it_has_power() {
     assert!(!bench.bridge.gives_sign("10.0.0.2").await);
     bench.ray.lose_node("machine-1");
     assert!(!bench.bridge.gives_sign(HEAD).await);
+    let knock =
+        async || tokio::time::timeout(Duration::from_mins(5), bench.ray.wire().connect(HEAD, 8265)).await;
+    assert!(knock().await.is_err(), "nothing answers or refuses, for however long");
     bench.ray.restore_node("machine-1");
+    assert!(knock().await.unwrap().is_err(), "the machine is back and nobody has this address");
     bench.ray.start(pod(1, true));
     assert!(bench.bridge.gives_sign(HEAD).await);
 }

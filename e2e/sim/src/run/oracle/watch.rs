@@ -123,6 +123,8 @@ impl Watch {
                 .breach(format!("the status went back from generation {} to {generation}", state.generation));
         }
         state.generation = generation;
+        // A group that has left may come again under the same name, as another one.
+        state.launches.retain(|name, _| status.groups.iter().any(|group| group.name == *name));
         for group in &status.groups {
             let GroupStatus { name, phase, launch, .. } = group;
             let before = state.launches.insert(name.clone(), *launch).unwrap_or_default();

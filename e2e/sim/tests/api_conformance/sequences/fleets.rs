@@ -59,7 +59,7 @@ fn schema() -> Sequence {
 fn rules() -> Sequence {
     let create = |change: Value| post("rayclusterfleets?dryRun=All", with(fleet("f"), &change));
     let steps = vec![
-        post("rayclusterfleets?dryRun=All", fleet("1f")).gives(invalid("1f", &[" FieldValueInvalid"])),
+        post("rayclusterfleets?dryRun=All", fleet("1f")).gives(invalid("1f", &["<nil> FieldValueInvalid"])),
         create(json!({"spec": {"selector": {"matchLabels": {"a": "x"}}}}))
             .gives(invalid("f", &["spec.selector.matchLabels FieldValueInvalid"])),
         create(json!({"spec": {"selector": {"matchLabels": null}}}))

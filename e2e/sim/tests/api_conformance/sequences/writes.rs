@@ -199,9 +199,7 @@ fn refused_patches() -> Sequence {
         merge("configmaps/c", json!({"metadata": {"resourceVersion": "1"}, "data": {"a": "2"}}))
             .gives(json!({"code": 409, "reason": "Conflict", "about": "configmaps c"})),
         merge("configmaps/c", json!({"metadata": {"name": "d"}})).gives(json!({"code": 400, "reason": "BadRequest"})),
-        json_patch("configmaps/c", failed).gives(json!({
-            "code": 422, "reason": "Invalid", "about": "configmaps c", "causes": [" UnexpectedServerResponse"],
-        })),
+        json_patch("configmaps/c", failed).gives(json!({"code": 422, "reason": "Invalid"})),
         merge("configmaps/c", json!({"metadata": {"deletionTimestamp": "2020-01-01T00:00:00Z"}})).gives(json!({
             "code": 422, "reason": "Invalid", "about": "ConfigMap c",
             "causes": ["metadata.deletionTimestamp FieldValueInvalid"],

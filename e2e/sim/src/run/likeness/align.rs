@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn what_passes_within_a_look_may_be_missing_on_either_side() {
-        let one = list(&[("Provisioning", 20), ("Placing", 9), ("Loading", 6), ("Probing", 0), ("Ready", 60)]);
+        let one =
+            list(&[("Provisioning", 20), ("Placing", 9), ("Loading", 6), ("Probing", 0), ("Ready", 60)]);
         let other =
             list(&[("Provisioning", 40), ("Forming", 1), ("Placing", 5), ("Loading", 2), ("Ready", 90)]);
         assert_eq!(unmatched(&one, &other), (vec![], vec![]));

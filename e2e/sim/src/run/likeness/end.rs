@@ -7,7 +7,10 @@ use crate::run::oracle::difference;
 /// What differs between two pictures of an end, for people.
 pub fn another_end(simulated: &Value, real: &Value) -> Vec<String> {
     let differences = difference("", &essence(simulated), &essence(real));
-    differences.into_iter().map(|(path, one, other)| format!("{path} is {one} simulated and {other} real")).collect()
+    differences
+        .into_iter()
+        .map(|(path, one, other)| format!("{path} is {one} simulated and {other} real"))
+        .collect()
 }
 
 /// What of a picture does not depend on what others, such as KubeRay's webhooks and defaults, make of our objects: that is

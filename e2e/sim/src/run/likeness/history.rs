@@ -106,9 +106,7 @@ mod tests {
 
     #[test]
     fn a_group_is_followed_from_its_entry_to_its_end_and_is_another_one_when_it_comes_again() {
-        let group = |phase: &str| {
-            json!([{"name": "f-0", "slot": 0, "revision": "a", "engineRevision": "b", "phase": phase}])
-        };
+        let group = |phase: &str| json!([{"name": "f-0", "slot": 0, "revision": "a", "engineRevision": "b", "phase": phase}]);
         let mut history = History::default();
         let looks = [
             ("Starting groups", group("Pending")),

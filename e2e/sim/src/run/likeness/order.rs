@@ -133,10 +133,7 @@ fn all_ways(
 
 fn lasted<T>(list: &[Entered<T>], end: Duration, name: impl Fn(&T) -> String) -> Vec<Lasted> {
     let lengths = History::lasted(list, end);
-    list.iter()
-        .zip(lengths)
-        .map(|(entered, length)| Lasted { what: name(&entered.what), length })
-        .collect()
+    list.iter().zip(lengths).map(|(entered, length)| Lasted { what: name(&entered.what), length }).collect()
 }
 
 fn told(name: &str, simulated: &[Lasted], real: &[Lasted]) -> Option<String> {
@@ -155,7 +152,8 @@ fn words(list: &[Lasted], marked: &[usize]) -> String {
     let mut text = String::new();
     for (at, Lasted { what, length }) in list.iter().enumerate() {
         let arrow = if at == 0 { "" } else { " -> " };
-        let time = if *length == Duration::MAX { String::new() } else { format!(" {:.1}s", length.as_secs_f64()) };
+        let time =
+            if *length == Duration::MAX { String::new() } else { format!(" {:.1}s", length.as_secs_f64()) };
         let (open, close) = if marked.contains(&at) { ("[", "]") } else { ("", "") };
         // Writing to a String can not fail.
         let _ = write!(text, "{arrow}{open}{what}{time}{close}");
@@ -199,7 +197,10 @@ mod tests {
         let found = another_order(&simulated, &real);
         assert_eq!(found.len(), 1, "{found:#?}");
         // Provisioning lasted a minute and a half, and the simulation has none of it.
-        assert!(found[0].contains("f-1 (real: f-0)") && found[0].contains("[Provisioning 89.0s]"), "{found:#?}");
+        assert!(
+            found[0].contains("f-1 (real: f-0)") && found[0].contains("[Provisioning 89.0s]"),
+            "{found:#?}"
+        );
     }
 
     #[test]

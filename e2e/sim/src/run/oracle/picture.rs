@@ -194,10 +194,7 @@ mod tests {
                 found("/d", Value::Null, json!(5))
             ]
         );
-        assert_eq!(
-            difference("", &json!([1]), &json!([1, 2])),
-            [found("", json!([1]), json!([1, 2]))]
-        );
+        assert_eq!(difference("", &json!([1]), &json!([1, 2])), [found("", json!([1]), json!([1, 2]))]);
     }
 
     #[test]

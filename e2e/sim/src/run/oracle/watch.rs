@@ -73,7 +73,9 @@ impl Seen {
 
 /// Whether a pod is the head of a group that takes traffic.
 pub fn takes_traffic(pod: &Value) -> bool {
-    label(pod, names::RAY_LABEL_NODE_TYPE) == "head" && is_true(pod, names::GATE_SERVING) && is_true(pod, "Ready")
+    label(pod, names::RAY_LABEL_NODE_TYPE) == "head"
+        && is_true(pod, names::GATE_SERVING)
+        && is_true(pod, "Ready")
 }
 
 impl Watch {

@@ -1,6 +1,7 @@
 //! A cluster as the users of Rayfleet have it: fleets, their pods and Services, and what Ray itself says.
 //! Reads and plain writes with time-outs; what a test expects of them is not here.
 
+pub mod addresses;
 pub mod dump;
 pub mod endpoint;
 pub mod fleet;
@@ -16,6 +17,7 @@ pub mod pods;
 pub mod processes;
 pub mod ray;
 pub mod ready;
+pub mod room;
 pub mod steps;
 pub mod tools;
 pub mod warnings;

@@ -21,6 +21,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// Whether its command line begins so.
+    pub fn is(&self, program: &str) -> bool {
+        self.command.starts_with(program)
+    }
+
     /// Sends a signal, such as `KILL` or `STOP`.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let pid = self.pid.to_string();

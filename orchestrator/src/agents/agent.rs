@@ -167,7 +167,9 @@ impl Agent {
             Engine::Launched { submission, .. } => {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
-                    Err(error) => self.without_dashboard(&assignment, &target, submission, error).boxed().await,
+                    Err(error) => {
+                        self.without_dashboard(&assignment, &target, submission, error).boxed().await
+                    }
                 }
             }
             Engine::Own { .. } => self.look_at_own(&target, options).boxed().await,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ray_bridge::{Call, Fault, NodeId, Sent};
 use ray_bridge::engine::{Phase, PhaseKind};
 use ray_bridge::observe::{ClusterState, RankState};
 use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
+use ray_bridge::{Call, Fault, NodeId, Sent};
 
 use super::*;
 

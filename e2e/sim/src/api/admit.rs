@@ -43,6 +43,7 @@ pub(super) fn check(
             let wrong = schema::fleet().faults(new);
             let blocking = wrong.iter().any(|fault| fault.reason != "FieldValueInvalid");
             faults.extend(wrong);
+            faults.extend(scale_fault(new));
             // Rules are not asked about what does not even have the right shape.
             if blocking {
                 let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
@@ -61,6 +62,18 @@ pub(super) fn check(
         _ => {}
     }
     if faults.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, fields::name(new), &faults)) }
+}
+
+/// The scale subresource checks its field by itself, and names it by its path.
+fn scale_fault(fleet: &Value) -> Option<Fault> {
+    let replicas = fleet.pointer("/spec/replicas").filter(|replicas| !replicas.is_null())?;
+    let why = match replicas.as_i64() {
+        None => "expected integer",
+        Some(number) if number < 0 => "should be a non-negative integer",
+        Some(number) if number > i64::from(i32::MAX) => "should be less than or equal to 2147483647",
+        Some(_) => return None,
+    };
+    Some(Fault::invalid(".spec.replicas", replicas, why))
 }
 
 /// What KubeRay's CRD itself requires.

@@ -137,14 +137,14 @@ fn check(kind: &Kind, name: &str, found: &Value, options: &DeleteOptions) -> Res
         let why = format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
         );
-        return Err(Refusal::conflict(kind, name, &why));
+        return Err(Refusal::precondition(kind, name, &why));
     }
     let version = text(found, "/metadata/resourceVersion");
     if let Some(wanted) = options.version.as_deref().filter(|wanted| *wanted != version) {
         let why = format!(
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). The object might have been modified"
         );
-        return Err(Refusal::conflict(kind, name, &why));
+        return Err(Refusal::precondition(kind, name, &why));
     }
     Ok(())
 }

@@ -81,6 +81,14 @@ impl Refusal {
         Self::of(409, "Conflict", message, Self::details(kind, name))
     }
 
+    /// A precondition of a delete that does not hold. A real server names the kind where it should name the resource.
+    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
+        let mut details = Self::details(kind, name);
+        details["kind"] = json!(kind.kind);
+        Self::of(409, "Conflict", message, details)
+    }
+
     pub(super) fn stale(kind: &Kind, name: &str) -> Self {
         let why =
             "the object has been modified; please apply your changes to the latest version and try again";
@@ -144,6 +152,11 @@ impl Refusal {
         });
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         Self::of(504, "Timeout", message, details)
+    }
+
+    pub(super) fn no_such_resource() -> Self {
+        let message = "the server could not find the requested resource";
+        Self::of(404, "NotFound", message.to_owned(), json!({}))
     }
 
     pub(super) fn no_such_method() -> Self {

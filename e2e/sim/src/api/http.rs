@@ -104,7 +104,11 @@ async fn serve(
         return answer(200, &json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0"}));
     }
     let known = |route: &Route| server.with(|store| store.installed(&route.kind));
-    let Some(route) = Route::parse(parts.uri.path()).filter(known) else { return unknown_path() };
+    let Some(route) = Route::parse(parts.uri.path()).filter(known) else {
+        let served = server.with(|store| Route::group(parts.uri.path(), |kind| store.installed(kind)));
+        let refusal = Refusal::no_such_resource();
+        return if served { answer(refusal.code, &refusal.status()) } else { unknown_path() };
+    };
     let Some(verb) = route.verb(&parts.method, asked.query.is_set("watch")) else {
         let refusal = Refusal::no_such_method();
         return answer(refusal.code, &refusal.status());

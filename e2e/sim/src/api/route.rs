@@ -55,6 +55,17 @@ impl Route {
         })
     }
 
+    /// Whether a path is in a group of which something is served. To others a real server answers in plain text.
+    pub(super) fn group(path: &str, served: impl Fn(&Kind) -> bool) -> bool {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let (group, version) = match parts.as_slice() {
+            ["api", version, ..] => ("", *version),
+            ["apis", group, version, ..] => (*group, *version),
+            _ => return false,
+        };
+        Kind::ALL.iter().any(|kind| kind.group == group && kind.version == version && served(kind))
+    }
+
     /// What a method wants here.
     pub(super) fn verb(&self, method: &Method, watch: bool) -> Option<Verb> {
         let one = !self.name.is_empty();

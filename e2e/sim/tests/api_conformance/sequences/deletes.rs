@@ -40,7 +40,7 @@ fn plain() -> Sequence {
 
 fn preconditions() -> Sequence {
     let given = |field: &str, value: &str| json!({"preconditions": {field: value}});
-    let conflict = json!({"code": 409, "reason": "Conflict", "about": "configmaps c"});
+    let conflict = json!({"code": 409, "reason": "Conflict", "about": "ConfigMap c"});
     let steps = vec![
         post("configmaps", config_map("c")).keep("uid", "/metadata/uid").version("v1").code(201),
         merge("configmaps/c", json!({"data": {"a": "2"}})).version("v2").code(200),

@@ -45,10 +45,11 @@ fn schema() -> Sequence {
         create(json!({"spec": {"selector": null}}))
             .gives(invalid("f", &[unchecked, "spec.selector FieldValueRequired"])),
         create(json!({"spec": {"replicas": "many"}}))
-            .gives(invalid("f", &[unchecked, "spec.replicas FieldValueTypeInvalid"])),
+            .gives(invalid("f", &[".spec.replicas FieldValueInvalid", unchecked, "spec.replicas FieldValueTypeInvalid"])),
         create(json!({"spec": {"strategy": {"type": "Sometimes"}}}))
             .gives(invalid("f", &[unchecked, "spec.strategy.type FieldValueNotSupported"])),
-        create(json!({"spec": {"replicas": -1}})).gives(invalid("f", &["spec.replicas FieldValueInvalid"])),
+        create(json!({"spec": {"replicas": -1}}))
+            .gives(invalid("f", &[".spec.replicas FieldValueInvalid", "spec.replicas FieldValueInvalid"])),
         create(json!({"spec": {"drain": {"timeout": "soon"}}}))
             .gives(invalid("f", &["spec.drain.timeout FieldValueInvalid"])),
         create(json!({"spec": {"model": {"name": ""}}})).gives(invalid("f", &["spec.model.name FieldValueInvalid"])),

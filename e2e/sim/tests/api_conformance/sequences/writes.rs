@@ -43,7 +43,7 @@ fn create() -> Sequence {
             .accept("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
             .show(&["/kind", "/metadata/name", "/data"])
             .gives(json!({"code": 200, "/kind": "PartialObjectMetadata", "/metadata/name": "c", "/data": "absent"})),
-        get("gadgets").gives(json!({"code": 404, "text": "404 page not found\n"})),
+        get("gadgets").gives(json!({"code": 404, "reason": "NotFound"})),
     ];
     Sequence { name: "create", steps }
 }

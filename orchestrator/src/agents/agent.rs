@@ -174,7 +174,8 @@ impl Agent {
             }
             Engine::Own { .. } => self.look_at_own(&target, options).boxed().await,
         };
-        if deep && seen.is_ok() {
+        // What the engine alone confirms is no look at the cluster: until the dashboard answers, that is still to be taken.
+        if deep && seen.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none()) {
             self.last_deep = Some(started);
         }
         let took = clock::monotonic().saturating_duration_since(started);

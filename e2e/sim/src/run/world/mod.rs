@@ -36,7 +36,7 @@ const ABSENT_IMAGE: &str = "rayfleet.local/absent:1";
 /// How long a run rests at its end, and within which part of that nothing may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// A minute, of which the second half has to be quiet.
+    /// Half a minute, of which the second half has to be quiet.
     Short,
     /// Twenty minutes: what comes after ten minutes of serving comes, and then nothing for nine more.
     Long,

@@ -20,7 +20,8 @@ declare -A ABOUT=(
   [sim]="the controller on a simulated Kubernetes and Ray: crashes, lost calls, stale watches at every step"
   [ray]="ray-bridge on real Ray in namespaces: every call, and sixteen ranks exactly placed (needs root)"
   [rayfaults]="only when named: every fault on real Ray told and recovered from, starts that fail; 5 minutes"
-  [e2e]="life, upgrades and faults of fleets on a real cluster on this machine (needs root)"
+  [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
+  [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; an hour (needs root)"
   [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
 )
 
@@ -165,6 +166,12 @@ tier_rayvllm() {
 tier_e2e() {
   ((EUID == 0)) || skip "needs root, for network namespaces, mounts and cgroups: sudo hack/test e2e"
   hack/e2e
+}
+
+# Named only: it takes longer than all the others.
+tier_scenarios() {
+  ((EUID == 0)) || skip "needs root, for network namespaces, mounts and cgroups: sudo hack/test scenarios"
+  hack/e2e --scenarios
 }
 
 counts() { # counts LOG -> passed failed skipped, from what cargo test, unittest and hack/e2e print

@@ -3,6 +3,7 @@ A client that goes away ends its completion, streaming or not."""
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
 from typing import Any, AsyncIterator, List
 
@@ -16,6 +17,9 @@ from light_engine.core_client import Core
 from light_engine.metrics import exposition
 from light_engine.openai import RequestError, Wanted, error_body, read
 from light_engine.options import Options
+
+_WHO = {"x-served-by": socket.gethostname()}
+"""Behind a Service nothing else tells a client which group has answered it."""
 
 _DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
@@ -56,10 +60,10 @@ def build(options: Options, core: Core) -> Starlette:
         except ValueError as error:
             return JSONResponse(error_body(f"the body is not JSON: {error}", "BadRequestError", 400), 400)
         if core.dead:
-            return JSONResponse(error_body(_DEAD, "InternalServerError", 500), 500)
+            return JSONResponse(error_body(_DEAD, "InternalServerError", 500), 500, _WHO)
         hangs = bool(options.hang_on) and options.hang_on in wanted.prompt
         if wanted.stream:
-            return StreamingResponse(_events(core, wanted, hangs), media_type="text/event-stream")
+            return StreamingResponse(_events(core, wanted, hangs), headers=_WHO, media_type="text/event-stream")
         return await _whole(request, core, wanted, hangs)
 
     return Starlette(
@@ -103,8 +107,8 @@ async def _whole(request: Request, core: Core, wanted: Wanted, hangs: bool) -> R
         return Response(status_code=499)
     words = collecting.result()
     if len(words) < wanted.tokens:
-        return JSONResponse(error_body(_DEAD, "InternalServerError", 500), 500)
-    return JSONResponse(wanted.answer(words))
+        return JSONResponse(error_body(_DEAD, "InternalServerError", 500), 500, _WHO)
+    return JSONResponse(wanted.answer(words), headers=_WHO)
 
 
 async def _collect(core: Core, wanted: Wanted, hangs: bool) -> List[str]:

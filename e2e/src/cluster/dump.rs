@@ -8,9 +8,8 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use rayfleet_api::RayClusterFleet;
 
-use super::{Cluster, SYSTEM_NAMESPACE, call, ready};
+use super::{Cluster, KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, ready};
 
-const KUBERAY_NAMESPACE: &str = "kuberay-system";
 const EVENTS: usize = 40;
 const LOG_LINES: i64 = 50;
 

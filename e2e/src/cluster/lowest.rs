@@ -1,19 +1,23 @@
 //! The lowest number of ready groups while something goes on: as the fleet says, and as the
-//! EndpointSlices had it, which is what traffic goes by.
+//! EndpointSlices had it, which is what traffic goes by. Also the most groups, and the most GPUs that its pods held.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watch_object, watcher};
+use rayfleet_api::names;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::fleet::Fleet;
+use super::pods::gpus_held;
+use super::whole::Whole;
 
 /// Watches a fleet until it is dropped or finished.
 pub struct Lowest {
@@ -30,23 +34,36 @@ pub struct Seen {
     pub most: i32,
     /// Lowest number of ready addresses in the EndpointSlices of the Service.
     pub addresses: Option<usize>,
+    /// Most GPUs of nodes that pods of the fleet held, those that were ending included.
+    pub gpus: Option<u32>,
 }
 
 impl Lowest {
-    /// Begins to watch a fleet and the EndpointSlices of a Service.
+    /// Begins to watch a fleet, its pods, and the EndpointSlices of a Service.
     pub fn watch(fleet: &Fleet, service: &str) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut watches = JoinSet::new();
         watches.spawn(watch_fleet(fleet.clone(), Arc::clone(&seen)));
-        let api = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
-        let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
-        watches.spawn(watch_slices(watcher(api, config).default_backoff(), Arc::clone(&seen)));
+        let (client, namespace) = (&fleet.cluster.client, &fleet.cluster.namespace);
+        let slices = Api::namespaced(client.clone(), namespace);
+        let of_service = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+        watches.spawn(watch_slices(watcher(slices, of_service).default_backoff(), Arc::clone(&seen)));
+        let pods = Api::namespaced(client.clone(), namespace);
+        let of_fleet = watcher::Config::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
+        watches.spawn(watch_pods(watcher(pods, of_fleet).default_backoff(), Arc::clone(&seen)));
         Self { seen, _watches: watches }
     }
 
     /// What was seen so far.
     pub fn so_far(&self) -> Seen {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Whether each watch has had its first look.
+    pub fn is_whole(&self) -> bool {
+        self.ready.is_some() && self.addresses.is_some() && self.gpus.is_some()
     }
 }
 
@@ -72,43 +89,31 @@ async fn watch_slices(
     seen: Arc<Mutex<Seen>>,
 ) {
     let mut changes = pin!(changes);
-    let mut slices = Slices::default();
+    let mut slices = Whole::default();
     while let Some(change) = changes.next().await {
-        if let Some(count) = change.ok().and_then(|event| slices.apply(event)) {
+        let Ok(event) = change else { continue };
+        if let Some(all) = slices.apply(event, ready) {
+            let count = count(all);
             note(&seen, |seen| seen.addresses = Some(seen.addresses.map_or(count, |low| low.min(count))));
         }
     }
 }
 
-/// The ready addresses of each slice.
-#[derive(Default)]
-struct Slices {
-    known: BTreeMap<String, BTreeSet<String>>,
-    listing: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Slices {
-    /// Takes a change; gives the number of ready addresses when the picture is whole.
-    fn apply(&mut self, event: Event<EndpointSlice>) -> Option<usize> {
-        match event {
-            Event::Init => {
-                self.listing.clear();
-                return None;
-            }
-            Event::InitApply(slice) => {
-                self.listing.insert(name(&slice), ready(slice));
-                return None;
-            }
-            Event::InitDone => self.known = std::mem::take(&mut self.listing),
-            Event::Apply(slice) => drop(self.known.insert(name(&slice), ready(slice))),
-            Event::Delete(slice) => drop(self.known.remove(&name(&slice))),
+async fn watch_pods(changes: impl Stream<Item = Result<Event<Pod>, watcher::Error>>, seen: Arc<Mutex<Seen>>) {
+    let mut changes = pin!(changes);
+    let mut pods = Whole::default();
+    while let Some(change) = changes.next().await {
+        let Ok(event) = change else { continue };
+        if let Some(all) = pods.apply(event, |pod| gpus_held(&pod)) {
+            let sum: u32 = all.sum();
+            note(&seen, |seen| seen.gpus = Some(seen.gpus.map_or(sum, |most| most.max(sum))));
         }
-        Some(self.known.values().flatten().collect::<BTreeSet<_>>().len())
     }
 }
 
-fn name(slice: &EndpointSlice) -> String {
-    slice.metadata.name.clone().unwrap_or_default()
+/// Addresses, each counted once.
+fn count<'s>(slices: impl Iterator<Item = &'s BTreeSet<String>>) -> usize {
+    slices.flatten().collect::<BTreeSet<_>>().len()
 }
 
 fn ready(slice: EndpointSlice) -> BTreeSet<String> {
@@ -143,17 +148,12 @@ mod tests {
 
     #[test]
     fn addresses_are_counted_once_and_only_when_ready() {
-        let mut slices = Slices::default();
-        assert_eq!(slices.apply(Event::Init), None);
-        assert_eq!(
-            slices.apply(Event::InitApply(slice("a", &[("10.0.0.1", true), ("10.0.0.2", false)]))),
-            None
-        );
-        assert_eq!(slices.apply(Event::InitDone), Some(1));
-        assert_eq!(
-            slices.apply(Event::Apply(slice("b", &[("10.0.0.1", true), ("10.0.0.3", true)]))),
-            Some(2)
-        );
-        assert_eq!(slices.apply(Event::Delete(slice("b", &[]))), Some(1));
+        let mut slices = Whole::default();
+        let mut apply = |event| slices.apply(event, ready).map(count);
+        assert_eq!(apply(Event::Init), None);
+        assert_eq!(apply(Event::InitApply(slice("a", &[("10.0.0.1", true), ("10.0.0.2", false)]))), None);
+        assert_eq!(apply(Event::InitDone), Some(1));
+        assert_eq!(apply(Event::Apply(slice("b", &[("10.0.0.1", true), ("10.0.0.3", true)]))), Some(2));
+        assert_eq!(apply(Event::Delete(slice("b", &[]))), Some(1));
     }
 }

@@ -1,18 +1,27 @@
 //! A cluster as the users of Rayfleet have it: fleets, their pods and Services, and what Ray itself says.
 //! Reads and plain writes with time-outs; what a test expects of them is not here.
 
+pub mod addresses;
 pub mod dump;
 pub mod endpoint;
 pub mod fleet;
+pub mod foretold;
 pub mod inventory;
+pub mod journal;
+pub mod leader;
 pub mod lowest;
 pub mod manifest;
+pub mod narrator;
 pub mod overhead;
 pub mod pods;
 pub mod processes;
 pub mod ray;
 pub mod ready;
+pub mod room;
+pub mod steps;
 pub mod tools;
+pub mod warnings;
+mod whole;
 
 use std::time::Duration;
 
@@ -28,6 +37,9 @@ use crate::clock;
 
 /// Namespace of the orchestrator, as `manifests/` has it.
 pub const SYSTEM_NAMESPACE: &str = "rayfleet-system";
+
+/// Namespace of KubeRay's operator.
+pub const KUBERAY_NAMESPACE: &str = "kuberay-system";
 
 /// Longest wait for one answer of the API server.
 const CALL: Duration = Duration::from_secs(20);

@@ -15,6 +15,7 @@ use super::{Cluster, SYSTEM_NAMESPACE, call};
 const PORT: u16 = 8080;
 const SUBMIT: &str = "rayfleet_engine_submit_delay_seconds";
 const OPEN: &str = "rayfleet_endpoint_open_delay_seconds";
+const LOOKS: &str = "rayfleet_observe_seconds";
 const WRITES: &str = "rayfleet_api_writes_total";
 
 /// A histogram's sum.
@@ -68,17 +69,30 @@ pub async fn writes(cluster: &Cluster) -> anyhow::Result<f64> {
     Ok(all.iter().flat_map(|text| text.lines()).filter_map(of_line).sum())
 }
 
-/// The metrics of every replica.
+/// Looks at Ray clusters that a replica has taken since it started.
+pub async fn looks(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
+    Ok(histogram(&metrics_of(cluster, pod).await?, LOOKS).count)
+}
+
+/// The metrics of every replica that can be asked: one may be starting, or lie on a node that is lost.
 async fn metrics(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut all = Vec::new();
-    for pod in orchestrators(cluster).await? {
-        let name = pod.metadata.name.context("a pod without a name")?;
-        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{name}:{PORT}/proxy/metrics");
-        let request = Request::get(path).body(Vec::new())?;
-        all.push(call(&format!("read the metrics of {name}"), cluster.client.request_text(request)).await?);
+    for pod in orchestrators(cluster).await?.into_iter().filter(is_ready) {
+        all.push(metrics_of(cluster, &pod.metadata.name.context("a pod without a name")?).await?);
     }
-    ensure!(!all.is_empty(), "there is no pod in namespace {SYSTEM_NAMESPACE}: is Rayfleet installed?");
+    ensure!(!all.is_empty(), "there is no ready pod in namespace {SYSTEM_NAMESPACE}: is Rayfleet installed?");
     Ok(all)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+async fn metrics_of(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {
+    let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{pod}:{PORT}/proxy/metrics");
+    let request = Request::get(path).body(Vec::new())?;
+    call(&format!("read the metrics of {pod}"), cluster.client.request_text(request)).await
 }
 
 /// One histogram without labels of its own in Prometheus' text format.

@@ -11,6 +11,8 @@ use rayfleet_api::names;
 use super::call;
 use super::fleet::Fleet;
 
+const GPU: &str = "nvidia.com/gpu";
+
 /// One pod of a fleet.
 #[derive(Clone, Debug)]
 pub struct FleetPod {
@@ -51,6 +53,16 @@ fn pod(pod: Pod) -> anyhow::Result<FleetPod> {
     })
 }
 
+/// GPUs that a pod holds on its node: until its object is gone or its containers are over for good.
+pub(super) fn gpus_held(pod: &Pod) -> u32 {
+    let over = |phase: &str| matches!(phase, "Succeeded" | "Failed");
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let spec = pod.spec.as_ref().filter(|spec| spec.node_name.is_some() && !phase.is_some_and(over));
+    let limits = spec.into_iter().flat_map(|spec| &spec.containers);
+    let limits = limits.filter_map(|container| container.resources.as_ref()?.limits.as_ref()?.get(GPU));
+    limits.filter_map(|quantity| quantity.0.parse::<u32>().ok()).sum()
+}
+
 /// Their UIDs.
 pub fn uids(pods: &[FleetPod]) -> BTreeSet<String> {
     pods.iter().map(|pod| pod.uid.clone()).collect()
@@ -63,4 +75,25 @@ pub fn nodes_by_group(pods: &[FleetPod]) -> BTreeMap<String, BTreeSet<String>> {
         nodes.entry(pod.group.clone()).or_default().insert(pod.node.clone());
     }
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn gpus_are_held_from_the_node_to_the_end() {
+        let held = |spec: serde_json::Value, phase: &str| {
+            gpus_held(&serde_json::from_value(json!({"spec": spec, "status": {"phase": phase}})).unwrap())
+        };
+        let container =
+            json!({"name": "ray", "resources": {"limits": {"nvidia.com/gpu": "4", "memory": "3Gi"}}});
+        let placed = json!({"nodeName": "node-a", "containers": [container]});
+        assert_eq!(held(placed.clone(), "Running"), 4);
+        assert_eq!(held(placed, "Failed"), 0);
+        assert_eq!(held(json!({"containers": [container]}), "Pending"), 0);
+        assert_eq!(held(json!({"nodeName": "node-a", "containers": [{"name": "x"}]}), "Running"), 0);
+    }
 }

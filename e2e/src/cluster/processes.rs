@@ -14,13 +14,18 @@ use super::pods::FleetPod;
 const COMMAND: Duration = Duration::from_mins(2);
 
 /// A living process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     pid: u32,
     command: String,
 }
 
 impl Process {
+    /// Whether its command line begins so.
+    pub fn is(&self, program: &str) -> bool {
+        self.command.starts_with(program)
+    }
+
     /// Sends a signal, such as `KILL` or `STOP`.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let pid = self.pid.to_string();
@@ -31,8 +36,13 @@ impl Process {
     }
 }
 
-/// Living processes of a pod whose command line holds `part`: kubelets put the pod's UID into its cgroup's name.
+/// Living processes of a fleet's pod whose command line holds `part`.
 pub fn of_pod(pod: &FleetPod, part: &str) -> Vec<Process> {
+    of_uid(&pod.uid, part)
+}
+
+/// Living processes of any pod whose command line holds `part`: kubelets put the pod's UID into its cgroup's name.
+pub fn of_uid(uid: &str, part: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
@@ -40,7 +50,7 @@ pub fn of_pod(pod: &FleetPod, part: &str) -> Vec<Process> {
             let command = fs::read(entry.path().join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
             let cgroup = fs::read_to_string(entry.path().join("cgroup")).ok()?;
-            (command.contains(part) && cgroup.contains(&pod.uid)).then_some(Process { pid, command })
+            (command.contains(part) && cgroup.contains(uid)).then_some(Process { pid, command })
         })
         .collect()
 }
@@ -52,6 +62,11 @@ pub fn the_one(pod: &FleetPod, part: &str) -> anyhow::Result<Process> {
         (Some(process), 0) => Ok(process),
         (_, more) => bail!("pod {} has {more} more processes of `{part}` than one: {found:?}", pod.name),
     }
+}
+
+/// What serves requests in the head of a group with an engine.
+pub fn api_servers(head: &FleetPod) -> Vec<Process> {
+    of_pod(head, "ray::ApiServer")
 }
 
 /// Whether the cluster is the one that `hack/cluster` made on this machine: only there can nodes lose their power.

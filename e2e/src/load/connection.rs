@@ -23,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// cross on the wire can not be told apart from a lost request.
 const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
+/// In which an engine may say who answers: behind a Service nothing else tells. The light engine does.
+const SERVER: &str = "x-served-by";
+
 type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// An open connection on which no request is in progress.
@@ -41,6 +44,8 @@ pub(super) struct Client {
     /// Requests whose kept connection turned out closed before a byte of them was written; they went
     /// out on a fresh one. The only thing ever sent again, as it was never sent.
     pub(super) unsent: u64,
+    /// Who answered the last request, or began to, if it said so.
+    pub(super) server: Option<String>,
 }
 
 /// The head of an answer, and the connection to give back once its body is read.
@@ -51,11 +56,19 @@ pub(super) struct Answer {
 
 impl Client {
     pub(super) fn new(target: Target, keep: bool) -> Self {
-        Self { target, keep, kept: None, reused: 0, unsent: 0 }
+        Self { target, keep, kept: None, reused: 0, unsent: 0, server: None }
     }
 
     /// Sends one request and waits for the head of its answer.
     pub(super) async fn send(&mut self, method: Method, path: &str, body: &Bytes) -> Result<Answer, Fault> {
+        self.server = None;
+        let answer = self.exchange(method, path, body).await?;
+        let server = answer.response.headers().get(SERVER).and_then(|value| value.to_str().ok());
+        self.server = server.map(str::to_owned);
+        Ok(answer)
+    }
+
+    async fn exchange(&mut self, method: Method, path: &str, body: &Bytes) -> Result<Answer, Fault> {
         if let Some(mut sender) = self.take_kept().await {
             match sender.try_send_request(self.request(method.clone(), path, body)?).await {
                 Ok(response) => {

@@ -2,6 +2,7 @@
 //! stop. It only counts; whether a failure matters is for the caller to say.
 
 mod connection;
+mod death;
 mod exchange;
 mod fault;
 mod report;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use death::{Cost, Death, Toll};
 pub use fault::Fault;
 pub use report::{Failure, Kind, KindReport, Report};
 pub use target::Target;
@@ -93,6 +95,11 @@ impl Load {
         lock(&self.tally).report(clock::seconds_since(self.start))
     }
 
+    /// When it was started: the times of failures count from here.
+    pub fn started(&self) -> Instant {
+        self.start
+    }
+
     /// Sends nothing new, waits until all open requests have ended, and reports. Requests that are still
     /// open after `limit` stay `open` in the report.
     pub async fn stop(mut self, limit: Duration) -> Report {
@@ -159,7 +166,7 @@ impl Worker {
 
     fn count(&mut self, at: f64, seconds: f64, outcome: Result<(), Fault>) {
         let mut tally = lock(&self.tally);
-        tally.end(self.kind, at, seconds, outcome);
+        tally.end(self.kind, at, seconds, self.client.server.take(), outcome);
         tally.connections(std::mem::take(&mut self.client.reused), std::mem::take(&mut self.client.unsent));
     }
 

@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::fault::Fault;
 
+/// Failures that are told in full.
 const FIRST_FAILURES: usize = 5;
+/// Failures that are kept; what fails more often than that needs no closer look.
+const KEPT_FAILURES: usize = 1000;
 
 /// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,7 +29,7 @@ pub(super) struct Tally {
     seconds: BTreeMap<Kind, Vec<f64>>,
     failed: BTreeMap<Kind, u64>,
     failures: BTreeMap<String, u64>,
-    first: Vec<Failure>,
+    kept: Vec<Failure>,
     reused: u64,
     unsent: u64,
 }
@@ -41,8 +44,20 @@ pub struct Failure {
     pub kind: Kind,
     /// Seconds from its start to its failure.
     pub after: f64,
+    /// Who had begun to answer, if it said so.
+    pub server: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} begun at {:.1} s, after {:.1} s", self.kind, self.at, self.after)?;
+        if let Some(server) = &self.server {
+            write!(f, ", of {server}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
 }
 
 impl Tally {
@@ -50,14 +65,21 @@ impl Tally {
         self.started += 1;
     }
 
-    pub(super) fn end(&mut self, kind: Kind, at: f64, seconds: f64, outcome: Result<(), Fault>) {
+    pub(super) fn end(
+        &mut self,
+        kind: Kind,
+        at: f64,
+        seconds: f64,
+        server: Option<String>,
+        outcome: Result<(), Fault>,
+    ) {
         match outcome {
             Ok(()) => self.seconds.entry(kind).or_default().push(seconds),
             Err(fault) => {
                 *self.failed.entry(kind).or_default() += 1;
                 *self.failures.entry(fault.kind()).or_default() += 1;
-                if self.first.len() < FIRST_FAILURES {
-                    self.first.push(Failure { at, kind, after: seconds, reason: fault.to_string() });
+                if self.kept.len() < KEPT_FAILURES {
+                    self.kept.push(Failure { at, kind, after: seconds, server, reason: fault.to_string() });
                 }
             }
         }
@@ -86,7 +108,8 @@ impl Tally {
             on_kept_connections: self.reused,
             kept_connections_closed_unsent: self.unsent,
             failures: self.failures.clone(),
-            first_failures: self.first.clone(),
+            first_failures: self.kept.iter().take(FIRST_FAILURES).cloned().collect(),
+            kept_failures: self.kept.clone(),
             kinds,
         }
     }
@@ -115,6 +138,9 @@ pub struct Report {
     pub failures: BTreeMap<String, u64>,
     /// The first few failures in full.
     pub first_failures: Vec<Failure>,
+    /// The failures in full, but for those beyond the thousandth.
+    #[serde(skip)]
+    pub kept_failures: Vec<Failure>,
     /// By kind of request.
     pub kinds: BTreeMap<Kind, KindReport>,
 }
@@ -186,11 +212,7 @@ impl fmt::Display for Report {
             write!(f, "\n  failed, {kind}: {count}")?;
         }
         for failure in &self.first_failures {
-            write!(
-                f,
-                "\n    {:?} begun at {:.1} s, after {:.1} s: {}",
-                failure.kind, failure.at, failure.after, failure.reason
-            )?;
+            write!(f, "\n    {failure}")?;
         }
         Ok(())
     }
@@ -214,13 +236,13 @@ mod tests {
         let mut tally = Tally::default();
         for _ in 0..7 {
             tally.begin();
-            tally.end(Kind::Short, 0.0, 0.1, Err(Fault::Status(503, "draining".into())));
+            tally.end(Kind::Short, 0.0, 0.1, None, Err(Fault::Status(503, "draining".into())));
         }
         tally.begin();
         let report = tally.report(1.0);
         assert_eq!((report.sent, report.failed, report.open), (8, 7, 1));
         assert_eq!(report.failures["status 503"], 7);
-        assert_eq!(report.first_failures.len(), FIRST_FAILURES);
+        assert_eq!((report.first_failures.len(), report.kept_failures.len()), (FIRST_FAILURES, 7));
         assert!(report.to_string().contains("status 503: draining"), "{report}");
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rayfleet_api::RayClusterFleet;
 
-use super::narrator::Narrator;
 use crate::clock;
 use crate::cluster::fleet::Fleet;
+use crate::cluster::narrator::Narrator;
 use crate::cluster::ready;
 use crate::console::Console;
 

@@ -3,7 +3,6 @@
 //! all changes are made with the commands that a user would type.
 
 pub mod follow;
-pub mod narrator;
 pub mod places;
 pub mod summary;
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Event;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use rayfleet_api::status::Goal;
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::overhead::writes;
+use rayfleet_e2e::cluster::warnings::warnings;
 use rayfleet_e2e::cluster::{call, ray_cluster_resource, ready, until};
 use rayfleet_e2e::examples;
 use serde_json::{Value, json};
@@ -181,11 +181,9 @@ async fn told(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
 /// Conditions, groups and warnings about a fleet: what its user can see.
 async fn everything_told(fleet: &Fleet) -> anyhow::Result<String> {
     let mut words = ready::words(&fleet.get().await?);
-    let api: Api<Event> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
-    let params = ListParams::default().fields(&format!("involvedObject.name={},type=Warning", fleet.name));
-    for event in call("list events", api.list(&params)).await? {
+    for warning in warnings(fleet).await? {
         words.push_str("\nevent ");
-        words.push_str(event.message.as_deref().unwrap_or_default());
+        words.push_str(&warning.message);
     }
     Ok(words)
 }

@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_e2e::cluster::endpoint::Endpoint;
 use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::leader;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::pods::{FleetPod, pods};
 use rayfleet_e2e::cluster::processes::{self, Process, cluster_tool, the_one};
@@ -140,6 +141,11 @@ async fn one(
     let all = pods(fleet).await?;
     let of_role = |head: bool| all.iter().find(|pod| pod.head == head).context("a pod is missing");
     let (head, worker) = (of_role(true)?.clone(), of_role(false)?.clone());
+    if fault == Fault::NodeLost {
+        // How soon another replica takes over is not what this fault measures.
+        let leads = leader::keep_off(&fleet.cluster, &worker.node).await?;
+        suite.console.say(format_args!("{} on {} leads", leads.pod, leads.node));
+    }
 
     let mut requests = JoinSet::new();
     if fault == Fault::RankStopped {

@@ -1,6 +1,6 @@
 //! KubeRay is not installed: the fleet says so within seconds, and goes on by itself once it is. Tried on
 //! the running orchestrator by taking the RayCluster CRD away and giving it back, which is harder than
-//! starting without it.
+//! starting without it. The fleet that comes up then is left for the scenarios that follow.
 
 use std::time::Duration;
 
@@ -10,14 +10,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::core::{DynamicObject, ObjectMeta};
-use rayfleet_e2e::cluster::{call, ray_cluster_resource, ready, until};
-use serde_json::json;
+use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, call, ray_cluster_resource, ready, until};
 
 use crate::light;
 use crate::suite::Suite;
 
 const CRD: &str = "rayclusters.ray.io";
-const KUBERAY_NAMESPACE: &str = "kuberay-system";
 
 pub(crate) async fn told(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await?;
@@ -36,8 +34,7 @@ pub(crate) async fn told(suite: &Suite) -> anyhow::Result<()> {
     let restored = restore(suite, &crds, crd).await;
     outcome?;
     restored?;
-    light::settle(suite, &suite.fleet("light"), light::BRING_UP).await?;
-    suite.clear().await
+    light::settle(suite, &suite.fleet("light"), light::BRING_UP).await.map(drop)
 }
 
 async fn explains(suite: &Suite, crds: &Api<CustomResourceDefinition>) -> anyhow::Result<()> {
@@ -46,7 +43,7 @@ async fn explains(suite: &Suite, crds: &Api<CustomResourceDefinition>) -> anyhow
     })
     .await?;
     let fleet = suite.fleet("light");
-    fleet.apply(&light::manifest()?.with("/spec/replicas", json!(1))?).await?;
+    fleet.apply(&light::manifest()?).await?;
     let says = |fleet: Option<&rayfleet_api::RayClusterFleet>| {
         let words = ready::words(fleet?);
         ["KubeRay is not installed", "install KubeRay"].iter().all(|word| words.contains(word)).then_some(())

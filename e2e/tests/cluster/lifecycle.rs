@@ -1,21 +1,24 @@
 //! A fleet comes up, grows, shrinks and goes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use rayfleet_e2e::cluster::endpoint::Endpoint;
+use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::until;
 use rayfleet_e2e::load::complete;
 use rayfleet_e2e::mainjob::places;
 
+use crate::bounds::Bounds;
 use crate::light::{self, BRING_UP, REPLICAS};
-use crate::suite::{Connections, Suite, never_below};
+use crate::suite::{Connections, Suite};
 
-/// From nothing to ready: every rank where the status, Ray and the pods agree that it is, and an answer.
+/// Ready: every rank where the status, Ray and the pods agree that it is, and an answer. The fleet came up from nothing,
+/// here or in the scenario before.
 pub(crate) async fn create(suite: &Suite) -> anyhow::Result<()> {
-    suite.clear().await?;
     let manifest = light::manifest()?;
     let (fleet, seen) = light::ensure_fleet(suite, &manifest).await?;
     for line in places::lines(&places::check(&fleet, &seen).await?) {
@@ -41,31 +44,44 @@ pub(crate) async fn create(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Growing leaves the groups alone that are there; shrinking drains those that go.
+/// Shrinking drains the groups that go; growing leaves those alone that are there.
 pub(crate) async fn scale(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::manifest()?;
     let (fleet, _) = light::ensure_fleet(suite, &manifest).await?;
-    let two = uids(&pods(&fleet).await?);
-    let seen = suite
-        .under_load(&fleet, Connections::FreshAndKept, async || {
-            fleet.scale(3).await?;
-            light::settle(suite, &fleet, BRING_UP).await?;
+    suite
+        .under_load(&fleet, Connections::FreshAndKept, Bounds { ready: 1, groups: 3 }, async || {
+            let two = uids(&pods(&fleet).await?);
+            scale_to(suite, &fleet, 1, |one| one.is_subset(&two)).await?;
+            let one = uids(&pods(&fleet).await?);
+            scale_to(suite, &fleet, 3, |three| one.is_subset(three)).await?;
             let three = uids(&pods(&fleet).await?);
-            ensure!(three.len() == 6 && two.is_subset(&three), "scaling to 3 touched pods that were there");
-            fleet.scale(1).await?;
-            let left = light::settle(suite, &fleet, BRING_UP).await?;
-            ensure!(groups(&left).len() == 1);
-            until("two pods to be left", Duration::from_secs(30), async || {
-                let one = uids(&pods(&fleet).await?);
-                ensure!(one.is_subset(&three), "scaling to 1 made new pods");
-                Ok((one.len() == 2).then_some(()))
-            })
-            .await
+            scale_to(suite, &fleet, REPLICAS, |two| two.is_subset(&three)).await
         })
-        .await?;
-    never_below(&seen, 1)?;
-    fleet.scale(REPLICAS).await?;
-    light::settle(suite, &fleet, BRING_UP).await.map(drop)
+        .await
+        .map(drop)
+}
+
+/// Scales and waits until just the pods of so many groups are left, and those are the right ones.
+async fn scale_to(
+    suite: &Suite,
+    fleet: &Fleet,
+    replicas: i32,
+    right: impl Fn(&BTreeSet<String>) -> bool,
+) -> anyhow::Result<()> {
+    fleet.scale(replicas).await?;
+    let seen = light::settle(suite, fleet, BRING_UP).await?;
+    ensure!(i32::try_from(groups(&seen).len()) == Ok(replicas));
+    let mut left = BTreeSet::new();
+    until(&format!("the pods of {replicas} groups"), Duration::from_secs(30), async || {
+        left = uids(&pods(fleet).await?);
+        Ok((i32::try_from(left.len()) == Ok(2 * replicas)).then_some(()))
+    })
+    .await?;
+    ensure!(
+        right(&left),
+        "scaling to {replicas} touched pods that were to stay, or made some: {left:?} are there"
+    );
+    Ok(())
 }
 
 /// Deleting a fleet that serves takes everything along: pods and their GPUs, RayClusters, Services,

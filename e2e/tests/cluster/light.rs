@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use rayfleet_api::RayClusterFleet;
+use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::ready::{self, groups};
@@ -16,6 +17,9 @@ use serde_json::json;
 use crate::suite::Suite;
 
 pub(crate) const REPLICAS: i32 = 2;
+
+/// A variable of the pods that nobody reads.
+pub(crate) const TEMPLATE: &str = "RAYFLEET_E2E_TEMPLATE";
 
 /// From nothing to all groups ready. A group needs about half a minute when the machine is idle.
 pub(crate) const BRING_UP: Duration = Duration::from_mins(3);
@@ -35,6 +39,16 @@ pub(crate) fn bounded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Ma
 /// The same, with the engine's argument that the engine-only upgrade leaves behind.
 pub(crate) fn faster(manifest: Manifest) -> Manifest {
     manifest.with_engine_arg("--tokens-per-second", "21")
+}
+
+/// The same as the scenarios before those of failures leave it: with the faster engine and this template.
+pub(crate) fn upgraded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
+    Ok(with_template(faster(bounded(max_surge, max_unavailable)?), 3))
+}
+
+/// The same with other pods that do the same.
+pub(crate) fn with_template(manifest: Manifest, number: u32) -> Manifest {
+    manifest.with_env(TEMPLATE, &number.to_string())
 }
 
 /// The fleet as it is, if it serves; else as its manifest has it.
@@ -61,6 +75,25 @@ pub(crate) async fn ensure_fleet(
 /// Waits until the fleet is as its spec wants it, telling what happens meanwhile.
 pub(crate) async fn settle(suite: &Suite, fleet: &Fleet, limit: Duration) -> anyhow::Result<RayClusterFleet> {
     follow::settle(fleet, limit, suite.console, || None).await
+}
+
+/// Waits until a group of the fleet is as wanted.
+pub(crate) async fn until_a_group(
+    fleet: &Fleet,
+    what: &str,
+    is: impl Fn(&GroupStatus) -> bool,
+) -> anyhow::Result<GroupStatus> {
+    fleet.follow(what, ROLLOUT, |fleet| groups(fleet?).iter().find(|group| is(group)).cloned()).await
+}
+
+/// A new group has its pods, and its engine does not serve yet.
+pub(crate) fn is_starting(group: &GroupStatus, old: &str) -> bool {
+    group.revision != old && matches!(group.phase, Phase::Forming | Phase::Placing | Phase::Loading)
+}
+
+/// An old group takes no new requests any more.
+pub(crate) fn is_draining(group: &GroupStatus, old: &str) -> bool {
+    group.revision == old && group.phase == Phase::Draining
 }
 
 /// All groups are of one pod revision and one engine revision; gives both.

@@ -5,15 +5,20 @@
 
 mod aibrix;
 mod bad_input;
+mod bounds;
+mod deaths;
 mod faults;
 mod kuberay_missing;
 mod lifecycle;
 mod light;
 mod main_job;
+mod no_room;
+mod nodes;
 mod runner;
 mod suite;
 mod takeover;
 mod upgrades;
+mod wrong;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,21 +38,30 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("examples_are_taken_by_the_api_server", minutes(1), |s| {
             Box::pin(bad_input::examples(s))
         }),
+        Scenario::new("kuberay_missing_is_explained_and_survived", minutes(7), |s| {
+            Box::pin(kuberay_missing::told(s))
+        }),
         Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
-        Scenario::new("scale_2_3_1", minutes(5), |s| Box::pin(lifecycle::scale(s))),
-        Scenario::new("template_upgrade_and_undo", minutes(9), |s| Box::pin(upgrades::template_and_undo(s))),
+        Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s))),
+        Scenario::new("template_upgrade_as_planned_and_scaled_undo", minutes(12), |s| {
+            Box::pin(upgrades::template_and_undo(s))
+        }),
         Scenario::new("engine_only_upgrade_keeps_pods", minutes(6), |s| Box::pin(upgrades::engine_only(s))),
-        Scenario::new("orchestrator_killed_mid_upgrade", minutes(7), |s| Box::pin(takeover::killed(s))),
-        Scenario::new("delete_leaves_nothing", minutes(3), |s| Box::pin(lifecycle::delete(s))),
+        Scenario::new("orchestrator_and_kuberay_killed_mid_upgrade", minutes(9), |s| {
+            Box::pin(takeover::killed(s))
+        }),
+        Scenario::new("bad_rollouts_are_rolled_back", minutes(10), |s| Box::pin(wrong::rollouts(s))),
+        Scenario::new("a_node_is_avoided_and_lost_mid_upgrade", minutes(14), |s| {
+            Box::pin(nodes::avoided_and_lost(s))
+        }),
+        Scenario::new("delete_leaves_nothing", minutes(5), |s| Box::pin(lifecycle::delete(s))),
+        Scenario::new("no_room_replaces_in_place_as_planned", minutes(8), |s| Box::pin(no_room::replaced(s))),
         Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s))),
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
         }),
         Scenario::new("faults_are_told_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
-        Scenario::new("kuberay_missing_is_explained_and_survived", minutes(6), |s| {
-            Box::pin(kuberay_missing::told(s))
-        }),
     ]
 }
 

@@ -1,5 +1,5 @@
 //! Runs scenarios one after the other, each within its time, and says what came of them. After a failure
-//! it shows why and clears the namespace, so that the next scenario starts from nothing.
+//! it shows why, gives every node its power back and clears the namespace, so that the next scenario starts from nothing.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,7 +49,11 @@ pub(crate) async fn run_all(suite: &Suite, scenarios: &[Scenario]) -> ExitCode {
             failed += 1;
             complain(format_args!("error: {}: {error:#}", scenario.name));
             complain(dump(&suite.cluster).await);
-            if let Err(error) = suite.clear().await {
+            let tidied = async {
+                suite.power_back().await?;
+                suite.clear().await
+            };
+            if let Err(error) = tidied.await {
                 complain(format_args!(
                     "error: the namespace can not be cleared, so the rest is not run: {error:#}"
                 ));

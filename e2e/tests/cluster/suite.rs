@@ -4,23 +4,28 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use rayfleet_e2e::cluster::Cluster;
 use rayfleet_e2e::cluster::endpoint::Endpoint;
 use rayfleet_e2e::cluster::fleet::{Fleet, delete_all};
 use rayfleet_e2e::cluster::inventory::{Inventory, inventory, nothing_left};
-use rayfleet_e2e::cluster::lowest::{Lowest, Seen};
 use rayfleet_e2e::cluster::tools::Tools;
-use rayfleet_e2e::cluster::{overhead, until};
+use rayfleet_e2e::cluster::{call, overhead, processes, until};
 use rayfleet_e2e::console::Console;
-use rayfleet_e2e::load::{Load, Plan, Share, served_model};
+use rayfleet_e2e::load::{Load, Plan, Share, Target, Toll, served_model};
+
+use crate::bounds::{Account, Bounds, within};
+use crate::deaths::Deaths;
 
 const NAMESPACE: &str = "rayfleet-e2e";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tokens of a stream; the light engine makes 20 a second, so a stream takes 15 s: far longer than a
-/// drain takes that has nothing to wait for.
-const STREAM_TOKENS: u32 = 300;
-const SHORTEST_LONG_STREAM: f64 = 10.0;
+/// Tokens of a stream; the light engine makes 20 a second, so a stream takes 9 s: longer than a drain takes
+/// that has nothing to wait for, which is 3 to 4 s.
+const STREAM_TOKENS: u32 = 180;
+const SHORTEST_LONG_STREAM: f64 = 7.0;
 
 pub(crate) struct Suite {
     pub(crate) cluster: Cluster,
@@ -68,6 +73,19 @@ impl Suite {
         Fleet::new(&self.cluster, name)
     }
 
+    /// Gives the power back to nodes that a scenario which failed has left without.
+    pub(crate) async fn power_back(&self) -> anyhow::Result<()> {
+        if !processes::is_local() {
+            return Ok(());
+        }
+        let api: Api<Node> = Api::all(self.cluster.client.clone());
+        for node in call("list nodes", api.list_metadata(&ListParams::default())).await? {
+            // One that has its power stays as it is.
+            processes::cluster_tool(&["start-node", &node.name_any()]).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes all fleets and waits until nothing of them is left.
     pub(crate) async fn clear(&self) -> anyhow::Result<()> {
         delete_all(&self.cluster, Duration::from_mins(1)).await?;
@@ -79,69 +97,61 @@ impl Suite {
         nothing_left(&self.cluster, &self.before, Duration::from_mins(2)).await
     }
 
-    /// Runs a change while short requests and long streams go through a Service. None may fail. Gives the
-    /// lowest numbers of ready groups.
+    /// Runs a change within bounds while short requests and long streams go through a Service. None may fail.
     pub(crate) async fn under_load(
         &self,
         fleet: &Fleet,
         connections: Connections,
+        bounds: Bounds,
         change: impl AsyncFnOnce() -> anyhow::Result<()>,
-    ) -> anyhow::Result<Seen> {
+    ) -> anyhow::Result<Account> {
+        self.under_load_with_deaths(fleet, connections, bounds, async move |_: &Deaths| change().await).await
+    }
+
+    /// The same for a change in which engines die: requests that one of them had, or can have had, may fail. They are
+    /// counted and told; no other may.
+    pub(crate) async fn under_load_with_deaths(
+        &self,
+        fleet: &Fleet,
+        connections: Connections,
+        bounds: Bounds,
+        change: impl AsyncFnOnce(&Deaths) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Account> {
         let endpoint = Endpoint::of(&self.cluster, &fleet.name, &self.tools).await?;
         let model = served_model(&endpoint.target, PATIENCE).await?;
-        let kept = |clients| if connections == Connections::FreshAndKept { clients } else { 0 };
-        let plan = Plan {
-            target: endpoint.target.clone(),
-            model,
-            short: Share { fresh: 2, kept: kept(2), pause: Duration::from_millis(500), tokens: 3 },
-            stream: Share {
-                fresh: 2,
-                kept: kept(2),
-                pause: Duration::from_millis(100),
-                tokens: STREAM_TOKENS,
-            },
-            patience: PATIENCE,
-        };
-        let load = Load::start(&plan);
-        let lowest = Lowest::watch(fleet, &fleet.name);
-        until("the load to be under way", PATIENCE, async || {
-            let report = load.so_far();
-            ensure!(report.failed == 0, "requests fail before anything was changed:\n{report}");
-            Ok((report.sent > 10 && lowest.so_far().addresses.is_some()).then_some(()))
+        let load = Load::start(&plan(endpoint.target.clone(), model, connections));
+        let deaths = Deaths::new(fleet, load.started());
+        let outcome = within(fleet, bounds, async || {
+            until("the load to be under way", PATIENCE, async || {
+                let report = load.so_far();
+                ensure!(report.failed == 0, "requests fail before anything was changed:\n{report}");
+                Ok((report.sent > 10).then_some(()))
+            })
+            .await?;
+            change(&deaths).await
         })
-        .await?;
-        let outcome = change().await;
-        let seen = lowest.so_far();
+        .await;
         let report = load.stop(Duration::from_mins(1)).await;
         self.console.say(format_args!("{report}"));
-        outcome.with_context(|| report.line())?;
-        ensure!(report.failed == 0 && report.open == 0, "requests were lost:\n{report}");
+        let account = outcome.with_context(|| report.line())?;
+        let toll = Toll::of(&report, &deaths.all());
+        if !toll.by_death.is_empty() {
+            self.console.say(&toll);
+        }
+        let tale = &account.tale;
+        ensure!(toll.is_explained(), "requests were lost: {toll}\n{report}\nthe last changes:\n{tale}");
+        ensure!(report.open == 0, "requests have not ended:\n{report}\nthe last changes:\n{tale}");
         ensure!(
             report.longest_stream_seconds > SHORTEST_LONG_STREAM,
             "the longest stream took {:.1} s: too short to prove anything",
             report.longest_stream_seconds
         );
-        Ok(seen)
+        Ok(account)
     }
 }
 
-/// The lowest numbers of ready groups held against what is promised.
-pub(crate) fn never_below(seen: &Seen, promised: i32) -> anyhow::Result<()> {
-    ensure!(
-        seen.ready.is_some_and(|ready| ready >= promised),
-        "{:?} groups were ready by the fleet's status, {promised} are promised",
-        seen.ready
-    );
-    let in_endpoints = seen.addresses.and_then(|ready| i32::try_from(ready).ok());
-    ensure!(
-        in_endpoints.is_some_and(|ready| ready >= promised),
-        "{in_endpoints:?} groups were in the endpoints, {promised} are promised"
-    );
-    Ok(())
-}
-
-/// No more groups existed than may.
-pub(crate) fn never_above(seen: &Seen, allowed: i32) -> anyhow::Result<()> {
-    ensure!(seen.most <= allowed, "{} groups existed at a time, {allowed} may", seen.most);
-    Ok(())
+fn plan(target: Target, model: String, connections: Connections) -> Plan {
+    let kept = if connections == Connections::FreshAndKept { 2 } else { 0 };
+    let share = |pause, tokens| Share { fresh: 2, kept, pause: Duration::from_millis(pause), tokens };
+    Plan { target, model, short: share(500, 3), stream: share(100, STREAM_TOKENS), patience: PATIENCE }
 }

@@ -1,5 +1,5 @@
 //! The orchestrator is killed in the middle of an upgrade, twice: when a new group is starting, and when
-//! an old one is draining. Its successor finishes as if nothing had been.
+//! an old one is draining; the second time KubeRay's operator with it. Their successors finish as if nothing had been.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,62 +9,82 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use rayfleet_api::names;
-use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_e2e::cluster::fleet::Fleet;
-use rayfleet_e2e::cluster::overhead::orchestrators;
+use rayfleet_e2e::cluster::foretold::foretell;
 use rayfleet_e2e::cluster::pods::pods;
 use rayfleet_e2e::cluster::ready::groups;
-use rayfleet_e2e::cluster::{SYSTEM_NAMESPACE, call, ray_cluster_resource, until};
+use rayfleet_e2e::cluster::{
+    KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, processes, ray_cluster_resource, until,
+};
 use rayfleet_e2e::mainjob::places;
 
+use crate::bounds::Bounds;
 use crate::light::{self, REPLICAS, ROLLOUT};
-use crate::suite::{Connections, Suite, never_above, never_below};
+use crate::suite::{Connections, Suite};
 
 pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::faster(light::bounded(1, 0)?);
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
     let (old, _) = light::only_revision(&before)?;
-    let seen = suite
-        .under_load(&fleet, Connections::FreshAndKept, async || {
-            fleet.apply(&manifest.clone().with_env("RAYFLEET_E2E_TEMPLATE", "3")).await?;
-            let starting = |group: &GroupStatus| {
-                group.revision != old && matches!(group.phase, Phase::Forming | Phase::Loading)
-            };
-            when(&fleet, "have a new group starting", starting).await?;
-            kill(suite).await?;
-            let draining = |group: &GroupStatus| group.revision == old && group.phase == Phase::Draining;
-            when(&fleet, "have an old group draining", draining).await?;
-            kill(suite).await?;
+    let changed = light::upgraded(1, 0)?;
+    let foretold = foretell(&suite.tools, &changed).await?;
+    let bounds = Bounds { ready: REPLICAS, groups: REPLICAS + 1 };
+    let account = suite
+        .under_load(&fleet, Connections::FreshAndKept, bounds, async || {
+            fleet.apply(&changed).await?;
+            light::until_a_group(&fleet, "have a new group starting", |group| {
+                light::is_starting(group, &old)
+            })
+            .await?;
+            kill(suite, SYSTEM_NAMESPACE).await?;
+            light::until_a_group(&fleet, "have an old group draining", |group| {
+                light::is_draining(group, &old)
+            })
+            .await?;
+            futures::try_join!(kill(suite, SYSTEM_NAMESPACE), kill(suite, KUBERAY_NAMESPACE))?;
             let after = light::settle(suite, &fleet, ROLLOUT).await?;
             let (new, _) = light::only_revision(&after)?;
             ensure!(new != old, "the pod revision is still {old}");
             places::check(&fleet, &after).await.map(drop)
         })
         .await?;
-    never_below(&seen, REPLICAS)?;
-    never_above(&seen, REPLICAS + 1)?;
+    account.is_as(&foretold, changed.valid()?.shape.gpus())?;
     no_strays(&fleet).await
 }
 
-async fn when(fleet: &Fleet, what: &str, is: impl Fn(&GroupStatus) -> bool) -> anyhow::Result<()> {
-    fleet.follow(what, ROLLOUT, |fleet| groups(fleet?).iter().any(&is).then_some(())).await
-}
-
-/// SIGKILL for every replica, and no word to anybody.
-async fn kill(suite: &Suite) -> anyhow::Result<()> {
-    let api: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), SYSTEM_NAMESPACE);
-    let victims: BTreeSet<String> =
-        orchestrators(&suite.cluster).await?.iter().map(ResourceExt::name_any).collect();
-    suite.console.say(format_args!("killing {victims:?}"));
-    for name in &victims {
-        call("kill the orchestrator", api.delete(name, &DeleteParams::default().grace_period(0))).await?;
+/// SIGKILL for every process of every pod in a namespace and no word to anybody, then other pods in their place. On a
+/// cluster whose processes are out of reach kubelets end them, with a second's notice.
+async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
+    let api: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), namespace);
+    let list =
+        async || Ok::<_, anyhow::Error>(call("list pods", api.list(&ListParams::default())).await?.items);
+    let runs = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+    };
+    let victims: BTreeSet<(String, String)> = list()
+        .await?
+        .iter()
+        .filter(|pod| runs(pod))
+        .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
+        .collect();
+    ensure!(!victims.is_empty(), "no pod runs in {namespace}");
+    suite.console.say(format_args!("killing {namespace}: {victims:?}"));
+    for (name, uid) in &victims {
+        if processes::is_local() {
+            let all = processes::of_uid(uid, "");
+            ensure!(!all.is_empty(), "pod {name} has no process that could be killed");
+            for process in all {
+                // One may end by another's end before its turn comes.
+                drop(process.signal("KILL"));
+            }
+        }
+        call(&format!("delete pod {name}"), api.delete(name, &DeleteParams::default().grace_period(0)))
+            .await?;
     }
-    until("a new orchestrator", Duration::from_mins(1), async || {
-        let pods = orchestrators(&suite.cluster).await?;
-        let fresh = pods.iter().find(|pod| !victims.contains(&pod.name_any()));
-        Ok(fresh
-            .and_then(|pod| pod.status.as_ref()?.phase.as_deref().filter(|phase| *phase == "Running"))
-            .map(drop))
+    let is_fresh = |pod: &Pod| victims.iter().all(|(_, uid)| pod.uid().as_ref() != Some(uid));
+    until(&format!("another pod to run in {namespace}"), Duration::from_mins(1), async || {
+        Ok(list().await?.iter().any(|pod| is_fresh(pod) && runs(pod)).then_some(()))
     })
     .await
 }

@@ -167,7 +167,7 @@ impl Agent {
             Engine::Launched { submission, .. } => {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
-                    Err(error) => self.without_dashboard(&target, submission, error).boxed().await,
+                    Err(error) => self.without_dashboard(&assignment, &target, submission, error).boxed().await,
                 }
             }
             Engine::Own { .. } => self.look_at_own(&target, options).boxed().await,
@@ -189,20 +189,24 @@ impl Agent {
         self.report(&assignment, seen.map_err(|error| error.to_string()), no_sign);
     }
 
-    /// A dashboard that does not answer is no reason to doubt an engine that does.
+    /// A dashboard that does not answer is no reason to doubt an engine that does, if it served before: by what was seen, or by
+    /// the ledger, when this replica has not seen it yet.
     async fn without_dashboard(
         &mut self,
+        assignment: &Assignment,
         target: &Target,
         submission: &SubmissionId,
         error: CallError,
     ) -> Result<RayAlive, CallError> {
-        let Some(engine) = self.bridge.engine(target).filter(|_| self.memory.served(submission)) else {
+        let served = self.memory.served(submission) || assignment.pace == Pace::Steady;
+        let Some(engine) = self.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
         match join(engine.health(), engine.load()).await {
             (Health::Serving, load) => {
                 warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
-                self.memory.still_serves(load.ok().as_ref(), &error, clock::now()).ok_or(error)
+                let pods = &assignment.pods.ips;
+                Ok(self.memory.still_serves(submission, pods, load.ok().as_ref(), &error, clock::now()))
             }
             _ => Err(error),
         }

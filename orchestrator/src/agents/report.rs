@@ -71,18 +71,29 @@ impl Memory {
         last.is_some_and(|engine| engine.healthy && engine.submission == want.as_str())
     }
 
-    /// The last report, as the engine alone confirms it.
+    /// The last report on this launch, as the engine alone confirms it. Without one: that its pods are there and that it serves.
     pub(crate) fn still_serves(
         &mut self,
+        want: &SubmissionId,
+        pods: &[String],
         found: Option<&Load>,
         cause: &CallError,
         now: Timestamp,
-    ) -> Option<RayAlive> {
-        let last = self.last.clone()?;
-        let of = SubmissionId::new(last.engine.submission.clone()).ok();
-        let load = self.load(now, of.as_ref(), found);
+    ) -> RayAlive {
+        let load = self.load(now, Some(want), found);
         let unverified = Some(format!("the Ray dashboard does not answer: {cause}"));
-        Some(RayAlive { engine: EngineSeen { load, unverified, ..last.engine }, ..last })
+        let last = self.last.clone().filter(|last| last.engine.submission == want.as_str());
+        let known = last.unwrap_or_else(|| RayAlive {
+            nodes: pods.to_vec(),
+            engine: EngineSeen {
+                submission: want.to_string(),
+                job: Some(JobSeen::Running),
+                healthy: true,
+                answering: true,
+                ..EngineSeen::default()
+            },
+        });
+        RayAlive { engine: EngineSeen { load, unverified, ..known.engine }, ..known }
     }
 
     /// The report on an engine that the pod's own command starts.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::events::{Event as Note, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use serde_json::json;
 
+use super::events::{Telling, Told, Written};
 use super::history::HistoryChange;
 use super::{Index, Key, builds, rayclusters};
 use crate::clock;
@@ -21,8 +22,6 @@ use crate::metrics::Metrics;
 
 /// Longest time for one call. The client itself would wait for minutes.
 const CALL: Duration = Duration::from_secs(10);
-/// Bytes of an event's text that the API server takes.
-const LONGEST_NOTE: usize = 1024;
 
 /// A write that did not happen, or of which it is not known whether it did.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +67,7 @@ pub(crate) struct Executor {
     client: Client,
     index: Arc<Index>,
     leadership: Leadership,
-    recorder: Recorder,
+    told: Arc<Told>,
     metrics: Arc<Metrics>,
 }
 
@@ -80,10 +79,8 @@ impl Executor {
         leadership: Leadership,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let reporter =
-            Reporter { controller: "rayfleet".to_owned(), instance: std::env::var("POD_NAME").ok() };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, index, leadership, recorder, metrics }
+        let told = Arc::new(Told::new(std::env::var("POD_NAME").ok()));
+        Self { client, index, leadership, told, metrics }
     }
 
     /// Whether this replica may act now, also elsewhere than at the API server.
@@ -283,15 +280,23 @@ impl Executor {
 
     /// Tells people. A failure is only logged: an event is no reason to hold anything up.
     pub(crate) async fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
-        let note = Note {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.to_owned(),
-            note: message.get(..message.floor_char_boundary(LONGEST_NOTE)).map(str::to_owned),
-            action: reason.to_owned(),
-            secondary: None,
-        };
         let about = fleet.object_ref(&());
-        if let Err(error) = self.call("event", self.recorder.publish(&note, &about)).await {
+        let telling = Telling {
+            about: about.uid.clone().unwrap_or_default(),
+            warning,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &fleet.namespace().unwrap_or_default());
+        let written = match self.told.next(telling, &about, clock::now()) {
+            Written::New(event) => self.call("event", api.create(&PostParams::default(), &event)).await,
+            Written::Again(event) => {
+                let (name, count) = (event.name_any(), json!({"series": event.series}));
+                let (parameters, patch) = (PatchParams::default(), Patch::Merge(&count));
+                self.call("event", api.patch(&name, &parameters, &patch)).await
+            }
+        };
+        if let Err(error) = written {
             tracing::warn!(%error, reason, "an event could not be written");
         }
     }

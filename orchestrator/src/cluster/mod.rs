@@ -5,6 +5,7 @@ mod backoff;
 mod builds;
 mod capacity;
 mod endpoints;
+mod events;
 mod executor;
 mod history;
 mod index;

@@ -6,7 +6,7 @@ use ray_bridge::engine::LAUNCHER_ENTRYPOINT;
 use serde_json::{Value, json};
 
 use super::death::Death;
-use super::gcs::{Actor, GroupState, Job, Status};
+use super::gcs::{Actor, Job, Status};
 use super::launch::{EXIT_STOPPED, job_hex};
 use super::world::{JobKey, World};
 
@@ -246,51 +246,6 @@ impl World {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return String::new() };
         let file = gcs.job_of(key.serial).and_then(|job| Some((job.node.clone()?, job.id.clone())));
         file.and_then(|file| gcs.logs.get(&file).cloned()).unwrap_or_default()
-    }
-
-    /// GPUs were taken or given back, or nodes came or went.
-    pub(super) fn resources_changed(&mut self, cluster: &str) {
-        let now = self.now;
-        if let Some(gcs) = self.heads.get_mut(cluster) {
-            gcs.account(now);
-        }
-        self.schedule(cluster);
-    }
-
-    /// Places the groups that have room now.
-    pub(super) fn schedule(&mut self, cluster: &str) {
-        let now = self.now;
-        let Some(gcs) = self.heads.get_mut(cluster) else { return };
-        let mut placed = Vec::new();
-        for at in 0..gcs.groups.len() {
-            let Some(group) = gcs.groups.get(at).filter(|group| group.state == GroupState::Pending) else {
-                continue;
-            };
-            let wanted =
-                |node: &str| group.bundles.iter().filter(|b| b.pin == node).map(|b| b.gpus).sum::<u32>();
-            let total = |node: &str| gcs.nodes.get(node).map_or(0, |node| node.gpus);
-            let possible = group.bundles.iter().all(|b| gcs.lives(&b.pin) && wanted(&b.pin) <= total(&b.pin));
-            let fits = group.bundles.iter().all(|bundle| {
-                let free = total(&bundle.pin).saturating_sub(gcs.reserved(&bundle.pin));
-                gcs.answers(&bundle.pin) && wanted(&bundle.pin) <= free
-            });
-            let Some(group) = gcs.groups.get_mut(at) else { continue };
-            if possible && fits {
-                (group.state, group.scheduling) = (GroupState::Created, "FINISHED");
-                for bundle in &mut group.bundles {
-                    bundle.node = Some(bundle.pin.clone());
-                }
-                placed.push(JobKey { cluster: cluster.to_owned(), life: gcs.life, serial: group.job });
-            } else {
-                group.scheduling = if possible { "NO_RESOURCES" } else { "INFEASIBLE" };
-            }
-        }
-        if !placed.is_empty() {
-            gcs.account(now);
-        }
-        for key in placed {
-            self.after(Duration::ZERO, move |world| world.placed(key));
-        }
     }
 }
 

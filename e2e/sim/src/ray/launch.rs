@@ -3,27 +3,22 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::clock;
 use super::death::Death;
 use super::engine::Told;
-use super::gcs::{Actor, Bundle, Group, GroupState, Status};
+use super::gcs::{Actor, GroupState, Status};
+use super::spec::Spec;
 use super::world::{Address, JobKey, World};
 
 const EXIT_SPEC: i32 = 2;
-const EXIT_PLACEMENT: i32 = 3;
 pub(super) const EXIT_ENGINE: i32 = 5;
 pub(super) const EXIT_STOPPED: i32 = 143;
 
 /// From the entrypoint's start to the launcher's first line, and to the placement group.
 const PYTHON: Duration = Duration::from_millis(400);
 const RAY_INIT: Duration = Duration::from_secs(1);
-/// Between the launcher's looks at a group that is not placed.
-const LOOK: Duration = Duration::from_secs(1);
-/// From a placement group's request to its placement.
-const RESERVE: Duration = Duration::from_millis(20);
 /// From the last rank's actor until the launcher sees it, and from the engine's first answer.
 const SEEN: Duration = Duration::from_millis(500);
 /// From the launcher's last line until its placement group is gone, and until the job has ended.
@@ -41,65 +36,6 @@ pub(super) struct Launch {
     pub(super) at: Option<Address>,
     /// The launcher has given up or was stopped.
     pub(super) ending: bool,
-}
-
-/// The launcher's specification.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Spec {
-    pub(super) name: String,
-    pub(super) bundles: Vec<Planned>,
-    pub(super) api_server_node_id: String,
-    pub(super) tensor: u32,
-    pub(super) pipeline: u32,
-    pub(super) port: u16,
-    pub(super) argv: Vec<String>,
-    #[serde(default = "a_minute")]
-    pub(super) placement_timeout_seconds: f64,
-}
-
-fn a_minute() -> f64 {
-    60.0
-}
-
-/// The node of a rank.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Planned {
-    pub(super) node_id: String,
-}
-
-impl Spec {
-    fn read(runtime_env: &Value) -> Result<Self, String> {
-        let text = runtime_env.pointer("/env_vars/RAYFLEET_SPEC").and_then(Value::as_str);
-        let text = text.ok_or(
-            "RAYFLEET_SPEC is not set: give the launch specification as JSON in this variable".to_owned(),
-        )?;
-        serde_json::from_str(text).map_err(|error| format!("RAYFLEET_SPEC is not JSON: {error}"))
-    }
-
-    fn nodes(&self) -> impl Iterator<Item = &String> {
-        self.bundles.iter().map(|bundle| &bundle.node_id).chain([&self.api_server_node_id])
-    }
-
-    pub(super) fn source(&self) -> String {
-        self.argv.first().cloned().unwrap_or_default()
-    }
-
-    fn model(&self) -> Option<String> {
-        let at = self.argv.iter().position(|arg| arg == "--served-model-name")?;
-        self.argv.get(at + 1).cloned()
-    }
-
-    /// Name of a rank's actor; vLLM leaves out what is not parallel.
-    fn rank_name(&self, engine: i64, rank: u32) -> String {
-        let part = |letters: &str, of: u32, ranks: u32| {
-            if ranks > 1 { format!("_{letters}{of}") } else { String::new() }
-        };
-        let tensor = part("TP", rank % self.tensor.max(1), self.tensor);
-        let stage = part("PP", rank / self.tensor.max(1), self.pipeline);
-        format!("vllm_Worker_{engine}{tensor}{stage}")
-    }
 }
 
 impl World {
@@ -131,99 +67,6 @@ impl World {
     pub(super) fn launching(&mut self, key: &JobKey) -> Option<&mut Launch> {
         let job = self.job(key).filter(|job| job.status == Status::Running)?;
         job.launch.as_mut().filter(|launch| !launch.ending)
-    }
-
-    fn reserve(&mut self, key: JobKey) {
-        let now = self.now;
-        let Some(spec) = self.launching(&key).map(|launch| launch.spec.clone()) else { return };
-        if let Some(gone) = self.gone(&key, &spec) {
-            return self.give_up(&key, &gone, EXIT_PLACEMENT, None);
-        }
-        let id = format!("{}{}", self.ids.hex(28), job_hex(key.serial));
-        let mut bundles: Vec<Bundle> = spec
-            .bundles
-            .iter()
-            .map(|planned| Bundle { gpus: 1, pin: planned.node_id.clone(), node: None })
-            .collect();
-        if spec.bundles.iter().all(|planned| planned.node_id != spec.api_server_node_id) {
-            bundles.push(Bundle { gpus: 0, pin: spec.api_server_node_id.clone(), node: None });
-        }
-        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
-        gcs.groups.push(Group {
-            id: id.clone(),
-            name: spec.name.clone(),
-            job: key.serial,
-            state: GroupState::Pending,
-            scheduling: "QUEUED",
-            bundles,
-            began: now,
-        });
-        if let Some(launch) = self.launching(&key) {
-            launch.group = Some(id);
-        }
-        let timeout = Duration::try_from_secs_f64(spec.placement_timeout_seconds).unwrap_or(LOOK);
-        let waiting = key.clone();
-        self.after(timeout, move |world| world.not_placed(&waiting));
-        self.after(LOOK, {
-            let key = key.clone();
-            move |world| world.wait_for_place(key)
-        });
-        self.after(RESERVE, move |world| world.schedule(&key.cluster));
-    }
-
-    /// The launcher looks whether a planned node is gone while its group waits.
-    fn wait_for_place(&mut self, key: JobKey) {
-        let Some(spec) = self.launching(&key).filter(|l| l.phase == "PlacementGroup").map(|l| l.spec.clone())
-        else {
-            return;
-        };
-        match self.gone(&key, &spec) {
-            Some(gone) => self.give_up(&key, &gone, EXIT_PLACEMENT, None),
-            None => self.after(LOOK, move |world| world.wait_for_place(key)),
-        }
-    }
-
-    fn gone(&mut self, key: &JobKey, spec: &Spec) -> Option<String> {
-        let gcs = self.gcs(&key.cluster, key.life)?;
-        let mut lost: Vec<&str> = Vec::new();
-        for node in spec.nodes() {
-            if !gcs.lives(node) && !lost.contains(&node.as_str()) {
-                lost.push(node);
-            }
-        }
-        let lost = lost.join(", ");
-        (!lost.is_empty())
-            .then(|| format!("planned nodes are not alive in Ray: {lost}; plan again on the nodes that are"))
-    }
-
-    fn not_placed(&mut self, key: &JobKey) {
-        let Some(launch) = self.launching(key).filter(|l| l.phase == "PlacementGroup") else { return };
-        let (spec, id) = (launch.spec.clone(), launch.group.clone().unwrap_or_default());
-        let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
-        let mut faults = Vec::new();
-        let mut seen: Vec<&String> = Vec::new();
-        for node in spec.nodes() {
-            if seen.contains(&node) {
-                continue;
-            }
-            seen.push(node);
-            let wanted = spec.bundles.iter().filter(|planned| planned.node_id == *node).count();
-            let (total, used) = (gcs.nodes.get(node).map_or(0, |n| n.gpus), gcs.reserved(node));
-            let left = total.saturating_sub(used);
-            if (left as usize) < wanted {
-                let (short, ip) = (node.chars().take(12).collect::<String>(), gcs.ip_of(Some(node)));
-                faults.push(format!("node {short} ({ip}) has {left} of {total} GPUs free, {wanted} needed"));
-            }
-        }
-        let state = gcs.group_of(&id).map_or("UNKNOWN", |group| group.scheduling);
-        let faults =
-            if faults.is_empty() { "no single node lacks GPUs now".to_owned() } else { faults.join("; ") };
-        let message = format!(
-            "{} ranks were not placed within {} s (PENDING, {state}): {faults}",
-            spec.bundles.len(),
-            spec.placement_timeout_seconds
-        );
-        self.give_up(key, &message, EXIT_PLACEMENT, None);
     }
 
     /// The placement group has its place: actors start.
@@ -430,22 +273,6 @@ impl World {
             line.extend(detail);
         }
         self.print(key, &format!("RAYFLEET_PHASE {}", Value::Object(line)));
-    }
-}
-
-impl Spec {
-    /// Of a launch without one.
-    fn nothing() -> Self {
-        Self {
-            name: String::new(),
-            bundles: Vec::new(),
-            api_server_node_id: String::new(),
-            tensor: 1,
-            pipeline: 1,
-            port: 0,
-            argv: Vec::new(),
-            placement_timeout_seconds: a_minute(),
-        }
     }
 }
 

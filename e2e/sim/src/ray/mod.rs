@@ -15,9 +15,11 @@ mod gcs;
 mod ids;
 mod jobs;
 mod launch;
+mod placing;
 mod port;
 mod reach;
 mod snapshot;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -5,6 +5,7 @@
 
 pub mod faults;
 pub mod grid;
+pub mod likeness;
 pub mod oracle;
 pub mod report;
 pub mod scenario;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::faults::{Plan, Written};
+use super::likeness::History;
 use super::trace::{self, Line};
 
 /// Requests of the load, by how they ended.
@@ -44,6 +45,8 @@ pub struct Report {
     pub groups: usize,
     /// How it ended, without what differs from run to run for no reason that matters.
     pub end: Value,
+    /// Phases of groups and steps of the rollout.
+    pub history: History,
     /// Simulated time that it took.
     pub took: Duration,
     /// What happened.

@@ -32,7 +32,8 @@ pub(super) fn refresh(stage: &mut Stage<'_>) {
 }
 
 fn ranks(stage: &mut Stage<'_>, engine: &EngineSeen) {
-    if engine.job.is_none() {
+    // Where Ray does not tell, what it told last stands.
+    if engine.job.is_none() || engine.unverified.is_some() {
         return;
     }
     stage.group.ranks = {

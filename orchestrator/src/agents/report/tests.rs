@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ray_bridge::NodeId;
+use ray_bridge::{Call, Fault, NodeId, Sent};
 use ray_bridge::engine::{Phase, PhaseKind};
 use ray_bridge::observe::{ClusterState, RankState};
 use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
@@ -286,4 +286,22 @@ fn an_own_engine_has_health_and_load_but_no_job() {
     let absent = memory.own(&state, None, NOW);
     assert!(!absent.engine.answering);
     assert_eq!(absent.nodes.len(), 2);
+}
+
+#[test]
+fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
+    let call = Call {
+        cluster: "c".into(),
+        server: "dashboard",
+        method: "GET".into(),
+        path: "/".into(),
+        token: Sent::Nothing,
+    };
+    let error = CallError { call: Box::new(call), fault: Fault::TimedOut { after_ms: 3000 } };
+    let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
+    let alive = Memory::default().still_serves(&id("g.e.1"), &pods, None, &error, NOW);
+    assert_eq!(alive.nodes, pods);
+    let EngineSeen { submission, job, healthy, unverified, .. } = alive.engine;
+    assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(JobSeen::Running), true));
+    assert!(unverified.unwrap().contains("does not answer"));
 }

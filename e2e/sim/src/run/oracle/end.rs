@@ -1,11 +1,11 @@
 //! What a scenario expects of the whole of a run.
 
-use super::Watch;
+use super::Seen;
 use crate::run::report::Tally;
 use crate::run::scenario::Scenario;
 
 /// What was not as a scenario expects, beside the state that it ends in. `lost` are the requests that drain deadlines cut off.
-pub fn expected(scenario: &Scenario, watch: &Watch, tally: Tally, lost: i64) -> Vec<String> {
+pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec<String> {
     let expect = &scenario.expect;
     let mut found = Vec::new();
     if lost > expect.lost {
@@ -21,7 +21,6 @@ pub fn expected(scenario: &Scenario, watch: &Watch, tally: Tally, lost: i64) -> 
     if scenario.load.fresh + scenario.load.kept > 0 && tally.answered == 0 {
         found.push("no request was answered".to_owned());
     }
-    let seen = watch.seen();
     if let Some(floor) = expect.min_ready
         && seen.fewest.is_some_and(|fewest| fewest < floor)
     {

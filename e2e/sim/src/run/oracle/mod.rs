@@ -8,8 +8,8 @@ mod watch;
 use std::time::Duration;
 
 pub use self::end::expected;
-pub use self::picture::picture;
-pub use self::watch::Watch;
+pub use self::picture::{Objects, difference, picture, picture_of};
+pub use self::watch::{Seen, Watch, takes_traffic};
 use super::report::Report;
 use super::scenario::{Expect, Scenario};
 use super::stage::{Stage, condition, words};
@@ -73,8 +73,8 @@ fn missing(expect: &Expect, fleet: Option<&RayClusterFleet>, left: bool) -> Opti
 pub fn differences(without: &Report, with: &Report) -> Vec<String> {
     let mut found = Vec::new();
     if without.end != with.end {
-        for line in picture::difference("", &without.end, &with.end) {
-            found.push(format!("another end than without faults: {line}"));
+        for (path, was, is) in difference("", &without.end, &with.end) {
+            found.push(format!("another end than without faults: {path} was {was} and is {is}"));
         }
     }
     let allowed = without.writes.len() + without.writes.len() / 2 + EXTRA_WRITES * with.plan.0.len().max(1);
@@ -93,6 +93,9 @@ pub fn same_end(short: &Report, long: &Report) -> Vec<String> {
         end["status"]["rollout"]["number"] = serde_json::Value::Null;
         end
     };
-    let differences = picture::difference("", &core(short), &core(long));
-    differences.into_iter().map(|line| format!("another end than by the short way: {line}")).collect()
+    let differences = difference("", &core(short), &core(long));
+    differences
+        .into_iter()
+        .map(|(path, was, is)| format!("another end than by the short way: {path} was {was} and is {is}"))
+        .collect()
 }

@@ -8,27 +8,55 @@ use serde_json::{Value, json};
 use crate::api::{ApiServer, Kind};
 use crate::ray::RayWorld;
 
-/// What is there at the end.
+/// The objects that a picture is made of: the fleet, and what carries its label.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// The fleet, if it is there.
+    pub fleet: Option<Value>,
+    /// RayClusters.
+    pub clusters: Vec<Value>,
+    /// Pods.
+    pub pods: Vec<Value>,
+    /// Services.
+    pub services: Vec<Value>,
+    /// ControllerRevisions.
+    pub revisions: Vec<Value>,
+}
+
+/// What is there at the end of a simulated run.
 pub fn picture(api: &ApiServer, ray: &RayWorld, namespace: &str, fleet: &str) -> Value {
-    let raw = api.get(&Kind::FLEET, namespace, fleet);
     let ours = |kind: &Kind| -> Vec<Value> {
         let mut all = api.list(kind);
         all.retain(|object| object["metadata"]["labels"][names::LABEL_FLEET] == *fleet);
         all
     };
     let clusters = ours(&Kind::RAY_CLUSTER);
+    let ray = ray_picture(&ray.snapshot(), &clusters);
+    let objects = Objects {
+        fleet: api.get(&Kind::FLEET, namespace, fleet),
+        clusters,
+        pods: ours(&Kind::POD),
+        services: ours(&Kind::SERVICE),
+        revisions: ours(&Kind::CONTROLLER_REVISION),
+    };
+    picture_of(&objects, ray)
+}
+
+/// The picture of objects, whoever has them, and of what runs in Ray, as far as it is known.
+pub fn picture_of(objects: &Objects, ray: Value) -> Value {
+    let Objects { fleet: raw, clusters, pods, services, revisions } = objects;
     json!({
         "spec": raw.as_ref().map(|raw| raw["spec"].clone()),
         "status": raw.as_ref().map(|raw| status(&raw["status"])),
         "rayClusters": sorted(clusters.iter().map(cluster)),
-        "pods": sorted(ours(&Kind::POD).iter().map(pod)),
-        "services": sorted(ours(&Kind::SERVICE).iter().map(|service| {
+        "pods": sorted(pods.iter().map(pod)),
+        "services": sorted(services.iter().map(|service| {
             json!({"name": service["metadata"]["name"], "ports": service["spec"]["ports"], "selector": service["spec"]["selector"]})
         })),
-        "revisions": sorted(ours(&Kind::CONTROLLER_REVISION).iter().map(|record| {
+        "revisions": sorted(revisions.iter().map(|record| {
             json!({"name": record["metadata"]["name"], "revision": record["revision"], "data": record["data"]})
         })),
-        "ray": ray_picture(&ray.snapshot(), &clusters),
+        "ray": ray,
     })
 }
 
@@ -129,7 +157,7 @@ fn living(cluster: &Value) -> Value {
 }
 
 /// Paths at which two pictures differ, with both values.
-pub(super) fn difference(path: &str, one: &Value, other: &Value) -> Vec<String> {
+pub fn difference(path: &str, one: &Value, other: &Value) -> Vec<(String, Value, Value)> {
     match (one, other) {
         _ if one == other => Vec::new(),
         (Value::Object(a), Value::Object(b)) => {
@@ -144,7 +172,7 @@ pub(super) fn difference(path: &str, one: &Value, other: &Value) -> Vec<String> 
             let pairs = a.iter().zip(b).enumerate();
             pairs.flat_map(|(index, (a, b))| difference(&format!("{path}/{index}"), a, b)).collect()
         }
-        _ => vec![format!("{path} was {one} and is {other}")],
+        _ => vec![(path.to_owned(), one.clone(), other.clone())],
     }
 }
 
@@ -157,11 +185,16 @@ mod tests {
         let one = json!({"a": [1, {"b": 2}], "c": 3});
         assert!(difference("", &one, &one).is_empty());
         let other = json!({"a": [1, {"b": 4}], "d": 5});
+        let found = |path: &str, one: Value, other: Value| (path.to_owned(), one, other);
         assert_eq!(
             difference("", &one, &other),
-            ["/a/1/b was 2 and is 4", "/c was 3 and is null", "/d was null and is 5"]
+            [
+                found("/a/1/b", json!(2), json!(4)),
+                found("/c", json!(3), Value::Null),
+                found("/d", Value::Null, json!(5))
+            ]
         );
-        assert_eq!(difference("", &json!([1]), &json!([1, 2])), [" was [1] and is [1,2]"]);
+        assert_eq!(difference("", &json!([1]), &json!([1, 2])), [found("", json!([1]), json!([1, 2]))]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::api::{ApiServer, Kind};
 use crate::run::faults::Shared;
+use crate::run::likeness::History;
 
 /// How long a decision that was right when it was made may still be carried out after the spec has changed.
 const CARRIED_OUT: Duration = Duration::from_secs(20);
@@ -35,6 +36,7 @@ struct Bounds {
 #[derive(Default)]
 struct State {
     seen: Seen,
+    history: History,
     wanted_first: Option<u32>,
     bounds: VecDeque<(Duration, Bounds)>,
     clusters: BTreeSet<String>,
@@ -57,6 +59,25 @@ pub struct Watch {
     state: Arc<Mutex<State>>,
 }
 
+impl Seen {
+    /// Takes how many groups take traffic and how many RayClusters there are. `wanted` are the groups of the first spec, if the
+    /// fleet is there.
+    pub fn take(&mut self, taking: u32, clusters: usize, wanted: Option<u32>) {
+        self.most = self.most.max(clusters);
+        let Some(wanted) = wanted else { return };
+        if taking >= wanted || self.fewest.is_some() {
+            self.fewest = Some(self.fewest.map_or(taking, |fewest| fewest.min(taking)));
+        }
+    }
+}
+
+/// Whether a pod is the head of a group that takes traffic.
+pub fn takes_traffic(pod: &Value) -> bool {
+    label(pod, names::RAY_LABEL_NODE_TYPE) == "head"
+        && is_true(pod, names::GATE_SERVING)
+        && is_true(pod, "Ready")
+}
+
 impl Watch {
     /// Over a fleet.
     pub fn new(namespace: &str, fleet: &str, api: ApiServer, shared: Shared) -> Self {
@@ -67,6 +88,11 @@ impl Watch {
     /// What was seen so far.
     pub fn seen(&self) -> Seen {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).seen
+    }
+
+    /// What the status told so far.
+    pub fn history(&self) -> History {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).history.clone()
     }
 
     /// RayClusters that were made so far.
@@ -87,6 +113,7 @@ impl Watch {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fleet = self.api.get(&Kind::FLEET, &self.namespace, &self.fleet);
         let fleet: Option<RayClusterFleet> = fleet.and_then(|fleet| serde_json::from_value(fleet).ok());
+        state.history.take(fleet.as_ref(), self.shared.trace.now());
         if let Some(fleet) = &fleet {
             self.bounds(&mut state, fleet);
             self.ledger(&mut state, fleet);
@@ -159,7 +186,6 @@ impl Watch {
                 names.join(", ")
             ));
         }
-        state.seen.most = state.seen.most.max(clusters.len());
         state.made.extend(clusters.iter().cloned());
         state.clusters = clusters;
     }
@@ -171,8 +197,8 @@ impl Watch {
             .into_iter()
             .filter(|pod| label(pod, names::RAY_LABEL_NODE_TYPE) == "head")
             .collect();
-        let open = |pod: &&Value| is_true(pod, names::GATE_SERVING) && is_true(pod, "Ready");
-        let taking = u32::try_from(heads.iter().filter(open).count()).unwrap_or(u32::MAX);
+        let taking =
+            u32::try_from(heads.iter().filter(|head| takes_traffic(head)).count()).unwrap_or(u32::MAX);
         let floor = state.bounds.iter().map(|(_, bounds)| bounds.floor).min().unwrap_or_default();
         let mut gates = BTreeMap::new();
         for head in &heads {
@@ -186,10 +212,8 @@ impl Watch {
             gates.insert(name, is_open);
         }
         state.gates = gates;
-        let all = state.wanted_first.is_some_and(|wanted| taking >= wanted);
-        if fleet.is_some() && (all || state.seen.fewest.is_some()) {
-            state.seen.fewest = Some(state.seen.fewest.map_or(taking, |fewest| fewest.min(taking)));
-        }
+        let (clusters, wanted) = (state.clusters.len(), state.wanted_first.filter(|_| fleet.is_some()));
+        state.seen.take(taking, clusters, wanted);
     }
 
     fn ours(&self, kind: &Kind) -> Vec<Value> {

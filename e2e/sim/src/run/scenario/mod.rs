@@ -37,6 +37,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// How it must end.
     pub expect: Expect,
+    /// Why a real cluster can not play it, if so.
+    pub only_simulated: Option<String>,
 }
 
 /// Nodes that are alike.

@@ -30,6 +30,7 @@ struct Written {
     #[serde(default)]
     steps: Vec<Step>,
     expect: Expect,
+    only_simulated: Option<String>,
 }
 
 /// A manifest, here or elsewhere, and what is changed in it.
@@ -67,6 +68,7 @@ impl Scenario {
             load: written.load,
             steps: written.steps,
             expect: written.expect,
+            only_simulated: written.only_simulated,
         })
     }
 }

@@ -108,7 +108,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
     let tally = clients.stop().await;
     failures.extend(quiet(&shared, rest).await.err());
     failures.append(&mut shared.state().breaches);
-    failures.extend(oracle::expected(scenario, &watch, tally, stage_status(&api, &fleet)));
+    failures.extend(oracle::expected(scenario, watch.seen(), tally, stage_status(&api, &fleet)));
     let mut state = shared.state();
     Report {
         scenario: scenario.name.clone(),
@@ -121,6 +121,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
         tally,
         groups: watch.groups_made(),
         end: oracle::picture(&api, &ray, NAMESPACE, &fleet),
+        history: watch.history(),
         took,
         lines: trace.lines(),
     }

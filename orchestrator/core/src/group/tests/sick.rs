@@ -153,7 +153,10 @@ fn a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
     let mut seen = healthy(&group, t0());
     let silent = |seen: &mut GroupSeen, words: &str| ray_mut(seen).engine.unverified = Some(words.to_owned());
     silent(&mut seen, "time-out after 3 s");
+    // A new leader knows of the ranks from the ledger only.
+    ray_mut(&mut seen).engine.ranks.clear();
     let first = step(&fleet, &group, &seen, 1);
+    assert_eq!((&first.group.ranks, &first.group.placement), (&group.ranks, &group.placement));
     assert_eq!((first.group.phase, kinds(&first)), (Phase::Ready, vec!["DashboardUnreachable".to_owned()]));
     assert!(first.group.message.as_ref().unwrap().contains("can not be looked at: time-out after 3 s"));
     silent(&mut seen, "connection refused");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase};
 
-use crate::cluster::ready;
+use super::ready;
 
 /// Remembers what was told.
 #[derive(Debug, Default)]

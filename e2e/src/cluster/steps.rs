@@ -1,0 +1,141 @@
+//! The steps that a rollout is made of, read off two states of a fleet: what a plan foretells, seen from outside. Pure.
+
+use std::fmt;
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+/// A step, in the words that `kubectl rayfleet plan` has for it. Ordered: what lets another step happen in the same
+/// write of the status comes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A group takes traffic.
+    Serves,
+    /// A group is gone.
+    Delete,
+    /// A group is entered.
+    Create,
+    /// The next engine is to start on a group's pods.
+    Swap,
+    /// A group that served is on its way out, or its engine is.
+    Drain,
+}
+
+impl What {
+    /// The plan's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serves => "serves",
+            Self::Delete => "delete",
+            Self::Create => "create",
+            Self::Swap => "swap engine",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What.
+    pub what: What,
+    /// Of which group.
+    pub group: String,
+    /// Its revision from then on: `<pod>/<engine>`.
+    pub revision: String,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.what.as_str(), self.group, self.revision)
+    }
+}
+
+/// The steps between two states of a fleet's groups.
+pub fn between(before: &[GroupStatus], after: &[GroupStatus]) -> Vec<Step> {
+    let find = |groups: &[GroupStatus], name: &str| groups.iter().find(|group| group.name == name).cloned();
+    let gone = before.iter().filter(|old| find(after, &old.name).is_none());
+    let gone = gone.map(|old| step(What::Delete, old));
+    let changed =
+        after.iter().filter_map(|new| Some(step(change(find(before, &new.name).as_ref(), new)?, new)));
+    let mut steps: Vec<Step> = gone.chain(changed).collect();
+    steps.sort_by_key(|step| step.what);
+    steps
+}
+
+fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
+    let Some(old) = old else { return Some(What::Create) };
+    let swapped = old.goal == Goal::SwapEngine && new.goal == Goal::Serve && new.launch > old.launch;
+    if old.ready_since.is_none() && new.ready_since.is_some() {
+        Some(What::Serves)
+    } else if old.goal == Goal::Serve && new.goal != Goal::Serve && old.phase == Phase::Ready {
+        Some(What::Drain)
+    } else if swapped {
+        Some(What::Swap)
+    } else {
+        None
+    }
+}
+
+fn step(what: What, group: &GroupStatus) -> Step {
+    let engine = group.engine_revision.as_ref().map_or_else(String::new, |engine| format!("/{engine}"));
+    Step { what, group: group.name.clone(), revision: format!("{}{engine}", group.revision) }
+}
+
+/// One line for each step.
+pub fn lines(steps: &[Step]) -> String {
+    steps.iter().fold(String::new(), |text, step| text + "  " + &step.to_string() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn group(name: &str, ready: bool, goal: Goal, launch: u32) -> GroupStatus {
+        let phase = if ready { Phase::Ready } else { Phase::Loading };
+        let ready_since = ready.then_some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        let (revision, engine_revision) = ("a".to_owned(), Some("b".to_owned()));
+        GroupStatus {
+            name: name.into(),
+            revision,
+            engine_revision,
+            phase,
+            ready_since,
+            goal,
+            launch,
+            ..GroupStatus::default()
+        }
+    }
+
+    fn words(before: &[GroupStatus], after: &[GroupStatus]) -> Vec<String> {
+        between(before, after).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_group_is_followed_from_its_entry_to_its_end() {
+        let new = [group("g", false, Goal::Serve, 1)];
+        let ready = [group("g", true, Goal::Serve, 1)];
+        let leaving = [group("g", false, Goal::Retire, 1)];
+        assert_eq!(words(&[], &new), ["create g (a/b)"]);
+        assert_eq!(words(&new, &ready), ["serves g (a/b)"]);
+        assert_eq!(words(&ready, &leaving), ["drain g (a/b)"]);
+        assert_eq!(words(&leaving, &[]), ["delete g (a/b)"]);
+        assert_eq!(words(&new, &leaving), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_swap_is_the_next_launch_and_a_restart_is_none() {
+        let leaving = [group("g", false, Goal::SwapEngine, 1)];
+        assert_eq!(words(&leaving, &[group("g", false, Goal::Serve, 2)]), ["swap engine g (a/b)"]);
+        let failed = [group("g", false, Goal::Serve, 1)];
+        assert_eq!(words(&failed, &[group("g", false, Goal::Serve, 2)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_one_write_what_makes_room_comes_first() {
+        let before = [group("old", false, Goal::Retire, 1)];
+        let after = [group("new", false, Goal::Serve, 0)];
+        assert_eq!(words(&before, &after), ["delete old (a/b)", "create new (a/b)"]);
+    }
+}

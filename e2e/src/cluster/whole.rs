@@ -1,0 +1,42 @@
+//! What a watch tells of a list of objects, kept whole: something of each object, by its name.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+
+/// Something of each object.
+pub(super) struct Whole<T> {
+    known: BTreeMap<String, T>,
+    listing: BTreeMap<String, T>,
+}
+
+impl<T> Default for Whole<T> {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), listing: BTreeMap::new() }
+    }
+}
+
+impl<T> Whole<T> {
+    /// Takes a change; gives what is of all objects when the picture is whole.
+    pub(super) fn apply<K: ResourceExt>(
+        &mut self,
+        event: Event<K>,
+        of: impl Fn(K) -> T,
+    ) -> Option<impl Iterator<Item = &T>> {
+        match event {
+            Event::Init => {
+                self.listing.clear();
+                return None;
+            }
+            Event::InitApply(object) => {
+                self.listing.insert(object.name_any(), of(object));
+                return None;
+            }
+            Event::InitDone => self.known = std::mem::take(&mut self.listing),
+            Event::Apply(object) => drop(self.known.insert(object.name_any(), of(object))),
+            Event::Delete(object) => drop(self.known.remove(&object.name_any())),
+        }
+        Some(self.known.values())
+    }
+}

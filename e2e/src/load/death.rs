@@ -1,0 +1,129 @@
+//! Which failed requests are the doing of an engine's death, and which are not. Pure.
+
+use std::fmt;
+
+use super::report::{Failure, Report};
+
+/// The death of one engine. Times are in seconds since the load began.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// Its server, as it names itself in its answers.
+    pub server: String,
+    /// What it died of.
+    pub cause: String,
+    /// When it may have died at the earliest.
+    pub from: f64,
+    /// From when on no new request can find it, if it is so far.
+    pub until: Option<f64>,
+}
+
+impl Death {
+    /// Whether a request failed for this death: it was open when the engine died, or began before everybody knew, and
+    /// nobody else is known to have answered it.
+    fn explains(&self, failure: &Failure) -> bool {
+        let in_time =
+            failure.at + failure.after >= self.from && self.until.is_none_or(|until| failure.at <= until);
+        in_time && failure.server.as_ref().is_none_or(|server| *server == self.server)
+    }
+}
+
+/// What one death cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// What died, and of what.
+    pub death: String,
+    /// Requests that it had begun to answer.
+    pub cut_off: usize,
+    /// Requests that nobody had begun to answer, and that it can have had.
+    pub unanswered: usize,
+}
+
+/// The failed requests of a load, by the deaths that explain them.
+#[derive(Clone, Debug, Default)]
+pub struct Toll {
+    /// What each death cost.
+    pub by_death: Vec<Cost>,
+    /// Failures that no death explains.
+    pub others: Vec<Failure>,
+    /// Failures beyond those that were kept.
+    pub unknown: u64,
+}
+
+impl Toll {
+    /// Sorts the failures of a load.
+    pub fn of(report: &Report, deaths: &[Death]) -> Self {
+        let name = |death: &Death| format!("{} ({})", death.cause, death.server);
+        let none = |death| Cost { death: name(death), cut_off: 0, unanswered: 0 };
+        let mut by_death: Vec<Cost> = deaths.iter().map(none).collect();
+        let mut others = Vec::new();
+        for failure in &report.kept_failures {
+            match deaths.iter().position(|death| death.explains(failure)) {
+                Some(at) if failure.server.is_some() => by_death[at].cut_off += 1,
+                Some(at) => by_death[at].unanswered += 1,
+                None => others.push(failure.clone()),
+            }
+        }
+        let kept = u64::try_from(report.kept_failures.len()).unwrap_or(u64::MAX);
+        Self { by_death, others, unknown: report.failed.saturating_sub(kept) }
+    }
+
+    /// Whether each failed request is explained.
+    pub fn is_explained(&self) -> bool {
+        self.others.is_empty() && self.unknown == 0
+    }
+}
+
+impl fmt::Display for Toll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Cost { death, cut_off, unanswered } in &self.by_death {
+            writeln!(f, "{death}: {cut_off} requests were cut off, {unanswered} got no answer at all")?;
+        }
+        write!(f, "{} other requests failed", self.others.len())?;
+        if self.unknown > 0 {
+            write!(f, ", and {} more than were looked at", self.unknown)?;
+        }
+        self.others.iter().try_for_each(|failure| write!(f, "\n  {failure}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::Fault;
+    use super::super::report::{Kind, Tally};
+    use super::*;
+
+    fn report(failures: &[(f64, f64, Option<&str>)]) -> Report {
+        let mut tally = Tally::default();
+        for (at, seconds, server) in failures {
+            tally.begin();
+            let fault = Err(Fault::Truncated("gone".into()));
+            tally.end(Kind::Stream, *at, *seconds, server.map(str::to_owned), fault);
+        }
+        tally.report(100.0)
+    }
+
+    fn death(until: Option<f64>) -> Death {
+        Death { server: "head-1".into(), cause: "power loss".into(), from: 10.0, until }
+    }
+
+    #[test]
+    fn what_the_dead_engine_had_is_explained() {
+        let report = report(&[(2.0, 9.0, Some("head-1")), (2.0, 38.0, Some("head-1")), (14.0, 10.0, None)]);
+        let toll = Toll::of(&report, &[death(Some(15.0))]);
+        assert!(toll.is_explained(), "{toll}");
+        assert_eq!((toll.by_death[0].cut_off, toll.by_death[0].unanswered), (2, 1), "{toll}");
+    }
+
+    #[test]
+    fn everything_else_is_told() {
+        let too_early = (1.0, 5.0, Some("head-1"));
+        let too_late = (16.0, 1.0, None);
+        let of_another = (9.0, 4.0, Some("head-2"));
+        for failure in [too_early, too_late, of_another] {
+            let toll = Toll::of(&report(&[failure]), &[death(Some(15.0))]);
+            assert!(!toll.is_explained() && toll.others.len() == 1, "{failure:?}: {toll}");
+        }
+        assert!(Toll::of(&report(&[too_late]), &[death(None)]).is_explained());
+        assert!(!Toll::of(&report(&[too_late]), &[]).is_explained());
+    }
+}

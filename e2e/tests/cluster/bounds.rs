@@ -1,0 +1,94 @@
+//! Runs a change and holds the fleet against bounds all the while. What went wrong is told with what the fleet said.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::foretold::Foretold;
+use rayfleet_e2e::cluster::journal::Journal;
+use rayfleet_e2e::cluster::lowest::{Lowest, Seen};
+use rayfleet_e2e::cluster::steps::Step;
+use rayfleet_e2e::cluster::{ready, until};
+
+const FIRST_LOOK: Duration = Duration::from_secs(30);
+
+/// What is promised.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Never fewer groups that take traffic.
+    pub(crate) ready: i32,
+    /// Never more groups.
+    pub(crate) groups: i32,
+}
+
+/// What happened meanwhile.
+pub(crate) struct Account {
+    pub(crate) seen: Seen,
+    pub(crate) steps: Vec<Step>,
+    /// The last changes, for a failure that is found later.
+    pub(crate) tale: String,
+}
+
+impl Account {
+    /// Holds what happened against what was foretold; `gpus` are those of one group.
+    pub(crate) fn is_as(&self, foretold: &Foretold, gpus: u32) -> anyhow::Result<()> {
+        let held = foretold.hold_against(&self.steps, &self.seen, gpus);
+        held.with_context(|| format!("the last changes:\n{}what was foretold", self.tale))
+    }
+}
+
+/// Runs a change of a fleet within bounds.
+pub(crate) async fn within(
+    fleet: &Fleet,
+    bounds: Bounds,
+    change: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Account> {
+    let (journal, lowest) = (Journal::watch(fleet), Lowest::watch(fleet, &fleet.name));
+    until("a first look at the fleet", FIRST_LOOK, async || {
+        Ok((journal.has_begun() && lowest.so_far().is_whole()).then_some(()))
+    })
+    .await?;
+    let outcome = match change().await {
+        Ok(()) => account(fleet, &journal, &lowest, bounds).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok((seen, steps)) => Ok(Account { seen, steps, tale: journal.last_lines() }),
+        Err(error) => {
+            let says =
+                fleet.get().await.map_or_else(|error| format!("{error:#}"), |fleet| ready::words(&fleet));
+            let changes = journal.last_lines();
+            Err(error).with_context(|| {
+                format!("the last changes:\n{changes}the fleet says now:\n{says}\nwhat failed")
+            })
+        }
+    }
+}
+
+async fn account(
+    fleet: &Fleet,
+    journal: &Journal,
+    lowest: &Lowest,
+    bounds: Bounds,
+) -> anyhow::Result<(Seen, Vec<Step>)> {
+    let steps = journal.steps_up_to(&fleet.get().await?).await?;
+    let seen = lowest.so_far();
+    never_beyond(&seen, bounds)?;
+    Ok((seen, steps))
+}
+
+fn never_beyond(seen: &Seen, bounds: Bounds) -> anyhow::Result<()> {
+    let Bounds { ready: promised, groups: allowed } = bounds;
+    ensure!(
+        seen.ready.is_some_and(|ready| ready >= promised),
+        "{:?} groups were ready by the fleet's status, {promised} are promised",
+        seen.ready
+    );
+    let in_endpoints = seen.addresses.and_then(|ready| i32::try_from(ready).ok());
+    ensure!(
+        in_endpoints.is_some_and(|ready| ready >= promised),
+        "{in_endpoints:?} groups were in the endpoints, {promised} are promised"
+    );
+    ensure!(seen.most <= allowed, "{} groups existed at a time, {allowed} may", seen.most);
+    Ok(())
+}

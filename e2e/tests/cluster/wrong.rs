@@ -1,0 +1,162 @@
+//! Rollouts of what can not work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives
+//! up more than a rollout may.
+
+use anyhow::{Context, ensure};
+use rayfleet_api::RayClusterFleet;
+use rayfleet_api::status::{Phase, RollbackStatus};
+use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::manifest::Manifest;
+use rayfleet_e2e::cluster::pods::{pods, uids};
+use rayfleet_e2e::cluster::ready;
+use rayfleet_e2e::cluster::steps::{self, Step, What};
+use rayfleet_e2e::cluster::warnings::warnings;
+use rayfleet_e2e::mainjob::places;
+use serde_json::json;
+
+use crate::bounds::{Bounds, within};
+use crate::light::{self, REPLICAS, ROLLOUT};
+use crate::suite::{Connections, Suite};
+
+const ABSENT_IMAGE: &str = "rayfleet.local/absent:1";
+const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
+const IMAGE: &str = "/spec/template/spec/headGroupSpec/template/spec/containers/0/image";
+/// Engine restarts before a start counts as failed.
+const RESTARTS: u32 = 1;
+
+pub(crate) async fn rollouts(suite: &Suite) -> anyhow::Result<()> {
+    let (fleet, before) = light::ensure_fleet(suite, &careful(1, 0)?).await?;
+    let (pods_of, engine_of) = light::only_revision(&before)?;
+    let stable = format!("{pods_of}/{engine_of}");
+    let whole = Bounds { ready: REPLICAS - 1, groups: REPLICAS + 1 };
+    suite
+        .under_load(&fleet, Connections::FreshAndKept, whole, async || {
+            bad_image(suite, &fleet, &stable).await.context("a bad image")?;
+            bad_model(suite, &fleet, &stable).await.context("a bad model")
+        })
+        .await
+        .map(drop)
+}
+
+/// The fleet that serves, told to go back from what fails.
+fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
+    light::upgraded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
+        "/spec/failurePolicy",
+        json!({"engineRestarts": RESTARTS, "backoff": {"initial": "1s", "max": "1s"}}),
+    )
+}
+
+/// A surge group whose image can not be pulled: past the progress deadline it goes, and nothing else was touched.
+async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
+    let pods_before = uids(&pods(fleet).await?);
+    let bad = careful(1, 0)?.with(IMAGE, json!(ABSENT_IMAGE))?;
+    let account = within(fleet, Bounds { ready: REPLICAS, groups: REPLICAS + 1 }, async || {
+        fleet.apply(&bad).await?;
+        let stuck = |message: &str| message.contains(ABSENT_IMAGE);
+        light::until_a_group(fleet, "have a group that misses its image", |group| {
+            group.phase == Phase::Provisioning && group.message.as_deref().is_some_and(stuck)
+        })
+        .await?;
+        // Only now, so that the cause is known for certain when the time is over.
+        fleet.apply(&bad.clone().with("/spec/progressDeadlineSeconds", json!(5))?).await?;
+        let rollback = rolled_back(suite, fleet, stable).await?;
+        told(&rollback, &["is still Provisioning after 5 s", "check the template's image", ABSENT_IMAGE])
+    })
+    .await?;
+    happened(&account.steps, &[What::Create, What::Delete])?;
+    let pods_after = uids(&pods(fleet).await?);
+    ensure!(
+        pods_after == pods_before,
+        "pods of groups that served were {pods_before:?} and are {pods_after:?}"
+    );
+    Ok(())
+}
+
+/// A model that is not there, on pods that are kept: one group tries it as often as it may, and is made anew as it was.
+async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
+    let groups_before = ready::groups(&fleet.get().await?).to_vec();
+    let bad = careful(0, 1)?.with("/spec/model/source", json!(ABSENT_MODEL))?;
+    let account = within(fleet, Bounds { ready: REPLICAS - 1, groups: REPLICAS }, async || {
+        fleet.apply(&bad).await?;
+        let rollback = rolled_back(suite, fleet, stable).await?;
+        let tries = format!("after {RESTARTS} engine restarts");
+        told(&rollback, &[ABSENT_MODEL, "correct the path", tries.as_str()])
+    })
+    .await?;
+    happened(&account.steps, &[What::Drain, What::Swap, What::Delete, What::Create, What::Serves])?;
+    let after = fleet.get().await?;
+    places::check(fleet, &after).await?;
+    let kept = groups_before.iter().filter(|old| {
+        ready::groups(&after)
+            .iter()
+            .any(|new| (&new.name, &new.uid, new.launch) == (&old.name, &old.uid, old.launch))
+    });
+    ensure!(
+        i32::try_from(kept.count()) == Ok(REPLICAS - 1),
+        "one group was to be made anew and no other touched: they were {groups_before:#?} and are {:#?}",
+        ready::groups(&after)
+    );
+    Ok(())
+}
+
+/// Waits until the fleet is back at the revision that it had, and gives what it says about that.
+async fn rolled_back(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<RollbackStatus> {
+    let seen = fleet.follow("be rolled back, with all groups ready", ROLLOUT, |fleet| {
+        let status = fleet?.status.as_ref()?;
+        let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+        let all = status.replicas == REPLICAS && status.ready_replicas == REPLICAS;
+        let done = all && step == "Rolled back" && status.observed_generation == fleet?.metadata.generation;
+        done.then(|| fleet.cloned()).flatten()
+    });
+    let seen = seen.await?;
+    let revision = light::only_revision(&seen)?;
+    ensure!(
+        format!("{}/{}", revision.0, revision.1) == stable,
+        "it went back to {revision:?}, not to {stable}"
+    );
+    let rollback = seen.status.as_ref().and_then(|status| status.rollout.as_ref()?.rollback.clone());
+    let rollback =
+        rollback.with_context(|| format!("status.rollout.rollback is missing: {}", ready::words(&seen)))?;
+    suite.console.say(format_args!("rolled back from {}: {}", rollback.failed, rollback.cause));
+    ensure!(
+        rollback.failed != stable,
+        "the revision that is said to have failed is the one that it went back to"
+    );
+    let undo = format!("kubectl rayfleet rollout undo {}", fleet.name);
+    condition(&seen, "Progressing", "False", &[&rollback.failed])?;
+    condition(&seen, "Stalled", "True", &[&rollback.failed, &undo])?;
+    let warned = warnings(fleet).await?;
+    let warned = warned.iter().any(|it| it.reason == "RolledBack" && it.message.contains(&rollback.failed));
+    ensure!(warned, "there is no event RolledBack that names {}", rollback.failed);
+    Ok(rollback)
+}
+
+fn condition(seen: &RayClusterFleet, type_: &str, status: &str, words: &[&str]) -> anyhow::Result<()> {
+    let conditions = seen.status.iter().flat_map(|status| &status.conditions);
+    let found = conditions.into_iter().find(|condition| condition.type_ == type_);
+    let found = found.with_context(|| format!("there is no condition {type_}"))?;
+    ensure!(
+        found.status == status
+            && found.reason == "RolledBack"
+            && words.iter().all(|word| found.message.contains(word)),
+        "condition {type_} was to be {status} for RolledBack with {words:?}, and is {} for {}: {}",
+        found.status,
+        found.reason,
+        found.message
+    );
+    Ok(())
+}
+
+fn told(rollback: &RollbackStatus, words: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<_> = words.iter().filter(|word| !rollback.cause.contains(**word)).collect();
+    ensure!(missing.is_empty(), "{missing:?} is not in the cause of the rollback: {}", rollback.cause);
+    Ok(())
+}
+
+fn happened(steps: &[Step], wanted: &[What]) -> anyhow::Result<()> {
+    ensure!(
+        steps.iter().map(|step| step.what).eq(wanted.iter().copied()),
+        "the steps were to be {wanted:?}, and were:\n{}",
+        steps::lines(steps)
+    );
+    Ok(())
+}

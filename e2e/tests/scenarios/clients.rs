@@ -1,0 +1,118 @@
+//! The load of a scenario, and what became of its requests in the simulation's own words.
+
+use std::time::{Duration, Instant};
+
+use rayfleet_e2e::cluster::Cluster;
+use rayfleet_e2e::cluster::addresses::Addresses;
+use rayfleet_e2e::cluster::endpoint::Endpoint;
+use rayfleet_e2e::cluster::tools::Tools;
+use rayfleet_e2e::load::{Death, Failure, Load, Plan, Share, Toll, served_model};
+use rayfleet_sim::run::report::Tally;
+use rayfleet_sim::run::scenario;
+use tokio::task::JoinHandle;
+
+use crate::stand::Stand;
+
+/// Longest wait for an answer, or for its next piece.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for the requests that are open when the load is told to stop.
+const LAST: Duration = Duration::from_mins(2);
+
+/// What a scenario killed: whose requests were lost with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Killed {
+    /// Name of the head pod.
+    pub(crate) server: String,
+    /// Its address.
+    pub(crate) ip: String,
+    /// What it died of.
+    pub(crate) cause: String,
+    /// When it may have died at the earliest.
+    pub(crate) from: Instant,
+}
+
+/// A load that begins when somebody takes requests.
+pub(crate) struct Clients {
+    start: Instant,
+    begun: Option<JoinHandle<(Load, Endpoint)>>,
+}
+
+impl Clients {
+    /// Begins as soon as the Service of this name answers. `start` is the beginning of the scenario.
+    pub(crate) fn begin(load: &scenario::Load, stand: &Stand, service: &str, start: Instant) -> Self {
+        let wanted = load.fresh + load.kept > 0;
+        let begun = wanted.then(|| {
+            let task =
+                when_taken(stand.cluster.clone(), stand.tools.clone(), service.to_owned(), load.clone());
+            tokio::spawn(task)
+        });
+        Self { start, begun }
+    }
+
+    /// Lets the requests that are open end, counts, and tells what failed.
+    pub(crate) async fn stop(self, killed: &[Killed], addresses: &Addresses) -> (Tally, String) {
+        let Some(task) = self.begun else { return (Tally::default(), String::new()) };
+        if !task.is_finished() {
+            task.abort();
+        }
+        // Nobody ever took a request: nothing was sent.
+        let Ok((load, _endpoint)) = task.await else { return (Tally::default(), String::new()) };
+        let begun = seconds(self.start, load.started());
+        let report = load.stop(LAST).await;
+        let deaths: Vec<Death> =
+            killed.iter().map(|killed| death(killed, self.start, begun, addresses)).collect();
+        let toll = Toll::of(&report, &deaths);
+        // The simulation's clients wait while the Service has no address; these are turned away by the network.
+        let waited =
+            |failure: &&Failure| failure.server.is_none() && addresses.may_be_empty(failure.at + begun);
+        let (nobody, others): (Vec<&Failure>, Vec<&Failure>) = toll.others.iter().partition(waited);
+        let refused = others.iter().filter(|failure| failure.reason.starts_with("connect")).count();
+        let died: usize = toll.by_death.iter().map(|cost| cost.cut_off + cost.unanswered).sum();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let answered = whole(report.sent.saturating_sub(report.failed + report.open));
+        // One that never ends is cut off, and so is what nobody looked at closely.
+        let cut_off = count(others.len() - refused).saturating_add(whole(report.open + toll.unknown));
+        let tally = Tally { answered, died: count(died), cut_off, refused: count(refused) };
+        let first: String = others.iter().take(5).map(|failure| format!("\n  {failure}")).collect();
+        let words = format!(
+            "{answered} requests answered, {died} lost by deaths, {} while nobody was there, {cut_off} cut off, \
+             {refused} refused{first}",
+            nobody.len()
+        );
+        (tally, words)
+    }
+}
+
+fn death(killed: &Killed, start: Instant, begun: f64, addresses: &Addresses) -> Death {
+    let from = seconds(start, killed.from);
+    Death {
+        server: killed.server.clone(),
+        cause: killed.cause.clone(),
+        from: from - begun,
+        until: addresses.let_go(&killed.ip, from).map(|until| until - begun),
+    }
+}
+
+fn seconds(start: Instant, moment: Instant) -> f64 {
+    moment.saturating_duration_since(start).as_secs_f64()
+}
+
+async fn when_taken(
+    cluster: Cluster,
+    tools: Tools,
+    service: String,
+    load: scenario::Load,
+) -> (Load, Endpoint) {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tick.tick().await;
+        let Ok(endpoint) = Endpoint::of(&cluster, &service, &tools).await else { continue };
+        let Ok(model) = served_model(&endpoint.target, Duration::from_secs(3)).await else { continue };
+        let none = Share { fresh: 0, kept: 0, pause: Duration::ZERO, tokens: 0 };
+        let stream = Share { fresh: load.fresh, kept: load.kept, pause: load.pause.0, tokens: load.tokens };
+        let target = endpoint.target.clone();
+        let plan = Plan { target, model, short: none, stream, patience: PATIENCE };
+        return (Load::start(&plan), endpoint);
+    }
+}

@@ -1,0 +1,146 @@
+//! Plays one scenario on both, and says in what the real one failed or differs.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rayfleet_e2e::clock;
+use rayfleet_e2e::cluster::dump::dump;
+use rayfleet_e2e::cluster::room::{self, Room, Wanted};
+use rayfleet_e2e::cluster::{ready, until};
+use rayfleet_sim::run::likeness::{another_end, another_order};
+use rayfleet_sim::run::oracle::{expected, reached};
+use rayfleet_sim::run::stage::{Stage, play};
+use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
+use tokio::time::timeout;
+
+use crate::clients::Clients;
+use crate::end;
+use crate::stage::RealStage;
+use crate::stand::Stand;
+
+/// Longest time of a scenario, from its creation to the end that it expects.
+const LIMIT: Duration = Duration::from_mins(20);
+/// Longest time from the last step to that end.
+const CONVERGES: Duration = Duration::from_mins(8);
+/// Longest time until nothing moves any more: pods that end, requests in flight that are written down.
+const RESTS: Duration = Duration::from_secs(90);
+/// Seed of the simulation that is compared with.
+const SEED: u64 = 0;
+
+/// What came of it.
+pub(crate) enum Outcome {
+    /// All is alike.
+    Alike,
+    /// It can not be played, and why.
+    Skipped(String),
+    /// In what it failed or differs, and what helps to see why.
+    Different { failures: Vec<String>, dump: String },
+}
+
+/// Plays a scenario. An error is one of the stage itself: it could not be set up, or not be tidied.
+pub(crate) async fn held(stand: &Stand, scenario: &Scenario) -> anyhow::Result<Outcome> {
+    if let Some(reason) = &scenario.only_simulated {
+        return Ok(Outcome::Skipped(reason.clone()));
+    }
+    let simulation = simulation(scenario).await?;
+    if !simulation.failures.is_empty() {
+        let failures = vec![format!("the simulation fails by itself: {}", simulation.failures.join("; "))];
+        return Ok(Outcome::Different { failures, dump: simulation.text() });
+    }
+    let room = match Room::shape(&stand.cluster.client, &wanted(scenario)).await {
+        Ok(Ok(room)) => room,
+        Ok(Err(too_small)) => return Ok(Outcome::Skipped(too_small.to_string())),
+        Err(error) => {
+            room::undo(&stand.cluster.client).await.context("giving the nodes their shape back")?;
+            return Err(error.context("shaping the nodes"));
+        }
+    };
+    stand.console.say(room.words());
+    let name = scenario.fleet["metadata"]["name"].as_str().context("the fleet has no metadata.name")?;
+    let mut stage = RealStage::new(stand, name, room, clock::instant());
+    let failures = compared(scenario, &simulation, &mut stage).await;
+    let dump = if failures.is_empty() { String::new() } else { dump(&stand.cluster).await };
+    tidied(stand, &mut stage).await.context("tidying up")?;
+    if failures.is_empty() { Ok(Outcome::Alike) } else { Ok(Outcome::Different { failures, dump }) }
+}
+
+async fn tidied(stand: &Stand, stage: &mut RealStage<'_>) -> anyhow::Result<()> {
+    let mended = stage.mend_all().await;
+    let cleared = stand.clear(&stage.services).await;
+    let undone = room::undo(&stand.cluster.client).await;
+    mended.and(cleared).and(undone)
+}
+
+/// The simulation makes a runtime of its own, so it has a thread of its own.
+async fn simulation(scenario: &Scenario) -> anyhow::Result<Report> {
+    let scenario = scenario.clone();
+    let run = tokio::task::spawn_blocking(move || simulated(&scenario, SEED, &Plan::default()));
+    run.await.map_err(|error| anyhow!("the simulation panicked: {error}"))
+}
+
+fn wanted(scenario: &Scenario) -> Vec<Wanted> {
+    let of = |nodes: &rayfleet_sim::run::scenario::Node| {
+        let (gpus, cordoned) = (nodes.gpus, nodes.cordoned);
+        nodes.names().into_iter().map(move |name| Wanted { name, gpus, cordoned })
+    };
+    scenario.nodes.iter().flat_map(of).collect()
+}
+
+async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStage<'_>) -> Vec<String> {
+    let clients = Clients::begin(&scenario.load, stage.stand, &stage.fleet.name, stage.start);
+    let mut failures = Vec::new();
+    let played = timeout(LIMIT, async {
+        play(scenario, stage).await.map_err(|stuck| stuck.to_string())?;
+        reached(scenario, stage, CONVERGES).await
+    });
+    match played.await {
+        Ok(Ok(())) => {}
+        Ok(Err(stuck)) => failures.push(stuck),
+        Err(_) => {
+            let now = stage.fleet.find().await.ok().flatten();
+            failures.push(format!(
+                "not over after {} min, at: {}; the fleet:\n{}",
+                LIMIT.as_secs() / 60,
+                stage.last_told,
+                now.as_ref().map_or_else(|| "is not there".to_owned(), ready::words)
+            ));
+        }
+    }
+    let is_over = failures.is_empty();
+    let addresses = stage.watches.kept().addresses.clone();
+    let (tally, words) = clients.stop(&stage.killed, &addresses).await;
+    let seen = stage.watches.kept().seen;
+    stage.tell(format!(
+        "the end is reached: {words}; at least {:?} groups took traffic, at most {} existed",
+        seen.fewest, seen.most
+    ));
+    let status = stage.fleet.find().await.ok().flatten().and_then(|fleet| fleet.status);
+    let lost = status.and_then(|status| status.rollout).map_or(0, |rollout| rollout.lost_requests);
+    failures
+        .extend(expected(scenario, seen, tally, lost).into_iter().map(|wrong| format!("{wrong} ({words})")));
+    if is_over {
+        failures.extend(another_end_at_last(simulation, stage).await);
+        let kept = stage.watches.kept();
+        let order = another_order(&simulation.history, &kept.history);
+        if !order.is_empty() && !kept.breaks.is_empty() {
+            failures.push(format!("a watch broke, states may have been missed: {}", kept.breaks.join("; ")));
+        }
+        failures.extend(order);
+    }
+    failures
+}
+
+/// In what the ends differ once nothing moves any more.
+async fn another_end_at_last(simulation: &Report, stage: &RealStage<'_>) -> Vec<String> {
+    let mut last = Vec::new();
+    let waited = until("the same end", RESTS, async || {
+        last = another_end(&simulation.end, &end::picture(&stage.fleet).await?);
+        Ok(last.is_empty().then_some(()))
+    })
+    .await;
+    match waited {
+        Ok(()) => Vec::new(),
+        Err(error) if last.is_empty() => vec![format!("the end can not be looked at: {error:#}")],
+        Err(_) => last.into_iter().map(|line| format!("another end: {line}")).collect(),
+    }
+}

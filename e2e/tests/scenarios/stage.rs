@@ -1,0 +1,195 @@
+//! The real cluster as a stage. Its states come from a watch, one after the other: what a scenario waits for is found although
+//! it was over before anybody could have asked.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use hyper::{Method, Request};
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::{DynamicObject, TypeMeta};
+use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_e2e::clock;
+use rayfleet_e2e::cluster::call;
+use rayfleet_e2e::cluster::fleet::Fleet;
+use rayfleet_e2e::cluster::processes::Process;
+use rayfleet_e2e::cluster::room::Room;
+use rayfleet_sim::run::scenario::{Healed, Patch, Victim};
+use rayfleet_sim::run::stage::Stage;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::clients::Killed;
+use crate::end;
+use crate::stand::Stand;
+use crate::watches::Watches;
+
+/// Longest wait for the watch to tell of a change that was made.
+const CATCH_UP: Duration = Duration::from_secs(30);
+/// Longest time between two looks at what no watch tells of.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(crate) struct RealStage<'s> {
+    pub(crate) stand: &'s Stand,
+    pub(crate) fleet: Fleet,
+    pub(crate) room: Room,
+    pub(crate) watches: Watches,
+    pub(crate) start: Instant,
+    /// How far the states were looked at; the outer `None` before the first.
+    position: Option<Option<RayClusterFleet>>,
+    /// The fleet was made and is not to be deleted.
+    made: bool,
+    /// States of an earlier generation were before the last change.
+    generation: i64,
+    /// Services that were made beside it.
+    pub(crate) services: Vec<String>,
+    /// What happens, for people.
+    pub(crate) last_told: String,
+    pub(crate) killed: Vec<Killed>,
+    /// Processes that stand still, by group.
+    pub(crate) stopped: BTreeMap<usize, Vec<Process>>,
+    /// The node that lost its power last.
+    pub(crate) lost: Option<String>,
+    /// KubeRay was sent away.
+    pub(crate) kuberay_away: JoinSet<()>,
+}
+
+impl<'s> RealStage<'s> {
+    pub(crate) fn new(stand: &'s Stand, name: &str, room: Room, start: Instant) -> Self {
+        let fleet = Fleet::new(&stand.cluster, name);
+        Self {
+            stand,
+            watches: Watches::begin(&fleet, stand.console, start),
+            fleet,
+            room,
+            start,
+            position: None,
+            made: false,
+            generation: 0,
+            services: Vec::new(),
+            last_told: String::new(),
+            killed: Vec::new(),
+            stopped: BTreeMap::new(),
+            lost: None,
+            kuberay_away: JoinSet::new(),
+        }
+    }
+
+    /// Goes on to the next state, if it comes in time.
+    async fn advance(&mut self, longest: Duration) -> bool {
+        match timeout(longest, self.watches.states.recv()).await {
+            Ok(Some(state)) => {
+                self.position = Some(state);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        match &self.position {
+            None => true,
+            Some(None) => self.made,
+            Some(Some(fleet)) => fleet.metadata.generation.unwrap_or_default() < self.generation,
+        }
+    }
+
+    async fn made(&mut self, object: &Value) -> anyhow::Result<()> {
+        let types: TypeMeta = serde_json::from_value(object.clone()).context("apiVersion and kind")?;
+        let resource = kube::core::ApiResource::from_gvk(&(&types).try_into()?);
+        let client = self.stand.cluster.client.clone();
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &self.stand.cluster.namespace, &resource);
+        let object: DynamicObject = serde_json::from_value(object.clone())?;
+        let what = format!("create the {}", types.kind);
+        let made = call(&what, api.create(&PostParams::default(), &object)).await?;
+        if types.kind == names::KIND {
+            self.made = true;
+            self.generation = made.metadata.generation.unwrap_or_default();
+        } else {
+            self.services.extend(made.metadata.name);
+        }
+        Ok(())
+    }
+
+    async fn patched(&mut self, patch: &Patch) -> anyhow::Result<()> {
+        let (kind, body) = match patch {
+            Patch::Merge(body) => ("application/merge-patch+json", serde_json::to_vec(body)?),
+            Patch::Json(body) => ("application/json-patch+json", serde_json::to_vec(body)?),
+        };
+        let path = format!(
+            "/apis/{}/{}/namespaces/{}/rayclusterfleets/{}",
+            names::GROUP,
+            names::VERSION,
+            self.stand.cluster.namespace,
+            self.fleet.name
+        );
+        let request = Request::builder().method(Method::PATCH).uri(path).header("Content-Type", kind);
+        let client = &self.stand.cluster.client;
+        let changed = call("change the fleet", client.request::<Value>(request.body(body)?)).await?;
+        let generation = changed["metadata"]["generation"].as_i64();
+        self.generation = generation.ok_or_else(|| anyhow!("a fleet without a generation: {changed}"))?;
+        Ok(())
+    }
+}
+
+/// A refusal in words, causes included.
+fn words(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+impl Stage for RealStage<'_> {
+    fn now(&self) -> Duration {
+        Duration::from_secs_f64(clock::seconds_since(self.start))
+    }
+
+    fn tell(&mut self, what: String) {
+        self.stand.console.say(format_args!("- {what}"));
+        self.last_told = what;
+    }
+
+    async fn create(&mut self, object: &Value) -> Result<(), String> {
+        self.made(object).await.map_err(words)
+    }
+
+    async fn fleet(&mut self) -> Option<RayClusterFleet> {
+        // A state from before the last change would be taken for what came of it.
+        while self.is_behind() && self.advance(CATCH_UP).await {}
+        self.position.clone().flatten()
+    }
+
+    async fn leftovers(&mut self) -> bool {
+        // While the fleet is there something of it is.
+        if matches!(self.position, Some(Some(_))) {
+            return true;
+        }
+        end::leftovers(&self.fleet).await.unwrap_or(true)
+    }
+
+    async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
+        self.patched(patch).await.map_err(words)
+    }
+
+    async fn delete(&mut self) -> Result<(), String> {
+        self.made = false;
+        let (api, params) = (self.fleet.api(), kube::api::DeleteParams::background());
+        call("delete the fleet", api.delete(&self.fleet.name, &params)).await.map(drop).map_err(words)
+    }
+
+    async fn kill(&mut self, victim: &Victim) -> Result<(), String> {
+        self.strike(victim).await.map_err(words)
+    }
+
+    async fn heal(&mut self, healed: &Healed) -> Result<(), String> {
+        self.mend(healed).await.map_err(words)
+    }
+
+    async fn uncordon(&mut self, node: &str) -> Result<(), String> {
+        self.room.uncordon(node).await.map_err(words)
+    }
+
+    async fn pass(&mut self, longest: Duration) {
+        self.advance(longest.min(LOOK)).await;
+    }
+}

@@ -1,0 +1,218 @@
+//! How the real cluster breaks what a scenario breaks, and mends it.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use rayfleet_api::status::GroupStatus;
+use rayfleet_e2e::clock;
+use rayfleet_e2e::cluster::pods::{FleetPod, pods};
+use rayfleet_e2e::cluster::processes::{self, Process, cluster_tool, the_one};
+use rayfleet_e2e::cluster::ready::groups;
+use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, leader, ray_cluster_resource};
+use rayfleet_sim::run::scenario::{Healed, Member, Victim};
+use rayfleet_sim::run::stage::Stage;
+use serde_json::json;
+
+use crate::clients::Killed;
+use crate::stage::RealStage;
+
+const RANK: &str = "ray::RayWorkerProc";
+const CORE: &str = "light_engine.core";
+const DASHBOARD: &str = "dashboard/dashboard.py";
+const KUBERAY: &str = "kuberay-operator";
+/// What keeps a pod's namespaces; not the container that a scenario speaks of.
+const SANDBOX: &str = "/pause";
+
+impl RealStage<'_> {
+    pub(crate) async fn strike(&mut self, victim: &Victim) -> anyhow::Result<()> {
+        match victim {
+            Victim::Orchestrator => self.kill_leader().await,
+            Victim::Kuberay(length) => self.send_kuberay_away(length.0).await,
+            Victim::NodeOf(member) => self.cut_power(*member).await,
+            Victim::Rank { group, rank } => {
+                let pod = self.pod_of_rank(*group, *rank).await?;
+                self.dies(*group, &format!("the death of rank {rank}")).await?;
+                the_one(&pod, RANK)?.signal("KILL")
+            }
+            Victim::Engine(group) => {
+                let head = self.pod(Member { group: *group, head: true }).await?;
+                self.dies(*group, "the death of the engine's core").await?;
+                the_one(&head, CORE)?.signal("KILL")
+            }
+            Victim::Hang(group) => {
+                // A rank that stands still: the engine answers who asks how it is, and makes no step.
+                let worker = self.pod(Member { group: *group, head: false }).await?;
+                self.dies(*group, "an engine that stands still").await?;
+                the_one(&worker, RANK)?.signal("STOP")
+            }
+            Victim::Container(member) => {
+                let pod = self.pod(*member).await?;
+                self.dies(member.group, &format!("the death of the container of {}", pod.name)).await?;
+                kill_all(processes::of_pod(&pod, "").into_iter().filter(|process| !process.is(SANDBOX)), &pod)
+            }
+            Victim::Pod(member) => {
+                let pod = self.pod(*member).await?;
+                self.dies(member.group, &format!("the deletion of pod {}", pod.name)).await?;
+                let api: Api<Pod> = Api::namespaced(self.client(), &self.stand.cluster.namespace);
+                let what = format!("delete pod {}", pod.name);
+                call(&what, api.delete(&pod.name, &DeleteParams::default())).await.map(drop)
+            }
+            Victim::RayCluster(group) => {
+                let name = self.group(*group).await?.name;
+                self.dies(*group, &format!("the deletion of RayCluster {name}")).await?;
+                let namespace = &self.stand.cluster.namespace;
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(self.client(), namespace, &ray_cluster_resource());
+                let what = format!("delete RayCluster {name}");
+                call(&what, api.delete(&name, &DeleteParams::background())).await.map(drop)
+            }
+            Victim::Dashboard(group) => {
+                let head = self.pod(Member { group: *group, head: true }).await?;
+                let all = processes::of_pod(&head, DASHBOARD);
+                ensure!(!all.is_empty(), "pod {} has no process of `{DASHBOARD}`", head.name);
+                all.iter().try_for_each(|process| process.signal("STOP"))?;
+                self.stopped.insert(*group, all);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) async fn mend(&mut self, healed: &Healed) -> anyhow::Result<()> {
+        match healed {
+            Healed::Node => {
+                let node = self.lost.take().context("no node is lost")?;
+                cluster_tool(&["start-node", &node]).await
+            }
+            Healed::Dashboard(group) => {
+                let stopped = self.stopped.remove(group).context("this dashboard stands not still")?;
+                stopped.iter().try_for_each(|process| process.signal("CONT"))
+            }
+        }
+    }
+
+    /// Whatever came of the scenario: all works again.
+    pub(crate) async fn mend_all(&mut self) -> anyhow::Result<()> {
+        for process in std::mem::take(&mut self.stopped).into_values().flatten() {
+            // Its pod may be gone, and the process with it.
+            drop(process.signal("CONT"));
+        }
+        if let Some(node) = self.lost.take() {
+            cluster_tool(&["start-node", &node]).await?;
+        }
+        if !self.kuberay_away.is_empty() {
+            self.kuberay_away.shutdown().await;
+            scale_kuberay(&self.client(), 1).await?;
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Client {
+        self.stand.cluster.client.clone()
+    }
+
+    /// A group, by its place in the order of slots.
+    async fn group(&self, index: usize) -> anyhow::Result<GroupStatus> {
+        let mut all = groups(&self.fleet.get().await?).to_vec();
+        all.sort_by_key(|group| (group.slot, group.attempt));
+        all.get(index).cloned().with_context(|| format!("there is no group {index} of {}", all.len()))
+    }
+
+    async fn pod(&self, member: Member) -> anyhow::Result<FleetPod> {
+        let group = self.group(member.group).await?.name;
+        let role = if member.head { "head" } else { "worker" };
+        let found =
+            pods(&self.fleet).await?.into_iter().find(|pod| pod.group == group && pod.head == member.head);
+        found.with_context(|| format!("group {group} has no {role}"))
+    }
+
+    /// The pod in which a rank runs, by what the status says of its place.
+    async fn pod_of_rank(&self, group: usize, rank: usize) -> anyhow::Result<FleetPod> {
+        let group = self.group(group).await?;
+        let is = |placed: &&rayfleet_api::status::RankPlacement| usize::try_from(placed.rank) == Ok(rank);
+        let placed = group.placement.iter().find(is);
+        let node =
+            &placed.with_context(|| format!("group {} tells no place of rank {rank}", group.name))?.node;
+        let mut there = pods(&self.fleet).await?;
+        there.retain(|pod| pod.group == group.name && pod.node == *node);
+        match there.as_slice() {
+            [pod] => Ok(pod.clone()),
+            many => bail!("group {} has {} pods on {node}: which has rank {rank}?", group.name, many.len()),
+        }
+    }
+
+    /// What a group's engine is answering may fail from now on.
+    async fn dies(&mut self, group: usize, cause: &str) -> anyhow::Result<()> {
+        let head = self.pod(Member { group, head: true }).await?;
+        self.loses(&head, cause);
+        Ok(())
+    }
+
+    fn loses(&mut self, head: &FleetPod, cause: &str) {
+        self.tell(format!("{cause}, of the group of {}", head.name));
+        let (server, ip) = (head.name.clone(), head.ip.clone());
+        self.killed.push(Killed { server, ip, cause: cause.to_owned(), from: clock::instant() });
+    }
+
+    async fn cut_power(&mut self, member: Member) -> anyhow::Result<()> {
+        let node = self.pod(member).await?.node;
+        ensure!(!node.is_empty(), "the pod is on no node");
+        // The simulation's orchestrator is on no node: that it may die with one is another scenario.
+        let leads = leader::keep_off(&self.stand.cluster, &node).await?;
+        let all = pods(&self.fleet).await?;
+        let hit = |group: &str| all.iter().any(|pod| pod.group == group && pod.node == node);
+        for head in all.iter().filter(|pod| pod.head && hit(&pod.group)) {
+            self.loses(head, &format!("the power loss of {node} ({} leads)", leads.pod));
+        }
+        self.lost = Some(node.clone());
+        cluster_tool(&["kill-node", &node]).await
+    }
+
+    async fn kill_leader(&mut self) -> anyhow::Result<()> {
+        let leads = leader::leader(&self.stand.cluster).await?.context("nobody leads")?;
+        let api: Api<Pod> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
+        let pod = call("get the leader", api.get(&leads.pod)).await?;
+        let uid = pod.metadata.uid.context("a pod without a UID")?;
+        for process in processes::of_uid(&uid, "") {
+            // One may end by another's end before its turn comes.
+            drop(process.signal("KILL"));
+        }
+        let at_once = DeleteParams::default().grace_period(0);
+        call("delete the leader", api.delete(&leads.pod, &at_once)).await.map(drop)
+    }
+
+    async fn send_kuberay_away(&mut self, length: Duration) -> anyhow::Result<()> {
+        let client = self.client();
+        scale_kuberay(&client, 0).await?;
+        let tell = self.stand.console;
+        self.kuberay_away.spawn(async move {
+            tokio::time::sleep(length).await;
+            if let Err(error) = scale_kuberay(&client, 1).await {
+                tell.say(format_args!("KubeRay does not come back: {error:#}"));
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn scale_kuberay(client: &Client, replicas: u32) -> anyhow::Result<()> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), KUBERAY_NAMESPACE);
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let what = format!("scale KubeRay to {replicas}");
+    call(&what, api.patch_scale(KUBERAY, &PatchParams::default(), &patch)).await.map(drop)
+}
+
+fn kill_all(all: impl Iterator<Item = Process>, pod: &FleetPod) -> anyhow::Result<()> {
+    let mut any = false;
+    for process in all {
+        any = true;
+        // One may end by another's end before its turn comes.
+        drop(process.signal("KILL"));
+    }
+    ensure!(any, "pod {} has no processes", pod.name);
+    Ok(())
+}

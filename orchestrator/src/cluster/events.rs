@@ -1,0 +1,154 @@
+//! What people are told, as Kubernetes events: the same words about the same fleet within some minutes are one event that
+//! counts. Pure; the executor writes. kube's own recorder takes events for the same whose words differ, and loses the later ones.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use rayfleet_api::valid::after;
+
+/// Who tells.
+const CONTROLLER: &str = "rayfleet";
+/// Words that were not said for so long are said anew; Kubernetes' own recorder waits as long.
+const SERIES: Duration = Duration::from_mins(6);
+/// Bytes of an event's text that the API server takes.
+const LONGEST_NOTE: usize = 1024;
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Telling {
+    /// UID of what it is about.
+    pub about: String,
+    /// Warning, or Normal.
+    pub warning: bool,
+    /// One word for machines.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// How an event is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Written {
+    /// It is new.
+    New(Event),
+    /// It is there already, and is counted once more.
+    Again(Event),
+}
+
+/// What was told in the last minutes.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// This replica.
+    instance: String,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    said: BTreeMap<Telling, (Event, Timestamp)>,
+    /// Keeps names apart that are made at the same time.
+    number: u64,
+}
+
+impl Told {
+    /// Nothing was told yet.
+    pub(crate) fn new(instance: Option<String>) -> Self {
+        Self { instance: instance.unwrap_or_else(|| CONTROLLER.to_owned()), known: Mutex::default() }
+    }
+
+    /// How to tell this at `now`. The event counts as written from here on: one that was lost is not worth a second try.
+    pub(crate) fn next(&self, telling: Telling, about: &ObjectReference, now: Timestamp) -> Written {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.said.retain(|_, (_, last)| after(*last, SERIES) > now);
+        if let Some((event, last)) = known.said.get_mut(&telling) {
+            let count = event.series.as_ref().map_or(1, |series| series.count).saturating_add(1);
+            event.series = Some(EventSeries { count, last_observed_time: MicroTime(now) });
+            *last = now;
+            return Written::Again(event.clone());
+        }
+        known.number = known.number.wrapping_add(1);
+        let name = about.name.as_deref().unwrap_or(CONTROLLER);
+        let event = Event {
+            metadata: ObjectMeta {
+                namespace: about.namespace.clone(),
+                name: Some(format!("{name}.{:x}.{:x}", now.as_microsecond(), known.number)),
+                ..ObjectMeta::default()
+            },
+            action: Some(telling.reason.clone()),
+            reason: Some(telling.reason.clone()),
+            note: telling.message.get(..telling.message.floor_char_boundary(LONGEST_NOTE)).map(str::to_owned),
+            type_: Some(if telling.warning { "Warning" } else { "Normal" }.to_owned()),
+            event_time: Some(MicroTime(now)),
+            regarding: Some(about.clone()),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        };
+        known.said.insert(telling, (event.clone(), now));
+        Written::New(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telling(message: &str) -> Telling {
+        Telling { about: "u".into(), warning: true, reason: "GroupFailed".into(), message: message.into() }
+    }
+
+    fn about() -> ObjectReference {
+        ObjectReference {
+            name: Some("f".into()),
+            namespace: Some("n".into()),
+            uid: Some("u".into()),
+            ..ObjectReference::default()
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn new(written: Written) -> Event {
+        match written {
+            Written::New(event) => event,
+            Written::Again(event) => panic!("told before: {event:?}"),
+        }
+    }
+
+    #[test]
+    fn other_words_are_another_event() {
+        let told = Told::new(None);
+        let one = new(told.next(telling("one"), &about(), at(0)));
+        let other = new(told.next(telling("other"), &about(), at(0)));
+        assert_eq!(other.note.as_deref(), Some("other"));
+        assert_ne!(one.metadata.name, other.metadata.name);
+    }
+
+    #[test]
+    fn the_same_words_are_counted() {
+        let told = Told::new(None);
+        let first = new(told.next(telling("one"), &about(), at(0)));
+        told.next(telling("one"), &about(), at(100));
+        let Written::Again(third) = told.next(telling("one"), &about(), at(200)) else {
+            panic!("not counted")
+        };
+        assert_eq!(third.metadata.name, first.metadata.name);
+        let series = third.series.unwrap();
+        assert_eq!((series.count, series.last_observed_time.0), (3, at(200)));
+    }
+
+    #[test]
+    fn words_that_were_not_said_for_long_are_news() {
+        let told = Told::new(None);
+        told.next(telling("one"), &about(), at(0));
+        let again = new(told.next(telling("one"), &about(), at(361)));
+        assert!(again.series.is_none());
+    }
+}

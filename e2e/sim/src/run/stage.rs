@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::RayClusterFleetStatus;
+use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus};
 use serde_json::Value;
 
 use super::scenario::{Healed, Patch, Scenario, Step, Until, Victim};
@@ -124,10 +124,21 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
         && is(until.ready, status.ready_replicas)
         && is(until.updated, status.updated_replicas)
         && until.groups.is_none_or(|groups| status.groups.len() == groups)
-        && until.phase.is_none_or(|phase| status.groups.iter().any(|group| group.phase == phase))
+        && until.reached.is_none_or(|phase| reached(&status, phase))
         && (!until.complete || step == "Complete" && status.ready_replicas == wanted)
         && until.stalled.as_ref().is_none_or(stalled)
         && (!until.rolled_back || step == "Rolled back")
+}
+
+/// A group of the revision that the rollout goes to has come as far as a phase.
+fn reached(status: &RayClusterFleetStatus, phase: Phase) -> bool {
+    let to = status.rollout.as_ref().map_or("", |rollout| rollout.to.as_str());
+    let of = |group: &GroupStatus| match &group.engine_revision {
+        Some(engine) => format!("{}/{engine}", group.revision),
+        None => group.revision.clone(),
+    };
+    let mut new = status.groups.iter().filter(|group| of(group) == to);
+    new.any(|group| phase <= group.phase && group.phase <= Phase::Ready)
 }
 
 /// Status and reason of a condition.

@@ -173,8 +173,9 @@ pub struct Until {
     pub updated: Option<u32>,
     /// Groups in the ledger.
     pub groups: Option<usize>,
-    /// Some group is in this phase.
-    pub phase: Option<Phase>,
+    /// A group of the newest revision has come so far: it is in this phase or a later one. (That a group is in a phase may be
+    /// told by nobody, when what tells of it is lost.)
+    pub reached: Option<Phase>,
     /// The rollout of the newest spec is complete.
     #[serde(default)]
     pub complete: bool,
@@ -194,13 +195,13 @@ pub struct Until {
 /// Only what is waited for.
 impl fmt::Debug for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ready, updated, groups, phase, complete, stalled, rolled_back, gone, within: _ } = self;
+        let Self { ready, updated, groups, reached, complete, stalled, rolled_back, gone, within: _ } = self;
         let number = |name: &str, number: Option<u64>| number.map(|number| format!("{name} {number}"));
         let parts = [
             number("ready", ready.map(u64::from)),
             number("updated", updated.map(u64::from)),
             number("groups", groups.and_then(|groups| u64::try_from(groups).ok())),
-            phase.map(|phase| format!("a group {}", phase.as_str())),
+            reached.map(|phase| format!("a new group {}", phase.as_str())),
             complete.then(|| "complete".to_owned()),
             stalled.as_ref().map(|reason| format!("Stalled {reason}")),
             rolled_back.then(|| "rolled back".to_owned()),

@@ -18,6 +18,7 @@ fn status() -> Sequence {
             "code": 200, "/status/conditions/*/type": types, "/status/conditions/*/status": states, "/metadata/generation": 1,
         })
     };
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "00000000-0000-4000-8000-000000000000"});
     let precondition = json!({"metadata": {"uid": "00000000-0000-4000-8000-000000000000"}});
     let steps = vec![
         post("pods", with(pod("p"), &json!({"status": {"phase": "Running"}})))
@@ -57,6 +58,9 @@ fn status() -> Sequence {
         merge("pods/p/status", json!({"status": {"phase": "Failed"}, "spec": {"priority": 7}}))
             .show(&["/status/phase", "/spec/priority"])
             .gives(json!({"code": 200, "/status/phase": "Failed", "/spec/priority": 0})),
+        merge("pods/p/status", json!({"metadata": {"ownerReferences": [owner], "labels": {"a": "c"}}}))
+            .show(&["/metadata/ownerReferences?", "/metadata/labels/a"])
+            .gives(json!({"code": 200, "/metadata/ownerReferences?": false, "/metadata/labels/a": "c"})),
         delete("pods/p", Value::Null).show(&["/kind"]).gives(json!({"code": 200, "/kind": "Pod"})),
         get("pods/p").gives(json!({"code": 404, "reason": "NotFound", "about": "pods p"})),
     ];

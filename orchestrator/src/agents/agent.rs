@@ -161,9 +161,7 @@ impl Agent {
 
     async fn look(&mut self, assignment: Assignment, target: Target) {
         let started = clock::monotonic();
-        // A quick look tells nothing of the nodes: it is for those who know them.
-        let due = self.last_deep.is_none_or(|last| started.saturating_duration_since(last) >= DEEP);
-        let deep = due || !self.memory.knows_nodes();
+        let deep = self.last_deep.is_none_or(|last| started.saturating_duration_since(last) >= DEEP);
         let options = ObserveOptions { deadline: LOOK, deep };
         let seen = match &assignment.engine {
             Engine::Launched { submission, .. } => {

@@ -134,11 +134,6 @@ impl Memory {
         EngineSeen { submission: want.to_string(), note: self.trouble.clone(), ..EngineSeen::default() }
     }
 
-    /// Whether Ray has told of its nodes yet.
-    pub(crate) fn knows_nodes(&self) -> bool {
-        !self.nodes.is_empty()
-    }
-
     fn remember_nodes(&mut self, state: &RayState) {
         if let Some(cluster) = &state.cluster {
             let alive = cluster.nodes.iter().filter(|node| node.alive);

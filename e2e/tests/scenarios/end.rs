@@ -25,7 +25,7 @@ pub(crate) async fn picture(fleet: &Fleet) -> anyhow::Result<Value> {
         services: ours(fleet, SERVICE).await?,
         revisions: ours(fleet, REVISION).await?,
     };
-    Ok(picture_of(&objects, Value::Null))
+    Ok(picture_of(&objects, &Value::Null))
 }
 
 /// Whether anything is left of what the fleet owned.

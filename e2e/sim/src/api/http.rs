@@ -105,9 +105,9 @@ async fn serve(
     }
     let known = |route: &Route| server.with(|store| store.installed(&route.kind));
     let Some(route) = Route::parse(parts.uri.path()).filter(known) else {
-        let served = server.with(|store| Route::group(parts.uri.path(), |kind| store.installed(kind)));
+        let has_group = server.with(|store| Route::group(parts.uri.path(), |kind| store.installed(kind)));
         let refusal = Refusal::no_such_resource();
-        return if served { answer(refusal.code, &refusal.status()) } else { unknown_path() };
+        return if has_group { answer(refusal.code, &refusal.status()) } else { unknown_path() };
     };
     let Some(verb) = route.verb(&parts.method, asked.query.is_set("watch")) else {
         let refusal = Refusal::no_such_method();

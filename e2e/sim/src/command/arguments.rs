@@ -74,8 +74,8 @@ pub(crate) struct Grid {
 #[derive(Args)]
 pub(crate) struct Seeds {
     /// How many seeds.
-    #[arg(long, default_value_t = 100)]
-    pub seeds: u64,
+    #[arg(long = "seeds", default_value_t = 100)]
+    pub count: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     pub from: u64,

@@ -80,7 +80,9 @@ fn baselines(scenarios: &[Scenario], seed: u64, sum: &mut Sum) -> Vec<Report> {
     let run = |scenario: &Scenario| simulated(scenario, seed, &Plan::default());
     in_parallel(threads(), scenarios, run, |report| reports.push(report));
     reports.sort_by(|a: &Report, b| a.scenario.cmp(&b.scenario));
-    reports.iter().for_each(|report| sum.enter(report));
+    for report in &reports {
+        sum.enter(report);
+    }
     reports
 }
 
@@ -120,7 +122,7 @@ pub(super) fn grid(arguments: &Grid) -> anyhow::Result<bool> {
 pub(super) fn soak(arguments: &Seeds) -> anyhow::Result<bool> {
     let scenarios = chosen(&arguments.scenario)?;
     let mut sum = Sum::default();
-    let seeds: Vec<u64> = (arguments.from..arguments.from.saturating_add(arguments.seeds)).collect();
+    let seeds: Vec<u64> = (arguments.from..arguments.from.saturating_add(arguments.count)).collect();
     let run = |seed: &u64| {
         let index = usize::try_from(*seed).unwrap_or_default() % scenarios.len();
         let scenario = scenarios.get(index)?;
@@ -139,7 +141,7 @@ pub(super) fn soak(arguments: &Seeds) -> anyhow::Result<bool> {
 pub(super) fn walks(arguments: &Seeds) -> anyhow::Result<bool> {
     let base = chosen(&["create".to_owned()])?.remove(0);
     let mut sum = Sum::default();
-    let seeds: Vec<u64> = (arguments.from..arguments.from.saturating_add(arguments.seeds)).collect();
+    let seeds: Vec<u64> = (arguments.from..arguments.from.saturating_add(arguments.count)).collect();
     let run = |seed: &u64| walked(&walk(&base, *seed), *seed);
     in_parallel(threads(), &seeds, run, |report| sum.enter(&report));
     Ok(sum.close())

@@ -30,7 +30,7 @@ pub fn walk(base: &Scenario, seed: u64) -> Walk {
     let mut random = fastrand::Rng::with_seed(seed);
     let spec = base.fleet["spec"].clone();
     let mut last = spec.clone();
-    if seed % 4 != 0 {
+    if !seed.is_multiple_of(4) {
         for change in [replicas(&mut random), release(&mut random), speed(&mut random)] {
             json_patch::merge(&mut last, &change["spec"]);
         }

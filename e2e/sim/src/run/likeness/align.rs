@@ -61,8 +61,8 @@ pub(super) fn unmatched(one: &[Lasted], other: &[Lasted]) -> (Vec<usize>, Vec<us
 /// Whether an entry may have no counterpart: it passed quickly, or it goes on with what was before something that did.
 fn may_miss(list: &[Lasted], at: usize) -> bool {
     let Some(entry) = list.get(at) else { return true };
-    let before = list.get(..at).unwrap_or_default().iter().rev();
-    let goes_on = before.skip_while(|earlier| earlier.passing() && earlier.what != entry.what).next();
+    let mut before = list.get(..at).unwrap_or_default().iter().rev();
+    let goes_on = before.find(|earlier| !earlier.passing() || earlier.what == entry.what);
     entry.passing() || at > 0 && goes_on.is_some_and(|earlier| earlier.what == entry.what)
 }
 

@@ -13,7 +13,7 @@ const TRIED: usize = 6;
 /// What differs, for people; nothing, if all came in the same order.
 pub fn another_order(simulated: &History, real: &History) -> Vec<String> {
     let mut found = Vec::new();
-    let steps = |history: &History| lasted(&history.steps, history.until, |step| step.clone());
+    let steps = |history: &History| lasted(&history.steps, history.until, Clone::clone);
     let (ours, theirs) = (steps(simulated), steps(real));
     found.extend(told("steps of the rollout", &ours, &theirs));
 

@@ -39,11 +39,11 @@ pub fn picture(api: &ApiServer, ray: &RayWorld, namespace: &str, fleet: &str) ->
         services: ours(&Kind::SERVICE),
         revisions: ours(&Kind::CONTROLLER_REVISION),
     };
-    picture_of(&objects, ray)
+    picture_of(&objects, &ray)
 }
 
 /// The picture of objects, whoever has them, and of what runs in Ray, as far as it is known.
-pub fn picture_of(objects: &Objects, ray: Value) -> Value {
+pub fn picture_of(objects: &Objects, ray: &Value) -> Value {
     let Objects { fleet: raw, clusters, pods, services, revisions } = objects;
     json!({
         "spec": raw.as_ref().map(|raw| raw["spec"].clone()),

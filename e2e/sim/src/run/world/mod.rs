@@ -109,15 +109,15 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
     failures.extend(quiet(&shared, rest).await.err());
     failures.append(&mut shared.state().breaches);
     failures.extend(oracle::expected(scenario, watch.seen(), tally, stage_status(&api, &fleet)));
-    let mut state = shared.state();
+    let mut kept = shared.state();
     Report {
         scenario: scenario.name.clone(),
         seed,
         plan: plan.clone(),
         failures,
-        writes: std::mem::take(&mut state.writes),
-        events: state.events,
-        calls: state.calls,
+        writes: std::mem::take(&mut kept.writes),
+        events: kept.events,
+        calls: kept.calls,
         tally,
         groups: watch.groups_made(),
         end: oracle::picture(&api, &ray, NAMESPACE, &fleet),

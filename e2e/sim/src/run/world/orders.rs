@@ -40,6 +40,6 @@ pub(super) async fn obey(
 fn set_all(api: &ApiServer, ray: &RayWorld, state: &DashboardState) {
     for cluster in api.list(&Kind::RAY_CLUSTER) {
         let part = |field: &str| cluster["metadata"][field].as_str().unwrap_or_default().to_owned();
-        ray.set_dashboard(&format!("{}/{}", part("namespace"), part("name")), state.clone());
+        ray.set_dashboard(&format!("{}/{}", part("namespace"), part("name")), *state);
     }
 }

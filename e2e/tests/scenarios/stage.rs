@@ -31,14 +31,24 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 /// Longest time between two looks at what no watch tells of.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// A state of the fleet.
+enum Position {
+    /// None was looked at yet.
+    Unknown,
+    /// It is not there.
+    Absent,
+    /// It is like this.
+    Here(Box<RayClusterFleet>),
+}
+
 pub(crate) struct RealStage<'s> {
     pub(crate) stand: &'s Stand,
     pub(crate) fleet: Fleet,
     pub(crate) room: Room,
     pub(crate) watches: Watches,
     pub(crate) start: Instant,
-    /// How far the states were looked at; the outer `None` before the first.
-    position: Option<Option<RayClusterFleet>>,
+    /// How far the states were looked at.
+    position: Position,
     /// The fleet was made and is not to be deleted.
     made: bool,
     /// States of an earlier generation were before the last change.
@@ -65,7 +75,7 @@ impl<'s> RealStage<'s> {
             fleet,
             room,
             start,
-            position: None,
+            position: Position::Unknown,
             made: false,
             generation: 0,
             services: Vec::new(),
@@ -81,7 +91,7 @@ impl<'s> RealStage<'s> {
     async fn advance(&mut self, longest: Duration) -> bool {
         match timeout(longest, self.watches.states.recv()).await {
             Ok(Some(state)) => {
-                self.position = Some(state);
+                self.position = state.map_or(Position::Absent, |fleet| Position::Here(Box::new(fleet)));
                 true
             }
             _ => false,
@@ -90,9 +100,9 @@ impl<'s> RealStage<'s> {
 
     fn is_behind(&self) -> bool {
         match &self.position {
-            None => true,
-            Some(None) => self.made,
-            Some(Some(fleet)) => fleet.metadata.generation.unwrap_or_default() < self.generation,
+            Position::Unknown => true,
+            Position::Absent => self.made,
+            Position::Here(fleet) => fleet.metadata.generation.unwrap_or_default() < self.generation,
         }
     }
 
@@ -135,7 +145,7 @@ impl<'s> RealStage<'s> {
 }
 
 /// A refusal in words, causes included.
-fn words(error: anyhow::Error) -> String {
+fn words(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }
 
@@ -150,43 +160,46 @@ impl Stage for RealStage<'_> {
     }
 
     async fn create(&mut self, object: &Value) -> Result<(), String> {
-        self.made(object).await.map_err(words)
+        self.made(object).await.map_err(|error| words(&error))
     }
 
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
         // A state from before the last change would be taken for what came of it.
         while self.is_behind() && self.advance(CATCH_UP).await {}
-        self.position.clone().flatten()
+        match &self.position {
+            Position::Here(fleet) => Some(RayClusterFleet::clone(fleet)),
+            Position::Unknown | Position::Absent => None,
+        }
     }
 
     async fn leftovers(&mut self) -> bool {
         // While the fleet is there something of it is.
-        if matches!(self.position, Some(Some(_))) {
+        if matches!(self.position, Position::Here(_)) {
             return true;
         }
         end::leftovers(&self.fleet).await.unwrap_or(true)
     }
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
-        self.patched(patch).await.map_err(words)
+        self.patched(patch).await.map_err(|error| words(&error))
     }
 
     async fn delete(&mut self) -> Result<(), String> {
         self.made = false;
         let (api, params) = (self.fleet.api(), kube::api::DeleteParams::background());
-        call("delete the fleet", api.delete(&self.fleet.name, &params)).await.map(drop).map_err(words)
+        call("delete the fleet", api.delete(&self.fleet.name, &params)).await.map(drop).map_err(|error| words(&error))
     }
 
     async fn kill(&mut self, victim: &Victim) -> Result<(), String> {
-        self.strike(victim).await.map_err(words)
+        self.strike(victim).await.map_err(|error| words(&error))
     }
 
     async fn heal(&mut self, healed: &Healed) -> Result<(), String> {
-        self.mend(healed).await.map_err(words)
+        self.mend(healed).await.map_err(|error| words(&error))
     }
 
     async fn uncordon(&mut self, node: &str) -> Result<(), String> {
-        self.room.uncordon(node).await.map_err(words)
+        self.room.uncordon(node).await.map_err(|error| words(&error))
     }
 
     async fn pass(&mut self, longest: Duration) {

@@ -96,7 +96,9 @@ async fn watch_fleet(
         };
         let at = Duration::from_secs_f64(clock::seconds_since(start));
         let lines = lock(&kept).take(state.as_ref(), at);
-        lines.iter().for_each(|line| console.say(line));
+        for line in lines {
+            console.say(line);
+        }
         // Whoever does not listen any more needs no states.
         let _ = states.send(state);
     }

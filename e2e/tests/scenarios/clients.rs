@@ -74,7 +74,8 @@ impl Clients {
         // One that never ends is cut off, and so is what nobody looked at closely.
         let cut_off = count(others.len() - refused).saturating_add(whole(report.open + toll.unknown));
         let tally = Tally { answered, died: count(died), cut_off, refused: count(refused) };
-        let first: String = others.iter().take(5).fold(String::new(), |text, failure| text + "\n  " + &failure.to_string());
+        let first: String =
+            others.iter().take(5).fold(String::new(), |text, failure| text + "\n  " + &failure.to_string());
         let words = format!(
             "{answered} requests answered, {died} lost by deaths, {} while nobody was there, {cut_off} cut off, \
              {refused} refused{first}",

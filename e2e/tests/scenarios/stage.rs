@@ -128,14 +128,14 @@ impl<'s> RealStage<'s> {
             Patch::Merge(body) => ("application/merge-patch+json", serde_json::to_vec(body)?),
             Patch::Json(body) => ("application/json-patch+json", serde_json::to_vec(body)?),
         };
-        let path = format!(
+        let place = format!(
             "/apis/{}/{}/namespaces/{}/rayclusterfleets/{}",
             names::GROUP,
             names::VERSION,
             self.stand.cluster.namespace,
             self.fleet.name
         );
-        let request = Request::builder().method(Method::PATCH).uri(path).header("Content-Type", kind);
+        let request = Request::builder().method(Method::PATCH).uri(place).header("Content-Type", kind);
         let client = &self.stand.cluster.client;
         let changed = call("change the fleet", client.request::<Value>(request.body(body)?)).await?;
         let generation = changed["metadata"]["generation"].as_i64();
@@ -187,7 +187,10 @@ impl Stage for RealStage<'_> {
     async fn delete(&mut self) -> Result<(), String> {
         self.made = false;
         let (api, params) = (self.fleet.api(), kube::api::DeleteParams::background());
-        call("delete the fleet", api.delete(&self.fleet.name, &params)).await.map(drop).map_err(|error| words(&error))
+        call("delete the fleet", api.delete(&self.fleet.name, &params))
+            .await
+            .map(drop)
+            .map_err(|error| words(&error))
     }
 
     async fn kill(&mut self, victim: &Victim) -> Result<(), String> {

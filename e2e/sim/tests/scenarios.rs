@@ -1,5 +1,7 @@
 //! The standard scenarios without faults: each ends as it says it does, and the same seed gives the same run.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
 use rayfleet_sim::run::grid::in_parallel;
 use rayfleet_sim::run::scenario::standard;
 use rayfleet_sim::run::{Plan, Scenario, simulated, trace};

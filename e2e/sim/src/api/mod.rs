@@ -1,7 +1,7 @@
 //! An API server in memory. It knows objects and what a real API server does with them, and nothing of what they mean.
 //!
-//! [`ApiServer`] is synchronous inside: one lock around [`store`], never held over an await. `http` puts requests as
-//! `kube` sends them on top of it, `watch` the streams, [`tamper`] the faults.
+//! [`ApiServer`] is synchronous inside: one lock around `store`, never held over an await. `http` puts requests as
+//! `kube` sends them on top of it, `watch` the streams, `tamper` the faults.
 
 mod admit;
 mod clock;

@@ -95,7 +95,7 @@ impl Metrics {
         registry.register("pass_seconds", "Duration of a look at a fleet", self.pass_seconds.clone());
         registry.register(
             "engine_submit_delay_seconds",
-            "From the moment all Ray nodes were seen alive to the engine's job submitted",
+            "From the moment all Ray nodes were seen alive, or another launch was decided, to the engine's job submitted",
             self.engine_submit.clone(),
         );
         registry.register(

@@ -85,6 +85,11 @@ impl Summary {
         promise(kept == all, format!("the engine-only upgrade kept {kept} of {all} pods"));
         let (replaced, all) = self.pods_replaced;
         promise(replaced == all, format!("the template upgrade replaced {replaced} of {all} pods"));
+        let Overhead { submit, open } = self.overhead;
+        promise(
+            submit.count > 0 && open.count > 0,
+            format!("the orchestrator measured {} launches and {} openings", submit.count, open.count),
+        );
         broken
     }
 }

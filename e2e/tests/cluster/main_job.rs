@@ -23,7 +23,6 @@ pub(crate) async fn kept(suite: &Suite) -> anyhow::Result<()> {
     suite.console.say(&summary);
     let broken = summary.broken();
     ensure!(broken.is_empty(), "broken promises: {}", broken.join("; "));
-    ensure!(summary.overhead.submit.count > 0 && summary.overhead.open.count > 0, "no delays were measured");
     suite.fleet("quickstart").delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
 }

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::assignment::{Assignment, Command, Engine, Launch, Pace};
+use super::formed::Formed;
 use super::report::Memory;
 use super::signs::Signs;
 use super::tokens::Tokens;
@@ -66,8 +67,7 @@ pub(crate) struct Agent {
     /// The probe prompt that is being answered.
     probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
     healthy: Option<SubmissionId>,
-    /// Since when all Ray nodes are in and this launch is wanted.
-    all_in: Option<(SubmissionId, Instant)>,
+    formed: Formed,
     /// The last launch that Ray took, and when: it is asked for again until the job is seen.
     launched: Option<(SubmissionId, Instant)>,
     last_deep: Option<Instant>,
@@ -100,7 +100,7 @@ impl Agent {
             signs: Signs::default(),
             probing: None,
             healthy: None,
-            all_in: None,
+            formed: Formed::default(),
             launched: None,
             last_deep: None,
             quiet_until: None,
@@ -231,9 +231,7 @@ impl Agent {
         let Engine::Launched { submission, .. } = &assignment.engine else { return };
         let expected = &assignment.pods.ips;
         let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
-        // Another launch on the same nodes waits from when it is wanted, not from when the nodes came.
-        let since = self.all_in.take().filter(|(of, _)| of == submission);
-        self.all_in = all_in.then(|| since.unwrap_or_else(|| (submission.clone(), now)));
+        self.formed.look(all_in, now);
         if alive.engine.healthy && self.healthy.as_ref() != Some(submission) {
             self.healthy = Some(submission.clone());
             if assignment.pace == Pace::Quick {
@@ -293,8 +291,7 @@ impl Agent {
         let placement = plan(launch.spec.shape, &nodes, &launch.policy).map_err(|error| error.to_string())?;
         let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(|error| error.to_string())?;
-        if let Some((_, since)) = self.all_in.as_ref().filter(|(of, _)| *of == launch.spec.name) {
-            let delay = clock::monotonic().saturating_duration_since(*since);
+        if let Some(delay) = self.formed.launched(&launch.spec.name, now, clock::monotonic()) {
             self.metrics.engine_submit.observe(delay.as_secs_f64());
         }
         info!(group = %target.name, submission = %launch.spec.name, ?launched, "launched");

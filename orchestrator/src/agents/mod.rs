@@ -3,6 +3,7 @@
 
 mod agent;
 mod assignment;
+mod formed;
 mod report;
 mod sickness;
 mod signs;

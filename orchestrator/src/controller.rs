@@ -10,7 +10,7 @@ use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::seen::GroupSeen;
-use rayfleet_core::{Effect, World, decide};
+use rayfleet_core::{Decision, Effect, World, decide, may_wait};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
@@ -23,6 +23,7 @@ use crate::engines;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::unwritten::Unwritten;
 
 /// Fleets that are looked at at the same time.
 const PARALLEL: usize = 16;
@@ -37,6 +38,8 @@ pub(crate) struct Controller {
     metrics: Arc<Metrics>,
     /// Fleets whose ledger has been read from the API server itself since this replica leads.
     fresh: Mutex<BTreeSet<Key>>,
+    /// Statuses that wait for a write.
+    unwritten: Unwritten,
     /// Templates that KubeRay's CRD was asked about.
     tried: Mutex<BTreeMap<Key, Tried>>,
     /// Fleets whose Service's name somebody else has, and when that was found.
@@ -60,6 +63,7 @@ impl Controller {
             agents,
             metrics,
             fresh: Mutex::default(),
+            unwritten: Unwritten::default(),
             tried: Mutex::default(),
             taken: Mutex::default(),
         }
@@ -72,6 +76,7 @@ impl Controller {
         loop {
             leadership.gained().await;
             self.fresh.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.unwritten.clear();
             self.index.mark_all();
             let mut lost = leadership.clone();
             loop {
@@ -126,10 +131,11 @@ impl Controller {
             self.executor.fresh_fleet(key).await?;
             self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         }
-        let Some(raw) = self.index.read(|known| known.fleets.get(key).cloned()) else {
+        let Some(stored) = self.index.read(|known| known.fleets.get(key).cloned()) else {
             self.forget(key);
             return Ok(None);
         };
+        let raw = self.unwritten.over(key, RayClusterFleet::clone(&stored));
         let fleet = match self.check(&raw).await? {
             Ok(fleet) => fleet,
             Err(refusal) => return self.refuse(&raw, &refusal).await,
@@ -137,7 +143,7 @@ impl Controller {
         if fleet.deleting {
             return Ok(None);
         }
-        self.work(&raw, &fleet).await
+        self.work(&stored, raw, &fleet).await
     }
 
     fn is_fresh(&self, key: &Key) -> bool {
@@ -147,6 +153,7 @@ impl Controller {
     fn forget(&self, key: &Key) {
         self.agents.assign(key, Vec::new());
         self.metrics.forget(&key.namespace, &key.name);
+        self.unwritten.forget(key);
         self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -209,20 +216,27 @@ impl Controller {
         let status = refusal.status(&before, raw.metadata.generation, now);
         if status != before {
             self.executor.write_status(raw, status).await?;
+            self.unwritten.forget(&Key::of(raw));
             self.executor.tell(raw, true, refusal.reason, &refusal.message).await;
         }
         Ok(Some(rayfleet_api::valid::after(now, TRY_AGAIN)))
     }
 
-    async fn work(&self, raw: &RayClusterFleet, fleet: &ValidFleet) -> Result<Option<Timestamp>, WriteError> {
-        let key = Key::of(raw);
+    /// Decides about a fleet that can be worked on, and does it. `raw` goes by what is decided, `stored` by what is written.
+    async fn work(
+        &self,
+        stored: &RayClusterFleet,
+        mut raw: RayClusterFleet,
+        fleet: &ValidFleet,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        let key = Key::of(&raw);
         let before = raw.status.clone().unwrap_or_default();
         let wanted = before.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
         let (seen, agents, capacity, stable) = self.index.read(|known| {
-            let groups = groups_of(known, raw);
+            let groups = groups_of(known, &raw);
             let (seen, agents) = split(groups);
             let history = History::new(fleet, &known.revisions);
-            let stable = wanted.as_ref().and_then(|wanted| history.fleet_at(raw, wanted));
+            let stable = wanted.as_ref().and_then(|wanted| history.fleet_at(&raw, wanted));
             (seen, agents, capacity_of(known, &key.namespace), stable)
         });
         let stable = stable.as_ref();
@@ -236,11 +250,8 @@ impl Controller {
         };
         let mut decision = decide(&world);
         self.number(fleet, &mut decision.status);
-        let mut raw = raw.clone();
-        if decision.status != before {
-            self.executor.write_status(&raw, decision.status.clone()).await?;
-            raw.status = Some(decision.status.clone());
-        }
+        let unwritten = self.enter(stored, &before, &decision).await?;
+        raw.status = Some(decision.status.clone());
         self.metrics.fleet(&key.namespace, &key.name, &decision.status);
         self.executor.may("look after engines")?;
         self.assign(&key, fleet, &decision.status.groups, &agents);
@@ -257,7 +268,28 @@ impl Controller {
                 first_error.get_or_insert(failed);
             }
         }
-        first_error.map_or(Ok(decision.wake), Err)
+        first_error.map_or(Ok(decision.wake.into_iter().chain(unwritten).min()), Err)
+    }
+
+    /// Writes the status that was decided, or gives the time by which it has to be.
+    async fn enter(
+        &self,
+        stored: &RayClusterFleet,
+        before: &RayClusterFleetStatus,
+        decision: &Decision,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        let (key, next) = (Key::of(stored), &decision.status);
+        if stored.status.as_ref() != Some(next) {
+            let now = clock::monotonic();
+            let wait = may_wait(before, next, &decision.effects);
+            if let Some(due) = self.unwritten.keep(stored, next.clone(), wait, now) {
+                let rest = due.saturating_duration_since(now);
+                return Ok(Some(rayfleet_api::valid::after(clock::now(), rest)));
+            }
+            self.executor.write_status(stored, next.clone()).await?;
+        }
+        self.unwritten.forget(&key);
+        Ok(None)
     }
 
     /// Enters the number of the revision that the rollout goes to.

@@ -15,5 +15,6 @@ mod metrics;
 mod orchestrator;
 mod refusal;
 mod serve;
+mod unwritten;
 
 pub use self::orchestrator::{Ended, Orchestrator};

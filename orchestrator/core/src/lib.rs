@@ -16,6 +16,8 @@ pub mod seen;
 #[cfg(test)]
 mod testing;
 mod time;
+mod worth;
 
 pub use decide::{Decision, World, decide};
 pub use effect::Effect;
+pub use worth::may_wait;

@@ -1,0 +1,234 @@
+//! How soon a new status is worth a write to the API server. What anything else follows from is written at once; what
+//! only people read waits for more of its kind. No status is made here.
+
+use std::time::Duration;
+
+use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+
+use crate::effect::Effect;
+
+/// How long a phase, a count or a condition may wait. People who watch do not notice; a load on the API server is
+/// halved where several groups move at a time.
+const PHASES: Duration = Duration::from_secs(1);
+
+/// How long words may wait: `1 of 2 pods are ready`.
+const WORDS: Duration = Duration::from_secs(3);
+
+/// How long the step from one status to the next may stay unwritten; `None`: for ever, as it is no step.
+///
+/// Zero when an effect is to follow, as it must not be ahead of the ledger, or when losing the difference in a crash could
+/// lead to another decision. A repeated probe prompt harms nobody, so it is the one effect that may be ahead.
+pub fn may_wait(
+    before: &RayClusterFleetStatus,
+    after: &RayClusterFleetStatus,
+    effects: &[Effect],
+) -> Option<Duration> {
+    // Also without a step: what came before may not be written yet.
+    let follows = effects.iter().any(|effect| !matches!(effect, Effect::Probe { .. }));
+    if follows {
+        return Some(Duration::ZERO);
+    }
+    if before == after {
+        return None;
+    }
+    if *before != without_news(before, after) {
+        return Some(Duration::ZERO);
+    }
+    Some(if same_but_words(before, after) { WORDS } else { PHASES })
+}
+
+/// `after`, with all that is only news as it was before.
+fn without_news(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -> RayClusterFleetStatus {
+    RayClusterFleetStatus {
+        observed_generation: before.observed_generation,
+        replicas: before.replicas,
+        updated_replicas: before.updated_replicas,
+        ready_replicas: before.ready_replicas,
+        available_replicas: before.available_replicas,
+        unavailable_replicas: before.unavailable_replicas,
+        conditions: before.conditions.clone(),
+        pace: before.pace.clone(),
+        groups: each(&before.groups, &after.groups, group_without_news),
+        rollout: rollout(before, after, |old, new| RolloutStatus {
+            step: old.step.clone(),
+            reason: old.reason.clone(),
+            last_progress: old.last_progress.clone(),
+            ..new.clone()
+        }),
+        ..after.clone()
+    }
+}
+
+fn group_without_news(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
+    let mut group = without_words(before, after);
+    // Where a group stands on its way up is found again from its pods and its engine.
+    if comes_up(before.phase) && comes_up(after.phase) {
+        group.phase = before.phase;
+        group.since.clone_from(&before.since);
+        group.uid.clone_from(&before.uid);
+    }
+    group
+}
+
+fn comes_up(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Pending
+            | Phase::Provisioning
+            | Phase::Forming
+            | Phase::Placing
+            | Phase::Loading
+            | Phase::Probing
+    )
+}
+
+/// Whether nothing but words about groups and the rollout differs.
+fn same_but_words(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -> bool {
+    let plain = RayClusterFleetStatus {
+        groups: each(&before.groups, &after.groups, without_words),
+        rollout: rollout(before, after, |old, new| RolloutStatus {
+            reason: old.reason.clone(),
+            last_progress: old.last_progress.clone(),
+            ..new.clone()
+        }),
+        conditions: before.conditions.clone(),
+        ..after.clone()
+    };
+    let states = |status: &RayClusterFleetStatus| -> Vec<(String, String, String)> {
+        let of = status.conditions.iter();
+        of.map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect()
+    };
+    plain == *before && states(before) == states(after)
+}
+
+/// The group after, with the words about it and the picture of it as they were before.
+fn without_words(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
+    GroupStatus {
+        message: before.message.clone(),
+        head: before.head.clone(),
+        nodes: before.nodes.clone(),
+        ranks: before.ranks.clone(),
+        placement: before.placement.clone(),
+        misplaced: before.misplaced.clone(),
+        in_flight: before.in_flight,
+        in_flight_at: before.in_flight_at.clone(),
+        ..after.clone()
+    }
+}
+
+/// Each group after, made from itself and what it was before.
+fn each(
+    before: &[GroupStatus],
+    after: &[GroupStatus],
+    of: fn(&GroupStatus, &GroupStatus) -> GroupStatus,
+) -> Vec<GroupStatus> {
+    let was = |name: &str| before.iter().find(|group| group.name == name);
+    after.iter().map(|group| was(&group.name).map_or_else(|| group.clone(), |was| of(was, group))).collect()
+}
+
+fn rollout(
+    before: &RayClusterFleetStatus,
+    after: &RayClusterFleetStatus,
+    of: fn(&RolloutStatus, &RolloutStatus) -> RolloutStatus,
+) -> Option<RolloutStatus> {
+    match (&before.rollout, &after.rollout) {
+        (Some(before), Some(after)) => Some(of(before, after)),
+        (_, after) => after.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayfleet_api::status::{FleetCondition, Goal};
+
+    use super::*;
+
+    fn status(change: impl FnOnce(&mut RayClusterFleetStatus)) -> RayClusterFleetStatus {
+        let group = |name: &str| GroupStatus { name: name.to_owned(), ..GroupStatus::default() };
+        let condition = FleetCondition {
+            type_: "Available".into(),
+            status: "False".into(),
+            last_update_time: None,
+            last_transition_time: None,
+            reason: "Few".into(),
+            message: "0 of 2".into(),
+        };
+        let mut status = RayClusterFleetStatus {
+            groups: vec![group("a"), group("b")],
+            conditions: vec![condition],
+            rollout: Some(RolloutStatus { to: "p/e".into(), ..RolloutStatus::default() }),
+            ..RayClusterFleetStatus::default()
+        };
+        change(&mut status);
+        status
+    }
+
+    fn wait(change: impl FnOnce(&mut RayClusterFleetStatus)) -> Option<Duration> {
+        may_wait(&status(|_| {}), &status(change), &[])
+    }
+
+    fn rollout_of(status: &mut RayClusterFleetStatus) -> &mut RolloutStatus {
+        status.rollout.as_mut().unwrap()
+    }
+
+    #[test]
+    fn nothing_new_is_never_written() {
+        assert_eq!(wait(|_| {}), None);
+    }
+
+    #[test]
+    fn what_decisions_follow_from_is_written_at_once() {
+        let changes: [fn(&mut RayClusterFleetStatus); 13] = [
+            |status| status.groups[0].goal = Goal::Retire,
+            |status| status.groups[0].phase = Phase::Ready,
+            |status| status.groups[0].phase = Phase::Failed,
+            |status| status.groups[0].launch = 1,
+            |status| status.groups[0].failures = 1,
+            |status| status.groups[0].restarts = 1,
+            |status| status.groups[0].engine_revision = Some("e".into()),
+            |status| status.groups[0].avoid_nodes = vec!["n".into()],
+            |status| drop(status.groups.pop()),
+            |status| status.groups.push(GroupStatus { name: "c".into(), ..GroupStatus::default() }),
+            |status| rollout_of(status).to = "q/e".into(),
+            |status| rollout_of(status).lost_requests = 1,
+            |status| status.rollout = None,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert_eq!(wait(change), Some(Duration::ZERO), "change {number}");
+        }
+    }
+
+    #[test]
+    fn what_people_watch_waits_a_little_and_words_longer() {
+        let phases: [fn(&mut RayClusterFleetStatus); 5] = [
+            |status| status.groups[1].phase = Phase::Loading,
+            |status| status.groups[1].uid = Some("u".into()),
+            |status| status.available_replicas = 1,
+            |status| status.conditions[0].status = "True".into(),
+            |status| rollout_of(status).step = "Complete".into(),
+        ];
+        for (number, change) in phases.into_iter().enumerate() {
+            assert_eq!(wait(change), Some(PHASES), "change {number}");
+        }
+        let words: [fn(&mut RayClusterFleetStatus); 4] = [
+            |status| status.groups[1].message = Some("1 of 2 pods are ready".into()),
+            |status| status.groups[1].in_flight = Some(3),
+            |status| status.conditions[0].message = "1 of 2".into(),
+            |status| rollout_of(status).reason = Some("a is Loading".into()),
+        ];
+        for (number, change) in words.into_iter().enumerate() {
+            assert_eq!(wait(change), Some(WORDS), "change {number}");
+        }
+    }
+
+    #[test]
+    fn no_effect_is_ahead_of_the_ledger_but_a_probe() {
+        let (before, after) = (status(|_| {}), status(|status| status.groups[0].phase = Phase::Probing));
+        let probe = Effect::Probe { group: "a".into(), submission: "s".into() };
+        let event = Effect::Event { warning: false, reason: "GroupReady", message: String::new() };
+        assert_eq!(may_wait(&before, &after, &[probe.clone()]), Some(PHASES));
+        assert_eq!(may_wait(&before, &after, &[probe, event.clone()]), Some(Duration::ZERO));
+        assert_eq!(may_wait(&before, &before, &[event]), Some(Duration::ZERO));
+    }
+}

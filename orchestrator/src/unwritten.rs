@@ -1,0 +1,140 @@
+//! Statuses that were decided and are not written yet. Decisions go on from them as if they were, so nothing is told or
+//! done twice; if they are lost, the next look comes to them again. What may wait, and how long, is decided elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
+
+use crate::cluster::Key;
+
+/// What is not written yet, of all fleets.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten {
+    of: Mutex<BTreeMap<Key, Status>>,
+}
+
+#[derive(Debug)]
+struct Status {
+    /// UID of the fleet; another one of its name starts anew.
+    uid: Option<String>,
+    /// What the API server has; when somebody else writes there, that counts.
+    base: RayClusterFleetStatus,
+    next: RayClusterFleetStatus,
+    due: Instant,
+}
+
+impl Unwritten {
+    /// The fleet with its newest status, written or not.
+    pub(crate) fn over(&self, key: &Key, mut fleet: RayClusterFleet) -> RayClusterFleet {
+        let mut of = self.lock();
+        if let Some(status) = of.get(key) {
+            if status.uid == fleet.metadata.uid && fleet.status.as_ref() == Some(&status.base) {
+                fleet.status = Some(status.next.clone());
+            } else {
+                of.remove(key);
+            }
+        }
+        fleet
+    }
+
+    /// Keeps a status that may wait as long from `now`, or says nothing new. What waits already keeps its time if that is
+    /// sooner. The fleet is as the API server has it. Gives the moment when it has to be written, `None` if that is now.
+    pub(crate) fn keep(
+        &self,
+        fleet: &RayClusterFleet,
+        next: RayClusterFleetStatus,
+        wait: Option<Duration>,
+        now: Instant,
+    ) -> Option<Instant> {
+        // A first status is wanted by everybody who waits for the fleet to be seen.
+        let base = fleet.status.clone()?;
+        let key = Key::of(fleet);
+        let mut of = self.lock();
+        let waiting = of.get(&key).map(|status| status.due);
+        let due = wait.and_then(|wait| now.checked_add(wait)).into_iter().chain(waiting).min()?;
+        if due <= now {
+            return None;
+        }
+        of.insert(key, Status { uid: fleet.metadata.uid.clone(), base, next, due });
+        Some(due)
+    }
+
+    /// Nothing of this fleet waits any more.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Nothing waits any more: another replica has led meanwhile.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Status>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(3));
+    const SHORT: Option<Duration> = Some(Duration::from_secs(1));
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn status(ready: i32) -> RayClusterFleetStatus {
+        RayClusterFleetStatus { ready_replicas: ready, ..RayClusterFleetStatus::default() }
+    }
+
+    fn fleet(ready: i32) -> RayClusterFleet {
+        let mut fleet = crate::fixtures::raw_fleet();
+        fleet.status = Some(status(ready));
+        fleet
+    }
+
+    fn seen(unwritten: &Unwritten, fleet: RayClusterFleet) -> i32 {
+        unwritten.over(&Key::new("n", "f"), fleet).status.unwrap().ready_replicas
+    }
+
+    #[test]
+    fn decisions_go_on_from_what_is_not_written_yet() {
+        let (unwritten, now) = (Unwritten::default(), clock::monotonic());
+        assert_eq!(unwritten.keep(&fleet(0), status(1), LONG, now), Some(now + 3 * SECOND));
+        assert_eq!(seen(&unwritten, fleet(0)), 1);
+        unwritten.clear();
+        assert_eq!(seen(&unwritten, fleet(0)), 0);
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_counts() {
+        let (unwritten, now) = (Unwritten::default(), clock::monotonic());
+        unwritten.keep(&fleet(0), status(1), LONG, now);
+        assert_eq!(seen(&unwritten, fleet(5)), 5);
+        assert_eq!(seen(&unwritten, fleet(0)), 0, "it is not taken up again");
+        unwritten.keep(&fleet(0), status(1), LONG, now);
+        let mut other = fleet(0);
+        other.metadata.uid = Some("another".into());
+        assert_eq!(seen(&unwritten, other), 0);
+    }
+
+    #[test]
+    fn the_first_news_sets_the_time() {
+        let (unwritten, now) = (Unwritten::default(), clock::monotonic());
+        unwritten.keep(&fleet(0), status(1), LONG, now);
+        assert_eq!(unwritten.keep(&fleet(0), status(2), LONG, now + SECOND), Some(now + 3 * SECOND));
+        assert_eq!(unwritten.keep(&fleet(0), status(3), SHORT, now + SECOND), Some(now + 2 * SECOND));
+        assert_eq!(unwritten.keep(&fleet(0), status(3), None, now + SECOND), Some(now + 2 * SECOND));
+        assert_eq!(unwritten.keep(&fleet(0), status(3), None, now + 2 * SECOND), None, "it is due");
+        assert_eq!(unwritten.keep(&fleet(0), status(4), Some(Duration::ZERO), now), None);
+    }
+
+    #[test]
+    fn a_first_status_does_not_wait() {
+        let mut fresh = fleet(0);
+        fresh.status = None;
+        assert_eq!(Unwritten::default().keep(&fresh, status(1), LONG, clock::monotonic()), None);
+    }
+}

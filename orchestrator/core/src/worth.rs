@@ -13,7 +13,7 @@ use crate::effect::Effect;
 const PHASES: Duration = Duration::from_secs(1);
 
 /// How long words may wait: `1 of 2 pods are ready`.
-const WORDS: Duration = Duration::from_secs(3);
+const WORDS: Duration = Duration::from_secs(5);
 
 /// How long the step from one status to the next may stay unwritten; `None`: for ever, as it is no step.
 ///

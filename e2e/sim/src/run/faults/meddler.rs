@@ -191,3 +191,6 @@ impl Tamper for Meddler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

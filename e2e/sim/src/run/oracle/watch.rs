@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rayfleet_api::spec::StrategyType;
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,6 +49,8 @@ struct State {
     /// Gates by pod: open or not.
     gates: BTreeMap<String, bool>,
     phases: BTreeMap<String, Phase>,
+    /// Goals of the groups that stand in the ledger; nothing, while there is no fleet.
+    goals: Option<BTreeMap<String, Goal>>,
     rollout: String,
     generation: i64,
     launches: BTreeMap<String, u32>,
@@ -125,6 +127,7 @@ impl Watch {
         state.history.lasts(self.shared.trace.now());
         if state.version != version {
             state.version = version;
+            state.goals = None;
             // What can not be read is not worked on either.
             let fleet = raw.and_then(|raw| RayClusterFleet::deserialize(&**raw).ok());
             state.history.take(fleet.as_ref(), self.shared.trace.now());
@@ -133,6 +136,7 @@ impl Watch {
                 self.ledger(&mut state, fleet);
             }
         }
+        self.forget_bounds(&mut state);
         self.clusters(&mut state);
         self.traffic(&mut state, raw.is_some());
     }
@@ -140,7 +144,7 @@ impl Watch {
     fn bounds(&self, state: &mut State, fleet: &RayClusterFleet) {
         let spec = fleet.metadata.generation;
         if state.spec.is_some() && state.spec == spec {
-            return self.forget_bounds(state);
+            return;
         }
         state.spec = spec;
         // An invalid spec is not worked on: the one before goes on to hold.
@@ -160,7 +164,6 @@ impl Watch {
         if state.bounds.back().is_none_or(|(_, last)| *last != bounds) {
             state.bounds.push_back((self.shared.trace.now(), bounds));
         }
-        self.forget_bounds(state);
     }
 
     fn forget_bounds(&self, state: &mut State) {
@@ -180,6 +183,7 @@ impl Watch {
                 .breach(format!("the status went back from generation {} to {generation}", state.generation));
         }
         state.generation = generation;
+        state.goals = Some(status.groups.iter().map(|group| (group.name.clone(), group.goal)).collect());
         // A group that has left may come again under the same name, as another one.
         state.launches.retain(|name, _| status.groups.iter().any(|group| group.name == *name));
         for group in &status.groups {
@@ -201,7 +205,7 @@ impl Watch {
         }
     }
 
-    /// Groups that exist never rise above `replicas + maxSurge`.
+    /// Groups that exist never rise above `replicas + maxSurge`, and none is made that does not stand in the ledger.
     fn clusters(&self, state: &mut State) {
         let clusters: BTreeSet<String> =
             self.ours(&Kind::RAY_CLUSTER).iter().map(|cluster| name_of(cluster).to_owned()).collect();
@@ -216,11 +220,16 @@ impl Watch {
                 names.join(", ")
             ));
         }
+        for name in clusters.difference(&state.clusters) {
+            if state.goals.as_ref().is_some_and(|goals| !goals.contains_key(name)) {
+                self.shared.breach(format!("{name} was made and does not stand in the ledger"));
+            }
+        }
         state.made.extend(clusters.iter().cloned());
         state.clusters = clusters;
     }
 
-    /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain.
+    /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain, and none begins to that has to go.
     fn traffic(&self, state: &mut State, there: bool) {
         let heads: Vec<Arc<Value>> = self
             .ours(&Kind::POD)
@@ -238,6 +247,11 @@ impl Watch {
                 self.shared.breach(format!(
                     "{name} was drained: {taking} groups take traffic, at least {floor} must"
                 ));
+            }
+            let opened = is_open && state.gates.get(&name) != Some(&true);
+            let goal = state.goals.as_ref().and_then(|goals| goals.get(label(head, names::LABEL_GROUP)));
+            if opened && state.goals.is_some() && goal != Some(&Goal::Serve) {
+                self.shared.breach(format!("{name} begins to take traffic and its goal is {goal:?}"));
             }
             gates.insert(name, is_open);
         }
@@ -272,3 +286,6 @@ fn is_true(pod: &Value, type_: &str) -> bool {
 fn reason<'a>(pod: &'a Value, type_: &str) -> &'a str {
     condition(pod, type_).and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,39 @@ fn all_end_as_they_must() {
 }
 
 #[test]
+fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_told() {
+    let told = |step: &str, expect: &str| {
+        let mut scenario = named("create");
+        scenario.steps = vec![serde_json::from_str(step).unwrap()];
+        scenario.expect = serde_json::from_str(expect).unwrap();
+        simulated(&scenario, 1, &Plan::default()).failures
+    };
+    let complete = r#"{"until": {"complete": true}}"#;
+    for (step, expect, says) in [
+        (r#"{"kill": {"engine": 7}}"#, r#"{"ready": 0}"#, ["step 1: there is no group 7"].as_slice()),
+        (
+            r#"{"until": {"ready": 3, "within": "90s"}}"#,
+            r#"{"ready": 2}"#,
+            &["step 1: after 90 s this does not hold: ready 3; the fleet: 2 ready"],
+        ),
+        (
+            complete,
+            r#"{"ready": 3, "minReady": 3, "maxGroups": 1}"#,
+            &[
+                "after 40 min ready should be 3 and is 2; the fleet: 2 ready",
+                "only 2 groups took traffic",
+                "2 RayClusters existed at some time, at most 1 may",
+            ],
+        ),
+    ] {
+        let failures = told(step, expect);
+        for says in says {
+            assert!(failures.iter().any(|failure| failure.starts_with(says)), "{says}: {failures:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_seed_gives_the_same_run_again_and_another_seed_another() {
     let scenario = named("upgrade-surge");
     let plan: Plan = "crash-after:9,watch-breaks:60,unanswered:20".parse().unwrap();

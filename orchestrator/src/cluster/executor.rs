@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
 use kube::{Api, Client, Resource, ResourceExt};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
@@ -134,7 +135,7 @@ impl Executor {
         let parameters = PostParams::default();
         let written =
             self.call("write status", api.replace_status(&fleet.name_any(), &parameters, &next)).await?;
-        self.index.apply(written);
+        self.index.changed(written);
         Ok(())
     }
 
@@ -172,7 +173,8 @@ impl Executor {
         self.call("try RayCluster", api.create(&dry, &cluster)).await.map(|_| ())
     }
 
-    /// Deletes a RayCluster if it is still the one that was seen; its pods follow.
+    /// Deletes a RayCluster if it is still the one that was seen; its pods follow. What the answer says is entered in the index at
+    /// once, so that it is not deleted again before the watch tells of it.
     pub(crate) async fn delete_cluster(
         &self,
         key: &Key,
@@ -182,7 +184,18 @@ impl Executor {
         let api = rayclusters::api(&self.client, &key.namespace);
         let preconditions = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        gone_is_fine(self.call("delete RayCluster", api.delete(&key.name, &parameters)).await.map(|_| ()))
+        match self.call("delete RayCluster", api.delete(&key.name, &parameters)).await {
+            // Either the object, which something still keeps, or a word that it is gone.
+            Ok(answer) => match answer.left() {
+                Some(ending) => self.index.changed(ending),
+                None => self.index.gone::<DynamicObject>(key),
+            },
+            Err(error) => {
+                gone_is_fine(Err(error))?;
+                self.index.gone::<DynamicObject>(key);
+            }
+        }
+        Ok(())
     }
 
     /// Opens or closes the serving gate of a head pod.
@@ -206,7 +219,7 @@ impl Executor {
         let (parameters, patch) = (PatchParams::default(), Patch::Strategic(&patch));
         match self.call("set gate", api.patch_status(&pod.name, &parameters, &patch)).await {
             Ok(pod) => {
-                self.index.apply(pod);
+                self.index.changed(pod);
                 Ok(())
             }
             Err(error) => gone_is_fine(Err(error)),
@@ -268,7 +281,7 @@ impl Executor {
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let call = api.patch(&name, &parameters, &patch);
             let patched = self.call("renumber ControllerRevision", call).await?;
-            self.index.apply(patched);
+            self.index.changed(patched);
         }
         for name in change.delete {
             let parameters = DeleteParams::default();

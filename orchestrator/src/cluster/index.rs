@@ -129,6 +129,8 @@ pub(crate) trait Indexed: Sized {
     fn enter(self, known: &mut Known) -> Vec<Key>;
     /// Removes an object; gives the fleets it concerned.
     fn leave(key: &Key, known: &mut Known) -> Vec<Key>;
+    /// Whether there is an object of this key.
+    fn has(key: &Key, known: &Known) -> bool;
     /// Keys of all objects of this kind.
     fn keys(known: &Known) -> Vec<Key>;
     /// Key of this object in the index.
@@ -166,12 +168,23 @@ impl Index {
         self.mark(fleets);
     }
 
+    /// An object was changed by this program. If the watch told of its end before the answer came, it has ended.
+    pub(crate) fn changed<K: Indexed>(&self, object: K) {
+        let fleets =
+            self.write(|known| if K::has(&object.key(), known) { object.enter(known) } else { Vec::new() });
+        self.mark(fleets);
+    }
+
     /// An object was deleted.
     pub(crate) fn delete<K: Indexed>(&self, object: &K) {
-        let key = object.key();
+        self.gone::<K>(&object.key());
+    }
+
+    /// An object is not there any more.
+    pub(crate) fn gone<K: Indexed>(&self, key: &Key) {
         let fleets = self.write(|known| {
             known.made.remove(&(K::KIND, key.clone()));
-            K::leave(&key, known)
+            K::leave(key, known)
         });
         self.mark(fleets);
     }

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod grid;
 pub mod likeness;
 pub mod oracle;
+mod panics;
 pub mod report;
 pub mod scenario;
 pub mod shrink;

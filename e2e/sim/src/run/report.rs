@@ -23,7 +23,7 @@ pub struct Tally {
 }
 
 /// A run and how it went.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Name of the scenario.
     pub scenario: String,

@@ -63,6 +63,38 @@ async fn a_created_cluster_is_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
+    let ending = |call: &Call| {
+        let mut cluster = owned(call, "u-1");
+        cluster["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+        Answer::Reply(200, cluster)
+    };
+    let done =
+        |_: &Call| Answer::Reply(200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
+    let absent = |_: &Call| refusal(404, "NotFound", "none");
+    let changed = |_: &Call| refusal(409, "Conflict", "another version");
+    let state = |bench: &Bench| {
+        let cluster = bench.index.read(|known| known.clusters.get(&key()).cloned());
+        cluster.map(|cluster| cluster.metadata.deletion_timestamp.is_some())
+    };
+    let cases: [(Box<dyn Fn(&Call) -> Answer + Send + Sync>, Option<bool>); 4] = [
+        (Box::new(ending), Some(true)),
+        (Box::new(done), None),
+        (Box::new(absent), None),
+        (Box::new(changed), Some(false)),
+    ];
+    for (answer, after) in cases {
+        let bench = bench(move |call| match call.method {
+            Method::POST => Answer::Reply(201, call.body.clone()),
+            _ => answer(call),
+        });
+        bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
+        let deleted = bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await;
+        assert_eq!((state(&bench), deleted.is_err()), (after, after == Some(false)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_that_a_lost_answer_left_behind_is_ours() {
     let bench = bench(taken_by("u-1"));
     bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
@@ -133,11 +165,30 @@ async fn a_written_status_is_known_at_once() {
         fleet["metadata"]["resourceVersion"] = json!("8");
         Answer::Reply(200, fleet)
     });
+    bench.index.apply(raw_fleet());
     let status = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
     bench.executor.write_status(&raw_fleet(), status).await.unwrap();
     assert_eq!(bench.server.calls()[0].body["metadata"]["resourceVersion"], "7");
     let known = bench.index.read(|known| known.fleets[&Key::new("n", "f")].clone());
     assert_eq!(known.status.as_ref().unwrap().ready_replicas, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}});
+    let bench = bench(move |call| match call.method {
+        Method::PATCH => Answer::Reply(200, pod.clone()),
+        Method::DELETE => Answer::Reply(200, owned(call, "u-1")),
+        _ => Answer::Reply(200, call.body.clone()),
+    });
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", true, "EngineReady").await.unwrap();
+    bench.executor.write_status(&raw_fleet(), RayClusterFleetStatus::default()).await.unwrap();
+    bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await.unwrap();
+    assert!(
+        bench
+            .index
+            .read(|known| { known.pods.is_empty() && known.fleets.is_empty() && known.clusters.is_empty() })
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,9 @@ impl Indexed for RayClusterFleet {
         known.fleets.remove(key);
         vec![key.clone()]
     }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.fleets.contains_key(key)
+    }
     fn keys(known: &Known) -> Vec<Key> {
         known.fleets.keys().cloned().collect()
     }
@@ -67,6 +70,9 @@ macro_rules! labelled {
             fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
                 let gone = known.$field.remove(key);
                 gone.map(|gone| labelled_fleet(key, gone.labels())).unwrap_or_default()
+            }
+            fn has(key: &Key, known: &Known) -> bool {
+                known.$field.contains_key(key)
             }
             fn keys(known: &Known) -> Vec<Key> {
                 known.$field.keys().cloned().collect()
@@ -101,6 +107,9 @@ impl Indexed for Pod {
         }
         fleets
     }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.pods.contains_key(key)
+    }
     fn keys(known: &Known) -> Vec<Key> {
         known.pods.keys().cloned().collect()
     }
@@ -130,6 +139,9 @@ impl Indexed for DynamicObject {
         known.warnings.remove(key);
         let gone = known.clusters.remove(key);
         gone.map(|gone| labelled_fleet(key, gone.labels())).unwrap_or_default()
+    }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.clusters.contains_key(key)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.clusters.keys().cloned().collect()
@@ -166,6 +178,9 @@ impl Indexed for Node {
         known.nodes.remove(key);
         known.fleets.keys().cloned().collect()
     }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.nodes.contains_key(key)
+    }
     fn keys(known: &Known) -> Vec<Key> {
         known.nodes.keys().cloned().collect()
     }
@@ -184,6 +199,9 @@ impl Indexed for ResourceQuota {
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         known.quotas.remove(key);
         waiting_for_room(known)
+    }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.quotas.contains_key(key)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.quotas.keys().cloned().collect()
@@ -206,6 +224,9 @@ impl Indexed for EndpointSlice {
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         let before = known.slices.remove(key).unwrap_or_default();
         before.keys().filter_map(|pod| known.fleet_of_pod(&key.sibling(pod))).collect()
+    }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.slices.contains_key(key)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.slices.keys().cloned().collect()
@@ -244,6 +265,9 @@ impl Indexed for Warning {
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         known.warnings.remove(key);
         Vec::new()
+    }
+    fn has(key: &Key, known: &Known) -> bool {
+        known.warnings.contains_key(key)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.warnings.keys().cloned().collect()

@@ -157,6 +157,11 @@ impl Plan {
         self.0.iter().find(|fault| fault.kind.is_of_events() && fault.at == number).map(|fault| fault.kind)
     }
 
+    /// Whether it takes away what groups live from: they may fail of it and be replaced.
+    pub fn brings_outages(&self) -> bool {
+        self.0.iter().any(|fault| matches!(fault.kind, Kind::Dashboards | Kind::Kuberay))
+    }
+
     /// Whether it takes a second replica to be survived.
     pub fn needs_two(&self) -> bool {
         self.0.iter().any(|fault| fault.kind == Kind::Hangs)
@@ -174,6 +179,7 @@ mod tests {
         assert_eq!(plan.to_string().parse(), Ok(plan.clone()));
         assert_eq!("".parse(), Ok(Plan::default()));
         assert!(plan.needs_two() && !Plan::one(Kind::Lost, 3).needs_two());
+        assert!(plan.brings_outages() && !Plan::one(Kind::Hangs, 3).brings_outages());
     }
 
     #[test]

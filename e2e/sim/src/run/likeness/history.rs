@@ -41,6 +41,11 @@ pub struct History {
 }
 
 impl History {
+    /// Nothing has changed until then.
+    pub fn lasts(&mut self, at: Duration) {
+        self.until = at;
+    }
+
     /// Takes a state of the fleet, or that it is not there. States have to come in their order.
     pub fn take(&mut self, fleet: Option<&RayClusterFleet>, at: Duration) {
         self.until = at;

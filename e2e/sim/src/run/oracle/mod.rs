@@ -3,12 +3,14 @@
 
 mod end;
 mod picture;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::time::Duration;
 
 pub use self::end::expected;
-pub use self::picture::{Objects, difference, picture, picture_of};
+pub use self::picture::{Objects, difference, orphans, picture, picture_of};
 pub use self::watch::{Seen, Watch, takes_traffic};
 use super::report::Report;
 use super::scenario::{Expect, Scenario};

@@ -141,6 +141,13 @@ fn ray_picture(snapshot: &Value, clusters: &[Value]) -> Value {
     sorted(running.map(|(name, cluster)| json!({"known": known.contains(name), "is": living(cluster)})))
 }
 
+/// Says so, if somebody still runs a Ray cluster whose RayCluster is not there.
+pub fn orphans(picture: &Value) -> Option<String> {
+    let running = picture["ray"].as_array()?;
+    let orphans = running.iter().filter(|cluster| cluster["known"] == false).count();
+    (orphans > 0).then(|| format!("{orphans} Ray clusters run without their RayCluster"))
+}
+
 /// What lives in a Ray cluster, by number.
 fn living(cluster: &Value) -> Value {
     let count = |list: &str, field: &str, value: &Value| {
@@ -195,6 +202,16 @@ mod tests {
             ]
         );
         assert_eq!(difference("", &json!([1]), &json!([1, 2])), [found("", json!([1]), json!([1, 2]))]);
+    }
+
+    #[test]
+    fn a_ray_cluster_that_outlives_its_raycluster_is_told() {
+        let cluster = json!({"metadata": {"namespace": "n", "name": "g"}});
+        let of =
+            |running: &Value| json!({"ray": ray_picture(&json!({"clusters": running}), &[cluster.clone()])});
+        assert_eq!(orphans(&of(&json!({"n/g": {}}))), None);
+        let told = orphans(&of(&json!({"n/g": {}, "n/h": {}})));
+        assert_eq!(told.as_deref(), Some("1 Ray clusters run without their RayCluster"));
     }
 
     #[test]

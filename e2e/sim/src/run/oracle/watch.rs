@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::spec::StrategyType;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::{ApiServer, Kind};
@@ -38,12 +40,17 @@ struct State {
     seen: Seen,
     history: History,
     wanted_first: Option<u32>,
+    /// Resource version and generation of the fleet that was looked at last.
+    version: Option<String>,
+    spec: Option<i64>,
     bounds: VecDeque<(Duration, Bounds)>,
     clusters: BTreeSet<String>,
     made: BTreeSet<String>,
     /// Gates by pod: open or not.
     gates: BTreeMap<String, bool>,
     phases: BTreeMap<String, Phase>,
+    /// Goals of the groups that stand in the ledger; nothing, while there is no fleet.
+    goals: Option<BTreeMap<String, Goal>>,
     rollout: String,
     generation: i64,
     launches: BTreeMap<String, u32>,
@@ -111,30 +118,56 @@ impl Watch {
 
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let fleet = self.api.get(&Kind::FLEET, &self.namespace, &self.fleet);
-        let fleet: Option<RayClusterFleet> = fleet.and_then(|fleet| serde_json::from_value(fleet).ok());
-        state.history.take(fleet.as_ref(), self.shared.trace.now());
-        if let Some(fleet) = &fleet {
-            self.bounds(&mut state, fleet);
-            self.ledger(&mut state, fleet);
+        let all = self.api.look(&Kind::FLEET);
+        let ours = |fleet: &&Arc<Value>| {
+            name_of(fleet) == self.fleet && fleet["metadata"]["namespace"] == *self.namespace
+        };
+        let raw = all.iter().find(ours);
+        let version = raw.map(|raw| raw["metadata"]["resourceVersion"].to_string());
+        state.history.lasts(self.shared.trace.now());
+        if state.version != version {
+            state.version = version;
+            state.goals = None;
+            // What can not be read is not worked on either.
+            let fleet = raw.and_then(|raw| RayClusterFleet::deserialize(&**raw).ok());
+            state.history.take(fleet.as_ref(), self.shared.trace.now());
+            if let Some(fleet) = &fleet {
+                self.bounds(&mut state, fleet);
+                self.ledger(&mut state, fleet);
+            }
         }
+        self.forget_bounds(&mut state);
         self.clusters(&mut state);
-        self.traffic(&mut state, fleet.as_ref());
+        self.traffic(&mut state, raw.is_some());
     }
 
     fn bounds(&self, state: &mut State, fleet: &RayClusterFleet) {
+        let spec = fleet.metadata.generation;
+        if state.spec.is_some() && state.spec == spec {
+            return;
+        }
+        state.spec = spec;
         // An invalid spec is not worked on: the one before goes on to hold.
         let Ok(valid) = ValidFleet::new(fleet) else { return };
+        let strategy = &valid.strategy;
+        let (surge, spare) = match strategy.kind {
+            StrategyType::RollingUpdate => (strategy.max_surge, strategy.max_unavailable),
+            // All old groups are ended before new ones are made.
+            StrategyType::Recreate => (0, valid.replicas),
+        };
+        let ceiling = valid.replicas.saturating_add(surge);
         let bounds = Bounds {
-            floor: valid.replicas.saturating_sub(valid.strategy.max_unavailable),
-            ceiling: usize::try_from(valid.replicas.saturating_add(valid.strategy.max_surge))
-                .unwrap_or(usize::MAX),
+            floor: valid.replicas.saturating_sub(spare),
+            ceiling: usize::try_from(ceiling).unwrap_or(usize::MAX),
         };
         state.wanted_first.get_or_insert(valid.replicas);
-        let now = self.shared.trace.now();
         if state.bounds.back().is_none_or(|(_, last)| *last != bounds) {
-            state.bounds.push_back((now, bounds));
+            state.bounds.push_back((self.shared.trace.now(), bounds));
         }
+    }
+
+    fn forget_bounds(&self, state: &mut State) {
+        let now = self.shared.trace.now();
         // The newest one counts for ever, an older one until what it led to is carried out.
         while state.bounds.get(1).is_some_and(|(since, _)| now.saturating_sub(*since) > CARRIED_OUT) {
             state.bounds.pop_front();
@@ -150,6 +183,7 @@ impl Watch {
                 .breach(format!("the status went back from generation {} to {generation}", state.generation));
         }
         state.generation = generation;
+        state.goals = Some(status.groups.iter().map(|group| (group.name.clone(), group.goal)).collect());
         // A group that has left may come again under the same name, as another one.
         state.launches.retain(|name, _| status.groups.iter().any(|group| group.name == *name));
         for group in &status.groups {
@@ -171,7 +205,7 @@ impl Watch {
         }
     }
 
-    /// Groups that exist never rise above `replicas + maxSurge`.
+    /// Groups that exist never rise above `replicas + maxSurge`, and none is made that does not stand in the ledger.
     fn clusters(&self, state: &mut State) {
         let clusters: BTreeSet<String> =
             self.ours(&Kind::RAY_CLUSTER).iter().map(|cluster| name_of(cluster).to_owned()).collect();
@@ -186,13 +220,18 @@ impl Watch {
                 names.join(", ")
             ));
         }
+        for name in clusters.difference(&state.clusters) {
+            if state.goals.as_ref().is_some_and(|goals| !goals.contains_key(name)) {
+                self.shared.breach(format!("{name} was made and does not stand in the ledger"));
+            }
+        }
         state.made.extend(clusters.iter().cloned());
         state.clusters = clusters;
     }
 
-    /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain.
-    fn traffic(&self, state: &mut State, fleet: Option<&RayClusterFleet>) {
-        let heads: Vec<Value> = self
+    /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain, and none begins to that has to go.
+    fn traffic(&self, state: &mut State, there: bool) {
+        let heads: Vec<Arc<Value>> = self
             .ours(&Kind::POD)
             .into_iter()
             .filter(|pod| label(pod, names::RAY_LABEL_NODE_TYPE) == "head")
@@ -209,15 +248,20 @@ impl Watch {
                     "{name} was drained: {taking} groups take traffic, at least {floor} must"
                 ));
             }
+            let opened = is_open && state.gates.get(&name) != Some(&true);
+            let goal = state.goals.as_ref().and_then(|goals| goals.get(label(head, names::LABEL_GROUP)));
+            if opened && state.goals.is_some() && goal != Some(&Goal::Serve) {
+                self.shared.breach(format!("{name} begins to take traffic and its goal is {goal:?}"));
+            }
             gates.insert(name, is_open);
         }
         state.gates = gates;
-        let (clusters, wanted) = (state.clusters.len(), state.wanted_first.filter(|_| fleet.is_some()));
+        let (clusters, wanted) = (state.clusters.len(), state.wanted_first.filter(|_| there));
         state.seen.take(taking, clusters, wanted);
     }
 
-    fn ours(&self, kind: &Kind) -> Vec<Value> {
-        let mut all = self.api.list(kind);
+    fn ours(&self, kind: &Kind) -> Vec<Arc<Value>> {
+        let mut all = self.api.look(kind);
         all.retain(|object| label(object, names::LABEL_FLEET) == self.fleet);
         all
     }
@@ -242,3 +286,6 @@ fn is_true(pod: &Value, type_: &str) -> bool {
 fn reason<'a>(pod: &'a Value, type_: &str) -> &'a str {
     condition(pod, type_).and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,15 @@ pub struct Scenario {
     pub only_simulated: Option<String>,
 }
 
+impl Scenario {
+    /// The same, where more happens than it tells of: how many groups there are on the way is left to the rules that always hold.
+    #[must_use]
+    pub fn unbounded(&self) -> Self {
+        let expect = Expect { min_ready: None, max_groups: None, ..self.expect.clone() };
+        Self { expect, ..self.clone() }
+    }
+}
+
 /// Nodes that are alike.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -6,6 +6,8 @@ mod leash;
 mod orders;
 mod replicas;
 mod sim_stage;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use self::replicas::Replicas;
 use self::sim_stage::SimStage;
 use super::faults::{Plan, Shared};
 use super::oracle::{self, Watch};
+use super::panics;
 use super::report::Report;
 use super::scenario::Scenario;
 use super::stage::play;
@@ -68,6 +71,7 @@ pub fn run(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
 }
 
 async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
+    panics::note();
     let trace = Trace::begin();
     let api = ApiServer::new();
     rayfleet_orchestrator::clock::simulate(api.now());
@@ -108,7 +112,11 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
     let tally = clients.stop().await;
     failures.extend(quiet(&shared, rest).await.err());
     failures.append(&mut shared.state().breaches);
-    failures.extend(oracle::expected(scenario, watch.seen(), tally, stage_status(&api, &fleet)));
+    failures.append(&mut panics::noted());
+    let judged = if plan.brings_outages() { scenario.unbounded() } else { scenario.clone() };
+    failures.extend(oracle::expected(&judged, watch.seen(), tally, stage_status(&api, &fleet)));
+    let end = oracle::picture(&api, &ray, NAMESPACE, &fleet);
+    failures.extend(oracle::orphans(&end));
     let mut kept = shared.state();
     Report {
         scenario: scenario.name.clone(),
@@ -120,7 +128,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
         calls: kept.calls,
         tally,
         groups: watch.groups_made(),
-        end: oracle::picture(&api, &ray, NAMESPACE, &fleet),
+        end,
         history: watch.history(),
         took,
         lines: trace.lines(),

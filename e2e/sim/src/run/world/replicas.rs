@@ -1,6 +1,7 @@
 //! Replicas of the orchestrator: the program's own code on clients that a plan of faults meddles with.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Replicas {
         let wire = Leash::new(&who, self.ray.wire(), self.shared.clone());
         let bridge = match Bridge::over(Arc::new(wire), Limits::default()) {
             Ok(bridge) => bridge,
-            Err(error) => return self.shared.breach(format!("{who} can not start: {error}")),
+            Err(error) => unreachable!("the launcher is a part of the program: {error}"),
         };
         let orchestrator = Orchestrator {
             client: self.api.client(&who, NAMESPACE, Arc::new(meddler)),
@@ -60,12 +61,8 @@ impl Replicas {
             lease_namespace: NAMESPACE.to_owned(),
             leader_elect: true,
         };
-        let shared = self.shared.clone();
-        let name = who.clone();
-        let task = tokio::spawn(async move {
-            let ended = orchestrator.run(None, pending()).await;
-            shared.breach(format!("{name} ended by itself: {ended:?}"));
-        });
+        let work = orchestrator.run(None, pending());
+        let task = tokio::spawn(lasting(who.clone(), self.shared.clone(), work));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(who, task.abort_handle());
     }
 
@@ -85,4 +82,10 @@ impl Replicas {
             }
         }
     }
+}
+
+/// Work that nothing but a death may end.
+pub(super) async fn lasting(who: String, shared: Shared, work: impl Future<Output: Debug>) {
+    let ended = work.await;
+    shared.breach(format!("{who} ended by itself: {ended:?}"));
 }

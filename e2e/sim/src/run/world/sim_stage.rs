@@ -86,7 +86,7 @@ impl Stage for SimStage {
     async fn leftovers(&mut self) -> bool {
         let ours = |object: &Value| object["metadata"]["labels"][names::LABEL_FLEET] == *self.fleet;
         let kinds = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
-        kinds.iter().any(|kind| self.api.list(kind).iter().any(ours))
+        kinds.iter().any(|kind| self.api.look(kind).iter().any(|object| ours(object)))
     }
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {

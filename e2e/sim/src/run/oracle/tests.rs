@@ -1,0 +1,138 @@
+//! Each thing that an end is judged by is seen to be otherwise, and that alone is told.
+
+use rayfleet_api::status::Phase;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::run::Plan;
+use crate::run::faults::{Kind, Written};
+use crate::run::report::Tally;
+use crate::run::scenario::{Load, standard};
+
+/// A scenario that expects as much as can be expected.
+fn scenario() -> Scenario {
+    let mut scenario = standard().unwrap().into_iter().find(|scenario| scenario.name == "create").unwrap();
+    let expect = json!({
+        "ready": 2, "updated": 1, "groups": 3, "lost": 1, "failed": 2, "minReady": 1, "maxGroups": 3,
+        "conditions": {"Available": "True", "Stalled": "False/AllWell"},
+    });
+    scenario.expect = serde_json::from_value(expect).unwrap();
+    scenario
+}
+
+/// A fleet that ended so, but for what a merge patch changes.
+fn ended(patch: &Value) -> RayClusterFleet {
+    let group = |number: u32| json!({"name": format!("g-{number}"), "slot": number, "revision": "a", "phase": Phase::Ready});
+    let condition = |type_: &str, status: &str, reason: &str| {
+        json!({
+            "type": type_, "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": "2030-01-01T00:00:00Z"
+        })
+    };
+    let mut fleet = json!({
+        "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet",
+        "metadata": {"name": "f", "generation": 4},
+        "spec": {"selector": {}, "template": {"spec": {}}},
+        "status": {
+            "observedGeneration": 4, "readyReplicas": 2, "updatedReplicas": 1, "groups": [group(0), group(1), group(2)],
+            "conditions": [condition("Available", "True", "Enough"), condition("Stalled", "False", "AllWell")],
+        },
+    });
+    json_patch::merge(&mut fleet, patch);
+    serde_json::from_value(fleet).unwrap()
+}
+
+#[test]
+fn an_end_that_is_otherwise_is_told_by_what_is_missing() {
+    let expect = scenario().expect;
+    let gone = Expect { gone: true, ..expect.clone() };
+    let told = |expect: &Expect, patch: Value| missing(expect, Some(&ended(&patch)), true);
+    assert_eq!(told(&expect, json!({})), None);
+    let conditions = json!([{
+        "type": "Stalled", "status": "False", "reason": "Other", "message": "",
+        "lastTransitionTime": "2030-01-01T00:00:00Z"
+    }]);
+    for (patch, says) in [
+        (json!({"metadata": {"generation": 5}}), "the status is not of the newest spec"),
+        (json!({"status": {"readyReplicas": 1}}), "ready should be 2 and is 1"),
+        (json!({"status": {"updatedReplicas": 2}}), "updated should be 1 and is 2"),
+        (json!({"status": {"groups": []}}), "groups should be 3 and are 0"),
+        (json!({"status": {"conditions": []}}), "condition Available should be True and is absent"),
+    ] {
+        assert_eq!(told(&expect, patch).as_deref(), Some(says));
+    }
+    let only_stalled =
+        Expect { conditions: [("Stalled".to_owned(), "False/AllWell".to_owned())].into(), ..expect.clone() };
+    assert_eq!(
+        told(&only_stalled, json!({"status": {"conditions": conditions}})).as_deref(),
+        Some("condition Stalled should be False/AllWell and is False/Other")
+    );
+    assert_eq!(told(&gone, json!({})).as_deref(), Some("the fleet is still there"));
+    for (expect, left, is_told) in [(&expect, false, true), (&gone, true, true), (&gone, false, false)] {
+        let says = missing(expect, None, left);
+        assert_eq!(says.is_some(), is_told, "{says:?}");
+    }
+}
+
+#[test]
+fn a_run_that_was_otherwise_is_told_by_what_was() {
+    let seen = Seen { fewest: Some(1), most: 3 };
+    let tally = Tally { answered: 9, died: 5, cut_off: 1, refused: 2 };
+    let told = |seen: Seen, tally: Tally, lost: i64| expected(&scenario(), seen, tally, lost);
+    assert_eq!(told(seen, tally, 1), Vec::<String>::new());
+    for (seen, tally, lost, says) in [
+        (seen, tally, 2, "drain deadlines cut 2 requests off, at most 1 may be"),
+        (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 may be"),
+        (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 may be"),
+        (seen, Tally { answered: 0, ..tally }, 1, "no request was answered"),
+        (
+            Seen { fewest: Some(0), ..seen },
+            tally,
+            1,
+            "only 0 groups took traffic at some time, at least 1 have to",
+        ),
+        (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at some time, at most 3 may"),
+    ] {
+        assert_eq!(told(seen, tally, lost), [says]);
+    }
+    let silent = Scenario { load: Load::default(), ..scenario() };
+    assert_eq!(expected(&silent, seen, Tally { answered: 0, ..tally }, 1), Vec::<String>::new());
+    let unbounded = expected(&scenario().unbounded(), Seen { fewest: Some(0), most: 9 }, tally, 1);
+    assert_eq!(unbounded, Vec::<String>::new());
+}
+
+#[test]
+fn a_run_with_faults_is_told_by_what_it_did_otherwise() {
+    let written = Written { at: Duration::ZERO, who: "a1".to_owned(), what: "x".to_owned(), is_event: false };
+    let report = |writes: usize, ready: i32, faults: &[u64]| Report {
+        writes: vec![written.clone(); writes],
+        plan: Plan(faults.iter().flat_map(|at| Plan::one(Kind::Lost, *at).0).collect()),
+        end: json!({"status": {"ready": ready, "rollout": {"number": 1}}, "revisions": []}),
+        ..Report::default()
+    };
+    let without = report(20, 2, &[]);
+    for (writes, faults) in [(70, [].as_slice()), (70, &[3]), (110, &[3, 7])] {
+        assert_eq!(differences(&without, &report(writes, 2, faults)), Vec::<String>::new());
+        assert_eq!(
+            differences(&without, &report(writes + 1, 2, faults)),
+            [format!("{} writes, 20 without faults, at most {writes} are allowed", writes + 1)]
+        );
+    }
+    assert_eq!(
+        differences(&without, &report(20, 1, &[3])),
+        ["another end than without faults: /status/ready was 2 and is 1"]
+    );
+}
+
+#[test]
+fn a_long_way_is_told_by_where_it_ended_but_not_by_how_long_it_was() {
+    let report = |ready: i32, number: i32| Report {
+        end: json!({"status": {"ready": ready, "rollout": {"number": number}}, "revisions": vec![1; 3]}),
+        ..Report::default()
+    };
+    assert_eq!(same_end(&report(2, 1), &report(2, 5)), Vec::<String>::new());
+    assert_eq!(
+        same_end(&report(2, 1), &report(1, 1)),
+        ["another end than by the short way: /status/ready was 2 and is 1"]
+    );
+}

@@ -1,0 +1,191 @@
+//! Each rule is seen to be broken: after a calm beginning, something is written that must never be, and that rule alone complains.
+
+use std::path::Path;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::run::Plan;
+use crate::run::scenario::Scenario;
+use crate::run::trace::Trace;
+
+const NAMESPACE: &str = "default";
+const FLEET: &str = "light";
+
+struct Bench {
+    api: ApiServer,
+    shared: Shared,
+    watch: Watch,
+}
+
+/// A fleet of two groups, of which one may be more and one may be missing.
+fn bench() -> Bench {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/create.yaml");
+    let mut fleet = Scenario::read(&file).unwrap().fleet;
+    fleet["metadata"]["namespace"] = json!(NAMESPACE);
+    let api = ApiServer::new();
+    api.create(&Kind::FLEET, fleet).unwrap();
+    let shared = Shared::new(1, Plan::default(), Trace::begin(), mpsc::unbounded_channel().0);
+    let watch = Watch::new(NAMESPACE, FLEET, api.clone(), shared.clone());
+    let bench = Bench { api, shared, watch };
+    bench.ledger(1, &[(0, 1, "Serve"), (1, 1, "Serve"), (2, 1, "Serve"), (3, 1, "Serve")]);
+    bench
+}
+
+impl Bench {
+    /// The status: of a generation, with groups by number, launch and goal.
+    fn ledger(&self, generation: i64, groups: &[(u32, u32, &str)]) {
+        let groups: Vec<Value> = groups
+            .iter()
+            .map(|(number, launch, goal)| {
+                json!({"name": format!("g-{number}"), "slot": number, "revision": "a", "phase": "Pending", "launch": launch, "goal": goal})
+            })
+            .collect();
+        let status = json!({"status": {"observedGeneration": generation, "groups": groups}});
+        self.api.merge_patch_status(&Kind::FLEET, NAMESPACE, FLEET, &status).unwrap();
+        self.watch.look();
+    }
+
+    fn spec(&self, spec: &Value) {
+        self.api.merge_patch(&Kind::FLEET, NAMESPACE, FLEET, &json!({"spec": spec})).unwrap();
+        self.watch.look();
+    }
+
+    fn cluster(&self, number: u32) {
+        let metadata = json!({
+            "namespace": NAMESPACE, "name": format!("g-{number}"), "labels": {names::LABEL_FLEET: FLEET}
+        });
+        self.api.create(&Kind::RAY_CLUSTER, json!({"metadata": metadata})).unwrap();
+        self.watch.look();
+    }
+
+    /// The head of a group, ready, with its gate as said.
+    fn head(&self, number: u32, gate: &str, reason: &str) {
+        let name = format!("g-{number}-head");
+        if self.api.get(&Kind::POD, NAMESPACE, &name).is_none() {
+            let labels = json!({
+                names::LABEL_FLEET: FLEET, names::LABEL_GROUP: format!("g-{number}"), names::RAY_LABEL_NODE_TYPE: "head"
+            });
+            let pod = json!({
+                "metadata": {"namespace": NAMESPACE, "name": name, "labels": labels},
+                "spec": {"containers": [{"name": "ray", "image": "ray"}]}
+            });
+            self.api.create(&Kind::POD, pod).unwrap();
+        }
+        let conditions = json!([
+            {"type": "Ready", "status": "True"},
+            {"type": names::GATE_SERVING, "status": gate, "reason": reason},
+        ]);
+        let status = json!({"status": {"conditions": conditions}});
+        self.api.merge_patch_status(&Kind::POD, NAMESPACE, &name, &status).unwrap();
+        self.watch.look();
+    }
+
+    fn open(&self, number: u32) {
+        self.head(number, "True", "Ready");
+    }
+
+    fn drain(&self, number: u32) {
+        self.head(number, "False", "Draining");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_rule_complains_when_it_is_broken_and_not_before() {
+    type Act = fn(&Bench);
+    // What is done in peace, what breaks the rule later, and what is said.
+    let cases: [(Act, Act, &str); 9] = [
+        (|b| b.ledger(2, &[]), |b| b.ledger(1, &[]), "the status went back from generation 2 to 1"),
+        (
+            |b| b.ledger(1, &[(0, 2, "Serve")]),
+            |b| b.ledger(1, &[(0, 1, "Serve")]),
+            "group g-0 went back from launch 2 to 1",
+        ),
+        (|b| (0..3).for_each(|n| b.cluster(n)), |b| b.cluster(3), "4 groups exist, at most 3 may"),
+        // The older spec goes on to hold for what was decided before, but not for ever.
+        (
+            |b| {
+                b.spec(&json!({"replicas": 1}));
+                (0..3).for_each(|n| b.cluster(n));
+                b.api.delete(&Kind::RAY_CLUSTER, NAMESPACE, "g-2").unwrap();
+                b.watch.look();
+            },
+            |b| b.cluster(2),
+            "3 groups exist, at most 2 may",
+        ),
+        // Nor is anything more allowed before old groups have ended.
+        (
+            |b| {
+                b.spec(&json!({"strategy": {"type": "Recreate", "rollingUpdate": null}}));
+                (0..2).for_each(|n| b.cluster(n));
+            },
+            |b| b.cluster(2),
+            "3 groups exist, at most 2 may",
+        ),
+        (
+            |b| {
+                b.ledger(1, &[(0, 1, "Serve")]);
+                b.cluster(0);
+            },
+            |b| b.cluster(1),
+            "g-1 was made and does not stand in the ledger",
+        ),
+        (
+            |b| {
+                (0..2).for_each(|n| b.open(n));
+                b.drain(0);
+                // One that failed takes no traffic either, and nobody drained it.
+                b.open(0);
+                b.head(0, "False", "EngineFailed");
+                b.head(1, "False", "EngineFailed");
+                b.open(1);
+            },
+            |b| b.drain(1),
+            "g-1-head was drained: 0 groups take traffic, at least 1 must",
+        ),
+        (
+            |b| {
+                b.open(0);
+                b.ledger(1, &[(0, 1, "Retire")]);
+                b.head(0, "False", "EngineFailed");
+            },
+            |b| b.open(0),
+            "g-0-head begins to take traffic and its goal is Some(Retire)",
+        ),
+        (
+            |b| {
+                b.ledger(1, &[(0, 1, "Serve")]);
+                b.open(0);
+            },
+            |b| b.open(1),
+            "g-1-head begins to take traffic and its goal is None",
+        ),
+    ];
+    for (peace, breach, says) in cases {
+        let bench = bench();
+        peace(&bench);
+        tokio::time::sleep(CARRIED_OUT + Duration::from_secs(1)).await;
+        assert_eq!(bench.shared.state().breaches, Vec::<String>::new(), "before {says}");
+        breach(&bench);
+        let breaches = bench.shared.state().breaches.clone();
+        let [only] = breaches.as_slice() else { panic!("{breaches:?}, not: {says}") };
+        assert!(only.starts_with(says), "{only}, not: {says}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fewest_groups_are_counted_from_when_all_took_traffic_and_the_most_always() {
+    let bench = bench();
+    bench.open(0);
+    bench.cluster(0);
+    assert_eq!(bench.watch.seen(), Seen { fewest: None, most: 1 });
+    bench.open(1);
+    bench.head(0, "False", "EngineFailed");
+    bench.open(0);
+    bench.cluster(1);
+    bench.api.delete(&Kind::RAY_CLUSTER, NAMESPACE, "g-1").unwrap();
+    bench.watch.look();
+    assert_eq!(bench.watch.seen(), Seen { fewest: Some(1), most: 2 });
+    assert_eq!(bench.watch.groups_made(), 2);
+}

@@ -1,0 +1,36 @@
+//! What a run is judged by beside the oracle is seen to be broken.
+
+use super::*;
+use crate::run::faults::Written;
+
+fn shared() -> Shared {
+    Shared::new(1, Plan::default(), Trace::begin(), mpsc::unbounded_channel().0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_late_after_the_calm() {
+    let late = async |rest: Rest, after: Duration| {
+        let shared = shared();
+        let writer = shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let written = Written { at: after, who: "a1".to_owned(), what: "x".to_owned(), is_event: false };
+            writer.state().writes.push(written);
+        });
+        quiet(&shared, rest).await
+    };
+    for rest in [Rest::Short, Rest::Long] {
+        let (calm, silence) = rest.lengths();
+        let second = Duration::from_secs(1);
+        assert_eq!(late(rest, calm - second).await, Ok(()));
+        assert_eq!(late(rest, calm + second).await, Err("1 writes at rest: x".to_owned()));
+        assert_eq!(late(rest, calm + silence + second).await, Ok(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_ends_by_itself_is_told() {
+    let shared = shared();
+    replicas::lasting("a1".to_owned(), shared.clone(), async { "over" }).await;
+    assert_eq!(shared.state().breaches, ["a1 ended by itself: \"over\""]);
+}

@@ -44,8 +44,7 @@ pub(crate) fn measure(
 
 /// An engine was launched just now: that fixes its deadline. One that wavers gets a deadline, too.
 fn launched(old: &GroupStatus, new: &GroupStatus) -> bool {
-    let other = old.deadline.is_none() || old.launch != new.launch;
-    new.deadline.is_some() && other && new.wavers_since.is_none()
+    new.deadline.is_some() && old.deadline.is_none() && new.wavers_since.is_none()
 }
 
 fn seconds_since(group: &GroupStatus, now: Timestamp) -> Option<u32> {
@@ -143,14 +142,6 @@ mod tests {
         assert_eq!((pace.pods_seconds, pace.start_seconds), (Some(40), Some(400)), "longer counts at once");
         steps.extend([(2000, Phase::Stopping, 2), (2010, Phase::Placing, 3), (2110, Phase::Ready, 3)]);
         assert_eq!(through(&steps).unwrap().start_seconds, Some(325), "shorter counts by a quarter");
-    }
-
-    #[test]
-    fn a_launch_that_follows_a_failure_at_once_is_measured_from_itself() {
-        let mut steps = UP.to_vec();
-        // It wavered with a deadline, and Ray then told that its engine is dead.
-        steps.extend([(1000, Phase::Loading, 1), (1005, Phase::Placing, 2), (1505, Phase::Ready, 2)]);
-        assert_eq!(through(&steps).unwrap().start_seconds, Some(500));
     }
 
     #[test]

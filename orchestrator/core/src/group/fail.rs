@@ -38,22 +38,22 @@ pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     }
     stage.group.restarts += 1;
     let restarts = stage.group.restarts;
-    let wait = wait(stage, served);
-    let when = wait.as_ref().map_or_else(|| "at once".to_owned(), |time| format!("at {}", time.0));
-    let next = format!("the engine is started again {when} (restart {restarts} of {allowed})");
-    stage.group.retry_after = wait.clone();
+    let retry = next_try(stage, served);
+    let next = format!("the engine is started again at {} (restart {restarts} of {allowed})", retry.0);
+    stage.group.retry_after = Some(retry.clone());
     stage.group.goal_reason = Some(format!("failed: {cause}"));
     enter_failed(stage, cause, &next);
-    stage.wake_at(wait.map(|time| time.0));
+    stage.wake_at(Some(retry.0));
 }
 
-/// When the next try may begin at the earliest. What served, and has no failure behind it that it has not left behind, is
-/// worth a try at once; whatever fails again waits.
-fn wait(stage: &Stage<'_>, served: bool) -> Option<Time> {
-    let restarts = stage.group.restarts;
-    let first = restarts == 1 && stage.group.failures == 0;
-    let moment = after(stage.now, backoff(&stage.fleet.failure, restarts));
-    (!(served && first)).then(|| time::not_before(moment))
+/// When the next try may begin at the earliest. What served, and has no failure that it has not left behind, is tried
+/// again without a wait, so in the next second; whatever fails again waits.
+fn next_try(stage: &Stage<'_>, served: bool) -> Time {
+    let first = stage.group.restarts == 1 && stage.group.failures == 0;
+    if served && first {
+        return Time(after(time::began(stage.now).0, Duration::from_secs(1)));
+    }
+    time::not_before(after(stage.now, backoff(&stage.fleet.failure, stage.group.restarts)))
 }
 
 /// It was available, or is until this moment.

@@ -52,7 +52,7 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Time
     match stage.group.goal {
         Goal::Serve => {
             serve::serve(&mut stage);
-            // It failed or gave up: what can be ended and begun now is not left to the next step.
+            // It failed or gave up: what can be ended now is ended now.
             if stage.group.goal == Goal::Retire {
                 leave(&mut stage);
             } else if stage.group.phase == Phase::Failed && group.phase != Phase::Failed {

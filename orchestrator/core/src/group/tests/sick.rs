@@ -120,7 +120,7 @@ fn what_befalls_all_nodes_at_once_is_no_nodes_fault() {
     engine.job = Some(JobSeen::Ended("all ranks died".to_owned()));
     engine.blamed = vec!["10.0.0.0".to_owned(), "10.0.0.1".to_owned()];
     let failed = step(&fleet, &group, &seen, 1);
-    assert_eq!((failed.group.restarts, failed.blamed), (1, None));
+    assert_eq!((failed.group.phase, failed.blamed), (Phase::Failed, None));
 }
 
 #[test]

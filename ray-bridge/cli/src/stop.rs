@@ -10,6 +10,9 @@ use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock, drain};
 
+/// The end of a job is looked for more often than a change of an engine: it is near, and what comes next waits for it.
+const LOOKS_A_PACE: u32 = 5;
+
 /// Runs the command.
 pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
     let name = &args.name;
@@ -39,6 +42,6 @@ pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal)
                 "look at the node that runs it: `ray status` and the raylet's log there; then stop it again",
             ));
         }
-        sleep(session.pace).await;
+        sleep(session.pace / LOOKS_A_PACE).await;
     }
 }

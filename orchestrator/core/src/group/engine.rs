@@ -74,20 +74,38 @@ fn launch(stage: &mut Stage<'_>) {
 }
 
 fn watch(stage: &mut Stage<'_>, engine: &EngineSeen) {
+    if engine.job.is_some() {
+        watch_running(stage, engine);
+        return;
+    }
+    still(stage, Phase::Placing, "the engine is being launched".to_owned());
+    if stage.group.phase == Phase::Placing {
+        launch(stage);
+    }
+}
+
+/// Fails an engine of which Ray knows that it is dead, whatever else is amiss: no wait brings it back. Where a pod is
+/// missing, that is the better cause.
+pub(super) fn died(stage: &mut Stage<'_>) -> bool {
+    if !started(stage) || !stage.pods.whole() {
+        return false;
+    }
+    let ray::Ray::Alive(alive) = ray::ray(stage) else { return false };
+    let engine = ray::engine(&stage.group, alive);
+    let Some(cause) = engine.and_then(|engine| cause_of_death(&stage.group, engine)) else { return false };
+    fail::fail(stage, &cause);
+    true
+}
+
+fn cause_of_death(group: &GroupStatus, engine: &EngineSeen) -> Option<String> {
     match &engine.job {
-        Some(JobSeen::Ended(cause)) => fail::fail(stage, &ended(engine, cause)),
-        Some(_) if engine.broken.is_some() => fail::fail(stage, engine.broken.as_deref().unwrap_or_default()),
-        Some(JobSeen::Pending | JobSeen::Running) => watch_running(stage, engine),
+        Some(JobSeen::Ended(cause)) => Some(ended(engine, cause)),
+        Some(JobSeen::Pending | JobSeen::Running) => engine.broken.clone(),
         // Ranks are only known of a job that was there, so Ray has lost its memory.
-        None if stage.group.ranks.is_some() => {
-            fail::fail(stage, "Ray does not know the engine's job any more: its head was restarted");
-        }
-        None => {
-            still(stage, Phase::Placing, "the engine is being launched".to_owned());
-            if stage.group.phase == Phase::Placing {
-                launch(stage);
-            }
-        }
+        None => group
+            .ranks
+            .is_some()
+            .then(|| "Ray does not know the engine's job any more: its head was restarted".to_owned()),
     }
 }
 

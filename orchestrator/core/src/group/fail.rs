@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
@@ -25,8 +26,9 @@ pub fn backoff(policy: &ValidFailurePolicy, failures: u32) -> Duration {
 /// The engine has failed: no more traffic, and the next try is fixed.
 pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     blame::blame(stage, cause);
+    let served = served(stage);
     // A lost pod says nothing about the revision; neither does the end of a group that did serve.
-    if stage.pods.whole() && !served(stage) {
+    if stage.pods.whole() && !served {
         stage.group.failed_starts += 1;
     }
     let allowed = stage.fleet.failure.engine_restarts;
@@ -36,12 +38,22 @@ pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     }
     stage.group.restarts += 1;
     let restarts = stage.group.restarts;
-    let retry = time::not_before(after(stage.now, backoff(&stage.fleet.failure, restarts)));
+    let retry = next_try(stage, served);
     let next = format!("the engine is started again at {} (restart {restarts} of {allowed})", retry.0);
     stage.group.retry_after = Some(retry.clone());
     stage.group.goal_reason = Some(format!("failed: {cause}"));
     enter_failed(stage, cause, &next);
     stage.wake_at(Some(retry.0));
+}
+
+/// When the next try may begin at the earliest. What served, and has no failure that it has not left behind, is tried
+/// again without a wait, so in the next second; whatever fails again waits.
+fn next_try(stage: &Stage<'_>, served: bool) -> Time {
+    let first = stage.group.restarts == 1 && stage.group.failures == 0;
+    if served && first {
+        return Time(after(time::began(stage.now).0, Duration::from_secs(1)));
+    }
+    time::not_before(after(stage.now, backoff(&stage.fleet.failure, stage.group.restarts)))
 }
 
 /// It was available, or is until this moment.
@@ -72,8 +84,8 @@ fn enter_failed(stage: &mut Stage<'_>, cause: &str, next: &str) {
     stage.tell(true, "GroupFailed", format!("group {}: {cause}; {next}", stage.group.name));
 }
 
-/// A failed group: end what is left of its engine, wait, then go on with the next launch. Says whether
-/// it may go on now.
+/// A failed group: end what is left of its engine, wait meanwhile, then go on with the next launch. Says
+/// whether it may go on now.
 pub(super) fn recover(stage: &mut Stage<'_>) -> bool {
     stage.gate(false, "Failed");
     let retry = stage.group.retry_after.as_ref().map(|time| time.0);

@@ -52,9 +52,11 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Time
     match stage.group.goal {
         Goal::Serve => {
             serve::serve(&mut stage);
-            // It gave up: what can be ended now is ended now.
+            // It failed or gave up: what can be ended now is ended now.
             if stage.group.goal == Goal::Retire {
                 leave(&mut stage);
+            } else if stage.group.phase == Phase::Failed && group.phase != Phase::Failed {
+                serve::serve(&mut stage);
             }
         }
         Goal::SwapEngine if fleet.model.is_none() || engine::not_started(&stage.group) => {

@@ -25,6 +25,7 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     stage.reached(spared);
     if !bring_up::on_living_nodes(stage)
         || !bring_up::cluster(stage)
+        || engine::died(stage)
         || !bring_up::pods(stage)
         || !bring_up::ray_nodes(stage)
     {

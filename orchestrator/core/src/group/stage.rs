@@ -80,10 +80,11 @@ impl<'a> Stage<'a> {
         reached
     }
 
-    /// Sets the serving gate, unless it is so already.
+    /// Sets the serving gate, unless it is so already or is being set.
     pub(super) fn gate(&mut self, open: bool, reason: &'static str) {
         let Some(head) = self.pods.any_head().filter(|head| head.gate_open != open) else { return };
-        if open && head.deleting {
+        let set = |effect: &Effect| matches!(effect, Effect::SetGate { .. });
+        if open && head.deleting || self.effects.iter().any(set) {
             return;
         }
         self.act(Effect::SetGate {

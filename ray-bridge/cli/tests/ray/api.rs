@@ -10,25 +10,23 @@ use ray_bridge::dashboard::{
 use ray_bridge::{Fault, NodeId, SubmissionId};
 
 use crate::cluster::Cluster;
-use crate::settings::Settings;
 use crate::{clock, engine, say, tool, until};
 
-const GPUS: u32 = 2;
 /// From a submit to its end, on a machine that is busy with other things.
 const JOB: Duration = Duration::from_mins(1);
 /// Lines of the log that is too long to be read whole: 60 MB.
 const LINES: u32 = 1_000_000;
 
-pub(crate) async fn every_call(settings: Settings) -> anyhow::Result<()> {
-    let cluster = Cluster::start(settings, &[GPUS, GPUS]).await?;
+pub(crate) async fn every_call(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let cluster = &*cluster;
     let dashboard = cluster.bridge.dashboard(&cluster.target);
     let version = dashboard.version().await?;
     say(&format!("  Ray {}, session {}", version.ray_version, version.session_name));
-    whole(&cluster, &dashboard).await?;
+    whole(cluster, &dashboard).await?;
     let worker = worker(&dashboard).await?;
     jobs(&dashboard, &worker).await?;
     long_log(&dashboard, &worker).await?;
-    placed(&cluster, &dashboard).await
+    placed(cluster, &dashboard).await
 }
 
 /// What is known of the cluster as a whole.
@@ -36,19 +34,23 @@ async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
     let authentication = dashboard.authentication().await?;
     ensure!(dashboard.gcs_health().await?.is_none(), "the GCS is not well");
     let nodes = dashboard.nodes().await?;
-    ensure!(nodes.len() == 3 && nodes.iter().filter(|node| node.is_head_node).count() == 1, "{nodes:?}");
+    let workers = cluster.workers.len();
+    ensure!(
+        nodes.len() == workers + 1 && nodes.iter().filter(|node| node.is_head_node).count() == 1,
+        "{nodes:?}"
+    );
     // The report of GPUs comes some seconds after the nodes.
     until("the use of all GPUs to be reported", Duration::from_secs(30), async || {
         let used = dashboard.gpu_use().await?;
         let total: f64 = used.values().map(|gpus| gpus.total).sum();
-        Ok(((total - f64::from(2 * GPUS)).abs() < 1e-6 && used.len() == 2).then_some(()))
+        Ok(((total - f64::from(cluster.gpus())).abs() < 1e-6 && used.len() == workers).then_some(()))
     })
     .await?;
     let machines = until("all nodes' agents to report", Duration::from_secs(30), async || {
         let machines = dashboard.node_summaries().await?;
         let whole =
             machines.iter().all(|m| m.memory_total.is_some() && m.load.is_some() && !m.hostname.is_empty());
-        Ok((machines.len() == 3 && whole).then_some(machines))
+        Ok((machines.len() == workers + 1 && whole).then_some(machines))
     })
     .await?;
     for machine in &machines {
@@ -62,7 +64,7 @@ async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
         Ok(machines.iter().all(|machine| has(&machine.ip)).then_some(targets))
     })
     .await?;
-    say(&format!("  {authentication:?} to callers; 3 raylets are well; metrics at {targets:?}"));
+    say(&format!("  {authentication:?} to callers; all raylets are well; metrics at {targets:?}"));
     if authentication == Authentication::Token {
         let stranger =
             cluster.bridge.dashboard(&ray_bridge::Target { token: None, ..cluster.target.clone() });
@@ -189,7 +191,7 @@ async fn long_log(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> 
 
 /// An engine goes exactly where it was planned, twice under one name.
 async fn placed(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
-    let file = engine::file(&cluster.settings, GPUS, 2)?;
+    let file = engine::file(&cluster.settings, 2, 2)?;
     for round in ["first", "second"] {
         let start = clock::instant();
         engine::deploy(&file).await.with_context(|| format!("the {round} launch"))?;

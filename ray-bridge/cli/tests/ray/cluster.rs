@@ -50,10 +50,20 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Whether its workers have exactly these GPUs.
+    pub(crate) fn has(&self, gpus: &[u32]) -> bool {
+        self.workers.iter().map(|node| node.kind.gpus).eq(gpus.iter().copied())
+    }
+
+    /// GPUs of all workers.
+    pub(crate) fn gpus(&self) -> u32 {
+        self.workers.iter().map(|node| node.kind.gpus).sum()
+    }
+
     /// Starts every node that does not run, and waits until Ray has taken them in with their GPUs. One that gives up is
     /// started again, as a container would be.
     pub(crate) async fn start_missing(&mut self) -> anyhow::Result<()> {
-        let gpus: u32 = self.workers.iter().map(|node| node.kind.gpus).sum();
+        let gpus = self.gpus();
         until("all nodes to be in", BRING_UP, async || {
             for node in std::iter::once(&mut self.head).chain(&mut self.workers) {
                 if node.gave_up() {

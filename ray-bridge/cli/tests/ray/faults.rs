@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use jiff::Timestamp;
 use ray_bridge::engine::Probe;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, HEAD_IP, RANK};
 use crate::node::Node;
 use crate::processes::Process;
-use crate::settings::Settings;
 use crate::tool::{self, Watch};
 use crate::world::{BRIDGE, ip};
 use crate::{clock, engine, say, until};
@@ -32,8 +32,9 @@ enum Fault {
     HeadLost,
 }
 
-/// A fault, the diagnosis that must come first, and within how many seconds. The aims are 2 s for a dead rank and
-/// `hungAfter` + 2 s for one that hangs; a dead node is known after three missed health checks of 1 s.
+/// A fault, the diagnosis that must come first, and within how many seconds it must be told and the recovery from it have
+/// begun. The aims are 3 s for a dead rank and `hungAfter` + 3 s for one that hangs; a dead node is known after three
+/// missed health checks of 1 s.
 const FAULTS: [(Fault, &str, &str, f64); 9] = [
     (Fault::RankKilled, "SIGKILL of a rank", "rankDied", 3.0),
     (Fault::CoreKilled, "SIGKILL of the engine core", "engineDied", 3.0),
@@ -46,44 +47,67 @@ const FAULTS: [(Fault, &str, &str, f64); 9] = [
     (Fault::HeadLost, "power loss of the head", "headLost", 12.0),
 ];
 
-/// One line of the table.
+/// One line of the table, in seconds since the fault.
 struct Row {
     fault: &'static str,
     told: String,
-    seconds: f64,
-    recovered: f64,
+    after: f64,
+    recovery: Option<Recovery>,
+    well: f64,
 }
 
-pub(crate) async fn all(settings: Settings) -> anyhow::Result<()> {
-    let file = engine::file(&settings, 2, 2)?;
-    let start = clock::instant();
-    let mut cluster = Cluster::start(settings, &[2, 2, 2]).await?;
-    say(&format!("  head and three nodes of two GPUs in after {:.1} s", clock::seconds_since(start)));
+/// What the recovery from a fault that ends the engine was, in seconds since it.
+struct Recovery {
+    /// Its first act: the stop of what is left of the engine was asked for, or of a lost head, its nodes were taken down.
+    begun: f64,
+    /// The job of the next engine was submitted, by Ray's own clock. The end of the old one is waited for, and that Ray
+    /// reports its GPUs as free.
+    launched: f64,
+}
+
+pub(crate) async fn all(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let file = engine::file(&cluster.settings, 2, 2)?;
     let start = clock::instant();
     engine::deploy(&file).await?;
     say(&format!("  TP2×PP2 deployed, verified and answering in {:.1} s", clock::seconds_since(start)));
 
     let (mut rows, mut late) = (Vec::new(), Vec::new());
     for (fault, name, wanted, limit) in FAULTS {
-        let row = one(&mut cluster, fault, name, wanted, &file).await.context(name)?;
-        say(&format!(
-            "  {name}: {} after {:.2} s, engine well after {:.1} s",
-            row.told, row.seconds, row.recovered
-        ));
-        if row.seconds > limit {
-            late.push(format!("{name}: {:.2} s, {limit} s allowed", row.seconds));
+        let row = one(cluster, fault, name, wanted, &file).await.context(name)?;
+        say(&row.line());
+        let begun = row.recovery.as_ref().map_or(row.after, |recovery| recovery.begun);
+        if begun > limit {
+            late.push(format!(
+                "{name}: told after {:.2} s and acted on after {begun:.2} s, {limit} s allowed",
+                row.after
+            ));
         }
         rows.push(row);
     }
     tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
     cluster.nothing_left("light", &engine::PROCESSES).await?;
 
-    say(&format!("\n  {:<36} {:<32} {:>9} {:>11}", "FAULT", "TOLD AS", "TOLD", "ENGINE WELL"));
+    say(&format!(
+        "\n  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}",
+        "FAULT", "TOLD AS", "TOLD", "RECOVERY", "NEXT", "ENGINE"
+    ));
+    say(&format!("  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}", "", "", "", "BEGUN", "LAUNCH", "WELL"));
     for row in &rows {
-        say(&format!("  {:<36} {:<32} {:>7.2} s {:>9.1} s", row.fault, row.told, row.seconds, row.recovered));
+        say(&row.line());
     }
-    ensure!(late.is_empty(), "told too late: {late:?}");
+    ensure!(late.is_empty(), "too late: {late:?}");
     Ok(())
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let seconds = |of: fn(&Recovery) -> f64| {
+            self.recovery.as_ref().map_or_else(|| "-".to_owned(), |recovery| format!("{:.2} s", of(recovery)))
+        };
+        let (begun, launched) = (seconds(|recovery| recovery.begun), seconds(|recovery| recovery.launched));
+        let Self { fault, told, after, well, .. } = self;
+        format!("  {fault:<36} {told:<30} {after:>6.2} s {begun:>9} {launched:>9} {well:>7.1} s")
+    }
 }
 
 async fn one(
@@ -101,21 +125,19 @@ async fn one(
         kind.is_some() && kind != not_yet(wanted)
     };
     let (when, line) = watch.until(wanted, PATIENCE, troubled).await?;
-    let seconds = when.saturating_duration_since(start).as_secs_f64();
+    let after = when.saturating_duration_since(start).as_secs_f64();
     let told = &line["diagnosis"];
     ensure!(told["kind"] == wanted, "told as {told}");
     say(&format!("    {}", line["change"].as_str().unwrap_or_default()));
     check(fault, told)?;
-    if fault == Fault::RankKilled {
-        explained().await?;
-    }
-    self::undo(how, cluster, &mut watch, file).await?;
+    let recovery = self::undo(how, cluster, &mut watch, (file, start)).await?;
     let because = told["because"].as_str().map(|because| format!(" ({because})")).unwrap_or_default();
     Ok(Row {
         fault: name,
         told: format!("{wanted}{because}"),
-        seconds,
-        recovered: clock::seconds_since(start),
+        after,
+        recovery,
+        well: clock::seconds_since(start),
     })
 }
 
@@ -144,29 +166,16 @@ fn check(fault: Fault, told: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job ends soon after, and says what the dead rank had printed last.
-async fn explained() -> anyhow::Result<()> {
-    until("the job to end with its cause", Duration::from_secs(15), async || {
-        let status = tool::done(&["status", "light"], Duration::from_secs(10)).await?;
-        let cause = status["cause"].as_str().unwrap_or_default();
-        if cause.is_empty() {
-            return Ok(None);
-        }
-        let last = cause.split("the last lines of this rank: ").nth(1).unwrap_or_default();
-        ensure!(last.contains("loaded its part of"), "{cause}");
-        Ok(Some(()))
-    })
-    .await
-}
-
 /// How the cluster becomes whole again.
 enum Undo {
     /// All nodes live: the engine is deployed again as it is.
     Deploy,
     /// The engine never noticed; this ends the fault.
     Resume(Box<dyn FnOnce() -> anyhow::Result<()>>),
-    /// The engine is deployed on the nodes that are left, then the lost one comes back.
+    /// The engine is deployed on the nodes that are left.
     DeployOnTheRest,
+    /// The lost nodes come back, then the engine is deployed.
+    DeployOnAll,
     /// The head comes back, and everything with it.
     StartAnew,
 }
@@ -212,7 +221,7 @@ async fn inflict(cluster: &mut Cluster, fault: Fault) -> anyhow::Result<(Instant
         }
         Fault::NodeLost => {
             cluster.worker_with_rank()?.cut_power().await?;
-            done(Undo::DeployOnTheRest)
+            done(Undo::DeployOnAll)
         }
         Fault::HeadLost => {
             cluster.head.cut_power().await?;
@@ -245,13 +254,18 @@ pub(crate) async fn begin_request(cluster: &Cluster, model: &str, tokens: u32) -
     .await
 }
 
-async fn undo(undo: Undo, cluster: &mut Cluster, watch: &mut Watch, file: &str) -> anyhow::Result<()> {
+async fn undo(
+    undo: Undo,
+    cluster: &mut Cluster,
+    watch: &mut Watch,
+    (file, start): (&str, Instant),
+) -> anyhow::Result<Option<Recovery>> {
+    let begun = clock::seconds_since(start);
     let stop = async || tool::done(&["stop", "light"], Duration::from_mins(1)).await;
     match undo {
         Undo::Deploy => {
             stop().await?;
             cluster.nothing_left("light", &engine::PROCESSES).await?;
-            engine::deploy(file).await?;
         }
         Undo::Resume(resume) => {
             resume()?;
@@ -259,17 +273,20 @@ async fn undo(undo: Undo, cluster: &mut Cluster, watch: &mut Watch, file: &str) 
             watch.until("the end of the trouble", PATIENCE, well).await?;
             let verdict = tool::done(&["verify", "light"], Duration::from_secs(30)).await?;
             ensure!(verdict["asPlanned"] == true, "{verdict}");
+            return Ok(None);
         }
-        Undo::DeployOnTheRest => {
+        Undo::DeployOnTheRest => drop(stop().await?),
+        Undo::DeployOnAll => {
             stop().await?;
-            engine::deploy(file).await?;
             cluster.start_missing().await?;
         }
         Undo::StartAnew => {
             cluster.cut_power().await?;
             cluster.start_missing().await?;
-            engine::deploy(file).await?;
         }
     }
-    Ok(())
+    let engine = engine::deploy(file).await?;
+    let submitted: Timestamp = engine["since"].as_str().context("since when it runs")?.parse()?;
+    let launched = clock::seconds_since(start) - clock::seconds_since_time(submitted);
+    Ok(Some(Recovery { begun, launched }))
 }

@@ -25,51 +25,59 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use futures::future::LocalBoxFuture;
 
+use cluster::Cluster;
 use settings::Settings;
 
 const GATE: &str = "RAYFLEET_RAY";
 
-/// One test. Each makes a cluster of its own.
+/// One test. Those that follow each other and want the same cluster share one, as its start takes longest.
 struct Test {
     name: &'static str,
+    /// A worker for each number of GPUs.
+    gpus: &'static [u32],
     limit: Duration,
     /// Run only when named: it takes long.
     heavy: bool,
-    run: fn(Settings) -> LocalBoxFuture<'static, anyhow::Result<()>>,
+    run: fn(&mut Cluster) -> LocalBoxFuture<'_, anyhow::Result<()>>,
 }
 
 fn tests() -> Vec<Test> {
     let minutes = Duration::from_mins;
     vec![
         Test {
-            name: "every_call_is_answered_and_an_engine_placed",
-            limit: minutes(6),
+            name: "sixteen_ranks_are_placed_exactly",
+            gpus: &[8, 8],
+            limit: minutes(3),
             heavy: false,
-            run: |s| Box::pin(api::every_call(s)),
+            run: |cluster| Box::pin(wide::sixteen(cluster)),
         },
         Test {
-            name: "sixteen_ranks_are_placed_exactly",
-            limit: minutes(4),
+            name: "every_call_is_answered_and_an_engine_placed",
+            gpus: &[2, 2, 2],
+            limit: minutes(5),
             heavy: false,
-            run: |s| Box::pin(wide::sixteen(s)),
+            run: |cluster| Box::pin(api::every_call(cluster)),
         },
         Test {
             name: "a_start_that_fails_says_why",
-            limit: minutes(8),
+            gpus: &[2, 2, 2],
+            limit: minutes(5),
             heavy: false,
-            run: |s| Box::pin(starts::failing(s)),
+            run: |cluster| Box::pin(starts::failing(cluster)),
         },
         Test {
             name: "every_fault_is_told_and_recovered_from",
-            limit: minutes(12),
+            gpus: &[2, 2, 2],
+            limit: minutes(10),
             heavy: false,
-            run: |s| Box::pin(faults::all(s)),
+            run: |cluster| Box::pin(faults::all(cluster)),
         },
         Test {
             name: "vllm_is_deployed_verified_and_answers",
-            limit: minutes(12),
+            gpus: &[2, 2],
+            limit: minutes(10),
             heavy: true,
-            run: |s| Box::pin(vllm::answers(s)),
+            run: |cluster| Box::pin(vllm::answers(cluster)),
         },
     ]
 }
@@ -107,32 +115,51 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
     world::lay_network()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut failed = 0;
+    let mut cluster: Option<Cluster> = None;
     for test in chosen {
         say(&format!("test {} ...", test.name));
         let start = clock::instant();
-        let outcome = runtime.block_on(async {
-            let settings = Settings::find(test.name)?;
-            match tokio::time::timeout(test.limit, (test.run)(settings)).await {
-                Ok(outcome) => outcome,
-                Err(_) => bail!("not over after {} s", test.limit.as_secs()),
-            }
-        });
+        let mut outcome = runtime.block_on(ready(&mut cluster, test.gpus));
+        if let (Ok(()), Some(cluster)) = (&outcome, &mut cluster) {
+            outcome = runtime.block_on(async {
+                match tokio::time::timeout(test.limit, (test.run)(cluster)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => bail!("not over after {} s", test.limit.as_secs()),
+                }
+            });
+        }
         let word = if outcome.is_ok() { "ok" } else { "FAILED" };
         say(&format!("test {} ... {word} ({:.1} s)", test.name, clock::seconds_since(start)));
         if let Err(error) = outcome {
             failed += 1;
             say(&format!("error: {}: {error:#}", test.name));
+            // Nobody knows what is left of it.
+            cluster = None;
         }
-        runtime.block_on(cleared())?;
     }
+    drop(cluster);
+    runtime.block_on(cleared())?;
     say(&format!("{} passed, {failed} failed, 0 skipped", chosen.len() - failed));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits until the nodes of a test are gone, which are being killed since it let go of them, and takes their wires away:
+/// A cluster with these GPUs: the one that is there, or a new one in its place.
+async fn ready(cluster: &mut Option<Cluster>, gpus: &[u32]) -> anyhow::Result<()> {
+    if cluster.as_ref().is_some_and(|cluster| cluster.has(gpus)) {
+        return Ok(());
+    }
+    *cluster = None;
+    cleared().await?;
+    let start = clock::instant();
+    *cluster = Some(Cluster::start(Settings::find(gpus)?, gpus).await?);
+    say(&format!("  head and workers of {gpus:?} GPUs in after {:.1} s", clock::seconds_since(start)));
+    Ok(())
+}
+
+/// Waits until the nodes of a cluster are gone, which are being killed since it was let go, and takes their wires away:
 /// the kernel may hold a namespace without processes, and its end of a wire, for a minute and more.
 async fn cleared() -> anyhow::Result<()> {
-    until("the nodes of the last test to go", Duration::from_mins(1), async || {
+    until("the nodes of the last cluster to go", Duration::from_mins(1), async || {
         let left = processes::all("/run/ray");
         ensure!(left.is_empty(), "{left:?}");
         Ok(Some(()))

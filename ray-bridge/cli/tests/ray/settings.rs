@@ -13,13 +13,13 @@ pub(crate) struct Settings {
     venv: PathBuf,
     /// Model that both engines take.
     pub(crate) model: PathBuf,
-    /// Logs of this test, kept until its next run.
+    /// Logs of this cluster's nodes, and model files; kept until the next one of its size.
     pub(crate) logs: PathBuf,
 }
 
 impl Settings {
     /// From the environment; what the local cluster uses otherwise. `RAYFLEET_RAY_VENV` is a venv with another Ray.
-    pub(crate) fn find(test: &str) -> anyhow::Result<Self> {
+    pub(crate) fn find(gpus: &[u32]) -> anyhow::Result<Self> {
         let local = std::env::var_os("RAYFLEET_LOCAL")
             .map_or_else(|| "/var/lib/rayfleet-local".into(), PathBuf::from);
         let (own, model) = (std::env::var_os("RAYFLEET_RAY_VENV"), local.join("models/tiny"));
@@ -27,7 +27,9 @@ impl Settings {
         for needed in [venv.join("bin/ray"), model.join("config.json")] {
             ensure!(needed.exists(), "{} is missing: hack/cluster venv makes it", needed.display());
         }
-        let logs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ray").join(test);
+        let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
+        let logs =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("ray").join(format!("gpus-{}", gpus.join("-")));
         if logs.exists() {
             std::fs::remove_dir_all(&logs).with_context(|| logs.display().to_string())?;
         }

@@ -6,7 +6,6 @@ use anyhow::ensure;
 
 use crate::cluster::{Cluster, RANK};
 use crate::faults::first;
-use crate::settings::Settings;
 use crate::tool::{self, Ran};
 use crate::{clock, engine, say, until};
 
@@ -15,15 +14,15 @@ const TOLD: f64 = 12.0;
 /// Seconds of a whole `deploy` that fails: Ray starts the job, and reserved GPUs are waited for.
 const WHOLE: f64 = 40.0;
 
-pub(crate) async fn failing(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn failing(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let settings = &cluster.settings;
     let tiny = settings.model.display().to_string();
-    let missing = engine::file_of(&settings, "missing", "/models/missing", (1, 2), 0)?;
-    let wide = engine::file_of(&settings, "wide", &tiny, (2, 2), 0)?;
-    let slow = engine::file_of(&settings, "slow", &tiny, (1, 2), 100)?;
-    let mut cluster = Cluster::start(settings, &[1, 1]).await?;
+    let missing = engine::file_of(settings, "missing", "/models/missing", (1, 2), 0)?;
+    let wide = engine::file_of(settings, "wide", &tiny, (2, 4), 0)?;
+    let slow = engine::file_of(settings, "slow", &tiny, (1, 2), 100)?;
 
     for (what, file, cause) in [
-        ("too few GPUs", &wide, "TP2×PP2 needs room for 2 stages of 2 GPUs"),
+        ("too few GPUs", &wide, "TP2×PP4 needs room for 4 stages of 2 GPUs"),
         ("no model", &missing, "model path /models/missing does not exist on node 10.77.0.1"),
     ] {
         let start = clock::instant();

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, RANK};
 use crate::faults::{begin_request, first};
-use crate::settings::Settings;
 use crate::tool::{self, Watch, model_file};
 use crate::{clock, say};
 
 const PROCESSES: [&str; 4] = [RANK, "ray::ApiServer", "VLLM::EngineCore", "rayfleet_launcher.py"];
 
-pub(crate) async fn answers(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn answers(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let settings = &cluster.settings;
     let text = format!(
         "name: tiny\nsource: {}\nparallelism: {{tensor: 2, pipeline: 2}}\nstartTimeout: 10m\n\
          engine:\n  args: [--enforce-eager, --dtype, float32, --max-model-len, '256', --max-num-seqs, '8', \
@@ -23,8 +23,7 @@ pub(crate) async fn answers(settings: Settings) -> anyhow::Result<()> {
          probe: {{prompt: Hello, maxTokens: 8}}\n",
         settings.model.display()
     );
-    let file = model_file(&settings, "tiny", &text)?;
-    let mut cluster = Cluster::start(settings, &[2, 2]).await?;
+    let file = model_file(settings, "tiny", &text)?;
     let start = clock::instant();
     let engine = tool::done(&["deploy", "-f", &file, "--wait"], Duration::from_mins(10)).await?;
     say(&format!("  vLLM TP2×PP2 answers {:.1} s after deploy began", clock::seconds_since(start)));
@@ -37,8 +36,8 @@ pub(crate) async fn answers(settings: Settings) -> anyhow::Result<()> {
         ensure!(there == 2, "{there} rank processes on {}", worker.kind.name);
     }
 
-    hangs_and_goes_on(&mut cluster).await?;
-    rank_dies(&mut cluster).await?;
+    hangs_and_goes_on(cluster).await?;
+    rank_dies(cluster).await?;
 
     let start = clock::instant();
     tool::done(&["stop", "tiny"], Duration::from_mins(1)).await?;

@@ -1,4 +1,4 @@
-//! The shape of a 405B model: sixteen ranks on two nodes of eight GPUs.
+//! The shape of a 405B model: sixteen ranks on two nodes of eight GPUs, exactly placed, and what is told when one dies.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,15 +7,10 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, RANK};
-use crate::settings::Settings;
-use crate::{clock, engine, say, tool};
+use crate::{clock, engine, faults, say, tool, until};
 
-pub(crate) async fn sixteen(settings: Settings) -> anyhow::Result<()> {
-    let start = clock::instant();
-    let file = engine::file(&settings, 8, 2)?;
-    let cluster = Cluster::start(settings, &[8, 8]).await?;
-    say(&format!("  head and two nodes of eight GPUs in after {:.1} s", clock::seconds_since(start)));
-
+pub(crate) async fn sixteen(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let file = engine::file(&cluster.settings, 8, 2)?;
     let start = clock::instant();
     let engine = engine::deploy(&file).await?;
     say(&format!("  TP8×PP2 deployed, verified and answering in {:.1} s", clock::seconds_since(start)));
@@ -38,6 +33,22 @@ pub(crate) async fn sixteen(settings: Settings) -> anyhow::Result<()> {
         ensure!(there == 8, "{there} rank processes on {}", worker.kind.name);
     }
 
-    tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
+    faults::first(cluster.worker_with_rank()?, RANK)?.signal("KILL")?;
+    explained().await?;
     cluster.nothing_left("light", &engine::PROCESSES).await
+}
+
+/// Left alone with a dead rank, the launcher ends the engine soon, and says what the rank had printed last.
+async fn explained() -> anyhow::Result<()> {
+    until("the job to end with its cause", Duration::from_secs(15), async || {
+        let status = tool::done(&["status", "light"], Duration::from_secs(10)).await?;
+        let cause = status["cause"].as_str().unwrap_or_default();
+        if cause.is_empty() {
+            return Ok(None);
+        }
+        let last = cause.split("the last lines of this rank: ").nth(1).unwrap_or_default();
+        ensure!(last.contains("loaded its part of"), "{cause}");
+        Ok(Some(()))
+    })
+    .await
 }

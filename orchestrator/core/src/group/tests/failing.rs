@@ -10,29 +10,106 @@ use crate::time;
 
 type Edit = dyn Fn(&mut GroupSeen);
 
-/// Each way to fail closes the gate at once and says what is tried next.
+/// Each way to fail closes the gate at once, has what still runs ended, and says what is tried next.
 #[test]
-fn failures_of_a_ready_group_close_the_gate() {
+fn failures_of_a_ready_group_close_the_gate_and_end_the_engine() {
     let fleet = fleet(1);
-    let cases: [(&str, &Edit); 6] = [
-        ("killed", &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned()))),
-        ("not healthy", &|seen| ray_mut(seen).engine.healthy = false),
-        ("rank 1 is on node-2", &|seen| {
+    let cases: [(&str, bool, &Edit); 7] = [
+        ("killed", false, &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned()))),
+        ("rank 1 died", true, &|seen| ray_mut(seen).engine.broken = Some("rank 1 died".to_owned())),
+        ("not healthy", true, &|seen| ray_mut(seen).engine.healthy = false),
+        ("rank 1 is on node-2", true, &|seen| {
             ray_mut(seen).engine.differences = vec!["rank 1 is on node-2".to_owned()];
         }),
-        ("does not know", &|seen| ray_mut(seen).engine.job = None),
-        ("a pod of the group is gone", &|seen| drop(seen.pods.pop())),
-        ("a pod of the group is gone", &|seen| seen.pods[1].deleting = true),
+        ("does not know", false, &|seen| ray_mut(seen).engine.job = None),
+        ("a pod of the group is gone", true, &|seen| drop(seen.pods.pop())),
+        ("a pod of the group is gone", true, &|seen| seen.pods[1].deleting = true),
     ];
-    for (cause, edit) in cases {
+    for (cause, runs, edit) in cases {
         let group = ready_entry(&fleet, 0);
         let mut seen = healthy(&group, t0());
         edit(&mut seen);
         let step = step(&fleet, &group, &seen, 1);
         assert_eq!((step.group.phase, step.group.restarts), (Phase::Failed, 1), "{cause}");
-        assert_eq!(kinds(&step), ["gate false", "GroupFailed"], "{cause}");
+        let effects: &[&str] = if runs { &["stop"] } else { &[] };
+        assert_eq!(kinds(&step), [&["gate false", "GroupFailed"], effects].concat(), "{cause}");
         assert!(step.group.message.as_ref().unwrap().contains(cause), "{:?}", step.group.message);
-        assert_eq!((step.group.ready_since, step.wake), (None, Some(at(6))), "{cause}");
+        assert_eq!((step.group.ready_since, step.wake), (None, Some(at(2))), "{cause}");
+    }
+}
+
+/// The first launch after a failure of what served waits for nothing but the old engine's end; one after it, or after
+/// a start that failed, waits longer and longer.
+#[test]
+fn only_what_served_is_tried_again_without_a_wait() {
+    let fleet = fleet(1);
+    let retry = |edit: &dyn Fn(&mut GroupStatus)| {
+        let mut group = ready_entry(&fleet, 0);
+        edit(&mut group);
+        let mut seen = healthy(&group, t0());
+        ray_mut(&mut seen).engine.broken = Some("killed".to_owned());
+        let failed = step(&fleet, &group, &seen, 1);
+        assert_eq!(failed.group.phase, Phase::Failed);
+        (failed.group.retry_after.map(|time| time.0), failed.group.message.unwrap())
+    };
+    let (first, message) = retry(&|_| {});
+    assert_eq!(first, Some(at(2)));
+    assert!(message.ends_with("08:00:02Z (restart 1 of 2)"), "{message}");
+    assert_eq!(retry(&|group| group.restarts = 1).0, Some(at(11)), "it fails again");
+    assert_eq!(retry(&|group| group.failures = 1).0, Some(at(6)), "the group was made anew a moment ago");
+    let starts = |group: &mut GroupStatus| {
+        (group.phase, group.ready_since) = (Phase::Loading, None);
+        group.deadline = Some(time::began(at(600)));
+    };
+    assert_eq!(retry(&starts).0, Some(at(6)), "it never served");
+}
+
+#[test]
+fn the_next_launch_of_what_served_comes_as_soon_as_the_old_engine_has_ended() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.broken = Some("rank 1 died".to_owned());
+    let failed = step(&fleet, &group, &seen, 1);
+    assert_eq!(kinds(&failed), ["gate false", "GroupFailed", "stop"]);
+    seen.pods[0].gate_open = false;
+    let stops = step(&fleet, &failed.group, &seen, 1);
+    assert_eq!((stops.group.phase, kinds(&stops)), (Phase::Failed, vec!["stop".to_owned()]));
+    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
+    let next = step(&fleet, &stops.group, &seen, 2);
+    assert_eq!((next.group.phase, next.group.launch), (Phase::Placing, 2));
+    assert_eq!(kinds(&next), ["launch llama-pods1-0.eng1.2"]);
+}
+
+/// A pod or a Ray node that may come back is waited for, but not for an engine of which Ray knows that it is dead.
+#[test]
+fn a_dead_engine_fails_at_once_whatever_else_is_amiss() {
+    let fleet = fleet(1);
+    let dead: [&Edit; 3] = [
+        &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned())),
+        &|seen| ray_mut(seen).engine.broken = Some("node worker lost".to_owned()),
+        &|seen| ray_mut(seen).engine.job = None,
+    ];
+    let amiss: [(Phase, &Edit); 2] = [
+        (Phase::Provisioning, &|seen| seen.pods[1].containers_ready = false),
+        (Phase::Forming, &|seen| ray_mut(seen).nodes.truncate(1)),
+    ];
+    for (waits_in, edit) in amiss {
+        let group = ready_entry(&fleet, 0);
+        let mut seen = healthy(&group, t0());
+        edit(&mut seen);
+        let wavers = step(&fleet, &group, &seen, 1);
+        assert_eq!((wavers.group.phase, wavers.group.restarts), (waits_in, 0));
+        for dead in dead {
+            let mut seen = seen.clone();
+            dead(&mut seen);
+            for group in [&group, &wavers.group] {
+                let failed = step(&fleet, group, &seen, 2).group;
+                assert_eq!((failed.phase, failed.restarts), (Phase::Failed, 1));
+                let retry = failed.retry_after.map(|time| time.0);
+                assert_eq!(retry, Some(at(3)), "it served until a moment ago");
+            }
+        }
     }
 }
 
@@ -103,7 +180,7 @@ fn after_too_many_restarts_the_group_is_given_up() {
     let step = step(&fleet, &group, &seen, 1);
     assert_eq!((step.group.goal, step.group.failures), (Goal::Retire, 1));
     assert!(step.group.goal_reason.as_ref().unwrap().contains("no such model"));
-    assert_eq!(kinds(&step), ["gate false", "GroupFailed", "gate false", "delete"]);
+    assert_eq!(kinds(&step), ["gate false", "GroupFailed", "delete"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn an_engine_that_hangs_fails_after_hung_after_and_not_before() {
     let late = step(&fleet, &group, &stalled(&group, 10), 70);
     assert_eq!(
         (late.group.phase, kinds(&late)),
-        (Phase::Failed, vec!["gate false".into(), "GroupFailed".into()])
+        (Phase::Failed, vec!["gate false".into(), "GroupFailed".into(), "stop".into()])
     );
     let message = late.group.message.unwrap();
     assert!(message.contains("hangs: 3 requests wait and it has made no step for 60 s"), "{message}");
@@ -175,7 +175,7 @@ fn an_engine_that_is_broken_fails_although_its_job_still_runs() {
     let failed = step(&fleet, &group, &seen, 1);
     assert_eq!(
         (failed.group.phase, kinds(&failed)),
-        (Phase::Failed, vec!["gate false".into(), "GroupFailed".into()])
+        (Phase::Failed, vec!["gate false".into(), "GroupFailed".into(), "stop".into()])
     );
     assert!(failed.group.message.unwrap().starts_with("rank 1 died: SIGKILL"));
 }

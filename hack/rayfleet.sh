@@ -20,7 +20,12 @@ built() { # where cargo puts the programs of PROFILE
 }
 
 build_rayfleet() {
-  (cd "$REPO" && cargo build --locked --profile "$PROFILE" --bins -p rayfleet-orchestrator -p kubectl-rayfleet -p rayfleet-e2e)
+  # What is shipped has no features but its own. For tests those of the whole workspace are taken, as everywhere in hack/test:
+  # with others all libraries would be compiled again.
+  local of=(-p rayfleet-orchestrator -p kubectl-rayfleet -p rayfleet-e2e)
+  if [[ $PROFILE == dev ]]; then of=(--workspace); fi
+  (cd "$REPO" && cargo build --locked --profile "$PROFILE" "${of[@]}" \
+    --bin rayfleet-orchestrator --bin kubectl-rayfleet --bin rayfleet-quickstart --bin rayfleet-load)
 }
 
 image_name() { awk '$1 == "image:" { print $2; exit }' "$REPO/manifests/deployment.yaml"; }

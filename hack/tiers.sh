@@ -122,28 +122,35 @@ tier_generated() {
 tier_unit() {
   local args=() tests test
   # Integration tests are named one by one: those of the cluster, the simulation, Ray and generated files are tiers of their own.
-  tests=$(integration_tests) || return 1
+  # All of them are run with `--workspace`: a choice of packages is a choice of features, and with others all is compiled again.
+  tests=$(integration_tests "not in e2e") || return 1
   for test in $tests; do args+=(--test "$test"); done
   # CI: snapshots are compared, never written.
   part tests env CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}" -- --skip "$MODEL"
   # Its output is not kept back: it tells the number of states that were visited.
-  part model cargo test --locked -p rayfleet-core --lib -- --nocapture --exact "$MODEL"
+  part model cargo test --locked --workspace --lib -- --nocapture --exact "$MODEL"
   return "$((failures > 0))"
 }
 
-integration_tests() {
+integration_tests() { # integration_tests PACKAGE, or "not in e2e"
   cargo metadata --locked --no-deps --format-version 1 | python3 -c '
 import json, sys
+wanted = sys.argv[1]
 for package in json.load(sys.stdin)["packages"]:
     tests = {target["name"] for target in package["targets"] if "test" in target["kind"]}
-    if package["name"] not in ("rayfleet-e2e", "rayfleet-sim"):
-        print(*sorted(tests - {"generated", "ray"}))'
+    name = package["name"]
+    if name == wanted or wanted == "not in e2e" and name not in ("rayfleet-e2e", "rayfleet-sim"):
+        print(*sorted(tests - {"generated", "ray"}))' "$1"
 }
 
 tier_sim() {
-  part scenarios cargo test --locked -p rayfleet-sim --no-fail-fast --test '*'
+  local args=() tests test
+  tests=$(integration_tests rayfleet-sim) || return 1
+  for test in $tests; do args+=(--test "$test"); done
+  part scenarios cargo test --locked --workspace --no-fail-fast "${args[@]}"
   # As many faults as fit into some minutes, spread over all writes; `rayfleet-sim grid --stride 1` tries every one.
-  part grid cargo run --locked -p rayfleet-sim -- grid
+  # The program was built beside its tests.
+  part grid "${CARGO_TARGET_DIR:-target}/debug/rayfleet-sim" grid
   return "$((failures > 0))"
 }
 

@@ -14,6 +14,8 @@ use crate::{clock, engine, say, tool, until};
 
 /// From a submit to its end, on a machine that is busy with other things.
 const JOB: Duration = Duration::from_mins(1);
+/// Seconds after which Ray kills a job that is to stop.
+const BY_FORCE: f64 = 3.0;
 /// Lines of the log that is too long to be read whole: 60 MB.
 const LINES: u32 = 1_000_000;
 
@@ -209,7 +211,10 @@ async fn placed(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> 
         for line in lines.iter().filter(|line| line.contains("bundle_label_selector")) {
             say(&format!("  the launcher: {line}"));
         }
-        tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
+        let stopped = tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
+        let seconds = stopped["seconds"].as_f64().context("how long the stop took")?;
+        ensure!(seconds < BY_FORCE, "it was stopped after {seconds:.2} s, by force");
+        say(&format!("  stopped in {seconds:.2} s"));
         cluster.nothing_left("light", &engine::PROCESSES).await?;
     }
     Ok(())

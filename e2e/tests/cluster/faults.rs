@@ -47,11 +47,14 @@ enum Fault {
     NodeLost,
 }
 
+/// Seconds until traffic has stopped, and until the recovery has begun.
+type Limits = (f64, f64);
+
 /// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its
 /// traffic must stop and the recovery from it must have begun: `None` where the engine serves all the same, so that nothing
 /// may stop. The aims are 2 s and 3 s for what is dead, and `hungAfter` more for what hangs; some is granted to traffic that
 /// a busy machine sees late. Whether a container or a machine comes back is not known at once.
-const FAULTS: [(Fault, &str, &str, Option<(f64, f64)>); 9] = [
+const FAULTS: [(Fault, &str, &str, Option<Limits>); 9] = [
     (Fault::RankKilled, "SIGKILL of a rank", "died", Some((3.0, 3.0))),
     (Fault::CoreKilled, "SIGKILL of the engine core", "engine", Some((3.0, 3.0))),
     (Fault::ApiServerKilled, "SIGKILL of the API server", "engine", Some((3.0, 3.0))),
@@ -146,7 +149,7 @@ async fn one(
     fleet: &Fleet,
     fault: Fault,
     cause: &str,
-    limit: Option<(f64, f64)>,
+    limit: Option<Limits>,
 ) -> anyhow::Result<Row> {
     light::settle(suite, fleet, PATIENCE).await?;
     // What the fault before made it say must be gone, or it would be taken for what this one does.

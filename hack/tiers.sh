@@ -18,8 +18,7 @@ declare -A ABOUT=(
   [generated]="the CRD and its reference are what the types generate"
   [unit]="unit and property tests of all crates, and model checking of the planner"
   [sim]="the controller on a simulated Kubernetes and Ray: crashes, lost calls, stale watches at every step"
-  [ray]="ray-bridge on real Ray in namespaces: every call, and sixteen ranks exactly placed (needs root)"
-  [rayfaults]="only when named: every fault on real Ray told and recovered from, starts that fail; 5 minutes"
+  [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
   [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; an hour (needs root)"
   [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
@@ -156,13 +155,7 @@ tier_sim() {
 
 tier_ray() {
   ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test ray"
-  hack/ray every_call sixteen
-}
-
-# Named only, until they have been seen to hold on a machine of two cores that runs all tiers one after the other.
-tier_rayfaults() {
-  ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test rayfaults"
-  hack/ray fault start
+  hack/ray every_call sixteen fault start
 }
 
 tier_rayvllm() {

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 /// Now.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub fn instant() -> Instant {
@@ -11,4 +13,10 @@ pub fn instant() -> Instant {
 /// Seconds since `start`.
 pub fn seconds_since(start: Instant) -> f64 {
     instant().saturating_duration_since(start).as_secs_f64()
+}
+
+/// Seconds since a moment that another program of this machine wrote down.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn seconds_since_time(time: Timestamp) -> f64 {
+    Timestamp::now().duration_since(time).as_secs_f64()
 }

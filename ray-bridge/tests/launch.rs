@@ -64,7 +64,7 @@ async fn a_launch_looks_for_the_package_and_submits_a_pinned_job_with_its_plan()
     assert!(asked[0].path.starts_with("/api/packages/gcs/_ray_pkg_"), "{}", asked[0].path);
     let job: Value = serde_json::from_slice(&asked[1].body).unwrap();
     assert_eq!(job["submission_id"], "chat-0-e1");
-    assert_eq!(job["entrypoint"], "python -u rayfleet_launcher.py");
+    assert_eq!(job["entrypoint"], "exec python -u rayfleet_launcher.py");
     assert_eq!(job["entrypoint_label_selector"], json!({"ray.io/node-id": "aa11"}));
     let package = asked[0].path.replace("/api/packages/gcs/", "gcs://");
     assert_eq!(job["runtime_env"]["working_dir"], Value::String(package));

@@ -233,7 +233,7 @@ async fn a_job_that_runs_only_in_rays_memory_has_ended() {
 #[tokio::test]
 async fn a_reused_name_tells_the_phases_of_this_launch_only() {
     let cluster = cluster().await;
-    let begin = "Running entrypoint for job chat: python -u rayfleet_launcher.py\n";
+    let begin = "Running entrypoint for job chat: exec python -u rayfleet_launcher.py\n";
     let launch = |ms: u64, phase: &str| {
         format!(
             "{begin}RAYFLEET_LAUNCH {{\"name\": \"chat\", \"ms\": {ms}}}\nRAYFLEET_PHASE {{\"phase\": \"{phase}\"}}\n"

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use hyper::Request;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::Value;
@@ -15,11 +16,25 @@ use super::{Cluster, call};
 /// A rank: tensor rank, pipeline stage, Kubernetes node.
 pub type RankAt = (u32, u32, String);
 
+/// When the last engine of a group was submitted to Ray, by the head's clock.
+pub async fn last_submitted(fleet: &Fleet, group: &str, pods: &[FleetPod]) -> anyhow::Result<Timestamp> {
+    let jobs = dashboard(fleet, group, pods).await?.get("/api/jobs/").await?;
+    let jobs = jobs.as_array().map(Vec::as_slice).unwrap_or_default();
+    let submitted = jobs.iter().filter(|job| job["type"] == "SUBMISSION");
+    let last = submitted.filter_map(|job| job["start_time"].as_i64()).max();
+    Ok(Timestamp::from_millisecond(last.with_context(|| format!("group {group}: Ray knows no job"))?)?)
+}
+
+async fn dashboard<'a>(fleet: &'a Fleet, group: &str, pods: &'a [FleetPod]) -> anyhow::Result<Dashboard<'a>> {
+    let head = pods.iter().find(|pod| pod.group == group && pod.head);
+    let head = head.with_context(|| format!("group {group} has no head pod"))?;
+    Ok(Dashboard { cluster: &fleet.cluster, head, token: token(&fleet.cluster, group).await? })
+}
+
 /// The ranks of one group that Ray reports as alive.
 pub async fn ranks(fleet: &Fleet, group: &str, pods: &[FleetPod]) -> anyhow::Result<BTreeSet<RankAt>> {
     let own = || pods.iter().filter(|pod| pod.group == group);
-    let head = own().find(|pod| pod.head).with_context(|| format!("group {group} has no head pod"))?;
-    let dashboard = Dashboard { cluster: &fleet.cluster, head, token: token(&fleet.cluster, group).await? };
+    let dashboard = dashboard(fleet, group, pods).await?;
     let nodes = dashboard.list("/api/v0/nodes?detail=1&limit=1000").await?;
     let actors = dashboard.list("/api/v0/actors?detail=1&limit=1000").await?;
     let by_ip: BTreeMap<&str, &str> = own().map(|pod| (pod.ip.as_str(), pod.node.as_str())).collect();
@@ -63,8 +78,15 @@ struct Dashboard<'a> {
 }
 
 impl Dashboard<'_> {
-    /// A list of the state API, through the API server's proxy: it reaches pods from wherever we are.
+    /// A list of the state API.
     async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let value = self.get(path).await?;
+        let list = value["data"]["result"]["result"].as_array();
+        list.cloned().with_context(|| format!("no list in the answer of {} to {path}", self.head.name))
+    }
+
+    /// Through the API server's proxy: it reaches pods from wherever we are.
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let namespace = &self.cluster.namespace;
         let url = format!("/api/v1/namespaces/{namespace}/pods/{}:8265/proxy{path}", self.head.name);
         let mut request = Request::get(url);
@@ -72,9 +94,7 @@ impl Dashboard<'_> {
             request = request.header("X-Ray-Authorization", format!("Bearer {token}"));
         }
         let what = format!("ask the Ray dashboard of {}", self.head.name);
-        let value: Value = call(&what, self.cluster.client.request(request.body(Vec::new())?)).await?;
-        let list = value["data"]["result"]["result"].as_array();
-        list.cloned().with_context(|| format!("{what}: no list in its answer"))
+        call(&what, self.cluster.client.request(request.body(Vec::new())?)).await
     }
 }
 

@@ -193,7 +193,7 @@ pub struct FailurePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub engine_restarts: Option<i32>,
-    /// Wait between attempts; doubles from `initial` to `max`.
+    /// Wait between attempts; doubles from `initial` to `max`. None before the first restart of what had served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// How long a group that served may be without an answer of its engine or of Ray, or without one of its Ray

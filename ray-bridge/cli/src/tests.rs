@@ -422,7 +422,7 @@ async fn logs_are_the_last_lines() {
 #[tokio::test]
 async fn logs_of_an_earlier_launch_under_the_name_are_left_out() {
     let fake = deployed("logs-again").await;
-    let begin = "Running entrypoint for job tiny: python -u rayfleet_launcher.py\n";
+    let begin = "Running entrypoint for job tiny: exec python -u rayfleet_launcher.py\n";
     fake.with(|cluster| cluster.log = format!("{begin}old\n{begin}new\n"));
     assert_eq!(ran(&fake, "logs tiny").await.out, format!("{begin}new\n"));
 }

@@ -53,7 +53,7 @@ fn read(line: &str, name: &SubmissionId) -> Option<Launch> {
 mod tests {
     use super::*;
 
-    const RAY: &str = "Running entrypoint for job chat: python -u rayfleet_launcher.py\n";
+    const RAY: &str = "Running entrypoint for job chat: exec python -u rayfleet_launcher.py\n";
 
     fn launch(ms: i64) -> String {
         format!("{MARK}{{\"name\": \"chat\", \"ms\": {ms}}}\n")

@@ -13,8 +13,10 @@ use super::vllm::Vllm;
 use crate::placement::{Placement, Shape};
 use crate::{NodeId, SubmissionId};
 
-/// What the job runs, in the launch package.
-pub const LAUNCHER_ENTRYPOINT: &str = "python -u rayfleet_launcher.py";
+/// What the job runs, in the launch package. `exec`: with a shell in between, the launcher is no child of Ray's supervisor. It
+/// then stays a zombie where the container's first process reaps none, as `ray start --block` does not, and Ray waits its whole
+/// 3 s for the end of what ended long ago.
+pub const LAUNCHER_ENTRYPOINT: &str = "exec python -u rayfleet_launcher.py";
 
 /// Which engine.
 #[derive(Debug, Clone, PartialEq, Eq)]

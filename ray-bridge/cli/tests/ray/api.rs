@@ -14,6 +14,8 @@ use crate::{clock, engine, say, tool, until};
 
 /// From a submit to its end, on a machine that is busy with other things.
 const JOB: Duration = Duration::from_mins(1);
+/// Seconds after which Ray kills a job that is to stop.
+const BY_FORCE: f64 = 3.0;
 /// Lines of the log that is too long to be read whole: 60 MB.
 const LINES: u32 = 1_000_000;
 
@@ -146,7 +148,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     dashboard.submit(&request(&fails, "bash -c 'echo no; exit 7'", worker)).await?;
     let job = ended(dashboard, &fails).await?;
     ensure!(job.status == JobStatus::Failed && job.driver_exit_code == Some(7), "{job:?}");
-    ensure!(dashboard.log_tail(&fails).await?.ends_with("no\n"), "its log");
+    log_ends(dashboard, &fails, "no\n").await?;
     ensure!(
         dashboard.actors(&[Filter { key: "name", value: "_ray_internal_job_actor_fails" }]).await?.len() == 1,
         "its actor"
@@ -165,8 +167,17 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     dashboard.submit(&run).await?;
     let job = ended(dashboard, &packed).await?;
     ensure!(job.status == JobStatus::Succeeded, "{job:?}");
-    ensure!(dashboard.log_tail(&packed).await?.ends_with("from the package\n"), "its log");
-    Ok(())
+    log_ends(dashboard, &packed, "from the package\n").await
+}
+
+/// A job's end may be told before its log can be read to the end, on a machine that is busy.
+async fn log_ends(dashboard: &Dashboard, name: &SubmissionId, end: &str) -> anyhow::Result<()> {
+    until(&format!("the log of {name} to end with {end:?}"), Duration::from_secs(10), async || {
+        let log = dashboard.log_tail(name).await?;
+        ensure!(log.ends_with(end), "{log:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// The end of a log that is too long to be read whole.
@@ -209,7 +220,10 @@ async fn placed(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> 
         for line in lines.iter().filter(|line| line.contains("bundle_label_selector")) {
             say(&format!("  the launcher: {line}"));
         }
-        tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
+        let stopped = tool::done(&["stop", "light"], Duration::from_mins(1)).await?;
+        let seconds = stopped["seconds"].as_f64().context("how long the stop took")?;
+        ensure!(seconds < BY_FORCE, "it was stopped after {seconds:.2} s, by force");
+        say(&format!("  stopped in {seconds:.2} s"));
         cluster.nothing_left("light", &engine::PROCESSES).await?;
     }
     Ok(())

@@ -172,9 +172,9 @@ enum Undo {
     Deploy,
     /// The engine never noticed; this ends the fault.
     Resume(Box<dyn FnOnce() -> anyhow::Result<()>>),
-    /// The engine is deployed on the nodes that are left.
+    /// The engine is deployed on the nodes that are left; the lost one stays away.
     DeployOnTheRest,
-    /// The lost nodes come back, then the engine is deployed.
+    /// The lost node comes back, then the engine is deployed.
     DeployOnAll,
     /// The head comes back, and everything with it.
     StartAnew,
@@ -275,7 +275,10 @@ async fn undo(
             ensure!(verdict["asPlanned"] == true, "{verdict}");
             return Ok(None);
         }
-        Undo::DeployOnTheRest => drop(stop().await?),
+        Undo::DeployOnTheRest => {
+            stop().await?;
+            cluster.workers.retain(Node::runs);
+        }
         Undo::DeployOnAll => {
             stop().await?;
             cluster.start_missing().await?;

@@ -175,7 +175,7 @@ mod tests {
             let watches = calls.iter().filter(|call| call.path.contains("/pods?") && is_watch(&call.path));
             (lists.count(), watches.count())
         };
-        tokio::time::sleep(ANSWER - Duration::from_secs(1)).await;
+        tokio::time::sleep(ANSWER.saturating_sub(Duration::from_secs(1))).await;
         assert_eq!(asked(), (1, 1));
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(asked(), (2, 2));

@@ -41,7 +41,9 @@ pub(super) fn figures() -> anyhow::Result<bool> {
     say(format_args!("writes in nine minutes at rest          {:>8}", if rest == 0 { "0" } else { "some" }));
     failures.extend(resting.failures);
     speed(upgrade);
-    failures.iter().for_each(|failure| say(format_args!("FAILED: {failure}")));
+    for failure in &failures {
+        say(format_args!("FAILED: {failure}"));
+    }
     Ok(failures.is_empty())
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use rayfleet_sim::run::scenario::{Step, standard};
+use rayfleet_sim::run::scenario::{Length, Step, standard};
 use rayfleet_sim::run::world::{Rest, run};
 use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
 use serde_json::json;
@@ -61,6 +61,8 @@ fn sized(scenario: &Scenario, groups: u32) -> Scenario {
     for nodes in &mut sized.nodes {
         nodes.count = groups + 1;
     }
+    // A small fleet is done before its first request is answered.
+    sized.steps.push(Step::Wait(Length(Duration::from_secs(10))));
     sized
 }
 

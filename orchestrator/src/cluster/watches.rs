@@ -3,11 +3,14 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use http::Request;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::client::Body;
 use kube::core::{DeserializeGuard, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -21,8 +24,33 @@ use super::backoff::Growing;
 use super::index::{Indexed, Kind, Warning};
 use super::rayclusters::RESOURCE;
 
+/// Longest time until the answer to a list or to a watch begins. A request that got lost is answered by nobody: without an end the
+/// watch would be deaf for ever. An API server gives up a list after this time itself.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// No answer began in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server did not begin to answer within {ANSWER:?}")]
+struct Unanswered;
+
+/// A client that waits so long, and no longer, for answers to begin.
+fn with_an_end(client: &Client) -> Client {
+    let inner = client.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let inner = inner.clone();
+        async move {
+            match tokio::time::timeout(ANSWER, inner.send(request)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(kube::Error::Service(Box::new(Unanswered))),
+            }
+        }
+    });
+    Client::new(service, client.default_namespace())
+}
+
 /// Starts all watches. They run until the set is dropped.
 pub(crate) fn watch_all(client: &Client, index: &Arc<Index>) -> JoinSet<()> {
+    let client = with_an_end(client);
     let mut tasks = JoinSet::new();
     let all = watcher::Config::default();
     let ours =
@@ -122,4 +150,34 @@ fn is_not_found(error: &watcher::Error) -> bool {
     };
     // By the code: for a group that it does not know the API server answers in plain text, without a reason.
     matches!(cause, kube::Error::Api(status) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::{Answer, Fake};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_or_a_watch_that_nobody_answers_is_asked_for_again() {
+        let is_watch = |path: &str| path.contains("watch=true");
+        let server = Fake::new(move |call| {
+            if is_watch(&call.path) || call.path.contains("/nodes?") {
+                return Answer::Silence;
+            }
+            Answer::Reply(200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
+        });
+        let _watches = watch_all(&server.client(), &Arc::default());
+        let asked = || {
+            let calls = server.calls();
+            let lists = calls.iter().filter(|call| call.path.contains("/nodes?") && !is_watch(&call.path));
+            let watches = calls.iter().filter(|call| call.path.contains("/pods?") && is_watch(&call.path));
+            (lists.count(), watches.count())
+        };
+        tokio::time::sleep(ANSWER.saturating_sub(Duration::from_secs(1))).await;
+        assert_eq!(asked(), (1, 1));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(asked(), (2, 2));
+    }
 }

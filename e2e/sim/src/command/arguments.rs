@@ -47,7 +47,7 @@ pub(crate) struct Run {
     /// Steps to leave out, by number.
     #[arg(long, value_delimiter = ',')]
     pub skip_steps: Vec<usize>,
-    /// If it fails, leave out faults and steps as long as it still does.
+    /// If it fails, leave out faults and steps as long as it still does alike.
     #[arg(long)]
     pub shrink: bool,
     /// Rest twenty minutes at the end, in which nothing may be written.

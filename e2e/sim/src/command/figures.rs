@@ -3,41 +3,67 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use rayfleet_sim::run::scenario::standard;
+use rayfleet_sim::run::scenario::{Length, Step, standard};
 use rayfleet_sim::run::world::{Rest, run};
 use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
+use serde_json::json;
 
 use super::say;
 
 /// Runs over which the speed is measured.
 const SPEED: u64 = 10;
 
+/// Groups of the fleets whose writes are counted.
+const SIZES: [u32; 3] = [1, 2, 10];
+
 pub(super) fn figures() -> anyhow::Result<bool> {
     let scenarios = standard()?;
     let named =
         |name: &str| scenarios.iter().find(|scenario| scenario.name == name).with_context(|| name.to_owned());
-    let create = run(named("create")?, 1, &Plan::default(), Rest::Long);
-    let upgrade = simulated(named("upgrade-surge")?, 1, &Plan::default());
-    let swap = simulated(named("engine-only")?, 1, &Plan::default());
-    let made = writes(&create);
-    say(format_args!("writes per group created                {:>8.1}", per(made, create.groups)));
-    say(format_args!(
-        "writes per group upgraded, other pods   {:>8.1}",
-        per(writes(&upgrade).saturating_sub(made), 2)
-    ));
-    say(format_args!(
-        "writes per group upgraded, engine alone {:>8.1}",
-        per(writes(&swap).saturating_sub(made), 2)
-    ));
-    let rest = create.failures.iter().filter(|failure| failure.contains("at rest")).count();
+    let (create, upgrade, swap) = (named("create")?, named("upgrade-surge")?, named("engine-only")?);
+    say("writes per group          created  upgraded, other pods  upgraded, engine alone");
+    let mut failures = Vec::new();
+    for size in SIZES {
+        let mut cost = |scenario: &Scenario| {
+            let report = simulated(&sized(scenario, size), 1, &Plan::default());
+            let writes = writes(&report);
+            failures.extend(report.failures);
+            writes
+        };
+        let made = cost(create);
+        let upgraded = [cost(upgrade), cost(swap)].map(|all| per(all.saturating_sub(made), size));
+        let [other_pods, engine_alone] = upgraded;
+        let of = if size == 1 { "fleet of 1 group".to_owned() } else { format!("fleet of {size} groups") };
+        say(format_args!("{of:<24}  {:>7.1}  {other_pods:>20.1}  {engine_alone:>22.1}", per(made, size)));
+    }
+    let resting = run(create, 1, &Plan::default(), Rest::Long);
+    let rest = resting.failures.iter().filter(|failure| failure.contains("at rest")).count();
     say(format_args!("writes in nine minutes at rest          {:>8}", if rest == 0 { "0" } else { "some" }));
-    speed(named("upgrade-surge")?);
-    let reports = [create, upgrade, swap];
-    reports
-        .iter()
-        .flat_map(|report| &report.failures)
-        .for_each(|failure| say(format_args!("FAILED: {failure}")));
-    Ok(reports.iter().all(|report| report.failures.is_empty()))
+    failures.extend(resting.failures);
+    speed(upgrade);
+    for failure in &failures {
+        say(format_args!("FAILED: {failure}"));
+    }
+    Ok(failures.is_empty())
+}
+
+/// The scenario with another number of groups, all wanted at once, and with room for them and one more.
+fn sized(scenario: &Scenario, groups: u32) -> Scenario {
+    let mut sized = scenario.unbounded();
+    sized.fleet["spec"]["replicas"] = json!(groups);
+    sized.expect.ready = groups;
+    for step in &mut sized.steps {
+        if let Step::Until(until) = step {
+            until.updated = until.updated.map(|_| groups);
+            until.groups = until.groups.and_then(|_| usize::try_from(groups).ok());
+        }
+    }
+    for nodes in &mut sized.nodes {
+        nodes.count = groups + 1;
+    }
+    // A small fleet is done before its first request is answered.
+    sized.steps.push(Step::Wait(Length(Duration::from_secs(10))));
+    sized
 }
 
 /// Writes of a run, events left out.
@@ -45,9 +71,8 @@ fn writes(report: &Report) -> usize {
     report.writes.iter().filter(|write| !write.is_event).count()
 }
 
-fn per(count: usize, of: usize) -> f64 {
-    let number = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
-    number(count) / number(of).max(1.0)
+fn per(count: usize, groups: u32) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from) / f64::from(groups.max(1))
 }
 
 fn speed(scenario: &Scenario) {

@@ -1,7 +1,7 @@
 //! `run`: one scenario, told in full.
 
 use rayfleet_sim::run::grid::judged;
-use rayfleet_sim::run::shrink::shrink;
+use rayfleet_sim::run::shrink::{kinds, shrink};
 use rayfleet_sim::run::world::{Rest, run as play};
 use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
 
@@ -28,8 +28,9 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<bool> {
         return Ok(true);
     }
     if arguments.shrink {
+        let wrong = kinds(&report.failures);
         let fails = |scenario: &Scenario, plan: &Plan| {
-            !one(scenario, arguments.seed, plan, arguments.rest).failures.is_empty()
+            !kinds(&one(scenario, arguments.seed, plan, arguments.rest).failures).is_disjoint(&wrong)
         };
         let (smaller, plan) = shrink(&scenario, &arguments.faults, fails);
         say(format_args!("it still fails with the faults {plan:?} and these steps:"));

@@ -1,7 +1,18 @@
 //! Makes a failing run smaller: fewer faults, then fewer steps, as long as it still fails.
 
+use std::collections::BTreeSet;
+
 use super::faults::Plan;
 use super::scenario::{Scenario, Step};
+
+/// What was wrong with a run, without its numbers and names: a smaller run fails alike if it has one of these in common.
+pub fn kinds(failures: &[String]) -> BTreeSet<String> {
+    let is_word = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "/:,-".contains(c));
+    failures
+        .iter()
+        .map(|failure| failure.split(' ').filter(is_word).take(3).collect::<Vec<_>>().join(" "))
+        .collect()
+}
 
 /// The smallest scenario and plan that were found for which `fails` still holds.
 pub fn shrink(
@@ -35,6 +46,18 @@ fn fewer<T: Clone>(all: &[T], fails: impl Fn(&[T]) -> bool) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_known_again_by_its_words() {
+        let kinds = |failure: &str| kinds(&[failure.to_owned()]);
+        let here = kinds("2 writes at rest: update RayClusterFleet/status light; create Event GroupReady");
+        assert_eq!(here, kinds("1 writes at rest: update RayClusterFleet/status light"));
+        assert_ne!(here, kinds("no request was answered"));
+        assert_eq!(
+            kinds("4 groups exist, at most 3 may: light-a-0, light-a-1, light-a-2, light-a-3"),
+            kinds("3 groups exist, at most 2 may: light-b-0, light-a-1, light-c-2")
+        );
+    }
 
     #[test]
     fn only_what_is_needed_is_left() {

@@ -64,6 +64,7 @@ async fn a_created_cluster_is_known_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
+    type Answers = fn(&Call) -> Answer;
     let ending = |call: &Call| {
         let mut cluster = owned(call, "u-1");
         cluster["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
@@ -77,12 +78,8 @@ async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
         let cluster = bench.index.read(|known| known.clusters.get(&key()).cloned());
         cluster.map(|cluster| cluster.metadata.deletion_timestamp.is_some())
     };
-    let cases: [(Box<dyn Fn(&Call) -> Answer + Send + Sync>, Option<bool>); 4] = [
-        (Box::new(ending), Some(true)),
-        (Box::new(done), None),
-        (Box::new(absent), None),
-        (Box::new(changed), Some(false)),
-    ];
+    let cases: [(Answers, Option<bool>); 4] =
+        [(ending, Some(true)), (done, None), (absent, None), (changed, Some(false))];
     for (answer, after) in cases {
         let bench = bench(move |call| match call.method {
             Method::POST => Answer::Reply(201, call.body.clone()),

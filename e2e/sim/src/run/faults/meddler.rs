@@ -104,6 +104,16 @@ fn gate(body: &Value) -> Option<String> {
     Some(format!("{} {}", condition["status"].as_str()?, condition["reason"].as_str()?))
 }
 
+/// How long a fault lasts by itself.
+fn lasts(kind: Kind) -> Duration {
+    match kind {
+        Kind::Hangs => CUT_OFF,
+        Kind::Dashboards | Kind::Kuberay => AWAY,
+        Kind::EventLate => LATE,
+        _ => Duration::ZERO,
+    }
+}
+
 fn counts(call: &Call) -> bool {
     call.verb.is_write() && !call.dry_run && call.kind != api::Kind::LEASE
 }
@@ -121,6 +131,7 @@ impl Tamper for Meddler {
         let (number, kind) = self.enter(call);
         let Some(kind) = kind else { return Verdict::Pass };
         self.shared.trace.add("fault", format!("{} at write {number}, {}", kind.name(), words(call)));
+        self.shared.troubled(lasts(kind));
         match kind {
             Kind::CrashBefore => {
                 self.die(false);
@@ -172,6 +183,7 @@ impl Tamper for Meddler {
             (state.plan.of_event(number), Duration::from_millis(state.lags.u64(0..=LAG)))
         };
         let Some(kind) = kind else { return EventVerdict::Delay(lag) };
+        self.shared.troubled(lasts(kind));
         let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
         self.shared.trace.add("fault", format!("{} for {} {name} of {}", kind.name(), call.kind, self.who));
         match kind {

@@ -58,6 +58,8 @@ pub struct State {
     pub(super) cut_off: BTreeMap<String, Duration>,
     /// Replicas whose lists are old.
     pub(super) stale: BTreeSet<String>,
+    /// Until when the faults so far last.
+    pub trouble: Duration,
     /// Rules that the orchestrator broke.
     pub breaches: Vec<String>,
     pub(super) orders: mpsc::UnboundedSender<Order>,
@@ -84,6 +86,7 @@ impl Shared {
             dead: BTreeSet::new(),
             cut_off: BTreeMap::new(),
             stale: BTreeSet::new(),
+            trouble: Duration::ZERO,
             breaches: Vec::new(),
             orders,
         };
@@ -100,6 +103,13 @@ impl Shared {
         let now = self.trace.now();
         let state = self.state();
         !state.dead.contains(who) && state.cut_off.get(who).is_none_or(|until| now >= *until)
+    }
+
+    /// A fault begins that lasts so long.
+    pub(super) fn troubled(&self, length: Duration) {
+        let end = self.trace.now() + length;
+        let mut state = self.state();
+        state.trouble = state.trouble.max(end);
     }
 
     /// From now on nothing of a replica arrives.

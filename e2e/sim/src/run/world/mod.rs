@@ -167,10 +167,17 @@ fn stage_status(api: &ApiServer, fleet: &str) -> i64 {
     fleet["status"]["rollout"]["lostRequests"].as_i64().unwrap_or_default()
 }
 
-/// Rests, and says what was written when nothing had to be.
+/// Rests, and says what was written when nothing had to be. The calm begins anew with every fault.
 async fn quiet(shared: &Shared, rest: Rest) -> Result<(), String> {
     let (calm, quiet) = rest.lengths();
-    tokio::time::sleep(calm).await;
+    let begun = shared.trace.now();
+    loop {
+        let left = (begun.max(shared.state().trouble) + calm).saturating_sub(shared.trace.now());
+        if left.is_zero() {
+            break;
+        }
+        tokio::time::sleep(left).await;
+    }
     let before = shared.state().writes.len();
     tokio::time::sleep(quiet).await;
     let state = shared.state();

@@ -9,8 +9,9 @@ fn shared() -> Shared {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_is_late_after_the_calm() {
-    let late = async |rest: Rest, after: Duration| {
+    let late = async |rest: Rest, trouble: Duration, after: Duration| {
         let shared = shared();
+        shared.state().trouble = trouble;
         let writer = shared.clone();
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
@@ -22,9 +23,12 @@ async fn a_write_is_late_after_the_calm() {
     for rest in [Rest::Short, Rest::Long] {
         let (calm, silence) = rest.lengths();
         let second = Duration::from_secs(1);
-        assert_eq!(late(rest, calm - second).await, Ok(()));
-        assert_eq!(late(rest, calm + second).await, Err("1 writes at rest: x".to_owned()));
-        assert_eq!(late(rest, calm + silence + second).await, Ok(()));
+        for trouble in [Duration::ZERO, second * 20] {
+            let calm = trouble + calm;
+            assert_eq!(late(rest, trouble, calm.saturating_sub(second)).await, Ok(()));
+            assert_eq!(late(rest, trouble, calm + second).await, Err("1 writes at rest: x".to_owned()));
+            assert_eq!(late(rest, trouble, calm + silence + second).await, Ok(()));
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl Controller {
 
     async fn turn(&self, key: &Key) {
         let started = clock::monotonic();
-        let outcome = self.pass(key).await;
+        let outcome = Box::pin(self.pass(key)).await;
         let took = clock::monotonic().saturating_duration_since(started);
         self.metrics.pass(&key.namespace, &key.name, took.as_secs_f64());
         let outcome = match outcome {
@@ -143,7 +143,7 @@ impl Controller {
         if fleet.deleting {
             return Ok(None);
         }
-        self.work(&stored, raw, &fleet).await
+        Box::pin(self.work(&stored, raw, &fleet)).await
     }
 
     fn is_fresh(&self, key: &Key) -> bool {

@@ -227,7 +227,7 @@ mod tests {
         let (before, after) = (status(|_| {}), status(|status| status.groups[0].phase = Phase::Probing));
         let probe = Effect::Probe { group: "a".into(), submission: "s".into() };
         let event = Effect::Event { warning: false, reason: "GroupReady", message: String::new() };
-        assert_eq!(may_wait(&before, &after, &[probe.clone()]), Some(PHASES));
+        assert_eq!(may_wait(&before, &after, std::slice::from_ref(&probe)), Some(PHASES));
         assert_eq!(may_wait(&before, &after, &[probe, event.clone()]), Some(Duration::ZERO));
         assert_eq!(may_wait(&before, &before, &[event]), Some(Duration::ZERO));
     }

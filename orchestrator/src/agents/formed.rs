@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn a_first_launch_waits_from_when_the_nodes_are_in() {
-        let (mut formed, now, name) = (Formed::default(), clock::monotonic(), SubmissionId::new("g-e-1").unwrap());
+        let (mut formed, now, name) =
+            (Formed::default(), clock::monotonic(), SubmissionId::new("g-e-1").unwrap());
         let at = |seconds| now + Duration::from_secs(seconds);
         formed.look(true, at(0));
         formed.look(false, at(1));

@@ -16,8 +16,10 @@ pub struct History {
     pub(super) session: Option<String>,
     /// The plan of the engine.
     pub(super) plan: Option<Placement>,
-    /// The engine was healthy at some look, or its launcher has found it so.
+    /// The engine was healthy at some look, or its launcher had found it so before this one.
     pub(super) served: bool,
+    /// The launcher has found the engine healthy.
+    said: bool,
     /// Since when the engine stands still.
     pub(super) still_since: Option<Timestamp>,
     /// Since when the port of an engine that had served gives no answer.
@@ -37,7 +39,10 @@ impl History {
             self.plan.clone_from(&engine.plan);
         }
         let says_so = engine.phase.as_ref().is_some_and(|phase| phase.kind == PhaseKind::Serving);
-        self.served |= says_so || engine.health == Some(Health::Serving);
+        // Within a look the port is asked before the launcher's log is read: an engine that comes up in between was not heard
+        // yet, and is not dead.
+        self.served |= self.said || engine.health == Some(Health::Serving);
+        self.said |= says_so;
         let silent = self.served && matches!(engine.health, Some(Health::Unreachable(_)));
         self.silent_since = if silent { self.silent_since.or(Some(now)) } else { None };
         self.still_since =

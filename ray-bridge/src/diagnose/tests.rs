@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::dashboard::JobStatus;
-use crate::engine::{Health, Load};
+use crate::engine::{Health, Load, Phase, PhaseKind};
 use crate::observe::{ClusterState, EngineState, Placed, RankState};
 use crate::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
 use crate::{Call, Fault, NodeId, Sent, SubmissionId};
@@ -129,6 +129,18 @@ fn told(now: &RayState) -> Option<Diagnosis> {
 
 fn trouble(now: &RayState) -> Option<Trouble> {
     told(now).map(|diagnosis| diagnosis.trouble)
+}
+
+#[test]
+fn an_engine_that_comes_up_within_a_look_is_well_and_one_that_is_gone_at_the_next_is_not() {
+    let phase =
+        Phase { kind: PhaseKind::Serving, seconds: 4.0, message: None, during: None, exit_code: None };
+    let comes_up = EngineState { health: Some(Health::NotYet), load: None, phase: Some(phase), ..engine() };
+    let now = state(cluster(&[]), comes_up);
+    let mut history = History::default();
+    assert_eq!(told_after(history.clone(), &now), None);
+    history.learn(at(0), &now);
+    assert_eq!(told_after(history, &now).map(|diagnosis| diagnosis.trouble), Some(Trouble::EngineDied));
 }
 
 #[test]

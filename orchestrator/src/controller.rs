@@ -281,7 +281,8 @@ impl Controller {
         let (key, next) = (Key::of(stored), &decision.status);
         if stored.status.as_ref() != Some(next) {
             let now = clock::monotonic();
-            let wait = may_wait(before, next, &decision.effects);
+            let written = stored.status.clone().unwrap_or_default();
+            let wait = may_wait(&written, before, next, &decision.effects);
             if let Some(due) = self.unwritten.keep(stored, next.clone(), wait, now) {
                 let rest = due.saturating_duration_since(now);
                 return Ok(Some(rayfleet_api::valid::after(clock::now(), rest)));

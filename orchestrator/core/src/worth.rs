@@ -15,18 +15,19 @@ const PHASES: Duration = Duration::from_secs(1);
 /// How long words may wait: `1 of 2 pods are ready`.
 const WORDS: Duration = Duration::from_secs(5);
 
-/// How long the step from one status to the next may stay unwritten; `None`: for ever, as it is no step.
+/// How long the step from one status to the next may stay unwritten; `None`: for ever, as it is no step. `written` is what the
+/// API server has, which may be behind `before`.
 ///
-/// Zero when an effect is to follow, as it must not be ahead of the ledger, or when losing the difference in a crash could
-/// lead to another decision. A repeated probe prompt harms nobody, so it is the one effect that may be ahead.
+/// Zero when an effect is to follow that must not be ahead of the ledger, or when losing the difference in a crash could lead
+/// to another decision. A repeated probe prompt harms nobody, so it may be ahead; and no effect waits for words.
 pub fn may_wait(
+    written: &RayClusterFleetStatus,
     before: &RayClusterFleetStatus,
     after: &RayClusterFleetStatus,
     effects: &[Effect],
 ) -> Option<Duration> {
-    // Also without a step: what came before may not be written yet.
     let follows = effects.iter().any(|effect| !matches!(effect, Effect::Probe { .. }));
-    if follows {
+    if follows && !same_but_words(written, after) {
         return Some(Duration::ZERO);
     }
     if before == after {
@@ -53,6 +54,7 @@ fn without_news(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -
         rollout: rollout(before, after, |old, new| RolloutStatus {
             step: old.step.clone(),
             reason: old.reason.clone(),
+            revision_number: old.revision_number,
             last_progress: old.last_progress.clone(),
             ..new.clone()
         }),
@@ -67,6 +69,10 @@ fn group_without_news(before: &GroupStatus, after: &GroupStatus) -> GroupStatus 
         group.phase = before.phase;
         group.since.clone_from(&before.since);
         group.uid.clone_from(&before.uid);
+    }
+    // Counted from later on, it is taken for available later.
+    if before.phase == Phase::Ready && after.phase == Phase::Ready {
+        group.ready_since.clone_from(&before.ready_since);
     }
     group
 }
@@ -165,7 +171,7 @@ mod tests {
     }
 
     fn wait(change: impl FnOnce(&mut RayClusterFleetStatus)) -> Option<Duration> {
-        may_wait(&status(|_| {}), &status(change), &[])
+        may_wait(&status(|_| {}), &status(|_| {}), &status(change), &[])
     }
 
     fn rollout_of(status: &mut RayClusterFleetStatus) -> &mut RolloutStatus {
@@ -227,8 +233,30 @@ mod tests {
         let (before, after) = (status(|_| {}), status(|status| status.groups[0].phase = Phase::Probing));
         let probe = Effect::Probe { group: "a".into(), submission: "s".into() };
         let event = Effect::Event { warning: false, reason: "GroupReady", message: String::new() };
-        assert_eq!(may_wait(&before, &after, std::slice::from_ref(&probe)), Some(PHASES));
-        assert_eq!(may_wait(&before, &after, &[probe, event.clone()]), Some(Duration::ZERO));
-        assert_eq!(may_wait(&before, &before, &[event]), Some(Duration::ZERO));
+        assert_eq!(may_wait(&before, &before, &after, std::slice::from_ref(&probe)), Some(PHASES));
+        assert_eq!(may_wait(&before, &before, &after, &[probe, event.clone()]), Some(Duration::ZERO));
+        assert_eq!(may_wait(&before, &after, &after, std::slice::from_ref(&event)), Some(Duration::ZERO));
+        assert_eq!(may_wait(&after, &after, &after, &[event]), None);
+    }
+
+    #[test]
+    fn no_effect_waits_for_words() {
+        let (before, after) =
+            (status(|_| {}), status(|status| status.groups[0].message = Some("ends".into())));
+        let stop = Effect::StopEngine { group: "a".into(), submission: "s".into() };
+        assert_eq!(may_wait(&before, &before, &after, &[stop]), Some(WORDS));
+    }
+
+    #[test]
+    fn since_when_a_group_is_ready_is_news_while_it_is() {
+        let ready = |since: i64| {
+            let since = jiff::Timestamp::from_second(since).unwrap();
+            status(|status| {
+                status.groups[0].phase = Phase::Ready;
+                status.groups[0].ready_since =
+                    Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(since));
+            })
+        };
+        assert_eq!(may_wait(&ready(1), &ready(1), &ready(2), &[]), Some(PHASES));
     }
 }

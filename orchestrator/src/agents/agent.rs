@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
-use ray_bridge::placement::plan;
+use ray_bridge::placement::{RayNode, plan};
 use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target};
 use rayfleet_core::seen::{ProbeSeen, RayAlive, RaySeen};
 use tokio::sync::{mpsc, watch};
@@ -276,10 +276,13 @@ impl Agent {
             return Ok(());
         }
         let options = ObserveOptions { deadline: LOOK, deep: true };
-        let group = self.assignment.borrow().group.clone();
+        let (group, ips) = {
+            let assignment = self.assignment.borrow();
+            (assignment.group.clone(), assignment.pods.ips.clone())
+        };
         let state = self.bridge.observe(target, None, options).boxed().await;
         let cluster = state.map_err(|error| error.to_string())?.cluster;
-        let mut nodes = cluster.map(|cluster| cluster.nodes).unwrap_or_default();
+        let mut nodes = of_pods(cluster.map(|cluster| cluster.nodes).unwrap_or_default(), &ips);
         let below = self.index.read(|known| labels_by_address(known, &group));
         for node in &mut nodes {
             // What Ray was told counts more than what Kubernetes knows.
@@ -329,6 +332,13 @@ impl Agent {
     }
 }
 
+/// The Ray nodes of these pods. Of a pod that was killed Ray says for some twenty seconds that its node is alive: nothing may be
+/// placed there.
+fn of_pods(mut nodes: Vec<RayNode>, ips: &[String]) -> Vec<RayNode> {
+    nodes.retain(|node| ips.contains(&node.ip));
+    nodes
+}
+
 fn base(ip: &str, port: u16) -> Option<Url> {
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     Url::parse(&format!("http://{host}:{port}")).ok()
@@ -344,6 +354,23 @@ mod tests {
         assert_eq!(url("10.0.0.1").as_deref(), Some("http://10.0.0.1:8265/"));
         assert_eq!(url("fd00::1").as_deref(), Some("http://[fd00::1]:8265/"));
         assert_eq!(url("not an address"), None);
+    }
+
+    #[test]
+    fn ranks_are_placed_on_the_nodes_of_the_groups_pods_alone() {
+        let node = |ip: &str| RayNode {
+            id: ray_bridge::NodeId::from(ip),
+            ip: ip.to_owned(),
+            name: ip.to_owned(),
+            is_head: false,
+            alive: true,
+            state_message: None,
+            gpus_total: 1,
+            gpus_free: 1,
+            labels: std::collections::BTreeMap::new(),
+        };
+        let kept = of_pods(vec![node("10.0.0.1"), node("10.0.0.9")], &["10.0.0.1".to_owned()]);
+        assert_eq!(kept, [node("10.0.0.1")]);
     }
 
     #[test]

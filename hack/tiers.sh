@@ -20,7 +20,7 @@ declare -A ABOUT=(
   [sim]="the controller on a simulated Kubernetes and Ray: crashes, lost calls, stale watches at every step"
   [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
-  [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; an hour (needs root)"
+  [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; 40 minutes (needs root)"
   [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
 )
 

@@ -39,9 +39,10 @@ impl History {
             self.plan.clone_from(&engine.plan);
         }
         let says_so = engine.phase.as_ref().is_some_and(|phase| phase.kind == PhaseKind::Serving);
-        // Within a look the port is asked before the launcher's log is read: an engine that comes up in between was not heard
-        // yet, and is not dead.
-        self.served |= self.said || engine.health == Some(Health::Serving);
+        // Within a look the port is asked before the launcher's log is read: an engine that began to listen in between is not
+        // dead. What answers already, and is not well, is no matter of order.
+        let listened = engine.health != Some(Health::NotYet);
+        self.served |= self.said || (says_so && listened) || engine.health == Some(Health::Serving);
         self.said |= says_so;
         let silent = self.served && matches!(engine.health, Some(Health::Unreachable(_)));
         self.silent_since = if silent { self.silent_since.or(Some(now)) } else { None };

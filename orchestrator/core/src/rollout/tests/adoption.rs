@@ -50,6 +50,8 @@ fn a_lost_status_is_rebuilt_without_new_groups() {
     let names: Vec<_> = decision.status.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["llama-pods1-0", "llama-pods1-1"]);
     assert_eq!(created(&decision), Vec::<&str>::new());
+    let other_engine = |group: &&GroupStatus| group.engine_revision != fleet.revision.engine;
+    assert_eq!(decision.status.groups.iter().find(other_engine), None, "no engine is swapped for it");
 }
 
 #[test]

@@ -23,11 +23,10 @@ mod wrong;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rayfleet_e2e::chosen::chosen;
 use rayfleet_e2e::console::{complain, line};
 use runner::{Scenario, run_all};
 use suite::Suite;
-
-const GATE: &str = "RAYFLEET_E2E";
 
 /// All scenarios in their order. Those of the light engine come first, as they fail sooner; each leaves the
 /// fleet of light engines as the next one wants it.
@@ -67,26 +66,9 @@ fn scenarios() -> Vec<Scenario> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let mut chosen = scenarios();
-    chosen.retain(|scenario| {
-        wanted.is_empty() || wanted.iter().any(|part| scenario.name.contains(part.as_str()))
-    });
-    if args.iter().any(|arg| arg == "--list") {
-        for scenario in &chosen {
-            line(format_args!("{}: test", scenario.name));
-        }
+    let Some(chosen) = chosen(scenarios(), |scenario| scenario.name, "hack/e2e") else {
         return ExitCode::SUCCESS;
-    }
-    if std::env::var(GATE).as_deref() != Ok("1") {
-        for scenario in &chosen {
-            line(format_args!("test {} ... skipped", scenario.name));
-        }
-        line(format_args!("skipped: these tests need a cluster: run hack/e2e (it sets {GATE}=1)"));
-        line(format_args!("0 passed, 0 failed, {} skipped", chosen.len()));
-        return ExitCode::SUCCESS;
-    }
+    };
     let suite = match Suite::start().await {
         Ok(suite) => suite,
         Err(error) => {

@@ -15,18 +15,15 @@ mod watches;
 
 use std::process::ExitCode;
 
+use rayfleet_e2e::chosen::chosen;
 use rayfleet_e2e::console::{complain, line};
 use rayfleet_sim::run::scenario::standard;
 use runner::run_all;
 use stand::Stand;
 
-const GATE: &str = "RAYFLEET_E2E";
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let mut chosen = match standard() {
+    let all = match standard() {
         Ok(all) => all,
         Err(error) => {
             complain(format_args!("error: {error}"));
@@ -34,25 +31,9 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    chosen.retain(|scenario| {
-        wanted.is_empty() || wanted.iter().any(|part| scenario.name.contains(part.as_str()))
-    });
-    if args.iter().any(|arg| arg == "--list") {
-        for scenario in &chosen {
-            line(format_args!("{}: test", scenario.name));
-        }
+    let Some(chosen) = chosen(all, |scenario| &scenario.name, "hack/e2e --scenarios") else {
         return ExitCode::SUCCESS;
-    }
-    if std::env::var(GATE).as_deref() != Ok("1") {
-        for scenario in &chosen {
-            line(format_args!("test {} ... skipped", scenario.name));
-        }
-        line(format_args!(
-            "skipped: these tests need a cluster: run hack/e2e --scenarios (it sets {GATE}=1)"
-        ));
-        line(format_args!("0 passed, 0 failed, {} skipped", chosen.len()));
-        return ExitCode::SUCCESS;
-    }
+    };
     let stand = match Stand::start().await {
         Ok(stand) => stand,
         Err(error) => {

@@ -1,0 +1,74 @@
+//! Which tests a command line names, for the programs whose tests want a cluster: parts of names as for `cargo test`, `--list`,
+//! and the gate without which all are skipped. Nothing is run here.
+
+use crate::console::line;
+
+const GATE: &str = "RAYFLEET_E2E";
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked<T> {
+    List(Vec<T>),
+    Skip(Vec<T>),
+    Run(Vec<T>),
+}
+
+/// The tests to run, of `all`; `None` if they were only to be listed, or have no cluster and were told to be skipped.
+/// `command` is what brings one up.
+pub fn chosen<T>(all: Vec<T>, name: impl Fn(&T) -> &str, command: &str) -> Option<Vec<T>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_open = std::env::var(GATE).as_deref() == Ok("1");
+    match asked(all, &name, &args, is_open) {
+        Asked::Run(tests) => return Some(tests),
+        Asked::List(tests) => {
+            for test in &tests {
+                line(format_args!("{}: test", name(test)));
+            }
+        }
+        Asked::Skip(tests) => {
+            for test in &tests {
+                line(format_args!("test {} ... skipped", name(test)));
+            }
+            line(format_args!("skipped: these tests need a cluster: run {command} (it sets {GATE}=1)"));
+            line(format_args!("0 passed, 0 failed, {} skipped", tests.len()));
+        }
+    }
+    None
+}
+
+fn asked<T>(mut all: Vec<T>, name: impl Fn(&T) -> &str, args: &[String], is_open: bool) -> Asked<T> {
+    let parts: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    all.retain(|test| parts.is_empty() || parts.iter().any(|part| name(test).contains(part.as_str())));
+    if args.iter().any(|arg| arg == "--list") {
+        Asked::List(all)
+    } else if is_open {
+        Asked::Run(all)
+    } else {
+        Asked::Skip(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(args: &[&str], is_open: bool) -> Asked<&'static str> {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        asked(vec!["scale", "undo", "scale-in-rollout"], |name| name, &args, is_open)
+    }
+
+    #[test]
+    fn parts_of_names_choose() {
+        assert_eq!(of(&[], true), Asked::Run(vec!["scale", "undo", "scale-in-rollout"]));
+        assert_eq!(of(&["scale"], true), Asked::Run(vec!["scale", "scale-in-rollout"]));
+        assert_eq!(of(&["in-r", "und", "--nocapture"], true), Asked::Run(vec!["undo", "scale-in-rollout"]));
+        assert_eq!(of(&["no such"], true), Asked::Run(vec![]));
+    }
+
+    #[test]
+    fn without_a_cluster_nothing_runs() {
+        assert_eq!(of(&["undo"], false), Asked::Skip(vec!["undo"]));
+        assert_eq!(of(&["undo", "--list"], false), Asked::List(vec!["undo"]));
+        assert_eq!(of(&["undo", "--list"], true), Asked::List(vec!["undo"]));
+    }
+}

@@ -20,7 +20,8 @@ struct Launch {
 
 /// The part of a log that the launch submitted at `started` has written; empty if there is nothing of it yet.
 ///
-/// It begins with Ray's own line, which Ray 2.46 does not write, or else with the launcher's. Where the end of a log holds
+/// It begins with Ray's own line, which Ray 2.46 does not write, or else with the launcher's; Ray starts a job before it writes its
+/// line, so that on a busy machine the launcher's may be the first. Where the end of a log holds
 /// neither, all of it is of one launch. A launch of an earlier time is not the one asked for, whatever follows it.
 pub fn this_launch<'a>(log: &'a str, name: &SubmissionId, started: Option<Timestamp>) -> &'a str {
     let rays = format!("Running entrypoint for job {name}: ");
@@ -29,15 +30,20 @@ pub fn this_launch<'a>(log: &'a str, name: &SubmissionId, started: Option<Timest
     // Ray's line of a launch has been seen and the launcher's has not.
     let mut open = false;
     let mut earlier = false;
+    // The launch that is asked for has written its line.
+    let mut begun = false;
     for line in log.split_inclusive('\n') {
         if line.starts_with(&rays) {
-            (begins, open, earlier) = (at, true, false);
+            if !begun {
+                (begins, open, earlier) = (at, true, false);
+            }
         } else if let Some(launch) = read(line, name) {
             if !open {
                 begins = at;
             }
             open = false;
             earlier = started.is_some_and(|s| launch.ms.saturating_add(SKEW_MS) < s.as_millisecond());
+            begun = started.is_some() && !earlier;
         }
         at += line.len();
     }
@@ -77,6 +83,14 @@ mod tests {
         let (first, second) = (format!("{RAY}{}a\n", launch(10_000)), format!("{RAY}{}b\n", launch(50_000)));
         assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
         assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second has just begun");
+    }
+
+    #[test]
+    fn a_launcher_that_is_quicker_than_ray_keeps_its_lines() {
+        let (first, second) =
+            (format!("{RAY}{}a\n", launch(10_000)), format!("{}b\n{RAY}c\n", launch(50_000)));
+        assert_eq!(cut(&second, 49_000), second);
+        assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From a changed index to writes: look, check, decide, write the ledger, perform. Thin: the rules are in
 //! `rayfleet-core`, the calls in the executor and the agents.
 
+mod templates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::unwritten::Unwritten;
+use templates::Templates;
 
 /// Fleets that are looked at at the same time.
 const PARALLEL: usize = 16;
@@ -41,17 +44,9 @@ pub(crate) struct Controller {
     /// Statuses that wait for a write.
     unwritten: Unwritten,
     /// Templates that KubeRay's CRD was asked about.
-    tried: Mutex<BTreeMap<Key, Tried>>,
+    templates: Templates,
     /// Fleets whose Service's name somebody else has, and when that was found.
     taken: Mutex<BTreeMap<Key, Instant>>,
-}
-
-/// What KubeRay's CRD said of a template.
-#[derive(Clone)]
-struct Tried {
-    revision: String,
-    /// Its objection, and when.
-    refused: Option<(String, Instant)>,
 }
 
 impl Controller {
@@ -64,7 +59,7 @@ impl Controller {
             metrics,
             fresh: Mutex::default(),
             unwritten: Unwritten::default(),
-            tried: Mutex::default(),
+            templates: Templates::default(),
             taken: Mutex::default(),
         }
     }
@@ -154,7 +149,7 @@ impl Controller {
         self.agents.assign(key, Vec::new());
         self.metrics.forget(&key.namespace, &key.name);
         self.unwritten.forget(key);
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.templates.forget(key);
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
@@ -174,36 +169,8 @@ impl Controller {
         if fleet.deleting {
             return Ok(Ok(fleet));
         }
-        let refused = self.try_template(&fleet).await?;
+        let refused = self.templates.objection(&self.executor, &fleet).await?;
         Ok(refused.map_or(Ok(fleet), |words| Err(Refusal::template(&words))))
-    }
-
-    /// Asks KubeRay's CRD about a template once; gives its objection.
-    async fn try_template(&self, fleet: &ValidFleet) -> Result<Option<String>, WriteError> {
-        let key = Key::new(&fleet.namespace, &fleet.name);
-        let known = self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(known) = known
-            && known.revision == fleet.revision.pod
-        {
-            match known.refused {
-                None => return Ok(None),
-                Some((words, when)) if clock::monotonic().saturating_duration_since(when) < TRY_AGAIN => {
-                    return Ok(Some(words));
-                }
-                Some(_) => {}
-            }
-        }
-        let refused = match self.executor.try_cluster(fleet).await {
-            Ok(()) => None,
-            Err(error) => match error.rejected() {
-                Some(words) => Some(words.to_owned()),
-                None => return Err(error),
-            },
-        };
-        let said = refused.clone().map(|words| (words, clock::monotonic()));
-        let entry = Tried { revision: fleet.revision.pod.clone(), refused: said };
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
-        Ok(refused)
     }
 
     async fn refuse(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rayfleet_api::RayClusterFleetStatus;
-use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+use rayfleet_api::status::{Goal, GroupStatus, Phase, RolloutStatus};
 
 use crate::effect::Effect;
 
@@ -12,8 +12,8 @@ use crate::effect::Effect;
 /// halved where several groups move at a time.
 const PHASES: Duration = Duration::from_secs(1);
 
-/// How long words may wait: `1 of 2 pods are ready`.
-const WORDS: Duration = Duration::from_secs(5);
+/// How long words may wait: `1 of 2 pods are ready`. As long as a kubelet keeps the status of its node to itself.
+const WORDS: Duration = Duration::from_secs(10);
 
 /// How long the step from one status to the next may stay unwritten; `None`: for ever, as it is no step. `written` is what the
 /// API server has, which may be behind `before`.
@@ -36,7 +36,9 @@ pub fn may_wait(
     if *before != without_news(before, after) {
         return Some(Duration::ZERO);
     }
-    Some(if same_but_words(before, after) { WORDS } else { PHASES })
+    // Whoever reads of a trouble in an event looks at the status next.
+    let warned = effects.iter().any(|effect| matches!(effect, Effect::Event { warning: true, .. }));
+    Some(if same_but_words(before, after) && !warned { WORDS } else { PHASES })
 }
 
 /// `after`, with all that is only news as it was before.
@@ -50,7 +52,7 @@ fn without_news(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -
         unavailable_replicas: before.unavailable_replicas,
         conditions: before.conditions.clone(),
         pace: before.pace.clone(),
-        groups: each(&before.groups, &after.groups, group_without_news),
+        groups: with_struck(before, each(&before.groups, &after.groups, group_without_news)),
         rollout: rollout(before, after, |old, new| RolloutStatus {
             step: old.step.clone(),
             reason: old.reason.clone(),
@@ -60,6 +62,17 @@ fn without_news(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -
         }),
         ..after.clone()
     }
+}
+
+/// The groups after, and those that were struck out since: that a group on its way out is gone can be seen again.
+fn with_struck(before: &RayClusterFleetStatus, mut after: Vec<GroupStatus>) -> Vec<GroupStatus> {
+    for (at, group) in before.groups.iter().enumerate() {
+        let gone = group.goal == Goal::Retire && group.phase == Phase::Stopping;
+        if gone && after.iter().all(|left| left.name != group.name) {
+            after.insert(at.min(after.len()), group.clone());
+        }
+    }
+    after
 }
 
 fn group_without_news(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
@@ -119,6 +132,8 @@ fn without_words(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
         misplaced: before.misplaced.clone(),
         in_flight: before.in_flight,
         in_flight_at: before.in_flight_at.clone(),
+        // Counted from later on, a drain only takes longer.
+        closed_since: before.closed_since.clone(),
         ..after.clone()
     }
 }
@@ -146,7 +161,8 @@ fn rollout(
 
 #[cfg(test)]
 mod tests {
-    use rayfleet_api::status::{FleetCondition, Goal};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use rayfleet_api::status::FleetCondition;
 
     use super::*;
 
@@ -172,6 +188,10 @@ mod tests {
 
     fn wait(change: impl FnOnce(&mut RayClusterFleetStatus)) -> Option<Duration> {
         may_wait(&status(|_| {}), &status(|_| {}), &status(change), &[])
+    }
+
+    fn time(second: i64) -> Time {
+        Time(jiff::Timestamp::from_second(second).unwrap())
     }
 
     fn rollout_of(status: &mut RayClusterFleetStatus) -> &mut RolloutStatus {
@@ -217,7 +237,8 @@ mod tests {
         for (number, change) in phases.into_iter().enumerate() {
             assert_eq!(wait(change), Some(PHASES), "change {number}");
         }
-        let words: [fn(&mut RayClusterFleetStatus); 4] = [
+        let words: [fn(&mut RayClusterFleetStatus); 5] = [
+            |status| status.groups[1].closed_since = Some(time(1)),
             |status| status.groups[1].message = Some("1 of 2 pods are ready".into()),
             |status| status.groups[1].in_flight = Some(3),
             |status| status.conditions[0].message = "1 of 2".into(),
@@ -248,13 +269,47 @@ mod tests {
     }
 
     #[test]
+    fn words_that_a_warning_tells_of_do_not_wait_as_long() {
+        let (before, after) =
+            (status(|_| {}), status(|status| status.groups[0].message = Some("no such image".into())));
+        let event = |warning| Effect::Event { warning, reason: "PodProblem", message: String::new() };
+        assert_eq!(may_wait(&before, &before, &after, &[event(true)]), Some(PHASES));
+        assert_eq!(may_wait(&before, &before, &after, &[event(false)]), Some(WORDS));
+    }
+
+    #[test]
+    fn that_a_group_on_its_way_out_is_gone_is_news() {
+        let leaving = |group: &str| {
+            status(|status| {
+                let group = status.groups.iter_mut().find(|entry| entry.name == group).unwrap();
+                (group.goal, group.phase) = (Goal::Retire, Phase::Stopping);
+            })
+        };
+        let gone = |mut status: RayClusterFleetStatus, group: &str| {
+            status.groups.retain(|entry| entry.name != group);
+            status
+        };
+        for group in ["a", "b"] {
+            let before = leaving(group);
+            assert_eq!(
+                may_wait(&before, &before, &gone(before.clone(), group), &[]),
+                Some(PHASES),
+                "{group}"
+            );
+        }
+        let before = leaving("a");
+        assert_eq!(may_wait(&before, &before, &gone(before.clone(), "b"), &[]), Some(Duration::ZERO));
+        let mut next = gone(before.clone(), "a");
+        next.groups.push(GroupStatus { name: "c".into(), ..GroupStatus::default() });
+        assert_eq!(may_wait(&before, &before, &next, &[]), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn since_when_a_group_is_ready_is_news_while_it_is() {
         let ready = |since: i64| {
-            let since = jiff::Timestamp::from_second(since).unwrap();
             status(|status| {
                 status.groups[0].phase = Phase::Ready;
-                status.groups[0].ready_since =
-                    Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(since));
+                status.groups[0].ready_since = Some(time(since));
             })
         };
         assert_eq!(may_wait(&ready(1), &ready(1), &ready(2), &[]), Some(PHASES));

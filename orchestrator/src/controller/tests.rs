@@ -222,7 +222,7 @@ async fn a_fleet_that_is_gone_is_forgotten() {
     bench.controller.index.delete(&raw_fleet());
     bench.pass().await.unwrap();
     assert!(!bench.controller.metrics.text(0, true).contains("rayfleet_groups{"));
-    assert!(bench.controller.tried.lock().unwrap().is_empty());
+    assert!(bench.controller.templates.is_empty());
 }
 
 #[test]

@@ -8,6 +8,10 @@ use clap::Parser;
 
 use self::command::Arguments;
 
+/// A run makes and drops millions of small objects: with the system's allocator a third of its time goes there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match command::run(Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,

@@ -72,7 +72,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     let mut board = rollout::Board::new(inputs, groups);
     rollout::plan(&mut board);
     follow(world, fleet, &ledger, &mut board, &mut steps);
-    let mut decision = sum_up(world, &ledger, &board, steps);
+    let mut decision = sum_up(world, &ledger, &mut board, steps);
     decision.wake = time::earliest(decision.wake, nodes.wake);
     decision.effects.extend(nodes.effects);
     decision.effects.extend(turned);
@@ -100,7 +100,10 @@ fn follow(
         entries.map(|(entry, step)| (entry.name.as_str(), (entry, step))).collect();
     for planned in &mut board.groups {
         let next = match taken.remove(planned.name.as_str()) {
-            Some((_, step)) if step.group == *planned => step,
+            Some((_, step)) if step.group == *planned => {
+                steps.push(step);
+                continue;
+            }
             Some((entry, _)) => step(world, fleet, &with_goal(entry, planned)),
             None => step(world, fleet, planned),
         };
@@ -119,7 +122,7 @@ fn with_goal(was: &GroupStatus, planned: &GroupStatus) -> GroupStatus {
     }
 }
 
-fn sum_up(world: &World<'_>, ledger: &Ledger, board: &rollout::Board<'_>, steps: Vec<Step>) -> Decision {
+fn sum_up(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, steps: Vec<Step>) -> Decision {
     let lost = steps.iter().map(|step| step.lost_requests).sum();
     let summary = rollout::summarize(board, world.status, lost);
     let mut effects = ledger.effects.clone();

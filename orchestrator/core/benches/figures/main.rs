@@ -1,5 +1,5 @@
 //! Figures of the planner: `cargo bench -p rayfleet-core --bench figures`. How long a rollout takes against the
-//! least that the strategy allows, and how long one pass over a very large fleet takes.
+//! least that the strategy allows (`-- makespan`), and how long one pass over a very large fleet takes (`-- step`).
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -11,7 +11,12 @@ mod makespan;
 mod step;
 
 fn main() {
-    makespan::print();
-    println!();
-    step::print();
+    let chosen: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for (name, print) in [("makespan", makespan::print as fn()), ("step", step::print)] {
+        if chosen.is_empty() || chosen.iter().any(|wanted| wanted == name) {
+            print();
+            println!();
+        }
+    }
 }

@@ -66,43 +66,27 @@ fn upgrade(bounds: Bounds, spare: usize) -> u64 {
     u64::try_from(forecast.seconds).unwrap()
 }
 
-/// A lower bound. What starts and what drains are together no more than surge and unavailability allow; what
-/// starts, drains or ends are no more than spare room and unavailability allow. So every start and every end is a
-/// job for one of so many machines.
+/// The least that any planner needs. The k-th group may drain once all but `unavailable` of those before it have a successor
+/// that serves, and the k-th successor may start once all but `surge` of those that drained before, and for room all but
+/// `spare + unavailable` of them, are gone. As all starts take the same time, and all drains, doing each as early as it may be
+/// is best.
 fn least(bounds: Bounds, spare: usize) -> u64 {
-    let by_promise = pack(bounds.replicas, bounds.surge + bounds.unavailable, PODS + START, DRAIN, 0);
-    // The last ends need not be waited for: the rollout is complete without them.
-    let machines = spare + bounds.unavailable;
-    let by_room = pack(bounds.replicas, machines, PODS + START, DRAIN + END, END);
-    by_promise.max(by_room)
-}
-
-/// The shortest schedule of `jobs` jobs of each of two lengths on so many machines, each of which may be `early`
-/// at its end.
-fn pack(jobs: usize, machines: usize, one: u64, other: u64, early: u64) -> u64 {
-    let lengths = (0..=jobs).flat_map(|a| (0..=jobs).map(move |b| (a, b)));
-    let number = |count: usize| u64::try_from(count).unwrap();
-    let mut candidates: Vec<u64> =
-        lengths.map(|(a, b)| (number(a) * one + number(b) * other).saturating_sub(early)).collect();
-    candidates.sort_unstable();
-    candidates.dedup();
-    let fits = |within: u64| {
-        // For each number of jobs of the one kind so far, the most of the other kind.
-        let mut most: Vec<Option<usize>> = vec![None; jobs + 1];
-        most[0] = Some(0);
-        for _ in 0..machines {
-            let before = most.clone();
-            for (done, others) in before.iter().enumerate() {
-                let Some(others) = others else { continue };
-                for a in 0..=jobs - done {
-                    let Some(left) = (within + early).checked_sub(number(a) * one) else { break };
-                    let b = usize::try_from(left / other.max(1)).unwrap();
-                    let entry = &mut most[done + a];
-                    *entry = (*entry).max(Some((others + b).min(jobs)));
-                }
-            }
+    let Bounds { replicas, surge, unavailable } = bounds;
+    let free = surge.min(spare);
+    // When the k-th start and the k-th drain begin. Which is known first is a matter of `free` and `unavailable`.
+    let (mut starts, mut drains): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
+    while starts.len() < replicas || drains.len() < replicas {
+        let served =
+            drains.len().checked_sub(unavailable).map(|at| starts.get(at).map(|start| start + PODS + START));
+        let gone = starts.len().checked_sub(free).map(|at| drains.get(at).map(|drain| drain + DRAIN + END));
+        let (drain, start) = (served.unwrap_or(Some(0)), gone.unwrap_or(Some(0)));
+        match (drain.filter(|_| drains.len() < replicas), start.filter(|_| starts.len() < replicas)) {
+            (Some(drain), _) => drains.push(drain),
+            (None, Some(start)) => starts.push(start),
+            (None, None) => unreachable!("the fleet can not be upgraded: {bounds:?}, {spare} spare"),
         }
-        most[jobs] == Some(jobs)
-    };
-    candidates.into_iter().find(|within| fits(*within)).unwrap_or(u64::MAX)
+    }
+    // The last ends need not be waited for: the rollout is complete without them.
+    let ready = starts.last().map_or(0, |start| start + PODS + START);
+    ready.max(drains.last().map_or(0, |drain| drain + DRAIN))
 }

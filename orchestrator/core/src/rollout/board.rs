@@ -44,7 +44,7 @@ pub(crate) struct Board<'a> {
     /// Groups that the partition keeps on the old revision.
     pub(super) kept: BTreeSet<String>,
     /// Which group goes first when one must go.
-    pub(super) standing: Rc<Standing>,
+    pub(super) standing: Rc<Standing<'a>>,
     /// Why a group that is wanted was not created.
     pub(crate) blocked: Option<Blocked>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Board<'a> {
 impl<'a> Board<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
         let kept = kept(&inputs, &groups);
-        let standing = Rc::new(Standing::new(&inputs, &groups));
+        let standing = Rc::new(Standing::new(inputs.capacity));
         Self { fleet: inputs.fleet, inputs, groups, kept, standing, blocked: None }
     }
 

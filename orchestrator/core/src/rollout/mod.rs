@@ -21,6 +21,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use rayfleet_api::status::{Goal, GroupStatus};
+
 pub(crate) use board::{Board, Inputs};
 pub(crate) use course::Course;
 pub(crate) use summary::summarize;
@@ -32,12 +34,18 @@ pub(crate) use summary::summarize;
 pub(crate) fn plan(board: &mut Board<'_>) {
     // Every round sets at least one goal or is the last, and goals hardly ever change twice.
     for _ in 0..=2 * board.groups.len() {
-        let before = board.groups.clone();
+        let before = goals(board);
         round(board);
-        if board.groups == before {
+        if goals(board) == before {
             break;
         }
     }
+}
+
+/// All that rules set: a goal, its reason, the engine of a group that has none yet, a new group.
+fn goals(board: &Board<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
+    let of = |group: &GroupStatus| (group.goal, group.goal_reason.clone(), group.engine_revision.clone());
+    board.groups.iter().map(of).collect()
 }
 
 fn round(board: &mut Board<'_>) {

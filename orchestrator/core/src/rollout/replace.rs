@@ -14,18 +14,23 @@ use crate::group;
 pub(super) fn for_free(board: &mut Board<'_>) {
     let recreate = board.fleet.strategy.kind == StrategyType::Recreate;
     let (fleet, now) = (board.fleet, board.inputs.now);
-    change(board, |group| recreate || !holds(fleet, group, now));
+    change(board, |group| recreate || !holds(fleet, group, now), |_| true);
 }
 
 /// What serves goes as far as the budget of availability allows.
 pub(super) fn within_budget(board: &mut Board<'_>) {
     if !waits_for_room(board) {
         let mut budget = Budget::new(board.fleet, &board.groups, board.inputs.now);
-        change(board, |group| budget.take(group));
+        change(board, |_| true, |group| budget.take(group));
     }
 }
 
-fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
+/// Changes those groups of an old revision that are `meant`, one after the other, as far as they `may` be.
+fn change(
+    board: &mut Board<'_>,
+    meant: impl Fn(&GroupStatus) -> bool,
+    mut may: impl FnMut(&GroupStatus) -> bool,
+) {
     let (fleet, now) = (board.fleet, board.inputs.now);
     retarget(board);
     let kept = board.kept.clone();
@@ -38,7 +43,8 @@ fn change(board: &mut Board<'_>, mut may: impl FnMut(&GroupStatus) -> bool) {
                 let picked = active(group)
                     && group.goal != goal
                     && age(fleet, group) == of
-                    && !kept.contains(&group.name);
+                    && !kept.contains(&group.name)
+                    && meant(group);
                 picked.then(|| standing.order(fleet, group, now))
             },
             &mut may,

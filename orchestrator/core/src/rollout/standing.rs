@@ -1,23 +1,27 @@
 //! Which group goes first when one of several must go. One order for replacing and for scaling down.
 
+use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
 
-use super::board::Inputs;
 use super::view::{age, holds};
-use crate::capacity::NodeRoom;
+use crate::capacity::{Capacity, NodeRoom};
 
 /// The label of a node that names what its neighbours share.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// How well the groups of a fleet are placed. Every other part of the order is written on the group itself.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
-    placed: BTreeMap<String, Placed>,
+/// How well the groups of a fleet are placed. Every other part of the order is written on the group itself. A fleet at rest
+/// never asks, so it is found out when it is asked for.
+#[derive(Debug)]
+pub(super) struct Standing<'a> {
+    capacity: Option<&'a Capacity>,
+    nodes: OnceCell<HashMap<&'a str, &'a NodeRoom>>,
+    /// By group; no goal changes it.
+    placed: RefCell<BTreeMap<String, Placed>>,
 }
 
 /// How well a group is placed; less is better, and the first field counts most.
@@ -31,36 +35,46 @@ struct Placed {
     nodes: usize,
 }
 
-impl Standing {
-    pub(super) fn new(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> Self {
-        let Some(capacity) = inputs.capacity else { return Self::default() };
-        let used: BTreeSet<&str> = groups.iter().flat_map(|group| &group.nodes).map(String::as_str).collect();
-        let nodes = capacity.nodes.iter().filter(|node| used.contains(node.name.as_str()));
-        let nodes: BTreeMap<&str, &NodeRoom> = nodes.map(|node| (node.name.as_str(), node)).collect();
-        let placed = groups.iter().map(|group| (group.name.clone(), placed(group, &nodes)));
-        Self { placed: placed.collect() }
+impl<'a> Standing<'a> {
+    pub(super) fn new(capacity: Option<&'a Capacity>) -> Self {
+        Self { capacity, nodes: OnceCell::new(), placed: RefCell::default() }
     }
 
     /// What serves nobody goes first, then the oldest revision, the worst placed, the least loaded, and among
     /// equals the highest slot.
     pub(super) fn order(&self, fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
-        let placed = self.placed.get(&group.name).copied().unwrap_or_default();
         (
             holds(fleet, group, now),
             age(fleet, group),
-            Reverse(placed),
+            Reverse(self.placed(group)),
             // Slots are given out from below, so this one was borrowed or is too many by now.
             group.slot < fleet.replicas,
             group.in_flight.unwrap_or_default(),
             Reverse(group.slot),
         )
     }
+
+    fn placed(&self, group: &GroupStatus) -> Placed {
+        if let Some(known) = self.placed.borrow().get(&group.name) {
+            return *known;
+        }
+        let placed = placed(group, self.nodes());
+        self.placed.borrow_mut().insert(group.name.clone(), placed);
+        placed
+    }
+
+    fn nodes(&self) -> &HashMap<&'a str, &'a NodeRoom> {
+        self.nodes.get_or_init(|| {
+            let nodes = self.capacity.iter().flat_map(|capacity| &capacity.nodes);
+            nodes.map(|node| (node.name.as_str(), node)).collect()
+        })
+    }
 }
 
-fn placed(group: &GroupStatus, nodes: &BTreeMap<&str, &NodeRoom>) -> Placed {
+fn placed(group: &GroupStatus, nodes: &HashMap<&str, &NodeRoom>) -> Placed {
     let names: BTreeSet<&str> = group.nodes.iter().map(String::as_str).collect();
-    let known = || names.iter().filter_map(|name| nodes.get(name));
-    let open = known().filter(|node| node.ready && !node.unschedulable).count();
-    let zones: BTreeSet<_> = known().filter_map(|node| node.labels.get(ZONE)).collect();
+    let known: Vec<&NodeRoom> = names.iter().filter_map(|name| nodes.get(name).copied()).collect();
+    let open = known.iter().filter(|node| node.ready && !node.unschedulable).count();
+    let zones: BTreeSet<_> = known.iter().filter_map(|node| node.labels.get(ZONE)).collect();
     Placed { closing: names.len() - open, zones: zones.len(), nodes: names.len() }
 }

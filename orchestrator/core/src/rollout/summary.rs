@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rayfleet_api::names;
-use rayfleet_api::status::RayClusterFleetStatus;
+use rayfleet_api::status::{RayClusterFleetStatus, RolloutStatus};
 
 use super::board::Board;
 use super::view::{Age, age, available, available_from, ready};
@@ -53,15 +53,16 @@ pub(crate) struct Summary {
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// Sums the board up.
-pub(crate) fn summarize(board: &Board<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
+/// Sums the board up, and takes its groups.
+pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
     let counts = Counts::new(board);
     let fleet = board.fleet;
     let (rollout, hold) = progress::progress(board, before, &counts, lost);
-    let mut groups = board.groups.clone();
-    let pace = pace::measure(fleet, before, &mut groups, board.inputs.now);
     let limit = pace::progress_deadline(fleet, before);
     let conditions = conditions::conditions(board, &counts, &rollout, hold, limit, &before.conditions);
+    let wake = wake(board, &rollout, limit);
+    let mut groups = std::mem::take(&mut board.groups);
+    let pace = pace::measure(fleet, before, &mut groups, board.inputs.now);
     let status = RayClusterFleetStatus {
         observed_generation: Some(fleet.generation),
         replicas: counts.replicas,
@@ -82,13 +83,13 @@ pub(crate) fn summarize(board: &Board<'_>, before: &RayClusterFleetStatus, lost:
         node_failures: board.inputs.nodes.to_vec(),
         pace,
     };
-    Summary { wake: wake(board, &status, limit), status }
+    Summary { status, wake }
 }
 
 /// A group becomes available, or the rollout is overdue.
-fn wake(board: &Board<'_>, status: &RayClusterFleetStatus, limit: Duration) -> Option<Timestamp> {
+fn wake(board: &Board<'_>, rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
     let now = board.inputs.now;
     let available = board.groups.iter().filter_map(|group| available_from(board.fleet, group));
-    let overdue = status.rollout.as_ref().and_then(|rollout| progress::deadline(rollout, limit));
+    let overdue = progress::deadline(rollout, limit);
     time::earliest(available.filter(|moment| *moment > now).min(), overdue.filter(|moment| *moment > now))
 }

@@ -22,6 +22,9 @@ pub(super) fn trim(board: &mut Board<'_>) {
     let (fleet, now) = (board.fleet, board.inputs.now);
     let wanted = fleet.replicas + surge_to_keep(board);
     let mut surplus = board.active_count().saturating_sub(wanted);
+    if surplus == 0 {
+        return;
+    }
     let mut budget = Budget::new(fleet, &board.groups, board.inputs.now);
     let kept = board.kept.clone();
     let standing = board.standing.clone();

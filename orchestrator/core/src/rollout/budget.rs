@@ -7,6 +7,7 @@ use rayfleet_api::status::GroupStatus;
 use super::view::{available, holds};
 
 /// Groups that are available, and the number that must stay so.
+#[derive(Clone)]
 pub(super) struct Budget<'a> {
     fleet: &'a ValidFleet,
     now: Timestamp,
@@ -30,14 +31,20 @@ impl<'a> Budget<'a> {
     /// A group that serves nobody is free. One that serves, even if not for long enough to be available, or
     /// that wavers, may go only while enough others are available.
     pub(super) fn take(&mut self, group: &GroupStatus) -> bool {
-        if !holds(self.fleet, group, self.now) {
-            return true;
-        }
-        let costs = u32::from(available(self.fleet, group, self.now));
-        let allowed = self.available.checked_sub(costs).is_some_and(|left| left >= self.floor);
+        let allowed = self.allows(group);
         if allowed {
-            self.available -= costs;
+            self.available -= self.costs(group);
         }
         allowed
+    }
+
+    /// Whether it may be taken now. What may not will not later either: a budget only shrinks.
+    pub(super) fn allows(&self, group: &GroupStatus) -> bool {
+        let left = self.available.checked_sub(self.costs(group));
+        !holds(self.fleet, group, self.now) || left.is_some_and(|left| left >= self.floor)
+    }
+
+    fn costs(&self, group: &GroupStatus) -> u32 {
+        u32::from(available(self.fleet, group, self.now))
     }
 }

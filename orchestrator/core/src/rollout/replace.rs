@@ -21,7 +21,8 @@ pub(super) fn for_free(board: &mut Board<'_>) {
 pub(super) fn within_budget(board: &mut Board<'_>) {
     if !waits_for_room(board) {
         let mut budget = Budget::new(board.fleet, &board.groups, board.inputs.now);
-        change(board, |_| true, |group| budget.take(group));
+        let whole = budget.clone();
+        change(board, |group| whole.allows(group), |group| budget.take(group));
     }
 }
 

@@ -133,3 +133,75 @@ fn sum_up(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, st
     }
     Decision { status: summary.status, effects, wake }
 }
+
+#[cfg(test)]
+mod tests {
+    use rayfleet_api::status::{Goal, NodeFailures, Phase};
+
+    use super::*;
+    use crate::testing::{at, entry, fleet, healthy, nodes, ready_entry, t0};
+
+    /// One pass over a fleet with one group, on nodes with room for another.
+    fn pass(fleet: &ValidFleet, group: &GroupStatus, node_failures: &[NodeFailures]) -> Decision {
+        let status = RayClusterFleetStatus {
+            groups: vec![group.clone()],
+            node_failures: node_failures.to_vec(),
+            ..RayClusterFleetStatus::default()
+        };
+        let groups = BTreeMap::from([(group.name.clone(), healthy(group, t0()))]);
+        let capacity = nodes(&[1; 4]);
+        decide(&World {
+            fleet,
+            stable: None,
+            status: &status,
+            groups: &groups,
+            capacity: Some(&capacity),
+            now: at(1),
+        })
+    }
+
+    #[test]
+    fn a_group_that_is_not_wanted_goes_in_the_same_pass_and_says_why() {
+        let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet(0), 0) };
+        let decision = pass(&fleet(0), &group, &[]);
+        let reasons: Vec<&str> = decision
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::DeleteCluster { reason, .. } => Some(reason.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reasons, ["more groups than the 0 wanted"]);
+    }
+
+    #[test]
+    fn an_engine_that_was_not_launched_yet_is_launched_at_the_new_revision() {
+        let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet(1), 0) };
+        let mut fleet = fleet(1);
+        fleet.revision.engine = Some("eng2".to_owned());
+        let submission = "llama-pods1-0.eng2.1".to_owned();
+        let launch = Effect::LaunchEngine { group: group.name.clone(), submission };
+        assert!(pass(&fleet, &group, &[]).effects.contains(&launch));
+    }
+
+    #[test]
+    fn leaving_a_node_that_is_avoided_counts_as_a_failure() {
+        let group = GroupStatus {
+            phase: Phase::Failed,
+            retry_after: Some(time::began(at(100))),
+            nodes: vec!["node-0".to_owned(), "node-1".to_owned()],
+            ..ready_entry(&fleet(1), 0)
+        };
+        let last = Some(time::began(t0()));
+        let against = NodeFailures {
+            node: "node-1".to_owned(),
+            failures: 3,
+            last,
+            avoided: true,
+            ..NodeFailures::default()
+        };
+        let left = &pass(&fleet(1), &group, &[against]).status.groups[0];
+        assert_eq!((left.goal, left.failures), (Goal::Retire, 1));
+    }
+}

@@ -162,6 +162,8 @@ fn attempt_of(first: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seen::PodSeen;
+    use crate::testing::{at, entry, fleet, healthy, pod, ready_entry};
 
     #[test]
     fn attempts_are_read_from_names() {
@@ -169,6 +171,106 @@ mod tests {
         assert_eq!(attempt_of("f-abc-1", "f-abc-1-7"), Some(7));
         assert_eq!(attempt_of("f-abc-1", "f-abc-10"), None);
         assert_eq!(attempt_of("f-abc-1", "f-abc-1-x"), None);
+    }
+
+    fn settled(entry: GroupStatus, seen: GroupSeen, seconds: i64) -> Ledger {
+        let seen = BTreeMap::from([(entry.name.clone(), seen)]);
+        settle(&fleet(1), &[entry], &seen, at(seconds))
+    }
+
+    #[test]
+    fn a_group_is_struck_out_once_its_cluster_and_its_pods_are_gone() {
+        let group = ready_entry(&fleet(1), 0);
+        let never_seen = entry(&fleet(1), 0);
+        let pods = |deleting| {
+            let pod = PodSeen { deleting, ..pod(&group, 0) };
+            GroupSeen { pods: vec![pod], ..GroupSeen::default() }
+        };
+        for (entry, seen, kept) in [
+            (&group, GroupSeen::default(), false),
+            (&group, pods(true), false),
+            (&group, pods(false), true),
+            (&never_seen, GroupSeen::default(), true),
+            (&never_seen, pods(true), false),
+            (&never_seen, pods(false), true),
+        ] {
+            let ledger = settled(entry.clone(), seen.clone(), 100);
+            assert_eq!(
+                (ledger.groups.len(), ledger.removed.len()),
+                if kept { (1, 0) } else { (0, 1) },
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_was_retired_and_stops_is_struck_out_unseen() {
+        let kept = |goal, phase, seconds| {
+            let entry = GroupStatus { goal, phase, ..entry(&fleet(1), 0) };
+            let ledger = settled(entry, GroupSeen::default(), seconds);
+            (ledger.groups.len(), ledger.wake)
+        };
+        assert_eq!(kept(Goal::Retire, Phase::Stopping, 9), (1, Some(at(10))));
+        assert_eq!(kept(Goal::Retire, Phase::Stopping, 10), (0, None));
+        assert_eq!(kept(Goal::Retire, Phase::Failed, 10), (1, None));
+        assert_eq!(kept(Goal::Serve, Phase::Stopping, 10), (1, None));
+    }
+
+    #[test]
+    fn only_a_deletion_from_outside_is_told() {
+        let told = |goal| {
+            let entry = GroupStatus { goal, ..ready_entry(&fleet(1), 0) };
+            settled(entry, GroupSeen::default(), 1).effects.len()
+        };
+        assert_eq!((told(Goal::Serve), told(Goal::Retire)), (1, 0));
+    }
+
+    #[test]
+    fn a_cluster_of_another_uid_starts_from_the_beginning() {
+        let group = GroupStatus { deadline: Some(time::began(at(9))), ..ready_entry(&fleet(1), 0) };
+        let of = |uid: &str, goal| {
+            let entry = GroupStatus { goal, ..group.clone() };
+            let mut seen = healthy(&entry, at(0));
+            seen.cluster.as_mut().unwrap().uid = uid.to_owned();
+            settled(entry, seen, 1).groups.remove(0)
+        };
+        assert_eq!(of("uid", Goal::Serve), group);
+        let anew = of("other", Goal::Serve);
+        assert_eq!((anew.phase, anew.launch, anew.uid.as_deref()), (Phase::Pending, 2, Some("other")));
+        assert_eq!((anew.since, anew.deadline, anew.ranks), (None, None, None));
+        assert_eq!(of("other", Goal::Retire).phase, Phase::Ready, "nothing is started on it");
+    }
+
+    #[test]
+    fn an_unknown_cluster_is_adopted_as_what_it_is() {
+        let group = GroupStatus { attempt: 3, ..ready_entry(&fleet(1), 2) };
+        let adopted = |deleting| {
+            let mut seen = healthy(&group, at(0));
+            seen.cluster.as_mut().unwrap().deleting = deleting;
+            settle(&fleet(1), &[], &BTreeMap::from([(group.name.clone(), seen)]), at(7)).groups.remove(0)
+        };
+        let expected = GroupStatus {
+            name: group.name.clone(),
+            slot: 2,
+            attempt: 3,
+            uid: Some("uid".to_owned()),
+            revision: "pods1".to_owned(),
+            engine_revision: Some("eng1".to_owned()),
+            since: Some(time::began(at(7))),
+            ..GroupStatus::default()
+        };
+        assert_eq!(adopted(false), expected);
+        assert_eq!(adopted(true), GroupStatus { goal: Goal::Retire, phase: Phase::Stopping, ..expected });
+    }
+
+    #[test]
+    fn after_the_last_attempt_the_first_free_one_comes() {
+        let next = |used: &[&str]| next_attempt(&fleet(1), 1, used.iter().copied());
+        assert_eq!(next(&[]), 0);
+        assert_eq!(next(&["llama-pods1-1", "llama-pods1-0-7"]), 1);
+        assert_eq!(next(&["llama-pods1-1-998"]), 999);
+        assert_eq!(next(&["llama-pods1-1", "llama-pods1-1-999"]), 1);
+        assert_eq!(next(&["llama-pods1-1-1000"]), 0, "no attempt has such a number");
     }
 
     #[test]

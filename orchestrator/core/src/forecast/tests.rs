@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{GroupStatus, RolloutStatus};
+use rayfleet_api::spec::{OnFailure, WhenNoRoom};
+use rayfleet_api::status::{GroupStatus, RollbackStatus, RolloutStatus};
 
 use super::*;
 use crate::testing::{at, entry, fleet, nodes, plain_fleet, ready_entry, t0};
@@ -167,6 +167,40 @@ fn a_pause_is_an_end() {
 }
 
 #[test]
+fn a_rollback_under_way_is_foretold_to_its_end() {
+    let before = bounds(1, 0, 1);
+    let (mut status, capacity) = status(&before, 1);
+    let mut fleet = before.clone();
+    fleet.strategy.on_failure = OnFailure::Rollback;
+    new_engine(&mut fleet);
+    status.groups[0].engine_revision.clone_from(&fleet.revision.engine);
+    let rollback =
+        RollbackStatus { failed: fleet.revision.to_string(), cause: "no such model".to_owned(), since: None };
+    status.rollout.as_mut().unwrap().rollback = Some(rollback);
+    let question = Question {
+        fleet: &fleet,
+        stable: Some(&before),
+        status: &status,
+        capacity: &capacity,
+        pace: PACE,
+        now: t0(),
+    };
+    let forecast = forecast(&question);
+    let swapped = forecast.moments.iter().find(|moment| moment.what == What::Swap);
+    assert_eq!(swapped.map(|moment| moment.revision.as_str()), Some("pods1/eng1"));
+    let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
+    assert!(why.contains("no such model"), "{why}");
+}
+
+#[test]
+fn the_last_thing_that_happens_counts_not_the_wait_after_it() {
+    let mut before = bounds(1, 0, 1);
+    before.min_ready = Duration::from_mins(5);
+    let forecast = changed(&before, 1, new_pods);
+    assert_eq!((forecast.seconds, forecast.outcome), (720, Outcome::Complete));
+}
+
+#[test]
 fn a_fleet_whose_pods_start_the_engine_is_foretold_too() {
     let mut before = plain_fleet(2);
     (before.strategy.max_surge, before.strategy.max_unavailable) = (1, 0);
@@ -176,12 +210,13 @@ fn a_fleet_whose_pods_start_the_engine_is_foretold_too() {
     assert_eq!(forecast.seconds, 1410);
 }
 
-#[test]
-fn a_rollout_that_is_under_way_is_taken_up_where_it_is() {
+/// A rollout whose surge group loads since 400 s.
+fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
     let before = bounds(1, 1, 0);
     let (mut status, mut capacity) = status(&before, 2);
     let mut fleet = before.clone();
     new_pods(&mut fleet);
+    change(&mut fleet);
     let loading = GroupStatus {
         phase: rayfleet_api::status::Phase::Loading,
         uid: Some("uid-llama-pods2-1".to_owned()),
@@ -195,17 +230,28 @@ fn a_rollout_that_is_under_way_is_taken_up_where_it_is() {
         node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
     }
     status.groups.push(loading);
-    let question = Question {
+    forecast(&Question {
         fleet: &fleet,
         stable: Some(&before),
         status: &status,
         capacity: &capacity,
         pace: PACE,
         now: t0(),
-    };
-    let forecast = forecast(&question);
+    })
+}
+
+#[test]
+fn a_rollout_that_is_under_way_is_taken_up_where_it_is() {
+    let forecast = under_way(|_| {});
     assert_eq!(forecast.moments[0].what, What::Serve);
     assert_eq!((forecast.moments[0].seconds, forecast.outcome), (200, Outcome::Complete));
+}
+
+#[test]
+fn what_is_under_way_in_a_pause_still_happens() {
+    let forecast = under_way(|fleet| fleet.paused = true);
+    assert_eq!(steps(&forecast), ["200 serves llama-pods2-1: 2 of 2, 4"]);
+    assert_eq!(forecast.outcome, Outcome::Paused);
 }
 
 #[test]

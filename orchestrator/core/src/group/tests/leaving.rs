@@ -3,6 +3,7 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
+use crate::effect::Effect;
 use crate::seen::{GroupSeen, JobSeen};
 use crate::testing::*;
 use crate::time;
@@ -110,6 +111,50 @@ fn a_group_without_an_engine_yet_just_takes_the_new_revision() {
 }
 
 #[test]
+fn a_group_between_two_launches_just_takes_the_new_revision() {
+    let mut fleet = fleet(1);
+    let between = GroupStatus {
+        phase: Phase::Provisioning,
+        launch: 2,
+        ready_since: None,
+        ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine)
+    };
+    fleet.revision.engine = Some("eng2".to_owned());
+    let mut seen = healthy(&between, t0());
+    seen.pods[0].gate_open = false;
+    ray_mut(&mut seen).engine.job = None;
+    assert_eq!(kinds(&step(&fleet, &between, &seen, 1)), ["launch llama-pods1-0.eng2.2"]);
+}
+
+/// A group that lost its traffic a moment ago: its head does not answer, its engine may.
+fn wavering(phase: Phase) -> GroupStatus {
+    GroupStatus {
+        phase,
+        wavers_since: Some(time::began(at(0))),
+        ready_since: None,
+        ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire)
+    }
+}
+
+#[test]
+fn a_group_that_wavers_is_drained_if_its_engine_still_tells_its_load() {
+    let group = wavering(Phase::Provisioning);
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    assert_eq!(step(&fleet(1), &group, &seen, 1).group.phase, Phase::Draining);
+    ray_mut(&mut seen).engine.load = None;
+    assert_eq!(step(&fleet(1), &group, &seen, 1).group.phase, Phase::Stopping);
+}
+
+#[test]
+fn what_stops_is_not_drained_again() {
+    let group = wavering(Phase::Stopping);
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    assert_eq!(step(&fleet(1), &group, &seen, 1).group.phase, Phase::Stopping);
+}
+
+#[test]
 fn a_group_that_does_not_serve_is_not_drained() {
     let fleet = fleet(1);
     for phase in
@@ -169,6 +214,10 @@ fn a_cluster_that_was_deleted_from_outside_is_given_up() {
     let first = step(&fleet, &group, &seen, 1);
     assert_eq!((first.group.goal, first.group.phase), (Goal::Retire, Phase::Stopping));
     assert_eq!(kinds(&first), ["GroupDeleted", "gate false"]);
+    assert!(
+        matches!(first.effects[1], Effect::SetGate { reason: "Stopping", .. }),
+        "nothing is left to drain"
+    );
     let second = step(&fleet, &first.group, &seen, 2);
     assert_eq!(second.group, first.group);
 }

@@ -93,6 +93,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_node_is_read_with_all_that_keeps_pods_off() {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "a", "labels": {"zone": "z"}},
+            "spec": {"unschedulable": true, "taints": [{"key": "gpu", "value": "v", "effect": "NoSchedule"}]},
+        }))
+        .unwrap();
+        let expected = NodeRoom {
+            name: "a".to_owned(),
+            labels: BTreeMap::from([("zone".to_owned(), "z".to_owned())]),
+            taints: vec![Taint { key: "gpu".into(), value: "v".into(), effect: "NoSchedule".into() }],
+            unschedulable: true,
+            ..NodeRoom::default()
+        };
+        assert_eq!(Capacity::of([&node], [], []).nodes, [expected]);
+    }
+
+    #[test]
+    fn a_node_whose_kubelet_is_silent_is_lost_and_one_that_says_no_is_not() {
+        let with = |type_: &str, status: &str| -> Node {
+            let conditions = json!({"conditions": [{"type": type_, "status": status}]});
+            serde_json::from_value(json!({"metadata": {"name": "a"}, "status": conditions})).unwrap()
+        };
+        let states = ["True", "False", "Unknown"].map(|status| with("Ready", status));
+        assert_eq!(states.each_ref().map(is_ready), [true, false, false]);
+        assert_eq!(states.each_ref().map(is_lost), [false, false, true]);
+        assert!(!is_ready(&with("MemoryPressure", "True")) && !is_lost(&with("MemoryPressure", "Unknown")));
+    }
+
+    #[test]
     fn finished_pods_take_no_room_and_unscheduled_ones_wait_for_it() {
         let node: Node = serde_json::from_value(json!({
             "metadata": {"name": "a"},

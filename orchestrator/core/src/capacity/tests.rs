@@ -143,6 +143,9 @@ fn tolerations_match_as_in_kubernetes() {
         (json!({"key": "gpu", "operator": "Equal", "value": "b"}), false),
         (json!({"key": "gpu", "operator": "Exists", "effect": "NoExecute"}), false),
         (json!({"key": "other", "operator": "Exists"}), false),
+        (json!({"key": "other", "value": "a"}), false),
+        (json!({"value": "a"}), false),
+        (json!({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}), true),
     ];
     for (toleration, expected) in cases {
         let mut pod = stackable(1);
@@ -176,7 +179,9 @@ fn selectors_and_affinity_match_as_in_kubernetes() {
         (expression("Exists", &[]), true),
         (expression("DoesNotExist", &[]), false),
         (expression("Gt", &["4"]), true),
+        (expression("Gt", &["5"]), false),
         (expression("Lt", &["5"]), false),
+        (expression("Lt", &["6"]), true),
         (expression("Invented", &[]), false),
         (named, true),
     ];
@@ -209,6 +214,72 @@ fn requests_are_counted_as_the_scheduler_does() {
     assert_eq!(asked["nvidia.com/gpu"], 2_000);
     assert_eq!(asked["pods"], 1_000);
     assert_eq!(in_words(&asked), "3110m cpu, 1Gi memory, 2 nvidia.com/gpu");
+}
+
+#[test]
+fn amounts_are_worded_as_people_write_them() {
+    let words = |name: &str, thousandths: i128| in_words(&BTreeMap::from([(name.to_owned(), thousandths)]));
+    let gibi = (1_i128 << 30) * 1_000;
+    for name in ["memory", "requests.memory", "ephemeral-storage", "hugepages-2Mi"] {
+        assert_eq!(words(name, 3 * gibi), format!("3Gi {name}"));
+        assert_eq!(words(name, gibi / 2), format!("512Mi {name}"));
+    }
+    assert_eq!((words("cpu", 2_000), words("cpu", 2_500)), ("2 cpu".into(), "2500m cpu".into()));
+    assert_eq!((words("cpu", 0), words("pods", 1_000)), (words("", 0), "nothing in particular".to_owned()));
+}
+
+#[test]
+fn a_request_goes_before_a_limit_and_the_largest_init_container_before_the_sum() {
+    let spec = json!({
+        "initContainers": [
+            {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},
+            {"resources": {"requests": {"cpu": "4"}}},
+        ],
+        "containers": [{"resources": {"requests": {"cpu": "3", "memory": "2Gi"}, "limits": {"cpu": "9"}}}],
+    });
+    assert_eq!(in_words(&requests(&spec)), "4 cpu, 2Gi memory");
+}
+
+#[test]
+fn of_many_nodes_only_the_first_are_listed() {
+    let free = |count: usize| fits(&group(&[stackable(2)]), &nodes(&vec![1; count])).unwrap_err().free;
+    assert_eq!(free(8), format!("best free: {}", ["1"; 8].join(" + ")));
+    assert_eq!(free(9), format!("best free: {} + ...", ["1"; 8].join(" + ")));
+}
+
+#[test]
+fn pods_that_ask_for_different_amounts_are_told_apart() {
+    let needs = |pods: &[Value]| fits(&group(pods), &nodes(&[0])).unwrap_err().needs;
+    assert_eq!(
+        needs(&[stackable(1), gpu_pod(2), gpu_pod(2)]),
+        "2 nodes x 2 nvidia.com/gpu + 1 pod x 1 nvidia.com/gpu"
+    );
+    assert_eq!(needs(&[gpu_pod(1), stackable(1)]), "2 pods x 1 nvidia.com/gpu", "one may share");
+    assert_eq!(needs(&[gpu_pod(1)]), "1 node x 1 nvidia.com/gpu");
+}
+
+#[test]
+fn what_is_free_is_told_of_nodes_that_come_into_question() {
+    let mut capacity = nodes(&[1, 1, 0]);
+    capacity.nodes[0].unschedulable = true;
+    capacity.nodes[2].requested.insert("nvidia.com/gpu".to_owned(), 4_000);
+    let no_room = fits(&group(&[json!({}), stackable(2)]), &capacity).unwrap_err();
+    assert_eq!(
+        no_room.to_string(),
+        "needs 1 pod x 2 nvidia.com/gpu + 1 pod x 0 nvidia.com/gpu; best free: 1 + 0"
+    );
+}
+
+#[test]
+fn the_fullest_node_that_has_room_is_taken_first() {
+    let one = |free: &[u32]| fits(&group(&[stackable(1)]), &nodes(free)).unwrap();
+    assert_eq!(one(&[4, 2, 8]), ["node-1"]);
+    let capacity = nodes(&[2, 3]);
+    let mut room = super::Room::of(&capacity);
+    let mut next = || room.place(&group(&[stackable(1)]).pods).map(|places| places[0].clone());
+    let taken: Vec<_> = (0..5).map(|_| next().unwrap()).collect();
+    assert_eq!(taken, ["node-0", "node-0", "node-1", "node-1", "node-1"]);
+    assert!(next().is_err());
 }
 
 #[test]

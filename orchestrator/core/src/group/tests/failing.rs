@@ -314,6 +314,89 @@ fn a_group_waits_before_it_is_recreated() {
     assert_eq!(kinds(&step(&fleet, &group, &GroupSeen::default(), 9)), ["create"]);
 }
 
+/// What counts against a revision: engines that never came to serve, and nothing that lost a pod.
+#[test]
+fn only_a_start_that_fails_on_whole_pods_counts_against_the_revision() {
+    let mut fleet = fleet(1);
+    fleet.min_ready = std::time::Duration::from_secs(30);
+    let starts = GroupStatus {
+        phase: Phase::Loading,
+        ready_since: None,
+        deadline: Some(time::began(at(600))),
+        ..ready_entry(&fleet, 0)
+    };
+    let failed = |group: &GroupStatus, seconds: i64, edit: &Edit| {
+        let mut seen = healthy(group, t0());
+        edit(&mut seen);
+        let step = step(&fleet, group, &seen, seconds);
+        assert_eq!(step.group.phase, Phase::Failed);
+        step.group.failed_starts
+    };
+    let killed: &Edit = &|seen| ray_mut(seen).engine.broken = Some("killed".to_owned());
+    assert_eq!(failed(&starts, 1, killed), 1);
+    assert_eq!(failed(&starts, 1, &|seen| drop(seen.pods.pop())), 0, "a pod was lost");
+    assert_eq!(failed(&ready_entry(&fleet, 0), 29, killed), 1, "it was not available yet");
+    assert_eq!(failed(&ready_entry(&fleet, 0), 30, killed), 0, "it was available");
+    let wavers = GroupStatus { wavers_since: Some(time::began(at(1))), ..starts };
+    assert_eq!(failed(&wavers, 2, killed), 0, "it was until a moment ago");
+}
+
+#[test]
+fn failed_starts_are_forgotten_once_a_group_is_available() {
+    let mut fleet = fleet(1);
+    fleet.min_ready = std::time::Duration::from_secs(30);
+    let group = GroupStatus { failed_starts: 2, ..ready_entry(&fleet, 0) };
+    let seen = healthy(&group, t0());
+    let early = step(&fleet, &group, &seen, 29);
+    assert_eq!((early.group.failed_starts, early.wake), (2, Some(at(30))));
+    assert_eq!(step(&fleet, &group, &seen, 30).group.failed_starts, 0);
+}
+
+#[test]
+fn an_engine_of_which_nothing_is_known_is_given_up_with_its_group() {
+    let fleet = fleet(1);
+    let failed =
+        GroupStatus { phase: Phase::Failed, restarts: 1, ready_since: None, ..ready_entry(&fleet, 0) };
+    let goal = |seconds: i64, edit: &Edit| {
+        let mut seen = healthy(&failed, t0());
+        seen.pods[0].gate_open = false;
+        edit(&mut seen);
+        step(&fleet, &failed, &seen, seconds).group.goal
+    };
+    let runs: &Edit = &|_| {};
+    let silent: &Edit = &|seen| seen.ray = None;
+    assert_eq!([goal(29, runs), goal(30, runs)], [Goal::Serve, Goal::Retire], "Ray does not end it");
+    assert_eq!([goal(59, silent), goal(60, silent)], [Goal::Serve, Goal::Retire], "Ray does not answer");
+}
+
+#[test]
+fn a_failed_engine_whose_head_is_gone_holds_nothing() {
+    let fleet = fleet(1);
+    let failed =
+        GroupStatus { phase: Phase::Failed, restarts: 1, ready_since: None, ..ready_entry(&fleet, 0) };
+    let mut seen = healthy(&failed, t0());
+    seen.pods[0].containers_ready = false;
+    let next = step(&fleet, &failed, &seen, 1);
+    assert_eq!((next.group.phase, next.group.launch), (Phase::Provisioning, 2));
+    assert!(!kinds(&next).contains(&"stop".to_owned()));
+}
+
+#[test]
+fn what_broke_first_is_named_before_what_ray_says() {
+    let fleet = fleet(1);
+    let cause = |blamed: &[&str]| {
+        let group = ready_entry(&fleet, 0);
+        let mut seen = healthy(&group, t0());
+        let engine = &mut ray_mut(&mut seen).engine;
+        engine.job = Some(JobSeen::Ended("exit code 1".to_owned()));
+        engine.broken = Some("rank 1 died".to_owned());
+        engine.blamed = blamed.iter().map(ToString::to_string).collect();
+        step(&fleet, &group, &seen, 1).group.message.unwrap()
+    };
+    assert!(cause(&["10.0.0.1"]).starts_with("rank 1 died; the engine ended: exit code 1;"));
+    assert!(cause(&[]).starts_with("the engine ended: exit code 1;"), "it may have been the end's own doing");
+}
+
 #[test]
 fn waits_double_up_to_the_longest() {
     let policy = fleet(1).failure;

@@ -2,7 +2,7 @@
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
-use super::{kinds, step};
+use super::{Step, kinds, step};
 use crate::effect::Effect;
 use crate::seen::{GroupSeen, JobSeen};
 use crate::testing::*;
@@ -61,6 +61,77 @@ fn a_drain_that_takes_too_long_counts_what_it_cuts_off() {
     let late = step(&fleet, &group, &seen, 60);
     assert_eq!((late.group.phase, late.lost_requests), (Phase::Stopping, 3));
     assert_eq!(kinds(&late), ["DrainTimeout", "stop"]);
+}
+
+/// A group whose endpoints let go of it at 1 s, and what its drain says at a moment.
+fn draining(seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
+    let fleet = fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(at(1))),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    seen.endpoint_ready = Some(false);
+    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    (load.in_flight, load.draining) = (3, Some(true));
+    edit(&mut seen);
+    step(&fleet, &group, &seen, seconds)
+}
+
+#[test]
+fn a_drain_says_what_it_waits_for_and_is_looked_at_every_second() {
+    let waits = draining(30, |_| {});
+    assert_eq!((waits.group.message.as_deref(), waits.wake), (Some("3 requests in flight"), Some(at(31))));
+    assert_eq!(draining(2, |_| {}).group.message.as_deref(), Some("leaves the endpoints"));
+    let silent = draining(30, |seen| ray_mut(seen).engine.load = None);
+    assert!(silent.group.message.unwrap().contains("does not tell its requests in flight"));
+}
+
+#[test]
+fn what_a_drain_cuts_off_is_told_with_the_cause() {
+    let told = |step: Step| {
+        let found = step.effects.into_iter().find_map(|effect| match effect {
+            Effect::Event { message, .. } => Some(message),
+            _ => None,
+        });
+        found.map(|message| message.replace("group llama-pods1-0: ", ""))
+    };
+    let said = |edit: fn(&mut GroupSeen)| told(draining(60, edit));
+    assert_eq!(said(|_| {}).unwrap(), "3 requests were cut off after 60 s: raise drain.timeout");
+    let hangs = said(|seen| ray_mut(seen).engine.load.as_mut().unwrap().stalled_since = Some(at(50)));
+    assert_eq!(hangs.unwrap(), "3 requests were cut off: the engine hangs");
+    let silent = said(|seen| ray_mut(seen).engine.load = None);
+    assert_eq!(silent.unwrap(), "an unknown number of requests was cut off after 60 s");
+    let idle = |seen: &mut GroupSeen| {
+        let load = ray_mut(seen).engine.load.as_mut().unwrap();
+        (load.in_flight, load.idle_seconds) = (0, Some(0.5));
+    };
+    assert_eq!(said(idle), None, "there was none");
+}
+
+#[test]
+fn without_its_head_a_group_has_nothing_to_drain() {
+    assert_eq!(draining(2, |seen| seen.pods[0].deleting = true).group.phase, Phase::Stopping);
+    assert_eq!(
+        draining(2, |seen| seen.cluster.as_mut().unwrap().deleting = true).group.phase,
+        Phase::Stopping
+    );
+}
+
+#[test]
+fn a_drain_is_not_taken_back_while_the_dashboard_is_silent() {
+    let fleet = fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(at(1))),
+        ..ready_entry(&fleet, 0)
+    };
+    let mut seen = healthy(&group, t0());
+    seen.ray = None;
+    let waits = step(&fleet, &group, &seen, 2);
+    assert_eq!((waits.group.phase, waits.group.closed_since), (Phase::Draining, None));
 }
 
 #[test]

@@ -134,6 +134,39 @@ fn a_missing_pod_is_blamed_on_its_node() {
 }
 
 #[test]
+fn a_node_that_does_not_come_back_in_time_is_blamed() {
+    let fleet = fleet(1);
+    let edits: [fn(&mut GroupSeen); 2] =
+        [|seen| seen.pods[1].containers_ready = false, |seen| ray_mut(seen).nodes.truncate(1)];
+    for edit in edits {
+        let group = ready_entry(&fleet, 0);
+        let mut seen = healthy(&group, t0());
+        edit(&mut seen);
+        let wavers = step(&fleet, &group, &seen, 1);
+        assert_eq!(wavers.blamed, None);
+        let failed = step(&fleet, &wavers.group, &seen, 61);
+        let blamed = failed.blamed.unwrap();
+        assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
+        assert!(blamed.cause.starts_with("not ready in time"), "{}", blamed.cause);
+    }
+}
+
+#[test]
+fn a_start_that_fails_on_one_node_says_that_it_never_served() {
+    let fleet = fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Loading,
+        ready_since: None,
+        deadline: Some(time::began(at(600))),
+        ..ready_entry(&fleet, 0)
+    };
+    let mut seen = healthy(&group, t0());
+    let engine = &mut ray_mut(&mut seen).engine;
+    (engine.broken, engine.blamed) = (Some("rank 1 died".to_owned()), vec!["10.0.0.1".to_owned()]);
+    assert!(!step(&fleet, &group, &seen, 1).blamed.unwrap().served);
+}
+
+#[test]
 fn differences_of_the_placement_stay_until_the_next_launch() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);

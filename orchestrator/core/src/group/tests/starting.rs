@@ -1,10 +1,11 @@
 //! From nothing to ready, and at rest.
 
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
 use crate::seen::{GroupSeen, JobSeen, PodProblem, ProbeSeen};
 use crate::testing::*;
+use crate::time;
 
 /// Bring-up is a ladder: each observation is one rung short of the next.
 #[test]
@@ -108,6 +109,106 @@ fn problems_of_pods_are_told_once_and_in_words() {
 }
 
 #[test]
+fn the_worst_trouble_of_the_pods_is_told_first() {
+    let fleet = fleet(1);
+    let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
+    let told = |head: &str, worker: &str| {
+        let mut seen = healthy(&group, t0());
+        for (pod, reason) in seen.pods.iter_mut().zip([head, worker]) {
+            pod.containers_ready = false;
+            pod.problem = Some(PodProblem { reason: reason.to_owned(), message: "why".to_owned() });
+        }
+        step(&fleet, &group, &seen, 1).group.message.unwrap()
+    };
+    let by_severity = [
+        &["InvalidImageName", "ErrImagePull", "ImagePullBackOff"][..],
+        &["CrashLoopBackOff"],
+        &["CreateContainerError"],
+        &["Unschedulable"],
+    ];
+    for (at, worse) in by_severity.iter().enumerate() {
+        for (worse, less) in worse
+            .iter()
+            .flat_map(|worse| by_severity[at + 1..].concat().into_iter().map(move |less| (worse, less)))
+        {
+            let message = told(less, worse);
+            assert!(message.starts_with("pod llama-pods1-0-w: "), "{worse} before {less}: {message}");
+        }
+        let message = told(worse[0], worse[0]);
+        assert!(message.starts_with("pod llama-pods1-0-head: "), "among equals the head: {message}");
+    }
+    assert_eq!(
+        told("CreateContainerError", "Unschedulable"),
+        "pod llama-pods1-0-head: CreateContainerError: why"
+    );
+    assert!(told("CrashLoopBackOff", "Unschedulable").contains("`kubectl logs -p llama-pods1-0-head`: why"));
+}
+
+#[test]
+fn a_pod_without_a_node_is_told_with_what_it_asks_for() {
+    let mut fleet = fleet(1);
+    let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
+    fleet.shape.pods[0].spec = serde_json::json!({"containers": [{"resources": {"requests": {"cpu": "2"}}}]});
+    let mut larger = fleet.shape.pods[1].clone();
+    (larger.gpus, larger.spec) = (4, gpu_pod(4));
+    fleet.shape.pods.insert(1, larger);
+    let asks = |number: usize| {
+        let mut seen = healthy(&group, t0());
+        seen.pods[number].containers_ready = false;
+        seen.pods[number].problem =
+            Some(PodProblem { reason: "Unschedulable".to_owned(), message: "0/3 nodes".to_owned() });
+        step(&fleet, &group, &seen, 1).group.message.unwrap()
+    };
+    assert!(asks(0).ends_with("it asks for 2 cpu: 0/3 nodes"), "{}", asks(0));
+    assert!(asks(1).ends_with("it asks for 4 nvidia.com/gpu: 0/3 nodes"), "the largest worker: {}", asks(1));
+}
+
+#[test]
+fn pods_that_are_not_there_yet_are_counted() {
+    let fleet = fleet(1);
+    let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].containers_ready = false;
+    let message = |seen: &GroupSeen| step(&fleet, &group, seen, 1).group.message.unwrap();
+    assert_eq!(message(&seen), "1 of 2 pods are ready");
+    seen.pods[1].deleting = true;
+    assert_eq!(message(&seen), "0 of 2 pods are ready; pod llama-pods1-0-w is ending");
+}
+
+#[test]
+fn a_cluster_that_is_not_seen_yet_is_not_made_twice() {
+    let fleet = fleet(1);
+    let group = entry(&fleet, 0);
+    let seen = GroupSeen { cluster: None, ..healthy(&group, t0()) };
+    let waits = step(&fleet, &group, &seen, 1);
+    assert_eq!((waits.group.phase, kinds(&waits)), (Phase::Pending, vec![]));
+    assert!(waits.group.message.unwrap().contains("not seen yet"));
+}
+
+#[test]
+fn what_the_launcher_reports_is_told_of_an_engine_that_starts() {
+    let fleet = fleet(1);
+    let group =
+        GroupStatus { phase: Phase::Placing, deadline: Some(time::began(at(600))), ..ready_entry(&fleet, 0) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    let engine = &mut ray_mut(&mut seen).engine;
+    (engine.healthy, engine.note) = (false, Some("40 %".to_owned()));
+    assert_eq!(step(&fleet, &group, &seen, 1).group.message.unwrap(), "the engine loads the model: 40 %");
+    ray_mut(&mut seen).engine.ranks_placed = 1;
+    assert_eq!(step(&fleet, &group, &seen, 1).group.message.unwrap(), "1 of 2 ranks are placed: 40 %");
+}
+
+#[test]
+fn an_engine_that_was_told_to_drain_before_is_told_not_to() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
+    assert_eq!(kinds(&step(&fleet, &group, &seen, 1)), ["draining false"]);
+}
+
+#[test]
 fn what_kuberay_refuses_is_told() {
     let fleet = fleet(1);
     let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
@@ -132,6 +233,40 @@ fn in_flight_is_not_written_all_the_time() {
     assert_eq!(after(1, 5), Some(5));
     assert_eq!(after(2, 7), Some(5));
     assert_eq!(after(11, 8), Some(8));
+}
+
+#[test]
+fn in_flight_of_a_group_that_does_not_serve_is_written_at_once() {
+    let fleet = fleet(1);
+    let mut group = GroupStatus {
+        phase: Phase::Draining,
+        in_flight: Some(5),
+        in_flight_at: Some(time::began(at(1))),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 4;
+    group = step(&fleet, &group, &seen, 2).group;
+    assert_eq!((group.in_flight, group.in_flight_at), (Some(4), Some(time::began(at(2)))));
+}
+
+#[test]
+fn a_group_shows_its_nodes_the_heads_first_and_keeps_them_on_its_way_out() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].node = Some("z".to_owned());
+    let up = step(&fleet, &group, &seen, 1).group;
+    assert_eq!(
+        (up.head.as_deref(), &up.nodes[..]),
+        (Some("llama-pods1-0-head"), &["z", "node-1"].map(str::to_owned)[..])
+    );
+    let stopping = GroupStatus { phase: Phase::Stopping, ..with_goal(up.clone(), Goal::Retire) };
+    let gone = GroupSeen { pods: Vec::new(), ..seen.clone() };
+    assert_eq!(step(&fleet, &stopping, &gone, 2).group.nodes, up.nodes);
+    seen.pods[1].node = None;
+    assert_eq!(step(&fleet, &stopping, &seen, 2).group.nodes, ["z"]);
+    assert!(step(&fleet, &up, &gone, 2).group.nodes.is_empty(), "its pods are yet to come again");
 }
 
 #[test]

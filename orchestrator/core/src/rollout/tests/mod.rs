@@ -11,3 +11,4 @@ mod rollback;
 mod scenarios;
 mod sim;
 mod sim_group;
+mod words;

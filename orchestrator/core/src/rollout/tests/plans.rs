@@ -10,6 +10,10 @@ use crate::capacity::Capacity;
 use crate::testing::*;
 
 fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<(u32, Goal)> {
+    after_plan(fleet, groups, capacity).iter().map(|group| (group.slot, group.goal)).collect()
+}
+
+fn after_plan(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<GroupStatus> {
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
     let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
@@ -26,7 +30,7 @@ fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) ->
     };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
-    board.groups.iter().map(|group| (group.slot, group.goal)).collect()
+    board.groups
 }
 
 fn old(fleet: &ValidFleet, slot: u32) -> GroupStatus {
@@ -109,6 +113,22 @@ fn groups_without_pods_yet_have_their_room_already() {
     let groups = vec![old(&fleet, 0), old(&fleet, 1), entry(&fleet, 2)];
     assert_eq!(planned(&fleet, groups.clone(), &nodes(&[1; 3])).len(), 3);
     assert_eq!(planned(&fleet, groups, &nodes(&[1; 4])).len(), 4);
+}
+
+#[test]
+fn only_a_group_that_stays_and_has_no_engine_yet_takes_the_new_engine_revision() {
+    let mut fleet = fleet(1);
+    let (young, up) = (entry(&fleet, 0), ready_entry(&fleet, 0));
+    let old_pods = GroupStatus { revision: "old".to_owned(), ..young.clone() };
+    fleet.revision.engine = Some("eng2".to_owned());
+    let engine = |group: &GroupStatus| {
+        let after = after_plan(&fleet, vec![group.clone()], &nodes(&[]));
+        after[0].engine_revision.clone().unwrap()
+    };
+    assert_eq!(engine(&young), "eng2");
+    assert_eq!(engine(&up), "eng1", "it is swapped");
+    assert_eq!(engine(&old_pods), "eng1", "it is replaced");
+    assert_eq!(engine(&with_goal(young, Goal::Retire)), "eng1", "it is on its way out");
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! What a status tells people, without time passing: conditions, steps and reasons.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use super::super::{Board, Course, Inputs, summarize};
+use crate::seen::GroupSeen;
+use crate::testing::*;
+use crate::time;
+
+const NOW: i64 = 100;
+
+fn told_of(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    before: &RayClusterFleetStatus,
+) -> RayClusterFleetStatus {
+    let course = Course::new(fleet, None, before);
+    let inputs = Inputs {
+        fleet,
+        stable: None,
+        course: &course,
+        seen,
+        removed: &[],
+        capacity: None,
+        nodes: &[],
+        now: at(NOW),
+    };
+    summarize(&Board::new(inputs, groups), before, 0).status
+}
+
+fn told(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
+    told_of(fleet, groups, &BTreeMap::new(), &RayClusterFleetStatus::default())
+}
+
+fn condition<'s>(status: &'s RayClusterFleetStatus, type_: &str) -> &'s FleetCondition {
+    status.conditions.iter().find(|condition| condition.type_ == type_).unwrap()
+}
+
+/// Status, reason and message.
+fn says(status: &RayClusterFleetStatus, type_: &str) -> (String, String, String) {
+    let found = condition(status, type_);
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+fn in_phase(fleet: &ValidFleet, slot: u32, phase: Phase, message: &str) -> GroupStatus {
+    GroupStatus { phase, message: Some(message.to_owned()), ..entry(fleet, slot) }
+}
+
+#[test]
+fn the_group_that_is_furthest_from_serving_is_named() {
+    let fleet = fleet(4);
+    let trouble = |groups: Vec<GroupStatus>| says(&told(&fleet, groups), "Available").2;
+    let up = || ready_entry(&fleet, 0);
+    let loads = || in_phase(&fleet, 1, Phase::Loading, "the engine loads");
+    let pends = |slot| in_phase(&fleet, slot, Phase::Pending, "is created");
+    let failed = || in_phase(&fleet, 3, Phase::Failed, "no such model");
+    assert_eq!(trouble(vec![up()]), "1 of 4 groups are available");
+    let first = |groups| trouble(groups).split("; ").nth(1).map(str::to_owned);
+    assert_eq!(first(vec![up(), loads()]).unwrap(), "llama-pods1-1 is Loading: the engine loads");
+    assert_eq!(first(vec![up(), loads(), pends(2)]).unwrap(), "llama-pods1-2 is Pending: is created");
+    assert_eq!(first(vec![pends(1), pends(2), failed()]).unwrap(), "llama-pods1-3 is Failed: no such model");
+    assert_eq!(first(vec![pends(2), pends(1)]).unwrap(), "llama-pods1-1 is Pending: is created");
+    assert_eq!(first(vec![with_goal(failed(), Goal::Retire)]), None, "it is on its way out");
+}
+
+#[test]
+fn a_fleet_is_available_while_no_more_groups_are_missing_than_may_be() {
+    let mut fleet = fleet(2);
+    let enough = |fleet: &ValidFleet| {
+        let status = told(fleet, vec![ready_entry(fleet, 0)]);
+        assert_eq!((status.available_replicas, status.unavailable_replicas), (1, 1));
+        says(&status, "Available").0
+    };
+    assert_eq!(enough(&fleet), "False");
+    fleet.strategy.max_unavailable = 1;
+    assert_eq!(enough(&fleet), "True");
+}
+
+#[test]
+fn a_failure_is_told_until_its_group_has_recovered() {
+    let fleet = fleet(1);
+    let recovering = |phase, failures, restarts| GroupStatus {
+        phase,
+        failures,
+        restarts,
+        goal_reason: Some("failed: killed".to_owned()),
+        ..entry(&fleet, 0)
+    };
+    let said = |group| says(&told(&fleet, vec![group]), "ReplicaFailure");
+    let failure = |message: &str| ("True".to_owned(), "GroupFailed".to_owned(), message.to_owned());
+    let none = ("False".to_owned(), "NoFailure".to_owned(), String::new());
+    assert_eq!(
+        said(in_phase(&fleet, 0, Phase::Failed, "killed; again")),
+        failure("group llama-pods1-0: killed; again")
+    );
+    for (failures, restarts) in [(1, 0), (0, 1)] {
+        let group = recovering(Phase::Loading, failures, restarts);
+        assert_eq!(said(group), failure("group llama-pods1-0: failed: killed"));
+        assert_eq!(said(recovering(Phase::Ready, failures, restarts)), none);
+    }
+    assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "it only says why it waits");
+}
+
+#[test]
+fn what_kuberay_refuses_is_told_before_the_failures_of_groups() {
+    let fleet = fleet(1);
+    let group = in_phase(&fleet, 0, Phase::Failed, "killed");
+    let mut seen = healthy(&group, t0());
+    seen.cluster.as_mut().unwrap().replica_failure = Some("no quota".to_owned());
+    let seen = BTreeMap::from([(group.name.clone(), seen)]);
+    let status = told_of(&fleet, vec![group], &seen, &RayClusterFleetStatus::default());
+    let expected = ("True".into(), "RayClusterFailed".into(), "RayCluster llama-pods1-0: no quota".into());
+    assert_eq!(says(&status, "ReplicaFailure"), expected);
+}
+
+#[test]
+fn the_placement_is_verified_once_all_ranks_are_where_they_should_be() {
+    let fleet = fleet(2);
+    let with = |edit: fn(&mut GroupStatus)| {
+        let mut group = ready_entry(&fleet, 1);
+        edit(&mut group);
+        let (status, reason, message) =
+            says(&told(&fleet, vec![ready_entry(&fleet, 0), group]), "PlacementVerified");
+        format!("{status} {reason}: {message}")
+    };
+    assert_eq!(with(|_| {}), "True AsPlanned: all ranks of 2 ready groups are as planned");
+    assert_eq!(
+        with(|group| group.ready_since = None),
+        "True AsPlanned: all ranks of 1 ready groups are as planned"
+    );
+    assert_eq!(
+        with(|group| group.ranks = Some("1/2".to_owned())),
+        "False RanksMissing: group llama-pods1-1: 1/2 ranks are where the plan has them"
+    );
+    assert_eq!(
+        with(|group| group.message = Some("no dashboard".to_owned())),
+        "Unknown DashboardUnreachable: group llama-pods1-1: no dashboard"
+    );
+    assert_eq!(
+        with(|group| group.misplaced = vec!["rank 1 is on node-2".to_owned()]),
+        "False WrongPlacement: group llama-pods1-1: rank 1 is on node-2"
+    );
+    assert_eq!(says(&told(&fleet, vec![entry(&fleet, 0)]), "PlacementVerified").1, "NoReadyGroup");
+    let plain = told(&plain_fleet(1), vec![ready_entry(&plain_fleet(1), 0)]);
+    assert!(plain.conditions.iter().all(|condition| condition.type_ != "PlacementVerified"));
+}
+
+#[test]
+fn the_times_of_a_condition_change_with_what_it_tells() {
+    let fleet = fleet(1);
+    let earlier = |condition: &mut FleetCondition| {
+        condition.last_update_time = Some(time::began(t0()));
+        condition.last_transition_time = Some(time::began(t0()));
+    };
+    let mut before = told(&fleet, vec![entry(&fleet, 0)]);
+    before.conditions.iter_mut().for_each(earlier);
+    let (then, now) = (Some(time::began(t0())), Some(time::began(at(NOW))));
+    let times = |group: GroupStatus| {
+        let status = told_of(&fleet, vec![group], &BTreeMap::new(), &before);
+        let found = condition(&status, "Available");
+        (found.last_update_time.clone(), found.last_transition_time.clone())
+    };
+    assert_eq!(times(entry(&fleet, 0)), (then.clone(), then.clone()), "the same");
+    assert_eq!(times(in_phase(&fleet, 0, Phase::Loading, "loads")), (now.clone(), then), "another message");
+    assert_eq!(times(ready_entry(&fleet, 0)), (now.clone(), now), "another status");
+}
+
+#[test]
+fn what_has_served_in_full_is_what_a_rollback_goes_back_to() {
+    let stable = |replicas, groups| told(&fleet(replicas), groups).rollout.unwrap().stable;
+    let up = || ready_entry(&fleet(1), 0);
+    assert_eq!(stable(1, vec![up()]).as_deref(), Some("pods1/eng1"));
+    assert_eq!(stable(2, vec![up()]), None, "not all of it serves");
+    assert_eq!(stable(0, vec![]), None, "nothing of it has served");
+}
+
+#[test]
+fn the_step_follows_from_what_is_left_to_do() {
+    let mut fleet = fleet(2);
+    fleet.strategy.max_unavailable = 1;
+    let up = |slot| ready_entry(&fleet, slot);
+    let step = |groups: Vec<GroupStatus>| told(&fleet, groups).rollout.unwrap().step;
+    let old_pods = GroupStatus { revision: "old".to_owned(), ..up(1) };
+    let old_engine = GroupStatus { engine_revision: Some("old".to_owned()), ..up(1) };
+    assert_eq!(step(vec![up(0), up(1)]), "Complete");
+    assert_eq!(step(vec![up(0), old_pods.clone()]), "Replacing groups");
+    assert_eq!(step(vec![up(0), old_engine]), "Swapping engines");
+    assert_eq!(step(vec![up(0)]), "Starting groups");
+    assert_eq!(step(vec![up(0), entry(&fleet, 1)]), "Starting groups");
+    assert_eq!(step(vec![up(0), up(1), up(2)]), "Removing groups");
+    assert_eq!(step(vec![up(0), up(1), with_goal(old_pods, Goal::Retire)]), "Removing groups");
+}
+
+#[test]
+fn a_reason_names_a_few_of_the_groups_that_move() {
+    let fleet = fleet(6);
+    let moving = (0..4).map(|slot| in_phase(&fleet, slot, Phase::Loading, "loads"));
+    let leaving = with_goal(ready_entry(&fleet, 5), Goal::Retire);
+    let reason = |groups: Vec<GroupStatus>| told(&fleet, groups).rollout.unwrap().reason.unwrap();
+    let up = ready_entry(&fleet, 4);
+    assert_eq!(
+        reason([up.clone()].into_iter().chain(moving).collect()),
+        "5 of 6 groups are of the wanted revision; llama-pods1-0 is Loading; llama-pods1-1 is Loading; \
+         llama-pods1-2 is Loading"
+    );
+    assert_eq!(reason(vec![up, leaving]), "1 of 6 groups are of the wanted revision; llama-pods1-5 is Ready");
+}

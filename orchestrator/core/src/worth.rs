@@ -162,7 +162,7 @@ fn rollout(
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use rayfleet_api::status::FleetCondition;
+    use rayfleet_api::status::{FleetCondition, PaceStatus, RankPlacement};
 
     use super::*;
 
@@ -250,6 +250,67 @@ mod tests {
     }
 
     #[test]
+    fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
+        let news: [fn(&mut RayClusterFleetStatus); 9] = [
+            |status| status.observed_generation = Some(2),
+            |status| status.replicas = 1,
+            |status| status.updated_replicas = 1,
+            |status| status.ready_replicas = 1,
+            |status| status.unavailable_replicas = 1,
+            |status| status.pace = Some(PaceStatus::default()),
+            |status| status.conditions[0].reason = "Enough".into(),
+            |status| status.groups[0].since = Some(time(1)),
+            |status| rollout_of(status).revision_number = Some(2),
+        ];
+        for (number, change) in news.into_iter().enumerate() {
+            assert_eq!(wait(change), Some(PHASES), "news {number}");
+        }
+        let words: [fn(&mut RayClusterFleetStatus); 7] = [
+            |status| status.groups[0].head = Some("a-head".into()),
+            |status| status.groups[0].nodes = vec!["n".into()],
+            |status| status.groups[0].ranks = Some("1/2".into()),
+            |status| status.groups[0].placement = vec![RankPlacement::default()],
+            |status| status.groups[0].misplaced = vec!["rank 1 is on n".into()],
+            |status| status.groups[0].in_flight_at = Some(time(1)),
+            |status| rollout_of(status).last_progress = Some(time(1)),
+        ];
+        for (number, change) in words.into_iter().enumerate() {
+            assert_eq!(wait(change), Some(WORDS), "words {number}");
+        }
+    }
+
+    #[test]
+    fn where_a_group_stands_is_news_only_on_its_way_up() {
+        let up = [
+            Phase::Pending,
+            Phase::Provisioning,
+            Phase::Forming,
+            Phase::Placing,
+            Phase::Loading,
+            Phase::Probing,
+        ];
+        let at = |phase: Phase| status(|status| status.groups[0].phase = phase);
+        let step = |from, to| may_wait(&at(from), &at(from), &at(to), &[]);
+        for phases in up.windows(2) {
+            assert_eq!(step(phases[0], phases[1]), Some(PHASES), "{phases:?}");
+        }
+        for other in [Phase::Ready, Phase::Draining, Phase::Stopping, Phase::Failed] {
+            assert_eq!(step(Phase::Loading, other), Some(Duration::ZERO), "to {other:?}");
+            assert_eq!(step(other, Phase::Loading), Some(Duration::ZERO), "from {other:?}");
+        }
+        let ready_since = |phase, since| {
+            status(|status| {
+                status.groups[0].phase = phase;
+                status.groups[0].ready_since = Some(time(since));
+            })
+        };
+        let drains = |since| ready_since(Phase::Draining, since);
+        assert_eq!(may_wait(&drains(1), &drains(1), &drains(2), &[]), Some(Duration::ZERO));
+        let (leaves, serves) = (drains(1), ready_since(Phase::Ready, 1));
+        assert_eq!(may_wait(&serves, &serves, &leaves, &[]), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn no_effect_is_ahead_of_the_ledger_but_a_probe() {
         let (before, after) = (status(|_| {}), status(|status| status.groups[0].phase = Phase::Probing));
         let probe = Effect::Probe { group: "a".into(), submission: "s".into() };
@@ -302,6 +363,11 @@ mod tests {
         let mut next = gone(before.clone(), "a");
         next.groups.push(GroupStatus { name: "c".into(), ..GroupStatus::default() });
         assert_eq!(may_wait(&before, &before, &next, &[]), Some(Duration::ZERO));
+        for (goal, phase) in [(Goal::Retire, Phase::Draining), (Goal::Serve, Phase::Stopping)] {
+            let before = status(|status| (status.groups[0].goal, status.groups[0].phase) = (goal, phase));
+            let next = gone(before.clone(), "a");
+            assert_eq!(may_wait(&before, &before, &next, &[]), Some(Duration::ZERO), "{goal:?}, {phase:?}");
+        }
     }
 
     #[test]

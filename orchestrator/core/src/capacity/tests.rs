@@ -347,6 +347,56 @@ fn pods_that_have_to_be_spread_are() {
 }
 
 #[test]
+fn every_spread_rule_counts() {
+    let mut pod = stackable(1);
+    pod["topologySpreadConstraints"] =
+        json!([{"topologyKey": "zone", "maxSkew": 1}, {"topologyKey": "rack", "maxSkew": 1}]);
+    let mut capacity = zoned(&[(1, "a"), (1, "b"), (2, "b")]);
+    assert!(fits(&group(&[pod.clone()]), &capacity).is_err(), "no node has a rack");
+    for (node, rack) in capacity.nodes.iter_mut().zip(["r", "r", "s"]) {
+        node.labels.insert("rack".to_owned(), rack.to_owned());
+    }
+    assert_eq!(fits(&group(&[pod.clone(), pod]), &capacity).unwrap(), ["node-0", "node-2"]);
+}
+
+#[test]
+fn a_search_that_would_take_for_ever_is_given_up() {
+    let pod = |number: usize| {
+        let mut pod = stackable(1);
+        pod["hostname"] = json!(number.to_string());
+        pod
+    };
+    let pods: Vec<Value> = (0..13).map(pod).collect();
+    assert!(fits(&group(&pods), &nodes(&[1; 12])).is_err());
+}
+
+#[test]
+fn pods_that_wait_take_room_in_the_order_of_their_names() {
+    let waiting = |names: [&str; 2]| {
+        let mut capacity = nodes(&[3]);
+        let pods = names.iter().zip([stackable(3), stackable(1)]);
+        capacity.pending = pods.map(|(name, spec)| PendingPod { name: (*name).to_owned(), spec }).collect();
+        fits(&group(&[stackable(2)]), &capacity).is_ok()
+    };
+    assert!(!waiting(["a", "b"]), "the one for three GPUs has taken all");
+    assert!(waiting(["b", "a"]));
+}
+
+#[test]
+fn pods_apart_by_a_label_do_not_mind_nodes_without_it() {
+    let pod = || with(stackable(1), "podAntiAffinity", "zone");
+    assert_eq!(fits(&group(&[pod(), pod()]), &nodes(&[2])).unwrap(), ["node-0", "node-0"]);
+}
+
+#[test]
+fn only_pods_with_the_rule_have_to_be_together() {
+    let together = || with(stackable(2), "podAffinity", "zone");
+    let shape = group(&[together(), stackable(1), together()]);
+    let capacity = zoned(&[(2, "b"), (2, "a"), (1, "c"), (2, "a")]);
+    assert_eq!(fits(&shape, &capacity).unwrap(), ["node-1", "node-2", "node-3"]);
+}
+
+#[test]
 fn room_that_is_taken_is_gone_for_the_next() {
     let capacity = nodes(&[2, 2, 2, 2]);
     let mut room = super::Room::of(&capacity);

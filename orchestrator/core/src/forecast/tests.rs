@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use rayfleet_api::spec::{OnFailure, WhenNoRoom};
-use rayfleet_api::status::{GroupStatus, RollbackStatus, RolloutStatus};
+use rayfleet_api::status::{Goal, GroupStatus, PaceStatus, Phase, RollbackStatus, RolloutStatus};
 
 use super::*;
+use crate::capacity::PendingPod;
 use crate::testing::{at, entry, fleet, nodes, plain_fleet, ready_entry, t0};
 
 const PACE: Pace = Pace {
@@ -218,7 +219,7 @@ fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
     new_pods(&mut fleet);
     change(&mut fleet);
     let loading = GroupStatus {
-        phase: rayfleet_api::status::Phase::Loading,
+        phase: Phase::Loading,
         uid: Some("uid-llama-pods2-1".to_owned()),
         launch: 1,
         begun: Some(crate::time::began(at(-400))),
@@ -252,6 +253,87 @@ fn what_is_under_way_in_a_pause_still_happens() {
     let forecast = under_way(|fleet| fleet.paused = true);
     assert_eq!(steps(&forecast), ["200 serves llama-pods2-1: 2 of 2, 4"]);
     assert_eq!(forecast.outcome, Outcome::Paused);
+}
+
+#[test]
+fn the_pods_of_others_and_the_own_ones_wait_for_room_each_once() {
+    let fleet = bounds(1, 1, 0);
+    let (mut status, mut capacity) = status(&fleet, 1);
+    status.groups[0].nodes.clear();
+    status.groups[0].phase = Phase::Pending;
+    status.groups[0].ready_since = None;
+    capacity.nodes.iter_mut().for_each(|node| node.requested.clear());
+    let waits = |name: &str| PendingPod { name: name.to_owned(), spec: crate::testing::gpu_pod(1) };
+    let mut outcome = |pending: &[&str]| {
+        capacity.pending = pending.iter().map(|name| waits(name)).collect();
+        let question = Question {
+            fleet: &fleet,
+            stable: None,
+            status: &status,
+            capacity: &capacity,
+            pace: PACE,
+            now: t0(),
+        };
+        forecast(&question).outcome
+    };
+    let own = ["default/llama-pods1-0-head", "default/llama-pods1-0-w"];
+    assert_eq!(outcome(&own), Outcome::Complete);
+}
+
+#[test]
+fn what_is_not_known_of_a_fleet_is_guessed_from_its_size() {
+    let mut known = RayClusterFleetStatus::default();
+    let seconds = |fleet: &ValidFleet, status: &RayClusterFleetStatus| {
+        let pace = Pace::of(fleet, status);
+        let seconds = [pace.pods, pace.start, pace.drain, pace.end].map(|wait| wait.as_secs());
+        (seconds, pace.seen)
+    };
+    let mut fleet = fleet(1);
+    assert_eq!(seconds(&fleet, &known), ([60, 90, 30, 30], false), "two GPUs");
+    fleet.drain_timeout = Duration::from_secs(10);
+    let pace = |model: &str| PaceStatus {
+        model: model.to_owned(),
+        pods_seconds: Some(40),
+        start_seconds: Some(300),
+    };
+    known.pace = Some(pace("/models/llama 1x2"));
+    assert_eq!(seconds(&fleet, &known), ([40, 300, 10, 30], true));
+    known.pace = Some(PaceStatus { start_seconds: None, ..pace("/models/llama 1x2") });
+    assert_eq!(seconds(&fleet, &known), ([40, 90, 10, 30], false));
+    known.pace = Some(pace(""));
+    assert_eq!(seconds(&plain_fleet(1), &known).0, [0, 300, 30, 30], "the start is seen with its pods");
+    assert_eq!(seconds(&plain_fleet(1), &RayClusterFleetStatus::default()).0, [60, 90, 30, 30]);
+}
+
+#[test]
+fn a_group_is_taken_up_in_each_phase() {
+    let outcome = |phase: Phase, goal: Goal, launch: u32| {
+        let mut fleet = bounds(1, 1, 0);
+        let (mut status, capacity) = status(&fleet, 2);
+        fleet.replicas = u32::from(goal == Goal::Serve);
+        let group = &mut status.groups[0];
+        (group.phase, group.goal, group.launch) = (phase, goal, launch);
+        (group.ready_since, group.begun) = (None, Some(crate::time::began(at(-20))));
+        group.deadline = (launch > 0).then(|| crate::time::began(at(5000)));
+        status.ready_replicas = 0;
+        let question = Question {
+            fleet: &fleet,
+            stable: None,
+            status: &status,
+            capacity: &capacity,
+            pace: PACE,
+            now: t0(),
+        };
+        let forecast = forecast(&question);
+        assert_eq!(forecast.outcome, Outcome::Complete, "{phase:?}");
+        steps(&forecast).join(", ")
+    };
+    let serves = |seconds: i64| format!("{seconds} serves llama-pods1-0: 1 of 1, 2");
+    assert_eq!(outcome(Phase::Forming, Goal::Serve, 0), serves(40 + 600));
+    assert_eq!(outcome(Phase::Loading, Goal::Serve, 1), serves(580));
+    assert_eq!(outcome(Phase::Ready, Goal::Serve, 1), serves(0));
+    assert_eq!(outcome(Phase::Draining, Goal::Retire, 1), "10 delete llama-pods1-0: 0 of 0, 2");
+    assert_eq!(outcome(Phase::Stopping, Goal::Retire, 1), "0 delete llama-pods1-0: 0 of 0, 2");
 }
 
 #[test]

@@ -17,9 +17,6 @@ use crate::seen::{
 pub(super) struct Group<'a> {
     pub(super) shape: &'a GroupShape,
     pub(super) uid: String,
-    pub(super) slot: u32,
-    pub(super) attempt: u32,
-    pub(super) revision: String,
     /// Node of each pod, once they are scheduled.
     pub(super) nodes: Vec<String>,
     /// When its pods run.
@@ -31,7 +28,6 @@ pub(super) struct Group<'a> {
     pub(super) gate: bool,
     /// When its last request will have ended.
     pub(super) idle_at: Timestamp,
-    pub(super) draining: bool,
 }
 
 impl<'a> Group<'a> {
@@ -40,16 +36,12 @@ impl<'a> Group<'a> {
         Self {
             shape,
             uid: entry.uid.clone().unwrap_or_else(|| entry.name.clone()),
-            slot: entry.slot,
-            attempt: entry.attempt,
-            revision: entry.revision.clone(),
             nodes: Vec::new(),
             up_at: None,
             gone_at: None,
             engine: None,
             gate: false,
             idle_at: now,
-            draining: false,
         }
     }
 
@@ -89,14 +81,8 @@ impl<'a> Group<'a> {
     /// What can be seen of it.
     pub(super) fn seen(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> GroupSeen {
         let up = self.is_up(now);
-        let cluster = self.gone_at.is_none().then(|| ClusterSeen {
-            uid: self.uid.clone(),
-            resource_version: "1".to_owned(),
-            slot: Some(self.slot),
-            attempt: self.attempt,
-            pod_revision: self.revision.clone(),
-            ..ClusterSeen::default()
-        });
+        let cluster =
+            self.gone_at.is_none().then(|| ClusterSeen { uid: self.uid.clone(), ..ClusterSeen::default() });
         let pods: Vec<PodSeen> =
             (0..self.shape.pods.len()).map(|number| self.pod(name, number, up)).collect();
         let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
@@ -109,7 +95,6 @@ impl<'a> Group<'a> {
     fn pod(&self, name: &str, number: usize, up: bool) -> PodSeen {
         PodSeen {
             name: format!("{name}-{number}"),
-            uid: format!("{name}-{number}"),
             head: number == 0,
             node: self.nodes.get(number).cloned(),
             ip: up.then(|| format!("{name}-{number}")),
@@ -135,11 +120,8 @@ impl<'a> Group<'a> {
             ranks_placed: if running.is_some() { ranks } else { 0 },
             healthy,
             answering: healthy,
-            load: healthy.then(|| LoadSeen {
-                in_flight: u32::from(self.idle_at > now),
-                draining: Some(self.draining),
-                ..LoadSeen::default()
-            }),
+            load: healthy
+                .then(|| LoadSeen { in_flight: u32::from(self.idle_at > now), ..LoadSeen::default() }),
             probe: ProbeSeen::Passed,
             ..EngineSeen::default()
         }

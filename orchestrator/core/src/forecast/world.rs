@@ -159,14 +159,11 @@ impl<'a> World<'a> {
             Effect::LaunchEngine { group, submission } => self.change(&group, |group, pace| {
                 if group.engine.as_ref().is_none_or(|(running, _)| *running != submission) {
                     group.engine = Some((submission, after(now, pace.start)));
-                    group.draining = false;
                 }
             }),
-            Effect::SetDraining { group, draining } => {
-                self.change(&group, |group, _| group.draining = draining)
-            }
             Effect::StopEngine { group, .. } => self.change(&group, |group, _| group.engine = None),
-            Effect::Probe { .. } | Effect::Event { .. } => false,
+            // No engine of a forecast is told to drain: what it has ends by itself.
+            Effect::SetDraining { .. } | Effect::Probe { .. } | Effect::Event { .. } => false,
         }
     }
 

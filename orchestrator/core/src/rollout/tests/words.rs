@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Board, Course, Inputs, summarize};
@@ -11,6 +11,8 @@ use crate::testing::*;
 use crate::time;
 
 const NOW: i64 = 100;
+
+type Edit = fn(&mut RayClusterFleetStatus);
 
 fn told_of(
     fleet: &ValidFleet,
@@ -176,6 +178,83 @@ fn what_has_served_in_full_is_what_a_rollback_goes_back_to() {
     assert_eq!(stable(1, vec![up()]).as_deref(), Some("pods1/eng1"));
     assert_eq!(stable(2, vec![up()]), None, "not all of it serves");
     assert_eq!(stable(0, vec![]), None, "nothing of it has served");
+}
+
+/// The status of a fleet of two that came to rest at the beginning, and a rollout's entry changed from that.
+fn at_rest(edit: impl FnOnce(&mut RolloutStatus)) -> (ValidFleet, RayClusterFleetStatus) {
+    let fleet = fleet(2);
+    let mut status = told(&fleet, vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)]);
+    let rollout = status.rollout.as_mut().unwrap();
+    rollout.last_progress = Some(time::began(t0()));
+    edit(rollout);
+    (fleet, status)
+}
+
+#[test]
+fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
+    let moved = |before: &RayClusterFleetStatus, fleet: &ValidFleet, groups: Vec<GroupStatus>| {
+        let status = told_of(fleet, groups, &BTreeMap::new(), before);
+        status.rollout.unwrap().last_progress == Some(time::began(at(NOW)))
+    };
+    let (mut fleet, rest) = at_rest(|_| {});
+    let up = || rest.groups.clone();
+    assert!(!moved(&rest, &fleet, up()));
+    let edits: [(&str, Edit, bool); 8] = [
+        ("fewer were there", |before| before.replicas = 1, true),
+        ("more were there", |before| before.replicas = 3, true),
+        ("fewer were new", |before| before.updated_replicas = 1, true),
+        ("more were new", |before| before.updated_replicas = 3, false),
+        ("fewer were ready", |before| before.ready_replicas = 1, true),
+        ("more were ready", |before| before.ready_replicas = 3, false),
+        ("fewer were available", |before| before.available_replicas = 1, true),
+        ("more were available", |before| before.available_replicas = 3, false),
+    ];
+    for (what, edit, expected) in edits {
+        let mut before = rest.clone();
+        edit(&mut before);
+        assert_eq!(moved(&before, &fleet, up()), expected, "{what}");
+    }
+    fleet.generation += 1;
+    assert!(moved(&rest, &fleet, up()), "another spec");
+}
+
+#[test]
+fn what_is_remembered_of_a_rollout_ends_with_its_revision() {
+    let remembered = |to: &str| {
+        let (fleet, before) = at_rest(|rollout| {
+            rollout.revision_number = Some(3);
+            to.clone_into(&mut rollout.to);
+        });
+        let groups = vec![
+            ready_entry(&fleet, 0),
+            GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, 1) },
+        ];
+        let rollout = told_of(&fleet, groups, &BTreeMap::new(), &before).rollout.unwrap();
+        assert_eq!(rollout.from.as_deref(), Some("old/eng1"));
+        (rollout.revision_number, rollout.last_progress == Some(time::began(at(NOW))))
+    };
+    // One group of the new revision less than before is no progress.
+    assert_eq!(remembered("pods1/eng1"), (Some(3), false));
+    assert_eq!(remembered("other/eng1"), (None, true));
+}
+
+#[test]
+fn only_what_waits_can_be_overdue() {
+    let mut fleet = fleet(2);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
+    let stalled = |fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>| {
+        let mut before = told(fleet, groups.clone());
+        before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
+        says(&told_of(fleet, groups, &BTreeMap::new(), &before), "Stalled").1
+    };
+    let up = |slot| ready_entry(&fleet, slot);
+    assert_eq!(stalled(&fleet, 41, vec![up(0)]), "NotStalled");
+    assert_eq!(stalled(&fleet, 40, vec![up(0)]), "ProgressDeadlineExceeded");
+    assert_eq!(stalled(&fleet, 0, vec![up(0), up(1)]), "NotStalled", "it is complete");
+    let old = vec![GroupStatus { revision: "old".to_owned(), ..up(0) }, up(1)];
+    let mut paused = fleet.clone();
+    paused.paused = true;
+    assert_eq!(stalled(&paused, 0, old), "NotStalled", "it is paused");
 }
 
 #[test]

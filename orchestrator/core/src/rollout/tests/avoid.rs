@@ -74,6 +74,16 @@ fn a_group_that_failed_on_an_avoided_node_is_recreated_elsewhere() {
 }
 
 #[test]
+fn each_pod_of_a_failed_group_gives_back_what_it_holds_itself() {
+    let mut fleet = fleet(1);
+    fleet.shape.pods[0].spec = gpu_pod(2);
+    let (group, seen, mut capacity) = failed(&fleet, &[2, 1, 1]);
+    capacity.nodes[0].requested.insert("nvidia.com/gpu".to_owned(), 2_000);
+    let after = planned(&fleet, vec![group], &seen, &capacity, &[against("node-1")]);
+    assert_eq!(after[0].goal, Goal::Retire, "its head's node has room for the next head");
+}
+
+#[test]
 fn without_room_elsewhere_it_is_tried_again_where_it_is() {
     let fleet = fleet(1);
     let (group, seen, capacity) = failed(&fleet, &[1, 1, 0]);

@@ -14,6 +14,16 @@ fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) ->
 }
 
 fn after_plan(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<GroupStatus> {
+    after_plan_without(fleet, groups, &[], capacity)
+}
+
+/// The groups after a plan, `removed` having just been struck out.
+fn after_plan_without(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    removed: &[GroupStatus],
+    capacity: &Capacity,
+) -> Vec<GroupStatus> {
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
     let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
@@ -23,7 +33,7 @@ fn after_plan(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity)
         stable: None,
         course: &course,
         seen: &seen,
-        removed: &[],
+        removed,
         capacity,
         nodes: &[],
         now: at(100),
@@ -129,6 +139,100 @@ fn only_a_group_that_stays_and_has_no_engine_yet_takes_the_new_engine_revision()
     assert_eq!(engine(&up), "eng1", "it is swapped");
     assert_eq!(engine(&old_pods), "eng1", "it is replaced");
     assert_eq!(engine(&with_goal(young, Goal::Retire)), "eng1", "it is on its way out");
+}
+
+#[test]
+fn a_group_that_stands_in_for_a_failed_one_waits_and_says_why() {
+    let fleet = fleet(1);
+    let failed = |slot, failures, revision: &str| GroupStatus {
+        failures,
+        revision: revision.to_owned(),
+        goal_reason: Some(format!("failed {failures} times")),
+        ..with_goal(ready_entry(&fleet, slot), Goal::Retire)
+    };
+    let made = |leaving: Vec<GroupStatus>, removed: &[GroupStatus]| {
+        let mut after = after_plan_without(&fleet, leaving, removed, &nodes(&[1; 4]));
+        after.retain(|group| group.goal == Goal::Serve);
+        let new = after.remove(0);
+        (new.failures, new.retry_after.map(|time| time.0), new.goal_reason.unwrap_or_default())
+    };
+    let none = (0, None, String::new());
+    assert_eq!(made(vec![], &[]), none);
+    assert_eq!(made(vec![], &[failed(0, 0, "pods1")]), none, "it had not failed");
+    assert_eq!(made(vec![], &[failed(0, 2, "old")]), none, "it was of another revision");
+    let waits = |failures: u32, seconds: i64, name: &str| {
+        (failures, Some(at(100 + seconds)), format!("stands in for {name}: failed {failures} times"))
+    };
+    assert_eq!(made(vec![], &[failed(0, 2, "pods1")]), waits(2, 10, "llama-pods1-0"));
+    assert_eq!(made(vec![failed(0, 1, "pods1")], &[failed(1, 3, "pods1")]), waits(3, 20, "llama-pods1-1"));
+    assert_eq!(made(vec![failed(0, 3, "pods1")], &[failed(1, 1, "pods1")]), waits(3, 20, "llama-pods1-0"));
+}
+
+#[test]
+fn only_as_many_drains_are_taken_back_as_groups_are_missing() {
+    let fleet = fleet(2);
+    let drains = |slot| GroupStatus {
+        phase: Phase::Draining,
+        goal_reason: Some("more groups than wanted".to_owned()),
+        ..with_goal(ready_entry(&fleet, slot), Goal::Retire)
+    };
+    let goals = |groups: Vec<GroupStatus>| planned(&fleet, groups, &nodes(&[]));
+    let (serve, retire) = (Goal::Serve, Goal::Retire);
+    let up = ready_entry(&fleet, 0);
+    assert_eq!(goals(vec![up.clone(), drains(1), drains(2)]), [(0, serve), (1, serve), (2, retire)]);
+    assert_eq!(goals(vec![drains(0), drains(1), drains(2)]), [(0, serve), (1, serve), (2, retire)]);
+    let stops = GroupStatus { phase: Phase::Stopping, ..drains(1) };
+    assert_eq!(goals(vec![up.clone(), drains(1), ready_entry(&fleet, 2)])[1], (1, retire), "none is missing");
+    assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was told to stop");
+    let old = GroupStatus { revision: "old".to_owned(), ..drains(1) };
+    assert_eq!(goals(vec![up, old])[1], (1, retire), "it is of an old revision");
+}
+
+#[test]
+fn a_pause_keeps_the_surge_that_was_brought_and_lets_no_more_in() {
+    let mut fleet = fleet(2);
+    (fleet.paused, fleet.strategy.max_surge) = (true, 1);
+    let (old_0, old_1, new) = (old(&fleet, 0), old(&fleet, 1), ready_entry(&fleet, 2));
+    let goals = |groups: Vec<GroupStatus>| planned(&fleet, groups, &nodes(&[1; 8]));
+    assert_eq!(goals(vec![old_0.clone(), old_1.clone()]).len(), 2, "no surge group is made");
+    let all = goals(vec![old_0.clone(), old_1.clone(), new]);
+    assert!(all.iter().all(|(_, goal)| *goal == Goal::Serve), "{all:?}");
+    let surplus = goals(vec![old_0, old_1, old(&fleet, 2)]);
+    assert_eq!(surplus[2], (2, Goal::Retire), "an old one more than asked for is none of it");
+}
+
+#[test]
+fn a_pause_does_not_turn_a_swap_into_a_replacement() {
+    let mut fleet = fleet(1);
+    fleet.paused = true;
+    let swaps = GroupStatus { phase: Phase::Draining, goal: Goal::SwapEngine, ..old(&fleet, 0) };
+    assert_eq!(planned(&fleet, vec![swaps], &nodes(&[])), [(0, Goal::SwapEngine)]);
+}
+
+#[test]
+fn a_group_that_wavers_is_spared_for_a_while() {
+    let fleet = fleet(2);
+    let goal = |since| {
+        let wavers = GroupStatus {
+            phase: Phase::Loading,
+            ready_since: None,
+            wavers_since: Some(crate::time::began(at(since))),
+            ..old(&fleet, 1)
+        };
+        planned(&fleet, vec![old(&fleet, 0), wavers], &nodes(&[]))[1].1
+    };
+    assert_eq!((goal(40), goal(41)), (Goal::Retire, Goal::Serve));
+}
+
+#[test]
+fn recreate_waits_until_nothing_old_is_left() {
+    let mut fleet = fleet(1);
+    fleet.strategy.kind = rayfleet_api::spec::StrategyType::Recreate;
+    let leaving = with_goal(old(&fleet, 0), Goal::Retire);
+    assert_eq!(planned(&fleet, vec![leaving], &nodes(&[1; 8])).len(), 1);
+    let same = with_goal(ready_entry(&fleet, 0), Goal::Retire);
+    assert_eq!(planned(&fleet, vec![same], &nodes(&[1; 8])).len(), 1, "no group more than asked for");
+    assert_eq!(planned(&fleet, vec![], &nodes(&[])).len(), 1);
 }
 
 #[test]

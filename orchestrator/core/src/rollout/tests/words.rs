@@ -275,6 +275,57 @@ fn the_step_follows_from_what_is_left_to_do() {
 }
 
 #[test]
+fn progress_is_told_in_one_word_for_programs() {
+    let mut fleet = fleet(2);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
+    let old = |fleet: &ValidFleet| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, 1) };
+    let word = |fleet: &ValidFleet, groups: Vec<GroupStatus>, began: i64| {
+        let mut before = told(fleet, groups.clone());
+        before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
+        let (status, reason, message) =
+            says(&told_of(fleet, groups, &BTreeMap::new(), &before), "Progressing");
+        (format!("{status} {reason}"), message)
+    };
+    let up = || vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    let rolling = || vec![ready_entry(&fleet, 0), old(&fleet)];
+    assert_eq!(word(&fleet, up(), 0), ("True Complete".to_owned(), "Complete".to_owned()));
+    assert_eq!(word(&fleet, rolling(), 50).0, "True RollingOut");
+    let (overdue, message) = word(&fleet, rolling(), 0);
+    assert_eq!(overdue, "False ProgressDeadlineExceeded");
+    assert!(message.starts_with("nothing has moved for 60 s; Replacing groups: 1 of 2 groups"), "{message}");
+    let paused = ValidFleet { paused: true, ..fleet.clone() };
+    assert_eq!(word(&paused, rolling(), 0).0, "Unknown Paused");
+    assert_eq!(word(&paused, up(), 0).0, "True Complete", "a pause holds nothing that is done");
+}
+
+#[test]
+fn a_status_is_looked_at_again_when_time_alone_changes_it() {
+    let mut fleet = fleet(2);
+    fleet.min_ready = std::time::Duration::from_secs(150);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(10));
+    let wake = |fleet: &ValidFleet, groups: Vec<GroupStatus>| {
+        let before = RayClusterFleetStatus::default();
+        let course = Course::new(fleet, None, &before);
+        let seen = BTreeMap::new();
+        let inputs = Inputs {
+            fleet,
+            stable: None,
+            course: &course,
+            seen: &seen,
+            removed: &[],
+            capacity: None,
+            nodes: &[],
+            now: at(NOW),
+        };
+        summarize(&Board::new(inputs, groups), &before, 0).wake
+    };
+    assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0)]), Some(at(150)), "it is available then");
+    assert_eq!(wake(&fleet, vec![entry(&fleet, 0)]), Some(at(NOW + 600)), "it is overdue then");
+    fleet.min_ready = std::time::Duration::ZERO;
+    assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)]), None);
+}
+
+#[test]
 fn a_reason_names_a_few_of_the_groups_that_move() {
     let fleet = fleet(6);
     let moving = (0..4).map(|slot| in_phase(&fleet, slot, Phase::Loading, "loads"));

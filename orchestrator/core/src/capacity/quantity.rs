@@ -7,7 +7,7 @@ pub fn quantity(text: &str) -> Option<i128> {
     let (top, bottom) = scale(suffix)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     // More digits than any quantity needs would only overflow.
-    if fraction.len() > 18 || whole.len() > 20 || (whole.is_empty() && fraction.is_empty()) {
+    if fraction.len() > 18 || whole.len() > 20 {
         return None;
     }
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;

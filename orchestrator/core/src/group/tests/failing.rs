@@ -289,6 +289,8 @@ fn a_pod_that_does_not_end_has_the_group_recreated() {
     seen.pods[0].gate_open = false;
     seen.pods[1].deleting = true;
     assert_eq!(step(&fleet, &group, &seen, 59).group.goal, Goal::Serve);
+    let forms = GroupStatus { phase: Phase::Forming, ..group.clone() };
+    assert_eq!(step(&plain_fleet(1), &forms, &seen, 60).group.goal, Goal::Serve, "it began to end just now");
     let stuck = step(&fleet, &group, &seen, 60);
     assert_eq!(stuck.group.goal, Goal::Retire);
     assert!(stuck.group.goal_reason.unwrap().contains("llama-pods1-0-w on node-1 does not end"));
@@ -308,9 +310,15 @@ fn failures_are_forgotten_after_a_while_of_serving() {
 #[test]
 fn a_group_waits_before_it_is_recreated() {
     let fleet = fleet(1);
-    let group = GroupStatus { retry_after: Some(time::began(at(9))), ..entry(&fleet, 0) };
+    let group = GroupStatus {
+        retry_after: Some(time::began(at(9))),
+        goal_reason: Some("stands in for a: killed".to_owned()),
+        ..entry(&fleet, 0)
+    };
     let early = step(&fleet, &group, &GroupSeen::default(), 8);
     assert_eq!((early.wake, early.effects), (Some(at(9)), vec![]));
+    let why = early.group.message.unwrap();
+    assert_eq!(why, "is created at 2027-01-15T08:00:09Z; stands in for a: killed");
     assert_eq!(kinds(&step(&fleet, &group, &GroupSeen::default(), 9)), ["create"]);
 }
 

@@ -3,6 +3,7 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
+use crate::effect::Effect;
 use crate::seen::{GroupSeen, JobSeen, PodProblem, ProbeSeen};
 use crate::testing::*;
 use crate::time;
@@ -285,6 +286,72 @@ fn without_a_model_pods_and_ray_nodes_decide() {
     assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Loading);
     ray_mut(&mut seen).engine.healthy = true;
     assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Ready);
+}
+
+#[test]
+fn without_a_model_silence_is_borne_for_a_while_and_an_answer_is_not() {
+    let mut fleet = plain_fleet(1);
+    fleet.own_engine_port = Some(8000);
+    let mut group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.healthy = false;
+    let ill = step(&fleet, &group, &seen, 1).group;
+    assert_eq!(ill.phase, Phase::Loading);
+    assert_eq!(ill.message.unwrap(), "the template's engine on port 8000 is not healthy");
+    ray_mut(&mut seen).engine.answering = false;
+    for (seconds, phase) in [(1, Phase::Ready), (30, Phase::Ready), (31, Phase::Loading)] {
+        group = step(&fleet, &group, &seen, seconds).group;
+        assert_eq!(group.phase, phase, "after {seconds} s");
+    }
+    assert_eq!(group.message.unwrap(), "the template's engine on port 8000 does not answer");
+    assert_eq!(group.unreachable_since, None);
+}
+
+#[test]
+fn what_a_ray_cluster_waits_for_is_told() {
+    let fleet = fleet(1);
+    let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
+    let told = |edit: &dyn Fn(&mut GroupSeen)| {
+        let mut seen = healthy(&group, t0());
+        seen.pods[0].gate_open = false;
+        edit(&mut seen);
+        let step = step(&fleet, &group, &seen, 1).group;
+        assert_eq!(step.phase, Phase::Forming);
+        step.message.unwrap()
+    };
+    let silent = |seen: &mut GroupSeen| seen.ray.as_mut().unwrap().state = Err("refused".to_owned());
+    let no_sign = |seen: &mut GroupSeen, ip: &str| seen.ray.as_mut().unwrap().no_sign = vec![ip.to_owned()];
+    assert_eq!(told(&|seen| seen.ray = None), "waits for the Ray dashboard's first answer");
+    assert_eq!(told(&silent), "the Ray dashboard does not answer: refused");
+    assert_eq!(told(&|seen| ray_mut(seen).nodes.truncate(1)), "1 of 2 Ray nodes are in");
+    assert_eq!(
+        told(&|seen| no_sign(seen, "10.0.0.1")),
+        "1 of 2 Ray nodes are in; no sign of life from pod llama-pods1-0-w on node-1"
+    );
+    let headless = told(&|seen| {
+        silent(seen);
+        no_sign(seen, "10.0.0.0");
+    });
+    assert_eq!(headless, "the head is gone; no sign of life from pod llama-pods1-0-head on node-0");
+}
+
+#[test]
+fn the_gate_of_a_head_that_is_being_deleted_is_closed_and_never_opened() {
+    let fleet = plain_fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].deleting = true;
+    assert_eq!(kinds(&step(&fleet, &group, &seen, 1)), ["gate false", "GroupNotReady"]);
+    // Its successor is there, and is the one that counts.
+    let mut next = pod(&group, 0);
+    (next.name, next.gate_open) = ("next-head".to_owned(), false);
+    seen.pods.push(next);
+    let opens = step(&fleet, &GroupStatus { phase: Phase::Forming, ..group }, &seen, 2);
+    let gated = opens.effects.iter().find_map(|effect| match effect {
+        Effect::SetGate { pod, open, .. } => Some((pod.as_str(), *open)),
+        _ => None,
+    });
+    assert_eq!(gated, Some(("next-head", true)));
 }
 
 #[test]

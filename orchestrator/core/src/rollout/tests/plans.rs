@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Board, Course, Inputs, plan};
 use crate::capacity::Capacity;
+use crate::seen::GroupSeen;
 use crate::testing::*;
 
 fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<(u32, Goal)> {
@@ -181,6 +183,9 @@ fn only_as_many_drains_are_taken_back_as_groups_are_missing() {
     let up = ready_entry(&fleet, 0);
     assert_eq!(goals(vec![up.clone(), drains(1), drains(2)]), [(0, serve), (1, serve), (2, retire)]);
     assert_eq!(goals(vec![drains(0), drains(1), drains(2)]), [(0, serve), (1, serve), (2, retire)]);
+    let loaded = GroupStatus { in_flight: Some(5), ..drains(1) };
+    let first = goals(vec![drains(0), loaded, ready_entry(&fleet, 2)]);
+    assert_eq!(first, [(0, serve), (1, retire), (2, serve)], "the lowest slot, whatever its load");
     let stops = GroupStatus { phase: Phase::Stopping, ..drains(1) };
     assert_eq!(goals(vec![up.clone(), drains(1), ready_entry(&fleet, 2)])[1], (1, retire), "none is missing");
     assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was told to stop");
@@ -226,13 +231,37 @@ fn a_group_that_wavers_is_spared_for_a_while() {
 
 #[test]
 fn recreate_waits_until_nothing_old_is_left() {
-    let mut fleet = fleet(1);
-    fleet.strategy.kind = rayfleet_api::spec::StrategyType::Recreate;
-    let leaving = with_goal(old(&fleet, 0), Goal::Retire);
-    assert_eq!(planned(&fleet, vec![leaving], &nodes(&[1; 8])).len(), 1);
-    let same = with_goal(ready_entry(&fleet, 0), Goal::Retire);
-    assert_eq!(planned(&fleet, vec![same], &nodes(&[1; 8])).len(), 1, "no group more than asked for");
-    assert_eq!(planned(&fleet, vec![], &nodes(&[])).len(), 1);
+    let mut fleet = fleet(2);
+    fleet.strategy.kind = StrategyType::Recreate;
+    let leaving = |group: GroupStatus| {
+        let stops = GroupStatus { phase: Phase::Stopping, ..with_goal(group, Goal::Retire) };
+        planned(&fleet, vec![stops], &nodes(&[])).len() - 1
+    };
+    assert_eq!((leaving(old(&fleet, 0)), leaving(ready_entry(&fleet, 0))), (0, 1));
+    let made_beside = |name: &str, edit: fn(&mut GroupSeen)| {
+        let mut seen = healthy(&entry(&fleet, 0), t0());
+        edit(&mut seen);
+        let seen = BTreeMap::from([(name.to_owned(), seen)]);
+        let course = Course::new(&fleet, None, &RayClusterFleetStatus::default());
+        let inputs = Inputs {
+            fleet: &fleet,
+            stable: None,
+            course: &course,
+            seen: &seen,
+            removed: &[],
+            capacity: None,
+            nodes: &[],
+            now: at(100),
+        };
+        let mut board = Board::new(inputs, Vec::new());
+        plan(&mut board);
+        board.groups.len()
+    };
+    assert_eq!(made_beside("llama-old-0", |_| {}), 0);
+    assert_eq!(made_beside("llama-old-0", |seen| seen.cluster = None), 0, "its pods are ending");
+    assert_eq!(made_beside("llama-old-0", |seen| seen.pods.clear()), 0, "its pods are gone");
+    assert_eq!(made_beside("llama-old-0", |seen| *seen = GroupSeen::default()), 2);
+    assert_eq!(made_beside("llama-pods1-7", |_| {}), 2, "it is of the same revision");
 }
 
 #[test]

@@ -163,6 +163,36 @@ mod tests {
     }
 
     #[test]
+    fn a_selector_that_is_not_for_pods_of_groups_is_left_out() {
+        let of = |scope: &str, operator: &str| {
+            let expression = json!({"scopeName": scope, "operator": operator, "values": ["high"]});
+            let spec = json!({"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [expression]}});
+            quota(&spec, &json!({})).map(|quota| quota.priority_classes)
+        };
+        assert_eq!(of("NotTerminating", "Exists"), Some(None));
+        assert_eq!(of("NotBestEffort", "Exists"), Some(None));
+        assert_eq!(of("PriorityClass", "In"), Some(Some(vec!["high".to_owned()])));
+        assert_eq!((of("Terminating", "Exists"), of("PriorityClass", "NotIn")), (None, None));
+    }
+
+    #[test]
+    fn a_quota_that_was_not_counted_yet_leaves_what_it_says() {
+        let young = json!({"metadata": {"name": "team"}, "spec": {"hard": {"pods": "3"}}});
+        let quota = Quota::of(&serde_json::from_value(young).unwrap()).unwrap();
+        assert_eq!((quota.name.as_str(), quota.left["pods"]), ("team", 3_000));
+    }
+
+    #[test]
+    fn who_asks_for_nothing_is_not_short_of_what_is_overdrawn() {
+        let hard = json!({"hard": {"requests.cpu": "1", "requests.memory": "1"}});
+        let quota = quota(&hard, &json!({"requests.cpu": "3"})).unwrap();
+        let pod = |cpu: &str| json!({"containers": [{"resources": {"requests": {"cpu": cpu}}}]});
+        assert_eq!(quota.short([&pod("0")]), None);
+        let short = quota.short([&pod("1")]).unwrap();
+        assert_eq!((short.resource.as_str(), short.left), ("requests.cpu", 0), "never less than nothing");
+    }
+
+    #[test]
     fn scopes_decide_whom_it_is_for() {
         let of = |scopes: Value| quota(&json!({"hard": {"pods": "0"}, "scopes": scopes}), &json!({}));
         assert!(of(json!(["NotTerminating"])).is_some());

@@ -86,6 +86,18 @@ fn a_quota_counts_before_the_nodes_do() {
 }
 
 #[test]
+fn a_group_that_was_placed_is_taken_off_the_quota() {
+    let mut capacity = nodes(&[8, 8]);
+    capacity.quotas = vec![super::Quota {
+        left: BTreeMap::from([("requests.nvidia.com/gpu".to_owned(), 4_000)]),
+        ..super::Quota::default()
+    }];
+    let mut room = super::Room::of(&capacity);
+    let mut placed = || room.place(&shape().pods).is_ok();
+    assert_eq!([placed(), placed(), placed()], [true, true, false]);
+}
+
+#[test]
 fn every_resource_counts() {
     let pod = json!({"containers": [{"resources": {
         "limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "8Gi"}

@@ -31,7 +31,7 @@ fn told_of(
         nodes: &[],
         now: at(NOW),
     };
-    summarize(&Board::new(inputs, groups), before, 0).status
+    summarize(&mut Board::new(inputs, groups), before, 0).status
 }
 
 fn told(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
@@ -317,7 +317,7 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
             nodes: &[],
             now: at(NOW),
         };
-        summarize(&Board::new(inputs, groups), &before, 0).wake
+        summarize(&mut Board::new(inputs, groups), &before, 0).wake
     };
     assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0)]), Some(at(150)), "it is available then");
     assert_eq!(wake(&fleet, vec![entry(&fleet, 0)]), Some(at(NOW + 600)), "it is overdue then");

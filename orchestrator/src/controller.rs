@@ -19,7 +19,7 @@ use tracing::{debug, error, info, warn};
 use crate::agents::{Agents, Assignment, Command, Engine, Launch, Pace};
 use crate::clock;
 use crate::cluster::{
-    Executor, GroupPods, History, Index, Key, KubeRay, Model, WriteError, capacity_of, groups_of,
+    Executor, GroupPods, History, Index, Key, KubeRay, Model, Snapshot, WriteError, groups_of,
 };
 use crate::engines;
 use crate::lease::Leadership;
@@ -204,7 +204,7 @@ impl Controller {
             let (seen, agents) = split(groups);
             let history = History::new(fleet, &known.revisions);
             let stable = wanted.as_ref().and_then(|wanted| history.fleet_at(&raw, wanted));
-            (seen, agents, capacity_of(known, &key.namespace), stable)
+            (seen, agents, Snapshot::of(known, &key.namespace), stable)
         });
         let stable = stable.as_ref();
         let world = World {

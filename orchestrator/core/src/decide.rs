@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use crate::capacity::Capacity;
+use crate::capacity;
 use crate::effect::Effect;
 use crate::group::{self, Step};
 use crate::ledger::{self, Ledger};
@@ -29,7 +29,7 @@ pub struct World<'a> {
     /// the fleet owns.
     pub groups: &'a BTreeMap<String, GroupSeen>,
     /// What the nodes have room for. `None`: not known yet, so do not create surge groups.
-    pub capacity: Option<&'a Capacity>,
+    pub capacity: Option<&'a dyn capacity::Source>,
     /// Now.
     pub now: Timestamp,
 }
@@ -139,6 +139,7 @@ mod tests {
     use rayfleet_api::status::{Goal, NodeFailures, Phase};
 
     use super::*;
+    use crate::capacity::Capacity;
     use crate::testing::{at, entry, fleet, healthy, nodes, ready_entry, t0};
 
     /// One pass over a fleet with one group, on nodes with room for another.
@@ -183,6 +184,39 @@ mod tests {
         let submission = "llama-pods1-0.eng2.1".to_owned();
         let launch = Effect::LaunchEngine { group: group.name.clone(), submission };
         assert!(pass(&fleet, &group, &[]).effects.contains(&launch));
+    }
+
+    /// Room that nobody should ask for.
+    #[derive(Debug)]
+    struct Unasked;
+
+    impl capacity::Source for Unasked {
+        fn capacity(&self) -> &Capacity {
+            panic!("a fleet at rest needs to know of no room")
+        }
+    }
+
+    #[test]
+    fn a_fleet_at_rest_asks_for_no_room() {
+        let fleet = fleet(2);
+        let entries = [0, 1].map(|slot| ready_entry(&fleet, slot));
+        let groups = entries.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect();
+        let mut status =
+            RayClusterFleetStatus { groups: entries.to_vec(), ..RayClusterFleetStatus::default() };
+        for second in 1..3 {
+            let world = World {
+                fleet: &fleet,
+                stable: None,
+                status: &status,
+                groups: &groups,
+                capacity: Some(&Unasked),
+                now: at(second),
+            };
+            let decision = decide(&world);
+            assert_eq!(decision.effects, []);
+            status = decision.status;
+        }
+        assert_eq!(status.ready_replicas, 2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod topology;
 mod watches;
 mod world;
 
-pub(crate) use capacity::capacity_of;
+pub(crate) use capacity::Snapshot;
 pub(crate) use executor::{Executor, WriteError};
 pub(crate) use history::{History, Model};
 #[cfg(test)]

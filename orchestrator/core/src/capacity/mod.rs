@@ -16,6 +16,7 @@ mod search;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use rayfleet_api::valid::GroupShape;
 use serde_json::Value;
@@ -40,6 +41,19 @@ pub struct Capacity {
     pub pending: Vec<PendingPod>,
     /// What the fleet's namespace may ask for.
     pub quotas: Vec<Quota>,
+}
+
+/// Where a capacity comes from. A pass over a fleet at rest never asks, and adding up the pods of a large cluster takes longer than all
+/// else that is decided, so it can be left until somebody does.
+pub trait Source: Debug + Sync {
+    /// The capacity, the same one each time.
+    fn capacity(&self) -> &Capacity;
+}
+
+impl Source for Capacity {
+    fn capacity(&self) -> &Capacity {
+        self
+    }
 }
 
 /// One node.

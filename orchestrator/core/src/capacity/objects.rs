@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{self as k8s, Node, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{self as k8s, Container, Node, Pod, PodSpec, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
@@ -20,19 +20,38 @@ impl Capacity {
             nodes.into_iter().map(room).map(|room| (room.name.clone(), room)).collect();
         let mut pending = Vec::new();
         for pod in pods.into_iter().filter(|pod| !has_ended(pod)) {
-            let spec = serde_json::to_value(&pod.spec).unwrap_or(Value::Null);
             match pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
                 Some(node) => {
                     if let Some(room) = nodes.get_mut(node) {
-                        super::requests::add(&mut room.requested, &requests(&spec));
+                        super::requests::add(&mut room.requested, &requests(&value(asking(pod).as_ref())));
                     }
                 }
-                None => pending.push(PendingPod { name: name(pod), spec }),
+                None => pending.push(PendingPod { name: name(pod), spec: value(pod.spec.as_ref()) }),
             }
         }
         let quotas = quotas.into_iter().filter_map(Quota::of).collect();
         Self { nodes: nodes.into_values().collect(), pending, quotas }
     }
+}
+
+fn value(spec: Option<&PodSpec>) -> Value {
+    serde_json::to_value(spec).unwrap_or(Value::Null)
+}
+
+/// The part of a pod's spec that says what it asks for: the rest is most of it, and there are thousands of pods.
+fn asking(pod: &Pod) -> Option<PodSpec> {
+    let container = |container: &Container| Container {
+        resources: container.resources.clone(),
+        restart_policy: container.restart_policy.clone(),
+        ..Container::default()
+    };
+    let spec = pod.spec.as_ref()?;
+    Some(PodSpec {
+        containers: spec.containers.iter().map(container).collect(),
+        init_containers: spec.init_containers.as_ref().map(|all| all.iter().map(container).collect()),
+        overhead: spec.overhead.clone(),
+        ..PodSpec::default()
+    })
 }
 
 fn name(pod: &Pod) -> String {
@@ -119,6 +138,28 @@ mod tests {
         assert_eq!(states.each_ref().map(is_ready), [true, false, false]);
         assert_eq!(states.each_ref().map(is_lost), [false, false, true]);
         assert!(!is_ready(&with("MemoryPressure", "True")) && !is_lost(&with("MemoryPressure", "Unknown")));
+    }
+
+    #[test]
+    fn a_pod_takes_all_that_its_whole_spec_asks_for() {
+        let cpu = |amount: &str| json!({"requests": {"cpu": amount}, "limits": {"example.com/gpu": "1"}});
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "nodeName": "a",
+                "overhead": {"memory": "1Gi"},
+                "initContainers": [
+                    {"name": "sidecar", "restartPolicy": "Always", "resources": cpu("1")},
+                    {"name": "first", "resources": cpu("9")}
+                ],
+                "containers": [{"name": "c", "resources": cpu("2")}, {"name": "d", "resources": cpu("3")}]
+            }
+        }))
+        .unwrap();
+        let whole = requests(&value(pod.spec.as_ref()));
+        assert_eq!((whole["cpu"], whole["example.com/gpu"], whole["memory"]), (10_000, 3_000, 1_000 << 30));
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+        assert_eq!(Capacity::of([&node], [&pod], []).nodes[0].requested, whole);
     }
 
     #[test]

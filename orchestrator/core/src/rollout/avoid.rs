@@ -48,8 +48,8 @@ fn avoided(board: &Board<'_>) -> Vec<String> {
 
 /// Whether a whole group fits beside these nodes, once `instead_of` is gone.
 fn elsewhere(board: &Board<'_>, avoided: &[String], instead_of: Option<&GroupStatus>) -> bool {
-    let Some(capacity) = board.inputs.capacity else { return false };
-    let mut rest = capacity.clone();
+    let Some(source) = board.inputs.capacity else { return false };
+    let mut rest = source.capacity().clone();
     rest.nodes.retain(|node| !avoided.contains(&node.name));
     if let Some(group) = instead_of {
         free(board, &mut rest, group);

@@ -12,7 +12,7 @@ use super::course::Course;
 use super::create::Blocked;
 use super::standing::Standing;
 use super::view::{Age, active, age, being_swapped, serving};
-use crate::capacity::{Capacity, Room};
+use crate::capacity::{Room, Source};
 use crate::seen::GroupSeen;
 
 /// What the planner may know, beside the groups.
@@ -29,7 +29,7 @@ pub(crate) struct Inputs<'a> {
     /// Entries that were struck out in this pass.
     pub(crate) removed: &'a [GroupStatus],
     /// What the nodes have.
-    pub(crate) capacity: Option<&'a Capacity>,
+    pub(crate) capacity: Option<&'a dyn Source>,
     /// What the fleet has against nodes.
     pub(crate) nodes: &'a [NodeFailures],
     /// Now.
@@ -150,7 +150,7 @@ impl<'a> Board<'a> {
     /// What is free for one group more, when that is known: pods of the own groups that do not exist yet
     /// are taken off.
     pub(super) fn room(&self) -> Option<Room<'a>> {
-        let mut room = Room::of(self.inputs.capacity?);
+        let mut room = Room::of(self.inputs.capacity?.capacity());
         let shapes = &self.fleet.shape.pods;
         for group in self.active() {
             let seen = self.inputs.seen.get(&group.name);

@@ -9,7 +9,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
 
 use super::view::{age, holds};
-use crate::capacity::{Capacity, NodeRoom};
+use crate::capacity::{NodeRoom, Source};
 
 /// The label of a node that names what its neighbours share.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -18,7 +18,7 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// never asks, so it is found out when it is asked for.
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
-    capacity: Option<&'a Capacity>,
+    capacity: Option<&'a dyn Source>,
     nodes: OnceCell<HashMap<&'a str, &'a NodeRoom>>,
     /// By group; no goal changes it.
     placed: RefCell<BTreeMap<String, Placed>>,
@@ -36,7 +36,7 @@ struct Placed {
 }
 
 impl<'a> Standing<'a> {
-    pub(super) fn new(capacity: Option<&'a Capacity>) -> Self {
+    pub(super) fn new(capacity: Option<&'a dyn Source>) -> Self {
         Self { capacity, nodes: OnceCell::new(), placed: RefCell::default() }
     }
 
@@ -65,7 +65,7 @@ impl<'a> Standing<'a> {
 
     fn nodes(&self) -> &HashMap<&'a str, &'a NodeRoom> {
         self.nodes.get_or_init(|| {
-            let nodes = self.capacity.iter().flat_map(|capacity| &capacity.nodes);
+            let nodes = self.capacity.iter().flat_map(|source| &source.capacity().nodes);
             nodes.map(|node| (node.name.as_str(), node)).collect()
         })
     }

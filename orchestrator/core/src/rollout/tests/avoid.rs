@@ -24,9 +24,16 @@ fn planned(
     nodes: &[NodeFailures],
 ) -> Vec<GroupStatus> {
     let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
-    let capacity = Some(capacity);
-    let inputs =
-        Inputs { fleet, stable: None, course: &course, seen, removed: &[], capacity, nodes, now: at(100) };
+    let inputs = Inputs {
+        fleet,
+        stable: None,
+        course: &course,
+        seen,
+        removed: &[],
+        capacity: Some(capacity),
+        nodes,
+        now: at(100),
+    };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
     board.groups

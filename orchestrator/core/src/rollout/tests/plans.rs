@@ -29,14 +29,13 @@ fn after_plan_without(
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
     let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
-    let capacity = Some(capacity);
     let inputs = Inputs {
         fleet,
         stable: None,
         course: &course,
         seen: &seen,
         removed,
-        capacity,
+        capacity: Some(capacity),
         nodes: &[],
         now: at(100),
     };

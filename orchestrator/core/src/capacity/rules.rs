@@ -89,8 +89,9 @@ pub(super) struct Balance {
 impl Balance {
     /// Nothing is placed yet; so many pods with this rule are to come, on nodes of these domains.
     pub(super) fn new(spread: &Spread, pods: usize, domains: BTreeSet<String>) -> Self {
-        let least = pods / domains.len().max(1);
-        let most = least + spread.skew;
+        // Beside a domain with `most` pods, the others have too few for the least of them to come closer than the skew.
+        let others = domains.len().saturating_sub(1);
+        let most = pods.saturating_add(spread.skew.saturating_mul(others)) / (others + 1);
         Self { spread: spread.clone(), counts: domains.into_iter().map(|name| (name, 0)).collect(), most }
     }
 

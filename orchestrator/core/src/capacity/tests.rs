@@ -372,6 +372,30 @@ fn every_spread_rule_counts() {
     assert_eq!(fits(&group(&[pod.clone(), pod]), &capacity).unwrap(), ["node-0", "node-2"]);
 }
 
+/// In another order the search would give up before it comes to it.
+#[test]
+fn the_pod_that_fits_on_the_fewest_nodes_is_placed_first() {
+    let mut bound = gpu_pod(1);
+    bound["nodeSelector"] = json!({"disk": "fast"});
+    let mut pods = vec![gpu_pod(1); 10];
+    pods.push(bound);
+    let mut capacity = nodes(&[1; 24]);
+    capacity.nodes[0].labels.insert("disk".to_owned(), "fast".to_owned());
+    assert_eq!(fits(&group(&pods), &capacity).unwrap()[10], "node-0");
+}
+
+/// Left to the end, the evenness would be found missing too often.
+#[test]
+fn pods_are_spread_over_many_nodes() {
+    let mut pod = stackable(1);
+    pod["topologySpreadConstraints"] = json!([{"topologyKey": "zone", "maxSkew": 1}]);
+    let free: Vec<_> = [(1, "a"); 20].into_iter().chain([(2, "b"); 20]).collect();
+    let places = fits(&group(&vec![pod; 8]), &zoned(&free)).unwrap();
+    let in_a =
+        free.iter().zip(0..).filter(|((_, zone), at)| *zone == "a" && places.contains(&format!("node-{at}")));
+    assert!((3..=5).contains(&in_a.count()), "{places:?}");
+}
+
 #[test]
 fn a_search_that_would_take_for_ever_is_given_up() {
     let pod = |number: usize| {

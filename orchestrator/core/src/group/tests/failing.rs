@@ -224,8 +224,9 @@ fn an_old_answer_is_no_answer() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let seen = healthy(&group, t0());
-    let step = super::super::step(&fleet, &group, &seen, at(31));
-    assert!(step.group.unreachable_since.is_some());
+    let silent_at = |seconds| super::super::step(&fleet, &group, &seen, at(seconds)).group.unreachable_since;
+    assert_eq!(silent_at(30), None);
+    assert!(silent_at(31).is_some());
 }
 
 #[test]
@@ -299,12 +300,17 @@ fn a_pod_that_does_not_end_has_the_group_recreated() {
 #[test]
 fn failures_are_forgotten_after_a_while_of_serving() {
     let fleet = fleet(1);
-    let group = GroupStatus { restarts: 2, failures: 1, ..ready_entry(&fleet, 0) };
-    let seen = healthy(&group, t0());
-    let early = step(&fleet, &group, &seen, 599);
-    assert_eq!((early.group.restarts, early.wake), (2, Some(at(600))));
-    let late = step(&fleet, &group, &seen, 600);
-    assert_eq!((late.group.restarts, late.group.failures), (0, 0));
+    for (restarts, failures) in [(2, 1), (2, 0), (0, 1)] {
+        let group = GroupStatus { restarts, failures, ..ready_entry(&fleet, 0) };
+        let seen = healthy(&group, t0());
+        let early = step(&fleet, &group, &seen, 599);
+        assert_eq!(
+            (early.group.restarts, early.group.failures, early.wake),
+            (restarts, failures, Some(at(600)))
+        );
+        let late = step(&fleet, &group, &seen, 600);
+        assert_eq!((late.group.restarts, late.group.failures), (0, 0));
+    }
 }
 
 #[test]

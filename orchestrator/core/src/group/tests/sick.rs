@@ -180,6 +180,21 @@ fn differences_of_the_placement_stay_until_the_next_launch() {
 }
 
 #[test]
+fn a_rank_that_is_elsewhere_fails_an_engine_that_serves_or_could() {
+    let fleet = fleet(1);
+    let fails = |phase: Phase, healthy_: bool| {
+        let deadline = (phase != Phase::Ready).then(|| time::began(at(600)));
+        let group = GroupStatus { phase, deadline, ..ready_entry(&fleet, 0) };
+        let mut seen = healthy(&group, t0());
+        let engine = &mut ray_mut(&mut seen).engine;
+        (engine.differences, engine.healthy) = (vec!["rank 1 is on node-2".to_owned()], healthy_);
+        step(&fleet, &group, &seen, 1).group.misplaced.len() == 1
+    };
+    assert!(fails(Phase::Ready, true) && fails(Phase::Ready, false) && fails(Phase::Loading, true));
+    assert!(!fails(Phase::Loading, false), "its ranks may not be up yet");
+}
+
+#[test]
 fn a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);

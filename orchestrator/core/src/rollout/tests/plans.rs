@@ -206,6 +206,32 @@ fn a_pause_keeps_the_surge_that_was_brought_and_lets_no_more_in() {
 }
 
 #[test]
+fn the_partition_keeps_what_was_complete_last_before_what_never_was() {
+    let stable = fleet(3);
+    let mut fleet = fleet(3);
+    fleet.revision.pod = "pods2".to_owned();
+    fleet.strategy.partition = 1;
+    let groups = vec![old(&stable, 0), ready_entry(&stable, 1), ready_entry(&stable, 2)];
+    let (course, seen) =
+        (Course::new(&fleet, Some(&stable), &RayClusterFleetStatus::default()), BTreeMap::new());
+    let kept = |stable| {
+        let inputs = Inputs {
+            fleet: &fleet,
+            stable,
+            course: &course,
+            seen: &seen,
+            removed: &[],
+            capacity: None,
+            nodes: &[],
+            now: at(100),
+        };
+        Board::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(kept(Some(&stable)), [groups[1].name.clone()]);
+    assert_eq!(kept(None), [groups[0].name.clone()], "the lowest slot, where nothing was");
+}
+
+#[test]
 fn a_pause_does_not_turn_a_swap_into_a_replacement() {
     let mut fleet = fleet(1);
     fleet.paused = true;

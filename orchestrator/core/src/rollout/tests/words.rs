@@ -303,9 +303,8 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
     let mut fleet = fleet(2);
     fleet.min_ready = std::time::Duration::from_secs(150);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(10));
-    let wake = |fleet: &ValidFleet, groups: Vec<GroupStatus>| {
-        let before = RayClusterFleetStatus::default();
-        let course = Course::new(fleet, None, &before);
+    let wake = |fleet: &ValidFleet, groups: Vec<GroupStatus>, before: &RayClusterFleetStatus| {
+        let course = Course::new(fleet, None, before);
         let seen = BTreeMap::new();
         let inputs = Inputs {
             fleet,
@@ -317,12 +316,17 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
             nodes: &[],
             now: at(NOW),
         };
-        summarize(&mut Board::new(inputs, groups), &before, 0).wake
+        summarize(&mut Board::new(inputs, groups), before, 0).wake
     };
-    assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0)]), Some(at(150)), "it is available then");
-    assert_eq!(wake(&fleet, vec![entry(&fleet, 0)]), Some(at(NOW + 600)), "it is overdue then");
-    fleet.min_ready = std::time::Duration::ZERO;
-    assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)]), None);
+    let nothing = RayClusterFleetStatus::default();
+    assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0)], &nothing), Some(at(150)), "it is available then");
+    assert_eq!(wake(&fleet, vec![entry(&fleet, 0)], &nothing), Some(at(NOW + 600)), "it is overdue then");
+    let mut before = told(&fleet, vec![entry(&fleet, 0)]);
+    before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 600)));
+    assert_eq!(wake(&fleet, vec![entry(&fleet, 0)], &before), None, "it is overdue already");
+    fleet.min_ready = std::time::Duration::from_secs(100);
+    let up = vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    assert_eq!(wake(&fleet, up, &nothing), None, "it is available already");
 }
 
 #[test]

@@ -357,6 +357,8 @@ fn pods_that_have_to_be_spread_are() {
     assert!(fits(&four(1, "ScheduleAnyway"), &capacity).is_ok());
     let even = fits(&four(1, "DoNotSchedule"), &zoned(&[(4, "a"), (2, "b")])).unwrap();
     assert_eq!(even.iter().filter(|node| *node == "node-1").count(), 2);
+    let three = fits(&four(1, "DoNotSchedule"), &zoned(&[(2, "a"), (2, "b"), (4, "c")])).unwrap();
+    assert!(three.contains(&"node-2".to_owned()), "two, two and none are not even: {three:?}");
 }
 
 #[test]

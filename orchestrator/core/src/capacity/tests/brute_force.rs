@@ -109,7 +109,17 @@ proptest! {
         let found = fits(&group(&specs), &zoned(&nodes));
         // Zones in which no pod of the group has room are out of the question, and of the evenness.
         let least = pods.iter().min().copied().unwrap_or_default();
-        let mut counts = nodes.iter().filter(|(free, _)| *free >= least).map(|(_, zone)| (*zone, 0)).collect();
+        let mut counts: BTreeMap<_, _> =
+            nodes.iter().filter(|(free, _)| *free >= least).map(|(_, zone)| (*zone, 0)).collect();
+        if let Ok(places) = &found {
+            let (mut counts, mut nodes) = (counts.clone(), nodes.clone());
+            for (gpus, place) in pods.iter().zip(places) {
+                let (free, zone) = &mut nodes[place.strip_prefix("node-").unwrap().parse::<usize>().unwrap()];
+                *counts.entry(*zone).or_default() += 1;
+                *free = free.checked_sub(*gpus).unwrap();
+            }
+            prop_assert!(rule.kept(&counts), "{counts:?}");
+        }
         prop_assert_eq!(found.is_ok(), brute_force_zones(&pods, &mut nodes, &mut counts, rule));
     }
 }

@@ -428,6 +428,18 @@ fn pods_apart_by_a_label_do_not_mind_nodes_without_it() {
 }
 
 #[test]
+fn a_node_needs_every_label_that_a_rule_goes_by() {
+    let mut pod = with(stackable(1), "podAffinity", "rack");
+    let terms = &mut pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    terms.as_array_mut().unwrap().push(json!({"topologyKey": "zone", "labelSelector": {}}));
+    let mut capacity = nodes(&[1]);
+    for (label, enough) in [("rack", false), ("zone", true)] {
+        capacity.nodes[0].labels.insert(label.to_owned(), "x".to_owned());
+        assert_eq!(fits(&group(&[pod.clone()]), &capacity).is_ok(), enough, "{label}");
+    }
+}
+
+#[test]
 fn pods_that_have_to_be_together_may_mean_one_node() {
     let pod = || with(stackable(1), "podAffinity", "kubernetes.io/hostname");
     assert_eq!(fits(&group(&[pod(), pod()]), &nodes(&[1, 1, 2])).unwrap(), ["node-2", "node-2"]);

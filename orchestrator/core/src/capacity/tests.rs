@@ -461,6 +461,22 @@ fn only_pods_with_the_rule_have_to_be_together() {
 }
 
 #[test]
+fn a_choice_that_leads_nowhere_is_taken_back() {
+    let pods = [4, 4, 3, 3].map(stackable);
+    let places = fits(&group(&pods), &nodes(&[8, 6])).unwrap();
+    assert_eq!(places, ["node-0", "node-0", "node-1", "node-1"]);
+}
+
+#[test]
+fn a_node_that_has_less_room_now_keeps_its_place_among_the_others() {
+    let capacity = nodes(&[1, 1, 5]);
+    let mut room = super::Room::of(&capacity);
+    let taken: Vec<_> =
+        [1, 2, 1].into_iter().flat_map(|gpus| room.place(&group(&[stackable(gpus)]).pods).unwrap()).collect();
+    assert_eq!(taken, ["node-0", "node-2", "node-1"]);
+}
+
+#[test]
 fn room_that_is_taken_is_gone_for_the_next() {
     let capacity = nodes(&[2, 2, 2, 2]);
     let mut room = super::Room::of(&capacity);

@@ -167,8 +167,13 @@ fn news_of_the_launch_before_are_not_taken_for_this_one() {
         deadline: Some(time::began(at(600))),
         ..before
     };
-    let step = step(&fleet, &group, &seen, 1);
-    assert_eq!((step.group.phase, kinds(&step)), (Phase::Placing, vec![]));
+    let waits = step(&fleet, &group, &seen, 1);
+    assert_eq!((waits.group.phase, kinds(&waits)), (Phase::Placing, vec![]));
+    assert_eq!(
+        step(&fleet, &group, &seen, 600).group.phase,
+        Phase::Failed,
+        "but not waited for without an end"
+    );
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn a_lost_head_ends_the_group_when_its_dashboard_is_silent() {
     seen.ray.as_mut().unwrap().state = Err("connect: timed out".to_owned());
     let lost = step(&fleet, &group, &seen, 1);
     assert_eq!(lost.group.goal, Goal::Retire);
+    assert_eq!(lost.blamed.as_ref().unwrap().nodes, ["node-0"]);
     assert!(
         kinds(&lost).contains(&"delete".to_owned()),
         "nobody is left to stop an engine: {:?}",

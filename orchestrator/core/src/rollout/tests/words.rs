@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Board, Course, Inputs, summarize};
+use super::super::{Board, Course, Inputs, plan, summarize};
 use crate::seen::GroupSeen;
 use crate::testing::*;
 use crate::time;
@@ -327,6 +328,35 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
     fleet.min_ready = std::time::Duration::from_secs(100);
     let up = vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
     assert_eq!(wake(&fleet, up, &nothing), None, "it is available already");
+}
+
+#[test]
+fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
+    let mut fleet = fleet(2);
+    fleet.min_ready = std::time::Duration::from_hours(1);
+    let step = |fleet: &ValidFleet| {
+        let before = RayClusterFleetStatus::default();
+        let (course, seen, capacity) = (Course::new(fleet, None, &before), BTreeMap::new(), nodes(&[]));
+        let inputs = Inputs {
+            fleet,
+            stable: None,
+            course: &course,
+            seen: &seen,
+            removed: &[],
+            capacity: Some(&capacity),
+            nodes: &[],
+            now: at(NOW),
+        };
+        let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) };
+        let mut board = Board::new(inputs, vec![old(0), old(1)]);
+        plan(&mut board);
+        summarize(&board, &before, 0).status.rollout.unwrap().step
+    };
+    assert_eq!(step(&fleet), "Waiting for room");
+    fleet.strategy.max_unavailable = 1;
+    assert_eq!(step(&fleet), "Replacing groups", "one goes as soon as the others are available");
+    fleet.strategy.when_no_room = WhenNoRoom::Wait;
+    assert_eq!(step(&fleet), "Waiting for room");
 }
 
 #[test]

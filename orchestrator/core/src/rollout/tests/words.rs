@@ -350,7 +350,7 @@ fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
         let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) };
         let mut board = Board::new(inputs, vec![old(0), old(1)]);
         plan(&mut board);
-        summarize(&board, &before, 0).status.rollout.unwrap().step
+        summarize(&mut board, &before, 0).status.rollout.unwrap().step
     };
     assert_eq!(step(&fleet), "Waiting for room");
     fleet.strategy.max_unavailable = 1;

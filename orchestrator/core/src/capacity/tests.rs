@@ -486,3 +486,15 @@ fn room_that_is_taken_is_gone_for_the_next() {
     places.sort();
     assert_eq!(places, ["node-0", "node-0", "node-1", "node-1", "node-2", "node-2", "node-3", "node-3"]);
 }
+
+#[test]
+fn what_is_short_is_nothing_that_a_pod_asks_none_of() {
+    let mut capacity = nodes(&[1, 1]);
+    for node in &mut capacity.nodes {
+        node.requested.insert("example.com/a".to_owned(), 1_000);
+    }
+    let mut pod = stackable(2);
+    pod["containers"][0]["resources"]["limits"]["example.com/a"] = json!("0");
+    let no_room = fits(&group(&[pod]), &capacity).unwrap_err();
+    assert!(no_room.needs.contains("nvidia.com/gpu"), "{no_room:?}");
+}

@@ -81,8 +81,11 @@ impl<'a> Group<'a> {
     /// What can be seen of it.
     pub(super) fn seen(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> GroupSeen {
         let up = self.is_up(now);
-        let cluster =
-            self.gone_at.is_none().then(|| ClusterSeen { uid: self.uid.clone(), ..ClusterSeen::default() });
+        let cluster = self.gone_at.is_none().then(|| ClusterSeen {
+            uid: self.uid.clone(),
+            pods: Some(self.shape.pods.len()),
+            ..ClusterSeen::default()
+        });
         let pods: Vec<PodSeen> =
             (0..self.shape.pods.len()).map(|number| self.pod(name, number, up)).collect();
         let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();

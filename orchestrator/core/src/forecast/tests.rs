@@ -346,3 +346,14 @@ fn an_empty_fleet_comes_up() {
     let forecast = forecast(&question);
     assert_eq!((forecast.outcome, forecast.seconds, forecast.gpus_peak), (Outcome::Complete, 660, 4));
 }
+
+#[test]
+fn groups_of_another_size_serve_on_and_are_counted_as_large_as_they_are() {
+    let forecast = changed(&bounds(2, 1, 0), 4, |fleet| {
+        new_pods(fleet);
+        let pod = fleet.shape.pods[1].clone();
+        fleet.shape.pods.push(pod);
+    });
+    let (ready, now, peak) = (forecast.fewest_ready, forecast.gpus_now, forecast.gpus_peak);
+    assert_eq!((forecast.outcome, ready, now, peak), (Outcome::Complete, 2, 4, 8));
+}

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures};
+use rayfleet_api::valid::PodShape;
 
 use super::course::Course;
 use super::create::Blocked;
@@ -151,15 +152,22 @@ impl<'a> Board<'a> {
     /// are taken off.
     pub(super) fn room(&self) -> Option<Room<'a>> {
         let mut room = Room::of(self.inputs.capacity?.capacity());
-        let shapes = &self.fleet.shape.pods;
         for group in self.active() {
             let seen = self.inputs.seen.get(&group.name);
             let there = seen.map_or(0, |seen| seen.pods.iter().filter(|pod| !pod.deleting).count());
-            for shape in shapes.iter().skip(there) {
+            // A group of an older template may have fewer pods than the new ones.
+            let size = seen.and_then(|seen| seen.cluster.as_ref()?.pods).unwrap_or(usize::MAX);
+            for shape in self.shapes(group).iter().take(size).skip(there) {
                 room.reserve(&shape.spec);
             }
         }
         Some(room)
+    }
+
+    /// The pods that a group is made of, as far as its template is known.
+    fn shapes(&self, group: &GroupStatus) -> &'a [PodShape] {
+        let stable = self.inputs.stable.filter(|stable| stable.revision.pod == group.revision);
+        &stable.unwrap_or(self.fleet).shape.pods
     }
 }
 

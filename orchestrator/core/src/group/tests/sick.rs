@@ -267,3 +267,13 @@ fn a_head_without_a_sign_of_life_stops_traffic_at_once() {
         (Phase::Forming, vec!["gate false".into(), "GroupNotReady".into()])
     );
 }
+
+#[test]
+fn an_answer_about_another_launch_changes_nothing_for_a_group_that_serves() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = healthy(&group, t0());
+    ray_mut(&mut seen).engine.submission = "llama-pods1-0.eng1.0".to_owned();
+    let step = step(&fleet, &group, &seen, 10);
+    assert_eq!((step.group.phase, kinds(&step)), (Phase::Ready, vec![]));
+}

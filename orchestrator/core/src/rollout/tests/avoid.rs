@@ -6,6 +6,7 @@ use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Board, Course, Inputs, plan};
+use super::inputs;
 use crate::capacity::Capacity;
 use crate::seen::GroupSeen;
 use crate::testing::*;
@@ -24,16 +25,7 @@ fn planned(
     nodes: &[NodeFailures],
 ) -> Vec<GroupStatus> {
     let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
-    let inputs = Inputs {
-        fleet,
-        stable: None,
-        course: &course,
-        seen,
-        removed: &[],
-        capacity: Some(capacity),
-        nodes,
-        now: at(100),
-    };
+    let inputs = Inputs { capacity: Some(capacity), nodes, ..inputs(fleet, &course, seen) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
     board.groups

@@ -12,3 +12,20 @@ mod scenarios;
 mod sim;
 mod sim_group;
 mod words;
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::ValidFleet;
+
+use super::{Course, Inputs};
+use crate::seen::GroupSeen;
+use crate::testing::at;
+
+/// A planner's view of a fleet, at second 100, that knows of no other revision, no room and no bad node.
+fn inputs<'a>(
+    fleet: &'a ValidFleet,
+    course: &'a Course<'a>,
+    seen: &'a BTreeMap<String, GroupSeen>,
+) -> Inputs<'a> {
+    Inputs { fleet, stable: None, course, seen, removed: &[], capacity: None, nodes: &[], now: at(100) }
+}

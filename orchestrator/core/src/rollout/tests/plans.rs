@@ -7,6 +7,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Board, Course, Inputs, plan};
+use super::inputs;
 use crate::capacity::Capacity;
 use crate::seen::GroupSeen;
 use crate::testing::*;
@@ -29,16 +30,7 @@ fn after_plan_without(
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
     let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
-    let inputs = Inputs {
-        fleet,
-        stable: None,
-        course: &course,
-        seen: &seen,
-        removed,
-        capacity: Some(capacity),
-        nodes: &[],
-        now: at(100),
-    };
+    let inputs = Inputs { removed, capacity: Some(capacity), ..inputs(fleet, &course, &seen) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
     board.groups
@@ -215,16 +207,7 @@ fn the_partition_keeps_what_was_complete_last_before_what_never_was() {
     let (course, seen) =
         (Course::new(&fleet, Some(&stable), &RayClusterFleetStatus::default()), BTreeMap::new());
     let kept = |stable| {
-        let inputs = Inputs {
-            fleet: &fleet,
-            stable,
-            course: &course,
-            seen: &seen,
-            removed: &[],
-            capacity: None,
-            nodes: &[],
-            now: at(100),
-        };
+        let inputs = Inputs { stable, ..inputs(&fleet, &course, &seen) };
         Board::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(kept(Some(&stable)), [groups[1].name.clone()]);
@@ -268,16 +251,7 @@ fn recreate_waits_until_nothing_old_is_left() {
         edit(&mut seen);
         let seen = BTreeMap::from([(name.to_owned(), seen)]);
         let course = Course::new(&fleet, None, &RayClusterFleetStatus::default());
-        let inputs = Inputs {
-            fleet: &fleet,
-            stable: None,
-            course: &course,
-            seen: &seen,
-            removed: &[],
-            capacity: None,
-            nodes: &[],
-            now: at(100),
-        };
+        let inputs = inputs(&fleet, &course, &seen);
         let mut board = Board::new(inputs, Vec::new());
         plan(&mut board);
         board.groups.len()
@@ -310,4 +284,19 @@ fn a_swap_is_overtaken_by_new_pods_and_by_an_undo() {
         Goal::SwapEngine,
         "its engine is told to stop"
     );
+}
+
+#[test]
+fn room_is_kept_for_the_missing_pods_of_a_group_as_its_own_template_has_them() {
+    let stable = fleet(1);
+    let mut fleet = fleet(1);
+    fleet.revision.pod = "pods2".to_owned();
+    fleet.shape.pods.iter_mut().for_each(|pod| pod.spec = gpu_pod(2));
+    let status = RayClusterFleetStatus::default();
+    let (course, seen) = (Course::new(&fleet, Some(&stable), &status), BTreeMap::new());
+    let capacity = nodes(&[1, 1, 2, 2]);
+    let inputs =
+        Inputs { stable: Some(&stable), capacity: Some(&capacity), ..inputs(&fleet, &course, &seen) };
+    let board = Board::new(inputs, vec![entry(&stable, 0)]);
+    assert_eq!(board.room().unwrap().place(&fleet.shape.pods).unwrap(), ["node-2", "node-3"]);
 }

@@ -6,7 +6,9 @@ use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
+use super::super::summary::Summary;
 use super::super::{Board, Course, Inputs, plan, summarize};
+use super::inputs;
 use crate::seen::GroupSeen;
 use crate::testing::*;
 use crate::time;
@@ -15,24 +17,24 @@ const NOW: i64 = 100;
 
 type Edit = fn(&mut RayClusterFleetStatus);
 
+fn summary_of(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    before: &RayClusterFleetStatus,
+) -> Summary {
+    let course = Course::new(fleet, None, before);
+    let inputs = inputs(fleet, &course, seen);
+    summarize(&mut Board::new(inputs, groups), before, 0)
+}
+
 fn told_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
     seen: &BTreeMap<String, GroupSeen>,
     before: &RayClusterFleetStatus,
 ) -> RayClusterFleetStatus {
-    let course = Course::new(fleet, None, before);
-    let inputs = Inputs {
-        fleet,
-        stable: None,
-        course: &course,
-        seen,
-        removed: &[],
-        capacity: None,
-        nodes: &[],
-        now: at(NOW),
-    };
-    summarize(&mut Board::new(inputs, groups), before, 0).status
+    summary_of(fleet, groups, seen, before).status
 }
 
 fn told(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
@@ -305,19 +307,7 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
     fleet.min_ready = std::time::Duration::from_secs(150);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(10));
     let wake = |fleet: &ValidFleet, groups: Vec<GroupStatus>, before: &RayClusterFleetStatus| {
-        let course = Course::new(fleet, None, before);
-        let seen = BTreeMap::new();
-        let inputs = Inputs {
-            fleet,
-            stable: None,
-            course: &course,
-            seen: &seen,
-            removed: &[],
-            capacity: None,
-            nodes: &[],
-            now: at(NOW),
-        };
-        summarize(&mut Board::new(inputs, groups), before, 0).wake
+        summary_of(fleet, groups, &BTreeMap::new(), before).wake
     };
     let nothing = RayClusterFleetStatus::default();
     assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0)], &nothing), Some(at(150)), "it is available then");
@@ -337,16 +327,7 @@ fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
     let step = |fleet: &ValidFleet| {
         let before = RayClusterFleetStatus::default();
         let (course, seen, capacity) = (Course::new(fleet, None, &before), BTreeMap::new(), nodes(&[]));
-        let inputs = Inputs {
-            fleet,
-            stable: None,
-            course: &course,
-            seen: &seen,
-            removed: &[],
-            capacity: Some(&capacity),
-            nodes: &[],
-            now: at(NOW),
-        };
+        let inputs = Inputs { capacity: Some(&capacity), ..inputs(fleet, &course, &seen) };
         let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) };
         let mut board = Board::new(inputs, vec![old(0), old(1)]);
         plan(&mut board);

@@ -44,26 +44,7 @@ fn a_drain_ends_no_request() {
     go(&seen, 10, Phase::Stopping, &[]);
 }
 
-#[test]
-fn a_drain_that_takes_too_long_counts_what_it_cuts_off() {
-    let fleet = fleet(1);
-    let group = GroupStatus {
-        phase: Phase::Draining,
-        closed_since: Some(time::began(at(1))),
-        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
-    };
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    seen.endpoint_ready = Some(false);
-    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
-    (load.in_flight, load.draining) = (3, Some(true));
-    assert_eq!(step(&fleet, &group, &seen, 59).group.phase, Phase::Draining);
-    let late = step(&fleet, &group, &seen, 60);
-    assert_eq!((late.group.phase, late.lost_requests), (Phase::Stopping, 3));
-    assert_eq!(kinds(&late), ["DrainTimeout", "stop"]);
-}
-
-/// A group whose endpoints let go of it at 1 s, and what its drain says at a moment.
+/// A group with three requests whose endpoints let go of it at 1 s, and what its drain says at a moment.
 fn draining(seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
     let fleet = fleet(1);
     let group = GroupStatus {
@@ -78,6 +59,14 @@ fn draining(seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
     (load.in_flight, load.draining) = (3, Some(true));
     edit(&mut seen);
     step(&fleet, &group, &seen, seconds)
+}
+
+#[test]
+fn a_drain_that_takes_too_long_counts_what_it_cuts_off() {
+    assert_eq!(draining(59, |_| {}).group.phase, Phase::Draining);
+    let late = draining(60, |_| {});
+    assert_eq!((late.group.phase, late.lost_requests), (Phase::Stopping, 3));
+    assert_eq!(kinds(&late), ["DrainTimeout", "stop"]);
 }
 
 #[test]

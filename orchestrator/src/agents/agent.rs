@@ -168,6 +168,7 @@ impl Agent {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
                     Err(error) => {
+                        self.doubt_token(&error);
                         self.without_dashboard(&assignment, &target, submission, error).boxed().await
                     }
                 }
@@ -180,16 +181,21 @@ impl Agent {
         }
         let took = clock::monotonic().saturating_duration_since(started);
         self.metrics.observed(took.as_secs_f64(), seen.is_ok());
-        if let Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }) = &seen
-            && let Some(secret) = &assignment.pods.token_secret
-        {
-            self.tokens.forget(&assignment.group.sibling(secret));
+        if let Err(error) = &seen {
+            self.doubt_token(error);
         }
         if let Ok(alive) = &seen {
             self.measure(&assignment, alive);
         }
         let no_sign = self.signs.look(&self.bridge, &assignment.pods.ips, clock::monotonic()).await;
         self.report(&assignment, seen.map_err(|error| error.to_string()), no_sign);
+    }
+
+    /// A token that Ray refuses is read again.
+    fn doubt_token(&mut self, error: &CallError) {
+        if matches!(error.fault, Fault::Unauthorized | Fault::Forbidden) {
+            self.tokens.forget();
+        }
     }
 
     /// A dashboard that does not answer is no reason to doubt an engine that does, if it served before: by what was seen, or by

@@ -29,8 +29,8 @@ const COMMANDS: usize = 4;
 
 /// All agents.
 pub(crate) struct Agents {
+    client: Client,
     bridge: Bridge,
-    tokens: Tokens,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     running: Mutex<BTreeMap<Key, Handle>>,
@@ -53,7 +53,7 @@ impl Drop for Handle {
 impl Agents {
     /// No agents yet.
     pub(crate) fn new(client: Client, bridge: Bridge, index: Arc<Index>, metrics: Arc<Metrics>) -> Self {
-        Self { bridge, tokens: Tokens::new(client), index, metrics, running: Mutex::default() }
+        Self { client, bridge, index, metrics, running: Mutex::default() }
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Handle>> {
@@ -95,7 +95,7 @@ impl Agents {
         let opening = agent::Opening::default();
         let agent = Agent::new(
             self.bridge.clone(),
-            self.tokens.clone(),
+            Tokens::new(self.client.clone()),
             self.index.clone(),
             self.metrics.clone(),
             fleet.clone(),

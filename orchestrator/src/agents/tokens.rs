@@ -1,8 +1,6 @@
-//! Ray tokens from Secrets, read when they are needed and again when Ray refuses one. They are kept
-//! in memory only and never logged.
+//! The Ray token of one group, read from its Secret when it is needed and again when Ray refuses it. It is kept in memory only
+//! and never logged.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -16,34 +14,33 @@ const FIELD: &str = "auth_token";
 /// Longest time for reading a Secret.
 const CALL: Duration = Duration::from_secs(5);
 
-/// Reads tokens.
-#[derive(Clone)]
+/// Reads the token of a group. It lives as long as the group's agent: the next Ray cluster of that name has another token in a
+/// Secret of the same name.
 pub(crate) struct Tokens {
     client: Client,
-    known: Arc<Mutex<BTreeMap<Key, Token>>>,
+    known: Option<(Key, Token)>,
 }
 
 impl Tokens {
     /// Nothing read yet.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, known: Arc::default() }
+        Self { client, known: None }
     }
 
     /// The token in a Secret, or why there is none.
-    pub(crate) async fn get(&self, secret: &Key) -> Result<Token, String> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(secret).cloned();
-        if let Some(token) = known {
-            return Ok(token);
+    pub(crate) async fn get(&mut self, secret: &Key) -> Result<Token, String> {
+        if let Some((_, token)) = self.known.as_ref().filter(|(of, _)| of == secret) {
+            return Ok(token.clone());
         }
         let token =
             self.read(secret).await.map_err(|cause| format!("Secret {secret}, key {FIELD}: {cause}"))?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone(), token.clone());
+        self.known = Some((secret.clone(), token.clone()));
         Ok(token)
     }
 
     /// Ray refused the token: read it again next time.
-    pub(crate) fn forget(&self, secret: &Key) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(secret);
+    pub(crate) fn forget(&mut self) {
+        self.known = None;
     }
 
     async fn read(&self, key: &Key) -> Result<Token, String> {
@@ -79,14 +76,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_is_read_once_until_ray_refuses_it() {
         let server = Fake::new(|_| secret(&json!({"auth_token": "c2VjcmV0"})));
-        let tokens = Tokens::new(server.client());
+        let mut tokens = Tokens::new(server.client());
         let token = tokens.get(&key()).await.unwrap();
         assert_eq!(token, Token::new("secret").unwrap());
         tokens.get(&key()).await.unwrap();
         assert_eq!(server.calls().len(), 1);
-        tokens.forget(&key());
+        tokens.forget();
         tokens.get(&key()).await.unwrap();
         assert_eq!(server.calls().len(), 2);
+        tokens.get(&Key::new("n", "h")).await.unwrap();
+        assert_eq!(server.calls().len(), 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -96,7 +95,7 @@ mod tests {
             (json!({"auth_token": "/w=="}), "not text"),
             (json!({"auth_token": "YQpi"}), ""),
         ] {
-            let tokens = Tokens::new(Fake::new(move |_| secret(&answer)).client());
+            let mut tokens = Tokens::new(Fake::new(move |_| secret(&answer)).client());
             let cause = tokens.get(&key()).await.unwrap_err();
             assert!(cause.starts_with("Secret n/g, key auth_token: ") && cause.ends_with(words), "{cause}");
             assert!(!cause.contains("a\nb"), "{cause}");
@@ -110,7 +109,7 @@ mod tests {
             (Fake::new(|_| refusal(403, "Forbidden", "no rights")), "no rights"),
             (Fake::new(|_| Answer::Silence), "does not answer"),
         ] {
-            let tokens = Tokens::new(server.client());
+            let mut tokens = Tokens::new(server.client());
             for calls in 1..=2 {
                 let cause = tokens.get(&key()).await.unwrap_err();
                 assert!(cause.contains(words), "{cause}");

@@ -171,7 +171,11 @@ impl Kubelets {
             }
         }
         if changed {
-            life.synced(write(api, pod, life, now).unwrap_or_else(|| version.to_owned()));
+            let written = write(api, pod, life, now);
+            // A change of the pod's own must not hide one by others that is still to be acted on.
+            if due.is_none_or(|due| due <= now) {
+                life.synced(written.unwrap_or_else(|| version.to_owned()));
+            }
         }
         let images = life.pulled(pod, &options.bad_images);
         let (wake, over) = (life.wake(now), life.over_since());

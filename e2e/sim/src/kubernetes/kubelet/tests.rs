@@ -188,6 +188,28 @@ async fn an_idle_pod_ends_within_its_grace_period_and_is_failed_before_it_is_gon
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_just_before_the_pod_changes_by_itself_is_not_overlooked() {
+    let ready_after = {
+        let bench = bench(Options::default());
+        head(&bench);
+        let mut steps = 0_u32;
+        while status_of(&bench.pod("head"), "ContainersReady") != "True" {
+            bench.wait(0.005).await;
+            steps += 1;
+        }
+        steps
+    };
+    for before in 0..8 {
+        let bench = bench(Options::default());
+        head(&bench);
+        bench.wait(f64::from(ready_after - before) * 0.005).await;
+        bench.api.delete(&Kind::POD, "n", "head").unwrap();
+        bench.wait(20.0).await;
+        assert!(bench.pods().is_empty(), "{before} steps before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_forced_deletion_ends_the_containers_of_a_node_that_is_well() {
     let bench = bench(Options::default());
     head(&bench);

@@ -1,6 +1,7 @@
 //! From a changed index to writes: look, check, decide, write the ledger, perform. Thin: the rules are in
 //! `rayfleet-core`, the calls in the executor and the agents.
 
+mod checked;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::unwritten::Unwritten;
+use checked::Checked;
 use templates::Templates;
 
 /// Fleets that are looked at at the same time.
@@ -45,6 +47,8 @@ pub(crate) struct Controller {
     unwritten: Unwritten,
     /// Templates that KubeRay's CRD was asked about.
     templates: Templates,
+    /// Fleets as they were checked.
+    checked: Checked,
     /// Fleets whose Service's name somebody else has, and when that was found.
     taken: Mutex<BTreeMap<Key, Instant>>,
 }
@@ -60,6 +64,7 @@ impl Controller {
             fresh: Mutex::default(),
             unwritten: Unwritten::default(),
             templates: Templates::default(),
+            checked: Checked::default(),
             taken: Mutex::default(),
         }
     }
@@ -150,12 +155,13 @@ impl Controller {
         self.metrics.forget(&key.namespace, &key.name);
         self.unwritten.forget(key);
         self.templates.forget(key);
+        self.checked.forget(key);
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// Whether the fleet can be worked on.
-    async fn check(&self, raw: &RayClusterFleet) -> Result<Result<ValidFleet, Refusal>, WriteError> {
-        let fleet = match ValidFleet::new(raw) {
+    async fn check(&self, raw: &RayClusterFleet) -> Result<Result<Arc<ValidFleet>, Refusal>, WriteError> {
+        let fleet = match self.checked.fleet(raw) {
             Ok(fleet) => fleet,
             Err(problems) => return Ok(Err(Refusal::invalid(&problems))),
         };
@@ -194,7 +200,7 @@ impl Controller {
         &self,
         stored: &RayClusterFleet,
         mut raw: RayClusterFleet,
-        fleet: &ValidFleet,
+        fleet: &Arc<ValidFleet>,
     ) -> Result<Option<Timestamp>, WriteError> {
         let key = Key::of(&raw);
         let before = raw.status.clone().unwrap_or_default();
@@ -203,10 +209,10 @@ impl Controller {
             let groups = groups_of(known, &raw);
             let (seen, agents) = split(groups);
             let history = History::new(fleet, &known.revisions);
-            let stable = wanted.as_ref().and_then(|wanted| history.fleet_at(&raw, wanted));
+            let stable = wanted.as_ref().and_then(|wanted| self.checked.at(&history, &raw, fleet, wanted));
             (seen, agents, Snapshot::of(known, &key.namespace), stable)
         });
-        let stable = stable.as_ref();
+        let stable = stable.as_deref();
         let world = World {
             fleet,
             stable,

@@ -57,6 +57,11 @@ impl<'a> History<'a> {
         self.find(wanted).map(|revision| revision.revision)
     }
 
+    /// Version of the record of a revision; `None` when there is no record.
+    pub(crate) fn version(&self, wanted: &Revision) -> Option<Option<String>> {
+        self.find(wanted).map(ResourceExt::resource_version)
+    }
+
     /// The fleet as it would be at an earlier revision: template and model of then, everything else of now.
     /// `None` when its record is gone or does not hold what its name says.
     pub(crate) fn fleet_at(&self, raw: &RayClusterFleet, wanted: &Revision) -> Option<ValidFleet> {

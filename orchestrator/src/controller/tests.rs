@@ -223,6 +223,7 @@ async fn a_fleet_that_is_gone_is_forgotten() {
     bench.pass().await.unwrap();
     assert!(!bench.controller.metrics.text(0, true).contains("rayfleet_groups{"));
     assert!(bench.controller.templates.is_empty());
+    assert!(bench.controller.checked.is_empty());
 }
 
 #[test]

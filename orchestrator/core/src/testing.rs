@@ -1,5 +1,6 @@
 //! Fleets and observations that tests start from: two pods with one GPU each, pipeline parallel 2.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use rayfleet_api::valid::{
 };
 use serde_json::{Value, json};
 
-use crate::capacity::{Capacity, NodeRoom, Resources};
+use crate::capacity::{Capacity, NodeRoom, Resources, Share};
 use crate::seen::{
     ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
 };
@@ -44,14 +45,19 @@ pub(crate) fn shape() -> GroupShape {
     GroupShape { pods: vec![pod("head"), pod("w")] }
 }
 
+/// So many GPUs.
+pub(crate) fn gpus(count: u32) -> Resources {
+    Resources::from([("nvidia.com/gpu".to_owned(), i128::from(count) * 1_000)])
+}
+
 /// Nodes with so many free GPUs each.
 pub(crate) fn nodes(free: &[u32]) -> Capacity {
     let node = |(number, gpus): (usize, &u32)| NodeRoom {
         name: format!("node-{number}"),
         ready: true,
-        allocatable: Resources::from([
-            ("nvidia.com/gpu".to_owned(), i128::from(*gpus) * 1_000),
-            ("pods".to_owned(), 110_000),
+        shares: BTreeMap::from([
+            ("nvidia.com/gpu".into(), Share { allocatable: i128::from(*gpus) * 1_000, requested: 0 }),
+            ("pods".into(), Share { allocatable: 110_000, requested: 0 }),
         ]),
         ..NodeRoom::default()
     };

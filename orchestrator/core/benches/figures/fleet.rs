@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
-use rayfleet_core::capacity::{Capacity, NodeRoom};
+use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
 use rayfleet_core::seen::{
     ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
 };
@@ -61,20 +61,20 @@ pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatu
     let size = fleet.shape.pods.len();
     let groups: Vec<GroupStatus> = (0..fleet.replicas).map(|slot| group(fleet, slot)).collect();
     let used = groups.len() * size;
-    let amounts = |gpus: i128| {
+    let share = |gpus: i128, each: i128| Share { allocatable: 8 * each, requested: gpus * each };
+    let shares = |gpus: i128| {
         BTreeMap::from([
-            ("nvidia.com/gpu".to_owned(), gpus * 1_000),
-            ("cpu".to_owned(), gpus * 16_000),
-            ("memory".to_owned(), gpus * (128_i128 << 30) * 1_000),
-            ("pods".to_owned(), gpus * 10_000),
+            ("nvidia.com/gpu".into(), share(gpus, 1_000)),
+            ("cpu".into(), share(gpus, 16_000)),
+            ("memory".into(), share(gpus, (128_i128 << 30) * 1_000)),
+            ("pods".into(), share(gpus, 10_000)),
         ])
     };
     let node = |number: usize| NodeRoom {
         name: name(number),
         labels: BTreeMap::from([("pool".to_owned(), "h100".to_owned())]),
         ready: true,
-        allocatable: amounts(8),
-        requested: if number < used { amounts(8) } else { amounts(0) },
+        shares: shares(if number < used { 8 } else { 0 }),
         ..NodeRoom::default()
     };
     let count = i32::try_from(groups.len()).unwrap();

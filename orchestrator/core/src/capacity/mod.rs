@@ -20,6 +20,7 @@ use std::fmt::Debug;
 
 use rayfleet_api::valid::GroupShape;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 pub use no_room::NoRoom;
 pub use objects::{is_lost, is_ready, takes_room};
@@ -69,10 +70,42 @@ pub struct NodeRoom {
     pub unschedulable: bool,
     /// Condition Ready is True.
     pub ready: bool,
+    /// What it has of each resource. The names lie in the map itself: to fetch them from all over the memory takes most of the time
+    /// of a look at thousands of nodes.
+    pub shares: BTreeMap<SmolStr, Share>,
+}
+
+/// What a node has of a resource, in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
     /// What pods may use in all.
-    pub allocatable: Resources,
+    pub allocatable: i128,
     /// What its pods ask for, terminating ones included and finished ones not.
-    pub requested: Resources,
+    pub requested: i128,
+}
+
+impl NodeRoom {
+    /// What no pod asks for of a resource: less than nothing where it is overdrawn.
+    pub fn free(&self, resource: &str) -> i128 {
+        self.shares.get(resource).map_or(0, |share| share.allocatable.saturating_sub(share.requested))
+    }
+
+    /// Adds what a pod asks for.
+    pub fn take(&mut self, asked: &Resources) {
+        for (resource, amount) in asked {
+            let requested = &mut self.shares.entry(resource.into()).or_default().requested;
+            *requested = requested.saturating_add(*amount);
+        }
+    }
+
+    /// Takes off what a pod asked for.
+    pub fn give_back(&mut self, asked: &Resources) {
+        for (resource, amount) in asked {
+            if let Some(share) = self.shares.get_mut(resource.as_str()) {
+                share.requested = share.requested.saturating_sub(*amount).max(0);
+            }
+        }
+    }
 }
 
 /// A taint of a node.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{self as k8s, Container, Node, Pod, PodSpec, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::quota::Quota;
-use super::{Capacity, NodeRoom, PendingPod, Resources, Taint, quantity, requests};
+use super::{Capacity, NodeRoom, PendingPod, Resources, Share, Taint, quantity, requests};
 
 impl Capacity {
     /// What the nodes have and what the pods of all namespaces ask of them, within the quotas of one namespace.
@@ -23,7 +24,7 @@ impl Capacity {
             match pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
                 Some(node) => {
                     if let Some(room) = nodes.get_mut(node) {
-                        super::requests::add(&mut room.requested, &requests(&value(asking(pod).as_ref())));
+                        room.take(&requests(&value(asking(pod).as_ref())));
                     }
                 }
                 None => pending.push(PendingPod { name: name(pod), spec: value(pod.spec.as_ref()) }),
@@ -91,13 +92,17 @@ fn room(node: &Node) -> NodeRoom {
         taints: spec.taints.into_iter().flatten().map(taint).collect(),
         unschedulable: spec.unschedulable.unwrap_or_default(),
         ready: is_ready(node),
-        allocatable: allocatable.map(amounts).unwrap_or_default(),
-        requested: Resources::new(),
+        shares: allocatable.map(shares).unwrap_or_default(),
     }
 }
 
 fn taint(taint: k8s::Taint) -> Taint {
     Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect }
+}
+
+fn shares(allocatable: &BTreeMap<String, Quantity>) -> BTreeMap<SmolStr, Share> {
+    let share = |(name, allocatable): (String, _)| (name.into(), Share { allocatable, requested: 0 });
+    amounts(allocatable).into_iter().map(share).collect()
 }
 
 /// Amounts that can be read; others are left out.
@@ -159,7 +164,12 @@ mod tests {
         let whole = requests(&value(pod.spec.as_ref()));
         assert_eq!((whole["cpu"], whole["example.com/gpu"], whole["memory"]), (10_000, 3_000, 1_000 << 30));
         let node: Node = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
-        assert_eq!(Capacity::of([&node], [&pod], []).nodes[0].requested, whole);
+        let capacity = Capacity::of([&node], [&pod], []);
+        let shares = capacity.nodes[0].shares.iter();
+        assert_eq!(
+            shares.map(|(name, share)| (name.to_string(), share.requested)).collect::<Resources>(),
+            whole
+        );
     }
 
     #[test]
@@ -183,8 +193,8 @@ mod tests {
             [("p", Some("a"), "Running"), ("q", Some("a"), "Succeeded"), ("r", None, "Pending")].map(pod);
         assert_eq!(pods.iter().map(takes_room).collect::<Vec<_>>(), [true, false, false]);
         let capacity = Capacity::of([&node], &pods, []);
-        assert_eq!(capacity.nodes[0].requested["nvidia.com/gpu"], 1_000);
-        assert_eq!(capacity.nodes[0].allocatable["nvidia.com/gpu"], 4_000);
+        let gpus = Share { allocatable: 4_000, requested: 1_000 };
+        assert_eq!(capacity.nodes[0].shares["nvidia.com/gpu"], gpus);
         assert_eq!((capacity.nodes[0].ready, capacity.pending[0].name.as_str()), (true, "n/r"));
     }
 }

@@ -27,9 +27,8 @@ pub(super) struct Unclaimed<'a> {
 impl Free for Unclaimed<'_> {
     fn free(&self, node: usize, resource: &str) -> i128 {
         let Some(room) = self.nodes.get(node) else { return 0 };
-        let amount = |of: &Resources| of.get(resource).copied().unwrap_or_default();
-        let claimed = self.claimed.get(&node).map(amount).unwrap_or_default();
-        amount(&room.allocatable).saturating_sub(amount(&room.requested)).saturating_sub(claimed)
+        let claimed = self.claimed.get(&node).and_then(|claimed| claimed.get(resource));
+        room.free(resource).saturating_sub(claimed.copied().unwrap_or_default())
     }
 }
 

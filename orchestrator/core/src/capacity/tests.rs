@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use rayfleet_api::valid::{GroupShape, PodShape};
 use serde_json::{Value, json};
 
-use super::{Capacity, NodeRoom, PendingPod, Taint, fits, in_words, requests};
-use crate::testing::{gpu_pod, nodes, shape};
+use super::{Capacity, NodeRoom, PendingPod, Resources, Share, Taint, fits, in_words, requests};
+use crate::testing::{gpu_pod, gpus, nodes, shape};
 
 fn group(pods: &[Value]) -> GroupShape {
     let pod = |(number, spec): (usize, &Value)| PodShape {
@@ -54,7 +54,7 @@ fn hard_pods_are_placed_before_easy_ones() {
 #[test]
 fn what_runs_and_what_waits_takes_room() {
     let mut capacity = nodes(&[1, 1, 1]);
-    capacity.nodes[0].requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+    capacity.nodes[0].take(&gpus(1));
     assert_eq!(fits(&shape(), &capacity).unwrap(), ["node-1", "node-2"]);
     capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1) });
     assert!(fits(&shape(), &capacity).is_err());
@@ -104,8 +104,9 @@ fn every_resource_counts() {
     }}]});
     let mut capacity = nodes(&[1]);
     let node = &mut capacity.nodes[0];
-    node.allocatable.insert("cpu".to_owned(), 3_500);
-    node.allocatable.insert("memory".to_owned(), (16_i128 << 30) * 1_000);
+    let has = |allocatable: i128| Share { allocatable, requested: 0 };
+    node.shares.insert("cpu".into(), has(3_500));
+    node.shares.insert("memory".into(), has((16_i128 << 30) * 1_000));
     let no_room = fits(&group(&[pod]), &capacity).unwrap_err();
     assert_eq!(no_room.to_string(), "needs 1 pod x 4 cpu; best free: 3500m");
 }
@@ -275,7 +276,7 @@ fn pods_that_ask_for_different_amounts_are_told_apart() {
 fn what_is_free_is_told_of_nodes_that_come_into_question() {
     let mut capacity = nodes(&[1, 1, 0]);
     capacity.nodes[0].unschedulable = true;
-    capacity.nodes[2].requested.insert("nvidia.com/gpu".to_owned(), 4_000);
+    capacity.nodes[2].take(&gpus(4));
     let no_room = fits(&group(&[json!({}), stackable(2)]), &capacity).unwrap_err();
     assert_eq!(
         no_room.to_string(),
@@ -448,7 +449,7 @@ fn pods_that_have_to_be_together_may_mean_one_node() {
 #[test]
 fn who_asks_for_none_of_a_resource_does_not_mind_that_it_is_overdrawn() {
     let mut capacity = nodes(&[1]);
-    capacity.nodes[0].requested.insert("nvidia.com/gpu".to_owned(), 4_000);
+    capacity.nodes[0].take(&gpus(4));
     assert!(fits(&group(&[stackable(0), stackable(0)]), &capacity).is_ok());
 }
 
@@ -491,10 +492,23 @@ fn room_that_is_taken_is_gone_for_the_next() {
 fn what_is_short_is_nothing_that_a_pod_asks_none_of() {
     let mut capacity = nodes(&[1, 1]);
     for node in &mut capacity.nodes {
-        node.requested.insert("example.com/a".to_owned(), 1_000);
+        node.take(&Resources::from([("example.com/a".to_owned(), 1_000)]));
     }
     let mut pod = stackable(2);
     pod["containers"][0]["resources"]["limits"]["example.com/a"] = json!("0");
     let no_room = fits(&group(&[pod]), &capacity).unwrap_err();
     assert!(no_room.needs.contains("nvidia.com/gpu"), "{no_room:?}");
+}
+
+#[test]
+fn what_is_given_back_is_at_most_what_was_taken() {
+    let mut node = nodes(&[2]).nodes.remove(0);
+    let asked = Resources::from([("nvidia.com/gpu".to_owned(), 1_000), ("example.com/a".to_owned(), 500)]);
+    node.give_back(&asked);
+    assert_eq!((node.free("nvidia.com/gpu"), node.shares.get("example.com/a")), (2_000, None));
+    node.take(&asked);
+    node.take(&gpus(3));
+    assert_eq!((node.free("nvidia.com/gpu"), node.free("example.com/a")), (-2_000, -500));
+    node.give_back(&asked);
+    assert_eq!((node.free("nvidia.com/gpu"), node.free("example.com/a")), (-1_000, 0));
 }

@@ -7,7 +7,7 @@ use rayfleet_api::status::{Goal, GroupStatus, PaceStatus, Phase, RollbackStatus,
 
 use super::*;
 use crate::capacity::PendingPod;
-use crate::testing::{at, entry, fleet, nodes, plain_fleet, ready_entry, t0};
+use crate::testing::{at, entry, fleet, gpus, nodes, plain_fleet, ready_entry, t0};
 
 const PACE: Pace = Pace {
     pods: Duration::from_mins(1),
@@ -27,7 +27,7 @@ fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) 
         })
         .collect();
     for node in capacity.nodes.iter_mut().take(2 * groups.len()) {
-        node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+        node.take(&gpus(1));
     }
     let ready = i32::try_from(groups.len()).unwrap();
     let rollout = RolloutStatus {
@@ -228,7 +228,7 @@ fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
         ..entry(&fleet, 1)
     };
     for node in &mut capacity.nodes[2..] {
-        node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+        node.take(&gpus(1));
     }
     status.groups.push(loading);
     forecast(&Question {
@@ -262,7 +262,7 @@ fn the_pods_of_others_and_the_own_ones_wait_for_room_each_once() {
     status.groups[0].nodes.clear();
     status.groups[0].phase = Phase::Pending;
     status.groups[0].ready_since = None;
-    capacity.nodes.iter_mut().for_each(|node| node.requested.clear());
+    capacity.nodes.iter_mut().for_each(|node| node.give_back(&gpus(1)));
     let waits = |name: &str| PendingPod { name: name.to_owned(), spec: crate::testing::gpu_pod(1) };
     let mut outcome = |pending: &[&str]| {
         capacity.pending = pending.iter().map(|name| waits(name)).collect();

@@ -9,7 +9,7 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::group::Group;
 use super::{Pace, Question};
-use crate::capacity::{self, Capacity, NodeRoom, PendingPod, requests};
+use crate::capacity::{self, Capacity, NodeRoom, PendingPod, Resources, requests};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 
@@ -87,7 +87,7 @@ impl<'a> World<'a> {
         for name in gone {
             if let Some(group) = self.groups.remove(&name) {
                 // Other pods may take the room; the own ones are the first in line.
-                occupy(&mut self.capacity.nodes, &group, -1);
+                each_pod(&mut self.capacity.nodes, &group, NodeRoom::give_back);
             }
             self.made.retain(|made| *made != name);
         }
@@ -121,7 +121,7 @@ impl<'a> World<'a> {
             if self.fleet.model.is_none() {
                 group.engine = Some((String::new(), after(now, self.pace.pods + self.pace.start)));
             }
-            occupy(&mut self.capacity.nodes, group, 1);
+            each_pod(&mut self.capacity.nodes, group, NodeRoom::take);
         }
     }
 
@@ -172,13 +172,11 @@ impl<'a> World<'a> {
     }
 }
 
-/// Takes what a group's pods ask for from their nodes, or gives it back.
-fn occupy(nodes: &mut [NodeRoom], group: &Group<'_>, times: i128) {
+/// Does something with what each of a group's pods asks for on its node.
+fn each_pod(nodes: &mut [NodeRoom], group: &Group<'_>, what: fn(&mut NodeRoom, &Resources)) {
     for (pod, name) in group.shape.pods.iter().zip(&group.nodes) {
-        let Some(node) = nodes.iter_mut().find(|node| node.name == *name) else { continue };
-        for (resource, amount) in requests(&pod.spec) {
-            let sum = node.requested.entry(resource).or_default();
-            *sum = sum.saturating_add(amount.saturating_mul(times)).max(0);
+        if let Some(node) = nodes.iter_mut().find(|node| node.name == *name) {
+            what(node, &requests(&pod.spec));
         }
     }
 }

@@ -65,11 +65,7 @@ fn free(board: &Board<'_>, capacity: &mut Capacity, group: &GroupStatus) {
         let shape = board.fleet.shape.pods.iter().find(is_head);
         let node = capacity.nodes.iter_mut().find(|node| Some(&node.name) == pod.node.as_ref());
         if let (Some(shape), Some(node)) = (shape, node) {
-            for (name, amount) in capacity::requests(&shape.spec) {
-                if let Some(requested) = node.requested.get_mut(&name) {
-                    *requested = requested.saturating_sub(amount);
-                }
-            }
+            node.give_back(&capacity::requests(&shape.spec));
         }
     }
 }

@@ -56,7 +56,7 @@ fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, Gr
     let seen = BTreeMap::from([(group.name.clone(), healthy(&group, t0()))]);
     let mut capacity = nodes(free);
     for node in &mut capacity.nodes[..2] {
-        node.requested.insert("nvidia.com/gpu".to_owned(), 1_000);
+        node.take(&gpus(1));
     }
     (group, seen, capacity)
 }
@@ -77,7 +77,7 @@ fn each_pod_of_a_failed_group_gives_back_what_it_holds_itself() {
     let mut fleet = fleet(1);
     fleet.shape.pods[0].spec = gpu_pod(2);
     let (group, seen, mut capacity) = failed(&fleet, &[2, 1, 1]);
-    capacity.nodes[0].requested.insert("nvidia.com/gpu".to_owned(), 2_000);
+    capacity.nodes[0].take(&gpus(1));
     let after = planned(&fleet, vec![group], &seen, &capacity, &[against("node-1")]);
     assert_eq!(after[0].goal, Goal::Retire, "its head's node has room for the next head");
 }

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use crate::agents::{Agents, Assignment, Command, Engine, Launch, Pace};
 use crate::clock;
 use crate::cluster::{
-    Executor, GroupPods, History, Index, Key, KubeRay, Model, Snapshot, WriteError, groups_of,
+    Executor, Gate, GroupPods, History, Index, Key, KubeRay, Model, Snapshot, WriteError, groups_of,
 };
 use crate::engines;
 use crate::lease::Leadership;
@@ -360,9 +360,10 @@ impl Controller {
                 info!(fleet = %key, group = %name, %reason, "deleting the RayCluster");
                 self.executor.delete_cluster(&key.sibling(name), uid, resource_version).await?;
             }
-            Effect::SetGate { group, pod, pod_uid, open, reason } => {
+            Effect::SetGate { group, pod, pod_uid, open, launch, reason } => {
                 info!(fleet = %key, %group, %pod, open, reason, "setting the serving gate");
-                self.executor.set_gate(&key.sibling(pod), &pod_uid, open, reason).await?;
+                let gate = Gate { open, launch: &launch, reason };
+                self.executor.set_gate(&key.sibling(pod), &pod_uid, gate).await?;
             }
             Effect::LaunchEngine { group, submission } => {
                 if let Some(entry) = group_of(&group) {

@@ -33,6 +33,8 @@ pub enum Effect {
         pod_uid: String,
         /// New value.
         open: bool,
+        /// The engine's launch, which is written beside it: that the launch was ready is known from then on.
+        launch: String,
         /// One word for the condition's reason.
         reason: &'static str,
     },

@@ -61,6 +61,8 @@ pub struct PodSeen {
     pub containers_ready: bool,
     /// Whether the serving gate is True.
     pub gate_open: bool,
+    /// The launch that it was opened for; `None` if it is closed.
+    pub opened_for: Option<String>,
     /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that
     /// itself says "not ready" is not lost: its containers may well run.
     pub node_lost: bool,

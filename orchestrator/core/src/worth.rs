@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::{Goal, GroupStatus, Phase, RolloutStatus};
 
@@ -15,18 +16,21 @@ const PHASES: Duration = Duration::from_secs(1);
 /// How long words may wait: `1 of 2 pods are ready`. As long as a kubelet keeps the status of its node to itself.
 const WORDS: Duration = Duration::from_secs(10);
 
+/// What another replica needs, at most, to take over and to ask the engine again: the lease, and some looks.
+const FOUND_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
 /// How long the step from one status to the next may stay unwritten; `None`: for ever, as it is no step. `written` is what the
 /// API server has, which may be behind `before`.
 ///
 /// Zero when an effect is to follow that must not be ahead of the ledger, or when losing the difference in a crash could lead
-/// to another decision. A repeated probe prompt harms nobody, so it may be ahead; and no effect waits for words.
+/// to another decision. No effect waits for words.
 pub fn may_wait(
     written: &RayClusterFleetStatus,
     before: &RayClusterFleetStatus,
     after: &RayClusterFleetStatus,
     effects: &[Effect],
 ) -> Option<Duration> {
-    let follows = effects.iter().any(|effect| !matches!(effect, Effect::Probe { .. }));
+    let follows = effects.iter().any(|effect| !may_be_ahead(effect));
     if follows && !same_but_words(written, after) {
         return Some(Duration::ZERO);
     }
@@ -39,6 +43,15 @@ pub fn may_wait(
     // Whoever reads of a trouble in an event looks at the status next.
     let warned = effects.iter().any(|effect| matches!(effect, Effect::Event { warning: true, .. }));
     Some(if same_but_words(before, after) && !warned { WORDS } else { PHASES })
+}
+
+/// Whether an effect may come before the ledger says why. After a crash the probe prompt is asked again, an event may be told again, and
+/// an open gate tells itself what it was opened for.
+fn may_be_ahead(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Probe { .. } | Effect::SetGate { open: true, .. } | Effect::Event { warning: false, .. }
+    )
 }
 
 /// `after`, with all that is only news as it was before.
@@ -78,16 +91,27 @@ fn with_struck(before: &RayClusterFleetStatus, mut after: Vec<GroupStatus>) -> V
 fn group_without_news(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
     let mut group = without_words(before, after);
     // Where a group stands on its way up is found again from its pods and its engine.
-    if comes_up(before.phase) && comes_up(after.phase) {
+    let arrives =
+        after.phase == Phase::Ready && (before.phase == Phase::Ready || arrives_in_time(before, after));
+    if comes_up(before.phase) && (comes_up(after.phase) || arrives) {
         group.phase = before.phase;
         group.since.clone_from(&before.since);
         group.uid.clone_from(&before.uid);
     }
     // Counted from later on, it is taken for available later.
-    if before.phase == Phase::Ready && after.phase == Phase::Ready {
+    if arrives {
         group.ready_since.clone_from(&before.ready_since);
+        group.deadline.clone_from(&before.deadline);
+        group.begun.clone_from(&before.begun);
     }
     group
+}
+
+/// A group is ready so long before its start is over that whoever finds it not yet so can still find it ready in time.
+fn arrives_in_time(before: &GroupStatus, after: &GroupStatus) -> bool {
+    let left =
+        before.deadline.as_ref().zip(after.since.as_ref()).map(|(end, now)| end.0.duration_since(now.0));
+    comes_up(before.phase) && left.is_none_or(|left| left >= FOUND_AGAIN)
 }
 
 fn comes_up(phase: Phase) -> bool {
@@ -207,8 +231,8 @@ mod tests {
     fn what_decisions_follow_from_is_written_at_once() {
         let changes: [fn(&mut RayClusterFleetStatus); 13] = [
             |status| status.groups[0].goal = Goal::Retire,
-            |status| status.groups[0].phase = Phase::Ready,
             |status| status.groups[0].phase = Phase::Failed,
+            |status| status.groups[0].phase = Phase::Draining,
             |status| status.groups[0].launch = 1,
             |status| status.groups[0].failures = 1,
             |status| status.groups[0].restarts = 1,
@@ -294,8 +318,10 @@ mod tests {
         for phases in up.windows(2) {
             assert_eq!(step(phases[0], phases[1]), Some(PHASES), "{phases:?}");
         }
-        for other in [Phase::Ready, Phase::Draining, Phase::Stopping, Phase::Failed] {
+        for other in [Phase::Draining, Phase::Stopping, Phase::Failed] {
             assert_eq!(step(Phase::Loading, other), Some(Duration::ZERO), "to {other:?}");
+        }
+        for other in [Phase::Ready, Phase::Draining, Phase::Stopping, Phase::Failed] {
             assert_eq!(step(other, Phase::Loading), Some(Duration::ZERO), "from {other:?}");
         }
         let ready_since = |phase, since| {
@@ -310,15 +336,61 @@ mod tests {
         assert_eq!(may_wait(&serves, &serves, &leaves, &[]), Some(Duration::ZERO));
     }
 
+    fn gate(open: bool) -> Effect {
+        let (group, pod, pod_uid) = ("a".to_owned(), "a-head".to_owned(), "u".to_owned());
+        Effect::SetGate { group, pod, pod_uid, open, launch: String::new(), reason: "Ready" }
+    }
+
     #[test]
-    fn no_effect_is_ahead_of_the_ledger_but_a_probe() {
+    fn no_effect_is_ahead_of_the_ledger_but_those_that_open_a_group() {
         let (before, after) = (status(|_| {}), status(|status| status.groups[0].phase = Phase::Probing));
         let probe = Effect::Probe { group: "a".into(), submission: "s".into() };
-        let event = Effect::Event { warning: false, reason: "GroupReady", message: String::new() };
-        assert_eq!(may_wait(&before, &before, &after, std::slice::from_ref(&probe)), Some(PHASES));
-        assert_eq!(may_wait(&before, &before, &after, &[probe, event.clone()]), Some(Duration::ZERO));
-        assert_eq!(may_wait(&before, &after, &after, std::slice::from_ref(&event)), Some(Duration::ZERO));
-        assert_eq!(may_wait(&after, &after, &after, &[event]), None);
+        let event = |warning| Effect::Event { warning, reason: "GroupReady", message: String::new() };
+        for ahead in [probe.clone(), gate(true), event(false)] {
+            assert_eq!(may_wait(&before, &before, &after, std::slice::from_ref(&ahead)), Some(PHASES));
+            assert_eq!(may_wait(&before, &after, &after, std::slice::from_ref(&ahead)), None);
+        }
+        let stop = Effect::StopEngine { group: "a".into(), submission: "s".into() };
+        for behind in [gate(false), event(true), stop] {
+            let both = [probe.clone(), behind.clone()];
+            assert_eq!(may_wait(&before, &before, &after, &both), Some(Duration::ZERO));
+            assert_eq!(
+                may_wait(&before, &after, &after, std::slice::from_ref(&behind)),
+                Some(Duration::ZERO)
+            );
+            assert_eq!(may_wait(&after, &after, &after, &[behind]), None);
+        }
+    }
+
+    #[test]
+    fn that_a_group_is_ready_is_news_unless_its_time_is_nearly_over() {
+        let up = |deadline: Option<i64>| {
+            status(|status| {
+                status.groups[0].phase = Phase::Probing;
+                status.groups[0].since = Some(time(10));
+                status.groups[0].begun = Some(time(5));
+                status.groups[0].deadline = deadline.map(time);
+            })
+        };
+        let ready = status(|status| {
+            status.groups[0].phase = Phase::Ready;
+            status.groups[0].since = Some(time(100));
+            status.groups[0].ready_since = Some(time(101));
+        });
+        for (deadline, wait) in
+            [(None, PHASES), (Some(160), PHASES), (Some(159), Duration::ZERO), (Some(50), Duration::ZERO)]
+        {
+            let before = up(deadline);
+            assert_eq!(may_wait(&before, &before, &ready, &[gate(true)]), Some(wait), "{deadline:?}");
+        }
+        let forgiven = |status: &RayClusterFleetStatus| {
+            let mut status = status.clone();
+            status.groups[0].failed_starts = 0;
+            status
+        };
+        let mut before = up(None);
+        before.groups[0].failed_starts = 2;
+        assert_eq!(may_wait(&before, &before, &forgiven(&ready), &[]), Some(Duration::ZERO));
     }
 
     #[test]

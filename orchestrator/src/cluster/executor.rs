@@ -15,6 +15,7 @@ use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use serde_json::json;
 
 use super::events::{Telling, Told, Written};
+use super::gate::Gate;
 use super::history::HistoryChange;
 use super::{Index, Key, builds, rayclusters};
 use crate::clock;
@@ -199,21 +200,9 @@ impl Executor {
     }
 
     /// Opens or closes the serving gate of a head pod.
-    pub(crate) async fn set_gate(
-        &self,
-        pod: &Key,
-        uid: &str,
-        open: bool,
-        reason: &str,
-    ) -> Result<(), WriteError> {
+    pub(crate) async fn set_gate(&self, pod: &Key, uid: &str, gate: Gate<'_>) -> Result<(), WriteError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
-        let condition = json!({
-            "type": names::GATE_SERVING,
-            "status": if open { "True" } else { "False" },
-            "reason": reason,
-            "message": if open { "the engine takes traffic" } else { "the engine takes no new traffic" },
-            "lastTransitionTime": clock::now().to_string(),
-        });
+        let condition = gate.condition(clock::now());
         // The uid makes the API server refuse the patch for another pod of the same name.
         let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
         let (parameters, patch) = (PatchParams::default(), Patch::Strategic(&patch));

@@ -7,6 +7,7 @@ mod capacity;
 mod endpoints;
 mod events;
 mod executor;
+mod gate;
 mod history;
 mod index;
 mod key;
@@ -19,6 +20,7 @@ mod world;
 
 pub(crate) use capacity::Snapshot;
 pub(crate) use executor::{Executor, WriteError};
+pub(crate) use gate::Gate;
 pub(crate) use history::{History, Model};
 #[cfg(test)]
 pub(crate) use index::Warning;

@@ -6,6 +6,8 @@ use kube::ResourceExt;
 use rayfleet_api::names;
 use rayfleet_core::seen::{PodProblem, PodSeen};
 
+use super::gate;
+
 /// Waiting reasons that do not pass by themselves within moments.
 const STUCK: [&str; 8] = [
     "ImagePullBackOff",
@@ -31,6 +33,7 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         containers_ready: is_true(conditions, "ContainersReady"),
         gate_open: is_true(conditions, names::GATE_SERVING),
+        opened_for: gate::opened_for(conditions),
         node_lost: false,
         problem: problem(pod, conditions),
     }

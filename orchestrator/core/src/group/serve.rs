@@ -7,7 +7,7 @@ use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
 use super::stage::Stage;
-use super::{bring_up, drain, engine, fail, plain};
+use super::{bring_up, drain, engine, fail, plain, ray};
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
@@ -19,6 +19,10 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     }
     if stage.group.phase == Phase::Draining && !drain::cancel(stage) {
         return;
+    }
+    if opened(stage) {
+        stage.enter(Phase::Ready, None);
+        stage.group.deadline = None;
     }
     // The planner spares a group that wavers for this long.
     let spared = time::end_of(stage.group.wavers_since.as_ref(), stage.fleet.failure.hung_after);
@@ -36,6 +40,14 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     } else {
         plain::bring_up(stage);
     }
+}
+
+/// The gate is open for the present launch, so it was ready: gates open before the ledger tells of it, and whoever led then
+/// may have ended in between. A group that wavers is not meant: its gate is about to close.
+fn opened(stage: &Stage<'_>) -> bool {
+    let launch = ray::submission(&stage.group);
+    let is_open = stage.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch));
+    is_open && stage.group.phase < Phase::Ready && stage.group.wavers_since.is_none()
 }
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.

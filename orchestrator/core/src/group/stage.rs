@@ -8,6 +8,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use super::Step;
 use super::blame::Blamed;
 use super::pods::Pods;
+use super::ray;
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 use crate::time;
@@ -92,6 +93,7 @@ impl<'a> Stage<'a> {
             pod: head.name.clone(),
             pod_uid: head.uid.clone(),
             open,
+            launch: ray::submission(&self.group),
             reason,
         });
     }

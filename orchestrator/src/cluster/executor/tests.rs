@@ -137,11 +137,15 @@ async fn only_the_cluster_that_was_seen_is_deleted() {
     assert_eq!(sent["propagationPolicy"], "Background");
 }
 
+fn gate(open: bool) -> Gate<'static> {
+    Gate { open, launch: "f-0.e.1", reason: "Because" }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gate_is_set_for_the_pod_that_was_seen() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}});
     let bench = bench(move |_| Answer::Reply(200, pod.clone()));
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", true, "EngineReady").await.unwrap();
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
     let call = &bench.server.calls()[0];
     assert!(call.path.starts_with("/api/v1/namespaces/n/pods/p/status"), "{}", call.path);
     assert_eq!(call.body["metadata"]["uid"], "u-p");
@@ -152,7 +156,7 @@ async fn a_gate_is_set_for_the_pod_that_was_seen() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_of_a_pod_that_is_gone_needs_no_setting() {
     let bench = bench(|_| refusal(404, "NotFound", "gone"));
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", false, "Draining").await.unwrap();
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(false)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +182,7 @@ async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
         Method::DELETE => Answer::Reply(200, owned(call, "u-1")),
         _ => Answer::Reply(200, call.body.clone()),
     });
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", true, "EngineReady").await.unwrap();
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
     bench.executor.write_status(&raw_fleet(), RayClusterFleetStatus::default()).await.unwrap();
     bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await.unwrap();
     assert!(

@@ -53,6 +53,56 @@ fn bring_up_follows_what_is_seen() {
     );
 }
 
+/// A group on its way up whose head's gate tells of a launch.
+fn opened_for(launch: &str, edit: impl Fn(&mut GroupStatus)) -> (GroupStatus, GroupSeen) {
+    let fleet = fleet(1);
+    let mut group = GroupStatus {
+        phase: Phase::Loading,
+        ready_since: None,
+        deadline: Some(time::began(at(5))),
+        ..ready_entry(&fleet, 0)
+    };
+    edit(&mut group);
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].opened_for = Some(launch.to_owned());
+    (group, seen)
+}
+
+#[test]
+fn a_gate_that_was_opened_for_the_present_launch_tells_that_the_group_is_ready() {
+    let launch = "llama-pods1-0.eng1.1";
+    let (group, mut seen) = opened_for(launch, |_| {});
+    seen.ray = None;
+    let after = step(&fleet(1), &group, &seen, 10);
+    assert_eq!((after.group.phase, after.group.deadline.is_none()), (Phase::Ready, true));
+    assert_eq!(kinds(&after), Vec::<String>::new(), "nobody was asked yet, and the gate stays as it is");
+    let (group, mut seen) = opened_for(launch, |_| {});
+    ray_mut(&mut seen).engine.probe = ProbeSeen::Unknown;
+    let after = step(&fleet(1), &group, &seen, 1);
+    assert_eq!(
+        (after.group.phase, kinds(&after)),
+        (Phase::Ready, Vec::new()),
+        "the prompt was answered then"
+    );
+}
+
+#[test]
+fn a_gate_tells_nothing_of_another_launch_or_of_a_group_that_wavers() {
+    let wavers = |group: &mut GroupStatus| group.wavers_since = Some(time::began(t0()));
+    let present = opened_for("llama-pods1-0.eng1.1", wavers);
+    for (group, mut seen) in [opened_for("llama-pods1-0.eng1.0", |_| {}), present] {
+        ray_mut(&mut seen).engine.probe = ProbeSeen::Unknown;
+        let after = step(&fleet(1), &group, &seen, 1);
+        assert_eq!(
+            (after.group.phase, kinds(&after)),
+            (Phase::Probing, vec!["gate false".to_owned(), "probe".to_owned()])
+        );
+    }
+    let (group, seen) = opened_for("llama-pods1-0.eng1.1", |group| group.phase = Phase::Stopping);
+    let after = step(&fleet(1), &GroupStatus { goal: Goal::Retire, ..group }, &seen, 1);
+    assert_eq!(after.group.phase, Phase::Stopping);
+}
+
 #[test]
 fn a_group_at_rest_is_not_changed() {
     let fleet = fleet(1);

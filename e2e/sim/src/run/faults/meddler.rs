@@ -66,7 +66,7 @@ impl Meddler {
 
     /// Only who holds the lease writes. A write that was on its way when the lease was lost is none of the next leader's time.
     fn check_leader(&self, call: &Call) {
-        let lease = self.api.look(&api::Kind::LEASE).into_iter().next();
+        let lease = self.api.list(&api::Kind::LEASE).into_iter().next();
         let Some(holder) =
             lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned))
         else {

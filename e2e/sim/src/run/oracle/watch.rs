@@ -118,7 +118,7 @@ impl Watch {
 
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = self.api.look(&Kind::FLEET);
+        let all = self.api.list(&Kind::FLEET);
         let ours = |fleet: &&Arc<Value>| {
             name_of(fleet) == self.fleet && fleet["metadata"]["namespace"] == *self.namespace
         };
@@ -261,7 +261,7 @@ impl Watch {
     }
 
     fn ours(&self, kind: &Kind) -> Vec<Arc<Value>> {
-        let mut all = self.api.look(kind);
+        let mut all = self.api.list(kind);
         all.retain(|object| label(object, names::LABEL_FLEET) == self.fleet);
         all
     }

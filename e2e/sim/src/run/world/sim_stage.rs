@@ -1,8 +1,10 @@
 //! The simulation as a stage.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rayfleet_api::{RayClusterFleet, names};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::replicas::Replicas;
@@ -41,10 +43,10 @@ impl SimStage {
     }
 
     /// A pod of a group.
-    async fn pod(&mut self, member: Member) -> Result<Value, String> {
+    async fn pod(&mut self, member: Member) -> Result<Arc<Value>, String> {
         let group = self.group(member.group).await?;
         let role = if member.head { "head" } else { "worker" };
-        let is = |pod: &Value| {
+        let is = |pod: &Arc<Value>| {
             let labels = &pod["metadata"]["labels"];
             labels[names::LABEL_GROUP] == *group
                 && labels[names::RAY_LABEL_NODE_TYPE] == role
@@ -54,8 +56,9 @@ impl SimStage {
         found.ok_or_else(|| format!("group {group} has no {role}"))
     }
 
-    fn pod_name(pod: &Value) -> String {
-        pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    async fn pod_name(&mut self, member: Member) -> Result<String, String> {
+        let pod = self.pod(member).await?;
+        Ok(pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
     }
 }
 
@@ -80,18 +83,18 @@ impl Stage for SimStage {
     }
 
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
-        serde_json::from_value(self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?).ok()
+        RayClusterFleet::deserialize(&*self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?).ok()
     }
 
     async fn leftovers(&mut self) -> bool {
         let ours = |object: &Value| object["metadata"]["labels"][names::LABEL_FLEET] == *self.fleet;
         let kinds = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
-        kinds.iter().any(|kind| self.api.look(kind).iter().any(|object| ours(object)))
+        kinds.iter().any(|kind| self.api.list(kind).iter().any(|object| ours(object)))
     }
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
-        let mut fleet =
-            self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet is not there")?;
+        let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet);
+        let mut fleet = Value::clone(&*found.ok_or("the fleet is not there")?);
         patch.apply(&mut fleet)?;
         self.api.replace(&Kind::FLEET, fleet).map(drop).map_err(|refusal| refusal.message)
     }
@@ -129,11 +132,11 @@ impl Stage for SimStage {
                 self.ray.hang_engine(&cluster);
             }
             Victim::Container(member) => {
-                let pod = Self::pod_name(&self.pod(*member).await?);
+                let pod = self.pod_name(*member).await?;
                 self.kubernetes.kill_container(self.namespace, &pod);
             }
             Victim::Pod(member) => {
-                let pod = Self::pod_name(&self.pod(*member).await?);
+                let pod = self.pod_name(*member).await?;
                 let deleted = self.kubernetes.delete_pod_behind_back(self.namespace, &pod, false);
                 deleted.map_err(|refusal| refusal.message)?;
             }

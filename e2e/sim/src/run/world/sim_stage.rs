@@ -26,6 +26,8 @@ pub(super) struct SimStage {
     pub(super) shared: Shared,
     /// The node that lost its power last.
     pub(super) lost: Option<String>,
+    /// The fleet as it was asked for last: it is asked for much more often than it changes.
+    pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
 }
 
 impl SimStage {
@@ -83,7 +85,15 @@ impl Stage for SimStage {
     }
 
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
-        RayClusterFleet::deserialize(&*self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?).ok()
+        let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?;
+        if let Some((before, fleet)) = &self.last
+            && Arc::ptr_eq(before, &found)
+        {
+            return fleet.clone();
+        }
+        let fleet = RayClusterFleet::deserialize(&*found).ok();
+        self.last = Some((found, fleet.clone()));
+        fleet
     }
 
     async fn leftovers(&mut self) -> bool {

@@ -107,13 +107,24 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).made.len()
     }
 
-    /// Checks after every change, for ever.
+    /// Checks after every change of what the rules are about, for ever.
     pub async fn follow(self) {
         let mut version = self.api.version();
+        self.look();
         loop {
-            self.look();
-            version = self.api.changed_since(version).await;
+            let newer = self.api.changed_since(version).await;
+            if self.api.may_have_changed(&[Kind::FLEET, Kind::RAY_CLUSTER, Kind::POD], version) {
+                self.look();
+            } else {
+                self.lasts();
+            }
+            version = newer;
         }
+    }
+
+    fn lasts(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.history.lasts(self.shared.trace.now());
     }
 
     fn look(&self) {

@@ -15,6 +15,9 @@ use crate::run::faults::Shared;
 use crate::run::scenario::{Healed, Member, Patch, Victim};
 use crate::run::stage::Stage;
 
+/// What a fleet owns.
+const OWNED: [Kind; 4] = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
+
 /// The parts of the world that a scenario touches.
 pub(super) struct SimStage {
     pub(super) namespace: &'static str,
@@ -98,8 +101,7 @@ impl Stage for SimStage {
 
     async fn leftovers(&mut self) -> bool {
         let ours = |object: &Value| object["metadata"]["labels"][names::LABEL_FLEET] == *self.fleet;
-        let kinds = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
-        kinds.iter().any(|kind| self.api.list(kind).iter().any(|object| ours(object)))
+        OWNED.iter().any(|kind| self.api.list(kind).iter().any(|object| ours(object)))
     }
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
@@ -182,8 +184,19 @@ impl Stage for SimStage {
     }
 
     async fn pass(&mut self, longest: Duration) {
-        let version = self.api.version();
+        let news = async {
+            let mut version = self.api.version();
+            loop {
+                let newer = self.api.changed_since(version).await;
+                if self.api.may_have_changed(&[Kind::FLEET], version)
+                    || self.api.may_have_changed(&OWNED, version)
+                {
+                    return;
+                }
+                version = newer;
+            }
+        };
         // A change or the end of the wait: whoever waits looks at both.
-        let _ = tokio::time::timeout(longest, self.api.changed_since(version)).await;
+        let _ = tokio::time::timeout(longest, news).await;
     }
 }

@@ -9,19 +9,19 @@ use super::entries::{ActorEntry, Entry, GroupEntry, NodeEntry};
 
 /// The nodes that match the filters of a call.
 pub(super) fn nodes(gcs: &Gcs, call: &Call) -> Reply {
-    list(call, gcs.nodes.iter().map(|(id, node)| NodeEntry(id, node)).collect())
+    list(call, gcs.nodes.iter().map(|(id, node)| NodeEntry(id, node)))
 }
 
 /// The actors, by id.
 pub(super) fn actors(gcs: &Gcs, call: &Call) -> Reply {
     let mut actors: Vec<&Actor> = gcs.actors.iter().collect();
     actors.sort_by_key(|actor| &actor.id);
-    list(call, actors.into_iter().map(|actor| ActorEntry(gcs, actor)).collect())
+    list(call, actors.into_iter().map(|actor| ActorEntry(gcs, actor)))
 }
 
 /// The placement groups.
 pub(super) fn groups(gcs: &Gcs, call: &Call) -> Reply {
-    list(call, gcs.groups.iter().map(GroupEntry::new).collect())
+    list(call, gcs.groups.iter().map(GroupEntry::new))
 }
 
 #[derive(Serialize)]
@@ -46,7 +46,7 @@ struct Found<S> {
     warnings: (),
 }
 
-fn list<E: Entry>(call: &Call, all: Vec<E>) -> Reply {
+fn list<E: Entry>(call: &Call, all: impl ExactSizeIterator<Item = E>) -> Reply {
     let values = |key: &str| -> Vec<&str> {
         call.query.iter().filter(|(k, _)| k == key).map(|(_, value)| value.as_str()).collect()
     };
@@ -70,7 +70,7 @@ fn list<E: Entry>(call: &Call, all: Vec<E>) -> Reply {
         ));
     }
     let total = all.len();
-    let fits = |entry: &&E| {
+    let fits = |entry: &E| {
         keys.iter().zip(&signs).zip(&wanted).all(|((key, sign), wanted)| {
             let is = match entry.column(key) {
                 Value::String(text) => text == *wanted,
@@ -80,12 +80,12 @@ fn list<E: Entry>(call: &Call, all: Vec<E>) -> Reply {
             is == (*sign == "=")
         })
     };
-    let found: Vec<&E> = all.iter().filter(fits).collect();
+    let found: Vec<E> = all.filter(fits).collect();
     let result = Found {
         num_after_truncation: total,
         num_filtered: found.len(),
         partial_failure_warning: "",
-        result: found.into_iter().take(limit).map(Entry::shown).collect(),
+        result: found.iter().take(limit).map(Entry::shown).collect(),
         total,
         warnings: (),
     };

@@ -1,6 +1,7 @@
 //! Events in the group events.k8s.io have other names for the fields of the core group's, as which they are stored.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -33,6 +34,14 @@ pub(super) fn outward<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     let mut object = object.clone();
     rename(&mut object, |(core, new)| (core, new));
     Cow::Owned(typed(kind, object))
+}
+
+/// The same, of an object that may be shared.
+pub(super) fn shown(kind: &Kind, object: &Arc<Value>) -> Arc<Value> {
+    match outward(kind, object) {
+        Cow::Borrowed(_) => object.clone(),
+        Cow::Owned(object) => Arc::new(object),
+    }
 }
 
 fn rename(

@@ -47,6 +47,9 @@ impl Store {
     /// One look over everything. Whether something was done, and another look may find more.
     pub(super) fn collect_garbage(&mut self) -> bool {
         self.littered = false;
+        if !std::mem::take(&mut self.suspicious) {
+            return false;
+        }
         let before = self.version;
         let nodes = self.nodes();
         let by_uid: BTreeMap<&str, &Node> =

@@ -85,7 +85,7 @@ impl Query {
 }
 
 /// What a call has come to.
-type Outcome = Result<(u16, Value), Refusal>;
+type Outcome = Result<(u16, Arc<Value>), Refusal>;
 
 async fn serve(
     server: &ApiServer,
@@ -187,21 +187,21 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
         dry_run: call.dry_run,
         client: true,
     };
-    let shown = |object: &Value| {
-        if asked.partial { meta::partial(object) } else { convert::outward(kind, object).into_owned() }
+    let shown = |object: &Arc<Value>| {
+        if asked.partial { Arc::new(meta::partial(object)) } else { convert::shown(kind, object) }
     };
     let scaled = call.subresource.as_deref() == Some("scale");
     match call.verb {
         Verb::Get => {
             let found = server.with(|store| store.current(&target))?;
-            Ok((200, if scaled { scale::of(&found) } else { shown(&found) }))
+            Ok((200, if scaled { Arc::new(scale::of(&found)) } else { shown(&found) }))
         }
         Verb::List | Verb::Watch => {
             let mut options = list_options(kind, asked)?;
             if let ListVerdict::Stale { behind } = tamper.list(call) {
                 options.behind = behind;
             }
-            server.with(|store| store.list(kind, &call.namespace, &options)).map(|list| (200, list))
+            server.with(|store| store.list(kind, &call.namespace, &options)).map(|list| (200, Arc::new(list)))
         }
         Verb::Create => {
             let made = server.with(|store| store.create(&target, call.body.clone()))?;
@@ -209,7 +209,7 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
         }
         Verb::Update if scaled => {
             let kept = server.with(|store| store.replace_scale(&target, &call.body))?;
-            Ok((200, scale::of(&kept)))
+            Ok((200, Arc::new(scale::of(&kept))))
         }
         Verb::Update => {
             let (kept, created) = server.with(|store| store.replace(&target, call.body.clone()))?;
@@ -220,7 +220,7 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
             let patch = Patch { form, body: &call.body, manager: asked.query.text("fieldManager") };
             if scaled {
                 let kept = server.with(|store| store.patch_scale(&target, &patch))?;
-                return Ok((200, scale::of(&kept)));
+                return Ok((200, Arc::new(scale::of(&kept))));
             }
             let (kept, created) = server.with(|store| store.patch(&target, &patch))?;
             Ok((if created { 201 } else { 200 }, shown(&kept)))
@@ -228,7 +228,7 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
         Verb::Delete => {
             let options = delete_options(call, asked)?;
             let deleted = server.with(|store| store.delete(&target, &options))?;
-            Ok((200, end(kind, &deleted)))
+            Ok((200, Arc::new(end(kind, &deleted))))
         }
         Verb::DeleteCollection => delete_collection(server, call, asked),
     }
@@ -254,7 +254,7 @@ fn delete_collection(server: &ApiServer, call: &Call, asked: &Asked) -> Outcome 
             };
             store.delete(&target, &options)?;
         }
-        Ok((200, list))
+        Ok((200, Arc::new(list)))
     })
 }
 

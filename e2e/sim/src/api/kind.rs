@@ -5,12 +5,13 @@ use std::fmt;
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
+    // First, as it alone tells nearly all kinds apart: they are compared all the time.
+    /// Name of the kind, as in an object's `kind`.
+    pub kind: &'static str,
     /// API group; empty for the core.
     pub group: &'static str,
     /// Version in the group.
     pub version: &'static str,
-    /// Name of the kind, as in an object's `kind`.
-    pub kind: &'static str,
     /// Name of the resource, as in a path.
     pub plural: &'static str,
     /// Whether its objects are in a namespace.

@@ -38,16 +38,17 @@ pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
 
 /// The object that is to be kept when `new` was sent for `old`: parts that the call can not change are the old ones.
 pub(super) fn merge(kind: &Kind, status: bool, old: &Value, mut new: Value) -> Value {
-    let new_status = new.get("status").cloned();
     if status {
-        let mut kept = old.clone();
+        let new_status = fields::members(&mut new).remove("status");
+        let others = old.as_object().into_iter().flatten().filter(|(field, _)| *field != "status");
+        let mut kept: Value = others.map(|(field, value)| (field.clone(), value.clone())).collect();
         put(fields::members(&mut kept), "status", new_status);
         if kind.custom() {
             return kept;
         }
         // Of built-in kinds the status also takes metadata along, but not owners.
         let owners = old.pointer("/metadata/ownerReferences").cloned();
-        let mut sent = metadata(&mut new).clone();
+        let mut sent = std::mem::take(metadata(&mut new));
         put(&mut sent, "ownerReferences", owners);
         fields::members(&mut kept).insert("metadata".to_owned(), Value::Object(sent));
         new = kept;
@@ -89,15 +90,10 @@ fn differ(kind: &Kind, old: &Value, new: &Value) -> bool {
     if *kind == Kind::POD {
         return old.get("spec") != new.get("spec");
     }
-    let rest = |object: &Value| {
-        let mut rest = object.as_object().cloned().unwrap_or_default();
-        rest.remove("metadata");
-        if kind.has_status() {
-            rest.remove("status");
-        }
-        rest
-    };
-    rest(old) != rest(new)
+    let counts =
+        |(field, _): &(&String, &Value)| *field != "metadata" && !(kind.has_status() && *field == "status");
+    let all = |object| Value::as_object(object).into_iter().flatten();
+    !all(old).filter(counts).eq(all(new).filter(counts))
 }
 
 /// What an update may not do to metadata.
@@ -164,7 +160,7 @@ pub(super) fn pod_faults(old: &Value, new: &Value) -> Vec<Fault> {
         }
         spec
     };
-    if fixed(old) == fixed(new) {
+    if old.get("spec") == new.get("spec") || fixed(old) == fixed(new) {
         return Vec::new();
     }
     let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";

@@ -137,39 +137,34 @@ impl ApiServer {
     }
 
     /// One object.
-    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Value> {
-        self.with(|store| store.get(kind, namespace, name).map(|object| Value::clone(object)))
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        self.with(|store| store.get(kind, namespace, name).cloned())
     }
 
     /// All objects of a kind, by namespace and name.
-    pub fn list(&self, kind: &Kind) -> Vec<Value> {
-        self.with(|store| store.all(kind).map(|object| Value::clone(object)).collect())
-    }
-
-    /// The same without copies, for those who only look.
-    pub fn look(&self, kind: &Kind) -> Vec<Arc<Value>> {
+    pub fn list(&self, kind: &Kind) -> Vec<Arc<Value>> {
         self.with(|store| store.all(kind).cloned().collect())
     }
 
     /// Creates an object; its namespace is in its metadata.
-    pub fn create(&self, kind: &Kind, object: Value) -> Result<Value, Refusal> {
+    pub fn create(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let namespace = fields::namespace(&object).to_owned();
         let target = Target::direct(kind, &namespace, "");
-        self.with(|store| store.create(&target, object)).map(plain)
+        self.with(|store| store.create(&target, object))
     }
 
     /// Replaces an object, all but its status. A resource version that it has must be the present one.
-    pub fn replace(&self, kind: &Kind, object: Value) -> Result<Value, Refusal> {
+    pub fn replace(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let (namespace, name) = (fields::namespace(&object).to_owned(), fields::name(&object).to_owned());
         let target = Target::direct(kind, &namespace, &name);
-        self.with(|store| store.replace(&target, object)).map(|(object, _)| plain(object))
+        self.with(|store| store.replace(&target, object)).map(|(object, _)| object)
     }
 
     /// Replaces the status of an object, with the same condition.
-    pub fn replace_status(&self, kind: &Kind, object: Value) -> Result<Value, Refusal> {
+    pub fn replace_status(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let (namespace, name) = (fields::namespace(&object).to_owned(), fields::name(&object).to_owned());
         let target = Target::direct(kind, &namespace, &name).of_status();
-        self.with(|store| store.replace(&target, object)).map(|(object, _)| plain(object))
+        self.with(|store| store.replace(&target, object)).map(|(object, _)| object)
     }
 
     /// Merges into an object.
@@ -179,9 +174,9 @@ impl ApiServer {
         namespace: &str,
         name: &str,
         patch: &Value,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Arc<Value>, Refusal> {
         let target = Target::direct(kind, namespace, name);
-        self.with(|store| store.patch(&target, &Patch::merge(patch))).map(|(object, _)| plain(object))
+        self.with(|store| store.patch(&target, &Patch::merge(patch))).map(|(object, _)| object)
     }
 
     /// Merges into the status of an object: `{"status": {..}}`.
@@ -191,9 +186,9 @@ impl ApiServer {
         namespace: &str,
         name: &str,
         patch: &Value,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Arc<Value>, Refusal> {
         let target = Target::direct(kind, namespace, name).of_status();
-        self.with(|store| store.patch(&target, &Patch::merge(patch))).map(|(object, _)| plain(object))
+        self.with(|store| store.patch(&target, &Patch::merge(patch))).map(|(object, _)| object)
     }
 
     /// Deletes in the background, with the grace and the finalizers that the object has.
@@ -238,6 +233,11 @@ impl ApiServer {
         self.with(|store| store.changes(version))
     }
 
+    /// Whether an object of one of these kinds changed after a version. What is compacted may have been anything.
+    pub fn may_have_changed(&self, kinds: &[Kind], version: u64) -> bool {
+        self.with(|store| !kinds.iter().all(|kind| matches!(store.next(kind, version), Ok(None))))
+    }
+
     /// Writes of clients in the order in which they were done, from the one of this index on. Those that a fault kept
     /// from being done are not among them.
     pub fn writes(&self, from: usize) -> Vec<Arc<Write>> {
@@ -269,10 +269,6 @@ impl ApiServer {
             self.books(|books| books.writes.push(Arc::new(write)));
         }
     }
-}
-
-fn plain(object: Arc<Value>) -> Value {
-    Arc::unwrap_or_clone(object)
 }
 
 async fn collector(server: Weak<Inner>, changed: Arc<Notify>) {
@@ -326,7 +322,7 @@ mod tests {
         assert_eq!(server.list(&Kind::SECRET).len(), 1);
         server.delete(&Kind::RAY_CLUSTER, "default", "a").unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(server.look(&Kind::SECRET).is_empty());
+        assert!(server.list(&Kind::SECRET).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

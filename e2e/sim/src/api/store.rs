@@ -9,6 +9,8 @@ use super::clock::Clock;
 use super::log::{Change, ChangeType, Compacted, Log};
 use super::{Kind, fields};
 
+const OWNERS: &str = "/metadata/ownerReferences";
+
 /// Namespace and name.
 pub(super) type Key = (String, String);
 
@@ -18,6 +20,8 @@ pub(super) struct Store {
     pub(super) random: fastrand::Rng,
     /// Whether something happened since that garbage collection has to look at.
     pub(super) littered: bool,
+    /// Whether garbage collection may find anything then. A change of an owned object alone makes it look, not find.
+    pub(super) suspicious: bool,
     /// What was applied last, by UID of the object, manager, and whether to the status.
     pub(super) applied: BTreeMap<(String, String, bool), Value>,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
@@ -33,6 +37,7 @@ impl Store {
             clock,
             random: fastrand::Rng::with_seed(0x5eed),
             littered: false,
+            suspicious: false,
             applied: BTreeMap::new(),
             objects: BTreeMap::new(),
             logs: BTreeMap::new(),
@@ -57,10 +62,12 @@ impl Store {
         self.version += 1;
         fields::metadata(&mut object).insert("resourceVersion".to_owned(), json!(self.version.to_string()));
         let key = (fields::namespace(&object).to_owned(), fields::name(&object).to_owned());
-        self.littered |=
-            fields::deleting(&object) || !fields::list(&object, "/metadata/ownerReferences").is_empty();
         let object = Arc::new(object);
         let before = self.objects.entry(kind).or_default().insert(key, object.clone());
+        let owners = fields::list(&object, OWNERS);
+        let owners_before = before.as_deref().map(|before| fields::list(before, OWNERS)).unwrap_or_default();
+        self.littered |= fields::deleting(&object) || !owners.is_empty();
+        self.suspicious |= fields::deleting(&object) || owners != owners_before;
         let change = if before.is_some() { ChangeType::Modified } else { ChangeType::Added };
         self.note(Change { version: self.version, kind, change, before, object: object.clone() });
         object
@@ -72,6 +79,7 @@ impl Store {
         let before = self.objects.get_mut(&kind)?.remove(&(namespace.to_owned(), name.to_owned()))?;
         self.version += 1;
         self.littered = true;
+        self.suspicious = true;
         let mut last = Value::clone(&before);
         fields::metadata(&mut last).insert("resourceVersion".to_owned(), json!(self.version.to_string()));
         let object = Arc::new(last);
@@ -154,6 +162,7 @@ impl Store {
 
     pub(super) fn install(&mut self, kind: &Kind) {
         self.missing.remove(&kind.stored());
+        self.suspicious = true;
         self.version += 1;
     }
 

@@ -115,9 +115,9 @@ pub trait Tamper: Send + Sync {
         let _ = (call, code);
     }
 
-    /// Asked before an event of the watch `call` is sent. `event` has `type` and `object`.
-    fn event(&self, call: &Call, event: &Value) -> EventVerdict {
-        let _ = (call, event);
+    /// Asked before an event of the watch `call` about an object is sent. Of bookmarks it is not asked.
+    fn event(&self, call: &Call, object: &Value) -> EventVerdict {
+        let _ = (call, object);
         EventVerdict::Deliver
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -17,6 +18,8 @@ use super::server::ApiServer;
 use super::tamper::{Call, EventVerdict, Tamper};
 use super::{Refusal, convert, fields, meta};
 
+/// What tells a client how far it is, without an object.
+const BOOKMARK: &str = "BOOKMARK";
 /// How often a bookmark tells a client how far it is.
 const BOOKMARKS: Duration = Duration::from_mins(1);
 /// A watch without a time-out of its own ends after this.
@@ -35,6 +38,19 @@ pub(super) struct WatchOptions {
     pub(super) partial: bool,
 }
 
+/// An event of a watch.
+struct Event {
+    name: &'static str,
+    object: Arc<Value>,
+}
+
+/// An event as it is sent.
+#[derive(Serialize)]
+struct Sent<'a> {
+    object: &'a Value,
+    r#type: &'a str,
+}
+
 pub(super) struct Watch {
     server: ApiServer,
     call: Call,
@@ -44,7 +60,7 @@ pub(super) struct Watch {
     ends: Instant,
     bookmark: Instant,
     lines: VecDeque<Bytes>,
-    waiting: VecDeque<(Value, u64)>,
+    waiting: VecDeque<(Event, u64)>,
     over: bool,
 }
 
@@ -81,17 +97,17 @@ impl Watch {
             self.waiting.extend(events);
             self.position = now;
             if self.options.initial && self.options.bookmarks {
-                let mut end = self.bookmark_at(now);
-                end["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-                self.waiting.push_back((end, now));
+                let mut end = self.mark_at(now);
+                end["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+                self.waiting.push_back((bookmark(end), now));
             }
             return;
         }
         let oldest = known.err().map_or(0, |compacted| compacted.oldest).max(expired);
         if self.position < oldest {
             let words = format!("too old resource version: {} ({oldest})", self.position);
-            let event = json!({"type": "ERROR", "object": Refusal::expired(words).status()});
-            self.lines.push_back(line(&event));
+            let object = Arc::new(Refusal::expired(words).status());
+            self.lines.push_back(line(&Event { name: "ERROR", object }));
             self.over = true;
         }
     }
@@ -103,25 +119,26 @@ impl Watch {
             && self.options.selector.matches(object)
     }
 
-    fn event(&self, name: &str, object: &Value) -> Value {
+    fn event(&self, name: &'static str, object: &Arc<Value>) -> Event {
         let object = if self.options.partial {
-            meta::partial(object)
+            Arc::new(meta::partial(object))
         } else {
-            convert::outward(&self.call.kind, object).into_owned()
+            convert::shown(&self.call.kind, object)
         };
-        json!({"type": name, "object": object})
+        Event { name, object }
     }
 
-    fn bookmark_at(&self, version: u64) -> Value {
+    /// What a bookmark has for an object.
+    fn mark_at(&self, version: u64) -> Value {
         let kind = &self.call.kind;
-        json!({"type": "BOOKMARK", "object": {
+        json!({
             "kind": kind.kind, "apiVersion": kind.api_version(),
             "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
-        }})
+        })
     }
 
     /// The event that a change is for this watch: objects come and go also by being selected or not any more.
-    fn seen(&self, change: &Change) -> Option<Value> {
+    fn seen(&self, change: &Change) -> Option<Event> {
         let before = change.before.as_ref().is_some_and(|before| self.selects(before));
         let after = change.change != ChangeType::Deleted && self.selects(&change.object);
         match (before, after) {
@@ -136,7 +153,7 @@ impl Watch {
                 let mut last = change.before.as_deref().cloned().unwrap_or_default();
                 let version = json!(change.version.to_string());
                 fields::metadata(&mut last).insert("resourceVersion".to_owned(), version);
-                Some(self.event("DELETED", &last))
+                Some(self.event("DELETED", &Arc::new(last)))
             }
         }
     }
@@ -207,17 +224,17 @@ impl Watch {
         if instant() >= self.bookmark {
             self.bookmark += BOOKMARKS;
             if self.options.bookmarks {
-                self.lines.push_back(line(&self.bookmark_at(self.position)));
+                self.lines.push_back(line(&bookmark(self.mark_at(self.position))));
             }
         }
     }
 
-    async fn send(&mut self, event: Value, version: u64) {
+    async fn send(&mut self, event: Event, version: u64) {
         let text = line(&event);
-        let verdict = if event["type"] == "BOOKMARK" {
+        let verdict = if event.name == BOOKMARK {
             EventVerdict::Deliver
         } else {
-            self.tamper.event(&self.call, &event)
+            self.tamper.event(&self.call, &event.object)
         };
         match verdict {
             EventVerdict::Deliver => self.lines.push_back(text),
@@ -244,8 +261,14 @@ impl Watch {
     }
 }
 
-fn line(event: &Value) -> Bytes {
-    let mut text = event.to_string();
-    text.push('\n');
+fn bookmark(object: Value) -> Event {
+    Event { name: BOOKMARK, object: Arc::new(object) }
+}
+
+fn line(event: &Event) -> Bytes {
+    // JSON can always be written as text.
+    let sent = Sent { object: &event.object, r#type: event.name };
+    let mut text = serde_json::to_vec(&sent).unwrap_or_default();
+    text.push(b'\n');
     Bytes::from(text)
 }

@@ -51,10 +51,7 @@ pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, swi
 async fn news(api: &ApiServer, mut version: u64, kinds: &[Kind]) {
     loop {
         let newer = api.changed_since(version).await;
-        let changes = api.changes(version);
-        // What the server has forgotten may have been anything.
-        let complete = changes.len() as u64 == newer - version;
-        if !complete || changes.iter().any(|change| kinds.contains(&change.kind)) {
+        if api.may_have_changed(kinds, version) {
             return;
         }
         version = newer;

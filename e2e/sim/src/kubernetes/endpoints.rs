@@ -1,6 +1,7 @@
 //! The EndpointSlice controller: which pods are behind each Service, and what may be sent to them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -32,7 +33,7 @@ impl Endpoints {
         Self { rng: Rng::with_seed(seed), due: BTreeMap::new() }
     }
 
-    fn write(&mut self, api: &ApiServer, service: &Value, slice: Option<&Value>, content: &Value) {
+    fn write(&mut self, api: &ApiServer, service: &Value, slice: Option<&Arc<Value>>, content: &Value) {
         let Some(slice) = slice else {
             let letters = (0..5).filter_map(|_| self.rng.choice(LETTERS)).map(|letter| char::from(*letter));
             let slice_name = format!("{}-{}", name(service), letters.collect::<String>());
@@ -52,16 +53,17 @@ impl Simulator for Endpoints {
         let (pods, nodes) = (api.list(&Kind::POD), api.list(&Kind::NODE));
         let slices = api.list(&Kind::ENDPOINT_SLICE);
         let mut wake = None;
-        let selecting = |service: &Value| entries(&service["spec"]["selector"]).next().is_some();
-        let services: Vec<Value> = api.list(&Kind::SERVICE).into_iter().filter(selecting).collect();
+        let selecting = |service: &Arc<Value>| entries(&service["spec"]["selector"]).next().is_some();
+        let services: Vec<Arc<Value>> = api.list(&Kind::SERVICE).into_iter().filter(selecting).collect();
         self.due.retain(|due, _| services.iter().any(|service| key(service) == *due));
         for service in &services {
             let content = content(service, &pods, &nodes);
             let slice = slices.iter().find(|slice| {
                 namespace(slice) == namespace(service) && label(slice, SERVICE_NAME) == Some(name(service))
             });
-            let is =
-                |slice: &Value| ["endpoints", "ports"].iter().all(|field| slice[*field] == content[*field]);
+            let is = |slice: &Arc<Value>| {
+                ["endpoints", "ports"].iter().all(|field| slice[*field] == content[*field])
+            };
             if slice.is_some_and(is) {
                 self.due.remove(&key(service));
                 continue;
@@ -98,8 +100,8 @@ fn new_slice(service: &Value, slice_name: &str, content: &Value) -> Value {
 }
 
 /// Endpoints and ports of a Service.
-fn content(service: &Value, pods: &[Value], nodes: &[Value]) -> Value {
-    let chosen = |pod: &&Value| {
+fn content(service: &Value, pods: &[Arc<Value>], nodes: &[Arc<Value>]) -> Value {
+    let chosen = |pod: &&Arc<Value>| {
         namespace(pod) == namespace(service)
             && entries(&service["spec"]["selector"]).all(|(key, value)| label(pod, key) == value.as_str())
             && pod["status"]["podIP"].is_string()
@@ -110,7 +112,7 @@ fn content(service: &Value, pods: &[Value], nodes: &[Value]) -> Value {
     json!({"endpoints": endpoints, "ports": ports})
 }
 
-fn endpoint(service: &Value, pod: &Value, nodes: &[Value]) -> Value {
+fn endpoint(service: &Value, pod: &Value, nodes: &[Arc<Value>]) -> Value {
     let (serving, terminating) = (is_true(pod, "Ready"), is_deleting(pod));
     let ready = service["spec"]["publishNotReadyAddresses"] == true || (serving && !terminating);
     let mut endpoint = json!({
@@ -163,7 +165,7 @@ mod tests {
     }
 
     fn told(publish: bool, pod: &Value) -> [bool; 3] {
-        let content = content(&service(publish), std::slice::from_ref(pod), &[]);
+        let content = content(&service(publish), &[Arc::new(pod.clone())], &[]);
         ["ready", "serving", "terminating"].map(|word| content["endpoints"][0]["conditions"][word] == true)
     }
 
@@ -188,7 +190,7 @@ mod tests {
         new["status"]["podIP"] = Value::Null;
         let mut stranger = pod("True", false);
         stranger["metadata"]["labels"]["app"] = json!("b");
-        let content = content(&service(false), &[failed, new, stranger], &[]);
+        let content = content(&service(false), &[failed, new, stranger].map(Arc::new), &[]);
         assert_eq!(content["endpoints"], json!([]));
         assert_eq!(content["ports"][0]["port"], 8000);
     }

@@ -64,7 +64,7 @@ impl Simulator for Proxy {
     }
 
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
-        let mut endpoints: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
+        let mut endpoints: BTreeMap<Key, Vec<Arc<Value>>> = BTreeMap::new();
         for slice in api.list(&Kind::ENDPOINT_SLICE) {
             if let Some(service) = label(&slice, "kubernetes.io/service-name") {
                 endpoints.entry((namespace(&slice).to_owned(), service.to_owned())).or_default().push(slice);
@@ -88,7 +88,7 @@ impl Simulator for Proxy {
 }
 
 /// Endpoints that are ready; if there are none, those that end and still serve.
-fn targets(slices: &[Value]) -> Vec<Target> {
+fn targets(slices: &[Arc<Value>]) -> Vec<Target> {
     let of = |wanted: &dyn Fn(&Value) -> bool| -> Vec<Target> {
         let each = slices.iter().flat_map(|slice| {
             let fitting =
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn requests_go_to_pods_that_end_when_there_are_no_others() {
         let (ends, ready) = (("a", false, true, true), ("b", true, true, false));
-        assert_eq!(targets(&[slice(&[ends, ready])]), [("b".to_owned(), 8000)]);
-        assert_eq!(targets(&[slice(&[ends])]), [("a".to_owned(), 8000)]);
-        assert!(targets(&[slice(&[("c", false, false, false)])]).is_empty());
+        assert_eq!(targets(&[Arc::new(slice(&[ends, ready]))]), [("b".to_owned(), 8000)]);
+        assert_eq!(targets(&[Arc::new(slice(&[ends]))]), [("a".to_owned(), 8000)]);
+        assert!(targets(&[Arc::new(slice(&[("c", false, false, false)]))]).is_empty());
     }
 
     #[test]

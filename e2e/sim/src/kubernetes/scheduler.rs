@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -43,9 +44,9 @@ impl Scheduler {
     }
 
     /// Pods without a node, the oldest first.
-    fn queued<'p>(&mut self, pods: &'p [Value]) -> Vec<&'p Value> {
+    fn queued<'p>(&mut self, pods: &'p [Arc<Value>]) -> Vec<&'p Value> {
         let homeless = |pod: &&Value| node_of(pod).is_none() && !is_deleting(pod) && !has_ended(pod);
-        let mut queued: Vec<&Value> = pods.iter().filter(homeless).collect();
+        let mut queued: Vec<&Value> = pods.iter().map(Arc::as_ref).filter(homeless).collect();
         self.queue.retain(|id, _| queued.iter().any(|pod| uid(pod) == id));
         self.waiting.retain(|id, _| queued.iter().any(|pod| uid(pod) == id));
         for pod in &queued {
@@ -86,8 +87,13 @@ impl Simulator for Scheduler {
     }
 
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
-        let (nodes, pods) = (api.list(&Kind::NODE), api.list(&Kind::POD));
-        let mut places: Vec<Place<'_>> = nodes.iter().map(Place::new).collect();
+        let pods = api.list(&Kind::POD);
+        let queued = self.queued(&pods);
+        if queued.is_empty() {
+            return None;
+        }
+        let nodes = api.list(&Kind::NODE);
+        let mut places: Vec<Place<'_>> = nodes.iter().map(|node| Place::new(node)).collect();
         for pod in pods.iter().filter(|pod| !has_ended(pod)) {
             if let Some(place) = places.iter_mut().find(|place| node_of(pod) == Some(place.name())) {
                 place.put(pod);
@@ -95,7 +101,7 @@ impl Simulator for Scheduler {
         }
         let picture = picture(&nodes, &pods);
         let mut wake = None;
-        for pod in self.queued(&pods) {
+        for pod in queued {
             if let Some(waiting) = self.waiting.get(uid(pod)) {
                 if waiting.saw == picture {
                     continue;
@@ -128,12 +134,12 @@ impl Simulator for Scheduler {
 }
 
 /// What decides whether pods fit, in short: nodes as they are, and who is on them.
-fn picture(nodes: &[Value], pods: &[Value]) -> u64 {
+fn picture(nodes: &[Arc<Value>], pods: &[Arc<Value>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for node in nodes {
         name(node).hash(&mut hasher);
         for part in [&node["metadata"]["labels"], &node["spec"], &node["status"]["allocatable"]] {
-            part.to_string().hash(&mut hasher);
+            part.hash(&mut hasher);
         }
     }
     for pod in pods.iter().filter(|pod| !has_ended(pod)) {

@@ -44,7 +44,7 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     }
 
-    pub(super) fn create(&self, kind: &Kind, object: Value) -> Value {
+    pub(super) fn create(&self, kind: &Kind, object: Value) -> Arc<Value> {
         self.api.create(kind, object).unwrap()
     }
 
@@ -53,12 +53,12 @@ impl Bench {
         self.api.list(&Kind::POD).iter().map(|pod| name(pod).to_owned()).collect()
     }
 
-    pub(super) fn pod(&self, name: &str) -> Value {
+    pub(super) fn pod(&self, name: &str) -> Arc<Value> {
         self.api.get(&Kind::POD, "n", name).unwrap()
     }
 
     /// The only head pod.
-    pub(super) fn head(&self) -> Value {
+    pub(super) fn head(&self) -> Arc<Value> {
         let pods = self.api.list(&Kind::POD);
         let mut heads = pods.into_iter().filter(|pod| label(pod, "ray.io/node-type") == Some("head"));
         let head = heads.next().unwrap();
@@ -67,7 +67,7 @@ impl Bench {
     }
 
     /// The only worker pod.
-    pub(super) fn worker(&self) -> Value {
+    pub(super) fn worker(&self) -> Arc<Value> {
         let pods = self.api.list(&Kind::POD);
         let mut workers = pods.into_iter().filter(|pod| label(pod, "ray.io/node-type") == Some("worker"));
         let worker = workers.next().unwrap();
@@ -75,7 +75,7 @@ impl Bench {
         worker
     }
 
-    pub(super) fn cluster(&self, name: &str) -> Value {
+    pub(super) fn cluster(&self, name: &str) -> Arc<Value> {
         self.api.get(&Kind::RAY_CLUSTER, "n", name).unwrap()
     }
 

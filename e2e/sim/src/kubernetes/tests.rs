@@ -1,6 +1,7 @@
 //! All of them together: what a RayCluster comes to, with nobody but Kubernetes around it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -8,6 +9,7 @@ use ray_bridge::engine::{EngineKind, EngineSpec};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{Policy, Shape, plan};
 use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::object::{is_deleting, label, name};
@@ -33,15 +35,15 @@ impl Whole {
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     }
 
-    fn pods(&self) -> Vec<Value> {
+    fn pods(&self) -> Vec<Arc<Value>> {
         self.api.list(&Kind::POD)
     }
 
-    fn of_kind(&self, kind: &str) -> Value {
+    fn of_kind(&self, kind: &str) -> Arc<Value> {
         self.pods().into_iter().find(|pod| label(pod, "ray.io/node-type") == Some(kind)).unwrap()
     }
 
-    fn cluster(&self) -> Value {
+    fn cluster(&self) -> Arc<Value> {
         self.api.get(&Kind::RAY_CLUSTER, "n", "g").unwrap()
     }
 
@@ -49,7 +51,7 @@ impl Whole {
     async fn up(&self) {
         for _ in 0..240 {
             let pods = self.pods();
-            let ready = |pod: &Value| status_of(pod, "ContainersReady") == "True" && !is_deleting(pod);
+            let ready = |pod: &Arc<Value>| status_of(pod, "ContainersReady") == "True" && !is_deleting(pod);
             if pods.len() == 2 && pods.iter().all(ready) {
                 return;
             }
@@ -134,7 +136,7 @@ async fn a_deleted_cluster_leaves_nothing() {
 /// Runs an engine over both pods, and waits until it serves.
 async fn with_engine() -> Whole {
     let whole = with_cluster().await;
-    let secret: Secret = serde_json::from_value(whole.api.get(&Kind::SECRET, "n", "g").unwrap()).unwrap();
+    let secret = Secret::deserialize(&*whole.api.get(&Kind::SECRET, "n", "g").unwrap()).unwrap();
     let token = String::from_utf8(secret.data.unwrap()["auth_token"].0.clone()).unwrap();
     let head = text(&whole.of_kind("head")["status"]["podIP"]);
     let bridge = Bridge::over(whole.ray.wire(), Limits::default()).unwrap();

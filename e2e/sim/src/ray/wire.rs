@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use ray_bridge::{Unreached, Wire};
 use reqwest::{Request, Response};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::reach::Reached;
 use super::{DashboardState, Shared, clients, dashboard, port};
@@ -51,9 +51,11 @@ impl Reply {
         Self { status, kind, body: Bytes::from(text.into()), close: false }
     }
 
-    pub(super) fn json(status: u16, value: &Value) -> Self {
+    pub(super) fn json(status: u16, value: &impl Serialize) -> Self {
         let kind = "application/json; charset=utf-8";
-        Self { status, kind, body: Bytes::from(value.to_string()), close: false }
+        // What is answered here has text for keys, so that it can always be written.
+        let body = serde_json::to_vec(value).unwrap_or_default();
+        Self { status, kind, body: Bytes::from(body), close: false }
     }
 
     fn into_response(self) -> Result<Response, Unreached> {

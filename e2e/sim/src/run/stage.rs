@@ -97,7 +97,7 @@ async fn wait<S: Stage>(step: usize, until: &Until, stage: &mut S) -> Result<(),
     let end = begun + until.within.0;
     loop {
         let fleet = stage.fleet().await;
-        let left = stage.leftovers().await;
+        let left = fleet.is_none() && stage.leftovers().await;
         if holds(until, fleet.as_ref(), left) {
             return Ok(());
         }

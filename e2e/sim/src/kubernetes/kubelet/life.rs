@@ -1,5 +1,6 @@
 //! The life of one pod on its node: image, init container, running, ended and started again, until it is told to end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,7 +32,7 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// What there is to go by in one look at a pod.
 pub(super) struct Plan<'a> {
     pub(super) api: &'a ApiServer,
-    pub(super) pods: &'a [Value],
+    pub(super) pods: &'a [Arc<Value>],
     pub(super) pod: &'a Value,
     pub(super) options: &'a Options,
     pub(super) ray: &'a Processes,

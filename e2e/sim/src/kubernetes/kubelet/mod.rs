@@ -91,8 +91,8 @@ impl Kubelets {
     }
 
     /// Containers whose pod is gone from the API server: a forced deletion.
-    fn end_orphans(&mut self, pods: &[Value]) {
-        let known: BTreeSet<&str> = pods.iter().map(uid).collect();
+    fn end_orphans(&mut self, pods: &[Arc<Value>]) {
+        let known: BTreeSet<&str> = pods.iter().map(|pod| uid(pod)).collect();
         let orphans: Vec<String> = self
             .lives
             .iter()
@@ -108,9 +108,10 @@ impl Kubelets {
         }
     }
 
-    fn kill(&mut self, api: &ApiServer, pods: &[Value], now: Timestamp) {
+    fn kill(&mut self, api: &ApiServer, pods: &[Arc<Value>], now: Timestamp) {
         for killed in self.switches.take_kills() {
-            let here = |pod: &&Value| key(pod) == killed && node_of(pod).is_some_and(|node| self.works(node));
+            let here =
+                |pod: &&Arc<Value>| key(pod) == killed && node_of(pod).is_some_and(|node| self.works(node));
             let Some(pod) = pods.iter().find(here) else { continue };
             let plan = Plan { api, pods, pod, options: &self.options, ray: &self.ray, now };
             if let Some(life) = self.lives.get_mut(uid(pod))
@@ -150,7 +151,13 @@ impl Kubelets {
     }
 
     /// One pod of a node whose kubelet works. Gives when it is to be looked at again.
-    fn tend(&mut self, api: &ApiServer, pods: &[Value], pod: &Value, now: Timestamp) -> Option<Timestamp> {
+    fn tend(
+        &mut self,
+        api: &ApiServer,
+        pods: &[Arc<Value>],
+        pod: &Value,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let node = node_of(pod)?;
         let (options, processes) = (self.options.clone(), self.ray.clone());
         let Some(life) = self.take_on(pod, node, now) else {

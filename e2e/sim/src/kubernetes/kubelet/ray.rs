@@ -96,7 +96,7 @@ impl Processes {
     }
 
     /// Address of the head of a worker's cluster, as the head's Service gives it, if Ray answers there.
-    pub(super) fn answering_head(&self, pods: &[Value], worker: &Value) -> Option<String> {
+    pub(super) fn answering_head(&self, pods: &[Arc<Value>], worker: &Value) -> Option<String> {
         let address = head_address(pods, worker)?;
         self.ray.ready(&address).then_some(address)
     }
@@ -105,7 +105,7 @@ impl Processes {
     pub(super) fn start(
         &self,
         api: &ApiServer,
-        pods: &[Value],
+        pods: &[Arc<Value>],
         pod: &Value,
         address: &str,
     ) -> Result<(), String> {
@@ -129,9 +129,9 @@ impl Processes {
 }
 
 /// The pod to which the head's Service leads, the newest one if there are several.
-fn head_address(pods: &[Value], worker: &Value) -> Option<String> {
+fn head_address(pods: &[Arc<Value>], worker: &Value) -> Option<String> {
     let cluster = label(worker, "ray.io/cluster");
-    let is_head = |pod: &&Value| {
+    let is_head = |pod: &&Arc<Value>| {
         namespace(pod) == namespace(worker)
             && label(pod, "ray.io/node-type") == Some("head")
             && label(pod, "ray.io/cluster") == cluster

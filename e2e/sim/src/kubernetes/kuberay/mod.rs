@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 
 use self::build::Builder;
 use super::drive::{Simulator, earlier};
-use super::object::{Key, controlled_by, is_deleting, items, key, label, name, namespace};
+use super::object::{Key, controlled_by, is_deleting, items, key, label, name, namespace, uid};
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind, Refusal};
 
@@ -197,8 +198,8 @@ fn head_service(api: &ApiServer, cluster: &Value, now: Timestamp) -> Result<(), 
 }
 
 /// Services that are labelled as the cluster's head service.
-fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Value> {
-    let is_it = |service: &Value| {
+fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Arc<Value>> {
+    let is_it = |service: &Arc<Value>| {
         namespace(service) == namespace(cluster)
             && label(service, "ray.io/cluster") == Some(name(cluster))
             && label(service, "ray.io/node-type") == Some("head")
@@ -208,7 +209,7 @@ fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Value> {
 
 /// What may wake the operator, beside the RayClusters themselves.
 struct Owned {
-    objects: Vec<Value>,
+    objects: Vec<Arc<Value>>,
 }
 
 impl Owned {
@@ -222,13 +223,13 @@ impl Owned {
         let mut hasher = DefaultHasher::new();
         let metadata = &cluster["metadata"];
         for field in ["uid", "generation", "labels", "annotations", "deletionTimestamp"] {
-            metadata[field].to_string().hash(&mut hasher);
+            metadata[field].hash(&mut hasher);
         }
         let is_owner = |owner: &Value| owner["kind"] == "RayCluster" && owner["name"] == name(cluster);
         for object in self.objects.iter().filter(|object| namespace(object) == namespace(cluster)) {
             if items(&object["metadata"]["ownerReferences"]).iter().any(is_owner) {
-                object["metadata"]["uid"].to_string().hash(&mut hasher);
-                object["metadata"]["resourceVersion"].to_string().hash(&mut hasher);
+                uid(object).hash(&mut hasher);
+                object["metadata"]["resourceVersion"].hash(&mut hasher);
             }
         }
         hasher.finish()

@@ -2,6 +2,7 @@
 //! as KubeRay does it: pods of an earlier cluster of the same name count, and so do those that are ending.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,8 +14,8 @@ use super::{Failure, event};
 use crate::api::{ApiServer, Kind};
 
 /// All pods that are labelled as the cluster's.
-pub(super) fn of(api: &ApiServer, cluster: &Value) -> Vec<Value> {
-    let is_its = |pod: &Value| {
+pub(super) fn of(api: &ApiServer, cluster: &Value) -> Vec<Arc<Value>> {
+    let is_its = |pod: &Arc<Value>| {
         namespace(pod) == namespace(cluster) && label(pod, "ray.io/cluster") == Some(name(cluster))
     };
     api.list(&Kind::POD).into_iter().filter(is_its).collect()
@@ -50,7 +51,7 @@ pub(super) fn reconcile(
     now: Timestamp,
 ) -> Result<(), Failure> {
     let pods = of(api, cluster);
-    let heads: Vec<&Value> = pods.iter().filter(|pod| is_head(pod)).collect();
+    let heads: Vec<&Value> = pods.iter().map(Arc::as_ref).filter(|pod| is_head(pod)).collect();
     match heads.as_slice() {
         [] => create(api, cluster, builder.head(cluster), "FailedCreateHeadPod", now)?,
         [head] if is_over(head) => {
@@ -64,6 +65,7 @@ pub(super) fn reconcile(
         let group_name = group["groupName"].as_str().unwrap_or_default();
         let workers: Vec<&Value> = pods
             .iter()
+            .map(Arc::as_ref)
             .filter(|pod| !is_head(pod) && label(pod, "ray.io/group") == Some(group_name))
             .collect();
         if hosts(group) > 1 {

@@ -1,6 +1,8 @@
 //! The status that KubeRay writes, with all that it does not tell: readiness that once was stays, and a status in which
 //! only the observed generation would change is not written at all.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -47,7 +49,7 @@ pub(super) fn write(api: &ApiServer, cluster: &Value, failure: Option<&Failure>,
 fn fill(
     status: &mut Map<String, Value>,
     cluster: &Value,
-    pods: &[Value],
+    pods: &[Arc<Value>],
     service: &Value,
     failure: Option<&Failure>,
     now: Timestamp,
@@ -56,7 +58,7 @@ fn fill(
     let sum = |of: &dyn Fn(&Value) -> u64| groups.iter().map(of).sum::<u64>();
     let bound = |group: &Value, field: &str| group[field].as_u64().unwrap_or_default() * hosts(group);
     let workers = || pods.iter().filter(|pod| !is_head(pod));
-    let running = |pod: &&Value| pod["status"]["phase"] == "Running";
+    let running = |pod: &&Arc<Value>| pod["status"]["phase"] == "Running";
     let wanted = sum(&desired);
     let ready = workers().filter(running).filter(|pod| is_true(pod, "Ready")).count();
     let counts = [
@@ -76,7 +78,7 @@ fn fill(
     let mut place = Map::new();
     for (field, value) in [
         ("podIP", address.clone()),
-        ("podName", head.map(name).unwrap_or_default().to_owned()),
+        ("podName", head.map(|head| name(head)).unwrap_or_default().to_owned()),
         ("serviceIP", address),
         ("serviceName", name(service).to_owned()),
     ] {
@@ -102,7 +104,7 @@ fn fill(
 fn judge(
     conditions: &mut Vec<Value>,
     cluster: &Value,
-    pods: &[Value],
+    pods: &[Arc<Value>],
     failure: Option<&Failure>,
     now: Timestamp,
 ) {
@@ -115,7 +117,7 @@ fn judge(
         Some(Failure::Other) => {}
         None => conditions.retain(|condition| condition["type"] != "ReplicaFailure"),
     }
-    let (status, reason, message) = head_ready(pods.iter().find(|pod| is_head(pod)));
+    let (status, reason, message) = head_ready(pods.iter().find(|pod| is_head(pod)).map(Arc::as_ref));
     set_condition(conditions, wanted("HeadPodReady", &status, &reason, &message), now);
     // Once True it stays so, whatever becomes of the pods; and pods that are missing are not missed.
     if !is_true(cluster, "RayClusterProvisioned") {
@@ -132,7 +134,7 @@ fn judge(
 }
 
 /// Whether the pods that are there, ending ones too, run and are not said to be unready.
-fn all_running(pods: &[Value]) -> bool {
+fn all_running(pods: &[Arc<Value>]) -> bool {
     let unready = |pod: &Value| condition(pod, "Ready").is_some_and(|ready| ready["status"] != "True");
     !pods.is_empty() && pods.iter().all(|pod| pod["status"]["phase"] == "Running" && !unready(pod))
 }

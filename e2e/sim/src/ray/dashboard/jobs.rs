@@ -1,5 +1,6 @@
 //! The calls about jobs and their logs.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::clock::millis;
@@ -13,9 +14,10 @@ pub(super) fn answer(world: &mut World, cluster: &str, call: &Call, rest: &str) 
     if rest.is_empty() {
         return match method {
             "GET" => {
-                let jobs =
-                    world.heads.get(cluster).map(|gcs| gcs.jobs.iter().map(|job| of(gcs, job)).collect());
-                Reply::json(200, &Value::Array(jobs.unwrap_or_default()))
+                let head = world.heads.get(cluster);
+                let jobs: Vec<_> =
+                    head.into_iter().flat_map(|gcs| gcs.jobs.iter().map(|job| of(gcs, job))).collect();
+                Reply::json(200, &jobs)
             }
             "POST" => submit(world, cluster, call),
             _ => Reply::text(405, "405: Method Not Allowed"),
@@ -51,25 +53,44 @@ fn submit(world: &mut World, cluster: &str, call: &Call) -> Reply {
 }
 
 /// A job, as Ray shows it.
-fn of(gcs: &Gcs, job: &Job) -> Value {
+#[derive(Serialize)]
+struct Shown<'g> {
+    driver_agent_http_address: Option<String>,
+    driver_exit_code: Option<i32>,
+    driver_info: (),
+    driver_node_id: Option<&'g str>,
+    end_time: Option<i64>,
+    entrypoint: &'g str,
+    error_type: Option<&'static str>,
+    job_id: (),
+    message: &'g str,
+    metadata: &'g Value,
+    runtime_env: &'g Value,
+    start_time: Option<i64>,
+    status: &'static str,
+    submission_id: &'g str,
+    r#type: &'static str,
+}
+
+fn of<'g>(gcs: &Gcs, job: &'g Job) -> Shown<'g> {
     let agent = job.node.as_deref().map(|node| format!("http://{}:52365", gcs.ip_of(Some(node))));
-    json!({
-        "type": "SUBMISSION",
-        "job_id": null,
-        "submission_id": job.id,
-        "driver_info": null,
-        "status": job.status.word(),
-        "entrypoint": job.entrypoint,
-        "message": job.message,
-        "error_type": job.error_type,
-        "start_time": job.began.map(millis),
-        "end_time": job.ended.map(millis),
-        "metadata": job.metadata,
-        "runtime_env": job.runtime_env,
-        "driver_agent_http_address": agent,
-        "driver_node_id": job.node,
-        "driver_exit_code": job.exit_code,
-    })
+    Shown {
+        driver_agent_http_address: agent,
+        driver_exit_code: job.exit_code,
+        driver_info: (),
+        driver_node_id: job.node.as_deref(),
+        end_time: job.ended.map(millis),
+        entrypoint: &job.entrypoint,
+        error_type: job.error_type,
+        job_id: (),
+        message: &job.message,
+        metadata: &job.metadata,
+        runtime_env: &job.runtime_env,
+        start_time: job.began.map(millis),
+        status: job.status.word(),
+        submission_id: &job.id,
+        r#type: "SUBMISSION",
+    }
 }
 
 /// Empty if its node is dead.

@@ -1,5 +1,6 @@
 //! A head's dashboard: who may ask, and which call is which. The replies are those of Ray 2.60.
 
+mod entries;
 mod jobs;
 mod state;
 mod status;
@@ -45,9 +46,9 @@ pub(super) fn answer(world: &mut World, cluster: &str, call: &Call) -> Option<Re
             Reply { kind: "application/text; charset=utf-8", ..Reply::text(200, "success") }
         }
         ("GET", "/api/cluster_status") => Reply::json(200, &status::of(gcs, now)),
-        ("GET", "/api/v0/nodes") => state::list(gcs, state::NODES, call),
-        ("GET", "/api/v0/actors") => state::list(gcs, state::ACTORS, call),
-        ("GET", "/api/v0/placement_groups") => state::list(gcs, state::GROUPS, call),
+        ("GET", "/api/v0/nodes") => state::nodes(gcs, call),
+        ("GET", "/api/v0/actors") => state::actors(gcs, call),
+        ("GET", "/api/v0/placement_groups") => state::groups(gcs, call),
         ("GET", "/api/v0/logs/file") => jobs::log_file(gcs, call),
         (method, _) => match path.strip_prefix("/api/packages/gcs/") {
             Some(name) => package(gcs, method, name, now),

@@ -66,7 +66,7 @@ impl Meddler {
 
     /// Only who holds the lease writes. A write that was on its way when the lease was lost is none of the next leader's time.
     fn check_leader(&self, call: &Call) {
-        let lease = self.api.look(&api::Kind::LEASE).into_iter().next();
+        let lease = self.api.list(&api::Kind::LEASE).into_iter().next();
         let Some(holder) =
             lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned))
         else {
@@ -172,10 +172,7 @@ impl Tamper for Meddler {
         }
     }
 
-    fn event(&self, call: &Call, event: &Value) -> EventVerdict {
-        if event["type"] == "BOOKMARK" {
-            return EventVerdict::Deliver;
-        }
+    fn event(&self, call: &Call, object: &Value) -> EventVerdict {
         let (kind, lag) = {
             let mut state = self.shared.state();
             state.events += 1;
@@ -184,7 +181,7 @@ impl Tamper for Meddler {
         };
         let Some(kind) = kind else { return EventVerdict::Delay(lag) };
         self.shared.troubled(lasts(kind));
-        let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
         self.shared.trace.add("fault", format!("{} for {} {name} of {}", kind.name(), call.kind, self.who));
         match kind {
             Kind::EventLate => EventVerdict::Delay(LATE),

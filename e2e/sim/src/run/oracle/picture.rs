@@ -26,14 +26,14 @@ pub struct Objects {
 /// What is there at the end of a simulated run.
 pub fn picture(api: &ApiServer, ray: &RayWorld, namespace: &str, fleet: &str) -> Value {
     let ours = |kind: &Kind| -> Vec<Value> {
-        let mut all = api.list(kind);
-        all.retain(|object| object["metadata"]["labels"][names::LABEL_FLEET] == *fleet);
-        all
+        let all = api.list(kind);
+        let ours = all.iter().filter(|object| object["metadata"]["labels"][names::LABEL_FLEET] == *fleet);
+        ours.map(|object| Value::clone(object)).collect()
     };
     let clusters = ours(&Kind::RAY_CLUSTER);
     let ray = ray_picture(&ray.snapshot(), &clusters);
     let objects = Objects {
-        fleet: api.get(&Kind::FLEET, namespace, fleet),
+        fleet: api.get(&Kind::FLEET, namespace, fleet).as_deref().cloned(),
         clusters,
         pods: ours(&Kind::POD),
         services: ours(&Kind::SERVICE),

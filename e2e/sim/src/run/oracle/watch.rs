@@ -107,18 +107,29 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).made.len()
     }
 
-    /// Checks after every change, for ever.
+    /// Checks after every change of what the rules are about, for ever.
     pub async fn follow(self) {
         let mut version = self.api.version();
+        self.look();
         loop {
-            self.look();
-            version = self.api.changed_since(version).await;
+            let newer = self.api.changed_since(version).await;
+            if self.api.may_have_changed(&[Kind::FLEET, Kind::RAY_CLUSTER, Kind::POD], version) {
+                self.look();
+            } else {
+                self.lasts();
+            }
+            version = newer;
         }
+    }
+
+    fn lasts(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.history.lasts(self.shared.trace.now());
     }
 
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = self.api.look(&Kind::FLEET);
+        let all = self.api.list(&Kind::FLEET);
         let ours = |fleet: &&Arc<Value>| {
             name_of(fleet) == self.fleet && fleet["metadata"]["namespace"] == *self.namespace
         };
@@ -261,7 +272,7 @@ impl Watch {
     }
 
     fn ours(&self, kind: &Kind) -> Vec<Arc<Value>> {
-        let mut all = self.api.look(kind);
+        let mut all = self.api.list(kind);
         all.retain(|object| label(object, names::LABEL_FLEET) == self.fleet);
         all
     }

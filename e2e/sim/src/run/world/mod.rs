@@ -102,6 +102,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
         replicas,
         shared: shared.clone(),
         lost: None,
+        last: None,
     };
     match play(scenario, &mut stage).await {
         Ok(()) => failures.extend(oracle::reached(scenario, &mut stage, CONVERGES).await.err()),

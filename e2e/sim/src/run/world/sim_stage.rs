@@ -1,8 +1,10 @@
 //! The simulation as a stage.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rayfleet_api::{RayClusterFleet, names};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::replicas::Replicas;
@@ -12,6 +14,9 @@ use crate::ray::{DashboardState, RayWorld};
 use crate::run::faults::Shared;
 use crate::run::scenario::{Healed, Member, Patch, Victim};
 use crate::run::stage::Stage;
+
+/// What a fleet owns.
+const OWNED: [Kind; 4] = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
 
 /// The parts of the world that a scenario touches.
 pub(super) struct SimStage {
@@ -24,6 +29,8 @@ pub(super) struct SimStage {
     pub(super) shared: Shared,
     /// The node that lost its power last.
     pub(super) lost: Option<String>,
+    /// The fleet as it was asked for last: it is asked for much more often than it changes.
+    pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
 }
 
 impl SimStage {
@@ -41,10 +48,10 @@ impl SimStage {
     }
 
     /// A pod of a group.
-    async fn pod(&mut self, member: Member) -> Result<Value, String> {
+    async fn pod(&mut self, member: Member) -> Result<Arc<Value>, String> {
         let group = self.group(member.group).await?;
         let role = if member.head { "head" } else { "worker" };
-        let is = |pod: &Value| {
+        let is = |pod: &Arc<Value>| {
             let labels = &pod["metadata"]["labels"];
             labels[names::LABEL_GROUP] == *group
                 && labels[names::RAY_LABEL_NODE_TYPE] == role
@@ -54,8 +61,9 @@ impl SimStage {
         found.ok_or_else(|| format!("group {group} has no {role}"))
     }
 
-    fn pod_name(pod: &Value) -> String {
-        pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    async fn pod_name(&mut self, member: Member) -> Result<String, String> {
+        let pod = self.pod(member).await?;
+        Ok(pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
     }
 }
 
@@ -80,18 +88,25 @@ impl Stage for SimStage {
     }
 
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
-        serde_json::from_value(self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?).ok()
+        let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?;
+        if let Some((before, fleet)) = &self.last
+            && Arc::ptr_eq(before, &found)
+        {
+            return fleet.clone();
+        }
+        let fleet = RayClusterFleet::deserialize(&*found).ok();
+        self.last = Some((found, fleet.clone()));
+        fleet
     }
 
     async fn leftovers(&mut self) -> bool {
         let ours = |object: &Value| object["metadata"]["labels"][names::LABEL_FLEET] == *self.fleet;
-        let kinds = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
-        kinds.iter().any(|kind| self.api.look(kind).iter().any(|object| ours(object)))
+        OWNED.iter().any(|kind| self.api.list(kind).iter().any(|object| ours(object)))
     }
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
-        let mut fleet =
-            self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet is not there")?;
+        let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet);
+        let mut fleet = Value::clone(&*found.ok_or("the fleet is not there")?);
         patch.apply(&mut fleet)?;
         self.api.replace(&Kind::FLEET, fleet).map(drop).map_err(|refusal| refusal.message)
     }
@@ -129,11 +144,11 @@ impl Stage for SimStage {
                 self.ray.hang_engine(&cluster);
             }
             Victim::Container(member) => {
-                let pod = Self::pod_name(&self.pod(*member).await?);
+                let pod = self.pod_name(*member).await?;
                 self.kubernetes.kill_container(self.namespace, &pod);
             }
             Victim::Pod(member) => {
-                let pod = Self::pod_name(&self.pod(*member).await?);
+                let pod = self.pod_name(*member).await?;
                 let deleted = self.kubernetes.delete_pod_behind_back(self.namespace, &pod, false);
                 deleted.map_err(|refusal| refusal.message)?;
             }
@@ -169,8 +184,19 @@ impl Stage for SimStage {
     }
 
     async fn pass(&mut self, longest: Duration) {
-        let version = self.api.version();
+        let news = async {
+            let mut version = self.api.version();
+            loop {
+                let newer = self.api.changed_since(version).await;
+                if self.api.may_have_changed(&[Kind::FLEET], version)
+                    || self.api.may_have_changed(&OWNED, version)
+                {
+                    return;
+                }
+                version = newer;
+            }
+        };
         // A change or the end of the wait: whoever waits looks at both.
-        let _ = tokio::time::timeout(longest, self.api.changed_since(version)).await;
+        let _ = tokio::time::timeout(longest, news).await;
     }
 }

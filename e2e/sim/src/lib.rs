@@ -10,5 +10,6 @@
 
 pub mod api;
 pub mod kubernetes;
+mod news;
 pub mod ray;
 pub mod run;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use super::object::Key;
+use crate::news::{Listener, News};
 
 /// State of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,22 +41,16 @@ struct State {
 }
 
 /// The switches; all clones are the same.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Switches {
     state: Arc<Mutex<State>>,
-    flips: Arc<watch::Sender<()>>,
-}
-
-impl Default for Switches {
-    fn default() -> Self {
-        Self { state: Arc::default(), flips: Arc::new(watch::Sender::new(())) }
-    }
+    flips: News,
 }
 
 impl Switches {
     /// Tells of every change.
-    pub(super) fn flips(&self) -> watch::Receiver<()> {
-        self.flips.subscribe()
+    pub(super) fn flips(&self) -> Listener {
+        self.flips.listen()
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
@@ -65,12 +59,12 @@ impl Switches {
 
     fn flip(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.flips.send_replace(());
+        self.flips.tell();
     }
 
     /// Something else is to be looked at.
     pub(super) fn nudge(&self) {
-        self.flips.send_replace(());
+        self.flips.tell();
     }
 
     /// State of a machine.

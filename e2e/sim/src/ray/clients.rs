@@ -80,7 +80,7 @@ pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> S
     let Some((id, engine)) = begun else { return Streamed::Refused };
     let request = InFlight { shared, at, engine, id };
     loop {
-        let changes = shared.changed.subscribe();
+        let changes = shared.changed.listen();
         let progress = shared.with(|world| {
             let now = world.now;
             match world.engines.get(at).filter(|engine| engine.life == request.engine) {

@@ -27,12 +27,12 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ray_bridge::Wire;
 use serde_json::Value;
-use tokio::sync::watch;
 
 pub use clients::{Connection, Outcome};
 pub use world::Timing;
@@ -41,6 +41,8 @@ use clock::Clock;
 use container::{End, Run};
 use wire::Simulated;
 use world::World;
+
+use crate::news::{Listener, News};
 
 /// A container that runs `ray start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,9 @@ pub struct RayWorld(Arc<Shared>);
 pub(crate) struct Shared {
     clock: Clock,
     world: Mutex<World>,
-    changed: watch::Sender<u64>,
+    /// Version of the world that was told of last.
+    told: AtomicU64,
+    changed: News,
 }
 
 impl Shared {
@@ -124,7 +128,9 @@ impl Shared {
         let done = work(&mut world);
         let version = world.version;
         drop(world);
-        self.changed.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+        if self.told.swap(version, Ordering::Relaxed) != version {
+            self.changed.tell();
+        }
         done
     }
 
@@ -137,7 +143,7 @@ impl Shared {
     }
 
     /// Waits until something changes, something is due, or `until` is reached.
-    async fn next(&self, mut changes: watch::Receiver<u64>, until: Option<Duration>) {
+    async fn next(&self, mut changes: Listener, until: Option<Duration>) {
         let due = self.with(|world| world.next_due());
         let wake = due.into_iter().chain(until).min();
         let slept = async {
@@ -148,7 +154,7 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            _ = changes.changed() => {}
+            () = changes.changed() => {}
             () = slept => {}
         }
     }
@@ -157,8 +163,13 @@ impl Shared {
 impl RayWorld {
     /// An empty world, whose ids and jitter come from the seed. Its time of day begins at 2030-01-01T00:00:00Z.
     pub fn new(seed: u64) -> Self {
-        let (changed, _) = watch::channel(0);
-        Self(Arc::new(Shared { clock: Clock::begin(), world: Mutex::new(World::new(seed)), changed }))
+        let world = Mutex::new(World::new(seed));
+        Self(Arc::new(Shared {
+            clock: Clock::begin(),
+            world,
+            told: AtomicU64::new(0),
+            changed: News::default(),
+        }))
     }
 
     /// The network, as the bridge uses it.
@@ -237,7 +248,7 @@ impl RayWorld {
     /// Waits until something has happened since `version`, and gives the version then.
     pub async fn changed_since(&self, version: u64) -> u64 {
         loop {
-            let changes = self.0.changed.subscribe();
+            let changes = self.0.changed.listen();
             let now = self.version();
             if now > version {
                 return now;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::kubernetes::Kubernetes;
+use crate::news::{Listener, News};
 use crate::ray::{Connection, Outcome, RayWorld};
 use crate::run::report::Tally;
 use crate::run::scenario::Load;
@@ -18,7 +18,7 @@ const NOBODY: Duration = Duration::from_millis(500);
 /// Clients that send until they are told to stop.
 pub(super) struct Clients {
     tasks: JoinSet<()>,
-    stop: watch::Sender<bool>,
+    stop: News,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -32,8 +32,8 @@ impl Clients {
         ray: &RayWorld,
         trace: &Trace,
     ) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let mut clients = Self { tasks: JoinSet::new(), stop, tally: Arc::default() };
+        let mut clients = Self { tasks: JoinSet::new(), stop: News::default(), tally: Arc::default() };
+        let stopped = clients.stop.listen();
         for number in 0..load.fresh + load.kept {
             let client = Client {
                 number: usize::try_from(number).unwrap_or_default(),
@@ -54,7 +54,7 @@ impl Clients {
 
     /// Lets the requests that are open end, and counts.
     pub(super) async fn stop(mut self) -> Tally {
-        self.stop.send_replace(true);
+        self.stop.tell();
         while self.tasks.join_next().await.is_some() {}
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,9 +74,9 @@ struct Client {
 }
 
 impl Client {
-    async fn run(self, mut stopped: watch::Receiver<bool>) {
+    async fn run(self, mut stopped: Listener) {
         let mut turn = self.number;
-        while !*stopped.borrow() {
+        while !stopped.has_news() {
             let addresses = self.kubernetes.service_addresses(&self.namespace, &self.service);
             let pause = match addresses.get(turn.checked_rem(addresses.len()).unwrap_or_default()) {
                 Some((ip, port)) => {
@@ -90,7 +90,7 @@ impl Client {
             tokio::select! {
                 // Told to stop it asks no more.
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => {}
+                () = stopped.changed() => return,
                 () = tokio::time::sleep(pause) => {}
             }
         }

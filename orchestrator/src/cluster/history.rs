@@ -58,8 +58,8 @@ impl<'a> History<'a> {
     }
 
     /// Version of the record of a revision; `None` when there is no record.
-    pub(crate) fn version(&self, wanted: &Revision) -> Option<Option<String>> {
-        self.find(wanted).map(ResourceExt::resource_version)
+    pub(crate) fn version(&self, wanted: &Revision) -> Option<String> {
+        self.find(wanted).map(|record| record.resource_version().unwrap_or_default())
     }
 
     /// The fleet as it would be at an earlier revision: template and model of then, everything else of now.

@@ -22,7 +22,7 @@ struct Entry {
     of: Of,
     fleet: Arc<ValidFleet>,
     /// The fleet at an earlier revision, and the version of the record that it was read from.
-    then: Option<(Revision, Option<String>, Arc<ValidFleet>)>,
+    then: Option<(Revision, String, Arc<ValidFleet>)>,
 }
 
 /// All that a check goes by.
@@ -128,7 +128,7 @@ mod tests {
             |raw| raw.metadata.uid = Some("other".into()),
             |raw| raw.metadata.generation = Some(99),
             |raw| {
-                raw.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok()
+                raw.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok();
             },
             |raw| drop(raw.labels_mut().insert("a".into(), "b".into())),
             |raw| raw.spec.replicas = Some(7),

@@ -61,13 +61,13 @@ pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatu
     let size = fleet.shape.pods.len();
     let groups: Vec<GroupStatus> = (0..fleet.replicas).map(|slot| group(fleet, slot)).collect();
     let used = groups.len() * size;
-    let share = |gpus: i128, each: i128| Share { allocatable: 8 * each, requested: gpus * each };
+    let of_eight = |gpus: i128, each: i128| Share { allocatable: 8 * each, requested: gpus * each };
     let shares = |gpus: i128| {
         BTreeMap::from([
-            ("nvidia.com/gpu".into(), share(gpus, 1_000)),
-            ("cpu".into(), share(gpus, 16_000)),
-            ("memory".into(), share(gpus, (128_i128 << 30) * 1_000)),
-            ("pods".into(), share(gpus, 10_000)),
+            ("nvidia.com/gpu".into(), of_eight(gpus, 1_000)),
+            ("cpu".into(), of_eight(gpus, 16_000)),
+            ("memory".into(), of_eight(gpus, (128_i128 << 30) * 1_000)),
+            ("pods".into(), of_eight(gpus, 10_000)),
         ])
     };
     let node = |number: usize| NodeRoom {

@@ -51,6 +51,7 @@ fn asking(pod: &Pod) -> Option<PodSpec> {
         containers: spec.containers.iter().map(container).collect(),
         init_containers: spec.init_containers.as_ref().map(|all| all.iter().map(container).collect()),
         overhead: spec.overhead.clone(),
+        resources: spec.resources.clone(),
         ..PodSpec::default()
     })
 }
@@ -153,6 +154,7 @@ mod tests {
             "spec": {
                 "nodeName": "a",
                 "overhead": {"memory": "1Gi"},
+                "resources": {"limits": {"hugepages-2Mi": "4Mi"}},
                 "initContainers": [
                     {"name": "sidecar", "restartPolicy": "Always", "resources": cpu("1")},
                     {"name": "first", "resources": cpu("9")}
@@ -163,6 +165,7 @@ mod tests {
         .unwrap();
         let whole = requests(&value(pod.spec.as_ref()));
         assert_eq!((whole["cpu"], whole["example.com/gpu"], whole["memory"]), (10_000, 3_000, 1_000 << 30));
+        assert_eq!(whole["hugepages-2Mi"], 4_000 << 20);
         let node: Node = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
         let capacity = Capacity::of([&node], [&pod], []);
         let shares = capacity.nodes[0].shares.iter();

@@ -6,9 +6,15 @@ use super::Resources;
 use super::quantity;
 
 /// Resources that a pod spec asks for: its containers together, or its largest init container if that
-/// is more; sidecars count with both. A limit stands for a missing request. One `pods` is always asked for.
+/// is more; sidecars count with both. What is asked for the pod as a whole stands for the sum. A limit stands for a missing request. One
+/// `pods` is always asked for.
 pub fn requests(spec: &Value) -> Resources {
     let mut asked = of_pod(spec, of_container);
+    let whole = &spec["resources"];
+    for (name, limit) in of_pods(&whole["limits"]) {
+        asked.entry(name).or_insert(limit);
+    }
+    asked.extend(of_pods(&whole["requests"]));
     add(&mut asked, &amounts(&spec["overhead"]));
     asked.insert("pods".to_owned(), 1_000);
     asked
@@ -16,7 +22,15 @@ pub fn requests(spec: &Value) -> Resources {
 
 /// Limits of a pod spec, added up in the same way.
 pub(super) fn limits(spec: &Value) -> Resources {
-    of_pod(spec, |container| amounts(&container["resources"]["limits"]))
+    let mut limits = of_pod(spec, |container| amounts(&container["resources"]["limits"]));
+    limits.extend(of_pods(&spec["resources"]["limits"]));
+    limits
+}
+
+/// Amounts for a pod as a whole. Kubernetes takes no others there (KEP-2837).
+fn of_pods(map: &Value) -> impl Iterator<Item = (String, i128)> {
+    let is_taken = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
+    amounts(map).into_iter().filter(move |(name, _)| is_taken(name))
 }
 
 fn of_pod(spec: &Value, of_container: impl Fn(&Value) -> Resources) -> Resources {
@@ -98,4 +112,76 @@ pub(super) fn amount_in_words(name: &str, thousandths: i128) -> String {
         };
     }
     if thousandths % 1_000 == 0 { format!("{}", thousandths / 1_000) } else { format!("{thousandths}m") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_as_the_scheduler_does() {
+        let spec = json!({
+            "initContainers": [
+                {"resources": {"requests": {"cpu": "100m"}}, "restartPolicy": "Always"},
+                {"resources": {"requests": {"cpu": "3"}}},
+            ],
+            "containers": [
+                {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "9", "nvidia.com/gpu": 2}}},
+                {"resources": {"requests": {"cpu": 1}}},
+            ],
+            "overhead": {"cpu": "10m"},
+        });
+        let asked = requests(&spec);
+        assert_eq!(asked["cpu"], 3_110, "an init container beside the sidecar asks for most");
+        assert_eq!(asked["nvidia.com/gpu"], 2_000);
+        assert_eq!(asked["pods"], 1_000);
+        assert_eq!(in_words(&asked), "3110m cpu, 1Gi memory, 2 nvidia.com/gpu");
+    }
+
+    #[test]
+    fn amounts_are_worded_as_people_write_them() {
+        let words =
+            |name: &str, thousandths: i128| in_words(&Resources::from([(name.to_owned(), thousandths)]));
+        let gibi = (1_i128 << 30) * 1_000;
+        for name in ["memory", "requests.memory", "ephemeral-storage", "hugepages-2Mi"] {
+            assert_eq!(words(name, 3 * gibi), format!("3Gi {name}"));
+            assert_eq!(words(name, gibi / 2), format!("512Mi {name}"));
+        }
+        assert_eq!((words("cpu", 2_000), words("cpu", 2_500)), ("2 cpu".into(), "2500m cpu".into()));
+        assert_eq!(
+            (words("cpu", 0), words("pods", 1_000)),
+            (words("", 0), "nothing in particular".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_the_pod_as_a_whole_goes_before_its_containers() {
+        let spec = json!({
+            "resources": {
+                "requests": {"cpu": "8", "nvidia.com/gpu": "9"},
+                "limits": {"cpu": "9", "memory": "4Gi", "hugepages-2Mi": "2Mi"},
+            },
+            "overhead": {"cpu": "1"},
+            "containers": [{"resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"nvidia.com/gpu": "1"}}}],
+        });
+        let asked = requests(&spec);
+        assert_eq!((asked["cpu"], asked["nvidia.com/gpu"]), (9_000, 1_000));
+        assert_eq!(asked["memory"], 1_000 << 30, "a limit is no request where a container has one");
+        assert_eq!(asked["hugepages-2Mi"], 2_000 << 20, "where none has, it is");
+        assert_eq!(in_words(&limits(&spec)), "9 cpu, 2Mi hugepages-2Mi, 4Gi memory, 1 nvidia.com/gpu");
+    }
+
+    #[test]
+    fn a_request_goes_before_a_limit_and_the_largest_init_container_before_the_sum() {
+        let spec = json!({
+            "initContainers": [
+                {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},
+                {"resources": {"requests": {"cpu": "4"}}},
+            ],
+            "containers": [{"resources": {"requests": {"cpu": "3", "memory": "2Gi"}, "limits": {"cpu": "9"}}}],
+        });
+        assert_eq!(in_words(&requests(&spec)), "4 cpu, 2Gi memory");
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rayfleet_api::valid::{GroupShape, PodShape};
 use serde_json::{Value, json};
 
-use super::{Capacity, NodeRoom, PendingPod, Resources, Share, Taint, fits, in_words, requests};
+use super::{Capacity, NodeRoom, PendingPod, Resources, Share, Taint, fits};
 use crate::testing::{gpu_pod, gpus, nodes, shape};
 
 fn group(pods: &[Value]) -> GroupShape {
@@ -208,50 +208,6 @@ fn selectors_and_affinity_match_as_in_kubernetes() {
         capacity.nodes[0].labels = BTreeMap::from([("zone".to_owned(), "5".to_owned())]);
         assert_eq!(fits(&group(&[pod]), &capacity).is_ok(), expected, "{constraint}");
     }
-}
-
-#[test]
-fn requests_are_counted_as_the_scheduler_does() {
-    let spec = json!({
-        "initContainers": [
-            {"resources": {"requests": {"cpu": "100m"}}, "restartPolicy": "Always"},
-            {"resources": {"requests": {"cpu": "3"}}},
-        ],
-        "containers": [
-            {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "9", "nvidia.com/gpu": 2}}},
-            {"resources": {"requests": {"cpu": 1}}},
-        ],
-        "overhead": {"cpu": "10m"},
-    });
-    let asked = requests(&spec);
-    assert_eq!(asked["cpu"], 3_110, "an init container beside the sidecar asks for most");
-    assert_eq!(asked["nvidia.com/gpu"], 2_000);
-    assert_eq!(asked["pods"], 1_000);
-    assert_eq!(in_words(&asked), "3110m cpu, 1Gi memory, 2 nvidia.com/gpu");
-}
-
-#[test]
-fn amounts_are_worded_as_people_write_them() {
-    let words = |name: &str, thousandths: i128| in_words(&BTreeMap::from([(name.to_owned(), thousandths)]));
-    let gibi = (1_i128 << 30) * 1_000;
-    for name in ["memory", "requests.memory", "ephemeral-storage", "hugepages-2Mi"] {
-        assert_eq!(words(name, 3 * gibi), format!("3Gi {name}"));
-        assert_eq!(words(name, gibi / 2), format!("512Mi {name}"));
-    }
-    assert_eq!((words("cpu", 2_000), words("cpu", 2_500)), ("2 cpu".into(), "2500m cpu".into()));
-    assert_eq!((words("cpu", 0), words("pods", 1_000)), (words("", 0), "nothing in particular".to_owned()));
-}
-
-#[test]
-fn a_request_goes_before_a_limit_and_the_largest_init_container_before_the_sum() {
-    let spec = json!({
-        "initContainers": [
-            {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},
-            {"resources": {"requests": {"cpu": "4"}}},
-        ],
-        "containers": [{"resources": {"requests": {"cpu": "3", "memory": "2Gi"}, "limits": {"cpu": "9"}}}],
-    });
-    assert_eq!(in_words(&requests(&spec)), "4 cpu, 2Gi memory");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
-use rayfleet_sim::run::grid::in_parallel;
+use rayfleet_sim::run::grid::{in_parallel, judged};
 use rayfleet_sim::run::scenario::standard;
 use rayfleet_sim::run::{Plan, Scenario, simulated, trace};
 
@@ -53,6 +53,20 @@ fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_told() {
         for says in says {
             assert!(failures.iter().any(|failure| failure.starts_with(says)), "{says}: {failures:#?}");
         }
+    }
+}
+
+/// Found by soaks: a replica that leads again kept the token of a Ray cluster that had been made anew under its name; a replica that
+/// takes over closed the gates of groups that had just begun to serve.
+#[test]
+fn what_once_failed_holds() {
+    for (name, seed, plan) in [
+        ("undo", 20_037, "hangs:14,hangs:20,hangs:44"),
+        ("bad-model", 30_002, "crash-after:13,crash-before:15"),
+    ] {
+        let scenario = named(name);
+        let report = judged(&scenario, &simulated(&scenario, seed, &Plan::default()), &plan.parse().unwrap());
+        assert!(report.failures.is_empty(), "{}", report.text());
     }
 }
 

@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::quantity::amounts;
 use super::quota::Quota;
-use super::{Capacity, NodeRoom, PendingPod, Resources, Share, Taint, quantity, requests};
+use super::{Capacity, NodeRoom, PendingPod, Share, Taint, requests};
 
 impl Capacity {
     /// What the nodes have and what the pods of all namespaces ask of them, within the quotas of one namespace.
@@ -106,16 +107,12 @@ fn shares(allocatable: &BTreeMap<String, Quantity>) -> BTreeMap<SmolStr, Share> 
     amounts(allocatable).into_iter().map(share).collect()
 }
 
-/// Amounts that can be read; others are left out.
-pub(super) fn amounts(quantities: &BTreeMap<String, Quantity>) -> Resources {
-    quantities.iter().filter_map(|(name, amount)| Some((name.clone(), quantity(&amount.0)?))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::capacity::Resources;
 
     #[test]
     fn a_node_is_read_with_all_that_keeps_pods_off() {

@@ -1,5 +1,11 @@
 //! Kubernetes quantities (`500m`, `1Gi`, `2e3`) in thousandths.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::Resources;
+
 /// A quantity in thousandths, rounded up; `None` if it is no quantity.
 pub fn quantity(text: &str) -> Option<i128> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+'));
@@ -14,6 +20,11 @@ pub fn quantity(text: &str) -> Option<i128> {
     let divisor = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?.checked_mul(bottom)?;
     let thousandths = digits.checked_mul(top)?;
     Some(thousandths.div_euclid(divisor) + i128::from(thousandths.rem_euclid(divisor) != 0))
+}
+
+/// Amounts that can be read; others are left out.
+pub(super) fn amounts(quantities: &BTreeMap<String, Quantity>) -> Resources {
+    quantities.iter().filter_map(|(name, amount)| Some((name.clone(), quantity(&amount.0)?))).collect()
 }
 
 /// A suffix as a fraction of thousandths.

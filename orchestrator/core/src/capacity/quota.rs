@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ResourceQuota, ScopedResourceSelectorRequiremen
 use serde_json::Value;
 
 use super::Resources;
-use super::objects::amounts;
+use super::quantity::amounts;
 use super::requests::{add, limits, requests};
 
 /// A quota on pods or on what they ask for.

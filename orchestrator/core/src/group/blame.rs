@@ -4,19 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::ray::{self, Ray};
-use super::stage::Stage;
+use super::stage::{Blamed, Stage};
 use crate::seen::PodSeen;
-
-/// Nodes that a failure came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blamed {
-    /// Kubernetes nodes, sorted.
-    pub nodes: Vec<String>,
-    /// What failed.
-    pub cause: String,
-    /// Whether the group had served with this launch: then neither spec nor model can be at fault.
-    pub served: bool,
-}
 
 /// Notes the nodes that this failure came from, if that is known.
 pub(super) fn blame(stage: &mut Stage<'_>, cause: &str) {

@@ -4,7 +4,7 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
-use super::stage::Stage;
+use super::stage::{Stage, submission};
 use super::{fail, ray, serve};
 use crate::effect::Effect;
 use crate::seen::{EngineSeen, JobSeen, ProbeSeen};
@@ -68,7 +68,7 @@ fn start(stage: &mut Stage<'_>) {
 }
 
 fn launch(stage: &mut Stage<'_>) {
-    let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+    let (group, submission) = (stage.group.name.clone(), submission(&stage.group));
     stage.wake_at(stage.group.deadline.as_ref().map(|time| time.0));
     stage.act(Effect::LaunchEngine { group, submission });
 }
@@ -189,7 +189,7 @@ fn healthy(stage: &mut Stage<'_>, engine: &EngineSeen) {
         ProbeSeen::Unknown => {
             still(stage, Phase::Probing, "the probe prompt is being answered".to_owned());
             if stage.group.phase == Phase::Probing {
-                let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+                let (group, submission) = (stage.group.name.clone(), submission(&stage.group));
                 stage.act(Effect::Probe { group, submission });
             }
         }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
-use super::stage::Stage;
+use super::stage::{Stage, submission};
 use super::{blame, engine, ray};
 use crate::effect::Effect;
 use crate::time;
@@ -107,7 +107,7 @@ fn old_engine_over(stage: &mut Stage<'_>) -> bool {
     match ray::job_runs(stage) {
         Some(false) => true,
         Some(true) => {
-            let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+            let (group, submission) = (stage.group.name.clone(), submission(&stage.group));
             stage.act(Effect::StopEngine { group, submission });
             if stage.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
                 give_up(stage, "the failed engine does not stop");

@@ -25,9 +25,9 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 
-pub use blame::Blamed;
 pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
+pub use stage::Blamed;
 use stage::Stage;
 
 /// What follows for one group.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use rayfleet_api::names;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::after;
 
-use super::stage::Stage;
+use super::stage::{Stage, submission};
 use crate::seen::{EngineSeen, JobSeen, PodSeen, RayAlive};
 use crate::time;
 
@@ -56,11 +55,6 @@ pub(super) fn is_in(stage: &Stage<'_>, alive: &RayAlive, pod: &PodSeen) -> bool 
 pub(super) fn no_sign(stage: &Stage<'_>, pod: &PodSeen) -> bool {
     let gone = stage.seen.ray.as_ref().map(|ray| &ray.no_sign);
     gone.is_some_and(|gone| pod.ip.as_ref().is_some_and(|ip| gone.contains(ip)))
-}
-
-/// Submission id of the current launch.
-pub(super) fn submission(group: &GroupStatus) -> String {
-    names::submission_id(&group.name, group.engine_revision.as_deref().unwrap_or_default(), group.launch)
 }
 
 /// Ranks that a group's engine has when it is whole. Of an older engine only what the ledger has of it is known.

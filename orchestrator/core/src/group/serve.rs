@@ -6,8 +6,8 @@ use std::time::Duration;
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
-use super::stage::Stage;
-use super::{bring_up, drain, engine, fail, plain, ray};
+use super::stage::{Stage, submission};
+use super::{bring_up, drain, engine, fail, plain};
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
@@ -45,7 +45,7 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
 /// The gate is open for the present launch, so it was ready: gates open before the ledger tells of it, and whoever led then
 /// may have ended in between. A group that wavers is not meant: its gate is about to close.
 fn opened(stage: &Stage<'_>) -> bool {
-    let launch = ray::submission(&stage.group);
+    let launch = submission(&stage.group);
     let is_open = stage.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch));
     is_open && stage.group.phase < Phase::Ready && stage.group.wavers_since.is_none()
 }

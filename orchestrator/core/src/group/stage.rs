@@ -2,16 +2,25 @@
 //! Only what every part needs; no rule of a phase.
 
 use jiff::Timestamp;
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::{ValidFleet, names};
 
 use super::Step;
-use super::blame::Blamed;
 use super::pods::Pods;
-use super::ray;
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 use crate::time;
+
+/// Nodes that a failure came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blamed {
+    /// Kubernetes nodes, sorted.
+    pub nodes: Vec<String>,
+    /// What failed.
+    pub cause: String,
+    /// Whether the group had served with this launch: then neither spec nor model can be at fault.
+    pub served: bool,
+}
 
 pub(super) struct Stage<'a> {
     pub(super) fleet: &'a ValidFleet,
@@ -93,7 +102,7 @@ impl<'a> Stage<'a> {
             pod: head.name.clone(),
             pod_uid: head.uid.clone(),
             open,
-            launch: ray::submission(&self.group),
+            launch: submission(&self.group),
             reason,
         });
     }
@@ -124,4 +133,9 @@ impl<'a> Stage<'a> {
             blamed: self.blamed,
         }
     }
+}
+
+/// Submission id of the current launch.
+pub(super) fn submission(group: &GroupStatus) -> String {
+    names::submission_id(&group.name, group.engine_revision.as_deref().unwrap_or_default(), group.launch)
 }

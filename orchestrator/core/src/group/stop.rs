@@ -4,7 +4,7 @@
 use rayfleet_api::status::{Goal, Phase};
 
 use super::fail::STOP_LIMIT;
-use super::stage::Stage;
+use super::stage::{Stage, submission};
 use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
 use crate::time;
@@ -40,7 +40,7 @@ fn engine_over(stage: &mut Stage<'_>) -> bool {
         return true;
     }
     if ray::job_runs(stage) == Some(true) {
-        let (group, submission) = (stage.group.name.clone(), ray::submission(&stage.group));
+        let (group, submission) = (stage.group.name.clone(), submission(&stage.group));
         stage.act(Effect::StopEngine { group, submission });
     }
     stage.reached(time::end_of(stage.group.since.as_ref(), STOP_LIMIT))

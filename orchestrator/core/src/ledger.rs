@@ -271,6 +271,7 @@ mod tests {
         assert_eq!(next(&["llama-pods1-1-998"]), 999);
         assert_eq!(next(&["llama-pods1-1", "llama-pods1-1-999"]), 1);
         assert_eq!(next(&["llama-pods1-1-1000"]), 0, "no attempt has such a number");
+        assert_eq!(next(&["llama-pods1-1-5", "llama-pods1-1-1000"]), 6);
     }
 
     #[test]

@@ -134,6 +134,12 @@ mod tests {
         let beside =
             [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(ready_entry(&fleet, 1), None)];
         assert_eq!(Nodes::settle(&fleet, &[], &beside, at(0)).failures[0].failures, 1);
+        let other_engine = GroupStatus { engine_revision: Some("eng0".to_owned()), ..ready_entry(&fleet, 1) };
+        let other_pods = GroupStatus { revision: "pods0".to_owned(), ..ready_entry(&fleet, 1) };
+        for other in [other_engine, other_pods] {
+            let beside = [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(other, None)];
+            assert!(Nodes::settle(&fleet, &[], &beside, at(0)).failures.is_empty());
+        }
     }
 
     #[test]

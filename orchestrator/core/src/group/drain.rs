@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
@@ -16,6 +17,9 @@ use crate::time;
 /// After the EndpointSlice has changed, every node's kube-proxy still has to program it (it batches
 /// changes for up to a second), and a client may be between picking an address and connecting.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// For how long endpoints that still list a head are thought to be behind its gate. A slice that somebody else keeps may list it for ever.
+const FOLLOW: Duration = Duration::from_secs(5);
 
 /// An engine without requests for this long has none on the way from its own socket either.
 const IDLE_SECONDS: f64 = 1.0;
@@ -134,6 +138,12 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
     stop::start(stage);
 }
 
+/// The endpoints do not follow the gate yet that closed then: what they tell is of before. Opened now, the group would count as one that
+/// takes traffic while it leaves them.
+pub(super) fn leaves(stage: &mut Stage<'_>, closed: Option<&Time>) -> bool {
+    stage.seen.endpoint_ready == Some(true) && !stage.reached(time::end_of(closed, FOLLOW))
+}
+
 /// The group may serve again: take the drain back. Says whether the group can be judged as serving.
 pub(super) fn cancel(stage: &mut Stage<'_>) -> bool {
     stage.group.closed_since = None;
@@ -143,6 +153,10 @@ pub(super) fn cancel(stage: &mut Stage<'_>) -> bool {
             stage.act(Effect::SetDraining { group, draining: false });
             stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
             stage.enter(Phase::Draining, "the drain is taken back".to_owned());
+            false
+        }
+        Ray::Alive(_) if leaves(stage, stage.group.since.clone().as_ref()) => {
+            stage.enter(Phase::Draining, "the drain is taken back once the endpoints have let go".to_owned());
             false
         }
         Ray::Alive(_) => {

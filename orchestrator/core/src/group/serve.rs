@@ -52,6 +52,14 @@ fn opened(stage: &Stage<'_>) -> bool {
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
 pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
+    // Of a group that did not serve before there is nothing that endpoints could be behind with.
+    if stage.group.phase != Phase::Ready
+        && let Some(closed) = stage.group.wavers_since.clone()
+        && drain::leaves(stage, Some(&closed))
+    {
+        stage.enter(Phase::Probing, "waits until the endpoints have let go of it".to_owned());
+        return;
+    }
     if stage.group.phase != Phase::Ready {
         stage.tell(false, "GroupReady", format!("group {} is ready", stage.group.name));
     }

@@ -245,8 +245,16 @@ fn a_container_that_is_not_ready_stops_traffic_but_not_the_engine() {
     assert_eq!(kinds(&lost), ["gate false", "GroupNotReady"]);
     let mut healthy = healthy(&group, t0());
     healthy.pods[0].gate_open = false;
-    let back = step(&fleet, &lost.group, &healthy, 5);
-    assert_eq!((back.group.phase, back.group.launch), (Phase::Ready, 1));
+    let early = step(&fleet, &lost.group, &healthy, 5);
+    assert_eq!(early.group.message.as_deref(), Some("waits until the endpoints have let go of it"));
+    assert_eq!(early.wake, Some(at(6)), "a slice that somebody keeps by hand may list it for ever");
+    assert_eq!(step(&fleet, &early.group, &healthy, 6).group.phase, Phase::Ready);
+    healthy.endpoint_ready = Some(false);
+    for from in [&lost.group, &early.group] {
+        let back = step(&fleet, from, &healthy, 5);
+        assert_eq!((back.group.phase, back.group.launch), (Phase::Ready, 1));
+        assert!(kinds(&back).contains(&"gate true".to_owned()));
+    }
     let late = step(&fleet, &lost.group, &seen, 61);
     assert_eq!(late.group.phase, Phase::Failed);
 }

@@ -254,15 +254,27 @@ fn an_engine_that_does_not_stop_is_not_swapped_in_place() {
 #[test]
 fn a_drain_can_be_taken_back() {
     let fleet = fleet(1);
-    let group = GroupStatus { phase: Phase::Draining, ..ready_entry(&fleet, 0) };
+    let since = Some(time::began(at(1)));
+    let group = GroupStatus { phase: Phase::Draining, since, ..ready_entry(&fleet, 0) };
     let mut seen = healthy(&group, t0());
     seen.pods[0].gate_open = false;
     ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
     let told = step(&fleet, &group, &seen, 1);
     assert_eq!((told.group.phase, kinds(&told)), (Phase::Draining, vec!["draining false".to_owned()]));
     ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(false);
-    let back = step(&fleet, &told.group, &seen, 2);
+    let leaves = step(&fleet, &told.group, &seen, 2);
+    assert_eq!(
+        (leaves.group.phase, kinds(&leaves)),
+        (Phase::Draining, Vec::new()),
+        "the endpoints tell of before"
+    );
+    seen.endpoint_ready = Some(false);
+    let back = step(&fleet, &leaves.group, &seen, 3);
     assert_eq!((back.group.phase, kinds(&back)), (Phase::Ready, vec!["gate true".to_owned()]));
+    assert_eq!(back.group.ready_since, None);
+    seen.endpoint_ready = Some(true);
+    let kept_by_hand = step(&fleet, &leaves.group, &seen, 6);
+    assert_eq!(kept_by_hand.group.phase, Phase::Ready);
 }
 
 #[test]

@@ -56,13 +56,16 @@ fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_told() {
     }
 }
 
-/// Found by soaks: a replica that leads again kept the token of a Ray cluster that had been made anew under its name; a replica that
-/// takes over closed the gates of groups that had just begun to serve.
+/// Found by soaks and the grid: a replica that leads again kept the token of a Ray cluster that had been made anew under its name; one
+/// that takes over closed the gates of groups that had just begun to serve; a group counted as serving while it left the endpoints; one that
+/// takes over with an old list of pods closed all gates at once.
 #[test]
 fn what_once_failed_holds() {
     for (name, seed, plan) in [
         ("undo", 20_037, "hangs:14,hangs:20,hangs:44"),
         ("bad-model", 30_002, "crash-after:13,crash-before:15"),
+        ("undo", 1, "hangs:28"),
+        ("upgrade-no-room", 40_058, "hangs:16,watch-expires:52,hangs:2,event-late:162"),
     ] {
         let scenario = named(name);
         let report = judged(&scenario, &simulated(&scenario, seed, &Plan::default()), &plan.parse().unwrap());

@@ -61,6 +61,8 @@ pub struct PodSeen {
     pub containers_ready: bool,
     /// Whether the serving gate is True.
     pub gate_open: bool,
+    /// Since when the gate is as it is; `None` if it was never set.
+    pub gate_since: Option<Timestamp>,
     /// The launch that it was opened for; `None` if it is closed.
     pub opened_for: Option<String>,
     /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that

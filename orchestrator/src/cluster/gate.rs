@@ -33,6 +33,12 @@ impl Gate<'_> {
     }
 }
 
+/// Since when the gate is as it is; `None` if it was never set.
+pub(super) fn since(conditions: &[PodCondition]) -> Option<Timestamp> {
+    let gate = conditions.iter().find(|condition| condition.type_ == names::GATE_SERVING)?;
+    gate.last_transition_time.as_ref().map(|time| time.0)
+}
+
 /// The launch that a gate was opened for; `None` if it is closed or does not tell.
 pub(super) fn opened_for(conditions: &[PodCondition]) -> Option<String> {
     let open =
@@ -58,9 +64,10 @@ mod tests {
             condition
         };
         assert_eq!(opened_for(&[written(true)]).as_deref(), Some("light-0.eng.1"));
+        assert_eq!(since(&[written(false)]), Some(Timestamp::UNIX_EPOCH));
         assert_eq!(opened_for(&[written(false)]), None);
         let other = PodCondition { type_: "Ready".to_owned(), ..written(true) };
-        assert_eq!(opened_for(&[other]), None);
+        assert_eq!((opened_for(std::slice::from_ref(&other)), since(&[other])), (None, None));
         let of_an_older_version =
             PodCondition { message: Some("the engine takes traffic".to_owned()), ..written(true) };
         assert_eq!(opened_for(&[of_an_older_version]), None);

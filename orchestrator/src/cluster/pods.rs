@@ -33,6 +33,7 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         containers_ready: is_true(conditions, "ContainersReady"),
         gate_open: is_true(conditions, names::GATE_SERVING),
+        gate_since: gate::since(conditions),
         opened_for: gate::opened_for(conditions),
         node_lost: false,
         problem: problem(pod, conditions),

@@ -129,7 +129,8 @@ pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
             let silent = silent_pods(stage);
             forming(stage, format!("{joined} of {wanted} Ray nodes are in{silent}"))
         }
-        ray::Ray::Unknown if under_way(stage.group.phase) => false,
+        // Nobody has asked yet: no reason to close a gate.
+        ray::Ray::Unknown if under_way(stage.group.phase) || serve::is_open(stage) => false,
         ray::Ray::Unknown => forming(stage, "waits for the Ray dashboard's first answer".to_owned()),
         ray::Ray::Silent(_) if stage.pods.head().is_some_and(|head| ray::no_sign(stage, head)) => {
             let silent = silent_pods(stage);

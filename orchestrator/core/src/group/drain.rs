@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
@@ -138,10 +137,12 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
     stop::start(stage);
 }
 
-/// The endpoints do not follow the gate yet that closed then: what they tell is of before. Opened now, the group would count as one that
+/// The gate has closed and the endpoints do not follow yet: what they tell is of before. Opened now, the group would count as one that
 /// takes traffic while it leaves them.
-pub(super) fn leaves(stage: &mut Stage<'_>, closed: Option<&Time>) -> bool {
-    stage.seen.endpoint_ready == Some(true) && !stage.reached(time::end_of(closed, FOLLOW))
+pub(super) fn leaves(stage: &mut Stage<'_>) -> bool {
+    let closed = stage.pods.head().filter(|head| !head.gate_open).and_then(|head| head.gate_since);
+    let Some(closed) = closed.filter(|_| stage.seen.endpoint_ready == Some(true)) else { return false };
+    !stage.reached(Some(after(closed, FOLLOW)))
 }
 
 /// The group may serve again: take the drain back. Says whether the group can be judged as serving.
@@ -155,7 +156,7 @@ pub(super) fn cancel(stage: &mut Stage<'_>) -> bool {
             stage.enter(Phase::Draining, "the drain is taken back".to_owned());
             false
         }
-        Ray::Alive(_) if leaves(stage, stage.group.since.clone().as_ref()) => {
+        Ray::Alive(_) if leaves(stage) => {
             stage.enter(Phase::Draining, "the drain is taken back once the endpoints have let go".to_owned());
             false
         }

@@ -185,6 +185,7 @@ fn healthy(stage: &mut Stage<'_>, engine: &EngineSeen) {
     }
     match &engine.probe {
         ProbeSeen::Passed => serve::ready(stage, None),
+        ProbeSeen::Unknown if serve::is_open(stage) => serve::ready(stage, None),
         ProbeSeen::Failed(cause) => fail::fail(stage, &format!("the probe prompt failed: {cause}")),
         ProbeSeen::Unknown => {
             still(stage, Phase::Probing, "the probe prompt is being answered".to_owned());

@@ -42,21 +42,21 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     }
 }
 
-/// The gate is open for the present launch, so it was ready: gates open before the ledger tells of it, and whoever led then
-/// may have ended in between. A group that wavers is not meant: its gate is about to close.
+/// The group was ready, and the ledger does not know: gates open before it is told, and whoever led then may have ended in between. A
+/// group that wavers is known to have served.
 fn opened(stage: &Stage<'_>) -> bool {
+    is_open(stage) && stage.group.phase < Phase::Ready && stage.group.wavers_since.is_none()
+}
+
+/// The gate is open for the present launch: it was ready, and its probe prompt answered.
+pub(super) fn is_open(stage: &Stage<'_>) -> bool {
     let launch = submission(&stage.group);
-    let is_open = stage.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch));
-    is_open && stage.group.phase < Phase::Ready && stage.group.wavers_since.is_none()
+    stage.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
 }
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
 pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
-    // Of a group that did not serve before there is nothing that endpoints could be behind with.
-    if stage.group.phase != Phase::Ready
-        && let Some(closed) = stage.group.wavers_since.clone()
-        && drain::leaves(stage, Some(&closed))
-    {
+    if stage.group.phase != Phase::Ready && drain::leaves(stage) {
         stage.enter(Phase::Probing, "waits until the endpoints have let go of it".to_owned());
         return;
     }

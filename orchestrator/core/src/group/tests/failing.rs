@@ -244,7 +244,7 @@ fn a_container_that_is_not_ready_stops_traffic_but_not_the_engine() {
     assert_eq!((lost.group.phase, lost.group.restarts), (Phase::Provisioning, 0));
     assert_eq!(kinds(&lost), ["gate false", "GroupNotReady"]);
     let mut healthy = healthy(&group, t0());
-    healthy.pods[0].gate_open = false;
+    (healthy.pods[0].gate_open, healthy.pods[0].gate_since) = (false, Some(at(1)));
     let early = step(&fleet, &lost.group, &healthy, 5);
     assert_eq!(early.group.message.as_deref(), Some("waits until the endpoints have let go of it"));
     assert_eq!(early.wake, Some(at(6)), "a slice that somebody keeps by hand may list it for ever");

@@ -257,7 +257,7 @@ fn a_drain_can_be_taken_back() {
     let since = Some(time::began(at(1)));
     let group = GroupStatus { phase: Phase::Draining, since, ..ready_entry(&fleet, 0) };
     let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
+    (seen.pods[0].gate_open, seen.pods[0].gate_since) = (false, Some(at(1)));
     ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
     let told = step(&fleet, &group, &seen, 1);
     assert_eq!((told.group.phase, kinds(&told)), (Phase::Draining, vec!["draining false".to_owned()]));

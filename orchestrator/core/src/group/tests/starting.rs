@@ -87,17 +87,29 @@ fn a_gate_that_was_opened_for_the_present_launch_tells_that_the_group_is_ready()
 }
 
 #[test]
-fn a_gate_tells_nothing_of_another_launch_or_of_a_group_that_wavers() {
-    let wavers = |group: &mut GroupStatus| group.wavers_since = Some(time::began(t0()));
-    let present = opened_for("llama-pods1-0.eng1.1", wavers);
-    for (group, mut seen) in [opened_for("llama-pods1-0.eng1.0", |_| {}), present] {
-        ray_mut(&mut seen).engine.probe = ProbeSeen::Unknown;
-        let after = step(&fleet(1), &group, &seen, 1);
-        assert_eq!(
-            (after.group.phase, kinds(&after)),
-            (Phase::Probing, vec!["gate false".to_owned(), "probe".to_owned()])
-        );
-    }
+fn a_group_that_wavered_for_no_longer_than_its_gate_takes_to_close_keeps_it_open() {
+    let wavers = |group: &mut GroupStatus| {
+        group.phase = Phase::Provisioning;
+        group.wavers_since = Some(time::began(t0()));
+    };
+    let (group, mut seen) = opened_for("llama-pods1-0.eng1.1", wavers);
+    ray_mut(&mut seen).engine.probe = ProbeSeen::Unknown;
+    let back = step(&fleet(1), &group, &seen, 1);
+    assert_eq!((back.group.phase, kinds(&back)), (Phase::Ready, vec!["GroupReady".to_owned()]));
+    let nobody_asked = GroupSeen { ray: None, ..seen };
+    let waits = step(&fleet(1), &group, &nobody_asked, 1);
+    assert_eq!((waits.group.phase, kinds(&waits)), (Phase::Provisioning, Vec::new()));
+}
+
+#[test]
+fn a_gate_tells_nothing_of_another_launch_or_of_a_group_that_leaves() {
+    let (group, mut seen) = opened_for("llama-pods1-0.eng1.0", |_| {});
+    ray_mut(&mut seen).engine.probe = ProbeSeen::Unknown;
+    let after = step(&fleet(1), &group, &seen, 1);
+    assert_eq!(
+        (after.group.phase, kinds(&after)),
+        (Phase::Probing, vec!["gate false".to_owned(), "probe".to_owned()])
+    );
     let (group, seen) = opened_for("llama-pods1-0.eng1.1", |group| group.phase = Phase::Stopping);
     let after = step(&fleet(1), &GroupStatus { goal: Goal::Retire, ..group }, &seen, 1);
     assert_eq!(after.group.phase, Phase::Stopping);

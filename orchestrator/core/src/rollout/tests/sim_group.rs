@@ -111,6 +111,7 @@ impl SimGroup {
             deleting: self.ends.is_some(),
             containers_ready: ready,
             gate_open: number == 0 && self.gate,
+            gate_since: None,
             opened_for: None,
             node_lost: false,
             problem: node.is_none().then(|| PodProblem {

@@ -186,6 +186,24 @@ mod tests {
         assert!(pass(&fleet, &group, &[]).effects.contains(&launch));
     }
 
+    #[test]
+    fn a_group_without_an_engine_is_at_once_of_the_new_engine_revision() {
+        let mut fleet = fleet(1);
+        let group = entry(&fleet, 0);
+        fleet.revision.engine = Some("eng2".to_owned());
+        let status = RayClusterFleetStatus { groups: vec![group], ..RayClusterFleetStatus::default() };
+        let (groups, capacity) = (BTreeMap::new(), nodes(&[1; 4]));
+        let decision = decide(&World {
+            fleet: &fleet,
+            stable: None,
+            status: &status,
+            groups: &groups,
+            capacity: Some(&capacity),
+            now: at(1),
+        });
+        assert_eq!(decision.status.groups[0].engine_revision.as_deref(), Some("eng2"));
+    }
+
     /// Room that nobody should ask for.
     #[derive(Debug)]
     struct Unasked;

@@ -90,9 +90,9 @@ fn with_struck(before: &RayClusterFleetStatus, mut after: Vec<GroupStatus>) -> V
 
 fn group_without_news(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
     let mut group = without_words(before, after);
-    // Where a group stands on its way up is found again from its pods and its engine.
     let arrives =
         after.phase == Phase::Ready && (before.phase == Phase::Ready || arrives_in_time(before, after));
+    // Where a group stands on its way up is found again from its pods, its engine and its gate.
     if comes_up(before.phase) && (comes_up(after.phase) || arrives) {
         group.phase = before.phase;
         group.since.clone_from(&before.since);

@@ -14,7 +14,7 @@ type Edit = dyn Fn(&mut GroupSeen);
 #[test]
 fn failures_of_a_ready_group_close_the_gate_and_end_the_engine() {
     let fleet = fleet(1);
-    let cases: [(&str, bool, &Edit); 7] = [
+    let cases: [(&str, bool, &Edit); 8] = [
         ("killed", false, &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned()))),
         ("rank 1 died", true, &|seen| ray_mut(seen).engine.broken = Some("rank 1 died".to_owned())),
         ("not healthy", true, &|seen| ray_mut(seen).engine.healthy = false),
@@ -24,6 +24,10 @@ fn failures_of_a_ready_group_close_the_gate_and_end_the_engine() {
         ("does not know", false, &|seen| ray_mut(seen).engine.job = None),
         ("a pod of the group is gone", true, &|seen| drop(seen.pods.pop())),
         ("a pod of the group is gone", true, &|seen| seen.pods[1].deleting = true),
+        ("a pod of the group is gone", false, &|seen| {
+            seen.pods.pop();
+            ray_mut(seen).engine.job = Some(JobSeen::Ended("rank 1 died".to_owned()));
+        }),
     ];
     for (cause, runs, edit) in cases {
         let group = ready_entry(&fleet, 0);

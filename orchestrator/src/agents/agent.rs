@@ -18,7 +18,7 @@ use super::assignment::{Assignment, Command, Engine, Launch, Pace};
 use super::formed::Formed;
 use super::report::Memory;
 use super::signs::Signs;
-use super::tokens::Tokens;
+use super::token::GroupToken;
 use crate::clock;
 use crate::cluster::{Index, Key, labels_by_address};
 use crate::metrics::Metrics;
@@ -55,7 +55,7 @@ impl Opening {
 /// One agent.
 pub(crate) struct Agent {
     bridge: Bridge,
-    tokens: Tokens,
+    token: GroupToken,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     fleet: Key,
@@ -79,7 +79,7 @@ impl Agent {
     #[allow(clippy::too_many_arguments, reason = "called once, by the registry that owns all of these")]
     pub(crate) fn new(
         bridge: Bridge,
-        tokens: Tokens,
+        token: GroupToken,
         index: Arc<Index>,
         metrics: Arc<Metrics>,
         fleet: Key,
@@ -89,7 +89,7 @@ impl Agent {
     ) -> Self {
         Self {
             bridge,
-            tokens,
+            token,
             index,
             metrics,
             fleet,
@@ -149,7 +149,7 @@ impl Agent {
         };
         let token = match &assignment.pods.token_secret {
             None => None,
-            Some(secret) => match self.tokens.get(&assignment.group.sibling(secret)).await {
+            Some(secret) => match self.token.get(&assignment.group.sibling(secret)).await {
                 Ok(token) => Some(token),
                 Err(cause) => return Some(Err(cause)),
             },
@@ -194,7 +194,7 @@ impl Agent {
     /// A token that Ray refuses is read again.
     fn doubt_token(&mut self, error: &CallError) {
         if matches!(error.fault, Fault::Unauthorized | Fault::Forbidden) {
-            self.tokens.forget();
+            self.token.forget();
         }
     }
 

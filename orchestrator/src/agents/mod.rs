@@ -7,7 +7,7 @@ mod formed;
 mod report;
 mod sickness;
 mod signs;
-mod tokens;
+mod token;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 pub(crate) use assignment::{Assignment, Command, Engine, Launch, Pace};
 
 use self::agent::Agent;
-use self::tokens::Tokens;
+use self::token::GroupToken;
 use crate::cluster::{Index, Key};
 use crate::metrics::Metrics;
 
@@ -95,7 +95,7 @@ impl Agents {
         let opening = agent::Opening::default();
         let agent = Agent::new(
             self.bridge.clone(),
-            Tokens::new(self.client.clone()),
+            GroupToken::new(self.client.clone()),
             self.index.clone(),
             self.metrics.clone(),
             fleet.clone(),

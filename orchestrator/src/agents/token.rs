@@ -16,12 +16,12 @@ const CALL: Duration = Duration::from_secs(5);
 
 /// Reads the token of a group. It lives as long as the group's agent: the next Ray cluster of that name has another token in a
 /// Secret of the same name.
-pub(crate) struct Tokens {
+pub(crate) struct GroupToken {
     client: Client,
     known: Option<(Key, Token)>,
 }
 
-impl Tokens {
+impl GroupToken {
     /// Nothing read yet.
     pub(crate) fn new(client: Client) -> Self {
         Self { client, known: None }
@@ -76,15 +76,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_is_read_once_until_ray_refuses_it() {
         let server = Fake::new(|_| secret(&json!({"auth_token": "c2VjcmV0"})));
-        let mut tokens = Tokens::new(server.client());
-        let token = tokens.get(&key()).await.unwrap();
-        assert_eq!(token, Token::new("secret").unwrap());
-        tokens.get(&key()).await.unwrap();
+        let mut token = GroupToken::new(server.client());
+        let first = token.get(&key()).await.unwrap();
+        assert_eq!(first, Token::new("secret").unwrap());
+        token.get(&key()).await.unwrap();
         assert_eq!(server.calls().len(), 1);
-        tokens.forget();
-        tokens.get(&key()).await.unwrap();
+        token.forget();
+        token.get(&key()).await.unwrap();
         assert_eq!(server.calls().len(), 2);
-        tokens.get(&Key::new("n", "h")).await.unwrap();
+        token.get(&Key::new("n", "h")).await.unwrap();
         assert_eq!(server.calls().len(), 3);
     }
 
@@ -95,8 +95,8 @@ mod tests {
             (json!({"auth_token": "/w=="}), "not text"),
             (json!({"auth_token": "YQpi"}), ""),
         ] {
-            let mut tokens = Tokens::new(Fake::new(move |_| secret(&answer)).client());
-            let cause = tokens.get(&key()).await.unwrap_err();
+            let mut token = GroupToken::new(Fake::new(move |_| secret(&answer)).client());
+            let cause = token.get(&key()).await.unwrap_err();
             assert!(cause.starts_with("Secret n/g, key auth_token: ") && cause.ends_with(words), "{cause}");
             assert!(!cause.contains("a\nb"), "{cause}");
         }
@@ -109,9 +109,9 @@ mod tests {
             (Fake::new(|_| refusal(403, "Forbidden", "no rights")), "no rights"),
             (Fake::new(|_| Answer::Silence), "does not answer"),
         ] {
-            let mut tokens = Tokens::new(server.client());
+            let mut token = GroupToken::new(server.client());
             for calls in 1..=2 {
-                let cause = tokens.get(&key()).await.unwrap_err();
+                let cause = token.get(&key()).await.unwrap_err();
                 assert!(cause.contains(words), "{cause}");
                 assert_eq!(server.calls().len(), calls);
             }

@@ -63,7 +63,7 @@ pub(crate) struct Grid {
     /// Only these scenarios.
     #[arg(long)]
     pub scenario: Vec<String>,
-    /// Of each kind of fault only every so many-th place. 0: as many as fit into some minutes.
+    /// Of each kind of fault only every so many-th place. 0: as many as fit into half a minute.
     #[arg(long, default_value_t = 0)]
     pub stride: u64,
     /// Seed of all that is random in the world.

@@ -13,7 +13,7 @@ use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
 use super::arguments::{Grid, Seeds};
 use super::say;
 
-/// Runs of the grid when nobody says how many: what two cores do in some minutes.
+/// Runs of the grid when nobody says how many: what two cores do in half a minute.
 const RUNS: usize = 200;
 /// Failing runs that are told in full.
 const TOLD: usize = 3;

@@ -33,6 +33,8 @@ const DEEP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(9);
 /// Wait after a command that failed, so that a broken cluster is not flooded.
 const AFTER_TROUBLE: Duration = Duration::from_secs(3);
+/// Longest text that is handed to decisions, in characters: they end up in the status.
+const LONGEST: usize = 500;
 /// Port of Ray's dashboard, fixed by KubeRay.
 const DASHBOARD: u16 = 8265;
 
@@ -256,7 +258,12 @@ impl Agent {
             return;
         }
         let outcome = match command {
-            Command::Launch(launch) => self.launch(*launch, target).await,
+            Command::Launch(launch) => {
+                let name = launch.spec.name.clone();
+                let outcome = self.launch(*launch, target).await;
+                self.memory.launch_error = outcome.as_ref().err().map(|cause| (name, brief(cause)));
+                outcome
+            }
             Command::SetDraining(draining) => self.set_draining(draining, target).await,
             Command::Stop(submission) => {
                 self.bridge.stop(target, &submission).await.map(|_| ()).map_err(|error| error.to_string())
@@ -270,7 +277,6 @@ impl Agent {
             warn!(group = %target.name, %cause, "a command to the engine failed; it is given again");
             self.quiet_until = Some(now + AFTER_TROUBLE);
         }
-        self.memory.trouble = outcome.err();
     }
 
     async fn launch(&mut self, launch: Launch, target: &Target) -> Result<(), String> {
@@ -297,7 +303,8 @@ impl Agent {
                 node.labels.entry(label.clone()).or_insert_with(|| value.clone());
             }
         }
-        let placement = plan(launch.spec.shape, &nodes, &launch.policy).map_err(|error| error.to_string())?;
+        let placement = plan(launch.spec.shape, &nodes, &launch.policy)
+            .map_err(|error| format!("the plan does not fit: {error}"))?;
         let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(|error| error.to_string())?;
         if let Some(delay) = self.formed.launched(&launch.spec.name, now, clock::monotonic()) {
@@ -343,6 +350,15 @@ impl Agent {
 fn of_pods(mut nodes: Vec<RayNode>, ips: &[String]) -> Vec<RayNode> {
     nodes.retain(|node| ips.contains(&node.ip));
     nodes
+}
+
+/// As much of a text as somebody reads in a status.
+fn brief(text: &str) -> String {
+    let mut kept: String = text.chars().take(LONGEST).collect();
+    if kept.len() < text.len() {
+        kept.push('…');
+    }
+    kept
 }
 
 fn base(ip: &str, port: u16) -> Option<Url> {

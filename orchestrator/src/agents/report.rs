@@ -21,8 +21,8 @@ pub(crate) struct Memory {
     ranks: Option<(SubmissionId, EngineSeen)>,
     /// Outcome of the probe prompt, by launch.
     pub probe: Option<(SubmissionId, ProbeSeen)>,
-    /// Why the last command failed.
-    pub trouble: Option<String>,
+    /// Why the last try of a launch failed; gone with one that did not.
+    pub launch_error: Option<(SubmissionId, String)>,
     /// The last report on a launched engine.
     last: Option<RayAlive>,
     /// How the launch is broken, if it is.
@@ -131,7 +131,12 @@ impl Memory {
     }
 
     fn nothing_there(&self, want: &SubmissionId) -> EngineSeen {
-        EngineSeen { submission: want.to_string(), note: self.trouble.clone(), ..EngineSeen::default() }
+        let error = self.launch_error.as_ref().filter(|(of, _)| of == want);
+        EngineSeen {
+            submission: want.to_string(),
+            launch_error: error.map(|(_, words)| words.clone()),
+            ..EngineSeen::default()
+        }
     }
 
     fn remember_nodes(&mut self, state: &RayState) {

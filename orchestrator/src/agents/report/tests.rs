@@ -189,11 +189,16 @@ fn an_engine_that_is_unwell_answers_but_is_not_healthy() {
 
 #[test]
 fn a_job_that_is_not_there_shows_why_it_was_not_launched() {
-    let mut memory = Memory { trouble: Some("too few GPUs".into()), ..Memory::default() };
-    let state = RayState { cluster: Some(two_nodes()), engine: None };
-    let seen = memory.launched(state, &id("g.e.1"), NOW).engine;
-    assert_eq!((seen.job, seen.note.as_deref()), (None, Some("too few GPUs")));
-    assert_eq!(seen.submission, "g.e.1");
+    let error = Some((id("g.e.1"), "too few GPUs".to_owned()));
+    let mut memory = Memory { launch_error: error, ..Memory::default() };
+    let mut seen = |launch: &str| {
+        let state = RayState { cluster: Some(two_nodes()), engine: None };
+        memory.launched(state, &id(launch), NOW).engine
+    };
+    let failed = seen("g.e.1");
+    assert_eq!((failed.job, failed.launch_error.as_deref()), (None, Some("too few GPUs")));
+    assert_eq!(failed.submission, "g.e.1");
+    assert_eq!(seen("g.e.2").launch_error, None, "that was another launch");
 }
 
 #[test]

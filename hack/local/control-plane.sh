@@ -30,6 +30,7 @@ start_kube-apiserver() { # tolerations of 15 s, not 300: pods leave a lost node 
     --service-account-signing-key-file="$PKI/sa.key" --service-cluster-ip-range="$SERVICE_NET" \
     --authorization-mode=Node,RBAC --token-auth-file="$PKI/tokens.csv" --allow-privileged=true \
     --kubelet-preferred-address-types=InternalIP \
+    --kubelet-client-certificate="$PKI/kubelet-client.crt" --kubelet-client-key="$PKI/kubelet-client.key" \
     --default-not-ready-toleration-seconds=15 --default-unreachable-toleration-seconds=15
 }
 

@@ -7,7 +7,7 @@ start_node() { # start_node INDEX
   dir=$STATE/$name
   mkdir -p "$dir"/{containerd,kubelet,cni,podlogs}
   sed "s#@SUBNET@#$(node_pods "$1")#" "$HACK/local/conf/cni.conflist" >"$dir/cni/10-rayfleet.conflist"
-  sed "s#@IP@#$ip#; s#@CGROUP@#/$CGROUP/$name#; s#@DNS@#$HOST_IP#" "$HACK/local/conf/kubelet.yaml" >"$dir/kubelet.yaml"
+  sed "s#@IP@#$ip#; s#@CGROUP@#/$CGROUP/$name#; s#@DNS@#$HOST_IP#; s#@CA@#$PKI/ca.crt#" "$HACK/local/conf/kubelet.yaml" >"$dir/kubelet.yaml"
   rm -f "$LOGS/$name"-*.log
   start_machine "$name" "$ip" node
   ip route replace "$(node_pods "$1")" via "$ip"

@@ -21,6 +21,7 @@ make_pki() {
   alt+=",DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
   certificate apiserver "$alt"
   certificate etcd subjectAltName=IP:127.0.0.1     # for both of its ends: without it any user of the host could write there
+  certificate kubelet-client extendedKeyUsage=clientAuth   # the API server, when it asks kubelets for logs and exec
   openssl genrsa -out sa.key 2048
   openssl rsa -in sa.key -pubout -out sa.pub
   # These users have bootstrap roles of Kubernetes itself, so a token for each is all the set-up they need.

@@ -22,14 +22,14 @@ use rayfleet_orchestrator::Orchestrator;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Subcommands>,
-    /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, env = "RAYFLEET_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Address of /metrics, /healthz and /readyz. `[::]` takes IPv4 and IPv6.
+    #[arg(long, env = "RAYFLEET_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
     /// Take part in leader election, so that several replicas may run.
     #[arg(long, env = "RAYFLEET_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     leader_elect: bool,
-    /// Namespace of the lease.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "rayfleet-system")]
+    /// Namespace of the lease. One orchestrator leads in a cluster, so all replicas of all installations must name the same one.
+    #[arg(long, env = "RAYFLEET_LEASE_NAMESPACE", default_value = "rayfleet-system")]
     lease_namespace: String,
     /// Name of this replica in the lease.
     #[arg(long, env = "POD_NAME", default_value = "rayfleet-orchestrator")]

@@ -102,7 +102,11 @@ impl Orchestrator {
 /// Serves the pages for ever; gives why that is not possible.
 async fn pages_on(listen: Option<SocketAddr>, pages: Pages) -> Ended {
     let Some(address) = listen else { return std::future::pending().await };
-    match serve::serve(address, pages).await {
+    let served = match serve::listen(address).await {
+        Ok(listener) => serve::serve(listener, pages).await,
+        Err(cause) => Err(cause),
+    };
+    match served {
         Ok(()) => std::future::pending().await,
         Err(cause) => Ended::Listen { address, cause },
     }

@@ -25,7 +25,8 @@ pub(crate) struct Queue {
 struct State {
     ready: BTreeSet<Key>,
     later: BTreeMap<Key, Instant>,
-    running: BTreeSet<Key>,
+    /// Looks under way, and when each began.
+    running: BTreeMap<Key, Instant>,
     failures: BTreeMap<Key, u32>,
 }
 
@@ -62,11 +63,11 @@ impl Queue {
                     state.later.remove(&key);
                     state.ready.insert(key);
                 }
-                let next = state.ready.iter().find(|key| !state.running.contains(*key)).cloned();
+                let next = state.ready.iter().find(|key| !state.running.contains_key(*key)).cloned();
                 if let Some(key) = next {
                     state.ready.remove(&key);
                     state.later.remove(&key);
-                    state.running.insert(key.clone());
+                    state.running.insert(key.clone(), now);
                     return key;
                 }
                 state.later.values().min().map(|when| when.saturating_duration_since(now))
@@ -101,6 +102,12 @@ impl Queue {
             }
         }
         self.changed.notify_one();
+    }
+
+    /// How long the oldest look under way has taken. Zero when none is.
+    pub(crate) fn longest_look(&self, now: Instant) -> Duration {
+        let began = self.state().running.values().min().copied();
+        began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 
     /// Fleets that wait for a look now.
@@ -140,6 +147,19 @@ mod tests {
         assert_eq!(next(&queue).await, None);
         queue.done(&key("a"), Ok(None));
         assert_eq!(next(&queue).await, Some(key("a")));
+    }
+
+    #[tokio::test]
+    async fn a_look_that_never_ends_grows_old() {
+        let queue = Queue::default();
+        let start = monotonic();
+        assert_eq!(queue.longest_look(start), Duration::ZERO);
+        queue.add(key("a"));
+        assert_eq!(next(&queue).await, Some(key("a")));
+        let later = monotonic() + Duration::from_mins(20);
+        assert!(queue.longest_look(later) >= Duration::from_mins(20));
+        queue.done(&key("a"), Ok(None));
+        assert_eq!(queue.longest_look(later), Duration::ZERO);
     }
 
     #[tokio::test]

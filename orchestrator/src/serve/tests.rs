@@ -36,10 +36,14 @@ async fn the_pages_answer_and_the_connection_ends() {
 async fn a_look_that_never_ends_fails_the_liveness_probe() {
     let (address, index) = start().await;
     index.queue.add(Key::new("n", "a"));
-    let long_ago = || clock::monotonic().checked_sub(STUCK + Duration::from_secs(1)).unwrap_or_else(clock::monotonic);
+    let long_ago =
+        || clock::monotonic().checked_sub(STUCK + Duration::from_secs(1)).unwrap_or_else(clock::monotonic);
     index.queue.next(long_ago).await;
     let answer = get(address, "/healthz").await;
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("a look at a fleet has not ended"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("a look at a fleet has not ended"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

@@ -330,7 +330,7 @@ impl Controller {
 
     fn engine(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<Engine> {
         if fleet.model.is_none() {
-            return Some(Engine::Own { port: Some(fleet.own_engine_port.unwrap_or(8000)) });
+            return Some(Engine::Own { port: fleet.own_engine_port });
         }
         let model = self.model(fleet, group)?;
         let shape = engines::shape(&model).ok()?;

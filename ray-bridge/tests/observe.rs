@@ -378,3 +378,27 @@ async fn a_probe_passes_on_the_expected_text_only() {
     let error = engine.probe(&probe).await.unwrap_err();
     assert!(error.to_string().ends_with("404 not found: no model x"), "{error}");
 }
+
+#[tokio::test]
+async fn a_server_without_health_is_well_when_it_lists_its_models() {
+    for (health, models, expected) in [
+        (200, 500, Health::Serving),
+        (404, 200, Health::Serving),
+        // It wants a key for requests: it is there.
+        (404, 401, Health::Serving),
+        (401, 403, Health::Serving),
+        (404, 404, Health::Unhealthy(404)),
+        (404, 503, Health::Unhealthy(404)),
+        (503, 200, Health::Unhealthy(503)),
+        (500, 200, Health::Unhealthy(500)),
+    ] {
+        let engine = Fake::start().await;
+        engine.on("GET /health", [(health, vec![])]).on("GET /v1/models", [(models, vec![])]);
+        let target = target(&engine.url, Some(&engine.url));
+        let found = bridge().engine(&target).unwrap().own_health().await;
+        assert_eq!(found, expected, "/health {health}, /v1/models {models}");
+    }
+    let nobody = closed_port().await;
+    let found = bridge().engine(&target(&nobody, Some(&nobody))).unwrap().own_health().await;
+    assert_eq!(found, Health::NotYet);
+}

@@ -105,6 +105,7 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
         .with("/spec/model/parallelism", json!({"tensor": 1, "pipeline": 65}))?;
     let template =
         one("bad-template")?.with("/spec/template/spec/workerGroupSpecs/0/scaleStrategy", json!("none"))?;
+    let misspelt = one("misspelt")?.with(&format!("{CONTAINER}/comand"), json!(["sleep"]))?;
     let args = one("bad-args")?.with("/spec/model/engine/args", json!(["--port", "1"]))?;
     let model = one("no-model")?.with("/spec/model/source", json!(ABSENT_MODEL))?;
     let case = |name, manifest, words, within| Hopeless { name, manifest, words, within };
@@ -122,6 +123,7 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
             &["spec.template.spec", "scaleStrategy", "correct the template"],
             soon,
         ),
+        case("misspelt", misspelt, &["spec.template.spec", "containers[0].comand", "correct the template"], soon),
         case("bad-args", args, &["spec.model.engine.args", "--port", "set the port of the model"], soon),
         // Ray has to be up before anybody can look for the model.
         case("no-model", model, &[ABSENT_MODEL, "group no-model-", "correct the path"], soon * 5),

@@ -6,6 +6,7 @@
 pub mod alone;
 pub mod generated;
 pub mod names;
+mod normal;
 mod reference;
 pub mod revision;
 mod schema;

@@ -27,6 +27,9 @@ pub const LABEL_MODEL_PORT: &str = "model.aibrix.ai/port";
 pub const ANNOTATION_ATTEMPT: &str = "rayfleet.io/attempt";
 /// Annotation on `spec.template.metadata`, changed by `kubectl rayfleet rollout restart`.
 pub const ANNOTATION_RESTARTED_AT: &str = "rayfleet.io/restartedAt";
+/// Annotation of a fleet, its template or its head's pods: the port of an engine that the template starts itself, or
+/// `none`. Counts before [`LABEL_MODEL_PORT`].
+pub const ANNOTATION_ENGINE_PORT: &str = "rayfleet.io/engine-port";
 /// Annotation of a ControllerRevision that says why it came to be.
 pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::normal;
 use crate::spec::{Model, Parallelism, RayClusterTemplate};
 
 /// Letters and digits of revisions. No vowels, so that no word appears: the alphabet of Kubernetes' own
@@ -40,13 +41,13 @@ impl std::str::FromStr for Revision {
     }
 }
 
-/// The revisions of a template and a model.
+/// The revisions of a template and a model. The template's spelling does not count: see [`normal`].
 ///
 /// Fields of the model that only say how Rayfleet watches it (`startTimeout`, `probe`) are left out:
 /// changing them must not restart an engine.
 pub fn revision(template: &RayClusterTemplate, model: Option<&Model>) -> Revision {
     Revision {
-        pod: hash(template),
+        pod: hash(&normal::template(template)),
         engine: model.map(|model| {
             // A data-parallel size that is written out is the same as none: it can only be 1.
             let parallelism = Parallelism { data: None, ..model.parallelism };

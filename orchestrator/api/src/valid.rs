@@ -1,6 +1,7 @@
 //! From what a user wrote to what the rest of the program works with: defaults filled in, every rule
 //! checked once. After this no other module looks at the raw spec.
 
+mod own_engine;
 mod shape;
 
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct ValidFleet {
     pub failure: ValidFailurePolicy,
     /// The engine, in bridge mode.
     pub model: Option<ValidModel>,
-    /// Port of an engine that the template starts itself, when its labels name one.
+    /// Port of the engine that the template starts itself. `None`: it says that it starts none.
     pub own_engine_port: Option<u16>,
 }
 
@@ -181,6 +182,7 @@ impl ValidFleet {
             .progress_deadline_seconds
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map(Duration::from_secs);
+        let own_engine_port = own_engine::own_engine_port(fleet, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -191,7 +193,7 @@ impl ValidFleet {
             deleting: fleet.metadata.deletion_timestamp.is_some(),
             replicas,
             revision: revision(&spec.template, spec.model.as_ref()),
-            own_engine_port: own_engine_port(fleet),
+            own_engine_port,
             template: spec.template.clone(),
             shape,
             strategy,
@@ -379,14 +381,6 @@ fn valid_failure(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) -> ValidF
         hung_after: duration(policy.hung_after.as_deref(), &format!("{field}.hungAfter"), 60, problems),
         avoid_node_after: policy.avoid_node_after.and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
     }
-}
-
-fn own_engine_port(fleet: &RayClusterFleet) -> Option<u16> {
-    let template = fleet.spec.template.metadata.as_ref().map(|metadata| &metadata.labels);
-    let label = template
-        .and_then(|labels| labels.get(names::LABEL_MODEL_PORT))
-        .or_else(|| fleet.labels().get(names::LABEL_MODEL_PORT))?;
-    label.parse().ok()
 }
 
 /// A Go-style duration, `default` seconds when it is missing.

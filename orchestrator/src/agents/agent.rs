@@ -226,7 +226,7 @@ impl Agent {
     async fn look_at_own(&mut self, target: &Target, options: ObserveOptions) -> Result<RayAlive, CallError> {
         let engine = async {
             let engine = self.bridge.engine(target)?;
-            let (health, load) = join(engine.health(), engine.load()).await;
+            let (health, load) = join(engine.own_health(), engine.load()).await;
             Some((health, load.ok()))
         };
         let (state, engine) = join(self.bridge.observe(target, None, options), engine).await;

@@ -148,7 +148,7 @@ impl Executor {
     ) -> Result<(), WriteError> {
         let api = rayclusters::api(&self.client, &fleet.namespace);
         let cluster = builds::ray_cluster(fleet, group);
-        let created = self.call("create RayCluster", api.create(&PostParams::default(), &cluster)).await;
+        let created = self.call("create RayCluster", self.create_strictly(&api, &cluster, false)).await;
         match created {
             Ok(created) => self.index.made(created),
             Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
@@ -169,9 +169,28 @@ impl Executor {
         let api = rayclusters::api(&self.client, &fleet.namespace);
         let name = names::group_name(&fleet.name, &fleet.revision.pod, 9999, 999);
         let group = GroupStatus { name, revision: fleet.revision.pod.clone(), ..GroupStatus::default() };
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
         let cluster = builds::ray_cluster(fleet, &group);
-        self.call("try RayCluster", api.create(&dry, &cluster)).await.map(|_| ())
+        self.call("try RayCluster", self.create_strictly(&api, &cluster, true)).await.map(|_| ())
+    }
+
+    /// Creates a RayCluster, or tries to, with every field of it. The API server drops a field that KubeRay's CRD does not know and
+    /// creates the rest unless it is asked to be strict, which the client's own create cannot ask for.
+    async fn create_strictly(
+        &self,
+        api: &Api<DynamicObject>,
+        cluster: &DynamicObject,
+        dry_run: bool,
+    ) -> Result<DynamicObject, kube::Error> {
+        let body = serde_json::to_vec(cluster).map_err(kube::Error::SerdeError)?;
+        let parameters = PostParams { dry_run, ..PostParams::default() };
+        let mut request = kube::core::Request::new(api.resource_url())
+            .create(&parameters, body)
+            .map_err(kube::Error::BuildRequest)?;
+        let joint = if dry_run { "&" } else { "" };
+        let strict = format!("{}{joint}fieldValidation=Strict", request.uri());
+        let uri = strict.parse().map_err(http::Error::from).map_err(kube::core::request::Error::BuildRequest);
+        *request.uri_mut() = uri.map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
     }
 
     /// Deletes a RayCluster if it is still the one that was seen; its pods follow. What the answer says is entered in the index at

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
+use rayfleet_api::names;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::{RayClusterFleet, RayClusterFleetSpec};
 use rayfleet_api::valid::{Invalid, ValidFleet};
@@ -32,6 +33,7 @@ struct Of {
     generation: Option<i64>,
     deleting: bool,
     labels: BTreeMap<String, String>,
+    engine_port: Option<String>,
     spec: RayClusterFleetSpec,
 }
 
@@ -42,6 +44,7 @@ impl Of {
             generation: raw.metadata.generation,
             deleting: raw.metadata.deletion_timestamp.is_some(),
             labels: raw.labels().clone(),
+            engine_port: raw.annotations().get(names::ANNOTATION_ENGINE_PORT).cloned(),
             spec: raw.spec.clone(),
         }
     }
@@ -51,6 +54,7 @@ impl Of {
             && self.generation == raw.metadata.generation
             && self.deleting == raw.metadata.deletion_timestamp.is_some()
             && self.labels == *raw.labels()
+            && self.engine_port.as_ref() == raw.annotations().get(names::ANNOTATION_ENGINE_PORT)
             // A generation that was set back with a backup of the cluster says nothing.
             && self.spec == raw.spec
     }
@@ -124,13 +128,14 @@ mod tests {
         let raw = raw_fleet();
         let first = checked.fleet(&raw).unwrap();
         assert!(Arc::ptr_eq(&first, &checked.fleet(&raw).unwrap()));
-        let changes: [fn(&mut RayClusterFleet); 5] = [
+        let changes: [fn(&mut RayClusterFleet); 6] = [
             |raw| raw.metadata.uid = Some("other".into()),
             |raw| raw.metadata.generation = Some(99),
             |raw| {
                 raw.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok();
             },
             |raw| drop(raw.labels_mut().insert("a".into(), "b".into())),
+            |raw| drop(raw.annotations_mut().insert("rayfleet.io/engine-port".into(), "none".into())),
             |raw| raw.spec.replicas = Some(7),
         ];
         for (number, change) in changes.into_iter().enumerate() {

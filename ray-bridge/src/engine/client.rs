@@ -151,6 +151,19 @@ impl EngineClient {
         }
     }
 
+    /// Of a server that need not be vLLM. One without `/health`, or that wants a key for it, is well if it lists its
+    /// models or wants a key for them. Never an error, too.
+    pub async fn own_health(&self) -> Health {
+        let health = self.health().await;
+        if !matches!(health, Health::Unhealthy(401 | 403 | 404 | 405)) {
+            return health;
+        }
+        match self.endpoint.get_bytes(self.engine.models(), Keep::Tail(0)).await {
+            Ok(_) | Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }) => Health::Serving,
+            Err(_) => health,
+        }
+    }
+
     /// Names of the models served.
     pub async fn models(&self) -> Result<Vec<String>, CallError> {
         let models: Models = self.endpoint.get(self.engine.models()).await?;

@@ -1,6 +1,7 @@
 //! Compatibility mode: the template's own command runs the engine. Rayfleet judges when the group may take
 //! traffic; starting and restarting engines is left to the containers.
 
+use rayfleet_api::names;
 use rayfleet_api::status::Phase;
 
 use super::ray::{self, Ray};
@@ -23,6 +24,11 @@ pub(super) fn bring_up(stage: &mut Stage<'_>) {
         return;
     }
     let answer = if engine.answering { "is not healthy" } else { "does not answer" };
-    serve::fall_back(stage, Phase::Loading, format!("the template's engine on port {port} {answer}"));
+    let message = format!(
+        "the template's engine {answer} on port {port}: label the head's pods with model.aibrix.ai/port if it has \
+         another one, annotate the fleet with {}=none if it has none",
+        names::ANNOTATION_ENGINE_PORT
+    );
+    serve::fall_back(stage, Phase::Loading, message);
     stage.group.unreachable_since = None;
 }

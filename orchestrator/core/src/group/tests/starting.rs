@@ -359,13 +359,16 @@ fn without_a_model_silence_is_borne_for_a_while_and_an_answer_is_not() {
     ray_mut(&mut seen).engine.healthy = false;
     let ill = step(&fleet, &group, &seen, 1).group;
     assert_eq!(ill.phase, Phase::Loading);
-    assert_eq!(ill.message.unwrap(), "the template's engine on port 8000 is not healthy");
+    let message = ill.message.unwrap();
+    assert!(message.starts_with("the template's engine is not healthy on port 8000: "), "{message}");
     ray_mut(&mut seen).engine.answering = false;
     for (seconds, phase) in [(1, Phase::Ready), (30, Phase::Ready), (31, Phase::Loading)] {
         group = step(&fleet, &group, &seen, seconds).group;
         assert_eq!(group.phase, phase, "after {seconds} s");
     }
-    assert_eq!(group.message.unwrap(), "the template's engine on port 8000 does not answer");
+    let message = group.message.unwrap();
+    assert!(message.starts_with("the template's engine does not answer on port 8000: "), "{message}");
+    assert!(message.contains("rayfleet.io/engine-port=none"), "{message}");
     assert_eq!(group.unreachable_since, None);
 }
 

@@ -123,7 +123,12 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
             &["spec.template.spec", "scaleStrategy", "correct the template"],
             soon,
         ),
-        case("misspelt", misspelt, &["spec.template.spec", "containers[0].comand", "correct the template"], soon),
+        case(
+            "misspelt",
+            misspelt,
+            &["spec.template.spec", "containers[0].comand", "correct the template"],
+            soon,
+        ),
         case("bad-args", args, &["spec.model.engine.args", "--port", "set the port of the model"], soon),
         // Ray has to be up before anybody can look for the model.
         case("no-model", model, &[ABSENT_MODEL, "group no-model-", "correct the path"], soon * 5),

@@ -121,8 +121,14 @@ fn is_default(parent: &str, field: &str, value: &Value) -> bool {
     match (parent, field) {
         ("ports", "protocol") => value == "TCP",
         (
-            "configMap" | "configMapKeyRef" | "configMapRef" | "imagePullSecrets" | "nodePublishSecretRef"
-            | "secret" | "secretKeyRef" | "secretRef",
+            "configMap"
+            | "configMapKeyRef"
+            | "configMapRef"
+            | "imagePullSecrets"
+            | "nodePublishSecretRef"
+            | "secret"
+            | "secretKeyRef"
+            | "secretRef",
             "name",
         )
         | ("grpc", "service") => value == "",

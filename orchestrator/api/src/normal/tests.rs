@@ -13,13 +13,18 @@ fn places() -> Vec<Place> {
     let container = "/headGroupSpec/template/spec/containers/0";
     let of = |place: &str| -> &'static str { Box::leak(format!("{container}/{place}").into_boxed_str()) };
     let volume = "/headGroupSpec/template/spec/volumes";
-    let term = |selector: Value| Some(json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [selector]}}));
+    let term = |selector: Value| {
+        Some(json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [selector]}}))
+    };
     vec![
         (
             of("ports"),
             vec![
                 vec![None, Some(Value::Null), Some(json!([]))],
-                vec![Some(json!([{"containerPort": 8000}])), Some(json!([{"containerPort": 8000, "protocol": "TCP"}]))],
+                vec![
+                    Some(json!([{"containerPort": 8000}])),
+                    Some(json!([{"containerPort": 8000, "protocol": "TCP"}])),
+                ],
                 vec![Some(json!([{"containerPort": 8000, "protocol": "UDP"}]))],
             ],
         ),
@@ -27,7 +32,10 @@ fn places() -> Vec<Place> {
             of("resources"),
             vec![
                 vec![None, Some(json!({})), Some(json!({"limits": {}})), Some(json!({"limits": null}))],
-                vec![Some(json!({"limits": {"nvidia.com/gpu": 8}})), Some(json!({"limits": {"nvidia.com/gpu": "8"}, "requests": {}}))],
+                vec![
+                    Some(json!({"limits": {"nvidia.com/gpu": 8}})),
+                    Some(json!({"limits": {"nvidia.com/gpu": "8"}, "requests": {}})),
+                ],
                 vec![Some(json!({"limits": {"nvidia.com/gpu": "80"}}))],
                 vec![Some(json!({"requests": {"nvidia.com/gpu": "8"}}))],
             ],
@@ -66,8 +74,12 @@ fn places() -> Vec<Place> {
             vec![
                 vec![None, Some(json!({})), Some(json!({"nodeAffinity": {}}))],
                 // Of all namespaces, of the pod's own; of all pods, of none.
-                vec![term(json!({"topologyKey": "h", "labelSelector": {}, "namespaceSelector": {}})),
-                     term(json!({"topologyKey": "h", "labelSelector": {"matchLabels": {}}, "namespaceSelector": {}}))],
+                vec![
+                    term(json!({"topologyKey": "h", "labelSelector": {}, "namespaceSelector": {}})),
+                    term(
+                        json!({"topologyKey": "h", "labelSelector": {"matchLabels": {}}, "namespaceSelector": {}}),
+                    ),
+                ],
                 vec![term(json!({"topologyKey": "h", "labelSelector": {}}))],
                 vec![term(json!({"topologyKey": "h", "namespaceSelector": {}}))],
             ],
@@ -151,7 +163,10 @@ fn templates_have_one_hash_exactly_if_they_mean_the_same() {
         }
         assert_eq!(hashes[0], hashes[1], "{meaning:?}");
         let before = known.insert(hashes.swap_remove(0), meaning.clone());
-        assert!(before.is_none_or(|before| before == meaning), "another template has the hash of {meaning:?}");
+        assert!(
+            before.is_none_or(|before| before == meaning),
+            "another template has the hash of {meaning:?}"
+        );
     }
 }
 

@@ -39,8 +39,9 @@ pub(super) fn own_engine_port(fleet: &RayClusterFleet, problems: &mut Vec<Invali
         if let Some(port) = port(&said) {
             return Some(port);
         }
-        let problem =
-            format!("`{said}` is no port: write the engine's port, or \"{NONE}\" if the pods start no HTTP server");
+        let problem = format!(
+            "`{said}` is no port: write the engine's port, or \"{NONE}\" if the pods start no HTTP server"
+        );
         problems.push(invalid(&format!("metadata.annotations[{key}]"), problem));
     }
 
@@ -57,7 +58,8 @@ pub(super) fn own_engine_port(fleet: &RayClusterFleet, problems: &mut Vec<Invali
 /// Without a command of its own KubeRay starts Ray in the head's container, whatever its image would start.
 fn may_serve(head: &Value) -> bool {
     let containers = head["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let bare = |container: &Value| ["command", "args", "lifecycle"].iter().all(|field| empty(&container[field]));
+    let bare =
+        |container: &Value| ["command", "args", "lifecycle"].iter().all(|field| empty(&container[field]));
     !matches!(containers, [only] if bare(only))
 }
 

@@ -123,15 +123,16 @@ async fn a_template_is_tried_without_creating_anything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_field_that_kuberay_does_not_know_is_refused_and_not_dropped() {
-    let words = "strict decoding error: unknown field \"spec.headGroupSpec.template.spec.containers[0].comand\"";
+    let words =
+        "strict decoding error: unknown field \"spec.headGroupSpec.template.spec.containers[0].comand\"";
     let bench = bench(move |call| {
-        let strict = call.path.ends_with("?fieldValidation=Strict") || call.path.ends_with("&fieldValidation=Strict");
+        let strict =
+            call.path.ends_with("?fieldValidation=Strict") || call.path.ends_with("&fieldValidation=Strict");
         if strict { refusal(400, "BadRequest", words) } else { Answer::Reply(201, call.body.clone()) }
     });
-    for outcome in [
-        bench.executor.try_cluster(&fleet()).await,
-        bench.executor.create_cluster(&fleet(), &group()).await,
-    ] {
+    for outcome in
+        [bench.executor.try_cluster(&fleet()).await, bench.executor.create_cluster(&fleet(), &group()).await]
+    {
         assert_eq!(outcome.unwrap_err().rejected(), Some(words));
     }
 }

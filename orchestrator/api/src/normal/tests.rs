@@ -10,12 +10,14 @@ use crate::spec::RayClusterTemplate;
 type Place = (&'static str, Vec<Vec<Option<Value>>>);
 
 fn places() -> Vec<Place> {
+    let mut all = of_a_container();
+    all.extend(of_a_group());
+    all
+}
+
+fn of_a_container() -> Vec<Place> {
     let container = "/headGroupSpec/template/spec/containers/0";
     let of = |place: &str| -> &'static str { Box::leak(format!("{container}/{place}").into_boxed_str()) };
-    let volume = "/headGroupSpec/template/spec/volumes";
-    let term = |selector: Value| {
-        Some(json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [selector]}}))
-    };
     vec![
         (
             of("ports"),
@@ -60,6 +62,15 @@ fn places() -> Vec<Place> {
                 vec![Some(json!({"grpc": {"port": 1, "service": "s"}}))],
             ],
         ),
+    ]
+}
+
+fn of_a_group() -> Vec<Place> {
+    let volume = "/headGroupSpec/template/spec/volumes";
+    let term = |selector: Value| {
+        Some(json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [selector]}}))
+    };
+    vec![
         (
             volume,
             vec![

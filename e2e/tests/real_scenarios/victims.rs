@@ -79,6 +79,7 @@ impl RealStage<'_> {
                 self.stopped.insert(*group, all);
                 Ok(())
             }
+            Victim::Ray(_) | Victim::Finalizer(_) => bail!("only the simulation does that"),
         }
     }
 
@@ -92,6 +93,7 @@ impl RealStage<'_> {
                 let stopped = self.stopped.remove(group).context("this dashboard stands not still")?;
                 stopped.iter().try_for_each(|process| process.signal("CONT"))
             }
+            Healed::Finalizers => bail!("only the simulation does that"),
         }
     }
 

@@ -15,6 +15,14 @@ use serde_json::Value;
 use crate::schema;
 use crate::status::RayClusterFleetStatus;
 
+/// Groups that a fleet may ask for; see [`MOST_GROUPS`].
+pub const MOST_REPLICAS: u32 = 500;
+
+/// Groups that a fleet may have at a time, a surge included. etcd takes 1.5 MiB in one request, and the status may have 1 MiB
+/// of it. An entry of the status with every field set takes 1.1 kB once what is only shown is left out, so 750 entries
+/// take 0.8 MB; 64 nodes with failures and all conditions take 0.1 MB.
+pub const MOST_GROUPS: u32 = 750;
+
 /// RayClusterFleet runs N replica groups of one large model. A group is a KubeRay RayCluster (a
 /// head and its workers) with one tensor/pipeline-parallel engine inside.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,9 +52,10 @@ use crate::status::RayClusterFleetStatus;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RayClusterFleetSpec {
-    /// Number of replica groups. Default 1.
+    /// Number of replica groups. Default 1. No fleet has more than 750 groups at a time, its surge included: the status
+    /// has to fit into etcd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 9999))]
+    #[schemars(range(min = 0, max = 500))]
     pub replicas: Option<i32>,
     /// Selects the groups of this fleet. It must match the labels of the template and can not be
     /// changed.

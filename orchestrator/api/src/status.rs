@@ -212,6 +212,13 @@ pub struct GroupStatus {
     /// The engine must be ready by then, or the launch counts as failed. Unset while it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
+    /// Since when its pods are to be up and in Ray, while they are not. Later than that by what it had to wait for room,
+    /// images or KubeRay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_since: Option<Time>,
+    /// Since when it waits for room, an image or KubeRay, while it does: that time does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Time>,
     /// Since when neither Ray nor the engine has answered, while they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable_since: Option<Time>,

@@ -134,7 +134,7 @@ impl Condition {
     pub(crate) fn needs_attention(&self) -> bool {
         match self.kind.as_str() {
             "Available" | "Progressing" | "PlacementVerified" => self.status == "False",
-            "Stalled" | "ReplicaFailure" => self.status == "True",
+            "Stalled" | "ReplicaFailure" | "StatusTruncated" => self.status == "True",
             _ => false,
         }
     }

@@ -56,7 +56,8 @@ pub fn decide(world: &World<'_>) -> Decision {
     let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, course.fleet(), entry)).collect();
     let groups: Vec<GroupStatus> = steps.iter().map(|step| step.group.clone()).collect();
     // Before the planner: a group that it gives another goal has failed all the same.
-    let nodes = Nodes::settle(world.fleet, &world.status.node_failures, &steps, world.now);
+    let proven = world.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref());
+    let nodes = Nodes::settle(world.fleet, proven, &world.status.node_failures, &steps, world.now);
     let turned = course.turn_if_failed(world.status, &groups, world.groups, world.now);
     let fleet = course.fleet();
     let inputs = rollout::Inputs {
@@ -130,6 +131,9 @@ fn sum_up(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, st
     for step in steps {
         wake = time::earliest(wake, step.wake);
         effects.extend(step.effects);
+    }
+    if board.more() {
+        wake = Some(world.now);
     }
     Decision { status: summary.status, effects, wake }
 }

@@ -9,11 +9,11 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{ValidFleet, names};
 
 use crate::effect::Effect;
-use crate::seen::{ClusterSeen, GroupSeen};
+use crate::seen::{ClusterSeen, GroupSeen, PodSeen};
 use crate::time;
 
-/// An entry whose RayCluster was never seen is kept this long after it was retired: a create that timed
-/// out may still have been applied, and its object must count until the watch would have shown it.
+/// An entry whose RayCluster or whose pods were never seen is kept this long after it was retired: a create that timed
+/// out may still have been applied, and its objects must count until the watches would have shown them.
 const UNSEEN: Duration = Duration::from_secs(10);
 
 /// Attempt numbers have three digits in a name; after the last one the first is free again.
@@ -60,17 +60,16 @@ impl Ledger {
         if let Some(cluster) = &seen.cluster {
             enter_uid(&mut entry, cluster);
             self.groups.push(entry);
-        } else if entry.uid.is_some() || !seen.pods.is_empty() {
-            // It was there: seen itself, or by its pods.
-            if seen.pods.iter().all(|pod| pod.deleting) {
-                self.strike(entry);
-            } else {
-                self.groups.push(entry);
-            }
+        } else if seen.pods.iter().any(PodSeen::holds) {
+            // It exists as long as it holds hardware: what takes its place must find that free.
+            self.groups.push(entry);
+        } else if !seen.pods.is_empty() || entry.uid.is_some() && !entry.nodes.is_empty() {
+            // It was there, and so were its pods.
+            self.strike(entry, &seen.pods);
         } else if entry.goal == Goal::Retire && entry.phase == Phase::Stopping {
             let end = time::end_of(entry.since.as_ref(), UNSEEN);
             if end.is_none_or(|end| end <= now) {
-                self.strike(entry);
+                self.strike(entry, &[]);
             } else {
                 self.wake = time::earliest(self.wake, end);
                 self.groups.push(entry);
@@ -80,13 +79,27 @@ impl Ledger {
         }
     }
 
-    fn strike(&mut self, entry: GroupStatus) {
+    /// Strikes an entry out. Pods that are left of it hold nothing that can be used.
+    fn strike(&mut self, entry: GroupStatus, left: &[PodSeen]) {
+        if let Some(pod) = left.iter().find(|pod| pod.node_lost && !pod.over) {
+            let (name, node) = (&pod.name, pod.node.as_deref().unwrap_or("no node"));
+            self.effects.push(Effect::Event {
+                warning: true,
+                reason: "PodsLeft",
+                message: format!(
+                    "group {} is gone but for {} pods on lost nodes, such as {name} on {node}: they count no more; \
+                     once that machine is off for good, `kubectl delete node {node}` removes them",
+                    entry.name,
+                    left.len(),
+                ),
+            });
+        }
         if entry.goal != Goal::Retire {
             self.effects.push(Effect::Event {
                 warning: true,
                 reason: "GroupDeleted",
                 message: format!(
-                    "RayCluster {} was deleted from outside; a new group takes its slot",
+                    "RayCluster {} was deleted from outside; another group takes its place",
                     entry.name
                 ),
             });
@@ -126,7 +139,7 @@ fn enter_uid(entry: &mut GroupStatus, cluster: &ClusterSeen) {
     if other && entry.goal == Goal::Serve {
         entry.phase = Phase::Pending;
         entry.since = None;
-        entry.launch += 1;
+        entry.launch = entry.launch.saturating_add(1);
         entry.deadline = None;
         entry.ranks = None;
     }
@@ -134,7 +147,7 @@ fn enter_uid(entry: &mut GroupStatus, cluster: &ClusterSeen) {
 }
 
 /// The lowest slot that no entry has.
-pub(crate) fn free_slot(groups: &[GroupStatus]) -> u32 {
+fn free_slot(groups: &[GroupStatus]) -> u32 {
     let taken: BTreeSet<u32> = groups.iter().map(|group| group.slot).collect();
     (0..=u32::MAX).find(|slot| !taken.contains(slot)).unwrap_or_default()
 }
@@ -162,8 +175,7 @@ fn attempt_of(first: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::PodSeen;
-    use crate::testing::{at, entry, fleet, healthy, pod, ready_entry};
+    use crate::testing::{at, entry, fleet, healthy, pod, ready_entry, with_goal};
 
     #[test]
     fn attempts_are_read_from_names() {
@@ -179,28 +191,49 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_struck_out_once_its_cluster_and_its_pods_are_gone() {
-        let group = ready_entry(&fleet(1), 0);
+    fn a_group_is_struck_out_once_its_cluster_is_gone_and_no_pod_of_it_holds_anything() {
+        let nodes = vec!["node-0".to_owned(), "node-1".to_owned()];
+        let group = GroupStatus { nodes, ..ready_entry(&fleet(1), 0) };
         let never_seen = entry(&fleet(1), 0);
-        let pods = |deleting| {
-            let pod = PodSeen { deleting, ..pod(&group, 0) };
+        let nothing = GroupSeen::default();
+        let one = |edit: &dyn Fn(&mut PodSeen)| {
+            let mut pod = pod(&group, 0);
+            edit(&mut pod);
             GroupSeen { pods: vec![pod], ..GroupSeen::default() }
         };
-        for (entry, seen, kept) in [
-            (&group, GroupSeen::default(), false),
-            (&group, pods(true), false),
-            (&group, pods(false), true),
-            (&never_seen, GroupSeen::default(), true),
-            (&never_seen, pods(true), false),
-            (&never_seen, pods(false), true),
-        ] {
-            let ledger = settled(entry.clone(), seen.clone(), 100);
-            assert_eq!(
-                (ledger.groups.len(), ledger.removed.len()),
-                if kept { (1, 0) } else { (0, 1) },
-                "{seen:?}"
-            );
+        let cases: [(&str, GroupSeen, bool); 5] = [
+            ("it runs", one(&|_| {}), true),
+            ("it ends", one(&|pod| pod.deleting = true), true),
+            ("it has ended, and somebody's finalizer keeps it", one(&|pod| (pod.deleting, pod.over) = (true, true)), false),
+            ("it ends on a lost node", one(&|pod| (pod.deleting, pod.node_lost) = (true, true)), false),
+            ("it never had a node", one(&|pod| (pod.deleting, pod.node) = (true, None)), false),
+        ];
+        for (what, seen, kept) in cases {
+            for entry in [&group, &never_seen] {
+                assert_eq!(settled(entry.clone(), seen.clone(), 100).groups.len(), usize::from(kept), "{what}");
+            }
         }
+        assert_eq!(settled(group, nothing.clone(), 100).groups.len(), 0);
+        assert_eq!(settled(never_seen, nothing, 100).groups.len(), 1);
+    }
+
+    #[test]
+    fn pods_that_are_left_on_a_lost_node_are_reported() {
+        let group = with_goal(ready_entry(&fleet(1), 0), Goal::Retire);
+        let left = PodSeen { deleting: true, node_lost: true, ..pod(&group, 1) };
+        let ledger = settled(group, GroupSeen { pods: vec![left], ..GroupSeen::default() }, 100);
+        let [Effect::Event { warning: true, reason: "PodsLeft", message }] = &ledger.effects[..] else {
+            panic!("{:?}", ledger.effects)
+        };
+        assert!(message.contains("llama-pods1-0-w on node-1"), "{message}");
+    }
+
+    /// KubeRay may have made pods that the watch has not shown yet.
+    #[test]
+    fn a_group_whose_pods_were_never_seen_is_kept_for_a_moment() {
+        let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
+        let kept = |seconds| settled(group.clone(), GroupSeen::default(), seconds).groups.len();
+        assert_eq!((kept(9), kept(10)), (1, 0));
     }
 
     #[test]
@@ -219,7 +252,8 @@ mod tests {
     #[test]
     fn only_a_deletion_from_outside_is_told() {
         let told = |goal| {
-            let entry = GroupStatus { goal, ..ready_entry(&fleet(1), 0) };
+            let nodes = vec!["node-0".to_owned()];
+            let entry = GroupStatus { goal, nodes, ..ready_entry(&fleet(1), 0) };
             settled(entry, GroupSeen::default(), 1).effects.len()
         };
         assert_eq!((told(Goal::Serve), told(Goal::Retire)), (1, 0));

@@ -15,6 +15,7 @@ pub mod rollout;
 pub mod seen;
 #[cfg(test)]
 mod testing;
+mod text;
 mod time;
 mod worth;
 

@@ -1,20 +1,25 @@
 //! What a fleet has against nodes: failures that came from one and the same node are counted, and a node with too many
 //! is avoided for a while. Only the count; who is kept off it is the planner's business.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
+use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::after;
 
 use crate::effect::Effect;
 use crate::group::{Blamed, Step};
-use crate::time;
+use crate::{text, time};
 
 /// A node without a failure for this long has left its earlier ones behind.
 pub(crate) const MEMORY: Duration = Duration::from_hours(1);
+
+/// Nodes that are remembered at most: those with the most failures.
+pub(crate) const MOST: usize = 64;
 
 /// Failures by node after this pass, and what people are to be told.
 pub(crate) struct Nodes {
@@ -28,6 +33,7 @@ impl Nodes {
     /// Enters what the groups' steps blame nodes for, and forgets what is too old.
     pub(crate) fn settle(
         fleet: &ValidFleet,
+        proven: Option<&str>,
         before: &[NodeFailures],
         steps: &[Step],
         now: Timestamp,
@@ -37,7 +43,8 @@ impl Nodes {
             kept.map(|entry| (entry.node.clone(), entry.clone())).collect();
         let mut effects = Vec::new();
         for step in steps {
-            let Some(blamed) = step.blamed.as_ref().filter(|blamed| counts(blamed, &step.group, steps))
+            let Some(blamed) =
+                step.blamed.as_ref().filter(|blamed| counts(blamed, &step.group, steps, proven))
             else {
                 continue;
             };
@@ -45,9 +52,9 @@ impl Nodes {
                 let entry = entries
                     .entry(node.clone())
                     .or_insert_with(|| NodeFailures { node: node.clone(), ..NodeFailures::default() });
-                entry.failures += 1;
+                entry.failures = entry.failures.saturating_add(1);
                 entry.last = Some(time::began(now));
-                entry.cause = format!("group {}: {}", step.group.name, blamed.cause);
+                entry.cause = text::bounded(format!("group {}: {}", step.group.name, blamed.cause));
                 if !entry.avoided && enough(fleet, entry.failures) {
                     effects.push(announce(entry));
                 }
@@ -56,6 +63,11 @@ impl Nodes {
         let mut failures: Vec<NodeFailures> = entries.into_values().collect();
         for entry in &mut failures {
             entry.avoided = enough(fleet, entry.failures);
+        }
+        if failures.len() > MOST {
+            failures.sort_by_key(|entry| (Reverse(entry.failures), Reverse(entry.last.as_ref().map(|last| last.0))));
+            failures.truncate(MOST);
+            failures.sort_by(|one, other| one.node.cmp(&other.node));
         }
         let wake = failures.iter().filter_map(end).min();
         Self { failures, effects, wake }
@@ -66,13 +78,18 @@ fn end(entry: &NodeFailures) -> Option<Timestamp> {
     entry.last.as_ref().map(|last| after(last.0, MEMORY))
 }
 
-/// Whether it is the node that failed, and not a spec or model that fails everywhere: the group had served, or another
-/// one of the same revisions does.
-fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step]) -> bool {
+/// Whether it is the node that failed, and not a spec or model that fails everywhere: the group had served, another
+/// one of the same revisions does, or all groups once were of it and served.
+fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step], proven: Option<&str>) -> bool {
     let alike = |other: &GroupStatus| {
         other.revision == group.revision && other.engine_revision == group.engine_revision
     };
-    blamed.served || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
+    let was_proven = proven.is_some_and(|proven| proven == revision_of(group));
+    blamed.served || was_proven || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
+}
+
+fn revision_of(group: &GroupStatus) -> String {
+    Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() }.to_string()
 }
 
 fn enough(fleet: &ValidFleet, failures: u32) -> bool {
@@ -108,7 +125,7 @@ mod tests {
         let mut told = 0;
         for second in 0..5 {
             let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
-            let nodes = Nodes::settle(&fleet, &failures, &steps, at(second));
+            let nodes = Nodes::settle(&fleet, None, &failures, &steps, at(second));
             assert_eq!(nodes.failures[0].avoided, second >= 2, "{second}");
             told += nodes.effects.len();
             failures = nodes.failures;
@@ -120,26 +137,34 @@ mod tests {
     fn a_node_is_forgiven_after_an_hour_without_a_failure() {
         let fleet = fleet(1);
         let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
-        let nodes = Nodes::settle(&fleet, &[], &steps, at(0));
+        let nodes = Nodes::settle(&fleet, None, &[], &steps, at(0));
         assert_eq!(nodes.wake, Some(at(3600)));
-        assert_eq!(Nodes::settle(&fleet, &nodes.failures, &[], at(3599)).failures.len(), 1);
-        assert!(Nodes::settle(&fleet, &nodes.failures, &[], at(3600)).failures.is_empty());
+        assert_eq!(Nodes::settle(&fleet, None, &nodes.failures, &[], at(3599)).failures.len(), 1);
+        assert!(Nodes::settle(&fleet, None, &nodes.failures, &[], at(3600)).failures.is_empty());
     }
 
     #[test]
     fn a_revision_that_never_served_accuses_no_node() {
         let fleet = fleet(2);
         let alone = [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(entry(&fleet, 1), None)];
-        assert!(Nodes::settle(&fleet, &[], &alone, at(0)).failures.is_empty());
+        assert!(Nodes::settle(&fleet, None, &[], &alone, at(0)).failures.is_empty());
         let beside =
             [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(ready_entry(&fleet, 1), None)];
-        assert_eq!(Nodes::settle(&fleet, &[], &beside, at(0)).failures[0].failures, 1);
+        assert_eq!(Nodes::settle(&fleet, None, &[], &beside, at(0)).failures[0].failures, 1);
         let other_engine = GroupStatus { engine_revision: Some("eng0".to_owned()), ..ready_entry(&fleet, 1) };
         let other_pods = GroupStatus { revision: "pods0".to_owned(), ..ready_entry(&fleet, 1) };
         for other in [other_engine, other_pods] {
             let beside = [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(other, None)];
-            assert!(Nodes::settle(&fleet, &[], &beside, at(0)).failures.is_empty());
+            assert!(Nodes::settle(&fleet, None, &[], &beside, at(0)).failures.is_empty());
         }
+    }
+
+    #[test]
+    fn a_revision_that_was_complete_once_is_not_at_fault() {
+        let fleet = fleet(1);
+        let steps = [step(entry(&fleet, 0), Some(blamed("node-1", false)))];
+        let failures = |proven| Nodes::settle(&fleet, Some(proven), &[], &steps, at(0)).failures.len();
+        assert_eq!((failures("pods1/eng1"), failures("pods0/eng1")), (1, 0));
     }
 
     #[test]
@@ -147,6 +172,6 @@ mod tests {
         let mut fleet = fleet(1);
         fleet.failure.avoid_node_after = 0;
         let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
-        assert!(!Nodes::settle(&fleet, &[], &steps, at(0)).failures[0].avoided);
+        assert!(!Nodes::settle(&fleet, None, &[], &steps, at(0)).failures[0].avoided);
     }
 }

@@ -78,17 +78,24 @@ fn model(fleet: &ValidFleet) -> String {
     })
 }
 
+/// What a start takes at most where nothing is known of it.
+const LEAST: Duration = Duration::from_mins(10);
+const EACH_GPU: Duration = Duration::from_mins(1);
+
+/// The time that a group of this size may take to come up, where none has been seen to do so.
+pub(crate) fn by_size(fleet: &ValidFleet) -> Duration {
+    LEAST.saturating_add(EACH_GPU.saturating_mul(fleet.shape.gpus()))
+}
+
 /// Without progress for this long a rollout counts as stuck.
 pub(crate) fn progress_deadline(fleet: &ValidFleet, status: &RayClusterFleetStatus) -> Duration {
-    const LEAST: Duration = Duration::from_mins(10);
-    const EACH_GPU: Duration = Duration::from_mins(1);
     fleet.progress_deadline.unwrap_or_else(|| {
         let seen = seen(fleet, status).and_then(|pace| {
             Some(Duration::from_secs(
                 u64::from(pace.start_seconds?) + u64::from(pace.pods_seconds.unwrap_or(0)),
             ))
         });
-        let by_size = LEAST + EACH_GPU.saturating_mul(fleet.shape.gpus());
+        let by_size = by_size(fleet);
         let unseen = fleet.model.as_ref().map_or(by_size, |model| model.start_timeout.max(by_size));
         let start = seen.map_or(unseen, |seen| LEAST.max(seen.saturating_mul(3)));
         fleet.drain_timeout.saturating_add(start)

@@ -25,6 +25,10 @@ pub struct ClusterSeen {
     pub resource_version: String,
     /// Being deleted.
     pub deleting: bool,
+    /// Since when it is being deleted.
+    pub deleting_since: Option<Timestamp>,
+    /// Finalizers: while it has one, the object of a RayCluster that is being deleted stays.
+    pub finalizers: Vec<String>,
     /// Slot, from its label.
     pub slot: Option<u32>,
     /// Attempt, from its annotation.
@@ -57,6 +61,8 @@ pub struct PodSeen {
     pub ip: Option<String>,
     /// Being deleted.
     pub deleting: bool,
+    /// Its containers have ended for good: its phase is `Succeeded` or `Failed`.
+    pub over: bool,
     /// All containers are ready. Not the pod's own Ready, which waits for the serving gate.
     pub containers_ready: bool,
     /// Whether the serving gate is True.
@@ -70,6 +76,14 @@ pub struct PodSeen {
     pub node_lost: bool,
     /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
     pub problem: Option<PodProblem>,
+}
+
+impl PodSeen {
+    /// Whether it holds what it asked for, GPUs among it. A pod that ends holds that until its containers have ended; one on
+    /// a lost node stays for ever, and one that never had a node held nothing.
+    pub fn holds(&self) -> bool {
+        !self.over && !(self.deleting && (self.node_lost || self.node.is_none()))
+    }
 }
 
 /// What keeps a pod from running.

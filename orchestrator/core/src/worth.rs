@@ -156,8 +156,10 @@ fn without_words(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
         misplaced: before.misplaced.clone(),
         in_flight: before.in_flight,
         in_flight_at: before.in_flight_at.clone(),
-        // Counted from later on, a drain only takes longer.
+        // Counted from later on, a drain or a start only takes longer.
         closed_since: before.closed_since.clone(),
+        due_since: before.due_since.clone(),
+        held_since: before.held_since.clone(),
         ..after.clone()
     }
 }
@@ -261,8 +263,10 @@ mod tests {
         for (number, change) in phases.into_iter().enumerate() {
             assert_eq!(wait(change), Some(PHASES), "change {number}");
         }
-        let words: [fn(&mut RayClusterFleetStatus); 5] = [
+        let words: [fn(&mut RayClusterFleetStatus); 7] = [
             |status| status.groups[1].closed_since = Some(time(1)),
+            |status| status.groups[1].due_since = Some(time(1)),
+            |status| status.groups[1].held_since = Some(time(1)),
             |status| status.groups[1].message = Some("1 of 2 pods are ready".into()),
             |status| status.groups[1].in_flight = Some(3),
             |status| status.conditions[0].message = "1 of 2".into(),

@@ -31,6 +31,7 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         deleting: pod.metadata.deletion_timestamp.is_some(),
+        over: is_over(status.and_then(|status| status.phase.as_deref())),
         containers_ready: is_true(conditions, "ContainersReady"),
         gate_open: is_true(conditions, names::GATE_SERVING),
         gate_since: gate::since(conditions),
@@ -38,6 +39,10 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         node_lost: false,
         problem: problem(pod, conditions),
     }
+}
+
+fn is_over(phase: Option<&str>) -> bool {
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn is_true(conditions: &[PodCondition], kind: &str) -> bool {

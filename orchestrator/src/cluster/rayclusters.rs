@@ -36,6 +36,8 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
         uid: cluster.uid().unwrap_or_default(),
         resource_version: cluster.resource_version().unwrap_or_default(),
         deleting: cluster.metadata.deletion_timestamp.is_some(),
+        deleting_since: cluster.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        finalizers: cluster.finalizers().to_vec(),
         slot: labels.get(names::LABEL_SLOT).and_then(|slot| slot.parse().ok()),
         attempt: attempt.and_then(|attempt| attempt.parse().ok()).unwrap_or_default(),
         pod_revision: labels.get(names::LABEL_POD_REVISION).cloned().unwrap_or_default(),

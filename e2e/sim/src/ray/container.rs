@@ -43,12 +43,14 @@ pub(super) struct Container {
     pub(super) run: Run,
     /// Life of the head that it has joined, and its id there.
     pub(super) joined: Option<(u64, String)>,
+    /// Nothing of Ray runs in it any more, and nobody in it minds.
+    pub(super) ray_stopped: bool,
 }
 
 impl Container {
     /// Its raylet and the agent beside it run.
     pub(super) fn raylet(&self) -> bool {
-        self.run == Run::Up && self.joined.is_some()
+        self.run == Run::Up && self.joined.is_some() && !self.ray_stopped
     }
 }
 
@@ -74,7 +76,7 @@ impl World {
         if let Some(port) = pod.own_engine_port {
             self.own_engine(&ip, life, port);
         }
-        self.containers.insert(ip, Container { pod, life, run: Run::Starting, joined: None });
+        self.containers.insert(ip, Container { pod, life, run: Run::Starting, joined: None, ray_stopped: false });
     }
 
     /// The container of this life, if it still runs.
@@ -170,13 +172,27 @@ impl World {
         self.node_ends(&cluster, life, node, how);
     }
 
+    /// Ray is stopped on a worker's node, and its container goes on.
+    pub(super) fn ray_stops(&mut self, ip: &str) {
+        self.node_stops(ip, End::Stopped);
+        if let Some(container) = self.containers.get_mut(ip) {
+            container.ray_stopped = true;
+        }
+    }
+
+    /// All that Ray runs on a node ends.
+    fn node_stops(&mut self, ip: &str, how: End) -> Option<u64> {
+        let container = self.containers.get(ip).filter(|c| c.raylet())?;
+        let (life, cluster) = (container.life, container.pod.cluster.clone());
+        let (head, node) = container.joined.clone()?;
+        self.close_engines_at(ip, how);
+        self.node_ends(&cluster, head, node, how);
+        Some(life)
+    }
+
     /// A raylet dies, and with it all that Ray runs on its node; the container ends a moment later.
     pub(super) fn raylet_dies(&mut self, ip: &str) {
-        let Some(container) = self.containers.get(ip).filter(|c| c.raylet()) else { return };
-        let (life, cluster) = (container.life, container.pod.cluster.clone());
-        let Some((head, node)) = container.joined.clone() else { return };
-        self.close_engines_at(ip, End::Died);
-        self.node_ends(&cluster, head, node, End::Died);
+        let Some(life) = self.node_stops(ip, End::Died) else { return };
         let ip = ip.to_owned();
         self.after(NOTICE, move |world| {
             if world.running(&ip, life).is_some() {

@@ -236,7 +236,9 @@ impl RayWorld {
     pub fn ready(&self, ip: &str) -> bool {
         self.0.with(|world| {
             let container = world.containers.get(ip);
-            container.is_some_and(|c| c.raylet() && !world.lost_hosts.contains(&c.pod.host_node))
+            container.is_some_and(|c| {
+                (c.raylet() || c.ray_stopped) && !world.lost_hosts.contains(&c.pod.host_node)
+            })
         })
     }
 
@@ -285,6 +287,11 @@ impl RayWorld {
     /// The raylet of a node is killed, and all that Ray runs there dies with it; a second later its container ends.
     pub fn kill_raylet(&self, ip: &str) {
         self.0.change(|world| world.raylet_dies(ip));
+    }
+
+    /// `ray stop` in a container that goes on and whose probes do not ask Ray: its node never joins again.
+    pub fn stop_ray(&self, ip: &str) {
+        self.0.change(|world| world.ray_stops(ip));
     }
 
     /// What the cluster's dashboard does; another head begins well.

@@ -4,6 +4,7 @@ use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use crate::decide::Decision;
+use crate::effect::Effect;
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +57,11 @@ impl What {
 pub(super) fn of(before: &RayClusterFleetStatus, decision: &Decision) -> Vec<Moment> {
     let after = &decision.status.groups;
     let old = |group: &GroupStatus| before.groups.iter().find(|old| old.name == group.name);
-    let gone = before.groups.iter().filter(|old| !after.iter().any(|group| group.name == old.name));
-    let gone = gone.map(|group| moment(What::Delete, group));
+    let deleted = |effect: &Effect| match effect {
+        Effect::DeleteCluster { name, .. } => after.iter().find(|group| group.name == *name),
+        _ => None,
+    };
+    let gone = decision.effects.iter().filter_map(deleted).map(|group| moment(What::Delete, group));
     let changed = after.iter().filter_map(|group| Some(moment(change(old(group), group)?, group)));
     let mut moments: Vec<Moment> = gone.chain(changed).collect();
     // What lets another thing happen in the same pass comes before it.

@@ -93,7 +93,7 @@ fn one_group_with_a_surge_has_no_outage_and_takes_twice_the_gpus() {
             "0 create llama-pods2-1: 1 of 2, 4",
             "660 serves llama-pods2-1: 1 of 2, 4",
             "660 drain llama-pods1-0: 1 of 2, 4",
-            "690 delete llama-pods1-0: 1 of 1, 4",
+            "690 delete llama-pods1-0: 1 of 2, 4",
         ]
     );
     assert_eq!((forecast.outcome, forecast.seconds), (Outcome::Complete, 690));
@@ -108,7 +108,7 @@ fn one_group_in_place_is_an_outage_and_takes_nothing_more() {
         [
             "0 drain llama-pods1-0: 0 of 1, 2",
             "30 delete llama-pods1-0: 0 of 1, 2",
-            "30 create llama-pods2-0: 0 of 1, 2",
+            "60 create llama-pods2-0: 0 of 1, 2",
             "720 serves llama-pods2-0: 1 of 1, 2",
         ]
     );
@@ -332,8 +332,8 @@ fn a_group_is_taken_up_in_each_phase() {
     assert_eq!(outcome(Phase::Forming, Goal::Serve, 0), serves(40 + 600));
     assert_eq!(outcome(Phase::Loading, Goal::Serve, 1), serves(580));
     assert_eq!(outcome(Phase::Ready, Goal::Serve, 1), serves(0));
-    assert_eq!(outcome(Phase::Draining, Goal::Retire, 1), "10 delete llama-pods1-0: 0 of 0, 2");
-    assert_eq!(outcome(Phase::Stopping, Goal::Retire, 1), "0 delete llama-pods1-0: 0 of 0, 2");
+    assert_eq!(outcome(Phase::Draining, Goal::Retire, 1), "10 delete llama-pods1-0: 0 of 1, 2");
+    assert_eq!(outcome(Phase::Stopping, Goal::Retire, 1), "0 delete llama-pods1-0: 0 of 1, 2");
 }
 
 #[test]

@@ -4,16 +4,20 @@
 use std::time::Duration;
 
 use rayfleet_api::status::Phase;
+use rayfleet_api::valid::after;
 
 use super::stage::Stage;
-use super::{engine, fail, ray, serve};
+use super::{engine, fail, patience, ray, serve};
 use crate::effect::Effect;
 use crate::seen::PodSeen;
-use crate::time;
+use crate::{text, time};
 
 /// A pod that takes longer to end holds its whole group up: KubeRay makes no replacement while the
 /// old pod object is there, and on a lost node it stays for ever. A group of another name is free of it.
 const STUCK: Duration = Duration::from_mins(1);
+
+/// KubeRay's operator has had the time to see a RayCluster and to make its pods.
+const KUBERAY: Duration = Duration::from_secs(30);
 
 /// The RayCluster is there.
 pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
@@ -70,7 +74,8 @@ pub(super) fn pods(stage: &mut Stage<'_>) -> bool {
         return false;
     }
     let message = pod_message(stage);
-    serve::fall_back(stage, Phase::Provisioning, message);
+    serve::fall_back(stage, Phase::Provisioning, message.clone());
+    patience::over(stage, &message);
     false
 }
 
@@ -80,8 +85,11 @@ fn pod_message(stage: &mut Stage<'_>) -> String {
     if let Some(refusal) = kuberay_refusal(stage) {
         return refusal;
     }
+    if let Some(message) = no_pods(stage) {
+        return message;
+    }
     let (cause, details) = stage.pods.trouble();
-    let known = stage.group.message.as_ref().filter(|message| message.starts_with(&cause));
+    let known = stage.group.message.as_ref().filter(|message| text::tells(Some(message), &cause));
     if details.is_empty() {
         return cause;
     }
@@ -93,12 +101,26 @@ fn pod_message(stage: &mut Stage<'_>) -> String {
     message
 }
 
+/// KubeRay makes pods within moments. Where it does not, its operator is down, and no other group would fare better.
+fn no_pods(stage: &mut Stage<'_>) -> Option<String> {
+    let missing = stage.pods.missing()?;
+    let since = stage.group.since.clone().filter(|_| stage.group.phase == Phase::Provisioning);
+    let since = since.unwrap_or_else(|| time::began(stage.now));
+    stage.reached(Some(after(since.0, KUBERAY))).then(|| {
+        format!(
+            "KubeRay has not made {missing} of {} pods: does its operator run? See `kubectl get pods -A -l \
+             app.kubernetes.io/name=kuberay-operator` and its log",
+            stage.pods.wanted()
+        )
+    })
+}
+
 /// KubeRay could not make the pods, or does not accept the template.
 fn kuberay_refusal(stage: &mut Stage<'_>) -> Option<String> {
     let cluster = stage.seen.cluster.as_ref()?;
     let cause = cluster.replica_failure.as_ref().or(cluster.warning.as_ref())?;
-    let message = format!("RayCluster {}: KubeRay says: {cause}", stage.group.name);
-    if stage.group.message.as_ref() != Some(&message) {
+    let message = text::bounded(format!("RayCluster {}: KubeRay says: {cause}", stage.group.name));
+    if !text::tells(stage.group.message.as_ref(), &message) {
         stage.tell(true, "RayClusterProblem", message.clone());
     }
     Some(message)
@@ -131,7 +153,13 @@ pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
         }
         // Nobody has asked yet: no reason to close a gate.
         ray::Ray::Unknown if under_way(stage.group.phase) || serve::is_open(stage) => false,
-        ray::Ray::Unknown => forming(stage, "waits for the Ray dashboard's first answer".to_owned()),
+        ray::Ray::Unknown => {
+            if !serve::out_of_time(stage) {
+                let message = "waits for the Ray dashboard's first answer".to_owned();
+                serve::fall_back(stage, Phase::Forming, message);
+            }
+            false
+        }
         ray::Ray::Silent(_) if stage.pods.head().is_some_and(|head| ray::no_sign(stage, head)) => {
             let silent = silent_pods(stage);
             forming(stage, format!("the head is gone{silent}"))
@@ -156,7 +184,8 @@ fn under_way(phase: Phase) -> bool {
 
 fn forming(stage: &mut Stage<'_>, message: String) -> bool {
     if !serve::out_of_time(stage) {
-        serve::fall_back(stage, Phase::Forming, message);
+        serve::fall_back(stage, Phase::Forming, message.clone());
+        patience::over(stage, &message);
     }
     false
 }

@@ -160,11 +160,11 @@ pub(super) fn cancel(stage: &mut Stage<'_>) -> bool {
             stage.enter(Phase::Draining, "the drain is taken back once the endpoints have let go".to_owned());
             false
         }
-        Ray::Alive(_) => {
+        Ray::Alive(_) | Ray::Silent(_) => {
             // It was ready when the drain began, so the rules of a ready group judge it now.
             stage.enter(Phase::Ready, None);
             true
         }
-        Ray::Unknown | Ray::Silent(_) => false,
+        Ray::Unknown => false,
     }
 }

@@ -5,10 +5,13 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
 use super::stage::{Stage, submission};
-use super::{fail, ray, serve};
+use super::{fail, patience, ray, serve};
 use crate::effect::Effect;
 use crate::seen::{EngineSeen, JobSeen, ProbeSeen};
-use crate::time;
+use crate::{text, time};
+
+/// Differences from the plan that are told; more of them say no more.
+const MISPLACED: usize = 8;
 
 /// No engine of the current launch number was ever asked for, or it is known to be over.
 pub(crate) fn not_started(group: &GroupStatus) -> bool {
@@ -23,7 +26,7 @@ pub(super) fn started(stage: &Stage<'_>) -> bool {
 
 /// The next launch is another one. It starts when the Ray cluster is whole.
 pub(super) fn next_launch(group: &mut GroupStatus) {
-    group.launch += 1;
+    group.launch = group.launch.saturating_add(1);
     group.deadline = None;
     group.unreachable_since = None;
     group.wavers_since = None;
@@ -62,6 +65,7 @@ fn start(stage: &mut Stage<'_>) {
     if let Some(model) = &stage.fleet.model {
         stage.group.deadline = Some(time::not_before(after(stage.now, model.start_timeout)));
     }
+    patience::end(stage);
     stage.gate(false, "Starting");
     stage.enter(Phase::Placing, "the engine is being launched".to_owned());
     launch(stage);
@@ -78,10 +82,22 @@ fn watch(stage: &mut Stage<'_>, engine: &EngineSeen) {
         watch_running(stage, engine);
         return;
     }
-    still(stage, Phase::Placing, "the engine is being launched".to_owned());
+    let message = launching(stage, engine);
+    still(stage, Phase::Placing, message);
     if stage.group.phase == Phase::Placing {
         launch(stage);
     }
+}
+
+/// Why there is no job yet. The words may change with every try; people are told of the first ones.
+fn launching(stage: &mut Stage<'_>, engine: &EngineSeen) -> String {
+    const NOT_YET: &str = "the engine could not be launched yet";
+    let Some(cause) = &engine.launch_error else { return "the engine is being launched".to_owned() };
+    let message = format!("{NOT_YET}: {cause}");
+    if stage.group.message.as_ref().is_none_or(|known| !known.starts_with(NOT_YET)) {
+        stage.tell(true, "LaunchFailed", format!("group {}: {message}", stage.group.name));
+    }
+    message
 }
 
 /// Fails an engine of which Ray knows that it is dead, whatever else is amiss: no wait brings it back. Where a pod is
@@ -124,7 +140,7 @@ fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {
     let ranks = ray::whole(stage).unwrap_or(engine.ranks_placed);
     let hung = hung(stage, engine);
     if !engine.differences.is_empty() && (serving || engine.healthy) {
-        stage.group.misplaced.clone_from(&engine.differences);
+        stage.group.misplaced = engine.differences.iter().take(MISPLACED).map(text::bounded).collect();
         fail::fail(stage, &format!("ranks are not where they should be: {}", engine.differences.join("; ")));
     } else if let Some(cause) = hung {
         fail::fail(stage, &cause);

@@ -9,7 +9,7 @@ use rayfleet_api::status::{Phase, RankPlacement};
 use super::ray::{self, Ray};
 use super::stage::Stage;
 use crate::seen::EngineSeen;
-use crate::time;
+use crate::{text, time};
 
 /// The number of requests of a serving group is written this often at most: it changes all the time
 /// and nothing is decided by it. Without traffic it stays 0 and nothing is written.
@@ -36,15 +36,17 @@ fn ranks(stage: &mut Stage<'_>, engine: &EngineSeen) {
     if engine.job.is_none() || engine.unverified.is_some() {
         return;
     }
-    stage.group.ranks = {
-        let whole = ray::whole(stage).unwrap_or(engine.ranks_placed);
-        Some(format!("{}/{whole}", engine.ranks_placed))
-    };
+    let whole = ray::whole(stage).unwrap_or(engine.ranks_placed);
+    stage.group.ranks = Some(format!("{}/{whole}", engine.ranks_placed));
     let nodes: BTreeMap<_, _> = stage.pods.live().filter_map(|pod| Some((pod.ip.as_ref()?, pod))).collect();
-    let node = |ip: &String| nodes.get(ip).and_then(|pod| pod.node.clone()).unwrap_or_else(|| ip.clone());
+    let node =
+        |ip: &String| nodes.get(ip).and_then(|pod| pod.node.clone()).unwrap_or_else(|| text::short(ip));
+    // A dashboard may name any number of them.
+    let most = usize::try_from(whole).unwrap_or(usize::MAX);
     let mut placement: Vec<_> = engine
         .ranks
         .iter()
+        .take(most)
         .map(|(rank, tensor, stage, ip)| RankPlacement {
             rank: *rank,
             tensor: *tensor,

@@ -8,9 +8,9 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
 use super::stage::{Stage, submission};
-use super::{blame, engine, ray};
+use super::{blame, engine, patience, ray};
 use crate::effect::Effect;
-use crate::time;
+use crate::{text, time};
 
 /// Time that Ray gets to end a job. Ray kills it by force after its own few seconds; what is left then
 /// only goes with its pods.
@@ -29,19 +29,19 @@ pub(super) fn fail(stage: &mut Stage<'_>, cause: &str) {
     let served = served(stage);
     // A lost pod says nothing about the revision; neither does the end of a group that did serve.
     if stage.pods.whole() && !served {
-        stage.group.failed_starts += 1;
+        stage.group.failed_starts = stage.group.failed_starts.saturating_add(1);
     }
     let allowed = stage.fleet.failure.engine_restarts;
     if stage.group.restarts >= allowed {
         recreate(stage, &format!("{cause} (after {allowed} engine restarts)"));
         return;
     }
-    stage.group.restarts += 1;
+    stage.group.restarts = stage.group.restarts.saturating_add(1);
     let restarts = stage.group.restarts;
     let retry = next_try(stage, served);
     let next = format!("the engine is started again at {} (restart {restarts} of {allowed})", retry.0);
     stage.group.retry_after = Some(retry.clone());
-    stage.group.goal_reason = Some(format!("failed: {cause}"));
+    stage.group.goal_reason = Some(text::bounded(format!("failed: {cause}")));
     enter_failed(stage, cause, &next);
     stage.wake_at(Some(retry.0));
 }
@@ -68,10 +68,19 @@ pub(super) fn give_up(stage: &mut Stage<'_>, cause: &str) {
     recreate(stage, cause);
 }
 
+/// Its pods or Ray nodes were not up in time: it is recreated. What Ray had whole before speaks for spec and model.
+pub(super) fn never_came_up(stage: &mut Stage<'_>, cause: &str) {
+    let formed = patience::formed(stage);
+    give_up(stage, cause);
+    if let Some(blamed) = &mut stage.blamed {
+        blamed.served |= formed;
+    }
+}
+
 fn recreate(stage: &mut Stage<'_>, cause: &str) {
-    stage.group.failures += 1;
+    stage.group.failures = stage.group.failures.saturating_add(1);
     stage.group.goal = Goal::Retire;
-    stage.group.goal_reason = Some(format!("failed: {cause}"));
+    stage.group.goal_reason = Some(text::bounded(format!("failed: {cause}")));
     enter_failed(stage, cause, "the whole group is recreated");
 }
 
@@ -80,6 +89,7 @@ fn enter_failed(stage: &mut Stage<'_>, cause: &str, next: &str) {
     stage.group.deadline = None;
     stage.group.unreachable_since = None;
     stage.group.wavers_since = None;
+    patience::end(stage);
     stage.enter(Phase::Failed, format!("{cause}; {next}"));
     stage.tell(true, "GroupFailed", format!("group {}: {cause}; {next}", stage.group.name));
 }

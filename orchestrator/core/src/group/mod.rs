@@ -8,6 +8,8 @@ mod drain;
 mod engine;
 mod facts;
 mod fail;
+mod finalizer;
+mod patience;
 mod plain;
 mod pods;
 mod ray;
@@ -27,6 +29,8 @@ use crate::seen::GroupSeen;
 
 pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
+pub(crate) use finalizer::{Hold, hold};
+pub(crate) use pods::no_image;
 pub use stage::Blamed;
 use stage::Stage;
 

@@ -5,7 +5,7 @@ use rayfleet_api::names;
 use rayfleet_api::status::Phase;
 
 use super::ray::{self, Ray};
-use super::serve;
+use super::{patience, serve};
 use super::stage::Stage;
 
 pub(super) fn bring_up(stage: &mut Stage<'_>) {
@@ -29,6 +29,10 @@ pub(super) fn bring_up(stage: &mut Stage<'_>) {
          another one, annotate the fleet with {}=none if it has none",
         names::ANNOTATION_ENGINE_PORT
     );
-    serve::fall_back(stage, Phase::Loading, message);
+    serve::fall_back(stage, Phase::Loading, message.clone());
     stage.group.unreachable_since = None;
+    // How long a first start may take is known to its containers alone.
+    if stage.group.wavers_since.is_some() {
+        patience::over(stage, &message);
+    }
 }

@@ -48,9 +48,26 @@ impl<'a> Pods<'a> {
         self.live().count() >= self.wanted()
     }
 
+    /// There are some, and all are on their way out.
+    pub(super) fn all_end(&self) -> bool {
+        !self.all.is_empty() && self.all.iter().all(|pod| pod.deleting)
+    }
+
     /// None is missing, and the containers of all are ready.
     pub(super) fn ready(&self) -> bool {
         self.whole() && self.live().all(|pod| pod.containers_ready)
+    }
+
+    /// A container keeps ending.
+    pub(super) fn crashing(&self) -> bool {
+        let mut problems = self.live().filter_map(|pod| pod.problem.as_ref());
+        problems.any(|problem| problem.reason == "CrashLoopBackOff")
+    }
+
+    /// Pods that nobody is deleting and that are not there, where none is left whose end is waited for.
+    pub(super) fn missing(&self) -> Option<usize> {
+        let missing = self.wanted().saturating_sub(self.live().count());
+        (missing > 0 && self.leaving().is_none()).then_some(missing)
     }
 
     /// A pod that is being deleted, first by name.
@@ -87,7 +104,7 @@ impl<'a> Pods<'a> {
                 format!("pod {name}: no node has room for it; it asks for {asks}")
             }
             // The kubelet reports the two by turns for one and the same trouble.
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+            _ if no_image(problem) => {
                 format!(
                     "pod {name}: ImagePullBackOff: its image can not be pulled: check the template's image"
                 )
@@ -117,10 +134,18 @@ fn gpus_in_words(shape: &PodShape) -> String {
     if scarce.is_empty() { capacity::in_words(&asked) } else { capacity::in_words(&scarce) }
 }
 
+/// The image is not there: a matter of the registry or of the template, not of the group.
+pub(crate) fn no_image(problem: &PodProblem) -> bool {
+    matches!(
+        problem.reason.as_str(),
+        "InvalidImageName" | "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull"
+    )
+}
+
 /// What hinders most comes first: no other pod's trouble goes away before it.
 fn severity(problem: &PodProblem) -> u8 {
     match problem.reason.as_str() {
-        "InvalidImageName" | "ErrImagePull" | "ImagePullBackOff" => 0,
+        _ if no_image(problem) => 0,
         "CrashLoopBackOff" => 1,
         "Unschedulable" => 3,
         _ => 2,

@@ -7,7 +7,7 @@ use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
 use super::stage::{Stage, submission};
-use super::{bring_up, drain, engine, fail, plain};
+use super::{bring_up, drain, engine, fail, patience, plain};
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
@@ -72,6 +72,7 @@ pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
     stage.group.deadline = None;
     stage.group.unreachable_since = None;
     stage.group.wavers_since = None;
+    patience::end(stage);
     stage.group.retry_after = None;
     stage.group.goal_reason = None;
     stage.gate(true, "Ready");

@@ -9,7 +9,7 @@ use super::Step;
 use super::pods::Pods;
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
-use crate::time;
+use crate::{text, time};
 
 /// Nodes that a failure came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl<'a> Stage<'a> {
         if phase != Phase::Ready {
             self.group.ready_since = None;
         }
-        self.group.message = message.into();
+        self.group.message = message.into().map(text::bounded);
     }
 
     pub(super) fn act(&mut self, effect: Effect) {
@@ -115,11 +115,14 @@ impl<'a> Stage<'a> {
     /// Somebody else deleted the RayCluster: nothing can bring it back, so the group is given up and the
     /// planner fills its slot anew.
     pub(super) fn retire_if_deleted(&mut self) {
-        if self.group.goal == Goal::Retire || self.group.uid.is_none() || self.cluster_alive() {
+        // Its UID may never have been entered: then pods that end tell of it.
+        let ends = self.seen.cluster.is_none() && self.pods.all_end();
+        let known = self.group.uid.is_some() || ends;
+        if self.group.goal == Goal::Retire || !known || self.cluster_alive() {
             return;
         }
         let reason = format!("RayCluster {} was deleted from outside", self.group.name);
-        self.tell(true, "GroupDeleted", format!("{reason}; a new group takes its slot"));
+        self.tell(true, "GroupDeleted", format!("{reason}; another group takes its place"));
         self.group.goal = Goal::Retire;
         self.group.goal_reason = Some(reason);
     }

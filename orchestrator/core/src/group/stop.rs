@@ -4,6 +4,7 @@
 use rayfleet_api::status::{Goal, Phase};
 
 use super::fail::STOP_LIMIT;
+use super::finalizer::{self, Hold};
 use super::stage::{Stage, submission};
 use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
@@ -56,10 +57,17 @@ fn swap(stage: &mut Stage<'_>) {
 
 fn delete(stage: &mut Stage<'_>) {
     let Some(cluster) = &stage.seen.cluster else {
-        stage.enter(Phase::Stopping, "its pods are ending".to_owned());
+        let ending = stage.pods.all().find(|pod| pod.holds()).map(|pod| {
+            format!("; pod {} on {} still runs", pod.name, pod.node.as_deref().unwrap_or("no node"))
+        });
+        stage.enter(Phase::Stopping, format!("its pods are ending{}", ending.unwrap_or_default()));
         return;
     };
-    stage.enter(Phase::Stopping, "the RayCluster is being deleted".to_owned());
+    let message = match finalizer::hold(&stage.fleet.namespace, &stage.group.name, cluster, stage.now) {
+        Hold::By(text) => text,
+        Hold::None | Hold::Until(_) => "the RayCluster is being deleted".to_owned(),
+    };
+    stage.enter(Phase::Stopping, message);
     if !cluster.deleting {
         stage.act(Effect::DeleteCluster {
             name: stage.group.name.clone(),

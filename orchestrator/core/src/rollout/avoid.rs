@@ -36,7 +36,7 @@ pub(super) fn leave(board: &mut Board<'_>) {
     for (at, node) in stuck {
         let group = &mut board.groups[at];
         let cause = group.goal_reason.clone().unwrap_or_default();
-        group.failures += 1;
+        group.failures = group.failures.saturating_add(1);
         group.goal = Goal::Retire;
         group.goal_reason = Some(format!("{cause}; recreated without node {node}, which is avoided"));
     }

@@ -48,13 +48,44 @@ pub(crate) struct Board<'a> {
     pub(super) standing: Rc<Standing<'a>>,
     /// Why a group that is wanted was not created.
     pub(crate) blocked: Option<Blocked>,
+    /// Groups that this pass has entered.
+    pub(super) made: usize,
+    /// Whether the next pass has some to enter.
+    pub(super) more: bool,
+    /// Slots that entries have, and the first that may be free.
+    slots: Option<(BTreeSet<u32>, u32)>,
 }
 
 impl<'a> Board<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
         let kept = kept(&inputs, &groups);
         let standing = Rc::new(Standing::new(inputs.capacity));
-        Self { fleet: inputs.fleet, inputs, groups, kept, standing, blocked: None }
+        Self {
+            fleet: inputs.fleet,
+            inputs,
+            groups,
+            kept,
+            standing,
+            blocked: None,
+            made: 0,
+            more: false,
+            slots: None,
+        }
+    }
+
+    /// Whether a pass that follows at once has more groups to enter.
+    pub(crate) fn more(&self) -> bool {
+        self.more
+    }
+
+    /// The lowest slot that no entry has. No entry leaves the board, so a slot that was passed over stays taken.
+    pub(super) fn take_slot(&mut self) -> u32 {
+        let groups = &self.groups;
+        let (taken, from) =
+            self.slots.get_or_insert_with(|| (groups.iter().map(|group| group.slot).collect(), 0));
+        let free = (*from..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        *from = free.saturating_add(1);
+        free
     }
 
     /// The revision to keep, if there is one that groups can be made of.

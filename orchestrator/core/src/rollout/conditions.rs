@@ -7,17 +7,18 @@ use jiff::Timestamp;
 use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
 
 use super::board::Board;
+use super::obstacle::{self, Obstacle};
 use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK};
 use super::summary::Counts;
-use super::view::{active, available, ready};
-use crate::time;
+use super::view::ready;
+use crate::{text, time};
 
 /// What a condition says now.
-struct Verdict {
-    type_: &'static str,
-    status: &'static str,
-    reason: &'static str,
-    message: String,
+pub(super) struct Verdict {
+    pub(super) type_: &'static str,
+    pub(super) status: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 fn verdict(type_: &'static str, status: &'static str, reason: &'static str, message: String) -> Verdict {
@@ -33,7 +34,8 @@ pub(super) fn conditions(
     limit: Duration,
     before: &[FleetCondition],
 ) -> Vec<FleetCondition> {
-    let overdue = progress::deadline(rollout, limit).is_some_and(|end| end <= board.inputs.now);
+    let missing = counts.available < counts.wanted;
+    let overdue = progress::deadline(rollout, missing, limit).is_some_and(|end| end <= board.inputs.now);
     let overdue = overdue.then_some(limit);
     let mut verdicts = vec![
         availability(board, counts),
@@ -48,10 +50,12 @@ pub(super) fn conditions(
 fn availability(board: &Board<'_>, counts: &Counts) -> Verdict {
     let fleet = board.fleet;
     let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
+    // A fleet that nobody serves is not available, whatever it may do without.
+    let floor = floor.max(fleet.replicas.min(1));
     let enough = u32::try_from(counts.available).is_ok_and(|available| available >= floor);
     let mut message = format!("{} of {} groups are available", counts.available, counts.wanted);
-    if let Some(trouble) = trouble(board) {
-        message = format!("{message}; {trouble}");
+    if let Some(worst) = obstacle::waiting(board) {
+        message = format!("{message}; {}", obstacle::in_words(worst));
     }
     if enough {
         verdict("Available", "True", "MinimumGroupsAvailable", message)
@@ -65,7 +69,7 @@ fn progressing(rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
     match rollout.step.as_str() {
         COMPLETE => verdict("Progressing", "True", "Complete", told),
         ROLLING_BACK | ROLLED_BACK => verdict("Progressing", "False", "RolledBack", told),
-        PAUSED => verdict("Progressing", "Unknown", "Paused", told),
+        PAUSED if overdue.is_none() => verdict("Progressing", "Unknown", "Paused", told),
         _ => match overdue {
             Some(limit) => {
                 let message = format!("nothing has moved for {} s; {told}", limit.as_secs());
@@ -99,7 +103,7 @@ fn failure(group: &GroupStatus) -> Option<String> {
     if group.phase == Phase::Failed {
         return group.message.clone();
     }
-    let recovering = group.failures + group.restarts > 0 && group.phase != Phase::Ready;
+    let recovering = (group.failures > 0 || group.restarts > 0) && group.phase != Phase::Ready;
     group.goal_reason.clone().filter(|_| recovering)
 }
 
@@ -110,17 +114,15 @@ fn stalled(
     hold: Option<Hold>,
     overdue: Option<Duration>,
 ) -> Verdict {
+    if let Some(finalizer) = obstacle::finalizer(board) {
+        return verdict("Stalled", "True", "HeldByFinalizer", finalizer);
+    }
     if let Some(hold) = hold {
         return verdict("Stalled", "True", "NoRoom", hold);
     }
     if let Some(limit) = overdue {
-        let cause = trouble(board).or_else(|| rollout.reason.clone()).unwrap_or_default();
-        let message = format!(
-            "nothing has moved for {} s: {cause}; if it only needs longer, raise spec.progressDeadlineSeconds; if \
-             the revision is at fault, `kubectl rayfleet rollout undo {}`",
-            limit.as_secs(),
-            board.fleet.name
-        );
+        let Obstacle { what, cure } = obstacle::find(board, rollout);
+        let message = format!("nothing has moved for {} s: {what}; {cure}", limit.as_secs());
         return verdict("Stalled", "True", "ProgressDeadlineExceeded", message);
     }
     if let Some(rollback) = rollout.rollback.as_ref().filter(|_| rollout.step == ROLLED_BACK) {
@@ -134,15 +136,6 @@ fn stalled(
         return verdict("Stalled", "True", "RolledBack", message);
     }
     verdict("Stalled", "False", "NotStalled", String::new())
-}
-
-/// The group that is furthest from serving, and what it waits for.
-fn trouble(board: &Board<'_>) -> Option<String> {
-    let now = board.inputs.now;
-    let waiting = board.groups.iter().filter(|group| active(group) && !available(board.fleet, group, now));
-    let worst = waiting.min_by_key(|group| (group.phase != Phase::Failed, group.phase, group.slot))?;
-    let message = worst.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
-    Some(format!("{} is {}{message}", worst.name, worst.phase.as_str()))
 }
 
 /// Bridge mode: every rank of every group that serves is where the plan has it. A difference makes a
@@ -183,7 +176,8 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
 }
 
 /// Dates a verdict: a condition that says what it said before stays as it is.
-fn dated(verdict: Verdict, before: &[FleetCondition], now: Timestamp) -> FleetCondition {
+pub(super) fn dated(verdict: Verdict, before: &[FleetCondition], now: Timestamp) -> FleetCondition {
+    let verdict = Verdict { message: text::bounded(verdict.message), ..verdict };
     let old = before.iter().find(|condition| condition.type_ == verdict.type_);
     let same_status = old.filter(|old| old.status == verdict.status);
     let same = same_status.filter(|old| old.reason == verdict.reason && old.message == verdict.message);

@@ -14,7 +14,7 @@ use super::progress;
 use super::view::{Age, active, age, available};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
-use crate::{pace, time};
+use crate::{pace, text, time};
 
 /// The way of one fleet in one pass.
 pub(crate) struct Course<'a> {
@@ -86,6 +86,7 @@ impl<'a> Course<'a> {
         })?;
         let failed = asked.revision.to_string();
         let message = format!("revision {failed} failed: {cause}; going back to {}", stable.revision);
+        let cause = text::bounded(cause);
         self.rollback = Some(RollbackStatus { failed, cause, since: Some(time::began(now)) });
         Some(Effect::Event { warning: true, reason: "RolledBack", message })
     }

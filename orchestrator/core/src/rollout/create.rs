@@ -3,7 +3,7 @@
 
 use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
-use rayfleet_api::spec::StrategyType;
+use rayfleet_api::spec::{MOST_GROUPS, StrategyType};
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
@@ -11,7 +11,11 @@ use super::avoid;
 use super::board::{Board, count};
 use super::view::{Age, active, age};
 use crate::capacity::{NoRoom, Room};
-use crate::{group, ledger, time};
+use crate::seen::PodSeen;
+use crate::{group, ledger, text, time};
+
+/// Groups that one pass enters at most; the next pass follows at once.
+const EACH_PASS: usize = 32;
 
 /// Why a group that is wanted is not created now.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,11 +32,16 @@ pub(super) fn create(board: &mut Board<'_>) {
     let mut room = None;
     board.blocked = None;
     while wanted(board) {
+        if board.made == EACH_PASS {
+            board.more = true;
+            return;
+        }
         if let Err(blocked) = may_create(board, &mut room) {
             board.blocked = Some(blocked);
             return;
         }
         reserve(board);
+        board.made += 1;
     }
 }
 
@@ -65,7 +74,8 @@ fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), 
         return Ok(());
     }
     let surge = if recreate { 0 } else { fleet.strategy.max_surge };
-    if board.existing_count() >= fleet.replicas + surge {
+    // More groups would not fit into the status.
+    if board.existing_count() >= fleet.replicas.saturating_add(surge).min(MOST_GROUPS) {
         return Err(Blocked::Leaving);
     }
     if room.is_none() {
@@ -75,12 +85,12 @@ fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), 
     room.place(&board.next_fleet().shape.pods).map(|_| ()).map_err(Blocked::NoRoom)
 }
 
-/// Recreate waits until nothing of an older revision is left, pods that are ending included.
+/// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending included.
 fn old_ones_exist(board: &Board<'_>) -> bool {
     let fleet = board.fleet;
     let prefix = format!("{}-{}-", fleet.name, fleet.revision.pod);
     let seen = board.inputs.seen.iter();
-    let mut left = seen.filter(|(_, seen)| seen.cluster.is_some() || !seen.pods.is_empty());
+    let mut left = seen.filter(|(_, seen)| seen.cluster.is_some() || seen.pods.iter().any(PodSeen::holds));
     left.any(|(name, _)| !name.starts_with(&prefix))
         || board.groups.iter().any(|group| age(fleet, group) == Age::OldPods)
 }
@@ -89,14 +99,14 @@ fn old_ones_exist(board: &Board<'_>) -> bool {
 fn reserve(board: &mut Board<'_>) {
     let fleet = board.next_fleet();
     let now = board.inputs.now;
-    let slot = ledger::free_slot(&board.groups);
+    let slot = board.take_slot();
     let attempt = ledger::next_attempt(fleet, slot, names_in_use(board));
     let failed = failed_before(board, fleet);
     let failures = failed.map_or(0, |group| group.failures);
     let retry = failed.map(|_| after(now, group::backoff(&fleet.failure, failures)));
     let reason = failed.map(|group| {
         let cause = group.goal_reason.as_deref().unwrap_or("failed");
-        format!("stands in for {}: {cause}", group.name)
+        text::bounded(format!("stands in for {}: {cause}", group.name))
     });
     let avoid_nodes = avoid::for_new_group(board);
     let name = names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt);

@@ -1,5 +1,6 @@
 //! What the rollout is doing, in a few words and with its reason, and whether it still moves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,9 +10,10 @@ use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RollbackStatus, R
 
 use super::board::Board;
 use super::create::Blocked;
+use super::obstacle;
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
-use crate::{pace, time};
+use crate::{pace, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
 const NAMED: usize = 3;
@@ -40,7 +42,7 @@ pub(super) fn progress(
     let old = before.rollout.clone().unwrap_or_default();
     let to = fleet.revision.to_string();
     let outdated = board.active().find(|group| age(fleet, group) != Age::Current);
-    let moved = moved(board, before, counts, &old, &to);
+    let moved = moved(board, before, counts, &old, &to, &step);
     let course = board.inputs.course;
     let proven = step == COMPLETE && board.kept.is_empty() && fleet.replicas > 0;
     let rollout = RolloutStatus {
@@ -51,7 +53,7 @@ pub(super) fn progress(
         last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),
         step,
-        reason,
+        reason: reason.map(text::bounded),
         to,
     };
     (rollout, hold)
@@ -64,34 +66,67 @@ fn revision_of(group: &GroupStatus) -> String {
     }
 }
 
-/// Something that a rollout is made of has moved on.
+/// Something that a rollout is made of has moved on, or there is something to wait for that was not there before. That a
+/// group fails and another one stands in for it is no progress, however often it happens.
 fn moved(
     board: &Board<'_>,
     before: &RayClusterFleetStatus,
     counts: &Counts,
     old: &RolloutStatus,
     to: &str,
+    step: &str,
 ) -> bool {
-    old.last_progress.is_none()
+    let begins = waits(step, counts.available < counts.wanted)
+        && !waits(&old.step, before.available_replicas < counts.wanted);
+    begins
+        || old.last_progress.is_none()
         || old.to != to
         || before.observed_generation != Some(board.fleet.generation)
-        || counts.replicas != before.replicas
-        || counts.of_asked > before.updated_replicas
+        || came_or_went(board, before)
         || counts.ready > before.ready_replicas
         || counts.available > before.available_replicas
 }
 
+/// Groups came, went or changed to the revision asked for, and not because one failed.
+fn came_or_went(board: &Board<'_>, before: &RayClusterFleetStatus) -> bool {
+    let asked = board.inputs.course.asked();
+    let sound = |group: &&GroupStatus| group.failures == 0 || age(board.fleet, group) != Age::Current;
+    let names = |groups: &[GroupStatus]| -> BTreeSet<String> {
+        groups.iter().filter(sound).map(|group| group.name.clone()).collect()
+    };
+    let updated = |groups: &[GroupStatus]| {
+        let updated = |group: &&GroupStatus| active(group) && age(asked, group) == Age::Current;
+        groups.iter().filter(updated).filter(sound).count()
+    };
+    let known = |groups: &[GroupStatus]| -> BTreeSet<String> {
+        groups.iter().map(|group| group.name.clone()).collect()
+    };
+    let came = !names(&board.groups).is_subset(&known(&before.groups));
+    let went = !names(&before.groups).is_subset(&known(&board.groups));
+    came || went || updated(&board.groups) > updated(&before.groups)
+}
+
+/// Whether a step, with groups missing or not, is one that something has to follow.
+fn waits(step: &str, missing: bool) -> bool {
+    match step {
+        COMPLETE | ROLLED_BACK => false,
+        // What is held is the rollout, not the repair of what is there.
+        PAUSED => missing,
+        _ => true,
+    }
+}
+
 /// Until when something has to move.
-pub(super) fn deadline(rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
-    let waits = ![COMPLETE, ROLLED_BACK, PAUSED].contains(&rollout.step.as_str());
-    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits)
+pub(super) fn deadline(rollout: &RolloutStatus, missing: bool, limit: Duration) -> Option<Timestamp> {
+    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(&rollout.step, missing))
 }
 
 /// Nothing has moved for too long, by the status and for the spec that it speaks of.
 pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: Timestamp) -> bool {
     let rollout = status.rollout.as_ref().filter(|_| status.observed_generation == Some(fleet.generation));
     let limit = pace::progress_deadline(fleet, status);
-    rollout.and_then(|rollout| deadline(rollout, limit)).is_some_and(|end| end <= now)
+    let missing = status.unavailable_replicas > 0;
+    rollout.and_then(|rollout| deadline(rollout, missing, limit)).is_some_and(|end| end <= now)
 }
 
 /// A rollout that waits for room which nothing under way will free.
@@ -110,10 +145,10 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
     Some(format!("no room for a surge group: {cure}: {no_room}"))
 }
 
-/// Own groups or pods are on their way out.
+/// Own groups or pods are on their way out. What only stays as an object frees nothing.
 fn room_will_come(board: &Board<'_>) -> bool {
     let mut pods = board.inputs.seen.values().flat_map(|seen| &seen.pods);
-    board.groups.iter().any(|group| !active(group)) || pods.any(|pod| pod.deleting)
+    board.groups.iter().any(|group| !active(group)) || pods.any(|pod| pod.deleting && pod.holds())
 }
 
 fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
@@ -180,6 +215,7 @@ fn reason(board: &Board<'_>, counts: &Counts) -> String {
         .iter()
         .filter(|group| !active(group) || !available(board.fleet, group, board.inputs.now));
     parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
+    parts.extend(obstacle::finalizer(board));
     match &board.blocked {
         Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for a group more: {no_room}")),
         Some(Blocked::Unknown) => parts.push("what the nodes have room for is not known yet".to_owned()),

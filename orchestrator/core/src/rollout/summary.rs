@@ -8,8 +8,8 @@ use rayfleet_api::status::{RayClusterFleetStatus, RolloutStatus};
 
 use super::board::Board;
 use super::view::{Age, age, available, available_from, ready};
-use super::{conditions, progress};
-use crate::{pace, time};
+use super::{conditions, obstacle, progress, size};
+use crate::pace;
 
 /// Groups by what they count as.
 pub(super) struct Counts {
@@ -60,10 +60,10 @@ pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, l
     let (rollout, hold) = progress::progress(board, before, &counts, lost);
     let limit = pace::progress_deadline(fleet, before);
     let conditions = conditions::conditions(board, &counts, &rollout, hold, limit, &before.conditions);
-    let wake = wake(board, &rollout, limit);
+    let wake = wake(board, &counts, &rollout, limit);
     let mut groups = std::mem::take(&mut board.groups);
     let pace = pace::measure(fleet, before, &mut groups, board.inputs.now);
-    let status = RayClusterFleetStatus {
+    let mut status = RayClusterFleetStatus {
         observed_generation: Some(fleet.generation),
         replicas: counts.replicas,
         updated_replicas: counts.of_asked,
@@ -83,13 +83,16 @@ pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, l
         node_failures: board.inputs.nodes.to_vec(),
         pace,
     };
+    let truncated = size::fit(&mut status);
+    let truncated = truncated.map(|verdict| conditions::dated(verdict, &before.conditions, board.inputs.now));
+    status.conditions.extend(truncated);
     Summary { status, wake }
 }
 
-/// A group becomes available, or the rollout is overdue.
-fn wake(board: &Board<'_>, rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
-    let now = board.inputs.now;
+/// A group becomes available, the rollout is overdue, or a RayCluster that is to go counts as held.
+fn wake(board: &Board<'_>, counts: &Counts, rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
     let available = board.groups.iter().filter_map(|group| available_from(board.fleet, group));
-    let overdue = progress::deadline(rollout, limit);
-    time::earliest(available.filter(|moment| *moment > now).min(), overdue.filter(|moment| *moment > now))
+    let overdue = progress::deadline(rollout, counts.available < counts.wanted, limit);
+    let moments = available.chain(overdue).chain(obstacle::wake(board));
+    moments.filter(|moment| *moment > board.inputs.now).min()
 }

@@ -22,7 +22,7 @@ const CARRIED_OUT: Duration = Duration::from_secs(20);
 pub struct Seen {
     /// Fewest groups that took traffic, from the first moment on at which all did.
     pub fewest: Option<u32>,
-    /// Most RayClusters at one time.
+    /// Most groups at one time: RayClusters, and those of which only pods were left.
     pub most: usize,
 }
 
@@ -45,6 +45,8 @@ struct State {
     spec: Option<i64>,
     bounds: VecDeque<(Duration, Bounds)>,
     clusters: BTreeSet<String>,
+    /// Groups whose RayCluster is there or whose pods hold what they asked for.
+    existing: BTreeSet<String>,
     made: BTreeSet<String>,
     /// Gates by pod: open or not.
     gates: BTreeMap<String, bool>,
@@ -67,7 +69,7 @@ pub struct Watch {
 }
 
 impl Seen {
-    /// Takes how many groups take traffic and how many RayClusters there are. `wanted` are the groups of the first spec, if the
+    /// Takes how many groups take traffic and how many exist. `wanted` are the groups of the first spec, if the
     /// fleet is there.
     pub fn take(&mut self, taking: u32, clusters: usize, wanted: Option<u32>) {
         self.most = self.most.max(clusters);
@@ -113,7 +115,7 @@ impl Watch {
         self.look();
         loop {
             let newer = self.api.changed_since(version).await;
-            if self.api.may_have_changed(&[Kind::FLEET, Kind::RAY_CLUSTER, Kind::POD], version) {
+            if self.api.may_have_changed(&[Kind::FLEET, Kind::RAY_CLUSTER, Kind::POD, Kind::NODE], version) {
                 self.look();
             } else {
                 self.lasts();
@@ -220,13 +222,14 @@ impl Watch {
     fn clusters(&self, state: &mut State) {
         let clusters: BTreeSet<String> =
             self.ours(&Kind::RAY_CLUSTER).iter().map(|cluster| name_of(cluster).to_owned()).collect();
-        let risen = clusters.difference(&state.clusters).next().is_some();
+        let existing: BTreeSet<String> = clusters.iter().cloned().chain(self.hold_hardware()).collect();
+        let risen = existing.difference(&state.existing).next().is_some();
         let ceiling = state.bounds.iter().map(|(_, bounds)| bounds.ceiling).max();
-        if risen && ceiling.is_some_and(|ceiling| clusters.len() > ceiling) {
-            let names: Vec<&str> = clusters.iter().map(String::as_str).collect();
+        if risen && ceiling.is_some_and(|ceiling| existing.len() > ceiling) {
+            let names: Vec<&str> = existing.iter().map(String::as_str).collect();
             self.shared.breach(format!(
                 "{} groups exist, at most {} may: {}",
-                clusters.len(),
+                existing.len(),
                 ceiling.unwrap_or_default(),
                 names.join(", ")
             ));
@@ -238,6 +241,26 @@ impl Watch {
         }
         state.made.extend(clusters.iter().cloned());
         state.clusters = clusters;
+        state.existing = existing;
+    }
+
+    /// Groups with a pod on a node that is there, whose containers have not all ended: they hold GPUs, whatever became of
+    /// their RayCluster.
+    fn hold_hardware(&self) -> BTreeSet<String> {
+        let lost: BTreeSet<String> = self
+            .api
+            .list(&Kind::NODE)
+            .iter()
+            .filter(|node| condition(node, "Ready").is_some_and(|ready| ready["status"] == "Unknown"))
+            .map(|node| name_of(node).to_owned())
+            .collect();
+        let holds = |pod: &&Arc<Value>| {
+            let node = pod["spec"]["nodeName"].as_str();
+            let over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+            !over && node.is_some_and(|node| !lost.contains(node))
+        };
+        let pods = self.ours(&Kind::POD);
+        pods.iter().filter(holds).map(|pod| label(pod, names::RAY_LABEL_CLUSTER).to_owned()).collect()
     }
 
     /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain, and none begins to that has to go.
@@ -267,8 +290,8 @@ impl Watch {
             gates.insert(name, is_open);
         }
         state.gates = gates;
-        let (clusters, wanted) = (state.clusters.len(), state.wanted_first.filter(|_| there));
-        state.seen.take(taking, clusters, wanted);
+        let (existing, wanted) = (state.existing.len(), state.wanted_first.filter(|_| there));
+        state.seen.take(taking, existing, wanted);
     }
 
     fn ours(&self, kind: &Kind) -> Vec<Arc<Value>> {

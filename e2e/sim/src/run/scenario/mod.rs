@@ -149,6 +149,10 @@ pub enum Victim {
     RayCluster(usize),
     /// A group's dashboard takes connections and never answers.
     Dashboard(usize),
+    /// `ray stop` inside a group's pod: its container goes on, and its Ray node never joins again.
+    Ray(Member),
+    /// Somebody puts a finalizer on the RayCluster of a group.
+    Finalizer(usize),
 }
 
 /// A pod of a group.
@@ -170,6 +174,8 @@ pub enum Healed {
     Node,
     /// A group's dashboard.
     Dashboard(usize),
+    /// The finalizers that were put on RayClusters are taken off.
+    Finalizers,
 }
 
 /// What is waited for. All that is given has to hold.

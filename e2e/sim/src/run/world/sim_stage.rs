@@ -61,6 +61,12 @@ impl SimStage {
         found.ok_or_else(|| format!("group {group} has no {role}"))
     }
 
+    fn finalizers(&self, cluster: &str, finalizers: &Value) -> Result<(), String> {
+        let patch = json!({"metadata": {"finalizers": finalizers}});
+        let patched = self.api.merge_patch(&Kind::RAY_CLUSTER, self.namespace, cluster, &patch);
+        patched.map(drop).map_err(|refusal| refusal.message)
+    }
+
     async fn pod_name(&mut self, member: Member) -> Result<String, String> {
         let pod = self.pod(member).await?;
         Ok(pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
@@ -161,6 +167,14 @@ impl Stage for SimStage {
                 let cluster = self.cluster(*group).await?;
                 self.ray.set_dashboard(&cluster, DashboardState::Silent);
             }
+            Victim::Ray(member) => {
+                let pod = self.pod(*member).await?;
+                self.ray.stop_ray(pod["status"]["podIP"].as_str().ok_or("the pod has no address")?);
+            }
+            Victim::Finalizer(group) => {
+                let name = self.group(*group).await?;
+                self.finalizers(&name, &json!(["example.com/backup"]))?;
+            }
         }
         Ok(())
     }
@@ -174,6 +188,12 @@ impl Stage for SimStage {
             Healed::Dashboard(group) => {
                 let cluster = self.cluster(*group).await?;
                 self.ray.set_dashboard(&cluster, DashboardState::Well);
+            }
+            Healed::Finalizers => {
+                for cluster in self.api.list(&Kind::RAY_CLUSTER) {
+                    let name = cluster["metadata"]["name"].as_str().unwrap_or_default();
+                    self.finalizers(name, &Value::Null)?;
+                }
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ mod failing;
 mod leaving;
 mod sick;
 mod starting;
+mod waiting;
 
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;

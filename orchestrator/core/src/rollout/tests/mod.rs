@@ -11,6 +11,7 @@ mod rollback;
 mod scenarios;
 mod sim;
 mod sim_group;
+mod size;
 mod words;
 
 use std::collections::BTreeMap;

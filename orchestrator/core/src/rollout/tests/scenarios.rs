@@ -412,3 +412,18 @@ fn a_group_that_misses_a_probe_while_others_load_is_not_given_up() {
     sim.settle();
     assert!(sim.names().iter().all(|name| name.starts_with("llama-pods2-")), "{:?}", sim.names());
 }
+
+/// Where groups were struck out of the ledger as soon as their pods were ending, such a fleet had up to 71 groups with pods.
+#[test]
+fn max_surge_holds_in_hardware() {
+    let mut fleet = fleet(30);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (6, 6);
+    let mut sim = Sim::new(fleet, 80, Pace { pods: 2, load: 5, end: 4, request: 0 });
+    sim.settle();
+    sim.change(|fleet| fleet.replicas = 60);
+    sim.settle();
+    sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
+    // No breach: never more than 66 groups with pods.
+    sim.settle();
+    assert_eq!(sim.most_hardware, 66);
+}

@@ -55,6 +55,8 @@ pub(super) struct Sim {
     pub(super) fewest_ready: i32,
     /// Highest number of groups since the last [`Sim::watch`].
     pub(super) most_groups: usize,
+    /// Highest number of groups with pods.
+    pub(super) most_hardware: usize,
     pub(super) events: Vec<String>,
     pub(super) pace: Pace,
     /// The record of the revision that was complete last is gone.
@@ -76,6 +78,7 @@ impl Sim {
             slow: BTreeSet::new(),
             fewest_ready: 0,
             most_groups: 0,
+            most_hardware: 0,
             events: Vec::new(),
             pace,
             history_lost: false,
@@ -345,7 +348,18 @@ impl Sim {
                     entry,
                 };
                 self.groups.insert(group.entry.name.clone(), group);
+                self.hardware();
             }
+        }
+    }
+
+    /// A group holds its nodes until its pods have ended, and counts as long.
+    fn hardware(&mut self) {
+        let most = usize::try_from(self.fleet.replicas + self.fleet.strategy.max_surge).unwrap();
+        self.most_hardware = self.most_hardware.max(self.groups.len());
+        if self.groups.len() > most {
+            let names: Vec<&String> = self.groups.keys().collect();
+            self.breaches.push(format!("{}: pods of {names:?} exist, at most {most} groups may", self.now));
         }
     }
 

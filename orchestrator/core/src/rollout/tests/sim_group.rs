@@ -111,13 +111,11 @@ impl SimGroup {
             deleting: self.ends.is_some(),
             containers_ready: ready,
             gate_open: number == 0 && self.gate,
-            gate_since: None,
-            opened_for: None,
-            node_lost: false,
             problem: node.is_none().then(|| PodProblem {
                 reason: "Unschedulable".to_owned(),
                 message: "no node has a free GPU".to_owned(),
             }),
+            ..PodSeen::default()
         }
     }
 

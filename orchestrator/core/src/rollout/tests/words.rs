@@ -9,13 +9,15 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 use super::super::summary::Summary;
 use super::super::{Board, Course, Inputs, plan, summarize};
 use super::inputs;
-use crate::seen::GroupSeen;
+use crate::seen::{GroupSeen, PodProblem};
 use crate::testing::*;
 use crate::time;
 
 const NOW: i64 = 100;
 
 type Edit = fn(&mut RayClusterFleetStatus);
+
+type Seen = BTreeMap<String, GroupSeen>;
 
 fn summary_of(
     fleet: &ValidFleet,
@@ -83,6 +85,10 @@ fn a_fleet_is_available_while_no_more_groups_are_missing_than_may_be() {
     assert_eq!(enough(&fleet), "False");
     fleet.strategy.max_unavailable = 1;
     assert_eq!(enough(&fleet), "True");
+    fleet.strategy.max_unavailable = 2;
+    assert_eq!(says(&told(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "nobody serves");
+    fleet.replicas = 0;
+    assert_eq!(says(&told(&fleet, vec![]), "Available").0, "True", "nobody is asked for");
 }
 
 #[test]
@@ -202,10 +208,19 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
     let (mut fleet, rest) = at_rest(|_| {});
     let up = || rest.groups.clone();
     assert!(!moved(&rest, &fleet, up()));
-    let edits: [(&str, Edit, bool); 8] = [
-        ("fewer were there", |before| before.replicas = 1, true),
-        ("more were there", |before| before.replicas = 3, true),
-        ("fewer were new", |before| before.updated_replicas = 1, true),
+    let edits: [(&str, Edit, bool); 10] = [
+        ("one came", |before| drop(before.groups.pop()), true),
+        ("one went", |before| before.groups.push(GroupStatus { name: "x".into(), ..GroupStatus::default() }), true),
+        (
+            "one went that had failed",
+            |before| {
+                let failed = GroupStatus { name: "x".into(), failures: 1, ..before.groups[0].clone() };
+                before.groups.push(failed);
+            },
+            false,
+        ),
+        ("fewer were new", |before| before.groups[1].engine_revision = Some("old".into()), true),
+        ("one had failed", |before| before.groups[1].goal_reason = Some("failed: killed".into()), false),
         ("more were new", |before| before.updated_replicas = 3, false),
         ("fewer were ready", |before| before.ready_replicas = 1, true),
         ("more were ready", |before| before.ready_replicas = 3, false),
@@ -226,6 +241,7 @@ fn what_is_remembered_of_a_rollout_ends_with_its_revision() {
     let remembered = |to: &str| {
         let (fleet, before) = at_rest(|rollout| {
             rollout.revision_number = Some(3);
+            "Replacing groups".clone_into(&mut rollout.step);
             to.clone_into(&mut rollout.to);
         });
         let groups = vec![
@@ -241,23 +257,145 @@ fn what_is_remembered_of_a_rollout_ends_with_its_revision() {
     assert_eq!(remembered("other/eng1"), (None, true));
 }
 
+/// Condition `Stalled` of these groups, which nothing has happened to since `began`.
+fn stalled(fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>, seen: &Seen) -> (String, String) {
+    let mut before = told(fleet, groups.clone());
+    before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
+    let (_, reason, message) = says(&told_of(fleet, groups, seen, &before), "Stalled");
+    (reason, message)
+}
+
 #[test]
 fn only_what_waits_can_be_overdue() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
-    let stalled = |fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>| {
-        let mut before = told(fleet, groups.clone());
-        before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
-        says(&told_of(fleet, groups, &BTreeMap::new(), &before), "Stalled").1
-    };
+    let stalled = |fleet: &ValidFleet, began, groups| stalled(fleet, began, groups, &Seen::new()).0;
     let up = |slot| ready_entry(&fleet, slot);
     assert_eq!(stalled(&fleet, 41, vec![up(0)]), "NotStalled");
     assert_eq!(stalled(&fleet, 40, vec![up(0)]), "ProgressDeadlineExceeded");
     assert_eq!(stalled(&fleet, 0, vec![up(0), up(1)]), "NotStalled", "it is complete");
-    let old = vec![GroupStatus { revision: "old".to_owned(), ..up(0) }, up(1)];
+    let old = || GroupStatus { revision: "old".to_owned(), ..up(0) };
     let mut paused = fleet.clone();
     paused.paused = true;
-    assert_eq!(stalled(&paused, 0, old), "NotStalled", "it is paused");
+    assert_eq!(stalled(&paused, 0, vec![old(), up(1)]), "NotStalled", "it is paused");
+    let repaired = in_phase(&fleet, 1, Phase::Forming, "1 of 2 Ray nodes are in");
+    assert_eq!(stalled(&paused, 0, vec![old(), repaired]), "ProgressDeadlineExceeded", "a pause holds no repair");
+}
+
+#[test]
+fn what_fails_after_all_was_complete_has_the_whole_deadline_and_no_more() {
+    let (mut fleet, rest) = at_rest(|_| {});
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
+    let failed = || {
+        let failed = GroupStatus { failures: 1, ..in_phase(&fleet, 1, Phase::Failed, "killed") };
+        vec![rest.groups[0].clone(), failed]
+    };
+    for paused in [false, true] {
+        let fleet = ValidFleet { paused, ..fleet.clone() };
+        let now = told_of(&fleet, failed(), &Seen::new(), &rest);
+        assert_eq!(says(&now, "Stalled").1, "NotStalled", "it has failed just now");
+        let mut later = now;
+        later.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 60)));
+        // Another group stands in for it, as often as it is tried.
+        for attempt in 1..3 {
+            let name = format!("llama-pods1-1-{attempt}");
+            let again = GroupStatus { name, attempt, failures: attempt, ..entry(&fleet, 1) };
+            later = told_of(&fleet, vec![rest.groups[0].clone(), again], &Seen::new(), &later);
+            assert_eq!(says(&later, "Stalled").1, "ProgressDeadlineExceeded", "attempt {attempt}");
+        }
+    }
+}
+
+/// A group on its way out whose RayCluster a finalizer holds.
+fn held(finalizer: &str, seconds: i64) -> (GroupStatus, Seen) {
+    let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
+    let mut seen = healthy(&group, t0());
+    let cluster = seen.cluster.as_mut().unwrap();
+    (cluster.deleting, cluster.deleting_since) = (true, Some(at(NOW - seconds)));
+    cluster.finalizers = vec![finalizer.to_owned()];
+    (group.clone(), BTreeMap::from([(group.name, seen)]))
+}
+
+#[test]
+fn a_finalizer_that_holds_a_raycluster_is_named_at_once() {
+    let mut fleet = fleet(1);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
+    let (group, seen) = held("example.com/backup", 0);
+    let status = told_of(&fleet, vec![group], &seen, &RayClusterFleetStatus::default());
+    let (state, reason, message) = says(&status, "Stalled");
+    assert_eq!((state.as_str(), reason.as_str()), ("True", "HeldByFinalizer"));
+    for part in ["RayCluster llama-pods1-0", "example.com/backup", "kubectl -n default patch raycluster"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("rollout undo"), "{message}");
+    let (_, _, progress) = says(&status, "Progressing");
+    assert!(progress.contains("example.com/backup"), "{progress}");
+}
+
+#[test]
+fn kuberays_own_finalizer_is_named_after_a_minute() {
+    let fleet = fleet(1);
+    let summary = |seconds| {
+        let (group, seen) = held("ray.io/gcs-ft-redis-cleanup-finalizer", seconds);
+        summary_of(&fleet, vec![group], &seen, &RayClusterFleetStatus::default())
+    };
+    let early = summary(59);
+    assert_eq!((says(&early.status, "Stalled").1.as_str(), early.wake), ("NotStalled", Some(at(NOW + 1))));
+    assert!(says(&summary(60).status, "Stalled").2.contains("Redis cleanup"));
+}
+
+/// What helps where nothing moves follows from what is in the way.
+#[test]
+fn the_cure_fits_what_is_in_the_way() {
+    let mut fleet = fleet(1);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
+    let cure = |edit: &dyn Fn(&mut GroupStatus, &mut GroupSeen)| {
+        let mut group = in_phase(&fleet, 0, Phase::Provisioning, "waits");
+        let mut seen = healthy(&group, t0());
+        edit(&mut group, &mut seen);
+        let seen = BTreeMap::from([(group.name.clone(), seen)]);
+        let (reason, message) = stalled(&fleet, 0, vec![group], &seen);
+        assert_eq!(reason, "ProgressDeadlineExceeded");
+        message
+    };
+    let problem = |reason: &'static str| {
+        move |_: &mut GroupStatus, seen: &mut GroupSeen| {
+            let problem = PodProblem { reason: reason.to_owned(), message: String::new() };
+            (seen.pods[1].problem, seen.pods[1].containers_ready) = (Some(problem), false);
+        }
+    };
+    let leaves = |group: &mut GroupStatus, seen: &mut GroupSeen| {
+        (group.goal, group.phase) = (Goal::Retire, Phase::Stopping);
+        seen.cluster = None;
+        seen.pods.iter_mut().for_each(|pod| pod.deleting = true);
+    };
+    let cases: [(&dyn Fn(&mut GroupStatus, &mut GroupSeen), &str); 8] = [
+        (&|_, seen| seen.pods[1].node = None, "add nodes"),
+        (&|_, seen| seen.pods.clear(), "start KubeRay's operator"),
+        (&|_, seen| seen.cluster.as_mut().unwrap().replica_failure = Some("quota".into()), "quota"),
+        (&problem("ImagePullBackOff"), "imagePullSecrets"),
+        (&problem("CrashLoopBackOff"), "kubectl logs -p llama-pods1-0-w"),
+        (&|_, seen| seen.pods[1].node_lost = true, "see to node node-1"),
+        (&leaves, "kubectl delete node node-0"),
+        (&|_, _| {}, "raise spec.progressDeadlineSeconds"),
+    ];
+    for (edit, part) in cases {
+        let message = cure(edit);
+        assert!(message.contains(part) && !message.contains("rollout undo"), "{part}: {message}");
+    }
+}
+
+#[test]
+fn going_back_is_advised_where_there_is_something_to_go_back_to() {
+    let mut fleet = fleet(1);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
+    let groups = vec![in_phase(&fleet, 0, Phase::Loading, "loads")];
+    let mut before = told(&fleet, groups.clone());
+    let rollout = before.rollout.as_mut().unwrap();
+    rollout.last_progress = Some(time::began(t0()));
+    rollout.stable = Some("pods0/eng0".to_owned());
+    let message = says(&told_of(&fleet, groups, &Seen::new(), &before), "Stalled").2;
+    assert!(message.ends_with("if the revision is at fault, `kubectl rayfleet rollout undo llama`"), "{message}");
 }
 
 #[test]

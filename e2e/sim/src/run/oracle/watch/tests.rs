@@ -82,6 +82,18 @@ impl Bench {
         self.watch.look();
     }
 
+    /// The RayCluster of a group goes, and a pod of it still runs.
+    fn leaves_a_pod(&self, number: u32) {
+        let labels = json!({names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}")});
+        let pod = json!({
+            "metadata": {"namespace": NAMESPACE, "name": format!("g-{number}-w"), "labels": labels},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "ray", "image": "ray"}]}
+        });
+        self.api.create(&Kind::POD, pod).unwrap();
+        self.api.delete(&Kind::RAY_CLUSTER, NAMESPACE, &format!("g-{number}")).unwrap();
+        self.watch.look();
+    }
+
     fn open(&self, number: u32) {
         self.head(number, "True", "Ready");
     }
@@ -95,7 +107,7 @@ impl Bench {
 async fn each_rule_complains_when_it_is_broken_and_not_before() {
     type Act = fn(&Bench);
     // What is done in peace, what breaks the rule later, and what is said.
-    let cases: [(Act, Act, &str); 9] = [
+    let cases: [(Act, Act, &str); 10] = [
         (|b| b.ledger(2, &[]), |b| b.ledger(1, &[]), "the status went back from generation 2 to 1"),
         (
             |b| b.ledger(1, &[(0, 2, "Serve")]),
@@ -103,6 +115,15 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
             "group g-0 went back from launch 2 to 1",
         ),
         (|b| (0..3).for_each(|n| b.cluster(n)), |b| b.cluster(3), "4 groups exist, at most 3 may"),
+        // A group exists as long as its pods do.
+        (
+            |b| {
+                (0..3).for_each(|n| b.cluster(n));
+                b.leaves_a_pod(2);
+            },
+            |b| b.cluster(3),
+            "4 groups exist, at most 3 may: g-0, g-1, g-2, g-3",
+        ),
         // The older spec goes on to hold for what was decided before, but not for ever.
         (
             |b| {

@@ -1,5 +1,6 @@
 //! What must hold of every pass, and of where the fleet ends up.
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use rayfleet_api::spec::StrategyType;
@@ -138,7 +139,12 @@ fn floor(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<Strin
 /// What exists never rises above `replicas + maxSurge`.
 fn ceiling(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let most = usize::try_from(fleet.replicas + fleet.strategy.max_surge).unwrap();
-    let (before, after) = (state.status.groups.len(), decision.status.groups.len());
+    // Pods that end hold their nodes, whatever the ledger says.
+    let there = |groups: &[GroupStatus]| {
+        let entered = groups.iter().map(|group| group.name.clone());
+        entered.chain(state.groups.keys().cloned()).collect::<BTreeSet<String>>().len()
+    };
+    let (before, after) = (there(&state.status.groups), there(&decision.status.groups));
     (after > most.max(before)).then(|| format!("{after} groups, at most {most}"))
 }
 

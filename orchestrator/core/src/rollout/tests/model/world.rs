@@ -134,6 +134,7 @@ impl State {
             }
             over(&mut group.ready_since);
             over(&mut group.in_flight_at);
+            (group.due_since, group.held_since) = (None, None);
             group.begun = None;
             group.message = None;
         }

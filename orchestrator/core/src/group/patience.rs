@@ -1,0 +1,80 @@
+//! How long a group may take before its engine is launched, or, without `spec.model`, until it serves. What it waits for
+//! through no fault of its own does not count. A group that takes longer is recreated.
+
+use std::time::Duration;
+
+use rayfleet_api::status::Phase;
+use rayfleet_api::valid::after;
+
+use super::fail;
+use super::pods;
+use super::stage::Stage;
+use crate::pace;
+use crate::time;
+
+/// A pod that is restarted again and again does not recover by that: the kubelet's longest wait between two tries.
+const CRASHING: Duration = Duration::from_mins(5);
+
+/// Without `spec.model` nobody says how long the first start of an engine may take: not less than this.
+const UNKNOWN_START: Duration = Duration::from_hours(1);
+
+/// Gives up a group whose time is over, and says so. `doing` is what it waits for.
+pub(super) fn over(stage: &mut Stage<'_>, doing: &str) -> bool {
+    // An engine that is launched has a deadline of its own.
+    if stage.group.deadline.is_some() || waits_for_others(stage) {
+        return false;
+    }
+    let due = stage.group.due_since.get_or_insert_with(|| time::began(stage.now)).0;
+    let limit = limit(stage);
+    let again = time::end_of(stage.group.since.as_ref(), stage.fleet.failure.hung_after);
+    let late = stage.reached(Some(after(due, limit)));
+    // All its pods run, and Ray has had all of them before.
+    let lost = stage.group.phase == Phase::Forming && formed(stage) && stage.reached(again);
+    if !late && !lost {
+        return false;
+    }
+    let took = stage.now.as_second().saturating_sub(due.as_second());
+    fail::never_came_up(stage, &format!("not up after {took} s, still {}: {doing}", stage.group.phase.as_str()));
+    true
+}
+
+/// The clock stands still while the group waits for room, for an image, or for KubeRay to make its pods.
+fn waits_for_others(stage: &mut Stage<'_>) -> bool {
+    let kuberay = stage.seen.cluster.as_ref().is_some_and(|cluster| cluster.replica_failure.is_some());
+    let waits = kuberay
+        || !stage.pods.whole()
+        || stage.pods.live().any(|pod| pod.node.is_none() || pod.problem.as_ref().is_some_and(pods::no_image));
+    if waits {
+        stage.group.held_since.get_or_insert_with(|| time::began(stage.now));
+    } else if let Some(held) = stage.group.held_since.take()
+        && let Some(due) = &mut stage.group.due_since
+    {
+        let held = stage.now.duration_since(held.0).unsigned_abs();
+        *due = time::began(after(due.0, held));
+    }
+    waits
+}
+
+/// Ray had all nodes of this RayCluster: an engine was launched on it.
+pub(super) fn formed(stage: &Stage<'_>) -> bool {
+    stage.group.launch > 1
+}
+
+fn limit(stage: &Stage<'_>) -> Duration {
+    let by_size = pace::by_size(stage.fleet);
+    let served = stage.group.wavers_since.is_some();
+    let limit = match &stage.fleet.model {
+        Some(model) if formed(stage) => model.start_timeout.min(by_size),
+        Some(model) => model.start_timeout,
+        None if served => by_size,
+        // Its engine may crash until its workers are there; its containers restart it.
+        None => return by_size.max(UNKNOWN_START).max(stage.fleet.progress_deadline.unwrap_or_default()),
+    };
+    if stage.pods.crashing() { limit.min(CRASHING) } else { limit }
+}
+
+/// Nothing is due any more: the engine is launched, the group serves or has failed.
+pub(super) fn end(stage: &mut Stage<'_>) {
+    stage.group.due_since = None;
+    stage.group.held_since = None;
+}

@@ -1,0 +1,213 @@
+//! How long a group waits before it serves, for what, and what does not count.
+
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use super::{kinds, step};
+use crate::group::Step;
+use crate::seen::{GroupSeen, PodProblem};
+use crate::testing::*;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A group on its way up whose RayCluster is there, at this launch.
+fn coming_up(fleet: &ValidFleet, launch: u32) -> GroupStatus {
+    GroupStatus { uid: Some("uid".to_owned()), launch, ..entry(fleet, 0) }
+}
+
+fn problem(seen: &mut GroupSeen, reason: &str) {
+    let pod = &mut seen.pods[1];
+    pod.containers_ready = false;
+    pod.problem = Some(PodProblem { reason: reason.to_owned(), message: "why".to_owned() });
+    if reason == "Unschedulable" {
+        pod.node = None;
+    }
+}
+
+/// A look every ten seconds at what `edit` makes of a healthy group, from one moment to another. Gives the last step, or the one
+/// in which the group was given up, and when that was.
+fn looks(
+    fleet: &ValidFleet,
+    group: GroupStatus,
+    from: i64,
+    to: i64,
+    edit: impl Fn(i64, &mut GroupSeen),
+) -> (Step, i64) {
+    let mut group = group;
+    let mut second = from;
+    loop {
+        let mut seen = healthy(&group, t0());
+        seen.pods[0].gate_open = false;
+        edit(second, &mut seen);
+        let step = step(fleet, &group, &seen, second);
+        if step.group.goal == Goal::Retire || second + 10 > to {
+            return (step, second);
+        }
+        group = step.group;
+        second += 10;
+    }
+}
+
+fn gives_up(fleet: &ValidFleet, launch: u32, edit: impl Fn(i64, &mut GroupSeen)) -> (Step, i64) {
+    looks(fleet, coming_up(fleet, launch), 0, 3 * HOUR, edit)
+}
+
+#[test]
+fn a_ray_node_that_never_joins_again_ends_the_group_and_counts_against_its_node() {
+    let fleet = fleet(1);
+    let (step, second) = gives_up(&fleet, 2, |_, seen| ray_mut(seen).nodes.truncate(1));
+    assert_eq!((step.group.goal, second), (Goal::Retire, MINUTE), "hungAfter");
+    let blamed = step.blamed.unwrap();
+    assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
+    assert!(blamed.cause.ends_with("still Forming: 1 of 2 Ray nodes are in"), "{}", blamed.cause);
+}
+
+#[test]
+fn the_first_time_ray_nodes_may_take_as_long_as_a_start() {
+    let fleet = fleet(1);
+    let (step, second) = gives_up(&fleet, 0, |_, seen| ray_mut(seen).nodes.truncate(1));
+    assert_eq!((step.group.failures, second), (1, 10 * MINUTE), "model.startTimeout");
+    let silent = |_, seen: &mut GroupSeen| seen.ray.as_mut().unwrap().state = Err("refused".to_owned());
+    assert_eq!(gives_up(&fleet, 0, silent).1, 10 * MINUTE);
+    let (waits, _) = gives_up(&fleet, 0, |_, seen| seen.ray = None);
+    assert_eq!(waits.group.goal, Goal::Serve, "nobody has asked yet");
+}
+
+#[test]
+fn a_pod_that_keeps_ending_ends_the_group_and_counts_against_its_node() {
+    let fleet = fleet(1);
+    let (step, second) = gives_up(&fleet, 2, |_, seen| problem(seen, "CrashLoopBackOff"));
+    assert_eq!((step.group.goal, second), (Goal::Retire, 5 * MINUTE));
+    assert_eq!(step.blamed.unwrap().nodes, ["node-1"]);
+}
+
+#[test]
+fn a_pod_that_runs_for_a_moment_between_two_crashes_gains_no_time() {
+    let fleet = fleet(1);
+    let by_turns = |second: i64, seen: &mut GroupSeen| match second % 30 {
+        0 => problem(seen, "CrashLoopBackOff"),
+        _ => ray_mut(seen).nodes.truncate(1),
+    };
+    assert_eq!(gives_up(&fleet, 1, by_turns).1, 5 * MINUTE);
+    let replaced = |second: i64, seen: &mut GroupSeen| match second % 30 {
+        0 => drop(seen.pods.pop()),
+        _ => seen.pods[1].containers_ready = false,
+    };
+    let (step, second) = gives_up(&fleet, 1, replaced);
+    assert_eq!(step.group.goal, Goal::Retire);
+    assert!(second < 20 * MINUTE, "KubeRay makes a new pod each time: {second}");
+}
+
+#[test]
+fn a_worker_that_can_not_reach_the_head_is_not_waited_for_without_an_end() {
+    let fleet = fleet(1);
+    let (step, second) = gives_up(&fleet, 0, |_, seen| seen.pods[1].containers_ready = false);
+    assert_eq!((step.group.phase, step.group.goal, second), (Phase::Stopping, Goal::Retire, 10 * MINUTE));
+    assert!(step.group.goal_reason.unwrap().contains("1 of 2 pods are ready"));
+}
+
+#[test]
+fn no_room_and_no_image_are_waited_for_and_the_time_does_not_count() {
+    let fleet = fleet(1);
+    for reason in ["Unschedulable", "SchedulingGated", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"] {
+        let (waits, _) = gives_up(&fleet, 2, |_, seen| {
+            problem(seen, reason);
+            if reason == "SchedulingGated" {
+                seen.pods[1].node = None;
+            }
+        });
+        assert_eq!((waits.group.goal, waits.group.phase), (Goal::Serve, Phase::Provisioning), "{reason}");
+        // Then it has as long as any other.
+        let late = |_, seen: &mut GroupSeen| seen.pods[1].containers_ready = false;
+        let (_, second) = looks(&fleet, waits.group, 3 * HOUR, 6 * HOUR, late);
+        assert_eq!(second, 3 * HOUR + 10 * MINUTE, "{reason}");
+    }
+}
+
+#[test]
+fn time_that_was_waited_for_others_is_not_taken_off_the_time_before() {
+    let fleet = fleet(1);
+    let edit = |second: i64, seen: &mut GroupSeen| {
+        if (5 * MINUTE..HOUR).contains(&second) {
+            problem(seen, "Unschedulable");
+        } else {
+            seen.pods[1].containers_ready = false;
+        }
+    };
+    assert_eq!(gives_up(&fleet, 0, edit).1, HOUR + 5 * MINUTE);
+}
+
+#[test]
+fn kuberay_that_makes_no_pods_is_named_and_no_reason_to_recreate() {
+    let fleet = fleet(1);
+    for made in 0..2 {
+        let few = |_, seen: &mut GroupSeen| seen.pods.truncate(made);
+        let (early, _) = looks(&fleet, coming_up(&fleet, 0), 0, 20, few);
+        assert!(!early.group.message.unwrap().contains("KubeRay"));
+        assert_eq!(early.wake, Some(at(30)));
+        let (waits, _) = gives_up(&fleet, 0, few);
+        assert_eq!(waits.group.goal, Goal::Serve);
+        let message = waits.group.message.unwrap();
+        assert!(message.starts_with(&format!("KubeRay has not made {} of 2 pods: does", 2 - made)), "{message}");
+    }
+}
+
+#[test]
+fn without_a_model_a_group_that_served_and_never_comes_back_is_recreated() {
+    let mut fleet = plain_fleet(1);
+    fleet.own_engine_port = Some(8000);
+    let gone: [fn(i64, &mut GroupSeen); 3] = [
+        |_, seen| {
+            let engine = &mut ray_mut(seen).engine;
+            (engine.healthy, engine.answering) = (false, true);
+        },
+        |_, seen| ray_mut(seen).nodes.truncate(1),
+        |_, seen| seen.pods[1].containers_ready = false,
+    ];
+    for edit in gone {
+        let (step, second) = looks(&fleet, ready_entry(&fleet, 0), 0, 3 * HOUR, edit);
+        assert_eq!((step.group.goal, step.group.failures), (Goal::Retire, 1));
+        assert_eq!(second, 12 * MINUTE, "ten minutes and one for each of two GPUs");
+    }
+}
+
+#[test]
+fn without_a_model_a_first_start_has_an_hour_and_an_engine_that_loads_all_the_time_it_wants() {
+    let mut fleet = plain_fleet(1);
+    fleet.own_engine_port = Some(8000);
+    let crashes = |_, seen: &mut GroupSeen| problem(seen, "CrashLoopBackOff");
+    assert_eq!(gives_up(&fleet, 0, crashes).1, HOUR);
+    fleet.progress_deadline = Some(std::time::Duration::from_hours(2));
+    assert_eq!(gives_up(&fleet, 0, crashes).1, 2 * HOUR, "spec.progressDeadlineSeconds");
+    let (loads, _) = gives_up(&fleet, 0, |_, seen| ray_mut(seen).engine.healthy = false);
+    assert_eq!((loads.group.goal, loads.group.phase), (Goal::Serve, Phase::Loading));
+}
+
+#[test]
+fn what_is_due_ends_with_the_launch() {
+    let fleet = fleet(1);
+    let (waits, _) = looks(&fleet, coming_up(&fleet, 0), 0, 60, |_, seen| seen.pods[1].containers_ready = false);
+    assert!(waits.group.due_since.is_some());
+    let (launched, _) = looks(&fleet, waits.group, 70, 70, |_, seen| ray_mut(seen).engine.job = None);
+    assert_eq!((launched.group.phase, launched.group.due_since), (Phase::Placing, None));
+}
+
+#[test]
+fn why_an_engine_is_not_launched_is_told_once_and_stays_in_the_message() {
+    let fleet = fleet(1);
+    let deadline = Some(crate::time::began(at(600)));
+    let group = GroupStatus { phase: Phase::Placing, deadline, ..coming_up(&fleet, 1) };
+    let mut seen = healthy(&group, t0());
+    seen.pods[0].gate_open = false;
+    let engine = &mut ray_mut(&mut seen).engine;
+    (engine.job, engine.launch_error) = (None, Some("the plan does not fit: 4 GPUs are missing".to_owned()));
+    let first = step(&fleet, &group, &seen, 1);
+    let message = first.group.message.as_ref().unwrap();
+    assert_eq!(message, "the engine could not be launched yet: the plan does not fit: 4 GPUs are missing");
+    let launch = "launch llama-pods1-0.eng1.1".to_owned();
+    assert_eq!(kinds(&first), ["LaunchFailed".to_owned(), launch.clone()]);
+    assert_eq!(kinds(&step(&fleet, &first.group, &seen, 2)), [launch]);
+    let late = step(&fleet, &first.group, &seen, 600).group;
+    assert!(late.message.unwrap().contains("4 GPUs are missing"));
+}

@@ -1,0 +1,124 @@
+//! What is in the way of a fleet in which nothing moves, and a cure that fits the cause.
+
+use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+
+use super::board::Board;
+use super::create::Blocked;
+use super::view::{active, available};
+use crate::group::{self, Hold};
+use crate::seen::{GroupSeen, PodSeen};
+
+/// What is in the way, and what helps.
+pub(super) struct Obstacle {
+    pub(super) what: String,
+    pub(super) cure: String,
+}
+
+/// The first group that is to go and whose RayCluster a finalizer holds. No time that passes helps there.
+pub(super) fn finalizer(board: &Board<'_>) -> Option<String> {
+    board.groups.iter().find_map(|group| match hold(board, group) {
+        Hold::By(text) => Some(text),
+        Hold::None | Hold::Until(_) => None,
+    })
+}
+
+/// When a RayCluster that is to go counts as held.
+pub(super) fn wake(board: &Board<'_>) -> Option<jiff::Timestamp> {
+    let ends = board.groups.iter().filter_map(|group| match hold(board, group) {
+        Hold::Until(end) => Some(end),
+        Hold::None | Hold::By(_) => None,
+    });
+    ends.min()
+}
+
+fn hold(board: &Board<'_>, group: &GroupStatus) -> Hold {
+    let cluster = seen(board, group).and_then(|seen| seen.cluster.as_ref());
+    cluster.map_or(Hold::None, |cluster| {
+        group::hold(&board.fleet.namespace, &group.name, cluster, board.inputs.now)
+    })
+}
+
+fn seen<'b>(board: &'b Board<'_>, group: &GroupStatus) -> Option<&'b GroupSeen> {
+    board.inputs.seen.get(&group.name)
+}
+
+/// What a fleet waits for in vain.
+pub(super) fn find(board: &Board<'_>, rollout: &RolloutStatus) -> Obstacle {
+    let leaving = board.groups.iter().find(|group| !active(group));
+    let waiting = waiting(board);
+    let blocked = matches!(board.blocked, Some(Blocked::Leaving));
+    match (waiting, leaving) {
+        (_, Some(group)) if blocked || waiting.is_none() => on_its_way_out(board, group),
+        (Some(group), _) => on_its_way_up(board, rollout, group),
+        _ => Obstacle { what: rollout.reason.clone().unwrap_or_default(), cure: longer(board, rollout) },
+    }
+}
+
+/// The group that is furthest from serving.
+pub(super) fn waiting<'b>(board: &'b Board<'_>) -> Option<&'b GroupStatus> {
+    let now = board.inputs.now;
+    let waiting = board.groups.iter().filter(|group| active(group) && !available(board.fleet, group, now));
+    waiting.min_by_key(|group| (group.phase != Phase::Failed, group.phase, group.slot))
+}
+
+/// A group, and what it waits for.
+pub(super) fn in_words(group: &GroupStatus) -> String {
+    let message = group.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+    format!("{} is {}{message}", group.name, group.phase.as_str())
+}
+
+fn on_its_way_out(board: &Board<'_>, group: &GroupStatus) -> Obstacle {
+    let pods = seen(board, group).map(|seen| seen.pods.as_slice()).unwrap_or_default();
+    let ending = pods.iter().find(|pod| pod.deleting && pod.holds());
+    let cure = match ending.and_then(|pod| Some((pod, pod.node.as_deref()?))) {
+        _ if group.phase == Phase::Draining => {
+            format!("its requests end or are cut off after drain.timeout ({} s)", board.fleet.drain_timeout.as_secs())
+        }
+        Some((pod, node)) => format!(
+            "see `kubectl describe pod {}` and the kubelet of node {node}; once that machine is off for good, \
+             `kubectl delete node {node}`",
+            pod.name
+        ),
+        None => "see whether the API server and KubeRay's operator are well".to_owned(),
+    };
+    Obstacle { what: in_words(group), cure }
+}
+
+fn on_its_way_up(board: &Board<'_>, rollout: &RolloutStatus, group: &GroupStatus) -> Obstacle {
+    let seen = seen(board, group);
+    let live = || seen.into_iter().flat_map(|seen| &seen.pods).filter(|pod| !pod.deleting);
+    let reason = |of: &'static str| {
+        move |pod: &&PodSeen| pod.problem.as_ref().is_some_and(|problem| problem.reason == of)
+    };
+    let refused = seen.and_then(|seen| seen.cluster.as_ref()?.replica_failure.as_ref());
+    let made = seen.and_then(|seen| seen.cluster.as_ref()).is_none() || live().count() > 0;
+    let cure = if refused.is_some() {
+        "give the namespace the quota or KubeRay the rights that it asks for".to_owned()
+    } else if !made {
+        "start KubeRay's operator".to_owned()
+    } else if live().any(|pod| pod.node.is_none()) {
+        "add nodes, free what the pods ask for, or lower spec.replicas".to_owned()
+    } else if live().any(|pod| pod.problem.as_ref().is_some_and(group::no_image)) {
+        "correct the image or its imagePullSecrets in spec.template".to_owned()
+    } else if let Some(pod) = live().find(reason("CrashLoopBackOff")) {
+        format!("see `kubectl logs -p {}`{}", pod.name, or_undo(board, rollout))
+    } else if let Some(pod) = live().find(|pod| pod.node_lost) {
+        format!("see to node {}", pod.node.as_deref().unwrap_or_default())
+    } else {
+        longer(board, rollout)
+    };
+    Obstacle { what: in_words(group), cure }
+}
+
+fn longer(board: &Board<'_>, rollout: &RolloutStatus) -> String {
+    format!("if it only needs longer, raise spec.progressDeadlineSeconds{}", or_undo(board, rollout))
+}
+
+/// Where there is a revision to go back to.
+fn or_undo(board: &Board<'_>, rollout: &RolloutStatus) -> String {
+    let proven = rollout.stable.as_ref().is_none_or(|stable| *stable == rollout.to);
+    if proven {
+        return String::new();
+    }
+    format!("; if the revision is at fault, `kubectl rayfleet rollout undo {}`", board.fleet.name)
+}

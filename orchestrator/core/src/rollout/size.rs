@@ -1,0 +1,70 @@
+//! Keeps a status below what etcd takes in one request, by leaving out what is only shown. A status that cannot be written is a
+//! fleet that nobody looks after.
+
+use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::status::GroupStatus;
+
+use super::conditions::Verdict;
+use crate::text;
+
+/// Bytes that a status may have: of etcd's 1.5 MiB for one request the rest is left to the spec and the metadata.
+pub(super) const LIMIT: usize = 1 << 20;
+
+/// What is left out, in this order, until the status fits.
+const STEPS: [(&str, fn(&mut GroupStatus)); 3] = [
+    ("status.groups[].placement", |group| group.placement.clear()),
+    ("nodes, misplaced and avoidNodes of groups", |group| {
+        group.nodes.clear();
+        group.misplaced.clear();
+        // What a RayCluster that is still to be made must keep off is needed.
+        if group.uid.is_some() {
+            group.avoid_nodes.clear();
+        }
+    }),
+    ("most of what groups say", |group| {
+        for text in [&mut group.message, &mut group.goal_reason].into_iter().flatten() {
+            *text = text::short(text);
+        }
+    }),
+];
+
+/// Leaves out of a status what it has no space for, and gives the condition that says so.
+pub(super) fn fit(status: &mut RayClusterFleetStatus) -> Option<Verdict> {
+    if at_most(status) <= LIMIT || bytes(status) <= LIMIT {
+        return None;
+    }
+    let mut left_out = Vec::new();
+    for (what, leave_out) in STEPS {
+        status.groups.iter_mut().for_each(leave_out);
+        left_out.push(what);
+        if bytes(status) <= LIMIT {
+            break;
+        }
+    }
+    let message = format!(
+        "the status of {} groups is larger than {} KiB: it is without {}; `kubectl get pods` and events have that; smaller \
+         fleets tell all",
+        status.groups.len(),
+        LIMIT / 1024,
+        left_out.join(", "),
+    );
+    Some(Verdict { type_: "StatusTruncated", status: "True", reason: "TooLarge", message })
+}
+
+/// No status with these numbers of things is larger. Counted quickly, and enough for nearly all fleets.
+fn at_most(status: &RayClusterFleetStatus) -> usize {
+    const REST: usize = 256 * 1024;
+    const GROUP: usize = 4 * 1024;
+    const NODE: usize = 320;
+    let of = |group: &GroupStatus| {
+        let nodes = group.placement.len() + group.nodes.len() + group.avoid_nodes.len();
+        GROUP + NODE * nodes + 2 * text::LONGEST * group.misplaced.len()
+    };
+    REST + status.groups.iter().map(of).sum::<usize>()
+}
+
+/// Bytes of a status as it is sent and stored, with some for the condition that is still to come.
+pub(super) fn bytes(status: &RayClusterFleetStatus) -> usize {
+    const CONDITION: usize = 1024;
+    serde_json::to_vec(status).map_or(usize::MAX, |json| json.len() + CONDITION)
+}

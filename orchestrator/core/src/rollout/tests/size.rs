@@ -1,0 +1,115 @@
+//! A status fits into etcd, however many groups the CRD allows and whatever befalls them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rayfleet_api::spec::{MOST_GROUPS, MOST_REPLICAS};
+use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase, RankPlacement};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+
+use super::super::size::{LIMIT, bytes};
+use super::super::{Board, Course, Inputs, plan, summarize};
+use super::inputs;
+use crate::testing::*;
+use crate::{text, time};
+
+/// A group with all that an entry may hold, on two nodes with sixteen ranks.
+fn largest(slot: u32) -> GroupStatus {
+    let now: Option<Time> = Some(time::began(t0()));
+    let node = |number: u32| format!("ip-10-{slot}-{number}.eu-central-1.compute.internal");
+    let cause = text::bounded("\"\n".repeat(4096));
+    GroupStatus {
+        name: names::group_name(&"f".repeat(37), "bcdfgh", slot, 999),
+        slot,
+        attempt: 999,
+        uid: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()),
+        revision: "pods1".to_owned(),
+        engine_revision: Some("eng1".to_owned()),
+        phase: Phase::Provisioning,
+        since: now.clone(),
+        begun: now.clone(),
+        ready_since: now.clone(),
+        goal: Goal::SwapEngine,
+        goal_reason: Some(cause.clone()),
+        launch: u32::MAX,
+        deadline: now.clone(),
+        due_since: now.clone(),
+        held_since: now.clone(),
+        unreachable_since: now.clone(),
+        wavers_since: now.clone(),
+        closed_since: now.clone(),
+        retry_after: now.clone(),
+        head: Some("h".repeat(63)),
+        nodes: vec![node(0), node(1)],
+        ranks: Some("16/16".to_owned()),
+        placement: (0..16)
+            .map(|rank| RankPlacement { rank, tensor: rank % 8, stage: rank / 8, node: node(rank / 8) })
+            .collect(),
+        misplaced: vec![cause.clone()],
+        avoid_nodes: vec![node(3)],
+        in_flight: Some(u32::MAX),
+        in_flight_at: now,
+        restarts: u32::MAX,
+        failures: u32::MAX,
+        failed_starts: u32::MAX,
+        message: Some(cause),
+    }
+}
+
+fn summed_up(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
+    let before = RayClusterFleetStatus::default();
+    let (course, seen) = (Course::new(fleet, None, &before), BTreeMap::new());
+    let against: Vec<NodeFailures> = (0..crate::nodes::MOST)
+        .map(|number| NodeFailures {
+            node: format!("{number}{}", "n".repeat(240)),
+            cause: text::bounded("\"".repeat(4096)),
+            last: Some(time::began(t0())),
+            ..NodeFailures::default()
+        })
+        .collect();
+    let inputs = Inputs { nodes: &against, ..inputs(fleet, &course, &seen) };
+    summarize(&mut Board::new(inputs, groups), &before, 0).status
+}
+
+fn truncated(status: &RayClusterFleetStatus) -> Option<&str> {
+    let found = status.conditions.iter().find(|condition| condition.type_ == "StatusTruncated");
+    found.map(|condition| condition.message.as_str())
+}
+
+#[test]
+fn the_largest_fleet_fits_into_etcd_when_all_of_it_fails_and_says_what_it_leaves_out() {
+    let fleet = fleet(MOST_REPLICAS);
+    let status = summed_up(&fleet, (0..MOST_GROUPS).map(largest).collect());
+    assert!(bytes(&status) <= LIMIT, "{} bytes", bytes(&status));
+    let message = truncated(&status).unwrap();
+    assert!(message.starts_with("the status of 750 groups is larger than 1024 KiB: it is without"), "{message}");
+    // What decisions follow from is all there.
+    assert!(status.groups.iter().all(|group| group.placement.is_empty() && group.deadline.is_some()));
+}
+
+#[test]
+fn what_is_only_shown_is_left_out_first() {
+    let fleet = fleet(300);
+    let serving = |slot| GroupStatus { message: None, goal_reason: None, misplaced: Vec::new(), ..largest(slot) };
+    let small = summed_up(&fleet, (0..300).map(serving).collect());
+    assert_eq!((truncated(&small), small.groups[0].placement.len()), (None, 16));
+    let large = summed_up(&fleet, (0..500).map(serving).collect());
+    assert!(truncated(&large).unwrap().contains("without status.groups[].placement;"));
+    assert_eq!((large.groups[0].placement.len(), large.groups[0].nodes.len()), (0, 2));
+}
+
+#[test]
+fn a_fleet_of_many_groups_is_made_a_few_at_a_time_and_each_slot_once() {
+    let fleet = fleet(MOST_REPLICAS);
+    let mut groups = vec![entry(&fleet, 3)];
+    for pass in 0..16 {
+        let before = RayClusterFleetStatus::default();
+        let (course, seen) = (Course::new(&fleet, None, &before), BTreeMap::new());
+        let mut board = Board::new(inputs(&fleet, &course, &seen), groups);
+        plan(&mut board);
+        assert_eq!(board.more(), board.groups.len() < 500, "pass {pass}");
+        groups = board.groups;
+    }
+    let slots: Vec<u32> = groups.iter().map(|group| group.slot).collect();
+    assert_eq!(slots, (0..500).collect::<Vec<u32>>());
+}

@@ -204,13 +204,21 @@ mod tests {
         let cases: [(&str, GroupSeen, bool); 5] = [
             ("it runs", one(&|_| {}), true),
             ("it ends", one(&|pod| pod.deleting = true), true),
-            ("it has ended, and somebody's finalizer keeps it", one(&|pod| (pod.deleting, pod.over) = (true, true)), false),
+            (
+                "it has ended, and somebody's finalizer keeps it",
+                one(&|pod| (pod.deleting, pod.over) = (true, true)),
+                false,
+            ),
             ("it ends on a lost node", one(&|pod| (pod.deleting, pod.node_lost) = (true, true)), false),
             ("it never had a node", one(&|pod| (pod.deleting, pod.node) = (true, None)), false),
         ];
         for (what, seen, kept) in cases {
             for entry in [&group, &never_seen] {
-                assert_eq!(settled(entry.clone(), seen.clone(), 100).groups.len(), usize::from(kept), "{what}");
+                assert_eq!(
+                    settled(entry.clone(), seen.clone(), 100).groups.len(),
+                    usize::from(kept),
+                    "{what}"
+                );
             }
         }
         assert_eq!(settled(group, nothing.clone(), 100).groups.len(), 0);
@@ -231,7 +239,8 @@ mod tests {
     /// KubeRay may have made pods that the watch has not shown yet.
     #[test]
     fn a_group_whose_pods_were_never_seen_is_kept_for_a_moment() {
-        let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
+        let group =
+            GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
         let kept = |seconds| settled(group.clone(), GroupSeen::default(), seconds).groups.len();
         assert_eq!((kept(9), kept(10)), (1, 0));
     }

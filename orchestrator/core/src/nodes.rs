@@ -65,7 +65,9 @@ impl Nodes {
             entry.avoided = enough(fleet, entry.failures);
         }
         if failures.len() > MOST {
-            failures.sort_by_key(|entry| (Reverse(entry.failures), Reverse(entry.last.as_ref().map(|last| last.0))));
+            failures.sort_by_key(|entry| {
+                (Reverse(entry.failures), Reverse(entry.last.as_ref().map(|last| last.0)))
+            });
             failures.truncate(MOST);
             failures.sort_by(|one, other| one.node.cmp(&other.node));
         }
@@ -85,7 +87,9 @@ fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step], proven: Option<&
         other.revision == group.revision && other.engine_revision == group.engine_revision
     };
     let was_proven = proven.is_some_and(|proven| proven == revision_of(group));
-    blamed.served || was_proven || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
+    blamed.served
+        || was_proven
+        || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
 }
 
 fn revision_of(group: &GroupStatus) -> String {

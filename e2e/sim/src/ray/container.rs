@@ -76,7 +76,8 @@ impl World {
         if let Some(port) = pod.own_engine_port {
             self.own_engine(&ip, life, port);
         }
-        self.containers.insert(ip, Container { pod, life, run: Run::Starting, joined: None, ray_stopped: false });
+        self.containers
+            .insert(ip, Container { pod, life, run: Run::Starting, joined: None, ray_stopped: false });
     }
 
     /// The container of this life, if it still runs.

@@ -34,7 +34,10 @@ pub(super) fn over(stage: &mut Stage<'_>, doing: &str) -> bool {
         return false;
     }
     let took = stage.now.as_second().saturating_sub(due.as_second());
-    fail::never_came_up(stage, &format!("not up after {took} s, still {}: {doing}", stage.group.phase.as_str()));
+    fail::never_came_up(
+        stage,
+        &format!("not up after {took} s, still {}: {doing}", stage.group.phase.as_str()),
+    );
     true
 }
 
@@ -43,7 +46,10 @@ fn waits_for_others(stage: &mut Stage<'_>) -> bool {
     let kuberay = stage.seen.cluster.as_ref().is_some_and(|cluster| cluster.replica_failure.is_some());
     let waits = kuberay
         || !stage.pods.whole()
-        || stage.pods.live().any(|pod| pod.node.is_none() || pod.problem.as_ref().is_some_and(pods::no_image));
+        || stage
+            .pods
+            .live()
+            .any(|pod| pod.node.is_none() || pod.problem.as_ref().is_some_and(pods::no_image));
     if waits {
         stage.group.held_since.get_or_insert_with(|| time::began(stage.now));
     } else if let Some(held) = stage.group.held_since.take()

@@ -5,8 +5,8 @@ use rayfleet_api::names;
 use rayfleet_api::status::Phase;
 
 use super::ray::{self, Ray};
-use super::{patience, serve};
 use super::stage::Stage;
+use super::{patience, serve};
 
 pub(super) fn bring_up(stage: &mut Stage<'_>) {
     let Ray::Alive(alive) = ray::ray(stage) else { return };

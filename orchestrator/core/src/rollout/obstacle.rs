@@ -72,7 +72,10 @@ fn on_its_way_out(board: &Board<'_>, group: &GroupStatus) -> Obstacle {
     let ending = pods.iter().find(|pod| pod.deleting && pod.holds());
     let cure = match ending.and_then(|pod| Some((pod, pod.node.as_deref()?))) {
         _ if group.phase == Phase::Draining => {
-            format!("its requests end or are cut off after drain.timeout ({} s)", board.fleet.drain_timeout.as_secs())
+            format!(
+                "its requests end or are cut off after drain.timeout ({} s)",
+                board.fleet.drain_timeout.as_secs()
+            )
         }
         Some((pod, node)) => format!(
             "see `kubectl describe pod {}` and the kubelet of node {node}; once that machine is off for good, \

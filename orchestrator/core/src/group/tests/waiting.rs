@@ -110,7 +110,9 @@ fn a_worker_that_can_not_reach_the_head_is_not_waited_for_without_an_end() {
 #[test]
 fn no_room_and_no_image_are_waited_for_and_the_time_does_not_count() {
     let fleet = fleet(1);
-    for reason in ["Unschedulable", "SchedulingGated", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"] {
+    for reason in
+        ["Unschedulable", "SchedulingGated", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"]
+    {
         let (waits, _) = gives_up(&fleet, 2, |_, seen| {
             problem(seen, reason);
             if reason == "SchedulingGated" {
@@ -149,7 +151,10 @@ fn kuberay_that_makes_no_pods_is_named_and_no_reason_to_recreate() {
         let (waits, _) = gives_up(&fleet, 0, few);
         assert_eq!(waits.group.goal, Goal::Serve);
         let message = waits.group.message.unwrap();
-        assert!(message.starts_with(&format!("KubeRay has not made {} of 2 pods: does", 2 - made)), "{message}");
+        assert!(
+            message.starts_with(&format!("KubeRay has not made {} of 2 pods: does", 2 - made)),
+            "{message}"
+        );
     }
 }
 
@@ -187,7 +192,8 @@ fn without_a_model_a_first_start_has_an_hour_and_an_engine_that_loads_all_the_ti
 #[test]
 fn what_is_due_ends_with_the_launch() {
     let fleet = fleet(1);
-    let (waits, _) = looks(&fleet, coming_up(&fleet, 0), 0, 60, |_, seen| seen.pods[1].containers_ready = false);
+    let (waits, _) =
+        looks(&fleet, coming_up(&fleet, 0), 0, 60, |_, seen| seen.pods[1].containers_ready = false);
     assert!(waits.group.due_since.is_some());
     let (launched, _) = looks(&fleet, waits.group, 70, 70, |_, seen| ray_mut(seen).engine.job = None);
     assert_eq!((launched.group.phase, launched.group.due_since), (Phase::Placing, None));

@@ -82,7 +82,10 @@ fn the_largest_fleet_fits_into_etcd_when_all_of_it_fails_and_says_what_it_leaves
     let status = summed_up(&fleet, (0..MOST_GROUPS).map(largest).collect());
     assert!(bytes(&status) <= LIMIT, "{} bytes", bytes(&status));
     let message = truncated(&status).unwrap();
-    assert!(message.starts_with("the status of 750 groups is larger than 1024 KiB: it is without"), "{message}");
+    assert!(
+        message.starts_with("the status of 750 groups is larger than 1024 KiB: it is without"),
+        "{message}"
+    );
     // What decisions follow from is all there.
     assert!(status.groups.iter().all(|group| group.placement.is_empty() && group.deadline.is_some()));
 }
@@ -90,7 +93,8 @@ fn the_largest_fleet_fits_into_etcd_when_all_of_it_fails_and_says_what_it_leaves
 #[test]
 fn what_is_only_shown_is_left_out_first() {
     let fleet = fleet(300);
-    let serving = |slot| GroupStatus { message: None, goal_reason: None, misplaced: Vec::new(), ..largest(slot) };
+    let serving =
+        |slot| GroupStatus { message: None, goal_reason: None, misplaced: Vec::new(), ..largest(slot) };
     let small = summed_up(&fleet, (0..300).map(serving).collect());
     assert_eq!((truncated(&small), small.groups[0].placement.len()), (None, 16));
     let large = summed_up(&fleet, (0..500).map(serving).collect());

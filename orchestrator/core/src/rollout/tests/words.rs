@@ -210,7 +210,11 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
     assert!(!moved(&rest, &fleet, up()));
     let edits: [(&str, Edit, bool); 10] = [
         ("one came", |before| drop(before.groups.pop()), true),
-        ("one went", |before| before.groups.push(GroupStatus { name: "x".into(), ..GroupStatus::default() }), true),
+        (
+            "one went",
+            |before| before.groups.push(GroupStatus { name: "x".into(), ..GroupStatus::default() }),
+            true,
+        ),
         (
             "one went that had failed",
             |before| {
@@ -279,7 +283,11 @@ fn only_what_waits_can_be_overdue() {
     paused.paused = true;
     assert_eq!(stalled(&paused, 0, vec![old(), up(1)]), "NotStalled", "it is paused");
     let repaired = in_phase(&fleet, 1, Phase::Forming, "1 of 2 Ray nodes are in");
-    assert_eq!(stalled(&paused, 0, vec![old(), repaired]), "ProgressDeadlineExceeded", "a pause holds no repair");
+    assert_eq!(
+        stalled(&paused, 0, vec![old(), repaired]),
+        "ProgressDeadlineExceeded",
+        "a pause holds no repair"
+    );
 }
 
 #[test]
@@ -395,7 +403,10 @@ fn going_back_is_advised_where_there_is_something_to_go_back_to() {
     rollout.last_progress = Some(time::began(t0()));
     rollout.stable = Some("pods0/eng0".to_owned());
     let message = says(&told_of(&fleet, groups, &Seen::new(), &before), "Stalled").2;
-    assert!(message.ends_with("if the revision is at fault, `kubectl rayfleet rollout undo llama`"), "{message}");
+    assert!(
+        message.ends_with("if the revision is at fault, `kubectl rayfleet rollout undo llama`"),
+        "{message}"
+    );
 }
 
 #[test]

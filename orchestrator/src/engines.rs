@@ -38,6 +38,7 @@ pub(crate) fn spec(name: SubmissionId, model: &ValidModel) -> Result<EngineSpec,
         shape: shape(model)?,
         port: model.port,
         placement_timeout: PLACEMENT,
+        probe: Some(probe(model)),
     })
 }
 

@@ -1,4 +1,4 @@
-"""ASGI middleware of the engine's API server: exact requests in flight, and draining.
+"""ASGI middleware of the engine's API server: exact requests in flight, draining, and the probe of an engine that wants a key.
 Standard library only, no Ray: it runs inside the engine's own process, in front of every request."""
 
 import hmac
@@ -26,6 +26,12 @@ _ENGINE_WORK = frozenset(
 _PREFIX = "/rayfleet/"
 _STATE_PATH = "/rayfleet/v1/state"
 _DRAIN_PATH = "/rayfleet/v1/drain"
+_PROBE_PATH = "/rayfleet/v1/probe"
+_MOST_PROBES = 4
+"""Probes at a time. They are fixed requests, but whoever may send them makes the engine work."""
+
+
+_WANTS_TOKEN = b"Unauthorized: this endpoint needs Authorization: Bearer <Ray token>\n"
 
 
 class Traffic:
@@ -39,6 +45,7 @@ class Traffic:
         self._served = 0
         self._last: Optional[float] = None
         self.draining = False
+        self.probes = 0
 
     def begin(self) -> "Request":
         """Counts a request as in flight until the returned object's `end`."""
@@ -126,7 +133,9 @@ class InFlightMiddleware:
             return
         path = _route(scope)
         send = self._closing(scope, send)
-        if path.startswith(_PREFIX):
+        if path.startswith(_PROBE_PATH + "/"):
+            await self._probe(scope, path, receive, send)
+        elif path.startswith(_PREFIX):
             await self._control(scope, path, send)
         elif path in UNCOUNTED:
             await self._app(scope, receive, send)
@@ -176,7 +185,7 @@ class InFlightMiddleware:
     async def _control(self, scope: Scope, path: str, send: Send) -> None:
         method = scope.get("method", "")
         if not _authorized(scope):
-            await _answer(send, 401, b"Unauthorized: this endpoint needs Authorization: Bearer <Ray token>\n", "text/plain")
+            await _answer(send, 401, _WANTS_TOKEN, "text/plain")
             return
         if (method, path) == ("POST", _DRAIN_PATH):
             self._traffic.draining = True
@@ -187,6 +196,53 @@ class InFlightMiddleware:
             await _answer(send, 405 if known else 404, b"GET /rayfleet/v1/state, POST or DELETE /rayfleet/v1/drain\n", "text/plain")
             return
         await _answer(send, 200, json.dumps(self._traffic.report()).encode(), "application/json")
+
+
+    async def _probe(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        """Sends the request that the launch fixed for the path behind the prefix, with the engine's own key, and answers as the
+        engine does. Nothing of the asking request goes along, so nobody gets more of the engine this way than the probe."""
+        if not _authorized(scope):
+            await _answer(send, 401, _WANTS_TOKEN, "text/plain")
+            return
+        asked = path[len(_PROBE_PATH) :]
+        body = _probes().get(asked)
+        if body is None or scope.get("method") != "POST":
+            await _answer(send, 404 if body is None else 405, f"no probe: POST {_PROBE_PATH}{asked}\n".encode(), "text/plain")
+            return
+        if self._traffic.probes >= _MOST_PROBES:
+            await _answer(send, 503, b"enough probes are being answered already; try again\n", "text/plain")
+            return
+        text = json.dumps(body).encode()
+        headers: Headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
+        key = os.environ.get("VLLM_API_KEY", "")
+        if key:
+            headers.append((b"authorization", b"Bearer " + key.encode()))
+        before = str(scope.get("path", ""))[: -len(path)]  # the prefix under which a proxy publishes the server
+        inner = {**scope, "path": before + asked, "raw_path": (before + asked).encode(), "query_string": b"", "headers": headers}
+        messages = [{"type": "http.request", "body": text, "more_body": False}]
+
+        async def receive_fixed() -> Message:
+            if messages:
+                return messages.pop()
+            while True:  # what is left of the asking request is nobody's; that its client has gone is
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return message
+
+        self._traffic.probes += 1
+        try:
+            await self._counted(inner, receive_fixed, send, True)
+        finally:
+            self._traffic.probes -= 1
+
+
+def _probes() -> Dict[str, Any]:
+    """Request bodies by path, as the launch fixed them."""
+    try:
+        probes = json.loads(os.environ.get("RAYFLEET_PROBE", ""))
+    except ValueError:
+        return {}
+    return probes if isinstance(probes, dict) else {}
 
 
 def _route(scope: Scope) -> str:

@@ -2,10 +2,11 @@
 The engine is imported in the actor alone; the launcher's process stays small."""
 
 import importlib
+import json
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, List, Sequence
 
 from rayfleet_preflight import missing_model, model_path
 from rayfleet_spec import Spec
@@ -34,8 +35,10 @@ class ApiServer:
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
         os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
         os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
+        os.environ["RAYFLEET_PROBE"] = json.dumps(spec.probe)
+        argv = listening(spec.argv, ray.util.get_node_ip_address())
         try:
-            run_vllm(spec) if spec.engine == "vllm" else run_custom(spec)
+            run_vllm(argv) if spec.engine == "vllm" else run_custom(spec, argv)
         except SystemExit as end:
             # Ray would take it for a wish of the actor to end and hide the code.
             raise EngineExit(f"the engine exited with code {end.code}") from None
@@ -46,15 +49,21 @@ class ApiServer:
         return "the server returned"
 
 
-def run_vllm(spec: Spec) -> None:
+def listening(argv: Sequence[str], address: str) -> List[str]:
+    """The arguments, listening on all addresses of the family that this node has: nothing comes in by IPv4 on an IPv6 node."""
+    everywhere = "::" if ":" in address else "0.0.0.0"
+    return [everywhere if before == "--host" and arg == "0.0.0.0" else arg for before, arg in zip(["", *argv], argv)]
+
+
+def run_vllm(argv: List[str]) -> None:
     """vLLM's command line, as `vllm serve` would run it, with the middleware added."""
-    sys.argv = ["vllm", "serve", *spec.argv, "--middleware", MIDDLEWARE]
+    sys.argv = ["vllm", "serve", *argv, "--middleware", MIDDLEWARE]
     main = importlib.import_module("vllm.entrypoints.cli.main").main
     main()
 
 
-def run_custom(spec: Spec) -> None:
+def run_custom(spec: Spec, argv: List[str]) -> None:
     """`module:callable(argv, spec, middleware_class)`; the callable serves until its engine ends."""
     module, _, name = spec.entrypoint.partition(":")
     middleware: Any = importlib.import_module("rayfleet_middleware").InFlightMiddleware
-    getattr(importlib.import_module(module), name)(list(spec.argv), spec.raw, middleware)
+    getattr(importlib.import_module(module), name)(argv, spec.raw, middleware)

@@ -30,6 +30,8 @@ class Spec:
     port: int
     argv: Tuple[str, ...]
     placement_timeout: float
+    probe: Dict[str, Any]
+    """Request bodies by path; the middleware sends these and no others with the engine's key."""
     raw: Dict[str, Any]
 
 
@@ -62,6 +64,7 @@ def parse(text: str) -> Spec:
         port=_integer(raw, "port", 1, 65535),
         argv=_argv(raw, engine),
         placement_timeout=_seconds(raw, "placementTimeoutSeconds", 60.0),
+        probe=_probe(raw),
         raw=raw,
     )
 
@@ -108,6 +111,13 @@ def _nodes(raw: Dict[str, Any], ranks: int) -> Tuple[str, ...]:
             raise SpecError(f"bundles[{rank}].nodeId: {node!r} is not a Ray node id in hex")
         nodes.append(node)
     return tuple(nodes)
+
+
+def _probe(raw: Dict[str, Any]) -> Dict[str, Any]:
+    probe = raw.get("probe", {})
+    if not isinstance(probe, dict) or not all(path.startswith("/") and isinstance(body, dict) for path, body in probe.items()):
+        raise SpecError("probe: an object of request bodies by path is needed")
+    return probe
 
 
 def _argv(raw: Dict[str, Any], engine: str) -> Tuple[str, ...]:

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::dashboard::{Dashboard, JobRequest, Package};
 use crate::engine::{ArgRefused, EngineClient, EngineSpec, LAUNCHER_ENTRYPOINT};
-use crate::http::{self, Limits, Net, SetupError, Token, Wire};
+use crate::http::{self, Budget, Limits, Net, SetupError, Token, Wire};
 use crate::placement::Placement;
 use crate::{CallError, Fault, SubmissionId};
 
@@ -19,8 +19,11 @@ pub struct Target {
     pub dashboard: Url,
     /// The engine's API server, for example `http://10.0.0.7:8000`; `None` if it cannot be reached from here.
     pub engine: Option<Url>,
-    /// The cluster's token if authentication is on.
+    /// The cluster's token if authentication is on. It goes to the dashboard, and to the paths of the launcher's middleware in
+    /// front of the engine if that is on the dashboard's own host or `trusts_engine`.
     pub token: Option<Token>,
+    /// The engine's address comes from who knows it, and not from what a dashboard said.
+    pub trusts_engine: bool,
 }
 
 /// Talks to any number of Ray clusters. Cheap to clone.
@@ -29,6 +32,8 @@ pub struct Bridge {
     wire: Arc<dyn Wire>,
     limits: Limits,
     package: Arc<Package>,
+    /// Of all clusters together.
+    memory: Arc<Budget>,
 }
 
 /// What became of a launch.
@@ -73,7 +78,7 @@ impl Bridge {
     /// A bridge whose requests go another way than over the network.
     pub fn over(wire: Arc<dyn Wire>, limits: Limits) -> Result<Self, SetupError> {
         let package = Package::launcher().map_err(|e| SetupError(format!("launch package: {e}")))?;
-        Ok(Self { wire, limits, package: Arc::new(package) })
+        Ok(Self { wire, limits, package: Arc::new(package), memory: Arc::default() })
     }
 
     pub(crate) fn wire(&self) -> &dyn Wire {
@@ -97,18 +102,21 @@ impl Bridge {
             target.dashboard.clone(),
             target.token.clone(),
             limits,
+            self.memory.share(&target.name),
         )
     }
 
-    /// Something that answers beside dashboard and engine; whoever asks says where and what it is.
+    /// Something that answers beside dashboard and engine; whoever asks says where and what it is. It gets no token: its address
+    /// comes from a dashboard.
     pub(crate) fn endpoint(&self, target: &Target, call: std::time::Duration) -> http::Endpoint {
         http::Endpoint {
             wire: self.wire.clone(),
             base: target.dashboard.clone(),
             cluster: target.name.clone(),
             server: "agent",
-            token: target.token.clone(),
+            token: None,
             limits: Limits { call, retries: 0, ..self.limits },
+            memory: self.memory.share(&target.name),
         }
     }
 
@@ -119,7 +127,10 @@ impl Bridge {
 
     pub(crate) fn engine_within(&self, target: &Target, limits: Limits) -> Option<EngineClient> {
         target.engine.clone().map(|base| {
-            EngineClient::over(self.wire.clone(), target.name.clone(), base, target.token.clone(), limits)
+            let memory = self.memory.share(&target.name);
+            let trusted = target.trusts_engine || base.host() == target.dashboard.host();
+            let token = target.token.clone().filter(|_| trusted);
+            EngineClient::over(self.wire.clone(), target.name.clone(), base, token, limits, memory)
         })
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The name of a job, chosen by the caller; it makes a launch idempotent.
 ///
@@ -55,9 +56,35 @@ impl fmt::Display for SubmissionId {
 }
 
 /// Ray's id of one incarnation of a node: a node that comes back has another one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct NodeId(pub String);
+
+/// Longest node id that is read, in bytes.
+const LONGEST_NODE_ID: usize = 128;
+
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Id;
+
+        impl Visitor<'_> for Id {
+            type Value = NodeId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a node id of at most {LONGEST_NODE_ID} bytes")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<NodeId, E> {
+                if text.len() > LONGEST_NODE_ID {
+                    return Err(E::invalid_length(text.len(), &self));
+                }
+                Ok(NodeId(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(Id)
+    }
+}
 
 impl NodeId {
     /// The id as Ray writes it (56 hexadecimal digits).

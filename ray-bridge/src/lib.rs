@@ -36,6 +36,7 @@ pub mod diagnose;
 pub mod engine;
 mod http;
 mod id;
+mod lean;
 pub mod observe;
 pub mod placement;
 mod retry;
@@ -43,3 +44,13 @@ mod retry;
 pub use bridge::{Bridge, LaunchError, Launched, Target};
 pub use http::{Call, CallError, Fault, InvalidToken, Limits, Sent, SetupError, Token, Unreached, Wire};
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};
+
+/// `http://<address>:<port>`, an IPv6 address in brackets; `None` for what is no address or name.
+pub fn base_of(ip: &str, port: u16) -> Option<url::Url> {
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+    let url = url::Url::parse(&format!("http://{host}:{port}")).ok()?;
+    // Nothing but host and port: what stands there may come from outside.
+    let plain =
+        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    plain.then_some(url)
+}

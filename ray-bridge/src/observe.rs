@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bridge::{Bridge, Target};
-use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus};
+use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus, Node};
 use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of, this_launch};
-use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, verify};
+use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, Shape, verify};
 use crate::{CallError, Fault, NodeId, SubmissionId};
 
 /// How far to look.
@@ -19,11 +19,18 @@ pub struct ObserveOptions {
     pub deadline: Duration,
     /// Look at nodes and ranks also of an engine that serves.
     pub deep: bool,
+    /// The most nodes that may be alive: a cluster that names more is not the one that was meant, or lies.
+    pub most_nodes: usize,
 }
+
+/// Dead nodes that are kept of those which Ray remembers.
+const MOST_DEAD: usize = 256;
+/// Ranks that are kept of those which Ray lists: those of the largest engine, and as many that died.
+const MOST_RANKS: usize = 2 * Shape::MOST_RANKS as usize;
 
 impl Default for ObserveOptions {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(9), deep: false }
+        Self { deadline: Duration::from_secs(9), deep: false, most_nodes: 4096 }
     }
 }
 
@@ -139,13 +146,13 @@ impl Bridge {
         let limits = self.limits().at_most(options.deadline / 3);
         let dashboard = self.dashboard_within(target, limits);
         let Some(want) = want else {
-            return Ok(RayState { cluster: Some(cluster(&dashboard).await?), engine: None });
+            return Ok(RayState { cluster: Some(cluster(&dashboard, options).await?), engine: None });
         };
         let engine = self.engine_within(target, limits);
 
         if options.deep {
             let (cluster, job, port) =
-                join3(cluster(&dashboard), find(&dashboard, want), port(engine, limits.call)).await;
+                join3(cluster(&dashboard, options), find(&dashboard, want), port(engine, limits.call)).await;
             let state = match job? {
                 Some(job) => Some(follow(&dashboard, want, job, port, true).await?),
                 None => None,
@@ -155,26 +162,47 @@ impl Bridge {
 
         let (job, port) = join(find(&dashboard, want), port(engine, limits.call)).await;
         let Some(job) = job? else {
-            return Ok(RayState { cluster: Some(cluster(&dashboard).await?), engine: None });
+            return Ok(RayState { cluster: Some(cluster(&dashboard, options).await?), engine: None });
         };
         let serves = job.status == JobStatus::Running && matches!(port, Some((Health::Serving, _)));
         if serves {
             let state = follow(&dashboard, want, job, port, false).await?;
             return Ok(RayState { cluster: None, engine: Some(state) });
         }
-        let (cluster, state) = join(cluster(&dashboard), follow(&dashboard, want, job, port, true)).await;
+        let (cluster, state) =
+            join(cluster(&dashboard, options), follow(&dashboard, want, job, port, true)).await;
         Ok(RayState { cluster: Some(cluster?), engine: Some(state?) })
     }
 }
 
-async fn cluster(dashboard: &Dashboard) -> Result<ClusterState, CallError> {
-    let (version, nodes, gpu_use) = join3(dashboard.version(), dashboard.nodes(), dashboard.gpu_use()).await;
+async fn cluster(dashboard: &Dashboard, options: ObserveOptions) -> Result<ClusterState, CallError> {
+    // Before the other replies are there: what nobody needs is not kept while they are waited for.
+    let nodes = async { dashboard.nodes().await.and_then(|nodes| few(dashboard, nodes, options.most_nodes)) };
+    let (version, nodes, gpu_use) = join3(dashboard.version(), nodes, dashboard.gpu_use()).await;
     let (version, gpu_use) = (version?, gpu_use?);
     Ok(ClusterState {
         version: version.ray_version,
         session: version.session_name,
         nodes: nodes?.into_iter().map(|n| n.into_ray_node(&gpu_use)).collect(),
     })
+}
+
+/// All that are alive, and the dead ones as far as they are few. A node that died needs no labels.
+fn few(dashboard: &Dashboard, mut nodes: Vec<Node>, most: usize) -> Result<Vec<Node>, CallError> {
+    let alive = nodes.iter().filter(|node| node.state == "ALIVE").count();
+    if alive > most {
+        return Err(dashboard.lists_too_many(alive, most));
+    }
+    let mut dead = 0;
+    nodes.retain_mut(|node| {
+        if node.state != "ALIVE" {
+            dead += 1;
+            node.labels.clear();
+        }
+        node.state == "ALIVE" || dead <= MOST_DEAD
+    });
+    nodes.shrink_to_fit();
+    Ok(nodes)
 }
 
 async fn find(dashboard: &Dashboard, want: &SubmissionId) -> Result<Option<Job>, CallError> {
@@ -301,8 +329,8 @@ async fn placed(
         seen = Reported {
             group: Some(group.state()),
             bundles: group.reported(),
-            ranks: actors.iter().filter_map(Actor::rank).collect(),
-            foreign: actors.iter().filter_map(Actor::foreign).collect(),
+            ranks: actors.iter().filter_map(Actor::rank).take(MOST_RANKS).collect(),
+            foreign: actors.iter().filter_map(Actor::foreign).take(MOST_RANKS).collect(),
         };
     }
     let tensor = plan.map_or(1, |p| p.shape.tensor());

@@ -51,6 +51,10 @@ enum Damage {
     Long(prop::sample::Index, usize),
     /// The n-th value in the JSON becomes a list in a list in a list …
     Deep(prop::sample::Index, usize),
+    /// The n-th value in the JSON becomes a list of so many of another.
+    Many(prop::sample::Index, usize, usize),
+    /// The n-th value in the JSON becomes an object with so many fields.
+    Wide(prop::sample::Index, usize),
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -61,6 +65,8 @@ fn damage() -> impl Strategy<Value = Damage> {
         (at(), 0..OTHERS.len()).prop_map(|(at, what)| Damage::Swap(at, what)),
         (at(), 0..2 * REPLY_BYTES).prop_map(|(at, length)| Damage::Long(at, length)),
         (at(), 0..400usize).prop_map(|(at, depth)| Damage::Deep(at, depth)),
+        (at(), 0..OTHERS.len(), 0..20_000usize).prop_map(|(at, what, count)| Damage::Many(at, what, count)),
+        (at(), 0..20_000usize).prop_map(|(at, count)| Damage::Wide(at, count)),
     ]
 }
 
@@ -138,6 +144,13 @@ fn apply(mut body: Vec<u8>, damage: &Damage) -> Vec<u8> {
         Damage::Deep(at, depth) => {
             return replace(body, *at, &format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));
         }
+        Damage::Many(at, what, count) => {
+            return replace(body, *at, &format!("[{}]", vec![OTHERS[*what]; *count].join(",")));
+        }
+        Damage::Wide(at, count) => {
+            let fields: Vec<String> = (0..*count).map(|n| format!("\"{n}\":{n}")).collect();
+            return replace(body, *at, &format!("{{{}}}", fields.join(",")));
+        }
     }
     body
 }
@@ -197,6 +210,7 @@ async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<Fault>> {
     let summaries = dashboard.node_summaries().await;
     let probed = match engine.probe(&probe).await {
         Err(ProbeError::Call(error)) => Some(error.fault),
+        Err(ProbeError::NoWay(mut tried)) => tried.0.pop().map(|(_, fault)| fault),
         _ => None,
     };
     BTreeMap::from([

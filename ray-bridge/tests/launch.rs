@@ -38,6 +38,7 @@ fn spec(shape: Shape) -> EngineSpec {
         shape,
         port: 8000,
         placement_timeout: Duration::from_mins(1),
+        probe: None,
     }
 }
 

@@ -78,7 +78,10 @@ async fn an_engine_that_serves_costs_three_calls() {
     let state = cluster.look().await;
     assert_eq!(cluster.ray.calls(), ["GET /api/jobs/chat"]);
     assert_eq!(cluster.engine.calls(), ["GET /health", "GET /rayfleet/v1/state"]);
-    assert_eq!(cluster.engine.asked()[0].authorization.as_deref(), Some("Bearer s3cret"));
+    let sent: Vec<_> =
+        cluster.engine.asked().into_iter().map(|asked| (asked.path, asked.authorization.is_some())).collect();
+    assert!(sent.contains(&("/health".to_owned(), false)), "{sent:?}");
+    assert!(sent.contains(&("/rayfleet/v1/state".to_owned(), true)), "{sent:?}");
 
     let engine = state.engine.unwrap();
     assert_eq!((engine.status, engine.health.clone()), (JobStatus::Running, Some(Health::Serving)));
@@ -316,7 +319,7 @@ async fn an_engine_without_the_middleware_is_counted_by_its_metrics() {
 async fn an_engine_that_never_answers_costs_no_more_than_the_deadline() {
     let cluster = cluster().await;
     let target = target(&cluster.ray.url, Some(&silent().await));
-    let options = ObserveOptions { deadline: Duration::from_millis(600), deep: false };
+    let options = ObserveOptions { deadline: Duration::from_millis(600), ..ObserveOptions::default() };
     #[expect(clippy::disallowed_methods, reason = "the test measures how long the observation takes")]
     let began = Instant::now();
     let state = bridge().observe(&target, Some(&id("chat")), options).await.unwrap();
@@ -328,7 +331,7 @@ async fn an_engine_that_never_answers_costs_no_more_than_the_deadline() {
 #[tokio::test]
 async fn a_dashboard_that_never_answers_is_an_error_of_that_cluster() {
     let target = target(&silent().await, None);
-    let options = ObserveOptions { deadline: Duration::from_millis(300), deep: true };
+    let options = ObserveOptions { deadline: Duration::from_millis(300), ..ObserveOptions::deep() };
     let error = bridge().observe(&target, Some(&id("chat")), options).await.unwrap_err();
     assert_eq!(error.fault, Fault::TimedOut { after_ms: 100 });
     assert!(error.to_string().starts_with("prod/chat-0: dashboard GET /api/"), "{error}");
@@ -371,12 +374,102 @@ async fn a_probe_passes_on_the_expected_text_only() {
 
     cluster.engine.on("POST /v1/completions", [(200, b"{\"choices\": []}".to_vec())]);
     probe.expect = None;
-    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Unexpected { .. })), "silence is no answer");
+    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Empty { .. })), "no choice is no answer");
     cluster
         .engine
         .on("POST /v1/completions", [(404, b"{\"error\": {\"message\": \"no model x\"}}".to_vec())]);
     let error = engine.probe(&probe).await.unwrap_err();
-    assert!(error.to_string().ends_with("404 not found: no model x"), "{error}");
+    assert!(error.to_string().contains("/v1/completions: 404 not found: no model x"), "{error}");
+    cluster.engine.on("POST /v1/completions", [(500, vec![])]);
+    assert!(
+        matches!(engine.probe(&probe).await, Err(ProbeError::Call(_))),
+        "an engine that is broken is asked once"
+    );
+    let tokens = cluster.engine.asked().into_iter().filter(|asked| asked.authorization.is_some());
+    assert_eq!(tokens.count(), 0, "the Ray token is none of the engine's business");
+}
+
+fn a_probe(expect: Option<&str>) -> Probe {
+    Probe {
+        model: "chat".to_owned(),
+        prompt: "The capital of France is".to_owned(),
+        max_tokens: 4,
+        expect: expect.map(str::to_owned),
+        timeout: Duration::from_secs(3),
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_other_paths_alone_passes_its_probe() {
+    for (path, reply) in [
+        (
+            "/v1/chat/completions",
+            json!({"choices": [{"message": {"role": "assistant", "content": "Paris"}}]}),
+        ),
+        ("/v1/embeddings", json!({"object": "list", "data": [{"index": 0, "embedding": [0.5, 0.25]}]})),
+        ("/classify", json!({"data": [{"index": 0, "label": "A", "probs": [0.5], "num_classes": 1}]})),
+        ("/score", json!({"data": [{"index": 0, "score": 0.5}]})),
+        ("/rerank", json!({"results": [{"index": 0, "relevance_score": 0.5}]})),
+        ("/pooling", json!({"data": [{"index": 0, "data": [[0.5]]}]})),
+    ] {
+        let cluster = cluster().await;
+        let missing = [(404, b"{\"detail\":\"Not Found\"}".to_vec())];
+        let unsupported =
+            json!({"error": {"message": "The model does not support Completions API", "code": 400}});
+        cluster.engine.otherwise(missing[0].clone());
+        cluster.engine.on("POST /v1/completions", [(400, unsupported.to_string().into_bytes())]);
+        cluster.engine.on(&format!("POST {path}"), [(200, reply.to_string().into_bytes())]);
+        let engine = bridge().engine(&target(&cluster.ray.url, Some(&cluster.engine.url))).unwrap();
+        assert!(engine.probe(&a_probe(None)).await.is_ok(), "{path}");
+        cluster.engine.on(&format!("POST {path}"), missing);
+        let error = engine.probe(&a_probe(None)).await.unwrap_err().to_string();
+        let wanted = "/v1/completions: 400: The model does not support Completions API; 404 not found: /v1/chat/completions, ";
+        assert!(error.contains(wanted) && error.ends_with("/pooling"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_wants_a_key_is_probed_by_the_middleware() {
+    let cluster = cluster().await;
+    cluster.engine.otherwise((404, b"{\"detail\":\"Not Found\"}".to_vec()));
+    for path in ["/v1/completions", "/v1/chat/completions", "/v1/embeddings"] {
+        cluster.engine.on(&format!("POST {path}"), [(401, b"{\"error\":\"Unauthorized\"}".to_vec())]);
+    }
+    let engine = bridge().engine(&target(&cluster.ray.url, Some(&cluster.engine.url))).unwrap();
+    let locked = engine.probe(&a_probe(None)).await.unwrap_err();
+    assert!(matches!(locked, ProbeError::NoWay(_)), "{locked}");
+    assert!(
+        locked.to_string().contains("/v1/completions: 404 not found: 401 without an API key"),
+        "{locked}"
+    );
+
+    let old = (404, b"GET /rayfleet/v1/state, POST or DELETE /rayfleet/v1/drain\n".to_vec());
+    cluster.engine.on("POST /rayfleet/v1/probe/v1/completions", [old]);
+    let locked = engine.probe(&a_probe(None)).await.unwrap_err().to_string();
+    assert!(locked.contains("wants an API key (401)") && locked.contains("VLLM_API_KEY"), "{locked}");
+
+    let missing = (404, b"{\"detail\":\"Not Found\"}".to_vec());
+    let vector = json!({"data": [{"embedding": [0.5]}]}).to_string().into_bytes();
+    cluster.engine.on("POST /rayfleet/v1/probe/v1/completions", [missing.clone()]);
+    cluster.engine.on("POST /rayfleet/v1/probe/v1/chat/completions", [missing]);
+    cluster.engine.on("POST /rayfleet/v1/probe/v1/embeddings", [(200, vector)]);
+    assert_eq!(engine.probe(&a_probe(None)).await.as_deref(), Ok(""));
+    for asked in cluster.engine.asked() {
+        assert_eq!(asked.authorization.is_some(), asked.path.starts_with("/rayfleet/"), "{}", asked.path);
+    }
+}
+
+#[tokio::test]
+async fn an_engine_elsewhere_gets_the_token_only_from_who_knows_its_address() {
+    let cluster = cluster().await;
+    // Another host than the dashboard's, which a dashboard may have named.
+    let mut elsewhere = cluster.engine.url.clone();
+    elsewhere.set_host(Some("localhost")).unwrap();
+    for (trusts_engine, sent) in [(false, None), (true, Some("Bearer s3cret"))] {
+        let target = ray_bridge::Target { trusts_engine, ..target(&cluster.ray.url, Some(&elsewhere)) };
+        bridge().engine(&target).unwrap().load().await.unwrap();
+        assert_eq!(cluster.engine.asked().pop().unwrap().authorization.as_deref(), sent);
+    }
 }
 
 #[tokio::test]

@@ -8,15 +8,14 @@ use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
-use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target};
+use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target, base_of};
 use rayfleet_core::seen::{ProbeSeen, RayAlive, RaySeen};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
-use url::Url;
 
 use super::assignment::{Assignment, Command, Engine, Launch, Pace};
 use super::formed::Formed;
-use super::report::Memory;
+use super::report::{Memory, brief};
 use super::signs::Signs;
 use super::token::GroupToken;
 use crate::clock;
@@ -33,10 +32,8 @@ const DEEP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(9);
 /// Wait after a command that failed, so that a broken cluster is not flooded.
 const AFTER_TROUBLE: Duration = Duration::from_secs(3);
-/// Longest text that is handed to decisions, in characters: they end up in the status.
-const LONGEST: usize = 500;
-/// Port of Ray's dashboard, fixed by KubeRay.
-const DASHBOARD: u16 = 8265;
+/// Ray nodes that may be alive beside those of the group's pods: of pods that were killed Ray says so for some twenty seconds.
+const MORE_NODES: usize = 32;
 
 /// The moment at which the engine was first seen healthy, until its endpoint is open.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +71,10 @@ pub(crate) struct Agent {
     launched: Option<(SubmissionId, Instant)>,
     last_deep: Option<Instant>,
     quiet_until: Option<Instant>,
+    /// The head that was asked last.
+    head: Option<String>,
+    /// The last reply cost more than it was worth: the next one is asked for later.
+    slow: bool,
 }
 
 impl Agent {
@@ -106,6 +107,8 @@ impl Agent {
             launched: None,
             last_deep: None,
             quiet_until: None,
+            head: None,
+            slow: false,
         }
     }
 
@@ -114,6 +117,7 @@ impl Agent {
         loop {
             let assignment = self.assignment.borrow_and_update().clone();
             let pace = match assignment.pace {
+                _ if self.slow => AFTER_TROUBLE,
                 Pace::Quick => QUICK,
                 Pace::Steady => STEADY,
             };
@@ -145,6 +149,11 @@ impl Agent {
     /// Where the group answers; `None` before its head has an address.
     async fn target(&mut self, assignment: Assignment) -> Option<Result<Target, String>> {
         let ip = assignment.pods.head_ip.as_deref()?;
+        if self.head.as_deref() != Some(ip) {
+            // Another pod: the Ray cluster may be another one of the same name, with another token.
+            self.token.forget();
+            self.head = Some(ip.to_owned());
+        }
         let port = match &assignment.engine {
             Engine::Launched { port, .. } => Some(*port),
             Engine::Own { port } => *port,
@@ -156,15 +165,17 @@ impl Agent {
                 Err(cause) => return Some(Err(cause)),
             },
         };
-        let dashboard = base(ip, DASHBOARD)?;
-        let engine = port.and_then(|port| base(ip, port));
-        Some(Ok(Target { name: assignment.group.to_string(), dashboard, engine, token }))
+        let dashboard = base_of(ip, assignment.pods.dashboard_port)?;
+        let engine = port.and_then(|port| base_of(ip, port));
+        let name = assignment.group.to_string();
+        Some(Ok(Target { name, dashboard, engine, token, trusts_engine: true }))
     }
 
     async fn look(&mut self, assignment: Assignment, target: Target) {
         let started = clock::monotonic();
         let deep = self.last_deep.is_none_or(|last| started.saturating_duration_since(last) >= DEEP);
-        let options = ObserveOptions { deadline: LOOK, deep };
+        let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
+        let options = ObserveOptions { deadline: LOOK, deep, most_nodes };
         let seen = match &assignment.engine {
             Engine::Launched { submission, .. } => {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
@@ -183,6 +194,7 @@ impl Agent {
         }
         let took = clock::monotonic().saturating_duration_since(started);
         self.metrics.observed(took.as_secs_f64(), seen.is_ok());
+        self.slow = seen.as_ref().is_err_and(is_costly);
         if let Err(error) = &seen {
             self.doubt_token(error);
         }
@@ -190,7 +202,7 @@ impl Agent {
             self.measure(&assignment, alive);
         }
         let no_sign = self.signs.look(&self.bridge, &assignment.pods.ips, clock::monotonic()).await;
-        self.report(&assignment, seen.map_err(|error| error.to_string()), no_sign);
+        self.report(&assignment, seen.map_err(|error| brief(&error.to_string())), no_sign);
     }
 
     /// A token that Ray refuses is read again.
@@ -287,7 +299,7 @@ impl Agent {
         if just_done {
             return Ok(());
         }
-        let options = ObserveOptions { deadline: LOOK, deep: true };
+        let options = ObserveOptions { deadline: LOOK, ..ObserveOptions::deep() };
         let (group, ips) = {
             let assignment = self.assignment.borrow();
             (assignment.group.clone(), assignment.pods.ips.clone())
@@ -337,7 +349,7 @@ impl Agent {
         let answer = async move {
             let seen = match engine.probe(&probe).await {
                 Ok(_) => ProbeSeen::Passed,
-                Err(error) => ProbeSeen::Failed(error.to_string()),
+                Err(error) => ProbeSeen::Failed(brief(&error.to_string())),
             };
             (submission, seen)
         };
@@ -352,30 +364,73 @@ fn of_pods(mut nodes: Vec<RayNode>, ips: &[String]) -> Vec<RayNode> {
     nodes
 }
 
-/// As much of a text as somebody reads in a status.
-fn brief(text: &str) -> String {
-    let mut kept: String = text.chars().take(LONGEST).collect();
-    if kept.len() < text.len() {
-        kept.push('…');
-    }
-    kept
-}
-
-fn base(ip: &str, port: u16) -> Option<Url> {
-    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-    Url::parse(&format!("http://{host}:{port}")).ok()
+/// A reply that took memory or time for nothing, as those of a hostile dashboard do.
+fn is_costly(error: &CallError) -> bool {
+    matches!(error.fault, Fault::TooLarge { .. } | Fault::Malformed { .. } | Fault::Busy)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::cluster::GroupPods;
+    use crate::fake::{Answer, Fake};
 
     #[test]
     fn addresses_of_both_families_make_urls() {
-        let url = |ip| base(ip, DASHBOARD).map(|url| url.to_string());
+        let url = |ip| base_of(ip, 8265).map(|url| url.to_string());
         assert_eq!(url("10.0.0.1").as_deref(), Some("http://10.0.0.1:8265/"));
         assert_eq!(url("fd00::1").as_deref(), Some("http://[fd00::1]:8265/"));
-        assert_eq!(url("not an address"), None);
+        for bad in ["not an address", "a/b", "a@b", "a?b", "", "::1]/x"] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+    }
+
+    /// An agent, and the API server that it reads its token from.
+    fn agent(assignment: Assignment) -> (Agent, Fake) {
+        let secret = json!({"metadata": {"name": "g", "namespace": "n"}, "data": {"auth_token": "c2VjcmV0"}});
+        let server = Fake::new(move |_| Answer::Reply(200, secret.clone()));
+        let (_, assignment) = watch::channel(assignment);
+        let (_, commands) = mpsc::channel(1);
+        let agent = Agent::new(
+            Bridge::new(ray_bridge::Limits::default()).unwrap(),
+            GroupToken::new(server.client()),
+            Arc::new(Index::default()),
+            Arc::new(Metrics::new()),
+            Key::new("n", "f"),
+            assignment,
+            commands,
+            Opening::default(),
+        );
+        (agent, server)
+    }
+
+    fn assignment(head: &str) -> Assignment {
+        let pods = GroupPods {
+            head_ip: Some(head.to_owned()),
+            ips: Vec::new(),
+            dashboard_port: 8266,
+            token_secret: Some("g".to_owned()),
+        };
+        Assignment {
+            group: Key::new("n", "g"),
+            pods,
+            engine: Engine::Own { port: Some(8000) },
+            pace: Pace::Quick,
+        }
+    }
+
+    #[tokio::test]
+    async fn another_head_is_asked_with_a_token_that_was_read_for_it() {
+        let (mut agent, server) = agent(assignment("10.0.0.1"));
+        let first = agent.target(assignment("10.0.0.1")).await.unwrap().unwrap();
+        assert_eq!(first.dashboard.as_str(), "http://10.0.0.1:8266/");
+        agent.target(assignment("10.0.0.1")).await.unwrap().unwrap();
+        assert_eq!(server.calls().len(), 1);
+        let second = agent.target(assignment("fd00::2")).await.unwrap().unwrap();
+        assert_eq!(server.calls().len(), 2, "the head at the new address may be another Ray cluster's");
+        assert_eq!(second.engine.unwrap().as_str(), "http://[fd00::2]:8000/");
     }
 
     #[test]

@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn assignment(group: &str, pace: Pace) -> Assignment {
-        let pods = GroupPods { head_ip: None, ips: Vec::new(), token_secret: None };
+        let pods = GroupPods { head_ip: None, ips: Vec::new(), dashboard_port: 8265, token_secret: None };
         Assignment { group: key(group), pods, engine: Engine::Own { port: None }, pace }
     }
 

@@ -12,6 +12,28 @@ use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
 
 use super::sickness::Sickness;
 
+/// Longest text that is handed to decisions, in characters: they end up in the status.
+const LONGEST: usize = 500;
+/// Longest cause of an engine's end, with the last lines of its log.
+const LONGEST_CAUSE: usize = 2000;
+/// Ranks that are shown of an engine whose plan is not known.
+const MOST_RANKS: usize = 1024;
+/// Differences that are told one by one.
+const MOST_DIFFERENCES: usize = 8;
+
+/// As much of a text as somebody reads in a status.
+pub(super) fn brief(text: &str) -> String {
+    cut(text, LONGEST)
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    let mut kept: String = text.chars().take(longest).collect();
+    if kept.len() < text.len() {
+        kept.push('…');
+    }
+    kept
+}
+
 /// What earlier looks found.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -43,7 +65,7 @@ impl Memory {
         let probe = self.probe.as_ref().filter(|(of, _)| of == want).map(|(_, seen)| seen.clone());
         let healthy = engine.health == Some(Health::Serving);
         let note = engine.phase.as_ref().map(|phase| match &phase.message {
-            Some(message) => format!("{:?}: {message}", phase.kind),
+            Some(message) => brief(&format!("{:?}: {message}", phase.kind)),
             None => format!("{:?} for {:.0} s", phase.kind, phase.seconds),
         });
         let alive = RayAlive {
@@ -53,7 +75,7 @@ impl Memory {
                 job: Some(job(&engine)),
                 healthy,
                 blamed: broken.as_ref().map(|broken| broken.nodes.clone()).unwrap_or_default(),
-                broken: broken.map(|broken| broken.words),
+                broken: broken.map(|broken| brief(&broken.words)),
                 answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
                 load: self.load(now, Some(want), engine.load.as_ref()),
                 probe: probe.unwrap_or_default(),
@@ -81,7 +103,7 @@ impl Memory {
         now: Timestamp,
     ) -> RayAlive {
         let load = self.load(now, Some(want), found);
-        let unverified = Some(format!("the Ray dashboard does not answer: {cause}"));
+        let unverified = Some(brief(&format!("the Ray dashboard does not answer: {cause}")));
         let last = self.last.clone().filter(|last| last.engine.submission == want.as_str());
         let known = last.unwrap_or_else(|| RayAlive {
             nodes: pods.to_vec(),
@@ -173,7 +195,12 @@ fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> E
         .map(|slot| (slot.rank, slot.node_id.as_str()))
         .collect();
     let address = |id: &str| nodes.iter().find(|(_, node)| node == id).map(|(ip, _)| ip.clone());
-    let alive = placed.ranks.iter().filter(|rank| rank.alive);
+    // A dashboard may list what it likes; what is shown is bounded by what was planned.
+    let alive = placed
+        .ranks
+        .iter()
+        .filter(|rank| rank.alive && (planned.is_empty() || planned.contains_key(&rank.rank)))
+        .take(MOST_RANKS);
     let located = alive.filter_map(|rank| Some((rank, rank.node_id.as_ref()?.as_str())));
     let as_planned = located.clone().filter(|(rank, id)| planned.get(&rank.rank) == Some(id));
     // A rank that lives twice must not stand in for one that is missing.
@@ -183,9 +210,22 @@ fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> E
         ranks: located
             .map(|(rank, id)| (rank.rank, rank.tensor_rank, rank.stage, address(id).unwrap_or_default()))
             .collect(),
-        differences: placed.differences.iter().map(ToString::to_string).collect(),
+        differences: differences(placed),
         ..EngineSeen::default()
     }
+}
+
+fn differences(placed: &Placed) -> Vec<String> {
+    let mut told: Vec<String> = placed
+        .differences
+        .iter()
+        .take(MOST_DIFFERENCES)
+        .map(|difference| brief(&difference.to_string()))
+        .collect();
+    if let Some(more) = placed.differences.len().checked_sub(MOST_DIFFERENCES).filter(|more| *more > 0) {
+        told.push(format!("and {more} more differences from the plan"));
+    }
+    told
 }
 
 fn job(engine: &EngineState) -> JobSeen {
@@ -193,7 +233,8 @@ fn job(engine: &EngineState) -> JobSeen {
         JobStatus::Pending => JobSeen::Pending,
         JobStatus::Running | JobStatus::Unknown => JobSeen::Running,
         JobStatus::Succeeded | JobStatus::Failed | JobStatus::Stopped => {
-            JobSeen::Ended(engine.cause.clone().unwrap_or_else(|| "no cause is known".to_owned()))
+            let cause = engine.cause.as_deref().unwrap_or("no cause is known");
+            JobSeen::Ended(cut(cause, LONGEST_CAUSE))
         }
     }
 }

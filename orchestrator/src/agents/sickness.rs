@@ -34,7 +34,9 @@ impl Sickness {
             *self = Self { of: Some(want.clone()), ..Self::default() };
         }
         if let Some(cluster) = &state.cluster {
-            self.nodes.clone_from(&cluster.nodes);
+            // Without labels, which nobody here looks at.
+            let bare = |node: &RayNode| RayNode { labels: std::collections::BTreeMap::new(), ..node.clone() };
+            self.nodes = cluster.nodes.iter().map(bare).collect();
         }
         self.history.learn(now, state);
         // The core has its own patience with engines that stand still.

@@ -14,6 +14,9 @@ use super::pods::created;
 /// Longest name of a Secret that KubeRay makes.
 const LONGEST_SECRET: usize = 50;
 
+/// Port of Ray's dashboard unless the cluster says otherwise.
+pub(crate) const DASHBOARD: u16 = 8265;
+
 /// `rayclusters.ray.io/v1`.
 pub(crate) static RESOURCE: LazyLock<ApiResource> = LazyLock::new(|| ApiResource {
     group: "ray.io".to_owned(),
@@ -75,6 +78,12 @@ pub(crate) fn token_secret(cluster: &DynamicObject) -> Option<String> {
     }
     let own = || own_secret(&cluster.name_any());
     Some(auth["secretName"].as_str().filter(|name| !name.is_empty()).map_or_else(own, str::to_owned))
+}
+
+/// Port of the head's dashboard: KubeRay hands `rayStartParams` on to `ray start`.
+pub(crate) fn dashboard_port(cluster: &DynamicObject) -> u16 {
+    let port = &cluster.data["spec"]["headGroupSpec"]["rayStartParams"]["dashboard-port"];
+    port.as_str().and_then(|port| port.trim().parse().ok()).filter(|port| *port > 0).unwrap_or(DASHBOARD)
 }
 
 /// The name that KubeRay gives the Secret it makes: of a long name the last 50 characters, with an `r` in the
@@ -154,6 +163,23 @@ mod tests {
         assert_eq!(secret(&json!({"mode": "token", "secretName": ""})).as_deref(), Some("g"));
         assert_eq!(secret(&json!({"mode": "disabled", "secretName": "mine"})), None);
         assert_eq!(secret(&Value::Null), None);
+    }
+
+    #[test]
+    fn the_dashboard_is_asked_where_the_cluster_has_it() {
+        let port = |params: &Value| {
+            let spec = json!({"headGroupSpec": {"rayStartParams": params}});
+            dashboard_port(&cluster("g", &spec, &Value::Null))
+        };
+        assert_eq!(port(&json!({"dashboard-port": "8266"})), 8266);
+        for odd in [
+            json!({}),
+            json!({"dashboard-port": "0"}),
+            json!({"dashboard-port": 8266}),
+            json!({"dashboard-port": "x"}),
+        ] {
+            assert_eq!(port(&odd), DASHBOARD, "{odd}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct GroupPods {
     pub head_ip: Option<String>,
     /// Addresses of all pods that are to be Ray nodes.
     pub ips: Vec<String>,
+    /// Port of the head's dashboard.
+    pub dashboard_port: u16,
     /// Secret with the Ray token, when authentication is on.
     pub token_secret: Option<String>,
 }
@@ -68,6 +70,8 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
+        dashboard_port: cluster
+            .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
         token_secret: cluster.and_then(|cluster| rayclusters::token_secret(cluster)),
     };
     // KubeRay may make a new head while the old one is still ending.

@@ -7,7 +7,7 @@ use ray_bridge::dashboard::{Dashboard, Job};
 use ray_bridge::engine::{EngineClient, LaunchRecord, plan_of};
 use ray_bridge::observe::{ObserveOptions, RayState};
 use ray_bridge::placement::{Placement, RayNode};
-use ray_bridge::{Bridge, CallError, Fault as Call, Limits, SubmissionId, Target, Token};
+use ray_bridge::{Bridge, CallError, Fault as Call, Limits, SubmissionId, Target, Token, base_of};
 use url::Url;
 
 use crate::args::Global;
@@ -72,7 +72,15 @@ impl Session {
     /// The cluster as the bridge wants it.
     pub(crate) fn target(&self, engine: Option<Url>) -> Target {
         let token = self.token.clone();
-        Target { name: self.address.to_string(), dashboard: self.address.clone(), engine, token }
+        // What Ray says of an engine's address is not good enough for the token.
+        let trusts_engine = self.engine.is_some();
+        Target {
+            name: self.address.to_string(),
+            dashboard: self.address.clone(),
+            engine,
+            token,
+            trusts_engine,
+        }
     }
 
     /// The dashboard.
@@ -98,7 +106,7 @@ impl Session {
 
     /// How far to look, each call within the time that was given for one.
     pub(crate) fn depth(&self, deep: bool) -> ObserveOptions {
-        ObserveOptions { deadline: self.call * 3, deep }
+        ObserveOptions { deadline: self.call * 3, deep, ..ObserveOptions::default() }
     }
 
     /// The job of an engine; `None` if Ray knows none of this name.
@@ -138,8 +146,7 @@ impl Session {
             return self.engine.clone();
         }
         let node = nodes.iter().find(|node| node.id == plan.api_server_node)?;
-        let host = if node.ip.contains(':') { format!("[{}]", node.ip) } else { node.ip.clone() };
-        Url::parse(&format!("http://{host}:{}", record.port)).ok()
+        base_of(&node.ip, record.port)
     }
 }
 

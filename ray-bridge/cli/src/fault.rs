@@ -73,6 +73,13 @@ impl From<CallError> for Fault {
         use ray_bridge::Fault as Call;
         let engine = error.call.server == "engine";
         let (kind, cure) = match &error.fault {
+            Call::Unauthorized if engine => (
+                Kind::Failed,
+                Some(
+                    "the token goes to no address that only Ray named: give --engine-address URL; \
+                     without a token: --token-file FILE, or $RAY_AUTH_TOKEN or $RAY_AUTH_TOKEN_PATH",
+                ),
+            ),
             Call::Unauthorized => (
                 Kind::Unreachable,
                 Some(
@@ -125,10 +132,17 @@ impl From<ProbeError> for Fault {
     fn from(error: ProbeError) -> Self {
         match error {
             ProbeError::Call(error) => error.into(),
-            unexpected @ ProbeError::Unexpected { .. } => Self::failed(
+            unexpected @ (ProbeError::Unexpected { .. } | ProbeError::NoText { .. }) => Self::failed(
                 unexpected.to_string(),
                 "the engine serves something else than meant: check source, or correct probe.expect",
             ),
+            unanswered @ (ProbeError::NoWay(_) | ProbeError::Empty { .. }) => Self::failed(
+                unanswered.to_string(),
+                "the model serves no path that is known: check source and engine.args",
+            ),
+            locked @ ProbeError::Locked { .. } => {
+                Self::failed(locked.to_string(), "stop the engine and deploy it again with this version")
+            }
         }
     }
 }

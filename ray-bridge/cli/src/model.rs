@@ -138,6 +138,13 @@ fn engine(
     if !problems.is_empty() {
         return Err(problems);
     }
+    let probe = Probe {
+        model: valid.name.clone(),
+        prompt: valid.probe.prompt.clone(),
+        max_tokens: valid.probe.max_tokens,
+        expect: valid.probe.expect.clone(),
+        timeout: PROBE,
+    };
     let spec = EngineSpec {
         kind,
         name,
@@ -148,15 +155,9 @@ fn engine(
         shape,
         port: valid.port,
         placement_timeout: PLACEMENT,
+        probe: Some(probe.clone()),
     };
     spec.check().map_err(|refused| vec![refused.to_string()])?;
-    let probe = Probe {
-        model: valid.name.clone(),
-        prompt: valid.probe.prompt.clone(),
-        max_tokens: valid.probe.max_tokens,
-        expect: valid.probe.expect.clone(),
-        timeout: PROBE,
-    };
     let policy = policy(&valid.placement, told);
     Ok(Model { spec, policy, probe, start_timeout: valid.start_timeout })
 }

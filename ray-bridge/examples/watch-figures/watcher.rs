@@ -57,6 +57,7 @@ pub(crate) fn run(groups: usize, sick: bool, time: Duration) -> Result<Figures, 
                     dashboard: url.clone(),
                     engine: Some(url),
                     token: None,
+                    trusts_engine: false,
                 };
                 tokio::spawn(watch(bridge.clone(), target, engine.clone(), from, from + time))
             })
@@ -99,7 +100,7 @@ async fn watch(bridge: Bridge, target: Target, engine: SubmissionId, from: Insta
             seen.periods.push(began - before);
         }
         let deep = last_deep.is_none_or(|last| began - last >= DEEP);
-        let options = ObserveOptions { deadline: LOOK, deep };
+        let options = ObserveOptions { deadline: LOOK, deep, ..ObserveOptions::default() };
         let well =
             bridge.observe(&target, Some(&engine), options).await.is_ok_and(|state| is_well(&state, deep));
         if deep && well {

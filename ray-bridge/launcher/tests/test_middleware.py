@@ -276,5 +276,72 @@ class Authorization(Case):
         self.assertEqual(self.exchange(scope("/v1/models"))[0], 200)
 
 
+class Probing(Case):
+    """The fixed request that goes with the engine's own key."""
+
+    BODIES = {"/v1/completions": {"model": "m", "prompt": "Hi"}, "/pooling": {"model": "m", "input": "Hi"}}
+
+    def setUp(self):
+        super().setUp()
+        os.environ["RAYFLEET_PROBE"] = json.dumps(self.BODIES)
+
+    async def vllm(self, scope_, receive, send):
+        """As vLLM guards its paths: a wrong key is 401, behind it a path may be missing."""
+        headers = dict(scope_["headers"])
+        self.asked = (scope_["method"], scope_["path"], scope_["query_string"], headers)
+        self.body = (await receive())["body"]
+        self.counted = self.traffic.report()["awaiting"]
+        status = 401 if headers.get(b"authorization") != b"Bearer key" else 200 if scope_["path"].endswith("/v1/completions") else 404
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    def probe(self, path="/v1/completions", method="POST", headers=(), **more):
+        scope_ = scope(f"{more.get('root_path', '')}/rayfleet/v1/probe{path}", method, headers, query_string=b"a=b", **more)
+        return self.exchange(scope_, self.vllm, [{"type": "http.request", "body": b"stolen", "more_body": False}])[0]
+
+    def test_it_passes_an_engine_that_wants_the_key_of_the_environment(self):
+        self.assertEqual(self.probe(), 401)
+        os.environ["VLLM_API_KEY"] = "key"
+        self.assertEqual(self.probe(), 200)
+        method, path, query, headers = self.asked
+        self.assertEqual((method, path, query), ("POST", "/v1/completions", b""))
+        self.assertEqual(headers[b"content-length"], str(len(self.body)).encode())
+        self.assertEqual(self.probe("/pooling"), 404)
+
+    def test_it_sends_what_the_launch_fixed_and_nothing_of_who_asks(self):
+        os.environ["VLLM_API_KEY"] = "key"
+        self.probe(headers=[(b"x-secret", b"1"), (b"authorization", b"Bearer other")])
+        self.assertEqual(json.loads(self.body), self.BODIES["/v1/completions"])
+        self.assertNotIn(b"x-secret", self.asked[3])
+
+    def test_other_paths_have_no_probe(self):
+        os.environ["VLLM_API_KEY"] = "key"
+        for path in ("/v1/chat/completions", "/v1/load_lora_adapter", "//v1/completions", "/v1/completions/../models", "/"):
+            self.assertEqual(self.probe(path), 404, path)
+        self.assertEqual(self.probe(method="GET"), 405)
+        del os.environ["RAYFLEET_PROBE"]
+        self.assertEqual(self.probe(), 404)
+
+    def test_it_needs_the_ray_token(self):
+        os.environ.update(RAY_AUTH_TOKEN="t0ken", VLLM_API_KEY="key")
+        self.assertEqual(self.probe(), 401)
+        self.assertEqual(self.probe(headers=[(b"authorization", b"Bearer t0ken")]), 200)
+        self.assertEqual(self.asked[3][b"authorization"], b"Bearer key", "the Ray token stays with the middleware")
+
+    def test_it_counts_as_a_request_that_waits_for_the_engine(self):
+        os.environ["VLLM_API_KEY"] = "key"
+        self.probe()
+        self.assertEqual((self.counted, self.traffic.report()["served"], self.traffic.probes), (1, 1, 0))
+
+    def test_a_published_prefix_stays_in_front(self):
+        os.environ["VLLM_API_KEY"] = "key"
+        self.assertEqual(self.probe(root_path="/llm"), 200)
+        self.assertEqual(self.asked[1], "/llm/v1/completions")
+
+    def test_probes_at_a_time_are_few(self):
+        self.traffic.probes = 4
+        self.assertEqual(self.probe(), 503)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -58,7 +58,7 @@ class Refused(unittest.TestCase):
         for field, value in (
             ("name", None), ("name", "a/b"), ("name", 3), ("engine", "sglang"), ("bundles", None), ("tensor", 0),
             ("tensor", True), ("pipeline", "2"), ("port", 70000), ("apiServerNodeId", "node-1"), ("argv", "serve"),
-            ("argv", []), ("argv", ["--port", "1"]), ("placementTimeoutSeconds", -1),
+            ("argv", []), ("argv", ["--port", "1"]), ("placementTimeoutSeconds", -1), ("probe", []), ("probe", {"v1": {}}), ("probe", {"/v1": 1}),
         ):  # fmt: skip
             with self.subTest(field=field, value=value):
                 self.refuse(spec(**{field: value}), field)

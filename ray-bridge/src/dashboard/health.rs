@@ -10,7 +10,7 @@ impl Dashboard {
     /// Whether the GCS, the head's memory, answers. May be asked without a token. Errors of the dashboard are errors;
     /// `Some` is what is wrong with the GCS.
     pub async fn gcs_health(&self) -> Result<Option<String>, CallError> {
-        health(&self.0, "/api/gcs_healthz").await
+        health(&self.0.anonymous(), "/api/gcs_healthz").await
     }
 
     /// Whether the raylet of a node is well, by its agent: `Some` is what is wrong with it. [`Fault::Unreachable`] if no agent

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::wire;
 use crate::http::Fault;
+use crate::lean::{self, Pick, Picked, Text};
 use crate::{NodeId, SubmissionId};
 
 /// Path of all jobs; Ray answers 404 without the slash.
@@ -75,16 +77,27 @@ impl JobStatus {
     }
 }
 
+/// Longest text of Ray's that is kept of a job, in bytes; the end of its log, which it may hold, comes from the log itself.
+const LONGEST_MESSAGE: usize = 32 << 10;
+/// Beginning of the metadata that the bridge writes; what others add is not taken in.
+const OWN_METADATA: &str = "rayfleet.io/";
+/// Longest value of the bridge's metadata in bytes, more than the plan of 1024 ranks, and how many there may be.
+const LONGEST_METADATA: usize = 384 << 10;
+const MOST_METADATA: usize = 8;
+
 /// A job as Ray reports it. Its environment is left out: Ray gives it in clear.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Job {
+    /// The id that it was submitted under. Ray takes ids that the bridge could not have given; those are left out.
+    #[serde(default, deserialize_with = "id")]
+    pub submission_id: Option<SubmissionId>,
     /// State.
     pub status: JobStatus,
     /// Ray's words; of a failed entrypoint with the end of its log.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean::words::<_, LONGEST_MESSAGE>")]
     pub message: Option<String>,
     /// Ray's kind of failure, such as `JOB_SUPERVISOR_ACTOR_DIED`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean::words::<_, 256>")]
     pub error_type: Option<String>,
     /// When it was submitted.
     #[serde(default, deserialize_with = "wire::time", rename = "start_time")]
@@ -92,31 +105,41 @@ pub struct Job {
     /// When it ended.
     #[serde(default, deserialize_with = "wire::time", rename = "end_time")]
     pub ended: Option<Timestamp>,
-    /// As submitted.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    /// What the bridge submitted with it.
+    #[serde(default, deserialize_with = "metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Exit code of the entrypoint.
     #[serde(default)]
     pub driver_exit_code: Option<i64>,
     /// Node that it runs on; `None` before it has started.
-    #[serde(default, deserialize_with = "wire::non_empty")]
+    #[serde(default, deserialize_with = "wire::id")]
     pub driver_node_id: Option<NodeId>,
 }
 
-/// One entry of Ray's list of jobs. Drivers that nobody submitted are listed without a submission id.
-#[derive(Deserialize)]
-pub(super) struct Listed {
-    #[serde(default)]
-    submission_id: Option<String>,
-    #[serde(flatten)]
-    job: Job,
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SubmissionId>, D::Error> {
+    // One byte longer than any id: what is cut off is none either.
+    lean::text::<D, 129>(deserializer).map(|text| SubmissionId::new(text).ok())
 }
 
-impl Listed {
-    /// With its id, if it has one that the bridge could have given.
-    pub(super) fn submitted(self) -> Option<(SubmissionId, Job)> {
-        Some((SubmissionId::new(self.submission_id?).ok()?, self.job))
+#[derive(Default)]
+struct Own(BTreeMap<String, String>);
+
+impl Pick for Own {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Picked(Text(key))) = map.next_key::<Picked<Text<64>>>()? {
+            if self.0.len() < MOST_METADATA && key.starts_with(OWN_METADATA) {
+                let Picked(Text(value)) = map.next_value::<Picked<Text<LONGEST_METADATA>>>()?;
+                self.0.insert(key, value);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
     }
+}
+
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Picked::<Own>::deserialize(deserializer).map(|Picked(Own(own))| own)
 }
 
 /// Path of a job; ids need no escaping by their syntax.

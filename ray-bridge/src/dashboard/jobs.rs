@@ -7,9 +7,12 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::job::{self, Job, JobRequest, Pin};
-use crate::http::{CallError, Fault, Payload};
+use crate::http::{CallError, Fault, Payload, longest};
+use crate::lean;
 use crate::{NodeId, SubmissionId};
 
+/// Jobs that a list may hold.
+const MOST: usize = 10_000;
 /// Longest time between looks at whether a deleted job stays away.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -33,7 +36,7 @@ impl Dashboard {
 
     async fn post(&self, request: &JobRequest, pin: Pin<'_>) -> Result<(), CallError> {
         let payload = Payload::Json(request.to_json(pin).to_string().into_bytes());
-        match self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit).await {
+        match self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit, longest::JOB).await {
             Ok(_) => Ok(()),
             Err(CallError { call, fault: Fault::Rejected { status, message } }) => {
                 Err(CallError { call, fault: job::refusal(status, message) })
@@ -53,13 +56,19 @@ impl Dashboard {
 
     /// One job.
     pub async fn job(&self, id: &SubmissionId) -> Result<Job, CallError> {
-        self.0.get(&job::path(id, "")).await
+        self.0.get(&job::path(id, ""), longest::JOB).await
     }
 
     /// All jobs that were submitted under an id that the bridge could have given, ended ones too.
     pub async fn jobs(&self) -> Result<Vec<(SubmissionId, Job)>, CallError> {
-        let listed: Vec<job::Listed> = self.0.get(job::LIST).await?;
-        Ok(listed.into_iter().filter_map(job::Listed::submitted).collect())
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Jobs {
+            #[serde(deserialize_with = "lean::list::<_, _, MOST>")]
+            all: Vec<Job>,
+        }
+        let Jobs { all } = self.0.get(job::LIST, longest::ENVIRONMENTS).await?;
+        Ok(all.into_iter().filter_map(|job| Some((job.submission_id.clone()?, job))).collect())
     }
 
     /// Asks a job to stop; `false` if it had ended already.
@@ -69,8 +78,9 @@ impl Dashboard {
             stopped: bool,
         }
         let path = job::path(id, "/stop");
-        let kept = self.0.send(Method::POST, &path, Payload::Nothing, self.0.limits.call).await?;
-        let reply: Stopped = self.0.parse(&Method::POST, &path, &kept.bytes)?;
+        let kept =
+            self.0.send(Method::POST, &path, Payload::Nothing, self.0.limits.call, longest::WORD).await?;
+        let reply: Stopped = self.0.parse(&Method::POST, &path, &kept).await?;
         Ok(reply.stopped)
     }
 
@@ -78,7 +88,10 @@ impl Dashboard {
     /// [`Dashboard::delete_until_gone`].
     pub async fn delete(&self, id: &SubmissionId) -> Result<(), CallError> {
         let path = job::path(id, "");
-        self.0.send(Method::DELETE, &path, Payload::Nothing, self.0.limits.call).await.map(|_| ())
+        self.0
+            .send(Method::DELETE, &path, Payload::Nothing, self.0.limits.call, longest::WORD)
+            .await
+            .map(|_| ())
     }
 
     /// Removes a job that has ended, and stays until it has been away for `settled`: a job that Ray brings back is removed

@@ -29,6 +29,7 @@ impl Dashboard {
     /// writes it. Where that is not answered, the whole log is read and all but its end dropped.
     pub async fn log_tail_of(&self, id: &SubmissionId, job: &Job) -> Result<String, CallError> {
         let limit = self.0.limits.log_tail_bytes;
+        let tail = Keep::Tail { keep: limit, read: self.0.limits.log_read_bytes };
         if let Some(node) = &job.driver_node_id {
             let lines = (limit / SHORT_LINE).clamp(100, 100_000);
             let seconds = self.0.limits.call.as_secs().max(1);
@@ -39,7 +40,7 @@ impl Dashboard {
                 .append_pair("timeout", &seconds.to_string())
                 .finish();
             let path = format!("/api/v0/logs/file?{query}");
-            match self.0.get_bytes(&path, Keep::Tail(limit)).await {
+            match self.0.get_bytes(&path, tail).await {
                 Ok(kept) if is_page(&kept.bytes) => {
                     let what = "an HTML page instead of the log".to_owned();
                     return Err(self.0.fail(&Method::GET, &path, Fault::Malformed { what }));
@@ -57,7 +58,7 @@ impl Dashboard {
             }
         }
         let path = job::path(id, "/logs");
-        let kept = self.0.get_bytes(&path, Keep::Tail(limit)).await?;
+        let kept = self.0.get_bytes(&path, tail).await?;
         quoted(&kept.bytes, kept.cut)
             .map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
     }

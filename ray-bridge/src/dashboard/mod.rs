@@ -28,7 +28,10 @@ pub use summary::NodeSummary;
 pub use targets::MetricsTarget;
 
 use crate::NodeId;
-use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Net, Payload, SetupError, Token, Wire};
+use crate::http::{
+    Budget, CallError, Endpoint, Fault, Keep, Limits, Net, Payload, SetupError, Share, Token, Wire, longest,
+};
+use crate::lean;
 
 /// Client of one dashboard. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,9 +41,10 @@ pub struct Dashboard(Endpoint);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Version {
     /// For example `2.60.0`.
+    #[serde(deserialize_with = "lean::text::<_, 64>")]
     pub ray_version: String,
     /// Ray's session. It changes when the head starts anew without kept state; then everything it knew is lost.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub session_name: String,
 }
 
@@ -57,7 +61,8 @@ impl Dashboard {
     /// A client of its own for `base`, for example `http://10.0.0.7:8265`. [`crate::Bridge`] shares one pool instead.
     pub fn new(base: Url, token: Option<Token>, limits: Limits) -> Result<Self, SetupError> {
         let cluster = base.host_str().unwrap_or_default().to_owned();
-        Ok(Self::over(Arc::new(Net::new(b"")?), cluster, base, token, limits))
+        let memory = Budget::default().share(&cluster);
+        Ok(Self::over(Arc::new(Net::new(b"")?), cluster, base, token, limits, memory))
     }
 
     pub(crate) fn over(
@@ -66,22 +71,24 @@ impl Dashboard {
         base: Url,
         token: Option<Token>,
         limits: Limits,
+        memory: Arc<Share>,
     ) -> Self {
-        Self(Endpoint { wire, base, cluster, server: "dashboard", token, limits })
+        Self(Endpoint { wire, base, cluster, server: "dashboard", token, limits, memory })
     }
 
     /// Ray's version and session.
     pub async fn version(&self) -> Result<Version, CallError> {
-        self.0.get("/api/version").await
+        self.0.get("/api/version", longest::WORD).await
     }
 
     /// How Ray lets callers in. May be asked without a token.
     pub async fn authentication(&self) -> Result<Authentication, CallError> {
         #[derive(Deserialize)]
         struct Reply {
+            #[serde(deserialize_with = "lean::text::<_, 64>")]
             authentication_mode: String,
         }
-        match self.0.get::<Reply>("/api/authentication_mode").await {
+        match self.0.anonymous().get::<Reply>("/api/authentication_mode", longest::WORD).await {
             Ok(reply) if reply.authentication_mode == "disabled" => Ok(Authentication::Open),
             Ok(_) => Ok(Authentication::Token),
             // Ray 2.46 knows no authentication.
@@ -95,44 +102,51 @@ impl Dashboard {
     /// Ray drops a package with the last job that used it; reading it keeps it for a while.
     pub async fn ensure_package(&self, package: &Package) -> Result<(), CallError> {
         let path = package.path();
-        let found = self.0.get_bytes(&path, Keep::Tail(0)).await;
+        let found = self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await;
         let Err(CallError { fault: Fault::NotFound { .. }, .. }) = found else {
             return found.map(|_| ());
         };
         let payload = Payload::Bytes(package.bytes());
-        self.0.send(Method::PUT, &path, payload, self.0.limits.submit).await?;
-        self.0.get_bytes(&path, Keep::Tail(0)).await.map(|_| ())
+        self.0.send(Method::PUT, &path, payload, self.0.limits.submit, longest::WORD).await?;
+        self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await.map(|_| ())
     }
 
     /// All nodes, dead ones too.
     pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
-        self.list("nodes", &[]).await
+        self.list("nodes", &[], longest::LIST).await
+    }
+
+    /// The error of a list of nodes with more than there can be.
+    pub(crate) fn lists_too_many(&self, alive: usize, most: usize) -> CallError {
+        let what = format!("{alive} nodes are alive, where there can be {most} at most");
+        self.0.fail(&Method::GET, &state::path("nodes", &[]), Fault::Malformed { what })
     }
 
     /// GPUs in use by node; a node that Ray has not heard from yet, or that has none, is left out.
     pub async fn gpu_use(&self) -> Result<BTreeMap<NodeId, GpuUse>, CallError> {
         let path = "/api/cluster_status";
-        let value = self.0.get(path).await?;
-        nodes::gpu_use(&value).map_err(|what| self.0.fail(&Method::GET, path, Fault::Malformed { what }))
+        let status: nodes::Status = self.0.get(path, longest::LIST).await?;
+        status.gpu_use().map_err(|what| self.0.fail(&Method::GET, path, Fault::Malformed { what }))
     }
 
     /// Actors that match all filters, dead ones too.
     pub async fn actors(&self, filters: &[Filter<'_>]) -> Result<Vec<Actor>, CallError> {
-        self.list("actors", filters).await
+        self.list("actors", filters, longest::ENVIRONMENTS).await
     }
 
     /// Placement groups that match all filters, removed ones too.
     pub async fn placement_groups(&self, filters: &[Filter<'_>]) -> Result<Vec<PlacementGroup>, CallError> {
-        self.list("placement_groups", filters).await
+        self.list("placement_groups", filters, longest::LIST).await
     }
 
     async fn list<T: serde::de::DeserializeOwned>(
         &self,
         kind: &str,
         filters: &[Filter<'_>],
+        longest: usize,
     ) -> Result<Vec<T>, CallError> {
         let path = state::path(kind, filters);
-        let reply: state::Reply<T> = self.0.get(&path).await?;
+        let reply: state::Reply<T> = self.0.get(&path, longest).await?;
         reply.into_entries().map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
     }
 }

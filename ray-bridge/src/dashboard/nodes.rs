@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
 use super::wire;
 use crate::NodeId;
+use crate::lean::{self, Number, Pick, Picked, Text};
 use crate::placement::RayNode;
 
 /// A node as the state API reports it.
@@ -15,24 +16,25 @@ pub struct Node {
     /// Id of this incarnation.
     pub node_id: NodeId,
     /// Address.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 64>")]
     pub node_ip: String,
     /// Name, equal to the address unless one was given.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub node_name: String,
     /// Runs the dashboard.
     #[serde(default, deserialize_with = "wire::or_default")]
     pub is_head_node: bool,
     /// `ALIVE` or `DEAD`.
+    #[serde(deserialize_with = "lean::text::<_, 32>")]
     pub state: String,
     /// Why it is dead.
-    #[serde(default, deserialize_with = "wire::non_empty")]
+    #[serde(default, deserialize_with = "lean::words::<_, 500>")]
     pub state_message: Option<String>,
-    /// Amounts by resource.
-    #[serde(default, deserialize_with = "wire::or_default")]
-    pub resources_total: BTreeMap<String, f64>,
-    /// Labels.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    /// GPUs that it has, shares included; 0 if it has none.
+    #[serde(default, rename = "resources_total", deserialize_with = "gpus")]
+    pub gpus: f64,
+    /// Labels, 32 of them at most.
+    #[serde(default, deserialize_with = "lean::texts::<_, 32>")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -48,7 +50,7 @@ pub struct GpuUse {
 impl Node {
     /// With the GPUs in use, as placement wants it.
     pub fn into_ray_node(self, gpu_use: &BTreeMap<NodeId, GpuUse>) -> RayNode {
-        let gpus_total = wire::whole(&self.resources_total, "GPU");
+        let gpus_total = wire::floor(self.gpus);
         let free = gpu_use.get(&self.node_id).map_or(gpus_total, |u| wire::floor(u.total - u.used));
         RayNode {
             id: self.node_id,
@@ -64,20 +66,114 @@ impl Node {
     }
 }
 
-/// Reads `usageByNode` of the cluster's status.
+/// The amount of one resource among others.
+#[derive(Default)]
+struct Gpus(f64);
+
+impl Pick for Gpus {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Picked(Text(name))) = map.next_key::<Picked<Text<4>>>()? {
+            if name == "GPU" {
+                self.0 = map.next_value::<Picked<Number>>()?.0.0.unwrap_or(0.0);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gpus<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Picked::<Gpus>::deserialize(deserializer).map(|Picked(Gpus(amount))| amount)
+}
+
+/// The cluster's status, of which only the `usageByNode` is read.
 ///
 /// Ray rewrites the keys of this reply to camelCase (`slot_w2` becomes `slotW2`, node ids elsewhere in it are mangled);
 /// node ids in this map and the key `GPU` come through unchanged.
-pub(super) fn gpu_use(status: &Value) -> Result<BTreeMap<NodeId, GpuUse>, String> {
-    let data = status.get("data").ok_or("cluster_status without data")?;
-    let report = data.pointer("/clusterStatus/loadMetricsReport/usageByNode");
-    let Some(Value::Object(by_node)) = report else {
-        // The report is absent until Ray has collected it for the first time.
-        return Ok(BTreeMap::new());
-    };
-    let amounts = |resources: &Value| {
-        let pair = resources.get("GPU")?;
-        Some(GpuUse { used: pair.get(0)?.as_f64()?, total: pair.get(1)?.as_f64()? })
-    };
-    Ok(by_node.iter().filter_map(|(id, r)| Some((NodeId(id.clone()), amounts(r)?))).collect())
+#[derive(Deserialize)]
+pub(super) struct Status {
+    data: Option<StatusData>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusData {
+    cluster_status: Option<ClusterStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterStatus {
+    load_metrics_report: Option<Report>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    #[serde(default)]
+    usage_by_node: Picked<UseByNode>,
+}
+
+/// Nodes with GPUs in a report; those beyond [`MOST_NODES`] are left out.
+#[derive(Default)]
+struct UseByNode(BTreeMap<NodeId, GpuUse>);
+
+/// Nodes whose use is kept: more than an engine has.
+const MOST_NODES: usize = 4096;
+
+impl Pick for UseByNode {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Picked(Text(node))) = map.next_key::<Picked<Text<128>>>()? {
+            let Picked(GpuPair(pair)) = map.next_value::<Picked<GpuPair>>()?;
+            if let Some(found) = pair.filter(|_| self.0.len() < MOST_NODES) {
+                self.0.insert(NodeId(node), found);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `{"GPU": [used, total]}` among other resources.
+#[derive(Default)]
+struct GpuPair(Option<GpuUse>);
+
+impl Pick for GpuPair {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Picked(Text(name))) = map.next_key::<Picked<Text<4>>>()? {
+            if name == "GPU" {
+                self.0 = map.next_value::<Picked<Pair>>()?.0.both();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Pair(Option<f64>, Option<f64>);
+
+impl Pair {
+    fn both(&self) -> Option<GpuUse> {
+        Some(GpuUse { used: self.0?, total: self.1? })
+    }
+}
+
+impl Pick for Pair {
+    fn list<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        let mut next = || list.next_element::<Picked<Number>>().map(|number| number.and_then(|n| n.0.0));
+        (self.0, self.1) = (next()?, next()?);
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+impl Status {
+    /// GPUs in use, by node. The report is absent until Ray has collected it for the first time.
+    pub(super) fn gpu_use(self) -> Result<BTreeMap<NodeId, GpuUse>, String> {
+        let data = self.data.ok_or("cluster_status without data")?;
+        let report = data.cluster_status.and_then(|status| status.load_metrics_report);
+        Ok(report.map(|report| report.usage_by_node.0.0).unwrap_or_default())
+    }
 }

@@ -1,17 +1,20 @@
 //! The state API: one shape of reply for nodes, actors and placement groups.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{IgnoredAny, MapAccess};
 use url::form_urlencoded::Serializer;
 
 use super::wire;
 use crate::NodeId;
+use crate::lean::{self, Number, Pick, Picked, Text};
 use crate::placement::{
     ForeignActor, GroupState, Life, RANK_ACTOR_CLASS, RankName, ReportedBundle, ReportedRank,
 };
 
 /// Ray gives at most this many entries.
 const LIMIT: usize = 10_000;
+/// Entries that are taken in; a longer list is an error. An engine has 1024 ranks at most, and Ray remembers 1000 dead nodes.
+const MOST: usize = 4096;
 
 /// `key = value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,39 +29,101 @@ pub struct Filter<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Actor {
     /// Class.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub class_name: String,
     /// Name, empty if it has none.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub name: String,
     /// `DEPENDENCIES_UNREADY`, `PENDING_CREATION`, `ALIVE`, `RESTARTING` or `DEAD`.
+    #[serde(deserialize_with = "lean::text::<_, 32>")]
     pub state: String,
     /// Node, `None` while it has none.
-    #[serde(default, deserialize_with = "wire::non_empty")]
+    #[serde(default, deserialize_with = "wire::id")]
     pub node_id: Option<NodeId>,
     /// Placement group it runs in.
-    #[serde(default, deserialize_with = "wire::non_empty")]
+    #[serde(default, deserialize_with = "lean::words::<_, 128>")]
     pub placement_group_id: Option<String>,
     /// Restarts so far; Ray writes it as a string.
     #[serde(default, deserialize_with = "wire::count")]
     pub num_restarts: u64,
     #[serde(default)]
-    death_cause: Option<Value>,
+    death_cause: Picked<Cause>,
     #[serde(default)]
-    required_resources: Option<Value>,
+    required_resources: Picked<GpuBundle>,
+}
+
+/// Ray's words for a death: `{"actor_died_error_context": {"error_message": …}}` or another context.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Cause(String);
+
+/// Longest words for a death that are looked at, in bytes.
+const LONGEST_CAUSE: usize = 4 << 10;
+
+impl Pick for Cause {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            let Picked(Context(words)) = map.next_value::<Picked<Context>>()?;
+            if self.0.is_empty() {
+                self.0 = words;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Context(String);
+
+impl Pick for Context {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Picked(Text(key))) = map.next_key::<Picked<Text<32>>>()? {
+            if key == "error_message" {
+                let Picked(Text(words)) = map.next_value::<Picked<Text<LONGEST_CAUSE>>>()?;
+                self.0 = point(&words);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first line, in 300 characters. Behind the point stands a lecture that fits every death.
+fn point(words: &str) -> String {
+    let point = words.split("Some common causes include").next().unwrap_or_default();
+    point.lines().next().unwrap_or_default().trim_end().chars().take(300).collect()
+}
+
+/// The bundle whose GPU an actor holds: in a placement group Ray calls that `GPU_group_<bundle>_<placement group>`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct GpuBundle(Option<u32>);
+
+impl Pick for GpuBundle {
+    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Picked(Text(name))) = map.next_key::<Picked<Text<256>>>()? {
+            let amount = map.next_value::<Picked<Number>>()?.0.0.unwrap_or(0.0);
+            let of = |name: &str| name.strip_prefix("GPU_group_")?.split_once('_')?.0.parse().ok();
+            if amount > 0.0 && self.0.is_none() {
+                self.0 = of(&name);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A placement group.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PlacementGroup {
     /// Id.
+    #[serde(deserialize_with = "lean::text::<_, 128>")]
     pub placement_group_id: String,
     /// Name.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub name: String,
+    #[serde(deserialize_with = "lean::text::<_, 32>")]
     state: String,
     /// Bundles by index.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::list::<_, _, MOST>")]
     pub bundles: Vec<Bundle>,
     #[serde(default, deserialize_with = "wire::or_default")]
     stats: Stats,
@@ -69,7 +134,7 @@ pub struct PlacementGroup {
 pub struct Bundle {
     bundle_id: BundleId,
     /// Node, `None` while it has none.
-    #[serde(default, deserialize_with = "wire::non_empty")]
+    #[serde(default, deserialize_with = "wire::id")]
     pub node_id: Option<NodeId>,
 }
 
@@ -80,14 +145,14 @@ struct BundleId {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 struct Stats {
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 64>")]
     scheduling_state: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Reply<T> {
     result: bool,
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 500>")]
     msg: String,
     data: Option<Data<T>>,
 }
@@ -98,11 +163,13 @@ struct Data<T> {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Entries<T> {
     #[serde(default)]
     num_filtered: usize,
+    #[serde(deserialize_with = "lean::list::<_, _, MOST>")]
     result: Vec<T>,
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 500>")]
     partial_failure_warning: String,
 }
 
@@ -150,31 +217,16 @@ impl Actor {
 
     /// As a stranger in an engine's placement group: a living actor that is no rank and yet holds the GPU of a bundle.
     pub fn foreign(&self) -> Option<ForeignActor> {
-        let bundle = self.gpu_bundle().filter(|_| self.rank().is_none() && self.state == "ALIVE")?;
+        let bundle =
+            self.required_resources.0.0.filter(|_| self.rank().is_none() && self.state == "ALIVE")?;
         let name = if self.name.is_empty() { &self.class_name } else { &self.name };
         Some(ForeignActor { name: name.clone(), bundle, node_id: self.node_id.clone() })
     }
 
-    /// The bundle whose GPU it holds: in a placement group Ray calls that `GPU_group_<bundle>_<placement group>`.
-    fn gpu_bundle(&self) -> Option<u32> {
-        let resources = self.required_resources.as_ref()?.as_object()?;
-        resources
-            .iter()
-            .filter(|(_, amount)| amount.as_f64().is_some_and(|amount| amount > 0.0))
-            .find_map(|(name, _)| name.strip_prefix("GPU_group_")?.split_once('_')?.0.parse().ok())
-    }
-
-    /// Ray's words for its death: `{"actor_died_error_context": {"error_message": …}}` or another context.
+    /// Ray's words for its death.
     pub(crate) fn death(&self) -> String {
-        let contexts = self.death_cause.as_ref().and_then(Value::as_object);
-        let text = contexts
-            .into_iter()
-            .flat_map(serde_json::Map::values)
-            .find_map(|context| context.get("error_message")?.as_str())
-            .unwrap_or("Ray gives no cause");
-        // Behind the point stands a lecture that fits every death.
-        let point = text.split("Some common causes include").next().unwrap_or_default();
-        point.lines().next().unwrap_or_default().trim_end().chars().take(300).collect()
+        let words = &self.death_cause.0.0;
+        if words.is_empty() { "Ray gives no cause".to_owned() } else { words.clone() }
     }
 }
 

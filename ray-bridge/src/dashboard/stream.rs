@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Dashboard, job};
 use crate::SubmissionId;
-use crate::http::{CallError, Endpoint, Fault};
+use crate::http::{CallError, Endpoint, Fault, longest};
 
 /// What comes next in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Dashboard {
             return Err(malformed("it changes to a protocol that is no WebSocket"));
         }
         let upgraded = reply.upgrade().await.map_err(|e| malformed(&e.to_string()))?;
-        let limit = self.0.limits.reply_bytes;
+        let limit = longest::LIST.min(self.0.limits.reply_bytes);
         let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
         Ok(LogStream { socket, endpoint: self.0.clone(), path, skip: from, position: 0 })

@@ -1,11 +1,11 @@
 //! What a node's agent reports of its machine. Free GPUs are not in it.
 
 use serde::Deserialize;
-use url::Url;
 
 use super::{Dashboard, wire};
-use crate::NodeId;
-use crate::http::{CallError, Endpoint};
+use crate::http::{CallError, Endpoint, longest};
+use crate::lean::{self, Number, Picked};
+use crate::{NodeId, base_of};
 
 /// A node's machine, as its agent measured it a few seconds ago. Of a dead node Ray keeps only its name and address.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,7 @@ struct Reply {
 
 #[derive(Deserialize)]
 struct Data {
+    #[serde(deserialize_with = "lean::list::<_, _, 4096>")]
     summary: Vec<Entry>,
 }
 
@@ -46,28 +47,35 @@ struct Data {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     hostname: String,
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 64>")]
     ip: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean::number")]
     cpu: Option<f64>,
     /// All, available, percent, used.
-    #[serde(default, deserialize_with = "wire::or_default")]
-    mem: Vec<f64>,
+    #[serde(default, deserialize_with = "lean::first::<_, _, 4>")]
+    mem: Vec<Picked<Number>>,
     /// Of 1, 5 and 15 minutes; then the same per processor.
-    #[serde(default, deserialize_with = "wire::or_default")]
-    load_avg: Vec<Vec<f64>>,
+    #[serde(default, deserialize_with = "lean::first::<_, _, 1>")]
+    load_avg: Vec<Loads>,
     raylet: Raylet,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Loads {
+    #[serde(deserialize_with = "lean::first::<_, _, 1>")]
+    minutes: Vec<Picked<Number>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raylet {
     node_id: NodeId,
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 64>")]
     node_manager_address: String,
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::text::<_, 32>")]
     state: String,
     /// Absent in Ray 2.46, where agents are left on the usual port.
     #[serde(default = "usual_agent_port", deserialize_with = "wire::port")]
@@ -84,31 +92,30 @@ fn usual_agent_port() -> Option<u16> {
 impl Dashboard {
     /// All nodes' machines. Ray answers from what it has kept for up to 2 s, with about 10 KB a node.
     pub async fn node_summaries(&self) -> Result<Vec<NodeSummary>, CallError> {
-        let reply: Reply = self.0.get("/nodes?view=summary").await?;
+        let reply: Reply = self.0.get("/nodes?view=summary", longest::ENVIRONMENTS).await?;
         Ok(reply.data.summary.into_iter().map(NodeSummary::from).collect())
     }
 }
 
 impl NodeSummary {
-    /// Where the node's agent answers.
+    /// Where the node's agent answers. The dashboard named the address, so it gets no token.
     pub(super) fn agent(&self, of: &Endpoint) -> Option<Endpoint> {
-        let host = if self.ip.contains(':') { format!("[{}]", self.ip) } else { self.ip.clone() };
-        let base = Url::parse(&format!("http://{host}:{}", self.agent_port?)).ok()?;
-        Some(Endpoint { base, server: "agent", ..of.clone() })
+        let base = base_of(&self.ip, self.agent_port?)?;
+        Some(Endpoint { base, server: "agent", ..of.anonymous() })
     }
 }
 
 impl From<Entry> for NodeSummary {
     fn from(entry: Entry) -> Self {
         let raylet = entry.raylet;
-        let bytes = |n: Option<&f64>| n.copied().and_then(wire::bytes);
+        let bytes = |n: Option<&Picked<Number>>| n.and_then(|n| n.0.0).and_then(wire::bytes);
         Self {
             node_id: raylet.node_id,
             hostname: entry.hostname,
             ip: if entry.ip.is_empty() { raylet.node_manager_address } else { entry.ip },
             state: raylet.state,
             cpu_percent: entry.cpu,
-            load: entry.load_avg.first().and_then(|minutes| minutes.first()).copied(),
+            load: entry.load_avg.first().and_then(|load| load.minutes.first()).and_then(|minute| minute.0.0),
             memory_used: bytes(entry.mem.get(3)),
             memory_total: bytes(entry.mem.first()),
             agent_port: raylet.dashboard_agent_listen_port,

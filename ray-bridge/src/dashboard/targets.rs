@@ -2,32 +2,55 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::{Dashboard, wire};
-use crate::http::{CallError, Fault};
+use super::Dashboard;
+use crate::http::{CallError, Fault, longest};
+use crate::lean::{self, Picked, Text};
 
 /// Addresses that answer `GET /metrics`, in the form of Prometheus' HTTP service discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct MetricsTarget {
     /// Added to every metric from these addresses.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::texts::<_, 32>")]
     pub labels: BTreeMap<String, String>,
     /// `address:port`.
+    #[serde(deserialize_with = "addresses")]
     pub targets: Vec<String>,
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let addresses = lean::list::<D, Picked<Text<256>>, 10_000>(deserializer)?;
+    Ok(addresses.into_iter().map(|Picked(Text(address))| address).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Targets {
+    #[serde(deserialize_with = "lean::list::<_, _, 1000>")]
+    all: Vec<MetricsTarget>,
 }
 
 impl Dashboard {
     /// Where the cluster's metrics are. Ray 2.46 does not list them; then they are taken from its nodes, without those of the
     /// dashboard and the autoscaler.
     pub async fn metrics_targets(&self) -> Result<Vec<MetricsTarget>, CallError> {
-        match self.0.get("/api/prometheus/sd").await {
+        match self.0.get::<Targets>("/api/prometheus/sd", longest::ANSWER).await {
             Err(CallError { fault: Fault::NotFound { .. }, .. }) => {}
-            done => return done,
+            done => return done.map(|targets| targets.all),
         }
         let nodes = self.node_summaries().await?;
         let alive = nodes.into_iter().filter(|node| node.state == "ALIVE");
-        let targets = alive.filter_map(|node| Some(format!("{}:{}", node.ip, node.metrics_port?))).collect();
+        let targets = alive
+            .filter_map(|node| {
+                let port = node.metrics_port?;
+                Some(if node.ip.contains(':') {
+                    format!("[{}]:{port}", node.ip)
+                } else {
+                    format!("{}:{port}", node.ip)
+                })
+            })
+            .collect();
         Ok(vec![MetricsTarget { labels: BTreeMap::from([("job".to_owned(), "ray".to_owned())]), targets }])
     }
 }

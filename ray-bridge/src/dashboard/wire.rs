@@ -1,40 +1,43 @@
 //! Values as Ray writes them: times as milliseconds that may be 0, null, a string or `u64::MAX`; null for nothing.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+
+use crate::NodeId;
+use crate::lean::{Pick, Picked};
+
+/// A whole number that may come as a text.
+#[derive(Default)]
+struct Integer(Option<i64>);
+
+impl Pick for Integer {
+    fn text(&mut self, text: &str) {
+        self.0 = text.parse().ok();
+    }
+
+    fn integer(&mut self, number: i64) {
+        self.0 = Some(number);
+    }
+}
+
+fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Picked::<Integer>::deserialize(deserializer).map(|Picked(Integer(number))| number)
+}
 
 /// Milliseconds since 1970; `None` for anything that is not a time.
 pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let value = Option::<Value>::deserialize(deserializer)?;
-    Ok(value
-        .as_ref()
-        .and_then(integer)
-        .filter(|ms| *ms > 0)
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    let ms = integer(deserializer)?.filter(|ms| *ms > 0);
+    Ok(ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
 /// A count that may come as a string.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let value = Option::<Value>::deserialize(deserializer)?;
-    Ok(value.as_ref().and_then(integer).and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
+    Ok(integer(deserializer)?.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
 }
 
 /// A port; Ray writes -1 for an agent that could not listen.
 pub(crate) fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let value = Option::<Value>::deserialize(deserializer)?;
-    let number = value.as_ref().and_then(integer).and_then(|n| u16::try_from(n).ok());
-    Ok(number.filter(|port| *port > 0))
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(n) => n.as_i64(),
-        Value::String(s) => s.parse().ok(),
-        _ => None,
-    }
+    Ok(integer(deserializer)?.and_then(|n| u16::try_from(n).ok()).filter(|port| *port > 0))
 }
 
 /// null and a missing field alike as the type's default.
@@ -46,18 +49,9 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Null and an empty text alike as nothing.
-pub(crate) fn non_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: From<String>,
-{
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|s| !s.is_empty()).map(T::from))
-}
-
-/// The whole part of an amount of a resource; 0 if it is absent or not an amount.
-pub(crate) fn whole(resources: &BTreeMap<String, f64>, name: &str) -> u32 {
-    resources.get(name).map_or(0, |n| floor(*n))
+/// An id: null and an empty text alike as nothing.
+pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {
+    Ok(Option::<NodeId>::deserialize(deserializer)?.filter(|id| !id.as_str().is_empty()))
 }
 
 /// Whole units in an amount. Ray keeps four decimals, so 7.9999 of sums of shares is 8 to it, too.

@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::History;
-use crate::Fault;
 use crate::bridge::{Bridge, Target};
 use crate::http::{Endpoint, Keep};
+use crate::{Fault, base_of};
 
 /// Port of the agent that runs on every Ray node; KubeRay sets it, and it is Ray's default.
 const AGENT_PORT: u16 = 52365;
@@ -24,6 +24,8 @@ const SIGN: Duration = Duration::from_secs(1);
 const HEAD_ANSWERED: Duration = Duration::from_millis(90);
 const TRIES: usize = 3;
 const HEALTH: &str = "/api/local_raylet_healthz";
+/// How much of an answer that nobody looks at is read.
+const LITTLE: usize = 4 << 10;
 /// The agent answers 404 by itself.
 const OWN: &str = "/api/rayfleet";
 
@@ -79,12 +81,11 @@ impl Bridge {
 
     async fn ask(&self, target: &Target, ip: &str) -> Worker {
         let mut worker = Worker { ip: ip.to_owned(), answered: false, reaches_head: false };
-        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-        let Ok(base) = Url::parse(&format!("http://{host}:{AGENT_PORT}")) else { return worker };
+        let Some(base) = base_of(ip, AGENT_PORT) else { return worker };
         let agent = Endpoint { base, ..self.endpoint(target, SIGN) };
         for _ in 0..TRIES {
             let own = async {
-                let answer = agent.get_bytes(OWN, Keep::Tail(0)).await;
+                let answer = agent.get_bytes(OWN, Keep::Nothing(LITTLE)).await;
                 tokio::time::sleep(HEAD_ANSWERED).await;
                 !matches!(
                     answer.map_err(|e| e.fault),
@@ -93,7 +94,7 @@ impl Bridge {
             };
             tokio::select! {
                 biased;
-                health = agent.get_bytes(HEALTH, Keep::Tail(0)) => {
+                health = agent.get_bytes(HEALTH, Keep::Nothing(LITTLE)) => {
                     worker.reaches_head = health.is_ok();
                     worker.answered |= health.is_ok();
                 }

@@ -1,5 +1,7 @@
 //! What is to be remembered from look to look. A look that fails teaches nothing, so nothing is forgotten by it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::NodeId;
@@ -31,7 +33,9 @@ impl History {
     /// Enters what Ray said at `now`. To be called before [`diagnose`](super::diagnose) with the same look.
     pub fn learn(&mut self, now: Timestamp, state: &RayState) {
         if let Some(cluster) = &state.cluster {
-            self.nodes.clone_from(&cluster.nodes);
+            // Without labels: a history is kept for as long as its engine.
+            let bare = |node: &RayNode| RayNode { labels: BTreeMap::new(), ..node.clone() };
+            self.nodes = cluster.nodes.iter().map(bare).collect();
             self.session.get_or_insert_with(|| cluster.session.clone());
         }
         let Some(engine) = &state.engine else { return };

@@ -1,20 +1,24 @@
-//! The engine's HTTP port: is it well, how busy is it, does it answer a prompt, will it take more requests.
+//! The engine's HTTP port: is it well, how busy is it, does it answer a prompt, will it take more requests. The Ray token goes to
+//! the paths of the launcher's middleware, and to no other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use url::Url;
 
 use super::kind::Engine;
 use super::metrics;
+use super::probe::{self, Answer, PATHS, Probe, ProbeError, Tried};
 use super::spec::EngineKind;
-use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Token, Wire};
+use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Share, Token, Wire, longest};
+use crate::lean;
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
+/// Behind it the path to which the middleware sends the probe that it was launched with.
+const PROBE: &str = "/rayfleet/v1/probe";
 
 /// What `/health` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,37 +54,6 @@ pub struct Load {
     pub progress: Option<u64>,
 }
 
-/// A prompt that an engine must answer before it may take traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// The model as requests call it.
-    pub model: String,
-    /// The prompt.
-    pub prompt: String,
-    /// Tokens to ask for.
-    pub max_tokens: u32,
-    /// A text that the answer must hold.
-    pub expect: Option<String>,
-    /// How long the answer may take.
-    pub timeout: Duration,
-}
-
-/// A probe that did not pass.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProbeError {
-    /// The call failed.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// The answer is empty or without the expected text.
-    #[error("the probe's answer {got:?} does not hold {expected:?}")]
-    Unexpected {
-        /// The text that was to be there; empty if any would have done.
-        expected: String,
-        /// The beginning of the answer.
-        got: String,
-    },
-}
-
 /// Client of one engine.
 #[derive(Debug, Clone)]
 pub struct EngineClient {
@@ -103,24 +76,14 @@ struct State {
 }
 
 #[derive(Deserialize)]
-struct Completion {
-    #[serde(default)]
-    choices: Vec<Choice>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    text: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Models {
+    #[serde(deserialize_with = "lean::list::<_, _, 1000>")]
     data: Vec<Model>,
 }
 
 #[derive(Deserialize)]
 struct Model {
+    #[serde(deserialize_with = "lean::text::<_, 512>")]
     id: String,
 }
 
@@ -131,14 +94,16 @@ impl EngineClient {
         base: Url,
         token: Option<Token>,
         limits: Limits,
+        memory: Arc<Share>,
     ) -> Self {
-        let endpoint = Endpoint { wire, base, cluster, server: "engine", token, limits };
+        let endpoint = Endpoint { wire, base, cluster, server: "engine", token, limits, memory };
         Self { endpoint, engine: EngineKind::Vllm.engine() }
     }
 
     /// Never an error: what is wrong with it is a state.
     pub async fn health(&self) -> Health {
-        match self.endpoint.get_bytes(self.engine.health(), Keep::Tail(0)).await {
+        let engine = self.endpoint.anonymous();
+        match engine.get_bytes(self.engine.health(), Keep::Nothing(longest::WORD)).await {
             Ok(_) => Health::Serving,
             Err(error) => match error.fault {
                 Fault::Unreachable { refused: true, .. } => Health::NotYet,
@@ -166,14 +131,14 @@ impl EngineClient {
 
     /// Names of the models served.
     pub async fn models(&self) -> Result<Vec<String>, CallError> {
-        let models: Models = self.endpoint.get(self.engine.models()).await?;
+        let models: Models = self.endpoint.anonymous().get(self.engine.models(), longest::ANSWER).await?;
         Ok(models.data.into_iter().map(|m| m.id).collect())
     }
 
     /// How busy it is; from the middleware, else from vLLM's metrics. While somebody waits for the engine, also its
     /// progress: an engine at rest costs one call.
     pub async fn load(&self) -> Result<Load, CallError> {
-        match self.endpoint.get::<State>(STATE).await {
+        match self.endpoint.get::<State>(STATE, longest::WORD).await {
             Ok(state) => {
                 let mut load = Load::from(state);
                 if load.awaiting > 0 {
@@ -199,10 +164,8 @@ impl EngineClient {
     }
 
     async fn metrics(&self) -> Result<String, CallError> {
-        let kept = self
-            .endpoint
-            .get_bytes(self.engine.metrics(), Keep::Whole(self.endpoint.limits.reply_bytes))
-            .await?;
+        let longest = longest::LIST.min(self.endpoint.limits.reply_bytes);
+        let kept = self.endpoint.anonymous().get_bytes(self.engine.metrics(), Keep::Whole(longest)).await?;
         Ok(String::from_utf8_lossy(&kept.bytes).into_owned())
     }
 
@@ -211,24 +174,58 @@ impl EngineClient {
     /// An engine without the middleware answers [`Fault::NotFound`].
     pub async fn set_draining(&self, draining: bool) -> Result<(), CallError> {
         let method = if draining { Method::POST } else { Method::DELETE };
-        self.endpoint.send(method, DRAIN, Payload::Nothing, self.endpoint.limits.call).await.map(|_| ())
+        let limit = self.endpoint.limits.call;
+        self.endpoint.send(method, DRAIN, Payload::Nothing, limit, longest::WORD).await.map(|_| ())
     }
 
-    /// Sends the prompt and looks at the answer; gives its text.
+    /// Sends the prompt, to the first path that is for this model, and looks at the answer; gives its text, empty where it has none.
+    ///
+    /// Where the engine wants a key of its own, the launcher's middleware sends the same request with it, within the engine's own
+    /// process: the key is neither known here nor needed, and the Ray token never goes to the engine itself.
     pub async fn probe(&self, probe: &Probe) -> Result<String, ProbeError> {
-        let path = self.engine.completions();
-        let body = json!({
-            "model": probe.model, "prompt": probe.prompt, "max_tokens": probe.max_tokens, "temperature": 0,
-        });
-        let payload = Payload::Json(body.to_string().into_bytes());
-        let kept = self.endpoint.send(Method::POST, path, payload, probe.timeout).await?;
-        let reply: Completion = self.endpoint.parse(&Method::POST, path, &kept.bytes)?;
-        let text = reply.choices.into_iter().find_map(|c| c.text).unwrap_or_default();
-        let expected = probe.expect.clone().unwrap_or_default();
-        if text.is_empty() || !text.contains(&expected) {
-            return Err(ProbeError::Unexpected { expected, got: text.chars().take(200).collect() });
+        let mut tried = Vec::new();
+        for path in PATHS {
+            match self.ask(probe, path).await {
+                Ok(answer) => return probe.judge(path, answer),
+                Err(ProbeError::Call(CallError { fault, .. })) if probe::is_elsewhere(&fault) => {
+                    tried.push((path, fault));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(text)
+        Err(ProbeError::NoWay(Tried(tried)))
+    }
+
+    async fn ask(&self, probe: &Probe, path: &'static str) -> Result<Answer, ProbeError> {
+        let payload = Payload::Json(probe.body(path).to_string().into_bytes());
+        let engine = self.endpoint.anonymous();
+        let sent = engine.send(Method::POST, path, payload, probe.timeout, longest::LIST).await;
+        let locked = matches!(&sent, Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }));
+        if !locked {
+            return Ok(engine.parse(&Method::POST, path, &sent?).await?);
+        }
+        let within = format!("{PROBE}{path}");
+        match self.endpoint.send(Method::POST, &within, Payload::Nothing, probe.timeout, longest::LIST).await
+        {
+            Ok(kept) => Ok(self.endpoint.parse(&Method::POST, &within, &kept).await?),
+            // vLLM asks for the key before it looks for the path, so a path that is not there is only told behind the middleware.
+            Err(why) if is_no_probe(&why.fault) => Err(ProbeError::Locked { path, why: Box::new(why) }),
+            Err(CallError { call, fault: Fault::NotFound { .. } }) => {
+                let message =
+                    "401 without an API key, and not found behind the launcher's middleware".to_owned();
+                Err(CallError { call, fault: Fault::NotFound { message } }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The middleware's own words, not the engine's behind it: no token, or no such probe. Without a middleware the engine says 401.
+fn is_no_probe(fault: &Fault) -> bool {
+    match fault {
+        Fault::Unauthorized | Fault::Forbidden => true,
+        Fault::NotFound { message } => message.contains("/rayfleet/"),
+        _ => false,
     }
 }
 

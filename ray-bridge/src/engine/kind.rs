@@ -23,9 +23,6 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync {
     /// Path that names the loaded models.
     fn models(&self) -> &'static str;
 
-    /// Path that answers prompts.
-    fn completions(&self) -> &'static str;
-
     /// Path of its Prometheus metrics.
     fn metrics(&self) -> &'static str;
 

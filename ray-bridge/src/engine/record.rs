@@ -52,5 +52,7 @@ impl LaunchRecord {
 
 /// The plan that a job was launched with; `None` if it carries none that can be read.
 pub fn plan_of(job: &Job) -> Option<Placement> {
-    serde_json::from_str(job.metadata.get(PLAN_METADATA)?).ok()
+    let plan: Placement = serde_json::from_str(job.metadata.get(PLAN_METADATA)?).ok()?;
+    // A shape has at most 1024 ranks, a list that comes from outside has as many as it likes.
+    (u32::try_from(plan.ranks.len()) == Ok(plan.shape.ranks())).then_some(plan)
 }

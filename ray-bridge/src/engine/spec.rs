@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::{ArgRefused, check_args, check_env};
 use super::kind::Engine;
+use super::probe::Probe;
 use super::record::{LaunchRecord, PLAN_METADATA, RECORD_METADATA};
 use super::vllm::Vllm;
 use crate::placement::{Placement, Shape};
@@ -60,6 +61,8 @@ pub struct EngineSpec {
     pub port: u16,
     /// How long Ray may take to place the group before the job fails.
     pub placement_timeout: Duration,
+    /// The probe that the launcher's middleware sends where the engine wants a key; `None` if there will be none.
+    pub probe: Option<Probe>,
 }
 
 impl EngineSpec {
@@ -114,6 +117,7 @@ impl EngineSpec {
             port: self.port,
             argv: self.argv(),
             placement_timeout_seconds: self.placement_timeout.as_secs_f64(),
+            probe: self.probe.as_ref().map(Probe::bodies),
         };
         let mut env = self.env.clone();
         env.insert("RAYFLEET_SPEC".to_owned(), json(&spec));
@@ -146,6 +150,8 @@ struct LauncherSpec<'a> {
     port: u16,
     argv: Vec<String>,
     placement_timeout_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -180,6 +186,7 @@ impl fmt::Debug for EngineSpec {
             .field("shape", &self.shape)
             .field("port", &self.port)
             .field("placement_timeout", &self.placement_timeout)
+            .field("probe", &self.probe)
             .finish()
     }
 }

@@ -15,7 +15,7 @@ const ADDRESS: &str = "the bridge sets the address that it watches; set the port
 const NAME: &str = "the model's name and source are fields of their own; set those instead";
 const RANKS: &str = "the ranks are placed by the bridge through Ray; leave it out";
 const TLS: &str = "the bridge watches the engine over plain HTTP; end TLS in front of it";
-const KEY: &str = "the bridge's probe could not pass; check keys in front of the engine";
+const KEY: &str = "Ray shows it to whoever may read the job; set VLLM_API_KEY in the pod template, from a Secret, on the head's container";
 
 const FILE: &str =
     "a file could set what the bridge owns without being seen; write its arguments out instead";
@@ -110,10 +110,6 @@ impl Engine for Vllm {
 
     fn models(&self) -> &'static str {
         "/v1/models"
-    }
-
-    fn completions(&self) -> &'static str {
-        "/v1/completions"
     }
 
     fn metrics(&self) -> &'static str {

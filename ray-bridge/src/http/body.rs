@@ -2,23 +2,34 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::budget::Hold;
+
 /// What of a reply to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     /// All, and an error if it is longer than this.
     Whole(usize),
-    /// The last bytes, at most twice this many while reading.
-    Tail(usize),
+    /// The last bytes, at most twice this many while reading, and an error if more than `read` would have to be read for them.
+    Tail {
+        /// Bytes that are kept.
+        keep: usize,
+        /// Bytes that are read.
+        read: usize,
+    },
     /// The first bytes; the rest is not read.
     Head(usize),
+    /// Nothing. These many bytes are read, so that the connection can be used again; the rest is not.
+    Nothing(usize),
 }
 
 /// The kept part of a reply.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) bytes: Bytes,
     /// The beginning was dropped.
     pub(crate) cut: bool,
+    /// The memory that it takes.
+    pub(crate) hold: Hold,
 }
 
 /// Collects chunks under a bound.
@@ -26,20 +37,34 @@ pub(crate) struct Kept {
 pub(crate) struct Collector {
     keep: Keep,
     held: BytesMut,
+    /// Bytes that came.
+    read: usize,
     cut: bool,
 }
 
 impl Collector {
     pub(crate) fn new(keep: Keep) -> Self {
-        Self { keep, held: BytesMut::new(), cut: false }
+        Self { keep, held: BytesMut::new(), read: 0, cut: false }
+    }
+
+    /// Bytes that are in memory once a chunk of this length was taken.
+    pub(crate) fn with(&self, chunk: usize) -> usize {
+        match self.keep {
+            Keep::Whole(limit) | Keep::Head(limit) => self.held.len().saturating_add(chunk).min(limit),
+            Keep::Tail { keep, .. } => self.held.len().saturating_add(chunk).min(keep.saturating_mul(2)),
+            Keep::Nothing(_) => 0,
+        }
     }
 
     /// Takes a chunk; `Err(limit)` if the reply is too long.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), usize> {
+        self.read = self.read.saturating_add(chunk.len());
         match self.keep {
+            Keep::Tail { read, .. } if self.read > read => return Err(read),
+            Keep::Nothing(limit) => self.cut = self.read > limit,
             Keep::Whole(limit) if self.held.len().saturating_add(chunk.len()) > limit => return Err(limit),
             Keep::Whole(_) => self.held.extend_from_slice(chunk),
-            Keep::Tail(limit) => {
+            Keep::Tail { keep: limit, .. } => {
                 self.held.extend_from_slice(chunk);
                 // Dropping only beyond twice the limit keeps the copying linear.
                 if self.held.len() > limit.saturating_mul(2) {
@@ -57,7 +82,7 @@ impl Collector {
 
     /// Nothing that follows would be kept.
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self.keep, Keep::Head(_)) && self.cut
+        matches!(self.keep, Keep::Head(_) | Keep::Nothing(_)) && self.cut
     }
 
     fn trim(&mut self, limit: usize) {
@@ -67,11 +92,12 @@ impl Collector {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Kept {
-        if let Keep::Tail(limit) = self.keep {
-            self.trim(limit);
+    /// The kept bytes, and whether their beginning was dropped.
+    pub(crate) fn finish(mut self) -> (Bytes, bool) {
+        if let Keep::Tail { keep, .. } = self.keep {
+            self.trim(keep);
         }
-        Kept { bytes: self.held.freeze(), cut: self.cut }
+        (self.held.freeze(), self.cut)
     }
 }
 
@@ -86,16 +112,29 @@ mod tests {
         assert_eq!(all.push(b"de"), Err(4));
     }
 
+    const ENOUGH: usize = 1000;
+
     #[test]
     fn a_tail_keeps_the_end_whatever_the_chunks() {
         for size in 1..12 {
-            let mut tail = Collector::new(Keep::Tail(5));
+            let mut tail = Collector::new(Keep::Tail { keep: 5, read: ENOUGH });
             for chunk in b"0123456789".chunks(size) {
                 assert_eq!(tail.push(chunk), Ok(()));
             }
-            let kept = tail.finish();
-            assert_eq!((kept.bytes.as_ref(), kept.cut), (b"56789".as_slice(), true));
+            assert_eq!(tail.finish(), (b"56789".as_slice().into(), true));
         }
+    }
+
+    #[test]
+    fn a_tail_of_what_has_no_end_is_given_up() {
+        let mut tail = Collector::new(Keep::Tail { keep: 5, read: ENOUGH });
+        let mut longest = 0;
+        let end = (0..ENOUGH).find_map(|_| {
+            longest = longest.max(tail.held.len());
+            tail.push(b"abc").err()
+        });
+        assert_eq!(end, Some(ENOUGH));
+        assert!(longest <= 10, "{longest}");
     }
 
     #[test]
@@ -103,13 +142,21 @@ mod tests {
         let mut head = Collector::new(Keep::Head(3));
         assert_eq!((head.push(b"abc"), head.is_full()), (Ok(()), false));
         assert_eq!((head.push(b"d"), head.is_full()), (Ok(()), true));
-        assert_eq!(head.finish().bytes.as_ref(), b"abc");
+        assert_eq!(head.finish().0.as_ref(), b"abc");
+    }
+
+    #[test]
+    fn of_what_nobody_wants_a_little_is_read_and_nothing_kept() {
+        let mut nothing = Collector::new(Keep::Nothing(5));
+        assert_eq!((nothing.push(b"abc"), nothing.is_full()), (Ok(()), false));
+        assert_eq!((nothing.push(b"abc"), nothing.is_full()), (Ok(()), true));
+        assert_eq!((nothing.with(1 << 20), nothing.finish().0.len()), (0, 0));
     }
 
     #[test]
     fn a_short_tail_is_whole() {
-        let mut tail = Collector::new(Keep::Tail(5));
+        let mut tail = Collector::new(Keep::Tail { keep: 5, read: ENOUGH });
         assert_eq!(tail.push(b"01234"), Ok(()));
-        assert!(!tail.finish().cut);
+        assert!(!tail.finish().1);
     }
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::body::{Collector, Keep, Kept};
+use super::budget::Share;
 use super::message::{bounded, summary};
 use super::{Call, CallError, Fault, Limits, Sent, Token, Unreached, Wire};
 use crate::retry;
@@ -35,13 +36,20 @@ pub(crate) struct Endpoint {
     pub(crate) server: &'static str,
     pub(crate) token: Option<Token>,
     pub(crate) limits: Limits,
+    /// The memory for its replies.
+    pub(crate) memory: Arc<Share>,
 }
 
 impl Endpoint {
-    /// Reads JSON; retried shortly, since a read changes nothing.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        let kept = self.get_bytes(path, Keep::Whole(self.limits.reply_bytes)).await?;
-        self.parse(&Method::GET, path, &kept.bytes)
+    /// Reads JSON of at most these many bytes; retried shortly, since a read changes nothing.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, longest: usize) -> Result<T, CallError> {
+        let kept = self.get_bytes(path, Keep::Whole(longest.min(self.limits.reply_bytes))).await?;
+        self.parse(&Method::GET, path, &kept).await
+    }
+
+    /// The same server as nobody in particular: without the token.
+    pub(crate) fn anonymous(&self) -> Self {
+        Self { token: None, ..self.clone() }
     }
 
     /// Reads bytes; retried shortly.
@@ -70,19 +78,21 @@ impl Endpoint {
         path: &str,
         payload: Payload,
         limit: Duration,
+        longest: usize,
     ) -> Result<Kept, CallError> {
-        let keep = Keep::Whole(self.limits.reply_bytes);
+        let keep = Keep::Whole(longest.min(self.limits.reply_bytes));
         self.within(limit, method.clone(), path, Box::pin(self.once(method, path, &payload, keep))).await
     }
 
-    /// Reads `bytes` as the JSON reply to a call.
-    pub(crate) fn parse<T: DeserializeOwned>(
+    /// Reads what was kept as the JSON reply to a call.
+    pub(crate) async fn parse<T: DeserializeOwned>(
         &self,
         method: &Method,
         path: &str,
-        bytes: &[u8],
+        kept: &Kept,
     ) -> Result<T, CallError> {
-        serde_json::from_slice(bytes).map_err(|e| {
+        let bytes = kept.bytes.as_ref();
+        kept.hold.parse(|| serde_json::from_slice(bytes)).await.map_err(|e: serde_json::Error| {
             let what = match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
                 Some(b'{' | b'[') => e.to_string(),
                 _ => format!("{e}; got {}", summary(bytes)),
@@ -201,15 +211,28 @@ impl Endpoint {
 
     async fn body(&self, reply: Response, keep: Keep) -> Result<Kept, Fault> {
         let mut collector = Collector::new(keep);
+        let mut hold = self.memory.hold();
+        // Told beforehand, it is asked for at once: who asks bit by bit may find it taken by others in the midst.
+        if let Some(length) = reply.content_length() {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if let Keep::Whole(limit) = keep
+                && length > limit
+            {
+                return Err(Fault::TooLarge { limit });
+            }
+            hold.cover(collector.with(length)).await.map_err(|_| Fault::Busy)?;
+        }
         let mut chunks = reply.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| unreachable(Unreached::from(&e)))?;
+            hold.cover(collector.with(chunk.len())).await.map_err(|_| Fault::Busy)?;
             collector.push(&chunk).map_err(|limit| Fault::TooLarge { limit })?;
             if collector.is_full() {
                 break;
             }
         }
-        Ok(collector.finish())
+        let (bytes, cut) = collector.finish();
+        Ok(Kept { bytes, cut, hold })
     }
 }
 

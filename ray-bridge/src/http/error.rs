@@ -96,6 +96,9 @@ pub enum Fault {
         /// Limit in bytes.
         limit: usize,
     },
+    /// So many long replies of other clusters are being read that there is no memory for the rest of this one.
+    #[error("there is no memory for the reply while others are read; it is asked for again")]
+    Busy,
     /// The reply is not what this version of the bridge understands.
     #[error("not understood: {what}")]
     Malformed {
@@ -148,7 +151,7 @@ impl Fault {
     /// See [`CallError::retryable`].
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy => true,
             Self::Rejected { status, .. } => *status == 429 || *status >= 500,
             _ => false,
         }

@@ -1,6 +1,8 @@
 //! The telling part of an error reply: Ray answers with plain text, JSON, HTML or a Python traceback.
 
-use serde_json::Value;
+use serde::Deserialize;
+
+use crate::lean::{Pick, Picked, Text};
 
 const LONGEST: usize = 600;
 
@@ -23,13 +25,45 @@ pub(crate) fn summary(body: &[u8]) -> String {
     bounded(&text.lines().filter(|l| !l.trim().is_empty()).take(3).collect::<Vec<_>>().join("; "))
 }
 
+/// What servers call the message of an error, in the order in which it is believed.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    msg: Picked<Words>,
+    #[serde(default)]
+    message: Picked<Words>,
+    #[serde(default)]
+    detail: Picked<Words>,
+    #[serde(default)]
+    error: Picked<Words>,
+}
+
+/// A text, or the `message` of an object.
+#[derive(Default)]
+struct Words(String);
+
+impl Pick for Words {
+    fn text(&mut self, text: &str) {
+        self.0 = bounded(text);
+    }
+
+    fn map<'de, A: serde::de::MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Picked<Text<16>>>()? {
+            let Picked(Text(value)) = map.next_value::<Picked<Text<{ 4 * LONGEST }>>>()?;
+            if key.0.0 == "message" {
+                self.0 = value;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn json_message(text: &str) -> Option<String> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    ["msg", "message", "detail", "error"].iter().find_map(|key| match value.get(key)? {
-        Value::String(s) if !s.is_empty() => Some(s.clone()),
-        Value::Object(o) => o.get("message")?.as_str().map(str::to_owned),
-        _ => None,
-    })
+    let Said { msg, message, detail, error } = serde_json::from_str(text).ok()?;
+    [msg, message, detail, error]
+        .into_iter()
+        .map(|Picked(Words(words))| words)
+        .find(|words| !words.is_empty())
 }
 
 fn html_title(text: &str) -> &str {

@@ -1,6 +1,7 @@
 //! One HTTP server of one cluster: bounded time, bounded size, typed faults. Knows no Ray path.
 
 mod body;
+mod budget;
 mod endpoint;
 mod error;
 mod message;
@@ -14,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 pub(crate) use body::Keep;
+pub(crate) use budget::{Budget, Share};
 pub(crate) use endpoint::{Endpoint, Payload};
 pub use error::{Call, CallError, Fault, Sent};
 pub use token::{InvalidToken, Token};
@@ -27,10 +29,12 @@ pub struct Limits {
     pub call: Duration,
     /// Longest time for submitting a job or putting a package.
     pub submit: Duration,
-    /// Longest reply in bytes; a longer one is an error.
+    /// Longest reply in bytes; a longer one is an error. Most calls have a lower limit of their own.
     pub reply_bytes: usize,
     /// How much of the end of a job's log is kept, in bytes.
     pub log_tail_bytes: usize,
+    /// How much of a job's log is read to come to its end, in bytes; a longer one is an error.
+    pub log_read_bytes: usize,
     /// Further tries of an idempotent read.
     pub retries: u32,
 }
@@ -42,6 +46,7 @@ impl Default for Limits {
             submit: Duration::from_secs(30),
             reply_bytes: 16 << 20,
             log_tail_bytes: 64 << 10,
+            log_read_bytes: 16 << 20,
             retries: 2,
         }
     }
@@ -53,6 +58,20 @@ impl Limits {
     pub fn at_most(self, longest: Duration) -> Self {
         Self { call: self.call.min(longest), ..self }
     }
+}
+
+/// Longest replies in bytes, by what is asked for. Each is several times what the largest engine, of 1024 ranks, needs.
+pub(crate) mod longest {
+    /// A word or two: health, a version, requests in flight, "stopped".
+    pub(crate) const WORD: usize = 64 << 10;
+    /// One job, with its environment and plan.
+    pub(crate) const JOB: usize = 2 << 20;
+    /// Nodes, their use, placement groups; an engine's counters.
+    pub(crate) const LIST: usize = 4 << 20;
+    /// Actors, each with the whole environment of its job; jobs.
+    pub(crate) const ENVIRONMENTS: usize = 16 << 20;
+    /// The answer to a probe, or an engine's models.
+    pub(crate) const ANSWER: usize = 1 << 20;
 }
 
 /// The HTTP client could not be made.

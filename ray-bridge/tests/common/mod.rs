@@ -143,6 +143,7 @@ pub fn target(dashboard: &url::Url, engine: Option<&url::Url>) -> Target {
         dashboard: dashboard.clone(),
         engine: engine.cloned(),
         token: Some(Token::new("s3cret").unwrap()),
+        trusts_engine: false,
     }
 }
 

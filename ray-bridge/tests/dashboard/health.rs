@@ -33,6 +33,13 @@ async fn a_raylet_is_asked_at_its_agent() {
     let nodes = dashboard.node_summaries().await.unwrap();
     assert_eq!(dashboard.raylet_health(&nodes[0]).await, Ok(None));
     assert_eq!(dashboard.raylet_health(&nodes[0]).await, Ok(Some("Local Raylet failed".to_owned())));
+    let asked = fake.asked();
+    let with_token =
+        |path: &str| asked.iter().filter(|a| a.path.starts_with(path)).all(|a| a.authorization.is_some());
+    assert!(
+        with_token("/nodes") && !with_token("/api/local_raylet"),
+        "a dashboard named the agent's address"
+    );
 }
 
 #[tokio::test]

@@ -145,6 +145,7 @@ async fn with_engine() -> Whole {
         dashboard: format!("http://{head}:8265").parse().unwrap(),
         engine: None,
         token: Some(Token::new(&token).unwrap()),
+        trusts_engine: false,
     };
     let spec = EngineSpec {
         kind: EngineKind::Vllm,
@@ -156,6 +157,7 @@ async fn with_engine() -> Whole {
         shape: Shape::new(1, 2).unwrap(),
         port: 8000,
         placement_timeout: Duration::from_secs(30),
+        probe: None,
     };
     let seen = bridge.observe(&target, None, ObserveOptions::deep()).await.unwrap();
     let placement = plan(spec.shape, &seen.cluster.unwrap().nodes, &Policy::default()).unwrap();

@@ -218,6 +218,40 @@ fn the_launchers_last_word_is_shown() {
 }
 
 #[test]
+fn what_a_dashboard_lists_beyond_the_plan_is_not_shown() {
+    let many = |count: u32| (0..count).map(|n| rank(n, Some("head"), true)).collect::<Vec<_>>();
+    let state = |ranks, plan| EngineState { placed: Some(placed(ranks)), plan, ..engine() };
+    let seen = look(&mut Memory::default(), Some(two_nodes()), state(many(2000), Some(plan())));
+    assert_eq!(seen.ranks.iter().map(|rank| rank.0).collect::<Vec<_>>(), [0, 1]);
+    let seen = look(&mut Memory::default(), Some(two_nodes()), state(many(2000), None));
+    assert_eq!(seen.ranks.len(), 1024);
+}
+
+#[test]
+fn texts_from_outside_are_cut_where_they_enter() {
+    let long = "x".repeat(100_000);
+    let phase = Phase {
+        kind: PhaseKind::Loading,
+        seconds: 1.0,
+        message: Some(long.clone()),
+        during: None,
+        exit_code: None,
+    };
+    let loading = look(&mut Memory::default(), None, EngineState { phase: Some(phase), ..engine() });
+    assert!(loading.note.unwrap().chars().count() <= 501);
+    let ended = EngineState { status: JobStatus::Failed, cause: Some(long.clone()), ..engine() };
+    let Some(JobSeen::Ended(cause)) = look(&mut Memory::default(), None, ended).job else { panic!() };
+    assert!(cause.chars().count() <= 2001);
+    let differences = vec![Difference::GroupNotCreated(GroupState::Unknown(long)); 5000];
+    let odd =
+        EngineState { placed: Some(Placed { group: None, ranks: Vec::new(), differences }), ..engine() };
+    let told = look(&mut Memory::default(), None, odd).differences;
+    assert_eq!(told.len(), 9);
+    assert!(told.iter().all(|text| text.chars().count() <= 501));
+    assert_eq!(told.last().map(String::as_str), Some("and 4992 more differences from the plan"));
+}
+
+#[test]
 fn load_is_carried_over() {
     let busy = Load {
         in_flight: u64::MAX,

@@ -42,6 +42,7 @@ impl Cluster {
             dashboard: format!("http://{HEAD_IP}:8265").parse()?,
             engine: Some(format!("http://{HEAD_IP}:{PORT}").parse()?),
             token: Some(Token::new(TOKEN)?),
+            trusts_engine: false,
         };
         let workers = gpus.iter().enumerate().map(|(number, gpus)| Ok(Node::new(worker(number, *gpus)?)));
         let workers = workers.collect::<anyhow::Result<_>>()?;

@@ -54,6 +54,7 @@ pub(super) fn spec(id: &str) -> EngineSpec {
         shape: Shape::new(2, 2).unwrap(),
         port: PORT,
         placement_timeout: Duration::from_secs(30),
+        probe: None,
     }
 }
 
@@ -76,6 +77,7 @@ impl Bench {
             dashboard: format!("http://{HEAD}:8265").parse().unwrap(),
             engine: format!("http://{HEAD}:{PORT}").parse().ok(),
             token: token.map(|token| Token::new(token).unwrap()),
+            trusts_engine: false,
         };
         let bench = Self { ray, bridge, target, history: History::default() };
         for number in 1..=3 {

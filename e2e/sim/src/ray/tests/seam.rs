@@ -35,6 +35,7 @@ async fn pauses_are_jittered_by_the_wire() {
         dashboard: "http://10.0.0.1:8265".parse().unwrap(),
         engine: None,
         token: None,
+        trusts_engine: false,
     };
     let clock = RayWorld::new(0);
     assert!(bridge.dashboard(&target).version().await.is_err());

@@ -1,0 +1,261 @@
+//! Dashboards and engines that send what nobody asked for: how much of it is read, how much memory it takes, and that nobody
+//! else is kept from being looked at. One test binary of its own, since it measures its process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends with what it did not expect, and tells its figures"
+)]
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::Response;
+use common::{Fake, id, recorded, target};
+use futures::future::join_all;
+use futures::stream;
+use ray_bridge::engine::Health;
+use ray_bridge::observe::ObserveOptions;
+use ray_bridge::{Bridge, Fault, Limits, Target};
+
+const MIB: usize = 1 << 20;
+
+/// What a server answers to everything, and how many bytes it got rid of.
+struct Hostile {
+    url: url::Url,
+    sent: Arc<AtomicUsize>,
+}
+
+/// A body by path.
+type BodyOf = dyn Fn(&str) -> Option<Bytes> + Send + Sync;
+
+#[derive(Clone)]
+struct Answers {
+    body: Arc<BodyOf>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Hostile {
+    async fn start(body: impl Fn(&str) -> Option<Bytes> + Send + Sync + 'static) -> Self {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let answers = Answers { body: Arc::new(body), sent: sent.clone() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let router = Router::new().fallback(answer).with_state(answers);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, sent }
+    }
+
+    /// To everything the same piece again and again.
+    async fn endless(piece: &'static [u8]) -> Self {
+        let piece = Bytes::from(piece.repeat(8 << 10));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let count = sent.clone();
+        let router = Router::new().fallback(move || {
+            let (piece, count) = (piece.clone(), count.clone());
+            async move {
+                let pieces = stream::repeat_with(move || {
+                    count.fetch_add(piece.len(), Ordering::Relaxed);
+                    Ok::<_, std::convert::Infallible>(piece.clone())
+                });
+                Response::new(Body::from_stream(pieces))
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, sent }
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.swap(0, Ordering::Relaxed)
+    }
+}
+
+async fn answer(State(answers): State<Answers>, request: Request) -> Response<Body> {
+    let Some(body) = (answers.body)(request.uri().path()) else {
+        return Response::builder().status(404).body(Body::from("404: Not Found")).unwrap();
+    };
+    answers.sent.fetch_add(body.len(), Ordering::Relaxed);
+    Response::new(Body::from(body))
+}
+
+/// Objects in objects, 100 deep, as many as fit: the reply that took 1.7 GiB when it was built in memory.
+fn nested(bytes: usize) -> String {
+    let one = format!("{}null{}", "{\"\":".repeat(100), "}".repeat(100));
+    let count = bytes / (one.len() + 8);
+    let fields: Vec<String> = (0..count).map(|n| format!("\"{n}\":{one}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// A list as the state API gives it.
+fn listed(entries: &str) -> Bytes {
+    format!("{{\"result\":true,\"msg\":\"\",\"data\":{{\"result\":{{\"num_filtered\":0,\"result\":[{entries}]}}}}}}").into()
+}
+
+fn limits() -> Limits {
+    Limits { call: Duration::from_secs(60), ..Limits::default() }
+}
+
+fn named(name: &str, url: &url::Url) -> Target {
+    Target { name: name.to_owned(), ..target(url, Some(url)) }
+}
+
+/// Peak of the resident memory of this process since it began, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// Everything that a hostile head may send, each as long as is read.
+fn worst(path: &str) -> Option<Bytes> {
+    static NESTED: std::sync::LazyLock<[Bytes; 5]> = std::sync::LazyLock::new(|| {
+        let (large, small) = (nested(15 * MIB), nested(3 * MIB));
+        let job = nested(MIB);
+        [
+            listed(&format!("{{\"state\":\"DEAD\",\"death_cause\":{large},\"required_resources\":{{}}}}")),
+            listed(&format!("{{\"node_id\":\"a\",\"state\":\"ALIVE\",\"labels\":{small}}}")),
+            format!(
+                "{{\"data\":{{\"clusterStatus\":{{\"loadMetricsReport\":{{\"usageByNode\":{small}}}}}}}}}"
+            )
+            .into(),
+            format!("{{\"status\":\"RUNNING\",\"submission_id\":\"chat\",\"runtime_env\":{job}}}").into(),
+            listed(&format!(
+                "{{\"placement_group_id\":\"a\",\"name\":\"chat\",\"state\":\"CREATED\",\"stats\":{{\"x\":{small}}}}}"
+            )),
+        ]
+    });
+    let [actors, nodes, status, job, groups] = &*NESTED;
+    Some(match path {
+        "/api/v0/actors" => actors.clone(),
+        "/api/v0/nodes" => nodes.clone(),
+        "/api/cluster_status" => status.clone(),
+        "/api/v0/placement_groups" => groups.clone(),
+        "/api/jobs/chat" => job.clone(),
+        "/api/version" => Bytes::from_static(b"{\"ray_version\":\"2.60.0\",\"session_name\":\"s\"}"),
+        _ => return None,
+    })
+}
+
+/// An honest cluster whose engine serves.
+async fn honest() -> (Fake, Fake) {
+    let (ray, engine) = (Fake::start().await, Fake::start().await);
+    ray.on("GET /api/jobs/chat", [(200, b"{\"status\":\"RUNNING\"}".to_vec())])
+        .on("GET /api/version", [recorded("version")])
+        .on("GET /api/v0/nodes", [recorded("v0_nodes_detail")])
+        .on("GET /api/cluster_status", [recorded("cluster_status")])
+        .on("GET /api/v0/placement_groups", [recorded("v0_placement_groups_vllm")])
+        .on("GET /api/v0/actors", [recorded("v0_actors_vllm_workers")]);
+    engine
+        .on("GET /health", [(200, vec![])])
+        .on("GET /rayfleet/v1/state", [(200, b"{\"inFlight\":0}".to_vec())]);
+    (ray, engine)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_worst_replies_of_many_clusters_take_little_memory_and_delay_no_other() {
+    let server = Hostile::start(worst).await;
+    let (ray, engine) = honest().await;
+    assert!(worst("/api/v0/actors").unwrap().len() > 14 * MIB);
+    let bridge = Bridge::new(limits()).unwrap();
+    let before = peak();
+    let names: Vec<String> = (0..24).map(|n| format!("hostile-{n}")).collect();
+    let (chat, deep) =
+        (id("chat"), ObserveOptions { deadline: Duration::from_secs(180), ..ObserveOptions::deep() });
+    let hostile = join_all(names.iter().map(|name| {
+        let target = named(name, &server.url);
+        let (bridge, chat) = (bridge.clone(), chat.clone());
+        async move { bridge.observe(&target, Some(&chat), deep).await }
+    }));
+    let honest = async {
+        let target = Target { engine: Some(engine.url.clone()), ..named("honest", &ray.url) };
+        for _ in 0..5 {
+            let seen = bridge.observe(&target, Some(&chat), deep).await.unwrap();
+            assert_eq!(seen.engine.unwrap().health, Some(Health::Serving));
+        }
+    };
+    let (seen, ()) = futures::future::join(hostile, honest).await;
+    let took = (peak() - before) / MIB;
+    println!("24 clusters, each with 27 MiB of nested objects in its replies, took {took} MiB at the peak");
+    // 64 MiB of replies and a quarter of a MiB a cluster, what two of them are parsed into, and sockets and allocator on top.
+    assert!(took < 192, "{took} MiB");
+    for seen in seen {
+        assert_eq!(seen.map(|_| ()), Ok(()), "read, and nothing of it kept");
+    }
+}
+
+#[tokio::test]
+async fn lists_and_texts_beyond_any_engine_are_errors_that_name_call_and_limit() {
+    let bridge = Bridge::new(limits()).unwrap();
+    let many = vec!["{\"node_id\":\"a\",\"state\":\"ALIVE\"}"; 100_000].join(",");
+    let (many, long) = (listed(&many), listed(&format!("{{\"state\":\"{}\"}}", "x".repeat(10_000_000))));
+    let server = Hostile::start(move |path| match path {
+        "/api/v0/nodes" => Some(many.clone()),
+        "/api/v0/actors" => Some(long.clone()),
+        "/api/v0/placement_groups" => Some(listed(&"0,".repeat(3_000_000))),
+        _ => None,
+    })
+    .await;
+    let dashboard = bridge.dashboard(&named("n/g", &server.url));
+    let nodes = dashboard.nodes().await.map(|nodes| nodes.len()).unwrap_err().to_string();
+    assert!(
+        nodes.starts_with("n/g: dashboard GET /api/v0/nodes") && nodes.contains("more than 4096 entries"),
+        "{nodes}"
+    );
+    let groups = dashboard.placement_groups(&[]).await.map(|groups| groups.len()).unwrap_err();
+    assert_eq!(groups.fault, Fault::TooLarge { limit: 4 * MIB });
+    assert!(groups.to_string().ends_with("the reply is longer than 4194304 bytes"), "{groups}");
+    assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "cut where it is read");
+}
+
+#[tokio::test]
+async fn more_nodes_than_a_group_can_have_are_an_error() {
+    let (ray, _) = honest().await;
+    let bridge = Bridge::new(limits()).unwrap();
+    let options = ObserveOptions { most_nodes: 3, ..ObserveOptions::default() };
+    let error = bridge.observe(&named("n/g", &ray.url), None, options).await.unwrap_err().to_string();
+    assert!(error.ends_with("4 nodes are alive, where there can be 3 at most"), "{error}");
+}
+
+#[tokio::test]
+async fn of_replies_without_end_little_is_read() {
+    let server = Hostile::endless(b"{\"a\":[").await;
+    let bridge = Bridge::new(limits()).unwrap();
+    let target = named("n/g", &server.url);
+    let (dashboard, engine) = (bridge.dashboard(&target), bridge.engine(&target).unwrap());
+    // What is on its way in both sockets is sent, too.
+    let slack = 12 * MIB;
+
+    assert_eq!(engine.health().await, Health::Serving);
+    let read = server.sent();
+    assert!(read < slack, "health: {read}");
+    assert!(matches!(
+        dashboard.log_tail_of(&id("j"), &running()).await.unwrap_err().fault,
+        Fault::TooLarge { .. }
+    ));
+    let read = server.sent();
+    assert!(read < 16 * MIB + slack, "log: {read}");
+    for (what, error) in [
+        ("load", engine.load().await.unwrap_err()),
+        ("version", dashboard.version().await.unwrap_err()),
+        ("nodes", dashboard.nodes().await.unwrap_err()),
+        ("status", dashboard.gpu_use().await.unwrap_err()),
+        ("job", dashboard.job(&id("j")).await.unwrap_err()),
+    ] {
+        assert!(matches!(error.fault, Fault::TooLarge { .. }), "{what}: {error}");
+    }
+    let read = server.sent();
+    assert!(read < 5 * slack, "all others: {read}");
+}
+
+/// A job that runs on a node.
+fn running() -> ray_bridge::dashboard::Job {
+    serde_json::from_slice(b"{\"status\":\"RUNNING\",\"driver_node_id\":\"ab\"}").unwrap()
+}

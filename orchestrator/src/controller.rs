@@ -2,6 +2,7 @@
 //! `rayfleet-core`, the calls in the executor and the agents.
 
 mod checked;
+mod listeners;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,7 +232,7 @@ impl Controller {
         for (name, _) in seen.iter().filter(|(_, seen)| seen.endpoint_ready == Some(true)) {
             self.agents.opened(&key.sibling(name));
         }
-        self.records(&raw, fleet, &decision.status).await?;
+        self.records(&raw, fleet, stable, &decision.status).await?;
         let mut first_error = None;
         for effect in decision.effects {
             // A group is made of the template that its entry names.
@@ -280,6 +281,7 @@ impl Controller {
         &self,
         raw: &RayClusterFleet,
         fleet: &ValidFleet,
+        stable: Option<&ValidFleet>,
         status: &RayClusterFleetStatus,
     ) -> Result<(), WriteError> {
         let run = status
@@ -287,21 +289,29 @@ impl Controller {
             .iter()
             .map(|group| Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() });
         // What a partition keeps and a rollback goes back to.
-        let stable = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
-        let in_use: Vec<Revision> = run.chain(stable).collect();
+        let proven = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
+        let in_use: Vec<Revision> = run.chain(proven).collect();
         let change = self.index.read(|known| History::new(fleet, &known.revisions).change(raw, &in_use));
         self.executor.write_history(&fleet.namespace, change).await?;
-        self.service(raw, fleet).await
+        self.service(raw, fleet, stable, status).await
     }
 
     /// Keeps the Service right; one of somebody else is looked at again once in a while.
-    async fn service(&self, raw: &RayClusterFleet, fleet: &ValidFleet) -> Result<(), WriteError> {
+    async fn service(
+        &self,
+        raw: &RayClusterFleet,
+        fleet: &ValidFleet,
+        stable: Option<&ValidFleet>,
+        status: &RayClusterFleetStatus,
+    ) -> Result<(), WriteError> {
         let (key, now) = (Key::of(raw), clock::monotonic());
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         if taken.is_some_and(|found| now.saturating_duration_since(found) < TRY_AGAIN) {
             return Ok(());
         }
-        if let Some(foreign) = self.executor.ensure_service(fleet).await? {
+        let heads = self.listeners(fleet, &status.groups);
+        let going_to = listeners::going_to(fleet, stable, status);
+        if let Some(foreign) = self.executor.ensure_service(fleet, &heads, going_to).await? {
             self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
             let message = format!(
                 "Service {foreign} is there already and not this fleet's: it is left alone; \
@@ -320,7 +330,7 @@ impl Controller {
         agents: &BTreeMap<String, GroupPods>,
     ) {
         let assignments = groups.iter().filter_map(|group| {
-            let engine = self.engine(fleet, group)?;
+            let engine = self.engine(fleet, group, agents.get(&group.name)?)?;
             let pace = if group.phase == Phase::Ready { Pace::Steady } else { Pace::Quick };
             let pods = agents.get(&group.name)?.clone();
             Some(Assignment { group: fleet_key.sibling(&group.name), pods, engine, pace })
@@ -328,9 +338,11 @@ impl Controller {
         self.agents.assign(fleet_key, assignments.collect());
     }
 
-    fn engine(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<Engine> {
-        if fleet.model.is_none() {
-            return Some(Engine::Own { port: fleet.own_engine_port });
+    /// What a group runs, by its entry: the fleet may ask for another kind of engine by now.
+    fn engine(&self, fleet: &ValidFleet, group: &GroupStatus, pods: &GroupPods) -> Option<Engine> {
+        if group.engine_revision.is_none() {
+            let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
+            return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
         }
         let model = self.model(fleet, group)?;
         let shape = engines::shape(&model).ok()?;
@@ -355,7 +367,7 @@ impl Controller {
         self.executor.may("perform an effect")?;
         let group_of = |name: &str| groups.iter().find(|group| group.name == name);
         match effect {
-            Effect::CreateCluster { group } => self.create(raw, fleet, &group).await?,
+            Effect::CreateCluster { group } => self.create(raw, fleet, groups, &group).await?,
             Effect::DeleteCluster { name, uid, resource_version, reason } => {
                 info!(fleet = %key, group = %name, %reason, "deleting the RayCluster");
                 self.executor.delete_cluster(&key.sibling(name), uid, resource_version).await?;
@@ -397,10 +409,12 @@ impl Controller {
         &self,
         raw: &RayClusterFleet,
         fleet: &ValidFleet,
+        groups: &[GroupStatus],
         group: &GroupStatus,
     ) -> Result<(), WriteError> {
         info!(fleet = %fleet.name, group = %group.name, "creating the RayCluster");
-        let created = self.executor.create_cluster(fleet, group).await;
+        let port_name = self.shared_port_name(fleet, groups, group);
+        let created = self.executor.create_cluster(fleet, group, port_name.as_deref()).await;
         if let Err(failed) = &created
             && let Some(words) = failed.rejected()
         {
@@ -458,7 +472,11 @@ fn revision_of(text: &str) -> Revision {
 
 /// Whether an effect makes a group of this fleet's template.
 fn made_of(fleet: &ValidFleet, effect: &Effect) -> bool {
-    matches!(effect, Effect::CreateCluster { group } if group.revision == fleet.revision.pod)
+    // One template may be there with a model and without.
+    let of = |group: &GroupStatus| {
+        group.revision == fleet.revision.pod && group.engine_revision.is_some() == fleet.model.is_some()
+    };
+    matches!(effect, Effect::CreateCluster { group } if of(group))
 }
 
 fn split(

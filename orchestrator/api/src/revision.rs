@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::normal;
 use crate::spec::{Model, Parallelism, RayClusterTemplate};
+use crate::valid::DEFAULT_PORT;
 
 /// Letters and digits of revisions. No vowels, so that no word appears: the alphabet of Kubernetes' own
 /// `SafeEncodeString`, letters first.
@@ -47,7 +48,11 @@ impl std::str::FromStr for Revision {
 /// changing them must not restart an engine.
 pub fn revision(template: &RayClusterTemplate, model: Option<&Model>) -> Revision {
     Revision {
-        pod: hash(&normal::template(template)),
+        // Heads name the port of their engine for the Service, so another one is another pod.
+        pod: match model.and_then(|model| model.port).filter(|port| *port != i32::from(DEFAULT_PORT)) {
+            None => hash(&normal::template(template)),
+            Some(port) => hash(&(normal::template(template), port)),
+        },
         engine: model.map(|model| {
             // A data-parallel size that is written out is the same as none: it can only be 1.
             let parallelism = Parallelism { data: None, ..model.parallelism };
@@ -114,6 +119,18 @@ mod tests {
         let after = revision(&template("b"), Some(&model(&[])));
         assert_ne!(before.pod, after.pod);
         assert_eq!(before.engine, after.engine);
+    }
+
+    #[test]
+    fn another_port_is_another_pod() {
+        let on = |port: Option<i32>| {
+            let model = Model { port, ..model(&[]) };
+            revision(&template("a"), Some(&model)).pod
+        };
+        assert_eq!(on(None), revision(&template("a"), None).pod);
+        assert_eq!(on(None), on(Some(8000)));
+        assert_ne!(on(None), on(Some(8001)));
+        assert_ne!(on(Some(8001)), on(Some(8002)));
     }
 
     #[test]

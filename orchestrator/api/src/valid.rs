@@ -21,6 +21,12 @@ use crate::spec::{
 pub use shape::{GroupShape, PodShape};
 use shape::{check_gpus, group_shape};
 
+/// Port of an engine where the model block does not say.
+pub const DEFAULT_PORT: u16 = 8000;
+
+/// Longest start of an engine where the model block does not say.
+pub const START_TIMEOUT: Duration = Duration::from_mins(45);
+
 /// A fleet that is fit to be worked on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidFleet {
@@ -276,8 +282,13 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
         env: engine.env,
         parallelism: model.parallelism,
         placement: valid_placement(model.placement.clone().unwrap_or_default(), problems),
-        port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(8000),
-        start_timeout: duration(model.start_timeout.as_deref(), "spec.model.startTimeout", 45 * 60, problems),
+        port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT),
+        start_timeout: duration(
+            model.start_timeout.as_deref(),
+            "spec.model.startTimeout",
+            START_TIMEOUT.as_secs(),
+            problems,
+        ),
         probe: ValidProbe {
             prompt: probe.prompt.unwrap_or_else(|| "Hello".to_owned()),
             max_tokens: probe.max_tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(1),

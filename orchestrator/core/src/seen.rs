@@ -41,6 +41,8 @@ pub struct ClusterSeen {
     pub replica_failure: Option<String>,
     /// Message of a recent warning that KubeRay gave instead of a status (invalid specs).
     pub warning: Option<String>,
+    /// Port of the engine that its pods start themselves, as its labels name it.
+    pub own_port: Option<u16>,
     /// When it was created.
     pub created: Option<Timestamp>,
 }
@@ -63,6 +65,8 @@ pub struct PodSeen {
     pub deleting: bool,
     /// Its containers have ended for good: its phase is `Succeeded` or `Failed`.
     pub over: bool,
+    /// When its grace period is over, while it is being deleted.
+    pub ends_at: Option<Timestamp>,
     /// All containers are ready. Not the pod's own Ready, which waits for the serving gate.
     pub containers_ready: bool,
     /// Whether the serving gate is True.
@@ -74,6 +78,8 @@ pub struct PodSeen {
     /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that
     /// itself says "not ready" is not lost: its containers may well run.
     pub node_lost: bool,
+    /// Its node is to be emptied, and what says so: `is cordoned`, `has the taint karpenter.sh/disrupted`.
+    pub node_closing: Option<String>,
     /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
     pub problem: Option<PodProblem>,
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::{DynamicObject, TypeMeta};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{ValidFleet, names};
 use serde_json::{Map, Value, json};
+
+use super::route;
 
 /// First Ray version with token authentication.
 const TOKEN_AUTH_SINCE: (u64, u64) = (2, 52);
@@ -38,8 +39,8 @@ pub(crate) fn metadata(fleet: &ValidFleet, name: &str, labels: &[(&str, &str)]) 
     }
 }
 
-/// The RayCluster of a group.
-pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus) -> DynamicObject {
+/// The RayCluster of a group. The engine's port is called `port_name`, if that is given, to be found beside those of other groups.
+pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Option<&str>) -> DynamicObject {
     let slot = group.slot.to_string();
     let own = [
         (names::LABEL_FLEET, fleet.name.as_str()),
@@ -58,6 +59,11 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus) -> DynamicObj
 
     let mut spec = fleet.template.spec.clone();
     open_by_gate(&mut spec["headGroupSpec"]);
+    route::spread_heads(&mut spec["headGroupSpec"], &fleet.name);
+    let port = fleet.model.as_ref().map(|model| model.port);
+    if let Some(port) = port.or(fleet.own_engine_port.filter(|_| port_name.is_some())) {
+        route::name_port(&mut spec["headGroupSpec"], port, port_name);
+    }
     label_pods(&mut spec["headGroupSpec"], &own);
     keep_off(&mut spec["headGroupSpec"], &group.avoid_nodes);
     if let Some(workers) = spec.get_mut("workerGroupSpecs").and_then(Value::as_array_mut) {
@@ -148,7 +154,7 @@ fn object_at<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<Stri
 }
 
 /// The Service in front of the fleet's heads.
-pub(crate) fn service(fleet: &ValidFleet, port: u16) -> Service {
+pub(crate) fn service(fleet: &ValidFleet, ports: Vec<ServicePort>) -> Service {
     Service {
         metadata: metadata(fleet, &fleet.name, &[]),
         spec: Some(ServiceSpec {
@@ -156,12 +162,7 @@ pub(crate) fn service(fleet: &ValidFleet, port: u16) -> Service {
                 (names::LABEL_FLEET.to_owned(), fleet.name.clone()),
                 (names::RAY_LABEL_NODE_TYPE.to_owned(), "head".to_owned()),
             ])),
-            ports: Some(vec![ServicePort {
-                name: Some("http".to_owned()),
-                port: i32::from(port),
-                target_port: Some(IntOrString::Int(i32::from(port))),
-                ..ServicePort::default()
-            }]),
+            ports: Some(ports),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -176,7 +177,7 @@ mod tests {
     fn built() -> Value {
         let group =
             GroupStatus { name: "f-abc-0".into(), revision: "abc".into(), attempt: 2, ..Default::default() };
-        serde_json::to_value(ray_cluster(&fleet(), &group)).unwrap()
+        serde_json::to_value(ray_cluster(&fleet(), &group, None)).unwrap()
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::events::{Telling, Told, Written};
 use super::gate::Gate;
 use super::history::HistoryChange;
+use super::route::{self, Listener};
 use super::{Index, Key, builds, rayclusters};
 use crate::clock;
 use crate::lease::Leadership;
@@ -145,9 +146,10 @@ impl Executor {
         &self,
         fleet: &ValidFleet,
         group: &GroupStatus,
+        port_name: Option<&str>,
     ) -> Result<(), WriteError> {
         let api = rayclusters::api(&self.client, &fleet.namespace);
-        let cluster = builds::ray_cluster(fleet, group);
+        let cluster = builds::ray_cluster(fleet, group, port_name);
         let created = self.call("create RayCluster", self.create_strictly(&api, &cluster, false)).await;
         match created {
             Ok(created) => self.index.made(created),
@@ -169,7 +171,7 @@ impl Executor {
         let api = rayclusters::api(&self.client, &fleet.namespace);
         let name = names::group_name(&fleet.name, &fleet.revision.pod, 9999, 999);
         let group = GroupStatus { name, revision: fleet.revision.pod.clone(), ..GroupStatus::default() };
-        let cluster = builds::ray_cluster(fleet, &group);
+        let cluster = builds::ray_cluster(fleet, &group, None);
         self.call("try RayCluster", self.create_strictly(&api, &cluster, true)).await.map(|_| ())
     }
 
@@ -235,11 +237,19 @@ impl Executor {
     }
 
     /// Makes the fleet's Service what it should be. A Service of somebody else is left alone: its name is given.
-    pub(crate) async fn ensure_service(&self, fleet: &ValidFleet) -> Result<Option<String>, WriteError> {
-        let Some(model) = &fleet.model else { return Ok(None) };
-        let wanted = builds::service(fleet, model.port);
+    pub(crate) async fn ensure_service(
+        &self,
+        fleet: &ValidFleet,
+        heads: &[Listener],
+        going_to: Option<u16>,
+    ) -> Result<Option<String>, WriteError> {
         let key = Key::new(&fleet.namespace, &fleet.name);
         let there = self.index.read(|known| known.services.get(&key).cloned());
+        // A fleet that has no model any more keeps the Service that it had.
+        let Some(port) = going_to.or(fleet.own_engine_port.filter(|_| there.is_some())) else {
+            return Ok(None);
+        };
+        let wanted = builds::service(fleet, route::ports(port, heads, there.as_deref()));
         if there.as_deref().is_some_and(|there| same_service(there, &wanted)) {
             return Ok(None);
         }
@@ -335,7 +345,7 @@ fn same_service(there: &Service, wanted: &Service) -> bool {
     let core = |service: &Service| {
         let spec = service.spec.clone().unwrap_or_default();
         let ports: Vec<_> =
-            spec.ports.unwrap_or_default().into_iter().map(|p| (p.port, p.target_port)).collect();
+            spec.ports.unwrap_or_default().into_iter().map(|p| (p.port, p.name, p.target_port)).collect();
         (spec.selector, ports)
     };
     core(there) == core(wanted)

@@ -32,11 +32,14 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         over: is_over(status.and_then(|status| status.phase.as_deref())),
+        // The API server has added the grace period to it.
+        ends_at: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         containers_ready: is_true(conditions, "ContainersReady"),
         gate_open: is_true(conditions, names::GATE_SERVING),
         gate_since: gate::since(conditions),
         opened_for: gate::opened_for(conditions),
         node_lost: false,
+        node_closing: None,
         problem: problem(pod, conditions),
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
         pods: pods(&cluster.data["spec"]),
         replica_failure: replica_failure(cluster),
         warning,
+        own_port: own_port(cluster),
         created: created(cluster),
     }
 }
@@ -60,6 +61,13 @@ fn pods(spec: &Value) -> Option<usize> {
     });
     let sum = sizes.fold(1_u64, u64::saturating_add);
     spec["headGroupSpec"].is_object().then(|| usize::try_from(sum).ok()).flatten()
+}
+
+/// Port of the engine that the cluster's pods start themselves: AIBrix's label on its head's pods, else on the cluster.
+pub(crate) fn own_port(cluster: &DynamicObject) -> Option<u16> {
+    let of_head = &cluster.data["spec"]["headGroupSpec"]["template"]["metadata"]["labels"];
+    let of_cluster = || cluster.labels().get(names::LABEL_MODEL_PORT).map(String::as_str);
+    of_head[names::LABEL_MODEL_PORT].as_str().or_else(of_cluster)?.parse().ok()
 }
 
 fn replica_failure(cluster: &DynamicObject) -> Option<String> {

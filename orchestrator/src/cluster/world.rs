@@ -19,8 +19,13 @@ pub(crate) struct GroupPods {
     pub head_ip: Option<String>,
     /// Addresses of all pods that are to be Ray nodes.
     pub ips: Vec<String>,
+<<<<<<< HEAD
     /// Port of the head's dashboard.
     pub dashboard_port: u16,
+=======
+    /// Port of the engine that its pods start themselves, as their labels name it.
+    pub own_port: Option<u16>,
+>>>>>>> 7b7df42 (Watch, drain and route each group by what it runs; move groups off nodes)
     /// Secret with the Ray token, when authentication is on.
     pub token_secret: Option<String>,
 }
@@ -42,7 +47,7 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
             pods_of
                 .entry(group)
                 .or_default()
-                .push(PodSeen { node_lost: node_lost(known, pod), ..pods::seen(pod) });
+                .push(on_its_node(known, pod));
         }
     }
     pods_of
@@ -51,10 +56,15 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
         .collect()
 }
 
-/// Whether Kubernetes has lost the node of a pod.
-fn node_lost(known: &Known, pod: &Pod) -> bool {
+/// A pod, with what there is to know of its node.
+fn on_its_node(known: &Known, pod: &Pod) -> PodSeen {
     let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-    name.is_some_and(|name| known.nodes.get(&Key::new("", name)).is_some_and(|node| capacity::is_lost(node)))
+    let node = name.and_then(|name| known.nodes.get(&Key::new("", name)));
+    PodSeen {
+        node_lost: node.is_some_and(|node| capacity::is_lost(node)),
+        node_closing: node.and_then(|node| capacity::closing(node)),
+        ..pods::seen(pod)
+    }
 }
 
 /// A fleet of the same name may have been there before, and its RayClusters not yet be gone.
@@ -66,12 +76,18 @@ fn owns(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
 fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) -> (GroupSeen, GroupPods) {
     let cluster = known.clusters.get(key).filter(|cluster| owns(fleet, cluster));
     let alive = || pods.iter().filter(|pod| !pod.deleting);
-    let head = alive().find(|pod| pod.head);
+    // A head that was told to go is asked for as long as its containers run: its engine is drained.
+    let ending = || pods.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
+    let head = alive().find(|pod| pod.head).or_else(ending);
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
+<<<<<<< HEAD
         dashboard_port: cluster
             .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
+=======
+        own_port: cluster.and_then(|cluster| rayclusters::own_port(cluster)),
+>>>>>>> 7b7df42 (Watch, drain and route each group by what it runs; move groups off nodes)
         token_secret: cluster.and_then(|cluster| rayclusters::token_secret(cluster)),
     };
     // KubeRay may make a new head while the old one is still ending.

@@ -33,6 +33,23 @@ impl Endpoints {
         Self { rng: Rng::with_seed(seed), due: BTreeMap::new() }
     }
 
+    /// Slices with the same ports are kept, others changed, made and deleted until all is as wanted.
+    fn write_all(&mut self, api: &ApiServer, service: &Value, mut there: Vec<&Arc<Value>>, wanted: &[Value]) {
+        let mut others = Vec::new();
+        for content in wanted {
+            match there.iter().position(|slice| slice["ports"] == content["ports"]) {
+                Some(at) => self.write(api, service, Some(there.remove(at)), content),
+                None => others.push(content),
+            }
+        }
+        for content in others {
+            self.write(api, service, there.pop(), content);
+        }
+        for slice in there {
+            drop(api.delete(&Kind::ENDPOINT_SLICE, namespace(slice), name(slice)));
+        }
+    }
+
     fn write(&mut self, api: &ApiServer, service: &Value, slice: Option<&Arc<Value>>, content: &Value) {
         let Some(slice) = slice else {
             let letters = (0..5).filter_map(|_| self.rng.choice(LETTERS)).map(|letter| char::from(*letter));
@@ -57,21 +74,25 @@ impl Simulator for Endpoints {
         let services: Vec<Arc<Value>> = api.list(&Kind::SERVICE).into_iter().filter(selecting).collect();
         self.due.retain(|due, _| services.iter().any(|service| key(service) == *due));
         for service in &services {
-            let content = content(service, &pods, &nodes);
-            let slice = slices.iter().find(|slice| {
-                namespace(slice) == namespace(service) && label(slice, SERVICE_NAME) == Some(name(service))
-            });
-            let is = |slice: &Arc<Value>| {
+            let wanted = contents(service, &pods, &nodes);
+            let there: Vec<&Arc<Value>> = slices
+                .iter()
+                .filter(|slice| {
+                    namespace(slice) == namespace(service) && label(slice, SERVICE_NAME) == Some(name(service))
+                })
+                .collect();
+            let is = |slice: &&Arc<Value>, content: &Value| {
                 ["endpoints", "ports"].iter().all(|field| slice[*field] == content[*field])
             };
-            if slice.is_some_and(is) {
+            let has = |content: &Value| there.iter().any(|slice| is(slice, content));
+            if there.len() == wanted.len() && wanted.iter().all(has) {
                 self.due.remove(&key(service));
                 continue;
             }
             let due = *self.due.entry(key(service)).or_insert_with(|| after(now, LAG));
             if due <= now {
                 self.due.remove(&key(service));
-                self.write(api, service, slice, &content);
+                self.write_all(api, service, there, &wanted);
             } else {
                 wake = earlier(wake, Some(due));
             }
@@ -99,17 +120,26 @@ fn new_slice(service: &Value, slice_name: &str, content: &Value) -> Value {
     })
 }
 
-/// Endpoints and ports of a Service.
-fn content(service: &Value, pods: &[Arc<Value>], nodes: &[Arc<Value>]) -> Value {
+/// Endpoints and ports of a Service: together those whose ports are the same, as pods may have other numbers under one name.
+fn contents(service: &Value, pods: &[Arc<Value>], nodes: &[Arc<Value>]) -> Vec<Value> {
     let chosen = |pod: &&Arc<Value>| {
         namespace(pod) == namespace(service)
             && entries(&service["spec"]["selector"]).all(|(key, value)| label(pod, key) == value.as_str())
             && pod["status"]["podIP"].is_string()
             && !has_ended(pod)
     };
-    let endpoints: Vec<Value> = pods.iter().filter(chosen).map(|pod| endpoint(service, pod, nodes)).collect();
-    let ports: Vec<Value> = items(&service["spec"]["ports"]).iter().map(port).collect();
-    json!({"endpoints": endpoints, "ports": ports})
+    let mut alike: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    for pod in pods.iter().filter(chosen) {
+        let ports: Vec<Value> =
+            items(&service["spec"]["ports"]).iter().filter_map(|wanted| port(wanted, pod)).collect();
+        let (_, endpoints) = alike.entry(json!(ports).to_string()).or_insert((ports, Vec::new()));
+        endpoints.push(endpoint(service, pod, nodes));
+    }
+    if alike.is_empty() {
+        let ports = items(&service["spec"]["ports"]).iter().filter_map(|wanted| port(wanted, &Value::Null));
+        alike.insert(String::new(), (ports.collect(), Vec::new()));
+    }
+    alike.into_values().map(|(ports, endpoints)| json!({"endpoints": endpoints, "ports": ports})).collect()
 }
 
 fn endpoint(service: &Value, pod: &Value, nodes: &[Arc<Value>]) -> Value {
@@ -129,8 +159,15 @@ fn endpoint(service: &Value, pod: &Value, nodes: &[Arc<Value>]) -> Value {
     endpoint
 }
 
-fn port(port: &Value) -> Value {
-    let target = if port["targetPort"].is_u64() { &port["targetPort"] } else { &port["port"] };
+/// A port of a Service at a pod; `None`: the pod has none of that name.
+fn port(port: &Value, pod: &Value) -> Option<Value> {
+    let containers = items(&pod["spec"]["containers"]).iter();
+    let mut named = containers.flat_map(|container| items(&container["ports"]));
+    let target = match port["targetPort"].as_str() {
+        Some(name) => &named.find(|named| named["name"] == name)?["containerPort"],
+        None if port["targetPort"].is_u64() => &port["targetPort"],
+        None => &port["port"],
+    };
     let mut wanted = json!({
         "name": port["name"].as_str().unwrap_or_default(), "port": target,
         "protocol": port["protocol"].as_str().unwrap_or("TCP"),
@@ -138,7 +175,7 @@ fn port(port: &Value) -> Value {
     if let (Some(protocol), Some(fields)) = (port["appProtocol"].as_str(), wanted.as_object_mut()) {
         fields.insert("appProtocol".to_owned(), json!(protocol));
     }
-    wanted
+    Some(wanted)
 }
 
 #[cfg(test)]
@@ -165,7 +202,7 @@ mod tests {
     }
 
     fn told(publish: bool, pod: &Value) -> [bool; 3] {
-        let content = content(&service(publish), &[Arc::new(pod.clone())], &[]);
+        let content = contents(&service(publish), &[Arc::new(pod.clone())], &[]).remove(0);
         ["ready", "serving", "terminating"].map(|word| content["endpoints"][0]["conditions"][word] == true)
     }
 
@@ -174,6 +211,23 @@ mod tests {
         assert_eq!(told(false, &pod("True", false)), [true, true, false]);
         assert_eq!(told(false, &pod("True", true)), [false, true, true]);
         assert_eq!(told(false, &pod("False", false)), [false, false, false]);
+    }
+
+    #[test]
+    fn a_named_port_is_what_each_pod_has_under_that_name() {
+        let with = |number: u16| {
+            let mut pod = pod("True", false);
+            pod["spec"]["containers"] = json!([{"ports": [{"name": "web", "containerPort": number}]}]);
+            pod
+        };
+        let mut service = service(false);
+        service["spec"]["ports"] = json!([{"port": 80, "targetPort": "web"}]);
+        let found = contents(&service, &[with(8000), with(8001), with(8000)].map(Arc::new), &[]);
+        let shown: Vec<_> =
+            found.iter().map(|slice| (slice["ports"][0]["port"].clone(), items(&slice["endpoints"]).len())).collect();
+        assert_eq!(shown, [(json!(8000), 2), (json!(8001), 1)]);
+        let nameless = contents(&service, &[Arc::new(pod("True", false))], &[]);
+        assert_eq!((nameless.len(), &nameless[0]["ports"]), (1, &json!([])), "it is behind no port");
     }
 
     #[test]
@@ -190,7 +244,7 @@ mod tests {
         new["status"]["podIP"] = Value::Null;
         let mut stranger = pod("True", false);
         stranger["metadata"]["labels"]["app"] = json!("b");
-        let content = content(&service(false), &[failed, new, stranger].map(Arc::new), &[]);
+        let content = contents(&service(false), &[failed, new, stranger].map(Arc::new), &[]).remove(0);
         assert_eq!(content["endpoints"], json!([]));
         assert_eq!(content["ports"][0]["port"], 8000);
     }

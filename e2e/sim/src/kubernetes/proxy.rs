@@ -100,7 +100,14 @@ fn targets(slices: &[Arc<Value>]) -> Vec<Target> {
                 ports.map(|port| (address.to_owned(), port))
             })
         });
-        each.collect()
+        // Two ports of a Service may lead to one of a pod.
+        let mut found: Vec<Target> = Vec::new();
+        for target in each {
+            if !found.contains(&target) {
+                found.push(target);
+            }
+        }
+        found
     };
     let ready = of(&|conditions| conditions["ready"] == true);
     if ready.is_empty() {

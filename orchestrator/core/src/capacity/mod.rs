@@ -23,7 +23,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 pub use no_room::NoRoom;
-pub use objects::{is_lost, is_ready, takes_room};
+pub use objects::{closing, is_lost, is_ready, takes_room};
 pub use quantity::quantity;
 pub use quota::Quota;
 pub use requests::requests;

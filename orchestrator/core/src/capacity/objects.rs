@@ -85,6 +85,33 @@ pub fn is_ready(node: &Node) -> bool {
     conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
+/// Taints by which something says that it will take the node away, or empty it: the autoscaler of Kubernetes, Karpenter, clouds
+/// that want a machine back, and people. Of AWS' handler all.
+const CLOSING: [&str; 7] = [
+    "node.kubernetes.io/unschedulable",
+    "node.kubernetes.io/out-of-service",
+    "node.cloudprovider.kubernetes.io/shutdown",
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",
+    "cloud.google.com/impending-node-termination",
+];
+const CLOSING_PREFIX: &str = "aws-node-termination-handler/";
+
+/// What says that a node is to be emptied, if anything does, as the end of a sentence about it. Whether pods tolerate it does not matter: who drains
+/// a node evicts them all the same.
+pub fn closing(node: &Node) -> Option<String> {
+    let spec = node.spec.as_ref()?;
+    if spec.unschedulable == Some(true) {
+        return Some("is cordoned".to_owned());
+    }
+    let says = |taint: &&k8s::Taint| {
+        CLOSING.contains(&taint.key.as_str()) || taint.key.starts_with(CLOSING_PREFIX)
+    };
+    let taint = spec.taints.iter().flatten().filter(|taint| taint.effect != "PreferNoSchedule").find(says)?;
+    Some(format!("has the taint {}", taint.key))
+}
+
 fn room(node: &Node) -> NodeRoom {
     let spec = node.spec.clone().unwrap_or_default();
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
@@ -141,6 +168,22 @@ mod tests {
         assert_eq!(states.each_ref().map(is_ready), [true, false, false]);
         assert_eq!(states.each_ref().map(is_lost), [false, false, true]);
         assert!(!is_ready(&with("MemoryPressure", "True")) && !is_lost(&with("MemoryPressure", "Unknown")));
+    }
+
+    #[test]
+    fn a_node_that_is_to_be_emptied_says_so_by_a_cordon_or_a_taint() {
+        let of = |spec: serde_json::Value| {
+            closing(&serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).unwrap())
+        };
+        assert_eq!(of(json!({"unschedulable": true})).as_deref(), Some("is cordoned"));
+        let tainted = |key: &str, effect: &str| of(json!({"taints": [{"key": key, "effect": effect}]}));
+        for key in ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "aws-node-termination-handler/spot-itn"] {
+            assert_eq!(tainted(key, "NoSchedule"), Some(format!("has the taint {key}")));
+        }
+        assert_eq!(tainted("node.kubernetes.io/unreachable", "NoExecute"), None, "it is lost, which is another matter");
+        assert_eq!(tainted("nvidia.com/gpu", "NoSchedule"), None);
+        assert_eq!(tainted("karpenter.sh/disrupted", "PreferNoSchedule"), None);
+        assert_eq!(of(json!({})), None);
     }
 
     #[test]

@@ -132,7 +132,9 @@ fn stuck(stage: &mut Stage<'_>) -> bool {
     if stage.group.phase != Phase::Provisioning {
         return false;
     }
-    if !stage.reached(time::end_of(stage.group.since.as_ref(), STUCK)) {
+    // Nothing is stuck that still has time to end.
+    let told = stage.group.since.as_ref().map(|since| pod.ends_at.map_or(since.0, |end| end.max(since.0)));
+    if !stage.reached(told.map(|told| after(told, STUCK))) {
         return false;
     }
     let node = pod.node.as_deref().unwrap_or("no node");

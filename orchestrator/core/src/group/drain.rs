@@ -8,7 +8,7 @@ use rayfleet_api::valid::after;
 
 use super::ray::{self, Ray};
 use super::stage::Stage;
-use super::stop;
+use super::{evict, stop};
 use crate::effect::Effect;
 use crate::seen::{EngineSeen, JobSeen, LoadSeen};
 use crate::time;
@@ -42,18 +42,19 @@ pub(super) fn start(stage: &mut Stage<'_>) {
 }
 
 pub(super) fn drain(stage: &mut Stage<'_>) {
-    stage.gate(false, "Draining");
-    if !stage.cluster_alive() || stage.pods.head().is_none() {
+    let chosen = stage.cluster_alive() && !evict::ends(stage);
+    stage.gate(false, if chosen { "Draining" } else { "Evicted" });
+    if stage.pods.head().is_none() {
         stop::start(stage);
         return;
     }
     stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
-    let deadline = time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout);
+    let deadline = evict::earliest(stage, time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout));
     let settled = settled(stage);
     match engine(stage) {
         Engine::Dead => stop::start(stage),
         Engine::Load(load) if settled && ended(stage, load) => stop::start(stage),
-        Engine::Unknown if settled && stage.fleet.model.is_none() => stop::start(stage),
+        Engine::Unknown if settled && !stage.launched() => stop::start(stage),
         engine if stage.reached(deadline) => cut_off(stage, &engine),
         Engine::Load(load) if hangs(stage, load) => cut_off(stage, &Engine::Load(load)),
         engine => wait(stage, settled, &engine),
@@ -71,12 +72,12 @@ fn settled(stage: &mut Stage<'_>) -> bool {
 
 /// The engine tells how many requests it has.
 pub(super) fn answers(stage: &Stage<'_>) -> bool {
-    stage.cluster_alive() && matches!(engine(stage), Engine::Load(_))
+    matches!(engine(stage), Engine::Load(_))
 }
 
 fn engine(stage: &Stage<'_>) -> Engine {
     let Ray::Alive(alive) = ray::ray(stage) else { return Engine::Unknown };
-    if stage.fleet.model.is_none() {
+    if !stage.launched() {
         return alive.engine.load.map_or(Engine::Unknown, Engine::Load);
     }
     ray::engine(&stage.group, alive).map_or(Engine::Unknown, of_job)
@@ -117,6 +118,11 @@ fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
 fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
     let timeout = stage.fleet.drain_timeout.as_secs();
     let name = stage.group.name.clone();
+    let when = match evict::overdue(stage) {
+        Some(pod) => format!("when the grace period of pod {} ended", pod.name),
+        None => format!("after {timeout} s"),
+    };
+    let cure = if evict::ends(stage) { "the template's terminationGracePeriodSeconds" } else { "drain.timeout" };
     match engine {
         Engine::Load(LoadSeen { in_flight: 0, .. }) | Engine::Dead => {}
         Engine::Load(load) => {
@@ -125,12 +131,12 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
             let text = if load.stalled_since.is_some() {
                 format!("group {name}: {lost} requests were cut off: the engine hangs")
             } else {
-                format!("group {name}: {lost} requests were cut off after {timeout} s: raise drain.timeout")
+                format!("group {name}: {lost} requests were cut off {when}: raise {cure}")
             };
             stage.tell(true, "DrainTimeout", text);
         }
         Engine::Unknown => {
-            let text = format!("group {name}: an unknown number of requests was cut off after {timeout} s");
+            let text = format!("group {name}: an unknown number of requests was cut off {when}");
             stage.tell(true, "DrainTimeout", text);
         }
     }

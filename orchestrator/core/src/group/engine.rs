@@ -2,7 +2,7 @@
 //! then for as long as it serves. A launch is fixed in the ledger before it is asked for.
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::valid::after;
+use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::stage::{Stage, submission};
 use super::{fail, patience, ray, serve};
@@ -21,7 +21,7 @@ pub(crate) fn not_started(group: &GroupStatus) -> bool {
 
 /// An engine that the loss of a pod ends.
 pub(super) fn started(stage: &Stage<'_>) -> bool {
-    stage.fleet.model.is_some() && !not_started(&stage.group)
+    stage.launched() && !not_started(&stage.group)
 }
 
 /// The next launch is another one. It starts when the Ray cluster is whole.
@@ -62,9 +62,9 @@ pub(super) fn bring_up(stage: &mut Stage<'_>) {
 
 fn start(stage: &mut Stage<'_>) {
     stage.group.launch = stage.group.launch.max(1);
-    if let Some(model) = &stage.fleet.model {
-        stage.group.deadline = Some(time::not_before(after(stage.now, model.start_timeout)));
-    }
+    // A fleet that has no model any more still starts the engines of groups that had one.
+    let limit = stage.fleet.model.as_ref().map_or(START_TIMEOUT, |model| model.start_timeout);
+    stage.group.deadline = Some(time::not_before(after(stage.now, limit)));
     patience::end(stage);
     stage.gate(false, "Starting");
     stage.enter(Phase::Placing, "the engine is being launched".to_owned());

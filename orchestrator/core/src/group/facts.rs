@@ -23,7 +23,7 @@ pub(super) fn refresh(stage: &mut Stage<'_>) {
         stage.group.nodes = nodes;
     }
     let Ray::Alive(alive) = ray::ray(stage) else { return };
-    if stage.fleet.model.is_none() {
+    if !stage.launched() {
         load(stage, &alive.engine);
     } else if let Some(engine) = ray::engine(&stage.group, alive) {
         ranks(stage, engine);

@@ -6,6 +6,7 @@ mod blame;
 mod bring_up;
 mod drain;
 mod engine;
+mod evict;
 mod facts;
 mod fail;
 mod finalizer;
@@ -63,7 +64,13 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Time
                 serve::serve(&mut stage);
             }
         }
-        Goal::SwapEngine if fleet.model.is_none() || engine::not_started(&stage.group) => {
+        // There is no engine to swap to any more: the planner replaces the whole group.
+        Goal::SwapEngine if fleet.model.is_none() && group.phase != Phase::Stopping => {
+            stage.group.goal = Goal::Serve;
+            stage.group.goal_reason = None;
+            serve::serve(&mut stage);
+        }
+        Goal::SwapEngine if fleet.model.is_some() && engine::not_started(&stage.group) => {
             engine::retarget(&mut stage);
             serve::serve(&mut stage);
         }
@@ -79,7 +86,7 @@ fn leave(stage: &mut Stage<'_>) {
     match stage.group.phase {
         Phase::Draining => drain::drain(stage),
         Phase::Stopping => stop::stop(stage),
-        Phase::Ready if stage.cluster_alive() => drain::start(stage),
+        Phase::Ready if stage.pods.head().is_some() => drain::start(stage),
         // It lost its traffic a moment ago, and may still be answering what it had.
         _ if stage.group.wavers_since.is_some() && drain::answers(stage) => drain::start(stage),
         _ => stop::start(stage),

@@ -10,7 +10,10 @@ use super::{patience, serve};
 
 pub(super) fn bring_up(stage: &mut Stage<'_>) {
     let Ray::Alive(alive) = ray::ray(stage) else { return };
-    let Some(port) = stage.fleet.own_engine_port else {
+    // Of an older template what its pods were made with counts: the labels may have changed since.
+    let older = stage.fleet.model.is_some() || stage.group.revision != stage.fleet.revision.pod;
+    let own = stage.seen.cluster.as_ref().filter(|_| older).and_then(|cluster| cluster.own_port);
+    let Some(port) = own.or(stage.fleet.own_engine_port) else {
         serve::ready(stage, None);
         return;
     };

@@ -1,5 +1,6 @@
 //! The pods of a group: are all there and ready, and if not, what is the matter, in plain words.
 
+use jiff::Timestamp;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use crate::capacity;
@@ -33,9 +34,10 @@ impl<'a> Pods<'a> {
         self.wanted
     }
 
-    /// The head, if nobody is deleting it.
+    /// The head that runs: one that nobody is deleting, else one whose containers still run in its grace period.
     pub(super) fn head(&self) -> Option<&'a PodSeen> {
-        self.live().find(|pod| pod.head)
+        let ending = || self.all.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
+        self.live().find(|pod| pod.head).or_else(ending)
     }
 
     /// The head, even on its way out: its gate may still be open.
@@ -73,6 +75,12 @@ impl<'a> Pods<'a> {
     /// A pod that is being deleted, first by name.
     pub(super) fn leaving(&self) -> Option<&'a PodSeen> {
         self.all.iter().filter(|pod| pod.deleting).min_by(|a, b| a.name.cmp(&b.name))
+    }
+
+    /// Pods on their way out that still have time to end by themselves.
+    pub(super) fn in_grace(&self, now: Timestamp) -> impl Iterator<Item = &'a PodSeen> {
+        let has_time = move |pod: &&PodSeen| pod.ends_at.is_some_and(|end| now < end);
+        self.all.iter().filter(|pod| pod.deleting && !pod.node_lost).filter(has_time)
     }
 
     /// Kubernetes nodes, the head's first, the others by name.

@@ -7,13 +7,16 @@ use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
 use super::stage::{Stage, submission};
-use super::{bring_up, drain, engine, fail, patience, plain};
+use super::{bring_up, drain, engine, evict, fail, patience, plain};
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
 const STABLE: Duration = Duration::from_mins(10);
 
 pub(super) fn serve(stage: &mut Stage<'_>) {
+    if evict::evicted(stage) {
+        return;
+    }
     if stage.group.phase == Phase::Failed && !fail::recover(stage) {
         return;
     }
@@ -35,7 +38,7 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     {
         return;
     }
-    if stage.fleet.model.is_some() {
+    if stage.launched() {
         engine::bring_up(stage);
     } else {
         plain::bring_up(stage);
@@ -106,7 +109,7 @@ pub(super) fn fall_back(stage: &mut Stage<'_>, phase: Phase, message: String) {
         stage.tell(true, "GroupNotReady", format!("group {}: {message}", stage.group.name));
         stage.group.wavers_since = Some(time::began(stage.now));
         let patience = after(stage.now, stage.fleet.failure.hung_after);
-        stage.group.deadline = stage.fleet.model.as_ref().map(|_| time::not_before(patience));
+        stage.group.deadline = stage.launched().then(|| time::not_before(patience));
     }
     stage.enter(phase, message);
 }

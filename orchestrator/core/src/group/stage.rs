@@ -107,6 +107,12 @@ impl<'a> Stage<'a> {
         });
     }
 
+    /// Rayfleet launches its engine; else the command of its pods starts one. By what the group runs: the fleet may ask for
+    /// the other by now.
+    pub(super) fn launched(&self) -> bool {
+        self.group.engine_revision.is_some()
+    }
+
     /// The RayCluster exists and nobody has deleted it.
     pub(super) fn cluster_alive(&self) -> bool {
         self.seen.cluster.as_ref().is_some_and(|cluster| !cluster.deleting)

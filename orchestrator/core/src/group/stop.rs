@@ -33,7 +33,7 @@ pub(super) fn stop(stage: &mut Stage<'_>) {
 
 /// The engine holds nothing any more, or waiting for that is pointless.
 fn engine_over(stage: &mut Stage<'_>) -> bool {
-    let pointless = stage.fleet.model.is_none()
+    let pointless = !stage.launched()
         || stage.group.launch == 0
         || !stage.cluster_alive()
         || stage.pods.head().is_none_or(|head| head.node_lost);
@@ -49,6 +49,12 @@ fn engine_over(stage: &mut Stage<'_>) -> bool {
 
 /// The next engine on the same pods.
 fn swap(stage: &mut Stage<'_>) {
+    if stage.fleet.model.is_none() {
+        // The model was taken out of the spec meanwhile, so there is nothing to launch.
+        stage.group.goal = Goal::Retire;
+        delete(stage);
+        return;
+    }
     engine::next_launch(&mut stage.group);
     engine::retarget(stage);
     stage.enter(Phase::Provisioning, None);

@@ -6,15 +6,19 @@ use rayfleet_api::valid::PodShape;
 
 use super::board::Board;
 use super::view::active;
-use crate::capacity::{self, Capacity, Room};
+use crate::capacity::{self, Capacity, NoRoom, Room};
 
 /// Nodes that a new group is to keep off: all that are avoided, or none if it would have no room then.
 pub(super) fn for_new_group(board: &Board<'_>) -> Vec<String> {
+    // Pods that tolerate everything would come to such a node again.
+    let mut closing = board.moving.nodes();
     let avoided = avoided(board);
-    if avoided.is_empty() || !elsewhere(board, &avoided, None) {
-        return Vec::new();
+    if !avoided.is_empty() && elsewhere(board, &avoided, None).is_ok() {
+        closing.extend(avoided);
     }
-    avoided
+    closing.sort();
+    closing.dedup();
+    closing
 }
 
 /// A group that has failed on a node that is avoided now is recreated, instead of trying the same node again.
@@ -30,7 +34,7 @@ pub(super) fn leave(board: &mut Board<'_>) {
         .filter(|(_, group)| active(group) && group.phase == Phase::Failed)
         .filter_map(|(at, group)| {
             let node = group.nodes.iter().find(|node| avoided.contains(node))?.clone();
-            elsewhere(board, &avoided, Some(group)).then_some((at, node))
+            elsewhere(board, &avoided, Some(group)).is_ok().then_some((at, node))
         })
         .collect();
     for (at, node) in stuck {
@@ -46,15 +50,19 @@ fn avoided(board: &Board<'_>) -> Vec<String> {
     board.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
 }
 
-/// Whether a whole group fits beside these nodes, once `instead_of` is gone.
-fn elsewhere(board: &Board<'_>, avoided: &[String], instead_of: Option<&GroupStatus>) -> bool {
-    let Some(source) = board.inputs.capacity else { return false };
+/// Whether a whole group fits beside these nodes, once `instead_of` is gone. `Err(None)`: what the nodes have is not known.
+pub(super) fn elsewhere(
+    board: &Board<'_>,
+    avoided: &[String],
+    instead_of: Option<&GroupStatus>,
+) -> Result<(), Option<NoRoom>> {
+    let source = board.inputs.capacity.ok_or(None)?;
     let mut rest = source.capacity().clone();
     rest.nodes.retain(|node| !avoided.contains(&node.name));
     if let Some(group) = instead_of {
         free(board, &mut rest, group);
     }
-    Room::of(&rest).place(&board.fleet.shape.pods).is_ok()
+    Room::of(&rest).place(&board.fleet.shape.pods).map(drop).map_err(Some)
 }
 
 /// Gives back what the pods of a group hold.

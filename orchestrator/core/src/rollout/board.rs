@@ -11,6 +11,7 @@ use rayfleet_api::valid::PodShape;
 
 use super::course::Course;
 use super::create::Blocked;
+use super::moving::Moving;
 use super::standing::Standing;
 use super::view::{Age, active, age, being_swapped, serving};
 use crate::capacity::{Room, Source};
@@ -54,12 +55,15 @@ pub(crate) struct Board<'a> {
     pub(super) more: bool,
     /// Slots that entries have, and the first that may be free.
     slots: Option<(BTreeSet<u32>, u32)>,
+    /// Groups with a pod on a node that is to be emptied.
+    pub(super) moving: Moving,
 }
 
 impl<'a> Board<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
         let kept = kept(&inputs, &groups);
         let standing = Rc::new(Standing::new(inputs.capacity));
+        let moving = Moving::new(inputs.seen, &groups);
         Self {
             fleet: inputs.fleet,
             inputs,
@@ -70,6 +74,7 @@ impl<'a> Board<'a> {
             made: 0,
             more: false,
             slots: None,
+            moving,
         }
     }
 
@@ -108,9 +113,25 @@ impl<'a> Board<'a> {
         count(self.groups.iter())
     }
 
+    /// How a group stands to what is wanted. One that has to leave its nodes can only be replaced.
+    pub(super) fn age(&self, group: &GroupStatus) -> Age {
+        if self.moving.has(group) { Age::OldPods } else { age(self.fleet, group) }
+    }
+
+    /// A partition keeps it as it is, and so do its nodes.
+    pub(super) fn is_kept(&self, group: &GroupStatus) -> bool {
+        self.kept.contains(&group.name) && !self.moving.has(group)
+    }
+
     /// Groups of an age that a rollout has to change.
     pub(super) fn to_change(&self, of: Age) -> impl Iterator<Item = &GroupStatus> {
-        self.active().filter(move |group| age(self.fleet, group) == of && !self.kept.contains(&group.name))
+        self.active().filter(move |group| self.age(group) == of && !self.is_kept(group))
+    }
+
+    /// Groups that have to leave their nodes are more than those that stand in for them.
+    pub(super) fn moves(&self) -> bool {
+        let staying = count(self.active().filter(|group| !self.moving.has(group)));
+        staying < self.fleet.replicas && self.active().any(|group| self.moving.has(group))
     }
 
     /// Groups above `replicas` that the rollout may have now. Engines are swapped in place; only where no
@@ -152,7 +173,9 @@ impl<'a> Board<'a> {
 
     /// What the next new group is made of: the partition's share first, if a group of it is missing.
     pub(super) fn next_fleet(&self) -> &'a ValidFleet {
-        let old = count(self.active().filter(|group| age(self.fleet, group) != Age::Current));
+        let old = self.active().filter(|group| age(self.fleet, group) != Age::Current);
+        // What has to leave its nodes is to be replaced by its like.
+        let old = count(old.filter(|group| !self.moving.has(group)));
         match self.stable() {
             Some(stable) if old < self.old_target() => stable,
             _ => self.fleet,

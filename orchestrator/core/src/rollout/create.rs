@@ -53,14 +53,16 @@ fn wanted(board: &Board<'_>) -> bool {
         return true;
     }
     let changed =
-        |group: &&GroupStatus| age(board.fleet, group) != Age::OldPods && !board.kept.contains(&group.name);
+        |group: &&GroupStatus| board.age(group) != Age::OldPods && !board.kept.contains(&group.name);
     let current = count(board.active().filter(changed));
     let useful = if board.to_change(Age::OldPods).next().is_some() {
         current < board.current_target()
     } else {
         board.to_swap()
     };
-    !board.fleet.paused && active < replicas + board.surge() && useful
+    // A pause holds revisions, not groups on nodes that are to be emptied.
+    let useful = useful && !board.fleet.paused || board.moves();
+    active < replicas.saturating_add(board.surge()) && useful
 }
 
 /// Whether it may exist now.

@@ -10,6 +10,7 @@ mod budget;
 mod conditions;
 mod course;
 mod create;
+mod moving;
 mod obstacle;
 mod progress;
 mod redirect;
@@ -53,13 +54,9 @@ fn goals(board: &Board<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
 fn round(board: &mut Board<'_>) {
     redirect::redirect(board);
     avoid::leave(board);
-    if !board.fleet.paused {
-        replace::for_free(board);
-    }
+    replace::for_free(board);
     redirect::take_back(board);
     trim::trim(board);
     create::create(board);
-    if !board.fleet.paused {
-        replace::within_budget(board);
-    }
+    replace::within_budget(board);
 }

@@ -10,7 +10,7 @@ use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RollbackStatus, R
 
 use super::board::Board;
 use super::create::Blocked;
-use super::obstacle;
+use super::{moving, obstacle};
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
 use crate::{pace, text, time};
@@ -131,6 +131,11 @@ pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: T
 
 /// A rollout that waits for room which nothing under way will free.
 fn hold(board: &Board<'_>) -> Option<Hold> {
+    if let Some(stays) = moving::stays(board)
+        && !room_will_come(board)
+    {
+        return Some(stays);
+    }
     let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let strategy = &board.fleet.strategy;
     let replaces = strategy.max_unavailable > 0 && strategy.when_no_room == WhenNoRoom::Replace;
@@ -155,7 +160,7 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
     let fleet = board.fleet;
     let changing = |of| board.to_change(of).next().is_some();
     let outdated = changing(Age::OldPods) || changing(Age::OldEngine);
-    if fleet.paused && outdated {
+    if fleet.paused && outdated && !board.moves() {
         return (PAUSED.to_owned(), Some(paused(board, counts)));
     }
     if let Some(hold) = hold {
@@ -214,6 +219,8 @@ fn reason(board: &Board<'_>, counts: &Counts) -> String {
         .groups
         .iter()
         .filter(|group| !active(group) || !available(board.fleet, group, board.inputs.now));
+    let leaving = board.active().filter_map(|group| Some((group, board.moving.why(group)?)));
+    parts.extend(leaving.take(NAMED).map(|(group, why)| format!("{} is to move: {why}", group.name)));
     parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
     parts.extend(obstacle::finalizer(board));
     match &board.blocked {

@@ -27,8 +27,12 @@ pub(super) fn redirect(board: &mut Board<'_>) {
 pub(super) fn take_back(board: &mut Board<'_>) {
     let fleet = board.fleet;
     let mut missing = fleet.replicas.saturating_sub(board.active_count());
+    let (moving, seen) = (board.moving.clone(), board.inputs.seen);
+    let ends = |name: &str| seen.get(name).is_some_and(|seen| seen.pods.iter().any(|pod| pod.deleting));
     for group in &mut board.groups {
-        let drains = !active(group) && group.phase == Phase::Draining;
+        // What loses its pods anyway is not wanted again.
+        let stays = !moving.has(group) && !ends(&group.name);
+        let drains = !active(group) && group.phase == Phase::Draining && stays;
         if missing > 0 && drains && age(fleet, group) == Age::Current {
             group.goal = Goal::Serve;
             group.goal_reason = None;

@@ -1,12 +1,15 @@
 //! Groups of an old revision: those with old pods are retired (their successors are made by `create`),
 //! those with an old engine alone swap it in place.
 
+use std::collections::BTreeMap;
+
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::board::Board;
 use super::budget::Budget;
 use super::create::Blocked;
+use super::moving;
 use super::view::{Age, active, age, holds};
 use crate::group;
 
@@ -33,9 +36,16 @@ fn change(
     mut may: impl FnMut(&GroupStatus) -> bool,
 ) {
     let (fleet, now) = (board.fleet, board.inputs.now);
-    retarget(board);
+    if !fleet.paused {
+        retarget(board);
+    }
     let kept = board.kept.clone();
     let standing = board.standing.clone();
+    let leave = moving::may_leave(board);
+    replace_moving(board, &leave, &meant, &mut may);
+    if fleet.paused {
+        return;
+    }
     for (of, goal) in [(Age::OldPods, Goal::Retire), (Age::OldEngine, Goal::SwapEngine)] {
         board.set_goals(
             goal,
@@ -49,6 +59,27 @@ fn change(
                 picked.then(|| standing.order(fleet, group, now))
             },
             &mut may,
+        );
+    }
+}
+
+/// Replaces groups on nodes that are to be emptied, whatever their revision, a partition or a pause.
+fn replace_moving(
+    board: &mut Board<'_>,
+    leave: &BTreeMap<String, String>,
+    meant: &impl Fn(&GroupStatus) -> bool,
+    may: &mut impl FnMut(&GroupStatus) -> bool,
+) {
+    let (fleet, now, standing) = (board.fleet, board.inputs.now, board.standing.clone());
+    for (name, why) in leave {
+        board.set_goals(
+            Goal::Retire,
+            why,
+            |group| {
+                let picked = group.name == *name && active(group) && meant(group);
+                picked.then(|| standing.order(fleet, group, now))
+            },
+            &mut *may,
         );
     }
 }

@@ -58,7 +58,7 @@ fn key() -> Key {
 #[tokio::test(start_paused = true)]
 async fn a_created_cluster_is_known_at_once() {
     let bench = bench(|call| Answer::Reply(201, call.body.clone()));
-    bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
+    bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap();
     assert!(bench.index.read(|known| known.clusters.contains_key(&key())));
 }
 
@@ -85,7 +85,7 @@ async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
             Method::POST => Answer::Reply(201, call.body.clone()),
             _ => answer(call),
         });
-        bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
+        bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap();
         let deleted = bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await;
         assert_eq!((state(&bench), deleted.is_err()), (after, after == Some(false)));
     }
@@ -94,14 +94,14 @@ async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_a_lost_answer_left_behind_is_ours() {
     let bench = bench(taken_by("u-1"));
-    bench.executor.create_cluster(&fleet(), &group()).await.unwrap();
+    bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap();
     assert!(bench.index.read(|known| known.clusters.contains_key(&key())));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_of_somebody_else_is_not_taken() {
     let bench = bench(taken_by("u-other"));
-    let error = bench.executor.create_cluster(&fleet(), &group()).await.unwrap_err();
+    let error = bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap_err();
     assert!(!error.is_conflict(), "looking again does not help: {error}");
     assert!(bench.index.read(|known| known.clusters.is_empty()));
 }
@@ -109,7 +109,7 @@ async fn a_cluster_of_somebody_else_is_not_taken() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_cluster_says_why() {
     let bench = bench(|_| refusal(403, "Forbidden", "exceeded quota: gpus"));
-    let error = bench.executor.create_cluster(&fleet(), &group()).await.unwrap_err();
+    let error = bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap_err();
     assert_eq!(error.rejected(), Some("exceeded quota: gpus"));
 }
 
@@ -211,7 +211,7 @@ async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_service_of_somebody_else_is_left_alone_and_named() {
     let bench = bench(taken_by("u-other"));
-    let foreign = bench.executor.ensure_service(&fleet()).await.unwrap();
+    let foreign = bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap();
     assert_eq!(foreign.as_deref(), Some("n/f"));
     assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
 }
@@ -220,27 +220,27 @@ async fn a_service_of_somebody_else_is_left_alone_and_named() {
 async fn a_service_of_ours_is_put_right_once() {
     let bench = bench(|call| match call.method {
         Method::PATCH => {
-            let mut service = json!(builds::service(&fleet(), 8000));
+            let mut service = json!(builds::service(&fleet(), route::ports(8000, &[], None)));
             service["spec"] = call.body["spec"].clone();
             Answer::Reply(200, service)
         }
         _ => taken_by("u-1")(call),
     });
-    assert_eq!(bench.executor.ensure_service(&fleet()).await.unwrap(), None);
+    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), None);
     let before = bench.server.calls().len();
-    assert_eq!(bench.executor.ensure_service(&fleet()).await.unwrap(), None);
+    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), None);
     assert_eq!(bench.server.calls().len(), before, "a Service that is right is not written");
 }
 
 #[test]
 fn a_service_differs_by_what_was_asked_for_only() {
-    let wanted = builds::service(&fleet(), 8000);
+    let wanted = builds::service(&fleet(), route::ports(8000, &[], None));
     let mut there = wanted.clone();
     let spec = there.spec.as_mut().unwrap();
     spec.cluster_ip = Some("10.0.0.1".into());
     spec.ports.as_mut().unwrap()[0].protocol = Some("TCP".into());
     assert!(same_service(&there, &wanted));
-    assert!(!same_service(&there, &builds::service(&fleet(), 9000)));
+    assert!(!same_service(&there, &builds::service(&fleet(), route::ports(9000, &[], None))));
     there.spec.as_mut().unwrap().selector = None;
     assert!(!same_service(&there, &wanted));
 }
@@ -274,7 +274,7 @@ async fn a_call_under_way_is_given_up_with_the_lease() {
     lease.send_replace(Some(clock::monotonic()));
     tokio::time::sleep(Duration::from_secs(7)).await;
     let begun = clock::monotonic();
-    let refused = executor.create_cluster(&fleet(), &group()).await;
+    let refused = executor.create_cluster(&fleet(), &group(), None).await;
     assert!(matches!(refused, Err(WriteError::NotLeader(_))));
     assert_eq!((clock::monotonic() - begun).as_secs(), 3);
     assert_eq!(server.calls().len(), 1);
@@ -284,7 +284,7 @@ async fn a_call_under_way_is_given_up_with_the_lease() {
 async fn a_call_that_is_never_answered_ends_and_is_counted() {
     let bench = bench(|_| Answer::Silence);
     let begun = clock::monotonic();
-    let error = bench.executor.create_cluster(&fleet(), &group()).await.unwrap_err();
+    let error = bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap_err();
     assert!(matches!(error, WriteError::TimedOut(..)));
     assert!(!error.is_conflict() && error.rejected().is_none());
     assert!(clock::monotonic() - begun <= CALL + Duration::from_millis(10));

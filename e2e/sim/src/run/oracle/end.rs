@@ -18,6 +18,11 @@ pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec
         found
             .push(format!("{cut_off} requests were cut off and {refused} refused, at most {allowed} may be"));
     }
+    if let Some(most) = expect.died
+        && tally.died > most
+    {
+        found.push(format!("{} requests died with what answered them, at most {most} may have", tally.died));
+    }
     if scenario.load.fresh + scenario.load.kept > 0 && tally.answered == 0 {
         found.push("no request was answered".to_owned());
     }

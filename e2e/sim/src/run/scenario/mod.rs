@@ -249,6 +249,8 @@ pub struct Expect {
     /// Requests that may have failed beside those: a death takes what it was answering with it.
     #[serde(default)]
     pub failed: u32,
+    /// Requests that may have been cut off by the end of what answered them; without it any number.
+    pub died: Option<u32>,
     /// Fewest groups that took traffic at any time after all of the first spec did.
     pub min_ready: Option<u32>,
     /// Most RayClusters that existed at any time.

@@ -4,6 +4,7 @@
 mod adoption;
 mod avoid;
 mod model;
+mod moving;
 mod partition;
 mod plans;
 mod properties;

@@ -109,6 +109,7 @@ impl SimGroup {
             node: node.map(|node| format!("node-{node}")),
             ip: ready.then(|| format!("10.{}.{}.{number}", self.entry.slot, self.entry.attempt)),
             deleting: self.ends.is_some(),
+            ends_at: None,
             containers_ready: ready,
             gate_open: number == 0 && self.gate,
             problem: node.is_none().then(|| PodProblem {

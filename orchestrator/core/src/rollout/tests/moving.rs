@@ -1,0 +1,153 @@
+//! Groups on nodes that are to be emptied: they move by the rules of a rollout, and stay where there is no other place.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use super::super::{Board, Course, Inputs, plan};
+use super::inputs;
+use crate::capacity::Capacity;
+use crate::decide::{Decision, World, decide};
+use crate::seen::GroupSeen;
+use crate::testing::*;
+
+/// Two groups, the first on node-0 and node-1, the second on node-2 and node-3.
+fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, GroupSeen>) {
+    let groups = vec![ready_entry(fleet, 0), ready_entry(fleet, 1)];
+    let seen = |group: &GroupStatus| {
+        let mut seen = healthy(group, t0());
+        for (number, pod) in seen.pods.iter_mut().enumerate() {
+            pod.node = Some(format!("node-{}", 2 * usize::try_from(group.slot).unwrap() + number));
+        }
+        (group.name.clone(), seen)
+    };
+    let all = groups.iter().map(seen).collect();
+    (groups, all)
+}
+
+/// Cordons a node: in what is seen of pods, and in what the nodes have.
+fn cordon(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize) {
+    let name = format!("node-{number}");
+    capacity.nodes[number].unschedulable = true;
+    for pod in seen.values_mut().flat_map(|seen| &mut seen.pods).filter(|pod| pod.node.as_ref() == Some(&name)) {
+        pod.node_closing = Some("is cordoned".to_owned());
+    }
+}
+
+fn planned(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    capacity: &Capacity,
+) -> Vec<GroupStatus> {
+    let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
+    let inputs = Inputs { capacity: Some(capacity), ..inputs(fleet, &course, seen) };
+    let mut board = Board::new(inputs, groups);
+    plan(&mut board);
+    board.groups
+}
+
+fn goals(groups: &[GroupStatus]) -> Vec<(u32, Goal)> {
+    groups.iter().map(|group| (group.slot, group.goal)).collect()
+}
+
+#[test]
+fn where_there_is_room_another_group_is_made_first() {
+    for paused in [false, true] {
+        let fleet = ValidFleet { paused, ..fleet(2) };
+        let (groups, mut seen) = two(&fleet);
+        let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
+        cordon(&mut seen, &mut capacity, 1);
+        let after = planned(&fleet, groups, &seen, &capacity);
+        assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve), (2, Goal::Serve)], "paused: {paused}");
+        assert_eq!(after[2].avoid_nodes, ["node-1"], "it must not come back to where the others leave");
+    }
+}
+
+#[test]
+fn the_group_goes_once_another_one_serves_in_its_stead() {
+    let fleet = fleet(2);
+    let (mut groups, mut seen) = two(&fleet);
+    let mut capacity = nodes(&[0; 6]);
+    cordon(&mut seen, &mut capacity, 1);
+    groups.push(ready_entry(&fleet, 2));
+    let after = planned(&fleet, groups, &seen, &capacity);
+    assert_eq!(goals(&after), [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)]);
+    assert_eq!(after[0].goal_reason.as_deref(), Some("node node-1 is cordoned"));
+}
+
+#[test]
+fn without_a_surge_it_goes_only_where_it_has_another_place() {
+    let mut fleet = fleet(2);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
+    let after = |free: &[u32], paused: bool| {
+        let fleet = ValidFleet { paused, ..fleet.clone() };
+        let (groups, mut seen) = two(&fleet);
+        let mut capacity = nodes(free);
+        cordon(&mut seen, &mut capacity, 0);
+        cordon(&mut seen, &mut capacity, 1);
+        goals(&planned(&fleet, groups, &seen, &capacity))
+    };
+    for paused in [false, true] {
+        assert_eq!(after(&[0, 0, 0, 0, 1, 1], paused), [(0, Goal::Retire), (1, Goal::Serve)]);
+        assert_eq!(after(&[0, 0, 0, 0, 1, 0], paused), [(0, Goal::Serve), (1, Goal::Serve)]);
+        // Its own GPUs on the cordoned nodes are no place.
+        assert_eq!(after(&[1, 1, 0, 0, 0, 0], paused), [(0, Goal::Serve), (1, Goal::Serve)]);
+    }
+}
+
+#[test]
+fn a_group_that_the_partition_keeps_moves_too() {
+    let mut fleet = fleet(2);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable, fleet.strategy.partition) = (0, 1, 1);
+    let (mut groups, mut seen) = two(&fleet);
+    groups[0].revision = "old".to_owned();
+    let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
+    cordon(&mut seen, &mut capacity, 0);
+    assert_eq!(goals(&planned(&fleet, groups, &seen, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
+}
+
+fn decided(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    capacity: &Capacity,
+) -> Decision {
+    let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
+    decide(&World { fleet, stable: None, status: &status, groups: seen, capacity: Some(capacity), now: at(1) })
+}
+
+#[test]
+fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
+    let mut fleet = fleet(2);
+    fleet.strategy.max_unavailable = 1;
+    let (groups, mut seen) = two(&fleet);
+    let mut capacity = nodes(&[0; 4]);
+    cordon(&mut seen, &mut capacity, 0);
+    let decision = decided(&fleet, groups, &seen, &capacity);
+    assert_eq!(decision.effects, []);
+    let stalled = decision.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
+    let said = "group llama-pods1-0 stays where it is although node node-0 is cordoned: no other place: needs";
+    assert!(stalled.message.starts_with(said), "{}", stalled.message);
+    assert!(stalled.message.ends_with("add nodes or uncordon it"), "{}", stalled.message);
+}
+
+#[test]
+fn an_uncordoned_node_has_its_group_back_while_it_drains() {
+    let mut fleet = fleet(2);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
+    let (mut groups, mut seen) = two(&fleet);
+    (groups[0].goal, groups[0].phase) = (Goal::Retire, Phase::Draining);
+    let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
+    let back = planned(&fleet, groups.clone(), &seen, &capacity);
+    assert_eq!(goals(&back), [(0, Goal::Serve), (1, Goal::Serve)]);
+    cordon(&mut seen, &mut capacity, 0);
+    let gone = planned(&fleet, groups.clone(), &seen, &capacity);
+    assert_eq!(goals(&gone)[0], (0, Goal::Retire));
+    // Nor is one wanted again whose pods end anyway.
+    let (_, mut ending) = two(&fleet);
+    ending.get_mut("llama-pods1-0").unwrap().pods[1].deleting = true;
+    assert_eq!(goals(&planned(&fleet, groups, &ending, &capacity))[0], (0, Goal::Retire));
+}

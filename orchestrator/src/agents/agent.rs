@@ -411,6 +411,7 @@ mod tests {
             head_ip: Some(head.to_owned()),
             ips: Vec::new(),
             dashboard_port: 8266,
+            own_port: None,
             token_secret: Some("g".to_owned()),
         };
         Assignment {

@@ -155,11 +155,13 @@ mod tests {
     }
 
     fn assignment(group: &str, pace: Pace) -> Assignment {
-<<<<<<< HEAD
-        let pods = GroupPods { head_ip: None, ips: Vec::new(), dashboard_port: 8265, token_secret: None };
-=======
-        let pods = GroupPods { head_ip: None, ips: Vec::new(), own_port: None, token_secret: None };
->>>>>>> 7b7df42 (Watch, drain and route each group by what it runs; move groups off nodes)
+        let pods = GroupPods {
+            head_ip: None,
+            ips: Vec::new(),
+            dashboard_port: 8265,
+            own_port: None,
+            token_secret: None,
+        };
         Assignment { group: key(group), pods, engine: Engine::Own { port: None }, pace }
     }
 

@@ -19,13 +19,10 @@ pub(crate) struct GroupPods {
     pub head_ip: Option<String>,
     /// Addresses of all pods that are to be Ray nodes.
     pub ips: Vec<String>,
-<<<<<<< HEAD
     /// Port of the head's dashboard.
     pub dashboard_port: u16,
-=======
     /// Port of the engine that its pods start themselves, as their labels name it.
     pub own_port: Option<u16>,
->>>>>>> 7b7df42 (Watch, drain and route each group by what it runs; move groups off nodes)
     /// Secret with the Ray token, when authentication is on.
     pub token_secret: Option<String>,
 }
@@ -82,12 +79,9 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
-<<<<<<< HEAD
         dashboard_port: cluster
             .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
-=======
         own_port: cluster.and_then(|cluster| rayclusters::own_port(cluster)),
->>>>>>> 7b7df42 (Watch, drain and route each group by what it runs; move groups off nodes)
         token_secret: cluster.and_then(|cluster| rayclusters::token_secret(cluster)),
     };
     // KubeRay may make a new head while the old one is still ending.

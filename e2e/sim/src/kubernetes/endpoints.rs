@@ -78,7 +78,8 @@ impl Simulator for Endpoints {
             let there: Vec<&Arc<Value>> = slices
                 .iter()
                 .filter(|slice| {
-                    namespace(slice) == namespace(service) && label(slice, SERVICE_NAME) == Some(name(service))
+                    namespace(slice) == namespace(service)
+                        && label(slice, SERVICE_NAME) == Some(name(service))
                 })
                 .collect();
             let is = |slice: &&Arc<Value>, content: &Value| {
@@ -223,8 +224,10 @@ mod tests {
         let mut service = service(false);
         service["spec"]["ports"] = json!([{"port": 80, "targetPort": "web"}]);
         let found = contents(&service, &[with(8000), with(8001), with(8000)].map(Arc::new), &[]);
-        let shown: Vec<_> =
-            found.iter().map(|slice| (slice["ports"][0]["port"].clone(), items(&slice["endpoints"]).len())).collect();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|slice| (slice["ports"][0]["port"].clone(), items(&slice["endpoints"]).len()))
+            .collect();
         assert_eq!(shown, [(json!(8000), 2), (json!(8001), 1)]);
         let nameless = contents(&service, &[Arc::new(pod("True", false))], &[]);
         assert_eq!((nameless.len(), &nameless[0]["ports"]), (1, &json!([])), "it is behind no port");

@@ -105,9 +105,8 @@ pub fn closing(node: &Node) -> Option<String> {
     if spec.unschedulable == Some(true) {
         return Some("is cordoned".to_owned());
     }
-    let says = |taint: &&k8s::Taint| {
-        CLOSING.contains(&taint.key.as_str()) || taint.key.starts_with(CLOSING_PREFIX)
-    };
+    let says =
+        |taint: &&k8s::Taint| CLOSING.contains(&taint.key.as_str()) || taint.key.starts_with(CLOSING_PREFIX);
     let taint = spec.taints.iter().flatten().filter(|taint| taint.effect != "PreferNoSchedule").find(says)?;
     Some(format!("has the taint {}", taint.key))
 }
@@ -177,10 +176,18 @@ mod tests {
         };
         assert_eq!(of(json!({"unschedulable": true})).as_deref(), Some("is cordoned"));
         let tainted = |key: &str, effect: &str| of(json!({"taints": [{"key": key, "effect": effect}]}));
-        for key in ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "aws-node-termination-handler/spot-itn"] {
+        for key in [
+            "ToBeDeletedByClusterAutoscaler",
+            "karpenter.sh/disrupted",
+            "aws-node-termination-handler/spot-itn",
+        ] {
             assert_eq!(tainted(key, "NoSchedule"), Some(format!("has the taint {key}")));
         }
-        assert_eq!(tainted("node.kubernetes.io/unreachable", "NoExecute"), None, "it is lost, which is another matter");
+        assert_eq!(
+            tainted("node.kubernetes.io/unreachable", "NoExecute"),
+            None,
+            "it is lost, which is another matter"
+        );
         assert_eq!(tainted("nvidia.com/gpu", "NoSchedule"), None);
         assert_eq!(tainted("karpenter.sh/disrupted", "PreferNoSchedule"), None);
         assert_eq!(of(json!({})), None);

@@ -49,7 +49,8 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
         return;
     }
     stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
-    let deadline = evict::earliest(stage, time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout));
+    let deadline =
+        evict::earliest(stage, time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout));
     let settled = settled(stage);
     match engine(stage) {
         Engine::Dead => stop::start(stage),
@@ -122,7 +123,8 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
         Some(pod) => format!("when the grace period of pod {} ended", pod.name),
         None => format!("after {timeout} s"),
     };
-    let cure = if evict::ends(stage) { "the template's terminationGracePeriodSeconds" } else { "drain.timeout" };
+    let cure =
+        if evict::ends(stage) { "the template's terminationGracePeriodSeconds" } else { "drain.timeout" };
     match engine {
         Engine::Load(LoadSeen { in_flight: 0, .. }) | Engine::Dead => {}
         Engine::Load(load) => {

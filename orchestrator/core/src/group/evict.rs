@@ -16,8 +16,8 @@ pub(super) fn evicted(stage: &mut Stage<'_>) -> bool {
         return false;
     }
     let Some(pod) = stage.pods.in_grace(stage.now).next() else { return false };
-    let serves = stage.group.phase == Phase::Ready
-        || (stage.group.wavers_since.is_some() && drain::answers(stage));
+    let serves =
+        stage.group.phase == Phase::Ready || (stage.group.wavers_since.is_some() && drain::answers(stage));
     if !serves {
         return false;
     }
@@ -25,7 +25,11 @@ pub(super) fn evicted(stage: &mut Stage<'_>) -> bool {
     let until = pod.ends_at.map_or_else(String::new, |end| format!(" until {end}"));
     let cause = format!("pod {} on {node} is being deleted", pod.name);
     let name = stage.group.name.clone();
-    stage.tell(true, "GroupEvicted", format!("group {name}: {cause}; its requests may end{until}; another group takes its place"));
+    stage.tell(
+        true,
+        "GroupEvicted",
+        format!("group {name}: {cause}; its requests may end{until}; another group takes its place"),
+    );
     stage.group.goal = Goal::Retire;
     stage.group.goal_reason = Some(cause);
     true

@@ -59,13 +59,19 @@ pub(super) fn may_leave(board: &Board<'_>) -> BTreeMap<String, String> {
     // Whoever stands in for it is there already.
     let spare = board.active_count() > board.fleet.replicas;
     let goes = |group: &&GroupStatus| spare || stays_for(board, group).is_none();
-    moving().filter(goes).filter_map(|group| Some((group.name.clone(), board.moving.why(group)?.to_owned()))).collect()
+    moving()
+        .filter(goes)
+        .filter_map(|group| Some((group.name.clone(), board.moving.why(group)?.to_owned())))
+        .collect()
 }
 
 /// Why a group that has to move has nowhere to go, in words.
 fn stays_for(board: &Board<'_>, group: &GroupStatus) -> Option<String> {
     let missing = avoid::elsewhere(board, &board.moving.nodes(), Some(group)).err()?;
-    Some(missing.map_or_else(|| "what the nodes have room for is not known yet".to_owned(), |words| words.to_string()))
+    Some(missing.map_or_else(
+        || "what the nodes have room for is not known yet".to_owned(),
+        |words| words.to_string(),
+    ))
 }
 
 /// A group that has to move and stays, and what would help.

@@ -10,9 +10,9 @@ use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RollbackStatus, R
 
 use super::board::Board;
 use super::create::Blocked;
-use super::{moving, obstacle};
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
+use super::{moving, obstacle};
 use crate::{pace, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.

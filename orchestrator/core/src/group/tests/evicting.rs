@@ -33,7 +33,11 @@ fn an_evicted_pod_closes_the_gate_at_once_and_ends_no_request() {
             let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
             load.draining = Some(true);
             let next = step(&fleet, &group, &seen, second);
-            assert_eq!((next.group.phase, next.lost_requests), (Phase::Draining, 0), "pod {pod} at {second} s");
+            assert_eq!(
+                (next.group.phase, next.lost_requests),
+                (Phase::Draining, 0),
+                "pod {pod} at {second} s"
+            );
             group = next.group;
         }
         ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 0;
@@ -118,7 +122,8 @@ fn a_plain_group_is_watched_by_its_own_rules_when_the_fleet_has_a_model() {
 fn a_plain_group_is_drained_by_what_its_engine_tells_when_the_fleet_has_a_model() {
     let leaving = |in_flight: u32| {
         plain_group(|group, seen| {
-            (group.goal, group.phase, group.since) = (Goal::Retire, Phase::Draining, Some(time::began(at(30))));
+            (group.goal, group.phase, group.since) =
+                (Goal::Retire, Phase::Draining, Some(time::began(at(30))));
             group.closed_since = Some(time::began(at(30)));
             (seen.pods[0].gate_open, seen.endpoint_ready) = (false, Some(false));
             ray_mut(seen).engine = own_engine(true, in_flight);
@@ -148,10 +153,18 @@ fn a_launched_group_is_watched_and_drained_by_its_launch_when_the_fleet_has_no_m
         closed_since: Some(time::began(at(30))),
         ..group.clone()
     };
-    assert_eq!(step(&plain, &leaving, &seen, 40).group.phase, Phase::Draining, "its load is not known for a moment");
+    assert_eq!(
+        step(&plain, &leaving, &seen, 40).group.phase,
+        Phase::Draining,
+        "its load is not known for a moment"
+    );
 
     let swapping = GroupStatus { goal: Goal::SwapEngine, ..group };
     let seen = healthy(&swapping, t0());
     let kept = step(&plain, &swapping, &seen, 40).group;
-    assert_eq!((kept.goal, kept.engine_revision.as_deref()), (Goal::Serve, Some("eng1")), "its pods start no engine");
+    assert_eq!(
+        (kept.goal, kept.engine_revision.as_deref()),
+        (Goal::Serve, Some("eng1")),
+        "its pods start no engine"
+    );
 }

@@ -107,7 +107,11 @@ fn without_its_head_a_group_has_nothing_to_drain() {
     assert_eq!(draining(2, |seen| drop(seen.pods.remove(0))).group.phase, Phase::Stopping);
     let lost = |seen: &mut GroupSeen| (seen.pods[0].deleting, seen.pods[0].node_lost) = (true, true);
     assert_eq!(draining(2, lost).group.phase, Phase::Stopping, "nobody knows what runs there");
-    assert_eq!(draining(2, |seen| seen.pods[0].deleting = true).group.phase, Phase::Draining, "its containers run");
+    assert_eq!(
+        draining(2, |seen| seen.pods[0].deleting = true).group.phase,
+        Phase::Draining,
+        "its containers run"
+    );
 }
 
 #[test]
@@ -285,7 +289,11 @@ fn a_cluster_that_was_deleted_from_outside_is_given_up() {
     let mut seen = healthy(&group, t0());
     seen.cluster.as_mut().unwrap().deleting = true;
     let first = step(&fleet, &group, &seen, 1);
-    assert_eq!((first.group.goal, first.group.phase), (Goal::Retire, Phase::Draining), "its containers still run");
+    assert_eq!(
+        (first.group.goal, first.group.phase),
+        (Goal::Retire, Phase::Draining),
+        "its containers still run"
+    );
     assert_eq!(kinds(&first), ["GroupDeleted", "gate false"]);
     assert!(matches!(first.effects[1], Effect::SetGate { reason: "Evicted", .. }));
     let second = step(&fleet, &first.group, &seen, 2);

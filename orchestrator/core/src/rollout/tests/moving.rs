@@ -30,7 +30,9 @@ fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, GroupSeen>) {
 fn cordon(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize) {
     let name = format!("node-{number}");
     capacity.nodes[number].unschedulable = true;
-    for pod in seen.values_mut().flat_map(|seen| &mut seen.pods).filter(|pod| pod.node.as_ref() == Some(&name)) {
+    for pod in
+        seen.values_mut().flat_map(|seen| &mut seen.pods).filter(|pod| pod.node.as_ref() == Some(&name))
+    {
         pod.node_closing = Some("is cordoned".to_owned());
     }
 }
@@ -115,7 +117,14 @@ fn decided(
     capacity: &Capacity,
 ) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
-    decide(&World { fleet, stable: None, status: &status, groups: seen, capacity: Some(capacity), now: at(1) })
+    decide(&World {
+        fleet,
+        stable: None,
+        status: &status,
+        groups: seen,
+        capacity: Some(capacity),
+        now: at(1),
+    })
 }
 
 #[test]
@@ -129,7 +138,8 @@ fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
     assert_eq!(decision.effects, []);
     let stalled = decision.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
-    let said = "group llama-pods1-0 stays where it is although node node-0 is cordoned: no other place: needs";
+    let said =
+        "group llama-pods1-0 stays where it is although node node-0 is cordoned: no other place: needs";
     assert!(stalled.message.starts_with(said), "{}", stalled.message);
     assert!(stalled.message.ends_with("add nodes or uncordon it"), "{}", stalled.message);
 }

@@ -59,7 +59,12 @@ pub(crate) fn ports(wanted: u16, heads: &[Listener], there: Option<&Service>) ->
             None if std::mem::take(&mut first) => FIRST.to_owned(),
             None => format!("{FIRST}-{number}"),
         };
-        ServicePort { name: Some(name), port: number, target_port: Some(target.clone()), ..ServicePort::default() }
+        ServicePort {
+            name: Some(name),
+            port: number,
+            target_port: Some(target.clone()),
+            ..ServicePort::default()
+        }
     };
     // The wanted one comes first.
     let others = numbers.iter().copied().filter(|number| *number != wanted);
@@ -100,7 +105,8 @@ pub(crate) fn name_to_share(port: u16, heads: &[Listener], there: Option<&Servic
 
 /// Names the engine's port in the Ray container of a head group, as `shared` where that is given.
 pub(crate) fn name_port(head: &mut Value, port: u16, shared: Option<&str>) {
-    let Some(container) = head.pointer_mut("/template/spec/containers/0").and_then(Value::as_object_mut) else {
+    let Some(container) = head.pointer_mut("/template/spec/containers/0").and_then(Value::as_object_mut)
+    else {
         return;
     };
     if RAY_PORTS.contains(&port) {
@@ -217,10 +223,17 @@ mod tests {
         assert_eq!(named(&named_by_template, 8001, Some("service")), moved);
         let renamed = json!([{"name": "web", "containerPort": 8000}]);
         assert_eq!(named(&named_by_template, 8000, Some("web")), renamed);
-        assert_eq!(named(&json!([{"containerPort": 9000}]), 9000, None), json!([{"name": PORT_NAME, "containerPort": 9000}]));
+        assert_eq!(
+            named(&json!([{"containerPort": 9000}]), 9000, None),
+            json!([{"name": PORT_NAME, "containerPort": 9000}])
+        );
         // KubeRay's own ports would be gone from the head's Service otherwise.
-        let numbers: Vec<Value> =
-            named(&json!([]), 8000, None).as_array().unwrap().iter().map(|port| port["containerPort"].clone()).collect();
+        let numbers: Vec<Value> = named(&json!([]), 8000, None)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|port| port["containerPort"].clone())
+            .collect();
         assert_eq!(numbers, [6379, 8265, 10001, 8000]);
     }
 
@@ -229,7 +242,10 @@ mod tests {
         let mut head = json!({"template": {"spec": {}}});
         spread_heads(&mut head, "f");
         let path = "/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution";
-        assert_eq!(head.pointer(path).unwrap()[0]["podAffinityTerm"]["topologyKey"], "kubernetes.io/hostname");
+        assert_eq!(
+            head.pointer(path).unwrap()[0]["podAffinityTerm"]["topologyKey"],
+            "kubernetes.io/hostname"
+        );
         let own = json!({"template": {"spec": {"affinity": {"podAntiAffinity": {
             "preferredDuringSchedulingIgnoredDuringExecution": []
         }}}}});

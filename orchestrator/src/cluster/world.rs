@@ -41,10 +41,7 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
         if let Some((group, owner)) = pods::group_and_fleet(pod)
             && owner == key.name
         {
-            pods_of
-                .entry(group)
-                .or_default()
-                .push(on_its_node(known, pod));
+            pods_of.entry(group).or_default().push(on_its_node(known, pod));
         }
     }
     pods_of

@@ -61,6 +61,7 @@ pub(super) fn going_to(
     status: &RayClusterFleetStatus,
 ) -> Option<u16> {
     let rollout = status.rollout.as_ref().filter(|rollout| rollout.rollback.is_some());
-    let back = stable.filter(|stable| rollout.is_some_and(|rollout| rollout.to == stable.revision.to_string()));
+    let back =
+        stable.filter(|stable| rollout.is_some_and(|rollout| rollout.to == stable.revision.to_string()));
     back.unwrap_or(fleet).model.as_ref().map(|model| model.port)
 }

@@ -130,9 +130,10 @@ async fn a_field_that_kuberay_does_not_know_is_refused_and_not_dropped() {
             call.path.ends_with("?fieldValidation=Strict") || call.path.ends_with("&fieldValidation=Strict");
         if strict { refusal(400, "BadRequest", words) } else { Answer::Reply(201, call.body.clone()) }
     });
-    for outcome in
-        [bench.executor.try_cluster(&fleet()).await, bench.executor.create_cluster(&fleet(), &group(), None).await]
-    {
+    for outcome in [
+        bench.executor.try_cluster(&fleet()).await,
+        bench.executor.create_cluster(&fleet(), &group(), None).await,
+    ] {
         assert_eq!(outcome.unwrap_err().rejected(), Some(words));
     }
 }

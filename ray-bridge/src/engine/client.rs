@@ -123,7 +123,8 @@ impl EngineClient {
         if !matches!(health, Health::Unhealthy(401 | 403 | 404 | 405)) {
             return health;
         }
-        match self.endpoint.get_bytes(self.engine.models(), Keep::Tail(0)).await {
+        let engine = self.endpoint.anonymous();
+        match engine.get_bytes(self.engine.models(), Keep::Nothing(longest::ANSWER)).await {
             Ok(_) | Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }) => Health::Serving,
             Err(_) => health,
         }

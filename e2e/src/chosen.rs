@@ -14,11 +14,16 @@ enum Asked<T> {
 }
 
 /// The tests to run, of `all`; `None` if they were only to be listed, or have no cluster and were told to be skipped.
-/// `command` is what brings one up.
-pub fn chosen<T>(all: Vec<T>, name: impl Fn(&T) -> &str, command: &str) -> Option<Vec<T>> {
+/// Those that are `by_name_only` run only if a part of their name is given. `command` is what brings a cluster up.
+pub fn chosen<T>(
+    all: Vec<T>,
+    name: impl Fn(&T) -> &str,
+    by_name_only: impl Fn(&T) -> bool,
+    command: &str,
+) -> Option<Vec<T>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let is_open = std::env::var(GATE).as_deref() == Ok("1");
-    match asked(all, &name, &args, is_open) {
+    match asked(all, &name, by_name_only, &args, is_open) {
         Asked::Run(tests) => return Some(tests),
         Asked::List(tests) => {
             for test in &tests {
@@ -36,9 +41,17 @@ pub fn chosen<T>(all: Vec<T>, name: impl Fn(&T) -> &str, command: &str) -> Optio
     None
 }
 
-fn asked<T>(mut all: Vec<T>, name: impl Fn(&T) -> &str, args: &[String], is_open: bool) -> Asked<T> {
+fn asked<T>(
+    mut all: Vec<T>,
+    name: impl Fn(&T) -> &str,
+    by_name_only: impl Fn(&T) -> bool,
+    args: &[String],
+    is_open: bool,
+) -> Asked<T> {
     let parts: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    all.retain(|test| parts.is_empty() || parts.iter().any(|part| name(test).contains(part.as_str())));
+    all.retain(|test| {
+        parts.is_empty() && !by_name_only(test) || parts.iter().any(|part| name(test).contains(part.as_str()))
+    });
     if args.iter().any(|arg| arg == "--list") {
         Asked::List(all)
     } else if is_open {
@@ -54,7 +67,8 @@ mod tests {
 
     fn of(args: &[&str], is_open: bool) -> Asked<&'static str> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        asked(vec!["scale", "undo", "scale-in-rollout"], |name| name, &args, is_open)
+        let all = vec!["scale", "undo", "scale-in-rollout", "soak"];
+        asked(all, |name| name, |name| *name == "soak", &args, is_open)
     }
 
     #[test]
@@ -63,6 +77,12 @@ mod tests {
         assert_eq!(of(&["scale"], true), Asked::Run(vec!["scale", "scale-in-rollout"]));
         assert_eq!(of(&["in-r", "und", "--nocapture"], true), Asked::Run(vec!["undo", "scale-in-rollout"]));
         assert_eq!(of(&["no such"], true), Asked::Run(vec![]));
+    }
+
+    #[test]
+    fn what_takes_long_runs_only_when_named() {
+        assert_eq!(of(&["soa"], true), Asked::Run(vec!["soak"]));
+        assert_eq!(of(&["scale", "soak"], true), Asked::Run(vec!["scale", "scale-in-rollout", "soak"]));
     }
 
     #[test]

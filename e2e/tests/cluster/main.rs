@@ -15,6 +15,7 @@ mod main_job;
 mod no_room;
 mod nodes;
 mod runner;
+mod soak;
 mod suite;
 mod takeover;
 mod upgrades;
@@ -61,12 +62,16 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("faults_are_told_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
+        Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),
+        Scenario::named("soak_random_operations", minutes(300), |s| Box::pin(soak::random_operations(s))),
     ]
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Some(chosen) = chosen(scenarios(), |scenario| scenario.name, "hack/e2e") else {
+    let Some(chosen) =
+        chosen(scenarios(), |scenario| scenario.name, |scenario| scenario.by_name_only, "hack/e2e")
+    else {
         return ExitCode::SUCCESS;
     };
     let suite = match Suite::start().await {

@@ -54,7 +54,7 @@ pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
 
 /// SIGKILL for every process of every pod in a namespace and no word to anybody, then other pods in their place. On a
 /// cluster whose processes are out of reach kubelets end them, with a second's notice.
-async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
+pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), namespace);
     let list =
         async || Ok::<_, anyhow::Error>(call("list pods", api.list(&ListParams::default())).await?.items);

@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let Some(chosen) = chosen(all, |scenario| &scenario.name, "hack/e2e --scenarios") else {
+    let Some(chosen) = chosen(all, |scenario| &scenario.name, |_| false, "hack/e2e --scenarios") else {
         return ExitCode::SUCCESS;
     };
     let stand = match Stand::start().await {

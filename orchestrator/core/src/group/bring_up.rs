@@ -151,7 +151,7 @@ pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
                 return true;
             }
             let silent = silent_pods(stage);
-            forming(stage, format!("{joined} of {wanted} Ray nodes are in{silent}"))
+            forming(stage, &format!("{joined} of {wanted} Ray nodes are in{silent}"))
         }
         // Nobody has asked yet: no reason to close a gate.
         ray::Ray::Unknown if under_way(stage.group.phase) || serve::is_open(stage) => false,
@@ -164,10 +164,10 @@ pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
         }
         ray::Ray::Silent(_) if stage.pods.head().is_some_and(|head| ray::no_sign(stage, head)) => {
             let silent = silent_pods(stage);
-            forming(stage, format!("the head is gone{silent}"))
+            forming(stage, &format!("the head is gone{silent}"))
         }
         ray::Ray::Silent(_) if under_way(stage.group.phase) && !ray::silent_too_long(stage) => false,
-        ray::Ray::Silent(cause) => forming(stage, format!("the Ray dashboard does not answer: {cause}")),
+        ray::Ray::Silent(cause) => forming(stage, &format!("the Ray dashboard does not answer: {cause}")),
     }
 }
 
@@ -184,10 +184,10 @@ fn under_way(phase: Phase) -> bool {
     matches!(phase, Phase::Placing | Phase::Loading | Phase::Probing | Phase::Ready)
 }
 
-fn forming(stage: &mut Stage<'_>, message: String) -> bool {
+fn forming(stage: &mut Stage<'_>, message: &str) -> bool {
     if !serve::out_of_time(stage) {
-        serve::fall_back(stage, Phase::Forming, message.clone());
-        patience::over(stage, &message);
+        serve::fall_back(stage, Phase::Forming, message.to_owned());
+        patience::over(stage, message);
     }
     false
 }

@@ -88,7 +88,7 @@ impl<'a> Board<'a> {
         let groups = &self.groups;
         let (taken, from) =
             self.slots.get_or_insert_with(|| (groups.iter().map(|group| group.slot).collect(), 0));
-        let free = (*from..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        let free = (*from..=u32::MAX).find(|slot| !taken.contains(slot)).unwrap_or_default();
         *from = free.saturating_add(1);
         free
     }

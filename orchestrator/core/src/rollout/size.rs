@@ -10,8 +10,11 @@ use crate::text;
 /// Bytes that a status may have: of etcd's 1.5 MiB for one request the rest is left to the spec and the metadata.
 pub(super) const LIMIT: usize = 1 << 20;
 
+/// A thing that is left out, and how.
+type LeftOut = (&'static str, fn(&mut GroupStatus));
+
 /// What is left out, in this order, until the status fits.
-const STEPS: [(&str, fn(&mut GroupStatus)); 3] = [
+const STEPS: [LeftOut; 3] = [
     ("status.groups[].placement", |group| group.placement.clear()),
     ("nodes, misplaced and avoidNodes of groups", |group| {
         group.nodes.clear();

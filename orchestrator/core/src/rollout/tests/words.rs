@@ -352,12 +352,14 @@ fn kuberays_own_finalizer_is_named_after_a_minute() {
     assert!(says(&summary(60).status, "Stalled").2.contains("Redis cleanup"));
 }
 
+type Breaks = dyn Fn(&mut GroupStatus, &mut GroupSeen);
+
 /// What helps where nothing moves follows from what is in the way.
 #[test]
 fn the_cure_fits_what_is_in_the_way() {
     let mut fleet = fleet(1);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
-    let cure = |edit: &dyn Fn(&mut GroupStatus, &mut GroupSeen)| {
+    let cure = |edit: &Breaks| {
         let mut group = in_phase(&fleet, 0, Phase::Provisioning, "waits");
         let mut seen = healthy(&group, t0());
         edit(&mut group, &mut seen);
@@ -377,7 +379,7 @@ fn the_cure_fits_what_is_in_the_way() {
         seen.cluster = None;
         seen.pods.iter_mut().for_each(|pod| pod.deleting = true);
     };
-    let cases: [(&dyn Fn(&mut GroupStatus, &mut GroupSeen), &str); 8] = [
+    let cases: [(&Breaks, &str); 8] = [
         (&|_, seen| seen.pods[1].node = None, "add nodes"),
         (&|_, seen| seen.pods.clear(), "start KubeRay's operator"),
         (&|_, seen| seen.cluster.as_mut().unwrap().replica_failure = Some("quota".into()), "quota"),

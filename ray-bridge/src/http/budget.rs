@@ -103,7 +103,10 @@ impl Hold {
         if let Some(held) = &mut self.pieces {
             held.merge(pieces.try_acquire_many_owned(wanted).map_err(|_| Busy)?);
         } else {
-            self.large = Some(self.share.large.clone().acquire_owned().await.map_err(|_| Busy)?);
+            // Whoever gave up waiting for pieces has its turn already.
+            if self.large.is_none() {
+                self.large = Some(self.share.large.clone().acquire_owned().await.map_err(|_| Busy)?);
+            }
             self.pieces = Some(pieces.acquire_many_owned(wanted).await.map_err(|_| Busy)?);
         }
         Ok(())

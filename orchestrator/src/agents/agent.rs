@@ -10,11 +10,12 @@ use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
 use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target, base_of};
 use rayfleet_core::seen::{ProbeSeen, RayAlive, RaySeen};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::assignment::{Assignment, Command, Engine, Launch, Pace};
 use super::formed::Formed;
+use super::mailbox::Mailbox;
 use super::report::{Memory, brief};
 use super::signs::Signs;
 use super::token::GroupToken;
@@ -59,7 +60,7 @@ pub(crate) struct Agent {
     metrics: Arc<Metrics>,
     fleet: Key,
     assignment: watch::Receiver<Assignment>,
-    commands: mpsc::Receiver<Command>,
+    commands: Arc<Mailbox>,
     opening: Opening,
     memory: Memory,
     signs: Signs,
@@ -87,7 +88,7 @@ impl Agent {
         metrics: Arc<Metrics>,
         fleet: Key,
         assignment: watch::Receiver<Assignment>,
-        commands: mpsc::Receiver<Command>,
+        commands: Arc<Mailbox>,
         opening: Opening,
     ) -> Self {
         Self {
@@ -135,7 +136,8 @@ impl Agent {
                     self.probing = None;
                     self.memory.probe = Some((of, outcome));
                 }
-                Some(command) = self.commands.recv() => {
+                // After trouble they wait: a broken cluster is not flooded.
+                command = self.commands.next(), if !self.is_quiet() => {
                     if let Some(Ok(target)) = &target {
                         self.carry_out(command, target).await;
                     }
@@ -265,11 +267,10 @@ impl Agent {
     }
 
     async fn carry_out(&mut self, command: Command, target: &Target) {
-        let now = clock::monotonic();
-        if self.quiet_until.is_some_and(|until| now < until) {
-            return;
-        }
+        let again = command.clone();
         let outcome = match command {
+            // Decided before the group went on to another launch.
+            Command::Launch(launch) if !self.is_wanted(&launch.spec.name) => Ok(()),
             Command::Launch(launch) => {
                 let name = launch.spec.name.clone();
                 let outcome = self.launch(*launch, target).await;
@@ -286,9 +287,20 @@ impl Agent {
             }
         };
         if let Err(cause) = &outcome {
-            warn!(group = %target.name, %cause, "a command to the engine failed; it is given again");
-            self.quiet_until = Some(now + AFTER_TROUBLE);
+            warn!(group = %target.name, %cause, "a command to the engine failed; it is tried again");
+            self.quiet_until = Some(clock::monotonic() + AFTER_TROUBLE);
+            // Nothing new may be seen that would make anybody decide it again.
+            self.commands.put_back(again);
         }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet_until.is_some_and(|until| clock::monotonic() < until)
+    }
+
+    /// Whether this is the launch that the group stands at.
+    fn is_wanted(&self, name: &SubmissionId) -> bool {
+        matches!(&self.assignment.borrow().engine, Engine::Launched { submission, .. } if submission == name)
     }
 
     async fn launch(&mut self, launch: Launch, target: &Target) -> Result<(), String> {
@@ -370,93 +382,4 @@ fn is_costly(error: &CallError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::cluster::GroupPods;
-    use crate::fake::{Answer, Fake};
-
-    #[test]
-    fn addresses_of_both_families_make_urls() {
-        let url = |ip| base_of(ip, 8265).map(|url| url.to_string());
-        assert_eq!(url("10.0.0.1").as_deref(), Some("http://10.0.0.1:8265/"));
-        assert_eq!(url("fd00::1").as_deref(), Some("http://[fd00::1]:8265/"));
-        for bad in ["not an address", "a/b", "a@b", "a?b", "", "::1]/x"] {
-            assert_eq!(url(bad), None, "{bad}");
-        }
-    }
-
-    /// An agent, and the API server that it reads its token from.
-    fn agent(assignment: Assignment) -> (Agent, Fake) {
-        let secret = json!({"metadata": {"name": "g", "namespace": "n"}, "data": {"auth_token": "c2VjcmV0"}});
-        let server = Fake::new(move |_| Answer::Reply(200, secret.clone()));
-        let (_, assignment) = watch::channel(assignment);
-        let (_, commands) = mpsc::channel(1);
-        let agent = Agent::new(
-            Bridge::new(ray_bridge::Limits::default()).unwrap(),
-            GroupToken::new(server.client()),
-            Arc::new(Index::default()),
-            Arc::new(Metrics::new()),
-            Key::new("n", "f"),
-            assignment,
-            commands,
-            Opening::default(),
-        );
-        (agent, server)
-    }
-
-    fn assignment(head: &str) -> Assignment {
-        let pods = GroupPods {
-            head_ip: Some(head.to_owned()),
-            ips: Vec::new(),
-            dashboard_port: 8266,
-            own_port: None,
-            token_secret: Some("g".to_owned()),
-        };
-        Assignment {
-            group: Key::new("n", "g"),
-            pods,
-            engine: Engine::Own { port: Some(8000) },
-            pace: Pace::Quick,
-        }
-    }
-
-    #[tokio::test]
-    async fn another_head_is_asked_with_a_token_that_was_read_for_it() {
-        let (mut agent, server) = agent(assignment("10.0.0.1"));
-        let first = agent.target(assignment("10.0.0.1")).await.unwrap().unwrap();
-        assert_eq!(first.dashboard.as_str(), "http://10.0.0.1:8266/");
-        agent.target(assignment("10.0.0.1")).await.unwrap().unwrap();
-        assert_eq!(server.calls().len(), 1);
-        let second = agent.target(assignment("fd00::2")).await.unwrap().unwrap();
-        assert_eq!(server.calls().len(), 2, "the head at the new address may be another Ray cluster's");
-        assert_eq!(second.engine.unwrap().as_str(), "http://[fd00::2]:8000/");
-    }
-
-    #[test]
-    fn ranks_are_placed_on_the_nodes_of_the_groups_pods_alone() {
-        let node = |ip: &str| RayNode {
-            id: ray_bridge::NodeId::from(ip),
-            ip: ip.to_owned(),
-            name: ip.to_owned(),
-            is_head: false,
-            alive: true,
-            state_message: None,
-            gpus_total: 1,
-            gpus_free: 1,
-            labels: std::collections::BTreeMap::new(),
-        };
-        let kept = of_pods(vec![node("10.0.0.1"), node("10.0.0.9")], &["10.0.0.1".to_owned()]);
-        assert_eq!(kept, [node("10.0.0.1")]);
-    }
-
-    #[test]
-    fn an_opening_is_measured_once() {
-        let opening = Opening::default();
-        assert_eq!(opening.take(), None);
-        opening.begin(clock::monotonic());
-        assert!(opening.take().is_some());
-        assert_eq!(opening.take(), None);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 mod agent;
 mod assignment;
 mod formed;
+mod mailbox;
 mod report;
 mod sickness;
 mod signs;
@@ -14,18 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Client;
 use ray_bridge::Bridge;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub(crate) use assignment::{Assignment, Command, Engine, Launch, Pace};
 
 use self::agent::Agent;
+use self::mailbox::Mailbox;
 use self::token::GroupToken;
 use crate::cluster::{Index, Key};
 use crate::metrics::Metrics;
-
-/// Commands that an agent may be behind with; each is given again while it is needed.
-const COMMANDS: usize = 4;
 
 /// All agents.
 pub(crate) struct Agents {
@@ -39,7 +38,7 @@ pub(crate) struct Agents {
 struct Handle {
     fleet: Key,
     assignment: watch::Sender<Assignment>,
-    commands: mpsc::Sender<Command>,
+    commands: Arc<Mailbox>,
     opening: agent::Opening,
     task: AbortHandle,
 }
@@ -90,7 +89,7 @@ impl Agents {
     }
 
     fn start(&self, fleet: Key, assignment: Assignment) -> Handle {
-        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let commands = Arc::new(Mailbox::default());
         let (sender, receiver) = watch::channel(assignment);
         let opening = agent::Opening::default();
         let agent = Agent::new(
@@ -100,17 +99,17 @@ impl Agents {
             self.metrics.clone(),
             fleet.clone(),
             receiver,
-            inbox,
+            commands.clone(),
             opening.clone(),
         );
         let task = tokio::spawn(agent.run()).abort_handle();
         Handle { fleet, assignment: sender, commands, opening, task }
     }
 
-    /// Gives a command to a group's agent. One that is too busy gets it again at the next look.
+    /// Gives a command to a group's agent, in the place of an earlier one of its kind that it has not come to.
     pub(crate) fn command(&self, group: &Key, command: Command) {
         if let Some(handle) = self.running().get(group) {
-            let _ = handle.commands.try_send(command);
+            handle.commands.put(command);
         }
     }
 

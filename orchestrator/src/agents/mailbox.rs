@@ -1,0 +1,142 @@
+//! What an agent is still to do: of each kind of command the last one. Nothing queues up behind a slow dashboard, and nothing is
+//! lost: what is decided later takes the place of what was decided before. Knows no agent.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ray_bridge::SubmissionId;
+use ray_bridge::engine::Probe;
+use tokio::sync::Notify;
+
+use super::assignment::{Command, Launch};
+
+/// Commands for one agent.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    pending: Mutex<Pending>,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    draining: Option<bool>,
+    stop: Option<SubmissionId>,
+    launch: Option<Box<Launch>>,
+    probe: Option<(SubmissionId, Box<Probe>)>,
+}
+
+impl Mailbox {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A command that was decided now. It replaces an earlier one of its kind.
+    pub(crate) fn put(&self, command: Command) {
+        let mut pending = self.pending();
+        match command {
+            Command::SetDraining(draining) => pending.draining = Some(draining),
+            Command::Stop(of) => {
+                // What is to end need not begin.
+                pending.launch.take_if(|launch| launch.spec.name == of);
+                pending.stop = Some(of);
+            }
+            Command::Launch(launch) => pending.launch = Some(launch),
+            Command::Probe(of, probe) => pending.probe = Some((of, probe)),
+        }
+        drop(pending);
+        self.bell.notify_one();
+    }
+
+    /// A command that failed: it is tried again, unless another one of its kind was decided meanwhile.
+    pub(crate) fn put_back(&self, command: Command) {
+        let mut pending = self.pending();
+        match command {
+            Command::SetDraining(draining) => pending.draining = pending.draining.or(Some(draining)),
+            Command::Stop(of) => {
+                pending.stop.get_or_insert(of);
+            }
+            Command::Launch(launch) if pending.stop.as_ref() != Some(&launch.spec.name) => {
+                pending.launch.get_or_insert(launch);
+            }
+            Command::Launch(_) => {}
+            Command::Probe(of, probe) => {
+                pending.probe.get_or_insert((of, probe));
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Command> {
+        let mut pending = self.pending();
+        if let Some(draining) = pending.draining.take() {
+            return Some(Command::SetDraining(draining));
+        }
+        // The old engine ends before the next one begins.
+        let stop = pending.stop.take().map(Command::Stop);
+        let launch = |pending: &mut Pending| pending.launch.take().map(Command::Launch);
+        stop.or_else(|| launch(&mut pending))
+            .or_else(|| pending.probe.take().map(|(of, probe)| Command::Probe(of, probe)))
+    }
+
+    /// The next command; waits for one. May be dropped while it waits.
+    pub(crate) async fn next(&self) -> Command {
+        loop {
+            if let Some(command) = self.take() {
+                return command;
+            }
+            self.bell.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn id(text: &str) -> SubmissionId {
+        SubmissionId::new(text).unwrap()
+    }
+
+    fn stopped(mailbox: &Mailbox) -> Option<String> {
+        match mailbox.next().now_or_never()? {
+            Command::Stop(of) => Some(of.to_string()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn of_each_kind_the_last_command_counts() {
+        let mailbox = Mailbox::default();
+        for n in 0..100 {
+            mailbox.put(Command::Stop(id(&format!("e{n}"))));
+            mailbox.put(Command::SetDraining(n % 2 == 0));
+        }
+        assert!(matches!(mailbox.next().now_or_never(), Some(Command::SetDraining(false))));
+        assert_eq!(stopped(&mailbox).as_deref(), Some("e99"));
+        assert!(mailbox.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn what_failed_comes_again_unless_something_else_was_decided() {
+        let mailbox = Mailbox::default();
+        mailbox.put_back(Command::Stop(id("a")));
+        assert_eq!(stopped(&mailbox).as_deref(), Some("a"));
+        mailbox.put(Command::Stop(id("b")));
+        mailbox.put_back(Command::Stop(id("a")));
+        assert_eq!(stopped(&mailbox).as_deref(), Some("b"));
+        mailbox.put(Command::SetDraining(false));
+        mailbox.put_back(Command::SetDraining(true));
+        assert!(matches!(mailbox.next().now_or_never(), Some(Command::SetDraining(false))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_wakes_who_waits_for_it() {
+        let mailbox = Mailbox::default();
+        let (command, ()) = futures::future::join(mailbox.next(), async {
+            tokio::task::yield_now().await;
+            mailbox.put(Command::SetDraining(true));
+        })
+        .await;
+        assert!(matches!(command, Command::SetDraining(true)));
+    }
+}

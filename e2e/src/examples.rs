@@ -65,7 +65,7 @@ mod tests {
     fn shapes_are_as_told() {
         let shape = |name: &str| {
             let valid = read(name).unwrap().valid().unwrap();
-            (valid.replicas, valid.shape.pods.len(), valid.shape.gpus(), valid.ranks())
+            (valid.replicas, valid.shape.size(), valid.shape.gpus(), valid.ranks())
         };
         assert_eq!(shape("quickstart.yaml"), (2, 2, 2, 2));
         assert_eq!(shape("light.yaml"), (2, 2, 2, 2));

@@ -23,7 +23,9 @@ use crate::suite::Suite;
 
 /// The CRD itself says no, and to which field.
 pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
-    let cases: [(&str, Value, &[&str]); 9] = [
+    let rolling = "/spec/strategy/rollingUpdate";
+    let head = "/spec/template/spec/headGroupSpec/rayStartParams";
+    let cases: [(&str, Value, &[&str]); 23] = [
         ("/spec/selector/matchLabels", json!({"app": "other"}), &["selector", "template.metadata.labels"]),
         ("/spec/model/parallelism", json!({"tensor": 2, "pipeline": 2}), &["model.parallelism", "GPUs"]),
         ("/spec/model/engine", json!({"type": "custom"}), &["model.engine", "entrypoint"]),
@@ -31,6 +33,36 @@ pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
         ("/spec/template/spec/headGroupSpec/template/spec/containers", json!([]), &["containers"]),
         ("/spec/replicas", json!(-1), &["spec.replicas"]),
         ("/spec/drain", json!({"timeout": "soon"}), &["drain.timeout"]),
+        ("/spec/drain", json!({"timeout": "99999999999999999999h"}), &["drain.timeout"]),
+        ("/spec/drain", json!({"timeout": "721h"}), &["drain.timeout", "720h"]),
+        ("/spec/failurePolicy", json!({"hungAfter": "0s"}), &["hungAfter", "1s to 720h"]),
+        (
+            "/spec/failurePolicy",
+            json!({"backoff": {"initial": "0s", "max": "0s"}}),
+            &["backoff.initial", "1s to 720h"],
+        ),
+        (
+            "/spec/failurePolicy",
+            json!({"backoff": {"initial": "2m", "max": "1m"}}),
+            &["backoff", "above max"],
+        ),
+        (rolling, json!({"maxSurge": "4294967295%"}), &["maxSurge"]),
+        (rolling, json!({"maxSurge": "abc"}), &["maxSurge"]),
+        (rolling, json!({"maxUnavailable": -1}), &["maxUnavailable"]),
+        (rolling, json!({"partition": -1}), &["partition"]),
+        ("/spec/model/port", json!(8265), &["model.port", "Ray's own"]),
+        ("/spec/model/engine/env", json!([{"name": "A"}, {"name": "A"}]), &["engine.env", "Duplicate"]),
+        (head, json!({"dashboard-host": "127.0.0.1"}), &["rayStartParams", "dashboard-host"]),
+        (
+            "/spec/template/spec/authOptions",
+            json!({"mode": "token", "enableK8sTokenAuth": true}),
+            &["enableK8sTokenAuth"],
+        ),
+        (
+            "/spec/template/spec/workerGroupSpecs/0/numOfHosts",
+            json!(10_000),
+            &["workerGroupSpecs", "2048 pods"],
+        ),
         ("/spec/replcas", json!(2), &["replcas"]),
         (
             "/metadata/name",
@@ -59,7 +91,7 @@ async fn selector_is_fixed(suite: &Suite) -> anyhow::Result<()> {
         .with("/spec/selector/matchLabels", labels.clone())?
         .with("/spec/template/metadata/labels", labels)?;
     let refusal = fleet.refusal(&other).await?.context("another selector was not refused")?;
-    ensure!(refusal.contains("selector can not be changed"), "{refusal}");
+    ensure!(refusal.contains("selector cannot be changed"), "{refusal}");
     fleet.delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
 }

@@ -80,7 +80,11 @@ fn rules(schema: &JSONSchemaProps) -> String {
         for rule in rules {
             let path = format!("{prefix}{}", rule.field_path.as_deref().unwrap_or_default());
             let field = if path.is_empty() { "object".to_owned() } else { format!("`{path}`") };
-            let when = if rule.rule.contains("oldSelf") { "update" } else { "create, update" };
+            let when = match rule.optional_old_self {
+                Some(true) => "create, and update of what it reads",
+                _ if rule.rule.contains("oldSelf") => "update",
+                _ => "create, update",
+            };
             let message = escape(rule.message.as_deref().unwrap_or_default());
             let _ = writeln!(text, "| {field} | {when} | {message} |");
         }

@@ -5,13 +5,16 @@
 
 pub mod alone;
 pub mod generated;
+pub mod kuberay;
 pub mod names;
 mod normal;
+pub mod quantity;
 mod reference;
 pub mod revision;
 mod schema;
 pub mod spec;
 pub mod status;
+mod tolerant;
 pub mod valid;
 
 pub use schema::crd;

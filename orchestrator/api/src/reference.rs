@@ -87,7 +87,7 @@ fn kind(path: &str, field: &JSONSchemaProps) -> String {
         return format!("[{what}](#{})", anchor(&path));
     }
     if field.x_kubernetes_int_or_string == Some(true) {
-        return "integer or per cent".to_owned();
+        return "integer or percent".to_owned();
     }
     if is_duration(field) {
         return "duration".to_owned();

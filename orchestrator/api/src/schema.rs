@@ -1,31 +1,65 @@
-//! What the derive can not say about the CRD: schemas of preserved fields, defaults and the
-//! validation rules (CEL) that span several fields. Only schema; no validation code runs here.
+//! What the derive cannot say about the CRD: schemas of single fields here, of the template in [`template`], the validation rules (CEL)
+//! that span several fields in [`rules`]. Only schema; no validation code runs here.
+
+mod rules;
+mod template;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use crate::names::MAX_FLEET_NAME;
+use rules::{root_rules, spec_rules};
+pub(crate) use template::ray_cluster_spec;
+
 use crate::spec::RayClusterFleet;
+use crate::valid::strategy::MOST;
 
 /// Default of the parallel sizes.
 pub(crate) fn one_u32() -> u32 {
     1
 }
 
-/// What a duration looks like.
-pub(crate) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
+/// What a duration looks like: so many digits that the rules over it can always be evaluated. Go's durations, and with
+/// them those of CEL, end at 292 years.
+pub(crate) const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,9})?h)?([0-9]{1,7}(\.[0-9]{1,9})?m)?([0-9]{1,9}(\.[0-9]{1,9})?s)?([0-9]{1,12}(\.[0-9]{1,9})?ms)?$";
 
-/// A duration such as `90s`, `10m` or `1h30m`.
+/// A duration such as `90s`, `10m` or `1h30m`, from one second to 30 days.
 pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    length("duration(self) >= duration('1s') && duration(self) <= duration('720h')", "must be 1s to 720h")
+}
+
+/// The same from nothing on.
+pub(crate) fn duration_or_none(_: &mut SchemaGenerator) -> Schema {
+    length("duration(self) <= duration('720h')", "must be 0s to 720h")
+}
+
+fn length(rule: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string",
+        "minLength": 2,
         "maxLength": 32,
-        "pattern": DURATION
+        "pattern": DURATION,
+        "x-kubernetes-validations": [{ "rule": rule, "message": message }]
     })
+}
+
+/// A number of groups, or a percentage of them.
+pub(crate) fn groups_or_percent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{ "type": "integer" }, { "type": "string" }],
+        "minimum": 0,
+        "maximum": MOST,
+        "pattern": "^[0-9]{1,3}%$"
+    })
+}
+
+/// Arguments of an engine.
+pub(crate) fn arguments(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 256, "items": { "type": "string", "maxLength": 32768 } })
 }
 
 /// The key of a label: an optional domain before a slash, then a name.
@@ -55,161 +89,6 @@ pub(crate) fn label_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A RayClusterSpec: only what the rules read is typed, everything else is kept as it is.
-pub(crate) fn ray_cluster_spec(_: &mut SchemaGenerator) -> Schema {
-    let limits = json!({
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}] }
-    });
-    let pod_template = json!({
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": true,
-        "required": ["spec"],
-        "properties": {
-            "spec": {
-                "type": "object",
-                "x-kubernetes-preserve-unknown-fields": true,
-                "required": ["containers"],
-                "properties": {
-                    "containers": {
-                        "type": "array",
-                        "minItems": 1,
-                        "maxItems": 16,
-                        "items": {
-                            "type": "object",
-                            "x-kubernetes-preserve-unknown-fields": true,
-                            "properties": {
-                                "resources": {
-                                    "type": "object",
-                                    "x-kubernetes-preserve-unknown-fields": true,
-                                    "properties": { "limits": limits }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    });
-    let start_params = json!({
-        "type": "object",
-        "maxProperties": 64,
-        "additionalProperties": { "type": "string" }
-    });
-    let worker_group = json!({
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": true,
-        "required": ["groupName", "template"],
-        "properties": {
-            "groupName": { "type": "string", "maxLength": 63 },
-            "replicas": { "type": "integer", "format": "int32", "minimum": 0, "maximum": 10000 },
-            "numOfHosts": { "type": "integer", "format": "int32", "minimum": 1, "maximum": 10000 },
-            "rayStartParams": start_params,
-            "template": pod_template
-        }
-    });
-    let spec = json!({
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": true,
-        "required": ["headGroupSpec"],
-        "properties": {
-            "headGroupSpec": {
-                "type": "object",
-                "x-kubernetes-preserve-unknown-fields": true,
-                "required": ["template"],
-                "properties": { "rayStartParams": start_params, "template": pod_template }
-            },
-            "workerGroupSpecs": { "type": "array", "maxItems": 16, "items": worker_group }
-        }
-    });
-    match spec {
-        serde_json::Value::Object(map) => map.into(),
-        _ => Schema::default(),
-    }
-}
-
-/// Sum of the GPUs of a pod template's first container (Ray's own, as KubeRay counts it), or
-/// `num-gpus` of the start parameters, as a CEL expression over `group`.
-///
-/// `int()` takes a limit as it is, number or text. A `string()` around it would cost so much by the API server's
-/// estimate, which knows no bound for a limit's text, that it refuses the whole CRD.
-fn gpus_of(group: &str) -> String {
-    let limits = format!("{group}.template.spec.containers[0].resources.limits");
-    format!(
-        "(has({group}.rayStartParams) && 'num-gpus' in {group}.rayStartParams \
-         ? int({group}.rayStartParams['num-gpus']) \
-         : (has({group}.template.spec.containers[0].resources) && has({limits}) \
-         ? {limits}.filter(k, k.endsWith('gpu')).map(k, int({limits}[k])).sum() : 0))"
-    )
-}
-
-fn rule(rule: String, message: &str, field_path: Option<&str>) -> ValidationRule {
-    ValidationRule {
-        rule,
-        message: Some(message.to_owned()),
-        field_path: field_path.map(str::to_owned),
-        reason: Some("FieldValueInvalid".to_owned()),
-        ..ValidationRule::default()
-    }
-}
-
-fn root_rules() -> Vec<ValidationRule> {
-    vec![rule(
-        format!(
-            "size(self.metadata.name) <= {MAX_FLEET_NAME} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
-        ),
-        "metadata.name must be at most 37 characters: a lower-case letter, then letters, digits or '-'; KubeRay allows 53 characters for the RayClusters that are named after the fleet",
-        None,
-    )]
-}
-
-fn spec_rules() -> Vec<ValidationRule> {
-    let gpus = format!(
-        "{} + (has(self.template.spec.workerGroupSpecs) ? self.template.spec.workerGroupSpecs.map(g, \
-         (has(g.replicas) ? g.replicas : 0) * (has(g.numOfHosts) ? g.numOfHosts : 1) * {}).sum() : 0)",
-        gpus_of("self.template.spec.headGroupSpec"),
-        gpus_of("g"),
-    );
-    vec![
-        rule(
-            "!has(self.selector.matchLabels) || (has(self.template.metadata) && has(self.template.metadata.labels) && \
-             self.selector.matchLabels.all(k, k in self.template.metadata.labels && \
-             self.template.metadata.labels[k] == self.selector.matchLabels[k]))"
-                .to_owned(),
-            "selector.matchLabels must be among template.metadata.labels: add the missing labels to the template, or correct the selector",
-            Some(".selector.matchLabels"),
-        ),
-        rule(
-            "(has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0) || \
-             (has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)"
-                .to_owned(),
-            "selector must not be empty: it would select every RayCluster of the namespace",
-            Some(".selector"),
-        ),
-        rule(
-            "self.selector == oldSelf.selector".to_owned(),
-            "selector can not be changed: delete the fleet and create it anew",
-            Some(".selector"),
-        ),
-        rule(
-            format!("!has(self.model) || self.model.parallelism.tensor * self.model.parallelism.pipeline == {gpus}"),
-            "model.parallelism: tensor x pipeline must equal the GPUs of the template (head plus all workers): change parallelism, the GPU limits or workerGroupSpecs[].replicas",
-            Some(".model.parallelism"),
-        ),
-        rule(
-            "!has(self.model) || !has(self.model.parallelism.data) || self.model.parallelism.data == 1".to_owned(),
-            "model.parallelism.data must be 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held to a plan; raise replicas instead",
-            Some(".model.parallelism"),
-        ),
-        rule(
-            "!has(self.model) || !has(self.model.engine) || !has(self.model.engine.type) || self.model.engine.type != 'custom' || has(self.model.engine.entrypoint)".to_owned(),
-            "model.engine.entrypoint is required for type custom: give it as module:function",
-            Some(".model.engine"),
-        ),
-    ]
-}
-
 /// The CustomResourceDefinition, as it is shipped in `manifests/`.
 ///
 /// It stays small enough for a client-side `kubectl apply`, whose annotation holds 256 KiB.
@@ -225,6 +104,13 @@ pub fn crd() -> CustomResourceDefinition {
             spec.x_kubernetes_validations.get_or_insert_default().extend(spec_rules());
             bound_selector(spec);
             default_to_one(spec, "replicas");
+            as_aibrix_stores_it(spec);
+            if let Some(backoff) = field_at(spec, &["failurePolicy", "backoff"]) {
+                backoff.x_kubernetes_validations.get_or_insert_default().push(rules::backoff());
+            }
+            if let Some(engine) = field_at(spec, &["model", "engine"]) {
+                list_map(engine, "env", "name");
+            }
         }
         if let Some(status) = properties.get_mut("status") {
             list_map(status, "conditions", "type");
@@ -233,6 +119,32 @@ pub fn crd() -> CustomResourceDefinition {
         drop_rust_formats(root);
     }
     crd
+}
+
+fn field_at<'s>(object: &'s mut JSONSchemaProps, path: &[&str]) -> Option<&'s mut JSONSchemaProps> {
+    path.iter().try_fold(object, |object, field| object.properties.as_mut()?.get_mut(*field))
+}
+
+/// What AIBrix's CRD takes, or writes by itself, is taken here as well.
+fn as_aibrix_stores_it(spec: &mut JSONSchemaProps) {
+    if let Some(kinds) = field_at(spec, &["strategy", "type"]).and_then(|kind| kind.enum_.as_mut()) {
+        kinds.push(JSON(json!("")));
+    }
+    let text = || JSONSchemaProps { type_: Some("string".to_owned()), ..JSONSchemaProps::default() };
+    let ignored = |schema| JSONSchemaProps {
+        description: Some("Taken as AIBrix takes it, and ignored: every RayCluster gets its own.".to_owned()),
+        ..schema
+    };
+    let list = JSONSchemaProps {
+        type_: Some("array".to_owned()),
+        items: Some(JSONSchemaPropsOrArray::Schema(Box::new(text()))),
+        ..JSONSchemaProps::default()
+    };
+    if let Some(metadata) = field_at(spec, &["template", "metadata"]).and_then(|it| it.properties.as_mut()) {
+        metadata.insert("name".to_owned(), ignored(text()));
+        metadata.insert("namespace".to_owned(), ignored(text()));
+        metadata.insert("finalizers".to_owned(), ignored(list));
+    }
 }
 
 /// The derive can give no default to an optional field.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::schema;
 use crate::status::RayClusterFleetStatus;
+use crate::valid::Invalid;
 
 /// Groups that a fleet may ask for; see [`MOST_GROUPS`].
 pub const MOST_REPLICAS: u32 = 500;
@@ -25,7 +26,9 @@ pub const MOST_GROUPS: u32 = 750;
 
 /// RayClusterFleet runs N replica groups of one large model. A group is a KubeRay RayCluster (a
 /// head and its workers) with one tensor/pipeline-parallel engine inside.
-#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// It can be read whatever is in it: see [`crate::tolerant`].
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize)]
 #[kube(
     group = "orchestration.aibrix.ai",
     version = "v1alpha1",
@@ -57,7 +60,7 @@ pub struct RayClusterFleetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 500))]
     pub replicas: Option<i32>,
-    /// Selects the groups of this fleet. It must match the labels of the template and can not be
+    /// Selects the groups of this fleet. It must match the labels of the template and cannot be
     /// changed.
     pub selector: LabelSelector,
     /// The RayCluster that every group is made from.
@@ -69,16 +72,17 @@ pub struct RayClusterFleetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_ready_seconds: Option<i32>,
-    /// Number of old revisions that are kept for `rollout undo`. Default 10.
+    /// Number of old revisions that are kept for `rollout undo`, 100 at most. Default 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 100))]
     pub revision_history_limit: Option<i32>,
     /// Stops rollouts where they are. Scaling and repair go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
     /// Seconds without progress after which the rollout is reported as stuck. Default: `drain.timeout` plus three
     /// times what groups took to come up with this model, 10m at least; while none has, `model.startTimeout`, or
-    /// 10m and 1m for each GPU of a group if that is more.
+    /// 10m and 1m for each GPU of a group if that is more. Without `model`, 600 counts as not set: AIBrix's CRD
+    /// writes it into every fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub progress_deadline_seconds: Option<i32>,
@@ -92,6 +96,9 @@ pub struct RayClusterFleetSpec {
     /// by the template's own command, as in AIBrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
+    /// What could not be read of all that. Nothing that an API server knows.
+    #[serde(skip)]
+    pub unreadable: Vec<Invalid>,
 }
 
 /// Metadata and spec of the RayClusters.
@@ -139,26 +146,30 @@ pub struct Strategy {
 /// before it starts new ones.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StrategyType {
-    /// Replace groups step by step.
+    /// Replace groups step by step. AIBrix's controller stores an empty text in fleets that say nothing.
     #[default]
+    #[serde(alias = "")]
     RollingUpdate,
     /// End all old groups, then start the new ones.
     Recreate,
 }
 
-/// Bounds of a rolling update, in groups or per cent of `replicas`.
+/// Bounds of a rolling update, in groups or percent of `replicas`.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RollingUpdate {
-    /// Groups that may exist above `replicas`; per cents round up. Default 25%.
+    /// Groups that may exist above `replicas`; percentages round up. Default 25%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::groups_or_percent")]
     pub max_surge: Option<IntOrString>,
-    /// Groups that may be unavailable; per cents round down. Default 25%.
+    /// Groups that may be unavailable; percentages round down. Default 25%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::groups_or_percent")]
     pub max_unavailable: Option<IntOrString>,
     /// Groups that stay on the old revision, also when one of them has to be made anew: a canary is
     /// `replicas - partition` groups. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::groups_or_percent")]
     pub partition: Option<IntOrString>,
 }
 
@@ -187,10 +198,10 @@ pub enum OnFailure {
 /// How in-flight requests end.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
-    /// Longest time that requests in flight get before the engine is stopped, as `90s` or `10m`.
-    /// Default 10m.
+    /// Longest time that requests in flight get before the engine is stopped, as `90s` or `10m`. With `0s` they are
+    /// cut off at once. Default 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::duration")]
+    #[schemars(schema_with = "schema::duration_or_none")]
     pub timeout: Option<String>,
 }
 
@@ -218,7 +229,7 @@ pub struct FailurePolicy {
     pub avoid_node_after: Option<i32>,
 }
 
-/// Exponential wait between attempts.
+/// Exponential wait between attempts: `initial` must not be above `max`.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
     /// First wait. Default 5s.
@@ -270,14 +281,17 @@ pub struct Engine {
     pub type_: Option<EngineType>,
     /// Python callable `module:function` of a custom engine, importable in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub entrypoint: Option<String>,
     /// Further arguments. Those that Rayfleet sets itself or relies on are refused: parallel sizes, executor
-    /// backend, host, port, served name, TLS files and API key.
+    /// backend, host, port, served name, TLS files and API key. With `env` at most 64 KiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::arguments")]
     pub args: Vec<String>,
     /// Environment of the engine. The Ray dashboard shows it in clear: put secrets into the pod
-    /// template instead.
+    /// template instead. No name may be there twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,
 }
 
@@ -296,9 +310,11 @@ pub enum EngineType {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// Name.
+    #[schemars(length(min = 1, max = 256))]
     pub name: String,
     /// Value, in clear.
     #[serde(default)]
+    #[schemars(length(max = 32768))]
     pub value: String,
 }
 
@@ -357,6 +373,7 @@ pub enum PlacementStrategy {
 pub struct Probe {
     /// The prompt. Default `Hello`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
     pub prompt: Option<String>,
     /// Tokens to ask for. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -364,5 +381,6 @@ pub struct Probe {
     pub max_tokens: Option<i32>,
     /// Text that the answer must contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub expect: Option<String>,
 }

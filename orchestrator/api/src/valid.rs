@@ -1,25 +1,31 @@
 //! From what a user wrote to what the rest of the program works with: defaults filled in, every rule
 //! checked once. After this no other module looks at the raw spec.
 
+pub(crate) mod lengths;
 mod own_engine;
+pub(crate) mod ray;
 mod shape;
+pub(crate) mod strategy;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use crate::names;
 use crate::revision::{Revision, revision};
 use crate::schema;
 use crate::spec::{
-    EngineType, EnvVar, Model, OnFailure, Parallelism, PlacementPolicy, PlacementStrategy, RayClusterFleet,
-    RayClusterTemplate, StrategyType, WhenNoRoom,
+    Engine, EngineType, EnvVar, Model, Parallelism, PlacementPolicy, PlacementStrategy, RayClusterFleet,
+    RayClusterFleetSpec, RayClusterTemplate,
 };
 
-pub use shape::{GroupShape, PodShape};
+use lengths::{SHORTEST, length};
+pub use shape::{GroupShape, MAX_PODS, PodShape};
 use shape::{check_gpus, group_shape};
+pub use strategy::ValidStrategy;
+use strategy::valid_strategy;
 
 /// Port of an engine where the model block does not say.
 pub const DEFAULT_PORT: u16 = 8000;
@@ -66,23 +72,6 @@ pub struct ValidFleet {
     pub model: Option<ValidModel>,
     /// Port of the engine that the template starts itself. `None`: it says that it starts none.
     pub own_engine_port: Option<u16>,
-}
-
-/// Bounds of rollouts in whole groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ValidStrategy {
-    /// Kind.
-    pub kind: StrategyType,
-    /// Groups above `replicas`.
-    pub max_surge: u32,
-    /// Groups that may be unavailable.
-    pub max_unavailable: u32,
-    /// Groups that keep the old revision.
-    pub partition: u32,
-    /// When no surge group fits.
-    pub when_no_room: WhenNoRoom,
-    /// When the new revision fails.
-    pub on_failure: OnFailure,
 }
 
 /// What is tried after failures.
@@ -168,26 +157,28 @@ impl ValidFleet {
     pub fn new(fleet: &RayClusterFleet) -> Result<Self, Vec<Invalid>> {
         let mut problems = Vec::new();
         let spec = &fleet.spec;
+        problems.extend(spec.unreadable.iter().cloned());
         let name = fleet.name_any();
         check_name(&name, &mut problems);
         check_selector(fleet, &mut problems);
+        ray::check_template(&spec.template.spec, &mut problems);
         let shape = group_shape(&spec.template.spec, &mut problems);
         let model = spec.model.as_ref().map(|model| {
-            check_gpus(model, &shape, &mut problems);
-            valid_model(model, &mut problems)
+            check_gpus(model, &shape, &spec.template.spec, &mut problems);
+            let valid = valid_model(model, &mut problems);
+            ray::check_port(model, valid.port, &spec.template.spec, &mut problems);
+            valid
         });
         let replicas = u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or_else(|_| {
             problems.push(invalid("spec.replicas", "must not be negative"));
             0
         });
-        let strategy = valid_strategy(fleet, replicas, &mut problems);
-        let failure = valid_failure(fleet, &mut problems);
+        let strategy = valid_strategy(spec, replicas, &mut problems);
+        let failure = valid_failure(spec, &mut problems);
         let drain = spec.drain.as_ref().and_then(|drain| drain.timeout.as_deref());
-        let drain_timeout = duration(drain, "spec.drain.timeout", 600, &mut problems);
-        let progress_deadline = spec
-            .progress_deadline_seconds
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .map(Duration::from_secs);
+        // Nothing is a wish too: not to wait.
+        let bounds = (Duration::from_mins(10), Duration::ZERO);
+        let drain_timeout = length(drain, "spec.drain.timeout", bounds, &mut problems);
         let own_engine_port = own_engine::own_engine_port(fleet, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
@@ -204,9 +195,12 @@ impl ValidFleet {
             shape,
             strategy,
             min_ready: seconds(spec.min_ready_seconds),
-            history_limit: usize::try_from(spec.revision_history_limit.unwrap_or(10)).unwrap_or_default(),
+            history_limit: spec
+                .revision_history_limit
+                .map_or(10, |limit| usize::try_from(limit).unwrap_or_default())
+                .min(MOST_HISTORY),
             paused: spec.paused.unwrap_or_default(),
-            progress_deadline,
+            progress_deadline: progress_deadline(spec),
             drain_timeout,
             failure,
             model,
@@ -216,8 +210,21 @@ impl ValidFleet {
 
     /// Ranks of the engine; 0 when the template starts it.
     pub fn ranks(&self) -> u32 {
-        self.model.as_ref().map_or(0, |model| model.parallelism.tensor * model.parallelism.pipeline)
+        let ranks = |model: &ValidModel| model.parallelism.tensor.saturating_mul(model.parallelism.pipeline);
+        self.model.as_ref().map_or(0, ranks)
     }
+}
+
+/// Most old revisions that are kept: each may have a record of a megabyte.
+pub(crate) const MOST_HISTORY: usize = 100;
+/// What AIBrix's CRD stores in every fleet that says nothing.
+const AIBRIX_DEADLINE: u64 = 600;
+
+/// A fleet of AIBrix's shape has had its CRD's default written into it, so that 600 is nobody's wish there.
+fn progress_deadline(spec: &RayClusterFleetSpec) -> Option<Duration> {
+    let seconds = spec.progress_deadline_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let said = seconds.filter(|seconds| spec.model.is_some() || *seconds != AIBRIX_DEADLINE);
+    said.map(Duration::from_secs)
 }
 
 fn seconds(value: Option<i32>) -> Duration {
@@ -272,7 +279,9 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
              raise spec.replicas instead",
         ));
     }
+    check_engine(&engine, problems);
     let probe = model.probe.clone().unwrap_or_default();
+    let start = (START_TIMEOUT, SHORTEST);
     ValidModel {
         name: model.name.clone(),
         source: model.source.clone(),
@@ -283,17 +292,35 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
         parallelism: model.parallelism,
         placement: valid_placement(model.placement.clone().unwrap_or_default(), problems),
         port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT),
-        start_timeout: duration(
-            model.start_timeout.as_deref(),
-            "spec.model.startTimeout",
-            START_TIMEOUT.as_secs(),
-            problems,
-        ),
+        start_timeout: length(model.start_timeout.as_deref(), "spec.model.startTimeout", start, problems),
         probe: ValidProbe {
             prompt: probe.prompt.unwrap_or_else(|| "Hello".to_owned()),
             max_tokens: probe.max_tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(1),
             expect: probe.expect,
         },
+    }
+}
+
+/// Most bytes of an engine's arguments and environment. Ray passes them on, beside the plan and written as JSON in JSON, in one
+/// environment string; Linux takes none above 128 KiB, and the launch would end in `E2BIG`.
+const MOST_ENGINE_BYTES: usize = 64 << 10;
+
+fn check_engine(engine: &Engine, problems: &mut Vec<Invalid>) {
+    let mut names = BTreeSet::new();
+    for variable in &engine.env {
+        if !names.insert(&variable.name) {
+            let problem = format!("`{}` is there twice: keep one of them", variable.name);
+            problems.push(invalid("spec.model.engine.env", problem));
+        }
+    }
+    let variables =
+        engine.env.iter().map(|variable| variable.name.len().saturating_add(variable.value.len()));
+    let bytes = engine.args.iter().map(String::len).chain(variables).fold(0, usize::saturating_add);
+    if bytes > MOST_ENGINE_BYTES {
+        problems.push(invalid(
+            "spec.model.engine",
+            format!("args and env have {bytes} bytes together, at most {MOST_ENGINE_BYTES} can be handed to an engine: put what is large into a file of the image or a volume"),
+        ));
     }
 }
 
@@ -336,73 +363,31 @@ fn is_label_key(key: &str) -> bool {
     name_fits && domain.is_none_or(fits)
 }
 
-fn valid_strategy(fleet: &RayClusterFleet, replicas: u32, problems: &mut Vec<Invalid>) -> ValidStrategy {
-    let strategy = fleet.spec.strategy.clone().unwrap_or_default();
-    let rolling = strategy.rolling_update.unwrap_or_default();
-    let quarter = IntOrString::String("25%".to_owned());
-    let mut groups = |value: Option<IntOrString>, default: &IntOrString, up: bool, field: &str| {
-        let value = value.unwrap_or_else(|| default.clone());
-        scaled(&value, replicas, up).unwrap_or_else(|| {
-            problems.push(invalid(
-                &format!("spec.strategy.rollingUpdate.{field}"),
-                "must be a whole number of groups or a per cent such as 25%",
-            ));
-            0
-        })
-    };
-    let max_surge = groups(rolling.max_surge, &quarter, true, "maxSurge");
-    let max_unavailable = groups(rolling.max_unavailable, &quarter, false, "maxUnavailable");
-    let partition = groups(rolling.partition, &IntOrString::Int(0), true, "partition").min(replicas);
-    ValidStrategy {
-        kind: strategy.type_.unwrap_or_default(),
-        max_surge,
-        // As a Deployment: both 0 would never move.
-        max_unavailable: if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable },
-        partition,
-        when_no_room: strategy.when_no_room.unwrap_or_default(),
-        on_failure: strategy.on_failure.unwrap_or_default(),
-    }
-}
-
-/// A number of groups, or a per cent of `replicas` rounded `up` or down.
-fn scaled(value: &IntOrString, replicas: u32, up: bool) -> Option<u32> {
-    match value {
-        IntOrString::Int(number) => u32::try_from(*number).ok(),
-        IntOrString::String(text) => {
-            let percent: u64 = text.strip_suffix('%')?.parse().ok()?;
-            let hundredths = percent.checked_mul(u64::from(replicas))?;
-            u32::try_from(if up { hundredths.div_ceil(100) } else { hundredths / 100 }).ok()
-        }
-    }
-}
-
-fn valid_failure(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) -> ValidFailurePolicy {
-    let policy = fleet.spec.failure_policy.clone().unwrap_or_default();
+fn valid_failure(spec: &RayClusterFleetSpec, problems: &mut Vec<Invalid>) -> ValidFailurePolicy {
+    let policy = spec.failure_policy.clone().unwrap_or_default();
     let backoff = policy.backoff.unwrap_or_default();
-    let field = "spec.failurePolicy";
+    let mut of = |text: &Option<String>, field: &str, default: Duration| {
+        length(text.as_deref(), &format!("spec.failurePolicy.{field}"), (default, SHORTEST), problems)
+    };
+    let mut initial = of(&backoff.initial, "backoff.initial", Duration::from_secs(5));
+    let mut max = of(&backoff.max, "backoff.max", Duration::from_mins(5));
+    let hung_after = of(&policy.hung_after, "hungAfter", Duration::from_mins(1));
+    match (backoff.initial.is_some(), backoff.max.is_some()) {
+        // What is not said gives way to what is.
+        (false, _) => initial = initial.min(max),
+        (true, false) => max = max.max(initial),
+        (true, true) if initial > max => problems.push(invalid(
+            "spec.failurePolicy.backoff",
+            "initial must not be above max: the wait grows from the one to the other",
+        )),
+        (true, true) => {}
+    }
     ValidFailurePolicy {
         engine_restarts: policy.engine_restarts.and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
-        backoff_initial: duration(
-            backoff.initial.as_deref(),
-            &format!("{field}.backoff.initial"),
-            5,
-            problems,
-        ),
-        backoff_max: duration(backoff.max.as_deref(), &format!("{field}.backoff.max"), 300, problems),
-        hung_after: duration(policy.hung_after.as_deref(), &format!("{field}.hungAfter"), 60, problems),
+        backoff_initial: initial,
+        backoff_max: max,
+        hung_after,
         avoid_node_after: policy.avoid_node_after.and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
-    }
-}
-
-/// A Go-style duration, `default` seconds when it is missing.
-fn duration(text: Option<&str>, field: &str, default: u64, problems: &mut Vec<Invalid>) -> Duration {
-    let Some(text) = text else { return Duration::from_secs(default) };
-    match text.parse::<kube::core::Duration>() {
-        Ok(duration) if !duration.is_negative() => duration.into(),
-        _ => {
-            problems.push(invalid(field, format!("`{text}` is no duration: write it as 90s, 10m or 1h30m")));
-            Duration::from_secs(default)
-        }
     }
 }
 
@@ -410,3 +395,6 @@ fn duration(text: Option<&str>, field: &str, default: u64, problems: &mut Vec<In
 pub fn after(start: Timestamp, wait: Duration) -> Timestamp {
     start.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

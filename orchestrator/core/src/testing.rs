@@ -41,8 +41,8 @@ pub(crate) fn gpu_pod(gpus: u32) -> Value {
 }
 
 pub(crate) fn shape() -> GroupShape {
-    let pod = |role: &str| PodShape { role: role.to_owned(), gpus: 1, spec: gpu_pod(1) };
-    GroupShape { pods: vec![pod("head"), pod("w")] }
+    let pod = |role: &str| PodShape { role: role.to_owned(), count: 1, gpus: 1, spec: gpu_pod(1).into() };
+    GroupShape { roles: vec![pod("head"), pod("w")] }
 }
 
 /// So many GPUs.

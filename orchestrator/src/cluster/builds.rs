@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::{DynamicObject, TypeMeta};
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{ValidFleet, names};
+use rayfleet_api::{ValidFleet, kuberay, names};
 use serde_json::{Map, Value, json};
 
 use super::route;
@@ -120,12 +120,15 @@ fn keep_off(group: &mut Value, nodes: &[String]) {
     }
 }
 
-/// A group's size never changes: its ranks are placed on exactly these pods.
-fn fix_size(workers: &mut Value) {
-    let Some(workers) = workers.as_object_mut() else { return };
-    let replicas = workers.get("replicas").cloned().unwrap_or_else(|| json!(0));
+/// A group's size never changes: its ranks are placed on exactly these pods. KubeRay wants both bounds, and takes a null for none.
+fn fix_size(group: &mut Value) {
+    let size = kuberay::worker_replicas(group);
+    let Some(group) = group.as_object_mut() else { return };
     for bound in ["minReplicas", "maxReplicas"] {
-        workers.entry(bound).or_insert_with(|| replicas.clone());
+        let bound = group.entry(bound).or_insert(Value::Null);
+        if bound.is_null() {
+            *bound = json!(size);
+        }
     }
 }
 
@@ -241,5 +244,20 @@ mod tests {
         let cluster = built();
         let workers = &cluster["spec"]["workerGroupSpecs"][0];
         assert_eq!((&workers["minReplicas"], &workers["maxReplicas"]), (&json!(1), &json!(1)));
+        for (group, bounds) in [
+            (json!({"minReplicas": 2}), (2, 2)),
+            (json!({"replicas": 3, "maxReplicas": 2}), (2, 2)),
+            (json!({"replicas": 1, "minReplicas": 1, "maxReplicas": 5}), (1, 5)),
+            (json!({"replicas": 2, "minReplicas": null, "suspend": true}), (2, 2)),
+            (json!({}), (0, 0)),
+        ] {
+            let mut fixed = group.clone();
+            fix_size(&mut fixed);
+            assert_eq!(
+                (&fixed["minReplicas"], &fixed["maxReplicas"]),
+                (&json!(bounds.0), &json!(bounds.1)),
+                "{group}"
+            );
+        }
     }
 }

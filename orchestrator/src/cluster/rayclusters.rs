@@ -5,9 +5,8 @@ use std::sync::LazyLock;
 use kube::api::ApiResource;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
-use rayfleet_api::names;
+use rayfleet_api::{kuberay, names};
 use rayfleet_core::seen::ClusterSeen;
-use serde_json::Value;
 
 use super::pods::created;
 
@@ -44,23 +43,12 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
         slot: labels.get(names::LABEL_SLOT).and_then(|slot| slot.parse().ok()),
         attempt: attempt.and_then(|attempt| attempt.parse().ok()).unwrap_or_default(),
         pod_revision: labels.get(names::LABEL_POD_REVISION).cloned().unwrap_or_default(),
-        pods: pods(&cluster.data["spec"]),
+        pods: kuberay::pods(&cluster.data["spec"]).and_then(|pods| usize::try_from(pods).ok()),
         replica_failure: replica_failure(cluster),
         warning,
         own_port: own_port(cluster),
         created: created(cluster),
     }
-}
-
-/// The head and all workers.
-fn pods(spec: &Value) -> Option<usize> {
-    let workers = spec["workerGroupSpecs"].as_array().into_iter().flatten();
-    let sizes = workers.map(|group| {
-        let replicas = group["replicas"].as_u64().unwrap_or_default();
-        replicas.saturating_mul(group["numOfHosts"].as_u64().unwrap_or(1))
-    });
-    let sum = sizes.fold(1_u64, u64::saturating_add);
-    spec["headGroupSpec"].is_object().then(|| usize::try_from(sum).ok()).flatten()
 }
 
 /// Port of the engine that the cluster's pods start themselves: AIBrix's label on its head's pods, else on the cluster.
@@ -105,7 +93,7 @@ fn own_secret(cluster: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -126,9 +114,9 @@ mod tests {
     #[test]
     fn a_group_has_the_size_of_its_own_spec() {
         let spec = json!({"headGroupSpec": {}, "workerGroupSpecs": [
-            {"replicas": 3}, {"replicas": 2, "numOfHosts": 2}, {}
+            {"replicas": 3}, {"replicas": 2, "numOfHosts": 2}, {}, {"replicas": 9, "minReplicas": 0, "maxReplicas": 1}
         ]});
-        assert_eq!(seen(&cluster("g", &spec, &Value::Null), None).pods, Some(8));
+        assert_eq!(seen(&cluster("g", &spec, &Value::Null), None).pods, Some(9));
         assert_eq!(seen(&cluster("g", &json!({}), &Value::Null), None).pods, None);
     }
 

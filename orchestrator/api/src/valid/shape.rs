@@ -1,110 +1,117 @@
-//! Pods and GPUs of one group, as its template has them, and whether they are as many as the engine has ranks. Nothing else
-//! of a fleet.
+//! Pods and GPUs of one group, as KubeRay makes them of its template, and whether they are as many as the engine has ranks.
+//! Nothing else of a fleet. Pods that are alike are counted, never copied: a manifest of 3 kB may ask for thousands.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{Invalid, invalid};
+use crate::kuberay;
 use crate::spec::{Model, Parallelism};
 
+/// Most pods of one group. The largest rank number is 1024; each may have a pod of its own, and then some.
+pub const MAX_PODS: u64 = 2048;
+
 /// What one group consists of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupShape {
-    /// Pods of the head and of every worker.
-    pub pods: Vec<PodShape>,
+    /// The head, then every worker group that has pods.
+    pub roles: Vec<PodShape>,
 }
 
-/// One pod of a group, as far as placement and capacity need it.
+/// The pods of one role, which are alike, as far as placement and capacity need them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodShape {
     /// `head` or the worker group's name.
     pub role: String,
-    /// GPUs that Ray is told of.
+    /// How many there are.
+    pub count: usize,
+    /// GPUs of each that Ray is told of.
     pub gpus: u32,
     /// The pod spec, for capacity.
-    pub spec: Value,
+    pub spec: Arc<Value>,
 }
 
 impl GroupShape {
     /// GPUs of the whole group.
     pub fn gpus(&self) -> u32 {
-        self.pods.iter().map(|pod| pod.gpus).sum()
+        let of = |role: &PodShape| role.gpus.saturating_mul(u32::try_from(role.count).unwrap_or(u32::MAX));
+        self.roles.iter().map(of).fold(0, u32::saturating_add)
+    }
+
+    /// Pods of the whole group.
+    pub fn size(&self) -> usize {
+        self.roles.iter().map(|role| role.count).sum()
+    }
+
+    /// Each pod: the head, then the workers by group.
+    pub fn pods(&self) -> impl Iterator<Item = &PodShape> {
+        self.roles.iter().flat_map(|role| std::iter::repeat_n(role, role.count))
     }
 }
 
 pub(super) fn group_shape(spec: &Value, problems: &mut Vec<Invalid>) -> GroupShape {
-    let mut pods = Vec::new();
-    pod_shapes(&spec["headGroupSpec"], "head", 1, "spec.template.spec.headGroupSpec", &mut pods, problems);
-    for (index, group) in spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate() {
-        let field = format!("spec.template.spec.workerGroupSpecs[{index}]");
-        let name = group["groupName"].as_str().unwrap_or_default();
-        let count =
-            group["replicas"].as_u64().unwrap_or_default() * group["numOfHosts"].as_u64().unwrap_or(1);
-        if count > 10_000 {
-            problems.push(invalid(&field, "more than 10000 workers"));
-            continue;
-        }
-        pod_shapes(group, name, count, &field, &mut pods, problems);
+    let below = "spec.template.spec";
+    let size = kuberay::pods(spec).unwrap_or(1);
+    if size > MAX_PODS {
+        problems.push(invalid(
+            &format!("{below}.workerGroupSpecs"),
+            format!(
+                "{size} pods in a group, the head included; at most {MAX_PODS} are allowed: lower replicas or numOfHosts, \
+                 and raise spec.replicas where more groups were meant"
+            ),
+        ));
+        return GroupShape::default();
     }
-    GroupShape { pods }
+    let mut roles = Vec::new();
+    roles.extend(pod_shape(&spec["headGroupSpec"], "head", 1, &format!("{below}.headGroupSpec"), problems));
+    for (index, group) in spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate() {
+        let field = format!("{below}.workerGroupSpecs[{index}]");
+        let name = group["groupName"].as_str().unwrap_or_default();
+        let count = usize::try_from(kuberay::worker_pods(group)).unwrap_or(usize::MAX);
+        let shape = pod_shape(group, name, count, &field, problems);
+        roles.extend(shape.filter(|shape| shape.count > 0));
+    }
+    GroupShape { roles }
 }
 
-fn pod_shapes(
+fn pod_shape(
     group: &Value,
     role: &str,
-    count: u64,
+    count: usize,
     field: &str,
-    pods: &mut Vec<PodShape>,
     problems: &mut Vec<Invalid>,
-) {
+) -> Option<PodShape> {
     let spec = &group["template"]["spec"];
     if spec["containers"].as_array().is_none_or(Vec::is_empty) {
         problems.push(invalid(&format!("{field}.template.spec.containers"), "at least one is required"));
-        return;
+        return None;
     }
-    let gpus = match gpus_of(group) {
-        Ok(gpus) => gpus,
-        Err(problem) => {
-            problems.push(invalid(field, problem));
-            return;
-        }
-    };
-    for _ in 0..count {
-        pods.push(PodShape { role: role.to_owned(), gpus, spec: spec.clone() });
-    }
+    let gpus = kuberay::gpus(group).unwrap_or_default();
+    Some(PodShape { role: role.to_owned(), count, gpus, spec: Arc::new(spec.clone()) })
 }
 
-/// GPUs as KubeRay tells Ray: `num-gpus`, else the limits of the first container that end in `gpu`.
-fn gpus_of(group: &Value) -> Result<u32, String> {
-    let parse = |text: &str, what: &str| {
-        text.parse::<u32>().map_err(|_| format!("{what}: `{text}` is not a whole number of GPUs"))
-    };
-    if let Some(text) = group["rayStartParams"]["num-gpus"].as_str() {
-        return parse(text, "rayStartParams.num-gpus");
-    }
-    let limits = group["template"]["spec"]["containers"][0]["resources"]["limits"].as_object();
-    let mut sum = 0_u32;
-    for (name, value) in limits.into_iter().flatten().filter(|(name, _)| name.ends_with("gpu")) {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        sum = sum.saturating_add(parse(&text, &format!("limits[{name}]"))?);
-    }
-    Ok(sum)
-}
-
-pub(super) fn check_gpus(model: &Model, shape: &GroupShape, problems: &mut Vec<Invalid>) {
+/// Whether the GPUs of the template are as many as the ranks of the engine, and stages as whole.
+pub(super) fn check_gpus(model: &Model, shape: &GroupShape, spec: &Value, problems: &mut Vec<Invalid>) {
     let Parallelism { tensor, pipeline, .. } = model.parallelism;
     let over_nodes = model.placement.as_ref().is_some_and(|placement| placement.tensor_domain.is_some());
     let ranks = u64::from(tensor) * u64::from(pipeline);
+    let unreadable = problems.len();
+    for (field, group) in groups(spec) {
+        if let Err(problem) = kuberay::gpus(group) {
+            problems.push(invalid(&field, problem));
+        }
+    }
+    if problems.len() > unreadable {
+        return;
+    }
     if ranks != u64::from(shape.gpus()) {
-        problems.push(invalid(
-            "spec.model.parallelism",
-            format!(
-                "tensor {tensor} x pipeline {pipeline} = {ranks} ranks, but the template has {} GPUs in {} pods: \
-                 change parallelism, the GPU limits or workerGroupSpecs[].replicas",
-                shape.gpus(),
-                shape.pods.len()
-            ),
+        let other = groups(spec).find_map(|(field, group)| Some((field, kuberay::uncounted(group)?)));
+        problems.push(other.map_or_else(
+            || invalid("spec.model.parallelism", unequal(model.parallelism, ranks, shape)),
+            |(field, other)| invalid(&field, other),
         ));
-    } else if let Some(pod) = shape.pods.iter().find(|pod| pod.gpus % tensor.max(1) != 0 && !over_nodes) {
+    } else if let Some(pod) = shape.roles.iter().find(|pod| pod.gpus % tensor.max(1) != 0 && !over_nodes) {
         problems.push(invalid(
             "spec.model.parallelism.tensor",
             format!(
@@ -114,5 +121,123 @@ pub(super) fn check_gpus(model: &Model, shape: &GroupShape, problems: &mut Vec<I
                 pod.role, pod.gpus
             ),
         ));
+    }
+}
+
+/// The head and worker groups, with their fields.
+fn groups(spec: &Value) -> impl Iterator<Item = (String, &Value)> {
+    let workers = spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate();
+    let workers =
+        workers.map(|(index, group)| (format!("spec.template.spec.workerGroupSpecs[{index}]"), group));
+    std::iter::once(("spec.template.spec.headGroupSpec".to_owned(), &spec["headGroupSpec"])).chain(workers)
+}
+
+fn unequal(parallelism: Parallelism, ranks: u64, shape: &GroupShape) -> String {
+    let Parallelism { tensor, pipeline, .. } = parallelism;
+    format!(
+        "tensor {tensor} x pipeline {pipeline} = {ranks} ranks, but the template has {} GPUs in {} pods: \
+         change parallelism, the GPU limits or workerGroupSpecs[].replicas",
+        shape.gpus(),
+        shape.size()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(limits: &Value) -> Value {
+        let env: Vec<Value> = (0..70).map(|n| json!({"name": format!("E{n}"), "value": "v"})).collect();
+        json!({"spec": {"containers": [{"name": "ray", "env": env, "resources": {"limits": limits}}]}})
+    }
+
+    fn shaped(spec: &Value) -> (GroupShape, Vec<String>) {
+        let mut problems = Vec::new();
+        let shape = group_shape(spec, &mut problems);
+        (shape, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn pods_that_are_alike_share_one_spec() {
+        let spec = json!({
+            "headGroupSpec": {"template": pod(&json!({}))},
+            "workerGroupSpecs": [
+                {"groupName": "w", "replicas": 2047, "template": pod(&json!({"nvidia.com/gpu": 1}))},
+                {"groupName": "none", "replicas": 0, "template": pod(&json!({}))},
+            ],
+        });
+        let (shape, problems) = shaped(&spec);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!((shape.roles.len(), shape.size(), shape.gpus()), (2, 2048, 2047));
+        let workers: Vec<_> = shape.pods().skip(1).collect();
+        assert!(workers.iter().all(|pod| Arc::ptr_eq(&pod.spec, &workers[0].spec)));
+        assert_eq!(Arc::strong_count(&workers[0].spec), 1, "2047 pods are one number");
+    }
+
+    #[test]
+    fn a_group_that_is_far_too_large_is_refused_without_making_it() {
+        let workers = json!({"groupName": "w", "replicas": 10_000, "template": pod(&json!({}))});
+        let spec =
+            json!({"headGroupSpec": {"template": pod(&json!({}))}, "workerGroupSpecs": vec![workers; 16]});
+        let (shape, problems) = shaped(&spec);
+        assert_eq!(shape, GroupShape::default());
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with(
+            "spec.template.spec.workerGroupSpecs: 160001 pods in a group, the head included; at most 2048"
+        ));
+        let endless =
+            json!({"groupName": "w", "replicas": i64::MAX, "maxReplicas": i64::MAX, "numOfHosts": i64::MAX});
+        let (_, problems) = shaped(&json!({"headGroupSpec": {}, "workerGroupSpecs": [endless]}));
+        assert!(problems[0].contains("pods in a group"), "{problems:?}");
+    }
+
+    fn refusals(limits: &Value, ranks: u32) -> Vec<String> {
+        let spec = json!({"headGroupSpec": {"template": pod(limits)}});
+        let model = json!({"name": "m", "source": "/m", "parallelism": {"pipeline": ranks}});
+        let model: Model = serde_json::from_value(model).unwrap();
+        let mut problems = Vec::new();
+        let shape = group_shape(&spec, &mut problems);
+        check_gpus(&model, &shape, &spec, &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_spelling_and_make_of_a_gpu_is_one() {
+        for limits in [
+            json!({"nvidia.com/gpu": "8000m"}),
+            json!({"nvidia.com/gpu": "8e0"}),
+            json!({"amd.com/gpu": 8}),
+            json!({"nvidia.com/mig-1g.10gb": "8"}),
+        ] {
+            assert_eq!(refusals(&limits, 8), Vec::<String>::new(), "{limits}");
+        }
+    }
+
+    #[test]
+    fn an_accelerator_that_is_no_gpu_of_ray_is_refused_by_name_and_never_for_a_number() {
+        for limits in [
+            json!({"google.com/tpu": 8}),
+            json!({"habana.ai/gaudi": 8}),
+            json!({"aws.amazon.com/neuroncore": 8}),
+            json!({"gpu.intel.com/xe": 8}),
+        ] {
+            let told = refusals(&limits, 8);
+            let name = limits.as_object().and_then(|limits| limits.keys().next()).unwrap();
+            assert!(told.len() == 1 && told[0].contains(name.as_str()), "{told:?}");
+            assert!(
+                told[0].starts_with("spec.template.spec.headGroupSpec: ") && !told[0].contains("ranks,"),
+                "{told:?}"
+            );
+        }
+        assert!(
+            refusals(&json!({"nvidia.com/gpu": 7}), 8)[0]
+                .contains("8 ranks, but the template has 7 GPUs in 1 pods")
+        );
+        assert!(
+            refusals(&json!({"nvidia.com/gpu": "all"}), 8)[0]
+                .contains("limits[nvidia.com/gpu]: \"all\" is not")
+        );
     }
 }

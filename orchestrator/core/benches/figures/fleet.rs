@@ -58,7 +58,7 @@ pub(crate) fn fleet(bounds: Bounds, nodes: usize, image: &str, args: &[&str]) ->
 
 /// All groups of a fleet serve, on the first nodes; `spare` nodes are free.
 pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatus, Capacity) {
-    let size = fleet.shape.pods.len();
+    let size = fleet.shape.size();
     let groups: Vec<GroupStatus> = (0..fleet.replicas).map(|slot| group(fleet, slot)).collect();
     let used = groups.len() * size;
     let of_eight = |gpus: i128, each: i128| Share { allocatable: 8 * each, requested: gpus * each };
@@ -102,7 +102,7 @@ fn name(number: usize) -> String {
 }
 
 fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
-    let size = fleet.shape.pods.len();
+    let size = fleet.shape.size();
     let first = usize::try_from(slot).unwrap() * size;
     let long_ago = Some(Time(Timestamp::from_second(1_700_000_000).unwrap()));
     GroupStatus {

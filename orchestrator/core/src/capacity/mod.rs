@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use rayfleet_api::valid::GroupShape;
 use serde_json::Value;
@@ -24,8 +25,8 @@ use smol_str::SmolStr;
 
 pub use no_room::NoRoom;
 pub use objects::{closing, is_lost, is_ready, takes_room};
-pub use quantity::quantity;
 pub use quota::Quota;
+pub use rayfleet_api::quantity::quantity;
 pub use requests::requests;
 pub(crate) use requests::{in_words, scarce};
 pub(crate) use room::Room;
@@ -124,8 +125,8 @@ pub struct Taint {
 pub struct PendingPod {
     /// Namespace and name, for the order of looking.
     pub name: String,
-    /// Its pod spec.
-    pub spec: Value,
+    /// Its pod spec, shared by all that are alike.
+    pub spec: Arc<Value>,
 }
 
 /// Whether one more whole group fits beside everything that runs or waits, and on which nodes: one name
@@ -134,5 +135,5 @@ pub struct PendingPod {
 /// # Errors
 /// [`NoRoom`] with what the group needs and what is free, in plain numbers.
 pub fn fits(shape: &GroupShape, capacity: &Capacity) -> Result<Vec<String>, NoRoom> {
-    Room::of(capacity).place(&shape.pods)
+    Room::of(capacity).place(shape)
 }

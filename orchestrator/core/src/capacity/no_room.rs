@@ -70,7 +70,7 @@ fn needs(pods: &[PodShape], resource: &str) -> String {
     let mut counts: BTreeMap<i128, (usize, bool)> = BTreeMap::new();
     for pod in pods {
         let entry = counts.entry(amount_of(&requests(&pod.spec), resource)).or_insert((0, true));
-        *entry = (entry.0 + 1, entry.1 && Rules::of(&pod.spec).a_node_each());
+        *entry = (entry.0.saturating_add(pod.count), entry.1 && Rules::of(&pod.spec).a_node_each());
     }
     let part = |(amount, (count, apart)): (&i128, &(usize, bool))| {
         let what = match (apart, count) {

@@ -28,7 +28,7 @@ impl Capacity {
                         room.take(&requests(&value(asking(pod).as_ref())));
                     }
                 }
-                None => pending.push(PendingPod { name: name(pod), spec: value(pod.spec.as_ref()) }),
+                None => pending.push(PendingPod { name: name(pod), spec: value(pod.spec.as_ref()).into() }),
             }
         }
         let quotas = quotas.into_iter().filter_map(Quota::of).collect();

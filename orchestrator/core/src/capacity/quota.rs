@@ -63,7 +63,7 @@ impl Quota {
     }
 
     /// Takes what pods ask for, down below nothing if need be.
-    pub(super) fn take<'s>(&mut self, specs: impl IntoIterator<Item = &'s Value>) {
+    pub(super) fn take<'s>(&mut self, specs: impl IntoIterator<Item = (&'s Value, usize)>) {
         for (resource, asked) in self.asked(specs) {
             if let Some(left) = self.left.get_mut(&resource) {
                 *left = left.saturating_sub(asked);
@@ -72,7 +72,7 @@ impl Quota {
     }
 
     /// What these pods ask for and it does not have.
-    pub(super) fn short<'s>(&self, specs: impl IntoIterator<Item = &'s Value>) -> Option<Short> {
+    pub(super) fn short<'s>(&self, specs: impl IntoIterator<Item = (&'s Value, usize)>) -> Option<Short> {
         let asked = self.asked(specs);
         let short = asked.iter().find(|(resource, asked)| {
             **asked > 0 && self.left.get(*resource).is_some_and(|left| left < asked)
@@ -85,10 +85,15 @@ impl Quota {
         })
     }
 
-    fn asked<'s>(&self, specs: impl IntoIterator<Item = &'s Value>) -> Resources {
+    fn asked<'s>(&self, specs: impl IntoIterator<Item = (&'s Value, usize)>) -> Resources {
         let mut sum = Resources::new();
-        for spec in specs.into_iter().filter(|spec| self.is_for(spec)) {
-            add(&mut sum, &in_quota_names(spec));
+        for (spec, count) in specs.into_iter().filter(|(spec, _)| self.is_for(spec)) {
+            let count = i128::try_from(count).unwrap_or(i128::MAX);
+            let mut asked = in_quota_names(spec);
+            for amount in asked.values_mut() {
+                *amount = amount.saturating_mul(count);
+            }
+            add(&mut sum, &asked);
         }
         sum
     }
@@ -148,7 +153,7 @@ mod tests {
             ("services", "0", true),
         ] {
             let quota = quota(&json!({"hard": {name: hard}}), &json!({})).unwrap();
-            assert_eq!(quota.short([&pod()]).is_none(), fits, "{name}: {hard}");
+            assert_eq!(quota.short([(&pod(), 1)]).is_none(), fits, "{name}: {hard}");
         }
     }
 
@@ -156,9 +161,9 @@ mod tests {
     fn what_is_used_is_gone() {
         let hard = json!({"hard": {"requests.nvidia.com/gpu": "24"}});
         let mut quota = quota(&hard, &json!({"requests.nvidia.com/gpu": "8"})).unwrap();
-        assert_eq!(quota.short([&pod(), &pod()]), None);
-        quota.take([&pod()]);
-        let short = quota.short([&pod(), &pod()]).unwrap();
+        assert_eq!(quota.short([(&pod(), 2)]), None);
+        quota.take([(&pod(), 1)]);
+        let short = quota.short([(&pod(), 2)]).unwrap();
         assert_eq!((short.asked, short.left, short.quota.as_str()), (16_000, 8_000, "team"));
     }
 
@@ -187,8 +192,8 @@ mod tests {
         let hard = json!({"hard": {"requests.cpu": "1", "requests.memory": "1"}});
         let quota = quota(&hard, &json!({"requests.cpu": "3"})).unwrap();
         let pod = |cpu: &str| json!({"containers": [{"resources": {"requests": {"cpu": cpu}}}]});
-        assert_eq!(quota.short([&pod("0")]), None);
-        let short = quota.short([&pod("1")]).unwrap();
+        assert_eq!(quota.short([(&pod("0"), 1)]), None);
+        let short = quota.short([(&pod("1"), 1)]).unwrap();
         assert_eq!((short.resource.as_str(), short.left), ("requests.cpu", 0), "never less than nothing");
     }
 
@@ -203,8 +208,8 @@ mod tests {
         ]}});
         let quota = quota(&selected, &json!({})).unwrap();
         let mut pod = pod();
-        assert_eq!(quota.short([&pod]), None);
+        assert_eq!(quota.short([(&pod, 1)]), None);
         pod["priorityClassName"] = json!("high");
-        assert!(quota.short([&pod]).is_some());
+        assert!(quota.short([(&pod, 1)]).is_some());
     }
 }

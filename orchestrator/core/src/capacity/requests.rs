@@ -1,9 +1,9 @@
 //! What a pod asks of its node, as the scheduler counts it.
 
+use rayfleet_api::quantity::quantity_of;
 use serde_json::Value;
 
 use super::Resources;
-use super::quantity;
 
 /// Resources that a pod spec asks for: its containers together, or its largest init container if that
 /// is more; sidecars count with both. What is asked for the pod as a whole stands for the sum. A limit stands for a missing request. One
@@ -60,12 +60,8 @@ fn of_container(container: &Value) -> Resources {
 }
 
 fn amounts(map: &Value) -> Resources {
-    let amount = |value: &Value| match value {
-        Value::String(text) => quantity(text),
-        other => quantity(&other.to_string()),
-    };
     let entries = map.as_object().into_iter().flatten();
-    entries.filter_map(|(name, value)| Some((name.clone(), amount(value)?))).collect()
+    entries.filter_map(|(name, value)| Some((name.clone(), quantity_of(value)?))).collect()
 }
 
 pub(super) fn add(sum: &mut Resources, more: &Resources) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::valid::PodShape;
+use rayfleet_api::valid::GroupShape;
 use serde_json::Value;
 
 use super::kind::{Free, Kind};
@@ -41,39 +41,41 @@ impl<'a> Room<'a> {
         let mut pending: Vec<_> = capacity.pending.iter().collect();
         pending.sort_by(|a, b| a.name.cmp(&b.name));
         for pod in pending {
-            room.take_one(&pod.spec);
+            room.take(&pod.spec, 1);
         }
         room
     }
 
-    /// Takes room for a pod that is about to be made.
-    pub(crate) fn reserve(&mut self, spec: &Value) {
-        self.take_one(spec);
+    /// Takes room for so many pods of a spec that are about to be made.
+    pub(crate) fn reserve(&mut self, spec: &Value, count: usize) {
+        self.take(spec, count);
         for quota in &mut self.quotas {
-            quota.take([spec]);
+            quota.take([(spec, count)]);
         }
     }
 
-    /// Takes room on a node for a pod, if there is any. Pods that exist are in the quotas already.
-    fn take_one(&mut self, spec: &Value) {
+    /// Takes room on nodes for pods, as far as there is any. Pods that exist are in the quotas already.
+    fn take(&mut self, spec: &Value, count: usize) {
         let kind = self.kind(spec);
         let asked = self.kinds[kind].asked.clone();
-        let node = self.kinds[kind].candidates().next();
-        if let Some(node) = node {
+        for _ in 0..count {
+            // Where one finds no node, none after it does.
+            let Some(node) = self.kinds[kind].candidates().next() else { return };
             self.claim(node, &asked);
         }
     }
 
-    /// Takes room for all the pods or for none. Gives the node of each.
-    pub(crate) fn place(&mut self, pods: &[PodShape]) -> Result<Vec<String>, NoRoom> {
-        let specs = || pods.iter().map(|pod| &pod.spec);
+    /// Takes room for all the pods of a group or for none. Gives the node of each.
+    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<String>, NoRoom> {
+        let specs = || shape.roles.iter().map(|role| (&*role.spec, role.count));
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
             return Err(NoRoom::quota(&short));
         }
-        let kinds: Vec<usize> = specs().map(|spec| self.kind(spec)).collect();
+        let kinds: Vec<usize> =
+            specs().flat_map(|(spec, count)| std::iter::repeat_n(self.kind(spec), count)).collect();
         let asked = kinds.iter().enumerate().map(|(position, kind)| Asked { position, kind: *kind });
         let found = search::search(self.nodes, &self.free, &self.kinds, asked.collect());
-        let Some(places) = found else { return Err(NoRoom::explain(self, pods)) };
+        let Some(places) = found else { return Err(NoRoom::explain(self, &shape.roles)) };
         for (kind, node) in kinds.iter().zip(&places) {
             let asked = self.kinds[*kind].asked.clone();
             self.claim(*node, &asked);

@@ -13,10 +13,11 @@ use crate::testing::{gpu_pod, gpus, nodes, shape};
 fn group(pods: &[Value]) -> GroupShape {
     let pod = |(number, spec): (usize, &Value)| PodShape {
         role: if number == 0 { "head" } else { "w" }.to_owned(),
+        count: 1,
         gpus: 0,
-        spec: spec.clone(),
+        spec: spec.clone().into(),
     };
-    GroupShape { pods: pods.iter().enumerate().map(pod).collect() }
+    GroupShape { roles: pods.iter().enumerate().map(pod).collect() }
 }
 
 /// GPUs without anti-affinity.
@@ -56,9 +57,9 @@ fn what_runs_and_what_waits_takes_room() {
     let mut capacity = nodes(&[1, 1, 1]);
     capacity.nodes[0].take(&gpus(1));
     assert_eq!(fits(&shape(), &capacity).unwrap(), ["node-1", "node-2"]);
-    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1) });
+    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1).into() });
     assert!(fits(&shape(), &capacity).is_err());
-    capacity.pending[0].spec = stackable(64);
+    capacity.pending[0].spec = stackable(64).into();
     assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes nothing");
 }
 
@@ -78,11 +79,11 @@ fn a_quota_counts_before_the_nodes_do() {
     // Pods that wait for a node exist, so they are in the quota's own count already.
     capacity.quotas = vec![left(2)];
     capacity.nodes.push(capacity.nodes[0].clone());
-    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1) });
+    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1).into() });
     assert!(fits(&shape(), &capacity).is_ok());
     let mut room = super::Room::of(&capacity);
-    room.reserve(&stackable(1));
-    assert!(room.place(&shape().pods).is_err(), "one that is about to be made is not");
+    room.reserve(&stackable(1), 1);
+    assert!(room.place(&shape()).is_err(), "one that is about to be made is not");
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_group_that_was_placed_is_taken_off_the_quota() {
         ..super::Quota::default()
     }];
     let mut room = super::Room::of(&capacity);
-    let mut placed = || room.place(&shape().pods).is_ok();
+    let mut placed = || room.place(&shape()).is_ok();
     assert_eq!([placed(), placed(), placed()], [true, true, false]);
 }
 
@@ -246,7 +247,7 @@ fn the_fullest_node_that_has_room_is_taken_first() {
     assert_eq!(one(&[4, 2, 8]), ["node-1"]);
     let capacity = nodes(&[2, 3]);
     let mut room = super::Room::of(&capacity);
-    let mut next = || room.place(&group(&[stackable(1)]).pods).map(|places| places[0].clone());
+    let mut next = || room.place(&group(&[stackable(1)])).map(|places| places[0].clone());
     let taken: Vec<_> = (0..5).map(|_| next().unwrap()).collect();
     assert_eq!(taken, ["node-0", "node-0", "node-1", "node-1", "node-1"]);
     assert!(next().is_err());
@@ -371,7 +372,8 @@ fn pods_that_wait_take_room_in_the_order_of_their_names() {
     let waiting = |names: [&str; 2]| {
         let mut capacity = nodes(&[3]);
         let pods = names.iter().zip([stackable(3), stackable(1)]);
-        capacity.pending = pods.map(|(name, spec)| PendingPod { name: (*name).to_owned(), spec }).collect();
+        capacity.pending =
+            pods.map(|(name, spec)| PendingPod { name: (*name).to_owned(), spec: spec.into() }).collect();
         fits(&group(&[stackable(2)]), &capacity).is_ok()
     };
     assert!(!waiting(["a", "b"]), "the one for three GPUs has taken all");
@@ -429,7 +431,7 @@ fn a_node_that_has_less_room_now_keeps_its_place_among_the_others() {
     let capacity = nodes(&[1, 1, 5]);
     let mut room = super::Room::of(&capacity);
     let taken: Vec<_> =
-        [1, 2, 1].into_iter().flat_map(|gpus| room.place(&group(&[stackable(gpus)]).pods).unwrap()).collect();
+        [1, 2, 1].into_iter().flat_map(|gpus| room.place(&group(&[stackable(gpus)])).unwrap()).collect();
     assert_eq!(taken, ["node-0", "node-2", "node-1"]);
 }
 
@@ -437,7 +439,7 @@ fn a_node_that_has_less_room_now_keeps_its_place_among_the_others() {
 fn room_that_is_taken_is_gone_for_the_next() {
     let capacity = nodes(&[2, 2, 2, 2]);
     let mut room = super::Room::of(&capacity);
-    let pods = shape().pods;
+    let pods = shape();
     let mut places: Vec<String> = (0..4).flat_map(|_| room.place(&pods).unwrap()).collect();
     assert!(room.place(&pods).is_err());
     places.sort();

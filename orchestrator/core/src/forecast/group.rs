@@ -51,7 +51,7 @@ impl<'a> Group<'a> {
         let mut group = Self::new(shape, entry, now);
         let since = entry.begun.as_ref().or(entry.since.as_ref()).map_or(now, |time| time.0);
         let at = |wait: Duration| after(since, wait).max(now);
-        if entry.nodes.len() == shape.pods.len() {
+        if entry.nodes.len() == shape.size() {
             group.nodes.clone_from(&entry.nodes);
         }
         let submission = submission(entry);
@@ -83,11 +83,10 @@ impl<'a> Group<'a> {
         let up = self.is_up(now);
         let cluster = self.gone_at.is_none().then(|| ClusterSeen {
             uid: self.uid.clone(),
-            pods: Some(self.shape.pods.len()),
+            pods: Some(self.shape.size()),
             ..ClusterSeen::default()
         });
-        let pods: Vec<PodSeen> =
-            (0..self.shape.pods.len()).map(|number| self.pod(name, number, up)).collect();
+        let pods: Vec<PodSeen> = (0..self.shape.size()).map(|number| self.pod(name, number, up)).collect();
         let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = self.engine_seen(entry, now);
         let state = Ok(RayAlive { nodes: addresses, engine });

@@ -263,7 +263,7 @@ fn the_pods_of_others_and_the_own_ones_wait_for_room_each_once() {
     status.groups[0].phase = Phase::Pending;
     status.groups[0].ready_since = None;
     capacity.nodes.iter_mut().for_each(|node| node.give_back(&gpus(1)));
-    let waits = |name: &str| PendingPod { name: name.to_owned(), spec: crate::testing::gpu_pod(1) };
+    let waits = |name: &str| PendingPod { name: name.to_owned(), spec: crate::testing::gpu_pod(1).into() };
     let mut outcome = |pending: &[&str]| {
         capacity.pending = pending.iter().map(|name| waits(name)).collect();
         let question = Question {
@@ -351,8 +351,7 @@ fn an_empty_fleet_comes_up() {
 fn groups_of_another_size_serve_on_and_are_counted_as_large_as_they_are() {
     let forecast = changed(&bounds(2, 1, 0), 4, |fleet| {
         new_pods(fleet);
-        let pod = fleet.shape.pods[1].clone();
-        fleet.shape.pods.push(pod);
+        fleet.shape.roles[1].count = 2;
     });
     let (ready, now, peak) = (forecast.fewest_ready, forecast.gpus_now, forecast.gpus_peak);
     assert_eq!((forecast.outcome, ready, now, peak), (Outcome::Complete, 2, 4, 8));

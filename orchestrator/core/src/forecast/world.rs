@@ -60,7 +60,7 @@ impl<'a> World<'a> {
     /// GPUs of pods that have nodes.
     pub(super) fn gpus(&self) -> u32 {
         let placed = self.groups.values().filter(|group| !group.nodes.is_empty());
-        placed.map(|group| group.shape.gpus()).sum()
+        placed.map(|group| group.shape.gpus()).fold(0, u32::saturating_add)
     }
 
     pub(super) fn capacity(&self) -> &Capacity {
@@ -104,7 +104,7 @@ impl<'a> World<'a> {
         let waiting =
             self.groups.iter().filter(|(_, group)| group.nodes.is_empty() && group.gone_at.is_none());
         waiting.flat_map(|(name, group)| {
-            let pods = group.shape.pods.iter();
+            let pods = group.shape.pods();
             pods.map(|pod| PendingPod { name: name.clone(), spec: pod.spec.clone() })
         })
     }
@@ -174,7 +174,7 @@ impl<'a> World<'a> {
 
 /// Does something with what each of a group's pods asks for on its node.
 fn each_pod(nodes: &mut [NodeRoom], group: &Group<'_>, what: fn(&mut NodeRoom, &Resources)) {
-    for (pod, name) in group.shape.pods.iter().zip(&group.nodes) {
+    for (pod, name) in group.shape.pods().zip(&group.nodes) {
         if let Some(node) = nodes.iter_mut().find(|node| node.name == *name) {
             what(node, &requests(&pod.spec));
         }

@@ -16,7 +16,7 @@ pub(super) struct Pods<'a> {
 impl<'a> Pods<'a> {
     /// A group of an older template may have another size than the one that is asked for now.
     pub(super) fn new(shape: &'a GroupShape, size: Option<usize>, all: &'a [PodSeen]) -> Self {
-        Self { shape, wanted: size.unwrap_or(shape.pods.len()), all }
+        Self { shape, wanted: size.unwrap_or_else(|| shape.size()), all }
     }
 
     /// All, those on their way out too.
@@ -129,8 +129,8 @@ impl<'a> Pods<'a> {
 
     fn shape_of(&self, pod: &PodSeen) -> Option<&'a PodShape> {
         // A pod does not say which worker group it is of; the largest is the hardest to place.
-        let workers = self.shape.pods.iter().filter(|shape| shape.role != "head");
-        let head = self.shape.pods.iter().find(|shape| shape.role == "head");
+        let workers = self.shape.roles.iter().filter(|shape| shape.role != "head");
+        let head = self.shape.roles.iter().find(|shape| shape.role == "head");
         if pod.head { head } else { workers.max_by_key(|shape| shape.gpus).or(head) }
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn elsewhere(
     if let Some(group) = instead_of {
         free(board, &mut rest, group);
     }
-    Room::of(&rest).place(&board.fleet.shape.pods).map(drop).map_err(Some)
+    Room::of(&rest).place(&board.fleet.shape).map(drop).map_err(Some)
 }
 
 /// Gives back what the pods of a group hold.
@@ -70,7 +70,7 @@ fn free(board: &Board<'_>, capacity: &mut Capacity, group: &GroupStatus) {
     let Some(seen) = board.inputs.seen.get(&group.name) else { return };
     for pod in &seen.pods {
         let is_head = |shape: &&PodShape| (shape.role == "head") == pod.head;
-        let shape = board.fleet.shape.pods.iter().find(is_head);
+        let shape = board.fleet.shape.roles.iter().find(is_head);
         let node = capacity.nodes.iter_mut().find(|node| Some(&node.name) == pod.node.as_ref());
         if let (Some(shape), Some(node)) = (shape, node) {
             node.give_back(&capacity::requests(&shape.spec));

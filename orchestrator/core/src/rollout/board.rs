@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures};
-use rayfleet_api::valid::PodShape;
+use rayfleet_api::valid::GroupShape;
 
 use super::course::Course;
 use super::create::Blocked;
@@ -208,20 +208,23 @@ impl<'a> Board<'a> {
         let mut room = Room::of(self.inputs.capacity?.capacity());
         for group in self.active() {
             let seen = self.inputs.seen.get(&group.name);
-            let there = seen.map_or(0, |seen| seen.pods.iter().filter(|pod| !pod.deleting).count());
+            let mut there = seen.map_or(0, |seen| seen.pods.iter().filter(|pod| !pod.deleting).count());
             // A group of an older template may have fewer pods than the new ones.
-            let size = seen.and_then(|seen| seen.cluster.as_ref()?.pods).unwrap_or(usize::MAX);
-            for shape in self.shapes(group).iter().take(size).skip(there) {
-                room.reserve(&shape.spec);
+            let mut left = seen.and_then(|seen| seen.cluster.as_ref()?.pods).unwrap_or(usize::MAX);
+            for role in &self.shape(group).roles {
+                let wanted = role.count.min(left);
+                let present = wanted.min(there);
+                (left, there) = (left - wanted, there - present);
+                room.reserve(&role.spec, wanted - present);
             }
         }
         Some(room)
     }
 
     /// The pods that a group is made of, as far as its template is known.
-    fn shapes(&self, group: &GroupStatus) -> &'a [PodShape] {
+    fn shape(&self, group: &GroupStatus) -> &'a GroupShape {
         let stable = self.inputs.stable.filter(|stable| stable.revision.pod == group.revision);
-        &stable.unwrap_or(self.fleet).shape.pods
+        &stable.unwrap_or(self.fleet).shape
     }
 }
 

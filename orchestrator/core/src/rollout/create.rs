@@ -84,7 +84,7 @@ fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), 
         *room = board.room();
     }
     let room = room.as_mut().ok_or(Blocked::Unknown)?;
-    room.place(&board.next_fleet().shape.pods).map(|_| ()).map_err(Blocked::NoRoom)
+    room.place(&board.next_fleet().shape).map(|_| ()).map_err(Blocked::NoRoom)
 }
 
 /// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending included.

@@ -20,7 +20,7 @@ fn surge_to_keep(board: &Board<'_>) -> u32 {
 /// Retires groups above `replicas` and the surge that the rollout may have now.
 pub(super) fn trim(board: &mut Board<'_>) {
     let (fleet, now) = (board.fleet, board.inputs.now);
-    let wanted = fleet.replicas + surge_to_keep(board);
+    let wanted = fleet.replicas.saturating_add(surge_to_keep(board));
     let mut surplus = board.active_count().saturating_sub(wanted);
     if surplus == 0 {
         return;

@@ -124,7 +124,7 @@ fn a_template_of_another_size_leaves_the_groups_of_the_old_one_alone() {
     let mut new = old.clone();
     new.revision.pod = "pods2".to_owned();
     new.revision.engine = Some("eng2".to_owned());
-    new.shape.pods.push(new.shape.pods[1].clone());
+    new.shape.roles[1].count = 2;
     new.model.as_mut().unwrap().parallelism.pipeline = 3;
     let mut seen = healthy(&group, t0());
     seen.cluster.as_mut().unwrap().pods = Some(2);

@@ -211,10 +211,11 @@ fn the_worst_trouble_of_the_pods_is_told_first() {
 fn a_pod_without_a_node_is_told_with_what_it_asks_for() {
     let mut fleet = fleet(1);
     let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
-    fleet.shape.pods[0].spec = serde_json::json!({"containers": [{"resources": {"requests": {"cpu": "2"}}}]});
-    let mut larger = fleet.shape.pods[1].clone();
-    (larger.gpus, larger.spec) = (4, gpu_pod(4));
-    fleet.shape.pods.insert(1, larger);
+    fleet.shape.roles[0].spec =
+        serde_json::json!({"containers": [{"resources": {"requests": {"cpu": "2"}}}]}).into();
+    let mut larger = fleet.shape.roles[1].clone();
+    (larger.gpus, larger.spec) = (4, gpu_pod(4).into());
+    fleet.shape.roles.insert(1, larger);
     let asks = |number: usize| {
         let mut seen = healthy(&group, t0());
         seen.pods[number].containers_ready = false;

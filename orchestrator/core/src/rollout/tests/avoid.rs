@@ -75,7 +75,7 @@ fn a_group_that_failed_on_an_avoided_node_is_recreated_elsewhere() {
 #[test]
 fn each_pod_of_a_failed_group_gives_back_what_it_holds_itself() {
     let mut fleet = fleet(1);
-    fleet.shape.pods[0].spec = gpu_pod(2);
+    fleet.shape.roles[0].spec = gpu_pod(2).into();
     let (group, seen, mut capacity) = failed(&fleet, &[2, 1, 1]);
     capacity.nodes[0].take(&gpus(1));
     let after = planned(&fleet, vec![group], &seen, &capacity, &[against("node-1")]);

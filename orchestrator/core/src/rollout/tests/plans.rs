@@ -296,12 +296,12 @@ fn room_is_kept_for_the_missing_pods_of_a_group_as_its_own_template_has_them() {
     let stable = fleet(1);
     let mut fleet = fleet(1);
     fleet.revision.pod = "pods2".to_owned();
-    fleet.shape.pods.iter_mut().for_each(|pod| pod.spec = gpu_pod(2));
+    fleet.shape.roles.iter_mut().for_each(|pod| pod.spec = gpu_pod(2).into());
     let status = RayClusterFleetStatus::default();
     let (course, seen) = (Course::new(&fleet, Some(&stable), &status), BTreeMap::new());
     let capacity = nodes(&[1, 1, 2, 2]);
     let inputs =
         Inputs { stable: Some(&stable), capacity: Some(&capacity), ..inputs(&fleet, &course, &seen) };
     let board = Board::new(inputs, vec![entry(&stable, 0)]);
-    assert_eq!(board.room().unwrap().place(&fleet.shape.pods).unwrap(), ["node-2", "node-3"]);
+    assert_eq!(board.room().unwrap().place(&fleet.shape).unwrap(), ["node-2", "node-3"]);
 }

@@ -1,0 +1,97 @@
+//! Numbers of pods, as KubeRay's `GetWorkerGroupDesiredReplicas` has them (ray-operator/controllers/ray/utils/util.go).
+
+use serde_json::Value;
+
+/// KubeRay's default of `maxReplicas`.
+const NO_MAXIMUM: i64 = i32::MAX as i64;
+
+/// Replicas of a worker group that is not suspended: `replicas`, kept within `minReplicas` and `maxReplicas`.
+pub fn worker_replicas(group: &Value) -> u64 {
+    let least = number(group, "minReplicas").unwrap_or(0);
+    let most = number(group, "maxReplicas").unwrap_or(NO_MAXIMUM);
+    // In this order, as KubeRay asks: with a minimum above the maximum the minimum counts.
+    let wanted = match number(group, "replicas") {
+        Some(wanted) if wanted >= least => wanted.min(most),
+        _ => least,
+    };
+    u64::try_from(wanted).unwrap_or_default()
+}
+
+/// Pods of a worker group: `numOfHosts` for each replica, none while it is suspended.
+pub fn worker_pods(group: &Value) -> u64 {
+    if group["suspend"] == true {
+        return 0;
+    }
+    let hosts = number(group, "numOfHosts").unwrap_or(1);
+    worker_replicas(group).saturating_mul(u64::try_from(hosts).unwrap_or_default())
+}
+
+/// Pods of a whole RayCluster: the head and all workers. `None` for a spec without a head.
+pub fn pods(spec: &Value) -> Option<u64> {
+    let groups = spec["workerGroupSpecs"].as_array().into_iter().flatten();
+    let sum = groups.map(worker_pods).fold(1_u64, u64::saturating_add);
+    spec["headGroupSpec"].is_object().then_some(sum)
+}
+
+/// A whole number, however it is spelled: `2`, `2.0`.
+fn number(group: &Value, field: &str) -> Option<i64> {
+    let value = &group[field];
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "an `as` of a float stops at the ends, and those are refused"
+    )]
+    let of_float = || value.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i64);
+    value.as_i64().or_else(of_float)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_group_has_the_size_that_kuberay_gives_it() {
+        let cases = [
+            (json!({}), 0),
+            (json!({"replicas": null}), 0),
+            (json!({"replicas": 3}), 3),
+            (json!({"replicas": 3.0}), 3),
+            (json!({"replicas": 4, "maxReplicas": 2}), 2),
+            (json!({"replicas": 1, "minReplicas": 2}), 2),
+            (json!({"minReplicas": 2}), 2),
+            (json!({"minReplicas": 2, "maxReplicas": 2_147_483_647}), 2),
+            (json!({"replicas": 2, "minReplicas": 1, "maxReplicas": 5}), 2),
+            (json!({"replicas": 5, "minReplicas": 4, "maxReplicas": 2}), 2),
+            (json!({"replicas": 3, "minReplicas": 4, "maxReplicas": 2}), 4),
+            (json!({"replicas": 2, "numOfHosts": 4}), 8),
+            (json!({"replicas": 9, "maxReplicas": 2, "numOfHosts": 4}), 8),
+            (json!({"replicas": 2, "numOfHosts": 0}), 0),
+            (json!({"replicas": 2, "suspend": true}), 0),
+            (json!({"replicas": 2, "minReplicas": 2, "suspend": true}), 0),
+            (json!({"replicas": 2, "suspend": false}), 2),
+            (json!({"replicas": -1}), 0),
+            (json!({"replicas": 1, "minReplicas": -5}), 1),
+            (json!({"replicas": "3"}), 0),
+        ];
+        for (group, size) in cases {
+            assert_eq!(worker_pods(&group), size, "{group}");
+        }
+    }
+
+    #[test]
+    fn no_number_of_workers_is_too_large_to_be_counted() {
+        let much = json!({"replicas": i64::MAX, "maxReplicas": i64::MAX, "numOfHosts": i64::MAX});
+        assert_eq!(worker_pods(&much), u64::MAX);
+        assert_eq!(pods(&json!({"headGroupSpec": {}, "workerGroupSpecs": [much, much]})), Some(u64::MAX));
+    }
+
+    #[test]
+    fn a_cluster_is_a_head_and_all_workers() {
+        let groups =
+            json!([{"replicas": 3}, {"replicas": 2, "numOfHosts": 2}, {}, {"replicas": 7, "suspend": true}]);
+        assert_eq!(pods(&json!({"headGroupSpec": {}, "workerGroupSpecs": groups})), Some(8));
+        assert_eq!(pods(&json!({"headGroupSpec": {}})), Some(1));
+        assert_eq!(pods(&json!({"workerGroupSpecs": groups})), None);
+    }
+}

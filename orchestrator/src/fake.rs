@@ -1,6 +1,7 @@
 //! An API server for tests: a function answers each call, and the calls are kept.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use kube::Client;
@@ -21,6 +22,8 @@ pub(crate) struct Call {
 pub(crate) enum Answer {
     /// Status and body.
     Reply(u16, Value),
+    /// The same after a while.
+    Late(Duration, u16, Value),
     /// Nothing, ever.
     Silence,
 }
@@ -56,9 +59,14 @@ impl Fake {
         let body = request.into_body().collect_bytes().await.unwrap();
         let call = Call { method, path, body: serde_json::from_slice(&body).unwrap_or_default() };
         self.calls.lock().unwrap().push(call.clone());
+        let reply = |code: u16, body: Value| {
+            Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+        };
         match (self.answer)(&call) {
-            Answer::Reply(code, body) => {
-                Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+            Answer::Reply(code, body) => reply(code, body),
+            Answer::Late(late, code, body) => {
+                tokio::time::sleep(late).await;
+                reply(code, body)
             }
             Answer::Silence => std::future::pending().await,
         }

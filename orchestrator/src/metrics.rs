@@ -49,6 +49,10 @@ pub(crate) struct Metrics {
     pub endpoint_open: Histogram,
     observe_seconds: Histogram,
     observe_failures: Counter<u64, AtomicU64>,
+    /// Events that too many others kept from being written.
+    pub events_dropped: Counter<u64, AtomicU64>,
+    /// Looks at a fleet that broke off by a panic.
+    pub panics: Counter<u64, AtomicU64>,
 }
 
 const PHASES: [rayfleet_api::status::Phase; 10] = {
@@ -75,6 +79,8 @@ impl Metrics {
             endpoint_open: delays(),
             observe_seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0]),
             observe_failures: Counter::default(),
+            events_dropped: Counter::default(),
+            panics: Counter::default(),
         };
         metrics.register();
         metrics
@@ -112,6 +118,16 @@ impl Metrics {
             "observe_failures",
             "Looks at a Ray dashboard that failed",
             self.observe_failures.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Kubernetes events that were not written because too many waited",
+            self.events_dropped.clone(),
+        );
+        registry.register(
+            "panics",
+            "Looks at a fleet that broke off by a bug; they are taken again",
+            self.panics.clone(),
         );
     }
 
@@ -212,6 +228,8 @@ mod tests {
             "rayfleet_observe_seconds_count 1",
             "rayfleet_observe_failures_total 1",
             "rayfleet_leading 1",
+            "rayfleet_events_dropped_total 0",
+            "rayfleet_panics_total 0",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in:\n{text}");
         }

@@ -1,81 +1,85 @@
-//! The status of a fleet that can not be worked on: what is wrong, where, and what helps. Groups that
-//! are there are left as they are. Pure.
+//! Why a fleet does not become what it asks for: what is wrong, where, and what helps. Pure. What goes on all the same is decided by
+//! `rayfleet_core`; only a fleet of which nothing valid is known has its status made here.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{FleetCondition, RolloutStatus};
 use rayfleet_api::{Invalid, RayClusterFleetStatus};
+use rayfleet_core::Held;
+use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE, KUBERAY_MISSING};
 
-/// Why a fleet is not worked on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// One word for programs.
-    pub reason: &'static str,
-    /// Object, field and cure.
-    pub message: String,
+/// Longest part of a refusal in bytes: a spec may break a rule in thousands of places.
+const LONGEST: usize = 4096;
+
+fn held(reason: &'static str, message: String) -> Held {
+    let message = match message.get(..message.floor_char_boundary(LONGEST)) {
+        Some(start) if start.len() < message.len() => format!("{start} …"),
+        _ => message,
+    };
+    Held { reason, message, stands_in: true, creates: true, temporary: false }
 }
 
-impl Refusal {
-    /// The spec breaks rules.
-    pub(crate) fn invalid(problems: &[Invalid]) -> Self {
-        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Self { reason: "InvalidSpec", message: all.join("; ") }
-    }
+/// The spec breaks rules.
+pub(crate) fn invalid(problems: &[Invalid]) -> Held {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    held(INVALID_SPEC, all.join("; "))
+}
 
-    /// KubeRay does not take the template.
-    pub(crate) fn template(words: &str) -> Self {
-        let message = format!(
-            "spec.template.spec: KubeRay's CRD refuses the RayCluster: {words}: correct the template"
-        );
-        Self { reason: "InvalidTemplate", message }
-    }
+/// KubeRay does not take the template.
+pub(crate) fn template(words: &str) -> Held {
+    let message =
+        format!("spec.template.spec: KubeRay's CRD refuses the RayCluster: {words}: correct the template");
+    held(INVALID_TEMPLATE, message)
+}
 
-    /// KubeRay is not there.
-    pub(crate) fn no_kuberay(words: &str) -> Self {
-        let message =
-            format!("KubeRay is not installed: {words}: install KubeRay 1.6 or later with its CRDs");
-        Self { reason: "KubeRayMissing", message }
-    }
+/// The API server does not take RayClusters of the template now. `words` name the object, what was said, and the cure.
+pub(crate) fn not_now(words: &str) -> Held {
+    Held { temporary: true, ..held(CREATE_REFUSED, words.to_owned()) }
+}
 
-    /// The status that says so. Unchanged when it said so before.
-    pub(crate) fn status(
-        &self,
-        before: &RayClusterFleetStatus,
-        generation: Option<i64>,
-        now: Timestamp,
-    ) -> RayClusterFleetStatus {
-        let mut status = before.clone();
-        status.observed_generation = generation;
-        self.condition(&mut status, "Progressing", "False", now);
-        self.condition(&mut status, "Stalled", "True", now);
-        let rollout = status.rollout.get_or_insert_with(RolloutStatus::default);
-        self.reason.clone_into(&mut rollout.step);
-        rollout.reason = Some(self.message.clone());
-        status
-    }
+/// KubeRay is not there.
+pub(crate) fn no_kuberay(words: &str) -> Held {
+    let message = format!("KubeRay is not installed: {words}: install KubeRay 1.6 or later with its CRDs");
+    Held { stands_in: false, creates: false, ..held(KUBERAY_MISSING, message) }
+}
 
-    fn condition(&self, status: &mut RayClusterFleetStatus, kind: &str, value: &str, now: Timestamp) {
-        let before = status.conditions.iter().position(|condition| condition.type_ == kind);
-        let old = before.and_then(|index| status.conditions.get(index));
-        let same = old.is_some_and(|old| {
-            old.status == value && old.reason == self.reason && old.message == self.message
-        });
-        if same {
-            return;
-        }
-        let kept = old.filter(|old| old.status == value).and_then(|old| old.last_transition_time.clone());
-        let condition = FleetCondition {
-            type_: kind.to_owned(),
-            status: value.to_owned(),
-            last_update_time: Some(Time(now)),
-            last_transition_time: kept.or(Some(Time(now))),
-            reason: self.reason.to_owned(),
-            message: self.message.clone(),
-        };
-        match before.and_then(|index| status.conditions.get_mut(index)) {
-            Some(old) => *old = condition,
-            None => status.conditions.push(condition),
-        }
+/// The status of a fleet of which no valid revision is known: what its groups are is left as it was. Unchanged when it said so before.
+pub(crate) fn status(
+    held: &Held,
+    before: &RayClusterFleetStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> RayClusterFleetStatus {
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    condition(held, &mut status, "Progressing", "False", now);
+    condition(held, &mut status, "Stalled", "True", now);
+    let rollout = status.rollout.get_or_insert_with(RolloutStatus::default);
+    held.reason.clone_into(&mut rollout.step);
+    rollout.reason = Some(held.message.clone());
+    status
+}
+
+fn condition(held: &Held, status: &mut RayClusterFleetStatus, kind: &str, value: &str, now: Timestamp) {
+    let before = status.conditions.iter().position(|condition| condition.type_ == kind);
+    let old = before.and_then(|index| status.conditions.get(index));
+    let same = old
+        .is_some_and(|old| old.status == value && old.reason == held.reason && old.message == held.message);
+    if same {
+        return;
+    }
+    let kept = old.filter(|old| old.status == value).and_then(|old| old.last_transition_time.clone());
+    let condition = FleetCondition {
+        type_: kind.to_owned(),
+        status: value.to_owned(),
+        last_update_time: Some(Time(now)),
+        last_transition_time: kept.or(Some(Time(now))),
+        reason: held.reason.to_owned(),
+        message: held.message.clone(),
+    };
+    match before.and_then(|index| status.conditions.get_mut(index)) {
+        Some(old) => *old = condition,
+        None => status.conditions.push(condition),
     }
 }
 
@@ -89,9 +93,9 @@ mod tests {
 
     #[test]
     fn saying_the_same_again_changes_nothing() {
-        let refusal = Refusal::no_kuberay("no CRD");
-        let once = refusal.status(&RayClusterFleetStatus::default(), Some(1), at(10));
-        let twice = refusal.status(&once, Some(1), at(20));
+        let refusal = no_kuberay("no CRD");
+        let once = status(&refusal, &RayClusterFleetStatus::default(), Some(1), at(10));
+        let twice = status(&refusal, &once, Some(1), at(20));
         assert_eq!(once, twice);
         assert_eq!(once.conditions.len(), 2);
     }
@@ -99,7 +103,7 @@ mod tests {
     #[test]
     fn groups_are_left_as_they_are() {
         let before = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
-        let after = Refusal::template("no").status(&before, Some(2), at(1));
+        let after = status(&template("no"), &before, Some(2), at(1));
         assert_eq!((after.ready_replicas, after.observed_generation), (2, Some(2)));
     }
 
@@ -108,24 +112,31 @@ mod tests {
         let problem = |field: &str, problem: &str| Invalid { field: field.into(), problem: problem.into() };
         let problems =
             [problem("spec.replicas", "must be 0 or more"), problem("spec.model.name", "is empty")];
-        let invalid = Refusal::invalid(&problems);
-        assert_eq!(invalid.reason, "InvalidSpec");
+        let refusal = invalid(&problems);
+        assert_eq!(refusal.reason, "InvalidSpec");
         for word in ["spec.replicas", "must be 0 or more", "; ", "spec.model.name"] {
-            assert!(invalid.message.contains(word), "{word:?} is not in {}", invalid.message);
+            assert!(refusal.message.contains(word), "{word:?} is not in {}", refusal.message);
         }
-        let template = Refusal::template("spec.headGroupSpec: Required value");
-        assert_eq!(template.reason, "InvalidTemplate");
-        assert!(template.message.starts_with("spec.template.spec: "), "{}", template.message);
-        assert!(template.message.ends_with("Required value: correct the template"), "{}", template.message);
-        let missing = Refusal::no_kuberay("no CRD");
+        let refusal = template("spec.headGroupSpec: Required value");
+        assert_eq!(refusal.reason, "InvalidTemplate");
+        assert!(refusal.message.starts_with("spec.template.spec: "), "{}", refusal.message);
+        assert!(refusal.message.ends_with("Required value: correct the template"), "{}", refusal.message);
+        let missing = no_kuberay("no CRD");
         assert_eq!(missing.reason, "KubeRayMissing");
         assert!(missing.message.contains("no CRD: install KubeRay"), "{}", missing.message);
     }
 
     #[test]
+    fn a_refusal_of_any_length_fits_a_condition() {
+        let problem = Invalid { field: "spec.model.engine.args".into(), problem: "ß".repeat(100) };
+        let refusal = invalid(&vec![problem; 1000]);
+        assert!(refusal.message.len() < 5_000 && refusal.message.ends_with('…'), "{}", refusal.message.len());
+    }
+
+    #[test]
     fn another_reason_keeps_the_time_of_the_transition() {
-        let first = Refusal::no_kuberay("no CRD").status(&RayClusterFleetStatus::default(), Some(1), at(10));
-        let next = Refusal::template("no").status(&first, Some(1), at(20));
+        let first = status(&no_kuberay("no CRD"), &RayClusterFleetStatus::default(), Some(1), at(10));
+        let next = status(&template("no"), &first, Some(1), at(20));
         let stalled = next.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "InvalidTemplate"));
         assert_eq!(stalled.last_transition_time, Some(Time(at(10))));
@@ -144,7 +155,7 @@ mod tests {
             message: String::new(),
         };
         let before = RayClusterFleetStatus { conditions: vec![was], ..RayClusterFleetStatus::default() };
-        let after = Refusal::template("no").status(&before, Some(1), at(20));
+        let after = status(&template("no"), &before, Some(1), at(20));
         assert_eq!(after.conditions[0].last_transition_time, Some(Time(at(20))));
         assert_eq!(after.rollout.unwrap().step, "InvalidTemplate");
     }

@@ -1,18 +1,14 @@
-//! Statuses that were decided and are not written yet. Decisions go on from them as if they were, so nothing is told or
+//! The status of a fleet that was decided and is not written yet. Decisions go on from them as if they were, so nothing is told or
 //! done twice; if they are lost, the next look comes to them again. What may wait, and how long, is decided elsewhere.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
 
-use crate::cluster::Key;
-
-/// What is not written yet, of all fleets.
+/// What is not written yet, of one fleet.
 #[derive(Debug, Default)]
 pub(crate) struct Unwritten {
-    of: Mutex<BTreeMap<Key, Status>>,
+    waiting: Option<Status>,
 }
 
 #[derive(Debug)]
@@ -27,13 +23,12 @@ struct Status {
 
 impl Unwritten {
     /// The fleet with its newest status, written or not.
-    pub(crate) fn over(&self, key: &Key, mut fleet: RayClusterFleet) -> RayClusterFleet {
-        let mut of = self.lock();
-        if let Some(status) = of.get(key) {
+    pub(crate) fn over(&mut self, mut fleet: RayClusterFleet) -> RayClusterFleet {
+        if let Some(status) = &self.waiting {
             if status.uid == fleet.metadata.uid && fleet.status.as_ref() == Some(&status.base) {
                 fleet.status = Some(status.next.clone());
             } else {
-                of.remove(key);
+                self.waiting = None;
             }
         }
         fleet
@@ -42,7 +37,7 @@ impl Unwritten {
     /// Keeps a status that may wait as long from `now`, or says nothing new. What waits already keeps its time if that is
     /// sooner. The fleet is as the API server has it. Gives the moment when it has to be written, `None` if that is now.
     pub(crate) fn keep(
-        &self,
+        &mut self,
         fleet: &RayClusterFleet,
         next: RayClusterFleetStatus,
         wait: Option<Duration>,
@@ -50,29 +45,18 @@ impl Unwritten {
     ) -> Option<Instant> {
         // A first status is wanted by everybody who waits for the fleet to be seen.
         let base = fleet.status.clone()?;
-        let key = Key::of(fleet);
-        let mut of = self.lock();
-        let waiting = of.get(&key).map(|status| status.due);
+        let waiting = self.waiting.as_ref().map(|status| status.due);
         let due = wait.and_then(|wait| now.checked_add(wait)).into_iter().chain(waiting).min()?;
         if due <= now {
             return None;
         }
-        of.insert(key, Status { uid: fleet.metadata.uid.clone(), base, next, due });
+        self.waiting = Some(Status { uid: fleet.metadata.uid.clone(), base, next, due });
         Some(due)
     }
 
-    /// Nothing of this fleet waits any more.
-    pub(crate) fn forget(&self, key: &Key) {
-        self.lock().remove(key);
-    }
-
-    /// Nothing waits any more: another replica has led meanwhile.
-    pub(crate) fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Status>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing waits any more.
+    pub(crate) fn forget(&mut self) {
+        self.waiting = None;
     }
 }
 
@@ -95,34 +79,34 @@ mod tests {
         fleet
     }
 
-    fn seen(unwritten: &Unwritten, fleet: RayClusterFleet) -> i32 {
-        unwritten.over(&Key::new("n", "f"), fleet).status.unwrap().ready_replicas
+    fn seen(unwritten: &mut Unwritten, fleet: RayClusterFleet) -> i32 {
+        unwritten.over(fleet).status.unwrap().ready_replicas
     }
 
     #[test]
     fn decisions_go_on_from_what_is_not_written_yet() {
-        let (unwritten, now) = (Unwritten::default(), clock::monotonic());
+        let (mut unwritten, now) = (Unwritten::default(), clock::monotonic());
         assert_eq!(unwritten.keep(&fleet(0), status(1), LONG, now), Some(now + 3 * SECOND));
-        assert_eq!(seen(&unwritten, fleet(0)), 1);
-        unwritten.clear();
-        assert_eq!(seen(&unwritten, fleet(0)), 0);
+        assert_eq!(seen(&mut unwritten, fleet(0)), 1);
+        unwritten.forget();
+        assert_eq!(seen(&mut unwritten, fleet(0)), 0);
     }
 
     #[test]
     fn what_somebody_else_wrote_counts() {
-        let (unwritten, now) = (Unwritten::default(), clock::monotonic());
+        let (mut unwritten, now) = (Unwritten::default(), clock::monotonic());
         unwritten.keep(&fleet(0), status(1), LONG, now);
-        assert_eq!(seen(&unwritten, fleet(5)), 5);
-        assert_eq!(seen(&unwritten, fleet(0)), 0, "it is not taken up again");
+        assert_eq!(seen(&mut unwritten, fleet(5)), 5);
+        assert_eq!(seen(&mut unwritten, fleet(0)), 0, "it is not taken up again");
         unwritten.keep(&fleet(0), status(1), LONG, now);
         let mut other = fleet(0);
         other.metadata.uid = Some("another".into());
-        assert_eq!(seen(&unwritten, other), 0);
+        assert_eq!(seen(&mut unwritten, other), 0);
     }
 
     #[test]
     fn the_first_news_sets_the_time() {
-        let (unwritten, now) = (Unwritten::default(), clock::monotonic());
+        let (mut unwritten, now) = (Unwritten::default(), clock::monotonic());
         unwritten.keep(&fleet(0), status(1), LONG, now);
         assert_eq!(unwritten.keep(&fleet(0), status(2), LONG, now + SECOND), Some(now + 3 * SECOND));
         assert_eq!(unwritten.keep(&fleet(0), status(3), SHORT, now + SECOND), Some(now + 2 * SECOND));

@@ -15,7 +15,7 @@ use rayfleet_e2e::cluster::call;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::processes::Process;
 use rayfleet_e2e::cluster::room::Room;
-use rayfleet_sim::run::scenario::{Healed, Patch, Victim};
+use rayfleet_sim::run::scenario::{Healed, Patch, Refused, Victim};
 use rayfleet_sim::run::stage::Stage;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -203,6 +203,10 @@ impl Stage for RealStage<'_> {
 
     async fn uncordon(&mut self, node: &str) -> Result<(), String> {
         self.room.uncordon(node).await.map_err(|error| words(&error))
+    }
+
+    async fn refuse(&mut self, _: Option<&Refused>) -> Result<(), String> {
+        Err("the simulation alone lets the API server refuse things".to_owned())
     }
 
     async fn pass(&mut self, longest: Duration) {

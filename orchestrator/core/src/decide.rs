@@ -10,6 +10,7 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 use crate::capacity;
 use crate::effect::Effect;
 use crate::group::{self, Step};
+use crate::held::{FailedWrite, Held};
 use crate::ledger::{self, Ledger};
 use crate::nodes::Nodes;
 use crate::seen::GroupSeen;
@@ -23,6 +24,10 @@ pub struct World<'a> {
     /// The same fleet, but with template and model of the revision `status.rollout.stable`. `None`: there is no
     /// such revision, or the history does not have it any more.
     pub stable: Option<&'a ValidFleet>,
+    /// Why nothing is changed now, if so.
+    pub held: Option<&'a Held>,
+    /// What could not be written beside its groups.
+    pub failed_writes: &'a [FailedWrite],
     /// Its status: the ledger of groups.
     pub status: &'a RayClusterFleetStatus,
     /// What was observed, by group name: every group of the ledger and every RayCluster or pod that
@@ -51,7 +56,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     if world.fleet.deleting {
         return Decision { status: world.status.clone(), effects: Vec::new(), wake: None };
     }
-    let mut course = rollout::Course::new(world.fleet, world.stable, world.status);
+    let mut course = rollout::Course::new(world.fleet, world.stable, world.status, world.held.is_some());
     let ledger = ledger::settle(course.fleet(), &world.status.groups, world.groups, world.now);
     let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, course.fleet(), entry)).collect();
     let groups: Vec<GroupStatus> = steps.iter().map(|step| step.group.clone()).collect();
@@ -64,6 +69,8 @@ pub fn decide(world: &World<'_>) -> Decision {
         fleet,
         stable: world.stable,
         course: &course,
+        held: world.held,
+        failed_writes: world.failed_writes,
         seen: world.groups,
         removed: &ledger.removed,
         capacity: world.capacity,
@@ -77,7 +84,24 @@ pub fn decide(world: &World<'_>) -> Decision {
     decision.wake = time::earliest(decision.wake, nodes.wake);
     decision.effects.extend(nodes.effects);
     decision.effects.extend(turned);
+    hold(world, &mut decision);
     decision
+}
+
+/// Makes no RayCluster of what is refused, and reports a refusal once.
+fn hold(world: &World<'_>, decision: &mut Decision) {
+    let Some(held) = world.held else { return };
+    if !held.creates {
+        decision.effects.retain(|effect| !matches!(effect, Effect::CreateCluster { .. }));
+    }
+    let before = world.status.rollout.as_ref();
+    let known = before.is_some_and(|before| {
+        before.step == held.reason && before.reason.as_deref() == Some(held.message.as_str())
+    });
+    if !known {
+        let message = held.message.clone();
+        decision.effects.push(Effect::Event { warning: true, reason: held.reason, message });
+    }
 }
 
 fn step(world: &World<'_>, fleet: &ValidFleet, entry: &GroupStatus) -> Step {
@@ -158,6 +182,8 @@ mod tests {
         decide(&World {
             fleet,
             stable: None,
+            held: None,
+            failed_writes: &[],
             status: &status,
             groups: &groups,
             capacity: Some(&capacity),
@@ -200,6 +226,8 @@ mod tests {
         let decision = decide(&World {
             fleet: &fleet,
             stable: None,
+            held: None,
+            failed_writes: &[],
             status: &status,
             groups: &groups,
             capacity: Some(&capacity),
@@ -229,6 +257,8 @@ mod tests {
             let world = World {
                 fleet: &fleet,
                 stable: None,
+                held: None,
+                failed_writes: &[],
                 status: &status,
                 groups: &groups,
                 capacity: Some(&Unasked),

@@ -76,3 +76,16 @@ pub enum Effect {
         message: String,
     },
 }
+
+impl Effect {
+    /// Whether it takes traffic from a group that cannot serve it. That never waits, not even for the ledger: closed too early, the
+    /// gate is opened again by the next pass. A group that drains goes by a decision, which has to be written first.
+    pub fn ends_traffic_of_the_dead(&self) -> bool {
+        matches!(self, Self::SetGate { open: false, reason, .. } if !matches!(*reason, "Draining" | "Stopping"))
+    }
+
+    /// Whether it takes traffic from a group.
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::SetGate { open: false, .. })
+    }
+}

@@ -48,7 +48,7 @@ pub(crate) fn settle(
     let known: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     for (name, seen) in seen {
         if let Some(cluster) = seen.cluster.as_ref().filter(|_| !known.contains(name.as_str())) {
-            ledger.adopt(fleet, name, cluster, now);
+            ledger.adopt(fleet, name, cluster, seen, now);
         }
     }
     ledger.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
@@ -60,6 +60,9 @@ impl Ledger {
         if let Some(cluster) = &seen.cluster {
             enter_uid(&mut entry, cluster);
             self.groups.push(entry);
+        } else if seen.taken.is_some() && entry.uid.is_none() && entry.goal == Goal::Retire {
+            // What is there under its name is somebody else's.
+            self.strike(entry, &[]);
         } else if seen.pods.iter().any(PodSeen::holds) {
             // It exists as long as it holds hardware: what takes its place must find that free.
             self.groups.push(entry);
@@ -107,7 +110,14 @@ impl Ledger {
         self.removed.push(entry);
     }
 
-    fn adopt(&mut self, fleet: &ValidFleet, name: &str, cluster: &ClusterSeen, now: Timestamp) {
+    fn adopt(
+        &mut self,
+        fleet: &ValidFleet,
+        name: &str,
+        cluster: &ClusterSeen,
+        seen: &GroupSeen,
+        now: Timestamp,
+    ) {
         let slot = cluster.slot.unwrap_or_else(|| free_slot(&self.groups));
         let mut entry = GroupStatus {
             name: name.to_owned(),
@@ -120,6 +130,12 @@ impl Ledger {
             since: Some(time::began(now)),
             ..GroupStatus::default()
         };
+        // A gate that is open names the engine that it was opened for: that one serves, and nothing is to be restarted.
+        let mut heads = seen.pods.iter().filter(|pod| pod.head && !pod.deleting);
+        if let Some((engine, launch)) = heads.find_map(|head| opened_for(name, head)) {
+            entry.engine_revision = engine;
+            entry.launch = launch;
+        }
         if cluster.deleting {
             entry.goal = Goal::Retire;
             entry.phase = Phase::Stopping;
@@ -131,6 +147,13 @@ impl Ledger {
         });
         self.groups.push(entry);
     }
+}
+
+/// Engine revision and launch that a head's gate was opened for.
+fn opened_for(group: &str, head: &PodSeen) -> Option<(Option<String>, u32)> {
+    let rest = head.opened_for.as_deref()?.strip_prefix(group)?.strip_prefix('.')?;
+    let (engine, launch) = rest.rsplit_once('.')?;
+    Some(((!engine.is_empty()).then(|| engine.to_owned()), launch.parse().ok()?))
 }
 
 /// A RayCluster of the same name but another UID has no engine yet, whatever the old one had.
@@ -304,6 +327,40 @@ mod tests {
         };
         assert_eq!(adopted(false), expected);
         assert_eq!(adopted(true), GroupStatus { goal: Goal::Retire, phase: Phase::Stopping, ..expected });
+    }
+
+    #[test]
+    fn a_group_is_adopted_with_the_launch_that_its_gate_is_open_for() {
+        let group =
+            GroupStatus { launch: 4, engine_revision: Some("old1".into()), ..ready_entry(&fleet(1), 0) };
+        let adopted = |opened_for: Option<&str>| {
+            let mut seen = healthy(&group, at(0));
+            seen.pods[0].opened_for = opened_for.map(str::to_owned);
+            let entry =
+                settle(&fleet(1), &[], &BTreeMap::from([(group.name.clone(), seen)]), at(7)).groups.remove(0);
+            (entry.engine_revision, entry.launch)
+        };
+        let own = (fleet(1).revision.engine, 0);
+        assert_eq!(adopted(Some(&format!("{}.old1.4", group.name))), (Some("old1".to_owned()), 4));
+        assert_eq!(adopted(Some(&format!("{}..0", group.name))), (None, 0), "an engine of the template");
+        assert_eq!(adopted(None), own);
+        for odd in ["", "another-0.old1.4", "llama-pods1-0", "llama-pods1-0.x", "llama-pods1-0.old1.-1"] {
+            assert_eq!(adopted(Some(odd)), own, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_entry_whose_name_is_somebody_else_s_is_struck_out_once_it_is_given_up() {
+        let kept = |goal, uid: Option<&str>| {
+            let entry = GroupStatus { goal, uid: uid.map(str::to_owned), ..entry(&fleet(1), 0) };
+            let pods = vec![pod(&entry, 0)];
+            let seen = GroupSeen { pods, taken: Some("another's".into()), ..GroupSeen::default() };
+            settled(entry, seen, 1).groups.len()
+        };
+        assert_eq!(
+            (kept(Goal::Serve, None), kept(Goal::Retire, None), kept(Goal::Retire, Some("u"))),
+            (1, 0, 1)
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod effect;
 pub mod forecast;
 pub mod group;
+pub mod held;
 mod ledger;
 mod nodes;
 mod pace;
@@ -21,4 +22,5 @@ mod worth;
 
 pub use decide::{Decision, World, decide};
 pub use effect::Effect;
+pub use held::{FailedWrite, Held};
 pub use worth::may_wait;

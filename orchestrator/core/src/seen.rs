@@ -14,6 +14,10 @@ pub struct GroupSeen {
     pub endpoint_ready: Option<bool>,
     /// What its Ray dashboard and engine said, when they were last asked.
     pub ray: Option<RaySeen>,
+    /// Why its RayCluster could not be created when that was tried last: the object, the API server's words, and what happens next.
+    pub refused: Option<String>,
+    /// Whose RayCluster of its name is there, if it is none of this fleet.
+    pub taken: Option<String>,
 }
 
 /// A RayCluster object.

@@ -213,6 +213,7 @@ pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> GroupSeen {
             state: Ok(RayAlive { nodes, engine: engine(group) }),
             no_sign: Vec::new(),
         }),
+        ..GroupSeen::default()
     }
 }
 

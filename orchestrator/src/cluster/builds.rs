@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt;
 use kube::core::{DynamicObject, TypeMeta};
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{ValidFleet, kuberay, names};
+use rayfleet_api::{RayClusterFleet, ValidFleet, kuberay, names};
 use serde_json::{Map, Value, json};
 
 use super::route;
@@ -21,6 +22,18 @@ pub(crate) fn owner(fleet: &ValidFleet) -> OwnerReference {
         kind: names::KIND.to_owned(),
         name: fleet.name.clone(),
         uid: fleet.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// The same of a fleet that may break rules.
+pub(crate) fn owner_of(fleet: &RayClusterFleet) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{}/{}", names::GROUP, names::VERSION),
+        kind: names::KIND.to_owned(),
+        name: fleet.name_any(),
+        uid: fleet.uid().unwrap_or_default(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }

@@ -17,7 +17,9 @@ use serde_json::json;
 use super::events::{Telling, Told, Written};
 use super::gate::Gate;
 use super::history::HistoryChange;
+use super::notes::{Note, Notes};
 use super::route::{self, Listener};
+use super::write_error::WriteError;
 use super::{Index, Key, builds, rayclusters};
 use crate::clock;
 use crate::lease::Leadership;
@@ -26,42 +28,13 @@ use crate::metrics::Metrics;
 /// Longest time for one call. The client itself would wait for minutes.
 const CALL: Duration = Duration::from_secs(10);
 
-/// A write that did not happen, or of which it is not known whether it did.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WriteError {
-    /// Another replica leads, or may soon.
-    #[error("{0}: this replica does not lead")]
-    NotLeader(&'static str),
-    /// No answer in time.
-    #[error("{0}: the API server did not answer within {1:?}")]
-    TimedOut(&'static str, Duration),
-    /// The API server said no.
-    #[error("{0}: {1}")]
-    Api(&'static str, #[source] Box<kube::Error>),
-}
-
-impl WriteError {
-    fn status(&self) -> Option<&kube::core::Status> {
-        match self {
-            Self::Api(_, error) => match &**error {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The object is of a newer version than was looked at: look again.
-    pub(crate) fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 409 && !status.is_already_exists())
-    }
-
-    /// The API server's reason why the object itself can not be: trying again does not help.
-    pub(crate) fn rejected(&self) -> Option<&str> {
-        self.status()
-            .filter(|status| matches!(status.code, 400 | 403 | 413 | 422))
-            .map(|status| &*status.message)
-    }
+/// What a create has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It is there and this fleet's.
+    Ours,
+    /// One of its name is there, and it is somebody else's: whose.
+    Taken(String),
 }
 
 /// Performs writes.
@@ -71,6 +44,7 @@ pub(crate) struct Executor {
     index: Arc<Index>,
     leadership: Leadership,
     told: Arc<Told>,
+    notes: Arc<Notes>,
     metrics: Arc<Metrics>,
 }
 
@@ -83,7 +57,7 @@ impl Executor {
         metrics: Arc<Metrics>,
     ) -> Self {
         let told = Arc::new(Told::new(std::env::var("POD_NAME").ok()));
-        Self { client, index, leadership, told, metrics }
+        Self { client, index, leadership, told, notes: Arc::default(), metrics }
     }
 
     /// Whether this replica may act now, also elsewhere than at the API server.
@@ -141,28 +115,54 @@ impl Executor {
         Ok(())
     }
 
-    /// Creates a group's RayCluster. One of this name and owner that is there already is the same.
+    /// Creates a group's RayCluster. One of this name and owner that is there already is the same. Strict: a field that KubeRay's CRD
+    /// does not know is refused, not dropped.
     pub(crate) async fn create_cluster(
         &self,
         fleet: &ValidFleet,
         group: &GroupStatus,
         port_name: Option<&str>,
-    ) -> Result<(), WriteError> {
+        strict: bool,
+    ) -> Result<Made, WriteError> {
         let api = rayclusters::api(&self.client, &fleet.namespace);
         let cluster = builds::ray_cluster(fleet, group, port_name);
-        let created = self.call("create RayCluster", self.create_strictly(&api, &cluster, false)).await;
+        let created = if strict {
+            self.call("create RayCluster", self.create_strictly(&api, &cluster, false)).await
+        } else {
+            self.call("create RayCluster", api.create(&PostParams::default(), &cluster)).await
+        };
         match created {
             Ok(created) => self.index.made(created),
             Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
-                if let Some(there) = self.call("get RayCluster", api.get_opt(&group.name)).await? {
-                    if !there.owner_references().iter().any(|owner| owner.uid == fleet.uid) {
-                        return Err(error);
-                    }
-                    self.index.made(there);
+                let Some(there) = self.call("get RayCluster", api.get_opt(&group.name)).await? else {
+                    return Err(error);
+                };
+                if !is_owned(&there, &fleet.uid) {
+                    return Ok(Made::Taken(owner_of(&there)));
                 }
+                self.index.made(there);
             }
             Err(error) => return Err(error),
         }
+        Ok(Made::Ours)
+    }
+
+    /// Makes a RayCluster the fleet's that has its labels and no owner, if it is still the one that was seen: what
+    /// `kubectl delete --cascade=orphan` left serves on.
+    pub(crate) async fn adopt_cluster(
+        &self,
+        fleet: &RayClusterFleet,
+        key: &Key,
+        uid: &str,
+        version: &str,
+    ) -> Result<(), WriteError> {
+        let api = rayclusters::api(&self.client, &key.namespace);
+        let patch = json!({"metadata": {
+            "uid": uid, "resourceVersion": version, "ownerReferences": [builds::owner_of(fleet)],
+        }});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        let adopted = self.call("adopt RayCluster", api.patch(&key.name, &parameters, &patch)).await?;
+        self.index.made(adopted);
         Ok(())
     }
 
@@ -236,61 +236,81 @@ impl Executor {
         }
     }
 
-    /// Makes the fleet's Service what it should be. A Service of somebody else is left alone: its name is given.
+    /// Makes the fleet's Service what it should be. One with Rayfleet's labels and no owner becomes the fleet's; any other is left
+    /// alone.
     pub(crate) async fn ensure_service(
         &self,
         fleet: &ValidFleet,
         heads: &[Listener],
         going_to: Option<u16>,
-    ) -> Result<Option<String>, WriteError> {
+    ) -> Result<Made, WriteError> {
         let key = Key::new(&fleet.namespace, &fleet.name);
-        let there = self.index.read(|known| known.services.get(&key).cloned());
+        let mut there = self.index.read(|known| known.services.get(&key).cloned());
         // A fleet that has no model any more keeps the Service that it had.
         let Some(port) = going_to.or(fleet.own_engine_port.filter(|_| there.is_some())) else {
-            return Ok(None);
+            return Ok(Made::Ours);
         };
         let wanted = builds::service(fleet, route::ports(port, heads, there.as_deref()));
-        if there.as_deref().is_some_and(|there| same_service(there, &wanted)) {
-            return Ok(None);
-        }
         let api: Api<Service> = Api::namespaced(self.client.clone(), &fleet.namespace);
         if there.is_none() {
             let created = self.call("create Service", api.create(&PostParams::default(), &wanted)).await;
             match created {
                 Ok(created) => {
                     self.index.made(created);
-                    return Ok(None);
+                    return Ok(Made::Ours);
                 }
-                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {}
+                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
+                    let found = self.call("get Service", api.get_opt(&fleet.name)).await?;
+                    there = Some(Arc::new(found.ok_or(error)?));
+                }
                 Err(error) => return Err(error),
             }
-            let found = self.call("get Service", api.get_opt(&fleet.name)).await?;
-            let ours = found.is_some_and(|found| found.owner_references().iter().any(|o| o.uid == fleet.uid));
-            if !ours {
-                return Ok(Some(key.to_string()));
-            }
         }
-        let patch = json!({"metadata": {"labels": wanted.metadata.labels}, "spec": wanted.spec});
+        let owned = there.as_deref().is_some_and(|there| is_owned(there, &fleet.uid));
+        if let Some(foreign) = there.as_deref().filter(|there| !owned && !is_orphan(*there, &fleet.name)) {
+            return Ok(Made::Taken(owner_of(foreign)));
+        }
+        if owned && there.as_deref().is_some_and(|there| same_service(there, &wanted)) {
+            return Ok(Made::Ours);
+        }
+        let metadata =
+            json!({"labels": wanted.metadata.labels, "ownerReferences": wanted.metadata.owner_references});
+        let patch = json!({"metadata": metadata, "spec": wanted.spec});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let patched = self.call("patch Service", api.patch(&fleet.name, &parameters, &patch)).await?;
         self.index.apply(patched);
-        Ok(None)
+        Ok(Made::Ours)
     }
 
-    /// Writes the history of revisions.
+    /// Writes the history of revisions. A record that `kubectl delete --cascade=orphan` left becomes the fleet's.
     pub(crate) async fn write_history(
         &self,
-        namespace: &str,
+        fleet: &ValidFleet,
         change: HistoryChange,
-    ) -> Result<(), WriteError> {
-        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), namespace);
+    ) -> Result<Made, WriteError> {
+        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &fleet.namespace);
         if let Some(record) = change.create {
             let created =
                 self.call("create ControllerRevision", api.create(&PostParams::default(), &record)).await;
             match created {
                 Ok(created) => self.index.made(created),
-                // The watch has not delivered it yet.
-                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {}
+                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
+                    let there = self.call("get ControllerRevision", api.get_opt(&record.name_any())).await?;
+                    let there = there.ok_or(error)?;
+                    if is_orphan(&there, &fleet.name) {
+                        let metadata = json!({"ownerReferences": record.metadata.owner_references});
+                        let patch = json!({"metadata": metadata, "revision": record.revision});
+                        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+                        let name = record.name_any();
+                        let call = api.patch(&name, &parameters, &patch);
+                        self.index.made(self.call("adopt ControllerRevision", call).await?);
+                    } else if is_owned(&there, &fleet.uid) {
+                        // The watch has not delivered it yet.
+                        self.index.made(there);
+                    } else {
+                        return Ok(Made::Taken(format!("{} ({})", owner_of(&there), record.name_any())));
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -306,11 +326,12 @@ impl Executor {
             let call = api.delete(&name, &parameters);
             gone_is_fine(self.call("delete ControllerRevision", call).await.map(|_| ()))?;
         }
-        Ok(())
+        Ok(Made::Ours)
     }
 
-    /// Tells people. A failure is only logged: an event is no reason to hold anything up.
-    pub(crate) async fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
+    /// Has people told, as soon as the events before are written: nothing ever waits for an event. Where too many wait, it is dropped,
+    /// counted and logged.
+    pub(crate) fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
         let about = fleet.object_ref(&());
         let telling = Telling {
             about: about.uid.clone().unwrap_or_default(),
@@ -318,7 +339,25 @@ impl Executor {
             reason: reason.to_owned(),
             message: message.to_owned(),
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &fleet.namespace().unwrap_or_default());
+        if !self.notes.push(Note { about, telling }) {
+            self.metrics.events_dropped.inc();
+            tracing::warn!(fleet = %Key::of(fleet), reason, message, "too many events wait: this one is dropped");
+        }
+    }
+
+    /// Writes events, one after the other, for as long as it is let.
+    pub(crate) async fn write_events(self) {
+        loop {
+            self.write_event().await;
+        }
+    }
+
+    /// Writes the oldest event that waits. A failure is only logged.
+    async fn write_event(&self) {
+        let Note { about, telling } = self.notes.next().await;
+        let api: Api<Event> =
+            Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or_default());
+        let reason = telling.reason.clone();
         let written = match self.told.next(telling, &about, clock::now()) {
             Written::New(event) => self.call("event", api.create(&PostParams::default(), &event)).await,
             Written::Again(event) => {
@@ -336,9 +375,31 @@ impl Executor {
 /// What is not there any more need not be deleted or changed; what changed since is looked at again.
 fn gone_is_fine(outcome: Result<(), WriteError>) -> Result<(), WriteError> {
     match outcome {
-        Err(error) if error.status().is_some_and(kube::core::Status::is_not_found) => Ok(()),
+        Err(error) if error.is_gone() => Ok(()),
         other => other,
     }
+}
+
+fn is_owned(object: &impl ResourceExt, uid: &str) -> bool {
+    object.owner_references().iter().any(|owner| owner.uid == uid)
+}
+
+/// Made for a fleet of this name, and nobody's since.
+fn is_orphan(object: &impl ResourceExt, fleet: &str) -> bool {
+    let label = |key: &str| object.labels().get(key).map(String::as_str);
+    object.owner_references().is_empty()
+        && label(names::LABEL_FLEET) == Some(fleet)
+        && label(names::LABEL_MANAGED_BY) == Some(names::MANAGED_BY)
+}
+
+/// Whose an object is, in words.
+fn owner_of(object: &impl ResourceExt) -> String {
+    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let owner = owner.or(object.owner_references().first());
+    owner.map_or_else(
+        || "not made by Rayfleet".to_owned(),
+        |owner| format!("of {} {}", owner.kind, owner.name),
+    )
 }
 
 fn same_service(there: &Service, wanted: &Service) -> bool {

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::ResourceExt;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::RayClusterFleet;
 use rayfleet_api::valid::ValidModel;
-use rayfleet_api::{ValidFleet, names};
+use rayfleet_api::{Invalid, ValidFleet, names};
 use serde_json::{Value, json};
 
 use super::Key;
 use super::builds::metadata;
+use super::world::within;
 
 /// Label with the engine revision on ControllerRevisions.
 const LABEL_ENGINE_REVISION: &str = "rayfleet.io/engine-revision";
@@ -22,11 +24,18 @@ const LABEL_ENGINE_REVISION: &str = "rayfleet.io/engine-revision";
 /// The model of an engine revision.
 pub(crate) type Model = Arc<ValidModel>;
 
-/// The revisions of one fleet.
+/// The records of one fleet, whatever its spec says now.
+#[derive(Debug)]
+pub(crate) struct Records<'a> {
+    fleet: &'a str,
+    revisions: Vec<&'a ControllerRevision>,
+}
+
+/// The revisions of one fleet that is valid.
 #[derive(Debug)]
 pub(crate) struct History<'a> {
     fleet: &'a ValidFleet,
-    revisions: Vec<&'a ControllerRevision>,
+    records: Records<'a>,
 }
 
 /// What has to be written so that the history is right.
@@ -40,21 +49,33 @@ pub(crate) struct HistoryChange {
     pub delete: Vec<String>,
 }
 
-impl<'a> History<'a> {
-    /// The revisions of `fleet` among `all` of its namespace.
-    pub(crate) fn new(fleet: &'a ValidFleet, all: &'a BTreeMap<Key, Arc<ControllerRevision>>) -> Self {
-        let owned = all.iter().filter(|(key, revision)| {
-            key.namespace == fleet.namespace
-                && revision.owner_references().iter().any(|owner| owner.uid == fleet.uid)
-        });
+impl<'a> Records<'a> {
+    /// The records of a fleet among all.
+    pub(crate) fn of(fleet: &'a RayClusterFleet, all: &'a BTreeMap<Key, Arc<ControllerRevision>>) -> Self {
+        let metadata = &fleet.metadata;
+        let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
+        Self::new(text(&metadata.namespace), text(&metadata.name), text(&metadata.uid), all)
+    }
+
+    fn new(
+        namespace: &'a str,
+        fleet: &'a str,
+        uid: &str,
+        all: &'a BTreeMap<Key, Arc<ControllerRevision>>,
+    ) -> Self {
+        let owned = within(all, namespace)
+            .filter(|(_, revision)| revision.owner_references().iter().any(|owner| owner.uid == uid));
         let mut revisions: Vec<&ControllerRevision> = owned.map(|(_, revision)| &**revision).collect();
         revisions.sort_by_key(|revision| revision.revision);
         Self { fleet, revisions }
     }
 
-    /// Number of a revision, once it is written.
-    pub(crate) fn number(&self, wanted: &Revision) -> Option<i64> {
-        self.find(wanted).map(|revision| revision.revision)
+    /// Whether a template of this pod revision is on record.
+    pub(crate) fn has_pods(&self, pod_revision: &str) -> bool {
+        let of = |revision: &&ControllerRevision| {
+            revision.labels().get(names::LABEL_POD_REVISION).is_some_and(|label| label == pod_revision)
+        };
+        self.revisions.iter().any(of)
     }
 
     /// Version of the record of a revision; `None` when there is no record.
@@ -62,29 +83,64 @@ impl<'a> History<'a> {
         self.find(wanted).map(|record| record.resource_version().unwrap_or_default())
     }
 
-    /// The fleet as it would be at an earlier revision: template and model of then, everything else of now.
-    /// `None` when its record is gone or does not hold what its name says.
+    /// The fleet as it would be at an earlier revision: template and model of then, everything else of now. What breaks a rule now
+    /// is left to its default. `None` when its record is gone or does not hold what its name says.
     pub(crate) fn fleet_at(&self, raw: &RayClusterFleet, wanted: &Revision) -> Option<ValidFleet> {
-        if self.fleet.revision == *wanted {
-            return Some(self.fleet.clone());
-        }
         let spec = &self.find(wanted)?.data.as_ref()?.0["spec"];
         let mut then = raw.clone();
         then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
         then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
-        ValidFleet::new(&then).ok().filter(|fleet| fleet.revision == *wanted)
+        let fleet = ValidFleet::new(&then).or_else(|problems| {
+            leave_out(&mut then, &problems);
+            ValidFleet::new(&then)
+        });
+        fleet.ok().filter(|fleet| fleet.revision == *wanted)
     }
 
     fn find(&self, wanted: &Revision) -> Option<&'a ControllerRevision> {
-        let name = object_name(&self.fleet.name, wanted);
+        let name = object_name(self.fleet, wanted);
         self.revisions.iter().copied().find(|revision| revision.name_any() == name)
+    }
+}
+
+/// Leaves out what breaks a rule, beside template and model. A number of groups that is none stays as it is.
+fn leave_out(fleet: &mut RayClusterFleet, problems: &[Invalid]) {
+    let groups = fleet.status.as_ref().map_or(0, |status| status.groups.len());
+    let spec = &mut fleet.spec;
+    for problem in problems {
+        match problem.field.split('.').nth(1).unwrap_or_default() {
+            "replicas" => spec.replicas = i32::try_from(groups).ok(),
+            "selector" => {
+                let labels = spec.template.metadata.as_ref().map(|metadata| metadata.labels.clone());
+                spec.selector = LabelSelector { match_labels: labels, ..LabelSelector::default() };
+            }
+            "strategy" => spec.strategy = None,
+            "drain" => spec.drain = None,
+            "failurePolicy" => spec.failure_policy = None,
+            "minReadySeconds" => spec.min_ready_seconds = None,
+            "progressDeadlineSeconds" => spec.progress_deadline_seconds = None,
+            "revisionHistoryLimit" => spec.revision_history_limit = None,
+            _ => {}
+        }
+    }
+}
+
+impl<'a> History<'a> {
+    /// The revisions of `fleet` among `all` of its namespace.
+    pub(crate) fn new(fleet: &'a ValidFleet, all: &'a BTreeMap<Key, Arc<ControllerRevision>>) -> Self {
+        Self { fleet, records: Records::new(&fleet.namespace, &fleet.name, &fleet.uid, all) }
+    }
+
+    /// Number of a revision, once it is written.
+    pub(crate) fn number(&self, wanted: &Revision) -> Option<i64> {
+        self.records.find(wanted).map(|revision| revision.revision)
     }
 
     /// What is missing, misnumbered or too much. `in_use` are the revisions that groups run.
     pub(crate) fn change(&self, raw: &RayClusterFleet, in_use: &[Revision]) -> HistoryChange {
-        let newest = self.revisions.last().map_or(0, |revision| revision.revision);
+        let newest = self.records.revisions.last().map_or(0, |revision| revision.revision);
         let mut change = HistoryChange::default();
-        match self.find(&self.fleet.revision) {
+        match self.records.find(&self.fleet.revision) {
             None => change.create = Some(self.record(raw, newest + 1)),
             Some(current) if current.revision < newest => {
                 change.renumber = Some((current.name_any(), newest + 1));
@@ -96,6 +152,7 @@ impl<'a> History<'a> {
             .map(|revision| object_name(&self.fleet.name, revision))
             .collect();
         let old: Vec<String> = self
+            .records
             .revisions
             .iter()
             .map(|revision| revision.name_any())
@@ -123,7 +180,7 @@ impl<'a> History<'a> {
         if self.fleet.revision.engine.as_deref() == Some(engine_revision) {
             return self.fleet.model.clone().map(Arc::new);
         }
-        let record = self.revisions.iter().rev().find(|revision| {
+        let record = self.records.revisions.iter().rev().find(|revision| {
             revision.labels().get(LABEL_ENGINE_REVISION).is_some_and(|label| label == engine_revision)
         })?;
         self.read_model(&record.data.as_ref()?.0)
@@ -227,14 +284,38 @@ mod tests {
         let wanted = ValidFleet::new(&old).unwrap().revision;
         let mut new = with_args(&["--b"]);
         new.spec.replicas = Some(7);
-        let fleet = ValidFleet::new(&new).unwrap();
-        let history = History::new(&fleet, &all);
-        let then = history.fleet_at(&new, &wanted).unwrap();
+        let records = Records::of(&new, &all);
+        let then = records.fleet_at(&new, &wanted).unwrap();
         assert_eq!(
             (then.replicas, &then.revision, then.model.unwrap().args),
             (7, &wanted, vec!["--a".into()])
         );
-        assert_eq!(history.fleet_at(&new, &"no/such".parse().unwrap()), None);
+        assert_eq!(records.fleet_at(&new, &"no/such".parse().unwrap()), None);
+        let other = Records::new("n", "f", "another uid", &all);
+        assert_eq!(other.fleet_at(&new, &wanted), None);
+        assert!(records.has_pods(&wanted.pod) && !records.has_pods("no") && !other.has_pods(&wanted.pod));
+    }
+
+    #[test]
+    fn an_earlier_revision_is_found_whatever_is_wrong_with_the_spec_of_now() {
+        let mut all = BTreeMap::new();
+        let old = with_args(&["--a"]);
+        write(&mut all, &old);
+        let wanted = ValidFleet::new(&old).unwrap().revision;
+        let wrongs: [fn(&mut RayClusterFleet); 5] = [
+            |raw| raw.spec.template.spec = json!({}),
+            |raw| raw.spec.model.as_mut().unwrap().parallelism.tensor = 0,
+            |raw| raw.spec.replicas = Some(-1),
+            |raw| raw.spec.selector = serde_json::from_value(json!({"matchLabels": {"a": "b"}})).unwrap(),
+            |raw| raw.spec.drain = serde_json::from_value(json!({"timeout": "soon"})).unwrap(),
+        ];
+        for (number, wrong) in wrongs.into_iter().enumerate() {
+            let mut raw = with_args(&["--b"]);
+            wrong(&mut raw);
+            assert!(ValidFleet::new(&raw).is_err(), "{number} is not wrong");
+            let then = Records::of(&raw, &all).fleet_at(&raw, &wanted);
+            assert_eq!(then.map(|then| then.revision), Some(wanted.clone()), "{number}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
@@ -17,6 +18,10 @@ use rayfleet_core::seen::RaySeen;
 pub(crate) use self::kinds::Warning;
 use super::endpoints::Listed;
 use super::{Key, Queue, pods};
+
+/// How often in a row, and for how long, the kind of RayClusters has to be unknown until KubeRay counts as missing.
+const ABSENT_TIMES: u32 = 3;
+const ABSENT_FOR: Duration = Duration::from_secs(30);
 
 /// Whether KubeRay's CRD is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +98,8 @@ pub(crate) struct Known {
     pub ray: BTreeMap<Key, RaySeen>,
     /// Whether KubeRay is there.
     pub kuberay: KubeRay,
+    /// Since when, and how often, the kind of RayClusters was not known.
+    absent: Option<(Instant, u32)>,
     synced: BTreeSet<Kind>,
     /// Objects made here since the last list of their kind was asked for: it may not have them yet.
     made: BTreeSet<(Kind, Key)>,
@@ -105,6 +112,11 @@ impl Known {
             .iter()
             .filter(|kind| **kind != Kind::Cluster || !matches!(self.kuberay, KubeRay::Missing(_)));
         needed.into_iter().all(|kind| self.synced.contains(kind))
+    }
+
+    /// Whether RayClusters were ever listed: if not, one that is not here may well be there.
+    pub(crate) fn lists_clusters(&self) -> bool {
+        self.synced.contains(&Kind::Cluster)
     }
 
     fn fleet_of_pod(&self, pod: &Key) -> Option<Key> {
@@ -207,6 +219,7 @@ impl Index {
             if K::KIND == Kind::Cluster {
                 all |= matches!(known.kuberay, KubeRay::Missing(_));
                 known.kuberay = KubeRay::Installed;
+                known.absent = None;
             }
             if all {
                 fleets.extend(known.fleets.keys().cloned());
@@ -216,9 +229,15 @@ impl Index {
         self.mark(fleets);
     }
 
-    /// RayClusters can not be listed.
-    pub(crate) fn kuberay_missing(&self, words: &str) {
+    /// RayClusters could not be listed or followed at `now`: their kind is not known. That counts once it has been so for a while and
+    /// several times in a row: the API server forgets a CRD for a moment when it starts and when the CRD is replaced.
+    pub(crate) fn kuberay_missing(&self, words: &str, now: Instant) {
         let fleets = self.write(|known| {
+            let (since, times) = known.absent.map_or((now, 1), |(since, times)| (since, times + 1));
+            known.absent = Some((since, times));
+            if times < ABSENT_TIMES || now.saturating_duration_since(since) < ABSENT_FOR {
+                return Vec::new();
+            }
             let missing = KubeRay::Missing(words.to_owned());
             if known.kuberay == missing {
                 return Vec::new();

@@ -23,6 +23,7 @@ use super::Index;
 use super::backoff::Growing;
 use super::index::{Indexed, Kind, Warning};
 use super::rayclusters::RESOURCE;
+use crate::clock;
 
 /// Longest time until the answer to a list or to a watch begins. A request that got lost is answered by nobody: without an end the
 /// watch would be deaf for ever. An API server gives up a list after this time itself.
@@ -135,7 +136,10 @@ where
 
 fn complain<T: Indexed>(error: &watcher::Error, index: &Index) {
     if T::KIND == Kind::Cluster && is_not_found(error) {
-        index.kuberay_missing("the CustomResourceDefinition rayclusters.ray.io is not there");
+        index.kuberay_missing(
+            "the CustomResourceDefinition rayclusters.ray.io is not there",
+            clock::monotonic(),
+        );
     }
     warn!(kind = ?T::KIND, %error, "a watch failed; it is tried again");
 }

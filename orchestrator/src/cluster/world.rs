@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use rayfleet_api::RayClusterFleet;
+use rayfleet_api::{RayClusterFleet, names};
 use rayfleet_core::capacity;
-use rayfleet_core::seen::{GroupSeen, PodSeen};
+use rayfleet_core::seen::{ClusterSeen, GroupSeen, PodSeen};
 
 use super::index::Known;
 use super::{Key, pods, rayclusters};
@@ -33,7 +33,7 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
     let ledger = fleet.status.iter().flat_map(|status| &status.groups).map(|group| group.name.clone());
     let mut pods_of: BTreeMap<String, Vec<PodSeen>> = ledger.map(|name| (name, Vec::new())).collect();
     for (cluster_key, cluster) in within(&known.clusters, &key.namespace) {
-        if owns(fleet, cluster) {
+        if owns(fleet, cluster) || taken(fleet, cluster).is_some() {
             pods_of.entry(cluster_key.name.clone()).or_default();
         }
     }
@@ -61,6 +61,34 @@ fn on_its_node(known: &Known, pod: &Pod) -> PodSeen {
     }
 }
 
+/// Whose a RayCluster is that carries the fleet's name and is another's. What an earlier fleet of the name left is about to go.
+fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
+    let name = fleet.name_any();
+    let owners = cluster.owner_references();
+    let of_the_name = owners.iter().any(|owner| owner.kind == names::KIND && owner.name == name);
+    let labelled = cluster.labels().get(names::LABEL_FLEET) == Some(&name);
+    let owner = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first())?;
+    (labelled && !of_the_name && !owns(fleet, cluster)).then(|| format!("of {} {}", owner.kind, owner.name))
+}
+
+/// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them: key, UID
+/// and resource version.
+pub(crate) fn orphans_of(known: &Known, fleet: &RayClusterFleet) -> Vec<(Key, String, String)> {
+    let (key, name) = (Key::of(fleet), fleet.name_any());
+    let orphan = |cluster: &DynamicObject| {
+        cluster.owner_references().is_empty()
+            && cluster.metadata.deletion_timestamp.is_none()
+            && cluster.labels().get(names::LABEL_FLEET) == Some(&name)
+            && cluster.labels().get(names::LABEL_MANAGED_BY).is_some_and(|by| by == names::MANAGED_BY)
+    };
+    within(&known.clusters, &key.namespace)
+        .filter(|(_, cluster)| orphan(cluster))
+        .map(|(key, cluster)| {
+            (key.clone(), cluster.uid().unwrap_or_default(), cluster.resource_version().unwrap_or_default())
+        })
+        .collect()
+}
+
 /// A fleet of the same name may have been there before, and its RayClusters not yet be gone.
 fn owns(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
     let uid = fleet.metadata.uid.as_ref();
@@ -68,7 +96,11 @@ fn owns(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
 }
 
 fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) -> (GroupSeen, GroupPods) {
-    let cluster = known.clusters.get(key).filter(|cluster| owns(fleet, cluster));
+    let there = known.clusters.get(key);
+    let cluster = there.filter(|cluster| owns(fleet, cluster));
+    let taken = there.and_then(|cluster| taken(fleet, cluster));
+    // Pods of another's RayCluster are none of this group.
+    let pods = if taken.is_some() { Vec::new() } else { pods };
     let alive = || pods.iter().filter(|pod| !pod.deleting);
     // A head that was told to go is asked for as long as its containers run: its engine is drained.
     let ending = || pods.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
@@ -85,13 +117,30 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
     let heads = pods.iter().filter(|pod| pod.head);
     let endpoint_ready =
         heads.filter_map(|head| endpoint_ready(known, key, &head.name)).reduce(|any, ready| any || ready);
+    let cluster = cluster.map(|cluster| rayclusters::seen(cluster, known.warnings.get(key).cloned()));
     let seen = GroupSeen {
-        cluster: cluster.map(|cluster| rayclusters::seen(cluster, known.warnings.get(key).cloned())),
+        cluster: cluster.or_else(|| unlisted(known, fleet, key)),
         endpoint_ready,
         ray: known.ray.get(key).cloned(),
         pods,
+        taken,
+        refused: None,
     };
     (seen, agent)
+}
+
+/// While RayClusters cannot be listed, one that the ledger has is taken for being there: nobody has seen it go.
+fn unlisted(known: &Known, fleet: &RayClusterFleet, key: &Key) -> Option<ClusterSeen> {
+    let groups = fleet.status.as_ref().map(|status| status.groups.as_slice()).unwrap_or_default();
+    let entry = groups.iter().find(|group| group.name == key.name)?;
+    let uid = entry.uid.clone().filter(|_| !known.lists_clusters())?;
+    Some(ClusterSeen {
+        uid,
+        slot: Some(entry.slot),
+        attempt: entry.attempt,
+        pod_revision: entry.revision.clone(),
+        ..ClusterSeen::default()
+    })
 }
 
 /// Whether any EndpointSlice lists the pod as ready; `None` when none lists it at all.

@@ -1,8 +1,8 @@
-//! Fleets as they were checked, kept until their spec changes: a fleet is looked at far more often than it is changed. What the rules
+//! A fleet as it was checked, kept until its spec changes: it is looked at far more often than it is changed. What the rules
 //! are is the API's business.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use rayfleet_api::names;
@@ -10,18 +10,17 @@ use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::{RayClusterFleet, RayClusterFleetSpec};
 use rayfleet_api::valid::{Invalid, ValidFleet};
 
-use crate::cluster::{History, Key};
+use crate::cluster::Records;
 
-/// The last check of each fleet.
+/// What a check says.
+pub(super) type Verdict = Result<Arc<ValidFleet>, Arc<[Invalid]>>;
+
+/// The last check of one fleet.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    known: Mutex<BTreeMap<Key, Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    of: Of,
-    fleet: Arc<ValidFleet>,
+    last: Option<(Of, Verdict)>,
+    /// The last one that broke no rule.
+    valid: Option<Arc<ValidFleet>>,
     /// The fleet at an earlier revision, and the version of the record that it was read from.
     then: Option<(Revision, String, Arc<ValidFleet>)>,
 }
@@ -62,55 +61,47 @@ impl Of {
 
 impl Checked {
     /// The fleet, checked.
-    pub(super) fn fleet(&self, raw: &RayClusterFleet) -> Result<Arc<ValidFleet>, Vec<Invalid>> {
-        let key = Key::of(raw);
-        if let Some(entry) = self.lock().get(&key).filter(|entry| entry.of.is(raw)) {
-            return Ok(entry.fleet.clone());
+    pub(super) fn fleet(&mut self, raw: &RayClusterFleet) -> Verdict {
+        if let Some((_, verdict)) = self.last.as_ref().filter(|(of, _)| of.is(raw)) {
+            return verdict.clone();
         }
-        let fleet = Arc::new(ValidFleet::new(raw)?);
-        let entry = Entry { of: Of::new(raw), fleet: fleet.clone(), then: None };
-        self.lock().insert(key, entry);
-        Ok(fleet)
+        let verdict: Verdict = ValidFleet::new(raw).map(Arc::new).map_err(Arc::from);
+        if let Ok(fleet) = &verdict {
+            self.valid = Some(fleet.clone());
+        } else if self.valid.as_ref().is_some_and(|valid| Some(&valid.uid) != raw.metadata.uid.as_ref()) {
+            self.valid = None;
+        }
+        self.then = None;
+        self.last = Some((Of::new(raw), verdict.clone()));
+        verdict
+    }
+
+    /// The fleet as it was when it broke no rule, as far as this replica remembers.
+    pub(super) fn last_valid(&self) -> Option<&Arc<ValidFleet>> {
+        self.valid.as_ref()
     }
 
     /// A fleet that was checked, as it would be at an earlier revision.
     pub(super) fn at(
-        &self,
-        history: &History<'_>,
+        &mut self,
+        records: &Records<'_>,
         raw: &RayClusterFleet,
-        fleet: &Arc<ValidFleet>,
         wanted: &Revision,
     ) -> Option<Arc<ValidFleet>> {
-        if fleet.revision == *wanted {
-            return Some(fleet.clone());
+        if let Ok(fleet) = self.fleet(raw)
+            && fleet.revision == *wanted
+        {
+            return Some(fleet);
         }
-        let version = history.version(wanted)?;
-        let key = Key::of(raw);
-        let mut known = self.lock();
-        let entry = known.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.fleet, fleet));
-        let then = entry.as_ref().and_then(|entry| entry.then.as_ref());
-        if let Some((_, _, then)) = then.filter(|(of, read, _)| of == wanted && *read == version) {
+        let version = records.version(wanted)?;
+        if let Some((_, _, then)) =
+            self.then.as_ref().filter(|(of, read, _)| of == wanted && *read == version)
+        {
             return Some(then.clone());
         }
-        let then = Arc::new(history.fleet_at(raw, wanted)?);
-        if let Some(entry) = entry {
-            entry.then = Some((wanted.clone(), version, then.clone()));
-        }
+        let then = Arc::new(records.fleet_at(raw, wanted)?);
+        self.then = Some((wanted.clone(), version, then.clone()));
         Some(then)
-    }
-
-    /// The fleet is gone.
-    pub(super) fn forget(&self, key: &Key) {
-        self.lock().remove(key);
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,11 +111,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::{History, Key};
     use crate::fixtures::raw_fleet;
 
     #[test]
-    fn a_fleet_is_checked_anew_when_anything_that_counts_has_changed() {
-        let checked = Checked::default();
+    fn a_fleet_is_checked_again_when_anything_that_counts_has_changed() {
+        let mut checked = Checked::default();
         let raw = raw_fleet();
         let first = checked.fleet(&raw).unwrap();
         assert!(Arc::ptr_eq(&first, &checked.fleet(&raw).unwrap()));
@@ -142,12 +134,9 @@ mod tests {
             checked.fleet(&raw_fleet()).unwrap();
             let mut other = raw_fleet();
             change(&mut other);
-            let anew = checked.fleet(&other).unwrap();
-            assert_eq!(*anew, ValidFleet::new(&other).unwrap(), "change {number}");
+            let again = checked.fleet(&other).unwrap();
+            assert_eq!(*again, ValidFleet::new(&other).unwrap(), "change {number}");
         }
-        let mut other = raw_fleet();
-        other.spec.replicas = Some(-1);
-        assert!(checked.fleet(&other).is_err());
         let mut written = raw_fleet();
         let before = checked.fleet(&written).unwrap();
         written.status = Some(rayfleet_api::RayClusterFleetStatus::default());
@@ -156,8 +145,23 @@ mod tests {
     }
 
     #[test]
+    fn the_last_valid_spec_is_remembered_until_the_fleet_is_another() {
+        let mut checked = Checked::default();
+        let valid = checked.fleet(&raw_fleet()).unwrap();
+        let mut wrong = raw_fleet();
+        wrong.spec.replicas = Some(-1);
+        for _ in 0..2 {
+            assert_eq!(checked.fleet(&wrong).unwrap_err()[0].field, "spec.replicas");
+            assert!(Arc::ptr_eq(checked.last_valid().unwrap(), &valid));
+        }
+        wrong.metadata.uid = Some("another".into());
+        assert!(checked.fleet(&wrong).is_err());
+        assert!(checked.last_valid().is_none());
+    }
+
+    #[test]
     fn an_earlier_revision_is_read_again_only_when_its_record_has_changed() {
-        let checked = Checked::default();
+        let mut checked = Checked::default();
         let old = raw_fleet();
         let wanted = ValidFleet::new(&old).unwrap().revision;
         let mut raw = raw_fleet();
@@ -166,22 +170,22 @@ mod tests {
         let fleet = checked.fleet(&raw).unwrap();
         assert_ne!(fleet.revision, wanted);
         let nothing = BTreeMap::new();
-        let none = History::new(&fleet, &nothing);
-        assert!(checked.at(&none, &raw, &fleet, &wanted).is_none());
+        let none = Records::of(&raw, &nothing);
+        assert!(checked.at(&none, &raw, &wanted).is_none());
         let of_old = ValidFleet::new(&old).unwrap();
         let record = History::new(&of_old, &nothing).change(&old, &[]).create.unwrap();
         let known = |record: ControllerRevision| BTreeMap::from([(Key::of(&record), Arc::new(record))]);
         let there = known(record.clone());
-        let history = History::new(&fleet, &there);
-        let then = checked.at(&history, &raw, &fleet, &wanted).unwrap();
+        let records = Records::of(&raw, &there);
+        let then = checked.at(&records, &raw, &wanted).unwrap();
         assert_eq!(then.revision, wanted);
-        assert!(Arc::ptr_eq(&then, &checked.at(&history, &raw, &fleet, &wanted).unwrap()));
-        assert!(checked.at(&none, &raw, &fleet, &wanted).is_none());
+        assert!(Arc::ptr_eq(&then, &checked.at(&records, &raw, &wanted).unwrap()));
+        assert!(checked.at(&none, &raw, &wanted).is_none());
         let mut record = record;
         record.metadata.resource_version = Some("2".into());
         let again = known(record);
-        let history = History::new(&fleet, &again);
-        assert!(!Arc::ptr_eq(&then, &checked.at(&history, &raw, &fleet, &wanted).unwrap()));
-        assert!(Arc::ptr_eq(&fleet, &checked.at(&none, &raw, &fleet, &fleet.revision).unwrap()));
+        let records = Records::of(&raw, &again);
+        assert!(!Arc::ptr_eq(&then, &checked.at(&records, &raw, &wanted).unwrap()));
+        assert!(Arc::ptr_eq(&fleet, &checked.at(&none, &raw, &fleet.revision).unwrap()));
     }
 }

@@ -1,73 +1,85 @@
-//! What KubeRay's CRD says of templates, asked once for each. What follows from an objection is the controller's business.
+//! What KubeRay's CRD says of a fleet's template, asked once. What follows from an objection is the controller's business.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayfleet_api::ValidFleet;
 
 use super::TRY_AGAIN;
 use crate::clock;
-use crate::cluster::{Executor, Key, WriteError};
+use crate::cluster::{Executor, WriteError};
 
-/// Templates that KubeRay's CRD was asked about.
-#[derive(Debug, Default)]
-pub(super) struct Templates {
-    asked: Mutex<BTreeMap<Key, Answer>>,
+/// First wait after an answer that says nothing about the template; doubles up to [`TRY_AGAIN`].
+const FIRST: Duration = Duration::from_secs(1);
+
+/// What is known of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Opinion {
+    /// KubeRay's CRD takes it, or a quota alone is in the way, which ends where a group ends.
+    Fits,
+    /// KubeRay's CRD refuses it: its words.
+    Refused(String),
+    /// The API server does not say now, or does not let us: object, words, cure.
+    NotNow(String),
 }
 
-#[derive(Clone, Debug)]
+/// The template of one fleet that KubeRay's CRD was asked about.
+#[derive(Debug, Default)]
+pub(super) struct Templates {
+    asked: Option<Answer>,
+}
+
+#[derive(Debug)]
 struct Answer {
     /// Pod revision of the template.
     revision: String,
-    /// The objection, and when it was heard: KubeRay may be upgraded.
-    objection: Option<(String, Instant)>,
+    opinion: Opinion,
+    /// When it is asked again, and how long that is after the answer. KubeRay may be upgraded, a policy be removed.
+    again: Option<(Instant, Duration)>,
 }
 
 impl Templates {
     /// What KubeRay's CRD has against a fleet's template.
-    pub(super) async fn objection(
-        &self,
+    pub(super) async fn opinion(
+        &mut self,
         executor: &Executor,
         fleet: &ValidFleet,
-    ) -> Result<Option<String>, WriteError> {
-        let key = Key::new(&fleet.namespace, &fleet.name);
-        let known = self.known(&key).filter(|answer| answer.revision == fleet.revision.pod);
-        match known.map(|answer| answer.objection) {
-            Some(None) => return Ok(None),
-            Some(Some((words, when))) if clock::monotonic().saturating_duration_since(when) < TRY_AGAIN => {
-                return Ok(Some(words));
-            }
-            Some(Some(_)) | None => {}
+    ) -> Result<Opinion, WriteError> {
+        let known = self.asked.as_ref().filter(|answer| answer.revision == fleet.revision.pod);
+        let waits = |(when, _): (Instant, Duration)| clock::monotonic() < when;
+        if let Some(known) = known.filter(|answer| answer.again.is_none_or(waits)) {
+            return Ok(known.opinion.clone());
         }
-        let words = match executor.try_cluster(fleet).await {
-            Ok(()) => None,
-            Err(error) => match error.rejected() {
-                Some(words) => Some(words.to_owned()),
-                None => return Err(error),
-            },
+        let last = known
+            .filter(|answer| matches!(answer.opinion, Opinion::NotNow(_)))
+            .and_then(|answer| answer.again);
+        let (opinion, wait) = match executor.try_cluster(fleet).await {
+            Ok(()) => (Opinion::Fits, None),
+            Err(error) if error.is_not_leader() => return Err(error),
+            Err(error) if error.is_quota() => (Opinion::Fits, Some(TRY_AGAIN)),
+            Err(error) => {
+                if let Some(words) = error.about_the_object() {
+                    (Opinion::Refused(words.to_owned()), Some(TRY_AGAIN))
+                } else {
+                    let wait = last.map_or(FIRST, |(_, wait)| wait.saturating_mul(2).min(TRY_AGAIN));
+                    (Opinion::NotNow(words(fleet, &error)), Some(wait))
+                }
+            }
         };
-        let objection = words.clone().map(|words| (words, clock::monotonic()));
-        let answer = Answer { revision: fleet.revision.pod.clone(), objection };
-        self.lock().insert(key, answer);
-        Ok(words)
+        let again = wait.and_then(|wait| Some((clock::monotonic().checked_add(wait)?, wait)));
+        self.asked = Some(Answer { revision: fleet.revision.pod.clone(), opinion: opinion.clone(), again });
+        Ok(opinion)
     }
 
-    /// The fleet is gone.
-    pub(super) fn forget(&self, key: &Key) {
-        self.lock().remove(key);
+    /// When it has to be asked again after `now`.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        self.asked.as_ref()?.again.map(|(when, _)| when).filter(|when| *when > now)
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    fn known(&self, key: &Key) -> Option<Answer> {
-        self.lock().get(key).cloned()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Answer>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn words(fleet: &ValidFleet, error: &WriteError) -> String {
+    format!(
+        "RayClusters of revision {} cannot be created: {}; the groups that are there are kept meanwhile",
+        fleet.revision,
+        error.words()
+    )
 }

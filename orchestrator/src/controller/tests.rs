@@ -1,11 +1,14 @@
 //! Whole looks at a fleet, against an API server that takes what it is given.
 
+use std::sync::Mutex;
+
 use http::Method;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DynamicObject;
 use ray_bridge::{Bridge, Limits};
+use rayfleet_api::names;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -49,8 +52,26 @@ impl Bench {
         index.reset(Vec::<crate::cluster::Warning>::new());
     }
 
+    /// One pass, as `turn` makes it.
     async fn pass(&self) -> Result<Option<Timestamp>, WriteError> {
-        self.controller.pass(&key()).await
+        let mut state = self.controller.states.take(&key());
+        let passed = self.controller.pass(&key(), &mut state).await;
+        match passed {
+            Ok(Passed::Gone) => Ok(None),
+            other => {
+                self.controller.states.put(&key(), state);
+                other.map(|passed| match passed {
+                    Passed::Again(wake) => wake,
+                    Passed::Gone => None,
+                })
+            }
+        }
+    }
+
+    fn no_kuberay(&self) {
+        for second in [0, 20, 40] {
+            self.controller.index.kuberay_missing("no CRD", clock::monotonic() + Duration::from_secs(second));
+        }
     }
 
     /// What a pass sends, as method and resource.
@@ -58,6 +79,12 @@ impl Bench {
         let before = self.server.calls().len();
         self.pass().await.unwrap();
         self.server.calls().iter().skip(before).map(named).collect()
+    }
+
+    fn condition(&self, type_: &str) -> Option<String> {
+        let status = self.status();
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+        Some(format!("{}/{}", found.status, found.reason))
     }
 
     fn status(&self) -> RayClusterFleetStatus {
@@ -148,7 +175,8 @@ async fn before_everything_was_listed_nothing_is_done() {
     let empty = Arc::new(Index::default());
     empty.apply(raw_fleet());
     let controller = Controller { index: empty, ..bench.controller };
-    assert_eq!(controller.pass(&key()).await.unwrap(), None);
+    let passed = controller.pass(&key(), &mut FleetState::default()).await.unwrap();
+    assert!(matches!(passed, Passed::Again(None)));
     assert_eq!(bench.server.calls().len(), 0);
 }
 
@@ -189,7 +217,7 @@ async fn a_template_that_kuberay_refuses_is_tried_again_after_a_while() {
 #[tokio::test(start_paused = true)]
 async fn work_goes_on_when_kuberay_is_installed() {
     let bench = bench(willing);
-    bench.controller.index.kuberay_missing("no CRD");
+    bench.no_kuberay();
     bench.pass().await.unwrap();
     assert_eq!(bench.status().rollout.unwrap().step, "KubeRayMissing");
     bench.controller.index.reset(Vec::<DynamicObject>::new());
@@ -212,6 +240,7 @@ async fn a_service_of_somebody_else_is_asked_about_once_in_a_while() {
     assert_eq!(asked(bench.sent().await), 0);
     tokio::time::advance(TRY_AGAIN).await;
     assert_eq!(asked(bench.sent().await), 1);
+    assert_eq!(bench.condition("ServiceFailed").as_deref(), Some("True/Exists"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,11 +248,11 @@ async fn a_fleet_that_is_gone_is_forgotten() {
     let bench = bench(willing);
     bench.pass().await.unwrap();
     assert!(bench.controller.metrics.text(0, true).contains("rayfleet_groups{"));
+    bench.controller.turn(&key()).await;
     bench.controller.index.delete(&raw_fleet());
-    bench.pass().await.unwrap();
+    bench.controller.turn(&key()).await;
     assert!(!bench.controller.metrics.text(0, true).contains("rayfleet_groups{"));
-    assert!(bench.controller.templates.is_empty());
-    assert!(bench.controller.checked.is_empty());
+    assert!(bench.controller.states.is_empty(), "nothing is remembered of it");
 }
 
 #[test]
@@ -234,4 +263,322 @@ fn a_time_of_day_is_as_far_away_on_the_other_clock() {
     assert_eq!(at(1_090), Duration::from_secs(90));
     assert_eq!(at(900), Duration::ZERO, "what is over is due now");
     assert!(instant_of(Timestamp::MAX, now, start) > start);
+}
+
+/// The fleet as the API server has it, with a ledger of groups that run these revisions.
+fn with_groups(mut fleet: RayClusterFleet, revision: &Revision) -> RayClusterFleet {
+    let group = |slot: u32| GroupStatus {
+        name: format!("f-{}-{slot}", revision.pod),
+        slot,
+        uid: Some("made".into()),
+        revision: revision.pod.clone(),
+        engine_revision: revision.engine.clone(),
+        nodes: vec!["a".into()],
+        ..GroupStatus::default()
+    };
+    fleet.status = Some(RayClusterFleetStatus { groups: vec![group(0), group(1)], ..Default::default() });
+    fleet
+}
+
+/// RayClusters of the ledger's groups, as they were made.
+fn clusters(fleet: &RayClusterFleet) -> Vec<DynamicObject> {
+    let groups = &fleet.status.as_ref().unwrap().groups;
+    let cluster = |group: &GroupStatus| {
+        serde_json::from_value(json!({
+            "apiVersion": "ray.io/v1", "kind": "RayCluster",
+            "metadata": {
+                "name": group.name, "namespace": "n", "uid": "made", "resourceVersion": "1",
+                "labels": {names::LABEL_FLEET: "f", names::LABEL_MANAGED_BY: names::MANAGED_BY, "rayfleet.io/slot": group.slot.to_string(),
+                           "rayfleet.io/pod-revision": group.revision},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "RayClusterFleet", "name": "f", "uid": "u-1"}]
+            },
+            "spec": {}
+        }))
+        .unwrap()
+    };
+    groups.iter().map(cluster).collect()
+}
+
+fn record_of(fleet: &RayClusterFleet) -> ControllerRevision {
+    let valid = ValidFleet::new(fleet).unwrap();
+    History::new(&valid, &BTreeMap::new()).change(fleet, &[]).create.unwrap()
+}
+
+/// A bench whose API server has this fleet.
+fn bench_of(
+    fleet: RayClusterFleet,
+    answer: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
+) -> Bench {
+    let stored = fleet.clone();
+    let bench = bench(move |call| {
+        answer(call).unwrap_or_else(|| match call.method {
+            Method::GET => Answer::Reply(200, json!(stored)),
+            _ => willing(call),
+        })
+    });
+    bench.list(fleet);
+    bench
+}
+
+const QUOTA: &str =
+    "rayclusters.ray.io is forbidden: exceeded quota: q, requested: count/rayclusters.ray.io=1";
+
+#[tokio::test(start_paused = true)]
+async fn what_groups_run_is_not_asked_about_again_whatever_the_quota_says() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(raw_fleet(), &revision);
+    let bench = bench_of(fleet.clone(), |call| {
+        (call.method == Method::POST && call.path.contains("rayclusters"))
+            .then(|| refusal(403, "Forbidden", QUOTA))
+    });
+    bench.controller.index.reset(clusters(&fleet));
+    let sent = bench.sent().await;
+    assert!(!sent.iter().any(|call| call.contains("POST rayclusters")), "{sent:#?}");
+    assert_ne!(bench.status().rollout.unwrap().step, "InvalidTemplate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_costs_the_group_and_is_named_and_tried_again() {
+    let bench = bench_of(raw_fleet(), |call| {
+        (call.method == Method::POST && call.path.contains("rayclusters"))
+            .then(|| refusal(403, "Forbidden", QUOTA))
+    });
+    let made = |calls: &[String]| calls.iter().filter(|call| *call == "POST rayclusters").count();
+    assert_eq!(made(&bench.sent().await), 2);
+    let wake = bench.pass().await.unwrap();
+    assert!(wake.is_some_and(|wake| wake <= rayfleet_api::valid::after(clock::now(), TRY_AGAIN)), "{wake:?}");
+    assert_eq!(bench.condition("ReplicaFailure").as_deref(), Some("True/CreateRefused"));
+    let message = bench.status().groups[0].message.clone().unwrap();
+    assert!(message.contains("exceeded quota: q") && message.contains("raise the quota"), "{message}");
+    assert_eq!(made(&bench.sent().await), 0, "not at every look");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(made(&bench.sent().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_refuses_a_template_holds_the_change_and_is_asked_again_with_growing_waits() {
+    let denied = "rayclusters.ray.io is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: label";
+    let bench = bench_of(raw_fleet(), move |call| {
+        call.path.contains("dryRun").then(|| refusal(422, "Invalid", denied))
+    });
+    let asked = |calls: &[String]| calls.iter().filter(|call| call.ends_with("as a trial")).count();
+    assert_eq!(asked(&bench.sent().await), 1);
+    assert_eq!(bench.status().rollout.unwrap().step, "CreateRefused");
+    assert_eq!(bench.condition("ReplicaFailure").as_deref(), Some("True/CreateRefused"));
+    assert_eq!(bench.condition("Stalled").as_deref(), Some("False/NotStalled"));
+    for wait in [1, 2, 4, 8] {
+        assert_eq!(asked(&bench.sent().await), 0);
+        tokio::time::advance(Duration::from_secs(wait)).await;
+        assert_eq!(asked(&bench.sent().await), 1, "after {wait} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_be_made_costs_a_condition_and_nothing_else() {
+    let bench = bench_of(raw_fleet(), |call| {
+        (call.method == Method::POST && call.path.contains("/services")).then(|| {
+            refusal(403, "Forbidden", "services \"f\" is forbidden: exceeded quota: q, requested: services=1")
+        })
+    });
+    let sent = bench.sent().await;
+    assert_eq!(sent.iter().filter(|call| *call == "POST rayclusters").count(), 2, "{sent:#?}");
+    bench.pass().await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    bench.pass().await.unwrap();
+    assert_eq!(bench.condition("ServiceFailed").as_deref(), Some("True/QuotaExceeded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_made_holds_up_only_groups_of_its_revision() {
+    let bench = bench_of(raw_fleet(), |call| {
+        (call.method == Method::POST && call.path.contains("/controllerrevisions"))
+            .then(|| refusal(500, "InternalError", "etcd is full"))
+    });
+    let sent = bench.sent().await;
+    assert!(sent.contains(&"POST services".to_owned()), "{sent:#?}");
+    assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    bench.pass().await.unwrap();
+    assert_eq!(bench.condition("HistoryFailed").as_deref(), Some("True/WriteFailed"));
+    let status = bench.status();
+    assert_eq!((status.groups.len(), status.rollout.unwrap().step.as_str()), (0, "CreateRefused"));
+}
+
+/// `--port=9000` is taken by the API server and refused by the orchestrator.
+fn with_owned_argument(mut fleet: RayClusterFleet) -> RayClusterFleet {
+    let model = fleet.spec.model.as_mut().unwrap();
+    model.engine.get_or_insert_default().args = vec!["--port=9000".into()];
+    fleet.metadata.generation = Some(4);
+    fleet
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_spec_is_stood_in_for_by_the_revision_that_groups_run() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(with_owned_argument(raw_fleet()), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    bench.controller.index.reset(clusters(&fleet)[..1].to_vec());
+    bench.controller.index.reset(vec![record_of(&raw_fleet())]);
+    // One RayCluster is gone: it is made again of the old revision, and nothing of the refused one is on record.
+    let mut sent = bench.sent().await;
+    sent.extend(bench.sent().await);
+    assert!(sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    assert!(
+        !sent.iter().any(|call| call.contains("controllerrevisions") || call.contains("trial")),
+        "{sent:#?}"
+    );
+    let status = bench.status();
+    assert_eq!((status.observed_generation, status.updated_replicas), (Some(4), 0));
+    assert_eq!(bench.condition("Progressing").as_deref(), Some("False/InvalidSpec"));
+    assert!(status.groups.iter().all(|group| group.revision == revision.pod), "{status:#?}");
+    assert!(status.groups.iter().all(|group| group.engine_revision == revision.engine), "{status:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_record_a_refused_fleet_is_looked_after_and_nothing_is_made() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(with_owned_argument(raw_fleet()), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    bench.controller.index.reset(clusters(&fleet)[..1].to_vec());
+    let mut sent = bench.sent().await;
+    sent.extend(bench.sent().await);
+    assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    // That a RayCluster is gone is seen all the same.
+    let status = bench.status();
+    assert_eq!((status.groups.len(), status.replicas), (1, 1), "{status:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_kuberay_is_missing_from_the_start_no_group_is_taken_for_gone() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(raw_fleet(), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    let index = Arc::new(Index::default());
+    index.reset(vec![fleet]);
+    index.reset(Vec::<Node>::new());
+    index.reset(Vec::<Pod>::new());
+    index.reset(Vec::<ResourceQuota>::new());
+    index.reset(Vec::<EndpointSlice>::new());
+    index.reset(Vec::<Service>::new());
+    index.reset(Vec::<ControllerRevision>::new());
+    index.reset(Vec::<crate::cluster::Warning>::new());
+    let (leadership, _lease) = Leadership::always();
+    let executor = Executor::new(bench.server.client(), index.clone(), leadership, Arc::new(Metrics::new()));
+    let controller = Controller { index, executor, ..bench.controller };
+    let bench = Bench { controller, ..bench };
+    bench.no_kuberay();
+    bench.pass().await.unwrap();
+    let status = bench.status();
+    assert_eq!(status.rollout.unwrap().step, "KubeRayMissing");
+    assert!(status.groups.iter().all(|group| group.goal == rayfleet_api::status::Goal::Serve));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_panics_is_counted_and_taken_again() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let bench = bench(move |call| {
+        assert!(!first.swap(false, std::sync::atomic::Ordering::Relaxed), "a bug");
+        willing(call)
+    });
+    let queue = &bench.controller.index.queue;
+    queue.add(key());
+    for _ in 0..2 {
+        let next = tokio::time::timeout(Duration::from_secs(1), queue.next(clock::monotonic)).await;
+        bench.controller.turn(&next.expect("it is not left alone")).await;
+    }
+    assert!(bench.controller.metrics.text(0, true).contains("rayfleet_panics_total 1"));
+    assert_eq!(bench.status().groups.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_an_owner_is_made_the_fleet_s_and_not_doubled() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let mut orphans = clusters(&with_groups(raw_fleet(), &revision));
+    for orphan in &mut orphans {
+        orphan.metadata.owner_references = None;
+    }
+    let stored = orphans.clone();
+    let bench = bench_of(raw_fleet(), move |call| {
+        let name = call.path.split('?').next()?.rsplit('/').next()?;
+        let orphan = stored.iter().find(|orphan| orphan.metadata.name.as_deref() == Some(name))?;
+        let mut orphan = json!(orphan);
+        orphan["metadata"]["ownerReferences"] = call.body["metadata"]["ownerReferences"].clone();
+        Some(Answer::Reply(200, orphan))
+    });
+    bench.controller.index.reset(orphans);
+    let sent = bench.sent().await;
+    assert_eq!(sent.iter().filter(|call| call.starts_with("PATCH rayclusters/")).count(), 2, "{sent:#?}");
+    assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    let names: Vec<String> = bench.status().groups.into_iter().map(|group| group.name).collect();
+    assert_eq!(names, [format!("f-{}-0", revision.pod), format!("f-{}-1", revision.pod)]);
+}
+
+/// A node pool is lost with 300 groups, and the API server takes a tenth of a second for each call.
+#[tokio::test(start_paused = true)]
+async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else() {
+    const GROUPS: u32 = 300;
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let mut fleet = raw_fleet();
+    fleet.spec.replicas = Some(300);
+    let group = |slot: u32| GroupStatus {
+        name: format!("f-{}-{slot}", revision.pod),
+        slot,
+        uid: Some("made".into()),
+        revision: revision.pod.clone(),
+        engine_revision: revision.engine.clone(),
+        phase: Phase::Ready,
+        launch: 1,
+        ranks: Some("2/2".into()),
+        ..GroupStatus::default()
+    };
+    fleet.status =
+        Some(RayClusterFleetStatus { groups: (0..GROUPS).map(group).collect(), ..Default::default() });
+    let pods: Vec<Pod> = (0..GROUPS)
+        .map(|slot| {
+            let name = format!("f-{}-{slot}", revision.pod);
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": format!("{name}-head"), "namespace": "n", "uid": name,
+                    "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": "made",
+                                         "controller": true}],
+                    "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: name, "ray.io/cluster": name,
+                               "ray.io/node-type": "head"}
+                },
+                "spec": {"nodeName": "a", "containers": []},
+                "status": {"conditions": [
+                    {"type": "ContainersReady", "status": "True"},
+                    {"type": "rayfleet.io/serving", "status": "True", "message": format!("takes traffic: {name}.x.1")}
+                ]}
+            }))
+            .unwrap()
+        })
+        .collect();
+    let times: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
+    let noted = times.clone();
+    let stored = fleet.clone();
+    let bench = bench(move |call| {
+        noted.lock().unwrap().push((named(call), clock::monotonic()));
+        let answer = match call.method {
+            Method::GET => Answer::Reply(200, json!(stored)),
+            _ => willing(call),
+        };
+        match answer {
+            Answer::Reply(code, body) => Answer::Late(Duration::from_millis(100), code, body),
+            other => other,
+        }
+    });
+    bench.list(fleet.clone());
+    bench.controller.index.reset(clusters(&fleet));
+    bench.controller.index.reset(pods);
+    bench.controller.index.reset(vec![record_of(&fleet)]);
+    bench.pass().await.unwrap();
+    let times = times.lock().unwrap();
+    let gates: Vec<Instant> =
+        times.iter().filter(|(call, _)| call.starts_with("PATCH pods/")).map(|(_, when)| *when).collect();
+    assert_eq!(gates.len(), 300);
+    let (first, last) = (gates[0], gates[gates.len() - 1]);
+    assert!(last - first < Duration::from_secs(2), "{:?}", last - first);
+    let others =
+        times.iter().filter(|(call, _)| !call.starts_with("PATCH pods/") && !call.starts_with("GET "));
+    assert!(others.clone().count() > 0);
+    assert!(others.clone().all(|(_, when)| *when >= last), "{:#?}", others.take(5).collect::<Vec<_>>());
 }

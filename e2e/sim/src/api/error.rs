@@ -202,6 +202,12 @@ impl Refusal {
         }
     }
 
+    /// What stands before the storage says no.
+    pub(super) fn denied(kind: &Kind, name: &str, code: u16, reason: &str, words: &str) -> Self {
+        let message = format!("{} \"{name}\" is forbidden: {words}", kind.plural);
+        Self::of(code, reason, message, Self::details(kind, name))
+    }
+
     /// The Status object that says so.
     pub fn status(&self) -> Value {
         let mut metadata = json!({});

@@ -125,6 +125,10 @@ async fn serve(
             let refusal = Refusal::tampered(&call.kind, &call.name, code, reason);
             return answer(code, &refusal.status());
         }
+        Verdict::Deny { code, reason, words } => {
+            return answer(code, &Refusal::denied(&call.kind, &call.name, code, reason, words).status());
+        }
+        Verdict::Unknown => return unknown_path(),
         Verdict::LoseBefore => std::future::pending().await,
     }
     let response = respond(server, tamper, &call, &asked);

@@ -69,6 +69,17 @@ pub enum Verdict {
         /// Reason of the Status.
         reason: &'static str,
     },
+    /// Refused by what stands before the storage: a quota, a policy, a webhook.
+    Deny {
+        /// HTTP status.
+        code: u16,
+        /// Reason of the Status.
+        reason: &'static str,
+        /// What it says.
+        words: &'static str,
+    },
+    /// The kind is not known, as while its CRD is being replaced.
+    Unknown,
     /// Never arrives; the client waits for ever.
     LoseBefore,
     /// Is done, but the answer never arrives; the client waits for ever.

@@ -6,7 +6,7 @@ use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus};
 use serde_json::Value;
 
-use super::scenario::{Healed, Patch, Scenario, Step, Until, Victim};
+use super::scenario::{Healed, Patch, Refused, Scenario, Step, Until, Victim};
 
 /// Where a scenario happens.
 pub trait Stage {
@@ -30,6 +30,8 @@ pub trait Stage {
     fn heal(&mut self, healed: &Healed) -> impl Future<Output = Result<(), String>>;
     /// Lets pods be scheduled to a node.
     fn uncordon(&mut self, node: &str) -> impl Future<Output = Result<(), String>>;
+    /// Lets the API server refuse something, or nothing any more.
+    fn refuse(&mut self, refused: Option<&Refused>) -> impl Future<Output = Result<(), String>>;
     /// Lets time pass until something may have changed, for so long at most.
     fn pass(&mut self, longest: Duration) -> impl Future<Output = ()>;
 }
@@ -79,6 +81,8 @@ pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), St
             Step::Kill(victim) => stage.kill(victim).await.map_err(at(number))?,
             Step::Heal(healed) => stage.heal(healed).await.map_err(at(number))?,
             Step::Uncordon(node) => stage.uncordon(node).await.map_err(at(number))?,
+            Step::Refuse(refused) => stage.refuse(Some(refused)).await.map_err(at(number))?,
+            Step::Allow => stage.refuse(None).await.map_err(at(number))?,
             Step::Wait(length) => {
                 let end = stage.now() + length.0;
                 while stage.now() < end {

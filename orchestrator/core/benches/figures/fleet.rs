@@ -157,5 +157,6 @@ pub(crate) fn seen(fleet: &ValidFleet, group: &GroupStatus) -> GroupSeen {
         pods,
         endpoint_ready: Some(true),
         ray: Some(RaySeen { at: now(), state: Ok(RayAlive { nodes, engine }), no_sign: Vec::new() }),
+        ..GroupSeen::default()
     }
 }

@@ -27,6 +27,8 @@ pub(crate) fn print() {
         let world = World {
             fleet,
             stable: Some(&before),
+            held: None,
+            failed_writes: &[],
             status: &status,
             groups: &groups,
             capacity: Some(&capacity),

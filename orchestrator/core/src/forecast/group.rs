@@ -91,7 +91,7 @@ impl<'a> Group<'a> {
         let engine = self.engine_seen(entry, now);
         let state = Ok(RayAlive { nodes: addresses, engine });
         let ray = up.then_some(RaySeen { at: now, state, no_sign: Vec::new() });
-        GroupSeen { cluster, pods, endpoint_ready: Some(self.gate && up), ray }
+        GroupSeen { cluster, pods, endpoint_ready: Some(self.gate && up), ray, ..GroupSeen::default() }
     }
 
     fn pod(&self, name: &str, number: usize, up: bool) -> PodSeen {

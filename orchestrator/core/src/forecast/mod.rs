@@ -128,6 +128,8 @@ impl<'a> Run<'a> {
         let decision = decide(&decide::World {
             fleet: self.question.fleet,
             stable,
+            held: None,
+            failed_writes: &[],
             status: &self.status,
             groups: &self.world.seen(&self.status, self.now),
             capacity: Some(self.world.capacity()),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rayfleet_api::status::Phase;
+use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::after;
 
 use super::stage::Stage;
@@ -24,6 +24,10 @@ pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
     if stage.seen.cluster.is_some() {
         return true;
     }
+    if let Some(whose) = stage.seen.taken.clone().filter(|_| stage.group.uid.is_none()) {
+        taken(stage, &whose);
+        return false;
+    }
     if !stage.seen.pods.is_empty() {
         stage.enter(Phase::Pending, "its pods are there, its RayCluster is not seen yet".to_owned());
         return false;
@@ -35,10 +39,21 @@ pub(super) fn cluster(stage: &mut Stage<'_>) -> bool {
         stage.enter(Phase::Pending, format!("is created at {until}; {why}"));
         return false;
     }
-    stage.enter(Phase::Pending, "the RayCluster is being created".to_owned());
+    let doing = || "the RayCluster is being created".to_owned();
+    stage.enter(Phase::Pending, stage.seen.refused.clone().unwrap_or_else(doing));
     let group = stage.group.clone();
     stage.act(Effect::CreateCluster { group });
     false
+}
+
+/// Its name is somebody else's: nothing was made of it, and the next attempt has another name.
+fn taken(stage: &mut Stage<'_>, whose: &str) {
+    let cause = format!("RayCluster {} exists and is {whose}", stage.group.name);
+    let cure = "delete it if nobody needs it: it may hold GPUs; a group of another name is made";
+    stage.tell(true, "RayClusterExists", format!("{cause}: {cure}"));
+    stage.group.goal = Goal::Retire;
+    stage.group.goal_reason = Some(cause.clone());
+    stage.enter(Phase::Stopping, cause);
 }
 
 /// No pod is on a node that is lost. Kubernetes keeps such a pod for minutes, and its object for ever; a group of another

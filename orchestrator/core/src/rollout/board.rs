@@ -15,6 +15,7 @@ use super::moving::Moving;
 use super::standing::Standing;
 use super::view::{Age, active, age, being_swapped, serving};
 use crate::capacity::{Room, Source};
+use crate::held::{FailedWrite, Held};
 use crate::seen::GroupSeen;
 
 /// What the planner may know, beside the groups.
@@ -26,6 +27,10 @@ pub(crate) struct Inputs<'a> {
     pub(crate) stable: Option<&'a ValidFleet>,
     /// Where it is going, and why.
     pub(crate) course: &'a Course<'a>,
+    /// Why nothing is changed now, if so.
+    pub(crate) held: Option<&'a Held>,
+    /// What could not be written beside the groups.
+    pub(crate) failed_writes: &'a [FailedWrite],
     /// What was observed, by group name.
     pub(crate) seen: &'a BTreeMap<String, GroupSeen>,
     /// Entries that were struck out in this pass.

@@ -11,7 +11,7 @@ use super::obstacle::{self, Obstacle};
 use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK};
 use super::summary::Counts;
 use super::view::ready;
-use crate::{text, time};
+use crate::{held, text, time};
 
 /// What a condition says now.
 pub(super) struct Verdict {
@@ -39,11 +39,18 @@ pub(super) fn conditions(
     let overdue = overdue.then_some(limit);
     let mut verdicts = vec![
         availability(board, counts),
-        progressing(rollout, overdue),
+        progressing(board, rollout, overdue),
         replica_failure(board),
         stalled(board, rollout, hold, overdue),
     ];
     verdicts.extend(placement(board));
+    verdicts.extend(
+        board
+            .inputs
+            .failed_writes
+            .iter()
+            .map(|failed| verdict(failed.condition, "True", failed.reason, failed.message.clone())),
+    );
     verdicts.into_iter().map(|verdict| dated(verdict, before, board.inputs.now)).collect()
 }
 
@@ -64,7 +71,10 @@ fn availability(board: &Board<'_>, counts: &Counts) -> Verdict {
     }
 }
 
-fn progressing(rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
+fn progressing(board: &Board<'_>, rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
+    if let Some(held) = board.inputs.held.filter(|held| !held.temporary || overdue.is_none()) {
+        return verdict("Progressing", "False", held.reason, held.message.clone());
+    }
     let told = rollout.reason.as_ref().map_or(rollout.step.clone(), |why| format!("{}: {why}", rollout.step));
     match rollout.step.as_str() {
         COMPLETE => verdict("Progressing", "True", "Complete", told),
@@ -88,6 +98,11 @@ fn replica_failure(board: &Board<'_>) -> Verdict {
     if let Some((name, cause)) = refused {
         let message = format!("RayCluster {name}: {cause}");
         return verdict("ReplicaFailure", "True", "RayClusterFailed", message);
+    }
+    let not_made = board.inputs.seen.values().find_map(|seen| seen.refused.clone());
+    let not_tried = || board.inputs.held.filter(|held| held.temporary).map(|held| held.message.clone());
+    if let Some(message) = not_made.or_else(not_tried) {
+        return verdict("ReplicaFailure", "True", held::CREATE_REFUSED, message);
     }
     let failed = board.groups.iter().find_map(|group| Some((group, failure(group)?)));
     failed.map_or_else(
@@ -114,6 +129,9 @@ fn stalled(
     hold: Option<Hold>,
     overdue: Option<Duration>,
 ) -> Verdict {
+    if let Some(held) = board.inputs.held.filter(|held| !held.temporary) {
+        return verdict("Stalled", "True", held.reason, held.message.clone());
+    }
     if let Some(finalizer) = obstacle::finalizer(board) {
         return verdict("Stalled", "True", "HeldByFinalizer", finalizer);
     }

@@ -21,16 +21,18 @@ pub(crate) struct Course<'a> {
     asked: &'a ValidFleet,
     stable: Option<&'a ValidFleet>,
     rollback: Option<RollbackStatus>,
-    /// The fleet while a rollback can not be carried out: it stays where it is.
+    /// The fleet while it is not to change: it stays where it is.
     held: Option<ValidFleet>,
 }
 
 impl<'a> Course<'a> {
-    /// The way as the status has it: a rollback holds for the revision that failed, and for no other.
+    /// The way as the status has it: a rollback holds for the revision that failed, and for no other. Something `refused`
+    /// keeps everything as it is.
     pub(crate) fn new(
         asked: &'a ValidFleet,
         stable: Option<&'a ValidFleet>,
         status: &RayClusterFleetStatus,
+        refused: bool,
     ) -> Self {
         let stable = stable.filter(|stable| stable.revision != asked.revision);
         let recorded = status.rollout.as_ref().and_then(|rollout| rollout.rollback.clone());
@@ -39,15 +41,17 @@ impl<'a> Course<'a> {
         });
         // Going forward again to what has failed would be the wrong guess.
         let lost = rollback.is_some() && stable.is_none();
-        let held = lost.then(|| ValidFleet { paused: true, ..asked.clone() });
+        let target = if rollback.is_some() { stable.unwrap_or(asked) } else { asked };
+        let held = (lost || refused).then(|| ValidFleet { paused: true, ..target.clone() });
         Self { asked, stable, rollback, held }
     }
 
     /// The fleet as it is to become.
     pub(crate) fn fleet(&self) -> &ValidFleet {
-        match (&self.rollback, self.stable) {
-            (Some(_), Some(stable)) => stable,
-            _ => self.held.as_ref().unwrap_or(self.asked),
+        match (&self.held, &self.rollback, self.stable) {
+            (Some(held), _, _) => held,
+            (None, Some(_), Some(stable)) => stable,
+            _ => self.asked,
         }
     }
 
@@ -71,7 +75,7 @@ impl<'a> Course<'a> {
     ) -> Option<Effect> {
         let asked = self.asked;
         let wanted = asked.strategy.on_failure == OnFailure::Rollback && !asked.paused;
-        if self.rollback.is_some() || !wanted {
+        if self.rollback.is_some() || self.held.is_some() || !wanted {
             return None;
         }
         let stable = self.stable?;

@@ -31,6 +31,10 @@ pub(crate) enum Blocked {
 pub(super) fn create(board: &mut Board<'_>) {
     let mut room = None;
     board.blocked = None;
+    // A name that is reserved for what is refused would only be in the way of what comes next.
+    if board.inputs.held.is_some_and(|held| !held.creates) {
+        return;
+    }
     while wanted(board) {
         if board.made == EACH_PASS {
             board.more = true;
@@ -135,7 +139,8 @@ fn reserve(board: &mut Board<'_>) {
 /// Names that a new group must not have: of the ledger, just struck out of it, or still to be seen.
 fn names_in_use<'b>(board: &'b Board<'_>) -> impl Iterator<Item = &'b str> {
     let seen = board.inputs.seen.iter();
-    let there = seen.filter(|(_, seen)| seen.cluster.is_some() || !seen.pods.is_empty());
+    let there =
+        seen.filter(|(_, seen)| seen.cluster.is_some() || !seen.pods.is_empty() || seen.taken.is_some());
     let entries = board.groups.iter().chain(board.inputs.removed).map(|group| group.name.as_str());
     entries.chain(there.map(|(name, _)| name.as_str()))
 }

@@ -53,7 +53,9 @@ impl Moving {
 /// Groups that may leave, with the reason: another one serves in their stead, or has room elsewhere.
 pub(super) fn may_leave(board: &Board<'_>) -> BTreeMap<String, String> {
     let moving = || board.active().filter(|group| board.moving.has(group));
-    if moving().next().is_none() {
+    // Where nothing can be made, what leaves would be gone for good.
+    let no_other = board.inputs.held.is_some_and(|held| !held.creates);
+    if no_other || moving().next().is_none() {
         return BTreeMap::new();
     }
     // Whoever stands in for it is there already.

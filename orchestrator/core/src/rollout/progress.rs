@@ -13,7 +13,7 @@ use super::create::Blocked;
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
 use super::{moving, obstacle};
-use crate::{pace, text, time};
+use crate::{held, pace, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
 const NAMED: usize = 3;
@@ -47,7 +47,8 @@ pub(super) fn progress(
     let proven = step == COMPLETE && board.kept.is_empty() && fleet.replicas > 0;
     let rollout = RolloutStatus {
         stable: if proven { Some(to.clone()) } else { old.stable },
-        rollback: course.rollback().cloned(),
+        // What stands in for a refused spec is none that could have failed.
+        rollback: if board.inputs.held.is_some() { old.rollback } else { course.rollback().cloned() },
         from: outdated.map(revision_of),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
@@ -81,6 +82,7 @@ fn moved(
     begins
         || old.last_progress.is_none()
         || old.to != to
+        || held::is_step(&old.step) && board.inputs.held.is_none()
         || before.observed_generation != Some(board.fleet.generation)
         || came_or_went(board, before)
         || counts.ready > before.ready_replicas
@@ -112,6 +114,7 @@ fn waits(step: &str, missing: bool) -> bool {
         COMPLETE | ROLLED_BACK => false,
         // What is held is the rollout, not the repair of what is there.
         PAUSED => missing,
+        refused if held::is_step(refused) => missing,
         _ => true,
     }
 }
@@ -131,6 +134,9 @@ pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: T
 
 /// A rollout that waits for room which nothing under way will free.
 fn hold(board: &Board<'_>) -> Option<Hold> {
+    if board.inputs.held.is_some() {
+        return None;
+    }
     if let Some(stays) = moving::stays(board)
         && !room_will_come(board)
     {
@@ -157,6 +163,9 @@ fn room_will_come(board: &Board<'_>) -> bool {
 }
 
 fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
+    if let Some(held) = board.inputs.held {
+        return (held.reason.to_owned(), Some(held.message.clone()));
+    }
     let fleet = board.fleet;
     let changing = |of| board.to_change(of).next().is_some();
     let outdated = changing(Age::OldPods) || changing(Age::OldEngine);

@@ -34,7 +34,8 @@ impl Counts {
             wanted: i32::try_from(fleet.replicas).unwrap_or(i32::MAX),
             replicas: number(board.groups.len()),
             updated: of(fleet),
-            of_asked: of(asked),
+            // Of a revision that is refused there is no group.
+            of_asked: if board.inputs.held.is_some_and(|held| held.stands_in) { 0 } else { of(asked) },
             ready: number(groups().filter(|group| ready(group)).count()),
             available: number(groups().filter(|group| available(fleet, group, now)).count()),
         }

@@ -156,7 +156,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     let engine = Engine::Launched { submission, port: 8000, shape: spec.shape };
     let pods =
         GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
-    let (sender, receiver) = watch::channel(Assignment { engine, pods, ..assignment("10.0.0.1") });
+    let (sender, receiver) = watch::channel(Assignment { pods, engine, ..assignment("10.0.0.1") });
     let (mut agent, _) = agent(assignment("10.0.0.1"));
     agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
     agent.assignment = receiver;

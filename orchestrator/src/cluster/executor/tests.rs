@@ -58,7 +58,7 @@ fn key() -> Key {
 #[tokio::test(start_paused = true)]
 async fn a_created_cluster_is_known_at_once() {
     let bench = bench(|call| Answer::Reply(201, call.body.clone()));
-    bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap();
+    bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();
     assert!(bench.index.read(|known| known.clusters.contains_key(&key())));
 }
 
@@ -85,7 +85,7 @@ async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
             Method::POST => Answer::Reply(201, call.body.clone()),
             _ => answer(call),
         });
-        bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap();
+        bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();
         let deleted = bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await;
         assert_eq!((state(&bench), deleted.is_err()), (after, after == Some(false)));
     }
@@ -94,23 +94,27 @@ async fn a_deleted_cluster_is_known_to_end_or_to_be_gone_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_a_lost_answer_left_behind_is_ours() {
     let bench = bench(taken_by("u-1"));
-    bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap();
+    bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();
     assert!(bench.index.read(|known| known.clusters.contains_key(&key())));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_of_somebody_else_is_not_taken() {
     let bench = bench(taken_by("u-other"));
-    let error = bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap_err();
-    assert!(!error.is_conflict(), "looking again does not help: {error}");
+    let made = bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();
+    assert_eq!(made, Made::Taken("of K f".to_owned()));
     assert!(bench.index.read(|known| known.clusters.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_cluster_says_why() {
     let bench = bench(|_| refusal(403, "Forbidden", "exceeded quota: gpus"));
-    let error = bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap_err();
-    assert_eq!(error.rejected(), Some("exceeded quota: gpus"));
+    let error = bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap_err();
+    assert!(
+        error.is_quota() && error.words().starts_with("exceeded quota: gpus: raise the quota"),
+        "{}",
+        error.words()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,10 +136,12 @@ async fn a_field_that_kuberay_does_not_know_is_refused_and_not_dropped() {
     });
     for outcome in [
         bench.executor.try_cluster(&fleet()).await,
-        bench.executor.create_cluster(&fleet(), &group(), None).await,
+        bench.executor.create_cluster(&fleet(), &group(), None, true).await.map(drop),
     ] {
-        assert_eq!(outcome.unwrap_err().rejected(), Some(words));
+        assert_eq!(outcome.unwrap_err().about_the_object(), Some(words));
     }
+    // What groups run is repaired as it was made.
+    assert_eq!(bench.executor.create_cluster(&fleet(), &group(), None, false).await.unwrap(), Made::Ours);
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +219,7 @@ async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
 async fn a_service_of_somebody_else_is_left_alone_and_named() {
     let bench = bench(taken_by("u-other"));
     let foreign = bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap();
-    assert_eq!(foreign.as_deref(), Some("n/f"));
+    assert_eq!(foreign, Made::Taken("of K f".to_owned()));
     assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
 }
 
@@ -227,9 +233,9 @@ async fn a_service_of_ours_is_put_right_once() {
         }
         _ => taken_by("u-1")(call),
     });
-    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), None);
+    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
     let before = bench.server.calls().len();
-    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), None);
+    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
     assert_eq!(bench.server.calls().len(), before, "a Service that is right is not written");
 }
 
@@ -260,7 +266,8 @@ async fn nothing_is_sent_without_the_lease() {
     leadership.lost().await;
     let refused = executor.delete_cluster(&key(), "u".into(), "5".into()).await;
     assert!(matches!(refused, Err(WriteError::NotLeader(_))));
-    executor.tell(&raw_fleet(), false, "Reason", "message").await;
+    executor.tell(&raw_fleet(), false, "Reason", "message");
+    executor.write_event().await;
     assert!(executor.may("launch").is_err());
     assert_eq!(server.calls().len(), 0);
 }
@@ -275,7 +282,7 @@ async fn a_call_under_way_is_given_up_with_the_lease() {
     lease.send_replace(Some(clock::monotonic()));
     tokio::time::sleep(Duration::from_secs(7)).await;
     let begun = clock::monotonic();
-    let refused = executor.create_cluster(&fleet(), &group(), None).await;
+    let refused = executor.create_cluster(&fleet(), &group(), None, true).await;
     assert!(matches!(refused, Err(WriteError::NotLeader(_))));
     assert_eq!((clock::monotonic() - begun).as_secs(), 3);
     assert_eq!(server.calls().len(), 1);
@@ -285,9 +292,9 @@ async fn a_call_under_way_is_given_up_with_the_lease() {
 async fn a_call_that_is_never_answered_ends_and_is_counted() {
     let bench = bench(|_| Answer::Silence);
     let begun = clock::monotonic();
-    let error = bench.executor.create_cluster(&fleet(), &group(), None).await.unwrap_err();
+    let error = bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap_err();
     assert!(matches!(error, WriteError::TimedOut(..)));
-    assert!(!error.is_conflict() && error.rejected().is_none());
+    assert!(!error.is_conflict() && error.about_the_object().is_none());
     assert!(clock::monotonic() - begun <= CALL + Duration::from_millis(10));
     let counted = bench.metrics.text(0, true);
     let line = r#"rayfleet_api_writes_total{what="create RayCluster",outcome="error"} 1"#;
@@ -297,7 +304,96 @@ async fn a_call_that_is_never_answered_ends_and_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_long_event_is_cut_to_what_the_server_takes() {
     let bench = bench(|call| Answer::Reply(201, call.body.clone()));
-    bench.executor.tell(&raw_fleet(), true, "Reason", &"ß".repeat(2000)).await;
+    bench.executor.tell(&raw_fleet(), true, "Reason", &"ß".repeat(2000));
+    bench.executor.write_event().await;
     let note = bench.server.calls()[0].body["note"].as_str().unwrap().to_owned();
     assert!(note.len() <= 1024, "{} bytes", note.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_events_than_can_wait_are_dropped_and_counted() {
+    let bench = bench(|_| Answer::Silence);
+    for number in 0..1000 {
+        bench.executor.tell(&raw_fleet(), true, "Reason", &number.to_string());
+    }
+    let text = bench.metrics.text(0, true);
+    assert!(text.contains("rayfleet_events_dropped_total 872"), "{text}");
+}
+
+/// What `kubectl delete --cascade=orphan` leaves: our labels, and no owner.
+fn orphaned(kind: &str, api_version: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": api_version, "kind": kind, "revision": 1,
+        "metadata": {
+            "name": name, "namespace": "n", "uid": "u-9", "resourceVersion": "5",
+            "labels": {names::LABEL_FLEET: "f", names::LABEL_MANAGED_BY: names::MANAGED_BY}
+        }
+    })
+}
+
+fn merged(mut object: Value, call: &Call) -> Value {
+    object["metadata"]["ownerReferences"] = call.body["metadata"]["ownerReferences"].clone();
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_fleet_of_the_name_left_becomes_the_fleet_s() {
+    let bench = bench(|call| {
+        let object = if call.path.contains("services") {
+            orphaned("Service", "v1", "f")
+        } else if call.path.contains("controllerrevisions") {
+            orphaned("ControllerRevision", "apps/v1", "f-r")
+        } else {
+            orphaned("RayCluster", "ray.io/v1", "g")
+        };
+        match call.method {
+            Method::POST => refusal(409, "AlreadyExists", "there is one"),
+            Method::PATCH => Answer::Reply(200, merged(object, call)),
+            _ => Answer::Reply(200, object),
+        }
+    });
+    let record = super::super::history::History::new(&fleet(), &std::collections::BTreeMap::default())
+        .change(&raw_fleet(), &[]);
+    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
+    assert_eq!(bench.executor.write_history(&fleet(), record).await.unwrap(), Made::Ours);
+    bench.executor.adopt_cluster(&raw_fleet(), &key(), "u-9", "5").await.unwrap();
+    let patches: Vec<Value> = bench
+        .server
+        .calls()
+        .iter()
+        .filter(|call| call.method == Method::PATCH)
+        .map(|call| call.body["metadata"]["ownerReferences"][0].clone())
+        .collect();
+    assert_eq!(patches.len(), 3);
+    assert!(patches.iter().all(|owner| owner["uid"] == "u-1" && owner["controller"] == true), "{patches:#?}");
+    let last = bench.server.calls().last().unwrap().body["metadata"].clone();
+    assert_eq!((&last["uid"], &last["resourceVersion"]), (&json!("u-9"), &json!("5")), "only what was seen");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_or_a_service_of_somebody_else_is_left_alone_whatever_its_labels_are() {
+    let bench = bench(|call| {
+        let mut object = orphaned("ControllerRevision", "apps/v1", "f-r");
+        object["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "v1", "kind": "K", "name": "k", "uid": "u-other"}]);
+        match call.method {
+            Method::POST => refusal(409, "AlreadyExists", "there is one"),
+            _ => Answer::Reply(200, object),
+        }
+    });
+    let record = super::super::history::History::new(&fleet(), &std::collections::BTreeMap::default())
+        .change(&raw_fleet(), &[]);
+    let written = bench.executor.write_history(&fleet(), record).await.unwrap();
+    assert!(matches!(written, Made::Taken(whose) if whose.starts_with("of K k")));
+    // One that the watch has shown is asked about its owner as well.
+    let mut service: Service = serde_json::from_value(orphaned("Service", "v1", "f")).unwrap();
+    service.metadata.owner_references =
+        serde_json::from_value(json!([{"apiVersion": "v1", "kind": "K", "name": "k", "uid": "u-other"}]))
+            .unwrap();
+    bench.index.reset(vec![service]);
+    assert_eq!(
+        bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(),
+        Made::Taken("of K k".to_owned())
+    );
+    assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
 }

@@ -247,10 +247,43 @@ async fn nothing_is_decided_before_everything_was_listed() {
     assert_eq!(marked(&index).await, ["f"], "what was put off is looked at now");
 }
 
+/// RayClusters cannot be listed, for long enough.
+fn missing(index: &Index) {
+    let now = crate::clock::monotonic();
+    for second in [0, 20, 40] {
+        index.kuberay_missing("no CRD", now + Duration::from_secs(second));
+    }
+}
+
+#[tokio::test]
+async fn a_crd_that_is_not_known_for_a_moment_is_not_missing() {
+    let index = Index::default();
+    list_all_but_clusters(&index);
+    index.reset(Vec::<DynamicObject>::new());
+    marked(&index).await;
+    let now = crate::clock::monotonic();
+    let after = |seconds: &[u64]| {
+        index.reset(Vec::<DynamicObject>::new());
+        for second in seconds {
+            index.kuberay_missing("no CRD", now + Duration::from_secs(*second));
+        }
+        matches!(index.read(|known| known.kuberay.clone()), KubeRay::Missing(_))
+    };
+    for (seconds, is_missing) in [
+        (&[0][..], false),
+        (&[0, 60], false),
+        (&[0, 1, 2, 3, 4, 29], false),
+        (&[0, 1, 30], true),
+        (&[0, 40, 80], true),
+    ] {
+        assert_eq!(after(seconds), is_missing, "{seconds:?}");
+    }
+}
+
 #[tokio::test]
 async fn no_kind_may_be_missing() {
     let index = Index::default();
-    index.kuberay_missing("no CRD");
+    missing(&index);
     index.reset(Vec::<Pod>::new());
     index.reset(Vec::<Node>::new());
     assert!(!index.read(Known::is_synced));
@@ -262,9 +295,9 @@ async fn kuberay_that_is_missing_or_back_marks_all_fleets() {
     list_all_but_clusters(&index);
     index.reset(Vec::<DynamicObject>::new());
     marked(&index).await;
-    index.kuberay_missing("no CRD");
+    missing(&index);
     assert_eq!(marked(&index).await, ["f"]);
-    index.kuberay_missing("no CRD");
+    missing(&index);
     assert_eq!(marked(&index).await, Vec::<String>::new(), "once is enough");
     assert!(index.read(Known::is_synced));
     index.reset(Vec::<DynamicObject>::new());

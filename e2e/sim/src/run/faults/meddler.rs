@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Kind, Order, Shared, Written};
+use super::{Kind, Obstacle, Order, Shared, Why, Written};
 use crate::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdict};
 
 /// How long a replica that hangs is cut off: the lease runs out in half of it.
 const CUT_OFF: Duration = Duration::from_secs(30);
 /// How long dashboards and KubeRay are away.
 const AWAY: Duration = Duration::from_secs(20);
+/// How long a policy refuses what is created, and how long a CRD is away.
+const DENIED: Duration = Duration::from_secs(20);
+const ABSENT: Duration = Duration::from_secs(10);
+/// What fleets own and the orchestrator makes.
+const MADE: [api::Kind; 3] = [api::Kind::RAY_CLUSTER, api::Kind::SERVICE, api::Kind::CONTROLLER_REVISION];
 /// Longest way of an event, in milliseconds, when nothing is wrong.
 const LAG: u64 = 20;
 /// How late an event comes that is to be late.
@@ -52,6 +57,18 @@ impl Meddler {
         state.writes.push(Written { at: self.shared.trace.now(), who: self.who.clone(), what, is_event });
         let number = u64::try_from(state.writes.len()).unwrap_or(u64::MAX);
         (number, state.plan.of_write(number))
+    }
+
+    /// What stands in the way of a call.
+    fn obstructed(&self, call: &Call) -> Option<Verdict> {
+        let there = |kind: &api::Kind| self.api.list(kind).len();
+        self.shared.in_the_way().iter().find_map(|obstacle| obstacle.verdict(call, there))
+    }
+
+    fn obstruct(&self, call: &Call, kinds: &[api::Kind], why: Why, length: Duration) -> Verdict {
+        let until = Some(self.shared.trace.now() + length);
+        self.shared.obstruct(Obstacle { kinds: kinds.to_vec(), why, limit: 0, until });
+        self.obstructed(call).unwrap_or(Verdict::Pass)
     }
 
     fn order(&self, order: Order) {
@@ -110,6 +127,8 @@ fn lasts(kind: Kind) -> Duration {
         Kind::Hangs => CUT_OFF,
         Kind::Dashboards | Kind::Kuberay => AWAY,
         Kind::EventLate => LATE,
+        Kind::Denied => DENIED,
+        Kind::Absent => ABSENT,
         _ => Duration::ZERO,
     }
 }
@@ -125,11 +144,11 @@ impl Tamper for Meddler {
             return Verdict::LoseBefore;
         }
         if !counts(call) {
-            return Verdict::Pass;
+            return self.obstructed(call).unwrap_or(Verdict::Pass);
         }
         self.check_leader(call);
         let (number, kind) = self.enter(call);
-        let Some(kind) = kind else { return Verdict::Pass };
+        let Some(kind) = kind else { return self.obstructed(call).unwrap_or(Verdict::Pass) };
         self.shared.trace.add("fault", format!("{} at write {number}, {}", kind.name(), words(call)));
         self.shared.troubled(lasts(kind));
         match kind {
@@ -162,6 +181,8 @@ impl Tamper for Meddler {
                 self.order(Order::Kuberay(AWAY));
                 Verdict::Pass
             }
+            Kind::Denied => self.obstruct(call, &MADE, Why::Policy, DENIED),
+            Kind::Absent => self.obstruct(call, &[api::Kind::RAY_CLUSTER], Why::Absent, ABSENT),
             Kind::EventLate | Kind::EventTwice | Kind::WatchBreaks | Kind::WatchExpires => Verdict::Pass,
         }
     }
@@ -179,6 +200,9 @@ impl Tamper for Meddler {
             let number = state.events;
             (state.plan.of_event(number), Duration::from_millis(state.lags.u64(0..=LAG)))
         };
+        if self.shared.in_the_way().iter().any(|obstacle| obstacle.breaks(&call.kind)) {
+            return EventVerdict::Break;
+        }
         let Some(kind) = kind else { return EventVerdict::Delay(lag) };
         self.shared.troubled(lasts(kind));
         let name = object["metadata"]["name"].as_str().unwrap_or_default();

@@ -2,12 +2,14 @@
 //! line, so that a run can be repeated from a shell.
 
 mod meddler;
+mod obstacle;
 mod shared;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use self::meddler::Meddler;
+pub use self::obstacle::{Obstacle, Why};
 pub use self::shared::{Order, Shared, Written};
 
 /// What goes wrong with the n-th write. Writes are counted from 1 over all replicas, leases and trials left out.
@@ -35,6 +37,10 @@ pub enum Kind {
     Dashboards,
     /// KubeRay is away for twenty seconds from then on.
     Kuberay,
+    /// A policy refuses whatever is to be created, events left out, for twenty seconds from then on.
+    Denied,
+    /// The kind of RayClusters is not known for ten seconds from then on.
+    Absent,
     /// The n-th event of a watch, and all that follow it there, come five seconds late.
     EventLate,
     /// The n-th event of a watch comes twice.
@@ -47,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that hit a write.
-    pub const OF_WRITES: [Self; 11] = [
+    pub const OF_WRITES: [Self; 13] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::CrashStale,
@@ -59,6 +65,8 @@ impl Kind {
         Self::Hangs,
         Self::Dashboards,
         Self::Kuberay,
+        Self::Denied,
+        Self::Absent,
     ];
     /// Those that hit an event of a watch.
     pub const OF_EVENTS: [Self; 4] =
@@ -77,6 +85,8 @@ impl Kind {
             Self::Hangs => "hangs",
             Self::Dashboards => "dashboards",
             Self::Kuberay => "kuberay",
+            Self::Denied => "denied",
+            Self::Absent => "absent",
             Self::EventLate => "event-late",
             Self::EventTwice => "event-twice",
             Self::WatchBreaks => "watch-breaks",

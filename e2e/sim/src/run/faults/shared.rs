@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::Plan;
+use super::{Obstacle, Plan};
 use crate::run::trace::Trace;
 
 /// What the world has to do about a fault.
@@ -58,6 +58,8 @@ pub struct State {
     pub(super) cut_off: BTreeMap<String, Duration>,
     /// Replicas whose lists are old.
     pub(super) stale: BTreeSet<String>,
+    /// What stands in the way now.
+    pub(super) obstacles: Vec<Obstacle>,
     /// Until when the faults so far last.
     pub trouble: Duration,
     /// Rules that the orchestrator broke.
@@ -86,6 +88,7 @@ impl Shared {
             dead: BTreeSet::new(),
             cut_off: BTreeMap::new(),
             stale: BTreeSet::new(),
+            obstacles: Vec::new(),
             trouble: Duration::ZERO,
             breaches: Vec::new(),
             orders,
@@ -110,6 +113,24 @@ impl Shared {
         let end = self.trace.now() + length;
         let mut state = self.state();
         state.trouble = state.trouble.max(end);
+    }
+
+    /// Something stands in the way from now on.
+    pub fn obstruct(&self, obstacle: Obstacle) {
+        self.state().obstacles.push(obstacle);
+    }
+
+    /// Nothing that was put there by hand stands in the way any more.
+    pub fn clear_the_way(&self) {
+        self.state().obstacles.retain(|obstacle| obstacle.until.is_some());
+    }
+
+    /// What stands in the way now.
+    pub(super) fn in_the_way(&self) -> Vec<Obstacle> {
+        let now = self.trace.now();
+        let mut state = self.state();
+        state.obstacles.retain(|obstacle| obstacle.until.is_none_or(|until| now < until));
+        state.obstacles.clone()
     }
 
     /// From now on nothing of a replica arrives.

@@ -3,6 +3,7 @@
 
 mod end;
 mod picture;
+pub mod serving;
 #[cfg(test)]
 mod tests;
 mod watch;

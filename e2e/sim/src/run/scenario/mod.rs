@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use self::length::Length;
 pub use self::patch::Patch;
 pub use self::read::{ReadError, standard};
+pub use super::faults::Why;
 
 /// A scenario, ready to be played. It begins with the creation of its fleet.
 #[derive(Clone, Debug)]
@@ -114,10 +115,27 @@ pub enum Step {
     Heal(Healed),
     /// Pods may be scheduled to a node again.
     Uncordon(String),
+    /// The API server refuses something from now on.
+    Refuse(Refused),
+    /// It refuses nothing any more.
+    Allow,
     /// Time passes.
     Wait(Length),
     /// Waits until all of it holds at the same time.
     Until(Until),
+}
+
+/// What the API server refuses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refused {
+    /// Kinds: `RayCluster`, `Service`, `ControllerRevision`.
+    pub kinds: Vec<String>,
+    /// Why.
+    pub why: Why,
+    /// For a quota: how many there may be.
+    #[serde(default)]
+    pub limit: usize,
 }
 
 /// What breaks. Groups are numbered by slot, from 0.

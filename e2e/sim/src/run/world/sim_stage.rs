@@ -11,8 +11,8 @@ use super::replicas::Replicas;
 use crate::api::{ApiServer, Kind};
 use crate::kubernetes::Kubernetes;
 use crate::ray::{DashboardState, RayWorld};
-use crate::run::faults::Shared;
-use crate::run::scenario::{Healed, Member, Patch, Victim};
+use crate::run::faults::{Obstacle, Shared};
+use crate::run::scenario::{Healed, Member, Patch, Refused, Victim};
 use crate::run::stage::Stage;
 
 /// What a fleet owns.
@@ -201,6 +201,23 @@ impl Stage for SimStage {
 
     async fn uncordon(&mut self, node: &str) -> Result<(), String> {
         self.kubernetes.uncordon(node).map_err(|refusal| refusal.message)
+    }
+
+    async fn refuse(&mut self, refused: Option<&Refused>) -> Result<(), String> {
+        let Some(Refused { kinds, why, limit }) = refused else {
+            self.shared.clear_the_way();
+            return Ok(());
+        };
+        let known = |name: &String| {
+            OWNED
+                .iter()
+                .find(|kind| kind.kind == *name)
+                .copied()
+                .ok_or_else(|| format!("no fleet owns a {name}"))
+        };
+        let kinds = kinds.iter().map(known).collect::<Result<_, _>>()?;
+        self.shared.obstruct(Obstacle { kinds, why: *why, limit: *limit, until: None });
+        Ok(())
     }
 
     async fn pass(&mut self, longest: Duration) {

@@ -21,6 +21,8 @@ fn pass(
     decide(&World {
         fleet: &fleet,
         stable: None,
+        held: None,
+        failed_writes: &[],
         status: &status,
         groups: seen,
         capacity: None,
@@ -96,6 +98,8 @@ fn without_knowing_the_nodes_no_surge_group_is_made() {
     let decision = decide(&World {
         fleet: &old,
         stable: None,
+        held: None,
+        failed_writes: &[],
         status: &status,
         groups: &seen,
         capacity: None,

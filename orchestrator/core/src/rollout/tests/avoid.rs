@@ -24,7 +24,7 @@ fn planned(
     capacity: &Capacity,
     nodes: &[NodeFailures],
 ) -> Vec<GroupStatus> {
-    let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
+    let course = Course::new(fleet, None, &RayClusterFleetStatus::default(), false);
     let inputs = Inputs { capacity: Some(capacity), nodes, ..inputs(fleet, &course, seen) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);

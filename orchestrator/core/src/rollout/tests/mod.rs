@@ -3,6 +3,7 @@
 
 mod adoption;
 mod avoid;
+mod held;
 mod model;
 mod moving;
 mod partition;
@@ -29,5 +30,16 @@ fn inputs<'a>(
     course: &'a Course<'a>,
     seen: &'a BTreeMap<String, GroupSeen>,
 ) -> Inputs<'a> {
-    Inputs { fleet, stable: None, course, seen, removed: &[], capacity: None, nodes: &[], now: at(100) }
+    Inputs {
+        fleet,
+        stable: None,
+        course,
+        held: None,
+        failed_writes: &[],
+        seen,
+        removed: &[],
+        capacity: None,
+        nodes: &[],
+        now: at(100),
+    }
 }

@@ -43,7 +43,7 @@ fn planned(
     seen: &BTreeMap<String, GroupSeen>,
     capacity: &Capacity,
 ) -> Vec<GroupStatus> {
-    let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
+    let course = Course::new(fleet, None, &RayClusterFleetStatus::default(), false);
     let inputs = Inputs { capacity: Some(capacity), ..inputs(fleet, &course, seen) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
@@ -120,6 +120,8 @@ fn decided(
     decide(&World {
         fleet,
         stable: None,
+        held: None,
+        failed_writes: &[],
         status: &status,
         groups: seen,
         capacity: Some(capacity),

@@ -29,7 +29,7 @@ fn after_plan_without(
 ) -> Vec<GroupStatus> {
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
     let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
-    let course = Course::new(fleet, None, &RayClusterFleetStatus::default());
+    let course = Course::new(fleet, None, &RayClusterFleetStatus::default(), false);
     let inputs = Inputs { removed, capacity: Some(capacity), ..inputs(fleet, &course, &seen) };
     let mut board = Board::new(inputs, groups);
     plan(&mut board);
@@ -205,7 +205,7 @@ fn the_partition_keeps_what_was_complete_last_before_what_never_was() {
     fleet.strategy.partition = 1;
     let groups = vec![old(&stable, 0), ready_entry(&stable, 1), ready_entry(&stable, 2)];
     let (course, seen) =
-        (Course::new(&fleet, Some(&stable), &RayClusterFleetStatus::default()), BTreeMap::new());
+        (Course::new(&fleet, Some(&stable), &RayClusterFleetStatus::default(), false), BTreeMap::new());
     let kept = |stable| {
         let inputs = Inputs { stable, ..inputs(&fleet, &course, &seen) };
         Board::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
@@ -250,7 +250,7 @@ fn recreate_waits_until_nothing_old_is_left() {
         let mut seen = healthy(&entry(&fleet, 0), t0());
         edit(&mut seen);
         let seen = BTreeMap::from([(name.to_owned(), seen)]);
-        let course = Course::new(&fleet, None, &RayClusterFleetStatus::default());
+        let course = Course::new(&fleet, None, &RayClusterFleetStatus::default(), false);
         let inputs = inputs(&fleet, &course, &seen);
         let mut board = Board::new(inputs, Vec::new());
         plan(&mut board);
@@ -298,7 +298,7 @@ fn room_is_kept_for_the_missing_pods_of_a_group_as_its_own_template_has_them() {
     fleet.revision.pod = "pods2".to_owned();
     fleet.shape.roles.iter_mut().for_each(|pod| pod.spec = gpu_pod(2).into());
     let status = RayClusterFleetStatus::default();
-    let (course, seen) = (Course::new(&fleet, Some(&stable), &status), BTreeMap::new());
+    let (course, seen) = (Course::new(&fleet, Some(&stable), &status, false), BTreeMap::new());
     let capacity = nodes(&[1, 1, 2, 2]);
     let inputs =
         Inputs { stable: Some(&stable), capacity: Some(&capacity), ..inputs(&fleet, &course, &seen) };

@@ -175,6 +175,8 @@ impl Sim {
         decide(&World {
             fleet: &self.fleet,
             stable: stable.as_ref(),
+            held: None,
+            failed_writes: &[],
             status,
             groups,
             capacity: Some(capacity),

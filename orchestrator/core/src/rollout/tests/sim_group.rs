@@ -97,7 +97,7 @@ impl SimGroup {
         let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
         let state = Ok(RayAlive { nodes, engine });
         let ray = ready.then_some(RaySeen { at: at(sim.now), state, no_sign: Vec::new() });
-        GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray }
+        GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray, ..GroupSeen::default() }
     }
 
     pub(super) fn pod(&self, number: usize, ready: bool) -> PodSeen {

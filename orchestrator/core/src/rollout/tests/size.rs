@@ -58,7 +58,7 @@ fn largest(slot: u32) -> GroupStatus {
 
 fn summed_up(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
     let before = RayClusterFleetStatus::default();
-    let (course, seen) = (Course::new(fleet, None, &before), BTreeMap::new());
+    let (course, seen) = (Course::new(fleet, None, &before, false), BTreeMap::new());
     let against: Vec<NodeFailures> = (0..crate::nodes::MOST)
         .map(|number| NodeFailures {
             node: format!("{number}{}", "n".repeat(240)),
@@ -108,7 +108,7 @@ fn a_fleet_of_many_groups_is_made_a_few_at_a_time_and_each_slot_once() {
     let mut groups = vec![entry(&fleet, 3)];
     for pass in 0..16 {
         let before = RayClusterFleetStatus::default();
-        let (course, seen) = (Course::new(&fleet, None, &before), BTreeMap::new());
+        let (course, seen) = (Course::new(&fleet, None, &before, false), BTreeMap::new());
         let mut board = Board::new(inputs(&fleet, &course, &seen), groups);
         plan(&mut board);
         assert_eq!(board.more(), board.groups.len() < 500, "pass {pass}");

@@ -25,7 +25,7 @@ fn summary_of(
     seen: &BTreeMap<String, GroupSeen>,
     before: &RayClusterFleetStatus,
 ) -> Summary {
-    let course = Course::new(fleet, None, before);
+    let course = Course::new(fleet, None, before, false);
     let inputs = inputs(fleet, &course, seen);
     summarize(&mut Board::new(inputs, groups), before, 0)
 }
@@ -477,7 +477,8 @@ fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
     fleet.min_ready = std::time::Duration::from_hours(1);
     let step = |fleet: &ValidFleet| {
         let before = RayClusterFleetStatus::default();
-        let (course, seen, capacity) = (Course::new(fleet, None, &before), BTreeMap::new(), nodes(&[]));
+        let (course, seen, capacity) =
+            (Course::new(fleet, None, &before, false), BTreeMap::new(), nodes(&[]));
         let inputs = Inputs { capacity: Some(&capacity), ..inputs(fleet, &course, &seen) };
         let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) };
         let mut board = Board::new(inputs, vec![old(0), old(1)]);

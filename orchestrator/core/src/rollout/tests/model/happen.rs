@@ -126,6 +126,8 @@ impl Case {
         decide(&World {
             fleet: &fleet,
             stable: stable.as_ref(),
+            held: None,
+            failed_writes: &[],
             status: &state.status,
             groups: &state.seen(groups),
             capacity: Some(&state.capacity(self.room)),

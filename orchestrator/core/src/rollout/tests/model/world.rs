@@ -241,6 +241,7 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> GroupSeen {
         pods,
         endpoint_ready: Some(group.gate && up),
         ray: up.then_some(RaySeen { at: now(), state, no_sign: Vec::new() }),
+        ..GroupSeen::default()
     }
 }
 

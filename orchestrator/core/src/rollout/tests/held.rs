@@ -1,0 +1,227 @@
+//! A fleet whose change is refused: what it holds, and what goes on all the same.
+
+use std::collections::BTreeMap;
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use crate::decide::{Decision, World, decide};
+use crate::effect::Effect;
+use crate::held::{FailedWrite, Held, INVALID_SPEC};
+use crate::seen::GroupSeen;
+use crate::testing::*;
+
+fn refusal() -> Held {
+    Held {
+        reason: INVALID_SPEC,
+        message: "spec.model.engine.args: `--port` is set by Rayfleet: leave it out".to_owned(),
+        stands_in: true,
+        creates: true,
+        temporary: false,
+    }
+}
+
+fn pass(
+    fleet: &ValidFleet,
+    held: Option<&Held>,
+    status: &RayClusterFleetStatus,
+    groups: &BTreeMap<String, GroupSeen>,
+    seconds: i64,
+) -> Decision {
+    let capacity = nodes(&[1; 8]);
+    let now = at(seconds);
+    let world = World {
+        fleet,
+        stable: None,
+        held,
+        failed_writes: &[],
+        status,
+        groups,
+        capacity: Some(&capacity),
+        now,
+    };
+    decide(&world)
+}
+
+fn status(groups: &[GroupStatus]) -> RayClusterFleetStatus {
+    RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() }
+}
+
+fn seen(groups: &[GroupStatus]) -> BTreeMap<String, GroupSeen> {
+    groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect()
+}
+
+fn condition(decision: &Decision, type_: &str) -> (String, String) {
+    let found = decision.status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    (found.status.clone(), found.reason.clone())
+}
+
+fn creates(decision: &Decision) -> usize {
+    decision.effects.iter().filter(|effect| matches!(effect, Effect::CreateCluster { .. })).count()
+}
+
+fn words(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+#[test]
+fn a_refusal_stands_beside_the_live_truth_and_is_reported_once() {
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    let held = refusal();
+    let first = pass(&fleet, Some(&held), &status(&groups), &seen(&groups), 1);
+    assert_eq!((first.status.ready_replicas, first.status.available_replicas), (2, 2));
+    assert_eq!(first.status.updated_replicas, 0, "no group is of what is refused");
+    assert_eq!(condition(&first, "Available"), words("True", "MinimumGroupsAvailable"));
+    assert_eq!(condition(&first, "Progressing"), words("False", "InvalidSpec"));
+    assert_eq!(condition(&first, "Stalled"), words("True", "InvalidSpec"));
+    assert_eq!(condition(&first, "ReplicaFailure"), words("False", "NoFailure"));
+    let rollout = first.status.rollout.clone().unwrap();
+    assert_eq!((rollout.step.as_str(), rollout.reason.as_deref()), ("InvalidSpec", Some(&*held.message)));
+    let event = Effect::Event { warning: true, reason: "InvalidSpec", message: held.message.clone() };
+    assert_eq!(first.effects, [event]);
+    let second = pass(&fleet, Some(&held), &first.status, &seen(&groups), 2);
+    assert_eq!((second.status, second.effects), (first.status, Vec::new()));
+}
+
+#[test]
+fn the_gate_of_a_dead_engine_closes_and_its_group_is_repaired_while_the_spec_is_refused() {
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    let mut there = seen(&groups);
+    // Its worker is gone.
+    there.get_mut(&groups[0].name).unwrap().pods.pop();
+    let decision = pass(&fleet, Some(&refusal()), &status(&groups), &there, 1);
+    let closed = decision.effects.iter().find(|effect| effect.closes()).unwrap();
+    assert!(closed.ends_traffic_of_the_dead());
+    assert_eq!(decision.status.groups[0].phase, Phase::Failed);
+    assert_eq!((decision.status.ready_replicas, decision.status.unavailable_replicas), (1, 1));
+    // A group that is given up is made again, of the revision that stands in.
+    there.get_mut(&groups[0].name).unwrap().cluster = None;
+    let gone = pass(&fleet, Some(&refusal()), &status(&groups), &there, 1);
+    assert_eq!(creates(&gone), 1, "{:#?}", gone.effects);
+}
+
+#[test]
+fn nothing_is_changed_towards_what_stands_in() {
+    // Half way from one revision to the next, and then the spec is refused: the stand-in is the older one.
+    let fleet = fleet(2);
+    let newer = GroupStatus { revision: "pods2".to_owned(), ..ready_entry(&fleet, 1) };
+    let groups = [ready_entry(&fleet, 0), newer];
+    let decision = pass(&fleet, Some(&refusal()), &status(&groups), &seen(&groups), 1);
+    assert!(decision.status.groups.iter().all(|group| group.goal == Goal::Serve), "{decision:#?}");
+    assert_eq!(creates(&decision), 0);
+}
+
+#[test]
+fn scaling_goes_on_while_the_change_is_held() {
+    let held = refusal();
+    let groups = [ready_entry(&fleet(2), 0), ready_entry(&fleet(2), 1)];
+    let goals = |replicas| {
+        let decision = pass(&fleet(replicas), Some(&held), &status(&groups), &seen(&groups), 1);
+        let serve = decision.status.groups.iter().filter(|group| group.goal == Goal::Serve).count();
+        (serve, creates(&decision))
+    };
+    assert_eq!((goals(1), goals(2), goals(3)), ((1, 0), (2, 0), (3, 1)));
+}
+
+#[test]
+fn without_a_valid_revision_nothing_is_made() {
+    let held = Held { creates: false, ..refusal() };
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0)];
+    let decision = pass(&fleet, Some(&held), &status(&groups), &seen(&groups), 1);
+    assert_eq!((creates(&decision), decision.status.groups.len()), (0, 1), "nor reserved");
+}
+
+#[test]
+fn the_time_of_a_refusal_is_none_without_progress() {
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0)];
+    let refused = pass(&fleet, Some(&refusal()), &status(&groups), &seen(&groups), 1);
+    let later = pass(&fleet, Some(&refusal()), &refused.status, &seen(&groups), 10_000);
+    assert_eq!(condition(&later, "Stalled"), words("True", "InvalidSpec"));
+    let corrected = pass(&fleet, None, &later.status, &seen(&groups), 10_001);
+    assert_eq!(condition(&corrected, "Progressing"), words("True", "RollingOut"));
+    assert_eq!(condition(&corrected, "Stalled"), words("False", "NotStalled"));
+}
+
+#[test]
+fn what_may_pass_by_itself_is_no_stall_until_the_deadline() {
+    let held = Held { temporary: true, reason: crate::held::CREATE_REFUSED, ..refusal() };
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    let first = pass(&fleet, Some(&held), &status(&groups), &seen(&groups), 1);
+    assert_eq!(condition(&first, "ReplicaFailure"), words("True", "CreateRefused"));
+    assert_eq!(condition(&first, "Progressing"), words("False", "CreateRefused"));
+    assert_eq!(condition(&first, "Stalled"), words("False", "NotStalled"));
+    let late = pass(&fleet, Some(&held), &first.status, &seen(&groups), 700);
+    assert_eq!(condition(&late, "Stalled"), words("True", "ProgressDeadlineExceeded"));
+}
+
+#[test]
+fn a_rollback_in_force_is_not_forgotten_by_a_refusal() {
+    let fleet = fleet(1);
+    let groups = [ready_entry(&fleet, 0)];
+    let rollback = RollbackStatus { failed: "pods9/eng9".to_owned(), ..RollbackStatus::default() };
+    let rollout = RolloutStatus { rollback: Some(rollback.clone()), ..RolloutStatus::default() };
+    let status = RayClusterFleetStatus { rollout: Some(rollout), ..status(&groups) };
+    let decision = pass(&fleet, Some(&refusal()), &status, &seen(&groups), 1);
+    assert_eq!(decision.status.rollout.unwrap().rollback, Some(rollback));
+}
+
+#[test]
+fn what_cannot_be_written_beside_the_groups_costs_a_condition_of_its_own() {
+    let fleet = fleet(1);
+    let groups = [ready_entry(&fleet, 0)];
+    let message = "Service n/f: exceeded quota: raise it".to_owned();
+    let failed = [FailedWrite { condition: "ServiceFailed", reason: "Forbidden", message }];
+    let (status, seen) = (status(&groups), seen(&groups));
+    let capacity = nodes(&[1; 4]);
+    let world = World {
+        fleet: &fleet,
+        stable: None,
+        held: None,
+        failed_writes: &failed,
+        status: &status,
+        groups: &seen,
+        capacity: Some(&capacity),
+        now: at(1),
+    };
+    let decision = decide(&world);
+    assert_eq!(condition(&decision, "ServiceFailed"), words("True", "Forbidden"));
+    assert_eq!(condition(&decision, "Progressing"), words("True", "Complete"));
+    let after = decide(&World { failed_writes: &[], status: &decision.status, ..world });
+    assert!(after.status.conditions.iter().all(|condition| condition.type_ != "ServiceFailed"));
+}
+
+#[test]
+fn a_cluster_that_cannot_be_created_says_why() {
+    let fleet = fleet(1);
+    let waiting = entry(&fleet, 0);
+    let words_of = "RayCluster llama-pods1-0 cannot be created: exceeded quota: q".to_owned();
+    let there = GroupSeen { refused: Some(words_of.clone()), ..GroupSeen::default() };
+    let there = BTreeMap::from([(waiting.name.clone(), there)]);
+    let decision = pass(&fleet, None, &status(&[waiting]), &there, 1);
+    assert_eq!(decision.status.groups[0].message.as_deref(), Some(&*words_of));
+    assert_eq!(condition(&decision, "ReplicaFailure"), words("True", "CreateRefused"));
+    assert_eq!(creates(&decision), 1, "it is tried again");
+}
+
+#[test]
+fn a_name_that_somebody_else_has_costs_an_attempt_number() {
+    let fleet = fleet(1);
+    let waiting = entry(&fleet, 0);
+    let foreign = GroupSeen {
+        taken: Some("of fleet other".to_owned()),
+        pods: healthy(&waiting, t0()).pods,
+        ..GroupSeen::default()
+    };
+    let there = BTreeMap::from([(waiting.name.clone(), foreign)]);
+    let first = pass(&fleet, None, &status(&[waiting]), &there, 1);
+    let told = |effect: &Effect| matches!(effect, Effect::Event { reason: "RayClusterExists", .. });
+    assert!(first.effects.iter().any(told), "{:#?}", first.effects);
+    let second = pass(&fleet, None, &first.status, &there, 2);
+    let names: Vec<&str> = second.status.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!((names, creates(&second)), (vec!["llama-pods1-1"], 1));
+}

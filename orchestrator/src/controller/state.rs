@@ -1,0 +1,58 @@
+//! What this replica remembers of each fleet from one pass to the next, in one place: it is all forgotten with the fleet, with the lease,
+//! and with a pass that panicked.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::checked::Checked;
+use super::obstacles::Obstacles;
+use super::templates::Templates;
+use crate::cluster::Key;
+use crate::unwritten::Unwritten;
+
+/// What is remembered of one fleet. Nothing in it is needed for being right, but that it was read.
+#[derive(Debug, Default)]
+pub(super) struct FleetState {
+    /// Its ledger has been read from the API server itself since this replica leads.
+    pub(super) is_fresh: bool,
+    /// Its status, where that waits for a write.
+    pub(super) unwritten: Unwritten,
+    /// Its template that KubeRay's CRD was asked about.
+    pub(super) templates: Templates,
+    /// The fleet as it was checked.
+    pub(super) checked: Checked,
+    /// What could not be written.
+    pub(super) obstacles: Obstacles,
+}
+
+/// What is remembered of all fleets. A pass takes its fleet's out, as there is never more than one at a time.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    of: Mutex<BTreeMap<Key, FleetState>>,
+}
+
+impl States {
+    /// Takes out what is remembered of a fleet.
+    pub(super) fn take(&self, key: &Key) -> FleetState {
+        self.lock().remove(key).unwrap_or_default()
+    }
+
+    /// Puts it back.
+    pub(super) fn put(&self, key: &Key, state: FleetState) {
+        self.lock().insert(key.clone(), state);
+    }
+
+    /// Forgets everything: another replica has led meanwhile.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, FleetState>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

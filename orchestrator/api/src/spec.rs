@@ -284,7 +284,7 @@ pub struct Engine {
     #[schemars(length(max = 512))]
     pub entrypoint: Option<String>,
     /// Further arguments. Those that Rayfleet sets itself or relies on are refused: parallel sizes, executor
-    /// backend, host, port, served name, TLS files and API key. With `env` at most 64 KiB.
+    /// backend, host, port, served name, TLS files and API key. With `env` at most 96 KiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::arguments")]
     pub args: Vec<String>,

@@ -7,7 +7,6 @@ pub(crate) mod ray;
 mod shape;
 pub(crate) mod strategy;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +20,8 @@ use crate::spec::{
     RayClusterFleetSpec, RayClusterTemplate,
 };
 
-use lengths::{SHORTEST, length};
+pub use lengths::parse;
+use lengths::{LONGEST, SHORTEST, length};
 pub use shape::{GroupShape, MAX_PODS, PodShape};
 use shape::{check_gpus, group_shape};
 pub use strategy::ValidStrategy;
@@ -281,7 +281,6 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
     }
     check_engine(&engine, problems);
     let probe = model.probe.clone().unwrap_or_default();
-    let start = (START_TIMEOUT, SHORTEST);
     ValidModel {
         name: model.name.clone(),
         source: model.source.clone(),
@@ -292,7 +291,7 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
         parallelism: model.parallelism,
         placement: valid_placement(model.placement.clone().unwrap_or_default(), problems),
         port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT),
-        start_timeout: length(model.start_timeout.as_deref(), "spec.model.startTimeout", start, problems),
+        start_timeout: start_timeout(model.start_timeout.as_deref(), problems),
         probe: ValidProbe {
             prompt: probe.prompt.unwrap_or_else(|| "Hello".to_owned()),
             max_tokens: probe.max_tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(1),
@@ -303,16 +302,15 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
 
 /// Most bytes of an engine's arguments and environment. Ray passes them on, beside the plan and written as JSON in JSON, in one
 /// environment string; Linux takes none above 128 KiB, and the launch would end in `E2BIG`.
-const MOST_ENGINE_BYTES: usize = 64 << 10;
+const MOST_ENGINE_BYTES: usize = 96 << 10;
+
+/// What was stored before there were bounds is kept within them: groups of this model may serve.
+fn start_timeout(text: Option<&str>, problems: &mut Vec<Invalid>) -> Duration {
+    let said = text.and_then(parse).map(|length| length.clamp(SHORTEST, LONGEST));
+    said.unwrap_or_else(|| length(text, "spec.model.startTimeout", (START_TIMEOUT, SHORTEST), problems))
+}
 
 fn check_engine(engine: &Engine, problems: &mut Vec<Invalid>) {
-    let mut names = BTreeSet::new();
-    for variable in &engine.env {
-        if !names.insert(&variable.name) {
-            let problem = format!("`{}` is there twice: keep one of them", variable.name);
-            problems.push(invalid("spec.model.engine.env", problem));
-        }
-    }
     let variables =
         engine.env.iter().map(|variable| variable.name.len().saturating_add(variable.value.len()));
     let bytes = engine.args.iter().map(String::len).chain(variables).fold(0, usize::saturating_add);

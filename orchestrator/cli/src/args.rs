@@ -237,10 +237,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    match text.parse::<kube::core::Duration>() {
-        Ok(duration) if !duration.is_negative() => Ok(duration.into()),
-        _ => Err("write it as 90s, 10m or 1h30m".to_owned()),
-    }
+    rayfleet_api::valid::parse(text).ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
 }
 
 /// A duration above zero.

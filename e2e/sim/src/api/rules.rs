@@ -17,7 +17,7 @@ struct Rule {
     holds: fn(Option<&Value>, &Value) -> bool,
 }
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         field: "<nil>",
         says: "metadata.name must be at most 37 characters",
@@ -68,9 +68,21 @@ const RULES: [Rule; 8] = [
     },
     Rule {
         field: "spec.model.port",
+        says: "model.port is one of those that Ray gives to its workers",
+        holds: |old, new| {
+            let apart = number(new, PORT).is_none_or(|port| !(10_002..=19_999).contains(&port));
+            let head = new.pointer("/spec/template/spec/headGroupSpec/rayStartParams");
+            let set = ["min-worker-port", "max-worker-port", "worker-port-list"];
+            apart
+                || same(old, new, &[PORT])
+                || head.is_some_and(|head| set.iter().any(|name| head.get(name).is_some()))
+        },
+    },
+    Rule {
+        field: "spec.model.port",
         says: "model.port is one of Ray's own",
         holds: |_, new| {
-            let port = number(new, "/spec/model/port").and_then(|port| u16::try_from(port).ok());
+            let port = number(new, PORT).and_then(|port| u16::try_from(port).ok());
             let fixed = [6379, 8080, 8265, 10_001, 52_365];
             let head = new.pointer("/spec/template/spec/headGroupSpec");
             let free = |port: u16| head.is_none_or(|head| kuberay::taken(head, port).is_none());
@@ -79,6 +91,7 @@ const RULES: [Rule; 8] = [
     },
 ];
 
+const PORT: &str = "/spec/model/port";
 const SELECTOR: &str = "/spec/selector";
 const LABELS: &str = "/spec/template/metadata/labels";
 
@@ -182,9 +195,10 @@ mod tests {
 
     #[test]
     fn each_one_can_be_broken() {
-        let breaks: [(Change, usize); 8] = [
+        let breaks: [(Change, usize); 9] = [
             (|f| f["metadata"]["name"] = json!("1a"), 0),
-            (|f| f["spec"]["model"]["port"] = json!(8265), 7),
+            (|f| f["spec"]["model"]["port"] = json!(8265), 8),
+            (|f| f["spec"]["model"]["port"] = json!(12_000), 7),
             (|f| f["spec"]["template"]["metadata"]["labels"]["a"] = json!("x"), 1),
             (|f| f["spec"]["selector"] = json!({}), 2),
             (|f| f["spec"]["selector"]["matchLabels"] = json!({"c": "d"}), 3),

@@ -108,6 +108,19 @@ pub(super) fn authentication() -> Value {
     }])
 }
 
+/// A port that Ray may give to a worker on the head.
+fn workers_apart() -> String {
+    let head = "self.template.spec.headGroupSpec";
+    let set = ["min-worker-port", "max-worker-port", "worker-port-list"];
+    let set: Vec<String> = set.iter().map(|name| format!("'{name}' in {head}.rayStartParams")).collect();
+    format!(
+        "!has(self.model) || !has(self.model.port) || self.model.port < 10002 || self.model.port > 19999 || \
+         (oldSelf.hasValue() && has(oldSelf.value().model) && has(oldSelf.value().model.port) && \
+         oldSelf.value().model.port == self.model.port) || (has({head}.rayStartParams) && ({}))",
+        set.join(" || "),
+    )
+}
+
 /// The wait grows from the one to the other.
 pub(super) fn backoff() -> ValidationRule {
     rule(
@@ -203,6 +216,11 @@ pub(super) fn spec_rules() -> Vec<ValidationRule> {
             "!has(self.model) || !has(self.model.engine) || !has(self.model.engine.type) || self.model.engine.type != 'custom' || has(self.model.engine.entrypoint)".to_owned(),
             "model.engine.entrypoint is required for type custom: give it as module:function",
             Some(".model.engine"),
+        ),
+        rule_for_changes(
+            workers_apart(),
+            "model.port is one of those that Ray gives to its workers (10002 to 19999): choose another, such as 8000, or set min-worker-port and max-worker-port of the head's rayStartParams",
+            Some(".model.port"),
         ),
         rule(
             free_port(),

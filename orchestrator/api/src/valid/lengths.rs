@@ -33,8 +33,8 @@ pub(super) fn length(
     default
 }
 
-/// The sum of all parts, the longest time there is if that cannot be represented; `None` for what is no length.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+/// A length such as `90s` or `1h30m`: the sum of all parts, the longest time there is if that cannot be represented; `None` for what is no length.
+pub fn parse(text: &str) -> Option<Duration> {
     let (mut rest, mut sum) = (text, 0_u128);
     while !rest.is_empty() {
         let (number, after) = split(rest, |c| c.is_ascii_digit() || c == '.')?;

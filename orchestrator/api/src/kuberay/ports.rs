@@ -20,6 +20,7 @@ const CHOSEN: [&str; 6] = [
     "dashboard-grpc-port",
     "gcs-server-port",
 ];
+
 /// Who of Ray listens on a port of the head: its name and its parameter, for people.
 pub fn taken(head: &Value, port: u16) -> Option<String> {
     let fixed = FIXED.iter().find(|(name, default, _)| number(head, name).unwrap_or(*default) == port);

@@ -3,9 +3,11 @@
 
 mod basis;
 mod checked;
+mod deletion;
 mod effects;
 mod listeners;
 mod obstacles;
+mod protect;
 mod records;
 mod state;
 mod templates;
@@ -154,14 +156,17 @@ impl Controller {
             self.agents.assign(key, Vec::new());
             return Ok(Passed::Gone);
         };
-        if stored.metadata.deletion_timestamp.is_some() {
-            return Ok(Passed::Again(None));
-        }
         let raw = state.unwritten.over(RayClusterFleet::clone(&stored));
+        if raw.metadata.deletion_timestamp.is_some() {
+            return Box::pin(self.leave(&stored, raw, state)).await.map(Passed::Again);
+        }
         let basis = match self.basis(&raw, state).await? {
             Ok(basis) => basis,
             Err(held) => return self.refuse(&raw, &held, state).await.map(Passed::Again),
         };
+        if self.hold(&stored, state).await? {
+            return Ok(Passed::Again(None));
+        }
         Box::pin(self.work(&stored, raw, &basis, state)).await.map(Passed::Again)
     }
 
@@ -233,6 +238,7 @@ impl Controller {
         let done =
             effects::Pass { raw: &raw, basis, stable: stable.as_deref(), groups: &decision.status.groups };
         self.perform(&done, decision.effects, state, &mut outcome).await;
+        self.protect(&raw, &basis.fleet, &decision.status.groups, &seen, state).await;
         outcome.result()?;
         let now = clock::monotonic();
         let again = state.obstacles.next(now).into_iter().chain(state.templates.next(now)).min();

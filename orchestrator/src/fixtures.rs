@@ -16,7 +16,8 @@ pub(crate) fn raw_fleet() -> RayClusterFleet {
     let fleet = json!({
         "apiVersion": "orchestration.aibrix.ai/v1alpha1",
         "kind": "RayClusterFleet",
-        "metadata": {"name": "f", "namespace": "n", "uid": "u-1", "generation": 3, "resourceVersion": "7"},
+        "metadata": {"name": "f", "namespace": "n", "uid": "u-1", "generation": 3, "resourceVersion": "7",
+            "finalizers": ["rayfleet.io/drain"]},
         "spec": {
             "replicas": 2,
             "selector": {"matchLabels": {"app": "f"}},

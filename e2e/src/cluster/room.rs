@@ -154,7 +154,8 @@ pub async fn undo(client: &Client) -> anyhow::Result<()> {
     .await
 }
 
-async fn set_cordoned(client: &Client, node: &str, cordoned: bool) -> anyhow::Result<()> {
+/// Takes a node out of service, or back into it.
+pub async fn set_cordoned(client: &Client, node: &str, cordoned: bool) -> anyhow::Result<()> {
     let api: Api<Node> = Api::all(client.clone());
     let mark = cordoned.then_some("true");
     let patch = json!({

@@ -15,7 +15,7 @@ use rayfleet_e2e::cluster::call;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::processes::Process;
 use rayfleet_e2e::cluster::room::Room;
-use rayfleet_sim::run::scenario::{Healed, Patch, Refused, Victim};
+use rayfleet_sim::run::scenario::{Healed, Member, Patch, Refused, Victim};
 use rayfleet_sim::run::stage::Stage;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -62,6 +62,8 @@ pub(crate) struct RealStage<'s> {
     pub(crate) stopped: BTreeMap<usize, Vec<Process>>,
     /// The node that lost its power last.
     pub(crate) lost: Option<String>,
+    /// Nodes that were cordoned since.
+    pub(crate) cordoned: Vec<String>,
     /// KubeRay was sent away.
     pub(crate) kuberay_away: JoinSet<()>,
 }
@@ -83,6 +85,7 @@ impl<'s> RealStage<'s> {
             killed: Vec::new(),
             stopped: BTreeMap::new(),
             lost: None,
+            cordoned: Vec::new(),
             kuberay_away: JoinSet::new(),
         }
     }
@@ -207,6 +210,14 @@ impl Stage for RealStage<'_> {
 
     async fn refuse(&mut self, _: Option<&Refused>) -> Result<(), String> {
         Err("the simulation alone lets the API server refuse things".to_owned())
+    }
+
+    async fn cordon(&mut self, member: Member) -> Result<(), String> {
+        self.close_node(member).await.map(drop).map_err(|error| words(&error))
+    }
+
+    async fn drain(&mut self, member: Member) -> Result<(), String> {
+        self.empty_node(member).await.map_err(|error| words(&error))
     }
 
     async fn pass(&mut self, longest: Duration) {

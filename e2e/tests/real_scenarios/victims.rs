@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 use rayfleet_api::status::GroupStatus;
@@ -13,6 +13,7 @@ use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::pods::{FleetPod, pods};
 use rayfleet_e2e::cluster::processes::{self, Process, cluster_tool, the_one};
 use rayfleet_e2e::cluster::ready::groups;
+use rayfleet_e2e::cluster::room::set_cordoned;
 use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, leader, ray_cluster_resource};
 use rayfleet_sim::run::scenario::{Healed, Member, Victim};
 use rayfleet_sim::run::stage::Stage;
@@ -24,6 +25,9 @@ use crate::stage::RealStage;
 const RANK: &str = "ray::RayWorkerProc";
 const CORE: &str = "light_engine.core";
 const DASHBOARD: &str = "dashboard/dashboard.py";
+/// `kubectl drain` tries again after so long; it is given up at last.
+const EVICT_AGAIN: Duration = Duration::from_secs(5);
+const DRAINED: Duration = Duration::from_mins(20);
 const KUBERAY: &str = "kuberay-operator";
 /// What keeps a pod's namespaces; not the container that a scenario speaks of.
 const SANDBOX: &str = "/pause";
@@ -89,6 +93,7 @@ impl RealStage<'_> {
                 let node = self.lost.take().context("no node is lost")?;
                 cluster_tool(&["start-node", &node]).await
             }
+            Healed::Cordons => self.open_nodes().await,
             Healed::Dashboard(group) => {
                 let stopped = self.stopped.remove(group).context("this dashboard stands not still")?;
                 stopped.iter().try_for_each(|process| process.signal("CONT"))
@@ -97,12 +102,52 @@ impl RealStage<'_> {
         }
     }
 
+    /// Cordons the node of a pod; gives its name.
+    pub(crate) async fn close_node(&mut self, member: Member) -> anyhow::Result<String> {
+        let node = self.pod(member).await?.node;
+        self.cordoned.push(node.clone());
+        set_cordoned(&self.client(), &node, true).await?;
+        Ok(node)
+    }
+
+    /// What `kubectl drain` does to the pods of the scenario's namespace.
+    pub(crate) async fn empty_node(&mut self, member: Member) -> anyhow::Result<()> {
+        let node = self.close_node(member).await?;
+        let api: Api<Pod> = Api::namespaced(self.client(), &self.stand.cluster.namespace);
+        let here = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let end = clock::seconds_since(self.start) + DRAINED.as_secs_f64();
+        loop {
+            let left = call("list pods", api.list(&here)).await?.items;
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                clock::seconds_since(self.start) < end,
+                "{node} can not be drained: {} pods are left",
+                left.len()
+            );
+            for pod in left.iter().filter_map(|pod| pod.metadata.name.as_deref()) {
+                // 429: its budget does not allow it yet.
+                drop(api.evict(pod, &EvictParams::default()).await);
+            }
+            tokio::time::sleep(EVICT_AGAIN).await;
+        }
+    }
+
+    async fn open_nodes(&mut self) -> anyhow::Result<()> {
+        for node in std::mem::take(&mut self.cordoned) {
+            set_cordoned(&self.client(), &node, false).await?;
+        }
+        Ok(())
+    }
+
     /// Whatever came of the scenario: all works again.
     pub(crate) async fn mend_all(&mut self) -> anyhow::Result<()> {
         for process in std::mem::take(&mut self.stopped).into_values().flatten() {
             // Its pod may be gone, and the process with it.
             drop(process.signal("CONT"));
         }
+        self.open_nodes().await?;
         if let Some(node) = self.lost.take() {
             cluster_tool(&["start-node", &node]).await?;
         }

@@ -30,6 +30,12 @@ pub const ANNOTATION_RESTARTED_AT: &str = "rayfleet.io/restartedAt";
 /// Annotation of a fleet, its template or its head's pods: the port of an engine that the template starts itself, or
 /// `none`. Counts before [`LABEL_MODEL_PORT`].
 pub const ANNOTATION_ENGINE_PORT: &str = "rayfleet.io/engine-port";
+/// Finalizer of a fleet: it is deleted once its groups have drained, or the time for that is over.
+pub const FINALIZER: &str = "rayfleet.io/drain";
+/// Annotation of a fleet: `"true"` deletes it without a drain.
+pub const ANNOTATION_SKIP_DRAIN: &str = "rayfleet.io/skip-drain";
+/// Annotation of a fleet: `"false"` makes no `PodDisruptionBudgets` for its groups.
+pub const ANNOTATION_DISRUPTION_BUDGET: &str = "rayfleet.io/disruption-budget";
 /// Annotation of a ControllerRevision that says why it came to be.
 pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 

@@ -52,9 +52,10 @@ pub struct Decision {
 
 /// One pass over one fleet.
 pub fn decide(world: &World<'_>) -> Decision {
-    // Kubernetes' garbage collector ends what a deleted fleet owns; nothing must be made beside it.
-    if world.fleet.deleting {
-        return Decision { status: world.status.clone(), effects: Vec::new(), wake: None };
+    // A fleet that is being deleted wants no groups: those that serve are drained.
+    if world.fleet.deleting && world.fleet.replicas > 0 {
+        let fleet = ValidFleet { replicas: 0, paused: false, ..world.fleet.clone() };
+        return decide(&World { fleet: &fleet, stable: None, held: None, ..world.clone() });
     }
     let mut course = rollout::Course::new(world.fleet, world.stable, world.status, world.held.is_some());
     let ledger = ledger::settle(course.fleet(), &world.status.groups, world.groups, world.now);

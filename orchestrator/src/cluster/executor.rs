@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -14,6 +15,7 @@ use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use serde_json::json;
 
+use super::budgets::Budgets;
 use super::events::{Telling, Told, Written};
 use super::gate::Gate;
 use super::history::HistoryChange;
@@ -95,6 +97,29 @@ impl Executor {
             self.index.apply(fleet);
         }
         Ok(())
+    }
+
+    /// Sets the finalizers of a fleet, if it is still the one that was looked at. Whether they are so now: a policy may have
+    /// taken some out again.
+    pub(crate) async fn set_finalizers(
+        &self,
+        fleet: &RayClusterFleet,
+        finalizers: &[String],
+    ) -> Result<bool, WriteError> {
+        let api: Api<RayClusterFleet> =
+            Api::namespaced(self.client.clone(), &fleet.namespace().unwrap_or_default());
+        let patch = json!({"metadata": {
+            "uid": fleet.metadata.uid, "resourceVersion": fleet.metadata.resource_version, "finalizers": finalizers,
+        }});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match self.call("set finalizers", api.patch(&fleet.name_any(), &parameters, &patch)).await {
+            Ok(patched) => {
+                let taken = patched.finalizers() == finalizers;
+                self.index.changed(patched);
+                Ok(taken)
+            }
+            Err(error) => gone_is_fine(Err(error)).map(|()| false),
+        }
     }
 
     /// Writes the status, if the fleet is still the one that was looked at. The answer is entered in the
@@ -280,6 +305,27 @@ impl Executor {
         let patched = self.call("patch Service", api.patch(&fleet.name, &parameters, &patch)).await?;
         self.index.apply(patched);
         Ok(Made::Ours)
+    }
+
+    /// Makes and deletes `PodDisruptionBudgets`.
+    pub(crate) async fn write_budgets(&self, namespace: &str, change: Budgets) -> Result<(), WriteError> {
+        let api: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
+        for budget in change.create {
+            let parameters = PostParams::default();
+            match self.call("create PodDisruptionBudget", api.create(&parameters, &budget)).await {
+                Ok(created) => self.index.made(created),
+                // The watch has not delivered it yet.
+                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for name in change.delete {
+            let parameters = DeleteParams::default();
+            let call = api.delete(&name, &parameters);
+            gone_is_fine(self.call("delete PodDisruptionBudget", call).await.map(|_| ()))?;
+            self.index.gone::<PodDisruptionBudget>(&Key::new(namespace, &name));
+        }
+        Ok(())
     }
 
     /// Writes the history of revisions. A record that `kubectl delete --cascade=orphan` left becomes the fleet's.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_core::seen::RaySeen;
@@ -56,10 +57,12 @@ pub(crate) enum Kind {
     Revision,
     /// KubeRay's warnings.
     Warning,
+    /// `PodDisruptionBudgets` made here.
+    Budget,
 }
 
 impl Kind {
-    /// All kinds that must be there before anything is decided.
+    /// All kinds that must be there before anything is decided. Budgets decide nothing.
     const ALL: [Self; 9] = [
         Self::Fleet,
         Self::Cluster,
@@ -88,6 +91,8 @@ pub(crate) struct Known {
     pub quotas: BTreeMap<Key, Arc<ResourceQuota>>,
     /// Services made here.
     pub services: BTreeMap<Key, Arc<Service>>,
+    /// `PodDisruptionBudgets` made here.
+    pub budgets: BTreeMap<Key, Arc<PodDisruptionBudget>>,
     /// ControllerRevisions made here.
     pub revisions: BTreeMap<Key, Arc<ControllerRevision>>,
     /// Pods listed by EndpointSlices, by slice.

@@ -2,6 +2,7 @@
 //! be done is decided elsewhere.
 
 mod backoff;
+mod budgets;
 mod builds;
 mod capacity;
 mod endpoints;
@@ -21,6 +22,7 @@ mod watches;
 mod world;
 mod write_error;
 
+pub(crate) use budgets::{Budgets, wanted as wanted_budgets};
 pub(crate) use capacity::Snapshot;
 pub(crate) use executor::{Executor, Made};
 pub(crate) use gate::Gate;

@@ -10,6 +10,7 @@ use http::Request;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::client::Body;
 use kube::core::{DeserializeGuard, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -70,6 +71,7 @@ pub(crate) fn watch_all(client: &Client, index: &Arc<Index>) -> JoinSet<()> {
     tasks.spawn(follow(Api::<ResourceQuota>::all(client.clone()), all.clone(), index.clone(), Some));
     tasks.spawn(follow(Api::<EndpointSlice>::all(client.clone()), all, index.clone(), Some));
     tasks.spawn(follow(Api::<Service>::all(client.clone()), ours.clone(), index.clone(), Some));
+    tasks.spawn(follow(Api::<PodDisruptionBudget>::all(client.clone()), ours.clone(), index.clone(), Some));
     tasks.spawn(follow(Api::<ControllerRevision>::all(client.clone()), ours, index.clone(), Some));
     tasks.spawn(follow(Api::<Event>::all(client.clone()), warnings, index.clone(), |event| {
         Warning::of(&event)

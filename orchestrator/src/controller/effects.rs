@@ -90,7 +90,10 @@ impl Controller {
             }
         }
         self.together(&key, calls, outcome).await;
-        self.records(pass, state, outcome).await;
+        // Of a fleet that is being deleted nothing new is kept.
+        if !pass.basis.fleet.deleting {
+            self.records(pass, state, outcome).await;
+        }
         self.create(pass, creates, state, outcome).await;
     }
 

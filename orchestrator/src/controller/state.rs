@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::checked::Checked;
 use super::obstacles::Obstacles;
@@ -23,6 +24,10 @@ pub(super) struct FleetState {
     pub(super) checked: Checked,
     /// What could not be written.
     pub(super) obstacles: Obstacles,
+    /// When its finalizer could not be set.
+    pub(super) unheld: Option<Instant>,
+    /// When its `PodDisruptionBudgets` could not be written.
+    pub(super) unprotected: Option<Instant>,
 }
 
 /// What is remembered of all fleets. A pass takes its fleet's out, as there is never more than one at a time.

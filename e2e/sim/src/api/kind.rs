@@ -49,6 +49,8 @@ impl Kind {
     /// `ControllerRevisions`.
     pub const CONTROLLER_REVISION: Self =
         Self { group: "apps", ..core("ControllerRevision", "controllerrevisions") };
+    /// `PodDisruptionBudgets`.
+    pub const BUDGET: Self = Self { group: "policy", ..core("PodDisruptionBudget", "poddisruptionbudgets") };
     /// KubeRay's `RayCluster`.
     pub const RAY_CLUSTER: Self = Self { group: "ray.io", ..core("RayCluster", "rayclusters") };
     /// `RayClusterFleet`.
@@ -59,7 +61,7 @@ impl Kind {
     };
 
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::POD,
         Self::NODE,
         Self::SERVICE,
@@ -72,6 +74,7 @@ impl Kind {
         Self::ENDPOINT_SLICE,
         Self::LEASE,
         Self::CONTROLLER_REVISION,
+        Self::BUDGET,
         Self::RAY_CLUSTER,
         Self::FLEET,
     ];
@@ -137,7 +140,7 @@ impl Kind {
 
     /// Whether it has a generation that rises with its spec.
     pub(super) fn has_generation(&self) -> bool {
-        self.custom() || matches!(*self, Self::POD | Self::ENDPOINT_SLICE)
+        self.custom() || matches!(*self, Self::POD | Self::ENDPOINT_SLICE | Self::BUDGET)
     }
 }
 

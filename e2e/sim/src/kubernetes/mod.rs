@@ -4,6 +4,7 @@
 
 mod drive;
 mod endpoints;
+mod eviction;
 mod fit;
 mod kubelet;
 mod kuberay;
@@ -121,6 +122,11 @@ impl Kubernetes {
         } else {
             self.api.delete(&Kind::POD, namespace, pod)
         }
+    }
+
+    /// An eviction, as `kubectl drain` asks for it. Whether the budgets allow it.
+    pub fn evict(&self, namespace: &str, pod: &str) -> Result<bool, Refusal> {
+        eviction::evict(&self.api, namespace, pod)
     }
 
     /// KubeRay's operator does nothing for so long, and then looks at everything anew.

@@ -6,7 +6,7 @@ use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus};
 use serde_json::Value;
 
-use super::scenario::{Healed, Patch, Refused, Scenario, Step, Until, Victim};
+use super::scenario::{Healed, Member, Patch, Refused, Scenario, Step, Until, Victim};
 
 /// Where a scenario happens.
 pub trait Stage {
@@ -32,6 +32,10 @@ pub trait Stage {
     fn uncordon(&mut self, node: &str) -> impl Future<Output = Result<(), String>>;
     /// Lets the API server refuse something, or nothing any more.
     fn refuse(&mut self, refused: Option<&Refused>) -> impl Future<Output = Result<(), String>>;
+    /// Cordons the node of a pod.
+    fn cordon(&mut self, member: Member) -> impl Future<Output = Result<(), String>>;
+    /// Cordons the node of a pod and evicts the fleet's pods from it until none is left.
+    fn drain(&mut self, member: Member) -> impl Future<Output = Result<(), String>>;
     /// Lets time pass until something may have changed, for so long at most.
     fn pass(&mut self, longest: Duration) -> impl Future<Output = ()>;
 }
@@ -83,6 +87,8 @@ pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), St
             Step::Uncordon(node) => stage.uncordon(node).await.map_err(at(number))?,
             Step::Refuse(refused) => stage.refuse(Some(refused)).await.map_err(at(number))?,
             Step::Allow => stage.refuse(None).await.map_err(at(number))?,
+            Step::Cordon(member) => stage.cordon(*member).await.map_err(at(number))?,
+            Step::Drain(member) => stage.drain(*member).await.map_err(at(number))?,
             Step::Wait(length) => {
                 let end = stage.now() + length.0;
                 while stage.now() < end {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, names};
@@ -83,6 +84,7 @@ macro_rules! labelled {
 
 labelled!(Service, Service, services);
 labelled!(ControllerRevision, Revision, revisions);
+labelled!(PodDisruptionBudget, Budget, budgets);
 
 impl Indexed for Pod {
     const KIND: Kind = Kind::Pod;

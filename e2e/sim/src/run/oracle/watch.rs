@@ -168,6 +168,8 @@ impl Watch {
             // All old groups are ended before new ones are made.
             StrategyType::Recreate => (0, valid.replicas),
         };
+        // A fleet that is being deleted wants no group to take traffic.
+        let spare = if valid.deleting { valid.replicas } else { spare };
         let ceiling = valid.replicas.saturating_add(surge);
         let bounds = Bounds {
             floor: valid.replicas.saturating_sub(spare),

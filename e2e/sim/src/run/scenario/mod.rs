@@ -119,6 +119,10 @@ pub enum Step {
     Refuse(Refused),
     /// It refuses nothing any more.
     Allow,
+    /// The node of a group's pod is cordoned; what runs there is left alone.
+    Cordon(Member),
+    /// `kubectl drain` of the node of a group's pod, until no pod of the fleet is left there.
+    Drain(Member),
     /// Time passes.
     Wait(Length),
     /// Waits until all of it holds at the same time.
@@ -194,6 +198,8 @@ pub enum Healed {
     Dashboard(usize),
     /// The finalizers that were put on RayClusters are taken off.
     Finalizers,
+    /// Nodes that were cordoned or drained.
+    Cordons,
 }
 
 /// What is waited for. All that is given has to hold.

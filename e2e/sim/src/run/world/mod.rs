@@ -103,6 +103,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
         replicas,
         shared: shared.clone(),
         lost: None,
+        cordoned: Vec::new(),
         last: None,
     };
     match play(scenario, &mut stage).await {

@@ -16,7 +16,11 @@ use crate::run::scenario::{Healed, Member, Patch, Refused, Victim};
 use crate::run::stage::Stage;
 
 /// What a fleet owns.
-const OWNED: [Kind; 4] = [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION];
+const OWNED: [Kind; 5] =
+    [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION, Kind::BUDGET];
+/// `kubectl drain` tries again after so long, and gives up at last.
+const EVICT_AGAIN: Duration = Duration::from_secs(5);
+const DRAINED: Duration = Duration::from_mins(30);
 
 /// The parts of the world that a scenario touches.
 pub(super) struct SimStage {
@@ -29,6 +33,8 @@ pub(super) struct SimStage {
     pub(super) shared: Shared,
     /// The node that lost its power last.
     pub(super) lost: Option<String>,
+    /// Nodes that were cordoned since.
+    pub(super) cordoned: Vec<String>,
     /// The fleet as it was asked for last: it is asked for much more often than it changes.
     pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
 }
@@ -65,6 +71,22 @@ impl SimStage {
         let patch = json!({"metadata": {"finalizers": finalizers}});
         let patched = self.api.merge_patch(&Kind::RAY_CLUSTER, self.namespace, cluster, &patch);
         patched.map(drop).map_err(|refusal| refusal.message)
+    }
+
+    /// Cordons the node of a pod; gives its name.
+    async fn close_node(&mut self, member: Member) -> Result<String, String> {
+        let pod = self.pod(member).await?;
+        let node = pod["spec"]["nodeName"].as_str().ok_or("the pod is on no node")?.to_owned();
+        self.tell(format!("{node} is cordoned"));
+        self.kubernetes.cordon(&node).map_err(|refusal| refusal.message)?;
+        self.cordoned.push(node.clone());
+        Ok(node)
+    }
+
+    fn pods_on(&self, node: &str) -> Vec<String> {
+        let pods = self.api.list(&Kind::POD);
+        let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node);
+        here.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect()
     }
 
     async fn pod_name(&mut self, member: Member) -> Result<String, String> {
@@ -185,6 +207,11 @@ impl Stage for SimStage {
                 let node = self.lost.take().ok_or("no node is lost")?;
                 self.kubernetes.restore_node(&node);
             }
+            Healed::Cordons => {
+                for node in std::mem::take(&mut self.cordoned) {
+                    self.kubernetes.uncordon(&node).map_err(|refusal| refusal.message)?;
+                }
+            }
             Healed::Dashboard(group) => {
                 let cluster = self.cluster(*group).await?;
                 self.ray.set_dashboard(&cluster, DashboardState::Well);
@@ -218,6 +245,32 @@ impl Stage for SimStage {
         let kinds = kinds.iter().map(known).collect::<Result<_, _>>()?;
         self.shared.obstruct(Obstacle { kinds, why: *why, limit: *limit, until: None });
         Ok(())
+    }
+
+    async fn cordon(&mut self, member: Member) -> Result<(), String> {
+        self.close_node(member).await.map(drop)
+    }
+
+    async fn drain(&mut self, member: Member) -> Result<(), String> {
+        let node = self.close_node(member).await?;
+        let end = self.now() + DRAINED;
+        loop {
+            let left = self.pods_on(&node);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if end <= self.now() {
+                return Err(format!("{node} can not be drained: {} are still there", left.join(", ")));
+            }
+            for pod in left {
+                let allowed =
+                    self.kubernetes.evict(self.namespace, &pod).map_err(|refusal| refusal.message)?;
+                if allowed {
+                    self.tell(format!("{pod} is evicted from {node}"));
+                }
+            }
+            tokio::time::sleep(EVICT_AGAIN).await;
+        }
     }
 
     async fn pass(&mut self, longest: Duration) {

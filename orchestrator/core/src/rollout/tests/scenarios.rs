@@ -387,13 +387,12 @@ fn a_fleet_without_a_model_rolls_too() {
 }
 
 #[test]
-fn a_deleted_fleet_is_left_alone() {
+fn a_deleted_fleet_drains_and_makes_nothing() {
     let mut sim = up(2, 1, 0, 2);
-    let before = sim.status.clone();
-    sim.change(|fleet| fleet.deleting = true);
+    sim.change(|fleet| (fleet.deleting, fleet.paused) = (true, true));
     sim.hit(0, Fault::ClusterDeleted);
-    sim.ticks(20);
-    assert_eq!((sim.status, sim.groups.len()), (before, 1));
+    sim.until("all groups are gone", |sim| sim.status.groups.is_empty() && sim.groups.is_empty());
+    assert!(!sim.events.iter().any(|event| event.contains("cut off")), "{:?}", sim.events);
 }
 
 #[test]

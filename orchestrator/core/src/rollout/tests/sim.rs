@@ -212,6 +212,7 @@ impl Sim {
         if let Some(group) = taken
             && ready < floor
             && strategy.kind == StrategyType::RollingUpdate
+            && !self.fleet.deleting
         {
             self.breaches
                 .push(format!("{}: took {} with {ready} ready, {floor} needed", self.now, group.name));

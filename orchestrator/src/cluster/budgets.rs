@@ -1,0 +1,140 @@
+//! `PodDisruptionBudgets`: while a group takes traffic or drains, none of its pods may be evicted, as that would end the whole group. So
+//! `kubectl drain` waits until the group has moved. What does not serve is not held. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use rayfleet_core::seen::GroupSeen;
+
+use super::Key;
+use super::builds::metadata;
+use super::index::Known;
+
+/// What has to be written so that the budgets are right.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Budgets {
+    /// Create these.
+    pub(crate) create: Vec<PodDisruptionBudget>,
+    /// Delete these, by name.
+    pub(crate) delete: Vec<String>,
+}
+
+/// Pods of the groups that are to be held, by group.
+pub(crate) fn wanted(
+    raw: &RayClusterFleet,
+    fleet: &ValidFleet,
+    groups: &[GroupStatus],
+    seen: &BTreeMap<String, GroupSeen>,
+) -> BTreeMap<String, usize> {
+    if raw.annotations().get(names::ANNOTATION_DISRUPTION_BUDGET).is_some_and(|value| value == "false") {
+        return BTreeMap::new();
+    }
+    let held = groups.iter().filter(|group| matches!(group.phase, Phase::Ready | Phase::Draining));
+    let pods = |group: &GroupStatus| {
+        let cluster = seen.get(&group.name)?.cluster.as_ref().filter(|cluster| !cluster.deleting)?;
+        Some((group.name.clone(), cluster.pods.unwrap_or(fleet.shape.size())))
+    };
+    held.filter_map(pods).collect()
+}
+
+impl Budgets {
+    /// What is missing, and what is too much or otherwise than it should be.
+    pub(crate) fn change(fleet: &ValidFleet, wanted: &BTreeMap<String, usize>, known: &Known) -> Self {
+        let mut change = Self::default();
+        let there = known.budgets.range(Key::new(&fleet.namespace, "")..);
+        let there = there.take_while(|(key, _)| key.namespace == fleet.namespace);
+        let owned = there.filter(|(_, budget)| budget.owner_references().iter().any(|o| o.uid == fleet.uid));
+        let owned: BTreeMap<&str, &PodDisruptionBudget> =
+            owned.map(|(key, budget)| (key.name.as_str(), &**budget)).collect();
+        for (group, pods) in wanted {
+            let budget = of_group(fleet, group, *pods);
+            match owned.get(group.as_str()) {
+                None => change.create.push(budget),
+                Some(there) if least(there) != least(&budget) => change.delete.push(group.clone()),
+                Some(_) => {}
+            }
+        }
+        let surplus = owned.keys().filter(|name| !wanted.contains_key(**name));
+        change.delete.extend(surplus.map(|name| (*name).to_owned()));
+        change
+    }
+}
+
+fn least(budget: &PodDisruptionBudget) -> Option<&IntOrString> {
+    budget.spec.as_ref()?.min_available.as_ref()
+}
+
+/// A number, not a share: Kubernetes can not ask a RayCluster how many pods it wants.
+fn of_group(fleet: &ValidFleet, group: &str, pods: usize) -> PodDisruptionBudget {
+    let selected = [(names::LABEL_FLEET, fleet.name.as_str()), (names::LABEL_GROUP, group)];
+    let labels = selected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    PodDisruptionBudget {
+        metadata: metadata(fleet, group, &[(names::LABEL_GROUP, group)]),
+        spec: Some(PodDisruptionBudgetSpec {
+            min_available: Some(IntOrString::Int(i32::try_from(pods).unwrap_or(i32::MAX))),
+            selector: Some(LabelSelector { match_labels: Some(labels.into()), ..LabelSelector::default() }),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayfleet_core::seen::ClusterSeen;
+
+    use super::*;
+    use crate::cluster::Index;
+    use crate::fixtures::{fleet, raw_fleet};
+
+    fn group(name: &str, phase: Phase) -> GroupStatus {
+        GroupStatus { name: name.to_owned(), phase, ..GroupStatus::default() }
+    }
+
+    fn seen(names: &[&str]) -> BTreeMap<String, GroupSeen> {
+        let of = |name: &&str| {
+            let cluster = Some(ClusterSeen { pods: Some(2), ..ClusterSeen::default() });
+            ((*name).to_owned(), GroupSeen { cluster, ..GroupSeen::default() })
+        };
+        names.iter().map(of).collect()
+    }
+
+    #[test]
+    fn only_groups_that_serve_or_drain_are_held() {
+        let groups = [
+            group("serves", Phase::Ready),
+            group("drains", Phase::Draining),
+            group("loads", Phase::Loading),
+            group("stops", Phase::Stopping),
+            group("failed", Phase::Failed),
+        ];
+        let seen = seen(&["serves", "drains", "loads", "stops", "failed"]);
+        let held = wanted(&raw_fleet(), &fleet(), &groups, &seen);
+        assert_eq!(held, BTreeMap::from([("drains".to_owned(), 2), ("serves".to_owned(), 2)]));
+        let mut without = raw_fleet();
+        without.annotations_mut().insert(names::ANNOTATION_DISRUPTION_BUDGET.to_owned(), "false".to_owned());
+        assert!(wanted(&without, &fleet(), &groups, &seen).is_empty());
+    }
+
+    #[test]
+    fn budgets_come_and_go_with_what_they_hold() {
+        let index = Index::default();
+        let change = |held: &[(&str, usize)]| {
+            let held = held.iter().map(|(name, pods)| ((*name).to_owned(), *pods)).collect();
+            index.read(|known| Budgets::change(&fleet(), &held, known))
+        };
+        let mut made = change(&[("g", 2)]).create;
+        let budget = made.pop().unwrap();
+        assert_eq!(budget.spec.as_ref().unwrap().min_available, Some(IntOrString::Int(2)));
+        index.apply(budget);
+        assert_eq!(change(&[("g", 2)]), Budgets::default());
+        assert_eq!(change(&[("g", 3)]).delete, ["g"]);
+        assert_eq!(change(&[]).delete, ["g"]);
+    }
+}

@@ -1,0 +1,157 @@
+//! The end of a fleet. Its finalizer keeps it until its groups have drained, for `drain.timeout` and a little more at most; what
+//! is left then goes with it, by Kubernetes' garbage collector.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use rayfleet_api::valid::after;
+use rayfleet_api::{RayClusterFleet, names};
+use tracing::{info, warn};
+
+use super::Controller;
+use super::state::FleetState;
+use crate::clock;
+use crate::cluster::{Key, WriteError, groups_of};
+
+/// What a drain needs beside its time-out: endpoints that follow, engines that stop, pods that end.
+const MARGIN: Duration = Duration::from_mins(2);
+/// Time until a finalizer that could not be set is tried again.
+const TRY_AGAIN: Duration = Duration::from_mins(1);
+/// The finalizer of `kubectl delete --cascade=orphan`: the groups are to stay.
+const ORPHAN: &str = "orphan";
+
+impl Controller {
+    /// Sees to it that the fleet is not gone before it has drained. Says whether the fleet was changed by that.
+    pub(super) async fn hold(
+        &self,
+        stored: &RayClusterFleet,
+        state: &mut FleetState,
+    ) -> Result<bool, WriteError> {
+        let now = clock::monotonic();
+        if is_held(stored) || skips(stored) {
+            return Ok(false);
+        }
+        if state.unheld.is_some_and(|failed| now.saturating_duration_since(failed) < TRY_AGAIN) {
+            return Ok(false);
+        }
+        let mut finalizers = stored.finalizers().to_vec();
+        finalizers.push(names::FINALIZER.to_owned());
+        match self.executor.set_finalizers(stored, &finalizers).await {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                state.unheld = Some(now);
+                Ok(false)
+            }
+            Err(error) if error.is_conflict() => Err(error),
+            Err(error) => {
+                // No reason to leave the groups alone: the fleet only can be deleted without a drain.
+                warn!(fleet = %Key::of(stored), %error, "the finalizer could not be set");
+                state.unheld = Some(now);
+                Ok(false)
+            }
+        }
+    }
+
+    /// One look at a fleet that is being deleted.
+    pub(super) async fn leave(
+        &self,
+        stored: &RayClusterFleet,
+        raw: RayClusterFleet,
+        state: &mut FleetState,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        if !is_held(stored) {
+            return Ok(None);
+        }
+        // A spec that is refused is no reason to cut requests off: what stands in for it is drained.
+        let Ok(basis) = self.basis(&raw, state).await? else {
+            return self.release(stored, "nothing valid is known of it").await;
+        };
+        let there = self.index.read(|known| groups_of(known, &raw));
+        let left = raw.status.as_ref().is_some_and(|status| !status.groups.is_empty())
+            || there.values().any(|(seen, _)| seen.cluster.is_some());
+        let end = end(stored, basis.fleet.drain_timeout);
+        if let Some(why) = may_go(stored, left, end, clock::now()) {
+            return self.release(stored, why).await;
+        }
+        let wake = Box::pin(self.work(stored, raw, &basis, state)).await?;
+        Ok(Some(wake.map_or(end, |wake| wake.min(end))))
+    }
+
+    async fn release(&self, stored: &RayClusterFleet, why: &str) -> Result<Option<Timestamp>, WriteError> {
+        info!(fleet = %Key::of(stored), why, "the fleet may go");
+        let mut finalizers = stored.finalizers().to_vec();
+        finalizers.retain(|finalizer| finalizer != names::FINALIZER);
+        self.executor.set_finalizers(stored, &finalizers).await?;
+        Ok(None)
+    }
+}
+
+/// When a fleet that is being deleted goes, whatever is left of it.
+fn end(fleet: &RayClusterFleet, drain: Duration) -> Timestamp {
+    let begun = fleet.metadata.deletion_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
+    after(begun, drain.saturating_add(MARGIN))
+}
+
+/// Why a fleet that is being deleted need not be kept, if so. `left`: there are groups of it.
+fn may_go(fleet: &RayClusterFleet, left: bool, end: Timestamp, now: Timestamp) -> Option<&'static str> {
+    if skips(fleet) {
+        Some("its annotation says not to drain")
+    } else if fleet.finalizers().iter().any(|finalizer| finalizer == ORPHAN) {
+        Some("its groups are to be left")
+    } else if end <= now {
+        Some("the time to drain is over")
+    } else if !left {
+        Some("its groups are gone")
+    } else {
+        None
+    }
+}
+
+fn is_held(fleet: &RayClusterFleet) -> bool {
+    fleet.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
+}
+
+fn skips(fleet: &RayClusterFleet) -> bool {
+    fleet.annotations().get(names::ANNOTATION_SKIP_DRAIN).is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::raw_fleet;
+
+    fn deleted(edit: impl FnOnce(&mut RayClusterFleet)) -> RayClusterFleet {
+        let mut fleet = raw_fleet();
+        fleet.metadata.deletion_timestamp = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
+        fleet.finalizers_mut().push(names::FINALIZER.to_owned());
+        edit(&mut fleet);
+        fleet
+    }
+
+    #[test]
+    fn a_deleted_fleet_is_kept_while_groups_are_left_and_no_longer_than_its_drain_may_take() {
+        let fleet = deleted(|_| {});
+        let end = end(&fleet, Duration::from_mins(10));
+        assert_eq!(end.to_string(), "2026-01-01T00:12:00Z");
+        let before = after(Timestamp::UNIX_EPOCH, Duration::from_secs(1));
+        assert_eq!(may_go(&fleet, true, end, before), None);
+        assert!(may_go(&fleet, false, end, before).is_some());
+        assert!(may_go(&fleet, true, end, end).is_some());
+    }
+
+    #[test]
+    fn a_fleet_that_is_not_to_drain_or_leaves_its_groups_goes_at_once() {
+        let now = Timestamp::UNIX_EPOCH;
+        let at_once = |fleet: &RayClusterFleet| may_go(fleet, true, Timestamp::MAX, now).is_some();
+        assert!(!at_once(&deleted(|_| {})));
+        assert!(at_once(&deleted(|fleet| fleet.finalizers_mut().push(ORPHAN.to_owned()))));
+        let skip = |value: &str| {
+            let value = value.to_owned();
+            deleted(|fleet| {
+                drop(fleet.annotations_mut().insert(names::ANNOTATION_SKIP_DRAIN.to_owned(), value))
+            })
+        };
+        assert!(at_once(&skip("true")) && !at_once(&skip("false")));
+    }
+}

@@ -164,6 +164,7 @@ fn enter_uid(entry: &mut GroupStatus, cluster: &ClusterSeen) {
         entry.since = None;
         entry.launch = entry.launch.saturating_add(1);
         entry.deadline = None;
+        (entry.due_since, entry.held_since) = (None, None);
         entry.ranks = None;
     }
     entry.uid = Some(cluster.uid.clone());
@@ -293,7 +294,8 @@ mod tests {
 
     #[test]
     fn a_cluster_of_another_uid_starts_from_the_beginning() {
-        let group = GroupStatus { deadline: Some(time::began(at(9))), ..ready_entry(&fleet(1), 0) };
+        let nine = Some(time::began(at(9)));
+        let group = GroupStatus { deadline: nine.clone(), due_since: nine, ..ready_entry(&fleet(1), 0) };
         let of = |uid: &str, goal| {
             let entry = GroupStatus { goal, ..group.clone() };
             let mut seen = healthy(&entry, at(0));
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(of("uid", Goal::Serve), group);
         let anew = of("other", Goal::Serve);
         assert_eq!((anew.phase, anew.launch, anew.uid.as_deref()), (Phase::Pending, 2, Some("other")));
-        assert_eq!((anew.since, anew.deadline, anew.ranks), (None, None, None));
+        assert_eq!((anew.since, anew.deadline, anew.due_since, anew.ranks), (None, None, None, None));
         assert_eq!(of("other", Goal::Retire).phase, Phase::Ready, "nothing is started on it");
     }
 

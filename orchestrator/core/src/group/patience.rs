@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rayfleet_api::status::Phase;
-use rayfleet_api::valid::after;
+use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::fail;
 use super::pods;
@@ -69,12 +69,15 @@ pub(super) fn formed(stage: &Stage<'_>) -> bool {
 fn limit(stage: &Stage<'_>) -> Duration {
     let by_size = pace::by_size(stage.fleet);
     let served = stage.group.wavers_since.is_some();
-    let limit = match &stage.fleet.model {
-        Some(model) if formed(stage) => model.start_timeout.min(by_size),
-        Some(model) => model.start_timeout,
-        None if served => by_size,
+    let start = stage.fleet.model.as_ref().map_or(START_TIMEOUT, |model| model.start_timeout);
+    let limit = match (stage.launched(), served) {
+        (true, _) if formed(stage) => start.min(by_size),
+        (true, _) => start,
+        (false, true) => by_size,
         // Its engine may crash until its workers are there; its containers restart it.
-        None => return by_size.max(UNKNOWN_START).max(stage.fleet.progress_deadline.unwrap_or_default()),
+        (false, false) => {
+            return by_size.max(UNKNOWN_START).max(stage.fleet.progress_deadline.unwrap_or_default());
+        }
     };
     if stage.pods.crashing() { limit.min(CRASHING) } else { limit }
 }

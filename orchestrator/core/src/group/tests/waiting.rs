@@ -104,7 +104,9 @@ fn a_worker_that_can_not_reach_the_head_is_not_waited_for_without_an_end() {
     let fleet = fleet(1);
     let (step, second) = gives_up(&fleet, 0, |_, seen| seen.pods[1].containers_ready = false);
     assert_eq!((step.group.phase, step.group.goal, second), (Phase::Stopping, Goal::Retire, 10 * MINUTE));
-    assert!(step.group.goal_reason.unwrap().contains("1 of 2 pods are ready"));
+    assert!(step.group.goal_reason.as_ref().unwrap().contains("1 of 2 pods are ready"));
+    // With one that serves beside it, its node would count.
+    assert_eq!(step.blamed.unwrap().nodes, ["node-1"]);
 }
 
 #[test]
@@ -216,4 +218,11 @@ fn why_an_engine_is_not_launched_is_told_once_and_stays_in_the_message() {
     assert_eq!(kinds(&step(&fleet, &first.group, &seen, 2)), [launch]);
     let late = step(&fleet, &first.group, &seen, 600).group;
     assert!(late.message.unwrap().contains("4 GPUs are missing"));
+}
+
+#[test]
+fn a_group_that_starts_its_engine_itself_keeps_its_time_when_the_fleet_has_a_model_by_now() {
+    let group = ready_entry(&plain_fleet(1), 0);
+    let edit = |_, seen: &mut GroupSeen| seen.pods[1].containers_ready = false;
+    assert_eq!(looks(&fleet(1), group, 0, 3 * HOUR, edit).1, 12 * MINUTE, "not model.startTimeout");
 }

@@ -55,11 +55,12 @@ pub(crate) struct Metrics {
     pub panics: Counter<u64, AtomicU64>,
 }
 
-const PHASES: [rayfleet_api::status::Phase; 10] = {
+const PHASES: [rayfleet_api::status::Phase; 11] = {
     use rayfleet_api::status::Phase::{
         Draining, Failed, Forming, Loading, Pending, Placing, Probing, Provisioning, Ready, Stopping,
+        Suspended,
     };
-    [Pending, Provisioning, Forming, Placing, Loading, Probing, Ready, Draining, Stopping, Failed]
+    [Pending, Provisioning, Forming, Placing, Loading, Probing, Ready, Draining, Stopping, Failed, Suspended]
 };
 
 impl Metrics {

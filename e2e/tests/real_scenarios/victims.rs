@@ -84,7 +84,37 @@ impl RealStage<'_> {
                 Ok(())
             }
             Victim::Ray(_) | Victim::Finalizer(_) => bail!("only the simulation does that"),
+            Victim::Suspend(group) => {
+                self.dies(*group, "the suspension of its RayCluster").await?;
+                self.patch_cluster(*group, json!({"suspend": true})).await
+            }
+            Victim::Resize { group, replicas } => {
+                self.dies(*group, "the resize of its RayCluster").await?;
+                let cluster = self.cluster(*group).await?;
+                let mut groups = cluster.data["spec"]["workerGroupSpecs"].clone();
+                for workers in groups.as_array_mut().into_iter().flatten() {
+                    workers["replicas"] = json!(replicas);
+                    workers["minReplicas"] = json!(0);
+                }
+                self.patch_cluster(*group, json!({"workerGroupSpecs": groups})).await
+            }
         }
+    }
+
+    fn clusters(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client(), &self.stand.cluster.namespace, &ray_cluster_resource())
+    }
+
+    async fn cluster(&self, group: usize) -> anyhow::Result<DynamicObject> {
+        let name = self.group(group).await?.name;
+        call(&format!("get RayCluster {name}"), self.clusters().get(&name)).await
+    }
+
+    async fn patch_cluster(&self, group: usize, spec: serde_json::Value) -> anyhow::Result<()> {
+        let name = self.group(group).await?.name;
+        let patch = Patch::Merge(json!({"spec": spec}));
+        let (api, parameters) = (self.clusters(), PatchParams::default());
+        call(&format!("patch RayCluster {name}"), api.patch(&name, &parameters, &patch)).await.map(drop)
     }
 
     pub(crate) async fn mend(&mut self, healed: &Healed) -> anyhow::Result<()> {
@@ -99,6 +129,7 @@ impl RealStage<'_> {
                 stopped.iter().try_for_each(|process| process.signal("CONT"))
             }
             Healed::Finalizers => bail!("only the simulation does that"),
+            Healed::Resume(group) => self.patch_cluster(*group, json!({"suspend": false})).await,
         }
     }
 

@@ -25,6 +25,8 @@ pub const LABEL_MODEL_PORT: &str = "model.aibrix.ai/port";
 
 /// Annotation of a RayCluster with the attempt number of its slot.
 pub const ANNOTATION_ATTEMPT: &str = "rayfleet.io/attempt";
+/// Annotation of a RayCluster with the sizes that it was made with, as JSON.
+pub const ANNOTATION_SIZE: &str = "rayfleet.io/size";
 /// Annotation on `spec.template.metadata`, changed by `kubectl rayfleet rollout restart`.
 pub const ANNOTATION_RESTARTED_AT: &str = "rayfleet.io/restartedAt";
 /// Annotation of a fleet, its template or its head's pods: the port of an engine that the template starts itself, or
@@ -41,6 +43,9 @@ pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
 /// Readiness gate of head pods: True while the group takes traffic.
 pub const GATE_SERVING: &str = "rayfleet.io/serving";
+
+/// Kueue's label with the queue that admits a RayCluster.
+pub const LABEL_KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
 /// KubeRay's label with the name of a pod's RayCluster.
 pub const RAY_LABEL_CLUSTER: &str = "ray.io/cluster";

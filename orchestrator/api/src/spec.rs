@@ -137,6 +137,11 @@ pub struct Strategy {
     /// Behaviour when there is no room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_no_room: Option<WhenNoRoom>,
+    /// With `whenNoRoom: Pend`, how long the pods of a surge group may wait for nodes before the group is given up, as `30m`.
+    /// Default 15m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub pend_timeout: Option<String>,
     /// Behaviour when the new revision fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
@@ -174,7 +179,8 @@ pub struct RollingUpdate {
 }
 
 /// What to do when no whole surge group fits on the nodes: `Replace` (default) a group within
-/// `maxUnavailable`, or `Wait` until there is room.
+/// `maxUnavailable`, `Wait` until there is room, or `Pend`: make the group all the same, so that a node autoscaler sees its
+/// pods. If no nodes have come for it within `pendTimeout` it is given up, and the rollout goes on as with `Replace`.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhenNoRoom {
     /// Replace one group within `maxUnavailable`.
@@ -182,6 +188,8 @@ pub enum WhenNoRoom {
     Replace,
     /// Hold until a whole group fits.
     Wait,
+    /// Let the group's pods wait for nodes, for a while.
+    Pend,
 }
 
 /// What to do when a new revision fails, by launches that never come to serve or by the progress deadline:

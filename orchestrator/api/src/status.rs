@@ -33,7 +33,7 @@ pub struct RayClusterFleetStatus {
     /// Selector of the head pods, for `kubectl scale` and autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling_target_selector: Option<String>,
-    /// Available, Progressing, ReplicaFailure, Stalled, PlacementVerified.
+    /// Available, Progressing, ReplicaFailure, Stalled, PlacementVerified, and Suspended while a group is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<FleetCondition>,
     /// One entry for each group.
@@ -133,6 +133,9 @@ pub enum Phase {
     Stopping,
     /// It can not serve; `message` says why and what is tried next.
     Failed,
+    /// Its RayCluster is suspended (`spec.suspend`, as Kueue does it), so it has no pods. That is no failure: it comes up
+    /// again when it is resumed.
+    Suspended,
 }
 
 impl Phase {
@@ -149,6 +152,7 @@ impl Phase {
             Self::Draining => "Draining",
             Self::Stopping => "Stopping",
             Self::Failed => "Failed",
+            Self::Suspended => "Suspended",
         }
     }
 }
@@ -188,7 +192,7 @@ pub struct GroupStatus {
     /// while its Ray nodes join, `Placing` while the ranks are placed, `Loading` while the engine loads the model,
     /// `Probing` while the probe prompt is answered, `Ready` while it takes traffic, `Draining` while its last
     /// requests end, `Stopping` while engine or pods are ended, `Failed` when it can not serve: `message` says what
-    /// is tried next.
+    /// is tried next; `Suspended` while its RayCluster is suspended, as by Kueue.
     pub phase: Phase,
     /// When it entered that phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,6 +235,12 @@ pub struct GroupStatus {
     /// Not to be tried again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Time>,
+    /// When its RayCluster was last set back to the size that it was made with, after somebody else changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repaired_at: Option<Time>,
+    /// While its pods wait for nodes that an autoscaler may add (`whenNoRoom: Pend`): when it is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pend_until: Option<Time>,
     /// Name of the head pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
@@ -309,6 +319,9 @@ pub struct RolloutStatus {
     /// `onFailure: Hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackStatus>,
+    /// Revision for which a surge group waited for nodes in vain (`whenNoRoom: Pend`): until the spec changes, no other one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pended: Option<String>,
     /// Last time that something moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_progress: Option<Time>,

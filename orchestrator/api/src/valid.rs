@@ -1,7 +1,9 @@
 //! From what a user wrote to what the rest of the program works with: defaults filled in, every rule
 //! checked once. After this no other module looks at the raw spec.
 
+mod head_service;
 pub(crate) mod lengths;
+mod modes;
 mod own_engine;
 pub(crate) mod ray;
 mod shape;
@@ -17,7 +19,7 @@ use crate::revision::{Revision, revision};
 use crate::schema;
 use crate::spec::{
     Engine, EngineType, EnvVar, Model, Parallelism, PlacementPolicy, PlacementStrategy, RayClusterFleet,
-    RayClusterFleetSpec, RayClusterTemplate,
+    RayClusterFleetSpec, RayClusterTemplate, StrategyType,
 };
 
 pub use lengths::parse;
@@ -174,6 +176,10 @@ impl ValidFleet {
             0
         });
         let strategy = valid_strategy(spec, replicas, &mut problems);
+        let one_at_a_time =
+            replicas <= 1 && (strategy.max_surge == 0 || strategy.kind == StrategyType::Recreate);
+        modes::check_modes(&spec.template.spec, spec.model.is_some(), &mut problems);
+        head_service::check_head_service(&spec.template.spec, one_at_a_time, &mut problems);
         let failure = valid_failure(spec, &mut problems);
         let drain = spec.drain.as_ref().and_then(|drain| drain.timeout.as_deref());
         // Nothing is a wish too: not to wait.

@@ -23,6 +23,13 @@ pub enum Effect {
         /// Why, for the event.
         reason: String,
     },
+    /// Set a RayCluster back to the size that it was made with, if it still differs.
+    RepairCluster {
+        /// Name.
+        name: String,
+        /// Precondition.
+        uid: String,
+    },
     /// Patch the serving gate of a head pod.
     SetGate {
         /// Group, for the event.

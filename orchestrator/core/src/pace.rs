@@ -35,8 +35,11 @@ pub(crate) fn measure(
                 note(&mut pace, fleet, took, |pace| &mut pace.start_seconds);
             }
             group.begun = None;
-        } else if matches!(group.phase, Phase::Failed | Phase::Draining | Phase::Stopping) {
+        } else if matches!(group.phase, Phase::Failed | Phase::Draining | Phase::Stopping | Phase::Suspended)
+        {
             group.begun = None;
+        } else if old.phase == Phase::Suspended {
+            group.begun = Some(time::began(now));
         }
     }
     pace

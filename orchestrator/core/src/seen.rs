@@ -39,8 +39,18 @@ pub struct ClusterSeen {
     pub attempt: u32,
     /// Pod revision, from its label.
     pub pod_revision: String,
-    /// Pods that it asks for, the head included. `None`: as many as the fleet's template.
+    /// Pods that it was made to have, the head included; the fewest where Ray's autoscaler decides. `None`: as many as the
+    /// fleet's template.
     pub pods: Option<usize>,
+    /// Ray's own autoscaler adds and removes workers.
+    pub elastic: bool,
+    /// Somebody has taken its pods away on purpose, or holds them back (`spec.suspend`, as Kueue does it): who, and when they
+    /// come back.
+    pub suspended: Option<String>,
+    /// What somebody changed in its size since it was made.
+    pub drift: Option<Drift>,
+    /// `spec.managedBy`, where that is not KubeRay's operator here: it makes no pods then.
+    pub managed_by: Option<String>,
     /// Message of KubeRay's `ReplicaFailure` condition, while it is True.
     pub replica_failure: Option<String>,
     /// Message of a recent warning that KubeRay gave instead of a status (invalid specs).
@@ -49,6 +59,13 @@ pub struct ClusterSeen {
     pub own_port: Option<u16>,
     /// When it was created.
     pub created: Option<Timestamp>,
+}
+
+/// A RayCluster whose size somebody else changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// What differs: `worker group w: replicas 0 instead of 1`.
+    pub words: String,
 }
 
 /// One pod of a group.

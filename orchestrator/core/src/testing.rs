@@ -81,6 +81,7 @@ pub(crate) fn fleet(replicas: u32) -> ValidFleet {
             max_unavailable: 0,
             partition: 0,
             when_no_room: WhenNoRoom::Replace,
+            pend_timeout: Duration::from_mins(2),
             on_failure: OnFailure::Hold,
         },
         min_ready: Duration::ZERO,

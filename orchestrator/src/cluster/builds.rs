@@ -1,5 +1,7 @@
 //! The objects that Rayfleet creates, from validated data. Pure.
 
+mod head_service;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
@@ -11,6 +13,7 @@ use rayfleet_api::{RayClusterFleet, ValidFleet, kuberay, names};
 use serde_json::{Map, Value, json};
 
 use super::route;
+use super::size::Size;
 
 /// First Ray version with token authentication.
 const TOKEN_AUTH_SINCE: (u64, u64) = (2, 52);
@@ -66,10 +69,6 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Op
     let mut labels = template.labels;
     labels.extend(meta.labels.take().unwrap_or_default());
     meta.labels = Some(labels);
-    let mut annotations = template.annotations;
-    annotations.insert(names::ANNOTATION_ATTEMPT.to_owned(), group.attempt.to_string());
-    meta.annotations = Some(annotations);
-
     let mut spec = fleet.template.spec.clone();
     open_by_gate(&mut spec["headGroupSpec"]);
     route::spread_heads(&mut spec["headGroupSpec"], &fleet.name);
@@ -77,18 +76,28 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Op
     if let Some(port) = port.or(fleet.own_engine_port.filter(|_| port_name.is_some())) {
         route::name_port(&mut spec["headGroupSpec"], port, port_name);
     }
+    head_service::publish_unready(&mut spec["headGroupSpec"]);
     label_pods(&mut spec["headGroupSpec"], &own);
     keep_off(&mut spec["headGroupSpec"], &group.avoid_nodes);
+    let elastic = spec["enableInTreeAutoscaling"] == true;
     if let Some(workers) = spec.get_mut("workerGroupSpecs").and_then(Value::as_array_mut) {
         for workers in workers {
             label_pods(workers, &own);
             keep_off(workers, &group.avoid_nodes);
-            fix_size(workers);
+            if !elastic {
+                fix_size(workers);
+            }
         }
     }
     if fleet.model.is_some() {
         authenticate(&mut spec);
     }
+    let mut annotations = template.annotations;
+    annotations.insert(names::ANNOTATION_ATTEMPT.to_owned(), group.attempt.to_string());
+    if let Ok(size) = serde_json::to_string(&Size::of(&spec)) {
+        annotations.insert(names::ANNOTATION_SIZE.to_owned(), size);
+    }
+    meta.annotations = Some(annotations);
     DynamicObject {
         types: Some(TypeMeta { api_version: "ray.io/v1".to_owned(), kind: "RayCluster".to_owned() }),
         metadata: meta,
@@ -134,6 +143,7 @@ fn keep_off(group: &mut Value, nodes: &[String]) {
 }
 
 /// A group's size never changes: its ranks are placed on exactly these pods. KubeRay wants both bounds, and takes a null for none.
+/// Ray's autoscaler, where the template turns it on, keeps to the template's own bounds.
 fn fix_size(group: &mut Value) {
     let size = kuberay::worker_replicas(group);
     let Some(group) = group.as_object_mut() else { return };
@@ -227,6 +237,12 @@ mod tests {
     }
 
     #[test]
+    fn the_head_is_found_by_its_service_before_its_gate_opens() {
+        let service = &built()["spec"]["headGroupSpec"]["headService"]["spec"];
+        assert_eq!(service, &json!({"clusterIP": "None", "publishNotReadyAddresses": true}));
+    }
+
+    #[test]
     fn all_pods_carry_the_group_and_their_own_labels() {
         let cluster = built();
         let labels = &cluster["spec"]["workerGroupSpecs"][0]["template"]["metadata"]["labels"];
@@ -250,6 +266,25 @@ mod tests {
         let mut decided = json!({"rayVersion": "2.60.0", "authOptions": {"mode": "disabled"}});
         authenticate(&mut decided);
         assert_eq!(decided["authOptions"]["mode"], "disabled");
+    }
+
+    #[test]
+    fn a_group_remembers_the_size_that_it_was_made_with() {
+        let cluster = built();
+        let size = serde_json::from_str::<Size>(
+            cluster["metadata"]["annotations"][names::ANNOTATION_SIZE].as_str().unwrap(),
+        );
+        assert_eq!(size.unwrap(), Size::of(&cluster["spec"]));
+    }
+
+    #[test]
+    fn the_bounds_of_rays_autoscaler_are_the_templates() {
+        let mut fleet = fleet();
+        fleet.template.spec["enableInTreeAutoscaling"] = json!(true);
+        fleet.template.spec["workerGroupSpecs"][0]["maxReplicas"] = json!(4);
+        let cluster = ray_cluster(&fleet, &GroupStatus { name: "g".into(), ..Default::default() }, None);
+        let workers = &cluster.data["spec"]["workerGroupSpecs"][0];
+        assert_eq!((&workers["minReplicas"], &workers["maxReplicas"]), (&Value::Null, &json!(4)));
     }
 
     #[test]

@@ -245,6 +245,30 @@ impl Executor {
         Ok(())
     }
 
+    /// Sets a RayCluster back to the size that it was made with, if it is still the one that was seen. It is read again for that:
+    /// KubeRay writes its status whenever pods come and go, and worker groups can only be given as a whole list.
+    pub(crate) async fn repair_cluster(&self, key: &Key, uid: &str) -> Result<(), WriteError> {
+        let api = rayclusters::api(&self.client, &key.namespace);
+        let Some(found) = self.call("get RayCluster", api.get_opt(&key.name)).await? else { return Ok(()) };
+        let same = found.uid().as_deref() == Some(uid);
+        let repair = rayclusters::repair(&found).filter(|_| same);
+        let Some(spec) = repair else {
+            self.index.changed(found);
+            return Ok(());
+        };
+        // The version makes the API server refuse the patch if somebody else was faster.
+        let patch =
+            json!({"metadata": {"uid": uid, "resourceVersion": found.resource_version()}, "spec": spec});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match self.call("repair RayCluster", api.patch(&key.name, &parameters, &patch)).await {
+            Ok(patched) => {
+                self.index.changed(patched);
+                Ok(())
+            }
+            Err(error) => gone_is_fine(Err(error)),
+        }
+    }
+
     /// Opens or closes the serving gate of a head pod.
     pub(crate) async fn set_gate(&self, pod: &Key, uid: &str, gate: Gate<'_>) -> Result<(), WriteError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);

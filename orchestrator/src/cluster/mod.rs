@@ -17,6 +17,7 @@ mod pods;
 mod queue;
 mod rayclusters;
 mod route;
+mod size;
 mod topology;
 mod watches;
 mod world;

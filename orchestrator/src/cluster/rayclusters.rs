@@ -5,10 +5,15 @@ use std::sync::LazyLock;
 use kube::api::ApiResource;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
-use rayfleet_api::{kuberay, names};
+use rayfleet_api::names;
 use rayfleet_core::seen::ClusterSeen;
+use serde_json::Value;
 
 use super::pods::created;
+use super::size::Size;
+
+/// `spec.managedBy` of a RayCluster that KubeRay's operator looks after; the default.
+const KUBERAY: &str = "ray.io/kuberay-operator";
 
 /// Longest name of a Secret that KubeRay makes.
 const LONGEST_SECRET: usize = 50;
@@ -34,6 +39,10 @@ pub(crate) fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
 pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterSeen {
     let labels = cluster.labels();
     let attempt = cluster.annotations().get(names::ANNOTATION_ATTEMPT);
+    let spec = &cluster.data["spec"];
+    let now = Size::of(spec);
+    let made = made_with(cluster);
+    let size = made.as_ref().unwrap_or(&now);
     ClusterSeen {
         uid: cluster.uid().unwrap_or_default(),
         resource_version: cluster.resource_version().unwrap_or_default(),
@@ -43,12 +52,56 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
         slot: labels.get(names::LABEL_SLOT).and_then(|slot| slot.parse().ok()),
         attempt: attempt.and_then(|attempt| attempt.parse().ok()).unwrap_or_default(),
         pod_revision: labels.get(names::LABEL_POD_REVISION).cloned().unwrap_or_default(),
-        pods: kuberay::pods(&cluster.data["spec"]).and_then(|pods| usize::try_from(pods).ok()),
+        pods: spec["headGroupSpec"].is_object().then(|| size.pods()).flatten(),
+        elastic: size.is_elastic(),
+        suspended: suspended(cluster),
+        drift: made.as_ref().and_then(|made| made.drift(&now)),
+        managed_by: spec["managedBy"].as_str().filter(|who| *who != KUBERAY).map(str::to_owned),
         replica_failure: replica_failure(cluster),
         warning,
         own_port: own_port(cluster),
         created: created(cluster),
     }
+}
+
+/// The patch of its spec that sets it back to the size that it was made with, where it has another one.
+pub(super) fn repair(cluster: &DynamicObject) -> Option<Value> {
+    let (made, spec) = (made_with(cluster)?, &cluster.data["spec"]);
+    made.drift(&Size::of(spec)).map(|_| made.restored(spec))
+}
+
+/// The size that Rayfleet made it with; `None` for one of an earlier version.
+fn made_with(cluster: &DynamicObject) -> Option<Size> {
+    serde_json::from_str(cluster.annotations().get(names::ANNOTATION_SIZE)?).ok()
+}
+
+/// Whether it is suspended, or KubeRay is not through with that: it ends a suspension that has begun even if that is taken back,
+/// and leaves one only at `suspend: false`, not where the field is gone.
+fn suspended(cluster: &DynamicObject) -> Option<String> {
+    let (name, suspend) = (cluster.name_any(), &cluster.data["spec"]["suspend"]);
+    let is = |kind: &str| condition(cluster, kind).is_some_and(|condition| condition["status"] == "True");
+    let by_hand = format!(
+        "resume it with `kubectl patch raycluster {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'`"
+    );
+    if *suspend == true {
+        let who = cluster.labels().get(names::LABEL_KUEUE_QUEUE).map_or(by_hand, |queue| {
+            format!("Kueue resumes it when queue {queue} has room for it: see `kubectl describe workloads`")
+        });
+        return Some(format!("RayCluster {name} is suspended (spec.suspend); {who}"));
+    }
+    if is("RayClusterSuspending") || (is("RayClusterSuspended") && *suspend == false) {
+        return Some(format!("RayCluster {name} is being resumed: KubeRay ends the suspension first"));
+    }
+    is("RayClusterSuspended").then(|| {
+        format!(
+            "RayCluster {name} is suspended, and KubeRay resumes it at spec.suspend: false only; {by_hand}"
+        )
+    })
+}
+
+fn condition<'c>(cluster: &'c DynamicObject, kind: &str) -> Option<&'c Value> {
+    let mut all = cluster.data["status"]["conditions"].as_array()?.iter();
+    all.find(|condition| condition["type"] == kind)
 }
 
 /// Port of the engine that the cluster's pods start themselves: AIBrix's label on its head's pods, else on the cluster.
@@ -59,10 +112,7 @@ pub(crate) fn own_port(cluster: &DynamicObject) -> Option<u16> {
 }
 
 fn replica_failure(cluster: &DynamicObject) -> Option<String> {
-    let conditions = cluster.data["status"]["conditions"].as_array()?;
-    let failure = conditions
-        .iter()
-        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
+    let failure = condition(cluster, "ReplicaFailure").filter(|condition| condition["status"] == "True")?;
     Some(failure["message"].as_str().unwrap_or("KubeRay could not create pods").to_owned())
 }
 
@@ -112,12 +162,52 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_the_size_of_its_own_spec() {
-        let spec = json!({"headGroupSpec": {}, "workerGroupSpecs": [
-            {"replicas": 3}, {"replicas": 2, "numOfHosts": 2}, {}, {"replicas": 9, "minReplicas": 0, "maxReplicas": 1}
-        ]});
-        assert_eq!(seen(&cluster("g", &spec, &Value::Null), None).pods, Some(9));
-        assert_eq!(seen(&cluster("g", &json!({}), &Value::Null), None).pods, None);
+    fn a_group_has_the_size_that_it_was_made_with() {
+        let spec = json!({"headGroupSpec": {}, "workerGroupSpecs": [{"groupName": "w", "replicas": 2}]});
+        let mut cluster = cluster("g", &spec, &Value::Null);
+        assert_eq!((seen(&cluster, None).pods, seen(&cluster, None).drift), (Some(3), None));
+        let made = serde_json::to_string(&Size::of(&spec)).unwrap();
+        cluster.metadata.annotations.as_mut().unwrap().insert(names::ANNOTATION_SIZE.to_owned(), made);
+        cluster.data["spec"]["workerGroupSpecs"][0]["replicas"] = json!(0);
+        let resized = seen(&cluster, None);
+        assert_eq!(resized.pods, Some(3), "not what somebody else made of it");
+        assert_eq!(resized.drift.unwrap().words, "worker group w: replicas 0 instead of 2");
+        assert_eq!(seen(&self::cluster("g", &json!({}), &Value::Null), None).pods, None);
+    }
+
+    #[test]
+    fn a_suspended_cluster_says_who_resumes_it() {
+        let suspended = |spec: &Value, condition: &str, queue: Option<&str>| {
+            let status = json!({"conditions": [{"type": condition, "status": "True"}]});
+            let mut cluster = cluster("g", spec, &status);
+            if let Some(queue) = queue {
+                let labels = cluster.metadata.labels.as_mut().unwrap();
+                labels.insert(names::LABEL_KUEUE_QUEUE.to_owned(), queue.to_owned());
+            }
+            seen(&cluster, None).suspended
+        };
+        let asked = json!({"suspend": true});
+        let words = suspended(&asked, "HeadPodReady", None).unwrap();
+        assert!(
+            words.contains("RayCluster g is suspended (spec.suspend); resume it with `kubectl patch"),
+            "{words}"
+        );
+        let words = suspended(&asked, "RayClusterSuspended", Some("gpus")).unwrap();
+        assert!(words.contains("Kueue resumes it when queue gpus has room for it"), "{words}");
+        for condition in ["RayClusterSuspending", "RayClusterSuspended"] {
+            let words = suspended(&json!({"suspend": false}), condition, None).unwrap();
+            assert!(words.contains("is being resumed"), "{words}");
+        }
+        let words = suspended(&json!({}), "RayClusterSuspended", None).unwrap();
+        assert!(words.contains("at spec.suspend: false only; resume it with"), "{words}");
+        assert_eq!(suspended(&json!({"suspend": false}), "HeadPodReady", None), None);
+    }
+
+    #[test]
+    fn a_cluster_of_another_manager_is_told_apart() {
+        let by = |who: &Value| seen(&cluster("g", &json!({"managedBy": who}), &Value::Null), None).managed_by;
+        assert_eq!(by(&json!("kueue.x-k8s.io/multikueue")).as_deref(), Some("kueue.x-k8s.io/multikueue"));
+        assert_eq!((by(&json!(KUBERAY)), by(&Value::Null)), (None, None));
     }
 
     #[test]

@@ -85,7 +85,9 @@ impl Controller {
         for effect in rest {
             match effect {
                 Effect::CreateCluster { group } => creates.push(group),
-                Effect::DeleteCluster { .. } | Effect::SetGate { .. } => calls.push(effect),
+                Effect::DeleteCluster { .. } | Effect::RepairCluster { .. } | Effect::SetGate { .. } => {
+                    calls.push(effect);
+                }
                 command => self.command(pass, command, outcome),
             }
         }
@@ -114,6 +116,10 @@ impl Controller {
             Effect::DeleteCluster { name, uid, resource_version, reason } => {
                 info!(%fleet, group = %name, %reason, "deleting the RayCluster");
                 self.executor.delete_cluster(&fleet.sibling(name), uid, resource_version).await
+            }
+            Effect::RepairCluster { name, uid } => {
+                info!(%fleet, group = %name, "setting the RayCluster back to its size");
+                self.executor.repair_cluster(&fleet.sibling(name), &uid).await
             }
             Effect::SetGate { group, pod, pod_uid, open, launch, reason } => {
                 info!(%fleet, %group, %pod, open, reason, "setting the serving gate");
@@ -156,7 +162,10 @@ impl Controller {
                 info!(fleet = %key, reason, %message, "event");
                 self.executor.tell(pass.raw, warning, reason, &message);
             }
-            Effect::CreateCluster { .. } | Effect::DeleteCluster { .. } | Effect::SetGate { .. } => {}
+            Effect::CreateCluster { .. }
+            | Effect::DeleteCluster { .. }
+            | Effect::RepairCluster { .. }
+            | Effect::SetGate { .. } => {}
         }
     }
 

@@ -68,7 +68,7 @@ impl Kubernetes {
         };
         run(Box::new(Nodes::new(options.clone(), switches.clone())));
         run(Box::new(Quotas));
-        run(Box::new(Operator::new(options.kuberay_lag, options.grace_period, switches.clone(), seed)));
+        run(Box::new(Operator::new(&options, switches.clone(), seed)));
         run(Box::new(Scheduler::new(seed.wrapping_add(1))));
         let kubelets = Kubelets::new(options, switches.clone(), ray.clone());
         let watch = kubelets.watch();

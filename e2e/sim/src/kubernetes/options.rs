@@ -39,6 +39,8 @@ pub struct Options {
     pub endpoint_lag: Duration,
     /// From a change to what KubeRay's operator does about it.
     pub kuberay_lag: Duration,
+    /// KubeRay's operator runs with `ENABLE_RAY_HEAD_CLUSTER_IP_SERVICE`.
+    pub head_cluster_ip: bool,
     /// Grace period of pods whose template names none.
     pub grace_period: Duration,
 }
@@ -63,6 +65,7 @@ impl Default for Options {
             node_boot: Duration::from_secs(8),
             endpoint_lag: Duration::from_millis(100),
             kuberay_lag: Duration::from_millis(50),
+            head_cluster_ip: false,
             grace_period: Duration::from_secs(30),
         }
     }

@@ -1,7 +1,10 @@
 //! Bounds of rollouts in whole groups.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::lengths::length;
 use super::{Invalid, invalid};
 use crate::spec::{OnFailure, RayClusterFleetSpec, StrategyType, WhenNoRoom};
 
@@ -23,6 +26,8 @@ pub struct ValidStrategy {
     pub partition: u32,
     /// When no surge group fits.
     pub when_no_room: WhenNoRoom,
+    /// How long a surge group may wait for nodes with `Pend`.
+    pub pend_timeout: Duration,
     /// When the new revision fails.
     pub on_failure: OnFailure,
 }
@@ -50,6 +55,9 @@ pub(super) fn valid_strategy(
     let max_surge = groups(rolling.max_surge, &quarter, true, "maxSurge");
     let max_unavailable = groups(rolling.max_unavailable, &quarter, false, "maxUnavailable");
     let partition = groups(rolling.partition, &IntOrString::Int(0), true, "partition").min(replicas);
+    let bounds = (Duration::from_mins(15), Duration::from_secs(1));
+    let pend_timeout =
+        length(strategy.pend_timeout.as_deref(), "spec.strategy.pendTimeout", bounds, problems);
     ValidStrategy {
         kind: strategy.type_.unwrap_or_default(),
         max_surge,
@@ -57,6 +65,7 @@ pub(super) fn valid_strategy(
         max_unavailable: if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable },
         partition,
         when_no_room: strategy.when_no_room.unwrap_or_default(),
+        pend_timeout,
         on_failure: strategy.on_failure.unwrap_or_default(),
     }
 }

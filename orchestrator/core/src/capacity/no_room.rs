@@ -21,6 +21,8 @@ pub struct NoRoom {
     pub needs: String,
     /// What there is: `best free: 1 + 0`.
     pub free: String,
+    /// A ResourceQuota is in the way: nodes are no help.
+    pub quota: bool,
 }
 
 impl std::fmt::Display for NoRoom {
@@ -36,12 +38,13 @@ impl NoRoom {
         Self {
             needs: format!("{} {}", amount(short.asked), short.resource),
             free: format!("ResourceQuota {} leaves {}", short.quota, amount(short.left)),
+            quota: true,
         }
     }
 
     pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
         let resource = short_of(room, pods);
-        Self { needs: needs(pods, &resource), free: free(room, pods, &resource) }
+        Self { needs: needs(pods, &resource), free: free(room, pods, &resource), quota: false }
     }
 }
 

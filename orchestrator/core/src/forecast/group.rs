@@ -70,6 +70,8 @@ impl<'a> Group<'a> {
                 group.idle_at = if group.gate { Timestamp::MAX } else { at(pace.drain) };
             }
             Phase::Stopping | Phase::Failed => group.up_at = Some(now),
+            // Foretold as if it were resumed now: who will resume it, and when, nobody here knows.
+            Phase::Suspended => {}
         }
         Some(group)
     }

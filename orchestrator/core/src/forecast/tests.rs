@@ -138,6 +138,18 @@ fn what_would_stand_still_is_told() {
 }
 
 #[test]
+fn a_group_that_would_pend_is_foretold_with_its_end() {
+    let forecast = changed(&bounds(2, 1, 1), 2, |fleet| {
+        fleet.strategy.when_no_room = WhenNoRoom::Pend;
+        new_pods(fleet);
+    });
+    assert_eq!((forecast.outcome, forecast.most_groups, forecast.fewest_ready), (Outcome::Complete, 3, 1));
+    let told: Vec<String> =
+        forecast.moments.iter().take(2).map(|it| format!("{} {}", it.seconds, it.what.as_str())).collect();
+    assert_eq!(told, ["0 create", "120 delete"]);
+}
+
+#[test]
 fn more_groups_than_there_is_room_for_are_told_too() {
     let forecast = changed(&bounds(1, 1, 0), 2, |fleet| fleet.replicas = 3);
     let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };

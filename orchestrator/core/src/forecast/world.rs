@@ -163,7 +163,10 @@ impl<'a> World<'a> {
             }),
             Effect::StopEngine { group, .. } => self.change(&group, |group, _| group.engine = None),
             // No engine of a forecast is told to drain: what it has ends by itself.
-            Effect::SetDraining { .. } | Effect::Probe { .. } | Effect::Event { .. } => false,
+            Effect::SetDraining { .. }
+            | Effect::Probe { .. }
+            | Effect::RepairCluster { .. }
+            | Effect::Event { .. } => false,
         }
     }
 

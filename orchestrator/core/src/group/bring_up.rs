@@ -7,7 +7,7 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::after;
 
 use super::stage::Stage;
-use super::{engine, fail, patience, ray, serve};
+use super::{engine, fail, patience, ray, repair, serve};
 use crate::effect::Effect;
 use crate::seen::PodSeen;
 use crate::{text, time};
@@ -100,6 +100,9 @@ fn pod_message(stage: &mut Stage<'_>) -> String {
     if let Some(refusal) = kuberay_refusal(stage) {
         return refusal;
     }
+    if let Some(changed) = repair::in_words(stage) {
+        return changed;
+    }
     if let Some(message) = no_pods(stage) {
         return message;
     }
@@ -133,8 +136,15 @@ fn no_pods(stage: &mut Stage<'_>) -> Option<String> {
 /// KubeRay could not make the pods, or does not accept the template.
 fn kuberay_refusal(stage: &mut Stage<'_>) -> Option<String> {
     let cluster = stage.seen.cluster.as_ref()?;
-    let cause = cluster.replica_failure.as_ref().or(cluster.warning.as_ref())?;
-    let message = text::bounded(format!("RayCluster {}: KubeRay says: {cause}", stage.group.name));
+    let name = &stage.group.name;
+    let message = match (&cluster.managed_by, cluster.replica_failure.as_ref().or(cluster.warning.as_ref())) {
+        (Some(other), _) => format!(
+            "RayCluster {name}: its managedBy is {other}, so KubeRay makes no pods here: delete it, and keep Kueue's MultiKueue \
+             off this namespace or queue"
+        ),
+        (None, cause) => format!("RayCluster {name}: KubeRay says: {}", cause?),
+    };
+    let message = text::bounded(message);
     if !text::tells(stage.group.message.as_ref(), &message) {
         stage.tell(true, "RayClusterProblem", message.clone());
     }
@@ -161,7 +171,7 @@ fn stuck(stage: &mut Stage<'_>) -> bool {
 pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
     match ray::ray(stage) {
         ray::Ray::Alive(alive) => {
-            let (joined, wanted) = (ray::joined(stage, alive), stage.pods.live().count());
+            let (joined, wanted) = (ray::joined(stage, alive), stage.pods.to_join());
             if joined >= wanted {
                 return true;
             }

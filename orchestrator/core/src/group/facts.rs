@@ -22,6 +22,10 @@ pub(super) fn refresh(stage: &mut Stage<'_>) {
     if !nodes.is_empty() || stage.group.phase != Phase::Stopping {
         stage.group.nodes = nodes;
     }
+    // Nodes have come for its pods.
+    if stage.pods.whole() && stage.pods.live().all(|pod| pod.node.is_some()) {
+        stage.group.pend_until = None;
+    }
     let Ray::Alive(alive) = ray::ray(stage) else { return };
     if !stage.launched() {
         load(stage, &alive.engine);

@@ -14,9 +14,11 @@ mod patience;
 mod plain;
 mod pods;
 mod ray;
+mod repair;
 mod serve;
 mod stage;
 mod stop;
+mod suspend;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,7 @@ pub struct Step {
 pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Timestamp) -> Step {
     let mut stage = Stage::new(fleet, group, seen, now);
     stage.retire_if_deleted();
+    repair::repair(&mut stage);
     match stage.group.goal {
         Goal::Serve => {
             serve::serve(&mut stage);
@@ -70,7 +73,10 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Time
             stage.group.goal_reason = None;
             serve::serve(&mut stage);
         }
-        Goal::SwapEngine if fleet.model.is_some() && engine::not_started(&stage.group) => {
+        Goal::SwapEngine
+            if fleet.model.is_some()
+                && (engine::not_started(&stage.group) || suspend::is_suspended(&stage)) =>
+        {
             engine::retarget(&mut stage);
             serve::serve(&mut stage);
         }

@@ -4,19 +4,23 @@ use jiff::Timestamp;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use crate::capacity;
-use crate::seen::{PodProblem, PodSeen};
+use crate::seen::{ClusterSeen, PodProblem, PodSeen};
 
 /// The pods of one group beside what they should be.
 pub(super) struct Pods<'a> {
     shape: &'a GroupShape,
     wanted: usize,
+    /// Ray's autoscaler adds and removes workers: those above the wanted ones need not be up.
+    elastic: bool,
     all: &'a [PodSeen],
 }
 
 impl<'a> Pods<'a> {
     /// A group of an older template may have another size than the one that is asked for now.
-    pub(super) fn new(shape: &'a GroupShape, size: Option<usize>, all: &'a [PodSeen]) -> Self {
-        Self { shape, wanted: size.unwrap_or_else(|| shape.size()), all }
+    pub(super) fn new(shape: &'a GroupShape, cluster: Option<&ClusterSeen>, all: &'a [PodSeen]) -> Self {
+        let size = cluster.and_then(|cluster| cluster.pods);
+        let elastic = cluster.is_some_and(|cluster| cluster.elastic);
+        Self { shape, wanted: size.unwrap_or_else(|| shape.size()), elastic, all }
     }
 
     /// All, those on their way out too.
@@ -57,7 +61,16 @@ impl<'a> Pods<'a> {
 
     /// None is missing, and the containers of all are ready.
     pub(super) fn ready(&self) -> bool {
-        self.whole() && self.live().all(|pod| pod.containers_ready)
+        let ready = || self.live().filter(|pod| pod.containers_ready);
+        if self.elastic {
+            return ready().count() >= self.wanted() && ready().any(|pod| pod.head);
+        }
+        self.whole() && ready().count() == self.live().count()
+    }
+
+    /// How many have to be alive in Ray.
+    pub(super) fn to_join(&self) -> usize {
+        if self.elastic { self.wanted() } else { self.live().count() }
     }
 
     /// A container keeps ending.

@@ -7,14 +7,14 @@ use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
 use super::stage::{Stage, submission};
-use super::{bring_up, drain, engine, evict, fail, patience, plain};
+use super::{bring_up, drain, engine, evict, fail, patience, plain, suspend};
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
 const STABLE: Duration = Duration::from_mins(10);
 
 pub(super) fn serve(stage: &mut Stage<'_>) {
-    if evict::evicted(stage) {
+    if suspend::waits(stage) || evict::evicted(stage) {
         return;
     }
     if stage.group.phase == Phase::Failed && !fail::recover(stage) {

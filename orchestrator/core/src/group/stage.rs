@@ -41,8 +41,7 @@ impl<'a> Stage<'a> {
         seen: &'a GroupSeen,
         now: Timestamp,
     ) -> Self {
-        let size = seen.cluster.as_ref().and_then(|cluster| cluster.pods);
-        let pods = Pods::new(&fleet.shape, size, &seen.pods);
+        let pods = Pods::new(&fleet.shape, seen.cluster.as_ref(), &seen.pods);
         let group = group.clone();
         Self {
             fleet,

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::spec::StrategyType;
-use rayfleet_api::status::{Goal, GroupStatus, NodeFailures};
+use rayfleet_api::spec::{StrategyType, WhenNoRoom};
+use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::GroupShape;
 
 use super::course::Course;
@@ -62,6 +62,8 @@ pub(crate) struct Board<'a> {
     slots: Option<(BTreeSet<u32>, u32)>,
     /// Groups with a pod on a node that is to be emptied.
     pub(super) moving: Moving,
+    /// A surge group of this spec waited for nodes in vain.
+    pub(super) gave_up: bool,
 }
 
 impl<'a> Board<'a> {
@@ -69,6 +71,7 @@ impl<'a> Board<'a> {
         let kept = kept(&inputs, &groups);
         let standing = Rc::new(Standing::new(inputs.capacity));
         let moving = Moving::new(inputs.seen, &groups);
+        let gave_up = inputs.course.gave_up();
         Self {
             fleet: inputs.fleet,
             inputs,
@@ -76,10 +79,19 @@ impl<'a> Board<'a> {
             kept,
             standing,
             blocked: None,
+            gave_up,
             made: 0,
             more: false,
             slots: None,
             moving,
+        }
+    }
+
+    /// What to do without room, once nodes were waited for in vain, too.
+    pub(super) fn when_no_room(&self) -> WhenNoRoom {
+        match self.fleet.strategy.when_no_room {
+            WhenNoRoom::Pend if self.gave_up => WhenNoRoom::Replace,
+            other => other,
         }
     }
 
@@ -211,7 +223,8 @@ impl<'a> Board<'a> {
     /// are taken off.
     pub(super) fn room(&self) -> Option<Room<'a>> {
         let mut room = Room::of(self.inputs.capacity?.capacity());
-        for group in self.active() {
+        // What is suspended holds no room, and who resumes it sees to it that there is some.
+        for group in self.active().filter(|group| group.phase != Phase::Suspended) {
             let seen = self.inputs.seen.get(&group.name);
             let mut there = seen.map_or(0, |seen| seen.pods.iter().filter(|pod| !pod.deleting).count());
             // A group of an older template may have fewer pods than the new ones.

@@ -8,7 +8,7 @@ use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
 
 use super::board::Board;
 use super::obstacle::{self, Obstacle};
-use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK};
+use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK, SUSPENDED};
 use super::summary::Counts;
 use super::view::ready;
 use crate::{held, text, time};
@@ -51,6 +51,7 @@ pub(super) fn conditions(
             .iter()
             .map(|failed| verdict(failed.condition, "True", failed.reason, failed.message.clone())),
     );
+    verdicts.extend(suspended(board));
     verdicts.into_iter().map(|verdict| dated(verdict, before, board.inputs.now)).collect()
 }
 
@@ -80,6 +81,7 @@ fn progressing(board: &Board<'_>, rollout: &RolloutStatus, overdue: Option<Durat
         COMPLETE => verdict("Progressing", "True", "Complete", told),
         ROLLING_BACK | ROLLED_BACK => verdict("Progressing", "False", "RolledBack", told),
         PAUSED if overdue.is_none() => verdict("Progressing", "Unknown", "Paused", told),
+        SUSPENDED => verdict("Progressing", "Unknown", "Suspended", told),
         _ => match overdue {
             Some(limit) => {
                 let message = format!("nothing has moved for {} s; {told}", limit.as_secs());
@@ -191,6 +193,16 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
             verdict("PlacementVerified", "True", "AsPlanned", message)
         }
     })
+}
+
+/// Groups that somebody has suspended, and who resumes them. Told only while there are any.
+fn suspended(board: &Board<'_>) -> Option<Verdict> {
+    let all: Vec<&GroupStatus> =
+        board.groups.iter().filter(|group| group.phase == Phase::Suspended).collect();
+    let first = all.first()?;
+    let more = if all.len() > 1 { format!("; {} groups more", all.len() - 1) } else { String::new() };
+    let why = first.message.as_deref().unwrap_or_default();
+    Some(verdict("Suspended", "True", "RayClusterSuspended", format!("group {}: {why}{more}", first.name)))
 }
 
 /// Dates a verdict: a condition that says what it said before stays as it is.

@@ -21,6 +21,8 @@ pub(crate) struct Course<'a> {
     asked: &'a ValidFleet,
     stable: Option<&'a ValidFleet>,
     rollback: Option<RollbackStatus>,
+    /// Revision for which nodes were waited for in vain, under the spec as it is.
+    pended: Option<String>,
     /// The fleet while it is not to change: it stays where it is.
     held: Option<ValidFleet>,
 }
@@ -43,7 +45,14 @@ impl<'a> Course<'a> {
         let lost = rollback.is_some() && stable.is_none();
         let target = if rollback.is_some() { stable.unwrap_or(asked) } else { asked };
         let held = (lost || refused).then(|| ValidFleet { paused: true, ..target.clone() });
-        Self { asked, stable, rollback, held }
+        let same_spec = status.observed_generation == Some(asked.generation);
+        let pended = status.rollout.as_ref().filter(|_| same_spec).and_then(|rollout| rollout.pended.clone());
+        Self { asked, stable, rollback, pended, held }
+    }
+
+    /// Whether nodes were waited for in vain for a surge group of the revision to go to.
+    pub(super) fn gave_up(&self) -> bool {
+        self.pended.as_ref().is_some_and(|pended| *pended == self.fleet().revision.to_string())
     }
 
     /// The fleet as it is to become.
@@ -104,7 +113,9 @@ fn failed_to_start(fleet: &ValidFleet, group: &GroupStatus) -> Option<String> {
 
 /// It is what the rollout has waited for in vain.
 fn late(fleet: &ValidFleet, group: &GroupStatus, limit: Duration, now: Timestamp) -> Option<String> {
-    if !active(group) || available(fleet, group, now) || group.phase == Phase::Ready {
+    // What somebody has suspended says nothing about the revision.
+    let at_fault = !matches!(group.phase, Phase::Ready | Phase::Suspended);
+    if !active(group) || available(fleet, group, now) || !at_fault {
         return None;
     }
     let limit = limit.as_secs();

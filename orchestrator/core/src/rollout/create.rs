@@ -3,13 +3,13 @@
 
 use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
-use rayfleet_api::spec::{MOST_GROUPS, StrategyType};
+use rayfleet_api::spec::{MOST_GROUPS, StrategyType, WhenNoRoom};
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
-use super::avoid;
 use super::board::{Board, count};
 use super::view::{Age, active, age};
+use super::{avoid, pend};
 use crate::capacity::{NoRoom, Room};
 use crate::seen::PodSeen;
 use crate::{group, ledger, text, time};
@@ -28,6 +28,15 @@ pub(crate) enum Blocked {
     Leaving,
 }
 
+/// Where the pods of a group that may exist will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// On nodes that have room for all of them, or as a group below `replicas` wherever room comes.
+    Any,
+    /// On nodes that an autoscaler may add.
+    Pends,
+}
+
 pub(super) fn create(board: &mut Board<'_>) {
     let mut room = None;
     board.blocked = None;
@@ -40,11 +49,13 @@ pub(super) fn create(board: &mut Board<'_>) {
             board.more = true;
             return;
         }
-        if let Err(blocked) = may_create(board, &mut room) {
-            board.blocked = Some(blocked);
-            return;
+        match may_create(board, &mut room) {
+            Ok(place) => reserve(board, place),
+            Err(blocked) => {
+                board.blocked = Some(blocked);
+                return;
+            }
         }
-        reserve(board);
         board.made += 1;
     }
 }
@@ -70,14 +81,14 @@ fn wanted(board: &Board<'_>) -> bool {
 }
 
 /// Whether it may exist now.
-fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), Blocked> {
+fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<Place, Blocked> {
     let fleet = board.fleet;
     let recreate = fleet.strategy.kind == StrategyType::Recreate;
     if recreate && old_ones_exist(board) {
         return Err(Blocked::Leaving);
     }
     if board.existing_count() < fleet.replicas {
-        return Ok(());
+        return Ok(Place::Any);
     }
     let surge = if recreate { 0 } else { fleet.strategy.max_surge };
     // More groups would not fit into the status.
@@ -88,7 +99,12 @@ fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<(), 
         *room = board.room();
     }
     let room = room.as_mut().ok_or(Blocked::Unknown)?;
-    room.place(&board.next_fleet().shape).map(|_| ()).map_err(Blocked::NoRoom)
+    match room.place(&board.next_fleet().shape) {
+        Ok(_) => Ok(Place::Any),
+        // No node helps against a quota.
+        Err(no_room) if board.when_no_room() == WhenNoRoom::Pend && !no_room.quota => Ok(Place::Pends),
+        Err(no_room) => Err(Blocked::NoRoom(no_room)),
+    }
 }
 
 /// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending included.
@@ -102,7 +118,7 @@ fn old_ones_exist(board: &Board<'_>) -> bool {
 }
 
 /// Enters a new group into the ledger: from here on its name is fixed.
-fn reserve(board: &mut Board<'_>) {
+fn reserve(board: &mut Board<'_>, place: Place) {
     let fleet = board.next_fleet();
     let now = board.inputs.now;
     let slot = board.take_slot();
@@ -115,6 +131,7 @@ fn reserve(board: &mut Board<'_>) {
         text::bounded(format!("stands in for {}: {cause}", group.name))
     });
     let avoid_nodes = avoid::for_new_group(board);
+    let pend_until = (place == Place::Pends).then(|| time::not_before(pend::until(board)));
     let name = names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt);
     if fleet.revision != board.fleet.revision {
         board.kept.insert(name.clone());
@@ -131,6 +148,7 @@ fn reserve(board: &mut Board<'_>) {
         retry_after: retry.map(time::not_before),
         goal_reason: reason,
         avoid_nodes,
+        pend_until,
         ..GroupStatus::default()
     });
     board.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));

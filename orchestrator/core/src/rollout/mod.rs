@@ -12,6 +12,7 @@ mod course;
 mod create;
 mod moving;
 mod obstacle;
+mod pend;
 mod progress;
 mod redirect;
 mod replace;
@@ -54,6 +55,7 @@ fn goals(board: &Board<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
 fn round(board: &mut Board<'_>) {
     redirect::redirect(board);
     avoid::leave(board);
+    pend::give_up(board);
     replace::for_free(board);
     redirect::take_back(board);
     trim::trim(board);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
+use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
 
 use super::board::Board;
 use super::create::Blocked;
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
-use super::{moving, obstacle};
+use super::{moving, obstacle, pend};
 use crate::{held, pace, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
@@ -25,6 +25,10 @@ pub(super) const ROLLING_BACK: &str = "Rolling back";
 pub(super) const ROLLED_BACK: &str = "Rolled back";
 /// The step of a rollout that `spec.paused` holds.
 pub(super) const PAUSED: &str = "Paused";
+/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its own.
+pub(super) const PENDING: &str = "Waiting for nodes";
+/// The step of a fleet that only waits for groups which somebody has suspended.
+pub(super) const SUSPENDED: &str = "Suspended";
 
 /// Why nothing can move, and what would help.
 pub(super) type Hold = String;
@@ -49,6 +53,7 @@ pub(super) fn progress(
         stable: if proven { Some(to.clone()) } else { old.stable },
         // What stands in for a refused spec is none that could have failed.
         rollback: if board.inputs.held.is_some() { old.rollback } else { course.rollback().cloned() },
+        pended: board.gave_up.then(|| to.clone()),
         from: outdated.map(revision_of),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
@@ -111,7 +116,8 @@ fn came_or_went(board: &Board<'_>, before: &RayClusterFleetStatus) -> bool {
 /// Whether a step, with groups missing or not, is one that something has to follow.
 fn waits(step: &str, missing: bool) -> bool {
     match step {
-        COMPLETE | ROLLED_BACK => false,
+        // Whoever suspended a group resumes it, and pods that wait for nodes have an end of their own.
+        COMPLETE | ROLLED_BACK | SUSPENDED | PENDING => false,
         // What is held is the rollout, not the repair of what is there.
         PAUSED => missing,
         refused if held::is_step(refused) => missing,
@@ -144,16 +150,27 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
     }
     let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let strategy = &board.fleet.strategy;
-    let replaces = strategy.max_unavailable > 0 && strategy.when_no_room == WhenNoRoom::Replace;
+    let replaces = strategy.max_unavailable > 0 && board.when_no_room() == WhenNoRoom::Replace;
     if replaces || board.surge() == 0 || room_will_come(board) {
         return None;
     }
-    let cure = if strategy.max_unavailable == 0 {
-        "set strategy.rollingUpdate.maxUnavailable: 1 or add nodes"
+    let change = if strategy.max_unavailable == 0 {
+        "set strategy.rollingUpdate.maxUnavailable: 1"
     } else {
-        "set strategy.whenNoRoom: Replace or add nodes"
+        "set strategy.whenNoRoom: Replace"
     };
-    Some(format!("no room for a surge group: {cure}: {no_room}"))
+    let room = if no_room.quota { "raise the ResourceQuota" } else { "add nodes" };
+    let autoscaler = if board.gave_up {
+        let limit = strategy.pend_timeout.as_secs();
+        format!(
+            " (none came within strategy.pendTimeout, {limit} s; a changed spec lets a group wait for them again)"
+        )
+    } else if no_room.quota {
+        String::new()
+    } else {
+        ", or strategy.whenNoRoom: Pend to let a node autoscaler add them".to_owned()
+    };
+    Some(format!("no room for a surge group: {change} or {room}{autoscaler}: {no_room}"))
 }
 
 /// Own groups or pods are on their way out. What only stays as an object frees nothing.
@@ -174,6 +191,13 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
     }
     if let Some(hold) = hold {
         return ("Waiting for room".to_owned(), Some(hold.clone()));
+    }
+    let forward = board.inputs.course.rollback().is_none();
+    if forward && board.groups.iter().any(pend::pends) {
+        return (PENDING.to_owned(), Some(reason(board, counts)));
+    }
+    if forward && waits_to_be_resumed(board) {
+        return (SUSPENDED.to_owned(), Some(reason(board, counts)));
     }
     let active = board.active_count();
     let leaving = board.groups.iter().any(|group| !super::view::active(group));
@@ -198,6 +222,14 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
         Some(rollback) => (ROLLING_BACK.to_owned(), Some(format!("{}; {reason}", failed(rollback)))),
         None => (step.to_owned(), Some(reason)),
     }
+}
+
+/// Every group that is not available is suspended, and stays: somebody else has to act.
+fn waits_to_be_resumed(board: &Board<'_>) -> bool {
+    let mut waiting = board.groups.iter().filter(|group| !available(board.fleet, group, board.inputs.now));
+    let first = waiting.next();
+    first.is_some()
+        && first.into_iter().chain(waiting).all(|group| active(group) && group.phase == Phase::Suspended)
 }
 
 /// What failed and why.
@@ -230,6 +262,10 @@ fn reason(board: &Board<'_>, counts: &Counts) -> String {
         .filter(|group| !active(group) || !available(board.fleet, group, board.inputs.now));
     let leaving = board.active().filter_map(|group| Some((group, board.moving.why(group)?)));
     parts.extend(leaving.take(NAMED).map(|(group, why)| format!("{} is to move: {why}", group.name)));
+    let mut pending = board.groups.iter().filter(|group| pend::pends(group));
+    if let Some(end) = pending.find_map(|group| group.pend_until.as_ref()) {
+        parts.push(format!("pods wait until {} for nodes (strategy.whenNoRoom: Pend)", end.0));
+    }
     parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
     parts.extend(obstacle::finalizer(board));
     match &board.blocked {

@@ -10,6 +10,7 @@ use super::board::Board;
 use super::budget::Budget;
 use super::create::Blocked;
 use super::moving;
+use super::pend;
 use super::view::{Age, active, age, holds};
 use crate::group;
 
@@ -95,8 +96,9 @@ fn retarget(board: &mut Board<'_>) {
     }
 }
 
-/// With `whenNoRoom: Wait` no group is given up for a surge group that has no room.
+/// With `whenNoRoom: Wait` no group is given up for a surge group that has no room; with `Pend` none while its pods wait for nodes.
 fn waits_for_room(board: &Board<'_>) -> bool {
     let blocked = matches!(board.blocked, Some(Blocked::NoRoom(_) | Blocked::Unknown));
-    blocked && board.fleet.strategy.when_no_room == WhenNoRoom::Wait && board.surge() > 0
+    let waits = blocked && board.when_no_room() != WhenNoRoom::Replace && board.surge() > 0;
+    waits || board.groups.iter().any(pend::pends)
 }

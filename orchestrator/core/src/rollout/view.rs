@@ -67,6 +67,6 @@ pub(super) fn being_swapped(group: &GroupStatus) -> bool {
     match group.phase {
         Phase::Ready | Phase::Draining | Phase::Stopping => group.goal == Goal::SwapEngine,
         Phase::Placing | Phase::Loading | Phase::Probing => group.launch > 1 && group.restarts == 0,
-        Phase::Pending | Phase::Provisioning | Phase::Forming | Phase::Failed => false,
+        Phase::Pending | Phase::Provisioning | Phase::Forming | Phase::Failed | Phase::Suspended => false,
     }
 }

@@ -397,3 +397,33 @@ async fn a_record_or_a_service_of_somebody_else_is_left_alone_whatever_its_label
     );
     assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
 }
+
+/// A RayCluster that was made with one worker and has `replicas` now.
+fn sized(uid: &str, replicas: u32) -> Value {
+    let workers = |replicas: u32| json!({"workerGroupSpecs": [{"groupName": "w", "replicas": replicas, "minReplicas": 1, "maxReplicas": 1}]});
+    let made = serde_json::to_string(&crate::cluster::size::Size::of(&workers(1))).unwrap();
+    json!({
+        "apiVersion": "ray.io/v1", "kind": "RayCluster", "spec": workers(replicas),
+        "metadata": {"name": "g", "namespace": "n", "uid": uid, "resourceVersion": "9", "annotations": {names::ANNOTATION_SIZE: made}}
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resized_cluster_is_read_again_and_set_back_and_no_other_is_touched() {
+    for (uid, replicas, patched) in [("u-9", 0, true), ("u-9", 1, false), ("other", 0, false)] {
+        let bench = bench(move |call| match call.method {
+            Method::GET => Answer::Reply(200, sized(uid, replicas)),
+            _ => Answer::Reply(200, sized(uid, 1)),
+        });
+        bench.executor.repair_cluster(&key(), "u-9").await.unwrap();
+        let calls = bench.server.calls();
+        let patch = calls.iter().find(|call| call.method == Method::PATCH);
+        assert_eq!(patch.is_some(), patched, "{uid} {replicas}");
+        if let Some(patch) = patch {
+            assert_eq!(patch.body["metadata"]["resourceVersion"], "9");
+            assert_eq!(patch.body["spec"]["workerGroupSpecs"][0]["replicas"], 1);
+        }
+    }
+    let gone = bench(|_| refusal(404, "NotFound", "there is none"));
+    gone.executor.repair_cluster(&key(), "u-9").await.unwrap();
+}

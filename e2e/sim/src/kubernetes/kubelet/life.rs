@@ -180,7 +180,7 @@ impl Life {
             }
             Stage::NoSecret { again, .. } if again <= plan.now => self.created(plan),
             Stage::Waiting { since, ask } if ask <= plan.now => {
-                if plan.ray.answering_head(plan.pods, plan.pod).is_some() {
+                if plan.ray.answering_head(plan.api, plan.pods, plan.pod).is_some() {
                     self.initialized = Some(plan.now);
                     self.start(plan);
                 } else {
@@ -298,13 +298,15 @@ impl Life {
     }
 }
 
-/// Whether those whose pod it is want it to end: its RayCluster is gone. Otherwise somebody else has deleted it.
+/// Whether those whose pod it is want it to end: its RayCluster is gone or suspended. Otherwise somebody else has deleted it.
 fn is_asked_for(plan: &Plan<'_>) -> bool {
     let owners = items(&plan.pod["metadata"]["ownerReferences"]);
     let stands = |owner: &Value| {
         let found =
             plan.api.get(&Kind::RAY_CLUSTER, namespace(plan.pod), owner["name"].as_str().unwrap_or_default());
-        found.is_some_and(|cluster| owner["uid"] == uid(&cluster) && !is_deleting(&cluster))
+        found.is_some_and(|cluster| {
+            owner["uid"] == uid(&cluster) && !is_deleting(&cluster) && cluster["spec"]["suspend"] != true
+        })
     };
     !owners.iter().filter(|owner| owner["kind"] == "RayCluster").any(stands)
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::ByteString;
 use serde_json::Value;
 
-use super::super::object::{entries, has_ended, is_deleting, items, label, name, namespace, node_of};
+use super::super::object::{
+    entries, has_ended, is_deleting, is_true, items, label, name, namespace, node_of,
+};
 use super::super::switches::Switches;
 use crate::api::{ApiServer, Kind};
 use crate::ray::{RayPod, RayWorld};
@@ -96,8 +98,13 @@ impl Processes {
     }
 
     /// Address of the head of a worker's cluster, as the head's Service gives it, if Ray answers there.
-    pub(super) fn answering_head(&self, pods: &[Arc<Value>], worker: &Value) -> Option<String> {
-        let address = head_address(pods, worker)?;
+    pub(super) fn answering_head(
+        &self,
+        api: &ApiServer,
+        pods: &[Arc<Value>],
+        worker: &Value,
+    ) -> Option<String> {
+        let address = head_address(api, pods, worker)?;
         self.ray.ready(&address).then_some(address)
     }
 
@@ -118,7 +125,7 @@ impl Processes {
             host_node: node_of(pod).unwrap_or_default().to_owned(),
             cluster: format!("{}/{cluster}", namespace(pod)),
             head,
-            head_ip: if head { None } else { head_address(pods, pod) },
+            head_ip: if head { None } else { head_address(api, pods, pod) },
             gpus: option(command, "num-gpus").and_then(|gpus| gpus.parse().ok()).unwrap_or_default(),
             labels: ray_labels(command),
             token,
@@ -128,13 +135,19 @@ impl Processes {
     }
 }
 
-/// The pod to which the head's Service leads, the newest one if there are several.
-fn head_address(pods: &[Arc<Value>], worker: &Value) -> Option<String> {
-    let cluster = label(worker, "ray.io/cluster");
+/// The pod to which the head's Service leads, the newest one if there are several. A Service that does not publish
+/// addresses before they are ready leads nowhere until the head is.
+fn head_address(api: &ApiServer, pods: &[Arc<Value>], worker: &Value) -> Option<String> {
+    let of_head = |object: &Value| {
+        namespace(object) == namespace(worker)
+            && label(object, "ray.io/node-type") == Some("head")
+            && label(object, "ray.io/cluster") == label(worker, "ray.io/cluster")
+    };
+    let service = api.list(&Kind::SERVICE).into_iter().find(|service| of_head(service))?;
+    let published = service["spec"]["publishNotReadyAddresses"] == true;
     let is_head = |pod: &&Arc<Value>| {
-        namespace(pod) == namespace(worker)
-            && label(pod, "ray.io/node-type") == Some("head")
-            && label(pod, "ray.io/cluster") == cluster
+        of_head(pod)
+            && (published || (is_true(pod, "Ready") && !is_deleting(pod)))
             && pod["status"]["podIP"].is_string()
             && !has_ended(pod)
     };

@@ -14,6 +14,10 @@ fn bench(options: Options) -> Bench {
     let kubelets = Kubelets::new(bench.options.clone(), bench.switches.clone(), bench.ray.clone());
     bench.spawn(kubelets.watch());
     bench.run(kubelets);
+    let labels = json!({"ray.io/cluster": "g", "ray.io/node-type": "head"});
+    let spec = json!({"clusterIP": "None", "publishNotReadyAddresses": true, "selector": labels});
+    let metadata = json!({"name": "g-head-svc", "namespace": "n", "labels": labels});
+    bench.create(&Kind::SERVICE, json!({"metadata": metadata, "spec": spec}));
     bench
 }
 

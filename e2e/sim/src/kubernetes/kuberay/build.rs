@@ -200,7 +200,7 @@ fn authenticate(container: &mut Value, secret: &str) {
 /// The init container in which a worker waits until Ray's head answers.
 fn wait_for_gcs(cluster: &Value, pod: &mut Value) {
     let ray = &pod["spec"]["containers"][0];
-    let address = format!("{}-head-svc.{}.svc.cluster.local:6379", name(cluster), namespace(cluster));
+    let address = format!("{}.{}.svc.cluster.local:6379", head_service_name(cluster), namespace(cluster));
     let room = json!({"cpu": "200m", "memory": "256Mi"});
     let mut waiting = json!({
         "name": "wait-gcs-ready", "image": ray["image"],
@@ -220,28 +220,48 @@ fn wait_for_gcs(cluster: &Value, pod: &mut Value) {
     }
 }
 
-/// The head's Service: headless, and it publishes addresses that are not ready.
-pub(super) fn head_service(cluster: &Value) -> Value {
+/// The head's Service. A `headService` is taken as it is but for selector, name and KubeRay's own ports; without one it is
+/// headless and publishes addresses that are not ready, unless `serviceType` or the operator (`cluster_ip`) asks for another.
+pub(super) fn head_service(cluster: &Value, cluster_ip: bool) -> Value {
     let head = &cluster["spec"]["headGroupSpec"];
     let application = head["template"]["metadata"]["labels"]["app.kubernetes.io/name"].as_str();
-    let labels = json!({
+    let own = json!({
         "ray.io/cluster": name(cluster), "ray.io/node-type": "head",
         "ray.io/identifier": format!("{}-head", name(cluster)),
         "app.kubernetes.io/name": application.unwrap_or("kuberay"),
         "app.kubernetes.io/created-by": "kuberay-operator",
     });
+    let given = &head["headService"];
+    let mut labels = given["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    labels.extend(entries(&own).map(|(key, value)| (key.clone(), value.clone())));
+    let mut spec = given["spec"].as_object().cloned().unwrap_or_default();
+    let service_type = head["serviceType"].as_str().unwrap_or_default();
+    if given.is_null() && !cluster_ip && matches!(service_type, "" | "ClusterIP") {
+        spec.insert("clusterIP".to_owned(), json!("None"));
+        spec.insert("publishNotReadyAddresses".to_owned(), json!(true));
+    }
+    if !service_type.is_empty() {
+        spec.entry("type").or_insert_with(|| json!(service_type));
+    }
     let port = |(name, port): (&String, &Value)| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP", "appProtocol": "tcp"});
+    let own_ports = ports(head);
+    let all = items(&given["spec"]["ports"]).iter().cloned().chain(own_ports.iter().map(port));
+    spec.insert("ports".to_owned(), all.collect());
+    spec.insert("selector".to_owned(), own);
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
-            "name": format!("{}-head-svc", name(cluster)), "namespace": namespace(cluster), "labels": labels,
+            "name": head_service_name(cluster), "namespace": namespace(cluster), "labels": labels,
+            "annotations": given["metadata"]["annotations"],
             "ownerReferences": controlled_by(cluster, "ray.io/v1", "RayCluster"),
         },
-        "spec": {
-            "clusterIP": "None", "publishNotReadyAddresses": true, "selector": labels,
-            "ports": ports(head).iter().map(port).collect::<Vec<_>>(),
-        },
+        "spec": spec,
     })
+}
+
+fn head_service_name(cluster: &Value) -> String {
+    let given = cluster["spec"]["headGroupSpec"]["headService"]["metadata"]["name"].as_str();
+    given.map_or_else(|| format!("{}-head-svc", name(cluster)), str::to_owned)
 }
 
 fn ports(head: &Value) -> Map<String, Value> {

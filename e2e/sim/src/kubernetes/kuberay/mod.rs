@@ -1,5 +1,5 @@
 //! KubeRay's operator, as version 1.6.2 behaves: when it looks at a RayCluster, and in which order it does things.
-//! Autoscaling, suspension and fault tolerance of the GCS are not here: Rayfleet's groups use none of them.
+//! Ray's autoscaler itself and fault tolerance of the GCS are not here: Rayfleet's groups use neither.
 
 mod build;
 mod event;
@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use self::build::Builder;
 use super::drive::{Simulator, earlier};
 use super::object::{Key, controlled_by, is_deleting, items, key, label, name, namespace, uid};
+use super::options::Options;
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind, Refusal};
 
@@ -57,6 +58,7 @@ struct Known {
 /// The operator.
 pub(super) struct Operator {
     lag: Duration,
+    head_cluster_ip: bool,
     switches: Switches,
     builder: Builder,
     starts: u64,
@@ -64,9 +66,10 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    pub(super) fn new(lag: Duration, grace_period: Duration, switches: Switches, seed: u64) -> Self {
-        let builder = Builder::new(Rng::with_seed(seed), grace_period);
-        Self { lag, switches, builder, starts: 0, known: BTreeMap::new() }
+    pub(super) fn new(options: &Options, switches: Switches, seed: u64) -> Self {
+        let builder = Builder::new(Rng::with_seed(seed), options.grace_period);
+        let (lag, head_cluster_ip) = (options.kuberay_lag, options.head_cluster_ip);
+        Self { lag, head_cluster_ip, switches, builder, starts: 0, known: BTreeMap::new() }
     }
 }
 
@@ -99,7 +102,7 @@ impl Simulator for Operator {
             if due.is_some_and(|due| due <= now) {
                 known.due = None;
                 known.resync = None;
-                look(api, &mut self.builder, cluster, known, now);
+                look(api, &mut self.builder, self.head_cluster_ip, cluster, known, now);
             }
             wake = earlier(wake, earlier(known.due, known.resync));
         }
@@ -108,16 +111,24 @@ impl Simulator for Operator {
 }
 
 /// One reconciliation, and when the next is due if nothing changes.
-fn look(api: &ApiServer, builder: &mut Builder, cluster: &Value, known: &mut Known, now: Timestamp) {
+fn look(
+    api: &ApiServer,
+    builder: &mut Builder,
+    head_cluster_ip: bool,
+    cluster: &Value,
+    known: &mut Known,
+    now: Timestamp,
+) {
     if let Some((reason, message)) = valid::complaint(cluster) {
         // No status, no condition, no further look: only this.
         event::warn(api, cluster, reason, &message, now);
         return;
     }
-    if is_deleting(cluster) {
+    let foreign = |manager: &Value| manager.is_string() && *manager != "ray.io/kuberay-operator";
+    if is_deleting(cluster) || foreign(&cluster["spec"]["managedBy"]) {
         return;
     }
-    let outcome = reconcile(api, builder, cluster, now);
+    let outcome = reconcile(api, builder, head_cluster_ip, cluster, now);
     let wrote = status::write(api, cluster, outcome.as_ref().err(), now);
     if outcome.is_err() {
         let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(known.failures)).min(RETRY.1);
@@ -130,9 +141,15 @@ fn look(api: &ApiServer, builder: &mut Builder, cluster: &Value, known: &mut Kno
 }
 
 /// Secret, Service and pods, in this order, until something fails.
-fn reconcile(api: &ApiServer, builder: &mut Builder, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
+fn reconcile(
+    api: &ApiServer,
+    builder: &mut Builder,
+    head_cluster_ip: bool,
+    cluster: &Value,
+    now: Timestamp,
+) -> Result<(), Failure> {
     token(api, builder, cluster).map_err(|_| Failure::Other)?;
-    head_service(api, cluster, now)?;
+    head_service(api, head_cluster_ip, cluster, now)?;
     pods::reconcile(api, builder, cluster, now)
 }
 
@@ -182,13 +199,14 @@ fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), 
     api.create(&Kind::SECRET, object).map(drop)
 }
 
-fn head_service(api: &ApiServer, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
+/// Makes the Service if there is none. One that is there is never written again.
+fn head_service(api: &ApiServer, cluster_ip: bool, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
     match head_services(api, cluster).len() {
         0 => {}
         1 => return Ok(()),
         _ => return Err(Failure::Other),
     }
-    let made = api.create(&Kind::SERVICE, build::head_service(cluster));
+    let made = api.create(&Kind::SERVICE, build::head_service(cluster, cluster_ip));
     made.map(drop).map_err(|refusal| {
         let (namespace, name) = (namespace(cluster), name(cluster));
         let message = format!("Failed creating service {namespace}/{name}-head-svc, {}", refusal.message);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::object::{is_deleting, items, label, name, namespace};
+use super::super::object::{is_deleting, is_true, items, label, name, namespace};
 use super::super::quota;
 use super::build::Builder;
 use super::{Failure, event};
@@ -51,6 +51,12 @@ pub(super) fn reconcile(
     now: Timestamp,
 ) -> Result<(), Failure> {
     let pods = of(api, cluster);
+    if is_true(cluster, "RayClusterSuspending") {
+        return pods.iter().try_for_each(|pod| delete(api, cluster, pod, "FailedDeleteAllPods", now));
+    }
+    if is_true(cluster, "RayClusterSuspended") || cluster["spec"]["suspend"] == true {
+        return Ok(());
+    }
     let heads: Vec<&Value> = pods.iter().map(Arc::as_ref).filter(|pod| is_head(pod)).collect();
     match heads.as_slice() {
         [] => create(api, cluster, builder.head(cluster), "FailedCreateHeadPod", now)?,
@@ -68,7 +74,9 @@ pub(super) fn reconcile(
             .map(Arc::as_ref)
             .filter(|pod| !is_head(pod) && label(pod, "ray.io/group") == Some(group_name))
             .collect();
-        if hosts(group) > 1 {
+        if group["suspend"] == true {
+            workers.iter().try_for_each(|pod| delete(api, cluster, pod, "FailedDeleteWorkerPod", now))?;
+        } else if hosts(group) > 1 {
             whole_replicas(api, builder, cluster, group, &workers, now)?;
         } else {
             single_hosts(api, builder, cluster, group, &workers, now)?;
@@ -112,7 +120,13 @@ fn single_hosts(
         let pod = builder.worker(cluster, group, free, None);
         create(api, cluster, pod, "FailedCreateWorkerPod", now)?;
     }
-    for pod in workers.iter().take(workers.len().saturating_sub(wanted)) {
+    // With Ray's autoscaler nobody else decides which pod is too many.
+    let surplus = if cluster["spec"]["enableInTreeAutoscaling"] == true {
+        0
+    } else {
+        workers.len().saturating_sub(wanted)
+    };
+    for pod in workers.iter().take(surplus) {
         delete(api, cluster, pod, "FailedDeleteWorkerPod", now)?;
     }
     Ok(())

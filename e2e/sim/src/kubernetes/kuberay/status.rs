@@ -93,6 +93,9 @@ fn fill(
         status.insert("stateTransitionTimes".to_owned(), json!({"ready": written(now)}));
         status.insert("state".to_owned(), json!("ready"));
     }
+    if cluster["spec"]["suspend"] == true && pods.is_empty() {
+        status.insert("state".to_owned(), json!("suspended"));
+    }
     place.retain(|field, value| !(value.is_null() && cluster["status"]["head"][field.as_str()].is_null()));
     status.insert("head".to_owned(), Value::Object(place));
     status.insert("endpoints".to_owned(), Value::Object(endpoints));
@@ -120,7 +123,7 @@ fn judge(
     let (status, reason, message) = head_ready(pods.iter().find(|pod| is_head(pod)).map(Arc::as_ref));
     set_condition(conditions, wanted("HeadPodReady", &status, &reason, &message), now);
     // Once True it stays so, whatever becomes of the pods; and pods that are missing are not missed.
-    if !is_true(cluster, "RayClusterProvisioned") {
+    if !is_true(cluster, "RayClusterProvisioned") && !is_true(cluster, "RayClusterSuspended") {
         let (status, reason, message) = if all_running(pods) {
             ("True", "AllPodRunningAndReadyFirstTime", "All Ray Pods are ready for the first time")
         } else {
@@ -128,9 +131,28 @@ fn judge(
         };
         set_condition(conditions, wanted("RayClusterProvisioned", status, reason, message), now);
     }
-    for kind in ["RayClusterSuspended", "RayClusterSuspending"] {
-        set_condition(conditions, wanted(kind, "False", kind, ""), now);
+    for (kind, status) in suspension(cluster, pods.is_empty()) {
+        set_condition(conditions, wanted(kind, status, kind, ""), now);
+        if kind == "RayClusterSuspended" && status == "True" {
+            let told = ("RayClusterPodsProvisioning", "RayCluster has been suspended");
+            set_condition(conditions, wanted("RayClusterProvisioned", "False", told.0, told.1), now);
+        }
     }
+}
+
+/// A suspension goes through to its end once it has begun, and is left only where `suspend` is false: one that is taken out of
+/// the spec holds.
+fn suspension(cluster: &Value, no_pods: bool) -> Vec<(&'static str, &'static str)> {
+    const SUSPENDING: &str = "RayClusterSuspending";
+    const SUSPENDED: &str = "RayClusterSuspended";
+    let suspend = &cluster["spec"]["suspend"];
+    if is_true(cluster, SUSPENDING) {
+        return if no_pods { vec![(SUSPENDING, "False"), (SUSPENDED, "True")] } else { Vec::new() };
+    }
+    if is_true(cluster, SUSPENDED) {
+        return if *suspend == false { vec![(SUSPENDED, "False")] } else { Vec::new() };
+    }
+    vec![(SUSPENDED, "False"), (SUSPENDING, if *suspend == true { "True" } else { "False" })]
 }
 
 /// Whether the pods that are there, ending ones too, run and are not said to be unready.

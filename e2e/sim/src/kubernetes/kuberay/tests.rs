@@ -1,7 +1,5 @@
 //! The quirks of KubeRay that a fleet has to live with, one by one.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::super::object::items;
@@ -11,9 +9,12 @@ use super::{Operator, secret_name};
 use crate::api::Kind;
 
 fn bench() -> Bench {
-    let mut bench = Bench::new(Options::default());
-    let operator =
-        Operator::new(bench.options.kuberay_lag, Duration::from_secs(30), bench.switches.clone(), 7);
+    bench_of(Options::default())
+}
+
+fn bench_of(options: Options) -> Bench {
+    let mut bench = Bench::new(options);
+    let operator = Operator::new(&bench.options, bench.switches.clone(), 7);
     bench.run(operator);
     bench
 }
@@ -59,6 +60,34 @@ async fn a_cluster_gets_a_secret_a_head_service_and_its_pods() {
     assert!(!text(&secret["data"]["auth_token"]).is_empty());
     let env = items(&head["spec"]["containers"][0]["env"]);
     assert!(env.iter().any(|variable| variable["valueFrom"]["secretKeyRef"]["name"] == "g"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_default_head_service_publishes_a_head_that_is_not_ready() {
+    let (env, plain) = (Options { head_cluster_ip: true, ..Options::default() }, Options::default());
+    for (options, head, publishes) in [
+        (&plain, json!({"serviceType": "ClusterIP"}), true),
+        (&plain, json!({"serviceType": "NodePort"}), false),
+        (&plain, json!({"headService": {"spec": {}}}), false),
+        (&env, json!({}), false),
+        (&env, json!({"headService": {"spec": {"publishNotReadyAddresses": true}}}), true),
+    ] {
+        let bench = bench_of(options.clone());
+        let mut cluster = ray_cluster("g");
+        for (field, value) in head.as_object().unwrap() {
+            cluster["spec"]["headGroupSpec"][field] = value.clone();
+        }
+        bench.create(&Kind::RAY_CLUSTER, cluster);
+        bench.wait(1.0).await;
+        let service = bench.api.get(&Kind::SERVICE, "n", "g-head-svc").unwrap();
+        assert_eq!(service["spec"]["publishNotReadyAddresses"] == true, publishes, "{head}");
+        // It is made once: what somebody changes stays.
+        let patch = json!({"spec": {"publishNotReadyAddresses": !publishes}});
+        bench.api.merge_patch(&Kind::SERVICE, "n", "g-head-svc", &patch).unwrap();
+        bench.wait(400.0).await;
+        let service = bench.api.get(&Kind::SERVICE, "n", "g-head-svc").unwrap();
+        assert_eq!(service["spec"]["publishNotReadyAddresses"] == true, !publishes, "{head}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,4 +287,60 @@ fn a_secret_has_the_end_of_a_long_name() {
     let long = format!("a{}", "-0123456789".repeat(5));
     assert_eq!(secret_name(&long).len(), 50);
     assert!(secret_name(&long).starts_with('r'), "{}", secret_name(&long));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_cluster_loses_its_pods_and_comes_back_at_false_only() {
+    let bench = with_cluster().await;
+    let suspend = |value: serde_json::Value| {
+        let patch = json!({"spec": {"suspend": value}});
+        bench.api.merge_patch(&Kind::RAY_CLUSTER, "n", "g", &patch).unwrap();
+    };
+    suspend(json!(true));
+    bench.wait(10.0).await;
+    assert!(bench.pods().is_empty());
+    let cluster = bench.cluster("g");
+    assert_eq!(status_of(&cluster, "RayClusterSuspended"), "True");
+    assert_eq!(status_of(&cluster, "RayClusterSuspending"), "False");
+    assert_eq!(
+        (&cluster["status"]["state"], &*status_of(&cluster, "RayClusterProvisioned")),
+        (&json!("suspended"), "False")
+    );
+    assert!(bench.api.get(&Kind::SERVICE, "n", "g-head-svc").is_some());
+    suspend(serde_json::Value::Null);
+    bench.wait(600.0).await;
+    assert!(bench.pods().is_empty(), "{:?}", bench.pods());
+    suspend(json!(false));
+    bench.wait(10.0).await;
+    assert_eq!(bench.pods().len(), 2);
+    assert_eq!(status_of(&bench.cluster("g"), "RayClusterSuspended"), "False");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_another_manager_is_left_alone() {
+    let bench = bench();
+    let mut cluster = ray_cluster("g");
+    cluster["spec"]["managedBy"] = json!("kueue.x-k8s.io/multikueue");
+    bench.create(&Kind::RAY_CLUSTER, cluster);
+    bench.wait(600.0).await;
+    assert!(bench.pods().is_empty());
+    assert!(bench.cluster("g")["status"]["conditions"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_another_size_gets_more_pods_and_fewer_only_without_the_autoscaler() {
+    let bench = with_cluster().await;
+    let resize = |replicas: u32, elastic: bool| {
+        let mut groups = bench.cluster("g")["spec"]["workerGroupSpecs"].clone();
+        groups[0]["replicas"] = json!(replicas);
+        groups[0]["minReplicas"] = json!(0);
+        groups[0]["maxReplicas"] = json!(9);
+        let patch = json!({"spec": {"workerGroupSpecs": groups, "enableInTreeAutoscaling": elastic}});
+        bench.api.merge_patch(&Kind::RAY_CLUSTER, "n", "g", &patch).unwrap();
+    };
+    for (replicas, elastic, pods) in [(2, true, 3), (0, true, 3), (0, false, 1)] {
+        resize(replicas, elastic);
+        bench.wait(10.0).await;
+        assert_eq!(bench.pods().len(), pods, "{replicas} {elastic}");
+    }
 }

@@ -125,7 +125,7 @@ fn gate(body: &Value) -> Option<String> {
 fn lasts(kind: Kind) -> Duration {
     match kind {
         Kind::Hangs => CUT_OFF,
-        Kind::Dashboards | Kind::Kuberay => AWAY,
+        Kind::Dashboards | Kind::Kuberay | Kind::Suspended => AWAY,
         Kind::EventLate => LATE,
         Kind::Denied => DENIED,
         Kind::Absent => ABSENT,
@@ -183,6 +183,14 @@ impl Tamper for Meddler {
             }
             Kind::Denied => self.obstruct(call, &MADE, Why::Policy, DENIED),
             Kind::Absent => self.obstruct(call, &[api::Kind::RAY_CLUSTER], Why::Absent, ABSENT),
+            Kind::Resized => {
+                self.order(Order::Resize);
+                Verdict::Pass
+            }
+            Kind::Suspended => {
+                self.order(Order::Suspend(AWAY));
+                Verdict::Pass
+            }
             Kind::EventLate | Kind::EventTwice | Kind::WatchBreaks | Kind::WatchExpires => Verdict::Pass,
         }
     }

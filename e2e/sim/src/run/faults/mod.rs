@@ -41,6 +41,10 @@ pub enum Kind {
     Denied,
     /// The kind of RayClusters is not known for ten seconds from then on.
     Absent,
+    /// Somebody sets the workers of a RayCluster to none.
+    Resized,
+    /// Somebody suspends a RayCluster for twenty seconds.
+    Suspended,
     /// The n-th event of a watch, and all that follow it there, come five seconds late.
     EventLate,
     /// The n-th event of a watch comes twice.
@@ -53,7 +57,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that hit a write.
-    pub const OF_WRITES: [Self; 13] = [
+    pub const OF_WRITES: [Self; 15] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::CrashStale,
@@ -67,6 +71,8 @@ impl Kind {
         Self::Kuberay,
         Self::Denied,
         Self::Absent,
+        Self::Resized,
+        Self::Suspended,
     ];
     /// Those that hit an event of a watch.
     pub const OF_EVENTS: [Self; 4] =
@@ -87,6 +93,8 @@ impl Kind {
             Self::Kuberay => "kuberay",
             Self::Denied => "denied",
             Self::Absent => "absent",
+            Self::Resized => "resized",
+            Self::Suspended => "suspended",
             Self::EventLate => "event-late",
             Self::EventTwice => "event-twice",
             Self::WatchBreaks => "watch-breaks",
@@ -169,7 +177,9 @@ impl Plan {
 
     /// Whether it takes away what groups live from: they may fail of it and be replaced.
     pub fn brings_outages(&self) -> bool {
-        self.0.iter().any(|fault| matches!(fault.kind, Kind::Dashboards | Kind::Kuberay))
+        self.0.iter().any(|fault| {
+            matches!(fault.kind, Kind::Dashboards | Kind::Kuberay | Kind::Resized | Kind::Suspended)
+        })
     }
 
     /// Whether it takes a second replica to be survived.

@@ -23,6 +23,10 @@ pub enum Order {
     Dashboards(Duration),
     /// Let KubeRay be away for so long.
     Kuberay(Duration),
+    /// Let somebody take all workers of a RayCluster away.
+    Resize,
+    /// Let somebody suspend a RayCluster for so long.
+    Suspend(Duration),
 }
 
 /// A write of the orchestrator.

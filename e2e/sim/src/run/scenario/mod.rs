@@ -175,6 +175,15 @@ pub enum Victim {
     Ray(Member),
     /// Somebody puts a finalizer on the RayCluster of a group.
     Finalizer(usize),
+    /// Somebody suspends the RayCluster of a group, as Kueue does it.
+    Suspend(usize),
+    /// Somebody sets the replicas of all worker groups of a group's RayCluster.
+    Resize {
+        /// Group.
+        group: usize,
+        /// Replicas.
+        replicas: u32,
+    },
 }
 
 /// A pod of a group.
@@ -200,6 +209,8 @@ pub enum Healed {
     Finalizers,
     /// Nodes that were cordoned or drained.
     Cordons,
+    /// The RayCluster of a group is resumed.
+    Resume(usize),
 }
 
 /// What is waited for. All that is given has to hold.

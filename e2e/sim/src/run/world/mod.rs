@@ -3,6 +3,7 @@
 mod clients;
 mod engines;
 mod leash;
+mod meddling;
 mod orders;
 mod replicas;
 mod sim_stage;

@@ -1,13 +1,20 @@
 //! What the world does about faults that are more than a call.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::meddling;
 use super::replicas::Replicas;
 use crate::api::{ApiServer, Kind};
 use crate::kubernetes::Kubernetes;
 use crate::ray::{DashboardState, RayWorld};
 use crate::run::faults::Order;
+
+/// From `suspend: false` until nothing is left of the field: KubeRay has long resumed the RayCluster then.
+const RESUMED: Duration = Duration::from_mins(3);
 
 /// Carries out orders until the run is over.
 pub(super) async fn obey(
@@ -33,8 +40,35 @@ pub(super) async fn obey(
                 });
             }
             Order::Kuberay(length) => kubernetes.kuberay_down(length),
+            Order::Resize => {
+                if let Some((namespace, name)) = first_cluster(&api) {
+                    // It may be gone a moment later.
+                    drop(meddling::resize(&api, &namespace, &name, 0));
+                }
+            }
+            Order::Suspend(length) => {
+                if let Some((namespace, name)) = first_cluster(&api) {
+                    let api = api.clone();
+                    tasks.spawn(async move {
+                        for (value, wait) in
+                            [(json!(true), length), (json!(false), RESUMED), (Value::Null, Duration::ZERO)]
+                        {
+                            drop(meddling::suspend(&api, &namespace, &name, &value));
+                            tokio::time::sleep(wait).await;
+                        }
+                    });
+                }
+            }
         }
     }
+}
+
+/// The first RayCluster that nobody deletes.
+fn first_cluster(api: &ApiServer) -> Option<(String, String)> {
+    let clusters = api.list(&Kind::RAY_CLUSTER);
+    let first = clusters.iter().find(|cluster| cluster["metadata"]["deletionTimestamp"].is_null())?;
+    let part = |field: &str| first["metadata"][field].as_str().map(str::to_owned);
+    Some((part("namespace")?, part("name")?))
 }
 
 fn set_all(api: &ApiServer, ray: &RayWorld, state: &DashboardState) {

@@ -7,6 +7,7 @@ use rayfleet_api::{RayClusterFleet, names};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::meddling;
 use super::replicas::Replicas;
 use crate::api::{ApiServer, Kind};
 use crate::kubernetes::Kubernetes;
@@ -197,6 +198,14 @@ impl Stage for SimStage {
                 let name = self.group(*group).await?;
                 self.finalizers(&name, &json!(["example.com/backup"]))?;
             }
+            Victim::Suspend(group) => {
+                let name = self.group(*group).await?;
+                meddling::suspend(&self.api, self.namespace, &name, &json!(true))?;
+            }
+            Victim::Resize { group, replicas } => {
+                let name = self.group(*group).await?;
+                meddling::resize(&self.api, self.namespace, &name, *replicas)?;
+            }
         }
         Ok(())
     }
@@ -221,6 +230,10 @@ impl Stage for SimStage {
                     let name = cluster["metadata"]["name"].as_str().unwrap_or_default();
                     self.finalizers(name, &Value::Null)?;
                 }
+            }
+            Healed::Resume(group) => {
+                let name = self.group(*group).await?;
+                meddling::suspend(&self.api, self.namespace, &name, &json!(false))?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod evicting;
 mod failing;
 mod leaving;
+mod outside;
 mod sick;
 mod starting;
 mod waiting;
@@ -30,6 +31,7 @@ fn kinds(step: &Step) -> Vec<String> {
         .map(|effect| match effect {
             Effect::CreateCluster { .. } => "create".to_owned(),
             Effect::DeleteCluster { .. } => "delete".to_owned(),
+            Effect::RepairCluster { .. } => "repair".to_owned(),
             Effect::SetGate { open, .. } => format!("gate {open}"),
             Effect::LaunchEngine { submission, .. } => format!("launch {submission}"),
             Effect::SetDraining { draining, .. } => format!("draining {draining}"),

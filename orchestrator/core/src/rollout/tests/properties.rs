@@ -62,7 +62,7 @@ prop_compose! {
         partition in 0..3_u32,
         min_ready in prop_oneof![3 => Just(0_u64), 1 => 1..10_u64],
         recreate in prop::bool::weighted(0.1),
-        wait in prop::bool::weighted(0.3),
+        when_no_room in prop_oneof![4 => Just(WhenNoRoom::Replace), 2 => Just(WhenNoRoom::Wait), 2 => Just(WhenNoRoom::Pend)],
         back in any::<bool>(),
     ) -> ValidFleet {
         let mut fleet = fleet(replicas);
@@ -70,7 +70,7 @@ prop_compose! {
         strategy.max_surge = max_surge;
         strategy.max_unavailable = if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable };
         strategy.partition = partition;
-        strategy.when_no_room = if wait { WhenNoRoom::Wait } else { WhenNoRoom::Replace };
+        strategy.when_no_room = when_no_room;
         strategy.on_failure = if back { OnFailure::Rollback } else { OnFailure::Hold };
         strategy.kind = if recreate { StrategyType::Recreate } else { StrategyType::RollingUpdate };
         fleet.min_ready = std::time::Duration::from_secs(min_ready);

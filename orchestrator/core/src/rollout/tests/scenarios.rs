@@ -94,6 +94,59 @@ fn without_room_for_a_surge_group_one_is_replaced() {
     assert_eq!(sim.names().len(), 3);
 }
 
+/// A fleet of two that may surge by one and lets it pend, on nodes for so many groups.
+fn pending(unavailable: u32, room: usize) -> Sim {
+    let mut sim = up(2, 1, unavailable, room);
+    sim.change(|fleet| fleet.strategy.when_no_room = WhenNoRoom::Pend);
+    sim.settle();
+    sim.watch();
+    new_pods(&mut sim, "pods2");
+    sim.ticks(10);
+    sim
+}
+
+#[test]
+fn a_surge_group_pends_until_an_autoscaler_has_added_nodes() {
+    let mut sim = pending(1, 2);
+    assert_eq!((sim.step(), sim.fewest_ready, sim.names().len()), ("Waiting for nodes", 2, 3));
+    let reason = sim.status.rollout.as_ref().unwrap().reason.clone().unwrap();
+    assert!(reason.contains("for nodes (strategy.whenNoRoom: Pend)"), "{reason}");
+    assert_eq!(condition(&sim, "Stalled").status, "False");
+    sim.add_nodes(2);
+    sim.settle();
+    assert_eq!((sim.fewest_ready >= 1, sim.most_groups), (true, 3));
+    assert_eq!(sim.status.rollout.as_ref().unwrap().pended, None);
+}
+
+#[test]
+fn where_no_nodes_come_in_time_a_group_is_replaced_in_its_place() {
+    let mut sim = pending(1, 2);
+    sim.ticks(105);
+    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for nodes", 2), "nothing is given up before that");
+    sim.until("given up", |sim| sim.status.rollout.as_ref().unwrap().pended.is_some());
+    sim.settle();
+    assert_eq!((sim.fewest_ready, sim.most_groups), (1, 3));
+    // The next change may let one pend again.
+    new_pods(&mut sim, "pods3");
+    sim.ticks(10);
+    assert_eq!(sim.step(), "Waiting for nodes");
+}
+
+#[test]
+fn where_no_nodes_come_and_none_may_be_missing_it_holds_and_says_what_it_waited_for() {
+    let mut sim = pending(0, 2);
+    sim.until("held", |sim| sim.step() == "Waiting for room");
+    let stalled = condition(&sim, "Stalled");
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
+    assert!(stalled.message.contains("none came within strategy.pendTimeout, 120 s"), "{}", stalled.message);
+    sim.ticks(300);
+    assert_eq!((sim.names().len(), sim.fewest_ready), (2, 2), "it does not pend again by itself");
+    // Nodes that come later are taken all the same.
+    sim.add_nodes(2);
+    sim.settle();
+    assert_eq!(sim.fewest_ready, 2);
+}
+
 #[test]
 fn without_room_and_without_budget_it_holds_and_says_so() {
     let mut sim = up(2, 1, 0, 2);
@@ -109,6 +162,12 @@ fn without_room_and_without_budget_it_holds_and_says_so() {
     );
     assert!(
         stalled.message.contains("needs 2 nodes x 1 nvidia.com/gpu; best free: 0 + 0 + 0 + 0"),
+        "{}",
+        stalled.message
+    );
+    // The bounds that a fleet of one to three has by default end here: the way out is named.
+    assert!(
+        stalled.message.contains("or strategy.whenNoRoom: Pend to let a node autoscaler"),
         "{}",
         stalled.message
     );

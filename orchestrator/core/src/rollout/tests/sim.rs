@@ -113,6 +113,11 @@ impl Sim {
         panic!("never {what}: {}", serde_json::to_string_pretty(&self.status).unwrap());
     }
 
+    /// A node autoscaler has added nodes.
+    pub(super) fn add_nodes(&mut self, count: usize) {
+        self.nodes += count;
+    }
+
     pub(super) fn settle(&mut self) {
         self.until("complete", Self::complete);
     }
@@ -297,6 +302,7 @@ impl Sim {
                 }
                 group.end(now + self.pace.end);
             }
+            Effect::RepairCluster { .. } => {}
             Effect::SetGate { group, open, .. } => self.groups.get_mut(&group).unwrap().gate = open,
             Effect::LaunchEngine { group, submission } => {
                 let among = |set: &BTreeSet<String>| set.iter().any(|of| submission.contains(of.as_str()));

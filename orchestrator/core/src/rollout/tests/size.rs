@@ -39,6 +39,8 @@ fn largest(slot: u32) -> GroupStatus {
         wavers_since: now.clone(),
         closed_since: now.clone(),
         retry_after: now.clone(),
+        repaired_at: now.clone(),
+        pend_until: now.clone(),
         head: Some("h".repeat(63)),
         nodes: vec![node(0), node(1)],
         ranks: Some("16/16".to_owned()),

@@ -506,3 +506,27 @@ fn a_reason_names_a_few_of_the_groups_that_move() {
     );
     assert_eq!(reason(vec![up, leaving]), "1 of 6 groups are of the wanted revision; llama-pods1-5 is Ready");
 }
+
+#[test]
+fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue() {
+    let fleet = fleet(2);
+    let ready = ready_entry(&fleet, 0);
+    let why = "RayCluster x is suspended; Kueue resumes it";
+    let groups = vec![ready, in_phase(&fleet, 1, Phase::Suspended, why)];
+    let before = told(&fleet, groups.clone());
+    assert_eq!(before.rollout.as_ref().unwrap().step, "Suspended");
+    assert_eq!(says(&before, "Progressing").1, "Suspended");
+    let (status, reason, message) = says(&before, "Suspended");
+    assert_eq!((&*status, &*reason), ("True", "RayClusterSuspended"));
+    assert!(message.contains("Kueue resumes it"), "{message}");
+    let mut long_ago = before;
+    long_ago.rollout.as_mut().unwrap().last_progress = Some(time::began(at(-100_000)));
+    let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
+    assert_eq!(says(&later, "Stalled").0, "False");
+    // As soon as something else is missing, too, it counts again.
+    let groups =
+        vec![in_phase(&fleet, 0, Phase::Loading, "loads"), in_phase(&fleet, 1, Phase::Suspended, why)];
+    let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
+    assert_eq!(later.rollout.as_ref().unwrap().step, "Starting groups");
+    assert!(told(&fleet, vec![ready_entry(&fleet, 0)]).conditions.iter().all(|c| c.type_ != "Suspended"));
+}

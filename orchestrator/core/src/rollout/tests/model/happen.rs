@@ -214,7 +214,10 @@ fn perform(state: &mut State, effect: Effect) {
                 kill(group);
             }
         }
-        Effect::SetDraining { .. } | Effect::Probe { .. } | Effect::Event { .. } => {}
+        Effect::SetDraining { .. }
+        | Effect::Probe { .. }
+        | Effect::RepairCluster { .. }
+        | Effect::Event { .. } => {}
     }
 }
 

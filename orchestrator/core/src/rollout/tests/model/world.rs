@@ -207,6 +207,7 @@ fn waited(group: &GroupStatus) -> GroupStatus {
         since: past(&group.since),
         closed_since: past(&group.closed_since),
         retry_after: past(&group.retry_after),
+        pend_until: past(&group.pend_until),
         ..group.clone()
     }
 }

@@ -1,0 +1,38 @@
+//! A RayCluster that somebody else resized is set back: its ranks, or the engine of its template, are made for exactly these
+//! pods. Whoever goes on resizing it is answered once in a while, not at the speed of the watch.
+
+use std::time::Duration;
+
+use rayfleet_api::status::Goal;
+
+use super::{stage::Stage, suspend};
+use crate::effect::Effect;
+use crate::time;
+
+/// Wait between two repairs of one RayCluster.
+const AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) fn repair(stage: &mut Stage<'_>) {
+    if stage.group.goal == Goal::Retire || !stage.cluster_alive() || suspend::is_suspended(stage) {
+        return;
+    }
+    let Some((cluster, drift)) = stage.seen.cluster.as_ref().and_then(|c| Some((c, c.drift.as_ref()?)))
+    else {
+        return;
+    };
+    let next = time::end_of(stage.group.repaired_at.as_ref(), AGAIN);
+    if next.is_some() && !stage.reached(next) {
+        return;
+    }
+    stage.group.repaired_at = Some(time::began(stage.now));
+    let name = stage.group.name.clone();
+    let message = format!("RayCluster {name} was changed from outside: {}; it is set back", drift.words);
+    stage.tell(true, "RayClusterChanged", message);
+    stage.act(Effect::RepairCluster { name, uid: cluster.uid.clone() });
+}
+
+/// What keeps the pods from being as they should be, while somebody else's size holds.
+pub(super) fn in_words(stage: &Stage<'_>) -> Option<String> {
+    let drift = stage.seen.cluster.as_ref()?.drift.as_ref()?;
+    Some(format!("RayCluster {} was changed from outside: {}; it is set back", stage.group.name, drift.words))
+}

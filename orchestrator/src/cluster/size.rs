@@ -1,0 +1,212 @@
+//! How many pods a RayCluster asks for, in which worker groups; what it was made with stands in an annotation. Held against
+//! each other they show what somebody else changed since. Pure.
+
+use rayfleet_core::seen::Drift;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Sizes of a RayCluster as KubeRay's CRD defaults them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Size {
+    /// `enableInTreeAutoscaling`: Ray's autoscaler moves `replicas` between the bounds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    autoscaling: bool,
+    workers: Vec<Workers>,
+}
+
+/// Size of a worker group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Workers {
+    name: String,
+    replicas: u64,
+    min: u64,
+    max: u64,
+    hosts: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    suspend: bool,
+}
+
+impl Workers {
+    fn of(group: &Value) -> Self {
+        let number = |field: &str, default: u64| group[field].as_u64().unwrap_or(default);
+        Self {
+            name: group["groupName"].as_str().unwrap_or_default().to_owned(),
+            replicas: number("replicas", 0),
+            min: number("minReplicas", 0),
+            max: number("maxReplicas", i32::MAX.unsigned_abs().into()),
+            hosts: number("numOfHosts", 1).max(1),
+            suspend: group["suspend"] == true,
+        }
+    }
+
+    /// Pods, if `replicas` were this: KubeRay's `GetWorkerGroupDesiredReplicas`.
+    fn pods(&self, replicas: u64) -> u64 {
+        let within = if replicas < self.min { self.min } else { replicas.min(self.max) };
+        if self.suspend { 0 } else { within.saturating_mul(self.hosts) }
+    }
+
+    /// What differs in another one, in words.
+    fn differs(&self, now: &Self, autoscaling: bool) -> Option<String> {
+        let fields = [
+            ("replicas", self.replicas, now.replicas),
+            ("minReplicas", self.min, now.min),
+            ("maxReplicas", self.max, now.max),
+            ("numOfHosts", self.hosts, now.hosts),
+            ("suspend", self.suspend.into(), now.suspend.into()),
+        ];
+        let moved =
+            fields.iter().filter(|(field, was, is)| was != is && !(autoscaling && *field == "replicas"));
+        let words: Vec<String> =
+            moved.map(|(field, was, is)| format!("{field} {is} instead of {was}")).collect();
+        (!words.is_empty()).then(|| format!("worker group {}: {}", self.name, words.join(", ")))
+    }
+}
+
+impl Size {
+    /// Of a RayClusterSpec.
+    pub(crate) fn of(spec: &Value) -> Self {
+        let workers = spec["workerGroupSpecs"].as_array().into_iter().flatten().map(Workers::of);
+        Self { autoscaling: spec["enableInTreeAutoscaling"] == true, workers: workers.collect() }
+    }
+
+    /// Whether Ray's autoscaler decides how many workers there are.
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.autoscaling
+    }
+
+    /// The head and all workers; with the autoscaler the fewest that it may leave.
+    pub(crate) fn pods(&self) -> Option<usize> {
+        let wanted = |group: &Workers| {
+            if self.autoscaling { group.pods(group.min) } else { group.pods(group.replicas) }
+        };
+        let sum = self.workers.iter().map(wanted).fold(1_u64, u64::saturating_add);
+        usize::try_from(sum).ok()
+    }
+
+    /// What somebody changed in a RayCluster that was made with this size.
+    pub(crate) fn drift(&self, now: &Self) -> Option<Drift> {
+        let mut words = Vec::new();
+        if self.autoscaling != now.autoscaling {
+            words
+                .push(format!("enableInTreeAutoscaling {} instead of {}", now.autoscaling, self.autoscaling));
+        }
+        let others = self
+            .workers
+            .iter()
+            .filter_map(|was| Some((was, now.workers.iter().find(|is| is.name == was.name)?)));
+        words.extend(others.filter_map(|(was, is)| was.differs(is, self.autoscaling)));
+        (!words.is_empty()).then(|| Drift { words: words.join("; ") })
+    }
+
+    /// A merge patch of the spec that sets this size again. Worker groups are one list to the API server: they are given whole.
+    pub(crate) fn restored(&self, spec: &Value) -> Value {
+        let mut workers = spec["workerGroupSpecs"].as_array().cloned().unwrap_or_default();
+        for group in &mut workers {
+            let Some(was) = self.workers.iter().find(|was| group["groupName"] == was.name) else { continue };
+            let elastic = self.autoscaling;
+            let Some(fields) = group.as_object_mut() else { continue };
+            if !elastic {
+                fields.insert("replicas".to_owned(), json!(was.replicas));
+            }
+            fields.insert("minReplicas".to_owned(), json!(was.min));
+            fields.insert("maxReplicas".to_owned(), json!(was.max));
+            fields.insert("numOfHosts".to_owned(), json!(was.hosts));
+            if was.suspend {
+                fields.insert("suspend".to_owned(), json!(true));
+            } else {
+                fields.remove("suspend");
+            }
+        }
+        let autoscaling = if self.autoscaling { json!(true) } else { Value::Null };
+        json!({ "workerGroupSpecs": workers, "enableInTreeAutoscaling": autoscaling })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(workers: &Value) -> Value {
+        json!({"headGroupSpec": {}, "workerGroupSpecs": workers})
+    }
+
+    fn pods(workers: &Value) -> Option<usize> {
+        Size::of(&spec(workers)).pods()
+    }
+
+    #[test]
+    fn pods_are_counted_as_kuberay_counts_them() {
+        assert_eq!(pods(&json!([{"replicas": 3}, {"replicas": 2, "numOfHosts": 2}, {}])), Some(8));
+        assert_eq!(pods(&json!([{"replicas": 4, "maxReplicas": 2}])), Some(3));
+        assert_eq!(pods(&json!([{"minReplicas": 2}])), Some(3));
+        assert_eq!(pods(&json!([{"replicas": 4, "suspend": true}])), Some(1));
+        assert_eq!(pods(&Value::Null), Some(1));
+        let elastic = json!({"enableInTreeAutoscaling": true, "workerGroupSpecs": [{"replicas": 4, "minReplicas": 1, "maxReplicas": 9}]});
+        assert_eq!(Size::of(&elastic).pods(), Some(2), "the autoscaler may leave as few");
+    }
+
+    #[test]
+    fn what_somebody_changed_is_named_and_set_back() {
+        let made = json!([
+            {"groupName": "w", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": {"spec": 1}},
+            {"groupName": "v", "replicas": 2, "minReplicas": 2, "maxReplicas": 2, "numOfHosts": 2}
+        ]);
+        let size = Size::of(&spec(&made));
+        for (changed, words) in [
+            (
+                json!({"replicas": 0, "minReplicas": 0}),
+                "worker group w: replicas 0 instead of 1, minReplicas 0 instead of 1",
+            ),
+            (json!({"maxReplicas": 4}), "worker group w: maxReplicas 4 instead of 1"),
+            (json!({"numOfHosts": 2}), "worker group w: numOfHosts 2 instead of 1"),
+            (json!({"suspend": true}), "worker group w: suspend 1 instead of 0"),
+        ] {
+            let mut now = spec(&made);
+            for (field, value) in changed.as_object().unwrap() {
+                now["workerGroupSpecs"][0][field] = value.clone();
+            }
+            let drift = size.drift(&Size::of(&now)).unwrap();
+            assert_eq!(drift.words, words);
+            let patch = size.restored(&now);
+            assert_eq!(
+                patch["workerGroupSpecs"][0]["template"],
+                json!({"spec": 1}),
+                "the rest stays as it is"
+            );
+            now["workerGroupSpecs"] = patch["workerGroupSpecs"].clone();
+            assert_eq!(size.drift(&Size::of(&now)), None, "{patch}");
+        }
+        let mut elastic = spec(&made);
+        elastic["enableInTreeAutoscaling"] = json!(true);
+        let drift = size.drift(&Size::of(&elastic)).unwrap();
+        assert_eq!(drift.words, "enableInTreeAutoscaling true instead of false");
+        assert_eq!(size.restored(&elastic)["enableInTreeAutoscaling"], Value::Null);
+    }
+
+    #[test]
+    fn what_stays_is_no_drift_however_it_is_written() {
+        let size = |workers: &Value| Size::of(&spec(workers));
+        let bare = size(&json!([{"groupName": "w"}]));
+        let defaulted = json!([{"groupName": "w", "replicas": 0, "minReplicas": 0, "maxReplicas": i32::MAX, "numOfHosts": 1, "suspend": false}]);
+        assert_eq!(bare.drift(&size(&defaulted)), None);
+        let stored: Size = serde_json::from_str(&serde_json::to_string(&bare).unwrap()).unwrap();
+        assert_eq!(stored, bare);
+    }
+
+    #[test]
+    fn the_autoscaler_may_move_replicas_and_nobody_its_bounds() {
+        let made = json!({"enableInTreeAutoscaling": true, "workerGroupSpecs": [{"groupName": "w", "replicas": 1, "minReplicas": 1, "maxReplicas": 4}]});
+        let size = Size::of(&made);
+        let mut now = made.clone();
+        now["workerGroupSpecs"][0]["replicas"] = json!(3);
+        assert_eq!(size.drift(&Size::of(&now)), None);
+        now["workerGroupSpecs"][0]["minReplicas"] = json!(0);
+        assert!(size.drift(&Size::of(&now)).is_some());
+        let restored = size.restored(&now);
+        assert_eq!(
+            (&restored["workerGroupSpecs"][0]["replicas"], &restored["enableInTreeAutoscaling"]),
+            (&json!(3), &json!(true))
+        );
+    }
+}

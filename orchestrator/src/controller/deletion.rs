@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::Controller;
 use super::state::FleetState;
 use crate::clock;
-use crate::cluster::{Key, WriteError, groups_of};
+use crate::cluster::{Key, WriteError, groups_of, orphans_of};
 
 /// What a drain needs beside its time-out: endpoints that follow, engines that stop, pods that end.
 const MARGIN: Duration = Duration::from_mins(2);
@@ -62,6 +62,10 @@ impl Controller {
     ) -> Result<Option<Timestamp>, WriteError> {
         if !is_held(stored) {
             return Ok(None);
+        }
+        // The garbage collector may have let them go before anybody looked here: they are not this fleet's to drain.
+        if self.index.read(|known| !orphans_of(known, &raw).is_empty()) {
+            return self.release(stored, "its groups were left").await;
         }
         // A spec that is refused is no reason to cut requests off: what stands in for it is drained.
         let Ok(basis) = self.basis(&raw, state).await? else {

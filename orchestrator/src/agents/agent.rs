@@ -128,6 +128,9 @@ impl Agent {
                 Some(Err(cause)) => self.report(&assignment, Err(cause.clone()), Vec::new()),
                 None => {}
             }
+            let reached = target.and_then(Result::ok);
+            // After trouble commands wait: a broken cluster is not flooded.
+            let quiet = self.is_quiet();
             tokio::select! {
                 // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
                 // probe is answered once, so commands and looks keep each other from starving.
@@ -136,11 +139,8 @@ impl Agent {
                     self.probing = None;
                     self.memory.probe = Some((of, outcome));
                 }
-                // After trouble they wait: a broken cluster is not flooded.
-                command = self.commands.next(), if !self.is_quiet() => {
-                    if let Some(Ok(target)) = &target {
-                        self.carry_out(command, target).await;
-                    }
+                (command, target) = command_for(&self.commands, reached), if !quiet => {
+                    self.carry_out(command, &target).await;
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(pace) => {}
@@ -366,6 +366,14 @@ impl Agent {
             (submission, seen)
         };
         self.probing = Some(answer.boxed());
+    }
+}
+
+/// The next command for a group that can be reached; while it cannot, commands stay where they are.
+async fn command_for(commands: &Mailbox, target: Option<Target>) -> (Command, Target) {
+    match target {
+        Some(target) => (commands.next().await, target),
+        None => std::future::pending().await,
     }
 }
 

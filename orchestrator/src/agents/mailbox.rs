@@ -50,17 +50,19 @@ impl Mailbox {
     pub(crate) fn put_back(&self, command: Command) {
         let mut pending = self.pending();
         match command {
-            Command::SetDraining(draining) => pending.draining = pending.draining.or(Some(draining)),
+            Command::SetDraining(false) => pending.draining = pending.draining.or(Some(false)),
             Command::Stop(of) => {
                 pending.stop.get_or_insert(of);
             }
             Command::Launch(launch) if pending.stop.as_ref() != Some(&launch.spec.name) => {
                 pending.launch.get_or_insert(launch);
             }
-            Command::Launch(_) => {}
             Command::Probe(of, probe) => {
                 pending.probe.get_or_insert((of, probe));
             }
+            // What is to end need not begin. A drain is decided again every second for as long as it is wanted; later it might
+            // reach the next engine.
+            Command::Launch(_) | Command::SetDraining(true) => {}
         }
     }
 
@@ -124,9 +126,11 @@ mod tests {
         mailbox.put(Command::Stop(id("b")));
         mailbox.put_back(Command::Stop(id("a")));
         assert_eq!(stopped(&mailbox).as_deref(), Some("b"));
-        mailbox.put(Command::SetDraining(false));
+        mailbox.put(Command::SetDraining(true));
+        mailbox.put_back(Command::SetDraining(false));
+        assert!(matches!(mailbox.next().now_or_never(), Some(Command::SetDraining(true))));
         mailbox.put_back(Command::SetDraining(true));
-        assert!(matches!(mailbox.next().now_or_never(), Some(Command::SetDraining(false))));
+        assert!(mailbox.next().now_or_never().is_none(), "it might reach the next engine");
     }
 
     #[tokio::test(start_paused = true)]

@@ -182,6 +182,37 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     drop(sender);
 }
 
+/// No head yet: there is nobody to tell.
+#[tokio::test(start_paused = true)]
+async fn a_launch_waits_for_a_head_with_an_address() {
+    let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
+    let model = fleet().model.unwrap();
+    let submission = SubmissionId::new("g.e.1").unwrap();
+    let spec = engines::spec(submission.clone(), &model).unwrap();
+    let engine = Engine::Launched { submission, port: 8000, shape: spec.shape };
+    let pods =
+        GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
+    let whole = Assignment { engine, pods: pods.clone(), ..assignment("10.0.0.1") };
+    let headless = Assignment { pods: GroupPods { head_ip: None, ..pods }, ..whole.clone() };
+    let (sender, receiver) = watch::channel(headless);
+    let (mut agent, _) = agent(assignment("10.0.0.1"));
+    agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
+    agent.assignment = receiver;
+    agent.commands.put(Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })));
+    let running = tokio::spawn(agent.run());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(late.submits.load(Ordering::Relaxed), 0);
+    sender.send(whole).unwrap();
+    for _ in 0..100 {
+        if late.submits.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(late.submits.load(Ordering::Relaxed), 1);
+    running.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_the_group_has_left_is_not_done() {
     let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });

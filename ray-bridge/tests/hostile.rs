@@ -100,7 +100,7 @@ fn listed(entries: &str) -> Bytes {
 }
 
 fn limits() -> Limits {
-    Limits { call: Duration::from_secs(60), ..Limits::default() }
+    Limits { call: Duration::from_mins(1), ..Limits::default() }
 }
 
 fn named(name: &str, url: &url::Url) -> Target {
@@ -168,7 +168,7 @@ async fn the_worst_replies_of_many_clusters_take_little_memory_and_delay_no_othe
     let before = peak();
     let names: Vec<String> = (0..24).map(|n| format!("hostile-{n}")).collect();
     let (chat, deep) =
-        (id("chat"), ObserveOptions { deadline: Duration::from_secs(180), ..ObserveOptions::deep() });
+        (id("chat"), ObserveOptions { deadline: Duration::from_mins(3), ..ObserveOptions::deep() });
     let hostile = join_all(names.iter().map(|name| {
         let target = named(name, &server.url);
         let (bridge, chat) = (bridge.clone(), chat.clone());

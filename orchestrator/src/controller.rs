@@ -5,8 +5,10 @@ mod basis;
 mod checked;
 mod deletion;
 mod effects;
+mod hands;
 mod listeners;
 mod obstacles;
+mod others;
 mod protect;
 mod records;
 mod state;
@@ -39,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::refusal;
 use basis::Basis;
 use effects::Outcome;
+use others::Others;
 use state::{FleetState, States};
 
 /// Fleets that are looked at at the same time.
@@ -156,18 +159,39 @@ impl Controller {
             self.agents.assign(key, Vec::new());
             return Ok(Passed::Gone);
         };
-        let raw = state.unwritten.over(RayClusterFleet::clone(&stored));
-        if raw.metadata.deletion_timestamp.is_some() {
+        if stored.metadata.deletion_timestamp.is_some() {
+            let raw = state.unwritten.over(RayClusterFleet::clone(&stored));
             return Box::pin(self.leave(&stored, raw, state)).await.map(Passed::Again);
         }
-        let basis = match self.basis(&raw, state).await? {
-            Ok(basis) => basis,
-            Err(held) => return self.refuse(&raw, &held, state).await.map(Passed::Again),
-        };
-        if self.hold(&stored, state).await? {
-            return Ok(Passed::Again(None));
+        let mut others = std::mem::take(&mut state.others);
+        let outcome = Box::pin(self.among_others(key, &stored, &mut others, state)).await;
+        others.doubt |= matches!(outcome, Err(WriteError::Dropped(_)));
+        state.others = others;
+        outcome.map(Passed::Again)
+    }
+
+    /// Works on a fleet that is as its user and this program left it.
+    async fn among_others(
+        &self,
+        key: &Key,
+        stored: &Arc<RayClusterFleet>,
+        others: &mut Others,
+        state: &mut FleetState,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        if let Some(hands) = self.others(stored, others).await? {
+            return self.look_on(stored, &hands, others).await;
         }
-        Box::pin(self.work(&stored, raw, &basis, state)).await.map(Passed::Again)
+        let raw = others.restored(state.unwritten.over(RayClusterFleet::clone(stored)));
+        let wake = match self.basis(&raw, state).await? {
+            Ok(_) if self.hold(stored, state).await? => None,
+            Ok(basis) => Box::pin(self.work(stored, raw, &basis, state)).await?,
+            Err(held) => self.refuse(&raw, &held, state).await?,
+        };
+        // With what this pass has written: that is no loss.
+        if let Some(written) = self.index.read(|known| known.fleets.get(key).cloned()) {
+            others.remember(&written);
+        }
+        Ok(wake)
     }
 
     /// Nothing valid is known of the fleet, so nothing can be decided about it.
@@ -273,8 +297,10 @@ impl Controller {
         if stored.status.as_ref() != Some(next) {
             let now = clock::monotonic();
             let written = stored.status.clone().unwrap_or_default();
+            // A ledger that somebody dropped is in memory alone.
+            let dropped = written.groups.is_empty() && !before.groups.is_empty();
             let wait = may_wait(&written, before, next, &decision.effects);
-            if let Some(due) = state.unwritten.keep(stored, next.clone(), wait, now) {
+            if !dropped && let Some(due) = state.unwritten.keep(stored, next.clone(), wait, now) {
                 let rest = due.saturating_duration_since(now);
                 return Ok(Some(rayfleet_api::valid::after(clock::now(), rest)));
             }

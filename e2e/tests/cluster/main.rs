@@ -12,6 +12,7 @@ mod kuberay_missing;
 mod lifecycle;
 mod light;
 mod main_job;
+mod moved;
 mod no_room;
 mod nodes;
 mod runner;
@@ -57,6 +58,7 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("delete_leaves_nothing", minutes(5), |s| Box::pin(lifecycle::delete(s))),
         Scenario::new("no_room_replaces_in_place_as_planned", minutes(8), |s| Box::pin(no_room::replaced(s))),
         Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s))),
+        Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s))),
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
         }),

@@ -166,6 +166,10 @@ impl Stage for RealStage<'_> {
         self.made(object).await.map_err(|error| words(&error))
     }
 
+    async fn create_as_aibrix(&mut self, _: &Value) -> Result<(), String> {
+        Err("there is no AIBrix on the real cluster".to_owned())
+    }
+
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
         // A state from before the last change would be taken for what came of it.
         while self.is_behind() && self.advance(CATCH_UP).await {}

@@ -98,6 +98,7 @@ impl RealStage<'_> {
                 }
                 self.patch_cluster(*group, json!({"workerGroupSpecs": groups})).await
             }
+            Victim::FleetCrd => bail!("the CRD of a real cluster is everybody's"),
         }
     }
 
@@ -130,6 +131,7 @@ impl RealStage<'_> {
             }
             Healed::Finalizers => bail!("only the simulation does that"),
             Healed::Resume(group) => self.patch_cluster(*group, json!({"suspend": false})).await,
+            Healed::FleetCrd => bail!("the CRD of a real cluster is everybody's"),
         }
     }
 

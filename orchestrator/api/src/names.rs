@@ -20,6 +20,8 @@ pub const LABEL_POD_REVISION: &str = "rayfleet.io/pod-revision";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].
 pub const MANAGED_BY: &str = "rayfleet";
+/// AIBrix's label with the name of the model: its gateway and its Services select pods by it.
+pub const LABEL_MODEL_NAME: &str = "model.aibrix.ai/name";
 /// AIBrix's label with the port of the engine, for manifests without `spec.model`.
 pub const LABEL_MODEL_PORT: &str = "model.aibrix.ai/port";
 
@@ -38,6 +40,10 @@ pub const FINALIZER: &str = "rayfleet.io/drain";
 pub const ANNOTATION_SKIP_DRAIN: &str = "rayfleet.io/skip-drain";
 /// Annotation of a fleet: `"false"` makes no `PodDisruptionBudgets` for its groups.
 pub const ANNOTATION_DISRUPTION_BUDGET: &str = "rayfleet.io/disruption-budget";
+/// Annotation of a fleet: `true` lets Rayfleet make groups of the RayClusters of its RayClusterReplicaSets.
+pub const ANNOTATION_TAKE_OVER: &str = "rayfleet.io/take-over";
+/// Kubernetes' annotation of what it costs to lose an object; read on RayClusters, as AIBrix does.
+pub const ANNOTATION_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Annotation of a ControllerRevision that says why it came to be.
 pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::quantity::quantity_of;
 use crate::spec::RayClusterTemplate;
 
 /// Objects that mean the same empty as missing, by their field. Not among them: `emptyDir`, `labelSelector`,
@@ -98,7 +99,7 @@ fn within_pod(parent: &str, value: &mut Value) {
             for (field, value) in fields.iter_mut() {
                 within_pod(field, value);
                 if is_quantity(parent, field) {
-                    whole_number(value);
+                    amount(value);
                 }
             }
             fields.retain(|field, value| !is_none(field, value) && !is_default(parent, field, value));
@@ -148,12 +149,12 @@ fn is_quantity(parent: &str, field: &str) -> bool {
     matches!(parent, "limits" | "requests" | "overhead") || field == "sizeLimit"
 }
 
-/// `"8"` as 8: the two are one quantity.
-fn whole_number(value: &mut Value) {
-    let number = value.as_str().and_then(|text| text.parse::<u64>().ok().filter(|n| n.to_string() == text));
-    if let Some(number) = number {
-        *value = json!(number);
-    }
+/// A quantity in whole units, or in thousandths where it has such: `"8"`, `"8000m"` and 8 are one, and Go's types write it otherwise
+/// than people do.
+fn amount(value: &mut Value) {
+    let Some(thousandths) = quantity_of(value).and_then(|amount| i64::try_from(amount).ok()) else { return };
+    *value =
+        if thousandths % 1000 == 0 { json!(thousandths / 1000) } else { json!(format!("{thousandths}m")) };
 }
 
 /// The API server drops nulls that a schema does not ask for.

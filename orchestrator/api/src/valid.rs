@@ -5,6 +5,8 @@ mod head_service;
 pub(crate) mod lengths;
 mod modes;
 mod own_engine;
+#[cfg(test)]
+mod published;
 pub(crate) mod ray;
 mod shape;
 pub(crate) mod strategy;

@@ -59,6 +59,8 @@ pub struct ClusterSeen {
     pub own_port: Option<u16>,
     /// When it was created.
     pub created: Option<Timestamp>,
+    /// What it costs to lose it, by its annotation; less goes first.
+    pub deletion_cost: i32,
 }
 
 /// A RayCluster whose size somebody else changed.
@@ -96,6 +98,8 @@ pub struct PodSeen {
     pub gate_since: Option<Timestamp>,
     /// The launch that it was opened for; `None` if it is closed.
     pub opened_for: Option<String>,
+    /// It is a head without the serving gate, made by AIBrix and taken over: its Services do not follow the orchestrator.
+    pub ungated: bool,
     /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that
     /// itself says "not ready" is not lost: its containers may well run.
     pub node_lost: bool,

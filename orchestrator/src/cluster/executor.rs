@@ -1,6 +1,8 @@
 //! Performs writes to the API server: the only place that changes anything there. Every call has a
 //! time-out and needs the lease; every write may be repeated without harm.
 
+mod takeover;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,12 +134,14 @@ impl Executor {
         let api: Api<RayClusterFleet> =
             Api::namespaced(self.client.clone(), &fleet.namespace().unwrap_or_default());
         let mut next = fleet.clone();
+        let groups = status.groups.len();
         next.status = Some(status);
         let parameters = PostParams::default();
         let written =
             self.call("write status", api.replace_status(&fleet.name_any(), &parameters, &next)).await?;
+        let kept = written.status.as_ref().map_or(0, |status| status.groups.len());
         self.index.changed(written);
-        Ok(())
+        if kept < groups { Err(WriteError::Dropped("write status")) } else { Ok(()) }
     }
 
     /// Creates a group's RayCluster. One of this name and owner that is there already is the same. Strict: a field that KubeRay's CRD

@@ -1,6 +1,7 @@
 //! The Kubernetes side: watches fill an in-memory index, the executor performs effects. What is to
 //! be done is decided elsewhere.
 
+mod aibrix;
 mod backoff;
 mod budgets;
 mod builds;
@@ -37,5 +38,5 @@ pub(crate) use rayclusters::own_port;
 pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
-pub(crate) use world::{GroupPods, groups_of, orphans_of};
+pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters};
 pub(crate) use write_error::WriteError;

@@ -24,10 +24,11 @@ const STUCK: [&str; 8] = [
 pub(crate) fn seen(pod: &Pod) -> PodSeen {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let head = pod.labels().get(names::RAY_LABEL_NODE_TYPE).is_some_and(|kind| kind == "head");
     PodSeen {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
-        head: pod.labels().get(names::RAY_LABEL_NODE_TYPE).is_some_and(|kind| kind == "head"),
+        head,
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -38,6 +39,7 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
         gate_open: is_true(conditions, names::GATE_SERVING),
         gate_since: gate::since(conditions),
         opened_for: gate::opened_for(conditions),
+        ungated: head && !has_gate(pod),
         node_lost: false,
         node_closing: None,
         problem: problem(pod, conditions),
@@ -46,6 +48,11 @@ pub(crate) fn seen(pod: &Pod) -> PodSeen {
 
 fn is_over(phase: Option<&str>) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn has_gate(pod: &Pod) -> bool {
+    let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    gates.into_iter().any(|gate| gate.condition_type == names::GATE_SERVING)
 }
 
 fn is_true(conditions: &[PodCondition], kind: &str) -> bool {
@@ -130,6 +137,20 @@ mod tests {
             {"type": "rayfleet.io/serving", "status": "False"}
         ]}));
         assert!(head.head && head.containers_ready && !head.gate_open);
+    }
+
+    #[test]
+    fn a_head_that_rayfleet_did_not_make_has_no_gate() {
+        let ungated = |role: &str, gates: &serde_json::Value| {
+            let pod = json!({
+                "metadata": {"name": "p", "labels": {"ray.io/node-type": role}},
+                "spec": {"containers": [], "readinessGates": gates},
+            });
+            seen(&serde_json::from_value(pod).unwrap()).ungated
+        };
+        assert!(ungated("head", &json!(null)) && ungated("head", &json!([{"conditionType": "other"}])));
+        assert!(!ungated("head", &json!([{"conditionType": "rayfleet.io/serving"}])));
+        assert!(!ungated("worker", &json!(null)));
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
         warning,
         own_port: own_port(cluster),
         created: created(cluster),
+        deletion_cost: deletion_cost(cluster),
     }
 }
 
@@ -102,6 +103,12 @@ fn suspended(cluster: &DynamicObject) -> Option<String> {
 fn condition<'c>(cluster: &'c DynamicObject, kind: &str) -> Option<&'c Value> {
     let mut all = cluster.data["status"]["conditions"].as_array()?.iter();
     all.find(|condition| condition["type"] == kind)
+}
+
+/// Kubernetes' rule: a number, or 0.
+fn deletion_cost(cluster: &DynamicObject) -> i32 {
+    let cost = cluster.annotations().get(names::ANNOTATION_DELETION_COST);
+    cost.and_then(|cost| cost.parse().ok()).unwrap_or_default()
 }
 
 /// Port of the engine that the cluster's pods start themselves: AIBrix's label on its head's pods, else on the cluster.
@@ -226,6 +233,18 @@ mod tests {
         broken.annotations_mut().clear();
         let seen = seen(&broken, None);
         assert_eq!((seen.slot, seen.attempt), (None, 0));
+    }
+
+    #[test]
+    fn the_cost_of_a_deletion_is_a_number_or_nothing() {
+        let cost = |text: &str| {
+            let mut cluster = cluster("g", &json!({}), &Value::Null);
+            cluster
+                .annotations_mut()
+                .insert("controller.kubernetes.io/pod-deletion-cost".into(), text.into());
+            seen(&cluster, None).deletion_cost
+        };
+        assert_eq!((cost("-5"), cost("7"), cost("much"), cost("")), (-5, 7, 0, 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -93,6 +94,12 @@ pub(crate) fn orphans_of(known: &Known, fleet: &RayClusterFleet) -> Vec<(Key, St
 fn owns(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
     let uid = fleet.metadata.uid.as_ref();
     uid.is_some_and(|uid| cluster.owner_references().iter().any(|owner| owner.uid == *uid))
+}
+
+/// When the RayClusters were created that a fleet owns, one for each.
+pub(crate) fn owned_clusters(known: &Known, fleet: &RayClusterFleet) -> Vec<Option<Timestamp>> {
+    let all = within(&known.clusters, fleet.metadata.namespace.as_deref().unwrap_or_default());
+    all.filter(|(_, cluster)| owns(fleet, cluster)).map(|(_, cluster)| pods::created(&**cluster)).collect()
 }
 
 fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) -> (GroupSeen, GroupPods) {

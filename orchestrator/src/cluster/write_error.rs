@@ -11,6 +11,9 @@ pub(crate) enum WriteError {
     /// No answer in time.
     #[error("{0}: the API server did not answer within {1:?}")]
     TimedOut(&'static str, Duration),
+    /// The API server has taken less than it was sent: its CRD is not ours.
+    #[error("{0}: the API server has dropped status.groups from what it was sent")]
+    Dropped(&'static str),
     /// The API server said no.
     #[error("{0}: {1}")]
     Api(&'static str, #[source] Box<kube::Error>),

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::checked::Checked;
 use super::obstacles::Obstacles;
+use super::others::Others;
 use super::templates::Templates;
 use crate::cluster::Key;
 use crate::unwritten::Unwritten;
@@ -28,6 +29,8 @@ pub(super) struct FleetState {
     pub(super) unheld: Option<Instant>,
     /// When its `PodDisruptionBudgets` could not be written.
     pub(super) unprotected: Option<Instant>,
+    /// What is known of others' hands on it.
+    pub(super) others: Others,
 }
 
 /// What is remembered of all fleets. A pass takes its fleet's out, as there is never more than one at a time.

@@ -1,5 +1,7 @@
 //! Whole looks at a fleet, against an API server that takes what it is given.
 
+mod others;
+
 use std::sync::Mutex;
 
 use http::Method;
@@ -108,6 +110,9 @@ fn named(call: &Call) -> String {
 fn willing(call: &Call) -> Answer {
     let mut body = call.body.clone();
     match call.method {
+        Method::GET if call.path.contains("rayclusterreplicasets") => {
+            refusal(404, "NotFound", "no such kind")
+        }
         Method::GET => Answer::Reply(200, json!(raw_fleet())),
         Method::POST => {
             body["metadata"]["uid"] = json!("made");
@@ -187,7 +192,7 @@ async fn a_fleet_that_breaks_a_rule_is_told_so_once() {
     model.engine.get_or_insert_default().args = vec!["--tensor-parallel-size=4".into()];
     let answer = fleet.clone();
     let bench = bench(move |call| match call.method {
-        Method::GET => Answer::Reply(200, json!(answer)),
+        Method::GET if call.path.contains("/rayclusterfleets/") => Answer::Reply(200, json!(answer)),
         _ => willing(call),
     });
     bench.list(fleet);

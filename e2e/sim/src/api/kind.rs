@@ -59,6 +59,9 @@ impl Kind {
         version: "v1alpha1",
         ..core("RayClusterFleet", "rayclusterfleets")
     };
+    /// AIBrix's `RayClusterReplicaSet`.
+    pub const REPLICA_SET: Self =
+        Self { kind: "RayClusterReplicaSet", plural: "rayclusterreplicasets", ..Self::FLEET };
 
     /// All of them.
     pub const ALL: [Self; 15] = [
@@ -77,6 +80,7 @@ impl Kind {
         Self::BUDGET,
         Self::RAY_CLUSTER,
         Self::FLEET,
+        Self::REPLICA_SET,
     ];
 
     /// `apiVersion` of its objects.
@@ -111,7 +115,7 @@ impl Kind {
 
     /// Whether it comes from a `CustomResourceDefinition`.
     pub(super) fn custom(&self) -> bool {
-        matches!(*self, Self::RAY_CLUSTER | Self::FLEET)
+        matches!(*self, Self::RAY_CLUSTER | Self::FLEET | Self::REPLICA_SET)
     }
 
     /// Whether `status` is a resource of its own.

@@ -10,6 +10,7 @@ mod defaults;
 mod delete;
 mod error;
 mod fields;
+mod foreign;
 mod gc;
 mod http;
 mod kind;

@@ -228,6 +228,16 @@ impl ApiServer {
         self.with(|store| store.uninstall(kind));
     }
 
+    /// AIBrix's CRD takes the place of ours.
+    pub fn replace_fleet_crd(&self) {
+        self.with(Store::replace_fleet_crd);
+    }
+
+    /// Ours is applied again.
+    pub fn restore_fleet_crd(&self) {
+        self.with(Store::restore_fleet_crd);
+    }
+
     /// What happened after a version, by whomever, as far as it is not compacted.
     pub fn changes(&self, version: u64) -> Vec<Arc<Change>> {
         self.with(|store| store.changes(version))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::clock::Clock;
+use super::foreign::Foreign;
 use super::log::{Change, ChangeType, Compacted, Log};
 use super::{Kind, fields};
 
@@ -24,6 +25,8 @@ pub(super) struct Store {
     pub(super) suspicious: bool,
     /// What was applied last, by UID of the object, manager, and whether to the status.
     pub(super) applied: BTreeMap<(String, String, bool), Value>,
+    /// While AIBrix's CRD is in the place of ours.
+    pub(super) foreign: Option<Foreign>,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
     logs: BTreeMap<Kind, Log>,
     missing: BTreeSet<Kind>,
@@ -39,6 +42,7 @@ impl Store {
             littered: false,
             suspicious: false,
             applied: BTreeMap::new(),
+            foreign: None,
             objects: BTreeMap::new(),
             logs: BTreeMap::new(),
             missing: BTreeSet::new(),

@@ -57,6 +57,7 @@ impl Store {
         let uid = self.uid();
         meta::begin(kind, &mut object, &uid, &stamp(self.clock.now()));
         defaults::apply(&kind.stored(), &mut object, true);
+        self.as_kept(kind, &mut object);
         if *kind == Kind::SERVICE {
             defaults::service_address(&mut object, self.version);
         }
@@ -158,6 +159,7 @@ impl Store {
         let kind = target.kind.stored();
         let mut new = meta::merge(&kind, target.status, found, sent);
         defaults::apply(&kind, &mut new, false);
+        self.as_kept(&kind, &mut new);
         if kind == Kind::SERVICE {
             keep_address(found, &mut new);
         }

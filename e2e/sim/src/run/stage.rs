@@ -16,6 +16,8 @@ pub trait Stage {
     fn tell(&mut self, what: String);
     /// Creates an object as its user would.
     fn create(&mut self, object: &Value) -> impl Future<Output = Result<(), String>>;
+    /// Creates a fleet together with what AIBrix's controller makes of it.
+    fn create_as_aibrix(&mut self, fleet: &Value) -> impl Future<Output = Result<(), String>>;
     /// The fleet as the API server has it.
     fn fleet(&mut self) -> impl Future<Output = Option<RayClusterFleet>>;
     /// Whether anything is left of what the fleet owned.
@@ -68,8 +70,13 @@ pub enum Stuck {
 /// Plays all steps.
 pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), Stuck> {
     let at = |step: usize| move |cause: String| Stuck::Step { step, cause };
-    for object in scenario.others.iter().chain([&scenario.fleet]) {
+    for object in &scenario.others {
         stage.create(object).await.map_err(at(0))?;
+    }
+    if scenario.from_aibrix {
+        stage.create_as_aibrix(&scenario.fleet).await.map_err(at(0))?;
+    } else {
+        stage.create(&scenario.fleet).await.map_err(at(0))?;
     }
     for (index, step) in scenario.steps.iter().enumerate() {
         let number = index + 1;

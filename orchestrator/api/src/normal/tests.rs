@@ -39,6 +39,18 @@ fn of_a_container() -> Vec<Place> {
                     Some(json!({"limits": {"nvidia.com/gpu": "8"}, "requests": {}})),
                 ],
                 vec![Some(json!({"limits": {"nvidia.com/gpu": "80"}}))],
+                vec![
+                    Some(json!({"limits": {"cpu": "8000m"}})),
+                    Some(json!({"limits": {"cpu": "8"}})),
+                    Some(json!({"limits": {"cpu": 8}})),
+                ],
+                vec![Some(json!({"limits": {"cpu": "8001m"}})), Some(json!({"limits": {"cpu": 8.001}}))],
+                vec![
+                    Some(json!({"limits": {"memory": "2Gi"}})),
+                    Some(json!({"limits": {"memory": "2048Mi"}})),
+                ],
+                vec![Some(json!({"limits": {"memory": "2G"}}))],
+                vec![Some(json!({"limits": {"cpu": "8000"}}))],
                 vec![Some(json!({"requests": {"nvidia.com/gpu": "8"}}))],
             ],
         ),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rayfleet_api::names;
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
@@ -54,7 +55,9 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
     let settled = settled(stage);
     match engine(stage) {
         Engine::Dead => stop::start(stage),
-        Engine::Load(load) if settled && ended(stage, load) => stop::start(stage),
+        Engine::Load(load) if (settled || ungated(stage).is_some()) && ended(stage, load) => {
+            stop::start(stage);
+        }
         Engine::Unknown if settled && !stage.launched() => stop::start(stage),
         engine if stage.reached(deadline) => cut_off(stage, &engine),
         Engine::Load(load) if hangs(stage, load) => cut_off(stage, &Engine::Load(load)),
@@ -69,6 +72,11 @@ fn settled(stage: &mut Stage<'_>) -> bool {
         stage.group.closed_since.get_or_insert_with(|| time::not_before(stage.now));
     }
     stage.reached(time::end_of(stage.group.closed_since.as_ref(), SETTLE))
+}
+
+/// The head, if its Services do not follow its gate: new requests come until it is stopped. A moment without one is the best there is.
+fn ungated<'a>(stage: &'a Stage<'_>) -> Option<&'a str> {
+    stage.pods.head().filter(|head| head.ungated).map(|head| head.name.as_str())
 }
 
 /// The engine tells how many requests it has.
@@ -108,7 +116,15 @@ fn hangs(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
 }
 
 fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
+    let stays = ungated(stage).map(|head| {
+        format!(
+            "pod {head} has no readiness gate and stays in its endpoints; waits for a moment without requests, or until it is taken out: \
+             kubectl label pod {head} {}-",
+            names::LABEL_MODEL_NAME
+        )
+    });
     let message = match engine {
+        _ if !settled && stays.is_some() => stays.unwrap_or_default(),
         _ if !settled => "leaves the endpoints".to_owned(),
         Engine::Load(load) => format!("{} requests in flight", load.in_flight),
         _ => "the engine does not tell its requests in flight; waits for the drain time-out".to_owned(),

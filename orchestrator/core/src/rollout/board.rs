@@ -69,7 +69,7 @@ pub(crate) struct Board<'a> {
 impl<'a> Board<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
         let kept = kept(&inputs, &groups);
-        let standing = Rc::new(Standing::new(inputs.capacity));
+        let standing = Rc::new(Standing::new(inputs.capacity, inputs.seen));
         let moving = Moving::new(inputs.seen, &groups);
         let gave_up = inputs.course.gave_up();
         Self {

@@ -10,6 +10,7 @@ use rayfleet_api::status::GroupStatus;
 
 use super::view::{age, holds};
 use crate::capacity::{NodeRoom, Source};
+use crate::seen::GroupSeen;
 
 /// The label of a node that names what its neighbours share.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -19,6 +20,7 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     capacity: Option<&'a dyn Source>,
+    seen: &'a BTreeMap<String, GroupSeen>,
     nodes: OnceCell<HashMap<&'a str, &'a NodeRoom>>,
     /// By group; no goal changes it.
     placed: RefCell<BTreeMap<String, Placed>>,
@@ -36,22 +38,28 @@ struct Placed {
 }
 
 impl<'a> Standing<'a> {
-    pub(super) fn new(capacity: Option<&'a dyn Source>) -> Self {
-        Self { capacity, nodes: OnceCell::new(), placed: RefCell::default() }
+    pub(super) fn new(capacity: Option<&'a dyn Source>, seen: &'a BTreeMap<String, GroupSeen>) -> Self {
+        Self { capacity, seen, nodes: OnceCell::new(), placed: RefCell::default() }
     }
 
-    /// What serves nobody goes first, then the oldest revision, the worst placed, the least loaded, and among
-    /// equals the highest slot.
+    /// What serves nobody goes first, then the oldest revision, what its owner gives up first, the worst placed, the least
+    /// loaded, and among equals the highest slot.
     pub(super) fn order(&self, fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
         (
             holds(fleet, group, now),
             age(fleet, group),
+            self.cost(group),
             Reverse(self.placed(group)),
             // Slots are given out from below, so this one was borrowed or is too many by now.
             group.slot < fleet.replicas,
             group.in_flight.unwrap_or_default(),
             Reverse(group.slot),
         )
+    }
+
+    fn cost(&self, group: &GroupStatus) -> i32 {
+        let cluster = self.seen.get(&group.name).and_then(|seen| seen.cluster.as_ref());
+        cluster.map_or(0, |cluster| cluster.deletion_cost)
     }
 
     fn placed(&self, group: &GroupStatus) -> Placed {

@@ -222,8 +222,11 @@ impl Watch {
 
     /// Groups that exist never rise above `replicas + maxSurge`, and none is made that does not stand in the ledger.
     fn clusters(&self, state: &mut State) {
-        let clusters: BTreeSet<String> =
-            self.ours(&Kind::RAY_CLUSTER).iter().map(|cluster| name_of(cluster).to_owned()).collect();
+        let all = self.ours(&Kind::RAY_CLUSTER);
+        let clusters: BTreeSet<String> = all.iter().map(|cluster| name_of(cluster).to_owned()).collect();
+        // AIBrix's label: such a one is taken over, not made.
+        let taken = all.iter().filter(|cluster| !label(cluster, "pod-template-hash").is_empty());
+        let taken: BTreeSet<&str> = taken.map(|cluster| name_of(cluster)).collect();
         let existing: BTreeSet<String> = clusters.iter().cloned().chain(self.hold_hardware()).collect();
         let risen = existing.difference(&state.existing).next().is_some();
         let ceiling = state.bounds.iter().map(|(_, bounds)| bounds.ceiling).max();
@@ -237,7 +240,8 @@ impl Watch {
             ));
         }
         for name in clusters.difference(&state.clusters) {
-            if state.goals.as_ref().is_some_and(|goals| !goals.contains_key(name)) {
+            let unknown = state.goals.as_ref().is_some_and(|goals| !goals.contains_key(name));
+            if unknown && !taken.contains(name.as_str()) {
                 self.shared.breach(format!("{name} was made and does not stand in the ledger"));
             }
         }
@@ -285,7 +289,8 @@ impl Watch {
                 ));
             }
             let opened = is_open && state.gates.get(&name) != Some(&true);
-            let goal = state.goals.as_ref().and_then(|goals| goals.get(label(head, names::LABEL_GROUP)));
+            let goal =
+                state.goals.as_ref().and_then(|goals| goals.get(label(head, names::RAY_LABEL_CLUSTER)));
             if opened && state.goals.is_some() && goal != Some(&Goal::Serve) {
                 self.shared.breach(format!("{name} begins to take traffic and its goal is {goal:?}"));
             }

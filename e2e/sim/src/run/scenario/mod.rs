@@ -38,6 +38,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// How it must end.
     pub expect: Expect,
+    /// AIBrix's controller has made the fleet's groups, and is switched off: Rayfleet meets what it left.
+    pub from_aibrix: bool,
     /// Why a real cluster can not play it, if so.
     pub only_simulated: Option<String>,
 }
@@ -184,6 +186,8 @@ pub enum Victim {
         /// Replicas.
         replicas: u32,
     },
+    /// AIBrix's CRD is applied over the fleet's.
+    FleetCrd,
 }
 
 /// A pod of a group.
@@ -211,6 +215,8 @@ pub enum Healed {
     Cordons,
     /// The RayCluster of a group is resumed.
     Resume(usize),
+    /// The fleet's own CRD is applied again.
+    FleetCrd,
 }
 
 /// What is waited for. All that is given has to hold.

@@ -30,6 +30,8 @@ struct Written {
     #[serde(default)]
     steps: Vec<Step>,
     expect: Expect,
+    #[serde(default)]
+    from_aibrix: bool,
     only_simulated: Option<String>,
 }
 
@@ -68,6 +70,7 @@ impl Scenario {
             load: written.load,
             steps: written.steps,
             expect: written.expect,
+            from_aibrix: written.from_aibrix,
             only_simulated: written.only_simulated,
         })
     }

@@ -1,5 +1,6 @@
 //! A world: API server, Kubernetes, Ray, replicas of the orchestrator and clients, on one thread in paused time.
 
+mod aibrix;
 mod clients;
 mod engines;
 mod leash;

@@ -7,6 +7,7 @@ use rayfleet_api::{RayClusterFleet, names};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::aibrix;
 use super::meddling;
 use super::replicas::Replicas;
 use crate::api::{ApiServer, Kind};
@@ -116,6 +117,12 @@ impl Stage for SimStage {
         self.api.create(&kind, object).map(drop).map_err(|refusal| refusal.message)
     }
 
+    async fn create_as_aibrix(&mut self, fleet: &Value) -> Result<(), String> {
+        self.create(fleet).await?;
+        let made = self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet is not there")?;
+        aibrix::works(&self.api, &made).map_err(|refusal| refusal.message)
+    }
+
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
         let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet)?;
         if let Some((before, fleet)) = &self.last
@@ -206,6 +213,7 @@ impl Stage for SimStage {
                 let name = self.group(*group).await?;
                 meddling::resize(&self.api, self.namespace, &name, *replicas)?;
             }
+            Victim::FleetCrd => self.api.replace_fleet_crd(),
         }
         Ok(())
     }
@@ -235,6 +243,7 @@ impl Stage for SimStage {
                 let name = self.group(*group).await?;
                 meddling::suspend(&self.api, self.namespace, &name, &json!(false))?;
             }
+            Healed::FleetCrd => self.api.restore_fleet_crd(),
         }
         Ok(())
     }

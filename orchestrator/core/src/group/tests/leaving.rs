@@ -79,6 +79,24 @@ fn a_drain_says_what_it_waits_for_and_is_looked_at_every_second() {
 }
 
 #[test]
+fn a_head_without_a_gate_goes_at_the_first_moment_without_requests() {
+    let stays = |seen: &mut GroupSeen| {
+        seen.pods[0].ungated = true;
+        seen.endpoint_ready = Some(true);
+    };
+    let busy = draining(2, stays).group;
+    assert_eq!(busy.phase, Phase::Draining);
+    let message = busy.message.unwrap();
+    assert!(message.contains("kubectl label pod llama-pods1-0-head model.aibrix.ai/name-"), "{message}");
+    let idle = draining(2, |seen| {
+        stays(seen);
+        let load = ray_mut(seen).engine.load.as_mut().unwrap();
+        (load.in_flight, load.idle_seconds) = (0, Some(2.0));
+    });
+    assert_eq!(idle.group.phase, Phase::Stopping);
+}
+
+#[test]
 fn what_a_drain_cuts_off_is_told_with_the_cause() {
     let told = |step: Step| {
         let found = step.effects.into_iter().find_map(|effect| match effect {

@@ -81,6 +81,30 @@ fn the_worst_placed_goes_first_then_the_least_loaded() {
 }
 
 #[test]
+fn what_its_owner_gives_up_first_goes_first() {
+    let mut fleet = fleet(3);
+    fleet.strategy.max_surge = 0;
+    fleet.strategy.max_unavailable = 1;
+    let retired = |costs: [i32; 3]| {
+        let groups: Vec<GroupStatus> = (0..3).map(|slot| old(&fleet, slot)).collect();
+        let mut seen: BTreeMap<_, _> =
+            groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect();
+        for (group, cost) in groups.iter().zip(costs) {
+            seen.get_mut(&group.name).unwrap().cluster.as_mut().unwrap().deletion_cost = cost;
+        }
+        let course = Course::new(&fleet, None, &RayClusterFleetStatus::default(), false);
+        let capacity = nodes(&[]);
+        let inputs = Inputs { capacity: Some(&capacity), ..inputs(&fleet, &course, &seen) };
+        let mut board = Board::new(inputs, groups);
+        plan(&mut board);
+        board.groups.iter().find(|group| group.goal == Goal::Retire).map(|group| group.slot)
+    };
+    assert_eq!(retired([0, 0, 0]), Some(2), "equals: the highest slot");
+    assert_eq!(retired([-1, 0, 0]), Some(0));
+    assert_eq!(retired([9, 8, 10]), Some(1));
+}
+
+#[test]
 fn a_group_that_is_not_available_yet_is_not_spent() {
     let mut fleet = fleet(2);
     fleet.strategy.max_surge = 0;

@@ -65,7 +65,7 @@ impl Bench {
         let name = format!("g-{number}-head");
         if self.api.get(&Kind::POD, NAMESPACE, &name).is_none() {
             let labels = json!({
-                names::LABEL_FLEET: FLEET, names::LABEL_GROUP: format!("g-{number}"), names::RAY_LABEL_NODE_TYPE: "head"
+                names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}"), names::RAY_LABEL_NODE_TYPE: "head"
             });
             let pod = json!({
                 "metadata": {"namespace": NAMESPACE, "name": name, "labels": labels},

@@ -1,0 +1,23 @@
+//! Moves from AIBrix, and what its CRD does. No standard scenarios: no real cluster plays them, and they are played without faults.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
+use std::path::Path;
+
+use rayfleet_sim::run::{Plan, Scenario, simulated};
+
+fn plays(name: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/aibrix").join(name);
+    let report = simulated(&Scenario::read(&file).unwrap(), 1, &Plan::default());
+    assert!(report.failures.is_empty(), "{}\n{:#?}", report.text(), report.failures);
+}
+
+#[test]
+fn a_foreign_crd_costs_no_group_and_no_request() {
+    plays("foreign-crd.yaml");
+}
+
+#[test]
+fn groups_of_aibrix_are_taken_over_and_no_pod_is_replaced() {
+    plays("move.yaml");
+}

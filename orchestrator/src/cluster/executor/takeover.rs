@@ -1,0 +1,96 @@
+//! Calls about what AIBrix left: whether the API server keeps our ledger, RayClusterReplicaSets, and making groups of their RayClusters.
+
+use std::collections::BTreeSet;
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::DynamicObject;
+use kube::{Api, ResourceExt};
+use rayfleet_api::status::GroupStatus;
+use rayfleet_api::{RayClusterFleet, names};
+
+use super::{Executor, WriteError, gone_is_fine};
+use crate::cluster::{aibrix, rayclusters};
+
+impl Executor {
+    /// Whether the API server keeps the ledger that a status is written with. AIBrix's CRD of the same name drops it without a word.
+    /// It is asked by a trial, as any write would make that loss one for good. A server that refuses the trial has not dropped anything.
+    pub(crate) async fn keeps_ledger(&self, fleet: &RayClusterFleet) -> Result<bool, WriteError> {
+        let api: Api<RayClusterFleet> =
+            Api::namespaced(self.client.clone(), &fleet.namespace().unwrap_or_default());
+        let mut trial = fleet.clone();
+        let entry =
+            GroupStatus { name: "asks-whether-the-ledger-is-kept".to_owned(), ..GroupStatus::default() };
+        trial.status.get_or_insert_default().groups = vec![entry];
+        let parameters = PostParams { dry_run: true, ..PostParams::default() };
+        let name = fleet.name_any();
+        let call = api.replace_status(&name, &parameters, &trial);
+        match self.call("try status", call).await {
+            Ok(answer) => Ok(answer.status.is_some_and(|status| !status.groups.is_empty())),
+            Err(error) if error.is_conflict() || error.status().is_none() => Err(error),
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// RayClusterReplicaSets that a fleet controls, the newest first. Where AIBrix's CRD is not there, or nobody may read them, none.
+    pub(crate) async fn replica_sets(
+        &self,
+        fleet: &RayClusterFleet,
+    ) -> Result<Vec<DynamicObject>, WriteError> {
+        let (namespace, uid) = (fleet.namespace().unwrap_or_default(), fleet.uid().unwrap_or_default());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &namespace, &*aibrix::REPLICA_SET);
+        let listed = self.call("list RayClusterReplicaSets", api.list(&ListParams::default())).await;
+        let mut sets = match listed {
+            Ok(list) => list.items,
+            Err(error) if error.status().is_some_and(|status| matches!(status.code, 403 | 404)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        sets.retain(|set| aibrix::controls(&uid, set));
+        sets.sort_by_key(|set| {
+            std::cmp::Reverse((set.creation_timestamp().map(|time| time.0), set.name_any()))
+        });
+        Ok(sets)
+    }
+
+    /// Makes groups of the RayClusters of RayClusterReplicaSets, and removes those. No pod is touched. Broken off anywhere, it is gone
+    /// on with: what is a group already keeps its slot, and a RayClusterReplicaSet goes after its RayClusters.
+    pub(crate) async fn take_over(
+        &self,
+        fleet: &RayClusterFleet,
+        sets: &[DynamicObject],
+    ) -> Result<(), WriteError> {
+        let (namespace, uid) = (fleet.namespace().unwrap_or_default(), fleet.uid().unwrap_or_default());
+        let clusters = rayclusters::api(&self.client, &namespace);
+        let all = self.call("list RayClusters", clusters.list(&ListParams::default())).await?.items;
+        let slot_of = |cluster: &DynamicObject| cluster.labels().get(names::LABEL_SLOT)?.parse().ok();
+        let ours = all.iter().filter(|cluster| aibrix::controls(&uid, cluster));
+        let mut slots: BTreeSet<u32> = ours.filter_map(slot_of).collect();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &namespace, &*aibrix::REPLICA_SET);
+        for set in sets {
+            let (name, of) = (set.name_any(), set.uid().unwrap_or_default());
+            let revision = aibrix::pod_revision(set).unwrap_or_default();
+            let of_set = |cluster: &&DynamicObject| {
+                aibrix::controls(&of, cluster) && cluster.metadata.deletion_timestamp.is_none()
+            };
+            for cluster in all.iter().filter(of_set) {
+                let slot = (0..=u32::MAX).find(|slot| !slots.contains(slot)).unwrap_or_default();
+                let change = aibrix::as_group(fleet, cluster, slot, &revision);
+                let (parameters, patch) = (PatchParams::default(), Patch::Merge(&change));
+                let name = cluster.name_any();
+                let taken =
+                    self.call("take over RayCluster", clusters.patch(&name, &parameters, &patch)).await?;
+                slots.insert(slot);
+                self.index.made(taken);
+            }
+            let parameters = DeleteParams {
+                propagation_policy: Some(PropagationPolicy::Orphan),
+                preconditions: Some(Preconditions { uid: Some(of), resource_version: None }),
+                ..DeleteParams::default()
+            };
+            let deleted = self.call("delete RayClusterReplicaSet", api.delete(&name, &parameters)).await;
+            gone_is_fine(deleted.map(|_| ()))?;
+        }
+        Ok(())
+    }
+}

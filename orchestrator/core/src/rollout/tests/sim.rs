@@ -366,6 +366,8 @@ impl Sim {
     /// A group holds its nodes until its pods have ended, and counts as long.
     fn hardware(&mut self) {
         let most = usize::try_from(self.fleet.replicas + self.fleet.strategy.max_surge).unwrap();
+        // An entry of before the fleet was scaled down is still made: it stands in the ledger.
+        let most = most.max(self.status.groups.len());
         self.most_hardware = self.most_hardware.max(self.groups.len());
         if self.groups.len() > most {
             let names: Vec<&String> = self.groups.keys().collect();

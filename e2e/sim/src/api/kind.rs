@@ -64,7 +64,7 @@ impl Kind {
         Self { kind: "RayClusterReplicaSet", plural: "rayclusterreplicasets", ..Self::FLEET };
 
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::POD,
         Self::NODE,
         Self::SERVICE,

@@ -26,7 +26,17 @@ struct Bench {
 
 fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
     let (leadership, lease) = Leadership::always();
-    let server = Fake::new(answer);
+    // There is no AIBrix, unless a test says so.
+    let server = Fake::new(move |call| match answer(call) {
+        Answer::Reply(200, body)
+            if call.method == Method::GET
+                && call.path.contains("/rayclusterreplicasets")
+                && body["items"].is_null() =>
+        {
+            refusal(404, "NotFound", "no such kind")
+        }
+        other => other,
+    });
     let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::new()));
     let executor = Executor::new(server.client(), index.clone(), leadership, metrics.clone());
     let bridge = Bridge::new(Limits::default()).unwrap();

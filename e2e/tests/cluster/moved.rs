@@ -59,7 +59,7 @@ fn copied(fleet: &RayClusterFleet) -> Value {
     let mut template = json!(fleet.spec.template);
     template["metadata"]["labels"]["pod-template-hash"] = json!("bcdfgh");
     let spec = &mut template["spec"];
-    let mut mark = |group: &mut Value| {
+    let mark = |group: &mut Value| {
         group["template"]["metadata"]["labels"][names::LABEL_FLEET] = json!(NAME);
         for port in group["template"]["spec"]["containers"][0]["ports"].as_array_mut().into_iter().flatten() {
             port["protocol"] = json!("TCP");

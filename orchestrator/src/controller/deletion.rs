@@ -153,7 +153,7 @@ mod tests {
         let skip = |value: &str| {
             let value = value.to_owned();
             deleted(|fleet| {
-                drop(fleet.annotations_mut().insert(names::ANNOTATION_SKIP_DRAIN.to_owned(), value))
+                drop(fleet.annotations_mut().insert(names::ANNOTATION_SKIP_DRAIN.to_owned(), value));
             })
         };
         assert!(at_once(&skip("true")) && !at_once(&skip("false")));

@@ -12,6 +12,7 @@ mod others;
 mod protect;
 mod records;
 mod state;
+mod strays;
 mod templates;
 
 use std::any::Any;
@@ -34,6 +35,7 @@ use crate::agents::{Agents, Assignment, Engine, Pace};
 use crate::clock;
 use crate::cluster::{
     Executor, GroupPods, History, Index, Key, Model, Records, Snapshot, WriteError, groups_of, orphans_of,
+    strays_of,
 };
 use crate::engines;
 use crate::lease::Leadership;
@@ -263,6 +265,9 @@ impl Controller {
             effects::Pass { raw: &raw, basis, stable: stable.as_deref(), groups: &decision.status.groups };
         self.perform(&done, decision.effects, state, &mut outcome).await;
         self.protect(&raw, &basis.fleet, &decision.status.groups, &seen, state).await;
+        if let Some(message) = state.strays.message(&self.index.read(|known| strays_of(known, &raw))) {
+            self.executor.tell(&raw, true, "StrayPods", &message);
+        }
         outcome.result()?;
         let now = clock::monotonic();
         let again = state.obstacles.next(now).into_iter().chain(state.templates.next(now)).min();

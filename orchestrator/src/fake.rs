@@ -19,11 +19,14 @@ pub(crate) struct Call {
 }
 
 /// What the server says to a call.
+#[derive(Clone)]
 pub(crate) enum Answer {
     /// Status and body.
     Reply(u16, Value),
     /// The same after a while.
     Late(Duration, u16, Value),
+    /// Status and text, as it is.
+    Stream(u16, String),
     /// Nothing, ever.
     Silence,
 }
@@ -67,6 +70,9 @@ impl Fake {
             Answer::Late(late, code, body) => {
                 tokio::time::sleep(late).await;
                 reply(code, body)
+            }
+            Answer::Stream(code, text) => {
+                Response::builder().status(code).body(Body::from(text.into_bytes())).unwrap()
             }
             Answer::Silence => std::future::pending().await,
         }

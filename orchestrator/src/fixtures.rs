@@ -1,7 +1,22 @@
 //! A fleet for unit tests.
 
 use rayfleet_api::{RayClusterFleet, ValidFleet};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::cluster::Watched;
+
+/// An object as it is read from the API server.
+pub(crate) fn object<T: Watched>(object: &Value) -> T {
+    T::read(&object.to_string()).unwrap().unwrap()
+}
+
+/// What makes a fleet the owner of an object.
+pub(crate) fn owner(fleet: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet", "name": fleet, "uid": uid,
+        "controller": true
+    })
+}
 
 /// A head and one worker with a GPU each, and a model over both.
 pub(crate) fn raw_fleet() -> RayClusterFleet {

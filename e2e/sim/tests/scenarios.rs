@@ -73,6 +73,25 @@ fn what_once_failed_holds() {
     }
 }
 
+/// Pods with copied labels, times that no library reads and another tool's labels, at any moment of a life, and with a list after them:
+/// nothing comes of it.
+#[test]
+fn what_others_do_is_nobodys_affair() {
+    for (name, plan) in [
+        ("create", "foreign:6,watch-expires:30"),
+        ("upgrade-surge", "foreign:14,crash-after:16"),
+        ("upgrade-no-room", "foreign:9"),
+        ("delete", "foreign:10"),
+        ("aibrix", "foreign:8,watch-expires:60"),
+    ] {
+        let scenario = named(name);
+        let report = judged(&scenario, &simulated(&scenario, 1, &Plan::default()), &plan.parse().unwrap());
+        assert!(report.failures.is_empty(), "{}", report.text());
+        let came = report.lines.iter().any(|line| line.what.contains("foreign at write"));
+        assert!(came, "{name}: nobody came");
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again_and_another_seed_another() {
     let scenario = named("upgrade-surge");

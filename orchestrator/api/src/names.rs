@@ -16,7 +16,9 @@ pub const LABEL_SLOT: &str = "rayfleet.io/slot";
 pub const LABEL_GROUP: &str = "rayfleet.io/group";
 /// Label with the pod revision on a group's RayCluster and pods, and on ControllerRevisions.
 pub const LABEL_POD_REVISION: &str = "rayfleet.io/pod-revision";
-/// Label that marks objects which Rayfleet made.
+/// Label of a fleet's Service, with the fleet's name. By this the orchestrator finds it: other tools may change the common labels.
+pub const LABEL_SERVICE: &str = "rayfleet.io/service";
+/// Label that says to people who made an object. Nothing is found by it.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].
 pub const MANAGED_BY: &str = "rayfleet";

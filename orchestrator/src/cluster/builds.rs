@@ -182,7 +182,7 @@ fn object_at<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<Stri
 /// The Service in front of the fleet's heads.
 pub(crate) fn service(fleet: &ValidFleet, ports: Vec<ServicePort>) -> Service {
     Service {
-        metadata: metadata(fleet, &fleet.name, &[]),
+        metadata: metadata(fleet, &fleet.name, &[(names::LABEL_SERVICE, &fleet.name)]),
         spec: Some(ServiceSpec {
             selector: Some(BTreeMap::from([
                 (names::LABEL_FLEET.to_owned(), fleet.name.clone()),

@@ -1,18 +1,18 @@
-//! What the nodes have and what their pods ask for, from the index. Pure reading.
+//! The room on the nodes as a decision asks for it, from the index. Pure reading.
 
 use std::sync::{Arc, OnceLock};
 
-use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
-use rayfleet_core::capacity::{Capacity, Source};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use rayfleet_core::capacity::{Capacity, Source, Tally};
 
 use super::Known;
 use super::world::within;
 
-/// The room on the nodes, for pods of a namespace, as it was at one moment; added up when somebody asks.
+/// The room on the nodes, for pods of a namespace, as it was at one moment; put together when somebody asks. To take one costs the same
+/// in a cluster of any size.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    nodes: Vec<Arc<Node>>,
-    pods: Vec<Arc<Pod>>,
+    tally: Arc<Tally>,
     quotas: Vec<Arc<ResourceQuota>>,
     sum: OnceLock<Capacity>,
 }
@@ -21,8 +21,7 @@ impl Snapshot {
     /// What is known now.
     pub(crate) fn of(known: &Known, namespace: &str) -> Self {
         Self {
-            nodes: known.nodes.values().cloned().collect(),
-            pods: known.pods.values().cloned().collect(),
+            tally: known.tally.clone(),
             quotas: within(&known.quotas, namespace).map(|(_, quota)| quota.clone()).collect(),
             sum: OnceLock::new(),
         }
@@ -31,10 +30,7 @@ impl Snapshot {
 
 impl Source for Snapshot {
     fn capacity(&self) -> &Capacity {
-        self.sum.get_or_init(|| {
-            let (nodes, pods, quotas) = (self.nodes.iter(), self.pods.iter(), self.quotas.iter());
-            Capacity::of(nodes.map(|node| &**node), pods.map(|pod| &**pod), quotas.map(|quota| &**quota))
-        })
+        self.sum.get_or_init(|| self.tally.capacity(self.quotas.iter().map(|quota| &**quota)))
     }
 }
 
@@ -45,6 +41,9 @@ mod tests {
 
     use super::*;
     use crate::cluster::Index;
+    use crate::cluster::nodes::Node;
+    use crate::cluster::objects::Watched;
+    use crate::cluster::pods::Pod;
 
     #[test]
     fn only_quotas_of_the_namespace_count() {
@@ -61,5 +60,25 @@ mod tests {
         let capacity = snapshot.capacity();
         assert_eq!(capacity.quotas.len(), 1);
         assert_eq!(capacity.quotas[0].left["requests.nvidia.com/gpu"], 4_000);
+    }
+
+    #[test]
+    fn a_snapshot_stays_as_it_was() {
+        let index = Index::default();
+        let pod = |version: u64, gpus: u64| {
+            let pod = json!({
+                "metadata": {"name": "p", "namespace": "m", "resourceVersion": version.to_string()},
+                "spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"nvidia.com/gpu": gpus}}}]}
+            });
+            Pod::read(&pod.to_string()).unwrap().unwrap()
+        };
+        let node = json!({"metadata": {"name": "a"}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}});
+        index.apply(Node::read(&node.to_string()).unwrap().unwrap());
+        index.apply(pod(1, 1));
+        let before = index.read(|known| Snapshot::of(known, "n"));
+        index.apply(pod(2, 3));
+        let after = index.read(|known| Snapshot::of(known, "n"));
+        let free = |snapshot: &Snapshot| snapshot.capacity().nodes[0].free("nvidia.com/gpu");
+        assert_eq!((free(&before), free(&after)), (7_000, 5_000));
     }
 }

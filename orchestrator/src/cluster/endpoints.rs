@@ -1,26 +1,68 @@
-//! Which pods the EndpointSlices list as ready. Pure.
+//! Which pods the EndpointSlices list as ready. Pods are told apart by UID: whoever takes the name of one does not take its place. Pure.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::Deserialize;
 
-/// Whether each pod of a slice is listed as ready, by pod name.
+use super::Key;
+use super::objects::{Meta, Watched};
+
+/// Whether each pod of a slice is listed as ready, by the pod's UID.
 pub(crate) type Listed = BTreeMap<String, bool>;
+
+/// An EndpointSlice.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice {
+    pub(super) key: Key,
+    pub(super) version: u64,
+    pub(super) listed: Listed,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    metadata: Meta,
+    endpoints: Option<Vec<Endpoint>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    conditions: Option<Conditions>,
+    target_ref: Option<Target>,
+}
+
+#[derive(Default, Deserialize)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Option<String>,
+    uid: Option<String>,
+}
+
+impl Watched for Slice {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let Object { metadata, endpoints } = serde_json::from_str(text)?;
+        let (key, listed) = (metadata.key(), listed(endpoints.unwrap_or_default()));
+        Ok(Some(Self { key, version: metadata.version(), listed }))
+    }
+}
 
 /// What a slice says. KubeRay's own headless head service publishes addresses that are not ready, and its
 /// endpoints carry that as `ready: true`; `serving` tells the truth there, so both must be true.
-pub(crate) fn listed(slice: &EndpointSlice) -> Listed {
+fn listed(endpoints: Vec<Endpoint>) -> Listed {
     let mut listed = Listed::new();
-    for endpoint in slice.endpoints.iter().flatten() {
-        let Some(pod) = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))
-        else {
-            continue;
-        };
-        let Some(name) = &pod.name else { continue };
-        let conditions = endpoint.conditions.as_ref();
-        let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
-        listed.insert(name.clone(), ready && serving);
+    for endpoint in endpoints {
+        let pod = endpoint.target_ref.filter(|target| target.kind.as_deref() == Some("Pod"));
+        let Some(uid) = pod.and_then(|pod| pod.uid) else { continue };
+        let conditions = endpoint.conditions.unwrap_or_default();
+        let ready = conditions.ready.unwrap_or(true);
+        let serving = conditions.serving.unwrap_or(ready);
+        listed.insert(uid, ready && serving);
     }
     listed
 }
@@ -33,11 +75,11 @@ mod tests {
 
     fn listing(endpoints: &Value) -> Listed {
         let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": endpoints});
-        listed(&serde_json::from_value(slice).unwrap())
+        Slice::read(&slice.to_string()).unwrap().unwrap().listed
     }
 
     fn endpoint(conditions: &Value) -> Value {
-        json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "name": "p"}})
+        json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "name": "p", "uid": "p-1"}})
     }
 
     #[test]
@@ -53,7 +95,7 @@ mod tests {
             (json!({}), true),
             (json!({"ready": true}), true),
         ] {
-            assert_eq!(listing(&json!([endpoint(&conditions)])).get("p"), Some(&ready), "{conditions}");
+            assert_eq!(listing(&json!([endpoint(&conditions)])).get("p-1"), Some(&ready), "{conditions}");
         }
     }
 
@@ -61,8 +103,8 @@ mod tests {
     fn addresses_that_are_no_pods_are_left_out() {
         let endpoints = json!([
             {"addresses": ["10.0.0.1"]},
-            {"addresses": ["10.0.0.2"], "targetRef": {"kind": "Node", "name": "a"}},
-            {"addresses": ["10.0.0.3"], "targetRef": {"kind": "Pod"}}
+            {"addresses": ["10.0.0.2"], "targetRef": {"kind": "Node", "name": "a", "uid": "a-1"}},
+            {"addresses": ["10.0.0.3"], "targetRef": {"kind": "Pod", "name": "p"}}
         ]);
         assert!(listing(&endpoints).is_empty());
         assert!(listing(&Value::Null).is_empty());

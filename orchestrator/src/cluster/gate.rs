@@ -1,9 +1,10 @@
 //! The serving gate as a condition of a head pod: written with the launch that it was opened for, and read with it. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PodCondition;
 use rayfleet_api::names;
 use serde_json::{Value, json};
+
+use super::pods::Condition;
 
 /// What goes before the launch in the condition's message.
 const OPENED_FOR: &str = "takes traffic: ";
@@ -34,15 +35,13 @@ impl Gate<'_> {
 }
 
 /// Since when the gate is as it is; `None` if it was never set.
-pub(super) fn since(conditions: &[PodCondition]) -> Option<Timestamp> {
-    let gate = conditions.iter().find(|condition| condition.type_ == names::GATE_SERVING)?;
-    gate.last_transition_time.as_ref().map(|time| time.0)
+pub(super) fn since(conditions: &[Condition]) -> Option<Timestamp> {
+    conditions.iter().find(|condition| condition.r#type == names::GATE_SERVING)?.since()
 }
 
 /// The launch that a gate was opened for; `None` if it is closed or does not tell.
-pub(super) fn opened_for(conditions: &[PodCondition]) -> Option<String> {
-    let open =
-        |condition: &&PodCondition| condition.type_ == names::GATE_SERVING && condition.status == "True";
+pub(super) fn opened_for(conditions: &[Condition]) -> Option<String> {
+    let open = |condition: &&Condition| condition.r#type == names::GATE_SERVING && condition.status == "True";
     let message = conditions.iter().find(open)?.message.as_deref()?;
     message.strip_prefix(OPENED_FOR).map(str::to_owned)
 }
@@ -55,10 +54,9 @@ mod tests {
     fn an_open_gate_tells_what_it_was_opened_for() {
         let written = |open| {
             let gate = Gate { open, launch: "light-0.eng.1", reason: "Ready" };
-            let condition: PodCondition =
-                serde_json::from_value(gate.condition(Timestamp::UNIX_EPOCH)).unwrap();
+            let condition: Condition = serde_json::from_value(gate.condition(Timestamp::UNIX_EPOCH)).unwrap();
             assert_eq!(
-                (condition.type_.as_str(), condition.reason.as_deref()),
+                (condition.r#type.as_str(), condition.reason.as_deref()),
                 (names::GATE_SERVING, Some("Ready"))
             );
             condition
@@ -66,12 +64,12 @@ mod tests {
         assert_eq!(opened_for(&[written(true)]).as_deref(), Some("light-0.eng.1"));
         assert_eq!(since(&[written(false)]), Some(Timestamp::UNIX_EPOCH));
         assert_eq!(opened_for(&[written(false)]), None);
-        let other = PodCondition { type_: "Ready".to_owned(), ..written(true) };
+        let other = Condition { r#type: "Ready".to_owned(), ..written(true) };
         assert_eq!((opened_for(std::slice::from_ref(&other)), since(&[other])), (None, None));
         let of_an_older_version =
-            PodCondition { message: Some("the engine takes traffic".to_owned()), ..written(true) };
+            Condition { message: Some("the engine takes traffic".to_owned()), ..written(true) };
         assert_eq!(opened_for(&[of_an_older_version]), None);
-        let closed = PodCondition { status: "False".to_owned(), ..written(true) };
+        let closed = Condition { status: "False".to_owned(), ..written(true) };
         assert_eq!(opened_for(&[closed]), None);
     }
 }

@@ -2,6 +2,7 @@
 //! object marks the fleets it concerns in the queue. It holds no client and decides nothing.
 
 mod kinds;
+mod members;
 #[cfg(test)]
 mod tests;
 
@@ -10,15 +11,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
+use rayfleet_core::capacity::{Claim, Tally};
 use rayfleet_core::seen::RaySeen;
 
 pub(crate) use self::kinds::Warning;
+use self::members::Members;
 use super::endpoints::Listed;
-use super::{Key, Queue, pods};
+use super::nodes::Node;
+use super::pods::Member;
+use super::{Key, Queue};
 
 /// How often in a row, and for how long, the kind of RayClusters has to be unknown until KubeRay counts as missing.
 const ABSENT_TIMES: u32 = 3;
@@ -81,12 +86,16 @@ impl Kind {
 pub(crate) struct Known {
     /// Fleets.
     pub fleets: BTreeMap<Key, Arc<RayClusterFleet>>,
-    /// RayClusters that carry a fleet's label.
+    /// RayClusters that a fleet controls.
     pub clusters: BTreeMap<Key, Arc<DynamicObject>>,
     /// Pods of the whole cluster: those of fleets, and the others for what they take from the nodes.
-    pub pods: BTreeMap<Key, Arc<Pod>>,
+    pods: BTreeMap<Key, Held>,
+    /// Which pods belong to which RayCluster, and which RayClusters to which fleet.
+    pub(super) members: Members,
     /// Nodes.
-    pub nodes: BTreeMap<Key, Arc<Node>>,
+    pub nodes: BTreeMap<Key, Node>,
+    /// The room on the nodes, and what all pods take of it.
+    pub(super) tally: Arc<Tally>,
     /// ResourceQuotas.
     pub quotas: BTreeMap<Key, Arc<ResourceQuota>>,
     /// Services made here.
@@ -95,10 +104,12 @@ pub(crate) struct Known {
     pub budgets: BTreeMap<Key, Arc<PodDisruptionBudget>>,
     /// ControllerRevisions made here.
     pub revisions: BTreeMap<Key, Arc<ControllerRevision>>,
-    /// Pods listed by EndpointSlices, by slice.
-    pub slices: BTreeMap<Key, Listed>,
+    /// Pods listed by EndpointSlices, by slice, with the version of the slice.
+    slices: BTreeMap<Key, (u64, Listed)>,
+    /// What slices say of a pod, by its UID.
+    endpoints: BTreeMap<String, BTreeMap<Key, bool>>,
     /// KubeRay's last warning about a RayCluster, by RayCluster.
-    pub warnings: BTreeMap<Key, String>,
+    pub warnings: BTreeMap<Key, Warning>,
     /// What each group's dashboard said last, by RayCluster.
     pub ray: BTreeMap<Key, RaySeen>,
     /// Whether KubeRay is there.
@@ -108,6 +119,14 @@ pub(crate) struct Known {
     synced: BTreeSet<Kind>,
     /// Objects made here since the last list of their kind was asked for: it may not have them yet.
     made: BTreeSet<(Kind, Key)>,
+}
+
+/// What is kept of a pod.
+#[derive(Debug)]
+struct Held {
+    version: u64,
+    claim: Claim,
+    member: Option<Box<Member>>,
 }
 
 impl Known {
@@ -124,9 +143,38 @@ impl Known {
         self.synced.contains(&Kind::Cluster)
     }
 
-    fn fleet_of_pod(&self, pod: &Key) -> Option<Key> {
-        let (_, fleet) = pods::group_and_fleet(self.pods.get(pod)?)?;
-        Some(pod.sibling(fleet))
+    /// The pods that the RayCluster of this UID controls.
+    pub(crate) fn pods_of<'k>(&'k self, uid: &str) -> impl Iterator<Item = &'k Member> {
+        self.members.of_cluster(uid).filter_map(|key| self.member(key))
+    }
+
+    /// Whether a pod of this name is known.
+    #[cfg(test)]
+    pub(crate) fn has_pod(&self, pod: &Key) -> bool {
+        self.pods.contains_key(pod)
+    }
+
+    /// What there is to know of a pod that may be a group's.
+    pub(crate) fn member(&self, pod: &Key) -> Option<&Member> {
+        self.pods.get(pod)?.member.as_deref()
+    }
+
+    /// The named ports of the head of a group. `uid` is that of its RayCluster as the ledger has it: it may be gone, and its head not.
+    pub(crate) fn head_ports(&self, group: &Key, uid: Option<&str>) -> Option<Vec<(String, i64)>> {
+        let there = self.clusters.get(group).and_then(|cluster| cluster.metadata.uid.as_deref());
+        let head = self.pods_of(there.or(uid)?).find(|pod| pod.seen.head)?;
+        Some(head.ports.clone())
+    }
+
+    /// Whether any EndpointSlice lists the pod of this UID as ready; `None` when none lists it at all.
+    pub(crate) fn endpoint_ready(&self, uid: &str) -> Option<bool> {
+        self.endpoints.get(uid)?.values().copied().reduce(|any, ready| any || ready)
+    }
+
+    /// The fleet of a RayCluster, by its owner, else by its label.
+    fn fleet_of(&self, cluster: &Key) -> Option<Key> {
+        let cluster_object = self.clusters.get(cluster)?;
+        kinds::fleet_of_cluster(cluster, cluster_object)
     }
 }
 
@@ -142,16 +190,20 @@ pub(crate) struct Index {
 pub(crate) trait Indexed: Sized {
     /// Which kind.
     const KIND: Kind;
+    /// Whether the versions of an object of one name only rise.
+    const RISES: bool = true;
     /// Enters an object; gives the fleets it concerns.
     fn enter(self, known: &mut Known) -> Vec<Key>;
     /// Removes an object; gives the fleets it concerned.
     fn leave(key: &Key, known: &mut Known) -> Vec<Key>;
-    /// Whether there is an object of this key.
-    fn has(key: &Key, known: &Known) -> bool;
+    /// The version of the object of this key, if there is one. 0: it has none that can be compared.
+    fn known(key: &Key, known: &Known) -> Option<u64>;
     /// Keys of all objects of this kind.
     fn keys(known: &Known) -> Vec<Key>;
     /// Key of this object in the index.
     fn key(&self) -> Key;
+    /// Its version.
+    fn version(&self) -> u64;
 }
 
 impl Index {
@@ -170,9 +222,16 @@ impl Index {
         }
     }
 
-    /// An object was created or changed.
+    /// An object was created or changed, as a watch tells it. What is known already concerns nobody: own writes come back this way,
+    /// and states that are older than they.
     pub(crate) fn apply<K: Indexed>(&self, object: K) {
-        let fleets = self.write(|known| object.enter(known));
+        let fleets = self.write(|known| {
+            let before = K::known(&object.key(), known).unwrap_or_default();
+            if before > 0 && object.version() > 0 && object.version() <= before && K::RISES {
+                return Vec::new();
+            }
+            object.enter(known)
+        });
         self.mark(fleets);
     }
 
@@ -187,8 +246,9 @@ impl Index {
 
     /// An object was changed by this program. If the watch told of its end before the answer came, it has ended.
     pub(crate) fn changed<K: Indexed>(&self, object: K) {
-        let fleets =
-            self.write(|known| if K::has(&object.key(), known) { object.enter(known) } else { Vec::new() });
+        let fleets = self.write(|known| {
+            if K::known(&object.key(), known).is_some() { object.enter(known) } else { Vec::new() }
+        });
         self.mark(fleets);
     }
 
@@ -206,20 +266,40 @@ impl Index {
         self.mark(fleets);
     }
 
+    /// An object is none of those that are kept, or not any more.
+    pub(crate) fn gone_if_known<K: Indexed>(&self, key: &Key) {
+        if self.read(|known| K::known(key, known).is_some()) {
+            self.gone::<K>(key);
+        }
+    }
+
     /// A list is about to be asked for.
     pub(crate) fn listing<K: Indexed>(&self) {
         self.write(|known| known.made.retain(|(kind, _)| *kind != K::KIND));
     }
 
-    /// A new list: what is not in it is gone, although nobody said so. What was made here since the list was
-    /// asked for is not: the watch that follows tells of it.
-    pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
+    /// Objects of a list that is being read. A list may be of an older state than what is known, and is believed.
+    pub(crate) fn list<K: Indexed>(&self, objects: Vec<K>) {
         let fleets = self.write(|known| {
-            let listed: BTreeSet<Key> = objects.iter().map(Indexed::key).collect();
+            let mut fleets = Vec::new();
+            for object in objects {
+                let before = K::known(&object.key(), known);
+                if !K::RISES || before.is_none_or(|before| before == 0 || before != object.version()) {
+                    fleets.extend(object.enter(known));
+                }
+            }
+            fleets
+        });
+        self.mark(fleets);
+    }
+
+    /// A list was read to its end: what was not in it is gone, although nobody said so. What was made here since the list was
+    /// asked for is not: the watch that follows tells of it.
+    pub(crate) fn listed<K: Indexed>(&self, listed: &BTreeSet<Key>) {
+        let fleets = self.write(|known| {
             let mut gone = K::keys(known);
             gone.retain(|key| !listed.contains(key) && !known.made.contains(&(K::KIND, key.clone())));
             let mut fleets: Vec<Key> = gone.iter().flat_map(|key| K::leave(key, known)).collect();
-            fleets.extend(objects.into_iter().flat_map(|object| object.enter(known)));
             let mut all = known.synced.insert(K::KIND) && known.is_synced();
             if K::KIND == Kind::Cluster {
                 all |= matches!(known.kuberay, KubeRay::Missing(_));
@@ -232,6 +312,14 @@ impl Index {
             fleets
         });
         self.mark(fleets);
+    }
+
+    /// A whole list at once.
+    #[cfg(test)]
+    pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
+        let keys = objects.iter().map(Indexed::key).collect();
+        self.list(objects);
+        self.listed::<K>(&keys);
     }
 
     /// RayClusters could not be listed or followed at `now`: their kind is not known. That counts once it has been so for a while and

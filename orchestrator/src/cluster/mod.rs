@@ -13,7 +13,9 @@ mod gate;
 mod history;
 mod index;
 mod key;
+mod nodes;
 mod notes;
+mod objects;
 mod pods;
 mod queue;
 mod rayclusters;
@@ -38,5 +40,7 @@ pub(crate) use rayclusters::own_port;
 pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
-pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters};
+pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters, strays_of};
 pub(crate) use write_error::WriteError;
+#[cfg(test)]
+pub(crate) use {endpoints::Slice, nodes::Node, objects::Watched, pods::Pod};

@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 
 use kube::api::ApiResource;
-use kube::core::DynamicObject;
-use kube::{Api, Client, ResourceExt};
+use kube::core::{DynamicObject, Request};
+use kube::{Api, Client, Resource, ResourceExt};
 use rayfleet_api::names;
 use rayfleet_core::seen::ClusterSeen;
 use serde_json::Value;
 
+use super::objects::bounded;
 use super::pods::created;
 use super::size::Size;
 
@@ -30,9 +31,14 @@ pub(crate) static RESOURCE: LazyLock<ApiResource> = LazyLock::new(|| ApiResource
     plural: "rayclusters".to_owned(),
 });
 
-/// Client for the RayClusters of a namespace.
+/// Client for the RayClusters of a namespace, for the few calls that read them as kube does.
 pub(crate) fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &*RESOURCE)
+}
+
+/// Requests for the RayClusters of a namespace.
+pub(crate) fn at(namespace: &str) -> Request {
+    Request::new(DynamicObject::url_path(&RESOURCE, Some(namespace)))
 }
 
 /// What a decision needs to know of a RayCluster.
@@ -120,7 +126,7 @@ pub(crate) fn own_port(cluster: &DynamicObject) -> Option<u16> {
 
 fn replica_failure(cluster: &DynamicObject) -> Option<String> {
     let failure = condition(cluster, "ReplicaFailure").filter(|condition| condition["status"] == "True")?;
-    Some(failure["message"].as_str().unwrap_or("KubeRay could not create pods").to_owned())
+    Some(bounded(failure["message"].as_str().unwrap_or("KubeRay could not create pods")))
 }
 
 /// Name of the Secret with the cluster's Ray token and whether token authentication is on.

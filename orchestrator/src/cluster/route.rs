@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use rayfleet_api::names;
 use serde_json::{Value, json};
@@ -32,12 +32,10 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// A head pod whose engine listens on a port.
-    pub(crate) fn new(head: &Pod, port: u16) -> Self {
-        let containers = head.spec.iter().flat_map(|spec| &spec.containers);
-        let ports = containers.flat_map(|container| container.ports.iter().flatten());
-        let named = ports.filter(|named| named.container_port == i32::from(port));
-        Self { port, names: named.filter_map(|named| named.name.clone()).collect() }
+    /// A head whose engine listens on a port, with all ports of its containers that have a name.
+    pub(crate) fn new(ports: &[(String, i64)], port: u16) -> Self {
+        let named = ports.iter().filter(|(_, number)| *number == i64::from(port));
+        Self { port, names: named.map(|(name, _)| name.clone()).collect() }
     }
 }
 

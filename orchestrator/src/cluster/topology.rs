@@ -2,47 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use super::{Key, Known, pods};
+use kube::ResourceExt;
+
+use super::{Key, Known};
 
 /// Labels of the Kubernetes node below each pod of a group, by the pod's address, which is its Ray node's.
 pub(crate) fn labels_by_address(known: &Known, group: &Key) -> BTreeMap<String, BTreeMap<String, String>> {
-    let of_group = known.pods.iter().filter(|(key, pod)| {
-        key.namespace == group.namespace
-            && pods::group_and_fleet(pod).is_some_and(|(name, _)| name == group.name)
-    });
-    let below = of_group.filter_map(|(_, pod)| {
-        let address = pod.status.as_ref()?.pod_ip.clone()?;
-        let node = known.nodes.get(&Key::new("", pod.spec.as_ref()?.node_name.clone()?))?;
-        Some((address, node.metadata.labels.clone()?))
+    let uid = known.clusters.get(group).and_then(|cluster| cluster.uid()).unwrap_or_default();
+    let below = known.pods_of(&uid).filter_map(|pod| {
+        let address = pod.seen.ip.clone()?;
+        let node = known.nodes.get(&Key::new("", pod.seen.node.clone()?))?;
+        Some((address, node.room.labels.clone()))
     });
     below.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use rayfleet_api::names;
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn known(pods: &[Value]) -> Known {
-        let mut known = Known::default();
-        for pod in pods {
-            let pod = serde_json::from_value(pod.clone()).unwrap();
-            known.pods.insert(Key::of::<k8s_openapi::api::core::v1::Pod>(&pod), Arc::new(pod));
-        }
-        for (name, zone) in [("n1", "a"), ("n2", "b")] {
-            let node = json!({"metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}}});
-            known.nodes.insert(Key::new("", name), Arc::new(serde_json::from_value(node).unwrap()));
-        }
-        known
-    }
+    use crate::cluster::Index;
+    use crate::fixtures::object;
 
     fn pod(name: &str, group: &str, node: Option<&str>, ip: Option<&str>) -> Value {
         json!({
-            "metadata": {"name": name, "namespace": "n", "labels": {names::RAY_LABEL_CLUSTER: group, names::LABEL_FLEET: "f"}},
+            "metadata": {
+                "name": name, "namespace": "n", "uid": name, "labels": {names::LABEL_FLEET: "f"},
+                "ownerReferences": [{
+                    "apiVersion": "ray.io/v1", "kind": "RayCluster", "name": group, "uid": format!("{group}-uid"),
+                    "controller": true
+                }]
+            },
             "spec": {"containers": [], "nodeName": node},
             "status": {"podIP": ip},
         })
@@ -50,17 +42,29 @@ mod tests {
 
     #[test]
     fn a_ray_node_has_the_labels_of_the_node_below_its_pod() {
-        let known = known(&[
+        let index = Index::default();
+        for pod in [
             pod("head", "g", Some("n1"), Some("10.0.0.1")),
             pod("worker", "g", Some("n2"), Some("10.0.0.2")),
             pod("other", "h", Some("n1"), Some("10.0.0.3")),
             pod("pending", "g", None, None),
             pod("lost", "g", Some("n3"), Some("10.0.0.4")),
-        ]);
-        let labels = labels_by_address(&known, &Key::new("n", "g"));
+        ] {
+            index.apply(object::<crate::cluster::pods::Pod>(&pod));
+        }
+        for (name, zone) in [("n1", "a"), ("n2", "b")] {
+            let node = json!({"metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}}});
+            index.apply(object::<crate::cluster::nodes::Node>(&node));
+        }
+        let cluster = json!({
+            "metadata": {"name": "g", "namespace": "n", "uid": "g-uid", "ownerReferences": [crate::fixtures::owner("f", "u-1")]}
+        });
+        index.apply(object::<kube::core::DynamicObject>(&cluster));
+        let of = |group: &str| index.read(|known| labels_by_address(known, &Key::new("n", group)));
+        let labels = of("g");
         let zones: Vec<(&str, &str)> =
             labels.iter().map(|(ip, of)| (ip.as_str(), of["topology.kubernetes.io/zone"].as_str())).collect();
         assert_eq!(zones, [("10.0.0.1", "a"), ("10.0.0.2", "b")]);
-        assert!(labels_by_address(&known, &Key::new("other", "g")).is_empty());
+        assert!(of("other").is_empty());
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, names};
@@ -11,7 +10,9 @@ use rayfleet_core::capacity;
 use rayfleet_core::seen::{ClusterSeen, GroupSeen, PodSeen};
 
 use super::index::Known;
-use super::{Key, pods, rayclusters};
+use super::objects::{controller, is_fleet};
+use super::pods::{Member, created};
+use super::{Key, rayclusters};
 
 /// What the agent of a group must know to ask its dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,36 +30,68 @@ pub(crate) struct GroupPods {
 }
 
 /// Every group of a fleet, by name: those of the ledger and those whose RayCluster or pods are there.
+///
+/// A pod is a group's when the group's RayCluster controls it: the one that is there, or that the ledger has the UID of. Whoever copies
+/// labels makes no pod of a group. Pods that are ending count also without either: what they leave is to be waited for, and nobody
+/// keeps a pod for long whose owner is gone.
 pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<String, (GroupSeen, GroupPods)> {
     let key = Key::of(fleet);
-    let ledger = fleet.status.iter().flat_map(|status| &status.groups).map(|group| group.name.clone());
-    let mut pods_of: BTreeMap<String, Vec<PodSeen>> = ledger.map(|name| (name, Vec::new())).collect();
+    let mut groups: BTreeMap<String, Vec<PodSeen>> = BTreeMap::new();
+    for group in fleet.status.iter().flat_map(|status| &status.groups) {
+        let cluster = known.clusters.get(&key.sibling(&group.name)).filter(|cluster| owns(fleet, cluster));
+        let there = cluster.and_then(|cluster| cluster.uid());
+        let uid = there.as_deref().or(group.uid.as_deref());
+        let pods = uid.into_iter().flat_map(|uid| known.pods_of(uid)).map(|pod| seen(known, pod));
+        groups.insert(group.name.clone(), pods.collect());
+    }
     for (cluster_key, cluster) in within(&known.clusters, &key.namespace) {
-        if owns(fleet, cluster) || taken(fleet, cluster).is_some() {
-            pods_of.entry(cluster_key.name.clone()).or_default();
-        }
-    }
-    for (_, pod) in within(&known.pods, &key.namespace) {
-        if let Some((group, owner)) = pods::group_and_fleet(pod)
-            && owner == key.name
+        if taken(fleet, cluster).is_some() {
+            groups.entry(cluster_key.name.clone()).or_default();
+        } else if owns(fleet, cluster)
+            && !groups.contains_key(&cluster_key.name)
+            && is_plausible(fleet, cluster)
         {
-            pods_of.entry(group).or_default().push(on_its_node(known, pod));
+            let uid = cluster.uid().unwrap_or_default();
+            let pods = known.pods_of(&uid).map(|pod| seen(known, pod)).collect();
+            groups.insert(cluster_key.name.clone(), pods);
         }
     }
-    pods_of
+    for pod in known.members.labelled(&key).filter_map(|pod| known.member(pod)) {
+        let Some(cluster) = pod.cluster.as_ref().filter(|_| pod.seen.deleting) else { continue };
+        if known.members.cluster(&cluster.uid).is_none() {
+            let pods = groups.entry(cluster.name.clone()).or_default();
+            if !pods.iter().any(|there| there.uid == pod.seen.uid) {
+                pods.push(seen(known, pod));
+            }
+        }
+    }
+    groups
         .into_iter()
         .map(|(name, pods)| (name.clone(), group(known, fleet, &key.sibling(name), pods)))
         .collect()
 }
 
-/// A pod, with what there is to know of its node.
-fn on_its_node(known: &Known, pod: &Pod) -> PodSeen {
-    let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-    let node = name.and_then(|name| known.nodes.get(&Key::new("", name)));
+/// Pods that carry the labels of one of the fleet's groups and that no RayCluster controls, by name. They count for nothing here; a
+/// Service that selects by labels may send them requests all the same.
+pub(crate) fn strays_of(known: &Known, fleet: &RayClusterFleet) -> Vec<String> {
+    let key = Key::of(fleet);
+    let labelled = known.members.labelled(&key).filter_map(|pod| known.member(pod));
+    let strays = labelled.filter(|pod| {
+        let group = pod.group.as_ref().map(|group| key.sibling(group));
+        pod.cluster.is_none()
+            && !pod.seen.deleting
+            && group.is_some_and(|group| known.clusters.contains_key(&group))
+    });
+    strays.map(|pod| pod.seen.name.clone()).collect()
+}
+
+/// What is known of a pod of a group, its node included.
+fn seen(known: &Known, pod: &Member) -> PodSeen {
+    let node = pod.seen.node.as_deref().and_then(|node| known.nodes.get(&Key::new("", node)));
     PodSeen {
-        node_lost: node.is_some_and(|node| capacity::is_lost(node)),
-        node_closing: node.and_then(|node| capacity::closing(node)),
-        ..pods::seen(pod)
+        node_lost: node.is_some_and(|node| node.lost),
+        node_closing: node.and_then(|node| capacity::closing(&node.room)),
+        ..pod.seen.clone()
     }
 }
 
@@ -90,16 +123,30 @@ pub(crate) fn orphans_of(known: &Known, fleet: &RayClusterFleet) -> Vec<(Key, St
         .collect()
 }
 
-/// A fleet of the same name may have been there before, and its RayClusters not yet be gone.
+/// A fleet of the same name may have been there before, and its RayClusters not yet be gone. Only who controls a RayCluster owns it.
 fn owns(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
-    let uid = fleet.metadata.uid.as_ref();
-    uid.is_some_and(|uid| cluster.owner_references().iter().any(|owner| owner.uid == *uid))
+    let owner = controller(cluster.owner_references());
+    fleet
+        .metadata
+        .uid
+        .as_ref()
+        .is_some_and(|uid| owner.is_some_and(|owner| owner.uid == *uid && is_fleet(owner)))
+}
+
+/// Whether a RayCluster that the ledger does not have looks like one that was made here: somebody may have given one of his own the
+/// fleet as its owner.
+fn is_plausible(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
+    let label = |name: &str| cluster.labels().get(name).map(String::as_str).unwrap_or_default();
+    label(names::LABEL_FLEET) == fleet.name_any()
+        && label(names::LABEL_GROUP) == cluster.name_any()
+        && label(names::LABEL_SLOT).parse::<u32>().is_ok()
+        && !label(names::LABEL_POD_REVISION).is_empty()
 }
 
 /// When the RayClusters were created that a fleet owns, one for each.
 pub(crate) fn owned_clusters(known: &Known, fleet: &RayClusterFleet) -> Vec<Option<Timestamp>> {
     let all = within(&known.clusters, fleet.metadata.namespace.as_deref().unwrap_or_default());
-    all.filter(|(_, cluster)| owns(fleet, cluster)).map(|(_, cluster)| pods::created(&**cluster)).collect()
+    all.filter(|(_, cluster)| owns(fleet, cluster)).map(|(_, cluster)| created(&**cluster)).collect()
 }
 
 fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) -> (GroupSeen, GroupPods) {
@@ -123,8 +170,11 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
     // KubeRay may make a new head while the old one is still ending.
     let heads = pods.iter().filter(|pod| pod.head);
     let endpoint_ready =
-        heads.filter_map(|head| endpoint_ready(known, key, &head.name)).reduce(|any, ready| any || ready);
-    let cluster = cluster.map(|cluster| rayclusters::seen(cluster, known.warnings.get(key).cloned()));
+        heads.filter_map(|head| known.endpoint_ready(&head.uid)).reduce(|any, ready| any || ready);
+    let warning = known.warnings.get(key).zip(cluster.and_then(|cluster| cluster.uid()));
+    let warning = warning.filter(|(warning, uid)| warning.uid.is_empty() || warning.uid == *uid);
+    let warning = warning.map(|(warning, _)| warning.text.clone());
+    let cluster = cluster.map(|cluster| rayclusters::seen(cluster, warning));
     let seen = GroupSeen {
         cluster: cluster.or_else(|| unlisted(known, fleet, key)),
         endpoint_ready,
@@ -148,12 +198,6 @@ fn unlisted(known: &Known, fleet: &RayClusterFleet, key: &Key) -> Option<Cluster
         pod_revision: entry.revision.clone(),
         ..ClusterSeen::default()
     })
-}
-
-/// Whether any EndpointSlice lists the pod as ready; `None` when none lists it at all.
-fn endpoint_ready(known: &Known, group: &Key, pod: &str) -> Option<bool> {
-    let listed = within(&known.slices, &group.namespace).filter_map(|(_, slice)| slice.get(pod).copied());
-    listed.reduce(|any, ready| any || ready)
 }
 
 /// The objects of one namespace.

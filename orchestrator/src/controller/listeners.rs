@@ -1,7 +1,7 @@
 //! Where the engines of a fleet's groups listen, by what each group runs: from the index to what the Service is made of.
 
+use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus};
-use rayfleet_api::{ValidFleet, names};
 
 use super::Controller;
 use crate::cluster::{Key, Listener, name_to_share, own_port};
@@ -9,23 +9,10 @@ use crate::cluster::{Key, Listener, name_to_share, own_port};
 impl Controller {
     /// The heads of these groups. A group whose port nobody knows is left out.
     pub(super) fn listeners(&self, fleet: &ValidFleet, groups: &[GroupStatus]) -> Vec<Listener> {
-        let heads = self.index.read(|known| {
-            let is_head = |labels: &std::collections::BTreeMap<String, String>| {
-                labels.get(names::LABEL_FLEET) == Some(&fleet.name)
-                    && labels.get(names::RAY_LABEL_NODE_TYPE).is_some_and(|kind| kind == "head")
-            };
-            let pods = known.pods.range(Key::new(&fleet.namespace, "")..);
-            let pods = pods.take_while(|(key, _)| key.namespace == fleet.namespace);
-            let heads = pods.filter(|(_, pod)| pod.metadata.labels.as_ref().is_some_and(is_head));
-            heads.map(|(_, pod)| pod.clone()).collect::<Vec<_>>()
-        });
         let listener = |group: &GroupStatus| {
-            let of = |pod: &k8s_openapi::api::core::v1::Pod| {
-                let labels = pod.metadata.labels.as_ref();
-                labels.and_then(|labels| labels.get(names::RAY_LABEL_CLUSTER)) == Some(&group.name)
-            };
-            let head = heads.iter().find(|pod| of(pod))?;
-            Some(Listener::new(head, self.port_of(fleet, group)?))
+            let key = Key::new(&fleet.namespace, &group.name);
+            let ports = self.index.read(|known| known.head_ports(&key, group.uid.as_deref()))?;
+            Some(Listener::new(&ports, self.port_of(fleet, group)?))
         };
         groups.iter().filter_map(listener).collect()
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::checked::Checked;
 use super::obstacles::Obstacles;
 use super::others::Others;
+use super::strays::Strays;
 use super::templates::Templates;
 use crate::cluster::Key;
 use crate::unwritten::Unwritten;
@@ -25,6 +26,8 @@ pub(super) struct FleetState {
     pub(super) checked: Checked,
     /// What could not be written.
     pub(super) obstacles: Obstacles,
+    /// Pods that only look like its groups', as they were reported last.
+    pub(super) strays: Strays,
     /// When its finalizer could not be set.
     pub(super) unheld: Option<Instant>,
     /// When its `PodDisruptionBudgets` could not be written.

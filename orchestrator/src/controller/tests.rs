@@ -6,8 +6,7 @@ use std::sync::Mutex;
 
 use http::Method;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use kube::core::DynamicObject;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_api::names;
@@ -15,8 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
+use crate::cluster::{Node, Pod, Slice, Warning};
 use crate::fake::{Answer, Call, Fake, refusal};
-use crate::fixtures::raw_fleet;
+use crate::fixtures::{object, raw_fleet};
 
 struct Bench {
     controller: Controller,
@@ -54,14 +54,14 @@ impl Bench {
             "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}
         });
         index.reset(vec![fleet]);
-        index.reset(vec![serde_json::from_value::<Node>(node).unwrap()]);
+        index.reset(vec![object::<Node>(&node)]);
         index.reset(Vec::<DynamicObject>::new());
         index.reset(Vec::<Pod>::new());
         index.reset(Vec::<ResourceQuota>::new());
-        index.reset(Vec::<EndpointSlice>::new());
+        index.reset(Vec::<Slice>::new());
         index.reset(Vec::<Service>::new());
         index.reset(Vec::<ControllerRevision>::new());
-        index.reset(Vec::<crate::cluster::Warning>::new());
+        index.reset(Vec::<Warning>::new());
     }
 
     /// One pass, as `turn` makes it.
@@ -285,7 +285,7 @@ fn with_groups(mut fleet: RayClusterFleet, revision: &Revision) -> RayClusterFle
     let group = |slot: u32| GroupStatus {
         name: format!("f-{}-{slot}", revision.pod),
         slot,
-        uid: Some("made".into()),
+        uid: Some(format!("made-f-{}-{slot}", revision.pod)),
         revision: revision.pod.clone(),
         engine_revision: revision.engine.clone(),
         nodes: vec!["a".into()],
@@ -302,10 +302,10 @@ fn clusters(fleet: &RayClusterFleet) -> Vec<DynamicObject> {
         serde_json::from_value(json!({
             "apiVersion": "ray.io/v1", "kind": "RayCluster",
             "metadata": {
-                "name": group.name, "namespace": "n", "uid": "made", "resourceVersion": "1",
-                "labels": {names::LABEL_FLEET: "f", names::LABEL_MANAGED_BY: names::MANAGED_BY, "rayfleet.io/slot": group.slot.to_string(),
+                "name": group.name, "namespace": "n", "uid": format!("made-{}", group.name), "resourceVersion": "1",
+                "labels": {names::LABEL_FLEET: "f", names::LABEL_MANAGED_BY: names::MANAGED_BY, names::LABEL_GROUP: group.name, "rayfleet.io/slot": group.slot.to_string(),
                            "rayfleet.io/pod-revision": group.revision},
-                "ownerReferences": [{"apiVersion": "v1", "kind": "RayClusterFleet", "name": "f", "uid": "u-1"}]
+                "ownerReferences": [crate::fixtures::owner("f", "u-1")]
             },
             "spec": {}
         }))
@@ -472,10 +472,10 @@ async fn while_kuberay_is_missing_from_the_start_no_group_is_taken_for_gone() {
     index.reset(Vec::<Node>::new());
     index.reset(Vec::<Pod>::new());
     index.reset(Vec::<ResourceQuota>::new());
-    index.reset(Vec::<EndpointSlice>::new());
+    index.reset(Vec::<Slice>::new());
     index.reset(Vec::<Service>::new());
     index.reset(Vec::<ControllerRevision>::new());
-    index.reset(Vec::<crate::cluster::Warning>::new());
+    index.reset(Vec::<Warning>::new());
     let (leadership, _lease) = Leadership::always();
     let executor = Executor::new(bench.server.client(), index.clone(), leadership, Arc::new(Metrics::new()));
     let controller = Controller { index, executor, ..bench.controller };
@@ -537,7 +537,7 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
     let group = |slot: u32| GroupStatus {
         name: format!("f-{}-{slot}", revision.pod),
         slot,
-        uid: Some("made".into()),
+        uid: Some(format!("made-f-{}-{slot}", revision.pod)),
         revision: revision.pod.clone(),
         engine_revision: revision.engine.clone(),
         phase: Phase::Ready,
@@ -550,10 +550,10 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
     let pods: Vec<Pod> = (0..GROUPS)
         .map(|slot| {
             let name = format!("f-{}-{slot}", revision.pod);
-            serde_json::from_value(json!({
+            object(&json!({
                 "metadata": {
                     "name": format!("{name}-head"), "namespace": "n", "uid": name,
-                    "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": "made",
+                    "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": format!("made-{name}"),
                                          "controller": true}],
                     "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: name, "ray.io/cluster": name,
                                "ray.io/node-type": "head"}
@@ -564,7 +564,6 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
                     {"type": "rayfleet.io/serving", "status": "True", "message": format!("takes traffic: {name}.x.1")}
                 ]}
             }))
-            .unwrap()
         })
         .collect();
     let times: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();

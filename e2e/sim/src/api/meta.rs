@@ -22,7 +22,7 @@ fn without_empty(members: &mut Map<String, Value>) {
 /// Makes an object that was sent into a new one.
 pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
     let members = metadata(object);
-    for field in OWN.iter().chain(&["resourceVersion", "selfLink", "managedFields", "generation"]) {
+    for field in OWN.iter().chain(&["resourceVersion", "selfLink", "generation"]) {
         members.remove(*field);
     }
     members.insert("uid".to_owned(), json!(uid));
@@ -76,7 +76,10 @@ fn keep_own(old: &Value, new: &mut Value) {
             put(members, field, value);
         }
     }
-    members.remove("managedFields");
+    // Whatever a client says of them is kept, times included.
+    if !members.contains_key("managedFields") {
+        put(members, "managedFields", old_of("managedFields"));
+    }
     members.remove("selfLink");
     if members.get("uid").and_then(Value::as_str).is_none_or(str::is_empty) {
         put(members, "uid", uid);

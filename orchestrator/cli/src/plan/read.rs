@@ -8,7 +8,9 @@ use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
 use rayfleet_api::revision::Revision;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
-use rayfleet_core::capacity::Capacity;
+use rayfleet_core::capacity::{Capacity, NodeRoom, PodSpec, Tally};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::args::PlanArgs;
@@ -43,7 +45,27 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, F
     let nodes: Vec<Node> = fleets.all(&Api::all(client.clone())).await?;
     let pods: Vec<Pod> = fleets.all(&Api::all(client.clone())).await?;
     let quotas: Vec<ResourceQuota> = fleets.all(&Api::namespaced(client.clone(), &fleets.namespace)).await?;
-    Ok(Inputs { fleet, stable, status, capacity: Capacity::of(&nodes, &pods, &quotas) })
+    Ok(Inputs { fleet, stable, status, capacity: capacity(&nodes, &pods, &quotas) })
+}
+
+/// The room on the nodes.
+pub(super) fn capacity(nodes: &[Node], pods: &[Pod], quotas: &[ResourceQuota]) -> Capacity {
+    let mut tally = Tally::default();
+    for node in nodes {
+        let (name, labels) = (node.name_any(), node.labels().clone());
+        tally.set_node(NodeRoom::of(name, labels, part(&node.spec), &part(&node.status)).into());
+    }
+    for pod in pods {
+        let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        tally.add(&name, &part::<PodSpec>(&pod.spec).claim(phase));
+    }
+    tally.capacity(quotas)
+}
+
+/// The part of an object that the room depends on.
+fn part<T: DeserializeOwned + Default>(of: &impl Serialize) -> T {
+    serde_json::to_value(of).and_then(serde_json::from_value).unwrap_or_default()
 }
 
 fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, Fault> {

@@ -165,10 +165,10 @@ mod tests {
     use std::time::Duration;
 
     use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
-    use rayfleet_core::capacity::Capacity;
     use rayfleet_core::forecast::{Pace, forecast};
 
     use super::*;
+    use crate::plan::read;
     use crate::sample;
 
     /// A new fleet with this strategy on so many nodes of one GPU.
@@ -194,7 +194,7 @@ mod tests {
             fleet: &ValidFleet::new(&raw).unwrap(),
             stable: None,
             status: &RayClusterFleetStatus::default(),
-            capacity: &Capacity::of(&nodes, [], []),
+            capacity: &read::capacity(&nodes, &[], &[]),
             pace,
             now: sample::now(),
         };

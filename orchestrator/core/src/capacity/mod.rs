@@ -11,6 +11,7 @@ mod requests;
 mod room;
 mod rules;
 mod search;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -20,16 +21,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use rayfleet_api::valid::GroupShape;
+use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
 pub use no_room::NoRoom;
-pub use objects::{closing, is_lost, is_ready, takes_room};
+pub use objects::{Asked, Claim, NodeSpec, NodeStatus, PodSpec, closing};
 pub use quota::Quota;
 pub use rayfleet_api::quantity::quantity;
 pub use requests::requests;
 pub(crate) use requests::{in_words, scarce};
 pub(crate) use room::Room;
+pub use tally::Tally;
 
 /// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` two GPUs.
 pub type Resources = BTreeMap<String, i128>;
@@ -110,7 +113,8 @@ impl NodeRoom {
 }
 
 /// A taint of a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Taint {
     /// Key.
     pub key: String,

@@ -42,7 +42,7 @@ fn owned(call: &Call, uid: &str) -> Value {
         "apiVersion": api_version, "kind": kind,
         "metadata": {
             "name": name, "namespace": "n", "uid": "u-9",
-            "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "f", "uid": uid}]
+            "ownerReferences": [crate::fixtures::owner("f", uid)]
         }
     })
 }
@@ -102,7 +102,7 @@ async fn a_cluster_that_a_lost_answer_left_behind_is_ours() {
 async fn a_cluster_of_somebody_else_is_not_taken() {
     let bench = bench(taken_by("u-other"));
     let made = bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();
-    assert_eq!(made, Made::Taken("of K f".to_owned()));
+    assert_eq!(made, Made::Taken("of RayClusterFleet f".to_owned()));
     assert!(bench.index.read(|known| known.clusters.is_empty()));
 }
 
@@ -208,18 +208,16 @@ async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
     bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
     bench.executor.write_status(&raw_fleet(), RayClusterFleetStatus::default()).await.unwrap();
     bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await.unwrap();
-    assert!(
-        bench
-            .index
-            .read(|known| { known.pods.is_empty() && known.fleets.is_empty() && known.clusters.is_empty() })
-    );
+    assert!(bench.index.read(|known| {
+        !known.has_pod(&Key::new("n", "p")) && known.fleets.is_empty() && known.clusters.is_empty()
+    }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_of_somebody_else_is_left_alone_and_named() {
     let bench = bench(taken_by("u-other"));
     let foreign = bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap();
-    assert_eq!(foreign, Made::Taken("of K f".to_owned()));
+    assert_eq!(foreign, Made::Taken("of RayClusterFleet f".to_owned()));
     assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
 }
 
@@ -237,6 +235,68 @@ async fn a_service_of_ours_is_put_right_once() {
     let before = bench.server.calls().len();
     assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
     assert_eq!(bench.server.calls().len(), before, "a Service that is right is not written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_bears_our_labels_and_is_not_ours_is_left_alone() {
+    // Exported, and applied again by somebody: with all labels, and with an owner of before or one that does not control it.
+    let mut no_controller = crate::fixtures::owner("f", "u-1");
+    no_controller["controller"] = json!(false);
+    for owner in [crate::fixtures::owner("f", "u-0"), no_controller] {
+        let bench = bench(taken_by("u-other"));
+        let mut service =
+            serde_json::to_value(builds::service(&fleet(), route::ports(1, &[], None))).unwrap();
+        service["metadata"]["ownerReferences"] = json!([owner]);
+        let service: Service = serde_json::from_value(service).unwrap();
+        bench.index.apply(service);
+        let made = bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap();
+        assert!(matches!(made, Made::Taken(_)), "{made:?}");
+        assert!(bench.server.calls().iter().all(|call| call.method != Method::PATCH));
+    }
+}
+
+/// What a tenant may have put into the object that a write is answered with. kube's own types cannot read it.
+fn poisoned(mut object: Value) -> Value {
+    object["metadata"]["managedFields"] = json!([{"manager": "other", "time": "9999-12-31T23:59:59Z"}]);
+    object["metadata"]["resourceVersion"] = json!("9");
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_tenant_has_poisoned_makes_no_write_fail() {
+    let bench = bench(|call| match (&call.method, call.path.contains("/pods/")) {
+        (&Method::PATCH, true) => Answer::Reply(
+            200,
+            poisoned(json!({
+                "metadata": {"name": "p", "namespace": "n", "uid": "u-p", "labels": {"ray.io/cluster": "g", names::LABEL_FLEET: "f"}},
+                "status": {"conditions": [{"type": "rayfleet.io/serving", "status": "True"}]}
+            })),
+        ),
+        (&Method::DELETE, _) => Answer::Reply(200, {
+            let mut cluster = poisoned(owned(call, "u-1"));
+            cluster["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+            cluster
+        }),
+        _ => Answer::Reply(200, poisoned(call.body.clone())),
+    });
+    bench.index.apply(raw_fleet());
+    let pod = json!({"metadata": {"name": "p", "namespace": "n", "labels": {names::LABEL_FLEET: "f"}}});
+    bench.index.apply(crate::fixtures::object::<Pod>(&pod));
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
+    assert!(bench.index.read(|known| known.member(&Key::new("n", "p")).unwrap().seen.gate_open));
+    let status = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
+    bench.executor.write_status(&raw_fleet(), status).await.unwrap();
+    let ready = |known: &crate::cluster::Known| {
+        known.fleets[&Key::new("n", "f")].status.as_ref().map(|s| s.ready_replicas)
+    };
+    assert_eq!(bench.index.read(ready), Some(2));
+    bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();
+    bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await.unwrap();
+    let ending = |known: &crate::cluster::Known| known.clusters[&key()].metadata.deletion_timestamp.is_some();
+    assert!(bench.index.read(ending));
+    assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
+    assert_eq!(bench.index.read(|known| known.services.len()), 1);
+    bench.executor.fresh_fleet(&Key::new("n", "f")).await.unwrap();
 }
 
 #[test]

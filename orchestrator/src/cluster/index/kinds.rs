@@ -1,79 +1,96 @@
 //! What each kind of object does to the index, and which fleets it concerns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::DynamicObject;
+use kube::{Resource, ResourceExt};
 use rayfleet_api::{RayClusterFleet, names};
-use rayfleet_core::capacity;
 
-use super::{Indexed, Kind, Known};
-use crate::cluster::{Key, endpoints};
+use super::{Held, Indexed, Kind, Known};
+use crate::cluster::Key;
+use crate::cluster::endpoints::Slice;
+use crate::cluster::nodes::Node;
+use crate::cluster::objects::{controller, is_fleet, version};
+use crate::cluster::pods::{Member, Pod};
 
-/// A resource version as a number; they rise within one kind.
-fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+/// Version of an object that is kept in Kubernetes' own form.
+fn version_of<K: Resource>(object: &K) -> u64 {
+    version(object.meta().resource_version.as_deref())
 }
 
 impl Indexed for RayClusterFleet {
     const KIND: Kind = Kind::Fleet;
+    /// A fleet may be deleted and made again unseen, and its predecessor's ledger be the newer object.
+    const RISES: bool = false;
     fn key(&self) -> Key {
         Key::of(self)
     }
+    fn version(&self) -> u64 {
+        version_of(self)
+    }
     fn enter(self, known: &mut Known) -> Vec<Key> {
         let key = self.key();
-        let newer = known.fleets.get(&key).is_none_or(|before| {
-            before.metadata.uid != self.metadata.uid
-                || version(before.metadata.resource_version.as_deref())
-                    <= version(self.metadata.resource_version.as_deref())
-        });
-        // An own write is entered at once; the watch may deliver older states after it.
-        if newer {
+        let before = known.fleets.get(&key).filter(|before| before.metadata.uid == self.metadata.uid);
+        let before = before.map(|before| version_of(&**before));
+        // An own write is entered at once; the watch delivers it again, and may deliver older states before it. Neither tells anything.
+        let is_news = before.is_none_or(|before| before == 0 || before < self.version());
+        if before.is_none_or(|before| before <= self.version()) {
             known.fleets.insert(key.clone(), Arc::new(self));
         }
-        vec![key]
+        if is_news { vec![key] } else { Vec::new() }
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         known.fleets.remove(key);
         vec![key.clone()]
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.fleets.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.fleets.get(key).map(|fleet| version_of(&**fleet))
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.fleets.keys().cloned().collect()
     }
 }
 
-fn labelled_fleet(key: &Key, labels: &BTreeMap<String, String>) -> Vec<Key> {
-    labels.get(names::LABEL_FLEET).map(|fleet| key.sibling(fleet)).into_iter().collect()
+/// The fleet that controls an object.
+fn owner<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    controller(object.meta().owner_references.as_deref().unwrap_or_default())
 }
 
-/// Kinds that are kept as they are and carry their fleet's name as a label.
-macro_rules! labelled {
+fn fleet_of<K: Resource>(key: &Key, object: &K) -> Vec<Key> {
+    let labels = object.meta().labels.as_ref();
+    let labelled = labels.and_then(|labels| labels.get(names::LABEL_FLEET));
+    let fleet = owner(object).map(|fleet| &fleet.name).or(labelled);
+    fleet.map(|fleet| key.sibling(fleet)).into_iter().collect()
+}
+
+/// Kinds that are kept as they are.
+macro_rules! owned {
     ($kind:ty, $variant:ident, $field:ident) => {
         impl Indexed for $kind {
             const KIND: Kind = Kind::$variant;
             fn key(&self) -> Key {
                 Key::of(self)
             }
+            fn version(&self) -> u64 {
+                version_of(self)
+            }
             fn enter(self, known: &mut Known) -> Vec<Key> {
                 let key = self.key();
-                let fleets = labelled_fleet(&key, self.labels());
+                let fleets = fleet_of(&key, &self);
                 known.$field.insert(key, Arc::new(self));
                 fleets
             }
             fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
                 let gone = known.$field.remove(key);
-                gone.map(|gone| labelled_fleet(key, gone.labels())).unwrap_or_default()
+                gone.map(|gone| fleet_of(key, &*gone)).unwrap_or_default()
             }
-            fn has(key: &Key, known: &Known) -> bool {
-                known.$field.contains_key(key)
+            fn known(key: &Key, known: &Known) -> Option<u64> {
+                known.$field.get(key).map(|object| version_of(&**object))
             }
             fn keys(known: &Known) -> Vec<Key> {
                 known.$field.keys().cloned().collect()
@@ -82,35 +99,63 @@ macro_rules! labelled {
     };
 }
 
-labelled!(Service, Service, services);
-labelled!(ControllerRevision, Revision, revisions);
-labelled!(PodDisruptionBudget, Budget, budgets);
+owned!(Service, Service, services);
+owned!(ControllerRevision, Revision, revisions);
+owned!(PodDisruptionBudget, Budget, budgets);
+
+/// The fleets of a pod: of the RayCluster that controls it, and, while nobody knows that, the one that its labels name.
+fn fleets_of_pod(known: &Known, key: &Key, member: Option<&Member>) -> Vec<Key> {
+    let Some(member) = member else { return Vec::new() };
+    let cluster = member.cluster.as_ref().and_then(|cluster| known.members.cluster(&cluster.uid));
+    let fleet = cluster.and_then(|cluster| known.fleet_of(cluster));
+    fleet.or_else(|| member.fleet.as_ref().map(|fleet| key.sibling(fleet))).into_iter().collect()
+}
+
+impl Known {
+    /// Takes a pod out of all that is kept by pods. Gives what it was and whether it took room.
+    fn remove_pod(&mut self, key: &Key) -> Option<(Option<Box<Member>>, bool)> {
+        let held = self.pods.remove(key)?;
+        Arc::make_mut(&mut self.tally).remove(&key.to_string(), &held.claim);
+        if let Some(member) = &held.member {
+            self.members.remove_pod(key, member);
+        }
+        Some((held.member, held.claim.takes_room()))
+    }
+}
 
 impl Indexed for Pod {
     const KIND: Kind = Kind::Pod;
     fn key(&self) -> Key {
-        Key::of(self)
+        self.key.clone()
+    }
+    fn version(&self) -> u64 {
+        self.version
     }
     fn enter(self, known: &mut Known) -> Vec<Key> {
-        let key = self.key();
-        let mut fleets = labelled_fleet(&key, self.labels());
-        let takes_room = capacity::takes_room(&self);
-        let before = known.pods.insert(key, Arc::new(self));
-        if !takes_room && before.is_some_and(|before| capacity::takes_room(&before)) {
+        let Self { key, version, claim, member } = self;
+        let before = known.remove_pod(&key);
+        let gave_room = before.is_some_and(|(_, took_room)| took_room) && !claim.takes_room();
+        Arc::make_mut(&mut known.tally).add(&key.to_string(), &claim);
+        if let Some(member) = &member {
+            known.members.add_pod(&key, member);
+        }
+        let mut fleets = fleets_of_pod(known, &key, member.as_deref());
+        known.pods.insert(key, Held { version, claim, member });
+        if gave_room {
             fleets.extend(waiting_for_room(known));
         }
         fleets
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        let Some(gone) = known.pods.remove(key) else { return Vec::new() };
-        let mut fleets = labelled_fleet(key, gone.labels());
-        if capacity::takes_room(&gone) {
+        let Some((member, took_room)) = known.remove_pod(key) else { return Vec::new() };
+        let mut fleets = fleets_of_pod(known, key, member.as_deref());
+        if took_room {
             fleets.extend(waiting_for_room(known));
         }
         fleets
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.pods.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.pods.get(key).map(|pod| pod.version)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.pods.keys().cloned().collect()
@@ -131,57 +176,73 @@ impl Indexed for DynamicObject {
     fn key(&self) -> Key {
         Key::new(self.namespace().unwrap_or_default(), self.name_any())
     }
+    fn version(&self) -> u64 {
+        version(self.metadata.resource_version.as_deref())
+    }
     fn enter(self, known: &mut Known) -> Vec<Key> {
         let key = self.key();
-        let fleets = labelled_fleet(&key, self.labels());
+        let mut fleets = take_out(&key, known);
+        known.members.add_cluster(&key, &self.uid().unwrap_or_default());
+        fleets.extend(fleet_of_cluster(&key, &self));
         known.clusters.insert(key, Arc::new(self));
+        fleets.dedup();
         fleets
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         known.warnings.remove(key);
-        let gone = known.clusters.remove(key);
-        gone.map(|gone| labelled_fleet(key, gone.labels())).unwrap_or_default()
+        take_out(key, known)
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.clusters.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.clusters.get(key).map(|cluster| version(cluster.metadata.resource_version.as_deref()))
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.clusters.keys().cloned().collect()
     }
 }
 
+fn cluster_owner(cluster: &DynamicObject) -> Option<&OwnerReference> {
+    controller(cluster.metadata.owner_references.as_deref().unwrap_or_default())
+}
+
+/// Takes a RayCluster out of all that is kept by RayClusters; gives its fleet.
+fn take_out(key: &Key, known: &mut Known) -> Vec<Key> {
+    let Some(gone) = known.clusters.remove(key) else { return Vec::new() };
+    known.members.remove_cluster(&gone.uid().unwrap_or_default());
+    fleet_of_cluster(key, &gone).into_iter().collect()
+}
+
+/// The fleet of a RayCluster: the one that controls it, else the one that its label names.
+pub(super) fn fleet_of_cluster(key: &Key, cluster: &DynamicObject) -> Option<Key> {
+    let owner = cluster_owner(cluster).filter(|owner| is_fleet(owner)).map(|fleet| &fleet.name);
+    owner.or(cluster.labels().get(names::LABEL_FLEET)).map(|fleet| key.sibling(fleet))
+}
+
 impl Indexed for Node {
     const KIND: Kind = Kind::Node;
     fn key(&self) -> Key {
-        Key::of(self)
+        Key::new("", &self.room.name)
+    }
+    fn version(&self) -> u64 {
+        self.version
     }
     fn enter(self, known: &mut Known) -> Vec<Key> {
         let key = self.key();
-        let room = |node: &Node| {
-            let status = node.status.as_ref();
-            let spec = node.spec.as_ref();
-            (
-                status.and_then(|status| status.allocatable.clone()),
-                spec.map(|spec| (spec.unschedulable, spec.taints.clone())),
-                node.metadata.labels.clone(),
-                capacity::is_ready(node),
-                capacity::is_lost(node),
-            )
-        };
-        let before = known.nodes.insert(key.clone(), Arc::new(self));
         // Kubelets report every few seconds; only what matters for capacity is a reason to look.
-        let after = known.nodes.get(&key);
-        if before.as_deref().map(room) == after.map(|node| room(node)) {
-            return Vec::new();
+        let same = |before: &Self| (before.lost, &before.room) == (self.lost, &self.room);
+        let is_same = known.nodes.get(&key).is_some_and(same);
+        if !is_same {
+            Arc::make_mut(&mut known.tally).set_node(self.room.clone());
         }
-        known.fleets.keys().cloned().collect()
+        known.nodes.insert(key, self);
+        if is_same { Vec::new() } else { known.fleets.keys().cloned().collect() }
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         known.nodes.remove(key);
+        Arc::make_mut(&mut known.tally).remove_node(&key.name);
         known.fleets.keys().cloned().collect()
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.nodes.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.nodes.get(key).map(|node| node.version)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.nodes.keys().cloned().collect()
@@ -193,6 +254,9 @@ impl Indexed for ResourceQuota {
     fn key(&self) -> Key {
         Key::of(self)
     }
+    fn version(&self) -> u64 {
+        version_of(self)
+    }
     fn enter(self, known: &mut Known) -> Vec<Key> {
         known.quotas.insert(self.key(), Arc::new(self));
         // What is used changes with every pod; it only matters where it is waited for.
@@ -202,33 +266,54 @@ impl Indexed for ResourceQuota {
         known.quotas.remove(key);
         waiting_for_room(known)
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.quotas.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.quotas.get(key).map(|quota| version_of(&**quota))
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.quotas.keys().cloned().collect()
     }
 }
 
-impl Indexed for EndpointSlice {
+impl Known {
+    /// What a slice says now, in the place of what it said before; gives the fleets of the pods of which it says something else.
+    fn list_endpoints(&mut self, key: &Key, after: Option<(u64, super::Listed)>) -> Vec<Key> {
+        let (_, before) = self.slices.remove(key).unwrap_or_default();
+        let (_, now) = after.clone().unwrap_or_default();
+        let concerned: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let mut fleets = BTreeSet::new();
+        for uid in concerned.into_iter().filter(|uid| before.get(*uid) != now.get(*uid)) {
+            let said = self.endpoints.entry(uid.clone()).or_default();
+            match now.get(uid) {
+                Some(ready) => said.insert(key.clone(), *ready),
+                None => said.remove(key),
+            };
+            if said.is_empty() {
+                self.endpoints.remove(uid);
+            }
+            let pod = self.members.pod(uid).cloned();
+            fleets.extend(pod.into_iter().flat_map(|pod| fleets_of_pod(self, &pod, self.member(&pod))));
+        }
+        self.slices.extend(after.map(|after| (key.clone(), after)));
+        fleets.into_iter().collect()
+    }
+}
+
+impl Indexed for Slice {
     const KIND: Kind = Kind::Slice;
     fn key(&self) -> Key {
-        Key::of(self)
+        self.key.clone()
+    }
+    fn version(&self) -> u64 {
+        self.version
     }
     fn enter(self, known: &mut Known) -> Vec<Key> {
-        let key = self.key();
-        let after = endpoints::listed(&self);
-        let before = known.slices.insert(key.clone(), after.clone()).unwrap_or_default();
-        let concerned: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let changed = concerned.into_iter().filter(|pod| before.get(*pod) != after.get(*pod));
-        changed.filter_map(|pod| known.fleet_of_pod(&key.sibling(pod))).collect()
+        known.list_endpoints(&self.key, Some((self.version, self.listed)))
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
-        let before = known.slices.remove(key).unwrap_or_default();
-        before.keys().filter_map(|pod| known.fleet_of_pod(&key.sibling(pod))).collect()
+        known.list_endpoints(key, None)
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.slices.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.slices.get(key).map(|(version, _)| *version)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.slices.keys().cloned().collect()
@@ -236,21 +321,12 @@ impl Indexed for EndpointSlice {
 }
 
 /// A warning event about a RayCluster. KubeRay answers an invalid spec with nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Warning {
-    cluster: Key,
-    text: String,
-}
-
-impl Warning {
-    /// The warning in an event, if it tells of an invalid RayCluster.
-    pub(crate) fn of(event: &Event) -> Option<Self> {
-        let reason = event.reason.as_deref().filter(|reason| reason.starts_with("InvalidRayCluster"))?;
-        let about = &event.involved_object;
-        let cluster = Key::new(about.namespace.clone()?, about.name.clone()?);
-        let message = event.message.as_deref().unwrap_or_default();
-        Some(Self { cluster, text: format!("{reason}: {message}") })
-    }
+    pub(crate) cluster: Key,
+    /// UID of the RayCluster; empty if the event does not tell.
+    pub(crate) uid: String,
+    pub(crate) text: String,
 }
 
 impl Indexed for Warning {
@@ -258,18 +334,20 @@ impl Indexed for Warning {
     fn key(&self) -> Key {
         self.cluster.clone()
     }
+    fn version(&self) -> u64 {
+        0
+    }
     fn enter(self, known: &mut Known) -> Vec<Key> {
-        let fleets =
-            known.clusters.get(&self.cluster).map(|cluster| labelled_fleet(&self.cluster, cluster.labels()));
-        known.warnings.insert(self.cluster, self.text);
-        fleets.unwrap_or_default()
+        let fleet = known.fleet_of(&self.cluster);
+        known.warnings.insert(self.cluster.clone(), self);
+        fleet.into_iter().collect()
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         known.warnings.remove(key);
         Vec::new()
     }
-    fn has(key: &Key, known: &Known) -> bool {
-        known.warnings.contains_key(key)
+    fn known(key: &Key, known: &Known) -> Option<u64> {
+        known.warnings.contains_key(key).then_some(0)
     }
     fn keys(known: &Known) -> Vec<Key> {
         known.warnings.keys().cloned().collect()

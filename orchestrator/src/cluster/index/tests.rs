@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rayfleet_api::names;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::clock;
-use crate::fixtures::raw_fleet;
-
-fn object<T: DeserializeOwned>(object: Value) -> T {
-    serde_json::from_value(object).unwrap()
-}
+use crate::cluster::endpoints::Slice;
+use crate::cluster::pods::Pod;
+use crate::fixtures::{object, owner, raw_fleet};
 
 fn fleet(name: &str, uid: &str, version: &str) -> RayClusterFleet {
     let mut fleet = raw_fleet();
@@ -28,22 +23,35 @@ fn labels(fleet: &str, group: &str) -> Value {
     json!({names::LABEL_FLEET: fleet, names::RAY_LABEL_CLUSTER: group, names::RAY_LABEL_NODE_TYPE: "head"})
 }
 
+/// What makes the RayCluster of a fleet of this name the owner of its pods.
+fn controlled_by_group_of(fleet: &str) -> Value {
+    json!([{
+        "apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "g", "uid": format!("{fleet}-group"), "controller": true
+    }])
+}
+
 fn pod(name: &str, fleet: &str, phase: &str) -> Pod {
-    object(json!({
-        "metadata": {"name": name, "namespace": "n", "labels": labels(fleet, "g")},
+    object(&json!({
+        "metadata": {
+            "name": name, "namespace": "n", "uid": name, "labels": labels(fleet, "g"),
+            "ownerReferences": controlled_by_group_of(fleet)
+        },
         "spec": {"nodeName": "a", "containers": []}, "status": {"phase": phase}
     }))
 }
 
 fn cluster(name: &str, fleet: &str) -> DynamicObject {
-    object(json!({
+    object(&json!({
         "apiVersion": "ray.io/v1", "kind": "RayCluster",
-        "metadata": {"name": name, "namespace": "n", "labels": labels(fleet, name)}
+        "metadata": {
+            "name": name, "namespace": "n", "uid": format!("{name}-uid"), "labels": labels(fleet, name),
+            "ownerReferences": [owner(fleet, "u-1")]
+        }
     }))
 }
 
 fn node(gpus: &str, ready: &str, beat: &str) -> Node {
-    object(json!({
+    object(&json!({
         "metadata": {"name": "a", "resourceVersion": beat},
         "status": {
             "allocatable": {"nvidia.com/gpu": gpus},
@@ -52,17 +60,17 @@ fn node(gpus: &str, ready: &str, beat: &str) -> Node {
     }))
 }
 
-fn slice(name: &str, pods: &[(&str, bool)]) -> EndpointSlice {
+fn slice(name: &str, pods: &[(&str, bool)]) -> Slice {
     let endpoints: Vec<Value> = pods
         .iter()
         .map(|(pod, ready)| {
             json!({
                 "addresses": ["10.0.0.1"], "conditions": {"ready": ready},
-                "targetRef": {"kind": "Pod", "name": pod}
+                "targetRef": {"kind": "Pod", "name": pod, "uid": pod}
             })
         })
         .collect();
-    object(json!({
+    object(&json!({
         "metadata": {"name": name, "namespace": "n"}, "addressType": "IPv4", "endpoints": endpoints
     }))
 }
@@ -167,7 +175,7 @@ async fn an_object_marks_its_own_fleet_only() {
     assert_eq!(marked(&index).await, ["g"]);
     index.delete(&pod("p", "f", "Running"));
     assert_eq!(marked(&index).await, ["f"]);
-    let foreign: Pod = object(json!({"metadata": {"name": "x", "namespace": "n"}}));
+    let foreign: Pod = object(&json!({"metadata": {"name": "x", "namespace": "n"}}));
     index.apply(foreign);
     assert_eq!(marked(&index).await, Vec::<String>::new());
 }
@@ -209,9 +217,10 @@ async fn a_heartbeat_of_a_node_marks_nothing_and_another_capacity_everything() {
 async fn room_that_another_pod_leaves_marks_the_fleets_that_wait_for_it() {
     let index = with_fleets(&["f"]).await;
     let mut waiting = fleet("w", "u-1", "7");
-    waiting.status = object(json!({
+    let stalled = json!({
         "conditions": [{"type": "Stalled", "status": "True", "reason": "NoRoom", "message": "m"}]
-    }));
+    });
+    waiting.status = serde_json::from_value(stalled).unwrap();
     index.apply(waiting);
     index.apply(pod("p", "other", "Running"));
     index.apply(pod("q", "other", "Running"));
@@ -230,7 +239,7 @@ fn list_all_but_clusters(index: &Index) {
     index.reset(Vec::<Pod>::new());
     index.reset(Vec::<Node>::new());
     index.reset(Vec::<ResourceQuota>::new());
-    index.reset(Vec::<EndpointSlice>::new());
+    index.reset(Vec::<Slice>::new());
     index.reset(Vec::<Service>::new());
     index.reset(Vec::<ControllerRevision>::new());
     index.reset(Vec::<Warning>::new());
@@ -327,17 +336,80 @@ async fn a_warning_of_kuberay_reaches_the_fleet_and_goes_with_the_cluster() {
     let index = with_fleets(&["f"]).await;
     index.apply(cluster("f-1", "f"));
     marked(&index).await;
-    let event = |reason: &str| -> Event {
-        object(json!({
-            "metadata": {"name": "e", "namespace": "n"}, "reason": reason, "message": "headGroupSpec is bad",
-            "involvedObject": {"kind": "RayCluster", "namespace": "n", "name": "f-1"}
-        }))
-    };
-    assert!(Warning::of(&event("FailedToCreateHeadPod")).is_none());
-    index.apply(Warning::of(&event("InvalidRayClusterSpec")).unwrap());
+    index.apply(Warning {
+        cluster: Key::new("n", "f-1"),
+        uid: String::new(),
+        text: "headGroupSpec is bad".into(),
+    });
     assert_eq!(marked(&index).await, ["f"]);
-    let words = index.read(|known| known.warnings[&Key::new("n", "f-1")].clone());
-    assert_eq!(words, "InvalidRayClusterSpec: headGroupSpec is bad");
+    let words = index.read(|known| known.warnings[&Key::new("n", "f-1")].text.clone());
+    assert_eq!(words, "headGroupSpec is bad");
     index.delete(&cluster("f-1", "f"));
     assert!(index.read(|known| known.warnings.is_empty()));
+}
+
+/// Every kind with versions: what is known already concerns nobody.
+#[tokio::test]
+async fn what_comes_back_from_an_own_write_marks_nothing() {
+    let index = with_fleets(&["f"]).await;
+    let with_version = |object: Value, version: &str| {
+        let mut object = object;
+        object["metadata"]["resourceVersion"] = json!(version);
+        object
+    };
+    let written = json!({
+        "metadata": {
+            "name": "p", "namespace": "n", "uid": "p", "labels": labels("f", "g"),
+            "ownerReferences": controlled_by_group_of("f")
+        },
+        "spec": {}
+    });
+    let made = json!({"metadata": {"name": "f-1", "namespace": "n", "uid": "c", "ownerReferences": [owner("f", "u-1")]}});
+    index.made(object::<DynamicObject>(&with_version(made.clone(), "20")));
+    index.made(object::<Pod>(&with_version(written.clone(), "21")));
+    index.changed(fleet("f", "u-1", "22"));
+    assert_eq!(marked(&index).await, ["f"]);
+    index.apply(object::<DynamicObject>(&with_version(made.clone(), "20")));
+    index.apply(object::<Pod>(&with_version(written.clone(), "21")));
+    index.apply(fleet("f", "u-1", "22"));
+    assert_eq!(marked(&index).await, Vec::<String>::new(), "the watch tells of what was written here");
+    // What is older than the own write is no state to go back to.
+    index.apply(object::<Pod>(&with_version(written.clone(), "19")));
+    assert_eq!(marked(&index).await, Vec::<String>::new());
+    index.reset(vec![object::<Pod>(&with_version(written.clone(), "21"))]);
+    marked(&index).await;
+    index.reset(vec![object::<Pod>(&with_version(written.clone(), "21"))]);
+    assert_eq!(marked(&index).await, Vec::<String>::new(), "a list that says what is known");
+    index.apply(object::<Pod>(&with_version(written, "23")));
+    assert_eq!(marked(&index).await, ["f"]);
+}
+
+#[tokio::test]
+async fn a_pod_marks_the_fleet_of_the_cluster_that_controls_it_whatever_its_labels_say() {
+    let index = with_fleets(&["f", "g"]).await;
+    index.apply(object::<DynamicObject>(&json!({
+        "metadata": {"name": "f-1", "namespace": "n", "uid": "g-group", "ownerReferences": [owner("f", "u-1")]}
+    })));
+    marked(&index).await;
+    index.apply(pod("p", "g", "Running"));
+    assert_eq!(marked(&index).await, ["f"]);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_is_gone() {
+    let index = with_fleets(&[]).await;
+    index.apply(cluster("f-1", "f"));
+    index.apply(pod("p", "f", "Running"));
+    index.apply(node("4", "True", "1"));
+    index.apply(slice("s", &[("p", true)]));
+    index.reset(Vec::<Slice>::new());
+    index.reset(Vec::<Pod>::new());
+    index.reset(Vec::<DynamicObject>::new());
+    index.reset(Vec::<Node>::new());
+    index.read(|known| {
+        assert!(known.pods.is_empty() && known.clusters.is_empty() && known.nodes.is_empty());
+        assert!(known.slices.is_empty() && known.endpoints.is_empty());
+        assert_eq!(format!("{:?}", known.members), format!("{:?}", Members::default()));
+        assert_eq!(format!("{:?}", known.tally), format!("{:?}", Tally::default()));
+    });
 }

@@ -1,53 +1,74 @@
 //! Groups as they are put together from the index.
 
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rayfleet_api::names;
 use rayfleet_core::seen::RaySeen;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::Index;
-use crate::fixtures::raw_fleet;
+use crate::cluster::endpoints::Slice;
+use crate::cluster::index::Warning;
+use crate::cluster::nodes::Node;
+use crate::cluster::objects::Watched as _;
+use crate::cluster::pods::Pod;
+use crate::fixtures::{object, owner, raw_fleet};
 
-fn object<T: DeserializeOwned>(object: Value) -> T {
-    serde_json::from_value(object).unwrap()
+/// A RayCluster as it is made here; its UID is its name and `-uid`.
+fn cluster(namespace: &str, name: &str, fleet_uid: &str) -> DynamicObject {
+    object(&cluster_object(namespace, name, fleet_uid))
 }
 
-fn cluster(namespace: &str, name: &str, owner: &str) -> DynamicObject {
-    object(json!({
+fn cluster_object(namespace: &str, name: &str, fleet_uid: &str) -> Value {
+    let (revision, slot) = name.strip_prefix("f-").and_then(|rest| rest.split_once('-')).unwrap_or_default();
+    json!({
         "apiVersion": "ray.io/v1", "kind": "RayCluster",
         "metadata": {
             "name": name, "namespace": namespace, "uid": format!("{name}-uid"),
-            "labels": {names::LABEL_FLEET: "f"},
-            "ownerReferences": [{
-                "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet",
-                "name": "f", "uid": owner
-            }]
+            "labels": {
+                names::LABEL_FLEET: "f", names::LABEL_GROUP: name, names::LABEL_POD_REVISION: revision,
+                names::LABEL_SLOT: slot
+            },
+            "ownerReferences": [owner("f", fleet_uid)]
         },
         "spec": {"authOptions": {"mode": "token"}}
-    }))
+    })
 }
 
+/// A pod of a group; its UID is its name.
 fn pod(name: &str, group: &str, role: &str, ip: &str, deleting: bool) -> Pod {
-    object(json!({
+    object(&pod_object(name, group, role, ip, deleting))
+}
+
+fn pod_object(name: &str, group: &str, role: &str, ip: &str, deleting: bool) -> Value {
+    json!({
         "metadata": {
-            "name": name, "namespace": "n",
+            "name": name, "namespace": "n", "uid": name,
             "deletionTimestamp": deleting.then_some("2026-01-01T00:00:00Z"),
             "labels": {
                 names::LABEL_FLEET: "f", names::RAY_LABEL_CLUSTER: group, names::RAY_LABEL_NODE_TYPE: role
-            }
+            },
+            "ownerReferences": [{
+                "apiVersion": "ray.io/v1", "kind": "RayCluster", "name": group, "uid": format!("{group}-uid"),
+                "controller": true
+            }]
         },
         "spec": {"containers": []}, "status": {"podIP": ip}
-    }))
+    })
 }
 
-fn slice(name: &str, pod: &str, conditions: &Value) -> EndpointSlice {
-    object(json!({
+/// The same with the labels alone.
+fn stray(name: &str, group: &str, role: &str) -> Pod {
+    let mut stray = pod_object(name, group, role, "10.6.6.6", false);
+    stray["metadata"]["ownerReferences"] = Value::Null;
+    object(&stray)
+}
+
+fn slice(name: &str, pod: &str, conditions: &Value) -> Slice {
+    object(&json!({
         "metadata": {"name": name, "namespace": "n"}, "addressType": "IPv4",
         "endpoints": [{
-            "addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "name": pod}
+            "addresses": ["10.0.0.1"], "conditions": conditions,
+            "targetRef": {"kind": "Pod", "name": pod, "uid": pod}
         }]
     }))
 }
@@ -64,7 +85,7 @@ fn fleet(groups: &[&str]) -> RayClusterFleet {
             .unwrap()
         })
         .collect();
-    fleet.status = object(json!({ "groups": groups }));
+    fleet.status = serde_json::from_value(json!({ "groups": groups })).unwrap();
     fleet
 }
 
@@ -75,12 +96,12 @@ fn groups(index: &Index, fleet: &RayClusterFleet) -> BTreeMap<String, (GroupSeen
 #[test]
 fn every_trace_of_a_group_counts() {
     let index = Index::default();
-    index.apply(cluster("n", "bare", "u-1"));
+    index.apply(cluster("n", "f-abc-0", "u-1"));
     index.apply(pod("left-head", "leftover", "head", "", true));
     let groups = groups(&index, &fleet(&["planned"]));
-    assert_eq!(groups.keys().collect::<Vec<_>>(), ["bare", "leftover", "planned"]);
+    assert_eq!(groups.keys().collect::<Vec<_>>(), ["f-abc-0", "leftover", "planned"]);
     assert_eq!(groups["planned"].0, GroupSeen::default());
-    let (bare, _) = &groups["bare"];
+    let (bare, _) = &groups["f-abc-0"];
     assert!(bare.cluster.is_some() && bare.pods.is_empty());
     let (leftover, agent) = &groups["leftover"];
     assert!(leftover.cluster.is_none() && leftover.pods[0].deleting);
@@ -90,14 +111,102 @@ fn every_trace_of_a_group_counts() {
 #[test]
 fn clusters_of_another_owner_or_namespace_are_not_taken() {
     let index = Index::default();
-    index.apply(cluster("n", "old", "u-0"));
-    index.apply(cluster("m", "elsewhere", "u-1"));
+    index.apply(cluster("n", "f-abc-0", "u-0"));
+    index.apply(cluster("m", "f-abc-1", "u-1"));
     index.apply(cluster("n", "planned", "u-0"));
-    index.apply(pod("old-head", "old", "head", "", false));
+    index.apply(pod("old-head", "f-abc-0", "head", "", false));
     let groups = groups(&index, &fleet(&["planned"]));
-    // Pods of the fleet's predecessor are seen, but its RayCluster is never this fleet's.
-    assert_eq!(groups.keys().collect::<Vec<_>>(), ["old", "planned"]);
-    assert!(groups.values().all(|(seen, agent)| seen.cluster.is_none() && agent.token_secret.is_none()));
+    assert_eq!(groups.keys().collect::<Vec<_>>(), ["planned"], "its predecessor's are not this fleet's");
+    assert!(groups["planned"].0.cluster.is_none() && groups["planned"].1.token_secret.is_none());
+}
+
+#[test]
+fn pods_count_for_the_cluster_that_the_ledger_has_also_when_it_is_gone() {
+    let index = Index::default();
+    index.apply(pod("head", "f-abc-0", "head", "", false));
+    let seen = |uid: Option<&str>| {
+        let mut fleet = fleet(&["f-abc-0"]);
+        fleet.status.as_mut().unwrap().groups[0].uid = uid.map(str::to_owned);
+        groups(&index, &fleet)["f-abc-0"].0.pods.len()
+    };
+    assert_eq!(seen(Some("f-abc-0-uid")), 1);
+    assert_eq!(seen(None), 0, "a RayCluster that was never seen has no pods");
+    assert_eq!(seen(Some("another")), 0);
+}
+
+#[test]
+fn a_stray_pod_with_copied_labels_is_no_pod_of_the_group() {
+    let index = Index::default();
+    index.apply(cluster("n", "f-abc-0", "u-1"));
+    index.apply(pod("b-head", "f-abc-0", "head", "10.0.0.2", false));
+    index.apply(stray("a-forged-head", "f-abc-0", "head"));
+    index.apply(stray("a-worker", "f-abc-0", "worker"));
+    index.apply(stray("another", "no-such-group", "worker"));
+    let fleet = fleet(&["f-abc-0"]);
+    let groups = groups(&index, &fleet);
+    assert_eq!(groups.len(), 1, "no group is made of a stray pod, so a Recreate waits for none");
+    let (seen, agent) = &groups["f-abc-0"];
+    assert_eq!(seen.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["b-head"]);
+    assert_eq!((agent.head_ip.as_deref(), agent.ips.len()), (Some("10.0.0.2"), 1), "it never gets the token");
+    assert_eq!(index.read(|known| strays_of(known, &fleet)), ["a-forged-head", "a-worker"]);
+}
+
+#[test]
+fn a_pod_whose_controller_is_another_object_of_the_clusters_name_is_none_of_its() {
+    let index = Index::default();
+    index.apply(cluster("n", "f-abc-0", "u-1"));
+    let owned = |kind: &str, uid: &str, controls: bool| -> Pod {
+        let mut pod = pod_object(&format!("{kind}-{uid}-{controls}"), "f-abc-0", "head", "10.6.6.6", false);
+        let owner = &mut pod["metadata"]["ownerReferences"][0];
+        (owner["kind"], owner["uid"], owner["controller"]) = (json!(kind), json!(uid), json!(controls));
+        object(&pod)
+    };
+    // KubeRay's own clean-up of Redis is a Job with the head's labels.
+    index.apply(owned("Job", "job-uid", true));
+    index.apply(owned("RayCluster", "of-before", true));
+    index.apply(owned("RayCluster", "f-abc-0-uid", false));
+    assert!(groups(&index, &fleet(&["f-abc-0"]))["f-abc-0"].0.pods.is_empty());
+}
+
+#[test]
+fn a_cluster_that_only_names_the_fleet_as_an_owner_is_not_adopted() {
+    let with = |change: fn(&mut Value)| {
+        let index = Index::default();
+        let mut cluster = cluster_object("n", "f-abc-0", "u-1");
+        change(&mut cluster["metadata"]);
+        if let Some(cluster) = DynamicObject::read(&cluster.to_string()).unwrap() {
+            index.apply(cluster);
+        }
+        groups(&index, &fleet(&[])).values().filter(|(seen, _)| seen.cluster.is_some()).count()
+    };
+    assert_eq!(with(|_| {}), 1);
+    assert_eq!(with(|metadata| metadata["ownerReferences"][0]["controller"] = json!(false)), 0);
+    assert_eq!(with(|metadata| metadata["ownerReferences"][0]["kind"] = json!("Deployment")), 0);
+    assert_eq!(with(|metadata| metadata["labels"][names::LABEL_GROUP] = json!("another")), 0);
+    assert_eq!(with(|metadata| metadata["labels"][names::LABEL_SLOT] = json!("-7")), 0);
+    assert_eq!(with(|metadata| metadata["labels"] = Value::Null), 0);
+}
+
+#[test]
+fn a_cluster_of_the_ledger_is_seen_whatever_became_of_its_labels() {
+    let index = Index::default();
+    let mut cluster = cluster_object("n", "f-abc-0", "u-1");
+    cluster["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "Helm"});
+    index.apply(object::<DynamicObject>(&cluster));
+    assert!(groups(&index, &fleet(&["f-abc-0"]))["f-abc-0"].0.cluster.is_some());
+}
+
+#[test]
+fn a_warning_about_a_cluster_of_before_is_none_about_this_one() {
+    let warned = |uid: &str| {
+        let index = Index::default();
+        index.apply(cluster("n", "f-abc-0", "u-1"));
+        index.apply(Warning { cluster: Key::new("n", "f-abc-0"), uid: uid.into(), text: "w".into() });
+        groups(&index, &fleet(&[]))["f-abc-0"].0.cluster.clone().unwrap().warning
+    };
+    assert_eq!(warned("f-abc-0-uid").as_deref(), Some("w"));
+    assert_eq!(warned("").as_deref(), Some("w"), "an event of old form may not tell");
+    assert_eq!(warned("another"), None);
 }
 
 #[test]
@@ -110,46 +219,38 @@ fn a_fleet_without_uid_owns_nothing() {
 }
 
 #[test]
-fn pods_of_another_fleet_are_not_taken() {
-    let index = Index::default();
-    let mut other = pod("p", "g", "head", "", false);
-    other.labels_mut().insert(names::LABEL_FLEET.to_owned(), "f2".to_owned());
-    index.apply(other);
-    assert!(groups(&index, &fleet(&[])).is_empty());
-}
-
-#[test]
 fn the_agent_is_told_of_living_pods_only() {
     let index = Index::default();
-    index.apply(cluster("n", "g", "u-1"));
-    index.apply(pod("a-old-head", "g", "head", "10.0.0.1", true));
-    index.apply(pod("b-head", "g", "head", "10.0.0.2", false));
-    index.apply(pod("c-worker", "g", "worker", "10.0.0.3", false));
-    index.apply(pod("d-worker", "g", "worker", "", false));
+    index.apply(cluster("n", "f-abc-0", "u-1"));
+    index.apply(pod("a-old-head", "f-abc-0", "head", "10.0.0.1", true));
+    index.apply(pod("b-head", "f-abc-0", "head", "10.0.0.2", false));
+    index.apply(pod("c-worker", "f-abc-0", "worker", "10.0.0.3", false));
+    index.apply(pod("d-worker", "f-abc-0", "worker", "", false));
     let groups = groups(&index, &fleet(&[]));
-    let (seen, agent) = &groups["g"];
+    let (seen, agent) = &groups["f-abc-0"];
     assert_eq!(agent.head_ip.as_deref(), Some("10.0.0.2"));
     assert_eq!(agent.ips, ["10.0.0.2", "10.0.0.3"]);
-    assert_eq!(agent.token_secret.as_deref(), Some("g"));
+    assert_eq!(agent.token_secret.as_deref(), Some("f-abc-0"));
     assert_eq!(seen.pods.len(), 4);
 }
 
 #[test]
 fn what_its_dashboard_said_belongs_to_the_group() {
     let index = Index::default();
-    index.apply(cluster("n", "g", "u-1"));
+    index.apply(cluster("n", "f-abc-0", "u-1"));
     let ray = RaySeen { at: jiff::Timestamp::UNIX_EPOCH, state: Err("refused".into()), no_sign: Vec::new() };
-    index.ray_seen(&Key::new("n", "f"), &Key::new("n", "g"), ray.clone());
-    assert_eq!(groups(&index, &fleet(&[]))["g"].0.ray, Some(ray));
+    index.ray_seen(&Key::new("n", "f"), &Key::new("n", "f-abc-0"), ray.clone());
+    assert_eq!(groups(&index, &fleet(&[]))["f-abc-0"].0.ray, Some(ray));
 }
 
-fn endpoint(slices: &[EndpointSlice]) -> Option<bool> {
+fn endpoint(slices: &[Slice]) -> Option<bool> {
     let index = Index::default();
-    index.apply(pod("head", "g", "head", "10.0.0.1", false));
+    index.apply(cluster("n", "f-abc-0", "u-1"));
+    index.apply(pod("head", "f-abc-0", "head", "10.0.0.1", false));
     for slice in slices {
         index.apply(slice.clone());
     }
-    groups(&index, &fleet(&[]))["g"].0.endpoint_ready
+    groups(&index, &fleet(&[]))["f-abc-0"].0.endpoint_ready
 }
 
 #[test]
@@ -164,18 +265,19 @@ fn an_endpoint_is_open_when_any_slice_says_so() {
 
 #[test]
 fn kuberays_own_head_service_does_not_open_it() {
-    let headless = slice("g-head-svc", "head", &json!({"ready": true, "serving": false}));
+    let headless = slice("f-abc-0-head-svc", "head", &json!({"ready": true, "serving": false}));
     assert_eq!(endpoint(&[headless]), Some(false));
 }
 
 #[test]
 fn an_old_head_that_is_ending_does_not_hide_the_new_one() {
     let index = Index::default();
-    index.apply(pod("a-old", "g", "head", "", true));
-    index.apply(pod("b-new", "g", "head", "", false));
+    index.apply(cluster("n", "f-abc-0", "u-1"));
+    index.apply(pod("a-old", "f-abc-0", "head", "", true));
+    index.apply(pod("b-new", "f-abc-0", "head", "", false));
     index.apply(slice("a", "a-old", &json!({"ready": false, "serving": true, "terminating": true})));
     index.apply(slice("b", "b-new", &json!({"ready": true, "serving": true})));
-    assert_eq!(groups(&index, &fleet(&[]))["g"].0.endpoint_ready, Some(true));
+    assert_eq!(groups(&index, &fleet(&[]))["f-abc-0"].0.endpoint_ready, Some(true));
 }
 
 #[test]
@@ -183,11 +285,11 @@ fn a_pod_is_on_a_lost_node_only_if_kubernetes_says_so() {
     let lost = |status: Option<&str>| {
         let index = Index::default();
         index.apply(cluster("n", "f-1-0", "u-1"));
-        let mut placed = pod("p", "f-1-0", "head", "10.0.0.1", false);
-        placed.spec = Some(object(json!({"nodeName": "node-a", "containers": []})));
-        index.apply(placed);
+        let mut placed = pod_object("p", "f-1-0", "head", "10.0.0.1", false);
+        placed["spec"]["nodeName"] = json!("node-a");
+        index.apply(object::<Pod>(&placed));
         if let Some(status) = status {
-            index.apply(object::<k8s_openapi::api::core::v1::Node>(json!({
+            index.apply(object::<Node>(&json!({
                 "metadata": {"name": "node-a"},
                 "status": {"conditions": [{"type": "Ready", "status": status}]}
             })));

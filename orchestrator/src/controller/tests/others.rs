@@ -234,7 +234,7 @@ async fn what_aibrix_makes_beside_groups_of_ours_is_not_taken_over() {
         "apiVersion": "ray.io/v1", "kind": "RayCluster",
         "metadata": {
             "name": "f-abc-0", "namespace": "n", "uid": "u-0", "creationTimestamp": "2030-01-01T00:00:00Z",
-            "ownerReferences": [{"apiVersion": "v1", "kind": "RayClusterFleet", "name": "f", "uid": "u-1", "controller": true}]
+            "ownerReferences": [crate::fixtures::owner("f", "u-1")]
         }
     }))
     .unwrap();

@@ -9,7 +9,7 @@ use crate::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdi
 
 /// How long a replica that hangs is cut off: the lease runs out in half of it.
 const CUT_OFF: Duration = Duration::from_secs(30);
-/// How long dashboards and KubeRay are away.
+/// How long dashboards and KubeRay are away, and others' pods are there.
 const AWAY: Duration = Duration::from_secs(20);
 /// How long a policy refuses what is created, and how long a CRD is away.
 const DENIED: Duration = Duration::from_secs(20);
@@ -125,7 +125,7 @@ fn gate(body: &Value) -> Option<String> {
 fn lasts(kind: Kind) -> Duration {
     match kind {
         Kind::Hangs => CUT_OFF,
-        Kind::Dashboards | Kind::Kuberay | Kind::Suspended => AWAY,
+        Kind::Dashboards | Kind::Kuberay | Kind::Suspended | Kind::Foreign => AWAY,
         Kind::EventLate => LATE,
         Kind::Denied => DENIED,
         Kind::Absent => ABSENT,
@@ -189,6 +189,10 @@ impl Tamper for Meddler {
             }
             Kind::Suspended => {
                 self.order(Order::Suspend(AWAY));
+                Verdict::Pass
+            }
+            Kind::Foreign => {
+                self.order(Order::Foreign(AWAY));
                 Verdict::Pass
             }
             Kind::EventLate | Kind::EventTwice | Kind::WatchBreaks | Kind::WatchExpires => Verdict::Pass,

@@ -45,6 +45,9 @@ pub enum Kind {
     Resized,
     /// Somebody suspends a RayCluster for twenty seconds.
     Suspended,
+    /// Other people and tools: for twenty seconds there are pods with the labels of every group, a head among them; times that no
+    /// library can read are in foreign pods and in the groups' heads from then on, and another tool's label is on all RayClusters.
+    Foreign,
     /// The n-th event of a watch, and all that follow it there, come five seconds late.
     EventLate,
     /// The n-th event of a watch comes twice.
@@ -57,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that hit a write.
-    pub const OF_WRITES: [Self; 15] = [
+    pub const OF_WRITES: [Self; 16] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::CrashStale,
@@ -73,6 +76,7 @@ impl Kind {
         Self::Absent,
         Self::Resized,
         Self::Suspended,
+        Self::Foreign,
     ];
     /// Those that hit an event of a watch.
     pub const OF_EVENTS: [Self; 4] =
@@ -95,6 +99,7 @@ impl Kind {
             Self::Absent => "absent",
             Self::Resized => "resized",
             Self::Suspended => "suspended",
+            Self::Foreign => "foreign",
             Self::EventLate => "event-late",
             Self::EventTwice => "event-twice",
             Self::WatchBreaks => "watch-breaks",

@@ -27,6 +27,8 @@ pub enum Order {
     Resize,
     /// Let somebody suspend a RayCluster for so long.
     Suspend(Duration),
+    /// Let others make pods that look like the groups', and take them away after so long; and what else they do.
+    Foreign(Duration),
 }
 
 /// A write of the orchestrator.

@@ -263,7 +263,9 @@ impl Watch {
         let holds = |pod: &&Arc<Value>| {
             let node = pod["spec"]["nodeName"].as_str();
             let over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-            !over && node.is_some_and(|node| !lost.contains(node))
+            // Whoever only carries the labels is none of a group.
+            let controlled = pod["metadata"]["ownerReferences"].is_array();
+            controlled && !over && node.is_some_and(|node| !lost.contains(node))
         };
         let pods = self.ours(&Kind::POD);
         pods.iter().filter(holds).map(|pod| label(pod, names::RAY_LABEL_CLUSTER).to_owned()).collect()

@@ -3,6 +3,7 @@
 mod aibrix;
 mod clients;
 mod engines;
+mod foreign;
 mod leash;
 mod meddling;
 mod orders;

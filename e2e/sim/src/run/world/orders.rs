@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::foreign;
 use super::meddling;
 use super::replicas::Replicas;
 use crate::api::{ApiServer, Kind};
@@ -58,6 +59,14 @@ pub(super) async fn obey(
                         }
                     });
                 }
+            }
+            Order::Foreign(length) => {
+                let api = api.clone();
+                tasks.spawn(async move {
+                    let strays = foreign::come(&api);
+                    tokio::time::sleep(length).await;
+                    foreign::go(&api, &strays);
+                });
             }
         }
     }

@@ -1,0 +1,211 @@
+//! The room on all nodes, kept up to date object by object: what one more pod or node changes is all that is added up. Cheap to copy:
+//! whoever decides takes a copy of the moment, and most of it is shared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ResourceQuota;
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::{Capacity, Claim, NodeRoom, PendingPod, Quota};
+
+/// Nodes, and what the pods of all namespaces claim of them.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    places: BTreeMap<SmolStr, Arc<Place>>,
+    /// Pods that wait for a node, by name.
+    waiting: BTreeMap<String, Arc<Value>>,
+}
+
+/// A node, or the name of one: pods may be known before their node is.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    node: Option<Arc<NodeRoom>>,
+    /// What its pods ask for together. Exact, so that each can be taken off again.
+    taken: BTreeMap<SmolStr, i128>,
+    pods: usize,
+}
+
+impl Tally {
+    /// A node that is there, or as it is now; nothing of it is asked for yet.
+    pub fn set_node(&mut self, room: Arc<NodeRoom>) {
+        let place = self.places.entry(SmolStr::new(&room.name)).or_default();
+        Arc::make_mut(place).node = Some(room);
+    }
+
+    /// A node is gone. Its pods may not be yet.
+    pub fn remove_node(&mut self, name: &str) {
+        self.at(name, |place| place.node = None);
+    }
+
+    /// A pod is there. What it claimed before has to be taken off first.
+    pub fn add(&mut self, pod: &str, claim: &Claim) {
+        match claim {
+            Claim::Nothing => {}
+            Claim::On(node, asked) => {
+                let place = Arc::make_mut(self.places.entry(node.clone()).or_default());
+                place.pods += 1;
+                for (resource, amount) in asked {
+                    *place.taken.entry(resource.clone()).or_default() += *amount;
+                }
+            }
+            Claim::Waiting(spec) => {
+                self.waiting.insert(pod.to_owned(), spec.clone());
+            }
+        }
+    }
+
+    /// A pod is gone, or claims something else now.
+    pub fn remove(&mut self, pod: &str, claim: &Claim) {
+        match claim {
+            Claim::Nothing => {}
+            Claim::On(node, asked) => self.at(node, |place| {
+                place.pods = place.pods.saturating_sub(1);
+                for (resource, amount) in asked {
+                    if let Some(taken) = place.taken.get_mut(resource) {
+                        *taken -= *amount;
+                    }
+                }
+                place.taken.retain(|_, amount| *amount != 0);
+            }),
+            Claim::Waiting(_) => {
+                self.waiting.remove(pod);
+            }
+        }
+    }
+
+    /// Changes a place, and forgets it when nothing is left of it.
+    fn at(&mut self, name: &str, change: impl FnOnce(&mut Place)) {
+        let Some(place) = self.places.get_mut(name) else { return };
+        let place = Arc::make_mut(place);
+        change(place);
+        if place.node.is_none() && place.pods == 0 {
+            self.places.remove(name);
+        }
+    }
+
+    /// All of it, within the quotas of one namespace.
+    pub fn capacity<'q>(&self, quotas: impl IntoIterator<Item = &'q ResourceQuota>) -> Capacity {
+        let nodes = self.places.values().filter_map(|place| {
+            let mut room = NodeRoom::clone(place.node.as_deref()?);
+            for (resource, amount) in &place.taken {
+                room.shares.entry(resource.clone()).or_default().requested = *amount;
+            }
+            Some(room)
+        });
+        let pending = self.waiting.iter();
+        Capacity {
+            nodes: nodes.collect(),
+            pending: pending
+                .map(|(name, spec)| PendingPod { name: name.clone(), spec: spec.clone() })
+                .collect(),
+            quotas: quotas.into_iter().filter_map(Quota::of).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::capacity::{Asked, Share};
+
+    const NODES: [&str; 3] = ["a", "b", "c"];
+    const PODS: [&str; 4] = ["n/p", "n/q", "m/p", "m/q"];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Node(usize, i128),
+        NoNode(usize),
+        Pod(usize, Claim),
+        NoPod(usize),
+    }
+
+    fn claim() -> impl Strategy<Value = Claim> {
+        let asked = |gpus: i128, pods: bool| -> Asked {
+            let mut asked = vec![(SmolStr::new("gpu"), gpus)];
+            asked.extend(pods.then(|| (SmolStr::new("pods"), 1)));
+            asked.into()
+        };
+        prop_oneof![
+            Just(Claim::Nothing),
+            (0..NODES.len(), 0..9_i128, any::<bool>())
+                .prop_map(move |(node, gpus, pods)| Claim::On(NODES[node].into(), asked(gpus, pods))),
+            (0..9_u8).prop_map(|gpus| Claim::Waiting(Arc::new(gpus.into()))),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..NODES.len(), 0..9_i128).prop_map(|(node, gpus)| Step::Node(node, gpus)),
+            (0..NODES.len()).prop_map(Step::NoNode),
+            (0..PODS.len(), claim()).prop_map(|(pod, claim)| Step::Pod(pod, claim)),
+            (0..PODS.len()).prop_map(Step::NoPod),
+        ]
+    }
+
+    fn room(node: usize, allocatable: i128) -> Arc<NodeRoom> {
+        let shares = BTreeMap::from([(SmolStr::new("gpu"), Share { allocatable, requested: 0 })]);
+        Arc::new(NodeRoom { name: NODES[node].to_owned(), shares, ..NodeRoom::default() })
+    }
+
+    /// What is there, added up at once.
+    fn anew(nodes: &BTreeMap<usize, i128>, pods: &BTreeMap<usize, Claim>) -> Capacity {
+        let mut tally = Tally::default();
+        for (pod, claim) in pods {
+            tally.add(PODS[*pod], claim);
+        }
+        for (node, gpus) in nodes {
+            tally.set_node(room(*node, *gpus));
+        }
+        tally.capacity([])
+    }
+
+    proptest! {
+        /// Whatever comes and goes in whatever order: what is kept is what adding everything up gives.
+        #[test]
+        fn what_is_kept_is_what_adding_up_gives(steps in prop::collection::vec(step(), 0..40)) {
+            let (mut nodes, mut pods) = (BTreeMap::new(), BTreeMap::new());
+            let mut tally = Tally::default();
+            for step in steps {
+                match step {
+                    Step::Node(node, gpus) => {
+                        nodes.insert(node, gpus);
+                        tally.set_node(room(node, gpus));
+                    }
+                    Step::NoNode(node) => {
+                        nodes.remove(&node);
+                        tally.remove_node(NODES[node]);
+                    }
+                    Step::Pod(pod, claim) => {
+                        if let Some(before) = pods.insert(pod, claim.clone()) {
+                            tally.remove(PODS[pod], &before);
+                        }
+                        tally.add(PODS[pod], &claim);
+                    }
+                    Step::NoPod(pod) => {
+                        if let Some(before) = pods.remove(&pod) {
+                            tally.remove(PODS[pod], &before);
+                        }
+                    }
+                }
+            }
+            let mut kept = tally.capacity([]);
+            let mut expected = anew(&nodes, &pods);
+            // A resource that nobody asks for any more may be gone or be 0.
+            for room in kept.nodes.iter_mut().chain(&mut expected.nodes) {
+                room.shares.retain(|_, share| *share != Share::default());
+            }
+            prop_assert_eq!(kept, expected);
+            for pod in pods {
+                tally.remove(PODS[pod.0], &pod.1);
+            }
+            for node in NODES {
+                tally.remove_node(node);
+            }
+            prop_assert!(tally.places.is_empty() && tally.waiting.is_empty());
+        }
+    }
+}

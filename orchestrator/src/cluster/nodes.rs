@@ -1,0 +1,40 @@
+//! Nodes, as far as they are looked at. Pure.
+
+use std::sync::Arc;
+
+use rayfleet_core::capacity::{NodeRoom, NodeSpec, NodeStatus};
+use serde::Deserialize;
+
+use super::objects::{Meta, Watched};
+
+/// A node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Node {
+    /// Version of the object.
+    pub(super) version: u64,
+    /// Kubernetes has given its kubelet up.
+    pub(super) lost: bool,
+    /// What it has, and what keeps pods off it.
+    pub(super) room: Arc<NodeRoom>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    metadata: Meta,
+    spec: Option<NodeSpec>,
+    status: Option<NodeStatus>,
+}
+
+impl Watched for Node {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let Object { metadata, spec, status } = serde_json::from_str(text)?;
+        let (version, status) = (metadata.version(), status.unwrap_or_default());
+        let labels = metadata.labels.unwrap_or_default();
+        Ok(Some(Self {
+            version,
+            lost: status.is_lost(),
+            room: Arc::new(NodeRoom::of(metadata.name, labels, spec.unwrap_or_default(), &status)),
+        }))
+    }
+}

@@ -225,13 +225,15 @@ impl Indexed for Node {
     fn version(&self) -> u64 {
         self.version
     }
-    fn enter(self, known: &mut Known) -> Vec<Key> {
+    fn enter(mut self, known: &mut Known) -> Vec<Key> {
         let key = self.key();
         // Kubelets report every few seconds; only what matters for capacity is a reason to look.
         let same = |before: &Self| (before.lost, &before.room) == (self.lost, &self.room);
         let is_same = known.nodes.get(&key).is_some_and(same);
-        if !is_same {
-            Arc::make_mut(&mut known.tally).set_node(self.room.clone());
+        match known.nodes.get(&key).filter(|_| is_same) {
+            // What is the same is there once: the tally holds it too.
+            Some(before) => self.room = before.room.clone(),
+            None => Arc::make_mut(&mut known.tally).set_node(self.room.clone()),
         }
         known.nodes.insert(key, self);
         if is_same { Vec::new() } else { known.fleets.keys().cloned().collect() }

@@ -214,6 +214,18 @@ async fn a_heartbeat_of_a_node_marks_nothing_and_another_capacity_everything() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_of_a_node_keeps_no_second_copy_of_it() {
+    let index = with_fleets(&[]).await;
+    let room = || index.read(|known| known.nodes[&Key::new("", "a")].room.clone());
+    index.apply(node("4", "True", "1"));
+    let before = room();
+    index.apply(node("4", "True", "2"));
+    assert!(Arc::ptr_eq(&before, &room()));
+    index.apply(node("8", "True", "3"));
+    assert!(!Arc::ptr_eq(&before, &room()));
+}
+
+#[tokio::test]
 async fn room_that_another_pod_leaves_marks_the_fleets_that_wait_for_it() {
     let index = with_fleets(&["f"]).await;
     let mut waiting = fleet("w", "u-1", "7");

@@ -67,8 +67,11 @@ impl Bench {
             let labels = json!({
                 names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}"), names::RAY_LABEL_NODE_TYPE: "head"
             });
+            let owner = json!({
+                "apiVersion": "ray.io/v1", "kind": "RayCluster", "name": format!("g-{number}"), "uid": "u", "controller": true
+            });
             let pod = json!({
-                "metadata": {"namespace": NAMESPACE, "name": name, "labels": labels},
+                "metadata": {"namespace": NAMESPACE, "name": name, "labels": labels, "ownerReferences": [owner]},
                 "spec": {"containers": [{"name": "ray", "image": "ray"}]}
             });
             self.api.create(&Kind::POD, pod).unwrap();

@@ -67,11 +67,8 @@ impl Bench {
             let labels = json!({
                 names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}"), names::RAY_LABEL_NODE_TYPE: "head"
             });
-            let owner = json!({
-                "apiVersion": "ray.io/v1", "kind": "RayCluster", "name": format!("g-{number}"), "uid": "u", "controller": true
-            });
             let pod = json!({
-                "metadata": {"namespace": NAMESPACE, "name": name, "labels": labels, "ownerReferences": [owner]},
+                "metadata": {"namespace": NAMESPACE, "name": name, "labels": labels},
                 "spec": {"containers": [{"name": "ray", "image": "ray"}]}
             });
             self.api.create(&Kind::POD, pod).unwrap();
@@ -88,8 +85,11 @@ impl Bench {
     /// The RayCluster of a group goes, and a pod of it still runs.
     fn leaves_a_pod(&self, number: u32) {
         let labels = json!({names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}")});
+        let owner = json!({
+            "apiVersion": "ray.io/v1", "kind": "RayCluster", "name": format!("g-{number}"), "uid": "u", "controller": true
+        });
         let pod = json!({
-            "metadata": {"namespace": NAMESPACE, "name": format!("g-{number}-w"), "labels": labels},
+            "metadata": {"namespace": NAMESPACE, "name": format!("g-{number}-w"), "labels": labels, "ownerReferences": [owner]},
             "spec": {"nodeName": "node-1", "containers": [{"name": "ray", "image": "ray"}]}
         });
         self.api.create(&Kind::POD, pod).unwrap();

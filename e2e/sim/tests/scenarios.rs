@@ -92,6 +92,27 @@ fn what_others_do_is_nobodys_affair() {
     }
 }
 
+/// RayClusters are resized and suspended by others at some write of a run: it ends as it does without that.
+#[test]
+fn whoever_resizes_or_suspends_a_ray_cluster_changes_no_end() {
+    let mut failed = Vec::new();
+    let names = ["create", "scale", "upgrade-surge", "upgrade-no-room", "engine-only", "canary", "aibrix"];
+    let plans = ["resized:4", "resized:9", "resized:14", "suspended:4", "suspended:9", "suspended:14"];
+    let baselines: Vec<_> =
+        names.map(named).into_iter().map(|of| (simulated(&of, 1, &Plan::default()), of)).collect();
+    let all: Vec<_> = baselines.iter().flat_map(|run| plans.map(|plan| (run, plan))).collect();
+    let run = |((baseline, scenario), plan): &(&(_, Scenario), &str)| {
+        judged(scenario, baseline, &plan.parse().unwrap())
+    };
+    in_parallel(2, &all, run, |report| {
+        if !report.failures.is_empty() {
+            println!("{}", report.text());
+            failed.push(format!("{} {}: {}", report.scenario, report.plan, report.failures.join("; ")));
+        }
+    });
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again_and_another_seed_another() {
     let scenario = named("upgrade-surge");

@@ -94,6 +94,10 @@ fn status(status: &Value) -> Value {
 fn cluster(cluster: &Value) -> Value {
     let mut spec = cluster["spec"].clone();
     strip(&mut spec);
+    // Whoever resumes a RayCluster leaves the field behind, with what it means by default.
+    if let Some(fields) = spec.as_object_mut().filter(|fields| fields.get("suspend") == Some(&json!(false))) {
+        fields.remove("suspend");
+    }
     json!({
         "revision": cluster["metadata"]["labels"][names::LABEL_POD_REVISION],
         "deleting": !cluster["metadata"]["deletionTimestamp"].is_null(),

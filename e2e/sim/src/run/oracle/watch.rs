@@ -285,7 +285,13 @@ impl Watch {
         for head in &heads {
             let (name, is_open) = (name_of(head).to_owned(), is_true(head, names::GATE_SERVING));
             let closed = state.gates.get(&name) == Some(&true) && !is_open;
-            if closed && reason(head, names::GATE_SERVING) == "Draining" && taking < floor {
+            // A group that somebody suspends loses its pods whatever is done, so it costs no budget.
+            let suspended = self
+                .api
+                .get(&Kind::RAY_CLUSTER, &self.namespace, label(head, names::RAY_LABEL_CLUSTER))
+                .is_some_and(|cluster| cluster["spec"]["suspend"] == true);
+            let drained = closed && !suspended && reason(head, names::GATE_SERVING) == "Draining";
+            if drained && taking < floor {
                 self.shared.breach(format!(
                     "{name} was drained: {taking} groups take traffic, at least {floor} must"
                 ));

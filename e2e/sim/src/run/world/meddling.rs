@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::api::{ApiServer, Kind};
 
-/// Sets `suspend`; `null` takes the field away.
-pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: &Value) -> Result<(), String> {
+/// Suspends or resumes. KubeRay resumes at `false` only, not where the field is gone.
+pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: bool) -> Result<(), String> {
     patch(api, namespace, name, &json!({"suspend": value}))
 }
 

@@ -1,8 +1,5 @@
 //! What the world does about faults that are more than a call.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -13,9 +10,6 @@ use crate::api::{ApiServer, Kind};
 use crate::kubernetes::Kubernetes;
 use crate::ray::{DashboardState, RayWorld};
 use crate::run::faults::Order;
-
-/// From `suspend: false` until nothing is left of the field: KubeRay has long resumed the RayCluster then.
-const RESUMED: Duration = Duration::from_mins(3);
 
 /// Carries out orders until the run is over.
 pub(super) async fn obey(
@@ -51,12 +45,9 @@ pub(super) async fn obey(
                 if let Some((namespace, name)) = first_cluster(&api) {
                     let api = api.clone();
                     tasks.spawn(async move {
-                        for (value, wait) in
-                            [(json!(true), length), (json!(false), RESUMED), (Value::Null, Duration::ZERO)]
-                        {
-                            drop(meddling::suspend(&api, &namespace, &name, &value));
-                            tokio::time::sleep(wait).await;
-                        }
+                        drop(meddling::suspend(&api, &namespace, &name, true));
+                        tokio::time::sleep(length).await;
+                        drop(meddling::suspend(&api, &namespace, &name, false));
                     });
                 }
             }

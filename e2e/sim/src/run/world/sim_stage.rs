@@ -207,7 +207,7 @@ impl Stage for SimStage {
             }
             Victim::Suspend(group) => {
                 let name = self.group(*group).await?;
-                meddling::suspend(&self.api, self.namespace, &name, &json!(true))?;
+                meddling::suspend(&self.api, self.namespace, &name, true)?;
             }
             Victim::Resize { group, replicas } => {
                 let name = self.group(*group).await?;
@@ -241,7 +241,7 @@ impl Stage for SimStage {
             }
             Healed::Resume(group) => {
                 let name = self.group(*group).await?;
-                meddling::suspend(&self.api, self.namespace, &name, &json!(false))?;
+                meddling::suspend(&self.api, self.namespace, &name, false)?;
             }
             Healed::FleetCrd => self.api.restore_fleet_crd(),
         }

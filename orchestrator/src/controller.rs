@@ -161,11 +161,13 @@ impl Controller {
             self.agents.assign(key, Vec::new());
             return Ok(Passed::Gone);
         };
-        if stored.metadata.deletion_timestamp.is_some() {
-            let raw = state.unwritten.over(RayClusterFleet::clone(&stored));
-            return Box::pin(self.leave(&stored, raw, state)).await.map(Passed::Again);
-        }
         let mut others = std::mem::take(&mut state.others);
+        if stored.metadata.deletion_timestamp.is_some() {
+            let outcome = Box::pin(self.leave_among_others(&stored, &mut others, state)).await;
+            others.doubt |= matches!(outcome, Err(WriteError::Dropped(_)));
+            state.others = others;
+            return outcome.map(Passed::Again);
+        }
         let outcome = Box::pin(self.among_others(key, &stored, &mut others, state)).await;
         others.doubt |= matches!(outcome, Err(WriteError::Dropped(_)));
         state.others = others;

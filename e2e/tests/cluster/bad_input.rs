@@ -52,7 +52,7 @@ pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
         (rolling, json!({"partition": -1}), &["partition"]),
         ("/spec/model/port", json!(8265), &["model.port", "Ray's own"]),
         ("/spec/model/port", json!(12_000), &["model.port", "gives to its workers"]),
-        ("/spec/model/engine/env", json!([{"name": "A"}, {"name": "A"}]), &["engine.env", "Duplicate"]),
+        ("/spec/model/engine/env", json!([{"name": "A"}, {"name": "A"}]), &["engine.env", "uplicate"]),
         (head, json!({"dashboard-host": "127.0.0.1"}), &["rayStartParams", "dashboard-host"]),
         (
             "/spec/template/spec/authOptions",

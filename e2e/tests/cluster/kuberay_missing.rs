@@ -1,4 +1,4 @@
-//! KubeRay is not installed: the fleet says so within seconds, and goes on by itself once it is. Tried on
+//! KubeRay is not installed: the fleet says so once that has been certain for half a minute, and goes on by itself once it is. Tried on
 //! the running orchestrator by taking the RayCluster CRD away and giving it back, which is harder than
 //! starting without it. The fleet that comes up then is left for the scenarios that follow.
 
@@ -48,7 +48,7 @@ async fn explains(suite: &Suite, crds: &Api<CustomResourceDefinition>) -> anyhow
         let words = ready::words(fleet?);
         ["KubeRay is not installed", "install KubeRay"].iter().all(|word| words.contains(word)).then_some(())
     };
-    fleet.follow("say that KubeRay is missing", Duration::from_secs(20), says).await
+    fleet.follow("say that KubeRay is missing", Duration::from_secs(90), says).await
 }
 
 /// What an installation does: the CRD, then an operator that starts after it.

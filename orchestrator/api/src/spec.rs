@@ -26,8 +26,7 @@ pub const MOST_GROUPS: u32 = 750;
 
 /// RayClusterFleet runs N replica groups of one large model. A group is a KubeRay RayCluster (a
 /// head and its workers) with one tensor/pipeline-parallel engine inside.
-///
-/// It can be read whatever is in it: see [`crate::tolerant`].
+// It can be read whatever is in it: see `crate::tolerant`.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize)]
 #[kube(
     group = "orchestration.aibrix.ai",

@@ -14,6 +14,7 @@ use rayfleet_core::seen::GroupSeen;
 use super::Key;
 use super::builds::metadata;
 use super::index::Known;
+use super::objects::controller;
 
 /// What has to be written so that the budgets are right.
 #[derive(Debug, Default, PartialEq)]
@@ -48,14 +49,17 @@ impl Budgets {
         let mut change = Self::default();
         let there = known.budgets.range(Key::new(&fleet.namespace, "")..);
         let there = there.take_while(|(key, _)| key.namespace == fleet.namespace);
-        let owned = there.filter(|(_, budget)| budget.owner_references().iter().any(|o| o.uid == fleet.uid));
+        let is_ours = |budget: &PodDisruptionBudget| {
+            controller(budget.owner_references()).is_some_and(|owner| owner.uid == fleet.uid)
+        };
+        let owned = there.filter(|(_, budget)| is_ours(budget));
         let owned: BTreeMap<&str, &PodDisruptionBudget> =
             owned.map(|(key, budget)| (key.name.as_str(), &**budget)).collect();
         for (group, pods) in wanted {
             let budget = of_group(fleet, group, *pods);
             match owned.get(group.as_str()) {
                 None => change.create.push(budget),
-                Some(there) if least(there) != least(&budget) => change.delete.push(group.clone()),
+                Some(there) if !same(there, &budget) => change.delete.push(group.clone()),
                 Some(_) => {}
             }
         }
@@ -65,20 +69,25 @@ impl Budgets {
     }
 }
 
-fn least(budget: &PodDisruptionBudget) -> Option<&IntOrString> {
-    budget.spec.as_ref()?.min_available.as_ref()
+/// Whether two budgets hold the same pods in the same way.
+fn same(one: &PodDisruptionBudget, other: &PodDisruptionBudget) -> bool {
+    let rule = |budget: &PodDisruptionBudget| {
+        let spec = budget.spec.clone().unwrap_or_default();
+        (spec.min_available, spec.selector, spec.unhealthy_pod_eviction_policy)
+    };
+    rule(one) == rule(other)
 }
 
-/// A number, not a share: Kubernetes can not ask a RayCluster how many pods it wants.
+/// A number, not a share: Kubernetes cannot ask a RayCluster how many pods it wants. By the label that KubeRay gives every pod, so that
+/// groups taken over are held too. The policy for unhealthy pods is Kubernetes' own: the head of a group that drains is not ready, and
+/// has to stay until its last request.
 fn of_group(fleet: &ValidFleet, group: &str, pods: usize) -> PodDisruptionBudget {
-    let selected = [(names::LABEL_FLEET, fleet.name.as_str()), (names::LABEL_GROUP, group)];
-    let labels = selected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let labels = [(names::RAY_LABEL_CLUSTER.to_owned(), group.to_owned())];
     PodDisruptionBudget {
         metadata: metadata(fleet, group, &[(names::LABEL_GROUP, group)]),
         spec: Some(PodDisruptionBudgetSpec {
             min_available: Some(IntOrString::Int(i32::try_from(pods).unwrap_or(i32::MAX))),
             selector: Some(LabelSelector { match_labels: Some(labels.into()), ..LabelSelector::default() }),
-            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
         }),
         status: None,
@@ -134,6 +143,12 @@ mod tests {
         assert_eq!(budget.spec.as_ref().unwrap().min_available, Some(IntOrString::Int(2)));
         index.apply(budget);
         assert_eq!(change(&[("g", 2)]), Budgets::default());
+        // One of an earlier version let the unready head of a group that drains go.
+        let mut older = index.read(|known| (**known.budgets.values().next().unwrap()).clone());
+        older.spec.as_mut().unwrap().unhealthy_pod_eviction_policy = Some("AlwaysAllow".to_owned());
+        older.metadata.resource_version = Some("99".to_owned());
+        index.apply(older);
+        assert_eq!(change(&[("g", 2)]).delete, ["g"]);
         assert_eq!(change(&[("g", 3)]).delete, ["g"]);
         assert_eq!(change(&[]).delete, ["g"]);
     }

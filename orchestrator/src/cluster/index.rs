@@ -143,9 +143,9 @@ impl Known {
         self.synced.contains(&Kind::Cluster)
     }
 
-    /// The pods that the RayCluster of this UID controls.
-    pub(crate) fn pods_of<'k>(&'k self, uid: &str) -> impl Iterator<Item = &'k Member> {
-        self.members.of_cluster(uid).filter_map(|key| self.member(key))
+    /// The pods that the RayCluster of this UID controls, in its namespace.
+    pub(crate) fn pods_of<'k>(&'k self, namespace: &str, uid: &str) -> impl Iterator<Item = &'k Member> {
+        self.members.of_cluster(namespace, uid).filter_map(|key| self.member(key))
     }
 
     /// Whether a pod of this name is known.
@@ -162,13 +162,14 @@ impl Known {
     /// The named ports of the head of a group. `uid` is that of its RayCluster as the ledger has it: it may be gone, and its head not.
     pub(crate) fn head_ports(&self, group: &Key, uid: Option<&str>) -> Option<Vec<(String, i64)>> {
         let there = self.clusters.get(group).and_then(|cluster| cluster.metadata.uid.as_deref());
-        let head = self.pods_of(there.or(uid)?).find(|pod| pod.seen.head)?;
+        let head = self.pods_of(&group.namespace, there.or(uid)?).find(|pod| pod.seen.head)?;
         Some(head.ports.clone())
     }
 
-    /// Whether any EndpointSlice lists the pod of this UID as ready; `None` when none lists it at all.
-    pub(crate) fn endpoint_ready(&self, uid: &str) -> Option<bool> {
-        self.endpoints.get(uid)?.values().copied().reduce(|any, ready| any || ready)
+    /// Whether any EndpointSlice of the pod's namespace lists the pod of this UID as ready; `None` when none lists it at all.
+    pub(crate) fn endpoint_ready(&self, namespace: &str, uid: &str) -> Option<bool> {
+        let said = self.endpoints.get(uid)?.iter().filter(|(slice, _)| slice.namespace == namespace);
+        said.map(|(_, ready)| *ready).reduce(|any, ready| any || ready)
     }
 
     /// The fleet of a RayCluster, by its owner, else by its label.

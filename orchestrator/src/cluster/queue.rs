@@ -1,7 +1,8 @@
 //! Which fleets need a look, now or later. A fleet is in the queue at most once; it is never handed
-//! out twice at the same time. Nothing here knows what a look is.
+//! out twice at the same time. First come, first served: a fleet that asks all the time comes after those that asked before it.
+//! Nothing here knows what a look is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,11 +24,35 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    ready: BTreeSet<Key>,
+    ready: Line,
     later: BTreeMap<Key, Instant>,
     /// Looks under way, and when each began.
     running: BTreeMap<Key, Instant>,
     failures: BTreeMap<Key, u32>,
+}
+
+/// Fleets in the order in which they asked, each once.
+#[derive(Debug, Default)]
+struct Line {
+    order: BTreeMap<u64, Key>,
+    place: BTreeMap<Key, u64>,
+    next: u64,
+}
+
+impl Line {
+    fn insert(&mut self, key: Key) {
+        if !self.place.contains_key(&key) {
+            self.order.insert(self.next, key.clone());
+            self.place.insert(key, self.next);
+            self.next += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(place) = self.place.remove(key) {
+            self.order.remove(&place);
+        }
+    }
 }
 
 impl Queue {
@@ -63,7 +88,7 @@ impl Queue {
                     state.later.remove(&key);
                     state.ready.insert(key);
                 }
-                let next = state.ready.iter().find(|key| !state.running.contains_key(*key)).cloned();
+                let next = state.ready.order.values().find(|key| !state.running.contains_key(*key)).cloned();
                 if let Some(key) = next {
                     state.ready.remove(&key);
                     state.later.remove(&key);
@@ -112,7 +137,7 @@ impl Queue {
 
     /// Fleets that wait for a look now.
     pub(crate) fn depth(&self) -> usize {
-        self.state().ready.len()
+        self.state().ready.order.len()
     }
 }
 
@@ -170,6 +195,18 @@ mod tests {
         queue.add(key("a"));
         queue.add(key("b"));
         assert_eq!(next(&queue).await, Some(key("b")));
+    }
+
+    #[tokio::test]
+    async fn a_fleet_that_asks_all_the_time_starves_no_other() {
+        let queue = Queue::default();
+        queue.add(key("a"));
+        queue.add(key("z"));
+        assert_eq!(next(&queue).await, Some(key("a")));
+        queue.add(key("a"));
+        queue.done(&key("a"), Ok(None));
+        assert_eq!(next(&queue).await, Some(key("z")), "it asked before the other asked again");
+        assert_eq!(next(&queue).await, Some(key("a")));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use super::{Key, Known};
 /// Labels of the Kubernetes node below each pod of a group, by the pod's address, which is its Ray node's.
 pub(crate) fn labels_by_address(known: &Known, group: &Key) -> BTreeMap<String, BTreeMap<String, String>> {
     let uid = known.clusters.get(group).and_then(|cluster| cluster.uid()).unwrap_or_default();
-    let below = known.pods_of(&uid).filter_map(|pod| {
+    let below = known.pods_of(&group.namespace, &uid).filter_map(|pod| {
         let address = pod.seen.ip.clone()?;
         let node = known.nodes.get(&Key::new("", pod.seen.node.clone()?))?;
         Some((address, node.room.labels.clone()))

@@ -41,7 +41,8 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
         let cluster = known.clusters.get(&key.sibling(&group.name)).filter(|cluster| owns(fleet, cluster));
         let there = cluster.and_then(|cluster| cluster.uid());
         let uid = there.as_deref().or(group.uid.as_deref());
-        let pods = uid.into_iter().flat_map(|uid| known.pods_of(uid)).map(|pod| seen(known, pod));
+        let pods =
+            uid.into_iter().flat_map(|uid| known.pods_of(&key.namespace, uid)).map(|pod| seen(known, pod));
         groups.insert(group.name.clone(), pods.collect());
     }
     for (cluster_key, cluster) in within(&known.clusters, &key.namespace) {
@@ -52,13 +53,13 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
             && is_plausible(fleet, cluster)
         {
             let uid = cluster.uid().unwrap_or_default();
-            let pods = known.pods_of(&uid).map(|pod| seen(known, pod)).collect();
+            let pods = known.pods_of(&key.namespace, &uid).map(|pod| seen(known, pod)).collect();
             groups.insert(cluster_key.name.clone(), pods);
         }
     }
     for pod in known.members.labelled(&key).filter_map(|pod| known.member(pod)) {
         let Some(cluster) = pod.cluster.as_ref().filter(|_| pod.seen.deleting) else { continue };
-        if known.members.cluster(&cluster.uid).is_none() {
+        if known.members.cluster(&key.namespace, &cluster.uid).is_none() {
             let pods = groups.entry(cluster.name.clone()).or_default();
             if !pods.iter().any(|there| there.uid == pod.seen.uid) {
                 pods.push(seen(known, pod));
@@ -169,8 +170,9 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
     };
     // KubeRay may make a new head while the old one is still ending.
     let heads = pods.iter().filter(|pod| pod.head);
-    let endpoint_ready =
-        heads.filter_map(|head| known.endpoint_ready(&head.uid)).reduce(|any, ready| any || ready);
+    let endpoint_ready = heads
+        .filter_map(|head| known.endpoint_ready(&key.namespace, &head.uid))
+        .reduce(|any, ready| any || ready);
     let warning = known.warnings.get(key).zip(cluster.and_then(|cluster| cluster.uid()));
     let warning = warning.filter(|(warning, uid)| warning.uid.is_empty() || warning.uid == *uid);
     let warning = warning.map(|(warning, _)| warning.text.clone());

@@ -84,6 +84,9 @@ impl WriteError {
             "QuotaExceeded" => "raise the quota or free some of it",
             "Forbidden" => "allow it in RBAC or in the policy that refuses it",
             "Invalid" => "correct what is named",
+            _ if self.status().is_some_and(|status| status.code == 404) => {
+                "its kind, or its namespace, is not there: is the CustomResourceDefinition installed?"
+            }
             _ => "nothing but waiting helps if the API server is busy",
         };
         format!("{said}: {cure}; it is tried again at least once a minute")

@@ -1,6 +1,7 @@
 //! The end of a fleet. Its finalizer keeps it until its groups have drained, for `drain.timeout` and a little more at most; what
 //! is left then goes with it, by Kubernetes' garbage collector.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,8 @@ use rayfleet_api::{RayClusterFleet, names};
 use tracing::{info, warn};
 
 use super::Controller;
+use super::hands::Hands;
+use super::others::Others;
 use super::state::FleetState;
 use crate::clock;
 use crate::cluster::{Key, WriteError, groups_of, orphans_of};
@@ -53,8 +56,34 @@ impl Controller {
         }
     }
 
+    /// One look at a fleet that is being deleted. While its ledger is not kept, nothing can be drained by it: its gates are looked after
+    /// from memory, and the fleet goes when its time is over.
+    pub(super) async fn leave_among_others(
+        &self,
+        stored: &Arc<RayClusterFleet>,
+        others: &mut Others,
+        state: &mut FleetState,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        let raw = others.restored(state.unwritten.over(RayClusterFleet::clone(stored)));
+        if !is_held(stored) {
+            return Ok(None);
+        }
+        // An answer that does not come is no reason to keep a fleet for ever.
+        let hands = self.others(stored, others).await.ok().flatten();
+        if let Some(hands) = hands.filter(Hands::loses_fields) {
+            let end = end(stored, others.drain_timeout(stored));
+            return match may_go(stored, true, end, clock::now()) {
+                Some(why) => self.release(stored, why).await,
+                None => {
+                    Ok(Some(self.look_on(stored, &hands, others).await?.map_or(end, |wake| wake.min(end))))
+                }
+            };
+        }
+        self.leave(stored, raw, state).await
+    }
+
     /// One look at a fleet that is being deleted.
-    pub(super) async fn leave(
+    async fn leave(
         &self,
         stored: &RayClusterFleet,
         raw: RayClusterFleet,

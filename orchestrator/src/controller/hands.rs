@@ -20,6 +20,11 @@ pub(super) struct Hands {
 }
 
 impl Hands {
+    /// Whether fields of the fleet are dropped, or have been.
+    pub(super) fn loses_fields(&self) -> bool {
+        self.reason == CRD_REPLACED
+    }
+
     /// The fleet has RayClusterReplicaSets.
     pub(super) fn of_aibrix(fleet: &str, set: &str) -> Self {
         let message = format!(

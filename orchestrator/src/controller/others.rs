@@ -49,6 +49,12 @@ impl Others {
         self.whole.as_ref().filter(|whole| whole.metadata.uid == stored.metadata.uid)
     }
 
+    /// How long the fleet may drain, as it said before others touched it; ten minutes if that is not known.
+    pub(super) fn drain_timeout(&self, stored: &RayClusterFleet) -> Duration {
+        let known = self.known(stored).and_then(|whole| ValidFleet::new(whole).ok());
+        known.map_or(Duration::from_mins(10), |fleet| fleet.drain_timeout)
+    }
+
     /// The ledger is gone that this replica knows.
     fn lost_ledger(&self, stored: &RayClusterFleet) -> bool {
         self.known(stored).is_some_and(|whole| !is_bare(whole) && is_bare(stored))
@@ -79,13 +85,14 @@ fn is_bare(fleet: &RayClusterFleet) -> bool {
 }
 
 /// Fields of the spec that AIBrix's CRD does not have, and whether they are set.
-fn fields(spec: &RayClusterFleetSpec) -> [(&'static str, bool); 5] {
+fn fields(spec: &RayClusterFleetSpec) -> [(&'static str, bool); 6] {
     let strategy = spec.strategy.as_ref();
     [
         ("spec.model", spec.model.is_some()),
         ("spec.drain", spec.drain.is_some()),
         ("spec.failurePolicy", spec.failure_policy.is_some()),
         ("spec.strategy.whenNoRoom", strategy.is_some_and(|strategy| strategy.when_no_room.is_some())),
+        ("spec.strategy.pendTimeout", strategy.is_some_and(|strategy| strategy.pend_timeout.is_some())),
         ("spec.strategy.onFailure", strategy.is_some_and(|strategy| strategy.on_failure.is_some())),
     ]
 }

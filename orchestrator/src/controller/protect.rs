@@ -34,7 +34,7 @@ impl Controller {
         if state.unprotected.is_some_and(|failed| now.saturating_duration_since(failed) < TRY_AGAIN) {
             return;
         }
-        if let Err(error) = self.executor.write_budgets(&fleet.namespace, change).await {
+        if let Err(error) = self.executor.write_budgets(fleet, change).await {
             state.unprotected = Some(now);
             if error.is_conflict() || error.is_not_leader() {
                 return;

@@ -12,15 +12,17 @@ pub(super) fn evict(api: &ApiServer, namespace: &str, name: &str) -> Result<bool
     let Some(pod) = api.get(&Kind::POD, namespace, name) else { return Ok(true) };
     let budgets = api.list(&Kind::BUDGET);
     let of_pod = |budget: &&Arc<Value>| selects(budget, &pod);
-    // What is not ready may always go, by the policy AlwaysAllow.
-    let allowed = !is_true(&pod, "Ready")
-        || budgets.iter().filter(of_pod).all(|budget| {
-            let pods = api.list(&Kind::POD);
-            let healthy =
-                pods.iter().filter(|pod| selects(budget, pod) && is_true(pod, "Ready") && !is_deleting(pod));
-            let least = budget["spec"]["minAvailable"].as_u64().unwrap_or_default();
-            u64::try_from(healthy.count()).unwrap_or_default() > least
-        });
+    let ready = is_true(&pod, "Ready");
+    let allowed = budgets.iter().filter(of_pod).all(|budget| {
+        let pods = api.list(&Kind::POD);
+        let healthy =
+            pods.iter().filter(|pod| selects(budget, pod) && is_true(pod, "Ready") && !is_deleting(pod));
+        let healthy = u64::try_from(healthy.count()).unwrap_or_default();
+        let least = budget["spec"]["minAvailable"].as_u64().unwrap_or_default();
+        // What is not ready may go by the policy AlwaysAllow; by Kubernetes' own only while enough others are.
+        let always = budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow";
+        if ready { healthy > least } else { always || healthy >= least }
+    });
     if allowed {
         api.delete(&Kind::POD, namespace, name)?;
     }
@@ -61,8 +63,18 @@ mod tests {
                 "spec": {"minAvailable": least, "selector": {"matchLabels": {"g": "a"}}}
             })
         };
-        api.create(&Kind::BUDGET, budget(2)).unwrap();
+        api.create(&Kind::BUDGET, budget(3)).unwrap();
+        assert!(
+            !evict(&api, "n", "ill").unwrap(),
+            "by Kubernetes' own policy it is one of those that are missing"
+        );
+        api.delete(&Kind::BUDGET, "n", "a").unwrap();
+        let mut lenient = budget(3);
+        lenient["spec"]["unhealthyPodEvictionPolicy"] = json!("AlwaysAllow");
+        api.create(&Kind::BUDGET, lenient).unwrap();
         assert!(evict(&api, "n", "ill").unwrap());
+        api.delete(&Kind::BUDGET, "n", "a").unwrap();
+        api.create(&Kind::BUDGET, budget(2)).unwrap();
         assert!(!evict(&api, "n", "ready").unwrap());
         api.delete(&Kind::BUDGET, "n", "a").unwrap();
         api.create(&Kind::BUDGET, budget(1)).unwrap();

@@ -113,7 +113,9 @@ fn old_ones_exist(board: &Board<'_>) -> bool {
     let prefix = format!("{}-{}-", fleet.name, fleet.revision.pod);
     let seen = board.inputs.seen.iter();
     let mut left = seen.filter(|(_, seen)| seen.cluster.is_some() || seen.pods.iter().any(PodSeen::holds));
-    left.any(|(name, _)| !name.starts_with(&prefix))
+    // Of what the ledger has it says the revision, whatever its name: groups taken over keep theirs.
+    let known = |name: &str| board.groups.iter().any(|group| group.name == name);
+    left.any(|(name, _)| !name.starts_with(&prefix) && !known(name))
         || board.groups.iter().any(|group| age(fleet, group) == Age::OldPods)
 }
 

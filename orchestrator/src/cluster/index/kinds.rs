@@ -106,7 +106,8 @@ owned!(PodDisruptionBudget, Budget, budgets);
 /// The fleets of a pod: of the RayCluster that controls it, and, while nobody knows that, the one that its labels name.
 fn fleets_of_pod(known: &Known, key: &Key, member: Option<&Member>) -> Vec<Key> {
     let Some(member) = member else { return Vec::new() };
-    let cluster = member.cluster.as_ref().and_then(|cluster| known.members.cluster(&cluster.uid));
+    let cluster =
+        member.cluster.as_ref().and_then(|cluster| known.members.cluster(&key.namespace, &cluster.uid));
     let fleet = cluster.and_then(|cluster| known.fleet_of(cluster));
     fleet.or_else(|| member.fleet.as_ref().map(|fleet| key.sibling(fleet))).into_iter().collect()
 }
@@ -207,7 +208,7 @@ fn cluster_owner(cluster: &DynamicObject) -> Option<&OwnerReference> {
 /// Takes a RayCluster out of all that is kept by RayClusters; gives its fleet.
 fn take_out(key: &Key, known: &mut Known) -> Vec<Key> {
     let Some(gone) = known.clusters.remove(key) else { return Vec::new() };
-    known.members.remove_cluster(&gone.uid().unwrap_or_default());
+    known.members.remove_cluster(key, &gone.uid().unwrap_or_default());
     fleet_of_cluster(key, &gone).into_iter().collect()
 }
 

@@ -1,5 +1,6 @@
 //! Who belongs to whom. A pod is a group's because the RayCluster controls it, and a RayCluster a fleet's because the fleet controls it:
-//! by UID, so that neither a copied label nor a name that was used before makes it so.
+//! by UID, so that neither a copied label nor a name that was used before makes it so, and within one namespace: anybody may write the UID
+//! of another namespace's RayCluster into an owner reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,32 +10,26 @@ use crate::cluster::pods::Member;
 /// Names of objects by the UID of what they belong to.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    /// Pods by the UID of the RayCluster that controls them, known or not.
-    pods: Sets<String>,
+    /// Pods by namespace and UID of the RayCluster that controls them, known or not.
+    pods: Sets,
     /// Pods by the fleet that their labels name.
-    labelled: Sets<Key>,
-    /// RayClusters by their own UID.
-    cluster: BTreeMap<String, Key>,
+    labelled: Sets,
+    /// RayClusters by namespace and their own UID.
+    cluster: BTreeMap<Key, Key>,
     /// Pods by their own UID.
     pod: BTreeMap<String, Key>,
 }
 
 /// Sets of names; none is empty.
-#[derive(Debug)]
-struct Sets<K>(BTreeMap<K, BTreeSet<Key>>);
+#[derive(Debug, Default)]
+struct Sets(BTreeMap<Key, BTreeSet<Key>>);
 
-impl<K> Default for Sets<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Ord> Sets<K> {
-    fn add(&mut self, of: K, key: &Key) {
+impl Sets {
+    fn add(&mut self, of: Key, key: &Key) {
         self.0.entry(of).or_default().insert(key.clone());
     }
 
-    fn remove(&mut self, of: &K, key: &Key) {
+    fn remove(&mut self, of: &Key, key: &Key) {
         if let Some(set) = self.0.get_mut(of) {
             set.remove(key);
             if set.is_empty() {
@@ -45,9 +40,9 @@ impl<K: Ord> Sets<K> {
 }
 
 impl Members {
-    /// Pods that the RayCluster of this UID controls.
-    pub(crate) fn of_cluster(&self, uid: &str) -> impl Iterator<Item = &Key> {
-        self.pods.0.get(uid).into_iter().flatten()
+    /// Pods that the RayCluster of this UID controls, in its namespace.
+    pub(crate) fn of_cluster(&self, namespace: &str, uid: &str) -> impl Iterator<Item = &Key> {
+        self.pods.0.get(&Key::new(namespace, uid)).into_iter().flatten()
     }
 
     /// Pods whose labels name a fleet, whoever controls them.
@@ -55,9 +50,9 @@ impl Members {
         self.labelled.0.get(fleet).into_iter().flatten()
     }
 
-    /// The RayCluster of this UID.
-    pub(crate) fn cluster(&self, uid: &str) -> Option<&Key> {
-        self.cluster.get(uid)
+    /// The RayCluster of this UID, if it is in this namespace.
+    pub(crate) fn cluster(&self, namespace: &str, uid: &str) -> Option<&Key> {
+        self.cluster.get(&Key::new(namespace, uid))
     }
 
     /// The pod of this UID, if it may be a group's.
@@ -67,7 +62,7 @@ impl Members {
 
     pub(super) fn add_pod(&mut self, key: &Key, member: &Member) {
         if let Some(cluster) = &member.cluster {
-            self.pods.add(cluster.uid.clone(), key);
+            self.pods.add(key.sibling(&cluster.uid), key);
         }
         if let Some(fleet) = &member.fleet {
             self.labelled.add(key.sibling(fleet), key);
@@ -77,7 +72,7 @@ impl Members {
 
     pub(super) fn remove_pod(&mut self, key: &Key, member: &Member) {
         if let Some(cluster) = &member.cluster {
-            self.pods.remove(&cluster.uid, key);
+            self.pods.remove(&key.sibling(&cluster.uid), key);
         }
         if let Some(fleet) = &member.fleet {
             self.labelled.remove(&key.sibling(fleet), key);
@@ -86,10 +81,10 @@ impl Members {
     }
 
     pub(super) fn add_cluster(&mut self, key: &Key, uid: &str) {
-        self.cluster.insert(uid.to_owned(), key.clone());
+        self.cluster.insert(key.sibling(uid), key.clone());
     }
 
-    pub(super) fn remove_cluster(&mut self, uid: &str) {
-        self.cluster.remove(uid);
+    pub(super) fn remove_cluster(&mut self, key: &Key, uid: &str) {
+        self.cluster.remove(&key.sibling(uid));
     }
 }

@@ -84,6 +84,7 @@ async fn marked(index: &Index) -> Vec<String> {
         index.queue.done(&key, Ok(None));
         names.push(key.name);
     }
+    names.sort();
     names
 }
 

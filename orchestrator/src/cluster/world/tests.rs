@@ -169,6 +169,39 @@ fn a_pod_whose_controller_is_another_object_of_the_clusters_name_is_none_of_its(
 }
 
 #[test]
+fn a_pod_of_another_namespace_is_none_of_the_group_whatever_it_says_of_its_controller() {
+    let index = Index::default();
+    index.apply(cluster("n", "f-abc-0", "u-1"));
+    index.apply(pod("head", "f-abc-0", "head", "10.0.0.2", false));
+    let mut forged = pod_object("a-head", "f-abc-0", "head", "10.6.6.6", false);
+    forged["metadata"]["namespace"] = json!("a");
+    index.apply(object::<Pod>(&forged));
+    let groups = groups(&index, &fleet(&["f-abc-0"]));
+    let (seen, agent) = &groups["f-abc-0"];
+    assert_eq!(seen.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["head"]);
+    assert_eq!(agent.head_ip.as_deref(), Some("10.0.0.2"), "another's pod never gets the token");
+    index.read(|known| assert_eq!(known.pods_of("n", "f-abc-0-uid").count(), 1));
+}
+
+#[test]
+fn an_endpoint_slice_of_another_namespace_says_nothing_of_a_head() {
+    let mut foreign = json!({
+        "metadata": {"name": "s", "namespace": "a"}, "addressType": "IPv4",
+        "endpoints": [{"conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": "h", "uid": "h"}}]
+    });
+    let open = |slice: &Value| {
+        let index = Index::default();
+        index.apply(cluster("n", "f-abc-0", "u-1"));
+        index.apply(pod("h", "f-abc-0", "head", "10.0.0.2", false));
+        index.apply(object::<Slice>(slice));
+        groups(&index, &fleet(&["f-abc-0"]))["f-abc-0"].0.endpoint_ready
+    };
+    assert_eq!(open(&foreign), None);
+    foreign["metadata"]["namespace"] = json!("n");
+    assert_eq!(open(&foreign), Some(true));
+}
+
+#[test]
 fn a_cluster_that_only_names_the_fleet_as_an_owner_is_not_adopted() {
     let with = |change: fn(&mut Value)| {
         let index = Index::default();

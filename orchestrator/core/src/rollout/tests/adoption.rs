@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::decide::{Decision, World, decide};
 use crate::effect::Effect;
@@ -16,10 +17,18 @@ fn pass(
     replicas: u32,
     seconds: i64,
 ) -> Decision {
+    pass_of(&fleet(replicas), groups, seen, seconds)
+}
+
+fn pass_of(
+    fleet: &ValidFleet,
+    groups: Vec<GroupStatus>,
+    seen: &BTreeMap<String, GroupSeen>,
+    seconds: i64,
+) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
-    let fleet = fleet(replicas);
     decide(&World {
-        fleet: &fleet,
+        fleet,
         stable: None,
         held: None,
         failed_writes: &[],
@@ -54,6 +63,22 @@ fn a_lost_status_is_rebuilt_without_new_groups() {
     assert_eq!(created(&decision), Vec::<&str>::new());
     let other_engine = |group: &&GroupStatus| group.engine_revision != fleet.revision.engine;
     assert_eq!(decision.status.groups.iter().find(other_engine), None, "no engine is swapped for it");
+}
+
+#[test]
+fn a_group_with_a_name_of_its_own_does_not_hold_a_recreate_up() {
+    let mut fleet = fleet(2);
+    fleet.strategy.kind = StrategyType::Recreate;
+    // Taken over: of the wanted revision, under the name that another controller gave it.
+    let group = GroupStatus { name: "llama-bcdfgh-x7k2p".to_owned(), ..ready_entry(&fleet, 0) };
+    let there = seen(std::slice::from_ref(&group));
+    let decision = pass_of(&fleet, vec![group.clone()], &there, 1);
+    assert_eq!(created(&decision), ["llama-pods1-1"]);
+    // One that the ledger lacks is of before.
+    let stray = GroupStatus { name: "llama-bcdfgh-zzzzz".to_owned(), ..group.clone() };
+    let mut there = there;
+    there.insert(stray.name.clone(), GroupSeen { cluster: None, ..healthy(&stray, t0()) });
+    assert_eq!(created(&pass_of(&fleet, vec![group], &there, 1)), Vec::<&str>::new());
 }
 
 #[test]

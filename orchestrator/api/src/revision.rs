@@ -42,7 +42,7 @@ impl std::str::FromStr for Revision {
     }
 }
 
-/// The revisions of a template and a model. The template's spelling does not count: see [`normal`].
+/// The revisions of a template and a model. The template's spelling does not count: see `normal`.
 ///
 /// Fields of the model that only say how Rayfleet watches it (`startTimeout`, `probe`) are left out:
 /// changing them must not restart an engine.

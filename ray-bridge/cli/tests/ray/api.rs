@@ -90,7 +90,7 @@ fn request(name: &SubmissionId, entrypoint: &str, node: &NodeId) -> JobRequest {
         working_dir: None,
         env_vars: BTreeMap::from([("WORD".to_owned(), "größe".to_owned())]),
         node: Some(node.clone()),
-        metadata: BTreeMap::from([("owner".to_owned(), "tests".to_owned())]),
+        metadata: BTreeMap::from([("rayfleet.io/owner".to_owned(), "tests".to_owned())]),
     }
 }
 
@@ -119,7 +119,11 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     }
     ensure!(text.contains("größe\nfirst\nsecond\n"), "{text:?}");
     let job = dashboard.job(&name).await?;
-    ensure!(job.status == JobStatus::Running && job.metadata["owner"] == "tests", "{job:?}");
+    ensure!(
+        job.status == JobStatus::Running
+            && job.metadata.get("rayfleet.io/owner").is_some_and(|owner| owner == "tests"),
+        "{job:?}"
+    );
     ensure!(job.driver_node_id.as_ref() == Some(worker), "{job:?} was to run on {worker}");
     ensure!(dashboard.jobs().await?.iter().any(|(id, _)| *id == name), "the list lacks it");
     ensure!(dashboard.log_tail_of(&name, &job).await?.ends_with("first\nsecond\n"), "the end of its log");

@@ -186,16 +186,33 @@ impl Controller {
             return self.look_on(stored, &hands, others).await;
         }
         let raw = others.restored(state.unwritten.over(RayClusterFleet::clone(stored)));
-        let wake = match self.basis(&raw, state).await? {
-            Ok(_) if self.hold(stored, state).await? => None,
-            Ok(basis) => Box::pin(self.work(stored, raw, &basis, state)).await?,
-            Err(held) => self.refuse(&raw, &held, state).await?,
-        };
-        // With what this pass has written: that is no loss.
+        let outcome = self.change(stored, raw, state).await;
+        self.remember(key, others, &outcome);
+        outcome
+    }
+
+    /// Works on a fleet that nobody else works on.
+    async fn change(
+        &self,
+        stored: &Arc<RayClusterFleet>,
+        raw: RayClusterFleet,
+        state: &mut FleetState,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        match self.basis(&raw, state).await? {
+            Ok(_) if self.hold(stored, state).await? => Ok(None),
+            Ok(basis) => Box::pin(self.work(stored, raw, &basis, state)).await,
+            Err(held) => self.refuse(&raw, &held, state).await,
+        }
+    }
+
+    /// Keeps in mind how a pass leaves the fleet: what this program wrote itself, its empty ledger too, is no loss.
+    fn remember(&self, key: &Key, others: &mut Others, outcome: &Result<Option<Timestamp>, WriteError>) {
+        if matches!(outcome, Err(WriteError::Dropped(_))) {
+            return;
+        }
         if let Some(written) = self.index.read(|known| known.fleets.get(key).cloned()) {
             others.remember(&written);
         }
-        Ok(wake)
     }
 
     /// Nothing valid is known of the fleet, so nothing can be decided about it.

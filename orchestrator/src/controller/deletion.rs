@@ -69,8 +69,9 @@ impl Controller {
             return Ok(None);
         }
         // An answer that does not come is no reason to keep a fleet for ever.
-        let hands = self.others(stored, others).await.ok().flatten();
-        if let Some(hands) = hands.filter(Hands::loses_fields) {
+        let answer = self.others(stored, others).await;
+        let is_alone = matches!(answer, Ok(None));
+        if let Some(hands) = answer.ok().flatten().filter(Hands::loses_fields) {
             let end = end(stored, others.drain_timeout(stored));
             return match may_go(stored, true, end, clock::now()) {
                 Some(why) => self.release(stored, why).await,
@@ -79,7 +80,11 @@ impl Controller {
                 }
             };
         }
-        self.leave(stored, raw, state).await
+        let outcome = self.leave(stored, raw, state).await;
+        if is_alone {
+            self.remember(&Key::of(&**stored), others, &outcome);
+        }
+        outcome
     }
 
     /// One look at a fleet that is being deleted.

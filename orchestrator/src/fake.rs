@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -27,6 +28,8 @@ pub(crate) enum Answer {
     Late(Duration, u16, Value),
     /// Status and text, as it is.
     Stream(u16, String),
+    /// The same, and then nothing, ever: the connection broke without a word.
+    Open(u16, String),
     /// Nothing, ever.
     Silence,
 }
@@ -57,13 +60,13 @@ impl Fake {
         self.calls.lock().unwrap().clone()
     }
 
-    async fn take(&self, request: Request<Body>) -> Response<Body> {
+    async fn take(&self, request: Request<Body>) -> Response<axum::body::Body> {
         let (method, path) = (request.method().clone(), request.uri().to_string());
         let body = request.into_body().collect_bytes().await.unwrap();
         let call = Call { method, path, body: serde_json::from_slice(&body).unwrap_or_default() };
         self.calls.lock().unwrap().push(call.clone());
         let reply = |code: u16, body: Value| {
-            Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+            Response::builder().status(code).body(axum::body::Body::from(body.to_string())).unwrap()
         };
         match (self.answer)(&call) {
             Answer::Reply(code, body) => reply(code, body),
@@ -72,7 +75,12 @@ impl Fake {
                 reply(code, body)
             }
             Answer::Stream(code, text) => {
-                Response::builder().status(code).body(Body::from(text.into_bytes())).unwrap()
+                Response::builder().status(code).body(axum::body::Body::from(text)).unwrap()
+            }
+            Answer::Open(code, text) => {
+                let text = futures::stream::iter([Ok::<_, std::io::Error>(text)]);
+                let body = axum::body::Body::from_stream(text.chain(futures::stream::pending()));
+                Response::builder().status(code).body(body).unwrap()
             }
             Answer::Silence => std::future::pending().await,
         }

@@ -23,8 +23,10 @@ use super::super::{Index, Key};
 pub(super) const ANSWER: Duration = Duration::from_mins(1);
 /// How long a watch is asked for, in seconds. The API server ends it then.
 const WATCH: u32 = 290;
-/// A watch that is silent for longer than it was asked for is dead.
-const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 5);
+/// A watch that is silent for so long may be dead: a connection that broke without a word delivers nothing and ends never. An API server
+/// sends a bookmark about once a minute (`bookmarkFrequency` of its watch cache); where it sends none, as for events, asking again from the
+/// last version costs one call.
+const SILENCE: Duration = Duration::from_secs(100);
 /// Wait before a watch that has ended is asked for again.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Objects in a page of a list.

@@ -232,3 +232,20 @@ async fn nothing_of_a_foreign_object_is_ever_logged() {
         "each once, and not without an end"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_connection_broke_without_a_word_goes_on_from_where_it_was() {
+    let server = Fake::new(|call| {
+        if !is_watch(call) {
+            return list(&[foreign("good", 1)], "5", None);
+        }
+        let first = call.path.contains("resourceVersion=5");
+        Answer::Open(200, if first { event("ADDED", &foreign("late", 9)) } else { String::new() })
+    });
+    let index = Index::default();
+    assert_eq!(follow_for(3 * 60, &server, &index).await, Vec::<String>::new());
+    let watches: Vec<String> = server.calls().into_iter().filter(is_watch).map(|call| call.path).collect();
+    assert_eq!(watches.len(), 2, "within two minutes, not only when the watch should have ended");
+    assert!(watches.last().unwrap().contains("resourceVersion=9"), "no list is needed: {watches:?}");
+    assert_eq!(server.calls().len(), 3);
+}

@@ -2,6 +2,7 @@
 //! checked once. After this no other module looks at the raw spec.
 
 mod head_service;
+mod isolation;
 pub(crate) mod lengths;
 mod modes;
 mod own_engine;
@@ -181,6 +182,7 @@ impl ValidFleet {
         let one_at_a_time =
             replicas <= 1 && (strategy.max_surge == 0 || strategy.kind == StrategyType::Recreate);
         modes::check_modes(&spec.template.spec, spec.model.is_some(), &mut problems);
+        isolation::check_isolation(&spec.template.spec, &mut problems);
         head_service::check_head_service(&spec.template.spec, one_at_a_time, &mut problems);
         let failure = valid_failure(spec, &mut problems);
         let drain = spec.drain.as_ref().and_then(|drain| drain.timeout.as_deref());

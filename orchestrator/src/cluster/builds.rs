@@ -1,5 +1,6 @@
 //! The objects that Rayfleet creates, from validated data. Pure.
 
+mod gcs_storage;
 mod head_service;
 
 use std::collections::BTreeMap;
@@ -93,6 +94,7 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Op
         authenticate(&mut spec);
     }
     let mut annotations = template.annotations;
+    gcs_storage::separate(&mut spec, &mut annotations, &group.name);
     annotations.insert(names::ANNOTATION_ATTEMPT.to_owned(), group.attempt.to_string());
     if let Ok(size) = serde_json::to_string(&Size::of(&spec)) {
         annotations.insert(names::ANNOTATION_SIZE.to_owned(), size);

@@ -35,7 +35,7 @@ fn main() {
         size(&pod(1)),
         size(&node(1))
     );
-    for case in ["empty", "pods", "nodes", "typed-pods", "typed-nodes"] {
+    for case in ["empty", "pods", "sets", "nodes", "typed-pods", "typed-nodes"] {
         let child = Command::new(std::env::current_exe().unwrap()).env(CASE, case).output().unwrap();
         print!("{}", String::from_utf8_lossy(&child.stdout));
         assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
@@ -51,6 +51,7 @@ fn measure(case: &str) {
         "typed-pods" => typed::<Pod>(pod, "the same pods as k8s-openapi's types"),
         "typed-nodes" => typed::<Node>(node, "the same nodes as k8s-openapi's types"),
         "pods" => watched(&format!("{MANY} foreign pods"), "/api/v1/pods", pod),
+        "sets" => watched(&format!("{MANY} foreign pods, none alike"), "/api/v1/pods", member_of_a_set),
         "nodes" => watched(&format!("{MANY} nodes"), "/api/v1/nodes", node),
         _ => watched("an empty cluster", "/none", pod),
     }
@@ -213,6 +214,18 @@ fn pod(number: usize) -> Value {
             "containerStatuses": [status("server"), status("proxy")]
         }
     })
+}
+
+/// One of a StatefulSet, whose pods keep off each other: no other has its labels.
+fn member_of_a_set(number: usize) -> Value {
+    let mut pod = pod(number);
+    let app = format!("some-database-{}", number / 10);
+    pod["metadata"]["labels"]["app.kubernetes.io/instance"] = json!(app);
+    pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!(format!("{app}-{number}"));
+    pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = json!([{
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app.kubernetes.io/instance": app}}
+    }]);
+    pod
 }
 
 /// A node as clouds make them: 40 labels, the images that it has, conditions.

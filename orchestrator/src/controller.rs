@@ -250,7 +250,7 @@ impl Controller {
             let (seen, agents) = split(groups_of(known, &raw));
             let records = Records::of(&raw, &known.revisions);
             let stable = wanted.as_ref().and_then(|wanted| state.checked.at(&records, &raw, wanted));
-            (seen, agents, Snapshot::of(known, &key.namespace), stable)
+            (seen, agents, Snapshot::of(known, &basis.fleet), stable)
         });
         state.obstacles.enter(&mut seen);
         let failed_writes = state.obstacles.beside_groups();

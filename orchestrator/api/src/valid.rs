@@ -167,7 +167,8 @@ impl ValidFleet {
         check_name(&name, &mut problems);
         check_selector(fleet, &mut problems);
         ray::check_template(&spec.template.spec, &mut problems);
-        let shape = group_shape(&spec.template.spec, &mut problems);
+        let revision = revision(&spec.template, spec.model.as_ref());
+        let shape = group_shape((&name, &revision.pod), &spec.template.spec, &mut problems);
         let model = spec.model.as_ref().map(|model| {
             check_gpus(model, &shape, &spec.template.spec, &mut problems);
             let valid = valid_model(model, &mut problems);
@@ -199,7 +200,7 @@ impl ValidFleet {
             generation: fleet.metadata.generation.unwrap_or_default(),
             deleting: fleet.metadata.deletion_timestamp.is_some(),
             replicas,
-            revision: revision(&spec.template, spec.model.as_ref()),
+            revision,
             own_engine_port,
             template: spec.template.clone(),
             shape,

@@ -1,6 +1,7 @@
 //! Fleets and observations that tests start from: two pods with one GPU each, pipeline parallel 2.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,7 +42,13 @@ pub(crate) fn gpu_pod(gpus: u32) -> Value {
 }
 
 pub(crate) fn shape() -> GroupShape {
-    let pod = |role: &str| PodShape { role: role.to_owned(), count: 1, gpus: 1, spec: gpu_pod(1).into() };
+    let pod = |role: &str| PodShape {
+        role: role.to_owned(),
+        count: 1,
+        gpus: 1,
+        labels: Arc::default(),
+        spec: gpu_pod(1).into(),
+    };
     GroupShape { roles: vec![pod("head"), pod("w")] }
 }
 

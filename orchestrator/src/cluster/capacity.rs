@@ -3,26 +3,29 @@
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1::ResourceQuota;
-use rayfleet_core::capacity::{Capacity, Source, Tally};
+use rayfleet_api::ValidFleet;
+use rayfleet_core::capacity::{Capacity, Source, Tally, Viewer};
 
 use super::Known;
 use super::world::within;
 
-/// The room on the nodes, for pods of a namespace, as it was at one moment; put together when somebody asks. To take one costs the same
-/// in a cluster of any size.
+/// The room on the nodes, for pods of a fleet, as it was at one moment; put together when somebody asks, and once. To take one costs the
+/// same in a cluster of any size.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     tally: Arc<Tally>,
+    viewer: Viewer,
     quotas: Vec<Arc<ResourceQuota>>,
     sum: OnceLock<Capacity>,
 }
 
 impl Snapshot {
     /// What is known now.
-    pub(crate) fn of(known: &Known, namespace: &str) -> Self {
+    pub(crate) fn of(known: &Known, fleet: &ValidFleet) -> Self {
         Self {
             tally: known.tally.clone(),
-            quotas: within(&known.quotas, namespace).map(|(_, quota)| quota.clone()).collect(),
+            viewer: Viewer::of(fleet),
+            quotas: within(&known.quotas, &fleet.namespace).map(|(_, quota)| quota.clone()).collect(),
             sum: OnceLock::new(),
         }
     }
@@ -30,7 +33,10 @@ impl Snapshot {
 
 impl Source for Snapshot {
     fn capacity(&self) -> &Capacity {
-        self.sum.get_or_init(|| self.tally.capacity(self.quotas.iter().map(|quota| &**quota)))
+        self.sum.get_or_init(|| {
+            let quotas = self.quotas.iter().map(|quota| &**quota);
+            self.tally.capacity(&self.viewer, quotas).settled()
+        })
     }
 }
 
@@ -44,6 +50,7 @@ mod tests {
     use crate::cluster::nodes::Node;
     use crate::cluster::objects::Watched;
     use crate::cluster::pods::Pod;
+    use crate::fixtures;
 
     #[test]
     fn only_quotas_of_the_namespace_count() {
@@ -56,7 +63,7 @@ mod tests {
             .unwrap();
             index.apply(quota);
         }
-        let snapshot = index.read(|known| Snapshot::of(known, "n"));
+        let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
         let capacity = snapshot.capacity();
         assert_eq!(capacity.quotas.len(), 1);
         assert_eq!(capacity.quotas[0].left["requests.nvidia.com/gpu"], 4_000);
@@ -75,10 +82,42 @@ mod tests {
         let node = json!({"metadata": {"name": "a"}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}});
         index.apply(Node::read(&node.to_string()).unwrap().unwrap());
         index.apply(pod(1, 1));
-        let before = index.read(|known| Snapshot::of(known, "n"));
+        let before = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
         index.apply(pod(2, 3));
-        let after = index.read(|known| Snapshot::of(known, "n"));
+        let after = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
         let free = |snapshot: &Snapshot| snapshot.capacity().nodes[0].free("nvidia.com/gpu");
         assert_eq!((free(&before), free(&after)), (7_000, 5_000));
+    }
+
+    #[test]
+    fn who_waits_has_a_place_before_anybody_asks_and_who_keeps_off_is_known() {
+        let index = Index::default();
+        for number in 0..2 {
+            let node = json!({
+                "metadata": {"name": format!("node-{number}")},
+                "status": {
+                    "allocatable": {"nvidia.com/gpu": "1", "pods": "9"},
+                    "conditions": [{"type": "Ready", "status": "True"}]
+                }
+            });
+            index.apply(Node::read(&node.to_string()).unwrap().unwrap());
+        }
+        let pod = |name: &str, spec: serde_json::Value, deleted: serde_json::Value| {
+            let metadata = json!({"name": name, "namespace": "m", "labels": {"app": name}, "deletionTimestamp": deleted});
+            let pod = json!({"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}});
+            index.apply(Pod::read(&pod.to_string()).unwrap().unwrap());
+        };
+        let gpu = json!([{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]);
+        pod("gated", json!({"containers": gpu, "schedulingGates": [{"name": "g"}]}), json!(null));
+        pod("ending", json!({"containers": gpu}), json!("2026-11-29T09:00:00Z"));
+        pod("waits", json!({"containers": gpu}), json!(null));
+        let rule = json!([{"topologyKey": "kubernetes.io/hostname", "namespaceSelector": {}, "labelSelector": {}}]);
+        let alone = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": rule}});
+        pod("alone", json!({"nodeName": "node-0", "containers": [], "affinity": alone}), json!(null));
+        let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
+        let capacity = snapshot.capacity();
+        assert!(capacity.pending.is_empty(), "all later questions find the answer");
+        let free: Vec<i128> = capacity.nodes.iter().map(|node| node.free("nvidia.com/gpu")).collect();
+        assert_eq!(free, [1_000, 0], "the one that waits, not where somebody wants to be alone");
     }
 }

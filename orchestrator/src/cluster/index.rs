@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
-use rayfleet_core::capacity::{Claim, Tally};
+use rayfleet_core::capacity::{Alike, Claim, Tally};
 use rayfleet_core::seen::RaySeen;
 
 pub(crate) use self::kinds::Warning;
@@ -96,6 +96,8 @@ pub(crate) struct Known {
     pub nodes: BTreeMap<Key, Node>,
     /// The room on the nodes, and what all pods take of it.
     pub(super) tally: Arc<Tally>,
+    /// What many pods have in common.
+    alike: Alike,
     /// ResourceQuotas.
     pub quotas: BTreeMap<Key, Arc<ResourceQuota>>,
     /// Services made here.

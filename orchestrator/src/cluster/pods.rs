@@ -1,8 +1,8 @@
-//! Pods. Of all of them what they take of the nodes' room; of those of groups also what a decision needs to know. Pure.
+//! Pods. Of all of them what they take of the nodes' room and whom they keep off; of those of groups also what a decision needs to know. Pure.
 
 use jiff::Timestamp;
 use rayfleet_api::names;
-use rayfleet_core::capacity::{Claim, PodSpec};
+use rayfleet_core::capacity::{About, Claim, PodSpec};
 use rayfleet_core::seen::{PodProblem, PodSeen};
 use serde::Deserialize;
 
@@ -60,10 +60,16 @@ impl Watched for Pod {
         let Object { metadata, spec, status } = serde_json::from_str(text)?;
         let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
         let member = Member::of(&metadata, &spec, &status);
+        let about = About {
+            namespace: &metadata.namespace,
+            labels: metadata.labels.as_ref(),
+            phase: status.phase.as_deref(),
+            deleting: metadata.deletion_timestamp.is_some(),
+        };
         Ok(Some(Self {
             key: metadata.key(),
             version: metadata.version(),
-            claim: spec.claim(status.phase.as_deref()),
+            claim: spec.claim(&about),
             member: member.map(Box::new),
         }))
     }

@@ -203,7 +203,7 @@ impl Controller {
         let before = raw.status.clone().unwrap_or_default();
         let (seen, agents, capacity) = self.index.read(|known| {
             let (seen, agents) = split(groups_of(known, &raw));
-            (seen, agents, Snapshot::of(known, &key.namespace))
+            (seen, agents, Snapshot::of(known, &fleet))
         });
         let world = World {
             fleet: &fleet,

@@ -1,13 +1,14 @@
 //! Pods and GPUs of one group, as KubeRay makes them of its template, and whether they are as many as the engine has ranks.
 //! Nothing else of a fleet. Pods that are alike are counted, never copied: a manifest of 3 kB may ask for thousands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{Invalid, invalid};
-use crate::kuberay;
 use crate::spec::{Model, Parallelism};
+use crate::{kuberay, names};
 
 /// Most pods of one group. The largest rank number is 1024; each may have a pod of its own, and then some.
 pub const MAX_PODS: u64 = 2048;
@@ -28,6 +29,8 @@ pub struct PodShape {
     pub count: usize,
     /// GPUs of each that Ray is told of.
     pub gpus: u32,
+    /// Its labels, as far as they are the same for all groups: by them other pods are kept off it, and it off them.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The pod spec, for capacity.
     pub spec: Arc<Value>,
 }
@@ -50,7 +53,8 @@ impl GroupShape {
     }
 }
 
-pub(super) fn group_shape(spec: &Value, problems: &mut Vec<Invalid>) -> GroupShape {
+/// The shape of the groups of a fleet of this name, at this pod revision.
+pub(super) fn group_shape(of: (&str, &str), spec: &Value, problems: &mut Vec<Invalid>) -> GroupShape {
     let below = "spec.template.spec";
     let size = kuberay::pods(spec).unwrap_or(1);
     if size > MAX_PODS {
@@ -64,18 +68,48 @@ pub(super) fn group_shape(spec: &Value, problems: &mut Vec<Invalid>) -> GroupSha
         return GroupShape::default();
     }
     let mut roles = Vec::new();
-    roles.extend(pod_shape(&spec["headGroupSpec"], "head", 1, &format!("{below}.headGroupSpec"), problems));
+    roles.extend(pod_shape(
+        of,
+        &spec["headGroupSpec"],
+        "head",
+        1,
+        &format!("{below}.headGroupSpec"),
+        problems,
+    ));
     for (index, group) in spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate() {
         let field = format!("{below}.workerGroupSpecs[{index}]");
         let name = group["groupName"].as_str().unwrap_or_default();
         let count = usize::try_from(kuberay::worker_pods(group)).unwrap_or(usize::MAX);
-        let shape = pod_shape(group, name, count, &field, problems);
+        let shape = pod_shape(of, group, name, count, &field, problems);
         roles.extend(shape.filter(|shape| shape.count > 0));
     }
     GroupShape { roles }
 }
 
+/// Labels of a group's pods: the template's, under those that Rayfleet and KubeRay write on every pod.
+fn labels((fleet, revision): (&str, &str), group: &Value, role: &str) -> BTreeMap<String, String> {
+    let kind = if role == "head" { "head" } else { "worker" };
+    let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    let mut labels: BTreeMap<String, String> = [
+        ("ray.io/is-ray-node", "yes"),
+        ("app.kubernetes.io/name", "kuberay"),
+        ("app.kubernetes.io/created-by", "kuberay-operator"),
+        ("ray.io/group", if role == "head" { "headgroup" } else { role }),
+    ]
+    .map(text)
+    .into();
+    for source in [&group["template"]["metadata"]["labels"], &group["labels"]] {
+        let given = source.as_object().into_iter().flatten();
+        labels.extend(given.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))));
+    }
+    labels.insert(names::RAY_LABEL_NODE_TYPE.to_owned(), kind.to_owned());
+    labels.insert(names::LABEL_FLEET.to_owned(), fleet.to_owned());
+    labels.insert(names::LABEL_POD_REVISION.to_owned(), revision.to_owned());
+    labels
+}
+
 fn pod_shape(
+    of: (&str, &str),
     group: &Value,
     role: &str,
     count: usize,
@@ -88,7 +122,8 @@ fn pod_shape(
         return None;
     }
     let gpus = kuberay::gpus(group).unwrap_or_default();
-    Some(PodShape { role: role.to_owned(), count, gpus, spec: Arc::new(spec.clone()) })
+    let labels = Arc::new(labels(of, group, role));
+    Some(PodShape { role: role.to_owned(), count, gpus, labels, spec: Arc::new(spec.clone()) })
 }
 
 /// Whether the GPUs of the template are as many as the ranks of the engine, and stages as whole.
@@ -153,9 +188,30 @@ mod tests {
         json!({"spec": {"containers": [{"name": "ray", "env": env, "resources": {"limits": limits}}]}})
     }
 
+    #[test]
+    fn pods_have_the_labels_of_the_template_and_those_that_every_group_gives() {
+        let pod = json!({"metadata": {"labels": {"app": "x", "ray.io/node-type": "mine"}}, "spec": {"containers": [{}]}});
+        let (shape, problems) = shaped(&json!({
+            "headGroupSpec": {"template": pod},
+            "workerGroupSpecs": [{"groupName": "w", "replicas": 1, "maxReplicas": 1, "template": pod}]
+        }));
+        assert_eq!((shape.roles.len(), problems.len()), (2, 0), "{problems:?}");
+        let of = |role: usize, key: &str| shape.roles[role].labels.get(key).map(String::as_str);
+        for (key, head, worker) in [
+            ("app", "x", "x"),
+            ("ray.io/node-type", "head", "worker"),
+            ("ray.io/group", "headgroup", "w"),
+            (names::LABEL_FLEET, "f", "f"),
+            (names::LABEL_POD_REVISION, "r", "r"),
+        ] {
+            assert_eq!((of(0, key), of(1, key)), (Some(head), Some(worker)), "{key}");
+        }
+        assert_eq!(of(0, names::LABEL_GROUP), None, "which group it will be is not known");
+    }
+
     fn shaped(spec: &Value) -> (GroupShape, Vec<String>) {
         let mut problems = Vec::new();
-        let shape = group_shape(spec, &mut problems);
+        let shape = group_shape(("f", "r"), spec, &mut problems);
         (shape, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -198,7 +254,7 @@ mod tests {
         let model = json!({"name": "m", "source": "/m", "parallelism": {"pipeline": ranks}});
         let model: Model = serde_json::from_value(model).unwrap();
         let mut problems = Vec::new();
-        let shape = group_shape(&spec, &mut problems);
+        let shape = group_shape(("f", "r"), &spec, &mut problems);
         check_gpus(&model, &shape, &spec, &mut problems);
         problems.iter().map(ToString::to_string).collect()
     }

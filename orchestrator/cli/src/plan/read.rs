@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
 use rayfleet_api::revision::Revision;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
-use rayfleet_core::capacity::{Capacity, NodeRoom, PodSpec, Tally};
+use rayfleet_core::capacity::{About, Capacity, NodeRoom, PodSpec, Tally, Viewer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -45,22 +45,33 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, F
     let nodes: Vec<Node> = fleets.all(&Api::all(client.clone())).await?;
     let pods: Vec<Pod> = fleets.all(&Api::all(client.clone())).await?;
     let quotas: Vec<ResourceQuota> = fleets.all(&Api::namespaced(client.clone(), &fleets.namespace)).await?;
-    Ok(Inputs { fleet, stable, status, capacity: capacity(&nodes, &pods, &quotas) })
+    let capacity = capacity(&Viewer::of(&fleet), &nodes, &pods, &quotas);
+    Ok(Inputs { fleet, stable, status, capacity })
 }
 
 /// The room on the nodes.
-pub(super) fn capacity(nodes: &[Node], pods: &[Pod], quotas: &[ResourceQuota]) -> Capacity {
+pub(super) fn capacity(
+    viewer: &Viewer,
+    nodes: &[Node],
+    pods: &[Pod],
+    quotas: &[ResourceQuota],
+) -> Capacity {
     let mut tally = Tally::default();
     for node in nodes {
         let (name, labels) = (node.name_any(), node.labels().clone());
         tally.set_node(NodeRoom::of(name, labels, part(&node.spec), &part(&node.status)).into());
     }
     for pod in pods {
-        let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        tally.add(&name, &part::<PodSpec>(&pod.spec).claim(phase));
+        let namespace = pod.namespace().unwrap_or_default();
+        let about = About {
+            namespace: &namespace,
+            labels: Some(pod.labels()),
+            phase: pod.status.as_ref().and_then(|status| status.phase.as_deref()),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+        };
+        tally.add(&format!("{namespace}/{}", pod.name_any()), &part::<PodSpec>(&pod.spec).claim(&about));
     }
-    tally.capacity(quotas)
+    tally.capacity(viewer, quotas)
 }
 
 /// The part of an object that the room depends on.

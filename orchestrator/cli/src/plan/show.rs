@@ -1,5 +1,7 @@
 //! A plan for people and for programs. Nothing is decided here.
 
+use std::collections::BTreeSet;
+
 use rayfleet_core::forecast::{Forecast, Moment, Outcome, Question};
 use serde_json::{Value, json};
 
@@ -68,6 +70,7 @@ fn summary(question: &Question<'_>, forecast: &Forecast, color: bool) -> Vec<Str
         lines.push(service(question, forecast, color));
         lines.push(size(forecast));
         lines.push(times(question));
+        lines.extend(volumes(question));
     }
     lines
 }
@@ -125,6 +128,24 @@ fn times(question: &Question<'_>) -> String {
     )
 }
 
+/// What no capacity tells.
+fn volumes(question: &Question<'_>) -> Option<String> {
+    let claims: Vec<&str> = claims(question).into_iter().collect();
+    (!claims.is_empty()).then(|| {
+        format!(
+            "Not counted: to which nodes the volumes of {} can go. One that is bound to a node or zone may leave pods pending.",
+            claims.join(", ")
+        )
+    })
+}
+
+/// Claims of volumes that pods of a group name.
+fn claims<'q>(question: &Question<'q>) -> BTreeSet<&'q str> {
+    let volumes = question.fleet.shape.roles.iter().filter_map(|role| role.spec["volumes"].as_array());
+    let claims = volumes.flatten().map(|volume| &volume["persistentVolumeClaim"]["claimName"]);
+    claims.filter_map(Value::as_str).collect()
+}
+
 /// The plan as a document.
 pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
     let (outcome, reason) = match &forecast.outcome {
@@ -156,6 +177,7 @@ pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
         "gpusNow": forecast.gpus_now,
         "gpusPeak": forecast.gpus_peak,
         "timesSeen": question.pace.seen,
+        "claimsNotCounted": claims(question),
         "steps": forecast.moments.iter().map(step).collect::<Vec<_>>(),
     })
 }
@@ -165,6 +187,7 @@ mod tests {
     use std::time::Duration;
 
     use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
+    use rayfleet_core::capacity::Viewer;
     use rayfleet_core::forecast::{Pace, forecast};
 
     use super::*;
@@ -175,7 +198,11 @@ mod tests {
     fn planned(strategy: &Value, gpus: usize, show: impl Fn(&Question<'_>, &Forecast) -> String) -> String {
         let mut spec = sample::spec("ray:1", &[]);
         spec["strategy"] = strategy.clone();
-        let object = serde_json::to_value(sample::object(&spec, &Value::Null)).unwrap();
+        planned_of(&spec, gpus, show)
+    }
+
+    fn planned_of(spec: &Value, gpus: usize, show: impl Fn(&Question<'_>, &Forecast) -> String) -> String {
+        let object = serde_json::to_value(sample::object(spec, &Value::Null)).unwrap();
         let raw: RayClusterFleet = serde_json::from_value(object).unwrap();
         let node = |number: usize| {
             serde_json::from_value(json!({
@@ -190,11 +217,12 @@ mod tests {
         let nodes: Vec<k8s_openapi::api::core::v1::Node> = (0..gpus).map(node).collect();
         let second = Duration::from_secs(1);
         let pace = Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, seen: false };
+        let fleet = ValidFleet::new(&raw).unwrap();
         let question = Question {
-            fleet: &ValidFleet::new(&raw).unwrap(),
+            fleet: &fleet,
             stable: None,
             status: &RayClusterFleetStatus::default(),
-            capacity: &read::capacity(&nodes, &[], &[]),
+            capacity: &read::capacity(&Viewer::of(&fleet), &nodes, &[], &[]),
             pace,
             now: sample::now(),
         };
@@ -213,6 +241,17 @@ mod tests {
         insta::assert_snapshot!(planned(&json!(null), 3, |question, forecast| text(
             question, forecast, false
         )));
+    }
+
+    #[test]
+    fn volumes_that_nobody_looked_at_are_named() {
+        let mut spec = sample::spec("ray:1", &[]);
+        let pod = &mut spec["template"]["spec"]["headGroupSpec"]["template"]["spec"];
+        pod["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "weights"}}, {"name": "e", "emptyDir": {}}]);
+        let text = planned_of(&spec, 4, |question, forecast| text(question, forecast, false));
+        assert!(text.contains("Not counted: to which nodes the volumes of weights can go."), "{text}");
+        let document = planned_of(&spec, 4, |question, forecast| value(question, forecast).to_string());
+        assert!(document.contains(r#""claimsNotCounted":["weights"]"#), "{document}");
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Nodes and what is asked of them: does one more whole group fit, and where? Plain data and pure
 //! functions; who fills it in is the orchestrator.
 
+mod beside;
 mod eligible;
 mod kind;
+mod neighbours;
 mod no_room;
-mod objects;
+mod nodes;
+mod pods;
 mod quantity;
 mod quota;
 mod requests;
 mod room;
 mod rules;
 mod search;
+mod settle;
 mod tally;
 
 #[cfg(test)]
@@ -20,19 +24,22 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use rayfleet_api::names;
 use rayfleet_api::valid::GroupShape;
 use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+pub use neighbours::{Crowd, Labels, Neighbour};
 pub use no_room::NoRoom;
-pub use objects::{Asked, Claim, NodeSpec, NodeStatus, PodSpec, closing};
+pub use nodes::{NodeSpec, NodeStatus, closing};
+pub use pods::{About, Alike, Asked, Claim, PodSpec, Waiting};
 pub use quota::Quota;
 pub use rayfleet_api::quantity::quantity;
 pub use requests::requests;
 pub(crate) use requests::{in_words, scarce};
 pub(crate) use room::Room;
-pub use tally::Tally;
+pub use tally::{Tally, Viewer};
 
 /// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` two GPUs.
 pub type Resources = BTreeMap<String, i128>;
@@ -46,6 +53,8 @@ pub struct Capacity {
     pub pending: Vec<PendingPod>,
     /// What the fleet's namespace may ask for.
     pub quotas: Vec<Quota>,
+    /// The fleet's namespace: rules between pods mean those of their own, unless they say otherwise.
+    pub namespace: String,
 }
 
 /// Where a capacity comes from. A pass over a fleet at rest never asks, and adding up the pods of a large cluster takes longer than all
@@ -77,6 +86,8 @@ pub struct NodeRoom {
     /// What it has of each resource. The names lie in the map itself: to fetch them from all over the memory takes most of the time
     /// of a look at thousands of nodes.
     pub shares: BTreeMap<SmolStr, Share>,
+    /// Its pods, by which others may be kept off it or drawn to it.
+    pub pods: Crowd,
 }
 
 /// What a node has of a resource, in thousandths.
@@ -89,6 +100,14 @@ pub struct Share {
 }
 
 impl NodeRoom {
+    /// The pods of a group are gone: nobody is kept off them any more, or drawn to them.
+    pub(crate) fn forget_group(&mut self, namespace: &str, group: &str) {
+        let of_it = |pod: &Neighbour| {
+            pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group)
+        };
+        self.pods.retain(|pod| !of_it(pod));
+    }
+
     /// What no pod asks for of a resource: less than nothing where it is overdrawn.
     pub fn free(&self, resource: &str) -> i128 {
         self.shares.get(resource).map_or(0, |share| share.allocatable.saturating_sub(share.requested))
@@ -131,6 +150,8 @@ pub struct PendingPod {
     pub name: String,
     /// Its pod spec, shared by all that are alike.
     pub spec: Arc<Value>,
+    /// How others see it.
+    pub pod: Arc<Neighbour>,
 }
 
 /// Whether one more whole group fits beside everything that runs or waits, and on which nodes: one name

@@ -44,7 +44,8 @@ impl NoRoom {
 
     pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
         let resource = short_of(room, pods);
-        Self { needs: needs(pods, &resource), free: free(room, pods, &resource), quota: false }
+        let free = format!("{}{}", free(room, pods, &resource), ruled_out(room, pods));
+        Self { needs: needs(pods, &resource), free, quota: false }
     }
 }
 
@@ -62,6 +63,18 @@ fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
     }
     let least = enough.into_iter().min_by_key(|(name, count)| (*count, !name.contains('/'), name.clone()));
     least.map_or_else(|| "pods".to_owned(), |(name, _)| name)
+}
+
+/// Nodes that have room for a pod, and on which other pods do not let it.
+fn ruled_out(room: &Room<'_>, pods: &[PodShape]) -> String {
+    let most = pods.iter().map(|pod| room.ruled_out(pod)).max().unwrap_or_default();
+    match most {
+        0 => String::new(),
+        1 => "; pods on 1 node with room rule it out by affinity, anti-affinity or host ports".to_owned(),
+        many => {
+            format!("; pods on {many} nodes with room rule them out by affinity, anti-affinity or host ports")
+        }
+    }
 }
 
 fn amount_of(resources: &Resources, name: &str) -> i128 {

@@ -1,27 +1,45 @@
 //! What is free, pod by pod and group by group.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rayfleet_api::valid::GroupShape;
+use rayfleet_api::valid::{GroupShape, PodShape};
 use serde_json::Value;
 
+use super::beside::Beside;
 use super::kind::{Free, Kind};
+use super::neighbours::Crowd;
 use super::requests::add;
 use super::search::{self, Asked};
-use super::{Capacity, NoRoom, NodeRoom, Quota, Resources};
+use super::settle::{settle, there};
+use super::{Capacity, Labels, Neighbour, NoRoom, NodeRoom, Quota, Resources};
 
 /// What is free on each node, and what the quotas leave.
 pub(crate) struct Room<'a> {
     pub(super) nodes: &'a [NodeRoom],
     pub(super) free: Unclaimed<'a>,
     quotas: Vec<Quota>,
+    namespace: &'a str,
     kinds: Vec<Kind>,
+    /// Pods that were given a place here, by position of the node: those that come after have to do with them.
+    joined: BTreeMap<usize, Crowd>,
 }
 
 /// What is free once what was claimed here is taken off.
 pub(super) struct Unclaimed<'a> {
     nodes: &'a [NodeRoom],
-    claimed: BTreeMap<usize, Resources>,
+    pub(super) claimed: BTreeMap<usize, Resources>,
+}
+
+impl<'a> Unclaimed<'a> {
+    /// Nothing is claimed yet.
+    pub(super) fn of(nodes: &'a [NodeRoom]) -> Self {
+        Self { nodes, claimed: BTreeMap::new() }
+    }
+
+    pub(super) fn claim(&mut self, node: usize, asked: &Resources) {
+        add(self.claimed.entry(node).or_default(), asked);
+    }
 }
 
 impl Free for Unclaimed<'_> {
@@ -35,33 +53,39 @@ impl Free for Unclaimed<'_> {
 impl<'a> Room<'a> {
     /// What is free once every pending pod that fits somewhere has its node.
     pub(crate) fn of(capacity: &'a Capacity) -> Self {
-        let nodes = capacity.nodes.as_slice();
-        let free = Unclaimed { nodes, claimed: BTreeMap::new() };
-        let mut room = Self { nodes, free, quotas: capacity.quotas.clone(), kinds: Vec::new() };
-        let mut pending: Vec<_> = capacity.pending.iter().collect();
-        pending.sort_by(|a, b| a.name.cmp(&b.name));
-        for pod in pending {
-            room.take(&pod.spec, 1);
+        let settled = settle(capacity);
+        Self {
+            nodes: &capacity.nodes,
+            free: settled.free,
+            quotas: capacity.quotas.clone(),
+            namespace: &capacity.namespace,
+            kinds: Vec::new(),
+            joined: settled.joined,
         }
-        room
     }
 
-    /// Takes room for so many pods of a spec that are about to be made.
-    pub(crate) fn reserve(&mut self, spec: &Value, count: usize) {
-        self.take(spec, count);
+    /// Takes room for so many pods of a role that are about to be made.
+    pub(crate) fn reserve(&mut self, role: &PodShape, count: usize) {
+        if count > 0 {
+            self.take(role, count);
+        }
         for quota in &mut self.quotas {
-            quota.take([(spec, count)]);
+            quota.take([(&*role.spec, count)]);
         }
     }
 
-    /// Takes room on nodes for pods, as far as there is any. Pods that exist are in the quotas already.
-    fn take(&mut self, spec: &Value, count: usize) {
-        let kind = self.kind(spec);
-        let asked = self.kinds[kind].asked.clone();
+    /// Takes room on nodes for pods, as far as there is any.
+    fn take(&mut self, role: &PodShape, count: usize) {
+        let me = self.me(role);
+        let mut kind = self.kind(&role.spec, &me);
         for _ in 0..count {
             // Where one finds no node, none after it does.
             let Some(node) = self.kinds[kind].candidates().next() else { return };
+            let asked = self.kinds[kind].asked.clone();
             self.claim(node, &asked);
+            if !self.join(node, &me) {
+                kind = self.kind(&role.spec, &me);
+            }
         }
     }
 
@@ -71,14 +95,27 @@ impl<'a> Room<'a> {
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
             return Err(NoRoom::quota(&short));
         }
+        let roles: Vec<(usize, usize)> = shape
+            .roles
+            .iter()
+            .map(|role| {
+                let me = self.me(role);
+                (self.kind(&role.spec, &me), role.count)
+            })
+            .collect();
         let kinds: Vec<usize> =
-            specs().flat_map(|(spec, count)| std::iter::repeat_n(self.kind(spec), count)).collect();
+            roles.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count)).collect();
         let asked = kinds.iter().enumerate().map(|(position, kind)| Asked { position, kind: *kind });
         let found = search::search(self.nodes, &self.free, &self.kinds, asked.collect());
         let Some(places) = found else { return Err(NoRoom::explain(self, &shape.roles)) };
+        let mut joined = Vec::new();
         for (kind, node) in kinds.iter().zip(&places) {
             let asked = self.kinds[*kind].asked.clone();
+            joined.push((*node, self.kinds[*kind].beside.me().clone()));
             self.claim(*node, &asked);
+        }
+        for (node, pod) in joined {
+            self.join(node, &pod);
         }
         for quota in &mut self.quotas {
             quota.take(specs());
@@ -86,17 +123,40 @@ impl<'a> Room<'a> {
         Ok(places.into_iter().map(|node| self.nodes[node].name.clone()).collect())
     }
 
-    fn kind(&mut self, spec: &Value) -> usize {
-        self.kinds.iter().position(|kind| kind.spec == *spec).unwrap_or_else(|| {
-            self.kinds.push(Kind::new(spec, self.nodes, &self.free));
+    /// A pod of the fleet as others see it.
+    fn me(&self, role: &PodShape) -> Arc<Neighbour> {
+        Arc::new(Neighbour::of(self.namespace, Labels::from(&*role.labels), &role.spec))
+    }
+
+    fn kind(&mut self, spec: &Value, me: &Arc<Neighbour>) -> usize {
+        let same = |kind: &Kind| kind.spec == *spec && kind.beside.me() == me;
+        self.kinds.iter().position(same).unwrap_or_else(|| {
+            let beside = Beside::new(me.clone(), spec);
+            let pods = there(self.nodes, &self.joined, beside.minds_nobody());
+            self.kinds.push(Kind::new(spec, beside, self.nodes, pods, &self.free));
             self.kinds.len() - 1
         })
     }
 
+    /// Nodes with room for a pod that the pods there do not let it on.
+    pub(super) fn ruled_out(&self, role: &PodShape) -> usize {
+        let me = self.me(role);
+        let found = self.kinds.iter().find(|kind| kind.spec == *role.spec && *kind.beside.me() == me);
+        found.map_or(0, |kind| kind.ruled_out)
+    }
+
     fn claim(&mut self, node: usize, asked: &Resources) {
-        add(self.free.claimed.entry(node).or_default(), asked);
+        self.free.claim(node, asked);
         for kind in &mut self.kinds {
             kind.changed(node, &self.free);
         }
+    }
+
+    /// A pod has got its place. Says whether all kinds are where they were: one that has to be looked at from the start is dropped.
+    fn join(&mut self, node: usize, pod: &Arc<Neighbour>) -> bool {
+        let before = self.kinds.len();
+        self.kinds.retain_mut(|kind| kind.joined(node, self.nodes, pod));
+        self.joined.entry(node).or_default().add(pod, 1);
+        self.kinds.len() == before
     }
 }

@@ -1,7 +1,8 @@
 //! Rules between the pods of one group: apart, together, spread evenly.
 //!
 //! Which pods such a rule means is decided by labels that KubeRay adds in part. People write it about one group,
-//! so it is taken to mean the pods of the own group, and no others.
+//! so it is taken to mean the pods of the own group in any case; what it means for pods that are there already is said by their
+//! labels (`beside`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::NodeRoom;
 
 /// Every node is a domain of its own.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// The rules of one kind of pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,17 +83,20 @@ pub(super) fn agree(pod: (&Rules, &NodeRoom), other: (&Rules, &NodeRoom)) -> boo
 pub(super) struct Balance {
     pub(super) spread: Spread,
     counts: BTreeMap<String, usize>,
+    /// What was there before.
+    before: BTreeMap<String, usize>,
     /// More in one domain can not be evened out by the pods that are left.
     most: usize,
 }
 
 impl Balance {
-    /// Nothing is placed yet; so many pods with this rule are to come, on nodes of these domains.
-    pub(super) fn new(spread: &Spread, pods: usize, domains: BTreeSet<String>) -> Self {
+    /// So many pods with this rule are to come, on nodes of these domains, beside those that are there.
+    pub(super) fn new(spread: &Spread, pods: usize, before: BTreeMap<String, usize>) -> Self {
         // Beside a domain with `most` pods, the others have too few for the least of them to come closer than the skew.
-        let others = domains.len().saturating_sub(1);
-        let most = pods.saturating_add(spread.skew.saturating_mul(others)) / (others + 1);
-        Self { spread: spread.clone(), counts: domains.into_iter().map(|name| (name, 0)).collect(), most }
+        let others = before.len().saturating_sub(1);
+        let all = before.values().fold(pods, |sum, count| sum.saturating_add(*count));
+        let most = all.saturating_add(spread.skew.saturating_mul(others)) / (others + 1);
+        Self { spread: spread.clone(), counts: before.clone(), before, most }
     }
 
     /// One pod more on a node; whether that can still be even in the end.
@@ -110,10 +114,10 @@ impl Balance {
         }
     }
 
-    /// Whether it is even as it is.
+    /// Whether it is even as it is. What was uneven before is nobody's fault here, as long as no pod was added there.
     pub(super) fn is_even(&self) -> bool {
         let least = self.counts.values().min().copied().unwrap_or_default();
-        let most = self.counts.values().max().copied().unwrap_or_default();
-        most - least <= self.spread.skew
+        let grown = self.counts.iter().filter(|(name, count)| self.before.get(*name) != Some(*count));
+        grown.map(|(_, count)| *count).max().is_none_or(|most| most - least <= self.spread.skew)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::{Free, Kind};
 use super::requests::{add, scarce};
-use super::rules::{Balance, agree, domain};
+use super::rules::{Balance, Spread, agree, domain};
 use super::{NodeRoom, Resources};
 
 /// Placements tried before the search gives up, and nodes looked at. Pods of one kind take nodes in one order
@@ -99,10 +99,32 @@ fn balances(
         let with = |kind: usize| kinds[kind].rules.spread.contains(rule);
         let pods = asked.iter().filter(|pod| with(pod.kind)).count();
         let of = candidates.iter().filter(|(kind, _)| with(**kind)).flat_map(|(_, nodes)| nodes);
-        let domains = of.filter_map(|node| domain(&nodes[*node], &rule.key)).map(str::to_owned);
-        balances.push(Balance::new(rule, pods, domains.collect()));
+        let domains: BTreeSet<&str> = of.filter_map(|node| domain(&nodes[*node], &rule.key)).collect();
+        balances.push(Balance::new(rule, pods, there(kinds, &with, rule, &domains)));
     }
     balances
+}
+
+/// Pods that a rule means already, by domain. Domains without room count where such pods are: they are the ones to be even with.
+fn there(
+    kinds: &[Kind],
+    with: &impl Fn(usize) -> bool,
+    rule: &Spread,
+    domains: &BTreeSet<&str>,
+) -> BTreeMap<String, usize> {
+    let mut counts: BTreeMap<String, usize> = domains.iter().map(|name| ((*name).to_owned(), 0)).collect();
+    for (_, kind) in kinds.iter().enumerate().filter(|(at, _)| with(*at)) {
+        let ours = kind.rules.spread.iter().position(|spread| spread == rule);
+        let Some(known) = ours.and_then(|at| kind.spread.get(at)) else { continue };
+        if known.values().all(|count| *count == 0) {
+            continue;
+        }
+        for (name, count) in known {
+            let entry = counts.entry(name.clone()).or_default();
+            *entry = (*entry).max(*count);
+        }
+    }
+    counts
 }
 
 struct Search<'s, F> {
@@ -152,9 +174,11 @@ impl<F: Free> Search<'_, F> {
     fn fits(&self, pod: Asked, node: usize) -> bool {
         let kind = &self.kinds[pod.kind];
         let others = self.chosen.iter().zip(self.asked);
-        let mut others = others.map(|((_, taken), other)| (&self.kinds[other.kind].rules, *taken));
-        let beside =
-            others.all(|(rules, taken)| agree((&kind.rules, &self.nodes[node]), (rules, &self.nodes[taken])));
+        let mut others = others.map(|((_, taken), other)| (&self.kinds[other.kind], *taken));
+        let beside = others.all(|(other, taken)| {
+            agree((&kind.rules, &self.nodes[node]), (&other.rules, &self.nodes[taken]))
+                && !(taken == node && kind.beside.me().collides(other.beside.me()))
+        });
         beside && self.has(node, &kind.asked)
     }
 

@@ -1,21 +1,42 @@
 //! The room on all nodes, kept up to date object by object: what one more pod or node changes is all that is added up. Cheap to copy:
 //! whoever decides takes a copy of the moment, and most of it is shared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ResourceQuota;
-use serde_json::Value;
+use rayfleet_api::ValidFleet;
 use smol_str::SmolStr;
 
-use super::{Capacity, Claim, NodeRoom, PendingPod, Quota};
+use super::pods::queue;
+use super::{Capacity, Claim, Crowd, NodeRoom, PendingPod, Quota, Waiting};
 
 /// Nodes, and what the pods of all namespaces claim of them.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     places: BTreeMap<SmolStr, Arc<Place>>,
     /// Pods that wait for a node, by name.
-    waiting: BTreeMap<String, Arc<Value>>,
+    waiting: BTreeMap<String, Waiting>,
+}
+
+/// Whose pods room is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Viewer {
+    namespace: String,
+    /// Schedulers of its pods. What waits in the queue of another one takes no room that this one gives.
+    schedulers: BTreeSet<SmolStr>,
+}
+
+impl Viewer {
+    /// A fleet.
+    pub fn of(fleet: &ValidFleet) -> Self {
+        let named = fleet.shape.roles.iter().map(|role| queue(role.spec["schedulerName"].as_str()));
+        Self { namespace: fleet.namespace.clone(), schedulers: named.collect() }
+    }
+
+    fn shares_queue(&self, scheduler: &SmolStr) -> bool {
+        self.schedulers.contains(scheduler) || (self.schedulers.is_empty() && scheduler.is_empty())
+    }
 }
 
 /// A node, or the name of one: pods may be known before their node is.
@@ -24,7 +45,7 @@ struct Place {
     node: Option<Arc<NodeRoom>>,
     /// What its pods ask for together. Exact, so that each can be taken off again.
     taken: BTreeMap<SmolStr, i128>,
-    pods: usize,
+    pods: Crowd,
 }
 
 impl Tally {
@@ -43,15 +64,15 @@ impl Tally {
     pub fn add(&mut self, pod: &str, claim: &Claim) {
         match claim {
             Claim::Nothing => {}
-            Claim::On(node, asked) => {
+            Claim::On(node, asked, neighbour) => {
                 let place = Arc::make_mut(self.places.entry(node.clone()).or_default());
-                place.pods += 1;
-                for (resource, amount) in asked {
+                place.pods.add(neighbour, 1);
+                for (resource, amount) in &**asked {
                     *place.taken.entry(resource.clone()).or_default() += *amount;
                 }
             }
-            Claim::Waiting(spec) => {
-                self.waiting.insert(pod.to_owned(), spec.clone());
+            Claim::Waiting(waiting) => {
+                self.waiting.insert(pod.to_owned(), waiting.clone());
             }
         }
     }
@@ -60,9 +81,9 @@ impl Tally {
     pub fn remove(&mut self, pod: &str, claim: &Claim) {
         match claim {
             Claim::Nothing => {}
-            Claim::On(node, asked) => self.at(node, |place| {
-                place.pods = place.pods.saturating_sub(1);
-                for (resource, amount) in asked {
+            Claim::On(node, asked, neighbour) => self.at(node, |place| {
+                place.pods.remove(neighbour);
+                for (resource, amount) in &**asked {
                     if let Some(taken) = place.taken.get_mut(resource) {
                         *taken -= *amount;
                     }
@@ -80,27 +101,36 @@ impl Tally {
         let Some(place) = self.places.get_mut(name) else { return };
         let place = Arc::make_mut(place);
         change(place);
-        if place.node.is_none() && place.pods == 0 {
+        if place.node.is_none() && place.pods.is_empty() {
             self.places.remove(name);
         }
     }
 
-    /// All of it, within the quotas of one namespace.
-    pub fn capacity<'q>(&self, quotas: impl IntoIterator<Item = &'q ResourceQuota>) -> Capacity {
+    /// All of it as it is for a fleet, within the quotas of its namespace.
+    pub fn capacity<'q>(
+        &self,
+        viewer: &Viewer,
+        quotas: impl IntoIterator<Item = &'q ResourceQuota>,
+    ) -> Capacity {
         let nodes = self.places.values().filter_map(|place| {
             let mut room = NodeRoom::clone(place.node.as_deref()?);
             for (resource, amount) in &place.taken {
                 room.shares.entry(resource.clone()).or_default().requested = *amount;
             }
+            room.pods.clone_from(&place.pods);
             Some(room)
         });
-        let pending = self.waiting.iter();
+        let pending = self.waiting.iter().filter(|(_, waiting)| viewer.shares_queue(&waiting.scheduler));
+        let pending = pending.map(|(name, waiting)| PendingPod {
+            name: name.clone(),
+            spec: waiting.spec.clone(),
+            pod: waiting.pod.clone(),
+        });
         Capacity {
             nodes: nodes.collect(),
-            pending: pending
-                .map(|(name, spec)| PendingPod { name: name.clone(), spec: spec.clone() })
-                .collect(),
+            pending: pending.collect(),
             quotas: quotas.into_iter().filter_map(Quota::of).collect(),
+            namespace: viewer.namespace.clone(),
         }
     }
 }
@@ -110,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capacity::{Asked, Share};
+    use crate::capacity::{Asked, Labels, Neighbour, Share};
 
     const NODES: [&str; 3] = ["a", "b", "c"];
     const PODS: [&str; 4] = ["n/p", "n/q", "m/p", "m/q"];
@@ -132,9 +162,22 @@ mod tests {
         prop_oneof![
             Just(Claim::Nothing),
             (0..NODES.len(), 0..9_i128, any::<bool>())
-                .prop_map(move |(node, gpus, pods)| Claim::On(NODES[node].into(), asked(gpus, pods))),
-            (0..9_u8).prop_map(|gpus| Claim::Waiting(Arc::new(gpus.into()))),
+                .prop_map(move |(node, gpus, pods)| Claim::On(
+                    NODES[node].into(),
+                    asked(gpus, pods),
+                    neighbour(gpus)
+                )),
+            (0..9_u8).prop_map(|gpus| Claim::Waiting(Waiting {
+                spec: Arc::new(gpus.into()),
+                ..Waiting::default()
+            })),
         ]
+    }
+
+    /// Some are alike.
+    fn neighbour(number: i128) -> Arc<Neighbour> {
+        let app = (number % 3).to_string();
+        Arc::new(Neighbour::of("n", Labels::of([("app", app.as_str())]), &serde_json::Value::Null))
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -160,7 +203,7 @@ mod tests {
         for (node, gpus) in nodes {
             tally.set_node(room(*node, *gpus));
         }
-        tally.capacity([])
+        tally.capacity(&Viewer::default(), [])
     }
 
     proptest! {
@@ -192,7 +235,7 @@ mod tests {
                     }
                 }
             }
-            let mut kept = tally.capacity([]);
+            let mut kept = tally.capacity(&Viewer::default(), []);
             let mut expected = anew(&nodes, &pods);
             // A resource that nobody asks for any more may be gone or be 0.
             for room in kept.nodes.iter_mut().chain(&mut expected.nodes) {

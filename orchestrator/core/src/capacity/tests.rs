@@ -1,8 +1,11 @@
 //! Does a whole group fit? Small clusters that a person can check by hand.
 
 mod brute_force;
+mod neighbours;
+mod waiting;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayfleet_api::valid::{GroupShape, PodShape};
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ fn group(pods: &[Value]) -> GroupShape {
         role: if number == 0 { "head" } else { "w" }.to_owned(),
         count: 1,
         gpus: 0,
+        labels: Arc::default(),
         spec: spec.clone().into(),
     };
     GroupShape { roles: pods.iter().enumerate().map(pod).collect() }
@@ -57,7 +61,11 @@ fn what_runs_and_what_waits_takes_room() {
     let mut capacity = nodes(&[1, 1, 1]);
     capacity.nodes[0].take(&gpus(1));
     assert_eq!(fits(&shape(), &capacity).unwrap(), ["node-1", "node-2"]);
-    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1).into() });
+    capacity.pending.push(PendingPod {
+        name: "other/pod".to_owned(),
+        spec: stackable(1).into(),
+        ..PendingPod::default()
+    });
     assert!(fits(&shape(), &capacity).is_err());
     capacity.pending[0].spec = stackable(64).into();
     assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes nothing");
@@ -79,10 +87,14 @@ fn a_quota_counts_before_the_nodes_do() {
     // Pods that wait for a node exist, so they are in the quota's own count already.
     capacity.quotas = vec![left(2)];
     capacity.nodes.push(capacity.nodes[0].clone());
-    capacity.pending.push(PendingPod { name: "other/pod".to_owned(), spec: stackable(1).into() });
+    capacity.pending.push(PendingPod {
+        name: "other/pod".to_owned(),
+        spec: stackable(1).into(),
+        ..PendingPod::default()
+    });
     assert!(fits(&shape(), &capacity).is_ok());
     let mut room = super::Room::of(&capacity);
-    room.reserve(&stackable(1), 1);
+    room.reserve(&group(&[stackable(1)]).roles[0], 1);
     assert!(room.place(&shape()).is_err(), "one that is about to be made is not");
 }
 
@@ -372,8 +384,13 @@ fn pods_that_wait_take_room_in_the_order_of_their_names() {
     let waiting = |names: [&str; 2]| {
         let mut capacity = nodes(&[3]);
         let pods = names.iter().zip([stackable(3), stackable(1)]);
-        capacity.pending =
-            pods.map(|(name, spec)| PendingPod { name: (*name).to_owned(), spec: spec.into() }).collect();
+        capacity.pending = pods
+            .map(|(name, spec)| PendingPod {
+                name: (*name).to_owned(),
+                spec: spec.into(),
+                ..PendingPod::default()
+            })
+            .collect();
         fits(&group(&[stackable(2)]), &capacity).is_ok()
     };
     assert!(!waiting(["a", "b"]), "the one for three GPUs has taken all");

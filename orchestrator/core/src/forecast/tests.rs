@@ -275,7 +275,11 @@ fn the_pods_of_others_and_the_own_ones_wait_for_room_each_once() {
     status.groups[0].phase = Phase::Pending;
     status.groups[0].ready_since = None;
     capacity.nodes.iter_mut().for_each(|node| node.give_back(&gpus(1)));
-    let waits = |name: &str| PendingPod { name: name.to_owned(), spec: crate::testing::gpu_pod(1).into() };
+    let waits = |name: &str| PendingPod {
+        name: name.to_owned(),
+        spec: crate::testing::gpu_pod(1).into(),
+        ..PendingPod::default()
+    };
     let mut outcome = |pending: &[&str]| {
         capacity.pending = pending.iter().map(|name| waits(name)).collect();
         let question = Question {

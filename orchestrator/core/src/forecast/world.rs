@@ -1,15 +1,16 @@
 //! The groups and nodes of a forecast: what effects do to them, and what time does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::valid::{GroupShape, after};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::valid::{GroupShape, PodShape, after};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
 
 use super::group::Group;
 use super::{Pace, Question};
-use crate::capacity::{self, Capacity, NodeRoom, PendingPod, Resources, requests};
+use crate::capacity::{self, Capacity, Labels, Neighbour, NodeRoom, PendingPod, requests};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
 
@@ -87,7 +88,10 @@ impl<'a> World<'a> {
         for name in gone {
             if let Some(group) = self.groups.remove(&name) {
                 // Other pods may take the room; the own ones are the first in line.
-                each_pod(&mut self.capacity.nodes, &group, NodeRoom::give_back);
+                each_pod(&mut self.capacity.nodes, &group, |node, pod| {
+                    node.give_back(&requests(&pod.spec));
+                    node.forget_group(&self.fleet.namespace, &name);
+                });
             }
             self.made.retain(|made| *made != name);
         }
@@ -105,7 +109,11 @@ impl<'a> World<'a> {
             self.groups.iter().filter(|(_, group)| group.nodes.is_empty() && group.gone_at.is_none());
         waiting.flat_map(|(name, group)| {
             let pods = group.shape.pods();
-            pods.map(|pod| PendingPod { name: name.clone(), spec: pod.spec.clone() })
+            pods.map(|pod| PendingPod {
+                name: name.clone(),
+                spec: pod.spec.clone(),
+                pod: neighbour(&self.fleet.namespace, name, pod),
+            })
         })
     }
 
@@ -121,7 +129,11 @@ impl<'a> World<'a> {
             if self.fleet.model.is_none() {
                 group.engine = Some((String::new(), after(now, self.pace.pods + self.pace.start)));
             }
-            each_pod(&mut self.capacity.nodes, group, NodeRoom::take);
+            let namespace = self.fleet.namespace.as_str();
+            each_pod(&mut self.capacity.nodes, group, |node, pod| {
+                node.take(&requests(&pod.spec));
+                node.pods.add(&neighbour(namespace, name, pod), 1);
+            });
         }
     }
 
@@ -175,11 +187,18 @@ impl<'a> World<'a> {
     }
 }
 
-/// Does something with what each of a group's pods asks for on its node.
-fn each_pod(nodes: &mut [NodeRoom], group: &Group<'_>, what: fn(&mut NodeRoom, &Resources)) {
+/// A pod of a group as others see it.
+fn neighbour(namespace: &str, group: &str, pod: &PodShape) -> Arc<Neighbour> {
+    let labels = pod.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let labels = Labels::of(labels.chain([(names::LABEL_GROUP, group)]));
+    Arc::new(Neighbour::of(namespace, labels, &pod.spec))
+}
+
+/// Does something with each of a group's pods on its node.
+fn each_pod(nodes: &mut [NodeRoom], group: &Group<'_>, what: impl Fn(&mut NodeRoom, &PodShape)) {
     for (pod, name) in group.shape.pods().zip(&group.nodes) {
         if let Some(node) = nodes.iter_mut().find(|node| node.name == *name) {
-            what(node, &requests(&pod.spec));
+            what(node, pod);
         }
     }
 }

@@ -74,6 +74,7 @@ fn free(board: &Board<'_>, capacity: &mut Capacity, group: &GroupStatus) {
         let node = capacity.nodes.iter_mut().find(|node| Some(&node.name) == pod.node.as_ref());
         if let (Some(shape), Some(node)) = (shape, node) {
             node.give_back(&capacity::requests(&shape.spec));
+            node.forget_group(&board.fleet.namespace, &group.name);
         }
     }
 }

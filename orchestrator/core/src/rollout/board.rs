@@ -233,7 +233,7 @@ impl<'a> Board<'a> {
                 let wanted = role.count.min(left);
                 let present = wanted.min(there);
                 (left, there) = (left - wanted, there - present);
-                room.reserve(&role.spec, wanted - present);
+                room.reserve(role, wanted - present);
             }
         }
         Some(room)

@@ -133,9 +133,10 @@ impl Indexed for Pod {
         self.version
     }
     fn enter(self, known: &mut Known) -> Vec<Key> {
-        let Self { key, version, claim, member } = self;
+        let Self { key, version, mut claim, member } = self;
         let before = known.remove_pod(&key);
         let gave_room = before.is_some_and(|(_, took_room)| took_room) && !claim.takes_room();
+        known.alike.share(&mut claim);
         Arc::make_mut(&mut known.tally).add(&key.to_string(), &claim);
         if let Some(member) = &member {
             known.members.add_pod(&key, member);

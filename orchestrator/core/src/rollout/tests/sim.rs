@@ -277,8 +277,13 @@ impl Sim {
         let free: Vec<u32> = (0..self.nodes).map(|node| u32::from(!taken.contains(&node))).collect();
         let pods = seen.values().flat_map(|seen| &seen.pods);
         let pending = pods.filter(|pod| pod.node.is_none() && !pod.deleting);
-        let pending =
-            pending.map(|pod| PendingPod { name: pod.name.clone(), spec: gpu_pod(1).into() }).collect();
+        let pending = pending
+            .map(|pod| PendingPod {
+                name: pod.name.clone(),
+                spec: gpu_pod(1).into(),
+                ..PendingPod::default()
+            })
+            .collect();
         Capacity { pending, ..nodes(&free) }
     }
 

@@ -194,7 +194,11 @@ impl State {
         let placed = 2 * self.placed();
         let free: Vec<u32> = (0..2 * room).map(|node| u32::from(node >= placed)).collect();
         let waiting = self.groups.iter().filter(|(_, group)| group.pods == Pods::Waiting);
-        let pod = |name: &String| PendingPod { name: name.clone(), spec: gpu_pod(1).into() };
+        let pod = |name: &String| PendingPod {
+            name: name.clone(),
+            spec: gpu_pod(1).into(),
+            ..PendingPod::default()
+        };
         let pending = waiting.flat_map(|(name, _)| [pod(name), pod(name)]).collect();
         Capacity { pending, ..nodes(&free) }
     }

@@ -1,0 +1,269 @@
+//! Pods that are there already, as the scheduler compares others with them: by labels and namespace, by what they want to be apart
+//! from, and by the ports of the host that they hold. Bounded, and pods that are alike are there once: there are as many of these as
+//! pods in the cluster. What they mean for one more pod is said in `beside`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayfleet_api::names;
+use serde::Deserialize;
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::pods::PodSpec;
+
+/// Longest labels of a pod that are kept, in bytes; those of a group's pods take about 600. A label that would be beyond is left out, so
+/// it keeps nobody away and draws nobody near.
+const LONGEST_LABELS: usize = 2 << 10;
+/// Longest required terms of a pod's anti-affinity that are kept, in bytes of JSON. Longer ones are taken for none.
+const LONGEST_TERMS: usize = 4 << 10;
+/// The only label that every namespace has. Others are not known here.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+/// Labels that differ from group to group. A pod of a group that is still to be made has none of them yet.
+const OF_A_GROUP: [&str; 4] =
+    [names::LABEL_GROUP, names::LABEL_SLOT, names::RAY_LABEL_CLUSTER, "ray.io/identifier"];
+
+/// Labels of a pod: lines of `key=value`. One piece of memory, for there are many and they are asked for seldom.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Box<str>);
+
+impl Labels {
+    /// Labels in the order of their keys.
+    pub fn of<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> Self {
+        let mut lines = String::new();
+        for (key, value) in labels {
+            if lines.len() + key.len() + value.len() + 2 <= LONGEST_LABELS {
+                lines.extend([key, "=", value, "\n"]);
+            }
+        }
+        Self(lines.into())
+    }
+
+    /// The value of a label.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    }
+}
+
+impl From<&BTreeMap<String, String>> for Labels {
+    fn from(labels: &BTreeMap<String, String>) -> Self {
+        Self::of(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+    }
+}
+
+/// A pod beside which others are put. The order is such that those which mind others themselves come last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Neighbour {
+    /// Which pods it wants to be apart from: its required anti-affinity, which binds those that come after it, too.
+    pub(super) apart: Box<[Term]>,
+    /// Ports of the host that it holds.
+    pub(super) ports: Box<[Port]>,
+    /// Namespace.
+    pub(super) namespace: SmolStr,
+    /// Labels. Selectors may ask for any of them.
+    pub(super) labels: Labels,
+}
+
+impl Neighbour {
+    /// A pod of a spec.
+    pub fn of(namespace: &str, labels: Labels, spec: &Value) -> Self {
+        PodSpec::deserialize(spec).unwrap_or_default().neighbour(namespace, labels)
+    }
+
+    /// A pod with this `affinity`, which holds these ports.
+    pub(super) fn new(namespace: &str, labels: Labels, affinity: &Value, ports: Vec<Port>) -> Self {
+        let anti = &affinity["podAntiAffinity"];
+        let long = anti[REQUIRED].is_array() && anti[REQUIRED].to_string().len() > LONGEST_TERMS;
+        let apart = if long { Vec::new() } else { terms(anti, namespace, &labels) };
+        Self { apart: apart.into(), ports: ports.into(), namespace: namespace.into(), labels }
+    }
+
+    /// Whether the two cannot share a host for its ports.
+    pub(super) fn collides(&self, other: &Self) -> bool {
+        self.ports.iter().any(|mine| other.ports.iter().any(|theirs| mine.collides(theirs)))
+    }
+
+    /// Whether it keeps pods off that do not mind it themselves.
+    fn minds_others(&self) -> bool {
+        !self.apart.is_empty() || !self.ports.is_empty()
+    }
+}
+
+/// A port of a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Port {
+    pub(super) number: i64,
+    pub(super) protocol: SmolStr,
+    /// Empty for all addresses.
+    pub(super) address: SmolStr,
+}
+
+impl Port {
+    /// Whether two pods cannot both have these ports of one host.
+    fn collides(&self, other: &Self) -> bool {
+        let addresses =
+            self.address.is_empty() || other.address.is_empty() || self.address == other.address;
+        self.number == other.number && self.protocol == other.protocol && addresses
+    }
+}
+
+/// The pods of one node, those that are alike counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crowd(Vec<(Arc<Neighbour>, usize)>);
+
+impl Crowd {
+    /// So many pods more.
+    pub fn add(&mut self, pod: &Arc<Neighbour>, count: usize) {
+        match self.0.binary_search_by(|(one, _)| one.cmp(pod)) {
+            Ok(at) => {
+                if let Some((_, there)) = self.0.get_mut(at) {
+                    *there += count;
+                }
+            }
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (pod.clone(), count));
+            }
+        }
+    }
+
+    /// One pod less.
+    pub(super) fn remove(&mut self, pod: &Neighbour) {
+        let Ok(at) = self.0.binary_search_by(|(one, _)| (**one).cmp(pod)) else { return };
+        match self.0.get_mut(at) {
+            Some((_, count)) if *count > 1 => *count -= 1,
+            _ => drop(self.0.remove(at)),
+        }
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keeps those only that are meant.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Neighbour) -> bool) {
+        self.0.retain(|(pod, _)| keep(pod));
+    }
+
+    /// Every kind of pod, and how many there are.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<Neighbour>, usize)> {
+        self.0.iter().map(|(pod, count)| (pod, *count))
+    }
+
+    /// Those that a pod has to do with: all, or, if it minds nobody itself, those that mind others.
+    pub(super) fn heeded(&self, minds_nobody: bool) -> impl Iterator<Item = (&Arc<Neighbour>, usize)> {
+        let heeded = self.0.iter().rev().take_while(move |(pod, _)| !minds_nobody || pod.minds_others());
+        heeded.map(|(pod, count)| (pod, *count))
+    }
+}
+
+/// Where a term's terms are.
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+/// A required term of a pod's affinity or anti-affinity, or a rule to spread: which pods it means, and within which domains.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Term {
+    /// Label of the nodes.
+    pub(super) key: SmolStr,
+    /// Namespaces by name.
+    namespaces: Box<[SmolStr]>,
+    /// And those that fulfil this, as far as their name tells.
+    others: Option<Box<[Demand]>>,
+    /// What a pod's labels have to fulfil; `None` means no pod.
+    selector: Option<Box<[Demand]>>,
+}
+
+/// One demand of a selector.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Demand {
+    key: SmolStr,
+    operator: SmolStr,
+    values: Box<[SmolStr]>,
+}
+
+impl Demand {
+    fn holds(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.key);
+        let among = || value.is_some_and(|value| self.values.iter().any(|one| one == value));
+        match self.operator.as_str() {
+            "In" => among(),
+            "NotIn" => !among(),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    }
+}
+
+impl Term {
+    /// A term of a pod that has these labels in this namespace.
+    pub(super) fn of(term: &Value, namespace: &str, own: &Labels) -> Option<Self> {
+        let mut selector = demands(&term["labelSelector"]);
+        let of_its_group = |key: SmolStr| OF_A_GROUP.contains(&key.as_str()) && own.get(&key).is_none();
+        if texts(&term["matchLabelKeys"]).any(of_its_group) {
+            // It means pods of its own group, and none of them is there.
+            selector = None;
+        }
+        for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+            for key in texts(&term[field]) {
+                let Some(value) = own.get(&key) else { continue };
+                if let Some(selector) = &mut selector {
+                    selector.push(Demand {
+                        operator: operator.into(),
+                        values: Box::new([value.into()]),
+                        key,
+                    });
+                }
+            }
+        }
+        let mut namespaces: Vec<SmolStr> = texts(&term["namespaces"]).collect();
+        let others = demands(&term["namespaceSelector"]);
+        if namespaces.is_empty() && others.is_none() {
+            namespaces.push(namespace.into());
+        }
+        Some(Self {
+            key: term["topologyKey"].as_str()?.into(),
+            namespaces: namespaces.into(),
+            others: others.map(Vec::into_boxed_slice),
+            selector: selector.map(Vec::into_boxed_slice),
+        })
+    }
+
+    /// Whether it means a pod.
+    pub(super) fn means(&self, pod: &Neighbour) -> bool {
+        let selected = |demands: &[Demand], labels: &Labels| demands.iter().all(|demand| demand.holds(labels));
+        self.selector.as_ref().is_some_and(|demands| selected(demands, &pod.labels))
+            && (self.namespaces.contains(&pod.namespace)
+                || self.others.as_ref().is_some_and(|demands| {
+                    selected(demands, &Labels::of([(NAMESPACE_NAME, pod.namespace.as_str())]))
+                }))
+    }
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = SmolStr> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(SmolStr::from)
+}
+
+/// An empty selector means all, a missing one none.
+fn demands(selector: &Value) -> Option<Vec<Demand>> {
+    let labels = selector.as_object()?.get("matchLabels").and_then(Value::as_object);
+    let labels = labels.into_iter().flatten().map(|(key, value)| Demand {
+        key: key.into(),
+        operator: "In".into(),
+        values: value.as_str().map(SmolStr::from).into_iter().collect(),
+    });
+    let expressions =
+        selector["matchExpressions"].as_array().into_iter().flatten().map(|expression| Demand {
+            key: expression["key"].as_str().unwrap_or_default().into(),
+            operator: expression["operator"].as_str().unwrap_or_default().into(),
+            values: texts(&expression["values"]).collect(),
+        });
+    Some(labels.chain(expressions).collect())
+}
+
+/// Required terms of a pod spec's `podAffinity` or `podAntiAffinity`.
+pub(super) fn terms(affinity: &Value, namespace: &str, own: &Labels) -> Vec<Term> {
+    let all = affinity[REQUIRED].as_array().into_iter().flatten();
+    all.filter_map(|term| Term::of(term, namespace, own)).collect()
+}

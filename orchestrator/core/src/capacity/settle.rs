@@ -1,0 +1,107 @@
+//! Pods that wait for a node are given one before a group is looked at: the scheduler has them in its queue already. Each kind of pod
+//! looks through the nodes once, and all of them together no more than so often, so that nobody's pods take the time of others' fleets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::beside::Beside;
+use super::kind::{Free, Kind};
+use super::neighbours::Crowd;
+use super::room::Unclaimed;
+use super::{Capacity, Neighbour, NodeRoom, PendingPod};
+
+/// Nodes that are looked at, and pods that are compared, for all that wait. Pods beyond that are not counted: the scheduler finds a node
+/// within seconds for one that fits, so those that wait for long are no measure of what is free.
+const LOOKS: usize = 2_000_000;
+
+/// Where pods that wait go.
+pub(super) struct Settled<'a> {
+    pub(super) free: Unclaimed<'a>,
+    /// By position of the node.
+    pub(super) joined: BTreeMap<usize, Crowd>,
+    /// Nodes that were looked at, and pods that were compared.
+    pub(super) looks: usize,
+}
+
+/// Every pod that waits gets the node that it fills best, if it fits on any; the own namespace's first, then by name.
+pub(super) fn settle(capacity: &Capacity) -> Settled<'_> {
+    let nodes = capacity.nodes.as_slice();
+    let mut settled = Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), looks: 0 };
+    for (pod, count) in alike(capacity) {
+        if settled.looks >= LOOKS {
+            break;
+        }
+        settled.place(nodes, pod, count);
+    }
+    settled
+}
+
+/// Pods that are alike, and how many there are, in the order of the first of each.
+fn alike(capacity: &Capacity) -> Vec<(&PendingPod, usize)> {
+    let mut pending: Vec<&PendingPod> = capacity.pending.iter().collect();
+    pending.sort_by_key(|pod| (pod.pod.namespace != capacity.namespace, &pod.name));
+    let mut kinds: Vec<(&PendingPod, usize)> = Vec::new();
+    let mut known = HashMap::new();
+    for pod in pending {
+        let at = *known.entry((&*pod.spec, &*pod.pod)).or_insert(kinds.len());
+        match kinds.get_mut(at) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((pod, 1)),
+        }
+    }
+    kinds
+}
+
+impl Settled<'_> {
+    fn place(&mut self, nodes: &[NodeRoom], pod: &PendingPod, count: usize) {
+        let beside = Beside::new(pod.pod.clone(), &pod.spec);
+        let pods = there(nodes, &self.joined, beside.minds_nobody());
+        let mut kind = Kind::new(&pod.spec, beside, nodes, pods, &self.free);
+        self.looks += nodes.len() + kind.compared;
+        let mut left = count;
+        let candidates: Vec<usize> = kind.candidates().collect();
+        for at in candidates {
+            let Some(node) = nodes.get(at) else { continue };
+            // A node that was the fullest is so after each pod that it takes.
+            while left > 0 && self.free.has(at, &kind.asked) && kind.there.lets(at, node) {
+                self.free.claim(at, &kind.asked);
+                self.joined.entry(at).or_default().add(&pod.pod, 1);
+                kind.add(at, nodes, &pod.pod, 1);
+                left -= 1;
+            }
+        }
+    }
+}
+
+/// The pods on the nodes that a kind of pod has to do with, and how many are alike.
+pub(super) fn there<'n>(
+    nodes: &'n [NodeRoom],
+    joined: &'n BTreeMap<usize, Crowd>,
+    minds_nobody: bool,
+) -> impl Iterator<Item = (usize, &'n Neighbour, usize)> {
+    let before = nodes.iter().enumerate().map(|(at, node)| (at, &node.pods));
+    let crowds = before.chain(joined.iter().map(|(at, crowd)| (*at, crowd)));
+    crowds.flat_map(move |(at, crowd)| {
+        crowd.heeded(minds_nobody).map(move |(pod, count)| (at, &**pod, count))
+    })
+}
+
+impl Capacity {
+    /// The same once every pod that waits and fits somewhere has its node.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        let settled = settle(&self);
+        let (claimed, joined) = (settled.free.claimed, settled.joined);
+        for (at, asked) in claimed {
+            if let Some(node) = self.nodes.get_mut(at) {
+                node.take(&asked);
+            }
+        }
+        for (at, crowd) in joined {
+            if let Some(node) = self.nodes.get_mut(at) {
+                crowd.iter().for_each(|(pod, count)| node.pods.add(pod, count));
+            }
+        }
+        self.pending.clear();
+        self
+    }
+}

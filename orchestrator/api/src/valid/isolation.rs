@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Invalid, invalid};
 
-/// Checks KubeRay's NetworkPolicies and its storage of Ray's control state.
+/// Checks KubeRay's `NetworkPolicies` and its storage of Ray's control state.
 pub(super) fn check_isolation(template: &Value, problems: &mut Vec<Invalid>) {
     check_network_policy(&template["networkPolicy"], problems);
     // KubeRay 1.7 (`GcsEmbeddedStorage`): it does not see to it that only one head writes there.

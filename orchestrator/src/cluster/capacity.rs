@@ -111,7 +111,8 @@ mod tests {
         pod("gated", json!({"containers": gpu, "schedulingGates": [{"name": "g"}]}), json!(null));
         pod("ending", json!({"containers": gpu}), json!("2026-11-29T09:00:00Z"));
         pod("waits", json!({"containers": gpu}), json!(null));
-        let rule = json!([{"topologyKey": "kubernetes.io/hostname", "namespaceSelector": {}, "labelSelector": {}}]);
+        let rule =
+            json!([{"topologyKey": "kubernetes.io/hostname", "namespaceSelector": {}, "labelSelector": {}}]);
         let alone = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": rule}});
         pod("alone", json!({"nodeName": "node-0", "containers": [], "affinity": alone}), json!(null));
         let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet()));

@@ -50,12 +50,7 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, F
 }
 
 /// The room on the nodes.
-pub(super) fn capacity(
-    viewer: &Viewer,
-    nodes: &[Node],
-    pods: &[Pod],
-    quotas: &[ResourceQuota],
-) -> Capacity {
+pub(super) fn capacity(viewer: &Viewer, nodes: &[Node], pods: &[Pod], quotas: &[ResourceQuota]) -> Capacity {
     let mut tally = Tally::default();
     for node in nodes {
         let (name, labels) = (node.name_any(), node.labels().clone());

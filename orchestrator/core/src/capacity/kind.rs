@@ -111,9 +111,12 @@ impl Kind {
     /// Pods are on a node.
     pub(super) fn add(&mut self, at: usize, nodes: &[NodeRoom], pod: &Neighbour, count: usize) -> Change {
         let Some(node) = nodes.get(at) else { return Change::None };
-        let means = self.beside.spread.iter().zip(&self.rules.spread).map(|(term, rule)| {
-            domain(node, &rule.key).filter(|_| term.means(pod))
-        });
+        let means = self
+            .beside
+            .spread
+            .iter()
+            .zip(&self.rules.spread)
+            .map(|(term, rule)| domain(node, &rule.key).filter(|_| term.means(pod)));
         for (name, counts) in means.zip(&mut self.spread) {
             if let Some(sum) = name.and_then(|name| counts.get_mut(name)) {
                 *sum = sum.saturating_add(count);

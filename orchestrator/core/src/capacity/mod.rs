@@ -102,9 +102,8 @@ pub struct Share {
 impl NodeRoom {
     /// The pods of a group are gone: nobody is kept off them any more, or drawn to them.
     pub(crate) fn forget_group(&mut self, namespace: &str, group: &str) {
-        let of_it = |pod: &Neighbour| {
-            pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group)
-        };
+        let of_it =
+            |pod: &Neighbour| pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group);
         self.pods.retain(|pod| !of_it(pod));
     }
 

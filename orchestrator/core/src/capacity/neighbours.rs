@@ -101,8 +101,7 @@ pub(super) struct Port {
 impl Port {
     /// Whether two pods cannot both have these ports of one host.
     fn collides(&self, other: &Self) -> bool {
-        let addresses =
-            self.address.is_empty() || other.address.is_empty() || self.address == other.address;
+        let addresses = self.address.is_empty() || other.address.is_empty() || self.address == other.address;
         self.number == other.number && self.protocol == other.protocol && addresses
     }
 }
@@ -232,7 +231,8 @@ impl Term {
 
     /// Whether it means a pod.
     pub(super) fn means(&self, pod: &Neighbour) -> bool {
-        let selected = |demands: &[Demand], labels: &Labels| demands.iter().all(|demand| demand.holds(labels));
+        let selected =
+            |demands: &[Demand], labels: &Labels| demands.iter().all(|demand| demand.holds(labels));
         self.selector.as_ref().is_some_and(|demands| selected(demands, &pod.labels))
             && (self.namespaces.contains(&pod.namespace)
                 || self.others.as_ref().is_some_and(|demands| {

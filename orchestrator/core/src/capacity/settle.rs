@@ -80,9 +80,8 @@ pub(super) fn there<'n>(
 ) -> impl Iterator<Item = (usize, &'n Neighbour, usize)> {
     let before = nodes.iter().enumerate().map(|(at, node)| (at, &node.pods));
     let crowds = before.chain(joined.iter().map(|(at, crowd)| (*at, crowd)));
-    crowds.flat_map(move |(at, crowd)| {
-        crowd.heeded(minds_nobody).map(move |(pod, count)| (at, &**pod, count))
-    })
+    crowds
+        .flat_map(move |(at, crowd)| crowd.heeded(minds_nobody).map(move |(pod, count)| (at, &**pod, count)))
 }
 
 impl Capacity {

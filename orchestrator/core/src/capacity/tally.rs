@@ -161,12 +161,11 @@ mod tests {
         };
         prop_oneof![
             Just(Claim::Nothing),
-            (0..NODES.len(), 0..9_i128, any::<bool>())
-                .prop_map(move |(node, gpus, pods)| Claim::On(
-                    NODES[node].into(),
-                    asked(gpus, pods),
-                    neighbour(gpus)
-                )),
+            (0..NODES.len(), 0..9_i128, any::<bool>()).prop_map(move |(node, gpus, pods)| Claim::On(
+                NODES[node].into(),
+                asked(gpus, pods),
+                neighbour(gpus)
+            )),
             (0..9_u8).prop_map(|gpus| Claim::Waiting(Waiting {
                 spec: Arc::new(gpus.into()),
                 ..Waiting::default()

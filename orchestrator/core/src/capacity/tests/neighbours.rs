@@ -168,7 +168,8 @@ fn of_a_namespace_only_its_name_is_known() {
     let off = |selector: Value| {
         let mut term = term("other", "zone");
         term["namespaceSelector"] = selector;
-        places(&group(&[affine("podAntiAffinity", &term)]), &with_other(&json!({}), "elsewhere")) == ["node-2"]
+        places(&group(&[affine("podAntiAffinity", &term)]), &with_other(&json!({}), "elsewhere"))
+            == ["node-2"]
     };
     assert!(off(json!({"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}})));
     assert!(!off(json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}})));
@@ -178,7 +179,8 @@ fn of_a_namespace_only_its_name_is_known() {
 #[test]
 fn a_pod_to_be_near_to_fulfils_all_terms() {
     let mut pod = affine("podAffinity", &term("cache", "zone"));
-    let terms = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"].as_array_mut();
+    let terms =
+        pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"].as_array_mut();
     let tier = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"tier": "hot"}}});
     terms.unwrap().push(tier);
     let mut there = zoned(&[(2, "a"), (2, "b")]);
@@ -253,10 +255,10 @@ proptest! {
 fn pods() -> impl Strategy<Value = (Value, &'static str)> {
     let rule = prop_oneof![
         Just(json!({})),
-        ("podAntiAffinity|podAffinity", "x|y", "zone|kubernetes.io/hostname").prop_map(|(kind, app, key)| {
-            affine(&kind, &term(&app, &key))
-        }),
-        (8_000..8_002_u32).prop_map(|port| json!({"containers": [{"ports": [{"containerPort": 1, "hostPort": port}]}]})),
+        ("podAntiAffinity|podAffinity", "x|y", "zone|kubernetes.io/hostname")
+            .prop_map(|(kind, app, key)| { affine(&kind, &term(&app, &key)) }),
+        (8_000..8_002_u32)
+            .prop_map(|port| json!({"containers": [{"ports": [{"containerPort": 1, "hostPort": port}]}]})),
         (1..3_usize, "x|y").prop_map(|(skew, app)| json!({"topologySpreadConstraints": [
             {"topologyKey": "zone", "maxSkew": skew, "labelSelector": {"matchLabels": {"app": app}}}
         ]})),

@@ -47,9 +47,15 @@ fn a_pod_in_the_queue_of_another_scheduler_takes_room_once_it_has_a_node() {
     assert_eq!(left(&of("volcano"), Value::Null), 4);
     assert_eq!(left(&of("volcano"), json!("volcano")), 3);
     assert_eq!(left(&of("default-scheduler"), Value::Null), 3);
-    assert_eq!((left(&of("default-scheduler"), default.clone()), left(&claim(&json!({}), false), default)), (3, 3));
+    assert_eq!(
+        (left(&of("default-scheduler"), default.clone()), left(&claim(&json!({}), false), default)),
+        (3, 3)
+    );
     assert_eq!(left(&of("default-scheduler"), json!("volcano")), 4);
-    assert_eq!(left(&claim(&json!({"schedulerName": "volcano", "nodeName": "node-0"}), false), Value::Null), 3);
+    assert_eq!(
+        left(&claim(&json!({"schedulerName": "volcano", "nodeName": "node-0"}), false), Value::Null),
+        3
+    );
 }
 
 /// So many pods wait for a node of `nodes`.

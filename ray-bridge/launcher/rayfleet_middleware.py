@@ -128,6 +128,9 @@ class InFlightMiddleware:
         logging.getLogger("uvicorn.access").addFilter(QUIET_PROBES)  # the same one, so it is there once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._session(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -163,6 +166,27 @@ class InFlightMiddleware:
                 request.end()
             else:
                 request.awaits(work and read)
+
+        try:
+            await self._app(scope, receive_counted, send_counted)
+        finally:
+            request.end()
+
+    async def _session(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket (vLLM's /v1/realtime): in flight from its handshake to its close. It never counts as waiting for the engine:
+        between two utterances nobody owes anything."""
+        request = self._traffic.begin()
+
+        async def receive_counted() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                request.end()
+            return message
+
+        async def send_counted(message: Message) -> None:
+            await send(message)
+            if message["type"] == "websocket.close":
+                request.end()
 
         try:
             await self._app(scope, receive_counted, send_counted)

@@ -120,6 +120,33 @@ async fn steps_are_looked_at_only_while_somebody_waits_for_them() {
     assert_eq!(load().await.progress, None, "counters that are not told hide nothing else");
 }
 
+/// A response in the background, or any other work whose request has ended.
+#[tokio::test]
+async fn an_engine_that_drains_is_asked_for_work_that_no_request_speaks_of() {
+    let cluster = cluster().await;
+    let metrics = |running: u64| {
+        let text = include_str!("fixtures/vllm_metrics.txt");
+        let gauge = "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} ";
+        let text = text.replace(&format!("{gauge}0.0"), &format!("{gauge}{running}.0"));
+        (200, text.into_bytes())
+    };
+    let state = |in_flight: u64, draining: bool| {
+        let state = json!({"inFlight": in_flight, "awaiting": 0, "served": 7, "draining": draining, "idleSeconds": 1.5});
+        (200, state.to_string().into_bytes())
+    };
+    cluster.engine.on("GET /rayfleet/v1/state", [state(0, false), state(1, true), state(0, true)]);
+    cluster.engine.on("GET /metrics", [metrics(2), metrics(2), metrics(0), (404, vec![]), (0, vec![])]);
+    let load = async || cluster.look().await.engine.unwrap().load;
+    let busy = async || load().await.map(|load| (load.in_flight, load.awaiting, load.progress.is_some()));
+
+    assert_eq!((busy().await, busy().await), (Some((0, 0, false)), Some((1, 0, false))));
+    assert!(!cluster.engine.calls().contains(&"GET /metrics".to_owned()), "there is nothing to be found out");
+    assert_eq!((busy().await, busy().await), (Some((2, 2, true)), Some((2, 2, true))));
+    assert_eq!(busy().await, Some((0, 0, false)), "now it has ended");
+    assert_eq!(busy().await, Some((0, 0, false)), "an engine without metrics has what its requests say");
+    assert_eq!(load().await, None, "no answer is no proof that it has nothing");
+}
+
 #[tokio::test]
 async fn a_deep_look_holds_the_ranks_against_the_plan() {
     let cluster = cluster().await;

@@ -130,6 +130,66 @@ class Counting(Case):
         self.assertEqual(seen, ["lifespan"])
 
 
+class WebSockets(Case):
+    """A session is a request in flight from its handshake to whatever ends it, once."""
+
+    def session(self, incoming, app):
+        """Runs one session to its end; gives what was in flight after each message that the application took or sent."""
+        during, messages = [], [{"type": kind} for kind in incoming]
+
+        async def receive():
+            return messages.pop(0)
+
+        async def send(_message):
+            pass
+
+        async def watched(_scope, receive_, send_):
+            async def take():
+                message = await receive_()
+                during.append(self.traffic.report()["inFlight"])
+                return message["type"]
+
+            async def give(kind):
+                await send_({"type": kind})
+                during.append(self.traffic.report()["inFlight"])
+
+            await app(take, give)
+
+        scope_ = {"type": "websocket", "path": "/v1/realtime", "headers": []}
+        asyncio.run(InFlightMiddleware(watched, self.traffic)(scope_, receive, send))
+        report = self.traffic.report()
+        self.assertEqual((report["inFlight"], report["awaiting"], report["served"]), (0, 0, 1))
+        return during
+
+    def test_a_session_is_in_flight_until_its_client_leaves(self):
+        async def app(take, give):
+            await take()
+            await give("websocket.accept")
+            while await take() != "websocket.disconnect":
+                await give("websocket.send")
+
+        incoming = ["websocket.connect", "websocket.receive", "websocket.disconnect"]
+        self.assertEqual(self.session(incoming, app), [1, 1, 1, 1, 0])
+
+    def test_a_session_is_in_flight_until_the_server_closes_it(self):
+        async def app(take, give):
+            await take()
+            await give("websocket.accept")
+            await give("websocket.close")
+            await take()
+
+        self.assertEqual(self.session(["websocket.connect", "websocket.disconnect"], app), [1, 1, 0, 0])
+
+    def test_an_application_that_fails_ends_its_session(self):
+        async def app(take, _give):
+            await take()
+            raise RuntimeError("boom")
+
+        with self.assertRaises(RuntimeError):
+            self.session(["websocket.connect"], app)
+        self.assertEqual(self.traffic.report()["inFlight"], 0)
+
+
 class Awaiting(Case):
     """Which requests wait for the engine, so that its silence means something."""
 

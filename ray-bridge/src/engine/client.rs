@@ -137,7 +137,8 @@ impl EngineClient {
     }
 
     /// How busy it is; from the middleware, else from vLLM's metrics. While somebody waits for the engine, also its
-    /// progress: an engine at rest costs one call.
+    /// progress: an engine at rest costs one call. One that drains and has no request left is asked for work that no open request
+    /// speaks of, such as a response in the background.
     pub async fn load(&self) -> Result<Load, CallError> {
         match self.endpoint.get::<State>(STATE, longest::WORD).await {
             Ok(state) => {
@@ -146,12 +147,31 @@ impl EngineClient {
                     // Counters are a help; how busy it is is known without them.
                     load.progress =
                         self.metrics().await.ok().and_then(|text| metrics::progress(self.engine, &text));
+                } else if load.draining == Some(true) && load.in_flight == 0 {
+                    self.add_background(&mut load).await?;
                 }
                 Ok(load)
             }
             Err(CallError { fault: Fault::NotFound { .. }, .. }) => self.load_from_metrics().await,
             Err(e) => Err(e),
         }
+    }
+
+    /// Counts what the engine itself says that it has, where it says so. No answer at all is no proof that it has nothing.
+    async fn add_background(&self, load: &mut Load) -> Result<(), CallError> {
+        let text = match self.metrics().await {
+            Ok(text) => text,
+            Err(error) if matches!(error.fault, Fault::Unreachable { .. } | Fault::TimedOut { .. }) => {
+                return Err(error);
+            }
+            // It shows no metrics, or none that can be read.
+            Err(_) => return Ok(()),
+        };
+        if let Some(left) = metrics::in_flight(self.engine, &text).filter(|left| *left > 0) {
+            (load.in_flight, load.awaiting) = (left, left);
+            load.progress = metrics::progress(self.engine, &text);
+        }
+        Ok(())
     }
 
     async fn load_from_metrics(&self) -> Result<Load, CallError> {

@@ -83,7 +83,9 @@ impl RealStage<'_> {
                 self.stopped.insert(*group, all);
                 Ok(())
             }
-            Victim::Ray(_) | Victim::Finalizer(_) => bail!("only the simulation does that"),
+            Victim::Ray(_) | Victim::Finalizer(_) | Victim::Notice { .. } | Victim::Shutdown(_) => {
+                bail!("only the simulation does that")
+            }
             Victim::Suspend(group) => {
                 self.dies(*group, "the suspension of its RayCluster").await?;
                 self.patch_cluster(*group, json!({"suspend": true})).await

@@ -3,6 +3,8 @@
 
 use jiff::Timestamp;
 
+use crate::capacity::Closing;
+
 /// Everything known about one group at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupSeen {
@@ -103,13 +105,23 @@ pub struct PodSeen {
     /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that
     /// itself says "not ready" is not lost: its containers may well run.
     pub node_lost: bool,
-    /// Its node is to be emptied, and what says so: `is cordoned`, `has the taint karpenter.sh/disrupted`.
-    pub node_closing: Option<String>,
+    /// Its node is to be emptied, or ends soon, and what says so.
+    pub node_closing: Option<Closing>,
     /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
     pub problem: Option<PodProblem>,
 }
 
 impl PodSeen {
+    /// Whether its node ends soon, whatever is done.
+    pub fn node_ends(&self) -> bool {
+        self.node_closing.as_ref().is_some_and(Closing::is_lost_soon)
+    }
+
+    /// Whether its containers are being ended, as its node is being shut down.
+    pub fn node_shuts_down(&self) -> bool {
+        self.node_closing.as_ref().is_some_and(Closing::shuts_down)
+    }
+
     /// Whether it holds what it asked for, GPUs among it. A pod that ends holds that until its containers have ended; one on
     /// a lost node stays for ever, and one that never had a node held nothing.
     pub fn holds(&self) -> bool {

@@ -1,5 +1,6 @@
 //! `PodDisruptionBudgets`: while a group takes traffic or drains, none of its pods may be evicted, as that would end the whole group. So
-//! `kubectl drain` waits until the group has moved. What does not serve is not held. Pure.
+//! `kubectl drain` waits until the group has moved. What does not serve is not held, nor what takes traffic on a machine that ends
+//! anyway. One that drains there is held until its last request: an eviction would end its containers at once. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
-use rayfleet_core::seen::GroupSeen;
+use rayfleet_core::seen::{GroupSeen, PodSeen};
 
 use super::Key;
 use super::builds::metadata;
@@ -35,7 +36,13 @@ pub(crate) fn wanted(
     if raw.annotations().get(names::ANNOTATION_DISRUPTION_BUDGET).is_some_and(|value| value == "false") {
         return BTreeMap::new();
     }
-    let held = groups.iter().filter(|group| matches!(group.phase, Phase::Ready | Phase::Draining));
+    let lost_soon = |group: &GroupStatus| {
+        seen.get(&group.name).is_some_and(|seen| seen.pods.iter().any(PodSeen::node_ends))
+    };
+    let held = groups.iter().filter(|group| match group.phase {
+        Phase::Ready => !lost_soon(group),
+        phase => phase == Phase::Draining,
+    });
     let pods = |group: &GroupStatus| {
         let cluster = seen.get(&group.name)?.cluster.as_ref().filter(|cluster| !cluster.deleting)?;
         Some((group.name.clone(), cluster.pods.unwrap_or(fleet.shape.size())))
@@ -96,6 +103,7 @@ fn of_group(fleet: &ValidFleet, group: &str, pods: usize) -> PodDisruptionBudget
 
 #[cfg(test)]
 mod tests {
+    use rayfleet_core::capacity::{Closing, Leaving};
     use rayfleet_core::seen::ClusterSeen;
 
     use super::*;
@@ -129,6 +137,21 @@ mod tests {
         let mut without = raw_fleet();
         without.annotations_mut().insert(names::ANNOTATION_DISRUPTION_BUDGET.to_owned(), "false".to_owned());
         assert!(wanted(&without, &fleet(), &groups, &seen).is_empty());
+    }
+
+    /// What ends anyway may as well be evicted; what drains keeps its containers until its last request.
+    #[test]
+    fn a_group_that_serves_on_a_machine_that_ends_is_not_held() {
+        let groups = [group("serves", Phase::Ready), group("drains", Phase::Draining)];
+        let held = |how: Leaving| {
+            let mut seen = seen(&["serves", "drains"]);
+            let node_closing = Some(Closing { what: "has a taint".to_owned(), how });
+            let pods = vec![PodSeen::default(), PodSeen { node_closing, ..PodSeen::default() }];
+            seen.values_mut().for_each(|group| group.pods.clone_from(&pods));
+            wanted(&raw_fleet(), &fleet(), &groups, &seen).into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(held(Leaving::Emptied), ["drains", "serves"]);
+        assert_eq!(held(Leaving::Ends), ["drains"]);
     }
 
     #[test]

@@ -30,11 +30,9 @@ impl Watched for Node {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let Object { metadata, spec, status } = serde_json::from_str(text)?;
         let (version, status) = (metadata.version(), status.unwrap_or_default());
-        let labels = metadata.labels.unwrap_or_default();
-        Ok(Some(Self {
-            version,
-            lost: status.is_lost(),
-            room: Arc::new(NodeRoom::of(metadata.name, labels, spec.unwrap_or_default(), &status)),
-        }))
+        let (labels, deleting) = (metadata.labels.unwrap_or_default(), metadata.deletion_timestamp.is_some());
+        let room = NodeRoom::of(metadata.name, labels, spec.unwrap_or_default(), &status);
+        let room = Arc::new(NodeRoom { deleting, ..room });
+        Ok(Some(Self { version, lost: status.is_lost(), room }))
     }
 }

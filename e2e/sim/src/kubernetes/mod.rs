@@ -85,6 +85,23 @@ impl Kubernetes {
         self.switches.lose(name, self.api.now());
     }
 
+    /// `systemctl reboot` with a kubelet that lets pods end first. It is up again when it is restored.
+    pub fn shut_down(&self, name: &str) {
+        self.switches.shut_down(name);
+    }
+
+    /// Puts a taint on a node, or takes it off.
+    pub fn taint(&self, name: &str, key: &str, on: bool) -> Result<(), Refusal> {
+        let node = self.api.get(&Kind::NODE, "", name).unwrap_or_default();
+        let mut taints = object::items(&node["spec"]["taints"]).to_vec();
+        taints.retain(|taint| taint["key"] != key);
+        if on {
+            taints.push(json!({"key": key, "effect": "NoSchedule"}));
+        }
+        let patch = json!({"spec": {"taints": taints}});
+        self.api.merge_patch(&Kind::NODE, "", name, &patch).map(drop)
+    }
+
     /// The kubelet is not heard of any more; its containers run on.
     pub fn kubelet_silent(&self, name: &str) {
         self.switches.silence(name, self.api.now());

@@ -13,13 +13,14 @@ use super::drive::{Simulator, earlier};
 use super::fit::tolerates;
 use super::object::{condition, is_deleting, is_true, items, key, name, node_of, set_condition, written};
 use super::options::{NodeSpec, Options};
-use super::switches::Switches;
+use super::switches::{Machine, Switches};
 use crate::api::{ApiServer, Kind};
 
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Taints that these controllers put on and take off; others are their owners' business.
-const OWN: [&str; 2] = [UNREACHABLE, UNSCHEDULABLE];
+const OWN: [&str; 3] = [UNREACHABLE, NOT_READY, UNSCHEDULABLE];
 
 /// Kubelets' reports of their nodes, and the node lifecycle controller.
 pub(super) struct Nodes {
@@ -41,7 +42,12 @@ impl Simulator for Nodes {
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp> {
         let mut wake = None;
         for (number, spec) in self.options.nodes.iter().enumerate() {
-            let due = match self.switches.machine(&spec.name).silent_since() {
+            let machine = self.switches.machine(&spec.name);
+            let due = match machine.silent_since() {
+                None if machine == Machine::ShuttingDown => {
+                    says_goodbye(api, &spec.name, now);
+                    None
+                }
                 None => {
                     report(api, number, spec, now);
                     None
@@ -143,6 +149,20 @@ fn healthy() -> [Value; 4] {
     })
 }
 
+/// What a kubelet says once, when it begins to end its pods.
+fn says_goodbye(api: &ApiServer, node: &str, now: Timestamp) {
+    let Some(object) = api.get(&Kind::NODE, "", node).filter(|object| is_true(object, "Ready")) else {
+        return;
+    };
+    let mut conditions = items(&object["status"]["conditions"]).to_vec();
+    let wanted = json!({
+        "type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "node is shutting down",
+    });
+    set_condition(&mut conditions, wanted, now);
+    let patch = json!({"status": {"conditions": conditions}});
+    drop(api.merge_patch_status(&Kind::NODE, "", node, &patch));
+}
+
 /// The node is not heard of any more: all that is said of it is unknown, and its pods are not ready.
 fn give_up(api: &ApiServer, node: &str, now: Timestamp) {
     let Some(object) = api.get(&Kind::NODE, "", node) else { return };
@@ -184,6 +204,9 @@ fn taint(api: &ApiServer, node: &Value, now: Timestamp) {
     let mut wanted = Vec::new();
     if unreachable {
         wanted.extend([(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]);
+    }
+    if condition(node, "Ready").is_some_and(|ready| ready["status"] == "False") {
+        wanted.extend([(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")]);
     }
     if node["spec"]["unschedulable"] == true {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
@@ -231,8 +254,9 @@ fn leave_at(pod: &Value, taint: &Value, patience: Duration) -> Option<Timestamp>
         .filter(|toleration| tolerates(toleration, taint))
         .peekable();
     if tolerating.peek().is_none() {
-        // The API server's admission gives every pod a toleration for lost nodes, with an end.
-        let wait = if taint["key"] == UNREACHABLE { patience } else { Duration::ZERO };
+        // The API server's admission gives every pod tolerations for such nodes, with an end.
+        let wait =
+            if taint["key"] == UNREACHABLE || taint["key"] == NOT_READY { patience } else { Duration::ZERO };
         return Some(after(added, wait));
     }
     let seconds = tolerating.filter_map(|toleration| toleration["tolerationSeconds"].as_i64()).min()?;

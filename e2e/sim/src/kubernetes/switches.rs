@@ -14,6 +14,8 @@ pub(super) enum Machine {
     /// All is well.
     #[default]
     Up,
+    /// It is being shut down: its kubelet ends all pods, and takes no new ones.
+    ShuttingDown,
     /// Its kubelet does not reach the API server since then.
     Silent(Timestamp),
     /// Without power since then.
@@ -26,7 +28,7 @@ impl Machine {
     /// Since when nobody has heard of the kubelet.
     pub(super) fn silent_since(self) -> Option<Timestamp> {
         match self {
-            Self::Up => None,
+            Self::Up | Self::ShuttingDown => None,
             Self::Silent(since) | Self::Dead(since) | Self::Booting(since, _) => Some(since),
         }
     }
@@ -80,6 +82,13 @@ impl Switches {
         });
     }
 
+    /// Somebody shuts it down.
+    pub(super) fn shut_down(&self, name: &str) {
+        self.flip(|state| {
+            state.machines.insert(name.to_owned(), Machine::ShuttingDown);
+        });
+    }
+
     /// Its kubelet falls silent.
     pub(super) fn silence(&self, name: &str, now: Timestamp) {
         self.flip(|state| {
@@ -97,7 +106,7 @@ impl Switches {
             *machine = match *machine {
                 Machine::Dead(since) => Machine::Booting(since, now),
                 Machine::Booting(since, power) => Machine::Booting(since, power),
-                Machine::Up | Machine::Silent(_) => Machine::Up,
+                Machine::Up | Machine::ShuttingDown | Machine::Silent(_) => Machine::Up,
             };
         });
     }

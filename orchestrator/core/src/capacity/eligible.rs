@@ -1,5 +1,5 @@
 //! May a pod run on a node at all, whatever room there is? Node selector, required node affinity, taints,
-//! cordon, readiness.
+//! cordon, readiness. A node that is being deleted takes pods, and takes them with it.
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::{NodeRoom, Taint};
 pub(super) fn eligible(spec: &Value, node: &NodeRoom) -> bool {
     node.ready
         && !node.unschedulable
+        && !node.deleting
         && selected(&spec["nodeSelector"], node)
         && affine(&spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"], node)
         && node.taints.iter().all(|taint| tolerated(&spec["tolerations"], taint))

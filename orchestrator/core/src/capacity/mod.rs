@@ -2,6 +2,7 @@
 //! functions; who fills it in is the orchestrator.
 
 mod beside;
+mod closing;
 mod eligible;
 mod kind;
 mod neighbours;
@@ -30,9 +31,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+pub use closing::{Closing, Leaving, closing};
 pub use neighbours::{Crowd, Labels, Neighbour};
 pub use no_room::NoRoom;
-pub use nodes::{NodeSpec, NodeStatus, closing};
+pub use nodes::{NodeSpec, NodeStatus};
 pub use pods::{About, Alike, Asked, Claim, PodSpec, Waiting};
 pub use quota::Quota;
 pub use rayfleet_api::quantity::quantity;
@@ -71,6 +73,7 @@ impl Source for Capacity {
 }
 
 /// One node.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeRoom {
     /// Name.
@@ -83,6 +86,10 @@ pub struct NodeRoom {
     pub unschedulable: bool,
     /// Condition Ready is True.
     pub ready: bool,
+    /// Its kubelet is ending all pods, because the machine is being shut down.
+    pub shuts_down: bool,
+    /// Its object is being deleted, and somebody's finalizer holds it for as long as that takes.
+    pub deleting: bool,
     /// What it has of each resource. The names lie in the map itself: to fetch them from all over the memory takes most of the time
     /// of a look at thousands of nodes.
     pub shares: BTreeMap<SmolStr, Share>,

@@ -11,6 +11,10 @@ use super::pods::or_default;
 use super::quantity::amounts;
 use super::{Crowd, NodeRoom, Share, Taint};
 
+/// What a kubelet writes into its node's condition Ready while it ends its pods for a shutdown (Kubernetes' `pkg/kubelet/nodeshutdown`,
+/// `ShutdownStatus`). Other errors may stand before and after it.
+const SHUTTING_DOWN: &str = "node is shutting down";
+
 /// The part of a node's spec that is looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -41,6 +45,7 @@ pub struct NodeStatus {
 struct NodeCondition {
     r#type: String,
     status: String,
+    message: Option<String>,
 }
 
 impl NodeStatus {
@@ -54,34 +59,19 @@ impl NodeStatus {
         self.says("Ready", "True")
     }
 
+    /// Whether its kubelet is ending all pods because the machine is being shut down or rebooted. It sets no deletion timestamp
+    /// on them; this message is all that it says before their containers have ended.
+    pub fn shuts_down(&self) -> bool {
+        let says = |condition: &NodeCondition| {
+            let text = condition.message.as_deref().unwrap_or_default();
+            condition.r#type == "Ready" && condition.status == "False" && text.contains(SHUTTING_DOWN)
+        };
+        self.conditions.iter().any(says)
+    }
+
     fn says(&self, kind: &str, status: &str) -> bool {
         self.conditions.iter().any(|condition| condition.r#type == kind && condition.status == status)
     }
-}
-
-/// Taints by which something says that it will take the node away, or empty it: the autoscaler of Kubernetes, Karpenter, clouds
-/// that want a machine back, and people. Of AWS' handler all.
-const CLOSING: [&str; 7] = [
-    "node.kubernetes.io/unschedulable",
-    "node.kubernetes.io/out-of-service",
-    "node.cloudprovider.kubernetes.io/shutdown",
-    "ToBeDeletedByClusterAutoscaler",
-    "karpenter.sh/disrupted",
-    "karpenter.sh/disruption",
-    "cloud.google.com/impending-node-termination",
-];
-const CLOSING_PREFIX: &str = "aws-node-termination-handler/";
-
-/// What says that a node is to be emptied, if anything does, as the end of a sentence about it. Whether pods tolerate it does not matter: who drains
-/// a node evicts them all the same.
-pub fn closing(node: &NodeRoom) -> Option<String> {
-    if node.unschedulable {
-        return Some("is cordoned".to_owned());
-    }
-    let says =
-        |taint: &&Taint| CLOSING.contains(&taint.key.as_str()) || taint.key.starts_with(CLOSING_PREFIX);
-    let taint = node.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule").find(says)?;
-    Some(format!("has the taint {}", taint.key))
 }
 
 impl NodeRoom {
@@ -90,6 +80,8 @@ impl NodeRoom {
         Self {
             name,
             labels,
+            shuts_down: status.shuts_down(),
+            deleting: false,
             taints: spec.taints,
             unschedulable: spec.unschedulable,
             ready: status.is_ready(),
@@ -150,24 +142,38 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_to_be_emptied_says_so_by_a_cordon_or_a_taint() {
-        let of = |spec: Value| closing(&node(spec, json!({})));
-        assert_eq!(of(json!({"unschedulable": true})).as_deref(), Some("is cordoned"));
-        let tainted = |key: &str, effect: &str| of(json!({"taints": [{"key": key, "effect": effect}]}));
-        for key in [
-            "ToBeDeletedByClusterAutoscaler",
-            "karpenter.sh/disrupted",
-            "aws-node-termination-handler/spot-itn",
-        ] {
-            assert_eq!(tainted(key, "NoSchedule"), Some(format!("has the taint {key}")));
+    fn a_kubelet_that_ends_its_pods_for_a_shutdown_says_so_in_its_condition() {
+        let with = |kind: &str, status: &str, message: &str| -> NodeStatus {
+            let condition =
+                json!({"type": kind, "status": status, "reason": "KubeletNotReady", "message": message});
+            serde_json::from_value(json!({"conditions": [condition]})).unwrap()
+        };
+        for message in
+            ["node is shutting down", "[container runtime is down, node is shutting down]. WARNING: x"]
+        {
+            assert!(with("Ready", "False", message).shuts_down(), "{message}");
+            assert!(
+                node(
+                    json!({}),
+                    json!({"conditions": [{"type": "Ready", "status": "False", "message": message}]})
+                )
+                .shuts_down
+            );
         }
-        assert_eq!(
-            tainted("node.kubernetes.io/unreachable", "NoExecute"),
-            None,
-            "it is lost, which is another matter"
+        for (kind, status, message) in [
+            ("Ready", "False", "container runtime is down"),
+            ("Ready", "Unknown", "node is shutting down"),
+            ("Ready", "True", "node is shutting down"),
+            ("Other", "False", "node is shutting down"),
+        ] {
+            assert!(!with(kind, status, message).shuts_down(), "{kind} {status}");
+        }
+        assert!(
+            !serde_json::from_value::<NodeStatus>(
+                json!({"conditions": [{"type": "Ready", "status": "False", "message": null}]})
+            )
+            .unwrap()
+            .shuts_down()
         );
-        assert_eq!(tainted("nvidia.com/gpu", "NoSchedule"), None);
-        assert_eq!(tainted("karpenter.sh/disrupted", "PreferNoSchedule"), None);
-        assert_eq!(of(json!({})), None);
     }
 }

@@ -11,11 +11,17 @@ use crate::seen::PodSeen;
 pub(super) fn blame(stage: &mut Stage<'_>, cause: &str) {
     let nodes = culprits(stage);
     // A failure of all nodes at once has a cause that no node has.
-    if nodes.is_empty() || nodes.len() == stage.pods.wanted() {
+    if nodes.len() == stage.pods.wanted() {
+        return;
+    }
+    // Nor has a machine failed that said that it would end.
+    let ending = self::nodes(stage.pods.all().filter(|pod| pod.node_ends()));
+    let nodes: Vec<String> = nodes.difference(&ending).cloned().collect();
+    if nodes.is_empty() {
         return;
     }
     let served = stage.group.ready_since.is_some() || stage.group.wavers_since.is_some();
-    stage.blamed = Some(Blamed { nodes: nodes.into_iter().collect(), cause: cause.to_owned(), served });
+    stage.blamed = Some(Blamed { nodes, cause: cause.to_owned(), served });
 }
 
 fn culprits(stage: &Stage<'_>) -> BTreeSet<String> {

@@ -38,6 +38,14 @@ enum Engine {
 pub(super) fn start(stage: &mut Stage<'_>) {
     stage.group.closed_since = None;
     stage.group.deadline = None;
+    if let Some(notice) = evict::notice(stage) {
+        let name = stage.group.name.clone();
+        stage.tell(
+            true,
+            "GroupEvicted",
+            format!("group {name}: {notice}: its requests may end for as long as the machine is there; another group takes its place"),
+        );
+    }
     stage.enter(Phase::Draining, "leaves the endpoints".to_owned());
     drain(stage);
 }
@@ -54,6 +62,7 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
         evict::earliest(stage, time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout));
     let settled = settled(stage);
     match engine(stage) {
+        engine if evict::lost(stage).is_some() => cut_off(stage, &engine),
         Engine::Dead => stop::start(stage),
         Engine::Load(load) if (settled || ungated(stage).is_some()) && ended(stage, load) => {
             stop::start(stage);
@@ -133,30 +142,36 @@ fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
 }
 
 fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
-    let timeout = stage.fleet.drain_timeout.as_secs();
     let name = stage.group.name.clone();
-    let when = match evict::overdue(stage) {
-        Some(pod) => format!("when the grace period of pod {} ended", pod.name),
-        None => format!("after {timeout} s"),
+    let lost = evict::lost(stage);
+    let when = match (lost, evict::overdue(stage)) {
+        (Some(pod), _) => {
+            format!("when pod {} ended with its node {}", pod.name, pod.node.as_deref().unwrap_or_default())
+        }
+        (None, Some(pod)) => format!("when the grace period of pod {} ended", pod.name),
+        (None, None) => format!("after {} s", stage.fleet.drain_timeout.as_secs()),
     };
-    let cure =
-        if evict::ends(stage) { "the template's terminationGracePeriodSeconds" } else { "drain.timeout" };
-    match engine {
-        Engine::Load(LoadSeen { in_flight: 0, .. }) | Engine::Dead => {}
-        Engine::Load(load) => {
-            stage.lost_requests = load.in_flight;
-            let lost = load.in_flight;
-            let text = if load.stalled_since.is_some() {
-                format!("group {name}: {lost} requests were cut off: the engine hangs")
-            } else {
-                format!("group {name}: {lost} requests were cut off {when}: raise {cure}")
-            };
-            stage.tell(true, "DrainTimeout", text);
-        }
-        Engine::Unknown => {
-            let text = format!("group {name}: an unknown number of requests was cut off {when}");
-            stage.tell(true, "DrainTimeout", text);
-        }
+    let cure = match lost {
+        Some(_) => "",
+        None if evict::ends(stage) => ": raise the template's terminationGracePeriodSeconds",
+        None => ": raise drain.timeout",
+    };
+    let (left, hangs) = match engine {
+        // The last that was known of it.
+        Engine::Dead | Engine::Unknown if lost.is_some() => (stage.group.in_flight, false),
+        Engine::Dead => (Some(0), false),
+        Engine::Load(load) => (Some(load.in_flight), load.stalled_since.is_some()),
+        Engine::Unknown => (None, false),
+    };
+    let text = match left {
+        Some(0) => None,
+        Some(left) if hangs => Some(format!("{left} requests were cut off: the engine hangs")),
+        Some(left) => Some(format!("{left} requests were cut off {when}{cure}")),
+        None => Some(format!("an unknown number of requests was cut off {when}")),
+    };
+    stage.lost_requests = left.unwrap_or_default();
+    if let Some(text) = text {
+        stage.tell(true, "DrainTimeout", format!("group {name}: {text}"));
     }
     stop::start(stage);
 }

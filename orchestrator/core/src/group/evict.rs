@@ -1,29 +1,27 @@
-//! A pod of a group that serves is told to go and has time for it: an eviction, a spot notice, `kubectl delete pod`. Its
+//! A pod of a group that serves is told to go and has time for it: an eviction, `kubectl delete pod`, the shutdown of its node. Its
 //! containers run until its grace period is over, so the engine does, too: the group is drained within that time, and
 //! another one takes its place. What ends without a warning is a failure, and not here.
 
 use jiff::Timestamp;
 use rayfleet_api::status::{Goal, Phase};
 
-use super::drain;
 use super::stage::Stage;
+use super::{drain, ray};
 use crate::seen::PodSeen;
 use crate::time;
 
 /// Gives a group up that serves and loses a pod in an orderly way. It is drained then.
 pub(super) fn evicted(stage: &mut Stage<'_>) -> bool {
-    if stage.pods.whole() || !stage.cluster_alive() {
+    if !stage.cluster_alive() {
         return false;
     }
-    let Some(pod) = stage.pods.in_grace(stage.now).next() else { return false };
+    let Some((cause, end)) = told_to_go(stage) else { return false };
     let serves =
         stage.group.phase == Phase::Ready || (stage.group.wavers_since.is_some() && drain::answers(stage));
     if !serves {
         return false;
     }
-    let node = pod.node.as_deref().unwrap_or("no node");
-    let until = pod.ends_at.map_or_else(String::new, |end| format!(" until {end}"));
-    let cause = format!("pod {} on {node} is being deleted", pod.name);
+    let until = end.map_or_else(String::new, |end| format!(" until {end}"));
     let name = stage.group.name.clone();
     stage.tell(
         true,
@@ -35,9 +33,38 @@ pub(super) fn evicted(stage: &mut Stage<'_>) -> bool {
     true
 }
 
+/// What ends a pod in an orderly way, and until when its containers may run, where that is known.
+fn told_to_go(stage: &Stage<'_>) -> Option<(String, Option<Timestamp>)> {
+    // It gets no deletion timestamp, and the pod stays for as long as the node does.
+    if let Some(pod) = stage.pods.shut_down() {
+        return Some((format!("node {} of pod {} is being shut down", node(pod), pod.name), None));
+    }
+    if stage.pods.whole() {
+        return None;
+    }
+    let pod = stage.pods.in_grace(stage.now).next()?;
+    Some((format!("pod {} on {} is being deleted", pod.name, node(pod)), pod.ends_at))
+}
+
+fn node(pod: &PodSeen) -> &str {
+    pod.node.as_deref().unwrap_or("no node")
+}
+
 /// A pod of the group is on its way out.
 pub(super) fn ends(stage: &Stage<'_>) -> bool {
-    stage.pods.leaving().is_some()
+    stage.pods.leaving().is_some() || stage.pods.shut_down().is_some()
+}
+
+/// What has announced the end of a machine on which a pod of the group is, as a sentence about its node.
+pub(super) fn notice(stage: &Stage<'_>) -> Option<String> {
+    let pod = stage.pods.live().find(|pod| pod.node_ends() && !pod.node_shuts_down())?;
+    Some(format!("node {} {}", node(pod), pod.node_closing.as_ref()?.what))
+}
+
+/// A pod that has ended with its machine: nobody answers the group's requests any more. Ray itself takes long to miss a machine.
+pub(super) fn lost<'a>(stage: &Stage<'a>) -> Option<&'a PodSeen> {
+    let gone = |pod: &&PodSeen| pod.over || (pod.node_lost || pod.node_ends()) && ray::no_sign(stage, pod);
+    stage.pods.live().find(gone)
 }
 
 /// A pod whose grace period is over.

@@ -96,6 +96,11 @@ impl<'a> Pods<'a> {
         self.all.iter().filter(|pod| pod.deleting && !pod.node_lost).filter(has_time)
     }
 
+    /// A pod whose containers are being ended because its node is being shut down, the head before others.
+    pub(super) fn shut_down(&self) -> Option<&'a PodSeen> {
+        self.live().filter(|pod| pod.node_shuts_down()).min_by_key(|pod| (!pod.head, &pod.name))
+    }
+
     /// Kubernetes nodes, the head's first, the others by name.
     pub(super) fn nodes(&self) -> Vec<String> {
         let mut pods: Vec<_> = self.live().filter_map(|pod| Some((!pod.head, pod.node.clone()?))).collect();

@@ -3,6 +3,7 @@
 //!
 //! What it guarantees, by its own doing: available groups never fall below `replicas - maxUnavailable`,
 //! groups existing never rise above `replicas + maxSurge`, broken groups go first and cost no budget.
+//! Groups whose machines are about to end are not its own doing: they are drained whatever the budget says.
 
 mod avoid;
 mod board;
@@ -54,6 +55,7 @@ fn goals(board: &Board<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
 
 fn round(board: &mut Board<'_>) {
     redirect::redirect(board);
+    replace::before_machines_end(board);
     avoid::leave(board);
     pend::give_up(board);
     replace::for_free(board);

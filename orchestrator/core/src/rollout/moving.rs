@@ -1,20 +1,22 @@
 //! Groups on nodes that are to be emptied: cordoned, or tainted by something that will take the node away. The whole group moves by
 //! the rules of a rollout, before anybody evicts its pods: surge where there is room, within the budget otherwise. Where
-//! it can go nowhere it stays, and that is reported.
+//! it can go nowhere it stays, and that is reported. On machines that end by themselves it goes at once: nothing can keep it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayfleet_api::status::GroupStatus;
+use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::avoid;
 use super::board::Board;
+use super::view::{holds, ready};
+use crate::capacity::Leaving;
 use crate::seen::GroupSeen;
 
 /// Which groups have to move, and from where.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moving {
-    /// By group: a node, and what is the matter with it.
-    groups: BTreeMap<String, (String, String)>,
+    /// By group: how soon it has to go, and what is the matter with its node.
+    groups: BTreeMap<String, (Leaving, String)>,
     nodes: BTreeSet<String>,
 }
 
@@ -24,10 +26,13 @@ impl Moving {
         for group in groups {
             let pods = seen.get(&group.name).into_iter().flat_map(|seen| &seen.pods);
             for pod in pods.filter(|pod| !pod.deleting) {
-                if let (Some(node), Some(what)) = (&pod.node, &pod.node_closing) {
+                if let (Some(node), Some(closing)) = (&pod.node, &pod.node_closing) {
                     moving.nodes.insert(node.clone());
-                    let found = (node.clone(), format!("node {node} {what}"));
-                    moving.groups.entry(group.name.clone()).or_insert(found);
+                    let found = (closing.how, format!("node {node} {}", closing.what));
+                    let known = moving.groups.entry(group.name.clone()).or_insert_with(|| found.clone());
+                    if known.0 < found.0 {
+                        *known = found;
+                    }
                 }
             }
         }
@@ -39,6 +44,11 @@ impl Moving {
         self.groups.contains_key(&group.name)
     }
 
+    /// It is lost soon with its machine, whatever is done.
+    pub(super) fn is_lost_soon(&self, group: &GroupStatus) -> bool {
+        self.groups.get(&group.name).is_some_and(|(how, _)| *how >= Leaving::Ends)
+    }
+
     /// What drives a group off.
     pub(super) fn why(&self, group: &GroupStatus) -> Option<&str> {
         self.groups.get(&group.name).map(|(_, why)| why.as_str())
@@ -48,6 +58,45 @@ impl Moving {
     pub(super) fn nodes(&self) -> Vec<String> {
         self.nodes.iter().cloned().collect()
     }
+}
+
+/// Groups that go now, because their machines end, with the reason. Neither the budget nor a partition, a pause or a refused spec can
+/// keep them, and what they have in flight ends only if it is let end.
+pub(super) fn goes_now(board: &Board<'_>) -> BTreeMap<String, String> {
+    let kept = last(board).map(|group| group.name.clone());
+    let (fleet, now) = (board.fleet, board.inputs.now);
+    board
+        .active()
+        .filter(|group| board.moving.is_lost_soon(group))
+        // What serves nobody loses nothing; it leaves like any other.
+        .filter(|group| holds(fleet, group, now) || group.goal == Goal::SwapEngine)
+        .filter(|group| Some(&group.name) != kept.as_ref())
+        .filter_map(|group| Some((group.name.clone(), board.moving.why(group)?.to_owned())))
+        .collect()
+}
+
+/// The last group of several that serves, if all that do are on machines that are said to end. It stays until another one serves:
+/// whoever taints all nodes, by mistake or on purpose, does not end a fleet by that.
+pub(super) fn last<'b>(board: &'b Board<'_>) -> Option<&'b GroupStatus> {
+    let (fleet, now) = (board.fleet, board.inputs.now);
+    let others = board.active().any(|group| ready(group) && !board.moving.is_lost_soon(group));
+    if fleet.replicas < 2 || others {
+        return None;
+    }
+    let ends = board.active().filter(|group| board.moving.is_lost_soon(group) && holds(fleet, group, now));
+    ends.max_by(|one, other| {
+        board.standing.order(fleet, one, now).cmp(&board.standing.order(fleet, other, now))
+    })
+}
+
+/// What is said of a group that stays although its machine may end.
+pub(super) fn last_in_words(board: &Board<'_>) -> Option<String> {
+    let group = last(board)?;
+    let (name, why) = (&group.name, board.moving.why(group)?);
+    Some(format!(
+        "{name} goes on serving until another group does, although {why}: so do the nodes of all others that serve; if no machine ends, \
+         undo that"
+    ))
 }
 
 /// Groups that may leave, with the reason: another one serves in their stead, or has room elsewhere.

@@ -262,6 +262,7 @@ fn reason(board: &Board<'_>, counts: &Counts) -> String {
         .filter(|group| !active(group) || !available(board.fleet, group, board.inputs.now));
     let leaving = board.active().filter_map(|group| Some((group, board.moving.why(group)?)));
     parts.extend(leaving.take(NAMED).map(|(group, why)| format!("{} is to move: {why}", group.name)));
+    parts.extend(moving::last_in_words(board));
     let mut pending = board.groups.iter().filter(|group| pend::pends(group));
     if let Some(end) = pending.find_map(|group| group.pend_until.as_ref()) {
         parts.push(format!("pods wait until {} for nodes (strategy.whenNoRoom: Pend)", end.0));

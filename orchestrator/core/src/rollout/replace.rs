@@ -14,6 +14,13 @@ use super::pend;
 use super::view::{Age, active, age, holds};
 use crate::group;
 
+/// What ends with its machine goes while its requests can still end.
+pub(super) fn before_machines_end(board: &mut Board<'_>) {
+    for (name, why) in moving::goes_now(board) {
+        board.set_goals(Goal::Retire, &why, |group| (group.name == name).then_some(()), |_| true);
+    }
+}
+
 /// What serves nobody costs nothing. With `Recreate` nothing does: an outage is what was asked for.
 pub(super) fn for_free(board: &mut Board<'_>) {
     let recreate = board.fleet.strategy.kind == StrategyType::Recreate;

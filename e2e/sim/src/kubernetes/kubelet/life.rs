@@ -258,10 +258,16 @@ impl Life {
         true
     }
 
-    /// The pod is deleted: its processes are told to end. Ray under an engine does not, and is killed when the grace
+    /// It was told to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// The pod is deleted, or its node shuts down: its processes are told to end. Ray under an engine does not, and is killed when the grace
     /// period is over.
     pub(super) fn terminate(&mut self, plan: &Plan<'_>) {
-        let grace = plan.pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
+        let asked = plan.pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
+        let grace = asked.or_else(|| plan.pod["spec"]["terminationGracePeriodSeconds"].as_u64());
         let grace = grace.map_or(plan.options.grace_period, Duration::from_secs);
         let last = after(plan.now, grace);
         if let Some(end) = self.stopping {

@@ -64,7 +64,7 @@ impl Kubelets {
         let mut wake = None;
         for spec in &self.options.nodes {
             match self.switches.machine(&spec.name) {
-                Machine::Up | Machine::Silent(_) | Machine::Dead(_) => {}
+                Machine::Up | Machine::ShuttingDown | Machine::Silent(_) | Machine::Dead(_) => {}
                 Machine::Booting(_, power) => {
                     let up = after(power, self.options.node_boot);
                     if up <= now {
@@ -87,7 +87,12 @@ impl Kubelets {
     }
 
     fn works(&self, node: &str) -> bool {
-        self.switches.machine(node) == Machine::Up
+        matches!(self.switches.machine(node), Machine::Up | Machine::ShuttingDown)
+    }
+
+    /// Whether a node ends its pods and takes no more.
+    fn shuts_down(&self, node: &str) -> bool {
+        self.switches.machine(node) == Machine::ShuttingDown
     }
 
     /// Containers whose pod is gone from the API server: a forced deletion.
@@ -138,7 +143,7 @@ impl Kubelets {
     /// Takes on a pod that was bound to the node; `None`: there is nothing to run.
     fn take_on(&mut self, pod: &Value, node: &str, now: Timestamp) -> Option<&mut Life> {
         if !self.lives.contains_key(uid(pod)) {
-            if is_deleting(pod) || has_ended(pod) {
+            if is_deleting(pod) || has_ended(pod) || self.shuts_down(node) {
                 return None;
             }
             let address = self.address(node)?;
@@ -159,7 +164,8 @@ impl Kubelets {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let node = node_of(pod)?;
-        let (options, processes) = (self.options.clone(), self.ray.clone());
+        let (options, processes, shuts_down) =
+            (self.options.clone(), self.ray.clone(), self.shuts_down(node));
         let Some(life) = self.take_on(pod, node, now) else {
             // Nothing of it runs here: it ended, or the machine was without power meanwhile.
             if is_deleting(pod) {
@@ -176,6 +182,11 @@ impl Kubelets {
             if is_deleting(pod) {
                 life.terminate(&plan);
             }
+        }
+        // Without a word in the pod's own object, until its containers have ended.
+        if shuts_down && !life.is_stopping() {
+            changed = true;
+            life.terminate(&plan);
         }
         if changed {
             let written = write(api, pod, life, now);

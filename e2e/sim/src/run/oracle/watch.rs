@@ -17,6 +17,9 @@ use crate::run::likeness::History;
 /// How long a decision that was right when it was made may still be carried out after the spec has changed.
 const CARRIED_OUT: Duration = Duration::from_secs(20);
 
+/// The taint by which scenarios announce the end of a machine.
+const SPOT: &str = "aws-node-termination-handler/spot-itn";
+
 /// What was seen over a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -290,7 +293,9 @@ impl Watch {
                 .api
                 .get(&Kind::RAY_CLUSTER, &self.namespace, label(head, names::RAY_LABEL_CLUSTER))
                 .is_some_and(|cluster| cluster["spec"]["suspend"] == true);
-            let drained = closed && !suspended && reason(head, names::GATE_SERVING) == "Draining";
+            // Nor does one whose machine ends.
+            let ends = closed && self.is_on_a_machine_that_ends(label(head, names::RAY_LABEL_CLUSTER));
+            let drained = closed && !suspended && !ends && reason(head, names::GATE_SERVING) == "Draining";
             if drained && taking < floor {
                 self.shared.breach(format!(
                     "{name} was drained: {taking} groups take traffic, at least {floor} must"
@@ -307,6 +312,20 @@ impl Watch {
         state.gates = gates;
         let (existing, wanted) = (state.existing.len(), state.wanted_first.filter(|_| there));
         state.seen.take(taking, existing, wanted);
+    }
+
+    /// Whether the end of the machine of one of a group's pods was announced.
+    fn is_on_a_machine_that_ends(&self, group: &str) -> bool {
+        let nodes = self.api.list(&Kind::NODE);
+        let ends = |node: &Arc<Value>| {
+            let taints = node["spec"]["taints"].as_array().map(Vec::as_slice).unwrap_or_default();
+            taints.iter().any(|taint| taint["key"] == SPOT)
+        };
+        let ends: BTreeSet<&str> = nodes.iter().filter(|node| ends(node)).map(|node| name_of(node)).collect();
+        let pods = self.ours(&Kind::POD);
+        pods.iter()
+            .filter(|pod| label(pod, names::RAY_LABEL_CLUSTER) == group)
+            .any(|pod| pod["spec"]["nodeName"].as_str().is_some_and(|node| ends.contains(node)))
     }
 
     fn ours(&self, kind: &Kind) -> Vec<Arc<Value>> {

@@ -154,6 +154,20 @@ pub enum Victim {
     Kuberay(Length),
     /// Power loss of the node of a group's pod.
     NodeOf(Member),
+    /// A cloud announces by a taint that it takes the machine of a group's pod, and takes it.
+    Notice {
+        /// Group.
+        group: usize,
+        /// The machine of its head, or of its first worker.
+        #[serde(default)]
+        head: bool,
+        /// Key of the taint.
+        taint: String,
+        /// Time from the taint to the end of the machine.
+        after: Length,
+    },
+    /// The machine of a group's pod is shut down, with a kubelet that lets pods end first.
+    Shutdown(Member),
     /// One rank of a group's engine dies.
     Rank {
         /// Group.
@@ -205,7 +219,7 @@ pub struct Member {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Healed {
-    /// The node that lost its power last.
+    /// The node that lost its power, or was shut down, last; what announced that is taken back.
     Node,
     /// A group's dashboard.
     Dashboard(usize),

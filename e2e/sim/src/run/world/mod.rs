@@ -106,6 +106,8 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
         replicas,
         shared: shared.clone(),
         lost: None,
+        announced: None,
+        ends: JoinSet::new(),
         cordoned: Vec::new(),
         last: None,
     };

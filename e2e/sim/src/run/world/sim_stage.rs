@@ -6,6 +6,7 @@ use std::time::Duration;
 use rayfleet_api::{RayClusterFleet, names};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::aibrix;
 use super::meddling;
@@ -33,8 +34,12 @@ pub(super) struct SimStage {
     pub(super) kubernetes: Kubernetes,
     pub(super) replicas: Replicas,
     pub(super) shared: Shared,
-    /// The node that lost its power last.
+    /// The node that lost its power last, or is about to.
     pub(super) lost: Option<String>,
+    /// The taint that announced it.
+    pub(super) announced: Option<String>,
+    /// Machines that end later.
+    pub(super) ends: JoinSet<()>,
     /// Nodes that were cordoned since.
     pub(super) cordoned: Vec<String>,
     /// The fleet as it was asked for last: it is asked for much more often than it changes.
@@ -75,10 +80,14 @@ impl SimStage {
         patched.map(drop).map_err(|refusal| refusal.message)
     }
 
+    async fn node_of(&mut self, member: Member) -> Result<String, String> {
+        let pod = self.pod(member).await?;
+        Ok(pod["spec"]["nodeName"].as_str().ok_or("the pod is on no node")?.to_owned())
+    }
+
     /// Cordons the node of a pod; gives its name.
     async fn close_node(&mut self, member: Member) -> Result<String, String> {
-        let pod = self.pod(member).await?;
-        let node = pod["spec"]["nodeName"].as_str().ok_or("the pod is on no node")?.to_owned();
+        let node = self.node_of(member).await?;
         self.tell(format!("{node} is cordoned"));
         self.kubernetes.cordon(&node).map_err(|refusal| refusal.message)?;
         self.cordoned.push(node.clone());
@@ -161,10 +170,27 @@ impl Stage for SimStage {
             }
             Victim::Kuberay(length) => self.kubernetes.kuberay_down(length.0),
             Victim::NodeOf(member) => {
-                let pod = self.pod(*member).await?;
-                let node = pod["spec"]["nodeName"].as_str().ok_or("the pod is on no node")?.to_owned();
+                let node = self.node_of(*member).await?;
                 self.tell(format!("{node} loses its power"));
                 self.kubernetes.kill_node(&node);
+                self.lost = Some(node);
+            }
+            Victim::Notice { group, head, taint, after } => {
+                let node = self.node_of(Member { group: *group, head: *head }).await?;
+                self.tell(format!("{node} gets the taint {taint}"));
+                self.kubernetes.taint(&node, taint, true).map_err(|refusal| refusal.message)?;
+                self.lost = Some(node.clone());
+                self.announced = Some(taint.clone());
+                let (kubernetes, after) = (self.kubernetes.clone(), after.0);
+                self.ends.spawn(async move {
+                    tokio::time::sleep(after).await;
+                    kubernetes.kill_node(&node);
+                });
+            }
+            Victim::Shutdown(member) => {
+                let node = self.node_of(*member).await?;
+                self.tell(format!("{node} is shut down"));
+                self.kubernetes.shut_down(&node);
                 self.lost = Some(node);
             }
             Victim::Rank { group, rank } => {
@@ -222,6 +248,9 @@ impl Stage for SimStage {
         match healed {
             Healed::Node => {
                 let node = self.lost.take().ok_or("no node is lost")?;
+                if let Some(taint) = self.announced.take() {
+                    self.kubernetes.taint(&node, &taint, false).map_err(|refusal| refusal.message)?;
+                }
                 self.kubernetes.restore_node(&node);
             }
             Healed::Cordons => {

@@ -7,7 +7,7 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Board, Course, Inputs, plan};
 use super::inputs;
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, Closing, Leaving};
 use crate::decide::{Decision, World, decide};
 use crate::seen::GroupSeen;
 use crate::testing::*;
@@ -28,12 +28,22 @@ fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, GroupSeen>) {
 
 /// Cordons a node: in what is seen of pods, and in what the nodes have.
 fn cordon(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize) {
+    close(seen, capacity, number, Leaving::Emptied);
+}
+
+/// The machine is said to end.
+fn end(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize) {
+    close(seen, capacity, number, Leaving::Ends);
+}
+
+fn close(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize, how: Leaving) {
     let name = format!("node-{number}");
     capacity.nodes[number].unschedulable = true;
     for pod in
         seen.values_mut().flat_map(|seen| &mut seen.pods).filter(|pod| pod.node.as_ref() == Some(&name))
     {
-        pod.node_closing = Some("is cordoned".to_owned());
+        let what = if how == Leaving::Emptied { "is cordoned" } else { "has a taint" };
+        pod.node_closing = Some(Closing { what: what.to_owned(), how });
     }
 }
 
@@ -162,4 +172,77 @@ fn an_uncordoned_node_has_its_group_back_while_it_drains() {
     let (_, mut ending) = two(&fleet);
     ending.get_mut("llama-pods1-0").unwrap().pods[1].deleting = true;
     assert_eq!(goals(&planned(&fleet, groups, &ending, &capacity))[0], (0, Goal::Retire));
+}
+
+/// With 1/0 and no other place, where a cordon would move nobody.
+#[test]
+fn a_group_on_a_machine_that_ends_goes_at_once_whatever_the_budget_says() {
+    let stays = fleet(2);
+    let mut paused = ValidFleet { paused: true, ..stays.clone() };
+    paused.strategy.partition = 2;
+    for fleet in [stays, paused] {
+        let (groups, mut seen) = two(&fleet);
+        let mut capacity = nodes(&[0; 4]);
+        cordon(&mut seen, &mut capacity, 0);
+        let after = planned(&fleet, groups.clone(), &seen, &capacity);
+        assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve)]);
+        end(&mut seen, &mut capacity, 1);
+        let after = planned(&fleet, groups, &seen, &capacity);
+        assert_eq!(goals(&after), [(0, Goal::Retire), (1, Goal::Serve)], "nothing is made: there is no room");
+        assert_eq!(after[0].goal_reason.as_deref(), Some("node node-1 has a taint"));
+        let (groups, _) = two(&fleet);
+        let mut roomy = nodes(&[0, 0, 0, 0, 1, 1]);
+        end(&mut seen, &mut roomy, 1);
+        let after = planned(&fleet, groups, &seen, &roomy);
+        assert_eq!(
+            goals(&after),
+            [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
+            "its successor is made at once"
+        );
+        assert_eq!(after[2].avoid_nodes, ["node-0", "node-1"]);
+    }
+}
+
+#[test]
+fn what_swaps_its_engine_on_a_machine_that_ends_goes_too() {
+    let fleet = fleet(2);
+    let (mut groups, mut seen) = two(&fleet);
+    (groups[0].goal, groups[0].phase) = (Goal::SwapEngine, Phase::Draining);
+    groups[0].engine_revision = Some("eng0".to_owned());
+    let mut capacity = nodes(&[0; 4]);
+    end(&mut seen, &mut capacity, 0);
+    assert_eq!(goals(&planned(&fleet, groups, &seen, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
+}
+
+/// The only group of a fleet goes: one notice about one machine is nothing odd.
+#[test]
+fn the_only_group_of_a_fleet_leaves_a_machine_that_ends() {
+    let fleet = fleet(1);
+    let (mut groups, mut seen) = two(&fleet);
+    seen.remove(&groups.remove(1).name);
+    let mut capacity = nodes(&[0; 4]);
+    end(&mut seen, &mut capacity, 0);
+    assert_eq!(goals(&planned(&fleet, groups, &seen, &capacity))[0], (0, Goal::Retire));
+}
+
+#[test]
+fn a_taint_on_all_nodes_leaves_the_last_group_that_serves_and_says_so() {
+    let fleet = fleet(2);
+    let (mut groups, mut seen) = two(&fleet);
+    let mut capacity = nodes(&[0; 6]);
+    (0..4).for_each(|node| end(&mut seen, &mut capacity, node));
+    let mut after = planned(&fleet, groups.clone(), &seen, &capacity);
+    assert_eq!(goals(&after)[..2], [(0, Goal::Serve), (1, Goal::Retire)]);
+    // Neither does the next pass take it.
+    after[1].phase = Phase::Draining;
+    let again = planned(&fleet, after, &seen, &capacity);
+    assert_eq!(goals(&again)[..2], [(0, Goal::Serve), (1, Goal::Retire)]);
+    let decision = decided(&fleet, again, &seen, &capacity);
+    let reason = decision.status.rollout.unwrap().reason.unwrap();
+    let said = "llama-pods1-0 goes on serving until another group does, although node node-0 has a taint: so do the nodes of all others";
+    assert!(reason.contains(said), "{reason}");
+    // Once another one serves elsewhere, it goes.
+    groups.push(ready_entry(&fleet, 2));
+    let after = planned(&fleet, groups, &seen, &capacity);
+    assert_eq!(goals(&after)[..3], [(0, Goal::Retire), (1, Goal::Retire), (2, Goal::Serve)]);
 }

@@ -185,7 +185,7 @@ impl Controller {
         if let Some(hands) = self.others(stored, others).await? {
             return self.look_on(stored, &hands, others).await;
         }
-        let raw = others.restored(state.unwritten.over(RayClusterFleet::clone(stored)));
+        let raw = others.restored(state.unwritten.over(readable(stored)));
         let outcome = self.change(stored, raw, state).await;
         self.remember(key, others, &outcome);
         outcome
@@ -201,7 +201,7 @@ impl Controller {
         match self.basis(&raw, state).await? {
             Ok(_) if self.hold(stored, state).await? => Ok(None),
             Ok(basis) => Box::pin(self.work(stored, raw, &basis, state)).await,
-            Err(held) => self.refuse(&raw, &held, state).await,
+            Err(held) => self.refuse(stored, &raw, &held, state).await,
         }
     }
 
@@ -218,6 +218,7 @@ impl Controller {
     /// Nothing valid is known of the fleet, so nothing can be decided about it.
     async fn refuse(
         &self,
+        stored: &RayClusterFleet,
         raw: &RayClusterFleet,
         held: &Held,
         state: &mut FleetState,
@@ -225,10 +226,11 @@ impl Controller {
         let before = raw.status.clone().unwrap_or_default();
         let now = clock::now();
         let status = refusal::status(held, &before, raw.metadata.generation, now);
-        if status != before {
+        if status != before || stored.status.as_ref().is_some_and(|stored| !stored.unreadable.is_empty()) {
             self.executor.write_status(raw, status).await?;
             state.unwritten.forget();
             self.executor.tell(raw, true, held.reason, &held.message);
+            self.mended(stored);
         }
         Ok(Some(rayfleet_api::valid::after(now, TRY_AGAIN)))
     }
@@ -329,9 +331,24 @@ impl Controller {
                 return Ok(Some(rayfleet_api::valid::after(clock::now(), rest)));
             }
             self.executor.write_status(stored, next.clone()).await?;
+            self.mended(stored);
         }
         state.unwritten.forget();
         Ok(None)
+    }
+
+    /// A status was written in the place of one that had fields which cannot be read.
+    fn mended(&self, stored: &RayClusterFleet) {
+        let odd: Vec<String> =
+            stored.status.iter().flat_map(|status| &status.unreadable).map(ToString::to_string).collect();
+        if !odd.is_empty() {
+            let message = format!(
+                "{}; written again without that: only Rayfleet may write the status of a fleet, see who else has the right to",
+                odd.join("; ")
+            );
+            warn!(fleet = %Key::of(stored), what = %message, "the status had fields that cannot be read");
+            self.executor.tell(stored, true, "StatusUnreadable", &message);
+        }
     }
 
     /// Enters the number of the revision that the rollout goes to.
@@ -396,6 +413,15 @@ fn told_if_wrong(ended: Result<(), JoinError>) {
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no words".to_owned())
+}
+
+/// The fleet as far as it can be read. What could not be read of its status is reported once it has been written again.
+fn readable(stored: &RayClusterFleet) -> RayClusterFleet {
+    let mut raw = stored.clone();
+    if let Some(status) = &mut raw.status {
+        status.unreadable.clear();
+    }
+    raw
 }
 
 /// A revision as the status has it.

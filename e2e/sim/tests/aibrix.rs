@@ -21,3 +21,23 @@ fn a_foreign_crd_costs_no_group_and_no_request() {
 fn groups_of_aibrix_are_taken_over_and_no_pod_is_replaced() {
     plays("move.yaml");
 }
+
+#[test]
+fn an_orchestrator_that_starts_under_a_foreign_crd_costs_no_group_and_no_request() {
+    plays("restart.yaml");
+}
+
+#[test]
+fn a_fleet_that_lost_its_model_before_the_orchestrator_started_waits_for_its_manifest() {
+    plays("restart-written.yaml");
+}
+
+#[test]
+fn a_fleet_deleted_under_a_foreign_crd_goes_when_its_time_is_over() {
+    plays("delete.yaml");
+}
+
+#[test]
+fn a_fleet_deleted_under_a_foreign_crd_drains_once_its_own_is_back() {
+    plays("delete-restored.yaml");
+}

@@ -100,6 +100,15 @@ impl RealStage<'_> {
                 }
                 self.patch_cluster(*group, json!({"workerGroupSpecs": groups})).await
             }
+            Victim::RemoveWorkers(group) => self.patch_cluster(*group, json!({"workerGroupSpecs": []})).await,
+            Victim::AddWorkers(group) => {
+                let cluster = self.cluster(*group).await?;
+                let mut groups = cluster.data["spec"]["workerGroupSpecs"].clone();
+                let mut more = groups[0].clone();
+                more["groupName"] = json!("more");
+                groups.as_array_mut().context("the RayCluster has no worker groups")?.push(more);
+                self.patch_cluster(*group, json!({"workerGroupSpecs": groups})).await
+            }
             Victim::FleetCrd => bail!("the CRD of a real cluster is everybody's"),
         }
     }

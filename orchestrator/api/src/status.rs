@@ -5,8 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::valid::Invalid;
+
 /// Observed state of the fleet.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+// It can be read whatever is in it: see `crate::tolerant`.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RayClusterFleetStatus {
     /// Generation of the spec that this status speaks of.
@@ -48,6 +51,9 @@ pub struct RayClusterFleetStatus {
     /// Kubernetes nodes that groups of this fleet have failed on within the last hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_failures: Vec<NodeFailures>,
+    /// What could not be read of all that, and is left out. Nothing that an API server knows.
+    #[serde(skip)]
+    pub unreadable: Vec<Invalid>,
 }
 
 /// What this fleet has against a node.

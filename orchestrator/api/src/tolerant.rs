@@ -1,47 +1,115 @@
-//! A fleet can always be read. Other CRDs of the kind, AIBrix's above all, store what ours refuses; a fleet that the program could
-//! not read would be watched by nobody and told of nowhere. So each field of the spec is read by itself, one that is of another kind
-//! is left out, and what is wrong is kept for the check of [`crate::ValidFleet`].
+//! A fleet can always be read. Other CRDs of the kind, AIBrix's above all, store what ours refuses, and who may write a status may
+//! write times into it that no library holds; a fleet that the program could not read would be watched by nobody and reported nowhere.
+//! So each field of spec and status is read by itself, one that is of another kind is left out, and what is wrong is kept: of the spec
+//! for the check of [`crate::ValidFleet`], of the status for whoever writes it again.
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::spec::RayClusterFleetSpec;
+use crate::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
 use crate::valid::{Invalid, invalid};
 
 /// Characters of a parser's complaint that are kept: it may repeat what it was given.
 const LONGEST: usize = 300;
+/// Complaints about one object that are kept.
+const MOST: usize = 16;
+/// What makes an entry of the ledger what it is. One that lacks a part of it is left out: its group is found again by its RayCluster,
+/// with the launch that its gate was opened for, and a guess in its place would restart an engine that serves.
+const IDENTITY: [&str; 6] = ["name", "slot", "attempt", "revision", "engineRevision", "launch"];
 
+/// The fields of an object that are still to be read.
 struct Fields {
+    /// Where they are: `spec`.
+    at: &'static str,
     left: Map<String, Value>,
     unreadable: Vec<Invalid>,
 }
 
 impl Fields {
+    fn of<'de, D: Deserializer<'de>>(at: &'static str, deserializer: D) -> Result<Self, D::Error> {
+        let left = match Value::deserialize(deserializer)? {
+            Value::Object(left) => left,
+            _ => Map::new(),
+        };
+        Ok(Self { at, left, unreadable: Vec::new() })
+    }
+
+    fn value(&mut self, name: &str) -> Option<Value> {
+        self.left.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn complain(&mut self, field: &str, error: &serde_json::Error) {
+        if self.unreadable.len() < MOST {
+            let problem: String = format!("cannot be read: {error}").chars().take(LONGEST).collect();
+            self.unreadable.push(invalid(&format!("{}.{field}", self.at), problem));
+        }
+    }
+
+    /// A field, or nothing in its place.
     fn take<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
-        let value = self.left.remove(name).filter(|value| !value.is_null());
-        value
-            .map(serde_json::from_value)
-            .transpose()
-            .unwrap_or_else(|error| {
-                let problem = format!("cannot be read: {error}");
-                self.unreadable.push(invalid(
-                    &format!("spec.{name}"),
-                    problem.chars().take(LONGEST).collect::<String>(),
-                ));
-                None
-            })
-            .unwrap_or_default()
+        self.value(name).and_then(|value| self.read(name, value)).unwrap_or_default()
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, field: &str, value: Value) -> Option<T> {
+        serde_json::from_value(value).inspect_err(|error| self.complain(field, error)).ok()
+    }
+
+    /// The elements of a list that can be read.
+    fn each<T>(&mut self, name: &str, read: impl Fn(&mut Self, &str, Value) -> Option<T>) -> Vec<T> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let Some(elements) = self.read::<Vec<Value>>(name, value) else { return Vec::new() };
+        let elements = elements.into_iter().enumerate();
+        elements.filter_map(|(number, value)| read(self, &format!("{name}[{number}]"), value)).collect()
+    }
+
+    /// As much of an object as can be read, and the names of those of its fields that cannot.
+    fn part<T>(&mut self, field: &str, value: Value) -> Option<(T, Vec<String>)>
+    where
+        T: DeserializeOwned + Serialize + Default,
+    {
+        let whole = match T::deserialize(&value) {
+            Ok(whole) => return Some((whole, Vec::new())),
+            Err(error) => error,
+        };
+        let (Value::Object(given), Ok(Value::Object(empty))) = (value, serde_json::to_value(T::default()))
+        else {
+            self.complain(field, &whole);
+            return None;
+        };
+        // What every such object has and this one lacks.
+        let mut lost: Vec<String> = empty.keys().filter(|name| !given.contains_key(*name)).cloned().collect();
+        let mut part = (T::default(), Value::Object(empty));
+        for (name, value) in given {
+            let Some(fields) = part.1.as_object_mut() else { break };
+            let before = fields.insert(name.clone(), value);
+            match T::deserialize(&part.1) {
+                Ok(readable) => part.0 = readable,
+                Err(error) => {
+                    self.complain(&format!("{field}.{name}"), &error);
+                    let fields = part.1.as_object_mut();
+                    match before {
+                        Some(before) => fields.and_then(|fields| fields.insert(name.clone(), before)),
+                        None => fields.and_then(|fields| fields.remove(&name)),
+                    };
+                    lost.push(name);
+                }
+            }
+        }
+        Some((part.0, lost))
+    }
+
+    /// An entry of the ledger, without those of its fields that can be found again.
+    fn group(&mut self, field: &str, value: Value) -> Option<GroupStatus> {
+        let (group, lost) = self.part::<GroupStatus>(field, value)?;
+        lost.iter().all(|name| !IDENTITY.contains(&name.as_str())).then_some(group)
     }
 }
 
 impl<'de> Deserialize<'de> for RayClusterFleetSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let left = match Value::deserialize(deserializer)? {
-            Value::Object(left) => left,
-            _ => Map::new(),
-        };
-        let mut fields = Fields { left, unreadable: Vec::new() };
+        let mut fields = Fields::of("spec", deserializer)?;
         Ok(Self {
             replicas: fields.take("replicas"),
             selector: fields.take("selector"),
@@ -54,6 +122,31 @@ impl<'de> Deserialize<'de> for RayClusterFleetSpec {
             drain: fields.take("drain"),
             failure_policy: fields.take("failurePolicy"),
             model: fields.take("model"),
+            unreadable: fields.unreadable,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RayClusterFleetStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Fields::of("status", deserializer)?;
+        let rollout = fields.value("rollout");
+        Ok(Self {
+            observed_generation: fields.take("observedGeneration"),
+            replicas: fields.take("replicas"),
+            updated_replicas: fields.take("updatedReplicas"),
+            ready_replicas: fields.take("readyReplicas"),
+            available_replicas: fields.take("availableReplicas"),
+            unavailable_replicas: fields.take("unavailableReplicas"),
+            collision_count: fields.take("collisionCount"),
+            scaling_target_selector: fields.take("scalingTargetSelector"),
+            conditions: fields.each("conditions", Fields::read),
+            groups: fields.each("groups", Fields::group),
+            rollout: rollout
+                .and_then(|value| fields.part::<RolloutStatus>("rollout", value))
+                .map(|part| part.0),
+            pace: fields.take("pace"),
+            node_failures: fields.each("nodeFailures", Fields::read),
             unreadable: fields.unreadable,
         })
     }
@@ -147,5 +240,83 @@ mod tests {
             (odd.spec.replicas, odd.spec.template.spec.is_object(), odd.spec.unreadable.len()),
             (Some(2), true, 1)
         );
+    }
+
+    fn status(change: impl FnOnce(&mut Value)) -> RayClusterFleetStatus {
+        let group = |slot: u32| {
+            json!({
+                "name": format!("f-{slot}"), "slot": slot, "attempt": 1, "uid": format!("u-{slot}"), "revision": "pods1",
+                "engineRevision": "eng1", "phase": "Ready", "since": "2030-01-01T00:00:00Z", "goal": "Serve", "launch": 3,
+                "restarts": 0, "failures": 0,
+            })
+        };
+        let mut status = json!({
+            "observedGeneration": 3, "readyReplicas": 2, "groups": [group(0), group(1)],
+            "conditions": [{"type": "Available", "status": "True"}, {"type": "Stalled", "status": "False"}],
+            "rollout": {"step": "Complete", "to": "pods1/eng1", "stable": "pods1/eng1", "lostRequests": 7},
+        });
+        change(&mut status);
+        serde_json::from_value(status).unwrap()
+    }
+
+    /// A time that Kubernetes takes and gives back, and that jiff cannot hold.
+    const NEVER: &str = "9999-12-31T23:59:59Z";
+
+    #[test]
+    fn a_status_with_odd_fields_is_read_without_them_and_names_them() {
+        type Change = fn(&mut Value);
+        let cases: [(&str, Change); 7] = [
+            ("status.groups[1].since", |status| status["groups"][1]["since"] = json!(NEVER)),
+            ("status.groups[1].phase", |status| status["groups"][1]["phase"] = json!("Hibernating")),
+            ("status.groups[1].restarts", |status| status["groups"][1]["restarts"] = json!(-1)),
+            ("status.readyReplicas", |status| status["readyReplicas"] = json!("two")),
+            ("status.conditions[0]", |status| status["conditions"][0]["lastUpdateTime"] = json!(NEVER)),
+            ("status.rollout.lastProgress", |status| status["rollout"]["lastProgress"] = json!(NEVER)),
+            ("status.pace", |status| status["pace"] = json!("slow")),
+        ];
+        for (field, change) in cases {
+            let status = status(change);
+            let named: Vec<&str> = status.unreadable.iter().map(|odd| odd.field.as_str()).collect();
+            assert_eq!(named, [field]);
+            let ledger: Vec<_> =
+                status.groups.iter().map(|group| (&*group.name, group.slot, group.launch)).collect();
+            assert_eq!(ledger, [("f-0", 0, 3), ("f-1", 1, 3)], "{field}");
+            let rollout = status.rollout.unwrap();
+            assert_eq!(
+                (rollout.stable.as_deref(), rollout.lost_requests),
+                (Some("pods1/eng1"), 7),
+                "{field}"
+            );
+        }
+        assert_eq!(status(|_| {}).unreadable, []);
+    }
+
+    #[test]
+    fn an_entry_without_what_makes_it_one_is_left_out() {
+        type Change = fn(&mut Value);
+        let cases: [(&str, Change); 5] = [
+            ("status.groups[0].launch", |group| group["launch"] = json!(-1)),
+            ("status.groups[0].slot", |group| group["slot"] = json!(-1)),
+            ("status.groups[0].engineRevision", |group| group["engineRevision"] = json!(5)),
+            ("status.groups[0]", |group| *group = json!("f-0")),
+            // What is missing is found nowhere, and names nothing.
+            ("", |group| drop(group.as_object_mut().unwrap().remove("revision"))),
+        ];
+        for (field, change) in cases {
+            let status = status(|status| change(&mut status["groups"][0]));
+            let named: Vec<&str> = status.unreadable.iter().map(|odd| odd.field.as_str()).collect();
+            assert_eq!(named.concat(), field);
+            assert_eq!(status.groups.iter().map(|group| &*group.name).collect::<Vec<_>>(), ["f-1"]);
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_none_at_all_is_an_empty_one_and_complaints_end_somewhere() {
+        assert_eq!(
+            serde_json::from_value::<RayClusterFleetStatus>(json!("x")).unwrap(),
+            RayClusterFleetStatus::default()
+        );
+        let many = status(|status| status["conditions"] = json!(vec![json!(7); 1000]));
+        assert_eq!(many.unreadable.len(), MOST);
     }
 }

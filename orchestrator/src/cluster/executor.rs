@@ -273,11 +273,19 @@ impl Executor {
 
     /// Sets a RayCluster back to the size that it was made with, if it is still the one that was seen. It is read again for that:
     /// KubeRay writes its status whenever pods come and go, and worker groups can only be given as a whole list.
-    pub(crate) async fn repair_cluster(&self, key: &Key, uid: &str) -> Result<(), WriteError> {
+    /// A worker group that is gone is taken from the fleet as it was when the group was made, if that is known.
+    pub(crate) async fn repair_cluster(
+        &self,
+        key: &Key,
+        uid: &str,
+        made: Option<(&ValidFleet, &GroupStatus)>,
+    ) -> Result<(), WriteError> {
         let api = rayclusters::api(&self.client, &key.namespace);
         let Some(found) = self.call("get RayCluster", api.get_opt(&key.name)).await? else { return Ok(()) };
         let same = found.uid().as_deref() == Some(uid);
-        let repair = rayclusters::repair(&found).filter(|_| same);
+        let made = made.map(|(fleet, group)| builds::ray_cluster(fleet, group, None));
+        let made = made.as_ref().map(|made| &made.data["spec"]);
+        let repair = rayclusters::repair(&found, made).filter(|_| same);
         let Some(spec) = repair else {
             self.index.changed(found);
             return Ok(());

@@ -97,6 +97,16 @@ impl<'a> Records<'a> {
         fleet.ok().filter(|fleet| fleet.revision == *wanted)
     }
 
+    /// The fleet as it was when its newest revision was written: template and model of then, everything else of now. Unchecked.
+    /// `None` without a record that can be read.
+    pub(crate) fn newest(&self, raw: &RayClusterFleet) -> Option<RayClusterFleet> {
+        let spec = &self.revisions.last()?.data.as_ref()?.0["spec"];
+        let mut then = raw.clone();
+        then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
+        then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
+        Some(then)
+    }
+
     fn find(&self, wanted: &Revision) -> Option<&'a ControllerRevision> {
         let name = object_name(self.fleet, wanted);
         self.revisions.iter().copied().find(|revision| revision.name_any() == name)

@@ -61,7 +61,8 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
         pods: spec["headGroupSpec"].is_object().then(|| size.pods()).flatten(),
         elastic: size.is_elastic(),
         suspended: suspended(cluster),
-        drift: made.as_ref().and_then(|made| made.drift(&now)),
+        // One whose spec cannot be read has changed in a way that nobody can tell.
+        drift: made.as_ref().filter(|_| spec.is_object()).and_then(|made| made.drift(&now)),
         managed_by: spec["managedBy"].as_str().filter(|who| *who != KUBERAY).map(str::to_owned),
         replica_failure: replica_failure(cluster),
         warning,
@@ -71,10 +72,10 @@ pub(crate) fn seen(cluster: &DynamicObject, warning: Option<String>) -> ClusterS
     }
 }
 
-/// The patch of its spec that sets it back to the size that it was made with, where it has another one.
-pub(super) fn repair(cluster: &DynamicObject) -> Option<Value> {
-    let (made, spec) = (made_with(cluster)?, &cluster.data["spec"]);
-    made.drift(&Size::of(spec)).map(|_| made.restored(spec))
+/// The patch of its spec that sets it back to the size that it was made with, where it has another one. `made`: its spec of then.
+pub(super) fn repair(cluster: &DynamicObject, made: Option<&Value>) -> Option<Value> {
+    let (size, spec) = (made_with(cluster)?, &cluster.data["spec"]);
+    size.drift(&Size::of(spec)).map(|_| size.restored(spec, made))
 }
 
 /// The size that Rayfleet made it with; `None` for one of an earlier version.

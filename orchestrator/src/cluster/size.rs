@@ -96,16 +96,36 @@ impl Size {
             .iter()
             .filter_map(|was| Some((was, now.workers.iter().find(|is| is.name == was.name)?)));
         words.extend(others.filter_map(|(was, is)| was.differs(is, self.autoscaling)));
+        let has = |size: &Self, name: &str| size.workers.iter().any(|workers| workers.name == name);
+        let removed = self.workers.iter().filter(|was| !has(now, &was.name));
+        words.extend(removed.map(|was| format!("worker group {}: removed", was.name)));
+        let added = now.workers.iter().filter(|is| !has(self, &is.name));
+        let most = |is: &Workers| is.pods(if now.autoscaling { is.max } else { is.replicas });
+        let added = added.map(|is| (&is.name, most(is))).filter(|(_, pods)| *pods > 0);
+        words.extend(added.map(|(name, pods)| format!("worker group {name}: added, with {pods} pods")));
         (!words.is_empty()).then(|| Drift { words: words.join("; ") })
     }
 
-    /// A merge patch of the spec that sets this size again. Worker groups are one list to the API server: they are given whole.
-    pub(crate) fn restored(&self, spec: &Value) -> Value {
-        let mut workers = spec["workerGroupSpecs"].as_array().cloned().unwrap_or_default();
+    /// A merge patch of the spec that sets this size again. Worker groups are one list to the API server: they are given whole. One that
+    /// was removed is taken from `made`, the spec that the RayCluster was made with. One that was added stays and has no pods: KubeRay
+    /// ends those of a group that has none, and forgets those of a group that is not there.
+    pub(crate) fn restored(&self, spec: &Value, made: Option<&Value>) -> Value {
+        let groups = |spec: &Value| spec["workerGroupSpecs"].as_array().cloned().unwrap_or_default();
+        let mut workers = groups(spec);
+        let is_there = |was: &Value| workers.iter().any(|group| group["groupName"] == was["groupName"]);
+        let removed: Vec<Value> =
+            made.map(groups).unwrap_or_default().into_iter().filter(|was| !is_there(was)).collect();
+        workers.extend(removed);
         for group in &mut workers {
-            let Some(was) = self.workers.iter().find(|was| group["groupName"] == was.name) else { continue };
             let elastic = self.autoscaling;
+            let was = self.workers.iter().find(|was| group["groupName"] == was.name);
             let Some(fields) = group.as_object_mut() else { continue };
+            let Some(was) = was else {
+                for field in ["replicas", "minReplicas", "maxReplicas"] {
+                    fields.insert(field.to_owned(), json!(0));
+                }
+                continue;
+            };
             if !elastic {
                 fields.insert("replicas".to_owned(), json!(was.replicas));
             }
@@ -168,7 +188,7 @@ mod tests {
             }
             let drift = size.drift(&Size::of(&now)).unwrap();
             assert_eq!(drift.words, words);
-            let patch = size.restored(&now);
+            let patch = size.restored(&now, None);
             assert_eq!(
                 patch["workerGroupSpecs"][0]["template"],
                 json!({"spec": 1}),
@@ -181,7 +201,32 @@ mod tests {
         elastic["enableInTreeAutoscaling"] = json!(true);
         let drift = size.drift(&Size::of(&elastic)).unwrap();
         assert_eq!(drift.words, "enableInTreeAutoscaling true instead of false");
-        assert_eq!(size.restored(&elastic)["enableInTreeAutoscaling"], Value::Null);
+        assert_eq!(size.restored(&elastic, None)["enableInTreeAutoscaling"], Value::Null);
+    }
+
+    #[test]
+    fn a_worker_group_that_somebody_removed_or_added_is_named_and_set_back() {
+        let made = spec(&json!([
+            {"groupName": "w", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": {"spec": 1}},
+            {"groupName": "v", "replicas": 2, "minReplicas": 2, "maxReplicas": 2, "template": {"spec": 2}}
+        ]));
+        let size = Size::of(&made);
+        let mut now = made.clone();
+        now["workerGroupSpecs"].as_array_mut().unwrap().remove(0);
+        assert_eq!(size.drift(&Size::of(&now)).unwrap().words, "worker group w: removed");
+        let restored = size.restored(&now, Some(&made));
+        let back = restored["workerGroupSpecs"].as_array().unwrap();
+        assert_eq!((&back[1]["groupName"], &back[1]["template"]), (&json!("w"), &json!({"spec": 1})));
+        assert_eq!((back.len(), size.drift(&Size::of(&restored))), (2, None));
+        assert!(size.drift(&Size::of(&size.restored(&now, None))).is_some(), "of nothing it cannot be made");
+        let mut now = made.clone();
+        let more = json!({"groupName": "x", "replicas": 3, "template": {"spec": 3}});
+        now["workerGroupSpecs"].as_array_mut().unwrap().push(more);
+        assert_eq!(size.drift(&Size::of(&now)).unwrap().words, "worker group x: added, with 3 pods");
+        let restored = size.restored(&now, Some(&made));
+        assert_eq!(restored["workerGroupSpecs"][2]["replicas"], 0, "KubeRay ends its pods");
+        assert_eq!(Size::of(&restored).pods(), size.pods());
+        assert_eq!(size.drift(&Size::of(&restored)), None, "one without pods is nobody's affair");
     }
 
     #[test]
@@ -203,7 +248,7 @@ mod tests {
         assert_eq!(size.drift(&Size::of(&now)), None);
         now["workerGroupSpecs"][0]["minReplicas"] = json!(0);
         assert!(size.drift(&Size::of(&now)).is_some());
-        let restored = size.restored(&now);
+        let restored = size.restored(&now, None);
         assert_eq!(
             (&restored["workerGroupSpecs"][0]["replicas"], &restored["enableInTreeAutoscaling"]),
             (&json!(3), &json!(true))

@@ -10,10 +10,10 @@ use rayfleet_api::valid::after;
 use rayfleet_api::{RayClusterFleet, names};
 use tracing::{info, warn};
 
-use super::Controller;
 use super::hands::Hands;
 use super::others::Others;
 use super::state::FleetState;
+use super::{Controller, readable};
 use crate::clock;
 use crate::cluster::{Key, WriteError, groups_of, orphans_of};
 
@@ -21,6 +21,8 @@ use crate::cluster::{Key, WriteError, groups_of, orphans_of};
 const MARGIN: Duration = Duration::from_mins(2);
 /// Time until a finalizer that could not be set is tried again.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
+/// Drain of a fleet of which nobody knows how long it may drain.
+pub(super) const LONGEST_UNKNOWN: Duration = Duration::from_mins(10);
 /// The finalizer of `kubectl delete --cascade=orphan`: the groups are to stay.
 const ORPHAN: &str = "orphan";
 
@@ -64,25 +66,31 @@ impl Controller {
         others: &mut Others,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
-        let raw = others.restored(state.unwritten.over(RayClusterFleet::clone(stored)));
+        let raw = others.restored(state.unwritten.over(readable(stored)));
         if !is_held(stored) {
             return Ok(None);
         }
         // An answer that does not come is no reason to keep a fleet for ever.
         let answer = self.others(stored, others).await;
         let is_alone = matches!(answer, Ok(None));
-        if let Some(hands) = answer.ok().flatten().filter(Hands::loses_fields) {
+        let hands = answer.ok().flatten().filter(Hands::loses_fields);
+        if let Some(hands) = hands.as_ref().filter(|_| others.is_foreign()) {
             let end = end(stored, others.drain_timeout(stored));
             return match may_go(stored, true, end, clock::now()) {
                 Some(why) => self.release(stored, why).await,
                 None => {
-                    Ok(Some(self.look_on(stored, &hands, others).await?.map_or(end, |wake| wake.min(end))))
+                    Ok(Some(self.look_on(stored, hands, others).await?.map_or(end, |wake| wake.min(end))))
                 }
             };
         }
+        // Nobody applies the manifest of a fleet again that is to go: what it has lost is in memory, and its ledger is kept again.
+        let raw = if hands.is_some() { others.whole_again(raw) } else { raw };
         let outcome = self.leave(stored, raw, state).await;
         if is_alone {
             self.remember(&Key::of(&**stored), others, &outcome);
+        } else if hands.is_some() && outcome.is_ok() {
+            let key = Key::of(&**stored);
+            others.remember_status(self.index.read(|known| known.fleets.get(&key).cloned()).as_deref());
         }
         outcome
     }

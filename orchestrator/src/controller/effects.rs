@@ -81,17 +81,18 @@ impl Controller {
         let (closings, rest): (Vec<_>, Vec<_>) =
             effects.into_iter().filter(|effect| !effect.ends_traffic_of_the_dead()).partition(Effect::closes);
         self.gates(&key, closings, outcome).await;
-        let (mut calls, mut creates) = (Vec::new(), Vec::new());
+        let (mut calls, mut repairs, mut creates) = (Vec::new(), Vec::new(), Vec::new());
         for effect in rest {
             match effect {
                 Effect::CreateCluster { group } => creates.push(group),
-                Effect::DeleteCluster { .. } | Effect::RepairCluster { .. } | Effect::SetGate { .. } => {
-                    calls.push(effect);
-                }
+                Effect::RepairCluster { name, uid } => repairs.push((name, uid)),
+                Effect::DeleteCluster { .. } | Effect::SetGate { .. } => calls.push(effect),
                 command => self.command(pass, command, outcome),
             }
         }
         self.together(&key, calls, outcome).await;
+        let repairs = repairs.into_iter().map(|(name, uid)| self.repair(pass, name, uid));
+        finish(&key, repairs, outcome).await;
         // Of a fleet that is being deleted nothing new is kept.
         if !pass.basis.fleet.deleting {
             self.records(pass, state, outcome).await;
@@ -101,14 +102,23 @@ impl Controller {
 
     /// Gates and deletions, at the same time.
     async fn together(&self, fleet: &Key, effects: Vec<Effect>, outcome: &mut Outcome) {
-        let calls = effects.into_iter().map(|effect| self.call(fleet, effect));
-        let mut calls = stream::iter(calls).buffer_unordered(TOGETHER);
-        while let Some(done) = calls.next().await {
-            if let Err(failed) = done {
-                error!(%fleet, error = %failed, "an effect failed; it is decided again");
-                outcome.failed(failed);
+        finish(fleet, effects.into_iter().map(|effect| self.call(fleet, effect)), outcome).await;
+    }
+
+    /// Sets a RayCluster back that somebody else changed.
+    async fn repair(&self, pass: &Pass<'_>, name: String, uid: String) -> Result<(), WriteError> {
+        let fleet = Key::of(pass.raw);
+        let made = pass.group(&name).map(|group| (self.template_of(pass, group), group));
+        let made = match &made {
+            Some((Ok(then), group)) => Some((then, *group)),
+            Some((Err(words), _)) => {
+                warn!(%fleet, group = %name, %words, "a worker group that was removed cannot be put back");
+                None
             }
-        }
+            None => None,
+        };
+        info!(%fleet, group = %name, "setting the RayCluster back to its size");
+        self.executor.repair_cluster(&fleet.sibling(name), &uid, made).await
     }
 
     async fn call(&self, fleet: &Key, effect: Effect) -> Result<(), WriteError> {
@@ -116,10 +126,6 @@ impl Controller {
             Effect::DeleteCluster { name, uid, resource_version, reason } => {
                 info!(%fleet, group = %name, %reason, "deleting the RayCluster");
                 self.executor.delete_cluster(&fleet.sibling(name), uid, resource_version).await
-            }
-            Effect::RepairCluster { name, uid } => {
-                info!(%fleet, group = %name, "setting the RayCluster back to its size");
-                self.executor.repair_cluster(&fleet.sibling(name), &uid).await
             }
             Effect::SetGate { group, pod, pod_uid, open, launch, reason } => {
                 info!(%fleet, %group, %pod, open, reason, "setting the serving gate");
@@ -274,6 +280,21 @@ impl Controller {
                 );
             }
             Err(cause) => warn!(group = %group.name, %cause, "the engine cannot be launched"),
+        }
+    }
+}
+
+/// Calls at the same time; what fails is decided again.
+async fn finish(
+    fleet: &Key,
+    calls: impl Iterator<Item = impl Future<Output = Result<(), WriteError>>>,
+    outcome: &mut Outcome,
+) {
+    let mut calls = stream::iter(calls).buffer_unordered(TOGETHER);
+    while let Some(done) = calls.next().await {
+        if let Err(failed) = done {
+            error!(%fleet, error = %failed, "an effect failed; it is decided again");
+            outcome.failed(failed);
         }
     }
 }

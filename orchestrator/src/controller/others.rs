@@ -13,10 +13,11 @@ use rayfleet_api::{RayClusterFleet, ValidFleet, names};
 use rayfleet_core::{Effect, World, decide};
 use tracing::{error, warn};
 
+use super::deletion::LONGEST_UNKNOWN;
 use super::hands::Hands;
 use super::{Controller, split};
 use crate::clock;
-use crate::cluster::{Gate, Key, Snapshot, WriteError, groups_of, owned_clusters};
+use crate::cluster::{Gate, Key, Records, Snapshot, WriteError, groups_of, owned_clusters};
 
 /// Time until somebody is asked again whether the others have gone.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -24,7 +25,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// What is known of others' hands on one fleet.
 #[derive(Debug, Default)]
 pub(super) struct Others {
-    /// The fleet as it was when nobody else had touched it, and since then as it is looked after.
+    /// The fleet as it was when nobody else had touched it, or as its history has it, and since then as it is looked after.
     whole: Option<Arc<RayClusterFleet>>,
     /// Why nothing is done, and when that was found.
     held: Option<(Hands, Instant)>,
@@ -44,6 +45,14 @@ impl Others {
         self.whole = Some(stored.clone());
     }
 
+    /// What is stored elsewhere of a fleet whose ledger is gone and that this replica never saw whole: its history has template and
+    /// model. Its groups are found by the labels of their RayClusters, and what they run by their gates.
+    fn recollect(&mut self, stored: &RayClusterFleet, records: &Records<'_>) {
+        if self.known(stored).is_none() {
+            self.whole = records.newest(stored).map(Arc::new);
+        }
+    }
+
     /// The fleet as it was before others touched it.
     fn known(&self, stored: &RayClusterFleet) -> Option<&Arc<RayClusterFleet>> {
         self.whole.as_ref().filter(|whole| whole.metadata.uid == stored.metadata.uid)
@@ -52,7 +61,7 @@ impl Others {
     /// How long the fleet may drain, as it said before others touched it; ten minutes if that is not known.
     pub(super) fn drain_timeout(&self, stored: &RayClusterFleet) -> Duration {
         let known = self.known(stored).and_then(|whole| ValidFleet::new(whole).ok());
-        known.map_or(Duration::from_mins(10), |fleet| fleet.drain_timeout)
+        known.map_or(LONGEST_UNKNOWN, |fleet| fleet.drain_timeout)
     }
 
     /// The ledger is gone that this replica knows.
@@ -66,6 +75,26 @@ impl Others {
             raw.status = self.known(&raw).and_then(|whole| whole.status.clone());
         }
         raw
+    }
+
+    /// AIBrix's CRD was there when that was asked last.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// A fleet that has lost fields, with those that are remembered.
+    pub(super) fn whole_again(&self, mut raw: RayClusterFleet) -> RayClusterFleet {
+        if let Some(whole) = self.known(&raw) {
+            raw.spec = whole.spec.clone();
+        }
+        raw
+    }
+
+    /// What this program has written of a fleet that has lost fields is no loss.
+    pub(super) fn remember_status(&mut self, written: Option<&RayClusterFleet>) {
+        if let Some((whole, written)) = self.whole.as_mut().zip(written) {
+            Arc::make_mut(whole).status.clone_from(&written.status);
+        }
     }
 
     /// Fields that AIBrix's CRD does not have, and that are gone without anybody having taken them out.
@@ -111,6 +140,9 @@ impl Controller {
     ) -> Result<Option<Hands>, WriteError> {
         let now = clock::monotonic();
         let owns = is_bare(stored) && !self.index.read(|known| owned_clusters(known, stored)).is_empty();
+        if owns {
+            self.index.read(|known| others.recollect(stored, &Records::of(stored, &known.revisions)));
+        }
         let lost = others.doubt
             || others.foreign
             || owns

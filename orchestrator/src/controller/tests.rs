@@ -1,6 +1,8 @@
 //! Whole looks at a fleet, against an API server that takes what it is given.
 
+mod deletion;
 mod others;
+mod unreadable;
 
 use std::sync::Mutex;
 

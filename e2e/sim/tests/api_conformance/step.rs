@@ -34,6 +34,8 @@ pub(crate) enum Action {
     },
     /// The server forgets what was before now, as a real one has with time.
     Forget,
+    /// The CRD that is shipped is tried as a new one, so that all of its rules and their costs are judged.
+    TryCrd,
 }
 
 impl Step {
@@ -83,6 +85,7 @@ impl Step {
             Action::Request { method, path, .. } => format!("{method} {path}"),
             Action::Watch { path } => format!("WATCH {path}"),
             Action::Forget => "forget the past".to_owned(),
+            Action::TryCrd => "try the CRD of manifests/crd.yaml".to_owned(),
         }
     }
 }
@@ -152,4 +155,8 @@ pub(crate) fn watch(path: &str) -> Step {
 
 pub(crate) fn forget() -> Step {
     Step::new(Action::Forget).gives(json!({}))
+}
+
+pub(crate) fn try_crd() -> Step {
+    Step::new(Action::TryCrd)
 }

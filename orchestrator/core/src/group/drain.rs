@@ -21,6 +21,10 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// For how long endpoints that still list a head are thought to be behind its gate. A slice that somebody else keeps may list it for ever.
 const FOLLOW: Duration = Duration::from_secs(5);
 
+/// For how long a head whose gate is closed and that is listed all the same is thought to get new requests. The controller that keeps
+/// the slices may be away for a while, as when its lease moves on; after that whoever keeps the slice does not go by gates.
+const STALE: Duration = Duration::from_mins(1);
+
 /// An engine without requests for this long has none on the way from its own socket either.
 const IDLE_SECONDS: f64 = 1.0;
 
@@ -77,10 +81,17 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
 /// No new request can come: the endpoints have let go of the head, long enough for all to see.
 fn settled(stage: &mut Stage<'_>) -> bool {
     let gate_open = stage.pods.head().is_some_and(|head| head.gate_open);
-    if !gate_open && stage.seen.endpoint_ready != Some(true) {
+    if !gate_open && (stage.seen.endpoint_ready != Some(true) || listed_for(stage, STALE)) {
         stage.group.closed_since.get_or_insert_with(|| time::not_before(stage.now));
     }
     stage.reached(time::end_of(stage.group.closed_since.as_ref(), SETTLE))
+}
+
+/// Endpoints list the head although its gate has been closed for so long.
+fn listed_for(stage: &mut Stage<'_>, long: Duration) -> bool {
+    let closed = stage.pods.head().filter(|head| !head.gate_open).and_then(|head| head.gate_since);
+    let closed = closed.filter(|_| stage.seen.endpoint_ready == Some(true));
+    closed.is_some_and(|closed| stage.reached(Some(after(closed, long))))
 }
 
 /// The head, if its Services do not follow its gate: new requests come until it is stopped. A moment without one is the best there is.
@@ -134,6 +145,14 @@ fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
     });
     let message = match engine {
         _ if !settled && stays.is_some() => stays.unwrap_or_default(),
+        _ if !settled && listed_for(stage, FOLLOW) => {
+            let head = stage.pods.head().map(|head| head.name.as_str()).unwrap_or_default();
+            format!(
+                "an EndpointSlice lists pod {head} as ready although its gate is closed; goes on without it {} s after that: look for the \
+                 slice that nobody updates with `kubectl get endpointslices`",
+                STALE.as_secs()
+            )
+        }
         _ if !settled => "leaves the endpoints".to_owned(),
         Engine::Load(load) => format!("{} requests in flight", load.in_flight),
         _ => "the engine does not tell its requests in flight; waits for the drain time-out".to_owned(),
@@ -179,9 +198,8 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
 /// The gate has closed and the endpoints do not follow yet: what they tell is of before. Opened now, the group would count as one that
 /// takes traffic while it leaves them.
 pub(super) fn leaves(stage: &mut Stage<'_>) -> bool {
-    let closed = stage.pods.head().filter(|head| !head.gate_open).and_then(|head| head.gate_since);
-    let Some(closed) = closed.filter(|_| stage.seen.endpoint_ready == Some(true)) else { return false };
-    !stage.reached(Some(after(closed, FOLLOW)))
+    let closed = stage.pods.head().is_some_and(|head| !head.gate_open && head.gate_since.is_some());
+    closed && stage.seen.endpoint_ready == Some(true) && !listed_for(stage, FOLLOW)
 }
 
 /// The group may serve again: take the drain back. Says whether the group can be judged as serving.

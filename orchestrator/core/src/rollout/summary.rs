@@ -83,6 +83,7 @@ pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, l
         groups,
         node_failures: board.inputs.nodes.to_vec(),
         pace,
+        unreadable: Vec::new(),
     };
     let truncated = size::fit(&mut status);
     let truncated = truncated.map(|verdict| conditions::dated(verdict, &before.conditions, board.inputs.now));

@@ -8,24 +8,25 @@ use kube::{Api, ResourceExt};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, names};
 
-use super::{Executor, WriteError, gone_is_fine};
+use super::{Executor, WriteError, body, gone_is_fine, of};
 use crate::cluster::{aibrix, rayclusters};
 
 impl Executor {
     /// Whether the API server keeps the ledger that a status is written with. AIBrix's CRD of the same name drops it without a word.
     /// It is asked by a trial, as any write would make that loss one for good. A server that refuses the trial has not dropped anything.
     pub(crate) async fn keeps_ledger(&self, fleet: &RayClusterFleet) -> Result<bool, WriteError> {
-        let api: Api<RayClusterFleet> =
-            Api::namespaced(self.client.clone(), &fleet.namespace().unwrap_or_default());
+        let at = of::<RayClusterFleet>(&fleet.namespace().unwrap_or_default());
         let mut trial = fleet.clone();
         let entry =
             GroupStatus { name: "asks-whether-the-ledger-is-kept".to_owned(), ..GroupStatus::default() };
         trial.status.get_or_insert_default().groups = vec![entry];
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
-        let name = fleet.name_any();
-        let call = api.replace_status(&name, &parameters, &trial);
-        match self.call("try status", call).await {
-            Ok(answer) => Ok(answer.status.is_some_and(|status| !status.groups.is_empty())),
+        let request = body(&trial)
+            .and_then(|body| at.replace_subresource("status", &fleet.name_any(), &parameters, body));
+        match self.ask::<RayClusterFleet>("try status", request).await {
+            Ok(answer) => {
+                Ok(answer.and_then(|fleet| fleet.status).is_some_and(|status| !status.groups.is_empty()))
+            }
             Err(error) if error.is_conflict() || error.status().is_none() => Err(error),
             Err(_) => Ok(true),
         }

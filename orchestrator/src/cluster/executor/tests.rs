@@ -475,7 +475,7 @@ async fn a_resized_cluster_is_read_again_and_set_back_and_no_other_is_touched() 
             Method::GET => Answer::Reply(200, sized(uid, replicas)),
             _ => Answer::Reply(200, sized(uid, 1)),
         });
-        bench.executor.repair_cluster(&key(), "u-9").await.unwrap();
+        bench.executor.repair_cluster(&key(), "u-9", None).await.unwrap();
         let calls = bench.server.calls();
         let patch = calls.iter().find(|call| call.method == Method::PATCH);
         assert_eq!(patch.is_some(), patched, "{uid} {replicas}");
@@ -485,5 +485,5 @@ async fn a_resized_cluster_is_read_again_and_set_back_and_no_other_is_touched() 
         }
     }
     let gone = bench(|_| refusal(404, "NotFound", "there is none"));
-    gone.executor.repair_cluster(&key(), "u-9").await.unwrap();
+    gone.executor.repair_cluster(&key(), "u-9", None).await.unwrap();
 }

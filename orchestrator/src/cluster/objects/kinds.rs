@@ -8,12 +8,14 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::core::{DynamicObject, TypeMeta};
+use rayfleet_api::Invalid;
 use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::{Map, Value, json};
 
-use super::{Meta, Watched, bounded};
+use super::{Meta, Watched, bounded, fields};
 use crate::cluster::Key;
 use crate::cluster::index::Warning;
 
@@ -26,25 +28,92 @@ struct Object<S, T> {
     status: Option<T>,
 }
 
+/// An object of which nothing that a tenant may write makes the rest unreadable: its metadata, and its parts as text. What nobody could
+/// read would be watched by nobody, and never let go.
+struct Pieces<'a> {
+    metadata: Meta,
+    spec: Option<&'a str>,
+    status: Option<&'a str>,
+}
+
+impl<'a> Pieces<'a> {
+    /// An error only where there is no object or no name.
+    fn of(text: &'a str) -> Result<Self, serde_json::Error> {
+        let Some(all) = fields(text) else { return Err(serde_json::Error::custom("it is no object")) };
+        let part = |name: &str| all.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let metadata = metadata(part("\"metadata\"").unwrap_or_default());
+        if metadata.name.is_empty() {
+            return Err(serde_json::Error::custom("it has no name"));
+        }
+        Ok(Self { metadata, spec: part("\"spec\""), status: part("\"status\"") })
+    }
+}
+
+/// Metadata without what in it cannot be read.
+fn metadata(text: &str) -> Meta {
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        let mut kept = Map::new();
+        for (name, value) in fields(text).unwrap_or_default() {
+            let (Ok(name), Ok(value)) = (serde_json::from_str::<String>(name), serde_json::from_str(value))
+            else {
+                continue;
+            };
+            kept.insert(name.clone(), value);
+            if Meta::deserialize(&Value::Object(kept.clone())).is_err() {
+                kept.remove(&name);
+            }
+        }
+        serde_json::from_value(Value::Object(kept)).unwrap_or_default()
+    })
+}
+
+/// A part of an object, each of its fields read by itself, and the fields that are nested too deep for that or otherwise odd.
+fn part<T: DeserializeOwned>(
+    at: &str,
+    text: Option<&str>,
+) -> Result<(Option<T>, Vec<Invalid>), serde_json::Error> {
+    let Some(text) = text.filter(|text| *text != "null") else { return Ok((None, Vec::new())) };
+    let (mut kept, mut odd) = (Map::new(), Vec::new());
+    for (name, value) in fields(text).unwrap_or_default() {
+        let name = name.trim_matches('"');
+        match serde_json::from_str(value) {
+            Ok(value) => drop(kept.insert(name.to_owned(), value)),
+            // The error may quote the object.
+            Err(_) => odd.push(Invalid {
+                field: format!("{at}.{name}"),
+                problem: "cannot be read: it is nested deeper than 126 levels: make it flatter".to_owned(),
+            }),
+        }
+    }
+    Ok((Some(serde_json::from_value(Value::Object(kept))?), odd))
+}
+
 impl Watched for RayClusterFleet {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let fleet: Object<RayClusterFleetSpec, RayClusterFleetStatus> = serde_json::from_str(text)?;
-        let metadata = fleet.metadata.into_object_meta();
-        Ok(Some(Self { metadata, spec: fleet.spec, status: fleet.status }))
+        let fleet = Pieces::of(text)?;
+        let (spec, odd) = part::<RayClusterFleetSpec>("spec", fleet.spec)?;
+        let mut spec = spec.map_or_else(|| serde_json::from_value(json!({})), Ok)?;
+        spec.unreadable.extend(odd);
+        let (mut status, odd) = part::<RayClusterFleetStatus>("status", fleet.status)?;
+        if let Some(status) = &mut status {
+            status.unreadable.extend(odd);
+        }
+        Ok(Some(Self { metadata: fleet.metadata.into_object_meta(), spec, status }))
     }
 }
 
 impl Watched for DynamicObject {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let cluster: Object<Option<Value>, Value> = serde_json::from_str(text)?;
+        let cluster = Pieces::of(text)?;
         // Those that no fleet controls any more, but that were made for one, may be adopted.
         if !cluster.metadata.is_of_a_fleet() && cluster.metadata.label(names::LABEL_FLEET).is_none() {
             return Ok(None);
         }
+        let readable = |part: Option<&str>| part.and_then(|text| serde_json::from_str::<Value>(text).ok());
         Ok(Some(Self {
             types: Some(TypeMeta { api_version: "ray.io/v1".to_owned(), kind: "RayCluster".to_owned() }),
+            data: json!({"spec": readable(cluster.spec), "status": readable(cluster.status)}),
             metadata: cluster.metadata.into_object_meta(),
-            data: json!({"spec": cluster.spec, "status": cluster.status}),
         }))
     }
 }
@@ -72,22 +141,23 @@ impl Watched for PodDisruptionBudget {
     }
 }
 
-/// A ControllerRevision.
+/// A ControllerRevision, but for its data: that is whatever somebody wrote into it.
 #[derive(Deserialize)]
 struct Record {
     #[serde(default)]
     metadata: Meta,
     #[serde(default)]
     revision: i64,
-    data: Option<Value>,
 }
 
 impl Watched for ControllerRevision {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let record: Record = serde_json::from_str(text)?;
+        let data = fields(text).into_iter().flatten().find(|(name, _)| *name == "\"data\"");
+        let data = data.and_then(|(_, data)| serde_json::from_str::<Option<Value>>(data).ok().flatten());
         Ok(Some(Self {
             metadata: record.metadata.into_object_meta(),
-            data: record.data.map(RawExtension),
+            data: data.map(RawExtension),
             revision: record.revision,
         }))
     }

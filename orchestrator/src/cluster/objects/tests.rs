@@ -169,13 +169,54 @@ fn a_raycluster_that_no_fleet_controls_and_that_was_made_for_none_is_not_kept() 
     }
 }
 
+/// Nested deeper than is read by recursion.
+fn deep() -> String {
+    format!("{}1{}", "{\"a\":".repeat(300), "}".repeat(300))
+}
+
+#[test]
+fn a_fleet_is_read_however_deep_it_is_nested_and_whatever_its_status_holds() {
+    let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+    fleet["metadata"] = json!({"finalizers": ["rayfleet.io/drain"], "generation": 3, "labels": "odd"});
+    fleet["spec"]["template"]["spec"]["odd"] = json!("TOO-DEEP");
+    fleet["status"] = json!({"readyReplicas": 2, "pace": "TOO-DEEP", "rollout": {"step": "x", "to": "y", "lastProgress": NEVER}});
+    let text = poisoned(&fleet).replace("\"TOO-DEEP\"", &deep());
+    let fleet = RayClusterFleet::read(&text).unwrap().unwrap();
+    assert_eq!((fleet.name_any().as_str(), fleet.metadata.generation), ("x", Some(3)));
+    assert_eq!(fleet.finalizers(), ["rayfleet.io/drain"], "it can be let go");
+    assert_eq!((fleet.spec.replicas, fleet.spec.model.is_some()), (Some(2), true));
+    let names = |odd: &[rayfleet_api::Invalid]| odd.iter().map(|odd| odd.field.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&fleet.spec.unreadable), ["spec.template"]);
+    assert!(fleet.spec.unreadable[0].problem.contains("deeper than 126 levels: make it flatter"));
+    let status = fleet.status.unwrap();
+    assert_eq!((status.ready_replicas, status.rollout.unwrap().to.as_str()), (2, "y"));
+    assert_eq!(names(&status.unreadable), ["status.rollout.lastProgress", "status.pace"]);
+    for odd in [json!("secret"), json!(7), json!([1])] {
+        let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+        fleet["spec"] = odd.clone();
+        fleet["status"] = odd;
+        assert!(RayClusterFleet::read(&fleet.to_string()).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_raycluster_and_a_record_are_known_whatever_is_in_them() {
+    let cluster =
+        json!({"metadata": owned(), "spec": {"headGroupSpec": "TOO-DEEP"}, "status": {"state": "ready"}});
+    let text = poisoned(&cluster).replace("\"TOO-DEEP\"", &deep());
+    let cluster = DynamicObject::read(&text).unwrap().unwrap();
+    assert_eq!((cluster.uid().as_deref(), &cluster.data["status"]["state"]), (Some("u-1"), &json!("ready")));
+    assert!(cluster.data["spec"].is_null());
+    let record = json!({"metadata": owned(), "revision": 3, "data": "TOO-DEEP"});
+    let record =
+        ControllerRevision::read(&poisoned(&record).replace("\"TOO-DEEP\"", &deep())).unwrap().unwrap();
+    assert_eq!((record.revision, record.data), (3, None));
+}
+
 #[test]
 fn of_an_object_that_cannot_be_read_the_name_is_left() {
-    let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
-    fleet["metadata"] = json!({});
-    fleet["status"] = json!("secret");
-    let text = poisoned(&fleet);
-    assert!(RayClusterFleet::read(&text).is_err());
+    let text = poisoned(&json!({"metadata": {}, "spec": "secret"}));
+    assert!(Service::read(&text).is_err());
     let stub = Stub::read(&text).unwrap();
     assert_eq!((stub.key(), &*stub.version), (Key::new("n", "x"), "7"));
     assert_eq!(Stub::read(r#"{"metadata": {"name": 7}}"#), None);

@@ -200,6 +200,10 @@ pub enum Victim {
         /// Replicas.
         replicas: u32,
     },
+    /// Somebody removes all worker groups from a group's RayCluster.
+    RemoveWorkers(usize),
+    /// Somebody adds a worker group to a group's RayCluster, like its first one.
+    AddWorkers(usize),
     /// AIBrix's CRD is applied over the fleet's.
     FleetCrd,
 }

@@ -20,6 +20,32 @@ pub(super) fn resize(api: &ApiServer, namespace: &str, name: &str, replicas: u32
     patch(api, namespace, name, &json!({"workerGroupSpecs": groups}))
 }
 
+/// Takes worker groups away or adds some.
+pub(super) fn regroup(
+    api: &ApiServer,
+    namespace: &str,
+    name: &str,
+    change: impl FnOnce(Vec<Value>) -> Vec<Value>,
+) -> Result<(), String> {
+    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster is not there")?;
+    let groups = cluster["spec"]["workerGroupSpecs"].as_array().cloned().unwrap_or_default();
+    patch(api, namespace, name, &json!({"workerGroupSpecs": change(groups)}))
+}
+
+/// No worker group is left.
+pub(super) fn none(_: Vec<Value>) -> Vec<Value> {
+    Vec::new()
+}
+
+/// One more, like the first.
+pub(super) fn one_more(mut groups: Vec<Value>) -> Vec<Value> {
+    if let Some(mut more) = groups.first().cloned() {
+        more["groupName"] = json!("more");
+        groups.push(more);
+    }
+    groups
+}
+
 fn patch(api: &ApiServer, namespace: &str, name: &str, spec: &Value) -> Result<(), String> {
     let patched = api.merge_patch(&Kind::RAY_CLUSTER, namespace, name, &json!({"spec": spec}));
     patched.map(drop).map_err(|refusal| refusal.message)

@@ -239,6 +239,14 @@ impl Stage for SimStage {
                 let name = self.group(*group).await?;
                 meddling::resize(&self.api, self.namespace, &name, *replicas)?;
             }
+            Victim::RemoveWorkers(group) => {
+                let name = self.group(*group).await?;
+                meddling::regroup(&self.api, self.namespace, &name, meddling::none)?;
+            }
+            Victim::AddWorkers(group) => {
+                let name = self.group(*group).await?;
+                meddling::regroup(&self.api, self.namespace, &name, meddling::one_more)?;
+            }
             Victim::FleetCrd => self.api.replace_fleet_crd(),
         }
         Ok(())

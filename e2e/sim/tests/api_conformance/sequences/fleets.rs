@@ -10,7 +10,7 @@ pub(super) fn all() -> Vec<Sequence> {
     vec![schema(), rules(), subresources(), generations(), ends()]
 }
 
-fn fleet(name: &str) -> Value {
+pub(super) fn fleet(name: &str) -> Value {
     let limits = json!({"nvidia.com/gpu": "1"});
     let containers =
         json!([{"name": "ray", "image": "registry.invalid/ray:1", "resources": {"limits": limits}}]);

@@ -1,5 +1,6 @@
 //! The sequences, and the objects that they are about.
 
+mod crd;
 mod deletes;
 mod fleets;
 mod kinds;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::step::Sequence;
 
 pub(crate) fn all() -> Vec<Sequence> {
-    [writes::all(), reads::all(), deletes::all(), pods::all(), kinds::all(), fleets::all()]
+    [writes::all(), reads::all(), deletes::all(), pods::all(), kinds::all(), fleets::all(), crd::all()]
         .into_iter()
         .flatten()
         .collect()

@@ -332,3 +332,58 @@ fn without_a_model_a_drain_settles_and_deletes() {
     assert_eq!(closed.group.phase, Phase::Draining);
     assert_eq!(kinds(&step(&fleet, &closed.group, &seen, 4)), ["delete"]);
 }
+
+/// The same drain, of a head that its gate has closed for at 1 s and that endpoints list for ever.
+fn listed(drain: u64, seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
+    let mut fleet = fleet(1);
+    fleet.drain_timeout = std::time::Duration::from_secs(drain);
+    let group = GroupStatus { phase: Phase::Draining, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };
+    let mut seen = healthy(&group, t0());
+    (seen.pods[0].gate_open, seen.pods[0].gate_since) = (false, Some(at(1)));
+    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    (load.in_flight, load.draining, load.idle_seconds) = (0, Some(true), Some(9.0));
+    edit(&mut seen);
+    step(&fleet, &group, &seen, seconds)
+}
+
+#[test]
+fn endpoints_that_never_follow_are_named_and_not_waited_for_until_the_drain_times_out() {
+    assert_eq!(listed(600, 3, |_| {}).group.message.as_deref(), Some("leaves the endpoints"));
+    let waits = listed(600, 60, |_| {});
+    assert_eq!(waits.group.phase, Phase::Draining);
+    let message = waits.group.message.unwrap();
+    assert!(message.contains("an EndpointSlice lists pod") && message.contains("kubectl get endpointslices"));
+    let gone_on = listed(600, 61, |_| {});
+    assert!(gone_on.group.closed_since.is_some(), "from now on no new request is expected");
+    let busy = listed(600, 90, |seen| ray_mut(seen).engine.load.as_mut().unwrap().in_flight = 2);
+    assert_eq!(busy.group.phase, Phase::Draining, "what it answers it may end");
+    // Settled since 61 s.
+    let fleet = fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: gone_on.group.closed_since,
+        ..ready_entry(&fleet, 0)
+    };
+    let mut seen = healthy(&group, t0());
+    (seen.pods[0].gate_open, seen.pods[0].gate_since) = (false, Some(at(1)));
+    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    (load.draining, load.idle_seconds) = (Some(true), Some(9.0));
+    let ended = step(&fleet, &with_goal(group, Goal::Retire), &seen, 63);
+    assert_eq!((ended.group.phase, ended.lost_requests), (Phase::Stopping, 0));
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_whatever_slices_and_gate_say() {
+    type Edit = fn(&mut GroupSeen);
+    let cases: [(&str, Edit); 5] = [
+        ("idle", |_| {}),
+        ("busy", |seen| ray_mut(seen).engine.load.as_mut().unwrap().in_flight = 3),
+        ("it does not tell", |seen| ray_mut(seen).engine.load = None),
+        ("the gate is never closed", |seen| seen.pods[0].gate_open = true),
+        ("nobody knows since when it is closed", |seen| seen.pods[0].gate_since = None),
+    ];
+    for (name, edit) in cases {
+        assert_eq!(listed(30, 29, edit).group.phase, Phase::Draining, "{name}");
+        assert_eq!(listed(30, 30, edit).group.phase, Phase::Stopping, "{name}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The CRD as it is shipped: it is accepted, it takes what is published, and refuses what it is there to refuse.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -21,10 +21,11 @@ fn examples() -> Vec<Value> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "yaml"));
     files.sort();
-    let documents = files.iter().flat_map(|file| {
-        serde_saphyr::from_multiple::<Value>(&std::fs::read_to_string(file).unwrap()).unwrap()
-    });
-    let mut fleets: Vec<Value> = documents.filter(|object| object["kind"] == "RayClusterFleet").collect();
+    let read = |file: &PathBuf| -> Vec<Value> {
+        serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap()
+    };
+    let mut fleets: Vec<Value> = files.iter().flat_map(read).collect();
+    fleets.retain(|object| object["kind"] == "RayClusterFleet");
     for fleet in &mut fleets {
         fleet["metadata"].as_object_mut().unwrap().remove("namespace");
     }

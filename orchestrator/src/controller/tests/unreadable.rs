@@ -44,7 +44,7 @@ fn bench_with(fleet: &Value) -> Bench {
     bench
 }
 
-async fn told(bench: &Bench) -> String {
+async fn reported(bench: &Bench) -> String {
     let writer =
         tokio::time::timeout(Duration::from_secs(5), bench.controller.executor.clone().write_events());
     let _ = writer.await;
@@ -82,7 +82,7 @@ async fn a_fleet_that_cannot_be_read_is_let_go_when_it_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_somebody_made_unreadable_is_written_again_and_told_of_once() {
+async fn a_status_that_somebody_made_unreadable_is_written_again_and_reported_once() {
     let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
     let mut fleet = json!(with_groups(raw_fleet(), &revision));
     fleet["status"]["groups"][1]["readySince"] = json!(NEVER);
@@ -96,10 +96,10 @@ async fn a_status_that_somebody_made_unreadable_is_written_again_and_told_of_onc
     for _ in 0..5 {
         bench.pass().await.unwrap();
     }
-    let told = told(&bench).await;
-    assert_eq!(told.matches("StatusUnreadable").count(), 1, "{told}");
-    assert!(told.contains("status.groups[1].readySince: cannot be read"), "{told}");
-    assert!(told.contains("status.rollout.lastProgress: cannot be read"), "{told}");
+    let said = reported(&bench).await;
+    assert_eq!(said.matches("StatusUnreadable").count(), 1, "{said}");
+    assert!(said.contains("status.groups[1].readySince: cannot be read"), "{said}");
+    assert!(said.contains("status.rollout.lastProgress: cannot be read"), "{said}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,5 +113,5 @@ async fn a_status_of_a_fleet_that_is_refused_altogether_is_written_again_once() 
         |sent: Vec<String>| sent.iter().filter(|call| *call == "PUT rayclusterfleets/f/status").count();
     assert_eq!(writes(bench.sent().await), 1);
     assert_eq!(writes(bench.sent().await), 0);
-    assert!(told(&bench).await.contains("StatusUnreadable"));
+    assert!(reported(&bench).await.contains("StatusUnreadable"));
 }

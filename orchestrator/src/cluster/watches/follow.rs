@@ -113,8 +113,9 @@ pub(super) async fn follow<T: Watched>(
         match outcome {
             Ok(next) => version = Some(next),
             Err((error, next)) => {
-                // What is known is too old to go on from: only a list helps.
-                version = next.filter(|_| error.code() != Some(410));
+                // What is known is too old to go on from, or the kind was gone and what is there may be other objects, and nobody says that it
+                // is back: only a list helps.
+                version = next.filter(|_| !matches!(error.code(), Some(404 | 410)));
                 complain(&error);
                 tokio::time::sleep(waits.next().unwrap_or(ANSWER)).await;
             }

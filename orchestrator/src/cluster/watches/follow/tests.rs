@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 use crate::cluster::nodes::Node;
 use crate::cluster::pods::Pod;
-use crate::fake::{Answer, Call, Fake};
+use crate::fake::{Answer, Call, Fake, refusal};
 
 fn what(path: &str) -> What {
     What { path: path.to_owned(), ..What::default() }
@@ -85,6 +85,18 @@ async fn an_object_that_was_known_stays_as_it_was_when_it_cannot_be_read_any_mor
     index.apply(crate::fixtures::object::<Pod>(&foreign("gone", 1)));
     follow_for(1, &server, &index).await;
     assert!(has(&index, "x") && !has(&index, "gone"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_was_gone_is_listed_again_for_others_may_be_there() {
+    for (code, listed_again) in [(404, true), (410, true), (500, false)] {
+        let server = Fake::new(move |call| {
+            if is_watch(call) { refusal(code, "Any", "no") } else { list(&[foreign("x", 1)], "5", None) }
+        });
+        follow_for(20, &server, &Index::default()).await;
+        let lists = server.calls().iter().filter(|call| !is_watch(call)).count();
+        assert_eq!(lists > 1, listed_again, "{code}: {lists} lists");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -232,6 +232,8 @@ pub struct LoadSeen {
     pub idle_seconds: Option<f64>,
     /// Since when it owes answers and makes no step. `None`: it moves, nobody waits for it, or that is not known.
     pub stalled_since: Option<Timestamp>,
+    /// All that it owes since then waits for something else than a step of it, such as a grammar that is being compiled.
+    pub deferred: bool,
 }
 
 /// Outcome of the probe prompt.
@@ -251,8 +253,13 @@ mod tests {
     use super::*;
 
     fn idle_for(seconds: f64, in_flight: u32) -> RaySeen {
-        let load =
-            LoadSeen { in_flight, draining: Some(false), idle_seconds: Some(seconds), stalled_since: None };
+        let load = LoadSeen {
+            in_flight,
+            draining: Some(false),
+            idle_seconds: Some(seconds),
+            stalled_since: None,
+            deferred: false,
+        };
         let engine = EngineSeen { load: Some(load), ..EngineSeen::default() };
         RaySeen {
             at: Timestamp::UNIX_EPOCH,

@@ -201,6 +201,7 @@ pub(crate) fn engine(group: &GroupStatus) -> EngineSeen {
             draining: Some(false),
             idle_seconds: Some(9.0),
             stalled_since: None,
+            deferred: false,
         }),
         probe: ProbeSeen::Passed,
         ..EngineSeen::default()

@@ -143,12 +143,13 @@ impl Memory {
         if self.stall.0.as_ref() != of {
             self.stall = (of.cloned(), Stall::default());
         }
-        let stalled_since = self.stall.1.observe(now, found);
+        let still = self.stall.1.observe(now, found);
         found.map(|load| LoadSeen {
             in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
             draining: load.draining,
             idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
-            stalled_since,
+            stalled_since: still.map(|still| still.since),
+            deferred: still.is_some_and(|still| still.deferred),
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::NodeId;
-use crate::engine::{Health, PhaseKind, Stall};
+use crate::engine::{Health, PhaseKind, Stall, Standstill};
 use crate::observe::RayState;
 use crate::placement::{Placement, RayNode};
 
@@ -23,7 +23,7 @@ pub struct History {
     /// The launcher has found the engine healthy.
     said: bool,
     /// Since when the engine stands still.
-    pub(super) still_since: Option<Timestamp>,
+    pub(super) still: Option<Standstill>,
     /// Since when the port of an engine that had served gives no answer.
     pub(super) silent_since: Option<Timestamp>,
     stall: Stall,
@@ -50,8 +50,7 @@ impl History {
         self.said |= says_so;
         let silent = self.served && matches!(engine.health, Some(Health::Unreachable(_)));
         self.silent_since = if silent { self.silent_since.or(Some(now)) } else { None };
-        self.still_since =
-            if engine.has_ended() { None } else { self.stall.observe(now, engine.load.as_ref()) };
+        self.still = if engine.has_ended() { None } else { self.stall.observe(now, engine.load.as_ref()) };
     }
 
     /// Nodes that were alive when Ray last told and are not the head, to ask when the head says nothing.

@@ -8,7 +8,7 @@ use super::unreached::unreached;
 use super::{Diagnosis, History, Look, Patience, Trouble};
 use crate::NodeId;
 use crate::dashboard::JobStatus;
-use crate::engine::{Health, PhaseKind};
+use crate::engine::{DEFERRED_FACTOR, Health, PhaseKind};
 use crate::observe::{ClusterState, EngineState, Placed, RankState, RayState};
 use crate::placement::{FreeGpus, GroupState, Policy, plan};
 
@@ -151,21 +151,25 @@ fn health_words(engine: &EngineState) -> Option<String> {
 }
 
 fn still(now: Timestamp, engine: &EngineState, history: &History, patience: Patience) -> Option<Diagnosis> {
-    let since = history.still_since.or(history.silent_since)?;
+    // Nothing is late while all that wait are deferred, unless it takes very long.
+    let deferred = history.still.is_some_and(|still| still.deferred);
+    let factor = if deferred { DEFERRED_FACTOR } else { 1 };
+    let since = history.still.map(|still| still.since).or(history.silent_since)?;
     let lasted = std::time::Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    let trouble = if lasted >= patience.hung_after {
+    let trouble = if lasted >= patience.hung_after.saturating_mul(factor) {
         Trouble::Hung { since }
-    } else if lasted >= patience.slow_after {
+    } else if lasted >= patience.slow_after.saturating_mul(factor) {
         Trouble::Slow { since }
     } else {
         return None;
     };
     let waiting = engine.load.as_ref().map_or(0, |load| load.awaiting);
+    let all = if deferred { ", all are deferred" } else { "" };
     let s = if waiting == 1 { " waits" } else { "s wait" };
     let lasted = lasted.as_secs_f64();
     let evidence = match &engine.health {
         Some(Health::Unreachable(why)) => format!("GET /health gets no answer for {lasted:.0} s ({why})"),
-        _ => format!("{waiting} request{s}, no step of the engine for {lasted:.0} s"),
+        _ => format!("{waiting} request{s}, no step of the engine for {lasted:.0} s{all}"),
     };
     Some(Diagnosis { trouble, evidence: vec![evidence] })
 }

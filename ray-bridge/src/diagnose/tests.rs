@@ -91,7 +91,15 @@ fn engine() -> EngineState {
 }
 
 fn load(awaiting: u64, progress: Option<u64>) -> Load {
-    Load { in_flight: awaiting, served: Some(1), draining: Some(false), idle: None, awaiting, progress }
+    Load {
+        in_flight: awaiting,
+        served: Some(1),
+        draining: Some(false),
+        idle: None,
+        awaiting,
+        progress,
+        deferred: 0,
+    }
 }
 
 /// An engine whose ranks died so, in the order of ranks, and whose port says so.
@@ -242,6 +250,23 @@ fn no_step_is_slow_and_then_hung() {
     assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["3 requests wait, no step of the engine for 8 s"]);
     assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it moves, and nobody waits");
+}
+
+#[test]
+fn an_engine_whose_requests_are_deferred_is_neither_slow_nor_hung_for_long() {
+    let mut history = served();
+    let mut look = |second: i64| {
+        let load = Load { deferred: 1, ..load(1, Some(7)) };
+        let state = RayState { cluster: None, engine: Some(EngineState { load: Some(load), ..engine() }) };
+        history.learn(at(second), &state);
+        let patience = Patience::new(Duration::from_secs(8));
+        diagnose(at(second), Look::Ray(&state), &history, patience)
+    };
+    assert_eq!([look(1), look(9), look(60)], [None, None, None]);
+    assert_eq!(look(61).map(|d| d.trouble), Some(Trouble::Slow { since: at(1) }));
+    let hung = look(241).unwrap();
+    assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
+    assert_eq!(hung.evidence, ["1 request waits, no step of the engine for 240 s, all are deferred"]);
 }
 
 #[test]

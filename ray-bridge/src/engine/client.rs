@@ -52,6 +52,10 @@ pub struct Load {
     /// Another number after every step of the engine; its size means nothing. `None` if the engine shows no counters, or
     /// if nobody waits for it: then they are not asked for. See [`Stall`](super::Stall).
     pub progress: Option<u64>,
+    /// Requests that the engine has put aside until something else than a step of it has happened (a grammar is compiled, a slot of an adapter is
+    /// free), if all that it has are such; else 0, also where it does not say so. Looked at as `progress` is.
+    #[serde(default)]
+    pub deferred: u64,
 }
 
 /// Client of one engine.
@@ -145,8 +149,10 @@ impl EngineClient {
                 let mut load = Load::from(state);
                 if load.awaiting > 0 {
                     // Counters are a help; how busy it is is known without them.
-                    load.progress =
-                        self.metrics().await.ok().and_then(|text| metrics::progress(self.engine, &text));
+                    if let Ok(text) = self.metrics().await {
+                        load.progress = metrics::progress(self.engine, &text);
+                        load.deferred = metrics::deferred(self.engine, &text);
+                    }
                 } else if load.draining == Some(true) && load.in_flight == 0 {
                     self.add_background(&mut load).await?;
                 }
@@ -181,7 +187,16 @@ impl EngineClient {
             self.endpoint.fail(&Method::GET, self.engine.metrics(), Fault::Malformed { what })
         })?;
         let progress = metrics::progress(self.engine, &text);
-        Ok(Load { in_flight, served: None, draining: None, idle: None, awaiting: in_flight, progress })
+        let deferred = metrics::deferred(self.engine, &text);
+        Ok(Load {
+            in_flight,
+            served: None,
+            draining: None,
+            idle: None,
+            awaiting: in_flight,
+            progress,
+            deferred,
+        })
     }
 
     async fn metrics(&self) -> Result<String, CallError> {
@@ -259,6 +274,7 @@ impl From<State> for Load {
             idle: state.idle_seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()),
             awaiting: state.awaiting.unwrap_or(state.in_flight),
             progress: None,
+            deferred: 0,
         }
     }
 }

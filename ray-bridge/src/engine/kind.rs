@@ -31,4 +31,20 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync {
 
     /// Progress: series that change with its steps and with nothing else. Without the first of them there is no telling.
     fn steps(&self) -> &'static [&'static str];
+
+    /// Gauges of requests that its steps work on, that wait, and that wait for something else than a step.
+    fn queue(&self) -> Queue;
+}
+
+/// Names of gauges by which requests that wait for a step are told from those that a step would pass over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queue {
+    /// Requests that the steps work on.
+    pub(crate) running: &'static str,
+    /// Requests that wait, for whatever reason.
+    pub(crate) waiting: &'static str,
+    /// Those that wait, by reason.
+    pub(crate) by_reason: &'static str,
+    /// The label, as it stands in the text, of those that wait for something else than a step.
+    pub(crate) deferred: &'static str,
 }

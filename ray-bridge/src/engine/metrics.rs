@@ -7,10 +7,19 @@ use super::kind::Engine;
 
 /// Requests running plus waiting, over all engine cores; `None` if the text has neither gauge.
 pub(crate) fn in_flight(engine: &dyn Engine, text: &str) -> Option<u64> {
-    let values: Vec<f64> = series(text, engine.in_flight())
+    number(&values(series(text, engine.in_flight())))
+}
+
+/// The values that count requests.
+fn values<'a>(series: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<f64> {
+    series
         .filter_map(|(_, value)| value.parse().ok())
         .filter(|value: &f64| value.is_finite() && *value >= 0.0)
-        .collect();
+        .collect()
+}
+
+/// Their sum, over all engine cores; `None` without any.
+fn number(values: &[f64]) -> Option<u64> {
     if values.is_empty() {
         return None;
     }
@@ -28,6 +37,17 @@ pub(crate) fn progress(engine: &dyn Engine, text: &str) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     series(text, engine.steps()).for_each(|line| line.hash(&mut hasher));
     Some(hasher.finish())
+}
+
+/// Requests that wait for something else than a step, if all that the engine has are such; 0 if one is not, or if it does not say so.
+pub(crate) fn deferred(engine: &dyn Engine, text: &str) -> u64 {
+    let queue = engine.queue();
+    let of = |name| number(&values(series(text, &[name])));
+    let names = [queue.by_reason];
+    let deferred = series(text, &names).filter(|(series, _)| series.contains(queue.deferred));
+    let deferred = number(&values(deferred)).unwrap_or(0);
+    let all = of(queue.running) == Some(0) && of(queue.waiting) == Some(deferred);
+    if all { deferred } else { 0 }
 }
 
 /// Series of these names, with labels, and their values as they stand there.
@@ -59,6 +79,37 @@ mod tests {
         assert_eq!(in_flight(&Vllm, ""), None);
         assert_eq!(in_flight(&Vllm, "vllm:num_requests_running NaN\nfoo 1\n"), None);
         assert_eq!(progress(&Vllm, "vllm:num_requests_running 1.0\n"), None);
+    }
+
+    #[test]
+    fn requests_are_deferred_if_all_that_the_engine_has_are() {
+        let recorded = include_str!("../../tests/fixtures/vllm_metrics.txt");
+        let with = |running: u32, waiting: u32, deferred: u32| {
+            let mut text = recorded.to_owned();
+            for (series, value) in [
+                ("running{engine=\"0\",model_name=\"tiny\"}", running),
+                ("waiting{engine=\"0\",model_name=\"tiny\"}", waiting),
+                ("by_reason{engine=\"0\",model_name=\"tiny\",reason=\"deferred\"}", deferred),
+            ] {
+                let series = format!(
+                    "vllm:num_requests_{}{series}",
+                    if series.starts_with("by") { "waiting_" } else { "" }
+                );
+                assert!(recorded.contains(&format!("{series} 0.0")), "{series}");
+                text = text.replace(&format!("{series} 0.0"), &format!("{series} {value}.0"));
+            }
+            deferred_of(&text)
+        };
+        assert_eq!(with(0, 2, 2), 2);
+        assert_eq!(with(1, 2, 2), 0, "what runs needs steps");
+        assert_eq!(with(0, 3, 2), 0, "one waits for room in a step");
+        assert_eq!(with(0, 0, 0), 0, "nothing has come so far");
+        let older = "vllm:num_requests_running 0.0\nvllm:num_requests_waiting 1.0\n";
+        assert_eq!(deferred_of(older), 0, "an engine that does not say so");
+    }
+
+    fn deferred_of(text: &str) -> u64 {
+        deferred(&Vllm, text)
     }
 
     #[test]

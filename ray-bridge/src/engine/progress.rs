@@ -5,11 +5,34 @@ use jiff::Timestamp;
 
 use super::client::Load;
 
+/// So many times the usual patience an engine deserves all of whose requests are deferred, half an hour in place of a minute: clients
+/// rarely wait that long, and it may be as well as before.
+pub const DEFERRED_FACTOR: u32 = 30;
+
+/// An engine whose counters do not move although somebody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standstill {
+    /// First look that saw it; unless `deferred`, the first one since which a step is owed.
+    pub since: Timestamp,
+    /// All that it owes is deferred: no step is owed, unless it has come to one since and hangs in it. Nothing that an engine shows tells
+    /// the two apart, so such a standstill deserves more patience, but an end.
+    pub deferred: bool,
+}
+
 /// Follows the steps of one engine. A new launch needs a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stall {
-    /// Its last known progress, and since when it is that.
-    last: Option<(u64, Timestamp)>,
+    last: Option<Still>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Still {
+    /// Its last known progress.
+    progress: u64,
+    /// Since when it is that.
+    since: Timestamp,
+    /// Since when somebody waited who is not deferred. That he has gone is no step.
+    owed: Option<Timestamp>,
 }
 
 impl Stall {
@@ -18,20 +41,25 @@ impl Stall {
     ///
     /// `load` is `None` when the engine did not say, which neither ends a standstill nor proves one. A standstill
     /// counts from the first look that saw it, so it is never made longer than it is.
-    pub fn observe(&mut self, now: Timestamp, load: Option<&Load>) -> Option<Timestamp> {
+    pub fn observe(&mut self, now: Timestamp, load: Option<&Load>) -> Option<Standstill> {
         let load = load?;
         if load.awaiting == 0 {
             self.last = None;
             return None;
         }
         let progress = load.progress?;
-        match self.last {
-            Some((before, since)) if before == progress && since <= now => Some(since),
-            _ => {
-                self.last = Some((progress, now));
-                None
-            }
+        let deferred = load.awaiting <= load.deferred;
+        let owed = (!deferred).then_some(now);
+        if let Some(still) = &mut self.last
+            && still.progress == progress
+            && still.since <= now
+        {
+            still.owed = still.owed.or(owed);
+            let deferred = Standstill { since: still.since, deferred: true };
+            return Some(still.owed.map_or(deferred, |since| Standstill { since, deferred: false }));
         }
+        self.last = Some(Still { progress, since: now, owed });
+        None
     }
 }
 
@@ -45,13 +73,46 @@ mod tests {
 
     /// What the tracker says to looks (second, requests waiting, progress), in seconds.
     fn since(looks: &[(i64, u64, Option<u64>)]) -> Vec<Option<i64>> {
+        let looks: Vec<_> =
+            looks.iter().map(|&(second, awaiting, progress)| (second, awaiting, progress, 0)).collect();
+        said(&looks).iter().map(|said| said.map(|(since, _)| since)).collect()
+    }
+
+    /// The same with requests that are deferred, and whether the standstill is one of those.
+    fn said(looks: &[(i64, u64, Option<u64>, u64)]) -> Vec<Option<(i64, bool)>> {
         let mut stall = Stall::default();
-        let said = looks.iter().map(|&(second, awaiting, progress)| {
-            let load =
-                Load { in_flight: awaiting, served: None, draining: None, idle: None, awaiting, progress };
-            stall.observe(at(second), Some(&load)).map(|since| since.as_second() - 1_000)
+        let said = looks.iter().map(|&(second, awaiting, progress, deferred)| {
+            let load = Load {
+                in_flight: awaiting,
+                served: None,
+                draining: None,
+                idle: None,
+                awaiting,
+                progress,
+                deferred,
+            };
+            stall
+                .observe(at(second), Some(&load))
+                .map(|still| (still.since.as_second() - 1_000, still.deferred))
         });
         said.collect()
+    }
+
+    #[test]
+    fn requests_that_are_deferred_are_a_standstill_of_their_own_kind() {
+        let waits = (1, Some(5), 1);
+        let looks = [0, 1, 600].map(|second| (second, waits.0, waits.1, waits.2));
+        assert_eq!(said(&looks), [None, Some((0, true)), Some((0, true))]);
+    }
+
+    #[test]
+    fn a_step_is_owed_from_the_first_request_on_that_is_not_deferred() {
+        let looks =
+            [(0, 1, 5, 1), (600, 1, 5, 1), (601, 2, 5, 1), (650, 1, 5, 1), (661, 1, 6, 1), (662, 1, 6, 1)];
+        let looks =
+            looks.map(|(second, awaiting, progress, deferred)| (second, awaiting, Some(progress), deferred));
+        let owed = Some((601, false));
+        assert_eq!(said(&looks), [None, Some((0, true)), owed, owed, None, Some((661, true))]);
     }
 
     #[test]

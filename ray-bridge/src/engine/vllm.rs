@@ -2,7 +2,7 @@
 //! outside is asked in the same way.
 
 use super::args::Owned;
-use super::kind::Engine;
+use super::kind::{Engine, Queue};
 use super::spec::EngineSpec;
 
 /// vLLM's OpenAI-compatible server, 0.32 and what is like it.
@@ -80,6 +80,16 @@ const STEPS: [&str; 7] = [
     "vllm:num_requests_waiting",
 ];
 
+/// Requests whose grammar is still being compiled, that have no slot for their adapter, or whose key-value cache is on its way from elsewhere, are
+/// deferred: the core steps past them. It sets all four gauges after each of its steps, empty ones too (0.32,
+/// `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py` `record`).
+const QUEUE: Queue = Queue {
+    running: "vllm:num_requests_running",
+    waiting: "vllm:num_requests_waiting",
+    by_reason: "vllm:num_requests_waiting_by_reason",
+    deferred: "reason=\"deferred\"",
+};
+
 impl Engine for Vllm {
     fn owned_args(&self) -> &'static [Owned] {
         OWNED
@@ -122,5 +132,9 @@ impl Engine for Vllm {
 
     fn steps(&self) -> &'static [&'static str] {
         &STEPS
+    }
+
+    fn queue(&self) -> Queue {
+        QUEUE
     }
 }

@@ -9,7 +9,7 @@ use rayfleet_api::valid::after;
 
 use super::ray::{self, Ray};
 use super::stage::Stage;
-use super::{evict, stop};
+use super::{engine, evict, stop};
 use crate::effect::Effect;
 use crate::seen::{EngineSeen, JobSeen, LoadSeen};
 use crate::time;
@@ -73,7 +73,8 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
         }
         Engine::Unknown if settled && !stage.launched() => stop::start(stage),
         engine if stage.reached(deadline) => cut_off(stage, &engine),
-        Engine::Load(load) if hangs(stage, load) => cut_off(stage, &Engine::Load(load)),
+        // Requests of an engine that makes no step any more do not end, however long they get.
+        Engine::Load(load) if engine::hangs(stage, load) => cut_off(stage, &Engine::Load(load)),
         engine => wait(stage, settled, &engine),
     }
 }
@@ -129,12 +130,6 @@ fn ended(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
     load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
 }
 
-/// Requests of an engine that makes no step any more do not end, however long they get.
-fn hangs(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
-    let patience = stage.fleet.failure.hung_after;
-    load.stalled_since.is_some_and(|since| stage.reached(Some(after(since, patience))))
-}
-
 fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
     let stays = ungated(stage).map(|head| {
         format!(
@@ -179,7 +174,7 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
         // The last that was known of it.
         Engine::Dead | Engine::Unknown if lost.is_some() => (stage.group.in_flight, false),
         Engine::Dead => (Some(0), false),
-        Engine::Load(load) => (Some(load.in_flight), load.stalled_since.is_some()),
+        Engine::Load(load) => (Some(load.in_flight), load.stalled_since.is_some() && !load.deferred),
         Engine::Unknown => (None, false),
     };
     let text = match left {

@@ -1,17 +1,23 @@
 //! The engine in bridge mode: launched once, watched while it is placed, loads and is probed, and
 //! then for as long as it serves. A launch is fixed in the ledger before it is asked for.
 
+use std::time::Duration;
+
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::stage::{Stage, submission};
 use super::{fail, patience, ray, serve};
 use crate::effect::Effect;
-use crate::seen::{EngineSeen, JobSeen, ProbeSeen};
+use crate::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen};
 use crate::{text, time};
 
 /// Differences from the plan that are told; more of them say no more.
 const MISPLACED: usize = 8;
+
+/// So many times `hungAfter` an engine may stand still all of whose requests are deferred, half an hour by default: longer than clients
+/// wait. `ray-bridge watch` has the same.
+const DEFERRED_FACTOR: u32 = 30;
 
 /// No engine of the current launch number was ever asked for, or it is known to be over.
 pub(crate) fn not_started(group: &GroupStatus) -> bool {
@@ -158,16 +164,24 @@ fn watch_running(stage: &mut Stage<'_>, engine: &EngineSeen) {
 
 /// An engine that answers, owes tokens and makes no step: a rank is stuck, and no time-out of its own will end that.
 fn hung(stage: &mut Stage<'_>, engine: &EngineSeen) -> Option<String> {
-    let load = engine.load?;
-    let since = load.stalled_since?;
-    let patience = stage.fleet.failure.hung_after;
-    stage.reached(Some(after(since, patience))).then(|| {
-        format!(
-            "the engine hangs: {} requests wait and it has made no step for {} s",
-            load.in_flight,
-            patience.as_secs()
-        )
-    })
+    let load = engine.load.filter(|load| hangs(stage, *load))?;
+    Some(format!(
+        "the engine hangs: {} requests {} and it has made no step for {} s",
+        load.in_flight,
+        if load.deferred { "are deferred" } else { "wait" },
+        patience(stage, load).as_secs()
+    ))
+}
+
+/// It has stood still for longer than an engine does that is well.
+pub(super) fn hangs(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
+    let end = load.stalled_since.map(|since| after(since, patience(stage, load)));
+    stage.reached(end)
+}
+
+fn patience(stage: &Stage<'_>, load: LoadSeen) -> Duration {
+    let factor = if load.deferred { DEFERRED_FACTOR } else { 1 };
+    stage.fleet.failure.hung_after.saturating_mul(factor)
 }
 
 fn with_note(text: &str, engine: &EngineSeen) -> String {

@@ -260,27 +260,42 @@ fn load_is_carried_over() {
         idle: Some(Duration::from_millis(1500)),
         awaiting: 0,
         progress: None,
+        deferred: 0,
     };
     let seen = look(&mut Memory::default(), None, EngineState { load: Some(busy), ..engine() });
-    let wanted =
-        LoadSeen { in_flight: u32::MAX, draining: Some(true), idle_seconds: Some(1.5), stalled_since: None };
+    let wanted = LoadSeen {
+        in_flight: u32::MAX,
+        draining: Some(true),
+        idle_seconds: Some(1.5),
+        stalled_since: None,
+        deferred: false,
+    };
     assert_eq!(seen.load, Some(wanted));
 }
 
 #[test]
 fn an_engine_that_makes_no_step_is_told_until_its_next_launch() {
     let mut memory = Memory::default();
-    let mut stalled = |launch: &str, second: i64| {
-        let load =
-            Load { in_flight: 1, served: None, draining: None, idle: None, awaiting: 1, progress: Some(7) };
+    let mut stalled = |launch: &str, second: i64, deferred: u64| {
+        let load = Load {
+            in_flight: 1,
+            served: None,
+            draining: None,
+            idle: None,
+            awaiting: 1,
+            progress: Some(7),
+            deferred,
+        };
         let state = RayState { cluster: None, engine: Some(EngineState { load: Some(load), ..engine() }) };
         let seen = memory.launched(state, &id(launch), Timestamp::from_second(second).unwrap()).engine.load;
-        seen.unwrap().stalled_since.map(Timestamp::as_second)
+        let seen = seen.unwrap();
+        (seen.stalled_since.map(Timestamp::as_second), seen.deferred)
     };
-    assert_eq!(stalled("g.e.1", 10), None);
-    assert_eq!(stalled("g.e.1", 11), Some(10));
-    assert_eq!(stalled("g.e.1", 70), Some(10));
-    assert_eq!(stalled("g.e.2", 71), None);
+    assert_eq!(stalled("g.e.1", 10, 0), (None, false));
+    assert_eq!(stalled("g.e.1", 11, 0), (Some(10), false));
+    assert_eq!(stalled("g.e.1", 70, 0), (Some(10), false));
+    assert_eq!(stalled("g.e.2", 71, 1), (None, false));
+    assert_eq!(stalled("g.e.2", 72, 1), (Some(71), true));
 }
 
 #[test]
@@ -315,7 +330,15 @@ fn an_engine_that_ended_for_its_own_reasons_accuses_no_node() {
 #[test]
 fn an_own_engine_has_health_and_load_but_no_job() {
     let state = RayState { cluster: Some(two_nodes()), engine: None };
-    let load = Load { in_flight: 2, served: None, draining: None, idle: None, awaiting: 2, progress: None };
+    let load = Load {
+        in_flight: 2,
+        served: None,
+        draining: None,
+        idle: None,
+        awaiting: 2,
+        progress: None,
+        deferred: 0,
+    };
     let mut memory = Memory::default();
     let seen = memory.own(&state, Some(&(Health::Serving, Some(load))), NOW).engine;
     assert!(seen.healthy && seen.answering && seen.job.is_none());

@@ -105,7 +105,8 @@ fn plain_group(edit: impl FnOnce(&mut GroupStatus, &mut GroupSeen)) -> Step {
 }
 
 fn own_engine(healthy: bool, in_flight: u32) -> EngineSeen {
-    let load = LoadSeen { in_flight, draining: None, idle_seconds: None, stalled_since: None };
+    let load =
+        LoadSeen { in_flight, draining: None, idle_seconds: None, stalled_since: None, deferred: false };
     EngineSeen { healthy, answering: true, load: Some(load), ..EngineSeen::default() }
 }
 

@@ -14,6 +14,7 @@ fn stalled(group: &GroupStatus, since: i64) -> GroupSeen {
         draining: Some(group.phase == Phase::Draining),
         idle_seconds: None,
         stalled_since: Some(at(since)),
+        deferred: false,
     });
     seen
 }
@@ -31,6 +32,40 @@ fn an_engine_that_hangs_fails_after_hung_after_and_not_before() {
     );
     let message = late.group.message.unwrap();
     assert!(message.contains("hangs: 3 requests wait and it has made no step for 60 s"), "{message}");
+}
+
+/// A grammar may take minutes to compile, and the engine is as well as before. That it hangs in a step cannot be told apart from that.
+#[test]
+fn an_engine_whose_requests_are_deferred_fails_only_after_much_longer() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut seen = stalled(&group, 10);
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().deferred = true;
+    let early = step(&fleet, &group, &seen, 10 + 1_799);
+    assert_eq!((early.group.phase, early.wake), (Phase::Ready, Some(at(10 + 1_800))));
+    let late = step(&fleet, &group, &seen, 10 + 1_800);
+    assert_eq!(late.group.phase, Phase::Failed);
+    let message = late.group.message.unwrap();
+    assert!(
+        message.contains("hangs: 3 requests are deferred and it has made no step for 1800 s"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_drain_waits_for_requests_that_are_deferred() {
+    let mut fleet = fleet(1);
+    fleet.drain_timeout = std::time::Duration::from_hours(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(at(5))),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = stalled(&group, 10);
+    ray_mut(&mut seen).engine.load.as_mut().unwrap().deferred = true;
+    seen.pods[0].gate_open = false;
+    seen.endpoint_ready = Some(false);
+    assert_eq!(step(&fleet, &group, &seen, 70).group.phase, Phase::Draining);
 }
 
 #[test]

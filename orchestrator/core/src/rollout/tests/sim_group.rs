@@ -138,6 +138,7 @@ impl SimGroup {
                 draining: Some(self.draining),
                 idle_seconds: Some(2.0),
                 stalled_since: None,
+                deferred: false,
             }),
             probe: if job.probed { ProbeSeen::Passed } else { ProbeSeen::Unknown },
             ..EngineSeen::default()

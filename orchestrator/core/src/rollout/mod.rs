@@ -5,12 +5,14 @@
 //! groups existing never rise above `replicas + maxSurge`, broken groups go first and cost no budget.
 //! Groups whose machines are about to end are not its own doing: they are drained whatever the budget says.
 
+mod admission;
 mod avoid;
 mod board;
 mod budget;
 mod conditions;
 mod course;
 mod create;
+mod moved;
 mod moving;
 mod obstacle;
 mod pend;

@@ -1,6 +1,5 @@
 //! What the rollout is doing, in a few words and with its reason, and whether it still moves.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,9 +9,10 @@ use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackSt
 
 use super::board::Board;
 use super::create::Blocked;
+use super::moved::{Since, moved};
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
-use super::{moving, obstacle, pend};
+use super::{admission, moving, obstacle, pend};
 use crate::{held, pace, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
@@ -46,7 +46,7 @@ pub(super) fn progress(
     let old = before.rollout.clone().unwrap_or_default();
     let to = fleet.revision.to_string();
     let outdated = board.active().find(|group| age(fleet, group) != Age::Current);
-    let moved = moved(board, before, counts, &old, &to, &step);
+    let moved = moved(board, &Since { status: before, rollout: &old }, counts, &to, &step);
     let course = board.inputs.course;
     let proven = step == COMPLETE && board.kept.is_empty() && fleet.replicas > 0;
     let rollout = RolloutStatus {
@@ -72,49 +72,8 @@ fn revision_of(group: &GroupStatus) -> String {
     }
 }
 
-/// Something that a rollout is made of has moved on, or there is something to wait for that was not there before. That a
-/// group fails and another one stands in for it is no progress, however often it happens.
-fn moved(
-    board: &Board<'_>,
-    before: &RayClusterFleetStatus,
-    counts: &Counts,
-    old: &RolloutStatus,
-    to: &str,
-    step: &str,
-) -> bool {
-    let begins = waits(step, counts.available < counts.wanted)
-        && !waits(&old.step, before.available_replicas < counts.wanted);
-    begins
-        || old.last_progress.is_none()
-        || old.to != to
-        || held::is_step(&old.step) && board.inputs.held.is_none()
-        || before.observed_generation != Some(board.fleet.generation)
-        || came_or_went(board, before)
-        || counts.ready > before.ready_replicas
-        || counts.available > before.available_replicas
-}
-
-/// Groups came, went or changed to the revision asked for, and not because one failed.
-fn came_or_went(board: &Board<'_>, before: &RayClusterFleetStatus) -> bool {
-    let asked = board.inputs.course.asked();
-    let sound = |group: &&GroupStatus| group.failures == 0 || age(board.fleet, group) != Age::Current;
-    let names = |groups: &[GroupStatus]| -> BTreeSet<String> {
-        groups.iter().filter(sound).map(|group| group.name.clone()).collect()
-    };
-    let updated = |groups: &[GroupStatus]| {
-        let updated = |group: &&GroupStatus| active(group) && age(asked, group) == Age::Current;
-        groups.iter().filter(updated).filter(sound).count()
-    };
-    let known = |groups: &[GroupStatus]| -> BTreeSet<String> {
-        groups.iter().map(|group| group.name.clone()).collect()
-    };
-    let came = !names(&board.groups).is_subset(&known(&before.groups));
-    let went = !names(&before.groups).is_subset(&known(&board.groups));
-    came || went || updated(&board.groups) > updated(&before.groups)
-}
-
 /// Whether a step, with groups missing or not, is one that something has to follow.
-fn waits(step: &str, missing: bool) -> bool {
+pub(super) fn waits(step: &str, missing: bool) -> bool {
     match step {
         // Whoever suspended a group resumes it, and pods that wait for nodes have an end of their own.
         COMPLETE | ROLLED_BACK | SUSPENDED | PENDING => false,
@@ -147,6 +106,11 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
         && !room_will_come(board)
     {
         return Some(stays);
+    }
+    if let Some(held) = admission::hold(board)
+        && !room_will_come(board)
+    {
+        return Some(held);
     }
     let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let strategy = &board.fleet.strategy;

@@ -8,7 +8,7 @@ use rayfleet_api::status::{RayClusterFleetStatus, RolloutStatus};
 
 use super::board::Board;
 use super::view::{Age, age, available, available_from, ready};
-use super::{conditions, obstacle, pend, progress, size};
+use super::{admission, conditions, obstacle, pend, progress, size};
 use crate::pace;
 
 /// Groups by what they count as.
@@ -95,6 +95,10 @@ pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, l
 fn wake(board: &Board<'_>, counts: &Counts, rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
     let available = board.groups.iter().filter_map(|group| available_from(board.fleet, group));
     let overdue = progress::deadline(rollout, counts.available < counts.wanted, limit);
-    let moments = available.chain(overdue).chain(obstacle::wake(board)).chain(pend::wake(board));
+    let moments = available
+        .chain(overdue)
+        .chain(obstacle::wake(board))
+        .chain(pend::wake(board))
+        .chain(admission::wake(board));
     moments.filter(|moment| *moment > board.inputs.now).min()
 }

@@ -189,6 +189,14 @@ fn what_has_served_in_full_is_what_a_rollback_goes_back_to() {
     assert_eq!(stable(0, vec![]), None, "nothing of it has served");
 }
 
+/// The status with its second group in a phase before `Ready`.
+fn with_phase(status: &RayClusterFleetStatus, phase: Phase) -> RayClusterFleetStatus {
+    let mut status = status.clone();
+    (status.groups[1].phase, status.groups[1].ready_since) = (phase, None);
+    (status.ready_replicas, status.available_replicas) = (1, 1);
+    status
+}
+
 /// The status of a fleet of two that came to rest at the beginning, and a rollout's entry changed from that.
 fn at_rest(edit: impl FnOnce(&mut RolloutStatus)) -> (ValidFleet, RayClusterFleetStatus) {
     let fleet = fleet(2);
@@ -208,7 +216,12 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
     let (mut fleet, rest) = at_rest(|_| {});
     let up = || rest.groups.clone();
     assert!(!moved(&rest, &fleet, up()));
-    let edits: [(&str, Edit, bool); 10] = [
+    fn wavered(before: &mut RayClusterFleetStatus) {
+        *before = with_phase(before, Phase::Forming);
+        before.groups[1].wavers_since = Some(time::began(at(NOW - 9)));
+        "Starting groups".clone_into(&mut before.rollout.as_mut().unwrap().step);
+    }
+    let edits: [(&str, Edit, bool); 9] = [
         ("one came", |before| drop(before.groups.pop()), true),
         (
             "one went",
@@ -226,10 +239,9 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
         ("fewer were new", |before| before.groups[1].engine_revision = Some("old".into()), true),
         ("one had failed", |before| before.groups[1].goal_reason = Some("failed: killed".into()), false),
         ("more were new", |before| before.updated_replicas = 3, false),
-        ("fewer were ready", |before| before.ready_replicas = 1, true),
-        ("more were ready", |before| before.ready_replicas = 3, false),
-        ("fewer were available", |before| before.available_replicas = 1, true),
-        ("more were available", |before| before.available_replicas = 3, false),
+        ("fewer were ready", |before| before.groups[1].ready_since = None, true),
+        ("one had wavered", wavered, false),
+        ("one had not started before", |before| *before = with_phase(before, Phase::Loading), true),
     ];
     for (what, edit, expected) in edits {
         let mut before = rest.clone();
@@ -312,6 +324,116 @@ fn what_fails_after_all_was_complete_has_the_whole_deadline_and_no_more() {
             assert_eq!(says(&later, "Stalled").1, "ProgressDeadlineExceeded", "attempt {attempt}");
         }
     }
+}
+
+/// A group that comes up and dies again, in turns: each coming up is no step forward.
+#[test]
+fn a_group_that_flaps_holds_no_deadline_off() {
+    let mut fleet = fleet(2);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(30));
+    let old = GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, 0) };
+    let up = |restarts| GroupStatus {
+        restarts,
+        ready_since: Some(time::began(at(NOW))),
+        ..ready_entry(&fleet, 1)
+    };
+    let down = |restarts| GroupStatus { restarts, ..in_phase(&fleet, 1, Phase::Failed, "out of memory") };
+    let last = |status: &RayClusterFleetStatus| status.rollout.clone().unwrap().last_progress;
+    let mut status = told(&fleet, vec![old.clone(), GroupStatus { restarts: 0, ..entry(&fleet, 1) }]);
+    status.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 60)));
+    status = told_of(&fleet, vec![old.clone(), up(0)], &Seen::new(), &status);
+    assert_eq!(last(&status), Some(time::began(at(NOW))), "it serves for the first time");
+    let long_ago = Some(time::began(at(NOW - 1_800)));
+    status.rollout.as_mut().unwrap().last_progress.clone_from(&long_ago);
+    for restarts in 1..4 {
+        status = told_of(&fleet, vec![old.clone(), down(restarts)], &Seen::new(), &status);
+        status = told_of(&fleet, vec![old.clone(), up(restarts)], &Seen::new(), &status);
+        assert_eq!(last(&status), long_ago, "restart {restarts}");
+    }
+    assert_eq!(says(&status, "Stalled").1, "ProgressDeadlineExceeded");
+}
+
+#[test]
+fn a_fleet_that_is_complete_in_between_alone_is_overdue_all_the_same() {
+    let mut fleet = fleet(1);
+    fleet.progress_deadline = Some(std::time::Duration::from_mins(30));
+    let up = |restarts| GroupStatus { restarts, ..ready_entry(&fleet, 0) };
+    let down = |restarts| GroupStatus { restarts, ..in_phase(&fleet, 0, Phase::Failed, "out of memory") };
+    let mut status = told(&fleet, vec![up(0)]);
+    status.rollout.as_mut().unwrap().last_progress = Some(time::began(at(-100_000)));
+    status = told_of(&fleet, vec![down(1)], &Seen::new(), &status);
+    assert_eq!(says(&status, "Stalled").1, "NotStalled", "the first failure after a long time");
+    let began = Some(time::began(at(NOW - 1_800)));
+    status.rollout.as_mut().unwrap().last_progress.clone_from(&began);
+    status = told_of(&fleet, vec![up(1)], &Seen::new(), &status);
+    assert_eq!(status.rollout.as_ref().unwrap().step, "Complete");
+    assert_eq!(says(&status, "Stalled").1, "NotStalled");
+    status = told_of(&fleet, vec![down(1)], &Seen::new(), &status);
+    assert_eq!(says(&status, "Stalled").1, "ProgressDeadlineExceeded");
+    // What nobody had known to fail has the whole deadline.
+    let other = ValidFleet { replicas: 2, ..fleet.clone() };
+    let mut status = told(&other, vec![up(1), ready_entry(&other, 1)]);
+    status.rollout.as_mut().unwrap().last_progress.clone_from(&began);
+    let lost = in_phase(&other, 1, Phase::Failed, "killed");
+    assert_eq!(says(&told_of(&other, vec![up(1), lost], &Seen::new(), &status), "Stalled").1, "NotStalled");
+}
+
+#[test]
+fn a_group_has_moved_on_once_it_has_served_for_long_enough() {
+    let mut fleet = fleet(1);
+    fleet.min_ready = std::time::Duration::from_mins(1);
+    let up = |ready: i64| {
+        vec![GroupStatus { ready_since: Some(time::began(at(ready))), ..ready_entry(&fleet, 0) }]
+    };
+    let moved = |ready: i64, last: i64| {
+        let mut before = told(&fleet, up(ready));
+        before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(last)));
+        let status = told_of(&fleet, up(ready), &Seen::new(), &before);
+        status.rollout.unwrap().last_progress == Some(time::began(at(NOW)))
+    };
+    assert!(moved(NOW - 60, NOW - 60) && !moved(NOW - 59, NOW - 59), "it is available from then on");
+    assert!(!moved(NOW - 90, NOW - 30), "that was known before");
+}
+
+#[test]
+fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
+    let mut fleet = fleet(2);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (1, 0);
+    let why = "RayCluster x is suspended; Kueue resumes it";
+    let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, slot) };
+    let surge = |since: i64| GroupStatus {
+        since: Some(time::began(at(since))),
+        ..in_phase(&fleet, 2, Phase::Suspended, why)
+    };
+    let nothing = RayClusterFleetStatus::default();
+    let summary = |fleet: &ValidFleet, groups| summary_of(fleet, groups, &Seen::new(), &nothing);
+    let held = summary(&fleet, vec![old(0), old(1), surge(NOW - 60)]).status;
+    assert_eq!(held.rollout.as_ref().unwrap().step, "Waiting for room");
+    let (state, reason, message) = says(&held, "Stalled");
+    assert_eq!((&*state, &*reason), ("True", "NoRoom"));
+    for part in
+        ["llama-pods1-2", "set strategy.rollingUpdate.maxUnavailable: 1", "nominalQuota", "Kueue resumes it"]
+    {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let early = summary(&fleet, vec![old(0), old(1), surge(NOW - 59)]);
+    assert_eq!((says(&early.status, "Stalled").1.as_str(), early.wake), ("NotStalled", Some(at(NOW + 1))));
+    assert_eq!(early.status.rollout.unwrap().step, "Suspended");
+    let others = [
+        ("an older one may go", ValidFleet { strategy: with_budget(&fleet, 1), ..fleet.clone() }, old(1)),
+        ("it is paused", ValidFleet { paused: true, ..fleet.clone() }, old(1)),
+        ("an older one is on its way out", fleet.clone(), with_goal(old(1), Goal::Retire)),
+    ];
+    for (what, fleet, second) in others {
+        let status = summary(&fleet, vec![old(0), second, surge(0)]).status;
+        assert_ne!(says(&status, "Stalled").1, "NoRoom", "{what}");
+    }
+}
+
+fn with_budget(fleet: &ValidFleet, unavailable: u32) -> rayfleet_api::valid::ValidStrategy {
+    let mut strategy = fleet.strategy.clone();
+    strategy.max_unavailable = unavailable;
+    strategy
 }
 
 /// A group on its way out whose RayCluster a finalizer holds.

@@ -129,10 +129,13 @@ impl PodSeen {
     }
 }
 
+/// Reason of a pod whose image is on its way: nothing is wrong so far.
+pub const PULLING: &str = "Pulling";
+
 /// What keeps a pod from running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodProblem {
-    /// Kubernetes' reason: `Unschedulable`, `ImagePullBackOff`, `CrashLoopBackOff`, …
+    /// Kubernetes' reason: `Unschedulable`, `ImagePullBackOff`, `CrashLoopBackOff`, `FailedMount`, …, or [`PULLING`].
     pub reason: String,
     /// Kubernetes' message.
     pub message: String,

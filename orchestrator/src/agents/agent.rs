@@ -1,5 +1,6 @@
 //! The life of one agent: look, report, carry out commands, look again.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -319,6 +320,11 @@ impl Agent {
         let state = self.bridge.observe(target, None, options).boxed().await;
         let cluster = state.map_err(|error| error.to_string())?.cluster;
         let mut nodes = of_pods(cluster.map(|cluster| cluster.nodes).unwrap_or_default(), &ips);
+        if let Some(address) = doubled(&nodes) {
+            return Err(format!(
+                "two Ray nodes are alive at {address}: one is of a container that has ended, which Ray strikes out within a minute"
+            ));
+        }
         let below = self.index.read(|known| labels_by_address(known, &group));
         for node in &mut nodes {
             // What Ray was told counts more than what Kubernetes knows.
@@ -382,6 +388,14 @@ async fn command_for(commands: &Mailbox, target: Option<Target>) -> (Command, Ta
 fn of_pods(mut nodes: Vec<RayNode>, ips: &[String]) -> Vec<RayNode> {
     nodes.retain(|node| ips.contains(&node.ip));
     nodes
+}
+
+/// An address at which two Ray nodes are alive. A pod has one: the other is of its container before, and a rank that is pinned to
+/// it would wait for ever.
+fn doubled(nodes: &[RayNode]) -> Option<&str> {
+    let mut known = BTreeSet::new();
+    let mut alive = nodes.iter().filter(|node| node.alive);
+    alive.find(|node| !known.insert(&node.ip)).map(|node| node.ip.as_str())
 }
 
 /// A reply that took memory or time for nothing, as those of a hostile dashboard do.

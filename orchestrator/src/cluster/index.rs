@@ -23,6 +23,7 @@ use self::members::Members;
 use super::endpoints::Listed;
 use super::nodes::Node;
 use super::pods::Member;
+use super::troubles::Trouble;
 use super::{Key, Queue};
 
 /// How often in a row, and for how long, the kind of RayClusters has to be unknown until KubeRay counts as missing.
@@ -64,10 +65,12 @@ pub(crate) enum Kind {
     Warning,
     /// `PodDisruptionBudgets` made here.
     Budget,
+    /// Warnings about pods.
+    Trouble,
 }
 
 impl Kind {
-    /// All kinds that must be there before anything is decided. Budgets decide nothing.
+    /// All kinds that must be there before anything is decided. Budgets and warnings about pods decide nothing.
     const ALL: [Self; 9] = [
         Self::Fleet,
         Self::Cluster,
@@ -112,6 +115,8 @@ pub(crate) struct Known {
     endpoints: BTreeMap<String, BTreeMap<Key, bool>>,
     /// KubeRay's last warning about a RayCluster, by RayCluster.
     pub warnings: BTreeMap<Key, Warning>,
+    /// What events say of pods that do not start.
+    pub(super) troubles: BTreeMap<Key, Trouble>,
     /// What each group's dashboard said last, by RayCluster.
     pub ray: BTreeMap<Key, RaySeen>,
     /// Whether KubeRay is there.
@@ -172,6 +177,11 @@ impl Known {
     pub(crate) fn endpoint_ready(&self, namespace: &str, uid: &str) -> Option<bool> {
         let said = self.endpoints.get(uid)?.iter().filter(|(slice, _)| slice.namespace == namespace);
         said.map(|(_, ready)| *ready).reduce(|any, ready| any || ready)
+    }
+
+    /// The fleets that a pod concerns.
+    pub(super) fn fleets_of(&self, pod: &Key, member: &Member) -> Vec<Key> {
+        kinds::fleets_of_pod(self, pod, Some(member))
     }
 
     /// The fleet of a RayCluster, by its owner, else by its label.

@@ -22,6 +22,7 @@ mod rayclusters;
 mod route;
 mod size;
 mod topology;
+mod troubles;
 mod watches;
 mod world;
 mod write_error;

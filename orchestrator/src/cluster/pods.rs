@@ -1,9 +1,9 @@
 //! Pods. Of all of them what they take of the nodes' room and whom they keep off; of those of groups also what a decision needs to know. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rayfleet_api::names;
 use rayfleet_core::capacity::{About, Claim, PodSpec};
-use rayfleet_core::seen::{PodProblem, PodSeen};
+use rayfleet_core::seen::{PULLING, PodProblem, PodSeen};
 use serde::Deserialize;
 
 use super::objects::{Meta, Watched, bounded, time};
@@ -20,6 +20,9 @@ const STUCK: [&str; 8] = [
     "CreateContainerError",
     "RunContainerError",
 ];
+
+/// Condition of a pod whose volumes and network are there.
+const STARTS: &str = "PodReadyToStartContainers";
 
 /// A pod of any namespace.
 #[derive(Clone, Debug)]
@@ -44,6 +47,10 @@ pub(crate) struct Member {
     pub(super) group: Option<String>,
     /// Ports of its containers that have a name.
     pub(super) ports: Vec<(String, i64)>,
+    /// Its grace period, while it is being deleted, in seconds.
+    pub(super) grace: Option<i64>,
+    /// None of its containers has started, nor can one: volumes and network come first.
+    pub(super) waits: bool,
     /// What a decision needs to know of it, but for its node.
     pub(super) seen: PodSeen,
 }
@@ -89,8 +96,26 @@ impl Member {
             fleet: fleet.map(str::to_owned),
             group: metadata.label(names::RAY_LABEL_CLUSTER).map(str::to_owned),
             ports: spec.named_ports(),
+            grace: metadata.deletion_grace_period_seconds,
+            waits: waits(status),
             seen: seen(metadata, spec, status),
         })
+    }
+}
+
+impl Member {
+    /// Puts the end of a grace period that began under our eyes by our own clock: the API server's may differ, and what is in time by the
+    /// one is over by the other. One that had begun before has the API server's word.
+    pub(super) fn follow(&mut self, before: &Self, now: Timestamp) {
+        if before.seen.uid != self.seen.uid || !self.seen.deleting {
+            return;
+        }
+        // It may be cut short while it lasts: then another one begins.
+        if before.seen.deleting && before.grace == self.grace {
+            self.seen.ends_at = before.seen.ends_at;
+        } else if let Some(grace) = self.grace {
+            self.seen.ends_at = now.checked_add(SignedDuration::from_secs(grace)).ok();
+        }
     }
 }
 
@@ -146,14 +171,18 @@ impl Condition {
 struct ContainerStatus {
     name: String,
     image: String,
+    #[serde(rename = "imageID")]
+    image_id: String,
     state: Option<ContainerState>,
     last_state: Option<ContainerState>,
+    started: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ContainerState {
     waiting: Option<Waiting>,
+    running: Option<serde::de::IgnoredAny>,
     terminated: Option<Terminated>,
 }
 
@@ -207,7 +236,10 @@ fn is_true(conditions: &[Condition], kind: &str) -> bool {
 }
 
 fn problem(status: &Status, conditions: &[Condition]) -> Option<PodProblem> {
-    unscheduled(conditions).or_else(|| failed(status)).or_else(|| stuck_container(status))
+    unscheduled(conditions)
+        .or_else(|| failed(status))
+        .or_else(|| stuck_container(status))
+        .or_else(|| pulling(status, conditions))
 }
 
 fn unscheduled(conditions: &[Condition]) -> Option<PodProblem> {
@@ -245,6 +277,52 @@ fn stuck(container: &ContainerStatus) -> Option<PodProblem> {
         reason,
         message: format!("container {} of image {}: {message}{exit}", container.name, container.image),
     })
+}
+
+/// The pod has its volumes and its network, and the container whose turn it is waits and never had an image: that is being pulled.
+/// Kubernetes says so by `PodReadyToStartContainers` since 1.29; before that nothing tells a pull from what comes before it.
+fn pulling(status: &Status, conditions: &[Condition]) -> Option<PodProblem> {
+    if !is_true(conditions, STARTS) || init_runs(status) {
+        return None;
+    }
+    let comes = |container: &&ContainerStatus| {
+        !container.state.as_ref().is_some_and(|state| state.terminated.is_some() || state.running.is_some())
+    };
+    let init = status.init_container_statuses.iter().flatten().find(comes);
+    let mut turn: Vec<&ContainerStatus> = init.into_iter().collect();
+    if turn.is_empty() {
+        turn.extend(status.container_statuses.iter().flatten());
+    }
+    let waits = |container: &&&ContainerStatus| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        container.image_id.is_empty() && matches!(reason, Some("ContainerCreating" | "PodInitializing"))
+    };
+    let container = turn.iter().find(waits)?;
+    Some(PodProblem { reason: PULLING.to_owned(), message: format!("image {}", container.image) })
+}
+
+/// An init container runs, so that the others wait for it. (One that goes on beside them is ready, or started, by then.)
+fn init_runs(status: &Status) -> bool {
+    let runs = |container: &ContainerStatus| {
+        let running = container.state.as_ref().is_some_and(|state| state.running.is_some());
+        running && container.started != Some(true)
+    };
+    status.init_container_statuses.iter().flatten().any(runs)
+}
+
+/// Nothing of it has started: neither a container, nor what comes before them.
+fn waits(status: &Status) -> bool {
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    let began = |container: &ContainerStatus| {
+        let now = container
+            .state
+            .as_ref()
+            .is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+        now || container.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
+    };
+    let init = status.init_container_statuses.iter().flatten();
+    !is_true(conditions, STARTS) && !init.chain(status.container_statuses.iter().flatten()).any(began)
 }
 
 /// When an object was created.
@@ -292,6 +370,33 @@ mod tests {
     }
 
     #[test]
+    fn a_grace_period_that_began_under_our_eyes_ends_by_our_clock() {
+        let at = |second: i64| Timestamp::from_second(1_000 + second).unwrap();
+        let read = |uid: &str, ends: Option<i64>, grace: i64| {
+            let pod = json!({"metadata": {
+                "name": "p", "uid": uid, "labels": {names::LABEL_FLEET: "f"},
+                "deletionTimestamp": ends.map(|ends| at(ends).to_string()),
+                "deletionGracePeriodSeconds": ends.map(|_| grace)
+            }});
+            *Pod::read(&pod.to_string()).unwrap().unwrap().member.unwrap()
+        };
+        let followed = |before: &Member, mut pod: Member, now: i64| {
+            pod.follow(before, at(now));
+            pod
+        };
+        // The API server's clock is an hour behind.
+        let lives = read("u", None, 0);
+        let told = followed(&lives, read("u", Some(-3_570), 30), 0);
+        assert_eq!(told.seen.ends_at, Some(at(30)));
+        let later = followed(&told, read("u", Some(-3_570), 30), 20);
+        assert_eq!(later.seen.ends_at, Some(at(30)), "it goes on as it began");
+        let cut_short = followed(&told, read("u", Some(-3_595), 5), 2);
+        assert_eq!(cut_short.seen.ends_at, Some(at(7)));
+        assert_eq!(followed(&read("other", None, 0), read("u", Some(9), 30), 0).seen.ends_at, Some(at(9)));
+        assert_eq!(followed(&told, read("u", None, 0), 0).seen.ends_at, None);
+    }
+
+    #[test]
     fn an_unschedulable_pod_tells_why() {
         let status = json!({"conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
@@ -317,6 +422,52 @@ mod tests {
             "state": {"waiting": {"reason": "ContainerCreating"}}
         }]});
         assert_eq!(pod(&status).problem, None);
+    }
+
+    /// A pod whose network is there, or not, with states of an init container and of the main one.
+    fn coming(network: &str, init: &serde_json::Value, main: &serde_json::Value) -> serde_json::Value {
+        let of = |name: &str, state: &serde_json::Value| {
+            let image_id = if state["running"].is_object() { "sha" } else { "" };
+            json!({"name": name, "image": "i", "imageID": image_id, "started": false, "state": state})
+        };
+        json!({
+            "conditions": [{"type": "PodReadyToStartContainers", "status": network}],
+            "initContainerStatuses": if init.is_null() { json!(null) } else { json!([of("init", init)]) },
+            "containerStatuses": [of("ray", main)]
+        })
+    }
+
+    #[test]
+    fn an_image_on_its_way_is_told_from_what_comes_before_it() {
+        let (creating, initializing) = (
+            json!({"waiting": {"reason": "ContainerCreating"}}),
+            json!({"waiting": {"reason": "PodInitializing"}}),
+        );
+        let (running, done) =
+            (json!({"running": {"startedAt": "t"}}), json!({"terminated": {"exitCode": 0}}));
+        let none = json!(null);
+        let pulls = |network: &str, init: &serde_json::Value, main: &serde_json::Value| {
+            pod(&coming(network, init, main)).problem.map(|problem| problem.reason)
+        };
+        let pulling = Some(PULLING.to_owned());
+        assert_eq!(pulls("True", &none, &creating), pulling);
+        assert_eq!(pulls("True", &initializing, &initializing), pulling, "the init container's");
+        assert_eq!(pulls("True", &running, &initializing), None, "an init container runs");
+        assert_eq!(pulls("True", &done, &initializing), pulling);
+        assert_eq!(pulls("True", &none, &running), None);
+        assert_eq!(pulls("False", &none, &creating), None, "volumes and network come first");
+    }
+
+    #[test]
+    fn a_pod_waits_for_volumes_and_network_until_anything_of_it_starts() {
+        let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+        let waits = |status: &serde_json::Value| {
+            let pod = json!({"metadata": {"name": "p", "labels": {names::LABEL_FLEET: "f"}}, "spec": {}, "status": status});
+            Pod::read(&pod.to_string()).unwrap().unwrap().member.unwrap().waits
+        };
+        assert!(waits(&coming("False", &json!(null), &creating)) && waits(&json!({})));
+        assert!(!waits(&coming("True", &json!(null), &creating)));
+        assert!(!waits(&coming("False", &json!(null), &json!({"running": {}}))));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::index::{Indexed, Kind, Warning};
 use super::nodes::Node;
 use super::objects::Watched;
 use super::pods::Pod;
+use super::troubles::{self, Trouble};
 use crate::clock;
 
 /// Starts all watches. They run until the set is dropped.
@@ -46,6 +47,7 @@ pub(crate) fn watch_all(client: &Client, index: &Arc<Index>) -> JoinSet<()> {
     watches.add::<PodDisruptionBudget>(labelled(budgets, names::LABEL_FLEET));
     let warnings = Some("involvedObject.kind=RayCluster,type=Warning");
     watches.add::<Warning>(What { fields: warnings, ..of("/api/v1/events") });
+    watches.add::<Trouble>(What { fields: Some(troubles::SELECTOR), ..of("/api/v1/events") });
     watches.tasks
 }
 

@@ -12,7 +12,7 @@ use rayfleet_core::seen::{ClusterSeen, GroupSeen, PodSeen};
 use super::index::Known;
 use super::objects::{controller, is_fleet};
 use super::pods::{Member, created};
-use super::{Key, rayclusters};
+use super::{Key, rayclusters, troubles};
 
 /// What the agent of a group must know to ask its dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +41,10 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
         let cluster = known.clusters.get(&key.sibling(&group.name)).filter(|cluster| owns(fleet, cluster));
         let there = cluster.and_then(|cluster| cluster.uid());
         let uid = there.as_deref().or(group.uid.as_deref());
-        let pods =
-            uid.into_iter().flat_map(|uid| known.pods_of(&key.namespace, uid)).map(|pod| seen(known, pod));
+        let pods = uid
+            .into_iter()
+            .flat_map(|uid| known.pods_of(&key.namespace, uid))
+            .map(|pod| seen(known, &key.namespace, pod));
         groups.insert(group.name.clone(), pods.collect());
     }
     for (cluster_key, cluster) in within(&known.clusters, &key.namespace) {
@@ -53,7 +55,8 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
             && is_plausible(fleet, cluster)
         {
             let uid = cluster.uid().unwrap_or_default();
-            let pods = known.pods_of(&key.namespace, &uid).map(|pod| seen(known, pod)).collect();
+            let pods =
+                known.pods_of(&key.namespace, &uid).map(|pod| seen(known, &key.namespace, pod)).collect();
             groups.insert(cluster_key.name.clone(), pods);
         }
     }
@@ -62,7 +65,7 @@ pub(crate) fn groups_of(known: &Known, fleet: &RayClusterFleet) -> BTreeMap<Stri
         if known.members.cluster(&key.namespace, &cluster.uid).is_none() {
             let pods = groups.entry(cluster.name.clone()).or_default();
             if !pods.iter().any(|there| there.uid == pod.seen.uid) {
-                pods.push(seen(known, pod));
+                pods.push(seen(known, &key.namespace, pod));
             }
         }
     }
@@ -87,11 +90,16 @@ pub(crate) fn strays_of(known: &Known, fleet: &RayClusterFleet) -> Vec<String> {
 }
 
 /// What is known of a pod of a group, its node included.
-fn seen(known: &Known, pod: &Member) -> PodSeen {
+fn seen(known: &Known, namespace: &str, pod: &Member) -> PodSeen {
     let node = pod.seen.node.as_deref().and_then(|node| known.nodes.get(&Key::new("", node)));
+    let told = || {
+        let problem = troubles::of(known, &Key::new(namespace, &pod.seen.name), &pod.seen.uid);
+        problem.filter(|_| pod.waits)
+    };
     PodSeen {
         node_lost: node.is_some_and(|node| node.lost),
         node_closing: node.and_then(|node| capacity::closing(&node.room)),
+        problem: pod.seen.problem.clone().or_else(told),
         ..pod.seen.clone()
     }
 }

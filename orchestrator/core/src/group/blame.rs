@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::pods::may_be_the_nodes;
 use super::ray::{self, Ray};
 use super::stage::{Blamed, Stage};
 use crate::seen::PodSeen;
@@ -54,10 +55,11 @@ fn without_pod(stage: &Stage<'_>) -> BTreeSet<String> {
 }
 
 fn not_ready(stage: &Stage<'_>) -> BTreeSet<String> {
-    nodes(stage.pods.live().filter(|pod| !pod.containers_ready))
+    nodes(stage.pods.live().filter(|pod| !pod.containers_ready && may_be_the_nodes(pod)))
 }
 
 fn not_in_ray(stage: &Stage<'_>) -> BTreeSet<String> {
     let Ray::Alive(alive) = ray::ray(stage) else { return BTreeSet::new() };
-    nodes(stage.pods.live().filter(|pod| pod.ip.is_some() && !ray::is_in(stage, alive, pod)))
+    let missing = |pod: &&PodSeen| pod.ip.is_some() && !ray::is_in(stage, alive, pod);
+    nodes(stage.pods.live().filter(missing).filter(|pod| may_be_the_nodes(pod)))
 }

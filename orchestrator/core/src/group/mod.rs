@@ -33,7 +33,8 @@ use crate::seen::GroupSeen;
 pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
-pub(crate) use pods::no_image;
+pub(crate) use patience::pulls_its_image;
+pub(crate) use pods::{no_image, not_attached, pulls};
 pub use stage::Blamed;
 use stage::Stage;
 

@@ -3,17 +3,22 @@
 
 use std::time::Duration;
 
-use rayfleet_api::status::Phase;
+use jiff::Timestamp;
+use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::fail;
 use super::pods;
 use super::stage::Stage;
 use crate::pace;
+use crate::seen::{PodProblem, PodSeen};
 use crate::time;
 
 /// A pod that is restarted again and again does not recover by that: the kubelet's longest wait between two tries.
 const CRASHING: Duration = Duration::from_mins(5);
+
+/// A pull is waited for, so long in one phase. What is slower is given up by its runtime, which says so, or does not come.
+const PULLED_WITHIN: Duration = Duration::from_hours(1);
 
 /// Without `spec.model` nobody says how long the first start of an engine may take: not less than this.
 const UNKNOWN_START: Duration = Duration::from_hours(1);
@@ -41,15 +46,20 @@ pub(super) fn over(stage: &mut Stage<'_>, doing: &str) -> bool {
     true
 }
 
-/// The clock stands still while the group waits for room, for an image, or for KubeRay to make its pods.
+/// Whether the image of a pod is still on its way, and may be: a first start of a large image is no fault of the revision.
+pub(crate) fn pulls_its_image(group: &GroupStatus, pods: &[PodSeen], now: Timestamp) -> bool {
+    let pulling = pods.iter().any(|pod| !pod.deleting && pod.problem.as_ref().is_some_and(pods::pulls));
+    let end = time::end_of(group.since.as_ref(), PULLED_WITHIN);
+    pulling && group.failures == 0 && end.is_some_and(|end| now < end)
+}
+
+/// The clock stands still while the group waits for room, for an image, for a volume, or for KubeRay to make its pods.
 fn waits_for_others(stage: &mut Stage<'_>) -> bool {
     let kuberay = stage.seen.cluster.as_ref().is_some_and(|cluster| cluster.replica_failure.is_some());
     let waits = kuberay
         || !stage.pods.whole()
-        || stage
-            .pods
-            .live()
-            .any(|pod| pod.node.is_none() || pod.problem.as_ref().is_some_and(pods::no_image));
+        || stage.pods.live().any(|pod| pod.node.is_none() || pod.problem.as_ref().is_some_and(is_others))
+        || pulls_its_image(&stage.group, &stage.seen.pods, stage.now);
     if waits {
         stage.group.held_since.get_or_insert_with(|| time::began(stage.now));
     } else if let Some(held) = stage.group.held_since.take()
@@ -59,6 +69,11 @@ fn waits_for_others(stage: &mut Stage<'_>) -> bool {
         *due = time::began(after(due.0, held));
     }
     waits
+}
+
+/// Another group would fare no better.
+fn is_others(problem: &PodProblem) -> bool {
+    pods::no_image(problem) || pods::not_attached(problem)
 }
 
 /// Ray had all nodes of this RayCluster: an engine was launched on it.

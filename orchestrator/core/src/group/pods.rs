@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use crate::capacity;
-use crate::seen::{ClusterSeen, PodProblem, PodSeen};
+use crate::seen::{ClusterSeen, PULLING, PodProblem, PodSeen};
 
 /// The pods of one group beside what they should be.
 pub(super) struct Pods<'a> {
@@ -112,14 +112,17 @@ impl<'a> Pods<'a> {
     pub(super) fn trouble(&self) -> (String, String) {
         let worst = self
             .live()
-            .filter_map(|pod| Some((pod, pod.problem.as_ref()?)))
+            .filter_map(|pod| Some((pod, pod.problem.as_ref().filter(|problem| !pulls(problem))?)))
             .min_by_key(|(pod, problem)| (severity(problem), !pod.head, pod.name.clone()));
         if let Some((pod, problem)) = worst {
             return self.in_words(pod, problem);
         }
         let ready = self.live().filter(|pod| pod.containers_ready).count();
         let leaving = self.leaving().map_or_else(String::new, |pod| format!("; pod {} is ending", pod.name));
-        (format!("{ready} of {} pods are ready{leaving}", self.wanted()), String::new())
+        let pulling = self.live().filter(|pod| pod.problem.as_ref().is_some_and(pulls));
+        let pulling = pulling.min_by(|a, b| a.name.cmp(&b.name));
+        let pulling = pulling.map_or_else(String::new, |pod| format!("; pod {} pulls its image", pod.name));
+        (format!("{ready} of {} pods are ready{leaving}{pulling}", self.wanted()), String::new())
     }
 
     fn in_words(&self, pod: &PodSeen, problem: &PodProblem) -> (String, String) {
@@ -139,6 +142,15 @@ impl<'a> Pods<'a> {
                 format!(
                     "pod {name}: CrashLoopBackOff: a container keeps ending: see `kubectl logs -p {name}`"
                 )
+            }
+            "FailedAttachVolume" => {
+                format!("pod {name}: FailedAttachVolume: a volume cannot be attached to its node")
+            }
+            "FailedMount" | "FailedMapVolume" => {
+                format!("pod {name}: {}: a volume cannot be mounted", problem.reason)
+            }
+            "FailedCreatePodSandBox" => {
+                format!("pod {name}: FailedCreatePodSandBox: its node gives it no network")
             }
             other => format!("pod {name}: {other}"),
         };
@@ -166,6 +178,21 @@ pub(crate) fn no_image(problem: &PodProblem) -> bool {
         problem.reason.as_str(),
         "InvalidImageName" | "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull"
     )
+}
+
+/// Its image is on its way.
+pub(crate) fn pulls(problem: &PodProblem) -> bool {
+    problem.reason == PULLING
+}
+
+/// A volume is held elsewhere. That is a matter of the claim, and another pod would want the same one.
+pub(crate) fn not_attached(problem: &PodProblem) -> bool {
+    problem.reason == "FailedAttachVolume"
+}
+
+/// What keeps it from being ready may be its node's doing.
+pub(super) fn may_be_the_nodes(pod: &PodSeen) -> bool {
+    !pod.problem.as_ref().is_some_and(|problem| pulls(problem) || not_attached(problem))
 }
 
 /// What hinders most comes first: no other pod's trouble goes away before it.

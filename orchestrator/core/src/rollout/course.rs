@@ -14,7 +14,7 @@ use super::progress;
 use super::view::{Age, active, age, available};
 use crate::effect::Effect;
 use crate::seen::GroupSeen;
-use crate::{pace, text, time};
+use crate::{group, pace, text, time};
 
 /// The way of one fleet in one pass.
 pub(crate) struct Course<'a> {
@@ -93,7 +93,10 @@ impl<'a> Course<'a> {
         let limit = pace::progress_deadline(asked, status);
         let cause = new.find_map(|group| {
             failed_to_start(asked, group).or_else(|| {
-                let excused = stable.shape == asked.shape && waits_for_room(seen.get(&group.name));
+                let seen = seen.get(&group.name);
+                let pods = seen.map(|seen| seen.pods.as_slice()).unwrap_or_default();
+                let excused = stable.shape == asked.shape && waits_for_room(seen)
+                    || group::pulls_its_image(group, pods, now);
                 if overdue && !excused { late(asked, group, limit, now) } else { None }
             })
         })?;

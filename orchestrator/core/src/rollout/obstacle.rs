@@ -6,7 +6,10 @@ use super::board::Board;
 use super::create::Blocked;
 use super::view::{active, available};
 use crate::group::{self, Hold};
-use crate::seen::{GroupSeen, PodSeen};
+use crate::seen::{GroupSeen, PodProblem, PodSeen};
+
+/// A pod waits for what its node is to give it, before any of its containers.
+const VOLUME_OR_NETWORK: [&str; 3] = ["FailedMount", "FailedMapVolume", "FailedCreatePodSandBox"];
 
 /// What is in the way, and what helps.
 pub(super) struct Obstacle {
@@ -93,6 +96,7 @@ fn on_its_way_up(board: &Board<'_>, rollout: &RolloutStatus, group: &GroupStatus
     let reason = |of: &'static str| {
         move |pod: &&PodSeen| pod.problem.as_ref().is_some_and(|problem| problem.reason == of)
     };
+    let problem = |is: fn(&PodProblem) -> bool| move |pod: &&PodSeen| pod.problem.as_ref().is_some_and(is);
     let refused = seen.and_then(|seen| seen.cluster.as_ref()?.replica_failure.as_ref());
     let made = seen.and_then(|seen| seen.cluster.as_ref()).is_none() || live().count() > 0;
     let cure = if refused.is_some() {
@@ -101,8 +105,18 @@ fn on_its_way_up(board: &Board<'_>, rollout: &RolloutStatus, group: &GroupStatus
         "start KubeRay's operator".to_owned()
     } else if live().any(|pod| pod.node.is_none()) {
         "add nodes, free what the pods ask for, or lower spec.replicas".to_owned()
-    } else if live().any(|pod| pod.problem.as_ref().is_some_and(group::no_image)) {
+    } else if live().any(|pod| problem(group::no_image)(&pod)) {
         "correct the image or its imagePullSecrets in spec.template".to_owned()
+    } else if let Some(pod) = live().find(problem(group::not_attached)) {
+        format!(
+            "see `kubectl describe pod {}`; a ReadWriteOnce claim is on one node at a time: give spec.template one that all pods may \
+             have (ReadOnlyMany, ReadWriteMany), or let no two groups be at once (replicas: 1, maxSurge: 0, maxUnavailable: 1)",
+            pod.name
+        )
+    } else if let Some(pod) = live().find(problem(group::pulls)) {
+        format!("the image comes or its pull fails by itself: see `kubectl describe pod {}`", pod.name)
+    } else if let Some(pod) = live().find(|pod| VOLUME_OR_NETWORK.iter().any(|of| reason(*of)(pod))) {
+        format!("see `kubectl describe pod {}` and its node{}", pod.name, or_undo(board, rollout))
     } else if let Some(pod) = live().find(reason("CrashLoopBackOff")) {
         format!("see `kubectl logs -p {}`{}", pod.name, or_undo(board, rollout))
     } else if let Some(pod) = live().find(|pod| pod.node_lost) {

@@ -87,6 +87,26 @@ fn ranks_are_placed_on_the_nodes_of_the_groups_pods_alone() {
 }
 
 #[test]
+fn nothing_is_planned_on_two_ray_nodes_of_one_pod() {
+    let node = |id: &str, ip: &str, alive: bool| RayNode {
+        id: ray_bridge::NodeId::from(id),
+        ip: ip.to_owned(),
+        name: ip.to_owned(),
+        is_head: false,
+        alive,
+        state_message: None,
+        gpus_total: 1,
+        gpus_free: 1,
+        labels: std::collections::BTreeMap::new(),
+    };
+    let of = |second_alive: bool| {
+        [node("a", "10.0.0.1", true), node("b", "10.0.0.2", true), node("c", "10.0.0.1", second_alive)]
+    };
+    assert_eq!(doubled(&of(true)), Some("10.0.0.1"));
+    assert_eq!(doubled(&of(false)), None, "Ray has struck it out");
+}
+
+#[test]
 fn an_opening_is_measured_once() {
     let opening = Opening::default();
     assert_eq!(opening.take(), None);

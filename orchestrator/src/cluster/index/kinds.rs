@@ -12,11 +12,13 @@ use kube::{Resource, ResourceExt};
 use rayfleet_api::{RayClusterFleet, names};
 
 use super::{Held, Indexed, Kind, Known};
+use crate::clock;
 use crate::cluster::Key;
 use crate::cluster::endpoints::Slice;
 use crate::cluster::nodes::Node;
 use crate::cluster::objects::{controller, is_fleet, version};
 use crate::cluster::pods::{Member, Pod};
+use crate::cluster::troubles;
 
 /// Version of an object that is kept in Kubernetes' own form.
 fn version_of<K: Resource>(object: &K) -> u64 {
@@ -104,7 +106,7 @@ owned!(ControllerRevision, Revision, revisions);
 owned!(PodDisruptionBudget, Budget, budgets);
 
 /// The fleets of a pod: of the RayCluster that controls it, and, while nobody knows that, the one that its labels name.
-fn fleets_of_pod(known: &Known, key: &Key, member: Option<&Member>) -> Vec<Key> {
+pub(super) fn fleets_of_pod(known: &Known, key: &Key, member: Option<&Member>) -> Vec<Key> {
     let Some(member) = member else { return Vec::new() };
     let cluster =
         member.cluster.as_ref().and_then(|cluster| known.members.cluster(&key.namespace, &cluster.uid));
@@ -133,8 +135,13 @@ impl Indexed for Pod {
         self.version
     }
     fn enter(self, known: &mut Known) -> Vec<Key> {
-        let Self { key, version, mut claim, member } = self;
+        let Self { key, version, mut claim, mut member } = self;
         let before = known.remove_pod(&key);
+        if let Some((Some(before), _)) = &before
+            && let Some(member) = &mut member
+        {
+            member.follow(before, clock::now());
+        }
         let gave_room = before.is_some_and(|(_, took_room)| took_room) && !claim.takes_room();
         known.alike.share(&mut claim);
         Arc::make_mut(&mut known.tally).add(&key.to_string(), &claim);
@@ -150,6 +157,7 @@ impl Indexed for Pod {
     }
     fn leave(key: &Key, known: &mut Known) -> Vec<Key> {
         let Some((member, took_room)) = known.remove_pod(key) else { return Vec::new() };
+        troubles::forget(known, key);
         let mut fleets = fleets_of_pod(known, key, member.as_deref());
         if took_room {
             fleets.extend(waiting_for_room(known));

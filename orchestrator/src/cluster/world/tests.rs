@@ -11,6 +11,7 @@ use crate::cluster::index::Warning;
 use crate::cluster::nodes::Node;
 use crate::cluster::objects::Watched as _;
 use crate::cluster::pods::Pod;
+use crate::cluster::troubles::Trouble;
 use crate::fixtures::{object, owner, raw_fleet};
 
 /// A RayCluster as it is made here; its UID is its name and `-uid`.
@@ -227,6 +228,25 @@ fn a_cluster_of_the_ledger_is_seen_whatever_became_of_its_labels() {
     cluster["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "Helm"});
     index.apply(object::<DynamicObject>(&cluster));
     assert!(groups(&index, &fleet(&["f-abc-0"]))["f-abc-0"].0.cluster.is_some());
+}
+
+#[test]
+fn a_pod_that_waits_for_its_volume_says_so_until_it_starts() {
+    let problem = |status: Value| {
+        let index = Index::default();
+        index.apply(cluster("n", "f-abc-0", "u-1"));
+        let mut pod = pod_object("p", "f-abc-0", "worker", "10.0.0.1", false);
+        pod["status"] = status;
+        index.apply(object::<Pod>(&pod));
+        index.apply(object::<Trouble>(&json!({
+            "reason": "FailedMount", "message": "no such claim",
+            "involvedObject": {"kind": "Pod", "namespace": "n", "name": "p", "uid": "p"}
+        })));
+        groups(&index, &fleet(&[]))["f-abc-0"].0.pods[0].problem.clone().map(|problem| problem.message)
+    };
+    assert_eq!(problem(json!({})).as_deref(), Some("no such claim"));
+    let starts = json!({"conditions": [{"type": "PodReadyToStartContainers", "status": "True"}]});
+    assert_eq!(problem(starts), None, "that was before");
 }
 
 #[test]

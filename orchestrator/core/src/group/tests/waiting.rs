@@ -129,6 +129,42 @@ fn no_room_and_no_image_are_waited_for_and_the_time_does_not_count() {
     }
 }
 
+/// A volume that another pod holds comes when that lets go of it; another group would want the same one.
+#[test]
+fn a_volume_that_is_held_elsewhere_is_waited_for_and_no_nodes_fault() {
+    let (waits, _) = gives_up(&fleet(1), 2, |_, seen| problem(seen, "FailedAttachVolume"));
+    assert_eq!((waits.group.goal, waits.blamed), (Goal::Serve, None));
+    let message = waits.group.message.unwrap();
+    assert!(
+        message.contains("FailedAttachVolume: a volume cannot be attached to its node: why"),
+        "{message}"
+    );
+    // What the node is to do has as long as anything else.
+    for reason in ["FailedMount", "FailedCreatePodSandBox"] {
+        let (failed, _) = gives_up(&fleet(1), 0, |_, seen| problem(seen, reason));
+        assert_eq!(failed.group.goal, Goal::Retire, "{reason}");
+        let message = failed.group.goal_reason.unwrap();
+        assert!(message.contains(&format!("pod llama-pods1-0-w: {reason}: ")), "{message}");
+    }
+}
+
+#[test]
+fn an_image_on_its_way_has_an_hour_and_no_node_is_blamed_for_it() {
+    let mut fleet = fleet(1);
+    fleet.model.as_mut().unwrap().start_timeout = std::time::Duration::from_mins(10);
+    let (failed, second) = gives_up(&fleet, 0, |_, seen| problem(seen, "Pulling"));
+    assert_eq!((failed.group.goal, failed.blamed), (Goal::Retire, None));
+    assert!((HOUR + 9 * MINUTE..=HOUR + 11 * MINUTE).contains(&second), "{second}");
+    let message = failed.group.goal_reason.unwrap();
+    assert!(message.contains("1 of 2 pods are ready; pod llama-pods1-0-w pulls its image"), "{message}");
+    // Once it is there, the time before does not count.
+    let slow = |second: i64, seen: &mut GroupSeen| {
+        problem(seen, if second < 50 * MINUTE { "Pulling" } else { "FailedMount" });
+    };
+    let (_, second) = gives_up(&fleet, 0, slow);
+    assert!((59 * MINUTE..=61 * MINUTE).contains(&second), "{second}");
+}
+
 #[test]
 fn time_that_was_waited_for_others_is_not_taken_off_the_time_before() {
     let fleet = fleet(1);

@@ -419,8 +419,10 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
     let early = summary(&fleet, vec![old(0), old(1), surge(NOW - 59)]);
     assert_eq!((says(&early.status, "Stalled").1.as_str(), early.wake), ("NotStalled", Some(at(NOW + 1))));
     assert_eq!(early.status.rollout.unwrap().step, "Suspended");
+    let mut loose = fleet.clone();
+    loose.strategy.max_unavailable = 1;
     let others = [
-        ("an older one may go", ValidFleet { strategy: with_budget(&fleet, 1), ..fleet.clone() }, old(1)),
+        ("an older one may go", loose, old(1)),
         ("it is paused", ValidFleet { paused: true, ..fleet.clone() }, old(1)),
         ("an older one is on its way out", fleet.clone(), with_goal(old(1), Goal::Retire)),
     ];
@@ -428,12 +430,6 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
         let status = summary(&fleet, vec![old(0), second, surge(0)]).status;
         assert_ne!(says(&status, "Stalled").1, "NoRoom", "{what}");
     }
-}
-
-fn with_budget(fleet: &ValidFleet, unavailable: u32) -> rayfleet_api::valid::ValidStrategy {
-    let mut strategy = fleet.strategy.clone();
-    strategy.max_unavailable = unavailable;
-    strategy
 }
 
 /// A group on its way out whose RayCluster a finalizer holds.
@@ -501,11 +497,15 @@ fn the_cure_fits_what_is_in_the_way() {
         seen.cluster = None;
         seen.pods.iter_mut().for_each(|pod| pod.deleting = true);
     };
-    let cases: [(&Breaks, &str); 8] = [
+    let cases: [(&Breaks, &str); 12] = [
         (&|_, seen| seen.pods[1].node = None, "add nodes"),
         (&|_, seen| seen.pods.clear(), "start KubeRay's operator"),
         (&|_, seen| seen.cluster.as_mut().unwrap().replica_failure = Some("quota".into()), "quota"),
         (&problem("ImagePullBackOff"), "imagePullSecrets"),
+        (&problem("FailedAttachVolume"), "a ReadWriteOnce claim is on one node at a time"),
+        (&problem("FailedMount"), "kubectl describe pod llama-pods1-0-w"),
+        (&problem("FailedCreatePodSandBox"), "kubectl describe pod llama-pods1-0-w` and its node"),
+        (&problem("Pulling"), "the image comes or its pull fails by itself"),
         (&problem("CrashLoopBackOff"), "kubectl logs -p llama-pods1-0-w"),
         (&|_, seen| seen.pods[1].node_lost = true, "see to node node-1"),
         (&leaves, "kubectl delete node node-0"),

@@ -98,7 +98,7 @@ impl Indexed for Trouble {
 
 /// No object is called so: names have no slash.
 fn key(pod: &Key, reason: &str) -> Key {
-    pod.sibling(&format!("{}/{reason}", pod.name))
+    pod.sibling(format!("{}/{reason}", pod.name))
 }
 
 /// Forgets a pod that is gone.

@@ -115,7 +115,7 @@ fn on_its_way_up(board: &Board<'_>, rollout: &RolloutStatus, group: &GroupStatus
         )
     } else if let Some(pod) = live().find(problem(group::pulls)) {
         format!("the image comes or its pull fails by itself: see `kubectl describe pod {}`", pod.name)
-    } else if let Some(pod) = live().find(|pod| VOLUME_OR_NETWORK.iter().any(|of| reason(*of)(pod))) {
+    } else if let Some(pod) = live().find(|pod| VOLUME_OR_NETWORK.iter().any(|of| reason(of)(pod))) {
         format!("see `kubectl describe pod {}` and its node{}", pod.name, or_undo(board, rollout))
     } else if let Some(pod) = live().find(reason("CrashLoopBackOff")) {
         format!("see `kubectl logs -p {}`{}", pod.name, or_undo(board, rollout))

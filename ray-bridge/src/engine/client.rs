@@ -176,6 +176,7 @@ impl EngineClient {
         if let Some(left) = metrics::in_flight(self.engine, &text).filter(|left| *left > 0) {
             (load.in_flight, load.awaiting) = (left, left);
             load.progress = metrics::progress(self.engine, &text);
+            load.deferred = metrics::deferred(self.engine, &text);
         }
         Ok(())
     }

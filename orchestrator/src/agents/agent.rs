@@ -189,7 +189,7 @@ impl Agent {
                     }
                 }
             }
-            Engine::Own { .. } => self.look_at_own(&target, options).boxed().await,
+            Engine::Own { .. } => self.look_at_own(&assignment, &target, options).boxed().await,
         };
         // What the engine alone confirms is no look at the cluster: until the dashboard answers, that is still to be taken.
         if deep && seen.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none()) {
@@ -238,14 +238,32 @@ impl Agent {
         }
     }
 
-    async fn look_at_own(&mut self, target: &Target, options: ObserveOptions) -> Result<RayAlive, CallError> {
+    async fn look_at_own(
+        &mut self,
+        assignment: &Assignment,
+        target: &Target,
+        options: ObserveOptions,
+    ) -> Result<RayAlive, CallError> {
         let engine = async {
             let engine = self.bridge.engine(target)?;
             let (health, load) = join(engine.own_health(), engine.load()).await;
             Some((health, load.ok()))
         };
         let (state, engine) = join(self.bridge.observe(target, None, options), engine).await;
-        Ok(self.memory.own(&state?, engine.as_ref(), clock::now()))
+        let error = match state {
+            Ok(state) => return Ok(self.memory.own(&state, engine.as_ref(), clock::now())),
+            Err(error) => error,
+        };
+        self.doubt_token(&error);
+        // Where no engine's port is known, nothing but the dashboard has changed: its containers are judged by Kubernetes.
+        let serves = engine.as_ref().is_none_or(|(health, _)| *health == Health::Serving);
+        let served = self.memory.own_served() || assignment.pace == Pace::Steady;
+        if !serves || !served {
+            return Err(error);
+        }
+        warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
+        let load = engine.and_then(|(_, load)| load);
+        Ok(self.memory.own_still_serves(&assignment.pods.ips, load.as_ref(), &error, clock::now()))
     }
 
     /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.

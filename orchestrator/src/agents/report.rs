@@ -47,6 +47,8 @@ pub(crate) struct Memory {
     pub launch_error: Option<(SubmissionId, String)>,
     /// The last report on a launched engine.
     last: Option<RayAlive>,
+    /// The last report on an engine that the pod's own command starts.
+    last_own: Option<RayAlive>,
     /// How the launch is broken, if it is.
     sickness: Sickness,
     /// Whether the engine moves, by launch; of an engine of the pod's own, without one.
@@ -103,7 +105,7 @@ impl Memory {
         now: Timestamp,
     ) -> RayAlive {
         let load = self.load(now, Some(want), found);
-        let unverified = Some(brief(&format!("the Ray dashboard does not answer: {cause}")));
+        let unverified = Some(unverified(cause));
         let last = self.last.clone().filter(|last| last.engine.submission == want.as_str());
         let known = last.unwrap_or_else(|| RayAlive {
             nodes: pods.to_vec(),
@@ -127,12 +129,41 @@ impl Memory {
     ) -> RayAlive {
         self.remember_nodes(state);
         let health = engine.map(|(health, _)| health);
-        RayAlive {
+        let alive = RayAlive {
             nodes: self.addresses(),
             engine: EngineSeen {
                 healthy: health == Some(&Health::Serving),
                 answering: matches!(health, Some(Health::Serving | Health::Unhealthy(_))),
                 load: self.load(now, None, engine.and_then(|(_, found)| found.as_ref())),
+                ..EngineSeen::default()
+            },
+        };
+        self.last_own = Some(alive.clone());
+        alive
+    }
+
+    /// Whether the pod's own engine was healthy when the dashboard last answered.
+    pub(crate) fn own_served(&self) -> bool {
+        self.last_own.as_ref().is_some_and(|last| last.engine.healthy)
+    }
+
+    /// The last report on the pod's own engine, as that alone confirms it. Without one: that its pods are there and that it serves.
+    pub(crate) fn own_still_serves(
+        &mut self,
+        pods: &[String],
+        found: Option<&Load>,
+        cause: &CallError,
+        now: Timestamp,
+    ) -> RayAlive {
+        let load = self.load(now, None, found);
+        let last = self.last_own.as_ref().map(|last| last.nodes.clone());
+        RayAlive {
+            nodes: last.unwrap_or_else(|| pods.to_vec()),
+            engine: EngineSeen {
+                healthy: true,
+                answering: true,
+                load,
+                unverified: Some(unverified(cause)),
                 ..EngineSeen::default()
             },
         }
@@ -186,6 +217,10 @@ impl Memory {
             _ => EngineSeen::default(),
         }
     }
+}
+
+fn unverified(cause: &CallError) -> String {
+    brief(&format!("the Ray dashboard does not answer: {cause}"))
 }
 
 fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> EngineSeen {

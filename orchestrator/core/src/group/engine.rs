@@ -205,11 +205,7 @@ fn healthy(stage: &mut Stage<'_>, engine: &EngineSeen) {
         stage.act(Effect::SetDraining { group, draining: false });
     }
     if stage.group.phase == Phase::Ready {
-        // The cause's words change with every try; the first ones stay.
-        let known = stage.group.message.clone();
-        let unverified = engine.unverified.as_ref().map(|cause| {
-            known.unwrap_or_else(|| format!("it serves, but its ranks can not be looked at: {cause}"))
-        });
+        let unverified = serve::unverified(stage, engine, "ranks");
         serve::ready(stage, unverified);
         return;
     }

@@ -8,19 +8,20 @@ use serde_json::Value;
 use super::ray::{self, Ray};
 use super::stage::Stage;
 use super::{patience, serve};
+use crate::seen::EngineSeen;
 
 pub(super) fn bring_up(stage: &mut Stage<'_>) {
     let Ray::Alive(alive) = ray::ray(stage) else { return };
     // Of an older template what its pods were made with counts: the labels may have changed since.
     let older = stage.fleet.model.is_some() || stage.group.revision != stage.fleet.revision.pod;
     let own = stage.seen.cluster.as_ref().filter(|_| older).and_then(|cluster| cluster.own_port);
+    let engine = &alive.engine;
     let Some(port) = own.or(stage.fleet.own_engine_port) else {
-        serve::ready(stage, None);
+        ready(stage, engine);
         return;
     };
-    let engine = &alive.engine;
     if engine.healthy {
-        serve::ready(stage, None);
+        ready(stage, engine);
         return;
     }
     // Silence of a few seconds is borne, an answer that says "ill" is not.
@@ -46,6 +47,11 @@ pub(super) fn bring_up(stage: &mut Stage<'_>) {
     if stage.group.wavers_since.is_some() {
         patience::over(stage, &message);
     }
+}
+
+fn ready(stage: &mut Stage<'_>, engine: &EngineSeen) {
+    let unverified = serve::unverified(stage, engine, "Ray nodes");
+    serve::ready(stage, unverified);
 }
 
 /// Whether the head's command comes to its engine only after Ray: AIBrix's own KubeRay heeds `block: "false"`, no released one does.

@@ -8,6 +8,7 @@ use rayfleet_api::valid::after;
 
 use super::stage::{Stage, submission};
 use super::{bring_up, drain, engine, evict, fail, patience, plain, suspend};
+use crate::seen::EngineSeen;
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
@@ -57,6 +58,15 @@ pub(super) fn is_open(stage: &Stage<'_>) -> bool {
     stage.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
 }
 
+/// What a group that serves has to say while its Ray dashboard does not answer. The cause's words change with every try; the first
+/// ones stay.
+pub(super) fn unverified(stage: &Stage<'_>, engine: &EngineSeen, of: &str) -> Option<String> {
+    let cause = engine.unverified.as_ref()?;
+    let begins = format!("it serves, but its {of} can not be looked at: ");
+    let known = stage.group.message.clone().filter(|message| message.starts_with(&begins));
+    Some(known.unwrap_or_else(|| format!("{begins}{cause}")))
+}
+
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
 pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
     if stage.group.phase != Phase::Ready && drain::leaves(stage) {
@@ -66,8 +76,8 @@ pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
     if stage.group.phase != Phase::Ready {
         stage.tell(false, "GroupReady", format!("group {} is ready", stage.group.name));
     }
-    if stage.group.message.is_none()
-        && let Some(cause) = &unverified
+    if let Some(cause) = &unverified
+        && stage.group.message.as_ref() != Some(cause)
     {
         stage.tell(true, "DashboardUnreachable", format!("group {}: {cause}", stage.group.name));
     }

@@ -249,3 +249,51 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     agent.carry_out(command, &target).await;
     assert_eq!((late.submits.load(Ordering::Relaxed), agent.is_quiet()), (0, false));
 }
+
+/// A dashboard that never answers, beside a server that answers `/health` with a status.
+#[derive(Debug)]
+struct Dashless(u16);
+
+impl Wire for Dashless {
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
+        if request.url().port() == Some(8266) {
+            return futures::future::pending().boxed();
+        }
+        let status = if request.url().path() == "/health" { self.0 } else { 404 };
+        let reply = http::Response::builder().status(status).body("{}").unwrap();
+        futures::future::ready(Ok(Response::from(reply))).boxed()
+    }
+
+    fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<()>> {
+        futures::future::ready(Ok(())).boxed()
+    }
+
+    fn jitter(&self) -> f64 {
+        1.0
+    }
+}
+
+/// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask.
+#[tokio::test(start_paused = true)]
+async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
+    for (health, pace, port, serves) in [
+        (200, Pace::Steady, Some(8000), true),
+        (200, Pace::Quick, Some(8000), false),
+        (503, Pace::Steady, Some(8000), false),
+        (503, Pace::Steady, None, true),
+    ] {
+        let pods =
+            GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
+        let assignment = Assignment { pods, pace, engine: Engine::Own { port }, ..assignment("10.0.0.1") };
+        let (mut agent, _) = agent(assignment.clone());
+        agent.bridge = Bridge::over(Arc::new(Dashless(health)), Limits::default()).unwrap();
+        let target = agent.target(assignment.clone()).await.unwrap().unwrap();
+        agent.look(assignment, target).await;
+        let seen = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
+        assert_eq!(seen.is_ok(), serves, "{health} {pace:?} {port:?}: {seen:?}");
+        if let Ok(alive) = seen {
+            assert_eq!((alive.engine.healthy, alive.nodes), (true, vec!["10.0.0.1".to_owned()]));
+            assert!(alive.engine.unverified.is_some());
+        }
+    }
+}

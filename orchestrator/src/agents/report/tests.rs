@@ -350,8 +350,7 @@ fn an_own_engine_has_health_and_load_but_no_job() {
     assert_eq!(absent.nodes.len(), 2);
 }
 
-#[test]
-fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
+fn silence() -> CallError {
     let call = Call {
         cluster: "c".into(),
         server: "dashboard",
@@ -359,11 +358,34 @@ fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
         path: "/".into(),
         token: Sent::Nothing,
     };
-    let error = CallError { call: Box::new(call), fault: Fault::TimedOut { after_ms: 3000 } };
+    CallError { call: Box::new(call), fault: Fault::TimedOut { after_ms: 3000 } }
+}
+
+#[test]
+fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
+    let error = silence();
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
     let alive = Memory::default().still_serves(&id("g.e.1"), &pods, None, &error, NOW);
     assert_eq!(alive.nodes, pods);
     let EngineSeen { submission, job, healthy, unverified, .. } = alive.engine;
     assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(JobSeen::Running), true));
     assert!(unverified.unwrap().contains("does not answer"));
+}
+
+#[test]
+fn an_own_engine_that_serves_outlives_its_dashboard() {
+    let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
+    let mut memory = Memory::default();
+    assert!(!memory.own_served());
+    let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
+    assert_eq!((alive.nodes.as_slice(), alive.engine.healthy), (pods.as_slice(), true));
+    assert!(alive.engine.unverified.unwrap().contains("does not answer"));
+
+    let state = RayState { cluster: Some(cluster(vec![node("head", "10.0.0.1", true)])), engine: None };
+    memory.own(&state, Some(&(Health::Serving, None)), NOW);
+    assert!(memory.own_served());
+    let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
+    assert_eq!(alive.nodes, ["10.0.0.1"], "a node that was missing does not come back by silence");
+    memory.own(&state, Some(&(Health::Unhealthy(503), None)), NOW);
+    assert!(!memory.own_served());
 }

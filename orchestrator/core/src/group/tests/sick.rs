@@ -251,6 +251,28 @@ fn a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
 }
 
 #[test]
+fn without_a_model_too_a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
+    let mut fleet = plain_fleet(1);
+    for port in [Some(8000), None] {
+        fleet.own_engine_port = port;
+        let group = ready_entry(&fleet, 0);
+        let mut seen = healthy(&group, t0());
+        ray_mut(&mut seen).engine.unverified = Some("time-out after 3 s".to_owned());
+        let first = step(&fleet, &group, &seen, 1);
+        assert_eq!(
+            (first.group.phase, kinds(&first)),
+            (Phase::Ready, vec!["DashboardUnreachable".to_owned()])
+        );
+        assert!(first.group.message.as_ref().unwrap().contains("Ray nodes can not be looked at: time-out"));
+        ray_mut(&mut seen).engine.unverified = Some("connection refused".to_owned());
+        let again = step(&fleet, &first.group, &seen, 2);
+        assert_eq!((&again.group, kinds(&again).len()), (&first.group, 0));
+        ray_mut(&mut seen).engine.unverified = None;
+        assert_eq!(step(&fleet, &again.group, &seen, 3).group.message, None);
+    }
+}
+
+#[test]
 fn an_engine_that_is_broken_fails_although_its_job_still_runs() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);

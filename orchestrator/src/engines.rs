@@ -116,6 +116,28 @@ mod tests {
         assert_eq!(problems[0].field, "spec.model.engine.args");
     }
 
+    /// The CRD refuses the usual spellings of what the bridge owns, and the bridge all that the CRD refuses.
+    #[test]
+    fn the_crd_and_the_bridge_own_the_same_arguments() {
+        use rayfleet_api::owned;
+        let mut long: Vec<&str> = ray_bridge::engine::owned_args()
+            .filter(|(_, family, _)| !family)
+            .map(|(long, _, _)| long)
+            .collect();
+        let mut short: Vec<&str> =
+            ray_bridge::engine::owned_args().flat_map(|(_, _, short)| short).copied().collect();
+        let family: Vec<&str> = ray_bridge::engine::owned_args()
+            .filter(|(_, family, _)| *family)
+            .map(|(long, _, _)| long)
+            .collect();
+        long.sort_unstable();
+        short.sort_unstable();
+        assert_eq!((&*long, &*short, &*family), (&owned::LONG[..], &owned::SHORT[..], &[owned::FAMILY][..]));
+        for arg in ["--port=9000", "--port", "--served_model_name", "-tp=2", "-dpl", "--data_parallel_size"] {
+            assert!(owned::is_owned(arg) && check_args(&[arg.to_owned()]).is_err(), "{arg}");
+        }
+    }
+
     #[test]
     fn the_placement_of_a_model_guides_the_plan() {
         let mut model = fleet().model.unwrap();

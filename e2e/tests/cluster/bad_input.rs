@@ -25,7 +25,7 @@ use crate::suite::Suite;
 pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
     let rolling = "/spec/strategy/rollingUpdate";
     let head = "/spec/template/spec/headGroupSpec/rayStartParams";
-    let cases: [(&str, Value, &[&str]); 24] = [
+    let cases: [(&str, Value, &[&str]); 26] = [
         ("/spec/selector/matchLabels", json!({"app": "other"}), &["selector", "template.metadata.labels"]),
         ("/spec/model/parallelism", json!({"tensor": 2, "pipeline": 2}), &["model.parallelism", "GPUs"]),
         ("/spec/model/engine", json!({"type": "custom"}), &["model.engine", "entrypoint"]),
@@ -53,6 +53,8 @@ pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
         ("/spec/model/port", json!(8265), &["model.port", "Ray's own"]),
         ("/spec/model/port", json!(12_000), &["model.port", "gives to its workers"]),
         ("/spec/model/engine/env", json!([{"name": "A"}, {"name": "A"}]), &["engine.env", "uplicate"]),
+        ("/spec/model/engine/args", json!(["--port=9000"]), &["engine.args", "model.port"]),
+        ("/spec/model/engine/args", json!(["--port", "9000"]), &["engine.args", "model.port"]),
         (head, json!({"dashboard-host": "127.0.0.1"}), &["rayStartParams", "dashboard-host"]),
         (
             "/spec/template/spec/authOptions",
@@ -141,7 +143,7 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
     let misspelt = one("misspelt")?.with(&format!("{CONTAINER}/comand"), json!(["sleep"]))?;
     let tpu = json!({"limits": {"google.com/tpu": "8"}});
     let tpu = one("tpu")?.with(&format!("{CONTAINER}/resources"), tpu)?;
-    let args = one("bad-args")?.with("/spec/model/engine/args", json!(["--port", "1"]))?;
+    let args = one("bad-args")?.with("/spec/model/engine/args", json!(["--por", "1"]))?;
     let model = one("no-model")?.with("/spec/model/source", json!(ABSENT_MODEL))?;
     let case = |name, manifest, words, within| Hopeless { name, manifest, words, within };
     Ok(vec![
@@ -165,7 +167,7 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
             soon,
         ),
         case("tpu", tpu, &["headGroupSpec", "google.com/tpu", "leave out spec.model"], soon),
-        case("bad-args", args, &["spec.model.engine.args", "--port", "set the port of the model"], soon),
+        case("bad-args", args, &["spec.model.engine.args", "--por", "set the port of the model"], soon),
         // Ray has to be up before anybody can look for the model.
         case("no-model", model, &[ABSENT_MODEL, "group no-model-", "correct the path"], soon * 5),
     ])

@@ -8,6 +8,7 @@ pub mod generated;
 pub mod kuberay;
 pub mod names;
 mod normal;
+pub mod owned;
 pub mod quantity;
 mod reference;
 pub mod revision;

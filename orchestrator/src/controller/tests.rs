@@ -420,7 +420,7 @@ async fn a_record_that_cannot_be_made_holds_up_only_groups_of_its_revision() {
     assert_eq!((status.groups.len(), status.rollout.unwrap().step.as_str()), (0, "CreateRefused"));
 }
 
-/// `--port=9000` is taken by the API server and refused by the orchestrator.
+/// `--port=9000` was taken by the API server, under an older CRD, and is refused by the orchestrator.
 fn with_owned_argument(mut fleet: RayClusterFleet) -> RayClusterFleet {
     let model = fleet.spec.model.as_mut().unwrap();
     model.engine.get_or_insert_default().args = vec!["--port=9000".into()];

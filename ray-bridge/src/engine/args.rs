@@ -29,6 +29,11 @@ pub(crate) struct Owned {
     pub(crate) reason: &'static str,
 }
 
+/// What the bridge owns: long form, whether all that begin so are owned, short forms.
+pub fn owned_args() -> impl Iterator<Item = (&'static str, bool, &'static [&'static str])> {
+    Vllm.owned_args().iter().map(|owned| (owned.long, owned.family, owned.short))
+}
+
 /// Refuses what the bridge owns, in every way in which the engine's parser would take it: `--x`, `--x=y`, `--x_y`,
 /// `-x`, `-x3` and unambiguous beginnings of these.
 pub fn check_args(args: &[String]) -> Result<(), ArgRefused> {

@@ -13,7 +13,7 @@ mod record;
 mod spec;
 mod vllm;
 
-pub use args::{ArgRefused, check_args, check_env};
+pub use args::{ArgRefused, check_args, check_env, owned_args};
 pub use cause::failure_cause;
 pub use client::{EngineClient, Health, Load};
 pub use launch_log::this_launch;

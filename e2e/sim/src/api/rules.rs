@@ -1,7 +1,7 @@
 //! The rules that `manifests/crd.yaml` has in CEL for a whole fleet and its spec, written out: one function each. A test holds the list
 //! to the CRD. Those of single fields below are left out: the orchestrator has to cope with what a CRD lets through.
 
-use rayfleet_api::kuberay;
+use rayfleet_api::{kuberay, owned};
 use serde_json::{Map, Value};
 
 use super::error::Fault;
@@ -17,7 +17,7 @@ struct Rule {
     holds: fn(Option<&Value>, &Value) -> bool,
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         field: "<nil>",
         says: "metadata.name must be at most 37 characters",
@@ -89,9 +89,18 @@ const RULES: [Rule; 9] = [
             port.is_none_or(|port| !fixed.contains(&port) || free(port))
         },
     },
+    Rule {
+        field: "spec.model.engine.args",
+        says: "model.engine.args must not have what Rayfleet sets itself",
+        holds: |old, new| {
+            let owned = |arg: &Value| arg.as_str().is_some_and(owned::is_owned);
+            same(old, new, &[ARGS]) || !list(new, ARGS).iter().any(owned)
+        },
+    },
 ];
 
 const PORT: &str = "/spec/model/port";
+const ARGS: &str = "/spec/model/engine/args";
 const SELECTOR: &str = "/spec/selector";
 const LABELS: &str = "/spec/template/metadata/labels";
 
@@ -189,13 +198,28 @@ mod tests {
     }
 
     #[test]
+    fn arguments_that_were_stored_before_the_rule_stay() {
+        let with = |args: Value| {
+            let mut fleet = fleet();
+            fleet["spec"]["model"]["engine"] = json!({"args": args});
+            fleet
+        };
+        let stored = with(json!(["--port=9000"]));
+        let mut changed = stored.clone();
+        changed["spec"]["replicas"] = json!(3);
+        assert_eq!(faults(Some(&stored), &changed).len(), 0);
+        assert_eq!(faults(Some(&stored), &with(json!(["--port=9000", "--seed=1"]))).len(), 1);
+        assert_eq!(faults(None, &stored).len(), 1);
+    }
+
+    #[test]
     fn a_good_fleet_keeps_them() {
         assert_eq!(broken(|_| {}), Vec::<String>::new());
     }
 
     #[test]
     fn each_one_can_be_broken() {
-        let breaks: [(Change, usize); 9] = [
+        let breaks: [(Change, usize); 10] = [
             (|f| f["metadata"]["name"] = json!("1a"), 0),
             (|f| f["spec"]["model"]["port"] = json!(8265), 8),
             (|f| f["spec"]["model"]["port"] = json!(12_000), 7),
@@ -205,6 +229,7 @@ mod tests {
             (|f| f["spec"]["model"]["parallelism"]["tensor"] = json!(3), 4),
             (|f| f["spec"]["model"]["parallelism"]["data"] = json!(2), 5),
             (|f| f["spec"]["model"]["engine"] = json!({"type": "custom"}), 6),
+            (|f| f["spec"]["model"]["engine"] = json!({"args": ["--max-model-len", "1", "--port", "1"]}), 9),
         ];
         for (change, rule) in breaks {
             let words = broken(change);

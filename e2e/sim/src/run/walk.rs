@@ -112,7 +112,7 @@ fn change(random: &mut fastrand::Rng) -> Value {
         16 => json!({"spec": {"model": {"parallelism": {"tensor": 2, "pipeline": 2}}}}),
         17 => json!({"spec": {"replicas": -1}}),
         18 => json!({"spec": {"selector": {"matchLabels": {"app": "other"}}}}),
-        19 => json!({"spec": {"model": {"engine": {"args": ["--port", "1"]}}}}),
+        19 => json!({"spec": {"model": {"engine": {"args": ["--por", "1"]}}}}),
         20 => json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}}),
         _ => json!({"spec": {"template": {"spec": {"headGroupSpec": null}}}}),
     }

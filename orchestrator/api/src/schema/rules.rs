@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kuberay::{FIXED, OTHERS, SLICES};
 use crate::names::MAX_FLEET_NAME;
+use crate::owned;
 use crate::valid::MAX_PODS;
 use crate::valid::ray::LOCAL;
 
@@ -130,6 +131,25 @@ pub(super) fn backoff() -> ValidationRule {
     )
 }
 
+/// No argument of the engine is one that Rayfleet sets itself, as far as it is written in the usual way. To look at all of an argument would
+/// be too dear: it may be long.
+fn no_owned_arguments() -> String {
+    let there = |spec: &str| {
+        format!("has({spec}.model) && has({spec}.model.engine) && has({spec}.model.engine.args)")
+    };
+    let options = owned::options();
+    let begins = options.iter().map(|option| format!("{option}=")).chain(owned::families());
+    let begins: Vec<String> = begins.map(|begin| format!("a.startsWith('{begin}')")).collect();
+    format!(
+        "!({}) || (oldSelf.hasValue() && {} && oldSelf.value().model.engine.args == self.model.engine.args) || \
+         self.model.engine.args.all(a, !(a in {} || {}))",
+        there("self"),
+        there("oldSelf.value()"),
+        list(&options),
+        begins.join(" || "),
+    )
+}
+
 /// The engine's port is none that Ray takes unless its parameters say otherwise.
 fn free_port() -> String {
     let head = "self.template.spec.headGroupSpec";
@@ -226,6 +246,11 @@ pub(super) fn spec_rules() -> Vec<ValidationRule> {
             free_port(),
             "model.port is one of Ray's own on the head (6379, 8080, 8265, 10001, 52365): choose another, such as 8000",
             Some(".model.port"),
+        ),
+        rule_for_changes(
+            no_owned_arguments(),
+            "model.engine.args must not have what Rayfleet sets itself or relies on (parallel sizes, executor backend, nodes and ranks, host, port, model and served name, TLS files, API key, config files, statistics): leave it out; model.parallelism, model.port, model.name and model.source say it instead, and VLLM_API_KEY in the pod template is the key",
+            Some(".model.engine.args"),
         ),
     ]
 }

@@ -9,6 +9,7 @@ pub mod kuberay;
 pub mod names;
 mod normal;
 pub mod owned;
+pub mod pieces;
 pub mod quantity;
 mod reference;
 pub mod revision;

@@ -22,6 +22,7 @@ struct State {
     watched: VecDeque<DynamicObject>,
     patches: Vec<Value>,
     changing_once: bool,
+    answers: Vec<(&'static str, Value)>,
 }
 
 /// The server.
@@ -43,6 +44,12 @@ impl Fake {
     /// Revisions that it holds.
     pub(crate) fn with_revisions(self, revisions: Vec<ControllerRevision>) -> Self {
         self.0.lock().unwrap().revisions = revisions;
+        self
+    }
+
+    /// What it answers, whatever it holds, where a path ends like this: an object, or the items of a list.
+    pub(crate) fn with(self, path: &'static str, answer: Value) -> Self {
+        self.0.lock().unwrap().answers.push((path, answer));
         self
     }
 
@@ -79,6 +86,9 @@ impl Fake {
         }
         let body = request.into_body().collect_bytes().await.unwrap();
         let mut state = self.0.lock().unwrap();
+        if let Some((_, answer)) = state.answers.iter().find(|(path, _)| uri.path().ends_with(path)) {
+            return if answer.is_array() { list(answer) } else { reply(200, answer) };
+        }
         let name = uri.path().split("/rayclusterfleets/").nth(1).map(str::to_owned);
         match name {
             _ if uri.path().contains("/controllerrevisions") => list(&json!(state.revisions)),

@@ -1,17 +1,22 @@
-//! Every call to the API server, each with a time-out and every list in pages. Watches are in `follow`.
+//! Every call to the API server, each with a time-out and every list in pages. Objects are read one by one: what somebody writes into
+//! one of them keeps no other from being read. Watches are in `follow`.
 
 use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject};
-use kube::{Api, Client};
+use kube::api::{GetParams, ListParams, Patch, PatchParams};
+use kube::core::request::Error as BadRequest;
+use kube::core::{ApiResource, DynamicObject, Request};
+use kube::{Api, Client, Resource};
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::names::LABEL_FLEET;
+use rayfleet_api::pieces::{Page, without_managed_fields};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, RESOURCE};
+use crate::terminal;
 
 /// Objects in one answer of a list.
 const PAGE: u32 = 250;
@@ -45,33 +50,60 @@ impl Fleets {
         format!("{fleet} -n {}", self.namespace)
     }
 
+    /// Requests for the fleets of the namespace, or of all.
+    fn at(&self, all_namespaces: bool) -> Request {
+        let namespace = (!all_namespaces).then_some(&*self.namespace);
+        Request::new(RayClusterFleet::url_path(&(), namespace))
+    }
+
     /// One fleet.
     pub(crate) async fn get(&self, fleet: &str) -> Result<DynamicObject, Fault> {
-        self.call(Some(fleet), self.api(false).get(fleet)).await
+        let text = self.send(Some(fleet), self.at(false).get(fleet, &GetParams::default())).await?;
+        self.read(fleet, &text)
     }
 
     /// One fleet, if it is there.
     pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, Fault> {
-        self.call(Some(fleet), self.api(false).get_opt(fleet)).await
+        let request = self.at(false).get(fleet, &GetParams::default());
+        let call = async {
+            match self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        let text = self.call(Some(fleet), call).await?;
+        text.map(|text| self.read(fleet, &text)).transpose()
     }
 
-    /// All objects of another kind.
-    pub(crate) async fn all<K>(&self, api: &Api<K>) -> Result<Vec<K>, Fault>
-    where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
-        self.pages(api, ListParams::default()).await
+    fn read(&self, fleet: &str, text: &str) -> Result<DynamicObject, Fault> {
+        read(text).ok_or_else(|| {
+            Fault::with_cure(
+                format!("{RESOURCE} \"{fleet}\" cannot be read"),
+                format!("look at it: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
+            )
+        })
+    }
+
+    /// All objects of another kind, `what` in words, each as it is read from its text.
+    pub(crate) async fn all<T>(
+        &self,
+        at: &Request,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, Fault> {
+        self.pages(at, ListParams::default(), what, read).await
     }
 
     /// All fleets of the namespace, or of all namespaces.
     pub(crate) async fn list(&self, all_namespaces: bool) -> Result<Vec<DynamicObject>, Fault> {
-        self.pages(&self.api(all_namespaces), ListParams::default()).await
+        self.pages(&self.at(all_namespaces), ListParams::default(), "fleets", read).await
     }
 
     /// The `ControllerRevision`s with a fleet's name.
     pub(crate) async fn revisions(&self, fleet: &str) -> Result<Vec<ControllerRevision>, Fault> {
-        let api = Api::namespaced(self.client.clone(), &self.namespace);
-        self.pages(&api, ListParams::default().labels(&format!("{LABEL_FLEET}={fleet}"))).await
+        let at = Request::new(ControllerRevision::url_path(&(), Some(&self.namespace)));
+        let of = ListParams::default().labels(&format!("{LABEL_FLEET}={fleet}"));
+        self.pages(&at, of, "ControllerRevisions", read).await
     }
 
     /// Changes a fleet by a merge patch.
@@ -101,20 +133,45 @@ impl Fleets {
         }
     }
 
-    async fn pages<K>(&self, api: &Api<K>, filter: ListParams) -> Result<Vec<K>, Fault>
-    where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
+    async fn pages<T>(
+        &self,
+        at: &Request,
+        filter: ListParams,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, Fault> {
         let mut params = filter.limit(PAGE);
-        let mut all = Vec::new();
+        let (mut all, mut unreadable) = (Vec::new(), 0_usize);
         loop {
-            let page = self.call(None, api.list(&params)).await?;
-            all.extend(page.items);
-            match page.metadata.continue_ {
+            let text = self.send(None, at.list(&params)).await?;
+            let page = Page::of(&text).ok_or_else(|| {
+                Fault::new(format!("API server {}: what it answers for {what} is no list", self.server))
+            })?;
+            for item in &page.items {
+                match read(item) {
+                    Some(object) => all.push(object),
+                    None => unreadable += 1,
+                }
+            }
+            match page.metadata.token {
                 Some(token) if !token.is_empty() => params.continue_token = Some(token),
-                _ => return Ok(all),
+                _ => break,
             }
         }
+        if unreadable > 0 {
+            terminal::note(&format!("warning: {unreadable} of the {what} cannot be read and are left out"));
+        }
+        Ok(all)
+    }
+
+    /// One call; gives the text of the answer.
+    async fn send(
+        &self,
+        fleet: Option<&str>,
+        request: Result<http::Request<Vec<u8>>, BadRequest>,
+    ) -> Result<String, Fault> {
+        let call = async { self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await };
+        self.call(fleet, call).await
     }
 
     async fn call<T>(
@@ -127,6 +184,11 @@ impl Fleets {
             Err(_) => Err(Fault::no_answer(&self.server, self.timeout.as_secs_f64())),
         }
     }
+}
+
+/// Reads an object of any kind, but for what says who wrote which field when.
+fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(&without_managed_fields(text)?).ok()
 }
 
 fn writer() -> PatchParams {

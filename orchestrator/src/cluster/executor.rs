@@ -14,6 +14,7 @@ use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Precond
 use kube::core::request::Error as BadRequest;
 use kube::core::{DynamicObject, Request};
 use kube::{Client, Resource, ResourceExt};
+use rayfleet_api::pieces::fields;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use serde::Serialize;
@@ -24,7 +25,7 @@ use super::events::{Telling, Told, Written};
 use super::gate::Gate;
 use super::history::HistoryChange;
 use super::notes::{Note, Notes};
-use super::objects::{Watched, controller, fields};
+use super::objects::{Watched, controller};
 use super::pods::Pod;
 use super::route::{self, Listener};
 use super::write_error::WriteError;
@@ -280,8 +281,13 @@ impl Executor {
         uid: &str,
         made: Option<(&ValidFleet, &GroupStatus)>,
     ) -> Result<(), WriteError> {
-        let api = rayclusters::api(&self.client, &key.namespace);
-        let Some(found) = self.call("get RayCluster", api.get_opt(&key.name)).await? else { return Ok(()) };
+        let at = rayclusters::at(&key.namespace);
+        let request = at.get(&key.name, &GetParams::default());
+        let found = match self.ask::<DynamicObject>("get RayCluster", request).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            Err(error) => return gone_is_fine(Err(error)),
+        };
         let same = found.uid().as_deref() == Some(uid);
         let made = made.map(|(fleet, group)| builds::ray_cluster(fleet, group, None));
         let made = made.as_ref().map(|made| &made.data["spec"]);
@@ -293,10 +299,12 @@ impl Executor {
         // The version makes the API server refuse the patch if somebody else was faster.
         let patch =
             json!({"metadata": {"uid": uid, "resourceVersion": found.resource_version()}, "spec": spec});
-        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        match self.call("repair RayCluster", api.patch(&key.name, &parameters, &patch)).await {
+        let request = at.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch));
+        match self.ask::<DynamicObject>("repair RayCluster", request).await {
             Ok(patched) => {
-                self.index.changed(patched);
+                if let Some(patched) = patched {
+                    self.index.changed(patched);
+                }
                 Ok(())
             }
             Err(error) => gone_is_fine(Err(error)),

@@ -4,7 +4,6 @@
 //! events and the like, also such that no library reads. Pure; which objects are asked for is said in `watches`.
 
 mod kinds;
-mod split;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +12,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use rayfleet_api::names;
+use rayfleet_api::pieces::fields;
 use serde::Deserialize;
 
-pub(super) use self::split::{elements, fields};
+pub(super) use self::kinds::any;
 use super::Key;
 use super::index::Indexed;
 

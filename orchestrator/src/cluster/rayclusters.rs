@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use kube::api::ApiResource;
 use kube::core::{DynamicObject, Request};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use rayfleet_api::names;
 use rayfleet_core::seen::ClusterSeen;
 use serde_json::Value;
@@ -30,11 +30,6 @@ pub(crate) static RESOURCE: LazyLock<ApiResource> = LazyLock::new(|| ApiResource
     kind: "RayCluster".to_owned(),
     plural: "rayclusters".to_owned(),
 });
-
-/// Client for the RayClusters of a namespace, for the few calls that read them as kube does.
-pub(crate) fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), namespace, &*RESOURCE)
-}
 
 /// Requests for the RayClusters of a namespace.
 pub(crate) fn at(namespace: &str) -> Request {

@@ -14,6 +14,9 @@ pub(crate) enum WriteError {
     /// The API server has taken less than it was sent: its CRD is not ours.
     #[error("{0}: the API server has dropped status.groups from what it was sent")]
     Dropped(&'static str),
+    /// What came is not what was asked for. It is not quoted.
+    #[error("{0}: the answer is not what the API server sends")]
+    Unreadable(&'static str),
     /// The API server said no.
     #[error("{0}: {1}")]
     Api(&'static str, #[source] Box<kube::Error>),

@@ -1,16 +1,20 @@
 //! What a plan is made from: the fleet as it would be asked for, and the cluster as it is.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
-use kube::core::DynamicObject;
-use kube::{Api, ResourceExt};
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DynamicObject, Request};
+use kube::{Resource, ResourceExt};
 use rayfleet_api::revision::Revision;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
-use rayfleet_core::capacity::{About, Capacity, NodeRoom, PodSpec, Tally, Viewer};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rayfleet_core::capacity::{
+    About, Capacity, Claim, NodeRoom, NodeSpec, NodeStatus, PodSpec, Tally, Viewer,
+};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::args::PlanArgs;
@@ -41,37 +45,82 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, F
     let fleet = valid(&raw)?;
     let status = raw.status.clone().unwrap_or_default();
     let stable = stable(&raw, &status, &object, &fleets).await?;
-    let client = &fleets.client;
-    let nodes: Vec<Node> = fleets.all(&Api::all(client.clone())).await?;
-    let pods: Vec<Pod> = fleets.all(&Api::all(client.clone())).await?;
-    let quotas: Vec<ResourceQuota> = fleets.all(&Api::namespaced(client.clone(), &fleets.namespace)).await?;
-    let capacity = capacity(&Viewer::of(&fleet), &nodes, &pods, &quotas);
+    let cluster = |kind: &str| Request::new(format!("/api/v1/{kind}"));
+    let nodes = fleets.all(&cluster("nodes"), "nodes", node).await?;
+    let pods = fleets.all(&cluster("pods"), "pods", pod).await?;
+    let quotas = Request::new(ResourceQuota::url_path(&(), Some(&fleets.namespace)));
+    let quotas = fleets.all(&quotas, "ResourceQuotas", quota).await?;
+    let capacity = capacity(&Viewer::of(&fleet), nodes, &pods, &quotas);
     Ok(Inputs { fleet, stable, status, capacity })
 }
 
-/// The room on the nodes.
-pub(super) fn capacity(viewer: &Viewer, nodes: &[Node], pods: &[Pod], quotas: &[ResourceQuota]) -> Capacity {
+/// The room on the nodes. Pods by their names.
+pub(super) fn capacity(
+    viewer: &Viewer,
+    nodes: Vec<NodeRoom>,
+    pods: &[(String, Claim)],
+    quotas: &[ResourceQuota],
+) -> Capacity {
     let mut tally = Tally::default();
     for node in nodes {
-        let (name, labels) = (node.name_any(), node.labels().clone());
-        tally.set_node(NodeRoom::of(name, labels, part(&node.spec), &part(&node.status)).into());
+        tally.set_node(node.into());
     }
-    for pod in pods {
-        let namespace = pod.namespace().unwrap_or_default();
-        let about = About {
-            namespace: &namespace,
-            labels: Some(pod.labels()),
-            phase: pod.status.as_ref().and_then(|status| status.phase.as_deref()),
-            deleting: pod.metadata.deletion_timestamp.is_some(),
-        };
-        tally.add(&format!("{namespace}/{}", pod.name_any()), &part::<PodSpec>(&pod.spec).claim(&about));
+    for (name, claim) in pods {
+        tally.add(name, claim);
     }
     tally.capacity(viewer, quotas)
 }
 
-/// The part of an object that the room depends on.
-fn part<T: DeserializeOwned + Default>(of: &impl Serialize) -> T {
-    serde_json::to_value(of).and_then(serde_json::from_value).unwrap_or_default()
+/// An object of which only what a plan needs is read, whatever else is in it.
+#[derive(Deserialize)]
+struct Lean<S, T = IgnoredAny> {
+    #[serde(default)]
+    metadata: Meta,
+    spec: Option<S>,
+    status: Option<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    namespace: String,
+    name: String,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(rename = "deletionTimestamp")]
+    deleted: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+struct Phase {
+    phase: Option<String>,
+}
+
+/// A node's room.
+pub(super) fn node(text: &str) -> Option<NodeRoom> {
+    let node: Lean<NodeSpec, NodeStatus> = serde_json::from_str(text).ok()?;
+    let labels = node.metadata.labels.unwrap_or_default();
+    let (spec, status) = (node.spec.unwrap_or_default(), node.status.unwrap_or_default());
+    Some(NodeRoom::of(node.metadata.name, labels, spec, &status))
+}
+
+/// A pod's name and what it takes.
+fn pod(text: &str) -> Option<(String, Claim)> {
+    let pod: Lean<PodSpec, Phase> = serde_json::from_str(text).ok()?;
+    let Meta { namespace, name, labels, deleted } = pod.metadata;
+    let phase = pod.status.unwrap_or_default().phase;
+    let about = About {
+        namespace: &namespace,
+        labels: labels.as_ref(),
+        phase: phase.as_deref(),
+        deleting: deleted.is_some(),
+    };
+    Some((format!("{namespace}/{name}"), pod.spec.unwrap_or_default().claim(&about)))
+}
+
+fn quota(text: &str) -> Option<ResourceQuota> {
+    let quota: Lean<ResourceQuotaSpec, ResourceQuotaStatus> = serde_json::from_str(text).ok()?;
+    let metadata = ObjectMeta { name: Some(quota.metadata.name), ..ObjectMeta::default() };
+    Some(ResourceQuota { metadata, spec: quota.spec, status: quota.status })
 }
 
 fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, Fault> {
@@ -166,6 +215,7 @@ fn merged(manifest: &Value, stored: Option<&DynamicObject>, namespace: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Fake;
     use crate::sample;
 
     #[test]
@@ -179,6 +229,52 @@ mod tests {
         ] {
             assert!(fleet_in(text).unwrap_err().contains(problem), "{text}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poisoned_object_keeps_no_plan_from_being_made() {
+        let never = json!([{"manager": "other", "time": "9999-12-31T23:59:59Z"}]);
+        let poisoned = |mut object: Value| {
+            object["metadata"]["managedFields"] = never.clone();
+            object
+        };
+        let pod = |name: &str, node: &str| {
+            let asked = json!({"requests": {"nvidia.com/gpu": "1"}});
+            let spec = json!({"nodeName": node, "containers": [{"name": "c", "resources": asked}]});
+            poisoned(json!({
+                "metadata": {"name": name, "namespace": "other"}, "spec": spec,
+                "status": {"phase": "Running", "startTime": "9999-12-31T23:59:59Z"}
+            }))
+        };
+        let node = |name: &str| {
+            poisoned(json!({
+                "metadata": {"name": name}, "spec": {},
+                "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}
+            }))
+        };
+        let mut fleet = json!(sample::upgrading());
+        fleet["metadata"]["managedFields"] = never.clone();
+        let fake = Fake::new([])
+            .with("/rayclusterfleets/llama", fleet.clone())
+            .with("/rayclusterfleets", json!([fleet]))
+            .with("/nodes", json!([node("a"), json!({"metadata": {"name": "odd", "labels": 1}}), node("b")]))
+            .with("/pods", json!([pod("p", "a"), {"metadata": {"name": "odd"}, "spec": 1}, pod("q", "a")]))
+            .with(
+                "/resourcequotas",
+                json!([poisoned(json!({
+                    "metadata": {"name": "q"}, "spec": {"hard": {"requests.nvidia.com/gpu": "4"}}
+                }))]),
+            );
+        let args = PlanArgs { fleet: Some("llama".to_owned()), file: None, output: None, start: None };
+        let inputs = inputs(&args, &fake.fleets()).await.unwrap();
+        let free: Vec<i128> = inputs.capacity.nodes.iter().map(|node| node.free("nvidia.com/gpu")).collect();
+        assert_eq!(free, [6_000, 8_000]);
+        assert_eq!(inputs.capacity.quotas.len(), 1);
+        let names: Vec<_> =
+            fake.fleets().list(true).await.unwrap().iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["llama"]);
+        assert!(fake.fleets().find("llama").await.unwrap().is_some());
+        assert!(fake.fleets().find("other").await.unwrap().is_none());
     }
 
     #[test]

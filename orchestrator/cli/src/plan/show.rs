@@ -205,16 +205,15 @@ mod tests {
         let object = serde_json::to_value(sample::object(spec, &Value::Null)).unwrap();
         let raw: RayClusterFleet = serde_json::from_value(object).unwrap();
         let node = |number: usize| {
-            serde_json::from_value(json!({
+            let node = json!({
                 "metadata": {"name": format!("node-{number}")},
                 "status": {
                     "allocatable": {"nvidia.com/gpu": "1", "pods": "110"},
                     "conditions": [{"type": "Ready", "status": "True"}]
                 }
-            }))
-            .unwrap()
+            });
+            read::node(&node.to_string()).unwrap()
         };
-        let nodes: Vec<k8s_openapi::api::core::v1::Node> = (0..gpus).map(node).collect();
         let second = Duration::from_secs(1);
         let pace = Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, seen: false };
         let fleet = ValidFleet::new(&raw).unwrap();
@@ -222,7 +221,7 @@ mod tests {
             fleet: &fleet,
             stable: None,
             status: &RayClusterFleetStatus::default(),
-            capacity: &read::capacity(&Viewer::of(&fleet), &nodes, &[], &[]),
+            capacity: &read::capacity(&Viewer::of(&fleet), (0..gpus).map(node).collect(), &[], &[]),
             pace,
             now: sample::now(),
         };

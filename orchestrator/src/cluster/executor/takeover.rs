@@ -1,15 +1,21 @@
 //! Calls about what AIBrix left: whether the API server keeps our ledger, RayClusterReplicaSets, and making groups of their RayClusters.
+//! What is listed is read object by object, as the watches do.
 
 use std::collections::BTreeSet;
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::core::DynamicObject;
-use kube::{Api, ResourceExt};
+use kube::core::{DynamicObject, Request};
+use kube::{Resource, ResourceExt};
+use rayfleet_api::pieces::Page;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, names};
 
 use super::{Executor, WriteError, body, gone_is_fine, of};
+use crate::cluster::objects::{Stub, any};
 use crate::cluster::{aibrix, rayclusters};
+
+/// Objects in a page of a list. etcd keeps none above 1.5 MiB, so no page is larger than 30 MiB.
+const PAGE: u32 = 20;
 
 impl Executor {
     /// Whether the API server keeps the ledger that a status is written with. AIBrix's CRD of the same name drops it without a word.
@@ -38,15 +44,14 @@ impl Executor {
         fleet: &RayClusterFleet,
     ) -> Result<Vec<DynamicObject>, WriteError> {
         let (namespace, uid) = (fleet.namespace().unwrap_or_default(), fleet.uid().unwrap_or_default());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &namespace, &*aibrix::REPLICA_SET);
-        let listed = self.call("list RayClusterReplicaSets", api.list(&ListParams::default())).await;
+        let listed = self
+            .list("list RayClusterReplicaSets", &sets_at(&namespace), |set| aibrix::controls(&uid, set))
+            .await;
         let mut sets = match listed {
-            Ok(list) => list.items,
+            Ok(sets) => sets,
             Err(error) if error.status().is_some_and(|status| matches!(status.code, 403 | 404)) => Vec::new(),
             Err(error) => return Err(error),
         };
-        sets.retain(|set| aibrix::controls(&uid, set));
         sets.sort_by_key(|set| {
             std::cmp::Reverse((set.creation_timestamp().map(|time| time.0), set.name_any()))
         });
@@ -61,13 +66,15 @@ impl Executor {
         sets: &[DynamicObject],
     ) -> Result<(), WriteError> {
         let (namespace, uid) = (fleet.namespace().unwrap_or_default(), fleet.uid().unwrap_or_default());
-        let clusters = rayclusters::api(&self.client, &namespace);
-        let all = self.call("list RayClusters", clusters.list(&ListParams::default())).await?.items;
+        let of_sets: BTreeSet<String> = sets.iter().filter_map(ResourceExt::uid).collect();
+        let concerns = |cluster: &DynamicObject| {
+            aibrix::controls(&uid, cluster) || of_sets.iter().any(|of| aibrix::controls(of, cluster))
+        };
+        let (clusters_at, sets_at) = (rayclusters::at(&namespace), sets_at(&namespace));
+        let all = self.list("list RayClusters", &clusters_at, concerns).await?;
         let slot_of = |cluster: &DynamicObject| cluster.labels().get(names::LABEL_SLOT)?.parse().ok();
         let ours = all.iter().filter(|cluster| aibrix::controls(&uid, cluster));
         let mut slots: BTreeSet<u32> = ours.filter_map(slot_of).collect();
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &namespace, &*aibrix::REPLICA_SET);
         for set in sets {
             let (name, of) = (set.name_any(), set.uid().unwrap_or_default());
             let revision = aibrix::pod_revision(set).unwrap_or_default();
@@ -77,21 +84,58 @@ impl Executor {
             for cluster in all.iter().filter(of_set) {
                 let slot = (0..=u32::MAX).find(|slot| !slots.contains(slot)).unwrap_or_default();
                 let change = aibrix::as_group(fleet, cluster, slot, &revision);
-                let (parameters, patch) = (PatchParams::default(), Patch::Merge(&change));
-                let name = cluster.name_any();
-                let taken =
-                    self.call("take over RayCluster", clusters.patch(&name, &parameters, &patch)).await?;
+                let request =
+                    clusters_at.patch(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(&change));
+                let taken = self.ask::<DynamicObject>("take over RayCluster", request).await?;
                 slots.insert(slot);
-                self.index.made(taken);
+                if let Some(taken) = taken {
+                    self.index.made(taken);
+                }
             }
             let parameters = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Orphan),
                 preconditions: Some(Preconditions { uid: Some(of), resource_version: None }),
                 ..DeleteParams::default()
             };
-            let deleted = self.call("delete RayClusterReplicaSet", api.delete(&name, &parameters)).await;
+            let deleted = self.send("delete RayClusterReplicaSet", sets_at.delete(&name, &parameters)).await;
             gone_is_fine(deleted.map(|_| ()))?;
         }
         Ok(())
     }
+
+    /// The objects of a list that are wanted. One that cannot be read hides no other; its name is logged.
+    async fn list(
+        &self,
+        what: &'static str,
+        at: &Request,
+        is_wanted: impl Fn(&DynamicObject) -> bool,
+    ) -> Result<Vec<DynamicObject>, WriteError> {
+        let (mut found, mut token) = (Vec::new(), None);
+        loop {
+            let parameters =
+                ListParams { limit: Some(PAGE), continue_token: token.take(), ..ListParams::default() };
+            let text = self.send(what, at.list(&parameters)).await?;
+            let page = Page::of(&text).ok_or(WriteError::Unreadable(what))?;
+            for item in page.items {
+                match any(item) {
+                    Ok(object) if is_wanted(&object) => found.push(object),
+                    Ok(_) => {}
+                    // The error itself may quote the object.
+                    Err(_) => {
+                        let object = Stub::read(item).map(|stub| stub.key().to_string());
+                        tracing::warn!(what, object, "an object cannot be read and is passed over");
+                    }
+                }
+            }
+            token = page.metadata.token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Requests for the RayClusterReplicaSets of a namespace.
+fn sets_at(namespace: &str) -> Request {
+    Request::new(DynamicObject::url_path(&aibrix::REPLICA_SET, Some(namespace)))
 }

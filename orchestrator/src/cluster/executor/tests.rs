@@ -464,7 +464,10 @@ fn sized(uid: &str, replicas: u32) -> Value {
     let made = serde_json::to_string(&crate::cluster::size::Size::of(&workers(1))).unwrap();
     json!({
         "apiVersion": "ray.io/v1", "kind": "RayCluster", "spec": workers(replicas),
-        "metadata": {"name": "g", "namespace": "n", "uid": uid, "resourceVersion": "9", "annotations": {names::ANNOTATION_SIZE: made}}
+        "metadata": {
+            "name": "g", "namespace": "n", "uid": uid, "resourceVersion": "9", "annotations": {names::ANNOTATION_SIZE: made},
+            "ownerReferences": [crate::fixtures::owner("f", "u-1")]
+        }
     })
 }
 
@@ -486,4 +489,92 @@ async fn a_resized_cluster_is_read_again_and_set_back_and_no_other_is_touched() 
     }
     let gone = bench(|_| refusal(404, "NotFound", "there is none"));
     gone.executor.repair_cluster(&key(), "u-9", None).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisoned_raycluster_is_set_back_to_its_size() {
+    let bench = bench(|call| match call.method {
+        Method::GET => {
+            let mut resized = poisoned(json!(builds::ray_cluster(&fleet(), &group(), None)));
+            resized["metadata"]["uid"] = json!("u-9");
+            resized["spec"]["workerGroupSpecs"][0]["replicas"] = json!(0);
+            Answer::Reply(200, resized)
+        }
+        _ => Answer::Reply(200, poisoned(call.body.clone())),
+    });
+    bench.executor.repair_cluster(&key(), "u-9", None).await.unwrap();
+    let patch = bench.server.calls().into_iter().find(|call| call.method == Method::PATCH).unwrap();
+    assert_eq!(patch.body["spec"]["workerGroupSpecs"][0]["replicas"], 1, "{}", patch.body);
+    assert_eq!(patch.body["metadata"]["resourceVersion"], "9");
+    // One that another fleet, or nobody, controls is not touched.
+    bench.executor.repair_cluster(&key(), "u-other", None).await.unwrap();
+    assert_eq!(bench.server.calls().iter().filter(|call| call.method == Method::PATCH).count(), 1);
+}
+
+/// What AIBrix left of fleet `f`: two RayClusters of a RayClusterReplicaSet, in pages of one, among objects of others. All are poisoned,
+/// and one RayCluster is none.
+fn of_aibrix(call: &Call) -> Answer {
+    let controlled = |name: &str, kind: &str, uid: &str| {
+        let owner = json!({"apiVersion": "v1", "kind": kind, "name": "o", "uid": uid, "controller": true});
+        poisoned(json!({
+            "metadata": {"name": name, "namespace": "n", "uid": format!("u-{name}"), "ownerReferences": [owner]},
+            "spec": {"template": raw_fleet().spec.template}
+        }))
+    };
+    let page = |items: &[Value]| {
+        let at = call.path.split("continue=").nth(1).and_then(|rest| rest.split('&').next());
+        let at: usize = at.and_then(|at| at.parse().ok()).unwrap_or_default();
+        let next = if at + 1 < items.len() { (at + 1).to_string() } else { String::new() };
+        Answer::Reply(
+            200,
+            json!({"metadata": {"resourceVersion": "9", "continue": next}, "items": [items[at]]}),
+        )
+    };
+    match (&call.method, call.path.contains("rayclusterreplicasets")) {
+        (&Method::GET, true) => {
+            let of = |name: &str, uid: &str| controlled(name, "RayClusterFleet", uid);
+            page(&[
+                of("other", "u-0"),
+                json!({"metadata": {"name": "odd", "ownerReferences": 1}}),
+                of("f-1", "u-1"),
+            ])
+        }
+        (&Method::GET, false) => {
+            let of = |name: &str, set: &str| controlled(name, "RayClusterReplicaSet", set);
+            page(&[of("a", "u-f-1"), of("b", "u-other"), json!(null), of("c", "u-f-1")])
+        }
+        (&Method::PATCH, _) => Answer::Reply(200, {
+            let mut taken = poisoned(call.body.clone());
+            taken["metadata"]["name"] = json!(call.path.split(['/', '?']).rfind(|part| part.len() == 1));
+            taken["metadata"]["namespace"] = json!("n");
+            taken
+        }),
+        _ => Answer::Reply(200, json!({"kind": "Status", "status": "Success"})),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aibrix_left_is_taken_over_although_objects_are_poisoned() {
+    let bench = bench(of_aibrix);
+    let sets = bench.executor.replica_sets(&raw_fleet()).await.unwrap();
+    assert_eq!(sets.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["f-1"]);
+    bench.executor.take_over(&raw_fleet(), &sets).await.unwrap();
+    let taken =
+        bench.index.read(|known| known.clusters.keys().map(|key| key.name.clone()).collect::<Vec<_>>());
+    assert_eq!(taken, ["a", "c"]);
+    let deleted: Vec<String> = bench
+        .server
+        .calls()
+        .into_iter()
+        .filter(|call| call.method == Method::DELETE)
+        .map(|call| call.path)
+        .collect();
+    assert!(matches!(&deleted[..], [path] if path.contains("/rayclusterreplicasets/f-1")), "{deleted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_list_is_an_error() {
+    let bench = bench(|_| Answer::Reply(200, json!({"kind": "Status"})));
+    let error = bench.executor.replica_sets(&raw_fleet()).await.unwrap_err();
+    assert_eq!(error.to_string(), "list RayClusterReplicaSets: the answer is not what the API server sends");
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use kube::core::{DynamicObject, TypeMeta};
+use kube::core::DynamicObject;
 use rayfleet_api::Invalid;
 use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
@@ -46,6 +46,16 @@ impl<'a> Pieces<'a> {
             return Err(serde_json::Error::custom("it has no name"));
         }
         Ok(Self { metadata, spec: part("\"spec\""), status: part("\"status\"") })
+    }
+
+    /// All of it, but for parts that cannot be read.
+    fn whole(self) -> DynamicObject {
+        let readable = |part: Option<&str>| part.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        DynamicObject {
+            types: None,
+            data: json!({"spec": readable(self.spec), "status": readable(self.status)}),
+            metadata: self.metadata.into_object_meta(),
+        }
     }
 }
 
@@ -109,13 +119,16 @@ impl Watched for DynamicObject {
         if !cluster.metadata.is_of_a_fleet() && cluster.metadata.label(names::LABEL_FLEET).is_none() {
             return Ok(None);
         }
-        let readable = |part: Option<&str>| part.and_then(|text| serde_json::from_str::<Value>(text).ok());
-        Ok(Some(Self {
-            types: Some(TypeMeta { api_version: "ray.io/v1".to_owned(), kind: "RayCluster".to_owned() }),
-            data: json!({"spec": readable(cluster.spec), "status": readable(cluster.status)}),
-            metadata: cluster.metadata.into_object_meta(),
-        }))
+        Ok(Some(cluster.whole()))
     }
+}
+
+/// An object of a kind whose types are not known here, such as a RayCluster, whoever's it is.
+///
+/// # Errors
+/// It is not what an object looks like. The error may quote it: it is not to be logged.
+pub(in crate::cluster) fn any(text: &str) -> Result<DynamicObject, serde_json::Error> {
+    Pieces::of(text).map(Pieces::whole)
 }
 
 impl Watched for ResourceQuota {

@@ -11,11 +11,12 @@ use http::{HeaderValue, Request, header};
 use kube::Client;
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request as Builder, Status};
+use rayfleet_api::pieces::{ListMeta, Page, fields};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
 use super::super::backoff::Growing;
-use super::super::objects::{Stub, Watched, bounded, elements, fields};
+use super::super::objects::{Stub, Watched, bounded};
 use super::super::{Index, Key};
 
 /// Longest time until the answer to a list or to a watch begins, and for a page of a list to arrive. A request that got lost is answered
@@ -176,7 +177,8 @@ impl Follower {
                 limit = limit.div_ceil(2);
                 continue;
             }
-            let page = Page::of(std::str::from_utf8(&text).map_err(|_| Broken::Unreadable)?)?;
+            let text = std::str::from_utf8(&text).map_err(|_| Broken::Unreadable)?;
+            let page = Page::of(text).ok_or(Broken::Unreadable)?;
             let mut objects = Vec::with_capacity(page.items.len());
             for item in page.items {
                 match self.read::<T>(item) {
@@ -301,46 +303,10 @@ enum Read<T> {
     Unreadable(Option<Stub>),
 }
 
-/// A page of a list, its objects unread.
-struct Page<'a> {
-    metadata: ListMeta,
-    items: Vec<&'a str>,
-}
-
-#[derive(Default, Deserialize)]
-struct ListMeta {
-    #[serde(rename = "resourceVersion")]
-    version: Option<String>,
-    #[serde(rename = "continue")]
-    token: Option<String>,
-}
-
 /// How far a watch is.
 #[derive(Deserialize)]
 struct Mark {
     metadata: ListMeta,
-}
-
-impl<'a> Page<'a> {
-    fn of(text: &'a str) -> Result<Self, Broken> {
-        let mut page = Page { metadata: ListMeta::default(), items: Vec::new() };
-        let mut is_list = false;
-        for (name, value) in fields(text).ok_or(Broken::Unreadable)? {
-            match name {
-                "\"metadata\"" => {
-                    page.metadata = serde_json::from_str(value).map_err(|_| Broken::Unreadable)?;
-                }
-                "\"items\"" => {
-                    is_list = true;
-                    if value != "null" {
-                        page.items = elements(value).ok_or(Broken::Unreadable)?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        if is_list { Ok(page) } else { Err(Broken::Unreadable) }
-    }
 }
 
 /// Whether an error only says that the other side has ended the connection.

@@ -28,7 +28,7 @@ build_rayfleet() {
     --bin rayfleet-orchestrator --bin kubectl-rayfleet --bin rayfleet-quickstart --bin rayfleet-load)
 }
 
-image_name() { awk '$1 == "image:" { print $2; exit }' "$REPO/manifests/deployment.yaml"; }
+image_name() { awk '$1 == "image:" { print $2; exit }' "$REPO/manifests/orchestrator/deployment.yaml"; }
 
 load_orchestrator() { # into the nodes of the local cluster, unless it is the one that they have
   local binary tar name stamp

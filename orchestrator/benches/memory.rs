@@ -76,6 +76,7 @@ fn watched(name: &str, path: &'static str, make: fn(usize) -> Value) {
             client: server.clone().client(),
             bridge: Bridge::new(Limits::default()).unwrap(),
             identity: "a".into(),
+            namespaces: rayfleet_orchestrator::Namespaces::default(),
             lease_namespace: "n".into(),
             leader_elect: false,
         };

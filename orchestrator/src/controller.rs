@@ -150,7 +150,7 @@ impl Controller {
     }
 
     async fn pass(&self, key: &Key, state: &mut FleetState) -> Result<Passed, WriteError> {
-        if !self.index.read(crate::cluster::Known::is_synced) {
+        if !self.index.read(|known| known.is_synced(&key.namespace)) {
             return Ok(Passed::Again(None));
         }
         if !state.is_fresh {
@@ -263,7 +263,7 @@ impl Controller {
             failed_writes: &failed_writes,
             status: &before,
             groups: &seen,
-            capacity: Some(&capacity),
+            capacity: capacity.as_ref().map(|capacity| capacity as _),
             now: clock::now(),
         };
         let mut decision = decide(&world);
@@ -276,7 +276,7 @@ impl Controller {
         self.metrics.fleet(&key.namespace, &key.name, &decision.status);
         self.executor.may("look after engines")?;
         // Before RayClusters were listed nobody knows with which token an agent has to ask.
-        if self.index.read(crate::cluster::Known::lists_clusters) {
+        if self.index.read(|known| known.lists_clusters(&key.namespace)) {
             self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         }
         for (name, _) in seen.iter().filter(|(_, seen)| seen.endpoint_ready == Some(true)) {

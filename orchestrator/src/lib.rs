@@ -12,9 +12,11 @@ mod fake;
 mod fixtures;
 mod lease;
 mod metrics;
+mod namespaces;
 mod orchestrator;
 mod refusal;
 mod serve;
 mod unwritten;
 
+pub use self::namespaces::{Namespaces, NoNamespaces};
 pub use self::orchestrator::{Ended, Orchestrator};

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kube::Client;
 use ray_bridge::{Bridge, Limits};
-use rayfleet_orchestrator::Orchestrator;
+use rayfleet_orchestrator::{Namespaces, Orchestrator};
 
 /// The controller for RayClusterFleets: fleets of RayClusters that serve models too large for one node.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ use rayfleet_orchestrator::Orchestrator;
     version,
     after_help = "Examples:\n  rayfleet-orchestrator                      # run with the kubeconfig or the pod's account\n  \
                   rayfleet-orchestrator --leader-elect=false  # a single replica on a developer's machine\n  \
+                  rayfleet-orchestrator --namespaces team-a,team-b --lease-namespace team-a\n  \
                   rayfleet-orchestrator crd | kubectl apply -f -"
 )]
 struct Arguments {
@@ -28,7 +29,12 @@ struct Arguments {
     /// Take part in leader election, so that several replicas may run.
     #[arg(long, env = "RAYFLEET_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     leader_elect: bool,
-    /// Namespace of the lease. One orchestrator leads in a cluster, so all replicas of all installations must name the same one.
+    /// Look after fleets of these namespaces only, such as `team-a,team-b`; without it, of all. No two installations may name the same
+    /// one, and beside one for all there may be no other.
+    #[arg(long, env = "RAYFLEET_NAMESPACES", value_name = "NAMESPACE,...")]
+    namespaces: Option<Namespaces>,
+    /// Namespace of the lease that the replicas of an installation elect their leader by. Without --namespaces one orchestrator leads
+    /// in a cluster: then all replicas of all installations must name the same. With it, each installation's own.
     #[arg(long, env = "RAYFLEET_LEASE_NAMESPACE", default_value = "rayfleet-system")]
     lease_namespace: String,
     /// Name of this replica in the lease.
@@ -85,6 +91,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         client: client().await?,
         bridge: Bridge::new(Limits::default()).context("the HTTP client for Ray dashboards")?,
         identity: arguments.identity,
+        namespaces: arguments.namespaces.unwrap_or_default(),
         lease_namespace: arguments.lease_namespace,
         leader_elect: arguments.leader_elect,
     };

@@ -15,6 +15,7 @@ use crate::cluster::{Executor, Index, watch_all};
 use crate::controller::Controller;
 use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
+use crate::namespaces::Namespaces;
 use crate::serve::{self, Pages};
 
 /// Name of the lease that replicas elect their leader by.
@@ -30,6 +31,8 @@ pub struct Orchestrator {
     pub bridge: Bridge,
     /// Name of this replica in the lease, which no other may have.
     pub identity: String,
+    /// The namespaces whose fleets are looked after.
+    pub namespaces: Namespaces,
     /// Namespace of the lease.
     pub lease_namespace: String,
     /// Take part in leader election. Without it there may be only one replica.
@@ -56,7 +59,7 @@ impl Orchestrator {
     /// Works until `stop` ends, then gives the lease back. Serves `/metrics`, `/healthz` and `/readyz` on `listen`, if
     /// there is one. Dropping the future is a crash: all that it started ends with it, and the lease runs out by itself.
     pub async fn run(self, listen: Option<SocketAddr>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
-        let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::new()));
+        let (index, metrics) = (Arc::new(Index::of(&self.namespaces)), Arc::new(Metrics::new()));
         let told = Arc::new(Notify::new());
         let mut election = JoinSet::new();
         let leadership = if self.leader_elect {
@@ -79,7 +82,7 @@ impl Orchestrator {
         let agents = Agents::new(self.client, self.bridge, index.clone(), metrics.clone());
         let controller = Arc::new(Controller::new(index.clone(), executor, agents, metrics.clone()));
         let pages = Pages { index, metrics, leadership: leadership.clone() };
-        info!(version = env!("CARGO_PKG_VERSION"), ?listen, "started");
+        info!(version = env!("CARGO_PKG_VERSION"), ?listen, namespaces = ?self.namespaces, "started");
         let ended = tokio::select! {
             // In the order of what must not be missed: the controller, which has most to do, comes last. It never waits
             // long for its turn, as none of the others is ever ready twice.
@@ -137,6 +140,7 @@ mod tests {
             client: server.client(),
             bridge: Bridge::new(Limits::default()).unwrap(),
             identity: "a".into(),
+            namespaces: Namespaces::default(),
             lease_namespace: "n".into(),
             leader_elect: true,
         }

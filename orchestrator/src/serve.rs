@@ -111,7 +111,7 @@ async fn healthy(State(pages): State<Pages>) -> (StatusCode, String) {
 }
 
 async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
-    if pages.index.read(Known::is_synced) {
+    if pages.index.read(Known::is_settled) {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the first lists have not arrived yet")

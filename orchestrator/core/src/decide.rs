@@ -33,7 +33,7 @@ pub struct World<'a> {
     /// What was observed, by group name: every group of the ledger and every RayCluster or pod that
     /// the fleet owns.
     pub groups: &'a BTreeMap<String, GroupSeen>,
-    /// What the nodes have room for. `None`: not known yet, so do not create surge groups.
+    /// What the nodes have room for. `None`: it may not be read, so do not create surge groups.
     pub capacity: Option<&'a dyn capacity::Source>,
     /// Now.
     pub now: Timestamp,

@@ -20,14 +20,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// What is known now.
-    pub(crate) fn of(known: &Known, fleet: &ValidFleet) -> Self {
-        Self {
+    /// What is known now. `None`: nodes, or the pods of other namespaces, may not be read.
+    pub(crate) fn of(known: &Known, fleet: &ValidFleet) -> Option<Self> {
+        known.knows_room().then(|| Self {
             tally: known.tally.clone(),
             viewer: Viewer::of(fleet),
             quotas: within(&known.quotas, &fleet.namespace).map(|(_, quota)| quota.clone()).collect(),
             sum: OnceLock::new(),
-        }
+        })
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
             .unwrap();
             index.apply(quota);
         }
-        let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
+        let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet())).unwrap();
         let capacity = snapshot.capacity();
         assert_eq!(capacity.quotas.len(), 1);
         assert_eq!(capacity.quotas[0].left["requests.nvidia.com/gpu"], 4_000);
@@ -82,9 +82,9 @@ mod tests {
         let node = json!({"metadata": {"name": "a"}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}});
         index.apply(Node::read(&node.to_string()).unwrap().unwrap());
         index.apply(pod(1, 1));
-        let before = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
+        let before = index.read(|known| Snapshot::of(known, &fixtures::fleet())).unwrap();
         index.apply(pod(2, 3));
-        let after = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
+        let after = index.read(|known| Snapshot::of(known, &fixtures::fleet())).unwrap();
         let free = |snapshot: &Snapshot| snapshot.capacity().nodes[0].free("nvidia.com/gpu");
         assert_eq!((free(&before), free(&after)), (7_000, 5_000));
     }
@@ -115,7 +115,7 @@ mod tests {
             json!([{"topologyKey": "kubernetes.io/hostname", "namespaceSelector": {}, "labelSelector": {}}]);
         let alone = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": rule}});
         pod("alone", json!({"nodeName": "node-0", "containers": [], "affinity": alone}), json!(null));
-        let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet()));
+        let snapshot = index.read(|known| Snapshot::of(known, &fixtures::fleet())).unwrap();
         let capacity = snapshot.capacity();
         assert!(capacity.pending.is_empty(), "all later questions find the answer");
         let free: Vec<i128> = capacity.nodes.iter().map(|node| node.free("nvidia.com/gpu")).collect();

@@ -3,6 +3,7 @@
 
 mod kinds;
 mod members;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -20,15 +21,18 @@ use rayfleet_core::seen::RaySeen;
 
 pub(crate) use self::kinds::Warning;
 use self::members::Members;
+use self::scope::Lists;
+pub(crate) use self::scope::Scope;
 use super::endpoints::Listed;
 use super::nodes::Node;
 use super::pods::Member;
 use super::troubles::Trouble;
 use super::{Key, Queue};
+use crate::namespaces::Namespaces;
 
-/// How often in a row, and for how long, the kind of RayClusters has to be unknown until KubeRay counts as missing.
-const ABSENT_TIMES: u32 = 3;
-const ABSENT_FOR: Duration = Duration::from_secs(30);
+/// How often in a row, and for how long, something has to be refused, or the kind of RayClusters to be unknown, until it counts.
+const OFTEN: u32 = 3;
+const LONG: Duration = Duration::from_secs(30);
 
 /// Whether KubeRay's CRD is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,7 +127,8 @@ pub(crate) struct Known {
     pub kuberay: KubeRay,
     /// Since when, and how often, the kind of RayClusters was not known.
     absent: Option<(Instant, u32)>,
-    synced: BTreeSet<Kind>,
+    /// What is listed, and what came of it.
+    lists: Lists,
     /// Objects made here since the last list of their kind was asked for: it may not have them yet.
     made: BTreeSet<(Kind, Key)>,
 }
@@ -137,17 +142,28 @@ struct Held {
 }
 
 impl Known {
-    /// Whether everything has been listed once.
-    pub(crate) fn is_synced(&self) -> bool {
-        let needed = Kind::ALL
-            .iter()
-            .filter(|kind| **kind != Kind::Cluster || !matches!(self.kuberay, KubeRay::Missing(_)));
-        needed.into_iter().all(|kind| self.synced.contains(kind))
+    /// Whether everything that concerns fleets of a namespace has been listed once.
+    pub(crate) fn is_synced(&self, namespace: &str) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.may_lack(kind) || self.lists.has(kind, namespace))
     }
 
-    /// Whether RayClusters were ever listed: if not, one that is not here may well be there.
-    pub(crate) fn lists_clusters(&self) -> bool {
-        self.synced.contains(&Kind::Cluster)
+    /// Whether every first list has arrived, or is refused for good: one namespace without rights keeps nothing else waiting.
+    pub(crate) fn is_settled(&self) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.may_lack(kind) || self.lists.settled(kind))
+    }
+
+    fn may_lack(&self, kind: Kind) -> bool {
+        kind == Kind::Cluster && matches!(self.kuberay, KubeRay::Missing(_))
+    }
+
+    /// Whether nodes and the pods of all namespaces may be read: without them nobody knows what there is room for.
+    pub(crate) fn knows_room(&self) -> bool {
+        self.lists.knows_room()
+    }
+
+    /// Whether RayClusters of a namespace were ever listed: if not, one that is not here may well be there.
+    pub(crate) fn lists_clusters(&self, namespace: &str) -> bool {
+        self.lists.has(Kind::Cluster, namespace)
     }
 
     /// The pods that the RayCluster of this UID controls, in its namespace.
@@ -182,6 +198,11 @@ impl Known {
     /// The fleets that a pod concerns.
     pub(super) fn fleets_of(&self, pod: &Key, member: &Member) -> Vec<Key> {
         kinds::fleets_of_pod(self, pod, Some(member))
+    }
+
+    /// Fleets that can be decided about.
+    fn synced_fleets(&self) -> Vec<Key> {
+        self.fleets.keys().filter(|fleet| self.is_synced(&fleet.namespace)).cloned().collect()
     }
 
     /// The fleet of a RayCluster, by its owner, else by its label.
@@ -220,6 +241,17 @@ pub(crate) trait Indexed: Sized {
 }
 
 impl Index {
+    /// An index of fleets of these namespaces.
+    pub(crate) fn of(namespaces: &Namespaces) -> Self {
+        let known = Known { lists: Lists::of(namespaces), ..Known::default() };
+        Self { known: RwLock::new(known), ..Self::default() }
+    }
+
+    /// What is to be listed of a kind: each part by itself.
+    pub(crate) fn scopes(&self, kind: Kind) -> Vec<Scope> {
+        self.read(|known| known.lists.scopes(kind))
+    }
+
     /// Reads the index.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
         look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
@@ -287,8 +319,8 @@ impl Index {
     }
 
     /// A list is about to be asked for.
-    pub(crate) fn listing<K: Indexed>(&self) {
-        self.write(|known| known.made.retain(|(kind, _)| *kind != K::KIND));
+    pub(crate) fn listing<K: Indexed>(&self, scope: &Scope) {
+        self.write(|known| known.made.retain(|(kind, key)| *kind != K::KIND || !scope.holds(key)));
     }
 
     /// Objects of a list that is being read. A list may be of an older state than what is known, and is believed.
@@ -308,23 +340,36 @@ impl Index {
 
     /// A list was read to its end: what was not in it is gone, although nobody said so. What was made here since the list was
     /// asked for is not: the watch that follows tells of it.
-    pub(crate) fn listed<K: Indexed>(&self, listed: &BTreeSet<Key>) {
+    pub(crate) fn listed<K: Indexed>(&self, scope: &Scope, listed: &BTreeSet<Key>) {
         let fleets = self.write(|known| {
             let mut gone = K::keys(known);
-            gone.retain(|key| !listed.contains(key) && !known.made.contains(&(K::KIND, key.clone())));
+            gone.retain(|key| {
+                scope.holds(key) && !listed.contains(key) && !known.made.contains(&(K::KIND, key.clone()))
+            });
             let mut fleets: Vec<Key> = gone.iter().flat_map(|key| K::leave(key, known)).collect();
-            let mut all = known.synced.insert(K::KIND) && known.is_synced();
+            let mut all = known.lists.listed(K::KIND, scope);
             if K::KIND == Kind::Cluster {
                 all |= matches!(known.kuberay, KubeRay::Missing(_));
                 known.kuberay = KubeRay::Installed;
                 known.absent = None;
             }
             if all {
-                fleets.extend(known.fleets.keys().cloned());
+                fleets.extend(known.synced_fleets());
             }
             fleets
         });
         self.mark(fleets);
+    }
+
+    /// The API server refused a list or a watch at `now`: this program has no right to it. Where only some namespaces are looked after
+    /// that counts once it has been so for a while and several times in a row. Whether it counts since this time.
+    pub(crate) fn refused(&self, kind: Kind, scope: &Scope, now: Instant) -> bool {
+        let (counts, fleets) = self.write(|known| {
+            let counts = known.lists.refused(kind, scope, now);
+            (counts, if counts { known.synced_fleets() } else { Vec::new() })
+        });
+        self.mark(fleets);
+        counts
     }
 
     /// A whole list at once.
@@ -332,7 +377,7 @@ impl Index {
     pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
         let keys = objects.iter().map(Indexed::key).collect();
         self.list(objects);
-        self.listed::<K>(&keys);
+        self.listed::<K>(&Scope::All, &keys);
     }
 
     /// RayClusters could not be listed or followed at `now`: their kind is not known. That counts once it has been so for a while and
@@ -341,7 +386,7 @@ impl Index {
         let fleets = self.write(|known| {
             let (since, times) = known.absent.map_or((now, 1), |(since, times)| (since, times + 1));
             known.absent = Some((since, times));
-            if times < ABSENT_TIMES || now.saturating_duration_since(since) < ABSENT_FOR {
+            if times < OFTEN || now.saturating_duration_since(since) < LONG {
                 return Vec::new();
             }
             let missing = KubeRay::Missing(words.to_owned());

@@ -200,7 +200,7 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
 fn unlisted(known: &Known, fleet: &RayClusterFleet, key: &Key) -> Option<ClusterSeen> {
     let groups = fleet.status.as_ref().map(|status| status.groups.as_slice()).unwrap_or_default();
     let entry = groups.iter().find(|group| group.name == key.name)?;
-    let uid = entry.uid.clone().filter(|_| !known.lists_clusters())?;
+    let uid = entry.uid.clone().filter(|_| !known.lists_clusters(&key.namespace))?;
     Some(ClusterSeen {
         uid,
         slot: Some(entry.slot),

@@ -244,7 +244,7 @@ impl Controller {
             failed_writes: &[],
             status: &before,
             groups: &seen,
-            capacity: Some(&capacity),
+            capacity: capacity.as_ref().map(|capacity| capacity as _),
             now: clock::now(),
         };
         let decision = decide(&world);

@@ -9,6 +9,7 @@ pub mod likeness;
 pub mod oracle;
 mod panics;
 pub mod report;
+pub mod rights;
 pub mod scenario;
 pub mod shrink;
 pub mod stage;
@@ -18,5 +19,6 @@ pub mod world;
 
 pub use self::faults::{Fault, Plan};
 pub use self::report::Report;
+pub use self::rights::Install;
 pub use self::scenario::Scenario;
-pub use self::world::simulated;
+pub use self::world::{installed, simulated};

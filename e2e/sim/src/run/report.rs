@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use super::faults::{Plan, Written};
 use super::likeness::History;
+use super::rights::Right;
 use super::trace::{self, Line};
 
 /// Requests of the load, by how they ended.
@@ -39,6 +41,8 @@ pub struct Report {
     pub events: u64,
     /// Its calls to the API server.
     pub calls: u64,
+    /// Rights that it used.
+    pub used: BTreeSet<Right>,
     /// Requests.
     pub tally: Tally,
     /// Groups that were made.

@@ -17,12 +17,15 @@ use crate::{group, ledger, text, time};
 /// Groups that one pass enters at most; the next pass follows at once.
 const EACH_PASS: usize = 32;
 
+/// Nodes, or pods of other namespaces, may not be read.
+pub(super) const ROOM_UNKNOWN: &str = "what the nodes have room for is not known: bind ClusterRole rayfleet-capacity to the orchestrator's account";
+
 /// Why a group that is wanted is not created now.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Blocked {
     /// No whole group fits.
     NoRoom(NoRoom),
-    /// What the nodes have is not known yet.
+    /// What the nodes have may not be read.
     Unknown,
     /// Groups on their way out still count.
     Leaving,
@@ -98,7 +101,14 @@ fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<Plac
     if room.is_none() {
         *room = board.room();
     }
-    let room = room.as_mut().ok_or(Blocked::Unknown)?;
+    let Some(room) = room.as_mut() else {
+        // Whoever lets groups pend leaves it to the cluster whether there is room.
+        return if board.when_no_room() == WhenNoRoom::Pend {
+            Ok(Place::Pends)
+        } else {
+            Err(Blocked::Unknown)
+        };
+    };
     match room.place(&board.next_fleet().shape) {
         Ok(_) => Ok(Place::Any),
         // No node helps against a quota.

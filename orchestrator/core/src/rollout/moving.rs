@@ -8,6 +8,7 @@ use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::avoid;
 use super::board::Board;
+use super::create::ROOM_UNKNOWN;
 use super::view::{holds, ready};
 use crate::capacity::Leaving;
 use crate::seen::GroupSeen;
@@ -119,10 +120,7 @@ pub(super) fn may_leave(board: &Board<'_>) -> BTreeMap<String, String> {
 /// Why a group that has to move has nowhere to go, in words.
 fn stays_for(board: &Board<'_>, group: &GroupStatus) -> Option<String> {
     let missing = avoid::elsewhere(board, &board.moving.nodes(), Some(group)).err()?;
-    Some(missing.map_or_else(
-        || "what the nodes have room for is not known yet".to_owned(),
-        |words| words.to_string(),
-    ))
+    Some(missing.map_or_else(|| ROOM_UNKNOWN.to_owned(), |words| words.to_string()))
 }
 
 /// A group that has to move and stays, and what would help.

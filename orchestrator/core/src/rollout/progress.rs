@@ -8,7 +8,7 @@ use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
 
 use super::board::Board;
-use super::create::Blocked;
+use super::create::{Blocked, ROOM_UNKNOWN};
 use super::moved::{Since, moved};
 use super::summary::Counts;
 use super::view::{Age, active, age, available};
@@ -235,7 +235,7 @@ fn reason(board: &Board<'_>, counts: &Counts) -> String {
     parts.extend(obstacle::finalizer(board));
     match &board.blocked {
         Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for a group more: {no_room}")),
-        Some(Blocked::Unknown) => parts.push("what the nodes have room for is not known yet".to_owned()),
+        Some(Blocked::Unknown) => parts.push(ROOM_UNKNOWN.to_owned()),
         Some(Blocked::Leaving) => parts.push("waits for a group to be gone".to_owned()),
         None => {}
     }

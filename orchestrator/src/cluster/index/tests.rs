@@ -148,12 +148,12 @@ async fn what_vanished_unseen_is_found_by_the_next_list() {
 async fn a_list_that_was_asked_for_before_a_create_does_not_undo_it() {
     let index = with_fleets(&["f"]).await;
     let there = || index.read(|known| known.clusters.contains_key(&Key::new("n", "f-1")));
-    index.listing::<DynamicObject>();
+    index.listing::<DynamicObject>(&Scope::All);
     index.made(cluster("f-1", "f"));
     index.reset(Vec::<DynamicObject>::new());
     assert!(there());
     // One that was asked for later has the last word.
-    index.listing::<DynamicObject>();
+    index.listing::<DynamicObject>(&Scope::All);
     index.reset(Vec::<DynamicObject>::new());
     assert!(!there());
 }
@@ -262,10 +262,10 @@ fn list_all_but_clusters(index: &Index) {
 async fn nothing_is_decided_before_everything_was_listed() {
     let index = Index::default();
     list_all_but_clusters(&index);
-    assert!(!index.read(Known::is_synced));
+    assert!(!index.read(|known| known.is_synced("n")));
     marked(&index).await;
     index.reset(Vec::<DynamicObject>::new());
-    assert!(index.read(Known::is_synced));
+    assert!(index.read(|known| known.is_synced("n")));
     assert_eq!(marked(&index).await, ["f"], "what was put off is looked at now");
 }
 
@@ -308,7 +308,7 @@ async fn no_kind_may_be_missing() {
     missing(&index);
     index.reset(Vec::<Pod>::new());
     index.reset(Vec::<Node>::new());
-    assert!(!index.read(Known::is_synced));
+    assert!(!index.read(|known| known.is_synced("n")));
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn kuberay_that_is_missing_or_back_marks_all_fleets() {
     assert_eq!(marked(&index).await, ["f"]);
     missing(&index);
     assert_eq!(marked(&index).await, Vec::<String>::new(), "once is enough");
-    assert!(index.read(Known::is_synced));
+    assert!(index.read(|known| known.is_synced("n")));
     index.reset(Vec::<DynamicObject>::new());
     assert_eq!(marked(&index).await, ["f"]);
     assert_eq!(index.read(|known| known.kuberay.clone()), KubeRay::Installed);
@@ -425,4 +425,49 @@ async fn nothing_is_left_of_what_is_gone() {
         assert_eq!(format!("{:?}", known.members), format!("{:?}", Members::default()));
         assert_eq!(format!("{:?}", known.tally), format!("{:?}", Tally::default()));
     });
+}
+
+#[tokio::test]
+async fn a_list_of_one_namespace_says_nothing_about_another() {
+    let index = Index::of(&"n,m".parse().unwrap());
+    let pod = |namespace: &str, name: &str| {
+        object::<Pod>(
+            &json!({"metadata": {"name": name, "namespace": namespace, "resourceVersion": "1"}, "spec": {"containers": []}}),
+        )
+    };
+    for (namespace, name) in [("n", "a"), ("m", "b"), ("other", "c")] {
+        index.apply(pod(namespace, name));
+    }
+    index.made(pod("m", "made"));
+    let there = |index: &Index| {
+        let keys = [("n", "a"), ("m", "b"), ("m", "made"), ("other", "c")];
+        keys.map(|(namespace, name)| index.read(|known| known.has_pod(&Key::new(namespace, name))))
+    };
+    let within = |namespace: &str| Scope::In(namespace.to_owned());
+    let outside = Scope::Outside(["m".to_owned(), "n".to_owned()].into());
+    index.listing::<Pod>(&within("n"));
+    index.listed::<Pod>(&within("n"), &BTreeSet::new());
+    assert_eq!(there(&index), [false, true, true, true]);
+    index.listed::<Pod>(&outside, &BTreeSet::new());
+    assert_eq!(there(&index), [false, true, true, false]);
+    index.listed::<Pod>(&within("m"), &BTreeSet::new());
+    assert_eq!(there(&index), [false, false, true, false], "it was made since the list was asked for");
+    index.listing::<Pod>(&within("m"));
+    index.listed::<Pod>(&within("m"), &BTreeSet::new());
+    assert_eq!(there(&index), [false; 4]);
+}
+
+#[tokio::test]
+async fn rights_that_come_back_are_used_again() {
+    let index = Index::of(&"n".parse().unwrap());
+    let now = crate::clock::monotonic();
+    let refuse = || {
+        [0, 20, 40].map(|second| index.refused(Kind::Node, &Scope::All, now + Duration::from_secs(second)))
+    };
+    assert_eq!(refuse(), [false, false, true], "only for long enough");
+    assert_eq!(refuse(), [false; 3], "it is said once");
+    assert!(!index.read(Known::knows_room));
+    index.listed::<Node>(&Scope::All, &BTreeSet::new());
+    assert!(index.read(Known::knows_room));
+    assert_eq!(refuse(), [false, false, true]);
 }

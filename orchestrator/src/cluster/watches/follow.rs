@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tracing::{debug, warn};
 
 use super::super::backoff::Growing;
+use super::super::index::Scope;
 use super::super::objects::{Stub, Watched, bounded};
 use super::super::{Index, Key};
 
@@ -93,7 +94,9 @@ pub(super) struct What {
     /// Label selector.
     pub(super) labels: Option<&'static str>,
     /// Field selector.
-    pub(super) fields: Option<&'static str>,
+    pub(super) fields: Option<String>,
+    /// The part of the cluster that path and selectors leave.
+    pub(super) scope: Scope,
 }
 
 /// Follows a kind for as long as it is polled. Whatever goes wrong is given to `complain`, and tried again.
@@ -154,12 +157,12 @@ impl Follower {
     }
 
     async fn pages<T: Watched>(&mut self, index: &Index) -> Result<String, Broken> {
-        index.listing::<T>();
+        index.listing::<T>(&self.what.scope);
         let (mut listed, mut limit, mut token) = (BTreeSet::new(), PAGE, None);
         loop {
             let parameters = ListParams {
                 label_selector: self.what.labels.map(str::to_owned),
-                field_selector: self.what.fields.map(str::to_owned),
+                field_selector: self.what.fields.clone(),
                 limit: Some(limit),
                 continue_token: token.clone(),
                 ..ListParams::default()
@@ -196,7 +199,7 @@ impl Follower {
             if token.is_none() {
                 let version = page.metadata.version.filter(|version| !version.is_empty());
                 let version = version.ok_or(Broken::Unreadable)?;
-                index.listed::<T>(&listed);
+                index.listed::<T>(&self.what.scope, &listed);
                 return Ok(version);
             }
         }
@@ -206,7 +209,7 @@ impl Follower {
     async fn watch<T: Watched>(&mut self, index: &Index, mut version: String) -> Ended {
         let parameters = WatchParams {
             label_selector: self.what.labels.map(str::to_owned),
-            field_selector: self.what.fields.map(str::to_owned),
+            field_selector: self.what.fields.clone(),
             timeout: Some(WATCH),
             bookmarks: true,
             send_initial_events: false,

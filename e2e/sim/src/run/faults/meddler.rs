@@ -143,6 +143,9 @@ impl Tamper for Meddler {
         if !self.shared.reaches(&self.who) {
             return Verdict::LoseBefore;
         }
+        if !self.shared.may(call) {
+            return Verdict::Refuse { code: 403, reason: "Forbidden" };
+        }
         if !counts(call) {
             return self.obstructed(call).unwrap_or(Verdict::Pass);
         }

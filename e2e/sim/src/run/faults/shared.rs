@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Obstacle, Plan};
+use crate::api::Call;
+use crate::run::rights::{Right, Rights};
 use crate::run::trace::Trace;
 
 /// What the world has to do about a fault.
@@ -68,6 +70,10 @@ pub struct State {
     pub(super) obstacles: Vec<Obstacle>,
     /// Until when the faults so far last.
     pub trouble: Duration,
+    /// What the orchestrator may do; all, if nothing is said.
+    pub rights: Option<Rights>,
+    /// What of that it did.
+    pub used: BTreeSet<Right>,
     /// Rules that the orchestrator broke.
     pub breaches: Vec<String>,
     pub(super) orders: mpsc::UnboundedSender<Order>,
@@ -96,6 +102,8 @@ impl Shared {
             stale: BTreeSet::new(),
             obstacles: Vec::new(),
             trouble: Duration::ZERO,
+            rights: None,
+            used: BTreeSet::new(),
             breaches: Vec::new(),
             orders,
         };
@@ -112,6 +120,24 @@ impl Shared {
         let now = self.trace.now();
         let state = self.state();
         !state.dead.contains(who) && state.cut_off.get(who).is_none_or(|until| now >= *until)
+    }
+
+    /// Whether the orchestrator's account may do this.
+    pub(super) fn may(&self, call: &Call) -> bool {
+        let mut state = self.state();
+        let Some(rights) = &state.rights else { return true };
+        let Some(right) = rights.allowing(call).cloned() else {
+            let tried = rights.may_try(call);
+            drop(state);
+            if !tried {
+                let Call { verb, kind, subresource, namespace, .. } = call;
+                let subresource = subresource.as_deref().unwrap_or_default();
+                self.breach(format!("no right to {verb:?} {kind} {subresource} in `{namespace}`"));
+            }
+            return false;
+        };
+        state.used.insert(right);
+        true
     }
 
     /// A fault begins that lasts so long.

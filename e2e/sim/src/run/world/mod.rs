@@ -15,6 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -25,6 +26,7 @@ use super::faults::{Plan, Shared};
 use super::oracle::{self, Watch};
 use super::panics;
 use super::report::Report;
+use super::rights::Install;
 use super::scenario::Scenario;
 use super::stage::play;
 use super::trace::Trace;
@@ -34,6 +36,8 @@ use crate::ray::RayWorld;
 
 /// Namespace of everything.
 const NAMESPACE: &str = "default";
+/// Namespace of the orchestrator and its lease.
+const SYSTEM: &str = "rayfleet-system";
 /// How long it may take from the last step to the end that is expected.
 const CONVERGES: Duration = Duration::from_mins(40);
 /// Image that no registry has.
@@ -62,18 +66,27 @@ pub fn simulated(scenario: &Scenario, seed: u64, plan: &Plan) -> Report {
     run(scenario, seed, plan, Rest::Short)
 }
 
+/// The same, with the orchestrator installed in some way.
+pub fn installed(scenario: &Scenario, seed: u64, plan: &Plan, install: Install) -> Report {
+    on_a_thread(inside(scenario, seed, plan, Rest::Short, install))
+}
+
 /// The same, with a rest at the end.
 pub fn run(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
+    on_a_thread(inside(scenario, seed, plan, rest, Install::Everywhere))
+}
+
+fn on_a_thread(run: impl Future<Output = Report>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     match runtime {
-        Ok(runtime) => runtime.block_on(inside(scenario, seed, plan, rest)),
+        Ok(runtime) => runtime.block_on(run),
         Err(error) => {
             unreachable!("a runtime without input and output needs nothing that could be missing: {error}")
         }
     }
 }
 
-async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
+async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install: Install) -> Report {
     panics::note();
     let trace = Trace::begin();
     let api = ApiServer::new();
@@ -85,7 +98,10 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
     failures.extend(cordon(scenario, &api, &kubernetes).await.err());
     let (orders, inbox) = mpsc::unbounded_channel();
     let shared = Shared::new(seed, plan.clone(), trace.clone(), orders);
-    let replicas = Replicas::new(api.clone(), ray.clone(), shared.clone());
+    shared.state().rights = Some(install.rights(NAMESPACE));
+    // The namespace of the lease.
+    let _ = api.create(&Kind::NAMESPACE, json!({"metadata": {"name": SYSTEM}}));
+    let replicas = Replicas::new(api.clone(), ray.clone(), shared.clone(), install);
     replicas.start('a', false);
     if plan.needs_two() {
         replicas.start('b', false);
@@ -134,6 +150,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Repo
         writes: std::mem::take(&mut kept.writes),
         events: kept.events,
         calls: kept.calls,
+        used: std::mem::take(&mut kept.used),
         tally,
         groups: watch.groups_made(),
         end,

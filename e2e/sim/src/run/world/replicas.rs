@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ray_bridge::{Bridge, Limits};
-use rayfleet_orchestrator::Orchestrator;
+use rayfleet_orchestrator::{Namespaces, Orchestrator};
 use tokio::task::AbortHandle;
 
-use super::NAMESPACE;
 use super::leash::Leash;
+use super::{NAMESPACE, SYSTEM};
 use crate::api::ApiServer;
 use crate::ray::RayWorld;
 use crate::run::faults::{Meddler, Shared};
+use crate::run::rights::Install;
 
 /// From the death of a replica to the start of the next one.
 const RESTART: Duration = Duration::from_secs(2);
@@ -27,14 +28,15 @@ pub(super) struct Replicas {
     api: ApiServer,
     ray: RayWorld,
     shared: Shared,
+    install: Install,
     running: Arc<Mutex<BTreeMap<String, AbortHandle>>>,
     started: Arc<Mutex<BTreeMap<char, u32>>>,
 }
 
 impl Replicas {
     /// None yet.
-    pub(super) fn new(api: ApiServer, ray: RayWorld, shared: Shared) -> Self {
-        Self { api, ray, shared, running: Arc::default(), started: Arc::default() }
+    pub(super) fn new(api: ApiServer, ray: RayWorld, shared: Shared, install: Install) -> Self {
+        Self { api, ray, shared, install, running: Arc::default(), started: Arc::default() }
     }
 
     /// Starts one, as `<letter><number>`, as Kubernetes gives every pod a name of its own.
@@ -58,12 +60,23 @@ impl Replicas {
             client: self.api.client(&who, NAMESPACE, Arc::new(meddler)),
             bridge,
             identity: who.clone(),
-            lease_namespace: NAMESPACE.to_owned(),
+            namespaces: self.namespaces(),
+            lease_namespace: SYSTEM.to_owned(),
             leader_elect: true,
         };
         let work = orchestrator.run(None, pending());
         let task = tokio::spawn(lasting(who.clone(), self.shared.clone(), work));
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(who, task.abort_handle());
+    }
+
+    fn namespaces(&self) -> Namespaces {
+        match self.install {
+            Install::Everywhere => Namespaces::default(),
+            // Another team's namespace is none of this run's.
+            Install::Namespaced | Install::Confined => {
+                format!("{NAMESPACE},other-team").parse().unwrap_or_default()
+            }
+        }
     }
 
     /// Ends one and starts another after a while.

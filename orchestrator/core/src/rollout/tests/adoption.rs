@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::spec::StrategyType;
+use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
@@ -132,5 +132,26 @@ fn without_knowing_the_nodes_no_surge_group_is_made() {
     });
     assert_eq!(created(&decision), Vec::<&str>::new());
     let reason = decision.status.rollout.unwrap().reason.unwrap();
-    assert!(reason.contains("not known yet"), "{reason}");
+    assert!(reason.contains("room for is not known: bind ClusterRole rayfleet-capacity"), "{reason}");
+}
+
+#[test]
+fn without_knowing_the_nodes_a_group_pends_where_it_may() {
+    let mut old = fleet(1);
+    let groups = [ready_entry(&old, 0)];
+    old.revision.pod = "pods2".to_owned();
+    old.strategy.when_no_room = WhenNoRoom::Pend;
+    let seen = seen(&groups);
+    let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };
+    let decision = decide(&World {
+        fleet: &old,
+        stable: None,
+        held: None,
+        failed_writes: &[],
+        status: &status,
+        groups: &seen,
+        capacity: None,
+        now: at(1),
+    });
+    assert_eq!(decision.status.groups.len(), 2, "{:?}", decision.status.groups);
 }

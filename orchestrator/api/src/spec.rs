@@ -179,7 +179,8 @@ pub struct RollingUpdate {
 
 /// What to do when no whole surge group fits on the nodes: `Replace` (default) a group within
 /// `maxUnavailable`, `Wait` until there is room, or `Pend`: make the group all the same, so that a node autoscaler sees its
-/// pods. If no nodes have come for it within `pendTimeout` it is given up, and the rollout goes on as with `Replace`.
+/// pods. If no nodes have come for it within `pendTimeout` it is given up, and the rollout goes on as with `Replace`, or, with
+/// `maxUnavailable` 0, pends again after waits that grow.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhenNoRoom {
     /// Replace one group within `maxUnavailable`.

@@ -325,9 +325,16 @@ pub struct RolloutStatus {
     /// `onFailure: Hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackStatus>,
-    /// Revision for which a surge group waited for nodes in vain (`whenNoRoom: Pend`): until the spec changes, no other one does.
+    /// Revision for which surge groups waited for nodes in vain (`whenNoRoom: Pend`), until the spec changes or the rollout is
+    /// complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pended: Option<String>,
+    /// How often they did, as far as waits grow with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pended_times: u32,
+    /// Before this time no other surge group waits for nodes. With `maxUnavailable` above 0 none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pend_again: Option<Time>,
     /// Last time that something moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_progress: Option<Time>,

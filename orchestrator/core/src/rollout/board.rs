@@ -12,6 +12,7 @@ use rayfleet_api::valid::GroupShape;
 use super::course::Course;
 use super::create::Blocked;
 use super::moving::Moving;
+use super::pend::{self, InVain};
 use super::standing::Standing;
 use super::view::{Age, active, age, being_swapped, serving};
 use crate::capacity::{Room, Source};
@@ -62,8 +63,8 @@ pub(crate) struct Board<'a> {
     slots: Option<(BTreeSet<u32>, u32)>,
     /// Groups with a pod on a node that is to be emptied.
     pub(super) moving: Moving,
-    /// A surge group of this spec waited for nodes in vain.
-    pub(super) gave_up: bool,
+    /// Surge groups of this spec waited for nodes in vain.
+    pub(super) in_vain: Option<InVain>,
 }
 
 impl<'a> Board<'a> {
@@ -71,7 +72,7 @@ impl<'a> Board<'a> {
         let kept = kept(&inputs, &groups);
         let standing = Rc::new(Standing::new(inputs.capacity, inputs.seen));
         let moving = Moving::new(inputs.seen, &groups);
-        let gave_up = inputs.course.gave_up();
+        let in_vain = inputs.course.in_vain();
         Self {
             fleet: inputs.fleet,
             inputs,
@@ -79,7 +80,7 @@ impl<'a> Board<'a> {
             kept,
             standing,
             blocked: None,
-            gave_up,
+            in_vain,
             made: 0,
             more: false,
             slots: None,
@@ -87,10 +88,10 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// What to do without room, once nodes were waited for in vain, too.
+    /// What to do without room: as with `Replace` while no group may pend.
     pub(super) fn when_no_room(&self) -> WhenNoRoom {
         match self.fleet.strategy.when_no_room {
-            WhenNoRoom::Pend if self.gave_up => WhenNoRoom::Replace,
+            WhenNoRoom::Pend if !pend::may(self) => WhenNoRoom::Replace,
             other => other,
         }
     }

@@ -10,6 +10,7 @@ use rayfleet_api::spec::OnFailure;
 use rayfleet_api::status::{GroupStatus, Phase, RollbackStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
+use super::pend::InVain;
 use super::progress;
 use super::view::{Age, active, age, available};
 use crate::effect::Effect;
@@ -21,8 +22,8 @@ pub(crate) struct Course<'a> {
     asked: &'a ValidFleet,
     stable: Option<&'a ValidFleet>,
     rollback: Option<RollbackStatus>,
-    /// Revision for which nodes were waited for in vain, under the spec as it is.
-    pended: Option<String>,
+    /// Revision for which nodes were waited for in vain, under the spec as it is, and how often.
+    pended: Option<(String, InVain)>,
     /// The fleet while it is not to change: it stays where it is.
     held: Option<ValidFleet>,
 }
@@ -46,13 +47,15 @@ impl<'a> Course<'a> {
         let target = if rollback.is_some() { stable.unwrap_or(asked) } else { asked };
         let held = (lost || refused).then(|| ValidFleet { paused: true, ..target.clone() });
         let same_spec = status.observed_generation == Some(asked.generation);
-        let pended = status.rollout.as_ref().filter(|_| same_spec).and_then(|rollout| rollout.pended.clone());
+        let rollout = status.rollout.as_ref().filter(|_| same_spec);
+        let pended = rollout.and_then(|rollout| Some((rollout.pended.clone()?, InVain::of(rollout))));
         Self { asked, stable, rollback, pended, held }
     }
 
-    /// Whether nodes were waited for in vain for a surge group of the revision to go to.
-    pub(super) fn gave_up(&self) -> bool {
-        self.pended.as_ref().is_some_and(|pended| *pended == self.fleet().revision.to_string())
+    /// That nodes were waited for in vain for surge groups of the revision to go to.
+    pub(super) fn in_vain(&self) -> Option<InVain> {
+        let (pended, in_vain) = self.pended.as_ref()?;
+        (*pended == self.fleet().revision.to_string()).then_some(*in_vain)
     }
 
     /// The fleet as it is to become.

@@ -40,7 +40,11 @@ fn sound(group: &GroupStatus) -> bool {
 /// Groups came, went or changed to the revision asked for, and not because one failed.
 fn came_or_went(board: &Board<'_>, before: &RayClusterFleetStatus) -> bool {
     let asked = board.inputs.course.asked();
-    let sound = |group: &&GroupStatus| group.failures == 0 || age(board.fleet, group) != Age::Current;
+    // Pods that wait for nodes have moved nothing yet.
+    let placed = |group: &&GroupStatus| group.pend_until.is_none();
+    let sound = |group: &&GroupStatus| {
+        placed(group) && (group.failures == 0 || age(board.fleet, group) != Age::Current)
+    };
     let names = |groups: &[GroupStatus]| -> BTreeSet<String> {
         groups.iter().filter(sound).map(|group| group.name.clone()).collect()
     };
@@ -49,7 +53,7 @@ fn came_or_went(board: &Board<'_>, before: &RayClusterFleetStatus) -> bool {
         groups.iter().filter(updated).filter(sound).count()
     };
     let known = |groups: &[GroupStatus]| -> BTreeSet<String> {
-        groups.iter().map(|group| group.name.clone()).collect()
+        groups.iter().filter(placed).map(|group| group.name.clone()).collect()
     };
     let came = !names(&board.groups).is_subset(&known(&before.groups));
     let went = !names(&before.groups).is_subset(&known(&board.groups));

@@ -1,17 +1,63 @@
 //! Surge groups that are made although no whole group fits, so that a node autoscaler sees their pods (`whenNoRoom: Pend`). Each
-//! has a while; if no nodes have come by then it is given up, and until the spec changes the rollout goes on as with `Replace`.
+//! has a while; if no nodes have come by then it is given up. Where a group may be replaced in its place, that rollout then goes on
+//! as with `Replace`; where none may be missing it stands, and another group pends after a wait that grows.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::status::{Goal, GroupStatus};
+use rayfleet_api::status::{Goal, GroupStatus, RolloutStatus};
 use rayfleet_api::valid::after;
 
 use super::board::Board;
 use super::view::active;
 use crate::time;
 
+/// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got none asks its
+/// cloud again within half an hour (Kubernetes' cluster-autoscaler: `--max-node-group-backoff-duration`).
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Nodes were waited for in vain, for the revision to go to and the spec as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InVain {
+    /// How often. Counts as far as waits grow with it.
+    times: u32,
+    /// Before this moment no other group pends.
+    again: Timestamp,
+}
+
+impl InVain {
+    /// As the status has it.
+    pub(super) fn of(rollout: &RolloutStatus) -> Self {
+        let again = rollout.pend_again.as_ref().map_or(Timestamp::MIN, |again| again.0);
+        Self { times: rollout.pended_times.max(1), again }
+    }
+
+    /// Into the status.
+    pub(super) fn record(self, rollout: &mut RolloutStatus) {
+        rollout.pended = Some(rollout.to.clone());
+        (rollout.pended_times, rollout.pend_again) = (self.times, Some(time::not_before(self.again)));
+    }
+}
+
+/// The wait after so many tries: `pendTimeout`, doubled each time.
+fn wait(timeout: Duration, times: u32) -> Duration {
+    let doublings = times.saturating_sub(1).min(20);
+    timeout.saturating_mul(1 << doublings).min(LONGEST.max(timeout))
+}
+
 /// Until when a group that is made now may wait for nodes.
 pub(super) fn until(board: &Board<'_>) -> Timestamp {
     after(board.inputs.now, board.fleet.strategy.pend_timeout)
+}
+
+/// Whether a group may pend now.
+pub(super) fn may(board: &Board<'_>) -> bool {
+    board.in_vain.is_none_or(|in_vain| retries(board) && in_vain.again <= board.inputs.now)
+}
+
+/// Nothing may be replaced in its place, so new nodes are all that helps.
+fn retries(board: &Board<'_>) -> bool {
+    board.fleet.strategy.max_unavailable == 0
 }
 
 /// Its pods wait for nodes that may be added.
@@ -19,22 +65,58 @@ pub(super) fn pends(group: &GroupStatus) -> bool {
     active(group) && group.pend_until.is_some()
 }
 
-/// Groups for which no nodes came in time go, and no other one pends in their stead.
+/// Groups for which no nodes came in time go, and no other one pends at once in their stead.
 pub(super) fn give_up(board: &mut Board<'_>) {
-    let (now, limit) = (board.inputs.now, board.fleet.strategy.pend_timeout.as_secs());
+    let (now, timeout) = (board.inputs.now, board.fleet.strategy.pend_timeout);
+    let limit = timeout.as_secs();
+    let mut over = false;
     for group in &mut board.groups {
-        let over = pends(group) && group.pend_until.as_ref().is_some_and(|end| end.0 <= now);
-        if over {
+        if pends(group) && group.pend_until.as_ref().is_some_and(|end| end.0 <= now) {
             group.goal = Goal::Retire;
             group.goal_reason =
                 Some(format!("no nodes came for its pods within {limit} s (strategy.pendTimeout)"));
-            board.gave_up = true;
+            over = true;
         }
+    }
+    // Groups that pended at the same time were one try.
+    if over && board.in_vain.is_none_or(|before| before.again <= now) {
+        let before = board.in_vain.map_or(0, |before| before.times);
+        let next = before.saturating_add(1);
+        let grows = before == 0 || wait(timeout, before) < wait(timeout, next);
+        let times = if grows { next } else { before };
+        board.in_vain = Some(InVain { times, again: after(now, wait(timeout, times)) });
     }
 }
 
-/// When the next group is given up.
+/// Why a fleet that may not miss a group stands, and when nodes are asked for again.
+pub(super) fn stands(board: &Board<'_>) -> Option<String> {
+    let in_vain = board.in_vain.filter(|_| retries(board))?;
+    let limit = board.fleet.strategy.pend_timeout.as_secs();
+    let pending = board.groups.iter().filter(|group| pends(group));
+    let pends = pending.filter_map(|group| group.pend_until.as_ref()).min();
+    let next = match pends {
+        Some(end) => format!("pods wait for them again until {}", end.0),
+        None => format!("pods wait for them again from {}", time::not_before(in_vain.again).0),
+    };
+    Some(format!("none came within strategy.pendTimeout, {limit} s; {next}"))
+}
+
+/// When the next group is given up or may pend again.
 pub(super) fn wake(board: &Board<'_>) -> Option<Timestamp> {
     let waiting = board.groups.iter().filter(|group| pends(group));
-    waiting.fold(None, |first, group| time::earliest(first, group.pend_until.as_ref().map(|end| end.0)))
+    let again = board.in_vain.filter(|_| retries(board)).map(|in_vain| in_vain.again);
+    let again = again.filter(|again| *again > board.inputs.now);
+    waiting.fold(again, |first, group| time::earliest(first, group.pend_until.as_ref().map(|end| end.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour_and_are_never_shorter_than_a_try() {
+        let minutes = |timeout, times| wait(Duration::from_mins(timeout), times).as_secs() / 60;
+        assert_eq!([1, 2, 3, 4, u32::MAX].map(|times| minutes(15, times)), [15, 30, 60, 60, 60]);
+        assert_eq!([1, 2, 9].map(|times| minutes(120, times)), [120; 3]);
+    }
 }

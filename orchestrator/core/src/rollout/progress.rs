@@ -49,11 +49,14 @@ pub(super) fn progress(
     let moved = moved(board, &Since { status: before, rollout: &old }, counts, &to, &step);
     let course = board.inputs.course;
     let proven = step == COMPLETE && board.kept.is_empty() && fleet.replicas > 0;
-    let rollout = RolloutStatus {
+    let complete = step == COMPLETE;
+    let mut rollout = RolloutStatus {
         stable: if proven { Some(to.clone()) } else { old.stable },
         // What stands in for a refused spec is none that could have failed.
         rollback: if board.inputs.held.is_some() { old.rollback } else { course.rollback().cloned() },
-        pended: board.gave_up.then(|| to.clone()),
+        pended: None,
+        pended_times: 0,
+        pend_again: None,
         from: outdated.map(revision_of),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
@@ -62,6 +65,10 @@ pub(super) fn progress(
         reason: reason.map(text::bounded),
         to,
     };
+    // Once all is well the next group that has no room pends as the first did.
+    if let Some(in_vain) = board.in_vain.filter(|_| !complete) {
+        in_vain.record(&mut rollout);
+    }
     (rollout, hold)
 }
 
@@ -112,8 +119,16 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
     {
         return Some(held);
     }
-    let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let strategy = &board.fleet.strategy;
+    let in_vain = pend::stands(board);
+    if let Some(in_vain) = &in_vain
+        && board.groups.iter().any(pend::pends)
+    {
+        return Some(format!(
+            "no nodes for a surge group: set strategy.rollingUpdate.maxUnavailable: 1 or add nodes ({in_vain})"
+        ));
+    }
+    let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let replaces = strategy.max_unavailable > 0 && board.when_no_room() == WhenNoRoom::Replace;
     if replaces || board.surge() == 0 || room_will_come(board) {
         return None;
@@ -124,15 +139,10 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
         "set strategy.whenNoRoom: Replace"
     };
     let room = if no_room.quota { "raise the ResourceQuota" } else { "add nodes" };
-    let autoscaler = if board.gave_up {
-        let limit = strategy.pend_timeout.as_secs();
-        format!(
-            " (none came within strategy.pendTimeout, {limit} s; a changed spec lets a group wait for them again)"
-        )
-    } else if no_room.quota {
-        String::new()
-    } else {
-        ", or strategy.whenNoRoom: Pend to let a node autoscaler add them".to_owned()
+    let autoscaler = match in_vain {
+        _ if no_room.quota => String::new(),
+        Some(in_vain) => format!(" ({in_vain})"),
+        None => ", or strategy.whenNoRoom: Pend to let a node autoscaler add them".to_owned(),
     };
     Some(format!("no room for a surge group: {change} or {room}{autoscaler}: {no_room}"))
 }

@@ -138,13 +138,66 @@ fn where_no_nodes_come_and_none_may_be_missing_it_holds_and_says_what_it_waited_
     sim.until("held", |sim| sim.step() == "Waiting for room");
     let stalled = condition(&sim, "Stalled");
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
-    assert!(stalled.message.contains("none came within strategy.pendTimeout, 120 s"), "{}", stalled.message);
-    sim.ticks(300);
-    assert_eq!((sim.names().len(), sim.fewest_ready), (2, 2), "it does not pend again by itself");
-    // Nodes that come later are taken all the same.
+    let again = sim.status.rollout.as_ref().unwrap().pend_again.clone().unwrap();
+    let told =
+        format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", again.0);
+    assert!(stalled.message.contains(&told) && stalled.message.contains("needs 2 nodes"), "{stalled:?}");
+    // Nodes that come meanwhile are taken all the same.
     sim.add_nodes(2);
     sim.settle();
     assert_eq!(sim.fewest_ready, 2);
+    assert_eq!(sim.status.rollout.as_ref().unwrap().pended, None);
+}
+
+/// How long until a group more pends, or none does.
+fn seconds_until(sim: &mut Sim, pends: bool) -> i64 {
+    let begun = sim.now;
+    let waits = |sim: &Sim| sim.status.groups.iter().any(|group| group.pend_until.is_some());
+    for _ in 0..10_000 {
+        if waits(sim) == pends {
+            break;
+        }
+        sim.ticks(1);
+    }
+    sim.now - begun
+}
+
+#[test]
+fn where_none_may_be_missing_nodes_are_asked_for_again_and_again_with_growing_waits() {
+    let mut sim = pending(0, 2);
+    seconds_until(&mut sim, false);
+    for (turn, wait) in [120, 240, 480].into_iter().enumerate() {
+        let waited = seconds_until(&mut sim, true);
+        assert!((wait - 5..=wait + 5).contains(&waited), "try {turn} came after {waited} s, not {wait}");
+        // The fleet stands all the while: the condition does not come and go with each try.
+        let stalled = condition(&sim, "Stalled");
+        assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"), "try {turn}");
+        assert!(stalled.message.contains("pods wait for them again until"), "{}", stalled.message);
+        let tried = seconds_until(&mut sim, false);
+        assert!((115..=130).contains(&tried), "try {turn} took {tried} s");
+    }
+    assert_eq!((sim.fewest_ready, sim.most_groups), (2, 3));
+    seconds_until(&mut sim, true);
+    sim.add_nodes(2);
+    sim.settle();
+    assert_eq!((sim.fewest_ready, condition(&sim, "Stalled").status.as_str()), (2, "False"));
+    assert_eq!(sim.status.rollout.as_ref().unwrap().pended, None, "the next rollout asks at once");
+}
+
+#[test]
+fn tries_for_nodes_in_vain_are_no_progress() {
+    let mut sim = pending(0, 2);
+    sim.fleet.progress_deadline = Some(std::time::Duration::from_mins(20));
+    sim.until("held", |sim| sim.step() == "Waiting for room");
+    let held = sim.status.rollout.as_ref().unwrap().last_progress.clone();
+    for pends in [true, false, true, false] {
+        seconds_until(&mut sim, pends);
+    }
+    assert_eq!(sim.status.rollout.as_ref().unwrap().last_progress, held);
+    sim.until("overdue", |sim| condition(sim, "Progressing").reason == "ProgressDeadlineExceeded");
+    sim.add_nodes(2);
+    sim.settle();
+    assert_eq!(condition(&sim, "Progressing").reason, "Complete");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::Case;
-use super::world::State;
+use super::world::{State, now};
 use crate::decide::Decision;
 
 /// Rounds in which every fleet of the model has come to rest.
@@ -23,6 +23,7 @@ impl Case {
             ceiling(state, &fleet, decision),
             broken_first(state, &fleet, decision),
             surge_has_room(self, state, &fleet, decision),
+            pends(state, decision),
         ];
         if let Some(breach) = breach.into_iter().flatten().next() {
             state.breach.get_or_insert(breach);
@@ -174,8 +175,31 @@ fn surge_has_room(case: &Case, state: &State, fleet: &ValidFleet, decision: &Dec
     let made = groups.iter().filter(new).count();
     let surplus = groups.len() > usize::try_from(fleet.replicas).unwrap();
     // An entry on its way out whose RayCluster was never made takes no room.
-    let to_come =
-        groups.iter().filter(|group| group.goal != Goal::Retire && !state.groups.contains_key(&group.name));
-    let taking = state.groups.len() + to_come.count();
+    // Pods that wait for an autoscaler's nodes take none that are there.
+    let pends = |name: &str| {
+        let entry = groups.iter().find(|group| group.name == name);
+        entry.is_some_and(|group| group.pend_until.is_some()) && state.waits_for_nodes(name)
+    };
+    let there = state.groups.keys().filter(|name| !pends(name));
+    let to_come = groups.iter().filter(|group| {
+        group.goal != Goal::Retire && !state.groups.contains_key(&group.name) && !pends(&group.name)
+    });
+    let taking = there.count() + to_come.count();
     (made > 0 && surplus && taking > case.room).then(|| format!("{taking} groups, room for {}", case.room))
+}
+
+/// A group that pends has no nodes and an end, and nothing that serves is given up for it meanwhile.
+fn pends(state: &State, decision: &Decision) -> Option<String> {
+    let groups = &decision.status.groups;
+    let mut pending = groups.iter().filter(|group| group.pend_until.is_some() && group.goal != Goal::Retire);
+    let one = pending.clone().next()?;
+    if let Some(group) = pending.clone().find(|group| !state.waits_for_nodes(&group.name)) {
+        return Some(format!("{} has nodes and pends", group.name));
+    }
+    if let Some(group) = pending.find(|group| group.pend_until.as_ref().is_some_and(|end| end.0 <= now())) {
+        return Some(format!("{} pends beyond its end", group.name));
+    }
+    let taken = taken(state, decision)?;
+    let for_it = taken.goal_reason.as_ref().is_some_and(|why| why.starts_with("revision"));
+    for_it.then(|| format!("{} was taken while {} pends", taken.name, one.name))
 }

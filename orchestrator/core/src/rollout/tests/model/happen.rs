@@ -20,6 +20,8 @@ pub(super) enum Action {
     Advance(String),
     /// What a group of the ledger waits for has passed.
     Wait(usize),
+    /// Nodes may be waited for again.
+    PendAgain,
     /// A group's engine ends.
     EngineDies(String),
     /// A group's RayCluster is deleted from outside.
@@ -50,6 +52,9 @@ impl Case {
             actions.push(Action::LatePass);
         }
         actions.extend(state.waiting().map(Action::Wait));
+        if state.pends_later() {
+            actions.push(Action::PendAgain);
+        }
         for (name, group) in &state.groups {
             if state.can_advance(name, self.room) {
                 actions.push(Action::Advance(name.clone()));
@@ -78,6 +83,7 @@ impl Case {
             Action::LatePass => self.late_pass(state),
             Action::Advance(name) => state.advance(name),
             Action::Wait(at) => state.wait_is_over(*at),
+            Action::PendAgain => state.may_pend_again(),
             Action::Spec(change) => {
                 state.left.changes -= 1;
                 change_spec(state, *change);

@@ -140,6 +140,8 @@ impl State {
         }
         if let Some(rollout) = &mut status.rollout {
             rollout.reason = None;
+            // Only how long the next wait is follows from it.
+            rollout.pended_times = rollout.pended_times.min(1);
         }
         self.status = status;
     }
@@ -148,6 +150,24 @@ impl State {
     pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
         let groups = self.status.groups.iter().enumerate();
         groups.filter(|(_, group)| *group != &waited(group)).map(|(at, _)| at)
+    }
+
+    /// No surge group is to wait for nodes before a moment that is still to come.
+    pub(super) fn pends_later(&self) -> bool {
+        let rollout = self.status.rollout.as_ref();
+        rollout.and_then(|rollout| rollout.pend_again.as_ref()).is_some_and(|again| *again != long_ago())
+    }
+
+    /// That moment has passed.
+    pub(super) fn may_pend_again(&mut self) {
+        if let Some(rollout) = &mut self.status.rollout {
+            rollout.pend_again = Some(long_ago());
+        }
+    }
+
+    /// Its pods have no nodes, by what is there.
+    pub(super) fn waits_for_nodes(&self, name: &str) -> bool {
+        self.groups.get(name).is_none_or(|group| group.pods == Pods::Waiting)
     }
 
     /// The moment that a group waits for has passed.

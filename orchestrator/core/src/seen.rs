@@ -107,6 +107,8 @@ pub struct PodSeen {
     pub node_lost: bool,
     /// Its node is to be emptied, or ends soon, and what says so.
     pub node_closing: Option<Closing>,
+    /// The init container that runs now, while its containers wait for that.
+    pub init_container: Option<String>,
     /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
     pub problem: Option<PodProblem>,
 }

@@ -5,6 +5,7 @@ use rayfleet_api::names;
 use rayfleet_core::capacity::{About, Claim, PodSpec};
 use rayfleet_core::seen::{PULLING, PodProblem, PodSeen};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::objects::{Meta, Watched, bounded, time};
 use super::{Key, gate};
@@ -182,7 +183,7 @@ struct ContainerStatus {
 #[serde(default)]
 struct ContainerState {
     waiting: Option<Waiting>,
-    running: Option<serde::de::IgnoredAny>,
+    running: Option<IgnoredAny>,
     terminated: Option<Terminated>,
 }
 
@@ -220,6 +221,7 @@ fn seen(metadata: &Meta, spec: &PodSpec, status: &Status) -> PodSeen {
         ungated: head && !spec.has_gate(names::GATE_SERVING),
         node_lost: false,
         node_closing: None,
+        init_container: init_container(status, conditions).map(bounded),
         problem: problem(status, conditions).map(|problem| PodProblem {
             reason: bounded(&problem.reason),
             message: bounded(&problem.message),
@@ -323,6 +325,17 @@ fn waits(status: &Status) -> bool {
     };
     let init = status.init_container_statuses.iter().flatten();
     !is_true(conditions, STARTS) && !init.chain(status.container_statuses.iter().flatten()).any(began)
+}
+
+/// The init container that the others wait for: they run in order, and those that are sidecars go on running, so it is the last that
+/// runs.
+fn init_container<'a>(status: &'a Status, conditions: &[Condition]) -> Option<&'a str> {
+    let waits =
+        conditions.iter().any(|condition| condition.r#type == "Initialized" && condition.status == "False");
+    let runs =
+        |container: &&ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
+    let running = status.init_container_statuses.iter().flatten().rfind(runs);
+    running.filter(|_| waits).map(|container| container.name.as_str())
 }
 
 /// When an object was created.
@@ -471,11 +484,29 @@ mod tests {
     }
 
     #[test]
+    fn the_init_container_that_others_wait_for_is_named_until_it_has_ended() {
+        let of = |initialized: &str, init: &serde_json::Value| {
+            let conditions = json!([{"type": "Initialized", "status": initialized}]);
+            pod(&json!({"conditions": conditions, "initContainerStatuses": init})).init_container
+        };
+        let started = json!({"startedAt": "2026-01-01T00:00:00Z"});
+        let runs = |name: &str| json!({"name": name, "state": {"running": started}, "started": true});
+        let waits = |name: &str| json!({"name": name, "state": {"waiting": {"reason": "PodInitializing"}}});
+        let over = |name: &str| json!({"name": name, "state": {"terminated": {"exitCode": 0}}});
+        assert_eq!(of("False", &json!([runs("wait-gcs-ready")])).as_deref(), Some("wait-gcs-ready"));
+        assert_eq!(of("False", &json!([over("a"), runs("b"), waits("c")])).as_deref(), Some("b"));
+        assert_eq!(of("False", &json!([runs("sidecar"), runs("b"), waits("c")])).as_deref(), Some("b"));
+        assert_eq!(of("True", &json!([over("a"), runs("sidecar")])), None);
+        assert_eq!(of("False", &json!([waits("a")])), None, "its image is being pulled");
+        assert_eq!(of("False", &json!(null)), None);
+    }
+
+    #[test]
     fn no_text_of_a_pod_is_longer_than_people_read() {
         let status =
             json!({"phase": "Failed", "reason": "r".repeat(2_000), "message": "\u{e4}".repeat(100_000)});
         let problem = pod(&status).problem.unwrap();
-        assert_eq!((problem.reason.chars().count(), problem.message.chars().count()), (513, 513));
+        assert!(problem.reason.len() <= 512 && problem.message.len() <= 512, "{problem:?}");
     }
 
     #[test]

@@ -6,6 +6,9 @@ use rayfleet_api::valid::{GroupShape, PodShape};
 use crate::capacity;
 use crate::seen::{ClusterSeen, PULLING, PodProblem, PodSeen};
 
+/// The init container that KubeRay puts into workers: it asks the head's GCS until that answers, without an end.
+const WAIT_GCS_READY: &str = "wait-gcs-ready";
+
 /// The pods of one group beside what they should be.
 pub(super) struct Pods<'a> {
     shape: &'a GroupShape,
@@ -122,7 +125,20 @@ impl<'a> Pods<'a> {
         let pulling = self.live().filter(|pod| pod.problem.as_ref().is_some_and(pulls));
         let pulling = pulling.min_by(|a, b| a.name.cmp(&b.name));
         let pulling = pulling.map_or_else(String::new, |pod| format!("; pod {} pulls its image", pod.name));
-        (format!("{ready} of {} pods are ready{leaving}{pulling}", self.wanted()), String::new())
+        let waits = self.waits_for_init().map_or_else(String::new, |words| format!("; {words}"));
+        (format!("{ready} of {} pods are ready{leaving}{pulling}{waits}", self.wanted()), String::new())
+    }
+
+    /// The first pod whose containers wait for an init container, the head before others, and what that waits for.
+    fn waits_for_init(&self) -> Option<String> {
+        let waiting = self.live().filter_map(|pod| Some((pod, pod.init_container.as_deref()?)));
+        let (pod, init) = waiting.min_by_key(|(pod, _)| (!pod.head, pod.name.clone()))?;
+        let name = &pod.name;
+        let until =
+            if init == WAIT_GCS_READY { ", which ends once Ray's GCS on the head answers it" } else { "" };
+        Some(format!(
+            "pod {name} waits for its init container {init}{until}: see `kubectl logs {name} -c {init}`"
+        ))
     }
 
     fn in_words(&self, pod: &PodSeen, problem: &PodProblem) -> (String, String) {

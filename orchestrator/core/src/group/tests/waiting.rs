@@ -110,6 +110,44 @@ fn a_worker_that_can_not_reach_the_head_is_not_waited_for_without_an_end() {
 }
 
 #[test]
+fn an_init_container_that_is_waited_for_is_named_with_what_it_waits_for() {
+    let fleet = fleet(1);
+    let message = |edit: fn(&mut GroupSeen)| {
+        let (step, _) = looks(&fleet, coming_up(&fleet, 0), 0, 0, |_, seen| edit(seen));
+        step.group.message.unwrap()
+    };
+    let gcs = message(|seen| {
+        seen.pods[1].containers_ready = false;
+        seen.pods[1].init_container = Some("wait-gcs-ready".to_owned());
+    });
+    assert_eq!(
+        gcs,
+        "1 of 2 pods are ready; pod llama-pods1-0-w waits for its init container wait-gcs-ready, which ends once \
+         Ray's GCS on the head answers it: see `kubectl logs llama-pods1-0-w -c wait-gcs-ready`"
+    );
+    // Workers wait for the head, so its own comes first.
+    let own = message(|seen| {
+        for (pod, init) in seen.pods.iter_mut().zip(["fetch-model", "wait-gcs-ready"]) {
+            pod.containers_ready = false;
+            pod.init_container = Some(init.to_owned());
+        }
+    });
+    assert_eq!(
+        own,
+        "0 of 2 pods are ready; pod llama-pods1-0-head waits for its init container fetch-model: see `kubectl logs \
+         llama-pods1-0-head -c fetch-model`"
+    );
+    // What is worse is told instead, and what is over is not.
+    let worse = message(|seen| {
+        problem(seen, "CrashLoopBackOff");
+        seen.pods[1].init_container = Some("wait-gcs-ready".to_owned());
+    });
+    assert!(worse.contains("CrashLoopBackOff") && !worse.contains("waits for"), "{worse}");
+    let plain = message(|seen| seen.pods[1].containers_ready = false);
+    assert!(!plain.contains("init container"), "{plain}");
+}
+
+#[test]
 fn no_room_and_no_image_are_waited_for_and_the_time_does_not_count() {
     let fleet = fleet(1);
     for reason in

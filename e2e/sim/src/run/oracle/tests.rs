@@ -13,7 +13,7 @@ use crate::run::scenario::{Load, standard};
 fn scenario() -> Scenario {
     let mut scenario = standard().unwrap().into_iter().find(|scenario| scenario.name == "create").unwrap();
     let expect = json!({
-        "ready": 2, "updated": 1, "groups": 3, "lost": 1, "failed": 2, "minReady": 1, "maxGroups": 3,
+        "ready": 2, "updated": 1, "groups": 3, "lost": 1, "failed": 2, "died": 5, "minReady": 1, "maxGroups": 3,
         "conditions": {"Available": "True", "Stalled": "False/AllWell"},
     });
     scenario.expect = serde_json::from_value(expect).unwrap();
@@ -85,6 +85,7 @@ fn a_run_that_was_otherwise_is_told_by_what_was() {
         (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 may be"),
         (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 may be"),
         (seen, Tally { answered: 0, ..tally }, 1, "no request was answered"),
+        (seen, Tally { died: 6, ..tally }, 1, "6 requests died with what answered them, at most 5 may have"),
         (
             Seen { fewest: Some(0), ..seen },
             tally,

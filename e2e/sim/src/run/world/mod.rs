@@ -111,7 +111,9 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
     let mut tasks = JoinSet::new();
     tasks.spawn(orders::obey(inbox, replicas.clone(), api.clone(), ray.clone(), kubernetes.clone()));
     tasks.spawn(watch.clone().follow());
-    tasks.spawn(oracle::serving::follow(api.clone(), ray.clone(), shared.clone(), fleet.clone()));
+    let engines = ray.clone();
+    let engines = move || engines.snapshot();
+    tasks.spawn(oracle::serving::follow(api.clone(), engines, shared.clone(), fleet.clone()));
     let clients = Clients::start(&scenario.load, NAMESPACE, &fleet, &kubernetes, &ray, &trace);
     let mut stage = SimStage {
         namespace: NAMESPACE,

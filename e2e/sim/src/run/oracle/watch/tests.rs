@@ -213,3 +213,45 @@ async fn the_fewest_groups_are_counted_from_when_all_took_traffic_and_the_most_a
     assert_eq!(bench.watch.seen(), Seen { fewest: Some(1), most: 2 });
     assert_eq!(bench.watch.groups_made(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_gone_once_its_pods_hold_nothing() {
+    type Act = fn(&Bench);
+    let ways: [(&str, Act); 3] = [
+        ("its containers have ended", |b| {
+            let ended = json!({"status": {"phase": "Failed"}});
+            b.api.merge_patch_status(&Kind::POD, NAMESPACE, "g-2-w", &ended).unwrap();
+        }),
+        ("its node is lost", |b| {
+            let lost = json!({"conditions": [{"type": "Ready", "status": "Unknown"}]});
+            b.api.create(&Kind::NODE, json!({"metadata": {"name": "node-1"}})).unwrap();
+            b.api.merge_patch_status(&Kind::NODE, "", "node-1", &json!({"status": lost})).unwrap();
+        }),
+        ("it only carries the labels", |b| {
+            let loose = json!({"metadata": {"ownerReferences": null}});
+            b.api.merge_patch(&Kind::POD, NAMESPACE, "g-2-w", &loose).unwrap();
+        }),
+    ];
+    for (way, act) in ways {
+        let bench = bench();
+        (0..3).for_each(|n| bench.cluster(n));
+        bench.leaves_a_pod(2);
+        act(&bench);
+        bench.watch.look();
+        bench.cluster(3);
+        assert_eq!(bench.shared.state().breaches, Vec::<String>::new(), "{way}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_somebody_suspends_costs_no_budget() {
+    let bench = bench();
+    (0..2).for_each(|n| bench.cluster(n));
+    (0..2).for_each(|n| bench.open(n));
+    bench.drain(0);
+    let head = json!({"rayStartParams": {}, "template": {"spec": {"containers": [{"name": "ray", "image": "ray"}]}}});
+    let suspended = json!({"spec": {"suspend": true, "headGroupSpec": head}});
+    bench.api.merge_patch(&Kind::RAY_CLUSTER, NAMESPACE, "g-1", &suspended).unwrap();
+    bench.drain(1);
+    assert_eq!(bench.shared.state().breaches, Vec::<String>::new());
+}

@@ -1,7 +1,7 @@
 //! The ledger of groups (`status.groups`) held against what exists: UIDs are entered, RayClusters that it
 //! lacks are adopted, entries whose group is gone are struck out. Also the names of new entries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +30,11 @@ pub(crate) struct Ledger {
     pub(crate) effects: Vec<Effect>,
     /// When an unseen entry may be struck out.
     pub(crate) wake: Option<Timestamp>,
+}
+
+/// Entries by name, for whoever holds all of them against others.
+pub(crate) fn by_name(groups: &[GroupStatus]) -> HashMap<&str, &GroupStatus> {
+    groups.iter().map(|group| (group.name.as_str(), group)).collect()
 }
 
 /// Holds the entries against what exists.

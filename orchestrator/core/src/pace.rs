@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rayfleet_api::status::{GroupStatus, PaceStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use crate::time;
+use crate::{ledger, time};
 
 /// Enters in the groups when their start began, and in the pace how long starts took that ended just now.
 pub(crate) fn measure(
@@ -17,9 +17,9 @@ pub(crate) fn measure(
     now: Timestamp,
 ) -> Option<PaceStatus> {
     let mut pace = seen(fleet, before).cloned();
+    let known = ledger::by_name(&before.groups);
     for group in groups {
-        let old = before.groups.iter().find(|old| old.name == group.name);
-        let Some(old) = old else {
+        let Some(old) = known.get(group.name.as_str()) else {
             group.begun = Some(time::began(now));
             continue;
         };

@@ -1,10 +1,11 @@
-//! How long one pass over a very large fleet takes.
+//! How long one pass over a very large fleet takes, and what a status costs for each group in fleets of several sizes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_core::seen::GroupSeen;
-use rayfleet_core::{Decision, World, decide};
+use rayfleet_core::{Decision, World, decide, may_wait};
 
 use crate::fleet::{Bounds, fleet, now, seen, serving};
 
@@ -40,6 +41,30 @@ pub(crate) fn print() {
         let (median, worst) = (took[RUNS / 2], took[RUNS - 1]);
         println!("  {what}: median {median:.1?}, worst {worst:.1?}; {made} groups made");
     }
+}
+
+/// Time for each group of asking how soon a status is worth a write: the same in small and large fleets.
+pub(crate) fn print_worth() {
+    println!("How soon a status is worth a write, for each group, {RUNS} runs:");
+    for replicas in [50, 100, 250, 500] {
+        let bounds = Bounds { replicas, surge: 1, unavailable: 0 };
+        let (status, _) = serving(&fleet(bounds, 2, "ray:1", &[]), 0);
+        let mut next = status.clone();
+        for group in &mut next.groups {
+            group.message = Some("1 of 2 pods are ready".to_owned());
+        }
+        let mut took: Vec<Duration> = (0..RUNS).map(|_| worth(&status, &next)).collect();
+        took.sort_unstable();
+        let each = took[RUNS / 2] / u32::try_from(replicas).unwrap();
+        println!("  {replicas} groups: median {each:.1?} each");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn worth(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -> Duration {
+    let began = Instant::now();
+    assert!(may_wait(before, before, after, &[]).is_some());
+    began.elapsed()
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures")]

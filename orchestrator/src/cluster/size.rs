@@ -1,11 +1,12 @@
 //! How many pods a RayCluster asks for, in which worker groups; what it was made with stands in an annotation. Held against
 //! each other they show what somebody else changed since. Pure.
 
+use rayfleet_api::kuberay::WorkerSize;
 use rayfleet_core::seen::Drift;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Sizes of a RayCluster as KubeRay's CRD defaults them.
+/// Sizes of a RayCluster as KubeRay's CRD defaults them; what they amount to is said in `rayfleet_api::kuberay`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Size {
     /// `enableInTreeAutoscaling`: Ray's autoscaler moves `replicas` between the bounds.
@@ -14,46 +15,28 @@ pub(crate) struct Size {
     workers: Vec<Workers>,
 }
 
-/// Size of a worker group.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A worker group and its size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Workers {
     name: String,
-    replicas: u64,
-    min: u64,
-    max: u64,
-    hosts: u64,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    suspend: bool,
+    #[serde(flatten)]
+    size: WorkerSize,
 }
 
 impl Workers {
     fn of(group: &Value) -> Self {
-        let number = |field: &str, default: u64| group[field].as_u64().unwrap_or(default);
-        Self {
-            name: group["groupName"].as_str().unwrap_or_default().to_owned(),
-            replicas: number("replicas", 0),
-            min: number("minReplicas", 0),
-            max: number("maxReplicas", i32::MAX.unsigned_abs().into()),
-            hosts: number("numOfHosts", 1).max(1),
-            suspend: group["suspend"] == true,
-        }
-    }
-
-    /// Pods, if `replicas` were this: KubeRay's `GetWorkerGroupDesiredReplicas`.
-    fn pods(&self, replicas: u64) -> u64 {
-        let within = if replicas < self.min { self.min } else { replicas.min(self.max) };
-        if self.suspend { 0 } else { within.saturating_mul(self.hosts) }
+        Self { name: group["groupName"].as_str().unwrap_or_default().to_owned(), size: WorkerSize::of(group) }
     }
 
     /// What differs in another one, in words.
     fn differs(&self, now: &Self, autoscaling: bool) -> Option<String> {
+        let (was, is) = (&self.size, &now.size);
         let fields = [
-            ("replicas", self.replicas, now.replicas),
-            ("minReplicas", self.min, now.min),
-            ("maxReplicas", self.max, now.max),
-            ("numOfHosts", self.hosts, now.hosts),
-            ("suspend", self.suspend.into(), now.suspend.into()),
+            ("replicas", was.replicas, is.replicas),
+            ("minReplicas", was.min, is.min),
+            ("maxReplicas", was.max, is.max),
+            ("numOfHosts", was.hosts, is.hosts),
+            ("suspend", was.suspend.into(), is.suspend.into()),
         ];
         let moved =
             fields.iter().filter(|(field, was, is)| was != is && !(autoscaling && *field == "replicas"));
@@ -78,7 +61,7 @@ impl Size {
     /// The head and all workers; with the autoscaler the fewest that it may leave.
     pub(crate) fn pods(&self) -> Option<usize> {
         let wanted = |group: &Workers| {
-            if self.autoscaling { group.pods(group.min) } else { group.pods(group.replicas) }
+            if self.autoscaling { group.size.fewest_pods() } else { group.size.pods() }
         };
         let sum = self.workers.iter().map(wanted).fold(1_u64, u64::saturating_add);
         usize::try_from(sum).ok()
@@ -100,7 +83,7 @@ impl Size {
         let removed = self.workers.iter().filter(|was| !has(now, &was.name));
         words.extend(removed.map(|was| format!("worker group {}: removed", was.name)));
         let added = now.workers.iter().filter(|is| !has(self, &is.name));
-        let most = |is: &Workers| is.pods(if now.autoscaling { is.max } else { is.replicas });
+        let most = |is: &Workers| if now.autoscaling { is.size.most_pods() } else { is.size.pods() };
         let added = added.map(|is| (&is.name, most(is))).filter(|(_, pods)| *pods > 0);
         words.extend(added.map(|(name, pods)| format!("worker group {name}: added, with {pods} pods")));
         (!words.is_empty()).then(|| Drift { words: words.join("; ") })
@@ -118,7 +101,7 @@ impl Size {
         workers.extend(removed);
         for group in &mut workers {
             let elastic = self.autoscaling;
-            let was = self.workers.iter().find(|was| group["groupName"] == was.name);
+            let was = self.workers.iter().find(|was| group["groupName"] == was.name).map(|was| &was.size);
             let Some(fields) = group.as_object_mut() else { continue };
             let Some(was) = was else {
                 for field in ["replicas", "minReplicas", "maxReplicas"] {
@@ -162,6 +145,16 @@ mod tests {
         assert_eq!(pods(&json!([{"minReplicas": 2}])), Some(3));
         assert_eq!(pods(&json!([{"replicas": 4, "suspend": true}])), Some(1));
         assert_eq!(pods(&Value::Null), Some(1));
+        // The same function says what a template asks for.
+        for odd in [
+            json!({"replicas": 2, "numOfHosts": 0}),
+            json!({"replicas": 2.0, "numOfHosts": 2.0}),
+            json!({"replicas": 2, "minReplicas": -1, "numOfHosts": -1}),
+            json!({"replicas": -2}),
+        ] {
+            let of_template = rayfleet_api::kuberay::pods(&spec(&json!([odd])));
+            assert_eq!(pods(&json!([odd])).and_then(|pods| u64::try_from(pods).ok()), of_template, "{odd}");
+        }
         let elastic = json!({"enableInTreeAutoscaling": true, "workerGroupSpecs": [{"replicas": 4, "minReplicas": 1, "maxReplicas": 9}]});
         assert_eq!(Size::of(&elastic).pods(), Some(2), "the autoscaler may leave as few");
     }
@@ -237,6 +230,14 @@ mod tests {
         assert_eq!(bare.drift(&size(&defaulted)), None);
         let stored: Size = serde_json::from_str(&serde_json::to_string(&bare).unwrap()).unwrap();
         assert_eq!(stored, bare);
+        // As annotations of RayClusters that are there already have it.
+        let annotation = r#"{"workers":[{"name":"w","replicas":0,"min":0,"max":2147483647,"hosts":1}]}"#;
+        assert_eq!(serde_json::to_string(&bare).unwrap(), annotation);
+        // The API server stores whole numbers, however they were written.
+        let floats = json!([{"groupName": "w", "replicas": 2.0, "minReplicas": 1.0, "maxReplicas": 2.0, "numOfHosts": 2.0}]);
+        let whole =
+            json!([{"groupName": "w", "replicas": 2, "minReplicas": 1, "maxReplicas": 2, "numOfHosts": 2}]);
+        assert_eq!(size(&floats).drift(&size(&whole)), None);
     }
 
     #[test]

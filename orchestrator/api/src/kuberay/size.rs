@@ -1,29 +1,73 @@
-//! Numbers of pods, as KubeRay's `GetWorkerGroupDesiredReplicas` has them (ray-operator/controllers/ray/utils/util.go).
+//! Numbers of pods, as KubeRay 1.6's and 1.7's `GetWorkerGroupDesiredReplicas` has them (ray-operator/controllers/ray/utils/util.go).
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// KubeRay's default of `maxReplicas`.
 const NO_MAXIMUM: i64 = i32::MAX as i64;
 
-/// Replicas of a worker group that is not suspended: `replicas`, kept within `minReplicas` and `maxReplicas`.
-pub fn worker_replicas(group: &Value) -> u64 {
-    let least = number(group, "minReplicas").unwrap_or(0);
-    let most = number(group, "maxReplicas").unwrap_or(NO_MAXIMUM);
-    // In this order, as KubeRay asks: with a minimum above the maximum the minimum counts.
-    let wanted = match number(group, "replicas") {
-        Some(wanted) if wanted >= least => wanted.min(most),
-        _ => least,
-    };
-    u64::try_from(wanted).unwrap_or_default()
+/// The numbers that a worker group's size is made of, with the defaults of KubeRay's CRD in them: two spellings of one size are equal.
+/// Its form in JSON is that of annotations of RayClusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSize {
+    /// `replicas`.
+    pub replicas: i64,
+    /// `minReplicas`.
+    pub min: i64,
+    /// `maxReplicas`.
+    pub max: i64,
+    /// `numOfHosts`: pods of each replica.
+    pub hosts: i64,
+    /// `suspend`: KubeRay keeps no pods of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
 }
 
-/// Pods of a worker group: `numOfHosts` for each replica, none while it is suspended.
-pub fn worker_pods(group: &Value) -> u64 {
-    if group["suspend"] == true {
-        return 0;
+impl WorkerSize {
+    /// Of a worker group as it is written.
+    pub fn of(group: &Value) -> Self {
+        Self {
+            replicas: number(group, "replicas").unwrap_or(0),
+            min: number(group, "minReplicas").unwrap_or(0),
+            max: number(group, "maxReplicas").unwrap_or(NO_MAXIMUM),
+            hosts: number(group, "numOfHosts").unwrap_or(1),
+            suspend: group["suspend"] == true,
+        }
     }
-    let hosts = number(group, "numOfHosts").unwrap_or(1);
-    worker_replicas(group).saturating_mul(u64::try_from(hosts).unwrap_or_default())
+
+    /// Replicas while it is not suspended: `replicas`, kept within `minReplicas` and `maxReplicas`.
+    pub fn replicas(&self) -> u64 {
+        // In this order, as KubeRay asks: with a minimum above the maximum the minimum counts.
+        let wanted = if self.replicas < self.min { self.min } else { self.replicas.min(self.max) };
+        u64::try_from(wanted).unwrap_or_default()
+    }
+
+    /// Pods: `numOfHosts` for each replica, so none at `numOfHosts: 0`, and none while it is suspended. KubeRay makes a 1 of such a 0
+    /// only after it has counted.
+    pub fn pods(&self) -> u64 {
+        let hosts = u64::try_from(self.hosts).unwrap_or_default();
+        if self.suspend { 0 } else { self.replicas().saturating_mul(hosts) }
+    }
+
+    /// Most pods that Ray's autoscaler may make.
+    pub fn most_pods(&self) -> u64 {
+        Self { replicas: self.max, ..*self }.pods()
+    }
+
+    /// Fewest pods that Ray's autoscaler may leave.
+    pub fn fewest_pods(&self) -> u64 {
+        Self { replicas: self.min, ..*self }.pods()
+    }
+}
+
+/// Replicas of a worker group that is not suspended; see [`WorkerSize::replicas`].
+pub fn worker_replicas(group: &Value) -> u64 {
+    WorkerSize::of(group).replicas()
+}
+
+/// Pods of a worker group; see [`WorkerSize::pods`].
+pub fn worker_pods(group: &Value) -> u64 {
+    WorkerSize::of(group).pods()
 }
 
 /// Pods of a whole RayCluster: the head and all workers. `None` for a spec without a head.
@@ -67,6 +111,11 @@ mod tests {
             (json!({"replicas": 2, "numOfHosts": 4}), 8),
             (json!({"replicas": 9, "maxReplicas": 2, "numOfHosts": 4}), 8),
             (json!({"replicas": 2, "numOfHosts": 0}), 0),
+            (json!({"replicas": 2, "numOfHosts": 2.0}), 4),
+            (json!({"replicas": 2, "numOfHosts": -1}), 0),
+            (json!({"minReplicas": 2.0, "maxReplicas": 3.0, "replicas": 9}), 3),
+            (json!({"replicas": 2, "maxReplicas": -1}), 0),
+            (json!({"replicas": 2.5}), 0),
             (json!({"replicas": 2, "suspend": true}), 0),
             (json!({"replicas": 2, "minReplicas": 2, "suspend": true}), 0),
             (json!({"replicas": 2, "suspend": false}), 2),

@@ -12,6 +12,8 @@ use rayfleet_api::spec::RayClusterTemplate;
 use rayfleet_api::{RayClusterFleet, names};
 use serde_json::{Value, json};
 
+pub(crate) use super::owners::controls;
+
 /// `rayclusterreplicasets.orchestration.aibrix.ai/v1alpha1`.
 pub(crate) static REPLICA_SET: LazyLock<ApiResource> = LazyLock::new(|| ApiResource {
     group: names::GROUP.to_owned(),
@@ -23,11 +25,6 @@ pub(crate) static REPLICA_SET: LazyLock<ApiResource> = LazyLock::new(|| ApiResou
 
 /// Label that AIBrix adds to the templates of its RayClusterReplicaSets.
 const LABEL_TEMPLATE_HASH: &str = "pod-template-hash";
-
-/// Whether an object's controller is the one of this UID.
-pub(crate) fn controls(uid: &str, object: &DynamicObject) -> bool {
-    object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
-}
 
 /// The pod revision of the RayClusters of a RayClusterReplicaSet: that of the fleet's template as it was when AIBrix copied it,
 /// without what AIBrix adds. `None` if it has no template.

@@ -15,7 +15,7 @@ use rayfleet_core::seen::{GroupSeen, PodSeen};
 use super::Key;
 use super::builds::metadata;
 use super::index::Known;
-use super::objects::controller;
+use super::owners::controls;
 
 /// What has to be written so that the budgets are right.
 #[derive(Debug, Default, PartialEq)]
@@ -56,10 +56,7 @@ impl Budgets {
         let mut change = Self::default();
         let there = known.budgets.range(Key::new(&fleet.namespace, "")..);
         let there = there.take_while(|(key, _)| key.namespace == fleet.namespace);
-        let is_ours = |budget: &PodDisruptionBudget| {
-            controller(budget.owner_references()).is_some_and(|owner| owner.uid == fleet.uid)
-        };
-        let owned = there.filter(|(_, budget)| is_ours(budget));
+        let owned = there.filter(|(_, budget)| controls(&fleet.uid, &***budget));
         let owned: BTreeMap<&str, &PodDisruptionBudget> =
             owned.map(|(key, budget)| (key.name.as_str(), &**budget)).collect();
         for (group, pods) in wanted {

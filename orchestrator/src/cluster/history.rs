@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::Key;
 use super::builds::metadata;
+use super::owners::controls;
 use super::world::within;
 
 /// Label with the engine revision on ControllerRevisions.
@@ -63,8 +64,7 @@ impl<'a> Records<'a> {
         uid: &str,
         all: &'a BTreeMap<Key, Arc<ControllerRevision>>,
     ) -> Self {
-        let owned = within(all, namespace)
-            .filter(|(_, revision)| revision.owner_references().iter().any(|owner| owner.uid == uid));
+        let owned = within(all, namespace).filter(|(_, revision)| controls(uid, &***revision));
         let mut revisions: Vec<&ControllerRevision> = owned.map(|(_, revision)| &**revision).collect();
         revisions.sort_by_key(|revision| revision.revision);
         Self { fleet, revisions }

@@ -16,6 +16,7 @@ mod key;
 mod nodes;
 mod notes;
 mod objects;
+mod owners;
 mod pods;
 mod queue;
 mod rayclusters;

@@ -11,6 +11,7 @@ use rayfleet_core::seen::{ClusterSeen, GroupSeen, PodSeen};
 
 use super::index::Known;
 use super::objects::{controller, is_fleet};
+use super::owners::{is_orphan, owner_in_words};
 use super::pods::{Member, created};
 use super::{Key, rayclusters, troubles};
 
@@ -110,20 +111,15 @@ fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
     let owners = cluster.owner_references();
     let of_the_name = owners.iter().any(|owner| owner.kind == names::KIND && owner.name == name);
     let labelled = cluster.labels().get(names::LABEL_FLEET) == Some(&name);
-    let owner = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first())?;
-    (labelled && !of_the_name && !owns(fleet, cluster)).then(|| format!("of {} {}", owner.kind, owner.name))
+    (labelled && !owners.is_empty() && !of_the_name && !owns(fleet, cluster)).then(|| owner_in_words(cluster))
 }
 
 /// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them: key, UID
 /// and resource version.
 pub(crate) fn orphans_of(known: &Known, fleet: &RayClusterFleet) -> Vec<(Key, String, String)> {
     let (key, name) = (Key::of(fleet), fleet.name_any());
-    let orphan = |cluster: &DynamicObject| {
-        cluster.owner_references().is_empty()
-            && cluster.metadata.deletion_timestamp.is_none()
-            && cluster.labels().get(names::LABEL_FLEET) == Some(&name)
-            && cluster.labels().get(names::LABEL_MANAGED_BY).is_some_and(|by| by == names::MANAGED_BY)
-    };
+    let orphan =
+        |cluster: &DynamicObject| is_orphan(cluster, &name) && cluster.metadata.deletion_timestamp.is_none();
     within(&known.clusters, &key.namespace)
         .filter(|(_, cluster)| orphan(cluster))
         .map(|(key, cluster)| {

@@ -73,13 +73,13 @@ impl Executor {
         let (clusters_at, sets_at) = (rayclusters::at(&namespace), sets_at(&namespace));
         let all = self.list("list RayClusters", &clusters_at, concerns).await?;
         let slot_of = |cluster: &DynamicObject| cluster.labels().get(names::LABEL_SLOT)?.parse().ok();
-        let ours = all.iter().filter(|cluster| aibrix::controls(&uid, cluster));
+        let ours = all.iter().filter(|cluster| aibrix::controls(&uid, *cluster));
         let mut slots: BTreeSet<u32> = ours.filter_map(slot_of).collect();
         for set in sets {
             let (name, of) = (set.name_any(), set.uid().unwrap_or_default());
             let revision = aibrix::pod_revision(set).unwrap_or_default();
             let of_set = |cluster: &&DynamicObject| {
-                aibrix::controls(&of, cluster) && cluster.metadata.deletion_timestamp.is_none()
+                aibrix::controls(&of, *cluster) && cluster.metadata.deletion_timestamp.is_none()
             };
             for cluster in all.iter().filter(of_set) {
                 let slot = (0..=u32::MAX).find(|slot| !slots.contains(slot)).unwrap_or_default();

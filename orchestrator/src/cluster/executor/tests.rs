@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use http::Method;
+use k8s_openapi::api::core::v1::Service;
+use rayfleet_api::names;
+use rayfleet_api::status::GroupStatus;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::service::same_service;
 use super::*;
+use crate::cluster::{builds, route};
 use crate::fake::{Answer, Call, Fake, refusal};
 use crate::fixtures::{fleet, raw_fleet};
 

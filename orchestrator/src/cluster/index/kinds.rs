@@ -210,10 +210,6 @@ impl Indexed for DynamicObject {
     }
 }
 
-fn cluster_owner(cluster: &DynamicObject) -> Option<&OwnerReference> {
-    controller(cluster.metadata.owner_references.as_deref().unwrap_or_default())
-}
-
 /// Takes a RayCluster out of all that is kept by RayClusters; gives its fleet.
 fn take_out(key: &Key, known: &mut Known) -> Vec<Key> {
     let Some(gone) = known.clusters.remove(key) else { return Vec::new() };
@@ -223,7 +219,7 @@ fn take_out(key: &Key, known: &mut Known) -> Vec<Key> {
 
 /// The fleet of a RayCluster: the one that controls it, else the one that its label names.
 pub(super) fn fleet_of_cluster(key: &Key, cluster: &DynamicObject) -> Option<Key> {
-    let owner = cluster_owner(cluster).filter(|owner| is_fleet(owner)).map(|fleet| &fleet.name);
+    let owner = owner(cluster).filter(|owner| is_fleet(owner)).map(|fleet| &fleet.name);
     owner.or(cluster.labels().get(names::LABEL_FLEET)).map(|fleet| key.sibling(fleet))
 }
 

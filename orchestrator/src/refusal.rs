@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{FleetCondition, RolloutStatus};
+use rayfleet_api::text::cut;
 use rayfleet_api::{Invalid, RayClusterFleetStatus};
 use rayfleet_core::Held;
 use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE, KUBERAY_MISSING};
@@ -11,36 +12,32 @@ use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE, KUBERA
 /// Longest part of a refusal in bytes: a spec may break a rule in thousands of places.
 const LONGEST: usize = 4096;
 
-fn held(reason: &'static str, message: String) -> Held {
-    let message = match message.get(..message.floor_char_boundary(LONGEST)) {
-        Some(start) if start.len() < message.len() => format!("{start} …"),
-        _ => message,
-    };
-    Held { reason, message, stands_in: true, creates: true, temporary: false }
+fn held(reason: &'static str, message: &str) -> Held {
+    Held { reason, message: cut(message, LONGEST), stands_in: true, creates: true, temporary: false }
 }
 
 /// The spec breaks rules.
 pub(crate) fn invalid(problems: &[Invalid]) -> Held {
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    held(INVALID_SPEC, all.join("; "))
+    held(INVALID_SPEC, &all.join("; "))
 }
 
 /// KubeRay does not take the template.
 pub(crate) fn template(words: &str) -> Held {
     let message =
         format!("spec.template.spec: KubeRay's CRD refuses the RayCluster: {words}: correct the template");
-    held(INVALID_TEMPLATE, message)
+    held(INVALID_TEMPLATE, &message)
 }
 
 /// The API server does not take RayClusters of the template now. `words` name the object, what was said, and the cure.
 pub(crate) fn not_now(words: &str) -> Held {
-    Held { temporary: true, ..held(CREATE_REFUSED, words.to_owned()) }
+    Held { temporary: true, ..held(CREATE_REFUSED, words) }
 }
 
 /// KubeRay is not there.
 pub(crate) fn no_kuberay(words: &str) -> Held {
     let message = format!("KubeRay is not installed: {words}: install KubeRay 1.6 or later with its CRDs");
-    Held { stands_in: false, creates: false, ..held(KUBERAY_MISSING, message) }
+    Held { stands_in: false, creates: false, ..held(KUBERAY_MISSING, &message) }
 }
 
 /// The status of a fleet of which no valid revision is known: what its groups are is left as it was. Unchanged when it said so before.

@@ -16,6 +16,7 @@ pub mod revision;
 mod schema;
 pub mod spec;
 pub mod status;
+pub mod text;
 mod tolerant;
 pub mod valid;
 

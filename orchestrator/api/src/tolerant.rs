@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::spec::RayClusterFleetSpec;
 use crate::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
+use crate::text::cut;
 use crate::valid::{Invalid, invalid};
 
-/// Characters of a parser's complaint that are kept: it may repeat what it was given.
+/// Bytes of a parser's complaint that are kept: it may repeat what it was given.
 const LONGEST: usize = 300;
 /// Complaints about one object that are kept.
 const MOST: usize = 16;
@@ -42,7 +43,7 @@ impl Fields {
 
     fn complain(&mut self, field: &str, error: &serde_json::Error) {
         if self.unreadable.len() < MOST {
-            let problem: String = format!("cannot be read: {error}").chars().take(LONGEST).collect();
+            let problem = cut(&format!("cannot be read: {error}"), LONGEST);
             self.unreadable.push(invalid(&format!("{}.{field}", self.at), problem));
         }
     }

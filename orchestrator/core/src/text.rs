@@ -1,6 +1,8 @@
 //! Texts as the ledger keeps them: bounded, since what dashboards, KubeRay and pods say may be of any length and the status
 //! has to fit into etcd.
 
+use rayfleet_api::text::cut;
+
 /// Longest text of the ledger, in bytes.
 pub(crate) const LONGEST: usize = 512;
 
@@ -33,11 +35,7 @@ fn is_odd(character: char) -> bool {
 
 /// The beginning of a text, for a status that would be too large.
 pub(crate) fn short(text: &str) -> String {
-    if text.len() <= SHORT {
-        return text.to_owned();
-    }
-    let head = text.floor_char_boundary(SHORT - "…".len());
-    format!("{}…", text.get(..head).unwrap_or_default())
+    cut(text, SHORT)
 }
 
 /// Whether the ledger tells this already, in full or shortened.

@@ -8,11 +8,12 @@ use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Load, Stall};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
+use rayfleet_api::text::cut;
 use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
 
 use super::sickness::Sickness;
 
-/// Longest text that is handed to decisions, in characters: they end up in the status.
+/// Longest text that is handed to decisions, in bytes: they end up in the status.
 const LONGEST: usize = 500;
 /// Longest cause of an engine's end, with the last lines of its log.
 const LONGEST_CAUSE: usize = 2000;
@@ -24,14 +25,6 @@ const MOST_DIFFERENCES: usize = 8;
 /// As much of a text as somebody reads in a status.
 pub(super) fn brief(text: &str) -> String {
     cut(text, LONGEST)
-}
-
-fn cut(text: &str, longest: usize) -> String {
-    let mut kept: String = text.chars().take(longest).collect();
-    if kept.len() < text.len() {
-        kept.push('…');
-    }
-    kept
 }
 
 /// What earlier looks found.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use rayfleet_api::text::cut;
 use rayfleet_api::valid::after;
 
 /// Who tells.
@@ -81,7 +82,7 @@ impl Told {
             },
             action: Some(telling.reason.clone()),
             reason: Some(telling.reason.clone()),
-            note: telling.message.get(..telling.message.floor_char_boundary(LONGEST_NOTE)).map(str::to_owned),
+            note: Some(cut(&telling.message, LONGEST_NOTE)),
             type_: Some(if telling.warning { "Warning" } else { "Normal" }.to_owned()),
             event_time: Some(MicroTime(now)),
             regarding: Some(about.clone()),

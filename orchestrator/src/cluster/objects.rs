@@ -13,13 +13,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use rayfleet_api::names;
 use rayfleet_api::pieces::fields;
+use rayfleet_api::text::cut;
 use serde::Deserialize;
 
 pub(super) use self::kinds::any;
 use super::Key;
 use super::index::Indexed;
 
-/// Longest text of an object (a message, a reason) that is kept, in characters.
+/// Longest text of an object (a message, a reason) that is kept, in bytes.
 const LONGEST_TEXT: usize = 512;
 
 /// A kind that is read from the API server.
@@ -148,8 +149,5 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
 
 /// As much of a text as is kept.
 pub(super) fn bounded(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_TEXT) {
-        None => text.to_owned(),
-        Some((end, _)) => text.get(..end).map(|kept| format!("{kept}…")).unwrap_or_default(),
-    }
+    cut(text, LONGEST_TEXT)
 }

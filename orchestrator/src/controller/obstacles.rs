@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rayfleet_api::text::cut;
 use rayfleet_core::FailedWrite;
 use rayfleet_core::seen::GroupSeen;
 
@@ -62,7 +63,7 @@ impl Obstacles {
         taken: bool,
         now: Instant,
     ) -> bool {
-        let words = words.get(..words.floor_char_boundary(LONGEST_WORDS)).unwrap_or_default().to_owned();
+        let words = cut(words, LONGEST_WORDS);
         let before = self.met.get(&object);
         let wait = before.map_or(FIRST, |before| before.wait.saturating_mul(2).min(LONGEST));
         let news = before.is_none_or(|before| before.words != words);

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::{Invalid, invalid};
+use crate::text::cut;
 
 /// The longest time that a fleet may ask for: 30 days. [`crate::schema`] says the same.
 pub(crate) const LONGEST: Duration = Duration::from_hours(720);
 /// The shortest of those that something is tried again after.
 pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
-/// Characters of a text that are worth repeating.
+/// Bytes of a text that are worth repeating.
 const SHOWN: usize = 40;
 
 const UNITS: [(&str, u128); 4] =
@@ -23,7 +24,7 @@ pub(super) fn length(
     problems: &mut Vec<Invalid>,
 ) -> Duration {
     let Some(text) = text else { return default };
-    let shown: String = text.chars().take(SHOWN).collect();
+    let shown = cut(text, SHOWN);
     let problem = match parse(text) {
         Some(length) if (least..=LONGEST).contains(&length) => return length,
         Some(_) => format!("must be {}s to 720h, is `{shown}`", least.as_secs()),

@@ -1,6 +1,6 @@
 //! Surge groups that are made although no whole group fits, so that a node autoscaler sees their pods (`whenNoRoom: Pend`). Each
 //! has a while; if no nodes have come by then it is given up. Where a group may be replaced in its place, that rollout then goes on
-//! as with `Replace`; where none may be missing it stands, and another group pends after a wait that grows.
+//! as with `Replace`; where none may be missing, or nodes are to be emptied, it stands, and another group pends after a wait that grows.
 
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ pub(super) fn may(board: &Board<'_>) -> bool {
     board.in_vain.is_none_or(|in_vain| retries(board) && in_vain.again <= board.inputs.now)
 }
 
-/// Nothing may be replaced in its place, so new nodes are all that helps.
+/// Nothing may be replaced in its place, or that place is the one to be left: new nodes are all that helps.
 fn retries(board: &Board<'_>) -> bool {
-    board.fleet.strategy.max_unavailable == 0
+    board.fleet.strategy.max_unavailable == 0 || board.active().any(|group| board.moving.has(group))
 }
 
 /// Its pods wait for nodes that may be added.
@@ -88,7 +88,7 @@ pub(super) fn give_up(board: &mut Board<'_>) {
     }
 }
 
-/// Why a fleet that may not miss a group stands, and when nodes are asked for again.
+/// Why a fleet that only new nodes help stands, and when nodes are asked for again.
 pub(super) fn stands(board: &Board<'_>) -> Option<String> {
     let in_vain = board.in_vain.filter(|_| retries(board))?;
     let limit = board.fleet.strategy.pend_timeout.as_secs();

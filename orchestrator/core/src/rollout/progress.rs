@@ -109,24 +109,27 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
     if board.inputs.held.is_some() {
         return None;
     }
+    let strategy = &board.fleet.strategy;
+    let in_vain = pend::stands(board);
     if let Some(stays) = moving::stays(board)
         && !room_will_come(board)
     {
-        return Some(stays);
+        return Some(in_vain.map_or(stays.clone(), |in_vain| format!("{stays} ({in_vain})")));
     }
     if let Some(held) = admission::hold(board)
         && !room_will_come(board)
     {
         return Some(held);
     }
-    let strategy = &board.fleet.strategy;
-    let in_vain = pend::stands(board);
     if let Some(in_vain) = &in_vain
         && board.groups.iter().any(pend::pends)
     {
-        return Some(format!(
-            "no nodes for a surge group: set strategy.rollingUpdate.maxUnavailable: 1 or add nodes ({in_vain})"
-        ));
+        let instead = if strategy.max_unavailable == 0 {
+            "set strategy.rollingUpdate.maxUnavailable: 1 or "
+        } else {
+            ""
+        };
+        return Some(format!("no nodes for a surge group: {instead}add nodes ({in_vain})"));
     }
     let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
     let replaces = strategy.max_unavailable > 0 && board.when_no_room() == WhenNoRoom::Replace;

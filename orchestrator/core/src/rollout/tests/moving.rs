@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::spec::WhenNoRoom;
+use rayfleet_api::status::{Goal, GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Board, Course, Inputs, plan};
@@ -11,6 +12,7 @@ use crate::capacity::{Capacity, Closing, Leaving};
 use crate::decide::{Decision, World, decide};
 use crate::seen::GroupSeen;
 use crate::testing::*;
+use crate::time;
 
 /// Two groups, the first on node-0 and node-1, the second on node-2 and node-3.
 fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, GroupSeen>) {
@@ -154,6 +156,57 @@ fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
         "group llama-pods1-0 stays where it is although node node-0 is cordoned: no other place: needs";
     assert!(stalled.message.starts_with(said), "{}", stalled.message);
     assert!(stalled.message.ends_with("add nodes or uncordon it"), "{}", stalled.message);
+}
+
+#[test]
+fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missing() {
+    let mut fleet = fleet(2);
+    (fleet.strategy.max_unavailable, fleet.strategy.when_no_room) = (1, WhenNoRoom::Pend);
+    let (groups, mut seen) = two(&fleet);
+    let mut capacity = nodes(&[0; 4]);
+    cordon(&mut seen, &mut capacity, 0);
+    let to = fleet.revision.to_string();
+    let again = Some(time::began(at(100)));
+    let in_vain = RolloutStatus {
+        pended: Some(to.clone()),
+        pended_times: 1,
+        pend_again: again,
+        to,
+        ..RolloutStatus::default()
+    };
+    let status = RayClusterFleetStatus {
+        observed_generation: Some(fleet.generation),
+        groups,
+        rollout: Some(in_vain),
+        ..RayClusterFleetStatus::default()
+    };
+    let decided = |second: i64| {
+        decide(&World {
+            fleet: &fleet,
+            stable: None,
+            held: None,
+            failed_writes: &[],
+            status: &status,
+            groups: &seen,
+            capacity: Some(&capacity),
+            now: at(second),
+        })
+    };
+    let stalled = |decision: &Decision| {
+        let all = decision.status.conditions.iter();
+        all.filter(|condition| condition.type_ == "Stalled").map(|it| it.message.clone()).collect::<String>()
+    };
+    let before = decided(99);
+    assert_eq!(before.status.groups.len(), 2);
+    let said =
+        format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", at(100));
+    assert!(stalled(&before).ends_with(&said), "{}", stalled(&before));
+    assert!(before.wake.is_some_and(|wake| wake <= at(100)));
+    let then = decided(100);
+    let pends: Vec<bool> = then.status.groups.iter().map(|group| group.pend_until.is_some()).collect();
+    assert_eq!(pends, [false, false, true]);
+    let said = format!("again until {})", at(220));
+    assert!(stalled(&then).ends_with(&said), "{}", stalled(&then));
 }
 
 #[test]

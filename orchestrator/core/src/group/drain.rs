@@ -57,7 +57,7 @@ pub(super) fn start(stage: &mut Stage<'_>) {
 pub(super) fn drain(stage: &mut Stage<'_>) {
     let chosen = stage.cluster_alive() && !evict::ends(stage);
     stage.gate(false, if chosen { "Draining" } else { "Evicted" });
-    if stage.pods.head().is_none() {
+    if stage.pods.head().is_none() || stage.pods.headless() {
         stop::start(stage);
         return;
     }

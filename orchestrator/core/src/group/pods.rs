@@ -47,6 +47,11 @@ impl<'a> Pods<'a> {
         self.live().find(|pod| pod.head).or_else(ending)
     }
 
+    /// No head is on a node, as where new pods wait for room in place of lost ones: nothing takes or answers a request.
+    pub(super) fn headless(&self) -> bool {
+        self.all.iter().filter(|pod| pod.head).all(|pod| pod.node.is_none())
+    }
+
     /// The head, even on its way out: its gate may still be open.
     pub(super) fn any_head(&self) -> Option<&'a PodSeen> {
         self.head().or_else(|| self.all.iter().find(|pod| pod.head))

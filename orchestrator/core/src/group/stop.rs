@@ -36,6 +36,7 @@ fn engine_over(stage: &mut Stage<'_>) -> bool {
     let pointless = !stage.launched()
         || stage.group.launch == 0
         || !stage.cluster_alive()
+        || stage.pods.headless()
         || stage.pods.head().is_none_or(|head| head.node_lost);
     if pointless || ray::job_runs(stage) == Some(false) {
         return true;

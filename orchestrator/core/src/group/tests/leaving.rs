@@ -62,6 +62,26 @@ fn draining(seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
 }
 
 #[test]
+fn pods_that_were_lost_while_they_drained_and_have_no_node_again_hold_no_group_up() {
+    let lost = |seen: &mut GroupSeen| {
+        seen.ray = None;
+        for pod in &mut seen.pods {
+            (pod.node, pod.ip, pod.containers_ready) = (None, None, false);
+        }
+    };
+    let step = draining(2, lost);
+    assert_eq!((step.group.phase, kinds(&step)), (Phase::Stopping, vec!["delete".to_owned()]));
+    // The head that ends beside the new one may still answer.
+    let step = draining(2, |seen| {
+        let mut ending = seen.pods[0].clone();
+        (ending.name, ending.deleting) = ("ending".to_owned(), true);
+        lost(seen);
+        seen.pods.push(ending);
+    });
+    assert_eq!(step.group.phase, Phase::Draining);
+}
+
+#[test]
 fn a_drain_that_takes_too_long_counts_what_it_cuts_off() {
     assert_eq!(draining(59, |_| {}).group.phase, Phase::Draining);
     let late = draining(60, |_| {});

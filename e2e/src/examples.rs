@@ -19,7 +19,7 @@ pub fn read(name: &str) -> anyhow::Result<Manifest> {
 /// All of them, by name.
 pub fn files() -> anyhow::Result<Vec<PathBuf>> {
     let folder = folder();
-    let entries = std::fs::read_dir(&folder).with_context(|| format!("can not list {}", folder.display()))?;
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();

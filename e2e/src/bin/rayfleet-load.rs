@@ -108,7 +108,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     line(&report);
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report)?;
-        tokio::fs::write(path, text).await.with_context(|| format!("can not write {}", path.display()))?;
+        tokio::fs::write(path, text).await.with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(report.failed == 0 && report.open == 0 && report.sent > 0)
 }

@@ -77,7 +77,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     line(format_args!("\n{summary}\n"));
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&summary)?;
-        tokio::fs::write(path, text).await.with_context(|| format!("can not write {}", path.display()))?;
+        tokio::fs::write(path, text).await.with_context(|| format!("cannot write {}", path.display()))?;
     }
     let broken = summary.broken();
     if broken.is_empty() {

@@ -23,7 +23,7 @@ pub async fn dump(cluster: &Cluster) -> String {
         ("orchestrator", logs(cluster, SYSTEM_NAMESPACE).await),
         ("KubeRay", logs(cluster, KUBERAY_NAMESPACE).await),
     ] {
-        let part = part.unwrap_or_else(|error| format!("can not be read: {error:#}"));
+        let part = part.unwrap_or_else(|error| format!("cannot be read: {error:#}"));
         let _ = writeln!(text, "--- {title}\n{}", part.trim_end());
     }
     text

@@ -59,7 +59,7 @@ async fn proxy(tools: &Tools) -> anyhow::Result<(Child, String)> {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .context("kubectl proxy: can not be started")?;
+        .context("kubectl proxy: cannot be started")?;
     let output = child.stdout.take().context("kubectl proxy: no output")?;
     let mut line = String::new();
     timeout(REACH, BufReader::new(output).read_line(&mut line))

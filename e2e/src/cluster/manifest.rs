@@ -19,7 +19,7 @@ impl Manifest {
     /// Reads a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text =
-            std::fs::read_to_string(path).with_context(|| format!("can not read {}", path.display()))?;
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("{}", path.display()))
     }
 

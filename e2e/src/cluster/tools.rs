@@ -56,7 +56,7 @@ impl Tools {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{what}: can not be started: is it on the PATH?"))?;
+            .with_context(|| format!("{what}: cannot be started: is it on the PATH?"))?;
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
             stdin.write_all(input.as_bytes()).await?;
         }

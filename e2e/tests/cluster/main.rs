@@ -79,7 +79,7 @@ async fn main() -> ExitCode {
     let suite = match Suite::start().await {
         Ok(suite) => suite,
         Err(error) => {
-            complain(format_args!("error: the tests can not begin: {error:#}"));
+            complain(format_args!("error: the tests cannot begin: {error:#}"));
             line(format_args!("0 passed, {} failed, 0 skipped", chosen.len()));
             return ExitCode::FAILURE;
         }

@@ -126,7 +126,7 @@ async fn avoid(
     let new = new.with_context(|| format!("group {victim} has no successor: {}", ready::words(&after)))?;
     ensure!(
         new.name != *victim && new.avoid_nodes.contains(node) && !new.nodes.contains(node),
-        "{victim} was to be made anew without {node}; what there is: {new:?}"
+        "{victim} was to be re-created without {node}; what there is: {new:?}"
     );
     let pods_after = pods(fleet).await?;
     let of_other =

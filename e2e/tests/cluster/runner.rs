@@ -61,7 +61,7 @@ pub(crate) async fn run_all(suite: &Suite, scenarios: &[Scenario]) -> ExitCode {
             };
             if let Err(error) = tidied.await {
                 complain(format_args!(
-                    "error: the namespace can not be cleared, so the rest is not run: {error:#}"
+                    "error: the namespace cannot be cleared, so the rest is not run: {error:#}"
                 ));
                 failed += scenarios.len() - times.len();
                 break;

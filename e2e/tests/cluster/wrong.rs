@@ -92,7 +92,7 @@ async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
     });
     ensure!(
         i32::try_from(kept.count()) == Ok(REPLICAS - 1),
-        "one group was to be made anew and no other touched: they were {groups_before:#?} and are {:#?}",
+        "one group was to be re-created and no other touched: they were {groups_before:#?} and are {:#?}",
         ready::groups(&after)
     );
     Ok(())

@@ -140,7 +140,7 @@ async fn another_end_at_last(simulation: &Report, stage: &RealStage<'_>) -> Vec<
     .await;
     match waited {
         Ok(()) => Vec::new(),
-        Err(error) if last.is_empty() => vec![format!("the end can not be looked at: {error:#}")],
+        Err(error) if last.is_empty() => vec![format!("the end cannot be looked at: {error:#}")],
         Err(_) => last.into_iter().map(|line| format!("another end: {line}")).collect(),
     }
 }

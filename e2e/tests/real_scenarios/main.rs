@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
     let stand = match Stand::start().await {
         Ok(stand) => stand,
         Err(error) => {
-            complain(format_args!("error: the scenarios can not begin: {error:#}"));
+            complain(format_args!("error: the scenarios cannot begin: {error:#}"));
             line(format_args!("0 passed, {} failed, 0 skipped", chosen.len()));
             return ExitCode::FAILURE;
         }

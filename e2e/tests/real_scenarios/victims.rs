@@ -167,7 +167,7 @@ impl RealStage<'_> {
             }
             ensure!(
                 clock::seconds_since(self.start) < end,
-                "{node} can not be drained: {} pods are left",
+                "{node} cannot be drained: {} pods are left",
                 left.len()
             );
             for pod in left.iter().filter_map(|pod| pod.metadata.name.as_deref()) {

@@ -18,7 +18,7 @@ pub const UPDATE: &str = "RAYFLEET_UPDATE=1 cargo test -p rayfleet-api --test ge
 pub fn crd_manifest() -> Result<String, serde_saphyr::ser::Error> {
     let yaml = serde_saphyr::to_string(&crd())?;
     Ok(format!(
-        "# Generated from the types in orchestrator/api; a test holds it to them. Write it anew with\n# {UPDATE}\n{yaml}"
+        "# Generated from the types in orchestrator/api; a test holds it to them. Write it again with\n# {UPDATE}\n{yaml}"
     ))
 }
 
@@ -43,10 +43,10 @@ fn head(crd: &CustomResourceDefinition) -> String {
     let short = crd.spec.names.short_names.iter().flatten().map(|name| format!("`{name}`"));
     format!(
         "# {} reference\n\n\
-         <!-- Generated from the types in orchestrator/api. Write it anew with: {UPDATE} -->\n\n\
+         <!-- Generated from the types in orchestrator/api. Write it again with: {UPDATE} -->\n\n\
          `apiVersion: {}/{}`, `kind: {}`, namespaced; `kubectl get {plural}`, short {}. It has the subresources \
          `status` and `scale`. What is not marked as required may be left out. A duration is a text such as `90s`, `10m` \
-         or `1h30m`. What the words mean is told in [concepts.md](concepts.md).\n\n",
+         or `1h30m`. What the words mean is in [concepts.md](concepts.md).\n\n",
         names::KIND,
         names::GROUP,
         names::VERSION,

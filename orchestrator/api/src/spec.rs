@@ -170,7 +170,7 @@ pub struct RollingUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::groups_or_percent")]
     pub max_unavailable: Option<IntOrString>,
-    /// Groups that stay on the old revision, also when one of them has to be made anew: a canary is
+    /// Groups that stay on the old revision, also when one of them has to be re-created: a canary is
     /// `replicas - partition` groups. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::groups_or_percent")]

@@ -137,7 +137,7 @@ pub enum Phase {
     Draining,
     /// The engine or the pods are being ended.
     Stopping,
-    /// It can not serve; `message` says why and what is tried next.
+    /// It cannot serve; `message` says why and what is tried next.
     Failed,
     /// Its RayCluster is suspended (`spec.suspend`, as Kueue does it), so it has no pods. That is no failure: it comes up
     /// again when it is resumed.
@@ -197,7 +197,7 @@ pub struct GroupStatus {
     /// Phase of its life: `Pending` until its RayCluster is created, `Provisioning` while its pods start, `Forming`
     /// while its Ray nodes join, `Placing` while the ranks are placed, `Loading` while the engine loads the model,
     /// `Probing` while the probe prompt is answered, `Ready` while it takes traffic, `Draining` while its last
-    /// requests end, `Stopping` while engine or pods are ended, `Failed` when it can not serve: `message` says what
+    /// requests end, `Stopping` while engine or pods are ended, `Failed` when it cannot serve: `message` says what
     /// is tried next; `Suspended` while its RayCluster is suspended, as by Kueue.
     pub phase: Phase,
     /// When it entered that phase.

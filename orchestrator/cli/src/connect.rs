@@ -82,7 +82,7 @@ fn kubeconfig_fault(error: &KubeconfigError) -> Fault {
             "set one (kubectl config use-context NAME) or give --context",
         ),
         KubeconfigError::ReadConfig(error, path) => (
-            format!("can not read the kubeconfig {}: {error}", path.display()),
+            format!("cannot read the kubeconfig {}: {error}", path.display()),
             "set $KUBECONFIG or give --kubeconfig",
         ),
         other => (format!("kubeconfig: {other}"), "set $KUBECONFIG or give --kubeconfig"),

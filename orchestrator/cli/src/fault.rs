@@ -57,11 +57,11 @@ impl Fault {
         match error {
             Error::Api(status) => Self::refused(status, namespace, fleet),
             Error::Auth(error) => Self::with_cure(
-                format!("can not log in to the API server {server}: {}", root_cause(error)),
+                format!("cannot log in to the API server {server}: {}", root_cause(error)),
                 "check the user of the context: kubectl config view --minify",
             ),
             Error::Service(_) | Error::HyperError(_) | Error::ReadEvents(_) => Self::with_cure(
-                format!("can not reach the API server {server}: {}", root_cause(error)),
+                format!("cannot reach the API server {server}: {}", root_cause(error)),
                 "check the context (kubectl config current-context) or choose another with --context or --kubeconfig",
             ),
             other => Self::new(format!("API server {server}: {}", root_cause(other))),
@@ -150,7 +150,7 @@ mod tests {
         let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused");
         let error = Error::Service(Box::new(refused));
         insta::assert_snapshot!(Fault::api(&error, "https://api:6443", "serving", None), @"
-        error: can not reach the API server https://api:6443: Connection refused
+        error: cannot reach the API server https://api:6443: Connection refused
         cure:  check the context (kubectl config current-context) or choose another with --context or --kubeconfig
         ");
     }

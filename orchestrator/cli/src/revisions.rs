@@ -38,7 +38,7 @@ impl Revision {
         }
     }
 
-    /// What pods and engine are made from. An error when it can not be read: it is then not a revision
+    /// What pods and engine are made from. An error when it cannot be read: it is then not a revision
     /// that could be gone back to.
     pub(crate) fn hash(&self) -> Result<Hash, Fault> {
         hash(&self.template, &self.model).map_err(|problem| {
@@ -72,9 +72,9 @@ pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, Fault> {
 
 fn hash(template: &Value, model: &Value) -> Result<Hash, String> {
     let template: RayClusterTemplate = serde_json::from_value(template.clone())
-        .map_err(|error| format!("spec.template can not be read: {error}"))?;
+        .map_err(|error| format!("spec.template cannot be read: {error}"))?;
     let model: Option<Model> = serde_json::from_value(model.clone())
-        .map_err(|error| format!("spec.model can not be read: {error}"))?;
+        .map_err(|error| format!("spec.model cannot be read: {error}"))?;
     Ok(revision(&template, model.as_ref()))
 }
 

@@ -142,7 +142,7 @@ fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicO
 fn clean(object: &DynamicObject) -> Result<Value, Fault> {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
-    serde_json::to_value(object).map_err(|error| Fault::new(format!("can not write the object: {error}")))
+    serde_json::to_value(object).map_err(|error| Fault::new(format!("cannot write the object: {error}")))
 }
 
 /// JSON or YAML.
@@ -153,7 +153,7 @@ pub(crate) fn document(value: &Value, format: Output) -> Result<String, Fault> {
         }
         _ => serde_saphyr::to_string(value).map_err(|e| e.to_string()),
     };
-    text.map_err(|error| Fault::new(format!("can not write the object: {error}")))
+    text.map_err(|error| Fault::new(format!("cannot write the object: {error}")))
 }
 
 #[cfg(test)]

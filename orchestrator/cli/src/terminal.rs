@@ -28,7 +28,7 @@ impl Terminal {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Fault::Closed,
-            _ => Fault::new(format!("can not write the output: {error}")),
+            _ => Fault::new(format!("cannot write the output: {error}")),
         })
     }
 

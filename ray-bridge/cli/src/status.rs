@@ -19,7 +19,7 @@ use crate::terminal::Terminal;
 use crate::view::{self, Engine, listed};
 use crate::{Answer, clock};
 
-/// One look can not tell that an engine stands still, whatever the patience.
+/// One look cannot tell that an engine stands still, whatever the patience.
 const ONE_LOOK: Duration = Duration::from_mins(1);
 
 /// All engines.

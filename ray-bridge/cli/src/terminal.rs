@@ -57,18 +57,18 @@ impl Terminal {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Fault::Closed,
-            _ => Fault::plain(format!("can not write the output: {error}")),
+            _ => Fault::plain(format!("cannot write the output: {error}")),
         })
     }
 }
 
 fn json<T>(document: &T, write: impl Fn(&T) -> serde_json::Result<String>) -> Result<String, Fault> {
-    write(document).map_err(|error| Fault::plain(format!("can not write the result: {error}")))
+    write(document).map_err(|error| Fault::plain(format!("cannot write the result: {error}")))
 }
 
 fn yaml<T: Serialize>(document: &T) -> Result<String, Fault> {
     let text = serde_saphyr::to_string(document)
-        .map_err(|error| Fault::plain(format!("can not write the result: {error}")))?;
+        .map_err(|error| Fault::plain(format!("cannot write the result: {error}")))?;
     Ok(format!("{}\n", text.trim_end()))
 }
 

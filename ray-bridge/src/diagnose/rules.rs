@@ -42,7 +42,7 @@ fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
         return None;
     }
     let evidence =
-        format!("Ray has started anew ({}, was {before}) and knows no engine any more", cluster.session);
+        format!("Ray has started again ({}, was {before}) and knows no engine any more", cluster.session);
     Some(Diagnosis { trouble: Trouble::HeadLost, evidence: vec![evidence] })
 }
 

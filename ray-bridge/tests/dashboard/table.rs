@@ -76,7 +76,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("a head that was killed: connections are refused", "a_port_that_nothing_listens_on_is_refused"),
     ("a reply without end", "a_reply_over_the_limit_is_too_large"),
     ("an error without end", "an_error_without_end_is_read_in_part"),
-    ("a head that started anew has forgotten everything", "a_head_that_started_anew_has_another_session"),
+    ("a head that started again has forgotten everything", "a_head_that_started_anew_has_another_session"),
     // Ray 2.46
     ("500 to requests without User-Agent", "every_request_says_who_sends_it"),
     ("no entrypoint label selectors: 400", "a_ray_without_label_selectors_pins_the_job_by_address"),

@@ -161,7 +161,7 @@ async fn stable(
 /// The one fleet in a manifest.
 fn manifest(file: &Path) -> Result<Value, Fault> {
     let shown = file.display();
-    let failed = |error: std::io::Error| Fault::new(format!("can not read {shown}: {error}"));
+    let failed = |error: std::io::Error| Fault::new(format!("cannot read {shown}: {error}"));
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().lock().take(LARGEST).read_to_string(&mut text).map_err(failed)?;

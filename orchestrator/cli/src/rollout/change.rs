@@ -13,7 +13,7 @@ use crate::view::Fleet;
 pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
     if Fleet::read(&fleets.get(fleet).await?).paused {
         return Err(Fault::with_cure(
-            format!("can not restart fleet \"{fleet}\": it is paused"),
+            format!("cannot restart fleet \"{fleet}\": it is paused"),
             format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(fleet)),
         ));
     }

@@ -29,6 +29,6 @@ pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal
         ));
     };
     let yaml = serde_saphyr::to_string(&history::content(revision))
-        .map_err(|error| Fault::new(format!("can not write revision {wanted}: {error}")))?;
+        .map_err(|error| Fault::new(format!("cannot write revision {wanted}: {error}")))?;
     terminal.print(&format!("# {OBJECT}/{name} revision {wanted}\n{yaml}"))
 }

@@ -20,7 +20,7 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
         let object = fleets.get(name).await?;
         if Fleet::read(&object).paused {
             return Err(Fault::with_cure(
-                format!("can not roll back fleet \"{name}\": it is paused"),
+                format!("cannot roll back fleet \"{name}\": it is paused"),
                 format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(name)),
             ));
         }

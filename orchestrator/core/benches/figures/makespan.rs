@@ -83,7 +83,7 @@ fn least(bounds: Bounds, spare: usize) -> u64 {
         match (drain.filter(|_| drains.len() < replicas), start.filter(|_| starts.len() < replicas)) {
             (Some(drain), _) => drains.push(drain),
             (None, Some(start)) => starts.push(start),
-            (None, None) => unreachable!("the fleet can not be upgraded: {bounds:?}, {spare} spare"),
+            (None, None) => unreachable!("the fleet cannot be upgraded: {bounds:?}, {spare} spare"),
         }
     }
     // The last ends need not be waited for: the rollout is complete without them.

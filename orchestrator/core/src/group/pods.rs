@@ -156,7 +156,7 @@ impl<'a> Pods<'a> {
             // The kubelet reports the two by turns for one and the same trouble.
             _ if no_image(problem) => {
                 format!(
-                    "pod {name}: ImagePullBackOff: its image can not be pulled: check the template's image"
+                    "pod {name}: ImagePullBackOff: its image cannot be pulled: check the template's image"
                 )
             }
             "CrashLoopBackOff" => {

@@ -62,7 +62,7 @@ pub(super) fn is_open(stage: &Stage<'_>) -> bool {
 /// ones stay.
 pub(super) fn unverified(stage: &Stage<'_>, engine: &EngineSeen, of: &str) -> Option<String> {
     let cause = engine.unverified.as_ref()?;
-    let begins = format!("it serves, but its {of} can not be looked at: ");
+    let begins = format!("it serves, but its {of} cannot be looked at: ");
     let known = stage.group.message.clone().filter(|message| message.starts_with(&begins));
     Some(known.unwrap_or_else(|| format!("{begins}{cause}")))
 }

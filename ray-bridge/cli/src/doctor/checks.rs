@@ -57,7 +57,7 @@ pub(super) fn version(version: &str) -> Check {
     let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
         return warn(
             "version",
-            format!("Ray {version:?} can not be read as a version"),
+            format!("Ray {version:?} cannot be read as a version"),
             "use Ray 2.60 or later",
         );
     };

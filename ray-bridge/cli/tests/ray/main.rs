@@ -170,7 +170,7 @@ async fn cleared() -> anyhow::Result<()> {
         drop(world::ip(&["link", "delete", &wire]));
     }
     let left = world::wires()?;
-    ensure!(left.is_empty(), "wires that can not be deleted: {left:?}");
+    ensure!(left.is_empty(), "wires that cannot be deleted: {left:?}");
     Ok(())
 }
 

@@ -319,7 +319,7 @@ impl Stage for SimStage {
                 return Ok(());
             }
             if end <= self.now() {
-                return Err(format!("{node} can not be drained: {} are still there", left.join(", ")));
+                return Err(format!("{node} cannot be drained: {} are still there", left.join(", ")));
             }
             for pod in left {
                 let allowed =

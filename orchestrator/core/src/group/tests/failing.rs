@@ -60,7 +60,7 @@ fn only_what_served_is_tried_again_without_a_wait() {
     assert_eq!(first, Some(at(2)));
     assert!(message.ends_with("08:00:02Z (restart 1 of 2)"), "{message}");
     assert_eq!(retry(&|group| group.restarts = 1).0, Some(at(11)), "it fails again");
-    assert_eq!(retry(&|group| group.failures = 1).0, Some(at(6)), "the group was made anew a moment ago");
+    assert_eq!(retry(&|group| group.failures = 1).0, Some(at(6)), "the group was re-created a moment ago");
     let starts = |group: &mut GroupStatus| {
         (group.phase, group.ready_since) = (Phase::Loading, None);
         group.deadline = Some(time::began(at(600)));

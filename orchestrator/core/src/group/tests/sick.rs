@@ -242,7 +242,7 @@ fn a_silent_dashboard_beside_an_engine_that_serves_is_told_once() {
     let first = step(&fleet, &group, &seen, 1);
     assert_eq!((&first.group.ranks, &first.group.placement), (&group.ranks, &group.placement));
     assert_eq!((first.group.phase, kinds(&first)), (Phase::Ready, vec!["DashboardUnreachable".to_owned()]));
-    assert!(first.group.message.as_ref().unwrap().contains("can not be looked at: time-out after 3 s"));
+    assert!(first.group.message.as_ref().unwrap().contains("cannot be looked at: time-out after 3 s"));
     silent(&mut seen, "connection refused");
     let again = step(&fleet, &first.group, &seen, 2);
     assert_eq!((&again.group, kinds(&again).len()), (&first.group, 0));
@@ -263,7 +263,7 @@ fn without_a_model_too_a_silent_dashboard_beside_an_engine_that_serves_is_told_o
             (first.group.phase, kinds(&first)),
             (Phase::Ready, vec!["DashboardUnreachable".to_owned()])
         );
-        assert!(first.group.message.as_ref().unwrap().contains("Ray nodes can not be looked at: time-out"));
+        assert!(first.group.message.as_ref().unwrap().contains("Ray nodes cannot be looked at: time-out"));
         ray_mut(&mut seen).engine.unverified = Some("connection refused".to_owned());
         let again = step(&fleet, &first.group, &seen, 2);
         assert_eq!((&again.group, kinds(&again).len()), (&first.group, 0));

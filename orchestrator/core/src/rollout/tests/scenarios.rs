@@ -320,7 +320,7 @@ fn scaling_up_again_takes_a_drain_back() {
     sim.change(|fleet| fleet.replicas = 2);
     sim.settle();
     assert_eq!(sim.names(), ["llama-pods1-0", "llama-pods1-1"]);
-    assert!(sim.status.groups.iter().all(|group| group.launch == 1), "no engine was launched anew");
+    assert!(sim.status.groups.iter().all(|group| group.launch == 1), "no engine was launched again");
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn pod(number: usize) -> Value {
     })
 }
 
-/// One of a StatefulSet, whose pods keep off each other: no other has its labels.
+/// One of a `StatefulSet`, whose pods keep off each other: no other has its labels.
 fn member_of_a_set(number: usize) -> Value {
     let mut pod = pod(number);
     let app = format!("some-database-{}", number / 10);

@@ -256,9 +256,9 @@ impl Agent {
         };
         self.doubt_token(&error);
         // Where no engine's port is known, nothing but the dashboard has changed: its containers are judged by Kubernetes.
-        let serves = engine.as_ref().is_none_or(|(health, _)| *health == Health::Serving);
+        let answers = engine.as_ref().is_none_or(|(health, _)| *health == Health::Serving);
         let served = self.memory.own_served() || assignment.pace == Pace::Steady;
-        if !serves || !served {
+        if !answers || !served {
             return Err(error);
         }
         warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");

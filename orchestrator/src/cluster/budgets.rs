@@ -144,7 +144,9 @@ mod tests {
             let mut seen = seen(&["serves", "drains"]);
             let node_closing = Some(Closing { what: "has a taint".to_owned(), how });
             let pods = vec![PodSeen::default(), PodSeen { node_closing, ..PodSeen::default() }];
-            seen.values_mut().for_each(|group| group.pods.clone_from(&pods));
+            for group in seen.values_mut() {
+                group.pods.clone_from(&pods);
+            }
             wanted(&raw_fleet(), &fleet(), &groups, &seen).into_keys().collect::<Vec<_>>()
         };
         assert_eq!(held(Leaving::Emptied), ["drains", "serves"]);

@@ -49,7 +49,10 @@ async fn reported(bench: &Bench) -> String {
         tokio::time::timeout(Duration::from_secs(5), bench.controller.executor.clone().write_events());
     let _ = writer.await;
     let events = bench.server.calls().into_iter().filter(|call| named(call).contains("events"));
-    events.map(|call| format!("{}: {}\n", call.body["reason"], call.body["note"])).collect()
+    events
+        .map(|call| format!("{}: {}", call.body["reason"], call.body["note"]))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ fn claim(more: &Value, deleting: bool) -> Claim {
 }
 
 /// GPUs that one node of four has left beside such a pod, for pods of a scheduler.
-fn left(claim: &Claim, scheduler: Value) -> i128 {
+fn left(claim: &Claim, scheduler: &Value) -> i128 {
     let mut tally = Tally::default();
     tally.set_node(Arc::new(nodes(&[4]).nodes.remove(0)));
     tally.add("n/p", claim);
@@ -32,7 +32,7 @@ fn left(claim: &Claim, scheduler: Value) -> i128 {
 
 #[test]
 fn pods_that_no_scheduler_will_give_a_node_take_no_room() {
-    let own = |claim: Claim| left(&claim, Value::Null);
+    let own = |claim: Claim| left(&claim, &Value::Null);
     assert_eq!(own(claim(&json!({}), false)), 3);
     assert_eq!(own(claim(&json!({"schedulingGates": []}), false)), 3);
     assert_eq!(own(claim(&json!({"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]}), false)), 4);
@@ -44,16 +44,13 @@ fn pods_that_no_scheduler_will_give_a_node_take_no_room() {
 fn a_pod_in_the_queue_of_another_scheduler_takes_room_once_it_has_a_node() {
     let of = |name: &str| claim(&json!({"schedulerName": name}), false);
     let default = json!("default-scheduler");
-    assert_eq!(left(&of("volcano"), Value::Null), 4);
-    assert_eq!(left(&of("volcano"), json!("volcano")), 3);
-    assert_eq!(left(&of("default-scheduler"), Value::Null), 3);
+    assert_eq!(left(&of("volcano"), &Value::Null), 4);
+    assert_eq!(left(&of("volcano"), &json!("volcano")), 3);
+    assert_eq!(left(&of("default-scheduler"), &Value::Null), 3);
+    assert_eq!((left(&of("default-scheduler"), &default), left(&claim(&json!({}), false), &default)), (3, 3));
+    assert_eq!(left(&of("default-scheduler"), &json!("volcano")), 4);
     assert_eq!(
-        (left(&of("default-scheduler"), default.clone()), left(&claim(&json!({}), false), default)),
-        (3, 3)
-    );
-    assert_eq!(left(&of("default-scheduler"), json!("volcano")), 4);
-    assert_eq!(
-        left(&claim(&json!({"schedulerName": "volcano", "nodeName": "node-0"}), false), Value::Null),
+        left(&claim(&json!({"schedulerName": "volcano", "nodeName": "node-0"}), false), &Value::Null),
         3
     );
 }
@@ -80,7 +77,9 @@ fn what_waits_is_looked_at_once_for_each_kind_of_pod() {
     }
     let mut alike = waiting(50, 400, |_| stackable(1));
     let first = alike.pending[0].pod.clone();
-    alike.pending.iter_mut().for_each(|pod| pod.pod = first.clone());
+    for pod in &mut alike.pending {
+        pod.pod = first.clone();
+    }
     let settled = settle(&alike);
     assert_eq!(settled.looks, 50);
     let placed = |crowd: &super::super::Crowd| crowd.iter().map(|(_, count)| count).sum::<usize>();
@@ -122,7 +121,9 @@ fn what_is_alike_is_kept_once_and_not_for_longer_than_it_is_there() {
         serde_json::from_value::<PodSpec>(spec).unwrap().claim(&about)
     };
     let mut kept: Vec<Claim> = (0..10).map(|number| running(number % 2)).collect();
-    kept.iter_mut().for_each(|claim| alike.share(claim));
+    for claim in &mut kept {
+        alike.share(claim);
+    }
     let parts = |claim: &Claim| match claim {
         Claim::On(_, asked, pod) => (asked.as_ptr().addr(), Arc::as_ptr(pod).addr()),
         _ => panic!("{claim:?}"),
@@ -130,9 +131,13 @@ fn what_is_alike_is_kept_once_and_not_for_longer_than_it_is_there() {
     let distinct: std::collections::BTreeSet<_> = kept.iter().map(parts).collect();
     assert_eq!(distinct.len(), 2);
     let mut many: Vec<Claim> = (0..1_000).map(running).collect();
-    many.iter_mut().for_each(|claim| alike.share(claim));
+    for claim in &mut many {
+        alike.share(claim);
+    }
     drop(many);
-    (2_000..4_000).for_each(|number| alike.share(&mut running(number)));
+    for number in 2_000..4_000 {
+        alike.share(&mut running(number));
+    }
     assert!(alike.len() < 1_000, "{}", alike.len());
     let Claim::On(_, _, pod) = &kept[0] else { panic!("{kept:?}") };
     let mut once_more = running(0);

@@ -9,8 +9,8 @@ use crate::effect::Effect;
 use crate::seen::{GroupSeen, JobSeen};
 use crate::testing::*;
 
-fn closing(how: Leaving) -> Option<Closing> {
-    Some(Closing { what: "says so".to_owned(), how })
+fn closing(how: Leaving) -> Closing {
+    Closing { what: "says so".to_owned(), how }
 }
 
 /// A group that serves three requests, one of its pods on a node of which that is said.
@@ -18,7 +18,7 @@ fn on(pod: usize, how: Leaving) -> (ValidFleet, GroupStatus, GroupSeen) {
     let fleet = fleet(1);
     let group = GroupStatus { in_flight: Some(3), ..ready_entry(&fleet, 0) };
     let mut seen = healthy(&group, t0());
-    seen.pods[pod].node_closing = closing(how);
+    seen.pods[pod].node_closing = Some(closing(how));
     ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 3;
     (fleet, group, seen)
 }

@@ -207,6 +207,12 @@ fn at_rest(edit: impl FnOnce(&mut RolloutStatus)) -> (ValidFleet, RayClusterFlee
     (fleet, status)
 }
 
+fn wavered(before: &mut RayClusterFleetStatus) {
+    *before = with_phase(before, Phase::Forming);
+    before.groups[1].wavers_since = Some(time::began(at(NOW - 9)));
+    "Starting groups".clone_into(&mut before.rollout.as_mut().unwrap().step);
+}
+
 #[test]
 fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
     let moved = |before: &RayClusterFleetStatus, fleet: &ValidFleet, groups: Vec<GroupStatus>| {
@@ -216,11 +222,6 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
     let (mut fleet, rest) = at_rest(|_| {});
     let up = || rest.groups.clone();
     assert!(!moved(&rest, &fleet, up()));
-    fn wavered(before: &mut RayClusterFleetStatus) {
-        *before = with_phase(before, Phase::Forming);
-        before.groups[1].wavers_since = Some(time::began(at(NOW - 9)));
-        "Starting groups".clone_into(&mut before.rollout.as_mut().unwrap().step);
-    }
     let edits: [(&str, Edit, bool); 9] = [
         ("one came", |before| drop(before.groups.pop()), true),
         (

@@ -176,7 +176,6 @@ struct ContainerStatus {
     image_id: String,
     state: Option<ContainerState>,
     last_state: Option<ContainerState>,
-    started: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -284,7 +283,7 @@ fn stuck(container: &ContainerStatus) -> Option<PodProblem> {
 /// The pod has its volumes and its network, and the container whose turn it is waits and never had an image: that is being pulled.
 /// Kubernetes says so by `PodReadyToStartContainers` since 1.29; before that nothing tells a pull from what comes before it.
 fn pulling(status: &Status, conditions: &[Condition]) -> Option<PodProblem> {
-    if !is_true(conditions, STARTS) || init_runs(status) {
+    if !is_true(conditions, STARTS) || init_container(status, conditions).is_some() {
         return None;
     }
     let comes = |container: &&ContainerStatus| {
@@ -302,15 +301,6 @@ fn pulling(status: &Status, conditions: &[Condition]) -> Option<PodProblem> {
     };
     let container = turn.iter().find(waits)?;
     Some(PodProblem { reason: PULLING.to_owned(), message: format!("image {}", container.image) })
-}
-
-/// An init container runs, so that the others wait for it. (One that goes on beside them is ready, or started, by then.)
-fn init_runs(status: &Status) -> bool {
-    let runs = |container: &ContainerStatus| {
-        let running = container.state.as_ref().is_some_and(|state| state.running.is_some());
-        running && container.started != Some(true)
-    };
-    status.init_container_statuses.iter().flatten().any(runs)
 }
 
 /// Nothing of it has started: neither a container, nor what comes before them.
@@ -441,10 +431,14 @@ mod tests {
     fn coming(network: &str, init: &serde_json::Value, main: &serde_json::Value) -> serde_json::Value {
         let of = |name: &str, state: &serde_json::Value| {
             let image_id = if state["running"].is_object() { "sha" } else { "" };
-            json!({"name": name, "image": "i", "imageID": image_id, "started": false, "state": state})
+            // The kubelet calls an init container that runs started.
+            json!({"name": name, "image": "i", "imageID": image_id, "started": state["running"].is_object(), "state": state})
         };
         json!({
-            "conditions": [{"type": "PodReadyToStartContainers", "status": network}],
+            "conditions": [
+                {"type": "PodReadyToStartContainers", "status": network},
+                {"type": "Initialized", "status": if init.is_null() || init["terminated"].is_object() { "True" } else { "False" }}
+            ],
             "initContainerStatuses": if init.is_null() { json!(null) } else { json!([of("init", init)]) },
             "containerStatuses": [of("ray", main)]
         })

@@ -48,7 +48,9 @@ pub(super) fn over(stage: &mut Stage<'_>, doing: &str) -> bool {
 
 /// Whether the image of a pod is still on its way, and may be: a first start of a large image is no fault of the revision.
 pub(crate) fn pulls_its_image(group: &GroupStatus, pods: &[PodSeen], now: Timestamp) -> bool {
-    let pulling = pods.iter().any(|pod| !pod.deleting && pod.problem.as_ref().is_some_and(pods::pulls));
+    let live = || pods.iter().filter(|pod| !pod.deleting).filter_map(|pod| pod.problem.as_ref());
+    // One image that comes excuses no other that never will.
+    let pulling = live().any(pods::pulls) && !live().any(pods::no_image);
     let end = time::end_of(group.since.as_ref(), PULLED_WITHIN);
     pulling && group.failures == 0 && end.is_some_and(|end| now < end)
 }

@@ -86,7 +86,13 @@ async fn a_deleted_fleet_whose_groups_are_gone_goes_at_once() {
     deleted["metadata"]["resourceVersion"] = json!("99");
     bench.show(deleted);
     bench.pass().await.unwrap();
-    bench.controller.index.reset(Vec::<DynamicObject>::new());
+    let index = &bench.controller.index;
+    let clusters: Vec<Key> = index.read(|known| known.clusters.keys().cloned().collect());
+    assert_eq!(clusters.len(), 2);
+    for cluster in &clusters {
+        index.gone::<DynamicObject>(cluster);
+    }
+    index.reset(Vec::<Pod>::new());
     for _ in 0..4 {
         tokio::time::advance(Duration::from_secs(15)).await;
         bench.pass().await.unwrap();

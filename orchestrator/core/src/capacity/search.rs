@@ -91,12 +91,14 @@ fn balances(
     asked: &[Asked],
     candidates: &BTreeMap<usize, Vec<usize>>,
 ) -> Vec<Balance> {
+    // Groups that were placed before may have had such a rule about other pods.
+    let used: BTreeSet<usize> = asked.iter().map(|pod| pod.kind).collect();
     let mut balances: Vec<Balance> = Vec::new();
     for rule in asked.iter().flat_map(|pod| &kinds[pod.kind].rules.spread) {
         if balances.iter().any(|balance| balance.spread == *rule) {
             continue;
         }
-        let with = |kind: usize| kinds[kind].rules.spread.contains(rule);
+        let with = |kind: usize| used.contains(&kind) && kinds[kind].rules.spread.contains(rule);
         let pods = asked.iter().filter(|pod| with(pod.kind)).count();
         let of = candidates.iter().filter(|(kind, _)| with(**kind)).flat_map(|(_, nodes)| nodes);
         let domains: BTreeSet<&str> = of.filter_map(|node| domain(&nodes[*node], &rule.key)).collect();

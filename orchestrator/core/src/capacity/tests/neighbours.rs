@@ -303,3 +303,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_spread_rule_of_a_group_placed_before_counts_for_that_group_alone() {
+    let spread = |app: &str| {
+        let selector = json!({"matchLabels": {"app": app}});
+        json!({"topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 1, "labelSelector": selector}]})
+    };
+    let of_x = |specs: &[Value]| {
+        let mut shape = group(specs);
+        for role in &mut shape.roles {
+            role.labels = Arc::new([("app".to_owned(), "x".to_owned())].into());
+        }
+        shape
+    };
+    let capacity = zoned(&[(3, "a"), (3, "b")]);
+    let mut room = super::super::Room::of(&capacity);
+    // Two in the one zone, and in the other one that lets no further one in.
+    let first = of_x(&[spread("x"), affine("podAntiAffinity", &term("x", "zone"))]);
+    room.place(&first).unwrap();
+    room.reserve(&first.roles[0], 1);
+    // Of the pods that this one is to be spread with there is none.
+    assert!(room.place(&of_x(&[spread("y")])).is_ok());
+}

@@ -68,7 +68,8 @@ const FAULTS: [(Fault, &str, &str, Option<Limits>); 9] = [
     (Fault::PathCut, "network cut to the dashboard", "cannot be looked at", None),
     (Fault::RayletKilled, "SIGKILL of a raylet", "pods are ready|lost|died", Some((6.0, HUNG_AFTER + 6.0))),
     (Fault::HeadKilled, "SIGKILL of the head", "pods are ready|head is", Some((6.0, HUNG_AFTER + 6.0))),
-    (Fault::NodeLost, "power loss of a node", "is lost", Some((15.0, 45.0))),
+    // Its group may be re-created before Kubernetes misses the node, and elsewhere by chance.
+    (Fault::NodeLost, "power loss of a node", "is lost|no sign of life", Some((15.0, 45.0))),
 ];
 
 pub(crate) async fn all(suite: &Suite) -> anyhow::Result<()> {

@@ -1,11 +1,13 @@
 //! Leader election on a Lease, as client-go does it: a lease is taken over only after it was *observed*
 //! not to change for its whole duration, by the observer's own clock, and every write carries the
-//! resource version that was read. A leader that can not renew stops by itself before others may start.
+//! resource version that was read. A leader that can not renew stops by itself before others may start; one that hears no pod
+//! leaves the lease to others for a while.
 
 mod leadership;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod yielding;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::leadership::Leadership;
 use self::rule::{Sighting, Step};
+use self::yielding::Yielding;
 use crate::clock;
 
 /// Time between renewals, and between looks of those who wait.
@@ -34,6 +37,7 @@ pub(crate) struct Election {
     identity: String,
     sender: watch::Sender<Option<Instant>>,
     sighting: Option<Sighting>,
+    yielding: Yielding,
 }
 
 impl Election {
@@ -41,15 +45,40 @@ impl Election {
     pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: String) -> (Self, Leadership) {
         let (sender, receiver) = watch::channel(None);
         let api = Api::namespaced(client, namespace);
-        let election = Self { api, name: name.to_owned(), identity, sender, sighting: None };
+        let election = Self {
+            api,
+            name: name.to_owned(),
+            identity,
+            sender,
+            sighting: None,
+            yielding: Yielding::default(),
+        };
         (election, Leadership::new(receiver))
     }
 
-    /// Tries for ever; gives the lease back when `stop` ends.
-    pub(crate) async fn run(mut self, stop: Arc<tokio::sync::Notify>) {
+    /// Tries for ever; gives the lease back when `stop` ends. `deaf_for` tells for how long this replica, which leads, has heard no pod
+    /// that Kubernetes holds well.
+    pub(crate) async fn run(
+        mut self,
+        stop: Arc<tokio::sync::Notify>,
+        deaf_for: impl Fn(Instant) -> Option<Duration>,
+    ) {
         loop {
+            if self.sender.borrow().is_some() {
+                let now = clock::monotonic();
+                if self.yielding.due(deaf_for(now), now) {
+                    self.give_to_others().await;
+                }
+            }
             // Before the write: others begin to wait when they see it, never earlier.
             let started = clock::monotonic();
+            if self.yielding.leaves(started) {
+                tokio::select! {
+                    biased;
+                    () = stop.notified() => break,
+                    () = tokio::time::sleep(RETRY) => continue,
+                }
+            }
             match tokio::time::timeout(TURN, self.turn()).await {
                 Ok(Ok(true)) => self.lead(started),
                 Ok(Ok(false)) => self.follow(),
@@ -70,12 +99,28 @@ impl Election {
             }
         }
         if self.sender.send_replace(None).is_some() {
-            match tokio::time::timeout(TURN, self.release()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(%error, "the lease could not be given back; it runs out by itself"),
-                Err(_) => warn!("the lease could not be given back in time; it runs out by itself"),
-            }
+            self.give_back().await;
         }
+    }
+
+    async fn give_back(&self) {
+        match tokio::time::timeout(TURN, self.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the lease could not be given back; it runs out by itself"),
+            Err(_) => warn!("the lease could not be given back in time; it runs out by itself"),
+        }
+    }
+
+    /// Stops leading, and lets others try once what was on its way has arrived.
+    async fn give_to_others(&self) {
+        warn!(
+            identity = %self.identity,
+            "no pod of any group answers this replica, although Kubernetes holds them ready: it gives its lease back, so that another \
+             leads; see the network of its node, and that NetworkPolicies let its namespace in"
+        );
+        self.follow();
+        tokio::time::sleep(leadership::ON_ITS_WAY).await;
+        self.give_back().await;
     }
 
     fn lead(&self, renewed: Instant) {

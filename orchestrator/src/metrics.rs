@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     observe_failures: Counter<u64, AtomicU64>,
     /// Events that too many others kept from being written.
     pub events_dropped: Counter<u64, AtomicU64>,
+    /// 1 while this replica leads and hears no pod of any group.
+    pub deaf: Gauge,
     /// Looks at a fleet that broke off by a panic.
     pub panics: Counter<u64, AtomicU64>,
 }
@@ -81,6 +83,7 @@ impl Metrics {
             observe_seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0]),
             observe_failures: Counter::default(),
             events_dropped: Counter::default(),
+            deaf: Gauge::default(),
             panics: Counter::default(),
         };
         metrics.register();
@@ -124,6 +127,11 @@ impl Metrics {
             "events_dropped",
             "Kubernetes events that were not written because too many waited",
             self.events_dropped.clone(),
+        );
+        registry.register(
+            "deaf",
+            "1 while this replica leads and no pod of any group answers it, although Kubernetes holds them ready",
+            self.deaf.clone(),
         );
         registry.register(
             "panics",
@@ -230,6 +238,7 @@ mod tests {
             "rayfleet_observe_failures_total 1",
             "rayfleet_leading 1",
             "rayfleet_events_dropped_total 0",
+            "rayfleet_deaf 0",
             "rayfleet_panics_total 0",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in:\n{text}");

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::agents::Agents;
+use crate::agents::{Agents, Hearing};
 use crate::cluster::{Executor, Index, watch_all};
 use crate::controller::Controller;
 use crate::lease::{Election, Leadership};
@@ -60,12 +60,14 @@ impl Orchestrator {
     /// there is one. Dropping the future is a crash: all that it started ends with it, and the lease runs out by itself.
     pub async fn run(self, listen: Option<SocketAddr>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         let (index, metrics) = (Arc::new(Index::of(&self.namespaces)), Arc::new(Metrics::new()));
+        let hearing = Arc::new(Hearing::default());
         let told = Arc::new(Notify::new());
         let mut election = JoinSet::new();
         let leadership = if self.leader_elect {
             let (elect, leadership) =
                 Election::new(self.client.clone(), &self.lease_namespace, LEASE, self.identity);
-            election.spawn(elect.run(told.clone()));
+            let hearing = hearing.clone();
+            election.spawn(elect.run(told.clone(), move |now| hearing.deaf_for(now)));
             leadership
         } else {
             let (leadership, sender) = Leadership::always();
@@ -79,9 +81,9 @@ impl Orchestrator {
         };
         let mut watches = watch_all(&self.client, &index);
         let executor = Executor::new(self.client.clone(), index.clone(), leadership.clone(), metrics.clone());
-        let agents = Agents::new(self.client, self.bridge, index.clone(), metrics.clone());
+        let agents = Agents::new(self.client, self.bridge, index.clone(), metrics.clone(), hearing.clone());
         let controller = Arc::new(Controller::new(index.clone(), executor, agents, metrics.clone()));
-        let pages = Pages { index, metrics, leadership: leadership.clone() };
+        let pages = Pages { index, metrics, hearing, leadership: leadership.clone() };
         info!(version = env!("CARGO_PKG_VERSION"), ?listen, namespaces = ?self.namespaces, "started");
         let ended = tokio::select! {
             // In the order of what must not be missed: the controller, which has most to do, comes last. It never waits

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use crate::agents::Hearing;
 use crate::clock;
 use crate::cluster::{Index, Known};
 use crate::lease::Leadership;
@@ -37,6 +38,8 @@ pub(crate) struct Pages {
     pub index: Arc<Index>,
     /// Counted.
     pub metrics: Arc<Metrics>,
+    /// Who is heard.
+    pub hearing: Arc<Hearing>,
     /// Who leads.
     pub leadership: Leadership,
 }
@@ -119,6 +122,7 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
+    pages.metrics.deaf.set(i64::from(pages.hearing.deaf_for(clock::monotonic()).is_some()));
     pages.metrics.text(pages.index.queue.depth(), pages.leadership.holds(clock::monotonic()))
 }
 

@@ -83,7 +83,11 @@ impl RealStage<'_> {
                 self.stopped.insert(*group, all);
                 Ok(())
             }
-            Victim::Ray(_) | Victim::Finalizer(_) | Victim::Notice { .. } | Victim::Shutdown(_) => {
+            Victim::Ray(_)
+            | Victim::Finalizer(_)
+            | Victim::Network(_)
+            | Victim::Notice { .. }
+            | Victim::Shutdown(_) => {
                 bail!("only the simulation does that")
             }
             Victim::Suspend(group) => {
@@ -140,7 +144,7 @@ impl RealStage<'_> {
                 let stopped = self.stopped.remove(group).context("this dashboard stands not still")?;
                 stopped.iter().try_for_each(|process| process.signal("CONT"))
             }
-            Healed::Finalizers => bail!("only the simulation does that"),
+            Healed::Finalizers | Healed::Network => bail!("only the simulation does that"),
             Healed::Resume(group) => self.patch_cluster(*group, json!({"suspend": false})).await,
             Healed::FleetCrd => bail!("the CRD of a real cluster is everybody's"),
         }

@@ -22,6 +22,18 @@ pub struct GroupSeen {
     pub taken: Option<String>,
 }
 
+impl GroupSeen {
+    /// Kubernetes holds its pods ready, on nodes whose kubelets it hears: all that nobody is deleting, or where Ray's autoscaler decides
+    /// the head and as many as there have to be. Not if there are none.
+    pub fn pods_are_well(&self) -> bool {
+        let live = || self.pods.iter().filter(|pod| !pod.deleting);
+        let ready = || live().filter(|pod| pod.containers_ready);
+        let elastic = self.cluster.as_ref().filter(|cluster| cluster.elastic);
+        let wanted = elastic.map_or(live().count(), |cluster| cluster.pods.unwrap_or(1));
+        !live().any(|pod| pod.node_lost) && ready().any(|pod| pod.head) && ready().count() >= wanted
+    }
+}
+
 /// A RayCluster object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterSeen {
@@ -153,13 +165,31 @@ pub struct RaySeen {
     /// Addresses of pods that took connections before and give no sign at all for some seconds now: their machine or
     /// the way to it is gone, whatever Ray still believes.
     pub no_sign: Vec<String>,
+    /// Whether anything at all is heard of the group.
+    pub reach: Reach,
+}
+
+/// What is heard of a group over the network, beside what is of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Something of it takes or refuses connections, or did a moment ago.
+    #[default]
+    Heard,
+    /// Nothing of it does, although others of its namespace are heard.
+    Silent,
+    /// Nothing of it does, and it is too early to say whether others do.
+    Unsure,
+    /// Nothing of it does, nor of any other of its namespace: the fault may well be on this side.
+    Deaf,
 }
 
 impl RaySeen {
     /// Whether this look found anything that an earlier one did not. How long an engine has been idle changes
     /// with every look and is no news.
     pub fn is_news_after(&self, earlier: &Self) -> bool {
-        self.no_sign != earlier.no_sign || self.without_idle_time() != earlier.without_idle_time()
+        self.no_sign != earlier.no_sign
+            || self.reach != earlier.reach
+            || self.without_idle_time() != earlier.without_idle_time()
     }
 
     fn without_idle_time(&self) -> Result<RayAlive, String> {
@@ -270,7 +300,33 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             state: Ok(RayAlive { engine, ..RayAlive::default() }),
             no_sign: Vec::new(),
+            reach: Reach::Heard,
         }
+    }
+
+    #[test]
+    fn pods_are_well_that_kubernetes_holds_ready_on_nodes_that_it_hears() {
+        let pod = |head: bool| PodSeen { head, containers_ready: true, ..PodSeen::default() };
+        let well = |elastic: bool, edit: fn(&mut Vec<PodSeen>)| {
+            let mut pods = vec![pod(true), pod(false)];
+            edit(&mut pods);
+            let cluster = Some(ClusterSeen { elastic, pods: elastic.then_some(1), ..ClusterSeen::default() });
+            GroupSeen { pods, cluster, ..GroupSeen::default() }.pods_are_well()
+        };
+        assert!(well(false, |_| {}));
+        assert!(!well(false, Vec::clear));
+        assert!(!well(false, |pods| pods[1].containers_ready = false));
+        assert!(
+            well(true, |pods| pods[1].containers_ready = false),
+            "what the autoscaler adds need not be up"
+        );
+        assert!(!well(true, |pods| pods[0].containers_ready = false));
+        assert!(!well(false, |pods| pods[1].node_lost = true));
+        assert!(well(false, |pods| pods.push(PodSeen {
+            deleting: true,
+            node_lost: true,
+            ..PodSeen::default()
+        })));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, NodeRoom, Resources, Share};
 use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen, Reach,
 };
 use crate::time;
 
@@ -221,6 +221,7 @@ pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> GroupSeen {
             at: now,
             state: Ok(RayAlive { nodes, engine: engine(group) }),
             no_sign: Vec::new(),
+            reach: Reach::Heard,
         }),
         ..GroupSeen::default()
     }

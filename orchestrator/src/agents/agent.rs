@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, OptionFuture, join};
+use futures::future::{BoxFuture, OptionFuture, join, join_all};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
@@ -16,9 +16,9 @@ use tracing::{info, warn};
 
 use super::assignment::{Assignment, Command, Engine, Launch, Pace};
 use super::formed::Formed;
+use super::hearing::{ASK, Heard, Hearing};
 use super::mailbox::Mailbox;
 use super::report::{Memory, brief};
-use super::signs::Signs;
 use super::token::GroupToken;
 use crate::clock;
 use crate::cluster::{Index, Key, labels_by_address};
@@ -59,12 +59,12 @@ pub(crate) struct Agent {
     token: GroupToken,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
+    hearing: Arc<Hearing>,
     fleet: Key,
     assignment: watch::Receiver<Assignment>,
     commands: Arc<Mailbox>,
     opening: Opening,
     memory: Memory,
-    signs: Signs,
     /// The probe prompt that is being answered.
     probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
     healthy: Option<SubmissionId>,
@@ -87,6 +87,7 @@ impl Agent {
         token: GroupToken,
         index: Arc<Index>,
         metrics: Arc<Metrics>,
+        hearing: Arc<Hearing>,
         fleet: Key,
         assignment: watch::Receiver<Assignment>,
         commands: Arc<Mailbox>,
@@ -97,12 +98,12 @@ impl Agent {
             token,
             index,
             metrics,
+            hearing,
             fleet,
             assignment,
             commands,
             opening,
             memory: Memory::default(),
-            signs: Signs::default(),
             probing: None,
             healthy: None,
             formed: Formed::default(),
@@ -115,7 +116,17 @@ impl Agent {
     }
 
     /// Works until the registry drops it.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let listen = listen(self.bridge.clone(), self.hearing.clone(), self.assignment.clone());
+        tokio::select! {
+            // Neither waits long for its turn: both sleep between what they do.
+            biased;
+            () = listen => {}
+            () = self.work().boxed() => {}
+        }
+    }
+
+    async fn work(mut self) {
         loop {
             let assignment = self.assignment.borrow_and_update().clone();
             let pace = match assignment.pace {
@@ -126,7 +137,7 @@ impl Agent {
             let target = self.target(assignment.clone()).await;
             match &target {
                 Some(Ok(target)) => self.look(assignment.clone(), target.clone()).await,
-                Some(Err(cause)) => self.report(&assignment, Err(cause.clone()), Vec::new()),
+                Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
                 None => {}
             }
             let reached = target.and_then(Result::ok);
@@ -204,8 +215,8 @@ impl Agent {
         if let Ok(alive) = &seen {
             self.measure(&assignment, alive);
         }
-        let no_sign = self.signs.look(&self.bridge, &assignment.pods.ips, clock::monotonic()).await;
-        self.report(&assignment, seen.map_err(|error| brief(&error.to_string())), no_sign);
+        self.hearing.answer(&assignment.group, !seen.as_ref().is_err_and(is_silence), clock::monotonic());
+        self.report(&assignment, seen.map_err(|error| brief(&error.to_string())));
     }
 
     /// A token that Ray refuses is read again.
@@ -281,8 +292,10 @@ impl Agent {
         }
     }
 
-    fn report(&self, assignment: &Assignment, state: Result<RayAlive, String>, no_sign: Vec<String>) {
-        self.index.ray_seen(&self.fleet, &assignment.group, RaySeen { at: clock::now(), state, no_sign });
+    fn report(&self, assignment: &Assignment, state: Result<RayAlive, String>) {
+        let Heard { no_sign, reach } = self.hearing.of(&assignment.group, clock::monotonic());
+        let seen = RaySeen { at: clock::now(), state, no_sign, reach };
+        self.index.ray_seen(&self.fleet, &assignment.group, seen);
     }
 
     async fn carry_out(&mut self, command: Command, target: &Target) {
@@ -419,6 +432,36 @@ fn doubled(nodes: &[RayNode]) -> Option<&str> {
 /// A reply that took memory or time for nothing, as those of a hostile dashboard do.
 fn is_costly(error: &CallError) -> bool {
     matches!(error.fault, Fault::TooLarge { .. } | Fault::Malformed { .. } | Fault::Busy)
+}
+
+/// Nothing came back at all, or nothing was sent.
+fn is_silence(error: &CallError) -> bool {
+    matches!(
+        error.fault,
+        Fault::Unreachable { refused: false, .. }
+            | Fault::TimedOut { .. }
+            | Fault::Token { .. }
+            | Fault::Busy
+    )
+}
+
+/// Asks the group's machines for a sign of life, for ever.
+async fn listen(bridge: Bridge, hearing: Arc<Hearing>, assignment: watch::Receiver<Assignment>) {
+    loop {
+        let (group, pods) = {
+            let assignment = assignment.borrow();
+            (assignment.group.clone(), assignment.pods.clone())
+        };
+        let asked = clock::monotonic();
+        hearing.asks(&group, &pods.ips, pods.well, asked);
+        // Each answer counts when it comes: a dead machine takes a second to be silent.
+        let (bridge, hearing, group) = (&bridge, &hearing, &group);
+        join_all(pods.ips.iter().map(|ip| async move {
+            hearing.sign(group, ip, bridge.gives_sign(ip).await, asked);
+        }))
+        .await;
+        tokio::time::sleep_until((asked + ASK).into()).await;
+    }
 }
 
 #[cfg(test)]

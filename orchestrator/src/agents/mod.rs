@@ -4,10 +4,10 @@
 mod agent;
 mod assignment;
 mod formed;
+mod hearing;
 mod mailbox;
 mod report;
 mod sickness;
-mod signs;
 mod token;
 
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub(crate) use assignment::{Assignment, Command, Engine, Launch, Pace};
+
+pub(crate) use hearing::Hearing;
 
 use self::agent::Agent;
 use self::mailbox::Mailbox;
@@ -32,6 +34,7 @@ pub(crate) struct Agents {
     bridge: Bridge,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
+    hearing: Arc<Hearing>,
     running: Mutex<BTreeMap<Key, Handle>>,
 }
 
@@ -51,8 +54,14 @@ impl Drop for Handle {
 
 impl Agents {
     /// No agents yet.
-    pub(crate) fn new(client: Client, bridge: Bridge, index: Arc<Index>, metrics: Arc<Metrics>) -> Self {
-        Self { client, bridge, index, metrics, running: Mutex::default() }
+    pub(crate) fn new(
+        client: Client,
+        bridge: Bridge,
+        index: Arc<Index>,
+        metrics: Arc<Metrics>,
+        hearing: Arc<Hearing>,
+    ) -> Self {
+        Self { client, bridge, index, metrics, hearing, running: Mutex::default() }
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Handle>> {
@@ -66,7 +75,7 @@ impl Agents {
         running.retain(|group, handle| {
             let keep = handle.fleet != *fleet || wanted.contains(group);
             if !keep {
-                self.index.ray_forget(group);
+                self.forget(group);
             }
             keep
         });
@@ -97,6 +106,7 @@ impl Agents {
             GroupToken::new(self.client.clone()),
             self.index.clone(),
             self.metrics.clone(),
+            self.hearing.clone(),
             fleet.clone(),
             receiver,
             commands.clone(),
@@ -126,9 +136,14 @@ impl Agents {
     pub(crate) fn stop_all(&self) {
         let mut running = self.running();
         for group in running.keys() {
-            self.index.ray_forget(group);
+            self.forget(group);
         }
         running.clear();
+    }
+
+    fn forget(&self, group: &Key) {
+        self.index.ray_forget(group);
+        self.hearing.forget(group);
     }
 }
 
@@ -136,7 +151,7 @@ impl Agents {
 mod tests {
     use jiff::Timestamp;
     use ray_bridge::Limits;
-    use rayfleet_core::seen::RaySeen;
+    use rayfleet_core::seen::{RaySeen, Reach};
 
     use super::*;
     use crate::cluster::GroupPods;
@@ -146,7 +161,7 @@ mod tests {
         let index = Arc::new(Index::default());
         let client = Fake::new(|_| refusal(404, "NotFound", "none")).client();
         let bridge = Bridge::new(Limits::default()).unwrap();
-        (Agents::new(client, bridge, index.clone(), Arc::new(Metrics::new())), index)
+        (Agents::new(client, bridge, index.clone(), Arc::new(Metrics::new()), Arc::default()), index)
     }
 
     fn key(name: &str) -> Key {
@@ -159,6 +174,7 @@ mod tests {
             ips: Vec::new(),
             dashboard_port: 8265,
             own_port: None,
+            well: true,
             token_secret: None,
         };
         Assignment { group: key(group), pods, engine: Engine::Own { port: None }, pace }
@@ -169,7 +185,12 @@ mod tests {
     }
 
     fn see(index: &Index, fleet: &str, group: &str) {
-        let seen = RaySeen { at: Timestamp::UNIX_EPOCH, state: Err("refused".into()), no_sign: Vec::new() };
+        let seen = RaySeen {
+            at: Timestamp::UNIX_EPOCH,
+            state: Err("refused".into()),
+            no_sign: Vec::new(),
+            reach: Reach::Heard,
+        };
         index.ray_seen(&key(fleet), &key(group), seen);
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct GroupPods {
     pub dashboard_port: u16,
     /// Port of the engine that its pods start themselves, as their labels name it.
     pub own_port: Option<u16>,
+    /// Kubernetes holds all of them ready, on nodes that are.
+    pub well: bool,
     /// Secret with the Ray token, when authentication is on.
     pub token_secret: Option<String>,
 }
@@ -170,6 +172,7 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
         dashboard_port: cluster
             .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
         own_port: cluster.and_then(|cluster| rayclusters::own_port(cluster)),
+        well: false,
         token_secret: cluster.and_then(|cluster| rayclusters::token_secret(cluster)),
     };
     // KubeRay may make a new head while the old one is still ending.
@@ -189,6 +192,7 @@ fn group(known: &Known, fleet: &RayClusterFleet, key: &Key, pods: Vec<PodSeen>) 
         taken,
         refused: None,
     };
+    let agent = GroupPods { well: seen.pods_are_well(), ..agent };
     (seen, agent)
 }
 

@@ -42,7 +42,7 @@ fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
     let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::new()));
     let executor = Executor::new(server.client(), index.clone(), leadership, metrics.clone());
     let bridge = Bridge::new(Limits::default()).unwrap();
-    let agents = Agents::new(server.client(), bridge, index.clone(), metrics.clone());
+    let agents = Agents::new(server.client(), bridge, index.clone(), metrics.clone(), Arc::default());
     let bench = Bench { controller: Controller::new(index, executor, agents, metrics), server, lease };
     bench.list(raw_fleet());
     bench

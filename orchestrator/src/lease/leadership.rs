@@ -11,7 +11,7 @@ use crate::clock;
 pub(super) const FENCE: Duration = Duration::from_secs(10);
 /// A write that is given up at the fence may be on its way to the API server for this long, and still come
 /// before the first write of another leader.
-const ON_ITS_WAY: Duration = Duration::from_secs(5);
+pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(5);
 const _: () = assert!(FENCE.as_millis() + ON_ITS_WAY.as_millis() <= DURATION.as_millis());
 
 /// Whether this replica may write. Holds when the lease was last renewed, while it leads.

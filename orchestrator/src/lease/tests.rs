@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -134,7 +134,8 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_starts() {
     let (a, mut a_leads) = store.election("a");
     let cut_off = Store { silent: Arc::default(), ..store.clone() };
     let (b, mut b_leads) = cut_off.election("b");
-    let running = [tokio::spawn(a.run(Arc::default())), tokio::spawn(b.run(Arc::default()))];
+    let running =
+        [tokio::spawn(a.run(Arc::default(), |_| None)), tokio::spawn(b.run(Arc::default(), |_| None))];
     a_leads.gained().await;
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(a_leads.holds(clock::monotonic()) && !b_leads.holds(clock::monotonic()));
@@ -156,10 +157,61 @@ async fn a_lease_that_is_given_back_is_free_at_once() {
     let store = Store::default();
     let (a, mut a_leads) = store.election("a");
     let stop = Arc::new(Notify::new());
-    let running = tokio::spawn(a.run(stop.clone()));
+    let running = tokio::spawn(a.run(stop.clone(), |_| None));
     a_leads.gained().await;
     stop.notify_one();
     running.await.unwrap();
     assert_eq!(store.holder(), "");
     assert!(!a_leads.holds(clock::monotonic()));
+}
+
+/// A replica is deaf from a moment on, while it leads.
+fn deaf_from(leads: &Leadership, begins: Instant) -> impl Fn(Instant) -> Option<Duration> + use<> {
+    let leads = leads.clone();
+    move |now| (leads.holds(now) && begins <= now).then(|| now - begins)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_hears_no_pod_leaves_the_lease_to_one_that_does() {
+    let store = Store::default();
+    let (a, mut a_leads) = store.election("a");
+    let (b, mut b_leads) = store.election("b");
+    let a_is_deaf = deaf_from(&a_leads, clock::monotonic() + Duration::from_mins(1));
+    let running =
+        [tokio::spawn(a.run(Arc::default(), a_is_deaf)), tokio::spawn(b.run(Arc::default(), |_| None))];
+    a_leads.gained().await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(a_leads.holds(clock::monotonic()));
+    a_leads.lost().await;
+    let ended = clock::monotonic();
+    b_leads.gained().await;
+    let gap = clock::monotonic() - ended;
+    assert!(gap >= Duration::from_secs(5), "only {gap:?} for what was on its way");
+    assert!(gap <= Duration::from_secs(8), "{gap:?} without a leader");
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(store.holder(), "b", "and it stays there");
+    for task in running {
+        task.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deaf_replica_leads_again_where_nobody_else_does() {
+    let store = Store::default();
+    let (a, mut leads) = store.election("a");
+    let deaf = deaf_from(&leads, clock::monotonic());
+    let running = tokio::spawn(a.run(Arc::default(), deaf));
+    let mut without = Duration::ZERO;
+    leads.gained().await;
+    let begun = clock::monotonic();
+    while clock::monotonic() - begun < Duration::from_mins(30) {
+        leads.lost().await;
+        let lost = clock::monotonic();
+        leads.gained().await;
+        let gap = clock::monotonic() - lost;
+        assert!(gap <= Duration::from_secs(18), "{gap:?} without a leader");
+        without += gap;
+    }
+    assert!(without <= Duration::from_mins(3), "{without:?} of half an hour without a leader");
+    running.abort();
 }

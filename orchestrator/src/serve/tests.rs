@@ -8,7 +8,12 @@ use crate::cluster::Key;
 async fn start() -> (SocketAddr, Arc<Index>) {
     let index = Arc::new(Index::default());
     let (leadership, _sender) = Leadership::always();
-    let pages = Pages { index: index.clone(), metrics: Arc::new(Metrics::new()), leadership };
+    let pages = Pages {
+        index: index.clone(),
+        metrics: Arc::new(Metrics::new()),
+        hearing: Arc::default(),
+        leadership,
+    };
     let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, pages));

@@ -8,7 +8,7 @@ use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
 use rayfleet_core::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen, Reach,
 };
 use serde_json::{Value, json};
 
@@ -156,7 +156,12 @@ pub(crate) fn seen(fleet: &ValidFleet, group: &GroupStatus) -> GroupSeen {
         }),
         pods,
         endpoint_ready: Some(true),
-        ray: Some(RaySeen { at: now(), state: Ok(RayAlive { nodes, engine }), no_sign: Vec::new() }),
+        ray: Some(RaySeen {
+            at: now(),
+            state: Ok(RayAlive { nodes, engine }),
+            no_sign: Vec::new(),
+            reach: Reach::Heard,
+        }),
         ..GroupSeen::default()
     }
 }

@@ -10,6 +10,7 @@ use rayfleet_api::valid::{GroupShape, after};
 use super::Pace;
 use crate::seen::{
     ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
+    Reach,
 };
 
 /// A group whose RayCluster exists or whose pods are still ending.
@@ -92,7 +93,7 @@ impl<'a> Group<'a> {
         let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = self.engine_seen(entry, now);
         let state = Ok(RayAlive { nodes: addresses, engine });
-        let ray = up.then_some(RaySeen { at: now, state, no_sign: Vec::new() });
+        let ray = up.then_some(RaySeen { at: now, state, no_sign: Vec::new(), reach: Reach::Heard });
         GroupSeen { cluster, pods, endpoint_ready: Some(self.gate && up), ray, ..GroupSeen::default() }
     }
 

@@ -7,7 +7,7 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::after;
 
 use super::stage::Stage;
-use super::{engine, fail, patience, ray, repair, serve};
+use super::{engine, fail, patience, ray, reach, repair, serve};
 use crate::effect::Effect;
 use crate::seen::PodSeen;
 use crate::{text, time};
@@ -178,11 +178,17 @@ pub(super) fn ray_nodes(stage: &mut Stage<'_>) -> bool {
             let silent = silent_pods(stage);
             forming(stage, &format!("{joined} of {wanted} Ray nodes are in{silent}"))
         }
-        // Nobody has asked yet: no reason to close a gate.
-        ray::Ray::Unknown if under_way(stage.group.phase) || serve::is_open(stage) => false,
+        // Nobody knows: no reason to close a gate.
+        ray::Ray::Unknown if under_way(stage.group.phase) || serve::is_open(stage) => {
+            if let Some(note) = reach::note(stage) {
+                stage.enter(stage.group.phase, note);
+            }
+            false
+        }
         ray::Ray::Unknown => {
             if !serve::out_of_time(stage) {
-                let message = "waits for the Ray dashboard's first answer".to_owned();
+                let note = reach::note(stage);
+                let message = note.unwrap_or_else(|| "waits for the Ray dashboard's first answer".to_owned());
                 serve::fall_back(stage, Phase::Forming, message);
             }
             false

@@ -9,7 +9,7 @@ use rayfleet_api::valid::after;
 
 use super::ray::{self, Ray};
 use super::stage::Stage;
-use super::{engine, evict, stop};
+use super::{engine, evict, reach, stop};
 use crate::effect::Effect;
 use crate::seen::{EngineSeen, JobSeen, LoadSeen};
 use crate::time;
@@ -71,7 +71,7 @@ pub(super) fn drain(stage: &mut Stage<'_>) {
         Engine::Load(load) if (settled || ungated(stage).is_some()) && ended(stage, load) => {
             stop::start(stage);
         }
-        Engine::Unknown if settled && !stage.launched() => stop::start(stage),
+        Engine::Unknown if settled && !stage.launched() && !reach::unknown(stage.seen) => stop::start(stage),
         engine if stage.reached(deadline) => cut_off(stage, &engine),
         // Requests of an engine that makes no step any more do not end, however long they get.
         Engine::Load(load) if engine::hangs(stage, load) => cut_off(stage, &Engine::Load(load)),

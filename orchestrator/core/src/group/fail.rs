@@ -8,7 +8,7 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
 use super::stage::{Stage, submission};
-use super::{blame, engine, patience, ray};
+use super::{blame, engine, patience, ray, reach};
 use crate::effect::Effect;
 use crate::{text, time};
 
@@ -114,7 +114,11 @@ fn old_engine_over(stage: &mut Stage<'_>) -> bool {
         return true;
     }
     let since = stage.group.since.clone();
-    match ray::job_runs(stage) {
+    let runs = ray::job_runs(stage);
+    if runs.is_some() || reach::unknown(stage.seen) {
+        stage.group.unreachable_since = None;
+    }
+    match runs {
         Some(false) => true,
         Some(true) => {
             let (group, submission) = (stage.group.name.clone(), submission(&stage.group));
@@ -124,8 +128,11 @@ fn old_engine_over(stage: &mut Stage<'_>) -> bool {
             }
             false
         }
+        None if reach::unknown(stage.seen) => false,
         None => {
-            if stage.reached(time::end_of(since.as_ref(), stage.fleet.failure.hung_after)) {
+            let since = stage.group.unreachable_since.get_or_insert_with(|| time::began(stage.now)).clone();
+            let patience = reach::patience(stage);
+            if stage.reached(time::end_of(Some(&since), patience)) {
                 give_up(stage, "the Ray dashboard does not answer");
             }
             false

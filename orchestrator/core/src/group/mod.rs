@@ -14,6 +14,7 @@ mod patience;
 mod plain;
 mod pods;
 mod ray;
+mod reach;
 mod repair;
 mod serve;
 mod stage;
@@ -35,6 +36,7 @@ pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
 pub(crate) use patience::pulls_its_image;
 pub(crate) use pods::{no_image, not_attached, pulls};
+pub(crate) use reach::{UNREACHABLE, deaf, in_words as deaf_in_words};
 pub use stage::Blamed;
 use stage::Stage;
 

@@ -9,6 +9,7 @@ use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::fail;
 use super::pods;
+use super::reach;
 use super::stage::Stage;
 use crate::pace;
 use crate::seen::{PodProblem, PodSeen};
@@ -31,7 +32,8 @@ pub(super) fn over(stage: &mut Stage<'_>, doing: &str) -> bool {
     }
     let due = stage.group.due_since.get_or_insert_with(|| time::began(stage.now)).0;
     let limit = limit(stage);
-    let again = time::end_of(stage.group.since.as_ref(), stage.fleet.failure.hung_after);
+    let since = stage.group.since.as_ref().map_or(due, |since| since.0.max(due));
+    let again = Some(after(since, reach::patience(stage)));
     let late = stage.reached(Some(after(due, limit)));
     // All its pods run, and Ray has had all of them before.
     let lost = stage.group.phase == Phase::Forming && formed(stage) && stage.reached(again);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::after;
 
+use super::reach;
 use super::stage::{Stage, submission};
 use crate::seen::{EngineSeen, JobSeen, PodSeen, RayAlive};
 use crate::time;
@@ -20,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// What is known of a Ray cluster at this moment.
 pub(super) enum Ray<'a> {
-    /// Nobody has asked yet: the controller has just started.
+    /// Nobody has asked yet, as the controller has just started, or nobody is heard.
     Unknown,
     /// It does not answer, and why.
     Silent(String),
@@ -34,6 +35,7 @@ pub(super) fn ray<'a>(stage: &Stage<'a>) -> Ray<'a> {
         Some(seen) if after(seen.at, STALE) < stage.now => {
             Ray::Silent(format!("the last answer is from {}", time::began(seen.at).0))
         }
+        Some(_) if reach::unknown(stage.seen) => Ray::Unknown,
         Some(seen) => match &seen.state {
             Ok(alive) => Ray::Alive(alive),
             Err(cause) => Ray::Silent(cause.clone()),

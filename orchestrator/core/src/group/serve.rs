@@ -7,7 +7,7 @@ use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
 use super::stage::{Stage, submission};
-use super::{bring_up, drain, engine, evict, fail, patience, plain, suspend};
+use super::{bring_up, drain, engine, evict, fail, patience, plain, reach, suspend};
 use crate::seen::EngineSeen;
 use crate::time;
 
@@ -18,6 +18,7 @@ pub(super) fn serve(stage: &mut Stage<'_>) {
     if suspend::waits(stage) || evict::evicted(stage) {
         return;
     }
+    reach::bear(stage);
     if stage.group.phase == Phase::Failed && !fail::recover(stage) {
         return;
     }
@@ -127,6 +128,10 @@ pub(super) fn fall_back(stage: &mut Stage<'_>, phase: Phase, message: String) {
 /// Whether the time to become ready (again) is over; then the launch has failed.
 pub(super) fn out_of_time(stage: &mut Stage<'_>) -> bool {
     let deadline = stage.group.deadline.as_ref().map(|time| time.0);
+    // Where silence is all there is against it, a group that served stays closed for longer before that costs its engine.
+    let borne = stage.group.wavers_since.as_ref().filter(|_| reach::silence_alone(stage));
+    let borne = borne.map(|since| after(since.0, reach::patience(stage)));
+    let deadline = deadline.map(|deadline| borne.map_or(deadline, |borne| borne.max(deadline)));
     if !stage.reached(deadline) {
         return false;
     }

@@ -11,7 +11,7 @@ use super::obstacle::{self, Obstacle};
 use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK, SUSPENDED};
 use super::summary::Counts;
 use super::view::ready;
-use crate::{held, text, time};
+use crate::{group, held, text, time};
 
 /// What a condition says now.
 pub(super) struct Verdict {
@@ -52,6 +52,7 @@ pub(super) fn conditions(
             .map(|failed| verdict(failed.condition, "True", failed.reason, failed.message.clone())),
     );
     verdicts.extend(suspended(board));
+    verdicts.extend(unreachable(board));
     verdicts.into_iter().map(|verdict| dated(verdict, before, board.inputs.now)).collect()
 }
 
@@ -203,6 +204,13 @@ fn suspended(board: &Board<'_>) -> Option<Verdict> {
     let more = if all.len() > 1 { format!("; {} groups more", all.len() - 1) } else { String::new() };
     let why = first.message.as_deref().unwrap_or_default();
     Some(verdict("Suspended", "True", "RayClusterSuspended", format!("group {}: {why}{more}", first.name)))
+}
+
+/// Groups of which nobody knows how they are. Told only while there are any.
+fn unreachable(board: &Board<'_>) -> Option<Verdict> {
+    let count = board.inputs.seen.values().filter(|seen| group::deaf(seen)).count();
+    let words = || format!("{count} groups: {}", group::deaf_in_words(&board.fleet.namespace));
+    (count > 0).then(|| verdict(group::UNREACHABLE, "True", "NoPodAnswers", words()))
 }
 
 /// Dates a verdict: a condition that says what it said before stays as it is.

@@ -33,6 +33,7 @@ fn agent(assignment: Assignment) -> (Agent, Fake) {
         GroupToken::new(server.client()),
         Arc::new(Index::default()),
         Arc::new(Metrics::new()),
+        Arc::default(),
         Key::new("n", "f"),
         assignment,
         Arc::default(),
@@ -47,6 +48,7 @@ fn assignment(head: &str) -> Assignment {
         ips: Vec::new(),
         dashboard_port: 8266,
         own_port: None,
+        well: true,
         token_secret: Some("g".to_owned()),
     };
     Assignment {

@@ -333,7 +333,11 @@ async fn a_dashboard_that_says_the_same_marks_nothing() {
     let (fleet, group) = (Key::new("n", "f"), Key::new("n", "f-1"));
     let say = |second: i64, state: Result<_, String>| {
         let at = jiff::Timestamp::from_second(second).unwrap();
-        index.ray_seen(&fleet, &group, RaySeen { at, state, no_sign: Vec::new() });
+        index.ray_seen(
+            &fleet,
+            &group,
+            RaySeen { at, state, no_sign: Vec::new(), reach: rayfleet_core::seen::Reach::Heard },
+        );
     };
     say(1, Err("refused".into()));
     assert_eq!(marked(&index).await, ["f"]);

@@ -1,7 +1,7 @@
 //! Groups as they are put together from the index.
 
 use rayfleet_api::names;
-use rayfleet_core::seen::RaySeen;
+use rayfleet_core::seen::{RaySeen, Reach};
 use serde_json::{Value, json};
 
 use super::*;
@@ -291,7 +291,12 @@ fn the_agent_is_told_of_living_pods_only() {
 fn what_its_dashboard_said_belongs_to_the_group() {
     let index = Index::default();
     index.apply(cluster("n", "f-abc-0", "u-1"));
-    let ray = RaySeen { at: jiff::Timestamp::UNIX_EPOCH, state: Err("refused".into()), no_sign: Vec::new() };
+    let ray = RaySeen {
+        at: jiff::Timestamp::UNIX_EPOCH,
+        state: Err("refused".into()),
+        no_sign: Vec::new(),
+        reach: Reach::Heard,
+    };
     index.ray_seen(&Key::new("n", "f"), &Key::new("n", "f-abc-0"), ray.clone());
     assert_eq!(groups(&index, &fleet(&[]))["f-abc-0"].0.ray, Some(ray));
 }

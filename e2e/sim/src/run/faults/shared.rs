@@ -64,6 +64,10 @@ pub struct State {
     pub(super) dead: BTreeSet<String>,
     /// Replicas that are cut off, and until when.
     pub(super) cut_off: BTreeMap<String, Duration>,
+    /// Replicas that pods do not hear, nor they them.
+    pub(super) deaf: BTreeSet<String>,
+    /// All are, whoever they are.
+    pub(super) all_deaf: bool,
     /// Replicas whose lists are old.
     pub(super) stale: BTreeSet<String>,
     /// What stands in the way now.
@@ -99,6 +103,8 @@ impl Shared {
             lags: fastrand::Rng::with_seed(seed),
             dead: BTreeSet::new(),
             cut_off: BTreeMap::new(),
+            deaf: BTreeSet::new(),
+            all_deaf: false,
             stale: BTreeSet::new(),
             obstacles: Vec::new(),
             trouble: Duration::ZERO,
@@ -138,6 +144,33 @@ impl Shared {
         };
         state.used.insert(right);
         true
+    }
+
+    /// Whether what a replica sends to pods arrives.
+    pub fn hears(&self, who: &str) -> bool {
+        let deaf = {
+            let state = self.state();
+            state.all_deaf || state.deaf.contains(who)
+        };
+        !deaf && self.reaches(who)
+    }
+
+    /// From now on what a replica sends to pods gets lost; without a name, what any does.
+    pub fn deafen(&self, who: Option<&str>) {
+        let mut state = self.state();
+        match who {
+            Some(who) => {
+                state.deaf.insert(who.to_owned());
+            }
+            None => state.all_deaf = true,
+        }
+    }
+
+    /// Pods hear all replicas again.
+    pub fn undeafen(&self) {
+        let mut state = self.state();
+        state.deaf.clear();
+        state.all_deaf = false;
     }
 
     /// A fault begins that lasts so long.

@@ -38,6 +38,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// How it must end.
     pub expect: Expect,
+    /// A second replica of the orchestrator stands by.
+    pub standby: bool,
     /// AIBrix's controller has made the fleet's groups, and is switched off: Rayfleet meets what it left.
     pub from_aibrix: bool,
     /// Why a real cluster can not play it, if so.
@@ -206,6 +208,20 @@ pub enum Victim {
     AddWorkers(usize),
     /// AIBrix's CRD is applied over the fleet's.
     FleetCrd,
+    /// The network between the orchestrator and pods.
+    Network(Cut),
+}
+
+/// Whose network is cut. What it sends to pods, or is sent, gets lost; the API server is reached.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Cut {
+    /// That of the leading replica.
+    Leader,
+    /// That of all replicas.
+    Replicas,
+    /// That of a group's pods.
+    Group(usize),
 }
 
 /// A pod of a group.
@@ -235,6 +251,8 @@ pub enum Healed {
     Resume(usize),
     /// The fleet's own CRD is applied again.
     FleetCrd,
+    /// All that was cut of the network.
+    Network,
 }
 
 /// What is waited for. All that is given has to hold.

@@ -31,6 +31,8 @@ struct Written {
     steps: Vec<Step>,
     expect: Expect,
     #[serde(default)]
+    standby: bool,
+    #[serde(default)]
     from_aibrix: bool,
     only_simulated: Option<String>,
 }
@@ -70,6 +72,7 @@ impl Scenario {
             load: written.load,
             steps: written.steps,
             expect: written.expect,
+            standby: written.standby,
             from_aibrix: written.from_aibrix,
             only_simulated: written.only_simulated,
         })

@@ -33,11 +33,11 @@ impl fmt::Debug for Leash {
 
 impl Wire for Leash {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        if self.shared.reaches(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
+        if self.shared.hears(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
     }
 
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
-        if self.shared.reaches(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
+        if self.shared.hears(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
     }
 
     fn jitter(&self) -> f64 {

@@ -103,7 +103,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
     let _ = api.create(&Kind::NAMESPACE, json!({"metadata": {"name": SYSTEM}}));
     let replicas = Replicas::new(api.clone(), ray.clone(), shared.clone(), install);
     replicas.start('a', false);
-    if plan.needs_two() {
+    if plan.needs_two() || scenario.standby {
         replicas.start('b', false);
     }
     let fleet = scenario.fleet["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -127,6 +127,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
         announced: None,
         ends: JoinSet::new(),
         cordoned: Vec::new(),
+        cut: Vec::new(),
         last: None,
     };
     match play(scenario, &mut stage).await {

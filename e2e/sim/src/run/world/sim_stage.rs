@@ -15,7 +15,7 @@ use crate::api::{ApiServer, Kind};
 use crate::kubernetes::Kubernetes;
 use crate::ray::{DashboardState, RayWorld};
 use crate::run::faults::{Obstacle, Shared};
-use crate::run::scenario::{Healed, Member, Patch, Refused, Victim};
+use crate::run::scenario::{Cut, Healed, Member, Patch, Refused, Victim};
 use crate::run::stage::Stage;
 
 /// What a fleet owns.
@@ -42,6 +42,8 @@ pub(super) struct SimStage {
     pub(super) ends: JoinSet<()>,
     /// Nodes that were cordoned since.
     pub(super) cordoned: Vec<String>,
+    /// Addresses that are cut off.
+    pub(super) cut: Vec<String>,
     /// The fleet as it was asked for last: it is asked for much more often than it changes.
     pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
 }
@@ -98,6 +100,27 @@ impl SimStage {
         let pods = self.api.list(&Kind::POD);
         let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node);
         here.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn leader(&self) -> Result<String, String> {
+        let lease = self.api.list(&Kind::LEASE).into_iter().next().unwrap_or_default();
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned).ok_or_else(|| "nobody leads".to_owned())
+    }
+
+    async fn cut(&mut self, cut: Cut) -> Result<(), String> {
+        match cut {
+            Cut::Leader => self.shared.deafen(Some(&self.leader()?)),
+            Cut::Replicas => self.shared.deafen(None),
+            Cut::Group(group) => {
+                for head in [true, false] {
+                    let pod = self.pod(Member { group, head }).await?;
+                    let ip = pod["status"]["podIP"].as_str().ok_or("the pod has no address")?.to_owned();
+                    self.ray.cut_path(&ip, true);
+                    self.cut.push(ip);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn pod_name(&mut self, member: Member) -> Result<String, String> {
@@ -163,8 +186,7 @@ impl Stage for SimStage {
     async fn kill(&mut self, victim: &Victim) -> Result<(), String> {
         match victim {
             Victim::Orchestrator => {
-                let lease = self.api.list(&Kind::LEASE).into_iter().next().unwrap_or_default();
-                let leader = lease["spec"]["holderIdentity"].as_str().ok_or("nobody leads")?.to_owned();
+                let leader = self.leader()?;
                 self.shared.bury(&leader);
                 self.replicas.replace(&leader, false).await;
             }
@@ -248,6 +270,7 @@ impl Stage for SimStage {
                 meddling::regroup(&self.api, self.namespace, &name, meddling::one_more)?;
             }
             Victim::FleetCrd => self.api.replace_fleet_crd(),
+            Victim::Network(cut) => self.cut(*cut).await?,
         }
         Ok(())
     }
@@ -281,6 +304,12 @@ impl Stage for SimStage {
                 meddling::suspend(&self.api, self.namespace, &name, false)?;
             }
             Healed::FleetCrd => self.api.restore_fleet_crd(),
+            Healed::Network => {
+                self.shared.undeafen();
+                for ip in std::mem::take(&mut self.cut) {
+                    self.ray.cut_path(&ip, false);
+                }
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The step function, phase by phase: what was, what is seen, what follows.
 
+mod deaf;
 mod ending;
 mod evicting;
 mod failing;

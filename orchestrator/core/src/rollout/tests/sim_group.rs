@@ -8,6 +8,7 @@ use rayfleet_api::status::GroupStatus;
 use super::sim::{Pace, Sim};
 use crate::seen::{
     ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
+    Reach,
 };
 use crate::testing::at;
 
@@ -96,7 +97,8 @@ impl SimGroup {
         let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
         let state = Ok(RayAlive { nodes, engine });
-        let ray = ready.then_some(RaySeen { at: at(sim.now), state, no_sign: Vec::new() });
+        let ray =
+            ready.then_some(RaySeen { at: at(sim.now), state, no_sign: Vec::new(), reach: Reach::Heard });
         GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray, ..GroupSeen::default() }
     }
 

@@ -9,7 +9,7 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 use super::super::summary::Summary;
 use super::super::{Board, Course, Inputs, plan, summarize};
 use super::inputs;
-use crate::seen::{GroupSeen, PodProblem};
+use crate::seen::{GroupSeen, PodProblem, Reach};
 use crate::testing::*;
 use crate::time;
 
@@ -652,4 +652,30 @@ fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue()
     let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
     assert_eq!(later.rollout.as_ref().unwrap().step, "Starting groups");
     assert!(told(&fleet, vec![ready_entry(&fleet, 0)]).conditions.iter().all(|c| c.type_ != "Suspended"));
+}
+
+#[test]
+fn groups_that_nobody_hears_are_named_while_there_are_any_and_count_as_available() {
+    let fleet = fleet(2);
+    let groups = [0, 1].map(|slot| ready_entry(&fleet, slot));
+    let with = |reach: Reach, node_lost: bool| {
+        let seen = groups.iter().map(|group| {
+            let mut seen = healthy(group, t0());
+            seen.ray.as_mut().unwrap().reach = reach;
+            seen.pods[1].node_lost = node_lost;
+            (group.name.clone(), seen)
+        });
+        told_of(&fleet, groups.to_vec(), &seen.collect(), &RayClusterFleetStatus::default())
+    };
+    let deaf = with(Reach::Deaf, false);
+    let (status, reason, message) = says(&deaf, "Unreachable");
+    assert_eq!((&*status, &*reason), ("True", "NoPodAnswers"));
+    assert!(
+        message.starts_with("2 groups: no pod in namespace default answers the orchestrator"),
+        "{message}"
+    );
+    assert_eq!(says(&deaf, "Available").0, "True");
+    for other in [with(Reach::Unsure, false), with(Reach::Silent, false), with(Reach::Deaf, true)] {
+        assert!(other.conditions.iter().all(|condition| condition.type_ != "Unreachable"));
+    }
 }

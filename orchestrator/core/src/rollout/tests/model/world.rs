@@ -11,7 +11,7 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
 
 use crate::capacity::{Capacity, PendingPod};
 use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen,
+    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen, Reach,
 };
 use crate::testing::{at, gpu_pod, nodes};
 
@@ -265,7 +265,7 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> GroupSeen {
         cluster,
         pods,
         endpoint_ready: Some(group.gate && up),
-        ray: up.then_some(RaySeen { at: now(), state, no_sign: Vec::new() }),
+        ray: up.then_some(RaySeen { at: now(), state, no_sign: Vec::new(), reach: Reach::Heard }),
         ..GroupSeen::default()
     }
 }

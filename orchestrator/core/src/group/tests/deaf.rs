@@ -1,0 +1,179 @@
+//! Nothing is heard of a group: of it alone, or of anybody.
+
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
+
+use super::{kinds, step};
+use crate::seen::{GroupSeen, Reach};
+use crate::testing::*;
+use crate::time;
+
+/// A group that Kubernetes holds well and of which nothing is heard.
+fn unheard(group: &GroupStatus, reach: Reach) -> GroupSeen {
+    let mut seen = healthy(group, t0());
+    let ray = seen.ray.as_mut().unwrap();
+    (ray.state, ray.reach) = (Err("no answer within 3 s".to_owned()), reach);
+    seen
+}
+
+#[test]
+fn a_replica_that_hears_nobody_leaves_what_serves_as_it_is_and_says_so_once() {
+    for fleet in [fleet(1), plain_fleet(1)] {
+        let ready = ready_entry(&fleet, 0);
+        let mut group = ready.clone();
+        let mut told = Vec::new();
+        for second in 3..600 {
+            let reach = if second < 10 { Reach::Unsure } else { Reach::Deaf };
+            let step = step(&fleet, &group, &unheard(&group, reach), second);
+            assert_eq!((step.group.phase, step.group.goal), (Phase::Ready, Goal::Serve), "after {second} s");
+            told.extend(kinds(&step));
+            group = step.group;
+        }
+        assert_eq!(told, ["Unreachable"]);
+        let message = group.message.clone().unwrap();
+        assert!(message.starts_with("no pod in namespace default answers the orchestrator"), "{message}");
+        assert!(message.contains("NetworkPolicies"), "{message}");
+
+        // The first look after it was begun before.
+        let late = step(&fleet, &group, &unheard(&group, Reach::Heard), 600);
+        assert_eq!((late.group.phase, kinds(&late)), (Phase::Ready, vec![]));
+        let back = step(&fleet, &late.group, &healthy(&group, t0()), 603);
+        assert_eq!(
+            (back.group.phase, back.group.message, back.group.ready_since),
+            (Phase::Ready, None, ready.ready_since)
+        );
+    }
+}
+
+#[test]
+fn what_kubernetes_says_counts_for_a_replica_that_hears_nobody() {
+    let fleet = fleet(1);
+    let group = ready_entry(&fleet, 0);
+    let mut lost = unheard(&group, Reach::Deaf);
+    lost.pods[1].node_lost = true;
+    assert_eq!(step(&fleet, &group, &lost, 60).group.goal, Goal::Retire);
+    let mut ended = unheard(&group, Reach::Deaf);
+    ended.pods[0].containers_ready = false;
+    let ended = step(&fleet, &group, &ended, 60);
+    assert_eq!((ended.group.phase, kinds(&ended)[0].as_str()), (Phase::Provisioning, "gate false"));
+    let mut gone = unheard(&group, Reach::Deaf);
+    gone.pods.remove(1);
+    assert_eq!(step(&fleet, &group, &gone, 60).group.phase, Phase::Failed);
+}
+
+#[test]
+fn no_clock_runs_out_while_nobody_is_heard() {
+    let fleet = fleet(1);
+    for phase in [Phase::Loading, Phase::Forming, Phase::Failed] {
+        let mut group = GroupStatus {
+            phase,
+            deadline: (phase != Phase::Failed).then(|| time::began(at(100))),
+            unreachable_since: Some(time::began(t0())),
+            restarts: 2,
+            ready_since: None,
+            ..ready_entry(&fleet, 0)
+        };
+        let mut deadlines = 0;
+        for second in 1..1000 {
+            let mut seen = unheard(&group, Reach::Deaf);
+            seen.pods[0].gate_open = false;
+            let next = step(&fleet, &group, &seen, second).group;
+            assert_eq!((next.phase, next.goal), (phase, Goal::Serve), "after {second} s");
+            deadlines += u32::from(next.deadline != group.deadline);
+            group = next;
+        }
+        assert!(deadlines <= 16, "the deadline was moved {deadlines} times");
+        let mut seen = unheard(&group, Reach::Heard);
+        seen.pods[0].gate_open = false;
+        assert_eq!(step(&fleet, &group, &seen, 1000).group.goal, Goal::Serve, "silence counts from now");
+    }
+}
+
+#[test]
+fn a_drain_waits_for_an_engine_that_nobody_hears() {
+    let fleet = plain_fleet(1);
+    let group = GroupStatus {
+        phase: Phase::Draining,
+        closed_since: Some(time::began(t0())),
+        ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
+    };
+    let mut seen = unheard(&group, Reach::Deaf);
+    (seen.pods[0].gate_open, seen.endpoint_ready) = (false, Some(false));
+    assert_eq!(step(&fleet, &group, &seen, 59).group.phase, Phase::Draining);
+    assert_ne!(step(&fleet, &group, &seen, 60).group.phase, Phase::Draining, "no longer than drain.timeout");
+}
+
+#[test]
+fn a_group_that_is_silent_beside_others_is_closed_at_once_and_not_deleted_for_that_alone() {
+    let fleet = fleet(1);
+    let ready = ready_entry(&fleet, 0);
+    let silent = |group: &GroupStatus| {
+        let mut seen = unheard(group, Reach::Silent);
+        seen.ray.as_mut().unwrap().no_sign = vec!["10.0.0.0".to_owned(), "10.0.0.1".to_owned()];
+        seen
+    };
+    let closed = step(&fleet, &ready, &silent(&ready), 5);
+    assert_eq!(
+        (closed.group.phase, kinds(&closed)),
+        (Phase::Forming, vec!["gate false".to_owned(), "GroupNotReady".to_owned()])
+    );
+    // As long as a group takes to come up: ten minutes and one for each of its two GPUs.
+    let borne = step(&fleet, &closed.group, &silent(&ready), 5 + 719);
+    assert_eq!((borne.group.phase, borne.group.restarts), (Phase::Forming, 0));
+    let back = step(&fleet, &borne.group, &healthy(&ready, t0()), 725);
+    assert_eq!((back.group.phase, back.group.launch), (Phase::Ready, 1), "with the engine that it had");
+    let failed = step(&fleet, &closed.group, &silent(&ready), 5 + 720);
+    assert_eq!((failed.group.phase, failed.group.restarts), (Phase::Failed, 1));
+    let kept = step(&fleet, &failed.group, &silent(&ready), 5 + 720 + 719);
+    assert_eq!((kept.group.phase, kept.group.goal), (Phase::Failed, Goal::Serve));
+    let given_up = step(&fleet, &kept.group, &silent(&ready), 5 + 720 + 720);
+    assert_eq!(given_up.group.goal, Goal::Retire, "a human need not come");
+
+    // What else speaks against it counts as ever.
+    let mut lost = silent(&ready);
+    lost.pods[1].node_lost = true;
+    assert_eq!(step(&fleet, &closed.group, &lost, 45).group.goal, Goal::Retire);
+    let mut ended = silent(&ready);
+    ended.pods[0].containers_ready = false;
+    assert_eq!(step(&fleet, &closed.group, &ended, 65).group.phase, Phase::Failed);
+}
+
+#[test]
+fn the_time_to_come_up_stands_still_while_nobody_is_heard() {
+    let fleet = fleet(1);
+    let begun = Some(time::began(t0()));
+    let mut group = GroupStatus {
+        phase: Phase::Forming,
+        launch: 2,
+        due_since: begun.clone(),
+        since: begun,
+        ready_since: None,
+        ..ready_entry(&fleet, 0)
+    };
+    for (second, reach) in
+        [(50, Reach::Deaf), (5000, Reach::Deaf), (5001, Reach::Heard), (5009, Reach::Heard)]
+    {
+        let mut seen = unheard(&group, reach);
+        seen.pods[0].gate_open = false;
+        group = step(&fleet, &group, &seen, second).group;
+        assert_eq!((group.phase, group.goal), (Phase::Forming, Goal::Serve), "after {second} s");
+    }
+    let mut seen = unheard(&group, Reach::Heard);
+    seen.pods[0].gate_open = false;
+    assert_eq!(step(&fleet, &group, &seen, 5012).group.goal, Goal::Retire);
+}
+
+/// A wait of minutes after a failure, in which a dashboard misses one question.
+#[test]
+fn one_silence_does_not_cost_a_group_that_failed_long_ago() {
+    let fleet = fleet(1);
+    let failed = GroupStatus {
+        phase: Phase::Failed,
+        restarts: 1,
+        retry_after: Some(time::began(at(300))),
+        ready_since: None,
+        ..ready_entry(&fleet, 0)
+    };
+    let first = step(&fleet, &failed, &unheard(&failed, Reach::Heard), 200);
+    assert_eq!((first.group.phase, first.group.goal), (Phase::Failed, Goal::Serve));
+    assert_eq!(step(&fleet, &first.group, &unheard(&failed, Reach::Heard), 260).group.goal, Goal::Retire);
+}

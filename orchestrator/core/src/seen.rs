@@ -310,7 +310,7 @@ mod tests {
         let well = |elastic: bool, edit: fn(&mut Vec<PodSeen>)| {
             let mut pods = vec![pod(true), pod(false)];
             edit(&mut pods);
-            let cluster = Some(ClusterSeen { elastic, pods: elastic.then_some(1), ..ClusterSeen::default() });
+            let cluster = Some(ClusterSeen { pods: elastic.then_some(1), elastic, ..ClusterSeen::default() });
             GroupSeen { pods, cluster, ..GroupSeen::default() }.pods_are_well()
         };
         assert!(well(false, |_| {}));

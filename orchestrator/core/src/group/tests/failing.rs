@@ -395,9 +395,16 @@ fn an_engine_of_which_nothing_is_known_is_given_up_with_its_group() {
         step(&fleet, &failed, &seen, seconds).group.goal
     };
     let runs: &Edit = &|_| {};
-    let silent: &Edit = &|seen| seen.ray = None;
     assert_eq!([goal(29, runs), goal(30, runs)], [Goal::Serve, Goal::Retire], "Ray does not end it");
-    assert_eq!([goal(59, silent), goal(60, silent)], [Goal::Serve, Goal::Retire], "Ray does not answer");
+    // It counts from the first look that nobody answers, however long ago the group failed.
+    let silent = |seconds: i64| {
+        let mut seen = healthy(&failed, t0());
+        seen.pods[0].gate_open = false;
+        seen.ray = None;
+        let first = step(&fleet, &failed, &seen, 500).group;
+        step(&fleet, &first, &seen, 500 + seconds).group.goal
+    };
+    assert_eq!([silent(59), silent(60)], [Goal::Serve, Goal::Retire], "Ray does not answer");
 }
 
 #[test]

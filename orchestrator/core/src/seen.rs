@@ -311,7 +311,7 @@ mod tests {
             let mut pods = vec![pod(true), pod(false)];
             edit(&mut pods);
             let cluster = Some(ClusterSeen { pods: elastic.then_some(1), elastic, ..ClusterSeen::default() });
-            GroupSeen { pods, cluster, ..GroupSeen::default() }.pods_are_well()
+            GroupSeen { cluster, pods, ..GroupSeen::default() }.pods_are_well()
         };
         assert!(well(false, |_| {}));
         assert!(!well(false, Vec::clear));

@@ -20,7 +20,7 @@ declare -A ABOUT=(
   [sim]="the controller on a simulated Kubernetes and Ray: every scenario, and what the simulation itself is held to"
   [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
-  [grid]="crashes, lost calls, stale watches and more at writes of every scenario: a sample; when named, all of them, an hour of a core"
+  [grid]="crashes, lost calls, stale watches and more at writes of every scenario: a sample; when named, all of them, some three hours of a core"
   [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; 40 minutes (needs root)"
   [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
 )

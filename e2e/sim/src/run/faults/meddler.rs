@@ -71,6 +71,11 @@ impl Meddler {
         self.obstructed(call).unwrap_or(Verdict::Pass)
     }
 
+    /// The kind of RayClusters is not known.
+    fn has_no_clusters(&self) -> bool {
+        self.shared.in_the_way().iter().any(|obstacle| obstacle.breaks(&api::Kind::RAY_CLUSTER))
+    }
+
     fn order(&self, order: Order) {
         // The world outlives its clients; a run that is over needs no orders.
         let _ = self.shared.state().orders.send(order);
@@ -186,6 +191,8 @@ impl Tamper for Meddler {
             }
             Kind::Denied => self.obstruct(call, &MADE, Why::Policy, DENIED),
             Kind::Absent => self.obstruct(call, &[api::Kind::RAY_CLUSTER], Why::Absent, ABSENT),
+            // Nobody changes what the API server does not know.
+            Kind::Resized | Kind::Suspended if self.has_no_clusters() => Verdict::Pass,
             Kind::Resized => {
                 self.order(Order::Resize);
                 Verdict::Pass

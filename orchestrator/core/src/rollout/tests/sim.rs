@@ -368,14 +368,16 @@ impl Sim {
         }
     }
 
-    /// A group holds its nodes until its pods have ended, and counts as long.
+    /// A group holds its nodes until its pods have ended, and counts as long. Pods that are to go and have no node hold nothing.
     fn hardware(&mut self) {
         let most = usize::try_from(self.fleet.replicas + self.fleet.strategy.max_surge).unwrap();
         // An entry of before the fleet was scaled down is still made: it stands in the ledger.
         let most = most.max(self.status.groups.len());
-        self.most_hardware = self.most_hardware.max(self.groups.len());
-        if self.groups.len() > most {
-            let names: Vec<&String> = self.groups.keys().collect();
+        let holds = |group: &SimGroup| group.nodes.is_some() || group.ends.is_none();
+        let names: Vec<&String> =
+            self.groups.iter().filter(|(_, group)| holds(group)).map(|(name, _)| name).collect();
+        self.most_hardware = self.most_hardware.max(names.len());
+        if names.len() > most {
             self.breaches.push(format!("{}: pods of {names:?} exist, at most {most} groups may", self.now));
         }
     }

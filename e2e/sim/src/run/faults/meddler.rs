@@ -159,7 +159,7 @@ impl Tamper for Meddler {
         let Some(kind) = kind else { return self.obstructed(call).unwrap_or(Verdict::Pass) };
         self.shared.trace.add("fault", format!("{} at write {number}, {}", kind.name(), words(call)));
         self.shared.troubled(lasts(kind));
-        match kind {
+        let verdict = match kind {
             Kind::CrashBefore => {
                 self.die(false);
                 Verdict::LoseBefore
@@ -206,6 +206,12 @@ impl Tamper for Meddler {
                 Verdict::Pass
             }
             Kind::EventLate | Kind::EventTwice | Kind::WatchBreaks | Kind::WatchExpires => Verdict::Pass,
+        };
+        // What stands in the way of the call does so whatever else happens at that moment.
+        if matches!(verdict, Verdict::Pass) {
+            self.obstructed(call).unwrap_or(Verdict::Pass)
+        } else {
+            verdict
         }
     }
 

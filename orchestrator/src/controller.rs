@@ -35,7 +35,7 @@ use crate::agents::{Agents, Assignment, Engine, Pace};
 use crate::clock;
 use crate::cluster::{
     Executor, GroupPods, History, Index, Key, Model, Records, Snapshot, WriteError, groups_of, orphans_of,
-    strays_of,
+    owned_clusters, strays_of,
 };
 use crate::engines;
 use crate::lease::Leadership;
@@ -168,7 +168,7 @@ impl Controller {
             state.others = others;
             return outcome.map(Passed::Again);
         }
-        let outcome = Box::pin(self.among_others(key, &stored, &mut others, state)).await;
+        let outcome = Box::pin(self.among_others(&stored, &mut others, state)).await;
         others.doubt |= matches!(outcome, Err(WriteError::Dropped(_)));
         state.others = others;
         outcome.map(Passed::Again)
@@ -177,7 +177,6 @@ impl Controller {
     /// Works on a fleet that is as its user and this program left it.
     async fn among_others(
         &self,
-        key: &Key,
         stored: &Arc<RayClusterFleet>,
         others: &mut Others,
         state: &mut FleetState,
@@ -186,9 +185,9 @@ impl Controller {
             return self.look_on(stored, &hands, others).await;
         }
         let raw = others.restored(state.unwritten.over(readable(stored)));
-        let outcome = self.change(stored, raw, state).await;
-        self.remember(key, others, &outcome);
-        outcome
+        let wake = self.change(stored, raw, state).await?;
+        self.remember(stored, others);
+        Ok(wake)
     }
 
     /// Works on a fleet that nobody else works on.
@@ -205,13 +204,14 @@ impl Controller {
         }
     }
 
-    /// Keeps in mind how a pass leaves the fleet: what this program wrote itself, its empty ledger too, is no loss.
-    fn remember(&self, key: &Key, others: &mut Others, outcome: &Result<Option<Timestamp>, WriteError>) {
-        if matches!(outcome, Err(WriteError::Dropped(_))) {
-            return;
-        }
-        if let Some(written) = self.index.read(|known| known.fleets.get(key).cloned()) {
-            others.remember(&written);
+    /// Keeps in mind how a pass leaves the fleet.
+    fn remember(&self, began: &Arc<RayClusterFleet>, others: &mut Others) {
+        let ended = self.index.read(|known| {
+            let ended = known.fleets.get(&Key::of(&**began))?;
+            Some((ended.clone(), !owned_clusters(known, began).is_empty()))
+        });
+        if let Some((ended, owns)) = ended {
+            others.remember(began, &ended, owns);
         }
     }
 

@@ -15,7 +15,7 @@ use super::others::Others;
 use super::state::FleetState;
 use super::{Controller, readable};
 use crate::clock;
-use crate::cluster::{Key, WriteError, groups_of, orphans_of};
+use crate::cluster::{Key, WriteError, groups_of, orphans_of, owned_clusters};
 
 /// What a drain needs beside its time-out: endpoints that follow, engines that stop, pods that end.
 const MARGIN: Duration = Duration::from_mins(2);
@@ -23,6 +23,8 @@ const MARGIN: Duration = Duration::from_mins(2);
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 /// Drain of a fleet of which nobody knows how long it may drain.
 pub(super) const LONGEST_UNKNOWN: Duration = Duration::from_mins(10);
+/// Time until a fleet of which nothing is left is looked at once more, to let it go.
+const SOON: Duration = Duration::from_secs(1);
 /// The finalizer of `kubectl delete --cascade=orphan`: the groups are to stay.
 const ORPHAN: &str = "orphan";
 
@@ -86,8 +88,8 @@ impl Controller {
         // Nobody applies the manifest of a fleet again that is to go: what it has lost is in memory, and its ledger is kept again.
         let raw = if hands.is_some() { others.whole_again(raw) } else { raw };
         let outcome = self.leave(stored, raw, state).await;
-        if is_alone {
-            self.remember(&Key::of(&**stored), others, &outcome);
+        if is_alone && outcome.is_ok() {
+            self.remember(stored, others);
         } else if hands.is_some() && outcome.is_ok() {
             let key = Key::of(&**stored);
             others.remember_status(self.index.read(|known| known.fleets.get(&key).cloned()).as_deref());
@@ -121,7 +123,17 @@ impl Controller {
             return self.release(stored, why).await;
         }
         let wake = Box::pin(self.work(stored, raw, &basis, state)).await?;
+        // Nothing need happen any more that would have the fleet looked at.
+        let wake = if self.is_empty(stored) { Some(after(clock::now(), SOON)) } else { wake };
         Ok(Some(wake.map_or(end, |wake| wake.min(end))))
+    }
+
+    /// Nothing is left of its groups, as this pass has written it.
+    fn is_empty(&self, stored: &RayClusterFleet) -> bool {
+        self.index.read(|known| {
+            let ledger = known.fleets.get(&Key::of(stored)).and_then(|fleet| fleet.status.as_ref());
+            ledger.is_none_or(|status| status.groups.is_empty()) && owned_clusters(known, stored).is_empty()
+        })
     }
 
     async fn release(&self, stored: &RayClusterFleet, why: &str) -> Result<Option<Timestamp>, WriteError> {

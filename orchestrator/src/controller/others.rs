@@ -40,9 +40,18 @@ pub(super) struct Others {
 }
 
 impl Others {
-    /// The fleet is as this program and its user left it.
-    pub(super) fn remember(&mut self, stored: &Arc<RayClusterFleet>) {
-        self.whole = Some(stored.clone());
+    /// A pass over a fleet that nobody else had touched has ended; `owns`: RayClusters of it are there. What this program wrote counts, an
+    /// empty ledger too. What came meanwhile from others, a spec or a ledger that is none, is for the next pass to look at.
+    pub(super) fn remember(
+        &mut self,
+        began: &Arc<RayClusterFleet>,
+        ended: &Arc<RayClusterFleet>,
+        owns: bool,
+    ) {
+        let is_same =
+            Arc::ptr_eq(began, ended) || began.metadata.uid == ended.metadata.uid && began.spec == ended.spec;
+        let lost = is_bare(ended) && !is_bare(began) && owns;
+        self.whole = Some(if is_same && !lost { ended.clone() } else { began.clone() });
     }
 
     /// What is stored elsewhere of a fleet whose ledger is gone and that this replica never saw whole: its history has template and
@@ -266,5 +275,42 @@ impl Controller {
         raw.status = Some(decision.status);
         others.whole = Some(Arc::new(raw));
         failed.map_or(Ok(decision.wake.into_iter().chain([again]).min()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayfleet_api::RayClusterFleetStatus;
+    use rayfleet_api::status::GroupStatus;
+
+    use super::*;
+    use crate::fixtures::raw_fleet;
+
+    fn fleet(groups: usize, edit: impl FnOnce(&mut RayClusterFleet)) -> Arc<RayClusterFleet> {
+        let mut fleet = raw_fleet();
+        let groups = vec![GroupStatus::default(); groups];
+        fleet.status = Some(RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() });
+        edit(&mut fleet);
+        Arc::new(fleet)
+    }
+
+    /// Groups and model that are remembered after a pass over a fleet with two groups and a model.
+    fn remembered(ended: &Arc<RayClusterFleet>, owns: bool) -> (usize, bool) {
+        let mut others = Others::default();
+        others.remember(&fleet(2, |_| {}), ended, owns);
+        let whole = others.whole.unwrap();
+        (whole.status.as_ref().unwrap().groups.len(), whole.spec.model.is_some())
+    }
+
+    #[test]
+    fn a_ledger_that_this_program_has_written_is_remembered_an_empty_one_too() {
+        assert_eq!(remembered(&fleet(3, |_| {}), true), (3, true));
+        assert_eq!(remembered(&fleet(0, |_| {}), false), (0, true));
+    }
+
+    #[test]
+    fn what_another_crd_drops_while_a_pass_is_under_way_is_not_forgotten() {
+        assert_eq!(remembered(&fleet(0, |_| {}), true), (2, true), "its RayClusters are there");
+        assert_eq!(remembered(&fleet(0, |fleet| fleet.spec.model = None), false), (2, true));
     }
 }

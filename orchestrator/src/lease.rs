@@ -1,6 +1,6 @@
 //! Leader election on a Lease, as client-go does it: a lease is taken over only after it was *observed*
 //! not to change for its whole duration, by the observer's own clock, and every write carries the
-//! resource version that was read. A leader that can not renew stops by itself before others may start; one that hears no pod
+//! resource version that was read. A leader that cannot renew stops by itself before others may start; one that hears no pod
 //! leaves the lease to others for a while.
 
 mod leadership;

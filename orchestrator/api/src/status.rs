@@ -332,7 +332,7 @@ pub struct RolloutStatus {
     /// How often they did, as far as waits grow with it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pended_times: u32,
-    /// Before this time no other surge group waits for nodes. With `maxUnavailable` above 0 none does.
+    /// Before this time no other surge group waits for nodes. With `maxUnavailable` above 0 one does only for a group that has to leave its nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pend_again: Option<Time>,
     /// Last time that something moved.

@@ -51,7 +51,7 @@ pub(super) fn bear(stage: &mut Stage<'_>) {
     }
 }
 
-/// What a group has to say of that, in the place of anything else. People are told once.
+/// What a group has to say of that, in the place of anything else. It is reported once.
 pub(super) fn note(stage: &mut Stage<'_>) -> Option<String> {
     if !deaf(stage.seen) {
         return None;

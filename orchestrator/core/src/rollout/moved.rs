@@ -1,7 +1,7 @@
 //! Whether a rollout has moved since the pass before: what holds the progress deadline off. That a group fails, and that it or another
 //! one in its stead comes back, is no progress, however often it happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
 
@@ -10,6 +10,7 @@ use super::progress::{COMPLETE, ROLLED_BACK, waits};
 use super::summary::Counts;
 use super::view::{Age, active, age, available_from, ready};
 use crate::held;
+use crate::ledger::by_name;
 
 /// The status of the pass before, and what this one makes of it.
 pub(super) struct Since<'a> {
@@ -88,8 +89,4 @@ fn relapse(board: &Board<'_>, before: &Since<'_>) -> bool {
     let lost = |group: &&GroupStatus| !now.get(group.name.as_str()).is_some_and(|now| ready(now));
     let mut lost = before.status.groups.iter().filter(|group| ready(group)).filter(lost).peekable();
     lost.peek().is_some() && lost.all(|group| !sound(group))
-}
-
-fn by_name(groups: &[GroupStatus]) -> BTreeMap<&str, &GroupStatus> {
-    groups.iter().map(|group| (group.name.as_str(), group)).collect()
 }

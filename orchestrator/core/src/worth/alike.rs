@@ -1,4 +1,4 @@
-//! In what two statuses are alike: the newer one with what is only news, or only words, as it was in the older. Whoever finds
+//! In what two statuses are alike: the newer one with what only people read, counts or words, as it was in the older. Whoever finds
 //! that the same as the older one has lost nothing by a crash. Linear in the groups.
 
 use std::collections::HashSet;

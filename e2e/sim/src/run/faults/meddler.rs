@@ -208,10 +208,10 @@ impl Tamper for Meddler {
             Kind::EventLate | Kind::EventTwice | Kind::WatchBreaks | Kind::WatchExpires => Verdict::Pass,
         };
         // What stands in the way of the call does so whatever else happens at that moment.
-        if matches!(verdict, Verdict::Pass) {
-            self.obstructed(call).unwrap_or(Verdict::Pass)
-        } else {
-            verdict
+        match verdict {
+            Verdict::Pass => self.obstructed(call).unwrap_or(Verdict::Pass),
+            Verdict::LoseAfter if self.obstructed(call).is_some() => Verdict::LoseBefore,
+            verdict => verdict,
         }
     }
 

@@ -67,8 +67,10 @@ impl SimStage {
         let group = self.group(member.group).await?;
         let role = if member.head { "head" } else { "worker" };
         let is = |pod: &Arc<Value>| {
-            let labels = &pod["metadata"]["labels"];
-            labels[names::LABEL_GROUP] == *group
+            let (labels, owner) = (&pod["metadata"]["labels"], &pod["metadata"]["ownerReferences"][0]);
+            // Labels are copied by others' pods.
+            owner["kind"] == "RayCluster"
+                && owner["name"] == *group
                 && labels[names::RAY_LABEL_NODE_TYPE] == role
                 && pod["metadata"]["deletionTimestamp"].is_null()
         };

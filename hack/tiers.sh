@@ -1,5 +1,5 @@
 # What each tier of hack/test does. A tier prints what it finds, returns 0 or not, and returns $SKIPPED with the
-# reason in its last line when it can not run here. Lines that begin with `NOTE: ` are shown with the outcome. It is
+# reason in its last line when it cannot run here. Lines that begin with `NOTE: ` are shown with the outcome. It is
 # run in a subshell, in the repository's root.
 # shellcheck shell=bash disable=SC2034  # hack/test reads what is set here
 
@@ -115,7 +115,7 @@ tier_lint() {
 }
 
 tier_generated() {
-  # A test of its own holds manifests/crd.yaml and docs/reference.md to the types, and says how to write them anew.
+  # A test of its own holds manifests/crd.yaml and docs/reference.md to the types, and says how to write them again.
   cargo test --locked --workspace --test generated
 }
 

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_as_told() {
+    fn shapes_are_as_reported() {
         let shape = |name: &str| {
             let valid = read(name).unwrap().valid().unwrap();
             (valid.replicas, valid.shape.size(), valid.shape.gpus(), valid.ranks())

@@ -1,10 +1,10 @@
 //! What proves Rayfleet on a real cluster: a load generator that loses nothing from sight, a view of a
 //! fleet as its users have it, and the main job that the quickstart shows and the tests assert.
 
-pub mod chosen;
 pub mod clock;
 pub mod cluster;
 pub mod console;
+pub mod demo;
 pub mod examples;
 pub mod load;
-pub mod mainjob;
+pub mod test_filter;

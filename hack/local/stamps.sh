@@ -1,4 +1,4 @@
-# Skips what is done: a stamp holds the hash of a piece's inputs and is written last, so a changed or broken-off piece is made anew.
+# Skips what is done: a stamp holds the hash of a piece's inputs and is written last, so a changed or broken-off piece is recreated.
 # shellcheck shell=bash
 
 hash_of() { # hash_of PATH|=TEXT...: one hash of files, folders and texts

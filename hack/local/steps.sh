@@ -15,7 +15,7 @@ die() { # die CAUSE [CURE]
 }
 
 step() { # step TEXT CURE FUNCTION [ARG...]: runs it with its output in a log; never call it where `set -e` is off (if, ||)
-  local what=$1 cure=$2 began elapsed log rc=0 told=0
+  local what=$1 cure=$2 began elapsed log rc=0 reported=0
   shift 2
   log=$LOGS/steps/$1.log
   mkdir -p "$LOGS/steps"
@@ -28,9 +28,9 @@ step() { # step TEXT CURE FUNCTION [ARG...]: runs it with its output in a log; n
     read -r -t 0.05 -u "$NEVER" || true
     elapsed=$((($(now_us) - began) / 1000000))
     if [[ -t 1 ]]; then
-      if ((elapsed >= 2 && elapsed > told)); then printf '\r\e[K… %s, %d s' "$what" "$elapsed"; told=$elapsed; fi
-    elif ((elapsed - told >= 15)); then
-      printf '… %s, %d s so far\n' "$what" "$elapsed"; told=$elapsed
+      if ((elapsed >= 2 && elapsed > reported)); then printf '\r\e[K… %s, %d s' "$what" "$elapsed"; reported=$elapsed; fi
+    elif ((elapsed - reported >= 15)); then
+      printf '… %s, %d s so far\n' "$what" "$elapsed"; reported=$elapsed
     fi
   done
   wait "$STEP_PID" || rc=$?

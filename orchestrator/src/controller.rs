@@ -1,19 +1,19 @@
 //! From a changed index to writes: look, check, decide, write the ledger, perform. Thin: the rules are in
 //! `rayfleet-core`, the calls in the executor and the agents.
 
-mod basis;
-mod checked;
 mod deletion;
 mod effects;
-mod hands;
+mod foreign_control;
+mod foreign_owner;
 mod listeners;
-mod obstacles;
-mod others;
 mod protect;
 mod records;
 mod state;
 mod strays;
-mod templates;
+mod target_spec;
+mod template_dry_run;
+mod validation_cache;
+mod write_failures;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -26,25 +26,25 @@ use jiff::Timestamp;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
-use rayfleet_core::seen::GroupSeen;
-use rayfleet_core::{Decision, Held, World, decide, may_wait};
+use rayfleet_core::observed::ObservedGroup;
+use rayfleet_core::{Decision, HoldReason, ReconcileInput, decide, max_write_delay};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
-use crate::agents::{Agents, Assignment, Engine, Pace};
+use crate::agents::{Agents, Assignment, Engine, PollInterval};
 use crate::clock;
-use crate::cluster::{
+use crate::engines;
+use crate::kubernetes::{
     Executor, GroupPods, History, Index, Key, Model, Records, Snapshot, WriteError, groups_of, orphans_of,
     owned_clusters, strays_of,
 };
-use crate::engines;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::refusal;
-use basis::Basis;
 use effects::Outcome;
-use others::Others;
+use foreign_control::ForeignControl;
 use state::{FleetState, States};
+use target_spec::TargetSpec;
 
 /// Fleets that are looked at at the same time.
 const PARALLEL: usize = 16;
@@ -93,7 +93,7 @@ impl Controller {
                     biased;
                     () = lost.lost() => break,
                     Some(ended) = turns.join_next() => {
-                        told_if_wrong(ended);
+                        reported_if_wrong(ended);
                         continue;
                     }
                     key = self.index.queue.next(clock::monotonic), if has_room => key,
@@ -104,7 +104,7 @@ impl Controller {
             self.agents.stop_all();
             // Looks that were under way end at their next call; until then they may start agents.
             while let Some(ended) = turns.join_next().await {
-                told_if_wrong(ended);
+                reported_if_wrong(ended);
             }
             self.agents.stop_all();
         }
@@ -178,13 +178,13 @@ impl Controller {
     async fn among_others(
         &self,
         stored: &Arc<RayClusterFleet>,
-        others: &mut Others,
+        others: &mut ForeignControl,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
         if let Some(hands) = self.others(stored, others).await? {
             return self.look_on(stored, &hands, others).await;
         }
-        let raw = others.restored(state.unwritten.over(readable(stored)));
+        let raw = others.restored(state.unwritten.overlay(readable(stored)));
         let wake = self.change(stored, raw, state).await?;
         self.remember(stored, others);
         Ok(wake)
@@ -205,7 +205,7 @@ impl Controller {
     }
 
     /// Keeps in mind how a pass leaves the fleet.
-    fn remember(&self, began: &Arc<RayClusterFleet>, others: &mut Others) {
+    fn remember(&self, began: &Arc<RayClusterFleet>, others: &mut ForeignControl) {
         let ended = self.index.read(|known| {
             let ended = known.fleets.get(&Key::of(&**began))?;
             Some((ended.clone(), !owned_clusters(known, began).is_empty()))
@@ -220,7 +220,7 @@ impl Controller {
         &self,
         stored: &RayClusterFleet,
         raw: &RayClusterFleet,
-        held: &Held,
+        held: &HoldReason,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
         let before = raw.status.clone().unwrap_or_default();
@@ -240,7 +240,7 @@ impl Controller {
         &self,
         stored: &RayClusterFleet,
         mut raw: RayClusterFleet,
-        basis: &Basis,
+        basis: &TargetSpec,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
         let key = Key::of(&raw);
@@ -248,21 +248,21 @@ impl Controller {
         self.adopt_orphans(&raw, &mut outcome).await;
         let before = raw.status.clone().unwrap_or_default();
         let wanted = before.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
-        let (mut seen, agents, capacity, stable) = self.index.read(|known| {
-            let (seen, agents) = split(groups_of(known, &raw));
+        let (mut observed, agents, capacity, stable) = self.index.read(|known| {
+            let (observed, agents) = split(groups_of(known, &raw));
             let records = Records::of(&raw, &known.revisions);
             let stable = wanted.as_ref().and_then(|wanted| state.checked.at(&records, &raw, wanted));
-            (seen, agents, Snapshot::of(known, &basis.fleet), stable)
+            (observed, agents, Snapshot::of(known, &basis.fleet), stable)
         });
-        state.obstacles.enter(&mut seen);
+        state.obstacles.enter(&mut observed);
         let failed_writes = state.obstacles.beside_groups();
-        let world = World {
+        let world = ReconcileInput {
             fleet: &basis.fleet,
             stable: stable.as_deref(),
             held: basis.held.as_ref(),
             failed_writes: &failed_writes,
             status: &before,
-            groups: &seen,
+            groups: &observed,
             capacity: capacity.as_ref().map(|capacity| capacity as _),
             now: clock::now(),
         };
@@ -279,13 +279,17 @@ impl Controller {
         if self.index.read(|known| known.lists_clusters(&key.namespace)) {
             self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         }
-        for (name, _) in seen.iter().filter(|(_, seen)| seen.endpoint_ready == Some(true)) {
+        for (name, _) in observed.iter().filter(|(_, observed)| observed.endpoint_ready == Some(true)) {
             self.agents.opened(&key.sibling(name));
         }
-        let done =
-            effects::Pass { raw: &raw, basis, stable: stable.as_deref(), groups: &decision.status.groups };
+        let done = effects::ReconcilePass {
+            raw: &raw,
+            basis,
+            stable: stable.as_deref(),
+            groups: &decision.status.groups,
+        };
         self.perform(&done, decision.effects, state, &mut outcome).await;
-        self.protect(&raw, &basis.fleet, &decision.status.groups, &seen, state).await;
+        self.protect(&raw, &basis.fleet, &decision.status.groups, &observed, state).await;
         if let Some(message) = state.strays.message(&self.index.read(|known| strays_of(known, &raw))) {
             self.executor.tell(&raw, true, "StrayPods", &message);
         }
@@ -293,9 +297,9 @@ impl Controller {
         let now = clock::monotonic();
         let again = state.obstacles.next(now).into_iter().chain(state.templates.next(now)).min();
         let again = again.map(|again| rayfleet_api::valid::after(clock::now(), again.duration_since(now)));
-        // What is in the way now is told at once.
-        let told = outcome.is_news.then(clock::now);
-        Ok(decision.wake.into_iter().chain(unwritten).chain(again).chain(told).min())
+        // What is in the way now is reported at once.
+        let reported = outcome.is_news.then(clock::now);
+        Ok(decision.wake.into_iter().chain(unwritten).chain(again).chain(reported).min())
     }
 
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
@@ -325,8 +329,8 @@ impl Controller {
             let written = stored.status.clone().unwrap_or_default();
             // A ledger that somebody dropped is in memory alone.
             let dropped = written.groups.is_empty() && !before.groups.is_empty();
-            let wait = may_wait(&written, before, next, &decision.effects);
-            if !dropped && let Some(due) = state.unwritten.keep(stored, next.clone(), wait, now) {
+            let wait = max_write_delay(&written, before, next, &decision.effects);
+            if !dropped && let Some(due) = state.unwritten.defer(stored, next.clone(), wait, now) {
                 let rest = due.saturating_duration_since(now);
                 return Ok(Some(rayfleet_api::valid::after(clock::now(), rest)));
             }
@@ -369,7 +373,7 @@ impl Controller {
     ) {
         let assignments = groups.iter().filter_map(|group| {
             let engine = self.engine(fleet, group, agents.get(&group.name)?)?;
-            let pace = if group.phase == Phase::Ready { Pace::Steady } else { Pace::Quick };
+            let pace = if group.phase == Phase::Ready { PollInterval::Steady } else { PollInterval::Quick };
             let pods = agents.get(&group.name)?.clone();
             Some(Assignment { group: fleet_key.sibling(&group.name), pods, engine, pace })
         });
@@ -403,7 +407,7 @@ impl Drop for UntilDropped<'_> {
     }
 }
 
-fn told_if_wrong(ended: Result<(), JoinError>) {
+fn reported_if_wrong(ended: Result<(), JoinError>) {
     if let Err(wrong) = ended {
         error!(%wrong, "the task of a look at a fleet broke off: this is a bug in Rayfleet");
     }
@@ -431,15 +435,15 @@ fn revision_of(text: &str) -> Revision {
 }
 
 fn split(
-    groups: BTreeMap<String, (GroupSeen, GroupPods)>,
-) -> (BTreeMap<String, GroupSeen>, BTreeMap<String, GroupPods>) {
-    let mut seen = BTreeMap::new();
+    groups: BTreeMap<String, (ObservedGroup, GroupPods)>,
+) -> (BTreeMap<String, ObservedGroup>, BTreeMap<String, GroupPods>) {
+    let mut observed = BTreeMap::new();
     let mut pods = BTreeMap::new();
     for (name, (group, of)) in groups {
-        seen.insert(name.clone(), group);
+        observed.insert(name.clone(), group);
         pods.insert(name, of);
     }
-    (seen, pods)
+    (observed, pods)
 }
 
 /// The monotonic moment of a time of day, given both clocks at one moment. What is over is now.

@@ -6,7 +6,7 @@ use ray_bridge::placement::{FreeGpus, Level, Policy, Shape, Strategy};
 use rayfleet_api::spec::{EngineType, PlacementStrategy};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::ValidModel;
-use rayfleet_api::{Invalid, names};
+use rayfleet_api::{FieldError, names};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -82,8 +82,8 @@ fn environment(model: &ValidModel) -> BTreeMap<String, String> {
 }
 
 /// What only the bridge knows to be wrong with a model.
-pub(crate) fn check(model: &ValidModel) -> Vec<Invalid> {
-    let invalid = |field: &str, problem: String| Invalid { field: field.to_owned(), problem };
+pub(crate) fn check(model: &ValidModel) -> Vec<FieldError> {
+    let invalid = |field: &str, problem: String| FieldError { field: field.to_owned(), problem };
     let mut problems = Vec::new();
     if let Err(refused) = check_args(&model.args) {
         problems.push(invalid("spec.model.engine.args", refused.to_string()));

@@ -3,7 +3,7 @@
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 use serde_json::{Value, json};
 
-use crate::cluster::Watched;
+use crate::kubernetes::Watched;
 
 /// An object as it is read from the API server.
 pub(crate) fn object<T: Watched>(object: &Value) -> T {

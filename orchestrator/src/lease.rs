@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 pub(crate) use self::leadership::Leadership;
-use self::rule::{Sighting, Step};
+use self::rule::{LeaseAction, ObservedLease};
 use self::yielding::Yielding;
 use crate::clock;
 
@@ -36,7 +36,7 @@ pub(crate) struct Election {
     name: String,
     identity: String,
     sender: watch::Sender<Option<Instant>>,
-    sighting: Option<Sighting>,
+    sighting: Option<ObservedLease>,
     yielding: Yielding,
 }
 
@@ -148,7 +148,7 @@ impl Election {
         let step;
         (step, self.sighting) =
             rule::next(lease.as_ref(), &self.identity, self.sighting.take(), clock::monotonic());
-        if step == Step::TakeOver {
+        if step == LeaseAction::TakeOver {
             let before = lease.as_ref().and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref());
             info!(before, identity = %self.identity, "taking the lease over");
         }
@@ -159,9 +159,11 @@ impl Election {
         let ours = rule::held(lease.unwrap_or_else(fresh), &self.identity, step, clock::now());
         let parameters = PostParams::default();
         match step {
-            Step::Wait => Ok(false),
-            Step::Create => settled(self.api.create(&parameters, &ours).await),
-            Step::Renew | Step::TakeOver => settled(self.api.replace(&self.name, &parameters, &ours).await),
+            LeaseAction::Wait => Ok(false),
+            LeaseAction::Create => settled(self.api.create(&parameters, &ours).await),
+            LeaseAction::Renew | LeaseAction::TakeOver => {
+                settled(self.api.replace(&self.name, &parameters, &ours).await)
+            }
         }
     }
 

@@ -3,20 +3,20 @@
 
 mod agents;
 pub mod clock;
-mod cluster;
 mod controller;
 mod engines;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod fixtures;
+mod kubernetes;
 mod lease;
 mod metrics;
 mod namespaces;
 mod orchestrator;
+mod pending_status;
 mod refusal;
 mod serve;
-mod unwritten;
 
 pub use self::namespaces::{Namespaces, NoNamespaces};
 pub use self::orchestrator::{Ended, Orchestrator};

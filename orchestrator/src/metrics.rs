@@ -105,12 +105,12 @@ impl Metrics {
         registry.register("pass_seconds", "Duration of a look at a fleet", self.pass_seconds.clone());
         registry.register(
             "engine_submit_delay_seconds",
-            "From the moment all Ray nodes were seen alive, or another launch was decided, to the engine's job submitted",
+            "From the moment all Ray nodes were observed alive, or another launch was decided, to the engine's job submitted",
             self.engine_submit.clone(),
         );
         registry.register(
             "endpoint_open_delay_seconds",
-            "From the moment the engine was seen healthy to its endpoint open",
+            "From the moment the engine was observed healthy to its endpoint open",
             self.endpoint_open.clone(),
         );
         registry.register(
@@ -191,7 +191,7 @@ impl Metrics {
         self.queue.set(i64::try_from(queue).unwrap_or(i64::MAX));
         self.leading.set(i64::from(leading));
         let mut text = String::new();
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

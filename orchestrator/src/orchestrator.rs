@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::agents::{Agents, Hearing};
-use crate::cluster::{Executor, Index, watch_all};
+use crate::agents::{Agents, Reachability};
 use crate::controller::Controller;
+use crate::kubernetes::{Executor, Index, watch_all};
 use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
 use crate::namespaces::Namespaces;
@@ -42,7 +42,7 @@ pub struct Orchestrator {
 /// Why a replica ended although it was not told to.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
-    /// The address can not be listened on.
+    /// The address cannot be listened on.
     #[error("listening on {address} for /metrics, /healthz and /readyz: {cause}: give another address")]
     Listen {
         /// The address.
@@ -60,21 +60,21 @@ impl Orchestrator {
     /// there is one. Dropping the future is a crash: all that it started ends with it, and the lease runs out by itself.
     pub async fn run(self, listen: Option<SocketAddr>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         let (index, metrics) = (Arc::new(Index::of(&self.namespaces)), Arc::new(Metrics::new()));
-        let hearing = Arc::new(Hearing::default());
-        let told = Arc::new(Notify::new());
+        let hearing = Arc::new(Reachability::default());
+        let reported = Arc::new(Notify::new());
         let mut election = JoinSet::new();
         let leadership = if self.leader_elect {
             let (elect, leadership) =
                 Election::new(self.client.clone(), &self.lease_namespace, LEASE, self.identity);
             let hearing = hearing.clone();
-            election.spawn(elect.run(told.clone(), move |now| hearing.deaf_for(now)));
+            election.spawn(elect.run(reported.clone(), move |now| hearing.deaf_for(now)));
             leadership
         } else {
             let (leadership, sender) = Leadership::always();
-            let told = told.clone();
+            let reported = reported.clone();
             // The sender must live as long as somebody may ask.
             election.spawn(async move {
-                told.notified().await;
+                reported.notified().await;
                 drop(sender);
             });
             leadership
@@ -97,7 +97,7 @@ impl Orchestrator {
             cause = pages_on(listen, pages) => Err(cause),
             () = controller.run(leadership) => Ok(()),
         };
-        told.notify_one();
+        reported.notify_one();
         // The lease is given back, so that the next replica need not wait for it to run out.
         let _ = tokio::time::timeout(GIVE_BACK, election.join_next()).await;
         ended

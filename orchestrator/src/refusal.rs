@@ -5,44 +5,44 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{FleetCondition, RolloutStatus};
 use rayfleet_api::text::cut;
-use rayfleet_api::{Invalid, RayClusterFleetStatus};
-use rayfleet_core::Held;
+use rayfleet_api::{FieldError, RayClusterFleetStatus};
+use rayfleet_core::HoldReason;
 use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE, KUBERAY_MISSING};
 
 /// Longest part of a refusal in bytes: a spec may break a rule in thousands of places.
 const LONGEST: usize = 4096;
 
-fn held(reason: &'static str, message: &str) -> Held {
-    Held { reason, message: cut(message, LONGEST), stands_in: true, creates: true, temporary: false }
+fn held(reason: &'static str, message: &str) -> HoldReason {
+    HoldReason { reason, message: cut(message, LONGEST), stands_in: true, creates: true, temporary: false }
 }
 
 /// The spec breaks rules.
-pub(crate) fn invalid(problems: &[Invalid]) -> Held {
+pub(crate) fn invalid(problems: &[FieldError]) -> HoldReason {
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
     held(INVALID_SPEC, &all.join("; "))
 }
 
 /// KubeRay does not take the template.
-pub(crate) fn template(words: &str) -> Held {
+pub(crate) fn template(words: &str) -> HoldReason {
     let message =
         format!("spec.template.spec: KubeRay's CRD refuses the RayCluster: {words}: correct the template");
     held(INVALID_TEMPLATE, &message)
 }
 
 /// The API server does not take RayClusters of the template now. `words` name the object, what was said, and the cure.
-pub(crate) fn not_now(words: &str) -> Held {
-    Held { temporary: true, ..held(CREATE_REFUSED, words) }
+pub(crate) fn not_now(words: &str) -> HoldReason {
+    HoldReason { temporary: true, ..held(CREATE_REFUSED, words) }
 }
 
 /// KubeRay is not there.
-pub(crate) fn no_kuberay(words: &str) -> Held {
+pub(crate) fn no_kuberay(words: &str) -> HoldReason {
     let message = format!("KubeRay is not installed: {words}: install KubeRay 1.6 or later with its CRDs");
-    Held { stands_in: false, creates: false, ..held(KUBERAY_MISSING, &message) }
+    HoldReason { stands_in: false, creates: false, ..held(KUBERAY_MISSING, &message) }
 }
 
 /// The status of a fleet of which no valid revision is known: what its groups are is left as it was. Unchanged when it said so before.
 pub(crate) fn status(
-    held: &Held,
+    held: &HoldReason,
     before: &RayClusterFleetStatus,
     generation: Option<i64>,
     now: Timestamp,
@@ -57,7 +57,7 @@ pub(crate) fn status(
     status
 }
 
-fn condition(held: &Held, status: &mut RayClusterFleetStatus, kind: &str, value: &str, now: Timestamp) {
+fn condition(held: &HoldReason, status: &mut RayClusterFleetStatus, kind: &str, value: &str, now: Timestamp) {
     let before = status.conditions.iter().position(|condition| condition.type_ == kind);
     let old = before.and_then(|index| status.conditions.get(index));
     let same = old
@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_field_and_the_cure() {
-        let problem = |field: &str, problem: &str| Invalid { field: field.into(), problem: problem.into() };
+        let problem =
+            |field: &str, problem: &str| FieldError { field: field.into(), problem: problem.into() };
         let problems =
             [problem("spec.replicas", "must be 0 or more"), problem("spec.model.name", "is empty")];
         let refusal = invalid(&problems);
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_any_length_fits_a_condition() {
-        let problem = Invalid { field: "spec.model.engine.args".into(), problem: "ß".repeat(100) };
+        let problem = FieldError { field: "spec.model.engine.args".into(), problem: "ß".repeat(100) };
         let refusal = invalid(&vec![problem; 1000]);
         assert!(refusal.message.len() < 5_000 && refusal.message.ends_with('…'), "{}", refusal.message.len());
     }

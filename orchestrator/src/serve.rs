@@ -1,7 +1,7 @@
 //! The HTTP port for kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`. Read-only, and bounded in what a stranger on the
 //! network can make it hold: connections, their number for each address, and their time.
 
-mod door;
+mod connection_limit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use crate::agents::Hearing;
+use crate::agents::Reachability;
 use crate::clock;
-use crate::cluster::{Index, Known};
+use crate::kubernetes::{Index, Store};
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use door::Door;
+use connection_limit::ConnectionLimit;
 
 /// Time for the request's header, and for the whole exchange: each connection carries one request.
 const HEADER: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub(crate) struct Pages {
     /// Counted.
     pub metrics: Arc<Metrics>,
     /// Who is heard.
-    pub hearing: Arc<Hearing>,
+    pub hearing: Arc<Reachability>,
     /// Who leads.
     pub leadership: Leadership,
 }
@@ -65,7 +65,7 @@ pub(crate) async fn serve(listener: TcpListener, pages: Pages) -> std::io::Resul
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(pages);
-    let door = Arc::new(Door::default());
+    let door = Arc::new(ConnectionLimit::default());
     // They end with this future, as all of a replica does.
     let mut exchanges = JoinSet::new();
     loop {
@@ -79,7 +79,7 @@ pub(crate) async fn serve(listener: TcpListener, pages: Pages) -> std::io::Resul
                 continue;
             }
         };
-        if let Some(pass) = Door::enter(&door, from.ip()) {
+        if let Some(pass) = ConnectionLimit::enter(&door, from.ip()) {
             let routes = routes.clone();
             exchanges.spawn(async move {
                 let _pass = pass;
@@ -114,7 +114,7 @@ async fn healthy(State(pages): State<Pages>) -> (StatusCode, String) {
 }
 
 async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
-    if pages.index.read(Known::is_settled) {
+    if pages.index.read(Store::is_settled) {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the first lists have not arrived yet")

@@ -8,7 +8,7 @@ use crate::dashboard::{Dashboard, JobRequest, Package};
 use crate::engine::{ArgRefused, EngineClient, EngineSpec, LAUNCHER_ENTRYPOINT};
 use crate::http::{self, Budget, Limits, Net, SetupError, Token, Wire};
 use crate::placement::Placement;
-use crate::{CallError, Fault, SubmissionId};
+use crate::{CallError, CallErrorKind, SubmissionId};
 
 /// Where one cluster and its engine answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Bridge {
         };
         match dashboard.submit(&request).await {
             Ok(()) => Ok(Launched::Submitted),
-            Err(CallError { fault: Fault::Conflict, .. }) => Ok(Launched::AlreadyThere),
+            Err(CallError { fault: CallErrorKind::Conflict, .. }) => Ok(Launched::AlreadyThere),
             Err(e) => Err(e.into()),
         }
     }
@@ -169,7 +169,7 @@ impl Bridge {
     /// was never there. The end is reached when [`Bridge::observe`] reports it.
     pub async fn stop(&self, target: &Target, engine: &SubmissionId) -> Result<bool, CallError> {
         match self.dashboard(target).stop(engine).await {
-            Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(false),
+            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(false),
             other => other,
         }
     }

@@ -42,7 +42,9 @@ pub mod placement;
 mod retry;
 
 pub use bridge::{Bridge, LaunchError, Launched, Target};
-pub use http::{Call, CallError, Fault, InvalidToken, Limits, Sent, SetupError, Token, Unreached, Wire};
+pub use http::{
+    Call, CallError, CallErrorKind, InvalidToken, Limits, Sent, SetupError, Token, Unreached, Wire,
+};
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};
 
 /// `http://<address>:<port>`, an IPv6 address in brackets; `None` for what is no address or name.

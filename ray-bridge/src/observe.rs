@@ -10,7 +10,7 @@ use crate::bridge::{Bridge, Target};
 use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus, Node};
 use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of, this_launch};
 use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, Shape, verify};
-use crate::{CallError, Fault, NodeId, SubmissionId};
+use crate::{CallError, CallErrorKind, NodeId, SubmissionId};
 
 /// How far to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct RayState {
 pub struct ClusterState {
     /// Ray's version.
     pub version: String,
-    /// Ray's session; another one means that the head started anew and forgot everything.
+    /// Ray's session; another one means that the head started again and forgot everything.
     pub session: String,
     /// All nodes, dead ones too.
     pub nodes: Vec<RayNode>,
@@ -208,7 +208,7 @@ fn few(dashboard: &Dashboard, mut nodes: Vec<Node>, most: usize) -> Result<Vec<N
 async fn find(dashboard: &Dashboard, want: &SubmissionId) -> Result<Option<Job>, CallError> {
     match dashboard.job(want).await {
         Ok(job) => Ok(Some(job)),
-        Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(None),
+        Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -12,7 +12,7 @@ use ray_bridge::dashboard::{JobRequest, Package};
 use ray_bridge::engine::{Probe, ProbeError, parse_phases, this_launch};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::RankName;
-use ray_bridge::{Bridge, CallError, Fault, Limits, NodeId, Target};
+use ray_bridge::{Bridge, CallError, CallErrorKind, Limits, NodeId, Target};
 use serde_json::Value;
 
 const FIXTURES: &[&str] = &[
@@ -160,7 +160,7 @@ fn bridge() -> Bridge {
     Bridge::new(limits).unwrap()
 }
 
-fn fault<T>(result: Result<T, CallError>) -> Option<Fault> {
+fn fault<T>(result: Result<T, CallError>) -> Option<CallErrorKind> {
     result.err().map(|error| {
         assert!(error.to_string().chars().count() < 2000, "an error that nobody reads");
         error.fault
@@ -168,7 +168,7 @@ fn fault<T>(result: Result<T, CallError>) -> Option<Fault> {
 }
 
 /// Makes every call; gives the faults of those that want JSON.
-async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<Fault>> {
+async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<CallErrorKind>> {
     let bridge = bridge();
     let (dashboard, engine) = (bridge.dashboard(target), bridge.engine(target).unwrap());
     let j = id("j");
@@ -252,7 +252,7 @@ proptest! {
             let faults = every_call(&target(&fake.url, Some(&fake.url))).await;
             for (call, fault) in faults {
                 match (status, &fault) {
-                    (200, None | Some(Fault::Malformed { .. } | Fault::TooLarge { .. })) => {}
+                    (200, None | Some(CallErrorKind::Malformed { .. } | CallErrorKind::TooLarge { .. })) => {}
                     (200, _) => panic!("{call}: {fault:?}"),
                     // A Ray that does not know the way in lets everybody in; one that does not know a job has none.
                     (404, None) if matches!(call, "authentication" | "observe") => {}
@@ -268,7 +268,7 @@ proptest! {
             let fake = Fake::start().await;
             fake.otherwise((200, body));
             for (call, fault) in every_call(&target(&fake.url, Some(&fake.url))).await {
-                let typed = matches!(fault, Some(Fault::Malformed { .. } | Fault::TooLarge { .. }));
+                let typed = matches!(fault, Some(CallErrorKind::Malformed { .. } | CallErrorKind::TooLarge { .. }));
                 assert!(typed, "{call}: {fault:?}");
             }
         });
@@ -286,7 +286,7 @@ proptest! {
         run(async {
             let url = common::noise(noise.clone()).await;
             for (call, fault) in every_call(&target(&url, Some(&url))).await {
-                let typed = matches!(fault, Some(Fault::Unreachable { .. } | Fault::TimedOut { .. } | Fault::Malformed { .. } | Fault::TooLarge { .. } | Fault::Rejected { .. }));
+                let typed = matches!(fault, Some(CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. } | CallErrorKind::Malformed { .. } | CallErrorKind::TooLarge { .. } | CallErrorKind::Rejected { .. }));
                 assert!(typed, "{call}: {fault:?} of {:?}", String::from_utf8_lossy(&noise));
             }
         });

@@ -22,7 +22,7 @@ use futures::future::join_all;
 use futures::stream;
 use ray_bridge::engine::Health;
 use ray_bridge::observe::ObserveOptions;
-use ray_bridge::{Bridge, Fault, Limits, Target};
+use ray_bridge::{Bridge, CallErrorKind, Limits, Target};
 
 const MIB: usize = 1 << 20;
 
@@ -210,7 +210,7 @@ async fn lists_and_texts_beyond_any_engine_are_errors_that_name_call_and_limit()
         "{nodes}"
     );
     let groups = dashboard.placement_groups(&[]).await.map(|groups| groups.len()).unwrap_err();
-    assert_eq!(groups.fault, Fault::TooLarge { limit: 4 * MIB });
+    assert_eq!(groups.fault, CallErrorKind::TooLarge { limit: 4 * MIB });
     assert!(groups.to_string().ends_with("the reply is longer than 4194304 bytes"), "{groups}");
     assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "cut where it is read");
 }
@@ -238,7 +238,7 @@ async fn of_replies_without_end_little_is_read() {
     assert!(read < slack, "health: {read}");
     assert!(matches!(
         dashboard.log_tail_of(&id("j"), &running()).await.unwrap_err().fault,
-        Fault::TooLarge { .. }
+        CallErrorKind::TooLarge { .. }
     ));
     let read = server.sent();
     assert!(read < 16 * MIB + slack, "log: {read}");
@@ -249,7 +249,7 @@ async fn of_replies_without_end_little_is_read() {
         ("status", dashboard.gpu_use().await.unwrap_err()),
         ("job", dashboard.job(&id("j")).await.unwrap_err()),
     ] {
-        assert!(matches!(error.fault, Fault::TooLarge { .. }), "{what}: {error}");
+        assert!(matches!(error.fault, CallErrorKind::TooLarge { .. }), "{what}: {error}");
     }
     let read = server.sent();
     assert!(read < 5 * (4 * MIB + slack), "all others: {read}");

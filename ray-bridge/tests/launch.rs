@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Fake, bridge, id, recorded, target};
 use ray_bridge::engine::{EngineKind, EngineSpec, LaunchRecord};
 use ray_bridge::placement::{Placement, Policy, RayNode, Shape, plan};
-use ray_bridge::{Bridge, CallError, Fault, LaunchError, Launched, Limits, NodeId};
+use ray_bridge::{Bridge, CallError, CallErrorKind, LaunchError, Launched, Limits, NodeId};
 use serde_json::{Value, json};
 
 fn placement(shape: Shape) -> Placement {
@@ -172,7 +172,7 @@ async fn a_busy_dashboard_is_an_error_worth_repeating() {
         bridge().launch(&target(&fake.url, None), &spec(shape()), &placement(shape())).await.unwrap_err();
     let LaunchError::Call(error) = error else { panic!("{error}") };
     assert!(error.retryable(), "{error}");
-    assert!(matches!(error, CallError { fault: Fault::Rejected { status: 500, .. }, .. }));
+    assert!(matches!(error, CallError { fault: CallErrorKind::Rejected { status: 500, .. }, .. }));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn values_of_the_environment_are_not_shown() {
 }
 
 #[test]
-fn engines_with_other_arguments_or_environment_are_told_apart() {
+fn engines_with_other_arguments_or_environment_are_distinguished() {
     let digest = |change: fn(&mut EngineSpec)| {
         let mut spec = spec(shape());
         change(&mut spec);

@@ -10,7 +10,7 @@ use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, PhaseKind, Probe, ProbeError};
 use ray_bridge::observe::{ObserveOptions, RayState};
 use ray_bridge::placement::{GroupState, Placement, RankSlot, Shape};
-use ray_bridge::{Fault, NodeId};
+use ray_bridge::{CallErrorKind, NodeId};
 use serde_json::{Value, json};
 
 const STAGE_0: &str = "cdca8422c8af46ebc07431d205bb536996be53d4504dc25a512c88b9";
@@ -117,7 +117,7 @@ async fn steps_are_looked_at_only_while_somebody_waits_for_them() {
     assert!(first.progress.is_some());
     assert_eq!(first.progress, same.progress);
     assert_ne!(first.progress, moved.progress);
-    assert_eq!(load().await.progress, None, "counters that are not told hide nothing else");
+    assert_eq!(load().await.progress, None, "counters that are not reported hide nothing else");
 }
 
 /// A response in the background, or any other work whose request has ended.
@@ -163,7 +163,7 @@ async fn a_deep_look_holds_the_ranks_against_the_plan() {
 }
 
 #[tokio::test]
-async fn ranks_on_other_nodes_than_planned_are_told() {
+async fn ranks_on_other_nodes_than_planned_are_reported() {
     let cluster = cluster().await;
     let elsewhere = changed("v0_actors_vllm_workers", |a| {
         let ranks = a["data"]["result"]["result"].as_array_mut().unwrap();
@@ -279,8 +279,8 @@ async fn a_reused_name_tells_the_phases_of_this_launch_only() {
     let (before, after) = (1_795_330_000_000, 1_795_337_324_000);
     let both = format!("{}{}", launch(before, "Failed"), launch(after, "Ranks"));
     assert_eq!(look(both).await, Some(PhaseKind::Ranks));
-    assert_eq!(look(format!("{}{begin}", launch(before, "Failed"))).await, None, "it has just begun");
-    assert_eq!(look(launch(before, "Failed")).await, None, "it has not begun");
+    assert_eq!(look(format!("{}{begin}", launch(before, "Failed"))).await, None, "it has just started");
+    assert_eq!(look(launch(before, "Failed")).await, None, "it has not started");
 }
 
 #[tokio::test]
@@ -360,7 +360,7 @@ async fn a_dashboard_that_never_answers_is_an_error_of_that_cluster() {
     let target = target(&silent().await, None);
     let options = ObserveOptions { deadline: Duration::from_millis(300), ..ObserveOptions::deep() };
     let error = bridge().observe(&target, Some(&id("chat")), options).await.unwrap_err();
-    assert_eq!(error.fault, Fault::TimedOut { after_ms: 100 });
+    assert_eq!(error.fault, CallErrorKind::TimedOut { after_ms: 100 });
     assert!(error.to_string().starts_with("prod/chat-0: dashboard GET /api/"), "{error}");
 }
 
@@ -374,7 +374,7 @@ async fn draining_is_switched_and_models_are_listed() {
         .on("GET /v1/models", [recorded("vllm_models")]);
     let engine = bridge().engine(&target(&cluster.ray.url, Some(&cluster.engine.url))).unwrap();
     assert_eq!(engine.set_draining(true).await, Ok(()));
-    assert!(matches!(engine.set_draining(false).await.unwrap_err().fault, Fault::NotFound { .. }));
+    assert!(matches!(engine.set_draining(false).await.unwrap_err().fault, CallErrorKind::NotFound { .. }));
     assert_eq!(engine.models().await, Ok(vec!["tiny".to_owned()]));
 }
 

@@ -100,9 +100,9 @@ fn near_nodes_are_found_by_the_labels_that_clouds_and_tools_set() {
     assert_eq!(place(shape(8, 2), &nodes[..4]), ["a", "c"], "one zone, by either label");
     assert_eq!(place(shape(8, 3), &nodes), ["a", "b", "d"], "one hop between zones, one within a rack");
     let placement = plan(shape(8, 3), &nodes, &Policy::default()).unwrap();
-    let told = hops(&placement, &nodes, &Policy::default());
+    let reported = hops(&placement, &nodes, &Policy::default());
     let rack = Hop::Within { level: "rack".to_owned(), domain: "l2".to_owned(), cost: 2 };
-    assert_eq!(told, [Hop::Beyond { cost: 16 }, rack]);
+    assert_eq!(reported, [Hop::Beyond { cost: 16 }, rack]);
 }
 
 #[test]

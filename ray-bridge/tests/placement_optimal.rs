@@ -13,7 +13,7 @@ fn policy() -> Policy {
     Policy { levels: LEVELS.iter().map(|label| Level::of(label)).collect(), ..Policy::default() }
 }
 
-/// What a hop must cost, told without a tree: the innermost level on which all labels from the outside in agree.
+/// What a hop must cost, reported without a tree: the innermost level on which all labels from the outside in agree.
 fn hop(a: &RayNode, b: &RayNode, inner: usize) -> u64 {
     let agree = |level: &usize| a.labels.get(LEVELS[*level]) == b.labels.get(LEVELS[*level]);
     let shared = (inner..LEVELS.len()).rev().take_while(agree);
@@ -111,8 +111,8 @@ fn measured(placement: &Placement, nodes: &[RayNode], policy: &Policy, inner: us
         |unit: &String| nodes.iter().find(|n| unit_of(&n.id) == *unit && !policy.exclude.contains(&n.name));
     let cost = stages.windows(2).filter(|w| w[0] != w[1]);
     let cost = cost.map(|w| hop(first(&w[0]).unwrap(), first(&w[1]).unwrap(), inner)).sum();
-    let told: u64 = hops(placement, nodes, policy).iter().map(Hop::cost).sum();
-    assert_eq!(told, cost, "the hops told are not those of the plan");
+    let reported: u64 = hops(placement, nodes, policy).iter().map(Hop::cost).sum();
+    assert_eq!(reported, cost, "the hops reported are not those of the plan");
     (avoided, most, cost)
 }
 

@@ -41,13 +41,13 @@ def connect(deadline: float) -> None:
 def own_group(ranks: int, deadline: float) -> Placement:
     """A placement group of `ranks` GPUs, as near to each other as they fit; waits until `deadline` for nodes to join."""
     group = placement_group([{"GPU": 1}] * ranks, strategy="PACK")
-    told = 0.0
+    reported = 0.0
     while not group.wait(1):
         now = time.monotonic()
         if now >= deadline:
             raise TimeoutError(f"Cannot provide a placement group requiring {ranks} GPUs: {_gpus()}")
-        if now - told >= 10:
-            told = now
+        if now - reported >= 10:
+            reported = now
             print(f"waiting for {ranks} GPUs: {_gpus()}", flush=True)
     return group, list(range(ranks))
 

@@ -1,4 +1,4 @@
-//! The orchestrator's own code on a simulated Kubernetes and Ray, in simulated time: what a real cluster can not be made to
+//! The orchestrator's own code on a simulated Kubernetes and Ray, in simulated time: what a real cluster cannot be made to
 //! show, such as a crash before and after every write. Nothing in here is part of the product.
 //!
 //! | module | lives there |
@@ -10,6 +10,6 @@
 
 pub mod api;
 pub mod kubernetes;
-mod news;
+mod ordered_notify;
 pub mod ray;
 pub mod run;

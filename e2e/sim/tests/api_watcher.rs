@@ -24,7 +24,7 @@ struct Script {
     calls: Mutex<VecDeque<(Verb, Verdict)>>,
     events: Mutex<VecDeque<EventVerdict>>,
     lists: Mutex<VecDeque<ListVerdict>>,
-    told: Mutex<Vec<(Verb, u16)>>,
+    reported: Mutex<Vec<(Verb, u16)>>,
 }
 
 impl Tamper for Script {
@@ -35,7 +35,7 @@ impl Tamper for Script {
     }
 
     fn applied(&self, call: &Call, code: u16) {
-        self.told.lock().unwrap().push((call.verb, code));
+        self.reported.lock().unwrap().push((call.verb, code));
     }
 
     fn event(&self, _: &Call, _: &Value) -> EventVerdict {
@@ -118,7 +118,7 @@ async fn a_watch_that_times_out_goes_on_where_it_was() {
     assert!(waited.is_err());
     put(&server, "a", "1");
     assert_eq!(take(&mut said, 1).await, "+a=1");
-    let watches = script.told.lock().unwrap().iter().filter(|(verb, _)| *verb == Verb::Watch).count();
+    let watches = script.reported.lock().unwrap().iter().filter(|(verb, _)| *verb == Verb::Watch).count();
     assert_eq!(watches, 5, "of 20 s in 90 s");
 }
 
@@ -145,7 +145,7 @@ async fn bookmarks_keep_a_quiet_watch_from_expiring() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watcher_that_was_away_too_long_lists_anew() {
+async fn a_watcher_that_was_away_too_long_lists_again() {
     let (server, script, api) = bench();
     put(&server, "a", "1");
     let mut said = words(&api, watcher::Config::default());
@@ -172,7 +172,7 @@ async fn a_broken_connection_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_is_made_to_expire_and_lists_anew() {
+async fn a_watch_is_made_to_expire_and_lists_again() {
     let (server, script, api) = bench();
     put(&server, "a", "1");
     let mut said = words(&api, watcher::Config::default());
@@ -245,7 +245,7 @@ async fn lost_calls_hang_and_were_done_or_not() {
         assert!(call.await.is_err(), "no answer");
         assert_eq!(server.get(&Kind::CONFIG_MAP, "default", name).is_some(), there, "{name}");
     }
-    assert_eq!(*script.told.lock().unwrap(), [(Verb::Create, 201)]);
+    assert_eq!(*script.reported.lock().unwrap(), [(Verb::Create, 201)]);
     let writes = server.writes(0);
     assert_eq!(writes.len(), 1);
     let call = &writes[0].call;
@@ -261,9 +261,9 @@ async fn refusals_are_seen_unless_the_client_waits_them_out() {
     put(&server, "a", "1");
     let error = api.get("a").await.unwrap_err();
     assert!(matches!(&error, kube::Error::Api(status) if status.code == 500), "{error}");
-    let begun = server.now();
+    let started = server.now();
     assert_eq!(api.get("a").await.unwrap().name_any(), "a");
-    assert_eq!(server.now().duration_since(begun).as_secs(), 1, "the client did as Retry-After says");
+    assert_eq!(server.now().duration_since(started).as_secs(), 1, "the client did as Retry-After says");
 }
 
 #[tokio::test(start_paused = true)]

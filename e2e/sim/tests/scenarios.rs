@@ -24,8 +24,8 @@ fn all_end_as_they_must() {
 }
 
 #[test]
-fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_told() {
-    let told = |step: &str, expect: &str| {
+fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_reported() {
+    let reported = |step: &str, expect: &str| {
         let mut scenario = named("create");
         scenario.steps = vec![serde_json::from_str(step).unwrap()];
         scenario.expect = serde_json::from_str(expect).unwrap();
@@ -49,15 +49,15 @@ fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_told() {
             ],
         ),
     ] {
-        let failures = told(step, expect);
+        let failures = reported(step, expect);
         for says in says {
             assert!(failures.iter().any(|failure| failure.starts_with(says)), "{says}: {failures:#?}");
         }
     }
 }
 
-/// Found by soaks and the grid: a replica that leads again kept the token of a Ray cluster that had been made anew under its name; one
-/// that takes over closed the gates of groups that had just begun to serve; a group counted as serving while it left the endpoints; one that
+/// Found by soaks and the grid: a replica that leads again kept the token of a Ray cluster that had been recreated under its name; one
+/// that takes over closed the gates of groups that had just started to serve; a group counted as serving while it left the endpoints; one that
 /// takes over with an old list of pods closed all gates at once.
 #[test]
 fn what_once_failed_holds() {

@@ -91,14 +91,14 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     let console = Console::default();
     console.say(format_args!("load on {} for model {}", plan.target, plan.model));
     let load = Load::start(&plan);
-    let end = until_told(&args);
+    let end = until_reported(&args);
     tokio::pin!(end);
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     tick.tick().await;
     loop {
         tokio::select! {
-            told = &mut end => {
-                console.say(format_args!("stopping: {}", told?));
+            reported = &mut end => {
+                console.say(format_args!("stopping: {}", reported?));
                 break;
             }
             _ = tick.tick() => console.say(load.so_far().line()),
@@ -114,7 +114,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
 }
 
 /// Waits for whichever end comes first and says which it was.
-async fn until_told(args: &Args) -> anyhow::Result<&'static str> {
+async fn until_reported(args: &Args) -> anyhow::Result<&'static str> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let time = async {
         match args.how_long {

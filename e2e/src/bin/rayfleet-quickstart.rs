@@ -9,7 +9,7 @@ use rayfleet_e2e::cluster::Cluster;
 use rayfleet_e2e::cluster::dump::dump;
 use rayfleet_e2e::cluster::tools::Tools;
 use rayfleet_e2e::console::{Console, complain, line};
-use rayfleet_e2e::mainjob::MainJob;
+use rayfleet_e2e::demo::MainJob;
 
 /// Brings up a fleet, asks it, and upgrades it twice under load without losing a request.
 ///

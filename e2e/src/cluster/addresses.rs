@@ -34,7 +34,7 @@ impl Addresses {
         self.seen.first().is_none_or(|(first, _)| at < first + PROGRAMMED)
             || spans
                 .filter(|((_, ready), _)| ready.is_empty())
-                .any(|((begun, _), end)| at >= *begun && at <= end + PROGRAMMED)
+                .any(|((started, _), end)| at >= *started && at <= end + PROGRAMMED)
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a person needs after a failure: the fleets' own words, events, pods, and the last lines of the
-//! orchestrator's and KubeRay's logs. Never fails: what can not be read is named.
+//! orchestrator's and KubeRay's logs. Never fails: what cannot be read is named.
 
 use std::fmt::Write;
 

@@ -100,7 +100,7 @@ impl Fleet {
                     }
                     last = fleet;
                 }
-                // The watch begins anew by itself.
+                // The watch begins again by itself.
                 Ok(Some(Err(error))) => trouble = Some(error),
                 Ok(None) => bail!("the watch of fleet {} ended", self.name),
                 Err(_) => {

@@ -47,7 +47,7 @@ impl Journal {
     }
 
     /// Whether it has had its first look: what changes from here on is in it.
-    pub fn has_begun(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         lock(&self.kept).last.is_some()
     }
 
@@ -86,8 +86,8 @@ async fn listen(fleet: Fleet, kept: Arc<Mutex<Kept>>, start: Instant) {
 
 impl Kept {
     fn take(&mut self, now: RayClusterFleet, seconds: f64) {
-        let told = self.narrator.tell(&now);
-        self.lines.extend(told.into_iter().map(|line| format!("{seconds:7.1} s  {line}")));
+        let reported = self.narrator.tell(&now);
+        self.lines.extend(reported.into_iter().map(|line| format!("{seconds:7.1} s  {line}")));
         if let Some(before) = &self.last {
             self.steps.extend(steps::between(groups(before), groups(&now)));
         }

@@ -2,17 +2,17 @@
 //! Reads and plain writes with time-outs; what a test expects of them is not here.
 
 pub mod addresses;
+pub mod availability;
 pub mod dump;
 pub mod endpoint;
 pub mod fleet;
-pub mod foretold;
 pub mod inventory;
 pub mod journal;
 pub mod leader;
-pub mod lowest;
 pub mod manifest;
 pub mod narrator;
 pub mod overhead;
+pub mod plan_check;
 pub mod pods;
 pub mod processes;
 pub mod ray;

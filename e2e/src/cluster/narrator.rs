@@ -1,4 +1,4 @@
-//! What a person is told while a fleet changes: one line for each phase that a group enters and for each
+//! What a person is reported while a fleet changes: one line for each phase that a group enters and for each
 //! step of the rollout. Pure: states in, lines out.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use rayfleet_api::status::{GroupStatus, Phase};
 
 use super::ready;
 
-/// Remembers what was told.
+/// Remembers what was reported.
 #[derive(Debug, Default)]
 pub struct Narrator {
     groups: BTreeMap<String, (Phase, u32, u32)>,
@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_once() {
+    fn each_change_is_reported_once() {
         let mut narrator = Narrator::default();
         let group =
             |phase| json!([{"name": "f-0", "slot": 0, "revision": "a", "phase": phase, "message": "m"}]);
-        let told = narrator.tell(&fleet(&group("Forming")));
-        assert_eq!(told, ["rollout: Updating (1 of 2)", "f-0  Forming      m"]);
+        let reported = narrator.tell(&fleet(&group("Forming")));
+        assert_eq!(reported, ["rollout: Updating (1 of 2)", "f-0  Forming      m"]);
         assert_eq!(narrator.tell(&fleet(&group("Forming"))), Vec::<String>::new());
         assert_eq!(narrator.tell(&fleet(&group("Placing"))), ["f-0  Placing      m"]);
         assert_eq!(narrator.tell(&fleet(&json!([]))), ["f-0  is gone"]);

@@ -50,7 +50,7 @@ pub fn lines(fleet: &RayClusterFleet) -> Vec<String> {
         .collect()
 }
 
-/// Everything that a person is told about a fleet by its status: conditions, groups and rollout.
+/// Everything that a person is reported about a fleet by its status: conditions, groups and rollout.
 pub fn words(fleet: &RayClusterFleet) -> String {
     let Some(status) = &fleet.status else { return String::new() };
     let mut words: Vec<String> = status

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_in_numbers() {
+    fn what_does_not_fit_is_reported_in_numbers() {
         let real = [there("node-a", 2), there("node-b", 8)];
         let error = assigned(&[wanted("x", 4), wanted("y", 4)], &real).unwrap_err().to_string();
         assert!(

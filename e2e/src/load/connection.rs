@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Kept connections are not used after this idle time. Servers close idle ones themselves (vLLM after
 /// 5 s), and a client must give up first, as every gateway is set: a request and the server's close that
-/// cross on the wire can not be told apart from a lost request.
+/// cross on the wire cannot be distinguished from a lost request.
 const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
 /// In which an engine may say who answers: behind a Service nothing else tells. The light engine does.

@@ -32,9 +32,9 @@ impl Death {
 pub struct Cost {
     /// What died, and of what.
     pub death: String,
-    /// Requests that it had begun to answer.
+    /// Requests that it had started to answer.
     pub cut_off: usize,
-    /// Requests that nobody had begun to answer, and that it can have had.
+    /// Requests that nobody had started to answer, and that it can have had.
     pub unanswered: usize,
 }
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_told() {
+    fn everything_else_is_reported() {
         let too_early = (1.0, 5.0, Some("head-1"));
         let too_late = (16.0, 1.0, None);
         let of_another = (9.0, 4.0, Some("head-2"));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::fault::Fault;
 
-/// Failures that are told in full.
+/// Failures that are reported in full.
 const FIRST_FAILURES: usize = 5;
 /// Failures that are kept; what fails more often than that needs no closer look.
 const KEPT_FAILURES: usize = 1000;
@@ -44,7 +44,7 @@ pub struct Failure {
     pub kind: Kind,
     /// Seconds from its start to its failure.
     pub after: f64,
-    /// Who had begun to answer, if it said so.
+    /// Who had started to answer, if it said so.
     pub server: Option<String>,
     /// Why.
     pub reason: String,
@@ -52,7 +52,7 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} begun at {:.1} s, after {:.1} s", self.kind, self.at, self.after)?;
+        write!(f, "{:?} started at {:.1} s, after {:.1} s", self.kind, self.at, self.after)?;
         if let Some(server) = &self.server {
             write!(f, ", of {server}")?;
         }
@@ -121,9 +121,9 @@ impl Tally {
 pub struct Report {
     /// How long the load ran.
     pub seconds: f64,
-    /// Requests begun.
+    /// Requests started.
     pub sent: u64,
-    /// Requests begun and not yet ended.
+    /// Requests started and not yet ended.
     pub open: u64,
     /// Requests failed, for whatever reason.
     pub failed: u64,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failures_are_told_in_full_and_all_are_counted() {
+    fn the_first_failures_are_reported_in_full_and_all_are_counted() {
         let mut tally = Tally::default();
         for _ in 0..7 {
             tally.begin();

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_served_says_what_helps() {
+    fn what_cannot_be_served_says_what_helps() {
         assert!(Target::parse("https://a").unwrap_err().to_string().contains("kubectl proxy"));
         assert!(Target::parse("a:80").is_err());
         assert!(Target::parse("/v1").is_err());

@@ -119,7 +119,7 @@ pub(crate) async fn examples(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A fleet that can not work, and the words by which it must say so in time.
+/// A fleet that cannot work, and the words by which it must say so in time.
 struct Hopeless {
     name: &'static str,
     manifest: Manifest,
@@ -173,7 +173,7 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
     ])
 }
 
-/// Time over which a fleet that can not work is watched for restlessness.
+/// Time over which a fleet that cannot work is watched for restlessness.
 const WINDOW: Duration = Duration::from_secs(20);
 /// Writes by the orchestrator in that time, for all of the fleets together. A group whose engine fails
 /// writes a handful at each try, and tries come with growing waits.
@@ -182,7 +182,7 @@ const MOST_WRITES: f64 = 50.0;
 pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await?;
     let cases = hopeless()?;
-    try_join_all(cases.iter().map(|case| told(suite, case))).await?;
+    try_join_all(cases.iter().map(|case| reported(suite, case))).await?;
     let before = writes(&suite.cluster).await?;
     tokio::time::sleep(WINDOW).await;
     let count = writes(&suite.cluster).await? - before;
@@ -201,13 +201,13 @@ pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await
 }
 
-async fn told(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
+async fn reported(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
     let fleet = suite.fleet(case.name);
     let start = clock::instant();
     fleet.apply(&case.manifest).await?;
     let mut words = String::new();
-    let waited = until("the cause to be told", case.within, async || {
-        words = everything_told(&fleet).await?;
+    let waited = until("the cause to be reported", case.within, async || {
+        words = everything_reported(&fleet).await?;
         Ok(case.words.iter().all(|word| words.contains(word)).then_some(()))
     })
     .await;
@@ -216,7 +216,7 @@ async fn told(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
         format!("{} does not tell {missing:?} in:\n{words}", case.name)
     })?;
     suite.console.say(format_args!(
-        "{} told its cause after {:.1} s",
+        "{} reported its cause after {:.1} s",
         case.name,
         clock::seconds_since(start)
     ));
@@ -224,7 +224,7 @@ async fn told(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
 }
 
 /// Conditions, groups and warnings about a fleet: what its user can see.
-async fn everything_told(fleet: &Fleet) -> anyhow::Result<String> {
+async fn everything_reported(fleet: &Fleet) -> anyhow::Result<String> {
     let mut words = ready::words(&fleet.get().await?);
     for warning in warnings(fleet).await? {
         words.push_str("\nevent ");

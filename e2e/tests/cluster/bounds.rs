@@ -1,12 +1,12 @@
-//! Runs a change and holds the fleet against bounds all the while. What went wrong is told with what the fleet said.
+//! Runs a change and holds the fleet against bounds all the while. What went wrong is reported with what the fleet said.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use rayfleet_e2e::cluster::availability::{Lowest, Seen};
 use rayfleet_e2e::cluster::fleet::Fleet;
-use rayfleet_e2e::cluster::foretold::Foretold;
 use rayfleet_e2e::cluster::journal::Journal;
-use rayfleet_e2e::cluster::lowest::{Lowest, Seen};
+use rayfleet_e2e::cluster::plan_check::Foretold;
 use rayfleet_e2e::cluster::steps::Step;
 use rayfleet_e2e::cluster::{ready, until};
 
@@ -30,10 +30,10 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Holds what happened against what was foretold; `gpus` are those of one group.
-    pub(crate) fn is_as(&self, foretold: &Foretold, gpus: u32) -> anyhow::Result<()> {
-        let held = foretold.hold_against(&self.steps, &self.seen, gpus);
-        held.with_context(|| format!("the last changes:\n{}what was foretold", self.tale))
+    /// Holds what happened against what was predicted; `gpus` are those of one group.
+    pub(crate) fn is_as(&self, predicted: &Foretold, gpus: u32) -> anyhow::Result<()> {
+        let held = predicted.hold_against(&self.steps, &self.seen, gpus);
+        held.with_context(|| format!("the last changes:\n{}what was predicted", self.tale))
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) async fn within(
 ) -> anyhow::Result<Account> {
     let (journal, lowest) = (Journal::watch(fleet), Lowest::watch(fleet, &fleet.name));
     until("a first look at the fleet", FIRST_LOOK, async || {
-        Ok((journal.has_begun() && lowest.so_far().is_whole()).then_some(()))
+        Ok((journal.has_started() && lowest.so_far().is_whole()).then_some(()))
     })
     .await?;
     let outcome = match change().await {

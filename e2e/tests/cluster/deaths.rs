@@ -13,7 +13,7 @@ use rayfleet_e2e::cluster::pods::FleetPod;
 use rayfleet_e2e::cluster::{call, processes, until};
 use rayfleet_e2e::load::Death;
 
-/// Longest time until a dead engine can not be found any more. If the orchestrator was on the node that was lost, another
+/// Longest time until a dead engine cannot be found any more. If the orchestrator was on the node that was lost, another
 /// one has to come up first, and to wait for its predecessor's lease to run out.
 const LET_GO: Duration = Duration::from_mins(3);
 /// A node programs a change of the endpoints at last then; until then requests may be sent to who has left them.

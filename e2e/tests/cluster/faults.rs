@@ -1,4 +1,4 @@
-//! Every way in which a group breaks, on real pods: is the cause told right, how soon does the traffic stop, how soon
+//! Every way in which a group breaks, on real pods: is the cause reported right, how soon does the traffic stop, how soon
 //! does the recovery begin, and is the group whole again with nothing left over.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use rayfleet_e2e::cluster::processes::{self, Process, cluster_tool, the_one};
 use rayfleet_e2e::cluster::ray::last_submitted;
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::{call, until};
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 use rayfleet_e2e::{clock, load};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -47,11 +47,11 @@ enum Fault {
     NodeLost,
 }
 
-/// Seconds until traffic has stopped, and until the recovery has begun.
+/// Seconds until traffic has stopped, and until the recovery has started.
 type Limits = (f64, f64);
 
 /// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its
-/// traffic must stop and the recovery from it must have begun: `None` where the engine serves all the same, so that nothing
+/// traffic must stop and the recovery from it must have started: `None` where the engine serves all the same, so that nothing
 /// may stop. The aims are 2 s and 3 s for what is dead, and `hungAfter` more for what hangs; some is granted to traffic that
 /// a busy machine sees late. Whether a container or a machine comes back is not known at once.
 const FAULTS: [(Fault, &str, &str, Option<Limits>); 9] = [
@@ -82,9 +82,9 @@ pub(crate) async fn all(suite: &Suite) -> anyhow::Result<()> {
         let row = one(suite, &fleet, fault, cause, limit).await.with_context(|| name.to_owned())?;
         let line = format!("{name}: {}", row.words());
         suite.console.say(&line);
-        if let Some((closed_by, begun_by)) = limit {
+        if let Some((closed_by, started_by)) = limit {
             for (what, after, limit) in
-                [("traffic stopped", row.closed, closed_by), ("recovery begun", row.begun, begun_by)]
+                [("traffic stopped", row.closed, closed_by), ("recovery started", row.started, started_by)]
             {
                 let after = after.unwrap_or(f64::INFINITY);
                 if after > limit {
@@ -103,7 +103,9 @@ pub(crate) async fn all(suite: &Suite) -> anyhow::Result<()> {
     ensure!(!blamed.is_empty(), "no node was named for a rank that died on it");
     ensure!(late.is_empty(), "{}", late.join("; "));
     fleet.delete(Duration::from_mins(1)).await?;
-    suite.console.say(format_args!("all {} faults were told, recovered from and left nothing", rows.len()));
+    suite
+        .console
+        .say(format_args!("all {} faults were reported, recovered from and left nothing", rows.len()));
     Ok(())
 }
 
@@ -119,11 +121,11 @@ fn manifest() -> anyhow::Result<Manifest> {
 
 /// What came of one fault, in seconds since it.
 struct Row {
-    told: f64,
+    reported: f64,
     closed: Option<f64>,
     /// The ledger says that the engine or the group has failed and what comes next. The stop of what is left of the engine
     /// is asked for in the same step.
-    begun: Option<f64>,
+    started: Option<f64>,
     /// Ray has taken the next engine, by its own clock. The end of the old one comes before, and a backoff, or new pods.
     launched: Option<f64>,
     ready: f64,
@@ -134,10 +136,10 @@ impl Row {
     fn words(&self) -> String {
         let time = |time: Option<f64>| time.map_or_else(|| "never".to_owned(), |time| format!("{time:.1} s"));
         format!(
-            "told {:.1} s, traffic stopped {}, recovery begun {}, next launch {}, ready {:.1} s: {}",
-            self.told,
+            "reported {:.1} s, traffic stopped {}, recovery started {}, next launch {}, ready {:.1} s: {}",
+            self.reported,
             time(self.closed),
-            time(self.begun),
+            time(self.started),
             time(self.launched),
             self.ready,
             self.cause.chars().take(160).collect::<String>()
@@ -187,12 +189,12 @@ async fn one(
     let watch = Watch::start(fleet, &group);
     let start = clock::instant();
     let stopped = inflict(fault, &head, &worker).await?;
-    let (told, said) = watch.told(cause).await.with_context(|| format!("waiting for `{cause}`"))?;
-    let told_after = seconds(start, told);
+    let (reported, said) = watch.reported(cause).await.with_context(|| format!("waiting for `{cause}`"))?;
+    let reported_after = seconds(start, reported);
     if limit.is_none() {
         end(fault, &stopped, &head).await?;
     } else {
-        watch.begun().await?;
+        watch.started().await?;
     }
     if fault == Fault::NodeLost {
         // Ready again without the node: that is what this fault is about.
@@ -220,8 +222,8 @@ async fn one(
         nothing_left(fleet, &group, &after.status.unwrap_or_default().groups).await?;
     }
     let after_start = |moment: Option<Instant>| moment.map(|moment| seconds(start, moment));
-    let (closed, begun) = (after_start(seen.closed), after_start(seen.begun));
-    Ok(Row { told: told_after, closed, begun, launched, ready, cause: said })
+    let (closed, started) = (after_start(seen.closed), after_start(seen.started));
+    Ok(Row { reported: reported_after, closed, started, launched, ready, cause: said })
 }
 
 fn seconds(start: Instant, moment: Instant) -> f64 {
@@ -294,7 +296,7 @@ async fn nothing_left(fleet: &Fleet, old: &GroupStatus, now: &[GroupStatus]) -> 
 #[derive(Clone, Default)]
 struct Seen {
     closed: Option<Instant>,
-    begun: Option<Instant>,
+    started: Option<Instant>,
     said: Vec<(Instant, String)>,
 }
 
@@ -316,16 +318,16 @@ impl Watch {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// When the fleet first told a cause with these words, and what it said.
-    async fn told(&self, words: &str) -> anyhow::Result<(Instant, String)> {
+    /// When the fleet first reported a cause with these words, and what it said.
+    async fn reported(&self, words: &str) -> anyhow::Result<(Instant, String)> {
         let says = |text: &str| words.split('|').any(|words| text.contains(words));
         let find = |seen: Seen| seen.said.into_iter().find(|(_, text)| says(text));
-        let found = until("the cause to be told", PATIENCE, async || Ok(find(self.seen()))).await;
+        let found = until("the cause to be reported", PATIENCE, async || Ok(find(self.seen()))).await;
         found.or_else(|error| bail!("{error}; it said {:?}", self.seen().said))
     }
 
-    async fn begun(&self) -> anyhow::Result<()> {
-        until("the recovery to begin", PATIENCE, async || Ok(self.seen().begun.map(drop))).await
+    async fn started(&self) -> anyhow::Result<()> {
+        until("the recovery to begin", PATIENCE, async || Ok(self.seen().started.map(drop))).await
     }
 }
 
@@ -374,7 +376,7 @@ async fn look_at_group(fleet: Fleet, before: GroupStatus, seen: Arc<Mutex<Seen>>
                 }
                 let failed = group.goal_reason.as_ref().is_some_and(|reason| reason.starts_with("failed: "));
                 if failed || (&group.name, group.launch) != (&before.name, before.launch) {
-                    seen.begun.get_or_insert(moment);
+                    seen.started.get_or_insert(moment);
                 }
             });
         }

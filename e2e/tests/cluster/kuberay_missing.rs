@@ -17,7 +17,7 @@ use crate::suite::Suite;
 
 const CRD: &str = "rayclusters.ray.io";
 
-pub(crate) async fn told(suite: &Suite) -> anyhow::Result<()> {
+pub(crate) async fn reported(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await?;
     let rays: Api<DynamicObject> = Api::all_with(suite.cluster.client.clone(), &ray_cluster_resource());
     let others = call("list RayClusters", rays.list_metadata(&ListParams::default())).await?.items.len();

@@ -9,8 +9,8 @@ use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::until;
+use rayfleet_e2e::demo::places;
 use rayfleet_e2e::load::complete;
-use rayfleet_e2e::mainjob::places;
 
 use crate::bounds::Bounds;
 use crate::light::{self, BRING_UP, REPLICAS};

@@ -10,8 +10,8 @@ use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::ready::{self, groups};
+use rayfleet_e2e::demo::follow;
 use rayfleet_e2e::examples;
-use rayfleet_e2e::mainjob::follow;
 use serde_json::json;
 
 use crate::suite::Suite;

@@ -25,8 +25,8 @@ mod wrong;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rayfleet_e2e::chosen::chosen;
 use rayfleet_e2e::console::{complain, line};
+use rayfleet_e2e::test_filter::chosen;
 use runner::{Scenario, run_all};
 use suite::Suite;
 
@@ -40,7 +40,7 @@ fn scenarios() -> Vec<Scenario> {
             Box::pin(bad_input::examples(s))
         }),
         Scenario::new("kuberay_missing_is_explained_and_survived", minutes(7), |s| {
-            Box::pin(kuberay_missing::told(s))
+            Box::pin(kuberay_missing::reported(s))
         }),
         Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
         Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s))),
@@ -62,7 +62,7 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
         }),
-        Scenario::new("faults_are_told_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
+        Scenario::new("faults_are_reported_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
         Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),
         Scenario::named("soak_random_operations", minutes(300), |s| Box::pin(soak::random_operations(s))),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use rayfleet_e2e::demo::MainJob;
 use rayfleet_e2e::examples;
-use rayfleet_e2e::mainjob::MainJob;
 
 use crate::suite::Suite;
 

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
 use rayfleet_e2e::cluster::call;
-use rayfleet_e2e::cluster::foretold::foretell;
 use rayfleet_e2e::cluster::manifest::Manifest;
+use rayfleet_e2e::cluster::plan_check::foretell;
 use rayfleet_e2e::cluster::ready::groups;
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 use serde_json::json;
 
 use crate::bounds::Bounds;
@@ -37,23 +37,23 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
     let stands = foretell(&suite.tools, &waiting).await.err();
     let stands = stands.context("a plan that would wait for room for ever was called good")?.to_string();
     ensure!(has_all(&stands, &numbers), "the plan that waits for room does not tell {numbers:?}: {stands}");
-    let foretold = foretell(&suite.tools, &changed).await?;
+    let predicted = foretell(&suite.tools, &changed).await?;
     ensure!(
-        foretold.gpus_peak == foretold.gpus_now,
+        predicted.gpus_peak == predicted.gpus_now,
         "the plan has {} GPUs held now and {} at the most, where none is free",
-        foretold.gpus_now,
-        foretold.gpus_peak
+        predicted.gpus_now,
+        predicted.gpus_peak
     );
 
     let bounds = Bounds { ready: GROUPS - 1, groups: GROUPS };
     let account = suite
         .under_load(&fleet, Connections::FreshAndKept, bounds, async || {
             fleet.apply(&changed).await?;
-            let told = fleet.follow("say in numbers that there is no room", ROLLOUT, |fleet| {
+            let reported = fleet.follow("say in numbers that there is no room", ROLLOUT, |fleet| {
                 let reason = fleet?.status.as_ref()?.rollout.as_ref()?.reason.as_ref()?;
                 has_all(reason, &numbers).then(|| reason.clone())
             });
-            suite.console.say(told.await?);
+            suite.console.say(reported.await?);
             let canary = fleet.follow("have its one new group ready beside the others", ROLLOUT, |fleet| {
                 let status = fleet?.status.as_ref()?;
                 let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
@@ -67,7 +67,7 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
             places::check(&fleet, &canary).await.map(drop)
         })
         .await?;
-    account.is_as(&foretold, GPUS_OF_A_NODE)?;
+    account.is_as(&predicted, GPUS_OF_A_NODE)?;
     fleet.delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
 }

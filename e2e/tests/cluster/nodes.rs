@@ -17,7 +17,7 @@ use rayfleet_e2e::cluster::processes::{self, cluster_tool, the_one};
 use rayfleet_e2e::cluster::ready::{self, groups};
 use rayfleet_e2e::cluster::warnings::warnings;
 use rayfleet_e2e::cluster::{call, until};
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 use serde_json::json;
 
 use crate::bounds::Bounds;
@@ -180,13 +180,14 @@ fn head_of<'p>(pods: &'p [FleetPod], group: &str) -> anyhow::Result<&'p FleetPod
 async fn forgotten(fleet: &Fleet) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
-    let told: BTreeSet<String> = groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
+    let reported: BTreeSet<String> =
+        groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
     let mut left = BTreeSet::new();
     let waited = until("only the fleet's groups to have pods", Duration::from_mins(1), async || {
         let list = call("list the fleet's pods", api.list_metadata(&ours)).await?.items;
         left = list.iter().filter_map(|pod| pod.labels().get(names::RAY_LABEL_CLUSTER).cloned()).collect();
-        Ok((left == told).then_some(()))
+        Ok((left == reported).then_some(()))
     })
     .await;
-    waited.with_context(|| format!("the fleet has the groups {told:?}; there are pods of {left:?}"))
+    waited.with_context(|| format!("the fleet has the groups {reported:?}; there are pods of {left:?}"))
 }

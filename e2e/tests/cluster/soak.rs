@@ -13,7 +13,7 @@ use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::pods::{nodes_by_group, pods};
 use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call};
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 use serde_json::json;
 
 use crate::bounds::Bounds;
@@ -24,7 +24,7 @@ use crate::takeover;
 /// `kubectl drain` of one node: two groups move away, each after its last stream.
 const DRAIN: Duration = Duration::from_mins(8);
 const COMMAND: Duration = Duration::from_mins(1);
-/// A rollout of three groups that an operation before it may have begun.
+/// A rollout of three groups that an operation before it may have started.
 const SETTLE: Duration = Duration::from_mins(10);
 
 /// Each node is drained as for maintenance and given back. The groups on it move first, by the rollout's rules.

@@ -109,7 +109,7 @@ impl Suite {
     }
 
     /// The same for a change in which engines die: requests that one of them had, or can have had, may fail. They are
-    /// counted and told; no other may.
+    /// counted and reported; no other may.
     pub(crate) async fn under_load_with_deaths(
         &self,
         fleet: &Fleet,

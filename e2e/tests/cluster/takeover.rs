@@ -10,13 +10,13 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use rayfleet_api::names;
 use rayfleet_e2e::cluster::fleet::Fleet;
-use rayfleet_e2e::cluster::foretold::foretell;
+use rayfleet_e2e::cluster::plan_check::foretell;
 use rayfleet_e2e::cluster::pods::pods;
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::{
     KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, processes, ray_cluster_resource, until,
 };
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 
 use crate::bounds::Bounds;
 use crate::light::{self, REPLICAS, ROLLOUT};
@@ -27,7 +27,7 @@ pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
     let (old, _) = light::only_revision(&before)?;
     let changed = light::upgraded(1, 0)?;
-    let foretold = foretell(&suite.tools, &changed).await?;
+    let predicted = foretell(&suite.tools, &changed).await?;
     let bounds = Bounds { ready: REPLICAS, groups: REPLICAS + 1 };
     let account = suite
         .under_load(&fleet, Connections::FreshAndKept, bounds, async || {
@@ -48,7 +48,7 @@ pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
             places::check(&fleet, &after).await.map(drop)
         })
         .await?;
-    account.is_as(&foretold, changed.valid()?.shape.gpus())?;
+    account.is_as(&predicted, changed.valid()?.shape.gpus())?;
     no_strays(&fleet).await
 }
 
@@ -91,7 +91,8 @@ pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
 
 /// What exists is what the status says, and nothing beside it.
 async fn no_strays(fleet: &Fleet) -> anyhow::Result<()> {
-    let told: BTreeSet<String> = groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
+    let reported: BTreeSet<String> =
+        groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
     let cluster = &fleet.cluster;
     let api: Api<kube::core::DynamicObject> =
         Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &ray_cluster_resource());
@@ -100,8 +101,8 @@ async fn no_strays(fleet: &Fleet) -> anyhow::Result<()> {
         let list = call("list RayClusters", api.list_metadata(&ours)).await?;
         let there: BTreeSet<String> = list.items.iter().map(ResourceExt::name_any).collect();
         let of_pods: BTreeSet<String> = pods(fleet).await?.into_iter().map(|pod| pod.group).collect();
-        Ok((there == told && of_pods == told).then_some(()))
+        Ok((there == reported && of_pods == reported).then_some(()))
     })
     .await
-    .with_context(|| format!("the status has the groups {told:?}"))
+    .with_context(|| format!("the status has the groups {reported:?}"))
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::fleet::Fleet;
-use rayfleet_e2e::cluster::foretold::foretell;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::overhead::overhead;
+use rayfleet_e2e::cluster::plan_check::foretell;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::steps::What;
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 
 use crate::bounds::{Bounds, within};
 use crate::light::{self, REPLICAS, ROLLOUT};
@@ -48,7 +48,7 @@ pub(crate) async fn engine_only(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A new pod template replaces every pod, never with fewer groups ready than wanted, step by step as the plan foretold;
+/// A new pod template replaces every pod, never with fewer groups ready than wanted, step by step as the plan predicted;
 /// undo goes back to the revision before, and is scaled up and down on its way.
 pub(crate) async fn template_and_undo(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::bounded(1, 0)?;
@@ -68,7 +68,7 @@ pub(crate) async fn template_and_undo(suite: &Suite) -> anyhow::Result<()> {
 /// The upgrade; gives the new pod revision.
 async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -> anyhow::Result<String> {
     let old_pods = uids(&pods(fleet).await?);
-    let foretold = foretell(&suite.tools, changed).await?;
+    let predicted = foretell(&suite.tools, changed).await?;
     let start = clock::instant();
     let account = within(fleet, Bounds { ready: REPLICAS, groups: REPLICAS + 1 }, async || {
         fleet.apply(changed).await?;
@@ -76,13 +76,13 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
     })
     .await?;
     suite.console.say(format_args!(
-        "the plan foretold {} s and {} GPUs at the most; it took {:.0} s and {} GPUs",
-        foretold.seconds,
-        foretold.gpus_peak,
+        "the plan predicted {} s and {} GPUs at the most; it took {:.0} s and {} GPUs",
+        predicted.seconds,
+        predicted.gpus_peak,
         clock::seconds_since(start),
         account.seen.gpus.unwrap_or_default()
     ));
-    account.is_as(&foretold, changed.valid()?.shape.gpus())?;
+    account.is_as(&predicted, changed.valid()?.shape.gpus())?;
     let after = fleet.get().await?;
     let (new, _) = light::only_revision(&after)?;
     ensure!(new != old, "the pod revision is still {old}");

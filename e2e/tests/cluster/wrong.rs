@@ -1,4 +1,4 @@
-//! Rollouts of what can not work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives
+//! Rollouts of what cannot work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives
 //! up more than a rollout may.
 
 use anyhow::{Context, ensure};
@@ -10,7 +10,7 @@ use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready;
 use rayfleet_e2e::cluster::steps::{self, Step, What};
 use rayfleet_e2e::cluster::warnings::warnings;
-use rayfleet_e2e::mainjob::places;
+use rayfleet_e2e::demo::places;
 use serde_json::json;
 
 use crate::bounds::{Bounds, within};
@@ -45,7 +45,7 @@ fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
     )
 }
 
-/// A surge group whose image can not be pulled: past the progress deadline it goes, and nothing else was touched.
+/// A surge group whose image cannot be pulled: past the progress deadline it goes, and nothing else was touched.
 async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
     let pods_before = uids(&pods(fleet).await?);
     let bad = careful(1, 0)?.with(IMAGE, json!(ABSENT_IMAGE))?;
@@ -59,7 +59,7 @@ async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
         // Only now, so that the cause is known for certain when the time is over.
         fleet.apply(&bad.clone().with("/spec/progressDeadlineSeconds", json!(5))?).await?;
         let rollback = rolled_back(suite, fleet, stable).await?;
-        told(&rollback, &["is still Provisioning after 5 s", "check the template's image", ABSENT_IMAGE])
+        reported(&rollback, &["is still Provisioning after 5 s", "check the template's image", ABSENT_IMAGE])
     })
     .await?;
     happened(&account.steps, &[What::Create, What::Delete])?;
@@ -71,7 +71,7 @@ async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
     Ok(())
 }
 
-/// A model that is not there, on pods that are kept: one group tries it as often as it may, and is made anew as it was.
+/// A model that is not there, on pods that are kept: one group tries it as often as it may, and is recreated as it was.
 async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
     let groups_before = ready::groups(&fleet.get().await?).to_vec();
     let bad = careful(0, 1)?.with("/spec/model/source", json!(ABSENT_MODEL))?;
@@ -79,7 +79,7 @@ async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
         fleet.apply(&bad).await?;
         let rollback = rolled_back(suite, fleet, stable).await?;
         let tries = format!("after {RESTARTS} engine restarts");
-        told(&rollback, &[ABSENT_MODEL, "correct the path", tries.as_str()])
+        reported(&rollback, &[ABSENT_MODEL, "correct the path", tries.as_str()])
     })
     .await?;
     happened(&account.steps, &[What::Drain, What::Swap, What::Delete, What::Create, What::Serves])?;
@@ -146,7 +146,7 @@ fn condition(seen: &RayClusterFleet, type_: &str, status: &str, words: &[&str]) 
     Ok(())
 }
 
-fn told(rollback: &RollbackStatus, words: &[&str]) -> anyhow::Result<()> {
+fn reported(rollback: &RollbackStatus, words: &[&str]) -> anyhow::Result<()> {
     let missing: Vec<_> = words.iter().filter(|word| !rollback.cause.contains(**word)).collect();
     ensure!(missing.is_empty(), "{missing:?} is not in the cause of the rollback: {}", rollback.cause);
     Ok(())

@@ -34,37 +34,37 @@ pub(crate) struct Killed {
 /// A load that begins when somebody takes requests.
 pub(crate) struct Clients {
     start: Instant,
-    begun: Option<JoinHandle<(Load, Endpoint)>>,
+    started: Option<JoinHandle<(Load, Endpoint)>>,
 }
 
 impl Clients {
     /// Begins as soon as the Service of this name answers. `start` is the beginning of the scenario.
     pub(crate) fn begin(load: &scenario::Load, stand: &Stand, service: &str, start: Instant) -> Self {
         let wanted = load.fresh + load.kept > 0;
-        let begun = wanted.then(|| {
+        let started = wanted.then(|| {
             let task =
                 when_taken(stand.cluster.clone(), stand.tools.clone(), service.to_owned(), load.clone());
             tokio::spawn(task)
         });
-        Self { start, begun }
+        Self { start, started }
     }
 
     /// Lets the requests that are open end, counts, and tells what failed.
     pub(crate) async fn stop(self, killed: &[Killed], addresses: &Addresses) -> (Tally, String) {
-        let Some(task) = self.begun else { return (Tally::default(), String::new()) };
+        let Some(task) = self.started else { return (Tally::default(), String::new()) };
         if !task.is_finished() {
             task.abort();
         }
         // Nobody ever took a request: nothing was sent.
         let Ok((load, _endpoint)) = task.await else { return (Tally::default(), String::new()) };
-        let begun = seconds(self.start, load.started());
+        let started = seconds(self.start, load.started());
         let report = load.stop(LAST).await;
         let deaths: Vec<Death> =
-            killed.iter().map(|killed| death(killed, self.start, begun, addresses)).collect();
+            killed.iter().map(|killed| death(killed, self.start, started, addresses)).collect();
         let toll = Toll::of(&report, &deaths);
         // The simulation's clients wait while the Service has no address; these are turned away by the network.
         let waited =
-            |failure: &&Failure| failure.server.is_none() && addresses.may_be_empty(failure.at + begun);
+            |failure: &&Failure| failure.server.is_none() && addresses.may_be_empty(failure.at + started);
         let (nobody, others): (Vec<&Failure>, Vec<&Failure>) = toll.others.iter().partition(waited);
         let refused = others.iter().filter(|failure| failure.reason.starts_with("connect")).count();
         let died: usize = toll.by_death.iter().map(|cost| cost.cut_off + cost.unanswered).sum();
@@ -85,13 +85,13 @@ impl Clients {
     }
 }
 
-fn death(killed: &Killed, start: Instant, begun: f64, addresses: &Addresses) -> Death {
+fn death(killed: &Killed, start: Instant, started: f64, addresses: &Addresses) -> Death {
     let from = seconds(start, killed.from);
     Death {
         server: killed.server.clone(),
         cause: killed.cause.clone(),
-        from: from - begun,
-        until: addresses.let_go(&killed.ip, from).map(|until| until - begun),
+        from: from - started,
+        until: addresses.let_go(&killed.ip, from).map(|until| until - started),
     }
 }
 

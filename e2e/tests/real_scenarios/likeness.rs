@@ -7,7 +7,7 @@ use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::dump::dump;
 use rayfleet_e2e::cluster::room::{self, Room, Wanted};
 use rayfleet_e2e::cluster::{ready, until};
-use rayfleet_sim::run::likeness::{another_end, another_order};
+use rayfleet_sim::run::divergence::{another_end, another_order};
 use rayfleet_sim::run::oracle::{expected, reached};
 use rayfleet_sim::run::stage::{Stage, play};
 use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
@@ -31,7 +31,7 @@ const SEED: u64 = 0;
 pub(crate) enum Outcome {
     /// All is alike.
     Alike,
-    /// It can not be played, and why.
+    /// It cannot be played, and why.
     Skipped(String),
     /// In what it failed or differs, and what helps to see why.
     Different { failures: Vec<String>, dump: String },
@@ -101,7 +101,7 @@ async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStag
             failures.push(format!(
                 "not over after {} min, at: {}; the fleet:\n{}",
                 LIMIT.as_secs() / 60,
-                stage.last_told,
+                stage.last_reported,
                 now.as_ref().map_or_else(|| "is not there".to_owned(), ready::words)
             ));
         }

@@ -15,8 +15,8 @@ mod watches;
 
 use std::process::ExitCode;
 
-use rayfleet_e2e::chosen::chosen;
 use rayfleet_e2e::console::{complain, line};
+use rayfleet_e2e::test_filter::chosen;
 use rayfleet_sim::run::scenario::standard;
 use runner::run_all;
 use stand::Stand;

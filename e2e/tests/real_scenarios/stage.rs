@@ -56,7 +56,7 @@ pub(crate) struct RealStage<'s> {
     /// Services that were made beside it.
     pub(crate) services: Vec<String>,
     /// What happens, for people.
-    pub(crate) last_told: String,
+    pub(crate) last_reported: String,
     pub(crate) killed: Vec<Killed>,
     /// Processes that stand still, by group.
     pub(crate) stopped: BTreeMap<usize, Vec<Process>>,
@@ -81,7 +81,7 @@ impl<'s> RealStage<'s> {
             made: false,
             generation: 0,
             services: Vec::new(),
-            last_told: String::new(),
+            last_reported: String::new(),
             killed: Vec::new(),
             stopped: BTreeMap::new(),
             lost: None,
@@ -159,7 +159,7 @@ impl Stage for RealStage<'_> {
 
     fn tell(&mut self, what: String) {
         self.stand.console.say(format_args!("- {what}"));
-        self.last_told = what;
+        self.last_reported = what;
     }
 
     async fn create(&mut self, object: &Value) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! What happens to a fleet, from watches, so that nothing that its status told goes unseen: every state of it in order, its
+//! What happens to a fleet, from watches, so that nothing that its status reported goes unseen: every state of it in order, its
 //! history, and how many groups took traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::narrator::Narrator;
 use rayfleet_e2e::cluster::ray_cluster_resource;
 use rayfleet_e2e::console::Console;
-use rayfleet_sim::run::likeness::History;
+use rayfleet_sim::run::divergence::History;
 use rayfleet_sim::run::oracle::{Seen, takes_traffic};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -38,7 +38,7 @@ pub(crate) struct Kept {
     pub(crate) history: History,
     pub(crate) seen: Seen,
     pub(crate) addresses: Addresses,
-    /// Watches that ended and began anew: a state may have been missed then.
+    /// Watches that ended and began again: a state may have been missed then.
     pub(crate) breaks: Vec<String>,
     narrator: Narrator,
     heads: BTreeMap<String, bool>,

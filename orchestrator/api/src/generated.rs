@@ -11,7 +11,7 @@ use crate::names;
 use crate::reference::{Section, escape, sections};
 use crate::schema::crd;
 
-/// How the generated files are written anew; they say so themselves.
+/// How the generated files are written again; they say so themselves.
 pub const UPDATE: &str = "RAYFLEET_UPDATE=1 cargo test -p rayfleet-api --test generated";
 
 /// The CRD as YAML, with a head that says where it comes from: `manifests/crd.yaml`.
@@ -94,7 +94,7 @@ fn rules(schema: &JSONSchemaProps) -> String {
 }
 
 fn push_section(text: &mut String, section: &Section) {
-    // Writing to a String can not fail.
+    // Writing to a String cannot fail.
     let _ = write!(text, "## {}\n\n", section.path);
     if !section.description.is_empty() {
         let _ = write!(text, "{}\n\n", section.description);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_of_the_crd_is_told() {
+    fn every_rule_of_the_crd_is_reported() {
         let text = reference_markdown();
         let value = serde_json::to_value(crd()).unwrap();
         let schema = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];

@@ -3,7 +3,6 @@
 //! Only data and pure functions live here. There is no client, no clock and no decision about
 //! what to do with a fleet: those are in `rayfleet-core` and the orchestrator.
 
-pub mod alone;
 pub mod generated;
 pub mod kuberay;
 pub mod names;
@@ -15,6 +14,7 @@ mod reference;
 pub mod revision;
 mod schema;
 pub mod spec;
+pub mod standalone_model;
 pub mod status;
 pub mod text;
 mod tolerant;
@@ -23,4 +23,4 @@ pub mod valid;
 pub use schema::crd;
 pub use spec::RayClusterFleet;
 pub use status::RayClusterFleetStatus;
-pub use valid::{Invalid, ValidFleet};
+pub use valid::{FieldError, ValidFleet};

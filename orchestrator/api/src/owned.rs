@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usual_spellings_are_told_from_others() {
+    fn usual_spellings_are_distinguished_from_others() {
         for owned in [
             "--port",
             "--port=9000",

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::schema;
 use crate::status::RayClusterFleetStatus;
-use crate::valid::Invalid;
+use crate::valid::FieldError;
 
 /// Groups that a fleet may ask for; see [`MOST_GROUPS`].
 pub const MOST_REPLICAS: u32 = 500;
@@ -97,7 +97,7 @@ pub struct RayClusterFleetSpec {
     pub model: Option<Model>,
     /// What could not be read of all that. Nothing that an API server knows.
     #[serde(skip)]
-    pub unreadable: Vec<Invalid>,
+    pub unreadable: Vec<FieldError>,
 }
 
 /// Metadata and spec of the RayClusters.

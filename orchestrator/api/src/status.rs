@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::valid::Invalid;
+use crate::valid::FieldError;
 
 /// Observed state of the fleet.
 // It can be read whatever is in it: see `crate::tolerant`.
@@ -47,13 +47,13 @@ pub struct RayClusterFleetStatus {
     pub rollout: Option<RolloutStatus>,
     /// How long groups of this fleet take to come up, as far as it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pace: Option<PaceStatus>,
+    pub startup_times: Option<StartupTimes>,
     /// Kubernetes nodes that groups of this fleet have failed on within the last hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_failures: Vec<NodeFailures>,
     /// What could not be read of all that, and is left out. Nothing that an API server knows.
     #[serde(skip)]
-    pub unreadable: Vec<Invalid>,
+    pub unreadable: Vec<FieldError>,
 }
 
 /// What this fleet has against a node.
@@ -66,7 +66,7 @@ pub struct NodeFailures {
     pub failures: u32,
     /// When the last one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Time>,
+    pub last_failure_time: Option<Time>,
     /// What the last one was.
     #[serde(default)]
     pub cause: String,
@@ -78,7 +78,7 @@ pub struct NodeFailures {
 /// How long groups take to come up. A longer time counts at once, a shorter one by a quarter.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PaceStatus {
+pub struct StartupTimes {
     /// What was loaded: `<source> <tensor>x<pipeline>`. Empty when the pods start the engine.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
@@ -202,10 +202,10 @@ pub struct GroupStatus {
     pub phase: Phase,
     /// When it entered that phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
+    pub phase_since: Option<Time>,
     /// While it comes up: when it was entered here, or its engine last launched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub begun: Option<Time>,
+    pub started_at: Option<Time>,
     /// When it became ready, while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Time>,
@@ -221,23 +221,23 @@ pub struct GroupStatus {
     pub launch: u32,
     /// The engine must be ready by then, or the launch counts as failed. Unset while it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<Time>,
+    pub start_deadline: Option<Time>,
     /// Since when its pods are to be up and in Ray, while they are not. Later than that by what it had to wait for room,
     /// images or KubeRay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due_since: Option<Time>,
+    pub forming_since: Option<Time>,
     /// Since when it waits for room, an image or KubeRay, while it does: that time does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<Time>,
+    pub waiting_since: Option<Time>,
     /// Since when neither Ray nor the engine has answered, while they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable_since: Option<Time>,
     /// Since when it does not serve although it did, while that may pass by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wavers_since: Option<Time>,
+    pub not_ready_since: Option<Time>,
     /// When the group left the endpoints for its drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed_since: Option<Time>,
+    pub left_endpoints_at: Option<Time>,
     /// Not to be tried again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Time>,
@@ -328,13 +328,13 @@ pub struct RolloutStatus {
     /// Revision for which surge groups waited for nodes in vain (`whenNoRoom: Pend`), until the spec changes or the rollout is
     /// complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pended: Option<String>,
+    pub pend_failed_revision: Option<String>,
     /// How often they did, as far as waits grow with it.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub pended_times: u32,
+    pub pend_failures: u32,
     /// Before this time no other surge group waits for nodes. With `maxUnavailable` above 0 one does only for a group that has to leave its nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pend_again: Option<Time>,
+    pub pend_retry_after: Option<Time>,
     /// Last time that something moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_progress: Option<Time>,

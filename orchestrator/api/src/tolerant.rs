@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::spec::RayClusterFleetSpec;
 use crate::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
 use crate::text::cut;
-use crate::valid::{Invalid, invalid};
+use crate::valid::{FieldError, invalid};
 
 /// Bytes of a parser's complaint that are kept: it may repeat what it was given.
 const LONGEST: usize = 300;
@@ -25,7 +25,7 @@ struct Fields {
     /// Where they are: `spec`.
     at: &'static str,
     left: Map<String, Value>,
-    unreadable: Vec<Invalid>,
+    unreadable: Vec<FieldError>,
 }
 
 impl Fields {
@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for RayClusterFleetStatus {
             rollout: rollout
                 .and_then(|value| fields.part::<RolloutStatus>("rollout", value))
                 .map(|part| part.0),
-            pace: fields.take("pace"),
+            startup_times: fields.take("startupTimes"),
             node_failures: fields.each("nodeFailures", Fields::read),
             unreadable: fields.unreadable,
         })
@@ -206,8 +206,8 @@ mod tests {
             ("f", |f| f["spec"]["drain"] = json!({"timeout": 5}), "spec.drain: cannot be read"),
         ];
         for (name, change, wanted) in cases {
-            let told = refused(&fleet(name, change));
-            assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted} in {told:?}");
+            let reported = refused(&fleet(name, change));
+            assert!(reported.iter().any(|reported| reported.starts_with(wanted)), "{wanted} in {reported:?}");
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let group = |slot: u32| {
             json!({
                 "name": format!("f-{slot}"), "slot": slot, "attempt": 1, "uid": format!("u-{slot}"), "revision": "pods1",
-                "engineRevision": "eng1", "phase": "Ready", "since": "2030-01-01T00:00:00Z", "goal": "Serve", "launch": 3,
+                "engineRevision": "eng1", "phase": "Ready", "phaseSince": "2030-01-01T00:00:00Z", "goal": "Serve", "launch": 3,
                 "restarts": 0, "failures": 0,
             })
         };
@@ -267,13 +267,13 @@ mod tests {
     fn a_status_with_odd_fields_is_read_without_them_and_names_them() {
         type Change = fn(&mut Value);
         let cases: [(&str, Change); 7] = [
-            ("status.groups[1].since", |status| status["groups"][1]["since"] = json!(NEVER)),
+            ("status.groups[1].phaseSince", |status| status["groups"][1]["phaseSince"] = json!(NEVER)),
             ("status.groups[1].phase", |status| status["groups"][1]["phase"] = json!("Hibernating")),
             ("status.groups[1].restarts", |status| status["groups"][1]["restarts"] = json!(-1)),
             ("status.readyReplicas", |status| status["readyReplicas"] = json!("two")),
             ("status.conditions[0]", |status| status["conditions"][0]["lastUpdateTime"] = json!(NEVER)),
             ("status.rollout.lastProgress", |status| status["rollout"]["lastProgress"] = json!(NEVER)),
-            ("status.pace", |status| status["pace"] = json!("slow")),
+            ("status.startupTimes", |status| status["startupTimes"] = json!("slow")),
         ];
         for (field, change) in cases {
             let status = status(change);

@@ -143,23 +143,23 @@ pub struct ValidProbe {
     pub expect: Option<String>,
 }
 
-/// One reason why a fleet can not be worked on.
+/// One reason why a fleet cannot be worked on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
-pub struct Invalid {
+pub struct FieldError {
     /// Path of the field.
     pub field: String,
     /// What is wrong and what helps.
     pub problem: String,
 }
 
-pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> Invalid {
-    Invalid { field: field.to_owned(), problem: problem.into() }
+pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> FieldError {
+    FieldError { field: field.to_owned(), problem: problem.into() }
 }
 
 impl ValidFleet {
     /// Checks a fleet and fills in defaults. All problems are reported, not just the first.
-    pub fn new(fleet: &RayClusterFleet) -> Result<Self, Vec<Invalid>> {
+    pub fn new(fleet: &RayClusterFleet) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
         let spec = &fleet.spec;
         problems.extend(spec.unreadable.iter().cloned());
@@ -242,7 +242,7 @@ fn seconds(value: Option<i32>) -> Duration {
     Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default())
 }
 
-fn check_name(name: &str, problems: &mut Vec<Invalid>) {
+fn check_name(name: &str, problems: &mut Vec<FieldError>) {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
     let ends = !name.ends_with('-');
     let inner = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
@@ -257,7 +257,7 @@ fn check_name(name: &str, problems: &mut Vec<Invalid>) {
     }
 }
 
-fn check_selector(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) {
+fn check_selector(fleet: &RayClusterFleet, problems: &mut Vec<FieldError>) {
     let selector = &fleet.spec.selector;
     let empty = selector.match_labels.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty);
@@ -276,7 +276,7 @@ fn check_selector(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) {
 }
 
 /// Everything about a model that does not depend on the nodes it will run on.
-pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidModel {
+pub(crate) fn valid_model(model: &Model, problems: &mut Vec<FieldError>) -> ValidModel {
     let engine = model.engine.clone().unwrap_or_default();
     let kind = engine.type_.unwrap_or_default();
     if kind == EngineType::Custom && engine.entrypoint.as_deref().is_none_or(|e| !e.contains(':')) {
@@ -316,12 +316,12 @@ pub(crate) fn valid_model(model: &Model, problems: &mut Vec<Invalid>) -> ValidMo
 const MOST_ENGINE_BYTES: usize = 96 << 10;
 
 /// What was stored before there were bounds is kept within them: groups of this model may serve.
-fn start_timeout(text: Option<&str>, problems: &mut Vec<Invalid>) -> Duration {
+fn start_timeout(text: Option<&str>, problems: &mut Vec<FieldError>) -> Duration {
     let said = text.and_then(parse).map(|length| length.clamp(SHORTEST, LONGEST));
     said.unwrap_or_else(|| length(text, "spec.model.startTimeout", (START_TIMEOUT, SHORTEST), problems))
 }
 
-fn check_engine(engine: &Engine, problems: &mut Vec<Invalid>) {
+fn check_engine(engine: &Engine, problems: &mut Vec<FieldError>) {
     let variables =
         engine.env.iter().map(|variable| variable.name.len().saturating_add(variable.value.len()));
     let bytes = engine.args.iter().map(String::len).chain(variables).fold(0, usize::saturating_add);
@@ -333,7 +333,7 @@ fn check_engine(engine: &Engine, problems: &mut Vec<Invalid>) {
     }
 }
 
-fn valid_placement(policy: PlacementPolicy, problems: &mut Vec<Invalid>) -> ValidPlacement {
+fn valid_placement(policy: PlacementPolicy, problems: &mut Vec<FieldError>) -> ValidPlacement {
     let field = "spec.model.placement";
     let labels = policy.tensor_domain.iter().map(|label| (format!("{field}.tensorDomain"), label));
     let levels = policy.topology.iter().enumerate();
@@ -372,7 +372,7 @@ fn is_label_key(key: &str) -> bool {
     name_fits && domain.is_none_or(fits)
 }
 
-fn valid_failure(spec: &RayClusterFleetSpec, problems: &mut Vec<Invalid>) -> ValidFailurePolicy {
+fn valid_failure(spec: &RayClusterFleetSpec, problems: &mut Vec<FieldError>) -> ValidFailurePolicy {
     let policy = spec.failure_policy.clone().unwrap_or_default();
     let backoff = policy.backoff.unwrap_or_default();
     let mut of = |text: &Option<String>, field: &str, default: Duration| {

@@ -5,21 +5,22 @@ use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::args::Global;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 
 /// The API server of the flags, and the namespace to work in.
-pub(crate) async fn connect(global: &Global) -> Result<Fleets, Fault> {
+pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
     let mut config = load(global).await?;
     config.connect_timeout = Some(global.request_timeout);
     config.write_timeout = Some(global.request_timeout);
     let server = config.cluster_url.to_string();
     let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|error| Fault::api(&error, &server, &namespace, None))?;
+    let client =
+        Client::try_from(config).map_err(|error| CliError::api(&error, &server, &namespace, None))?;
     Ok(Fleets { client, namespace, server, timeout: global.request_timeout })
 }
 
-async fn load(global: &Global) -> Result<Config, Fault> {
+async fn load(global: &Global) -> Result<Config, CliError> {
     let read = match &global.kubeconfig {
         Some(file) => Kubeconfig::read_from(file),
         None => Kubeconfig::read(),
@@ -67,7 +68,7 @@ fn has_own_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
         .any(|cluster| cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()))
 }
 
-fn kubeconfig_fault(error: &KubeconfigError) -> Fault {
+fn kubeconfig_fault(error: &KubeconfigError) -> CliError {
     let (message, cure) = match error {
         KubeconfigError::LoadContext(name) => (
             format!("the kubeconfig has no context \"{name}\""),
@@ -87,7 +88,7 @@ fn kubeconfig_fault(error: &KubeconfigError) -> Fault {
         ),
         other => (format!("kubeconfig: {other}"), "set $KUBECONFIG or give --kubeconfig"),
     };
-    Fault::with_cure(message, cure)
+    CliError::with_cure(message, cure)
 }
 
 #[cfg(test)]

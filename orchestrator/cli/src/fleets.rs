@@ -15,7 +15,7 @@ use rayfleet_api::pieces::{Page, without_managed_fields};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::fault::{Fault, RESOURCE};
+use crate::error::{CliError, RESOURCE};
 use crate::terminal;
 
 /// Objects in one answer of a list.
@@ -57,13 +57,13 @@ impl Fleets {
     }
 
     /// One fleet.
-    pub(crate) async fn get(&self, fleet: &str) -> Result<DynamicObject, Fault> {
+    pub(crate) async fn get(&self, fleet: &str) -> Result<DynamicObject, CliError> {
         let text = self.send(Some(fleet), self.at(false).get(fleet, &GetParams::default())).await?;
         self.read(fleet, &text)
     }
 
     /// One fleet, if it is there.
-    pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, Fault> {
+    pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, CliError> {
         let request = self.at(false).get(fleet, &GetParams::default());
         let call = async {
             match self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
@@ -75,9 +75,9 @@ impl Fleets {
         text.map(|text| self.read(fleet, &text)).transpose()
     }
 
-    fn read(&self, fleet: &str, text: &str) -> Result<DynamicObject, Fault> {
+    fn read(&self, fleet: &str, text: &str) -> Result<DynamicObject, CliError> {
         read(text).ok_or_else(|| {
-            Fault::with_cure(
+            CliError::with_cure(
                 format!("{RESOURCE} \"{fleet}\" cannot be read"),
                 format!("look at it: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
             )
@@ -90,24 +90,24 @@ impl Fleets {
         at: &Request,
         what: &str,
         read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Vec<T>, Fault> {
+    ) -> Result<Vec<T>, CliError> {
         self.pages(at, ListParams::default(), what, read).await
     }
 
     /// All fleets of the namespace, or of all namespaces.
-    pub(crate) async fn list(&self, all_namespaces: bool) -> Result<Vec<DynamicObject>, Fault> {
+    pub(crate) async fn list(&self, all_namespaces: bool) -> Result<Vec<DynamicObject>, CliError> {
         self.pages(&self.at(all_namespaces), ListParams::default(), "fleets", read).await
     }
 
     /// The `ControllerRevision`s with a fleet's name.
-    pub(crate) async fn revisions(&self, fleet: &str) -> Result<Vec<ControllerRevision>, Fault> {
+    pub(crate) async fn revisions(&self, fleet: &str) -> Result<Vec<ControllerRevision>, CliError> {
         let at = Request::new(ControllerRevision::url_path(&(), Some(&self.namespace)));
         let of = ListParams::default().labels(&format!("{LABEL_FLEET}={fleet}"));
         self.pages(&at, of, "ControllerRevisions", read).await
     }
 
     /// Changes a fleet by a merge patch.
-    pub(crate) async fn merge(&self, fleet: &str, change: &Value) -> Result<DynamicObject, Fault> {
+    pub(crate) async fn merge(&self, fleet: &str, change: &Value) -> Result<DynamicObject, CliError> {
         self.call(Some(fleet), self.api(false).patch(fleet, &writer(), &Patch::Merge(change))).await
     }
 
@@ -118,11 +118,11 @@ impl Fleets {
         fleet: &str,
         generation: i64,
         changes: Vec<Value>,
-    ) -> Result<Option<DynamicObject>, Fault> {
+    ) -> Result<Option<DynamicObject>, CliError> {
         let guard = serde_json::json!({"op": "test", "path": "/metadata/generation", "value": generation});
         let operations = Value::Array(std::iter::once(guard).chain(changes).collect());
         let patch = serde_json::from_value(operations).map_err(|error| {
-            Fault::new(format!("fleet \"{fleet}\": the change is no JSON patch: {error}"))
+            CliError::new(format!("fleet \"{fleet}\": the change is no JSON patch: {error}"))
         })?;
         let patch = Patch::Json::<()>(patch);
         match self.call(Some(fleet), self.api(false).patch(fleet, &writer(), &patch)).await {
@@ -139,13 +139,13 @@ impl Fleets {
         filter: ListParams,
         what: &str,
         read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Vec<T>, Fault> {
+    ) -> Result<Vec<T>, CliError> {
         let mut params = filter.limit(PAGE);
         let (mut all, mut unreadable) = (Vec::new(), 0_usize);
         loop {
             let text = self.send(None, at.list(&params)).await?;
             let page = Page::of(&text).ok_or_else(|| {
-                Fault::new(format!("API server {}: what it answers for {what} is no list", self.server))
+                CliError::new(format!("API server {}: what it answers for {what} is no list", self.server))
             })?;
             for item in &page.items {
                 match read(item) {
@@ -169,7 +169,7 @@ impl Fleets {
         &self,
         fleet: Option<&str>,
         request: Result<http::Request<Vec<u8>>, BadRequest>,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, CliError> {
         let call = async { self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await };
         self.call(fleet, call).await
     }
@@ -178,10 +178,10 @@ impl Fleets {
         &self,
         fleet: Option<&str>,
         call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, CliError> {
         match tokio::time::timeout(self.timeout, call).await {
-            Ok(answer) => answer.map_err(|error| Fault::api(&error, &self.server, &self.namespace, fleet)),
-            Err(_) => Err(Fault::no_answer(&self.server, self.timeout.as_secs_f64())),
+            Ok(answer) => answer.map_err(|error| CliError::api(&error, &self.server, &self.namespace, fleet)),
+            Err(_) => Err(CliError::no_answer(&self.server, self.timeout.as_secs_f64())),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A watch on fleets: after every change the whole set as it is now. Interruptions are ridden out, and
-//! told once; what no waiting can cure (no such resource, no right) ends it.
+//! reported once; what no waiting can cure (no such resource, no right) ends it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::terminal;
 
@@ -64,7 +64,7 @@ impl Follow {
     }
 
     /// Waits for a change and returns all fleets as they are then. The first one is the state found.
-    pub(crate) async fn next(&mut self) -> Result<&Set, Fault> {
+    pub(crate) async fn next(&mut self) -> Result<&Set, CliError> {
         if self.complete {
             self.advance().await?;
         } else {
@@ -72,12 +72,12 @@ impl Follow {
             let server = self.fleets.server.clone();
             tokio::time::timeout(limit, self.advance())
                 .await
-                .map_err(|_| Fault::no_answer(&server, limit.as_secs_f64()))??;
+                .map_err(|_| CliError::no_answer(&server, limit.as_secs_f64()))??;
         }
         Ok(&self.known)
     }
 
-    async fn advance(&mut self) -> Result<(), Fault> {
+    async fn advance(&mut self) -> Result<(), CliError> {
         while let Some(event) = self.events.next().await {
             match event {
                 Ok(event) => {
@@ -88,7 +88,7 @@ impl Follow {
                 Err(error) => self.interruption(&error)?,
             }
         }
-        Err(Fault::new(format!("the watch on {} ended", self.fleets.server)))
+        Err(CliError::new(format!("the watch on {} ended", self.fleets.server)))
     }
 
     /// Takes an event in; `true` when the set may have changed.
@@ -118,7 +118,7 @@ impl Follow {
         false
     }
 
-    fn interruption(&mut self, error: &watcher::Error) -> Result<(), Fault> {
+    fn interruption(&mut self, error: &watcher::Error) -> Result<(), CliError> {
         let (cause, hopeless) = match error {
             watcher::Error::InitialListFailed(error)
             | watcher::Error::WatchStartFailed(error)
@@ -128,9 +128,9 @@ impl Follow {
                     _ => false,
                 };
                 let fleets = &self.fleets;
-                (Fault::api(error, &fleets.server, &fleets.namespace, None), hopeless)
+                (CliError::api(error, &fleets.server, &fleets.namespace, None), hopeless)
             }
-            other => (Fault::new(other.to_string()), false),
+            other => (CliError::new(other.to_string()), false),
         };
         if hopeless || !self.complete {
             return Err(cause);

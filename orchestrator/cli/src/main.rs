@@ -6,9 +6,9 @@
 mod args;
 mod clock;
 mod connect;
+mod error;
 #[cfg(test)]
 mod fake;
-mod fault;
 mod fleets;
 mod follow;
 mod lines;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::terminal::Terminal;
 
 #[tokio::main(flavor = "current_thread")]
@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
     // Another provider than ring could only have been installed by this program.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&cli).await {
-        Ok(()) | Err(Fault::Closed) => ExitCode::SUCCESS,
+        Ok(()) | Err(CliError::Closed) => ExitCode::SUCCESS,
         Err(fault) => {
             terminal::note(&fault.to_string());
             ExitCode::FAILURE
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<(), Fault> {
+async fn run(cli: &Cli) -> Result<(), CliError> {
     let terminal = Terminal::find();
     let fleets = connect::connect(&cli.global).await?;
     match &cli.command {

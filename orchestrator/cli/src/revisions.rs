@@ -9,7 +9,7 @@ use rayfleet_api::revision::{Revision as Hash, revision};
 use rayfleet_api::spec::{Model, RayClusterTemplate};
 use serde_json::Value;
 
-use crate::fault::Fault;
+use crate::error::CliError;
 
 /// One revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,9 +40,9 @@ impl Revision {
 
     /// What pods and engine are made from. An error when it cannot be read: it is then not a revision
     /// that could be gone back to.
-    pub(crate) fn hash(&self) -> Result<Hash, Fault> {
+    pub(crate) fn hash(&self) -> Result<Hash, CliError> {
         hash(&self.template, &self.model).map_err(|problem| {
-            Fault::new(format!(
+            CliError::new(format!(
                 "controllerrevisions.apps \"{}\" (revision {}): {problem}",
                 self.name, self.number
             ))
@@ -63,10 +63,10 @@ pub(crate) fn owned(stored: &[ControllerRevision], fleet: &DynamicObject) -> Vec
 }
 
 /// What the fleet asks for now.
-pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, Fault> {
+pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, CliError> {
     let spec = &fleet.data["spec"];
     hash(&spec["template"], &spec["model"]).map_err(|problem| {
-        Fault::new(format!("{} \"{}\": {problem}", crate::fault::RESOURCE, fleet.name_any()))
+        CliError::new(format!("{} \"{}\": {problem}", crate::error::RESOURCE, fleet.name_any()))
     })
 }
 
@@ -94,12 +94,12 @@ pub(crate) fn target<'a>(
     revisions: &'a [Revision],
     current: &Hash,
     wanted: Option<i64>,
-) -> Result<Target<'a>, Fault> {
+) -> Result<Target<'a>, CliError> {
     if let Some(wanted) = wanted {
         let Some(found) = revisions.iter().find(|revision| revision.number == wanted) else {
             let known: Vec<String> = revisions.iter().map(|revision| revision.number.to_string()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(Fault::with_cure(
+            return Err(CliError::with_cure(
                 format!("fleet \"{fleet}\" has no revision {wanted}; it has: {known}"),
                 format!("see what they are: kubectl rayfleet rollout history {fleet} -n {namespace}"),
             ));
@@ -111,7 +111,7 @@ pub(crate) fn target<'a>(
             return Ok(Target::To(revision));
         }
     }
-    Err(Fault::with_cure(
+    Err(CliError::with_cure(
         format!("fleet \"{fleet}\" has no earlier revision to go back to"),
         format!(
             "spec.revisionHistoryLimit says how many are kept; see: kubectl rayfleet rollout history {fleet} -n {namespace}"
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_can_not_be_read_is_named() {
+    fn a_revision_that_cannot_be_read_is_named() {
         let broken = revision(5, "ray:1", json!({"name": 7}));
         let error = broken.hash().unwrap_err().to_string();
         assert!(error.contains("controllerrevisions.apps \"llama-5\" (revision 5): spec.model"), "{error}");

@@ -82,7 +82,7 @@ pub(crate) fn upgrading() -> DynamicObject {
         "groups": [
             {
                 "name": "llama-bcdfgh-0", "slot": 0, "revision": "bcdfgh", "engineRevision": "zxwvtr",
-                "phase": "Ready", "since": "2026-03-01T12:05:00Z", "goal": "Serve",
+                "phase": "Ready", "phaseSince": "2026-03-01T12:05:00Z", "goal": "Serve",
                 "head": "llama-bcdfgh-0-head-x2b4f", "nodes": ["node-a", "node-b"], "ranks": "2/2",
                 "placement": [
                     {"rank": 1, "tensor": 0, "stage": 1, "node": "node-b"},
@@ -92,7 +92,7 @@ pub(crate) fn upgrading() -> DynamicObject {
             },
             {
                 "name": "llama-bcdfgh-1", "slot": 1, "revision": "bcdfgh", "engineRevision": "kmnpqr",
-                "phase": "Draining", "since": "2026-03-01T12:09:18Z", "goal": "SwapEngine",
+                "phase": "Draining", "phaseSince": "2026-03-01T12:09:18Z", "goal": "SwapEngine",
                 "goalReason": "engine revision zxwvtr", "head": "llama-bcdfgh-1-head-9wz8k",
                 "nodes": ["node-c", "node-d"], "ranks": "2/2",
                 "placement": [

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Output, StatusArgs};
 use crate::clock;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::follow::{Follow, Key, Scope, Set};
 use crate::lines::Lines;
@@ -22,11 +22,11 @@ const TICK: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\u{1b}[2J";
 
 /// Runs the command.
-pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if args.watch { watch(args, fleets, terminal).await } else { once(args, fleets, terminal).await }
 }
 
-async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if let Some(name) = &args.fleet {
         let object = fleets.get(name).await?;
         let text = match args.output {
@@ -52,7 +52,7 @@ async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result
     }
 }
 
-async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let scope = match &args.fleet {
         Some(name) => Scope::One(name),
         None if args.all_namespaces => Scope::All,
@@ -123,11 +123,11 @@ fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {
     }
 }
 
-fn gone(name: &str, seen: &Set, fleets: &Fleets) -> Fault {
+fn gone(name: &str, seen: &Set, fleets: &Fleets) -> CliError {
     if seen.is_empty() {
-        Fault::not_found(name, &fleets.namespace)
+        CliError::not_found(name, &fleets.namespace)
     } else {
-        Fault::new(format!("fleet \"{name}\" was deleted"))
+        CliError::new(format!("fleet \"{name}\" was deleted"))
     }
 }
 
@@ -139,21 +139,21 @@ fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicO
 }
 
 /// The object as kubectl shows it: without the bookkeeping of who wrote which field.
-fn clean(object: &DynamicObject) -> Result<Value, Fault> {
+fn clean(object: &DynamicObject) -> Result<Value, CliError> {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
-    serde_json::to_value(object).map_err(|error| Fault::new(format!("cannot write the object: {error}")))
+    serde_json::to_value(object).map_err(|error| CliError::new(format!("cannot write the object: {error}")))
 }
 
 /// JSON or YAML.
-pub(crate) fn document(value: &Value, format: Output) -> Result<String, Fault> {
+pub(crate) fn document(value: &Value, format: Output) -> Result<String, CliError> {
     let text = match format {
         Output::Json => {
             serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| e.to_string())
         }
         _ => serde_saphyr::to_string(value).map_err(|e| e.to_string()),
     };
-    text.map_err(|error| Fault::new(format!("cannot write the object: {error}")))
+    text.map_err(|error| CliError::new(format!("cannot write the object: {error}")))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-use crate::fault::Fault;
+use crate::error::CliError;
 
 /// Where output goes.
 pub(crate) struct Terminal {
@@ -24,16 +24,16 @@ impl Terminal {
     }
 
     /// Writes text to the output.
-    pub(crate) fn print(&self, text: &str) -> Result<(), Fault> {
+    pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Fault::Closed,
-            _ => Fault::new(format!("cannot write the output: {error}")),
+            io::ErrorKind::BrokenPipe => CliError::Closed,
+            _ => CliError::new(format!("cannot write the output: {error}")),
         })
     }
 
     /// Draws text over what was there, without blanking the screen first, which would flicker.
-    pub(crate) fn redraw(&self, text: &str) -> Result<(), Fault> {
+    pub(crate) fn redraw(&self, text: &str) -> Result<(), CliError> {
         self.print(&frame(text))
     }
 }

@@ -188,7 +188,7 @@ impl Rollout {
     }
 }
 
-/// The partition in groups: a per cent of the replicas is for the API's own rules to work out.
+/// The partition in groups: a percent of the replicas is for the API's own rules to work out.
 fn partition(object: &DynamicObject) -> i64 {
     if object.data["spec"]["strategy"]["rollingUpdate"]["partition"].is_null() {
         return 0;
@@ -231,7 +231,7 @@ mod tests {
             json!([]),
             json!("text"),
             json!({"groups": {}, "conditions": "x", "rollout": []}),
-            json!({"groups": [null, 7, {"phase": 3, "placement": [[]], "nodes": [1], "since": "noon"}]}),
+            json!({"groups": [null, 7, {"phase": 3, "placement": [[]], "nodes": [1], "phaseSince": "noon"}]}),
             json!({"replicas": "two", "observedGeneration": -1, "rollout": {"step": {}}}),
         ] {
             let fleet = Fleet::read(&sample::object(&json!({"model": []}), &status));

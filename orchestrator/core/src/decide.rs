@@ -10,29 +10,29 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 use crate::capacity;
 use crate::effect::Effect;
 use crate::group::{self, Step};
-use crate::held::{FailedWrite, Held};
+use crate::held::{FailedWrite, HoldReason};
 use crate::ledger::{self, Ledger};
 use crate::nodes::Nodes;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 use crate::{rollout, time};
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Debug)]
-pub struct World<'a> {
+pub struct ReconcileInput<'a> {
     /// The fleet.
     pub fleet: &'a ValidFleet,
     /// The same fleet, but with template and model of the revision `status.rollout.stable`. `None`: there is no
     /// such revision, or the history does not have it any more.
     pub stable: Option<&'a ValidFleet>,
     /// Why nothing is changed now, if so.
-    pub held: Option<&'a Held>,
+    pub held: Option<&'a HoldReason>,
     /// What could not be written beside its groups.
     pub failed_writes: &'a [FailedWrite],
     /// Its status: the ledger of groups.
     pub status: &'a RayClusterFleetStatus,
     /// What was observed, by group name: every group of the ledger and every RayCluster or pod that
     /// the fleet owns.
-    pub groups: &'a BTreeMap<String, GroupSeen>,
+    pub groups: &'a BTreeMap<String, ObservedGroup>,
     /// What the nodes have room for. `None`: it may not be read, so do not create surge groups.
     pub capacity: Option<&'a dyn capacity::Source>,
     /// Now.
@@ -51,37 +51,38 @@ pub struct Decision {
 }
 
 /// One pass over one fleet.
-pub fn decide(world: &World<'_>) -> Decision {
+pub fn decide(world: &ReconcileInput<'_>) -> Decision {
     // A fleet that is being deleted wants no groups: those that serve are drained.
     if world.fleet.deleting && world.fleet.replicas > 0 {
         let fleet = ValidFleet { replicas: 0, paused: false, ..world.fleet.clone() };
-        return decide(&World { fleet: &fleet, stable: None, held: None, ..world.clone() });
+        return decide(&ReconcileInput { fleet: &fleet, stable: None, held: None, ..world.clone() });
     }
-    let mut course = rollout::Course::new(world.fleet, world.stable, world.status, world.held.is_some());
-    let ledger = ledger::settle(course.fleet(), &world.status.groups, world.groups, world.now);
-    let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, course.fleet(), entry)).collect();
+    let mut target =
+        rollout::RolloutTarget::new(world.fleet, world.stable, world.status, world.held.is_some());
+    let ledger = ledger::settle(target.fleet(), &world.status.groups, world.groups, world.now);
+    let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, target.fleet(), entry)).collect();
     let groups: Vec<GroupStatus> = steps.iter().map(|step| step.group.clone()).collect();
     // Before the planner: a group that it gives another goal has failed all the same.
     let proven = world.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref());
     let nodes = Nodes::settle(world.fleet, proven, &world.status.node_failures, &steps, world.now);
-    let turned = course.turn_if_failed(world.status, &groups, world.groups, world.now);
-    let fleet = course.fleet();
+    let turned = target.turn_if_failed(world.status, &groups, world.groups, world.now);
+    let fleet = target.fleet();
     let inputs = rollout::Inputs {
         fleet,
         stable: world.stable,
-        course: &course,
+        target: &target,
         held: world.held,
         failed_writes: world.failed_writes,
-        seen: world.groups,
+        observed: world.groups,
         removed: &ledger.removed,
         capacity: world.capacity,
         nodes: &nodes.failures,
         now: world.now,
     };
-    let mut board = rollout::Board::new(inputs, groups);
-    rollout::plan(&mut board);
-    follow(world, fleet, &ledger, &mut board, &mut steps);
-    let mut decision = sum_up(world, &ledger, &mut board, steps);
+    let mut planner = rollout::Planner::new(inputs, groups);
+    rollout::plan(&mut planner);
+    follow(world, fleet, &ledger, &mut planner, &mut steps);
+    let mut decision = sum_up(world, &ledger, &mut planner, steps);
     decision.wake = time::earliest(decision.wake, nodes.wake);
     decision.effects.extend(nodes.effects);
     decision.effects.extend(turned);
@@ -90,7 +91,7 @@ pub fn decide(world: &World<'_>) -> Decision {
 }
 
 /// Makes no RayCluster of what is refused, and reports a refusal once.
-fn hold(world: &World<'_>, decision: &mut Decision) {
+fn hold(world: &ReconcileInput<'_>, decision: &mut Decision) {
     let Some(held) = world.held else { return };
     if !held.creates {
         decision.effects.retain(|effect| !matches!(effect, Effect::CreateCluster { .. }));
@@ -105,26 +106,26 @@ fn hold(world: &World<'_>, decision: &mut Decision) {
     }
 }
 
-fn step(world: &World<'_>, fleet: &ValidFleet, entry: &GroupStatus) -> Step {
-    let nothing = GroupSeen::default();
-    let seen = world.groups.get(&entry.name).unwrap_or(&nothing);
-    group::step(fleet, entry, seen, world.now)
+fn step(world: &ReconcileInput<'_>, fleet: &ValidFleet, entry: &GroupStatus) -> Step {
+    let nothing = ObservedGroup::default();
+    let observed = world.groups.get(&entry.name).unwrap_or(&nothing);
+    group::step(fleet, entry, observed, world.now)
 }
 
 /// Groups that the planner gave another goal take their step with that goal instead, from where they were;
 /// new groups take their first one.
 fn follow(
-    world: &World<'_>,
+    world: &ReconcileInput<'_>,
     fleet: &ValidFleet,
     ledger: &Ledger,
-    board: &mut rollout::Board<'_>,
+    planner: &mut rollout::Planner<'_>,
     steps: &mut Vec<Step>,
 ) {
     // A step belongs to the ledger's entry at the same place.
     let entries = ledger.groups.iter().zip(std::mem::take(steps));
     let mut taken: BTreeMap<&str, _> =
         entries.map(|(entry, step)| (entry.name.as_str(), (entry, step))).collect();
-    for planned in &mut board.groups {
+    for planned in &mut planner.groups {
         let next = match taken.remove(planned.name.as_str()) {
             Some((_, step)) if step.group == *planned => {
                 steps.push(step);
@@ -148,16 +149,21 @@ fn with_goal(was: &GroupStatus, planned: &GroupStatus) -> GroupStatus {
     }
 }
 
-fn sum_up(world: &World<'_>, ledger: &Ledger, board: &mut rollout::Board<'_>, steps: Vec<Step>) -> Decision {
+fn sum_up(
+    world: &ReconcileInput<'_>,
+    ledger: &Ledger,
+    planner: &mut rollout::Planner<'_>,
+    steps: Vec<Step>,
+) -> Decision {
     let lost = steps.iter().map(|step| step.lost_requests).sum();
-    let summary = rollout::summarize(board, world.status, lost);
+    let summary = rollout::summarize(planner, world.status, lost);
     let mut effects = ledger.effects.clone();
     let mut wake = time::earliest(ledger.wake, summary.wake);
     for step in steps {
         wake = time::earliest(wake, step.wake);
         effects.extend(step.effects);
     }
-    if board.more() {
+    if planner.more() {
         wake = Some(world.now);
     }
     Decision { status: summary.status, effects, wake }
@@ -180,7 +186,7 @@ mod tests {
         };
         let groups = BTreeMap::from([(group.name.clone(), healthy(group, t0()))]);
         let capacity = nodes(&[1; 4]);
-        decide(&World {
+        decide(&ReconcileInput {
             fleet,
             stable: None,
             held: None,
@@ -224,7 +230,7 @@ mod tests {
         fleet.revision.engine = Some("eng2".to_owned());
         let status = RayClusterFleetStatus { groups: vec![group], ..RayClusterFleetStatus::default() };
         let (groups, capacity) = (BTreeMap::new(), nodes(&[1; 4]));
-        let decision = decide(&World {
+        let decision = decide(&ReconcileInput {
             fleet: &fleet,
             stable: None,
             held: None,
@@ -255,7 +261,7 @@ mod tests {
         let mut status =
             RayClusterFleetStatus { groups: entries.to_vec(), ..RayClusterFleetStatus::default() };
         for second in 1..3 {
-            let world = World {
+            let world = ReconcileInput {
                 fleet: &fleet,
                 stable: None,
                 held: None,
@@ -284,7 +290,7 @@ mod tests {
         let against = NodeFailures {
             node: "node-1".to_owned(),
             failures: 3,
-            last,
+            last_failure_time: last,
             avoided: true,
             ..NodeFailures::default()
         };

@@ -12,7 +12,7 @@ pub enum Effect {
         /// The ledger's entry: name, slot, attempt, revision.
         group: GroupStatus,
     },
-    /// Delete a RayCluster, if it is still the one that was seen.
+    /// Delete a RayCluster, if it is still the one that was observed.
     DeleteCluster {
         /// Name.
         name: String,

@@ -3,7 +3,7 @@
 
 /// Why a fleet does not become what it asks for now. Gates, drains, repair and scaling go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HoldReason {
     /// Step of the rollout, and reason of the conditions.
     pub reason: &'static str,
     /// Object, field and cure.

@@ -9,10 +9,10 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{ValidFleet, names};
 
 use crate::effect::Effect;
-use crate::seen::{ClusterSeen, GroupSeen, PodSeen};
+use crate::observed::{ObservedGroup, ObservedPod, ObservedRayCluster};
 use crate::time;
 
-/// An entry whose RayCluster or whose pods were never seen is kept this long after it was retired: a create that timed
+/// An entry whose RayCluster or whose pods were never observed is kept this long after it was retired: a create that timed
 /// out may still have been applied, and its objects must count until the watches would have shown them.
 const UNSEEN: Duration = Duration::from_secs(10);
 
@@ -41,19 +41,19 @@ pub(crate) fn by_name(groups: &[GroupStatus]) -> HashMap<&str, &GroupStatus> {
 pub(crate) fn settle(
     fleet: &ValidFleet,
     entries: &[GroupStatus],
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     now: Timestamp,
 ) -> Ledger {
     let mut ledger = Ledger::default();
-    let nothing = GroupSeen::default();
+    let nothing = ObservedGroup::default();
     for entry in entries {
-        let seen = seen.get(&entry.name).unwrap_or(&nothing);
-        ledger.keep_or_strike(entry.clone(), seen, now);
+        let observed = observed.get(&entry.name).unwrap_or(&nothing);
+        ledger.keep_or_strike(entry.clone(), observed, now);
     }
     let known: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-    for (name, seen) in seen {
-        if let Some(cluster) = seen.cluster.as_ref().filter(|_| !known.contains(name.as_str())) {
-            ledger.adopt(fleet, name, cluster, seen, now);
+    for (name, observed) in observed {
+        if let Some(cluster) = observed.cluster.as_ref().filter(|_| !known.contains(name.as_str())) {
+            ledger.adopt(fleet, name, cluster, observed, now);
         }
     }
     ledger.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
@@ -61,21 +61,21 @@ pub(crate) fn settle(
 }
 
 impl Ledger {
-    fn keep_or_strike(&mut self, mut entry: GroupStatus, seen: &GroupSeen, now: Timestamp) {
-        if let Some(cluster) = &seen.cluster {
+    fn keep_or_strike(&mut self, mut entry: GroupStatus, observed: &ObservedGroup, now: Timestamp) {
+        if let Some(cluster) = &observed.cluster {
             enter_uid(&mut entry, cluster);
             self.groups.push(entry);
-        } else if seen.taken.is_some() && entry.uid.is_none() && entry.goal == Goal::Retire {
+        } else if observed.taken.is_some() && entry.uid.is_none() && entry.goal == Goal::Retire {
             // What is there under its name is somebody else's.
             self.strike(entry, &[]);
-        } else if seen.pods.iter().any(PodSeen::holds) {
+        } else if observed.pods.iter().any(ObservedPod::holds) {
             // It exists as long as it holds hardware: what takes its place must find that free.
             self.groups.push(entry);
-        } else if !seen.pods.is_empty() || entry.uid.is_some() && !entry.nodes.is_empty() {
+        } else if !observed.pods.is_empty() || entry.uid.is_some() && !entry.nodes.is_empty() {
             // It was there, and so were its pods.
-            self.strike(entry, &seen.pods);
+            self.strike(entry, &observed.pods);
         } else if entry.goal == Goal::Retire && entry.phase == Phase::Stopping {
-            let end = time::end_of(entry.since.as_ref(), UNSEEN);
+            let end = time::end_of(entry.phase_since.as_ref(), UNSEEN);
             if end.is_none_or(|end| end <= now) {
                 self.strike(entry, &[]);
             } else {
@@ -88,7 +88,7 @@ impl Ledger {
     }
 
     /// Strikes an entry out. Pods that are left of it hold nothing that can be used.
-    fn strike(&mut self, entry: GroupStatus, left: &[PodSeen]) {
+    fn strike(&mut self, entry: GroupStatus, left: &[ObservedPod]) {
         if let Some(pod) = left.iter().find(|pod| pod.node_lost && !pod.over) {
             let (name, node) = (&pod.name, pod.node.as_deref().unwrap_or("no node"));
             self.effects.push(Effect::Event {
@@ -119,8 +119,8 @@ impl Ledger {
         &mut self,
         fleet: &ValidFleet,
         name: &str,
-        cluster: &ClusterSeen,
-        seen: &GroupSeen,
+        cluster: &ObservedRayCluster,
+        observed: &ObservedGroup,
         now: Timestamp,
     ) {
         let slot = cluster.slot.unwrap_or_else(|| free_slot(&self.groups));
@@ -132,11 +132,11 @@ impl Ledger {
             revision: cluster.pod_revision.clone(),
             // What it runs is not written on it. If this is wrong, the launch that follows finds out.
             engine_revision: fleet.revision.engine.clone(),
-            since: Some(time::began(now)),
+            phase_since: Some(time::began(now)),
             ..GroupStatus::default()
         };
         // A gate that is open names the engine that it was opened for: that one serves, and nothing is to be restarted.
-        let mut heads = seen.pods.iter().filter(|pod| pod.head && !pod.deleting);
+        let mut heads = observed.pods.iter().filter(|pod| pod.head && !pod.deleting);
         if let Some((engine, launch)) = heads.find_map(|head| opened_for(name, head)) {
             entry.engine_revision = engine;
             entry.launch = launch;
@@ -155,21 +155,21 @@ impl Ledger {
 }
 
 /// Engine revision and launch that a head's gate was opened for.
-fn opened_for(group: &str, head: &PodSeen) -> Option<(Option<String>, u32)> {
+fn opened_for(group: &str, head: &ObservedPod) -> Option<(Option<String>, u32)> {
     let rest = head.opened_for.as_deref()?.strip_prefix(group)?.strip_prefix('.')?;
     let (engine, launch) = rest.rsplit_once('.')?;
     Some(((!engine.is_empty()).then(|| engine.to_owned()), launch.parse().ok()?))
 }
 
 /// A RayCluster of the same name but another UID has no engine yet, whatever the old one had.
-fn enter_uid(entry: &mut GroupStatus, cluster: &ClusterSeen) {
+fn enter_uid(entry: &mut GroupStatus, cluster: &ObservedRayCluster) {
     let other = entry.uid.as_ref().is_some_and(|uid| *uid != cluster.uid);
     if other && entry.goal == Goal::Serve {
         entry.phase = Phase::Pending;
-        entry.since = None;
+        entry.phase_since = None;
         entry.launch = entry.launch.saturating_add(1);
-        entry.deadline = None;
-        (entry.due_since, entry.held_since) = (None, None);
+        entry.start_deadline = None;
+        (entry.forming_since, entry.waiting_since) = (None, None);
         entry.ranks = None;
     }
     entry.uid = Some(cluster.uid.clone());
@@ -214,9 +214,9 @@ mod tests {
         assert_eq!(attempt_of("f-abc-1", "f-abc-1-x"), None);
     }
 
-    fn settled(entry: GroupStatus, seen: GroupSeen, seconds: i64) -> Ledger {
-        let seen = BTreeMap::from([(entry.name.clone(), seen)]);
-        settle(&fleet(1), &[entry], &seen, at(seconds))
+    fn settled(entry: GroupStatus, observed: ObservedGroup, seconds: i64) -> Ledger {
+        let observed = BTreeMap::from([(entry.name.clone(), observed)]);
+        settle(&fleet(1), &[entry], &observed, at(seconds))
     }
 
     #[test]
@@ -224,13 +224,13 @@ mod tests {
         let nodes = vec!["node-0".to_owned(), "node-1".to_owned()];
         let group = GroupStatus { nodes, ..ready_entry(&fleet(1), 0) };
         let never_seen = entry(&fleet(1), 0);
-        let nothing = GroupSeen::default();
-        let one = |edit: &dyn Fn(&mut PodSeen)| {
+        let nothing = ObservedGroup::default();
+        let one = |edit: &dyn Fn(&mut ObservedPod)| {
             let mut pod = pod(&group, 0);
             edit(&mut pod);
-            GroupSeen { pods: vec![pod], ..GroupSeen::default() }
+            ObservedGroup { pods: vec![pod], ..ObservedGroup::default() }
         };
-        let cases: [(&str, GroupSeen, bool); 5] = [
+        let cases: [(&str, ObservedGroup, bool); 5] = [
             ("it runs", one(&|_| {}), true),
             ("it ends", one(&|pod| pod.deleting = true), true),
             (
@@ -241,10 +241,10 @@ mod tests {
             ("it ends on a lost node", one(&|pod| (pod.deleting, pod.node_lost) = (true, true)), false),
             ("it never had a node", one(&|pod| (pod.deleting, pod.node) = (true, None)), false),
         ];
-        for (what, seen, kept) in cases {
+        for (what, observed, kept) in cases {
             for entry in [&group, &never_seen] {
                 assert_eq!(
-                    settled(entry.clone(), seen.clone(), 100).groups.len(),
+                    settled(entry.clone(), observed.clone(), 100).groups.len(),
                     usize::from(kept),
                     "{what}"
                 );
@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn pods_that_are_left_on_a_lost_node_are_reported() {
         let group = with_goal(ready_entry(&fleet(1), 0), Goal::Retire);
-        let left = PodSeen { deleting: true, node_lost: true, ..pod(&group, 1) };
-        let ledger = settled(group, GroupSeen { pods: vec![left], ..GroupSeen::default() }, 100);
+        let left = ObservedPod { deleting: true, node_lost: true, ..pod(&group, 1) };
+        let ledger = settled(group, ObservedGroup { pods: vec![left], ..ObservedGroup::default() }, 100);
         let [Effect::Event { warning: true, reason: "PodsLeft", message }] = &ledger.effects[..] else {
             panic!("{:?}", ledger.effects)
         };
@@ -270,7 +270,7 @@ mod tests {
     fn a_group_whose_pods_were_never_seen_is_kept_for_a_moment() {
         let group =
             GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
-        let kept = |seconds| settled(group.clone(), GroupSeen::default(), seconds).groups.len();
+        let kept = |seconds| settled(group.clone(), ObservedGroup::default(), seconds).groups.len();
         assert_eq!((kept(9), kept(10)), (1, 0));
     }
 
@@ -278,7 +278,7 @@ mod tests {
     fn only_what_was_retired_and_stops_is_struck_out_unseen() {
         let kept = |goal, phase, seconds| {
             let entry = GroupStatus { goal, phase, ..entry(&fleet(1), 0) };
-            let ledger = settled(entry, GroupSeen::default(), seconds);
+            let ledger = settled(entry, ObservedGroup::default(), seconds);
             (ledger.groups.len(), ledger.wake)
         };
         assert_eq!(kept(Goal::Retire, Phase::Stopping, 9), (1, Some(at(10))));
@@ -288,29 +288,33 @@ mod tests {
     }
 
     #[test]
-    fn only_a_deletion_from_outside_is_told() {
-        let told = |goal| {
+    fn only_a_deletion_from_outside_is_reported() {
+        let reported = |goal| {
             let nodes = vec!["node-0".to_owned()];
             let entry = GroupStatus { goal, nodes, ..ready_entry(&fleet(1), 0) };
-            settled(entry, GroupSeen::default(), 1).effects.len()
+            settled(entry, ObservedGroup::default(), 1).effects.len()
         };
-        assert_eq!((told(Goal::Serve), told(Goal::Retire)), (1, 0));
+        assert_eq!((reported(Goal::Serve), reported(Goal::Retire)), (1, 0));
     }
 
     #[test]
     fn a_cluster_of_another_uid_starts_from_the_beginning() {
         let nine = Some(time::began(at(9)));
-        let group = GroupStatus { deadline: nine.clone(), due_since: nine, ..ready_entry(&fleet(1), 0) };
+        let group =
+            GroupStatus { start_deadline: nine.clone(), forming_since: nine, ..ready_entry(&fleet(1), 0) };
         let of = |uid: &str, goal| {
             let entry = GroupStatus { goal, ..group.clone() };
-            let mut seen = healthy(&entry, at(0));
-            seen.cluster.as_mut().unwrap().uid = uid.to_owned();
-            settled(entry, seen, 1).groups.remove(0)
+            let mut observed = healthy(&entry, at(0));
+            observed.cluster.as_mut().unwrap().uid = uid.to_owned();
+            settled(entry, observed, 1).groups.remove(0)
         };
         assert_eq!(of("uid", Goal::Serve), group);
-        let anew = of("other", Goal::Serve);
-        assert_eq!((anew.phase, anew.launch, anew.uid.as_deref()), (Phase::Pending, 2, Some("other")));
-        assert_eq!((anew.since, anew.deadline, anew.due_since, anew.ranks), (None, None, None, None));
+        let again = of("other", Goal::Serve);
+        assert_eq!((again.phase, again.launch, again.uid.as_deref()), (Phase::Pending, 2, Some("other")));
+        assert_eq!(
+            (again.phase_since, again.start_deadline, again.forming_since, again.ranks),
+            (None, None, None, None)
+        );
         assert_eq!(of("other", Goal::Retire).phase, Phase::Ready, "nothing is started on it");
     }
 
@@ -318,9 +322,9 @@ mod tests {
     fn an_unknown_cluster_is_adopted_as_what_it_is() {
         let group = GroupStatus { attempt: 3, ..ready_entry(&fleet(1), 2) };
         let adopted = |deleting| {
-            let mut seen = healthy(&group, at(0));
-            seen.cluster.as_mut().unwrap().deleting = deleting;
-            settle(&fleet(1), &[], &BTreeMap::from([(group.name.clone(), seen)]), at(7)).groups.remove(0)
+            let mut observed = healthy(&group, at(0));
+            observed.cluster.as_mut().unwrap().deleting = deleting;
+            settle(&fleet(1), &[], &BTreeMap::from([(group.name.clone(), observed)]), at(7)).groups.remove(0)
         };
         let expected = GroupStatus {
             name: group.name.clone(),
@@ -329,7 +333,7 @@ mod tests {
             uid: Some("uid".to_owned()),
             revision: "pods1".to_owned(),
             engine_revision: Some("eng1".to_owned()),
-            since: Some(time::began(at(7))),
+            phase_since: Some(time::began(at(7))),
             ..GroupStatus::default()
         };
         assert_eq!(adopted(false), expected);
@@ -341,10 +345,11 @@ mod tests {
         let group =
             GroupStatus { launch: 4, engine_revision: Some("old1".into()), ..ready_entry(&fleet(1), 0) };
         let adopted = |opened_for: Option<&str>| {
-            let mut seen = healthy(&group, at(0));
-            seen.pods[0].opened_for = opened_for.map(str::to_owned);
-            let entry =
-                settle(&fleet(1), &[], &BTreeMap::from([(group.name.clone(), seen)]), at(7)).groups.remove(0);
+            let mut observed = healthy(&group, at(0));
+            observed.pods[0].opened_for = opened_for.map(str::to_owned);
+            let entry = settle(&fleet(1), &[], &BTreeMap::from([(group.name.clone(), observed)]), at(7))
+                .groups
+                .remove(0);
             (entry.engine_revision, entry.launch)
         };
         let own = (fleet(1).revision.engine, 0);
@@ -361,8 +366,9 @@ mod tests {
         let kept = |goal, uid: Option<&str>| {
             let entry = GroupStatus { goal, uid: uid.map(str::to_owned), ..entry(&fleet(1), 0) };
             let pods = vec![pod(&entry, 0)];
-            let seen = GroupSeen { pods, taken: Some("another's".into()), ..GroupSeen::default() };
-            settled(entry, seen, 1).groups.len()
+            let observed =
+                ObservedGroup { pods, taken: Some("another's".into()), ..ObservedGroup::default() };
+            settled(entry, observed, 1).groups.len()
         };
         assert_eq!(
             (kept(Goal::Serve, None), kept(Goal::Retire, None), kept(Goal::Retire, Some("u"))),

@@ -11,16 +11,16 @@ pub mod group;
 pub mod held;
 mod ledger;
 mod nodes;
-mod pace;
+pub mod observed;
 pub mod rollout;
-pub mod seen;
+mod startup_times;
 #[cfg(test)]
 mod testing;
 mod text;
 mod time;
-mod worth;
+mod write_delay;
 
-pub use decide::{Decision, World, decide};
+pub use decide::{Decision, ReconcileInput, decide};
 pub use effect::Effect;
-pub use held::{FailedWrite, Held};
-pub use worth::may_wait;
+pub use held::{FailedWrite, HoldReason};
+pub use write_delay::max_write_delay;

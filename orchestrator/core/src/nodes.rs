@@ -21,7 +21,7 @@ pub(crate) const MEMORY: Duration = Duration::from_hours(1);
 /// Nodes that are remembered at most: those with the most failures.
 pub(crate) const MOST: usize = 64;
 
-/// Failures by node after this pass, and what people are to be told.
+/// Failures by node after this pass, and what people are to be reported.
 pub(crate) struct Nodes {
     pub(crate) failures: Vec<NodeFailures>,
     pub(crate) effects: Vec<Effect>,
@@ -53,7 +53,7 @@ impl Nodes {
                     .entry(node.clone())
                     .or_insert_with(|| NodeFailures { node: node.clone(), ..NodeFailures::default() });
                 entry.failures = entry.failures.saturating_add(1);
-                entry.last = Some(time::began(now));
+                entry.last_failure_time = Some(time::began(now));
                 entry.cause = text::bounded(format!("group {}: {}", step.group.name, blamed.cause));
                 if !entry.avoided && enough(fleet, entry.failures) {
                     effects.push(announce(entry));
@@ -66,7 +66,7 @@ impl Nodes {
         }
         if failures.len() > MOST {
             failures.sort_by_key(|entry| {
-                (Reverse(entry.failures), Reverse(entry.last.as_ref().map(|last| last.0)))
+                (Reverse(entry.failures), Reverse(entry.last_failure_time.as_ref().map(|last| last.0)))
             });
             failures.truncate(MOST);
             failures.sort_by(|one, other| one.node.cmp(&other.node));
@@ -77,7 +77,7 @@ impl Nodes {
 }
 
 fn end(entry: &NodeFailures) -> Option<Timestamp> {
-    entry.last.as_ref().map(|last| after(last.0, MEMORY))
+    entry.last_failure_time.as_ref().map(|last| after(last.0, MEMORY))
 }
 
 /// Whether it is the node that failed, and not a spec or model that fails everywhere: the group had served, another
@@ -126,15 +126,15 @@ mod tests {
     fn a_node_that_fails_repeatedly_is_avoided_and_named_once() {
         let fleet = fleet(2);
         let mut failures = Vec::new();
-        let mut told = 0;
+        let mut reported = 0;
         for second in 0..5 {
             let steps = [step(entry(&fleet, 0), Some(blamed("node-1", true)))];
             let nodes = Nodes::settle(&fleet, None, &failures, &steps, at(second));
             assert_eq!(nodes.failures[0].avoided, second >= 2, "{second}");
-            told += nodes.effects.len();
+            reported += nodes.effects.len();
             failures = nodes.failures;
         }
-        assert_eq!((failures[0].failures, told), (5, 1));
+        assert_eq!((failures[0].failures, reported), (5, 1));
     }
 
     #[test]

@@ -16,8 +16,9 @@ use rayfleet_api::valid::{
 use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, NodeRoom, Resources, Share};
-use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen, Reach,
+use crate::observed::{
+    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
+    ObservedRayCluster, RayReport, Reach,
 };
 use crate::time;
 
@@ -139,7 +140,7 @@ pub(crate) fn entry(fleet: &ValidFleet, slot: u32) -> GroupStatus {
         slot,
         revision: fleet.revision.pod.clone(),
         engine_revision: fleet.revision.engine.clone(),
-        since: Some(time::began(t0())),
+        phase_since: Some(time::began(t0())),
         ..GroupStatus::default()
     }
 }
@@ -160,74 +161,74 @@ pub(crate) fn with_goal(group: GroupStatus, goal: Goal) -> GroupStatus {
     GroupStatus { goal, ..group }
 }
 
-pub(crate) fn cluster(group: &GroupStatus) -> ClusterSeen {
-    ClusterSeen {
+pub(crate) fn cluster(group: &GroupStatus) -> ObservedRayCluster {
+    ObservedRayCluster {
         uid: "uid".to_owned(),
         resource_version: "7".to_owned(),
         slot: Some(group.slot),
         attempt: group.attempt,
         pod_revision: group.revision.clone(),
         created: Some(t0()),
-        ..ClusterSeen::default()
+        ..ObservedRayCluster::default()
     }
 }
 
-pub(crate) fn pod(group: &GroupStatus, number: usize) -> PodSeen {
+pub(crate) fn pod(group: &GroupStatus, number: usize) -> ObservedPod {
     let role = if number == 0 { "head" } else { "w" };
-    PodSeen {
+    ObservedPod {
         name: format!("{}-{role}", group.name),
         uid: format!("{}-{role}-uid", group.name),
         head: number == 0,
         node: Some(format!("node-{number}")),
         ip: Some(format!("10.0.{}.{number}", group.slot)),
         containers_ready: true,
-        ..PodSeen::default()
+        ..ObservedPod::default()
     }
 }
 
 /// An engine at the current launch of a group that does everything right.
-pub(crate) fn engine(group: &GroupStatus) -> EngineSeen {
+pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
     let revision = group.engine_revision.clone().unwrap_or_default();
     let ip = |number: u32| format!("10.0.{}.{number}", group.slot);
-    EngineSeen {
+    ObservedEngine {
         submission: names::submission_id(&group.name, &revision, group.launch),
-        job: Some(JobSeen::Running),
+        job: Some(ObservedJob::Running),
         ranks_placed: 2,
         ranks: vec![(1, 0, 1, ip(1)), (0, 0, 0, ip(0))],
         healthy: true,
         answering: true,
-        load: Some(LoadSeen {
+        load: Some(ObservedLoad {
             in_flight: 0,
             draining: Some(false),
             idle_seconds: Some(9.0),
             stalled_since: None,
             deferred: false,
         }),
-        probe: ProbeSeen::Passed,
-        ..EngineSeen::default()
+        probe: ObservedProbe::Passed,
+        ..ObservedEngine::default()
     }
 }
 
 /// A group as it is when all is well, its gate open.
-pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> GroupSeen {
+pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> ObservedGroup {
     let mut pods = vec![pod(group, 0), pod(group, 1)];
     pods[0].gate_open = true;
     let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
-    GroupSeen {
+    ObservedGroup {
         cluster: Some(cluster(group)),
         pods,
         endpoint_ready: Some(true),
-        ray: Some(RaySeen {
+        ray: Some(ObservedRay {
             at: now,
-            state: Ok(RayAlive { nodes, engine: engine(group) }),
-            no_sign: Vec::new(),
+            state: Ok(RayReport { nodes, engine: engine(group) }),
+            unreachable_ips: Vec::new(),
             reach: Reach::Heard,
         }),
-        ..GroupSeen::default()
+        ..ObservedGroup::default()
     }
 }
 
 /// What Ray says of a group, to be changed.
-pub(crate) fn ray_mut(seen: &mut GroupSeen) -> &mut RayAlive {
-    seen.ray.as_mut().unwrap().state.as_mut().unwrap()
+pub(crate) fn ray_mut(observed: &mut ObservedGroup) -> &mut RayReport {
+    observed.ray.as_mut().unwrap().state.as_mut().unwrap()
 }

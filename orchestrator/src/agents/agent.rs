@@ -9,19 +9,19 @@ use futures::future::{BoxFuture, OptionFuture, join, join_all};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
-use ray_bridge::{Bridge, CallError, Fault, SubmissionId, Target, base_of};
-use rayfleet_core::seen::{ProbeSeen, RayAlive, RaySeen};
+use ray_bridge::{Bridge, CallError, CallErrorKind, SubmissionId, Target, base_of};
+use rayfleet_core::observed::{ObservedProbe, ObservedRay, RayReport};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::assignment::{Assignment, Command, Engine, Launch, Pace};
-use super::formed::Formed;
-use super::hearing::{ASK, Heard, Hearing};
+use super::assignment::{Assignment, Command, Engine, Launch, PollInterval};
+use super::launch_latency::LaunchTimer;
 use super::mailbox::Mailbox;
-use super::report::{Memory, brief};
+use super::reachability::{ASK, GroupReachability, Reachability};
+use super::report::{ObservationCache, brief};
 use super::token::GroupToken;
 use crate::clock;
-use crate::cluster::{Index, Key, labels_by_address};
+use crate::kubernetes::{Index, Key, labels_by_address};
 use crate::metrics::Metrics;
 
 /// Time between looks while something is about to happen.
@@ -37,16 +37,16 @@ const AFTER_TROUBLE: Duration = Duration::from_secs(3);
 /// Ray nodes that may be alive beside those of the group's pods: of pods that were killed Ray says so for some twenty seconds.
 const MORE_NODES: usize = 32;
 
-/// The moment at which the engine was first seen healthy, until its endpoint is open.
+/// The moment at which the engine was first observed healthy, until its endpoint is open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Opening(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct GateTimer(Arc<Mutex<Option<Instant>>>);
 
-impl Opening {
+impl GateTimer {
     fn begin(&self, now: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    /// Time since the engine was seen healthy; only once.
+    /// Time since the engine was observed healthy; only once.
     pub(crate) fn take(&self) -> Option<Duration> {
         let since = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(clock::monotonic().saturating_duration_since(since))
@@ -59,17 +59,17 @@ pub(crate) struct Agent {
     token: GroupToken,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
-    hearing: Arc<Hearing>,
+    hearing: Arc<Reachability>,
     fleet: Key,
     assignment: watch::Receiver<Assignment>,
     commands: Arc<Mailbox>,
-    opening: Opening,
-    memory: Memory,
+    opening: GateTimer,
+    memory: ObservationCache,
     /// The probe prompt that is being answered.
-    probing: Option<BoxFuture<'static, (SubmissionId, ProbeSeen)>>,
+    probing: Option<BoxFuture<'static, (SubmissionId, ObservedProbe)>>,
     healthy: Option<SubmissionId>,
-    formed: Formed,
-    /// The last launch that Ray took, and when: it is asked for again until the job is seen.
+    formed: LaunchTimer,
+    /// The last launch that Ray took, and when: it is asked for again until the job is observed.
     launched: Option<(SubmissionId, Instant)>,
     last_deep: Option<Instant>,
     quiet_until: Option<Instant>,
@@ -87,11 +87,11 @@ impl Agent {
         token: GroupToken,
         index: Arc<Index>,
         metrics: Arc<Metrics>,
-        hearing: Arc<Hearing>,
+        hearing: Arc<Reachability>,
         fleet: Key,
         assignment: watch::Receiver<Assignment>,
         commands: Arc<Mailbox>,
-        opening: Opening,
+        opening: GateTimer,
     ) -> Self {
         Self {
             bridge,
@@ -103,10 +103,10 @@ impl Agent {
             assignment,
             commands,
             opening,
-            memory: Memory::default(),
+            memory: ObservationCache::default(),
             probing: None,
             healthy: None,
-            formed: Formed::default(),
+            formed: LaunchTimer::default(),
             launched: None,
             last_deep: None,
             quiet_until: None,
@@ -131,8 +131,8 @@ impl Agent {
             let assignment = self.assignment.borrow_and_update().clone();
             let pace = match assignment.pace {
                 _ if self.slow => AFTER_TROUBLE,
-                Pace::Quick => QUICK,
-                Pace::Steady => STEADY,
+                PollInterval::Quick => QUICK,
+                PollInterval::Steady => STEADY,
             };
             let target = self.target(assignment.clone()).await;
             match &target {
@@ -190,7 +190,7 @@ impl Agent {
         let deep = self.last_deep.is_none_or(|last| started.saturating_duration_since(last) >= DEEP);
         let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
         let options = ObserveOptions { deadline: LOOK, deep, most_nodes };
-        let seen = match &assignment.engine {
+        let observed = match &assignment.engine {
             Engine::Launched { submission, .. } => {
                 match self.bridge.observe(&target, Some(submission), options).boxed().await {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
@@ -203,39 +203,43 @@ impl Agent {
             Engine::Own { .. } => self.look_at_own(&assignment, &target, options).boxed().await,
         };
         // What the engine alone confirms is no look at the cluster: until the dashboard answers, that is still to be taken.
-        if deep && seen.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none()) {
+        if deep && observed.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none()) {
             self.last_deep = Some(started);
         }
         let took = clock::monotonic().saturating_duration_since(started);
-        self.metrics.observed(took.as_secs_f64(), seen.is_ok());
-        self.slow = seen.as_ref().is_err_and(is_costly);
-        if let Err(error) = &seen {
+        self.metrics.observed(took.as_secs_f64(), observed.is_ok());
+        self.slow = observed.as_ref().is_err_and(is_costly);
+        if let Err(error) = &observed {
             self.doubt_token(error);
         }
-        if let Ok(alive) = &seen {
+        if let Ok(alive) = &observed {
             self.measure(&assignment, alive);
         }
-        self.hearing.answer(&assignment.group, !seen.as_ref().is_err_and(is_silence), clock::monotonic());
-        self.report(&assignment, seen.map_err(|error| brief(&error.to_string())));
+        self.hearing.record_answer(
+            &assignment.group,
+            !observed.as_ref().is_err_and(is_silence),
+            clock::monotonic(),
+        );
+        self.report(&assignment, observed.map_err(|error| brief(&error.to_string())));
     }
 
     /// A token that Ray refuses is read again.
     fn doubt_token(&mut self, error: &CallError) {
-        if matches!(error.fault, Fault::Unauthorized | Fault::Forbidden) {
+        if matches!(error.fault, CallErrorKind::Unauthorized | CallErrorKind::Forbidden) {
             self.token.forget();
         }
     }
 
-    /// A dashboard that does not answer is no reason to doubt an engine that does, if it served before: by what was seen, or by
-    /// the ledger, when this replica has not seen it yet.
+    /// A dashboard that does not answer is no reason to doubt an engine that does, if it served before: by what was observed, or by
+    /// the ledger, when this replica has not observed it yet.
     async fn without_dashboard(
         &mut self,
         assignment: &Assignment,
         target: &Target,
         submission: &SubmissionId,
         error: CallError,
-    ) -> Result<RayAlive, CallError> {
-        let served = self.memory.served(submission) || assignment.pace == Pace::Steady;
+    ) -> Result<RayReport, CallError> {
+        let served = self.memory.served(submission) || assignment.pace == PollInterval::Steady;
         let Some(engine) = self.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
@@ -254,7 +258,7 @@ impl Agent {
         assignment: &Assignment,
         target: &Target,
         options: ObserveOptions,
-    ) -> Result<RayAlive, CallError> {
+    ) -> Result<RayReport, CallError> {
         let engine = async {
             let engine = self.bridge.engine(target)?;
             let (health, load) = join(engine.own_health(), engine.load()).await;
@@ -268,7 +272,7 @@ impl Agent {
         self.doubt_token(&error);
         // Where no engine's port is known, nothing but the dashboard has changed: its containers are judged by Kubernetes.
         let answers = engine.as_ref().is_none_or(|(health, _)| *health == Health::Serving);
-        let served = self.memory.own_served() || assignment.pace == Pace::Steady;
+        let served = self.memory.own_served() || assignment.pace == PollInterval::Steady;
         if !answers || !served {
             return Err(error);
         }
@@ -278,24 +282,24 @@ impl Agent {
     }
 
     /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.
-    fn measure(&mut self, assignment: &Assignment, alive: &RayAlive) {
+    fn measure(&mut self, assignment: &Assignment, alive: &RayReport) {
         let now = clock::monotonic();
         let Engine::Launched { submission, .. } = &assignment.engine else { return };
         let expected = &assignment.pods.ips;
         let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
-        self.formed.look(all_in, now);
+        self.formed.nodes_joined(all_in, now);
         if alive.engine.healthy && self.healthy.as_ref() != Some(submission) {
             self.healthy = Some(submission.clone());
-            if assignment.pace == Pace::Quick {
+            if assignment.pace == PollInterval::Quick {
                 self.opening.begin(now);
             }
         }
     }
 
-    fn report(&self, assignment: &Assignment, state: Result<RayAlive, String>) {
-        let Heard { no_sign, reach } = self.hearing.of(&assignment.group, clock::monotonic());
-        let seen = RaySeen { at: clock::now(), state, no_sign, reach };
-        self.index.ray_seen(&self.fleet, &assignment.group, seen);
+    fn report(&self, assignment: &Assignment, state: Result<RayReport, String>) {
+        let GroupReachability { no_sign, reach } = self.hearing.of(&assignment.group, clock::monotonic());
+        let observed = ObservedRay { at: clock::now(), state, unreachable_ips: no_sign, reach };
+        self.index.ray_seen(&self.fleet, &assignment.group, observed);
     }
 
     async fn carry_out(&mut self, command: Command, target: &Target) {
@@ -321,7 +325,7 @@ impl Agent {
         if let Err(cause) = &outcome {
             warn!(group = %target.name, %cause, "a command to the engine failed; it is tried again");
             self.quiet_until = Some(clock::monotonic() + AFTER_TROUBLE);
-            // Nothing new may be seen that would make anybody decide it again.
+            // Nothing new may be observed that would make anybody decide it again.
             self.commands.put_back(again);
         }
     }
@@ -358,7 +362,7 @@ impl Agent {
         }
         let below = self.index.read(|known| labels_by_address(known, &group));
         for node in &mut nodes {
-            // What Ray was told counts more than what Kubernetes knows.
+            // What Ray was reported counts more than what Kubernetes knows.
             let more = below.get(&node.ip).into_iter().flatten();
             for (label, value) in more {
                 node.labels.entry(label.clone()).or_insert_with(|| value.clone());
@@ -379,28 +383,27 @@ impl Agent {
     async fn set_draining(&mut self, draining: bool, target: &Target) -> Result<(), String> {
         let Some(engine) = self.bridge.engine(target) else { return Ok(()) };
         match engine.set_draining(draining).await {
-            // An engine without the middleware can not be told.
-            Ok(()) | Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(()),
+            // An engine without the middleware cannot be reported.
+            Ok(()) | Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
     }
 
     fn probe(&mut self, submission: SubmissionId, probe: Probe, target: &Target) {
-        let known = self
-            .memory
-            .probe
-            .as_ref()
-            .is_some_and(|(of, seen)| *of == submission && !matches!(seen, ProbeSeen::Failed(_)));
+        let known =
+            self.memory.probe.as_ref().is_some_and(|(of, observed)| {
+                *of == submission && !matches!(observed, ObservedProbe::Failed(_))
+            });
         if self.probing.is_some() || known {
             return;
         }
         let Some(engine) = self.bridge.engine(target) else { return };
         let answer = async move {
-            let seen = match engine.probe(&probe).await {
-                Ok(_) => ProbeSeen::Passed,
-                Err(error) => ProbeSeen::Failed(brief(&error.to_string())),
+            let observed = match engine.probe(&probe).await {
+                Ok(_) => ObservedProbe::Passed,
+                Err(error) => ObservedProbe::Failed(brief(&error.to_string())),
             };
-            (submission, seen)
+            (submission, observed)
         };
         self.probing = Some(answer.boxed());
     }
@@ -431,33 +434,36 @@ fn doubled(nodes: &[RayNode]) -> Option<&str> {
 
 /// A reply that took memory or time for nothing, as those of a hostile dashboard do.
 fn is_costly(error: &CallError) -> bool {
-    matches!(error.fault, Fault::TooLarge { .. } | Fault::Malformed { .. } | Fault::Busy)
+    matches!(
+        error.fault,
+        CallErrorKind::TooLarge { .. } | CallErrorKind::Malformed { .. } | CallErrorKind::Busy
+    )
 }
 
 /// Nothing came back at all, or nothing was sent.
 fn is_silence(error: &CallError) -> bool {
     matches!(
         error.fault,
-        Fault::Unreachable { refused: false, .. }
-            | Fault::TimedOut { .. }
-            | Fault::Token { .. }
-            | Fault::Busy
+        CallErrorKind::Unreachable { refused: false, .. }
+            | CallErrorKind::TimedOut { .. }
+            | CallErrorKind::Token { .. }
+            | CallErrorKind::Busy
     )
 }
 
 /// Asks the group's machines for a sign of life, for ever.
-async fn listen(bridge: Bridge, hearing: Arc<Hearing>, assignment: watch::Receiver<Assignment>) {
+async fn listen(bridge: Bridge, hearing: Arc<Reachability>, assignment: watch::Receiver<Assignment>) {
     loop {
         let (group, pods) = {
             let assignment = assignment.borrow();
             (assignment.group.clone(), assignment.pods.clone())
         };
         let asked = clock::monotonic();
-        hearing.asks(&group, &pods.ips, pods.well, asked);
+        hearing.probing(&group, &pods.ips, pods.well, asked);
         // Each answer counts when it comes: a dead machine takes a second to be silent.
         let (bridge, hearing, group) = (&bridge, &hearing, &group);
         join_all(pods.ips.iter().map(|ip| async move {
-            hearing.sign(group, ip, bridge.gives_sign(ip).await, asked);
+            hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
         }))
         .await;
         tokio::time::sleep_until((asked + ASK).into()).await;

@@ -1,10 +1,10 @@
-//! What an agent is told: whom to ask, how often, what to do. Plain data.
+//! What an agent is reported: whom to ask, how often, what to do. Plain data.
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineSpec, Probe};
 use ray_bridge::placement::{Policy, Shape};
 
-use crate::cluster::{GroupPods, Key};
+use crate::kubernetes::{GroupPods, Key};
 
 /// Whom to ask and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct Assignment {
     /// Its engine.
     pub engine: Engine,
     /// How often.
-    pub pace: Pace,
+    pub pace: PollInterval,
 }
 
 /// The engine of a group.
@@ -40,7 +40,7 @@ pub(crate) enum Engine {
 
 /// How often to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum PollInterval {
     /// Something is about to happen.
     Quick,
     /// It serves.

@@ -3,11 +3,11 @@
 
 mod agent;
 mod assignment;
-mod formed;
-mod hearing;
+mod failure_detector;
+mod launch_latency;
 mod mailbox;
+mod reachability;
 mod report;
-mod sickness;
 mod token;
 
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ use ray_bridge::Bridge;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub(crate) use assignment::{Assignment, Command, Engine, Launch, Pace};
+pub(crate) use assignment::{Assignment, Command, Engine, Launch, PollInterval};
 
-pub(crate) use hearing::Hearing;
+pub(crate) use reachability::Reachability;
 
 use self::agent::Agent;
 use self::mailbox::Mailbox;
 use self::token::GroupToken;
-use crate::cluster::{Index, Key};
+use crate::kubernetes::{Index, Key};
 use crate::metrics::Metrics;
 
 /// All agents.
@@ -34,7 +34,7 @@ pub(crate) struct Agents {
     bridge: Bridge,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
-    hearing: Arc<Hearing>,
+    hearing: Arc<Reachability>,
     running: Mutex<BTreeMap<Key, Handle>>,
 }
 
@@ -42,7 +42,7 @@ struct Handle {
     fleet: Key,
     assignment: watch::Sender<Assignment>,
     commands: Arc<Mailbox>,
-    opening: agent::Opening,
+    opening: agent::GateTimer,
     task: AbortHandle,
 }
 
@@ -59,7 +59,7 @@ impl Agents {
         bridge: Bridge,
         index: Arc<Index>,
         metrics: Arc<Metrics>,
-        hearing: Arc<Hearing>,
+        hearing: Arc<Reachability>,
     ) -> Self {
         Self { client, bridge, index, metrics, hearing, running: Mutex::default() }
     }
@@ -100,7 +100,7 @@ impl Agents {
     fn start(&self, fleet: Key, assignment: Assignment) -> Handle {
         let commands = Arc::new(Mailbox::default());
         let (sender, receiver) = watch::channel(assignment);
-        let opening = agent::Opening::default();
+        let opening = agent::GateTimer::default();
         let agent = Agent::new(
             self.bridge.clone(),
             GroupToken::new(self.client.clone()),
@@ -123,7 +123,7 @@ impl Agents {
         }
     }
 
-    /// A group's endpoint is open: ends the measurement that began when its engine was seen healthy.
+    /// A group's endpoint is open: ends the measurement that began when its engine was observed healthy.
     pub(crate) fn opened(&self, group: &Key) {
         let since = self.running().get(group).and_then(|handle| handle.opening.take());
         if let Some(delay) = since {
@@ -151,11 +151,11 @@ impl Agents {
 mod tests {
     use jiff::Timestamp;
     use ray_bridge::Limits;
-    use rayfleet_core::seen::{RaySeen, Reach};
+    use rayfleet_core::observed::{ObservedRay, Reach};
 
     use super::*;
-    use crate::cluster::GroupPods;
     use crate::fake::{Fake, refusal};
+    use crate::kubernetes::GroupPods;
 
     fn agents() -> (Agents, Arc<Index>) {
         let index = Arc::new(Index::default());
@@ -168,7 +168,7 @@ mod tests {
         Key::new("n", name)
     }
 
-    fn assignment(group: &str, pace: Pace) -> Assignment {
+    fn assignment(group: &str, pace: PollInterval) -> Assignment {
         let pods = GroupPods {
             head_ip: None,
             ips: Vec::new(),
@@ -185,13 +185,13 @@ mod tests {
     }
 
     fn see(index: &Index, fleet: &str, group: &str) {
-        let seen = RaySeen {
+        let observed = ObservedRay {
             at: Timestamp::UNIX_EPOCH,
             state: Err("refused".into()),
-            no_sign: Vec::new(),
+            unreachable_ips: Vec::new(),
             reach: Reach::Heard,
         };
-        index.ray_seen(&key(fleet), &key(group), seen);
+        index.ray_seen(&key(fleet), &key(group), observed);
     }
 
     fn remembered(index: &Index) -> Vec<String> {
@@ -201,22 +201,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fleet_has_the_agents_of_its_groups_and_no_others() {
         let (agents, index) = agents();
-        agents.assign(&key("f"), vec![assignment("f-1", Pace::Quick), assignment("f-2", Pace::Quick)]);
-        agents.assign(&key("g"), vec![assignment("g-1", Pace::Quick)]);
+        agents.assign(
+            &key("f"),
+            vec![assignment("f-1", PollInterval::Quick), assignment("f-2", PollInterval::Quick)],
+        );
+        agents.assign(&key("g"), vec![assignment("g-1", PollInterval::Quick)]);
         for (fleet, group) in [("f", "f-1"), ("f", "f-2"), ("g", "g-1")] {
             see(&index, fleet, group);
         }
-        agents.assign(&key("f"), vec![assignment("f-2", Pace::Steady)]);
+        agents.assign(&key("f"), vec![assignment("f-2", PollInterval::Steady)]);
         assert_eq!(running(&agents), ["f-2", "g-1"]);
         assert_eq!(remembered(&index), ["f-2", "g-1"]);
         let pace = agents.running()[&key("f-2")].assignment.borrow().pace;
-        assert_eq!(pace, Pace::Steady);
+        assert_eq!(pace, PollInterval::Steady);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_agent_ends_with_its_group() {
         let (agents, _) = agents();
-        agents.assign(&key("f"), vec![assignment("f-1", Pace::Quick)]);
+        agents.assign(&key("f"), vec![assignment("f-1", PollInterval::Quick)]);
         let task = agents.running()[&key("f-1")].task.clone();
         agents.assign(&key("f"), Vec::new());
         tokio::task::yield_now().await;
@@ -226,7 +229,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_replica_that_stopped_leading_remembers_nothing() {
         let (agents, index) = agents();
-        agents.assign(&key("f"), vec![assignment("f-1", Pace::Quick)]);
+        agents.assign(&key("f"), vec![assignment("f-1", PollInterval::Quick)]);
         see(&index, "f", "f-1");
         agents.stop_all();
         assert_eq!((running(&agents).len(), remembered(&index).len()), (0, 0));

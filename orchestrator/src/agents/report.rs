@@ -9,9 +9,9 @@ use ray_bridge::engine::{Health, Load, Stall};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
 use rayfleet_api::text::cut;
-use rayfleet_core::seen::{EngineSeen, JobSeen, LoadSeen, ProbeSeen, RayAlive};
+use rayfleet_core::observed::{ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, RayReport};
 
-use super::sickness::Sickness;
+use super::failure_detector::FailureDetector;
 
 /// Longest text that is handed to decisions, in bytes: they end up in the status.
 const LONGEST: usize = 500;
@@ -19,7 +19,7 @@ const LONGEST: usize = 500;
 const LONGEST_CAUSE: usize = 2000;
 /// Ranks that are shown of an engine whose plan is not known.
 const MOST_RANKS: usize = 1024;
-/// Differences that are told one by one.
+/// Differences that are reported one by one.
 const MOST_DIFFERENCES: usize = 8;
 
 /// As much of a text as somebody reads in a status.
@@ -29,43 +29,43 @@ pub(super) fn brief(text: &str) -> String {
 
 /// What earlier looks found.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct ObservationCache {
     /// Addresses of living Ray nodes, and the node ids behind them.
     nodes: Vec<(String, String)>,
     /// Ranks of the launch that was looked at last.
-    ranks: Option<(SubmissionId, EngineSeen)>,
+    ranks: Option<(SubmissionId, ObservedEngine)>,
     /// Outcome of the probe prompt, by launch.
-    pub probe: Option<(SubmissionId, ProbeSeen)>,
+    pub probe: Option<(SubmissionId, ObservedProbe)>,
     /// Why the last try of a launch failed; gone with one that did not.
     pub launch_error: Option<(SubmissionId, String)>,
     /// The last report on a launched engine.
-    last: Option<RayAlive>,
+    last: Option<RayReport>,
     /// The last report on an engine that the pod's own command starts.
-    last_own: Option<RayAlive>,
+    last_own: Option<RayReport>,
     /// How the launch is broken, if it is.
-    sickness: Sickness,
+    failures: FailureDetector,
     /// Whether the engine moves, by launch; of an engine of the pod's own, without one.
     stall: (Option<SubmissionId>, Stall),
 }
 
-impl Memory {
+impl ObservationCache {
     /// The report on an engine that the bridge launched.
-    pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayAlive {
+    pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayReport {
         self.remember_nodes(&state);
-        let broken = self.sickness.look(want, now, &state);
+        let broken = self.failures.observe(want, now, &state);
         let Some(engine) = state.engine else {
-            return RayAlive { nodes: self.addresses(), engine: self.nothing_there(want) };
+            return RayReport { nodes: self.addresses(), engine: self.nothing_there(want) };
         };
         let ranks = self.ranks_of(want, &engine);
-        let probe = self.probe.as_ref().filter(|(of, _)| of == want).map(|(_, seen)| seen.clone());
+        let probe = self.probe.as_ref().filter(|(of, _)| of == want).map(|(_, observed)| observed.clone());
         let healthy = engine.health == Some(Health::Serving);
         let note = engine.phase.as_ref().map(|phase| match &phase.message {
             Some(message) => brief(&format!("{:?}: {message}", phase.kind)),
             None => format!("{:?} for {:.0} s", phase.kind, phase.seconds),
         });
-        let alive = RayAlive {
+        let alive = RayReport {
             nodes: self.addresses(),
-            engine: EngineSeen {
+            engine: ObservedEngine {
                 submission: want.to_string(),
                 job: Some(job(&engine)),
                 healthy,
@@ -96,21 +96,21 @@ impl Memory {
         found: Option<&Load>,
         cause: &CallError,
         now: Timestamp,
-    ) -> RayAlive {
+    ) -> RayReport {
         let load = self.load(now, Some(want), found);
         let unverified = Some(unverified(cause));
         let last = self.last.clone().filter(|last| last.engine.submission == want.as_str());
-        let known = last.unwrap_or_else(|| RayAlive {
+        let known = last.unwrap_or_else(|| RayReport {
             nodes: pods.to_vec(),
-            engine: EngineSeen {
+            engine: ObservedEngine {
                 submission: want.to_string(),
-                job: Some(JobSeen::Running),
+                job: Some(ObservedJob::Running),
                 healthy: true,
                 answering: true,
-                ..EngineSeen::default()
+                ..ObservedEngine::default()
             },
         });
-        RayAlive { engine: EngineSeen { load, unverified, ..known.engine }, ..known }
+        RayReport { engine: ObservedEngine { load, unverified, ..known.engine }, ..known }
     }
 
     /// The report on an engine that the pod's own command starts.
@@ -119,16 +119,16 @@ impl Memory {
         state: &RayState,
         engine: Option<&(Health, Option<Load>)>,
         now: Timestamp,
-    ) -> RayAlive {
+    ) -> RayReport {
         self.remember_nodes(state);
         let health = engine.map(|(health, _)| health);
-        let alive = RayAlive {
+        let alive = RayReport {
             nodes: self.addresses(),
-            engine: EngineSeen {
+            engine: ObservedEngine {
                 healthy: health == Some(&Health::Serving),
                 answering: matches!(health, Some(Health::Serving | Health::Unhealthy(_))),
                 load: self.load(now, None, engine.and_then(|(_, found)| found.as_ref())),
-                ..EngineSeen::default()
+                ..ObservedEngine::default()
             },
         };
         self.last_own = Some(alive.clone());
@@ -147,28 +147,33 @@ impl Memory {
         found: Option<&Load>,
         cause: &CallError,
         now: Timestamp,
-    ) -> RayAlive {
+    ) -> RayReport {
         let load = self.load(now, None, found);
         let last = self.last_own.as_ref().map(|last| last.nodes.clone());
-        RayAlive {
+        RayReport {
             nodes: last.unwrap_or_else(|| pods.to_vec()),
-            engine: EngineSeen {
+            engine: ObservedEngine {
                 healthy: true,
                 answering: true,
                 load,
                 unverified: Some(unverified(cause)),
-                ..EngineSeen::default()
+                ..ObservedEngine::default()
             },
         }
     }
 
     /// How busy the engine is, and since when it stands still.
-    fn load(&mut self, now: Timestamp, of: Option<&SubmissionId>, found: Option<&Load>) -> Option<LoadSeen> {
+    fn load(
+        &mut self,
+        now: Timestamp,
+        of: Option<&SubmissionId>,
+        found: Option<&Load>,
+    ) -> Option<ObservedLoad> {
         if self.stall.0.as_ref() != of {
             self.stall = (of.cloned(), Stall::default());
         }
         let still = self.stall.1.observe(now, found);
-        found.map(|load| LoadSeen {
+        found.map(|load| ObservedLoad {
             in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
             draining: load.draining,
             idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
@@ -177,12 +182,12 @@ impl Memory {
         })
     }
 
-    fn nothing_there(&self, want: &SubmissionId) -> EngineSeen {
+    fn nothing_there(&self, want: &SubmissionId) -> ObservedEngine {
         let error = self.launch_error.as_ref().filter(|(of, _)| of == want);
-        EngineSeen {
+        ObservedEngine {
             submission: want.to_string(),
             launch_error: error.map(|(_, words)| words.clone()),
-            ..EngineSeen::default()
+            ..ObservedEngine::default()
         }
     }
 
@@ -201,13 +206,13 @@ impl Memory {
     }
 
     /// Ranks as this look found them, or the last one that looked.
-    fn ranks_of(&mut self, want: &SubmissionId, engine: &EngineState) -> EngineSeen {
+    fn ranks_of(&mut self, want: &SubmissionId, engine: &EngineState) -> ObservedEngine {
         if let Some(placed) = &engine.placed {
             self.ranks = Some((want.clone(), ranks(engine, placed, &self.nodes)));
         }
         match &self.ranks {
             Some((of, ranks)) if of == want => ranks.clone(),
-            _ => EngineSeen::default(),
+            _ => ObservedEngine::default(),
         }
     }
 }
@@ -216,7 +221,7 @@ fn unverified(cause: &CallError) -> String {
     brief(&format!("the Ray dashboard does not answer: {cause}"))
 }
 
-fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> EngineSeen {
+fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> ObservedEngine {
     let planned: BTreeMap<u32, &str> = engine
         .plan
         .iter()
@@ -234,36 +239,36 @@ fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> E
     let as_planned = located.clone().filter(|(rank, id)| planned.get(&rank.rank) == Some(id));
     // A rank that lives twice must not stand in for one that is missing.
     let as_planned: BTreeSet<u32> = as_planned.map(|(rank, _)| rank.rank).collect();
-    EngineSeen {
+    ObservedEngine {
         ranks_placed: u32::try_from(as_planned.len()).unwrap_or(u32::MAX),
         ranks: located
             .map(|(rank, id)| (rank.rank, rank.tensor_rank, rank.stage, address(id).unwrap_or_default()))
             .collect(),
         differences: differences(placed),
-        ..EngineSeen::default()
+        ..ObservedEngine::default()
     }
 }
 
 fn differences(placed: &Placed) -> Vec<String> {
-    let mut told: Vec<String> = placed
+    let mut reported: Vec<String> = placed
         .differences
         .iter()
         .take(MOST_DIFFERENCES)
         .map(|difference| brief(&difference.to_string()))
         .collect();
     if let Some(more) = placed.differences.len().checked_sub(MOST_DIFFERENCES).filter(|more| *more > 0) {
-        told.push(format!("and {more} more differences from the plan"));
+        reported.push(format!("and {more} more differences from the plan"));
     }
-    told
+    reported
 }
 
-fn job(engine: &EngineState) -> JobSeen {
+fn job(engine: &EngineState) -> ObservedJob {
     match engine.status {
-        JobStatus::Pending => JobSeen::Pending,
-        JobStatus::Running | JobStatus::Unknown => JobSeen::Running,
+        JobStatus::Pending => ObservedJob::Pending,
+        JobStatus::Running | JobStatus::Unknown => ObservedJob::Running,
         JobStatus::Succeeded | JobStatus::Failed | JobStatus::Stopped => {
             let cause = engine.cause.as_deref().unwrap_or("no cause is known");
-            JobSeen::Ended(cut(cause, LONGEST_CAUSE))
+            ObservedJob::Ended(cut(cause, LONGEST_CAUSE))
         }
     }
 }

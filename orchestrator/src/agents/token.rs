@@ -11,7 +11,7 @@ use kube::{Client, Resource};
 use ray_bridge::Token;
 use serde::Deserialize;
 
-use crate::cluster::Key;
+use crate::kubernetes::Key;
 
 /// Key of the token in the Secret that KubeRay makes.
 const FIELD: &str = "auth_token";
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_secret_that_can_not_be_read_is_asked_for_again() {
+    async fn a_secret_that_cannot_be_read_is_asked_for_again() {
         for (server, words) in [
             (Fake::new(|_| refusal(404, "NotFound", "none")), "KubeRay has not made it yet"),
             (Fake::new(|_| refusal(403, "Forbidden", "no rights")), "no rights"),

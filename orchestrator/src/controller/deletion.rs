@@ -10,12 +10,12 @@ use rayfleet_api::valid::after;
 use rayfleet_api::{RayClusterFleet, names};
 use tracing::{info, warn};
 
-use super::hands::Hands;
-use super::others::Others;
+use super::foreign_control::ForeignControl;
+use super::foreign_owner::ForeignOwner;
 use super::state::FleetState;
 use super::{Controller, readable};
 use crate::clock;
-use crate::cluster::{Key, WriteError, groups_of, orphans_of, owned_clusters};
+use crate::kubernetes::{Key, WriteError, groups_of, orphans_of, owned_clusters};
 
 /// What a drain needs beside its time-out: endpoints that follow, engines that stop, pods that end.
 const MARGIN: Duration = Duration::from_mins(2);
@@ -65,17 +65,17 @@ impl Controller {
     pub(super) async fn leave_among_others(
         &self,
         stored: &Arc<RayClusterFleet>,
-        others: &mut Others,
+        others: &mut ForeignControl,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
-        let raw = others.restored(state.unwritten.over(readable(stored)));
+        let raw = others.restored(state.unwritten.overlay(readable(stored)));
         if !is_held(stored) {
             return Ok(None);
         }
         // An answer that does not come is no reason to keep a fleet for ever.
         let answer = self.others(stored, others).await;
         let is_alone = matches!(answer, Ok(None));
-        let hands = answer.ok().flatten().filter(Hands::loses_fields);
+        let hands = answer.ok().flatten().filter(ForeignOwner::loses_fields);
         if let Some(hands) = hands.as_ref().filter(|_| others.is_foreign()) {
             let end = end(stored, others.drain_timeout(stored));
             return match may_go(stored, true, end, clock::now()) {
@@ -117,7 +117,7 @@ impl Controller {
         };
         let there = self.index.read(|known| groups_of(known, &raw));
         let left = raw.status.as_ref().is_some_and(|status| !status.groups.is_empty())
-            || there.values().any(|(seen, _)| seen.cluster.is_some());
+            || there.values().any(|(observed, _)| observed.cluster.is_some());
         let end = end(stored, basis.fleet.drain_timeout);
         if let Some(why) = may_go(stored, left, end, clock::now()) {
             return self.release(stored, why).await;
@@ -147,8 +147,8 @@ impl Controller {
 
 /// When a fleet that is being deleted goes, whatever is left of it.
 fn end(fleet: &RayClusterFleet, drain: Duration) -> Timestamp {
-    let begun = fleet.metadata.deletion_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
-    after(begun, drain.saturating_add(MARGIN))
+    let started = fleet.metadata.deletion_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
+    after(started, drain.saturating_add(MARGIN))
 }
 
 /// Why a fleet that is being deleted need not be kept, if so. `left`: there are groups of it.

@@ -8,31 +8,31 @@ use rayfleet_api::{RayClusterFleet, ValidFleet};
 use rayfleet_core::Effect;
 use tracing::{error, info, warn};
 
-use super::basis::Basis;
-use super::obstacles::Object;
 use super::state::FleetState;
+use super::target_spec::TargetSpec;
+use super::write_failures::Object;
 use super::{Controller, revision_of};
 use crate::agents::{Command, Launch};
 use crate::clock;
-use crate::cluster::{Gate, Key, Made, Records, WriteError};
 use crate::engines;
+use crate::kubernetes::{Gate, Key, Made, Records, WriteError};
 
 /// Calls for one fleet at the same time.
 const TOGETHER: usize = 64;
 
 /// What a pass works on once its ledger is written.
-pub(super) struct Pass<'a> {
+pub(super) struct ReconcilePass<'a> {
     /// The fleet, with the status that was decided.
     pub(super) raw: &'a RayClusterFleet,
     /// What was decided about.
-    pub(super) basis: &'a Basis,
+    pub(super) basis: &'a TargetSpec,
     /// The fleet at the revision that was complete last.
     pub(super) stable: Option<&'a ValidFleet>,
     /// The ledger.
     pub(super) groups: &'a [GroupStatus],
 }
 
-impl Pass<'_> {
+impl ReconcilePass<'_> {
     /// No group of this template is there: a mistake in it shows before anything runs it. What runs is repaired as it was made.
     fn is_new(&self, group: &GroupStatus) -> bool {
         self.groups.iter().all(|other| other.uid.is_none() || other.revision != group.revision)
@@ -72,7 +72,7 @@ impl Controller {
     /// Everything that follows the ledger. Gates that were closed before it are not closed again.
     pub(super) async fn perform(
         &self,
-        pass: &Pass<'_>,
+        pass: &ReconcilePass<'_>,
         effects: Vec<Effect>,
         state: &mut FleetState,
         outcome: &mut Outcome,
@@ -106,7 +106,7 @@ impl Controller {
     }
 
     /// Sets a RayCluster back that somebody else changed.
-    async fn repair(&self, pass: &Pass<'_>, name: String, uid: String) -> Result<(), WriteError> {
+    async fn repair(&self, pass: &ReconcilePass<'_>, name: String, uid: String) -> Result<(), WriteError> {
         let fleet = Key::of(pass.raw);
         let made = pass.group(&name).map(|group| (self.template_of(pass, group), group));
         let made = match &made {
@@ -137,7 +137,7 @@ impl Controller {
     }
 
     /// What is no call to the API server. The lease is for it all the same.
-    fn command(&self, pass: &Pass<'_>, effect: Effect, outcome: &mut Outcome) {
+    fn command(&self, pass: &ReconcilePass<'_>, effect: Effect, outcome: &mut Outcome) {
         if let Err(error) = self.executor.may("perform an effect") {
             outcome.failed(error);
             return;
@@ -178,7 +178,7 @@ impl Controller {
     /// Creates the RayClusters of groups, as far as they are due and their revision is on record.
     async fn create(
         &self,
-        pass: &Pass<'_>,
+        pass: &ReconcilePass<'_>,
         groups: Vec<GroupStatus>,
         state: &mut FleetState,
         outcome: &mut Outcome,
@@ -234,7 +234,7 @@ impl Controller {
     }
 
     /// The fleet with the template that a group is made of; else why it cannot be made now.
-    fn template_of(&self, pass: &Pass<'_>, group: &GroupStatus) -> Result<ValidFleet, String> {
+    fn template_of(&self, pass: &ReconcilePass<'_>, group: &GroupStatus) -> Result<ValidFleet, String> {
         self.index.read(|known| {
             let records = Records::of(pass.raw, &known.revisions);
             if !records.has_pods(&group.revision) {

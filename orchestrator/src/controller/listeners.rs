@@ -4,7 +4,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus};
 
 use super::Controller;
-use crate::cluster::{Key, Listener, name_to_share, own_port};
+use crate::kubernetes::{Key, Listener, name_to_share, own_port};
 
 impl Controller {
     /// The heads of these groups. A group whose port nobody knows is left out.

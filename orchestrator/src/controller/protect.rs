@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, ValidFleet};
-use rayfleet_core::seen::GroupSeen;
+use rayfleet_core::observed::ObservedGroup;
 
 use super::Controller;
 use super::state::FleetState;
 use crate::clock;
-use crate::cluster::{Budgets, wanted_budgets};
+use crate::kubernetes::{Budgets, wanted_budgets};
 
 /// Time until budgets that could not be written are tried again.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
@@ -22,11 +22,11 @@ impl Controller {
         raw: &RayClusterFleet,
         fleet: &ValidFleet,
         groups: &[GroupStatus],
-        seen: &BTreeMap<String, GroupSeen>,
+        observed: &BTreeMap<String, ObservedGroup>,
         state: &mut FleetState,
     ) {
         let now = clock::monotonic();
-        let wanted = wanted_budgets(raw, fleet, groups, seen);
+        let wanted = wanted_budgets(raw, fleet, groups, observed);
         let change = self.index.read(|known| Budgets::change(fleet, &wanted, known));
         if change == Budgets::default() {
             return;

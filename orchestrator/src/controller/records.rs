@@ -5,17 +5,22 @@ use rayfleet_api::revision::Revision;
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE};
 
-use super::effects::{Outcome, Pass};
+use super::effects::{Outcome, ReconcilePass};
 use super::listeners::going_to;
-use super::obstacles::Object;
 use super::state::FleetState;
+use super::write_failures::Object;
 use super::{Controller, revision_of};
 use crate::clock;
-use crate::cluster::{History, HistoryChange, Key, Made, WriteError};
+use crate::kubernetes::{History, HistoryChange, Key, Made, WriteError};
 
 impl Controller {
     /// Keeps the history and the Service right.
-    pub(super) async fn records(&self, pass: &Pass<'_>, state: &mut FleetState, outcome: &mut Outcome) {
+    pub(super) async fn records(
+        &self,
+        pass: &ReconcilePass<'_>,
+        state: &mut FleetState,
+        outcome: &mut Outcome,
+    ) {
         self.history(pass, state, outcome).await;
         self.service(pass, state, outcome).await;
     }
@@ -41,7 +46,7 @@ impl Controller {
         Ok(state.obstacles.words(&Object::History))
     }
 
-    async fn history(&self, pass: &Pass<'_>, state: &mut FleetState, outcome: &mut Outcome) {
+    async fn history(&self, pass: &ReconcilePass<'_>, state: &mut FleetState, outcome: &mut Outcome) {
         // What is refused is no revision to go back to, and what stands in for it is on record.
         let refused = [INVALID_SPEC, INVALID_TEMPLATE, CREATE_REFUSED];
         let held = pass.basis.held.as_ref().is_some_and(|held| refused.contains(&held.reason));
@@ -62,7 +67,7 @@ impl Controller {
         self.came_to(pass.raw, Object::History, written, state, outcome);
     }
 
-    async fn service(&self, pass: &Pass<'_>, state: &mut FleetState, outcome: &mut Outcome) {
+    async fn service(&self, pass: &ReconcilePass<'_>, state: &mut FleetState, outcome: &mut Outcome) {
         if !state.obstacles.is_due(&Object::Service, clock::monotonic()) {
             return;
         }
@@ -73,7 +78,7 @@ impl Controller {
         self.came_to(pass.raw, Object::Service, ensured, state, outcome);
     }
 
-    /// Notes what a write has come to, and has people told when that is new.
+    /// Notes what a write has come to, and has people reported when that is new.
     fn came_to(
         &self,
         raw: &RayClusterFleet,

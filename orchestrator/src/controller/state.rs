@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::checked::Checked;
-use super::obstacles::Obstacles;
-use super::others::Others;
+use super::foreign_control::ForeignControl;
 use super::strays::Strays;
-use super::templates::Templates;
-use crate::cluster::Key;
-use crate::unwritten::Unwritten;
+use super::template_dry_run::TemplateDryRun;
+use super::validation_cache::ValidationCache;
+use super::write_failures::WriteFailures;
+use crate::kubernetes::Key;
+use crate::pending_status::PendingStatus;
 
 /// What is remembered of one fleet. Nothing in it is needed for being right, but that it was read.
 #[derive(Debug, Default)]
@@ -19,13 +19,13 @@ pub(super) struct FleetState {
     /// Its ledger has been read from the API server itself since this replica leads.
     pub(super) is_fresh: bool,
     /// Its status, where that waits for a write.
-    pub(super) unwritten: Unwritten,
+    pub(super) unwritten: PendingStatus,
     /// Its template that KubeRay's CRD was asked about.
-    pub(super) templates: Templates,
+    pub(super) templates: TemplateDryRun,
     /// The fleet as it was checked.
-    pub(super) checked: Checked,
+    pub(super) checked: ValidationCache,
     /// What could not be written.
-    pub(super) obstacles: Obstacles,
+    pub(super) obstacles: WriteFailures,
     /// Pods that only look like its groups', as they were reported last.
     pub(super) strays: Strays,
     /// When its finalizer could not be set.
@@ -33,7 +33,7 @@ pub(super) struct FleetState {
     /// When its `PodDisruptionBudgets` could not be written.
     pub(super) unprotected: Option<Instant>,
     /// What is known of others' hands on it.
-    pub(super) others: Others,
+    pub(super) others: ForeignControl,
 }
 
 /// What is remembered of all fleets. A pass takes its fleet's out, as there is never more than one at a time.

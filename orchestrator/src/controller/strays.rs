@@ -1,7 +1,7 @@
 //! Pods with a group's labels that its RayCluster does not control: reported once for as long as they are the same. Pure but for what it
 //! remembers.
 
-/// Pods that are named; of more only the number is told.
+/// Pods that are named; of more only the number is reported.
 const NAMED: usize = 3;
 
 /// What was reported about a fleet.

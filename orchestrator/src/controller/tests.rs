@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::cluster::{Node, Pod, Slice, Warning};
 use crate::fake::{Answer, Call, Fake, refusal};
 use crate::fixtures::{object, raw_fleet};
+use crate::kubernetes::{Node, Pod, Slice, Warning};
 
 struct Bench {
     controller: Controller,
@@ -459,7 +459,7 @@ async fn without_a_record_a_refused_fleet_is_looked_after_and_nothing_is_made() 
     let mut sent = bench.sent().await;
     sent.extend(bench.sent().await);
     assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
-    // That a RayCluster is gone is seen all the same.
+    // That a RayCluster is gone is observed all the same.
     let status = bench.status();
     assert_eq!((status.groups.len(), status.replicas), (1, 1), "{status:#?}");
 }

@@ -89,24 +89,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_renewal_moves_the_fence() {
         let (mut leadership, sender) = led();
-        let begun = clock::monotonic();
+        let started = clock::monotonic();
         let lost = tokio::spawn(async move {
             leadership.lost().await;
             clock::monotonic()
         });
         tokio::time::sleep(Duration::from_secs(8)).await;
         sender.send_replace(Some(clock::monotonic()));
-        let after = lost.await.unwrap() - begun;
+        let after = lost.await.unwrap() - started;
         assert_eq!(after.as_secs(), 18);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_loss_is_told_at_once() {
+    async fn a_loss_is_reported_at_once() {
         let (mut leadership, sender) = led();
-        let begun = clock::monotonic();
+        let started = clock::monotonic();
         sender.send_replace(None);
         leadership.lost().await;
-        assert_eq!(clock::monotonic(), begun);
+        assert_eq!(clock::monotonic(), started);
     }
 
     #[tokio::test(start_paused = true)]

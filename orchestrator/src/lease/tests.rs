@@ -203,8 +203,8 @@ async fn a_deaf_replica_leads_again_where_nobody_else_does() {
     let running = tokio::spawn(a.run(Arc::default(), deaf));
     let mut without = Duration::ZERO;
     leads.gained().await;
-    let begun = clock::monotonic();
-    while clock::monotonic() - begun < Duration::from_mins(30) {
+    let started = clock::monotonic();
+    while clock::monotonic() - started < Duration::from_mins(30) {
         leads.lost().await;
         let lost = clock::monotonic();
         leads.gained().await;

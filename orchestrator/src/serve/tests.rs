@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::cluster::Key;
+use crate::kubernetes::Key;
 
 async fn start() -> (SocketAddr, Arc<Index>) {
     let index = Arc::new(Index::default());

@@ -7,11 +7,11 @@ use ray_bridge::dashboard::{Dashboard, Job};
 use ray_bridge::engine::{EngineClient, LaunchRecord, plan_of};
 use ray_bridge::observe::{ObserveOptions, RayState};
 use ray_bridge::placement::{Placement, RayNode};
-use ray_bridge::{Bridge, CallError, Fault as Call, Limits, SubmissionId, Target, Token, base_of};
+use ray_bridge::{Bridge, CallError, CallErrorKind as Call, Limits, SubmissionId, Target, Token, base_of};
 use url::Url;
 
 use crate::args::Global;
-use crate::fault::Fault;
+use crate::error::CliError;
 
 const DEFAULT: &str = "http://127.0.0.1:8265";
 /// Enough for thousands of lines, and for a reply that Ray can still make quickly.
@@ -46,7 +46,7 @@ pub(crate) struct Found {
 
 impl Session {
     /// A session as flags and environment say; `variable` looks up the latter. Nothing is sent yet.
-    pub(crate) fn open(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+    pub(crate) fn open(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Result<Self, CliError> {
         let limits = Limits {
             call: global.request_timeout,
             submit: global.request_timeout.max(Limits::default().submit),
@@ -58,7 +58,7 @@ impl Session {
             None => Vec::new(),
         };
         let bridge = Bridge::with_trusted(limits, &roots)
-            .map_err(|error| Fault::usage(error.to_string(), "check --ca-file"))?;
+            .map_err(|error| CliError::usage(error.to_string(), "check --ca-file"))?;
         Ok(Self {
             bridge,
             address: address(global.address.as_deref(), &variable)?,
@@ -89,9 +89,9 @@ impl Session {
     }
 
     /// An engine's API server.
-    pub(crate) fn engine(&self, url: &Url) -> Result<EngineClient, Fault> {
+    pub(crate) fn engine(&self, url: &Url) -> Result<EngineClient, CliError> {
         let target = self.target(Some(url.clone()));
-        self.bridge.engine(&target).ok_or_else(|| Fault::plain("no engine address"))
+        self.bridge.engine(&target).ok_or_else(|| CliError::plain("no engine address"))
     }
 
     /// A deep look at the cluster, and at an engine if one is given.
@@ -99,7 +99,7 @@ impl Session {
         &self,
         id: Option<&SubmissionId>,
         engine: Option<&Url>,
-    ) -> Result<RayState, Fault> {
+    ) -> Result<RayState, CliError> {
         let target = self.target(engine.cloned());
         Ok(self.bridge.observe(&target, id, self.depth(true)).await?)
     }
@@ -110,7 +110,7 @@ impl Session {
     }
 
     /// The job of an engine; `None` if Ray knows none of this name.
-    pub(crate) async fn job(&self, id: &SubmissionId) -> Result<Option<Job>, Fault> {
+    pub(crate) async fn job(&self, id: &SubmissionId) -> Result<Option<Job>, CliError> {
         match self.dashboard().job(id).await {
             Ok(job) => Ok(Some(job)),
             Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(None),
@@ -119,9 +119,9 @@ impl Session {
     }
 
     /// An engine by its name.
-    pub(crate) async fn find(&self, id: &SubmissionId) -> Result<Found, Fault> {
+    pub(crate) async fn find(&self, id: &SubmissionId) -> Result<Found, CliError> {
         let Some(job) = self.job(id).await? else {
-            return Err(Fault::failed(
+            return Err(CliError::failed(
                 format!("engine {id}: Ray at {} has no job of this name", self.address),
                 "list the engines: ray-bridge status",
             ));
@@ -152,9 +152,9 @@ impl Session {
 
 impl Found {
     /// Where its API server answers, or why that is not known.
-    pub(crate) fn engine(&self) -> Result<&Url, Fault> {
+    pub(crate) fn engine(&self) -> Result<&Url, CliError> {
         self.engine.as_ref().ok_or_else(|| {
-            Fault::failed(
+            CliError::failed(
                 format!("engine {}: where its API server answers is not known", self.id),
                 "its job carries no record of the bridge, or the head's node is gone: give --engine-address URL",
             )
@@ -162,7 +162,7 @@ impl Found {
     }
 }
 
-fn address(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Url, Fault> {
+fn address(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Url, CliError> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let (from, text) = match flag {
         Some(text) => ("--address", text.to_owned()),
@@ -173,16 +173,20 @@ fn address(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Res
         },
     };
     let cure = "write it as http://HEAD:8265";
-    let url = Url::parse(&text).map_err(|error| Fault::usage(format!("{from}: `{text}`: {error}"), cure))?;
+    let url =
+        Url::parse(&text).map_err(|error| CliError::usage(format!("{from}: `{text}`: {error}"), cure))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(Fault::usage(format!("{from}: `{text}` is not the address of a dashboard"), cure));
+        return Err(CliError::usage(format!("{from}: `{text}` is not the address of a dashboard"), cure));
     }
     Ok(url)
 }
 
 /// In Ray's own order; the flag comes first.
-/// A token in a file is read anew when the file has changed, so one that is rotated is taken up.
-fn token(flag: Option<PathBuf>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Token>, Fault> {
+/// A token in a file is read again when the file has changed, so one that is rotated is taken up.
+fn token(
+    flag: Option<PathBuf>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Token>, CliError> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if let Some(file) = flag {
         return Ok(Some(Token::from_file(file)));
@@ -190,15 +194,15 @@ fn token(flag: Option<PathBuf>, variable: impl Fn(&str) -> Option<String>) -> Re
     match (set("RAY_AUTH_TOKEN"), set("RAY_AUTH_TOKEN_PATH")) {
         (Some(text), _) => {
             let token = Token::new(&text);
-            token.map(Some).map_err(|error| Fault::usage(error.to_string(), "check $RAY_AUTH_TOKEN"))
+            token.map(Some).map_err(|error| CliError::usage(error.to_string(), "check $RAY_AUTH_TOKEN"))
         }
         (None, file) => Ok(file.map(Token::from_file)),
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(file).map_err(|error| {
-        Fault::usage(format!("{}: {error}", file.display()), "check the path and its rights")
+        CliError::usage(format!("{}: {error}", file.display()), "check the path and its rights")
     })
 }
 

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use ray_bridge::dashboard::{Job, JobStatus};
 use ray_bridge::engine::{LaunchRecord, plan_of};
 use ray_bridge::placement::{self, FreeGpus, Placement, Policy, RayNode};
-use ray_bridge::{CallError, Fault as Call, LaunchError, Launched};
+use ray_bridge::{CallError, CallErrorKind as Call, LaunchError, Launched};
 use tokio::time::sleep;
 
 use crate::args::DeployArgs;
 use crate::connect::{Found, Session};
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::model::{self, Model};
 use crate::plan::{self, Plan};
 use crate::render::age::between;
@@ -40,7 +40,11 @@ enum Decision {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &DeployArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(
+    args: &DeployArgs,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Answer, CliError> {
     let model = model::load(&args.model)?;
     let wanted = LaunchRecord::of(&model.spec);
     let name = &model.spec.name;
@@ -48,7 +52,7 @@ pub(crate) async fn run(args: &DeployArgs, session: &Session, terminal: &Termina
     let began = clock::now();
     let found = match (decide(existing.as_ref(), &wanted), existing) {
         (Decision::Refuse, _) => {
-            return Err(Fault::failed(
+            return Err(CliError::failed(
                 format!(
                     "engine {name} runs with another model, shape, arguments or environment than the file says"
                 ),
@@ -87,7 +91,7 @@ fn decide(existing: Option<&Job>, wanted: &LaunchRecord) -> Decision {
 }
 
 /// Removes a job that has ended, and waits until Ray has let go of it.
-async fn clear(model: &Model, job: &Job, session: &Session, terminal: &Terminal) -> Result<(), Fault> {
+async fn clear(model: &Model, job: &Job, session: &Session, terminal: &Terminal) -> Result<(), CliError> {
     let name = &model.spec.name;
     let how = if job.status == JobStatus::Stopped { "was stopped" } else { "has failed" };
     terminal.progress(&format!("an earlier engine {name} {how}: removing its job"));
@@ -110,7 +114,7 @@ async fn launch(
     record: LaunchRecord,
     session: &Session,
     terminal: &Terminal,
-) -> Result<Found, Fault> {
+) -> Result<Found, CliError> {
     let spec = &model.spec;
     let (placement, nodes) = place(model, session, terminal).await?;
     let target = session.target(None);
@@ -128,13 +132,13 @@ async fn launch(
         }
     };
     if launched == Launched::AlreadyThere && tries == 1 {
-        return Err(Fault::failed(
+        return Err(CliError::failed(
             format!("engine {}: somebody else has just submitted a job of this name", spec.name),
             format!("look at it: ray-bridge status {}", spec.name),
         ));
     }
     let Some(job) = session.job(&spec.name).await? else {
-        return Err(Fault::failed(
+        return Err(CliError::failed(
             format!("engine {}: Ray took the job and does not know it", spec.name),
             "deploy again",
         ));
@@ -148,10 +152,10 @@ async fn place(
     model: &Model,
     session: &Session,
     terminal: &Terminal,
-) -> Result<(Placement, Vec<RayNode>), Fault> {
+) -> Result<(Placement, Vec<RayNode>), CliError> {
     let all = Policy { free: FreeGpus::All, ..model.policy.clone() };
     let began = clock::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let nodes = plan::nodes(session).await?;
         let (document, placement) = plan::make(&model.spec, &model.policy, &nodes);
@@ -165,9 +169,9 @@ async fn place(
         let may_be_free_soon = placement::plan(model.spec.shape, &nodes, &all).is_ok();
         if !may_be_free_soon || between(began, clock::now()) >= REPORT {
             let message = format!("engine {} does not fit: {missing}", document.name);
-            return Err(Fault::failed(message, document.cure.unwrap_or_default()));
+            return Err(CliError::failed(message, document.cure.unwrap_or_default()));
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut reported, true) {
             let seconds = REPORT.as_secs();
             terminal.progress(&format!("waiting up to {seconds} s for GPUs to be reported free: {missing}"));
         }
@@ -176,11 +180,11 @@ async fn place(
 }
 
 /// What was launched, as a plan.
-async fn started(found: &Found, session: &Session) -> Result<Plan, Fault> {
+async fn started(found: &Found, session: &Session) -> Result<Plan, CliError> {
     let nodes = plan::nodes(session).await?;
     let placement = found.plan.clone().or_else(|| plan_of(&found.job));
     let placement =
-        placement.ok_or_else(|| Fault::plain(format!("engine {}: no plan in its job", found.id)))?;
+        placement.ok_or_else(|| CliError::plain(format!("engine {}: no plan in its job", found.id)))?;
     Ok(plan::of(&found.id, &placement, found.engine.as_ref(), &nodes))
 }
 

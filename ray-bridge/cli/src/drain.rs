@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ray_bridge::{CallError, Fault as Call};
+use ray_bridge::{CallError, CallErrorKind as Call};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::args::DrainArgs;
 use crate::connect::{Found, Session};
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock};
@@ -29,7 +29,11 @@ struct Drained {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &DrainArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(
+    args: &DrainArgs,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Answer, CliError> {
     let found = session.find(&args.name).await?;
     let done = drain(&found, args.timeout, session, terminal).await?;
     let text = if done.empty {
@@ -51,13 +55,13 @@ pub(crate) async fn or_fail(
     limit: Duration,
     session: &Session,
     terminal: &Terminal,
-) -> Result<(), Fault> {
+) -> Result<(), CliError> {
     let done = drain(found, limit, session, terminal).await?;
     if done.empty {
         terminal.progress(&format!("{}: drained in {:.1} s", done.name, done.seconds));
         return Ok(());
     }
-    Err(Fault::failed(
+    Err(CliError::failed(
         format!("engine {}: {} requests are still in flight; it was not stopped", done.name, done.in_flight),
         format!("give it longer (--drain-timeout), or end them: ray-bridge stop {}", done.name),
     ))
@@ -68,9 +72,9 @@ async fn drain(
     limit: Duration,
     session: &Session,
     terminal: &Terminal,
-) -> Result<Drained, Fault> {
+) -> Result<Drained, CliError> {
     if found.job.status.has_ended() {
-        return Err(Fault::failed(
+        return Err(CliError::failed(
             format!("engine {} has ended: there is nothing to drain", found.id),
             format!("see why: ray-bridge status {}", found.id),
         ));
@@ -84,12 +88,12 @@ async fn drain(
         Err(error) => return Err(error.into()),
     }
     let began = clock::now();
-    let (mut told, mut empty_since) = (None, None);
+    let (mut reported, mut empty_since) = (None, None);
     loop {
         let in_flight = engine.load().await?.in_flight;
         let now = clock::now();
-        if told != Some(in_flight) {
-            told = Some(in_flight);
+        if reported != Some(in_flight) {
+            reported = Some(in_flight);
             terminal.progress(&format!("{:>7.1}s  {in_flight} in flight", between(began, now).as_secs_f64()));
         }
         let empty = settled(in_flight, now, &mut empty_since);

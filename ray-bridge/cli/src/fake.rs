@@ -166,8 +166,8 @@ impl Cluster {
             }
             "/rayfleet/v1/state" => {
                 let now = if self.in_flight.len() > 1 { self.in_flight.remove(0) } else { self.in_flight[0] };
-                let told = self.asked.iter().any(|asked| asked == "POST /rayfleet/v1/drain");
-                json(json!({"inFlight": now, "served": 3, "draining": told, "idleSeconds": 1.0}))
+                let reported = self.asked.iter().any(|asked| asked == "POST /rayfleet/v1/drain");
+                json(json!({"inFlight": now, "served": 3, "draining": reported, "idleSeconds": 1.0}))
             }
             "/v1/completions" => json(json!({"choices": [{"text": " there"}]})),
             _ => (200, String::new()),

@@ -9,7 +9,7 @@ use ray_bridge::observe::EngineState;
 use tokio::time::{sleep, timeout};
 
 use crate::connect::{Found, Session};
-use crate::fault::{Fault, Kind};
+use crate::error::{CliError, Kind};
 use crate::render::age::between;
 use crate::status::{self, look};
 use crate::terminal::Terminal;
@@ -18,7 +18,7 @@ use crate::{Answer, clock};
 
 /// How long Ray may not answer while an engine starts.
 const AWAY: Duration = Duration::from_secs(30);
-/// How long nothing may be told.
+/// How long nothing may be reported.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// How far a start is.
@@ -35,7 +35,7 @@ enum Step {
 #[derive(Debug)]
 struct Story {
     began: Timestamp,
-    told: Timestamp,
+    reported: Timestamp,
     last: String,
     phases: f64,
     alive: usize,
@@ -49,7 +49,7 @@ pub(crate) async fn until_answered(
     (began, limit): (Timestamp, Duration),
     session: &Session,
     terminal: &Terminal,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, CliError> {
     let engine = found.engine()?;
     let mut story = Story::new(began);
     let mut reached = began;
@@ -62,7 +62,7 @@ pub(crate) async fn until_answered(
             Ok(state) => {
                 reached = now;
                 let Some(state) = state.engine else {
-                    return Err(Fault::plain(format!("engine {}: Ray has lost its job", found.id)));
+                    return Err(CliError::plain(format!("engine {}: Ray has lost its job", found.id)));
                 };
                 let (lines, step) =
                     story.tell(&state, &parse_phases(this_launch(&log, &found.id, state.started)), now);
@@ -76,13 +76,13 @@ pub(crate) async fn until_answered(
                     Step::Hidden(why) => return Err(hidden(found, engine.as_str(), &why)),
                 }
             }
-            Err(Fault::Said { kind: Kind::Unreachable, message, .. }) if between(reached, now) < AWAY => {
+            Err(CliError::Said { kind: Kind::Unreachable, message, .. }) if between(reached, now) < AWAY => {
                 terminal.progress(&story.line(now, &message));
             }
             Err(fault) => return Err(fault),
         }
         if between(began, now) >= limit {
-            return Err(Fault::failed(
+            return Err(CliError::failed(
                 format!(
                     "engine {} is not healthy {} s after its launch: {}",
                     found.id,
@@ -100,7 +100,7 @@ pub(crate) async fn until_answered(
     let answer = match timeout(left, session.engine(engine)?.probe(probe)).await {
         Ok(answer) => answer?,
         Err(_) => {
-            return Err(Fault::failed(
+            return Err(CliError::failed(
                 format!(
                     "engine {} is healthy but did not answer the probe in {} s",
                     found.id,
@@ -119,8 +119,8 @@ pub(crate) async fn until_answered(
     Ok(if engine.as_planned == Some(true) { Answer::Yes } else { Answer::No })
 }
 
-fn failed(found: &Found, cause: &str) -> Fault {
-    Fault::failed(
+fn failed(found: &Found, cause: &str) -> CliError {
+    CliError::failed(
         format!("engine {} did not start: {cause}", found.id),
         format!(
             "its whole log: ray-bridge logs {}; after a change deploy again under the same name",
@@ -129,8 +129,8 @@ fn failed(found: &Found, cause: &str) -> Fault {
     )
 }
 
-fn hidden(found: &Found, address: &str, why: &str) -> Fault {
-    Fault::failed(
+fn hidden(found: &Found, address: &str, why: &str) -> CliError {
+    CliError::failed(
         format!("engine {} serves, but {} is not reached from here: {why}", found.id, trimmed(address)),
         "forward its port and give --engine-address URL, or leave --wait out",
     )
@@ -139,11 +139,11 @@ fn hidden(found: &Found, address: &str, why: &str) -> Fault {
 impl Story {
     fn new(began: Timestamp) -> Self {
         let last = "not started".to_owned();
-        Self { began, told: began, last, phases: -1.0, alive: 0, serving_since: None }
+        Self { began, reported: began, last, phases: -1.0, alive: 0, serving_since: None }
     }
 
     fn line(&mut self, now: Timestamp, text: &str) -> String {
-        self.told = now;
+        self.reported = now;
         format!("{:>7.1}s  {text}", between(self.began, now).as_secs_f64())
     }
 
@@ -168,7 +168,7 @@ impl Story {
         if state.status == JobStatus::Pending {
             "pending: Ray has not started the job".clone_into(&mut self.last);
         }
-        if lines.is_empty() && between(self.told, now) >= QUIET {
+        if lines.is_empty() && between(self.reported, now) >= QUIET {
             let message = state.message.as_deref().filter(|_| state.status == JobStatus::Pending);
             let still = message.map_or_else(|| self.last.clone(), |m| format!("{} ({m})", self.last));
             lines.push(self.line(now, &format!("still {still}")));

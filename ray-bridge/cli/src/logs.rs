@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::args::LogsArgs;
 use crate::connect::Session;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::terminal::Terminal;
 use crate::{Answer, tail};
 
 /// Runs the command.
-pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let found = session.find(&args.name).await?;
     if args.follow {
         return tail::follow(&args.name, &found.job, args.tail, session, terminal).await;

@@ -9,9 +9,9 @@ mod connect;
 mod deploy;
 mod doctor;
 mod drain;
+mod error;
 #[cfg(test)]
 mod fake;
-mod fault;
 mod follow;
 mod logs;
 mod model;
@@ -33,7 +33,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::connect::Session;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::terminal::Terminal;
 
 /// What a command found out.
@@ -54,7 +54,7 @@ async fn main() -> ExitCode {
         Err(fault) => Err(fault),
     };
     match answer {
-        Ok(Answer::Yes) | Err(Fault::Closed) => ExitCode::SUCCESS,
+        Ok(Answer::Yes) | Err(CliError::Closed) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::FAILURE,
         Err(fault) => {
             terminal.fault(&fault);
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: &Command, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+async fn run(command: &Command, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     match command {
         Command::Plan(args) => plan::run(args, session, terminal).await,
         Command::Deploy(args) => deploy::run(args, session, terminal).await,

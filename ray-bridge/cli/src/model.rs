@@ -7,13 +7,13 @@ use std::time::Duration;
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
 use ray_bridge::placement::{Level, Policy, Shape, Strategy};
-use rayfleet_api::Invalid;
+use rayfleet_api::FieldError;
 use rayfleet_api::spec::{EngineType, PlacementStrategy};
 use rayfleet_api::valid::{ValidModel, ValidPlacement};
 use serde_json::{Map, Value};
 
 use crate::args::{ModelArgs, PlacementArgs, Share};
-use crate::fault::Fault;
+use crate::error::CliError;
 
 /// Longest file that is read.
 const MOST: u64 = 1 << 20;
@@ -36,14 +36,14 @@ pub(crate) struct Model {
 }
 
 /// Reads and checks a model file.
-pub(crate) fn load(args: &ModelArgs) -> Result<Model, Fault> {
+pub(crate) fn load(args: &ModelArgs) -> Result<Model, CliError> {
     let name = args.file.display().to_string();
     let text = read(&args.file).map_err(|error| {
-        Fault::usage(format!("{name}: {error}"), "give a model file with -f, or - for input")
+        CliError::usage(format!("{name}: {error}"), "give a model file with -f, or - for input")
     })?;
     parse(&text, args.name.clone(), &args.placement).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
-        Fault::usage(
+        CliError::usage(
             lines.join("\n       "),
             "correct the file; its fields are those of spec.model in docs/reference.md",
         )
@@ -61,32 +61,32 @@ fn read(file: &Path) -> std::io::Result<String> {
 }
 
 /// Checks the text of a model file; every problem, not just the first.
-fn parse(text: &str, name: Option<SubmissionId>, told: &PlacementArgs) -> Result<Model, Vec<String>> {
+fn parse(text: &str, name: Option<SubmissionId>, reported: &PlacementArgs) -> Result<Model, Vec<String>> {
     let mut block: Value = serde_saphyr::from_str(text).map_err(|error| vec![error.to_string()])?;
     if block.get("kind").is_some() {
         return Err(vec![
             "this is a Kubernetes object: give the block under its spec.model alone".to_owned(),
         ]);
     }
-    overrule(&mut block, told);
-    let valid = rayfleet_api::alone::model(&block)
-        .map_err(|problems| problems.iter().map(Invalid::to_string).collect::<Vec<_>>())?;
-    engine(&valid, name, told)
+    overrule(&mut block, reported);
+    let valid = rayfleet_api::standalone_model::model(&block)
+        .map_err(|problems| problems.iter().map(FieldError::to_string).collect::<Vec<_>>())?;
+    engine(&valid, name, reported)
 }
 
-/// Enters what was told on the command line into the block, so that it is held to the same rules.
-fn overrule(block: &mut Value, told: &PlacementArgs) {
-    let strategy = told.strategy.map(|strategy| match strategy {
+/// Enters what was reported on the command line into the block, so that it is held to the same rules.
+fn overrule(block: &mut Value, reported: &PlacementArgs) {
+    let strategy = reported.strategy.map(|strategy| match strategy {
         Share::Pack => "Pack",
         Share::Spread => "Spread",
     });
-    let told = [
+    let reported = [
         ("strategy", strategy.map(Value::from)),
-        ("tensorDomain", told.tensor_domain.as_deref().map(Value::from)),
-        ("topology", (!told.topology.is_empty()).then(|| Value::from(told.topology.clone()))),
+        ("tensorDomain", reported.tensor_domain.as_deref().map(Value::from)),
+        ("topology", (!reported.topology.is_empty()).then(|| Value::from(reported.topology.clone()))),
     ];
     let Some(model) = block.as_object_mut() else { return };
-    for (field, value) in told.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+    for (field, value) in reported.into_iter().filter_map(|(field, value)| Some((field, value?))) {
         let placement = model.entry("placement").or_insert(Value::Null);
         if placement.is_null() {
             *placement = Value::Object(Map::new());
@@ -98,7 +98,7 @@ fn overrule(block: &mut Value, told: &PlacementArgs) {
     }
 }
 
-fn policy(valid: &ValidPlacement, told: &PlacementArgs) -> Policy {
+fn policy(valid: &ValidPlacement, reported: &PlacementArgs) -> Policy {
     let default = Policy::default();
     Policy {
         strategy: match valid.strategy {
@@ -111,15 +111,15 @@ fn policy(valid: &ValidPlacement, told: &PlacementArgs) -> Policy {
             labels => labels.iter().map(|label| Level::of(label)).collect(),
         },
         free: default.free,
-        avoid: told.avoid.iter().cloned().collect(),
-        exclude: told.exclude.iter().cloned().collect(),
+        avoid: reported.avoid.iter().cloned().collect(),
+        exclude: reported.exclude.iter().cloned().collect(),
     }
 }
 
 fn engine(
     valid: &ValidModel,
     name: Option<SubmissionId>,
-    told: &PlacementArgs,
+    reported: &PlacementArgs,
 ) -> Result<Model, Vec<String>> {
     let kind = match valid.engine {
         EngineType::Vllm => EngineKind::Vllm,
@@ -158,7 +158,7 @@ fn engine(
         probe: Some(probe.clone()),
     };
     spec.check().map_err(|refused| vec![refused.to_string()])?;
-    let policy = policy(&valid.placement, told);
+    let policy = policy(&valid.placement, reported);
     Ok(Model { spec, policy, probe, start_timeout: valid.start_timeout })
 }
 
@@ -201,31 +201,34 @@ probe: {prompt: Hi, maxTokens: 4}
     }
 
     #[test]
-    fn the_job_is_named_after_the_model_or_as_told() {
+    fn the_job_is_named_after_the_model_or_as_reported() {
         assert_eq!(
             tiny("name: tiny", "name: meta-llama/Llama-3.1-8B").spec.name.as_str(),
             "meta-llama-Llama-3.1-8B"
         );
-        let told = SubmissionId::new("canary").unwrap();
-        assert_eq!(parse(TINY, Some(told.clone()), &PlacementArgs::default()).unwrap().spec.name, told);
+        let reported = SubmissionId::new("canary").unwrap();
+        assert_eq!(
+            parse(TINY, Some(reported.clone()), &PlacementArgs::default()).unwrap().spec.name,
+            reported
+        );
         assert!(problems(&TINY.replace("name: tiny", "name: //")).first().unwrap().starts_with("name: "));
     }
 
     #[test]
     fn the_command_line_counts_more_than_the_file_and_is_held_to_the_same_rules() {
         let text = format!("{TINY}placement: {{strategy: Spread, tensorDomain: fab}}\n");
-        let policy = |told: &PlacementArgs| parse(&text, None, told).map(|model| model.policy);
+        let policy = |reported: &PlacementArgs| parse(&text, None, reported).map(|model| model.policy);
         let file = policy(&PlacementArgs::default()).unwrap();
         assert_eq!((file.strategy, file.tensor_domain.as_deref()), (Strategy::Spread, Some("fab")));
         assert_eq!(file.levels, Policy::default().levels);
 
-        let told = PlacementArgs {
+        let reported = PlacementArgs {
             strategy: Some(Share::Pack),
             topology: vec!["rack".to_owned()],
             avoid: vec!["w1".to_owned()],
             ..PlacementArgs::default()
         };
-        let both = policy(&told).unwrap();
+        let both = policy(&reported).unwrap();
         assert_eq!((both.strategy, both.tensor_domain.as_deref()), (Strategy::Pack, Some("fab")));
         assert_eq!((both.levels, both.avoid.len()), (vec![Level::of("rack")], 1));
 
@@ -256,7 +259,7 @@ probe: {prompt: Hi, maxTokens: 4}
     }
 
     #[test]
-    fn a_whole_fleet_is_told_from_its_model() {
+    fn a_whole_fleet_is_distinguished_from_its_model() {
         assert_eq!(
             problems("kind: RayClusterFleet\nspec: {}"),
             ["this is a Kubernetes object: give the block under its spec.model alone"]

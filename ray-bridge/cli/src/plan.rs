@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::args::ModelArgs;
 use crate::connect::Session;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::render::picture::Row;
 use crate::render::{picture, ranks};
 use crate::terminal::Terminal;
@@ -57,7 +57,11 @@ pub(crate) struct Step {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &ModelArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(
+    args: &ModelArgs,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Answer, CliError> {
     let model = model::load(args)?;
     let nodes = nodes(session).await?;
     let (plan, _) = make(&model.spec, &model.policy, &nodes);
@@ -66,7 +70,7 @@ pub(crate) async fn run(args: &ModelArgs, session: &Session, terminal: &Terminal
 }
 
 /// Nodes of the cluster.
-pub(crate) async fn nodes(session: &Session) -> Result<Vec<RayNode>, Fault> {
+pub(crate) async fn nodes(session: &Session) -> Result<Vec<RayNode>, CliError> {
     Ok(session.look(None, None).await?.cluster.map(|cluster| cluster.nodes).unwrap_or_default())
 }
 
@@ -193,9 +197,9 @@ pub(crate) fn text(plan: &Plan) -> String {
     let s = if nodes.len() == 1 { "" } else { "s" };
     let head =
         format!("{} fits: {} on {} node{s}, API server at {server}", plan.name, plan.shape, nodes.len());
-    let told: Vec<String> = plan.avoided.iter().map(|node| format!("\n{}", avoided(node))).collect();
-    let told = told.concat();
+    let reported: Vec<String> = plan.avoided.iter().map(|node| format!("\n{}", avoided(node))).collect();
+    let reported = reported.concat();
     let picture = picture::text(&plan.rows, &plan.hops);
     let picture = if picture.is_empty() { picture } else { format!("\n{picture}") };
-    format!("{head}{told}\n\n{}{picture}", ranks::text(&plan.ranks))
+    format!("{head}{reported}\n\n{}{picture}", ranks::text(&plan.ranks))
 }

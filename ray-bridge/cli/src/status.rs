@@ -5,13 +5,13 @@ use std::time::Duration;
 use futures::future::try_join;
 use jiff::Timestamp;
 use ray_bridge::SubmissionId;
-use ray_bridge::diagnose::{History, Look, Patience, diagnose};
+use ray_bridge::diagnose::{History, Observation, StallThresholds, diagnose};
 use ray_bridge::observe::ClusterState;
 use serde::Serialize;
 
 use crate::args::StatusArgs;
 use crate::connect::{Found, Session};
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::render::age::{between, short};
 use crate::render::ranks;
 use crate::render::table::{one_line, table};
@@ -34,28 +34,32 @@ struct Cluster {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &StatusArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(
+    args: &StatusArgs,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Answer, CliError> {
     match &args.name {
         Some(name) => one(name, session, terminal).await,
         None => all(session, terminal).await,
     }
 }
 
-async fn one(name: &SubmissionId, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+async fn one(name: &SubmissionId, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let found = session.find(name).await?;
     let engine = look(&found, session).await?;
     terminal.result(&engine, &text(&engine, clock::now()))?;
     Ok(Answer::Yes)
 }
 
-async fn all(session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+async fn all(session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let dashboard = session.dashboard();
-    let jobs = async { dashboard.jobs().await.map_err(Fault::from) };
+    let jobs = async { dashboard.jobs().await.map_err(CliError::from) };
     let (jobs, state) = try_join(jobs, session.look(None, None)).await?;
     let mut engines: Vec<Engine> =
         jobs.iter().map(|(id, job)| listed(id, job)).filter(|engine| engine.shape.is_some()).collect();
     engines.sort_by(|a, b| a.name.cmp(&b.name));
-    let cluster = state.cluster.ok_or_else(|| Fault::plain("Ray did not describe the cluster"))?;
+    let cluster = state.cluster.ok_or_else(|| CliError::plain("Ray did not describe the cluster"))?;
     let document = document(&cluster, engines);
     terminal.result(&document, &list(&document, clock::now()))?;
     Ok(Answer::Yes)
@@ -73,14 +77,14 @@ fn document(cluster: &ClusterState, engines: Vec<Engine>) -> Cluster {
 }
 
 /// An engine as it is now.
-pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, Fault> {
+pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, CliError> {
     let state = session.look(Some(&found.id), found.engine.as_ref()).await?;
     let (now, mut history) = (clock::now(), History::default());
     history.learn(now, &state);
-    let diagnosis = diagnose(now, Look::Ray(&state), &history, Patience::new(ONE_LOOK));
+    let diagnosis = diagnose(now, Observation::Ray(&state), &history, StallThresholds::new(ONE_LOOK));
     let nodes = state.cluster.map(|cluster| cluster.nodes).unwrap_or_default();
     let engine = state.engine.ok_or_else(|| {
-        Fault::failed(
+        CliError::failed(
             format!("engine {}: Ray has just lost its job", found.id),
             "see what is left: ray-bridge status",
         )
@@ -112,7 +116,7 @@ pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
     }
     if let Some(diagnosis) = &engine.diagnosis {
         field("trouble", one_line(&diagnosis.to_string()));
-        field("cure", diagnosis.trouble.cure().to_owned());
+        field("cure", diagnosis.trouble.hint().to_owned());
     }
     if let Some(cause) = &engine.cause {
         field("cause", cause.replace('\n', "\n             "));

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use crate::args::StopArgs;
 use crate::connect::Session;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock, drain};
@@ -14,7 +14,7 @@ use crate::{Answer, clock, drain};
 const LOOKS_A_PACE: u32 = 5;
 
 /// Runs the command.
-pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let name = &args.name;
     let found = session.find(name).await?;
     if found.job.status.has_ended() {
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal)
             return Ok(Answer::Yes);
         }
         if spent >= args.timeout {
-            return Err(Fault::failed(
+            return Err(CliError::failed(
                 format!("engine {name}: Ray has not ended its job within {} s", args.timeout.as_secs()),
                 "look at the node that runs it: `ray status` and the raylet's log there; then stop it again",
             ));

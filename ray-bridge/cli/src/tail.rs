@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ray_bridge::dashboard::{Dashboard, Job, LogEvent, LogStream};
 use ray_bridge::engine::this_launch;
-use ray_bridge::{CallError, Fault as Call, SubmissionId};
+use ray_bridge::{CallError, CallErrorKind as Call, SubmissionId};
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::Answer;
 use crate::connect::Session;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::terminal::Terminal;
 
 /// Ray sends what is written already without a pause, and looks for more once a second.
@@ -37,7 +37,7 @@ struct Printer<'a> {
 
 /// Why a stream is no more.
 enum Ended {
-    /// The job has ended, and all of its log is told.
+    /// The job has ended, and all of its log is reported.
     Job,
     /// The connection broke.
     Connection(String),
@@ -50,10 +50,10 @@ pub(crate) async fn follow(
     lines: usize,
     session: &Session,
     terminal: &Terminal,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, CliError> {
     let mut printer = Printer { name, terminal, earlier: Some(VecDeque::new()), lines, open: String::new() };
     let (mut started, mut position, mut wait) = (job.started, 0, 0);
-    let mut told = String::new();
+    let mut reported = String::new();
     let dashboard = session.dashboard();
     loop {
         let broke = match dashboard.log_stream(name, position).await {
@@ -80,9 +80,9 @@ pub(crate) async fn follow(
             }
             Err(error) => passing(error)?,
         };
-        if broke != told {
+        if broke != reported {
             terminal.progress(&format!("{broke}; trying again"));
-            told = broke;
+            reported = broke;
         }
         wait = (wait * 2).clamp(1, LONGEST_WAIT);
         sleep(session.pace * wait).await;
@@ -97,7 +97,7 @@ pub(crate) async fn follow(
 }
 
 /// The message of an error that may pass; others end it.
-fn passing(error: CallError) -> Result<String, Fault> {
+fn passing(error: CallError) -> Result<String, CliError> {
     if error.retryable() { Ok(error.to_string()) } else { Err(error.into()) }
 }
 
@@ -116,7 +116,7 @@ impl Printer<'_> {
         stream: &mut LogStream,
         started: Option<Timestamp>,
         dashboard: &Dashboard,
-    ) -> Result<Ended, Fault> {
+    ) -> Result<Ended, CliError> {
         let mut over = false;
         loop {
             let patience = if self.earlier.is_some() || over { CAUGHT_UP } else { SILENCE };
@@ -147,7 +147,7 @@ impl Printer<'_> {
     }
 
     /// Asks for the end of the log again and again.
-    async fn poll(&mut self, dashboard: &Dashboard, pace: Duration) -> Result<(), Fault> {
+    async fn poll(&mut self, dashboard: &Dashboard, pace: Duration) -> Result<(), CliError> {
         let mut before: Vec<String> = Vec::new();
         let mut first = true;
         loop {
@@ -183,7 +183,7 @@ impl Printer<'_> {
         }
     }
 
-    fn take(&mut self, text: &str) -> Result<(), Fault> {
+    fn take(&mut self, text: &str) -> Result<(), CliError> {
         self.open.push_str(text);
         while let Some((line, rest)) = self.open.split_once('\n') {
             let (line, rest) = (line.to_owned(), rest.to_owned());
@@ -202,20 +202,20 @@ impl Printer<'_> {
     }
 
     /// All that was written before is known: tells the end of it.
-    fn catch_up(&mut self, started: Option<Timestamp>) -> Result<(), Fault> {
+    fn catch_up(&mut self, started: Option<Timestamp>) -> Result<(), CliError> {
         let Some(earlier) = self.earlier.take() else { return Ok(()) };
         let text: String = earlier.iter().flat_map(|line| [line, "\n"]).collect();
         let ours: Vec<&str> = this_launch(&text, self.name, started).lines().collect();
         ours.iter().skip(ours.len().saturating_sub(self.lines)).try_for_each(|line| self.line(line))
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
+    fn end(&mut self) -> Result<(), CliError> {
         self.catch_up(None)?;
         let rest = std::mem::take(&mut self.open);
         if rest.is_empty() { Ok(()) } else { self.line(&rest) }
     }
 
-    fn line(&self, line: &str) -> Result<(), Fault> {
+    fn line(&self, line: &str) -> Result<(), CliError> {
         self.terminal.entry(&json!({"name": self.name, "line": line}), line)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::args::Output;
-use crate::fault::Fault;
+use crate::error::CliError;
 
 /// Where output goes, and its format.
 pub(crate) struct Terminal {
@@ -22,7 +22,7 @@ impl Terminal {
     }
 
     /// Writes a result in the format asked for. `text` ends its lines itself.
-    pub(crate) fn result<T: Serialize>(&self, document: &T, text: &str) -> Result<(), Fault> {
+    pub(crate) fn result<T: Serialize>(&self, document: &T, text: &str) -> Result<(), CliError> {
         match self.format {
             Output::Text => self.write(text),
             Output::Json => self.write(&format!("{}\n", json(document, serde_json::to_string_pretty)?)),
@@ -31,7 +31,7 @@ impl Terminal {
     }
 
     /// Writes one entry of a stream, on one line.
-    pub(crate) fn entry<T: Serialize>(&self, document: &T, line: &str) -> Result<(), Fault> {
+    pub(crate) fn entry<T: Serialize>(&self, document: &T, line: &str) -> Result<(), CliError> {
         match self.format {
             Output::Text => self.write(&format!("{line}\n")),
             Output::Json => self.write(&format!("{}\n", json(document, serde_json::to_string)?)),
@@ -46,29 +46,29 @@ impl Terminal {
     }
 
     /// Tells people or a script why it ends.
-    pub(crate) fn fault(&self, fault: &Fault) {
+    pub(crate) fn fault(&self, fault: &CliError) {
         match self.format {
             Output::Text => self.progress(&fault.to_string()),
             Output::Json | Output::Yaml => self.progress(&fault.json().to_string()),
         }
     }
 
-    fn write(&self, text: &str) -> Result<(), Fault> {
+    fn write(&self, text: &str) -> Result<(), CliError> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Fault::Closed,
-            _ => Fault::plain(format!("cannot write the output: {error}")),
+            io::ErrorKind::BrokenPipe => CliError::Closed,
+            _ => CliError::plain(format!("cannot write the output: {error}")),
         })
     }
 }
 
-fn json<T>(document: &T, write: impl Fn(&T) -> serde_json::Result<String>) -> Result<String, Fault> {
-    write(document).map_err(|error| Fault::plain(format!("cannot write the result: {error}")))
+fn json<T>(document: &T, write: impl Fn(&T) -> serde_json::Result<String>) -> Result<String, CliError> {
+    write(document).map_err(|error| CliError::plain(format!("cannot write the result: {error}")))
 }
 
-fn yaml<T: Serialize>(document: &T) -> Result<String, Fault> {
+fn yaml<T: Serialize>(document: &T) -> Result<String, CliError> {
     let text = serde_saphyr::to_string(document)
-        .map_err(|error| Fault::plain(format!("cannot write the result: {error}")))?;
+        .map_err(|error| CliError::plain(format!("cannot write the result: {error}")))?;
     Ok(format!("{}\n", text.trim_end()))
 }
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::args::{Cli, Command, Output};
 use crate::connect::Session;
+use crate::error::CliError;
 use crate::fake::{Fake, session, session_within};
-use crate::fault::Fault;
 use crate::model::tests::TINY;
 use crate::terminal::kept::Kept;
 use crate::{Answer, run};
@@ -32,7 +32,7 @@ impl Drop for File {
 
 /// What came of one command line.
 struct Ran {
-    answer: Result<Answer, Fault>,
+    answer: Result<Answer, CliError>,
     out: String,
     progress: String,
 }
@@ -143,7 +143,7 @@ async fn a_plan_that_does_not_fit_says_what_is_missing_and_what_helps() {
 }
 
 #[tokio::test]
-async fn a_model_file_that_can_not_be_used_is_wrong_usage() {
+async fn a_model_file_that_cannot_be_used_is_wrong_usage() {
     let fake = Fake::start().await;
     let bad = File::new("bad", "name: x\nparallelism: {tensor: 0}\nprot: 1\n");
     let ran = ran(&fake, &format!("deploy -f {}", bad.0.display())).await;
@@ -329,7 +329,7 @@ async fn a_watch_writes_a_line_for_every_change() {
 }
 
 #[tokio::test]
-async fn an_engine_in_trouble_is_told_by_status_watch_and_doctor() {
+async fn an_engine_in_trouble_is_reported_by_status_watch_and_doctor() {
     let fake = deployed("trouble").await;
     fake.with(|cluster| {
         cluster.log = "RAYFLEET_PHASE {\"phase\": \"Serving\"}\n".to_owned();
@@ -448,7 +448,7 @@ async fn a_log_is_followed_until_its_job_has_ended() {
 }
 
 #[tokio::test]
-async fn a_log_that_can_not_be_followed_is_asked_for_again_and_again() {
+async fn a_log_that_cannot_be_followed_is_asked_for_again_and_again() {
     let fake = deployed("poll").await;
     fake.with(|cluster| cluster.log = "a\nb\nc".to_owned());
     let session = fake.session();

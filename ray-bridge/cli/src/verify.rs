@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::Answer;
 use crate::connect::Session;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::render::ranks;
 use crate::status::look;
 use crate::terminal::Terminal;
@@ -26,10 +26,10 @@ pub(crate) async fn run(
     name: &SubmissionId,
     session: &Session,
     terminal: &Terminal,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, CliError> {
     let found = session.find(name).await?;
     if found.plan.is_none() {
-        return Err(Fault::failed(
+        return Err(CliError::failed(
             format!("engine {name}: its job carries no plan"),
             "only what ray-bridge or Rayfleet has launched can be verified",
         ));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ray_bridge::diagnose::{Diagnosis, History, Look as Seen, Patience, diagnose};
+use ray_bridge::diagnose::{Diagnosis, History, Observation as Seen, StallThresholds, diagnose};
 use ray_bridge::observe::{Placed, RayState};
 use ray_bridge::placement::RayNode;
 use ray_bridge::{CallError, Target};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::args::WatchArgs;
 use crate::connect::{Found, Session};
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::view::{self, Engine};
@@ -38,10 +38,14 @@ struct Watched {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &WatchArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(
+    args: &WatchArgs,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Answer, CliError> {
     // A name that nobody knows, or a cluster that is not there, ends it at once; later both may come back.
     let mut watched = Watched::new(session.find(&args.name).await?);
-    let patience = Patience::new(args.hung_after);
+    let patience = StallThresholds::new(args.hung_after);
     let mut before: Option<Look> = None;
     let mut trouble: Option<Diagnosis> = None;
     loop {
@@ -70,12 +74,12 @@ impl Watched {
         }
     }
 
-    /// Looks once; fails only if it is told wrongly how to reach Ray.
+    /// Looks once; fails only if it is reported wrongly how to reach Ray.
     async fn look(
         &mut self,
         session: &Session,
-        patience: Patience,
-    ) -> Result<(Look, Option<Diagnosis>), Fault> {
+        patience: StallThresholds,
+    ) -> Result<(Look, Option<Diagnosis>), CliError> {
         let target = session.target(self.found.engine.clone());
         let deep = self.looked_deep.is_none_or(|last| between(last, clock::now()) >= DEEP);
         let seen = session.bridge.observe(&target, Some(&self.found.id), session.depth(deep)).await;
@@ -89,7 +93,7 @@ impl Watched {
         &mut self,
         mut state: RayState,
         session: &Session,
-        patience: Patience,
+        patience: StallThresholds,
     ) -> (Look, Option<Diagnosis>) {
         let now = clock::now();
         let id = &self.found.id;
@@ -124,7 +128,7 @@ impl Watched {
         error: &CallError,
         target: &Target,
         session: &Session,
-        patience: Patience,
+        patience: StallThresholds,
     ) -> (Look, Option<Diagnosis>) {
         // What is seen next is to be looked at as a whole.
         self.looked_deep = None;
@@ -134,7 +138,7 @@ impl Watched {
     }
 }
 
-/// A trouble is told when it begins, when it turns into another, and when it ends.
+/// A trouble is reported when it begins, when it turns into another, and when it ends.
 fn troubles(before: Option<&Diagnosis>, now: Option<&Diagnosis>) -> Vec<String> {
     match (before, now) {
         (Some(before), Some(now)) if before.trouble == now.trouble => Vec::new(),

@@ -34,7 +34,7 @@ class Causes(unittest.TestCase):
         (cause,) = causes(["pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig", "  Value error, bad model"])
         self.assertIn("Value error, bad model", cause)
 
-    def test_the_same_error_told_twice_with_its_lines_counts_once(self):
+    def test_the_same_error_reported_twice_with_its_lines_counts_once(self):
         error = ["ValidationError: 1 validation error", "  Value error, too small", "    For further information visit https://x"]
         self.assertEqual(causes(error + error), ["ValidationError: 1 validation error Value error, too small"])
 

@@ -294,7 +294,7 @@ class Draining(Case):
         _, headers, _ = self.exchange(scope("/v1/completions", http_version="2"))
         self.assertEqual(headers[b"connection"], b"keep-alive")
 
-    def test_wrong_paths_and_methods_are_told(self):
+    def test_wrong_paths_and_methods_are_reported(self):
         self.assertEqual(self.exchange(scope("/rayfleet/v1/drain"))[0], 405)
         self.assertEqual(self.exchange(scope("/rayfleet/v2/state"))[0], 404)
 

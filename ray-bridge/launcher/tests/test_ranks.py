@@ -18,9 +18,9 @@ def rank(name, state="DEAD", death=None):
 
 class Deaths(unittest.TestCase):
     def test_the_rank_that_was_lost_is_told_not_those_taken_down_after_it(self):
-        told = obituary(dead_by_itself([rank("a", death=KILLED), rank("b", death=LOST), rank("c", death=REMOVED)]))
-        self.assertIn("rank b on node ffffffffffff died: WORKER_DIED: its worker process has died.", told)
-        self.assertNotIn("common causes", told)
+        reported = obituary(dead_by_itself([rank("a", death=KILLED), rank("b", death=LOST), rank("c", death=REMOVED)]))
+        self.assertIn("rank b on node ffffffffffff died: WORKER_DIED: its worker process has died.", reported)
+        self.assertNotIn("common causes", reported)
 
     def test_living_ranks_and_a_group_taken_down_are_no_deaths(self):
         self.assertIsNone(dead_by_itself([rank("a", "ALIVE"), rank("b", "PENDING_CREATION")]))

@@ -1,4 +1,4 @@
-"""What counts as a launch specification, and how the faults of one are told."""
+"""What counts as a launch specification, and how the faults of one are reported."""
 
 import json
 import unittest

@@ -1,7 +1,7 @@
 //! Whether Ray's own processes are well: the GCS behind the dashboard, a raylet behind its node's agent.
 
 use super::{Dashboard, NodeSummary};
-use crate::http::{CallError, Endpoint, Fault, Keep};
+use crate::http::{CallError, CallErrorKind, Endpoint, Keep};
 
 /// What both answer when all is well.
 const WELL: &str = "success";
@@ -21,7 +21,7 @@ impl Dashboard {
             return health(&agent, path).await;
         }
         let cause = format!("the agent of node {} has no port", node.node_id);
-        Err(self.0.fail(&reqwest::Method::GET, path, Fault::Unreachable { refused: true, cause }))
+        Err(self.0.fail(&reqwest::Method::GET, path, CallErrorKind::Unreachable { refused: true, cause }))
     }
 }
 
@@ -32,7 +32,9 @@ async fn health(server: &Endpoint, path: &str) -> Result<Option<String>, CallErr
             let said = String::from_utf8_lossy(&kept.bytes);
             Ok((said.trim() != WELL).then(|| format!("answers {:?}", said.trim())))
         }
-        Err(CallError { fault: Fault::Rejected { status: 500 | 503, message }, .. }) => Ok(Some(message)),
+        Err(CallError { fault: CallErrorKind::Rejected { status: 500 | 503, message }, .. }) => {
+            Ok(Some(message))
+        }
         Err(error) => Err(error),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::wire;
-use crate::http::Fault;
+use crate::http::CallErrorKind;
 use crate::lean::{self, Pick, Picked, Text};
 use crate::{NodeId, SubmissionId};
 
@@ -148,11 +148,11 @@ pub(super) fn path(id: &SubmissionId, rest: &str) -> String {
 }
 
 /// Ray answers 500 with a traceback for an id that exists; only the text tells.
-pub(super) fn refusal(status: u16, message: String) -> Fault {
+pub(super) fn refusal(status: u16, message: String) -> CallErrorKind {
     if message.contains("submission_id") && message.contains("already exists") {
-        Fault::Conflict
+        CallErrorKind::Conflict
     } else {
-        Fault::Rejected { status, message }
+        CallErrorKind::Rejected { status, message }
     }
 }
 

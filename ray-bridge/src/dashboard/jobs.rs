@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::job::{self, Job, JobRequest, Pin};
-use crate::http::{CallError, Fault, Payload, longest};
+use crate::http::{CallError, CallErrorKind, Payload, longest};
 use crate::lean;
 use crate::{NodeId, SubmissionId};
 
@@ -23,7 +23,7 @@ impl Dashboard {
     /// that every node has under its address.
     pub async fn submit(&self, request: &JobRequest) -> Result<(), CallError> {
         match (self.post(request, Pin::Label).await, &request.node) {
-            (Err(CallError { fault: Fault::Rejected { status: 400, message }, .. }), Some(node))
+            (Err(CallError { fault: CallErrorKind::Rejected { status: 400, message }, .. }), Some(node))
                 if message.contains(job::LABEL_SELECTOR) =>
             {
                 let address = self.address_of(node).await?;
@@ -38,7 +38,7 @@ impl Dashboard {
         let payload = Payload::Json(request.to_json(pin).to_string().into_bytes());
         match self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit, longest::JOB).await {
             Ok(_) => Ok(()),
-            Err(CallError { call, fault: Fault::Rejected { status, message } }) => {
+            Err(CallError { call, fault: CallErrorKind::Rejected { status, message } }) => {
                 Err(CallError { call, fault: job::refusal(status, message) })
             }
             Err(e) => Err(e),
@@ -50,7 +50,7 @@ impl Dashboard {
         nodes.into_iter().find(|n| n.node_id == *node).map(|n| n.node_ip).ok_or_else(|| {
             let message =
                 format!("node {node}, which the job is to run on, is not in the cluster: plan again");
-            self.0.fail(&Method::POST, job::LIST, Fault::NotFound { message })
+            self.0.fail(&Method::POST, job::LIST, CallErrorKind::NotFound { message })
         })
     }
 
@@ -115,10 +115,10 @@ impl Dashboard {
                         removed += 1;
                         away = Duration::ZERO;
                     }
-                    Err(CallError { fault: Fault::NotFound { .. }, .. }) if away >= settled => {
+                    Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) if away >= settled => {
                         return Ok(removed);
                     }
-                    Err(CallError { fault: Fault::NotFound { .. }, .. }) => {}
+                    Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => {}
                     Err(error) => return Err(error),
                 }
                 tokio::time::sleep(pause).await;
@@ -127,7 +127,7 @@ impl Dashboard {
         };
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            Err(self.0.fail(&Method::DELETE, &job::path(id, ""), Fault::TimedOut { after_ms }))
+            Err(self.0.fail(&Method::DELETE, &job::path(id, ""), CallErrorKind::TimedOut { after_ms }))
         })
     }
 }

@@ -6,7 +6,7 @@ use url::form_urlencoded::Serializer;
 
 use super::{Dashboard, Job, job};
 use crate::SubmissionId;
-use crate::http::{CallError, Fault, Keep};
+use crate::http::{CallError, CallErrorKind, Keep};
 
 /// Lines are asked for, bytes are wanted; most lines are longer than this.
 const SHORT_LINE: usize = 64;
@@ -43,15 +43,15 @@ impl Dashboard {
             match self.0.get_bytes(&path, tail).await {
                 Ok(kept) if is_page(&kept.bytes) => {
                     let what = "an HTML page instead of the log".to_owned();
-                    return Err(self.0.fail(&Method::GET, &path, Fault::Malformed { what }));
+                    return Err(self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }));
                 }
                 Ok(kept) => return Ok(whole_lines(&kept.bytes, kept.cut)),
                 // No such node or file any more, an empty one (Ray 2.46 breaks the connection then), or a Ray without this call.
                 Err(CallError {
                     fault:
-                        Fault::NotFound { .. }
-                        | Fault::Rejected { .. }
-                        | Fault::Unreachable { refused: false, .. },
+                        CallErrorKind::NotFound { .. }
+                        | CallErrorKind::Rejected { .. }
+                        | CallErrorKind::Unreachable { refused: false, .. },
                     ..
                 }) => {}
                 Err(error) => return Err(error),
@@ -60,7 +60,7 @@ impl Dashboard {
         let path = job::path(id, "/logs");
         let kept = self.0.get_bytes(&path, tail).await?;
         quoted(&kept.bytes, kept.cut)
-            .map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
+            .map_err(|what| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }))
     }
 }
 

@@ -29,7 +29,8 @@ pub use targets::MetricsTarget;
 
 use crate::NodeId;
 use crate::http::{
-    Budget, CallError, Endpoint, Fault, Keep, Limits, Net, Payload, SetupError, Share, Token, Wire, longest,
+    Budget, CallError, CallErrorKind, Endpoint, Keep, Limits, Net, Payload, SetupError, Share, Token, Wire,
+    longest,
 };
 use crate::lean;
 
@@ -43,7 +44,7 @@ pub struct Version {
     /// For example `2.60.0`.
     #[serde(deserialize_with = "lean::text::<_, 64>")]
     pub ray_version: String,
-    /// Ray's session. It changes when the head starts anew without kept state; then everything it knew is lost.
+    /// Ray's session. It changes when the head starts again without kept state; then everything it knew is lost.
     #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub session_name: String,
 }
@@ -92,7 +93,7 @@ impl Dashboard {
             Ok(reply) if reply.authentication_mode == "disabled" => Ok(Authentication::Open),
             Ok(_) => Ok(Authentication::Token),
             // Ray 2.46 knows no authentication.
-            Err(CallError { fault: Fault::NotFound { .. }, .. }) => Ok(Authentication::Open),
+            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(Authentication::Open),
             Err(error) => Err(error),
         }
     }
@@ -103,7 +104,7 @@ impl Dashboard {
     pub async fn ensure_package(&self, package: &Package) -> Result<(), CallError> {
         let path = package.path();
         let found = self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await;
-        let Err(CallError { fault: Fault::NotFound { .. }, .. }) = found else {
+        let Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) = found else {
             return found.map(|_| ());
         };
         let payload = Payload::Bytes(package.bytes());
@@ -119,14 +120,14 @@ impl Dashboard {
     /// The error of a list of nodes with more than there can be.
     pub(crate) fn lists_too_many(&self, alive: usize, most: usize) -> CallError {
         let what = format!("{alive} nodes are alive, where there can be {most} at most");
-        self.0.fail(&Method::GET, &state::path("nodes", &[]), Fault::Malformed { what })
+        self.0.fail(&Method::GET, &state::path("nodes", &[]), CallErrorKind::Malformed { what })
     }
 
     /// GPUs in use by node; a node that Ray has not heard from yet, or that has none, is left out.
     pub async fn gpu_use(&self) -> Result<BTreeMap<NodeId, GpuUse>, CallError> {
         let path = "/api/cluster_status";
         let status: nodes::Status = self.0.get(path, longest::LIST).await?;
-        status.gpu_use().map_err(|what| self.0.fail(&Method::GET, path, Fault::Malformed { what }))
+        status.gpu_use().map_err(|what| self.0.fail(&Method::GET, path, CallErrorKind::Malformed { what }))
     }
 
     /// Actors that match all filters, dead ones too.
@@ -147,6 +148,8 @@ impl Dashboard {
     ) -> Result<Vec<T>, CallError> {
         let path = state::path(kind, filters);
         let reply: state::Reply<T> = self.0.get(&path, longest).await?;
-        reply.into_entries().map_err(|what| self.0.fail(&Method::GET, &path, Fault::Malformed { what }))
+        reply
+            .into_entries()
+            .map_err(|what| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }))
     }
 }

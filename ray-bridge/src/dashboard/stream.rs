@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Dashboard, job};
 use crate::SubmissionId;
-use crate::http::{CallError, Endpoint, Fault, longest};
+use crate::http::{CallError, CallErrorKind, Endpoint, longest};
 
 /// What comes next in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,9 @@ impl Dashboard {
     pub async fn log_stream(&self, id: &SubmissionId, from: u64) -> Result<LogStream, CallError> {
         let path = job::path(id, "/logs/tail");
         let key = generate_key();
-        let key_header = HeaderValue::try_from(&key)
-            .map_err(|e| self.0.fail(&Method::GET, &path, Fault::Malformed { what: e.to_string() }))?;
+        let key_header = HeaderValue::try_from(&key).map_err(|e| {
+            self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what: e.to_string() })
+        })?;
         let reply = self
             .0
             .upgrade(&path, |request| {
@@ -62,7 +63,7 @@ impl Dashboard {
             })
             .await?;
         let malformed =
-            |what: &str| self.0.fail(&Method::GET, &path, Fault::Malformed { what: what.to_owned() });
+            |what: &str| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what: what.to_owned() });
         let accepted = reply.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes().to_owned());
         if accepted.as_deref() != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
             return Err(malformed("it changes to a protocol that is no WebSocket"));
@@ -97,7 +98,7 @@ impl LogStream {
                     return Err(self.endpoint.fail(
                         &Method::GET,
                         &self.path,
-                        Fault::TooLarge { limit: max_size },
+                        CallErrorKind::TooLarge { limit: max_size },
                     ));
                 }
                 Some(Err(
@@ -105,7 +106,11 @@ impl LogStream {
                 )) => return Err(self.broken(error.to_string())),
                 Some(Err(error)) => {
                     let what = error.to_string();
-                    return Err(self.endpoint.fail(&Method::GET, &self.path, Fault::Malformed { what }));
+                    return Err(self.endpoint.fail(
+                        &Method::GET,
+                        &self.path,
+                        CallErrorKind::Malformed { what },
+                    ));
                 }
                 None => return Err(self.broken("closed without a word".to_owned())),
             };
@@ -128,12 +133,12 @@ impl LogStream {
         if before == 0 {
             return Some(text).filter(|text| !text.is_empty());
         }
-        // A log that was written anew meanwhile may have a character on the border: it is given whole.
+        // A log that was written again meanwhile may have a character on the border: it is given whole.
         let border = (0..=before.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.get(border..).filter(|rest| !rest.is_empty()).map(str::to_owned)
     }
 
     fn broken(&self, cause: String) -> CallError {
-        self.endpoint.fail(&Method::GET, &self.path, Fault::Unreachable { refused: false, cause })
+        self.endpoint.fail(&Method::GET, &self.path, CallErrorKind::Unreachable { refused: false, cause })
     }
 }

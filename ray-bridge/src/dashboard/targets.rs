@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::Dashboard;
-use crate::http::{CallError, Fault, longest};
+use crate::http::{CallError, CallErrorKind, longest};
 use crate::lean::{self, Picked, Text};
 
 /// Addresses that answer `GET /metrics`, in the form of Prometheus' HTTP service discovery.
@@ -36,7 +36,7 @@ impl Dashboard {
     /// dashboard and the autoscaler.
     pub async fn metrics_targets(&self) -> Result<Vec<MetricsTarget>, CallError> {
         match self.0.get::<Targets>("/api/prometheus/sd", longest::ANSWER).await {
-            Err(CallError { fault: Fault::NotFound { .. }, .. }) => {}
+            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => {}
             done => return done.map(|targets| targets.all),
         }
         let nodes = self.node_summaries().await?;

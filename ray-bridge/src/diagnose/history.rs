@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::NodeId;
-use crate::engine::{Health, PhaseKind, Stall, Standstill};
+use crate::engine::{Health, PhaseKind, Stall, StallDetector};
 use crate::observe::RayState;
 use crate::placement::{Placement, RayNode};
 
 /// What earlier looks at one engine had found. A new launch needs a new one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// Nodes when Ray last told, dead ones too.
+    /// Nodes when Ray last reported, dead ones too.
     pub(super) nodes: Vec<RayNode>,
     /// Ray's session at the first look; another one is another life of the head.
     pub(super) session: Option<String>,
@@ -23,7 +23,7 @@ pub struct History {
     /// The launcher has found the engine healthy.
     said: bool,
     /// Since when the engine stands still.
-    pub(super) still: Option<Standstill>,
+    pub(super) still: Option<StallDetector>,
     /// Since when the port of an engine that had served gives no answer.
     pub(super) silent_since: Option<Timestamp>,
     stall: Stall,
@@ -53,7 +53,7 @@ impl History {
         self.still = if engine.has_ended() { None } else { self.stall.observe(now, engine.load.as_ref()) };
     }
 
-    /// Nodes that were alive when Ray last told and are not the head, to ask when the head says nothing.
+    /// Nodes that were alive when Ray last reported and are not the head, to ask when the head says nothing.
     pub fn workers(&self) -> impl Iterator<Item = &RayNode> {
         self.nodes.iter().filter(|node| node.alive && !node.is_head)
     }

@@ -1,13 +1,13 @@
 //! What is wrong with a cluster and its engine, and what says so. The rules are pure: they take what a look found, what
 //! earlier looks had found, and the time. Only `around` asks anybody, and only when the dashboard does not answer.
 
-mod around;
 mod death;
 mod history;
+mod reachability;
 mod rules;
 #[cfg(test)]
 mod tests;
-mod unreached;
+mod unreachable;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use serde::Serialize;
 use crate::CallError;
 use crate::observe::RayState;
 
-pub use around::{Around, Port, Worker};
 pub use history::History;
+pub use reachability::{HeadReachability, Port, Worker};
 pub use rules::diagnose;
 
 /// What is wrong. Of several troubles the one that explains the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Trouble {
+pub enum Fault {
     /// Ranks died while their nodes live.
     RankDied {
         /// Which.
@@ -38,7 +38,7 @@ pub enum Trouble {
         /// Ray's names of them.
         nodes: Vec<String>,
     },
-    /// The head is gone, or has started anew and forgotten everything.
+    /// The head is gone, or has started again and forgotten everything.
     HeadLost,
     /// The dashboard does not answer. This says nothing about the engine.
     DashboardUnreachable {
@@ -57,7 +57,7 @@ pub enum Trouble {
     },
     /// Ranks live elsewhere than planned.
     WrongPlacement,
-    /// The nodes that live can not hold the engine.
+    /// The nodes that live cannot hold the engine.
     NotEnoughNodes,
 }
 
@@ -78,37 +78,37 @@ pub enum Unreachable {
 pub struct Diagnosis {
     /// What is wrong.
     #[serde(flatten)]
-    pub trouble: Trouble,
+    pub trouble: Fault,
     /// What was seen, for people; never empty.
     pub evidence: Vec<String>,
 }
 
 /// What one look found.
 #[derive(Debug, Clone, Copy)]
-pub enum Look<'a> {
+pub enum Observation<'a> {
     /// Ray answered.
     Ray(&'a RayState),
     /// The dashboard did not; what else was tried.
-    Nothing(&'a CallError, &'a Around),
+    Nothing(&'a CallError, &'a HeadReachability),
 }
 
 /// How long an engine may stand still while requests wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct StallThresholds {
     /// Longer is [`Trouble::Hung`].
     pub hung_after: Duration,
     /// Longer is [`Trouble::Slow`].
     pub slow_after: Duration,
 }
 
-impl Patience {
+impl StallThresholds {
     /// An engine counts as slow after a quarter of the time after which it counts as hung.
     pub fn new(hung_after: Duration) -> Self {
         Self { hung_after, slow_after: hung_after / 4 }
     }
 }
 
-impl Trouble {
+impl Fault {
     /// A name for scripts and metrics.
     pub fn name(&self) -> &'static str {
         match self {
@@ -125,7 +125,7 @@ impl Trouble {
     }
 
     /// What helps.
-    pub fn cure(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::RankDied { .. } | Self::EngineDied => "read its last lines (logs), then deploy it again",
             Self::NodeLost { .. } => {
@@ -149,7 +149,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |names: &[String]| names.join(", ");
         match self {

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use super::death::{Death, death};
-use super::unreached::unreached;
-use super::{Diagnosis, History, Look, Patience, Trouble};
+use super::unreachable::unreachable;
+use super::{Diagnosis, Fault, History, Observation, StallThresholds};
 use crate::NodeId;
 use crate::dashboard::JobStatus;
 use crate::engine::{DEFERRED_FACTOR, Health, PhaseKind};
@@ -15,10 +15,15 @@ use crate::placement::{FreeGpus, GroupState, Policy, plan};
 /// What is wrong at `now`, if anything is. `history` has learned this look.
 ///
 /// An engine that has not started yet, that serves, or that was stopped on request is in no trouble.
-pub fn diagnose(now: Timestamp, look: Look<'_>, history: &History, patience: Patience) -> Option<Diagnosis> {
+pub fn diagnose(
+    now: Timestamp,
+    look: Observation<'_>,
+    history: &History,
+    patience: StallThresholds,
+) -> Option<Diagnosis> {
     let state = match look {
-        Look::Nothing(error, around) => return Some(unreached(error, around)),
-        Look::Ray(state) => state,
+        Observation::Nothing(error, around) => return Some(unreachable(error, around)),
+        Observation::Ray(state) => state,
     };
     if let Some(forgotten) = another_life(state, history) {
         return Some(forgotten);
@@ -35,7 +40,7 @@ pub fn diagnose(now: Timestamp, look: Look<'_>, history: &History, patience: Pat
         .or_else(|| misplaced(engine))
 }
 
-/// A head that was started anew has forgotten engines, and has another session.
+/// A head that was started again has forgotten engines, and has another session.
 fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
     let (before, cluster) = (history.session.as_ref()?, state.cluster.as_ref()?);
     if *before == cluster.session || state.engine.is_some() {
@@ -43,7 +48,7 @@ fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
     }
     let evidence =
         format!("Ray has started again ({}, was {before}) and knows no engine any more", cluster.session);
-    Some(Diagnosis { trouble: Trouble::HeadLost, evidence: vec![evidence] })
+    Some(Diagnosis { trouble: Fault::HeadLost, evidence: vec![evidence] })
 }
 
 fn lost_nodes(state: &RayState, engine: &EngineState, history: &History) -> Option<Diagnosis> {
@@ -75,9 +80,9 @@ fn lost_nodes(state: &RayState, engine: &EngineState, history: &History) -> Opti
         evidence.push(missing);
     }
     let trouble = if lost.contains(&&plan.api_server_node) {
-        Trouble::HeadLost
+        Fault::HeadLost
     } else {
-        Trouble::NodeLost { nodes: lost.iter().map(name).collect() }
+        Fault::NodeLost { nodes: lost.iter().map(name).collect() }
     };
     Some(Diagnosis { trouble, evidence })
 }
@@ -99,7 +104,7 @@ fn dead_ranks(engine: &EngineState, history: &History) -> Option<Diagnosis> {
         .collect();
     evidence.extend(health_words(engine));
     let ranks = dead.iter().map(|rank| rank.rank).collect();
-    Some(Diagnosis { trouble: Trouble::RankDied { ranks }, evidence })
+    Some(Diagnosis { trouble: Fault::RankDied { ranks }, evidence })
 }
 
 /// Only for an engine that waits for a place: what runs has one.
@@ -108,10 +113,10 @@ fn too_few_nodes(state: &RayState, engine: &EngineState) -> Option<Diagnosis> {
         || matches!(engine.placed, Some(Placed { group: Some(GroupState::Pending(_)), .. }))
         || engine.has_ended();
     let missing = plan_on(state.cluster.as_ref()?, engine).err().filter(|_| waits)?;
-    Some(Diagnosis { trouble: Trouble::NotEnoughNodes, evidence: vec![missing] })
+    Some(Diagnosis { trouble: Fault::NotEnoughNodes, evidence: vec![missing] })
 }
 
-/// Why the living nodes can not hold the engine, even if nothing else ran on them.
+/// Why the living nodes cannot hold the engine, even if nothing else ran on them.
 fn plan_on(cluster: &ClusterState, engine: &EngineState) -> Result<(), String> {
     let Some(planned) = &engine.plan else { return Ok(()) };
     let policy = Policy { free: FreeGpus::All, ..Policy::default() };
@@ -138,7 +143,7 @@ fn dead_engine(engine: &EngineState, history: &History) -> Option<Diagnosis> {
             return None;
         }
     }
-    Some(Diagnosis { trouble: Trouble::EngineDied, evidence })
+    Some(Diagnosis { trouble: Fault::EngineDied, evidence })
 }
 
 /// What the engine's port says, if it is not that it serves. No answer in time is a matter of patience: see [`still`].
@@ -150,16 +155,21 @@ fn health_words(engine: &EngineState) -> Option<String> {
     }
 }
 
-fn still(now: Timestamp, engine: &EngineState, history: &History, patience: Patience) -> Option<Diagnosis> {
+fn still(
+    now: Timestamp,
+    engine: &EngineState,
+    history: &History,
+    patience: StallThresholds,
+) -> Option<Diagnosis> {
     // Nothing is late while all that wait are deferred, unless it takes very long.
     let deferred = history.still.is_some_and(|still| still.deferred);
     let factor = if deferred { DEFERRED_FACTOR } else { 1 };
     let since = history.still.map(|still| still.since).or(history.silent_since)?;
     let lasted = std::time::Duration::try_from(now.duration_since(since)).unwrap_or_default();
     let trouble = if lasted >= patience.hung_after.saturating_mul(factor) {
-        Trouble::Hung { since }
+        Fault::Hung { since }
     } else if lasted >= patience.slow_after.saturating_mul(factor) {
-        Trouble::Slow { since }
+        Fault::Slow { since }
     } else {
         return None;
     };
@@ -182,7 +192,7 @@ fn misplaced(engine: &EngineState) -> Option<Diagnosis> {
         return None;
     }
     let evidence = placed.differences.iter().map(ToString::to_string).collect();
-    Some(Diagnosis { trouble: Trouble::WrongPlacement, evidence })
+    Some(Diagnosis { trouble: Fault::WrongPlacement, evidence })
 }
 
 fn lives(cluster: &ClusterState, id: &NodeId) -> bool {

@@ -10,7 +10,7 @@ use crate::dashboard::JobStatus;
 use crate::engine::{Health, Load, Phase, PhaseKind};
 use crate::observe::{ClusterState, EngineState, Placed, RankState};
 use crate::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
-use crate::{Call, Fault, NodeId, Sent, SubmissionId};
+use crate::{Call, CallErrorKind, NodeId, Sent, SubmissionId};
 
 const KILLED: &str = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit \
                       detail: Worker unexpectedly exits with a connection error code 2. End of file.";
@@ -126,17 +126,17 @@ fn served() -> History {
     history
 }
 
-fn told_after(mut history: History, now: &RayState) -> Option<Diagnosis> {
+fn reported_after(mut history: History, now: &RayState) -> Option<Diagnosis> {
     history.learn(at(1), now);
-    diagnose(at(1), Look::Ray(now), &history, Patience::new(Duration::from_secs(8)))
+    diagnose(at(1), Observation::Ray(now), &history, StallThresholds::new(Duration::from_secs(8)))
 }
 
-fn told(now: &RayState) -> Option<Diagnosis> {
-    told_after(served(), now)
+fn reported(now: &RayState) -> Option<Diagnosis> {
+    reported_after(served(), now)
 }
 
-fn trouble(now: &RayState) -> Option<Trouble> {
-    told(now).map(|diagnosis| diagnosis.trouble)
+fn trouble(now: &RayState) -> Option<Fault> {
+    reported(now).map(|diagnosis| diagnosis.trouble)
 }
 
 #[test]
@@ -146,16 +146,16 @@ fn an_engine_that_comes_up_within_a_look_is_well_and_one_that_is_gone_at_the_nex
     let comes_up = EngineState { health: Some(Health::NotYet), load: None, phase: Some(phase), ..engine() };
     let now = state(cluster(&[]), comes_up);
     let mut history = History::default();
-    assert_eq!(told_after(history.clone(), &now), None);
+    assert_eq!(reported_after(history.clone(), &now), None);
     history.learn(at(0), &now);
-    assert_eq!(told_after(history, &now).map(|diagnosis| diagnosis.trouble), Some(Trouble::EngineDied));
+    assert_eq!(reported_after(history, &now).map(|diagnosis| diagnosis.trouble), Some(Fault::EngineDied));
 }
 
 #[test]
 fn an_engine_that_serves_is_well() {
-    assert_eq!(told(&state(cluster(&[]), engine())), None);
+    assert_eq!(reported(&state(cluster(&[]), engine())), None);
     assert_eq!(
-        told(&RayState { cluster: None, engine: Some(EngineState { placed: None, ..engine() }) }),
+        reported(&RayState { cluster: None, engine: Some(EngineState { placed: None, ..engine() }) }),
         None
     );
 }
@@ -163,21 +163,21 @@ fn an_engine_that_serves_is_well() {
 #[test]
 fn a_rank_that_died_by_itself_explains_the_others() {
     for health in [Health::Serving, Health::Unhealthy(503), Health::NotYet] {
-        let diagnosis = told(&state(cluster(&[]), dying([Some(OWNER), Some(KILLED)], health))).unwrap();
-        assert_eq!(diagnosis.trouble, Trouble::RankDied { ranks: vec![1] });
+        let diagnosis = reported(&state(cluster(&[]), dying([Some(OWNER), Some(KILLED)], health))).unwrap();
+        assert_eq!(diagnosis.trouble, Fault::RankDied { ranks: vec![1] });
         assert!(diagnosis.evidence[0].starts_with("rank 1 on node-b: The actor is dead"), "{diagnosis}");
     }
 }
 
 #[test]
-fn a_dead_rank_is_told_after_the_job_has_ended_too() {
+fn a_dead_rank_is_reported_after_the_job_has_ended_too() {
     let ended = EngineState {
         status: JobStatus::Failed,
         cause: Some("failed".to_owned()),
         placed: None,
         ..dying([Some(KILLED), Some(REMOVED)], Health::NotYet)
     };
-    assert_eq!(trouble(&state(cluster(&[]), ended)), Some(Trouble::RankDied { ranks: vec![0] }));
+    assert_eq!(trouble(&state(cluster(&[]), ended)), Some(Fault::RankDied { ranks: vec![0] }));
 }
 
 #[test]
@@ -188,14 +188,14 @@ fn ranks_that_were_taken_down_are_the_end_of_the_engine() {
         ([None, Some(UNREFERENCED)], Health::Unhealthy(503)),
         ([None, None], Health::Unhealthy(503)),
     ] {
-        assert_eq!(trouble(&state(cluster(&[]), dying(deaths, health))), Some(Trouble::EngineDied));
+        assert_eq!(trouble(&state(cluster(&[]), dying(deaths, health))), Some(Fault::EngineDied));
     }
 }
 
 #[test]
 fn an_engine_that_starts_is_in_no_trouble() {
     let starting = state(cluster(&[]), dying([None, None], Health::NotYet));
-    assert_eq!(told_after(History::default(), &starting), None);
+    assert_eq!(reported_after(History::default(), &starting), None);
 }
 
 #[test]
@@ -208,8 +208,8 @@ fn what_was_stopped_on_request_is_in_no_trouble() {
 #[test]
 fn a_lost_node_explains_its_ranks_and_what_is_missing() {
     let lost = state(cluster(&["b"]), dying([Some(OWNER), Some(NODE)], Health::Unhealthy(503)));
-    let diagnosis = told(&lost).unwrap();
-    assert_eq!(diagnosis.trouble, Trouble::NodeLost { nodes: vec!["node-b".to_owned()] });
+    let diagnosis = reported(&lost).unwrap();
+    assert_eq!(diagnosis.trouble, Fault::NodeLost { nodes: vec!["node-b".to_owned()] });
     assert_eq!(diagnosis.evidence[0], "Ray on node-b: Unexpected termination: health check failed");
     assert!(diagnosis.evidence[1].starts_with("TP1×PP2 needs room for 2 stages of 1 GPU"), "{diagnosis}");
 }
@@ -217,37 +217,37 @@ fn a_lost_node_explains_its_ranks_and_what_is_missing() {
 #[test]
 fn a_node_is_lost_when_its_ranks_say_so_and_the_list_of_nodes_does_not_yet() {
     let early = state(cluster(&[]), dying([None, Some(NODE)], Health::Serving));
-    assert_eq!(trouble(&early), Some(Trouble::NodeLost { nodes: vec!["node-b".to_owned()] }));
+    assert_eq!(trouble(&early), Some(Fault::NodeLost { nodes: vec!["node-b".to_owned()] }));
 }
 
 #[test]
-fn a_head_that_started_anew_has_forgotten_the_engine() {
-    let anew = ClusterState { session: "session_2".to_owned(), ..cluster(&[]) };
-    let anew = RayState { cluster: Some(anew), engine: None };
-    assert_eq!(trouble(&anew), Some(Trouble::HeadLost));
+fn a_head_that_started_again_has_forgotten_the_engine() {
+    let again = ClusterState { session: "session_2".to_owned(), ..cluster(&[]) };
+    let again = RayState { cluster: Some(again), engine: None };
+    assert_eq!(trouble(&again), Some(Fault::HeadLost));
     assert_eq!(trouble(&RayState { cluster: Some(cluster(&[])), engine: None }), None, "its job was deleted");
 }
 
 #[test]
 fn a_head_that_came_back_with_its_memory_has_lost_the_api_server() {
     let kept = state(cluster(&["head"]), dying([None, None], Health::NotYet));
-    assert_eq!(trouble(&kept), Some(Trouble::HeadLost));
+    assert_eq!(trouble(&kept), Some(Fault::HeadLost));
 }
 
 #[test]
 fn no_step_is_slow_and_then_hung() {
-    let patience = Patience::new(Duration::from_secs(8));
+    let patience = StallThresholds::new(Duration::from_secs(8));
     let mut history = served();
     let mut look = |second: i64, awaiting: u64, progress: u64| {
         let engine = EngineState { load: Some(load(awaiting, Some(progress))), ..engine() };
         let state = RayState { cluster: None, engine: Some(engine) };
         history.learn(at(second), &state);
-        diagnose(at(second), Look::Ray(&state), &history, patience)
+        diagnose(at(second), Observation::Ray(&state), &history, patience)
     };
     assert_eq!([look(1, 1, 7), look(2, 1, 7)], [None, None]);
-    assert_eq!(look(3, 1, 7).map(|d| d.trouble), Some(Trouble::Slow { since: at(1) }));
+    assert_eq!(look(3, 1, 7).map(|d| d.trouble), Some(Fault::Slow { since: at(1) }));
     let hung = look(9, 3, 7).unwrap();
-    assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
+    assert_eq!(hung.trouble, Fault::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["3 requests wait, no step of the engine for 8 s"]);
     assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it moves, and nobody waits");
 }
@@ -259,13 +259,13 @@ fn an_engine_whose_requests_are_deferred_is_neither_slow_nor_hung_for_long() {
         let load = Load { deferred: 1, ..load(1, Some(7)) };
         let state = RayState { cluster: None, engine: Some(EngineState { load: Some(load), ..engine() }) };
         history.learn(at(second), &state);
-        let patience = Patience::new(Duration::from_secs(8));
-        diagnose(at(second), Look::Ray(&state), &history, patience)
+        let patience = StallThresholds::new(Duration::from_secs(8));
+        diagnose(at(second), Observation::Ray(&state), &history, patience)
     };
     assert_eq!([look(1), look(9), look(60)], [None, None, None]);
-    assert_eq!(look(61).map(|d| d.trouble), Some(Trouble::Slow { since: at(1) }));
+    assert_eq!(look(61).map(|d| d.trouble), Some(Fault::Slow { since: at(1) }));
     let hung = look(241).unwrap();
-    assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
+    assert_eq!(hung.trouble, Fault::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["1 request waits, no step of the engine for 240 s, all are deferred"]);
 }
 
@@ -284,29 +284,29 @@ fn an_api_server_that_says_nothing_hangs_if_it_had_served() {
     let mut history = served();
     history.learn(at(1), &silent());
     history.learn(at(9), &silent());
-    let patience = Patience::new(Duration::from_secs(8));
-    let diagnosis = diagnose(at(9), Look::Ray(&silent()), &history, patience).unwrap();
-    assert_eq!(diagnosis.trouble, Trouble::Hung { since: at(1) });
+    let patience = StallThresholds::new(Duration::from_secs(8));
+    let diagnosis = diagnose(at(9), Observation::Ray(&silent()), &history, patience).unwrap();
+    assert_eq!(diagnosis.trouble, Fault::Hung { since: at(1) });
     assert!(diagnosis.evidence[0].contains("no answer within 3 s"), "{diagnosis}");
     let mut never = History::default();
     never.learn(at(1), &silent());
     never.learn(at(99), &silent());
     assert_eq!(
-        diagnose(at(99), Look::Ray(&silent()), &never, patience),
+        diagnose(at(99), Observation::Ray(&silent()), &never, patience),
         None,
         "perhaps not reached from here"
     );
 }
 
 #[test]
-fn ranks_elsewhere_are_told_once_all_live() {
+fn ranks_elsewhere_are_reported_once_all_live() {
     let moved = |ranks: Vec<RankState>| {
         let planned = engine().plan.unwrap().ranks[0].clone();
         let differences = vec![Difference::RankElsewhere { planned, actual: Some(NodeId::from("b")) }];
         let placed = Placed { group: Some(GroupState::Created), ranks, differences };
         state(cluster(&[]), EngineState { placed: Some(placed), ..engine() })
     };
-    assert_eq!(trouble(&moved(vec![rank(0, "b", None), rank(1, "b", None)])), Some(Trouble::WrongPlacement));
+    assert_eq!(trouble(&moved(vec![rank(0, "b", None), rank(1, "b", None)])), Some(Fault::WrongPlacement));
     assert_eq!(trouble(&moved(vec![rank(0, "b", None)])), None, "others are starting");
 }
 
@@ -321,16 +321,16 @@ fn an_engine_that_waits_for_more_nodes_than_live_is_told_what_is_missing() {
     let pending = waits(JobStatus::Running, Some(GroupState::Pending("INFEASIBLE".to_owned())));
     let mut small = cluster(&[]);
     small.nodes.iter_mut().for_each(|node| node.gpus_total = 0);
-    assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Trouble::NotEnoughNodes));
-    assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Trouble::NotEnoughNodes));
+    assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Fault::NotEnoughNodes));
+    assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Fault::NotEnoughNodes));
     assert_eq!(
-        told_after(History::default(), &state(cluster(&[]), pending)),
+        reported_after(History::default(), &state(cluster(&[]), pending)),
         None,
         "they are busy, that is all"
     );
 }
 
-fn unreached(fault: Fault, around: &Around) -> Trouble {
+fn unreached(fault: CallErrorKind, around: &HeadReachability) -> Fault {
     let call = Call {
         cluster: "c".to_owned(),
         server: "dashboard",
@@ -339,40 +339,40 @@ fn unreached(fault: Fault, around: &Around) -> Trouble {
         token: Sent::Nothing,
     };
     let error = CallError { call: Box::new(call), fault };
-    let look = Look::Nothing(&error, around);
-    diagnose(at(1), look, &served(), Patience::new(Duration::from_secs(8))).unwrap().trouble
+    let look = Observation::Nothing(&error, around);
+    diagnose(at(1), look, &served(), StallThresholds::new(Duration::from_secs(8))).unwrap().trouble
 }
 
 #[test]
-fn a_dashboard_that_does_not_answer_is_told_from_a_lost_head_and_a_cut_network() {
-    let process = Trouble::DashboardUnreachable { because: Unreachable::Process };
-    let network = Trouble::DashboardUnreachable { because: Unreachable::Network };
+fn a_dashboard_that_does_not_answer_is_distinguished_from_a_lost_head_and_a_cut_network() {
+    let process = Fault::DashboardUnreachable { because: Unreachable::Process };
+    let network = Fault::DashboardUnreachable { because: Unreachable::Network };
     let silent = || Port::Silent("nothing within 1 s".to_owned());
     let port = |open: bool| Some(if open { Port::Open } else { silent() });
     let worker = |reaches_head| Worker { ip: "10.0.0.2".to_owned(), answered: true, reaches_head };
-    let around = |dashboard, agent, engine, workers| Around { dashboard, agent, engine, workers };
+    let around = |dashboard, agent, engine, workers| HeadReachability { dashboard, agent, engine, workers };
     for (around, wanted) in [
         (around(Port::Open, port(true), port(true), vec![]), &process),
         (around(Port::Refused, port(true), port(false), vec![]), &process),
-        (around(Port::Refused, Some(Port::Refused), Some(Port::Refused), vec![]), &Trouble::HeadLost),
+        (around(Port::Refused, Some(Port::Refused), Some(Port::Refused), vec![]), &Fault::HeadLost),
         (around(silent(), port(false), port(true), vec![]), &network),
         (around(silent(), port(false), port(false), vec![worker(true)]), &network),
         (around(silent(), port(false), port(false), vec![worker(false), worker(true)]), &network),
-        (around(silent(), port(false), port(false), vec![worker(false)]), &Trouble::HeadLost),
+        (around(silent(), port(false), port(false), vec![worker(false)]), &Fault::HeadLost),
         (around(silent(), port(false), None, vec![]), &network),
         (around(silent(), port(false), None, vec![Worker { answered: false, ..worker(false) }]), &network),
     ] {
-        assert_eq!(unreached(Fault::TimedOut { after_ms: 3000 }, &around), *wanted, "{around:?}");
+        assert_eq!(unreached(CallErrorKind::TimedOut { after_ms: 3000 }, &around), *wanted, "{around:?}");
     }
-    let refused = unreached(Fault::Unauthorized, &around(Port::Open, None, None, vec![]));
-    assert_eq!(refused, Trouble::DashboardUnreachable { because: Unreachable::Answer });
+    let refused = unreached(CallErrorKind::Unauthorized, &around(Port::Open, None, None, vec![]));
+    assert_eq!(refused, Fault::DashboardUnreachable { because: Unreachable::Answer });
 }
 
 #[test]
 fn scripts_get_a_kind_with_its_details_and_the_evidence() {
     let lost = state(cluster(&["b"]), dying([None, Some(NODE)], Health::Serving));
-    let json = serde_json::to_value(told(&lost).unwrap()).unwrap();
+    let json = serde_json::to_value(reported(&lost).unwrap()).unwrap();
     assert_eq!((&json["kind"], &json["nodes"][0]), (&"nodeLost".into(), &"node-b".into()));
     assert!(json["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty()));
-    assert_eq!(told(&lost).unwrap().trouble.name(), "nodeLost");
+    assert_eq!(reported(&lost).unwrap().trouble.name(), "nodeLost");
 }

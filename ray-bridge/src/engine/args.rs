@@ -1,5 +1,5 @@
 //! Arguments and environment that belong to the bridge: refused when a user sets them, with the reason. What these are
-//! is the engine's affair; in how many ways an argument can be written is told here.
+//! is the engine's affair; in how many ways an argument can be written is reported here.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use super::kind::Engine;
 use super::metrics;
 use super::probe::{self, Answer, PATHS, Probe, ProbeError, Tried};
 use super::spec::EngineKind;
-use crate::http::{CallError, Endpoint, Fault, Keep, Limits, Payload, Share, Token, Wire, longest};
+use crate::http::{CallError, CallErrorKind, Endpoint, Keep, Limits, Payload, Share, Token, Wire, longest};
 use crate::lean;
 
 const STATE: &str = "/rayfleet/v1/state";
@@ -110,11 +110,11 @@ impl EngineClient {
         match engine.get_bytes(self.engine.health(), Keep::Nothing(longest::WORD)).await {
             Ok(_) => Health::Serving,
             Err(error) => match error.fault {
-                Fault::Unreachable { refused: true, .. } => Health::NotYet,
-                Fault::Rejected { status, .. } => Health::Unhealthy(status),
-                Fault::NotFound { .. } => Health::Unhealthy(404),
-                Fault::Unauthorized => Health::Unhealthy(401),
-                Fault::Forbidden => Health::Unhealthy(403),
+                CallErrorKind::Unreachable { refused: true, .. } => Health::NotYet,
+                CallErrorKind::Rejected { status, .. } => Health::Unhealthy(status),
+                CallErrorKind::NotFound { .. } => Health::Unhealthy(404),
+                CallErrorKind::Unauthorized => Health::Unhealthy(401),
+                CallErrorKind::Forbidden => Health::Unhealthy(403),
                 other => Health::Unreachable(other.to_string()),
             },
         }
@@ -129,7 +129,9 @@ impl EngineClient {
         }
         let engine = self.endpoint.anonymous();
         match engine.get_bytes(self.engine.models(), Keep::Nothing(longest::ANSWER)).await {
-            Ok(_) | Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }) => Health::Serving,
+            Ok(_) | Err(CallError { fault: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. }) => {
+                Health::Serving
+            }
             Err(_) => health,
         }
     }
@@ -158,7 +160,7 @@ impl EngineClient {
                 }
                 Ok(load)
             }
-            Err(CallError { fault: Fault::NotFound { .. }, .. }) => self.load_from_metrics().await,
+            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => self.load_from_metrics().await,
             Err(e) => Err(e),
         }
     }
@@ -167,7 +169,12 @@ impl EngineClient {
     async fn add_background(&self, load: &mut Load) -> Result<(), CallError> {
         let text = match self.metrics().await {
             Ok(text) => text,
-            Err(error) if matches!(error.fault, Fault::Unreachable { .. } | Fault::TimedOut { .. }) => {
+            Err(error)
+                if matches!(
+                    error.fault,
+                    CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. }
+                ) =>
+            {
                 return Err(error);
             }
             // It shows no metrics, or none that can be read.
@@ -185,7 +192,7 @@ impl EngineClient {
         let text = self.metrics().await?;
         let in_flight = metrics::in_flight(self.engine, &text).ok_or_else(|| {
             let what = "no vllm:num_requests_running or vllm:num_requests_waiting".to_owned();
-            self.endpoint.fail(&Method::GET, self.engine.metrics(), Fault::Malformed { what })
+            self.endpoint.fail(&Method::GET, self.engine.metrics(), CallErrorKind::Malformed { what })
         })?;
         let progress = metrics::progress(self.engine, &text);
         let deferred = metrics::deferred(self.engine, &text);
@@ -237,7 +244,10 @@ impl EngineClient {
         let payload = Payload::Json(probe.body(path).to_string().into_bytes());
         let engine = self.endpoint.anonymous();
         let sent = engine.send(Method::POST, path, payload, probe.timeout, longest::LIST).await;
-        let locked = matches!(&sent, Err(CallError { fault: Fault::Unauthorized | Fault::Forbidden, .. }));
+        let locked = matches!(
+            &sent,
+            Err(CallError { fault: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. })
+        );
         if !locked {
             return Ok(engine.parse(&Method::POST, path, &sent?).await?);
         }
@@ -245,12 +255,12 @@ impl EngineClient {
         match self.endpoint.send(Method::POST, &within, Payload::Nothing, probe.timeout, longest::LIST).await
         {
             Ok(kept) => Ok(self.endpoint.parse(&Method::POST, &within, &kept).await?),
-            // vLLM asks for the key before it looks for the path, so a path that is not there is only told behind the middleware.
+            // vLLM asks for the key before it looks for the path, so a path that is not there is only reported behind the middleware.
             Err(why) if is_no_probe(&why.fault) => Err(ProbeError::Locked { path, why: Box::new(why) }),
-            Err(CallError { call, fault: Fault::NotFound { .. } }) => {
+            Err(CallError { call, fault: CallErrorKind::NotFound { .. } }) => {
                 let message =
                     "401 without an API key, and not found behind the launcher's middleware".to_owned();
-                Err(CallError { call, fault: Fault::NotFound { message } }.into())
+                Err(CallError { call, fault: CallErrorKind::NotFound { message } }.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -258,10 +268,10 @@ impl EngineClient {
 }
 
 /// The middleware's own words, not the engine's behind it: no token, or no such probe. Without a middleware the engine says 401.
-fn is_no_probe(fault: &Fault) -> bool {
+fn is_no_probe(fault: &CallErrorKind) -> bool {
     match fault {
-        Fault::Unauthorized | Fault::Forbidden => true,
-        Fault::NotFound { message } => message.contains("/rayfleet/"),
+        CallErrorKind::Unauthorized | CallErrorKind::Forbidden => true,
+        CallErrorKind::NotFound { message } => message.contains("/rayfleet/"),
         _ => false,
     }
 }

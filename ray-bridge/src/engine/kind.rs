@@ -36,7 +36,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync {
     fn queue(&self) -> Queue;
 }
 
-/// Names of gauges by which requests that wait for a step are told from those that a step would pass over.
+/// Names of gauges by which requests that wait for a step are distinguished from those that a step would pass over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queue {
     /// Requests that the steps work on.

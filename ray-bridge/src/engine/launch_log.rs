@@ -31,10 +31,10 @@ pub fn this_launch<'a>(log: &'a str, name: &SubmissionId, started: Option<Timest
     let mut open = false;
     let mut earlier = false;
     // The launch that is asked for has written its line.
-    let mut begun = false;
+    let mut is_current = false;
     for line in log.split_inclusive('\n') {
         if line.starts_with(&rays) {
-            if !begun {
+            if !is_current {
                 (begins, open, earlier) = (at, true, false);
             }
         } else if let Some(launch) = read(line, name) {
@@ -43,7 +43,7 @@ pub fn this_launch<'a>(log: &'a str, name: &SubmissionId, started: Option<Timest
             }
             open = false;
             earlier = started.is_some_and(|s| launch.ms.saturating_add(SKEW_MS) < s.as_millisecond());
-            begun = started.is_some() && !earlier;
+            is_current = started.is_some() && !earlier;
         }
         at += line.len();
     }
@@ -82,7 +82,7 @@ mod tests {
     fn a_reused_name_shows_the_last_launch_only() {
         let (first, second) = (format!("{RAY}{}a\n", launch(10_000)), format!("{RAY}{}b\n", launch(50_000)));
         assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
-        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second has just begun");
+        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second has just is_current");
     }
 
     #[test]

@@ -19,6 +19,6 @@ pub use client::{EngineClient, Health, Load};
 pub use launch_log::this_launch;
 pub use phase::{Phase, PhaseKind, parse_phases};
 pub use probe::{Probe, ProbeError, Tried};
-pub use progress::{DEFERRED_FACTOR, Stall, Standstill};
+pub use progress::{DEFERRED_FACTOR, Stall, StallDetector};
 pub use record::{LaunchRecord, plan_of};
 pub use spec::{EngineKind, EngineSpec, LAUNCHER_ENTRYPOINT};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess};
 use serde_json::{Value, json};
 
-use crate::http::{CallError, Fault};
+use crate::http::{CallError, CallErrorKind};
 use crate::lean::{self, Pick, Picked};
 
 /// A prompt that an engine must answer before it may take traffic.
@@ -77,7 +77,7 @@ pub enum ProbeError {
 
 /// What was tried, and how it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried(pub Vec<(&'static str, Fault)>);
+pub struct Tried(pub Vec<(&'static str, CallErrorKind)>);
 
 impl fmt::Display for Tried {
     /// Paths that are not there in one go; where there is one, what it said.
@@ -85,7 +85,7 @@ impl fmt::Display for Tried {
         let mut missing = Vec::new();
         for (path, fault) in &self.0 {
             match fault {
-                Fault::NotFound { message } if message.is_empty() || message == "Not Found" => {
+                CallErrorKind::NotFound { message } if message.is_empty() || message == "Not Found" => {
                     missing.push(*path);
                 }
                 fault => write!(f, "{path}: {fault}; ")?,
@@ -162,8 +162,11 @@ impl Probe {
 }
 
 /// Whether a refusal means that this path is not for the model, so that another one may be.
-pub(super) fn is_elsewhere(fault: &Fault) -> bool {
-    matches!(fault, Fault::NotFound { .. } | Fault::Rejected { status: 400 | 405 | 415 | 422 | 501, .. })
+pub(super) fn is_elsewhere(fault: &CallErrorKind) -> bool {
+    matches!(
+        fault,
+        CallErrorKind::NotFound { .. } | CallErrorKind::Rejected { status: 400 | 405 | 415 | 422 | 501, .. }
+    )
 }
 
 /// As much of an answer as tells that it is one.
@@ -277,11 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_is_told_once() {
-        let gone = || Fault::NotFound { message: "Not Found".to_owned() };
+    fn what_was_tried_is_reported_once() {
+        let gone = || CallErrorKind::NotFound { message: "Not Found".to_owned() };
         let tried = Tried(vec![
             ("/v1/completions", gone()),
-            ("/score", Fault::Rejected { status: 400, message: "no score".to_owned() }),
+            ("/score", CallErrorKind::Rejected { status: 400, message: "no score".to_owned() }),
             ("/pooling", gone()),
         ]);
         assert_eq!(tried.to_string(), "/score: 400: no score; 404 not found: /v1/completions, /pooling");

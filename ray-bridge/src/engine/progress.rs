@@ -11,7 +11,7 @@ pub const DEFERRED_FACTOR: u32 = 30;
 
 /// An engine whose counters do not move although somebody waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standstill {
+pub struct StallDetector {
     /// First look that saw it; unless `deferred`, the first one since which a step is owed.
     pub since: Timestamp,
     /// All that it owes is deferred: no step is owed, unless it has come to one since and hangs in it. Nothing that an engine shows tells
@@ -41,7 +41,7 @@ impl Stall {
     ///
     /// `load` is `None` when the engine did not say, which neither ends a standstill nor proves one. A standstill
     /// counts from the first look that saw it, so it is never made longer than it is.
-    pub fn observe(&mut self, now: Timestamp, load: Option<&Load>) -> Option<Standstill> {
+    pub fn observe(&mut self, now: Timestamp, load: Option<&Load>) -> Option<StallDetector> {
         let load = load?;
         if load.awaiting == 0 {
             self.last = None;
@@ -55,8 +55,8 @@ impl Stall {
             && still.since <= now
         {
             still.owed = still.owed.or(owed);
-            let deferred = Standstill { since: still.since, deferred: true };
-            return Some(still.owed.map_or(deferred, |since| Standstill { since, deferred: false }));
+            let deferred = StallDetector { since: still.since, deferred: true };
+            return Some(still.owed.map_or(deferred, |since| StallDetector { since, deferred: false }));
         }
         self.last = Some(Still { progress, since: now, owed });
         None

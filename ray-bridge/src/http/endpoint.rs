@@ -13,7 +13,7 @@ use url::Url;
 use super::body::{Collector, Keep, Kept};
 use super::budget::Share;
 use super::message::{bounded, summary};
-use super::{Call, CallError, Fault, Limits, Sent, Token, Unreached, Wire};
+use super::{Call, CallError, CallErrorKind, Limits, Sent, Token, Unreached, Wire};
 use crate::retry;
 
 /// How much of an error's text is read; longer ones are none of Ray's.
@@ -57,7 +57,7 @@ impl Endpoint {
         self.within(self.limits.call, Method::GET, path, Box::pin(self.read(path, keep))).await
     }
 
-    async fn read(&self, path: &str, keep: Keep) -> Result<Kept, Fault> {
+    async fn read(&self, path: &str, keep: Keep) -> Result<Kept, CallErrorKind> {
         let policy = retry::Policy { retries: self.limits.retries, first_pause: Duration::from_millis(100) };
         let mut pauses = retry::Pauses::new(policy);
         loop {
@@ -97,14 +97,14 @@ impl Endpoint {
                 Some(b'{' | b'[') => e.to_string(),
                 _ => format!("{e}; got {}", summary(bytes)),
             };
-            self.fail(method, path, Fault::Malformed { what })
+            self.fail(method, path, CallErrorKind::Malformed { what })
         })
     }
 
-    pub(crate) fn fail(&self, method: &Method, path: &str, fault: Fault) -> CallError {
+    pub(crate) fn fail(&self, method: &Method, path: &str, fault: CallErrorKind) -> CallError {
         let fault = match fault {
             // What a parser says may quote the reply.
-            Fault::Malformed { what } => Fault::Malformed { what: bounded(&what) },
+            CallErrorKind::Malformed { what } => CallErrorKind::Malformed { what: bounded(&what) },
             fault => fault,
         };
         let call = Call {
@@ -126,12 +126,14 @@ impl Endpoint {
         limit: Duration,
         method: Method,
         path: &str,
-        work: Pin<Box<impl Future<Output = Result<T, Fault>>>>,
+        work: Pin<Box<impl Future<Output = Result<T, CallErrorKind>>>>,
     ) -> Result<T, CallError> {
         let fault = match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(fault)) => fault,
-            Err(_) => Fault::TimedOut { after_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) },
+            Err(_) => {
+                CallErrorKind::TimedOut { after_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
+            }
         };
         let error = self.fail(&method, path, fault);
         tracing::debug!(%error, "call failed");
@@ -148,7 +150,7 @@ impl Endpoint {
             let reply = self.reply(&Method::GET, path, ask).await?;
             match reply.status() {
                 StatusCode::SWITCHING_PROTOCOLS => Ok(reply),
-                status if status.is_success() => Err(Fault::Rejected {
+                status if status.is_success() => Err(CallErrorKind::Rejected {
                     status: status.as_u16(),
                     message: "no change of protocol".to_owned(),
                 }),
@@ -158,7 +160,13 @@ impl Endpoint {
         self.within(self.limits.call, Method::GET, path, Box::pin(work)).await
     }
 
-    async fn once(&self, method: Method, path: &str, payload: &Payload, keep: Keep) -> Result<Kept, Fault> {
+    async fn once(
+        &self,
+        method: Method,
+        path: &str,
+        payload: &Payload,
+        keep: Keep,
+    ) -> Result<Kept, CallErrorKind> {
         let reply = self
             .reply(&method, path, |request| match payload {
                 Payload::Nothing => {}
@@ -172,7 +180,7 @@ impl Endpoint {
         Err(self.refusal(reply).await?)
     }
 
-    async fn refusal(&self, reply: Response) -> Result<Fault, Fault> {
+    async fn refusal(&self, reply: Response) -> Result<CallErrorKind, CallErrorKind> {
         let status = reply.status();
         Ok(refusal(status, &self.body(reply, Keep::Head(ERROR_BYTES)).await?.bytes))
     }
@@ -184,17 +192,17 @@ impl Endpoint {
         method: &Method,
         path: &str,
         fill: impl Fn(&mut Request),
-    ) -> Result<Response, Fault> {
+    ) -> Result<Response, CallErrorKind> {
         let mut again = true;
         loop {
             let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
             let url = Url::parse(&url)
-                .map_err(|e| Fault::Unreachable { refused: false, cause: format!("{url}: {e}") })?;
+                .map_err(|e| CallErrorKind::Unreachable { refused: false, cause: format!("{url}: {e}") })?;
             let mut request = Request::new(method.clone(), url);
             fill(&mut request);
             let mut sent = None;
             if let Some(token) = &self.token {
-                let header = token.header().await.map_err(|what| Fault::Token { what })?;
+                let header = token.header().await.map_err(|what| CallErrorKind::Token { what })?;
                 request.headers_mut().insert(AUTHORIZATION, header.clone());
                 sent = Some((token, header));
             }
@@ -209,7 +217,7 @@ impl Endpoint {
         }
     }
 
-    async fn body(&self, reply: Response, keep: Keep) -> Result<Kept, Fault> {
+    async fn body(&self, reply: Response, keep: Keep) -> Result<Kept, CallErrorKind> {
         let mut collector = Collector::new(keep);
         let mut hold = self.memory.hold();
         // Told beforehand, it is asked for at once: who asks bit by bit may find it taken by others in the midst.
@@ -218,15 +226,15 @@ impl Endpoint {
             if let Keep::Whole(limit) = keep
                 && length > limit
             {
-                return Err(Fault::TooLarge { limit });
+                return Err(CallErrorKind::TooLarge { limit });
             }
-            hold.cover(collector.with(length)).await.map_err(|_| Fault::Busy)?;
+            hold.cover(collector.with(length)).await.map_err(|_| CallErrorKind::Busy)?;
         }
         let mut chunks = reply.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| unreachable(Unreached::from(&e)))?;
-            hold.cover(collector.with(chunk.len())).await.map_err(|_| Fault::Busy)?;
-            collector.push(&chunk).map_err(|limit| Fault::TooLarge { limit })?;
+            hold.cover(collector.with(chunk.len())).await.map_err(|_| CallErrorKind::Busy)?;
+            collector.push(&chunk).map_err(|limit| CallErrorKind::TooLarge { limit })?;
             if collector.is_full() {
                 break;
             }
@@ -236,17 +244,17 @@ impl Endpoint {
     }
 }
 
-fn refusal(status: StatusCode, body: &[u8]) -> Fault {
+fn refusal(status: StatusCode, body: &[u8]) -> CallErrorKind {
     match status {
-        StatusCode::UNAUTHORIZED => Fault::Unauthorized,
-        StatusCode::FORBIDDEN => Fault::Forbidden,
-        StatusCode::NOT_FOUND => Fault::NotFound { message: summary(body) },
-        _ => Fault::Rejected { status: status.as_u16(), message: summary(body) },
+        StatusCode::UNAUTHORIZED => CallErrorKind::Unauthorized,
+        StatusCode::FORBIDDEN => CallErrorKind::Forbidden,
+        StatusCode::NOT_FOUND => CallErrorKind::NotFound { message: summary(body) },
+        _ => CallErrorKind::Rejected { status: status.as_u16(), message: summary(body) },
     }
 }
 
-fn unreachable(why: Unreached) -> Fault {
-    Fault::Unreachable { refused: why.refused, cause: why.cause }
+fn unreachable(why: Unreached) -> CallErrorKind {
+    CallErrorKind::Unreachable { refused: why.refused, cause: why.cause }
 }
 
 fn carry(request: &mut Request, kind: &'static str, body: reqwest::Body) {

@@ -41,12 +41,12 @@ pub struct CallError {
     /// Where. In a box, so that results stay small.
     pub call: Box<Call>,
     /// What.
-    pub fault: Fault,
+    pub fault: CallErrorKind,
 }
 
 /// The ways in which a call fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum CallErrorKind {
     /// No connection, or it broke before the end of the reply.
     #[error("unreachable: {cause}")]
     Unreachable {
@@ -111,20 +111,20 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.call)?;
         match (&self.fault, &self.call.token) {
-            (Fault::Unauthorized, Sent::Nothing) => {
+            (CallErrorKind::Unauthorized, Sent::Nothing) => {
                 f.write_str("401 unauthorized: the server wants a token and none was sent")
             }
             // Ray itself answers 403 then.
-            (Fault::Unauthorized, sent) => {
+            (CallErrorKind::Unauthorized, sent) => {
                 write!(
                     f,
                     "401 unauthorized: {sent} was sent and not seen; does a proxy in front want its own?"
                 )
             }
-            (Fault::Forbidden, Sent::Nothing) => f.write_str(
+            (CallErrorKind::Forbidden, Sent::Nothing) => f.write_str(
                 "403 forbidden, although no token was sent: a proxy in front of the server refuses",
             ),
-            (Fault::Forbidden, sent) => write!(f, "403 forbidden: {sent} is not this cluster's"),
+            (CallErrorKind::Forbidden, sent) => write!(f, "403 forbidden: {sent} is not this cluster's"),
             (fault, _) => fault.fmt(f),
         }
     }
@@ -147,7 +147,7 @@ impl CallError {
     }
 }
 
-impl Fault {
+impl CallErrorKind {
     /// See [`CallError::retryable`].
     pub fn retryable(&self) -> bool {
         match self {

@@ -98,13 +98,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_traceback_the_exception_is_told() {
+    fn of_a_traceback_the_exception_is_reported() {
         let body = "Traceback (most recent call last):\n  File \"job.py\", line 1, in x\n    y()\nValueError: Job with submission_id j already exists.\n.\n";
         assert_eq!(summary(body.as_bytes()), "ValueError: Job with submission_id j already exists.");
     }
 
     #[test]
-    fn of_a_json_error_the_message_is_told() {
+    fn of_a_json_error_the_message_is_reported() {
         assert_eq!(summary(br#"{"result": false, "msg": "Unknown view None"}"#), "Unknown view None");
         assert_eq!(summary(br#"{"error": {"message": "no such model"}}"#), "no such model");
     }

@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject as _;
 pub(crate) use body::Keep;
 pub(crate) use budget::{Budget, Share};
 pub(crate) use endpoint::{Endpoint, Payload};
-pub use error::{Call, CallError, Fault, Sent};
+pub use error::{Call, CallError, CallErrorKind, Sent};
 pub use token::{InvalidToken, Token};
 pub(crate) use wire::Net;
 pub use wire::{Unreached, Wire};

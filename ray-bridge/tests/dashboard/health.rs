@@ -1,7 +1,7 @@
 //! Health, nodes' machines and metrics targets.
 
 use ray_bridge::dashboard::Authentication;
-use ray_bridge::{Fault, NodeId};
+use ray_bridge::{CallErrorKind, NodeId};
 use serde_json::json;
 
 use crate::common::{changed, recorded};
@@ -53,7 +53,7 @@ async fn an_agent_without_a_port_is_unreachable() {
     assert_eq!(agentless.agent_port, None);
     assert!(matches!(
         fault(dashboard.raylet_health(&agentless).await),
-        Fault::Unreachable { refused: true, .. }
+        CallErrorKind::Unreachable { refused: true, .. }
     ));
 }
 
@@ -72,7 +72,7 @@ async fn summaries_are_asked_for_with_their_view() {
     assert!(later.iter().any(|n| n.state == "DEAD"), "dead nodes stay listed");
 
     fake.on("GET /nodes", [recorded("nodes_noview")]);
-    assert!(matches!(fault(dashboard.node_summaries().await), Fault::Rejected { status: 500, .. }));
+    assert!(matches!(fault(dashboard.node_summaries().await), CallErrorKind::Rejected { status: 500, .. }));
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn metrics_targets_are_what_prometheus_is_given() {
 }
 
 #[tokio::test]
-async fn authentication_is_told() {
+async fn authentication_is_reported() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/authentication_mode", [recorded("auth_mode"), recorded("auth_mode_disabled")]);
     assert_eq!(dashboard.authentication().await, Ok(Authentication::Token));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ray_bridge::observe::ObserveOptions;
-use ray_bridge::{Fault, SubmissionId};
+use ray_bridge::{CallErrorKind, SubmissionId};
 use serde_json::json;
 
 use crate::common::{bridge, changed, id, recorded, target};
@@ -61,7 +61,7 @@ async fn deleting_a_running_job_is_refused_with_the_reason() {
     let error = dashboard.delete(&id("j")).await.unwrap_err();
     assert!(error.to_string().ends_with("it is in a non-terminal state RUNNING."), "{error}");
     let gone = dashboard.delete_until_gone(&id("j"), Duration::ZERO, Duration::from_secs(5)).await;
-    assert!(matches!(fault(gone), Fault::Rejected { status: 500, .. }));
+    assert!(matches!(fault(gone), CallErrorKind::Rejected { status: 500, .. }));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_job_that_always_comes_back_ends_with_the_limit() {
     fake.on("DELETE /api/jobs/j", [recorded("job_delete_stopped")]);
     let gone =
         dashboard.delete_until_gone(&id("j"), Duration::from_millis(5), Duration::from_millis(200)).await;
-    assert_eq!(fault(gone), Fault::TimedOut { after_ms: 200 });
+    assert_eq!(fault(gone), CallErrorKind::TimedOut { after_ms: 200 });
 }
 
 #[tokio::test]
@@ -94,15 +94,15 @@ async fn an_error_without_end_is_read_in_part() {
     fake.on("POST /api/jobs/", [(400, b"no\n".repeat(1_000_000))]);
     assert_eq!(
         fault(dashboard.submit(&request("j")).await),
-        Fault::Rejected { status: 400, message: "no; no; no".to_owned() }
+        CallErrorKind::Rejected { status: 400, message: "no; no; no".to_owned() }
     );
 }
 
 #[tokio::test]
-async fn a_head_that_started_anew_has_another_session() {
+async fn a_head_that_started_again_has_another_session() {
     let (fake, _) = start().await;
-    let anew = changed("version", |v| v["session_name"] = json!("session_2027"));
-    fake.on("GET /api/version", [recorded("version"), anew]);
+    let again = changed("version", |v| v["session_name"] = json!("session_2027"));
+    fake.on("GET /api/version", [recorded("version"), again]);
     fake.on("GET /api/v0/nodes", [recorded("v0_nodes_detail")]);
     fake.on("GET /api/cluster_status", [recorded("cluster_status")]);
     let (bridge, target) = (bridge(), target(&fake.url, None));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ray_bridge::Fault;
+use ray_bridge::CallErrorKind;
 use ray_bridge::dashboard::{Dashboard, LogEvent, LogStream};
 use serde_json::json;
 
@@ -83,7 +83,7 @@ async fn a_page_of_a_proxy_is_no_log() {
     let (fake, dashboard) = start().await;
     running(&fake);
     fake.on(FILE, [(200, b"\n<!DOCTYPE html><title>Sign in</title>".to_vec())]);
-    assert!(matches!(fault(dashboard.log_tail(&id("j")).await), Fault::Malformed { .. }));
+    assert!(matches!(fault(dashboard.log_tail(&id("j")).await), CallErrorKind::Malformed { .. }));
 }
 
 async fn stream(scripts: Vec<Vec<Frame>>, from: u64) -> LogStream {
@@ -122,7 +122,7 @@ async fn a_closed_tail_is_no_proof_of_an_ended_job() {
     assert_eq!(log.next(LATE).await, Ok(LogEvent::Closed));
     let mut broken = stream(vec![vec![text("a\n"), Break]], 0).await;
     assert_eq!(broken.next(LATE).await, Ok(LogEvent::Text("a\n".to_owned())));
-    assert!(matches!(fault(broken.next(LATE).await), Fault::Unreachable { refused: false, .. }));
+    assert!(matches!(fault(broken.next(LATE).await), CallErrorKind::Unreachable { refused: false, .. }));
     let mut failed = stream(vec![vec![Close(1011)]], 0).await;
     let error = failed.next(LATE).await.unwrap_err();
     assert!(error.retryable() && error.to_string().contains("closed with code 1011: because"), "{error}");
@@ -141,7 +141,7 @@ async fn a_message_without_end_is_too_large() {
     let (url, _) = websocket(vec![vec![Text("x".repeat(5000))]]).await;
     let dashboard = Dashboard::new(url, None, Limits { reply_bytes: 1000, ..limits() }).unwrap();
     let mut log = dashboard.log_stream(&id("j"), 0).await.unwrap();
-    assert_eq!(fault(log.next(LATE).await), Fault::TooLarge { limit: 1000 });
+    assert_eq!(fault(log.next(LATE).await), CallErrorKind::TooLarge { limit: 1000 });
 }
 
 #[tokio::test]
@@ -150,17 +150,20 @@ async fn a_tail_that_does_not_open_tells_why() {
     let path = "GET /api/jobs/j/logs/tail";
     let opened = async || fault(dashboard.log_stream(&id("j"), 0).await);
     fake.on(path, [recorded("job_logs_unknown")]);
-    assert!(matches!(opened().await, Fault::NotFound { .. }));
+    assert!(matches!(opened().await, CallErrorKind::NotFound { .. }));
     fake.on(path, [recorded("auth_wrong_jobs")]);
-    assert_eq!(opened().await, Fault::Forbidden);
+    assert_eq!(opened().await, CallErrorKind::Forbidden);
     fake.on(path, [(200, b"{}".to_vec())]);
-    assert_eq!(opened().await, Fault::Rejected { status: 200, message: "no change of protocol".to_owned() });
+    assert_eq!(
+        opened().await,
+        CallErrorKind::Rejected { status: 200, message: "no change of protocol".to_owned() }
+    );
     fake.on(path, [(502, b"Bad Gateway".to_vec())]);
-    assert_eq!(opened().await, Fault::Rejected { status: 502, message: "Bad Gateway".to_owned() });
+    assert_eq!(opened().await, CallErrorKind::Rejected { status: 502, message: "Bad Gateway".to_owned() });
 
     let limits = Limits { call: Duration::from_millis(150), ..limits() };
     let dead = Dashboard::new(silent().await, None, limits).unwrap();
-    assert_eq!(fault(dead.log_stream(&id("j"), 0).await), Fault::TimedOut { after_ms: 150 });
+    assert_eq!(fault(dead.log_stream(&id("j"), 0).await), CallErrorKind::TimedOut { after_ms: 150 });
 }
 
 /// Everything that a stream gives until it is closed.
@@ -187,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn wherever_a_tail_breaks_nothing_is_lost_or_told_twice(
+    fn wherever_a_tail_breaks_nothing_is_lost_or_reported_twice(
         frames in prop::collection::vec("[aé\u{1F600}\n]{0,6}", 1..8), cut in any::<prop::sample::Index>(),
     ) {
         let whole: String = frames.concat();

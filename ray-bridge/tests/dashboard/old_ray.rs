@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ray_bridge::dashboard::{Authentication, JobRequest, JobStatus};
-use ray_bridge::{Fault, NodeId};
+use ray_bridge::{CallErrorKind, NodeId};
 use serde_json::{Value, json};
 
 use crate::common::{changed, id, recorded};
@@ -45,9 +45,12 @@ async fn a_job_for_a_node_that_an_older_ray_does_not_have_is_not_submitted() {
 async fn other_refusals_are_not_taken_for_an_older_ray() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [recorded("job_submit_badtype")]);
-    assert!(matches!(fault(dashboard.submit(&pinned("j")).await), Fault::Rejected { status: 400, .. }));
+    assert!(matches!(
+        fault(dashboard.submit(&pinned("j")).await),
+        CallErrorKind::Rejected { status: 400, .. }
+    ));
     fake.on("POST /api/jobs/", [recorded("ray-2.46/job_submit_dup")]);
-    assert_eq!(fault(dashboard.submit(&pinned("j")).await), Fault::Conflict);
+    assert_eq!(fault(dashboard.submit(&pinned("j")).await), CallErrorKind::Conflict);
     assert_eq!(fake.asked().len(), 2);
 }
 

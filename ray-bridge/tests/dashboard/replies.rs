@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Fake, bridge, changed, closed_port, id, limits, recorded, silent, target};
 use ray_bridge::dashboard::{Dashboard, Filter, JobRequest, JobStatus, Package};
 use ray_bridge::placement::{GroupState, Life};
-use ray_bridge::{CallError, Fault, Limits, NodeId};
+use ray_bridge::{CallError, CallErrorKind, Limits, NodeId};
 use serde_json::json;
 
 const ACTORS: &str = "GET /api/v0/actors";
@@ -32,7 +32,7 @@ pub(crate) fn request(name: &str) -> JobRequest {
     }
 }
 
-pub(crate) fn fault<T: std::fmt::Debug>(got: Result<T, CallError>) -> Fault {
+pub(crate) fn fault<T: std::fmt::Debug>(got: Result<T, CallError>) -> CallErrorKind {
     got.unwrap_err().fault
 }
 
@@ -82,7 +82,7 @@ async fn an_unknown_job_is_not_found_with_rays_words() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/nope", [recorded("job_get_unknown")]);
     let error = dashboard.job(&id("nope")).await.unwrap_err();
-    assert_eq!(error.fault, Fault::NotFound { message: "Job nope does not exist".to_owned() });
+    assert_eq!(error.fault, CallErrorKind::NotFound { message: "Job nope does not exist".to_owned() });
     assert_eq!(
         error.to_string(),
         "prod/chat-0: dashboard GET /api/jobs/nope: 404 not found: Job nope does not exist"
@@ -94,7 +94,7 @@ async fn an_unknown_job_is_not_found_with_rays_words() {
 async fn a_duplicate_submission_id_is_a_conflict_although_ray_answers_500() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [recorded("job_submit_dup")]);
-    assert_eq!(fault(dashboard.submit(&request("job-hello")).await), Fault::Conflict);
+    assert_eq!(fault(dashboard.submit(&request("job-hello")).await), CallErrorKind::Conflict);
 }
 
 #[tokio::test]
@@ -102,7 +102,10 @@ async fn a_refused_job_gives_the_last_line_of_the_traceback() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [recorded("job_submit_badtype")]);
     let message = "TypeError: entrypoint_num_gpus must be a number, got <class 'str'>".to_owned();
-    assert_eq!(fault(dashboard.submit(&request("j")).await), Fault::Rejected { status: 400, message });
+    assert_eq!(
+        fault(dashboard.submit(&request("j")).await),
+        CallErrorKind::Rejected { status: 400, message }
+    );
 }
 
 #[tokio::test]
@@ -130,7 +133,7 @@ async fn stopping_tells_what_had_ended_before() {
     fake.on("POST /api/jobs/c/stop", [recorded("job_stop_unknown")]);
     assert_eq!(dashboard.stop(&id("a")).await, Ok(true));
     assert_eq!(dashboard.stop(&id("b")).await, Ok(false));
-    assert!(matches!(fault(dashboard.stop(&id("c")).await), Fault::NotFound { .. }));
+    assert!(matches!(fault(dashboard.stop(&id("c")).await), CallErrorKind::NotFound { .. }));
     let target = target(&fake.url, None);
     assert_eq!(bridge().stop(&target, &id("c")).await, Ok(false), "stopping what is not there is done");
 }
@@ -156,7 +159,7 @@ async fn a_reply_over_the_limit_is_too_large() {
     let fake = Fake::start().await;
     let dashboard = with_limits(&fake, Limits { reply_bytes: 1000, ..limits() });
     fake.on("GET /api/v0/nodes", [recorded("v0_nodes_detail")]);
-    assert_eq!(fault(dashboard.nodes().await), Fault::TooLarge { limit: 1000 });
+    assert_eq!(fault(dashboard.nodes().await), CallErrorKind::TooLarge { limit: 1000 });
 }
 
 #[tokio::test]
@@ -166,8 +169,8 @@ async fn html_instead_of_json_is_malformed_and_called_a_page() {
     fake.on("GET /api/version", [(200, page.clone()), (500, page)]);
     let error = dashboard.version().await.unwrap_err();
     assert!(error.to_string().contains("an HTML page instead of Ray's reply: Sign in"), "{error}");
-    assert!(matches!(error.fault, Fault::Malformed { .. }));
-    assert!(matches!(fault(dashboard.version().await), Fault::Rejected { status: 500, .. }));
+    assert!(matches!(error.fault, CallErrorKind::Malformed { .. }));
+    assert!(matches!(fault(dashboard.version().await), CallErrorKind::Rejected { status: 500, .. }));
 }
 
 #[tokio::test]
@@ -175,7 +178,7 @@ async fn a_dashboard_that_accepts_and_never_answers_times_out() {
     let limits = Limits { call: Duration::from_millis(150), ..limits() };
     let dashboard = Dashboard::new(silent().await, None, limits).unwrap();
     let error = dashboard.version().await.unwrap_err();
-    assert_eq!(error.fault, Fault::TimedOut { after_ms: 150 });
+    assert_eq!(error.fault, CallErrorKind::TimedOut { after_ms: 150 });
     assert!(error.retryable() && error.to_string().ends_with("no answer within 0.150 s"), "{error}");
 }
 
@@ -183,7 +186,7 @@ async fn a_dashboard_that_accepts_and_never_answers_times_out() {
 async fn a_port_that_nothing_listens_on_is_refused() {
     let dashboard = Dashboard::new(closed_port().await, None, limits()).unwrap();
     let error = dashboard.version().await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Unreachable { refused: true, .. }), "{error}");
+    assert!(matches!(error.fault, CallErrorKind::Unreachable { refused: true, .. }), "{error}");
     assert!(error.retryable());
 }
 
@@ -290,7 +293,10 @@ async fn dead_ranks_tell_their_cause() {
 async fn a_list_that_ray_cut_is_not_taken_for_the_whole() {
     let (fake, dashboard) = start().await;
     fake.on(ACTORS, [recorded("v0_actor_dead_sigkill")]);
-    assert_eq!(fault(dashboard.actors(&[]).await), Fault::Malformed { what: "2 of 4 entries".to_owned() });
+    assert_eq!(
+        fault(dashboard.actors(&[]).await),
+        CallErrorKind::Malformed { what: "2 of 4 entries".to_owned() }
+    );
 }
 
 #[tokio::test]

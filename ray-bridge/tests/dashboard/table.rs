@@ -68,7 +68,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("removed groups stay listed under their name", "a_removed_group_of_the_same_name_is_not_the_engines"),
     ("dead actors stay listed", "dead_ranks_tell_their_cause"),
     // Access
-    ("401 without a token, 403 with a wrong one", "a_missing_token_is_told_from_a_wrong_one"),
+    ("401 without a token, 403 with a wrong one", "a_missing_token_is_distinguished_from_a_wrong_one"),
     ("a token that was rotated", "a_token_file_that_changes_is_taken_up"),
     ("a login page of a proxy", "html_instead_of_json_is_malformed_and_called_a_page"),
     // The dashboard's own end
@@ -76,7 +76,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("a head that was killed: connections are refused", "a_port_that_nothing_listens_on_is_refused"),
     ("a reply without end", "a_reply_over_the_limit_is_too_large"),
     ("an error without end", "an_error_without_end_is_read_in_part"),
-    ("a head that started again has forgotten everything", "a_head_that_started_anew_has_another_session"),
+    ("a head that started again has forgotten everything", "a_head_that_started_again_has_another_session"),
     // Ray 2.46
     ("500 to requests without User-Agent", "every_request_says_who_sends_it"),
     ("no entrypoint label selectors: 400", "a_ray_without_label_selectors_pins_the_job_by_address"),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ray_bridge::{Fault, Target, Token};
+use ray_bridge::{CallErrorKind, Target, Token};
 
 use crate::common::{Fake, bridge, id, recorded, target};
 use crate::replies::{fault, request, start};
@@ -41,11 +41,11 @@ fn bearer(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_missing_token_is_told_from_a_wrong_one() {
+async fn a_missing_token_is_distinguished_from_a_wrong_one() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/version", [recorded("auth_none_version"), recorded("auth_wrong_jobs")]);
     let unseen = dashboard.version().await.unwrap_err();
-    assert_eq!(unseen.fault, Fault::Unauthorized);
+    assert_eq!(unseen.fault, CallErrorKind::Unauthorized);
     assert!(
         unseen.to_string().ends_with(
             "401 unauthorized: the token was sent and not seen; does a proxy in front want its own?"
@@ -53,7 +53,7 @@ async fn a_missing_token_is_told_from_a_wrong_one() {
         "{unseen}"
     );
     let wrong = dashboard.version().await.unwrap_err();
-    assert_eq!((wrong.fault.clone(), sent(&fake)[0].clone()), (Fault::Forbidden, bearer("s3cret")));
+    assert_eq!((wrong.fault.clone(), sent(&fake)[0].clone()), (CallErrorKind::Forbidden, bearer("s3cret")));
     assert!(wrong.to_string().ends_with("403 forbidden: the token is not this cluster's"), "{wrong}");
 
     let without = bridge().dashboard(&Target { token: None, ..target(&fake.url, None) });
@@ -107,7 +107,7 @@ async fn a_token_that_is_refused_and_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_token_file_that_can_not_be_used_is_named_and_nothing_is_sent() {
+async fn a_token_file_that_cannot_be_used_is_named_and_nothing_is_sent() {
     let fake = Fake::start().await;
     let file = File::new("bad", "two words");
     let said = with_file(&fake, &file).version().await.unwrap_err();
@@ -117,7 +117,7 @@ async fn a_token_file_that_can_not_be_used_is_named_and_nothing_is_sent() {
     );
     let gone = with_file(&fake, &File(PathBuf::from("/nowhere/token")));
     assert!(
-        matches!(fault(gone.version().await), Fault::Token { what } if what.starts_with("/nowhere/token: "))
+        matches!(fault(gone.version().await), CallErrorKind::Token { what } if what.starts_with("/nowhere/token: "))
     );
     assert!(fake.asked().is_empty());
 }

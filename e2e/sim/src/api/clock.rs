@@ -11,16 +11,16 @@ const EPOCH: i64 = 1_893_456_000;
 /// The clock of one server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    begun: Instant,
+    started: Instant,
 }
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self { begun: instant() }
+        Self { started: instant() }
     }
 
     pub(super) fn now(self) -> Timestamp {
-        let passed = SignedDuration::try_from(instant().duration_since(self.begun)).unwrap_or_default();
+        let passed = SignedDuration::try_from(instant().duration_since(self.started)).unwrap_or_default();
         Timestamp::from_second(EPOCH).unwrap_or_default().checked_add(passed).unwrap_or(Timestamp::MAX)
     }
 }

@@ -121,7 +121,7 @@ impl Refusal {
         refusal
     }
 
-    /// Options of a request, such as `PatchOptions`, that can not be.
+    /// Options of a request, such as `PatchOptions`, that cannot be.
     pub(super) fn invalid_options(options: &str, fault: &Fault) -> Self {
         let cause = json!({"reason": fault.reason, "message": fault.message, "field": fault.field});
         let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", fault.field, fault.message);
@@ -176,7 +176,7 @@ impl Refusal {
         Self::of(500, "", message.into(), Value::Null)
     }
 
-    /// A JSON patch that can not be applied. A real server does not say why.
+    /// A JSON patch that cannot be applied. A real server does not say why.
     pub(super) fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";
         Self::of(422, "Invalid", message.to_owned(), json!({}))

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::delete::{DeleteOptions, Deleted};
 use super::error::Fault;
+use super::intercept::{Call, ListVerdict, Tamper, Verb, Verdict};
 use super::list::{ListOptions, parse_version};
 use super::patch::{Patch, PatchType};
 use super::route::Route;
 use super::selector::Selector;
 use super::server::ApiServer;
-use super::tamper::{Call, ListVerdict, Tamper, Verb, Verdict};
 use super::watch::{LONGEST, Watch, WatchOptions};
 use super::write::Target;
 use super::{Kind, Refusal, convert, fields, meta, retry, scale};

@@ -36,7 +36,7 @@ pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
     }
 }
 
-/// The object that is to be kept when `new` was sent for `old`: parts that the call can not change are the old ones.
+/// The object that is to be kept when `new` was sent for `old`: parts that the call cannot change are the old ones.
 pub(super) fn merge(kind: &Kind, status: bool, old: &Value, mut new: Value) -> Value {
     if status {
         let new_status = fields::members(&mut new).remove("status");

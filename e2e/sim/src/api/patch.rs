@@ -50,7 +50,7 @@ impl<'a> Patch<'a> {
 }
 
 impl Store {
-    /// Patches an object. Whether it was created is told too.
+    /// Patches an object. Whether it was created is reported too.
     pub(super) fn patch(
         &mut self,
         target: &Target<'_>,

@@ -1,5 +1,5 @@
 //! What kube's own client does with answers that ask for patience: it sends again by itself, before its user sees
-//! anything. Written anew only because its jitter is random.
+//! anything. Written again only because its jitter is random.
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ pub(super) struct Schema {
 /// The schema of a `RayClusterFleet`.
 pub(super) fn fleet() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-        // A test reads the file too; one that can not be read would validate nothing.
+        // A test reads the file too; one that cannot be read would validate nothing.
         let crd: Value = serde_saphyr::from_str(CRD).unwrap_or_default();
         let root = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
         Schema::new(root)

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_can_not_be_selected_by_is_refused() {
+    fn a_field_that_cannot_be_selected_by_is_refused() {
         let refusal = Selector::parse(&Kind::POD, "", "spec.hostname=a").unwrap_err();
         assert_eq!(refusal.code, 400);
         assert!(refusal.message.ends_with("field label not supported: spec.hostname"), "{refusal}");

@@ -11,10 +11,10 @@ use tokio::sync::futures::Notified;
 
 use super::clock::Clock;
 use super::delete::{DeleteOptions, Propagation};
+use super::intercept::{Call, Tamper, Verb};
 use super::log::Change;
 use super::patch::Patch;
 use super::store::Store;
-use super::tamper::{Call, Tamper, Verb};
 use super::write::Target;
 use super::{Kind, Refusal, fields, http};
 
@@ -344,7 +344,7 @@ mod tests {
             .merge_patch_status(&Kind::RAY_CLUSTER, "default", "a", &json!({"status": {"state": "ready"}}))
             .unwrap();
         server.remove(&Kind::RAY_CLUSTER, "default", "a").unwrap();
-        let told: Vec<_> = server.changes(before).iter().map(|change| change.change.as_str()).collect();
-        assert_eq!(told, ["ADDED", "MODIFIED", "DELETED"]);
+        let reported: Vec<_> = server.changes(before).iter().map(|change| change.change.as_str()).collect();
+        assert_eq!(reported, ["ADDED", "MODIFIED", "DELETED"]);
     }
 }

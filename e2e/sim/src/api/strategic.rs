@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_told_apart_by_what_they_are_in() {
+    fn ports_are_distinguished_by_what_they_are_in() {
         let base = json!({"spec": {"ports": [{"port": 1, "name": "a"}], "containers": [{"name": "c", "ports": [{"containerPort": 5}]}]}});
         let patch = json!({"spec": {
             "ports": [{"port": 1, "name": "b"}],

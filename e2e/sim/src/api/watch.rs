@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock::instant;
+use super::intercept::{Call, EventVerdict, Tamper};
 use super::log::{Change, ChangeType};
 use super::selector::Selector;
 use super::server::ApiServer;
-use super::tamper::{Call, EventVerdict, Tamper};
 use super::{Refusal, convert, fields, meta};
 
 /// What tells a client how far it is, without an object.

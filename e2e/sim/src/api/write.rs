@@ -106,7 +106,7 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces an object. Whether it was created is told too.
+    /// Replaces an object. Whether it was created is reported too.
     pub(super) fn replace(
         &mut self,
         target: &Target<'_>,

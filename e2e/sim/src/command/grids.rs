@@ -1,4 +1,4 @@
-//! `grid`, `soak` and `walk`: many runs, of which only the failing ones are told in full.
+//! `grid`, `soak` and `walk`: many runs, of which only the failing ones are reported in full.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -15,7 +15,7 @@ use super::say;
 
 /// Runs of the grid when nobody says how many: what two cores do in half a minute.
 const RUNS: usize = 200;
-/// Failing runs that are told in full.
+/// Failing runs that are reported in full.
 const TOLD: usize = 3;
 
 /// What many runs came to.

@@ -1,4 +1,4 @@
-//! `run`: one scenario, told in full.
+//! `run`: one scenario, reported in full.
 
 use rayfleet_sim::run::grid::judged;
 use rayfleet_sim::run::shrink::{kinds, shrink};

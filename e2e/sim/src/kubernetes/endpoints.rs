@@ -202,16 +202,16 @@ mod tests {
         pod
     }
 
-    fn told(publish: bool, pod: &Value) -> [bool; 3] {
+    fn reported(publish: bool, pod: &Value) -> [bool; 3] {
         let content = contents(&service(publish), &[Arc::new(pod.clone())], &[]).remove(0);
         ["ready", "serving", "terminating"].map(|word| content["endpoints"][0]["conditions"][word] == true)
     }
 
     #[test]
     fn a_pod_that_ends_is_serving_but_not_ready() {
-        assert_eq!(told(false, &pod("True", false)), [true, true, false]);
-        assert_eq!(told(false, &pod("True", true)), [false, true, true]);
-        assert_eq!(told(false, &pod("False", false)), [false, false, false]);
+        assert_eq!(reported(false, &pod("True", false)), [true, true, false]);
+        assert_eq!(reported(false, &pod("True", true)), [false, true, true]);
+        assert_eq!(reported(false, &pod("False", false)), [false, false, false]);
     }
 
     #[test]
@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn published_addresses_are_called_ready_whatever_they_are() {
-        assert_eq!(told(true, &pod("False", false)), [true, false, false]);
-        assert_eq!(told(true, &pod("True", true)), [true, true, true]);
+        assert_eq!(reported(true, &pod("False", false)), [true, false, false]);
+        assert_eq!(reported(true, &pod("True", true)), [true, true, true]);
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Kubernetes {
         eviction::evict(&self.api, namespace, pod)
     }
 
-    /// KubeRay's operator does nothing for so long, and then looks at everything anew.
+    /// KubeRay's operator does nothing for so long, and then looks at everything again.
     pub fn kuberay_down(&self, duration: Duration) {
         self.switches.kuberay_down_until(after(self.api.now(), duration));
     }

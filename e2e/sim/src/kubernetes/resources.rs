@@ -10,7 +10,7 @@ use super::object::{entries, items};
 /// Amounts by resource name, in thousandths.
 pub(super) type Amounts = BTreeMap<String, i128>;
 
-/// A quantity in thousandths. What can not be read counts nothing: the API server would not have let it in.
+/// A quantity in thousandths. What cannot be read counts nothing: the API server would not have let it in.
 fn thousandths(quantity: &Value) -> i128 {
     let text = quantity.as_str().map_or_else(|| quantity.to_string(), str::to_owned);
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());

@@ -169,7 +169,7 @@ fn scheduled(api: &ApiServer, pod: &Value, wanted: Value, now: Timestamp) {
 /// Says why there is no node, unless that is what the pod says already.
 fn tell(api: &ApiServer, pod: &Value, message: &str, now: Timestamp) {
     if condition(pod, "PodScheduled")
-        .is_some_and(|told| told["status"] == "False" && told["message"] == message)
+        .is_some_and(|reported| reported["status"] == "False" && reported["message"] == message)
     {
         return;
     }
@@ -232,7 +232,9 @@ mod tests {
     }
 
     fn said(bench: &Bench, name: &str) -> String {
-        condition(&bench.pod(name), "PodScheduled").map(|told| text(&told["message"])).unwrap_or_default()
+        condition(&bench.pod(name), "PodScheduled")
+            .map(|reported| text(&reported["message"]))
+            .unwrap_or_default()
     }
 
     #[tokio::test(start_paused = true)]

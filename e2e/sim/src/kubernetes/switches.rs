@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::object::Key;
-use crate::news::{Listener, News};
+use crate::ordered_notify::{Listener, News};
 
 /// State of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,7 +69,7 @@ impl Drop for InFlight<'_> {
 
 /// Streams a completion of so many tokens from an engine.
 pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> Streamed {
-    let begun = shared.with(|world| {
+    let started = shared.with(|world| {
         let (now, id) = (world.now, world.ids.number());
         let engine = world.engines.get_mut(at)?;
         engine.begin(id, tokens, now);
@@ -77,7 +77,7 @@ pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> S
         world.touch();
         Some((id, life))
     });
-    let Some((id, engine)) = begun else { return Streamed::Refused };
+    let Some((id, engine)) = started else { return Streamed::Refused };
     let request = InFlight { shared, at, engine, id };
     loop {
         let changes = shared.changed.listen();

@@ -155,7 +155,7 @@ impl World {
         at: Address,
         cluster: String,
         job: Option<JobKey>,
-        told: Told,
+        reported: Told,
         behaviour: EngineBehaviour,
     ) {
         let token = self.containers.get(&at.0).and_then(|c| c.pod.token.clone());
@@ -164,9 +164,9 @@ impl World {
             cluster,
             counts: job.is_some(),
             job,
-            name: told.name,
-            model: told.model,
-            source: told.source,
+            name: reported.name,
+            model: reported.model,
+            source: reported.source,
             token,
             behaviour,
             port: Port::Serving,

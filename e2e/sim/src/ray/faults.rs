@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// Nodes on which nothing runs any more, although Ray counts them in: what was there can not be taken down.
+    /// Nodes on which nothing runs any more, although Ray counts them in: what was there cannot be taken down.
     fn unreachable(&mut self, key: &JobKey) -> Vec<String> {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return Vec::new() };
         gcs.nodes.iter().filter(|(_, node)| node.gone).map(|(id, _)| id.clone()).collect()

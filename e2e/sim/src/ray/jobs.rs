@@ -10,7 +10,7 @@ use super::gcs::{Actor, Job, Status};
 use super::launch::{EXIT_STOPPED, job_hex};
 use super::world::{JobKey, World};
 
-/// A job that can not start is given up then.
+/// A job that cannot start is given up then.
 const START_TIMEOUT: Duration = Duration::from_mins(15);
 /// From a stop request to its effect.
 const STOP: Duration = Duration::from_millis(200);

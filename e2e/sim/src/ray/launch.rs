@@ -53,9 +53,9 @@ impl World {
             Err(fault) => (Spec::nothing(), Some(fault)),
         };
         let (ranks, timeout) = (spec.bundles.len(), spec.placement_timeout_seconds);
-        let begun = json!({ "name": spec.name, "ms": clock::millis(now) });
+        let started = json!({ "name": spec.name, "ms": clock::millis(now) });
         job.launch = Some(Launch { began: now, spec, phase: "", group: None, at: None, ending: false });
-        self.print(&key, &format!("RAYFLEET_LAUNCH {begun}"));
+        self.print(&key, &format!("RAYFLEET_LAUNCH {started}"));
         if let Some(fault) = fault {
             return self.give_up(&key, &fault, EXIT_SPEC, None);
         }
@@ -162,8 +162,8 @@ impl World {
                 launch.at = Some(at.clone());
             }
             let address = format!("{}:{}", at.0, at.1);
-            let told = Told { name: spec.name.clone(), model: spec.model(), source };
-            world.serve(at, key.cluster.clone(), Some(key.clone()), told, behaviour);
+            let reported = Told { name: spec.name.clone(), model: spec.model(), source };
+            world.serve(at, key.cluster.clone(), Some(key.clone()), reported, behaviour);
             world.after(SEEN, move |world| {
                 if world.launching(&key).is_some() {
                     world.enter(&key, "Serving", json!({ "address": address }));

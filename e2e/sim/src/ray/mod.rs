@@ -42,7 +42,7 @@ use container::{End, Run};
 use wire::Simulated;
 use world::World;
 
-use crate::news::{Listener, News};
+use crate::ordered_notify::{Listener, News};
 
 /// A container that runs `ray start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub(crate) struct Shared {
     clock: Clock,
     world: Mutex<World>,
     /// Version of the world that was told of last.
-    told: AtomicU64,
+    reported: AtomicU64,
     changed: News,
 }
 
@@ -128,7 +128,7 @@ impl Shared {
         let done = work(&mut world);
         let version = world.version;
         drop(world);
-        if self.told.swap(version, Ordering::Relaxed) != version {
+        if self.reported.swap(version, Ordering::Relaxed) != version {
             self.changed.tell();
         }
         done
@@ -167,7 +167,7 @@ impl RayWorld {
         Self(Arc::new(Shared {
             clock: Clock::begin(),
             world,
-            told: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
             changed: News::default(),
         }))
     }

@@ -7,7 +7,7 @@ use super::launch::job_hex;
 use super::spec::Spec;
 use super::world::{JobKey, World};
 
-/// The launcher's exit code if its ranks can not be placed.
+/// The launcher's exit code if its ranks cannot be placed.
 const EXIT_PLACEMENT: i32 = 3;
 /// Between the launcher's looks at a group that is not placed.
 const LOOK: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 //! [`simulated`] is the whole: it builds a world, plays a scenario in it under a plan of faults, and gives a [`Report`].
 //! The same arguments give the same report, to the last line of its trace.
 
+pub mod divergence;
 pub mod faults;
 pub mod grid;
-pub mod likeness;
 pub mod oracle;
 mod panics;
 pub mod report;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::divergence::History;
 use super::faults::{Plan, Written};
-use super::likeness::History;
 use super::rights::Right;
 use super::trace::{self, Line};
 
@@ -69,7 +69,7 @@ impl Report {
         let mut text = trace::text(&self.lines);
         let file = format!("e2e/sim/scenarios/{}.yaml", self.scenario);
         for failure in &self.failures {
-            // Writing to a String can not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "FAILED: {failure}");
         }
         let _ = writeln!(text, "again: {}", self.command(&file));

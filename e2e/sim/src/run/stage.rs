@@ -110,8 +110,8 @@ pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), St
 }
 
 async fn wait<S: Stage>(step: usize, until: &Until, stage: &mut S) -> Result<(), Stuck> {
-    let begun = stage.now();
-    let end = begun + until.within.0;
+    let started = stage.now();
+    let end = started + until.within.0;
     loop {
         let fleet = stage.fleet().await;
         let left = fleet.is_none() && stage.leftovers().await;

@@ -20,7 +20,7 @@ pub struct Line {
 /// The lines of a run.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    begun: Instant,
+    started: Instant,
     lines: Arc<Mutex<Vec<Line>>>,
 }
 
@@ -28,13 +28,13 @@ impl Trace {
     /// Nothing has happened.
     #[allow(clippy::disallowed_methods, reason = "time is simulated here")]
     pub fn begin() -> Self {
-        Self { begun: Instant::now(), lines: Arc::default() }
+        Self { started: Instant::now(), lines: Arc::default() }
     }
 
     /// Time since the beginning.
     #[allow(clippy::disallowed_methods, reason = "time is simulated here")]
     pub fn now(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.begun)
+        Instant::now().saturating_duration_since(self.started)
     }
 
     /// Something happened.
@@ -53,7 +53,7 @@ impl Trace {
 pub fn text(lines: &[Line]) -> String {
     let mut text = String::new();
     for Line { at, who, what } in lines {
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{:>9.3}s  {who:<8} {what}", at.as_secs_f64());
     }
     text

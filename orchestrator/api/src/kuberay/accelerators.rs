@@ -183,8 +183,8 @@ mod tests {
             (json!({"nvidia.com/mig-1g.10gb.me": 1}), "mig-1g.10gb.me", "set rayStartParams.num-gpus"),
         ];
         for (of, words, cure) in cases {
-            let told = uncounted(&limits(&of)).unwrap();
-            assert!(told.contains(words) && told.contains(cure), "{told}");
+            let reported = uncounted(&limits(&of)).unwrap();
+            assert!(reported.contains(words) && reported.contains(cure), "{reported}");
             let mut said = limits(&of);
             said["rayStartParams"] = json!({"num-gpus": "4"});
             assert_eq!(uncounted(&said), None, "the group says how many: {of}");

@@ -64,10 +64,11 @@ mod tests {
             (8000, None),
         ];
         for (port, words) in cases {
-            let told = taken(&head, port);
-            let right =
-                words.map_or(told.is_none(), |words| told.as_ref().is_some_and(|told| told.contains(words)));
-            assert!(right, "{port}: {told:?}");
+            let reported = taken(&head, port);
+            let right = words.map_or(reported.is_none(), |words| {
+                reported.as_ref().is_some_and(|reported| reported.contains(words))
+            });
+            assert!(right, "{port}: {reported:?}");
         }
     }
 }

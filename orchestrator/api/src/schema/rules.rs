@@ -10,7 +10,7 @@ use crate::owned;
 use crate::valid::MAX_PODS;
 use crate::valid::ray::LOCAL;
 
-/// Numbers of GPUs of a pod that are told by their text. No pod has more; other spellings are read by the orchestrator.
+/// Numbers of GPUs of a pod that are reported by their text. No pod has more; other spellings are read by the orchestrator.
 const PLAIN: std::ops::RangeInclusive<u32> = 0..=64;
 
 /// A list of texts.
@@ -194,7 +194,7 @@ pub(super) fn spec_rules() -> Vec<ValidationRule> {
         pods("g"),
         gpus("g"),
     );
-    let told = format!("{} && (!has({workers}) || {workers}.all(g, {}))", plain(head), plain("g"));
+    let reported = format!("{} && (!has({workers}) || {workers}.all(g, {}))", plain(head), plain("g"));
     let same = "oldSelf.hasValue() && oldSelf.value().selector == self.selector";
     // Without optional steps: of what those give, the API server knows no bounds. That the selector is the same is a rule of its own.
     let labels = |of: &str| format!("has({of}.template.metadata) && has({of}.template.metadata.labels)");
@@ -223,7 +223,7 @@ pub(super) fn spec_rules() -> Vec<ValidationRule> {
             Some(".selector"),
         ),
         rule(
-            format!("!has(self.model) || !({told}) || self.model.parallelism.tensor * self.model.parallelism.pipeline == {gpus}"),
+            format!("!has(self.model) || !({reported}) || self.model.parallelism.tensor * self.model.parallelism.pipeline == {gpus}"),
             "model.parallelism: tensor x pipeline must equal the GPUs of the template (head plus all workers): change parallelism, the GPU limits or workerGroupSpecs[].replicas",
             Some(".model.parallelism"),
         ),

@@ -3,12 +3,12 @@
 
 use serde_json::Value;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 
 const FIELD: &str = "spec.template.spec.headGroupSpec.headService";
 
 /// Checks what a template says of the head's Service; `one_at_a_time`: no two groups of the fleet ever exist beside each other.
-pub(super) fn check_head_service(template: &Value, one_at_a_time: bool, problems: &mut Vec<Invalid>) {
+pub(super) fn check_head_service(template: &Value, one_at_a_time: bool, problems: &mut Vec<FieldError>) {
     let service = &template["headGroupSpec"]["headService"];
     let spec = &service["spec"];
     if spec["type"] == "ExternalName" {

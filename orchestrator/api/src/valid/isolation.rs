@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 
 /// Checks KubeRay's `NetworkPolicies` and its storage of Ray's control state.
-pub(super) fn check_isolation(template: &Value, problems: &mut Vec<Invalid>) {
+pub(super) fn check_isolation(template: &Value, problems: &mut Vec<FieldError>) {
     check_network_policy(&template["networkPolicy"], problems);
     // KubeRay 1.7 (`GcsEmbeddedStorage`): it does not see to it that only one head writes there.
     if template.pointer("/gcsFaultToleranceOptions/storage/claimName").is_some_and(|claim| !claim.is_null()) {
@@ -18,7 +18,7 @@ pub(super) fn check_isolation(template: &Value, problems: &mut Vec<Invalid>) {
 
 /// KubeRay 1.7 (`buildHeadNetworkPolicy`): both modes that deny ingress, one of which is the default, let only pods of the same
 /// RayCluster reach its head, and what `head.ingressRules` adds.
-fn check_network_policy(policy: &Value, problems: &mut Vec<Invalid>) {
+fn check_network_policy(policy: &Value, problems: &mut Vec<FieldError>) {
     if !policy.is_object() || policy["mode"] == "DenyAllEgress" {
         return;
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 use crate::text::cut;
 
 /// The longest time that a fleet may ask for: 30 days. [`crate::schema`] says the same.
@@ -21,7 +21,7 @@ pub(super) fn length(
     text: Option<&str>,
     field: &str,
     (default, least): (Duration, Duration),
-    problems: &mut Vec<Invalid>,
+    problems: &mut Vec<FieldError>,
 ) -> Duration {
     let Some(text) = text else { return default };
     let shown = cut(text, SHOWN);
@@ -126,17 +126,17 @@ mod tests {
 
     #[test]
     fn bounds_are_allowed_and_what_is_beyond_is_not() {
-        let told = |text: &str, least: Duration| {
+        let reported = |text: &str, least: Duration| {
             let mut problems = Vec::new();
             length(Some(text), "f", (SHORTEST, least), &mut problems);
             problems.first().map(ToString::to_string)
         };
         for fine in ["1s", "1000ms", "720h"] {
-            assert_eq!(told(fine, SHORTEST), None, "{fine}");
+            assert_eq!(reported(fine, SHORTEST), None, "{fine}");
         }
-        assert_eq!(told("0s", Duration::ZERO), None);
+        assert_eq!(reported("0s", Duration::ZERO), None);
         for bad in ["0s", "999ms", "720h1ms"] {
-            assert_eq!(told(bad, SHORTEST), Some(format!("f: must be 1s to 720h, is `{bad}`")));
+            assert_eq!(reported(bad, SHORTEST), Some(format!("f: must be 1s to 720h, is `{bad}`")));
         }
     }
 }

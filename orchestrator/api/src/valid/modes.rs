@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 
 /// Checks who may decide about a group's pods; `placed`: Rayfleet places an engine on them (`spec.model`).
-pub(super) fn check_modes(template: &Value, placed: bool, problems: &mut Vec<Invalid>) {
+pub(super) fn check_modes(template: &Value, placed: bool, problems: &mut Vec<FieldError>) {
     if placed && template["enableInTreeAutoscaling"] == true {
         problems.push(invalid(
             "spec.template.spec.enableInTreeAutoscaling",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 use crate::names;
 use crate::spec::RayClusterFleet;
 
@@ -21,7 +21,7 @@ const NONE: &str = "none";
 ///
 /// The annotation counts before the label, and of several places the one that is nearest to the pod: AIBrix's
 /// gateway reads the head pod's labels alone. A label that is no port is none, as there.
-pub(super) fn own_engine_port(fleet: &RayClusterFleet, problems: &mut Vec<Invalid>) -> Option<u16> {
+pub(super) fn own_engine_port(fleet: &RayClusterFleet, problems: &mut Vec<FieldError>) -> Option<u16> {
     let template = &fleet.spec.template;
     let head = &template.spec["headGroupSpec"]["template"]["metadata"];
     let of_head = |kind: &str, key: &str| head[kind][key].as_str().map(str::to_owned);
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     /// A fleet with metadata of its own, of its template, and of its head's pods.
-    fn of(own: &Value, template: &Value, head: &Value) -> (Option<u16>, Vec<Invalid>) {
+    fn of(own: &Value, template: &Value, head: &Value) -> (Option<u16>, Vec<FieldError>) {
         let mut own = own.clone();
         own["name"] = json!("f");
         let fleet = serde_json::from_value(json!({

@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 use crate::kuberay;
 use crate::spec::Model;
 
 /// Where only the pod itself reaches it.
 pub(crate) const LOCAL: [&str; 5] = ["127.0.0.1", "localhost", "::1", "[::1]", "ip6-localhost"];
 
-pub(super) fn check_template(spec: &Value, problems: &mut Vec<Invalid>) {
+pub(super) fn check_template(spec: &Value, problems: &mut Vec<FieldError>) {
     let below = "spec.template.spec";
     let head = &spec["headGroupSpec"];
     let parameter = |name: &str| kuberay::parameter(head, name);
@@ -73,7 +73,7 @@ fn both_resources(field: &str, group: &Value, refuse: &mut impl FnMut(&str, Stri
 }
 
 /// The engine's port is on the head, beside Ray's own.
-pub(super) fn check_port(model: &Model, port: u16, spec: &Value, problems: &mut Vec<Invalid>) {
+pub(super) fn check_port(model: &Model, port: u16, spec: &Value, problems: &mut Vec<FieldError>) {
     if let Some(who) = kuberay::taken(&spec["headGroupSpec"], port) {
         let field = if model.port.is_some() { "spec.model.port" } else { "spec.template.spec.headGroupSpec" };
         problems.push(invalid(
@@ -104,10 +104,10 @@ mod tests {
             (json!({"dashboard-host": "::1"}), "dashboard-host", "IPv6"),
             (json!({"include-dashboard": "False"}), "include-dashboard", "leave it out"),
         ] {
-            let told = refused(&head(parameters));
-            assert_eq!(told.len(), 1, "{told:?}");
+            let reported = refused(&head(parameters));
+            assert_eq!(reported.len(), 1, "{reported:?}");
             let field = format!("spec.template.spec.headGroupSpec.rayStartParams.{field}: ");
-            assert!(told[0].starts_with(&field) && told[0].contains(words), "{told:?}");
+            assert!(reported[0].starts_with(&field) && reported[0].contains(words), "{reported:?}");
         }
         for fine in [
             json!({}),
@@ -120,10 +120,10 @@ mod tests {
 
     #[test]
     fn tokens_that_only_kubernetes_knows_are_refused() {
-        let told = refused(&json!({"authOptions": {"mode": "token", "enableK8sTokenAuth": true}}));
+        let reported = refused(&json!({"authOptions": {"mode": "token", "enableK8sTokenAuth": true}}));
         assert!(
-            told[0].starts_with("spec.template.spec.authOptions.enableK8sTokenAuth: ")
-                && told[0].contains("leave it out")
+            reported[0].starts_with("spec.template.spec.authOptions.enableK8sTokenAuth: ")
+                && reported[0].contains("leave it out")
         );
         assert_eq!(
             refused(&json!({"authOptions": {"mode": "token", "enableK8sTokenAuth": false}})),
@@ -133,27 +133,28 @@ mod tests {
 
     #[test]
     fn what_kuberay_refuses_of_a_size_is_refused_with_the_cure() {
-        let told = refused(&json!({"workerGroupSpecs": [
+        let reported = refused(&json!({"workerGroupSpecs": [
             {"replicas": 1, "minReplicas": 1, "maxReplicas": 1},
             {"replicas": 1, "minReplicas": 2, "maxReplicas": 1},
             {"minReplicas": -1},
         ]}));
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(reported.len(), 2, "{reported:?}");
         assert!(
-            told[0]
+            reported[0]
                 .starts_with("spec.template.spec.workerGroupSpecs[1].minReplicas: is 2, above maxReplicas 1")
         );
         assert!(
-            told[1].starts_with("spec.template.spec.workerGroupSpecs[2].minReplicas: must not be negative")
+            reported[1]
+                .starts_with("spec.template.spec.workerGroupSpecs[2].minReplicas: must not be negative")
         );
     }
 
     #[test]
     fn resources_and_parameters_that_contradict_each_other_are_refused() {
         let both = json!({"resources": {"GPU": "8"}, "rayStartParams": {"num-gpus": "8"}});
-        let told =
+        let reported =
             refused(&json!({"headGroupSpec": both, "workerGroupSpecs": [both, {"resources": {"GPU": "8"}}]}));
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[1].starts_with("spec.template.spec.workerGroupSpecs[0].resources: KubeRay refuses it beside rayStartParams.num-gpus"));
+        assert_eq!(reported.len(), 2, "{reported:?}");
+        assert!(reported[1].starts_with("spec.template.spec.workerGroupSpecs[0].resources: KubeRay refuses it beside rayStartParams.num-gpus"));
     }
 }

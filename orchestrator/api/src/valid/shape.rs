@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 use crate::spec::{Model, Parallelism};
 use crate::{kuberay, names};
 
@@ -54,7 +54,7 @@ impl GroupShape {
 }
 
 /// The shape of the groups of a fleet of this name, at this pod revision.
-pub(super) fn group_shape(of: (&str, &str), spec: &Value, problems: &mut Vec<Invalid>) -> GroupShape {
+pub(super) fn group_shape(of: (&str, &str), spec: &Value, problems: &mut Vec<FieldError>) -> GroupShape {
     let below = "spec.template.spec";
     let size = kuberay::pods(spec).unwrap_or(1);
     if size > MAX_PODS {
@@ -114,7 +114,7 @@ fn pod_shape(
     role: &str,
     count: usize,
     field: &str,
-    problems: &mut Vec<Invalid>,
+    problems: &mut Vec<FieldError>,
 ) -> Option<PodShape> {
     let spec = &group["template"]["spec"];
     if spec["containers"].as_array().is_none_or(Vec::is_empty) {
@@ -127,7 +127,7 @@ fn pod_shape(
 }
 
 /// Whether the GPUs of the template are as many as the ranks of the engine, and stages as whole.
-pub(super) fn check_gpus(model: &Model, shape: &GroupShape, spec: &Value, problems: &mut Vec<Invalid>) {
+pub(super) fn check_gpus(model: &Model, shape: &GroupShape, spec: &Value, problems: &mut Vec<FieldError>) {
     let Parallelism { tensor, pipeline, .. } = model.parallelism;
     let over_nodes = model.placement.as_ref().is_some_and(|placement| placement.tensor_domain.is_some());
     let ranks = u64::from(tensor) * u64::from(pipeline);
@@ -279,12 +279,13 @@ mod tests {
             json!({"aws.amazon.com/neuroncore": 8}),
             json!({"gpu.intel.com/xe": 8}),
         ] {
-            let told = refusals(&limits, 8);
+            let reported = refusals(&limits, 8);
             let name = limits.as_object().and_then(|limits| limits.keys().next()).unwrap();
-            assert!(told.len() == 1 && told[0].contains(name.as_str()), "{told:?}");
+            assert!(reported.len() == 1 && reported[0].contains(name.as_str()), "{reported:?}");
             assert!(
-                told[0].starts_with("spec.template.spec.headGroupSpec: ") && !told[0].contains("ranks,"),
-                "{told:?}"
+                reported[0].starts_with("spec.template.spec.headGroupSpec: ")
+                    && !reported[0].contains("ranks,"),
+                "{reported:?}"
             );
         }
         assert!(

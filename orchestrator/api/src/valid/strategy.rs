@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::lengths::length;
-use super::{Invalid, invalid};
+use super::{FieldError, invalid};
 use crate::spec::{OnFailure, RayClusterFleetSpec, StrategyType, WhenNoRoom};
 
 /// Most groups that a bound may say.
@@ -35,7 +35,7 @@ pub struct ValidStrategy {
 pub(super) fn valid_strategy(
     spec: &RayClusterFleetSpec,
     replicas: u32,
-    problems: &mut Vec<Invalid>,
+    problems: &mut Vec<FieldError>,
 ) -> ValidStrategy {
     let strategy = spec.strategy.clone().unwrap_or_default();
     let rolling = strategy.rolling_update.unwrap_or_default();

@@ -36,9 +36,9 @@ fn fleet(pointer: &str, value: Value) -> Result<ValidFleet, Vec<String>> {
 }
 
 fn refused(pointer: &str, value: Value) -> String {
-    let told = fleet(pointer, value).unwrap_err();
-    assert_eq!(told.len(), 1, "{told:?}");
-    told.into_iter().next().unwrap_or_default()
+    let reported = fleet(pointer, value).unwrap_err();
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    reported.into_iter().next().unwrap_or_default()
 }
 
 fn failure(policy: Value) -> ValidFailurePolicy {
@@ -52,8 +52,8 @@ fn every_duration_has_bounds_and_none_of_them_panics() {
         ("/spec/drain/timeout", "spec.drain.timeout", "0s"),
         ("/spec/failurePolicy/hungAfter", "spec.failurePolicy.hungAfter", "1s"),
     ] {
-        let told = refused(pointer, json!(endless));
-        assert_eq!(told, format!("{field}: must be {least} to 720h, is `{endless}`"));
+        let reported = refused(pointer, json!(endless));
+        assert_eq!(reported, format!("{field}: must be {least} to 720h, is `{endless}`"));
         if least == "1s" {
             assert_eq!(refused(pointer, json!("0s")), format!("{field}: must be 1s to 720h, is `0s`"));
         }
@@ -66,14 +66,14 @@ fn every_duration_has_bounds_and_none_of_them_panics() {
         let model = fleet("/spec/model/startTimeout", json!(said)).unwrap().model.unwrap();
         assert_eq!(model.start_timeout, Duration::from_secs(kept), "{said}");
     }
-    let told = refused("/spec/model/startTimeout", json!("soon"));
-    assert!(told.starts_with("spec.model.startTimeout: `soon` is no duration"), "{told}");
+    let reported = refused("/spec/model/startTimeout", json!("soon"));
+    assert!(reported.starts_with("spec.model.startTimeout: `soon` is no duration"), "{reported}");
 }
 
 #[test]
 fn the_first_wait_is_never_longer_than_the_longest() {
-    let told = refused("/spec/failurePolicy/backoff", json!({"initial": "2m", "max": "1m"}));
-    assert!(told.starts_with("spec.failurePolicy.backoff: initial must not be above max"), "{told}");
+    let reported = refused("/spec/failurePolicy/backoff", json!({"initial": "2m", "max": "1m"}));
+    assert!(reported.starts_with("spec.failurePolicy.backoff: initial must not be above max"), "{reported}");
     let waits = |backoff: Value| {
         let failure = failure(json!({"backoff": backoff}));
         (failure.backoff_initial.as_secs(), failure.backoff_max.as_secs())
@@ -87,10 +87,10 @@ fn the_first_wait_is_never_longer_than_the_longest() {
 fn a_bound_of_a_rollout_is_a_number_or_a_percentage_within_reason() {
     for value in [json!("4294967295%"), json!("abc"), json!(-1), json!("3"), json!(10_000)] {
         for field in ["maxSurge", "maxUnavailable", "partition"] {
-            let told = refused(&format!("/spec/strategy/rollingUpdate/{field}"), value.clone());
+            let reported = refused(&format!("/spec/strategy/rollingUpdate/{field}"), value.clone());
             assert!(
-                told.starts_with(&format!("spec.strategy.rollingUpdate.{field}: must be a whole number")),
-                "{told}"
+                reported.starts_with(&format!("spec.strategy.rollingUpdate.{field}: must be a whole number")),
+                "{reported}"
             );
         }
     }
@@ -102,23 +102,27 @@ fn a_bound_of_a_rollout_is_a_number_or_a_percentage_within_reason() {
 
 #[test]
 fn an_engine_is_given_no_more_than_a_process_can_take() {
-    let told = refused("/spec/model/engine/args", json!(["x".repeat(50_000), "y".repeat(50_000)]));
+    let reported = refused("/spec/model/engine/args", json!(["x".repeat(50_000), "y".repeat(50_000)]));
     assert!(
-        told.starts_with("spec.model.engine: args and env have 100000 bytes together, at most 98304"),
-        "{told}"
+        reported.starts_with("spec.model.engine: args and env have 100000 bytes together, at most 98304"),
+        "{reported}"
     );
 }
 
 #[test]
 fn a_port_of_ray_is_none_for_an_engine() {
-    let told = refused("/spec/model/port", json!(8265));
+    let reported = refused("/spec/model/port", json!(8265));
     assert!(
-        told.starts_with("spec.model.port: the engine cannot have port 8265: Ray's dashboard listens there"),
-        "{told}"
+        reported
+            .starts_with("spec.model.port: the engine cannot have port 8265: Ray's dashboard listens there"),
+        "{reported}"
     );
     let head = "/spec/template/spec/headGroupSpec/rayStartParams";
-    let told = refused(head, json!({"metrics-export-port": "8000"}));
-    assert!(told.starts_with("spec.template.spec.headGroupSpec: the engine cannot have port 8000"), "{told}");
+    let reported = refused(head, json!({"metrics-export-port": "8000"}));
+    assert!(
+        reported.starts_with("spec.template.spec.headGroupSpec: the engine cannot have port 8000"),
+        "{reported}"
+    );
     assert!(fleet(head, json!({"metrics-export-port": "9090"})).is_ok());
 }
 
@@ -133,8 +137,8 @@ fn the_size_of_a_group_is_the_one_that_kuberay_gives_it() {
     let worker = "/spec/template/spec/workerGroupSpecs/0";
     let pods = |field: &str, value: Value| fleet(&format!("{worker}/{field}"), value);
     assert_eq!(pods("maxReplicas", json!(1)).unwrap().shape.size(), 2);
-    let told = pods("minReplicas", json!(3)).unwrap_err();
-    assert!(told[0].contains("the template has 4 GPUs in 4 pods"), "{told:?}");
-    let told = pods("suspend", json!(true)).unwrap_err();
-    assert!(told[0].contains("the template has 1 GPUs in 1 pods"), "{told:?}");
+    let reported = pods("minReplicas", json!(3)).unwrap_err();
+    assert!(reported[0].contains("the template has 4 GPUs in 4 pods"), "{reported:?}");
+    let reported = pods("suspend", json!(true)).unwrap_err();
+    assert!(reported[0].contains("the template has 1 GPUs in 1 pods"), "{reported:?}");
 }

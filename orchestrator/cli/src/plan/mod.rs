@@ -1,4 +1,4 @@
-//! `kubectl rayfleet plan`: what a change would do, foretold by the orchestrator's own planner on the cluster as
+//! `kubectl rayfleet plan`: what a change would do, predicted by the orchestrator's own planner on the cluster as
 //! it is. Only reads.
 
 mod read;
@@ -8,17 +8,17 @@ use rayfleet_core::forecast::{Outcome, Pace, Question, forecast};
 
 use crate::args::PlanArgs;
 use crate::clock;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::status::document;
 use crate::terminal::Terminal;
 
 /// Runs the command.
-pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let inputs = read::inputs(args, fleets).await?;
     let mut pace = Pace::of(&inputs.fleet, &inputs.status);
     if let Some(start) = args.start {
-        pace = Pace { start, seen: true, ..pace };
+        pace = Pace { start, observed: true, ..pace };
     }
     let question = Question {
         fleet: &inputs.fleet,
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -
         Outcome::Complete | Outcome::Paused => Ok(()),
         Outcome::Stalled(_) | Outcome::Open => {
             let name = &inputs.fleet.name;
-            Err(Fault::new(format!("the rollout of fleet \"{name}\" would not become complete")))
+            Err(CliError::new(format!("the rollout of fleet \"{name}\" would not become complete")))
         }
     }
 }

@@ -18,7 +18,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::args::PlanArgs;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::revisions;
 
@@ -35,11 +35,11 @@ pub(super) struct Inputs {
 }
 
 /// Reads them.
-pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, Fault> {
+pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, CliError> {
     let (fleets, object) = match (&args.fleet, &args.file) {
         (Some(name), _) => (fleets.clone(), fleets.get(name).await?),
         (None, Some(file)) => applied(&manifest(file)?, fleets).await?,
-        (None, None) => return Err(Fault::new("which fleet? Give its name, or a manifest with -f")),
+        (None, None) => return Err(CliError::new("which fleet? Give its name, or a manifest with -f")),
     };
     let raw = fleet_of(&object)?;
     let fleet = valid(&raw)?;
@@ -123,16 +123,16 @@ fn quota(text: &str) -> Option<ResourceQuota> {
     Some(ResourceQuota { metadata, spec: quota.spec, status: quota.status })
 }
 
-fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, Fault> {
+fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, CliError> {
     let name = object.name_any();
     let read = serde_json::to_value(object).and_then(serde_json::from_value);
-    read.map_err(|error| Fault::new(format!("fleet \"{name}\": {error}")))
+    read.map_err(|error| CliError::new(format!("fleet \"{name}\": {error}")))
 }
 
-fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, Fault> {
+fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, CliError> {
     ValidFleet::new(raw).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Fault::new(format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
+        CliError::new(format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
     })
 }
 
@@ -142,7 +142,7 @@ async fn stable(
     status: &RayClusterFleetStatus,
     object: &DynamicObject,
     fleets: &Fleets,
-) -> Result<Option<ValidFleet>, Fault> {
+) -> Result<Option<ValidFleet>, CliError> {
     let Some(wanted) = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()) else {
         return Ok(None);
     };
@@ -159,9 +159,9 @@ async fn stable(
 }
 
 /// The one fleet in a manifest.
-fn manifest(file: &Path) -> Result<Value, Fault> {
+fn manifest(file: &Path) -> Result<Value, CliError> {
     let shown = file.display();
-    let failed = |error: std::io::Error| Fault::new(format!("cannot read {shown}: {error}"));
+    let failed = |error: std::io::Error| CliError::new(format!("cannot read {shown}: {error}"));
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().lock().take(LARGEST).read_to_string(&mut text).map_err(failed)?;
@@ -169,7 +169,7 @@ fn manifest(file: &Path) -> Result<Value, Fault> {
         let opened = std::fs::File::open(file).map_err(failed)?;
         opened.take(LARGEST).read_to_string(&mut text).map_err(failed)?;
     }
-    fleet_in(&text).map_err(|problem| Fault::new(format!("{shown}: {problem}")))
+    fleet_in(&text).map_err(|problem| CliError::new(format!("{shown}: {problem}")))
 }
 
 fn fleet_in(text: &str) -> Result<Value, String> {
@@ -184,15 +184,15 @@ fn fleet_in(text: &str) -> Result<Value, String> {
 }
 
 /// The fleet as it would be after an apply, and the namespace that it is in.
-async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicObject), Fault> {
+async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicObject), CliError> {
     let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&fleets.namespace).to_owned();
     let fleets = Fleets { namespace, ..fleets.clone() };
     let Some(name) = manifest["metadata"]["name"].as_str() else {
-        return Err(Fault::new("the manifest has no metadata.name"));
+        return Err(CliError::new("the manifest has no metadata.name"));
     };
     let stored = fleets.find(name).await?;
     let object = serde_json::from_value(merged(manifest, stored.as_ref(), &fleets.namespace));
-    let object = object.map_err(|error| Fault::new(format!("fleet \"{name}\": {error}")))?;
+    let object = object.map_err(|error| CliError::new(format!("fleet \"{name}\": {error}")))?;
     Ok((fleets, object))
 }
 

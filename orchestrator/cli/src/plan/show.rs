@@ -115,7 +115,7 @@ fn size(forecast: &Forecast) -> String {
 fn times(question: &Question<'_>) -> String {
     let pace = question.pace;
     let seconds = |wait: std::time::Duration| span(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
-    let source = if pace.seen {
+    let source = if pace.observed {
         "as this fleet's groups took"
     } else {
         "assumed: no group was seen to start with this model; --start sets the latter"
@@ -176,7 +176,7 @@ pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
         "mostGroups": forecast.most_groups,
         "gpusNow": forecast.gpus_now,
         "gpusPeak": forecast.gpus_peak,
-        "timesSeen": question.pace.seen,
+        "timesSeen": question.pace.observed,
         "claimsNotCounted": claims(question),
         "steps": forecast.moments.iter().map(step).collect::<Vec<_>>(),
     })
@@ -215,7 +215,7 @@ mod tests {
             read::node(&node.to_string()).unwrap()
         };
         let second = Duration::from_secs(1);
-        let pace = Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, seen: false };
+        let pace = Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, observed: false };
         let fleet = ValidFleet::new(&raw).unwrap();
         let question = Question {
             fleet: &fleet,

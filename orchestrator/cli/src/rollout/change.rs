@@ -4,15 +4,15 @@ use rayfleet_api::names::ANNOTATION_RESTARTED_AT;
 use serde_json::json;
 
 use crate::clock;
-use crate::fault::{Fault, OBJECT, RESOURCE};
+use crate::error::{CliError, OBJECT, RESOURCE};
 use crate::fleets::Fleets;
 use crate::terminal::Terminal;
 use crate::view::Fleet;
 
 /// Gives the template a new annotation, and so every group a new pod revision.
-pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if Fleet::read(&fleets.get(fleet).await?).paused {
-        return Err(Fault::with_cure(
+        return Err(CliError::with_cure(
             format!("cannot restart fleet \"{fleet}\": it is paused"),
             format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(fleet)),
         ));
@@ -24,21 +24,21 @@ pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -
 }
 
 /// Holds rollouts.
-pub(super) async fn pause(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(super) async fn pause(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     set_paused(fleet, true, fleets).await?;
     terminal.print(&format!("{OBJECT}/{fleet} paused\n"))
 }
 
 /// Lets rollouts go on.
-pub(super) async fn resume(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(super) async fn resume(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     set_paused(fleet, false, fleets).await?;
     terminal.print(&format!("{OBJECT}/{fleet} resumed\n"))
 }
 
-async fn set_paused(fleet: &str, paused: bool, fleets: &Fleets) -> Result<(), Fault> {
+async fn set_paused(fleet: &str, paused: bool, fleets: &Fleets) -> Result<(), CliError> {
     if Fleet::read(&fleets.get(fleet).await?).paused == paused {
         let state = if paused { "already paused" } else { "not paused" };
-        return Err(Fault::new(format!("{RESOURCE} \"{fleet}\" is {state}")));
+        return Err(CliError::new(format!("{RESOURCE} \"{fleet}\" is {state}")));
     }
     fleets.merge(fleet, &json!({"spec": {"paused": paused}})).await?;
     Ok(())

@@ -2,14 +2,14 @@
 
 use crate::args::HistoryArgs;
 use crate::clock;
-use crate::fault::{Fault, OBJECT};
+use crate::error::{CliError, OBJECT};
 use crate::fleets::Fleets;
 use crate::render::history;
 use crate::revisions;
 use crate::terminal::{self, Terminal};
 
 /// Runs the command.
-pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
     let object = fleets.get(name).await?;
     let stored = fleets.revisions(name).await?;
@@ -23,12 +23,12 @@ pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal
         return terminal.print(&format!("{OBJECT}/{name}\n{}", table.render(terminal.color)));
     };
     let Some(revision) = revisions.iter().find(|revision| revision.number == wanted) else {
-        return Err(Fault::with_cure(
+        return Err(CliError::with_cure(
             format!("fleet \"{name}\" has no revision {wanted}"),
             format!("see those it has: kubectl rayfleet rollout history {}", fleets.named(name)),
         ));
     };
     let yaml = serde_saphyr::to_string(&history::content(revision))
-        .map_err(|error| Fault::new(format!("cannot write revision {wanted}: {error}")))?;
+        .map_err(|error| CliError::new(format!("cannot write revision {wanted}: {error}")))?;
     terminal.print(&format!("# {OBJECT}/{name} revision {wanted}\n{yaml}"))
 }

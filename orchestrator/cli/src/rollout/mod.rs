@@ -7,12 +7,16 @@ mod status;
 mod undo;
 
 use crate::args::RolloutCommand;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::terminal::Terminal;
 
 /// Runs the command.
-pub(crate) async fn run(command: &RolloutCommand, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(crate) async fn run(
+    command: &RolloutCommand,
+    fleets: &Fleets,
+    terminal: &Terminal,
+) -> Result<(), CliError> {
     match command {
         RolloutCommand::Status(args) => status::run(args, fleets, terminal).await,
         RolloutCommand::Restart(args) => change::restart(&args.fleet, fleets, terminal).await,

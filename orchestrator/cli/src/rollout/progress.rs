@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn stalled_is_told_and_waited_for() {
+    fn stalled_is_reported_and_waited_for() {
         let mut fleet = sample::upgrading_fleet();
         fleet.paused = true;
         fleet.conditions = vec![condition("Stalled", "True", "NoRoom", "needs 2 GPUs:\nadd a node")];

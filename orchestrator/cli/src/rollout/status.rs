@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::progress::{Progress, progress};
 use crate::args::RolloutStatusArgs;
 use crate::clock;
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::follow::{Follow, Scope};
 use crate::render::age;
@@ -13,7 +13,11 @@ use crate::terminal::Terminal;
 use crate::view::Fleet;
 
 /// Runs the command.
-pub(super) async fn run(args: &RolloutStatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(super) async fn run(
+    args: &RolloutStatusArgs,
+    fleets: &Fleets,
+    terminal: &Terminal,
+) -> Result<(), CliError> {
     if !args.watch {
         return match progress(&Fleet::read(&fleets.get(&args.fleet).await?)) {
             Progress::Complete(line) | Progress::Waiting(line) => terminal.print(&format!("{line}\n")),
@@ -33,15 +37,15 @@ pub(super) async fn run(args: &RolloutStatusArgs, fleets: &Fleets, terminal: &Te
 }
 
 /// Waits for the end. `last` is what was printed last, also when this is dropped.
-async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut String) -> Result<(), Fault> {
+async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut String) -> Result<(), CliError> {
     let start = clock::now();
     let mut follow = Follow::new(fleets, Scope::One(name));
     loop {
         let Some(object) = follow.next().await?.values().next() else {
             return Err(if last.is_empty() {
-                Fault::not_found(name, &fleets.namespace)
+                CliError::not_found(name, &fleets.namespace)
             } else {
-                Fault::new(format!("fleet \"{name}\" was deleted"))
+                CliError::new(format!("fleet \"{name}\" was deleted"))
             });
         };
         match progress(&Fleet::read(object)) {
@@ -65,9 +69,9 @@ async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut Strin
     }
 }
 
-fn failed(fleets: &Fleets, fleet: &str, line: &str) -> Fault {
+fn failed(fleets: &Fleets, fleet: &str, line: &str) -> CliError {
     let fleet = fleets.named(fleet);
-    Fault::with_cure(
+    CliError::with_cure(
         line,
         format!(
             "see the groups: kubectl rayfleet status {fleet}; go back: kubectl rayfleet rollout undo {fleet}"

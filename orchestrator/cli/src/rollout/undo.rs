@@ -4,7 +4,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::args::UndoArgs;
-use crate::fault::{Fault, OBJECT};
+use crate::error::{CliError, OBJECT};
 use crate::fleets::Fleets;
 use crate::revisions::{self, Revision, Target};
 use crate::terminal::Terminal;
@@ -14,12 +14,12 @@ use crate::view::Fleet;
 const ATTEMPTS: usize = 5;
 
 /// Runs the command.
-pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), Fault> {
+pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
     for _ in 0..ATTEMPTS {
         let object = fleets.get(name).await?;
         if Fleet::read(&object).paused {
-            return Err(Fault::with_cure(
+            return Err(CliError::with_cure(
                 format!("cannot roll back fleet \"{name}\": it is paused"),
                 format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(name)),
             ));
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
             return terminal.print(&format!("{OBJECT}/{name} rolled back to revision {number} ({hash})\n"));
         }
     }
-    Err(Fault::with_cure(
+    Err(CliError::with_cure(
         format!("the spec of fleet \"{name}\" changed {ATTEMPTS} times while it was being rolled back"),
         format!(
             "see who writes it: kubectl get rayclusterfleet {} --show-managed-fields -o yaml",

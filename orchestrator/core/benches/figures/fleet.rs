@@ -1,4 +1,4 @@
-//! Fleets that serve, the nodes that they are on, and what is seen of them.
+//! Fleets that serve, the nodes that they are on, and what is observed of them.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
-use rayfleet_core::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen, Reach,
+use rayfleet_core::observed::{
+    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
+    ObservedRayCluster, RayReport, Reach,
 };
 use serde_json::{Value, json};
 
@@ -112,7 +113,7 @@ fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
         revision: fleet.revision.pod.clone(),
         engine_revision: fleet.revision.engine.clone(),
         phase: Phase::Ready,
-        since: long_ago.clone(),
+        phase_since: long_ago.clone(),
         ready_since: long_ago,
         launch: 1,
         ranks: Some(format!("{0}/{0}", fleet.ranks())),
@@ -121,9 +122,9 @@ fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
     }
 }
 
-/// What is seen of a group that serves.
-pub(crate) fn seen(fleet: &ValidFleet, group: &GroupStatus) -> GroupSeen {
-    let pod = |(number, node): (usize, &String)| PodSeen {
+/// What is observed of a group that serves.
+pub(crate) fn observed(fleet: &ValidFleet, group: &GroupStatus) -> ObservedGroup {
+    let pod = |(number, node): (usize, &String)| ObservedPod {
         name: format!("{}-{number}", group.name),
         uid: format!("{}-{number}", group.name),
         head: number == 0,
@@ -131,37 +132,37 @@ pub(crate) fn seen(fleet: &ValidFleet, group: &GroupStatus) -> GroupSeen {
         ip: Some(format!("10.{}.{number}", group.slot)),
         containers_ready: true,
         gate_open: number == 0,
-        ..PodSeen::default()
+        ..ObservedPod::default()
     };
-    let pods: Vec<PodSeen> = group.nodes.iter().enumerate().map(pod).collect();
+    let pods: Vec<ObservedPod> = group.nodes.iter().enumerate().map(pod).collect();
     let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
     let revision = group.engine_revision.clone().unwrap_or_default();
-    let engine = EngineSeen {
+    let engine = ObservedEngine {
         submission: names::submission_id(&group.name, &revision, group.launch),
-        job: Some(JobSeen::Running),
+        job: Some(ObservedJob::Running),
         ranks_placed: fleet.ranks(),
         healthy: true,
         answering: true,
-        load: Some(LoadSeen { in_flight: 3, draining: Some(false), ..LoadSeen::default() }),
-        probe: ProbeSeen::Passed,
-        ..EngineSeen::default()
+        load: Some(ObservedLoad { in_flight: 3, draining: Some(false), ..ObservedLoad::default() }),
+        probe: ObservedProbe::Passed,
+        ..ObservedEngine::default()
     };
-    GroupSeen {
-        cluster: Some(ClusterSeen {
+    ObservedGroup {
+        cluster: Some(ObservedRayCluster {
             uid: group.uid.clone().unwrap_or_default(),
             resource_version: "1".to_owned(),
             slot: Some(group.slot),
             pod_revision: group.revision.clone(),
-            ..ClusterSeen::default()
+            ..ObservedRayCluster::default()
         }),
         pods,
         endpoint_ready: Some(true),
-        ray: Some(RaySeen {
+        ray: Some(ObservedRay {
             at: now(),
-            state: Ok(RayAlive { nodes, engine }),
-            no_sign: Vec::new(),
+            state: Ok(RayReport { nodes, engine }),
+            unreachable_ips: Vec::new(),
             reach: Reach::Heard,
         }),
-        ..GroupSeen::default()
+        ..ObservedGroup::default()
     }
 }

@@ -51,8 +51,13 @@ fn upgrade(bounds: Bounds, spare: usize) -> u64 {
     let after = fleet(bounds, 2, "ray:2", &[]);
     let (status, capacity) = serving(&before, 2 * spare);
     let second = Duration::from_secs;
-    let pace =
-        Pace { pods: second(PODS), start: second(START), drain: second(DRAIN), end: second(END), seen: true };
+    let pace = Pace {
+        pods: second(PODS),
+        start: second(START),
+        drain: second(DRAIN),
+        end: second(END),
+        observed: true,
+    };
     let question = Question {
         fleet: &after,
         stable: Some(&before),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rayfleet_api::RayClusterFleetStatus;
-use rayfleet_core::seen::GroupSeen;
-use rayfleet_core::{Decision, World, decide, may_wait};
+use rayfleet_core::observed::ObservedGroup;
+use rayfleet_core::{Decision, ReconcileInput, decide, max_write_delay};
 
-use crate::fleet::{Bounds, fleet, now, seen, serving};
+use crate::fleet::{Bounds, fleet, now, observed, serving};
 
 const GROUPS: usize = 1_000;
 const NODES: usize = 12_500;
@@ -19,13 +19,13 @@ pub(crate) fn print() {
     let before = fleet(bounds, EACH, "ray:1", &[]);
     let after = fleet(bounds, EACH, "ray:2", &[]);
     let (status, capacity) = serving(&before, NODES - GROUPS * EACH);
-    let groups: BTreeMap<String, GroupSeen> =
-        status.groups.iter().map(|group| (group.name.clone(), seen(&before, group))).collect();
+    let groups: BTreeMap<String, ObservedGroup> =
+        status.groups.iter().map(|group| (group.name.clone(), observed(&before, group))).collect();
     println!("One pass over {GROUPS} groups of {EACH} nodes on {NODES} nodes, {RUNS} runs:");
     for (what, fleet) in
         [("at rest", &before), ("first step of an upgrade, with a surge group placed", &after)]
     {
-        let world = World {
+        let world = ReconcileInput {
             fleet,
             stable: Some(&before),
             held: None,
@@ -63,12 +63,12 @@ pub(crate) fn print_worth() {
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn worth(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -> Duration {
     let began = Instant::now();
-    assert!(may_wait(before, before, after, &[]).is_some());
+    assert!(max_write_delay(before, before, after, &[]).is_some());
     began.elapsed()
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-fn time(world: &World<'_>) -> (Duration, Decision) {
+fn time(world: &ReconcileInput<'_>) -> (Duration, Decision) {
     let began = Instant::now();
     let decision = decide(world);
     (began.elapsed(), decision)

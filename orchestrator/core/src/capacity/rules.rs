@@ -85,7 +85,7 @@ pub(super) struct Balance {
     counts: BTreeMap<String, usize>,
     /// What was there before.
     before: BTreeMap<String, usize>,
-    /// More in one domain can not be evened out by the pods that are left.
+    /// More in one domain cannot be evened out by the pods that are left.
     most: usize,
 }
 

@@ -194,7 +194,7 @@ mod tests {
     }
 
     /// What is there, added up at once.
-    fn anew(nodes: &BTreeMap<usize, i128>, pods: &BTreeMap<usize, Claim>) -> Capacity {
+    fn again(nodes: &BTreeMap<usize, i128>, pods: &BTreeMap<usize, Claim>) -> Capacity {
         let mut tally = Tally::default();
         for (pod, claim) in pods {
             tally.add(PODS[*pod], claim);
@@ -235,7 +235,7 @@ mod tests {
                 }
             }
             let mut kept = tally.capacity(&Viewer::default(), []);
-            let mut expected = anew(&nodes, &pods);
+            let mut expected = again(&nodes, &pods);
             // A resource that nobody asks for any more may be gone or be 0.
             for room in kept.nodes.iter_mut().chain(&mut expected.nodes) {
                 room.shares.retain(|_, share| *share != Share::default());

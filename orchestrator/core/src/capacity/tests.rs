@@ -231,7 +231,7 @@ fn of_many_nodes_only_the_first_are_listed() {
 }
 
 #[test]
-fn pods_that_ask_for_different_amounts_are_told_apart() {
+fn pods_that_ask_for_different_amounts_are_distinguished() {
     let needs = |pods: &[Value]| fits(&group(pods), &nodes(&[0])).unwrap_err().needs;
     assert_eq!(
         needs(&[stackable(1), gpu_pod(2), gpu_pod(2)]),

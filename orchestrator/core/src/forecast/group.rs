@@ -1,4 +1,4 @@
-//! One group of a forecast: pods, engine and gate, and what can be seen of them at a moment.
+//! One group of a forecast: pods, engine and gate, and what can be observed of them at a moment.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::{GroupShape, after};
 
 use super::Pace;
-use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
-    Reach,
+use crate::observed::{
+    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
+    ObservedRayCluster, PodProblem, RayReport, Reach,
 };
 
 /// A group whose RayCluster exists or whose pods are still ending.
@@ -50,7 +50,7 @@ impl<'a> Group<'a> {
     pub(super) fn of(shape: &'a GroupShape, entry: &GroupStatus, pace: Pace, now: Timestamp) -> Option<Self> {
         entry.uid.as_ref()?;
         let mut group = Self::new(shape, entry, now);
-        let since = entry.begun.as_ref().or(entry.since.as_ref()).map_or(now, |time| time.0);
+        let since = entry.started_at.as_ref().or(entry.phase_since.as_ref()).map_or(now, |time| time.0);
         let at = |wait: Duration| after(since, wait).max(now);
         if entry.nodes.len() == shape.size() {
             group.nodes.clone_from(&entry.nodes);
@@ -81,24 +81,32 @@ impl<'a> Group<'a> {
         self.gone_at.is_none() && self.up_at.is_some_and(|up| up <= now)
     }
 
-    /// What can be seen of it.
-    pub(super) fn seen(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> GroupSeen {
+    /// What can be observed of it.
+    pub(super) fn observed(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> ObservedGroup {
         let up = self.is_up(now);
-        let cluster = self.gone_at.is_none().then(|| ClusterSeen {
+        let cluster = self.gone_at.is_none().then(|| ObservedRayCluster {
             uid: self.uid.clone(),
             pods: Some(self.shape.size()),
-            ..ClusterSeen::default()
+            ..ObservedRayCluster::default()
         });
-        let pods: Vec<PodSeen> = (0..self.shape.size()).map(|number| self.pod(name, number, up)).collect();
+        let pods: Vec<ObservedPod> =
+            (0..self.shape.size()).map(|number| self.pod(name, number, up)).collect();
         let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = self.engine_seen(entry, now);
-        let state = Ok(RayAlive { nodes: addresses, engine });
-        let ray = up.then_some(RaySeen { at: now, state, no_sign: Vec::new(), reach: Reach::Heard });
-        GroupSeen { cluster, pods, endpoint_ready: Some(self.gate && up), ray, ..GroupSeen::default() }
+        let state = Ok(RayReport { nodes: addresses, engine });
+        let ray =
+            up.then_some(ObservedRay { at: now, state, unreachable_ips: Vec::new(), reach: Reach::Heard });
+        ObservedGroup {
+            cluster,
+            pods,
+            endpoint_ready: Some(self.gate && up),
+            ray,
+            ..ObservedGroup::default()
+        }
     }
 
-    fn pod(&self, name: &str, number: usize, up: bool) -> PodSeen {
-        PodSeen {
+    fn pod(&self, name: &str, number: usize, up: bool) -> ObservedPod {
+        ObservedPod {
             name: format!("{name}-{number}"),
             head: number == 0,
             node: self.nodes.get(number).cloned(),
@@ -110,25 +118,27 @@ impl<'a> Group<'a> {
                 reason: "Unschedulable".to_owned(),
                 message: "not all pods of the group fit on the nodes".to_owned(),
             }),
-            ..PodSeen::default()
+            ..ObservedPod::default()
         }
     }
 
-    fn engine_seen(&self, entry: Option<&GroupStatus>, now: Timestamp) -> EngineSeen {
+    fn engine_seen(&self, entry: Option<&GroupStatus>, now: Timestamp) -> ObservedEngine {
         let want = entry.map(submission).unwrap_or_default();
         let running = self.engine.as_ref().filter(|(name, _)| *name == want);
         let healthy = running.is_some_and(|(_, serves_at)| *serves_at <= now);
         let ranks = self.shape.gpus();
-        EngineSeen {
+        ObservedEngine {
             submission: want,
-            job: running.map(|_| JobSeen::Running),
+            job: running.map(|_| ObservedJob::Running),
             ranks_placed: if running.is_some() { ranks } else { 0 },
             healthy,
             answering: healthy,
-            load: healthy
-                .then(|| LoadSeen { in_flight: u32::from(self.idle_at > now), ..LoadSeen::default() }),
-            probe: ProbeSeen::Passed,
-            ..EngineSeen::default()
+            load: healthy.then(|| ObservedLoad {
+                in_flight: u32::from(self.idle_at > now),
+                ..ObservedLoad::default()
+            }),
+            probe: ObservedProbe::Passed,
+            ..ObservedEngine::default()
         }
     }
 }

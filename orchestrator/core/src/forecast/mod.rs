@@ -1,5 +1,5 @@
 //! A rollout run forward: the very `decide` of the orchestrator, on a simulated clock and on groups that take
-//! as long as this fleet's groups have been seen to take. Nothing is written and nothing goes wrong in here.
+//! as long as this fleet's groups have been observed to take. Nothing is written and nothing goes wrong in here.
 
 mod group;
 mod moments;
@@ -17,12 +17,12 @@ use crate::decide::{self, decide};
 use crate::time;
 pub use moments::{Moment, What};
 pub use pace::Pace;
-use world::World;
+use world::ForecastState;
 
 /// Passes after which a forecast gives up: a few for each step of a group, of a thousand groups.
 const PASSES: usize = 50_000;
 
-/// What is to be foretold.
+/// What is to be predicted.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The fleet as it would be asked for.
@@ -79,7 +79,7 @@ pub fn forecast(question: &Question<'_>) -> Forecast {
 /// A rollout under way.
 struct Run<'a> {
     question: &'a Question<'a>,
-    world: World<'a>,
+    world: ForecastState<'a>,
     status: RayClusterFleetStatus,
     now: Timestamp,
     forecast: Forecast,
@@ -87,7 +87,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(question: &'a Question<'a>) -> Self {
-        let world = World::new(question);
+        let world = ForecastState::new(question);
         let ready = u32::try_from(question.status.ready_replicas).unwrap_or_default();
         let gpus = world.gpus();
         let forecast = Forecast {
@@ -125,13 +125,13 @@ impl<'a> Run<'a> {
     /// One look of the orchestrator. Says whether anything followed, and when it would look again.
     fn pass(&mut self) -> (bool, Option<Timestamp>) {
         let stable = self.stable();
-        let decision = decide(&decide::World {
+        let decision = decide(&decide::ReconcileInput {
             fleet: self.question.fleet,
             stable,
             held: None,
             failed_writes: &[],
             status: &self.status,
-            groups: &self.world.seen(&self.status, self.now),
+            groups: &self.world.observed(&self.status, self.now),
             capacity: Some(self.world.capacity()),
             now: self.now,
         });

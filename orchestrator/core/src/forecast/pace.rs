@@ -1,10 +1,10 @@
-//! How long things take in a forecast: as seen, or assumed from the size of a group.
+//! How long things take in a forecast: as observed, or assumed from the size of a group.
 
 use std::time::Duration;
 
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use crate::pace;
+use crate::startup_times;
 
 /// How long things take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,23 +17,27 @@ pub struct Pace {
     pub drain: Duration,
     /// Until pods have ended.
     pub end: Duration,
-    /// Whether `pods` and `start` were seen of this model. Otherwise they are assumed.
-    pub seen: bool,
+    /// Whether `pods` and `start` were observed of this model. Otherwise they are assumed.
+    pub observed: bool,
 }
 
 impl Pace {
     /// What is known of a fleet; for the rest, guesses that grow with the size of a group.
     pub fn of(fleet: &ValidFleet, status: &RayClusterFleetStatus) -> Self {
-        let seen = pace::seen(fleet, status);
+        let observed = startup_times::observed(fleet, status);
         let seconds = |known: Option<u32>, else_: u64| Duration::from_secs(known.map_or(else_, u64::from));
-        let start = seen.and_then(|pace| pace.start_seconds);
+        let start = observed.and_then(|pace| pace.start_seconds);
         let in_pods = fleet.model.is_none() && start.is_some();
         Self {
-            pods: if in_pods { Duration::ZERO } else { seconds(seen.and_then(|pace| pace.pods_seconds), 60) },
+            pods: if in_pods {
+                Duration::ZERO
+            } else {
+                seconds(observed.and_then(|pace| pace.pods_seconds), 60)
+            },
             start: seconds(start, 60 + 15 * u64::from(fleet.shape.gpus())),
             drain: Duration::from_secs(30).min(fleet.drain_timeout),
             end: Duration::from_secs(30),
-            seen: start.is_some(),
+            observed: start.is_some(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rayfleet_api::spec::{OnFailure, WhenNoRoom};
-use rayfleet_api::status::{Goal, GroupStatus, PaceStatus, Phase, RollbackStatus, RolloutStatus};
+use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, StartupTimes};
 
 use super::*;
 use crate::capacity::PendingPod;
@@ -14,7 +14,7 @@ const PACE: Pace = Pace {
     start: Duration::from_mins(10),
     drain: Duration::from_secs(30),
     end: Duration::from_secs(30),
-    seen: true,
+    observed: true,
 };
 
 /// So many groups that serve on two nodes each, of nodes for `room` groups.
@@ -125,7 +125,7 @@ fn engines_are_swapped_on_their_pods() {
 }
 
 #[test]
-fn what_would_stand_still_is_told() {
+fn what_would_stand_still_is_reported() {
     let forecast = changed(&bounds(2, 1, 0), 2, new_pods);
     let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
     assert!(why.contains("needs 2 nodes x 1 nvidia.com/gpu; best free: 0 + 0"), "{why}");
@@ -138,19 +138,19 @@ fn what_would_stand_still_is_told() {
 }
 
 #[test]
-fn a_group_that_would_pend_is_foretold_with_its_end() {
+fn a_group_that_would_pend_is_predicted_with_its_end() {
     let forecast = changed(&bounds(2, 1, 1), 2, |fleet| {
         fleet.strategy.when_no_room = WhenNoRoom::Pend;
         new_pods(fleet);
     });
     assert_eq!((forecast.outcome, forecast.most_groups, forecast.fewest_ready), (Outcome::Complete, 3, 1));
-    let told: Vec<String> =
+    let reported: Vec<String> =
         forecast.moments.iter().take(2).map(|it| format!("{} {}", it.seconds, it.what.as_str())).collect();
-    assert_eq!(told, ["0 create", "120 delete"]);
+    assert_eq!(reported, ["0 create", "120 delete"]);
 }
 
 #[test]
-fn more_groups_than_there_is_room_for_are_told_too() {
+fn more_groups_than_there_is_room_for_are_reported_too() {
     let forecast = changed(&bounds(1, 1, 0), 2, |fleet| fleet.replicas = 3);
     let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
     assert!(
@@ -180,7 +180,7 @@ fn a_pause_is_an_end() {
 }
 
 #[test]
-fn a_rollback_under_way_is_foretold_to_its_end() {
+fn a_rollback_under_way_is_predicted_to_its_end() {
     let before = bounds(1, 0, 1);
     let (mut status, capacity) = status(&before, 1);
     let mut fleet = before.clone();
@@ -214,7 +214,7 @@ fn the_last_thing_that_happens_counts_not_the_wait_after_it() {
 }
 
 #[test]
-fn a_fleet_whose_pods_start_the_engine_is_foretold_too() {
+fn a_fleet_whose_pods_start_the_engine_is_predicted_too() {
     let mut before = plain_fleet(2);
     (before.strategy.max_surge, before.strategy.max_unavailable) = (1, 0);
     before.own_engine_port = Some(8000);
@@ -234,8 +234,8 @@ fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
         phase: Phase::Loading,
         uid: Some("uid-llama-pods2-1".to_owned()),
         launch: 1,
-        begun: Some(crate::time::began(at(-400))),
-        deadline: Some(crate::time::began(at(5000))),
+        started_at: Some(crate::time::began(at(-400))),
+        start_deadline: Some(crate::time::began(at(5000))),
         nodes: vec!["node-2".to_owned(), "node-3".to_owned()],
         ..entry(&fleet, 1)
     };
@@ -302,22 +302,22 @@ fn what_is_not_known_of_a_fleet_is_guessed_from_its_size() {
     let seconds = |fleet: &ValidFleet, status: &RayClusterFleetStatus| {
         let pace = Pace::of(fleet, status);
         let seconds = [pace.pods, pace.start, pace.drain, pace.end].map(|wait| wait.as_secs());
-        (seconds, pace.seen)
+        (seconds, pace.observed)
     };
     let mut fleet = fleet(1);
     assert_eq!(seconds(&fleet, &known), ([60, 90, 30, 30], false), "two GPUs");
     fleet.drain_timeout = Duration::from_secs(10);
-    let pace = |model: &str| PaceStatus {
+    let pace = |model: &str| StartupTimes {
         model: model.to_owned(),
         pods_seconds: Some(40),
         start_seconds: Some(300),
     };
-    known.pace = Some(pace("/models/llama 1x2"));
+    known.startup_times = Some(pace("/models/llama 1x2"));
     assert_eq!(seconds(&fleet, &known), ([40, 300, 10, 30], true));
-    known.pace = Some(PaceStatus { start_seconds: None, ..pace("/models/llama 1x2") });
+    known.startup_times = Some(StartupTimes { start_seconds: None, ..pace("/models/llama 1x2") });
     assert_eq!(seconds(&fleet, &known), ([40, 90, 10, 30], false));
-    known.pace = Some(pace(""));
-    assert_eq!(seconds(&plain_fleet(1), &known).0, [0, 300, 30, 30], "the start is seen with its pods");
+    known.startup_times = Some(pace(""));
+    assert_eq!(seconds(&plain_fleet(1), &known).0, [0, 300, 30, 30], "the start is observed with its pods");
     assert_eq!(seconds(&plain_fleet(1), &RayClusterFleetStatus::default()).0, [60, 90, 30, 30]);
 }
 
@@ -329,8 +329,8 @@ fn a_group_is_taken_up_in_each_phase() {
         fleet.replicas = u32::from(goal == Goal::Serve);
         let group = &mut status.groups[0];
         (group.phase, group.goal, group.launch) = (phase, goal, launch);
-        (group.ready_since, group.begun) = (None, Some(crate::time::began(at(-20))));
-        group.deadline = (launch > 0).then(|| crate::time::began(at(5000)));
+        (group.ready_since, group.started_at) = (None, Some(crate::time::began(at(-20))));
+        group.start_deadline = (launch > 0).then(|| crate::time::began(at(5000)));
         status.ready_replicas = 0;
         let question = Question {
             fleet: &fleet,

@@ -12,9 +12,9 @@ use super::group::Group;
 use super::{Pace, Question};
 use crate::capacity::{self, Capacity, Labels, Neighbour, NodeRoom, PendingPod, requests};
 use crate::effect::Effect;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 
-pub(super) struct World<'a> {
+pub(super) struct ForecastState<'a> {
     fleet: &'a ValidFleet,
     stable: Option<&'a ValidFleet>,
     pace: Pace,
@@ -26,7 +26,7 @@ pub(super) struct World<'a> {
     capacity: Capacity,
 }
 
-impl<'a> World<'a> {
+impl<'a> ForecastState<'a> {
     pub(super) fn new(question: &'a Question<'a>) -> Self {
         let fleet = question.fleet;
         let mut world = Self {
@@ -68,11 +68,15 @@ impl<'a> World<'a> {
         &self.capacity
     }
 
-    pub(super) fn seen(&self, status: &RayClusterFleetStatus, now: Timestamp) -> BTreeMap<String, GroupSeen> {
+    pub(super) fn observed(
+        &self,
+        status: &RayClusterFleetStatus,
+        now: Timestamp,
+    ) -> BTreeMap<String, ObservedGroup> {
         let entries: BTreeMap<&str, &GroupStatus> =
             status.groups.iter().map(|entry| (entry.name.as_str(), entry)).collect();
         let see = |(name, group): (&String, &Group<'_>)| {
-            (name.clone(), group.seen(entries.get(name.as_str()).copied(), name, now))
+            (name.clone(), group.observed(entries.get(name.as_str()).copied(), name, now))
         };
         self.groups.iter().map(see).collect()
     }

@@ -3,63 +3,62 @@
 
 use std::collections::BTreeSet;
 
+use super::context::{Blamed, StepContext};
 use super::pods::may_be_the_nodes;
 use super::ray::{self, Ray};
-use super::stage::{Blamed, Stage};
-use crate::seen::PodSeen;
+use crate::observed::ObservedPod;
 
 /// Notes the nodes that this failure came from, if that is known.
-pub(super) fn blame(stage: &mut Stage<'_>, cause: &str) {
-    let nodes = culprits(stage);
+pub(super) fn blame(ctx: &mut StepContext<'_>, cause: &str) {
+    let nodes = culprits(ctx);
     // A failure of all nodes at once has a cause that no node has.
-    if nodes.len() == stage.pods.wanted() {
+    if nodes.len() == ctx.pods.wanted() {
         return;
     }
     // Nor has a machine failed that said that it would end.
-    let ending = self::nodes(stage.pods.all().filter(|pod| pod.node_ends()));
+    let ending = self::nodes(ctx.pods.all().filter(|pod| pod.node_ends()));
     let nodes: Vec<String> = nodes.difference(&ending).cloned().collect();
     if nodes.is_empty() {
         return;
     }
-    let served = stage.group.ready_since.is_some() || stage.group.wavers_since.is_some();
-    stage.blamed = Some(Blamed { nodes, cause: cause.to_owned(), served });
+    let served = ctx.group.ready_since.is_some() || ctx.group.not_ready_since.is_some();
+    ctx.blamed = Some(Blamed { nodes, cause: cause.to_owned(), served });
 }
 
-fn culprits(stage: &Stage<'_>) -> BTreeSet<String> {
-    let found =
-        [lost_nodes(stage), named_by_ray(stage), without_pod(stage), not_ready(stage), not_in_ray(stage)];
+fn culprits(ctx: &StepContext<'_>) -> BTreeSet<String> {
+    let found = [lost_nodes(ctx), named_by_ray(ctx), without_pod(ctx), not_ready(ctx), not_in_ray(ctx)];
     found.into_iter().find(|nodes| !nodes.is_empty()).unwrap_or_default()
 }
 
-fn nodes<'a>(pods: impl Iterator<Item = &'a PodSeen>) -> BTreeSet<String> {
+fn nodes<'a>(pods: impl Iterator<Item = &'a ObservedPod>) -> BTreeSet<String> {
     pods.filter_map(|pod| pod.node.clone()).collect()
 }
 
-fn lost_nodes(stage: &Stage<'_>) -> BTreeSet<String> {
-    nodes(stage.pods.all().filter(|pod| pod.node_lost))
+fn lost_nodes(ctx: &StepContext<'_>) -> BTreeSet<String> {
+    nodes(ctx.pods.all().filter(|pod| pod.node_lost))
 }
 
-fn named_by_ray(stage: &Stage<'_>) -> BTreeSet<String> {
-    let Ray::Alive(alive) = ray::ray(stage) else { return BTreeSet::new() };
-    let Some(engine) = ray::engine(&stage.group, alive) else { return BTreeSet::new() };
-    nodes(stage.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| engine.blamed.contains(ip))))
+fn named_by_ray(ctx: &StepContext<'_>) -> BTreeSet<String> {
+    let Ray::Alive(alive) = ray::ray(ctx) else { return BTreeSet::new() };
+    let Some(engine) = ray::engine(&ctx.group, alive) else { return BTreeSet::new() };
+    nodes(ctx.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| engine.blamed.contains(ip))))
 }
 
 /// Nodes of the group on which no pod of it is left.
-fn without_pod(stage: &Stage<'_>) -> BTreeSet<String> {
-    let left = nodes(stage.pods.live());
+fn without_pod(ctx: &StepContext<'_>) -> BTreeSet<String> {
+    let left = nodes(ctx.pods.live());
     if left.is_empty() {
         return left;
     }
-    stage.group.nodes.iter().filter(|node| !left.contains(*node)).cloned().collect()
+    ctx.group.nodes.iter().filter(|node| !left.contains(*node)).cloned().collect()
 }
 
-fn not_ready(stage: &Stage<'_>) -> BTreeSet<String> {
-    nodes(stage.pods.live().filter(|pod| !pod.containers_ready && may_be_the_nodes(pod)))
+fn not_ready(ctx: &StepContext<'_>) -> BTreeSet<String> {
+    nodes(ctx.pods.live().filter(|pod| !pod.containers_ready && may_be_the_nodes(pod)))
 }
 
-fn not_in_ray(stage: &Stage<'_>) -> BTreeSet<String> {
-    let Ray::Alive(alive) = ray::ray(stage) else { return BTreeSet::new() };
-    let missing = |pod: &&PodSeen| pod.ip.is_some() && !ray::is_in(stage, alive, pod);
-    nodes(stage.pods.live().filter(missing).filter(|pod| may_be_the_nodes(pod)))
+fn not_in_ray(ctx: &StepContext<'_>) -> BTreeSet<String> {
+    let Ray::Alive(alive) = ray::ray(ctx) else { return BTreeSet::new() };
+    let missing = |pod: &&ObservedPod| pod.ip.is_some() && !ray::is_in(ctx, alive, pod);
+    nodes(ctx.pods.live().filter(missing).filter(|pod| may_be_the_nodes(pod)))
 }

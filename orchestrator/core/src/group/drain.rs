@@ -7,11 +7,11 @@ use rayfleet_api::names;
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
+use super::context::StepContext;
 use super::ray::{self, Ray};
-use super::stage::Stage;
-use super::{engine, evict, reach, stop};
+use super::{engine, evict, reachability, stop};
 use crate::effect::Effect;
-use crate::seen::{EngineSeen, JobSeen, LoadSeen};
+use crate::observed::{ObservedEngine, ObservedJob, ObservedLoad};
 use crate::time;
 
 /// After the EndpointSlice has changed, every node's kube-proxy still has to program it (it batches
@@ -34,104 +34,106 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How far the engine is with its requests.
 enum Engine {
     Dead,
-    Load(LoadSeen),
+    Load(ObservedLoad),
     /// It runs but does not tell its load, now or never.
     Unknown,
 }
 
-pub(super) fn start(stage: &mut Stage<'_>) {
-    stage.group.closed_since = None;
-    stage.group.deadline = None;
-    if let Some(notice) = evict::notice(stage) {
-        let name = stage.group.name.clone();
-        stage.tell(
+pub(super) fn start(ctx: &mut StepContext<'_>) {
+    ctx.group.left_endpoints_at = None;
+    ctx.group.start_deadline = None;
+    if let Some(notice) = evict::notice(ctx) {
+        let name = ctx.group.name.clone();
+        ctx.event(
             true,
             "GroupEvicted",
             format!("group {name}: {notice}: its requests may end for as long as the machine is there; another group takes its place"),
         );
     }
-    stage.enter(Phase::Draining, "leaves the endpoints".to_owned());
-    drain(stage);
+    ctx.set_phase(Phase::Draining, "leaves the endpoints".to_owned());
+    drain(ctx);
 }
 
-pub(super) fn drain(stage: &mut Stage<'_>) {
-    let chosen = stage.cluster_alive() && !evict::ends(stage);
-    stage.gate(false, if chosen { "Draining" } else { "Evicted" });
-    if stage.pods.head().is_none() || stage.pods.headless() {
-        stop::start(stage);
+pub(super) fn drain(ctx: &mut StepContext<'_>) {
+    let chosen = ctx.cluster_alive() && !evict::ends(ctx);
+    ctx.gate(false, if chosen { "Draining" } else { "Evicted" });
+    if ctx.pods.head().is_none() || ctx.pods.headless() {
+        stop::start(ctx);
         return;
     }
-    stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
+    ctx.wake_at(Some(after(ctx.now, LOOK_AGAIN)));
     let deadline =
-        evict::earliest(stage, time::end_of(stage.group.since.as_ref(), stage.fleet.drain_timeout));
-    let settled = settled(stage);
-    match engine(stage) {
-        engine if evict::lost(stage).is_some() => cut_off(stage, &engine),
-        Engine::Dead => stop::start(stage),
-        Engine::Load(load) if (settled || ungated(stage).is_some()) && ended(stage, load) => {
-            stop::start(stage);
+        evict::earliest(ctx, time::end_of(ctx.group.phase_since.as_ref(), ctx.fleet.drain_timeout));
+    let settled = settled(ctx);
+    match engine(ctx) {
+        engine if evict::lost(ctx).is_some() => cut_off(ctx, &engine),
+        Engine::Dead => stop::start(ctx),
+        Engine::Load(load) if (settled || ungated(ctx).is_some()) && ended(ctx, load) => {
+            stop::start(ctx);
         }
-        Engine::Unknown if settled && !stage.launched() && !reach::unknown(stage.seen) => stop::start(stage),
-        engine if stage.reached(deadline) => cut_off(stage, &engine),
+        Engine::Unknown if settled && !ctx.launched() && !reachability::unknown(ctx.observed) => {
+            stop::start(ctx)
+        }
+        engine if ctx.reached(deadline) => cut_off(ctx, &engine),
         // Requests of an engine that makes no step any more do not end, however long they get.
-        Engine::Load(load) if engine::hangs(stage, load) => cut_off(stage, &Engine::Load(load)),
-        engine => wait(stage, settled, &engine),
+        Engine::Load(load) if engine::hangs(ctx, load) => cut_off(ctx, &Engine::Load(load)),
+        engine => wait(ctx, settled, &engine),
     }
 }
 
 /// No new request can come: the endpoints have let go of the head, long enough for all to see.
-fn settled(stage: &mut Stage<'_>) -> bool {
-    let gate_open = stage.pods.head().is_some_and(|head| head.gate_open);
-    if !gate_open && (stage.seen.endpoint_ready != Some(true) || listed_for(stage, STALE)) {
-        stage.group.closed_since.get_or_insert_with(|| time::not_before(stage.now));
+fn settled(ctx: &mut StepContext<'_>) -> bool {
+    let gate_open = ctx.pods.head().is_some_and(|head| head.gate_open);
+    if !gate_open && (ctx.observed.endpoint_ready != Some(true) || listed_for(ctx, STALE)) {
+        ctx.group.left_endpoints_at.get_or_insert_with(|| time::not_before(ctx.now));
     }
-    stage.reached(time::end_of(stage.group.closed_since.as_ref(), SETTLE))
+    ctx.reached(time::end_of(ctx.group.left_endpoints_at.as_ref(), SETTLE))
 }
 
 /// Endpoints list the head although its gate has been closed for so long.
-fn listed_for(stage: &mut Stage<'_>, long: Duration) -> bool {
-    let closed = stage.pods.head().filter(|head| !head.gate_open).and_then(|head| head.gate_since);
-    let closed = closed.filter(|_| stage.seen.endpoint_ready == Some(true));
-    closed.is_some_and(|closed| stage.reached(Some(after(closed, long))))
+fn listed_for(ctx: &mut StepContext<'_>, long: Duration) -> bool {
+    let closed = ctx.pods.head().filter(|head| !head.gate_open).and_then(|head| head.gate_since);
+    let closed = closed.filter(|_| ctx.observed.endpoint_ready == Some(true));
+    closed.is_some_and(|closed| ctx.reached(Some(after(closed, long))))
 }
 
 /// The head, if its Services do not follow its gate: new requests come until it is stopped. A moment without one is the best there is.
-fn ungated<'a>(stage: &'a Stage<'_>) -> Option<&'a str> {
-    stage.pods.head().filter(|head| head.ungated).map(|head| head.name.as_str())
+fn ungated<'a>(ctx: &'a StepContext<'_>) -> Option<&'a str> {
+    ctx.pods.head().filter(|head| head.ungated).map(|head| head.name.as_str())
 }
 
 /// The engine tells how many requests it has.
-pub(super) fn answers(stage: &Stage<'_>) -> bool {
-    matches!(engine(stage), Engine::Load(_))
+pub(super) fn answers(ctx: &StepContext<'_>) -> bool {
+    matches!(engine(ctx), Engine::Load(_))
 }
 
-fn engine(stage: &Stage<'_>) -> Engine {
-    let Ray::Alive(alive) = ray::ray(stage) else { return Engine::Unknown };
-    if !stage.launched() {
+fn engine(ctx: &StepContext<'_>) -> Engine {
+    let Ray::Alive(alive) = ray::ray(ctx) else { return Engine::Unknown };
+    if !ctx.launched() {
         return alive.engine.load.map_or(Engine::Unknown, Engine::Load);
     }
-    ray::engine(&stage.group, alive).map_or(Engine::Unknown, of_job)
+    ray::engine(&ctx.group, alive).map_or(Engine::Unknown, of_job)
 }
 
-fn of_job(engine: &EngineSeen) -> Engine {
+fn of_job(engine: &ObservedEngine) -> Engine {
     match engine.job {
-        None | Some(JobSeen::Ended(_)) => Engine::Dead,
+        None | Some(ObservedJob::Ended(_)) => Engine::Dead,
         Some(_) => engine.load.map_or(Engine::Unknown, Engine::Load),
     }
 }
 
-/// All requests have ended. An engine that can be told that it drains is told first.
-fn ended(stage: &mut Stage<'_>, load: LoadSeen) -> bool {
+/// All requests have ended. An engine that can be told that it drains is reported first.
+fn ended(ctx: &mut StepContext<'_>, load: ObservedLoad) -> bool {
     if load.draining == Some(false) {
-        let group = stage.group.name.clone();
-        stage.act(Effect::SetDraining { group, draining: true });
+        let group = ctx.group.name.clone();
+        ctx.act(Effect::SetDraining { group, draining: true });
         return false;
     }
     load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
 }
 
-fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
-    let stays = ungated(stage).map(|head| {
+fn wait(ctx: &mut StepContext<'_>, settled: bool, engine: &Engine) {
+    let stays = ungated(ctx).map(|head| {
         format!(
             "pod {head} has no readiness gate and stays in its endpoints; waits for a moment without requests, or until it is taken out: \
              kubectl label pod {head} {}-",
@@ -140,8 +142,8 @@ fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
     });
     let message = match engine {
         _ if !settled && stays.is_some() => stays.unwrap_or_default(),
-        _ if !settled && listed_for(stage, FOLLOW) => {
-            let head = stage.pods.head().map(|head| head.name.as_str()).unwrap_or_default();
+        _ if !settled && listed_for(ctx, FOLLOW) => {
+            let head = ctx.pods.head().map(|head| head.name.as_str()).unwrap_or_default();
             format!(
                 "an EndpointSlice lists pod {head} as ready although its gate is closed; goes on without it {} s after that: look for the \
                  slice that nobody updates with `kubectl get endpointslices`",
@@ -152,27 +154,27 @@ fn wait(stage: &mut Stage<'_>, settled: bool, engine: &Engine) {
         Engine::Load(load) => format!("{} requests in flight", load.in_flight),
         _ => "the engine does not tell its requests in flight; waits for the drain time-out".to_owned(),
     };
-    stage.enter(Phase::Draining, message);
+    ctx.set_phase(Phase::Draining, message);
 }
 
-fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
-    let name = stage.group.name.clone();
-    let lost = evict::lost(stage);
-    let when = match (lost, evict::overdue(stage)) {
+fn cut_off(ctx: &mut StepContext<'_>, engine: &Engine) {
+    let name = ctx.group.name.clone();
+    let lost = evict::lost(ctx);
+    let when = match (lost, evict::overdue(ctx)) {
         (Some(pod), _) => {
             format!("when pod {} ended with its node {}", pod.name, pod.node.as_deref().unwrap_or_default())
         }
         (None, Some(pod)) => format!("when the grace period of pod {} ended", pod.name),
-        (None, None) => format!("after {} s", stage.fleet.drain_timeout.as_secs()),
+        (None, None) => format!("after {} s", ctx.fleet.drain_timeout.as_secs()),
     };
     let cure = match lost {
         Some(_) => "",
-        None if evict::ends(stage) => ": raise the template's terminationGracePeriodSeconds",
+        None if evict::ends(ctx) => ": raise the template's terminationGracePeriodSeconds",
         None => ": raise drain.timeout",
     };
     let (left, hangs) = match engine {
         // The last that was known of it.
-        Engine::Dead | Engine::Unknown if lost.is_some() => (stage.group.in_flight, false),
+        Engine::Dead | Engine::Unknown if lost.is_some() => (ctx.group.in_flight, false),
         Engine::Dead => (Some(0), false),
         Engine::Load(load) => (Some(load.in_flight), load.stalled_since.is_some() && !load.deferred),
         Engine::Unknown => (None, false),
@@ -183,38 +185,41 @@ fn cut_off(stage: &mut Stage<'_>, engine: &Engine) {
         Some(left) => Some(format!("{left} requests were cut off {when}{cure}")),
         None => Some(format!("an unknown number of requests was cut off {when}")),
     };
-    stage.lost_requests = left.unwrap_or_default();
+    ctx.lost_requests = left.unwrap_or_default();
     if let Some(text) = text {
-        stage.tell(true, "DrainTimeout", format!("group {name}: {text}"));
+        ctx.event(true, "DrainTimeout", format!("group {name}: {text}"));
     }
-    stop::start(stage);
+    stop::start(ctx);
 }
 
 /// The gate has closed and the endpoints do not follow yet: what they tell is of before. Opened now, the group would count as one that
 /// takes traffic while it leaves them.
-pub(super) fn leaves(stage: &mut Stage<'_>) -> bool {
-    let closed = stage.pods.head().is_some_and(|head| !head.gate_open && head.gate_since.is_some());
-    closed && stage.seen.endpoint_ready == Some(true) && !listed_for(stage, FOLLOW)
+pub(super) fn leaves(ctx: &mut StepContext<'_>) -> bool {
+    let closed = ctx.pods.head().is_some_and(|head| !head.gate_open && head.gate_since.is_some());
+    closed && ctx.observed.endpoint_ready == Some(true) && !listed_for(ctx, FOLLOW)
 }
 
 /// The group may serve again: take the drain back. Says whether the group can be judged as serving.
-pub(super) fn cancel(stage: &mut Stage<'_>) -> bool {
-    stage.group.closed_since = None;
-    match ray::ray(stage) {
+pub(super) fn cancel(ctx: &mut StepContext<'_>) -> bool {
+    ctx.group.left_endpoints_at = None;
+    match ray::ray(ctx) {
         Ray::Alive(alive) if alive.engine.load.is_some_and(|load| load.draining == Some(true)) => {
-            let group = stage.group.name.clone();
-            stage.act(Effect::SetDraining { group, draining: false });
-            stage.wake_at(Some(after(stage.now, LOOK_AGAIN)));
-            stage.enter(Phase::Draining, "the drain is taken back".to_owned());
+            let group = ctx.group.name.clone();
+            ctx.act(Effect::SetDraining { group, draining: false });
+            ctx.wake_at(Some(after(ctx.now, LOOK_AGAIN)));
+            ctx.set_phase(Phase::Draining, "the drain is taken back".to_owned());
             false
         }
-        Ray::Alive(_) if leaves(stage) => {
-            stage.enter(Phase::Draining, "the drain is taken back once the endpoints have let go".to_owned());
+        Ray::Alive(_) if leaves(ctx) => {
+            ctx.set_phase(
+                Phase::Draining,
+                "the drain is taken back once the endpoints have let go".to_owned(),
+            );
             false
         }
         Ray::Alive(_) | Ray::Silent(_) => {
             // It was ready when the drain began, so the rules of a ready group judge it now.
-            stage.enter(Phase::Ready, None);
+            ctx.set_phase(Phase::Ready, None);
             true
         }
         Ray::Unknown => false,

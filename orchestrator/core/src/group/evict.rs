@@ -5,75 +5,75 @@
 use jiff::Timestamp;
 use rayfleet_api::status::{Goal, Phase};
 
-use super::stage::Stage;
+use super::context::StepContext;
 use super::{drain, ray};
-use crate::seen::PodSeen;
+use crate::observed::ObservedPod;
 use crate::time;
 
 /// Gives a group up that serves and loses a pod in an orderly way. It is drained then.
-pub(super) fn evicted(stage: &mut Stage<'_>) -> bool {
-    if !stage.cluster_alive() {
+pub(super) fn evicted(ctx: &mut StepContext<'_>) -> bool {
+    if !ctx.cluster_alive() {
         return false;
     }
-    let Some((cause, end)) = told_to_go(stage) else { return false };
+    let Some((cause, end)) = told_to_go(ctx) else { return false };
     let serves =
-        stage.group.phase == Phase::Ready || (stage.group.wavers_since.is_some() && drain::answers(stage));
+        ctx.group.phase == Phase::Ready || (ctx.group.not_ready_since.is_some() && drain::answers(ctx));
     if !serves {
         return false;
     }
     let until = end.map_or_else(String::new, |end| format!(" until {end}"));
-    let name = stage.group.name.clone();
-    stage.tell(
+    let name = ctx.group.name.clone();
+    ctx.event(
         true,
         "GroupEvicted",
         format!("group {name}: {cause}; its requests may end{until}; another group takes its place"),
     );
-    stage.group.goal = Goal::Retire;
-    stage.group.goal_reason = Some(cause);
+    ctx.group.goal = Goal::Retire;
+    ctx.group.goal_reason = Some(cause);
     true
 }
 
 /// What ends a pod in an orderly way, and until when its containers may run, where that is known.
-fn told_to_go(stage: &Stage<'_>) -> Option<(String, Option<Timestamp>)> {
+fn told_to_go(ctx: &StepContext<'_>) -> Option<(String, Option<Timestamp>)> {
     // It gets no deletion timestamp, and the pod stays for as long as the node does.
-    if let Some(pod) = stage.pods.shut_down() {
+    if let Some(pod) = ctx.pods.shut_down() {
         return Some((format!("node {} of pod {} is being shut down", node(pod), pod.name), None));
     }
-    if stage.pods.whole() {
+    if ctx.pods.whole() {
         return None;
     }
-    let pod = stage.pods.in_grace(stage.now).next()?;
+    let pod = ctx.pods.in_grace(ctx.now).next()?;
     Some((format!("pod {} on {} is being deleted", pod.name, node(pod)), pod.ends_at))
 }
 
-fn node(pod: &PodSeen) -> &str {
+fn node(pod: &ObservedPod) -> &str {
     pod.node.as_deref().unwrap_or("no node")
 }
 
 /// A pod of the group is on its way out.
-pub(super) fn ends(stage: &Stage<'_>) -> bool {
-    stage.pods.leaving().is_some() || stage.pods.shut_down().is_some()
+pub(super) fn ends(ctx: &StepContext<'_>) -> bool {
+    ctx.pods.leaving().is_some() || ctx.pods.shut_down().is_some()
 }
 
 /// What has announced the end of a machine on which a pod of the group is, as a sentence about its node.
-pub(super) fn notice(stage: &Stage<'_>) -> Option<String> {
-    let pod = stage.pods.live().find(|pod| pod.node_ends() && !pod.node_shuts_down())?;
+pub(super) fn notice(ctx: &StepContext<'_>) -> Option<String> {
+    let pod = ctx.pods.live().find(|pod| pod.node_ends() && !pod.node_shuts_down())?;
     Some(format!("node {} {}", node(pod), pod.node_closing.as_ref()?.what))
 }
 
 /// A pod that has ended with its machine: nobody answers the group's requests any more. Ray itself takes long to miss a machine.
-pub(super) fn lost<'a>(stage: &Stage<'a>) -> Option<&'a PodSeen> {
-    let gone = |pod: &&PodSeen| pod.over || (pod.node_lost || pod.node_ends()) && ray::no_sign(stage, pod);
-    stage.pods.live().find(gone)
+pub(super) fn lost<'a>(ctx: &StepContext<'a>) -> Option<&'a ObservedPod> {
+    let gone = |pod: &&ObservedPod| pod.over || (pod.node_lost || pod.node_ends()) && ray::no_sign(ctx, pod);
+    ctx.pods.live().find(gone)
 }
 
 /// A pod whose grace period is over.
-pub(super) fn overdue<'a>(stage: &Stage<'a>) -> Option<&'a PodSeen> {
-    stage.pods.all().find(|pod| pod.deleting && pod.ends_at.is_some_and(|end| end <= stage.now))
+pub(super) fn overdue<'a>(ctx: &StepContext<'a>) -> Option<&'a ObservedPod> {
+    ctx.pods.all().find(|pod| pod.deleting && pod.ends_at.is_some_and(|end| end <= ctx.now))
 }
 
 /// The end of a drain, no later than that of the first pod which is going.
-pub(super) fn earliest(stage: &Stage<'_>, deadline: Option<Timestamp>) -> Option<Timestamp> {
-    let first = stage.pods.all().filter(|pod| pod.deleting).filter_map(|pod| pod.ends_at).min();
+pub(super) fn earliest(ctx: &StepContext<'_>, deadline: Option<Timestamp>) -> Option<Timestamp> {
+    let first = ctx.pods.all().filter(|pod| pod.deleting).filter_map(|pod| pod.ends_at).min();
     time::earliest(deadline, first)
 }

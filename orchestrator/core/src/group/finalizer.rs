@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::valid::after;
 
-use crate::seen::ClusterSeen;
+use crate::observed::ObservedRayCluster;
 
 /// KubeRay's own, while it cleans up what a head has stored in Redis (`ray-operator/controllers/ray/utils/constant.go`).
 const KUBERAY: &str = "ray.io/gcs-ft-redis-cleanup-finalizer";
@@ -28,7 +28,7 @@ pub(crate) enum Hold {
 }
 
 /// Who holds the RayCluster of this name.
-pub(crate) fn hold(namespace: &str, name: &str, cluster: &ClusterSeen, now: Timestamp) -> Hold {
+pub(crate) fn hold(namespace: &str, name: &str, cluster: &ObservedRayCluster, now: Timestamp) -> Hold {
     let since = cluster.deleting_since.unwrap_or(now);
     let Some(finalizer) = cluster.finalizers.iter().min_by_key(|finalizer| is_known(finalizer)) else {
         return Hold::None;
@@ -67,8 +67,12 @@ mod tests {
 
     fn held(finalizers: &[&str], seconds: i64) -> Hold {
         let finalizers = finalizers.iter().map(|&finalizer| finalizer.to_owned()).collect();
-        let cluster =
-            ClusterSeen { deleting: true, deleting_since: Some(at(0)), finalizers, ..ClusterSeen::default() };
+        let cluster = ObservedRayCluster {
+            deleting: true,
+            deleting_since: Some(at(0)),
+            finalizers,
+            ..ObservedRayCluster::default()
+        };
         hold("n", "g", &cluster, at(seconds))
     }
 
@@ -87,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_finalizer_holds_nothing_that_is_to_stay() {
-        let cluster = ClusterSeen { finalizers: vec!["a/b".to_owned()], ..ClusterSeen::default() };
+        let cluster =
+            ObservedRayCluster { finalizers: vec!["a/b".to_owned()], ..ObservedRayCluster::default() };
         assert_eq!(hold("n", "g", &cluster, at(0)), Hold::None);
     }
 }

@@ -4,20 +4,20 @@
 
 mod blame;
 mod bring_up;
+mod context;
 mod drain;
 mod engine;
 mod evict;
-mod facts;
 mod fail;
 mod finalizer;
-mod patience;
-mod plain;
+mod formation_timeout;
+mod own_engine;
 mod pods;
 mod ray;
-mod reach;
+mod reachability;
 mod repair;
 mod serve;
-mod stage;
+mod status_fields;
 mod stop;
 mod suspend;
 
@@ -29,16 +29,16 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use crate::effect::Effect;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 
+pub use context::Blamed;
+use context::StepContext;
 pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
-pub(crate) use patience::pulls_its_image;
+pub(crate) use formation_timeout::pulls_its_image;
 pub(crate) use pods::{no_image, not_attached, pulls};
-pub(crate) use reach::{UNREACHABLE, deaf, in_words as deaf_in_words};
-pub use stage::Blamed;
-use stage::Stage;
+pub(crate) use reachability::{UNREACHABLE, deaf, in_words as deaf_in_words};
 
 /// What follows for one group.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,48 +56,47 @@ pub struct Step {
 }
 
 /// One step of one group towards its goal.
-pub fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, now: Timestamp) -> Step {
-    let mut stage = Stage::new(fleet, group, seen, now);
-    stage.retire_if_deleted();
-    repair::repair(&mut stage);
-    match stage.group.goal {
+pub fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, now: Timestamp) -> Step {
+    let mut ctx = StepContext::new(fleet, group, observed, now);
+    ctx.retire_if_deleted();
+    repair::repair(&mut ctx);
+    match ctx.group.goal {
         Goal::Serve => {
-            serve::serve(&mut stage);
+            serve::serve(&mut ctx);
             // It failed or gave up: what can be ended now is ended now.
-            if stage.group.goal == Goal::Retire {
-                leave(&mut stage);
-            } else if stage.group.phase == Phase::Failed && group.phase != Phase::Failed {
-                serve::serve(&mut stage);
+            if ctx.group.goal == Goal::Retire {
+                leave(&mut ctx);
+            } else if ctx.group.phase == Phase::Failed && group.phase != Phase::Failed {
+                serve::serve(&mut ctx);
             }
         }
         // There is no engine to swap to any more: the planner replaces the whole group.
         Goal::SwapEngine if fleet.model.is_none() && group.phase != Phase::Stopping => {
-            stage.group.goal = Goal::Serve;
-            stage.group.goal_reason = None;
-            serve::serve(&mut stage);
+            ctx.group.goal = Goal::Serve;
+            ctx.group.goal_reason = None;
+            serve::serve(&mut ctx);
         }
         Goal::SwapEngine
-            if fleet.model.is_some()
-                && (engine::not_started(&stage.group) || suspend::is_suspended(&stage)) =>
+            if fleet.model.is_some() && (engine::not_started(&ctx.group) || suspend::is_suspended(&ctx)) =>
         {
-            engine::retarget(&mut stage);
-            serve::serve(&mut stage);
+            engine::retarget(&mut ctx);
+            serve::serve(&mut ctx);
         }
-        Goal::SwapEngine | Goal::Retire => leave(&mut stage),
+        Goal::SwapEngine | Goal::Retire => leave(&mut ctx),
     }
-    facts::refresh(&mut stage);
-    stage.into_step()
+    status_fields::refresh(&mut ctx);
+    ctx.into_step()
 }
 
 /// A group that was told to end its engine: it drains if it serves, else there is nothing to wait for.
-fn leave(stage: &mut Stage<'_>) {
-    stage.group.ready_since = None;
-    match stage.group.phase {
-        Phase::Draining => drain::drain(stage),
-        Phase::Stopping => stop::stop(stage),
-        Phase::Ready if stage.pods.head().is_some() => drain::start(stage),
+fn leave(ctx: &mut StepContext<'_>) {
+    ctx.group.ready_since = None;
+    match ctx.group.phase {
+        Phase::Draining => drain::drain(ctx),
+        Phase::Stopping => stop::stop(ctx),
+        Phase::Ready if ctx.pods.head().is_some() => drain::start(ctx),
         // It lost its traffic a moment ago, and may still be answering what it had.
-        _ if stage.group.wavers_since.is_some() && drain::answers(stage) => drain::start(stage),
-        _ => stop::start(stage),
+        _ if ctx.group.not_ready_since.is_some() && drain::answers(ctx) => drain::start(ctx),
+        _ => stop::start(ctx),
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use crate::capacity;
-use crate::seen::{ClusterSeen, PULLING, PodProblem, PodSeen};
+use crate::observed::{ObservedPod, ObservedRayCluster, PULLING, PodProblem};
 
 /// The init container that KubeRay puts into workers: it asks the head's GCS until that answers, without an end.
 const WAIT_GCS_READY: &str = "wait-gcs-ready";
@@ -15,24 +15,28 @@ pub(super) struct Pods<'a> {
     wanted: usize,
     /// Ray's autoscaler adds and removes workers: those above the wanted ones need not be up.
     elastic: bool,
-    all: &'a [PodSeen],
+    all: &'a [ObservedPod],
 }
 
 impl<'a> Pods<'a> {
     /// A group of an older template may have another size than the one that is asked for now.
-    pub(super) fn new(shape: &'a GroupShape, cluster: Option<&ClusterSeen>, all: &'a [PodSeen]) -> Self {
+    pub(super) fn new(
+        shape: &'a GroupShape,
+        cluster: Option<&ObservedRayCluster>,
+        all: &'a [ObservedPod],
+    ) -> Self {
         let size = cluster.and_then(|cluster| cluster.pods);
         let elastic = cluster.is_some_and(|cluster| cluster.elastic);
         Self { shape, wanted: size.unwrap_or_else(|| shape.size()), elastic, all }
     }
 
     /// All, those on their way out too.
-    pub(super) fn all(&self) -> impl Iterator<Item = &'a PodSeen> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &'a ObservedPod> {
         self.all.iter()
     }
 
     /// Pods that nobody is deleting.
-    pub(super) fn live(&self) -> impl Iterator<Item = &'a PodSeen> {
+    pub(super) fn live(&self) -> impl Iterator<Item = &'a ObservedPod> {
         self.all.iter().filter(|pod| !pod.deleting)
     }
 
@@ -42,7 +46,7 @@ impl<'a> Pods<'a> {
     }
 
     /// The head that runs: one that nobody is deleting, else one whose containers still run in its grace period.
-    pub(super) fn head(&self) -> Option<&'a PodSeen> {
+    pub(super) fn head(&self) -> Option<&'a ObservedPod> {
         let ending = || self.all.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
         self.live().find(|pod| pod.head).or_else(ending)
     }
@@ -53,7 +57,7 @@ impl<'a> Pods<'a> {
     }
 
     /// The head, even on its way out: its gate may still be open.
-    pub(super) fn any_head(&self) -> Option<&'a PodSeen> {
+    pub(super) fn any_head(&self) -> Option<&'a ObservedPod> {
         self.head().or_else(|| self.all.iter().find(|pod| pod.head))
     }
 
@@ -94,18 +98,18 @@ impl<'a> Pods<'a> {
     }
 
     /// A pod that is being deleted, first by name.
-    pub(super) fn leaving(&self) -> Option<&'a PodSeen> {
+    pub(super) fn leaving(&self) -> Option<&'a ObservedPod> {
         self.all.iter().filter(|pod| pod.deleting).min_by(|a, b| a.name.cmp(&b.name))
     }
 
     /// Pods on their way out that still have time to end by themselves.
-    pub(super) fn in_grace(&self, now: Timestamp) -> impl Iterator<Item = &'a PodSeen> {
-        let has_time = move |pod: &&PodSeen| pod.ends_at.is_some_and(|end| now < end);
+    pub(super) fn in_grace(&self, now: Timestamp) -> impl Iterator<Item = &'a ObservedPod> {
+        let has_time = move |pod: &&ObservedPod| pod.ends_at.is_some_and(|end| now < end);
         self.all.iter().filter(|pod| pod.deleting && !pod.node_lost).filter(has_time)
     }
 
     /// A pod whose containers are being ended because its node is being shut down, the head before others.
-    pub(super) fn shut_down(&self) -> Option<&'a PodSeen> {
+    pub(super) fn shut_down(&self) -> Option<&'a ObservedPod> {
         self.live().filter(|pod| pod.node_shuts_down()).min_by_key(|pod| (!pod.head, &pod.name))
     }
 
@@ -146,7 +150,7 @@ impl<'a> Pods<'a> {
         ))
     }
 
-    fn in_words(&self, pod: &PodSeen, problem: &PodProblem) -> (String, String) {
+    fn in_words(&self, pod: &ObservedPod, problem: &PodProblem) -> (String, String) {
         let name = &pod.name;
         let cause = match problem.reason.as_str() {
             "Unschedulable" => {
@@ -178,7 +182,7 @@ impl<'a> Pods<'a> {
         (cause, problem.message.clone())
     }
 
-    fn shape_of(&self, pod: &PodSeen) -> Option<&'a PodShape> {
+    fn shape_of(&self, pod: &ObservedPod) -> Option<&'a PodShape> {
         // A pod does not say which worker group it is of; the largest is the hardest to place.
         let workers = self.shape.roles.iter().filter(|shape| shape.role != "head");
         let head = self.shape.roles.iter().find(|shape| shape.role == "head");
@@ -212,7 +216,7 @@ pub(crate) fn not_attached(problem: &PodProblem) -> bool {
 }
 
 /// What keeps it from being ready may be its node's doing.
-pub(super) fn may_be_the_nodes(pod: &PodSeen) -> bool {
+pub(super) fn may_be_the_nodes(pod: &ObservedPod) -> bool {
     !pod.problem.as_ref().is_some_and(|problem| pulls(problem) || not_attached(problem))
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::after;
 
-use super::reach;
-use super::stage::{Stage, submission};
-use crate::seen::{EngineSeen, JobSeen, PodSeen, RayAlive};
+use super::context::{StepContext, submission};
+use super::reachability;
+use crate::observed::{ObservedEngine, ObservedJob, ObservedPod, RayReport};
 use crate::time;
 
 /// An answer older than this is no answer: the observer asks every few seconds at its slowest, so it
@@ -26,17 +26,17 @@ pub(super) enum Ray<'a> {
     /// It does not answer, and why.
     Silent(String),
     /// It answers.
-    Alive(&'a RayAlive),
+    Alive(&'a RayReport),
 }
 
-pub(super) fn ray<'a>(stage: &Stage<'a>) -> Ray<'a> {
-    match &stage.seen.ray {
+pub(super) fn ray<'a>(ctx: &StepContext<'a>) -> Ray<'a> {
+    match &ctx.observed.ray {
         None => Ray::Unknown,
-        Some(seen) if after(seen.at, STALE) < stage.now => {
-            Ray::Silent(format!("the last answer is from {}", time::began(seen.at).0))
+        Some(observed) if after(observed.at, STALE) < ctx.now => {
+            Ray::Silent(format!("the last answer is from {}", time::began(observed.at).0))
         }
-        Some(_) if reach::unknown(stage.seen) => Ray::Unknown,
-        Some(seen) => match &seen.state {
+        Some(_) if reachability::unknown(ctx.observed) => Ray::Unknown,
+        Some(observed) => match &observed.state {
             Ok(alive) => Ray::Alive(alive),
             Err(cause) => Ray::Silent(cause.clone()),
         },
@@ -44,46 +44,46 @@ pub(super) fn ray<'a>(stage: &Stage<'a>) -> Ray<'a> {
 }
 
 /// Pods whose address is among the Ray nodes that are alive, and whose machine gives signs of life.
-pub(super) fn joined(stage: &Stage<'_>, alive: &RayAlive) -> usize {
-    stage.pods.live().filter(|pod| is_in(stage, alive, pod)).count()
+pub(super) fn joined(ctx: &StepContext<'_>, alive: &RayReport) -> usize {
+    ctx.pods.live().filter(|pod| is_in(ctx, alive, pod)).count()
 }
 
 /// Whether a pod is a living Ray node. Ray itself takes many seconds to miss a machine that lost its power.
-pub(super) fn is_in(stage: &Stage<'_>, alive: &RayAlive, pod: &PodSeen) -> bool {
-    pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip)) && !no_sign(stage, pod)
+pub(super) fn is_in(ctx: &StepContext<'_>, alive: &RayReport, pod: &ObservedPod) -> bool {
+    pod.ip.as_ref().is_some_and(|ip| alive.nodes.contains(ip)) && !no_sign(ctx, pod)
 }
 
 /// Whether a pod's machine, or the way to it, is gone.
-pub(super) fn no_sign(stage: &Stage<'_>, pod: &PodSeen) -> bool {
-    let gone = stage.seen.ray.as_ref().map(|ray| &ray.no_sign);
+pub(super) fn no_sign(ctx: &StepContext<'_>, pod: &ObservedPod) -> bool {
+    let gone = ctx.observed.ray.as_ref().map(|ray| &ray.unreachable_ips);
     gone.is_some_and(|gone| pod.ip.as_ref().is_some_and(|ip| gone.contains(ip)))
 }
 
 /// Ranks that a group's engine has when it is whole. Of an older engine only what the ledger has of it is known.
-pub(super) fn whole(stage: &Stage<'_>) -> Option<u32> {
-    let group = &stage.group;
-    if group.engine_revision == stage.fleet.revision.engine {
-        return Some(stage.fleet.ranks());
+pub(super) fn whole(ctx: &StepContext<'_>) -> Option<u32> {
+    let group = &ctx.group;
+    if group.engine_revision == ctx.fleet.revision.engine {
+        return Some(ctx.fleet.ranks());
     }
     group.ranks.as_ref()?.split_once('/')?.1.parse().ok()
 }
 
 /// The engine, if the answer is about the current launch.
-pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayAlive) -> Option<&'a EngineSeen> {
+pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayReport) -> Option<&'a ObservedEngine> {
     (group.launch > 0 && alive.engine.submission == submission(group)).then_some(&alive.engine)
 }
 
 /// Whether the job of the current launch still runs. `None`: not known.
-pub(super) fn job_runs(stage: &Stage<'_>) -> Option<bool> {
-    match ray(stage) {
-        Ray::Alive(alive) => engine(&stage.group, alive)
-            .map(|engine| matches!(engine.job, Some(JobSeen::Pending | JobSeen::Running))),
+pub(super) fn job_runs(ctx: &StepContext<'_>) -> Option<bool> {
+    match ray(ctx) {
+        Ray::Alive(alive) => engine(&ctx.group, alive)
+            .map(|engine| matches!(engine.job, Some(ObservedJob::Pending | ObservedJob::Running))),
         Ray::Unknown | Ray::Silent(_) => None,
     }
 }
 
 /// Silence begins or goes on. Is it too long for a group that serves?
-pub(super) fn silent_too_long(stage: &mut Stage<'_>) -> bool {
-    let since = stage.group.unreachable_since.get_or_insert_with(|| time::began(stage.now)).clone();
-    stage.reached(Some(after(since.0, SILENCE)))
+pub(super) fn silent_too_long(ctx: &mut StepContext<'_>) -> bool {
+    let since = ctx.group.unreachable_since.get_or_insert_with(|| time::began(ctx.now)).clone();
+    ctx.reached(Some(after(since.0, SILENCE)))
 }

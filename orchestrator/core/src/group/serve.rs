@@ -1,142 +1,142 @@
 //! The goal Serve: how far has the group come, and what is the next thing it needs? The answer is taken
-//! from what is seen, not from the phase of before, so a restarted controller lands where it was.
+//! from what is observed, not from the phase of before, so a restarted controller lands where it was.
 
 use std::time::Duration;
 
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 
-use super::stage::{Stage, submission};
-use super::{bring_up, drain, engine, evict, fail, patience, plain, reach, suspend};
-use crate::seen::EngineSeen;
+use super::context::{StepContext, submission};
+use super::{bring_up, drain, engine, evict, fail, formation_timeout, own_engine, reachability, suspend};
+use crate::observed::ObservedEngine;
 use crate::time;
 
 /// A group that has served this long has left its earlier failures behind.
 const STABLE: Duration = Duration::from_mins(10);
 
-pub(super) fn serve(stage: &mut Stage<'_>) {
-    if suspend::waits(stage) || evict::evicted(stage) {
+pub(super) fn serve(ctx: &mut StepContext<'_>) {
+    if suspend::waits(ctx) || evict::evicted(ctx) {
         return;
     }
-    reach::bear(stage);
-    if stage.group.phase == Phase::Failed && !fail::recover(stage) {
+    reachability::bear(ctx);
+    if ctx.group.phase == Phase::Failed && !fail::recover(ctx) {
         return;
     }
-    if stage.group.phase == Phase::Draining && !drain::cancel(stage) {
+    if ctx.group.phase == Phase::Draining && !drain::cancel(ctx) {
         return;
     }
-    if opened(stage) {
-        stage.enter(Phase::Ready, None);
-        stage.group.deadline = None;
+    if opened(ctx) {
+        ctx.set_phase(Phase::Ready, None);
+        ctx.group.start_deadline = None;
     }
-    // The planner spares a group that wavers for this long.
-    let spared = time::end_of(stage.group.wavers_since.as_ref(), stage.fleet.failure.hung_after);
-    stage.reached(spared);
-    if !bring_up::on_living_nodes(stage)
-        || !bring_up::cluster(stage)
-        || engine::died(stage)
-        || !bring_up::pods(stage)
-        || !bring_up::ray_nodes(stage)
+    // The planner spares a group that is not ready for this long.
+    let spared = time::end_of(ctx.group.not_ready_since.as_ref(), ctx.fleet.failure.hung_after);
+    ctx.reached(spared);
+    if !bring_up::on_living_nodes(ctx)
+        || !bring_up::cluster(ctx)
+        || engine::died(ctx)
+        || !bring_up::pods(ctx)
+        || !bring_up::ray_nodes(ctx)
     {
         return;
     }
-    if stage.launched() {
-        engine::bring_up(stage);
+    if ctx.launched() {
+        engine::bring_up(ctx);
     } else {
-        plain::bring_up(stage);
+        own_engine::bring_up(ctx);
     }
 }
 
-/// The group was ready, and the ledger does not know: gates open before it is told, and whoever led then may have ended in between. A
-/// group that wavers is known to have served.
-fn opened(stage: &Stage<'_>) -> bool {
-    is_open(stage) && stage.group.phase < Phase::Ready && stage.group.wavers_since.is_none()
+/// The group was ready, and the ledger does not know: gates open before it is reported, and whoever led then may have ended in between. A
+/// group that is not ready is known to have served.
+fn opened(ctx: &StepContext<'_>) -> bool {
+    is_open(ctx) && ctx.group.phase < Phase::Ready && ctx.group.not_ready_since.is_none()
 }
 
 /// The gate is open for the present launch: it was ready, and its probe prompt answered.
-pub(super) fn is_open(stage: &Stage<'_>) -> bool {
-    let launch = submission(&stage.group);
-    stage.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
+pub(super) fn is_open(ctx: &StepContext<'_>) -> bool {
+    let launch = submission(&ctx.group);
+    ctx.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
 }
 
 /// What a group that serves has to say while its Ray dashboard does not answer. The cause's words change with every try; the first
 /// ones stay.
-pub(super) fn unverified(stage: &Stage<'_>, engine: &EngineSeen, of: &str) -> Option<String> {
+pub(super) fn unverified(ctx: &StepContext<'_>, engine: &ObservedEngine, of: &str) -> Option<String> {
     let cause = engine.unverified.as_ref()?;
     let begins = format!("it serves, but its {of} cannot be looked at: ");
-    let known = stage.group.message.clone().filter(|message| message.starts_with(&begins));
+    let known = ctx.group.message.clone().filter(|message| message.starts_with(&begins));
     Some(known.unwrap_or_else(|| format!("{begins}{cause}")))
 }
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
-pub(super) fn ready(stage: &mut Stage<'_>, unverified: Option<String>) {
-    if stage.group.phase != Phase::Ready && drain::leaves(stage) {
-        stage.enter(Phase::Probing, "waits until the endpoints have let go of it".to_owned());
+pub(super) fn ready(ctx: &mut StepContext<'_>, unverified: Option<String>) {
+    if ctx.group.phase != Phase::Ready && drain::leaves(ctx) {
+        ctx.set_phase(Phase::Probing, "waits until the endpoints have let go of it".to_owned());
         return;
     }
-    if stage.group.phase != Phase::Ready {
-        stage.tell(false, "GroupReady", format!("group {} is ready", stage.group.name));
+    if ctx.group.phase != Phase::Ready {
+        ctx.event(false, "GroupReady", format!("group {} is ready", ctx.group.name));
     }
     if let Some(cause) = &unverified
-        && stage.group.message.as_ref() != Some(cause)
+        && ctx.group.message.as_ref() != Some(cause)
     {
-        stage.tell(true, "DashboardUnreachable", format!("group {}: {cause}", stage.group.name));
+        ctx.event(true, "DashboardUnreachable", format!("group {}: {cause}", ctx.group.name));
     }
-    stage.enter(Phase::Ready, unverified);
-    stage.group.deadline = None;
-    stage.group.unreachable_since = None;
-    stage.group.wavers_since = None;
-    patience::end(stage);
-    stage.group.retry_after = None;
-    stage.group.goal_reason = None;
-    stage.gate(true, "Ready");
-    let open = stage.pods.head().is_some_and(|head| head.gate_open);
-    if open && stage.seen.endpoint_ready != Some(false) {
-        stage.group.ready_since.get_or_insert_with(|| time::began(stage.now));
-        if stage.reached(time::end_of(stage.group.ready_since.as_ref(), stage.fleet.min_ready)) {
-            stage.group.failed_starts = 0;
+    ctx.set_phase(Phase::Ready, unverified);
+    ctx.group.start_deadline = None;
+    ctx.group.unreachable_since = None;
+    ctx.group.not_ready_since = None;
+    formation_timeout::end(ctx);
+    ctx.group.retry_after = None;
+    ctx.group.goal_reason = None;
+    ctx.gate(true, "Ready");
+    let open = ctx.pods.head().is_some_and(|head| head.gate_open);
+    if open && ctx.observed.endpoint_ready != Some(false) {
+        ctx.group.ready_since.get_or_insert_with(|| time::began(ctx.now));
+        if ctx.reached(time::end_of(ctx.group.ready_since.as_ref(), ctx.fleet.min_ready)) {
+            ctx.group.failed_starts = 0;
         }
-        forget_failures(stage);
+        forget_failures(ctx);
     } else {
-        stage.group.ready_since = None;
+        ctx.group.ready_since = None;
     }
 }
 
-fn forget_failures(stage: &mut Stage<'_>) {
-    if stage.group.restarts == 0 && stage.group.failures == 0 {
+fn forget_failures(ctx: &mut StepContext<'_>) {
+    if ctx.group.restarts == 0 && ctx.group.failures == 0 {
         return;
     }
-    if stage.reached(time::end_of(stage.group.ready_since.as_ref(), STABLE)) {
-        stage.group.restarts = 0;
-        stage.group.failures = 0;
+    if ctx.reached(time::end_of(ctx.group.ready_since.as_ref(), STABLE)) {
+        ctx.group.restarts = 0;
+        ctx.group.failures = 0;
     }
 }
 
 /// A group that served, or was starting, lost something that may come back by itself. Traffic stops
 /// now; if it was serving it gets a while before that counts as a failure.
-pub(super) fn fall_back(stage: &mut Stage<'_>, phase: Phase, message: String) {
-    stage.gate(false, "NotReady");
-    if stage.group.phase == Phase::Ready {
-        stage.tell(true, "GroupNotReady", format!("group {}: {message}", stage.group.name));
-        stage.group.wavers_since = Some(time::began(stage.now));
-        let patience = after(stage.now, stage.fleet.failure.hung_after);
-        stage.group.deadline = stage.launched().then(|| time::not_before(patience));
+pub(super) fn fall_back(ctx: &mut StepContext<'_>, phase: Phase, message: String) {
+    ctx.gate(false, "NotReady");
+    if ctx.group.phase == Phase::Ready {
+        ctx.event(true, "GroupNotReady", format!("group {}: {message}", ctx.group.name));
+        ctx.group.not_ready_since = Some(time::began(ctx.now));
+        let patience = after(ctx.now, ctx.fleet.failure.hung_after);
+        ctx.group.start_deadline = ctx.launched().then(|| time::not_before(patience));
     }
-    stage.enter(phase, message);
+    ctx.set_phase(phase, message);
 }
 
 /// Whether the time to become ready (again) is over; then the launch has failed.
-pub(super) fn out_of_time(stage: &mut Stage<'_>) -> bool {
-    let deadline = stage.group.deadline.as_ref().map(|time| time.0);
+pub(super) fn out_of_time(ctx: &mut StepContext<'_>) -> bool {
+    let deadline = ctx.group.start_deadline.as_ref().map(|time| time.0);
     // Where silence is all there is against it, a group that served stays closed for longer before that costs its engine.
-    let borne = stage.group.wavers_since.as_ref().filter(|_| reach::silence_alone(stage));
-    let borne = borne.map(|since| after(since.0, reach::patience(stage)));
+    let borne = ctx.group.not_ready_since.as_ref().filter(|_| reachability::silence_alone(ctx));
+    let borne = borne.map(|since| after(since.0, reachability::patience(ctx)));
     let deadline = deadline.map(|deadline| borne.map_or(deadline, |borne| borne.max(deadline)));
-    if !stage.reached(deadline) {
+    if !ctx.reached(deadline) {
         return false;
     }
-    let phase = stage.group.phase.as_str();
-    let doing = stage.group.message.clone().unwrap_or_default();
-    fail::fail(stage, &format!("not ready in time, still {phase}: {doing}"));
+    let phase = ctx.group.phase.as_str();
+    let doing = ctx.group.message.clone().unwrap_or_default();
+    fail::fail(ctx, &format!("not ready in time, still {phase}: {doing}"));
     true
 }

@@ -3,84 +3,84 @@
 
 use rayfleet_api::status::{Goal, Phase};
 
+use super::context::{StepContext, submission};
 use super::fail::STOP_LIMIT;
 use super::finalizer::{self, Hold};
-use super::stage::{Stage, submission};
 use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
 use crate::time;
 
-pub(super) fn start(stage: &mut Stage<'_>) {
-    stage.enter(Phase::Stopping, "the engine is being stopped".to_owned());
-    stop(stage);
+pub(super) fn start(ctx: &mut StepContext<'_>) {
+    ctx.set_phase(Phase::Stopping, "the engine is being stopped".to_owned());
+    stop(ctx);
 }
 
-pub(super) fn stop(stage: &mut Stage<'_>) {
-    stage.gate(false, "Stopping");
-    if !engine_over(stage) {
+pub(super) fn stop(ctx: &mut StepContext<'_>) {
+    ctx.gate(false, "Stopping");
+    if !engine_over(ctx) {
         return;
     }
-    if stage.group.goal == Goal::SwapEngine && ray::job_runs(stage) == Some(true) {
+    if ctx.group.goal == Goal::SwapEngine && ray::job_runs(ctx) == Some(true) {
         // Its ranks hold the GPUs that the next engine needs; they go with the pods.
-        fail::give_up(stage, "the engine does not stop");
+        fail::give_up(ctx, "the engine does not stop");
     }
-    if stage.group.goal == Goal::SwapEngine {
-        swap(stage);
+    if ctx.group.goal == Goal::SwapEngine {
+        swap(ctx);
     } else {
-        delete(stage);
+        delete(ctx);
     }
 }
 
 /// The engine holds nothing any more, or waiting for that is pointless.
-fn engine_over(stage: &mut Stage<'_>) -> bool {
-    let pointless = !stage.launched()
-        || stage.group.launch == 0
-        || !stage.cluster_alive()
-        || stage.pods.headless()
-        || stage.pods.head().is_none_or(|head| head.node_lost);
-    if pointless || ray::job_runs(stage) == Some(false) {
+fn engine_over(ctx: &mut StepContext<'_>) -> bool {
+    let pointless = !ctx.launched()
+        || ctx.group.launch == 0
+        || !ctx.cluster_alive()
+        || ctx.pods.headless()
+        || ctx.pods.head().is_none_or(|head| head.node_lost);
+    if pointless || ray::job_runs(ctx) == Some(false) {
         return true;
     }
-    if ray::job_runs(stage) == Some(true) {
-        let (group, submission) = (stage.group.name.clone(), submission(&stage.group));
-        stage.act(Effect::StopEngine { group, submission });
+    if ray::job_runs(ctx) == Some(true) {
+        let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
+        ctx.act(Effect::StopEngine { group, submission });
     }
-    stage.reached(time::end_of(stage.group.since.as_ref(), STOP_LIMIT))
+    ctx.reached(time::end_of(ctx.group.phase_since.as_ref(), STOP_LIMIT))
 }
 
 /// The next engine on the same pods.
-fn swap(stage: &mut Stage<'_>) {
-    if stage.fleet.model.is_none() {
+fn swap(ctx: &mut StepContext<'_>) {
+    if ctx.fleet.model.is_none() {
         // The model was taken out of the spec meanwhile, so there is nothing to launch.
-        stage.group.goal = Goal::Retire;
-        delete(stage);
+        ctx.group.goal = Goal::Retire;
+        delete(ctx);
         return;
     }
-    engine::next_launch(&mut stage.group);
-    engine::retarget(stage);
-    stage.enter(Phase::Provisioning, None);
-    serve::serve(stage);
+    engine::next_launch(&mut ctx.group);
+    engine::retarget(ctx);
+    ctx.set_phase(Phase::Provisioning, None);
+    serve::serve(ctx);
 }
 
-fn delete(stage: &mut Stage<'_>) {
-    let Some(cluster) = &stage.seen.cluster else {
-        let ending = stage.pods.all().find(|pod| pod.holds()).map(|pod| {
+fn delete(ctx: &mut StepContext<'_>) {
+    let Some(cluster) = &ctx.observed.cluster else {
+        let ending = ctx.pods.all().find(|pod| pod.holds()).map(|pod| {
             format!("; pod {} on {} still runs", pod.name, pod.node.as_deref().unwrap_or("no node"))
         });
-        stage.enter(Phase::Stopping, format!("its pods are ending{}", ending.unwrap_or_default()));
+        ctx.set_phase(Phase::Stopping, format!("its pods are ending{}", ending.unwrap_or_default()));
         return;
     };
-    let message = match finalizer::hold(&stage.fleet.namespace, &stage.group.name, cluster, stage.now) {
+    let message = match finalizer::hold(&ctx.fleet.namespace, &ctx.group.name, cluster, ctx.now) {
         Hold::By(text) => text,
         Hold::None | Hold::Until(_) => "the RayCluster is being deleted".to_owned(),
     };
-    stage.enter(Phase::Stopping, message);
+    ctx.set_phase(Phase::Stopping, message);
     if !cluster.deleting {
-        stage.act(Effect::DeleteCluster {
-            name: stage.group.name.clone(),
+        ctx.act(Effect::DeleteCluster {
+            name: ctx.group.name.clone(),
             uid: cluster.uid.clone(),
             resource_version: cluster.resource_version.clone(),
-            reason: stage.group.goal_reason.clone().unwrap_or_else(|| "not wanted any more".to_owned()),
+            reason: ctx.group.goal_reason.clone().unwrap_or_else(|| "not wanted any more".to_owned()),
         });
     }
 }

@@ -4,43 +4,43 @@
 
 use rayfleet_api::status::Phase;
 
-use super::stage::Stage;
-use super::{engine, patience};
+use super::context::StepContext;
+use super::{engine, formation_timeout};
 
 /// The RayCluster is suspended, or on its way there or back.
-pub(super) fn is_suspended(stage: &Stage<'_>) -> bool {
-    stage.cluster_alive() && stage.seen.cluster.as_ref().is_some_and(|cluster| cluster.suspended.is_some())
+pub(super) fn is_suspended(ctx: &StepContext<'_>) -> bool {
+    ctx.cluster_alive() && ctx.observed.cluster.as_ref().is_some_and(|cluster| cluster.suspended.is_some())
 }
 
 /// Whether the group waits to be resumed; then it is said so.
-pub(super) fn waits(stage: &mut Stage<'_>) -> bool {
-    if !is_suspended(stage) {
-        if stage.group.phase == Phase::Suspended {
-            let message = format!("group {} is resumed", stage.group.name);
-            stage.tell(false, "GroupResumed", message);
-            stage.enter(Phase::Provisioning, None);
+pub(super) fn waits(ctx: &mut StepContext<'_>) -> bool {
+    if !is_suspended(ctx) {
+        if ctx.group.phase == Phase::Suspended {
+            let message = format!("group {} is resumed", ctx.group.name);
+            ctx.event(false, "GroupResumed", message);
+            ctx.set_phase(Phase::Provisioning, None);
         }
         return false;
     }
-    let why = stage.seen.cluster.as_ref().and_then(|cluster| cluster.suspended.clone()).unwrap_or_default();
-    stage.gate(false, "Suspended");
-    if stage.group.phase != Phase::Suspended {
-        stage.tell(false, "GroupSuspended", format!("group {}: {why}", stage.group.name));
-        leave_behind(stage);
+    let why = ctx.observed.cluster.as_ref().and_then(|cluster| cluster.suspended.clone()).unwrap_or_default();
+    ctx.gate(false, "Suspended");
+    if ctx.group.phase != Phase::Suspended {
+        ctx.event(false, "GroupSuspended", format!("group {}: {why}", ctx.group.name));
+        leave_behind(ctx);
     }
-    stage.enter(Phase::Suspended, why);
+    ctx.set_phase(Phase::Suspended, why);
     true
 }
 
 /// What ran is gone with its pods, whether it served, started or had failed.
-fn leave_behind(stage: &mut Stage<'_>) {
-    patience::end(stage);
-    if engine::started(stage) {
-        engine::next_launch(&mut stage.group);
+fn leave_behind(ctx: &mut StepContext<'_>) {
+    formation_timeout::end(ctx);
+    if engine::started(ctx) {
+        engine::next_launch(&mut ctx.group);
     }
-    stage.group.unreachable_since = None;
-    stage.group.wavers_since = None;
-    stage.group.retry_after = None;
-    stage.group.closed_since = None;
-    stage.group.in_flight = None;
+    ctx.group.unreachable_since = None;
+    ctx.group.not_ready_since = None;
+    ctx.group.retry_after = None;
+    ctx.group.left_endpoints_at = None;
+    ctx.group.in_flight = None;
 }

@@ -4,16 +4,16 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::PodShape;
 
-use super::board::Board;
-use super::view::active;
+use super::classify::is_retained;
+use super::planner::Planner;
 use crate::capacity::{self, Capacity, NoRoom, Room};
 
 /// Nodes that a new group is to keep off: all that are avoided, or none if it would have no room then.
-pub(super) fn for_new_group(board: &Board<'_>) -> Vec<String> {
+pub(super) fn for_new_group(planner: &Planner<'_>) -> Vec<String> {
     // Pods that tolerate everything would come to such a node again.
-    let mut closing = board.moving.nodes();
-    let avoided = avoided(board);
-    if !avoided.is_empty() && elsewhere(board, &avoided, None).is_ok() {
+    let mut closing = planner.moving.nodes();
+    let avoided = avoided(planner);
+    if !avoided.is_empty() && elsewhere(planner, &avoided, None).is_ok() {
         closing.extend(avoided);
     }
     closing.sort();
@@ -22,23 +22,23 @@ pub(super) fn for_new_group(board: &Board<'_>) -> Vec<String> {
 }
 
 /// A group that has failed on a node that is avoided now is recreated, instead of trying the same node again.
-pub(super) fn leave(board: &mut Board<'_>) {
-    let avoided = avoided(board);
+pub(super) fn leave(planner: &mut Planner<'_>) {
+    let avoided = avoided(planner);
     if avoided.is_empty() {
         return;
     }
-    let stuck: Vec<(usize, String)> = board
+    let stuck: Vec<(usize, String)> = planner
         .groups
         .iter()
         .enumerate()
-        .filter(|(_, group)| active(group) && group.phase == Phase::Failed)
+        .filter(|(_, group)| is_retained(group) && group.phase == Phase::Failed)
         .filter_map(|(at, group)| {
             let node = group.nodes.iter().find(|node| avoided.contains(node))?.clone();
-            elsewhere(board, &avoided, Some(group)).is_ok().then_some((at, node))
+            elsewhere(planner, &avoided, Some(group)).is_ok().then_some((at, node))
         })
         .collect();
     for (at, node) in stuck {
-        let group = &mut board.groups[at];
+        let group = &mut planner.groups[at];
         let cause = group.goal_reason.clone().unwrap_or_default();
         group.failures = group.failures.saturating_add(1);
         group.goal = Goal::Retire;
@@ -46,35 +46,35 @@ pub(super) fn leave(board: &mut Board<'_>) {
     }
 }
 
-fn avoided(board: &Board<'_>) -> Vec<String> {
-    board.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
+fn avoided(planner: &Planner<'_>) -> Vec<String> {
+    planner.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
 }
 
 /// Whether a whole group fits beside these nodes, once `instead_of` is gone. `Err(None)`: what the nodes have is not known.
 pub(super) fn elsewhere(
-    board: &Board<'_>,
+    planner: &Planner<'_>,
     avoided: &[String],
     instead_of: Option<&GroupStatus>,
 ) -> Result<(), Option<NoRoom>> {
-    let source = board.inputs.capacity.ok_or(None)?;
+    let source = planner.inputs.capacity.ok_or(None)?;
     let mut rest = source.capacity().clone();
     rest.nodes.retain(|node| !avoided.contains(&node.name));
     if let Some(group) = instead_of {
-        free(board, &mut rest, group);
+        free(planner, &mut rest, group);
     }
-    Room::of(&rest).place(&board.fleet.shape).map(drop).map_err(Some)
+    Room::of(&rest).place(&planner.fleet.shape).map(drop).map_err(Some)
 }
 
 /// Gives back what the pods of a group hold.
-fn free(board: &Board<'_>, capacity: &mut Capacity, group: &GroupStatus) {
-    let Some(seen) = board.inputs.seen.get(&group.name) else { return };
-    for pod in &seen.pods {
+fn free(planner: &Planner<'_>, capacity: &mut Capacity, group: &GroupStatus) {
+    let Some(observed) = planner.inputs.observed.get(&group.name) else { return };
+    for pod in &observed.pods {
         let is_head = |shape: &&PodShape| (shape.role == "head") == pod.head;
-        let shape = board.fleet.shape.roles.iter().find(is_head);
+        let shape = planner.fleet.shape.roles.iter().find(is_head);
         let node = capacity.nodes.iter_mut().find(|node| Some(&node.name) == pod.node.as_ref());
         if let (Some(shape), Some(node)) = (shape, node) {
             node.give_back(&capacity::requests(&shape.spec));
-            node.forget_group(&board.fleet.namespace, &group.name);
+            node.forget_group(&planner.fleet.namespace, &group.name);
         }
     }
 }

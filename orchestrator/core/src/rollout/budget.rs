@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
 
-use super::view::{available, holds};
+use super::classify::{counts_as_serving, is_available};
 
 /// Groups that are available, and the number that must stay so.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub(super) struct Budget<'a> {
 
 impl<'a> Budget<'a> {
     pub(super) fn new(fleet: &'a ValidFleet, groups: &[GroupStatus], now: Timestamp) -> Self {
-        let available = groups.iter().filter(|group| available(fleet, group, now)).count();
+        let available = groups.iter().filter(|group| is_available(fleet, group, now)).count();
         Self {
             fleet,
             now,
@@ -29,7 +29,7 @@ impl<'a> Budget<'a> {
     /// Whether this group may be taken out of service; if so it is counted as gone.
     ///
     /// A group that serves nobody is free. One that serves, even if not for long enough to be available, or
-    /// that wavers, may go only while enough others are available.
+    /// that is not ready, may go only while enough others are available.
     pub(super) fn take(&mut self, group: &GroupStatus) -> bool {
         let allowed = self.allows(group);
         if allowed {
@@ -41,10 +41,10 @@ impl<'a> Budget<'a> {
     /// Whether it may be taken now. What may not will not later either: a budget only shrinks.
     pub(super) fn allows(&self, group: &GroupStatus) -> bool {
         let left = self.available.checked_sub(self.costs(group));
-        !holds(self.fleet, group, self.now) || left.is_some_and(|left| left >= self.floor)
+        !counts_as_serving(self.fleet, group, self.now) || left.is_some_and(|left| left >= self.floor)
     }
 
     fn costs(&self, group: &GroupStatus) -> u32 {
-        u32::from(available(self.fleet, group, self.now))
+        u32::from(is_available(self.fleet, group, self.now))
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
 
-use super::board::Board;
-use super::obstacle::{self, Obstacle};
+use super::blocker::{self, Blocker};
+use super::classify::is_ready;
+use super::planner::Planner;
 use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK, SUSPENDED};
 use super::summary::Counts;
-use super::view::ready;
 use crate::{group, held, text, time};
 
 /// What a condition says now.
@@ -27,7 +27,7 @@ fn verdict(type_: &'static str, status: &'static str, reason: &'static str, mess
 
 /// All conditions, in a fixed order.
 pub(super) fn conditions(
-    board: &Board<'_>,
+    planner: &Planner<'_>,
     counts: &Counts,
     rollout: &RolloutStatus,
     hold: Option<Hold>,
@@ -35,36 +35,36 @@ pub(super) fn conditions(
     before: &[FleetCondition],
 ) -> Vec<FleetCondition> {
     let missing = counts.available < counts.wanted;
-    let overdue = progress::deadline(rollout, missing, limit).is_some_and(|end| end <= board.inputs.now);
+    let overdue = progress::deadline(rollout, missing, limit).is_some_and(|end| end <= planner.inputs.now);
     let overdue = overdue.then_some(limit);
     let mut verdicts = vec![
-        availability(board, counts),
-        progressing(board, rollout, overdue),
-        replica_failure(board),
-        stalled(board, rollout, hold, overdue),
+        availability(planner, counts),
+        progressing(planner, rollout, overdue),
+        replica_failure(planner),
+        stalled(planner, rollout, hold, overdue),
     ];
-    verdicts.extend(placement(board));
+    verdicts.extend(placement(planner));
     verdicts.extend(
-        board
+        planner
             .inputs
             .failed_writes
             .iter()
             .map(|failed| verdict(failed.condition, "True", failed.reason, failed.message.clone())),
     );
-    verdicts.extend(suspended(board));
-    verdicts.extend(unreachable(board));
-    verdicts.into_iter().map(|verdict| dated(verdict, before, board.inputs.now)).collect()
+    verdicts.extend(suspended(planner));
+    verdicts.extend(unreachable(planner));
+    verdicts.into_iter().map(|verdict| dated(verdict, before, planner.inputs.now)).collect()
 }
 
-fn availability(board: &Board<'_>, counts: &Counts) -> Verdict {
-    let fleet = board.fleet;
+fn availability(planner: &Planner<'_>, counts: &Counts) -> Verdict {
+    let fleet = planner.fleet;
     let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
     // A fleet that nobody serves is not available, whatever it may do without.
     let floor = floor.max(fleet.replicas.min(1));
     let enough = u32::try_from(counts.available).is_ok_and(|available| available >= floor);
     let mut message = format!("{} of {} groups are available", counts.available, counts.wanted);
-    if let Some(worst) = obstacle::waiting(board) {
-        message = format!("{message}; {}", obstacle::in_words(worst));
+    if let Some(worst) = blocker::waiting(planner) {
+        message = format!("{message}; {}", blocker::in_words(worst));
     }
     if enough {
         verdict("Available", "True", "MinimumGroupsAvailable", message)
@@ -73,41 +73,42 @@ fn availability(board: &Board<'_>, counts: &Counts) -> Verdict {
     }
 }
 
-fn progressing(board: &Board<'_>, rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
-    if let Some(held) = board.inputs.held.filter(|held| !held.temporary || overdue.is_none()) {
+fn progressing(planner: &Planner<'_>, rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
+    if let Some(held) = planner.inputs.held.filter(|held| !held.temporary || overdue.is_none()) {
         return verdict("Progressing", "False", held.reason, held.message.clone());
     }
-    let told = rollout.reason.as_ref().map_or(rollout.step.clone(), |why| format!("{}: {why}", rollout.step));
+    let reported =
+        rollout.reason.as_ref().map_or(rollout.step.clone(), |why| format!("{}: {why}", rollout.step));
     match rollout.step.as_str() {
-        COMPLETE => verdict("Progressing", "True", "Complete", told),
-        ROLLING_BACK | ROLLED_BACK => verdict("Progressing", "False", "RolledBack", told),
-        PAUSED if overdue.is_none() => verdict("Progressing", "Unknown", "Paused", told),
-        SUSPENDED => verdict("Progressing", "Unknown", "Suspended", told),
+        COMPLETE => verdict("Progressing", "True", "Complete", reported),
+        ROLLING_BACK | ROLLED_BACK => verdict("Progressing", "False", "RolledBack", reported),
+        PAUSED if overdue.is_none() => verdict("Progressing", "Unknown", "Paused", reported),
+        SUSPENDED => verdict("Progressing", "Unknown", "Suspended", reported),
         _ => match overdue {
             Some(limit) => {
-                let message = format!("nothing has moved for {} s; {told}", limit.as_secs());
+                let message = format!("nothing has moved for {} s; {reported}", limit.as_secs());
                 verdict("Progressing", "False", "ProgressDeadlineExceeded", message)
             }
-            None => verdict("Progressing", "True", "RollingOut", told),
+            None => verdict("Progressing", "True", "RollingOut", reported),
         },
     }
 }
 
-fn replica_failure(board: &Board<'_>) -> Verdict {
-    let refused = board.inputs.seen.iter().find_map(|(name, seen)| {
-        let cluster = seen.cluster.as_ref()?;
+fn replica_failure(planner: &Planner<'_>) -> Verdict {
+    let refused = planner.inputs.observed.iter().find_map(|(name, observed)| {
+        let cluster = observed.cluster.as_ref()?;
         Some((name, cluster.replica_failure.as_ref().or(cluster.warning.as_ref())?))
     });
     if let Some((name, cause)) = refused {
         let message = format!("RayCluster {name}: {cause}");
         return verdict("ReplicaFailure", "True", "RayClusterFailed", message);
     }
-    let not_made = board.inputs.seen.values().find_map(|seen| seen.refused.clone());
-    let not_tried = || board.inputs.held.filter(|held| held.temporary).map(|held| held.message.clone());
+    let not_made = planner.inputs.observed.values().find_map(|observed| observed.refused.clone());
+    let not_tried = || planner.inputs.held.filter(|held| held.temporary).map(|held| held.message.clone());
     if let Some(message) = not_made.or_else(not_tried) {
         return verdict("ReplicaFailure", "True", held::CREATE_REFUSED, message);
     }
-    let failed = board.groups.iter().find_map(|group| Some((group, failure(group)?)));
+    let failed = planner.groups.iter().find_map(|group| Some((group, failure(group)?)));
     failed.map_or_else(
         || verdict("ReplicaFailure", "False", "NoFailure", String::new()),
         |(group, cause)| {
@@ -127,22 +128,22 @@ fn failure(group: &GroupStatus) -> Option<String> {
 
 /// Nothing can move by itself: why, and what would help.
 fn stalled(
-    board: &Board<'_>,
+    planner: &Planner<'_>,
     rollout: &RolloutStatus,
     hold: Option<Hold>,
     overdue: Option<Duration>,
 ) -> Verdict {
-    if let Some(held) = board.inputs.held.filter(|held| !held.temporary) {
+    if let Some(held) = planner.inputs.held.filter(|held| !held.temporary) {
         return verdict("Stalled", "True", held.reason, held.message.clone());
     }
-    if let Some(finalizer) = obstacle::finalizer(board) {
+    if let Some(finalizer) = blocker::finalizer(planner) {
         return verdict("Stalled", "True", "HeldByFinalizer", finalizer);
     }
     if let Some(hold) = hold {
         return verdict("Stalled", "True", "NoRoom", hold);
     }
     if let Some(limit) = overdue {
-        let Obstacle { what, cure } = obstacle::find(board, rollout);
+        let Blocker { what, cure } = blocker::find(planner, rollout);
         let message = format!("nothing has moved for {} s: {what}; {cure}", limit.as_secs());
         return verdict("Stalled", "True", "ProgressDeadlineExceeded", message);
     }
@@ -152,7 +153,7 @@ fn stalled(
              undo {}`",
             progress::failed(rollback),
             rollout.to,
-            board.fleet.name
+            planner.fleet.name
         );
         return verdict("Stalled", "True", "RolledBack", message);
     }
@@ -161,14 +162,14 @@ fn stalled(
 
 /// Bridge mode: every rank of every group that serves is where the plan has it. A difference makes a
 /// group fail, so what is ready is as planned once all its ranks are there.
-fn placement(board: &Board<'_>) -> Option<Verdict> {
-    board.fleet.model.as_ref()?;
+fn placement(planner: &Planner<'_>) -> Option<Verdict> {
+    planner.fleet.model.as_ref()?;
     let whole = |group: &GroupStatus| {
         let counts = group.ranks.as_deref().and_then(|ranks| ranks.split_once('/'));
         counts.is_some_and(|(placed, of)| placed == of)
     };
-    let serving: Vec<_> = board.groups.iter().filter(|group| ready(group)).collect();
-    let misplaced = board.groups.iter().find(|group| !group.misplaced.is_empty());
+    let serving: Vec<_> = planner.groups.iter().filter(|group| is_ready(group)).collect();
+    let misplaced = planner.groups.iter().find(|group| !group.misplaced.is_empty());
     if let Some(group) = misplaced {
         let message = format!("group {}: {}", group.name, group.misplaced.join("; "));
         return Some(verdict("PlacementVerified", "False", "WrongPlacement", message));
@@ -197,9 +198,9 @@ fn placement(board: &Board<'_>) -> Option<Verdict> {
 }
 
 /// Groups that somebody has suspended, and who resumes them. Told only while there are any.
-fn suspended(board: &Board<'_>) -> Option<Verdict> {
+fn suspended(planner: &Planner<'_>) -> Option<Verdict> {
     let all: Vec<&GroupStatus> =
-        board.groups.iter().filter(|group| group.phase == Phase::Suspended).collect();
+        planner.groups.iter().filter(|group| group.phase == Phase::Suspended).collect();
     let first = all.first()?;
     let more = if all.len() > 1 { format!("; {} groups more", all.len() - 1) } else { String::new() };
     let why = first.message.as_deref().unwrap_or_default();
@@ -207,9 +208,9 @@ fn suspended(board: &Board<'_>) -> Option<Verdict> {
 }
 
 /// Groups of which nobody knows how they are. Told only while there are any.
-fn unreachable(board: &Board<'_>) -> Option<Verdict> {
-    let count = board.inputs.seen.values().filter(|seen| group::deaf(seen)).count();
-    let words = || format!("{count} groups: {}", group::deaf_in_words(&board.fleet.namespace));
+fn unreachable(planner: &Planner<'_>) -> Option<Verdict> {
+    let count = planner.inputs.observed.values().filter(|observed| group::deaf(observed)).count();
+    let words = || format!("{count} groups: {}", group::deaf_in_words(&planner.fleet.namespace));
     (count > 0).then(|| verdict(group::UNREACHABLE, "True", "NoPodAnswers", words()))
 }
 

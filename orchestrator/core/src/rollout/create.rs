@@ -7,11 +7,11 @@ use rayfleet_api::spec::{MOST_GROUPS, StrategyType, WhenNoRoom};
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
-use super::board::{Board, count};
-use super::view::{Age, active, age};
+use super::classify::{RevisionMatch, is_retained, revision_match};
+use super::planner::{Planner, count};
 use super::{avoid, pend};
 use crate::capacity::{NoRoom, Room};
-use crate::seen::PodSeen;
+use crate::observed::ObservedPod;
 use crate::{group, ledger, text, time};
 
 /// Groups that one pass enters at most; the next pass follows at once.
@@ -40,122 +40,124 @@ enum Place {
     Pends,
 }
 
-pub(super) fn create(board: &mut Board<'_>) {
+pub(super) fn create(planner: &mut Planner<'_>) {
     let mut room = None;
-    board.blocked = None;
+    planner.blocked = None;
     // A name that is reserved for what is refused would only be in the way of what comes next.
-    if board.inputs.held.is_some_and(|held| !held.creates) {
+    if planner.inputs.held.is_some_and(|held| !held.creates) {
         return;
     }
-    while wanted(board) {
-        if board.made == EACH_PASS {
-            board.more = true;
+    while wanted(planner) {
+        if planner.made == EACH_PASS {
+            planner.more = true;
             return;
         }
-        match may_create(board, &mut room) {
-            Ok(place) => reserve(board, place),
+        match may_create(planner, &mut room) {
+            Ok(place) => reserve(planner, place),
             Err(blocked) => {
-                board.blocked = Some(blocked);
+                planner.blocked = Some(blocked);
                 return;
             }
         }
-        board.made += 1;
+        planner.made += 1;
     }
 }
 
 /// One more group is wanted: below `replicas` always, above when a rollout can use it.
-fn wanted(board: &Board<'_>) -> bool {
-    let replicas = board.fleet.replicas;
-    let active = board.active_count();
+fn wanted(planner: &Planner<'_>) -> bool {
+    let replicas = planner.fleet.replicas;
+    let active = planner.active_count();
     if active < replicas {
         return true;
     }
-    let changed =
-        |group: &&GroupStatus| board.age(group) != Age::OldPods && !board.kept.contains(&group.name);
-    let current = count(board.active().filter(changed));
-    let useful = if board.to_change(Age::OldPods).next().is_some() {
-        current < board.current_target()
+    let changed = |group: &&GroupStatus| {
+        planner.age(group) != RevisionMatch::PodsOutdated && !planner.kept.contains(&group.name)
+    };
+    let current = count(planner.active().filter(changed));
+    let useful = if planner.to_change(RevisionMatch::PodsOutdated).next().is_some() {
+        current < planner.current_target()
     } else {
-        board.to_swap()
+        planner.to_swap()
     };
     // A pause holds revisions, not groups on nodes that are to be emptied.
-    let useful = useful && !board.fleet.paused || board.moves();
-    active < replicas.saturating_add(board.surge()) && useful
+    let useful = useful && !planner.fleet.paused || planner.moves();
+    active < replicas.saturating_add(planner.surge()) && useful
 }
 
 /// Whether it may exist now.
-fn may_create<'a>(board: &Board<'a>, room: &mut Option<Room<'a>>) -> Result<Place, Blocked> {
-    let fleet = board.fleet;
+fn may_create<'a>(planner: &Planner<'a>, room: &mut Option<Room<'a>>) -> Result<Place, Blocked> {
+    let fleet = planner.fleet;
     let recreate = fleet.strategy.kind == StrategyType::Recreate;
-    if recreate && old_ones_exist(board) {
+    if recreate && old_ones_exist(planner) {
         return Err(Blocked::Leaving);
     }
-    if board.existing_count() < fleet.replicas {
+    if planner.existing_count() < fleet.replicas {
         return Ok(Place::Any);
     }
     let surge = if recreate { 0 } else { fleet.strategy.max_surge };
     // More groups would not fit into the status.
-    if board.existing_count() >= fleet.replicas.saturating_add(surge).min(MOST_GROUPS) {
+    if planner.existing_count() >= fleet.replicas.saturating_add(surge).min(MOST_GROUPS) {
         return Err(Blocked::Leaving);
     }
     if room.is_none() {
-        *room = board.room();
+        *room = planner.room();
     }
     let Some(room) = room.as_mut() else {
         // Whoever lets groups pend leaves it to the cluster whether there is room.
-        return if board.when_no_room() == WhenNoRoom::Pend {
+        return if planner.when_no_room() == WhenNoRoom::Pend {
             Ok(Place::Pends)
         } else {
             Err(Blocked::Unknown)
         };
     };
-    match room.place(&board.next_fleet().shape) {
+    match room.place(&planner.next_fleet().shape) {
         Ok(_) => Ok(Place::Any),
         // No node helps against a quota.
-        Err(no_room) if board.when_no_room() == WhenNoRoom::Pend && !no_room.quota => Ok(Place::Pends),
+        Err(no_room) if planner.when_no_room() == WhenNoRoom::Pend && !no_room.quota => Ok(Place::Pends),
         Err(no_room) => Err(Blocked::NoRoom(no_room)),
     }
 }
 
 /// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending included.
-fn old_ones_exist(board: &Board<'_>) -> bool {
-    let fleet = board.fleet;
+fn old_ones_exist(planner: &Planner<'_>) -> bool {
+    let fleet = planner.fleet;
     let prefix = format!("{}-{}-", fleet.name, fleet.revision.pod);
-    let seen = board.inputs.seen.iter();
-    let mut left = seen.filter(|(_, seen)| seen.cluster.is_some() || seen.pods.iter().any(PodSeen::holds));
+    let observed = planner.inputs.observed.iter();
+    let mut left = observed
+        .filter(|(_, observed)| observed.cluster.is_some() || observed.pods.iter().any(ObservedPod::holds));
     // Of what the ledger has it says the revision, whatever its name: groups taken over keep theirs.
-    let known = |name: &str| board.groups.iter().any(|group| group.name == name);
+    let known = |name: &str| planner.groups.iter().any(|group| group.name == name);
     left.any(|(name, _)| !name.starts_with(&prefix) && !known(name))
-        || board.groups.iter().any(|group| age(fleet, group) == Age::OldPods)
+        || planner.groups.iter().any(|group| revision_match(fleet, group) == RevisionMatch::PodsOutdated)
 }
 
 /// Enters a new group into the ledger: from here on its name is fixed.
-fn reserve(board: &mut Board<'_>, place: Place) {
-    let fleet = board.next_fleet();
-    let now = board.inputs.now;
-    let slot = board.take_slot();
-    let attempt = ledger::next_attempt(fleet, slot, names_in_use(board));
-    let failed = failed_before(board, fleet);
+fn reserve(planner: &mut Planner<'_>, place: Place) {
+    let fleet = planner.next_fleet();
+    let now = planner.inputs.now;
+    let slot = planner.take_slot();
+    let attempt = ledger::next_attempt(fleet, slot, names_in_use(planner));
+    let failed = failed_before(planner, fleet);
     let failures = failed.map_or(0, |group| group.failures);
     let retry = failed.map(|_| after(now, group::backoff(&fleet.failure, failures)));
     let reason = failed.map(|group| {
         let cause = group.goal_reason.as_deref().unwrap_or("failed");
         text::bounded(format!("stands in for {}: {cause}", group.name))
     });
-    let avoid_nodes = avoid::for_new_group(board);
-    let pend_until = (place == Place::Pends).then(|| time::not_before(pend::until(board)));
+    let avoid_nodes = avoid::for_new_group(planner);
+    let pend_until = (place == Place::Pends).then(|| time::not_before(pend::until(planner)));
     let name = names::group_name(&fleet.name, &fleet.revision.pod, slot, attempt);
-    if fleet.revision != board.fleet.revision {
-        board.kept.insert(name.clone());
+    if fleet.revision != planner.fleet.revision {
+        planner.kept.insert(name.clone());
     }
-    board.groups.push(GroupStatus {
+    planner.groups.push(GroupStatus {
         name,
         slot,
         attempt,
         revision: fleet.revision.pod.clone(),
         engine_revision: fleet.revision.engine.clone(),
         phase: Phase::Pending,
-        since: Some(time::began(now)),
+        phase_since: Some(time::began(now)),
         failures,
         retry_after: retry.map(time::not_before),
         goal_reason: reason,
@@ -163,23 +165,25 @@ fn reserve(board: &mut Board<'_>, place: Place) {
         pend_until,
         ..GroupStatus::default()
     });
-    board.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
+    planner.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
 }
 
-/// Names that a new group must not have: of the ledger, just struck out of it, or still to be seen.
-fn names_in_use<'b>(board: &'b Board<'_>) -> impl Iterator<Item = &'b str> {
-    let seen = board.inputs.seen.iter();
-    let there =
-        seen.filter(|(_, seen)| seen.cluster.is_some() || !seen.pods.is_empty() || seen.taken.is_some());
-    let entries = board.groups.iter().chain(board.inputs.removed).map(|group| group.name.as_str());
+/// Names that a new group must not have: of the ledger, just struck out of it, or still to be observed.
+fn names_in_use<'b>(planner: &'b Planner<'_>) -> impl Iterator<Item = &'b str> {
+    let observed = planner.inputs.observed.iter();
+    let there = observed.filter(|(_, observed)| {
+        observed.cluster.is_some() || !observed.pods.is_empty() || observed.taken.is_some()
+    });
+    let entries = planner.groups.iter().chain(planner.inputs.removed).map(|group| group.name.as_str());
     entries.chain(there.map(|(name, _)| name.as_str()))
 }
 
 /// The group that failed and that the new one stands in for: of the same revisions, on its way out or
 /// just gone. Its failures go on counting, so that waits grow however often a group is recreated.
-fn failed_before<'b>(board: &'b Board<'_>, fleet: &ValidFleet) -> Option<&'b GroupStatus> {
-    let leaving = board.groups.iter().filter(|group| !active(group));
-    let gone = leaving.chain(board.inputs.removed);
-    let failed = gone.filter(|group| group.failures > 0 && age(fleet, group) == Age::Current);
+fn failed_before<'b>(planner: &'b Planner<'_>, fleet: &ValidFleet) -> Option<&'b GroupStatus> {
+    let leaving = planner.groups.iter().filter(|group| !is_retained(group));
+    let gone = leaving.chain(planner.inputs.removed);
+    let failed =
+        gone.filter(|group| group.failures > 0 && revision_match(fleet, group) == RevisionMatch::UpToDate);
     failed.max_by_key(|group| group.failures)
 }

@@ -7,62 +7,62 @@
 
 mod admission;
 mod avoid;
-mod board;
+mod blocker;
 mod budget;
+mod classify;
 mod conditions;
-mod course;
 mod create;
-mod moved;
 mod moving;
-mod obstacle;
+mod obsolete_goals;
 mod pend;
+mod planner;
 mod progress;
-mod redirect;
+mod progress_made;
 mod replace;
+mod retirement_order;
+mod scale_down;
 mod size;
-mod standing;
 mod summary;
-mod trim;
-mod view;
+mod target;
 
 #[cfg(test)]
 mod tests;
 
 use rayfleet_api::status::{Goal, GroupStatus};
 
-pub(crate) use board::{Board, Inputs};
-pub(crate) use course::Course;
+pub(crate) use planner::{Inputs, Planner};
 pub(crate) use summary::summarize;
+pub(crate) use target::RolloutTarget;
 
 /// Sets the goals of all groups, and reserves new ones, for this pass.
 ///
 /// What one rule does may let another one act (a group that is retired makes another one wanted), so the
 /// rules go round until none has anything to do: a second pass over the same world finds nothing either.
-pub(crate) fn plan(board: &mut Board<'_>) {
+pub(crate) fn plan(planner: &mut Planner<'_>) {
     // Every round sets at least one goal or is the last, and goals hardly ever change twice.
-    for _ in 0..=2 * board.groups.len() {
-        let before = goals(board);
-        round(board);
-        if goals(board) == before {
+    for _ in 0..=2 * planner.groups.len() {
+        let before = goals(planner);
+        round(planner);
+        if goals(planner) == before {
             break;
         }
     }
 }
 
 /// All that rules set: a goal, its reason, the engine of a group that has none yet, a new group.
-fn goals(board: &Board<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
+fn goals(planner: &Planner<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
     let of = |group: &GroupStatus| (group.goal, group.goal_reason.clone(), group.engine_revision.clone());
-    board.groups.iter().map(of).collect()
+    planner.groups.iter().map(of).collect()
 }
 
-fn round(board: &mut Board<'_>) {
-    redirect::redirect(board);
-    replace::before_machines_end(board);
-    avoid::leave(board);
-    pend::give_up(board);
-    replace::for_free(board);
-    redirect::take_back(board);
-    trim::trim(board);
-    create::create(board);
-    replace::within_budget(board);
+fn round(planner: &mut Planner<'_>) {
+    obsolete_goals::cancel_obsolete_goals(planner);
+    replace::before_machines_end(planner);
+    avoid::leave(planner);
+    pend::give_up(planner);
+    replace::for_free(planner);
+    obsolete_goals::cancel_drains(planner);
+    scale_down::scale_down(planner);
+    create::create(planner);
+    replace::within_budget(planner);
 }

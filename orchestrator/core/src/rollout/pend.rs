@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use rayfleet_api::status::{Goal, GroupStatus, RolloutStatus};
 use rayfleet_api::valid::after;
 
-use super::board::Board;
-use super::view::active;
+use super::classify::is_retained;
+use super::planner::Planner;
 use crate::time;
 
 /// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got none asks its
@@ -18,24 +18,24 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// Nodes were waited for in vain, for the revision to go to and the spec as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InVain {
+pub(super) struct PendFailures {
     /// How often. Counts as far as waits grow with it.
     times: u32,
     /// Before this moment no other group pends.
     again: Timestamp,
 }
 
-impl InVain {
+impl PendFailures {
     /// As the status has it.
     pub(super) fn of(rollout: &RolloutStatus) -> Self {
-        let again = rollout.pend_again.as_ref().map_or(Timestamp::MIN, |again| again.0);
-        Self { times: rollout.pended_times.max(1), again }
+        let again = rollout.pend_retry_after.as_ref().map_or(Timestamp::MIN, |again| again.0);
+        Self { times: rollout.pend_failures.max(1), again }
     }
 
     /// Into the status.
     pub(super) fn record(self, rollout: &mut RolloutStatus) {
-        rollout.pended = Some(rollout.to.clone());
-        (rollout.pended_times, rollout.pend_again) = (self.times, Some(time::not_before(self.again)));
+        rollout.pend_failed_revision = Some(rollout.to.clone());
+        (rollout.pend_failures, rollout.pend_retry_after) = (self.times, Some(time::not_before(self.again)));
     }
 }
 
@@ -46,31 +46,31 @@ fn wait(timeout: Duration, times: u32) -> Duration {
 }
 
 /// Until when a group that is made now may wait for nodes.
-pub(super) fn until(board: &Board<'_>) -> Timestamp {
-    after(board.inputs.now, board.fleet.strategy.pend_timeout)
+pub(super) fn until(planner: &Planner<'_>) -> Timestamp {
+    after(planner.inputs.now, planner.fleet.strategy.pend_timeout)
 }
 
 /// Whether a group may pend now.
-pub(super) fn may(board: &Board<'_>) -> bool {
-    board.in_vain.is_none_or(|in_vain| retries(board) && in_vain.again <= board.inputs.now)
+pub(super) fn may(planner: &Planner<'_>) -> bool {
+    planner.pend_failures.is_none_or(|in_vain| retries(planner) && in_vain.again <= planner.inputs.now)
 }
 
 /// Nothing may be replaced in its place, or that place is the one to be left: new nodes are all that helps.
-fn retries(board: &Board<'_>) -> bool {
-    board.fleet.strategy.max_unavailable == 0 || board.active().any(|group| board.moving.has(group))
+fn retries(planner: &Planner<'_>) -> bool {
+    planner.fleet.strategy.max_unavailable == 0 || planner.active().any(|group| planner.moving.has(group))
 }
 
 /// Its pods wait for nodes that may be added.
 pub(super) fn pends(group: &GroupStatus) -> bool {
-    active(group) && group.pend_until.is_some()
+    is_retained(group) && group.pend_until.is_some()
 }
 
 /// Groups for which no nodes came in time go, and no other one pends at once in their stead.
-pub(super) fn give_up(board: &mut Board<'_>) {
-    let (now, timeout) = (board.inputs.now, board.fleet.strategy.pend_timeout);
+pub(super) fn give_up(planner: &mut Planner<'_>) {
+    let (now, timeout) = (planner.inputs.now, planner.fleet.strategy.pend_timeout);
     let limit = timeout.as_secs();
     let mut over = false;
-    for group in &mut board.groups {
+    for group in &mut planner.groups {
         if pends(group) && group.pend_until.as_ref().is_some_and(|end| end.0 <= now) {
             group.goal = Goal::Retire;
             group.goal_reason =
@@ -79,20 +79,20 @@ pub(super) fn give_up(board: &mut Board<'_>) {
         }
     }
     // Groups that pended at the same time were one try.
-    if over && board.in_vain.is_none_or(|before| before.again <= now) {
-        let before = board.in_vain.map_or(0, |before| before.times);
+    if over && planner.pend_failures.is_none_or(|before| before.again <= now) {
+        let before = planner.pend_failures.map_or(0, |before| before.times);
         let next = before.saturating_add(1);
         let grows = before == 0 || wait(timeout, before) < wait(timeout, next);
         let times = if grows { next } else { before };
-        board.in_vain = Some(InVain { times, again: after(now, wait(timeout, times)) });
+        planner.pend_failures = Some(PendFailures { times, again: after(now, wait(timeout, times)) });
     }
 }
 
 /// Why a fleet that only new nodes help stands, and when nodes are asked for again.
-pub(super) fn stands(board: &Board<'_>) -> Option<String> {
-    let in_vain = board.in_vain.filter(|_| retries(board))?;
-    let limit = board.fleet.strategy.pend_timeout.as_secs();
-    let pending = board.groups.iter().filter(|group| pends(group));
+pub(super) fn stands(planner: &Planner<'_>) -> Option<String> {
+    let in_vain = planner.pend_failures.filter(|_| retries(planner))?;
+    let limit = planner.fleet.strategy.pend_timeout.as_secs();
+    let pending = planner.groups.iter().filter(|group| pends(group));
     let pends = pending.filter_map(|group| group.pend_until.as_ref()).min();
     let next = match pends {
         Some(end) => format!("pods wait for them again until {}", end.0),
@@ -102,10 +102,10 @@ pub(super) fn stands(board: &Board<'_>) -> Option<String> {
 }
 
 /// When the next group is given up or may pend again.
-pub(super) fn wake(board: &Board<'_>) -> Option<Timestamp> {
-    let waiting = board.groups.iter().filter(|group| pends(group));
-    let again = board.in_vain.filter(|_| retries(board)).map(|in_vain| in_vain.again);
-    let again = again.filter(|again| *again > board.inputs.now);
+pub(super) fn wake(planner: &Planner<'_>) -> Option<Timestamp> {
+    let waiting = planner.groups.iter().filter(|group| pends(group));
+    let again = planner.pend_failures.filter(|_| retries(planner)).map(|in_vain| in_vain.again);
+    let again = again.filter(|again| *again > planner.inputs.now);
     waiting.fold(again, |first, group| time::earliest(first, group.pend_until.as_ref().map(|end| end.0)))
 }
 

@@ -7,13 +7,13 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
 
-use super::board::Board;
+use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
 use super::create::{Blocked, ROOM_UNKNOWN};
-use super::moved::{Since, moved};
+use super::planner::Planner;
+use super::progress_made::{Since, moved};
 use super::summary::Counts;
-use super::view::{Age, active, age, available};
-use super::{admission, moving, obstacle, pend};
-use crate::{held, pace, text, time};
+use super::{admission, blocker, moving, pend};
+use crate::{held, startup_times, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
 const NAMED: usize = 3;
@@ -35,38 +35,38 @@ pub(super) type Hold = String;
 
 /// The rollout in words, and why it stands still if it does.
 pub(super) fn progress(
-    board: &Board<'_>,
+    planner: &Planner<'_>,
     before: &RayClusterFleetStatus,
     counts: &Counts,
     lost: u32,
 ) -> (RolloutStatus, Option<Hold>) {
-    let fleet = board.fleet;
-    let hold = hold(board);
-    let (step, reason) = step(board, counts, hold.as_ref());
+    let fleet = planner.fleet;
+    let hold = hold(planner);
+    let (step, reason) = step(planner, counts, hold.as_ref());
     let old = before.rollout.clone().unwrap_or_default();
     let to = fleet.revision.to_string();
-    let outdated = board.active().find(|group| age(fleet, group) != Age::Current);
-    let moved = moved(board, &Since { status: before, rollout: &old }, counts, &to, &step);
-    let course = board.inputs.course;
-    let proven = step == COMPLETE && board.kept.is_empty() && fleet.replicas > 0;
+    let outdated = planner.active().find(|group| revision_match(fleet, group) != RevisionMatch::UpToDate);
+    let moved = moved(planner, &Since { status: before, rollout: &old }, counts, &to, &step);
+    let target = planner.inputs.target;
+    let proven = step == COMPLETE && planner.kept.is_empty() && fleet.replicas > 0;
     let complete = step == COMPLETE;
     let mut rollout = RolloutStatus {
         stable: if proven { Some(to.clone()) } else { old.stable },
         // What stands in for a refused spec is none that could have failed.
-        rollback: if board.inputs.held.is_some() { old.rollback } else { course.rollback().cloned() },
-        pended: None,
-        pended_times: 0,
-        pend_again: None,
+        rollback: if planner.inputs.held.is_some() { old.rollback } else { target.rollback().cloned() },
+        pend_failed_revision: None,
+        pend_failures: 0,
+        pend_retry_after: None,
         from: outdated.map(revision_of),
         revision_number: old.revision_number.filter(|_| old.to == to),
-        last_progress: if moved { Some(time::began(board.inputs.now)) } else { old.last_progress },
+        last_progress: if moved { Some(time::began(planner.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),
         step,
         reason: reason.map(text::bounded),
         to,
     };
     // Once all is well the next group that has no room pends as the first did.
-    if let Some(in_vain) = board.in_vain.filter(|_| !complete) {
+    if let Some(in_vain) = planner.pend_failures.filter(|_| !complete) {
         in_vain.record(&mut rollout);
     }
     (rollout, hold)
@@ -99,30 +99,30 @@ pub(super) fn deadline(rollout: &RolloutStatus, missing: bool, limit: Duration) 
 /// Nothing has moved for too long, by the status and for the spec that it speaks of.
 pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: Timestamp) -> bool {
     let rollout = status.rollout.as_ref().filter(|_| status.observed_generation == Some(fleet.generation));
-    let limit = pace::progress_deadline(fleet, status);
+    let limit = startup_times::progress_deadline(fleet, status);
     let missing = status.unavailable_replicas > 0;
     rollout.and_then(|rollout| deadline(rollout, missing, limit)).is_some_and(|end| end <= now)
 }
 
 /// A rollout that waits for room which nothing under way will free.
-fn hold(board: &Board<'_>) -> Option<Hold> {
-    if board.inputs.held.is_some() {
+fn hold(planner: &Planner<'_>) -> Option<Hold> {
+    if planner.inputs.held.is_some() {
         return None;
     }
-    let strategy = &board.fleet.strategy;
-    let in_vain = pend::stands(board);
-    if let Some(stays) = moving::stays(board)
-        && !room_will_come(board)
+    let strategy = &planner.fleet.strategy;
+    let in_vain = pend::stands(planner);
+    if let Some(stays) = moving::stays(planner)
+        && !room_will_come(planner)
     {
         return Some(in_vain.map_or(stays.clone(), |in_vain| format!("{stays} ({in_vain})")));
     }
-    if let Some(held) = admission::hold(board)
-        && !room_will_come(board)
+    if let Some(held) = admission::hold(planner)
+        && !room_will_come(planner)
     {
         return Some(held);
     }
     if let Some(in_vain) = &in_vain
-        && board.groups.iter().any(pend::pends)
+        && planner.groups.iter().any(pend::pends)
     {
         let instead = if strategy.max_unavailable == 0 {
             "set strategy.rollingUpdate.maxUnavailable: 1 or "
@@ -131,9 +131,9 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
         };
         return Some(format!("no nodes for a surge group: {instead}add nodes ({in_vain})"));
     }
-    let Some(Blocked::NoRoom(no_room)) = &board.blocked else { return None };
-    let replaces = strategy.max_unavailable > 0 && board.when_no_room() == WhenNoRoom::Replace;
-    if replaces || board.surge() == 0 || room_will_come(board) {
+    let Some(Blocked::NoRoom(no_room)) = &planner.blocked else { return None };
+    let replaces = strategy.max_unavailable > 0 && planner.when_no_room() == WhenNoRoom::Replace;
+    if replaces || planner.surge() == 0 || room_will_come(planner) {
         return None;
     }
     let change = if strategy.max_unavailable == 0 {
@@ -151,36 +151,36 @@ fn hold(board: &Board<'_>) -> Option<Hold> {
 }
 
 /// Own groups or pods are on their way out. What only stays as an object frees nothing.
-fn room_will_come(board: &Board<'_>) -> bool {
-    let mut pods = board.inputs.seen.values().flat_map(|seen| &seen.pods);
-    board.groups.iter().any(|group| !active(group)) || pods.any(|pod| pod.deleting && pod.holds())
+fn room_will_come(planner: &Planner<'_>) -> bool {
+    let mut pods = planner.inputs.observed.values().flat_map(|observed| &observed.pods);
+    planner.groups.iter().any(|group| !is_retained(group)) || pods.any(|pod| pod.deleting && pod.holds())
 }
 
-fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
-    if let Some(held) = board.inputs.held {
+fn step(planner: &Planner<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
+    if let Some(held) = planner.inputs.held {
         return (held.reason.to_owned(), Some(held.message.clone()));
     }
-    let fleet = board.fleet;
-    let changing = |of| board.to_change(of).next().is_some();
-    let outdated = changing(Age::OldPods) || changing(Age::OldEngine);
-    if fleet.paused && outdated && !board.moves() {
-        return (PAUSED.to_owned(), Some(paused(board, counts)));
+    let fleet = planner.fleet;
+    let changing = |of| planner.to_change(of).next().is_some();
+    let outdated = changing(RevisionMatch::PodsOutdated) || changing(RevisionMatch::EngineOutdated);
+    if fleet.paused && outdated && !planner.moves() {
+        return (PAUSED.to_owned(), Some(paused(planner, counts)));
     }
     if let Some(hold) = hold {
         return ("Waiting for room".to_owned(), Some(hold.clone()));
     }
-    let forward = board.inputs.course.rollback().is_none();
-    if forward && board.groups.iter().any(pend::pends) {
-        return (PENDING.to_owned(), Some(reason(board, counts)));
+    let forward = planner.inputs.target.rollback().is_none();
+    if forward && planner.groups.iter().any(pend::pends) {
+        return (PENDING.to_owned(), Some(reason(planner, counts)));
     }
-    if forward && waits_to_be_resumed(board) {
-        return (SUSPENDED.to_owned(), Some(reason(board, counts)));
+    if forward && waits_to_be_resumed(planner) {
+        return (SUSPENDED.to_owned(), Some(reason(planner, counts)));
     }
-    let active = board.active_count();
-    let leaving = board.groups.iter().any(|group| !super::view::active(group));
-    let step = if changing(Age::OldPods) {
+    let active = planner.active_count();
+    let leaving = planner.groups.iter().any(|group| !super::classify::is_retained(group));
+    let step = if changing(RevisionMatch::PodsOutdated) {
         "Replacing groups"
-    } else if changing(Age::OldEngine) {
+    } else if changing(RevisionMatch::EngineOutdated) {
         "Swapping engines"
     } else if active < fleet.replicas {
         "Starting groups"
@@ -189,24 +189,25 @@ fn step(board: &Board<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Opt
     } else if counts.available < counts.wanted {
         "Starting groups"
     } else {
-        return match board.inputs.course.rollback() {
+        return match planner.inputs.target.rollback() {
             Some(rollback) => (ROLLED_BACK.to_owned(), Some(failed(rollback))),
-            None => (COMPLETE.to_owned(), kept_in_words(board)),
+            None => (COMPLETE.to_owned(), kept_in_words(planner)),
         };
     };
-    let reason = reason(board, counts);
-    match board.inputs.course.rollback() {
+    let reason = reason(planner, counts);
+    match planner.inputs.target.rollback() {
         Some(rollback) => (ROLLING_BACK.to_owned(), Some(format!("{}; {reason}", failed(rollback)))),
         None => (step.to_owned(), Some(reason)),
     }
 }
 
 /// Every group that is not available is suspended, and stays: somebody else has to act.
-fn waits_to_be_resumed(board: &Board<'_>) -> bool {
-    let mut waiting = board.groups.iter().filter(|group| !available(board.fleet, group, board.inputs.now));
+fn waits_to_be_resumed(planner: &Planner<'_>) -> bool {
+    let mut waiting =
+        planner.groups.iter().filter(|group| !is_available(planner.fleet, group, planner.inputs.now));
     let first = waiting.next();
     first.is_some()
-        && first.into_iter().chain(waiting).all(|group| active(group) && group.phase == Phase::Suspended)
+        && first.into_iter().chain(waiting).all(|group| is_retained(group) && group.phase == Phase::Suspended)
 }
 
 /// What failed and why.
@@ -214,10 +215,10 @@ pub(super) fn failed(rollback: &RollbackStatus) -> String {
     format!("revision {} failed: {}", rollback.failed, rollback.cause)
 }
 
-fn paused(board: &Board<'_>, counts: &Counts) -> String {
-    let course = board.inputs.course;
-    match course.rollback() {
-        Some(rollback) if !course.asked().paused => format!(
+fn paused(planner: &Planner<'_>, counts: &Counts) -> String {
+    let target = planner.inputs.target;
+    match target.rollback() {
+        Some(rollback) if !target.asked().paused => format!(
             "{}; the revision to go back to is no longer in the history: change the spec to one that works",
             failed(rollback)
         ),
@@ -225,28 +226,28 @@ fn paused(board: &Board<'_>, counts: &Counts) -> String {
     }
 }
 
-fn kept_in_words(board: &Board<'_>) -> Option<String> {
-    let kept = board.kept.len();
+fn kept_in_words(planner: &Planner<'_>) -> Option<String> {
+    let kept = planner.kept.len();
     (kept > 0).then(|| format!("the partition keeps {kept} groups on the old revision"))
 }
 
 /// How far it is, who is moving, and what is in the way.
-fn reason(board: &Board<'_>, counts: &Counts) -> String {
+fn reason(planner: &Planner<'_>, counts: &Counts) -> String {
     let mut parts = vec![counts.updated_in_words()];
-    let moving = board
+    let moving = planner
         .groups
         .iter()
-        .filter(|group| !active(group) || !available(board.fleet, group, board.inputs.now));
-    let leaving = board.active().filter_map(|group| Some((group, board.moving.why(group)?)));
+        .filter(|group| !is_retained(group) || !is_available(planner.fleet, group, planner.inputs.now));
+    let leaving = planner.active().filter_map(|group| Some((group, planner.moving.why(group)?)));
     parts.extend(leaving.take(NAMED).map(|(group, why)| format!("{} is to move: {why}", group.name)));
-    parts.extend(moving::last_in_words(board));
-    let mut pending = board.groups.iter().filter(|group| pend::pends(group));
+    parts.extend(moving::last_in_words(planner));
+    let mut pending = planner.groups.iter().filter(|group| pend::pends(group));
     if let Some(end) = pending.find_map(|group| group.pend_until.as_ref()) {
         parts.push(format!("pods wait until {} for nodes (strategy.whenNoRoom: Pend)", end.0));
     }
     parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
-    parts.extend(obstacle::finalizer(board));
-    match &board.blocked {
+    parts.extend(blocker::finalizer(planner));
+    match &planner.blocked {
         Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for a group more: {no_room}")),
         Some(Blocked::Unknown) => parts.push(ROOM_UNKNOWN.to_owned()),
         Some(Blocked::Leaving) => parts.push("waits for a group to be gone".to_owned()),

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use rayfleet_api::names;
 use rayfleet_api::status::{RayClusterFleetStatus, RolloutStatus};
 
-use super::board::Board;
-use super::view::{Age, age, available, available_from, ready};
-use super::{admission, conditions, obstacle, pend, progress, size};
-use crate::pace;
+use super::classify::{RevisionMatch, available_from, is_available, is_ready, revision_match};
+use super::planner::Planner;
+use super::{admission, blocker, conditions, pend, progress, size};
+use crate::startup_times;
 
 /// Groups by what they count as.
 pub(super) struct Counts {
@@ -24,20 +24,27 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn new(board: &Board<'_>) -> Self {
-        let (fleet, now) = (board.fleet, board.inputs.now);
+    fn new(planner: &Planner<'_>) -> Self {
+        let (fleet, now) = (planner.fleet, planner.inputs.now);
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        let groups = || board.groups.iter();
-        let asked = board.inputs.course.asked();
-        let of = |fleet| number(board.active().filter(|group| age(fleet, group) == Age::Current).count());
+        let groups = || planner.groups.iter();
+        let asked = planner.inputs.target.asked();
+        let of = |fleet| {
+            number(
+                planner
+                    .active()
+                    .filter(|group| revision_match(fleet, group) == RevisionMatch::UpToDate)
+                    .count(),
+            )
+        };
         Self {
             wanted: i32::try_from(fleet.replicas).unwrap_or(i32::MAX),
-            replicas: number(board.groups.len()),
+            replicas: number(planner.groups.len()),
             updated: of(fleet),
             // Of a revision that is refused there is no group.
-            of_asked: if board.inputs.held.is_some_and(|held| held.stands_in) { 0 } else { of(asked) },
-            ready: number(groups().filter(|group| ready(group)).count()),
-            available: number(groups().filter(|group| available(fleet, group, now)).count()),
+            of_asked: if planner.inputs.held.is_some_and(|held| held.stands_in) { 0 } else { of(asked) },
+            ready: number(groups().filter(|group| is_ready(group)).count()),
+            available: number(groups().filter(|group| is_available(fleet, group, now)).count()),
         }
     }
 
@@ -54,16 +61,16 @@ pub(crate) struct Summary {
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// Sums the board up, and takes its groups.
-pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
-    let counts = Counts::new(board);
-    let fleet = board.fleet;
-    let (rollout, hold) = progress::progress(board, before, &counts, lost);
-    let limit = pace::progress_deadline(fleet, before);
-    let conditions = conditions::conditions(board, &counts, &rollout, hold, limit, &before.conditions);
-    let wake = wake(board, &counts, &rollout, limit);
-    let mut groups = std::mem::take(&mut board.groups);
-    let pace = pace::measure(fleet, before, &mut groups, board.inputs.now);
+/// Sums the planner up, and takes its groups.
+pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
+    let counts = Counts::new(planner);
+    let fleet = planner.fleet;
+    let (rollout, hold) = progress::progress(planner, before, &counts, lost);
+    let limit = startup_times::progress_deadline(fleet, before);
+    let conditions = conditions::conditions(planner, &counts, &rollout, hold, limit, &before.conditions);
+    let wake = wake(planner, &counts, &rollout, limit);
+    let mut groups = std::mem::take(&mut planner.groups);
+    let pace = startup_times::measure(fleet, before, &mut groups, planner.inputs.now);
     let mut status = RayClusterFleetStatus {
         observed_generation: Some(fleet.generation),
         replicas: counts.replicas,
@@ -81,24 +88,30 @@ pub(crate) fn summarize(board: &mut Board<'_>, before: &RayClusterFleetStatus, l
         conditions,
         rollout: Some(rollout),
         groups,
-        node_failures: board.inputs.nodes.to_vec(),
-        pace,
+        node_failures: planner.inputs.nodes.to_vec(),
+        startup_times: pace,
         unreadable: Vec::new(),
     };
     let truncated = size::fit(&mut status);
-    let truncated = truncated.map(|verdict| conditions::dated(verdict, &before.conditions, board.inputs.now));
+    let truncated =
+        truncated.map(|verdict| conditions::dated(verdict, &before.conditions, planner.inputs.now));
     status.conditions.extend(truncated);
     Summary { status, wake }
 }
 
 /// A group becomes available, the rollout is overdue, or a RayCluster that is to go counts as held.
-fn wake(board: &Board<'_>, counts: &Counts, rollout: &RolloutStatus, limit: Duration) -> Option<Timestamp> {
-    let available = board.groups.iter().filter_map(|group| available_from(board.fleet, group));
+fn wake(
+    planner: &Planner<'_>,
+    counts: &Counts,
+    rollout: &RolloutStatus,
+    limit: Duration,
+) -> Option<Timestamp> {
+    let available = planner.groups.iter().filter_map(|group| available_from(planner.fleet, group));
     let overdue = progress::deadline(rollout, counts.available < counts.wanted, limit);
     let moments = available
         .chain(overdue)
-        .chain(obstacle::wake(board))
-        .chain(pend::wake(board))
-        .chain(admission::wake(board));
-    moments.filter(|moment| *moment > board.inputs.now).min()
+        .chain(blocker::wake(planner))
+        .chain(pend::wake(planner))
+        .chain(admission::wake(planner));
+    moments.filter(|moment| *moment > planner.inputs.now).min()
 }

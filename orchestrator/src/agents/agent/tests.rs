@@ -8,10 +8,10 @@ use reqwest::{Request, Response};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::GroupPods;
 use crate::engines;
 use crate::fake::{Answer, Fake};
 use crate::fixtures::fleet;
+use crate::kubernetes::GroupPods;
 
 #[test]
 fn addresses_of_both_families_make_urls() {
@@ -37,7 +37,7 @@ fn agent(assignment: Assignment) -> (Agent, Fake) {
         Key::new("n", "f"),
         assignment,
         Arc::default(),
-        Opening::default(),
+        GateTimer::default(),
     );
     (agent, server)
 }
@@ -55,7 +55,7 @@ fn assignment(head: &str) -> Assignment {
         group: Key::new("n", "g"),
         pods,
         engine: Engine::Own { port: Some(8000) },
-        pace: Pace::Quick,
+        pace: PollInterval::Quick,
     }
 }
 
@@ -110,7 +110,7 @@ fn nothing_is_planned_on_two_ray_nodes_of_one_pod() {
 
 #[test]
 fn an_opening_is_measured_once() {
-    let opening = Opening::default();
+    let opening = GateTimer::default();
     assert_eq!(opening.take(), None);
     opening.begin(clock::monotonic());
     assert!(opening.take().is_some());
@@ -187,19 +187,19 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     let running = tokio::spawn(agent.run());
 
     let error = || {
-        let seen = index.read(|known| known.ray.get(&Key::new("n", "g")).cloned())?;
-        seen.state.ok()?.engine.launch_error
+        let observed = index.read(|known| known.ray.get(&Key::new("n", "g")).cloned())?;
+        observed.state.ok()?.engine.launch_error
     };
-    let mut told = None;
+    let mut reported = None;
     for _ in 0..600 {
-        told = told.or_else(error);
+        reported = reported.or_else(error);
         if late.submits.load(Ordering::Relaxed) > 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(late.submits.load(Ordering::Relaxed), 1);
-    assert!(told.unwrap().starts_with("the plan does not fit: "));
+    assert!(reported.unwrap().starts_with("the plan does not fit: "));
     running.abort();
     drop(sender);
 }
@@ -279,10 +279,10 @@ impl Wire for Dashless {
 #[tokio::test(start_paused = true)]
 async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
     for (health, pace, port, serves) in [
-        (200, Pace::Steady, Some(8000), true),
-        (200, Pace::Quick, Some(8000), false),
-        (503, Pace::Steady, Some(8000), false),
-        (503, Pace::Steady, None, true),
+        (200, PollInterval::Steady, Some(8000), true),
+        (200, PollInterval::Quick, Some(8000), false),
+        (503, PollInterval::Steady, Some(8000), false),
+        (503, PollInterval::Steady, None, true),
     ] {
         let pods =
             GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
@@ -291,9 +291,9 @@ async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
         agent.bridge = Bridge::over(Arc::new(Dashless(health)), Limits::default()).unwrap();
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
         agent.look(assignment, target).await;
-        let seen = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
-        assert_eq!(seen.is_ok(), serves, "{health} {pace:?} {port:?}: {seen:?}");
-        if let Ok(alive) = seen {
+        let observed = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
+        assert_eq!(observed.is_ok(), serves, "{health} {pace:?} {port:?}: {observed:?}");
+        if let Ok(alive) = observed {
             assert_eq!((alive.engine.healthy, alive.nodes), (true, vec!["10.0.0.1".to_owned()]));
             assert!(alive.engine.unverified.is_some());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ray_bridge::engine::{Phase, PhaseKind};
 use ray_bridge::observe::{ClusterState, RankState};
 use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
-use ray_bridge::{Call, Fault, NodeId, Sent};
+use ray_bridge::{Call, CallErrorKind, NodeId, Sent};
 
 use super::*;
 
@@ -78,13 +78,13 @@ fn engine() -> EngineState {
     }
 }
 
-fn look(memory: &mut Memory, cluster: Option<ClusterState>, engine: EngineState) -> EngineSeen {
+fn look(memory: &mut ObservationCache, cluster: Option<ClusterState>, engine: EngineState) -> ObservedEngine {
     memory.launched(RayState { cluster, engine: Some(engine) }, &id("g.e.1"), NOW).engine
 }
 
 #[test]
 fn a_shallow_look_keeps_what_the_deep_look_found() {
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     let deep = look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
     assert_eq!(deep.ranks_placed, 2);
@@ -100,19 +100,20 @@ fn a_shallow_look_keeps_what_the_deep_look_found() {
 
 #[test]
 fn ranks_of_another_launch_are_not_shown() {
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
-    memory.probe = Some((id("g.e.1"), ProbeSeen::Passed));
+    memory.probe = Some((id("g.e.1"), ObservedProbe::Passed));
     let next = memory.launched(RayState { cluster: None, engine: Some(engine()) }, &id("g.e.2"), NOW).engine;
     assert_eq!((next.submission.as_str(), next.ranks_placed, next.ranks.len()), ("g.e.2", 0, 0));
-    assert_eq!(next.probe, ProbeSeen::Unknown);
+    assert_eq!(next.probe, ObservedProbe::Unknown);
 }
 
 #[test]
 fn a_probe_counts_for_its_own_launch() {
-    let mut memory = Memory { probe: Some((id("g.e.1"), ProbeSeen::Passed)), ..Memory::default() };
-    assert_eq!(look(&mut memory, None, engine()).probe, ProbeSeen::Passed);
+    let mut memory =
+        ObservationCache { probe: Some((id("g.e.1"), ObservedProbe::Passed)), ..ObservationCache::default() };
+    assert_eq!(look(&mut memory, None, engine()).probe, ObservedProbe::Passed);
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn ranks_count_only_where_they_were_planned_and_alive() {
         (vec![rank(0, Some("head"), true), rank(0, Some("head"), true)], 1),
         (vec![rank(1, Some("worker"), true), rank(0, Some("head"), true)], 2),
     ] {
-        let mut memory = Memory::default();
+        let mut memory = ObservationCache::default();
         let state = EngineState { placed: Some(placed(ranks.clone())), ..engine() };
         assert_eq!(look(&mut memory, Some(two_nodes()), state).ranks_placed, count, "{ranks:?}");
     }
@@ -136,20 +137,21 @@ fn ranks_count_only_where_they_were_planned_and_alive() {
 fn without_a_plan_no_rank_is_where_it_was_planned() {
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     let state = EngineState { placed: Some(both), plan: None, ..engine() };
-    let seen = look(&mut Memory::default(), Some(two_nodes()), state);
-    assert_eq!((seen.ranks_placed, seen.ranks.len()), (0, 2));
+    let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state);
+    assert_eq!((observed.ranks_placed, observed.ranks.len()), (0, 2));
 }
 
 #[test]
-fn differences_are_told_in_words() {
+fn differences_are_reported_in_words() {
     let odd = Placed { group: None, ranks: Vec::new(), differences: vec![Difference::NoGroup] };
-    let seen = look(&mut Memory::default(), None, EngineState { placed: Some(odd), ..engine() });
-    assert_eq!(seen.differences, [Difference::NoGroup.to_string()]);
+    let observed =
+        look(&mut ObservationCache::default(), None, EngineState { placed: Some(odd), ..engine() });
+    assert_eq!(observed.differences, [Difference::NoGroup.to_string()]);
 }
 
 #[test]
 fn dead_nodes_and_second_lives_of_a_node_do_not_count() {
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     let nodes = vec![
         node("worker", "10.0.0.2", true),
         node("head", "10.0.0.1", true),
@@ -164,41 +166,46 @@ fn dead_nodes_and_second_lives_of_a_node_do_not_count() {
 fn a_job_that_ended_says_why() {
     let ended = |status, cause: Option<&str>| {
         let state = EngineState { status, cause: cause.map(str::to_owned), ..engine() };
-        look(&mut Memory::default(), None, state).job
+        look(&mut ObservationCache::default(), None, state).job
     };
-    assert_eq!(ended(JobStatus::Failed, Some("no such model")), Some(JobSeen::Ended("no such model".into())));
+    assert_eq!(
+        ended(JobStatus::Failed, Some("no such model")),
+        Some(ObservedJob::Ended("no such model".into()))
+    );
     // A service that ends has failed, whatever it says itself.
-    assert!(matches!(ended(JobStatus::Succeeded, None), Some(JobSeen::Ended(cause)) if !cause.is_empty()));
-    assert!(matches!(ended(JobStatus::Stopped, None), Some(JobSeen::Ended(_))));
-    assert_eq!(ended(JobStatus::Pending, None), Some(JobSeen::Pending));
-    assert_eq!(ended(JobStatus::Unknown, None), Some(JobSeen::Running));
+    assert!(
+        matches!(ended(JobStatus::Succeeded, None), Some(ObservedJob::Ended(cause)) if !cause.is_empty())
+    );
+    assert!(matches!(ended(JobStatus::Stopped, None), Some(ObservedJob::Ended(_))));
+    assert_eq!(ended(JobStatus::Pending, None), Some(ObservedJob::Pending));
+    assert_eq!(ended(JobStatus::Unknown, None), Some(ObservedJob::Running));
 }
 
 #[test]
 fn an_engine_that_is_unwell_answers_but_is_not_healthy() {
-    let seen = |health| {
-        let seen = look(&mut Memory::default(), None, EngineState { health, ..engine() });
-        (seen.healthy, seen.answering)
+    let observed = |health| {
+        let observed = look(&mut ObservationCache::default(), None, EngineState { health, ..engine() });
+        (observed.healthy, observed.answering)
     };
-    assert_eq!(seen(Some(Health::Serving)), (true, true));
-    assert_eq!(seen(Some(Health::Unhealthy(503))), (false, true));
-    assert_eq!(seen(Some(Health::NotYet)), (false, false));
-    assert_eq!(seen(Some(Health::Unreachable("timed out".into()))), (false, false));
-    assert_eq!(seen(None), (false, false));
+    assert_eq!(observed(Some(Health::Serving)), (true, true));
+    assert_eq!(observed(Some(Health::Unhealthy(503))), (false, true));
+    assert_eq!(observed(Some(Health::NotYet)), (false, false));
+    assert_eq!(observed(Some(Health::Unreachable("timed out".into()))), (false, false));
+    assert_eq!(observed(None), (false, false));
 }
 
 #[test]
 fn a_job_that_is_not_there_shows_why_it_was_not_launched() {
     let error = Some((id("g.e.1"), "too few GPUs".to_owned()));
-    let mut memory = Memory { launch_error: error, ..Memory::default() };
-    let mut seen = |launch: &str| {
+    let mut memory = ObservationCache { launch_error: error, ..ObservationCache::default() };
+    let mut observed = |launch: &str| {
         let state = RayState { cluster: Some(two_nodes()), engine: None };
         memory.launched(state, &id(launch), NOW).engine
     };
-    let failed = seen("g.e.1");
+    let failed = observed("g.e.1");
     assert_eq!((failed.job, failed.launch_error.as_deref()), (None, Some("too few GPUs")));
     assert_eq!(failed.submission, "g.e.1");
-    assert_eq!(seen("g.e.2").launch_error, None, "that was another launch");
+    assert_eq!(observed("g.e.2").launch_error, None, "that was another launch");
 }
 
 #[test]
@@ -211,7 +218,8 @@ fn the_launchers_last_word_is_shown() {
         exit_code: None,
     };
     let note = |message| {
-        look(&mut Memory::default(), None, EngineState { phase: Some(phase(message)), ..engine() }).note
+        look(&mut ObservationCache::default(), None, EngineState { phase: Some(phase(message)), ..engine() })
+            .note
     };
     assert_eq!(note(Some("shard 3")).as_deref(), Some("Loading: shard 3"));
     assert_eq!(note(None).as_deref(), Some("Loading for 12 s"));
@@ -221,10 +229,10 @@ fn the_launchers_last_word_is_shown() {
 fn what_a_dashboard_lists_beyond_the_plan_is_not_shown() {
     let many = |count: u32| (0..count).map(|n| rank(n, Some("head"), true)).collect::<Vec<_>>();
     let state = |ranks, plan| EngineState { placed: Some(placed(ranks)), plan, ..engine() };
-    let seen = look(&mut Memory::default(), Some(two_nodes()), state(many(2000), Some(plan())));
-    assert_eq!(seen.ranks.iter().map(|rank| rank.0).collect::<Vec<_>>(), [0, 1]);
-    let seen = look(&mut Memory::default(), Some(two_nodes()), state(many(2000), None));
-    assert_eq!(seen.ranks.len(), 1024);
+    let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), Some(plan())));
+    assert_eq!(observed.ranks.iter().map(|rank| rank.0).collect::<Vec<_>>(), [0, 1]);
+    let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), None));
+    assert_eq!(observed.ranks.len(), 1024);
 }
 
 #[test]
@@ -237,18 +245,21 @@ fn texts_from_outside_are_cut_where_they_enter() {
         during: None,
         exit_code: None,
     };
-    let loading = look(&mut Memory::default(), None, EngineState { phase: Some(phase), ..engine() });
+    let loading =
+        look(&mut ObservationCache::default(), None, EngineState { phase: Some(phase), ..engine() });
     assert!(loading.note.unwrap().chars().count() <= 501);
     let ended = EngineState { status: JobStatus::Failed, cause: Some(long.clone()), ..engine() };
-    let Some(JobSeen::Ended(cause)) = look(&mut Memory::default(), None, ended).job else { panic!() };
+    let Some(ObservedJob::Ended(cause)) = look(&mut ObservationCache::default(), None, ended).job else {
+        panic!()
+    };
     assert!(cause.chars().count() <= 2001);
     let differences = vec![Difference::GroupNotCreated(GroupState::Unknown(long)); 5000];
     let odd =
         EngineState { placed: Some(Placed { group: None, ranks: Vec::new(), differences }), ..engine() };
-    let told = look(&mut Memory::default(), None, odd).differences;
-    assert_eq!(told.len(), 9);
-    assert!(told.iter().all(|text| text.chars().count() <= 501));
-    assert_eq!(told.last().map(String::as_str), Some("and 4992 more differences from the plan"));
+    let reported = look(&mut ObservationCache::default(), None, odd).differences;
+    assert_eq!(reported.len(), 9);
+    assert!(reported.iter().all(|text| text.chars().count() <= 501));
+    assert_eq!(reported.last().map(String::as_str), Some("and 4992 more differences from the plan"));
 }
 
 #[test]
@@ -262,20 +273,20 @@ fn load_is_carried_over() {
         progress: None,
         deferred: 0,
     };
-    let seen = look(&mut Memory::default(), None, EngineState { load: Some(busy), ..engine() });
-    let wanted = LoadSeen {
+    let observed = look(&mut ObservationCache::default(), None, EngineState { load: Some(busy), ..engine() });
+    let wanted = ObservedLoad {
         in_flight: u32::MAX,
         draining: Some(true),
         idle_seconds: Some(1.5),
         stalled_since: None,
         deferred: false,
     };
-    assert_eq!(seen.load, Some(wanted));
+    assert_eq!(observed.load, Some(wanted));
 }
 
 #[test]
-fn an_engine_that_makes_no_step_is_told_until_its_next_launch() {
-    let mut memory = Memory::default();
+fn an_engine_that_makes_no_step_is_reported_until_its_next_launch() {
+    let mut memory = ObservationCache::default();
     let mut stalled = |launch: &str, second: i64, deferred: u64| {
         let load = Load {
             in_flight: 1,
@@ -287,9 +298,10 @@ fn an_engine_that_makes_no_step_is_told_until_its_next_launch() {
             deferred,
         };
         let state = RayState { cluster: None, engine: Some(EngineState { load: Some(load), ..engine() }) };
-        let seen = memory.launched(state, &id(launch), Timestamp::from_second(second).unwrap()).engine.load;
-        let seen = seen.unwrap();
-        (seen.stalled_since.map(Timestamp::as_second), seen.deferred)
+        let observed =
+            memory.launched(state, &id(launch), Timestamp::from_second(second).unwrap()).engine.load;
+        let observed = observed.unwrap();
+        (observed.stalled_since.map(Timestamp::as_second), observed.deferred)
     };
     assert_eq!(stalled("g.e.1", 10, 0), (None, false));
     assert_eq!(stalled("g.e.1", 11, 0), (Some(10), false));
@@ -300,29 +312,33 @@ fn an_engine_that_makes_no_step_is_told_until_its_next_launch() {
 
 #[test]
 fn a_rank_that_died_breaks_the_engine_and_its_node_is_blamed() {
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     let dead =
         RankState { death: Some("Worker exits with SIGKILL".into()), ..rank(1, Some("worker"), false) };
     let state = EngineState { deaths: vec![dead], health: Some(Health::Unhealthy(503)), ..engine() };
-    let seen = look(&mut memory, Some(two_nodes()), state);
-    assert_eq!(seen.blamed, ["10.0.0.2"]);
-    assert!(seen.broken.as_ref().is_some_and(|words| words.contains("rank 1 died")), "{:?}", seen.broken);
-    assert_eq!(seen.job, Some(JobSeen::Running));
+    let observed = look(&mut memory, Some(two_nodes()), state);
+    assert_eq!(observed.blamed, ["10.0.0.2"]);
+    assert!(
+        observed.broken.as_ref().is_some_and(|words| words.contains("rank 1 died")),
+        "{:?}",
+        observed.broken
+    );
+    assert_eq!(observed.job, Some(ObservedJob::Running));
 }
 
 #[test]
 fn a_node_that_ray_lost_is_blamed() {
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     look(&mut memory, Some(two_nodes()), engine());
     let without = cluster(vec![node("head", "10.0.0.1", true), node("worker", "10.0.0.2", false)]);
-    let seen = look(&mut memory, Some(without), engine());
-    assert_eq!(seen.blamed, ["10.0.0.2"]);
-    assert!(seen.broken.is_some());
+    let observed = look(&mut memory, Some(without), engine());
+    assert_eq!(observed.blamed, ["10.0.0.2"]);
+    assert!(observed.broken.is_some());
 }
 
 #[test]
 fn an_engine_that_ended_for_its_own_reasons_accuses_no_node() {
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     let ended = EngineState { status: JobStatus::Failed, cause: Some("no such model".into()), ..engine() };
     assert!(look(&mut memory, Some(two_nodes()), ended).blamed.is_empty());
 }
@@ -339,10 +355,10 @@ fn an_own_engine_has_health_and_load_but_no_job() {
         progress: None,
         deferred: 0,
     };
-    let mut memory = Memory::default();
-    let seen = memory.own(&state, Some(&(Health::Serving, Some(load))), NOW).engine;
-    assert!(seen.healthy && seen.answering && seen.job.is_none());
-    assert_eq!(seen.load.map(|load| load.in_flight), Some(2));
+    let mut memory = ObservationCache::default();
+    let observed = memory.own(&state, Some(&(Health::Serving, Some(load))), NOW).engine;
+    assert!(observed.healthy && observed.answering && observed.job.is_none());
+    assert_eq!(observed.load.map(|load| load.in_flight), Some(2));
     let broken = memory.own(&state, Some(&(Health::Unhealthy(503), None)), NOW).engine;
     assert!(!broken.healthy && broken.answering);
     let absent = memory.own(&state, None, NOW);
@@ -358,24 +374,24 @@ fn silence() -> CallError {
         path: "/".into(),
         token: Sent::Nothing,
     };
-    CallError { call: Box::new(call), fault: Fault::TimedOut { after_ms: 3000 } }
+    CallError { call: Box::new(call), fault: CallErrorKind::TimedOut { after_ms: 3000 } }
 }
 
 #[test]
 fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
     let error = silence();
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
-    let alive = Memory::default().still_serves(&id("g.e.1"), &pods, None, &error, NOW);
+    let alive = ObservationCache::default().still_serves(&id("g.e.1"), &pods, None, &error, NOW);
     assert_eq!(alive.nodes, pods);
-    let EngineSeen { submission, job, healthy, unverified, .. } = alive.engine;
-    assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(JobSeen::Running), true));
+    let ObservedEngine { submission, job, healthy, unverified, .. } = alive.engine;
+    assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(ObservedJob::Running), true));
     assert!(unverified.unwrap().contains("does not answer"));
 }
 
 #[test]
 fn an_own_engine_that_serves_outlives_its_dashboard() {
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
-    let mut memory = Memory::default();
+    let mut memory = ObservationCache::default();
     assert!(!memory.own_served());
     let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
     assert_eq!((alive.nodes.as_slice(), alive.engine.healthy), (pods.as_slice(), true));

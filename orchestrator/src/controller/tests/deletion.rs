@@ -8,13 +8,13 @@ use super::others::{crd, pruned};
 use super::*;
 
 /// A fleet at rest under our CRD, then deleted as it is shown under AIBrix's.
-async fn deleted_under(begun: &str, edit: impl FnOnce(&mut Value)) -> (Bench, Arc<AtomicBool>) {
+async fn deleted_under(started: &str, edit: impl FnOnce(&mut Value)) -> (Bench, Arc<AtomicBool>) {
     let ours = Arc::new(AtomicBool::new(true));
     let bench = bench(crd(ours.clone()));
     bench.at_rest().await;
     ours.store(false, Ordering::SeqCst);
     let mut shown = pruned(bench.stored());
-    shown["metadata"]["deletionTimestamp"] = json!(begun);
+    shown["metadata"]["deletionTimestamp"] = json!(started);
     shown["metadata"]["resourceVersion"] = json!("99");
     edit(&mut shown);
     bench.show(shown);

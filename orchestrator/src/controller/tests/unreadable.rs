@@ -12,7 +12,7 @@ fn text(fleet: &Value) -> String {
 }
 
 fn read(fleet: &Value) -> RayClusterFleet {
-    crate::cluster::Watched::read(&text(fleet)).unwrap().unwrap()
+    crate::kubernetes::Watched::read(&text(fleet)).unwrap().unwrap()
 }
 
 /// A fleet with two groups of which one has lost its RayCluster; its template was then nested deeper than can be read.

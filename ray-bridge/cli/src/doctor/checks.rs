@@ -9,7 +9,7 @@ use ray_bridge::engine::{EngineSpec, LaunchRecord, plan_of};
 use ray_bridge::placement::{GroupState, RayNode};
 
 use super::{Check, Level};
-use crate::fault::Fault;
+use crate::error::CliError;
 use crate::model::Model;
 use crate::plan;
 use crate::view::Engine;
@@ -210,7 +210,7 @@ pub(super) fn port(spec: &EngineSpec, nodes: &[RayNode], jobs: &[(SubmissionId, 
 }
 
 /// Whether an engine that runs is well.
-pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, Fault>) -> Check {
+pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, CliError>) -> Check {
     let engine = match looked {
         Ok(engine) => engine,
         Err(fault) => {
@@ -222,7 +222,7 @@ pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, Fault>) -> Chec
         None => ok("engine", format!("{name}: {}", engine.state)),
         Some(diagnosis) => {
             let said = crate::render::table::one_line(&diagnosis.to_string());
-            warn("engine", format!("{name}: {said}"), diagnosis.trouble.cure())
+            warn("engine", format!("{name}: {said}"), diagnosis.trouble.hint())
         }
     }
 }

@@ -6,15 +6,15 @@ mod checks;
 use std::time::Duration;
 
 use futures::future::{join, join3};
-use ray_bridge::diagnose::{Diagnosis, History, Look, Patience, diagnose};
+use ray_bridge::diagnose::{Diagnosis, History, Observation, StallThresholds, diagnose};
 use ray_bridge::engine::plan_of;
 use ray_bridge::observe::ClusterState;
-use ray_bridge::{CallError, Fault as Call, Target};
+use ray_bridge::{CallError, CallErrorKind as Call, Target};
 use serde::Serialize;
 
 use crate::args::{DoctorArgs, ModelArgs, PlacementArgs};
 use crate::connect::Session;
-use crate::fault::{Fault, Kind};
+use crate::error::{CliError, Kind};
 use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock, model, status};
@@ -50,7 +50,11 @@ struct Report {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Terminal) -> Result<Answer, Fault> {
+pub(crate) async fn run(
+    args: &DoctorArgs,
+    session: &Session,
+    terminal: &Terminal,
+) -> Result<Answer, CliError> {
     let model = match &args.file {
         Some(file) => Some(model::load(&ModelArgs {
             file: file.clone(),
@@ -69,7 +73,7 @@ pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Termina
         join3(session.look(None, None), dashboard.placement_groups(&[]), dashboard.jobs()).await;
     let (groups, jobs) = (groups?, jobs?);
     let cluster: ClusterState =
-        look?.cluster.ok_or_else(|| Fault::plain("Ray did not describe the cluster"))?;
+        look?.cluster.ok_or_else(|| CliError::plain("Ray did not describe the cluster"))?;
     found.push(checks::version(&cluster.version));
     found.extend(checks::nodes(&cluster.nodes));
     found.push(checks::gpus(&cluster.nodes, &groups));
@@ -90,7 +94,7 @@ pub(crate) async fn run(args: &DoctorArgs, session: &Session, terminal: &Termina
 }
 
 /// Whether the dashboard answers, and whom. The fault, when it does not answer us.
-async fn reach(session: &Session) -> Result<(Vec<Check>, Option<Fault>), Fault> {
+async fn reach(session: &Session) -> Result<(Vec<Check>, Option<CliError>), CliError> {
     let target = session.target(None);
     let stranger = Target { token: None, ..target.clone() };
     let (with, without) = (session.bridge.dashboard(&target), session.bridge.dashboard(&stranger));
@@ -104,9 +108,9 @@ async fn reach(session: &Session) -> Result<(Vec<Check>, Option<Fault>), Fault> 
             (vec![checks::reached(&address, took), checks::auth(open, target.token.is_some())], None)
         }
         Err(error) => {
-            let (history, patience) = (History::default(), Patience::new(session.pace));
+            let (history, patience) = (History::default(), StallThresholds::new(session.pace));
             let around = session.bridge.look_around(&target, &history).await;
-            let diagnosis = diagnose(clock::now(), Look::Nothing(&error, &around), &history, patience);
+            let diagnosis = diagnose(clock::now(), Observation::Nothing(&error, &around), &history, patience);
             refused(&address, took, error, diagnosis)
         }
     })
@@ -117,17 +121,17 @@ fn refused(
     took: Duration,
     error: CallError,
     diagnosis: Option<Diagnosis>,
-) -> (Vec<Check>, Option<Fault>) {
+) -> (Vec<Check>, Option<CliError>) {
     let turned_away = matches!(error.fault, Call::Unauthorized | Call::Forbidden);
     let said = error.fault.to_string();
     // Other answers than these are no Ray dashboard, which is not reached either.
-    let fault = match Fault::from(error) {
-        Fault::Said { message, cure, .. } => Fault::Said { kind: Kind::Unreachable, message, cure },
-        Fault::Closed => Fault::Closed,
+    let fault = match CliError::from(error) {
+        CliError::Said { message, cure, .. } => CliError::Said { kind: Kind::Unreachable, message, cure },
+        CliError::Closed => CliError::Closed,
     };
     let cure = match &fault {
-        Fault::Said { cure, .. } => cure.clone(),
-        Fault::Closed => None,
+        CliError::Said { cure, .. } => cure.clone(),
+        CliError::Closed => None,
     };
     let fail = |what, message| Check { level: Level::Fail, what, message, cure };
     let checks = if turned_away {
@@ -142,7 +146,7 @@ fn refused(
     (checks, Some(fault))
 }
 
-fn report(checks: Vec<Check>, terminal: &Terminal) -> Result<Answer, Fault> {
+fn report(checks: Vec<Check>, terminal: &Terminal) -> Result<Answer, CliError> {
     let report = Report { ok: checks.iter().all(|check| check.level != Level::Fail), checks };
     terminal.result(&report, &text(&report.checks))?;
     Ok(if report.ok { Answer::Yes } else { Answer::No })

@@ -114,7 +114,7 @@ worker-12  [3 3 . .]
     }
 
     #[test]
-    fn a_stage_on_two_nodes_is_told() {
+    fn a_stage_on_two_nodes_is_reported() {
         let rows = [row("a", &[0, 0], 0, 0), row("b", &[0, 0], 0, 0), row("c", &[10], 0, 0)];
         assert_eq!(text(&rows, &[]), "a  [ 0  0]\n   | both have ranks of stage 0\nb  [ 0  0]\nc  [10]\n");
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use ray_bridge::dashboard::{
     Authentication, Dashboard, Filter, Job, JobRequest, JobStatus, LogEvent, Package,
 };
-use ray_bridge::{Fault, NodeId, SubmissionId};
+use ray_bridge::{CallErrorKind, NodeId, SubmissionId};
 
 use crate::cluster::Cluster;
 use crate::{clock, engine, say, tool, until};
@@ -71,7 +71,7 @@ async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
         let stranger =
             cluster.bridge.dashboard(&ray_bridge::Target { token: None, ..cluster.target.clone() });
         let refused = stranger.version().await.err().context("a stranger was let in")?;
-        ensure!(refused.fault == Fault::Unauthorized, "{refused}");
+        ensure!(refused.fault == CallErrorKind::Unauthorized, "{refused}");
         ensure!(stranger.gcs_health().await?.is_none(), "health is for everybody");
     }
     Ok(())
@@ -107,7 +107,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     let wait = request(&name, "bash -c 'echo $WORD; echo first; sleep 2; echo second; sleep 600'", worker);
     dashboard.submit(&wait).await?;
     let again = dashboard.submit(&wait).await.err().context("the same id was taken twice")?;
-    ensure!(again.fault == Fault::Conflict, "{again}");
+    ensure!(again.fault == CallErrorKind::Conflict, "{again}");
 
     let mut log = dashboard.log_stream(&name, 0).await?;
     let mut text = String::new();
@@ -148,7 +148,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
         clock::seconds_since(start)
     ));
     let gone = dashboard.job(&name).await.err().context("the deleted job is there")?;
-    ensure!(matches!(gone.fault, Fault::NotFound { .. }), "{gone}");
+    ensure!(matches!(gone.fault, CallErrorKind::NotFound { .. }), "{gone}");
 
     let fails = SubmissionId::new("fails")?;
     dashboard.submit(&request(&fails, "bash -c 'echo no; exit 7'", worker)).await?;
@@ -160,7 +160,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
         "its actor"
     );
     let unknown = dashboard.log_tail(&SubmissionId::new("nobody")?).await.err().context("nobody's log")?;
-    ensure!(matches!(unknown.fault, Fault::NotFound { .. }), "{unknown}");
+    ensure!(matches!(unknown.fault, CallErrorKind::NotFound { .. }), "{unknown}");
     let bad =
         dashboard.actors(&[Filter { key: "nonsense", value: "x" }]).await.err().context("a bad filter")?;
     ensure!(bad.to_string().contains("nonsense"), "{bad}");
@@ -176,7 +176,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     log_tells(dashboard, &packed, "from the package").await
 }
 
-/// A job's end may be told before its log can be read to the end, on a machine that is busy; and Ray starts a job before it writes
+/// A job's end may be reported before its log can be read to the end, on a machine that is busy; and Ray starts a job before it writes
 /// its own line, so what a short one prints may come before that.
 async fn log_tells(dashboard: &Dashboard, name: &SubmissionId, words: &str) -> anyhow::Result<()> {
     until(&format!("the log of {name} to have the line {words:?}"), Duration::from_secs(10), async || {

@@ -1,4 +1,4 @@
-//! Every way in which an engine or its cluster breaks: is it told apart, how soon, does the engine come back, and is
+//! Every way in which an engine or its cluster breaks: is it distinguished, how soon, does the engine come back, and is
 //! nothing left behind.
 
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ enum Fault {
     HeadLost,
 }
 
-/// A fault, the diagnosis that must come first, and within how many seconds it must be told and the recovery from it have
-/// begun. The aims are 3 s for a dead rank and `hungAfter` + 3 s for one that hangs; a dead node is known after three
+/// A fault, the diagnosis that must come first, and within how many seconds it must be reported and the recovery from it have
+/// started. The aims are 3 s for a dead rank and `hungAfter` + 3 s for one that hangs; a dead node is known after three
 /// missed health checks of 1 s.
 const FAULTS: [(Fault, &str, &str, f64); 9] = [
     (Fault::RankKilled, "SIGKILL of a rank", "rankDied", 3.0),
@@ -50,7 +50,7 @@ const FAULTS: [(Fault, &str, &str, f64); 9] = [
 /// One line of the table, in seconds since the fault.
 struct Row {
     fault: &'static str,
-    told: String,
+    reported: String,
     after: f64,
     recovery: Option<Recovery>,
     well: f64,
@@ -59,7 +59,7 @@ struct Row {
 /// What the recovery from a fault that ends the engine was, in seconds since it.
 struct Recovery {
     /// Its first act: the stop of what is left of the engine was asked for, or of a lost head, its nodes were taken down.
-    begun: f64,
+    started: f64,
     /// The job of the next engine was submitted, by Ray's own clock. The end of the old one is waited for, and that Ray
     /// reports its GPUs as free.
     launched: f64,
@@ -75,10 +75,10 @@ pub(crate) async fn all(cluster: &mut Cluster) -> anyhow::Result<()> {
     for (fault, name, wanted, limit) in FAULTS {
         let row = one(cluster, fault, name, wanted, &file).await.context(name)?;
         say(&row.line());
-        let begun = row.recovery.as_ref().map_or(row.after, |recovery| recovery.begun);
-        if begun > limit {
+        let started = row.recovery.as_ref().map_or(row.after, |recovery| recovery.started);
+        if started > limit {
             late.push(format!(
-                "{name}: told after {:.2} s and acted on after {begun:.2} s, {limit} s allowed",
+                "{name}: reported after {:.2} s and acted on after {started:.2} s, {limit} s allowed",
                 row.after
             ));
         }
@@ -104,9 +104,10 @@ impl Row {
         let seconds = |of: fn(&Recovery) -> f64| {
             self.recovery.as_ref().map_or_else(|| "-".to_owned(), |recovery| format!("{:.2} s", of(recovery)))
         };
-        let (begun, launched) = (seconds(|recovery| recovery.begun), seconds(|recovery| recovery.launched));
-        let Self { fault, told, after, well, .. } = self;
-        format!("  {fault:<36} {told:<30} {after:>6.2} s {begun:>9} {launched:>9} {well:>7.1} s")
+        let (started, launched) =
+            (seconds(|recovery| recovery.started), seconds(|recovery| recovery.launched));
+        let Self { fault, reported, after, well, .. } = self;
+        format!("  {fault:<36} {reported:<30} {after:>6.2} s {started:>9} {launched:>9} {well:>7.1} s")
     }
 }
 
@@ -126,22 +127,22 @@ async fn one(
     };
     let (when, line) = watch.until(wanted, PATIENCE, troubled).await?;
     let after = when.saturating_duration_since(start).as_secs_f64();
-    let told = &line["diagnosis"];
-    ensure!(told["kind"] == wanted, "told as {told}");
+    let reported = &line["diagnosis"];
+    ensure!(reported["kind"] == wanted, "reported as {reported}");
     say(&format!("    {}", line["change"].as_str().unwrap_or_default()));
-    check(fault, told)?;
+    check(fault, reported)?;
     let recovery = self::undo(how, cluster, &mut watch, (file, start)).await?;
-    let because = told["because"].as_str().map(|because| format!(" ({because})")).unwrap_or_default();
+    let because = reported["because"].as_str().map(|because| format!(" ({because})")).unwrap_or_default();
     Ok(Row {
         fault: name,
-        told: format!("{wanted}{because}"),
+        reported: format!("{wanted}{because}"),
         after,
         recovery,
         well: clock::seconds_since(start),
     })
 }
 
-/// What may be told before: an engine that hangs is slow first, and one whose node is lost dies seconds before Ray gives
+/// What may be reported before: an engine that hangs is slow first, and one whose node is lost dies seconds before Ray gives
 /// the node up.
 fn not_yet(wanted: &str) -> Option<&'static str> {
     match wanted {
@@ -152,17 +153,17 @@ fn not_yet(wanted: &str) -> Option<&'static str> {
 }
 
 /// What the diagnosis must name.
-fn check(fault: Fault, told: &Value) -> anyhow::Result<()> {
+fn check(fault: Fault, reported: &Value) -> anyhow::Result<()> {
     let right = match fault {
-        Fault::RankKilled => told["ranks"].as_array().is_some_and(|ranks| ranks.len() == 1),
-        Fault::DashboardStopped => told["because"] == "process",
-        Fault::PathCut => told["because"] == "network",
+        Fault::RankKilled => reported["ranks"].as_array().is_some_and(|ranks| ranks.len() == 1),
+        Fault::DashboardStopped => reported["because"] == "process",
+        Fault::PathCut => reported["because"] == "network",
         Fault::RayletKilled | Fault::NodeLost => {
-            told["nodes"].as_array().is_some_and(|nodes| nodes.len() == 1)
+            reported["nodes"].as_array().is_some_and(|nodes| nodes.len() == 1)
         }
         Fault::CoreKilled | Fault::ApiServerKilled | Fault::RankStopped | Fault::HeadLost => true,
     };
-    ensure!(right, "the details are wrong: {told}");
+    ensure!(right, "the details are wrong: {reported}");
     Ok(())
 }
 
@@ -260,7 +261,7 @@ async fn undo(
     watch: &mut Watch,
     (file, start): (&str, Instant),
 ) -> anyhow::Result<Option<Recovery>> {
-    let begun = clock::seconds_since(start);
+    let started = clock::seconds_since(start);
     let stop = async || tool::done(&["stop", "light"], Duration::from_mins(1)).await;
     match undo {
         Undo::Deploy => {
@@ -291,5 +292,5 @@ async fn undo(
     let engine = engine::deploy(file).await?;
     let submitted: Timestamp = engine["since"].as_str().context("since when it runs")?.parse()?;
     let launched = clock::seconds_since(start) - clock::seconds_since_time(submitted);
-    Ok(Some(Recovery { begun, launched }))
+    Ok(Some(Recovery { started, launched }))
 }

@@ -66,7 +66,7 @@ fn tests() -> Vec<Test> {
             run: |cluster| Box::pin(starts::failing(cluster)),
         },
         Test {
-            name: "every_fault_is_told_and_recovered_from",
+            name: "every_fault_is_reported_and_recovered_from",
             gpus: &[2, 2, 2],
             limit: minutes(10),
             heavy: false,

@@ -1,4 +1,4 @@
-//! Starts that fail: is the cause told, and at once.
+//! Starts that fail: is the cause reported, and at once.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub(crate) async fn failing(cluster: &mut Cluster) -> anyhow::Result<()> {
     ] {
         let start = clock::instant();
         let ran = tool::run(&["deploy", "-f", file, "--wait"], engine::START).await?;
-        told(what, (start, WHOLE), cause, &ran)?;
+        reported(what, (start, WHOLE), cause, &ran)?;
     }
     cluster.nothing_left("light", &engine::PROCESSES).await?;
 
@@ -51,17 +51,17 @@ pub(crate) async fn failing(cluster: &mut Cluster) -> anyhow::Result<()> {
         let node = if part == RANK { cluster.worker_with_rank()? } else { &mut cluster.head };
         let start = clock::instant();
         first(node, part)?.signal("KILL")?;
-        told(what, (start, TOLD), cause, &deploy.await??)?;
+        reported(what, (start, TOLD), cause, &deploy.await??)?;
         cluster.nothing_left("light", &engine::PROCESSES).await?;
     }
     Ok(())
 }
 
-fn told(what: &str, (start, limit): (Instant, f64), cause: &str, ran: &Ran) -> anyhow::Result<()> {
+fn reported(what: &str, (start, limit): (Instant, f64), cause: &str, ran: &Ran) -> anyhow::Result<()> {
     let seconds = clock::seconds_since(start);
     ensure!(ran.code == Some(1), "{what}: {:?}: {}", ran.code, ran.said);
-    ensure!(ran.said.contains(cause), "{what}: the cause is not told: {}", ran.said);
-    say(&format!("  {what}: told after {seconds:.1} s: {cause}"));
-    ensure!(seconds < limit, "{what}: told after {seconds:.1} s only, {limit} s allowed");
+    ensure!(ran.said.contains(cause), "{what}: the cause is not reported: {}", ran.said);
+    say(&format!("  {what}: reported after {seconds:.1} s: {cause}"));
+    ensure!(seconds < limit, "{what}: reported after {seconds:.1} s only, {limit} s allowed");
     Ok(())
 }

@@ -60,7 +60,7 @@ async fn hangs_and_goes_on(cluster: &mut Cluster) -> anyhow::Result<()> {
     rank.signal("CONT")?;
     let well = |line: &Value| line["diagnosis"].is_null();
     watch.until("the engine to go on", Duration::from_secs(30), well).await?;
-    ensure!(seconds < 8.0, "hung was told after {seconds:.2} s");
+    ensure!(seconds < 8.0, "hung was reported after {seconds:.2} s");
     Ok(())
 }
 
@@ -72,7 +72,7 @@ async fn rank_dies(cluster: &mut Cluster) -> anyhow::Result<()> {
     let troubled = |line: &Value| line["diagnosis"]["kind"].is_string();
     let (when, line) = watch.until("a trouble", Duration::from_secs(20), troubled).await?;
     let seconds = when.saturating_duration_since(start).as_secs_f64();
-    say(&format!("  SIGKILL of a rank: told after {seconds:.2} s: {}", line["change"]));
+    say(&format!("  SIGKILL of a rank: reported after {seconds:.2} s: {}", line["change"]));
     ensure!(line["diagnosis"]["kind"] == "rankDied", "{line}");
     let ended = |line: &Value| line["change"].as_str().is_some_and(|text| text.starts_with("failed"));
     let (when, line) = watch.until("the job's end", Duration::from_mins(1), ended).await?;

@@ -1,4 +1,4 @@
-//! The shape of a 405B model: sixteen ranks on two nodes of eight GPUs, exactly placed, and what is told when one dies.
+//! The shape of a 405B model: sixteen ranks on two nodes of eight GPUs, exactly placed, and what is reported when one dies.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -23,7 +23,7 @@ pub(crate) fn enter() -> anyhow::Result<ExitCode> {
         .args([
             "--pdeathsig",
             "KILL",
-            // How soon a fault is told must not depend on what else the machine does.
+            // How soon a fault is reported must not depend on what else the machine does.
             "nice",
             "-n",
             "-15",

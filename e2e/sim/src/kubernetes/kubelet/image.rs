@@ -1,4 +1,4 @@
-//! Images: which a node has to pull, which can not be pulled, and how a kubelet says so.
+//! Images: which a node has to pull, which cannot be pulled, and how a kubelet says so.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) fn pull(pod: &Value, there: &BTreeSet<String>, duration: Duration) ->
     SANDBOX.saturating_add(duration.saturating_mul(pulls))
 }
 
-/// Why an image can not be had.
+/// Why an image cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// No registry has it.
@@ -32,7 +32,7 @@ pub(super) enum Fault {
     BadName,
 }
 
-/// The first image of a pod that can not be had, and why.
+/// The first image of a pod that cannot be had, and why.
 pub(super) fn fault<'p>(pod: &'p Value, bad: &[String]) -> Option<(&'p str, Fault)> {
     of(pod).find_map(|image| {
         if !is_reference(image) {

@@ -20,7 +20,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_m
 const FORGIVEN: Duration = Duration::from_mins(10);
 /// From the end of a container to its first restart.
 const RESTART: Duration = Duration::from_millis(500);
-/// How long a failed pull is told as such before it is told as waited for.
+/// How long a failed pull is reported as such before it is reported as waited for.
 const TELL: Duration = Duration::from_secs(2);
 /// Period of the init container's question whether the head answers.
 const ASK: Duration = Duration::from_secs(5);
@@ -52,8 +52,8 @@ pub(super) struct End {
 pub(super) enum Stage {
     /// Sandbox and images.
     Creating { until: Timestamp },
-    /// Its image can not be had. The kubelet tells the failure until `told`, and that it waits until `again`.
-    NoImage { image: String, fault: image::Fault, backing_off: bool, told: Timestamp, again: Timestamp },
+    /// Its image cannot be had. The kubelet tells the failure until `reported`, and that it waits until `again`.
+    NoImage { image: String, fault: image::Fault, backing_off: bool, reported: Timestamp, again: Timestamp },
     /// A Secret that its environment names is not there.
     NoSecret { secret: String, again: Timestamp },
     /// Its init container waits for the head.
@@ -86,7 +86,7 @@ pub(super) struct Life {
 impl Life {
     /// A pod is taken on; its images are there, or known to be nowhere, at `images`.
     pub(super) fn begin(pod: &Value, node: &str, address: String, images: Timestamp, now: Timestamp) -> Self {
-        // After a loss of power the pod is the same, and what was in it begins anew.
+        // After a loss of power the pod is the same, and what was in it begins again.
         let before = pod["status"]["containerStatuses"][0].as_object();
         let ran = before.filter(|before| before.get("started") == Some(&Value::Bool(true)));
         let restarts = ran.and_then(|ran| ran.get("restartCount")?.as_u64()).map_or(0, |count| count + 1);
@@ -153,7 +153,9 @@ impl Life {
     pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let stage = match self.stage {
             Stage::Creating { until } => Some(until),
-            Stage::NoImage { backing_off, told, again, .. } => Some(if backing_off { again } else { told }),
+            Stage::NoImage { backing_off, reported, again, .. } => {
+                Some(if backing_off { again } else { reported })
+            }
             Stage::NoSecret { again, .. } | Stage::Down { again, .. } => Some(again),
             Stage::Waiting { ask, .. } => Some(ask),
             Stage::Running { ready, is_ready: false, .. } if now < ready => Some(ready),
@@ -175,8 +177,8 @@ impl Life {
         match before.clone() {
             Stage::Creating { until } if until <= plan.now => self.created(plan),
             Stage::NoImage { again, .. } if again <= plan.now => self.created(plan),
-            Stage::NoImage { image, fault, told, again, .. } if told <= plan.now => {
-                self.stage = Stage::NoImage { image, fault, backing_off: true, told, again };
+            Stage::NoImage { image, fault, reported, again, .. } if reported <= plan.now => {
+                self.stage = Stage::NoImage { image, fault, backing_off: true, reported, again };
             }
             Stage::NoSecret { again, .. } if again <= plan.now => self.created(plan),
             Stage::Waiting { since, ask } if ask <= plan.now => {
@@ -207,9 +209,9 @@ impl Life {
         if let Some((image, fault)) = image::fault(plan.pod, &plan.options.bad_images) {
             let wait = doubled(self.attempts);
             self.attempts += 1;
-            let (image, told) = (image.to_owned(), after(plan.now, TELL));
-            let again = after(told, wait);
-            self.stage = Stage::NoImage { image, fault, backing_off: false, told, again };
+            let (image, reported) = (image.to_owned(), after(plan.now, TELL));
+            let again = after(reported, wait);
+            self.stage = Stage::NoImage { image, fault, backing_off: false, reported, again };
         } else if let Err(secret) = ray::token(plan.api, plan.pod) {
             self.stage = Stage::NoSecret { secret, again: after(plan.now, CONFIG) };
         } else if waits_for_head(plan.pod) && self.initialized.is_none() {

@@ -119,7 +119,7 @@ fn waiting(reason: &str, message: Option<String>) -> Value {
     json!({"waiting": why})
 }
 
-/// What keeps a container of this image from being made, while its pod can not go on.
+/// What keeps a container of this image from being made, while its pod cannot go on.
 fn hindrance(container: &Value, life: &Life) -> Option<Value> {
     match &life.stage {
         Stage::NoImage { image, fault, backing_off, .. } if container["image"] == *image => {

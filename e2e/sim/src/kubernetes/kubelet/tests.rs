@@ -84,7 +84,7 @@ async fn a_worker_waits_in_its_init_container_until_the_head_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_that_is_nowhere_is_told_by_turns() {
+async fn an_image_that_is_nowhere_is_reported_by_turns() {
     let bench = bench(Options { bad_images: vec!["ray:1".to_owned()], ..Options::default() });
     head(&bench);
     let mut seen: Vec<String> = Vec::new();
@@ -247,7 +247,7 @@ async fn a_pod_on_a_lost_node_stays_until_the_node_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_short_loss_of_power_the_pod_begins_anew_at_another_address() {
+async fn after_a_short_loss_of_power_the_pod_begins_again_at_another_address() {
     let bench = bench(Options::default());
     head(&bench);
     until_ready(&bench, "head").await;

@@ -42,7 +42,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_se
 enum Failure {
     /// A pod could not be made or deleted: what KubeRay tells in `ReplicaFailure`.
     Replica(&'static str, String),
-    /// Anything else, which is told nowhere.
+    /// Anything else, which is reported nowhere.
     Other,
 }
 

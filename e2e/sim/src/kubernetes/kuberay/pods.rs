@@ -1,4 +1,4 @@
-//! The pods of a RayCluster: which are missing, which are too many, which have to be made anew. All by labels and names,
+//! The pods of a RayCluster: which are missing, which are too many, which have to be recreated. All by labels and names,
 //! as KubeRay does it: pods of an earlier cluster of the same name count, and so do those that are ending.
 
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ pub(super) fn reconcile(
     Ok(())
 }
 
-/// It has ended and can not start again: KubeRay makes another one in its place.
+/// It has ended and cannot start again: KubeRay makes another one in its place.
 fn is_over(pod: &Value) -> bool {
     let status = &pod["status"];
     if matches!(status["phase"].as_str(), Some("Failed" | "Succeeded")) {
@@ -200,13 +200,13 @@ fn create(
         .and_then(|()| api.create(&Kind::POD, pod).map(drop).map_err(|refusal| refusal.message));
     made.map_err(|refusal| {
         let (namespace, name) = (namespace(cluster), name(cluster));
-        let (kind, told) = if reason == "FailedCreateHeadPod" {
+        let (kind, reported) = if reason == "FailedCreateHeadPod" {
             ("head", "FailedToCreateHeadPod")
         } else {
             ("worker", "FailedToCreateWorkerPod")
         };
         let message = format!("Failed to create {kind} Pod for the cluster {namespace}/{name}, {refusal}");
-        event::warn(api, cluster, told, &message, now);
+        event::warn(api, cluster, reported, &message, now);
         Failure::Replica(reason, format!("{reason}\n{refusal}"))
     })
 }

@@ -28,7 +28,7 @@ const COMPARED: [&str; 10] = [
 /// Writes the status if KubeRay would; whether it did.
 pub(super) fn write(api: &ApiServer, cluster: &Value, failure: Option<&Failure>, now: Timestamp) -> bool {
     let services = head_services(api, cluster);
-    // Without its head service it can not work out a status.
+    // Without its head service it cannot work out a status.
     let [service] = services.as_slice() else { return false };
     let before = &cluster["status"];
     let mut status = before.as_object().cloned().unwrap_or_default();
@@ -134,13 +134,13 @@ fn judge(
     for (kind, status) in suspension(cluster, pods.is_empty()) {
         set_condition(conditions, wanted(kind, status, kind, ""), now);
         if kind == "RayClusterSuspended" && status == "True" {
-            let told = ("RayClusterPodsProvisioning", "RayCluster has been suspended");
-            set_condition(conditions, wanted("RayClusterProvisioned", "False", told.0, told.1), now);
+            let reported = ("RayClusterPodsProvisioning", "RayCluster has been suspended");
+            set_condition(conditions, wanted("RayClusterProvisioned", "False", reported.0, reported.1), now);
         }
     }
 }
 
-/// A suspension goes through to its end once it has begun, and is left only where `suspend` is false: one that is taken out of
+/// A suspension goes through to its end once it has started, and is left only where `suspend` is false: one that is taken out of
 /// the spec holds.
 fn suspension(cluster: &Value, no_pods: bool) -> Vec<(&'static str, &'static str)> {
     const SUSPENDING: &str = "RayClusterSuspending";

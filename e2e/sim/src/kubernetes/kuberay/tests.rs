@@ -126,7 +126,7 @@ async fn pods_of_an_earlier_cluster_of_the_same_name_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_deleted_behind_its_back_is_made_anew() {
+async fn a_pod_deleted_behind_its_back_is_recreated() {
     let bench = with_cluster().await;
     let worker = text(&bench.worker()["metadata"]["name"]);
     bench.api.remove(&Kind::POD, "n", &worker).unwrap();
@@ -228,7 +228,7 @@ async fn a_status_in_which_only_the_generation_would_change_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_may_not_be_made_are_told_and_missing_pods_are_not_missed() {
+async fn pods_that_may_not_be_made_are_reported_and_missing_pods_are_not_missed() {
     let bench = bench();
     let hard = json!({"requests.nvidia.com/gpu": "1"});
     let quota = json!({"metadata": {"name": "team", "namespace": "n"}, "spec": {"hard": hard}});
@@ -237,8 +237,9 @@ async fn pods_that_may_not_be_made_are_told_and_missing_pods_are_not_missed() {
     bench.wait(5.0).await;
     let cluster = bench.cluster("g");
     assert_eq!(reason_of(&cluster, "ReplicaFailure"), "FailedCreateWorkerPod");
-    let told = items(&cluster["status"]["conditions"]).iter().map(ToString::to_string).collect::<String>();
-    assert!(told.contains("exceeded quota: team, requested: requests.nvidia.com/gpu=1"), "{told}");
+    let reported =
+        items(&cluster["status"]["conditions"]).iter().map(ToString::to_string).collect::<String>();
+    assert!(reported.contains("exceeded quota: team, requested: requests.nvidia.com/gpu=1"), "{reported}");
     // The head alone makes the cluster provisioned, but not ready.
     run_all(&bench, "True");
     bench.wait(120.0).await;

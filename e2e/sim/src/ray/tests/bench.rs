@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ray_bridge::diagnose::{Diagnosis, History, Look, Patience, diagnose};
+use ray_bridge::diagnose::{Diagnosis, History, Observation, StallThresholds, diagnose};
 use ray_bridge::engine::{EngineKind, EngineSpec, Health};
 use ray_bridge::observe::{EngineState, ObserveOptions, RayState};
 use ray_bridge::placement::{Policy, Shape, plan};
@@ -137,16 +137,16 @@ impl Bench {
 
     /// One look, as `ray-bridge watch` makes it.
     pub(super) async fn diagnose(&mut self, id: &SubmissionId) -> Option<Diagnosis> {
-        let patience = Patience::new(HUNG_AFTER);
+        let patience = StallThresholds::new(HUNG_AFTER);
         match self.look(Some(id)).await {
             Ok(state) => {
                 let now = self.now();
                 self.history.learn(now, &state);
-                diagnose(now, Look::Ray(&state), &self.history, patience)
+                diagnose(now, Observation::Ray(&state), &self.history, patience)
             }
             Err(error) => {
                 let around = self.bridge.look_around(&self.target, &self.history).await;
-                diagnose(self.now(), Look::Nothing(&error, &around), &self.history, patience)
+                diagnose(self.now(), Observation::Nothing(&error, &around), &self.history, patience)
             }
         }
     }

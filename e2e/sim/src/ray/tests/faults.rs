@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use ray_bridge::diagnose::{Trouble, Unreachable};
+use ray_bridge::diagnose::{Fault, Unreachable};
 
 use super::super::{Connection, DashboardState, RayWorld};
 use super::bench::{Bench, CLUSTER, HEAD, PORT, name};
 
-/// What may be told before: an engine that hangs is slow first, and one whose node is lost stands still or dies before Ray
+/// What may be reported before: an engine that hangs is slow first, and one whose node is lost stands still or dies before Ray
 /// gives the node up.
-fn not_yet(wanted: &str, told: &str) -> bool {
+fn not_yet(wanted: &str, reported: &str) -> bool {
     match wanted {
-        "hung" => told == "slow",
-        "nodeLost" => matches!(told, "slow" | "hung" | "engineDied"),
+        "hung" => reported == "slow",
+        "nodeLost" => matches!(reported, "slow" | "hung" | "engineDied"),
         _ => false,
     }
 }
 
 /// Breaks an engine that serves, and gives the first diagnosis that counts, and after how long.
-async fn told(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Trouble, Duration) {
+async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Fault, Duration) {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let id = name("chat-1");
@@ -38,7 +38,11 @@ async fn told(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Trouble, Duration
                 request.abort();
                 return (found.trouble, took);
             }
-            _ => assert!(took < Duration::from_secs(40), "{wanted} was not told: {:#}", bench.ray.snapshot()),
+            _ => assert!(
+                took < Duration::from_secs(40),
+                "{wanted} was not reported: {:#}",
+                bench.ray.snapshot()
+            ),
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -46,74 +50,74 @@ async fn told(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Trouble, Duration
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_rank() {
-    let (trouble, took) = told("rankDied", |ray| ray.kill_rank(CLUSTER, 3)).await;
-    assert_eq!(trouble, Trouble::RankDied { ranks: vec![3] });
+    let (trouble, took) = reported("rankDied", |ray| ray.kill_rank(CLUSTER, 3)).await;
+    assert_eq!(trouble, Fault::RankDied { ranks: vec![3] });
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_engine_core() {
-    told("engineDied", |ray| ray.kill_engine(CLUSTER)).await;
+    reported("engineDied", |ray| ray.kill_engine(CLUSTER)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_api_server() {
-    told("engineDied", |ray| ray.kill_server(CLUSTER)).await;
+    reported("engineDied", |ray| ray.kill_server(CLUSTER)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_hangs() {
-    let (_, took) = told("hung", |ray| ray.hang_engine(CLUSTER)).await;
+    let (_, took) = reported("hung", |ray| ray.hang_engine(CLUSTER)).await;
     assert!((super::bench::HUNG_AFTER..super::bench::HUNG_AFTER * 2).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_that_accepts_and_never_answers() {
     let silent = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Silent);
-    let (trouble, _) = told("dashboardUnreachable", silent).await;
-    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Process });
+    let (trouble, _) = reported("dashboardUnreachable", silent).await;
+    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_that_refuses() {
     let refusing = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Refusing);
-    let (trouble, _) = told("dashboardUnreachable", refusing).await;
-    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Process });
+    let (trouble, _) = reported("dashboardUnreachable", refusing).await;
+    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_behind_somebody_elses_page() {
     let garbled = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Garbled);
-    let (trouble, _) = told("dashboardUnreachable", garbled).await;
-    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Answer });
+    let (trouble, _) = reported("dashboardUnreachable", garbled).await;
+    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Answer });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_path_to_the_head() {
-    let (trouble, _) = told("dashboardUnreachable", |ray| ray.cut_path(HEAD, true)).await;
-    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Network });
+    let (trouble, _) = reported("dashboardUnreachable", |ray| ray.cut_path(HEAD, true)).await;
+    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Network });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_raylet() {
-    let (trouble, _) = told("nodeLost", |ray| ray.kill_raylet("10.0.0.3")).await;
-    assert_eq!(trouble, Trouble::NodeLost { nodes: vec!["10.0.0.3".to_owned()] });
+    let (trouble, _) = reported("nodeLost", |ray| ray.kill_raylet("10.0.0.3")).await;
+    assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.3".to_owned()] });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_without_power() {
-    let (trouble, took) = told("nodeLost", |ray| ray.lose_node("machine-2")).await;
-    assert_eq!(trouble, Trouble::NodeLost { nodes: vec!["10.0.0.2".to_owned()] });
+    let (trouble, took) = reported("nodeLost", |ray| ray.lose_node("machine-2")).await;
+    assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.2".to_owned()] });
     assert!(took >= Duration::from_secs(14), "{took:?}: Ray does not know it sooner");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_without_power() {
-    told("headLost", |ray| ray.lose_node("machine-1")).await;
+    reported("headLost", |ray| ray.lose_node("machine-1")).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_was_started_anew_has_forgotten_everything() {
+async fn a_head_that_was_started_again_has_forgotten_everything() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let before = bench.look(None).await.unwrap().cluster.unwrap().session;
@@ -121,8 +125,8 @@ async fn a_head_that_was_started_anew_has_forgotten_everything() {
     assert_eq!(bench.ray.exited(HEAD), Some(137));
     bench.ray.start(super::bench::pod(1, true));
     bench.until("the head", async || bench.look(None).await.ok()).await;
-    let told = bench.diagnose(&name("chat-1")).await.unwrap();
-    assert_eq!(told.trouble, Trouble::HeadLost);
+    let reported = bench.diagnose(&name("chat-1")).await.unwrap();
+    assert_eq!(reported.trouble, Fault::HeadLost);
     assert_ne!(bench.look(None).await.unwrap().cluster.unwrap().session, before);
     // Its old workers are another cluster's, so they end soon, and join when they are started again.
     let began = bench.ray.now().0;

@@ -9,7 +9,7 @@ use reqwest::{Request, Response};
 
 use super::super::RayWorld;
 
-/// Breaks every connection, and jitters as it is told.
+/// Breaks every connection, and jitters as it is reported.
 #[derive(Debug)]
 struct Broken(Mutex<Vec<f64>>);
 

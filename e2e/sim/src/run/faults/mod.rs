@@ -1,14 +1,14 @@
 //! Faults that can be named: which call, event or moment of a run they hit, and how. A plan is a list of them, written in one
 //! line, so that a run can be repeated from a shell.
 
-mod meddler;
+mod injector;
 mod obstacle;
 mod shared;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use self::meddler::Meddler;
+pub use self::injector::FaultInjector;
 pub use self::obstacle::{Obstacle, Why};
 pub use self::shared::{Order, Shared, Written};
 
@@ -54,7 +54,7 @@ pub enum Kind {
     EventTwice,
     /// The watch of the n-th event ends before it.
     WatchBreaks,
-    /// The watch of the n-th event ends before it and has to list anew.
+    /// The watch of the n-th event ends before it and has to list again.
     WatchExpires,
 }
 

@@ -209,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_ray_cluster_that_outlives_its_raycluster_is_told() {
+    fn a_ray_cluster_that_outlives_its_raycluster_is_reported() {
         let cluster = json!({"metadata": {"namespace": "n", "name": "g"}});
         let of = |running: &Value| json!({"ray": ray_picture(&json!({"clusters": running}), std::slice::from_ref(&cluster))});
         assert_eq!(orphans(&of(&json!({"n/g": {}}))), None);
-        let told = orphans(&of(&json!({"n/g": {}, "n/h": {}})));
-        assert_eq!(told.as_deref(), Some("1 Ray clusters run without their RayCluster"));
+        let reported = orphans(&of(&json!({"n/g": {}, "n/h": {}})));
+        assert_eq!(reported.as_deref(), Some("1 Ray clusters run without their RayCluster"));
     }
 
     #[test]

@@ -141,16 +141,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_gate_that_stays_open_in_front_of_a_dead_engine_is_a_breach_told_once() {
+    async fn a_gate_that_stays_open_in_front_of_a_dead_engine_is_a_breach_reported_once() {
         let bench = Bench::new(true);
         // Between two looks, so that none falls on the moment of a question.
         tokio::time::sleep(EVERY / 2).await;
         assert_eq!(bench.after(2 * LOOKS).await, Vec::<String>::new());
         bench.engine(false);
         assert_eq!(bench.after(LOOKS - 1).await, Vec::<String>::new());
-        let told = "group default/g takes traffic and its engine is gone for 75 s";
-        assert_eq!(bench.after(1).await, [told]);
-        assert_eq!(bench.after(2 * LOOKS).await, [told]);
+        let reported = "group default/g takes traffic and its engine is gone for 75 s";
+        assert_eq!(bench.after(1).await, [reported]);
+        assert_eq!(bench.after(2 * LOOKS).await, [reported]);
     }
 
     #[tokio::test(start_paused = true)]

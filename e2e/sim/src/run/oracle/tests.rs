@@ -1,4 +1,4 @@
-//! Each thing that an end is judged by is seen to be otherwise, and that alone is told.
+//! Each thing that an end is judged by is seen to be otherwise, and that alone is reported.
 
 use rayfleet_api::status::Phase;
 use serde_json::{Value, json};
@@ -43,11 +43,11 @@ fn ended(patch: &Value) -> RayClusterFleet {
 }
 
 #[test]
-fn an_end_that_is_otherwise_is_told_by_what_is_missing() {
+fn an_end_that_is_otherwise_is_reported_by_what_is_missing() {
     let expect = scenario().expect;
     let gone = Expect { gone: true, ..expect.clone() };
-    let told = |expect: &Expect, patch: Value| missing(expect, Some(&ended(&patch)), true);
-    assert_eq!(told(&expect, json!({})), None);
+    let reported = |expect: &Expect, patch: Value| missing(expect, Some(&ended(&patch)), true);
+    assert_eq!(reported(&expect, json!({})), None);
     let conditions = json!([{
         "type": "Stalled", "status": "False", "reason": "Other", "message": "",
         "lastTransitionTime": "2030-01-01T00:00:00Z"
@@ -59,27 +59,27 @@ fn an_end_that_is_otherwise_is_told_by_what_is_missing() {
         (json!({"status": {"groups": []}}), "groups should be 3 and are 0"),
         (json!({"status": {"conditions": []}}), "condition Available should be True and is absent"),
     ] {
-        assert_eq!(told(&expect, patch).as_deref(), Some(says));
+        assert_eq!(reported(&expect, patch).as_deref(), Some(says));
     }
     let only_stalled =
         Expect { conditions: [("Stalled".to_owned(), "False/AllWell".to_owned())].into(), ..expect.clone() };
     assert_eq!(
-        told(&only_stalled, json!({"status": {"conditions": conditions}})).as_deref(),
+        reported(&only_stalled, json!({"status": {"conditions": conditions}})).as_deref(),
         Some("condition Stalled should be False/AllWell and is False/Other")
     );
-    assert_eq!(told(&gone, json!({})).as_deref(), Some("the fleet is still there"));
-    for (expect, left, is_told) in [(&expect, false, true), (&gone, true, true), (&gone, false, false)] {
+    assert_eq!(reported(&gone, json!({})).as_deref(), Some("the fleet is still there"));
+    for (expect, left, is_reported) in [(&expect, false, true), (&gone, true, true), (&gone, false, false)] {
         let says = missing(expect, None, left);
-        assert_eq!(says.is_some(), is_told, "{says:?}");
+        assert_eq!(says.is_some(), is_reported, "{says:?}");
     }
 }
 
 #[test]
-fn a_run_that_was_otherwise_is_told_by_what_was() {
+fn a_run_that_was_otherwise_is_reported_by_what_was() {
     let seen = Seen { fewest: Some(1), most: 3 };
     let tally = Tally { answered: 9, died: 5, cut_off: 1, refused: 2 };
-    let told = |seen: Seen, tally: Tally, lost: i64| expected(&scenario(), seen, tally, lost);
-    assert_eq!(told(seen, tally, 1), Vec::<String>::new());
+    let reported = |seen: Seen, tally: Tally, lost: i64| expected(&scenario(), seen, tally, lost);
+    assert_eq!(reported(seen, tally, 1), Vec::<String>::new());
     for (seen, tally, lost, says) in [
         (seen, tally, 2, "drain deadlines cut 2 requests off, at most 1 may be"),
         (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 may be"),
@@ -94,7 +94,7 @@ fn a_run_that_was_otherwise_is_told_by_what_was() {
         ),
         (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at some time, at most 3 may"),
     ] {
-        assert_eq!(told(seen, tally, lost), [says]);
+        assert_eq!(reported(seen, tally, lost), [says]);
     }
     let silent = Scenario { load: Load::default(), ..scenario() };
     assert_eq!(expected(&silent, seen, Tally { answered: 0, ..tally }, 1), Vec::<String>::new());
@@ -103,7 +103,7 @@ fn a_run_that_was_otherwise_is_told_by_what_was() {
 }
 
 #[test]
-fn a_run_with_faults_is_told_by_what_it_did_otherwise() {
+fn a_run_with_faults_is_reported_by_what_it_did_otherwise() {
     let written = Written { at: Duration::ZERO, who: "a1".to_owned(), what: "x".to_owned(), is_event: false };
     let report = |writes: usize, ready: i32, faults: &[u64]| Report {
         writes: vec![written.clone(); writes],
@@ -126,7 +126,7 @@ fn a_run_with_faults_is_told_by_what_it_did_otherwise() {
 }
 
 #[test]
-fn a_long_way_is_told_by_where_it_ended_but_not_by_how_long_it_was() {
+fn a_long_way_is_reported_by_where_it_ended_but_not_by_how_long_it_was() {
     let report = |ready: i32, number: i32| Report {
         end: json!({"status": {"ready": ready, "rollout": {"number": number}}, "revisions": vec![1; 3]}),
         ..Report::default()

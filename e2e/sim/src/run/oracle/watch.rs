@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::{ApiServer, Kind};
+use crate::run::divergence::History;
 use crate::run::faults::Shared;
-use crate::run::likeness::History;
 
 /// How long a decision that was right when it was made may still be carried out after the spec has changed.
 const CARRIED_OUT: Duration = Duration::from_secs(20);
@@ -144,7 +144,7 @@ impl Watch {
         if state.version != version {
             state.version = version;
             state.goals = None;
-            // What can not be read is not worked on either.
+            // What cannot be read is not worked on either.
             let fleet = raw.and_then(|raw| RayClusterFleet::deserialize(&**raw).ok());
             state.history.take(fleet.as_ref(), self.shared.trace.now());
             if let Some(fleet) = &fleet {

@@ -42,7 +42,7 @@ pub struct Scenario {
     pub standby: bool,
     /// AIBrix's controller has made the fleet's groups, and is switched off: Rayfleet meets what it left.
     pub from_aibrix: bool,
-    /// Why a real cluster can not play it, if so.
+    /// Why a real cluster cannot play it, if so.
     pub only_simulated: Option<String>,
 }
 
@@ -266,7 +266,7 @@ pub struct Until {
     /// Groups in the ledger.
     pub groups: Option<usize>,
     /// A group of the newest revision has come so far: it is in this phase or a later one. (That a group is in a phase may be
-    /// told by nobody, when what tells of it is lost.)
+    /// reported by nobody, when what tells of it is lost.)
     pub reached: Option<Phase>,
     /// The rollout of the newest spec is complete.
     #[serde(default)]

@@ -10,7 +10,7 @@ use super::{Expect, Load, Node, Patch, Scenario, Step};
 /// A file that is no scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It can not be read.
+    /// It cannot be read.
     #[error("{0}: {1}")]
     File(PathBuf, #[source] std::io::Error),
     /// It is not what it should be.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::kubernetes::Kubernetes;
-use crate::news::{Listener, News};
+use crate::ordered_notify::{Listener, News};
 use crate::ray::{Connection, Outcome, RayWorld};
 use crate::run::report::Tally;
 use crate::run::scenario::Load;

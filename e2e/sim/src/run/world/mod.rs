@@ -4,9 +4,9 @@ mod aibrix;
 mod clients;
 mod engines;
 mod foreign;
-mod leash;
 mod meddling;
 mod orders;
+mod partitioned_wire;
 mod replicas;
 mod sim_stage;
 #[cfg(test)]
@@ -195,12 +195,12 @@ fn stage_status(api: &ApiServer, fleet: &str) -> i64 {
     fleet["status"]["rollout"]["lostRequests"].as_i64().unwrap_or_default()
 }
 
-/// Rests, and says what was written when nothing had to be. The calm begins anew with every fault.
+/// Rests, and says what was written when nothing had to be. The calm begins again with every fault.
 async fn quiet(shared: &Shared, rest: Rest) -> Result<(), String> {
     let (calm, quiet) = rest.lengths();
-    let begun = shared.trace.now();
+    let started = shared.trace.now();
     loop {
-        let left = (begun.max(shared.state().trouble) + calm).saturating_sub(shared.trace.now());
+        let left = (started.max(shared.state().trouble) + calm).saturating_sub(shared.trace.now());
         if left.is_zero() {
             break;
         }

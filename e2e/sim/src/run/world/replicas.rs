@@ -10,11 +10,11 @@ use ray_bridge::{Bridge, Limits};
 use rayfleet_orchestrator::{Namespaces, Orchestrator};
 use tokio::task::AbortHandle;
 
-use super::leash::Leash;
+use super::partitioned_wire::Leash;
 use super::{NAMESPACE, SYSTEM};
 use crate::api::ApiServer;
 use crate::ray::RayWorld;
-use crate::run::faults::{Meddler, Shared};
+use crate::run::faults::{FaultInjector, Shared};
 use crate::run::rights::Install;
 
 /// From the death of a replica to the start of the next one.
@@ -50,7 +50,7 @@ impl Replicas {
         let who = format!("{letter}{number}");
         self.shared.lags(&who, stale);
         self.shared.trace.add(&who, "starts".to_owned());
-        let meddler = Meddler::new(&who, self.api.clone(), self.shared.clone());
+        let meddler = FaultInjector::new(&who, self.api.clone(), self.shared.clone());
         let wire = Leash::new(&who, self.ray.wire(), self.shared.clone());
         let bridge = match Bridge::over(Arc::new(wire), Limits::default()) {
             Ok(bridge) => bridge,

@@ -33,7 +33,7 @@ async fn a_write_is_late_after_the_calm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_ends_by_itself_is_told() {
+async fn a_replica_that_ends_by_itself_is_reported() {
     let shared = shared();
     replicas::lasting("a1".to_owned(), shared.clone(), async { "over" }).await;
     assert_eq!(shared.state().breaches, ["a1 ended by itself: \"over\""]);

@@ -1,4 +1,4 @@
-//! Pods: status, grace, what of them can not be changed.
+//! Pods: status, grace, what of them cannot be changed.
 
 use serde_json::{Value, json};
 

@@ -3,16 +3,16 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
-use crate::seen::{GroupSeen, Reach};
+use crate::observed::{ObservedGroup, Reach};
 use crate::testing::*;
 use crate::time;
 
 /// A group that Kubernetes holds well and of which nothing is heard.
-fn unheard(group: &GroupStatus, reach: Reach) -> GroupSeen {
-    let mut seen = healthy(group, t0());
-    let ray = seen.ray.as_mut().unwrap();
+fn unheard(group: &GroupStatus, reach: Reach) -> ObservedGroup {
+    let mut observed = healthy(group, t0());
+    let ray = observed.ray.as_mut().unwrap();
     (ray.state, ray.reach) = (Err("no answer within 3 s".to_owned()), reach);
-    seen
+    observed
 }
 
 #[test]
@@ -20,20 +20,20 @@ fn a_replica_that_hears_nobody_leaves_what_serves_as_it_is_and_says_so_once() {
     for fleet in [fleet(1), plain_fleet(1)] {
         let ready = ready_entry(&fleet, 0);
         let mut group = ready.clone();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for second in 3..600 {
             let reach = if second < 10 { Reach::Unsure } else { Reach::Deaf };
             let step = step(&fleet, &group, &unheard(&group, reach), second);
             assert_eq!((step.group.phase, step.group.goal), (Phase::Ready, Goal::Serve), "after {second} s");
-            told.extend(kinds(&step));
+            reported.extend(kinds(&step));
             group = step.group;
         }
-        assert_eq!(told, ["Unreachable"]);
+        assert_eq!(reported, ["Unreachable"]);
         let message = group.message.clone().unwrap();
         assert!(message.starts_with("no pod in namespace default answers the orchestrator"), "{message}");
         assert!(message.contains("NetworkPolicies"), "{message}");
 
-        // The first look after it was begun before.
+        // The first look after it was started before.
         let late = step(&fleet, &group, &unheard(&group, Reach::Heard), 600);
         assert_eq!((late.group.phase, kinds(&late)), (Phase::Ready, vec![]));
         let back = step(&fleet, &late.group, &healthy(&group, t0()), 603);
@@ -66,7 +66,7 @@ fn no_clock_runs_out_while_nobody_is_heard() {
     for phase in [Phase::Loading, Phase::Forming, Phase::Failed] {
         let mut group = GroupStatus {
             phase,
-            deadline: (phase != Phase::Failed).then(|| time::began(at(100))),
+            start_deadline: (phase != Phase::Failed).then(|| time::began(at(100))),
             unreachable_since: Some(time::began(t0())),
             restarts: 2,
             ready_since: None,
@@ -74,17 +74,17 @@ fn no_clock_runs_out_while_nobody_is_heard() {
         };
         let mut deadlines = 0;
         for second in 1..1000 {
-            let mut seen = unheard(&group, Reach::Deaf);
-            seen.pods[0].gate_open = false;
-            let next = step(&fleet, &group, &seen, second).group;
+            let mut observed = unheard(&group, Reach::Deaf);
+            observed.pods[0].gate_open = false;
+            let next = step(&fleet, &group, &observed, second).group;
             assert_eq!((next.phase, next.goal), (phase, Goal::Serve), "after {second} s");
-            deadlines += u32::from(next.deadline != group.deadline);
+            deadlines += u32::from(next.start_deadline != group.start_deadline);
             group = next;
         }
         assert!(deadlines <= 16, "the deadline was moved {deadlines} times");
-        let mut seen = unheard(&group, Reach::Heard);
-        seen.pods[0].gate_open = false;
-        assert_eq!(step(&fleet, &group, &seen, 1000).group.goal, Goal::Serve, "silence counts from now");
+        let mut observed = unheard(&group, Reach::Heard);
+        observed.pods[0].gate_open = false;
+        assert_eq!(step(&fleet, &group, &observed, 1000).group.goal, Goal::Serve, "silence counts from now");
     }
 }
 
@@ -93,13 +93,17 @@ fn a_drain_waits_for_an_engine_that_nobody_hears() {
     let fleet = plain_fleet(1);
     let group = GroupStatus {
         phase: Phase::Draining,
-        closed_since: Some(time::began(t0())),
+        left_endpoints_at: Some(time::began(t0())),
         ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
     };
-    let mut seen = unheard(&group, Reach::Deaf);
-    (seen.pods[0].gate_open, seen.endpoint_ready) = (false, Some(false));
-    assert_eq!(step(&fleet, &group, &seen, 59).group.phase, Phase::Draining);
-    assert_ne!(step(&fleet, &group, &seen, 60).group.phase, Phase::Draining, "no longer than drain.timeout");
+    let mut observed = unheard(&group, Reach::Deaf);
+    (observed.pods[0].gate_open, observed.endpoint_ready) = (false, Some(false));
+    assert_eq!(step(&fleet, &group, &observed, 59).group.phase, Phase::Draining);
+    assert_ne!(
+        step(&fleet, &group, &observed, 60).group.phase,
+        Phase::Draining,
+        "no longer than drain.timeout"
+    );
 }
 
 #[test]
@@ -107,9 +111,9 @@ fn a_group_that_is_silent_beside_others_is_closed_at_once_and_not_deleted_for_th
     let fleet = fleet(1);
     let ready = ready_entry(&fleet, 0);
     let silent = |group: &GroupStatus| {
-        let mut seen = unheard(group, Reach::Silent);
-        seen.ray.as_mut().unwrap().no_sign = vec!["10.0.0.0".to_owned(), "10.0.0.1".to_owned()];
-        seen
+        let mut observed = unheard(group, Reach::Silent);
+        observed.ray.as_mut().unwrap().unreachable_ips = vec!["10.0.0.0".to_owned(), "10.0.0.1".to_owned()];
+        observed
     };
     let closed = step(&fleet, &ready, &silent(&ready), 5);
     assert_eq!(
@@ -140,26 +144,26 @@ fn a_group_that_is_silent_beside_others_is_closed_at_once_and_not_deleted_for_th
 #[test]
 fn the_time_to_come_up_stands_still_while_nobody_is_heard() {
     let fleet = fleet(1);
-    let begun = Some(time::began(t0()));
+    let started = Some(time::began(t0()));
     let mut group = GroupStatus {
         phase: Phase::Forming,
         launch: 2,
-        due_since: begun.clone(),
-        since: begun,
+        forming_since: started.clone(),
+        phase_since: started,
         ready_since: None,
         ..ready_entry(&fleet, 0)
     };
     for (second, reach) in
         [(50, Reach::Deaf), (5000, Reach::Deaf), (5001, Reach::Heard), (5009, Reach::Heard)]
     {
-        let mut seen = unheard(&group, reach);
-        seen.pods[0].gate_open = false;
-        group = step(&fleet, &group, &seen, second).group;
+        let mut observed = unheard(&group, reach);
+        observed.pods[0].gate_open = false;
+        group = step(&fleet, &group, &observed, second).group;
         assert_eq!((group.phase, group.goal), (Phase::Forming, Goal::Serve), "after {second} s");
     }
-    let mut seen = unheard(&group, Reach::Heard);
-    seen.pods[0].gate_open = false;
-    assert_eq!(step(&fleet, &group, &seen, 5012).group.goal, Goal::Retire);
+    let mut observed = unheard(&group, Reach::Heard);
+    observed.pods[0].gate_open = false;
+    assert_eq!(step(&fleet, &group, &observed, 5012).group.goal, Goal::Retire);
 }
 
 /// A wait of minutes after a failure, in which a dashboard misses one question.

@@ -4,36 +4,38 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::super::backoff;
 use super::{kinds, step};
-use crate::seen::{GroupSeen, JobSeen, ProbeSeen};
+use crate::observed::{ObservedGroup, ObservedJob, ObservedProbe};
 use crate::testing::*;
 use crate::time;
 
-type Edit = dyn Fn(&mut GroupSeen);
+type Edit = dyn Fn(&mut ObservedGroup);
 
 /// Each way to fail closes the gate at once, has what still runs ended, and says what is tried next.
 #[test]
 fn failures_of_a_ready_group_close_the_gate_and_end_the_engine() {
     let fleet = fleet(1);
     let cases: [(&str, bool, &Edit); 8] = [
-        ("killed", false, &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned()))),
-        ("rank 1 died", true, &|seen| ray_mut(seen).engine.broken = Some("rank 1 died".to_owned())),
-        ("not healthy", true, &|seen| ray_mut(seen).engine.healthy = false),
-        ("rank 1 is on node-2", true, &|seen| {
-            ray_mut(seen).engine.differences = vec!["rank 1 is on node-2".to_owned()];
+        ("killed", false, &|observed| {
+            ray_mut(observed).engine.job = Some(ObservedJob::Ended("killed".to_owned()))
         }),
-        ("does not know", false, &|seen| ray_mut(seen).engine.job = None),
-        ("a pod of the group is gone", true, &|seen| drop(seen.pods.pop())),
-        ("a pod of the group is gone", true, &|seen| seen.pods[1].deleting = true),
-        ("a pod of the group is gone", false, &|seen| {
-            seen.pods.pop();
-            ray_mut(seen).engine.job = Some(JobSeen::Ended("rank 1 died".to_owned()));
+        ("rank 1 died", true, &|observed| ray_mut(observed).engine.broken = Some("rank 1 died".to_owned())),
+        ("not healthy", true, &|observed| ray_mut(observed).engine.healthy = false),
+        ("rank 1 is on node-2", true, &|observed| {
+            ray_mut(observed).engine.differences = vec!["rank 1 is on node-2".to_owned()];
+        }),
+        ("does not know", false, &|observed| ray_mut(observed).engine.job = None),
+        ("a pod of the group is gone", true, &|observed| drop(observed.pods.pop())),
+        ("a pod of the group is gone", true, &|observed| observed.pods[1].deleting = true),
+        ("a pod of the group is gone", false, &|observed| {
+            observed.pods.pop();
+            ray_mut(observed).engine.job = Some(ObservedJob::Ended("rank 1 died".to_owned()));
         }),
     ];
     for (cause, runs, edit) in cases {
         let group = ready_entry(&fleet, 0);
-        let mut seen = healthy(&group, t0());
-        edit(&mut seen);
-        let step = step(&fleet, &group, &seen, 1);
+        let mut observed = healthy(&group, t0());
+        edit(&mut observed);
+        let step = step(&fleet, &group, &observed, 1);
         assert_eq!((step.group.phase, step.group.restarts), (Phase::Failed, 1), "{cause}");
         let effects: &[&str] = if runs { &["stop"] } else { &[] };
         assert_eq!(kinds(&step), [&["gate false", "GroupFailed"], effects].concat(), "{cause}");
@@ -50,9 +52,9 @@ fn only_what_served_is_tried_again_without_a_wait() {
     let retry = |edit: &dyn Fn(&mut GroupStatus)| {
         let mut group = ready_entry(&fleet, 0);
         edit(&mut group);
-        let mut seen = healthy(&group, t0());
-        ray_mut(&mut seen).engine.broken = Some("killed".to_owned());
-        let failed = step(&fleet, &group, &seen, 1);
+        let mut observed = healthy(&group, t0());
+        ray_mut(&mut observed).engine.broken = Some("killed".to_owned());
+        let failed = step(&fleet, &group, &observed, 1);
         assert_eq!(failed.group.phase, Phase::Failed);
         (failed.group.retry_after.map(|time| time.0), failed.group.message.unwrap())
     };
@@ -63,7 +65,7 @@ fn only_what_served_is_tried_again_without_a_wait() {
     assert_eq!(retry(&|group| group.failures = 1).0, Some(at(6)), "the group was re-created a moment ago");
     let starts = |group: &mut GroupStatus| {
         (group.phase, group.ready_since) = (Phase::Loading, None);
-        group.deadline = Some(time::began(at(600)));
+        group.start_deadline = Some(time::began(at(600)));
     };
     assert_eq!(retry(&starts).0, Some(at(6)), "it never served");
 }
@@ -72,15 +74,15 @@ fn only_what_served_is_tried_again_without_a_wait() {
 fn the_next_launch_of_what_served_comes_as_soon_as_the_old_engine_has_ended() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
-    ray_mut(&mut seen).engine.broken = Some("rank 1 died".to_owned());
-    let failed = step(&fleet, &group, &seen, 1);
+    let mut observed = healthy(&group, t0());
+    ray_mut(&mut observed).engine.broken = Some("rank 1 died".to_owned());
+    let failed = step(&fleet, &group, &observed, 1);
     assert_eq!(kinds(&failed), ["gate false", "GroupFailed", "stop"]);
-    seen.pods[0].gate_open = false;
-    let stops = step(&fleet, &failed.group, &seen, 1);
+    observed.pods[0].gate_open = false;
+    let stops = step(&fleet, &failed.group, &observed, 1);
     assert_eq!((stops.group.phase, kinds(&stops)), (Phase::Failed, vec!["stop".to_owned()]));
-    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
-    let next = step(&fleet, &stops.group, &seen, 2);
+    ray_mut(&mut observed).engine.job = Some(ObservedJob::Ended("stopped".to_owned()));
+    let next = step(&fleet, &stops.group, &observed, 2);
     assert_eq!((next.group.phase, next.group.launch), (Phase::Placing, 2));
     assert_eq!(kinds(&next), ["launch llama-pods1-0.eng1.2"]);
 }
@@ -90,25 +92,25 @@ fn the_next_launch_of_what_served_comes_as_soon_as_the_old_engine_has_ended() {
 fn a_dead_engine_fails_at_once_whatever_else_is_amiss() {
     let fleet = fleet(1);
     let dead: [&Edit; 3] = [
-        &|seen| ray_mut(seen).engine.job = Some(JobSeen::Ended("killed".to_owned())),
-        &|seen| ray_mut(seen).engine.broken = Some("node worker lost".to_owned()),
-        &|seen| ray_mut(seen).engine.job = None,
+        &|observed| ray_mut(observed).engine.job = Some(ObservedJob::Ended("killed".to_owned())),
+        &|observed| ray_mut(observed).engine.broken = Some("node worker lost".to_owned()),
+        &|observed| ray_mut(observed).engine.job = None,
     ];
     let amiss: [(Phase, &Edit); 2] = [
-        (Phase::Provisioning, &|seen| seen.pods[1].containers_ready = false),
-        (Phase::Forming, &|seen| ray_mut(seen).nodes.truncate(1)),
+        (Phase::Provisioning, &|observed| observed.pods[1].containers_ready = false),
+        (Phase::Forming, &|observed| ray_mut(observed).nodes.truncate(1)),
     ];
     for (waits_in, edit) in amiss {
         let group = ready_entry(&fleet, 0);
-        let mut seen = healthy(&group, t0());
-        edit(&mut seen);
-        let wavers = step(&fleet, &group, &seen, 1);
-        assert_eq!((wavers.group.phase, wavers.group.restarts), (waits_in, 0));
+        let mut observed = healthy(&group, t0());
+        edit(&mut observed);
+        let not_ready = step(&fleet, &group, &observed, 1);
+        assert_eq!((not_ready.group.phase, not_ready.group.restarts), (waits_in, 0));
         for dead in dead {
-            let mut seen = seen.clone();
-            dead(&mut seen);
-            for group in [&group, &wavers.group] {
-                let failed = step(&fleet, group, &seen, 2).group;
+            let mut observed = observed.clone();
+            dead(&mut observed);
+            for group in [&group, &not_ready.group] {
+                let failed = step(&fleet, group, &observed, 2).group;
                 assert_eq!((failed.phase, failed.restarts), (Phase::Failed, 1));
                 let retry = failed.retry_after.map(|time| time.0);
                 assert_eq!(retry, Some(at(3)), "it served until a moment ago");
@@ -126,15 +128,15 @@ fn a_template_of_another_size_leaves_the_groups_of_the_old_one_alone() {
     new.revision.engine = Some("eng2".to_owned());
     new.shape.roles[1].count = 2;
     new.model.as_mut().unwrap().parallelism.pipeline = 3;
-    let mut seen = healthy(&group, t0());
-    seen.cluster.as_mut().unwrap().pods = Some(2);
-    let step = step(&new, &group, &seen, 1);
+    let mut observed = healthy(&group, t0());
+    observed.cluster.as_mut().unwrap().pods = Some(2);
+    let step = step(&new, &group, &observed, 1);
     assert_eq!((step.group.phase, step.group.ranks.as_deref()), (Phase::Ready, Some("2/2")));
     assert!(kinds(&step).is_empty(), "{:?}", kinds(&step));
 }
 
 #[test]
-fn a_failed_engine_is_stopped_then_launched_anew() {
+fn a_failed_engine_is_stopped_then_launched_again() {
     let fleet = fleet(1);
     let failed = GroupStatus {
         phase: Phase::Failed,
@@ -143,38 +145,38 @@ fn a_failed_engine_is_stopped_then_launched_anew() {
         ready_since: None,
         ..ready_entry(&fleet, 0)
     };
-    let mut seen = healthy(&failed, t0());
-    seen.pods[0].gate_open = false;
-    let running = step(&fleet, &failed, &seen, 7);
+    let mut observed = healthy(&failed, t0());
+    observed.pods[0].gate_open = false;
+    let running = step(&fleet, &failed, &observed, 7);
     assert_eq!((running.group.phase, kinds(&running)), (Phase::Failed, vec!["stop".to_owned()]));
-    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
-    let early = step(&fleet, &failed, &seen, 5);
+    ray_mut(&mut observed).engine.job = Some(ObservedJob::Ended("stopped".to_owned()));
+    let early = step(&fleet, &failed, &observed, 5);
     assert_eq!((early.group.phase, early.wake), (Phase::Failed, Some(at(6))));
-    let next = step(&fleet, &failed, &seen, 6);
+    let next = step(&fleet, &failed, &observed, 6);
     assert_eq!(next.group.phase, Phase::Placing);
     assert_eq!(kinds(&next), ["launch llama-pods1-0.eng1.2"]);
-    assert_eq!(next.group.deadline.unwrap().0, at(606));
+    assert_eq!(next.group.start_deadline.unwrap().0, at(606));
 }
 
 #[test]
 fn news_of_the_launch_before_are_not_taken_for_this_one() {
     let fleet = fleet(1);
     let before = ready_entry(&fleet, 0);
-    let mut seen = healthy(&before, t0());
-    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("old".to_owned()));
-    seen.pods[0].gate_open = false;
+    let mut observed = healthy(&before, t0());
+    ray_mut(&mut observed).engine.job = Some(ObservedJob::Ended("old".to_owned()));
+    observed.pods[0].gate_open = false;
     let group = GroupStatus {
         phase: Phase::Placing,
         launch: 2,
         ranks: None,
         ready_since: None,
-        deadline: Some(time::began(at(600))),
+        start_deadline: Some(time::began(at(600))),
         ..before
     };
-    let waits = step(&fleet, &group, &seen, 1);
+    let waits = step(&fleet, &group, &observed, 1);
     assert_eq!((waits.group.phase, kinds(&waits)), (Phase::Placing, vec![]));
     assert_eq!(
-        step(&fleet, &group, &seen, 600).group.phase,
+        step(&fleet, &group, &observed, 600).group.phase,
         Phase::Failed,
         "but not waited for without an end"
     );
@@ -184,9 +186,9 @@ fn news_of_the_launch_before_are_not_taken_for_this_one() {
 fn after_too_many_restarts_the_group_is_given_up() {
     let fleet = fleet(1);
     let group = GroupStatus { restarts: 2, ..ready_entry(&fleet, 0) };
-    let mut seen = healthy(&group, t0());
-    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("no such model".to_owned()));
-    let step = step(&fleet, &group, &seen, 1);
+    let mut observed = healthy(&group, t0());
+    ray_mut(&mut observed).engine.job = Some(ObservedJob::Ended("no such model".to_owned()));
+    let step = step(&fleet, &group, &observed, 1);
     assert_eq!((step.group.goal, step.group.failures), (Goal::Retire, 1));
     assert!(step.group.goal_reason.as_ref().unwrap().contains("no such model"));
     assert_eq!(kinds(&step), ["gate false", "GroupFailed", "delete"]);
@@ -196,20 +198,20 @@ fn after_too_many_restarts_the_group_is_given_up() {
 fn silence_is_borne_for_a_while() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
-    seen.ray.as_mut().unwrap().state = Err("timed out".to_owned());
-    let first = step(&fleet, &group, &seen, 10);
+    let mut observed = healthy(&group, t0());
+    observed.ray.as_mut().unwrap().state = Err("timed out".to_owned());
+    let first = step(&fleet, &group, &observed, 10);
     assert_eq!((first.group.phase, kinds(&first), first.wake), (Phase::Ready, vec![], Some(at(40))));
-    let later = step(&fleet, &first.group, &seen, 39);
+    let later = step(&fleet, &first.group, &observed, 39);
     assert_eq!(later.group.phase, Phase::Ready);
-    let lost = step(&fleet, &later.group, &seen, 40);
+    let lost = step(&fleet, &later.group, &observed, 40);
     assert_eq!(
         (lost.group.phase, kinds(&lost)),
         (Phase::Forming, vec!["gate false".to_owned(), "GroupNotReady".to_owned()])
     );
     let back = step(&fleet, &lost.group, &healthy(&group, at(45)), 45);
     assert_eq!((back.group.phase, back.group.restarts), (Phase::Ready, 0));
-    let failed = step(&fleet, &lost.group, &seen, 100);
+    let failed = step(&fleet, &lost.group, &observed, 100);
     assert_eq!((failed.group.phase, failed.group.restarts), (Phase::Failed, 1));
 }
 
@@ -217,13 +219,13 @@ fn silence_is_borne_for_a_while() {
 fn an_engine_that_does_not_answer_gets_no_traffic_and_then_fails() {
     let fleet = fleet(1);
     let mut group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
-    ray_mut(&mut seen).engine.healthy = false;
-    ray_mut(&mut seen).engine.answering = false;
+    let mut observed = healthy(&group, t0());
+    ray_mut(&mut observed).engine.healthy = false;
+    ray_mut(&mut observed).engine.answering = false;
     for (seconds, phase) in
         [(1, Phase::Ready), (31, Phase::Loading), (85, Phase::Loading), (91, Phase::Failed)]
     {
-        group = step(&fleet, &group, &seen, seconds).group;
+        group = step(&fleet, &group, &observed, seconds).group;
         assert_eq!(group.phase, phase, "after {seconds} s");
     }
 }
@@ -232,8 +234,9 @@ fn an_engine_that_does_not_answer_gets_no_traffic_and_then_fails() {
 fn an_old_answer_is_no_answer() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let seen = healthy(&group, t0());
-    let silent_at = |seconds| super::super::step(&fleet, &group, &seen, at(seconds)).group.unreachable_since;
+    let observed = healthy(&group, t0());
+    let silent_at =
+        |seconds| super::super::step(&fleet, &group, &observed, at(seconds)).group.unreachable_since;
     assert_eq!(silent_at(30), None);
     assert!(silent_at(31).is_some());
 }
@@ -242,9 +245,9 @@ fn an_old_answer_is_no_answer() {
 fn a_container_that_is_not_ready_stops_traffic_but_not_the_engine() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
-    seen.pods[1].containers_ready = false;
-    let lost = step(&fleet, &group, &seen, 1);
+    let mut observed = healthy(&group, t0());
+    observed.pods[1].containers_ready = false;
+    let lost = step(&fleet, &group, &observed, 1);
     assert_eq!((lost.group.phase, lost.group.restarts), (Phase::Provisioning, 0));
     assert_eq!(kinds(&lost), ["gate false", "GroupNotReady"]);
     let mut healthy = healthy(&group, t0());
@@ -259,7 +262,7 @@ fn a_container_that_is_not_ready_stops_traffic_but_not_the_engine() {
         assert_eq!((back.group.phase, back.group.launch), (Phase::Ready, 1));
         assert!(kinds(&back).contains(&"gate true".to_owned()));
     }
-    let late = step(&fleet, &lost.group, &seen, 61);
+    let late = step(&fleet, &lost.group, &observed, 61);
     assert_eq!(late.group.phase, Phase::Failed);
 }
 
@@ -268,16 +271,16 @@ fn a_start_that_takes_too_long_has_failed() {
     let fleet = fleet(1);
     let loading = GroupStatus {
         phase: Phase::Loading,
-        deadline: Some(time::began(at(600))),
+        start_deadline: Some(time::began(at(600))),
         ready_since: None,
         ..ready_entry(&fleet, 0)
     };
-    let mut seen = healthy(&loading, t0());
-    seen.pods[0].gate_open = false;
-    ray_mut(&mut seen).engine.healthy = false;
-    let early = step(&fleet, &loading, &seen, 599);
+    let mut observed = healthy(&loading, t0());
+    observed.pods[0].gate_open = false;
+    ray_mut(&mut observed).engine.healthy = false;
+    let early = step(&fleet, &loading, &observed, 599);
     assert_eq!((early.group.phase, early.wake), (Phase::Loading, Some(at(600))));
-    let late = step(&fleet, &loading, &seen, 600);
+    let late = step(&fleet, &loading, &observed, 600);
     assert_eq!(late.group.phase, Phase::Failed);
     assert!(late.group.message.unwrap().contains("not ready in time"));
 }
@@ -287,14 +290,14 @@ fn a_wrong_answer_to_the_probe_is_a_failure() {
     let fleet = fleet(1);
     let probing = GroupStatus {
         phase: Phase::Probing,
-        deadline: Some(time::began(at(600))),
+        start_deadline: Some(time::began(at(600))),
         ready_since: None,
         ..ready_entry(&fleet, 0)
     };
-    let mut seen = healthy(&probing, t0());
-    seen.pods[0].gate_open = false;
-    ray_mut(&mut seen).engine.probe = ProbeSeen::Failed("answered `x`".to_owned());
-    let step = step(&fleet, &probing, &seen, 1);
+    let mut observed = healthy(&probing, t0());
+    observed.pods[0].gate_open = false;
+    ray_mut(&mut observed).engine.probe = ObservedProbe::Failed("answered `x`".to_owned());
+    let step = step(&fleet, &probing, &observed, 1);
     assert_eq!(step.group.phase, Phase::Failed);
     assert!(step.group.message.unwrap().contains("answered `x`"));
 }
@@ -303,13 +306,17 @@ fn a_wrong_answer_to_the_probe_is_a_failure() {
 fn a_pod_that_does_not_end_has_the_group_recreated() {
     let fleet = fleet(1);
     let group = GroupStatus { phase: Phase::Provisioning, ready_since: None, ..ready_entry(&fleet, 0) };
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    seen.pods[1].deleting = true;
-    assert_eq!(step(&fleet, &group, &seen, 59).group.goal, Goal::Serve);
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    observed.pods[1].deleting = true;
+    assert_eq!(step(&fleet, &group, &observed, 59).group.goal, Goal::Serve);
     let forms = GroupStatus { phase: Phase::Forming, ..group.clone() };
-    assert_eq!(step(&plain_fleet(1), &forms, &seen, 60).group.goal, Goal::Serve, "it began to end just now");
-    let stuck = step(&fleet, &group, &seen, 60);
+    assert_eq!(
+        step(&plain_fleet(1), &forms, &observed, 60).group.goal,
+        Goal::Serve,
+        "it began to end just now"
+    );
+    let stuck = step(&fleet, &group, &observed, 60);
     assert_eq!(stuck.group.goal, Goal::Retire);
     assert!(stuck.group.goal_reason.unwrap().contains("llama-pods1-0-w on node-1 does not end"));
 }
@@ -319,13 +326,13 @@ fn failures_are_forgotten_after_a_while_of_serving() {
     let fleet = fleet(1);
     for (restarts, failures) in [(2, 1), (2, 0), (0, 1)] {
         let group = GroupStatus { restarts, failures, ..ready_entry(&fleet, 0) };
-        let seen = healthy(&group, t0());
-        let early = step(&fleet, &group, &seen, 599);
+        let observed = healthy(&group, t0());
+        let early = step(&fleet, &group, &observed, 599);
         assert_eq!(
             (early.group.restarts, early.group.failures, early.wake),
             (restarts, failures, Some(at(600)))
         );
-        let late = step(&fleet, &group, &seen, 600);
+        let late = step(&fleet, &group, &observed, 600);
         assert_eq!((late.group.restarts, late.group.failures), (0, 0));
     }
 }
@@ -338,11 +345,11 @@ fn a_group_waits_before_it_is_recreated() {
         goal_reason: Some("stands in for a: killed".to_owned()),
         ..entry(&fleet, 0)
     };
-    let early = step(&fleet, &group, &GroupSeen::default(), 8);
+    let early = step(&fleet, &group, &ObservedGroup::default(), 8);
     assert_eq!((early.wake, early.effects), (Some(at(9)), vec![]));
     let why = early.group.message.unwrap();
     assert_eq!(why, "is created at 2027-01-15T08:00:09Z; stands in for a: killed");
-    assert_eq!(kinds(&step(&fleet, &group, &GroupSeen::default(), 9)), ["create"]);
+    assert_eq!(kinds(&step(&fleet, &group, &ObservedGroup::default(), 9)), ["create"]);
 }
 
 /// What counts against a revision: engines that never came to serve, and nothing that lost a pod.
@@ -353,23 +360,23 @@ fn only_a_start_that_fails_on_whole_pods_counts_against_the_revision() {
     let starts = GroupStatus {
         phase: Phase::Loading,
         ready_since: None,
-        deadline: Some(time::began(at(600))),
+        start_deadline: Some(time::began(at(600))),
         ..ready_entry(&fleet, 0)
     };
     let failed = |group: &GroupStatus, seconds: i64, edit: &Edit| {
-        let mut seen = healthy(group, t0());
-        edit(&mut seen);
-        let step = step(&fleet, group, &seen, seconds);
+        let mut observed = healthy(group, t0());
+        edit(&mut observed);
+        let step = step(&fleet, group, &observed, seconds);
         assert_eq!(step.group.phase, Phase::Failed);
         step.group.failed_starts
     };
-    let killed: &Edit = &|seen| ray_mut(seen).engine.broken = Some("killed".to_owned());
+    let killed: &Edit = &|observed| ray_mut(observed).engine.broken = Some("killed".to_owned());
     assert_eq!(failed(&starts, 1, killed), 1);
-    assert_eq!(failed(&starts, 1, &|seen| drop(seen.pods.pop())), 0, "a pod was lost");
+    assert_eq!(failed(&starts, 1, &|observed| drop(observed.pods.pop())), 0, "a pod was lost");
     assert_eq!(failed(&ready_entry(&fleet, 0), 29, killed), 1, "it was not available yet");
     assert_eq!(failed(&ready_entry(&fleet, 0), 30, killed), 0, "it was available");
-    let wavers = GroupStatus { wavers_since: Some(time::began(at(1))), ..starts };
-    assert_eq!(failed(&wavers, 2, killed), 0, "it was until a moment ago");
+    let not_ready = GroupStatus { not_ready_since: Some(time::began(at(1))), ..starts };
+    assert_eq!(failed(&not_ready, 2, killed), 0, "it was until a moment ago");
 }
 
 #[test]
@@ -377,10 +384,10 @@ fn failed_starts_are_forgotten_once_a_group_is_available() {
     let mut fleet = fleet(1);
     fleet.min_ready = std::time::Duration::from_secs(30);
     let group = GroupStatus { failed_starts: 2, ..ready_entry(&fleet, 0) };
-    let seen = healthy(&group, t0());
-    let early = step(&fleet, &group, &seen, 29);
+    let observed = healthy(&group, t0());
+    let early = step(&fleet, &group, &observed, 29);
     assert_eq!((early.group.failed_starts, early.wake), (2, Some(at(30))));
-    assert_eq!(step(&fleet, &group, &seen, 30).group.failed_starts, 0);
+    assert_eq!(step(&fleet, &group, &observed, 30).group.failed_starts, 0);
 }
 
 #[test]
@@ -389,20 +396,20 @@ fn an_engine_of_which_nothing_is_known_is_given_up_with_its_group() {
     let failed =
         GroupStatus { phase: Phase::Failed, restarts: 1, ready_since: None, ..ready_entry(&fleet, 0) };
     let goal = |seconds: i64, edit: &Edit| {
-        let mut seen = healthy(&failed, t0());
-        seen.pods[0].gate_open = false;
-        edit(&mut seen);
-        step(&fleet, &failed, &seen, seconds).group.goal
+        let mut observed = healthy(&failed, t0());
+        observed.pods[0].gate_open = false;
+        edit(&mut observed);
+        step(&fleet, &failed, &observed, seconds).group.goal
     };
     let runs: &Edit = &|_| {};
     assert_eq!([goal(29, runs), goal(30, runs)], [Goal::Serve, Goal::Retire], "Ray does not end it");
     // It counts from the first look that nobody answers, however long ago the group failed.
     let silent = |seconds: i64| {
-        let mut seen = healthy(&failed, t0());
-        seen.pods[0].gate_open = false;
-        seen.ray = None;
-        let first = step(&fleet, &failed, &seen, 500).group;
-        step(&fleet, &first, &seen, 500 + seconds).group.goal
+        let mut observed = healthy(&failed, t0());
+        observed.pods[0].gate_open = false;
+        observed.ray = None;
+        let first = step(&fleet, &failed, &observed, 500).group;
+        step(&fleet, &first, &observed, 500 + seconds).group.goal
     };
     assert_eq!([silent(59), silent(60)], [Goal::Serve, Goal::Retire], "Ray does not answer");
 }
@@ -412,9 +419,9 @@ fn a_failed_engine_whose_head_is_gone_holds_nothing() {
     let fleet = fleet(1);
     let failed =
         GroupStatus { phase: Phase::Failed, restarts: 1, ready_since: None, ..ready_entry(&fleet, 0) };
-    let mut seen = healthy(&failed, t0());
-    seen.pods[0].containers_ready = false;
-    let next = step(&fleet, &failed, &seen, 1);
+    let mut observed = healthy(&failed, t0());
+    observed.pods[0].containers_ready = false;
+    let next = step(&fleet, &failed, &observed, 1);
     assert_eq!((next.group.phase, next.group.launch), (Phase::Provisioning, 2));
     assert!(!kinds(&next).contains(&"stop".to_owned()));
 }
@@ -424,12 +431,12 @@ fn what_broke_first_is_named_before_what_ray_says() {
     let fleet = fleet(1);
     let cause = |blamed: &[&str]| {
         let group = ready_entry(&fleet, 0);
-        let mut seen = healthy(&group, t0());
-        let engine = &mut ray_mut(&mut seen).engine;
-        engine.job = Some(JobSeen::Ended("exit code 1".to_owned()));
+        let mut observed = healthy(&group, t0());
+        let engine = &mut ray_mut(&mut observed).engine;
+        engine.job = Some(ObservedJob::Ended("exit code 1".to_owned()));
         engine.broken = Some("rank 1 died".to_owned());
         engine.blamed = blamed.iter().map(ToString::to_string).collect();
-        step(&fleet, &group, &seen, 1).group.message.unwrap()
+        step(&fleet, &group, &observed, 1).group.message.unwrap()
     };
     assert!(cause(&["10.0.0.1"]).starts_with("rank 1 died; the engine ended: exit code 1;"));
     assert!(cause(&[]).starts_with("the engine ended: exit code 1;"), "it may have been the end's own doing");

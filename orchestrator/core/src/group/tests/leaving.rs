@@ -4,7 +4,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{Step, kinds, step};
 use crate::effect::Effect;
-use crate::seen::{GroupSeen, JobSeen};
+use crate::observed::{ObservedGroup, ObservedJob};
 use crate::testing::*;
 use crate::time;
 
@@ -13,9 +13,9 @@ use crate::time;
 fn a_drain_ends_no_request() {
     let fleet = fleet(1);
     let mut group = with_goal(ready_entry(&fleet, 0), Goal::Retire);
-    let mut seen = healthy(&group, t0());
-    let mut go = |seen: &GroupSeen, seconds: i64, phase: Phase, expected: &[&str]| {
-        let step = step(&fleet, &group, seen, seconds);
+    let mut observed = healthy(&group, t0());
+    let mut go = |observed: &ObservedGroup, seconds: i64, phase: Phase, expected: &[&str]| {
+        let step = step(&fleet, &group, observed, seconds);
         assert_eq!(
             (step.group.phase, kinds(&step)),
             (phase, expected.iter().map(ToString::to_string).collect()),
@@ -23,60 +23,60 @@ fn a_drain_ends_no_request() {
         );
         group = step.group;
     };
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 3;
-    go(&seen, 1, Phase::Draining, &["gate false"]);
-    seen.pods[0].gate_open = false;
-    go(&seen, 2, Phase::Draining, &[]);
-    seen.endpoint_ready = Some(false);
-    go(&seen, 3, Phase::Draining, &[]);
-    go(&seen, 4, Phase::Draining, &[]);
-    go(&seen, 5, Phase::Draining, &["draining true"]);
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
-    go(&seen, 6, Phase::Draining, &[]);
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().in_flight = 0;
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().idle_seconds = Some(0.5);
-    go(&seen, 7, Phase::Draining, &[]);
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().idle_seconds = Some(1.5);
-    go(&seen, 8, Phase::Stopping, &["stop"]);
-    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
-    go(&seen, 9, Phase::Stopping, &["delete"]);
-    seen.cluster = None;
-    go(&seen, 10, Phase::Stopping, &[]);
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().in_flight = 3;
+    go(&observed, 1, Phase::Draining, &["gate false"]);
+    observed.pods[0].gate_open = false;
+    go(&observed, 2, Phase::Draining, &[]);
+    observed.endpoint_ready = Some(false);
+    go(&observed, 3, Phase::Draining, &[]);
+    go(&observed, 4, Phase::Draining, &[]);
+    go(&observed, 5, Phase::Draining, &["draining true"]);
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(true);
+    go(&observed, 6, Phase::Draining, &[]);
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().in_flight = 0;
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().idle_seconds = Some(0.5);
+    go(&observed, 7, Phase::Draining, &[]);
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().idle_seconds = Some(1.5);
+    go(&observed, 8, Phase::Stopping, &["stop"]);
+    ray_mut(&mut observed).engine.job = Some(ObservedJob::Ended("stopped".to_owned()));
+    go(&observed, 9, Phase::Stopping, &["delete"]);
+    observed.cluster = None;
+    go(&observed, 10, Phase::Stopping, &[]);
 }
 
 /// A group with three requests whose endpoints let go of it at 1 s, and what its drain says at a moment.
-fn draining(seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
+fn draining(seconds: i64, edit: impl FnOnce(&mut ObservedGroup)) -> Step {
     let fleet = fleet(1);
     let group = GroupStatus {
         phase: Phase::Draining,
-        closed_since: Some(time::began(at(1))),
+        left_endpoints_at: Some(time::began(at(1))),
         ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
     };
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    seen.endpoint_ready = Some(false);
-    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    observed.endpoint_ready = Some(false);
+    let load = ray_mut(&mut observed).engine.load.as_mut().unwrap();
     (load.in_flight, load.draining) = (3, Some(true));
-    edit(&mut seen);
-    step(&fleet, &group, &seen, seconds)
+    edit(&mut observed);
+    step(&fleet, &group, &observed, seconds)
 }
 
 #[test]
 fn pods_that_were_lost_while_they_drained_and_have_no_node_again_hold_no_group_up() {
-    let lost = |seen: &mut GroupSeen| {
-        seen.ray = None;
-        for pod in &mut seen.pods {
+    let lost = |observed: &mut ObservedGroup| {
+        observed.ray = None;
+        for pod in &mut observed.pods {
             (pod.node, pod.ip, pod.containers_ready) = (None, None, false);
         }
     };
     let step = draining(2, lost);
     assert_eq!((step.group.phase, kinds(&step)), (Phase::Stopping, vec!["delete".to_owned()]));
     // The head that ends beside the new one may still answer.
-    let step = draining(2, |seen| {
-        let mut ending = seen.pods[0].clone();
+    let step = draining(2, |observed| {
+        let mut ending = observed.pods[0].clone();
         (ending.name, ending.deleting) = ("ending".to_owned(), true);
-        lost(seen);
-        seen.pods.push(ending);
+        lost(observed);
+        observed.pods.push(ending);
     });
     assert_eq!(step.group.phase, Phase::Draining);
 }
@@ -94,45 +94,45 @@ fn a_drain_says_what_it_waits_for_and_is_looked_at_every_second() {
     let waits = draining(30, |_| {});
     assert_eq!((waits.group.message.as_deref(), waits.wake), (Some("3 requests in flight"), Some(at(31))));
     assert_eq!(draining(2, |_| {}).group.message.as_deref(), Some("leaves the endpoints"));
-    let silent = draining(30, |seen| ray_mut(seen).engine.load = None);
+    let silent = draining(30, |observed| ray_mut(observed).engine.load = None);
     assert!(silent.group.message.unwrap().contains("does not tell its requests in flight"));
 }
 
 #[test]
 fn a_head_without_a_gate_goes_at_the_first_moment_without_requests() {
-    let stays = |seen: &mut GroupSeen| {
-        seen.pods[0].ungated = true;
-        seen.endpoint_ready = Some(true);
+    let stays = |observed: &mut ObservedGroup| {
+        observed.pods[0].ungated = true;
+        observed.endpoint_ready = Some(true);
     };
     let busy = draining(2, stays).group;
     assert_eq!(busy.phase, Phase::Draining);
     let message = busy.message.unwrap();
     assert!(message.contains("kubectl label pod llama-pods1-0-head model.aibrix.ai/name-"), "{message}");
-    let idle = draining(2, |seen| {
-        stays(seen);
-        let load = ray_mut(seen).engine.load.as_mut().unwrap();
+    let idle = draining(2, |observed| {
+        stays(observed);
+        let load = ray_mut(observed).engine.load.as_mut().unwrap();
         (load.in_flight, load.idle_seconds) = (0, Some(2.0));
     });
     assert_eq!(idle.group.phase, Phase::Stopping);
 }
 
 #[test]
-fn what_a_drain_cuts_off_is_told_with_the_cause() {
-    let told = |step: Step| {
+fn what_a_drain_cuts_off_is_reported_with_the_cause() {
+    let reported = |step: Step| {
         let found = step.effects.into_iter().find_map(|effect| match effect {
             Effect::Event { message, .. } => Some(message),
             _ => None,
         });
         found.map(|message| message.replace("group llama-pods1-0: ", ""))
     };
-    let said = |edit: fn(&mut GroupSeen)| told(draining(60, edit));
+    let said = |edit: fn(&mut ObservedGroup)| reported(draining(60, edit));
     assert_eq!(said(|_| {}).unwrap(), "3 requests were cut off after 60 s: raise drain.timeout");
-    let hangs = said(|seen| ray_mut(seen).engine.load.as_mut().unwrap().stalled_since = Some(at(50)));
+    let hangs = said(|observed| ray_mut(observed).engine.load.as_mut().unwrap().stalled_since = Some(at(50)));
     assert_eq!(hangs.unwrap(), "3 requests were cut off: the engine hangs");
-    let silent = said(|seen| ray_mut(seen).engine.load = None);
+    let silent = said(|observed| ray_mut(observed).engine.load = None);
     assert_eq!(silent.unwrap(), "an unknown number of requests was cut off after 60 s");
-    let idle = |seen: &mut GroupSeen| {
-        let load = ray_mut(seen).engine.load.as_mut().unwrap();
+    let idle = |observed: &mut ObservedGroup| {
+        let load = ray_mut(observed).engine.load.as_mut().unwrap();
         (load.in_flight, load.idle_seconds) = (0, Some(0.5));
     };
     assert_eq!(said(idle), None, "there was none");
@@ -140,13 +140,16 @@ fn what_a_drain_cuts_off_is_told_with_the_cause() {
 
 #[test]
 fn without_its_head_a_group_has_nothing_to_drain() {
-    let ended = |seen: &mut GroupSeen| (seen.pods[0].deleting, seen.pods[0].containers_ready) = (true, false);
+    let ended = |observed: &mut ObservedGroup| {
+        (observed.pods[0].deleting, observed.pods[0].containers_ready) = (true, false)
+    };
     assert_eq!(draining(2, ended).group.phase, Phase::Stopping);
-    assert_eq!(draining(2, |seen| drop(seen.pods.remove(0))).group.phase, Phase::Stopping);
-    let lost = |seen: &mut GroupSeen| (seen.pods[0].deleting, seen.pods[0].node_lost) = (true, true);
+    assert_eq!(draining(2, |observed| drop(observed.pods.remove(0))).group.phase, Phase::Stopping);
+    let lost =
+        |observed: &mut ObservedGroup| (observed.pods[0].deleting, observed.pods[0].node_lost) = (true, true);
     assert_eq!(draining(2, lost).group.phase, Phase::Stopping, "nobody knows what runs there");
     assert_eq!(
-        draining(2, |seen| seen.pods[0].deleting = true).group.phase,
+        draining(2, |observed| observed.pods[0].deleting = true).group.phase,
         Phase::Draining,
         "its containers run"
     );
@@ -157,13 +160,13 @@ fn a_drain_is_not_taken_back_while_the_dashboard_is_silent() {
     let fleet = fleet(1);
     let group = GroupStatus {
         phase: Phase::Draining,
-        closed_since: Some(time::began(at(1))),
+        left_endpoints_at: Some(time::began(at(1))),
         ..ready_entry(&fleet, 0)
     };
-    let mut seen = healthy(&group, t0());
-    seen.ray = None;
-    let waits = step(&fleet, &group, &seen, 2);
-    assert_eq!((waits.group.phase, waits.group.closed_since), (Phase::Draining, None));
+    let mut observed = healthy(&group, t0());
+    observed.ray = None;
+    let waits = step(&fleet, &group, &observed, 2);
+    assert_eq!((waits.group.phase, waits.group.left_endpoints_at), (Phase::Draining, None));
 }
 
 #[test]
@@ -171,16 +174,20 @@ fn an_engine_that_tells_no_load_is_waited_for() {
     let fleet = fleet(1);
     let group = GroupStatus {
         phase: Phase::Draining,
-        closed_since: Some(time::began(at(1))),
+        left_endpoints_at: Some(time::began(at(1))),
         ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
     };
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    seen.endpoint_ready = None;
-    ray_mut(&mut seen).engine.load = None;
-    assert_eq!(step(&fleet, &group, &seen, 30).group.phase, Phase::Draining);
-    ray_mut(&mut seen).engine.job = None;
-    assert_eq!(step(&fleet, &group, &seen, 30).group.phase, Phase::Stopping, "a dead engine has no requests");
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    observed.endpoint_ready = None;
+    ray_mut(&mut observed).engine.load = None;
+    assert_eq!(step(&fleet, &group, &observed, 30).group.phase, Phase::Draining);
+    ray_mut(&mut observed).engine.job = None;
+    assert_eq!(
+        step(&fleet, &group, &observed, 30).group.phase,
+        Phase::Stopping,
+        "a dead engine has no requests"
+    );
 }
 
 #[test]
@@ -192,12 +199,12 @@ fn a_swap_keeps_the_pods_and_launches_the_wanted_engine() {
         ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine)
     };
     fleet.revision.engine = Some("eng2".to_owned());
-    let mut seen = healthy(&old, t0());
-    seen.pods[0].gate_open = false;
-    let running = step(&fleet, &old, &seen, 1);
+    let mut observed = healthy(&old, t0());
+    observed.pods[0].gate_open = false;
+    let running = step(&fleet, &old, &observed, 1);
     assert_eq!(kinds(&running), ["stop"]);
-    ray_mut(&mut seen).engine.job = Some(JobSeen::Ended("stopped".to_owned()));
-    let next = step(&fleet, &old, &seen, 2);
+    ray_mut(&mut observed).engine.job = Some(ObservedJob::Ended("stopped".to_owned()));
+    let next = step(&fleet, &old, &observed, 2);
     assert_eq!(kinds(&next), ["launch llama-pods1-0.eng2.2"]);
     assert_eq!((next.group.phase, next.group.goal, next.group.restarts), (Phase::Placing, Goal::Serve, 0));
     assert_eq!((next.group.engine_revision, next.group.uid), (Some("eng2".to_owned()), old.uid));
@@ -208,7 +215,7 @@ fn a_group_without_an_engine_yet_just_takes_the_new_revision() {
     let mut fleet = fleet(1);
     let young = with_goal(entry(&fleet, 0), Goal::SwapEngine);
     fleet.revision.engine = Some("eng2".to_owned());
-    let step = step(&fleet, &young, &GroupSeen::default(), 1);
+    let step = step(&fleet, &young, &ObservedGroup::default(), 1);
     assert_eq!(kinds(&step), ["create"]);
     assert_eq!((step.group.goal, step.group.engine_revision), (Goal::Serve, Some("eng2".to_owned())));
 }
@@ -223,38 +230,38 @@ fn a_group_between_two_launches_just_takes_the_new_revision() {
         ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine)
     };
     fleet.revision.engine = Some("eng2".to_owned());
-    let mut seen = healthy(&between, t0());
-    seen.pods[0].gate_open = false;
-    ray_mut(&mut seen).engine.job = None;
-    assert_eq!(kinds(&step(&fleet, &between, &seen, 1)), ["launch llama-pods1-0.eng2.2"]);
+    let mut observed = healthy(&between, t0());
+    observed.pods[0].gate_open = false;
+    ray_mut(&mut observed).engine.job = None;
+    assert_eq!(kinds(&step(&fleet, &between, &observed, 1)), ["launch llama-pods1-0.eng2.2"]);
 }
 
 /// A group that lost its traffic a moment ago: its head does not answer, its engine may.
-fn wavering(phase: Phase) -> GroupStatus {
+fn not_ready(phase: Phase) -> GroupStatus {
     GroupStatus {
         phase,
-        wavers_since: Some(time::began(at(0))),
+        not_ready_since: Some(time::began(at(0))),
         ready_since: None,
         ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire)
     }
 }
 
 #[test]
-fn a_group_that_wavers_is_drained_if_its_engine_still_tells_its_load() {
-    let group = wavering(Phase::Provisioning);
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    assert_eq!(step(&fleet(1), &group, &seen, 1).group.phase, Phase::Draining);
-    ray_mut(&mut seen).engine.load = None;
-    assert_eq!(step(&fleet(1), &group, &seen, 1).group.phase, Phase::Stopping);
+fn a_group_that_is_not_ready_is_drained_if_its_engine_still_tells_its_load() {
+    let group = not_ready(Phase::Provisioning);
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    assert_eq!(step(&fleet(1), &group, &observed, 1).group.phase, Phase::Draining);
+    ray_mut(&mut observed).engine.load = None;
+    assert_eq!(step(&fleet(1), &group, &observed, 1).group.phase, Phase::Stopping);
 }
 
 #[test]
 fn what_stops_is_not_drained_again() {
-    let group = wavering(Phase::Stopping);
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    assert_eq!(step(&fleet(1), &group, &seen, 1).group.phase, Phase::Stopping);
+    let group = not_ready(Phase::Stopping);
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    assert_eq!(step(&fleet(1), &group, &observed, 1).group.phase, Phase::Stopping);
 }
 
 #[test]
@@ -264,9 +271,9 @@ fn a_group_that_does_not_serve_is_not_drained() {
         [Phase::Pending, Phase::Provisioning, Phase::Forming, Phase::Placing, Phase::Loading, Phase::Failed]
     {
         let group = GroupStatus { phase, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };
-        let mut seen = healthy(&group, t0());
-        seen.pods[0].gate_open = false;
-        assert_eq!(step(&fleet, &group, &seen, 1).group.phase, Phase::Stopping, "{phase:?}");
+        let mut observed = healthy(&group, t0());
+        observed.pods[0].gate_open = false;
+        assert_eq!(step(&fleet, &group, &observed, 1).group.phase, Phase::Stopping, "{phase:?}");
     }
 }
 
@@ -274,10 +281,10 @@ fn a_group_that_does_not_serve_is_not_drained() {
 fn an_engine_that_does_not_stop_holds_nothing_up() {
     let fleet = fleet(1);
     let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    assert_eq!(kinds(&step(&fleet, &group, &seen, 29)), ["stop"]);
-    assert_eq!(kinds(&step(&fleet, &group, &seen, 30)), ["stop", "delete"]);
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    assert_eq!(kinds(&step(&fleet, &group, &observed, 29)), ["stop"]);
+    assert_eq!(kinds(&step(&fleet, &group, &observed, 30)), ["stop", "delete"]);
 }
 
 #[test]
@@ -285,9 +292,9 @@ fn an_engine_that_does_not_stop_is_not_swapped_in_place() {
     let mut fleet = fleet(1);
     let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine) };
     fleet.revision.engine = Some("eng2".to_owned());
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    let stuck = step(&fleet, &group, &seen, 30);
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    let stuck = step(&fleet, &group, &observed, 30);
     assert_eq!(
         (stuck.group.goal, kinds(&stuck)),
         (Goal::Retire, vec!["stop".to_owned(), "GroupFailed".to_owned(), "delete".to_owned()])
@@ -298,25 +305,28 @@ fn an_engine_that_does_not_stop_is_not_swapped_in_place() {
 fn a_drain_can_be_taken_back() {
     let fleet = fleet(1);
     let since = Some(time::began(at(1)));
-    let group = GroupStatus { phase: Phase::Draining, since, ..ready_entry(&fleet, 0) };
-    let mut seen = healthy(&group, t0());
-    (seen.pods[0].gate_open, seen.pods[0].gate_since) = (false, Some(at(1)));
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(true);
-    let told = step(&fleet, &group, &seen, 1);
-    assert_eq!((told.group.phase, kinds(&told)), (Phase::Draining, vec!["draining false".to_owned()]));
-    ray_mut(&mut seen).engine.load.as_mut().unwrap().draining = Some(false);
-    let leaves = step(&fleet, &told.group, &seen, 2);
+    let group = GroupStatus { phase: Phase::Draining, phase_since: since, ..ready_entry(&fleet, 0) };
+    let mut observed = healthy(&group, t0());
+    (observed.pods[0].gate_open, observed.pods[0].gate_since) = (false, Some(at(1)));
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(true);
+    let reported = step(&fleet, &group, &observed, 1);
+    assert_eq!(
+        (reported.group.phase, kinds(&reported)),
+        (Phase::Draining, vec!["draining false".to_owned()])
+    );
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(false);
+    let leaves = step(&fleet, &reported.group, &observed, 2);
     assert_eq!(
         (leaves.group.phase, kinds(&leaves)),
         (Phase::Draining, Vec::new()),
         "the endpoints tell of before"
     );
-    seen.endpoint_ready = Some(false);
-    let back = step(&fleet, &leaves.group, &seen, 3);
+    observed.endpoint_ready = Some(false);
+    let back = step(&fleet, &leaves.group, &observed, 3);
     assert_eq!((back.group.phase, kinds(&back)), (Phase::Ready, vec!["gate true".to_owned()]));
     assert_eq!(back.group.ready_since, None);
-    seen.endpoint_ready = Some(true);
-    let kept_by_hand = step(&fleet, &leaves.group, &seen, 6);
+    observed.endpoint_ready = Some(true);
+    let kept_by_hand = step(&fleet, &leaves.group, &observed, 6);
     assert_eq!(kept_by_hand.group.phase, Phase::Ready);
 }
 
@@ -324,9 +334,9 @@ fn a_drain_can_be_taken_back() {
 fn a_cluster_that_was_deleted_from_outside_is_given_up() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
-    seen.cluster.as_mut().unwrap().deleting = true;
-    let first = step(&fleet, &group, &seen, 1);
+    let mut observed = healthy(&group, t0());
+    observed.cluster.as_mut().unwrap().deleting = true;
+    let first = step(&fleet, &group, &observed, 1);
     assert_eq!(
         (first.group.goal, first.group.phase),
         (Goal::Retire, Phase::Draining),
@@ -334,7 +344,7 @@ fn a_cluster_that_was_deleted_from_outside_is_given_up() {
     );
     assert_eq!(kinds(&first), ["GroupDeleted", "gate false"]);
     assert!(matches!(first.effects[1], Effect::SetGate { reason: "Evicted", .. }));
-    let second = step(&fleet, &first.group, &seen, 2);
+    let second = step(&fleet, &first.group, &observed, 2);
     assert_eq!(second.group, first.group);
 }
 
@@ -342,28 +352,28 @@ fn a_cluster_that_was_deleted_from_outside_is_given_up() {
 fn without_a_model_a_drain_settles_and_deletes() {
     let fleet = plain_fleet(1);
     let group = with_goal(ready_entry(&fleet, 0), Goal::Retire);
-    let mut seen = healthy(&group, t0());
-    ray_mut(&mut seen).engine.load = None;
-    let first = step(&fleet, &group, &seen, 1);
+    let mut observed = healthy(&group, t0());
+    ray_mut(&mut observed).engine.load = None;
+    let first = step(&fleet, &group, &observed, 1);
     assert_eq!((first.group.phase, kinds(&first)), (Phase::Draining, vec!["gate false".to_owned()]));
-    seen.pods[0].gate_open = false;
-    seen.endpoint_ready = Some(false);
-    let closed = step(&fleet, &first.group, &seen, 2);
+    observed.pods[0].gate_open = false;
+    observed.endpoint_ready = Some(false);
+    let closed = step(&fleet, &first.group, &observed, 2);
     assert_eq!(closed.group.phase, Phase::Draining);
-    assert_eq!(kinds(&step(&fleet, &closed.group, &seen, 4)), ["delete"]);
+    assert_eq!(kinds(&step(&fleet, &closed.group, &observed, 4)), ["delete"]);
 }
 
 /// The same drain, of a head that its gate has closed for at 1 s and that endpoints list for ever.
-fn listed(drain: u64, seconds: i64, edit: impl FnOnce(&mut GroupSeen)) -> Step {
+fn listed(drain: u64, seconds: i64, edit: impl FnOnce(&mut ObservedGroup)) -> Step {
     let mut fleet = fleet(1);
     fleet.drain_timeout = std::time::Duration::from_secs(drain);
     let group = GroupStatus { phase: Phase::Draining, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };
-    let mut seen = healthy(&group, t0());
-    (seen.pods[0].gate_open, seen.pods[0].gate_since) = (false, Some(at(1)));
-    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    let mut observed = healthy(&group, t0());
+    (observed.pods[0].gate_open, observed.pods[0].gate_since) = (false, Some(at(1)));
+    let load = ray_mut(&mut observed).engine.load.as_mut().unwrap();
     (load.in_flight, load.draining, load.idle_seconds) = (0, Some(true), Some(9.0));
-    edit(&mut seen);
-    step(&fleet, &group, &seen, seconds)
+    edit(&mut observed);
+    step(&fleet, &group, &observed, seconds)
 }
 
 #[test]
@@ -374,33 +384,33 @@ fn endpoints_that_never_follow_are_named_and_not_waited_for_until_the_drain_time
     let message = waits.group.message.unwrap();
     assert!(message.contains("an EndpointSlice lists pod") && message.contains("kubectl get endpointslices"));
     let gone_on = listed(600, 61, |_| {});
-    assert!(gone_on.group.closed_since.is_some(), "from now on no new request is expected");
-    let busy = listed(600, 90, |seen| ray_mut(seen).engine.load.as_mut().unwrap().in_flight = 2);
+    assert!(gone_on.group.left_endpoints_at.is_some(), "from now on no new request is expected");
+    let busy = listed(600, 90, |observed| ray_mut(observed).engine.load.as_mut().unwrap().in_flight = 2);
     assert_eq!(busy.group.phase, Phase::Draining, "what it answers it may end");
     // Settled since 61 s.
     let fleet = fleet(1);
     let group = GroupStatus {
         phase: Phase::Draining,
-        closed_since: gone_on.group.closed_since,
+        left_endpoints_at: gone_on.group.left_endpoints_at,
         ..ready_entry(&fleet, 0)
     };
-    let mut seen = healthy(&group, t0());
-    (seen.pods[0].gate_open, seen.pods[0].gate_since) = (false, Some(at(1)));
-    let load = ray_mut(&mut seen).engine.load.as_mut().unwrap();
+    let mut observed = healthy(&group, t0());
+    (observed.pods[0].gate_open, observed.pods[0].gate_since) = (false, Some(at(1)));
+    let load = ray_mut(&mut observed).engine.load.as_mut().unwrap();
     (load.draining, load.idle_seconds) = (Some(true), Some(9.0));
-    let ended = step(&fleet, &with_goal(group, Goal::Retire), &seen, 63);
+    let ended = step(&fleet, &with_goal(group, Goal::Retire), &observed, 63);
     assert_eq!((ended.group.phase, ended.lost_requests), (Phase::Stopping, 0));
 }
 
 #[test]
 fn a_drain_ends_at_its_deadline_whatever_slices_and_gate_say() {
-    type Edit = fn(&mut GroupSeen);
+    type Edit = fn(&mut ObservedGroup);
     let cases: [(&str, Edit); 5] = [
         ("idle", |_| {}),
-        ("busy", |seen| ray_mut(seen).engine.load.as_mut().unwrap().in_flight = 3),
-        ("it does not tell", |seen| ray_mut(seen).engine.load = None),
-        ("the gate is never closed", |seen| seen.pods[0].gate_open = true),
-        ("nobody knows since when it is closed", |seen| seen.pods[0].gate_since = None),
+        ("busy", |observed| ray_mut(observed).engine.load.as_mut().unwrap().in_flight = 3),
+        ("it does not tell", |observed| ray_mut(observed).engine.load = None),
+        ("the gate is never closed", |observed| observed.pods[0].gate_open = true),
+        ("nobody knows since when it is closed", |observed| observed.pods[0].gate_since = None),
     ];
     for (name, edit) in cases {
         assert_eq!(listed(30, 29, edit).group.phase, Phase::Draining, "{name}");

@@ -1,4 +1,4 @@
-//! The step function, phase by phase: what was, what is seen, what follows.
+//! The step function, phase by phase: what was, what is observed, what follows.
 
 mod deaf;
 mod ending;
@@ -15,15 +15,15 @@ use rayfleet_api::status::GroupStatus;
 
 use super::Step;
 use crate::effect::Effect;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 use crate::testing::at;
 
-fn step(fleet: &ValidFleet, group: &GroupStatus, seen: &GroupSeen, seconds: i64) -> Step {
-    let mut seen = seen.clone();
-    if let Some(ray) = &mut seen.ray {
+fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, seconds: i64) -> Step {
+    let mut observed = observed.clone();
+    if let Some(ray) = &mut observed.ray {
         ray.at = at(seconds);
     }
-    super::step(fleet, group, &seen, at(seconds))
+    super::step(fleet, group, &observed, at(seconds))
 }
 
 /// The short names of effects, in order.

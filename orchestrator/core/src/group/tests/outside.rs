@@ -3,45 +3,45 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
-use crate::seen::{Drift, GroupSeen};
+use crate::observed::{Drift, ObservedGroup};
 use crate::testing::*;
 use crate::time;
 
-fn suspended(group: &GroupStatus) -> GroupSeen {
-    let mut seen = healthy(group, t0());
-    seen.cluster.as_mut().unwrap().suspended = Some("RayCluster is suspended".to_owned());
-    seen
+fn suspended(group: &GroupStatus) -> ObservedGroup {
+    let mut observed = healthy(group, t0());
+    observed.cluster.as_mut().unwrap().suspended = Some("RayCluster is suspended".to_owned());
+    observed
 }
 
 #[test]
 fn a_group_that_is_suspended_while_it_serves_costs_no_failure_and_comes_back_with_another_launch() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = suspended(&group);
-    let first = step(&fleet, &group, &seen, 5);
+    let mut observed = suspended(&group);
+    let first = step(&fleet, &group, &observed, 5);
     assert_eq!(kinds(&first), ["gate false", "GroupSuspended"]);
     assert_eq!((first.group.phase, first.group.goal), (Phase::Suspended, Goal::Serve));
     assert_eq!(first.group.message.as_deref(), Some("RayCluster is suspended"));
     assert_eq!((first.group.failures, first.group.restarts, first.group.failed_starts), (0, 0, 0));
     assert_eq!(
-        (first.group.launch, first.group.deadline.clone(), first.group.ranks.clone()),
+        (first.group.launch, first.group.start_deadline.clone(), first.group.ranks.clone()),
         (2, None, None)
     );
     // Its pods end and are gone; nothing else happens, however long that lasts.
-    seen.pods[0].gate_open = false;
-    for pods in [seen.pods.clone(), Vec::new()] {
-        seen.pods = pods;
-        let later = step(&fleet, &first.group, &seen, 90_000);
+    observed.pods[0].gate_open = false;
+    for pods in [observed.pods.clone(), Vec::new()] {
+        observed.pods = pods;
+        let later = step(&fleet, &first.group, &observed, 90_000);
         assert_eq!((kinds(&later), later.wake), (Vec::new(), None));
         let of = |group: &GroupStatus| {
-            (group.phase, group.since.clone(), group.launch, group.failures, group.restarts)
+            (group.phase, group.phase_since.clone(), group.launch, group.failures, group.restarts)
         };
         assert_eq!(of(&later.group), of(&first.group));
     }
     // Resumed: from the beginning, with the next launch.
-    seen.cluster.as_mut().unwrap().suspended = None;
-    seen.ray = None;
-    let resumed = step(&fleet, &first.group, &seen, 90_001);
+    observed.cluster.as_mut().unwrap().suspended = None;
+    observed.ray = None;
+    let resumed = step(&fleet, &first.group, &observed, 90_001);
     assert_eq!(
         (kinds(&resumed), resumed.group.phase),
         (vec!["GroupResumed".to_owned()], Phase::Provisioning)
@@ -60,7 +60,7 @@ fn a_group_is_suspended_from_wherever_it_stands() {
         let group = GroupStatus {
             phase,
             launch,
-            deadline,
+            start_deadline: deadline,
             restarts: 1,
             retry_after: Some(time::began(at(9))),
             ..ready_entry(&fleet, 0)
@@ -71,7 +71,7 @@ fn a_group_is_suspended_from_wherever_it_stands() {
             (Phase::Suspended, next, 1),
             "{phase:?}"
         );
-        assert_eq!((step.group.deadline, step.group.retry_after), (None, None), "{phase:?}");
+        assert_eq!((step.group.start_deadline, step.group.retry_after), (None, None), "{phase:?}");
     }
 }
 
@@ -79,13 +79,13 @@ fn a_group_is_suspended_from_wherever_it_stands() {
 fn a_suspended_group_can_go_and_takes_another_engine_without_one_to_end() {
     let fleet = fleet(1);
     let entry = GroupStatus { phase: Phase::Suspended, launch: 2, ..ready_entry(&fleet, 0) };
-    let mut seen = suspended(&entry);
-    seen.pods.clear();
-    let gone = step(&fleet, &with_goal(entry.clone(), Goal::Retire), &seen, 5);
+    let mut observed = suspended(&entry);
+    observed.pods.clear();
+    let gone = step(&fleet, &with_goal(entry.clone(), Goal::Retire), &observed, 5);
     assert_eq!(kinds(&gone), ["delete"]);
     let mut newer = fleet.clone();
     newer.revision.engine = Some("eng2".to_owned());
-    let swapped = step(&newer, &with_goal(entry, Goal::SwapEngine), &seen, 5);
+    let swapped = step(&newer, &with_goal(entry, Goal::SwapEngine), &observed, 5);
     assert_eq!(
         (swapped.group.phase, swapped.group.engine_revision.as_deref()),
         (Phase::Suspended, Some("eng2"))
@@ -97,20 +97,20 @@ fn a_suspended_group_can_go_and_takes_another_engine_without_one_to_end() {
 fn a_resized_cluster_is_named_and_set_back_at_once_and_then_once_in_a_while() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
-    let cluster = seen.cluster.as_mut().unwrap();
+    let mut observed = healthy(&group, t0());
+    let cluster = observed.cluster.as_mut().unwrap();
     cluster.drift = Some(Drift { words: "worker group w: replicas 0 instead of 1".to_owned() });
     cluster.pods = Some(2);
-    let first = step(&fleet, &group, &seen, 5);
+    let first = step(&fleet, &group, &observed, 5);
     assert_eq!(kinds(&first), ["RayClusterChanged", "repair"]);
     assert_eq!(first.group.phase, Phase::Ready, "what still serves goes on");
-    assert_eq!(kinds(&step(&fleet, &first.group, &seen, 14)), Vec::<String>::new());
-    assert_eq!(step(&fleet, &first.group, &seen, 14).wake, Some(at(15)));
-    assert_eq!(kinds(&step(&fleet, &first.group, &seen, 15)), ["RayClusterChanged", "repair"]);
+    assert_eq!(kinds(&step(&fleet, &first.group, &observed, 14)), Vec::<String>::new());
+    assert_eq!(step(&fleet, &first.group, &observed, 14).wake, Some(at(15)));
+    assert_eq!(kinds(&step(&fleet, &first.group, &observed, 15)), ["RayClusterChanged", "repair"]);
     // A worker that is missing is missed, although the RayCluster does not ask for it any more.
-    seen.pods.remove(1);
+    observed.pods.remove(1);
     let starting = GroupStatus { phase: Phase::Provisioning, ..entry(&fleet, 0) };
-    let waits = step(&fleet, &starting, &seen, 5);
+    let waits = step(&fleet, &starting, &observed, 5);
     assert!(waits.group.message.unwrap().contains("was changed from outside: worker group w: replicas 0"));
 }
 
@@ -118,42 +118,42 @@ fn a_resized_cluster_is_named_and_set_back_at_once_and_then_once_in_a_while() {
 fn nobodys_size_is_set_back_where_it_does_not_matter() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let drifts = |group: &GroupStatus, edit: fn(&mut GroupSeen)| {
-        let mut seen = healthy(group, t0());
-        seen.cluster.as_mut().unwrap().drift = Some(Drift::default());
-        edit(&mut seen);
-        kinds(&step(&fleet, group, &seen, 5)).contains(&"repair".to_owned())
+    let drifts = |group: &GroupStatus, edit: fn(&mut ObservedGroup)| {
+        let mut observed = healthy(group, t0());
+        observed.cluster.as_mut().unwrap().drift = Some(Drift::default());
+        edit(&mut observed);
+        kinds(&step(&fleet, group, &observed, 5)).contains(&"repair".to_owned())
     };
     assert!(drifts(&group, |_| {}));
     assert!(!drifts(&with_goal(group.clone(), Goal::Retire), |_| {}));
-    assert!(!drifts(&group, |seen| seen.cluster.as_mut().unwrap().deleting = true));
-    assert!(!drifts(&group, |seen| seen.cluster.as_mut().unwrap().suspended = Some(String::new())));
+    assert!(!drifts(&group, |observed| observed.cluster.as_mut().unwrap().deleting = true));
+    assert!(!drifts(&group, |observed| observed.cluster.as_mut().unwrap().suspended = Some(String::new())));
 }
 
 #[test]
 fn what_rays_autoscaler_adds_need_not_be_up() {
     let fleet = plain_fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut seen = healthy(&group, t0());
+    let mut observed = healthy(&group, t0());
     let mut added = pod(&group, 2);
     added.containers_ready = false;
-    seen.pods.push(added);
-    let phase = |seen: &GroupSeen| step(&fleet, &group, seen, 5).group.phase;
-    assert_eq!(phase(&seen), Phase::Provisioning);
-    let cluster = seen.cluster.as_mut().unwrap();
+    observed.pods.push(added);
+    let phase = |observed: &ObservedGroup| step(&fleet, &group, observed, 5).group.phase;
+    assert_eq!(phase(&observed), Phase::Provisioning);
+    let cluster = observed.cluster.as_mut().unwrap();
     (cluster.elastic, cluster.pods) = (true, Some(2));
-    assert_eq!(phase(&seen), Phase::Ready);
-    seen.pods[0].containers_ready = false;
-    assert_eq!(phase(&seen), Phase::Provisioning, "without its head nothing answers");
+    assert_eq!(phase(&observed), Phase::Ready);
+    observed.pods[0].containers_ready = false;
+    assert_eq!(phase(&observed), Phase::Provisioning, "without its head nothing answers");
 }
 
 #[test]
 fn a_cluster_that_kuberay_here_leaves_alone_says_so() {
     let fleet = fleet(1);
     let group = GroupStatus { phase: Phase::Provisioning, ..entry(&fleet, 0) };
-    let mut seen = healthy(&group, t0());
-    seen.pods.clear();
-    seen.cluster.as_mut().unwrap().managed_by = Some("kueue.x-k8s.io/multikueue".to_owned());
-    let message = step(&fleet, &group, &seen, 5).group.message.unwrap();
+    let mut observed = healthy(&group, t0());
+    observed.pods.clear();
+    observed.cluster.as_mut().unwrap().managed_by = Some("kueue.x-k8s.io/multikueue".to_owned());
+    let message = step(&fleet, &group, &observed, 5).group.message.unwrap();
     assert!(message.contains("managedBy is kueue.x-k8s.io/multikueue"), "{message}");
 }

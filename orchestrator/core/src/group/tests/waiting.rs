@@ -5,7 +5,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
 use crate::group::Step;
-use crate::seen::{GroupSeen, PodProblem};
+use crate::observed::{ObservedGroup, PodProblem};
 use crate::testing::*;
 
 const MINUTE: i64 = 60;
@@ -16,8 +16,8 @@ fn coming_up(fleet: &ValidFleet, launch: u32) -> GroupStatus {
     GroupStatus { uid: Some("uid".to_owned()), launch, ..entry(fleet, 0) }
 }
 
-fn problem(seen: &mut GroupSeen, reason: &str) {
-    let pod = &mut seen.pods[1];
+fn problem(observed: &mut ObservedGroup, reason: &str) {
+    let pod = &mut observed.pods[1];
     pod.containers_ready = false;
     pod.problem = Some(PodProblem { reason: reason.to_owned(), message: "why".to_owned() });
     if reason == "Unschedulable" {
@@ -32,15 +32,15 @@ fn looks(
     group: GroupStatus,
     from: i64,
     to: i64,
-    edit: impl Fn(i64, &mut GroupSeen),
+    edit: impl Fn(i64, &mut ObservedGroup),
 ) -> (Step, i64) {
     let mut group = group;
     let mut second = from;
     loop {
-        let mut seen = healthy(&group, t0());
-        seen.pods[0].gate_open = false;
-        edit(second, &mut seen);
-        let step = step(fleet, &group, &seen, second);
+        let mut observed = healthy(&group, t0());
+        observed.pods[0].gate_open = false;
+        edit(second, &mut observed);
+        let step = step(fleet, &group, &observed, second);
         if step.group.goal == Goal::Retire || second + 10 > to {
             return (step, second);
         }
@@ -49,14 +49,14 @@ fn looks(
     }
 }
 
-fn gives_up(fleet: &ValidFleet, launch: u32, edit: impl Fn(i64, &mut GroupSeen)) -> (Step, i64) {
+fn gives_up(fleet: &ValidFleet, launch: u32, edit: impl Fn(i64, &mut ObservedGroup)) -> (Step, i64) {
     looks(fleet, coming_up(fleet, launch), 0, 3 * HOUR, edit)
 }
 
 #[test]
 fn a_ray_node_that_never_joins_again_ends_the_group_and_counts_against_its_node() {
     let fleet = fleet(1);
-    let (step, second) = gives_up(&fleet, 2, |_, seen| ray_mut(seen).nodes.truncate(1));
+    let (step, second) = gives_up(&fleet, 2, |_, observed| ray_mut(observed).nodes.truncate(1));
     assert_eq!((step.group.goal, second), (Goal::Retire, MINUTE), "hungAfter");
     let blamed = step.blamed.unwrap();
     assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
@@ -66,18 +66,19 @@ fn a_ray_node_that_never_joins_again_ends_the_group_and_counts_against_its_node(
 #[test]
 fn the_first_time_ray_nodes_may_take_as_long_as_a_start() {
     let fleet = fleet(1);
-    let (step, second) = gives_up(&fleet, 0, |_, seen| ray_mut(seen).nodes.truncate(1));
+    let (step, second) = gives_up(&fleet, 0, |_, observed| ray_mut(observed).nodes.truncate(1));
     assert_eq!((step.group.failures, second), (1, 10 * MINUTE), "model.startTimeout");
-    let silent = |_, seen: &mut GroupSeen| seen.ray.as_mut().unwrap().state = Err("refused".to_owned());
+    let silent =
+        |_, observed: &mut ObservedGroup| observed.ray.as_mut().unwrap().state = Err("refused".to_owned());
     assert_eq!(gives_up(&fleet, 0, silent).1, 10 * MINUTE);
-    let (waits, _) = gives_up(&fleet, 0, |_, seen| seen.ray = None);
+    let (waits, _) = gives_up(&fleet, 0, |_, observed| observed.ray = None);
     assert_eq!(waits.group.goal, Goal::Serve, "nobody has asked yet");
 }
 
 #[test]
 fn a_pod_that_keeps_ending_ends_the_group_and_counts_against_its_node() {
     let fleet = fleet(1);
-    let (step, second) = gives_up(&fleet, 2, |_, seen| problem(seen, "CrashLoopBackOff"));
+    let (step, second) = gives_up(&fleet, 2, |_, observed| problem(observed, "CrashLoopBackOff"));
     assert_eq!((step.group.goal, second), (Goal::Retire, 5 * MINUTE));
     assert_eq!(step.blamed.unwrap().nodes, ["node-1"]);
 }
@@ -85,14 +86,14 @@ fn a_pod_that_keeps_ending_ends_the_group_and_counts_against_its_node() {
 #[test]
 fn a_pod_that_runs_for_a_moment_between_two_crashes_gains_no_time() {
     let fleet = fleet(1);
-    let by_turns = |second: i64, seen: &mut GroupSeen| match second % 30 {
-        0 => problem(seen, "CrashLoopBackOff"),
-        _ => ray_mut(seen).nodes.truncate(1),
+    let by_turns = |second: i64, observed: &mut ObservedGroup| match second % 30 {
+        0 => problem(observed, "CrashLoopBackOff"),
+        _ => ray_mut(observed).nodes.truncate(1),
     };
     assert_eq!(gives_up(&fleet, 1, by_turns).1, 5 * MINUTE);
-    let replaced = |second: i64, seen: &mut GroupSeen| match second % 30 {
-        0 => drop(seen.pods.pop()),
-        _ => seen.pods[1].containers_ready = false,
+    let replaced = |second: i64, observed: &mut ObservedGroup| match second % 30 {
+        0 => drop(observed.pods.pop()),
+        _ => observed.pods[1].containers_ready = false,
     };
     let (step, second) = gives_up(&fleet, 1, replaced);
     assert_eq!(step.group.goal, Goal::Retire);
@@ -100,9 +101,9 @@ fn a_pod_that_runs_for_a_moment_between_two_crashes_gains_no_time() {
 }
 
 #[test]
-fn a_worker_that_can_not_reach_the_head_is_not_waited_for_without_an_end() {
+fn a_worker_that_cannot_reach_the_head_is_not_waited_for_without_an_end() {
     let fleet = fleet(1);
-    let (step, second) = gives_up(&fleet, 0, |_, seen| seen.pods[1].containers_ready = false);
+    let (step, second) = gives_up(&fleet, 0, |_, observed| observed.pods[1].containers_ready = false);
     assert_eq!((step.group.phase, step.group.goal, second), (Phase::Stopping, Goal::Retire, 10 * MINUTE));
     assert!(step.group.goal_reason.as_ref().unwrap().contains("1 of 2 pods are ready"));
     // With one that serves beside it, its node would count.
@@ -112,13 +113,13 @@ fn a_worker_that_can_not_reach_the_head_is_not_waited_for_without_an_end() {
 #[test]
 fn an_init_container_that_is_waited_for_is_named_with_what_it_waits_for() {
     let fleet = fleet(1);
-    let message = |edit: fn(&mut GroupSeen)| {
-        let (step, _) = looks(&fleet, coming_up(&fleet, 0), 0, 0, |_, seen| edit(seen));
+    let message = |edit: fn(&mut ObservedGroup)| {
+        let (step, _) = looks(&fleet, coming_up(&fleet, 0), 0, 0, |_, observed| edit(observed));
         step.group.message.unwrap()
     };
-    let gcs = message(|seen| {
-        seen.pods[1].containers_ready = false;
-        seen.pods[1].init_container = Some("wait-gcs-ready".to_owned());
+    let gcs = message(|observed| {
+        observed.pods[1].containers_ready = false;
+        observed.pods[1].init_container = Some("wait-gcs-ready".to_owned());
     });
     assert_eq!(
         gcs,
@@ -126,8 +127,8 @@ fn an_init_container_that_is_waited_for_is_named_with_what_it_waits_for() {
          Ray's GCS on the head answers it: see `kubectl logs llama-pods1-0-w -c wait-gcs-ready`"
     );
     // Workers wait for the head, so its own comes first.
-    let own = message(|seen| {
-        for (pod, init) in seen.pods.iter_mut().zip(["fetch-model", "wait-gcs-ready"]) {
+    let own = message(|observed| {
+        for (pod, init) in observed.pods.iter_mut().zip(["fetch-model", "wait-gcs-ready"]) {
             pod.containers_ready = false;
             pod.init_container = Some(init.to_owned());
         }
@@ -137,13 +138,13 @@ fn an_init_container_that_is_waited_for_is_named_with_what_it_waits_for() {
         "0 of 2 pods are ready; pod llama-pods1-0-head waits for its init container fetch-model: see `kubectl logs \
          llama-pods1-0-head -c fetch-model`"
     );
-    // What is worse is told instead, and what is over is not.
-    let worse = message(|seen| {
-        problem(seen, "CrashLoopBackOff");
-        seen.pods[1].init_container = Some("wait-gcs-ready".to_owned());
+    // What is worse is reported instead, and what is over is not.
+    let worse = message(|observed| {
+        problem(observed, "CrashLoopBackOff");
+        observed.pods[1].init_container = Some("wait-gcs-ready".to_owned());
     });
     assert!(worse.contains("CrashLoopBackOff") && !worse.contains("waits for"), "{worse}");
-    let plain = message(|seen| seen.pods[1].containers_ready = false);
+    let plain = message(|observed| observed.pods[1].containers_ready = false);
     assert!(!plain.contains("init container"), "{plain}");
 }
 
@@ -153,15 +154,15 @@ fn no_room_and_no_image_are_waited_for_and_the_time_does_not_count() {
     for reason in
         ["Unschedulable", "SchedulingGated", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"]
     {
-        let (waits, _) = gives_up(&fleet, 2, |_, seen| {
-            problem(seen, reason);
+        let (waits, _) = gives_up(&fleet, 2, |_, observed| {
+            problem(observed, reason);
             if reason == "SchedulingGated" {
-                seen.pods[1].node = None;
+                observed.pods[1].node = None;
             }
         });
         assert_eq!((waits.group.goal, waits.group.phase), (Goal::Serve, Phase::Provisioning), "{reason}");
         // Then it has as long as any other.
-        let late = |_, seen: &mut GroupSeen| seen.pods[1].containers_ready = false;
+        let late = |_, observed: &mut ObservedGroup| observed.pods[1].containers_ready = false;
         let (_, second) = looks(&fleet, waits.group, 3 * HOUR, 6 * HOUR, late);
         assert_eq!(second, 3 * HOUR + 10 * MINUTE, "{reason}");
     }
@@ -170,7 +171,7 @@ fn no_room_and_no_image_are_waited_for_and_the_time_does_not_count() {
 /// A volume that another pod holds comes when that lets go of it; another group would want the same one.
 #[test]
 fn a_volume_that_is_held_elsewhere_is_waited_for_and_no_nodes_fault() {
-    let (waits, _) = gives_up(&fleet(1), 2, |_, seen| problem(seen, "FailedAttachVolume"));
+    let (waits, _) = gives_up(&fleet(1), 2, |_, observed| problem(observed, "FailedAttachVolume"));
     assert_eq!((waits.group.goal, waits.blamed), (Goal::Serve, None));
     let message = waits.group.message.unwrap();
     assert!(
@@ -179,7 +180,7 @@ fn a_volume_that_is_held_elsewhere_is_waited_for_and_no_nodes_fault() {
     );
     // What the node is to do has as long as anything else.
     for reason in ["FailedMount", "FailedCreatePodSandBox"] {
-        let (failed, _) = gives_up(&fleet(1), 0, |_, seen| problem(seen, reason));
+        let (failed, _) = gives_up(&fleet(1), 0, |_, observed| problem(observed, reason));
         assert_eq!(failed.group.goal, Goal::Retire, "{reason}");
         let message = failed.group.goal_reason.unwrap();
         assert!(message.contains(&format!("pod llama-pods1-0-w: {reason}: ")), "{message}");
@@ -190,14 +191,14 @@ fn a_volume_that_is_held_elsewhere_is_waited_for_and_no_nodes_fault() {
 fn an_image_on_its_way_has_an_hour_and_no_node_is_blamed_for_it() {
     let mut fleet = fleet(1);
     fleet.model.as_mut().unwrap().start_timeout = std::time::Duration::from_mins(10);
-    let (failed, second) = gives_up(&fleet, 0, |_, seen| problem(seen, "Pulling"));
+    let (failed, second) = gives_up(&fleet, 0, |_, observed| problem(observed, "Pulling"));
     assert_eq!((failed.group.goal, failed.blamed), (Goal::Retire, None));
     assert!((HOUR + 9 * MINUTE..=HOUR + 11 * MINUTE).contains(&second), "{second}");
     let message = failed.group.goal_reason.unwrap();
     assert!(message.contains("1 of 2 pods are ready; pod llama-pods1-0-w pulls its image"), "{message}");
     // Once it is there, the time before does not count.
-    let slow = |second: i64, seen: &mut GroupSeen| {
-        problem(seen, if second < 50 * MINUTE { "Pulling" } else { "FailedMount" });
+    let slow = |second: i64, observed: &mut ObservedGroup| {
+        problem(observed, if second < 50 * MINUTE { "Pulling" } else { "FailedMount" });
     };
     let (_, second) = gives_up(&fleet, 0, slow);
     assert!((59 * MINUTE..=61 * MINUTE).contains(&second), "{second}");
@@ -206,11 +207,11 @@ fn an_image_on_its_way_has_an_hour_and_no_node_is_blamed_for_it() {
 #[test]
 fn time_that_was_waited_for_others_is_not_taken_off_the_time_before() {
     let fleet = fleet(1);
-    let edit = |second: i64, seen: &mut GroupSeen| {
+    let edit = |second: i64, observed: &mut ObservedGroup| {
         if (5 * MINUTE..HOUR).contains(&second) {
-            problem(seen, "Unschedulable");
+            problem(observed, "Unschedulable");
         } else {
-            seen.pods[1].containers_ready = false;
+            observed.pods[1].containers_ready = false;
         }
     };
     assert_eq!(gives_up(&fleet, 0, edit).1, HOUR + 5 * MINUTE);
@@ -220,7 +221,7 @@ fn time_that_was_waited_for_others_is_not_taken_off_the_time_before() {
 fn kuberay_that_makes_no_pods_is_named_and_no_reason_to_recreate() {
     let fleet = fleet(1);
     for made in 0..2 {
-        let few = |_, seen: &mut GroupSeen| seen.pods.truncate(made);
+        let few = |_, observed: &mut ObservedGroup| observed.pods.truncate(made);
         let (early, _) = looks(&fleet, coming_up(&fleet, 0), 0, 20, few);
         assert!(!early.group.message.unwrap().contains("KubeRay"));
         assert_eq!(early.wake, Some(at(30)));
@@ -238,13 +239,13 @@ fn kuberay_that_makes_no_pods_is_named_and_no_reason_to_recreate() {
 fn without_a_model_a_group_that_served_and_never_comes_back_is_recreated() {
     let mut fleet = plain_fleet(1);
     fleet.own_engine_port = Some(8000);
-    let gone: [fn(i64, &mut GroupSeen); 3] = [
-        |_, seen| {
-            let engine = &mut ray_mut(seen).engine;
+    let gone: [fn(i64, &mut ObservedGroup); 3] = [
+        |_, observed| {
+            let engine = &mut ray_mut(observed).engine;
             (engine.healthy, engine.answering) = (false, true);
         },
-        |_, seen| ray_mut(seen).nodes.truncate(1),
-        |_, seen| seen.pods[1].containers_ready = false,
+        |_, observed| ray_mut(observed).nodes.truncate(1),
+        |_, observed| observed.pods[1].containers_ready = false,
     ];
     for edit in gone {
         let (step, second) = looks(&fleet, ready_entry(&fleet, 0), 0, 3 * HOUR, edit);
@@ -257,11 +258,11 @@ fn without_a_model_a_group_that_served_and_never_comes_back_is_recreated() {
 fn without_a_model_a_first_start_has_an_hour_and_an_engine_that_loads_all_the_time_it_wants() {
     let mut fleet = plain_fleet(1);
     fleet.own_engine_port = Some(8000);
-    let crashes = |_, seen: &mut GroupSeen| problem(seen, "CrashLoopBackOff");
+    let crashes = |_, observed: &mut ObservedGroup| problem(observed, "CrashLoopBackOff");
     assert_eq!(gives_up(&fleet, 0, crashes).1, HOUR);
     fleet.progress_deadline = Some(std::time::Duration::from_hours(2));
     assert_eq!(gives_up(&fleet, 0, crashes).1, 2 * HOUR, "spec.progressDeadlineSeconds");
-    let (loads, _) = gives_up(&fleet, 0, |_, seen| ray_mut(seen).engine.healthy = false);
+    let (loads, _) = gives_up(&fleet, 0, |_, observed| ray_mut(observed).engine.healthy = false);
     assert_eq!((loads.group.goal, loads.group.phase), (Goal::Serve, Phase::Loading));
 }
 
@@ -269,34 +270,34 @@ fn without_a_model_a_first_start_has_an_hour_and_an_engine_that_loads_all_the_ti
 fn what_is_due_ends_with_the_launch() {
     let fleet = fleet(1);
     let (waits, _) =
-        looks(&fleet, coming_up(&fleet, 0), 0, 60, |_, seen| seen.pods[1].containers_ready = false);
-    assert!(waits.group.due_since.is_some());
-    let (launched, _) = looks(&fleet, waits.group, 70, 70, |_, seen| ray_mut(seen).engine.job = None);
-    assert_eq!((launched.group.phase, launched.group.due_since), (Phase::Placing, None));
+        looks(&fleet, coming_up(&fleet, 0), 0, 60, |_, observed| observed.pods[1].containers_ready = false);
+    assert!(waits.group.forming_since.is_some());
+    let (launched, _) = looks(&fleet, waits.group, 70, 70, |_, observed| ray_mut(observed).engine.job = None);
+    assert_eq!((launched.group.phase, launched.group.forming_since), (Phase::Placing, None));
 }
 
 #[test]
-fn why_an_engine_is_not_launched_is_told_once_and_stays_in_the_message() {
+fn why_an_engine_is_not_launched_is_reported_once_and_stays_in_the_message() {
     let fleet = fleet(1);
     let deadline = Some(crate::time::began(at(600)));
-    let group = GroupStatus { phase: Phase::Placing, deadline, ..coming_up(&fleet, 1) };
-    let mut seen = healthy(&group, t0());
-    seen.pods[0].gate_open = false;
-    let engine = &mut ray_mut(&mut seen).engine;
+    let group = GroupStatus { phase: Phase::Placing, start_deadline: deadline, ..coming_up(&fleet, 1) };
+    let mut observed = healthy(&group, t0());
+    observed.pods[0].gate_open = false;
+    let engine = &mut ray_mut(&mut observed).engine;
     (engine.job, engine.launch_error) = (None, Some("the plan does not fit: 4 GPUs are missing".to_owned()));
-    let first = step(&fleet, &group, &seen, 1);
+    let first = step(&fleet, &group, &observed, 1);
     let message = first.group.message.as_ref().unwrap();
     assert_eq!(message, "the engine could not be launched yet: the plan does not fit: 4 GPUs are missing");
     let launch = "launch llama-pods1-0.eng1.1".to_owned();
     assert_eq!(kinds(&first), ["LaunchFailed".to_owned(), launch.clone()]);
-    assert_eq!(kinds(&step(&fleet, &first.group, &seen, 2)), [launch]);
-    let late = step(&fleet, &first.group, &seen, 600).group;
+    assert_eq!(kinds(&step(&fleet, &first.group, &observed, 2)), [launch]);
+    let late = step(&fleet, &first.group, &observed, 600).group;
     assert!(late.message.unwrap().contains("4 GPUs are missing"));
 }
 
 #[test]
 fn a_group_that_starts_its_engine_itself_keeps_its_time_when_the_fleet_has_a_model_by_now() {
     let group = ready_entry(&plain_fleet(1), 0);
-    let edit = |_, seen: &mut GroupSeen| seen.pods[1].containers_ready = false;
+    let edit = |_, observed: &mut ObservedGroup| observed.pods[1].containers_ready = false;
     assert_eq!(looks(&fleet(1), group, 0, 3 * HOUR, edit).1, 12 * MINUTE, "not model.startTimeout");
 }

@@ -6,40 +6,40 @@ use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use crate::decide::{Decision, World, decide};
+use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 use crate::testing::*;
 
 fn pass(
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     replicas: u32,
     seconds: i64,
 ) -> Decision {
-    pass_of(&fleet(replicas), groups, seen, seconds)
+    pass_of(&fleet(replicas), groups, observed, seconds)
 }
 
 fn pass_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     seconds: i64,
 ) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
-    decide(&World {
+    decide(&ReconcileInput {
         fleet,
         stable: None,
         held: None,
         failed_writes: &[],
         status: &status,
-        groups: seen,
+        groups: observed,
         capacity: None,
         now: at(seconds),
     })
 }
 
-fn seen(groups: &[GroupStatus]) -> BTreeMap<String, GroupSeen> {
+fn observed(groups: &[GroupStatus]) -> BTreeMap<String, ObservedGroup> {
     groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect()
 }
 
@@ -57,7 +57,7 @@ fn created(decision: &Decision) -> Vec<&str> {
 fn a_lost_status_is_rebuilt_without_new_groups() {
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
-    let decision = pass(Vec::new(), &seen(&groups), 2, 1);
+    let decision = pass(Vec::new(), &observed(&groups), 2, 1);
     let names: Vec<_> = decision.status.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["llama-pods1-0", "llama-pods1-1"]);
     assert_eq!(created(&decision), Vec::<&str>::new());
@@ -71,13 +71,13 @@ fn a_group_with_a_name_of_its_own_does_not_hold_a_recreate_up() {
     fleet.strategy.kind = StrategyType::Recreate;
     // Taken over: of the wanted revision, under the name that another controller gave it.
     let group = GroupStatus { name: "llama-bcdfgh-x7k2p".to_owned(), ..ready_entry(&fleet, 0) };
-    let there = seen(std::slice::from_ref(&group));
+    let there = observed(std::slice::from_ref(&group));
     let decision = pass_of(&fleet, vec![group.clone()], &there, 1);
     assert_eq!(created(&decision), ["llama-pods1-1"]);
     // One that the ledger lacks is of before.
     let stray = GroupStatus { name: "llama-bcdfgh-zzzzz".to_owned(), ..group.clone() };
     let mut there = there;
-    there.insert(stray.name.clone(), GroupSeen { cluster: None, ..healthy(&stray, t0()) });
+    there.insert(stray.name.clone(), ObservedGroup { cluster: None, ..healthy(&stray, t0()) });
     assert_eq!(created(&pass_of(&fleet, vec![group], &there, 1)), Vec::<&str>::new());
 }
 
@@ -93,11 +93,11 @@ fn a_group_that_was_never_seen_is_created_again() {
 #[test]
 fn pods_that_still_end_keep_their_name() {
     let fleet = fleet(1);
-    let mut seen = seen(&[entry(&fleet, 0)]);
-    let group = seen.get_mut("llama-pods1-0").unwrap();
+    let mut observed = observed(&[entry(&fleet, 0)]);
+    let group = observed.get_mut("llama-pods1-0").unwrap();
     group.cluster = None;
     group.pods.iter_mut().for_each(|pod| pod.deleting = true);
-    let decision = pass(Vec::new(), &seen, 1, 1);
+    let decision = pass(Vec::new(), &observed, 1, 1);
     assert_eq!(created(&decision), ["llama-pods1-0-1"]);
     assert_eq!(decision.status.groups[0].attempt, 1);
 }
@@ -118,15 +118,15 @@ fn without_knowing_the_nodes_no_surge_group_is_made() {
     let mut old = fleet(1);
     let groups = [ready_entry(&old, 0)];
     old.revision.pod = "pods2".to_owned();
-    let seen = seen(&groups);
+    let observed = observed(&groups);
     let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };
-    let decision = decide(&World {
+    let decision = decide(&ReconcileInput {
         fleet: &old,
         stable: None,
         held: None,
         failed_writes: &[],
         status: &status,
-        groups: &seen,
+        groups: &observed,
         capacity: None,
         now: at(1),
     });
@@ -141,15 +141,15 @@ fn without_knowing_the_nodes_a_group_pends_where_it_may() {
     let groups = [ready_entry(&old, 0)];
     old.revision.pod = "pods2".to_owned();
     old.strategy.when_no_room = WhenNoRoom::Pend;
-    let seen = seen(&groups);
+    let observed = observed(&groups);
     let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };
-    let decision = decide(&World {
+    let decision = decide(&ReconcileInput {
         fleet: &old,
         stable: None,
         held: None,
         failed_writes: &[],
         status: &status,
-        groups: &seen,
+        groups: &observed,
         capacity: None,
         now: at(1),
     });

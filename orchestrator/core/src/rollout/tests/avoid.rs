@@ -5,30 +5,36 @@ use std::collections::BTreeMap;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Board, Course, Inputs, plan};
+use super::super::{Inputs, Planner, RolloutTarget, plan};
 use super::inputs;
 use crate::capacity::Capacity;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 use crate::testing::*;
 use crate::time;
 
 fn against(node: &str) -> NodeFailures {
     let last = Some(time::began(t0()));
-    NodeFailures { node: node.to_owned(), failures: 3, last, cause: "rank 1 died".to_owned(), avoided: true }
+    NodeFailures {
+        node: node.to_owned(),
+        failures: 3,
+        last_failure_time: last,
+        cause: "rank 1 died".to_owned(),
+        avoided: true,
+    }
 }
 
 fn planned(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     capacity: &Capacity,
     nodes: &[NodeFailures],
 ) -> Vec<GroupStatus> {
-    let course = Course::new(fleet, None, &RayClusterFleetStatus::default(), false);
-    let inputs = Inputs { capacity: Some(capacity), nodes, ..inputs(fleet, &course, seen) };
-    let mut board = Board::new(inputs, groups);
-    plan(&mut board);
-    board.groups
+    let target = RolloutTarget::new(fleet, None, &RayClusterFleetStatus::default(), false);
+    let inputs = Inputs { capacity: Some(capacity), nodes, ..inputs(fleet, &target, observed) };
+    let mut planner = Planner::new(inputs, groups);
+    plan(&mut planner);
+    planner.groups
 }
 
 #[test]
@@ -43,7 +49,7 @@ fn a_new_group_keeps_off_an_avoided_node_while_there_is_room_elsewhere() {
 }
 
 /// A group on node-0 and node-1, which failed there; its pods hold their GPUs still.
-fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, GroupSeen>, Capacity) {
+fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, ObservedGroup>, Capacity) {
     let group = GroupStatus {
         phase: Phase::Failed,
         ready_since: None,
@@ -53,22 +59,22 @@ fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, Gr
         nodes: vec!["node-0".to_owned(), "node-1".to_owned()],
         ..ready_entry(fleet, 0)
     };
-    let seen = BTreeMap::from([(group.name.clone(), healthy(&group, t0()))]);
+    let observed = BTreeMap::from([(group.name.clone(), healthy(&group, t0()))]);
     let mut capacity = nodes(free);
     for node in &mut capacity.nodes[..2] {
         node.take(&gpus(1));
     }
-    (group, seen, capacity)
+    (group, observed, capacity)
 }
 
 #[test]
 fn a_group_that_failed_on_an_avoided_node_is_recreated_elsewhere() {
     let fleet = fleet(1);
-    let (group, seen, capacity) = failed(&fleet, &[1, 1, 1]);
-    let after = planned(&fleet, vec![group.clone()], &seen, &capacity, &[against("node-1")]);
+    let (group, observed, capacity) = failed(&fleet, &[1, 1, 1]);
+    let after = planned(&fleet, vec![group.clone()], &observed, &capacity, &[against("node-1")]);
     assert_eq!((after[0].goal, after[0].failures), (Goal::Retire, 1), "node-0 is free once it is gone");
     assert!(after[0].goal_reason.as_ref().unwrap().contains("without node node-1"));
-    let elsewhere = planned(&fleet, vec![group], &seen, &capacity, &[against("node-2")]);
+    let elsewhere = planned(&fleet, vec![group], &observed, &capacity, &[against("node-2")]);
     assert_eq!(elsewhere[0].goal, Goal::Serve);
 }
 
@@ -76,16 +82,16 @@ fn a_group_that_failed_on_an_avoided_node_is_recreated_elsewhere() {
 fn each_pod_of_a_failed_group_gives_back_what_it_holds_itself() {
     let mut fleet = fleet(1);
     fleet.shape.roles[0].spec = gpu_pod(2).into();
-    let (group, seen, mut capacity) = failed(&fleet, &[2, 1, 1]);
+    let (group, observed, mut capacity) = failed(&fleet, &[2, 1, 1]);
     capacity.nodes[0].take(&gpus(1));
-    let after = planned(&fleet, vec![group], &seen, &capacity, &[against("node-1")]);
+    let after = planned(&fleet, vec![group], &observed, &capacity, &[against("node-1")]);
     assert_eq!(after[0].goal, Goal::Retire, "its head's node has room for the next head");
 }
 
 #[test]
 fn without_room_elsewhere_it_is_tried_again_where_it_is() {
     let fleet = fleet(1);
-    let (group, seen, capacity) = failed(&fleet, &[1, 1, 0]);
-    let after = planned(&fleet, vec![group], &seen, &capacity, &[against("node-1")]);
+    let (group, observed, capacity) = failed(&fleet, &[1, 1, 0]);
+    let after = planned(&fleet, vec![group], &observed, &capacity, &[against("node-1")]);
     assert_eq!(after[0].goal, Goal::Serve);
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use crate::decide::{Decision, World, decide};
+use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
-use crate::held::{FailedWrite, Held, INVALID_SPEC};
-use crate::seen::GroupSeen;
+use crate::held::{FailedWrite, HoldReason, INVALID_SPEC};
+use crate::observed::ObservedGroup;
 use crate::testing::*;
 
-fn refusal() -> Held {
-    Held {
+fn refusal() -> HoldReason {
+    HoldReason {
         reason: INVALID_SPEC,
         message: "spec.model.engine.args: `--port` is set by Rayfleet: leave it out".to_owned(),
         stands_in: true,
@@ -23,14 +23,14 @@ fn refusal() -> Held {
 
 fn pass(
     fleet: &ValidFleet,
-    held: Option<&Held>,
+    held: Option<&HoldReason>,
     status: &RayClusterFleetStatus,
-    groups: &BTreeMap<String, GroupSeen>,
+    groups: &BTreeMap<String, ObservedGroup>,
     seconds: i64,
 ) -> Decision {
     let capacity = nodes(&[1; 8]);
     let now = at(seconds);
-    let world = World {
+    let world = ReconcileInput {
         fleet,
         stable: None,
         held,
@@ -47,7 +47,7 @@ fn status(groups: &[GroupStatus]) -> RayClusterFleetStatus {
     RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() }
 }
 
-fn seen(groups: &[GroupStatus]) -> BTreeMap<String, GroupSeen> {
+fn observed(groups: &[GroupStatus]) -> BTreeMap<String, ObservedGroup> {
     groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect()
 }
 
@@ -69,7 +69,7 @@ fn a_refusal_stands_beside_the_live_truth_and_is_reported_once() {
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
     let held = refusal();
-    let first = pass(&fleet, Some(&held), &status(&groups), &seen(&groups), 1);
+    let first = pass(&fleet, Some(&held), &status(&groups), &observed(&groups), 1);
     assert_eq!((first.status.ready_replicas, first.status.available_replicas), (2, 2));
     assert_eq!(first.status.updated_replicas, 0, "no group is of what is refused");
     assert_eq!(condition(&first, "Available"), words("True", "MinimumGroupsAvailable"));
@@ -80,7 +80,7 @@ fn a_refusal_stands_beside_the_live_truth_and_is_reported_once() {
     assert_eq!((rollout.step.as_str(), rollout.reason.as_deref()), ("InvalidSpec", Some(&*held.message)));
     let event = Effect::Event { warning: true, reason: "InvalidSpec", message: held.message.clone() };
     assert_eq!(first.effects, [event]);
-    let second = pass(&fleet, Some(&held), &first.status, &seen(&groups), 2);
+    let second = pass(&fleet, Some(&held), &first.status, &observed(&groups), 2);
     assert_eq!((second.status, second.effects), (first.status, Vec::new()));
 }
 
@@ -88,7 +88,7 @@ fn a_refusal_stands_beside_the_live_truth_and_is_reported_once() {
 fn the_gate_of_a_dead_engine_closes_while_the_spec_is_refused() {
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
-    let mut there = seen(&groups);
+    let mut there = observed(&groups);
     // Its worker is gone.
     there.get_mut(&groups[0].name).unwrap().pods.pop();
     let decision = pass(&fleet, Some(&refusal()), &status(&groups), &there, 1);
@@ -104,7 +104,7 @@ fn nothing_is_changed_towards_what_stands_in() {
     let fleet = fleet(2);
     let newer = GroupStatus { revision: "pods2".to_owned(), ..ready_entry(&fleet, 1) };
     let groups = [ready_entry(&fleet, 0), newer];
-    let decision = pass(&fleet, Some(&refusal()), &status(&groups), &seen(&groups), 1);
+    let decision = pass(&fleet, Some(&refusal()), &status(&groups), &observed(&groups), 1);
     assert!(decision.status.groups.iter().all(|group| group.goal == Goal::Serve), "{decision:#?}");
     assert_eq!(creates(&decision), 0);
 }
@@ -114,7 +114,7 @@ fn scaling_goes_on_while_the_change_is_held() {
     let held = refusal();
     let groups = [ready_entry(&fleet(2), 0), ready_entry(&fleet(2), 1)];
     let goals = |replicas| {
-        let decision = pass(&fleet(replicas), Some(&held), &status(&groups), &seen(&groups), 1);
+        let decision = pass(&fleet(replicas), Some(&held), &status(&groups), &observed(&groups), 1);
         let serve = decision.status.groups.iter().filter(|group| group.goal == Goal::Serve).count();
         (serve, creates(&decision))
     };
@@ -123,10 +123,10 @@ fn scaling_goes_on_while_the_change_is_held() {
 
 #[test]
 fn without_a_valid_revision_nothing_is_made() {
-    let held = Held { creates: false, ..refusal() };
+    let held = HoldReason { creates: false, ..refusal() };
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0)];
-    let decision = pass(&fleet, Some(&held), &status(&groups), &seen(&groups), 1);
+    let decision = pass(&fleet, Some(&held), &status(&groups), &observed(&groups), 1);
     assert_eq!((creates(&decision), decision.status.groups.len()), (0, 1), "nor reserved");
 }
 
@@ -134,24 +134,24 @@ fn without_a_valid_revision_nothing_is_made() {
 fn the_time_of_a_refusal_is_none_without_progress() {
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0)];
-    let refused = pass(&fleet, Some(&refusal()), &status(&groups), &seen(&groups), 1);
-    let later = pass(&fleet, Some(&refusal()), &refused.status, &seen(&groups), 10_000);
+    let refused = pass(&fleet, Some(&refusal()), &status(&groups), &observed(&groups), 1);
+    let later = pass(&fleet, Some(&refusal()), &refused.status, &observed(&groups), 10_000);
     assert_eq!(condition(&later, "Stalled"), words("True", "InvalidSpec"));
-    let corrected = pass(&fleet, None, &later.status, &seen(&groups), 10_001);
+    let corrected = pass(&fleet, None, &later.status, &observed(&groups), 10_001);
     assert_eq!(condition(&corrected, "Progressing"), words("True", "RollingOut"));
     assert_eq!(condition(&corrected, "Stalled"), words("False", "NotStalled"));
 }
 
 #[test]
 fn what_may_pass_by_itself_is_no_stall_until_the_deadline() {
-    let held = Held { temporary: true, reason: crate::held::CREATE_REFUSED, ..refusal() };
+    let held = HoldReason { temporary: true, reason: crate::held::CREATE_REFUSED, ..refusal() };
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
-    let first = pass(&fleet, Some(&held), &status(&groups), &seen(&groups), 1);
+    let first = pass(&fleet, Some(&held), &status(&groups), &observed(&groups), 1);
     assert_eq!(condition(&first, "ReplicaFailure"), words("True", "CreateRefused"));
     assert_eq!(condition(&first, "Progressing"), words("False", "CreateRefused"));
     assert_eq!(condition(&first, "Stalled"), words("False", "NotStalled"));
-    let late = pass(&fleet, Some(&held), &first.status, &seen(&groups), 700);
+    let late = pass(&fleet, Some(&held), &first.status, &observed(&groups), 700);
     assert_eq!(condition(&late, "Stalled"), words("True", "ProgressDeadlineExceeded"));
 }
 
@@ -162,7 +162,7 @@ fn a_rollback_in_force_is_not_forgotten_by_a_refusal() {
     let rollback = RollbackStatus { failed: "pods9/eng9".to_owned(), ..RollbackStatus::default() };
     let rollout = RolloutStatus { rollback: Some(rollback.clone()), ..RolloutStatus::default() };
     let status = RayClusterFleetStatus { rollout: Some(rollout), ..status(&groups) };
-    let decision = pass(&fleet, Some(&refusal()), &status, &seen(&groups), 1);
+    let decision = pass(&fleet, Some(&refusal()), &status, &observed(&groups), 1);
     assert_eq!(decision.status.rollout.unwrap().rollback, Some(rollback));
 }
 
@@ -172,22 +172,22 @@ fn what_cannot_be_written_beside_the_groups_costs_a_condition_of_its_own() {
     let groups = [ready_entry(&fleet, 0)];
     let message = "Service n/f: exceeded quota: raise it".to_owned();
     let failed = [FailedWrite { condition: "ServiceFailed", reason: "Forbidden", message }];
-    let (status, seen) = (status(&groups), seen(&groups));
+    let (status, observed) = (status(&groups), observed(&groups));
     let capacity = nodes(&[1; 4]);
-    let world = World {
+    let world = ReconcileInput {
         fleet: &fleet,
         stable: None,
         held: None,
         failed_writes: &failed,
         status: &status,
-        groups: &seen,
+        groups: &observed,
         capacity: Some(&capacity),
         now: at(1),
     };
     let decision = decide(&world);
     assert_eq!(condition(&decision, "ServiceFailed"), words("True", "Forbidden"));
     assert_eq!(condition(&decision, "Progressing"), words("True", "Complete"));
-    let after = decide(&World { failed_writes: &[], status: &decision.status, ..world });
+    let after = decide(&ReconcileInput { failed_writes: &[], status: &decision.status, ..world });
     assert!(after.status.conditions.iter().all(|condition| condition.type_ != "ServiceFailed"));
 }
 
@@ -196,7 +196,7 @@ fn a_cluster_that_cannot_be_created_says_why() {
     let fleet = fleet(1);
     let waiting = entry(&fleet, 0);
     let words_of = "RayCluster llama-pods1-0 cannot be created: exceeded quota: q".to_owned();
-    let there = GroupSeen { refused: Some(words_of.clone()), ..GroupSeen::default() };
+    let there = ObservedGroup { refused: Some(words_of.clone()), ..ObservedGroup::default() };
     let there = BTreeMap::from([(waiting.name.clone(), there)]);
     let decision = pass(&fleet, None, &status(&[waiting]), &there, 1);
     assert_eq!(decision.status.groups[0].message.as_deref(), Some(&*words_of));
@@ -208,15 +208,15 @@ fn a_cluster_that_cannot_be_created_says_why() {
 fn a_name_that_somebody_else_has_costs_an_attempt_number() {
     let fleet = fleet(1);
     let waiting = entry(&fleet, 0);
-    let foreign = GroupSeen {
+    let foreign = ObservedGroup {
         taken: Some("of fleet other".to_owned()),
         pods: healthy(&waiting, t0()).pods,
-        ..GroupSeen::default()
+        ..ObservedGroup::default()
     };
     let there = BTreeMap::from([(waiting.name.clone(), foreign)]);
     let first = pass(&fleet, None, &status(&[waiting]), &there, 1);
-    let told = |effect: &Effect| matches!(effect, Effect::Event { reason: "RayClusterExists", .. });
-    assert!(first.effects.iter().any(told), "{:#?}", first.effects);
+    let reported = |effect: &Effect| matches!(effect, Effect::Event { reason: "RayClusterExists", .. });
+    assert!(first.effects.iter().any(reported), "{:#?}", first.effects);
     let second = pass(&fleet, None, &first.status, &there, 2);
     let names: Vec<&str> = second.status.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!((names, creates(&second)), (vec!["llama-pods1-1"], 1));

@@ -20,23 +20,23 @@ use std::collections::BTreeMap;
 
 use rayfleet_api::ValidFleet;
 
-use super::{Course, Inputs};
-use crate::seen::GroupSeen;
+use super::{Inputs, RolloutTarget};
+use crate::observed::ObservedGroup;
 use crate::testing::at;
 
 /// A planner's view of a fleet, at second 100, that knows of no other revision, no room and no bad node.
 fn inputs<'a>(
     fleet: &'a ValidFleet,
-    course: &'a Course<'a>,
-    seen: &'a BTreeMap<String, GroupSeen>,
+    target: &'a RolloutTarget<'a>,
+    observed: &'a BTreeMap<String, ObservedGroup>,
 ) -> Inputs<'a> {
     Inputs {
         fleet,
         stable: None,
-        course,
+        target: target,
         held: None,
         failed_writes: &[],
-        seen,
+        observed: observed,
         removed: &[],
         capacity: None,
         nodes: &[],

@@ -6,43 +6,50 @@ use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{Goal, GroupStatus, Phase, RolloutStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Board, Course, Inputs, plan};
+use super::super::{Inputs, Planner, RolloutTarget, plan};
 use super::inputs;
 use crate::capacity::{Capacity, Closing, Leaving};
-use crate::decide::{Decision, World, decide};
-use crate::seen::GroupSeen;
+use crate::decide::{Decision, ReconcileInput, decide};
+use crate::observed::ObservedGroup;
 use crate::testing::*;
 use crate::time;
 
 /// Two groups, the first on node-0 and node-1, the second on node-2 and node-3.
-fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, GroupSeen>) {
+fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, ObservedGroup>) {
     let groups = vec![ready_entry(fleet, 0), ready_entry(fleet, 1)];
-    let seen = |group: &GroupStatus| {
-        let mut seen = healthy(group, t0());
-        for (number, pod) in seen.pods.iter_mut().enumerate() {
+    let observed = |group: &GroupStatus| {
+        let mut observed = healthy(group, t0());
+        for (number, pod) in observed.pods.iter_mut().enumerate() {
             pod.node = Some(format!("node-{}", 2 * usize::try_from(group.slot).unwrap() + number));
         }
-        (group.name.clone(), seen)
+        (group.name.clone(), observed)
     };
-    let all = groups.iter().map(seen).collect();
+    let all = groups.iter().map(observed).collect();
     (groups, all)
 }
 
-/// Cordons a node: in what is seen of pods, and in what the nodes have.
-fn cordon(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize) {
-    close(seen, capacity, number, Leaving::Emptied);
+/// Cordons a node: in what is observed of pods, and in what the nodes have.
+fn cordon(observed: &mut BTreeMap<String, ObservedGroup>, capacity: &mut Capacity, number: usize) {
+    close(observed, capacity, number, Leaving::Emptied);
 }
 
 /// The machine is said to end.
-fn end(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize) {
-    close(seen, capacity, number, Leaving::Ends);
+fn end(observed: &mut BTreeMap<String, ObservedGroup>, capacity: &mut Capacity, number: usize) {
+    close(observed, capacity, number, Leaving::Ends);
 }
 
-fn close(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number: usize, how: Leaving) {
+fn close(
+    observed: &mut BTreeMap<String, ObservedGroup>,
+    capacity: &mut Capacity,
+    number: usize,
+    how: Leaving,
+) {
     let name = format!("node-{number}");
     capacity.nodes[number].unschedulable = true;
-    for pod in
-        seen.values_mut().flat_map(|seen| &mut seen.pods).filter(|pod| pod.node.as_ref() == Some(&name))
+    for pod in observed
+        .values_mut()
+        .flat_map(|observed| &mut observed.pods)
+        .filter(|pod| pod.node.as_ref() == Some(&name))
     {
         let what = if how == Leaving::Emptied { "is cordoned" } else { "has a taint" };
         pod.node_closing = Some(Closing { what: what.to_owned(), how });
@@ -52,14 +59,14 @@ fn close(seen: &mut BTreeMap<String, GroupSeen>, capacity: &mut Capacity, number
 fn planned(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     capacity: &Capacity,
 ) -> Vec<GroupStatus> {
-    let course = Course::new(fleet, None, &RayClusterFleetStatus::default(), false);
-    let inputs = Inputs { capacity: Some(capacity), ..inputs(fleet, &course, seen) };
-    let mut board = Board::new(inputs, groups);
-    plan(&mut board);
-    board.groups
+    let target = RolloutTarget::new(fleet, None, &RayClusterFleetStatus::default(), false);
+    let inputs = Inputs { capacity: Some(capacity), ..inputs(fleet, &target, observed) };
+    let mut planner = Planner::new(inputs, groups);
+    plan(&mut planner);
+    planner.groups
 }
 
 fn goals(groups: &[GroupStatus]) -> Vec<(u32, Goal)> {
@@ -70,10 +77,10 @@ fn goals(groups: &[GroupStatus]) -> Vec<(u32, Goal)> {
 fn where_there_is_room_another_group_is_made_first() {
     for paused in [false, true] {
         let fleet = ValidFleet { paused, ..fleet(2) };
-        let (groups, mut seen) = two(&fleet);
+        let (groups, mut observed) = two(&fleet);
         let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
-        cordon(&mut seen, &mut capacity, 1);
-        let after = planned(&fleet, groups, &seen, &capacity);
+        cordon(&mut observed, &mut capacity, 1);
+        let after = planned(&fleet, groups, &observed, &capacity);
         assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve), (2, Goal::Serve)], "paused: {paused}");
         assert_eq!(after[2].avoid_nodes, ["node-1"], "it must not come back to where the others leave");
     }
@@ -82,11 +89,11 @@ fn where_there_is_room_another_group_is_made_first() {
 #[test]
 fn the_group_goes_once_another_one_serves_in_its_stead() {
     let fleet = fleet(2);
-    let (mut groups, mut seen) = two(&fleet);
+    let (mut groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 6]);
-    cordon(&mut seen, &mut capacity, 1);
+    cordon(&mut observed, &mut capacity, 1);
     groups.push(ready_entry(&fleet, 2));
-    let after = planned(&fleet, groups, &seen, &capacity);
+    let after = planned(&fleet, groups, &observed, &capacity);
     assert_eq!(goals(&after), [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)]);
     assert_eq!(after[0].goal_reason.as_deref(), Some("node node-1 is cordoned"));
 }
@@ -97,11 +104,11 @@ fn without_a_surge_it_goes_only_where_it_has_another_place() {
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
     let after = |free: &[u32], paused: bool| {
         let fleet = ValidFleet { paused, ..fleet.clone() };
-        let (groups, mut seen) = two(&fleet);
+        let (groups, mut observed) = two(&fleet);
         let mut capacity = nodes(free);
-        cordon(&mut seen, &mut capacity, 0);
-        cordon(&mut seen, &mut capacity, 1);
-        goals(&planned(&fleet, groups, &seen, &capacity))
+        cordon(&mut observed, &mut capacity, 0);
+        cordon(&mut observed, &mut capacity, 1);
+        goals(&planned(&fleet, groups, &observed, &capacity))
     };
     for paused in [false, true] {
         assert_eq!(after(&[0, 0, 0, 0, 1, 1], paused), [(0, Goal::Retire), (1, Goal::Serve)]);
@@ -115,27 +122,27 @@ fn without_a_surge_it_goes_only_where_it_has_another_place() {
 fn a_group_that_the_partition_keeps_moves_too() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable, fleet.strategy.partition) = (0, 1, 1);
-    let (mut groups, mut seen) = two(&fleet);
+    let (mut groups, mut observed) = two(&fleet);
     groups[0].revision = "old".to_owned();
     let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
-    cordon(&mut seen, &mut capacity, 0);
-    assert_eq!(goals(&planned(&fleet, groups, &seen, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
+    cordon(&mut observed, &mut capacity, 0);
+    assert_eq!(goals(&planned(&fleet, groups, &observed, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
 }
 
 fn decided(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     capacity: &Capacity,
 ) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
-    decide(&World {
+    decide(&ReconcileInput {
         fleet,
         stable: None,
         held: None,
         failed_writes: &[],
         status: &status,
-        groups: seen,
+        groups: observed,
         capacity: Some(capacity),
         now: at(1),
     })
@@ -145,10 +152,10 @@ fn decided(
 fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
     let mut fleet = fleet(2);
     fleet.strategy.max_unavailable = 1;
-    let (groups, mut seen) = two(&fleet);
+    let (groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 4]);
-    cordon(&mut seen, &mut capacity, 0);
-    let decision = decided(&fleet, groups, &seen, &capacity);
+    cordon(&mut observed, &mut capacity, 0);
+    let decision = decided(&fleet, groups, &observed, &capacity);
     assert_eq!(decision.effects, []);
     let stalled = decision.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
@@ -162,15 +169,15 @@ fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
 fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missing() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_unavailable, fleet.strategy.when_no_room) = (1, WhenNoRoom::Pend);
-    let (groups, mut seen) = two(&fleet);
+    let (groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 4]);
-    cordon(&mut seen, &mut capacity, 0);
+    cordon(&mut observed, &mut capacity, 0);
     let to = fleet.revision.to_string();
     let again = Some(time::began(at(100)));
     let in_vain = RolloutStatus {
-        pended: Some(to.clone()),
-        pended_times: 1,
-        pend_again: again,
+        pend_failed_revision: Some(to.clone()),
+        pend_failures: 1,
+        pend_retry_after: again,
         to,
         ..RolloutStatus::default()
     };
@@ -181,13 +188,13 @@ fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missin
         ..RayClusterFleetStatus::default()
     };
     let decided = |second: i64| {
-        decide(&World {
+        decide(&ReconcileInput {
             fleet: &fleet,
             stable: None,
             held: None,
             failed_writes: &[],
             status: &status,
-            groups: &seen,
+            groups: &observed,
             capacity: Some(&capacity),
             now: at(second),
         })
@@ -213,13 +220,13 @@ fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missin
 fn an_uncordoned_node_has_its_group_back_while_it_drains() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
-    let (mut groups, mut seen) = two(&fleet);
+    let (mut groups, mut observed) = two(&fleet);
     (groups[0].goal, groups[0].phase) = (Goal::Retire, Phase::Draining);
     let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
-    let back = planned(&fleet, groups.clone(), &seen, &capacity);
+    let back = planned(&fleet, groups.clone(), &observed, &capacity);
     assert_eq!(goals(&back), [(0, Goal::Serve), (1, Goal::Serve)]);
-    cordon(&mut seen, &mut capacity, 0);
-    let gone = planned(&fleet, groups.clone(), &seen, &capacity);
+    cordon(&mut observed, &mut capacity, 0);
+    let gone = planned(&fleet, groups.clone(), &observed, &capacity);
     assert_eq!(goals(&gone)[0], (0, Goal::Retire));
     // Nor is one wanted again whose pods end anyway.
     let (_, mut ending) = two(&fleet);
@@ -234,19 +241,19 @@ fn a_group_on_a_machine_that_ends_goes_at_once_whatever_the_budget_says() {
     let mut paused = ValidFleet { paused: true, ..stays.clone() };
     paused.strategy.partition = 2;
     for fleet in [stays, paused] {
-        let (groups, mut seen) = two(&fleet);
+        let (groups, mut observed) = two(&fleet);
         let mut capacity = nodes(&[0; 4]);
-        cordon(&mut seen, &mut capacity, 0);
-        let after = planned(&fleet, groups.clone(), &seen, &capacity);
+        cordon(&mut observed, &mut capacity, 0);
+        let after = planned(&fleet, groups.clone(), &observed, &capacity);
         assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve)]);
-        end(&mut seen, &mut capacity, 1);
-        let after = planned(&fleet, groups, &seen, &capacity);
+        end(&mut observed, &mut capacity, 1);
+        let after = planned(&fleet, groups, &observed, &capacity);
         assert_eq!(goals(&after), [(0, Goal::Retire), (1, Goal::Serve)], "nothing is made: there is no room");
         assert_eq!(after[0].goal_reason.as_deref(), Some("node node-1 has a taint"));
         let (groups, _) = two(&fleet);
         let mut roomy = nodes(&[0, 0, 0, 0, 1, 1]);
-        end(&mut seen, &mut roomy, 1);
-        let after = planned(&fleet, groups, &seen, &roomy);
+        end(&mut observed, &mut roomy, 1);
+        let after = planned(&fleet, groups, &observed, &roomy);
         assert_eq!(
             goals(&after),
             [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
@@ -259,43 +266,43 @@ fn a_group_on_a_machine_that_ends_goes_at_once_whatever_the_budget_says() {
 #[test]
 fn what_swaps_its_engine_on_a_machine_that_ends_goes_too() {
     let fleet = fleet(2);
-    let (mut groups, mut seen) = two(&fleet);
+    let (mut groups, mut observed) = two(&fleet);
     (groups[0].goal, groups[0].phase) = (Goal::SwapEngine, Phase::Draining);
     groups[0].engine_revision = Some("eng0".to_owned());
     let mut capacity = nodes(&[0; 4]);
-    end(&mut seen, &mut capacity, 0);
-    assert_eq!(goals(&planned(&fleet, groups, &seen, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
+    end(&mut observed, &mut capacity, 0);
+    assert_eq!(goals(&planned(&fleet, groups, &observed, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
 }
 
 /// The only group of a fleet goes: one notice about one machine is nothing odd.
 #[test]
 fn the_only_group_of_a_fleet_leaves_a_machine_that_ends() {
     let fleet = fleet(1);
-    let (mut groups, mut seen) = two(&fleet);
-    seen.remove(&groups.remove(1).name);
+    let (mut groups, mut observed) = two(&fleet);
+    observed.remove(&groups.remove(1).name);
     let mut capacity = nodes(&[0; 4]);
-    end(&mut seen, &mut capacity, 0);
-    assert_eq!(goals(&planned(&fleet, groups, &seen, &capacity))[0], (0, Goal::Retire));
+    end(&mut observed, &mut capacity, 0);
+    assert_eq!(goals(&planned(&fleet, groups, &observed, &capacity))[0], (0, Goal::Retire));
 }
 
 #[test]
 fn a_taint_on_all_nodes_leaves_the_last_group_that_serves_and_says_so() {
     let fleet = fleet(2);
-    let (mut groups, mut seen) = two(&fleet);
+    let (mut groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 6]);
-    (0..4).for_each(|node| end(&mut seen, &mut capacity, node));
-    let mut after = planned(&fleet, groups.clone(), &seen, &capacity);
+    (0..4).for_each(|node| end(&mut observed, &mut capacity, node));
+    let mut after = planned(&fleet, groups.clone(), &observed, &capacity);
     assert_eq!(goals(&after)[..2], [(0, Goal::Serve), (1, Goal::Retire)]);
     // Neither does the next pass take it.
     after[1].phase = Phase::Draining;
-    let again = planned(&fleet, after, &seen, &capacity);
+    let again = planned(&fleet, after, &observed, &capacity);
     assert_eq!(goals(&again)[..2], [(0, Goal::Serve), (1, Goal::Retire)]);
-    let decision = decided(&fleet, again, &seen, &capacity);
+    let decision = decided(&fleet, again, &observed, &capacity);
     let reason = decision.status.rollout.unwrap().reason.unwrap();
     let said = "llama-pods1-0 goes on serving until another group does, although node node-0 has a taint: so do the nodes of all others";
     assert!(reason.contains(said), "{reason}");
     // Once another one serves elsewhere, it goes.
     groups.push(ready_entry(&fleet, 2));
-    let after = planned(&fleet, groups, &seen, &capacity);
+    let after = planned(&fleet, groups, &observed, &capacity);
     assert_eq!(goals(&after)[..3], [(0, Goal::Retire), (1, Goal::Retire), (2, Goal::Serve)]);
 }

@@ -6,10 +6,10 @@ use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Board, Course, Inputs, plan};
+use super::super::{Inputs, Planner, RolloutTarget, plan};
 use super::inputs;
 use crate::capacity::Capacity;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 use crate::testing::*;
 
 fn planned(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity) -> Vec<(u32, Goal)> {
@@ -28,12 +28,12 @@ fn after_plan_without(
     capacity: &Capacity,
 ) -> Vec<GroupStatus> {
     let ready = groups.iter().filter(|group| group.phase == Phase::Ready);
-    let seen: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
-    let course = Course::new(fleet, None, &RayClusterFleetStatus::default(), false);
-    let inputs = Inputs { removed, capacity: Some(capacity), ..inputs(fleet, &course, &seen) };
-    let mut board = Board::new(inputs, groups);
-    plan(&mut board);
-    board.groups
+    let observed: BTreeMap<_, _> = ready.map(|group| (group.name.clone(), healthy(group, t0()))).collect();
+    let target = RolloutTarget::new(fleet, None, &RayClusterFleetStatus::default(), false);
+    let inputs = Inputs { removed, capacity: Some(capacity), ..inputs(fleet, &target, &observed) };
+    let mut planner = Planner::new(inputs, groups);
+    plan(&mut planner);
+    planner.groups
 }
 
 fn old(fleet: &ValidFleet, slot: u32) -> GroupStatus {
@@ -87,17 +87,17 @@ fn what_its_owner_gives_up_first_goes_first() {
     fleet.strategy.max_unavailable = 1;
     let retired = |costs: [i32; 3]| {
         let groups: Vec<GroupStatus> = (0..3).map(|slot| old(&fleet, slot)).collect();
-        let mut seen: BTreeMap<_, _> =
+        let mut observed: BTreeMap<_, _> =
             groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect();
         for (group, cost) in groups.iter().zip(costs) {
-            seen.get_mut(&group.name).unwrap().cluster.as_mut().unwrap().deletion_cost = cost;
+            observed.get_mut(&group.name).unwrap().cluster.as_mut().unwrap().deletion_cost = cost;
         }
-        let course = Course::new(&fleet, None, &RayClusterFleetStatus::default(), false);
+        let target = RolloutTarget::new(&fleet, None, &RayClusterFleetStatus::default(), false);
         let capacity = nodes(&[]);
-        let inputs = Inputs { capacity: Some(&capacity), ..inputs(&fleet, &course, &seen) };
-        let mut board = Board::new(inputs, groups);
-        plan(&mut board);
-        board.groups.iter().find(|group| group.goal == Goal::Retire).map(|group| group.slot)
+        let inputs = Inputs { capacity: Some(&capacity), ..inputs(&fleet, &target, &observed) };
+        let mut planner = Planner::new(inputs, groups);
+        plan(&mut planner);
+        planner.groups.iter().find(|group| group.goal == Goal::Retire).map(|group| group.slot)
     };
     assert_eq!(retired([0, 0, 0]), Some(2), "equals: the highest slot");
     assert_eq!(retired([-1, 0, 0]), Some(0));
@@ -228,11 +228,13 @@ fn the_partition_keeps_what_was_complete_last_before_what_never_was() {
     fleet.revision.pod = "pods2".to_owned();
     fleet.strategy.partition = 1;
     let groups = vec![old(&stable, 0), ready_entry(&stable, 1), ready_entry(&stable, 2)];
-    let (course, seen) =
-        (Course::new(&fleet, Some(&stable), &RayClusterFleetStatus::default(), false), BTreeMap::new());
+    let (target, observed) = (
+        RolloutTarget::new(&fleet, Some(&stable), &RayClusterFleetStatus::default(), false),
+        BTreeMap::new(),
+    );
     let kept = |stable| {
-        let inputs = Inputs { stable, ..inputs(&fleet, &course, &seen) };
-        Board::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
+        let inputs = Inputs { stable, ..inputs(&fleet, &target, &observed) };
+        Planner::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(kept(Some(&stable)), [groups[1].name.clone()]);
     assert_eq!(kept(None), [groups[0].name.clone()], "the lowest slot, where nothing was");
@@ -247,16 +249,16 @@ fn a_pause_does_not_turn_a_swap_into_a_replacement() {
 }
 
 #[test]
-fn a_group_that_wavers_is_spared_for_a_while() {
+fn a_group_that_is_not_ready_is_spared_for_a_while() {
     let fleet = fleet(2);
     let goal = |since| {
-        let wavers = GroupStatus {
+        let not_ready = GroupStatus {
             phase: Phase::Loading,
             ready_since: None,
-            wavers_since: Some(crate::time::began(at(since))),
+            not_ready_since: Some(crate::time::began(at(since))),
             ..old(&fleet, 1)
         };
-        planned(&fleet, vec![old(&fleet, 0), wavers], &nodes(&[]))[1].1
+        planned(&fleet, vec![old(&fleet, 0), not_ready], &nodes(&[]))[1].1
     };
     assert_eq!((goal(40), goal(41)), (Goal::Retire, Goal::Serve));
 }
@@ -270,23 +272,23 @@ fn recreate_waits_until_nothing_old_is_left() {
         planned(&fleet, vec![stops], &nodes(&[])).len() - 1
     };
     assert_eq!((leaving(old(&fleet, 0)), leaving(ready_entry(&fleet, 0))), (0, 1));
-    let made_beside = |name: &str, edit: fn(&mut GroupSeen)| {
-        let mut seen = healthy(&entry(&fleet, 0), t0());
-        edit(&mut seen);
-        let seen = BTreeMap::from([(name.to_owned(), seen)]);
-        let course = Course::new(&fleet, None, &RayClusterFleetStatus::default(), false);
-        let inputs = inputs(&fleet, &course, &seen);
-        let mut board = Board::new(inputs, Vec::new());
-        plan(&mut board);
-        board.groups.len()
+    let made_beside = |name: &str, edit: fn(&mut ObservedGroup)| {
+        let mut observed = healthy(&entry(&fleet, 0), t0());
+        edit(&mut observed);
+        let observed = BTreeMap::from([(name.to_owned(), observed)]);
+        let target = RolloutTarget::new(&fleet, None, &RayClusterFleetStatus::default(), false);
+        let inputs = inputs(&fleet, &target, &observed);
+        let mut planner = Planner::new(inputs, Vec::new());
+        plan(&mut planner);
+        planner.groups.len()
     };
     assert_eq!(made_beside("llama-old-0", |_| {}), 0);
-    assert_eq!(made_beside("llama-old-0", |seen| seen.cluster = None), 0, "its pods are ending");
-    assert_eq!(made_beside("llama-old-0", |seen| seen.pods.clear()), 0, "its pods are gone");
-    assert_eq!(made_beside("llama-old-0", |seen| *seen = GroupSeen::default()), 2);
-    let on_lost_nodes = |seen: &mut GroupSeen| {
-        seen.cluster = None;
-        seen.pods.iter_mut().for_each(|pod| (pod.deleting, pod.node_lost) = (true, true));
+    assert_eq!(made_beside("llama-old-0", |observed| observed.cluster = None), 0, "its pods are ending");
+    assert_eq!(made_beside("llama-old-0", |observed| observed.pods.clear()), 0, "its pods are gone");
+    assert_eq!(made_beside("llama-old-0", |observed| *observed = ObservedGroup::default()), 2);
+    let on_lost_nodes = |observed: &mut ObservedGroup| {
+        observed.cluster = None;
+        observed.pods.iter_mut().for_each(|pod| (pod.deleting, pod.node_lost) = (true, true));
     };
     assert_eq!(made_beside("llama-old-0", on_lost_nodes), 2, "those may stay for ever");
     assert_eq!(made_beside("llama-pods1-7", |_| {}), 2, "it is of the same revision");
@@ -322,10 +324,10 @@ fn room_is_kept_for_the_missing_pods_of_a_group_as_its_own_template_has_them() {
     fleet.revision.pod = "pods2".to_owned();
     fleet.shape.roles.iter_mut().for_each(|pod| pod.spec = gpu_pod(2).into());
     let status = RayClusterFleetStatus::default();
-    let (course, seen) = (Course::new(&fleet, Some(&stable), &status, false), BTreeMap::new());
+    let (target, observed) = (RolloutTarget::new(&fleet, Some(&stable), &status, false), BTreeMap::new());
     let capacity = nodes(&[1, 1, 2, 2]);
     let inputs =
-        Inputs { stable: Some(&stable), capacity: Some(&capacity), ..inputs(&fleet, &course, &seen) };
-    let board = Board::new(inputs, vec![entry(&stable, 0)]);
-    assert_eq!(board.room().unwrap().place(&fleet.shape).unwrap(), ["node-2", "node-3"]);
+        Inputs { stable: Some(&stable), capacity: Some(&capacity), ..inputs(&fleet, &target, &observed) };
+    let planner = Planner::new(inputs, vec![entry(&stable, 0)]);
+    assert_eq!(planner.room().unwrap().place(&fleet.shape).unwrap(), ["node-2", "node-3"]);
 }

@@ -99,8 +99,8 @@ fn happen(sim: &mut Sim, happening: &Happening) {
 fn finish(sim: &mut Sim) {
     for _ in 0..900 {
         sim.tick(Pass::Good);
-        let seen = sim.status.observed_generation == Some(sim.fleet.generation);
-        let done = seen && ["Complete", "Rolled back"].contains(&sim.step()) && converged(sim).is_ok();
+        let observed = sim.status.observed_generation == Some(sim.fleet.generation);
+        let done = observed && ["Complete", "Rolled back"].contains(&sim.step()) && converged(sim).is_ok();
         if done || !sim.breaches.is_empty() {
             return;
         }

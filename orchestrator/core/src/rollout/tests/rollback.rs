@@ -34,7 +34,7 @@ fn condition(sim: &Sim, type_: &str) -> (String, String, String) {
     (found.status.clone(), found.reason.clone(), found.message.clone())
 }
 
-fn told(sim: &Sim) -> usize {
+fn reported(sim: &Sim) -> usize {
     sim.events.iter().filter(|event| event.starts_with("RolledBack")).count()
 }
 
@@ -68,7 +68,7 @@ fn bad_pods_go_back_with_a_surge_and_lose_nothing() {
 }
 
 #[test]
-fn it_is_told_once_and_does_not_loop() {
+fn it_is_reported_once_and_does_not_loop() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     rolled_back(&mut sim);
@@ -76,12 +76,12 @@ fn it_is_told_once_and_does_not_loop() {
     sim.ticks(700);
     let at_rest = sim.status.clone();
     sim.ticks(5000);
-    assert_eq!((sim.status.clone(), told(&sim)), (at_rest, 1));
+    assert_eq!((sim.status.clone(), reported(&sim)), (at_rest, 1));
     // A failure of the old revision is repaired, and is no reason to go anywhere else.
     sim.bad.insert("eng1".to_owned());
     sim.hit(0, Fault::EngineDies);
     sim.ticks(2000);
-    assert_eq!((told(&sim), sim.step()), (1, "Rolling back"));
+    assert_eq!((reported(&sim), sim.step()), (1, "Rolling back"));
     sim.bad.clear();
     rolled_back(&mut sim);
 }
@@ -127,9 +127,9 @@ fn the_progress_deadline_turns_it_back_too() {
     sim.fleet.model.as_mut().unwrap().start_timeout = std::time::Duration::from_hours(10);
     new_engine(&mut sim, "eng2");
     sim.ticks(590);
-    assert_eq!(told(&sim), 0);
+    assert_eq!(reported(&sim), 0);
     sim.ticks(20);
-    assert_eq!(told(&sim), 1, "{:?}", sim.events);
+    assert_eq!(reported(&sim), 1, "{:?}", sim.events);
     let cause = &sim.status.rollout.as_ref().unwrap().rollback.as_ref().unwrap().cause;
     assert!(cause.contains("is still Loading after 600 s"), "{cause}");
 }
@@ -143,7 +143,7 @@ fn a_lack_of_room_is_not_the_revisions_fault() {
         fleet.replicas = 4;
     });
     sim.ticks(1500);
-    assert_eq!((told(&sim), condition(&sim, "Stalled").0.as_str()), (0, "True"));
+    assert_eq!((reported(&sim), condition(&sim, "Stalled").0.as_str()), (0, "True"));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_first_revision_has_nothing_to_go_back_to() {
     let mut sim = Sim::new(fleet, 2, PACE);
     sim.bad.insert("eng1".to_owned());
     sim.ticks(1000);
-    assert_eq!(told(&sim), 0);
+    assert_eq!(reported(&sim), 0);
     assert_eq!(condition(&sim, "ReplicaFailure").0, "True");
 }
 

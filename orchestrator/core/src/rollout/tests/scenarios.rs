@@ -115,7 +115,7 @@ fn a_surge_group_pends_until_an_autoscaler_has_added_nodes() {
     sim.add_nodes(2);
     sim.settle();
     assert_eq!((sim.fewest_ready >= 1, sim.most_groups), (true, 3));
-    assert_eq!(sim.status.rollout.as_ref().unwrap().pended, None);
+    assert_eq!(sim.status.rollout.as_ref().unwrap().pend_failed_revision, None);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn where_no_nodes_come_in_time_a_group_is_replaced_in_its_place() {
     let mut sim = pending(1, 2);
     sim.ticks(105);
     assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for nodes", 2), "nothing is given up before that");
-    sim.until("given up", |sim| sim.status.rollout.as_ref().unwrap().pended.is_some());
+    sim.until("given up", |sim| sim.status.rollout.as_ref().unwrap().pend_failed_revision.is_some());
     sim.settle();
     assert_eq!((sim.fewest_ready, sim.most_groups), (1, 3));
     // The next change may let one pend again.
@@ -138,20 +138,20 @@ fn where_no_nodes_come_and_none_may_be_missing_it_holds_and_says_what_it_waited_
     sim.until("held", |sim| sim.step() == "Waiting for room");
     let stalled = condition(&sim, "Stalled");
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
-    let again = sim.status.rollout.as_ref().unwrap().pend_again.clone().unwrap();
-    let told =
+    let again = sim.status.rollout.as_ref().unwrap().pend_retry_after.clone().unwrap();
+    let reported =
         format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", again.0);
-    assert!(stalled.message.contains(&told) && stalled.message.contains("needs 2 nodes"), "{stalled:?}");
+    assert!(stalled.message.contains(&reported) && stalled.message.contains("needs 2 nodes"), "{stalled:?}");
     // Nodes that come meanwhile are taken all the same.
     sim.add_nodes(2);
     sim.settle();
     assert_eq!(sim.fewest_ready, 2);
-    assert_eq!(sim.status.rollout.as_ref().unwrap().pended, None);
+    assert_eq!(sim.status.rollout.as_ref().unwrap().pend_failed_revision, None);
 }
 
 /// How long until a group more pends, or none does.
 fn seconds_until(sim: &mut Sim, pends: bool) -> i64 {
-    let begun = sim.now;
+    let started = sim.now;
     let waits = |sim: &Sim| sim.status.groups.iter().any(|group| group.pend_until.is_some());
     for _ in 0..10_000 {
         if waits(sim) == pends {
@@ -159,7 +159,7 @@ fn seconds_until(sim: &mut Sim, pends: bool) -> i64 {
         }
         sim.ticks(1);
     }
-    sim.now - begun
+    sim.now - started
 }
 
 #[test]
@@ -181,7 +181,11 @@ fn where_none_may_be_missing_nodes_are_asked_for_again_and_again_with_growing_wa
     sim.add_nodes(2);
     sim.settle();
     assert_eq!((sim.fewest_ready, condition(&sim, "Stalled").status.as_str()), (2, "False"));
-    assert_eq!(sim.status.rollout.as_ref().unwrap().pended, None, "the next rollout asks at once");
+    assert_eq!(
+        sim.status.rollout.as_ref().unwrap().pend_failed_revision,
+        None,
+        "the next rollout asks at once"
+    );
 }
 
 #[test]
@@ -453,7 +457,7 @@ fn a_group_that_was_deleted_from_outside_comes_back_under_another_name() {
 }
 
 #[test]
-fn lost_pods_are_waited_for_and_the_engine_is_launched_anew() {
+fn lost_pods_are_waited_for_and_the_engine_is_launched_again() {
     let mut sim = up(1, 1, 0, 2);
     sim.hit(0, Fault::PodsReplaced);
     sim.until("not ready", |sim| sim.status.ready_replicas == 0);
@@ -517,7 +521,7 @@ fn a_group_that_misses_a_probe_while_others_load_is_not_given_up() {
     let last = sim.status.groups[serves(&sim).unwrap()].name.clone();
     let at = sim.groups.keys().position(|name| *name == last).unwrap();
     sim.hit(at, Fault::ProbeMissed);
-    sim.until("it wavers", |sim| sim.status.ready_replicas == 0);
+    sim.until("it is not ready", |sim| sim.status.ready_replicas == 0);
     sim.until("it serves again", |sim| sim.status.ready_replicas == 1);
     assert_eq!(sim.status.groups[serves(&sim).unwrap()].name, last);
     sim.settle();

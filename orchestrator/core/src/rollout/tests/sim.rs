@@ -11,9 +11,9 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::sim_group::{Fault, Job, SimGroup};
 use crate::capacity::{Capacity, PendingPod};
-use crate::decide::{Decision, World, decide};
+use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
-use crate::seen::GroupSeen;
+use crate::observed::ObservedGroup;
 use crate::testing::{at, gpu_pod, nodes};
 
 /// How long things take, in ticks.
@@ -87,7 +87,7 @@ impl Sim {
         }
     }
 
-    /// Begins to count the fewest ready and the most groups anew.
+    /// Begins to count the fewest ready and the most groups again.
     pub(super) fn watch(&mut self) {
         self.fewest_ready = self.status.ready_replicas;
         self.most_groups = self.names().len();
@@ -148,10 +148,10 @@ impl Sim {
     pub(super) fn tick(&mut self, pass: Pass) {
         self.now += 1;
         self.advance();
-        let seen = self.seen();
-        let capacity = self.capacity(&seen);
-        let decision = self.decide(&self.status, &seen, &capacity);
-        self.check(&decision, &seen, &capacity);
+        let observed = self.observed();
+        let capacity = self.capacity(&observed);
+        let decision = self.decide(&self.status, &observed, &capacity);
+        self.check(&decision, &observed, &capacity);
         if pass == Pass::Conflict {
             return;
         }
@@ -173,11 +173,11 @@ impl Sim {
     pub(super) fn decide(
         &self,
         status: &RayClusterFleetStatus,
-        groups: &BTreeMap<String, GroupSeen>,
+        groups: &BTreeMap<String, ObservedGroup>,
         capacity: &Capacity,
     ) -> Decision {
         let stable = self.stable(status);
-        decide(&World {
+        decide(&ReconcileInput {
             fleet: &self.fleet,
             stable: stable.as_ref(),
             held: None,
@@ -197,7 +197,12 @@ impl Sim {
     }
 
     /// The rules that no pass may break.
-    fn check(&mut self, decision: &Decision, seen: &BTreeMap<String, GroupSeen>, capacity: &Capacity) {
+    fn check(
+        &mut self,
+        decision: &Decision,
+        observed: &BTreeMap<String, ObservedGroup>,
+        capacity: &Capacity,
+    ) {
         let strategy = &self.fleet.strategy;
         let floor = self.fleet.replicas.saturating_sub(strategy.max_unavailable);
         let taken = self.status.groups.iter().find(|old| {
@@ -230,7 +235,7 @@ impl Sim {
                 decision.status.groups.len()
             ));
         }
-        let again = self.decide(&decision.status, seen, capacity);
+        let again = self.decide(&decision.status, observed, capacity);
         // A drain that was taken back makes a group available, which the next pass may use.
         let taken_back = self.status.groups.iter().any(|old| {
             let now_ready = |new: &GroupStatus| new.name == old.name && new.phase == Phase::Ready;
@@ -240,9 +245,9 @@ impl Sim {
             let differences = differences(&decision.status, &again.status);
             self.breaches.push(format!("{}: a second pass differs: {differences}", self.now));
         }
-        let told = again.effects.iter().find(|effect| matches!(effect, Effect::Event { .. }));
-        if let Some(event) = told {
-            self.breaches.push(format!("{}: told twice: {event:?}", self.now));
+        let reported = again.effects.iter().find(|effect| matches!(effect, Effect::Event { .. }));
+        if let Some(event) = reported {
+            self.breaches.push(format!("{}: reported twice: {event:?}", self.now));
         }
     }
 
@@ -272,10 +277,10 @@ impl Sim {
         self.groups.values().filter_map(|group| group.nodes).flat_map(|(one, other)| [one, other]).collect()
     }
 
-    fn capacity(&self, seen: &BTreeMap<String, GroupSeen>) -> Capacity {
+    fn capacity(&self, observed: &BTreeMap<String, ObservedGroup>) -> Capacity {
         let taken = self.taken();
         let free: Vec<u32> = (0..self.nodes).map(|node| u32::from(!taken.contains(&node))).collect();
-        let pods = seen.values().flat_map(|seen| &seen.pods);
+        let pods = observed.values().flat_map(|observed| &observed.pods);
         let pending = pods.filter(|pod| pod.node.is_none() && !pod.deleting);
         let pending = pending
             .map(|pod| PendingPod {
@@ -287,10 +292,10 @@ impl Sim {
         Capacity { pending, ..nodes(&free) }
     }
 
-    fn seen(&self) -> BTreeMap<String, GroupSeen> {
+    fn observed(&self) -> BTreeMap<String, ObservedGroup> {
         let see = |(name, group): (&String, &SimGroup)| {
             let entry = self.status.groups.iter().find(|entry| entry.name == *name);
-            (name.clone(), group.seen(entry, self))
+            (name.clone(), group.observed(entry, self))
         };
         self.groups.iter().map(see).collect()
     }

@@ -1,4 +1,4 @@
-//! One group of the small world: pods, engine jobs, requests in flight, and what of it can be seen.
+//! One group of the small world: pods, engine jobs, requests in flight, and what of it can be observed.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use rayfleet_api::names;
 use rayfleet_api::status::GroupStatus;
 
 use super::sim::{Pace, Sim};
-use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodProblem, PodSeen, ProbeSeen, RayAlive, RaySeen,
-    Reach,
+use crate::observed::{
+    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
+    ObservedRayCluster, PodProblem, RayReport, Reach,
 };
 use crate::testing::at;
 
@@ -82,29 +82,33 @@ impl SimGroup {
         self.healthy(now, pace) && self.in_flight(now, pace) > 0
     }
 
-    pub(super) fn seen(&self, entry: Option<&GroupStatus>, sim: &Sim) -> GroupSeen {
+    pub(super) fn observed(&self, entry: Option<&GroupStatus>, sim: &Sim) -> ObservedGroup {
         let ready = self.nodes.is_some() && sim.now >= self.pods_since + sim.pace.pods;
-        let cluster = self.uid.as_ref().map(|uid| ClusterSeen {
+        let cluster = self.uid.as_ref().map(|uid| ObservedRayCluster {
             uid: uid.clone(),
             resource_version: "1".to_owned(),
             slot: Some(self.entry.slot),
             attempt: self.entry.attempt,
             pod_revision: self.entry.revision.clone(),
-            ..ClusterSeen::default()
+            ..ObservedRayCluster::default()
         });
         let mut pods = vec![self.pod(0, ready), self.pod(1, ready)];
         pods[1].containers_ready &= sim.now >= self.blinks_until;
         let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
-        let engine = entry.map_or_else(EngineSeen::default, |entry| self.engine(entry, sim));
-        let state = Ok(RayAlive { nodes, engine });
-        let ray =
-            ready.then_some(RaySeen { at: at(sim.now), state, no_sign: Vec::new(), reach: Reach::Heard });
-        GroupSeen { cluster, pods, endpoint_ready: Some(self.endpoint), ray, ..GroupSeen::default() }
+        let engine = entry.map_or_else(ObservedEngine::default, |entry| self.engine(entry, sim));
+        let state = Ok(RayReport { nodes, engine });
+        let ray = ready.then_some(ObservedRay {
+            at: at(sim.now),
+            state,
+            unreachable_ips: Vec::new(),
+            reach: Reach::Heard,
+        });
+        ObservedGroup { cluster, pods, endpoint_ready: Some(self.endpoint), ray, ..ObservedGroup::default() }
     }
 
-    pub(super) fn pod(&self, number: usize, ready: bool) -> PodSeen {
+    pub(super) fn pod(&self, number: usize, ready: bool) -> ObservedPod {
         let node = self.nodes.map(|(one, other)| if number == 0 { one } else { other });
-        PodSeen {
+        ObservedPod {
             name: format!("{}-{number}", self.entry.name),
             uid: format!("{}-{number}-{}", self.entry.name, self.pods_since),
             head: number == 0,
@@ -118,32 +122,32 @@ impl SimGroup {
                 reason: "Unschedulable".to_owned(),
                 message: "no node has a free GPU".to_owned(),
             }),
-            ..PodSeen::default()
+            ..ObservedPod::default()
         }
     }
 
-    pub(super) fn engine(&self, entry: &GroupStatus, sim: &Sim) -> EngineSeen {
+    pub(super) fn engine(&self, entry: &GroupStatus, sim: &Sim) -> ObservedEngine {
         let revision = entry.engine_revision.clone().unwrap_or_default();
         let submission = names::submission_id(&entry.name, &revision, entry.launch);
         let Some(job) = self.jobs.get(&submission) else {
-            return EngineSeen { submission, ..EngineSeen::default() };
+            return ObservedEngine { submission, ..ObservedEngine::default() };
         };
         let healthy = job.healthy(sim.now, sim.pace);
-        EngineSeen {
+        ObservedEngine {
             submission,
-            job: Some(job.ended.clone().map_or(JobSeen::Running, JobSeen::Ended)),
+            job: Some(job.ended.clone().map_or(ObservedJob::Running, ObservedJob::Ended)),
             ranks_placed: if sim.now > job.started { 2 } else { 0 },
             healthy,
             answering: healthy,
-            load: healthy.then(|| LoadSeen {
+            load: healthy.then(|| ObservedLoad {
                 in_flight: self.in_flight(sim.now, sim.pace),
                 draining: Some(self.draining),
                 idle_seconds: Some(2.0),
                 stalled_since: None,
                 deferred: false,
             }),
-            probe: if job.probed { ProbeSeen::Passed } else { ProbeSeen::Unknown },
-            ..EngineSeen::default()
+            probe: if job.probed { ObservedProbe::Passed } else { ObservedProbe::Unknown },
+            ..ObservedEngine::default()
         }
     }
 }

@@ -8,7 +8,7 @@ use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase, RankPlacement
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
 
 use super::super::size::{LIMIT, bytes};
-use super::super::{Board, Course, Inputs, plan, summarize};
+use super::super::{Inputs, Planner, RolloutTarget, plan, summarize};
 use super::inputs;
 use crate::testing::*;
 use crate::{text, time};
@@ -26,18 +26,18 @@ fn largest(slot: u32) -> GroupStatus {
         revision: "pods1".to_owned(),
         engine_revision: Some("eng1".to_owned()),
         phase: Phase::Provisioning,
-        since: now.clone(),
-        begun: now.clone(),
+        phase_since: now.clone(),
+        started_at: now.clone(),
         ready_since: now.clone(),
         goal: Goal::SwapEngine,
         goal_reason: Some(cause.clone()),
         launch: u32::MAX,
-        deadline: now.clone(),
-        due_since: now.clone(),
-        held_since: now.clone(),
+        start_deadline: now.clone(),
+        forming_since: now.clone(),
+        waiting_since: now.clone(),
         unreachable_since: now.clone(),
-        wavers_since: now.clone(),
-        closed_since: now.clone(),
+        not_ready_since: now.clone(),
+        left_endpoints_at: now.clone(),
         retry_after: now.clone(),
         repaired_at: now.clone(),
         pend_until: now.clone(),
@@ -60,17 +60,17 @@ fn largest(slot: u32) -> GroupStatus {
 
 fn summed_up(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
     let before = RayClusterFleetStatus::default();
-    let (course, seen) = (Course::new(fleet, None, &before, false), BTreeMap::new());
+    let (target, observed) = (RolloutTarget::new(fleet, None, &before, false), BTreeMap::new());
     let against: Vec<NodeFailures> = (0..crate::nodes::MOST)
         .map(|number| NodeFailures {
             node: format!("{number}{}", "n".repeat(240)),
             cause: text::bounded("\"".repeat(4096)),
-            last: Some(time::began(t0())),
+            last_failure_time: Some(time::began(t0())),
             ..NodeFailures::default()
         })
         .collect();
-    let inputs = Inputs { nodes: &against, ..inputs(fleet, &course, &seen) };
-    summarize(&mut Board::new(inputs, groups), &before, 0).status
+    let inputs = Inputs { nodes: &against, ..inputs(fleet, &target, &observed) };
+    summarize(&mut Planner::new(inputs, groups), &before, 0).status
 }
 
 fn truncated(status: &RayClusterFleetStatus) -> Option<&str> {
@@ -89,7 +89,7 @@ fn the_largest_fleet_fits_into_etcd_when_all_of_it_fails_and_says_what_it_leaves
         "{message}"
     );
     // What decisions follow from is all there.
-    assert!(status.groups.iter().all(|group| group.placement.is_empty() && group.deadline.is_some()));
+    assert!(status.groups.iter().all(|group| group.placement.is_empty() && group.start_deadline.is_some()));
 }
 
 #[test]
@@ -110,11 +110,11 @@ fn a_fleet_of_many_groups_is_made_a_few_at_a_time_and_each_slot_once() {
     let mut groups = vec![entry(&fleet, 3)];
     for pass in 0..16 {
         let before = RayClusterFleetStatus::default();
-        let (course, seen) = (Course::new(&fleet, None, &before, false), BTreeMap::new());
-        let mut board = Board::new(inputs(&fleet, &course, &seen), groups);
-        plan(&mut board);
-        assert_eq!(board.more(), board.groups.len() < 500, "pass {pass}");
-        groups = board.groups;
+        let (target, observed) = (RolloutTarget::new(&fleet, None, &before, false), BTreeMap::new());
+        let mut planner = Planner::new(inputs(&fleet, &target, &observed), groups);
+        plan(&mut planner);
+        assert_eq!(planner.more(), planner.groups.len() < 500, "pass {pass}");
+        groups = planner.groups;
     }
     let slots: Vec<u32> = groups.iter().map(|group| group.slot).collect();
     assert_eq!(slots, (0..500).collect::<Vec<u32>>());

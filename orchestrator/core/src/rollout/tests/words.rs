@@ -7,9 +7,9 @@ use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RolloutStat
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::summary::Summary;
-use super::super::{Board, Course, Inputs, plan, summarize};
+use super::super::{Inputs, Planner, RolloutTarget, plan, summarize};
 use super::inputs;
-use crate::seen::{GroupSeen, PodProblem, Reach};
+use crate::observed::{ObservedGroup, PodProblem, Reach};
 use crate::testing::*;
 use crate::time;
 
@@ -17,29 +17,29 @@ const NOW: i64 = 100;
 
 type Edit = fn(&mut RayClusterFleetStatus);
 
-type Seen = BTreeMap<String, GroupSeen>;
+type Seen = BTreeMap<String, ObservedGroup>;
 
 fn summary_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     before: &RayClusterFleetStatus,
 ) -> Summary {
-    let course = Course::new(fleet, None, before, false);
-    let inputs = inputs(fleet, &course, seen);
-    summarize(&mut Board::new(inputs, groups), before, 0)
+    let target = RolloutTarget::new(fleet, None, before, false);
+    let inputs = inputs(fleet, &target, observed);
+    summarize(&mut Planner::new(inputs, groups), before, 0)
 }
 
 fn told_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    seen: &BTreeMap<String, GroupSeen>,
+    observed: &BTreeMap<String, ObservedGroup>,
     before: &RayClusterFleetStatus,
 ) -> RayClusterFleetStatus {
-    summary_of(fleet, groups, seen, before).status
+    summary_of(fleet, groups, observed, before).status
 }
 
-fn told(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
+fn reported(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetStatus {
     told_of(fleet, groups, &BTreeMap::new(), &RayClusterFleetStatus::default())
 }
 
@@ -60,7 +60,7 @@ fn in_phase(fleet: &ValidFleet, slot: u32, phase: Phase, message: &str) -> Group
 #[test]
 fn the_group_that_is_furthest_from_serving_is_named() {
     let fleet = fleet(4);
-    let trouble = |groups: Vec<GroupStatus>| says(&told(&fleet, groups), "Available").2;
+    let trouble = |groups: Vec<GroupStatus>| says(&reported(&fleet, groups), "Available").2;
     let up = || ready_entry(&fleet, 0);
     let loads = || in_phase(&fleet, 1, Phase::Loading, "the engine loads");
     let pends = |slot| in_phase(&fleet, slot, Phase::Pending, "is created");
@@ -78,7 +78,7 @@ fn the_group_that_is_furthest_from_serving_is_named() {
 fn a_fleet_is_available_while_no_more_groups_are_missing_than_may_be() {
     let mut fleet = fleet(2);
     let enough = |fleet: &ValidFleet| {
-        let status = told(fleet, vec![ready_entry(fleet, 0)]);
+        let status = reported(fleet, vec![ready_entry(fleet, 0)]);
         assert_eq!((status.available_replicas, status.unavailable_replicas), (1, 1));
         says(&status, "Available").0
     };
@@ -86,13 +86,13 @@ fn a_fleet_is_available_while_no_more_groups_are_missing_than_may_be() {
     fleet.strategy.max_unavailable = 1;
     assert_eq!(enough(&fleet), "True");
     fleet.strategy.max_unavailable = 2;
-    assert_eq!(says(&told(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "nobody serves");
+    assert_eq!(says(&reported(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "nobody serves");
     fleet.replicas = 0;
-    assert_eq!(says(&told(&fleet, vec![]), "Available").0, "True", "nobody is asked for");
+    assert_eq!(says(&reported(&fleet, vec![]), "Available").0, "True", "nobody is asked for");
 }
 
 #[test]
-fn a_failure_is_told_until_its_group_has_recovered() {
+fn a_failure_is_reported_until_its_group_has_recovered() {
     let fleet = fleet(1);
     let recovering = |phase, failures, restarts| GroupStatus {
         phase,
@@ -101,7 +101,7 @@ fn a_failure_is_told_until_its_group_has_recovered() {
         goal_reason: Some("failed: killed".to_owned()),
         ..entry(&fleet, 0)
     };
-    let said = |group| says(&told(&fleet, vec![group]), "ReplicaFailure");
+    let said = |group| says(&reported(&fleet, vec![group]), "ReplicaFailure");
     let failure = |message: &str| ("True".to_owned(), "GroupFailed".to_owned(), message.to_owned());
     let none = ("False".to_owned(), "NoFailure".to_owned(), String::new());
     assert_eq!(
@@ -117,13 +117,13 @@ fn a_failure_is_told_until_its_group_has_recovered() {
 }
 
 #[test]
-fn what_kuberay_refuses_is_told_before_the_failures_of_groups() {
+fn what_kuberay_refuses_is_reported_before_the_failures_of_groups() {
     let fleet = fleet(1);
     let group = in_phase(&fleet, 0, Phase::Failed, "killed");
-    let mut seen = healthy(&group, t0());
-    seen.cluster.as_mut().unwrap().replica_failure = Some("no quota".to_owned());
-    let seen = BTreeMap::from([(group.name.clone(), seen)]);
-    let status = told_of(&fleet, vec![group], &seen, &RayClusterFleetStatus::default());
+    let mut observed = healthy(&group, t0());
+    observed.cluster.as_mut().unwrap().replica_failure = Some("no quota".to_owned());
+    let observed = BTreeMap::from([(group.name.clone(), observed)]);
+    let status = told_of(&fleet, vec![group], &observed, &RayClusterFleetStatus::default());
     let expected = ("True".into(), "RayClusterFailed".into(), "RayCluster llama-pods1-0: no quota".into());
     assert_eq!(says(&status, "ReplicaFailure"), expected);
 }
@@ -135,7 +135,7 @@ fn the_placement_is_verified_once_all_ranks_are_where_they_should_be() {
         let mut group = ready_entry(&fleet, 1);
         edit(&mut group);
         let (status, reason, message) =
-            says(&told(&fleet, vec![ready_entry(&fleet, 0), group]), "PlacementVerified");
+            says(&reported(&fleet, vec![ready_entry(&fleet, 0), group]), "PlacementVerified");
         format!("{status} {reason}: {message}")
     };
     assert_eq!(with(|_| {}), "True AsPlanned: all ranks of 2 ready groups are as planned");
@@ -155,8 +155,8 @@ fn the_placement_is_verified_once_all_ranks_are_where_they_should_be() {
         with(|group| group.misplaced = vec!["rank 1 is on node-2".to_owned()]),
         "False WrongPlacement: group llama-pods1-1: rank 1 is on node-2"
     );
-    assert_eq!(says(&told(&fleet, vec![entry(&fleet, 0)]), "PlacementVerified").1, "NoReadyGroup");
-    let plain = told(&plain_fleet(1), vec![ready_entry(&plain_fleet(1), 0)]);
+    assert_eq!(says(&reported(&fleet, vec![entry(&fleet, 0)]), "PlacementVerified").1, "NoReadyGroup");
+    let plain = reported(&plain_fleet(1), vec![ready_entry(&plain_fleet(1), 0)]);
     assert!(plain.conditions.iter().all(|condition| condition.type_ != "PlacementVerified"));
 }
 
@@ -167,7 +167,7 @@ fn the_times_of_a_condition_change_with_what_it_tells() {
         condition.last_update_time = Some(time::began(t0()));
         condition.last_transition_time = Some(time::began(t0()));
     };
-    let mut before = told(&fleet, vec![entry(&fleet, 0)]);
+    let mut before = reported(&fleet, vec![entry(&fleet, 0)]);
     before.conditions.iter_mut().for_each(earlier);
     let (then, now) = (Some(time::began(t0())), Some(time::began(at(NOW))));
     let times = |group: GroupStatus| {
@@ -182,7 +182,7 @@ fn the_times_of_a_condition_change_with_what_it_tells() {
 
 #[test]
 fn what_has_served_in_full_is_what_a_rollback_goes_back_to() {
-    let stable = |replicas, groups| told(&fleet(replicas), groups).rollout.unwrap().stable;
+    let stable = |replicas, groups| reported(&fleet(replicas), groups).rollout.unwrap().stable;
     let up = || ready_entry(&fleet(1), 0);
     assert_eq!(stable(1, vec![up()]).as_deref(), Some("pods1/eng1"));
     assert_eq!(stable(2, vec![up()]), None, "not all of it serves");
@@ -200,16 +200,16 @@ fn with_phase(status: &RayClusterFleetStatus, phase: Phase) -> RayClusterFleetSt
 /// The status of a fleet of two that came to rest at the beginning, and a rollout's entry changed from that.
 fn at_rest(edit: impl FnOnce(&mut RolloutStatus)) -> (ValidFleet, RayClusterFleetStatus) {
     let fleet = fleet(2);
-    let mut status = told(&fleet, vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)]);
+    let mut status = reported(&fleet, vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)]);
     let rollout = status.rollout.as_mut().unwrap();
     rollout.last_progress = Some(time::began(t0()));
     edit(rollout);
     (fleet, status)
 }
 
-fn wavered(before: &mut RayClusterFleetStatus) {
+fn not_ready(before: &mut RayClusterFleetStatus) {
     *before = with_phase(before, Phase::Forming);
-    before.groups[1].wavers_since = Some(time::began(at(NOW - 9)));
+    before.groups[1].not_ready_since = Some(time::began(at(NOW - 9)));
     "Starting groups".clone_into(&mut before.rollout.as_mut().unwrap().step);
 }
 
@@ -241,7 +241,7 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
         ("one had failed", |before| before.groups[1].goal_reason = Some("failed: killed".into()), false),
         ("more were new", |before| before.updated_replicas = 3, false),
         ("fewer were ready", |before| before.groups[1].ready_since = None, true),
-        ("one had wavered", wavered, false),
+        ("one was not ready before", not_ready, false),
         ("one had not started before", |before| *before = with_phase(before, Phase::Loading), true),
     ];
     for (what, edit, expected) in edits {
@@ -275,10 +275,10 @@ fn what_is_remembered_of_a_rollout_ends_with_its_revision() {
 }
 
 /// Condition `Stalled` of these groups, which nothing has happened to since `began`.
-fn stalled(fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>, seen: &Seen) -> (String, String) {
-    let mut before = told(fleet, groups.clone());
+fn stalled(fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>, observed: &Seen) -> (String, String) {
+    let mut before = reported(fleet, groups.clone());
     before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
-    let (_, reason, message) = says(&told_of(fleet, groups, seen, &before), "Stalled");
+    let (_, reason, message) = says(&told_of(fleet, groups, observed, &before), "Stalled");
     (reason, message)
 }
 
@@ -340,7 +340,7 @@ fn a_group_that_flaps_holds_no_deadline_off() {
     };
     let down = |restarts| GroupStatus { restarts, ..in_phase(&fleet, 1, Phase::Failed, "out of memory") };
     let last = |status: &RayClusterFleetStatus| status.rollout.clone().unwrap().last_progress;
-    let mut status = told(&fleet, vec![old.clone(), GroupStatus { restarts: 0, ..entry(&fleet, 1) }]);
+    let mut status = reported(&fleet, vec![old.clone(), GroupStatus { restarts: 0, ..entry(&fleet, 1) }]);
     status.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 60)));
     status = told_of(&fleet, vec![old.clone(), up(0)], &Seen::new(), &status);
     assert_eq!(last(&status), Some(time::began(at(NOW))), "it serves for the first time");
@@ -360,7 +360,7 @@ fn a_fleet_that_is_complete_in_between_alone_is_overdue_all_the_same() {
     fleet.progress_deadline = Some(std::time::Duration::from_mins(30));
     let up = |restarts| GroupStatus { restarts, ..ready_entry(&fleet, 0) };
     let down = |restarts| GroupStatus { restarts, ..in_phase(&fleet, 0, Phase::Failed, "out of memory") };
-    let mut status = told(&fleet, vec![up(0)]);
+    let mut status = reported(&fleet, vec![up(0)]);
     status.rollout.as_mut().unwrap().last_progress = Some(time::began(at(-100_000)));
     status = told_of(&fleet, vec![down(1)], &Seen::new(), &status);
     assert_eq!(says(&status, "Stalled").1, "NotStalled", "the first failure after a long time");
@@ -373,7 +373,7 @@ fn a_fleet_that_is_complete_in_between_alone_is_overdue_all_the_same() {
     assert_eq!(says(&status, "Stalled").1, "ProgressDeadlineExceeded");
     // What nobody had known to fail has the whole deadline.
     let other = ValidFleet { replicas: 2, ..fleet.clone() };
-    let mut status = told(&other, vec![up(1), ready_entry(&other, 1)]);
+    let mut status = reported(&other, vec![up(1), ready_entry(&other, 1)]);
     status.rollout.as_mut().unwrap().last_progress.clone_from(&began);
     let lost = in_phase(&other, 1, Phase::Failed, "killed");
     assert_eq!(says(&told_of(&other, vec![up(1), lost], &Seen::new(), &status), "Stalled").1, "NotStalled");
@@ -387,7 +387,7 @@ fn a_group_has_moved_on_once_it_has_served_for_long_enough() {
         vec![GroupStatus { ready_since: Some(time::began(at(ready))), ..ready_entry(&fleet, 0) }]
     };
     let moved = |ready: i64, last: i64| {
-        let mut before = told(&fleet, up(ready));
+        let mut before = reported(&fleet, up(ready));
         before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(last)));
         let status = told_of(&fleet, up(ready), &Seen::new(), &before);
         status.rollout.unwrap().last_progress == Some(time::began(at(NOW)))
@@ -403,7 +403,7 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
     let why = "RayCluster x is suspended; Kueue resumes it";
     let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, slot) };
     let surge = |since: i64| GroupStatus {
-        since: Some(time::began(at(since))),
+        phase_since: Some(time::began(at(since))),
         ..in_phase(&fleet, 2, Phase::Suspended, why)
     };
     let nothing = RayClusterFleetStatus::default();
@@ -436,19 +436,19 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
 /// A group on its way out whose RayCluster a finalizer holds.
 fn held(finalizer: &str, seconds: i64) -> (GroupStatus, Seen) {
     let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
-    let mut seen = healthy(&group, t0());
-    let cluster = seen.cluster.as_mut().unwrap();
+    let mut observed = healthy(&group, t0());
+    let cluster = observed.cluster.as_mut().unwrap();
     (cluster.deleting, cluster.deleting_since) = (true, Some(at(NOW - seconds)));
     cluster.finalizers = vec![finalizer.to_owned()];
-    (group.clone(), BTreeMap::from([(group.name, seen)]))
+    (group.clone(), BTreeMap::from([(group.name, observed)]))
 }
 
 #[test]
 fn a_finalizer_that_holds_a_raycluster_is_named_at_once() {
     let mut fleet = fleet(1);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
-    let (group, seen) = held("example.com/backup", 0);
-    let status = told_of(&fleet, vec![group], &seen, &RayClusterFleetStatus::default());
+    let (group, observed) = held("example.com/backup", 0);
+    let status = told_of(&fleet, vec![group], &observed, &RayClusterFleetStatus::default());
     let (state, reason, message) = says(&status, "Stalled");
     assert_eq!((state.as_str(), reason.as_str()), ("True", "HeldByFinalizer"));
     for part in ["RayCluster llama-pods1-0", "example.com/backup", "kubectl -n default patch raycluster"] {
@@ -463,15 +463,15 @@ fn a_finalizer_that_holds_a_raycluster_is_named_at_once() {
 fn kuberays_own_finalizer_is_named_after_a_minute() {
     let fleet = fleet(1);
     let summary = |seconds| {
-        let (group, seen) = held("ray.io/gcs-ft-redis-cleanup-finalizer", seconds);
-        summary_of(&fleet, vec![group], &seen, &RayClusterFleetStatus::default())
+        let (group, observed) = held("ray.io/gcs-ft-redis-cleanup-finalizer", seconds);
+        summary_of(&fleet, vec![group], &observed, &RayClusterFleetStatus::default())
     };
     let early = summary(59);
     assert_eq!((says(&early.status, "Stalled").1.as_str(), early.wake), ("NotStalled", Some(at(NOW + 1))));
     assert!(says(&summary(60).status, "Stalled").2.contains("Redis cleanup"));
 }
 
-type Breaks = dyn Fn(&mut GroupStatus, &mut GroupSeen);
+type Breaks = dyn Fn(&mut GroupStatus, &mut ObservedGroup);
 
 /// What helps where nothing moves follows from what is in the way.
 #[test]
@@ -480,35 +480,35 @@ fn the_cure_fits_what_is_in_the_way() {
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let cure = |edit: &Breaks| {
         let mut group = in_phase(&fleet, 0, Phase::Provisioning, "waits");
-        let mut seen = healthy(&group, t0());
-        edit(&mut group, &mut seen);
-        let seen = BTreeMap::from([(group.name.clone(), seen)]);
-        let (reason, message) = stalled(&fleet, 0, vec![group], &seen);
+        let mut observed = healthy(&group, t0());
+        edit(&mut group, &mut observed);
+        let observed = BTreeMap::from([(group.name.clone(), observed)]);
+        let (reason, message) = stalled(&fleet, 0, vec![group], &observed);
         assert_eq!(reason, "ProgressDeadlineExceeded");
         message
     };
     let problem = |reason: &'static str| {
-        move |_: &mut GroupStatus, seen: &mut GroupSeen| {
+        move |_: &mut GroupStatus, observed: &mut ObservedGroup| {
             let problem = PodProblem { reason: reason.to_owned(), message: String::new() };
-            (seen.pods[1].problem, seen.pods[1].containers_ready) = (Some(problem), false);
+            (observed.pods[1].problem, observed.pods[1].containers_ready) = (Some(problem), false);
         }
     };
-    let leaves = |group: &mut GroupStatus, seen: &mut GroupSeen| {
+    let leaves = |group: &mut GroupStatus, observed: &mut ObservedGroup| {
         (group.goal, group.phase) = (Goal::Retire, Phase::Stopping);
-        seen.cluster = None;
-        seen.pods.iter_mut().for_each(|pod| pod.deleting = true);
+        observed.cluster = None;
+        observed.pods.iter_mut().for_each(|pod| pod.deleting = true);
     };
     let cases: [(&Breaks, &str); 12] = [
-        (&|_, seen| seen.pods[1].node = None, "add nodes"),
-        (&|_, seen| seen.pods.clear(), "start KubeRay's operator"),
-        (&|_, seen| seen.cluster.as_mut().unwrap().replica_failure = Some("quota".into()), "quota"),
+        (&|_, observed| observed.pods[1].node = None, "add nodes"),
+        (&|_, observed| observed.pods.clear(), "start KubeRay's operator"),
+        (&|_, observed| observed.cluster.as_mut().unwrap().replica_failure = Some("quota".into()), "quota"),
         (&problem("ImagePullBackOff"), "imagePullSecrets"),
         (&problem("FailedAttachVolume"), "a ReadWriteOnce claim is on one node at a time"),
         (&problem("FailedMount"), "kubectl describe pod llama-pods1-0-w"),
         (&problem("FailedCreatePodSandBox"), "kubectl describe pod llama-pods1-0-w` and its node"),
         (&problem("Pulling"), "the image comes or its pull fails by itself"),
         (&problem("CrashLoopBackOff"), "kubectl logs -p llama-pods1-0-w"),
-        (&|_, seen| seen.pods[1].node_lost = true, "see to node node-1"),
+        (&|_, observed| observed.pods[1].node_lost = true, "see to node node-1"),
         (&leaves, "kubectl delete node node-0"),
         (&|_, _| {}, "raise spec.progressDeadlineSeconds"),
     ];
@@ -523,7 +523,7 @@ fn going_back_is_advised_where_there_is_something_to_go_back_to() {
     let mut fleet = fleet(1);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let groups = vec![in_phase(&fleet, 0, Phase::Loading, "loads")];
-    let mut before = told(&fleet, groups.clone());
+    let mut before = reported(&fleet, groups.clone());
     let rollout = before.rollout.as_mut().unwrap();
     rollout.last_progress = Some(time::began(t0()));
     rollout.stable = Some("pods0/eng0".to_owned());
@@ -539,7 +539,7 @@ fn the_step_follows_from_what_is_left_to_do() {
     let mut fleet = fleet(2);
     fleet.strategy.max_unavailable = 1;
     let up = |slot| ready_entry(&fleet, slot);
-    let step = |groups: Vec<GroupStatus>| told(&fleet, groups).rollout.unwrap().step;
+    let step = |groups: Vec<GroupStatus>| reported(&fleet, groups).rollout.unwrap().step;
     let old_pods = GroupStatus { revision: "old".to_owned(), ..up(1) };
     let old_engine = GroupStatus { engine_revision: Some("old".to_owned()), ..up(1) };
     assert_eq!(step(vec![up(0), up(1)]), "Complete");
@@ -552,12 +552,12 @@ fn the_step_follows_from_what_is_left_to_do() {
 }
 
 #[test]
-fn progress_is_told_in_one_word_for_programs() {
+fn progress_is_reported_in_one_word_for_programs() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let old = |fleet: &ValidFleet| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, 1) };
     let word = |fleet: &ValidFleet, groups: Vec<GroupStatus>, began: i64| {
-        let mut before = told(fleet, groups.clone());
+        let mut before = reported(fleet, groups.clone());
         before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
         let (status, reason, message) =
             says(&told_of(fleet, groups, &BTreeMap::new(), &before), "Progressing");
@@ -586,7 +586,7 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
     let nothing = RayClusterFleetStatus::default();
     assert_eq!(wake(&fleet, vec![ready_entry(&fleet, 0)], &nothing), Some(at(150)), "it is available then");
     assert_eq!(wake(&fleet, vec![entry(&fleet, 0)], &nothing), Some(at(NOW + 600)), "it is overdue then");
-    let mut before = told(&fleet, vec![entry(&fleet, 0)]);
+    let mut before = reported(&fleet, vec![entry(&fleet, 0)]);
     before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 600)));
     assert_eq!(wake(&fleet, vec![entry(&fleet, 0)], &before), None, "it is overdue already");
     fleet.min_ready = std::time::Duration::from_secs(100);
@@ -600,13 +600,13 @@ fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
     fleet.min_ready = std::time::Duration::from_hours(1);
     let step = |fleet: &ValidFleet| {
         let before = RayClusterFleetStatus::default();
-        let (course, seen, capacity) =
-            (Course::new(fleet, None, &before, false), BTreeMap::new(), nodes(&[]));
-        let inputs = Inputs { capacity: Some(&capacity), ..inputs(fleet, &course, &seen) };
+        let (target, observed, capacity) =
+            (RolloutTarget::new(fleet, None, &before, false), BTreeMap::new(), nodes(&[]));
+        let inputs = Inputs { capacity: Some(&capacity), ..inputs(fleet, &target, &observed) };
         let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) };
-        let mut board = Board::new(inputs, vec![old(0), old(1)]);
-        plan(&mut board);
-        summarize(&mut board, &before, 0).status.rollout.unwrap().step
+        let mut planner = Planner::new(inputs, vec![old(0), old(1)]);
+        plan(&mut planner);
+        summarize(&mut planner, &before, 0).status.rollout.unwrap().step
     };
     assert_eq!(step(&fleet), "Waiting for room");
     fleet.strategy.max_unavailable = 1;
@@ -620,7 +620,7 @@ fn a_reason_names_a_few_of_the_groups_that_move() {
     let fleet = fleet(6);
     let moving = (0..4).map(|slot| in_phase(&fleet, slot, Phase::Loading, "loads"));
     let leaving = with_goal(ready_entry(&fleet, 5), Goal::Retire);
-    let reason = |groups: Vec<GroupStatus>| told(&fleet, groups).rollout.unwrap().reason.unwrap();
+    let reason = |groups: Vec<GroupStatus>| reported(&fleet, groups).rollout.unwrap().reason.unwrap();
     let up = ready_entry(&fleet, 4);
     assert_eq!(
         reason([up.clone()].into_iter().chain(moving).collect()),
@@ -636,7 +636,7 @@ fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue()
     let ready = ready_entry(&fleet, 0);
     let why = "RayCluster x is suspended; Kueue resumes it";
     let groups = vec![ready, in_phase(&fleet, 1, Phase::Suspended, why)];
-    let before = told(&fleet, groups.clone());
+    let before = reported(&fleet, groups.clone());
     assert_eq!(before.rollout.as_ref().unwrap().step, "Suspended");
     assert_eq!(says(&before, "Progressing").1, "Suspended");
     let (status, reason, message) = says(&before, "Suspended");
@@ -651,7 +651,7 @@ fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue()
         vec![in_phase(&fleet, 0, Phase::Loading, "loads"), in_phase(&fleet, 1, Phase::Suspended, why)];
     let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
     assert_eq!(later.rollout.as_ref().unwrap().step, "Starting groups");
-    assert!(told(&fleet, vec![ready_entry(&fleet, 0)]).conditions.iter().all(|c| c.type_ != "Suspended"));
+    assert!(reported(&fleet, vec![ready_entry(&fleet, 0)]).conditions.iter().all(|c| c.type_ != "Suspended"));
 }
 
 #[test]
@@ -659,13 +659,13 @@ fn groups_that_nobody_hears_are_named_while_there_are_any_and_count_as_available
     let fleet = fleet(2);
     let groups = [0, 1].map(|slot| ready_entry(&fleet, slot));
     let with = |reach: Reach, node_lost: bool| {
-        let seen = groups.iter().map(|group| {
-            let mut seen = healthy(group, t0());
-            seen.ray.as_mut().unwrap().reach = reach;
-            seen.pods[1].node_lost = node_lost;
-            (group.name.clone(), seen)
+        let observed = groups.iter().map(|group| {
+            let mut observed = healthy(group, t0());
+            observed.ray.as_mut().unwrap().reach = reach;
+            observed.pods[1].node_lost = node_lost;
+            (group.name.clone(), observed)
         });
-        told_of(&fleet, groups.to_vec(), &seen.collect(), &RayClusterFleetStatus::default())
+        told_of(&fleet, groups.to_vec(), &observed.collect(), &RayClusterFleetStatus::default())
     };
     let deaf = with(Reach::Deaf, false);
     let (status, reason, message) = says(&deaf, "Unreachable");

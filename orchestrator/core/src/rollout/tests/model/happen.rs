@@ -4,7 +4,7 @@ use rayfleet_api::ValidFleet;
 
 use super::Case;
 use super::world::{Engine, Group, Pods, State, now};
-use crate::decide::{Decision, World, decide};
+use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
 
 /// One thing that happens.
@@ -26,7 +26,7 @@ pub(super) enum Action {
     EngineDies(String),
     /// A group's RayCluster is deleted from outside.
     ClusterDeleted(String),
-    /// A group's pods are lost and made anew.
+    /// A group's pods are lost and recreated.
     PodsLost(String),
     /// The spec changes.
     Spec(Change),
@@ -129,13 +129,13 @@ impl Case {
             let Ok(revision) = stable.parse();
             ValidFleet { revision, ..fleet.clone() }
         });
-        decide(&World {
+        decide(&ReconcileInput {
             fleet: &fleet,
             stable: stable.as_ref(),
             held: None,
             failed_writes: &[],
             status: &state.status,
-            groups: &state.seen(groups),
+            groups: &state.observed(groups),
             capacity: Some(&state.capacity(self.room)),
             now: now(),
         })

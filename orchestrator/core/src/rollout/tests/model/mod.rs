@@ -1,7 +1,7 @@
 //! Every history of small fleets, not a sample of them: each order in which groups come up, fail and go, a
 //! controller passes, dies in between or sees too little, and the spec changes. Every pass is the real
 //! `decide`. In each state that can be reached no promise is broken, and from each of them the fleet comes to
-//! rest as it is asked for, or says why it can not.
+//! rest as it is asked for, or says why it cannot.
 
 mod check;
 mod happen;

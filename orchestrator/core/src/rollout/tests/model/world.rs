@@ -10,8 +10,9 @@ use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
 
 use crate::capacity::{Capacity, PendingPod};
-use crate::seen::{
-    ClusterSeen, EngineSeen, GroupSeen, JobSeen, LoadSeen, PodSeen, ProbeSeen, RayAlive, RaySeen, Reach,
+use crate::observed::{
+    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
+    ObservedRayCluster, RayReport, Reach,
 };
 use crate::testing::{at, gpu_pod, nodes};
 
@@ -121,7 +122,7 @@ impl State {
     /// Takes over a decision's status, less what is for people only or repeats the rest.
     pub(super) fn enter(&mut self, mut status: RayClusterFleetStatus) {
         status.conditions.clear();
-        status.pace = None;
+        status.startup_times = None;
         for group in &mut status.groups {
             let waits = matches!(group.phase, Phase::Stopping | Phase::Failed);
             let over = |time: &mut Option<Time>| {
@@ -130,18 +131,18 @@ impl State {
                 }
             };
             if !waits {
-                over(&mut group.since);
+                over(&mut group.phase_since);
             }
             over(&mut group.ready_since);
             over(&mut group.in_flight_at);
-            (group.due_since, group.held_since) = (None, None);
-            group.begun = None;
+            (group.forming_since, group.waiting_since) = (None, None);
+            group.started_at = None;
             group.message = None;
         }
         if let Some(rollout) = &mut status.rollout {
             rollout.reason = None;
             // Only how long the next wait is follows from it.
-            rollout.pended_times = rollout.pended_times.min(1);
+            rollout.pend_failures = rollout.pend_failures.min(1);
         }
         self.status = status;
     }
@@ -155,13 +156,15 @@ impl State {
     /// No surge group is to wait for nodes before a moment that is still to come.
     pub(super) fn pends_later(&self) -> bool {
         let rollout = self.status.rollout.as_ref();
-        rollout.and_then(|rollout| rollout.pend_again.as_ref()).is_some_and(|again| *again != long_ago())
+        rollout
+            .and_then(|rollout| rollout.pend_retry_after.as_ref())
+            .is_some_and(|again| *again != long_ago())
     }
 
     /// That moment has passed.
     pub(super) fn may_pend_again(&mut self) {
         if let Some(rollout) = &mut self.status.rollout {
-            rollout.pend_again = Some(long_ago());
+            rollout.pend_retry_after = Some(long_ago());
         }
     }
 
@@ -205,7 +208,7 @@ impl State {
     }
 
     /// What a controller sees of `groups`.
-    pub(super) fn seen(&self, groups: &BTreeMap<String, Group>) -> BTreeMap<String, GroupSeen> {
+    pub(super) fn observed(&self, groups: &BTreeMap<String, Group>) -> BTreeMap<String, ObservedGroup> {
         let entry = |name: &String| self.status.groups.iter().find(|entry| entry.name == *name);
         groups.iter().map(|(name, group)| (name.clone(), see(name, group, entry(name)))).collect()
     }
@@ -228,26 +231,26 @@ impl State {
 fn waited(group: &GroupStatus) -> GroupStatus {
     let past = |time: &Option<Time>| time.as_ref().map(|_| long_ago());
     GroupStatus {
-        since: past(&group.since),
-        closed_since: past(&group.closed_since),
+        phase_since: past(&group.phase_since),
+        left_endpoints_at: past(&group.left_endpoints_at),
         retry_after: past(&group.retry_after),
         pend_until: past(&group.pend_until),
         ..group.clone()
     }
 }
 
-fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> GroupSeen {
+fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup {
     let ending = group.pods == Pods::Ending;
     let up = group.pods == Pods::Up;
-    let cluster = (!ending).then(|| ClusterSeen {
+    let cluster = (!ending).then(|| ObservedRayCluster {
         uid: name.to_owned(),
         resource_version: "1".to_owned(),
         slot: Some(group.slot),
         attempt: group.attempt,
         pod_revision: group.revision.clone(),
-        ..ClusterSeen::default()
+        ..ObservedRayCluster::default()
     });
-    let pod = |number: usize| PodSeen {
+    let pod = |number: usize| ObservedPod {
         name: format!("{name}-{number}"),
         uid: format!("{name}-{number}"),
         head: number == 0,
@@ -256,37 +259,37 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> GroupSeen {
         deleting: ending,
         containers_ready: up,
         gate_open: number == 0 && group.gate,
-        ..PodSeen::default()
+        ..ObservedPod::default()
     };
     let pods = vec![pod(0), pod(1)];
     let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
-    let state = Ok(RayAlive { nodes: addresses, engine: engine(group, entry) });
-    GroupSeen {
+    let state = Ok(RayReport { nodes: addresses, engine: engine(group, entry) });
+    ObservedGroup {
         cluster,
         pods,
         endpoint_ready: Some(group.gate && up),
-        ray: up.then_some(RaySeen { at: now(), state, no_sign: Vec::new(), reach: Reach::Heard }),
-        ..GroupSeen::default()
+        ray: up.then_some(ObservedRay { at: now(), state, unreachable_ips: Vec::new(), reach: Reach::Heard }),
+        ..ObservedGroup::default()
     }
 }
 
-fn engine(group: &Group, entry: Option<&GroupStatus>) -> EngineSeen {
-    let Some(entry) = entry else { return EngineSeen::default() };
+fn engine(group: &Group, entry: Option<&GroupStatus>) -> ObservedEngine {
+    let Some(entry) = entry else { return ObservedEngine::default() };
     let revision = entry.engine_revision.clone().unwrap_or_default();
     let submission = names::submission_id(&entry.name, &revision, entry.launch);
     let state = group.job.as_ref().filter(|(of, _)| *of == submission).map(|(_, engine)| *engine);
     let healthy = state == Some(Engine::Healthy);
-    EngineSeen {
+    ObservedEngine {
         submission,
         job: state.map(|engine| match engine {
-            Engine::Dead => JobSeen::Ended("killed".to_owned()),
-            Engine::Loading | Engine::Healthy => JobSeen::Running,
+            Engine::Dead => ObservedJob::Ended("killed".to_owned()),
+            Engine::Loading | Engine::Healthy => ObservedJob::Running,
         }),
         ranks_placed: 2,
         healthy,
         answering: healthy,
-        load: healthy.then_some(LoadSeen::default()),
-        probe: ProbeSeen::Passed,
-        ..EngineSeen::default()
+        load: healthy.then_some(ObservedLoad::default()),
+        probe: ObservedProbe::Passed,
+        ..ObservedEngine::default()
     }
 }

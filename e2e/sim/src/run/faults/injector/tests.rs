@@ -1,0 +1,64 @@
+//! The two rules about calls are seen to be broken.
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::run::Plan;
+use crate::run::trace::Trace;
+
+fn meddler(who: &str) -> FaultInjector {
+    let shared = Shared::new(1, Plan::default(), Trace::begin(), mpsc::unbounded_channel().0);
+    FaultInjector::new(who, ApiServer::new(), shared)
+}
+
+fn call(verb: api::Verb, kind: api::Kind) -> Call {
+    let name = "x".to_owned();
+    let namespace = "default".to_owned();
+    Call {
+        number: 1,
+        who: "a1".to_owned(),
+        verb,
+        kind,
+        namespace,
+        name,
+        subresource: None,
+        body: Value::Null,
+        dry_run: false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_lead_may_read_and_ask_for_the_lease_but_not_write() {
+    let meddler = meddler("a1");
+    let lease = |holder: &str| json!({"metadata": {"namespace": "default", "name": "l"}, "spec": {"holderIdentity": holder}});
+    meddler.api.create(&api::Kind::LEASE, lease("a1")).unwrap();
+    let write = call(api::Verb::Delete, api::Kind::RAY_CLUSTER);
+    meddler.judge(&write);
+    meddler.api.replace(&api::Kind::LEASE, lease("b1")).unwrap();
+    meddler.judge(&call(api::Verb::Get, api::Kind::RAY_CLUSTER));
+    meddler.judge(&call(api::Verb::Update, api::Kind::LEASE));
+    meddler.judge(&Call { dry_run: true, ..write.clone() });
+    assert_eq!(meddler.shared.state().breaches, Vec::<String>::new());
+    meddler.judge(&write);
+    assert_eq!(
+        meddler.shared.state().breaches,
+        [format!("a1 writes while b1 leads: delete {} x", api::Kind::RAY_CLUSTER)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_lets_no_time_pass_is_reported_once() {
+    let meddler = meddler("a1");
+    let many = |calls: u32| {
+        for _ in 0..calls {
+            assert_eq!(meddler.judge(&call(api::Verb::List, api::Kind::POD)), Verdict::Pass);
+        }
+    };
+    many(HOT - 1);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    many(HOT - 1);
+    assert_eq!(meddler.shared.state().breaches, Vec::<String>::new());
+    many(HOT);
+    assert_eq!(meddler.shared.state().breaches, [format!("hot loop: {HOT} calls at one moment")]);
+}

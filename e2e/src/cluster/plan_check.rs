@@ -1,0 +1,150 @@
+//! What `kubectl rayfleet plan -f` foretells of a change, and whether it came to pass.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+use super::availability::Seen;
+use super::manifest::Manifest;
+use super::steps::{self, Step};
+use super::tools::Tools;
+
+const COMMAND: Duration = Duration::from_mins(1);
+
+/// A plan, as it is printed for programs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Foretold {
+    /// How it ends; `Complete` if all goes well.
+    pub outcome: String,
+    /// Seconds until then.
+    pub seconds: i64,
+    /// Fewest groups that take traffic.
+    pub fewest_ready: i32,
+    /// Most groups that exist.
+    pub most_groups: i32,
+    /// GPUs that the fleet's pods hold now.
+    pub gpus_now: u32,
+    /// Most GPUs that they hold, ending pods included.
+    pub gpus_peak: u32,
+    /// Step by step.
+    pub steps: Vec<ForetoldStep>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ForetoldStep {
+    /// What.
+    pub step: String,
+    /// Of which group.
+    pub group: String,
+    /// Its revision from then on.
+    pub revision: String,
+}
+
+/// Asks for the plan of applying a manifest. A plan that does not end well is an error with its words.
+pub async fn foretell(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Foretold> {
+    let input = manifest.fleet.to_string();
+    let args = ["rayfleet", "plan", "-f", "-", "-o", "json"];
+    let text = tools.run(&args, Some(&input), COMMAND).await?;
+    serde_json::from_str(&text).with_context(|| format!("this is no plan: {text}"))
+}
+
+impl Foretold {
+    /// Holds the plan against what then happened. `gpus` are those of one group.
+    ///
+    /// Which of several old groups goes first depends on the load of the moment, and with it the slots, so steps are
+    /// the same if they do the same to groups of the same revision. How long pods take to end is a guess of the plan,
+    /// on the safe side: the GPUs that were held at most are those of all groups at least, and no more than predicted.
+    pub fn hold_against(&self, happened: &[Step], seen: &Seen, gpus: u32) -> anyhow::Result<()> {
+        let both = || format!("predicted:\n{}happened:\n{}", self.lines(), steps::lines(happened));
+        ensure!(self.outcome == "Complete", "the plan ends {}, the rollout was complete", self.outcome);
+        let predicted = self.steps.iter().map(|step| (step.step.as_str(), step.revision.as_str()));
+        let as_it_was = happened.iter().map(|step| (step.what.as_str(), step.revision.as_str()));
+        ensure!(predicted.eq(as_it_was), "the steps are not those of the plan; {}", both());
+        ensure!(
+            seen.ready == Some(self.fewest_ready),
+            "the plan has {} groups ready at the least, it were {:?} by the fleet's status; {}",
+            self.fewest_ready,
+            seen.ready,
+            both()
+        );
+        ensure!(
+            seen.most == self.most_groups,
+            "the plan has {} groups at the most, it were {}; {}",
+            self.most_groups,
+            seen.most,
+            both()
+        );
+        let least = gpus * u32::try_from(self.most_groups).unwrap_or_default();
+        ensure!(
+            seen.gpus.is_some_and(|held| (least..=self.gpus_peak).contains(&held)),
+            "the plan has {} GPUs held at the most, {least} of them by groups that are not ending; it were {:?}; {}",
+            self.gpus_peak,
+            seen.gpus,
+            both()
+        );
+        Ok(())
+    }
+
+    fn lines(&self) -> String {
+        let line = |step: &ForetoldStep| format!("  {} {} ({})\n", step.step, step.group, step.revision);
+        self.steps.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::steps::What;
+
+    fn predicted() -> Foretold {
+        serde_json::from_str(
+            r#"{"namespace": "n", "fleet": "f", "to": "b", "outcome": "Complete", "reason": null, "seconds": 9,
+                "fewestReady": 2, "mostGroups": 3, "gpusNow": 4, "gpusPeak": 8, "timesSeen": true, "steps": [
+                {"seconds": 0, "step": "create", "group": "f-b-2", "revision": "b", "ready": 2, "groups": 3, "gpus": 6},
+                {"seconds": 5, "step": "drain", "group": "f-a-1", "revision": "a", "ready": 2, "groups": 3, "gpus": 6}]}"#,
+        )
+        .unwrap()
+    }
+
+    fn step(what: What, group: &str, revision: &str) -> Step {
+        Step { what, group: group.into(), revision: revision.into() }
+    }
+
+    const SEEN: Seen = Seen { ready: Some(2), most: 3, addresses: Some(2), gpus: Some(6) };
+
+    #[test]
+    fn the_same_done_to_a_group_of_the_same_revision_is_as_predicted() {
+        let happened = [step(What::Create, "f-b-2", "b"), step(What::Drain, "f-a-0", "a")];
+        for gpus in [6, 8] {
+            let seen = Seen { gpus: Some(gpus), ..SEEN };
+            predicted().hold_against(&happened, &seen, 2).unwrap();
+        }
+        let wrong = [
+            Seen { ready: Some(1), ..SEEN },
+            Seen { most: 4, ..SEEN },
+            Seen { gpus: Some(10), ..SEEN },
+            Seen { gpus: Some(4), ..SEEN },
+            Seen { gpus: None, ..SEEN },
+        ];
+        for seen in wrong {
+            assert!(predicted().hold_against(&happened, &seen, 2).is_err(), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn other_steps_or_another_order_are_not() {
+        let (create, drain) = (step(What::Create, "f-b-2", "b"), step(What::Drain, "f-a-1", "a"));
+        for happened in [
+            vec![create.clone()],
+            vec![drain.clone(), create.clone()],
+            vec![create.clone(), step(What::Drain, "f-b-2", "b")],
+            vec![create, drain.clone(), drain],
+        ] {
+            let error = predicted().hold_against(&happened, &SEEN, 2).unwrap_err().to_string();
+            assert!(error.contains("predicted:\n  create f-b-2 (b)\n"), "{error}");
+        }
+    }
+}

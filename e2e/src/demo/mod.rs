@@ -1,0 +1,177 @@
+//! The main job: bring a fleet up, see where its ranks are, ask it, then change its engine and its pods
+//! while requests run. The quickstart shows it; the cluster tests assert it. It only drives and observes:
+//! all changes are made with the commands that a user would type.
+
+pub mod follow;
+pub mod places;
+pub mod summary;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rayfleet_api::RayClusterFleet;
+use rayfleet_api::valid::ValidStrategy;
+
+use crate::clock;
+use crate::cluster::Cluster;
+use crate::cluster::availability::Lowest;
+use crate::cluster::endpoint::Endpoint;
+use crate::cluster::fleet::Fleet;
+use crate::cluster::manifest::Manifest;
+use crate::cluster::overhead::overhead;
+use crate::cluster::pods::{pods, uids};
+use crate::cluster::tools::Tools;
+use crate::console::Console;
+use crate::load::{Load, Plan, Share, complete};
+use summary::{StepTime, Summary};
+
+const COMMAND: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Between two streams of one client.
+const STREAM_PAUSE: Duration = Duration::from_secs(25);
+const PROMPT: &str = "The quick brown fox jumps over";
+
+/// What to run it with.
+pub struct MainJob {
+    /// The cluster and namespace.
+    pub cluster: Cluster,
+    /// kubectl and its plugin.
+    pub tools: Tools,
+    /// The fleet's file.
+    pub file: PathBuf,
+    /// Option and value of the engine that the first upgrade sets.
+    pub engine_change: (String, String),
+    /// Tokens of a stream.
+    pub stream_tokens: u32,
+    /// Longest time for each step.
+    pub limit: Duration,
+    /// Where progress goes.
+    pub console: Console,
+}
+
+impl MainJob {
+    /// Runs all of it. An error is something that could not be done; promises that were broken on the way
+    /// are in the summary.
+    pub async fn run(&self) -> anyhow::Result<Summary> {
+        let manifest = Manifest::read(&self.file)?;
+        let valid = manifest.valid()?;
+        let model = valid.model.as_ref().context("the fleet of the main job needs spec.model")?.name.clone();
+        let fleet = Fleet::new(&self.cluster, &valid.name);
+        let mut steps = Steps::new(self.console);
+
+        steps.begin("bring up the fleet");
+        self.kubectl(&["apply", "-f", &self.file.to_string_lossy()], None).await?;
+        let seen = follow::settle(&fleet, self.limit, self.console, || None).await?;
+
+        steps.begin("hold the placement against Ray's own report");
+        for line in places::lines(&places::check(&fleet, &seen).await?) {
+            self.console.say(line);
+        }
+
+        steps.begin("answer a completion through the Service");
+        let endpoint = Endpoint::of(&self.cluster, &fleet.name, &self.tools).await?;
+        let answer = complete(&endpoint.target, &model, PROMPT, 12, PATIENCE).await?;
+        self.console.say(format_args!("{} (by {}): {PROMPT}{answer}", endpoint.target, endpoint.way));
+
+        let load = Load::start(&self.plan(&endpoint, &model));
+        let lowest = Lowest::watch(&fleet, &fleet.name);
+        let progress = || Some(load.so_far().line());
+
+        steps.begin("engine-only upgrade under load");
+        let before = uids(&pods(&fleet).await?);
+        let (option, value) = &self.engine_change;
+        self.console.say(format_args!("change: spec.model.engine.args {option} {value}"));
+        let changed = serde_json::to_string(&manifest.with_engine_arg(option, value).fleet)?;
+        self.kubectl(&["apply", "-f", "-"], Some(&changed)).await?;
+        follow::settle(&fleet, self.limit, self.console, progress).await?;
+        let swapped = uids(&pods(&fleet).await?);
+
+        steps.begin("template upgrade under load");
+        self.kubectl(&["rayfleet", "rollout", "restart", &fleet.name], None).await?;
+        let seen = follow::settle(&fleet, self.limit, self.console, progress).await?;
+        places::check(&fleet, &seen).await?;
+        let replaced = uids(&pods(&fleet).await?);
+
+        steps.begin("let the last requests end");
+        let lowest = lowest.so_far();
+        let report = load.stop(self.limit).await;
+        let (lowest_allowed, most_allowed) = bounds(&seen, valid.strategy);
+        Ok(Summary {
+            steps: steps.end(),
+            load: report,
+            lowest,
+            lowest_allowed,
+            most_allowed,
+            pods_kept: (both(&before, &swapped), before.len()),
+            pods_replaced: (swapped.len() - both(&swapped, &replaced), swapped.len()),
+            overhead: overhead(&self.cluster).await?,
+        })
+    }
+
+    async fn kubectl(&self, args: &[&str], input: Option<&str>) -> anyhow::Result<()> {
+        self.console.say(format_args!("$ kubectl {}", args.join(" ")));
+        for line in self.tools.run(args, input, COMMAND).await?.lines() {
+            self.console.say(line);
+        }
+        Ok(())
+    }
+
+    fn plan(&self, endpoint: &Endpoint, model: &str) -> Plan {
+        Plan {
+            target: endpoint.target.clone(),
+            model: model.to_owned(),
+            short: Share { fresh: 1, kept: 1, pause: Duration::from_secs(1), tokens: 4 },
+            // An engine on CPU takes the whole machine while it streams; without pauses nothing else gets on.
+            stream: Share { fresh: 1, kept: 1, pause: STREAM_PAUSE, tokens: self.stream_tokens },
+            patience: PATIENCE,
+        }
+    }
+}
+
+/// Lowest number of ready groups and highest number of groups that a rollout may cause.
+pub fn bounds(fleet: &RayClusterFleet, strategy: ValidStrategy) -> (i32, i32) {
+    let replicas = fleet.spec.replicas.unwrap_or(1);
+    let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    (
+        replicas.saturating_sub(signed(strategy.max_unavailable)),
+        replicas.saturating_add(signed(strategy.max_surge)),
+    )
+}
+
+fn both(one: &BTreeSet<String>, other: &BTreeSet<String>) -> usize {
+    one.intersection(other).count()
+}
+
+/// Names steps as they begin and keeps their times.
+struct Steps {
+    console: Console,
+    done: Vec<StepTime>,
+    current: Option<(&'static str, Instant)>,
+}
+
+impl Steps {
+    fn new(console: Console) -> Self {
+        Self { console, done: Vec::new(), current: None }
+    }
+
+    fn begin(&mut self, step: &'static str) {
+        self.finish();
+        self.console.say(format_args!("== {step}"));
+        self.current = Some((step, clock::instant()));
+    }
+
+    fn finish(&mut self) {
+        if let Some((step, start)) = self.current.take() {
+            let seconds = clock::seconds_since(start);
+            self.console.say(format_args!("== {step}: {seconds:.1} s"));
+            self.done.push(StepTime { step, seconds });
+        }
+    }
+
+    fn end(mut self) -> Vec<StepTime> {
+        self.finish();
+        self.done
+    }
+}

@@ -1,0 +1,120 @@
+//! What the main job came to, and whether every promise was kept.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cluster::availability::Seen;
+use crate::cluster::overhead::Overhead;
+use crate::load::Report;
+
+/// Streams must be longer than this to prove that a drain waits for them: the time that a drain takes
+/// when nothing is in flight, and then some.
+const DRAIN_GRACE: f64 = 5.0;
+
+/// One step and its time.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTime {
+    /// What.
+    pub step: &'static str,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// The whole job.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Steps in their order.
+    pub steps: Vec<StepTime>,
+    /// The load during both upgrades.
+    pub load: Report,
+    /// Lowest numbers of ready groups during both upgrades.
+    pub lowest: Seen,
+    /// What the lowest number must not be below: replicas less maxUnavailable.
+    pub lowest_allowed: i32,
+    /// What the highest number of groups must not be above: replicas and maxSurge.
+    pub most_allowed: i32,
+    /// Pods that the engine-only upgrade kept, of all.
+    pub pods_kept: (usize, usize),
+    /// Pods that the template upgrade replaced, of all.
+    pub pods_replaced: (usize, usize),
+    /// The orchestrator's own delays.
+    pub overhead: Overhead,
+}
+
+impl Summary {
+    /// Promises that were broken.
+    pub fn broken(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut promise = |kept: bool, words: String| {
+            if !kept {
+                broken.push(words);
+            }
+        };
+        let load = &self.load;
+        promise(load.sent > 0, "no request was sent".into());
+        promise(load.failed == 0, format!("{} requests failed", load.failed));
+        promise(load.open == 0, format!("{} requests did not end", load.open));
+        promise(
+            load.longest_stream_seconds > DRAIN_GRACE,
+            format!("no stream was longer than {DRAIN_GRACE} s, so draining was not put to the test"),
+        );
+        let lowest = self.lowest;
+        promise(
+            lowest.ready.is_some_and(|ready| ready >= self.lowest_allowed),
+            format!(
+                "{:?} groups were ready by the fleet's status, {} are promised",
+                lowest.ready, self.lowest_allowed
+            ),
+        );
+        promise(
+            lowest
+                .addresses
+                .is_some_and(|ready| i32::try_from(ready).is_ok_and(|ready| ready >= self.lowest_allowed)),
+            format!(
+                "{:?} groups were in the endpoints, {} are promised",
+                lowest.addresses, self.lowest_allowed
+            ),
+        );
+        promise(
+            lowest.most <= self.most_allowed,
+            format!("{} groups existed, {} may", lowest.most, self.most_allowed),
+        );
+        let (kept, all) = self.pods_kept;
+        promise(kept == all, format!("the engine-only upgrade kept {kept} of {all} pods"));
+        let (replaced, all) = self.pods_replaced;
+        promise(replaced == all, format!("the template upgrade replaced {replaced} of {all} pods"));
+        let Overhead { submit, open } = self.overhead;
+        promise(
+            submit.count > 0 && open.count > 0,
+            format!("the orchestrator measured {} launches and {} openings", submit.count, open.count),
+        );
+        broken
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{:7.1} s  {}", step.seconds, step.step)?;
+        }
+        writeln!(f, "{}", self.load)?;
+        writeln!(f, "longest stream: {:.1} s", self.load.longest_stream_seconds)?;
+        let number = |number: Option<String>| number.unwrap_or_else(|| "?".into());
+        writeln!(
+            f,
+            "lowest number of ready groups: {} by the fleet's status, {} in the endpoints; {} promised",
+            number(self.lowest.ready.map(|n| n.to_string())),
+            number(self.lowest.addresses.map(|n| n.to_string())),
+            self.lowest_allowed
+        )?;
+        writeln!(f, "highest number of groups: {}; {} allowed", self.lowest.most, self.most_allowed)?;
+        let ((kept, before), (replaced, after)) = (self.pods_kept, self.pods_replaced);
+        writeln!(
+            f,
+            "pods kept by the engine-only upgrade: {kept} of {before}; replaced by the template upgrade: {replaced} of {after}"
+        )?;
+        write!(f, "{}", self.overhead)
+    }
+}

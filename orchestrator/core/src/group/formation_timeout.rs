@@ -1,0 +1,105 @@
+//! How long a group may take before its engine is launched, or, without `spec.model`, until it serves. What it waits for
+//! through no fault of its own does not count. A group that takes longer is recreated.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::valid::{START_TIMEOUT, after};
+
+use super::context::StepContext;
+use super::fail;
+use super::pods;
+use super::reachability;
+use crate::observed::{ObservedPod, PodProblem};
+use crate::startup_times;
+use crate::time;
+
+/// A pod that is restarted again and again does not recover by that: the kubelet's longest wait between two tries.
+const CRASHING: Duration = Duration::from_mins(5);
+
+/// A pull is waited for, so long in one phase. What is slower is given up by its runtime, which says so, or does not come.
+const PULLED_WITHIN: Duration = Duration::from_hours(1);
+
+/// Without `spec.model` nobody says how long the first start of an engine may take: not less than this.
+const UNKNOWN_START: Duration = Duration::from_hours(1);
+
+/// Gives up a group whose time is over, and says so. `doing` is what it waits for.
+pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
+    // An engine that is launched has a deadline of its own.
+    if ctx.group.start_deadline.is_some() || waits_for_others(ctx) {
+        return false;
+    }
+    let due = ctx.group.forming_since.get_or_insert_with(|| time::began(ctx.now)).0;
+    let limit = limit(ctx);
+    let since = ctx.group.phase_since.as_ref().map_or(due, |since| since.0.max(due));
+    let again = Some(after(since, reachability::patience(ctx)));
+    let late = ctx.reached(Some(after(due, limit)));
+    // All its pods run, and Ray has had all of them before.
+    let lost = ctx.group.phase == Phase::Forming && formed(ctx) && ctx.reached(again);
+    if !late && !lost {
+        return false;
+    }
+    let took = ctx.now.as_second().saturating_sub(due.as_second());
+    fail::never_came_up(ctx, &format!("not up after {took} s, still {}: {doing}", ctx.group.phase.as_str()));
+    true
+}
+
+/// Whether the image of a pod is still on its way, and may be: a first start of a large image is no fault of the revision.
+pub(crate) fn pulls_its_image(group: &GroupStatus, pods: &[ObservedPod], now: Timestamp) -> bool {
+    let live = || pods.iter().filter(|pod| !pod.deleting).filter_map(|pod| pod.problem.as_ref());
+    // One image that comes excuses no other that never will.
+    let pulling = live().any(pods::pulls) && !live().any(pods::no_image);
+    let end = time::end_of(group.phase_since.as_ref(), PULLED_WITHIN);
+    pulling && group.failures == 0 && end.is_some_and(|end| now < end)
+}
+
+/// The clock stands still while the group waits for room, for an image, for a volume, or for KubeRay to make its pods.
+fn waits_for_others(ctx: &mut StepContext<'_>) -> bool {
+    let kuberay = ctx.observed.cluster.as_ref().is_some_and(|cluster| cluster.replica_failure.is_some());
+    let waits = kuberay
+        || !ctx.pods.whole()
+        || ctx.pods.live().any(|pod| pod.node.is_none() || pod.problem.as_ref().is_some_and(is_others))
+        || pulls_its_image(&ctx.group, &ctx.observed.pods, ctx.now);
+    if waits {
+        ctx.group.waiting_since.get_or_insert_with(|| time::began(ctx.now));
+    } else if let Some(held) = ctx.group.waiting_since.take()
+        && let Some(due) = &mut ctx.group.forming_since
+    {
+        let held = ctx.now.duration_since(held.0).unsigned_abs();
+        *due = time::began(after(due.0, held));
+    }
+    waits
+}
+
+/// Another group would fare no better.
+fn is_others(problem: &PodProblem) -> bool {
+    pods::no_image(problem) || pods::not_attached(problem)
+}
+
+/// Ray had all nodes of this RayCluster: an engine was launched on it.
+pub(super) fn formed(ctx: &StepContext<'_>) -> bool {
+    ctx.group.launch > 1
+}
+
+fn limit(ctx: &StepContext<'_>) -> Duration {
+    let by_size = startup_times::by_size(ctx.fleet);
+    let served = ctx.group.not_ready_since.is_some();
+    let start = ctx.fleet.model.as_ref().map_or(START_TIMEOUT, |model| model.start_timeout);
+    let limit = match (ctx.launched(), served) {
+        (true, _) if formed(ctx) => start.min(by_size),
+        (true, _) => start,
+        (false, true) => by_size,
+        // Its engine may crash until its workers are there; its containers restart it.
+        (false, false) => {
+            return by_size.max(UNKNOWN_START).max(ctx.fleet.progress_deadline.unwrap_or_default());
+        }
+    };
+    if ctx.pods.crashing() { limit.min(CRASHING) } else { limit }
+}
+
+/// Nothing is due any more: the engine is launched, the group serves or has failed.
+pub(super) fn end(ctx: &mut StepContext<'_>) {
+    ctx.group.forming_since = None;
+    ctx.group.waiting_since = None;
+}

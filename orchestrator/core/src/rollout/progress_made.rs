@@ -1,0 +1,101 @@
+//! Whether a rollout has moved since the pass before: what holds the progress deadline off. That a group fails, and that it or another
+//! one in its stead comes back, is no progress, however often it happens.
+
+use std::collections::BTreeSet;
+
+use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
+
+use super::classify::{RevisionMatch, available_from, is_ready, is_retained, revision_match};
+use super::planner::Planner;
+use super::progress::{COMPLETE, ROLLED_BACK, waits};
+use super::summary::Counts;
+use crate::held;
+use crate::ledger::by_name;
+
+/// The status of the pass before, and what this one makes of it.
+pub(super) struct Since<'a> {
+    pub(super) status: &'a RayClusterFleetStatus,
+    pub(super) rollout: &'a RolloutStatus,
+}
+
+/// Something that a rollout is made of has moved on, or there is something to wait for that was not there before.
+pub(super) fn moved(
+    planner: &Planner<'_>,
+    before: &Since<'_>,
+    counts: &Counts,
+    to: &str,
+    step: &str,
+) -> bool {
+    let (status, old) = (before.status, before.rollout);
+    let begins = waits(step, counts.available < counts.wanted)
+        && !waits(&old.step, status.available_replicas < counts.wanted)
+        && !relapse(planner, before);
+    begins
+        || old.last_progress.is_none()
+        || old.to != to
+        || held::is_step(&old.step) && planner.inputs.held.is_none()
+        || status.observed_generation != Some(planner.fleet.generation)
+        || came_or_went(planner, status)
+        || serves_more(planner, before)
+}
+
+/// It has no failure that it has not left behind (`group::serve`).
+fn sound(group: &GroupStatus) -> bool {
+    group.failures == 0 && group.restarts == 0
+}
+
+/// Groups came, went or changed to the revision asked for, and not because one failed.
+fn came_or_went(planner: &Planner<'_>, before: &RayClusterFleetStatus) -> bool {
+    let asked = planner.inputs.target.asked();
+    // Pods that wait for nodes have moved nothing yet.
+    let placed = |group: &&GroupStatus| group.pend_until.is_none();
+    let sound = |group: &&GroupStatus| {
+        placed(group)
+            && (group.failures == 0 || revision_match(planner.fleet, group) != RevisionMatch::UpToDate)
+    };
+    let names = |groups: &[GroupStatus]| -> BTreeSet<String> {
+        groups.iter().filter(sound).map(|group| group.name.clone()).collect()
+    };
+    let updated = |groups: &[GroupStatus]| {
+        let updated = |group: &&GroupStatus| {
+            is_retained(group) && revision_match(asked, group) == RevisionMatch::UpToDate
+        };
+        groups.iter().filter(updated).filter(sound).count()
+    };
+    let known = |groups: &[GroupStatus]| -> BTreeSet<String> {
+        groups.iter().filter(placed).map(|group| group.name.clone()).collect()
+    };
+    let came = !names(&planner.groups).is_subset(&known(&before.groups));
+    let went = !names(&before.groups).is_subset(&known(&planner.groups));
+    came || went || updated(&planner.groups) > updated(&before.groups)
+}
+
+/// A group takes traffic, or has now taken it for long enough. One that only comes back to where it was, after a failure or after it
+/// was not ready, brings the rollout no further.
+fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
+    let known = by_name(&before.status.groups);
+    let now = planner.inputs.now;
+    let last = before.rollout.last_progress.as_ref().map(|last| last.0);
+    planner.groups.iter().filter(|group| sound(group) && is_ready(group)).any(|group| {
+        match known.get(group.name.as_str()) {
+            Some(was) if is_ready(was) => {
+                let waited = !planner.fleet.min_ready.is_zero();
+                let moment = available_from(planner.fleet, group).filter(|moment| waited && *moment <= now);
+                moment.is_some_and(|moment| last.is_none_or(|last| last < moment))
+            }
+            Some(was) => was.not_ready_since.is_none(),
+            None => true,
+        }
+    })
+}
+
+/// What was complete is no longer, and only by groups that had failed a short while before: they have not come back for good.
+fn relapse(planner: &Planner<'_>, before: &Since<'_>) -> bool {
+    if !matches!(before.rollout.step.as_str(), COMPLETE | ROLLED_BACK) {
+        return false;
+    }
+    let now = by_name(&planner.groups);
+    let lost = |group: &&GroupStatus| !now.get(group.name.as_str()).is_some_and(|now| is_ready(now));
+    let mut lost = before.status.groups.iter().filter(|group| is_ready(group)).filter(lost).peekable();
+    lost.peek().is_some() && lost.all(|group| !sound(group))
+}

@@ -1,0 +1,91 @@
+//! Which group goes first when one of several must go. One order for replacing and for scaling down.
+
+use std::cell::{OnceCell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::GroupStatus;
+
+use super::classify::{counts_as_serving, revision_match};
+use crate::capacity::{NodeRoom, Source};
+use crate::observed::ObservedGroup;
+
+/// The label of a node that names what its neighbours share.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// How well the groups of a fleet are placed. Every other part of the order is written on the group itself. A fleet at rest
+/// never asks, so it is found out when it is asked for.
+#[derive(Debug)]
+pub(super) struct RetirementOrder<'a> {
+    capacity: Option<&'a dyn Source>,
+    observed: &'a BTreeMap<String, ObservedGroup>,
+    nodes: OnceCell<HashMap<&'a str, &'a NodeRoom>>,
+    /// By group; no goal changes it.
+    placed: RefCell<BTreeMap<String, PlacementCost>>,
+}
+
+/// How well a group is placed; less is better, and the first field counts most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct PlacementCost {
+    /// Nodes that take no pods any more: cordoned, not ready or gone.
+    closing: usize,
+    /// Zones that it spans: its ranks talk across them.
+    zones: usize,
+    /// Nodes that it spans.
+    nodes: usize,
+}
+
+impl<'a> RetirementOrder<'a> {
+    pub(super) fn new(
+        capacity: Option<&'a dyn Source>,
+        observed: &'a BTreeMap<String, ObservedGroup>,
+    ) -> Self {
+        Self { capacity, observed, nodes: OnceCell::new(), placed: RefCell::default() }
+    }
+
+    /// What serves nobody goes first, then the oldest revision, what its owner gives up first, the worst placed, the least
+    /// loaded, and among equals the highest slot.
+    pub(super) fn order(&self, fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
+        (
+            counts_as_serving(fleet, group, now),
+            revision_match(fleet, group),
+            self.cost(group),
+            Reverse(self.placed(group)),
+            // Slots are given out from below, so this one was borrowed or is too many by now.
+            group.slot < fleet.replicas,
+            group.in_flight.unwrap_or_default(),
+            Reverse(group.slot),
+        )
+    }
+
+    fn cost(&self, group: &GroupStatus) -> i32 {
+        let cluster = self.observed.get(&group.name).and_then(|observed| observed.cluster.as_ref());
+        cluster.map_or(0, |cluster| cluster.deletion_cost)
+    }
+
+    fn placed(&self, group: &GroupStatus) -> PlacementCost {
+        if let Some(known) = self.placed.borrow().get(&group.name) {
+            return *known;
+        }
+        let placed = placed(group, self.nodes());
+        self.placed.borrow_mut().insert(group.name.clone(), placed);
+        placed
+    }
+
+    fn nodes(&self) -> &HashMap<&'a str, &'a NodeRoom> {
+        self.nodes.get_or_init(|| {
+            let nodes = self.capacity.iter().flat_map(|source| &source.capacity().nodes);
+            nodes.map(|node| (node.name.as_str(), node)).collect()
+        })
+    }
+}
+
+fn placed(group: &GroupStatus, nodes: &HashMap<&str, &NodeRoom>) -> PlacementCost {
+    let names: BTreeSet<&str> = group.nodes.iter().map(String::as_str).collect();
+    let known: Vec<&NodeRoom> = names.iter().filter_map(|name| nodes.get(name).copied()).collect();
+    let open = known.iter().filter(|node| node.ready && !node.unschedulable).count();
+    let zones: BTreeSet<_> = known.iter().filter_map(|node| node.labels.get(ZONE)).collect();
+    PlacementCost { closing: names.len() - open, zones: zones.len(), nodes: names.len() }
+}

@@ -1,0 +1,43 @@
+//! Scaling down, and taking back the surge after a rollout.
+
+use rayfleet_api::status::Goal;
+
+use super::budget::Budget;
+use super::classify::{RevisionMatch, is_retained, revision_match};
+use super::planner::{Planner, count};
+
+/// A pause keeps the groups that the rollout has brought so far, but lets none in beside them.
+fn surge_to_keep(planner: &Planner<'_>) -> u32 {
+    let surge = planner.surge();
+    if planner.fleet.paused {
+        let brought =
+            planner.active().filter(|group| revision_match(planner.fleet, group) == RevisionMatch::UpToDate);
+        surge.min(count(brought))
+    } else {
+        surge
+    }
+}
+
+/// Retires groups above `replicas` and the surge that the rollout may have now.
+pub(super) fn scale_down(planner: &mut Planner<'_>) {
+    let (fleet, now) = (planner.fleet, planner.inputs.now);
+    let wanted = fleet.replicas.saturating_add(surge_to_keep(planner));
+    let mut surplus = planner.active_count().saturating_sub(wanted);
+    if surplus == 0 {
+        return;
+    }
+    let mut budget = Budget::new(fleet, &planner.groups, planner.inputs.now);
+    let kept = planner.kept.clone();
+    let standing = planner.retirement_order.clone();
+    planner.set_goals(
+        Goal::Retire,
+        &format!("more groups than the {wanted} wanted"),
+        |group| is_retained(group).then(|| (kept.contains(&group.name), standing.order(fleet, group, now))),
+        |group| {
+            // Where the first cannot go yet, none goes in its stead: it only has to wait for others.
+            let retire = surplus > 0 && budget.take(group);
+            surplus = if retire { surplus - 1 } else { 0 };
+            retire
+        },
+    );
+}

@@ -1,0 +1,136 @@
+//! Where the fleet is going: to the revision that it asks for, or, once that has failed and `onFailure` says
+//! so, back to the one that was complete last. All other rules only know the revision to go to, so a rollback
+//! keeps every promise that a rollout keeps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayfleet_api::spec::OnFailure;
+use rayfleet_api::status::{GroupStatus, Phase, RollbackStatus};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+
+use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
+use super::pend::PendFailures;
+use super::progress;
+use crate::effect::Effect;
+use crate::observed::ObservedGroup;
+use crate::{group, startup_times, text, time};
+
+/// The way of one fleet in one pass.
+pub(crate) struct RolloutTarget<'a> {
+    asked: &'a ValidFleet,
+    stable: Option<&'a ValidFleet>,
+    rollback: Option<RollbackStatus>,
+    /// Revision for which nodes were waited for in vain, under the spec as it is, and how often.
+    pended: Option<(String, PendFailures)>,
+    /// The fleet while it is not to change: it stays where it is.
+    held: Option<ValidFleet>,
+}
+
+impl<'a> RolloutTarget<'a> {
+    /// The way as the status has it: a rollback holds for the revision that failed, and for no other. Something `refused`
+    /// keeps everything as it is.
+    pub(crate) fn new(
+        asked: &'a ValidFleet,
+        stable: Option<&'a ValidFleet>,
+        status: &RayClusterFleetStatus,
+        refused: bool,
+    ) -> Self {
+        let stable = stable.filter(|stable| stable.revision != asked.revision);
+        let recorded = status.rollout.as_ref().and_then(|rollout| rollout.rollback.clone());
+        let rollback = recorded.filter(|rollback| {
+            rollback.failed == asked.revision.to_string() && asked.strategy.on_failure == OnFailure::Rollback
+        });
+        // Going forward again to what has failed would be the wrong guess.
+        let lost = rollback.is_some() && stable.is_none();
+        let target = if rollback.is_some() { stable.unwrap_or(asked) } else { asked };
+        let held = (lost || refused).then(|| ValidFleet { paused: true, ..target.clone() });
+        let same_spec = status.observed_generation == Some(asked.generation);
+        let rollout = status.rollout.as_ref().filter(|_| same_spec);
+        let pended = rollout
+            .and_then(|rollout| Some((rollout.pend_failed_revision.clone()?, PendFailures::of(rollout))));
+        Self { asked, stable, rollback, pended, held }
+    }
+
+    /// That nodes were waited for in vain for surge groups of the revision to go to.
+    pub(super) fn in_vain(&self) -> Option<PendFailures> {
+        let (pended, in_vain) = self.pended.as_ref()?;
+        (*pended == self.fleet().revision.to_string()).then_some(*in_vain)
+    }
+
+    /// The fleet as it is to become.
+    pub(crate) fn fleet(&self) -> &ValidFleet {
+        match (&self.held, &self.rollback, self.stable) {
+            (Some(held), _, _) => held,
+            (None, Some(_), Some(stable)) => stable,
+            _ => self.asked,
+        }
+    }
+
+    /// The fleet as it is asked for.
+    pub(super) fn asked(&self) -> &ValidFleet {
+        self.asked
+    }
+
+    /// The rollback in force.
+    pub(super) fn rollback(&self) -> Option<&RollbackStatus> {
+        self.rollback.as_ref()
+    }
+
+    /// Turns back if the revision asked for has failed; gives the event that tells so.
+    pub(crate) fn turn_if_failed(
+        &mut self,
+        status: &RayClusterFleetStatus,
+        groups: &[GroupStatus],
+        observed: &BTreeMap<String, ObservedGroup>,
+        now: Timestamp,
+    ) -> Option<Effect> {
+        let asked = self.asked;
+        let wanted = asked.strategy.on_failure == OnFailure::Rollback && !asked.paused;
+        if self.rollback.is_some() || self.held.is_some() || !wanted {
+            return None;
+        }
+        let stable = self.stable?;
+        let mut new = groups.iter().filter(|group| revision_match(asked, group) == RevisionMatch::UpToDate);
+        let overdue = progress::overdue(asked, status, now);
+        let limit = startup_times::progress_deadline(asked, status);
+        let cause = new.find_map(|group| {
+            failed_to_start(asked, group).or_else(|| {
+                let observed = observed.get(&group.name);
+                let pods = observed.map(|observed| observed.pods.as_slice()).unwrap_or_default();
+                let excused = stable.shape == asked.shape && waits_for_room(observed)
+                    || group::pulls_its_image(group, pods, now);
+                if overdue && !excused { late(asked, group, limit, now) } else { None }
+            })
+        })?;
+        let failed = asked.revision.to_string();
+        let message = format!("revision {failed} failed: {cause}; going back to {}", stable.revision);
+        let cause = text::bounded(cause);
+        self.rollback = Some(RollbackStatus { failed, cause, since: Some(time::began(now)) });
+        Some(Effect::Event { warning: true, reason: "RolledBack", message })
+    }
+}
+
+/// Its engine never came to serve, as often as it was tried.
+fn failed_to_start(fleet: &ValidFleet, group: &GroupStatus) -> Option<String> {
+    let cause = group.goal_reason.as_deref().unwrap_or("failed");
+    (group.failed_starts > fleet.failure.engine_restarts).then(|| format!("group {}: {cause}", group.name))
+}
+
+/// It is what the rollout has waited for in vain.
+fn late(fleet: &ValidFleet, group: &GroupStatus, limit: Duration, now: Timestamp) -> Option<String> {
+    // What somebody has suspended says nothing about the revision.
+    let at_fault = !matches!(group.phase, Phase::Ready | Phase::Suspended);
+    if !is_retained(group) || is_available(fleet, group, now) || !at_fault {
+        return None;
+    }
+    let limit = limit.as_secs();
+    let doing = group.message.as_deref().unwrap_or("no cause is known");
+    Some(format!("group {} is still {} after {limit} s: {doing}", group.name, group.phase.as_str()))
+}
+
+/// A pod has no node: with the same pods as before that is not the revision's fault.
+fn waits_for_room(observed: Option<&ObservedGroup>) -> bool {
+    observed.is_some_and(|observed| observed.pods.iter().any(|pod| pod.node.is_none() && !pod.deleting))
+}

@@ -1,0 +1,179 @@
+//! Who is heard from here, over all groups: does a pod's address take connections? The kernel answers those, so a busy pod does not
+//! count as dead, and a machine without power is missed long before Ray or Kubernetes miss it. Whoever hears nobody at all may be
+//! deaf himself, so a silence counts against a machine only beside somebody who was heard meanwhile. No calls; no decision about
+//! a group.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayfleet_core::observed::Reach;
+
+use crate::kubernetes::Key;
+
+/// Time between questions to one machine.
+pub(super) const ASK: Duration = Duration::from_secs(2);
+/// A machine that is silent for this long, and for at least three questions, is gone, if there is a witness.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A witness has been heard without a break for this long. More than the time between two questions: when everything falls silent at
+/// once, the one that was asked last is no witness against the others.
+const WITNESS: Duration = Duration::from_secs(3);
+/// By then a witness would have been heard, if there were one.
+const DEAF: Duration = Duration::from_secs(10);
+/// A group that nobody has asked for this long counts for nothing.
+const ASKED: Duration = Duration::from_secs(30);
+
+/// What was heard of all groups.
+#[derive(Debug, Default)]
+pub(crate) struct Reachability(Mutex<Table>);
+
+/// What is to be said of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupReachability {
+    /// Addresses that took connections before and are gone.
+    pub no_sign: Vec<String>,
+    /// The group as a whole.
+    pub reach: Reach,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    groups: BTreeMap<Key, Group>,
+    /// When a machine was last heard that had been so for a while, by namespace: network policies are a namespace's.
+    witnesses: BTreeMap<String, Instant>,
+}
+
+#[derive(Debug)]
+struct Group {
+    /// When it was first asked, and last.
+    first: Instant,
+    asked: Instant,
+    /// Kubernetes holds all of its pods ready, on nodes that are.
+    well: bool,
+    /// By address. A policy may forbid the port: who was never heard is not gone.
+    machines: BTreeMap<String, Contact>,
+    /// What its dashboard and engine answer.
+    answers: Contact,
+}
+
+/// A machine: when it was last heard, and since when without a break.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contact {
+    last: Option<Instant>,
+    since: Option<Instant>,
+}
+
+impl Contact {
+    /// Enters a question of this moment. Says whether it was answered by a witness.
+    fn enter(&mut self, answered: bool, now: Instant) -> bool {
+        if !answered {
+            self.since = None;
+            return false;
+        }
+        self.last = Some(now);
+        now.saturating_duration_since(*self.since.get_or_insert(now)) >= WITNESS
+    }
+}
+
+impl Group {
+    fn new(now: Instant) -> Self {
+        Self { first: now, asked: now, well: false, machines: BTreeMap::new(), answers: Contact::default() }
+    }
+
+    fn last(&self) -> Option<Instant> {
+        self.machines.values().chain([&self.answers]).filter_map(|run| run.last).max()
+    }
+}
+
+impl Reachability {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A group's machines are about to be asked: these addresses; and whether Kubernetes holds all of them well.
+    pub(crate) fn probing(&self, group: &Key, ips: &[String], well: bool, now: Instant) {
+        let mut table = self.table();
+        let entry = table.groups.entry(group.clone()).or_insert_with(|| Group::new(now));
+        (entry.asked, entry.well) = (now, well);
+        entry.machines.retain(|ip, _| ips.contains(ip));
+        for ip in ips {
+            entry.machines.entry(ip.clone()).or_default();
+        }
+    }
+
+    /// Whether a machine took or refused a connection that was tried at `asked`.
+    pub(crate) fn record_connection(&self, group: &Key, ip: &str, answered: bool, asked: Instant) {
+        self.table().enter(group, answered, asked, |group| group.machines.get_mut(ip));
+    }
+
+    /// Whether dashboard or engine sent anything at all.
+    pub(crate) fn record_answer(&self, group: &Key, answered: bool, now: Instant) {
+        self.table().enter(group, answered, now, |group| Some(&mut group.answers));
+    }
+
+    /// What is to be said of a group now.
+    pub(crate) fn of(&self, group: &Key, now: Instant) -> GroupReachability {
+        let table = self.table();
+        table
+            .groups
+            .get(group)
+            .map_or_else(GroupReachability::default, |entry| table.judge(group, entry, now))
+    }
+
+    /// For how long no pod of any group has been heard. `None`: one was a moment ago, or there is none that Kubernetes holds well.
+    pub(crate) fn deaf_for(&self, now: Instant) -> Option<Duration> {
+        let table = self.table();
+        let current = || {
+            let asked = move |group: &&Group| now.saturating_duration_since(group.asked) < ASKED;
+            table.groups.values().filter(asked)
+        };
+        let first = current().filter(|group| group.well).map(|group| group.first).min()?;
+        let since = current().filter_map(Group::last).max().map_or(first, |last| last.max(first));
+        Some(now.saturating_duration_since(since)).filter(|length| *length >= DEAF)
+    }
+
+    /// A group is no longer asked.
+    pub(crate) fn forget(&self, group: &Key) {
+        self.table().groups.remove(group);
+    }
+}
+
+impl Table {
+    fn enter(
+        &mut self,
+        group: &Key,
+        answered: bool,
+        now: Instant,
+        run: impl FnOnce(&mut Group) -> Option<&mut Contact>,
+    ) {
+        let Some(run) = self.groups.get_mut(group).and_then(run) else { return };
+        if run.enter(answered, now) {
+            let last = self.witnesses.entry(group.namespace.clone()).or_insert(now);
+            *last = now.max(*last);
+        }
+    }
+
+    fn judge(&self, key: &Key, group: &Group, now: Instant) -> GroupReachability {
+        let silent = |last: Instant| now.saturating_duration_since(last) >= SILENCE;
+        // A machine is no witness against itself: it was not heard after it was heard last.
+        let witness = self.witnesses.get(&key.namespace);
+        let against = |last: Instant| witness.is_some_and(|heard| *heard >= last + WITNESS);
+        let gone = |run: &Contact| run.last.is_some_and(|last| silent(last) && against(last));
+        let no_sign = group.machines.iter().filter(|(_, run)| gone(run)).map(|(ip, _)| ip.clone()).collect();
+        let last = group.last();
+        let since = last.unwrap_or(group.first);
+        let reach = if last.is_some() && !silent(since) {
+            Reach::Heard
+        } else if against(since) {
+            Reach::Silent
+        } else if now.saturating_duration_since(since) >= DEAF {
+            Reach::Deaf
+        } else {
+            Reach::Unsure
+        };
+        GroupReachability { no_sign, reach }
+    }
+}
+
+#[cfg(test)]
+mod tests;

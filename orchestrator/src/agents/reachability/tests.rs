@@ -1,0 +1,171 @@
+//! Questions and answers over time: who is gone, and who is deaf.
+
+use super::*;
+use crate::clock;
+
+/// Machines that are asked every two seconds, one after the other within those.
+struct Bench {
+    hearing: Reachability,
+    start: Instant,
+    machines: Vec<(Key, String)>,
+}
+
+impl Bench {
+    /// Machines as `namespace/group/address`.
+    fn new(machines: &[&str]) -> Self {
+        let parse = |machine: &&str| {
+            let mut parts = machine.split('/');
+            let mut part = || parts.next().unwrap().to_owned();
+            (Key::new(part(), part()), part())
+        };
+        let machines = machines.iter().map(parse).collect();
+        Self { hearing: Reachability::default(), start: clock::monotonic(), machines }
+    }
+
+    fn at(&self, millis: u64) -> Instant {
+        self.start + Duration::from_millis(millis)
+    }
+
+    /// Asks all from one second to another; an address answers when the rule says so.
+    fn asks(&self, from: u64, to: u64, answers: impl Fn(&str, u64) -> bool) {
+        let spread = 2000 / u64::try_from(self.machines.len()).unwrap();
+        for turn in 0.. {
+            let begins = from * 1000 + turn * 2000;
+            if begins >= to * 1000 {
+                break;
+            }
+            for (offset, (group, ip)) in (0..).zip(&self.machines) {
+                let millis = begins + offset * spread;
+                let ips: Vec<String> =
+                    self.machines.iter().filter(|(of, _)| of == group).map(|(_, ip)| ip.clone()).collect();
+                self.hearing.probing(group, &ips, true, self.at(millis));
+                self.hearing.record_connection(group, ip, answers(ip, millis / 1000), self.at(millis));
+            }
+        }
+    }
+
+    fn of(&self, machine: usize, second: u64) -> GroupReachability {
+        self.hearing.of(&self.machines[machine].0, self.at(second * 1000))
+    }
+
+    fn reach(&self, machine: usize, second: u64) -> Reach {
+        self.of(machine, second).reach
+    }
+}
+
+#[test]
+fn a_machine_is_gone_after_five_seconds_beside_one_of_its_own_group_that_is_heard() {
+    let bench = Bench::new(&["n/g/1", "n/g/2"]);
+    bench.asks(0, 10, |_, _| true);
+    bench.asks(10, 16, |ip, _| ip != "1");
+    assert_eq!(bench.of(0, 12), GroupReachability::default());
+    assert_eq!(bench.of(0, 15), GroupReachability { no_sign: vec!["1".to_owned()], reach: Reach::Heard });
+    bench.asks(16, 18, |_, _| true);
+    assert_eq!(bench.of(0, 18), GroupReachability::default());
+}
+
+#[test]
+fn a_group_is_silent_after_five_seconds_beside_another_that_is_heard() {
+    let bench = Bench::new(&["n/g/1", "n/g/2", "n/h/3"]);
+    bench.asks(0, 10, |_, _| true);
+    bench.asks(10, 16, |ip, _| ip == "3");
+    let gone = GroupReachability { no_sign: vec!["1".to_owned(), "2".to_owned()], reach: Reach::Silent };
+    assert_eq!((bench.of(0, 15), bench.of(2, 15)), (gone, GroupReachability::default()));
+}
+
+#[test]
+fn when_nobody_is_heard_nobody_is_gone() {
+    for machines in [&["n/g/1", "n/g/2", "n/h/3", "n/h/4"][..], &["n/g/1", "n/g/2"], &["n/g/1"]] {
+        for cut in 10..13 {
+            let bench = Bench::new(machines);
+            bench.asks(0, cut, |_, _| true);
+            bench.asks(cut, 700, |_, _| false);
+            for second in cut..700 {
+                let heard = bench.of(0, second);
+                assert_eq!(heard.no_sign, [""; 0], "at {second} s");
+                assert_ne!(heard.reach, Reach::Silent, "at {second} s");
+            }
+            assert_eq!(bench.reach(0, cut + 6), Reach::Unsure);
+            assert_eq!(bench.reach(0, cut + 11), Reach::Deaf);
+        }
+    }
+}
+
+/// Whoever is heard first after a cut of any length is no witness of what was during the cut.
+#[test]
+fn when_a_cut_ends_nobody_is_gone() {
+    for length in 1..20 {
+        let bench = Bench::new(&["n/g/1", "n/g/2", "n/h/3", "n/h/4"]);
+        let heard = |second: u64| second < 10 || second >= 10 + length;
+        for second in (0..60).step_by(2) {
+            bench.asks(second, second + 2, |_, now| heard(now));
+            for machine in [0, 2] {
+                let observed = bench.of(machine, second + 2);
+                assert_eq!(observed.no_sign, [""; 0], "cut for {length} s, at {second} s");
+                assert_ne!(observed.reach, Reach::Silent, "cut for {length} s, at {second} s");
+            }
+        }
+        assert_eq!(bench.reach(0, 60), Reach::Heard);
+    }
+}
+
+#[test]
+fn a_replica_that_has_never_heard_anybody_is_unsure_and_then_deaf() {
+    let bench = Bench::new(&["n/g/1", "n/h/2"]);
+    bench.asks(0, 12, |_, _| false);
+    assert_eq!((bench.reach(0, 1), bench.reach(0, 11)), (Reach::Unsure, Reach::Deaf));
+    let other = Bench::new(&["n/g/1", "n/h/2"]);
+    other.asks(0, 2, |ip, _| ip == "2");
+    assert_eq!(other.reach(0, 2), Reach::Unsure);
+    other.asks(2, 12, |ip, _| ip == "2");
+    assert_eq!(other.reach(0, 11), Reach::Silent);
+    assert_eq!(other.of(0, 11).no_sign, [""; 0], "a policy may forbid the port");
+}
+
+/// A policy shuts this program out of one namespace.
+#[test]
+fn a_witness_of_another_namespace_says_nothing() {
+    let bench = Bench::new(&["n/g/1", "m/h/2"]);
+    bench.asks(0, 10, |_, _| true);
+    bench.asks(10, 30, |ip, _| ip == "2");
+    assert_eq!((bench.of(0, 30).no_sign.len(), bench.reach(0, 30)), (0, Reach::Deaf));
+    assert_eq!(bench.hearing.deaf_for(bench.at(30_000)), None, "a standby would hear no more");
+}
+
+#[test]
+fn what_a_dashboard_or_engine_answers_is_a_sign_where_the_port_is_forbidden() {
+    let bench = Bench::new(&["n/g/1"]);
+    bench.asks(0, 20, |_, _| false);
+    bench.hearing.record_answer(&bench.machines[0].0, true, bench.at(19_000));
+    assert_eq!(bench.reach(0, 20), Reach::Heard);
+    bench.hearing.record_answer(&bench.machines[0].0, false, bench.at(22_000));
+    assert_eq!(bench.reach(0, 30), Reach::Deaf);
+}
+
+#[test]
+fn an_address_that_is_not_of_the_group_any_more_is_forgotten() {
+    let bench = Bench::new(&["n/g/1", "n/g/2"]);
+    bench.asks(0, 10, |_, _| true);
+    let group = &bench.machines[0].0;
+    bench.hearing.probing(group, &["2".to_owned()], true, bench.at(10_000));
+    bench.hearing.record_connection(group, "2", true, bench.at(19_000));
+    assert_eq!(bench.of(0, 20), GroupReachability::default());
+    bench.hearing.forget(group);
+    assert_eq!(bench.of(0, 60), GroupReachability::default());
+}
+
+#[test]
+fn how_long_nobody_is_heard_counts_from_the_last_sign_and_for_pods_that_are_well() {
+    let bench = Bench::new(&["n/g/1", "m/h/2"]);
+    let deaf = |second: u64| bench.hearing.deaf_for(bench.at(second * 1000)).map(|length| length.as_secs());
+    assert_eq!(deaf(100), None, "nobody is asked");
+    bench.asks(0, 10, |_, _| true);
+    assert_eq!(deaf(10), None);
+    bench.asks(10, 40, |_, _| false);
+    assert_eq!((deaf(15), deaf(40)), (None, Some(31)));
+    for (group, ip) in &bench.machines {
+        bench.hearing.probing(group, std::slice::from_ref(ip), false, bench.at(40_000));
+    }
+    assert_eq!(deaf(41), None, "Kubernetes holds none of them well");
+    assert_eq!(deaf(100), None, "nobody has asked for a while");
+}

@@ -1,0 +1,65 @@
+//! ControllerRevisions: the fleet's history.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams};
+use rayfleet_api::ValidFleet;
+use serde_json::json;
+
+use super::{Executor, Made, WriteError, body, gone_is_fine, of};
+use crate::kubernetes::HistoryChange;
+use crate::kubernetes::owners::{controls, is_orphan, owner_in_words};
+
+impl Executor {
+    /// Writes the history of revisions. A record that `kubectl delete --cascade=orphan` left becomes the fleet's.
+    pub(crate) async fn write_history(
+        &self,
+        fleet: &ValidFleet,
+        change: HistoryChange,
+    ) -> Result<Made, WriteError> {
+        let at = of::<ControllerRevision>(&fleet.namespace);
+        if let Some(record) = change.create {
+            let request = body(&record).and_then(|body| at.create(&PostParams::default(), body));
+            match self.ask::<ControllerRevision>("create ControllerRevision", request).await {
+                Ok(Some(created)) => self.index.made(created),
+                Ok(None) => {}
+                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
+                    let name = record.name_any();
+                    let request = at.get(&name, &GetParams::default());
+                    let there = self.ask::<ControllerRevision>("get ControllerRevision", request).await?;
+                    let there = there.ok_or(error)?;
+                    if is_orphan(&there, &fleet.name) {
+                        let metadata = json!({"ownerReferences": record.metadata.owner_references});
+                        let patch = json!({"metadata": metadata, "revision": record.revision});
+                        let request = at.patch(&name, &PatchParams::default(), &Patch::Merge(&patch));
+                        let adopted =
+                            self.ask::<ControllerRevision>("adopt ControllerRevision", request).await?;
+                        if let Some(adopted) = adopted {
+                            self.index.made(adopted);
+                        }
+                    } else if controls(&fleet.uid, &there) {
+                        // The watch has not delivered it yet.
+                        self.index.made(there);
+                    } else {
+                        return Ok(Made::Taken(format!("{} ({name})", owner_in_words(&there))));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((name, number)) = change.renumber {
+            let patch = json!({"revision": number});
+            let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            let request = at.patch(&name, &parameters, &patch);
+            let patched = self.ask::<ControllerRevision>("renumber ControllerRevision", request).await?;
+            if let Some(patched) = patched {
+                self.index.changed(patched);
+            }
+        }
+        for name in change.delete {
+            let request = at.delete(&name, &DeleteParams::default());
+            gone_is_fine(self.send("delete ControllerRevision", request).await.map(|_| ()))?;
+        }
+        Ok(Made::Ours)
+    }
+}

@@ -1,0 +1,363 @@
+//! What each kind of object does to the index, and which fleets it concerns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::DynamicObject;
+use kube::{Resource, ResourceExt};
+use rayfleet_api::{RayClusterFleet, names};
+
+use super::{Held, Indexed, Kind, Store};
+use crate::clock;
+use crate::kubernetes::Key;
+use crate::kubernetes::endpoints::Slice;
+use crate::kubernetes::nodes::Node;
+use crate::kubernetes::objects::{controller, is_fleet, version};
+use crate::kubernetes::pod_events;
+use crate::kubernetes::pods::{Member, Pod};
+
+/// Version of an object that is kept in Kubernetes' own form.
+fn version_of<K: Resource>(object: &K) -> u64 {
+    version(object.meta().resource_version.as_deref())
+}
+
+impl Indexed for RayClusterFleet {
+    const KIND: Kind = Kind::Fleet;
+    /// A fleet may be deleted and made again unseen, and its predecessor's ledger be the newer object.
+    const RISES: bool = false;
+    fn key(&self) -> Key {
+        Key::of(self)
+    }
+    fn version(&self) -> u64 {
+        version_of(self)
+    }
+    fn apply(self, store: &mut Store) -> Vec<Key> {
+        let key = self.key();
+        let before = store.fleets.get(&key).filter(|before| before.metadata.uid == self.metadata.uid);
+        let before = before.map(|before| version_of(&**before));
+        // An own write is entered at once; the watch delivers it again, and may deliver older states before it. Neither tells anything.
+        let is_news = before.is_none_or(|before| before == 0 || before < self.version());
+        if before.is_none_or(|before| before <= self.version()) {
+            store.fleets.insert(key.clone(), Arc::new(self));
+        }
+        if is_news { vec![key] } else { Vec::new() }
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        store.fleets.remove(key);
+        vec![key.clone()]
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.fleets.get(key).map(|fleet| version_of(&**fleet))
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.fleets.keys().cloned().collect()
+    }
+}
+
+/// The fleet that controls an object.
+fn owner<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    controller(object.meta().owner_references.as_deref().unwrap_or_default())
+}
+
+fn fleet_of<K: Resource>(key: &Key, object: &K) -> Vec<Key> {
+    let labels = object.meta().labels.as_ref();
+    let labelled = labels.and_then(|labels| labels.get(names::LABEL_FLEET));
+    let fleet = owner(object).map(|fleet| &fleet.name).or(labelled);
+    fleet.map(|fleet| key.sibling(fleet)).into_iter().collect()
+}
+
+/// Kinds that are kept as they are.
+macro_rules! owned {
+    ($kind:ty, $variant:ident, $field:ident) => {
+        impl Indexed for $kind {
+            const KIND: Kind = Kind::$variant;
+            fn key(&self) -> Key {
+                Key::of(self)
+            }
+            fn version(&self) -> u64 {
+                version_of(self)
+            }
+            fn apply(self, store: &mut Store) -> Vec<Key> {
+                let key = self.key();
+                let fleets = fleet_of(&key, &self);
+                store.$field.insert(key, Arc::new(self));
+                fleets
+            }
+            fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+                let gone = store.$field.remove(key);
+                gone.map(|gone| fleet_of(key, &*gone)).unwrap_or_default()
+            }
+            fn known(key: &Key, store: &Store) -> Option<u64> {
+                store.$field.get(key).map(|object| version_of(&**object))
+            }
+            fn keys(store: &Store) -> Vec<Key> {
+                store.$field.keys().cloned().collect()
+            }
+        }
+    };
+}
+
+owned!(Service, Service, services);
+owned!(ControllerRevision, Revision, revisions);
+owned!(PodDisruptionBudget, Budget, budgets);
+
+/// The fleets of a pod: of the RayCluster that controls it, and, while nobody knows that, the one that its labels name.
+pub(super) fn fleets_of_pod(store: &Store, key: &Key, member: Option<&Member>) -> Vec<Key> {
+    let Some(member) = member else { return Vec::new() };
+    let cluster =
+        member.cluster.as_ref().and_then(|cluster| store.members.cluster(&key.namespace, &cluster.uid));
+    let fleet = cluster.and_then(|cluster| store.fleet_of(cluster));
+    fleet.or_else(|| member.fleet.as_ref().map(|fleet| key.sibling(fleet))).into_iter().collect()
+}
+
+impl Store {
+    /// Takes a pod out of all that is kept by pods. Gives what it was and whether it took room.
+    fn remove_pod(&mut self, key: &Key) -> Option<(Option<Box<Member>>, bool)> {
+        let held = self.pods.remove(key)?;
+        Arc::make_mut(&mut self.tally).remove(&key.to_string(), &held.claim);
+        if let Some(member) = &held.member {
+            self.members.remove_pod(key, member);
+        }
+        Some((held.member, held.claim.takes_room()))
+    }
+}
+
+impl Indexed for Pod {
+    const KIND: Kind = Kind::Pod;
+    fn key(&self) -> Key {
+        self.key.clone()
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn apply(self, store: &mut Store) -> Vec<Key> {
+        let Self { key, version, mut claim, mut member } = self;
+        let before = store.remove_pod(&key);
+        if let Some((Some(before), _)) = &before
+            && let Some(member) = &mut member
+        {
+            member.follow(before, clock::now());
+        }
+        let gave_room = before.is_some_and(|(_, took_room)| took_room) && !claim.takes_room();
+        store.alike.share(&mut claim);
+        Arc::make_mut(&mut store.tally).add(&key.to_string(), &claim);
+        if let Some(member) = &member {
+            store.members.add_pod(&key, member);
+        }
+        let mut fleets = fleets_of_pod(store, &key, member.as_deref());
+        store.pods.insert(key, Held { version, claim, member });
+        if gave_room {
+            fleets.extend(waiting_for_room(store));
+        }
+        fleets
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        let Some((member, took_room)) = store.remove_pod(key) else { return Vec::new() };
+        pod_events::forget(store, key);
+        let mut fleets = fleets_of_pod(store, key, member.as_deref());
+        if took_room {
+            fleets.extend(waiting_for_room(store));
+        }
+        fleets
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.pods.get(key).map(|pod| pod.version)
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.pods.keys().cloned().collect()
+    }
+}
+
+/// Fleets whose rollout goes on when a node has room, whoever made it.
+fn waiting_for_room(store: &Store) -> Vec<Key> {
+    let waits = |fleet: &RayClusterFleet| {
+        let conditions = fleet.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|c| c.type_ == "Stalled" && c.status == "True" && c.reason == "NoRoom")
+    };
+    store.fleets.iter().filter(|(_, fleet)| waits(fleet)).map(|(key, _)| key.clone()).collect()
+}
+
+impl Indexed for DynamicObject {
+    const KIND: Kind = Kind::Cluster;
+    fn key(&self) -> Key {
+        Key::new(self.namespace().unwrap_or_default(), self.name_any())
+    }
+    fn version(&self) -> u64 {
+        version(self.metadata.resource_version.as_deref())
+    }
+    fn apply(self, store: &mut Store) -> Vec<Key> {
+        let key = self.key();
+        let mut fleets = take_out(&key, store);
+        store.members.add_cluster(&key, &self.uid().unwrap_or_default());
+        fleets.extend(fleet_of_cluster(&key, &self));
+        store.clusters.insert(key, Arc::new(self));
+        fleets.dedup();
+        fleets
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        store.warnings.remove(key);
+        take_out(key, store)
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.clusters.get(key).map(|cluster| version(cluster.metadata.resource_version.as_deref()))
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.clusters.keys().cloned().collect()
+    }
+}
+
+/// Takes a RayCluster out of all that is kept by RayClusters; gives its fleet.
+fn take_out(key: &Key, store: &mut Store) -> Vec<Key> {
+    let Some(gone) = store.clusters.remove(key) else { return Vec::new() };
+    store.members.remove_cluster(key, &gone.uid().unwrap_or_default());
+    fleet_of_cluster(key, &gone).into_iter().collect()
+}
+
+/// The fleet of a RayCluster: the one that controls it, else the one that its label names.
+pub(super) fn fleet_of_cluster(key: &Key, cluster: &DynamicObject) -> Option<Key> {
+    let owner = owner(cluster).filter(|owner| is_fleet(owner)).map(|fleet| &fleet.name);
+    owner.or(cluster.labels().get(names::LABEL_FLEET)).map(|fleet| key.sibling(fleet))
+}
+
+impl Indexed for Node {
+    const KIND: Kind = Kind::Node;
+    fn key(&self) -> Key {
+        Key::new("", &self.room.name)
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn apply(mut self, store: &mut Store) -> Vec<Key> {
+        let key = self.key();
+        // Kubelets report every few seconds; only what matters for capacity is a reason to look.
+        let same = |before: &Self| (before.lost, &before.room) == (self.lost, &self.room);
+        let is_same = store.nodes.get(&key).is_some_and(same);
+        match store.nodes.get(&key).filter(|_| is_same) {
+            // What is the same is there once: the tally holds it too.
+            Some(before) => self.room = before.room.clone(),
+            None => Arc::make_mut(&mut store.tally).set_node(self.room.clone()),
+        }
+        store.nodes.insert(key, self);
+        if is_same { Vec::new() } else { store.fleets.keys().cloned().collect() }
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        store.nodes.remove(key);
+        Arc::make_mut(&mut store.tally).remove_node(&key.name);
+        store.fleets.keys().cloned().collect()
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.nodes.get(key).map(|node| node.version)
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.nodes.keys().cloned().collect()
+    }
+}
+
+impl Indexed for ResourceQuota {
+    const KIND: Kind = Kind::Quota;
+    fn key(&self) -> Key {
+        Key::of(self)
+    }
+    fn version(&self) -> u64 {
+        version_of(self)
+    }
+    fn apply(self, store: &mut Store) -> Vec<Key> {
+        store.quotas.insert(self.key(), Arc::new(self));
+        // What is used changes with every pod; it only matters where it is waited for.
+        waiting_for_room(store)
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        store.quotas.remove(key);
+        waiting_for_room(store)
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.quotas.get(key).map(|quota| version_of(&**quota))
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.quotas.keys().cloned().collect()
+    }
+}
+
+impl Store {
+    /// What a slice says now, in the place of what it said before; gives the fleets of the pods of which it says something else.
+    fn list_endpoints(&mut self, key: &Key, after: Option<(u64, super::Listed)>) -> Vec<Key> {
+        let (_, before) = self.slices.remove(key).unwrap_or_default();
+        let (_, now) = after.clone().unwrap_or_default();
+        let concerned: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let mut fleets = BTreeSet::new();
+        for uid in concerned.into_iter().filter(|uid| before.get(*uid) != now.get(*uid)) {
+            let said = self.endpoints.entry(uid.clone()).or_default();
+            match now.get(uid) {
+                Some(ready) => said.insert(key.clone(), *ready),
+                None => said.remove(key),
+            };
+            if said.is_empty() {
+                self.endpoints.remove(uid);
+            }
+            let pod = self.members.pod(uid).cloned();
+            fleets.extend(pod.into_iter().flat_map(|pod| fleets_of_pod(self, &pod, self.member(&pod))));
+        }
+        self.slices.extend(after.map(|after| (key.clone(), after)));
+        fleets.into_iter().collect()
+    }
+}
+
+impl Indexed for Slice {
+    const KIND: Kind = Kind::Slice;
+    fn key(&self) -> Key {
+        self.key.clone()
+    }
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn apply(self, store: &mut Store) -> Vec<Key> {
+        store.list_endpoints(&self.key, Some((self.version, self.listed)))
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        store.list_endpoints(key, None)
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.slices.get(key).map(|(version, _)| *version)
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.slices.keys().cloned().collect()
+    }
+}
+
+/// A warning event about a RayCluster. KubeRay answers an invalid spec with nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Warning {
+    pub(crate) cluster: Key,
+    /// UID of the RayCluster; empty if the event does not tell.
+    pub(crate) uid: String,
+    pub(crate) text: String,
+}
+
+impl Indexed for Warning {
+    const KIND: Kind = Kind::Warning;
+    fn key(&self) -> Key {
+        self.cluster.clone()
+    }
+    fn version(&self) -> u64 {
+        0
+    }
+    fn apply(self, store: &mut Store) -> Vec<Key> {
+        let fleet = store.fleet_of(&self.cluster);
+        store.warnings.insert(self.cluster.clone(), self);
+        fleet.into_iter().collect()
+    }
+    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+        store.warnings.remove(key);
+        Vec::new()
+    }
+    fn known(key: &Key, store: &Store) -> Option<u64> {
+        store.warnings.contains_key(key).then_some(0)
+    }
+    fn keys(store: &Store) -> Vec<Key> {
+        store.warnings.keys().cloned().collect()
+    }
+}

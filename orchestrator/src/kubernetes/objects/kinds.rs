@@ -1,0 +1,228 @@
+//! The kinds that are kept in Kubernetes' own form, each with the parts that are used. Those of which there are as many as pods have
+//! their own: `pods`, `nodes`, `endpoints`.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{
+    ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service, ServiceSpec,
+};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::core::DynamicObject;
+use rayfleet_api::FieldError;
+use rayfleet_api::spec::RayClusterFleetSpec;
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::{Map, Value, json};
+
+use super::{Meta, Watched, bounded, fields};
+use crate::kubernetes::Key;
+use crate::kubernetes::index::Warning;
+
+/// Fields that every object has.
+#[derive(Deserialize)]
+struct Object<S, T> {
+    #[serde(default)]
+    metadata: Meta,
+    spec: S,
+    status: Option<T>,
+}
+
+/// An object of which nothing that a tenant may write makes the rest unreadable: its metadata, and its parts as text. What nobody could
+/// read would be watched by nobody, and never let go.
+struct Pieces<'a> {
+    metadata: Meta,
+    spec: Option<&'a str>,
+    status: Option<&'a str>,
+}
+
+impl<'a> Pieces<'a> {
+    /// An error only where there is no object or no name.
+    fn of(text: &'a str) -> Result<Self, serde_json::Error> {
+        let Some(all) = fields(text) else { return Err(serde_json::Error::custom("it is no object")) };
+        let part = |name: &str| all.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let metadata = metadata(part("\"metadata\"").unwrap_or_default());
+        if metadata.name.is_empty() {
+            return Err(serde_json::Error::custom("it has no name"));
+        }
+        Ok(Self { metadata, spec: part("\"spec\""), status: part("\"status\"") })
+    }
+
+    /// All of it, but for parts that cannot be read.
+    fn whole(self) -> DynamicObject {
+        let readable = |part: Option<&str>| part.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        DynamicObject {
+            types: None,
+            data: json!({"spec": readable(self.spec), "status": readable(self.status)}),
+            metadata: self.metadata.into_object_meta(),
+        }
+    }
+}
+
+/// Metadata without what in it cannot be read.
+fn metadata(text: &str) -> Meta {
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        let mut kept = Map::new();
+        for (name, value) in fields(text).unwrap_or_default() {
+            let (Ok(name), Ok(value)) = (serde_json::from_str::<String>(name), serde_json::from_str(value))
+            else {
+                continue;
+            };
+            kept.insert(name.clone(), value);
+            if Meta::deserialize(&Value::Object(kept.clone())).is_err() {
+                kept.remove(&name);
+            }
+        }
+        serde_json::from_value(Value::Object(kept)).unwrap_or_default()
+    })
+}
+
+/// A part of an object, each of its fields read by itself, and the fields that are nested too deep for that or otherwise odd.
+fn part<T: DeserializeOwned>(
+    at: &str,
+    text: Option<&str>,
+) -> Result<(Option<T>, Vec<FieldError>), serde_json::Error> {
+    let Some(text) = text.filter(|text| *text != "null") else { return Ok((None, Vec::new())) };
+    let (mut kept, mut odd) = (Map::new(), Vec::new());
+    for (name, value) in fields(text).unwrap_or_default() {
+        let name = name.trim_matches('"');
+        match serde_json::from_str(value) {
+            Ok(value) => drop(kept.insert(name.to_owned(), value)),
+            // The error may quote the object.
+            Err(_) => odd.push(FieldError {
+                field: format!("{at}.{name}"),
+                problem: "cannot be read: it is nested deeper than 126 levels: make it flatter".to_owned(),
+            }),
+        }
+    }
+    Ok((Some(serde_json::from_value(Value::Object(kept))?), odd))
+}
+
+impl Watched for RayClusterFleet {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let fleet = Pieces::of(text)?;
+        let (spec, odd) = part::<RayClusterFleetSpec>("spec", fleet.spec)?;
+        let mut spec = spec.map_or_else(|| serde_json::from_value(json!({})), Ok)?;
+        spec.unreadable.extend(odd);
+        let (mut status, odd) = part::<RayClusterFleetStatus>("status", fleet.status)?;
+        if let Some(status) = &mut status {
+            status.unreadable.extend(odd);
+        }
+        Ok(Some(Self { metadata: fleet.metadata.into_object_meta(), spec, status }))
+    }
+}
+
+impl Watched for DynamicObject {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let cluster = Pieces::of(text)?;
+        // Those that no fleet controls any more, but that were made for one, may be adopted.
+        if !cluster.metadata.is_of_a_fleet() && cluster.metadata.label(names::LABEL_FLEET).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(cluster.whole()))
+    }
+}
+
+/// An object of a kind whose types are not known here, such as a RayCluster, whoever's it is.
+///
+/// # Errors
+/// It is not what an object looks like. The error may quote it: it is not to be logged.
+pub(in crate::kubernetes) fn any(text: &str) -> Result<DynamicObject, serde_json::Error> {
+    Pieces::of(text).map(Pieces::whole)
+}
+
+impl Watched for ResourceQuota {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let quota: Object<Option<ResourceQuotaSpec>, ResourceQuotaStatus> = serde_json::from_str(text)?;
+        let metadata = quota.metadata.into_object_meta();
+        Ok(Some(Self { metadata, spec: quota.spec, status: quota.status }))
+    }
+}
+
+impl Watched for Service {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let service: Object<Option<ServiceSpec>, serde::de::IgnoredAny> = serde_json::from_str(text)?;
+        Ok(Some(Self { metadata: service.metadata.into_object_meta(), spec: service.spec, status: None }))
+    }
+}
+
+impl Watched for PodDisruptionBudget {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let budget: Object<Option<PodDisruptionBudgetSpec>, serde::de::IgnoredAny> =
+            serde_json::from_str(text)?;
+        Ok(Some(Self { metadata: budget.metadata.into_object_meta(), spec: budget.spec, status: None }))
+    }
+}
+
+/// A ControllerRevision, but for its data: that is whatever somebody wrote into it.
+#[derive(Deserialize)]
+struct Record {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default)]
+    revision: i64,
+}
+
+impl Watched for ControllerRevision {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let record: Record = serde_json::from_str(text)?;
+        let data = fields(text).into_iter().flatten().find(|(name, _)| *name == "\"data\"");
+        let data = data.and_then(|(_, data)| serde_json::from_str::<Option<Value>>(data).ok().flatten());
+        Ok(Some(Self {
+            metadata: record.metadata.into_object_meta(),
+            data: data.map(RawExtension),
+            revision: record.revision,
+        }))
+    }
+}
+
+/// An event.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    reason: Option<String>,
+    message: Option<String>,
+    #[serde(default)]
+    involved_object: About,
+    reporting_component: Option<String>,
+    #[serde(default)]
+    source: Source,
+}
+
+/// What an event is about.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct About {
+    kind: String,
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+/// Who an event is from, in its older form.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Source {
+    component: String,
+}
+
+/// What KubeRay calls itself in its events.
+const KUBERAY: &str = "raycluster-controller";
+
+impl Watched for Warning {
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+        let event: Event = serde_json::from_str(text)?;
+        let component = event.reporting_component.filter(|name| !name.is_empty());
+        let component = component.unwrap_or(event.source.component);
+        let about = event.involved_object;
+        let Some(reason) = event.reason.filter(|reason| reason.starts_with("InvalidRayCluster")) else {
+            return Ok(None);
+        };
+        if component != KUBERAY || about.kind != "RayCluster" || about.name.is_empty() {
+            return Ok(None);
+        }
+        let words = format!("{reason}: {}", event.message.unwrap_or_default());
+        let cluster = Key::new(about.namespace, about.name);
+        Ok(Some(Self { cluster, uid: about.uid, text: bounded(&words) }))
+    }
+}

@@ -1,0 +1,234 @@
+//! Objects as a tenant may make them: every kind is read whatever is in the parts that are not used, and nothing of them is kept.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use rayfleet_api::RayClusterFleet;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fixtures::{owner, raw_fleet};
+use crate::kubernetes::endpoints::Slice;
+use crate::kubernetes::index::Warning;
+use crate::kubernetes::nodes::Node;
+use crate::kubernetes::pods::Pod;
+
+/// A time that Kubernetes takes and gives back, and that jiff cannot hold.
+const NEVER: &str = "9999-12-31T23:59:59Z";
+
+/// An object whose metadata has everything in it that a tenant may write, nested deeper than is read by recursion.
+fn poisoned(rest: &Value) -> String {
+    let mut object = rest.clone();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.insert("name".into(), json!("x"));
+    metadata.insert("namespace".into(), json!("n"));
+    metadata.insert("uid".into(), json!("u-1"));
+    metadata.insert("resourceVersion".into(), json!("7"));
+    metadata.insert("creationTimestamp".into(), json!(NEVER));
+    metadata.insert("managedFields".into(), json!([{
+        "manager": "other", "operation": "Update", "time": NEVER, "fieldsType": "FieldsV1", "fieldsV1": "DEEP"
+    }]));
+    let deep = format!("{}1{}", "{\"f:a\":".repeat(300), "}".repeat(300));
+    object.to_string().replace("\"DEEP\"", &deep)
+}
+
+fn read<T: Watched>(rest: &Value) -> T {
+    T::read(&poisoned(rest)).expect("it is read").expect("it is kept")
+}
+
+fn owned() -> Value {
+    json!({"ownerReferences": [owner("f", "u-1")], "labels": {"a": "b"}})
+}
+
+#[test]
+fn a_pod_is_read_whatever_times_it_has() {
+    let pod: Pod = read(&json!({
+        "metadata": {"labels": {names::LABEL_FLEET: "f"}, "deletionTimestamp": NEVER},
+        "spec": {"nodeName": "a", "containers": [{"env": [{"name": "TOKEN", "value": "secret"}]}]},
+        "status": {
+            "phase": "Running", "startTime": NEVER, "podIP": "10.0.0.1",
+            "conditions": [{"type": names::GATE_SERVING, "status": "True", "lastTransitionTime": NEVER}]
+        }
+    }));
+    let observed = &pod.member.as_ref().unwrap().observed;
+    assert!(
+        pod.claim.takes_room() && observed.deleting && observed.gate_open && observed.gate_since.is_none()
+    );
+    assert_eq!((pod.version, &pod.key), (7, &Key::new("n", "x")));
+    assert!(!format!("{pod:?}").contains("secret"));
+}
+
+#[test]
+fn a_node_is_read_whatever_times_it_has() {
+    let node: Node = read(&json!({
+        "metadata": {},
+        "spec": {"taints": [{"key": "k", "effect": "NoExecute", "timeAdded": NEVER}]},
+        "status": {
+            "allocatable": {"cpu": "4"}, "images": [{"names": ["i"]}],
+            "conditions": [{"type": "Ready", "status": "Unknown", "lastHeartbeatTime": NEVER}]
+        }
+    }));
+    assert!(node.lost && node.room.taints.len() == 1 && node.room.shares.len() == 1);
+}
+
+#[test]
+fn a_fleet_is_read_whatever_times_it_has() {
+    let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+    fleet["metadata"] = json!({"deletionTimestamp": NEVER, "finalizers": ["a/b"], "generation": 3});
+    let fleet: RayClusterFleet = read(&fleet);
+    assert_eq!(fleet.metadata.generation, Some(3));
+    assert!(fleet.metadata.deletion_timestamp.is_some(), "it ends, whenever");
+    assert_eq!((fleet.metadata.creation_timestamp, fleet.metadata.managed_fields), (None, None));
+}
+
+#[test]
+fn a_raycluster_is_read_whatever_times_it_has() {
+    let cluster: DynamicObject = read(
+        &json!({"metadata": owned(), "spec": {"headGroupSpec": {}}, "status": {"lastUpdateTime": NEVER}}),
+    );
+    assert!(cluster.data["spec"]["headGroupSpec"].is_object() && cluster.labels()["a"] == "b");
+}
+
+#[test]
+fn a_quota_is_read_whatever_times_it_has() {
+    let quota: ResourceQuota = read(&json!({"metadata": {}, "spec": {"hard": {"pods": "1"}}, "status": {}}));
+    assert!(quota.spec.unwrap().hard.unwrap().contains_key("pods"));
+}
+
+#[test]
+fn a_service_is_read_whatever_times_it_has() {
+    let condition =
+        json!({"type": "t", "status": "True", "reason": "r", "message": "", "lastTransitionTime": NEVER});
+    let service: Service = read(
+        &json!({"metadata": owned(), "spec": {"ports": [{"port": 1}]}, "status": {"conditions": [condition]}}),
+    );
+    assert_eq!(service.spec.unwrap().ports.unwrap()[0].port, 1);
+}
+
+#[test]
+fn a_controllerrevision_is_read_whatever_times_it_has() {
+    let record: ControllerRevision = read(&json!({"metadata": owned(), "revision": 3, "data": {"spec": {}}}));
+    assert_eq!((record.revision, record.data.unwrap().0), (3, json!({"spec": {}})));
+}
+
+#[test]
+fn a_poddisruptionbudget_is_read_whatever_times_it_has() {
+    let disrupted = json!({"p": NEVER});
+    let budget: PodDisruptionBudget = read(&json!({
+        "metadata": owned(), "spec": {"minAvailable": 1}, "status": {"disruptedPods": disrupted}
+    }));
+    assert!(budget.spec.unwrap().min_available.is_some());
+}
+
+#[test]
+fn an_endpointslice_is_read_whatever_times_it_has() {
+    let slice: Slice = read(&json!({"metadata": {}, "endpoints": [
+        {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": "p", "uid": "p-1"}}
+    ]}));
+    assert_eq!(slice.listed.get("p-1"), Some(&true));
+}
+
+fn event(component: &str, reason: &str) -> Value {
+    json!({
+        "metadata": {}, "firstTimestamp": NEVER, "lastTimestamp": NEVER, "eventTime": NEVER,
+        "series": {"lastObservedTime": NEVER}, "reason": reason, "message": "m".repeat(100_000),
+        "source": {"component": component},
+        "involvedObject": {"kind": "RayCluster", "namespace": "n", "name": "f-1", "uid": "c-1"}
+    })
+}
+
+#[test]
+fn an_event_is_read_whatever_times_it_has() {
+    let warning: Warning = read(&event("raycluster-controller", "InvalidRayClusterSpec"));
+    assert_eq!((warning.cluster, &*warning.uid), (Key::new("n", "f-1"), "c-1"));
+    assert_eq!(warning.text.len(), 512);
+}
+
+#[test]
+fn only_kuberays_own_words_about_an_invalid_cluster_are_believed() {
+    let kept = |event: &Value| Warning::read(&poisoned(event)).unwrap().is_some();
+    assert!(!kept(&event("kubectl", "InvalidRayClusterSpec")));
+    assert!(!kept(&event("raycluster-controller", "FailedToCreateHeadPod")));
+    let mut new_form = event("", "InvalidRayClusterStatus");
+    new_form["reportingComponent"] = json!("raycluster-controller");
+    assert!(kept(&new_form));
+    new_form["involvedObject"]["kind"] = json!("Pod");
+    assert!(!kept(&new_form));
+}
+
+#[test]
+fn a_raycluster_that_no_fleet_controls_and_that_was_made_for_none_is_not_kept() {
+    for metadata in [
+        json!({}),
+        json!({"ownerReferences": [{
+            "apiVersion": "apps/v1", "kind": "RayClusterFleet", "name": "f", "uid": "u-1", "controller": true
+        }]}),
+    ] {
+        let text = poisoned(&json!({"metadata": metadata, "revision": 1}));
+        assert!(DynamicObject::read(&text).unwrap().is_none());
+    }
+}
+
+/// Nested deeper than is read by recursion.
+fn deep() -> String {
+    format!("{}1{}", "{\"a\":".repeat(300), "}".repeat(300))
+}
+
+#[test]
+fn a_fleet_is_read_however_deep_it_is_nested_and_whatever_its_status_holds() {
+    let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+    fleet["metadata"] = json!({"finalizers": ["rayfleet.io/drain"], "generation": 3, "labels": "odd"});
+    fleet["spec"]["template"]["spec"]["odd"] = json!("TOO-DEEP");
+    fleet["status"] = json!({"readyReplicas": 2, "startupTimes": "TOO-DEEP", "rollout": {"step": "x", "to": "y", "lastProgress": NEVER}});
+    let text = poisoned(&fleet).replace("\"TOO-DEEP\"", &deep());
+    let fleet = RayClusterFleet::read(&text).unwrap().unwrap();
+    assert_eq!((fleet.name_any().as_str(), fleet.metadata.generation), ("x", Some(3)));
+    assert_eq!(fleet.finalizers(), ["rayfleet.io/drain"], "it can be let go");
+    assert_eq!((fleet.spec.replicas, fleet.spec.model.is_some()), (Some(2), true));
+    let names =
+        |odd: &[rayfleet_api::FieldError]| odd.iter().map(|odd| odd.field.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&fleet.spec.unreadable), ["spec.template"]);
+    assert!(fleet.spec.unreadable[0].problem.contains("deeper than 126 levels: make it flatter"));
+    let status = fleet.status.unwrap();
+    assert_eq!((status.ready_replicas, status.rollout.unwrap().to.as_str()), (2, "y"));
+    assert_eq!(names(&status.unreadable), ["status.rollout.lastProgress", "status.startupTimes"]);
+    for odd in [json!("secret"), json!(7), json!([1])] {
+        let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+        fleet["spec"] = odd.clone();
+        fleet["status"] = odd;
+        assert!(RayClusterFleet::read(&fleet.to_string()).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_raycluster_and_a_record_are_known_whatever_is_in_them() {
+    let cluster =
+        json!({"metadata": owned(), "spec": {"headGroupSpec": "TOO-DEEP"}, "status": {"state": "ready"}});
+    let text = poisoned(&cluster).replace("\"TOO-DEEP\"", &deep());
+    let cluster = DynamicObject::read(&text).unwrap().unwrap();
+    assert_eq!((cluster.uid().as_deref(), &cluster.data["status"]["state"]), (Some("u-1"), &json!("ready")));
+    assert!(cluster.data["spec"].is_null());
+    let record = json!({"metadata": owned(), "revision": 3, "data": "TOO-DEEP"});
+    let record =
+        ControllerRevision::read(&poisoned(&record).replace("\"TOO-DEEP\"", &deep())).unwrap().unwrap();
+    assert_eq!((record.revision, record.data), (3, None));
+}
+
+#[test]
+fn of_an_object_that_cannot_be_read_the_name_is_left() {
+    let text = poisoned(&json!({"metadata": {}, "spec": "secret"}));
+    assert!(Service::read(&text).is_err());
+    let stub = Stub::read(&text).unwrap();
+    assert_eq!((stub.key(), &*stub.version), (Key::new("n", "x"), "7"));
+    assert_eq!(Stub::read(r#"{"metadata": {"name": 7}}"#), None);
+    assert_eq!(Stub::read("[]"), None);
+}
+
+#[test]
+fn texts_are_cut_between_characters() {
+    assert_eq!(bounded("short"), "short");
+    let long = "\u{1F600}".repeat(600);
+    assert_eq!(bounded(&long), format!("{}…", "\u{1F600}".repeat(127)));
+}

@@ -1,0 +1,158 @@
+//! What went wrong, what helps and the exit code: the only error type of the program. Nothing is printed here.
+
+use std::fmt;
+
+use ray_bridge::engine::ProbeError;
+use ray_bridge::{CallError, LaunchError};
+use serde_json::{Value, json};
+
+/// What a script is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The answer is no, or something failed: 1.
+    Failed,
+    /// Wrong usage or a model file that cannot be used: 2.
+    Usage,
+    /// Ray was not reached, or does not let us in: 3.
+    Unreachable,
+}
+
+/// An error for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CliError {
+    /// Something failed.
+    Said {
+        /// Decides the exit code.
+        kind: Kind,
+        /// Object, field and what is wrong.
+        message: String,
+        /// What helps, if that is known.
+        cure: Option<String>,
+    },
+    /// Whoever read the output is gone; nothing is left to say.
+    Closed,
+}
+
+impl CliError {
+    /// The answer is no.
+    pub(crate) fn failed(message: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Said { kind: Kind::Failed, message: message.into(), cure: Some(cure.into()) }
+    }
+
+    /// Something in what the user gave cannot be used.
+    pub(crate) fn usage(message: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Said { kind: Kind::Usage, message: message.into(), cure: Some(cure.into()) }
+    }
+
+    /// An error whose message says all there is.
+    pub(crate) fn plain(message: impl Into<String>) -> Self {
+        Self::Said { kind: Kind::Failed, message: message.into(), cure: None }
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Said { kind: Kind::Failed, .. } => 1,
+            Self::Said { kind: Kind::Usage, .. } => 2,
+            Self::Said { kind: Kind::Unreachable, .. } => 3,
+        }
+    }
+
+    /// For `-o json`.
+    pub(crate) fn json(&self) -> Value {
+        match self {
+            Self::Said { message, cure, .. } => json!({"error": {"message": message, "cure": cure}}),
+            Self::Closed => Value::Null,
+        }
+    }
+}
+
+impl From<CallError> for CliError {
+    fn from(error: CallError) -> Self {
+        use ray_bridge::CallErrorKind as Call;
+        let engine = error.call.server == "engine";
+        let (kind, cure) = match &error.fault {
+            Call::Unauthorized if engine => (
+                Kind::Failed,
+                Some(
+                    "the token goes to no address that only Ray named: give --engine-address URL; \
+                     without a token: --token-file FILE, or $RAY_AUTH_TOKEN or $RAY_AUTH_TOKEN_PATH",
+                ),
+            ),
+            Call::Unauthorized => (
+                Kind::Unreachable,
+                Some(
+                    "give the cluster's token: --token-file FILE, or $RAY_AUTH_TOKEN or $RAY_AUTH_TOKEN_PATH",
+                ),
+            ),
+            Call::Forbidden => (
+                Kind::Unreachable,
+                Some(
+                    "the token is another cluster's or an old one: compare it with RAY_AUTH_TOKEN on the head",
+                ),
+            ),
+            Call::Token { .. } => (Kind::Usage, Some("check --token-file or $RAY_AUTH_TOKEN_PATH")),
+            Call::Unreachable { .. } | Call::TimedOut { .. } if engine => (
+                Kind::Failed,
+                Some("if its port is not reachable from here, forward it and give --engine-address URL"),
+            ),
+            Call::Unreachable { .. } => (
+                Kind::Unreachable,
+                Some(
+                    "check --address, and that the head runs its dashboard: `ray status` there; pip: ray[default]",
+                ),
+            ),
+            Call::TimedOut { .. } => (
+                Kind::Unreachable,
+                Some(
+                    "the dashboard accepts but does not answer: give it longer (--request-timeout) or restart it",
+                ),
+            ),
+            Call::Malformed { .. } | Call::TooLarge { .. } if !engine => {
+                (Kind::Unreachable, Some("check that --address is a Ray dashboard: GET /api/version"))
+            }
+            _ => (Kind::Failed, None),
+        };
+        Self::Said { kind, message: error.to_string(), cure: cure.map(str::to_owned) }
+    }
+}
+
+impl From<LaunchError> for CliError {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Call(error) => error.into(),
+            LaunchError::Spec(refused) => Self::usage(refused.to_string(), "correct the model file"),
+            shape @ LaunchError::Shape { .. } => Self::plain(shape.to_string()),
+        }
+    }
+}
+
+impl From<ProbeError> for CliError {
+    fn from(error: ProbeError) -> Self {
+        match error {
+            ProbeError::Call(error) => error.into(),
+            unexpected @ (ProbeError::Unexpected { .. } | ProbeError::NoText { .. }) => Self::failed(
+                unexpected.to_string(),
+                "the engine serves something else than meant: check source, or correct probe.expect",
+            ),
+            unanswered @ (ProbeError::NoWay(_) | ProbeError::Empty { .. }) => Self::failed(
+                unanswered.to_string(),
+                "the model serves no path that is known: check source and engine.args",
+            ),
+            locked @ ProbeError::Locked { .. } => {
+                Self::failed(locked.to_string(), "stop the engine and deploy it again with this version")
+            }
+        }
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Said { message, cure: None, .. } => write!(f, "error: {message}"),
+            Self::Said { message, cure: Some(cure), .. } => write!(f, "error: {message}\ncure:  {cure}"),
+            Self::Closed => f.write_str("error: the output was closed"),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The dashboard did not answer: because of its process, of the network, or because the head is gone. Told from what else
+//! on the head answers, and from whether workers still reach it.
+
+use super::reachability::{HeadReachability, Port};
+use super::{Diagnosis, Fault, Unreachable};
+use crate::{CallError, CallErrorKind};
+
+/// Never nothing: a dashboard that does not answer is a trouble.
+pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagnosis {
+    let mut evidence = vec![error.to_string()];
+    let answered = !matches!(error.fault, CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. });
+    let trouble = if answered {
+        Fault::DashboardUnreachable { because: Unreachable::Answer }
+    } else {
+        judge(around, &mut evidence)
+    };
+    if around.engine == Some(Port::Open) {
+        evidence.push("the engine's port is open".to_owned());
+    }
+    Diagnosis { trouble, evidence }
+}
+
+fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
+    let because = |because| Fault::DashboardUnreachable { because };
+    let machine_answers = [&around.agent, &around.engine]
+        .into_iter()
+        .flatten()
+        .any(|port| matches!(port, Port::Open | Port::Refused));
+    let ray_answers = [&around.agent, &around.engine].into_iter().flatten().any(|port| *port == Port::Open);
+    match &around.dashboard {
+        Port::Open => {
+            evidence.push("its port takes connections and nobody answers".to_owned());
+            because(Unreachable::Process)
+        }
+        Port::Refused if ray_answers => {
+            evidence
+                .push("nothing listens on its port, while Ray or the engine answers beside it".to_owned());
+            because(Unreachable::Process)
+        }
+        Port::Refused => {
+            evidence.push("its machine refuses connections: Ray on it has ended".to_owned());
+            Fault::HeadLost
+        }
+        Port::Silent(why) => {
+            evidence.push(format!("its port gives no sign ({why})"));
+            if machine_answers {
+                evidence.push("other ports of its machine do".to_owned());
+                return because(Unreachable::Network);
+            }
+            workers(around, evidence)
+        }
+    }
+}
+
+/// Nothing on the head gives a sign of life: is it gone, or are we cut off?
+fn workers(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
+    let network = Fault::DashboardUnreachable { because: Unreachable::Network };
+    let mut reached = around.workers.iter().filter(|worker| worker.answered);
+    if let Some(worker) = reached.clone().find(|worker| worker.reaches_head) {
+        evidence.push(format!("worker {} is reached, and reaches the head", worker.ip));
+        return network;
+    }
+    match reached.next() {
+        Some(worker) => {
+            evidence.push(format!("worker {} is reached, and does not reach the head either", worker.ip));
+            Fault::HeadLost
+        }
+        None if around.workers.is_empty() => {
+            evidence.push("no worker is known that could be asked".to_owned());
+            network
+        }
+        None => {
+            evidence.push(format!("none of {} workers is reached either", around.workers.len()));
+            network
+        }
+    }
+}

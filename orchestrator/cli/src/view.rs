@@ -150,7 +150,7 @@ impl Group {
                 None => pod,
             },
             phase: text(value, "phase").unwrap_or_else(|| "<unknown>".to_owned()),
-            since: time(value, "since"),
+            since: time(value, "phaseSince"),
             goal: text(value, "goal").unwrap_or_else(|| "Serve".to_owned()),
             goal_reason: text(value, "goalReason"),
             head: text(value, "head"),

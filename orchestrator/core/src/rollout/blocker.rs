@@ -2,8 +2,8 @@
 
 use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
 
+use super::blocked::Blocked;
 use super::classify::{is_available, is_retained};
-use super::create::Blocked;
 use super::planner::Planner;
 use crate::group::{self, Hold};
 use crate::observed::{ObservedGroup, ObservedPod, PodProblem};

@@ -8,9 +8,9 @@ use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
 
 use super::blocker::{self, Blocker};
 use super::classify::is_ready;
+use super::counts::Counts;
 use super::planner::Planner;
 use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK, SUSPENDED};
-use super::summary::Counts;
 use crate::{group, held, text, time};
 
 /// What a condition says now.

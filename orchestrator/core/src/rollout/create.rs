@@ -7,29 +7,16 @@ use rayfleet_api::spec::{MOST_GROUPS, StrategyType, WhenNoRoom};
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::after;
 
+use super::blocked::Blocked;
 use super::classify::{RevisionMatch, is_retained, revision_match};
 use super::planner::{Planner, count};
 use super::{avoid, pend};
-use crate::capacity::{NoRoom, Room};
+use crate::capacity::Room;
 use crate::observed::ObservedPod;
 use crate::{group, ledger, text, time};
 
 /// Groups that one pass enters at most; the next pass follows at once.
 const EACH_PASS: usize = 32;
-
-/// Nodes, or pods of other namespaces, may not be read.
-pub(super) const ROOM_UNKNOWN: &str = "what the nodes have room for is not known: bind ClusterRole rayfleet-capacity to the orchestrator's account";
-
-/// Why a group that is wanted is not created now.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Blocked {
-    /// No whole group fits.
-    NoRoom(NoRoom),
-    /// What the nodes have may not be read.
-    Unknown,
-    /// Groups on their way out still count.
-    Leaving,
-}
 
 /// Where the pods of a group that may exist will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +91,7 @@ fn may_create<'a>(planner: &Planner<'a>, room: &mut Option<Room<'a>>) -> Result<
     }
     let Some(room) = room.as_mut() else {
         // Whoever lets groups pend leaves it to the cluster whether there is room.
-        return if planner.when_no_room() == WhenNoRoom::Pend {
+        return if pend::when_no_room(planner) == WhenNoRoom::Pend {
             Ok(Place::Pends)
         } else {
             Err(Blocked::Unknown)
@@ -113,7 +100,7 @@ fn may_create<'a>(planner: &Planner<'a>, room: &mut Option<Room<'a>>) -> Result<
     match room.place(&planner.next_fleet().shape) {
         Ok(_) => Ok(Place::Any),
         // No node helps against a quota.
-        Err(no_room) if planner.when_no_room() == WhenNoRoom::Pend && !no_room.quota => Ok(Place::Pends),
+        Err(no_room) if pend::when_no_room(planner) == WhenNoRoom::Pend && !no_room.quota => Ok(Place::Pends),
         Err(no_room) => Err(Blocked::NoRoom(no_room)),
     }
 }

@@ -7,14 +7,18 @@
 
 mod admission;
 mod avoid;
+mod blocked;
 mod blocker;
 mod budget;
 mod classify;
+mod closing_nodes;
 mod conditions;
+mod counts;
 mod create;
 mod moving;
 mod obsolete_goals;
 mod pend;
+mod pend_failures;
 mod planner;
 mod progress;
 mod progress_made;

@@ -2,64 +2,14 @@
 //! the rules of a rollout, before anybody evicts its pods: surge where there is room, within the budget otherwise. Where
 //! it can go nowhere it stays, and that is reported. On machines that end by themselves it goes at once: nothing can keep it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::avoid;
+use super::blocked::ROOM_UNKNOWN;
 use super::classify::{counts_as_serving, is_ready};
-use super::create::ROOM_UNKNOWN;
 use super::planner::Planner;
-use crate::capacity::Leaving;
-use crate::observed::ObservedGroup;
-
-/// Which groups have to move, and from where.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Moving {
-    /// By group: how soon it has to go, and what is the matter with its node.
-    groups: BTreeMap<String, (Leaving, String)>,
-    nodes: BTreeSet<String>,
-}
-
-impl Moving {
-    pub(super) fn new(observed: &BTreeMap<String, ObservedGroup>, groups: &[GroupStatus]) -> Self {
-        let mut moving = Self::default();
-        for group in groups {
-            let pods = observed.get(&group.name).into_iter().flat_map(|observed| &observed.pods);
-            for pod in pods.filter(|pod| !pod.deleting) {
-                if let (Some(node), Some(closing)) = (&pod.node, &pod.node_closing) {
-                    moving.nodes.insert(node.clone());
-                    let found = (closing.how, format!("node {node} {}", closing.what));
-                    let known = moving.groups.entry(group.name.clone()).or_insert_with(|| found.clone());
-                    if known.0 < found.0 {
-                        *known = found;
-                    }
-                }
-            }
-        }
-        moving
-    }
-
-    /// A group has a pod on such a node.
-    pub(super) fn has(&self, group: &GroupStatus) -> bool {
-        self.groups.contains_key(&group.name)
-    }
-
-    /// It is lost soon with its machine, whatever is done.
-    pub(super) fn is_lost_soon(&self, group: &GroupStatus) -> bool {
-        self.groups.get(&group.name).is_some_and(|(how, _)| *how >= Leaving::Ends)
-    }
-
-    /// What drives a group off.
-    pub(super) fn why(&self, group: &GroupStatus) -> Option<&str> {
-        self.groups.get(&group.name).map(|(_, why)| why.as_str())
-    }
-
-    /// The nodes.
-    pub(super) fn nodes(&self) -> Vec<String> {
-        self.nodes.iter().cloned().collect()
-    }
-}
 
 /// Groups that go now, because their machines end, with the reason. Neither the budget nor a partition, a pause or a refused spec can
 /// keep them, and what they have in flight ends only if it is let end.

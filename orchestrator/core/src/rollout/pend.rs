@@ -5,39 +5,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::status::{Goal, GroupStatus, RolloutStatus};
+use rayfleet_api::spec::WhenNoRoom;
+use rayfleet_api::status::{Goal, GroupStatus};
 use rayfleet_api::valid::after;
 
 use super::classify::is_retained;
+use super::pend_failures::PendFailures;
 use super::planner::Planner;
 use crate::time;
 
 /// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got none asks its
 /// cloud again within half an hour (Kubernetes' cluster-autoscaler: `--max-node-group-backoff-duration`).
 const LONGEST: Duration = Duration::from_hours(1);
-
-/// Nodes were waited for in vain, for the revision to go to and the spec as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PendFailures {
-    /// How often. Counts as far as waits grow with it.
-    times: u32,
-    /// Before this moment no other group pends.
-    again: Timestamp,
-}
-
-impl PendFailures {
-    /// As the status has it.
-    pub(super) fn of(rollout: &RolloutStatus) -> Self {
-        let again = rollout.pend_retry_after.as_ref().map_or(Timestamp::MIN, |again| again.0);
-        Self { times: rollout.pend_failures.max(1), again }
-    }
-
-    /// Into the status.
-    pub(super) fn record(self, rollout: &mut RolloutStatus) {
-        rollout.pend_failed_revision = Some(rollout.to.clone());
-        (rollout.pend_failures, rollout.pend_retry_after) = (self.times, Some(time::not_before(self.again)));
-    }
-}
 
 /// The wait after so many tries: `pendTimeout`, doubled each time.
 fn wait(timeout: Duration, times: u32) -> Duration {
@@ -50,8 +29,16 @@ pub(super) fn until(planner: &Planner<'_>) -> Timestamp {
     after(planner.inputs.now, planner.fleet.strategy.pend_timeout)
 }
 
+/// What to do without room: as with `Replace` while no group may pend.
+pub(super) fn when_no_room(planner: &Planner<'_>) -> WhenNoRoom {
+    match planner.fleet.strategy.when_no_room {
+        WhenNoRoom::Pend if !may(planner) => WhenNoRoom::Replace,
+        other => other,
+    }
+}
+
 /// Whether a group may pend now.
-pub(super) fn may(planner: &Planner<'_>) -> bool {
+fn may(planner: &Planner<'_>) -> bool {
     planner.pend_failures.is_none_or(|in_vain| retries(planner) && in_vain.again <= planner.inputs.now)
 }
 

@@ -9,10 +9,10 @@ use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::GroupShape;
 
+use super::blocked::Blocked;
 use super::classify::{RevisionMatch, is_being_swapped, is_retained, is_serving, revision_match};
-use super::create::Blocked;
-use super::moving::Moving;
-use super::pend::{self, PendFailures};
+use super::closing_nodes::ClosingNodes;
+use super::pend_failures::PendFailures;
 use super::retirement_order::RetirementOrder;
 use super::target::RolloutTarget;
 use crate::capacity::{Room, Source};
@@ -62,7 +62,7 @@ pub(crate) struct Planner<'a> {
     /// Slots that entries have, and the first that may be free.
     slots: Option<(BTreeSet<u32>, u32)>,
     /// Groups with a pod on a node that is to be emptied.
-    pub(super) moving: Moving,
+    pub(super) moving: ClosingNodes,
     /// Surge groups of this spec waited for nodes in vain.
     pub(super) pend_failures: Option<PendFailures>,
 }
@@ -71,7 +71,7 @@ impl<'a> Planner<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
         let kept = kept(&inputs, &groups);
         let standing = Rc::new(RetirementOrder::new(inputs.capacity, inputs.observed));
-        let moving = Moving::new(inputs.observed, &groups);
+        let moving = ClosingNodes::new(inputs.observed, &groups);
         let in_vain = inputs.target.in_vain();
         Self {
             fleet: inputs.fleet,
@@ -85,14 +85,6 @@ impl<'a> Planner<'a> {
             more: false,
             slots: None,
             moving,
-        }
-    }
-
-    /// What to do without room: as with `Replace` while no group may pend.
-    pub(super) fn when_no_room(&self) -> WhenNoRoom {
-        match self.fleet.strategy.when_no_room {
-            WhenNoRoom::Pend if !pend::may(self) => WhenNoRoom::Replace,
-            other => other,
         }
     }
 

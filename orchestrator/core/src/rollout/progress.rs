@@ -7,11 +7,11 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
 
+use super::blocked::{Blocked, ROOM_UNKNOWN};
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
-use super::create::{Blocked, ROOM_UNKNOWN};
+use super::counts::Counts;
 use super::planner::Planner;
 use super::progress_made::{Since, moved};
-use super::summary::Counts;
 use super::{admission, blocker, moving, pend};
 use crate::{held, startup_times, text, time};
 
@@ -132,7 +132,7 @@ fn hold(planner: &Planner<'_>) -> Option<Hold> {
         return Some(format!("no nodes for a surge group: {instead}add nodes ({in_vain})"));
     }
     let Some(Blocked::NoRoom(no_room)) = &planner.blocked else { return None };
-    let replaces = strategy.max_unavailable > 0 && planner.when_no_room() == WhenNoRoom::Replace;
+    let replaces = strategy.max_unavailable > 0 && pend::when_no_room(planner) == WhenNoRoom::Replace;
     if replaces || planner.surge() == 0 || room_will_come(planner) {
         return None;
     }

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
 
 use super::classify::{RevisionMatch, available_from, is_ready, is_retained, revision_match};
+use super::counts::Counts;
 use super::planner::Planner;
 use super::progress::{COMPLETE, ROLLED_BACK, waits};
-use super::summary::Counts;
 use crate::held;
 use crate::ledger::by_name;
 

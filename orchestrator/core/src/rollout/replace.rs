@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
 
+use super::blocked::Blocked;
 use super::budget::Budget;
 use super::classify::{RevisionMatch, counts_as_serving, is_retained, revision_match};
-use super::create::Blocked;
 use super::moving;
 use super::pend;
 use super::planner::Planner;
@@ -108,6 +108,6 @@ fn retarget(planner: &mut Planner<'_>) {
 /// With `whenNoRoom: Wait` no group is given up for a surge group that has no room; with `Pend` none while its pods wait for nodes.
 fn waits_for_room(planner: &Planner<'_>) -> bool {
     let blocked = matches!(planner.blocked, Some(Blocked::NoRoom(_) | Blocked::Unknown));
-    let waits = blocked && planner.when_no_room() != WhenNoRoom::Replace && planner.surge() > 0;
+    let waits = blocked && pend::when_no_room(planner) != WhenNoRoom::Replace && planner.surge() > 0;
     waits || planner.groups.iter().any(pend::pends)
 }

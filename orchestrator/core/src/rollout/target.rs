@@ -11,7 +11,7 @@ use rayfleet_api::status::{GroupStatus, Phase, RollbackStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
-use super::pend::PendFailures;
+use super::pend_failures::PendFailures;
 use super::progress;
 use crate::effect::Effect;
 use crate::observed::ObservedGroup;

@@ -22,10 +22,10 @@ use crate::deaths::Deaths;
 const NAMESPACE: &str = "rayfleet-e2e";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tokens of a stream; the light engine makes 20 a second, so a stream takes 9 s: longer than a drain takes
+/// Tokens of a stream; the light engine makes 20 a second, so a stream takes 6.5 s: longer than a drain takes
 /// that has nothing to wait for, which is 3 to 4 s.
-const STREAM_TOKENS: u32 = 180;
-const SHORTEST_LONG_STREAM: f64 = 7.0;
+const STREAM_TOKENS: u32 = 130;
+const SHORTEST_LONG_STREAM: f64 = 5.0;
 
 pub(crate) struct Suite {
     pub(crate) cluster: Cluster,

@@ -44,12 +44,8 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
         Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s))),
-        Scenario::new("template_upgrade_as_planned_and_scaled_undo", minutes(12), |s| {
-            Box::pin(upgrades::template_and_undo(s))
-        }),
-        Scenario::new("engine_only_upgrade_keeps_pods", minutes(6), |s| Box::pin(upgrades::engine_only(s))),
-        Scenario::new("orchestrator_and_kuberay_killed_mid_upgrade", minutes(9), |s| {
-            Box::pin(takeover::killed(s))
+        Scenario::new("upgrade_as_planned_through_kills_and_undo", minutes(12), |s| {
+            Box::pin(upgrades::through_kills_and_undone(s))
         }),
         Scenario::new("bad_rollouts_are_rolled_back", minutes(10), |s| Box::pin(wrong::rollouts(s))),
         Scenario::new("a_node_is_avoided_and_lost_mid_upgrade", minutes(14), |s| {

@@ -39,7 +39,7 @@ pub(crate) async fn rollouts(suite: &Suite) -> anyhow::Result<()> {
 
 /// The fleet that serves, told to go back from what fails.
 fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
-    light::upgraded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
+    light::bounded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
         "/spec/failurePolicy",
         json!({"engineRestarts": RESTARTS, "backoff": {"initial": "1s", "max": "1s"}}),
     )

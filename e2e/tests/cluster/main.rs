@@ -47,7 +47,7 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("upgrade_as_planned_through_kills_and_undo", minutes(12), |s| {
             Box::pin(upgrades::through_kills_and_undone(s))
         }),
-        Scenario::new("bad_rollouts_are_rolled_back", minutes(10), |s| Box::pin(wrong::rollouts(s))),
+        Scenario::new("a_bad_model_is_rolled_back", minutes(7), |s| Box::pin(wrong::model(s))),
         Scenario::new("a_node_is_avoided_and_lost_mid_upgrade", minutes(14), |s| {
             Box::pin(nodes::avoided_and_lost(s))
         }),

@@ -4,6 +4,7 @@
 pub mod chosen;
 pub mod clock;
 pub mod cluster;
+pub mod company;
 pub mod console;
 pub mod examples;
 pub mod load;

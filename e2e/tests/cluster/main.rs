@@ -1,4 +1,4 @@
-//! Tests of Rayfleet on a real cluster, in a fixed order, some on the fleet that the one before left.
+//! Tests of Rayfleet on a real cluster, in a fixed order, some on the fleet that the one before left, and some beside others.
 //!
 //! `hack/e2e` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1` they say that
 //! they were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists.
@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rayfleet_e2e::chosen::chosen;
+use rayfleet_e2e::company::Company;
 use rayfleet_e2e::console::{complain, line};
 use runner::{Scenario, run_all};
 use suite::Suite;
@@ -42,8 +43,13 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("kuberay_missing_is_explained_and_survived", minutes(7), |s| {
             Box::pin(kuberay_missing::told(s))
         }),
-        Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
-        Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s))),
+        Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s)))
+            .in_company(Company::Bears),
+        Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s)))
+            .in_company(Company::Bears),
+        // Two groups at the most, and three of the fleet that is scaled: 10 of the cluster's 12 GPUs.
+        Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s)))
+            .in_company(Company::Seeks),
         Scenario::new("upgrade_as_planned_through_kills_and_undo", minutes(12), |s| {
             Box::pin(upgrades::through_kills_and_undone(s))
         }),
@@ -53,7 +59,6 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("delete_leaves_nothing", minutes(5), |s| Box::pin(lifecycle::delete(s))),
         Scenario::new("no_room_replaces_in_place_as_planned", minutes(8), |s| Box::pin(no_room::replaced(s))),
-        Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s))),
         Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s))),
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
@@ -81,5 +86,5 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    run_all(&suite, &chosen).await
+    run_all(&suite, chosen).await
 }

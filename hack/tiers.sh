@@ -153,7 +153,7 @@ tier_sim() {
 tier_grid() {
   # Many runs: what the optimizer takes is soon earned.
   cargo build --locked --release -p rayfleet-sim || return 1
-  "${CARGO_TARGET_DIR:-target}/release/rayfleet-sim" grid --stride "${RAYFLEET_GRID_STRIDE:-1}"
+  "${CARGO_TARGET_DIR:-target}/release/rayfleet-sim" grid --stride "${RAYFLEET_GRID_STRIDE:-1}" --offset "${RAYFLEET_GRID_OFFSET:-0}"
 }
 
 tier_ray() {

@@ -53,13 +53,16 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("upgrade_as_planned_through_kills_and_undo", minutes(12), |s| {
             Box::pin(upgrades::through_kills_and_undone(s))
         }),
-        Scenario::new("a_bad_model_is_rolled_back", minutes(7), |s| Box::pin(wrong::model(s))),
+        Scenario::new("a_bad_model_is_rolled_back", minutes(7), |s| Box::pin(wrong::model(s)))
+            .in_company(Company::Bears),
+        // AIBrix's CRD is for all to see, but only its objects matter, and these are of one fleet.
+        Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s)))
+            .in_company(Company::Seeks),
         Scenario::new("a_node_is_avoided_and_lost_mid_upgrade", minutes(14), |s| {
             Box::pin(nodes::avoided_and_lost(s))
         }),
         Scenario::new("delete_leaves_nothing", minutes(5), |s| Box::pin(lifecycle::delete(s))),
         Scenario::new("no_room_replaces_in_place_as_planned", minutes(8), |s| Box::pin(no_room::replaced(s))),
-        Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s))),
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
         }),

@@ -9,18 +9,24 @@ ADVISORIES=https://github.com/RustSec/advisory-db
 
 MODEL=rollout::tests::model::every_history_keeps_the_promises
 
-TIERS=(format deny python lint generated unit sim ray e2e grid)
+TIERS=(format deny python lint generated unit sim ray e2e model grid)
+# They only compute. Behind tiers with real clusters, which mostly wait, they have taken the time that those leave.
+AHEAD=(model grid)
+NAMED_ONLY=(mainjob scenarios rayvllm)
+declare -A SETS=([quick]="format lint unit mainjob")
 declare -A ABOUT=(
   [format]="rustfmt, gofmt, shellcheck"
   [deny]="licences, bans and sources of all dependencies; advisories where their database can be reached"
   [python]="unit tests of the Python parts"
   [lint]="clippy and rustdoc without a warning"
   [generated]="the CRD and its reference are what the types generate"
-  [unit]="unit and property tests of all crates, and model checking of the planner"
+  [unit]="unit and property tests of all crates"
+  [model]="model checking of the planner: every state that small fleets can reach"
   [sim]="the controller on a simulated Kubernetes and Ray: every scenario, and what the simulation itself is held to"
   [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
   [grid]="crashes, lost calls, stale watches and more at writes of every scenario: a sample; when named, all of them, some three hours of a core"
+  [mainjob]="only when named: a simulated fleet gets another engine, another template, and that with a crash in the middle; seconds"
   [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; 40 minutes (needs root)"
   [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
 )
@@ -127,9 +133,12 @@ tier_unit() {
   for test in $tests; do args+=(--test "$test"); done
   # CI: snapshots are compared, never written.
   part tests env CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}" -- --skip "$MODEL"
-  # Its output is not kept back: it tells the number of states that were visited.
-  part model cargo test --locked --workspace --lib -- --nocapture --exact "$MODEL"
   return "$((failures > 0))"
+}
+
+tier_model() {
+  # Its output is not kept back: it tells the number of states that were visited.
+  cargo test --locked --workspace --lib -- --nocapture --exact "$MODEL"
 }
 
 integration_tests() { # integration_tests PACKAGE, or "not in e2e"
@@ -150,10 +159,20 @@ tier_sim() {
   cargo test --locked --workspace --no-fail-fast "${args[@]}"
 }
 
+tier_mainjob() {
+  local sim="${CARGO_TARGET_DIR:-target}/debug/rayfleet-sim" scenarios=e2e/sim/scenarios runs=3
+  cargo build --locked --workspace --bin rayfleet-sim || return 1
+  part "engine-only upgrade" "$sim" run "$scenarios/engine-only.yaml"
+  part "template upgrade" "$sim" run "$scenarios/upgrade-surge.yaml"
+  part "template upgrade, the orchestrator dies" "$sim" run "$scenarios/upgrade-surge.yaml" --faults crash-after:16
+  echo "$((runs - failures)) passed, $failures failed, 0 skipped"
+  return "$((failures > 0))"
+}
+
 tier_grid() {
   # Many runs: what the optimizer takes is soon earned.
   cargo build --locked --release -p rayfleet-sim || return 1
-  "${CARGO_TARGET_DIR:-target}/release/rayfleet-sim" grid --stride "${RAYFLEET_GRID_STRIDE:-1}"
+  "${CARGO_TARGET_DIR:-target}/release/rayfleet-sim" grid --stride "${RAYFLEET_GRID_STRIDE:-1}" --offset "${RAYFLEET_GRID_OFFSET:-0}"
 }
 
 tier_ray() {

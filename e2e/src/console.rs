@@ -9,18 +9,25 @@ use crate::clock;
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
     start: Instant,
+    mark: &'static str,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { start: clock::instant() }
+        Self { start: clock::instant(), mark: "" }
     }
 }
 
 impl Console {
+    /// The same, with a mark at each line by which it is distinguished from those of others.
+    #[must_use]
+    pub fn marked(self, mark: &'static str) -> Self {
+        Self { mark, ..self }
+    }
+
     /// A line with the time in front.
     pub fn say(&self, text: impl std::fmt::Display) {
-        line(format_args!("{:7.1} s  {text}", clock::seconds_since(self.start)));
+        line(format_args!("{:7.1} s  {}{text}", clock::seconds_since(self.start), self.mark));
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod company;
 pub mod console;
 pub mod demo;
 pub mod examples;

@@ -3,8 +3,13 @@
 
 KUBE_COMPONENTS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 
-ensure_binaries() {
-  local key
+ensure_binaries() { # under a lock of its own: meanwhile the venv can be made and used
+  local key building
+  exec {building}>"$ROOT/lock-build"
+  if ! flock -w 1 "$building"; then
+    say "Another hack/cluster is building Kubernetes; waiting for it."
+    flock "$building"
+  fi
   key=$(hash_of "$HACK/tools/kubernetes" "=$(declare -f build_kubernetes)")
   if ! is_fresh kubernetes "$key" "$BIN/kube" "$BIN/coredns" "$BIN/pause"; then
     require_go
@@ -18,6 +23,7 @@ ensure_binaries() {
     step "Build KubeRay's operator (2 min the first time)" "mostly the network: set GOPROXY; then again: hack/cluster build" build_kuberay
     mark_fresh kuberay "$key"
   fi
+  exec {building}>&-
 }
 
 build_kubernetes() {

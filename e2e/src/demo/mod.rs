@@ -22,10 +22,11 @@ use crate::cluster::fleet::Fleet;
 use crate::cluster::manifest::Manifest;
 use crate::cluster::overhead::overhead;
 use crate::cluster::pods::{pods, uids};
+use crate::cluster::ready;
 use crate::cluster::tools::Tools;
 use crate::console::Console;
 use crate::load::{Load, Plan, Share, complete};
-use summary::{StepTime, Summary};
+use summary::{Revisions, StepTime, Summary};
 
 const COMMAND: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -81,11 +82,14 @@ impl MainJob {
 
         steps.begin("engine-only upgrade under load");
         let before = uids(&pods(&fleet).await?);
+        let first = revisions(&seen);
         let (option, value) = &self.engine_change;
         self.console.say(format_args!("change: spec.model.engine.args {option} {value}"));
         let changed = serde_json::to_string(&manifest.with_engine_arg(option, value).fleet)?;
         self.kubectl(&["apply", "-f", "-"], Some(&changed)).await?;
-        follow::settle(&fleet, self.limit, self.console, progress).await?;
+        let seen = follow::settle(&fleet, self.limit, self.console, progress).await?;
+        places::check(&fleet, &seen).await?;
+        let second = revisions(&seen);
         let swapped = uids(&pods(&fleet).await?);
 
         steps.begin("template upgrade under load");
@@ -104,6 +108,7 @@ impl MainJob {
             lowest,
             lowest_allowed,
             most_allowed,
+            revisions: (first, second),
             pods_kept: (both(&before, &swapped), before.len()),
             pods_replaced: (swapped.len() - both(&swapped, &replaced), swapped.len()),
             overhead: overhead(&self.cluster).await?,
@@ -138,6 +143,13 @@ pub fn bounds(fleet: &RayClusterFleet, strategy: ValidStrategy) -> (i32, i32) {
         replicas.saturating_sub(signed(strategy.max_unavailable)),
         replicas.saturating_add(signed(strategy.max_surge)),
     )
+}
+
+fn revisions(fleet: &RayClusterFleet) -> Revisions {
+    ready::groups(fleet)
+        .iter()
+        .map(|group| (group.revision.clone(), group.engine_revision.clone().unwrap_or_default()))
+        .collect()
 }
 
 fn both(one: &BTreeSet<String>, other: &BTreeSet<String>) -> usize {

@@ -1,5 +1,6 @@
 //! What the main job came to, and whether every promise was kept.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -21,6 +22,9 @@ pub struct StepTime {
     pub seconds: f64,
 }
 
+/// Pod revision and engine revision of each group.
+pub type Revisions = BTreeSet<(String, String)>;
+
 /// The whole job.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +39,8 @@ pub struct Summary {
     pub lowest_allowed: i32,
     /// What the highest number of groups must not be above: replicas and maxSurge.
     pub most_allowed: i32,
+    /// Revisions before the engine-only upgrade, and after it.
+    pub revisions: (Revisions, Revisions),
     /// Pods that the engine-only upgrade kept, of all.
     pub pods_kept: (usize, usize),
     /// Pods that the template upgrade replaced, of all.
@@ -81,6 +87,11 @@ impl Summary {
             lowest.most <= self.most_allowed,
             format!("{} groups existed, {} may", lowest.most, self.most_allowed),
         );
+        let (before, after) = &self.revisions;
+        promise(
+            only_the_engine_changed(before, after),
+            format!("the engine-only upgrade led from the revisions {before:?} to {after:?}"),
+        );
         let (kept, all) = self.pods_kept;
         promise(kept == all, format!("the engine-only upgrade kept {kept} of {all} pods"));
         let (replaced, all) = self.pods_replaced;
@@ -92,6 +103,14 @@ impl Summary {
         );
         broken
     }
+}
+
+/// All groups went from one engine revision to another, and kept the one pod revision that they had.
+fn only_the_engine_changed(before: &Revisions, after: &Revisions) -> bool {
+    let (Some((pods, engine)), Some((pods_after, engine_after))) = (before.first(), after.first()) else {
+        return false;
+    };
+    before.len() == 1 && after.len() == 1 && pods == pods_after && engine != engine_after
 }
 
 impl fmt::Display for Summary {
@@ -116,5 +135,23 @@ impl fmt::Display for Summary {
             "pods kept by the engine-only upgrade: {kept} of {before}; replaced by the template upgrade: {replaced} of {after}"
         )?;
         write!(f, "{}", self.overhead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revisions(of: &[(&str, &str)]) -> Revisions {
+        of.iter().map(|(pods, engine)| ((*pods).to_owned(), (*engine).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_engine_only_upgrade_changes_every_engine_and_nothing_else() {
+        let before = revisions(&[("a", "1")]);
+        assert!(only_the_engine_changed(&before, &revisions(&[("a", "2")])));
+        for after in [[("a", "1")].as_slice(), &[("b", "2")], &[("a", "1"), ("a", "2")], &[]] {
+            assert!(!only_the_engine_changed(&before, &revisions(after)), "{after:?}");
+        }
     }
 }

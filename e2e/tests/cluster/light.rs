@@ -36,16 +36,6 @@ pub(crate) fn bounded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Ma
     manifest()?.with("/spec/strategy/rollingUpdate", bounds)
 }
 
-/// The same, with the engine's argument that the engine-only upgrade leaves behind.
-pub(crate) fn faster(manifest: Manifest) -> Manifest {
-    manifest.with_engine_arg("--tokens-per-second", "21")
-}
-
-/// The same as the scenarios before those of failures leave it: with the faster engine and this template.
-pub(crate) fn upgraded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
-    Ok(with_template(faster(bounded(max_surge, max_unavailable)?), 3))
-}
-
 /// The same with other pods that do the same.
 pub(crate) fn with_template(manifest: Manifest, number: u32) -> Manifest {
     manifest.with_env(TEMPLATE, &number.to_string())

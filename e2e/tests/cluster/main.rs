@@ -1,4 +1,4 @@
-//! Tests of Rayfleet on a real cluster, in a fixed order, some on the fleet that the one before left.
+//! Tests of Rayfleet on a real cluster, in a fixed order, some on the fleet that the one before left, and some beside others.
 //!
 //! `hack/e2e` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1` they say that
 //! they were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists.
@@ -25,6 +25,7 @@ mod wrong;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rayfleet_e2e::company::Company;
 use rayfleet_e2e::console::{complain, line};
 use rayfleet_e2e::test_filter::chosen;
 use runner::{Scenario, run_all};
@@ -42,28 +43,32 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("kuberay_missing_is_explained_and_survived", minutes(7), |s| {
             Box::pin(kuberay_missing::reported(s))
         }),
-        Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s))),
-        Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s))),
-        Scenario::new("template_upgrade_as_planned_and_scaled_undo", minutes(12), |s| {
-            Box::pin(upgrades::template_and_undo(s))
+        Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s)))
+            .in_company(Company::Bears),
+        Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s)))
+            .in_company(Company::Bears),
+        // Two groups at the most, and three of the fleet that is scaled: 10 of the cluster's 12 GPUs.
+        Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s)))
+            .in_company(Company::Seeks),
+        Scenario::new("upgrade_as_planned_through_kills_and_undo", minutes(12), |s| {
+            Box::pin(upgrades::through_kills_and_undone(s))
         }),
-        Scenario::new("engine_only_upgrade_keeps_pods", minutes(6), |s| Box::pin(upgrades::engine_only(s))),
-        Scenario::new("orchestrator_and_kuberay_killed_mid_upgrade", minutes(9), |s| {
-            Box::pin(takeover::killed(s))
-        }),
-        Scenario::new("bad_rollouts_are_rolled_back", minutes(10), |s| Box::pin(wrong::rollouts(s))),
+        Scenario::new("a_bad_model_is_rolled_back", minutes(7), |s| Box::pin(wrong::model(s)))
+            .in_company(Company::Bears),
+        // AIBrix's CRD is for all to see, but only its objects matter, and these are of one fleet.
+        Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s)))
+            .in_company(Company::Seeks),
         Scenario::new("a_node_is_avoided_and_lost_mid_upgrade", minutes(14), |s| {
             Box::pin(nodes::avoided_and_lost(s))
         }),
         Scenario::new("delete_leaves_nothing", minutes(5), |s| Box::pin(lifecycle::delete(s))),
         Scenario::new("no_room_replaces_in_place_as_planned", minutes(8), |s| Box::pin(no_room::replaced(s))),
-        Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s))),
-        Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s))),
         Scenario::new("bad_input_is_explained_without_a_hot_loop", minutes(5), |s| {
             Box::pin(bad_input::explained(s))
         }),
         Scenario::new("faults_are_reported_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
+        Scenario::named("faults_that_are_others_to_the_fleet", minutes(5), |s| Box::pin(faults::alike(s))),
         Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),
         Scenario::named("soak_random_operations", minutes(300), |s| Box::pin(soak::random_operations(s))),
     ]
@@ -84,5 +89,5 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    run_all(&suite, &chosen).await
+    run_all(&suite, chosen).await
 }

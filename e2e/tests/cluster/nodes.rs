@@ -37,10 +37,10 @@ struct Suspect {
 
 pub(crate) async fn avoided_and_lost(suite: &Suite) -> anyhow::Result<()> {
     ensure!(processes::is_local(), "nodes only lose their power on the local cluster: hack/e2e node");
-    let (fleet, before) = light::ensure_fleet(suite, &light::upgraded(1, 0)?).await?;
+    let (fleet, before) = light::ensure_fleet(suite, &light::bounded(1, 0)?).await?;
     let suspect = suspect(&fleet, &before).await?;
     let known = entry(&before, &suspect.node).map_or(0, |entry| entry.failures);
-    let manifest = light::upgraded(1, 0)?.with(
+    let manifest = light::bounded(1, 0)?.with(
         "/spec/failurePolicy",
         json!({
             "engineRestarts": 10, "backoff": {"initial": "1s", "max": "1s"}, "avoidNodeAfter": known + DEATHS
@@ -149,7 +149,7 @@ async fn lose(
 ) -> anyhow::Result<()> {
     let Suspect { node, other, .. } = suspect;
     let (old, _) = light::only_revision(&fleet.get().await?)?;
-    fleet.apply(&light::with_template(manifest.clone(), 4)).await?;
+    fleet.apply(&light::with_template(manifest.clone(), 3)).await?;
     let starting =
         light::until_a_group(fleet, "have a new group starting", |group| light::is_starting(group, &old))
             .await?;

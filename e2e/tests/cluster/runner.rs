@@ -1,5 +1,6 @@
-//! Runs scenarios one after the other, each within its time, and says what came of them. After a failure
-//! it shows why, gives every node its power back and clears the namespace, so that the next scenario starts from nothing.
+//! Runs scenarios, each within its time, and says what came of them: one after the other, and those that bear company two at a
+//! time, in two namespaces. After a failure it shows why, gives every node its power back and clears the namespace, so that the
+//! next scenario starts from nothing.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use anyhow::bail;
 use futures::future::LocalBoxFuture;
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::dump::dump;
+use rayfleet_e2e::company::{Company, Stage, stages};
 use rayfleet_e2e::console::{complain, line};
 use tokio::time::timeout;
 
@@ -20,17 +22,23 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// Too long for every run: only when a part of its name is given.
     pub(crate) by_name_only: bool,
+    company: Company,
     limit: Duration,
     run: Run,
 }
 
 impl Scenario {
     pub(crate) fn new(name: &'static str, limit: Duration, run: Run) -> Self {
-        Self { name, by_name_only: false, limit, run }
+        Self { name, by_name_only: false, company: Company::Shuns, limit, run }
     }
 
     pub(crate) fn named(name: &'static str, limit: Duration, run: Run) -> Self {
         Self { by_name_only: true, ..Self::new(name, limit, run) }
+    }
+
+    /// The same, with company that it can bear.
+    pub(crate) fn in_company(self, company: Company) -> Self {
+        Self { company, ..self }
     }
 
     async fn within_limit(&self, suite: &Suite) -> anyhow::Result<()> {
@@ -41,8 +49,72 @@ impl Scenario {
     }
 }
 
-pub(crate) async fn run_all(suite: &Suite, scenarios: &[Scenario]) -> ExitCode {
-    let (mut failed, mut times) = (0, Vec::new());
+/// What came of scenarios.
+#[derive(Default)]
+struct Tally {
+    /// A line for each that was run.
+    times: Vec<String>,
+    failed: usize,
+    /// A namespace cannot be cleared.
+    is_stuck: bool,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.failed += other.failed;
+        self.is_stuck |= other.is_stuck;
+    }
+}
+
+pub(crate) async fn run_all(suite: &Suite, scenarios: Vec<Scenario>) -> ExitCode {
+    let count = scenarios.len();
+    let mut tally = Tally::default();
+    for stage in stages(scenarios, |scenario| scenario.company) {
+        tally.add(run_stage(suite, &stage).await);
+        if tally.is_stuck {
+            complain("error: the rest is not run");
+            break;
+        }
+    }
+    let passed = tally.times.len() - tally.failed;
+    let mut failed = count - passed;
+    if let Err(error) = suite.end().await {
+        complain(format_args!("error: {error:#}"));
+        failed += 1;
+    }
+    line("");
+    tally.times.iter().for_each(line);
+    line(format_args!("{passed} passed, {failed} failed, 0 skipped"));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run_stage(suite: &Suite, stage: &Stage<Scenario>) -> Tally {
+    let first = Box::pin(run_list(suite, &stage.first));
+    let beside = Box::pin(run_beside(suite, &stage.beside));
+    let (mut tally, other) = futures::join!(first, beside);
+    tally.add(other);
+    tally
+}
+
+async fn run_beside(suite: &Suite, scenarios: &[Scenario]) -> Tally {
+    if scenarios.is_empty() {
+        return Tally::default();
+    }
+    let outcome = async {
+        let beside = suite.beside().await?;
+        let tally = run_list(&beside, scenarios).await;
+        beside.end().await?;
+        anyhow::Ok(tally)
+    };
+    outcome.await.unwrap_or_else(|error| {
+        complain(format_args!("error: the namespace beside the first one: {error:#}"));
+        Tally { is_stuck: true, ..Tally::default() }
+    })
+}
+
+async fn run_list(suite: &Suite, scenarios: &[Scenario]) -> Tally {
+    let mut tally = Tally::default();
     for scenario in scenarios {
         line(format_args!("test {} ...", scenario.name));
         let start = clock::instant();
@@ -50,9 +122,9 @@ pub(crate) async fn run_all(suite: &Suite, scenarios: &[Scenario]) -> ExitCode {
         let seconds = clock::seconds_since(start);
         let word = if outcome.is_ok() { "ok" } else { "FAILED" };
         line(format_args!("test {} ... {word} ({seconds:.1} s)", scenario.name));
-        times.push(format!("{seconds:7.1} s  {word:<6}  {}", scenario.name));
+        tally.times.push(format!("{seconds:7.1} s  {word:<6}  {}", scenario.name));
         if let Err(error) = outcome {
-            failed += 1;
+            tally.failed += 1;
             complain(format_args!("error: {}: {error:#}", scenario.name));
             complain(dump(&suite.cluster).await);
             let tidied = async {
@@ -60,21 +132,11 @@ pub(crate) async fn run_all(suite: &Suite, scenarios: &[Scenario]) -> ExitCode {
                 suite.clear().await
             };
             if let Err(error) = tidied.await {
-                complain(format_args!(
-                    "error: the namespace cannot be cleared, so the rest is not run: {error:#}"
-                ));
-                failed += scenarios.len() - times.len();
+                complain(format_args!("error: the namespace cannot be cleared: {error:#}"));
+                tally.is_stuck = true;
                 break;
             }
         }
     }
-    if let Err(error) = suite.end().await {
-        complain(format_args!("error: {error:#}"));
-        failed += 1;
-    }
-    line("");
-    times.iter().for_each(line);
-    let passed = times.iter().filter(|time| !time.contains("FAILED")).count();
-    line(format_args!("{passed} passed, {failed} failed, 0 skipped"));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    tally
 }

@@ -20,12 +20,14 @@ use crate::bounds::{Account, Bounds, within};
 use crate::deaths::Deaths;
 
 const NAMESPACE: &str = "rayfleet-e2e";
+/// Of scenarios that run beside others.
+const BESIDE: &str = "rayfleet-e2e-beside";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tokens of a stream; the light engine makes 20 a second, so a stream takes 9 s: longer than a drain takes
+/// Tokens of a stream; the light engine makes 20 a second, so a stream takes 6.5 s: longer than a drain takes
 /// that has nothing to wait for, which is 3 to 4 s.
-const STREAM_TOKENS: u32 = 180;
-const SHORTEST_LONG_STREAM: f64 = 7.0;
+const STREAM_TOKENS: u32 = 130;
+const SHORTEST_LONG_STREAM: f64 = 5.0;
 
 pub(crate) struct Suite {
     pub(crate) cluster: Cluster,
@@ -45,8 +47,20 @@ pub(crate) enum Connections {
 
 impl Suite {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        let suite = Self::start_in(NAMESPACE, Console::default()).await?;
+        let beside = Cluster { client: suite.cluster.client.clone(), namespace: BESIDE.to_owned() };
+        delete_all(&beside, Duration::from_mins(1)).await?;
+        Ok(suite)
+    }
+
+    /// The same cluster, another namespace.
+    pub(crate) async fn beside(&self) -> anyhow::Result<Self> {
+        Self::start_in(BESIDE, self.console.marked("| ")).await
+    }
+
+    async fn start_in(namespace: &str, console: Console) -> anyhow::Result<Self> {
         let context = std::env::var("RAYFLEET_E2E_CONTEXT").ok();
-        let cluster = Cluster::connect(context.clone(), Some(NAMESPACE.to_owned())).await?;
+        let cluster = Cluster::connect(context.clone(), Some(namespace.to_owned())).await?;
         overhead::overhead(&cluster).await?;
         // A run that was killed may have left fleets; they go first, while the orchestrator can end them well.
         delete_all(&cluster, Duration::from_mins(1)).await?;
@@ -58,7 +72,7 @@ impl Suite {
             Ok(complete.then_some(found))
         })
         .await?;
-        Ok(Self { tools: Tools::new(context, NAMESPACE), console: Console::default(), cluster, before })
+        Ok(Self { tools: Tools::new(context, namespace), console, cluster, before })
     }
 
     /// Ends: the namespace goes too, unless it is to be looked at.

@@ -1,5 +1,4 @@
-//! The orchestrator is killed in the middle of an upgrade, twice: when a new group is starting, and when
-//! an old one is draining; the second time KubeRay's operator with it. Their successors finish as if nothing had been.
+//! The orchestrator or KubeRay's operator is killed, and a successor takes over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,47 +9,11 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use rayfleet_api::names;
 use rayfleet_e2e::cluster::fleet::Fleet;
-use rayfleet_e2e::cluster::plan_check::foretell;
 use rayfleet_e2e::cluster::pods::pods;
 use rayfleet_e2e::cluster::ready::groups;
-use rayfleet_e2e::cluster::{
-    KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, processes, ray_cluster_resource, until,
-};
-use rayfleet_e2e::demo::places;
+use rayfleet_e2e::cluster::{call, processes, ray_cluster_resource, until};
 
-use crate::bounds::Bounds;
-use crate::light::{self, REPLICAS, ROLLOUT};
-use crate::suite::{Connections, Suite};
-
-pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
-    let manifest = light::faster(light::bounded(1, 0)?);
-    let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
-    let (old, _) = light::only_revision(&before)?;
-    let changed = light::upgraded(1, 0)?;
-    let predicted = foretell(&suite.tools, &changed).await?;
-    let bounds = Bounds { ready: REPLICAS, groups: REPLICAS + 1 };
-    let account = suite
-        .under_load(&fleet, Connections::FreshAndKept, bounds, async || {
-            fleet.apply(&changed).await?;
-            light::until_a_group(&fleet, "have a new group starting", |group| {
-                light::is_starting(group, &old)
-            })
-            .await?;
-            kill(suite, SYSTEM_NAMESPACE).await?;
-            light::until_a_group(&fleet, "have an old group draining", |group| {
-                light::is_draining(group, &old)
-            })
-            .await?;
-            futures::try_join!(kill(suite, SYSTEM_NAMESPACE), kill(suite, KUBERAY_NAMESPACE))?;
-            let after = light::settle(suite, &fleet, ROLLOUT).await?;
-            let (new, _) = light::only_revision(&after)?;
-            ensure!(new != old, "the pod revision is still {old}");
-            places::check(&fleet, &after).await.map(drop)
-        })
-        .await?;
-    account.is_as(&predicted, changed.valid()?.shape.gpus())?;
-    no_strays(&fleet).await
-}
+use crate::suite::Suite;
 
 /// SIGKILL for every process of every pod in a namespace and no word to anybody, then other pods in their place. On a
 /// cluster whose processes are out of reach kubelets end them, with a second's notice.
@@ -90,7 +53,7 @@ pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
 }
 
 /// What exists is what the status says, and nothing beside it.
-async fn no_strays(fleet: &Fleet) -> anyhow::Result<()> {
+pub(crate) async fn no_strays(fleet: &Fleet) -> anyhow::Result<()> {
     let reported: BTreeSet<String> =
         groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
     let cluster = &fleet.cluster;

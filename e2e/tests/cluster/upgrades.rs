@@ -1,4 +1,5 @@
-//! Upgrades under load: of the engine alone, of the pods as the plan has it, and back while the fleet is scaled.
+//! An upgrade of the pods under load that goes as the plan has it although the orchestrator is killed twice in the middle of it:
+//! when a new group is starting, and when an old one is draining; the second time KubeRay's operator with it. Then undo.
 
 use std::time::Duration;
 
@@ -6,72 +7,51 @@ use anyhow::{Context, ensure};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
-use rayfleet_e2e::cluster::overhead::overhead;
-use rayfleet_e2e::cluster::plan_check::foretell;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::steps::What;
+use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, SYSTEM_NAMESPACE};
 use rayfleet_e2e::demo::places;
 
 use crate::bounds::{Bounds, within};
 use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite};
+use crate::takeover::{kill, no_strays};
 
 const COMMAND: Duration = Duration::from_mins(1);
 
-/// New engine arguments on the very same pods, one group at a time.
-pub(crate) async fn engine_only(suite: &Suite) -> anyhow::Result<()> {
-    let manifest = light::bounded(0, 1)?;
-    let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
-    let (pods_of, engine_of) = light::only_revision(&before)?;
-    let pods_before = uids(&pods(&fleet).await?);
-    suite
-        .under_load(
-            &fleet,
-            Connections::FreshAndKept,
-            Bounds { ready: REPLICAS - 1, groups: REPLICAS },
-            async || {
-                fleet.apply(&light::faster(manifest.clone())).await?;
-                let after = light::settle(suite, &fleet, ROLLOUT).await?;
-                let (new_pods_of, new_engine_of) = light::only_revision(&after)?;
-                ensure!(new_pods_of == pods_of, "the pod revision changed from {pods_of} to {new_pods_of}");
-                ensure!(new_engine_of != engine_of, "the engine revision is still {engine_of}");
-                places::check(&fleet, &after).await.map(drop)
-            },
-        )
-        .await?;
-    let pods_after = uids(&pods(&fleet).await?);
-    ensure!(pods_after == pods_before, "pods were {pods_before:?} and are {pods_after:?}");
-    let overhead = overhead(&suite.cluster).await?;
-    suite.console.say(overhead);
-    ensure!(overhead.submit.count > 0 && overhead.open.count > 0, "the orchestrator measured no delays");
-    Ok(())
-}
+/// What both changes promise.
+const WHOLE: Bounds = Bounds { ready: REPLICAS, groups: REPLICAS + 1 };
 
-/// A new pod template replaces every pod, never with fewer groups ready than wanted, step by step as the plan predicted;
-/// undo goes back to the revision before, and is scaled up and down on its way.
-pub(crate) async fn template_and_undo(suite: &Suite) -> anyhow::Result<()> {
+/// A new pod template replaces every pod, never with fewer groups ready than wanted, step by step as the plan predicted; undo goes
+/// back to the revision before.
+pub(crate) async fn through_kills_and_undone(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::bounded(1, 0)?;
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
     let old = light::only_revision(&before)?;
-    let whole = Bounds { ready: REPLICAS, groups: REPLICAS + 2 };
     suite
-        .under_load(&fleet, Connections::FreshAndKept, whole, async || {
+        .under_load(&fleet, Connections::FreshAndKept, WHOLE, async || {
             let changed = light::with_template(manifest.clone(), 2);
-            let new = template(suite, &fleet, &changed, &old.0).await?;
-            undo(suite, &fleet, &old, &new).await
+            template(suite, &fleet, &changed, &old.0).await?;
+            undo(suite, &fleet, &old).await
         })
         .await
         .map(drop)
 }
 
-/// The upgrade; gives the new pod revision.
-async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -> anyhow::Result<String> {
+/// The upgrade. The successors of those who are killed finish it as if nothing had been.
+async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -> anyhow::Result<()> {
     let old_pods = uids(&pods(fleet).await?);
     let predicted = foretell(&suite.tools, changed).await?;
     let start = clock::instant();
-    let account = within(fleet, Bounds { ready: REPLICAS, groups: REPLICAS + 1 }, async || {
+    let account = within(fleet, WHOLE, async || {
         fleet.apply(changed).await?;
+        light::until_a_group(fleet, "have a new group starting", |group| light::is_starting(group, old))
+            .await?;
+        kill(suite, SYSTEM_NAMESPACE).await?;
+        light::until_a_group(fleet, "have an old group draining", |group| light::is_draining(group, old))
+            .await?;
+        futures::try_join!(kill(suite, SYSTEM_NAMESPACE), kill(suite, KUBERAY_NAMESPACE))?;
         light::settle(suite, fleet, ROLLOUT).await.map(drop)
     })
     .await?;
@@ -89,23 +69,15 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
     places::check(fleet, &after).await?;
     let new_pods = uids(&pods(fleet).await?);
     ensure!(new_pods.len() == 4 && new_pods.is_disjoint(&old_pods), "not every pod was replaced");
-    Ok(new)
+    no_strays(fleet).await
 }
 
-/// Goes back, with a third group wanted while the first one starts, and not any more when one of those to go drains. Only
-/// groups of the revision to go to are made.
-async fn undo(suite: &Suite, fleet: &Fleet, to: &(String, String), from: &str) -> anyhow::Result<()> {
+/// Goes back. Only groups of the revision to go to are made.
+async fn undo(suite: &Suite, fleet: &Fleet, to: &(String, String)) -> anyhow::Result<()> {
     let pods_before = uids(&pods(fleet).await?);
-    let account = within(fleet, Bounds { ready: REPLICAS, groups: REPLICAS + 2 }, async || {
+    let account = within(fleet, WHOLE, async || {
         let args = ["rayfleet", "rollout", "undo", fleet.name.as_str()];
         suite.console.say(suite.tools.run(&args, None, COMMAND).await?.trim_end());
-        light::until_a_group(fleet, "have a group to go back to starting", |group| {
-            light::is_starting(group, from)
-        })
-        .await?;
-        fleet.scale(REPLICAS + 1).await?;
-        light::until_a_group(fleet, "have a group draining", |group| light::is_draining(group, from)).await?;
-        fleet.scale(REPLICAS).await?;
         light::settle(suite, fleet, ROLLOUT).await.map(drop)
     })
     .await?;

@@ -1,12 +1,11 @@
-//! Rollouts of what cannot work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives
-//! up more than a rollout may.
+//! A rollout of what cannot work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives up more than
+//! a rollout may. The simulation has others; what a kubelet says of a bad image is in `bad_input`.
 
 use anyhow::{Context, ensure};
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{Phase, RollbackStatus};
+use rayfleet_api::status::RollbackStatus;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
-use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready;
 use rayfleet_e2e::cluster::steps::{self, Step, What};
 use rayfleet_e2e::cluster::warnings::warnings;
@@ -17,21 +16,18 @@ use crate::bounds::{Bounds, within};
 use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite};
 
-const ABSENT_IMAGE: &str = "rayfleet.local/absent:1";
 const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
-const IMAGE: &str = "/spec/template/spec/headGroupSpec/template/spec/containers/0/image";
 /// Engine restarts before a start counts as failed.
 const RESTARTS: u32 = 1;
 
-pub(crate) async fn rollouts(suite: &Suite) -> anyhow::Result<()> {
+pub(crate) async fn model(suite: &Suite) -> anyhow::Result<()> {
     let (fleet, before) = light::ensure_fleet(suite, &careful(1, 0)?).await?;
     let (pods_of, engine_of) = light::only_revision(&before)?;
     let stable = format!("{pods_of}/{engine_of}");
-    let whole = Bounds { ready: REPLICAS - 1, groups: REPLICAS + 1 };
+    let bounds = Bounds { ready: REPLICAS - 1, groups: REPLICAS };
     suite
-        .under_load(&fleet, Connections::FreshAndKept, whole, async || {
-            bad_image(suite, &fleet, &stable).await.context("a bad image")?;
-            bad_model(suite, &fleet, &stable).await.context("a bad model")
+        .under_load(&fleet, Connections::FreshAndKept, bounds, async || {
+            bad_model(suite, &fleet, &stable).await
         })
         .await
         .map(drop)
@@ -39,36 +35,10 @@ pub(crate) async fn rollouts(suite: &Suite) -> anyhow::Result<()> {
 
 /// The fleet that serves, told to go back from what fails.
 fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
-    light::upgraded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
+    light::bounded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
         "/spec/failurePolicy",
         json!({"engineRestarts": RESTARTS, "backoff": {"initial": "1s", "max": "1s"}}),
     )
-}
-
-/// A surge group whose image cannot be pulled: past the progress deadline it goes, and nothing else was touched.
-async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
-    let pods_before = uids(&pods(fleet).await?);
-    let bad = careful(1, 0)?.with(IMAGE, json!(ABSENT_IMAGE))?;
-    let account = within(fleet, Bounds { ready: REPLICAS, groups: REPLICAS + 1 }, async || {
-        fleet.apply(&bad).await?;
-        let stuck = |message: &str| message.contains(ABSENT_IMAGE);
-        light::until_a_group(fleet, "have a group that misses its image", |group| {
-            group.phase == Phase::Provisioning && group.message.as_deref().is_some_and(stuck)
-        })
-        .await?;
-        // Only now, so that the cause is known for certain when the time is over.
-        fleet.apply(&bad.clone().with("/spec/progressDeadlineSeconds", json!(5))?).await?;
-        let rollback = rolled_back(suite, fleet, stable).await?;
-        reported(&rollback, &["is still Provisioning after 5 s", "check the template's image", ABSENT_IMAGE])
-    })
-    .await?;
-    happened(&account.steps, &[What::Create, What::Delete])?;
-    let pods_after = uids(&pods(fleet).await?);
-    ensure!(
-        pods_after == pods_before,
-        "pods of groups that served were {pods_before:?} and are {pods_after:?}"
-    );
-    Ok(())
 }
 
 /// A model that is not there, on pods that are kept: one group tries it as often as it may, and is recreated as it was.

@@ -66,6 +66,9 @@ pub(crate) struct Grid {
     /// Of each kind of fault only every so many-th place. 0: as many as fit into half a minute.
     #[arg(long, default_value_t = 0)]
     pub stride: u64,
+    /// With a stride: another number, up to it, tries other places.
+    #[arg(long, default_value_t = 0)]
+    pub offset: u64,
     /// Seed of all that is random in the world.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

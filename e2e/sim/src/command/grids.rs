@@ -94,19 +94,20 @@ pub(super) fn grid(arguments: &Grid) -> anyhow::Result<bool> {
     let scenarios = chosen(&arguments.scenario)?;
     let mut sum = Sum::default();
     let baselines = baselines(&scenarios, arguments.seed, &mut sum);
-    let every: usize = baselines.iter().map(|baseline| plans(baseline, 1).len()).sum();
+    let every: usize = baselines.iter().map(|baseline| plans(baseline, 1, 0).len()).sum();
     let stride = if arguments.stride == 0 { u64::try_from(every.div_ceil(RUNS))? } else { arguments.stride };
     let all: Vec<(&Scenario, &Report, Plan)> = baselines
         .iter()
         .filter(|baseline| baseline.failures.is_empty())
         .filter_map(|baseline| Some((named(&scenarios, baseline)?, baseline)))
         .flat_map(|(scenario, baseline)| {
-            plans(baseline, stride).into_iter().map(move |plan| (scenario, baseline, plan))
+            plans(baseline, stride, arguments.offset).into_iter().map(move |plan| (scenario, baseline, plan))
         })
         .collect();
     say(format_args!(
-        "{} scenarios; {every} places for a fault, of which every {stride}. is tried: {}",
+        "{} scenarios; {every} places for a fault, of which every {stride}. is tried (offset {}): {}",
         scenarios.len(),
+        arguments.offset % stride.max(1),
         all.len()
     ));
     let run = |(scenario, baseline, plan): &(&Scenario, &Report, Plan)| judged(scenario, baseline, plan);

@@ -15,19 +15,24 @@ use super::world::simulated;
 /// Events of watches between two that are hit: there are many, and their neighbours are alike.
 const EVENTS_APART: u64 = 40;
 
-/// All plans of one fault each for a scenario whose run without faults is known; of each kind every `stride`-th place.
-pub fn plans(baseline: &Report, stride: u64) -> Vec<Plan> {
+/// All plans of one fault each for a scenario whose run without faults is known; of each kind every `stride`-th place, which ones
+/// by `offset`.
+pub fn plans(baseline: &Report, stride: u64, offset: u64) -> Vec<Plan> {
     let stride = stride.max(1);
+    let offset = offset % stride;
     let writes = u64::try_from(baseline.writes.len()).unwrap_or(u64::MAX);
     let mut plans = Vec::new();
-    for (index, kind) in (0..).zip(Kind::OF_WRITES) {
+    for (index, kind) in (0_u64..).zip(Kind::OF_WRITES) {
         // Kinds begin at different writes, so that with a stride all writes are hit by some.
-        plans.extend((1..=writes).filter(|at| (at + index) % stride == 0).map(|at| Plan::one(kind, at)));
-    }
-    for (index, kind) in (0..).zip(Kind::OF_EVENTS) {
-        let apart = EVENTS_APART * stride;
         plans.extend(
-            (1..=baseline.events).filter(|at| (at + index * 10) % apart == 0).map(|at| Plan::one(kind, at)),
+            (1..=writes).filter(|at| (at + index + offset) % stride == 0).map(|at| Plan::one(kind, at)),
+        );
+    }
+    for (index, kind) in (0_u64..).zip(Kind::OF_EVENTS) {
+        let apart = EVENTS_APART * stride;
+        let begin = index * 10 + EVENTS_APART * offset;
+        plans.extend(
+            (1..=baseline.events).filter(|at| (at + begin) % apart == 0).map(|at| Plan::one(kind, at)),
         );
     }
     plans

@@ -1,10 +1,11 @@
-//! What a scenario expects of the whole of a run.
+//! A scenario's expectations about the run as a whole.
 
 use super::Seen;
 use crate::run::report::Tally;
 use crate::run::scenario::Scenario;
 
-/// What was not as a scenario expects, beside the state that it ends in. `lost` are the requests that drain deadlines cut off.
+/// Unmet expectations of a scenario, except for its final state. `lost` is the number of requests that
+/// drain deadlines cut off.
 pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec<String> {
     let expect = &scenario.expect;
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The way of one replica to Ray: what a dead replica sends goes nowhere.
+//! The path of one replica to Ray: what a dead or cut-off replica sends is lost.
 
 use std::fmt;
 use std::future::pending;

@@ -1,5 +1,6 @@
-//! Runs scenarios one after the other, each within its time, and says what came of them. After a failure
-//! it shows why, gives every node its power back and clears the namespace, so that the next scenario starts from nothing.
+//! Runs scenarios one after the other, each with its time limit, and reports the results. After a failure
+//! it prints diagnostics, restores power to every node and clears the namespace, so that the next scenario
+//! starts from nothing.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::suite::Suite;
 
 type Run = for<'a> fn(&'a Suite) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
-/// One test.
+/// A test.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// Too long for every run: only when a part of its name is given.
+    /// It takes too long for every run: it runs only when a part of its name is given.
     pub(crate) by_name_only: bool,
     limit: Duration,
     run: Run,

@@ -1,5 +1,6 @@
-//! The orchestrator is killed in the middle of an upgrade, twice: when a new group is starting, and when
-//! an old one is draining; the second time KubeRay's operator with it. Their successors finish as if nothing had been.
+//! The orchestrator is killed in the middle of an upgrade, twice: when a new group is starting, and when an
+//! old one is draining, the second time together with KubeRay's operator. Their successors finish the
+//! upgrade without a trace of the kill.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub(crate) async fn killed(suite: &Suite) -> anyhow::Result<()> {
     no_strays(&fleet).await
 }
 
-/// SIGKILL for every process of every pod in a namespace and no word to anybody, then other pods in their place. On a
-/// cluster whose processes are out of reach kubelets end them, with a second's notice.
+/// SIGKILL for every process of every pod in a namespace without notice, then waits for replacement pods.
+/// On a cluster whose processes cannot be reached, kubelets end them with a second's notice.
 pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), namespace);
     let list =
@@ -75,7 +76,7 @@ pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
             let all = processes::of_uid(uid, "");
             ensure!(!all.is_empty(), "pod {name} has no process that could be killed");
             for process in all {
-                // One may end by another's end before its turn comes.
+                // A process may end with an earlier one of the list.
                 drop(process.signal("KILL"));
             }
         }
@@ -89,7 +90,7 @@ pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// What exists is what the status says, and nothing beside it.
+/// Only what the status reports exists.
 async fn no_strays(fleet: &Fleet) -> anyhow::Result<()> {
     let reported: BTreeSet<String> =
         groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();

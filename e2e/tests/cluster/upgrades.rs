@@ -1,4 +1,5 @@
-//! Upgrades under load: of the engine alone, of the pods as the plan has it, and back while the fleet is scaled.
+//! Upgrades under load: of the engine alone, of the pods as the plan predicts, and an undo while the fleet
+//! is scaled.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::suite::{Connections, Suite};
 
 const COMMAND: Duration = Duration::from_mins(1);
 
-/// New engine arguments on the very same pods, one group at a time.
+/// New engine arguments on the same pods, one group at a time.
 pub(crate) async fn engine_only(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::bounded(0, 1)?;
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
@@ -48,8 +49,8 @@ pub(crate) async fn engine_only(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A new pod template replaces every pod, never with fewer groups ready than wanted, step by step as the plan predicted;
-/// undo goes back to the revision before, and is scaled up and down on its way.
+/// A new pod template replaces every pod, never with fewer groups ready than wanted, step by step as the
+/// plan predicted; undo returns to the revision before, and the fleet is scaled up and down meanwhile.
 pub(crate) async fn template_and_undo(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::bounded(1, 0)?;
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
@@ -65,7 +66,7 @@ pub(crate) async fn template_and_undo(suite: &Suite) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// The upgrade; gives the new pod revision.
+/// The upgrade; returns the new pod revision.
 async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -> anyhow::Result<String> {
     let old_pods = uids(&pods(fleet).await?);
     let predicted = foretell(&suite.tools, changed).await?;
@@ -76,7 +77,7 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
     })
     .await?;
     suite.console.say(format_args!(
-        "the plan predicted {} s and {} GPUs at the most; it took {:.0} s and {} GPUs",
+        "the plan predicted {} s and at most {} GPUs; it took {:.0} s and {} GPUs",
         predicted.seconds,
         predicted.gpus_peak,
         clock::seconds_since(start),
@@ -92,8 +93,8 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
     Ok(new)
 }
 
-/// Goes back, with a third group wanted while the first one starts, and not any more when one of those to go drains. Only
-/// groups of the revision to go to are made.
+/// Undo, with a third group wanted while the first one starts, and no longer wanted when an old group
+/// drains. Only groups of the target revision are created.
 async fn undo(suite: &Suite, fleet: &Fleet, to: &(String, String), from: &str) -> anyhow::Result<()> {
     let pods_before = uids(&pods(fleet).await?);
     let account = within(fleet, Bounds { ready: REPLICAS, groups: REPLICAS + 2 }, async || {

@@ -1,5 +1,5 @@
-//! Rollouts of what cannot work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives
-//! up more than a rollout may.
+//! Rollouts that cannot work, with `onFailure: Rollback`: the fleet rolls back by itself, reports why, and
+//! never exceeds the bounds of a rollout.
 
 use anyhow::{Context, ensure};
 use rayfleet_api::RayClusterFleet;
@@ -20,7 +20,7 @@ use crate::suite::{Connections, Suite};
 const ABSENT_IMAGE: &str = "rayfleet.local/absent:1";
 const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
 const IMAGE: &str = "/spec/template/spec/headGroupSpec/template/spec/containers/0/image";
-/// Engine restarts before a start counts as failed.
+/// Number of engine restarts before a start counts as failed.
 const RESTARTS: u32 = 1;
 
 pub(crate) async fn rollouts(suite: &Suite) -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ pub(crate) async fn rollouts(suite: &Suite) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// The fleet that serves, told to go back from what fails.
+/// The serving fleet with automatic rollback.
 fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
     light::upgraded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
         "/spec/failurePolicy",
@@ -45,7 +45,8 @@ fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
     )
 }
 
-/// A surge group whose image cannot be pulled: past the progress deadline it goes, and nothing else was touched.
+/// A surge group whose image cannot be pulled: it is removed after the progress deadline, and nothing else
+/// is changed.
 async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
     let pods_before = uids(&pods(fleet).await?);
     let bad = careful(1, 0)?.with(IMAGE, json!(ABSENT_IMAGE))?;
@@ -56,7 +57,7 @@ async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
             group.phase == Phase::Provisioning && group.message.as_deref().is_some_and(stuck)
         })
         .await?;
-        // Only now, so that the cause is known for certain when the time is over.
+        // The deadline is set only now, so that the cause is known for certain when it expires.
         fleet.apply(&bad.clone().with("/spec/progressDeadlineSeconds", json!(5))?).await?;
         let rollback = rolled_back(suite, fleet, stable).await?;
         reported(&rollback, &["is still Provisioning after 5 s", "check the template's image", ABSENT_IMAGE])
@@ -71,7 +72,8 @@ async fn bad_image(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
     Ok(())
 }
 
-/// A model that is not there, on pods that are kept: one group tries it as often as it may, and is recreated as it was.
+/// A missing model on pods that are kept: one group tries it as often as allowed, and is re-created as it
+/// was.
 async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
     let groups_before = ready::groups(&fleet.get().await?).to_vec();
     let bad = careful(0, 1)?.with("/spec/model/source", json!(ABSENT_MODEL))?;
@@ -98,7 +100,7 @@ async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
     Ok(())
 }
 
-/// Waits until the fleet is back at the revision that it had, and gives what it says about that.
+/// Waits until the fleet is back at its revision, and returns the reported rollback.
 async fn rolled_back(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<RollbackStatus> {
     let seen = fleet.follow("be rolled back, with all groups ready", ROLLOUT, |fleet| {
         let status = fleet?.status.as_ref()?;

@@ -46,7 +46,7 @@ fn unmet_conditions_and_expectations_are_reported() {
             &[
                 "after 40 min ready should be 3 and is 2; the fleet: 2 ready",
                 "only 2 groups took traffic",
-                "2 RayClusters existed at some time, at most 1 may",
+                "2 RayClusters existed at one time, at most 1 allowed",
             ],
         ),
     ] {
@@ -90,7 +90,7 @@ fn foreign_objects_do_not_affect_a_fleet() {
         let report = judged(&scenario, &simulated(&scenario, 1, &Plan::default()), &plan.parse().unwrap());
         assert!(report.failures.is_empty(), "{}", report.text());
         let came = report.lines.iter().any(|line| line.what.contains("foreign at write"));
-        assert!(came, "{name}: nobody came");
+        assert!(came, "{name}: the fault did not occur");
     }
 }
 

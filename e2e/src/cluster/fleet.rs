@@ -104,7 +104,7 @@ impl Fleet {
                 Ok(Some(Err(error))) => trouble = Some(error),
                 Ok(None) => bail!("the watch of fleet {} ended", self.name),
                 Err(_) => {
-                    let state = last.as_ref().map_or_else(|| "it is not there".to_owned(), ready::words);
+                    let state = last.as_ref().map_or_else(|| "it does not exist".to_owned(), ready::words);
                     let trouble =
                         trouble.map(|e| format!("\nthe watch failed in between: {e}")).unwrap_or_default();
                     let why = last.as_ref().and_then(ready::unsettled).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Fleet {
     /// Waits until the fleet matches its spec.
     pub async fn settle(&self, limit: Duration) -> anyhow::Result<RayClusterFleet> {
         let settled = |fleet: &RayClusterFleet| ready::settled(fleet).then(|| fleet.clone());
-        self.follow("be as its spec wants it", limit, |fleet| fleet.and_then(settled)).await
+        self.follow("match its spec", limit, |fleet| fleet.and_then(settled)).await
     }
 
     /// Deletes it and waits until the object is gone.

@@ -25,7 +25,7 @@ pub async fn settle(
     let narrator = RefCell::new(Narrator::default());
     let spoken = Cell::new(clock::instant());
     let waits_for = RefCell::new(String::new());
-    let settled = fleet.follow("be as its spec wants it", limit, |seen| {
+    let settled = fleet.follow("match its spec", limit, |seen| {
         let seen = seen?;
         for line in narrator.borrow_mut().tell(seen) {
             console.say(line);

@@ -79,7 +79,7 @@ impl Summary {
         );
         promise(
             lowest.most <= self.most_allowed,
-            format!("{} groups existed, {} may", lowest.most, self.most_allowed),
+            format!("{} groups existed, at most {} allowed", lowest.most, self.most_allowed),
         );
         let (kept, all) = self.pods_kept;
         promise(kept == all, format!("the engine-only upgrade kept {kept} of {all} pods"));

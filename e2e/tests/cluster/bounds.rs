@@ -44,7 +44,7 @@ pub(crate) async fn within(
     change: impl AsyncFnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Account> {
     let (journal, lowest) = (Journal::watch(fleet), Lowest::watch(fleet, &fleet.name));
-    until("a first look at the fleet", FIRST_LOOK, async || {
+    until("a first state of the fleet", FIRST_LOOK, async || {
         Ok((journal.has_started() && lowest.so_far().is_whole()).then_some(()))
     })
     .await?;
@@ -89,6 +89,6 @@ fn never_beyond(seen: &Seen, bounds: Bounds) -> anyhow::Result<()> {
         in_endpoints.is_some_and(|ready| ready >= promised),
         "{in_endpoints:?} groups were in the endpoints, {promised} are promised"
     );
-    ensure!(seen.most <= allowed, "{} groups existed at a time, {allowed} may", seen.most);
+    ensure!(seen.most <= allowed, "{} groups existed at one time, at most {allowed} allowed", seen.most);
     Ok(())
 }

@@ -102,7 +102,7 @@ async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStag
                 "not over after {} min, at: {}; the fleet:\n{}",
                 LIMIT.as_secs() / 60,
                 stage.last_reported,
-                now.as_ref().map_or_else(|| "is not there".to_owned(), ready::words)
+                now.as_ref().map_or_else(|| "does not exist".to_owned(), ready::words)
             ));
         }
     }
@@ -140,7 +140,7 @@ async fn another_end_at_last(simulation: &Report, stage: &RealStage<'_>) -> Vec<
     .await;
     match waited {
         Ok(()) => Vec::new(),
-        Err(error) if last.is_empty() => vec![format!("the end cannot be looked at: {error:#}")],
+        Err(error) if last.is_empty() => vec![format!("the final state cannot be read: {error:#}")],
         Err(_) => last.into_iter().map(|line| format!("another end: {line}")).collect(),
     }
 }

@@ -269,7 +269,7 @@ impl RealStage<'_> {
     }
 
     async fn kill_leader(&mut self) -> anyhow::Result<()> {
-        let leads = leader::leader(&self.stand.cluster).await?.context("nobody leads")?;
+        let leads = leader::leader(&self.stand.cluster).await?.context("no replica leads")?;
         let api: Api<Pod> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
         let pod = call("get the leader", api.get(&leads.pod)).await?;
         let uid = pod.metadata.uid.context("a pod without a UID")?;

@@ -55,8 +55,8 @@ mod tests {
         assert_eq!(here, kinds("1 writes at rest: update RayClusterFleet/status light"));
         assert_ne!(here, kinds("no request was answered"));
         assert_eq!(
-            kinds("4 groups exist, at most 3 may: light-a-0, light-a-1, light-a-2, light-a-3"),
-            kinds("3 groups exist, at most 2 may: light-b-0, light-a-1, light-c-2")
+            kinds("4 groups exist, at most 3 allowed: light-a-0, light-a-1, light-a-2, light-a-3"),
+            kinds("3 groups exist, at most 2 allowed: light-b-0, light-a-1, light-c-2")
         );
     }
 

@@ -63,7 +63,7 @@ pub fn walk(base: &Scenario, seed: u64) -> Walk {
 pub fn walked(walk: &Walk, seed: u64) -> Report {
     let short = simulated(&walk.short, seed, &Plan::default());
     let mut long = simulated(&walk.long, seed, &Plan::default());
-    long.failures.extend(short.failures.iter().map(|failure| format!("the short way: {failure}")));
+    long.failures.extend(short.failures.iter().map(|failure| format!("the direct way: {failure}")));
     long.failures.extend(oracle::same_end(&short, &long));
     long
 }

@@ -66,7 +66,7 @@ fn of_revision(revision: &str, simulated: &[Track], real: &[Track]) -> Vec<Strin
                 found.extend(reported(&name, &track.phases, &other.phases));
             }
             None => found.push(format!(
-                "group {} of revision {revision} was made in the simulation only: {}",
+                "group {} of revision {revision} was created only in the simulation: {}",
                 track.name,
                 words(&track.phases, &[])
             )),
@@ -75,7 +75,7 @@ fn of_revision(revision: &str, simulated: &[Track], real: &[Track]) -> Vec<Strin
     for (at, track) in real.iter().enumerate() {
         if !pairs.values().any(|other| *other == at) {
             found.push(format!(
-                "group {} of revision {revision} was made by the real cluster only: {}",
+                "group {} of revision {revision} was created only by the real cluster: {}",
                 track.name,
                 words(&track.phases, &[])
             ));
@@ -211,7 +211,7 @@ mod tests {
         let real = history(vec![one(), two], &[("Complete", 20)]);
         let found = another_order(&simulated, &real);
         assert!(found[0].contains("simulated: [Starting groups 20.0s] -> Complete"), "{found:#?}");
-        assert!(found[1].contains("f-1 of revision a/b was made by the real cluster only"), "{found:#?}");
+        assert!(found[1].contains("f-1 of revision a/b was created only by the real cluster"), "{found:#?}");
         assert_eq!(another_order(&real, &simulated).len(), 2);
         assert!(another_order(&real, &real).is_empty());
     }

@@ -41,7 +41,7 @@ pub async fn reached<S: Stage>(scenario: &Scenario, stage: &mut S, within: Durat
 fn missing(expect: &Expect, fleet: Option<&RayClusterFleet>, left: bool) -> Option<String> {
     let Some(fleet) = fleet else {
         return (!expect.gone || left)
-            .then(|| "the fleet or something that it owned should be otherwise".to_owned());
+            .then(|| "objects of the fleet are left, or it is unexpectedly gone".to_owned());
     };
     if expect.gone {
         return Some("the fleet is still there".to_owned());
@@ -77,7 +77,9 @@ pub fn differences(without: &Report, with: &Report) -> Vec<String> {
     let mut found = Vec::new();
     if without.end != with.end {
         for (path, was, is) in difference("", &without.end, &with.end) {
-            found.push(format!("another end than without faults: {path} was {was} and is {is}"));
+            found.push(format!(
+                "final state differs from the run without faults: {path} was {was} and is {is}"
+            ));
         }
     }
     let allowed = without.writes.len() + without.writes.len() / 2 + EXTRA_WRITES * with.plan.0.len().max(1);
@@ -100,6 +102,8 @@ pub fn same_end(short: &Report, long: &Report) -> Vec<String> {
     let differences = difference("", &core(short), &core(long));
     differences
         .into_iter()
-        .map(|(path, was, is)| format!("another end than by the short way: {path} was {was} and is {is}"))
+        .map(|(path, was, is)| {
+            format!("final state differs from the direct way: {path} was {was} and is {is}")
+        })
         .collect()
 }

@@ -29,7 +29,9 @@ pub async fn follow(api: ApiServer, snapshot: impl Fn() -> Value, shared: Shared
             *looks += 1;
             if *looks == LOOKS {
                 let length = (EVERY * LOOKS).as_secs();
-                shared.breach(format!("group {group} takes traffic and its engine is gone for {length} s"));
+                shared.breach(format!(
+                    "group {group} takes traffic although its engine has been gone for {length} s"
+                ));
             }
         }
     }
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(bench.after(2 * LOOKS).await, Vec::<String>::new());
         bench.engine(false);
         assert_eq!(bench.after(LOOKS - 1).await, Vec::<String>::new());
-        let reported = "group default/g takes traffic and its engine is gone for 75 s";
+        let reported = "group default/g takes traffic although its engine has been gone for 75 s";
         assert_eq!(bench.after(1).await, [reported]);
         assert_eq!(bench.after(2 * LOOKS).await, [reported]);
     }

@@ -81,18 +81,18 @@ fn an_unmet_expectation_about_a_run_is_reported() {
     let reported = |seen: Seen, tally: Tally, lost: i64| expected(&scenario(), seen, tally, lost);
     assert_eq!(reported(seen, tally, 1), Vec::<String>::new());
     for (seen, tally, lost, says) in [
-        (seen, tally, 2, "drain deadlines cut 2 requests off, at most 1 may be"),
-        (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 may be"),
-        (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 may be"),
+        (seen, tally, 2, "drain deadlines cut off 2 requests, at most 1 allowed"),
+        (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 allowed"),
+        (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 allowed"),
         (seen, Tally { answered: 0, ..tally }, 1, "no request was answered"),
-        (seen, Tally { died: 6, ..tally }, 1, "6 requests died with what answered them, at most 5 may have"),
+        (seen, Tally { died: 6, ..tally }, 1, "6 requests died with their engine, at most 5 allowed"),
         (
             Seen { fewest: Some(0), ..seen },
             tally,
             1,
-            "only 0 groups took traffic at some time, at least 1 have to",
+            "only 0 groups took traffic at some time, at least 1 required",
         ),
-        (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at some time, at most 3 may"),
+        (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at one time, at most 3 allowed"),
     ] {
         assert_eq!(reported(seen, tally, lost), [says]);
     }
@@ -121,7 +121,7 @@ fn a_run_with_faults_is_reported_by_its_differences() {
     }
     assert_eq!(
         differences(&without, &report(20, 1, &[3])),
-        ["another end than without faults: /status/ready was 2 and is 1"]
+        ["final state differs from the run without faults: /status/ready was 2 and is 1"]
     );
 }
 
@@ -134,6 +134,6 @@ fn a_walk_is_reported_by_its_final_state_and_not_by_its_length() {
     assert_eq!(same_end(&report(2, 1), &report(2, 5)), Vec::<String>::new());
     assert_eq!(
         same_end(&report(2, 1), &report(1, 1)),
-        ["another end than by the short way: /status/ready was 2 and is 1"]
+        ["final state differs from the direct way: /status/ready was 2 and is 1"]
     );
 }

@@ -237,7 +237,7 @@ impl Watch {
         if risen && ceiling.is_some_and(|ceiling| existing.len() > ceiling) {
             let names: Vec<&str> = existing.iter().map(String::as_str).collect();
             self.shared.breach(format!(
-                "{} groups exist, at most {} may: {}",
+                "{} groups exist, at most {} allowed: {}",
                 existing.len(),
                 ceiling.unwrap_or_default(),
                 names.join(", ")
@@ -246,7 +246,7 @@ impl Watch {
         for name in clusters.difference(&state.clusters) {
             let unknown = state.goals.as_ref().is_some_and(|goals| !goals.contains_key(name));
             if unknown && !taken.contains(name.as_str()) {
-                self.shared.breach(format!("{name} was made and does not stand in the ledger"));
+                self.shared.breach(format!("{name} was created and is not in the ledger"));
             }
         }
         state.made.extend(clusters.iter().cloned());
@@ -300,14 +300,14 @@ impl Watch {
             let drained = closed && !suspended && !ends && reason(head, names::GATE_SERVING) == "Draining";
             if drained && taking < floor {
                 self.shared.breach(format!(
-                    "{name} was drained: {taking} groups take traffic, at least {floor} must"
+                    "{name} was drained: {taking} groups take traffic, at least {floor} required"
                 ));
             }
             let opened = is_open && state.gates.get(&name) != Some(&true);
             let goal =
                 state.goals.as_ref().and_then(|goals| goals.get(label(head, names::RAY_LABEL_CLUSTER)));
             if opened && state.goals.is_some() && goal != Some(&Goal::Serve) {
-                self.shared.breach(format!("{name} begins to take traffic and its goal is {goal:?}"));
+                self.shared.breach(format!("{name} starts to take traffic although its goal is {goal:?}"));
             }
             gates.insert(name, is_open);
         }

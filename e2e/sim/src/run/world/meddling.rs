@@ -12,7 +12,7 @@ pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: bool)
 
 /// Sets the replicas of all worker groups, and their bounds to match.
 pub(super) fn resize(api: &ApiServer, namespace: &str, name: &str, replicas: u32) -> Result<(), String> {
-    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster is not there")?;
+    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster does not exist")?;
     let mut groups = cluster["spec"]["workerGroupSpecs"].clone();
     for group in groups.as_array_mut().into_iter().flatten() {
         group["replicas"] = json!(replicas);
@@ -28,7 +28,7 @@ pub(super) fn regroup(
     name: &str,
     change: impl FnOnce(Vec<Value>) -> Vec<Value>,
 ) -> Result<(), String> {
-    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster is not there")?;
+    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster does not exist")?;
     let groups = cluster["spec"]["workerGroupSpecs"].as_array().cloned().unwrap_or_default();
     patch(api, namespace, name, &json!({"workerGroupSpecs": change(groups)}))
 }

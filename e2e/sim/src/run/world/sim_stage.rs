@@ -106,7 +106,10 @@ impl SimStage {
 
     fn leader(&self) -> Result<String, String> {
         let lease = self.api.list(&Kind::LEASE).into_iter().next().unwrap_or_default();
-        lease["spec"]["holderIdentity"].as_str().map(str::to_owned).ok_or_else(|| "nobody leads".to_owned())
+        lease["spec"]["holderIdentity"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| "no replica leads".to_owned())
     }
 
     async fn cut(&mut self, cut: Cut) -> Result<(), String> {
@@ -153,7 +156,8 @@ impl Stage for SimStage {
 
     async fn create_as_aibrix(&mut self, fleet: &Value) -> Result<(), String> {
         self.create(fleet).await?;
-        let made = self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet is not there")?;
+        let made =
+            self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet does not exist")?;
         aibrix::works(&self.api, &made).map_err(|refusal| refusal.message)
     }
 
@@ -176,7 +180,7 @@ impl Stage for SimStage {
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
         let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet);
-        let mut fleet = Value::clone(&*found.ok_or("the fleet is not there")?);
+        let mut fleet = Value::clone(&*found.ok_or("the fleet does not exist")?);
         patch.apply(&mut fleet)?;
         self.api.replace(&Kind::FLEET, fleet).map(drop).map_err(|refusal| refusal.message)
     }

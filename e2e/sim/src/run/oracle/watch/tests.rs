@@ -118,7 +118,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
             |b| b.ledger(1, &[(0, 1, "Serve")]),
             "group g-0 went back from launch 2 to 1",
         ),
-        (|b| (0..3).for_each(|n| b.cluster(n)), |b| b.cluster(3), "4 groups exist, at most 3 may"),
+        (|b| (0..3).for_each(|n| b.cluster(n)), |b| b.cluster(3), "4 groups exist, at most 3 allowed"),
         // A group exists as long as its pods do.
         (
             |b| {
@@ -126,7 +126,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 b.leaves_a_pod(2);
             },
             |b| b.cluster(3),
-            "4 groups exist, at most 3 may: g-0, g-1, g-2, g-3",
+            "4 groups exist, at most 3 allowed: g-0, g-1, g-2, g-3",
         ),
         // The older spec still holds for decisions made under it, but not forever.
         (
@@ -137,7 +137,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 b.watch.look();
             },
             |b| b.cluster(2),
-            "3 groups exist, at most 2 may",
+            "3 groups exist, at most 2 allowed",
         ),
         // Nothing more is allowed either before old groups have ended.
         (
@@ -146,7 +146,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 (0..2).for_each(|n| b.cluster(n));
             },
             |b| b.cluster(2),
-            "3 groups exist, at most 2 may",
+            "3 groups exist, at most 2 allowed",
         ),
         (
             |b| {
@@ -154,7 +154,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 b.cluster(0);
             },
             |b| b.cluster(1),
-            "g-1 was made and does not stand in the ledger",
+            "g-1 was created and is not in the ledger",
         ),
         (
             |b| {
@@ -167,7 +167,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 b.open(1);
             },
             |b| b.drain(1),
-            "g-1-head was drained: 0 groups take traffic, at least 1 must",
+            "g-1-head was drained: 0 groups take traffic, at least 1 required",
         ),
         (
             |b| {
@@ -176,7 +176,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 b.head(0, "False", "EngineFailed");
             },
             |b| b.open(0),
-            "g-0-head begins to take traffic and its goal is Some(Retire)",
+            "g-0-head starts to take traffic although its goal is Some(Retire)",
         ),
         (
             |b| {
@@ -184,7 +184,7 @@ async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
                 b.open(0);
             },
             |b| b.open(1),
-            "g-1-head begins to take traffic and its goal is None",
+            "g-1-head starts to take traffic although its goal is None",
         ),
     ];
     for (peace, breach, says) in cases {

@@ -70,7 +70,7 @@ impl Journal {
     }
 }
 
-/// Resource versions of one object increase (guaranteed since Kubernetes 1.35).
+/// The resource version as a number: those of one object increase (guaranteed since Kubernetes 1.35).
 fn version(fleet: &RayClusterFleet) -> Option<u64> {
     fleet.metadata.resource_version.as_ref()?.parse().ok()
 }

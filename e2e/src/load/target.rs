@@ -8,7 +8,6 @@ use hyper::Uri;
 pub struct Target {
     /// Host name or address to connect to.
     pub(super) host: String,
-    /// Port.
     pub(super) port: u16,
     /// Value of the `host` header.
     pub(super) authority: String,

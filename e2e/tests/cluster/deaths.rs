@@ -63,7 +63,6 @@ impl Deaths {
         Ok(())
     }
 
-    /// All deaths.
     pub(crate) fn all(&self) -> Vec<Death> {
         self.known.borrow().clone()
     }

@@ -16,7 +16,6 @@ use crate::suite::Suite;
 
 type Run = for<'a> fn(&'a Suite) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
-/// A test.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// It takes too long for every run: it runs only when a part of its name is given.

@@ -67,7 +67,7 @@ pub(super) fn check(
     if faults.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, fields::name(new), &faults)) }
 }
 
-/// The scale subresource validates its field itself, under its own field path.
+/// An invalid number of replicas. The scale subresource validates its field itself, under its own path.
 fn scale_fault(fleet: &Value) -> Option<Fault> {
     let replicas = fleet.pointer("/spec/replicas").filter(|replicas| !replicas.is_null())?;
     let why = match replicas.as_i64() {

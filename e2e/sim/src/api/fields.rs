@@ -17,7 +17,6 @@ pub(super) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Name of an object.
 pub(super) fn name(object: &Value) -> &str {
     text(object, "/metadata/name")
 }
@@ -27,7 +26,6 @@ pub(super) fn namespace(object: &Value) -> &str {
     text(object, "/metadata/namespace")
 }
 
-/// UID of an object.
 pub(super) fn uid(object: &Value) -> &str {
     text(object, "/metadata/uid")
 }
@@ -37,7 +35,6 @@ pub(super) fn deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
-/// Its finalizers.
 pub(super) fn finalizers(object: &Value) -> Vec<&str> {
     list(object, "/metadata/finalizers").iter().filter_map(Value::as_str).collect()
 }
@@ -59,7 +56,6 @@ pub(super) fn section<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<Stri
     members(members(object).entry(name).or_insert(Value::Null))
 }
 
-/// Its metadata.
 pub(super) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     section(object, "metadata")
 }

@@ -63,7 +63,6 @@ struct Asked {
     partial: bool,
 }
 
-/// Query parameters.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -84,7 +83,6 @@ impl Query {
     }
 }
 
-/// Outcome of a call.
 type Outcome = Result<(u16, Arc<Value>), Refusal>;
 
 async fn serve(

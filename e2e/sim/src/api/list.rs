@@ -7,7 +7,6 @@ use super::selector::Selector;
 use super::store::{Key, Store};
 use super::{Kind, Refusal, convert, fields, meta};
 
-/// Options of a list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ListOptions {
     pub(super) selector: Selector,

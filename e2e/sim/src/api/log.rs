@@ -11,11 +11,11 @@ use super::Kind;
 /// Type of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeType {
-    /// It was made.
+    /// It was created.
     Added,
     /// It was changed.
     Modified,
-    /// It is gone.
+    /// It was deleted.
     Deleted,
 }
 

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::fields::{put, text};
 
-/// The scale of a fleet.
 pub(super) fn of(fleet: &Value) -> Value {
     let field = |pointer: &str| fleet.pointer(pointer).filter(|value| !value.is_null()).cloned();
     let mut metadata = serde_json::Map::new();

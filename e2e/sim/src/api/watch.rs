@@ -25,7 +25,6 @@ const BOOKMARKS: Duration = Duration::from_mins(1);
 /// Timeout of a watch that sets none.
 pub(super) const LONGEST: Duration = Duration::from_mins(30);
 
-/// Options of a watch.
 #[derive(Clone, Debug)]
 pub(super) struct WatchOptions {
     pub(super) selector: Selector,
@@ -38,7 +37,6 @@ pub(super) struct WatchOptions {
     pub(super) partial: bool,
 }
 
-/// An event of a watch.
 struct Event {
     name: &'static str,
     object: Arc<Value>,

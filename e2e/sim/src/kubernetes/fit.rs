@@ -49,7 +49,6 @@ impl<'a> Place<'a> {
         self.pods.push(pod);
     }
 
-    /// Name of the node.
     pub(super) fn name(&self) -> &'a str {
         name(self.node)
     }
@@ -210,7 +209,7 @@ fn beside_others(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Ob
     None
 }
 
-/// Topology spread, over the domains of the nodes that the pod's node affinity allows.
+/// Violated topology spread, over the domains of the nodes that the pod's node affinity allows.
 fn uneven(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Objection> {
     const REASON: &str = "node(s) didn't match pod topology spread constraints";
     let hard = items(&pod["spec"]["topologySpreadConstraints"]).iter();

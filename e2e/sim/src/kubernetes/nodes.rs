@@ -149,7 +149,7 @@ fn healthy() -> [Value; 4] {
     })
 }
 
-/// What a kubelet reports once, when it begins to end its pods.
+/// Writes what a kubelet reports once, when it begins to end its pods.
 fn says_goodbye(api: &ApiServer, node: &str, now: Timestamp) {
     let Some(object) = api.get(&Kind::NODE, "", node).filter(|object| is_true(object, "Ready")) else {
         return;

@@ -22,7 +22,6 @@ pub(super) fn key(object: &Value) -> Key {
     (namespace(object).to_owned(), name(object).to_owned())
 }
 
-/// UID of an object.
 pub(super) fn uid(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }

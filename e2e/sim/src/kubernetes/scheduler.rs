@@ -28,7 +28,6 @@ struct Waiting {
     not_before: Timestamp,
 }
 
-/// The scheduler.
 pub(super) struct Scheduler {
     rng: Rng,
     /// Unscheduled pods by UID, in the order in which they were first observed.
@@ -150,8 +149,8 @@ fn picture(nodes: &[Arc<Value>], pods: &[Arc<Value>]) -> u64 {
     hasher.finish()
 }
 
-/// A real binding sets both at once. The condition comes first here, so that no pod has a node and still
-/// reports that there is none.
+/// Binds a pod; returns whether that succeeded. A real binding sets node and condition at once. The
+/// condition comes first here, so that no pod has a node and still reports that there is none.
 fn bind(api: &ApiServer, pod: &Value, node: &str, now: Timestamp) -> bool {
     scheduled(api, pod, json!({"type": "PodScheduled", "status": "True"}), now);
     let (namespace, name) = key(pod);

@@ -70,7 +70,6 @@ impl Switches {
         self.flips.tell();
     }
 
-    /// State of a machine.
     pub(super) fn machine(&self, name: &str) -> Machine {
         self.read(|state| state.machines.get(name).copied().unwrap_or_default())
     }

@@ -39,7 +39,6 @@ impl Bench {
         self.tasks.spawn(work);
     }
 
-    /// Lets time pass.
     pub(super) async fn wait(&self, seconds: f64) {
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     }

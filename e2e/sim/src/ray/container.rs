@@ -14,7 +14,6 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// From the dashboard's first answer until workers notice that the head is up.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// State of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
     Starting,
@@ -25,7 +24,6 @@ pub(super) enum Run {
     Gone,
 }
 
-/// How a container ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// It was asked to stop.

@@ -21,7 +21,6 @@ pub(super) enum Port {
     Vanished,
 }
 
-/// An engine.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) life: u64,

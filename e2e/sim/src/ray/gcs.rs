@@ -74,7 +74,6 @@ impl Status {
     }
 }
 
-/// A job.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) serial: u64,
@@ -116,7 +115,6 @@ impl GroupState {
     }
 }
 
-/// A placement group.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: String,
@@ -129,7 +127,6 @@ pub(super) struct Group {
     pub(super) began: Duration,
 }
 
-/// One bundle.
 #[derive(Debug)]
 pub(super) struct Bundle {
     /// 1 for a rank, 0 for an API server on a node without ranks.
@@ -140,7 +137,6 @@ pub(super) struct Bundle {
     pub(super) node: Option<String>,
 }
 
-/// An actor.
 #[derive(Debug)]
 pub(super) struct Actor {
     pub(super) id: String,

@@ -1,6 +1,5 @@
 //! Ids as Ray makes them, derived from the seed and a counter: the same run has the same ids.
 
-/// Generates ids.
 #[derive(Debug)]
 pub(super) struct Ids {
     seed: u64,

@@ -25,7 +25,6 @@ const SEEN: Duration = Duration::from_millis(500);
 const CLEAN_UP: Duration = Duration::from_millis(600);
 const EXIT: Duration = Duration::from_millis(700);
 
-/// One launch.
 #[derive(Debug)]
 pub(super) struct Launch {
     began: Duration,

@@ -135,7 +135,6 @@ impl Shared {
         done
     }
 
-    /// Changes the world.
     fn change(&self, work: impl FnOnce(&mut World)) {
         self.with(|world| {
             work(world);

@@ -22,7 +22,6 @@ pub(super) enum Reached {
     Dashboard(String),
     /// The agent of a node, and whether it reaches its head.
     Agent(bool),
-    /// An engine.
     Engine,
 }
 

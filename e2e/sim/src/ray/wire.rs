@@ -37,7 +37,6 @@ pub(super) struct Call {
     pub(super) body: Bytes,
 }
 
-/// A reply.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,

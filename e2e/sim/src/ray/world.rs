@@ -59,7 +59,6 @@ pub(super) struct JobKey {
     pub(super) serial: u64,
 }
 
-/// The whole state.
 pub(super) struct World {
     pub(super) now: Duration,
     queue: BTreeMap<(Duration, u64), Step>,

@@ -40,7 +40,6 @@ pub(super) struct Plan<'a> {
     pub(super) now: Timestamp,
 }
 
-/// How a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) code: i32,
@@ -108,7 +107,6 @@ impl Life {
         }
     }
 
-    /// Address of the pod.
     pub(super) fn address(&self) -> &str {
         &self.address
     }

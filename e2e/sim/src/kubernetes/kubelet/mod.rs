@@ -38,7 +38,6 @@ struct Host {
     last_address: u8,
 }
 
-/// All kubelets.
 pub(super) struct Kubelets {
     options: Arc<Options>,
     switches: Switches,

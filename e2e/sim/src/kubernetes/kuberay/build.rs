@@ -145,7 +145,7 @@ fn labels(cluster: &str, group_name: &str, kind: &str, group: &Value) -> BTreeMa
     labels
 }
 
-/// The command of the Ray container: the user's own with KubeRay's in a variable, or KubeRay's after the
+/// Sets the command of the Ray container: the user's own with KubeRay's in a variable, or KubeRay's after the
 /// user's.
 fn start_ray(container: &mut Value, group: &Value, kind: &str, own_command: bool) {
     let params = &group["rayStartParams"];
@@ -198,7 +198,7 @@ fn authenticate(container: &mut Value, secret: &str) {
     add_env(container, json!({"name": "RAY_AUTH_TOKEN", "valueFrom": from}));
 }
 
-/// The init container in which a worker waits until Ray's head answers.
+/// Adds the init container in which a worker waits until Ray's head answers.
 fn wait_for_gcs(cluster: &Value, pod: &mut Value) {
     let ray = &pod["spec"]["containers"][0];
     let address = format!("{}.{}.svc.cluster.local:6379", head_service_name(cluster), namespace(cluster));

@@ -55,7 +55,6 @@ struct Known {
     failures: u32,
 }
 
-/// The operator.
 pub(super) struct Operator {
     lag: Duration,
     head_cluster_ip: bool,

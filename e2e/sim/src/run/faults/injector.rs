@@ -71,7 +71,7 @@ impl FaultInjector {
         self.obstructed(call).unwrap_or(Verdict::Pass)
     }
 
-    /// Makes the kind RayCluster unknown.
+    /// Whether the kind RayCluster is unknown at the moment.
     fn has_no_clusters(&self) -> bool {
         self.shared.in_the_way().iter().any(|obstacle| obstacle.breaks(&api::Kind::RAY_CLUSTER))
     }

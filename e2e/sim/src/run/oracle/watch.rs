@@ -192,7 +192,7 @@ impl Watch {
         }
     }
 
-    /// The status moves forward only, and reports every phase.
+    /// Checks that the status moves forward only, and records every phase.
     fn ledger(&self, state: &mut State, fleet: &RayClusterFleet) {
         let status = fleet.status.clone().unwrap_or_default();
         let generation = status.observed_generation.unwrap_or_default();
@@ -223,8 +223,8 @@ impl Watch {
         }
     }
 
-    /// The number of groups never exceeds `replicas + maxSurge`, and none is created that is not in the
-    /// ledger.
+    /// Checks that the number of groups never exceeds `replicas + maxSurge`, and that none is created
+    /// that is not in the ledger.
     fn clusters(&self, state: &mut State) {
         let all = self.ours(&Kind::RAY_CLUSTER);
         let clusters: BTreeSet<String> = all.iter().map(|cluster| name_of(cluster).to_owned()).collect();
@@ -275,8 +275,8 @@ impl Watch {
         pods.iter().filter(holds).map(|pod| label(pod, names::RAY_LABEL_CLUSTER).to_owned()).collect()
     }
 
-    /// A drain never reduces the groups that take traffic below `replicas - maxUnavailable`, and no group
-    /// starts to take traffic that is to be removed.
+    /// Checks that a drain never reduces the groups that take traffic below `replicas - maxUnavailable`, and
+    /// that no group starts to take traffic that is to be removed.
     fn traffic(&self, state: &mut State, there: bool) {
         let heads: Vec<Arc<Value>> = self
             .ours(&Kind::POD)

@@ -23,7 +23,6 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Starts them.
     pub(super) fn start(
         load: &Load,
         namespace: &str,

@@ -19,7 +19,6 @@ pub(super) struct Leash {
 }
 
 impl Leash {
-    /// The wire of `who`.
     pub(super) fn new(who: &str, wire: Arc<dyn Wire>, shared: Shared) -> Self {
         Self { who: who.to_owned(), wire, shared }
     }

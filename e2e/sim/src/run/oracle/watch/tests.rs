@@ -35,7 +35,7 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// The status of a generation, with groups by number, launch and goal.
+    /// Writes the status of a generation, with groups by number, launch and goal.
     fn ledger(&self, generation: i64, groups: &[(u32, u32, &str)]) {
         let groups: Vec<Value> = groups
             .iter()
@@ -61,7 +61,7 @@ impl Bench {
         self.watch.look();
     }
 
-    /// The head of a group, ready, with the given gate.
+    /// Creates the head of a group, ready, with the given gate.
     fn head(&self, number: u32, gate: &str, reason: &str) {
         let name = format!("g-{number}-head");
         if self.api.get(&Kind::POD, NAMESPACE, &name).is_none() {
@@ -83,7 +83,7 @@ impl Bench {
         self.watch.look();
     }
 
-    /// The RayCluster of a group is removed, and a pod of it still runs.
+    /// Deletes the RayCluster of a group while a pod of it still runs.
     fn leaves_a_pod(&self, number: u32) {
         let labels = json!({names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}")});
         let owner = json!({

@@ -1,10 +1,10 @@
-//! The only place of this crate that reads the clock. Everything else is given times or asks here.
+//! Clock access of this crate. Nothing else in it reads a clock.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-/// Now.
+/// The present instant.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub fn instant() -> Instant {
     Instant::now()
@@ -15,7 +15,7 @@ pub fn seconds_since(start: Instant) -> f64 {
     instant().saturating_duration_since(start).as_secs_f64()
 }
 
-/// Seconds since a moment that another program of this machine wrote down.
+/// Seconds since a moment that another program on this machine recorded.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn seconds_since_time(time: Timestamp) -> f64 {
     Timestamp::now().duration_since(time).as_secs_f64()

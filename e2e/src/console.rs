@@ -1,11 +1,11 @@
-//! Lines for the person who watches: written whole and at once, never lost in a buffer.
+//! Output for a person who watches: whole lines, written without buffering.
 
 use std::io::Write;
 use std::time::Instant;
 
 use crate::clock;
 
-/// Writes lines to standard output, each behind the seconds since the start.
+/// Writes lines to standard output, each with the seconds since the start.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
     start: Instant,
@@ -31,13 +31,13 @@ impl Console {
     }
 }
 
-/// A line as it is. Output that nobody reads any more (a closed pipe) is no reason to fail.
+/// Prints a line without the time. A closed pipe is not an error.
 pub fn line(text: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// A line on standard error.
+/// Prints a line on standard error.
 pub fn complain(text: impl std::fmt::Display) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());

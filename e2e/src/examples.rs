@@ -1,4 +1,4 @@
-//! The manifests in `examples/`, for tests: they are what users start from, so they must work.
+//! The manifests in `examples/`, for tests: users start from them, so they must work.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use anyhow::Context;
 
 use crate::cluster::manifest::Manifest;
 
-/// The folder.
+/// Path of the folder.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
-/// One of them.
+/// Reads an example by its file name.
 pub fn read(name: &str) -> anyhow::Result<Manifest> {
     Manifest::read(&folder().join(name))
 }
 
-/// All of them, by name.
+/// Paths of all examples, sorted by name.
 pub fn files() -> anyhow::Result<Vec<PathBuf>> {
     let folder = folder();
     let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
@@ -26,14 +26,14 @@ pub fn files() -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether each example is what it says it is: typed without loss, and valid by Rayfleet's own rules. What
-/// the CRD says to them is asked of a real API server by the cluster tests.
+/// Each example matches its description: it can be parsed without loss, and is valid by Rayfleet's own
+/// rules. The cluster tests check them against the CRD on a real API server.
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn all_are_valid() {
+    fn all_examples_are_valid() {
         let files = files().unwrap();
         assert!(files.len() >= 5, "{files:?}");
         for file in files {
@@ -42,9 +42,9 @@ mod tests {
         }
     }
 
-    /// A field that our types do not know would be dropped by the API server without a word.
+    /// The API server would silently drop a field that our types do not know.
     #[test]
-    fn all_fields_are_known() {
+    fn all_fields_of_the_examples_are_known() {
         for file in files().unwrap() {
             let manifest = Manifest::read(&file).unwrap();
             let typed = serde_json::to_value(manifest.typed().unwrap()).unwrap();
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn all_begin_with_three_lines_that_say_what_they_are() {
+    fn every_example_starts_with_three_lines_of_description() {
         for file in files().unwrap() {
             let text = std::fs::read_to_string(&file).unwrap();
             let comments = text.lines().take_while(|line| line.starts_with("# ")).count();
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_as_reported() {
+    fn every_example_has_its_described_shape() {
         let shape = |name: &str| {
             let valid = read(name).unwrap().valid().unwrap();
             (valid.replicas, valid.shape.size(), valid.shape.gpus(), valid.ranks())

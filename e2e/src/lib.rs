@@ -1,5 +1,5 @@
-//! What proves Rayfleet on a real cluster: a load generator that loses nothing from sight, a view of a
-//! fleet as its users have it, and the main job that the quickstart shows and the tests assert.
+//! End-to-end tests of Rayfleet on a real cluster: a load generator that accounts for every request, a view
+//! of a fleet as its users see it, and the main use case that the quickstart shows and the tests assert.
 
 pub mod clock;
 pub mod cluster;

@@ -1,11 +1,11 @@
-//! Which tests a command line names, for the programs whose tests want a cluster: parts of names as for `cargo test`, `--list`,
-//! and the gate without which all are skipped. Nothing is run here.
+//! Test selection for programs whose tests need a cluster: parts of names as for `cargo test`, `--list`,
+//! and the environment variable without which all are skipped. Nothing is run here.
 
 use crate::console::line;
 
 const GATE: &str = "RAYFLEET_E2E";
 
-/// What a command line asks for.
+/// What a command line selects.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked<T> {
     List(Vec<T>),
@@ -13,8 +13,9 @@ enum Asked<T> {
     Run(Vec<T>),
 }
 
-/// The tests to run, of `all`; `None` if they were only to be listed, or have no cluster and were told to be skipped.
-/// Those that are `by_name_only` run only if a part of their name is given. `command` is what brings a cluster up.
+/// The tests of `all` to run; `None` if they were only to be listed, or are skipped without a cluster.
+/// Those that are `by_name_only` run only if a part of their name is given. `command` is the command that
+/// brings up a cluster.
 pub fn chosen<T>(
     all: Vec<T>,
     name: impl Fn(&T) -> &str,
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_names_choose() {
+    fn parts_of_names_select_tests() {
         assert_eq!(of(&[], true), Asked::Run(vec!["scale", "undo", "scale-in-rollout"]));
         assert_eq!(of(&["scale"], true), Asked::Run(vec!["scale", "scale-in-rollout"]));
         assert_eq!(of(&["in-r", "und", "--nocapture"], true), Asked::Run(vec!["undo", "scale-in-rollout"]));
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_long_runs_only_when_named() {
+    fn long_tests_run_only_by_name() {
         assert_eq!(of(&["soa"], true), Asked::Run(vec!["soak"]));
         assert_eq!(of(&["scale", "soak"], true), Asked::Run(vec!["scale", "scale-in-rollout", "soak"]));
     }

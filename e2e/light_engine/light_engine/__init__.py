@@ -1,5 +1,6 @@
-"""A light engine for tests: vLLM's outside (HTTP, metrics, rank actors and how they fail) without a model inside.
-`serve` is what the launcher calls as a custom engine; `python -m light_engine serve ...` runs it from a shell."""
+"""A light engine for tests: vLLM's interfaces (HTTP, metrics, rank actors and their failures) without a
+model. `serve` is what the launcher calls as a custom engine; `python -m light_engine serve ...` runs it from
+a shell."""
 
 from typing import Any, Dict, List
 
@@ -9,7 +10,7 @@ __version__ = "0.1.0"
 def serve(argv: List[str], spec: Dict[str, Any], middleware_class: type) -> None:
     """Serves inside the launcher's actor, with ranks in that actor's placement group, until a rank dies.
 
-    Raises what a start can fail of: OptionError, FileNotFoundError for the model, EngineDead for its ranks.
+    Raises if it cannot start: OptionError, FileNotFoundError for the model, EngineDead for its ranks.
     """
     from light_engine.options import parse
     from light_engine.placement import current_group

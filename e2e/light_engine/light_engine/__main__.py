@@ -1,4 +1,5 @@
-"""`python -m light_engine serve MODEL ...`: the engine as a plain process beside `ray start`, as AIBrix's manifests run vLLM."""
+"""`python -m light_engine serve MODEL ...`: the engine as a plain process beside `ray start`, as AIBrix's
+manifests run vLLM."""
 
 import sys
 import time
@@ -10,7 +11,8 @@ from light_engine.server import run
 
 
 def main() -> int:
-    """Exit codes: 0 when a dead engine has closed, as vLLM leaves, 1 if it could not start, 2 for wrong arguments."""
+    """Exit codes: 0 after a dead engine has shut down, as vLLM exits, 1 if it could not start, 2 for wrong
+    arguments."""
     argv = sys.argv[1:]
     if not argv or argv[0] != "serve":
         print("usage: python -m light_engine serve MODEL [options]", file=sys.stderr)

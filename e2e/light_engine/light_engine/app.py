@@ -1,5 +1,5 @@
 """The HTTP side: vLLM's routes as a Starlette application in front of the engine core.
-A client that goes away ends its completion, streaming or not."""
+A client that disconnects ends its completion, streaming or not."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from light_engine.openai import RequestError, Wanted, error_body, read
 from light_engine.options import Options
 
 _WHO = {"x-served-by": socket.gethostname()}
-"""Behind a Service nothing else tells a client which group has answered it."""
+"""Behind a Service nothing else identifies the group that answered."""
 
 _DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 

@@ -1,5 +1,5 @@
-"""Continuous batching: one loop that gives every running sequence one token per tick, and lets others wait.
-Knows sequences and ticks, nothing of HTTP or of the process that asks."""
+"""Continuous batching: one loop that gives every running sequence one token per step, and queues others.
+Sequences and steps only; HTTP and the engine core's process do not belong here."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ Step = Callable[[Sequence[Tuple[int, int]]], Awaitable[List[str]]]
 
 @dataclass
 class Completion:
-    """One completion being made. With `hangs` the step that it is part of never ends."""
+    """A completion in progress. With `hangs`, the step that it is part of never ends."""
 
     key: int
     seed: int
@@ -22,7 +22,8 @@ class Completion:
 
 
 class Batch:
-    """Sequences that run and that wait. `emit` is given what every step made, and the counters after it."""
+    """Running and waiting sequences. `emit` is called with the tokens of every step and the counters after
+    it."""
 
     def __init__(self, step: Step, tokens_per_second: float, most: int, emit: Callable[[Dict[str, Any]], None]) -> None:
         self._step = step
@@ -37,12 +38,12 @@ class Batch:
         self._completed = 0
 
     def add(self, sequence: Completion) -> None:
-        """Takes a sequence in; it gets its first token with one of the next steps."""
+        """Adds a sequence; it gets its first token in one of the next steps."""
         self._waiting.append(sequence)
         self._more.set()
 
     def drop(self, key: int) -> None:
-        """Takes a sequence out, if it is still there: its client went away."""
+        """Removes a sequence whose client has disconnected, if it is still running or waiting."""
         self._running = [sequence for sequence in self._running if sequence.key != key]
         self._waiting = deque(sequence for sequence in self._waiting if sequence.key != key)
 

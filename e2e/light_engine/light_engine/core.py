@@ -1,5 +1,6 @@
-"""The engine core: a process of its own, as vLLM's. It owns the ranks and the batch, and the API server talks to it in lines
-of JSON over a socket. `python -m light_engine.core FD` with the setting as the first line; ends when its API server does."""
+"""The engine core: a separate process, as in vLLM. It owns the ranks and the batch, and the API server talks
+to it in lines of JSON over a socket. `python -m light_engine.core FD` with the setting as the first line;
+ends when its API server does."""
 
 import asyncio
 import json
@@ -17,7 +18,7 @@ from light_engine.ranks import EngineDead, Gang
 
 
 async def main(descriptor: int) -> int:
-    """Exit codes: 0 when the API server has gone, 1 when the ranks could not start or one has died."""
+    """Exit codes: 0 when the API server has exited, 1 when the ranks could not start or one has died."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
 
     def say(message: Dict[str, Any]) -> None:
@@ -50,7 +51,7 @@ async def main(descriptor: int) -> int:
 
 
 async def _orders(reader: asyncio.StreamReader, batch: Batch) -> None:
-    """Takes what the API server asks for, until it is gone."""
+    """Handles the API server's requests until it exits."""
     while line := await reader.readline():
         order = json.loads(line)
         if "drop" in order:

@@ -1,5 +1,6 @@
-"""The API server's side of the engine core: starts the process, hands completions to it, and knows when it is dead.
-What it counts is what the core said after its last step, as in vLLM: a core that hangs changes nothing any more."""
+"""The API server's side of the engine core: starts the process, passes completions to it, and detects its
+death. Its counters are those that the core reported after its last step, as in vLLM: with a core that hangs
+they freeze."""
 
 import asyncio
 import json
@@ -53,7 +54,7 @@ class Core:
             raise EngineDead(answer["failed"])
 
     async def follow(self) -> None:
-        """Takes what the core makes, and returns once it is dead; every open completion has ended then."""
+        """Receives the core's tokens; returns once it is dead and every open completion has ended."""
         try:
             while line := await self._reader.readline():
                 self._take(json.loads(line))
@@ -65,16 +66,17 @@ class Core:
                 arrived.put_nowait(None)
 
     def end(self) -> None:
-        """Ends the process, if it has not ended by itself, and forgets it."""
+        """Kills the process unless it has exited by itself, and releases it."""
         if self._process is not None:
             self._process.kill()
             code = self._process.wait()
             print(f"the engine core has ended (exit code {code})", flush=True)
 
     async def complete(self, seed: int, tokens: int, prompt: int, hangs: bool) -> AsyncIterator[str]:
-        """Yields `tokens` tokens as they are made. Ends early only if the engine dies: check `dead` after it.
+        """Yields `tokens` tokens as they are generated. Ends early only if the engine dies: check `dead`
+        after it.
 
-        Leaving the iteration (a client that went away) takes the sequence out of the batch.
+        Leaving the iteration (a client that disconnected) removes the sequence from the batch.
         """
         key = next(self._keys)
         arrived = self._arrived[str(key)] = asyncio.Queue()

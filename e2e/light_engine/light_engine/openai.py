@@ -1,5 +1,5 @@
-"""The OpenAI shapes: what a request asks for, and the JSON of answers and stream chunks.
-Pure data; neither HTTP nor ranks here."""
+"""OpenAI request and response types: parsed requests, and the JSON of answers and stream chunks.
+Pure data; HTTP and ranks do not belong here."""
 
 import time
 import uuid
@@ -24,7 +24,7 @@ def error_body(message: str, kind: str, status: int) -> Dict[str, Any]:
 
 @dataclass
 class Wanted:
-    """What one request asks for. `tokens` is exact: the engine never stops by itself."""
+    """A parsed request. `tokens` is exact: the engine never stops earlier."""
 
     chat: bool
     model: str
@@ -42,7 +42,7 @@ class Wanted:
 
     @property
     def prompt_tokens(self) -> int:
-        """One token a word, at least one."""
+        """One token per word, at least one."""
         return max(1, len(self.prompt.split()))
 
     def usage(self, completion: int) -> Dict[str, int]:
@@ -59,13 +59,13 @@ class Wanted:
         return {**self._head(kind), "choices": [choice], "usage": self.usage(len(words))}
 
     def chunk(self, text: str, finish: Optional[str] = None) -> Dict[str, Any]:
-        """One streamed piece; the last one has `finish`."""
+        """One streamed chunk; the last one has `finish`."""
         part: Dict[str, Any] = {"delta": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         choice = {"index": 0, **part, "logprobs": None, "finish_reason": finish, "stop_reason": None}
         return {**self._head("chat.completion.chunk" if self.chat else "text_completion"), "choices": [choice]}
 
     def usage_chunk(self, completion: int) -> Dict[str, Any]:
-        """The closing piece that clients get with stream_options.include_usage."""
+        """The final chunk that clients get with stream_options.include_usage."""
         kind = "chat.completion.chunk" if self.chat else "text_completion"
         return {**self._head(kind), "choices": [], "usage": self.usage(completion)}
 

@@ -1,4 +1,5 @@
-"""Command line of the light engine: vLLM's names where vLLM has the option, so that the same arguments start both."""
+"""Command line of the light engine: vLLM's names where vLLM has the option, so that the same arguments start
+both."""
 
 import argparse
 import os
@@ -38,7 +39,7 @@ class Options(argparse.Namespace):
 
 
 def parse(argv: List[str]) -> Options:
-    """Options from `argv`, which begins with the model's path. Raises OptionError."""
+    """Options from `argv`, which starts with the model's path. Raises OptionError."""
     parser = _Parser(prog="light_engine serve", allow_abbrev=False)
     parser.add_argument("model")
     parser.add_argument("--served-model-name", default="")

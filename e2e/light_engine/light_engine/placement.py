@@ -1,4 +1,5 @@
-"""Where the ranks go: the placement group of the actor we run in, or one of our own when started from a shell."""
+"""Placement of the ranks: in the placement group of the current actor, or in a new one when started from a
+shell."""
 
 import os
 import time
@@ -14,7 +15,8 @@ _RETRY_SECONDS = 0.5
 
 
 def current_group(ranks: int) -> Placement:
-    """The placement group of this actor, with the bundles that VLLM_RAY_BUNDLE_INDICES names, as vLLM reads it."""
+    """The placement group of this actor, with the bundles that VLLM_RAY_BUNDLE_INDICES names, as vLLM reads
+    it."""
     group = ray.util.get_current_placement_group()
     if group is None:
         raise RuntimeError("not in a placement group: start this engine through the launcher or `python -m light_engine`")
@@ -39,7 +41,8 @@ def connect(deadline: float) -> None:
 
 
 def own_group(ranks: int, deadline: float) -> Placement:
-    """A placement group of `ranks` GPUs, as near to each other as they fit; waits until `deadline` for nodes to join."""
+    """A placement group of `ranks` GPUs, packed as closely as possible; waits until `deadline` for nodes to
+    join."""
     group = placement_group([{"GPU": 1}] * ranks, strategy="PACK")
     reported = 0.0
     while not group.wait(1):

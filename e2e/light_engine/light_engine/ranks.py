@@ -1,5 +1,6 @@
-"""The ranks: real Ray actors, one per GPU bundle, in vLLM's class name and naming so that tools see the same.
-A step of the engine runs through every stage; the last stage's ranks make the tokens, so no rank is for show."""
+"""The ranks: real Ray actors, one per GPU bundle, with vLLM's class and actor names, so that tools see the
+same. A step of the engine runs through every stage; the last stage's ranks generate the tokens, so every rank
+is needed."""
 
 import asyncio
 import time
@@ -23,7 +24,8 @@ class EngineDead(RuntimeError):
 
 
 def token(seed: int, index: int) -> str:
-    """The word at position `index` of the completion with this seed: the same on every group and in every layout."""
+    """The word at position `index` of the completion with this seed: the same on every group and in every
+    layout."""
     return _WORDS[(seed * 31 + index * (seed % 7 + 1)) % len(_WORDS)]
 
 
@@ -35,7 +37,8 @@ class RayWorkerProc:
         self._last_stage = last_stage
 
     async def load(self, seconds: float) -> str:
-        """Pretends to load weights for `seconds`; returns the node id. Fails if the model is not on this node."""
+        """Pretends to load weights for `seconds`; returns the node id. Fails if the model is not on this
+        node."""
         check_model(self._model)
         print(f"loading its part of {self._model}", flush=True)
         await asyncio.sleep(seconds)
@@ -47,8 +50,8 @@ class RayWorkerProc:
         await asyncio.Event().wait()
 
     async def step(self, *passed: List[Tuple[int, int]]) -> Any:
-        """One step for all running sequences (seed, index), which every rank of the stage before has passed on: passes them
-        on in turn, or in the last stage makes their tokens."""
+        """One step for all running sequences (seed, index), as passed on by every rank of the stage before:
+        passes them on in turn, or in the last stage generates their tokens."""
         sequences = passed[0]
         return [token(seed, index) for seed, index in sequences] if self._last_stage else sequences
 
@@ -72,13 +75,14 @@ class Gang:
             self._ranks.append(actor.remote(options.model, stage == options.pipeline_parallel_size - 1))
 
     def _name(self, instance: str, rank: int) -> str:
-        """vLLM's naming: a part only for a dimension above 1."""
+        """vLLM's naming: only dimensions above 1 are part of the name."""
         tensor = f"_TP{rank % self._tensor}" if self._tensor > 1 else ""
         pipeline = f"_PP{rank // self._tensor}" if self._options.pipeline_parallel_size > 1 else ""
         return f"vllm_Worker_{instance}{tensor}{pipeline}"
 
     def load(self) -> None:
-        """Blocks until every rank has loaded. Raises EngineDead with the cause of the first rank that could not."""
+        """Blocks until every rank has loaded. Raises EngineDead with the cause of the first rank that could
+        not."""
         began = time.monotonic()
         try:
             nodes = ray.get([rank.load.remote(self._options.load_seconds) for rank in self._ranks])
@@ -89,7 +93,7 @@ class Gang:
         print(f"loaded {len(nodes)} ranks on {len(set(nodes))} nodes in {time.monotonic() - began:.1f} s", flush=True)
 
     async def watch(self) -> str:
-        """Waits for the first rank to end and returns why."""
+        """Waits for the first rank to end and returns the cause."""
         runs = [asyncio.ensure_future(_settled(rank.run.remote())) for rank in self._ranks]
         done, _ = await asyncio.wait(runs, return_when=asyncio.FIRST_COMPLETED)
         return f"a rank died: {done.pop().result()}"

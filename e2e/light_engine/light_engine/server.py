@@ -1,5 +1,6 @@
-"""The life of the engine: its core with the ranks, then HTTP, until the core is dead or a stop is asked for.
-Dies as vLLM does: /health 503 at once, the port closed a little later, and a normal return."""
+"""The lifecycle of the engine: its core with the ranks, then HTTP, until the core is dead or a stop is
+requested. Dies as vLLM does: /health answers 503 at once, the port closes a little later, and the process
+exits normally."""
 
 import asyncio
 from contextlib import suppress

@@ -1,1 +1,1 @@
-"""Unit tests of what needs no Ray."""
+"""Unit tests that need no Ray."""

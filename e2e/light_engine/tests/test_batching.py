@@ -1,4 +1,4 @@
-"""The batch: who gets tokens, in what order, and what a sequence that hangs does to all."""
+"""Tests of the batch: which sequences get tokens, in what order, and the effect of a sequence that hangs."""
 
 import asyncio
 import unittest
@@ -20,7 +20,8 @@ class Batching(unittest.TestCase):
         return [f"{seed}.{index}" for seed, index in sequences]
 
     def run_until(self, done, *sequences, most=8, then=None):
-        """Runs a batch of these sequences until `done` says so; `then` may do something to it after every step."""
+        """Runs a batch of these sequences until `done` returns true; `then` may change it after every
+        step."""
 
         async def go():
             batch = Batch(self.step, 10000.0, most, self.said.append)
@@ -46,16 +47,16 @@ class Batching(unittest.TestCase):
         last = self.said[-1]
         self.assertEqual((last["generated"], last["prompted"], last["running"], last["waiting"]), (5, 6, 0, 0))
 
-    def test_more_than_fit_wait(self):
+    def test_sequences_beyond_the_limit_wait(self):
         self.run_until(lambda: self.said and self.said[-1]["completed"] == 2, sequence(1), sequence(2), most=1)
         self.assertEqual(self.said[0]["waiting"], 1)
         self.assertTrue(all(len(step) == 1 for step in self.steps))
 
-    def test_a_sequence_whose_client_left_gets_no_more(self):
+    def test_a_removed_sequence_gets_no_more_tokens(self):
         self.run_until(lambda: len(self.steps) > 3, sequence(1, wanted=99), sequence(2, wanted=99), then=lambda batch: batch.drop(1))
         self.assertEqual(self.steps[-1], [(2, self.steps[-1][0][1])])
 
-    def test_a_sequence_that_hangs_stops_the_steps_of_all(self):
+    def test_a_hung_sequence_stops_all_sequences(self):
         turns = iter(range(100))
         self.run_until(lambda: next(turns) == 99, sequence(1), sequence(2, hangs=True))
         self.assertEqual((self.steps, self.said), ([], []))

@@ -1,9 +1,10 @@
-//! The orchestrator's own code on a simulated Kubernetes and Ray, in simulated time: what a real cluster cannot be made to
-//! show, such as a crash before and after every write. Nothing in here is part of the product.
+//! The orchestrator's own code on a simulated Kubernetes and Ray, in simulated time. It covers what cannot
+//! be provoked on a real cluster, such as a crash before and after every write. Nothing in this crate is
+//! part of the product.
 //!
-//! | module | lives there |
+//! | module | contents |
 //! |---|---|
-//! | [`api`] | an API server in memory: objects, watches, patches, preconditions, finalizers, garbage collection |
+//! | [`api`] | an in-memory API server: objects, watches, patches, finalizers, garbage collection |
 //! | [`kubernetes`] | what acts on it: KubeRay's operator, scheduler, kubelets, EndpointSlices |
 //! | [`ray`] | Ray dashboards, engines and their clients, as `ray-bridge` sees them |
 //! | [`run`] | one run: a scenario, faults, the trace, and the oracle that judges it |

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use self::command::Arguments;
 
-/// A run makes and drops millions of small objects: with the system's allocator a third of its time goes there.
+/// A run allocates and frees millions of small objects: the system's allocator takes a third of its time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

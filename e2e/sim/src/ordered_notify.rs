@@ -1,12 +1,12 @@
-//! Tells those who wait that something has changed. They are woken in the order in which they began to wait: a run is to be the same each
-//! time, and `tokio::sync::watch` wakes in an order of its own.
+//! Change notification that wakes waiters in the order in which they began to wait. A run must be
+//! reproducible, and `tokio::sync::watch` does not guarantee a wake order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// What there is news of. Clones are the same.
+/// The notifying side. Clones share the same waiters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct News(Arc<Shared>);
 
@@ -17,13 +17,13 @@ struct Shared {
 }
 
 impl News {
-    /// Something has changed.
+    /// Notifies all listeners of a change.
     pub(crate) fn tell(&self) {
         self.0.count.fetch_add(1, Ordering::Relaxed);
         self.0.reported.notify_waiters();
     }
 
-    /// Somebody who knows of all changes until now.
+    /// Subscribes a listener that counts all changes so far as known.
     pub(crate) fn listen(&self) -> Listener {
         Listener { seen: self.count(), news: self.clone() }
     }
@@ -33,7 +33,7 @@ impl News {
     }
 }
 
-/// Somebody who waits for news.
+/// The waiting side.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     news: News,
@@ -41,17 +41,17 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Whether there was a change that is not known yet.
+    /// Whether there was a change since the last one that this listener knows.
     pub(crate) fn has_news(&self) -> bool {
         self.news.count() != self.seen
     }
 
-    /// All changes until now are known.
+    /// Marks all changes so far as known.
     pub(crate) fn caught_up(&mut self) {
         self.seen = self.news.count();
     }
 
-    /// Waits for a change that is not known yet.
+    /// Waits for a change that is not known yet; returns at once if there was one.
     pub(crate) async fn changed(&mut self) {
         loop {
             let reported = self.news.0.reported.notified();
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
+    async fn waiters_are_woken_in_the_order_they_began_to_wait() {
         let (news, woken) = (News::default(), Arc::new(Mutex::new(Vec::new())));
         let waiting: Vec<_> = (0..20)
             .map(|number| {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_before_the_wait_counts_once_and_one_that_is_known_does_not() {
+    async fn a_change_before_the_wait_wakes_once() {
         let news = News::default();
         let mut listener = news.listen();
         news.tell();

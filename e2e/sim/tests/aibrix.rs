@@ -1,4 +1,5 @@
-//! Moves from AIBrix, and what its CRD does. No standard scenarios: no real cluster plays them, and they are played without faults.
+//! Migration from AIBrix, and the effects of its CRD. Not standard scenarios: no real cluster plays them,
+//! and they are played without faults.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
@@ -18,7 +19,7 @@ fn a_foreign_crd_costs_no_group_and_no_request() {
 }
 
 #[test]
-fn groups_of_aibrix_are_taken_over_and_no_pod_is_replaced() {
+fn groups_of_aibrix_are_adopted_without_replacing_pods() {
     plays("move.yaml");
 }
 
@@ -28,16 +29,16 @@ fn an_orchestrator_that_starts_under_a_foreign_crd_costs_no_group_and_no_request
 }
 
 #[test]
-fn a_fleet_that_lost_its_model_before_the_orchestrator_started_waits_for_its_manifest() {
+fn a_fleet_without_its_model_at_startup_waits_for_its_manifest() {
     plays("restart-written.yaml");
 }
 
 #[test]
-fn a_fleet_deleted_under_a_foreign_crd_goes_when_its_time_is_over() {
+fn a_fleet_deleted_under_a_foreign_crd_is_removed_after_its_deadline() {
     plays("delete.yaml");
 }
 
 #[test]
-fn a_fleet_deleted_under_a_foreign_crd_drains_once_its_own_is_back() {
+fn a_fleet_deleted_under_a_foreign_crd_drains_once_its_crd_is_restored() {
     plays("delete-restored.yaml");
 }

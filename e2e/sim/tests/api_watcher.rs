@@ -18,7 +18,7 @@ use rayfleet_sim::api::{
 };
 use serde_json::{Value, json};
 
-/// Verdicts in the order in which they are to be given; then none.
+/// Verdicts, in the order in which they are returned; then none.
 #[derive(Default)]
 struct Script {
     calls: Mutex<VecDeque<(Verb, Verdict)>>,
@@ -67,7 +67,7 @@ fn put(server: &ApiServer, name: &str, value: &str) {
 
 type Words = BoxStream<'static, String>;
 
-/// What a watcher says, in short: `+a=1` applied, `-a` deleted, `[ .a=1 ]` a list, `!410` an error.
+/// The events of a watcher, in short: `+a=1` applied, `-a` deleted, `[ .a=1 ]` a list, `!410` an error.
 fn words(api: &Api<ConfigMap>, config: watcher::Config) -> Words {
     let value = |map: &ConfigMap| map.data.clone().unwrap_or_default()["v"].clone();
     watcher(api.clone(), config)
@@ -92,7 +92,7 @@ async fn take(words: &mut Words, count: usize) -> String {
 
 async fn quiet(words: &mut Words) {
     let waited = tokio::time::timeout(Duration::from_secs(5), words.next()).await;
-    assert_eq!(waited.ok(), None, "nothing more is said");
+    assert_eq!(waited.ok(), None, "no more events follow");
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +110,7 @@ async fn a_watcher_lists_and_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_times_out_goes_on_where_it_was() {
+async fn a_watch_that_times_out_resumes_at_its_version() {
     let (server, script, api) = bench();
     let mut said = words(&api, watcher::Config::default().timeout(20));
     assert_eq!(take(&mut said, 2).await, "[ ]");
@@ -129,7 +129,7 @@ async fn bookmarks_keep_a_quiet_watch_from_expiring() {
     let mut said = words(&api, watcher::Config::default().timeout(90));
     assert_eq!(take(&mut said, 3).await, "[ .gone=1 ]");
     quiet(&mut said).await;
-    // The labels below are not selected, so only bookmarks tell this watch how far the server is.
+    // The labels below do not match, so only bookmarks advance this watch's version.
     let mut chosen = words(&api, watcher::Config::default().timeout(90).labels("color=red"));
     assert_eq!(take(&mut chosen, 2).await, "[ ]");
     quiet(&mut chosen).await;
@@ -145,7 +145,7 @@ async fn bookmarks_keep_a_quiet_watch_from_expiring() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watcher_that_was_away_too_long_lists_again() {
+async fn a_watcher_with_an_expired_version_lists_again() {
     let (server, script, api) = bench();
     put(&server, "a", "1");
     let mut said = words(&api, watcher::Config::default());
@@ -160,7 +160,7 @@ async fn a_watcher_that_was_away_too_long_lists_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_connection_loses_nothing() {
+async fn a_broken_connection_loses_no_events() {
     let (server, script, api) = bench();
     let mut said = words(&api, watcher::Config::default());
     assert_eq!(take(&mut said, 2).await, "[ ]");
@@ -172,7 +172,7 @@ async fn a_broken_connection_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_is_made_to_expire_and_lists_again() {
+async fn an_injected_expiry_makes_the_watch_list_again() {
     let (server, script, api) = bench();
     put(&server, "a", "1");
     let mut said = words(&api, watcher::Config::default());
@@ -198,7 +198,7 @@ async fn late_events_come_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_list_is_caught_up_by_the_watch() {
+async fn the_watch_catches_up_after_a_stale_list() {
     let (server, script, api) = bench();
     put(&server, "a", "1");
     put(&server, "a", "2");
@@ -208,7 +208,7 @@ async fn a_stale_list_is_caught_up_by_the_watch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn objects_come_and_go_by_their_labels() {
+async fn label_changes_add_and_remove_objects() {
     let (server, _, api) = bench();
     put(&server, "a", "red");
     let mut said = words(&api, watcher::Config::default().labels("color=red"));
@@ -221,7 +221,7 @@ async fn objects_come_and_go_by_their_labels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streaming_lists_and_small_pages_give_the_same() {
+async fn streaming_lists_and_small_pages_have_the_same_result() {
     let (server, _, api) = bench();
     for name in ["a", "b", "c"] {
         put(&server, name, "1");
@@ -234,7 +234,7 @@ async fn streaming_lists_and_small_pages_give_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_calls_hang_and_were_done_or_not() {
+async fn lost_calls_hang_whether_executed_or_not() {
     let (server, script, api) = bench();
     let lost = [(Verb::Create, Verdict::LoseBefore), (Verb::Create, Verdict::LoseAfter)];
     script.calls.lock().unwrap().extend(lost);
@@ -254,7 +254,7 @@ async fn lost_calls_hang_and_were_done_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_are_seen_unless_the_client_waits_them_out() {
+async fn refusals_are_returned_unless_the_client_retries() {
     let (server, script, api) = bench();
     let refuse = |code, reason| (Verb::Get, Verdict::Refuse { code, reason });
     script.calls.lock().unwrap().extend([refuse(500, "InternalError"), refuse(429, "TooManyRequests")]);
@@ -263,7 +263,7 @@ async fn refusals_are_seen_unless_the_client_waits_them_out() {
     assert!(matches!(&error, kube::Error::Api(status) if status.code == 500), "{error}");
     let started = server.now();
     assert_eq!(api.get("a").await.unwrap().name_any(), "a");
-    assert_eq!(server.now().duration_since(started).as_secs(), 1, "the client did as Retry-After says");
+    assert_eq!(server.now().duration_since(started).as_secs(), 1, "the client waited as Retry-After demands");
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,7 +289,7 @@ async fn typed_calls_work_as_on_a_real_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_recorder_s_events_are_seen_in_the_core_group() {
+async fn the_recorder_s_events_appear_in_the_core_group() {
     let (server, script, _) = bench();
     let client = server.client("test", "default", script);
     let map: ConfigMap = serde_json::from_value(map("a", "1")).unwrap();
@@ -307,7 +307,7 @@ async fn the_recorder_s_events_are_seen_in_the_core_group() {
     let events: Api<CoreEvent> = Api::all(client);
     let chosen = ListParams::default().fields("involvedObject.kind=ConfigMap,type=Warning");
     let list = events.list(&chosen).await.unwrap();
-    assert_eq!(list.items.len(), 1, "said twice, kept as a series");
+    assert_eq!(list.items.len(), 1, "emitted twice, stored as a series");
     assert_eq!(list.items[0].message.as_deref(), Some("because"));
     assert_eq!(list.items[0].series.as_ref().unwrap().count, Some(2));
     let others = events.list(&ListParams::default().fields("type=Normal")).await.unwrap();

@@ -1,5 +1,5 @@
-//! The manifests give the orchestrator what it does and nothing more; every run of the simulation refuses it what they do not give. And
-//! in chosen namespaces alone it does the same.
+//! The manifests grant the orchestrator exactly the rights that it uses; every run of the simulation
+//! refuses calls beyond them. Limited to chosen namespaces, it behaves the same.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use rayfleet_sim::run::scenario::standard;
 use rayfleet_sim::run::{Install, Plan, Scenario, installed};
 
-/// Runs that make every kind of call that a run can make.
+/// Runs that together make every kind of call.
 const RUNS: [(&str, &str); 12] = [
     ("create", "unanswered:2,unanswered:3,unanswered:5"),
     ("create", "unanswered:8,unanswered:10,crash-stale:14"),
@@ -25,7 +25,7 @@ const RUNS: [(&str, &str); 12] = [
     ("aibrix", ""),
 ];
 
-/// What is given although no run uses it, and why.
+/// Rights that are granted although no run uses them, with the reason.
 const EXCEPTIONS: [(&str, &str); 4] = [
     (
         "update rayclusterfleets/finalizers.orchestration.aibrix.ai",
@@ -51,7 +51,7 @@ fn used(install: Install) -> BTreeSet<rayfleet_sim::run::rights::Right> {
     let runs = RUNS.iter().map(|(name, plan)| {
         let mut scenario = named(name);
         if *name == "third-revision" {
-            // Records beyond the limit are deleted.
+            // Revisions beyond the limit are deleted.
             scenario.fleet["spec"]["revisionHistoryLimit"] = serde_json::json!(0);
         }
         (scenario, plan.parse().unwrap())
@@ -65,7 +65,7 @@ fn used(install: Install) -> BTreeSet<rayfleet_sim::run::rights::Right> {
     used
 }
 
-/// Rights that are given and were not used, but for the exceptions.
+/// Granted rights that were not used, except for the exceptions.
 fn idle(install: Install) -> Vec<String> {
     let mut idle = install.rights("default").beside(&used(install));
     idle.retain(|right| {
@@ -75,17 +75,17 @@ fn idle(install: Install) -> Vec<String> {
 }
 
 #[test]
-fn all_that_is_given_is_used() {
+fn every_granted_right_is_used() {
     assert_eq!(idle(Install::Everywhere), Vec::<String>::new());
 }
 
 #[test]
-fn all_that_is_given_in_chosen_namespaces_is_used() {
+fn every_namespaced_right_is_used() {
     assert_eq!(idle(Install::Namespaced), Vec::<String>::new());
 }
 
 #[test]
-fn without_rights_to_the_rest_of_the_cluster_groups_are_made_and_repaired_all_the_same() {
+fn a_confined_install_creates_and_repairs_groups() {
     for name in ["create", "pod-deleted", "engine-only"] {
         let report = installed(&named(name), 1, &Plan::default(), Install::Confined);
         assert!(report.failures.is_empty(), "{}\n{:#?}", report.text(), report.failures);

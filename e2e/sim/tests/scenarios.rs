@@ -1,4 +1,5 @@
-//! The standard scenarios without faults: each ends as it says it does, and the same seed gives the same run.
+//! The standard scenarios without faults: each reaches its expected final state, and the same seed gives
+//! the same run.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
@@ -11,7 +12,7 @@ fn named(name: &str) -> Scenario {
 }
 
 #[test]
-fn all_end_as_they_must() {
+fn every_scenario_reaches_its_expected_end() {
     let mut failed = Vec::new();
     let run = |scenario: &Scenario| simulated(scenario, 1, &Plan::default());
     in_parallel(2, &standard().unwrap(), run, |report| {
@@ -24,7 +25,7 @@ fn all_end_as_they_must() {
 }
 
 #[test]
-fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_reported() {
+fn unmet_conditions_and_expectations_are_reported() {
     let reported = |step: &str, expect: &str| {
         let mut scenario = named("create");
         scenario.steps = vec![serde_json::from_str(step).unwrap()];
@@ -45,7 +46,7 @@ fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_reported() {
             &[
                 "after 40 min ready should be 3 and is 2; the fleet: 2 ready",
                 "only 2 groups took traffic",
-                "2 RayClusters existed at some time, at most 1 may",
+                "2 RayClusters existed at one time, at most 1 allowed",
             ],
         ),
     ] {
@@ -56,11 +57,12 @@ fn what_a_scenario_waits_for_or_expects_and_does_not_get_is_reported() {
     }
 }
 
-/// Found by soaks and the grid: a replica that leads again kept the token of a Ray cluster that had been recreated under its name; one
-/// that takes over closed the gates of groups that had just started to serve; a group counted as serving while it left the endpoints; one that
-/// takes over with an old list of pods closed all gates at once.
+/// Regressions found by soaks and the grid: a replica that became leader again kept the token of a Ray
+/// cluster that had been re-created under its name; one that took over closed the gates of groups that had
+/// just started to serve; a group counted as serving while it left the endpoints; one that took over with a
+/// stale list of pods closed all gates at once.
 #[test]
-fn what_once_failed_holds() {
+fn past_failures_stay_fixed() {
     for (name, seed, plan) in [
         ("undo", 20_037, "hangs:14,hangs:20,hangs:44"),
         ("bad-model", 30_002, "crash-after:13,crash-before:15"),
@@ -73,10 +75,10 @@ fn what_once_failed_holds() {
     }
 }
 
-/// Pods with copied labels, times that no library reads and another tool's labels, at any moment of a life, and with a list after them:
-/// nothing comes of it.
+/// Pods with copied labels, unparseable timestamps and another tool's labels, at any moment of a run,
+/// followed by a list: they have no effect.
 #[test]
-fn what_others_do_is_nobodys_affair() {
+fn foreign_objects_do_not_affect_a_fleet() {
     for (name, plan) in [
         ("create", "foreign:6,watch-expires:30"),
         ("upgrade-surge", "foreign:14,crash-after:16"),
@@ -88,13 +90,14 @@ fn what_others_do_is_nobodys_affair() {
         let report = judged(&scenario, &simulated(&scenario, 1, &Plan::default()), &plan.parse().unwrap());
         assert!(report.failures.is_empty(), "{}", report.text());
         let came = report.lines.iter().any(|line| line.what.contains("foreign at write"));
-        assert!(came, "{name}: nobody came");
+        assert!(came, "{name}: the fault did not occur");
     }
 }
 
-/// RayClusters are resized and suspended by others at some write of a run: it ends as it does without that.
+/// RayClusters are resized and suspended by others at some write of a run: the final state is that of an
+/// undisturbed run.
 #[test]
-fn whoever_resizes_or_suspends_a_ray_cluster_changes_no_end() {
+fn a_foreign_resize_or_suspension_does_not_change_the_final_state() {
     let mut failed = Vec::new();
     let names = ["create", "scale", "upgrade-surge", "upgrade-no-room", "engine-only", "canary", "aibrix"];
     let plans = ["resized:4", "resized:9", "resized:14", "suspended:4", "suspended:9", "suspended:14"];
@@ -114,7 +117,7 @@ fn whoever_resizes_or_suspends_a_ray_cluster_changes_no_end() {
 }
 
 #[test]
-fn a_seed_gives_the_same_run_again_and_another_seed_another() {
+fn a_run_is_reproducible_by_its_seed() {
     let scenario = named("upgrade-surge");
     let plan: Plan = "crash-after:9,watch-breaks:60,unanswered:20".parse().unwrap();
     let lines = |seed| trace::text(&simulated(&scenario, seed, &plan).lines);

@@ -1,4 +1,4 @@
-//! `rayfleet-load URL`: sends completions until told to stop and exits with 1 if one failed.
+//! `rayfleet-load URL`: sends completions until it is stopped, and exits with 1 if one failed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,17 +11,18 @@ use rayfleet_e2e::load::{Load, Plan, Share, Target, served_model};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Sends short and streamed completions to a server of the `OpenAI` API and counts what is lost.
+/// Sends short and streamed completions to a server of the `OpenAI` API and counts lost requests.
 ///
-/// Half of the clients (rounded up) use a fresh connection for each request, the others keep theirs. A
-/// request fails by anything but a complete right answer; none is retried. Ends by --for, --until-file,
-/// --until-stdin-closes, SIGINT or SIGTERM, lets open requests finish, and exits with 1 if any failed.
+/// Half of the clients (rounded up) use a fresh connection for each request, the others keep theirs. Every
+/// answer that is not complete and correct counts as a failure; nothing is retried. Ends by --for,
+/// --until-file, --until-stdin-closes, SIGINT or SIGTERM, lets open requests finish, and exits with 1 if
+/// any failed.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Base URL, such as `http://10.96.3.4:8000`
     url: String,
-    /// Name of the model; asked of the server when it is missing
+    /// Name of the model; by default the one that the server offers
     #[arg(long)]
     model: Option<String>,
     /// Clients of short requests
@@ -39,7 +40,7 @@ struct Args {
     /// Tokens of a streamed request
     #[arg(long, default_value_t = 400)]
     stream_tokens: u32,
-    /// Longest wait for an answer to begin and for each next piece of it
+    /// Longest wait for the start of an answer and for each further chunk
     #[arg(long, default_value = "60s")]
     patience: kube::core::Duration,
     /// How long to send
@@ -71,7 +72,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether no request was lost.
+/// Returns whether no request was lost.
 async fn run(args: Args) -> anyhow::Result<bool> {
     let target = Target::parse(&args.url)?;
     let patience: Duration = args.patience.into();
@@ -113,7 +114,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     Ok(report.failed == 0 && report.open == 0 && report.sent > 0)
 }
 
-/// Waits for whichever end comes first and says which it was.
+/// Waits for the first of the configured ends, and returns which it was.
 async fn until_reported(args: &Args) -> anyhow::Result<&'static str> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let time = async {
@@ -137,8 +138,8 @@ async fn until_reported(args: &Args) -> anyhow::Result<&'static str> {
         while matches!(input.read(&mut bytes).await, Ok(count) if count > 0) {}
     };
     Ok(tokio::select! {
-        () = time => "the time is over",
-        () = file => "the file is there",
+        () = time => "the time has elapsed",
+        () = file => "the file exists",
         () = stdin => "standard input was closed",
         _ = interrupt.recv() => "SIGINT",
         _ = terminate.recv() => "SIGTERM",

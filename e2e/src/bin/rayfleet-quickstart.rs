@@ -1,4 +1,4 @@
-//! `rayfleet-quickstart`: the main job on a cluster where Rayfleet is installed, shown step by step.
+//! `rayfleet-quickstart`: the main use case on a cluster where Rayfleet is installed, shown step by step.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,9 +11,10 @@ use rayfleet_e2e::cluster::tools::Tools;
 use rayfleet_e2e::console::{Console, complain, line};
 use rayfleet_e2e::demo::MainJob;
 
-/// Brings up a fleet, asks it, and upgrades it twice under load without losing a request.
+/// Brings up a fleet, sends it requests, and upgrades it twice under load without losing one.
 ///
-/// Exits with 1 if a request failed or another promise was broken. `hack/quickstart` makes a cluster,
+/// Exits with 1 if a request failed or another promise was broken. `hack/quickstart` creates a cluster,
+/// installs KubeRay and Rayfleet and then calls this.
 /// installs KubeRay and Rayfleet and then calls this.
 #[derive(Parser)]
 #[command(version)]
@@ -21,19 +22,19 @@ struct Args {
     /// Manifest of the fleet
     #[arg(long, default_value = "examples/quickstart.yaml")]
     manifest: PathBuf,
-    /// Context of the kubeconfig
+    /// Context of the kubeconfig; default: the current one
     #[arg(long)]
     context: Option<String>,
     /// Namespace; default: that of the context
     #[arg(long, short)]
     namespace: Option<String>,
-    /// Option of the engine that the first upgrade sets
+    /// Engine option that the first upgrade sets
     #[arg(long, default_value = "--max-num-seqs", allow_hyphen_values = true)]
     engine_option: String,
-    /// Value that it gets
+    /// New value of that option
     #[arg(long, default_value = "6")]
     engine_value: String,
-    /// Tokens of a stream: long streams prove more and take longer
+    /// Tokens of a stream: longer streams prove more and take longer
     #[arg(long, default_value_t = 400)]
     stream_tokens: u32,
     /// Longest time for each step

@@ -1,25 +1,26 @@
-//! When a Service had which ready addresses, for questions that are asked afterwards. Pure.
+//! History of a Service's ready addresses, for questions asked afterwards. Pure functions.
 
 use std::collections::BTreeSet;
 
 /// Longest time until all nodes have programmed a change of the endpoints.
 pub const PROGRAMMED: f64 = 5.0;
 
-/// What was seen, in the order of time. Times are in seconds since some beginning.
+/// Observations in order of time. Times are in seconds since a common start.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     seen: Vec<(f64, BTreeSet<String>)>,
 }
 
 impl Addresses {
-    /// From `at` on these are ready.
+    /// Records the addresses that are ready from `at` on.
     pub fn note(&mut self, at: f64, ready: BTreeSet<String>) {
         if self.seen.last().is_none_or(|(_, last)| *last != ready) {
             self.seen.push((at, ready));
         }
     }
 
-    /// From when on a request could not find an address any more that was gone after `from`; `None` if it still can.
+    /// Time from which no request could reach an address any more that was removed after `from`; `None` if
+    /// it still can.
     pub fn let_go(&self, address: &str, from: f64) -> Option<f64> {
         let ends = self.seen.iter().skip(1).map(|(at, _)| *at).chain([f64::INFINITY]);
         let mut spans = self.seen.iter().zip(ends).filter(|(_, end)| *end > from);
@@ -27,7 +28,8 @@ impl Addresses {
         without.map(|((at, _), _)| at.max(from) + PROGRAMMED)
     }
 
-    /// Whether a request that began at `at` may have found nobody: no address was ready, or became so only just then.
+    /// Whether a request that started at `at` may have found no address: none was ready, or only just
+    /// became so.
     pub fn may_be_empty(&self, at: f64) -> bool {
         let ends = self.seen.iter().skip(1).map(|(at, _)| *at).chain([f64::INFINITY]);
         let spans = self.seen.iter().zip(ends);
@@ -51,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_let_go_when_it_leaves_after_the_death() {
+    fn an_address_is_released_when_it_is_removed_after_the_death() {
         let seen = addresses(&[(0.0, &["a"]), (10.0, &["a", "b"]), (30.0, &["b"]), (50.0, &["a", "b"])]);
         assert_eq!(seen.let_go("a", 20.0), Some(35.0));
         assert_eq!(seen.let_go("a", 40.0), Some(45.0));
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_there_before_the_first_and_between_the_last_and_the_next() {
+    fn no_address_is_ready_before_the_first_and_in_gaps() {
         let seen = addresses(&[(0.0, &[]), (10.0, &["a"]), (40.0, &[]), (60.0, &["b"])]);
         for (at, empty) in
             [(5.0, true), (14.0, true), (20.0, false), (41.0, true), (64.0, true), (66.0, false)]

@@ -1,5 +1,5 @@
-//! The lowest number of ready groups while something goes on: as the fleet says, and as the
-//! EndpointSlices had it, which is what traffic goes by. Also the most groups, and the most GPUs that its pods held.
+//! Extremes of a fleet over a period: the lowest number of ready groups, by the fleet's status and by the
+//! EndpointSlices, which decide where traffic goes; the most groups; and the most GPUs that its pods held.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -25,21 +25,21 @@ pub struct Lowest {
     _watches: JoinSet<()>,
 }
 
-/// The lowest numbers seen.
+/// The extremes observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Seen {
-    /// Lowest `status.readyReplicas`; `None` before the first look.
+    /// Lowest `status.readyReplicas`; `None` before the first observation.
     pub ready: Option<i32>,
     /// Highest `status.replicas`.
     pub most: i32,
     /// Lowest number of ready addresses in the EndpointSlices of the Service.
     pub addresses: Option<usize>,
-    /// Most GPUs of nodes that pods of the fleet held, those that were ending included.
+    /// Most GPUs that pods of the fleet held on nodes, terminating ones included.
     pub gpus: Option<u32>,
 }
 
 impl Lowest {
-    /// Begins to watch a fleet, its pods, and the EndpointSlices of a Service.
+    /// Starts to watch a fleet, its pods, and the EndpointSlices of a Service.
     pub fn watch(fleet: &Fleet, service: &str) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut watches = JoinSet::new();
@@ -54,14 +54,14 @@ impl Lowest {
         Self { seen, _watches: watches }
     }
 
-    /// What was seen so far.
+    /// The extremes so far.
     pub fn so_far(&self) -> Seen {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seen {
-    /// Whether each watch has had its first look.
+    /// Whether each watch has delivered its first state.
     pub fn is_whole(&self) -> bool {
         self.ready.is_some() && self.addresses.is_some() && self.gpus.is_some()
     }
@@ -111,13 +111,13 @@ async fn watch_pods(changes: impl Stream<Item = Result<Event<Pod>, watcher::Erro
     }
 }
 
-/// Addresses, each counted once.
+/// Number of distinct addresses.
 fn count<'s>(slices: impl Iterator<Item = &'s BTreeSet<String>>) -> usize {
     slices.flatten().collect::<BTreeSet<_>>().len()
 }
 
 fn ready(slice: EndpointSlice) -> BTreeSet<String> {
-    // An absent condition means ready (the API's own words).
+    // A missing condition means ready, by the API's definition.
     let is_ready = |conditions: Option<bool>| conditions.unwrap_or(true);
     slice
         .endpoints

@@ -1,5 +1,5 @@
-//! What a person needs after a failure: the fleets' own words, events, pods, and the last lines of the
-//! orchestrator's and KubeRay's logs. Never fails: what cannot be read is named.
+//! Diagnostics after a failure: the fleets' status, events, pods, and the last log lines of the
+//! orchestrator and KubeRay. Never fails: parts that cannot be read are named.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use super::{Cluster, KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, ready};
 const EVENTS: usize = 40;
 const LOG_LINES: i64 = 50;
 
-/// Everything about the cluster's namespace, as text.
+/// The state of the cluster's namespace, as text.
 pub async fn dump(cluster: &Cluster) -> String {
     let mut text = String::new();
     for (title, part) in [

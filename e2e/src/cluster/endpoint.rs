@@ -1,5 +1,5 @@
-//! The way to a fleet's Service from where we are: its cluster address if that can be reached, else the API
-//! server's own proxy, by way of a `kubectl proxy` that lives as long as this value.
+//! How to reach a fleet's Service from this process: by its cluster address if possible, else through the
+//! API server's proxy, using a `kubectl proxy` that lives as long as this value.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,12 +24,12 @@ pub struct Endpoint {
     pub target: Target,
     /// How it is reached, for people.
     pub way: &'static str,
-    /// Ends with this value.
+    /// Ends when this value is dropped.
     _proxy: Option<Child>,
 }
 
 impl Endpoint {
-    /// Finds the way to a Service that has ready endpoints.
+    /// Determines how to reach a Service that has ready endpoints.
     pub async fn of(cluster: &Cluster, service: &str, tools: &Tools) -> anyhow::Result<Self> {
         let api: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
         let spec = call(&format!("get Service {service}"), api.get(service)).await?.spec.unwrap_or_default();
@@ -51,7 +51,7 @@ impl Endpoint {
     }
 }
 
-/// Starts `kubectl proxy` on a free port and reads from its first line where that is.
+/// Starts `kubectl proxy` on a free port and reads its address from its first line.
 async fn proxy(tools: &Tools) -> anyhow::Result<(Child, String)> {
     let mut child = Command::from(tools.kubectl())
         .args(["proxy", "--port=0"])
@@ -64,7 +64,7 @@ async fn proxy(tools: &Tools) -> anyhow::Result<(Child, String)> {
     let mut line = String::new();
     timeout(REACH, BufReader::new(output).read_line(&mut line))
         .await
-        .context("kubectl proxy says nothing")??;
+        .context("kubectl proxy printed nothing")??;
     let address = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
     ensure!(address.contains(':'), "kubectl proxy: no address in `{}`", line.trim());
     Ok((child, format!("http://{address}")))

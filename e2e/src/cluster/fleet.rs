@@ -1,4 +1,4 @@
-//! One fleet on a cluster: apply, change, follow, wait, delete.
+//! Operations on one fleet in a cluster: apply, change, follow, wait, delete.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -20,17 +20,17 @@ use crate::clock;
 
 const MANAGER: &str = "rayfleet-e2e";
 
-/// A fleet by its name.
+/// A fleet, by name.
 #[derive(Clone)]
 pub struct Fleet {
-    /// Where it is.
+    /// The cluster and namespace that it is in.
     pub cluster: Cluster,
     /// Its name.
     pub name: String,
 }
 
 impl Fleet {
-    /// A fleet that may or may not be there.
+    /// A fleet that may or may not exist.
     pub fn new(cluster: &Cluster, name: &str) -> Self {
         Self { cluster: cluster.clone(), name: name.to_owned() }
     }
@@ -40,12 +40,12 @@ impl Fleet {
         Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace)
     }
 
-    /// Applies a manifest's fleet (server-side), as it is written there.
+    /// Applies a manifest's fleet (server-side), exactly as written.
     pub async fn apply(&self, manifest: &Manifest) -> anyhow::Result<()> {
         self.patch(&PatchParams::apply(MANAGER).force(), &Patch::Apply(&manifest.fleet)).await
     }
 
-    /// Asks the API server whether it would take a manifest's fleet. Gives its refusal.
+    /// Dry-runs a manifest's fleet. Returns the API server's refusal, if any.
     pub async fn refusal(&self, manifest: &Manifest) -> anyhow::Result<Option<String>> {
         let params = PatchParams::apply(MANAGER).force().dry_run().validation_strict();
         match self.patch(&params, &Patch::Apply(&manifest.fleet)).await {
@@ -58,7 +58,7 @@ impl Fleet {
     }
 
     async fn patch(&self, params: &PatchParams, patch: &Patch<&Value>) -> anyhow::Result<()> {
-        // Untyped: what is applied is what is written, not what our types would make of it.
+        // Untyped: what is written is applied, without conversion by our types.
         let resource = kube::core::ApiResource::erase::<RayClusterFleet>(&());
         let client = self.cluster.client.clone();
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.cluster.namespace, &resource);
@@ -72,17 +72,17 @@ impl Fleet {
         call("scale the fleet", api.patch_scale(&self.name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
-    /// The fleet as it is now.
+    /// The fleet's present state.
     pub async fn get(&self) -> anyhow::Result<RayClusterFleet> {
         call(&format!("get fleet {}", self.name), self.api().get(&self.name)).await
     }
 
-    /// The fleet as it is now, if it is there.
+    /// The fleet's present state, if it exists.
     pub async fn find(&self) -> anyhow::Result<Option<RayClusterFleet>> {
         call(&format!("get fleet {}", self.name), self.api().get_opt(&self.name)).await
     }
 
-    /// Follows the fleet until `judge` gives something; `None` is passed on while it does not exist.
+    /// Follows the fleet until `judge` returns a value; `None` is passed while it does not exist.
     pub async fn follow<T>(
         &self,
         what: &str,
@@ -100,11 +100,11 @@ impl Fleet {
                     }
                     last = fleet;
                 }
-                // The watch begins again by itself.
+                // The watch restarts by itself.
                 Ok(Some(Err(error))) => trouble = Some(error),
                 Ok(None) => bail!("the watch of fleet {} ended", self.name),
                 Err(_) => {
-                    let state = last.as_ref().map_or_else(|| "it is not there".to_owned(), ready::words);
+                    let state = last.as_ref().map_or_else(|| "it does not exist".to_owned(), ready::words);
                     let trouble =
                         trouble.map(|e| format!("\nthe watch failed in between: {e}")).unwrap_or_default();
                     let why = last.as_ref().and_then(ready::unsettled).unwrap_or_default();
@@ -118,10 +118,10 @@ impl Fleet {
         }
     }
 
-    /// Waits until the fleet is as its spec wants it.
+    /// Waits until the fleet matches its spec.
     pub async fn settle(&self, limit: Duration) -> anyhow::Result<RayClusterFleet> {
         let settled = |fleet: &RayClusterFleet| ready::settled(fleet).then(|| fleet.clone());
-        self.follow("be as its spec wants it", limit, |fleet| fleet.and_then(settled)).await
+        self.follow("match its spec", limit, |fleet| fleet.and_then(settled)).await
     }
 
     /// Deletes it and waits until the object is gone.

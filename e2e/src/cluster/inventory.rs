@@ -1,4 +1,4 @@
-//! Everything that lies in a namespace and could be left behind, by kind and name.
+//! Inventory of a namespace, to find objects that were left behind.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const KINDS: [(&str, &str, &str); 12] = [
 /// Objects as `Kind/name`.
 pub type Inventory = BTreeSet<String>;
 
-/// What is in the namespace now. Events are left out: they tell of the past.
+/// The namespace's present objects. Events are left out: they outlive their objects.
 pub async fn inventory(cluster: &Cluster) -> anyhow::Result<Inventory> {
     let lists = KINDS.map(async |(group, version, kind)| {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -44,7 +44,7 @@ pub async fn inventory(cluster: &Cluster) -> anyhow::Result<Inventory> {
     Ok(try_join_all(lists).await?.into_iter().flatten().collect())
 }
 
-/// Waits until nothing is left that was not there `before`.
+/// Waits until no object is left that is not in `before`.
 pub async fn nothing_left(cluster: &Cluster, before: &Inventory, limit: Duration) -> anyhow::Result<()> {
     let mut left = Vec::new();
     let waited = until("nothing to be left", limit, async || {

@@ -1,5 +1,5 @@
-//! All that a fleet's status tells while something goes on, change by change: lines for people after a failure, and
-//! steps to hold a plan against. It only listens.
+//! Everything that a fleet's status reports over a period, change by change: as lines for people after a
+//! failure, and as steps to compare with a plan. It only observes.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +19,11 @@ use super::steps::{self, Step};
 use super::until;
 use crate::clock;
 
-/// Lines that a person needs to see what went wrong.
+/// Number of lines that a person needs to see what went wrong.
 const LAST: usize = 20;
 const CATCH_UP: Duration = Duration::from_secs(30);
 
-/// Listens until it is dropped.
+/// Records until it is dropped.
 pub struct Journal {
     kept: Arc<Mutex<Kept>>,
     _watch: JoinSet<()>,
@@ -38,7 +38,7 @@ struct Kept {
 }
 
 impl Journal {
-    /// Begins to listen to a fleet.
+    /// Starts to record a fleet.
     pub fn watch(fleet: &Fleet) -> Self {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let mut watch = JoinSet::new();
@@ -46,19 +46,19 @@ impl Journal {
         Self { kept, _watch: watch }
     }
 
-    /// Whether it has had its first look: what changes from here on is in it.
+    /// Whether the first state has arrived: later changes are recorded.
     pub fn has_started(&self) -> bool {
         lock(&self.kept).last.is_some()
     }
 
-    /// The last phase changes and rollout steps, one a line, each behind the seconds since the journal began.
+    /// The last phase changes and rollout steps, one per line, with the seconds since the journal started.
     pub fn last_lines(&self) -> String {
         let kept = lock(&self.kept);
         let skip = kept.lines.len().saturating_sub(LAST);
         kept.lines.iter().skip(skip).fold(String::new(), |text, line| text + "  " + line + "\n")
     }
 
-    /// The steps up to a state of the fleet, once the journal has come as far.
+    /// The steps up to a state of the fleet, once the journal has reached it.
     pub async fn steps_up_to(&self, seen: &RayClusterFleet) -> anyhow::Result<Vec<Step>> {
         let wanted = version(seen).context("a fleet without a resource version")?;
         until("the journal to have come as far as the fleet", CATCH_UP, async || {
@@ -70,7 +70,7 @@ impl Journal {
     }
 }
 
-/// Versions of one object grow (Kubernetes promises so much since 1.35).
+/// The resource version as a number: those of one object increase (guaranteed since Kubernetes 1.35).
 fn version(fleet: &RayClusterFleet) -> Option<u64> {
     fleet.metadata.resource_version.as_ref()?.parse().ok()
 }
@@ -95,7 +95,7 @@ impl Kept {
     }
 }
 
-/// Every change is entered whole, so a listener that panicked leaves nothing broken behind.
+/// Every change is recorded as a whole, so a poisoned lock holds a consistent value.
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

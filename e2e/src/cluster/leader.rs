@@ -1,4 +1,5 @@
-//! Which replica of the orchestrator leads, and making another one lead. Goes by the lease, as the replicas do.
+//! The leading replica of the orchestrator, and moving leadership to another one. Decided by the lease, as
+//! the replicas do.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use super::overhead::{looks, orchestrators};
 use super::{Cluster, SYSTEM_NAMESPACE, call, until};
 
 const LEASE: &str = "rayfleet-orchestrator";
-/// A lease is given back at the end of a replica, and asked for every two seconds.
+/// A replica releases its lease when it exits, and others try to acquire it every two seconds.
 const HANDOVER: Duration = Duration::from_mins(1);
-/// Looks at Ray clusters after which a new leader has heard of every pod.
+/// Observations of Ray clusters after which a new leader knows every pod.
 const LOOKS: u64 = 5;
 
 /// The replica that holds the lease.
@@ -26,7 +27,7 @@ pub struct Leader {
     pub node: String,
 }
 
-/// Who leads; `None` while nobody does.
+/// The leader; `None` while there is none.
 pub async fn leader(cluster: &Cluster) -> anyhow::Result<Option<Leader>> {
     let api: Api<Lease> = Api::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     let Some(lease) = call("get the lease", api.get_opt(LEASE)).await? else { return Ok(None) };
@@ -37,7 +38,7 @@ pub async fn leader(cluster: &Cluster) -> anyhow::Result<Option<Leader>> {
     Ok(node.map(|node| Leader { pod: holder, node }))
 }
 
-/// Makes a replica lead that is not on this node, and waits until it has looked at the groups.
+/// Moves leadership to a replica that is not on this node, and waits until it has observed the groups.
 pub async fn keep_off(cluster: &Cluster, node: &str) -> anyhow::Result<Leader> {
     let now = until("a replica to lead", HANDOVER, async || leader(cluster).await).await?;
     if now.node != node {

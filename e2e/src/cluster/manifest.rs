@@ -1,4 +1,4 @@
-//! Manifests: from YAML to a fleet, and the small changes that users make to one.
+//! Manifests: parsing a fleet from YAML, and the small changes that users make.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 use serde_json::{Value, json};
 
-/// A manifest with one fleet and whatever else is needed beside it.
+/// A manifest with one fleet and the other objects that it needs.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The fleet, as written.
@@ -36,12 +36,12 @@ impl Manifest {
         }
     }
 
-    /// The fleet as the API has it.
+    /// The fleet as the API type.
     pub fn typed(&self) -> anyhow::Result<RayClusterFleet> {
         serde_json::from_value(self.fleet.clone()).context("this is no RayClusterFleet")
     }
 
-    /// The fleet with its defaults.
+    /// The validated fleet with defaults.
     pub fn valid(&self) -> anyhow::Result<ValidFleet> {
         ValidFleet::new(&self.typed()?).map_err(|problems| {
             let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -54,14 +54,15 @@ impl Manifest {
         self.fleet["metadata"]["name"].as_str().context("the fleet has no metadata.name")
     }
 
-    /// The same under another name.
+    /// The manifest with another fleet name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.fleet["metadata"]["name"] = json!(name);
         self
     }
 
-    /// The same with one field changed: a JSON pointer such as `/spec/replicas`, whose last step may be new.
+    /// The manifest with one field changed: a JSON pointer such as `/spec/replicas`, whose last part may be
+    /// new.
     pub fn with(mut self, pointer: &str, value: Value) -> anyhow::Result<Self> {
         let (parent, key) = pointer.rsplit_once('/').context("a JSON pointer begins with /")?;
         let parent = self.fleet.pointer_mut(parent).with_context(|| format!("the fleet has no {parent}"))?;
@@ -76,8 +77,8 @@ impl Manifest {
         Ok(self)
     }
 
-    /// The same with an environment variable more in the first container of the head and of all workers:
-    /// another template, the same behaviour.
+    /// The manifest with an additional environment variable in the first container of the head and of all
+    /// workers: another template, the same behaviour.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         let spec = &mut self.fleet["spec"]["template"]["spec"];
@@ -96,7 +97,7 @@ impl Manifest {
         self
     }
 
-    /// The same with an argument of the engine set: `--option value`.
+    /// The manifest with an engine argument set: `--option value`.
     #[must_use]
     pub fn with_engine_arg(mut self, option: &str, value: &str) -> Self {
         let args = &mut self.fleet["spec"]["model"]["engine"]["args"];
@@ -137,7 +138,7 @@ spec:
     }
 
     #[test]
-    fn changes_hit_what_they_name() {
+    fn a_change_affects_only_its_field() {
         let manifest = Manifest::parse(TEXT).unwrap();
         let args = |manifest: &Manifest| manifest.fleet["spec"]["model"]["engine"]["args"].clone();
         let changed = manifest.clone().with_engine_arg("--b", "3").with_engine_arg("--c", "4");

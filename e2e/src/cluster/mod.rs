@@ -1,5 +1,5 @@
-//! A cluster as the users of Rayfleet have it: fleets, their pods and Services, and what Ray itself says.
-//! Reads and plain writes with time-outs; what a test expects of them is not here.
+//! A cluster as users of Rayfleet see it: fleets, their pods and Services, and Ray's own reports. Reads and
+//! plain writes with timeouts; expectations of tests do not belong here.
 
 pub mod addresses;
 pub mod availability;
@@ -44,7 +44,7 @@ pub const KUBERAY_NAMESPACE: &str = "kuberay-system";
 /// Longest wait for one answer of the API server.
 const CALL: Duration = Duration::from_secs(20);
 
-/// A connection to a cluster and the namespace that is worked in.
+/// A connection to a cluster with a namespace.
 #[derive(Clone)]
 pub struct Cluster {
     /// Client.
@@ -54,8 +54,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Connects to the kubeconfig's cluster, or to that of one of its contexts. The context's own
-    /// namespace is used unless another is given.
+    /// Connects to the kubeconfig's cluster, or to that of one of its contexts. The context's namespace is
+    /// used unless another is given.
     pub async fn connect(context: Option<String>, namespace: Option<String>) -> anyhow::Result<Self> {
         let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
         let mut config = Config::from_kubeconfig(&options).await.context(
@@ -71,7 +71,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Makes the namespace if it is not there, waiting for an earlier one of this name to be gone.
+    /// Creates the namespace if it does not exist; waits until an earlier one of this name is gone.
     pub async fn create_namespace(&self, limit: Duration) -> anyhow::Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let what = format!("namespace {} to be free", self.namespace);
@@ -107,7 +107,7 @@ pub fn ray_cluster_resource() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("ray.io", "v1", "RayCluster"))
 }
 
-/// One call, with a limit and its name in the error.
+/// An API call with a timeout, named `what` in its error.
 pub async fn call<T>(what: &str, future: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     match tokio::time::timeout(CALL, future).await {
         Ok(answer) => answer.with_context(|| what.to_owned()),
@@ -115,8 +115,8 @@ pub async fn call<T>(what: &str, future: impl Future<Output = kube::Result<T>>) 
     }
 }
 
-/// Asks four times a second until there is an answer. Errors of single questions are borne (an API
-/// server may be busy) and named when the time is over.
+/// Polls four times a second until there is a value. Errors of single attempts are tolerated (an API server
+/// may be busy), and reported when the time is over.
 pub async fn until<T>(
     what: &str,
     limit: Duration,

@@ -1,4 +1,5 @@
-//! What a person is reported while a fleet changes: one line for each phase that a group enters and for each
+//! Progress lines for a person while a fleet changes: one for each phase that a group enters and for each
+//! step of the rollout. Pure: states in, lines out.
 //! step of the rollout. Pure: states in, lines out.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What the orchestrator itself costs, from its own metrics: how long it lets a finished step wait.
+//! The orchestrator's own overhead, from its metrics: how long a finished step waits for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,20 +21,20 @@ const WRITES: &str = "rayfleet_api_writes_total";
 /// A histogram's sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Delay {
-    /// Observations.
+    /// Number of observations.
     pub count: u64,
     /// Mean in seconds, 0 without observations.
     pub mean: f64,
-    /// Smallest bucket bound that holds all observations, in seconds; infinite above the last.
+    /// Smallest bucket bound that holds all observations, in seconds; infinite above the last bucket.
     pub at_most: f64,
 }
 
-/// Delays of the orchestrator since it started.
+/// The orchestrator's delays since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Overhead {
-    /// Ray nodes all in → engine job submitted.
+    /// From all Ray nodes joined to the engine job submitted.
     pub submit: Delay,
-    /// Engine healthy → endpoint open.
+    /// From a healthy engine to an open endpoint.
     pub open: Delay,
 }
 
@@ -54,7 +54,7 @@ pub async fn orchestrators(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     Ok(call("list the orchestrator's pods", api.list(&ListParams::default())).await?.items)
 }
 
-/// The delays of the replica that has observed the most: the one that leads.
+/// The delays of the replica with the most observations: the leader.
 pub async fn overhead(cluster: &Cluster) -> anyhow::Result<Overhead> {
     let all = metrics(cluster).await?;
     let found =
@@ -62,19 +62,19 @@ pub async fn overhead(cluster: &Cluster) -> anyhow::Result<Overhead> {
     Ok(found.max_by_key(|found| found.submit.count).unwrap_or_default())
 }
 
-/// Writes to the API server by all replicas, since they started.
+/// Writes of all replicas to the API server since they started.
 pub async fn writes(cluster: &Cluster) -> anyhow::Result<f64> {
     let all = metrics(cluster).await?;
     let of_line = |line: &str| line.strip_prefix(WRITES)?.rsplit_once(' ')?.1.parse::<f64>().ok();
     Ok(all.iter().flat_map(|text| text.lines()).filter_map(of_line).sum())
 }
 
-/// Looks at Ray clusters that a replica has taken since it started.
+/// Number of observations of Ray clusters that a replica has made since it started.
 pub async fn looks(cluster: &Cluster, pod: &str) -> anyhow::Result<u64> {
     Ok(histogram(&metrics_of(cluster, pod).await?, LOOKS).count)
 }
 
-/// The metrics of every replica that can be asked: one may be starting, or lie on a node that is lost.
+/// The metrics of every replica that answers: one may be starting, or on a lost node.
 async fn metrics(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let mut all = Vec::new();
     for pod in orchestrators(cluster).await?.into_iter().filter(is_ready) {
@@ -95,7 +95,7 @@ async fn metrics_of(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {
     call(&format!("read the metrics of {pod}"), cluster.client.request_text(request)).await
 }
 
-/// One histogram without labels of its own in Prometheus' text format.
+/// One histogram without labels in Prometheus' text format.
 fn histogram(text: &str, name: &str) -> Delay {
     let mut buckets = BTreeMap::new();
     let (mut sum, mut count) = (0.0, 0_u64);

@@ -1,4 +1,4 @@
-//! What `kubectl rayfleet plan -f` foretells of a change, and whether it came to pass.
+//! Comparison of a change with its prediction by `kubectl rayfleet plan -f`.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::tools::Tools;
 
 const COMMAND: Duration = Duration::from_mins(1);
 
-/// A plan, as it is printed for programs.
+/// A plan in its machine-readable form.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Foretold {
-    /// How it ends; `Complete` if all goes well.
+    /// The outcome; `Complete` on success.
     pub outcome: String,
     /// Seconds until then.
     pub seconds: i64,
@@ -26,24 +26,24 @@ pub struct Foretold {
     pub most_groups: i32,
     /// GPUs that the fleet's pods hold now.
     pub gpus_now: u32,
-    /// Most GPUs that they hold, ending pods included.
+    /// Most GPUs that they hold, those of terminating pods included.
     pub gpus_peak: u32,
-    /// Step by step.
+    /// Steps, in order.
     pub steps: Vec<ForetoldStep>,
 }
 
 /// One step of a plan.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ForetoldStep {
-    /// What.
+    /// The plan's word for the step.
     pub step: String,
-    /// Of which group.
+    /// The group.
     pub group: String,
-    /// Its revision from then on.
+    /// The group's revision after the step.
     pub revision: String,
 }
 
-/// Asks for the plan of applying a manifest. A plan that does not end well is an error with its words.
+/// Asks for the plan of applying a manifest. A plan that does not complete is an error with its text.
 pub async fn foretell(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Foretold> {
     let input = manifest.fleet.to_string();
     let args = ["rayfleet", "plan", "-f", "-", "-o", "json"];
@@ -52,11 +52,12 @@ pub async fn foretell(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Fore
 }
 
 impl Foretold {
-    /// Holds the plan against what then happened. `gpus` are those of one group.
+    /// Compares the plan with what happened. `gpus` is the number of GPUs of one group.
     ///
-    /// Which of several old groups goes first depends on the load of the moment, and with it the slots, so steps are
-    /// the same if they do the same to groups of the same revision. How long pods take to end is a guess of the plan,
-    /// on the safe side: the GPUs that were held at most are those of all groups at least, and no more than predicted.
+    /// Which of several old groups is removed first depends on their load at that moment, and their slots
+    /// with it, so steps are equal if they do the same to groups of the same revision. The plan only
+    /// estimates how long pods take to terminate, conservatively: the most GPUs held are at least those of
+    /// all groups, and at most those predicted.
     pub fn hold_against(&self, happened: &[Step], seen: &Seen, gpus: u32) -> anyhow::Result<()> {
         let both = || format!("predicted:\n{}happened:\n{}", self.lines(), steps::lines(happened));
         ensure!(self.outcome == "Complete", "the plan ends {}, the rollout was complete", self.outcome);
@@ -65,14 +66,14 @@ impl Foretold {
         ensure!(predicted.eq(as_it_was), "the steps are not those of the plan; {}", both());
         ensure!(
             seen.ready == Some(self.fewest_ready),
-            "the plan has {} groups ready at the least, it were {:?} by the fleet's status; {}",
+            "the plan has at least {} groups ready, it was {:?} by the fleet's status; {}",
             self.fewest_ready,
             seen.ready,
             both()
         );
         ensure!(
             seen.most == self.most_groups,
-            "the plan has {} groups at the most, it were {}; {}",
+            "the plan has at most {} groups, it was {}; {}",
             self.most_groups,
             seen.most,
             both()
@@ -80,7 +81,7 @@ impl Foretold {
         let least = gpus * u32::try_from(self.most_groups).unwrap_or_default();
         ensure!(
             seen.gpus.is_some_and(|held| (least..=self.gpus_peak).contains(&held)),
-            "the plan has {} GPUs held at the most, {least} of them by groups that are not ending; it were {:?}; {}",
+            "the plan has at most {} GPUs held, {least} of them by groups that are not ending; it was {:?}; {}",
             self.gpus_peak,
             seen.gpus,
             both()
@@ -116,7 +117,7 @@ mod tests {
     const SEEN: Seen = Seen { ready: Some(2), most: 3, addresses: Some(2), gpus: Some(6) };
 
     #[test]
-    fn the_same_done_to_a_group_of_the_same_revision_is_as_predicted() {
+    fn the_same_step_on_another_group_of_the_revision_matches() {
         let happened = [step(What::Create, "f-b-2", "b"), step(What::Drain, "f-a-0", "a")];
         for gpus in [6, 8] {
             let seen = Seen { gpus: Some(gpus), ..SEEN };
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn other_steps_or_another_order_are_not() {
+    fn other_steps_or_another_order_do_not_match() {
         let (create, drain) = (step(What::Create, "f-b-2", "b"), step(What::Drain, "f-a-1", "a"));
         for happened in [
             vec![create.clone()],

@@ -1,4 +1,4 @@
-//! The pods of a fleet: which group and node each is of, and who it is.
+//! The pods of a fleet, with their group, node and identity.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,17 +20,17 @@ pub struct FleetPod {
     pub name: String,
     /// UID.
     pub uid: String,
-    /// Group (RayCluster) that it is of.
+    /// Group (RayCluster) that it belongs to.
     pub group: String,
     /// Whether it is the head.
     pub head: bool,
     /// Node.
     pub node: String,
-    /// Address.
+    /// IP address.
     pub ip: String,
 }
 
-/// The pods of a fleet that nobody is deleting.
+/// The pods of a fleet that are not being deleted.
 pub async fn pods(fleet: &Fleet) -> anyhow::Result<Vec<FleetPod>> {
     let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let params = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
@@ -53,7 +53,7 @@ fn pod(pod: Pod) -> anyhow::Result<FleetPod> {
     })
 }
 
-/// GPUs that a pod holds on its node: until its object is gone or its containers are over for good.
+/// GPUs that a pod holds on its node: until its object is gone or its containers have ended for good.
 pub(super) fn gpus_held(pod: &Pod) -> u32 {
     let over = |phase: &str| matches!(phase, "Succeeded" | "Failed");
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -63,7 +63,7 @@ pub(super) fn gpus_held(pod: &Pod) -> u32 {
     limits.filter_map(|quantity| quantity.0.parse::<u32>().ok()).sum()
 }
 
-/// Their UIDs.
+/// UIDs of the pods.
 pub fn uids(pods: &[FleetPod]) -> BTreeSet<String> {
     pods.iter().map(|pod| pod.uid.clone()).collect()
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gpus_are_held_from_the_node_to_the_end() {
+    fn a_pod_holds_gpus_from_binding_to_its_end() {
         let held = |spec: serde_json::Value, phase: &str| {
             gpus_held(&serde_json::from_value(json!({"spec": spec, "status": {"phase": phase}})).unwrap())
         };

@@ -1,4 +1,5 @@
-//! Processes in the pods of the local cluster, as the host sees them, and the faults that befall them and their nodes.
+//! Processes in the pods of the local cluster, as the host sees them, and faults injected into them and
+//! their nodes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use tokio::time::timeout;
 
 use super::pods::FleetPod;
 
-/// Longest time for a command of `hack/cluster`; a node needs up to 90 s to come back.
+/// Timeout of a `hack/cluster` command; a node needs up to 90 s to come back.
 const COMMAND: Duration = Duration::from_mins(2);
 
-/// A living process.
+/// A running process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     pid: u32,
@@ -21,7 +22,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Whether its command line begins so.
+    /// Whether its command line starts with `program`.
     pub fn is(&self, program: &str) -> bool {
         self.command.starts_with(program)
     }
@@ -36,12 +37,13 @@ impl Process {
     }
 }
 
-/// Living processes of a fleet's pod whose command line holds `part`.
+/// Running processes of a fleet's pod whose command line contains `part`.
 pub fn of_pod(pod: &FleetPod, part: &str) -> Vec<Process> {
     of_uid(&pod.uid, part)
 }
 
-/// Living processes of any pod whose command line holds `part`: kubelets put the pod's UID into its cgroup's name.
+/// Running processes of any pod whose command line contains `part`: kubelets put the pod's UID into the
+/// cgroup's name.
 pub fn of_uid(uid: &str, part: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -55,7 +57,7 @@ pub fn of_uid(uid: &str, part: &str) -> Vec<Process> {
         .collect()
 }
 
-/// The one process of a pod whose command line holds `part`.
+/// The only process of a pod whose command line contains `part`.
 pub fn the_one(pod: &FleetPod, part: &str) -> anyhow::Result<Process> {
     let mut found = of_pod(pod, part);
     match (found.pop(), found.len()) {
@@ -64,12 +66,12 @@ pub fn the_one(pod: &FleetPod, part: &str) -> anyhow::Result<Process> {
     }
 }
 
-/// What serves requests in the head of a group with an engine.
+/// The processes that serve requests in the head of a group with an engine.
 pub fn api_servers(head: &FleetPod) -> Vec<Process> {
     of_pod(head, "ray::ApiServer")
 }
 
-/// Whether the cluster is the one that `hack/cluster` made on this machine: only there can nodes lose their power.
+/// Whether the cluster was created by `hack/cluster` on this machine: only there can nodes lose power.
 pub fn is_local() -> bool {
     tool().is_file() && std::env::var_os("RAYFLEET_E2E_CONTEXT").is_none()
 }

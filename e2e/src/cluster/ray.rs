@@ -1,4 +1,4 @@
-//! Where the ranks are by Ray's own word, read from the head's dashboard without any of Rayfleet's code.
+//! The ranks' locations as Ray reports them, read from the head's dashboard without any of Rayfleet's code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,13 +57,13 @@ pub async fn ranks(fleet: &Fleet, group: &str, pods: &[FleetPod]) -> anyhow::Res
         .collect()
 }
 
-/// Tensor rank and stage of an actor name such as `vllm_Worker_x_TP1_PP0`; a dimension of 1 is left out.
+/// Tensor rank and stage from an actor name such as `vllm_Worker_x_TP1_PP0`; a dimension of 1 is left out.
 fn rank(name: &str) -> (u32, u32) {
     let part = |key: &str| name.split('_').find_map(|part| part.strip_prefix(key)?.parse().ok()).unwrap_or(0);
     (part("TP"), part("PP"))
 }
 
-/// KubeRay's token of a cluster, where token authentication is on.
+/// KubeRay's token for a cluster, if token authentication is on.
 async fn token(cluster: &Cluster, group: &str) -> anyhow::Result<Option<String>> {
     let api: Api<Secret> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let secret = call("get the Ray token", api.get_opt(group)).await?;
@@ -85,7 +85,7 @@ impl Dashboard<'_> {
         list.cloned().with_context(|| format!("no list in the answer of {} to {path}", self.head.name))
     }
 
-    /// Through the API server's proxy: it reaches pods from wherever we are.
+    /// Through the API server's proxy, which reaches pods from anywhere.
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let namespace = &self.cluster.namespace;
         let url = format!("/api/v1/namespaces/{namespace}/pods/{}:8265/proxy{path}", self.head.name);

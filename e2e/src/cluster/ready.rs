@@ -1,25 +1,25 @@
-//! Judgements about a fleet's status: is it where its spec wants it. Pure.
+//! Checks of a fleet's status against its spec. Pure functions.
 
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase};
 
-/// The groups of a fleet, as its status has them.
+/// The groups in a fleet's status.
 pub fn groups(fleet: &RayClusterFleet) -> &[GroupStatus] {
     fleet.status.as_ref().map_or(&[], |status| &status.groups)
 }
 
-/// Everything is as the spec wants it: the status speaks of this very spec, and exactly the wanted
-/// groups exist, are of the current revision and ready.
+/// Whether the fleet matches its spec: the status is of this generation, and exactly the wanted groups
+/// exist, are of the current revision and ready.
 pub fn settled(fleet: &RayClusterFleet) -> bool {
     unsettled(fleet).is_none()
 }
 
-/// What is not as the spec wants it, for people; `None` when all is.
+/// What does not match the spec yet, for people; `None` if everything does.
 pub fn unsettled(fleet: &RayClusterFleet) -> Option<String> {
     let wanted = fleet.spec.replicas.unwrap_or(1);
     let Some(status) = &fleet.status else { return Some("there is no status yet".into()) };
     if status.observed_generation != fleet.metadata.generation {
-        return Some("the status speaks of an earlier spec".into());
+        return Some("the status is of an earlier spec".into());
     }
     for (count, what) in [
         (status.replicas, "groups exist"),
@@ -50,7 +50,7 @@ pub fn lines(fleet: &RayClusterFleet) -> Vec<String> {
         .collect()
 }
 
-/// Everything that a person is reported about a fleet by its status: conditions, groups and rollout.
+/// A fleet's status for people: conditions, groups and rollout.
 pub fn words(fleet: &RayClusterFleet) -> String {
     let Some(status) = &fleet.status else { return String::new() };
     let mut words: Vec<String> = status
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_counts() {
+    fn a_fleet_is_settled_only_if_every_condition_holds() {
         assert_eq!(unsettled(&fleet(&good())), None);
         for (pointer, value) in [
             ("/observedGeneration", json!(2)),

@@ -1,6 +1,6 @@
-//! Gives the local cluster the shape that a scenario wants: so many nodes with so many GPUs each. Nodes that are too many
-//! are taken out of service, GPUs that are too many are taken by a pod that does nothing. All of it can be undone, also by
-//! a later process: what we did to a node is written on it.
+//! Gives the local cluster the shape that a scenario needs: a number of nodes with a number of GPUs each.
+//! Surplus nodes are cordoned, surplus GPUs are occupied by an idle pod. All of it can be undone, also by a
+//! later process: changes are recorded on the nodes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use serde_json::json;
 
 use super::{Cluster, call, until};
 
-/// Namespace of the pods that take GPUs away.
+/// Namespace of the pods that occupy GPUs.
 const NAMESPACE: &str = "rayfleet-scenarios-room";
-/// On a node that we took out of service.
+/// Annotation of a node that we cordoned.
 const CORDONED: &str = "rayfleet-e2e/cordoned";
 const GPU: &str = "nvidia.com/gpu";
 /// On every node of the local cluster.
 const IMAGE: &str = "rayfleet.local/pause:1";
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A node that is wanted.
+/// A node that a scenario needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Its name in the scenario.
     pub name: String,
     /// Its GPUs.
     pub gpus: u32,
-    /// It is out of service at first.
+    /// Whether it is cordoned at the start.
     pub cordoned: bool,
 }
 
-/// A node that is there.
+/// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Real {
     name: String,
     gpus: u32,
 }
 
-/// The cluster in its shape.
+/// The cluster in the required shape.
 pub struct Room {
     client: Client,
     names: BTreeMap<String, String>,
@@ -57,7 +57,7 @@ pub struct TooSmall {
 }
 
 impl Room {
-    /// Shapes the cluster. That it is too small for it is no error but an answer.
+    /// Shapes the cluster. A cluster that is too small is a result, not an error.
     pub async fn shape(client: &Client, wanted: &[Wanted]) -> anyhow::Result<Result<Self, TooSmall>> {
         let api: Api<Node> = Api::all(client.clone());
         let nodes = call("list nodes", api.list(&ListParams::default())).await?.items;
@@ -81,24 +81,24 @@ impl Room {
         Ok(Ok(room))
     }
 
-    /// The name of the node that stands for one of the scenario.
+    /// The real node that stands for a node of the scenario.
     pub fn real(&self, name: &str) -> Option<&str> {
         self.names.get(name).map(String::as_str)
     }
 
-    /// Which node stands for which, for people.
+    /// The mapping of nodes, for people.
     pub fn words(&self) -> String {
         let all: Vec<String> = self.names.iter().map(|(name, real)| format!("{name} is {real}")).collect();
         all.join(", ")
     }
 
-    /// Takes a node of the scenario back into service.
+    /// Uncordons a node of the scenario.
     pub async fn uncordon(&self, name: &str) -> anyhow::Result<()> {
         let real = self.real(name).with_context(|| format!("the scenario has no node {name}"))?;
         set_cordoned(&self.client, real, false).await
     }
 
-    /// A pod on a node that takes GPUs away. It is put there past the scheduler, and nothing drives it away.
+    /// Creates a pod on a node that occupies GPUs. It bypasses the scheduler, and nothing evicts it.
     async fn take(&self, node: &Real, gpus: u32) -> anyhow::Result<()> {
         let cluster = Cluster { client: self.client.clone(), namespace: NAMESPACE.to_owned() };
         cluster.create_namespace(PATIENCE).await?;
@@ -114,14 +114,14 @@ impl Room {
             },
         }))?;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
-        // The namespace's service account comes a moment after it.
+        // The namespace's service account is created a moment after the namespace.
         until(&format!("a pod that takes {gpus} GPUs of {}", node.name), PATIENCE, async || {
             call("create the pod", api.create(&PostParams::default(), &pod)).await.map(|_| Some(()))
         })
         .await
     }
 
-    /// Waits until all of those pods run: one that did not would take nothing.
+    /// Waits until all of those pods run: a pod that does not run occupies nothing.
     async fn taken(&self) -> anyhow::Result<()> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         until("the pods that take GPUs away to run", PATIENCE, async || {
@@ -136,7 +136,7 @@ impl Room {
     }
 }
 
-/// Gives the cluster the shape back that it had, whoever changed it.
+/// Restores the cluster's shape, whichever process changed it.
 pub async fn undo(client: &Client) -> anyhow::Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     for node in call("list nodes", nodes.list(&ListParams::default())).await? {
@@ -154,7 +154,7 @@ pub async fn undo(client: &Client) -> anyhow::Result<()> {
     .await
 }
 
-/// Takes a node out of service, or back into it.
+/// Cordons or uncordons a node.
 pub async fn set_cordoned(client: &Client, node: &str, cordoned: bool) -> anyhow::Result<()> {
     let api: Api<Node> = Api::all(client.clone());
     let mark = cordoned.then_some("true");
@@ -165,7 +165,7 @@ pub async fn set_cordoned(client: &Client, node: &str, cordoned: bool) -> anyhow
     call(&what, api.patch(node, &PatchParams::default(), &Patch::Merge(&patch))).await.map(drop)
 }
 
-/// Whether pods can be scheduled to a node. One that somebody else took out of service is not ours to use.
+/// Whether pods can be scheduled to a node. A node that somebody else cordoned must not be used.
 fn serves(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let ready = conditions.into_iter().any(|known| known.type_ == "Ready" && known.status == "True");
@@ -178,7 +178,7 @@ fn real(node: &Node) -> Real {
     Real { name: node.name_any(), gpus }
 }
 
-/// Which real node stands for which wanted one: the largest for the largest.
+/// Maps wanted nodes to real ones: the largest to the largest.
 fn assigned(wanted: &[Wanted], real: &[Real]) -> Result<BTreeMap<String, String>, TooSmall> {
     let mut wanted: Vec<&Wanted> = wanted.iter().collect();
     let mut real: Vec<&Real> = real.iter().collect();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_stands_for_the_largest() {
+    fn the_largest_wanted_node_maps_to_the_largest_real_one() {
         let real = [there("node-a", 2), there("node-b", 8), there("node-c", 4)];
         let names = assigned(&[wanted("small", 1), wanted("big", 6)], &real).unwrap();
         assert_eq!(names["big"], "node-b");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_reported_in_numbers() {
+    fn a_too_small_cluster_is_reported_in_numbers() {
         let real = [there("node-a", 2), there("node-b", 8)];
         let error = assigned(&[wanted("x", 4), wanted("y", 4)], &real).unwrap_err().to_string();
         assert!(

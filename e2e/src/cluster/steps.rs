@@ -1,27 +1,28 @@
-//! The steps that a rollout is made of, read off two states of a fleet: what a plan foretells, seen from outside. Pure.
+//! The steps of a rollout, derived from two states of a fleet: what a plan predicts, as observed from
+//! outside. Pure functions.
 
 use std::fmt;
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
-/// A step, in the words that `kubectl rayfleet plan` has for it. Ordered: what lets another step happen in the same
-/// write of the status comes before it.
+/// A step, in the words of `kubectl rayfleet plan`. Ordered: a step that makes another one possible in the
+/// same status write comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
-    /// A group takes traffic.
+    /// A group starts to take traffic.
     Serves,
     /// A group is gone.
     Delete,
-    /// A group is entered.
+    /// A group is added.
     Create,
-    /// The next engine is to start on a group's pods.
+    /// The next engine starts on a group's existing pods.
     Swap,
-    /// A group that served is on its way out, or its engine is.
+    /// A serving group, or its engine, is being removed.
     Drain,
 }
 
 impl What {
-    /// The plan's word.
+    /// The plan's word for the step.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Serves => "serves",
@@ -36,11 +37,11 @@ impl What {
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What.
+    /// The kind of step.
     pub what: What,
-    /// Of which group.
+    /// The group.
     pub group: String,
-    /// Its revision from then on: `<pod>/<engine>`.
+    /// The group's revision after the step: `<pod>/<engine>`.
     pub revision: String,
 }
 
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_followed_from_its_entry_to_its_end() {
+    fn a_group_has_steps_from_its_creation_to_its_deletion() {
         let new = [group("g", false, Goal::Serve, 1)];
         let ready = [group("g", true, Goal::Serve, 1)];
         let leaving = [group("g", false, Goal::Retire, 1)];
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swap_is_the_next_launch_and_a_restart_is_none() {
+    fn a_swap_is_the_next_launch_and_a_restart_is_no_swap() {
         let leaving = [group("g", false, Goal::SwapEngine, 1)];
         assert_eq!(words(&leaving, &[group("g", false, Goal::Serve, 2)]), ["swap engine g (a/b)"]);
         let failed = [group("g", false, Goal::Serve, 1)];
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_write_what_makes_room_comes_first() {
+    fn steps_that_make_room_come_first_within_a_write() {
         let before = [group("old", false, Goal::Retire, 1)];
         let after = [group("new", false, Goal::Serve, 0)];
         assert_eq!(words(&before, &after), ["delete old (a/b)", "create new (a/b)"]);

@@ -1,4 +1,4 @@
-//! The command lines that a person would type: kubectl and its plugin, run with a limit, their output kept.
+//! Command lines of a user: kubectl and its plugin, run with a timeout, with captured output.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -18,7 +18,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// `kubectl` of the PATH, with a context (if any) and a namespace.
+    /// `kubectl` from the PATH, with a context (if any) and a namespace.
     pub fn new(context: Option<String>, namespace: &str) -> Self {
         let program = std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from);
         Self { program, context, namespace: namespace.to_owned() }
@@ -33,12 +33,12 @@ impl Tools {
         command
     }
 
-    /// Runs `kubectl ARGS` in the namespace and gives what it printed. An exit code other than 0 is an
-    /// error with what it said.
+    /// Runs `kubectl ARGS` in the namespace and returns its output. An exit code other than 0 is an error
+    /// with its output.
     pub async fn run(&self, args: &[&str], input: Option<&str>, limit: Duration) -> anyhow::Result<String> {
         let what = format!("kubectl {}", args.join(" "));
         let mut command = if let Some((&"rayfleet", rest)) = args.split_first() {
-            // As kubectl would find and run it; it takes kubectl's flags itself.
+            // The plugin is run as kubectl would find it; it accepts kubectl's flags itself.
             let mut plugin = Command::new("kubectl-rayfleet");
             plugin.args(rest);
             if let Some(context) = &self.context {

@@ -1,4 +1,4 @@
-//! The warnings about a fleet among Kubernetes' events: what `kubectl describe` shows of it.
+//! Warning events about a fleet, as `kubectl describe` shows them.
 
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
@@ -7,12 +7,12 @@ use kube::api::ListParams;
 use super::call;
 use super::fleet::Fleet;
 
-/// A warning.
+/// A warning event.
 #[derive(Clone, Debug)]
 pub struct Warning {
-    /// One word for programs.
+    /// Reason, as one word.
     pub reason: String,
-    /// The words for people.
+    /// Message for people.
     pub message: String,
 }
 

@@ -1,11 +1,11 @@
-//! What a watch tells of a list of objects, kept whole: something of each object, by its name.
+//! The complete state of a watched list: a value for each object, by name.
 
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
-/// Something of each object.
+/// A value for each object.
 pub(super) struct Whole<T> {
     known: BTreeMap<String, T>,
     listing: BTreeMap<String, T>,
@@ -18,7 +18,7 @@ impl<T> Default for Whole<T> {
 }
 
 impl<T> Whole<T> {
-    /// Takes a change; gives what is of all objects when the picture is whole.
+    /// Applies a watch event; returns the values of all objects if the state is complete.
     pub(super) fn apply<K: ResourceExt>(
         &mut self,
         event: Event<K>,

@@ -1,5 +1,5 @@
-//! Waits for a fleet with a person looking on: every change is reported, and when nothing changes for a
-//! while, that all is still going on.
+//! Waits for a fleet while a person watches: every change is reported, and when nothing changes for a
+//! while, that the wait goes on.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::cluster::narrator::Narrator;
 use crate::cluster::ready;
 use crate::console::Console;
 
-/// A sign of life comes after this time without a line.
+/// A progress line is printed after this time without output.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Waits until the fleet is as its spec wants it. `also` is reported with every sign of life.
+/// Waits until the fleet matches its spec. `also` is appended to every progress line.
 pub async fn settle(
     fleet: &Fleet,
     limit: Duration,
@@ -25,7 +25,7 @@ pub async fn settle(
     let narrator = RefCell::new(Narrator::default());
     let spoken = Cell::new(clock::instant());
     let waits_for = RefCell::new(String::new());
-    let settled = fleet.follow("be as its spec wants it", limit, |seen| {
+    let settled = fleet.follow("match its spec", limit, |seen| {
         let seen = seen?;
         for line in narrator.borrow_mut().tell(seen) {
             console.say(line);

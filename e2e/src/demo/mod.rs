@@ -1,6 +1,6 @@
-//! The main job: bring a fleet up, see where its ranks are, ask it, then change its engine and its pods
-//! while requests run. The quickstart shows it; the cluster tests assert it. It only drives and observes:
-//! all changes are made with the commands that a user would type.
+//! The main use case: bring up a fleet, check where its ranks are, send requests, then change its engine
+//! and its pods while requests run. The quickstart shows it; the cluster tests assert it. It only drives
+//! and observes: all changes are made with the commands that a user would type.
 
 pub mod follow;
 pub mod places;
@@ -30,17 +30,17 @@ use summary::{Revisions, StepTime, Summary};
 
 const COMMAND: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Between two streams of one client.
+/// Pause between two streams of one client.
 const STREAM_PAUSE: Duration = Duration::from_secs(25);
 const PROMPT: &str = "The quick brown fox jumps over";
 
-/// What to run it with.
+/// Parameters of the main use case.
 pub struct MainJob {
     /// The cluster and namespace.
     pub cluster: Cluster,
     /// kubectl and its plugin.
     pub tools: Tools,
-    /// The fleet's file.
+    /// The fleet's manifest.
     pub file: PathBuf,
     /// Option and value of the engine that the first upgrade sets.
     pub engine_change: (String, String),
@@ -53,8 +53,8 @@ pub struct MainJob {
 }
 
 impl MainJob {
-    /// Runs all of it. An error is something that could not be done; promises that were broken on the way
-    /// are in the summary.
+    /// Runs the whole use case. An error is an action that failed; promises that were broken on the way are
+    /// in the summary.
     pub async fn run(&self) -> anyhow::Result<Summary> {
         let manifest = Manifest::read(&self.file)?;
         let valid = manifest.valid()?;
@@ -66,7 +66,7 @@ impl MainJob {
         self.kubectl(&["apply", "-f", &self.file.to_string_lossy()], None).await?;
         let seen = follow::settle(&fleet, self.limit, self.console, || None).await?;
 
-        steps.begin("hold the placement against Ray's own report");
+        steps.begin("compare the placement with Ray's own report");
         for line in places::lines(&places::check(&fleet, &seen).await?) {
             self.console.say(line);
         }
@@ -98,7 +98,7 @@ impl MainJob {
         places::check(&fleet, &seen).await?;
         let replaced = uids(&pods(&fleet).await?);
 
-        steps.begin("let the last requests end");
+        steps.begin("wait for the last requests");
         let lowest = lowest.so_far();
         let report = load.stop(self.limit).await;
         let (lowest_allowed, most_allowed) = bounds(&seen, valid.strategy);
@@ -128,14 +128,15 @@ impl MainJob {
             target: endpoint.target.clone(),
             model: model.to_owned(),
             short: Share { fresh: 1, kept: 1, pause: Duration::from_secs(1), tokens: 4 },
-            // An engine on CPU takes the whole machine while it streams; without pauses nothing else gets on.
+            // An engine on CPU uses the whole machine while it streams; without pauses nothing else makes
+            // progress.
             stream: Share { fresh: 1, kept: 1, pause: STREAM_PAUSE, tokens: self.stream_tokens },
             patience: PATIENCE,
         }
     }
 }
 
-/// Lowest number of ready groups and highest number of groups that a rollout may cause.
+/// Lowest number of ready groups and highest number of groups during a rollout.
 pub fn bounds(fleet: &RayClusterFleet, strategy: ValidStrategy) -> (i32, i32) {
     let replicas = fleet.spec.replicas.unwrap_or(1);
     let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
@@ -156,7 +157,7 @@ fn both(one: &BTreeSet<String>, other: &BTreeSet<String>) -> usize {
     one.intersection(other).count()
 }
 
-/// Names steps as they begin and keeps their times.
+/// Names the steps as they start, and records their times.
 struct Steps {
     console: Console,
     done: Vec<StepTime>,

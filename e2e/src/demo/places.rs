@@ -1,4 +1,4 @@
-//! Where every rank is, by three witnesses that must agree: the fleet's status, Ray itself, and the pods.
+//! Location of every rank, from three sources that must agree: the fleet's status, Ray, and the pods.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::cluster::pods::{FleetPod, nodes_by_group, pods};
 use crate::cluster::ray::{RankAt, ranks};
 use crate::cluster::ready;
 
-/// Holds the placement in the status against Ray and the pods. Gives the groups with their ranks.
+/// Compares the placement in the status with Ray and the pods. Returns the groups with their ranks.
 pub async fn check(fleet: &Fleet, seen: &RayClusterFleet) -> anyhow::Result<Vec<GroupStatus>> {
     let wanted =
         seen.spec.model.as_ref().map_or(0, |model| model.parallelism.tensor * model.parallelism.pipeline);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_elsewhere_is_noticed() {
+    fn a_rank_on_another_node_is_reported() {
         let rank = |rank, stage, node: &str| RankPlacement { rank, tensor: 0, stage, node: node.into() };
         let placement = vec![rank(0, 0, "a"), rank(1, 1, "b")];
         let group = GroupStatus { name: "g".into(), placement, ..GroupStatus::default() };

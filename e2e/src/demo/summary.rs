@@ -1,4 +1,4 @@
-//! What the main job came to, and whether every promise was kept.
+//! Result of the main use case, and which promises were kept.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,16 +9,16 @@ use crate::cluster::availability::Seen;
 use crate::cluster::overhead::Overhead;
 use crate::load::Report;
 
-/// Streams must be longer than this to prove that a drain waits for them: the time that a drain takes
-/// when nothing is in flight, and then some.
+/// Minimum length of the streams that prove that a drain waits for them: longer than a drain takes when
+/// nothing is in flight.
 const DRAIN_GRACE: f64 = 5.0;
 
-/// One step and its time.
+/// A step and its duration.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepTime {
-    /// What.
+    /// The step.
     pub step: &'static str,
-    /// Seconds.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
@@ -29,21 +29,21 @@ pub type Revisions = BTreeSet<(String, String)>;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Steps in their order.
+    /// Steps, in order.
     pub steps: Vec<StepTime>,
     /// The load during both upgrades.
     pub load: Report,
     /// Lowest numbers of ready groups during both upgrades.
     pub lowest: Seen,
-    /// What the lowest number must not be below: replicas less maxUnavailable.
+    /// Lower bound of ready groups: replicas less maxUnavailable.
     pub lowest_allowed: i32,
-    /// What the highest number of groups must not be above: replicas and maxSurge.
+    /// Upper bound of groups: replicas plus maxSurge.
     pub most_allowed: i32,
     /// Revisions before the engine-only upgrade, and after it.
     pub revisions: (Revisions, Revisions),
     /// Pods that the engine-only upgrade kept, of all.
     pub pods_kept: (usize, usize),
-    /// Pods that the template upgrade replaced, of all.
+    /// Pods replaced by the template upgrade, and all pods.
     pub pods_replaced: (usize, usize),
     /// The orchestrator's own delays.
     pub overhead: Overhead,
@@ -85,7 +85,7 @@ impl Summary {
         );
         promise(
             lowest.most <= self.most_allowed,
-            format!("{} groups existed, {} may", lowest.most, self.most_allowed),
+            format!("{} groups existed, at most {} allowed", lowest.most, self.most_allowed),
         );
         let (before, after) = &self.revisions;
         promise(

@@ -1,5 +1,6 @@
-//! HTTP/1.1 connections without a library's pool: it is known for every request whether its connection
-//! was fresh or kept, and whether a byte of it was sent. Nothing is retried that may have been received.
+//! HTTP/1.1 connections without a library's pool: it is known for every request whether its connection was
+//! fresh or kept, and whether a byte of it was sent. A request that may have been received is never
+//! retried.
 
 use std::time::{Duration, Instant};
 
@@ -18,17 +19,18 @@ use crate::clock;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Kept connections are not used after this idle time. Servers close idle ones themselves (vLLM after
-/// 5 s), and a client must give up first, as every gateway is set: a request and the server's close that
-/// cross on the wire cannot be distinguished from a lost request.
+/// Kept connections are not used after this idle time. Servers close idle ones themselves (vLLM after 5 s),
+/// and a client must close first, as every gateway is configured: a request that crosses the server's close
+/// on the wire cannot be distinguished from a lost request.
 const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
-/// In which an engine may say who answers: behind a Service nothing else tells. The light engine does.
+/// Header in which an engine may identify itself: behind a Service nothing else does. The light engine sets
+/// it.
 const SERVER: &str = "x-served-by";
 
 type Sender = http1::SendRequest<Full<Bytes>>;
 
-/// An open connection on which no request is in progress.
+/// An open connection without a request in progress.
 pub(super) struct Kept {
     sender: Sender,
     since: Instant,
@@ -41,14 +43,14 @@ pub(super) struct Client {
     kept: Option<Kept>,
     /// Requests on a connection that had carried one before.
     pub(super) reused: u64,
-    /// Requests whose kept connection turned out closed before a byte of them was written; they went
-    /// out on a fresh one. The only thing ever sent again, as it was never sent.
+    /// Requests whose kept connection turned out closed before a byte of them was written; they were sent
+    /// on a fresh one. Nothing else is ever sent again.
     pub(super) unsent: u64,
-    /// Who answered the last request, or began to, if it said so.
+    /// The server that answered the last request, or started to, if it identified itself.
     pub(super) server: Option<String>,
 }
 
-/// The head of an answer, and the connection to give back once its body is read.
+/// The head of an answer, and the connection to return once its body is read.
 pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
     sender: Sender,
@@ -59,7 +61,7 @@ impl Client {
         Self { target, keep, kept: None, reused: 0, unsent: 0, server: None }
     }
 
-    /// Sends one request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(&mut self, method: Method, path: &str, body: &Bytes) -> Result<Answer, Fault> {
         self.server = None;
         let answer = self.exchange(method, path, body).await?;
@@ -86,7 +88,7 @@ impl Client {
         Ok(Answer { response, sender })
     }
 
-    /// Gives a connection back after its answer was read to the end.
+    /// Returns a connection after its answer was read to the end.
     pub(super) fn done(&mut self, sender: Sender) {
         if self.keep {
             self.kept = Some(Kept { sender, since: clock::instant() });
@@ -108,7 +110,7 @@ impl Client {
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| Fault::Connect(describe(&error)))?;
-        // Its errors reach the request that they break.
+        // Its errors surface in the request that they break.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }
@@ -131,7 +133,7 @@ impl Answer {
     }
 }
 
-/// An error and its causes in one line: hyper's own text leaves out the operating system's word.
+/// An error and its causes in one line: hyper's own text leaves out the operating system's error.
 pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

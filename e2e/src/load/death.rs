@@ -1,4 +1,4 @@
-//! Which failed requests are the doing of an engine's death, and which are not. Pure.
+//! Attribution of failed requests to the death of an engine. Pure functions.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use super::report::{Failure, Report};
 /// The death of one engine. Times are in seconds since the load began.
 #[derive(Clone, Debug)]
 pub struct Death {
-    /// Its server, as it names itself in its answers.
+    /// Its server, as it identifies itself in its answers.
     pub server: String,
-    /// What it died of.
+    /// Cause of its death.
     pub cause: String,
-    /// When it may have died at the earliest.
+    /// Earliest possible time of its death.
     pub from: f64,
-    /// From when on no new request can find it, if it is so far.
+    /// Time from which no new request can reach it; `None` if one still can.
     pub until: Option<f64>,
 }
 
 impl Death {
-    /// Whether a request failed for this death: it was open when the engine died, or began before everybody knew, and
-    /// nobody else is known to have answered it.
+    /// Whether a request failed because of this death: it was open when the engine died, or started before
+    /// all nodes had removed its address, and no other server is known to have answered it.
     fn explains(&self, failure: &Failure) -> bool {
         let in_time =
             failure.at + failure.after >= self.from && self.until.is_none_or(|until| failure.at <= until);
@@ -27,30 +27,30 @@ impl Death {
     }
 }
 
-/// What one death cost.
+/// The cost of one death.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// What died, and of what.
+    /// The server and its cause of death.
     pub death: String,
     /// Requests that it had started to answer.
     pub cut_off: usize,
-    /// Requests that nobody had started to answer, and that it can have had.
+    /// Requests that no server had started to answer, and that may have been sent to it.
     pub unanswered: usize,
 }
 
 /// The failed requests of a load, by the deaths that explain them.
 #[derive(Clone, Debug, Default)]
 pub struct Toll {
-    /// What each death cost.
+    /// The cost of each death.
     pub by_death: Vec<Cost>,
     /// Failures that no death explains.
     pub others: Vec<Failure>,
-    /// Failures beyond those that were kept.
+    /// Number of failures beyond those that were kept.
     pub unknown: u64,
 }
 
 impl Toll {
-    /// Sorts the failures of a load.
+    /// Attributes the failures of a load.
     pub fn of(report: &Report, deaths: &[Death]) -> Self {
         let name = |death: &Death| format!("{} ({})", death.cause, death.server);
         let none = |death| Cost { death: name(death), cut_off: 0, unanswered: 0 };
@@ -67,7 +67,7 @@ impl Toll {
         Self { by_death, others, unknown: report.failed.saturating_sub(kept) }
     }
 
-    /// Whether each failed request is explained.
+    /// Whether every failed request is explained.
     pub fn is_explained(&self) -> bool {
         self.others.is_empty() && self.unknown == 0
     }
@@ -80,7 +80,7 @@ impl fmt::Display for Toll {
         }
         write!(f, "{} other requests failed", self.others.len())?;
         if self.unknown > 0 {
-            write!(f, ", and {} more than were looked at", self.unknown)?;
+            write!(f, ", and {} more that were not kept", self.unknown)?;
         }
         self.others.iter().try_for_each(|failure| write!(f, "\n  {failure}"))
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_dead_engine_had_is_explained() {
+    fn requests_of_the_dead_engine_are_explained() {
         let report = report(&[(2.0, 9.0, Some("head-1")), (2.0, 38.0, Some("head-1")), (14.0, 10.0, None)]);
         let toll = Toll::of(&report, &[death(Some(15.0))]);
         assert!(toll.is_explained(), "{toll}");
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_reported() {
+    fn all_other_failures_are_reported() {
         let too_early = (1.0, 5.0, Some("head-1"));
         let too_late = (16.0, 1.0, None);
         let of_another = (9.0, 4.0, Some("head-2"));

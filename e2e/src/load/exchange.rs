@@ -1,4 +1,4 @@
-//! One completion, short or streamed: what is asked, and what the answer must be to count as good.
+//! One completion, short or streamed: the request, and the checks that its answer must pass.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use super::sse::Events;
 
 const LONGEST_BODY: usize = 4 << 20;
 
-/// What to ask for.
+/// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Question<'a> {
     pub(super) model: &'a str,
     pub(super) prompt: String,
-    /// Exactly as many must come back.
+    /// The answer must have exactly this many.
     pub(super) tokens: u32,
     pub(super) stream: bool,
-    /// Longest wait for the head of the answer and for each next piece of it.
+    /// Longest wait for the head of the answer and for each further chunk.
     pub(super) patience: Duration,
 }
 
@@ -31,7 +31,8 @@ impl Question<'_> {
     fn body(&self) -> Bytes {
         let mut body = json!({
             "model": self.model, "prompt": self.prompt, "max_tokens": self.tokens, "temperature": 0,
-            // Without it an engine ends where its model does, and the number of tokens proves nothing.
+            // Without `ignore_eos` an engine stops where its model does, and the number of tokens proves
+            // nothing.
             "ignore_eos": true,
         });
         if self.stream {
@@ -42,7 +43,7 @@ impl Question<'_> {
     }
 }
 
-/// Asks and holds the answer against the question. Returns the text.
+/// Sends a request and checks the answer. Returns the text.
 pub(super) async fn ask(client: &mut Client, question: &Question<'_>) -> Result<String, Fault> {
     let body = question.body();
     let sent = client.send(Method::POST, "/v1/completions", &body);
@@ -125,7 +126,7 @@ fn check_usage(usage: &Value, tokens: u32) -> Result<(), Fault> {
     }
 }
 
-/// A body, read piece by piece with bounded patience and size.
+/// A body, read chunk by chunk with bounded wait and size.
 struct Body {
     incoming: Incoming,
     patience: Duration,

@@ -1,6 +1,6 @@
-//! Why a request counts as failed.
+//! Reasons why a request counts as failed.
 
-/// A failed request. Every variant is a failure that a user of the Service would have seen.
+/// A failed request. Every variant is a failure that a user of the Service would notice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// No connection.
@@ -12,10 +12,10 @@ pub enum Fault {
     /// A kept connection broke after the request had, at least in part, been sent.
     #[error("kept connection lost after the request was sent: {0}")]
     KeptConnection(String),
-    /// Nothing came for too long.
+    /// Nothing arrived for too long.
     #[error("nothing came for {0} s {1}")]
     Silence(u64, &'static str),
-    /// Another status than 200.
+    /// A status other than 200.
     #[error("status {0}: {1}")]
     Status(u16, String),
     /// The answer broke off.

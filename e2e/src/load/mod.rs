@@ -1,5 +1,5 @@
-//! The load generator: short requests and long streams, on fresh and on kept connections, until told to
-//! stop. It only counts; whether a failure matters is for the caller to say.
+//! The load generator: short requests and long streams, on fresh and on kept connections, until it is
+//! stopped. It only counts; the caller decides whether a failure matters.
 
 mod connection;
 mod death;
@@ -29,35 +29,35 @@ use connection::Client;
 use exchange::Question;
 use report::Tally;
 
-/// How much to send.
+/// The load to send.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where to.
+    /// The server.
     pub target: Target,
     /// Name of the model.
     pub model: String,
-    /// Short requests.
+    /// Share of short requests.
     pub short: Share,
-    /// Streams.
+    /// Share of streams.
     pub stream: Share,
-    /// Longest wait for the head of an answer and for each next piece of it.
+    /// Longest wait for the head of an answer and for each further chunk.
     pub patience: Duration,
 }
 
-/// One kind of requests.
+/// One kind of request.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// How many are open at the same time, on a fresh connection each.
+    /// Number of concurrent requests with a fresh connection each.
     pub fresh: u32,
-    /// How many are open at the same time, on connections that are kept from one to the next.
+    /// Number of concurrent requests on connections that are kept between requests.
     pub kept: u32,
-    /// Wait after each.
+    /// Pause after each request.
     pub pause: Duration,
-    /// Tokens of each.
+    /// Tokens of each request.
     pub tokens: u32,
 }
 
-/// A load that runs until it is stopped. Dropping it ends it at once, in the middle of requests.
+/// A running load. Dropping it ends it at once, in the middle of requests.
 pub struct Load {
     workers: JoinSet<()>,
     tally: Arc<Mutex<Tally>>,
@@ -90,18 +90,18 @@ impl Load {
         Self { workers, tally, stop, start }
     }
 
-    /// What became of the requests so far.
+    /// The report so far.
     pub fn so_far(&self) -> Report {
         lock(&self.tally).report(clock::seconds_since(self.start))
     }
 
-    /// When it was started: the times of failures count from here.
+    /// Its start, from which the times of failures count.
     pub fn started(&self) -> Instant {
         self.start
     }
 
-    /// Sends nothing new, waits until all open requests have ended, and reports. Requests that are still
-    /// open after `limit` stay `open` in the report.
+    /// Stops sending, waits until all open requests have ended, and reports. Requests that are still open
+    /// after `limit` stay `open` in the report.
     pub async fn stop(mut self, limit: Duration) -> Report {
         self.stop.send_replace(true);
         let ended = async { while self.workers.join_next().await.is_some() {} };
@@ -110,7 +110,7 @@ impl Load {
     }
 }
 
-/// Asks for one short completion on a fresh connection and returns its text.
+/// Requests one short completion on a fresh connection and returns its text.
 pub async fn complete(
     target: &Target,
     model: &str,
@@ -126,10 +126,10 @@ pub async fn complete(
 pub async fn served_model(target: &Target, patience: Duration) -> anyhow::Result<String> {
     exchange::served_model(&mut Client::new(target.clone(), false), patience)
         .await
-        .with_context(|| format!("{target}/v1/models does not tell which model is served: name it"))
+        .with_context(|| format!("{target}/v1/models does not say which model is served: give its name"))
 }
 
-/// One task that asks, waits and asks again.
+/// A task that sends one request after the other.
 struct Worker {
     kind: Kind,
     share: Share,
@@ -143,7 +143,7 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
-        // Workers that begin together would come together for ever.
+        // Workers that start together would stay in step forever.
         self.pause(self.share.pause * self.index / (self.share.fresh + self.share.kept)).await;
         let mut number = 0_u64;
         while !*self.stopped.borrow() {
@@ -176,7 +176,7 @@ impl Worker {
     }
 }
 
-/// A count is valid at every moment, so a worker that panicked leaves nothing broken behind.
+/// Counts are consistent at every moment, so a poisoned lock can be used.
 fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What became of all requests: counted while they run, summed up for people and programs.
+//! Outcome of all requests: counted while they run, summarized for people and programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::fault::Fault;
 
-/// Failures that are reported in full.
+/// Number of failures that are reported in full.
 const FIRST_FAILURES: usize = 5;
-/// Failures that are kept; what fails more often than that needs no closer look.
+/// Number of failures that are kept; more need no closer look.
 const KEPT_FAILURES: usize = 1000;
 
 /// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A few tokens in one piece.
+    /// A few tokens in one answer.
     Short,
     /// Many tokens, streamed.
     Stream,
@@ -34,7 +34,7 @@ pub(super) struct Tally {
     unsent: u64,
 }
 
-/// One failed request.
+/// A failed request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
@@ -44,9 +44,9 @@ pub struct Failure {
     pub kind: Kind,
     /// Seconds from its start to its failure.
     pub after: f64,
-    /// Who had started to answer, if it said so.
+    /// The server that had started to answer, if it identified itself.
     pub server: Option<String>,
-    /// Why.
+    /// Cause.
     pub reason: String,
 }
 
@@ -115,7 +115,7 @@ impl Tally {
     }
 }
 
-/// What became of all requests of a load.
+/// Outcome of all requests of a load.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -125,20 +125,20 @@ pub struct Report {
     pub sent: u64,
     /// Requests started and not yet ended.
     pub open: u64,
-    /// Requests failed, for whatever reason.
+    /// Requests failed, for any reason.
     pub failed: u64,
     /// Longest stream that ended well.
     pub longest_stream_seconds: f64,
     /// Requests on connections that had carried one before.
     pub on_kept_connections: u64,
-    /// Kept connections that were found closed before a byte of the request was written. The request
-    /// went out on a fresh connection and is counted by what became of it there.
+    /// Kept connections that were found closed before a byte of the request was written. The request was
+    /// sent on a fresh connection and is counted by its outcome there.
     pub kept_connections_closed_unsent: u64,
     /// Failures by their kind.
     pub failures: BTreeMap<String, u64>,
-    /// The first few failures in full.
+    /// The first failures in full.
     pub first_failures: Vec<Failure>,
-    /// The failures in full, but for those beyond the thousandth.
+    /// The failures in full, except those beyond the thousandth.
     #[serde(skip)]
     pub kept_failures: Vec<Failure>,
     /// By kind of request.
@@ -180,7 +180,7 @@ impl KindReport {
 }
 
 impl Report {
-    /// One line, while the load runs.
+    /// One line, for progress while the load runs.
     pub fn line(&self) -> String {
         let answered: u64 = self.kinds.values().map(|kind| kind.answered).sum();
         format!(

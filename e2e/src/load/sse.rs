@@ -1,7 +1,7 @@
-//! Server-sent events as completions are streamed: bytes in, the data of each event out.
-//! No completions in here.
+//! Server-sent events as used for streamed completions: bytes in, the data of each event out. Completions
+//! do not belong here.
 
-/// Longest event that is read; a stream that sends more without a line end is broken.
+/// Longest line that is accepted; a stream that sends more without a line end is broken.
 const LONGEST: usize = 1 << 20;
 
 /// Collects bytes until lines are complete.
@@ -11,8 +11,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Takes the next bytes and returns the data of the events that they complete. Comments and
-    /// fields other than `data` are left out. Fails when a line is longer than any event.
+    /// Takes the next bytes and returns the data of the events that they complete. Comments and fields
+    /// other than `data` are left out. Fails if a line is longer than `LONGEST`.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, String> {
         self.rest.extend_from_slice(bytes);
         let mut found = Vec::new();
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_may_arrive_in_any_pieces() {
+    fn events_may_arrive_in_any_chunks() {
         let mut events = Events::default();
         assert_eq!(events.push(b"da").unwrap(), Vec::<String>::new());
         assert_eq!(events.push(b"ta: {\"a\":1}\n\ndata:").unwrap(), ["{\"a\":1}"]);

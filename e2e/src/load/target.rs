@@ -1,4 +1,4 @@
-//! Where requests go: a base URL taken apart. Plain HTTP only, as clients inside a cluster use.
+//! The base URL that requests are sent to. Plain HTTP only, as inside a cluster.
 
 use anyhow::{Context, bail, ensure};
 use hyper::Uri;
@@ -6,23 +6,22 @@ use hyper::Uri;
 /// A base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Name or address to connect to.
+    /// Host name or address to connect to.
     pub(super) host: String,
-    /// Port.
     pub(super) port: u16,
-    /// What the `host` header says.
+    /// Value of the `host` header.
     pub(super) authority: String,
     prefix: String,
 }
 
 impl Target {
-    /// Reads `http://host[:port][/prefix]`.
+    /// Parses `http://host[:port][/prefix]`.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("`{url}` is no URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => bail!(
-                "{url}: only plain http is spoken here: for a Service behind TLS or outside of this network run \
+                "{url}: only plain http is supported: for a Service behind TLS or outside of this network run \
                  `kubectl proxy` and give http://127.0.0.1:8001/api/v1/namespaces/NAMESPACE/services/NAME:PORT/proxy"
             ),
             _ => bail!("`{url}` must begin with http://"),
@@ -37,7 +36,7 @@ impl Target {
         })
     }
 
-    /// The path of a request below the base.
+    /// The path of a request relative to the base.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_urls() {
+    fn base_urls_are_parsed() {
         let target = Target::parse("http://10.96.1.2:8000/").unwrap();
         assert_eq!((target.host.as_str(), target.port), ("10.96.1.2", 8000));
         assert_eq!(target.path("/v1/models"), "/v1/models");
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_served_says_what_helps() {
+    fn an_unusable_url_is_refused_with_a_cure() {
         assert!(Target::parse("https://a").unwrap_err().to_string().contains("kubectl proxy"));
         assert!(Target::parse("a:80").is_err());
         assert!(Target::parse("/v1").is_err());

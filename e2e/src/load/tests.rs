@@ -1,4 +1,4 @@
-//! The load against a server that answers as each test says, byte for byte.
+//! The load generator against a server that answers as each test defines, byte for byte.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,10 +9,10 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a server does with a request: `None` closes the connection without an answer.
+/// Answer of a server to a request: `None` closes the connection without one.
 type Reply = fn(&str) -> Option<String>;
 
-/// Serves every connection until the client leaves or `requests` were answered on it.
+/// Serves every connection until the client disconnects or `requests` were answered on it.
 async fn server(reply: Reply, requests: u32) -> (Target, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -30,7 +30,7 @@ async fn server(reply: Reply, requests: u32) -> (Target, Arc<AtomicU64>) {
 async fn serve(mut stream: TcpStream, reply: Reply, requests: u32) {
     for _ in 0..requests {
         let mut request = Vec::new();
-        // The body of every request ends with its only closing brace before the end of the object.
+        // The only closing brace of a request's body is its last byte.
         while !request.ends_with(b"}") {
             let mut bytes = [0; 4096];
             match stream.read(&mut bytes).await {
@@ -68,13 +68,13 @@ async fn ask(reply: Reply, stream: bool) -> Result<String, Fault> {
 }
 
 #[tokio::test]
-async fn good_answers_are_good() {
+async fn correct_answers_are_no_failures() {
     assert_eq!(ask(|_| Some(short(4)), false).await, Ok("ok".into()));
     assert_eq!(ask(|_| Some(stream(4, "data: [DONE]\n\n")), true).await, Ok("a".into()));
 }
 
 #[tokio::test]
-async fn every_way_to_lose_a_request_is_a_failure() {
+async fn every_wrong_or_missing_answer_is_a_failure() {
     let kind = |outcome: Result<String, Fault>| outcome.unwrap_err().kind();
     assert_eq!(kind(ask(|_| Some(short(3)), false).await), "wrong answer");
     assert_eq!(kind(ask(|_| Some(http("503 no", "draining")), false).await), "status 503");
@@ -92,7 +92,7 @@ async fn every_way_to_lose_a_request_is_a_failure() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_a_failure() {
+async fn a_refused_connection_is_a_failure() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let target = Target::parse(&format!("http://{free}")).unwrap();
     let fault = complete(&target, "m", "p", 1, PATIENCE).await.unwrap_err();
@@ -125,7 +125,7 @@ async fn kept_connections_are_kept_and_fresh_ones_are_fresh() {
     assert_eq!(connections.load(Ordering::Relaxed), 2 + report.sent);
 }
 
-/// A server that closes after each answer, as one that restarts does with idle connections.
+/// A server that closes after each answer, as a restarting one does with idle connections.
 #[tokio::test]
 async fn a_connection_closed_while_idle_is_no_failure() {
     let (target, _) = server(|_| Some(short(4)), 1).await;
@@ -133,7 +133,7 @@ async fn a_connection_closed_while_idle_is_no_failure() {
     assert_eq!(report.failed, 0, "{report}");
 }
 
-/// A server that takes the second request and closes: that one is lost, and must not be sent again.
+/// A server that accepts the second request and closes: that request is lost, and must not be sent again.
 #[tokio::test]
 async fn a_request_lost_on_a_kept_connection_is_a_failure() {
     static SEEN: AtomicU64 = AtomicU64::new(0);
@@ -148,7 +148,7 @@ async fn a_request_lost_on_a_kept_connection_is_a_failure() {
 }
 
 #[tokio::test]
-async fn stopping_lets_open_requests_end() {
+async fn a_stop_waits_for_open_requests() {
     let (target, _) = server(
         |_| {
             std::thread::sleep(Duration::from_millis(100));

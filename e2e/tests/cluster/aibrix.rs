@@ -33,7 +33,8 @@ pub(crate) async fn works(suite: &Suite) -> anyhow::Result<()> {
     ensure!(!text.is_empty());
 
     let before = uids(&pods(&fleet).await?);
-    // An engine of the template cannot be told to close kept connections, so only fresh ones are promised.
+    // An engine started by the template cannot be asked to close kept connections, so the promise covers
+    // only fresh ones.
     suite
         .under_load(&fleet, Connections::Fresh, Bounds { ready: 1, groups: 2 }, async || {
             fleet.apply(&manifest.clone().with_env("RAYFLEET_E2E_TEMPLATE", "2")).await?;

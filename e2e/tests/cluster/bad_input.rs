@@ -1,5 +1,5 @@
-//! Bad input: refused when it is applied, or explained within seconds with object, field and cure; never a
-//! hot loop, never a group left behind.
+//! Bad input: refused on apply, or reported within seconds with object, field and cure; never a hot loop,
+//! never a group left behind.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::light;
 use crate::suite::Suite;
 
-/// The CRD itself says no, and to which field.
+/// The CRD refuses the fleet, and names the field.
 pub(crate) async fn refused(suite: &Suite) -> anyhow::Result<()> {
     let rolling = "/spec/strategy/rollingUpdate";
     let head = "/spec/template/spec/headGroupSpec/rayStartParams";
@@ -99,7 +99,7 @@ async fn selector_is_fixed(suite: &Suite) -> anyhow::Result<()> {
     suite.nothing_left().await
 }
 
-/// What we tell users to start from is taken by our CRD and, as a RayCluster, by KubeRay's.
+/// The examples for users are accepted by our CRD and, as RayClusters, by KubeRay's.
 pub(crate) async fn examples(suite: &Suite) -> anyhow::Result<()> {
     let cluster = &suite.cluster;
     let rays: Api<DynamicObject> =
@@ -119,7 +119,7 @@ pub(crate) async fn examples(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A fleet that cannot work, and the words by which it must say so in time.
+/// A fleet that cannot work, and the words that its report must contain in time.
 struct Hopeless {
     name: &'static str,
     manifest: Manifest,
@@ -168,15 +168,15 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
         ),
         case("tpu", tpu, &["headGroupSpec", "google.com/tpu", "leave out spec.model"], soon),
         case("bad-args", args, &["spec.model.engine.args", "--por", "set the port of the model"], soon),
-        // Ray has to be up before anybody can look for the model.
+        // Ray must be up before the model can be looked up.
         case("no-model", model, &[ABSENT_MODEL, "group no-model-", "correct the path"], soon * 5),
     ])
 }
 
-/// Time over which a fleet that cannot work is watched for restlessness.
+/// Period in which the writes for fleets that cannot work are counted.
 const WINDOW: Duration = Duration::from_secs(20);
-/// Writes by the orchestrator in that time, for all of the fleets together. A group whose engine fails
-/// writes a handful at each try, and tries come with growing waits.
+/// Most writes of the orchestrator in that period, for all of these fleets together. A group whose engine
+/// fails causes a few writes per attempt, and attempts back off.
 const MOST_WRITES: f64 = 50.0;
 
 pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
@@ -194,7 +194,7 @@ pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
     ensure!(count <= MOST_WRITES, "{count} writes in {} s: a hot loop", WINDOW.as_secs());
     for case in &cases {
         let fleet = suite.fleet(case.name).get().await?;
-        // One that used up its restarts may still be leaving while its successor waits.
+        // A group that has used up its restarts may still be terminating while its successor waits.
         let stay = ready::groups(&fleet).iter().filter(|group| group.goal != Goal::Retire).count();
         ensure!(stay <= 1, "{} has more groups than it asks for", case.name);
     }
@@ -213,7 +213,7 @@ async fn reported(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
     .await;
     waited.with_context(|| {
         let missing: Vec<_> = case.words.iter().filter(|word| !words.contains(**word)).collect();
-        format!("{} does not tell {missing:?} in:\n{words}", case.name)
+        format!("{} does not report {missing:?} in:\n{words}", case.name)
     })?;
     suite.console.say(format_args!(
         "{} reported its cause after {:.1} s",
@@ -223,7 +223,7 @@ async fn reported(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Conditions, groups and warnings about a fleet: what its user can see.
+/// Conditions, groups and warnings of a fleet: what its user can see.
 async fn everything_reported(fleet: &Fleet) -> anyhow::Result<String> {
     let mut words = ready::words(&fleet.get().await?);
     for warning in warnings(fleet).await? {

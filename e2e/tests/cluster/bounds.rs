@@ -1,4 +1,4 @@
-//! Runs a change and holds the fleet against bounds all the while. What went wrong is reported with what the fleet said.
+//! Runs a change while checking bounds on the fleet. Failures are reported with the fleet's status.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use rayfleet_e2e::cluster::{ready, until};
 
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 
-/// What is promised.
+/// The promised bounds.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Never fewer groups that take traffic.
+    /// Fewest groups that take traffic.
     pub(crate) ready: i32,
-    /// Never more groups.
+    /// Most groups.
     pub(crate) groups: i32,
 }
 
-/// What happened meanwhile.
+/// Observations during the change.
 pub(crate) struct Account {
     pub(crate) seen: Seen,
     pub(crate) steps: Vec<Step>,
-    /// The last changes, for a failure that is found later.
+    /// The last changes of the status, for a failure that is found later.
     pub(crate) tale: String,
 }
 
 impl Account {
-    /// Holds what happened against what was predicted; `gpus` are those of one group.
+    /// Compares the observations with a prediction; `gpus` is the number of GPUs of one group.
     pub(crate) fn is_as(&self, predicted: &Foretold, gpus: u32) -> anyhow::Result<()> {
         let held = predicted.hold_against(&self.steps, &self.seen, gpus);
         held.with_context(|| format!("the last changes:\n{}what was predicted", self.tale))
@@ -44,7 +44,7 @@ pub(crate) async fn within(
     change: impl AsyncFnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Account> {
     let (journal, lowest) = (Journal::watch(fleet), Lowest::watch(fleet, &fleet.name));
-    until("a first look at the fleet", FIRST_LOOK, async || {
+    until("a first state of the fleet", FIRST_LOOK, async || {
         Ok((journal.has_started() && lowest.so_far().is_whole()).then_some(()))
     })
     .await?;
@@ -59,7 +59,7 @@ pub(crate) async fn within(
                 fleet.get().await.map_or_else(|error| format!("{error:#}"), |fleet| ready::words(&fleet));
             let changes = journal.last_lines();
             Err(error).with_context(|| {
-                format!("the last changes:\n{changes}the fleet says now:\n{says}\nwhat failed")
+                format!("the last changes:\n{changes}the fleet's status now:\n{says}\nwhat failed")
             })
         }
     }
@@ -89,6 +89,6 @@ fn never_beyond(seen: &Seen, bounds: Bounds) -> anyhow::Result<()> {
         in_endpoints.is_some_and(|ready| ready >= promised),
         "{in_endpoints:?} groups were in the endpoints, {promised} are promised"
     );
-    ensure!(seen.most <= allowed, "{} groups existed at a time, {allowed} may", seen.most);
+    ensure!(seen.most <= allowed, "{} groups existed at one time, at most {allowed} allowed", seen.most);
     Ok(())
 }

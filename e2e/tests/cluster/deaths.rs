@@ -1,4 +1,5 @@
-//! Engines of the local cluster that a scenario kills on purpose, and how long a request may still find them.
+//! Engines of the local cluster that a scenario kills deliberately, and how long requests may still reach
+//! them.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -13,13 +14,14 @@ use rayfleet_e2e::cluster::pods::FleetPod;
 use rayfleet_e2e::cluster::{call, processes, until};
 use rayfleet_e2e::load::Death;
 
-/// Longest time until a dead engine cannot be found any more. If the orchestrator was on the node that was lost, another
-/// one has to come up first, and to wait for its predecessor's lease to run out.
+/// Longest time until a dead engine can no longer be reached. If the orchestrator was on the lost node,
+/// another replica must start first and wait for the lease to expire.
 const LET_GO: Duration = Duration::from_mins(3);
-/// A node programs a change of the endpoints at last then; until then requests may be sent to who has left them.
+/// Longest time until a node has programmed a change of the endpoints; until then requests may be sent to
+/// removed ones.
 const PROGRAMMED: Duration = Duration::from_secs(5);
 
-/// The deaths under one load.
+/// The engine deaths during one load.
 pub(crate) struct Deaths {
     fleet: Fleet,
     start: Instant,
@@ -27,13 +29,13 @@ pub(crate) struct Deaths {
 }
 
 impl Deaths {
-    /// None yet, under a load that began at `start`.
+    /// No deaths yet, under a load that started at `start`.
     pub(crate) fn new(fleet: &Fleet, start: Instant) -> Self {
         Self { fleet: fleet.clone(), start, known: RefCell::default() }
     }
 
-    /// Does what ends the engine of this head, and waits until the Service has let go of it and its server has ended: a
-    /// client that keeps its connection finds it until then.
+    /// Runs `fault`, which ends the engine of this head, and waits until the Service has removed it and its
+    /// server has exited: until then a client with a kept connection reaches it.
     pub(crate) async fn inflict(
         &self,
         cause: &str,
@@ -46,7 +48,7 @@ impl Deaths {
         self.known.borrow_mut().push(death);
         let servers = processes::api_servers(head);
         fault.await.with_context(|| cause.to_owned())?;
-        until(&format!("the Service to let go of {} after {cause}", head.name), LET_GO, async || {
+        until(&format!("the Service to remove {} after {cause}", head.name), LET_GO, async || {
             Ok((!self.is_open(&head.ip).await?).then_some(()))
         })
         .await?;
@@ -61,7 +63,6 @@ impl Deaths {
         Ok(())
     }
 
-    /// All of them.
     pub(crate) fn all(&self) -> Vec<Death> {
         self.known.borrow().clone()
     }

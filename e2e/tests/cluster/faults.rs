@@ -1,5 +1,5 @@
-//! Every way in which a group breaks, on real pods: is the cause reported right, how soon does the traffic stop, how soon
-//! does the recovery begin, and is the group whole again with nothing left over.
+//! Every fault of a group, on real pods: whether the cause is reported correctly, how soon traffic stops,
+//! how soon the recovery starts, and whether the group is complete afterwards with nothing left over.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,9 +28,9 @@ use crate::light;
 use crate::suite::Suite;
 
 const HUNG_AFTER: f64 = 5.0;
-/// How often the watch of a fault looks: its times are as exact as that.
+/// Interval at which a fault is observed: its times have this precision.
 const LOOK: Duration = Duration::from_millis(100);
-/// Longest wait for anything; how long each fault may take stands in [`FAULTS`].
+/// Longest wait for anything; [`FAULTS`] has the limits of each fault.
 const PATIENCE: Duration = Duration::from_mins(3);
 const PROMPT: &str = "Hi";
 
@@ -47,7 +47,7 @@ enum Fault {
     NodeLost,
 }
 
-/// Seconds until traffic has stopped, and until the recovery has started.
+/// Limits in seconds: until traffic has stopped, and until the recovery has started.
 type Limits = (f64, f64);
 
 /// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its
@@ -68,7 +68,7 @@ const FAULTS: [Case; 7] = [
     (Fault::PathCut, "network cut to the dashboard", "cannot be looked at", None),
     (Fault::RayletKilled, "SIGKILL of a raylet", "pods are ready|lost|died", Some((6.0, HUNG_AFTER + 6.0))),
     (Fault::HeadKilled, "SIGKILL of the head", "pods are ready|head is", Some((6.0, HUNG_AFTER + 6.0))),
-    // Its group may be re-created before Kubernetes misses the node, and elsewhere by chance.
+    // Its group may be re-created before Kubernetes notices the lost node, possibly elsewhere.
     (Fault::NodeLost, "power loss of a node", "is lost|no sign of life", Some((15.0, 45.0))),
 ];
 
@@ -136,14 +136,15 @@ fn manifest() -> anyhow::Result<Manifest> {
     )
 }
 
-/// What came of one fault, in seconds since it.
+/// Times of one fault, in seconds since its injection.
 struct Row {
     reported: f64,
     closed: Option<f64>,
-    /// The ledger says that the engine or the group has failed and what comes next. The stop of what is left of the engine
-    /// is asked for in the same step.
+    /// The ledger reports that the engine or the group has failed, and the next action. The stop of the
+    /// rest of the engine is requested in the same step.
     started: Option<f64>,
-    /// Ray has taken the next engine, by its own clock. The end of the old one comes before, and a backoff, or new pods.
+    /// Ray has accepted the next engine, by its own clock. The end of the old one comes before, and a
+    /// back-off, or new pods.
     launched: Option<f64>,
     ready: f64,
     cause: String,
@@ -172,10 +173,10 @@ async fn one(
     limit: Option<Limits>,
 ) -> anyhow::Result<Row> {
     light::settle(suite, fleet, PATIENCE).await?;
-    // What the fault before made it say must be gone, or it would be taken for what this one does.
+    // Reports about the previous fault must be gone, or they would be attributed to this one.
     let silent = |group: &GroupStatus| group.message.is_none() && group.goal_reason.is_none();
     let group = fleet
-        .follow("have nothing to tell", PATIENCE, |fleet| {
+        .follow("have nothing to report", PATIENCE, |fleet| {
             groups(fleet?).first().filter(|group| silent(group)).cloned()
         })
         .await?;
@@ -183,7 +184,7 @@ async fn one(
     let of_role = |head: bool| all.iter().find(|pod| pod.head == head).context("a pod is missing");
     let (head, worker) = (of_role(true)?.clone(), of_role(false)?.clone());
     if fault == Fault::NodeLost {
-        // How soon another replica takes over is not what this fault measures.
+        // This fault does not measure how soon another replica takes over.
         let leads = leader::keep_off(&fleet.cluster, &worker.node).await?;
         suite.console.say(format_args!("{} on {} leads", leads.pod, leads.node));
     }
@@ -191,7 +192,7 @@ async fn one(
     let mut requests = JoinSet::new();
     if fault == Fault::RankStopped {
         let endpoint = Endpoint::of(&fleet.cluster, &fleet.name, &suite.tools).await?;
-        // It is cut off when the engine is stopped: that is what it is for.
+        // The request is cut off when the engine is stopped, as intended.
         requests.spawn(async move {
             load::complete(&endpoint.target, "light", PROMPT, 400, PATIENCE)
                 .await
@@ -214,7 +215,7 @@ async fn one(
         watch.started().await?;
     }
     if fault == Fault::NodeLost {
-        // Ready again without the node: that is what this fault is about.
+        // The fleet becomes ready without the node: this fault tests that.
         let after = light::settle(suite, fleet, PATIENCE).await?;
         places::check(fleet, &after).await?;
         cluster_tool(&["start-node", &worker.node]).await?;
@@ -247,7 +248,7 @@ fn seconds(start: Instant, moment: Instant) -> f64 {
     moment.saturating_duration_since(start).as_secs_f64()
 }
 
-/// Does it, and gives what has to be set free again.
+/// Injects the fault; returns the processes that must be resumed afterwards.
 async fn inflict(fault: Fault, head: &FleetPod, worker: &FleetPod) -> anyhow::Result<Vec<Process>> {
     match fault {
         Fault::RankKilled => the_one(worker, "ray::RayWorkerProc")?.signal("KILL")?,
@@ -259,7 +260,7 @@ async fn inflict(fault: Fault, head: &FleetPod, worker: &FleetPod) -> anyhow::Re
             let all = processes::of_pod(head, "");
             ensure!(!all.is_empty(), "the head has no processes");
             for process in all {
-                // One may end by another's end before its turn comes.
+                // A process may end with an earlier one of the list.
                 drop(process.signal("KILL"));
             }
         }
@@ -287,7 +288,7 @@ async fn end(fault: Fault, stopped: &[Process], head: &FleetPod) -> anyhow::Resu
     Ok(())
 }
 
-/// Puts (`-I`) or takes away (`-D`) a rule that drops what goes to the head's dashboard.
+/// Adds (`-I`) or removes (`-D`) a rule that drops traffic to the head's dashboard.
 async fn path(head: &FleetPod, verb: &str) -> anyhow::Result<()> {
     let rule = ["-p", "tcp", "-d", &head.ip, "--dport", "8265", "-j", "DROP"];
     let mut command = vec!["exec", &head.node, "iptables", verb, "FORWARD"];
@@ -295,7 +296,7 @@ async fn path(head: &FleetPod, verb: &str) -> anyhow::Result<()> {
     cluster_tool(&command).await
 }
 
-/// The engine that was replaced has no process any more in pods that live, and a group that was replaced no pod.
+/// The replaced engine has no process left in living pods, and a replaced group has no pod left.
 async fn nothing_left(fleet: &Fleet, old: &GroupStatus, now: &[GroupStatus]) -> anyhow::Result<()> {
     let wanted: BTreeSet<String> = now.iter().map(|group| group.name.clone()).collect();
     until("nothing of the broken engine to be left", Duration::from_mins(2), async || {
@@ -309,7 +310,7 @@ async fn nothing_left(fleet: &Fleet, old: &GroupStatus, now: &[GroupStatus]) -> 
     .with_context(|| format!("after group {} launch {}", old.name, old.launch))
 }
 
-/// What is seen of a fault as it goes on.
+/// Observations of a fault.
 #[derive(Clone, Default)]
 struct Seen {
     closed: Option<Instant>,
@@ -335,7 +336,7 @@ impl Watch {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// When the fleet first reported a cause with these words, and what it said.
+    /// When the fleet first reported a cause with these words, and the report.
     async fn reported(&self, words: &str) -> anyhow::Result<(Instant, String)> {
         let says = |text: &str| words.split('|').any(|words| text.contains(words));
         let find = |seen: Seen| seen.said.into_iter().find(|(_, text)| says(text));
@@ -352,7 +353,7 @@ fn note(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen)) {
     change(&mut seen.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// When the Service had no ready address any more.
+/// Records when the Service had no ready address left.
 async fn look_at_slices(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
     let api: Api<EndpointSlice> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let ours = ListParams::default().labels(&format!("kubernetes.io/service-name={}", fleet.name));
@@ -370,7 +371,8 @@ async fn look_at_slices(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-/// What the group says, and when the ledger first had a recovery: a failure with what comes next, or that already.
+/// Records what the group reports, and when the ledger first showed a recovery: a failure with the next
+/// action, or that action.
 async fn look_at_group(fleet: Fleet, before: GroupStatus, seen: Arc<Mutex<Seen>>) {
     let mut tick = tokio::time::interval(LOOK);
     loop {

@@ -1,6 +1,7 @@
-//! KubeRay is not installed: the fleet says so once that has been certain for half a minute, and goes on by itself once it is. Tried on
-//! the running orchestrator by taking the RayCluster CRD away and giving it back, which is harder than
-//! starting without it. The fleet that comes up then is left for the scenarios that follow.
+//! KubeRay is not installed: the fleet reports it once that has been certain for half a minute, and
+//! continues by itself once KubeRay is there. Tested on the running orchestrator by deleting and restoring
+//! the RayCluster CRD, which is harder than starting without it. The fleet that comes up then is used by
+//! the scenarios that follow.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(crate) async fn reported(suite: &Suite) -> anyhow::Result<()> {
     let crd = call("get KubeRay's CRD", crds.get(CRD)).await?;
     call("delete KubeRay's CRD", crds.delete(CRD, &DeleteParams::default())).await?;
     let outcome = explains(suite, &crds).await;
-    // Whatever came of it: the cluster is left as it was found.
+    // The cluster is restored whatever the result.
     let restored = restore(suite, &crds, crd).await;
     outcome?;
     restored?;
@@ -51,7 +52,7 @@ async fn explains(suite: &Suite, crds: &Api<CustomResourceDefinition>) -> anyhow
     fleet.follow("say that KubeRay is missing", Duration::from_secs(90), says).await
 }
 
-/// What an installation does: the CRD, then an operator that starts after it.
+/// The steps of an installation: the CRD, then an operator that starts after it.
 async fn restore(
     suite: &Suite,
     crds: &Api<CustomResourceDefinition>,

@@ -1,4 +1,4 @@
-//! A fleet comes up, grows, shrinks and goes.
+//! A fleet is created, scaled up and down, and deleted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::bounds::Bounds;
 use crate::light::{self, BRING_UP, REPLICAS};
 use crate::suite::{Connections, Suite};
 
-/// Ready: every rank where the status, Ray and the pods agree that it is, and an answer. The fleet came up from nothing,
-/// here or in the scenario before.
+/// A fleet is ready: status, Ray and pods agree on every rank, and a request is answered. The fleet came up
+/// from nothing, here or in the scenario before.
 pub(crate) async fn create(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::manifest()?;
     let (fleet, seen) = light::ensure_fleet(suite, &manifest).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn create(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shrinking drains the groups that go; growing leaves those alone that are there.
+/// Scaling down drains the groups that are removed; scaling up leaves existing groups alone.
 pub(crate) async fn scale(suite: &Suite) -> anyhow::Result<()> {
     let manifest = light::manifest()?;
     let (fleet, _) = light::ensure_fleet(suite, &manifest).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn scale(suite: &Suite) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// Scales and waits until just the pods of so many groups are left, and those are the right ones.
+/// Scales and waits until exactly the right pods of `replicas` groups are left.
 async fn scale_to(
     suite: &Suite,
     fleet: &Fleet,
@@ -84,8 +84,8 @@ async fn scale_to(
     Ok(())
 }
 
-/// Deleting a fleet that serves takes everything along: pods and their GPUs, RayClusters, Services,
-/// secrets, revisions.
+/// Deleting a serving fleet deletes everything with it: pods and their GPUs, RayClusters, Services,
+/// Secrets, revisions.
 pub(crate) async fn delete(suite: &Suite) -> anyhow::Result<()> {
     let fleet = light::any_fleet(suite).await?;
     fleet.delete(Duration::from_mins(1)).await?;

@@ -1,5 +1,5 @@
-//! The fleet of light engines that most scenarios share: two groups, each a head and a worker, pipeline
-//! parallel 2. A scenario that finds it as another left it need not wait; one that does not makes it.
+//! The fleet of light engines that most scenarios share: two groups, each with a head and a worker,
+//! pipeline parallel 2. A scenario reuses the fleet that an earlier one left, or creates it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::suite::Suite;
 
 pub(crate) const REPLICAS: i32 = 2;
 
-/// A variable of the pods that nobody reads.
+/// An environment variable of the pods that nothing reads.
 pub(crate) const TEMPLATE: &str = "RAYFLEET_E2E_TEMPLATE";
 
-/// From nothing to all groups ready. A group needs about half a minute when the machine is idle.
+/// Longest time from nothing to all groups ready. A group needs about half a minute on an idle machine.
 pub(crate) const BRING_UP: Duration = Duration::from_mins(3);
-/// A rollout of all groups, with streams to wait for.
+/// Longest time of a rollout of all groups, streams included.
 pub(crate) const ROLLOUT: Duration = Duration::from_mins(5);
 
 pub(crate) fn manifest() -> anyhow::Result<Manifest> {
     examples::read("light.yaml")
 }
 
-/// The same, with bounds of a rollout.
+/// The fleet with the given bounds of a rollout.
 pub(crate) fn bounded(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
     let bounds = json!({ "maxSurge": max_surge, "maxUnavailable": max_unavailable });
     manifest()?.with("/spec/strategy/rollingUpdate", bounds)
@@ -41,7 +41,7 @@ pub(crate) fn with_template(manifest: Manifest, number: u32) -> Manifest {
     manifest.with_env(TEMPLATE, &number.to_string())
 }
 
-/// The fleet as it is, if it serves; else as its manifest has it.
+/// The present fleet, if it serves; else a new one from the manifest.
 pub(crate) async fn any_fleet(suite: &Suite) -> anyhow::Result<Fleet> {
     let manifest = manifest()?;
     let fleet = suite.fleet(manifest.name()?);
@@ -51,7 +51,7 @@ pub(crate) async fn any_fleet(suite: &Suite) -> anyhow::Result<Fleet> {
     Ok(fleet)
 }
 
-/// Applies a manifest and waits until the fleet is as it says.
+/// Applies a manifest and waits until the fleet matches it.
 pub(crate) async fn ensure_fleet(
     suite: &Suite,
     manifest: &Manifest,
@@ -62,12 +62,12 @@ pub(crate) async fn ensure_fleet(
     Ok((fleet, seen))
 }
 
-/// Waits until the fleet is as its spec wants it, telling what happens meanwhile.
+/// Waits until the fleet matches its spec, and reports progress.
 pub(crate) async fn settle(suite: &Suite, fleet: &Fleet, limit: Duration) -> anyhow::Result<RayClusterFleet> {
     follow::settle(fleet, limit, suite.console, || None).await
 }
 
-/// Waits until a group of the fleet is as wanted.
+/// Waits until a group of the fleet satisfies a condition.
 pub(crate) async fn until_a_group(
     fleet: &Fleet,
     what: &str,
@@ -76,17 +76,17 @@ pub(crate) async fn until_a_group(
     fleet.follow(what, ROLLOUT, |fleet| groups(fleet?).iter().find(|group| is(group)).cloned()).await
 }
 
-/// A new group has its pods, and its engine does not serve yet.
+/// Whether a group of a new revision has its pods, and its engine does not serve yet.
 pub(crate) fn is_starting(group: &GroupStatus, old: &str) -> bool {
     group.revision != old && matches!(group.phase, Phase::Forming | Phase::Placing | Phase::Loading)
 }
 
-/// An old group takes no new requests any more.
+/// Whether a group of the old revision takes no new requests.
 pub(crate) fn is_draining(group: &GroupStatus, old: &str) -> bool {
     group.revision == old && group.phase == Phase::Draining
 }
 
-/// All groups are of one pod revision and one engine revision; gives both.
+/// Asserts that all groups have one pod revision and one engine revision; returns both.
 pub(crate) fn only_revision(seen: &RayClusterFleet) -> anyhow::Result<(String, String)> {
     let revisions: BTreeSet<_> = groups(seen)
         .iter()

@@ -1,7 +1,7 @@
 //! Tests of Rayfleet on a real cluster, in a fixed order, some on the fleet that the one before left, and some beside others.
 //!
-//! `hack/e2e` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1` they say that
-//! they were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists.
+//! `hack/e2e` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1` they report
+//! that they were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists the tests.
 
 mod aibrix;
 mod bad_input;
@@ -31,8 +31,8 @@ use rayfleet_e2e::test_filter::chosen;
 use runner::{Scenario, run_all};
 use suite::Suite;
 
-/// All scenarios in their order. Those of the light engine come first, as they fail sooner; each leaves the
-/// fleet of light engines as the next one wants it.
+/// All scenarios, in order. Those of the light engine come first, as they fail sooner; each leaves the
+/// fleet of light engines as the next one needs it.
 fn scenarios() -> Vec<Scenario> {
     let minutes = Duration::from_mins;
     vec![

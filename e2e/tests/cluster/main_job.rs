@@ -1,4 +1,4 @@
-//! The main job with real vLLM, exactly as the quickstart shows it.
+//! The main use case with real vLLM, exactly as the quickstart shows it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A move from AIBrix on a real control plane: the objects that its controllers leave, under a CRD of the name and shape of theirs, and
-//! Rayfleet taking the groups over while their pods run on.
+//! Migration from AIBrix on a real control plane: the objects that its controllers leave, under a CRD with
+//! their name and shape, and Rayfleet adopting the groups while their pods keep running.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn sets() -> ApiResource {
     }
 }
 
-/// The template as AIBrix's controller copies it: with its labels, and with what Go writes out.
+/// The template as AIBrix's controller copies it: with its labels, and with the fields that Go serializes.
 fn copied(fleet: &RayClusterFleet) -> Value {
     let mut template = json!(fleet.spec.template);
     template["metadata"]["labels"]["pod-template-hash"] = json!("bcdfgh");
@@ -99,7 +99,7 @@ pub(crate) async fn taken_over(suite: &Suite) -> anyhow::Result<()> {
 }
 
 async fn moved(suite: &Suite, client: kube::Client, namespace: &str) -> anyhow::Result<()> {
-    // Without groups wanted Rayfleet makes none before AIBrix's are there.
+    // With zero replicas, Rayfleet creates no groups before AIBrix's exist.
     let manifest = examples::read("aibrix-compatible.yaml")?.named(NAME).with("/spec/replicas", json!(0))?;
     let fleet = suite.fleet(NAME);
     fleet.apply(&manifest).await?;
@@ -113,7 +113,7 @@ async fn moved(suite: &Suite, client: kube::Client, namespace: &str) -> anyhow::
         "spec": {"replicas": 1, "template": template}
     });
     let set: DynamicObject = serde_json::from_value(set)?;
-    let set = until("the RayClusterReplicaSet to be taken", SOON, async || {
+    let set = until("the RayClusterReplicaSet to be accepted", SOON, async || {
         Ok(Some(call("create the RayClusterReplicaSet", set_api.create(&PostParams::default(), &set)).await?))
     })
     .await?;
@@ -146,7 +146,7 @@ async fn moved(suite: &Suite, client: kube::Client, namespace: &str) -> anyhow::
     ensure!(names == [CLUSTER], "the groups are {names:?}");
     ensure!(uids(&pods(&fleet).await?) == before, "pods were replaced or added");
     let there = call("get the RayCluster", clusters.get(CLUSTER)).await?;
-    ensure!(there.metadata.uid == cluster.metadata.uid, "the RayCluster was made again");
+    ensure!(there.metadata.uid == cluster.metadata.uid, "the RayCluster was re-created");
     until("the RayClusterReplicaSet to be gone", SOON, async || {
         let set = call("get the RayClusterReplicaSet", set_api.get_opt(SET)).await?;
         Ok(set.is_none().then_some(()))

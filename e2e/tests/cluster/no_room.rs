@@ -1,5 +1,5 @@
-//! A fleet that holds every GPU of the cluster is upgraded: there is no room for one group more, so groups give their
-//! places to their successors. The plan says so beforehand, and why, in numbers.
+//! A fleet that holds every GPU of the cluster is upgraded: there is no room for a surge group, so groups
+//! give their places to their successors. The plan reports this beforehand, with its reason in numbers.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::bounds::Bounds;
 use crate::light::{self, ROLLOUT};
 use crate::suite::{Connections, Suite};
 
-/// Groups: one for each node, with all of its GPUs.
+/// Number of groups: one for each node, with all of its GPUs.
 const GROUPS: i32 = 3;
 const GPUS_OF_A_NODE: u32 = 4;
 
@@ -35,8 +35,8 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
     let numbers = ["no room", "needs 1 ", needs.as_str(), "best free: 0 + 0 + 0"];
     let waiting = changed.clone().with("/spec/strategy/whenNoRoom", json!("Wait"))?;
     let stands = foretell(&suite.tools, &waiting).await.err();
-    let stands = stands.context("a plan that would wait for room for ever was called good")?.to_string();
-    ensure!(has_all(&stands, &numbers), "the plan that waits for room does not tell {numbers:?}: {stands}");
+    let stands = stands.context("a plan that would wait for room forever was accepted")?.to_string();
+    ensure!(has_all(&stands, &numbers), "the plan that waits for room does not report {numbers:?}: {stands}");
     let predicted = foretell(&suite.tools, &changed).await?;
     ensure!(
         predicted.gpus_peak == predicted.gpus_now,
@@ -76,8 +76,8 @@ fn has_all(text: &str, words: &[&str]) -> bool {
     words.iter().all(|word| text.contains(word))
 }
 
-/// A group is a head alone, tensor parallel over the GPUs of a node. Of the three one is replaced: the partition keeps the
-/// others, which would be replaced just the same.
+/// A group is only a head, tensor parallel over the GPUs of a node. One of the three is replaced: the
+/// partition keeps the others, which would be replaced in the same way.
 fn manifest() -> anyhow::Result<Manifest> {
     let gpus = GPUS_OF_A_NODE.to_string();
     let head = "/spec/template/spec/headGroupSpec/template/spec/containers/0/resources";
@@ -95,7 +95,7 @@ fn manifest() -> anyhow::Result<Manifest> {
         .with(head, resources)
 }
 
-/// The cluster is of the size that the fleet is made for.
+/// Checks that the cluster has the size that the fleet is made for.
 async fn is_of_its_size(suite: &Suite) -> anyhow::Result<()> {
     let api: Api<Node> = Api::all(suite.cluster.client.clone());
     let nodes = call("list nodes", api.list(&ListParams::default())).await?.items;

@@ -1,5 +1,5 @@
-//! Nodes that fail, under load: one on which ranks keep dying is avoided and named; then it loses its power in the middle
-//! of a rollout. Requests that the dead engines had are counted; no other is lost.
+//! Failing nodes, under load: one on which ranks keep dying is avoided and reported; then it loses power in
+//! the middle of a rollout. Requests to the dead engines are counted; no other may be lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,10 +25,11 @@ use crate::deaths::Deaths;
 use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite};
 
-/// Ranks that die on a node before it is avoided.
+/// Number of ranks that die on a node before it is avoided.
 const DEATHS: u32 = 2;
 
-/// A node that two groups share, and one of the two: the other one stays on it when this one has left.
+/// A node that two groups share, and one of the two: the other one stays on it when this one has moved
+/// away.
 struct Suspect {
     node: String,
     victim: String,
@@ -54,7 +55,7 @@ pub(crate) async fn avoided_and_lost(suite: &Suite) -> anyhow::Result<()> {
                 .await
                 .context("a node on which ranks keep dying")?;
             let lost = lose(suite, &fleet, &manifest, &suspect, deaths).await;
-            // Whatever came of it: the next scenario wants all nodes.
+            // The next scenario needs all nodes, whatever the result.
             let back = cluster_tool(&["start-node", &suspect.node]).await;
             lost.context("a node lost in the middle of a rollout")?;
             back
@@ -79,7 +80,7 @@ fn entry<'f>(fleet: &'f RayClusterFleet, node: &str) -> Option<&'f NodeFailures>
     fleet.status.as_ref()?.node_failures.iter().find(|entry| entry.node == node)
 }
 
-/// Kills a rank on the node as often as is borne, and once more.
+/// Kills ranks on the node until it is avoided.
 async fn avoid(
     suite: &Suite,
     fleet: &Fleet,
@@ -138,8 +139,8 @@ async fn avoid(
     places::check(fleet, &after).await.map(drop)
 }
 
-/// The node loses its power while the first group of a new template starts. New groups keep off the node, so that of the
-/// groups only the one dies that was left on it.
+/// The node loses power while the first group of a new template starts. New groups avoid the node, so only
+/// the group that was left on it dies.
 async fn lose(
     suite: &Suite,
     fleet: &Fleet,
@@ -176,7 +177,7 @@ fn head_of<'p>(pods: &'p [FleetPod], group: &str) -> anyhow::Result<&'p FleetPod
     head.with_context(|| format!("group {group} has no head"))
 }
 
-/// Nothing of the groups that died is left once the node is back, pods that could not end included.
+/// Nothing is left of the dead groups once the node is back, including pods that could not terminate.
 async fn forgotten(fleet: &Fleet) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));

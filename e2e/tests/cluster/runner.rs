@@ -17,10 +17,9 @@ use crate::suite::Suite;
 
 type Run = for<'a> fn(&'a Suite) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
-/// One test.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// Too long for every run: only when a part of its name is given.
+    /// It takes too long for every run: it runs only when a part of its name is given.
     pub(crate) by_name_only: bool,
     company: Company,
     limit: Duration,

@@ -1,5 +1,6 @@
-//! Long runs under streaming load, only when named: every node drained in turn, and operations at random. No request may fail,
-//! and the bounds of rollouts hold throughout. `hack/soak` runs both.
+//! Long runs under streaming load, which run only by name: every node is drained in turn, and operations
+//! are made at random. No request may fail, and the bounds of rollouts hold throughout. `hack/soak` runs
+//! both.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,13 +22,14 @@ use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite};
 use crate::takeover;
 
-/// `kubectl drain` of one node: two groups move away, each after its last stream.
+/// Longest time of `kubectl drain` of one node: two groups move away, each after its last stream.
 const DRAIN: Duration = Duration::from_mins(8);
 const COMMAND: Duration = Duration::from_mins(1);
-/// A rollout of three groups that an operation before it may have started.
+/// Longest time of a rollout of three groups that an earlier operation may have started.
 const SETTLE: Duration = Duration::from_mins(10);
 
-/// Each node is drained as for maintenance and given back. The groups on it move first, by the rollout's rules.
+/// Each node is drained as for maintenance and uncordoned. The groups on it move first, within the bounds
+/// of a rollout.
 pub(crate) async fn every_node_drained(suite: &Suite) -> anyhow::Result<()> {
     let (fleet, _) = light::ensure_fleet(suite, &light::bounded(1, 0)?).await?;
     let bounds = Bounds { ready: REPLICAS, groups: REPLICAS + 1 };
@@ -58,7 +60,7 @@ async fn emptied(suite: &Suite, fleet: &Fleet, node: &str) -> anyhow::Result<()>
         Ok(())
     }
     .await;
-    // Whatever came of it: the next one needs the room.
+    // The next drain needs the room, whatever the result.
     let back = suite.tools.run(&["uncordon", node], None, COMMAND).await;
     drained.and(back.map(drop))
 }
@@ -69,7 +71,7 @@ async fn nodes(suite: &Suite) -> anyhow::Result<BTreeSet<String>> {
     Ok(nodes.items.iter().map(ResourceExt::name_any).collect())
 }
 
-/// One thing that people and machines do to a fleet that serves.
+/// An operation that people and machines apply to a serving fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     EngineArguments,
@@ -93,8 +95,8 @@ const OPERATIONS: [Operation; 8] = [
     Operation::DrainNode,
 ];
 
-/// Operations at random for `RAYFLEET_SOAK_MINUTES` (30), from `RAYFLEET_SOAK_SEED` (1). Half of them begin before the one before has
-/// come to rest.
+/// Random operations for `RAYFLEET_SOAK_MINUTES` (30), from `RAYFLEET_SOAK_SEED` (1). Half of them start
+/// before the previous one has settled.
 pub(crate) async fn random_operations(suite: &Suite) -> anyhow::Result<()> {
     let limit = Duration::from_mins(number("RAYFLEET_SOAK_MINUTES", 30)?);
     let seed = number("RAYFLEET_SOAK_SEED", 1)?;
@@ -134,7 +136,7 @@ impl Soak<'_> {
         self.suite.console.say(format_args!("operation {count}: {operation:?}"));
         let done = self.perform(operation).await;
         done.with_context(|| format!("operation {count}: {operation:?}"))?;
-        // Two that need all nodes, or a spec that is taken, are given the time.
+        // An operation that needs all nodes, or an accepted spec, settles before the next one starts.
         let at_once =
             self.dice.below(2) == 0 && !matches!(operation, Operation::DrainNode | Operation::RefusedSpec);
         if !at_once {
@@ -176,13 +178,14 @@ impl Soak<'_> {
         }
     }
 
-    /// A spec that nobody can run, corrected once the orchestrator has said so. Groups serve on meanwhile.
+    /// A spec that cannot be run, corrected once the orchestrator has reported it. Groups keep serving
+    /// meanwhile.
     async fn refused(&mut self) -> anyhow::Result<()> {
         let name = self.fleet.name.clone();
         let patch =
             r#"{"spec":{"template":{"spec":{"headGroupSpec":{"template":{"spec":{"containers":[]}}}}}}}"#;
         let args = ["patch", "rayclusterfleet", name.as_str(), "--type=merge", "-p", patch];
-        // The API server may refuse it itself: then nothing was changed, which is as well.
+        // The API server may refuse the spec itself: then nothing was changed, which is accepted too.
         if self.suite.tools.run(&args, None, COMMAND).await.is_ok() {
             let stalled = |fleet: &rayfleet_api::RayClusterFleet| {
                 let conditions = &fleet.status.as_ref()?.conditions;
@@ -202,7 +205,7 @@ fn number(variable: &str, default: u64) -> anyhow::Result<u64> {
     }
 }
 
-/// Splitmix64: the same seed makes the same operations.
+/// Splitmix64: the same seed gives the same operations.
 struct Dice(u64);
 
 impl Dice {

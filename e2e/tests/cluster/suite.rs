@@ -1,5 +1,5 @@
-//! What all scenarios share: the cluster, a namespace of its own, what lay in it before anything was done,
-//! and a load to run changes under.
+//! What all scenarios share: the cluster, a namespace, its initial inventory, and a load to run changes
+//! under.
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ pub(crate) struct Suite {
 /// Which connections a load uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connections {
-    /// Half of the clients keep theirs.
+    /// Half of the clients keep their connection.
     FreshAndKept,
-    /// All are fresh.
+    /// Every request has a fresh connection.
     Fresh,
 }
 
@@ -62,7 +62,8 @@ impl Suite {
         let context = std::env::var("RAYFLEET_E2E_CONTEXT").ok();
         let cluster = Cluster::connect(context.clone(), Some(namespace.to_owned())).await?;
         overhead::overhead(&cluster).await?;
-        // A run that was killed may have left fleets; they go first, while the orchestrator can end them well.
+        // A run that was killed may have left fleets; they are deleted first, while the orchestrator can
+        // drain them.
         delete_all(&cluster, Duration::from_mins(1)).await?;
         cluster.create_namespace(Duration::from_mins(2)).await?;
         let before = until("the namespace's own objects", Duration::from_secs(30), async || {
@@ -75,7 +76,7 @@ impl Suite {
         Ok(Self { tools: Tools::new(context, namespace), console, cluster, before })
     }
 
-    /// Ends: the namespace goes too, unless it is to be looked at.
+    /// Ends the suite: deletes the namespace, unless it is to be kept for inspection.
     pub(crate) async fn end(&self) -> anyhow::Result<()> {
         if std::env::var_os("RAYFLEET_E2E_KEEP").is_some() {
             return Ok(());
@@ -87,14 +88,14 @@ impl Suite {
         Fleet::new(&self.cluster, name)
     }
 
-    /// Gives the power back to nodes that a scenario which failed has left without.
+    /// Restores power to nodes that a failed scenario has left without.
     pub(crate) async fn power_back(&self) -> anyhow::Result<()> {
         if !processes::is_local() {
             return Ok(());
         }
         let api: Api<Node> = Api::all(self.cluster.client.clone());
         for node in call("list nodes", api.list_metadata(&ListParams::default())).await? {
-            // One that has its power stays as it is.
+            // A node with power is unchanged.
             processes::cluster_tool(&["start-node", &node.name_any()]).await?;
         }
         Ok(())
@@ -111,7 +112,8 @@ impl Suite {
         nothing_left(&self.cluster, &self.before, Duration::from_mins(2)).await
     }
 
-    /// Runs a change within bounds while short requests and long streams go through a Service. None may fail.
+    /// Runs a change within bounds while short requests and long streams are sent through a Service. None
+    /// may fail.
     pub(crate) async fn under_load(
         &self,
         fleet: &Fleet,
@@ -122,8 +124,8 @@ impl Suite {
         self.under_load_with_deaths(fleet, connections, bounds, async move |_: &Deaths| change().await).await
     }
 
-    /// The same for a change in which engines die: requests that one of them had, or can have had, may fail. They are
-    /// counted and reported; no other may.
+    /// The same for a change in which engines die: requests that were, or may have been, sent to a dead
+    /// engine may fail. They are counted and reported; no other may fail.
     pub(crate) async fn under_load_with_deaths(
         &self,
         fleet: &Fleet,

@@ -15,8 +15,8 @@ use rayfleet_e2e::cluster::{call, processes, ray_cluster_resource, until};
 
 use crate::suite::Suite;
 
-/// SIGKILL for every process of every pod in a namespace and no word to anybody, then other pods in their place. On a
-/// cluster whose processes are out of reach kubelets end them, with a second's notice.
+/// SIGKILL for every process of every pod in a namespace without notice, then waits for replacement pods.
+/// On a cluster whose processes cannot be reached, kubelets end them with a second's notice.
 pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(suite.cluster.client.clone(), namespace);
     let list =
@@ -38,7 +38,7 @@ pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
             let all = processes::of_uid(uid, "");
             ensure!(!all.is_empty(), "pod {name} has no process that could be killed");
             for process in all {
-                // One may end by another's end before its turn comes.
+                // A process may end with an earlier one of the list.
                 drop(process.signal("KILL"));
             }
         }

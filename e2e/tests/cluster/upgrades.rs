@@ -56,7 +56,7 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
     })
     .await?;
     suite.console.say(format_args!(
-        "the plan predicted {} s and {} GPUs at the most; it took {:.0} s and {} GPUs",
+        "the plan predicted {} s and at most {} GPUs; it took {:.0} s and {} GPUs",
         predicted.seconds,
         predicted.gpus_peak,
         clock::seconds_since(start),

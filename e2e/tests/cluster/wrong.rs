@@ -33,7 +33,7 @@ pub(crate) async fn model(suite: &Suite) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// The fleet that serves, told to go back from what fails.
+/// The serving fleet with automatic rollback.
 fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
     light::bounded(max_surge, max_unavailable)?.with("/spec/strategy/onFailure", json!("Rollback"))?.with(
         "/spec/failurePolicy",
@@ -68,7 +68,7 @@ async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
     Ok(())
 }
 
-/// Waits until the fleet is back at the revision that it had, and gives what it says about that.
+/// Waits until the fleet is back at its revision, and returns the reported rollback.
 async fn rolled_back(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<RollbackStatus> {
     let seen = fleet.follow("be rolled back, with all groups ready", ROLLOUT, |fleet| {
         let status = fleet?.status.as_ref()?;

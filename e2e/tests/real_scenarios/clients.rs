@@ -1,4 +1,4 @@
-//! The load of a scenario, and what became of its requests in the simulation's own words.
+//! The load of a scenario, with the outcome of its requests counted as in the simulation.
 
 use std::time::{Duration, Instant};
 
@@ -13,32 +13,32 @@ use tokio::task::JoinHandle;
 
 use crate::stand::Stand;
 
-/// Longest wait for an answer, or for its next piece.
+/// Longest wait for an answer, or for its next chunk.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest wait for the requests that are open when the load is told to stop.
+/// Longest wait for open requests when the load is stopped.
 const LAST: Duration = Duration::from_mins(2);
 
-/// What a scenario killed: whose requests were lost with it.
+/// A server that a scenario killed: its requests in flight may be lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Killed {
     /// Name of the head pod.
     pub(crate) server: String,
-    /// Its address.
+    /// Its IP address.
     pub(crate) ip: String,
-    /// What it died of.
+    /// Cause of its death.
     pub(crate) cause: String,
-    /// When it may have died at the earliest.
+    /// Earliest possible time of its death.
     pub(crate) from: Instant,
 }
 
-/// A load that begins when somebody takes requests.
+/// A load that starts once requests are answered.
 pub(crate) struct Clients {
     start: Instant,
     started: Option<JoinHandle<(Load, Endpoint)>>,
 }
 
 impl Clients {
-    /// Begins as soon as the Service of this name answers. `start` is the beginning of the scenario.
+    /// Starts as soon as the Service of this name answers. `start` is the start of the scenario.
     pub(crate) fn begin(load: &scenario::Load, stand: &Stand, service: &str, start: Instant) -> Self {
         let wanted = load.fresh + load.kept > 0;
         let started = wanted.then(|| {
@@ -49,20 +49,21 @@ impl Clients {
         Self { start, started }
     }
 
-    /// Lets the requests that are open end, counts, and tells what failed.
+    /// Waits for open requests, counts outcomes, and reports failures.
     pub(crate) async fn stop(self, killed: &[Killed], addresses: &Addresses) -> (Tally, String) {
         let Some(task) = self.started else { return (Tally::default(), String::new()) };
         if !task.is_finished() {
             task.abort();
         }
-        // Nobody ever took a request: nothing was sent.
+        // No request was ever accepted: nothing was sent.
         let Ok((load, _endpoint)) = task.await else { return (Tally::default(), String::new()) };
         let started = seconds(self.start, load.started());
         let report = load.stop(LAST).await;
         let deaths: Vec<Death> =
             killed.iter().map(|killed| death(killed, self.start, started, addresses)).collect();
         let toll = Toll::of(&report, &deaths);
-        // The simulation's clients wait while the Service has no address; these are turned away by the network.
+        // The simulation's clients wait while the Service has no address; these are rejected by the
+        // network.
         let waited =
             |failure: &&Failure| failure.server.is_none() && addresses.may_be_empty(failure.at + started);
         let (nobody, others): (Vec<&Failure>, Vec<&Failure>) = toll.others.iter().partition(waited);
@@ -71,13 +72,13 @@ impl Clients {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let answered = whole(report.sent.saturating_sub(report.failed + report.open));
-        // One that never ends is cut off, and so is what nobody looked at closely.
+        // A request that never ends counts as cut off, and so does a failure that was not kept.
         let cut_off = count(others.len() - refused).saturating_add(whole(report.open + toll.unknown));
         let tally = Tally { answered, died: count(died), cut_off, refused: count(refused) };
         let first: String =
             others.iter().take(5).fold(String::new(), |text, failure| text + "\n  " + &failure.to_string());
         let words = format!(
-            "{answered} requests answered, {died} lost by deaths, {} while nobody was there, {cut_off} cut off, \
+            "{answered} requests answered, {died} lost by deaths, {} while no group was ready, {cut_off} cut off, \
              {refused} refused{first}",
             nobody.len()
         );

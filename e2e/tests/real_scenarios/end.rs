@@ -1,4 +1,4 @@
-//! The picture of what is there at the end of a scenario, in the same form as the simulation's.
+//! The picture of the final state of a scenario, in the same form as the simulation's.
 
 use kube::Api;
 use kube::api::ListParams;
@@ -15,7 +15,7 @@ const SERVICE: (&str, &str, &str) = ("", "v1", "Service");
 const REVISION: (&str, &str, &str) = ("apps", "v1", "ControllerRevision");
 const FLEET: (&str, &str, &str) = (names::GROUP, names::VERSION, names::KIND);
 
-/// What is there now.
+/// The present picture.
 pub(crate) async fn picture(fleet: &Fleet) -> anyhow::Result<Value> {
     let raw = call("get the fleet", api(fleet, FLEET).get_opt(&fleet.name)).await?;
     let objects = Objects {

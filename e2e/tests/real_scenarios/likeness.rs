@@ -1,4 +1,4 @@
-//! Plays one scenario on both, and says in what the real one failed or differs.
+//! Plays one scenario in the simulation and on the real cluster, and reports failures and differences.
 
 use std::time::Duration;
 
@@ -18,26 +18,26 @@ use crate::end;
 use crate::stage::RealStage;
 use crate::stand::Stand;
 
-/// Longest time of a scenario, from its creation to the end that it expects.
+/// Longest time of a scenario, from its creation to the expected final state.
 const LIMIT: Duration = Duration::from_mins(20);
-/// Longest time from the last step to that end.
+/// Longest time from the last step to that state.
 const CONVERGES: Duration = Duration::from_mins(8);
-/// Longest time until nothing moves any more: pods that end, requests in flight that are written down.
+/// Longest time until everything has settled: terminating pods, recorded requests in flight.
 const RESTS: Duration = Duration::from_secs(90);
-/// Seed of the simulation that is compared with.
+/// Seed of the simulation to compare with.
 const SEED: u64 = 0;
 
-/// What came of it.
+/// Result of the comparison.
 pub(crate) enum Outcome {
-    /// All is alike.
+    /// No differences.
     Alike,
-    /// It cannot be played, and why.
+    /// The scenario cannot be played, and why.
     Skipped(String),
-    /// In what it failed or differs, and what helps to see why.
+    /// Failures and differences, and diagnostics.
     Different { failures: Vec<String>, dump: String },
 }
 
-/// Plays a scenario. An error is one of the stage itself: it could not be set up, or not be tidied.
+/// Plays a scenario. An error is a problem of the stage: it could not be set up or cleaned up.
 pub(crate) async fn held(stand: &Stand, scenario: &Scenario) -> anyhow::Result<Outcome> {
     if let Some(reason) = &scenario.only_simulated {
         return Ok(Outcome::Skipped(reason.clone()));
@@ -71,7 +71,7 @@ async fn tidied(stand: &Stand, stage: &mut RealStage<'_>) -> anyhow::Result<()> 
     mended.and(cleared).and(undone)
 }
 
-/// The simulation makes a runtime of its own, so it has a thread of its own.
+/// The simulation creates its own runtime, so it runs on its own thread.
 async fn simulation(scenario: &Scenario) -> anyhow::Result<Report> {
     let scenario = scenario.clone();
     let run = tokio::task::spawn_blocking(move || simulated(&scenario, SEED, &Plan::default()));
@@ -102,7 +102,7 @@ async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStag
                 "not over after {} min, at: {}; the fleet:\n{}",
                 LIMIT.as_secs() / 60,
                 stage.last_reported,
-                now.as_ref().map_or_else(|| "is not there".to_owned(), ready::words)
+                now.as_ref().map_or_else(|| "does not exist".to_owned(), ready::words)
             ));
         }
     }
@@ -130,7 +130,7 @@ async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStag
     failures
 }
 
-/// In what the ends differ once nothing moves any more.
+/// Differences between the final states once everything has settled.
 async fn another_end_at_last(simulation: &Report, stage: &RealStage<'_>) -> Vec<String> {
     let mut last = Vec::new();
     let waited = until("the same end", RESTS, async || {
@@ -140,7 +140,7 @@ async fn another_end_at_last(simulation: &Report, stage: &RealStage<'_>) -> Vec<
     .await;
     match waited {
         Ok(()) => Vec::new(),
-        Err(error) if last.is_empty() => vec![format!("the end cannot be looked at: {error:#}")],
+        Err(error) if last.is_empty() => vec![format!("the final state cannot be read: {error:#}")],
         Err(_) => last.into_iter().map(|line| format!("another end: {line}")).collect(),
     }
 }

@@ -1,8 +1,9 @@
-//! Plays the scenarios of the simulation on the real local cluster, and holds the two against each other: the end and the
-//! order of phases must be the same.
+//! Plays the scenarios of the simulation on the real local cluster, and compares the two: the final state
+//! and the order of phases must be the same.
 //!
-//! `hack/e2e --scenarios` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1` they say that they
-//! were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists.
+//! `hack/e2e --scenarios` brings up a cluster, installs Rayfleet and runs them; without `RAYFLEET_E2E=1`
+//! they report that they were skipped. Arguments are parts of names, as for `cargo test`; `--list` lists
+//! the tests.
 
 mod clients;
 mod end;

@@ -1,4 +1,4 @@
-//! Plays scenarios one after the other, and says what came of them.
+//! Plays scenarios one after the other, and reports the results.
 
 use std::process::ExitCode;
 
@@ -46,7 +46,10 @@ pub(crate) async fn run_all(stand: &Stand, scenarios: &[Scenario]) -> ExitCode {
                 let left = scenarios.len() - passed - failed - skipped;
                 failed += left;
                 complain(format_args!("error: {name}: {error:#}"));
-                complain(format_args!("the next one would not begin from nothing: {} are not run", left - 1));
+                complain(format_args!(
+                    "the namespace could not be cleared: the remaining {} are not run",
+                    left - 1
+                ));
                 break;
             }
         }

@@ -1,5 +1,5 @@
-//! The real cluster as a stage. Its states come from a watch, one after the other: what a scenario waits for is found although
-//! it was over before anybody could have asked.
+//! The real cluster as a stage. Its states come from a watch, in order: a condition is found even if it
+//! held only for a moment.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,18 +26,18 @@ use crate::end;
 use crate::stand::Stand;
 use crate::watches::Watches;
 
-/// Longest wait for the watch to tell of a change that was made.
+/// Longest wait for the watch to deliver a change that was made.
 const CATCH_UP: Duration = Duration::from_secs(30);
-/// Longest time between two looks at what no watch tells of.
+/// Longest interval between checks of what no watch covers.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A state of the fleet.
 enum Position {
-    /// None was looked at yet.
+    /// No state was read yet.
     Unknown,
-    /// It is not there.
+    /// It does not exist.
     Absent,
-    /// It is like this.
+    /// It exists.
     Here(Box<RayClusterFleet>),
 }
 
@@ -47,24 +47,24 @@ pub(crate) struct RealStage<'s> {
     pub(crate) room: Room,
     pub(crate) watches: Watches,
     pub(crate) start: Instant,
-    /// How far the states were looked at.
+    /// The last state that was read.
     position: Position,
-    /// The fleet was made and is not to be deleted.
+    /// The fleet was created and is not to be deleted.
     made: bool,
-    /// States of an earlier generation were before the last change.
+    /// States of an earlier generation precede the last change.
     generation: i64,
-    /// Services that were made beside it.
+    /// Services that were created with it.
     pub(crate) services: Vec<String>,
-    /// What happens, for people.
+    /// The last progress line, for people.
     pub(crate) last_reported: String,
     pub(crate) killed: Vec<Killed>,
-    /// Processes that stand still, by group.
+    /// Stopped processes, by group.
     pub(crate) stopped: BTreeMap<usize, Vec<Process>>,
-    /// The node that lost its power last.
+    /// The node that last lost power.
     pub(crate) lost: Option<String>,
-    /// Nodes that were cordoned since.
+    /// Nodes that were cordoned by steps.
     pub(crate) cordoned: Vec<String>,
-    /// KubeRay was sent away.
+    /// Tasks that bring KubeRay back.
     pub(crate) kuberay_away: JoinSet<()>,
 }
 
@@ -90,7 +90,7 @@ impl<'s> RealStage<'s> {
         }
     }
 
-    /// Goes on to the next state, if it comes in time.
+    /// Reads the next state, if it arrives in time.
     async fn advance(&mut self, longest: Duration) -> bool {
         match timeout(longest, self.watches.states.recv()).await {
             Ok(Some(state)) => {
@@ -147,7 +147,7 @@ impl<'s> RealStage<'s> {
     }
 }
 
-/// A refusal in words, causes included.
+/// The text of a refusal, causes included.
 fn words(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }
@@ -171,7 +171,7 @@ impl Stage for RealStage<'_> {
     }
 
     async fn fleet(&mut self) -> Option<RayClusterFleet> {
-        // A state from before the last change would be taken for what came of it.
+        // A state from before the last change must not be taken for its result.
         while self.is_behind() && self.advance(CATCH_UP).await {}
         match &self.position {
             Position::Here(fleet) => Some(RayClusterFleet::clone(fleet)),
@@ -180,7 +180,7 @@ impl Stage for RealStage<'_> {
     }
 
     async fn leftovers(&mut self) -> bool {
-        // While the fleet is there something of it is.
+        // While the fleet exists, something of it does.
         if matches!(self.position, Position::Here(_)) {
             return true;
         }

@@ -1,4 +1,4 @@
-//! What all scenarios share: the local cluster, a namespace of its own, and what lay in it before anything was done.
+//! What all scenarios share: the local cluster, a namespace, and its initial inventory.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Stand {
         );
         let cluster = Cluster::connect(None, Some(NAMESPACE.to_owned())).await?;
         overhead::overhead(&cluster).await?;
-        // A run that was killed may have left fleets and nodes in another shape.
+        // A run that was killed may have left fleets, and nodes in another shape.
         power_back(&cluster).await?;
         delete_all(&cluster, PATIENCE).await?;
         room::undo(&cluster.client).await?;
@@ -46,7 +46,7 @@ impl Stand {
         Ok(Self { tools: Tools::new(None, NAMESPACE), console: Console::default(), cluster, before })
     }
 
-    /// Ends: the namespace goes too, unless it is to be looked at.
+    /// Ends: deletes the namespace, unless it is to be kept for inspection.
     pub(crate) async fn end(&self) -> anyhow::Result<()> {
         if std::env::var_os("RAYFLEET_E2E_KEEP").is_some() {
             return Ok(());
@@ -54,7 +54,7 @@ impl Stand {
         self.cluster.delete_namespace(PATIENCE).await
     }
 
-    /// Deletes what a scenario made, and waits until the namespace is as it was before all of them.
+    /// Deletes what a scenario created, and waits until the namespace is as it was before all of them.
     pub(crate) async fn clear(&self, services: &[String]) -> anyhow::Result<()> {
         delete_all(&self.cluster, PATIENCE).await?;
         let api: Api<Service> = Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace);
@@ -65,7 +65,7 @@ impl Stand {
     }
 }
 
-/// Gives every node its power; one that has it stays as it is.
+/// Restores power to every node; a node with power is unchanged.
 pub(crate) async fn power_back(cluster: &Cluster) -> anyhow::Result<()> {
     let api: Api<Node> = Api::all(cluster.client.clone());
     for node in call("list nodes", api.list_metadata(&ListParams::default())).await? {

@@ -1,4 +1,4 @@
-//! How the real cluster breaks what a scenario breaks, and mends it.
+//! How the faults and repairs of a scenario are carried out on the real cluster.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ use crate::stage::RealStage;
 const RANK: &str = "ray::RayWorkerProc";
 const CORE: &str = "light_engine.core";
 const DASHBOARD: &str = "dashboard/dashboard.py";
-/// `kubectl drain` tries again after so long; it is given up at last.
+/// Interval at which `kubectl drain` retries, and its timeout.
 const EVICT_AGAIN: Duration = Duration::from_secs(5);
 const DRAINED: Duration = Duration::from_mins(20);
 const KUBERAY: &str = "kuberay-operator";
-/// What keeps a pod's namespaces; not the container that a scenario speaks of.
+/// The process that holds a pod's namespaces; not one of the containers that a scenario means.
 const SANDBOX: &str = "/pause";
 
 impl RealStage<'_> {
@@ -49,9 +49,9 @@ impl RealStage<'_> {
                 the_one(&head, CORE)?.signal("KILL")
             }
             Victim::Hang(group) => {
-                // A rank that stands still: the engine answers who asks how it is, and makes no step.
+                // A stopped rank: the engine answers health checks, and makes no steps.
                 let worker = self.pod(Member { group: *group, head: false }).await?;
-                self.dies(*group, "an engine that stands still").await?;
+                self.dies(*group, "a hung engine").await?;
                 the_one(&worker, RANK)?.signal("STOP")
             }
             Victim::Container(member) => {
@@ -113,7 +113,7 @@ impl RealStage<'_> {
                 groups.as_array_mut().context("the RayCluster has no worker groups")?.push(more);
                 self.patch_cluster(*group, json!({"workerGroupSpecs": groups})).await
             }
-            Victim::FleetCrd => bail!("the CRD of a real cluster is everybody's"),
+            Victim::FleetCrd => bail!("the CRD of a real cluster is shared"),
         }
     }
 
@@ -141,16 +141,16 @@ impl RealStage<'_> {
             }
             Healed::Cordons => self.open_nodes().await,
             Healed::Dashboard(group) => {
-                let stopped = self.stopped.remove(group).context("this dashboard stands not still")?;
+                let stopped = self.stopped.remove(group).context("this dashboard is not stopped")?;
                 stopped.iter().try_for_each(|process| process.signal("CONT"))
             }
             Healed::Finalizers | Healed::Network => bail!("only the simulation does that"),
             Healed::Resume(group) => self.patch_cluster(*group, json!({"suspend": false})).await,
-            Healed::FleetCrd => bail!("the CRD of a real cluster is everybody's"),
+            Healed::FleetCrd => bail!("the CRD of a real cluster is shared"),
         }
     }
 
-    /// Cordons the node of a pod; gives its name.
+    /// Cordons the node of a pod; returns its name.
     pub(crate) async fn close_node(&mut self, member: Member) -> anyhow::Result<String> {
         let node = self.pod(member).await?.node;
         self.cordoned.push(node.clone());
@@ -158,7 +158,7 @@ impl RealStage<'_> {
         Ok(node)
     }
 
-    /// What `kubectl drain` does to the pods of the scenario's namespace.
+    /// Evicts the pods of the scenario's namespace, as `kubectl drain` does.
     pub(crate) async fn empty_node(&mut self, member: Member) -> anyhow::Result<()> {
         let node = self.close_node(member).await?;
         let api: Api<Pod> = Api::namespaced(self.client(), &self.stand.cluster.namespace);
@@ -189,10 +189,10 @@ impl RealStage<'_> {
         Ok(())
     }
 
-    /// Whatever came of the scenario: all works again.
+    /// Repairs everything, whatever the result of the scenario.
     pub(crate) async fn mend_all(&mut self) -> anyhow::Result<()> {
         for process in std::mem::take(&mut self.stopped).into_values().flatten() {
-            // Its pod may be gone, and the process with it.
+            // Its pod may be deleted, and the process with it.
             drop(process.signal("CONT"));
         }
         self.open_nodes().await?;
@@ -210,7 +210,7 @@ impl RealStage<'_> {
         self.stand.cluster.client.clone()
     }
 
-    /// A group, by its place in the order of slots.
+    /// A group, by its index in the order of slots.
     async fn group(&self, index: usize) -> anyhow::Result<GroupStatus> {
         let mut all = groups(&self.fleet.get().await?).to_vec();
         all.sort_by_key(|group| (group.slot, group.attempt));
@@ -225,13 +225,14 @@ impl RealStage<'_> {
         found.with_context(|| format!("group {group} has no {role}"))
     }
 
-    /// The pod in which a rank runs, by what the status says of its place.
+    /// The pod in which a rank runs, by the placement in the status.
     async fn pod_of_rank(&self, group: usize, rank: usize) -> anyhow::Result<FleetPod> {
         let group = self.group(group).await?;
         let is = |placed: &&rayfleet_api::status::RankPlacement| usize::try_from(placed.rank) == Ok(rank);
         let placed = group.placement.iter().find(is);
-        let node =
-            &placed.with_context(|| format!("group {} tells no place of rank {rank}", group.name))?.node;
+        let node = &placed
+            .with_context(|| format!("the status of group {} has no place of rank {rank}", group.name))?
+            .node;
         let mut there = pods(&self.fleet).await?;
         there.retain(|pod| pod.group == group.name && pod.node == *node);
         match there.as_slice() {
@@ -240,7 +241,7 @@ impl RealStage<'_> {
         }
     }
 
-    /// What a group's engine is answering may fail from now on.
+    /// From now on, requests in flight to a group's engine may fail.
     async fn dies(&mut self, group: usize, cause: &str) -> anyhow::Result<()> {
         let head = self.pod(Member { group, head: true }).await?;
         self.loses(&head, cause);
@@ -256,7 +257,7 @@ impl RealStage<'_> {
     async fn cut_power(&mut self, member: Member) -> anyhow::Result<()> {
         let node = self.pod(member).await?.node;
         ensure!(!node.is_empty(), "the pod is on no node");
-        // The simulation's orchestrator is on no node: that it may die with one is another scenario.
+        // The simulation's orchestrator is on no node: its loss with a node is another scenario.
         let leads = leader::keep_off(&self.stand.cluster, &node).await?;
         let all = pods(&self.fleet).await?;
         let hit = |group: &str| all.iter().any(|pod| pod.group == group && pod.node == node);
@@ -268,12 +269,12 @@ impl RealStage<'_> {
     }
 
     async fn kill_leader(&mut self) -> anyhow::Result<()> {
-        let leads = leader::leader(&self.stand.cluster).await?.context("nobody leads")?;
+        let leads = leader::leader(&self.stand.cluster).await?.context("no replica leads")?;
         let api: Api<Pod> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
         let pod = call("get the leader", api.get(&leads.pod)).await?;
         let uid = pod.metadata.uid.context("a pod without a UID")?;
         for process in processes::of_uid(&uid, "") {
-            // One may end by another's end before its turn comes.
+            // A process may end with an earlier one of the list.
             drop(process.signal("KILL"));
         }
         let at_once = DeleteParams::default().grace_period(0);
@@ -305,7 +306,7 @@ fn kill_all(all: impl Iterator<Item = Process>, pod: &FleetPod) -> anyhow::Resul
     let mut any = false;
     for process in all {
         any = true;
-        // One may end by another's end before its turn comes.
+        // A process may end with an earlier one of the list.
         drop(process.signal("KILL"));
     }
     ensure!(any, "pod {} has no processes", pod.name);

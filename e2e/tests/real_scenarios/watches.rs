@@ -1,5 +1,5 @@
-//! What happens to a fleet, from watches, so that nothing that its status reported goes unseen: every state of it in order, its
-//! history, and how many groups took traffic.
+//! Watches on a fleet that miss nothing that its status reported: every state in order, its history, and
+//! how many groups took traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -27,29 +27,29 @@ use tokio::task::JoinSet;
 /// Watches until it is dropped.
 pub(crate) struct Watches {
     kept: Arc<Mutex<Kept>>,
-    /// The states of the fleet in their order; `None` while it is not there.
+    /// The states of the fleet, in order; `None` while it does not exist.
     pub(crate) states: mpsc::UnboundedReceiver<Option<RayClusterFleet>>,
     _tasks: JoinSet<()>,
 }
 
-/// What was seen.
+/// Observations.
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) history: History,
     pub(crate) seen: Seen,
     pub(crate) addresses: Addresses,
-    /// Watches that ended and began again: a state may have been missed then.
+    /// Watches that ended and restarted: a state may have been missed.
     pub(crate) breaks: Vec<String>,
     narrator: Narrator,
     heads: BTreeMap<String, bool>,
     clusters: BTreeSet<String>,
-    /// Groups of the first spec.
+    /// Number of groups in the first spec.
     wanted: Option<u32>,
     there: bool,
 }
 
 impl Watches {
-    /// Begins to watch a fleet, whether it is there or not.
+    /// Starts to watch a fleet, whether it exists or not.
     pub(crate) fn begin(fleet: &Fleet, console: Console, start: Instant) -> Self {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let (send, states) = mpsc::unbounded_channel();
@@ -67,13 +67,13 @@ impl Watches {
         Self { kept, states, _tasks: tasks }
     }
 
-    /// What was seen so far.
+    /// The observations so far.
     pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
         lock(&self.kept)
     }
 }
 
-/// Every change is entered whole, so a watch that panicked leaves nothing broken behind.
+/// Every change is recorded as a whole, so a poisoned lock holds a consistent value.
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -99,7 +99,7 @@ async fn watch_fleet(
         for line in lines {
             console.say(line);
         }
-        // Whoever does not listen any more needs no states.
+        // The receiver may have been dropped.
         let _ = states.send(state);
     }
 }
@@ -115,7 +115,7 @@ impl Kept {
         state.map(|state| self.narrator.tell(state)).unwrap_or_default()
     }
 
-    /// The same look that the simulation takes after every change.
+    /// The same check that the simulation makes after every change.
     fn look(&mut self) {
         let taking = self.heads.values().filter(|taking| **taking).count();
         let wanted = self.wanted.filter(|_| self.there);
@@ -138,7 +138,7 @@ impl Kept {
     }
 }
 
-/// Pods, or RayClusters. Their names differ, so that they may share a table of what has gone.
+/// Watches pods, or RayClusters. Their names differ, so both may use one table of deleted objects.
 async fn watch_objects(fleet: Fleet, kept: Arc<Mutex<Kept>>, resource: ApiResource) {
     let client = fleet.cluster.client.clone();
     let api: Api<DynamicObject> = Api::namespaced_with(client, &fleet.cluster.namespace, &resource);
@@ -174,7 +174,7 @@ async fn watch_objects(fleet: Fleet, kept: Arc<Mutex<Kept>>, resource: ApiResour
     }
 }
 
-/// The ready addresses of the fleet's Service, which is what requests go by.
+/// Watches the ready addresses of the fleet's Service, which decide where requests go.
 async fn watch_slices(fleet: Fleet, kept: Arc<Mutex<Kept>>, start: Instant) {
     let api: Api<EndpointSlice> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let ours = watcher::Config::default().labels(&format!("kubernetes.io/service-name={}", fleet.name));
@@ -204,7 +204,7 @@ fn note(kept: &Mutex<Kept>, slices: &BTreeMap<String, BTreeSet<String>>, start: 
 }
 
 fn ready(slice: EndpointSlice) -> BTreeSet<String> {
-    // An absent condition means ready (the API's own words).
+    // A missing condition means ready, by the API's definition.
     let is_ready = |conditions: Option<bool>| conditions.unwrap_or(true);
     let endpoints = slice.endpoints.into_iter().flatten();
     let ready = endpoints

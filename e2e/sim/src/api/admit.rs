@@ -1,4 +1,5 @@
-//! What an object must be like to be kept: names, owners, schema, and rules of single kinds.
+//! Admission: names, owners, schema, and the rules of single kinds that an object must satisfy to be
+//! stored.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use super::error::Fault;
 use super::fields::{list, text};
 use super::{Kind, Refusal, fields, meta, names, rules, schema};
 
-/// Whether an object has the type that the path says. Objects without a type are taken, as from simulators.
+/// Checks that an object has the type that the path names. Objects without a type are accepted, as the
+/// simulators send them.
 pub(super) fn of_type(kind: &Kind, object: &Value) -> Result<(), Refusal> {
     if !object.is_object() {
         return Err(Refusal::bad_request(format!(
@@ -22,7 +24,8 @@ pub(super) fn of_type(kind: &Kind, object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses an object that breaks a rule. `old` is what it replaces; `status`: only that is written.
+/// Refuses an object that breaks a rule. `old` is the object that it replaces; `status`: only the status is
+/// written.
 pub(super) fn check(
     kind: &Kind,
     old: Option<&Value>,
@@ -44,7 +47,7 @@ pub(super) fn check(
             let blocking = wrong.iter().any(|fault| fault.reason != "FieldValueInvalid");
             faults.extend(wrong);
             faults.extend(scale_fault(new));
-            // Rules are not asked about what does not even have the right shape.
+            // CEL rules are not evaluated on an object with schema errors.
             if blocking {
                 let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
                 faults.push(Fault::invalid("<nil>", &Value::Null, why));
@@ -64,7 +67,7 @@ pub(super) fn check(
     if faults.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, fields::name(new), &faults)) }
 }
 
-/// The scale subresource checks its field by itself, and names it by its path.
+/// An invalid number of replicas. The scale subresource validates its field itself, under its own path.
 fn scale_fault(fleet: &Value) -> Option<Fault> {
     let replicas = fleet.pointer("/spec/replicas").filter(|replicas| !replicas.is_null())?;
     let why = match replicas.as_i64() {
@@ -76,7 +79,7 @@ fn scale_fault(fleet: &Value) -> Option<Fault> {
     Some(Fault::invalid(".spec.replicas", replicas, why))
 }
 
-/// What KubeRay's CRD itself requires.
+/// What KubeRay's CRD requires.
 fn ray_cluster(object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut template = |place: &str, group: &Value| {
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_that_is_not_the_path_s_is_refused() {
+    fn a_type_other_than_the_path_s_is_refused() {
         let object = json!({"apiVersion": "v1", "kind": "Secret"});
         assert_eq!(of_type(&Kind::POD, &object).unwrap_err().code, 400);
         assert!(of_type(&Kind::POD, &json!({})).is_ok());

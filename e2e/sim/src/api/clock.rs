@@ -1,4 +1,5 @@
-//! Time of day in objects: a fixed epoch and what tokio's clock, usually paused, has run since. Only this module reads it.
+//! Time of day in objects: a fixed epoch plus the time that tokio's clock, usually paused, has run. Only
+//! this module reads the clock.
 
 use std::time::Duration;
 
@@ -25,18 +26,18 @@ impl Clock {
     }
 }
 
-/// Now, for timers.
+/// The present instant, for timers.
 #[allow(clippy::disallowed_methods, reason = "this is the clock module")]
 pub(super) fn instant() -> Instant {
     Instant::now()
 }
 
-/// A time as objects have it: whole seconds.
+/// A time in the format of object fields: whole seconds.
 pub(super) fn stamp(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-/// The same, some seconds later.
+/// The time `seconds` later, in the same format.
 pub(super) fn stamp_after(time: Timestamp, seconds: u64) -> String {
     let later = SignedDuration::try_from(Duration::from_secs(seconds)).unwrap_or_default();
     stamp(time.checked_add(later).unwrap_or(Timestamp::MAX))
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_day_is_fixed_and_runs_with_the_paused_clock() {
+    async fn the_time_of_day_starts_fixed_and_follows_the_paused_clock() {
         let clock = Clock::start();
         assert_eq!(stamp(clock.now()), "2030-01-01T00:00:00Z");
         tokio::time::sleep(Duration::from_millis(90_500)).await;

@@ -1,4 +1,4 @@
-//! Events in the group events.k8s.io have other names for the fields of the core group's, as which they are stored.
+//! Conversion of Events: events.k8s.io renames fields of the core group's Event, which is the stored form.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Kind, fields};
 
-/// Name in the core group, name in events.k8s.io.
+/// Field name in the core group, field name in events.k8s.io.
 const NAMES: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
     ("message", "note"),
@@ -18,7 +18,7 @@ const NAMES: [(&str, &str); 7] = [
     ("reportingComponent", "reportingController"),
 ];
 
-/// An object of a kind as it is stored.
+/// Converts an object to its stored form.
 pub(super) fn inward(kind: &Kind, mut object: Value) -> Value {
     if *kind == Kind::EVENTS_K8S {
         rename(&mut object, |(core, new)| (new, core));
@@ -26,7 +26,7 @@ pub(super) fn inward(kind: &Kind, mut object: Value) -> Value {
     typed(&kind.stored(), object)
 }
 
-/// A stored object as a kind.
+/// Converts a stored object to the form of `kind`.
 pub(super) fn outward<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     if *kind != Kind::EVENTS_K8S {
         return Cow::Borrowed(object);
@@ -36,7 +36,7 @@ pub(super) fn outward<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     Cow::Owned(typed(kind, object))
 }
 
-/// The same, of an object that may be shared.
+/// As [`outward`], for a shared object.
 pub(super) fn shown(kind: &Kind, object: &Arc<Value>) -> Arc<Value> {
     match outward(kind, object) {
         Cow::Borrowed(_) => object.clone(),

@@ -1,11 +1,11 @@
-//! Fields that a real server fills in, as far as anybody here reads them.
+//! Defaults that a real server fills in, limited to the fields that are read here.
 
 use serde_json::{Value, json};
 
 use super::fields::{default, list, members, section, text};
 use super::{Kind, schema};
 
-/// Fills in what was left out. `fresh`: the object is being created.
+/// Fills in missing fields. `fresh`: the object is being created.
 pub(super) fn apply(kind: &Kind, object: &mut Value, fresh: bool) {
     match *kind {
         Kind::POD => pod(object, fresh),
@@ -55,7 +55,7 @@ fn pod(object: &mut Value, fresh: bool) {
     }
 }
 
-/// A limit without a request is the request.
+/// A limit without a request becomes the request.
 fn requests_of_limits(resources: Option<&mut Value>) {
     let Some(resources) = resources else { return };
     let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { return };
@@ -79,7 +79,7 @@ fn service(object: &mut Value) {
     default(section(object, "status"), "loadBalancer", json!({}));
 }
 
-/// An address for a Service that asks for one.
+/// Assigns a cluster IP to a Service that needs one.
 pub(super) fn service_address(object: &mut Value, number: u64) {
     let headless = text(object, "/spec/clusterIP") == "None";
     let external = text(object, "/spec/type") == "ExternalName";
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_s_target_port_is_its_port() {
+    fn a_service_s_target_port_defaults_to_its_port() {
         let mut service = json!({"spec": {"ports": [{"port": 80}]}});
         apply(&Kind::SERVICE, &mut service, true);
         service_address(&mut service, 258);

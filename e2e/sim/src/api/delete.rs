@@ -1,4 +1,4 @@
-//! Deletes: preconditions, grace, finalizers, and who takes care of dependents.
+//! Deletes: preconditions, grace periods, finalizers, and the propagation policy for dependents.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::store::Store;
 use super::write::Target;
 use super::{Kind, Refusal, fields};
 
-/// Finalizer of an object that waits for its dependents.
+/// Finalizer of an object that waits for its dependents to be deleted.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
-/// Finalizer of an object whose dependents are to be let go.
+/// Finalizer of an object whose dependents are to be orphaned.
 pub(super) const ORPHAN: &str = "orphan";
 
-/// What becomes of dependents.
+/// Propagation policy: what happens to dependents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Propagation {
     Background,
@@ -34,7 +34,7 @@ pub(super) struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// Options as they are sent in the body of a DELETE.
+    /// Parses the options in the body of a DELETE.
     pub(super) fn parse(body: &Value) -> Result<Self, Refusal> {
         let propagation = match text(body, "/propagationPolicy") {
             "" => None,
@@ -63,12 +63,12 @@ impl DeleteOptions {
     }
 }
 
-/// What a delete has come to.
+/// Outcome of a delete.
 #[derive(Clone, Debug)]
 pub(super) enum Deleted {
-    /// It is gone; its last state.
+    /// Deleted, with its last state.
     Gone(Arc<Value>),
-    /// It ends when its finalizers or its containers have.
+    /// Ends once its finalizers are removed or its containers have ended.
     Ending(Arc<Value>),
 }
 
@@ -118,7 +118,7 @@ impl Store {
         Ok(Deleted::Gone(last.unwrap_or_else(|| Arc::new(Value::Null))))
     }
 
-    /// A namespace ends when the collector has emptied it.
+    /// A namespace ends once the collector has emptied it.
     fn end_namespace(&mut self, found: &Arc<Value>, dry_run: bool) -> Deleted {
         if deleting(found) || dry_run {
             return Deleted::Ending(found.clone());
@@ -150,15 +150,15 @@ fn check(kind: &Kind, name: &str, found: &Value, options: &DeleteOptions) -> Res
 }
 
 enum Grace {
-    /// Its kind knows none.
+    /// Its kind has no graceful deletion.
     None,
-    /// It is ending already, and not later than now asked for.
+    /// It is already terminating, and not later than now requested.
     Pending,
-    /// It gets this long.
+    /// It gets a grace period.
     Seconds(u64),
 }
 
-/// Only pods end gracefully: those that run somewhere.
+/// The grace period of a delete. Only pods that are bound to a node end gracefully.
 fn grace(kind: &Kind, found: &Value, options: &DeleteOptions) -> Grace {
     if *kind != Kind::POD {
         return Grace::None;
@@ -180,7 +180,7 @@ fn grace(kind: &Kind, found: &Value, options: &DeleteOptions) -> Grace {
     )
 }
 
-/// Finalizers with those for the collector, as the policy wants them.
+/// The object's finalizers, plus the collector's finalizer that the policy asks for.
 fn wanted_finalizers(found: &Value, propagation: Option<Propagation>) -> Vec<String> {
     let before = finalizers(found);
     let Some(propagation) = propagation else { return before.into_iter().map(str::to_owned).collect() };
@@ -219,11 +219,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_running_pod_gets_its_grace_and_may_be_hurried() {
+    async fn a_running_pod_gets_its_grace_period_which_a_second_delete_may_shorten() {
         let mut store = with(&Kind::POD, pod("node"));
         let Deleted::Ending(ending) = delete(&mut store, &Kind::POD, &DeleteOptions::default()).unwrap()
         else {
-            panic!("a running pod does not vanish");
+            panic!("a running pod is not deleted at once");
         };
         assert_eq!(ending["metadata"]["deletionTimestamp"], "2030-01-01T00:00:40Z");
         assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 40);
@@ -231,20 +231,20 @@ mod tests {
         let version = store.version;
         tokio::time::sleep(Duration::from_secs(5)).await;
         delete(&mut store, &Kind::POD, &DeleteOptions::default()).unwrap();
-        assert_eq!(store.version, version, "again is no change");
+        assert_eq!(store.version, version, "a repeated delete changes nothing");
         let now = DeleteOptions { grace: Some(0), ..DeleteOptions::default() };
         assert!(matches!(delete(&mut store, &Kind::POD, &now), Ok(Deleted::Gone(_))));
         assert!(store.get(&Kind::POD, "n", "p").is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pod_that_runs_nowhere_goes_at_once() {
+    async fn an_unscheduled_pod_is_deleted_at_once() {
         let mut store = with(&Kind::POD, pod(""));
         assert!(matches!(delete(&mut store, &Kind::POD, &DeleteOptions::default()), Ok(Deleted::Gone(_))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn preconditions_protect_another_object_of_the_same_name() {
+    async fn preconditions_protect_a_new_object_of_the_same_name() {
         let mut store = with(&Kind::POD, pod(""));
         let other = DeleteOptions { uid: Some("other".into()), ..DeleteOptions::default() };
         assert_eq!(delete(&mut store, &Kind::POD, &other).unwrap_err().reason, "Conflict");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn finalizers_hold_an_object_and_the_policy_adds_its_own() {
+    async fn finalizers_block_deletion_and_the_policy_adds_its_own() {
         let object =
             json!({"metadata": {"namespace": "n", "name": "p", "finalizers": ["a/b"], "generation": 1}});
         let mut store = with(&Kind::RAY_CLUSTER, object);

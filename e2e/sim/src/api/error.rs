@@ -1,26 +1,26 @@
-//! Refusals as a real API server words them.
+//! Refusals in the words of a real API server.
 
 use serde_json::{Value, json};
 
 use super::Kind;
 
-/// Why the server did not do what it was asked.
+/// Why the server refused a request.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{code} {reason}: {message}")]
 pub struct Refusal {
     /// HTTP status.
     pub code: u16,
-    /// Reason in one word; empty where a real server gives none.
+    /// Reason, as one word; empty where a real server has none.
     pub reason: String,
-    /// For people.
+    /// Message for people.
     pub message: String,
     /// `details` of the Status; null if there are none.
     pub details: Value,
-    /// `metadata.continue` of the Status, for a list that can go on with another token.
+    /// `metadata.continue` of the Status, for a list that can be continued with another token.
     pub resume: Option<String>,
 }
 
-/// One wrong field.
+/// One invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) field: String,
@@ -81,7 +81,7 @@ impl Refusal {
         Self::of(409, "Conflict", message, Self::details(kind, name))
     }
 
-    /// A precondition of a delete that does not hold. A real server names the kind where it should name the resource.
+    /// A failed precondition of a delete. A real server puts the kind where the resource belongs.
     pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
         let mut details = Self::details(kind, name);
@@ -112,7 +112,7 @@ impl Refusal {
         Self::of(422, "Invalid", format!("{} \"{name}\" is invalid: {words}", kind.qualified()), details)
     }
 
-    /// An update that does not say of which version. A real server names the resource where it should name the kind.
+    /// An update without a resource version. A real server puts the resource where the kind belongs.
     pub(super) fn no_version(kind: &Kind, name: &str) -> Self {
         let fault = Fault::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
         let mut refusal = Self::invalid(kind, name, &[fault]);
@@ -121,7 +121,7 @@ impl Refusal {
         refusal
     }
 
-    /// Options of a request, such as `PatchOptions`, that cannot be.
+    /// Invalid options of a request, such as `PatchOptions`.
     pub(super) fn invalid_options(options: &str, fault: &Fault) -> Self {
         let cause = json!({"reason": fault.reason, "message": fault.message, "field": fault.field});
         let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", fault.field, fault.message);
@@ -171,7 +171,7 @@ impl Refusal {
         Self::of(415, "UnsupportedMediaType", message, json!({}))
     }
 
-    /// A failure that a real server has no reason for.
+    /// A failure for which a real server has no reason.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::of(500, "", message.into(), Value::Null)
     }
@@ -182,7 +182,7 @@ impl Refusal {
         Self::of(422, "Invalid", message.to_owned(), json!({}))
     }
 
-    /// What faults are made of: a refusal that the request did not deserve.
+    /// An injected error that the request did not cause.
     pub(super) fn tampered(kind: &Kind, name: &str, code: u16, reason: &str) -> Self {
         match code {
             409 if reason != "AlreadyExists" => Self::stale(kind, name),
@@ -202,13 +202,13 @@ impl Refusal {
         }
     }
 
-    /// What stands before the storage says no.
+    /// A refusal by admission: a quota, a policy or a webhook.
     pub(super) fn denied(kind: &Kind, name: &str, code: u16, reason: &str, words: &str) -> Self {
         let message = format!("{} \"{name}\" is forbidden: {words}", kind.plural);
         Self::of(code, reason, message, Self::details(kind, name))
     }
 
-    /// The Status object that says so.
+    /// The `Status` object for this refusal.
     pub fn status(&self) -> Value {
         let mut metadata = json!({});
         if let Some(token) = &self.resume {
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_object_is_worded_as_by_a_real_server() {
+    fn a_missing_object_is_reported_in_the_words_of_a_real_server() {
         let status = Refusal::not_found(&Kind::RAY_CLUSTER, "a").status();
         let wanted = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn several_wrong_fields_are_listed() {
+    fn all_invalid_fields_are_listed() {
         let faults = [Fault::required("spec.a", ""), Fault::forbidden("spec.b", "no")];
         let refusal = Refusal::invalid(&Kind::POD, "p", &faults);
         assert_eq!(refusal.message, "Pod \"p\" is invalid: [spec.a: Required value, spec.b: Forbidden: no]");

@@ -1,4 +1,4 @@
-//! Reading and setting fields of objects that may have any shape.
+//! Reading and setting fields of objects of any shape.
 
 use serde_json::{Map, Value};
 
@@ -17,7 +17,6 @@ pub(super) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Name of an object.
 pub(super) fn name(object: &Value) -> &str {
     text(object, "/metadata/name")
 }
@@ -27,44 +26,41 @@ pub(super) fn namespace(object: &Value) -> &str {
     text(object, "/metadata/namespace")
 }
 
-/// UID of an object.
 pub(super) fn uid(object: &Value) -> &str {
     text(object, "/metadata/uid")
 }
 
-/// Whether somebody has asked to delete it.
+/// Whether its deletion was requested.
 pub(super) fn deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
-/// Its finalizers.
 pub(super) fn finalizers(object: &Value) -> Vec<&str> {
     list(object, "/metadata/finalizers").iter().filter_map(Value::as_str).collect()
 }
 
-/// The members of `object`, which is made an object if it was something else.
+/// The members of `object`, which is replaced by an empty object if it was something else.
 pub(super) fn members(object: &mut Value) -> &mut Map<String, Value> {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }
     match object {
         Value::Object(members) => members,
-        // The line above has made it one.
+        // Made an object by the line above.
         _ => unreachable!("a value that was made an object"),
     }
 }
 
-/// The members of the object's field `name`, made if missing.
+/// The members of the object's field `name`, created if missing.
 pub(super) fn section<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     members(members(object).entry(name).or_insert(Value::Null))
 }
 
-/// Its metadata.
 pub(super) fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     section(object, "metadata")
 }
 
-/// Sets a field, or takes it away.
+/// Sets a field, or removes it for `None`.
 pub(super) fn put(members: &mut Map<String, Value>, name: &str, value: Option<Value>) {
     match value {
         Some(value) => members.insert(name.to_owned(), value),
@@ -72,14 +68,14 @@ pub(super) fn put(members: &mut Map<String, Value>, name: &str, value: Option<Va
     };
 }
 
-/// Sets a field that is not there.
+/// Sets a field unless it is set.
 pub(super) fn default(members: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
     if members.get(name).is_none_or(Value::is_null) {
         members.insert(name.to_owned(), value.into());
     }
 }
 
-/// Sets the finalizers; none at all when the list is empty.
+/// Sets the finalizers; an empty list removes the field.
 pub(super) fn set_finalizers(object: &mut Value, finalizers: &[String]) {
     let value = (!finalizers.is_empty()).then(|| Value::from(finalizers.to_vec()));
     put(metadata(object), "finalizers", value);

@@ -1,5 +1,6 @@
-//! AIBrix's CRD of the same name over Rayfleet's: what it does not have is dropped from every fleet that is written, without a word, and
-//! from every one that is read, so that a fleet which nobody writes meanwhile is whole again afterwards.
+//! AIBrix's CRD of the same name in place of Rayfleet's. It silently prunes the fields that it does not
+//! know from every fleet that is written, and from every fleet that is read; a fleet that is not written
+//! meanwhile is complete again afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,14 +35,14 @@ const STATUS: [&str; 9] = [
     "updatedReplicas",
 ];
 
-/// What etcd has of fleets that were not written since, with the version by which they are read.
+/// Fleets as etcd holds them that were not written since, each with the version under which they are read.
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
     whole: BTreeMap<Key, (String, Arc<Value>)>,
 }
 
 impl Store {
-    /// AIBrix's CRD is applied.
+    /// Applies AIBrix's CRD.
     pub(super) fn replace_fleet_crd(&mut self) {
         if self.foreign.is_some() {
             return;
@@ -58,7 +59,7 @@ impl Store {
         self.foreign = Some(foreign);
     }
 
-    /// Ours is applied again.
+    /// Applies Rayfleet's CRD again.
     pub(super) fn restore_fleet_crd(&mut self) {
         let Some(foreign) = self.foreign.take() else { return };
         for ((namespace, name), (shown, whole)) in foreign.whole {
@@ -70,7 +71,7 @@ impl Store {
         }
     }
 
-    /// What is kept of an object that is written.
+    /// Prunes an object that is written to what the present CRD keeps.
     pub(super) fn as_kept(&self, kind: &Kind, object: &mut Value) {
         if self.foreign.is_some() && *kind == Kind::FLEET {
             prune(object);
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_was_written_meanwhile_has_lost_something() {
+    async fn only_fleets_written_under_the_other_crd_lose_fields() {
         let mut store = Store::new(Clock::start());
         store.put(&Kind::FLEET, fleet("rests"));
         store.put(&Kind::FLEET, fleet("written"));

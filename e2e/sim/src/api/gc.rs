@@ -1,4 +1,5 @@
-//! Garbage collection: dependents without owners, owners that wait for dependents or let them go, namespaces that end.
+//! Garbage collection: dependents without owners, owners that wait for dependents or orphan them,
+//! terminating namespaces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::store::Store;
 use super::write::Target;
 use super::{Kind, fields};
 
-/// An object and where it is.
+/// An object with its location.
 #[derive(Clone)]
 struct Node {
     kind: Kind,
@@ -32,19 +33,19 @@ impl Node {
     }
 }
 
-/// What an owner reference leads to.
+/// What an owner reference refers to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Solid,
-    /// It waits for this dependent before it goes.
+    /// The owner waits for this dependent before it is deleted.
     Waiting,
     Dangling,
-    /// The server does not know its kind: nothing can be said.
+    /// The server does not know the owner's kind, so it cannot decide.
     Unknown,
 }
 
 impl Store {
-    /// One look over everything. Whether something was done, and another look may find more.
+    /// One pass over all objects. Returns whether it changed something, so that another pass may find more.
     pub(super) fn collect_garbage(&mut self) -> bool {
         self.littered = false;
         if !std::mem::take(&mut self.suspicious) {
@@ -129,7 +130,7 @@ impl Store {
         };
         let uid = Some(fields::uid(&node.object).to_owned());
         let options = DeleteOptions { propagation: Some(propagation), uid, ..DeleteOptions::default() };
-        // It may have gone or changed meanwhile: the next look sees to it.
+        // It may have been deleted or changed meanwhile: the next pass handles it.
         let _ = self.delete(&node.target(), &options);
     }
 
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn dependents_follow_their_owner_in_the_background() {
+    async fn background_deletion_deletes_dependents_after_their_owner() {
         let mut store = world(&[owner("o")]);
         settle(&mut store);
         assert_eq!(there(&store), (true, true));
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_the_foreground_the_owner_waits() {
+    async fn foreground_deletion_deletes_dependents_first() {
         let mut store = world(&[owner("o")]);
         let mut pod = Value::clone(store.get(&Kind::POD, "n", "p").unwrap());
         pod["spec"]["nodeName"] = json!("node");
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn orphans_lose_the_reference_and_live() {
+    async fn orphaned_dependents_lose_the_owner_reference_and_stay() {
         let mut store = world(&[owner("o")]);
         delete(&mut store, Propagation::Orphan);
         settle(&mut store);
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_owner_that_never_was_takes_its_dependent_unless_another_is_there() {
+    async fn a_dependent_of_a_missing_owner_is_deleted_unless_another_owner_exists() {
         let mut store = world(&[owner("never")]);
         settle(&mut store);
         assert_eq!(there(&store), (true, false));
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn owners_of_unknown_kinds_prove_nothing() {
+    async fn an_owner_of_an_unknown_kind_keeps_its_dependent() {
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "d"});
         let mut store = world(&[deployment]);
         settle(&mut store);
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_namespace_takes_its_content_along() {
+    async fn a_deleted_namespace_deletes_its_objects() {
         let mut store = world(&[]);
         store.put(&Kind::NAMESPACE, json!({"metadata": {"name": "n", "uid": "n"}}));
         store.delete(&Target::direct(&Kind::NAMESPACE, "", "n"), &DeleteOptions::default()).unwrap();

@@ -1,4 +1,4 @@
-//! HTTP as `kube` speaks it, in process: a request becomes a [`Call`], its outcome a response.
+//! In-process HTTP for `kube`: turns a request into a [`Call`] and its outcome into a response.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use super::watch::{LONGEST, Watch, WatchOptions};
 use super::write::Target;
 use super::{Kind, Refusal, convert, fields, meta, retry, scale};
 
-/// What a response carries.
+/// Body of a response.
 type Content = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A client whose requests never leave the process.
+/// A client whose requests do not leave the process.
 pub(super) fn client(server: ApiServer, who: &str, namespace: &str, tamper: Arc<dyn Tamper>) -> kube::Client {
     let who = who.to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -36,7 +36,7 @@ pub(super) fn client(server: ApiServer, who: &str, namespace: &str, tamper: Arc<
     kube::Client::new(service, namespace)
 }
 
-/// Sends a request again as long as kube's client would.
+/// Retries a request as long as kube's client would.
 async fn patiently(
     server: &ApiServer,
     who: &str,
@@ -56,14 +56,13 @@ async fn patiently(
     }
 }
 
-/// What a request asks for beside its path.
+/// What a request asks for besides its path.
 struct Asked {
     query: Query,
     content_type: String,
     partial: bool,
 }
 
-/// Parameters behind the question mark.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -84,7 +83,6 @@ impl Query {
     }
 }
 
-/// What a call has come to.
 type Outcome = Result<(u16, Arc<Value>), Refusal>;
 
 async fn serve(
@@ -262,7 +260,7 @@ fn delete_collection(server: &ApiServer, call: &Call, asked: &Asked) -> Outcome 
     })
 }
 
-/// What a delete is answered with.
+/// The answer to a delete.
 fn end(kind: &Kind, deleted: &Deleted) -> Value {
     let gone = match deleted {
         Deleted::Ending(object) => return convert::outward(kind, object).into_owned(),
@@ -320,7 +318,7 @@ fn answer(code: u16, object: &Value) -> Response<Content> {
     response(code, "application/json", whole(object.to_string()))
 }
 
-/// What the server says to paths that it does not know. It is not JSON.
+/// The server's answer to paths that it does not know. It is not JSON.
 fn unknown_path() -> Response<Content> {
     response(404, "text/plain; charset=utf-8", whole("404 page not found\n"))
 }

@@ -1,4 +1,5 @@
-//! Where faults come in: what a call is, and what may be done to it, to its answer and to the events of a watch.
+//! Fault injection points: what a call is, and what may be done to it, to its answer and to the events of a
+//! watch.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use super::Kind;
 
-/// What a call wants.
+/// The verb of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
     /// Reads one object.
@@ -15,15 +16,15 @@ pub enum Verb {
     List,
     /// Follows objects.
     Watch,
-    /// Makes an object.
+    /// Creates an object.
     Create,
     /// Replaces an object.
     Update,
     /// Changes parts of an object.
     Patch,
-    /// Ends an object.
+    /// Deletes an object.
     Delete,
-    /// Ends objects.
+    /// Deletes objects.
     DeleteCollection,
 }
 
@@ -34,70 +35,70 @@ impl Verb {
     }
 }
 
-/// One request of a client.
+/// A request of a client.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Number of the call at this server, from 1.
     pub number: u64,
-    /// Who calls: the name that the client was made with.
+    /// Name of the calling client, as it was created.
     pub who: String,
-    /// What is wanted.
+    /// The verb.
     pub verb: Verb,
     /// Kind of the objects.
     pub kind: Kind,
-    /// Namespace; empty for kinds without, and for calls over all of them.
+    /// Namespace; empty for cluster-scoped kinds and for calls over all namespaces.
     pub namespace: String,
-    /// Name; empty for calls over several objects and for a create that leaves the name to the server.
+    /// Name; empty for calls over several objects and for creates with `generateName`.
     pub name: String,
-    /// `status`, `scale`.
+    /// `status` or `scale`.
     pub subresource: Option<String>,
-    /// What was sent: an object, a patch, delete options; null if nothing was.
+    /// The body: an object, a patch, delete options; null if there was none.
     pub body: Value,
-    /// Whether nothing is to be kept.
+    /// Whether nothing is to be stored.
     pub dry_run: bool,
 }
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing out of the ordinary.
+    /// It is executed normally.
     Pass,
-    /// Refused without being looked at.
+    /// Refused without being executed.
     Refuse {
         /// HTTP status.
         code: u16,
         /// Reason of the Status.
         reason: &'static str,
     },
-    /// Refused by what stands before the storage: a quota, a policy, a webhook.
+    /// Refused by admission: a quota, a policy, a webhook.
     Deny {
         /// HTTP status.
         code: u16,
         /// Reason of the Status.
         reason: &'static str,
-        /// What it says.
+        /// Its message.
         words: &'static str,
     },
-    /// The kind is not known, as while its CRD is being replaced.
+    /// The kind is unknown, as while its CRD is being replaced.
     Unknown,
-    /// Never arrives; the client waits for ever.
+    /// The request is lost; the client waits forever.
     LoseBefore,
-    /// Is done, but the answer never arrives; the client waits for ever.
+    /// The request is executed and the answer is lost; the client waits forever.
     LoseAfter,
 }
 
 /// What happens to an event of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventVerdict {
-    /// Nothing out of the ordinary.
+    /// It is delivered normally.
     Deliver,
-    /// Comes later, and so does all that follows it in this watch.
+    /// It is delayed, with all events after it in this watch.
     Delay(Duration),
-    /// Comes twice.
+    /// It is delivered twice.
     Twice,
-    /// The connection ends before it. A watch from the version before gets it.
+    /// The connection ends before it. A watch from the version before it delivers it.
     Break,
-    /// The connection ends before it, and a watch from the version before is answered with 410 Gone.
+    /// The connection ends before it, and a watch from the version before it is answered with 410 Gone.
     Expire,
 }
 
@@ -106,40 +107,41 @@ pub enum EventVerdict {
 pub enum ListVerdict {
     /// The present state.
     Fresh,
-    /// An older state, as from a watch cache that lags. A real server does this to lists of resource version 0 only.
+    /// An older state, as from a lagging watch cache. A real server does this only for lists with resource
+    /// version 0.
     Stale {
-        /// How many resource versions ago.
+        /// Number of resource versions that it lags behind.
         behind: u64,
     },
 }
 
-/// Does things to the calls of one client.
+/// Injects faults into the calls of one client.
 pub trait Tamper: Send + Sync {
-    /// Asked before a call is looked at.
+    /// Called before a call is executed.
     fn judge(&self, call: &Call) -> Verdict {
         let _ = call;
         Verdict::Pass
     }
 
-    /// Told after a call was done, with the HTTP status of the answer.
+    /// Called after a call was executed, with the HTTP status of the answer.
     fn applied(&self, call: &Call, code: u16) {
         let _ = (call, code);
     }
 
-    /// Asked before an event of the watch `call` about an object is sent. Of bookmarks it is not asked.
+    /// Called before an event about an object is sent in the watch `call`; not for bookmarks.
     fn event(&self, call: &Call, object: &Value) -> EventVerdict {
         let _ = (call, object);
         EventVerdict::Deliver
     }
 
-    /// Asked before a list is made.
+    /// Called before a list is made.
     fn list(&self, call: &Call) -> ListVerdict {
         let _ = call;
         ListVerdict::Fresh
     }
 }
 
-/// Leaves everything as it is.
+/// Injects no faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Untampered;
 

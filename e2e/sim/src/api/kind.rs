@@ -1,20 +1,20 @@
-//! The kinds that the server knows: how they are named, and in what a real server treats them differently.
+//! The kinds that the server knows: their names, and how a real server treats them differently.
 
 use std::fmt;
 
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
-    // First, as it alone tells nearly all kinds apart: they are compared all the time.
-    /// Name of the kind, as in an object's `kind`.
+    // The first field, because it alone distinguishes nearly all kinds, and they are compared often.
+    /// Name of the kind, as in an object's `kind` field.
     pub kind: &'static str,
     /// API group; empty for the core.
     pub group: &'static str,
-    /// Version in the group.
+    /// API version within the group.
     pub version: &'static str,
-    /// Name of the resource, as in a path.
+    /// Plural resource name, as in a path.
     pub plural: &'static str,
-    /// Whether its objects are in a namespace.
+    /// Whether it is namespaced.
     pub namespaced: bool,
 }
 
@@ -35,7 +35,7 @@ impl Kind {
     pub const CONFIG_MAP: Self = core("ConfigMap", "configmaps");
     /// Events in the core group, which is how they are stored.
     pub const EVENT: Self = core("Event", "events");
-    /// The same events in the group events.k8s.io.
+    /// The same Events in the group events.k8s.io.
     pub const EVENTS_K8S: Self = Self { group: "events.k8s.io", ..Self::EVENT };
     /// Namespaces.
     pub const NAMESPACE: Self = Self { namespaced: false, ..core("Namespace", "namespaces") };
@@ -63,7 +63,7 @@ impl Kind {
     pub const REPLICA_SET: Self =
         Self { kind: "RayClusterReplicaSet", plural: "rayclusterreplicasets", ..Self::FLEET };
 
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 16] = [
         Self::POD,
         Self::NODE,
@@ -108,17 +108,17 @@ impl Kind {
         Self::ALL.into_iter().find(|known| known.group == group && known.kind == kind)
     }
 
-    /// Under which kind its objects are kept.
+    /// The kind under which its objects are stored.
     pub(super) fn stored(&self) -> Self {
         if *self == Self::EVENTS_K8S { Self::EVENT } else { *self }
     }
 
-    /// Whether it comes from a `CustomResourceDefinition`.
+    /// Whether it is defined by a `CustomResourceDefinition`.
     pub(super) fn custom(&self) -> bool {
         matches!(*self, Self::RAY_CLUSTER | Self::FLEET | Self::REPLICA_SET)
     }
 
-    /// Whether `status` is a resource of its own.
+    /// Whether it has a `status` subresource.
     pub(super) fn has_status(&self) -> bool {
         self.custom()
             || matches!(
@@ -127,22 +127,22 @@ impl Kind {
             )
     }
 
-    /// Whether a PUT of an object that is not there creates it.
+    /// Whether a PUT of an object that does not exist creates it.
     pub(super) fn created_by_update(&self) -> bool {
         matches!(*self, Self::LEASE | Self::SERVICE | Self::EVENT | Self::EVENTS_K8S)
     }
 
-    /// Whether a PUT without a resource version overwrites whatever is there.
+    /// Whether a PUT without a resource version overwrites the object.
     pub(super) fn unconditional_update(&self) -> bool {
         !self.custom() && *self != Self::LEASE
     }
 
-    /// Whether a delete that takes effect at once answers with the object, not with a Status.
+    /// Whether a delete that takes effect at once answers with the object instead of a Status.
     pub(super) fn deleted_object_answered(&self) -> bool {
         matches!(*self, Self::POD | Self::SERVICE | Self::RESOURCE_QUOTA)
     }
 
-    /// Whether it has a generation that rises with its spec.
+    /// Whether it has a `generation` that counts changes of the spec.
     pub(super) fn has_generation(&self) -> bool {
         self.custom() || matches!(*self, Self::POD | Self::ENDPOINT_SLICE | Self::BUDGET)
     }
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_named_as_a_real_server_does() {
+    fn kinds_have_the_names_of_a_real_server() {
         assert_eq!(Kind::POD.api_version(), "v1");
         assert_eq!(Kind::FLEET.api_version(), "orchestration.aibrix.ai/v1alpha1");
         assert_eq!(Kind::RAY_CLUSTER.resource(), "rayclusters.ray.io");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_found_whatever_its_version() {
+    fn an_owner_is_found_by_any_version_of_its_kind() {
         assert_eq!(Kind::of("ray.io/v1alpha1", "RayCluster"), Some(Kind::RAY_CLUSTER));
         assert_eq!(Kind::of("v1", "Pod"), Some(Kind::POD));
         assert_eq!(Kind::of("apps/v1", "Deployment"), None);

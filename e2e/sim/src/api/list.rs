@@ -1,4 +1,4 @@
-//! Lists: of now or of a version, whole or in pages.
+//! Lists: of the present state or of a version, whole or in pages.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,6 @@ use super::selector::Selector;
 use super::store::{Key, Store};
 use super::{Kind, Refusal, convert, fields, meta};
 
-/// What a list is asked for with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ListOptions {
     pub(super) selector: Selector,
@@ -15,11 +14,11 @@ pub(super) struct ListOptions {
     pub(super) token: String,
     /// `resourceVersion`; empty if there is none.
     pub(super) version: String,
-    /// Only this version will do, not a newer one.
+    /// Exactly this version, not a newer one.
     pub(super) exact: bool,
     /// Metadata only.
     pub(super) partial: bool,
-    /// A lagging answer: this many versions ago.
+    /// A lagging answer: this many versions old.
     pub(super) behind: u64,
 }
 
@@ -84,7 +83,7 @@ impl Store {
     }
 }
 
-/// A resource version as it is sent; 0 if there is none.
+/// Parses a resource version; 0 if there is none.
 pub(super) fn parse_version(text: &str) -> Result<u64, Refusal> {
     if text.is_empty() {
         return Ok(0);
@@ -104,7 +103,7 @@ fn too_old(page: Option<&Page>, version: u64) -> Refusal {
     }
 }
 
-/// An object in a list. Of built-in kinds it does not say its type again.
+/// An object as a list item. Built-in kinds omit `kind` and `apiVersion` there.
 fn item(kind: &Kind, object: &Value, partial: bool) -> Value {
     if partial {
         return meta::partial(object);
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pages_are_of_one_version() {
+    async fn all_pages_of_a_list_have_one_version() {
         let mut store = store();
         let first = store.list(&Kind::POD, "", &options("")).unwrap();
         assert_eq!(names(&first), ["a", "b"]);
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_expired_token_comes_with_one_that_goes_on() {
+    async fn an_expired_continue_token_comes_with_one_that_continues() {
         let mut store = store();
         let first = store.list(&Kind::POD, "", &options("")).unwrap();
         store.drop(&Kind::POD, "n", "c");
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lagging_list_is_the_past_and_says_so() {
+    async fn a_lagging_list_has_an_old_state_with_its_version() {
         let mut store = store();
         let before = store.version;
         store.drop(&Kind::POD, "n", "a");
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn versions_that_are_not_there_yet_or_any_more_are_refused() {
+    async fn future_and_compacted_versions_are_refused() {
         let mut store = store();
         let at = |version: u64, exact: bool| ListOptions {
             version: version.to_string(),
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn selectors_and_metadata_only() {
+    async fn a_list_honours_selectors_and_metadata_only() {
         let selector = Selector::parse(&Kind::POD, "odd=false", "").unwrap();
         let options = ListOptions { selector, partial: true, ..ListOptions::default() };
         let list = store().list(&Kind::POD, "n", &options).unwrap();

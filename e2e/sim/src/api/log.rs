@@ -1,5 +1,5 @@
-//! What happened to the objects of one kind, in order: for watches, for lists of the past, and for people. It forgets the
-//! oldest, as a real server compacts its storage.
+//! The changes of the objects of one kind, in order: for watches, for lists of past versions, and for
+//! people. The oldest are dropped, as a real server compacts its storage.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use serde_json::Value;
 
 use super::Kind;
 
-/// What happened to an object.
+/// Type of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeType {
-    /// It was made.
+    /// It was created.
     Added,
     /// It was changed.
     Modified,
-    /// It is gone.
+    /// It was deleted.
     Deleted,
 }
 
 impl ChangeType {
-    /// As in a watch event.
+    /// The type in a watch event.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Added => "ADDED",
@@ -33,22 +33,22 @@ impl ChangeType {
 /// One change of one object.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Resource version that the change made.
+    /// Resource version of the change.
     pub version: u64,
-    /// Kind, as it is stored.
+    /// Kind, as stored.
     pub kind: Kind,
-    /// What happened.
+    /// Type of the change.
     pub change: ChangeType,
-    /// The object before, if there was one.
+    /// The object before, if it existed.
     pub before: Option<Arc<Value>>,
     /// The object after; for a deletion its last state, with the version of the deletion.
     pub object: Arc<Value>,
 }
 
-/// The changes asked for are not known any more.
+/// The requested changes were compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted {
-    /// The oldest version that can be asked for.
+    /// The oldest version that can be requested.
     pub(super) oldest: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Changes of one kind that are kept without being told to compact.
+    /// Number of changes of one kind that are kept without an explicit compaction.
     const KEEP: usize = 8192;
 
     pub(super) fn push(&mut self, change: Change) {
@@ -69,7 +69,7 @@ impl Log {
         }
     }
 
-    /// Forgets all but the latest `keep` changes.
+    /// Drops all but the latest `keep` changes.
     pub(super) fn compact(&mut self, keep: usize) {
         while self.changes.len() > keep {
             if let Some(forgotten) = self.changes.pop_front() {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compacted_is_said_to_be_gone() {
+    fn compacted_changes_are_reported_as_gone() {
         let mut log = log();
         log.compact(1);
         assert_eq!(versions(&log, 4), Err(Compacted { oldest: 5 }));

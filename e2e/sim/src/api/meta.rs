@@ -1,4 +1,5 @@
-//! What a create or an update may do to an object: what the server fills in, what it keeps, what it refuses. Pure.
+//! What a create or an update may do to an object: fields that the server fills in, keeps, or refuses to
+//! change. Pure functions.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +10,7 @@ use super::{Kind, fields};
 /// Metadata that only the server sets.
 const OWN: [&str; 3] = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
-/// Takes away lists and maps with nothing in them: a real server reads metadata into a type that does not keep them.
+/// Removes empty lists and maps: a real server reads metadata into a type that drops them.
 fn without_empty(members: &mut Map<String, Value>) {
     members.retain(|_, value| match value {
         Value::Null => false,
@@ -19,7 +20,7 @@ fn without_empty(members: &mut Map<String, Value>) {
     });
 }
 
-/// Makes an object that was sent into a new one.
+/// Turns a sent object into a new stored one.
 pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
     let members = metadata(object);
     for field in OWN.iter().chain(&["resourceVersion", "selfLink", "generation"]) {
@@ -36,7 +37,7 @@ pub(super) fn begin(kind: &Kind, object: &mut Value, uid: &str, now: &str) {
     }
 }
 
-/// The object that is to be kept when `new` was sent for `old`: parts that the call cannot change are the old ones.
+/// The object to store when `new` was sent for `old`: parts that the call cannot change are those of `old`.
 pub(super) fn merge(kind: &Kind, status: bool, old: &Value, mut new: Value) -> Value {
     if status {
         let new_status = fields::members(&mut new).remove("status");
@@ -46,7 +47,7 @@ pub(super) fn merge(kind: &Kind, status: bool, old: &Value, mut new: Value) -> V
         if kind.custom() {
             return kept;
         }
-        // Of built-in kinds the status also takes metadata along, but not owners.
+        // For built-in kinds a status update also takes metadata, but not owner references.
         let owners = old.pointer("/metadata/ownerReferences").cloned();
         let mut sent = std::mem::take(metadata(&mut new));
         put(&mut sent, "ownerReferences", owners);
@@ -71,12 +72,12 @@ fn keep_own(old: &Value, new: &mut Value) {
     let kept: Vec<(&str, Option<Value>)> = OWN.iter().map(|field| (*field, old_of(field))).collect();
     let members = metadata(new);
     for (field, value) in kept {
-        // A deletion that was not asked for is refused later, not undone here.
+        // A deletion timestamp that was not requested is refused later, not removed here.
         if field == "creationTimestamp" || being_deleted {
             put(members, field, value);
         }
     }
-    // Whatever a client says of them is kept, times included.
+    // managedFields are stored as the client sends them, times included.
     if !members.contains_key("managedFields") {
         put(members, "managedFields", old_of("managedFields"));
     }
@@ -88,7 +89,8 @@ fn keep_own(old: &Value, new: &mut Value) {
     without_empty(members);
 }
 
-/// Whether what the generation counts differs: the spec of pods, everything but metadata and status of others.
+/// Whether the generation increases: for pods when the spec differs, for others when anything but metadata
+/// and status does.
 fn differ(kind: &Kind, old: &Value, new: &Value) -> bool {
     if *kind == Kind::POD {
         return old.get("spec") != new.get("spec");
@@ -127,7 +129,7 @@ pub(super) fn update_faults(kind: &Kind, old: &Value, new: &Value) -> Vec<Fault>
     faults
 }
 
-/// What is wrong with the owner references.
+/// Invalid owner references.
 pub(super) fn owner_faults(object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut controllers = 0;
@@ -148,7 +150,7 @@ pub(super) fn owner_faults(object: &Value) -> Vec<Fault> {
     faults
 }
 
-/// What clients may not change in the spec of a pod that is there.
+/// What clients may not change in the spec of an existing pod.
 pub(super) fn pod_faults(old: &Value, new: &Value) -> Vec<Fault> {
     let fixed = |pod: &Value| {
         let mut spec = pod.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -170,7 +172,7 @@ pub(super) fn pod_faults(old: &Value, new: &Value) -> Vec<Fault> {
     vec![Fault::forbidden("spec", why)]
 }
 
-/// The metadata alone, as clients may ask for it.
+/// The metadata alone, as `PartialObjectMetadata`.
 pub(super) fn partial(object: &Value) -> Value {
     let mut partial = Map::new();
     partial.insert("kind".to_owned(), json!("PartialObjectMetadata"));
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_object_has_nothing_that_was_made_up_by_the_client() {
+    fn server_set_metadata_of_a_created_object_is_replaced() {
         let mut sent = fleet(9);
         sent["metadata"]["deletionTimestamp"] = json!("x");
         begin(&Kind::FLEET, &mut sent, "uid", "now");
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_does_not_change_the_status_and_counts() {
+    fn a_spec_update_keeps_the_status_and_increases_the_generation() {
         let mut sent = fleet(9);
         sent["spec"]["replicas"] = json!(2);
         sent["status"]["replicas"] = json!(5);
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_of_a_custom_resource_changes_nothing_else() {
+    fn a_status_update_of_a_custom_resource_changes_only_the_status() {
         let mut sent = fleet(9);
         sent["spec"]["replicas"] = json!(2);
         sent["status"]["replicas"] = json!(5);
@@ -223,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn labels_alone_do_not_count_as_a_generation() {
+    fn a_label_change_keeps_the_generation() {
         let mut sent = fleet(3);
         sent["metadata"]["labels"] = json!({"a": "b"});
         assert_eq!(merge(&Kind::FLEET, false, &fleet(3), sent)["metadata"]["generation"], 3);
     }
 
     #[test]
-    fn another_uid_and_late_finalizers_are_refused() {
+    fn another_uid_and_finalizers_added_during_deletion_are_refused() {
         let mut old = fleet(1);
         old["metadata"]["deletionTimestamp"] = json!("now");
         let mut new = old.clone();
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_s_spec_is_fixed_but_for_images() {
+    fn a_pod_s_spec_is_immutable_except_images() {
         let pod = |image: &str, node: &str| json!({"spec": {"nodeName": node, "containers": [{"name": "c", "image": image}]}});
         assert!(pod_faults(&pod("a", "n"), &pod("b", "n")).is_empty());
         assert_eq!(pod_faults(&pod("a", "n"), &pod("a", "m")).len(), 1);

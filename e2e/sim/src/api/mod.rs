@@ -1,7 +1,8 @@
-//! An API server in memory. It knows objects and what a real API server does with them, and nothing of what they mean.
+//! An API server in memory. It implements the generic behaviour of a real API server; what the objects mean
+//! to controllers does not belong here.
 //!
-//! [`ApiServer`] is synchronous inside: one lock around `store`, never held over an await. `http` puts requests as
-//! `kube` sends them on top of it, `watch` the streams, `tamper` the faults.
+//! [`ApiServer`] is synchronous inside: one lock around `store`, never held across an await. `http` maps
+//! `kube`'s requests to it, `watch` has the event streams, `intercept` the fault injection points.
 
 mod admit;
 mod clock;

@@ -1,4 +1,4 @@
-//! What names and labels may look like.
+//! Validation of names and labels.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const LABEL_RULE: &str = "a valid label must be an empty string or consist of al
 const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const SERVICE_RULE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
-/// What is wrong with names and labels of an object.
+/// Invalid names and labels of an object.
 pub(super) fn faults(kind: &Kind, object: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     let name = fields::name(object);
@@ -62,13 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn good_names_and_labels_pass() {
+    fn valid_names_and_labels_pass() {
         let object = json!({"metadata": {"name": "a-1.b", "labels": {"a": "B_c.1", "empty": ""}}});
         assert!(faults(&Kind::POD, &object).is_empty());
     }
 
     #[test]
-    fn wrong_ones_are_named() {
+    fn invalid_names_and_labels_are_refused_by_field() {
         let object = json!({"metadata": {"name": "A", "labels": {"a": "-"}}});
         assert_eq!(fields_of(&Kind::POD, &object), ["metadata.name", "metadata.labels"]);
         assert_eq!(fields_of(&Kind::SERVICE, &json!({"metadata": {"name": "1a"}})), ["metadata.name"]);

@@ -1,13 +1,13 @@
-//! Continue tokens: where a list goes on, and of which version it is.
+//! Continue tokens: the version of a list, and the last object of the previous page.
 
 use super::Refusal;
 use super::store::Key;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    /// Version of the first page; none: a new list from here on, whatever its version.
+    /// Version of the first page; `None`: a new list from here on, at any version.
     pub(super) version: Option<u64>,
-    /// The last object that was given.
+    /// The last object that was returned.
     pub(super) after: Key,
 }
 
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_leads_back_to_its_page() {
+    fn a_token_survives_a_round_trip() {
         for version in [Some(7), None] {
             let page = Page { version, after: ("n".into(), "a.b".into()) };
             assert_eq!(Page::parse(&page.token()).unwrap(), page);

@@ -1,4 +1,4 @@
-//! Patches of all four types.
+//! Patches: JSON patch, merge patch, strategic merge patch and server-side apply.
 
 use std::sync::Arc;
 
@@ -15,12 +15,13 @@ pub(super) enum PatchType {
     Json,
     Merge,
     Strategic,
-    /// Server-side apply. Ownership is known by what each manager applied last; conflicts of managers are not found.
+    /// Server-side apply. Ownership is derived from each manager's last applied object; conflicts between
+    /// managers are not detected.
     Apply,
 }
 
 impl PatchType {
-    /// From the content type of the request.
+    /// The patch type of a request's content type.
     pub(super) fn parse(kind: &Kind, content_type: &str) -> Result<Self, Refusal> {
         match content_type.split(';').next().unwrap_or_default().trim() {
             "application/json-patch+json" => Ok(Self::Json),
@@ -34,7 +35,7 @@ impl PatchType {
     }
 }
 
-/// A patch as it was sent.
+/// A patch as sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patch<'a> {
     pub(super) form: PatchType,
@@ -50,7 +51,7 @@ impl<'a> Patch<'a> {
 }
 
 impl Store {
-    /// Patches an object. Whether it was created is reported too.
+    /// Patches an object. Returns it, and whether it was created.
     pub(super) fn patch(
         &mut self,
         target: &Target<'_>,
@@ -70,7 +71,7 @@ impl Store {
         self.take(target, &found, object).map(|kept| (kept, false))
     }
 
-    /// Keeps the object that a patch has made of `found`.
+    /// Stores the object that a patch made of `found`.
     fn take(
         &mut self,
         target: &Target<'_>,
@@ -134,7 +135,7 @@ impl Store {
         }
     }
 
-    /// Patches the scale of a fleet: its replicas.
+    /// Patches the scale of a fleet, that is its replicas.
     pub(super) fn patch_scale(
         &mut self,
         target: &Target<'_>,
@@ -173,7 +174,7 @@ fn json(object: &mut Value, body: &Value) -> Result<(), Refusal> {
     json_patch::patch(object, &patch).map_err(|_| Refusal::unprocessable())
 }
 
-/// Takes away what was applied before and is not any more. Lists are not looked into.
+/// Removes fields that were applied before and are not now. Lists are treated as a whole.
 fn take_away(object: &mut Value, before: &Value, now: &Value) {
     let (Some(object), Some(before)) = (object.as_object_mut(), before.as_object()) else { return };
     let nothing = Map::new();
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn identity_is_a_precondition() {
+    async fn a_uid_in_a_patch_is_a_precondition() {
         let mut store = store();
         let uid = run(&mut store, PatchType::Merge, &json!({"metadata": {"uid": "other"}})).unwrap_err();
         assert_eq!((uid.code, uid.reason.as_str()), (422, "Invalid"));
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_applied_any_more_goes() {
+    async fn apply_removes_fields_it_no_longer_sets() {
         let mut store = store();
         run(&mut store, PatchType::Apply, &json!({"data": {"x": "1", "y": "2"}})).unwrap();
         let kept = run(&mut store, PatchType::Apply, &json!({"data": {"y": "3"}})).unwrap();
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn apply_creates_what_is_not_there() {
+    async fn apply_creates_a_missing_object() {
         let mut store = store();
         let target = Target::direct(&Kind::CONFIG_MAP, "n", "new");
         let body = json!({"data": {"x": "1"}});
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn custom_resources_take_no_strategic_patches() {
+    fn strategic_patches_of_custom_resources_are_refused() {
         let strategic = "application/strategic-merge-patch+json";
         assert_eq!(PatchType::parse(&Kind::POD, strategic).unwrap(), PatchType::Strategic);
         assert_eq!(PatchType::parse(&Kind::FLEET, strategic).unwrap_err().code, 415);

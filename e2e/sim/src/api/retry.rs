@@ -1,18 +1,18 @@
-//! What kube's own client does with answers that ask for patience: it sends again by itself, before its user sees
-//! anything. Written again only because its jitter is random.
+//! kube's retry policy: its client retries answers such as 429 by itself, before its caller sees anything.
+//! Reimplemented only because kube's jitter is random.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 
-/// First wait, doubled each time.
+/// First delay, doubled each time.
 const FIRST: Duration = Duration::from_millis(5);
-/// Longest wait.
+/// Longest delay.
 const LONGEST: Duration = Duration::from_secs(1000);
-/// Times that a request is sent again.
+/// Most retries of one request.
 const RETRIES: u32 = 15;
 
-/// How long to wait before a request is sent again, if it is: it was answered this way after so many retries.
+/// How long to wait before the request is sent again after `retries` retries; `None` if it is not.
 pub(super) fn wait(status: StatusCode, headers: &HeaderMap, retries: u32) -> Option<Duration> {
     let patience = matches!(
         status,
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_s_wish_is_heard_and_patience_ends() {
+    fn retry_after_is_honoured_and_retries_are_bounded() {
         let mut headers = HeaderMap::new();
         let busy = StatusCode::TOO_MANY_REQUESTS;
         assert_eq!(wait(busy, &headers, 3), Some(Duration::from_millis(40)));

@@ -1,10 +1,10 @@
-//! What a path and a method of HTTP mean.
+//! Routing: the resource and the verb of an HTTP path and method.
 
 use http::Method;
 
 use super::{Kind, Verb};
 
-/// Where a request goes.
+/// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) kind: Kind,
@@ -14,7 +14,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// The route of a path; none if there is no such resource.
+    /// The route of a path; `None` if there is no such resource.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let (group, version, rest) = match parts.as_slice() {
@@ -55,7 +55,8 @@ impl Route {
         })
     }
 
-    /// Whether a path is in a group of which something is served. To others a real server answers in plain text.
+    /// Whether a path belongs to an API group of which something is served. For others a real server
+    /// answers in plain text.
     pub(super) fn group(path: &str, served: impl Fn(&Kind) -> bool) -> bool {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let (group, version) = match parts.as_slice() {
@@ -66,7 +67,7 @@ impl Route {
         Kind::ALL.iter().any(|kind| kind.group == group && kind.version == version && served(kind))
     }
 
-    /// What a method wants here.
+    /// The verb of a method on this route.
     pub(super) fn verb(&self, method: &Method, watch: bool) -> Option<Verb> {
         let one = !self.name.is_empty();
         Some(match *method {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_understood() {
+    fn paths_are_parsed() {
         let path = "/apis/orchestration.aibrix.ai/v1alpha1/namespaces/n/rayclusterfleets/f/scale";
         assert_eq!(route(path), Some((Kind::FLEET, "n".into(), "f".into(), Some("scale".into()))));
         assert_eq!(route("/api/v1/pods"), Some((Kind::POD, String::new(), String::new(), None)));
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_there() {
+    fn unknown_paths_have_no_route() {
         for path in
             ["/", "/api/v1/gadgets", "/api/v2/pods", "/api/v1/pods/p", "/api/v1/namespaces/n/pods/p/scale"]
         {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_verbs() {
+    fn methods_map_to_verbs() {
         let pods = Route::parse("/api/v1/namespaces/n/pods").unwrap();
         assert_eq!(pods.verb(&Method::GET, true), Some(Verb::Watch));
         assert_eq!(pods.verb(&Method::POST, false), Some(Verb::Create));

@@ -1,5 +1,6 @@
-//! The rules that `manifests/crd.yaml` has in CEL for a whole fleet and its spec, written out: one function each. A test holds the list
-//! to the CRD. Those of single fields below are left out: the orchestrator has to cope with what a CRD lets through.
+//! The CEL rules in `manifests/crd.yaml` for a whole fleet and its spec, as one function each. A test
+//! compares the list with the CRD. Rules of nested fields are left out: the orchestrator has to cope with
+//! whatever a CRD accepts.
 
 use rayfleet_api::{kuberay, owned};
 use serde_json::{Map, Value};
@@ -11,9 +12,9 @@ use super::fields::{self, list, number, text};
 struct Rule {
     /// Field that the CRD names.
     field: &'static str,
-    /// How its message begins.
+    /// Start of its message.
     says: &'static str,
-    /// Whether an object keeps it. The first is what it replaces.
+    /// Whether an object satisfies it. The first argument is the object that it replaces.
     holds: fn(Option<&Value>, &Value) -> bool,
 }
 
@@ -104,12 +105,12 @@ const ARGS: &str = "/spec/model/engine/args";
 const SELECTOR: &str = "/spec/selector";
 const LABELS: &str = "/spec/template/metadata/labels";
 
-/// What was stored before need not keep a rule as long as nobody changes it.
+/// Whether the fields are unchanged: a stored value may violate a newer rule as long as nobody changes it.
 fn same(old: Option<&Value>, new: &Value, pointers: &[&str]) -> bool {
     old.is_some_and(|old| pointers.iter().all(|pointer| old.pointer(pointer) == new.pointer(pointer)))
 }
 
-/// What is wrong by the rules.
+/// Violated rules.
 pub(super) fn faults(old: Option<&Value>, new: &Value) -> Vec<Fault> {
     RULES
         .iter()
@@ -141,7 +142,7 @@ fn selects_template(fleet: &Value) -> bool {
     wanted.iter().all(|(name, value)| there.get(name) == Some(value))
 }
 
-/// GPUs of the template; none where the CRD leaves it to the orchestrator to count them.
+/// GPUs of the template; `None` where the CRD leaves counting to the orchestrator.
 fn gpus(fleet: &Value) -> Option<u64> {
     let of = |group: &Value| {
         let gpus = kuberay::gpus(group).ok().map(u64::from);
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_of_the_crd_is_here() {
+    fn every_cel_rule_of_the_crd_is_listed() {
         let root = schema::fleet().root();
         let said = |rules: &Value| -> Vec<String> {
             let rules = rules["x-kubernetes-validations"].as_array().cloned().unwrap_or_default();
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_were_stored_before_the_rule_stay() {
+    fn arguments_stored_before_the_rule_are_accepted_unchanged() {
         let with = |args: Value| {
             let mut fleet = fleet();
             fleet["spec"]["model"]["engine"] = json!({"args": args});
@@ -213,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn a_good_fleet_keeps_them() {
+    fn a_valid_fleet_satisfies_all_rules() {
         assert_eq!(broken(|_| {}), Vec::<String>::new());
     }
 
     #[test]
-    fn each_one_can_be_broken() {
+    fn each_rule_can_be_violated() {
         let breaks: [(Change, usize); 10] = [
             (|f| f["metadata"]["name"] = json!("1a"), 0),
             (|f| f["spec"]["model"]["port"] = json!(8265), 8),

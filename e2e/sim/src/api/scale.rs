@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::fields::{put, text};
 
-/// The scale of a fleet.
 pub(super) fn of(fleet: &Value) -> Value {
     let field = |pointer: &str| fleet.pointer(pointer).filter(|value| !value.is_null()).cloned();
     let mut metadata = serde_json::Map::new();
@@ -13,7 +12,7 @@ pub(super) fn of(fleet: &Value) -> Value {
     }
     let mut status = json!({"replicas": field("/status/replicas").unwrap_or_else(|| json!(0))});
     let mut spec = serde_json::Map::new();
-    // A scale says nothing for 0.
+    // Scale omits a field whose value is 0.
     put(&mut spec, "replicas", field("/spec/replicas").filter(|count| *count != json!(0)));
     let selector = text(fleet, "/status/scalingTargetSelector");
     if !selector.is_empty() {
@@ -30,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scale_shows_what_is_wanted_and_what_is_there() {
+    fn a_scale_has_the_desired_and_the_observed_replicas() {
         let fleet = json!({
             "metadata": {"name": "f", "namespace": "n", "labels": {"a": "b"}}, "spec": {"replicas": 3},
             "status": {"replicas": 2, "scalingTargetSelector": "a=b"},

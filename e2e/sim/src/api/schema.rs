@@ -1,5 +1,5 @@
-//! The structural schema of `manifests/crd.yaml`: defaults, pruning and validation as a real server reads it. The CRD's
-//! rules in CEL are in `rules`.
+//! The structural schema of `manifests/crd.yaml`: defaulting, pruning and validation as on a real server.
+//! The CRD's CEL rules are in `rules`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use super::error::Fault;
 
 const CRD: &str = include_str!("../../../../manifests/crd.yaml");
 
-/// A schema with its patterns ready to be used.
+/// A schema with its patterns compiled.
 pub(super) struct Schema {
     root: Value,
     patterns: BTreeMap<String, Regex>,
@@ -20,7 +20,7 @@ pub(super) struct Schema {
 /// The schema of a `RayClusterFleet`.
 pub(super) fn fleet() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-        // A test reads the file too; one that cannot be read would validate nothing.
+        // A test reads the file too; an unreadable schema would validate nothing.
         let crd: Value = serde_saphyr::from_str(CRD).unwrap_or_default();
         let root = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
         Schema::new(root)
@@ -35,13 +35,13 @@ impl Schema {
         Self { root, patterns }
     }
 
-    /// The schema itself.
+    /// The root of the schema.
     #[cfg(test)]
     pub(super) fn root(&self) -> &Value {
         &self.root
     }
 
-    /// Takes away what the schema does not know and fills in its defaults.
+    /// Prunes unknown fields and fills in defaults.
     pub(super) fn fill(&self, object: &mut Value) {
         let Some(members) = object.as_object_mut() else { return };
         let kept: Vec<(String, Value)> = ["apiVersion", "kind", "metadata"]
@@ -54,7 +54,7 @@ impl Schema {
         }
     }
 
-    /// What is wrong with an object.
+    /// Schema violations of an object.
     pub(super) fn faults(&self, object: &Value) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.value(&self.root, object, "", &mut faults);
@@ -168,7 +168,7 @@ fn bound(schema: &Value, name: &str, length: usize, place: &str, faults: &mut Ve
     }
 }
 
-/// The type that was wanted, if the value has another.
+/// The type that the schema requires, if the value has another.
 fn wrong_type<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     if flag(schema, "x-kubernetes-int-or-string") {
         let fits = value.is_string() || value.is_i64() || value.is_u64();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_crd_is_read() {
+    fn the_crd_can_be_parsed() {
         assert_eq!(fleet().root()["title"], "RayClusterFleet");
         assert!(fleet().patterns.len() > 1);
     }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_schema_is_named() {
+    fn schema_violations_are_reported_by_field() {
         assert_eq!(fields(&json!({"spec": {}})), ["spec.selector", "spec.template"]);
         let mut object = good();
         object["spec"]["replicas"] = json!("many");

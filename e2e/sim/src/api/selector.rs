@@ -27,7 +27,7 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// Whether an object, as it is stored, is selected.
+    /// Whether a stored object is selected.
     pub(super) fn matches(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
         let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
@@ -44,7 +44,7 @@ impl Selector {
     }
 }
 
-/// The text of a field that can be selected by; a flag that is not there is `false`.
+/// The value of a selectable field; a missing flag is `false`.
 fn field_of(object: &Value, field: &str) -> String {
     let pointer = format!("/{}", field.replace('.', "/"));
     match object.pointer(&pointer) {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_select() {
+    fn label_selectors_match() {
         for yes in ["", "app=a", "app==a,tier=b", "app in (x, a)", "app", "!none", "app!=x", "none notin (a)"]
         {
             assert!(selects(yes, ""), "{yes:?}");
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn fields_select() {
+    fn field_selectors_match() {
         assert!(selects("", "spec.nodeName=n1,status.phase!=Failed,metadata.name=p"));
         assert!(!selects("", "metadata.namespace=other"));
     }
 
     #[test]
-    fn a_field_that_cannot_be_selected_by_is_refused() {
+    fn an_unsupported_field_selector_is_refused() {
         let refusal = Selector::parse(&Kind::POD, "", "spec.hostname=a").unwrap_err();
         assert_eq!(refusal.code, 400);
         assert!(refusal.message.ends_with("field label not supported: spec.hostname"), "{refusal}");

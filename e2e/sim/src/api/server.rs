@@ -1,4 +1,4 @@
-//! The server: one store behind a lock, who waits for changes of it, and the books about its calls.
+//! The server: one store behind a lock, the waiters for its changes, and the record of its calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,17 +18,17 @@ use super::store::Store;
 use super::write::Target;
 use super::{Kind, Refusal, fields, http};
 
-/// How long garbage collection waits before it looks, as a real one is never there at once.
+/// Delay of garbage collection, which is not immediate on a real server either.
 const COLLECTOR_LAG: Duration = Duration::from_millis(200);
 
-/// A write of a client, and the HTTP status that it was answered with.
+/// A write of a client, with the HTTP status of the answer.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// What was sent.
+    /// The request.
     pub call: Call,
     /// HTTP status.
     pub code: u16,
-    /// When.
+    /// Time of the write.
     pub at: Timestamp,
 }
 
@@ -54,7 +54,7 @@ struct Books {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The collector wakes, finds no server any more, and ends.
+        // The collector wakes, finds that the server was dropped, and ends.
         self.changed.notify_waiters();
     }
 }
@@ -66,8 +66,8 @@ impl Default for ApiServer {
 }
 
 impl ApiServer {
-    /// A server with the namespaces that every cluster has. Within a tokio runtime it also collects garbage; outside,
-    /// [`Self::collect_garbage`] has to be called.
+    /// A server with the namespaces that every cluster has. Inside a tokio runtime it also collects
+    /// garbage; outside, call [`Self::collect_garbage`].
     pub fn new() -> Self {
         let clock = Clock::start();
         let inner = Inner {
@@ -79,7 +79,7 @@ impl ApiServer {
         let server = Self { inner: Arc::new(inner) };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let namespace = json!({"metadata": {"name": name}});
-            // The store is empty: nothing can be in the way.
+            // The store is empty, so nothing can conflict.
             let _ = server.create(&Kind::NAMESPACE, namespace);
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -89,17 +89,18 @@ impl ApiServer {
         server
     }
 
-    /// Time of day at this server.
+    /// Time of day of this server.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
-    /// A client of this server, as the product uses it, in process. `who` names it to `tamper` and in the books.
+    /// An in-process client of this server, as the product uses it. `who` identifies it to `tamper` and in
+    /// the record of calls.
     pub fn client(&self, who: &str, namespace: &str, tamper: Arc<dyn Tamper>) -> kube::Client {
         http::client(self.clone(), who, namespace, tamper)
     }
 
-    /// Works on the store; those who wait for changes are woken if its version rose.
+    /// Works on the store; waiters are woken if its version increased.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
         let mut store = self.inner.store.lock().unwrap_or_else(PoisonError::into_inner);
         let before = store.version;
@@ -112,7 +113,7 @@ impl ApiServer {
         outcome
     }
 
-    /// Resolves when the version rises after it was first polled or enabled.
+    /// Resolves when the version increases after this future was first polled or enabled.
     pub(super) fn notified(&self) -> Notified<'_> {
         self.inner.changed.notified()
     }
@@ -122,7 +123,7 @@ impl ApiServer {
         self.with(|store| store.version)
     }
 
-    /// Waits until the resource version is greater than this one, and gives it.
+    /// Waits until the resource version is greater than this one, and returns it.
     pub async fn changed_since(&self, version: u64) -> u64 {
         loop {
             let changed = self.notified();
@@ -153,21 +154,21 @@ impl ApiServer {
         self.with(|store| store.create(&target, object))
     }
 
-    /// Replaces an object, all but its status. A resource version that it has must be the present one.
+    /// Replaces an object except its status. If a resource version is given, it must be the present one.
     pub fn replace(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let (namespace, name) = (fields::namespace(&object).to_owned(), fields::name(&object).to_owned());
         let target = Target::direct(kind, &namespace, &name);
         self.with(|store| store.replace(&target, object)).map(|(object, _)| object)
     }
 
-    /// Replaces the status of an object, with the same condition.
+    /// Replaces the status of an object, under the same condition.
     pub fn replace_status(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let (namespace, name) = (fields::namespace(&object).to_owned(), fields::name(&object).to_owned());
         let target = Target::direct(kind, &namespace, &name).of_status();
         self.with(|store| store.replace(&target, object)).map(|(object, _)| object)
     }
 
-    /// Merges into an object.
+    /// Applies a merge patch to an object.
     pub fn merge_patch(
         &self,
         kind: &Kind,
@@ -179,7 +180,7 @@ impl ApiServer {
         self.with(|store| store.patch(&target, &Patch::merge(patch))).map(|(object, _)| object)
     }
 
-    /// Merges into the status of an object: `{"status": {..}}`.
+    /// Applies a merge patch to the status of an object: `{"status": {..}}`.
     pub fn merge_patch_status(
         &self,
         kind: &Kind,
@@ -191,12 +192,13 @@ impl ApiServer {
         self.with(|store| store.patch(&target, &Patch::merge(patch))).map(|(object, _)| object)
     }
 
-    /// Deletes in the background, with the grace and the finalizers that the object has.
+    /// Deletes in the background, with the grace period and the finalizers that the object has.
     pub fn delete(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Refusal> {
         self.end(kind, namespace, name, None)
     }
 
-    /// Deletes without grace, as the kubelet does when the containers have ended. Finalizers hold it still.
+    /// Deletes without grace period, as the kubelet does when the containers have ended. Finalizers still
+    /// block it.
     pub fn remove(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Refusal> {
         self.end(kind, namespace, name, Some(0))
     }
@@ -208,53 +210,55 @@ impl ApiServer {
         self.with(|store| store.delete(&target, &options)).map(|_| ())
     }
 
-    /// Forgets all but the latest `keep` changes of each kind: watches and pages from before get 410 Gone.
+    /// Drops all but the latest `keep` changes of each kind: watches and pages from before get 410 Gone.
     pub fn compact(&self, keep: usize) {
         self.with(|store| store.compact(keep));
     }
 
-    /// Looks for garbage once; whether something was done, so that another look may find more.
+    /// Runs garbage collection once. Returns whether it changed something, so that another pass may find
+    /// more.
     pub fn collect_garbage(&self) -> bool {
         self.with(Store::collect_garbage)
     }
 
-    /// Makes a kind known, as installing its `CustomResourceDefinition` does. All are known at the beginning.
+    /// Registers a kind, as installing its `CustomResourceDefinition` does. All are registered at the
+    /// start.
     pub fn install(&self, kind: &Kind) {
         self.with(|store| store.install(kind));
     }
 
-    /// Makes a kind unknown; its objects go, and so do their dependents.
+    /// Unregisters a kind; its objects are deleted, and so are their dependents.
     pub fn uninstall(&self, kind: &Kind) {
         self.with(|store| store.uninstall(kind));
     }
 
-    /// AIBrix's CRD takes the place of ours.
+    /// Replaces Rayfleet's CRD by AIBrix's.
     pub fn replace_fleet_crd(&self) {
         self.with(Store::replace_fleet_crd);
     }
 
-    /// Ours is applied again.
+    /// Applies Rayfleet's CRD again.
     pub fn restore_fleet_crd(&self) {
         self.with(Store::restore_fleet_crd);
     }
 
-    /// What happened after a version, by whomever, as far as it is not compacted.
+    /// All changes after a version, by any writer, as far as they are not compacted.
     pub fn changes(&self, version: u64) -> Vec<Arc<Change>> {
         self.with(|store| store.changes(version))
     }
 
-    /// Whether an object of one of these kinds changed after a version. What is compacted may have been anything.
+    /// Whether an object of one of these kinds changed after a version. True if the changes were compacted.
     pub fn may_have_changed(&self, kinds: &[Kind], version: u64) -> bool {
         self.with(|store| !kinds.iter().all(|kind| matches!(store.next(kind, version), Ok(None))))
     }
 
-    /// Writes of clients in the order in which they were done, from the one of this index on. Those that a fault kept
-    /// from being done are not among them.
+    /// Writes of clients from this index on, in the order of execution. Writes that a fault prevented are
+    /// not included.
     pub fn writes(&self, from: usize) -> Vec<Arc<Write>> {
         self.books(|books| books.writes.get(from..).map(<[_]>::to_vec).unwrap_or_default())
     }
 
-    /// Number of calls by client, verb and kind, done or not.
+    /// Number of calls by client, verb and kind, executed or not.
     pub fn counts(&self) -> BTreeMap<(String, Verb, Kind), u64> {
         self.books(|books| books.counts.clone())
     }
@@ -263,7 +267,7 @@ impl ApiServer {
         work(&mut self.inner.books.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The number of a call that arrives.
+    /// Assigns the number of an arriving call.
     pub(super) fn number(&self, who: &str, verb: Verb, kind: Kind) -> u64 {
         self.books(|books| {
             books.calls += 1;
@@ -272,7 +276,7 @@ impl ApiServer {
         })
     }
 
-    /// Enters a call that was done.
+    /// Records an executed call.
     pub(super) fn done(&self, call: &Call, code: u16) {
         if call.verb.is_write() {
             let write = Write { call: call.clone(), code, at: self.now() };
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_wakes_those_who_wait_for_it() {
+    async fn a_change_wakes_its_waiters() {
         let server = ApiServer::new();
         let version = server.version();
         let waiting = tokio::spawn({
@@ -321,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn garbage_is_collected_by_itself() {
+    async fn garbage_is_collected_in_the_background() {
         let server = ApiServer::new();
         let owner = server.create(&Kind::RAY_CLUSTER, cluster("a")).unwrap();
         let reference = json!({"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "a", "uid": owner["metadata"]["uid"]});
@@ -336,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_happened_can_be_read() {
+    async fn changes_and_writes_are_recorded() {
         let server = ApiServer::new();
         let before = server.version();
         server.create(&Kind::RAY_CLUSTER, cluster("a")).unwrap();

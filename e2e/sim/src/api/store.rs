@@ -1,4 +1,5 @@
-//! All objects, one rising resource version, and the log of changes. It keeps what it is given: rules are elsewhere.
+//! All objects, one increasing resource version, and the log of changes. It stores what it is given;
+//! validation is elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,13 +20,14 @@ pub(super) struct Store {
     pub(super) version: u64,
     pub(super) clock: Clock,
     pub(super) random: fastrand::Rng,
-    /// Whether something happened since that garbage collection has to look at.
+    /// Whether something changed since the last garbage collection.
     pub(super) littered: bool,
-    /// Whether garbage collection may find anything then. A change of an owned object alone makes it look, not find.
+    /// Whether that collection may find anything. A change of an owned object alone triggers it without
+    /// this.
     pub(super) suspicious: bool,
-    /// What was applied last, by UID of the object, manager, and whether to the status.
+    /// Last applied objects, by UID of the object, manager, and whether the status was applied.
     pub(super) applied: BTreeMap<(String, String, bool), Value>,
-    /// While AIBrix's CRD is in the place of ours.
+    /// Set while AIBrix's CRD is in place of Rayfleet's.
     pub(super) foreign: Option<Foreign>,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
     logs: BTreeMap<Kind, Log>,
@@ -60,7 +62,7 @@ impl Store {
         self.objects.get(&kind.stored()).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Keeps an object under a new version.
+    /// Stores an object under a new version.
     pub(super) fn put(&mut self, kind: &Kind, mut object: Value) -> Arc<Value> {
         let kind = kind.stored();
         self.version += 1;
@@ -77,7 +79,7 @@ impl Store {
         object
     }
 
-    /// Takes an object away. Its last state is given, with the version of the deletion.
+    /// Removes an object. Returns its last state, with the version of the deletion.
     pub(super) fn drop(&mut self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let kind = kind.stored();
         let before = self.objects.get_mut(&kind)?.remove(&(namespace.to_owned(), name.to_owned()))?;
@@ -115,7 +117,7 @@ impl Store {
         self.next(kind, version).map(|_| ())
     }
 
-    /// All changes after a version that are still known, of all kinds, in order.
+    /// All changes of all kinds after a version that are not compacted, in order.
     pub(super) fn changes(&self, version: u64) -> Vec<Arc<Change>> {
         let mut changes: Vec<_> = self
             .logs
@@ -151,7 +153,7 @@ impl Store {
         }
     }
 
-    /// The version of the objects as of some versions ago, as far as it is known.
+    /// The version `behind` versions ago, or the oldest that is known.
     pub(super) fn ago(&self, kind: &Kind, behind: u64) -> u64 {
         let then = self.version.saturating_sub(behind);
         match self.knows(kind, then) {
@@ -170,20 +172,20 @@ impl Store {
         self.version += 1;
     }
 
-    /// Takes a kind away with all its objects.
+    /// Removes a kind with all its objects.
     pub(super) fn uninstall(&mut self, kind: &Kind) {
         let keys: Vec<Key> =
             self.objects.get(&kind.stored()).map(|all| all.keys().cloned().collect()).unwrap_or_default();
         for (namespace, name) in keys {
             self.drop(kind, &namespace, &name);
         }
-        // A CustomResourceDefinition goes after its objects, so that their dependents are still collected.
+        // A CustomResourceDefinition is removed after its objects, so their dependents are still collected.
         while self.collect_garbage() {}
         self.missing.insert(kind.stored());
         self.version += 1;
     }
 
-    /// From now on watches of this client for this kind have to begin at this version or later.
+    /// From now on, watches of this client for this kind must start at this version or later.
     pub(super) fn expire(&mut self, who: &str, kind: &Kind, version: u64) {
         let oldest = self.expired.entry((who.to_owned(), kind.stored())).or_default();
         *oldest = version.max(*oldest);
@@ -193,13 +195,13 @@ impl Store {
         self.expired.get(&(who.to_owned(), kind.stored())).copied().unwrap_or_default()
     }
 
-    /// Random letters as a real server ends generated names with.
+    /// Random suffix for a generated name, as a real server makes it.
     pub(super) fn suffix(&mut self) -> String {
         const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
         (0..5).map(|_| char::from(*self.random.choice(LETTERS).unwrap_or(&b'x'))).collect()
     }
 
-    /// A UID. It comes from a fixed seed, so that a run can be repeated.
+    /// A UID from a fixed seed, so that a run is reproducible.
     pub(super) fn uid(&mut self) -> String {
         let (high, low) = (self.random.u64(..), self.random.u64(..));
         format!(
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_past_can_be_read_until_it_is_compacted() {
+    async fn past_versions_can_be_read_until_compaction() {
         let mut store = Store::new(Clock::start());
         store.put(&Kind::POD, pod("a", "red"));
         let red = store.version;
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deletion_has_a_version_of_its_own() {
+    async fn a_deletion_gets_a_new_version() {
         let mut store = Store::new(Clock::start());
         let made = store.put(&Kind::POD, pod("a", "red"));
         let gone = store.drop(&Kind::POD, "n", "a").unwrap();

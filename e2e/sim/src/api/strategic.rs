@@ -1,4 +1,4 @@
-//! Strategic merge patch, for kinds that are built into the server: lists of things with a key are merged by it. Pure.
+//! Strategic merge patch for built-in kinds: lists with a merge key are merged by it. Pure functions.
 
 use serde_json::{Map, Value};
 
@@ -80,8 +80,8 @@ fn list(base: &mut Map<String, Value>, name: &str, items: &[Value], within: &str
     *array(base, name) = interleaved(kept, patched, |item| before.iter().position(|other| same(item, other)));
 }
 
-/// Items that the patch leaves alone and those that it has, each in their order. One of the former comes before one of
-/// the latter only if both were there before and stood so.
+/// Merges the items that the patch does not mention with those that it does, each in their order. An
+/// untouched item precedes a patched one only if both existed before in that order.
 fn interleaved(left: Vec<Value>, right: Vec<Value>, place: impl Fn(&Value) -> Option<usize>) -> Vec<Value> {
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     let mut all = Vec::new();
@@ -98,15 +98,15 @@ fn interleaved(left: Vec<Value>, right: Vec<Value>, place: impl Fn(&Value) -> Op
 }
 
 enum Merge {
-    /// The whole list is one value.
+    /// The list is replaced as a whole.
     Atomic,
-    /// Values that are there once.
+    /// A set of values.
     Set,
-    /// Things that this field tells apart.
+    /// Items are identified by this field.
     By(&'static str),
 }
 
-/// How the list `name` is merged; `within` is the field that it stands in.
+/// How the list `name` in the field `within` is merged.
 fn merged_by(name: &str, within: &str) -> Merge {
     match (name, within) {
         ("finalizers", "metadata") => Merge::Set,
@@ -138,7 +138,7 @@ fn array<'a>(base: &'a mut Map<String, Value>, name: &str) -> &'a mut Vec<Value>
     }
     match value {
         Value::Array(items) => items,
-        // The line above has made it one.
+        // Made a list by the line above.
         _ => unreachable!("a value that was made a list"),
     }
 }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_distinguished_by_what_they_are_in() {
+    fn the_merge_key_of_ports_depends_on_the_parent_field() {
         let base = json!({"spec": {"ports": [{"port": 1, "name": "a"}], "containers": [{"name": "c", "ports": [{"containerPort": 5}]}]}});
         let patch = json!({"spec": {
             "ports": [{"port": 1, "name": "b"}],
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lists_are_one_value_and_null_takes_away() {
+    fn other_lists_are_replaced_and_null_removes_a_field() {
         let base = json!({"spec": {"tolerations": [{"key": "a"}], "nodeName": "n"}});
         let patch = json!({"spec": {"tolerations": [{"key": "b"}], "nodeName": null}});
         assert_eq!(merged(base, &patch), json!({"spec": {"tolerations": [{"key": "b"}]}}));

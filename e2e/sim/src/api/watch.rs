@@ -1,4 +1,4 @@
-//! One watch: the changes of a kind after a version, as lines of JSON, with bookmarks, and with what faults do to it.
+//! One watch: the changes of a kind after a version, as lines of JSON, with bookmarks and injected faults.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,33 +18,31 @@ use super::selector::Selector;
 use super::server::ApiServer;
 use super::{Refusal, convert, fields, meta};
 
-/// What tells a client how far it is, without an object.
+/// Event type that reports the version reached, without an object.
 const BOOKMARK: &str = "BOOKMARK";
-/// How often a bookmark tells a client how far it is.
+/// Interval of bookmarks.
 const BOOKMARKS: Duration = Duration::from_mins(1);
-/// A watch without a time-out of its own ends after this.
+/// Timeout of a watch that sets none.
 pub(super) const LONGEST: Duration = Duration::from_mins(30);
 
-/// What a watch is asked for with.
 #[derive(Clone, Debug)]
 pub(super) struct WatchOptions {
     pub(super) selector: Selector,
-    /// Version to begin after; 0: with all objects that are there.
+    /// Version to start after; 0: with all existing objects.
     pub(super) version: u64,
     pub(super) bookmarks: bool,
-    /// All objects that are there first, then a bookmark that says so.
+    /// Send all existing objects first, then a bookmark that marks their end.
     pub(super) initial: bool,
     pub(super) timeout: Duration,
     pub(super) partial: bool,
 }
 
-/// An event of a watch.
 struct Event {
     name: &'static str,
     object: Arc<Value>,
 }
 
-/// An event as it is sent.
+/// An event as serialized.
 #[derive(Serialize)]
 struct Sent<'a> {
     object: &'a Value,
@@ -128,7 +126,7 @@ impl Watch {
         Event { name, object }
     }
 
-    /// What a bookmark has for an object.
+    /// The object of a bookmark.
     fn mark_at(&self, version: u64) -> Value {
         let kind = &self.call.kind;
         json!({
@@ -137,7 +135,8 @@ impl Watch {
         })
     }
 
-    /// The event that a change is for this watch: objects come and go also by being selected or not any more.
+    /// The event of a change in this watch: an object is also added or deleted when the selector begins or
+    /// ceases to match.
     fn seen(&self, change: &Change) -> Option<Event> {
         let before = change.before.as_ref().is_some_and(|before| self.selects(before));
         let after = change.change != ChangeType::Deleted && self.selects(&change.object);
@@ -149,7 +148,7 @@ impl Watch {
                 Some(self.event("DELETED", &change.object))
             }
             (true, false) => {
-                // Its last state that was selected, with the version of the change.
+                // Its last state that matched, with the version of the change.
                 let mut last = change.before.as_deref().cloned().unwrap_or_default();
                 let version = json!(change.version.to_string());
                 fields::metadata(&mut last).insert("resourceVersion".to_owned(), version);
@@ -158,7 +157,7 @@ impl Watch {
         }
     }
 
-    /// The next line; none when the watch has ended.
+    /// The next line; `None` when the watch has ended.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(line) = self.lines.pop_front() {
@@ -193,7 +192,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the next change. Whether there was one, or the watch is over.
+    /// Processes the next change. Returns whether there was one, or the watch is over.
     fn advance(&mut self) -> bool {
         let kind = self.call.kind;
         let position = self.position;
@@ -207,12 +206,12 @@ impl Watch {
                 }
                 true
             }
-            // A watch that has seen everything is not hurt by compaction. A version of the future is waited for.
+            // Compaction does not affect a watch that is up to date. A future version is waited for.
             Ok(None) if installed => {
                 self.position = now.max(position);
                 false
             }
-            // It fell too far behind, or the kind is gone.
+            // It fell too far behind, or the kind was removed.
             Err(_) | Ok(None) => {
                 self.over = true;
                 true
@@ -252,7 +251,7 @@ impl Watch {
         }
     }
 
-    /// The lines, as a body that is sent as they come.
+    /// The lines, as a streamed body.
     pub(super) fn stream(self) -> impl Stream<Item = Result<http_body::Frame<Bytes>, Infallible>> + Send {
         futures::stream::unfold(self, |mut watch| async move {
             let line = watch.next().await?;
@@ -266,7 +265,7 @@ fn bookmark(object: Value) -> Event {
 }
 
 fn line(event: &Event) -> Bytes {
-    // JSON can always be written as text.
+    // A JSON value can always be serialized.
     let sent = Sent { object: &event.object, r#type: event.name };
     let mut text = serde_json::to_vec(&sent).unwrap_or_default();
     text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Creates and updates: what was sent becomes what is kept, or a refusal.
+//! Creates and updates: turns a sent object into a stored one, or refuses it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::fields::{deleting, finalizers, metadata, text};
 use super::store::Store;
 use super::{Kind, Refusal, admit, convert, defaults, fields, meta};
 
-/// Which object, and how it is written.
+/// The object that is written, and how.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
     pub(super) kind: &'a Kind,
@@ -17,14 +17,15 @@ pub(super) struct Target<'a> {
     pub(super) name: &'a str,
     /// Only the status is written.
     pub(super) status: bool,
-    /// Nothing is kept.
+    /// Nothing is stored.
     pub(super) dry_run: bool,
-    /// A client writes, not a simulator of what a real cluster does by other ways (binding, container states).
+    /// Written by a client, not by a simulator of other write paths of a real cluster (binding, container
+    /// states).
     pub(super) client: bool,
 }
 
 impl<'a> Target<'a> {
-    /// As simulators write.
+    /// A write by a simulator.
     pub(super) fn direct(kind: &'a Kind, namespace: &'a str, name: &'a str) -> Self {
         Self { kind, namespace, name, status: false, dry_run: false, client: false }
     }
@@ -35,7 +36,7 @@ impl<'a> Target<'a> {
 }
 
 impl Store {
-    /// Whether a client can speak of a kind at all.
+    /// The present object, or the refusal that it does not exist.
     pub(super) fn current(&self, target: &Target<'_>) -> Result<Arc<Value>, Refusal> {
         let Target { kind, namespace, name, .. } = *target;
         self.get(kind, namespace, name).cloned().ok_or_else(|| Refusal::not_found(kind, name))
@@ -77,7 +78,7 @@ impl Store {
     fn generate(&mut self, kind: &Kind, namespace: &str, prefix: &str) -> String {
         let prefix: String = prefix.chars().take(58).collect();
         let mut name = format!("{prefix}{}", self.suffix());
-        // A real server tries seven times more before it gives up.
+        // A real server retries seven times before it gives up.
         for _ in 0..7 {
             if self.get(kind, namespace, &name).is_none() {
                 break;
@@ -106,7 +107,7 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces an object. Whether it was created is reported too.
+    /// Replaces an object. Returns it, and whether it was created.
     pub(super) fn replace(
         &mut self,
         target: &Target<'_>,
@@ -149,7 +150,7 @@ impl Store {
         Ok((self.update(target, &found, object)?, false))
     }
 
-    /// Writes `sent`, in its stored form, over `found`.
+    /// Writes `sent`, in stored form, over `found`.
     pub(super) fn update(
         &mut self,
         target: &Target<'_>,
@@ -179,7 +180,7 @@ impl Store {
     }
 }
 
-/// Namespace of what was sent: the path's.
+/// Sets the namespace of a sent object to the path's.
 fn place(target: &Target<'_>, object: &mut Value) -> Result<(), Refusal> {
     if !target.kind.namespaced {
         metadata(object).remove("namespace");
@@ -195,7 +196,7 @@ fn place(target: &Target<'_>, object: &mut Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Name of what was sent: the path's.
+/// Sets the name of a sent object to the path's.
 pub(super) fn named(target: &Target<'_>, object: &mut Value) -> Result<(), Refusal> {
     let sent = fields::name(object);
     if !sent.is_empty() && sent != target.name {
@@ -207,7 +208,7 @@ pub(super) fn named(target: &Target<'_>, object: &mut Value) -> Result<(), Refus
     Ok(())
 }
 
-/// A Service that was sent without its address keeps it.
+/// A Service that is sent without its cluster IP keeps it.
 fn keep_address(found: &Value, new: &mut Value) {
     for field in ["clusterIP", "clusterIPs"] {
         if let Some(old) = found.pointer(&format!("/spec/{field}")) {
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_name_is_taken_once() {
+    async fn a_second_create_of_a_name_is_refused() {
         let mut store = store();
         let at = target(&Kind::LEASE, "n", "");
         let made = store.create(&at, lease()).unwrap();
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dry_run_keeps_nothing() {
+    async fn a_dry_run_stores_nothing() {
         let mut store = store();
         let before = store.version;
         let dry = Target { dry_run: true, ..target(&Kind::LEASE, "n", "") };
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stale_version_conflicts_and_the_same_again_is_no_write() {
+    async fn a_stale_version_conflicts_and_an_unchanged_update_writes_nothing() {
         let mut store = store();
         let made = store.create(&target(&Kind::LEASE, "n", ""), lease()).unwrap();
         let at = target(&Kind::LEASE, "n", "l");
@@ -268,11 +269,15 @@ mod tests {
         changed["spec"]["holderIdentity"] = json!("b");
         store.replace(&at, changed.clone()).unwrap();
         assert_eq!(store.replace(&at, changed).unwrap_err().reason, "Conflict");
-        assert_eq!(store.replace(&at, lease()).unwrap_err().reason, "Invalid", "a lease needs its version");
+        assert_eq!(
+            store.replace(&at, lease()).unwrap_err().reason,
+            "Invalid",
+            "an update of a lease needs a resource version"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_put_creates_leases_but_not_those_that_somebody_knew() {
+    async fn a_put_creates_a_lease_unless_it_has_a_resource_version() {
         let mut store = store();
         let at = target(&Kind::LEASE, "n", "l");
         let mut known = lease();
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_finalizer_takes_a_deleted_object_along() {
+    async fn removing_the_last_finalizer_deletes_the_object() {
         let mut store = store();
         let mut object = lease();
         object["metadata"]["finalizers"] = json!(["x/y"]);

@@ -22,13 +22,14 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Play one scenario and print what happened.
+    /// Run one scenario and print what happened.
     Run(Run),
-    /// Play the standard scenarios with one fault at a time: each kind at each write.
+    /// Run the standard scenarios with one fault at a time: each kind at each write.
     Grid(Grid),
-    /// Play the standard scenarios with several random faults at once.
+    /// Run the standard scenarios with several random faults at once.
     Soak(Seeds),
-    /// Change a fleet at random, rightly and wrongly, and see whether it ends as the last change says.
+    /// Apply random valid and invalid changes to a fleet, and check that it ends as the last change
+    /// demands.
     Walk(Seeds),
     /// Print what a group costs in writes, and how fast the simulation is.
     Figures,
@@ -36,24 +37,24 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Run {
-    /// The scenario's file.
+    /// The scenario file.
     pub file: PathBuf,
-    /// Seed of all that is random in the world.
+    /// Seed of all randomness in the simulated world.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Faults as kind:number, parted by commas: the number of the write or of the event that they hit.
+    /// Faults as kind:number, separated by commas: the number of the write or event that they hit.
     #[arg(long, default_value_t)]
     pub faults: Plan,
-    /// Steps to leave out, by number.
+    /// Steps to skip, by number.
     #[arg(long, value_delimiter = ',')]
     pub skip_steps: Vec<usize>,
-    /// If it fails, leave out faults and steps as long as it still does alike.
+    /// If the run fails, remove faults and steps as long as it still fails in the same way.
     #[arg(long)]
     pub shrink: bool,
-    /// Rest twenty minutes at the end, in which nothing may be written.
+    /// Rest for twenty minutes at the end, during which nothing may be written.
     #[arg(long)]
     pub rest: bool,
-    /// Show the orchestrator's own log.
+    /// Show the orchestrator's log.
     #[arg(long)]
     pub log: bool,
 }
@@ -63,7 +64,7 @@ pub(crate) struct Grid {
     /// Only these scenarios.
     #[arg(long)]
     pub scenario: Vec<String>,
-    /// Of each kind of fault only every so many-th place. 0: as many as fit into half a minute.
+    /// For each kind of fault, try only every STRIDE-th place. 0: as many as fit into half a minute.
     #[arg(long, default_value_t = 0)]
     pub stride: u64,
     /// With a stride: another number, up to it, tries other places.
@@ -76,10 +77,10 @@ pub(crate) struct Grid {
 
 #[derive(Args)]
 pub(crate) struct Seeds {
-    /// How many seeds.
+    /// Number of seeds.
     #[arg(long = "seeds", default_value_t = 100)]
     pub count: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 1)]
     pub from: u64,
     /// Only these scenarios.

@@ -1,4 +1,4 @@
-//! `figures`: what a group costs, and how fast the simulation is.
+//! `figures`: what a group costs in writes, and how fast the simulation is.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::say;
 
-/// Runs over which the speed is measured.
+/// Number of runs over which the speed is measured.
 const SPEED: u64 = 10;
 
 /// Groups of the fleets whose writes are counted.
@@ -47,7 +47,7 @@ pub(super) fn figures() -> anyhow::Result<bool> {
     Ok(failures.is_empty())
 }
 
-/// The scenario with another number of groups, all wanted at once, and with room for them and one more.
+/// The scenario with `groups` groups, all created at once, and with room for one more.
 fn sized(scenario: &Scenario, groups: u32) -> Scenario {
     let mut sized = scenario.unbounded();
     sized.fleet["spec"]["replicas"] = json!(groups);
@@ -61,12 +61,12 @@ fn sized(scenario: &Scenario, groups: u32) -> Scenario {
     for nodes in &mut sized.nodes {
         nodes.count = groups + 1;
     }
-    // A small fleet is done before its first request is answered.
+    // A small fleet is complete before its first request is answered.
     sized.steps.push(Step::Wait(Length(Duration::from_secs(10))));
     sized
 }
 
-/// Writes of a run, events left out.
+/// Number of writes in a run, without Events.
 fn writes(report: &Report) -> usize {
     report.writes.iter().filter(|write| !write.is_event).count()
 }
@@ -94,7 +94,7 @@ fn speed(scenario: &Scenario) {
     say(format_args!("seeds per minute, on one core           {:>8.0}", runs * 60.0 / seconds));
 }
 
-/// The machine's own time, for what is measured of the simulation itself.
+/// Real time, for measurements of the simulation itself.
 struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {

@@ -13,12 +13,12 @@ use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
 use super::arguments::{Grid, Seeds};
 use super::say;
 
-/// Runs of the grid when nobody says how many: what two cores do in half a minute.
+/// Runs of the grid by default: what two cores do in half a minute.
 const RUNS: usize = 200;
-/// Failing runs that are reported in full.
+/// Number of failing runs that are reported in full.
 const TOLD: usize = 3;
 
-/// What many runs came to.
+/// Result of many runs.
 #[derive(Default)]
 struct Sum {
     passed: usize,

@@ -1,4 +1,4 @@
-//! The subcommands of `rayfleet-sim`, and what they print.
+//! The subcommands of `rayfleet-sim`, and their output.
 
 mod arguments;
 mod figures;
@@ -11,7 +11,7 @@ use std::io::Write;
 pub(crate) use self::arguments::Arguments;
 use self::arguments::Command;
 
-/// Runs a subcommand; gives whether all was well.
+/// Runs a subcommand; returns whether all runs succeeded.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.command {
         Command::Run(run) => one::run(&run),
@@ -22,12 +22,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<bool> {
     }
 }
 
-/// A line of the answer. Who does not read it, needs no word about that.
+/// Prints a line of output. A closed pipe is not an error.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Why nothing could be run.
+/// Prints why nothing could be run.
 pub(crate) fn complain(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }

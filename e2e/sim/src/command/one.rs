@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Run) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// One run, judged beside the one without faults if there are any.
+/// One run, compared with the one without faults if there are any.
 fn one(scenario: &Scenario, seed: u64, plan: &Plan, rest: bool) -> Report {
     if plan.0.is_empty() {
         return play(scenario, seed, plan, if rest { Rest::Long } else { Rest::Short });

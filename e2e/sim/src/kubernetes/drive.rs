@@ -1,4 +1,4 @@
-//! The loop that all simulators run in: look, do, sleep until something changes or is due.
+//! The loop that runs every simulator: step, then sleep until something changes or is due.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind};
 
-/// A controller. It keeps what it remembers, and reads everything else from the API server at each step.
+/// A controller. It keeps only its own memory, and reads everything else from the API server at each step.
 pub(super) trait Simulator: Send {
-    /// Kinds of the objects that it reads.
+    /// Kinds of the objects that it watches.
     fn kinds(&self) -> &'static [Kind];
 
-    /// Does what is due at `now`; gives when something is due next, whatever may change before. A step after which
-    /// nothing changed must write nothing.
+    /// Does what is due at `now`; returns when it is due again if nothing changes before. A step after
+    /// which nothing changed must write nothing.
     fn step(&mut self, api: &ApiServer, now: Timestamp) -> Option<Timestamp>;
 }
 
-/// Shortest sleep: a step that is due again at the same moment must not stop time.
+/// Shortest sleep: a simulator that is due again at the same moment must not stop simulated time.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Runs a simulator for ever.
+/// Runs a simulator forever.
 pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, switches: Switches) {
     let mut flips = switches.flips();
     loop {
@@ -43,7 +43,7 @@ pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, swi
     }
 }
 
-/// Waits until an object of one of the kinds has changed since a version.
+/// Waits until an object of one of the kinds has changed since `version`.
 async fn news(api: &ApiServer, mut version: u64, kinds: &[Kind]) {
     loop {
         let newer = api.changed_since(version).await;
@@ -58,7 +58,7 @@ fn until(wake: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(wake.duration_since(now)).unwrap_or_default().max(SHORTEST)
 }
 
-/// The earlier of two moments, where there are any.
+/// The earlier of two moments; `None` is never.
 pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

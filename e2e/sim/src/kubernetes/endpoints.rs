@@ -1,4 +1,5 @@
-//! The EndpointSlice controller: which pods are behind each Service, and what may be sent to them.
+//! The EndpointSlice controller: which pods are behind each Service, and whether they are ready, serving
+//! and terminating.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,13 +17,13 @@ use super::object::{
 };
 use crate::api::{ApiServer, Kind};
 
-/// From a change of a pod or Service to that of the slice.
+/// From a change of a pod or Service to the change of the slice.
 const LAG: Duration = Duration::from_millis(30);
 /// Letters of generated names.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// The controller. It remembers which Services are out of date since when.
+/// The controller. It remembers since when each Service has been out of date.
 pub(super) struct Endpoints {
     rng: Rng,
     due: BTreeMap<Key, Timestamp>,
@@ -33,7 +34,7 @@ impl Endpoints {
         Self { rng: Rng::with_seed(seed), due: BTreeMap::new() }
     }
 
-    /// Slices with the same ports are kept, others changed, made and deleted until all is as wanted.
+    /// Keeps slices that match, and updates, creates and deletes others until all are as wanted.
     fn write_all(&mut self, api: &ApiServer, service: &Value, mut there: Vec<&Arc<Value>>, wanted: &[Value]) {
         let mut others = Vec::new();
         for content in wanted {
@@ -121,7 +122,8 @@ fn new_slice(service: &Value, slice_name: &str, content: &Value) -> Value {
     })
 }
 
-/// Endpoints and ports of a Service: together those whose ports are the same, as pods may have other numbers under one name.
+/// Endpoints and ports of a Service, one entry for each distinct set of ports: pods may have different
+/// numbers for a named port.
 fn contents(service: &Value, pods: &[Arc<Value>], nodes: &[Arc<Value>]) -> Vec<Value> {
     let chosen = |pod: &&Arc<Value>| {
         namespace(pod) == namespace(service)
@@ -160,7 +162,7 @@ fn endpoint(service: &Value, pod: &Value, nodes: &[Arc<Value>]) -> Value {
     endpoint
 }
 
-/// A port of a Service at a pod; `None`: the pod has none of that name.
+/// A port of a Service at a pod; `None` if the pod has no port of that name.
 fn port(port: &Value, pod: &Value) -> Option<Value> {
     let containers = items(&pod["spec"]["containers"]).iter();
     let mut named = containers.flat_map(|container| items(&container["ports"]));
@@ -208,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_ends_is_serving_but_not_ready() {
+    fn a_terminating_pod_is_serving_but_not_ready() {
         assert_eq!(reported(false, &pod("True", false)), [true, true, false]);
         assert_eq!(reported(false, &pod("True", true)), [false, true, true]);
         assert_eq!(reported(false, &pod("False", false)), [false, false, false]);
     }
 
     #[test]
-    fn a_named_port_is_what_each_pod_has_under_that_name() {
+    fn a_named_port_resolves_for_each_pod() {
         let with = |number: u16| {
             let mut pod = pod("True", false);
             pod["spec"]["containers"] = json!([{"ports": [{"name": "web", "containerPort": number}]}]);
@@ -230,17 +232,17 @@ mod tests {
             .collect();
         assert_eq!(shown, [(json!(8000), 2), (json!(8001), 1)]);
         let nameless = contents(&service, &[Arc::new(pod("True", false))], &[]);
-        assert_eq!((nameless.len(), &nameless[0]["ports"]), (1, &json!([])), "it is behind no port");
+        assert_eq!((nameless.len(), &nameless[0]["ports"]), (1, &json!([])), "it has no port of that name");
     }
 
     #[test]
-    fn published_addresses_are_called_ready_whatever_they_are() {
+    fn publish_not_ready_addresses_makes_all_endpoints_ready() {
         assert_eq!(reported(true, &pod("False", false)), [true, false, false]);
         assert_eq!(reported(true, &pod("True", true)), [true, true, true]);
     }
 
     #[test]
-    fn pods_without_an_address_and_pods_that_have_ended_are_left_out() {
+    fn pods_without_an_address_and_ended_pods_are_left_out() {
         let mut failed = pod("False", false);
         failed["status"]["phase"] = json!("Failed");
         let mut new = pod("False", false);

@@ -1,4 +1,5 @@
-//! The eviction of a pod: a delete with grace, if the `PodDisruptionBudgets` that select it allow it.
+//! Eviction of a pod: a delete with grace period, if all `PodDisruptionBudgets` that select the pod allow
+//! it.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 use super::object::{entries, is_deleting, is_true, label, namespace};
 use crate::api::{ApiServer, Kind, Refusal};
 
-/// Evicts a pod, or leaves it where it is.
+/// Evicts a pod. Returns whether the budgets allowed it.
 pub(super) fn evict(api: &ApiServer, namespace: &str, name: &str) -> Result<bool, Refusal> {
     let Some(pod) = api.get(&Kind::POD, namespace, name) else { return Ok(true) };
     let budgets = api.list(&Kind::BUDGET);
@@ -19,7 +20,8 @@ pub(super) fn evict(api: &ApiServer, namespace: &str, name: &str) -> Result<bool
             pods.iter().filter(|pod| selects(budget, pod) && is_true(pod, "Ready") && !is_deleting(pod));
         let healthy = u64::try_from(healthy.count()).unwrap_or_default();
         let least = budget["spec"]["minAvailable"].as_u64().unwrap_or_default();
-        // What is not ready may go by the policy AlwaysAllow; by Kubernetes' own only while enough others are.
+        // `AlwaysAllow` lets unready pods be evicted; the default policy does so only while enough others
+        // are healthy.
         let always = budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow";
         if ready { healthy > least } else { always || healthy >= least }
     });
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_holds_what_is_ready_and_nothing_else() {
+    fn a_budget_protects_only_ready_pods() {
         let api = server();
         let pod = |name: &str, ready: &str| {
             let pod = json!({
@@ -64,10 +66,7 @@ mod tests {
             })
         };
         api.create(&Kind::BUDGET, budget(3)).unwrap();
-        assert!(
-            !evict(&api, "n", "ill").unwrap(),
-            "by Kubernetes' own policy it is one of those that are missing"
-        );
+        assert!(!evict(&api, "n", "ill").unwrap(), "by the default policy an unready pod counts as missing");
         api.delete(&Kind::BUDGET, "n", "a").unwrap();
         let mut lenient = budget(3);
         lenient["spec"]["unhealthyPodEvictionPolicy"] = json!("AlwaysAllow");

@@ -1,5 +1,5 @@
-//! The scheduler's filters: why a pod may not run on a node, in the scheduler's own words. In its own order, and only
-//! the first that objects is told of each node.
+//! The scheduler's filters: why a pod may not run on a node, in the scheduler's words. Filters run in the
+//! scheduler's order, and only the first that fails is reported for each node.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::object::{entries, items, label, meets, name, namespace, selects};
 use super::resources::{Amounts, add, amounts, requests};
 
-/// A node as the scheduler sees it.
+/// A node with its pods, as the scheduler sees it.
 pub(super) struct Place<'a> {
     node: &'a Value,
     /// Pods on it that have not ended.
@@ -20,7 +20,7 @@ pub(super) struct Place<'a> {
 /// Why a pod may not run on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Objection {
-    /// In the scheduler's words; of resources there may be several.
+    /// In the scheduler's words; insufficient resources may be several.
     pub(super) reasons: Vec<String>,
     /// Whether the end of other pods could help.
     pub(super) passing: bool,
@@ -43,13 +43,12 @@ impl<'a> Place<'a> {
         Self { node, pods: Vec::new(), room, taken: Amounts::new() }
     }
 
-    /// Puts a pod on it.
+    /// Adds a pod to the node.
     pub(super) fn put(&mut self, pod: &'a Value) {
         add(&mut self.taken, &asked(pod));
         self.pods.push(pod);
     }
 
-    /// Name of the node.
     pub(super) fn name(&self) -> &'a str {
         name(self.node)
     }
@@ -59,7 +58,7 @@ impl<'a> Place<'a> {
         of(&self.room) - of(&self.taken)
     }
 
-    /// How much of CPU and memory would stay free, in thousandths of them: the scheduler prefers empty nodes.
+    /// How much CPU and memory would stay free, in thousandths: the scheduler prefers empty nodes.
     pub(super) fn score(&self, pod: &Value) -> i128 {
         let asked = asked(pod);
         let part = |resource: &str| {
@@ -81,7 +80,7 @@ fn asked(pod: &Value) -> Amounts {
     asked
 }
 
-/// Why a pod may not run on one of the places; `None`: it may.
+/// Why a pod may not run on a place; `None` if it may.
 pub(super) fn objection(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Objection> {
     unschedulable(pod, place.node)
         .or_else(|| tainted(pod, place.node))
@@ -107,7 +106,7 @@ fn tainted(pod: &Value, node: &Value) -> Option<Objection> {
         .then(|| Objection::lasting("node(s) had untolerated taint(s)"))
 }
 
-/// Whether a toleration is for a taint.
+/// Whether a toleration matches a taint.
 pub(super) fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let effect = text(&toleration["effect"]);
@@ -149,7 +148,8 @@ fn too_little(pod: &Value, place: &Place<'_>) -> Option<Objection> {
     (!reasons.is_empty()).then_some(Objection { reasons, passing: fits_empty })
 }
 
-/// A rule about other pods with the labels that it takes over from the pod that has it.
+/// Whether an affinity term of `owner` selects `other`, including the labels that the term copies from its
+/// owner.
 fn is_meant(rule: &Value, owner: &Value, other: &Value) -> bool {
     let spaces = items(&rule["namespaces"]);
     let in_space = if spaces.is_empty() {
@@ -174,7 +174,7 @@ fn rules<'p>(pod: &'p Value, kind: &str) -> &'p [Value] {
 
 fn beside_others(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Objection> {
     let key_of = |rule: &Value| rule["topologyKey"].as_str().unwrap_or_default().to_owned();
-    // Pods of all nodes that are in one domain with this one.
+    // Pods on all nodes in the same domain as this one.
     let near = |key: &str| -> Vec<&Value> {
         let Some(domain) = place.domain(key) else { return Vec::new() };
         let alike = all.iter().filter(|other| other.domain(key) == Some(domain));
@@ -184,7 +184,7 @@ fn beside_others(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Ob
     for rule in rules(pod, "podAffinity") {
         let key = key_of(rule);
         let found = near(&key).into_iter().any(|other| is_meant(rule, pod, other));
-        // The first of pods that want to be beside each other may go anywhere.
+        // The first of several pods with affinity to each other may go anywhere.
         let first = place.domain(&key).is_some()
             && is_meant(rule, pod, pod)
             && !everybody().any(|other| is_meant(rule, pod, other));
@@ -209,7 +209,7 @@ fn beside_others(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Ob
     None
 }
 
-/// Topology spread, over the domains of nodes that the pod may go to by its node affinity.
+/// Violated topology spread, over the domains of the nodes that the pod's node affinity allows.
 fn uneven(pod: &Value, place: &Place<'_>, all: &[Place<'_>]) -> Option<Objection> {
     const REASON: &str = "node(s) didn't match pod topology spread constraints";
     let hard = items(&pod["spec"]["topologySpreadConstraints"]).iter();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn gpus_that_are_taken_pass_and_gpus_that_are_not_there_do_not() {
+    fn used_gpus_are_a_passing_objection_and_missing_gpus_a_lasting_one() {
         let (node, two) = (node("a"), pod(&gpus("2")));
         assert_eq!(of(&two, &node, &[]), None);
         let taken = of(&two, &node, &[&two]).unwrap();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn cordon_taint_and_selector_object_in_this_order() {
+    fn cordon_taint_and_selector_are_reported_in_this_order() {
         let mut node = node("a");
         let mut asking = gpus("64");
         assert_eq!(reason(&pod(&asking), &node, &[]), "Insufficient nvidia.com/gpu");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_a_field_rules_out_is_not_taken() {
+    fn a_node_excluded_by_a_field_selector_is_not_used() {
         let off = json!([{"key": "metadata.name", "operator": "NotIn", "values": ["a"]}]);
         let mut spec = gpus("1");
         let path = json!({"nodeSelectorTerms": [{"matchFields": off}]});
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_one_group_stay_apart_and_those_of_another_do_not_mind() {
+    fn anti_affinity_separates_pods_of_one_group_only() {
         let mut spec = gpus("1");
         spec["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
             "topologyKey": "kubernetes.io/hostname", "matchLabelKeys": ["group"],
@@ -317,13 +317,13 @@ mod tests {
         stranger["metadata"]["labels"]["group"] = json!("h");
         assert_eq!(reason(&one, &node, &[&one]), "node(s) didn't match pod anti-affinity rules");
         assert_eq!(of(&one, &node, &[&stranger]), None);
-        // Who has no rule of its own minds the rules of those that are there.
+        // A pod without anti-affinity is still subject to that of existing pods.
         let bare = pod(&gpus("1"));
         assert_eq!(reason(&bare, &node, &[&one]), "node(s) didn't satisfy existing pods anti-affinity rules");
     }
 
     #[test]
-    fn the_first_of_pods_that_want_to_be_together_may_go_anywhere() {
+    fn the_first_pod_with_affinity_to_its_own_group_may_go_anywhere() {
         let mut spec = gpus("1");
         spec["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
             "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"group": "g"}}
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn spread_counts_every_domain() {
+    fn topology_spread_counts_every_domain() {
         let mut spec = gpus("1");
         spec["topologySpreadConstraints"] = json!([{
             "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",

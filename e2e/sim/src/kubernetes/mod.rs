@@ -1,6 +1,6 @@
-//! What acts on the API server beside the orchestrator: KubeRay's operator, scheduler, kubelets, and the controllers of
-//! nodes, EndpointSlices and quotas. Each is level-triggered: it looks at the objects, does what is due, and says when
-//! it wants to look again. Nothing here knows the orchestrator.
+//! What acts on the API server besides the orchestrator: KubeRay's operator, scheduler, kubelets, and the
+//! controllers of nodes, EndpointSlices and quotas. Each is level-triggered: it reads the objects, does
+//! what is due, and says when it is due again. Nothing here may depend on the orchestrator.
 
 mod drive;
 mod endpoints;
@@ -43,7 +43,7 @@ use crate::ray::RayWorld;
 
 pub use self::options::{NodeSpec, Options};
 
-/// A running cluster around an API server. It ends when the last clone is dropped.
+/// A running cluster on an API server. It ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Kubernetes {
     api: ApiServer,
@@ -54,15 +54,15 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts everything. Nodes are there after the first look.
+    /// Starts everything. Nodes exist after the first step of their controller.
     ///
-    /// Must be called within a tokio runtime; with one seed and paused time all of it happens in the same way again.
+    /// Must be called within a tokio runtime; with the same seed and paused time the run is reproducible.
     pub fn start(api: ApiServer, ray: RayWorld, options: Options, seed: u64) -> Self {
         let options = Arc::new(options);
         let switches = Switches::default();
         let proxy = Proxy::new(options.endpoint_lag);
         let mut tasks = JoinSet::new();
-        // One after the other in this order, so that a run is the same each time.
+        // Steps run in this order, so that a run is reproducible.
         let mut run = |simulator: Box<dyn Simulator>| {
             tasks.spawn(drive(simulator, api.clone(), switches.clone()));
         };
@@ -79,18 +79,19 @@ impl Kubernetes {
         Self { api, ray, switches, proxy, _tasks: Arc::new(tasks) }
     }
 
-    /// Power loss: nothing on the node runs or answers any more.
+    /// Power loss: nothing on the node runs or answers.
     pub fn kill_node(&self, name: &str) {
         self.ray.lose_node(name);
         self.switches.lose(name, self.api.now());
     }
 
-    /// `systemctl reboot` with a kubelet that lets pods end first. It is up again when it is restored.
+    /// `systemctl reboot` with a kubelet that lets pods end first. [`Kubernetes::restore_node`] brings the
+    /// node up again.
     pub fn shut_down(&self, name: &str) {
         self.switches.shut_down(name);
     }
 
-    /// Puts a taint on a node, or takes it off.
+    /// Adds a taint to a node, or removes it.
     pub fn taint(&self, name: &str, key: &str, on: bool) -> Result<(), Refusal> {
         let node = self.api.get(&Kind::NODE, "", name).unwrap_or_default();
         let mut taints = object::items(&node["spec"]["taints"]).to_vec();
@@ -102,7 +103,7 @@ impl Kubernetes {
         self.api.merge_patch(&Kind::NODE, "", name, &patch).map(drop)
     }
 
-    /// The kubelet is not heard of any more; its containers run on.
+    /// The kubelet stops reporting; its containers keep running.
     pub fn kubelet_silent(&self, name: &str) {
         self.switches.silence(name, self.api.now());
     }
@@ -112,12 +113,12 @@ impl Kubernetes {
         self.switches.restore(name, self.api.now());
     }
 
-    /// No new pods on the node; those that are there stay.
+    /// No new pods on the node; existing ones stay.
     pub fn cordon(&self, name: &str) -> Result<(), Refusal> {
         self.set_unschedulable(name, true)
     }
 
-    /// The end of [`Kubernetes::cordon`].
+    /// Undoes [`Kubernetes::cordon`].
     pub fn uncordon(&self, name: &str) -> Result<(), Refusal> {
         self.set_unschedulable(name, false)
     }
@@ -127,7 +128,7 @@ impl Kubernetes {
         self.api.merge_patch(&Kind::NODE, "", name, &patch).map(drop)
     }
 
-    /// SIGKILL of the Ray container of a pod. Its kubelet starts it again.
+    /// Kills the Ray container of a pod with SIGKILL. Its kubelet restarts it.
     pub fn kill_container(&self, namespace: &str, pod: &str) {
         self.switches.kill(namespace, pod);
     }
@@ -141,22 +142,22 @@ impl Kubernetes {
         }
     }
 
-    /// An eviction, as `kubectl drain` asks for it. Whether the budgets allow it.
+    /// An eviction, as `kubectl drain` requests it. Returns whether the budgets allow it.
     pub fn evict(&self, namespace: &str, pod: &str) -> Result<bool, Refusal> {
         eviction::evict(&self.api, namespace, pod)
     }
 
-    /// KubeRay's operator does nothing for so long, and then looks at everything again.
+    /// KubeRay's operator does nothing for `duration`, and then reconciles everything.
     pub fn kuberay_down(&self, duration: Duration) {
         self.switches.kuberay_down_until(after(self.api.now(), duration));
     }
 
-    /// KubeRay's operator is restarted: it waits until its predecessor's lease has run out.
+    /// Restarts KubeRay's operator: it waits until its predecessor's lease has expired.
     pub fn restart_kuberay(&self) {
         self.kuberay_down(kuberay::RESTART);
     }
 
-    /// Addresses and ports to which the Service leads at this moment, as kube-proxy has programmed it.
+    /// Addresses and ports to which the Service forwards now, as kube-proxy has programmed it.
     pub fn service_addresses(&self, namespace: &str, service: &str) -> Vec<(String, u16)> {
         self.proxy.addresses(namespace, service, self.api.now())
     }

@@ -1,5 +1,5 @@
-//! Node objects and the controllers that watch over them: what kubelets report, when a silent node is given up, the
-//! taints that follow, and the eviction of pods from it.
+//! Node objects and their controllers: the kubelets' reports, when a silent node is declared lost, the
+//! resulting taints, and the eviction of pods.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::api::{ApiServer, Kind};
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
-/// Taints that these controllers put on and take off; others are their owners' business.
+/// Taints that these controllers add and remove; others belong to whoever set them.
 const OWN: [&str; 3] = [UNREACHABLE, NOT_READY, UNSCHEDULABLE];
 
-/// Kubelets' reports of their nodes, and the node lifecycle controller.
+/// Kubelets' reports about their nodes, and the node lifecycle controller.
 pub(super) struct Nodes {
     options: Arc<Options>,
     switches: Switches,
@@ -69,7 +69,7 @@ impl Simulator for Nodes {
     }
 }
 
-/// What a kubelet that reaches the API server keeps true: its Node is there, and Ready.
+/// Ensures what a kubelet that reaches the API server ensures: its Node exists and is Ready.
 fn report(api: &ApiServer, number: usize, spec: &NodeSpec, now: Timestamp) {
     match api.get(&Kind::NODE, "", &spec.name) {
         None => {
@@ -78,7 +78,7 @@ fn report(api: &ApiServer, number: usize, spec: &NodeSpec, now: Timestamp) {
                 "metadata": {"name": spec.name, "labels": labels(spec)},
                 "spec": {"podCIDR": format!("10.99.{}.0/24", number + 1)},
             });
-            // A Node's status is taken as it is when a kubelet registers.
+            // The status of a Node is accepted at creation, when a kubelet registers.
             if let Some(node) = node.as_object_mut() {
                 node.insert("status".to_owned(), status(number, spec, now));
             }
@@ -149,7 +149,7 @@ fn healthy() -> [Value; 4] {
     })
 }
 
-/// What a kubelet says once, when it begins to end its pods.
+/// Writes what a kubelet reports once, when it begins to end its pods.
 fn says_goodbye(api: &ApiServer, node: &str, now: Timestamp) {
     let Some(object) = api.get(&Kind::NODE, "", node).filter(|object| is_true(object, "Ready")) else {
         return;
@@ -163,7 +163,7 @@ fn says_goodbye(api: &ApiServer, node: &str, now: Timestamp) {
     drop(api.merge_patch_status(&Kind::NODE, "", node, &patch));
 }
 
-/// The node is not heard of any more: all that is said of it is unknown, and its pods are not ready.
+/// Declares a node lost: its conditions become Unknown, and its pods not ready.
 fn give_up(api: &ApiServer, node: &str, now: Timestamp) {
     let Some(object) = api.get(&Kind::NODE, "", node) else { return };
     if condition(&object, "Ready").is_some_and(|ready| ready["status"] == "Unknown") {
@@ -198,7 +198,7 @@ fn not_ready(api: &ApiServer, pod: &Value, now: Timestamp) {
     drop(api.merge_patch_status(&Kind::POD, &namespace, &name, &patch));
 }
 
-/// The taints that follow from a node's conditions and from its cordon.
+/// Sets the taints that follow from a node's conditions and its cordon.
 fn taint(api: &ApiServer, node: &Value, now: Timestamp) {
     let unreachable = condition(node, "Ready").is_some_and(|ready| ready["status"] == "Unknown");
     let mut wanted = Vec::new();
@@ -228,8 +228,8 @@ fn taint(api: &ApiServer, node: &Value, now: Timestamp) {
     drop(api.merge_patch(&Kind::NODE, "", name(node), &json!({"spec": {"taints": taints}})));
 }
 
-/// Deletes the pods that do not tolerate a `NoExecute` taint of their node, or not for so long. On a node without a
-/// kubelet they stay where they are, terminating.
+/// Deletes the pods that do not tolerate a `NoExecute` taint of their node, or no longer. On a node without
+/// a kubelet they stay, terminating.
 fn evict(api: &ApiServer, patience: Duration, now: Timestamp) -> Option<Timestamp> {
     let mut wake = None;
     let nodes = api.list(&Kind::NODE);
@@ -246,7 +246,7 @@ fn evict(api: &ApiServer, patience: Duration, now: Timestamp) -> Option<Timestam
     wake
 }
 
-/// When a pod has to leave a node because of a taint; `None`: never.
+/// When a pod has to leave a node because of a taint; `None` is never.
 fn leave_at(pod: &Value, taint: &Value, patience: Duration) -> Option<Timestamp> {
     let added = taint["timeAdded"].as_str().and_then(|time| time.parse().ok()).unwrap_or(Timestamp::MIN);
     let mut tolerating = items(&pod["spec"]["tolerations"])
@@ -254,7 +254,7 @@ fn leave_at(pod: &Value, taint: &Value, patience: Duration) -> Option<Timestamp>
         .filter(|toleration| tolerates(toleration, taint))
         .peekable();
     if tolerating.peek().is_none() {
-        // The API server's admission gives every pod tolerations for such nodes, with an end.
+        // The API server's admission gives every pod a toleration with an end for such nodes.
         let wait =
             if taint["key"] == UNREACHABLE || taint["key"] == NOT_READY { patience } else { Duration::ZERO };
         return Some(after(added, wait));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nodes_are_there_with_their_gpus_and_ready() {
+    async fn nodes_are_ready_with_their_gpus() {
         let bench = bench();
         bench.wait(0.1).await;
         let nodes = bench.api.list(&Kind::NODE);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_node_is_given_up_after_a_while_and_not_before() {
+    async fn a_silent_node_is_declared_lost_after_its_grace_period() {
         let bench = bench();
         bench.wait(0.1).await;
         bench.switches.silence("node-a", bench.api.now());
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pods_leave_a_lost_node_as_soon_as_their_tolerations_say() {
+    async fn pods_are_evicted_from_a_lost_node_when_their_tolerations_end() {
         let bench = bench();
         bench.wait(0.1).await;
         let mut soon = ray_pod("soon", "head", "node-a");
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cordon_is_a_taint_that_moves_nobody() {
+    async fn a_cordon_is_a_taint_that_evicts_no_pods() {
         let bench = bench();
         bench.wait(0.1).await;
         bench.create(&Kind::POD, ray_pod("p", "head", "node-a"));

@@ -1,5 +1,5 @@
-//! Reading Kubernetes objects that are plain JSON, and the small writes that every controller makes: conditions.
-//! Nothing here knows a kind.
+//! Accessors for Kubernetes objects in plain JSON, and the condition updates that every controller makes.
+//! Nothing here depends on a kind.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ pub(super) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-/// Namespace of an object; empty for those of the cluster.
+/// Namespace of an object; empty if it is cluster-scoped.
 pub(super) fn namespace(object: &Value) -> &str {
     object["metadata"]["namespace"].as_str().unwrap_or_default()
 }
@@ -22,7 +22,6 @@ pub(super) fn key(object: &Value) -> Key {
     (namespace(object).to_owned(), name(object).to_owned())
 }
 
-/// UID of an object.
 pub(super) fn uid(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }
@@ -32,22 +31,22 @@ pub(super) fn label<'o>(object: &'o Value, key: &str) -> Option<&'o str> {
     object["metadata"]["labels"][key].as_str()
 }
 
-/// Whether somebody asked for the object's end.
+/// Whether the object's deletion was requested.
 pub(super) fn is_deleting(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
-/// Elements of a list; none where there is no list.
+/// Elements of a list; empty if it is not a list.
 pub(super) fn items(list: &Value) -> &[Value] {
     list.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Entries of an object; none where there is no object.
+/// Entries of an object; empty if it is not an object.
 pub(super) fn entries(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     object.as_object().into_iter().flat_map(Map::iter)
 }
 
-/// Whether a pod has ended for good and will not run again.
+/// Whether a pod has ended for good.
 pub(super) fn has_ended(pod: &Value) -> bool {
     matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
@@ -57,7 +56,7 @@ pub(super) fn node_of(pod: &Value) -> Option<&str> {
     pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty())
 }
 
-/// An owner reference as a controller writes it into what it makes.
+/// An owner reference as a controller sets it in the objects that it creates.
 pub(super) fn controlled_by(owner: &Value, api_version: &str, kind: &str) -> Value {
     json!([{
         "apiVersion": api_version, "kind": kind, "name": name(owner), "uid": uid(owner),
@@ -80,7 +79,7 @@ pub(super) fn is_true(object: &Value, kind: &str) -> bool {
     condition(object, kind).is_some_and(|condition| condition["status"] == "True")
 }
 
-/// Enters a condition. When it changed is kept while its status stays the same.
+/// Sets a condition. `lastTransitionTime` is kept while its status stays the same.
 pub(super) fn set_condition(conditions: &mut Vec<Value>, mut wanted: Value, now: Timestamp) {
     let before = conditions.iter_mut().find(|condition| condition["type"] == wanted["type"]);
     let since = before.as_ref().filter(|before| before["status"] == wanted["status"]);
@@ -94,7 +93,7 @@ pub(super) fn set_condition(conditions: &mut Vec<Value>, mut wanted: Value, now:
     }
 }
 
-/// Whether labels satisfy a label selector. None at all, or an empty one, is left to the caller.
+/// Whether labels satisfy a label selector. A missing or empty selector is left to the caller.
 pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
     let equal = entries(&selector["matchLabels"]).all(|(key, value)| labels[key] == *value);
     equal
@@ -104,7 +103,7 @@ pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
         })
 }
 
-/// Whether a value meets an expression of a label or node selector.
+/// Whether a value satisfies an expression of a label or node selector.
 pub(super) fn meets(expression: &Value, actual: Option<&str>) -> bool {
     let mut values = items(&expression["values"]).iter().filter_map(Value::as_str);
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok());
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_keeps_its_time_while_its_status_stays() {
+    fn a_condition_keeps_its_transition_time_while_its_status_stays() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut conditions = Vec::new();
         let ready = |status: &str, reason: &str| json!({"type": "Ready", "status": status, "reason": reason});
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn all_demands_of_a_selector_must_be_met() {
+    fn all_requirements_of_a_selector_must_be_met() {
         let labels = json!({"app": "a", "size": "3"});
         let expression = |key: &str, operator: &str, value: &str| json!({"matchExpressions": [{"key": key, "operator": operator, "values": [value]}]});
         for (selector, expected) in [

@@ -1,4 +1,4 @@
-//! What the simulated cluster has and how slow it is.
+//! The hardware of the simulated cluster, and its delays.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct NodeSpec {
     /// Name, also its `kubernetes.io/hostname`.
     pub name: String,
-    /// `nvidia.com/gpu`.
+    /// Amount of `nvidia.com/gpu`.
     pub gpus: u32,
     /// CPUs.
     pub cpus: u32,
@@ -18,35 +18,35 @@ pub struct NodeSpec {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What the cluster has and how slow it is.
+/// Hardware and delays.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Nodes.
     pub nodes: Vec<NodeSpec>,
     /// From the start of a container to its readiness.
     pub pod_start: Duration,
-    /// Pull of an image that a node does not have yet.
+    /// Pull time of an image that a node does not have yet.
     pub image_pull: Duration,
     /// Images that no registry has.
     pub bad_images: Vec<String>,
-    /// How long pods without a toleration of their own stay on a node that is lost.
+    /// How long pods without their own toleration stay on a lost node.
     pub eviction_after: Duration,
-    /// Silence of a kubelet after which its node is taken for lost.
+    /// Silence of a kubelet after which its node is declared lost.
     pub node_grace: Duration,
-    /// From power to a kubelet that reports its node ready.
+    /// From power-on to a kubelet that reports its node ready.
     pub node_boot: Duration,
-    /// From an EndpointSlice to the rules of kube-proxy.
+    /// From a change of an EndpointSlice to kube-proxy's rules.
     pub endpoint_lag: Duration,
-    /// From a change to what KubeRay's operator does about it.
+    /// From a change to the reaction of KubeRay's operator.
     pub kuberay_lag: Duration,
-    /// KubeRay's operator runs with `ENABLE_RAY_HEAD_CLUSTER_IP_SERVICE`.
+    /// Whether KubeRay's operator runs with `ENABLE_RAY_HEAD_CLUSTER_IP_SERVICE`.
     pub head_cluster_ip: bool,
-    /// Grace period of pods whose template names none.
+    /// Grace period of pods whose template sets none.
     pub grace_period: Duration,
 }
 
 impl Default for Options {
-    /// Three nodes with two GPUs each, as the local cluster has them, and Kubernetes' own periods.
+    /// Three nodes with two GPUs each, as in the local cluster, and Kubernetes' default periods.
     fn default() -> Self {
         let node = |name: &str, rack: &str| NodeSpec {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! kube-proxy: where a Service leads, some time after its EndpointSlices said so.
+//! kube-proxy: where a Service forwards, some time after its EndpointSlices changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::api::{ApiServer, Kind};
 /// An address and a port.
 type Target = (String, u16);
 
-/// What one Service leads to, and what it will lead to when.
+/// Present targets of a Service, and later ones with the time from which they hold.
 #[derive(Default)]
 struct Rules {
     now: Vec<Target>,
@@ -35,7 +35,7 @@ impl Rules {
     }
 }
 
-/// The proxies of all nodes, which have the same rules at the same time. All clones are the same.
+/// The proxies of all nodes, which have the same rules at the same time. Clones share the same state.
 #[derive(Clone)]
 pub(super) struct Proxy {
     lag: Duration,
@@ -47,7 +47,7 @@ impl Proxy {
         Self { lag, rules: Arc::default() }
     }
 
-    /// Where a Service leads at this moment.
+    /// Where a Service forwards now.
     pub(super) fn addresses(&self, namespace: &str, service: &str, now: Timestamp) -> Vec<Target> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(rules) = rules.get_mut(&(namespace.to_owned(), service.to_owned())) else {
@@ -87,7 +87,7 @@ impl Simulator for Proxy {
     }
 }
 
-/// Endpoints that are ready; if there are none, those that end and still serve.
+/// Ready endpoints; if there are none, terminating ones that still serve.
 fn targets(slices: &[Arc<Value>]) -> Vec<Target> {
     let of = |wanted: &dyn Fn(&Value) -> bool| -> Vec<Target> {
         let each = slices.iter().flat_map(|slice| {
@@ -100,7 +100,7 @@ fn targets(slices: &[Arc<Value>]) -> Vec<Target> {
                 ports.map(|port| (address.to_owned(), port))
             })
         });
-        // Two ports of a Service may lead to one of a pod.
+        // Two ports of a Service may map to the same port of a pod.
         let mut found: Vec<Target> = Vec::new();
         for target in each {
             if !found.contains(&target) {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_go_to_pods_that_end_when_there_are_no_others() {
+    fn terminating_pods_get_requests_only_without_ready_ones() {
         let (ends, ready) = (("a", false, true, true), ("b", true, true, false));
         assert_eq!(targets(&[Arc::new(slice(&[ends, ready]))]), [("b".to_owned(), 8000)]);
         assert_eq!(targets(&[Arc::new(slice(&[ends]))]), [("a".to_owned(), 8000)]);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_follow_later_and_in_order() {
+    fn rules_change_with_a_delay_and_in_order() {
         let (api, mut proxy) = (server(), Proxy::new(Duration::from_secs(2)));
         let begin = api.now();
         let at = |seconds| after(begin, Duration::from_secs(seconds));

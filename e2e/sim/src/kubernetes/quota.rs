@@ -1,4 +1,4 @@
-//! ResourceQuotas: what their pods use, and the refusal of pods for which too little is left.
+//! ResourceQuotas: accounting of what pods use, and refusal of pods beyond the limit.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use super::object::{has_ended, items, name, namespace};
 use super::resources::{Amounts, add, amounts, limits, printed, requests};
 use crate::api::{ApiServer, Kind};
 
-/// The controller that keeps `status.used`.
+/// The controller that updates `status.used`.
 pub(super) struct Quotas;
 
 impl Simulator for Quotas {
@@ -35,7 +35,7 @@ fn written(used: &Amounts, quota: &Value) -> Map<String, Value> {
     hard.keys().map(|name| (name.clone(), json!(of(name)))).collect()
 }
 
-/// What the pods of a quota's namespace use.
+/// What the pods in a quota's namespace use.
 fn used(api: &ApiServer, quota: &Value) -> Amounts {
     let mut sum = Amounts::new();
     for pod in api.list(&Kind::POD).iter().filter(|pod| namespace(pod) == namespace(quota) && !has_ended(pod))
@@ -45,7 +45,7 @@ fn used(api: &ApiServer, quota: &Value) -> Amounts {
     sum
 }
 
-/// Only quotas for all pods are enforced here.
+/// Whether a quota applies to all pods; only those are enforced here.
 fn counts_all(quota: &Value) -> bool {
     items(&quota["spec"]["scopes"]).is_empty() && quota["spec"]["scopeSelector"].is_null()
 }
@@ -63,7 +63,7 @@ fn in_quota_names(pod: &Value) -> Amounts {
     named
 }
 
-/// Whether a pod may be made, as the API server's admission decides it; else its refusal.
+/// Whether the API server's admission would accept a pod; else its refusal.
 pub(super) fn admit(api: &ApiServer, pod: &Value) -> Result<(), String> {
     let asked = in_quota_names(pod);
     for quota in api.list(&Kind::RESOURCE_QUOTA) {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pods_are_counted_while_they_have_not_ended_and_refused_beyond_the_limit() {
+    async fn pods_count_until_they_end_and_are_refused_beyond_the_limit() {
         let mut bench = Bench::new(Options::default());
         bench.run(Quotas);
         let hard =

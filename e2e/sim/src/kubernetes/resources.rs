@@ -1,5 +1,5 @@
-//! Amounts of resources, as scheduler and quotas count them. Written without the product's own reckoning on purpose:
-//! the two have to agree by Kubernetes' rules, not by sharing a mistake.
+//! Resource amounts, as scheduler and quotas count them. Deliberately independent of the product's own
+//! arithmetic: the two have to agree by Kubernetes' rules, not by sharing a mistake.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::object::{entries, items};
 /// Amounts by resource name, in thousandths.
 pub(super) type Amounts = BTreeMap<String, i128>;
 
-/// A quantity in thousandths. What cannot be read counts nothing: the API server would not have let it in.
+/// A quantity in thousandths. An invalid one counts as 0: the API server would not have accepted it.
 fn thousandths(quantity: &Value) -> i128 {
     let text = quantity.as_str().map_or_else(|| quantity.to_string(), str::to_owned);
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -40,15 +40,15 @@ pub(super) fn amounts(list: &Value) -> Amounts {
     entries(list).map(|(name, quantity)| (name.clone(), thousandths(quantity))).collect()
 }
 
-/// Adds amounts to others.
+/// Adds `more` to `sum`.
 pub(super) fn add(sum: &mut Amounts, more: &Amounts) {
     for (name, amount) in more {
         *sum.entry(name.clone()).or_default() += amount;
     }
 }
 
-/// What a pod asks of its node: its containers together, or the largest init container if that is more. A limit stands
-/// for a missing request.
+/// What a pod requests of its node: the sum of its containers, or the largest init container if that is
+/// more. A limit stands in for a missing request.
 pub(super) fn requests(spec: &Value) -> Amounts {
     of_pod(spec, |resources| {
         let mut asked = amounts(&resources["limits"]);
@@ -57,7 +57,7 @@ pub(super) fn requests(spec: &Value) -> Amounts {
     })
 }
 
-/// Limits of a pod, added up like requests.
+/// Limits of a pod, summed like requests.
 pub(super) fn limits(spec: &Value) -> Amounts {
     of_pod(spec, |resources| amounts(&resources["limits"]))
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_read_as_kubernetes_writes_them() {
+    fn quantities_are_parsed_like_kubernetes_ones() {
         for (quantity, expected) in [
             (json!("250m"), 250),
             (json!("1.5"), 1_500),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn kuberays_init_container_counts_where_it_is_the_larger() {
+    fn kuberays_init_container_counts_where_it_is_larger() {
         let spec = json!({
             "initContainers": [{"resources": {"requests": {"cpu": "200m", "memory": "256Mi"}}}],
             "containers": [

@@ -1,5 +1,5 @@
-//! The scheduler: finds a node for every pod that has none, the oldest first, and says why there is none. A pod that did
-//! not fit is tried again when something that matters changed, with Kubernetes' growing waits.
+//! The scheduler: finds a node for every unscheduled pod, the oldest first, or reports why there is none. A
+//! pod that did not fit is retried after a relevant change, with Kubernetes' growing back-off.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,22 +16,21 @@ use super::fit::{Objection, Place, objection};
 use super::object::{condition, has_ended, is_deleting, items, key, name, node_of, set_condition, uid};
 use crate::api::{ApiServer, Kind};
 
-/// First wait of a pod that did not fit, and the longest.
+/// First and longest back-off of a pod that did not fit.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// A pod that did not fit.
 #[derive(Clone, Copy)]
 struct Waiting {
-    /// What the nodes looked like.
+    /// Hash of nodes and pods at the last attempt.
     saw: u64,
     wait: Duration,
     not_before: Timestamp,
 }
 
-/// The scheduler.
 pub(super) struct Scheduler {
     rng: Rng,
-    /// Pods without a node by UID, in the order in which they were seen.
+    /// Unscheduled pods by UID, in the order in which they were first observed.
     queue: BTreeMap<String, u64>,
     seen: u64,
     waiting: BTreeMap<String, Waiting>,
@@ -43,7 +42,7 @@ impl Scheduler {
         Self { rng: Rng::with_seed(seed), queue, seen: 0, waiting }
     }
 
-    /// Pods without a node, the oldest first.
+    /// Unscheduled pods, the oldest first.
     fn queued<'p>(&mut self, pods: &'p [Arc<Value>]) -> Vec<&'p Value> {
         let homeless = |pod: &&Value| node_of(pod).is_none() && !is_deleting(pod) && !has_ended(pod);
         let mut queued: Vec<&Value> = pods.iter().map(Arc::as_ref).filter(homeless).collect();
@@ -133,7 +132,7 @@ impl Simulator for Scheduler {
     }
 }
 
-/// What decides whether pods fit, in short: nodes as they are, and who is on them.
+/// Hash of what decides whether pods fit: the nodes, and the pods on them.
 fn picture(nodes: &[Arc<Value>], pods: &[Arc<Value>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for node in nodes {
@@ -150,8 +149,8 @@ fn picture(nodes: &[Arc<Value>], pods: &[Arc<Value>]) -> u64 {
     hasher.finish()
 }
 
-/// A real binding writes both at once. The condition comes first here: nobody is to see a pod that has a node and still
-/// says that there is none.
+/// Binds a pod; returns whether that succeeded. A real binding sets node and condition at once. The
+/// condition comes first here, so that no pod has a node and still reports that there is none.
 fn bind(api: &ApiServer, pod: &Value, node: &str, now: Timestamp) -> bool {
     scheduled(api, pod, json!({"type": "PodScheduled", "status": "True"}), now);
     let (namespace, name) = key(pod);
@@ -166,7 +165,7 @@ fn scheduled(api: &ApiServer, pod: &Value, wanted: Value, now: Timestamp) {
     drop(api.merge_patch_status(&Kind::POD, &namespace, &name, &patch));
 }
 
-/// Says why there is no node, unless that is what the pod says already.
+/// Reports why there is no node, unless the pod's condition says so already.
 fn tell(api: &ApiServer, pod: &Value, message: &str, now: Timestamp) {
     if condition(pod, "PodScheduled")
         .is_some_and(|reported| reported["status"] == "False" && reported["message"] == message)
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pod_that_fits_nowhere_says_so_in_the_schedulers_words() {
+    async fn an_unschedulable_pod_is_reported_in_the_schedulers_words() {
         let bench = bench().await;
         bench.create(&Kind::POD, pod("big", "64"));
         bench.wait(0.1).await;
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pod_waits_until_others_leave_room() {
+    async fn a_pending_pod_is_scheduled_when_another_ends() {
         let bench = bench().await;
         for name in ["a", "b", "c"] {
             bench.create(&Kind::POD, pod(name, "2"));
@@ -271,7 +270,7 @@ mod tests {
         bench.create(&Kind::POD, pod("late", "1"));
         bench.wait(0.1).await;
         assert!(said(&bench, "late").contains("3 No preemption victims found for incoming pod"));
-        // Those that end still have their place.
+        // Terminating pods still hold their place.
         bench.api.delete(&Kind::POD, "n", "b").unwrap();
         bench.wait(60.0).await;
         assert_eq!(status_of(&bench.pod("late"), "PodScheduled"), "False");
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pod_that_failed_to_fit_is_not_tried_again_at_once() {
+    async fn an_unschedulable_pod_is_retried_after_a_back_off() {
         let bench = bench().await;
         for name in ["a", "b", "c"] {
             bench.create(&Kind::POD, pod(name, "2"));
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_node_gets_no_pods_from_when_it_is_given_up() {
+    async fn a_lost_node_gets_no_more_pods() {
         let bench = bench().await;
         for name in ["node-a", "node-b"] {
             bench.switches.lose(name, bench.api.now());

@@ -1,4 +1,5 @@
-//! What faults have done to machines and processes. Set from outside, read by the simulators, which are woken by it.
+//! The state of machines and processes as faults set it. Set from outside, read by the simulators, which
+//! every change wakes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,21 +12,21 @@ use crate::ordered_notify::{Listener, News};
 /// State of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Machine {
-    /// All is well.
+    /// Running normally.
     #[default]
     Up,
     /// It is being shut down: its kubelet ends all pods, and takes no new ones.
     ShuttingDown,
-    /// Its kubelet does not reach the API server since then.
+    /// Its kubelet has not reached the API server since this time.
     Silent(Timestamp),
-    /// Without power since then.
+    /// Without power since this time.
     Dead(Timestamp),
-    /// Power is back since the second time; it was lost at the first.
+    /// Power was lost at the first time, and is back since the second.
     Booting(Timestamp, Timestamp),
 }
 
 impl Machine {
-    /// Since when nobody has heard of the kubelet.
+    /// Since when the kubelet has not reported.
     pub(super) fn silent_since(self) -> Option<Timestamp> {
         match self {
             Self::Up | Self::ShuttingDown => None,
@@ -42,7 +43,7 @@ struct State {
     kuberay_up_at: Option<Timestamp>,
 }
 
-/// The switches; all clones are the same.
+/// The switches. Clones share the same state.
 #[derive(Clone, Default)]
 pub(super) struct Switches {
     state: Arc<Mutex<State>>,
@@ -50,7 +51,7 @@ pub(super) struct Switches {
 }
 
 impl Switches {
-    /// Tells of every change.
+    /// Notifies of every change.
     pub(super) fn flips(&self) -> Listener {
         self.flips.listen()
     }
@@ -64,17 +65,16 @@ impl Switches {
         self.flips.tell();
     }
 
-    /// Something else is to be looked at.
+    /// Wakes the simulators without a change.
     pub(super) fn nudge(&self) {
         self.flips.tell();
     }
 
-    /// State of a machine.
     pub(super) fn machine(&self, name: &str) -> Machine {
         self.read(|state| state.machines.get(name).copied().unwrap_or_default())
     }
 
-    /// Its power is lost.
+    /// A machine loses power.
     pub(super) fn lose(&self, name: &str, now: Timestamp) {
         self.flip(|state| {
             let machine = state.machines.entry(name.to_owned()).or_default();
@@ -82,14 +82,14 @@ impl Switches {
         });
     }
 
-    /// Somebody shuts it down.
+    /// A machine is shut down.
     pub(super) fn shut_down(&self, name: &str) {
         self.flip(|state| {
             state.machines.insert(name.to_owned(), Machine::ShuttingDown);
         });
     }
 
-    /// Its kubelet falls silent.
+    /// A machine's kubelet falls silent.
     pub(super) fn silence(&self, name: &str, now: Timestamp) {
         self.flip(|state| {
             let machine = state.machines.entry(name.to_owned()).or_default();
@@ -99,7 +99,7 @@ impl Switches {
         });
     }
 
-    /// Power or connection is back.
+    /// Power or connection of a machine is back.
     pub(super) fn restore(&self, name: &str, now: Timestamp) {
         self.flip(|state| {
             let machine = state.machines.entry(name.to_owned()).or_default();
@@ -111,25 +111,25 @@ impl Switches {
         });
     }
 
-    /// It has booted.
+    /// A machine has booted.
     pub(super) fn booted(&self, name: &str) {
         self.flip(|state| {
             state.machines.insert(name.to_owned(), Machine::Up);
         });
     }
 
-    /// The Ray container of a pod gets a SIGKILL.
+    /// Requests a SIGKILL of a pod's Ray container.
     pub(super) fn kill(&self, namespace: &str, pod: &str) {
         self.flip(|state| state.kills.push((namespace.to_owned(), pod.to_owned())));
     }
 
-    /// Kills that nobody has performed yet; they are taken away.
+    /// Takes the requested kills that were not executed yet.
     pub(super) fn take_kills(&self) -> Vec<Key> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut state.kills)
     }
 
-    /// KubeRay's operator ends now and starts again then.
+    /// KubeRay's operator ends now and starts again at `up_at`.
     pub(super) fn kuberay_down_until(&self, up_at: Timestamp) {
         self.flip(|state| {
             state.kuberay_starts += 1;

@@ -1,4 +1,4 @@
-//! A bench for tests: an API server with some of the simulators on it, in paused time.
+//! A test bench: an API server with some of the simulators on it, in paused time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,17 +29,16 @@ impl Bench {
         Self { api, ray, switches, options, tasks: JoinSet::new() }
     }
 
-    /// Sets a simulator going.
+    /// Starts a simulator.
     pub(super) fn run(&mut self, simulator: impl Simulator + 'static) {
         self.tasks.spawn(drive(Box::new(simulator), self.api.clone(), self.switches.clone()));
     }
 
-    /// Sets something else going.
+    /// Starts another background task.
     pub(super) fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(work);
     }
 
-    /// Lets time pass.
     pub(super) async fn wait(&self, seconds: f64) {
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     }
@@ -79,7 +78,7 @@ impl Bench {
         self.api.get(&Kind::RAY_CLUSTER, "n", name).unwrap()
     }
 
-    /// Writes a status by hand, as a kubelet that is not there would.
+    /// Writes a pod's status by hand, in place of a kubelet.
     pub(super) fn set_status(&self, pod: &str, phase: &str, ready: &str) {
         let status = json!({"status": {
             "phase": phase, "podIP": "10.99.1.2", "podIPs": [{"ip": "10.99.1.2"}],
@@ -101,7 +100,7 @@ pub(super) fn server() -> ApiServer {
     api
 }
 
-/// Status of a condition; empty where there is none.
+/// Status of a condition; empty if it is missing.
 pub(super) fn status_of(object: &Value, kind: &str) -> String {
     condition(object, kind).map_or_else(String::new, |condition| text(&condition["status"]))
 }
@@ -115,7 +114,7 @@ pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Reason of the first container that waits, init containers first.
+/// Waiting reason of the first container that waits, init containers first.
 pub(super) fn waits_for(pod: &Value) -> String {
     let init = items(&pod["status"]["initContainerStatuses"]).iter();
     let mut all = init.chain(items(&pod["status"]["containerStatuses"]));
@@ -126,7 +125,7 @@ pub(super) fn waits_for(pod: &Value) -> String {
     waiting.map_or_else(String::new, |container| text(&container["state"]["waiting"]["reason"]))
 }
 
-/// A RayCluster with a head and one worker, a GPU each.
+/// A RayCluster with a head and one worker, with one GPU each.
 pub(super) fn ray_cluster(name: &str) -> Value {
     let pod = |gate: bool| {
         let gates = if gate { json!([{"conditionType": "rayfleet.io/serving"}]) } else { json!([]) };
@@ -152,7 +151,7 @@ pub(super) fn ray_cluster(name: &str) -> Value {
     })
 }
 
-/// A pod of a Ray cluster `g` without KubeRay, bound to a node.
+/// A pod of the Ray cluster `g` without KubeRay, bound to a node.
 pub(super) fn ray_pod(pod_name: &str, kind: &str, node: &str) -> Value {
     let env = json!([{"name": "KUBERAY_GEN_RAY_START_CMD", "value": "ray start --block --num-gpus=1"}]);
     let init =

@@ -1,4 +1,4 @@
-//! All of them together: what a RayCluster comes to, with nobody but Kubernetes around it.
+//! All simulators together: what becomes of a RayCluster with nothing but Kubernetes around it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Whole {
         self.api.get(&Kind::RAY_CLUSTER, "n", "g").unwrap()
     }
 
-    /// Waits until all pods of a whole cluster are ready but for the gate.
+    /// Waits until all pods of a whole cluster are ready except for the gate.
     async fn up(&self) {
         for _ in 0..240 {
             let pods = self.pods();
@@ -89,7 +89,7 @@ async fn with_cluster() -> Whole {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_comes_up_with_its_worker_although_its_gate_is_closed() {
+async fn a_cluster_with_a_closed_gate_comes_up_with_its_worker() {
     let whole = with_cluster().await;
     let seconds = whole.api.now().as_second() - 1_893_456_000;
     assert!((8..40).contains(&seconds), "{seconds}");
@@ -98,13 +98,13 @@ async fn a_cluster_comes_up_with_its_worker_although_its_gate_is_closed() {
     assert!(whole.cluster()["status"]["state"].is_null());
     let picture = whole.ray.snapshot();
     assert_eq!(picture["clusters"]["n/g"]["nodes"].as_array().unwrap().len(), 2);
-    // Its own head Service leads to it all the same.
+    // Its own head Service resolves to it all the same.
     assert!(!whole.kubernetes.service_addresses("n", "g-head-svc").is_empty());
     assert!(whole.leads_to().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_gate_opens_and_closes_the_service_a_moment_later() {
+async fn the_service_follows_the_gate_after_a_delay() {
     let whole = with_cluster().await;
     whole.set_gate(true);
     assert!(whole.leads_to().is_empty());
@@ -120,7 +120,7 @@ async fn the_gate_opens_and_closes_the_service_a_moment_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_cluster_leaves_nothing() {
+async fn a_deleted_cluster_leaves_no_objects() {
     let whole = with_cluster().await;
     whole.api.delete(&Kind::RAY_CLUSTER, "n", "g").unwrap();
     whole.wait(1.0).await;
@@ -172,7 +172,7 @@ async fn with_engine() -> Whole {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_with_a_live_engine_take_their_whole_grace_period_to_end() {
+async fn pods_with_a_live_engine_use_their_whole_grace_period() {
     let whole = with_engine().await;
     whole.api.delete(&Kind::RAY_CLUSTER, "n", "g").unwrap();
     whole.wait(9.5).await;
@@ -184,7 +184,7 @@ async fn pods_with_a_live_engine_take_their_whole_grace_period_to_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raylet_that_dies_takes_its_container_along() {
+async fn a_dead_raylet_ends_its_container() {
     let whole = with_cluster().await;
     let worker = whole.of_kind("worker");
     whole.ray.kill_raylet(worker["status"]["podIP"].as_str().unwrap());
@@ -198,7 +198,7 @@ async fn a_raylet_that_dies_takes_its_container_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_of_a_lost_node_blocks_its_successor_until_it_is_forced_away() {
+async fn a_pod_on_a_lost_node_blocks_its_replacement_until_it_is_force_deleted() {
     let whole = with_cluster().await;
     let worker = whole.of_kind("worker");
     let node = text(&worker["spec"]["nodeName"]);
@@ -214,7 +214,7 @@ async fn a_pod_of_a_lost_node_blocks_its_successor_until_it_is_forced_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_forced_away_too_early_is_bound_to_the_dead_node_again() {
+async fn a_pod_force_deleted_too_early_is_bound_to_the_dead_node_again() {
     let mut options = Options::default();
     options.nodes.truncate(2);
     for node in &mut options.nodes {
@@ -237,7 +237,7 @@ async fn a_pod_forced_away_too_early_is_bound_to_the_dead_node_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_of_the_handle_do_what_they_say() {
+async fn each_fault_of_the_handle_has_its_effect() {
     let whole = with_cluster().await;
     let worker = whole.of_kind("worker");
     let (node, pod) = (text(&worker["spec"]["nodeName"]), name(&worker).to_owned());
@@ -271,7 +271,7 @@ async fn history() -> Vec<String> {
 }
 
 #[test]
-fn one_seed_is_one_history() {
+fn a_run_is_reproducible_from_its_seed() {
     let run = || {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -279,5 +279,5 @@ fn one_seed_is_one_history() {
     };
     let (one, other) = (run(), run());
     assert!(one.len() > 50);
-    assert!(one == other, "two runs of one seed differ");
+    assert!(one == other, "two runs with the same seed differ");
 }

@@ -1,4 +1,5 @@
-//! Clients of engines: one streamed completion each, which counts as in flight for as long as its client stays.
+//! Clients of engines. Each sends one streamed completion, which counts as in flight until the client
+//! leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,32 +15,32 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The connection of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// One that is open since an earlier request.
+    /// Open since an earlier request.
     Kept,
     /// A new one.
     Fresh,
 }
 
-/// What became of a request.
+/// Outcome of a request, as its client observed it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
-    /// All tokens came.
+    /// All tokens arrived.
     Answered {
-        /// How long it took.
+        /// Time from the request to the last token.
         seconds: f64,
     },
-    /// Nobody took it, and no fault was the cause.
+    /// Nothing accepted it, and no fault was the cause.
     Refused,
-    /// It was taken and not answered whole, or a fault had ended whoever would have taken it.
+    /// It was accepted and not completed, or a fault had ended the engine that would have accepted it.
     CutOff {
-        /// Tokens that came.
+        /// Tokens received.
         tokens: u32,
         /// A fault was the cause.
         death: bool,
     },
 }
 
-/// As [`Outcome`], without the time.
+/// [`Outcome`] without the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Streamed {
     Whole,
@@ -47,7 +48,7 @@ pub(super) enum Streamed {
     Cut { tokens: u32, death: bool },
 }
 
-/// A request in flight; its end is counted when its client goes, however.
+/// A request in flight. Dropping it counts its end, whatever ended the client.
 struct InFlight<'a> {
     shared: &'a Shared,
     at: &'a Address,
@@ -67,7 +68,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Streams a completion of so many tokens from an engine.
+/// Streams a completion of `tokens` tokens from an engine.
 pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> Streamed {
     let started = shared.with(|world| {
         let (now, id) = (world.now, world.ids.number());
@@ -97,15 +98,15 @@ pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> S
 }
 
 impl RayWorld {
-    /// One streaming completion of so many tokens, as a client of the cluster's network sends it. Dropping the future is a
-    /// client that goes away.
+    /// Sends one streaming completion of `tokens` tokens from inside the cluster network. Dropping the
+    /// future is a client that disconnects.
     pub async fn request(&self, ip: &str, port: u16, tokens: u32, connection: Connection) -> Outcome {
         let shared = &self.0;
         let at = (ip.to_owned(), port);
         let began = shared.with(|world| world.now);
         let (reached, blamed) = shared.with(|world| {
             let blamed = world.engines.get(&at).is_some_and(|engine| engine.blamed(world.now));
-            // Only the orchestrator's own way may be cut.
+            // A cut path affects only the orchestrator's requests.
             let reached = world.reach_within(&at.0, at.1);
             (reached, blamed)
         });
@@ -130,13 +131,14 @@ impl RayWorld {
         }
     }
 
-    /// Whether an engine tells its clients to close their connections after the answer: it drains.
+    /// Whether an engine asks clients to close their connections after the answer, as it does while it
+    /// drains.
     pub fn says_close(&self, ip: &str, port: u16) -> bool {
         let at = (ip.to_owned(), port);
         self.0.with(|world| world.engines.get(&at).is_some_and(|engine| engine.draining))
     }
 
-    /// Time since the world began, and that as a time of day.
+    /// Time since the start of the world, and the time of day.
     pub fn now(&self) -> (Duration, jiff::Timestamp) {
         let now = self.0.with(|world| world.now);
         (now, clock::timestamp(now))

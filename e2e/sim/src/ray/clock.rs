@@ -1,11 +1,11 @@
-//! The time of the simulated machines: tokio's, which is paused, counted from the beginning of the world.
+//! The simulated time: tokio's paused clock, counted from the start of the world.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// 2030-01-01T00:00:00Z, the beginning of the world.
+/// 2030-01-01T00:00:00Z, the start of the world.
 const EPOCH_SECONDS: i64 = 1_893_456_000;
 
 /// Reads tokio's clock.
@@ -18,19 +18,19 @@ impl Clock {
         Self(Instant::now())
     }
 
-    /// Time since the beginning.
+    /// Time since the start of the world.
     #[expect(clippy::disallowed_methods, reason = "the clock module")]
     pub(super) fn now(self) -> Duration {
         Instant::now().saturating_duration_since(self.0)
     }
 
-    /// When it will be `at`.
+    /// The tokio instant at time `at`.
     pub(super) fn instant(self, at: Duration) -> Instant {
         self.0 + at
     }
 }
 
-/// The time of day `at`.
+/// The time of day at time `at`.
 pub(super) fn timestamp(at: Duration) -> Timestamp {
     Timestamp::from_second(EPOCH_SECONDS)
         .ok()
@@ -38,7 +38,7 @@ pub(super) fn timestamp(at: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// The time of day `at`, in milliseconds since 1970, as Ray writes it.
+/// The time of day at time `at`, in milliseconds since 1970, as Ray writes it.
 pub(super) fn millis(at: Duration) -> i64 {
     timestamp(at).as_millisecond()
 }

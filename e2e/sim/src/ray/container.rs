@@ -1,4 +1,5 @@
-//! Containers that run `ray start`: how they join a head, how they end, and what their end does to the rest.
+//! Containers that run `ray start`: how they join a head, how they end, and what their end causes
+//! elsewhere.
 
 use std::time::Duration;
 
@@ -8,47 +9,44 @@ use super::gcs::{Gcs, Node};
 use super::world::World;
 use super::{DashboardState, RayPod};
 
-/// From the end of a container in order until Ray knows of it.
+/// From the orderly end of a container until Ray knows of it.
 const GOODBYE: Duration = Duration::from_millis(500);
-/// From the dashboard's first answer until workers notice it.
+/// From the dashboard's first answer until workers notice that the head is up.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// What a container does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
     Starting,
     Up,
-    /// Its main process has ended with this code.
+    /// Its main process has exited with this code.
     Ended(i32),
-    /// Its machine has lost its power.
+    /// Its machine has lost power.
     Gone,
 }
 
-/// How a container ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Asked to.
+    /// It was asked to stop.
     Stopped,
-    /// By itself or by a fault.
+    /// It died by itself or by a fault.
     Died,
-    /// With its machine.
+    /// It was lost with its machine.
     Lost,
 }
 
-/// A container.
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) pod: RayPod,
     pub(super) life: u64,
     pub(super) run: Run,
-    /// Life of the head that it has joined, and its id there.
+    /// Life number of the head that it has joined, and its node id there.
     pub(super) joined: Option<(u64, String)>,
-    /// Nothing of Ray runs in it any more, and nobody in it minds.
+    /// Ray was stopped in it, and the container went on.
     pub(super) ray_stopped: bool,
 }
 
 impl Container {
-    /// Its raylet and the agent beside it run.
+    /// Whether its raylet and the agent beside it run.
     pub(super) fn raylet(&self) -> bool {
         self.run == Run::Up && self.joined.is_some() && !self.ray_stopped
     }
@@ -80,7 +78,7 @@ impl World {
             .insert(ip, Container { pod, life, run: Run::Starting, joined: None, ray_stopped: false });
     }
 
-    /// The container of this life, if it still runs.
+    /// The container with this life number, if it still runs.
     pub(super) fn running(&mut self, ip: &str, life: u64) -> Option<&mut Container> {
         self.containers.get_mut(ip).filter(|c| c.life == life && matches!(c.run, Run::Starting | Run::Up))
     }
@@ -102,7 +100,7 @@ impl World {
         self.heads.insert(pod.cluster.clone(), gcs);
         self.dashboards.insert(pod.cluster.clone(), DashboardState::Well);
         self.register(ip, number);
-        // Workers that wait for a head join it; those of another life of the head find that they are not its.
+        // Workers that wait for a head join it; workers of an earlier life of the head end.
         let workers: Vec<(String, u64, Option<u64>)> = self
             .containers
             .iter()
@@ -142,7 +140,7 @@ impl World {
         self.resources_changed(&pod.cluster);
     }
 
-    /// A worker gives up that has not joined, or whose head is not the one it knows.
+    /// Ends a worker that has not joined, or that had joined an earlier life of the head.
     fn without_head(&mut self, ip: &str, life: u64, of: Option<u64>) {
         let Some(container) = self.running(ip, life) else { return };
         let joined = container.joined.as_ref().map(|(head, _)| *head);
@@ -153,7 +151,7 @@ impl World {
         }
     }
 
-    /// All processes of a container end.
+    /// Ends all processes of a container.
     pub(super) fn end(&mut self, ip: &str, code: i32, how: End) {
         let Some(container) = self.containers.get_mut(ip) else { return };
         if !matches!(container.run, Run::Starting | Run::Up) {
@@ -173,7 +171,7 @@ impl World {
         self.node_ends(&cluster, life, node, how);
     }
 
-    /// Ray is stopped on a worker's node, and its container goes on.
+    /// Stops Ray on a worker's node; its container goes on.
     pub(super) fn ray_stops(&mut self, ip: &str) {
         self.node_stops(ip, End::Stopped);
         if let Some(container) = self.containers.get_mut(ip) {
@@ -181,7 +179,7 @@ impl World {
         }
     }
 
-    /// All that Ray runs on a node ends.
+    /// Ends everything that Ray runs on a node.
     fn node_stops(&mut self, ip: &str, how: End) -> Option<u64> {
         let container = self.containers.get(ip).filter(|c| c.raylet())?;
         let (life, cluster) = (container.life, container.pod.cluster.clone());
@@ -191,7 +189,7 @@ impl World {
         Some(life)
     }
 
-    /// A raylet dies, and with it all that Ray runs on its node; the container ends a moment later.
+    /// A raylet dies, and with it everything that Ray runs on its node; the container ends a moment later.
     pub(super) fn raylet_dies(&mut self, ip: &str) {
         let Some(life) = self.node_stops(ip, End::Died) else { return };
         let ip = ip.to_owned();
@@ -202,7 +200,7 @@ impl World {
         });
     }
 
-    /// What ran on a node is gone; Ray learns of it in time.
+    /// Everything on a node has ended; Ray learns of it later.
     fn node_ends(&mut self, cluster: &str, life: u64, id: String, how: End) {
         let Some(node) = self.gcs(cluster, life).and_then(|gcs| gcs.nodes.get_mut(&id)) else { return };
         if node.gone || node.dead.is_some() {
@@ -218,7 +216,7 @@ impl World {
         self.after(delay, move |world| world.node_dead(&cluster, life, &id, why));
     }
 
-    /// The head is gone, and with it all that it knew. Engines live and die with it; workers go on for a while.
+    /// The head has ended, and its state is lost. Its engines end with it; its workers go on for a while.
     fn orphan(&mut self, cluster: &str, old: &Gcs, how: End) {
         self.close_engines_of(cluster, old.life, how);
         let life = old.life;

@@ -1,26 +1,26 @@
-//! How an actor dies, in Ray's words. `ray-bridge` tells causes from consequences by them.
+//! How an actor dies, in Ray's words. `ray-bridge` distinguishes causes from consequences by these words.
 
 use serde_json::{Value, json};
 
 use super::gcs::Actor;
 
-/// Words of a node that stopped answering.
+/// Ray's reason for a node that stopped answering.
 pub(super) const HEARTBEATS: &str = "health check failed due to missing too many heartbeats";
-/// Words of a node whose container was ended.
+/// Ray's reason for a node whose container was terminated.
 pub(super) const SIGTERM: &str = "received SIGTERM";
 
-/// A death.
+/// Cause of an actor's death.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Death {
     /// Its process was killed.
     Killed,
     /// The engine took it down.
     RayKill,
-    /// What had started it is dead.
+    /// Its owner is dead.
     Owner,
-    /// Its placement group is gone.
+    /// Its placement group was removed.
     GroupRemoved,
-    /// It ended in order.
+    /// It exited as intended.
     Intended,
     /// Its node is dead.
     Node(&'static str),
@@ -75,7 +75,7 @@ impl Death {
         }
     }
 
-    /// As the state API shows it.
+    /// The death cause as the state API shows it.
     pub(super) fn cause(&self, actor: &Actor, ip: &str, owner_ip: &str, namespace: &str) -> Value {
         let mut context = json!({
             "error_message": self.words(actor, owner_ip),

@@ -1,5 +1,5 @@
-//! Engines that serve: requests in flight, tokens made, and how an engine dies or stands still. Tokens are not made one by
-//! one: how many there are follows from the time at which the engine last made steps.
+//! Running engines: requests in flight, generated tokens, and how an engine dies or hangs. Tokens are not
+//! simulated one by one: their number follows from the time at which the engine last made steps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,33 +15,32 @@ pub(super) enum Port {
     Serving,
     /// Its core is dead: it answers 503.
     Dead,
-    /// Nothing listens any more.
+    /// Nothing listens.
     Closed,
-    /// Its machine is without power: nothing answers, nothing is refused.
+    /// Its machine has no power: nothing answers, nothing is refused.
     Vanished,
 }
 
-/// An engine.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) life: u64,
     pub(super) cluster: String,
-    /// The job that runs it; `None` of one that a pod runs by itself.
+    /// The job that runs it; `None` if a pod's own command runs it.
     pub(super) job: Option<JobKey>,
     pub(super) name: String,
-    /// The model as requests call it; `None` takes any.
+    /// The model name that requests must give; `None` accepts any.
     pub(super) model: Option<String>,
     pub(super) source: String,
     pub(super) token: Option<String>,
-    /// The launcher's middleware stands in front of it.
+    /// Whether the launcher's middleware is in front of it.
     pub(super) counts: bool,
     pub(super) behaviour: EngineBehaviour,
     pub(super) port: Port,
-    /// Since when the port does that.
+    /// Since when `port` has its value.
     pub(super) since: Duration,
-    /// Since when it makes no steps.
+    /// Since when it has made no steps.
     pub(super) still: Option<Duration>,
-    /// A fault has hit it.
+    /// Whether a fault has hit it.
     pub(super) fault: bool,
     pub(super) requests: BTreeMap<u64, Request>,
     pub(super) served: u64,
@@ -60,20 +59,21 @@ pub(super) struct Request {
     wanted: u32,
 }
 
-/// How far a request is.
+/// Progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// All tokens are there.
+    /// All tokens are generated.
     Whole,
-    /// It has ended before.
+    /// It was cut off before its last token.
     Cut { tokens: u32, death: bool },
-    /// Look again then, or when something changes.
+    /// Check again at this time, or when something changes.
     Wait(Option<Duration>),
 }
 
-/// How long whoever comes too late to an engine that a fault has ended is a victim of that fault. Later nobody should come.
+/// How long requests to an engine that a fault has ended are attributed to that fault. Later, nothing
+/// should send it any.
 const BLAMED: Duration = Duration::from_mins(1);
-/// How long a client waits for a machine that has vanished.
+/// How long a client waits for a machine that has lost power.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Engine {
@@ -89,7 +89,7 @@ impl Engine {
         made.and_then(|made| u32::try_from(made).ok()).map_or(request.wanted, |made| made.min(request.wanted))
     }
 
-    /// All tokens that it ever made.
+    /// All tokens that it has ever generated.
     pub(super) fn all_tokens(&self, now: Duration) -> u64 {
         let open: u64 = self.requests.values().map(|request| u64::from(self.tokens_of(request, now))).sum();
         self.tokens + open
@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// A request has ended.
+    /// Records that a request has ended.
     pub(super) fn touched(&mut self, now: Duration) {
         self.served += 1;
         self.last = Some(now);
@@ -132,7 +132,7 @@ impl Engine {
         }
     }
 
-    /// A fault has ended it a short while ago.
+    /// Whether a fault has ended it less than [`BLAMED`] ago.
     pub(super) fn blamed(&self, now: Duration) -> bool {
         self.fault && self.port != Port::Serving && now < self.since + BLAMED
     }
@@ -149,7 +149,7 @@ impl Engine {
 }
 
 impl World {
-    /// An engine begins to answer. Another one that was there before is gone.
+    /// Starts an engine at an address, in place of an earlier one.
     pub(super) fn serve(
         &mut self,
         at: Address,
@@ -183,7 +183,7 @@ impl World {
         self.engines.insert(at, engine);
     }
 
-    /// A pod that serves by itself.
+    /// Starts the engine of a pod whose own command serves.
     pub(super) fn own_engine(&mut self, ip: &str, life: u64, port: u16) {
         let behaviour = (self.models)("", &[]);
         let ip = ip.to_owned();
@@ -211,12 +211,12 @@ impl World {
         self.change(at, Port::Dead, false);
     }
 
-    /// From now on nothing listens there.
+    /// From now on nothing listens on its port.
     pub(super) fn engine_closed(&mut self, at: &Address) {
         self.change(at, Port::Closed, false);
     }
 
-    /// It makes no steps from now on.
+    /// From now on it makes no steps.
     pub(super) fn engine_still(&mut self, at: &Address, fault: bool) {
         let now = self.now;
         if let Some(engine) = self.engines.get_mut(at).filter(|engine| engine.listens()) {
@@ -250,7 +250,7 @@ impl World {
     }
 }
 
-/// What an engine was told of itself.
+/// What the launcher was given about an engine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     pub(super) name: String,

@@ -1,5 +1,6 @@
-//! What breaks, and what follows from it, with the times and the order that real Ray and vLLM show: first Ray lists the dead
-//! actor, then the engine takes the other ranks down and answers 503, then the launcher gives up and the job ends.
+//! Faults and their consequences, with the times and the order that real Ray and vLLM show: first Ray lists
+//! the dead actor, then the engine takes the other ranks down and answers 503, then the launcher gives up
+//! and the job ends.
 
 use std::time::Duration;
 
@@ -14,17 +15,17 @@ const LISTED: Duration = Duration::from_millis(300);
 /// Until the engine has taken its other ranks down, and until it answers 503.
 const TAKEN_DOWN: Duration = Duration::from_millis(600);
 const UNHEALTHY: Duration = Duration::from_millis(900);
-/// Until the launcher gives up an engine with a dead rank: its next look, and its grace.
+/// Until the launcher gives up an engine with a dead rank: its next check plus its grace period.
 const GIVEN_UP: Duration = Duration::from_millis(4_400);
-/// Until the server of an engine that knows itself to be dead has left.
+/// Until the server of an engine that knows itself to be dead has exited.
 const SERVER_LEAVES: Duration = Duration::from_millis(5_700);
 /// Until a dead engine core has taken the API server with it.
 const CORE_LEAVES: Duration = Duration::from_secs(3);
-/// Until a pod's own engine that is dead has left.
+/// Until a pod's own engine that is dead has exited.
 const OWN_LEAVES: Duration = Duration::from_secs(5);
 
 impl World {
-    /// The launch of a cluster that goes on; the newest if there are several.
+    /// The unfinished launch of a cluster; the newest if there are several.
     fn launch_of(&mut self, cluster: &str) -> Option<JobKey> {
         let gcs = self.heads.get(cluster)?;
         let running = |status: Status| status == Status::Running;
@@ -36,7 +37,7 @@ impl World {
         self.job(key)?.launch.as_ref()?.at.clone()
     }
 
-    /// The engine that a pod of this cluster runs by itself.
+    /// The engine that a pod of this cluster runs by its own command.
     fn own_engine_of(&self, cluster: &str) -> Option<Address> {
         let own = self.engines.iter().find(|(_, e)| e.job.is_none() && e.cluster == cluster && e.listens());
         own.map(|(at, _)| at.clone())
@@ -88,7 +89,7 @@ impl World {
         });
     }
 
-    /// The launcher ends with a code of its own: with 0 the job counts as SUCCEEDED, although nothing serves any more.
+    /// The launcher exits with this code. With 0 the job counts as SUCCEEDED, although nothing serves.
     pub(super) fn launcher_leaves(&mut self, cluster: &str, code: i32) {
         let Some(key) = self.launch_of(cluster) else { return };
         self.stall(&key);
@@ -123,7 +124,7 @@ impl World {
         });
     }
 
-    /// Processes on a node have gone. Connections to them break, unless the machine has lost its power.
+    /// Processes on a node have ended. Connections to them break, unless the machine has lost power.
     pub(super) fn ranks_gone(&mut self, cluster: &str, life: u64, node: &str, how: End) {
         for key in self.launches_on(cluster, life, node) {
             if let Some(at) = self.address_of(&key) {
@@ -140,7 +141,7 @@ impl World {
         }
     }
 
-    /// Ray has noticed that a node is gone.
+    /// Ray has noticed that a node is dead.
     pub(super) fn node_dead(&mut self, cluster: &str, life: u64, id: &str, why: &'static str) {
         let now = self.now;
         let affected = self.launches_on(cluster, life, id);
@@ -179,7 +180,8 @@ impl World {
         self.resources_changed(cluster);
     }
 
-    /// Launches that go on and have living ranks on a node. One that waits for a rank there waits for ever, as vLLM does.
+    /// Unfinished launches with living ranks on a node. A launch that waits for a rank there waits forever,
+    /// as vLLM does.
     fn launches_on(&mut self, cluster: &str, life: u64, node: &str) -> Vec<JobKey> {
         let Some(gcs) = self.gcs(cluster, life) else { return Vec::new() };
         let on_it = |rank: &&Actor| rank.alive() && rank.gpus > 0 && rank.node.as_deref() == Some(node);
@@ -217,7 +219,8 @@ impl World {
         }
     }
 
-    /// Nodes on which nothing runs any more, although Ray counts them in: what was there cannot be taken down.
+    /// Nodes on which nothing runs although Ray still lists them as alive: ranks there cannot be taken
+    /// down.
     fn unreachable(&mut self, key: &JobKey) -> Vec<String> {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return Vec::new() };
         gcs.nodes.iter().filter(|(_, node)| node.gone).map(|(id, _)| id.clone()).collect()
@@ -233,7 +236,7 @@ impl World {
         }
     }
 
-    /// The launcher names the dead rank and what it had printed last.
+    /// The launcher reports the dead rank and the last lines that it printed.
     fn give_up_dead(&mut self, key: &JobKey) {
         let Some(spec) = self.launching(key).map(|launch| launch.spec.clone()) else { return };
         let ip = self.gcs(&key.cluster, key.life).map(|gcs| gcs.ip.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What one head remembers: nodes, jobs, placement groups, actors, packages. It is forgotten with the head.
+//! The state of one head: nodes, jobs, placement groups, actors, packages. It is lost with the head.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::launch::Launch;
 
-/// How long the report of GPUs goes on to name a node that is dead.
+/// How long the report of GPUs keeps naming a dead node.
 const DEAD_REPORTED: Duration = Duration::from_secs(9);
 /// Time between two reports of GPUs.
 const REPORT: Duration = Duration::from_secs(5);
@@ -15,22 +15,22 @@ const REPORT: Duration = Duration::from_secs(5);
 /// One life of a head.
 #[derive(Debug)]
 pub(super) struct Gcs {
-    /// Number of this life.
+    /// Number of this life of the head.
     pub(super) life: u64,
-    /// Address of the head.
+    /// IP address of the head.
     pub(super) ip: String,
     pub(super) session: String,
     pub(super) token: Option<String>,
     pub(super) since: Duration,
-    /// By id, as Ray lists them; dead ones stay.
+    /// By id, as Ray lists them; dead ones stay listed.
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) jobs: Vec<Job>,
     pub(super) groups: Vec<Group>,
     pub(super) actors: Vec<Actor>,
     pub(super) packages: BTreeMap<String, Package>,
-    /// Logs by node and submission id: Ray goes on with the file of an earlier job of the same name.
+    /// Logs by node and submission id: Ray appends to the file of an earlier job of the same name.
     pub(super) logs: BTreeMap<(String, String), String>,
-    /// GPUs in use as they changed.
+    /// GPUs in use, by time of change.
     usage: Vec<(Duration, BTreeMap<String, [u32; 2]>)>,
 }
 
@@ -42,9 +42,9 @@ pub(super) struct Node {
     pub(super) gpus: u32,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) began: Duration,
-    /// Nothing runs on it any more, which Ray does not know yet.
+    /// Everything on it has ended, and Ray does not know yet.
     pub(super) gone: bool,
-    /// When and why Ray called it dead.
+    /// When and why Ray declared it dead.
     pub(super) dead: Option<(Duration, &'static str)>,
 }
 
@@ -74,7 +74,6 @@ impl Status {
     }
 }
 
-/// A job.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) serial: u64,
@@ -87,7 +86,7 @@ pub(super) struct Job {
     pub(super) status: Status,
     pub(super) message: String,
     pub(super) error_type: Option<&'static str>,
-    /// `None` of a job that was deleted and came back.
+    /// `None` for a job that was deleted and came back.
     pub(super) began: Option<Duration>,
     pub(super) ended: Option<Duration>,
     /// Where its entrypoint runs.
@@ -116,12 +115,11 @@ impl GroupState {
     }
 }
 
-/// A placement group.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: String,
     pub(super) name: String,
-    /// Serial number of the job that made it.
+    /// Serial number of the job that created it.
     pub(super) job: u64,
     pub(super) state: GroupState,
     pub(super) scheduling: &'static str,
@@ -129,18 +127,16 @@ pub(super) struct Group {
     pub(super) began: Duration,
 }
 
-/// One bundle.
 #[derive(Debug)]
 pub(super) struct Bundle {
     /// 1 for a rank, 0 for an API server on a node without ranks.
     pub(super) gpus: u32,
     /// The node it is pinned to.
     pub(super) pin: String,
-    /// Where it is.
+    /// Where it is placed.
     pub(super) node: Option<String>,
 }
 
-/// An actor.
 #[derive(Debug)]
 pub(super) struct Actor {
     pub(super) id: String,
@@ -166,9 +162,9 @@ impl Actor {
 /// A package of a working directory.
 #[derive(Debug)]
 pub(super) struct Package {
-    /// Until then it is kept although no job uses it.
+    /// Kept until then although no job uses it.
     pub(super) pinned: Duration,
-    /// A job has used it, so it goes with the last one.
+    /// Whether a job has used it; if so, it is removed with the last one.
     pub(super) used: bool,
 }
 
@@ -196,12 +192,12 @@ impl Gcs {
         }
     }
 
-    /// Ray counts the node in.
+    /// Whether Ray lists the node as alive.
     pub(super) fn lives(&self, node: &str) -> bool {
         self.nodes.get(node).is_some_and(|node| node.dead.is_none())
     }
 
-    /// Something can be started on the node.
+    /// Whether something can be started on the node.
     pub(super) fn answers(&self, node: &str) -> bool {
         self.lives(node) && self.nodes.get(node).is_some_and(|node| !node.gone)
     }
@@ -229,12 +225,12 @@ impl Gcs {
         bundles.filter(|bundle| bundle.node.as_deref() == Some(node)).map(|bundle| bundle.gpus).sum()
     }
 
-    /// Takes note of what is in use now; the report shows it with its next round.
+    /// Records the GPUs in use now; the report shows them from its next round.
     pub(super) fn account(&mut self, now: Duration) {
         let seen = self.report_time(now);
         let all = self.nodes.iter().map(|(id, node)| (id.clone(), [self.reserved(id), node.gpus])).collect();
         self.usage.push((now, all));
-        // What the last report was made of is still asked for; anything older never again.
+        // The state at the last report is still needed; anything older is not.
         if let Some(last) = self.usage.iter().rposition(|(at, _)| *at <= seen) {
             self.usage.drain(..last);
         }

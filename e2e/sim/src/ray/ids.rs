@@ -1,6 +1,5 @@
-//! Ids as Ray makes them, each from the seed and the number of those before it: the same run has the same ids.
+//! Ids as Ray makes them, derived from the seed and a counter: the same run has the same ids.
 
-/// Makes ids.
 #[derive(Debug)]
 pub(super) struct Ids {
     seed: u64,
@@ -12,15 +11,15 @@ impl Ids {
         Self { seed, made: 0 }
     }
 
-    /// A number that no other thing has.
+    /// A number that was not given before.
     pub(super) fn number(&mut self) -> u64 {
         self.made += 1;
         self.made
     }
 
-    /// So many hexadecimal digits that no other thing has.
+    /// `digits` hexadecimal digits that were not given before.
     pub(super) fn hex(&mut self, digits: usize) -> String {
-        // Neighbours must not look alike, as ids are read by their first digits.
+        // Successive ids must differ in their first digits, because people read ids by those.
         let mut random =
             fastrand::Rng::with_seed(self.seed ^ self.number().wrapping_mul(0x9E37_79B9_7F4A_7C15));
         (0..digits).filter_map(|_| char::from_digit(random.u32(0..16), 16)).collect()

@@ -1,4 +1,5 @@
-//! Jobs as Ray runs them: from the submit to their end, with their traps. What the entrypoint does is in `launch`.
+//! Jobs as Ray runs them, from submit to end, with Ray's known traps. What the entrypoint does is in
+//! `launch`.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use super::gcs::{Actor, Job, Status};
 use super::launch::{EXIT_STOPPED, job_hex};
 use super::world::{JobKey, World};
 
-/// A job that cannot start is given up then.
+/// When a job that cannot start is given up.
 const START_TIMEOUT: Duration = Duration::from_mins(15);
 /// From a stop request to its effect.
 const STOP: Duration = Duration::from_millis(200);
-/// An entrypoint that is not the launcher runs for this long.
+/// How long an entrypoint that is not the launcher runs.
 const SHORT: Duration = Duration::from_secs(1);
-/// A job that is deleted sooner after its end comes back.
+/// A job that is deleted sooner than this after its end comes back.
 const SETTLED: Duration = Duration::from_secs(3);
 const COMES_BACK: Duration = Duration::from_secs(4);
 
-/// A refusal: status and text.
+/// A refused request: status and text.
 pub(super) type Refused = (u16, String);
 
 impl World {
@@ -82,7 +83,7 @@ impl World {
         let Some(node) = job.pin.clone().or(head) else { return };
         let (entrypoint, package) = (job.entrypoint.clone(), package_of(Some(&job.runtime_env)));
         if !gcs.answers(&node) {
-            // Its node is gone for ever, so it waits until it is given up.
+            // Its node is gone for good, so the job waits until it times out.
             return;
         }
         if let Some(missing) = package.filter(|name| !gcs.packages.contains_key(name)) {
@@ -129,7 +130,7 @@ impl World {
         }
     }
 
-    /// A job has ended, however. The first end counts.
+    /// A job has ended for any reason. Only the first end counts.
     pub(super) fn job_ends(
         &mut self,
         key: &JobKey,
@@ -152,7 +153,7 @@ impl World {
         self.drop_packages(&key.cluster, key.life);
     }
 
-    /// Packages go with the last job that used them, unless somebody has just read them.
+    /// Packages are removed with the last job that used them, unless they were read recently.
     fn drop_packages(&mut self, cluster: &str, life: u64) {
         let now = self.now;
         let Some(gcs) = self.gcs(cluster, life) else { return };
@@ -165,7 +166,7 @@ impl World {
         self.after(next.saturating_sub(now), move |world| world.drop_packages(&cluster, life));
     }
 
-    /// `None` if there is no such job, else whether it was to be stopped.
+    /// Stops a job. `None` if there is no such job, else whether it was still running.
     pub(super) fn stop_job(&mut self, cluster: &str, id: &str) -> Option<bool> {
         let gcs = self.heads.get(cluster)?;
         let job = gcs.job(id)?;
@@ -177,7 +178,7 @@ impl World {
             if world.launching(&key).is_some() {
                 return world.give_up(&key, "stopped on request", EXIT_STOPPED, None);
             }
-            // A launcher that gives up by itself is left to it.
+            // A launcher that is already giving up is left to finish.
             if world.job(&key).is_none_or(|job| job.launch.is_none()) {
                 let words = "Job was intentionally stopped.".to_owned();
                 world.job_ends(&key, Status::Stopped, words, None, None);
@@ -186,7 +187,7 @@ impl World {
         Some(true)
     }
 
-    /// Removes a job that has ended. One that has just ended comes back.
+    /// Removes a job that has ended. One that has only just ended comes back.
     pub(super) fn delete_job(&mut self, cluster: &str, id: &str) -> Result<(), Refused> {
         let now = self.now;
         let unknown = (404, format!("Job {id} does not exist"));
@@ -201,7 +202,7 @@ impl World {
             return Err((500, traceback(&words)));
         }
         let job = gcs.jobs.remove(at);
-        // What had watched it writes it once more; nothing watches one that came back.
+        // Ray's job monitor writes the record once more; no monitor runs for one that came back.
         if job.began.is_some() && job.ended.is_some_and(|ended| now < ended + SETTLED) {
             let cluster = cluster.to_owned();
             self.after(COMES_BACK, move |world| world.comes_back(&cluster, life, job));
@@ -249,13 +250,13 @@ impl World {
     }
 }
 
-/// The package that a runtime environment names.
+/// The package that a runtime environment refers to.
 fn package_of(runtime_env: Option<&Value>) -> Option<String> {
     let dir = runtime_env?.get("working_dir")?.as_str()?;
     dir.strip_prefix("gcs://").map(str::to_owned)
 }
 
-/// A refusal as Ray words it.
+/// A refusal in Ray's words.
 fn traceback(words: &str) -> String {
     format!(
         "Traceback (most recent call last):\n  File \"ray/dashboard/modules/job/job_head.py\", line 419, in call\n{words}\n"

@@ -1,5 +1,5 @@
-//! What the launcher does in a job: its phases from the specification to the engine that serves, and how it ends. It writes
-//! the same lines to the job's log as the real one.
+//! What the launcher does in a job: its phases from the specification to a serving engine, and how it ends.
+//! It writes the same lines to the job's log as the real launcher.
 
 use std::time::Duration;
 
@@ -19,20 +19,19 @@ pub(super) const EXIT_STOPPED: i32 = 143;
 /// From the entrypoint's start to the launcher's first line, and to the placement group.
 const PYTHON: Duration = Duration::from_millis(400);
 const RAY_INIT: Duration = Duration::from_secs(1);
-/// From the last rank's actor until the launcher sees it, and from the engine's first answer.
+/// From the last rank's actor until the launcher observes it, and from the engine's first answer.
 const SEEN: Duration = Duration::from_millis(500);
-/// From the launcher's last line until its placement group is gone, and until the job has ended.
+/// From the launcher's last line until its placement group is removed, and until the job has ended.
 const CLEAN_UP: Duration = Duration::from_millis(600);
 const EXIT: Duration = Duration::from_millis(700);
 
-/// One launch.
 #[derive(Debug)]
 pub(super) struct Launch {
     began: Duration,
     pub(super) spec: Spec,
     pub(super) phase: &'static str,
     pub(super) group: Option<String>,
-    /// Where its engine answers or will.
+    /// Where its engine answers or will answer.
     pub(super) at: Option<Address>,
     /// The launcher has given up or was stopped.
     pub(super) ending: bool,
@@ -63,13 +62,13 @@ impl World {
         self.after(RAY_INIT, move |world| world.reserve(key));
     }
 
-    /// The launch of a job that goes on.
+    /// The launch of a job, if it has not ended.
     pub(super) fn launching(&mut self, key: &JobKey) -> Option<&mut Launch> {
         let job = self.job(key).filter(|job| job.status == Status::Running)?;
         job.launch.as_mut().filter(|launch| !launch.ending)
     }
 
-    /// The placement group has its place: actors start.
+    /// The placement group is placed: actors start.
     pub(super) fn placed(&mut self, key: JobKey) {
         let Some(launch) = self.launching(&key).filter(|l| l.phase == "PlacementGroup") else { return };
         let (spec, group) = (launch.spec.clone(), launch.group.clone().unwrap_or_default());
@@ -133,14 +132,14 @@ impl World {
         }
     }
 
-    /// All ranks live: the model is loaded.
+    /// All ranks are alive: the model is loaded.
     fn loads(&mut self, key: JobKey) {
         let Some(launch) = self.launching(&key).filter(|l| l.phase == "Ranks") else { return };
         let spec = launch.spec.clone();
         let wanted = spec.bundles.len();
         let alive = self.ranks(&key).iter().filter(|rank| rank.state == "ALIVE").count();
         if alive < wanted {
-            // A node is gone, which ends this launch in time.
+            // A node is gone; this launch ends when that is noticed.
             return;
         }
         self.enter(&key, "Loading", json!({ "alive": alive, "wanted": wanted }));
@@ -172,7 +171,7 @@ impl World {
         });
     }
 
-    /// Ranks print a last line.
+    /// Prints a last line for each rank.
     fn tell(&mut self, key: &JobKey, source: &str) {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
         let group = gcs.job_of(key.serial).and_then(|job| job.launch.as_ref()?.group.clone());
@@ -201,7 +200,7 @@ impl World {
         self.give_up(key, &cause, EXIT_ENGINE, Some("the engine exited with code 1"));
     }
 
-    /// The launcher reports a failure and leaves.
+    /// The launcher reports a failure and exits.
     pub(super) fn give_up(&mut self, key: &JobKey, message: &str, exit: i32, ended: Option<&str>) {
         let Some(during) = self.launching(key).map(|launch| launch.phase) else { return };
         let mut detail = json!({ "during": during, "exitCode": exit, "message": message });
@@ -230,7 +229,7 @@ impl World {
         });
     }
 
-    /// Server, placement group and ranks go.
+    /// Removes server, placement group and ranks.
     pub(super) fn clean_up(&mut self, key: &JobKey) {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
         let Some(job) = gcs.job_of(key.serial) else { return };
@@ -251,7 +250,7 @@ impl World {
         self.resources_changed(&key.cluster);
     }
 
-    /// Ranks' actors of a launch, in the order of ranks.
+    /// The rank actors of a launch, in rank order.
     pub(super) fn ranks(&mut self, key: &JobKey) -> Vec<&mut Actor> {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return Vec::new() };
         let group = gcs.job_of(key.serial).and_then(|job| job.launch.as_ref()?.group.clone());
@@ -276,13 +275,13 @@ impl World {
     }
 }
 
-/// Ray's number of a driver's job: four bytes, the least first.
+/// Ray's id of a driver's job: four bytes, little endian.
 pub(super) fn job_hex(serial: u64) -> String {
     let serial = u32::try_from(serial).unwrap_or(u32::MAX);
     format!("{:08x}", serial.swap_bytes())
 }
 
-/// A line that names an exception, as the launcher knows one.
+/// Whether the launcher would take this line for the name of an exception.
 fn is_exception(line: &str) -> bool {
     let name = line.split([':', ' ']).next().unwrap_or_default();
     let class = name.rsplit('.').next().unwrap_or_default();

@@ -1,8 +1,9 @@
 //! Ray dashboards, engines and their clients, as `ray-bridge` sees them.
 //!
-//! [`RayWorld`] is the handle of all of it. Its network is a [`ray_bridge::Wire`], its time is tokio's, which is to be paused,
-//! and nothing in it runs by itself: what is due happens when somebody looks. What Ray and vLLM answer is held to recorded
-//! replies, how they break to what real ones showed.
+//! [`RayWorld`] is the handle of all of it. Its network is a [`ray_bridge::Wire`] and its time is tokio's,
+//! which must be paused. Nothing runs in the background: steps that are due are executed at the next
+//! access. Replies of Ray and vLLM are tested against recorded ones, faults against the behaviour of real
+//! ones.
 
 mod clients;
 mod clock;
@@ -53,15 +54,15 @@ pub struct RayPod {
     pub host_node: String,
     /// The RayCluster, as `namespace/name`.
     pub cluster: String,
-    /// It is the head.
+    /// Whether it is the head.
     pub head: bool,
-    /// Of a worker, the head that it joins; `None` takes whichever the cluster has.
+    /// For a worker, the head that it joins; `None` takes the cluster's current one.
     pub head_ip: Option<String>,
-    /// GPUs that it gives to Ray.
+    /// GPUs that it offers to Ray.
     pub gpus: u32,
-    /// Ray's labels of the node.
+    /// Ray's labels for the node.
     pub labels: BTreeMap<String, String>,
-    /// The cluster's token if authentication is on.
+    /// The cluster's token, if authentication is on.
     pub token: Option<String>,
     /// Compatibility mode: the pod's own command serves on this port.
     pub own_engine_port: Option<u16>,
@@ -70,13 +71,13 @@ pub struct RayPod {
 /// How an engine behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineBehaviour {
-    /// From all ranks' start until it serves or fails.
+    /// From the start of all ranks until it serves or fails.
     pub load: Duration,
-    /// It does not start, and prints these last lines.
+    /// If set, it does not start, and prints these last lines.
     pub fails: Option<String>,
     /// Time for each token of each request.
     pub token_time: Duration,
-    /// What it answers to any prompt; `None` is some text.
+    /// Its answer to any prompt; `None` is some text.
     pub probe_answer: Option<String>,
 }
 
@@ -91,37 +92,37 @@ impl Default for EngineBehaviour {
     }
 }
 
-/// What a dashboard does with requests.
+/// How a dashboard treats requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DashboardState {
-    /// Answers.
+    /// Answers normally.
     Well,
     /// Takes connections and never answers.
     Silent,
     /// Nothing listens on its port.
     Refusing,
-    /// Answers later by this much.
+    /// Answers with this delay.
     Slow(Duration),
-    /// Answers with a page of somebody in between.
+    /// Answers with the page of a proxy in between.
     Garbled,
-    /// Does what it is asked, and its answers get lost.
+    /// Executes requests, and its answers are lost.
     Unheard,
 }
 
-/// All Ray clusters. Clones are handles of the same.
+/// All Ray clusters. Clones are handles of the same world.
 #[derive(Clone)]
 pub struct RayWorld(Arc<Shared>);
 
 pub(crate) struct Shared {
     clock: Clock,
     world: Mutex<World>,
-    /// Version of the world that was told of last.
+    /// The last version of the world that listeners were notified of.
     reported: AtomicU64,
     changed: News,
 }
 
 impl Shared {
-    /// Looks at the world, or does something to it, after all that was due has happened.
+    /// Accesses the world after executing everything that is due.
     fn with<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.advance(self.clock.now());
@@ -134,7 +135,6 @@ impl Shared {
         done
     }
 
-    /// Does something to the world.
     fn change(&self, work: impl FnOnce(&mut World)) {
         self.with(|world| {
             work(world);
@@ -161,7 +161,8 @@ impl Shared {
 }
 
 impl RayWorld {
-    /// An empty world, whose ids and jitter come from the seed. Its time of day begins at 2030-01-01T00:00:00Z.
+    /// An empty world, whose ids and jitter come from the seed. Its time of day starts at
+    /// 2030-01-01T00:00:00Z.
     pub fn new(seed: u64) -> Self {
         let world = Mutex::new(World::new(seed));
         Self(Arc::new(Shared {
@@ -172,7 +173,7 @@ impl RayWorld {
         }))
     }
 
-    /// The network, as the bridge uses it.
+    /// The network for the bridge to use.
     pub fn wire(&self) -> Arc<dyn Wire> {
         Arc::new(Simulated(self.0.clone()))
     }
@@ -182,29 +183,30 @@ impl RayWorld {
         self.0.change(|world| world.timing = timing);
     }
 
-    /// Sets how engines behave that are started from now on, by source and the arguments behind it. An engine that a pod runs
-    /// by itself is asked for with neither. The function must not use the world.
+    /// Sets the behaviour of engines that are started from now on, by model source and the remaining
+    /// arguments. An engine that a pod runs by itself is looked up with neither. The function must not use
+    /// the world.
     pub fn models(&self, behaviour: impl Fn(&str, &[String]) -> EngineBehaviour + Send + 'static) {
         self.0.change(|world| world.models = Box::new(behaviour));
     }
 
-    /// A container's `ray start` begins. One that runs at the address ends before.
+    /// Starts `ray start` in a container. A container that still runs at the address is ended first.
     pub fn start(&self, pod: RayPod) {
         self.0.change(|world| world.start(pod));
     }
 
-    /// All of a container's processes end, asked to. Its address refuses connections from then on.
+    /// Stops all processes of a container in order. Its address refuses connections from then on.
     pub fn stop(&self, ip: &str) {
         self.0.change(|world| world.end(ip, 0, End::Stopped));
     }
 
-    /// As [`stop`](Self::stop), but it is a death: out of memory, or evicted without grace. Requests that end with it ended
-    /// by a fault, and Ray learns of the node only by its health checks.
+    /// As [`stop`](Self::stop), but as a death: out of memory, or evicted without grace. Requests that end
+    /// with it count as ended by a fault, and Ray learns of the node only by its health checks.
     pub fn die(&self, ip: &str) {
         self.0.change(|world| world.end(ip, 137, End::Died));
     }
 
-    /// The pod is gone and its address with it: nothing answers there.
+    /// Removes a pod with its address: nothing answers there.
     pub fn forget(&self, ip: &str) {
         self.0.change(|world| {
             world.end(ip, 0, End::Stopped);
@@ -212,7 +214,7 @@ impl RayWorld {
         });
     }
 
-    /// A machine loses its power: what ran there is gone, and no address on it answers or refuses anything.
+    /// A machine loses power: what ran there is gone, and no address on it answers or refuses anything.
     pub fn lose_node(&self, host_node: &str) {
         self.0.change(|world| world.lose_host(host_node));
     }
@@ -224,7 +226,7 @@ impl RayWorld {
         });
     }
 
-    /// The exit code of a container that ended by itself or was ended; `None` while it runs, or with a lost machine.
+    /// The exit code of a container that has ended; `None` while it runs, or with a lost machine.
     pub fn exited(&self, ip: &str) -> Option<i32> {
         self.0.with(|world| match world.containers.get(ip)?.run {
             Run::Ended(code) => Some(code),
@@ -232,7 +234,7 @@ impl RayWorld {
         })
     }
 
-    /// What KubeRay's readiness probe finds: the node has joined, and is reached.
+    /// The result of KubeRay's readiness probe: the node has joined and can be reached.
     pub fn ready(&self, ip: &str) -> bool {
         self.0.with(|world| {
             let container = world.containers.get(ip);
@@ -242,12 +244,12 @@ impl RayWorld {
         })
     }
 
-    /// Grows with everything that happens.
+    /// Version of the world; increases with every change.
     pub fn version(&self) -> u64 {
         self.0.with(|world| world.version)
     }
 
-    /// Waits until something has happened since `version`, and gives the version then.
+    /// Waits until the version is not `version`, and returns the new one.
     pub async fn changed_since(&self, version: u64) -> u64 {
         loop {
             let changes = self.0.changed.listen();
@@ -259,49 +261,51 @@ impl RayWorld {
         }
     }
 
-    /// A rank of the cluster's engine is killed.
+    /// Kills a rank of the cluster's engine.
     pub fn kill_rank(&self, cluster: &str, rank: usize) {
         self.0.change(|world| world.rank_dies(cluster, rank));
     }
 
-    /// The core of the cluster's engine is killed.
+    /// Kills the core of the cluster's engine.
     pub fn kill_engine(&self, cluster: &str) {
         self.0.change(|world| world.core_dies(cluster));
     }
 
-    /// The process that answers requests is killed.
+    /// Kills the process that answers requests.
     pub fn kill_server(&self, cluster: &str) {
         self.0.change(|world| world.server_dies(cluster));
     }
 
-    /// The launcher ends by itself with this code; with 0 Ray calls the job SUCCEEDED.
+    /// The launcher exits with this code; with 0 Ray calls the job SUCCEEDED.
     pub fn end_launcher(&self, cluster: &str, code: i32) {
         self.0.change(|world| world.launcher_leaves(cluster, code));
     }
 
-    /// The engine makes no step any more, and says that all is well.
+    /// The engine makes no more steps, and still reports itself healthy.
     pub fn hang_engine(&self, cluster: &str) {
         self.0.change(|world| world.engine_hangs(cluster));
     }
 
-    /// The raylet of a node is killed, and all that Ray runs there dies with it; a second later its container ends.
+    /// Kills the raylet of a node, and everything that Ray runs there with it; a second later its container
+    /// ends.
     pub fn kill_raylet(&self, ip: &str) {
         self.0.change(|world| world.raylet_dies(ip));
     }
 
-    /// `ray stop` in a container that goes on and whose probes do not ask Ray: its node never joins again.
+    /// Runs `ray stop` in a container that goes on and whose probes do not ask Ray: its node never joins
+    /// again.
     pub fn stop_ray(&self, ip: &str) {
         self.0.change(|world| world.ray_stops(ip));
     }
 
-    /// What the cluster's dashboard does; another head begins well.
+    /// Sets how the cluster's dashboard behaves; a new head starts with [`DashboardState::Well`].
     pub fn set_dashboard(&self, cluster: &str, state: DashboardState) {
         self.0.change(|world| {
             world.dashboards.insert(cluster.to_owned(), state);
         });
     }
 
-    /// Nothing from here reaches an address any more, or again; other addresses reach it always.
+    /// Cuts or restores the path from the orchestrator to an address; other clients still reach it.
     pub fn cut_path(&self, ip: &str, cut: bool) {
         self.0.change(|world| {
             if cut {
@@ -312,7 +316,7 @@ impl RayWorld {
         });
     }
 
-    /// The whole as one plain value without ids, sorted.
+    /// The whole world as one plain value without ids, sorted.
     pub fn snapshot(&self) -> Value {
         self.0.with(|world| world.snapshot())
     }

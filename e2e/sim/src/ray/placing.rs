@@ -1,4 +1,5 @@
-//! Placement groups: asked for by a launcher, placed where its bundles are pinned as soon as there is room, and given up.
+//! Placement groups: requested by a launcher, placed where their bundles are pinned as soon as there is
+//! room, and given up.
 
 use std::time::Duration;
 
@@ -7,15 +8,15 @@ use super::launch::job_hex;
 use super::spec::Spec;
 use super::world::{JobKey, World};
 
-/// The launcher's exit code if its ranks cannot be placed.
+/// The launcher's exit code when its ranks cannot be placed.
 const EXIT_PLACEMENT: i32 = 3;
-/// Between the launcher's looks at a group that is not placed.
+/// Interval of the launcher's checks of a group that is not placed.
 const LOOK: Duration = Duration::from_secs(1);
-/// From a placement group's request to its placement.
+/// From the request of a placement group to its placement.
 const RESERVE: Duration = Duration::from_millis(20);
 
 impl World {
-    /// The launcher asks for its placement group.
+    /// The launcher requests its placement group.
     pub(super) fn reserve(&mut self, key: JobKey) {
         let now = self.now;
         let Some(spec) = self.launching(&key).map(|launch| launch.spec.clone()) else { return };
@@ -54,7 +55,7 @@ impl World {
         self.after(RESERVE, move |world| world.schedule(&key.cluster));
     }
 
-    /// The launcher looks whether a planned node is gone while its group waits.
+    /// The launcher checks whether a planned node is gone while its group waits.
     fn wait_for_place(&mut self, key: JobKey) {
         let Some(spec) = self.launching(&key).filter(|l| l.phase == "PlacementGroup").map(|l| l.spec.clone())
         else {
@@ -109,7 +110,7 @@ impl World {
         self.give_up(key, &message, EXIT_PLACEMENT, None);
     }
 
-    /// GPUs were taken or given back, or nodes came or went.
+    /// Reschedules after GPUs were taken or released, or nodes joined or left.
     pub(super) fn resources_changed(&mut self, cluster: &str) {
         let now = self.now;
         if let Some(gcs) = self.heads.get_mut(cluster) {
@@ -118,7 +119,7 @@ impl World {
         self.schedule(cluster);
     }
 
-    /// Places the groups that have room now.
+    /// Places the groups for which there is room now.
     pub(super) fn schedule(&mut self, cluster: &str) {
         let now = self.now;
         let Some(gcs) = self.heads.get_mut(cluster) else { return };

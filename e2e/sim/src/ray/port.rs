@@ -1,4 +1,4 @@
-//! An engine's HTTP port: vLLM's paths, and the launcher's middleware in front of them.
+//! An engine's HTTP port: vLLM's paths, with the launcher's middleware in front of them.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::world::{Address, World};
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
 
-/// A prompt to complete.
+/// A completion request.
 #[derive(Debug, Deserialize)]
 pub(super) struct Prompt {
     #[serde(default)]
@@ -24,7 +24,7 @@ fn sixteen() -> u32 {
     16
 }
 
-/// The prompt of a call that has one.
+/// The prompt of a call, if it is one to a completion path.
 pub(super) fn prompt(call: &Call) -> Option<Result<Prompt, Reply>> {
     if (call.method.as_str(), call.path.as_str()) != ("POST", "/v1/completions") {
         return None;
@@ -32,7 +32,7 @@ pub(super) fn prompt(call: &Call) -> Option<Result<Prompt, Reply>> {
     Some(serde_json::from_slice(&call.body).map_err(|error| invalid(400, &error.to_string())))
 }
 
-/// Why an engine does not take a prompt; `None` if it does.
+/// Why an engine refuses a prompt; `None` if it accepts it.
 pub(super) fn refuses(world: &World, at: &Address, prompt: &Prompt) -> Option<Reply> {
     let engine = world.engines.get(at)?;
     if engine.port == Port::Dead {
@@ -71,7 +71,7 @@ pub(super) fn completion(world: &mut World, at: &Address, prompt: &Prompt) -> Op
     )))
 }
 
-/// Answers everything that needs no step of the engine.
+/// Answers every path that needs no step of the engine.
 pub(super) fn answer(world: &mut World, at: &Address, call: &Call) -> Option<Reply> {
     let now = world.now;
     let engine = world.engines.get_mut(at).filter(|engine| engine.listens())?;
@@ -133,7 +133,8 @@ fn models(engine: &Engine, now: std::time::Duration) -> Value {
     }] })
 }
 
-/// The series by which the bridge tells whether the engine gets on, and some that it must not fall for.
+/// The series by which the bridge decides whether the engine makes progress, and some that must not mislead
+/// it.
 fn metrics(engine: &Engine, now: std::time::Duration) -> String {
     let labels = format!("{{engine=\"0\",model_name=\"{}\"}}", engine.model.as_deref().unwrap_or_default());
     let running = u64::try_from(engine.requests.len()).unwrap_or(u64::MAX);
@@ -146,13 +147,13 @@ fn metrics(engine: &Engine, now: std::time::Duration) -> String {
     ];
     let lines = series.map(|(kind, name, value)| format!("# TYPE {name} {kind}\n{name}{labels} {value}.0\n"));
     let seconds = now.as_secs_f64();
-    // It grows with the time alone, as a process's own counters do.
+    // It grows with time alone, as a process's own counters do.
     let own = format!("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {seconds:.2}\n");
     own + &lines.concat()
 }
 
 impl Engine {
-    /// While it drains, an answer tells its client to close the connection.
+    /// While the engine drains, adds the request to close the connection to an answer.
     fn closing(&self, reply: Reply) -> Reply {
         Reply { close: self.draining, ..reply }
     }

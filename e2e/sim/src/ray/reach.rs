@@ -1,4 +1,4 @@
-//! Who is behind an address and a port, if anybody.
+//! What answers at an address and port, if anything.
 
 use super::DashboardState;
 use super::container::Run;
@@ -12,27 +12,26 @@ const AGENT: u16 = 52365;
 /// What a connection finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// No sign at all.
+    /// No answer at all.
     Silent,
-    /// Nobody has this address.
+    /// No machine has this address.
     NoRoute,
-    /// A machine, on which nothing listens there.
+    /// A machine on which nothing listens on this port.
     Refused,
     /// The dashboard of this cluster.
     Dashboard(String),
-    /// The agent of a node; whether it reaches its head.
+    /// The agent of a node, and whether it reaches its head.
     Agent(bool),
-    /// An engine.
     Engine,
 }
 
 impl World {
-    /// From where the bridge is.
+    /// What the orchestrator reaches.
     pub(super) fn reach(&self, ip: &str, port: u16) -> Reached {
         if self.cut.contains(ip) { Reached::Silent } else { self.reach_within(ip, port) }
     }
 
-    /// From within the cluster's network.
+    /// What a client inside the cluster network reaches.
     pub(super) fn reach_within(&self, ip: &str, port: u16) -> Reached {
         let Some(container) = self.containers.get(ip) else { return Reached::NoRoute };
         if self.lost_hosts.contains(&container.pod.host_node) {
@@ -65,7 +64,7 @@ impl World {
         self.dashboards.get(cluster).copied().unwrap_or(DashboardState::Well)
     }
 
-    /// The raylet was killed, and its container has not ended yet.
+    /// Whether the raylet was killed and its container has not ended yet.
     fn raylet_is_dead(&self, ip: &str) -> bool {
         let node = || {
             let container = self.containers.get(ip)?;

@@ -1,5 +1,5 @@
-//! The whole as one plain value, for whoever judges what is left behind. It holds no ids: two runs that came to the same end
-//! have the same picture.
+//! The whole world as one plain value, for checks of what is left behind. It holds no ids: two runs with
+//! the same result have equal snapshots.
 
 use serde_json::{Value, json};
 

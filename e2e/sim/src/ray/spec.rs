@@ -1,4 +1,4 @@
-//! The specification that the bridge gives the launcher, and the names that follow from it.
+//! The specification that the bridge passes to the launcher, and the names that follow from it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn a_minute() -> f64 {
     60.0
 }
 
-/// The node of a rank.
+/// A rank with the node that it is planned on.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Planned {
@@ -30,7 +30,7 @@ pub(super) struct Planned {
 }
 
 impl Spec {
-    /// Of a launch without one.
+    /// The specification of a launch without one.
     pub(super) fn nothing() -> Self {
         Self {
             name: String::new(),
@@ -52,23 +52,23 @@ impl Spec {
         serde_json::from_str(text).map_err(|error| format!("RAYFLEET_SPEC is not JSON: {error}"))
     }
 
-    /// Planned nodes, one for each rank, and that of the API server.
+    /// Planned nodes: one for each rank, and that of the API server.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &String> {
         self.bundles.iter().map(|bundle| &bundle.node_id).chain([&self.api_server_node_id])
     }
 
-    /// The model as the engine is given it.
+    /// The model source that the engine is given.
     pub(super) fn source(&self) -> String {
         self.argv.first().cloned().unwrap_or_default()
     }
 
-    /// The model as requests call it.
+    /// The model name that requests give.
     pub(super) fn model(&self) -> Option<String> {
         let at = self.argv.iter().position(|arg| arg == "--served-model-name")?;
         self.argv.get(at + 1).cloned()
     }
 
-    /// Name of a rank's actor; vLLM leaves out what is not parallel.
+    /// Name of a rank's actor; vLLM leaves out dimensions that are not parallel.
     pub(super) fn rank_name(&self, engine: i64, rank: u32) -> String {
         let part = |letters: &str, of: u32, ranks: u32| {
             if ranks > 1 { format!("_{letters}{of}") } else { String::new() }

@@ -1,4 +1,5 @@
-//! The network between the bridge and the simulated clusters. It knows addresses and delays; answers are made elsewhere.
+//! The network between the bridge and the simulated clusters. It knows addresses and delays; the replies
+//! are made elsewhere.
 
 use std::io;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use super::{DashboardState, Shared, clients, dashboard, port};
 
 /// From a request to its reply, if nothing else takes time.
 const LATENCY: Duration = Duration::from_millis(2);
-/// Until the kernel gives up an address that nobody has.
+/// Until the kernel gives up connecting to an address without a machine.
 const NO_ROUTE: Duration = Duration::from_secs(3);
-/// How long an agent waits for its head before it says that all is well.
+/// How long an agent waits for its head before it reports itself healthy.
 const AGENT_WAITS: Duration = Duration::from_millis(100);
 
-/// The wire.
+/// The simulated wire.
 #[derive(Debug)]
 pub(super) struct Simulated(pub(super) Arc<Shared>);
 
-/// A request, taken apart.
+/// A parsed request.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) ip: String,
@@ -36,7 +37,6 @@ pub(super) struct Call {
     pub(super) body: Bytes,
 }
 
-/// A reply.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -53,7 +53,7 @@ impl Reply {
 
     pub(super) fn json(status: u16, value: &impl Serialize) -> Self {
         let kind = "application/json; charset=utf-8";
-        // What is answered here has text for keys, so that it can always be written.
+        // All maps in replies have string keys, so serialization cannot fail.
         let body = serde_json::to_vec(value).unwrap_or_default();
         Self { status, kind, body: Bytes::from(body), close: false }
     }
@@ -158,7 +158,7 @@ async fn asked(shared: &Shared, cluster: &str, call: &Call) -> Result<Reply, Unr
     }
 }
 
-/// Ray's agent. It says that all is well whether it reaches the head or not; only the time tells.
+/// Ray's agent. It reports itself healthy whether it reaches the head or not; only the delay differs.
 async fn agent(call: &Call, head: bool) -> Reply {
     if call.path != "/api/local_raylet_healthz" {
         return Reply::text(404, "404: Not Found");
@@ -188,7 +188,7 @@ async fn answered(shared: Arc<Shared>, call: Call) -> Result<Reply, Unreached> {
             let answer = shared.with(|world| port::completion(world, &at, &prompt));
             answer.ok_or(Unreached { refused: false, cause: "connection closed".to_owned() })
         }
-        // An engine that dies under a request answers it, if it still can.
+        // An engine that dies during a request answers it, if it still can.
         clients::Streamed::Cut { .. } if shared.with(|world| world.reach(&at.0, at.1)) == Reached::Engine => {
             Ok(port::engine_is_dead())
         }

@@ -1,5 +1,5 @@
-//! Everything simulated of Ray in one value, and its time: what happens later stands in a queue, and whoever looks first lets
-//! it happen. Nothing in here waits.
+//! The state of the simulated Ray in one value, and its time: later steps are queued, and the next access
+//! executes those that are due. Nothing in this module waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use super::gcs::{Gcs, Job};
 use super::ids::Ids;
 use super::{DashboardState, EngineBehaviour};
 
-/// Something that happens later.
+/// A step that is executed later.
 type Step = Box<dyn FnOnce(&mut World) + Send>;
-/// What engines do, by source and arguments.
+/// Engine behaviour by model source and arguments.
 pub(super) type Models = Box<dyn Fn(&str, &[String]) -> EngineBehaviour + Send>;
 /// Where an engine answers.
 pub(super) type Address = (String, u16);
@@ -24,15 +24,16 @@ pub struct Timing {
     pub head_start: Duration,
     /// From the start of a worker's container until it joins.
     pub worker_start: Duration,
-    /// How long a worker looks for its head, or goes on without it, before it ends.
+    /// How long a worker looks for its head, or goes on without it, before it exits.
     pub without_head: Duration,
-    /// Until Ray calls a node dead that has stopped answering: five health checks by default.
+    /// Until Ray declares a node dead that has stopped answering: five health checks by default.
     pub node_dead_after: Duration,
     /// From a submit until the entrypoint runs.
     pub job_start: Duration,
     /// From the placement group until all ranks' actors live.
     pub ranks_start: Duration,
-    /// By how much of itself each of these, and the load of an engine, is longer or shorter, at random from the seed: 0 to 1.
+    /// Relative jitter of each of these times and of the load time of an engine, at random from the seed: 0
+    /// to 1.
     pub spread: f64,
 }
 
@@ -50,7 +51,7 @@ impl Default for Timing {
     }
 }
 
-/// One job of one life of a head.
+/// A job in one life of a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct JobKey {
     pub(super) cluster: String,
@@ -58,12 +59,11 @@ pub(super) struct JobKey {
     pub(super) serial: u64,
 }
 
-/// All of it.
 pub(super) struct World {
     pub(super) now: Duration,
     queue: BTreeMap<(Duration, u64), Step>,
     queued: u64,
-    /// Grows with everything that happens.
+    /// Increases with every change.
     pub(super) version: u64,
     pub(super) ids: Ids,
     pub(super) random: fastrand::Rng,
@@ -72,7 +72,7 @@ pub(super) struct World {
     /// The last container at each address.
     pub(super) containers: BTreeMap<String, Container>,
     pub(super) lost_hosts: BTreeSet<String>,
-    /// Addresses that are not reached from here.
+    /// Addresses that the orchestrator cannot reach.
     pub(super) cut: BTreeSet<String>,
     /// The living head of each cluster.
     pub(super) heads: BTreeMap<String, Gcs>,
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Lets everything happen that was to happen until `now`.
+    /// Executes all steps that are due until `now`.
     pub(super) fn advance(&mut self, now: Duration) {
         while let Some(entry) = self.queue.first_entry() {
             let due = entry.key().0;
@@ -115,12 +115,12 @@ impl World {
         self.now = self.now.max(now);
     }
 
-    /// When something happens next.
+    /// When the next step is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.queue.keys().next().map(|(due, _)| *due)
     }
 
-    /// Something has changed.
+    /// Records a change.
     pub(super) fn touch(&mut self) {
         self.version += 1;
     }
@@ -131,19 +131,19 @@ impl World {
         }
     }
 
-    /// Lets something happen later.
+    /// Queues a step.
     pub(super) fn after(&mut self, delay: Duration, step: impl FnOnce(&mut World) + Send + 'static) {
         self.queued += 1;
         self.queue.insert((self.now + delay, self.queued), Box::new(step));
     }
 
-    /// About so long.
+    /// `time` with jitter.
     pub(super) fn about(&mut self, time: Duration) -> Duration {
         let spread = self.timing.spread.clamp(0.0, 1.0);
         if spread > 0.0 { time.mul_f64(1.0 + spread * (2.0 * self.random.f64() - 1.0)) } else { time }
     }
 
-    /// The head's memory of a cluster, if the head still lives its life `life`.
+    /// The state of a cluster's head, if the head is still in life `life`.
     pub(super) fn gcs(&mut self, cluster: &str, life: u64) -> Option<&mut Gcs> {
         self.heads.get_mut(cluster).filter(|gcs| gcs.life == life)
     }

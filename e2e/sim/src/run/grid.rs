@@ -1,5 +1,5 @@
-//! Many runs of the scenarios: every fault at every write, or random ones by seed. Each run has its own thread for as long as it
-//! takes; runs know nothing of each other.
+//! Many runs of the scenarios: every fault at every write, or random faults by seed. Each run has its own
+//! thread; runs are independent of each other.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -12,7 +12,7 @@ use super::report::Report;
 use super::scenario::Scenario;
 use super::world::simulated;
 
-/// Events of watches between two that are hit: there are many, and their neighbours are alike.
+/// Number of watch events between two that are hit: there are many, and neighbours are similar.
 const EVENTS_APART: u64 = 40;
 
 /// All plans of one fault each for a scenario whose run without faults is known; of each kind every `stride`-th place, which ones
@@ -56,14 +56,14 @@ pub fn random(baseline: &Report, seed: u64) -> Plan {
     Plan(faults.collect())
 }
 
-/// One run of a scenario, judged beside the run without faults.
+/// A run of a scenario, compared with the run without faults.
 pub fn judged(scenario: &Scenario, baseline: &Report, plan: &Plan) -> Report {
     let mut report = simulated(scenario, baseline.seed, plan);
     report.failures.extend(differences(baseline, &report));
     report
 }
 
-/// Does `work` for each item on `threads` threads, and tells each result as it comes.
+/// Does `work` for each item on `threads` threads, and passes on each result as it is ready.
 pub fn in_parallel<T: Sync, R: Send>(
     threads: usize,
     items: &[T],

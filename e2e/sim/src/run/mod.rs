@@ -1,7 +1,7 @@
 //! One run: a scenario, faults, the trace, and the oracle that judges it.
 //!
-//! [`simulated`] is the whole: it builds a world, plays a scenario in it under a plan of faults, and gives a [`Report`].
-//! The same arguments give the same report, to the last line of its trace.
+//! [`simulated`] is the entry point: it builds a world, plays a scenario in it under a plan of faults, and
+//! returns a [`Report`]. The same arguments give the same report, to the last line of its trace.
 
 pub mod divergence;
 pub mod faults;

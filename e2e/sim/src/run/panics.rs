@@ -1,4 +1,4 @@
-//! Panics of a run. A task that panics ends without a word, so each is noted on the thread that the run has for itself.
+//! Panics of a run. A panic in a spawned task is silent, so each is recorded on the run's own thread.
 
 use std::cell::RefCell;
 use std::panic;
@@ -10,14 +10,14 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// From now on panics of this thread are noted. What was noted before is forgotten.
+/// Starts recording panics of this thread, and clears earlier records.
 pub(super) fn note() {
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map_or_else(String::new, ToString::to_string);
             let words = info.payload_as_str().unwrap_or("no words");
-            // A thread that is ending has no notes any more.
+            // A thread that is ending has no thread-locals.
             let _ = NOTED.try_with(|noted| {
                 if let Ok(mut noted) = noted.try_borrow_mut() {
                     noted.push(format!("panic at {place}: {words}"));
@@ -29,7 +29,7 @@ pub(super) fn note() {
     let _ = noted();
 }
 
-/// Takes what was noted.
+/// Takes the recorded panics.
 pub(super) fn noted() -> Vec<String> {
     NOTED.take()
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_noted() {
+    async fn a_panic_in_a_task_is_recorded() {
         note();
         assert!(noted().is_empty());
         assert!(tokio::spawn(async { panic!("on purpose") }).await.is_err());

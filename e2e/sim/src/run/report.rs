@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The report of a run.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,60 +11,60 @@ use super::faults::{Plan, Written};
 use super::rights::Right;
 use super::trace::{self, Line};
 
-/// Requests of the load, by how they ended.
+/// Number of requests by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Answered in full.
     pub answered: u32,
-    /// Ended by the death of what answered them.
+    /// Ended by the death of the engine that answered them.
     pub died: u32,
-    /// Cut off although nothing had died.
+    /// Cut off although no engine had died.
     pub cut_off: u32,
-    /// Refused by an address that the Service had.
+    /// Refused by an address of the Service.
     pub refused: u32,
 }
 
-/// A run and how it went.
+/// A run and its outcome.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Name of the scenario.
     pub scenario: String,
-    /// Seed of the world.
+    /// Seed of the simulated world.
     pub seed: u64,
     /// Faults.
     pub plan: Plan,
-    /// What was wrong with it; nothing, if all was well.
+    /// What was wrong with it; empty if it passed.
     pub failures: Vec<String>,
-    /// Writes of the orchestrator, leases and trials left out.
+    /// Writes of the orchestrator, without leases and dry runs.
     pub writes: Vec<Written>,
-    /// Events of watches that it was sent.
+    /// Number of watch events that it was sent.
     pub events: u64,
-    /// Its calls to the API server.
+    /// Number of its calls to the API server.
     pub calls: u64,
     /// Rights that it used.
     pub used: BTreeSet<Right>,
-    /// Requests.
+    /// Requests by outcome.
     pub tally: Tally,
-    /// Groups that were made.
+    /// Number of groups created.
     pub groups: usize,
-    /// How it ended, without what differs from run to run for no reason that matters.
+    /// Picture of the final state, without irrelevant differences between runs.
     pub end: Value,
     /// Phases of groups and steps of the rollout.
     pub history: History,
-    /// Simulated time that it took.
+    /// Simulated duration.
     pub took: Duration,
-    /// What happened.
+    /// The trace.
     pub lines: Vec<Line>,
 }
 
 impl Report {
-    /// The command that plays it again.
+    /// The command that repeats the run.
     pub fn command(&self, file: &str) -> String {
         let faults = if self.plan.0.is_empty() { String::new() } else { format!(" --faults {}", self.plan) };
         format!("cargo run -p rayfleet-sim --bin rayfleet-sim -- run {file} --seed {}{faults}", self.seed)
     }
 
-    /// What was wrong, the whole trace, and how to see it again.
+    /// The failures, the whole trace, and how to repeat the run.
     pub fn text(&self) -> String {
         let mut text = trace::text(&self.lines);
         let file = format!("e2e/sim/scenarios/{}.yaml", self.scenario);

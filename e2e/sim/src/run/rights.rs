@@ -1,5 +1,5 @@
-//! What `manifests/` lets the orchestrator's account do, by Kubernetes' rules (RBAC). A run refuses every call that it does not allow, as
-//! an API server would, and remembers which of the rights were used.
+//! What `manifests/` allows the orchestrator's account, by Kubernetes' RBAC rules. A run refuses every call
+//! that is not allowed, as an API server would, and records which rights were used.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,14 +23,14 @@ pub enum Install {
     /// For all namespaces.
     #[default]
     Everywhere,
-    /// For the namespace of the fleet, and what there is room for may be read.
+    /// For the namespace of the fleet; it may also read what it needs for capacity planning.
     Namespaced,
-    /// For the namespace of the fleet, and nothing of the rest of the cluster may be read.
+    /// For the namespace of the fleet, without read access to the rest of the cluster.
     Confined,
 }
 
 impl Install {
-    /// What its manifests let it do, where `namespace` is the one that is named.
+    /// The rights that its manifests grant, where `namespace` is the namespace given there.
     pub fn rights(self, namespace: &str) -> Rights {
         let role = (manifest!("namespaced/role/role.yaml"), namespace);
         let of_all = (manifest!("rbac.yaml"), "");
@@ -48,15 +48,15 @@ impl Install {
 /// One verb on one resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
-    /// Namespace; none for all of them.
+    /// Namespace; `None` for all of them.
     pub namespace: Option<String>,
     /// API group.
     pub group: String,
-    /// Plural, with a subresource behind a slash.
+    /// Plural, with a subresource after a slash.
     pub resource: String,
     /// Verb.
     pub verb: String,
-    /// Name of the only object, if there is one.
+    /// Resource name, if the right is limited to one.
     pub name: Option<String>,
 }
 
@@ -75,12 +75,12 @@ impl fmt::Display for Right {
 #[derive(Clone, Debug, Default)]
 pub struct Rights {
     all: Vec<Right>,
-    /// The namespace that was chosen.
+    /// The namespace that the installation is limited to.
     within: Option<String>,
 }
 
 impl Rights {
-    /// Reads manifests, each with the namespace that it is applied in where it does not say so itself.
+    /// Reads manifests, each with the namespace that it is applied in unless it sets one.
     fn of(manifests: &[(&str, &str)]) -> Vec<Right> {
         let objects: Vec<Object> =
             manifests.iter().flat_map(|(text, namespace)| read(text, namespace)).collect();
@@ -109,7 +109,7 @@ impl Rights {
             None => call.kind.plural.to_owned(),
         };
         let verb = word(call.verb);
-        // What is to be created has no name yet when the API server asks.
+        // An object to be created has no name yet when the API server authorizes the call.
         let name = Some(&call.name).filter(|_| call.verb != Verb::Create);
         self.all.iter().find(|right| {
             right.group == call.kind.group
@@ -120,13 +120,14 @@ impl Rights {
         })
     }
 
-    /// Whether a call that is not allowed may be made all the same: reading outside the chosen namespace is only tried.
+    /// Whether a call that is not allowed may still be attempted: reads outside the namespace are only
+    /// tried.
     pub fn may_try(&self, call: &Call) -> bool {
         let outside = self.within.as_ref().is_some_and(|within| *within != call.namespace);
         outside && !call.verb.is_write() && call.namespace != ACCOUNT.0
     }
 
-    /// Rights that are not among those that were used.
+    /// Granted rights that were not used.
     pub fn beside(&self, used: &BTreeSet<Right>) -> Vec<String> {
         self.all.iter().filter(|right| !used.contains(*right)).map(ToString::to_string).collect()
     }
@@ -145,7 +146,7 @@ fn word(verb: Verb) -> &'static str {
     }
 }
 
-/// An object of a manifest, as far as it is about rights.
+/// An RBAC object of a manifest.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Object {
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_where_they_are_given_and_nowhere_else() {
+    fn rights_hold_only_where_they_are_granted() {
         let patch = |namespace: &str| call(Verb::Patch, Kind::POD, namespace, "p", Some("status"));
         assert_eq!(may(Install::Everywhere, &patch("m")).as_deref(), Some("patch pods/status"));
         assert_eq!(may(Install::Namespaced, &patch("n")).as_deref(), Some("patch pods/status in n"));
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_outside_chosen_namespaces_but_the_own_lease() {
+    fn a_namespaced_install_writes_only_its_lease_elsewhere() {
         let rights = Install::Namespaced.rights("n").all;
         let outside = rights.iter().filter(|right| right.namespace.as_deref() != Some("n"));
         let outside: Vec<String> = outside.map(ToString::to_string).collect();
@@ -288,9 +289,10 @@ mod tests {
         );
     }
 
-    /// In a chosen namespace the same as in all: what one of the two manifests gains, the other must.
+    /// In a single namespace the same as in all: what is added to one of the two manifests must be added to
+    /// the other.
     #[test]
-    fn a_chosen_namespace_gives_what_all_give() {
+    fn a_namespaced_install_grants_the_same_rights_as_a_cluster_wide_one() {
         let of = |install: Install, namespace: Option<&str>| {
             let rights = install.rights("n").all;
             let rights = rights.into_iter().filter(|right| right.namespace.as_deref() == namespace);

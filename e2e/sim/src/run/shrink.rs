@@ -1,11 +1,12 @@
-//! Makes a failing run smaller: fewer faults, then fewer steps, as long as it still fails.
+//! Reduces a failing run: fewer faults, then fewer steps, as long as it still fails.
 
 use std::collections::BTreeSet;
 
 use super::faults::Plan;
 use super::scenario::{Scenario, Step};
 
-/// What was wrong with a run, without its numbers and names: a smaller run fails alike if it has one of these in common.
+/// The failures of a run, without numbers and names: a smaller run fails in the same way if it has one of
+/// these in common.
 pub fn kinds(failures: &[String]) -> BTreeSet<String> {
     let is_word = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "/:,-".contains(c));
     failures
@@ -14,7 +15,7 @@ pub fn kinds(failures: &[String]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The smallest scenario and plan that were found for which `fails` still holds.
+/// The smallest scenario and plan found for which `fails` still holds.
 pub fn shrink(
     scenario: &Scenario,
     plan: &Plan,
@@ -30,7 +31,7 @@ fn with(scenario: &Scenario, steps: &[Step]) -> Scenario {
     Scenario { steps: steps.to_vec(), ..scenario.clone() }
 }
 
-/// Leaves out one after the other, from the end, what is not needed.
+/// Removes items that are not needed, one by one, from the end.
 fn fewer<T: Clone>(all: &[T], fails: impl Fn(&[T]) -> bool) -> Vec<T> {
     let mut left = all.to_vec();
     for index in (0..all.len()).rev() {
@@ -48,19 +49,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_known_again_by_its_words() {
+    fn failures_are_matched_without_numbers_and_names() {
         let kinds = |failure: &str| kinds(&[failure.to_owned()]);
         let here = kinds("2 writes at rest: update RayClusterFleet/status light; create Event GroupReady");
         assert_eq!(here, kinds("1 writes at rest: update RayClusterFleet/status light"));
         assert_ne!(here, kinds("no request was answered"));
         assert_eq!(
-            kinds("4 groups exist, at most 3 may: light-a-0, light-a-1, light-a-2, light-a-3"),
-            kinds("3 groups exist, at most 2 may: light-b-0, light-a-1, light-c-2")
+            kinds("4 groups exist, at most 3 allowed: light-a-0, light-a-1, light-a-2, light-a-3"),
+            kinds("3 groups exist, at most 2 allowed: light-b-0, light-a-1, light-c-2")
         );
     }
 
     #[test]
-    fn only_what_is_needed_is_left() {
+    fn only_needed_items_are_left() {
         let all = [1, 2, 3, 4, 5];
         assert_eq!(fewer(&all, |left| left.contains(&2) && left.contains(&4)), [2, 4]);
         assert_eq!(fewer(&all, |_| true), Vec::<i32>::new());

@@ -1,4 +1,4 @@
-//! Plays a scenario on a stage. A stage is where it happens: the simulation, or a real cluster.
+//! Plays a scenario on a stage: the simulation, or a real cluster.
 
 use std::time::Duration;
 
@@ -10,59 +10,59 @@ use super::scenario::{Healed, Member, Patch, Refused, Scenario, Step, Until, Vic
 
 /// Where a scenario happens.
 pub trait Stage {
-    /// Time since the beginning.
+    /// Time since the start.
     fn now(&self) -> Duration;
-    /// Tells what happens next.
+    /// Adds a line to the trace.
     fn tell(&mut self, what: String);
     /// Creates an object as its user would.
     fn create(&mut self, object: &Value) -> impl Future<Output = Result<(), String>>;
-    /// Creates a fleet together with what AIBrix's controller makes of it.
+    /// Creates a fleet together with what AIBrix's controller creates for it.
     fn create_as_aibrix(&mut self, fleet: &Value) -> impl Future<Output = Result<(), String>>;
     /// The fleet as the API server has it.
     fn fleet(&mut self) -> impl Future<Output = Option<RayClusterFleet>>;
     /// Whether anything is left of what the fleet owned.
     fn leftovers(&mut self) -> impl Future<Output = bool>;
-    /// Changes the fleet as its user would. A change that the API server refuses is an error.
+    /// Changes the fleet as its user would. A refusal by the API server is an error.
     fn apply(&mut self, patch: &Patch) -> impl Future<Output = Result<(), String>>;
     /// Deletes the fleet.
     fn delete(&mut self) -> impl Future<Output = Result<(), String>>;
     /// Breaks something.
     fn kill(&mut self, victim: &Victim) -> impl Future<Output = Result<(), String>>;
-    /// Lets it work again.
+    /// Repairs it.
     fn heal(&mut self, healed: &Healed) -> impl Future<Output = Result<(), String>>;
-    /// Lets pods be scheduled to a node.
+    /// Uncordons a node.
     fn uncordon(&mut self, node: &str) -> impl Future<Output = Result<(), String>>;
-    /// Lets the API server refuse something, or nothing any more.
+    /// Makes the API server refuse some calls, or none.
     fn refuse(&mut self, refused: Option<&Refused>) -> impl Future<Output = Result<(), String>>;
     /// Cordons the node of a pod.
     fn cordon(&mut self, member: Member) -> impl Future<Output = Result<(), String>>;
     /// Cordons the node of a pod and evicts the fleet's pods from it until none is left.
     fn drain(&mut self, member: Member) -> impl Future<Output = Result<(), String>>;
-    /// Lets time pass until something may have changed, for so long at most.
+    /// Lets time pass until something may have changed, at most this long.
     fn pass(&mut self, longest: Duration) -> impl Future<Output = ()>;
 }
 
 /// A scenario that could not be played to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stuck {
-    /// A step could not be done.
+    /// A step failed.
     #[error("step {step}: {cause}")]
     Step {
         /// Number of the step, from 1; 0 is the creation.
         step: usize,
-        /// Why not.
+        /// The reason.
         cause: String,
     },
-    /// What was waited for did not come.
+    /// A condition was not reached in time.
     #[error("step {step}: after {} s this does not hold: {wanted}; the fleet: {is}", waited.as_secs())]
     Waiting {
         /// Number of the step.
         step: usize,
-        /// What was waited for.
+        /// The condition.
         wanted: String,
-        /// How it is instead.
+        /// The actual state.
         is: String,
-        /// For how long it was waited.
+        /// Time waited.
         waited: Duration,
     },
 }
@@ -147,7 +147,7 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
         && (!until.rolled_back || step == "Rolled back")
 }
 
-/// A group of the revision that the rollout goes to has come as far as a phase.
+/// Whether a group of the rollout's target revision has reached a phase.
 fn reached(status: &RayClusterFleetStatus, phase: Phase) -> bool {
     let to = status.rollout.as_ref().map_or("", |rollout| rollout.to.as_str());
     let of = |group: &GroupStatus| match &group.engine_revision {
@@ -164,7 +164,7 @@ pub fn condition<'a>(status: &'a RayClusterFleetStatus, type_: &str) -> Option<(
     Some((&found.status, &found.reason))
 }
 
-/// A fleet in a line.
+/// A fleet in one line.
 pub fn words(fleet: &RayClusterFleet) -> String {
     let status = fleet.status.clone().unwrap_or_default();
     let rollout = status.rollout.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What happened in a run, line by line, for people. Two runs with the same seed have the same lines.
+//! The trace of a run, line by line, for people. Two runs with the same seed have the same lines.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +9,11 @@ use tokio::time::Instant;
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Time since the beginning.
+    /// Time since the start.
     pub at: Duration,
     /// Who did it.
     pub who: String,
-    /// What.
+    /// What happened.
     pub what: String,
 }
 
@@ -25,19 +25,19 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Nothing has happened.
+    /// An empty trace.
     #[allow(clippy::disallowed_methods, reason = "time is simulated here")]
     pub fn begin() -> Self {
         Self { started: Instant::now(), lines: Arc::default() }
     }
 
-    /// Time since the beginning.
+    /// Time since the start.
     #[allow(clippy::disallowed_methods, reason = "time is simulated here")]
     pub fn now(&self) -> Duration {
         Instant::now().saturating_duration_since(self.started)
     }
 
-    /// Something happened.
+    /// Adds a line.
     pub fn add(&self, who: &str, what: String) {
         let line = Line { at: self.now(), who: who.to_owned(), what };
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_tells_when_who_and_what() {
+    async fn a_line_has_time_actor_and_action() {
         let trace = Trace::begin();
         tokio::time::sleep(Duration::from_millis(1_250)).await;
         trace.add("a1", "create RayCluster x".to_owned());

@@ -1,5 +1,6 @@
-//! Wrong turns: random sequences of valid and invalid changes of a fleet, with random pauses. However they go, the fleet ends as if
-//! the last spec had been the only change, and as it was before if that is the first one again.
+//! Random walks: sequences of valid and invalid changes of a fleet, with random pauses. Whatever the
+//! sequence, the fleet ends as if the last spec had been the only change, and as it started if that is the
+//! first spec again.
 
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use super::report::Report;
 use super::scenario::{Length, Patch, Scenario, Step, Until};
 use super::world::simulated;
 
-/// Changes of a walk.
+/// Number of changes in a walk.
 const CHANGES: usize = 10;
-/// Longest pause between two changes.
+/// Longest pause between two changes, in milliseconds.
 const PAUSE: u64 = 45_000;
 
 /// Time for the last requests.
 const LAST: Duration = Duration::from_secs(10);
 
-/// A walk, and the short way to the same end.
+/// A walk, and the direct way to the same final spec.
 #[derive(Clone, Debug)]
 pub struct Walk {
     /// All changes.
@@ -28,7 +29,7 @@ pub struct Walk {
     pub short: Scenario,
 }
 
-/// The walk of a seed over the fleet of `base`. Every fourth ends where it began.
+/// The walk of a seed over the fleet of `base`. Every fourth ends where it started.
 pub fn walk(base: &Scenario, seed: u64) -> Walk {
     let mut random = fastrand::Rng::with_seed(seed);
     let spec = base.fleet["spec"].clone();
@@ -43,7 +44,7 @@ pub fn walk(base: &Scenario, seed: u64) -> Walk {
         steps.push(Step::Try(Patch::Merge(change(&mut random))));
         steps.push(Step::Wait(Length(Duration::from_millis(random.u64(0..PAUSE)))));
     }
-    // Some requests are to be answered also where the way is short.
+    // Some requests are to be answered on the direct way too.
     let end = || vec![replace(&last), complete(), Step::Wait(Length(LAST))];
     steps.extend(end());
     let mut expect = base.unbounded().expect;
@@ -58,11 +59,11 @@ pub fn walk(base: &Scenario, seed: u64) -> Walk {
     Walk { long: scenario("long", steps), short: scenario("short", [vec![complete()], end()].concat()) }
 }
 
-/// Walks, and judges the end.
+/// Plays a walk, and compares the final states.
 pub fn walked(walk: &Walk, seed: u64) -> Report {
     let short = simulated(&walk.short, seed, &Plan::default());
     let mut long = simulated(&walk.long, seed, &Plan::default());
-    long.failures.extend(short.failures.iter().map(|failure| format!("the short way: {failure}")));
+    long.failures.extend(short.failures.iter().map(|failure| format!("the direct way: {failure}")));
     long.failures.extend(oracle::same_end(&short, &long));
     long
 }
@@ -93,7 +94,8 @@ fn speed(random: &mut fastrand::Rng) -> Value {
     json!({"spec": {"model": {"engine": {"args": ["--tokens-per-second", speed, "--load-seconds", "1"]}}}})
 }
 
-/// One change: most are valid, some are refused by the API server, some by the orchestrator, some lead to engines that fail.
+/// One change: most are valid, some are refused by the API server, some by the orchestrator, some lead to
+/// engines that fail.
 fn change(random: &mut fastrand::Rng) -> Value {
     match random.u32(0..22) {
         0..=2 => replicas(random),
@@ -124,7 +126,7 @@ mod tests {
     use crate::run::scenario::standard;
 
     #[test]
-    fn a_walk_of_a_seed_is_always_the_same_and_every_fourth_leads_back() {
+    fn a_walk_is_reproducible_and_every_fourth_ends_where_it_started() {
         let base = standard().unwrap().into_iter().find(|scenario| scenario.name == "create").unwrap();
         let steps = |seed| format!("{:?}", walk(&base, seed).long.steps);
         assert_eq!(steps(1), steps(1));

@@ -1,4 +1,4 @@
-//! An answer without what differs in every cluster.
+//! An answer, normalized by removing what differs between clusters.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::step::Step;
 
-/// Values that steps have kept.
+/// Values kept from earlier answers.
 #[derive(Default)]
 pub(crate) struct Kept(BTreeMap<String, String>);
 
@@ -15,7 +15,7 @@ impl Kept {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Puts values in the places of their names.
+    /// Replaces names by their values.
     pub(crate) fn fill(&self, text: &str) -> String {
         self.0
             .iter()
@@ -27,8 +27,8 @@ impl Kept {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Puts names in the places of values: whole ones, and within a text those that are long enough not to be there by
-    /// chance.
+    /// Replaces values by their names: whole values, and within a text those that are long enough not to
+    /// match by chance.
     fn hide(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => {
@@ -50,12 +50,12 @@ impl Kept {
     }
 }
 
-/// The answer to a request.
+/// The normalized answer to a request.
 pub(crate) fn of(step: &Step, code: u16, text: &str, kept: &mut Kept) -> Value {
     let Ok(body) = serde_json::from_str::<Value>(text) else { return json!({"code": code, "text": text}) };
     for (name, pointer) in &step.kept {
         if let Some(value) = body.pointer(pointer).and_then(Value::as_str) {
-            // The first name of a value stays its name, so that an unchanged version shows.
+            // The first name of a value stays its name, so that an unchanged version is recognizable.
             if !kept.0.values().any(|known| known == value) {
                 kept.keep(name, value);
             }
@@ -96,8 +96,8 @@ fn failure(body: &Value, answer: &mut Map<String, Value>) {
     }
 }
 
-/// What a watch said: type, name, what is shown. Bookmarks come when the server likes; only the one that ends a list
-/// counts.
+/// The events of a watch: type, name, and the fields to show. Bookmarks are ignored, except the one that
+/// ends the initial list, because a server sends them at any time.
 pub(crate) fn of_watch(step: &Step, code: u16, text: &str, kept: &mut Kept) -> Value {
     if code != 200 {
         return of(step, code, text, kept);

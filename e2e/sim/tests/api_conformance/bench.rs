@@ -1,4 +1,4 @@
-//! Sends a sequence to a server, in a namespace that is made for it and deleted again.
+//! Sends a sequence to a server, in a namespace that is created for it and deleted afterwards.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, Kept};
 use crate::step::{Action, Sequence, Step};
 
-/// Longest time that a patient step waits.
+/// Longest time that a patient step is retried.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) enum Target {
@@ -32,7 +32,7 @@ impl Bench {
         Self { client, target, kept: Kept::default() }
     }
 
-    /// The answers, one a step.
+    /// The answers, one per step.
     pub(crate) async fn run(mut self, sequence: &Sequence) -> anyhow::Result<Vec<Value>> {
         let namespace = self.begin().await?;
         self.kept.keep("ns", &namespace);
@@ -105,7 +105,7 @@ impl Bench {
                 let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/crd.yaml");
                 let shipped = std::fs::read_to_string(file)?;
                 if let Target::Simulated(_) = &self.target {
-                    // It goes by the types: what is shipped has to be what they say.
+                    // The CRD is generated from the Rust types, as the shipped file must match them.
                     let same = shipped == rayfleet_api::generated::crd_manifest()?;
                     return Ok(json!({"code": if same { 201 } else { 422 }}));
                 }
@@ -140,7 +140,7 @@ impl Bench {
     }
 }
 
-/// The same CRD under another group. Of one that is there already a server judges only what has changed.
+/// The same CRD under another group. For an existing CRD a server validates only what has changed.
 fn as_new(mut crd: Value) -> Value {
     let group = "conformance.example.com";
     crd["spec"]["group"] = json!(group);

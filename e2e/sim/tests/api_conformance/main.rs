@@ -1,5 +1,5 @@
-//! Is the simulated API server honest? The same sequences of requests go to it and, with `RAYFLEET_E2E=1`, to the real
-//! one of the kubeconfig's cluster; the answers, without what differs in every cluster, must be the same.
+//! Fidelity of the simulated API server: the same sequences of requests are sent to it and, with
+//! `RAYFLEET_E2E=1`, to the real one of the kubeconfig's cluster; the normalized answers must be the same.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
 
@@ -21,7 +21,7 @@ async fn simulated(sequence: &Sequence) -> Vec<Value> {
     Bench::new(client, Target::Simulated(server)).run(sequence).await.unwrap()
 }
 
-/// What the two lists of answers differ in, one paragraph for each step.
+/// Differences between two lists of answers, one paragraph for each step.
 fn differences(sequence: &Sequence, left: (&str, &[Value]), right: (&str, &[Value])) -> Vec<String> {
     let mut found = Vec::new();
     for (index, step) in sequence.steps.iter().enumerate() {
@@ -45,7 +45,7 @@ async fn the_simulated_server_answers_as_expected() {
     assert!(found.is_empty(), "{} steps differ:\n{}", found.len(), found.join("\n"));
 }
 
-/// Answers of the simulated server; in a runtime of its own, as its clock is paused.
+/// Answers of the simulated server; in a separate runtime, as its clock is paused.
 fn answers_of_simulation() -> Vec<Vec<Value>> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
@@ -61,14 +61,14 @@ fn answers_of_simulation() -> Vec<Vec<Value>> {
 #[test]
 fn the_real_server_answers_as_the_simulated_one() {
     if std::env::var("RAYFLEET_E2E").as_deref() != Ok("1") {
-        eprintln!("RAYFLEET_E2E=1 is not set: only the simulated server was asked");
+        eprintln!("RAYFLEET_E2E=1 is not set: only the simulated server was tested");
         return;
     }
     let simulated = answers_of_simulation();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let found = runtime.block_on(async {
         let mut config = kube::Config::infer().await.unwrap();
-        // Some of the answers ask for patience; they are to be seen.
+        // Some answers have Retry-After headers; a retrying client would hide them.
         config.default_retry = false;
         let client = kube::Client::try_from(config).unwrap();
         let mut found = Vec::new();

@@ -1,9 +1,9 @@
-//! One request, what is kept and shown of its answer, and what that is expected to be.
+//! One request, what is kept and shown of its answer, and the expected answer.
 
 use http::Method;
 use serde_json::{Value, json};
 
-/// Requests that are sent one after the other, in a namespace of their own.
+/// Requests that are sent in order, in a separate namespace.
 pub(crate) struct Sequence {
     pub(crate) name: &'static str,
     pub(crate) steps: Vec<Step>,
@@ -13,10 +13,10 @@ pub(crate) struct Step {
     pub(crate) action: Action,
     /// Values of the answer that later steps use as `${name}`: name, JSON pointer.
     pub(crate) kept: Vec<(&'static str, &'static str)>,
-    /// JSON pointers into the answer; one that ends with `?` only asks whether something is there, and `*` stands for
-    /// every item of a list.
+    /// JSON pointers into the answer; one that ends with `?` only checks that a value exists, and `*`
+    /// stands for every item of a list.
     pub(crate) shown: Vec<&'static str>,
-    /// Sent again until the answer is the expected one.
+    /// Retried until the answer is the expected one.
     pub(crate) patient: bool,
     pub(crate) expected: Value,
 }
@@ -32,9 +32,9 @@ pub(crate) enum Action {
     Watch {
         path: String,
     },
-    /// The server forgets what was before now, as a real one has with time.
+    /// The server compacts its history up to now, as a real one does over time.
     Forget,
-    /// The CRD that is shipped is tried as a new one, so that all of its rules and their costs are judged.
+    /// The shipped CRD is dry-run as a new one, so that all of its rules and their costs are validated.
     TryCrd,
 }
 
@@ -75,7 +75,7 @@ impl Step {
         self
     }
 
-    /// Only the code is looked at.
+    /// Compares only the status code.
     pub(crate) fn code(self, code: u16) -> Self {
         self.gives(json!({"code": code}))
     }
@@ -96,7 +96,7 @@ fn request(method: Method, path: &str, content_type: &'static str, body: Value) 
     Step::new(Action::Request { method, path: full(path), content_type, accept: JSON, body })
 }
 
-/// The path of a resource that begins with its plural.
+/// The full path of a resource, for a path that starts with its plural.
 fn full(path: &str) -> String {
     if path.starts_with('/') {
         return path.to_owned();

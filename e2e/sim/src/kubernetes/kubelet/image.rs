@@ -1,4 +1,4 @@
-//! Images: which a node has to pull, which cannot be pulled, and how a kubelet says so.
+//! Images: which a node has to pull, which cannot be pulled, and how a kubelet reports that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,23 +16,23 @@ pub(super) fn of(pod: &Value) -> impl Iterator<Item = &str> {
     init.chain(items(&pod["spec"]["containers"])).filter_map(|container| container["image"].as_str())
 }
 
-/// How long it takes until the images of a pod are on a node, or are known to be nowhere.
+/// How long it takes until a pod's images are on a node, or are known not to exist.
 pub(super) fn pull(pod: &Value, there: &BTreeSet<String>, duration: Duration) -> Duration {
     let missing: BTreeSet<&str> = of(pod).filter(|image| !there.contains(*image)).collect();
     let pulls = u32::try_from(missing.len()).unwrap_or(u32::MAX);
     SANDBOX.saturating_add(duration.saturating_mul(pulls))
 }
 
-/// Why an image cannot be had.
+/// Why an image cannot be pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// No registry has it.
     Absent,
-    /// That is no name of an image.
+    /// The reference is not a valid image name.
     BadName,
 }
 
-/// The first image of a pod that cannot be had, and why.
+/// The first image of a pod that cannot be pulled, and why.
 pub(super) fn fault<'p>(pod: &'p Value, bad: &[String]) -> Option<(&'p str, Fault)> {
     of(pod).find_map(|image| {
         if !is_reference(image) {
@@ -45,7 +45,7 @@ pub(super) fn fault<'p>(pod: &'p Value, bad: &[String]) -> Option<(&'p str, Faul
     })
 }
 
-/// Whether a text may name an image: no blanks, and capitals only in its tag.
+/// Whether a text is a valid image reference: no blanks, and capitals only in its tag.
 fn is_reference(image: &str) -> bool {
     let path = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(path, _)| path);
     let name = path.split_once('/').map_or(path, |(_, name)| name);
@@ -54,7 +54,8 @@ fn is_reference(image: &str) -> bool {
         && !name.contains(|c: char| c.is_ascii_uppercase())
 }
 
-/// Reason and message while an attempt has just failed (`backing_off` false), and while the next is waited for.
+/// Reason and message just after a failed attempt (`backing_off` false), and while the next one is waited
+/// for.
 pub(super) fn words(image: &str, fault: Fault, backing_off: bool) -> (&'static str, String) {
     let error = format!(
         "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_name_of_an_image_is_found_out_without_a_pull() {
+    fn an_invalid_image_name_is_found_without_a_pull() {
         for (image, fine) in [
             ("rayfleet.local/ray:2.60.0", true),
             ("Registry.example.com:5000/team/ray:V2", true),

@@ -1,4 +1,5 @@
-//! The life of one pod on its node: image, init container, running, ended and started again, until it is told to end.
+//! The life of one pod on its node: image pull, init container, running, exit and restart, until it is
+//! terminated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +15,22 @@ use super::ray::{Processes, Seen};
 use super::{image, ray, waits_for_head};
 use crate::api::{ApiServer, Kind};
 
-/// First wait of a kubelet before it tries something again, and the longest; each is twice the one before.
+/// First and longest back-off of a kubelet; each is twice the one before.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
-/// A container that ran for so long has left its earlier ends behind.
+/// A container that ran this long resets its back-off.
 const FORGIVEN: Duration = Duration::from_mins(10);
 /// From the end of a container to its first restart.
 const RESTART: Duration = Duration::from_millis(500);
-/// How long a failed pull is reported as such before it is reported as waited for.
+/// How long a failed pull is reported as `ErrImagePull` before it is reported as backing off.
 const TELL: Duration = Duration::from_secs(2);
-/// Period of the init container's question whether the head answers.
+/// Interval at which the init container asks whether the head answers.
 const ASK: Duration = Duration::from_secs(5);
-/// Period in which a kubelet looks for what a container needs and is not there.
+/// Interval at which a kubelet checks for a missing Secret.
 const CONFIG: Duration = Duration::from_secs(2);
-/// How long Ray's processes take to end when nothing is left for them to do.
+/// How long Ray's processes take to exit when nothing keeps them.
 const STOPPING: Duration = Duration::from_secs(2);
 
-/// What there is to go by in one look at a pod.
+/// The inputs of one step of a pod.
 pub(super) struct Plan<'a> {
     pub(super) api: &'a ApiServer,
     pub(super) pods: &'a [Arc<Value>],
@@ -39,7 +40,6 @@ pub(super) struct Plan<'a> {
     pub(super) now: Timestamp,
 }
 
-/// How a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) code: i32,
@@ -47,20 +47,21 @@ pub(super) struct End {
     pub(super) ended: Timestamp,
 }
 
-/// What a pod is at.
+/// Stage of a pod's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Sandbox and images.
+    /// Sandbox and images are prepared.
     Creating { until: Timestamp },
-    /// Its image cannot be had. The kubelet tells the failure until `reported`, and that it waits until `again`.
+    /// Its image cannot be pulled. The kubelet reports the failure until `reported`, and the back-off until
+    /// `again`.
     NoImage { image: String, fault: image::Fault, backing_off: bool, reported: Timestamp, again: Timestamp },
-    /// A Secret that its environment names is not there.
+    /// A Secret that its environment refers to does not exist.
     NoSecret { secret: String, again: Timestamp },
     /// Its init container waits for the head.
     Waiting { since: Timestamp, ask: Timestamp },
-    /// It runs. Ready at `ready` at the earliest.
+    /// It runs. It is ready at `ready` at the earliest.
     Running { since: Timestamp, ready: Timestamp, is_ready: bool },
-    /// Its container has ended; it runs again then.
+    /// Its container has ended; it restarts at `again`.
     Down { end: End, again: Timestamp },
     /// It has ended for good.
     Over { end: End },
@@ -74,19 +75,19 @@ pub(super) struct Life {
     pub(super) restarts: u64,
     pub(super) began: Timestamp,
     pub(super) last: Option<End>,
-    /// The init container has ended well.
+    /// When the init container succeeded.
     pub(super) initialized: Option<Timestamp>,
     attempts: u32,
-    /// When its processes are killed, once it was told to end.
+    /// When its processes are killed, once it was asked to terminate.
     stopping: Option<Timestamp>,
     synced: Option<String>,
     sync: Option<Timestamp>,
 }
 
 impl Life {
-    /// A pod is taken on; its images are there, or known to be nowhere, at `images`.
+    /// Starts the life of a pod; its images are pulled, or known not to exist, at `images`.
     pub(super) fn begin(pod: &Value, node: &str, address: String, images: Timestamp, now: Timestamp) -> Self {
-        // After a loss of power the pod is the same, and what was in it begins again.
+        // After a loss of power the pod is the same, and its containers start again.
         let before = pod["status"]["containerStatuses"][0].as_object();
         let ran = before.filter(|before| before.get("started") == Some(&Value::Bool(true)));
         let restarts = ran.and_then(|ran| ran.get("restartCount")?.as_u64()).map_or(0, |count| count + 1);
@@ -106,7 +107,6 @@ impl Life {
         }
     }
 
-    /// Address of the pod.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
@@ -116,8 +116,8 @@ impl Life {
         matches!(self.stage, Stage::Running { is_ready: true, .. })
     }
 
-    /// The pod as the API server has it was changed if its version is another one: then it is acted on at `due`, or
-    /// when an earlier change is. The first look is one, too.
+    /// Records that the API server has another version of the pod: the kubelet acts on it at `due`, or when
+    /// an earlier change is due. The first version counts as a change.
     pub(super) fn noticed(&mut self, version: &str, due: Timestamp) -> Option<Timestamp> {
         if self.synced.as_deref() == Some(version) {
             self.sync = None;
@@ -127,7 +127,7 @@ impl Life {
         self.sync
     }
 
-    /// The pod was acted on as it is in this version.
+    /// Records that the kubelet has acted on this version of the pod.
     pub(super) fn synced(&mut self, version: String) {
         self.synced = Some(version);
         self.sync = None;
@@ -141,7 +141,7 @@ impl Life {
         image::of(pod).filter(|image| !bad.iter().any(|bad| bad == image)).map(str::to_owned).collect()
     }
 
-    /// When everything of it had ended, if it has.
+    /// Since when all of its containers have ended, if they have.
     pub(super) fn over_since(&self) -> Option<Timestamp> {
         match self.stage {
             Stage::Over { end } => Some(end.ended),
@@ -149,7 +149,7 @@ impl Life {
         }
     }
 
-    /// When it is to be looked at again, whatever may change before.
+    /// When its next step is due if nothing changes before.
     pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let stage = match self.stage {
             Stage::Creating { until } => Some(until),
@@ -165,7 +165,7 @@ impl Life {
         earlier(earlier(stage, self.sync), self.stopping.filter(|_| self.over_since().is_none()))
     }
 
-    /// Goes on as far as time and the Ray world allow. Whether there is anything new to tell.
+    /// Advances as far as time and the Ray world allow. Returns whether its status has to be written.
     pub(super) fn advance(&mut self, plan: &Plan<'_>) -> bool {
         let before = self.stage.clone();
         if let Some(end) = self.stopping {
@@ -194,7 +194,7 @@ impl Life {
                 Seen::Runs { answers } if answers && ready <= plan.now => {
                     self.stage = Stage::Running { since, ready, is_ready: true };
                 }
-                // A probe that failed for a moment changes nothing.
+                // One failed probe changes nothing.
                 Seen::Runs { .. } => {}
             },
             Stage::Down { again, .. } if again <= plan.now => self.start(plan),
@@ -204,7 +204,7 @@ impl Life {
         before != self.stage && !(asks_again(&before) && asks_again(&self.stage))
     }
 
-    /// Sandbox and images had their time: goes on to what the pod needs next.
+    /// Sandbox and images are ready: goes on to the next stage.
     fn created(&mut self, plan: &Plan<'_>) {
         if let Some((image, fault)) = image::fault(plan.pod, &plan.options.bad_images) {
             let wait = doubled(self.attempts);
@@ -246,13 +246,13 @@ impl Life {
         if after(began, FORGIVEN) <= plan.now {
             self.attempts = 0;
         }
-        // The first restart is at once; from the second on the kubelet waits.
+        // The first restart is immediate; later ones back off.
         let wait = self.attempts.checked_sub(1).map_or(RESTART, doubled);
         self.attempts += 1;
         self.stage = Stage::Down { end, again: after(plan.now, wait) };
     }
 
-    /// SIGKILL of the container, if it runs. Whether it did.
+    /// Kills the container with SIGKILL. Returns whether it was running.
     pub(super) fn kill(&mut self, plan: &Plan<'_>) -> bool {
         let Stage::Running { since, .. } = self.stage else { return false };
         plan.ray.end(&self.address, false);
@@ -260,13 +260,13 @@ impl Life {
         true
     }
 
-    /// It was told to end.
+    /// Whether it was asked to terminate.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.is_some()
     }
 
-    /// The pod is deleted, or its node shuts down: its processes are told to end. Ray under an engine does not, and is killed when the grace
-    /// period is over.
+    /// The pod is deleted, or its node shuts down: its processes are asked to end. Ray under an engine does
+    /// not, and is killed when the grace period is over.
     pub(super) fn terminate(&mut self, plan: &Plan<'_>) {
         let asked = plan.pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
         let grace = asked.or_else(|| plan.pod["spec"]["terminationGracePeriodSeconds"].as_u64());
@@ -290,7 +290,7 @@ impl Life {
         }
     }
 
-    /// All that was of it ends here.
+    /// Ends everything that runs in the pod.
     fn finish(&mut self, plan: &Plan<'_>) {
         let killed = matches!(plan.ray.look(&self.address), Seen::Runs { .. });
         if killed {
@@ -306,7 +306,8 @@ impl Life {
     }
 }
 
-/// Whether those whose pod it is want it to end: its RayCluster is gone or suspended. Otherwise somebody else has deleted it.
+/// Whether the pod's owner wants it to end: its RayCluster is deleted or suspended. Otherwise somebody else
+/// has deleted it.
 fn is_asked_for(plan: &Plan<'_>) -> bool {
     let owners = items(&plan.pod["metadata"]["ownerReferences"]);
     let stands = |owner: &Value| {

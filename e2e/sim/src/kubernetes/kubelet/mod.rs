@@ -1,5 +1,5 @@
-//! The kubelets of all nodes: they start, watch and end the containers of pods that are bound to their node, and write
-//! what becomes of them into the pods' status. What runs in a container is the Ray world's business.
+//! The kubelets of all nodes: they start, watch and end the containers of pods that are bound to their
+//! node, and write the pods' status. What runs inside a container belongs to the Ray world.
 
 mod image;
 mod life;
@@ -31,20 +31,19 @@ const SYNC: Duration = Duration::from_millis(25);
 /// From the end of the last container of a pod that is deleted until its object is gone.
 const CLEAN_UP: Duration = Duration::from_millis(500);
 
-/// What a machine remembers.
+/// State of a machine.
 #[derive(Default)]
 struct Host {
     images: BTreeSet<String>,
     last_address: u8,
 }
 
-/// All kubelets.
 pub(super) struct Kubelets {
     options: Arc<Options>,
     switches: Switches,
     ray: Processes,
     hosts: BTreeMap<String, Host>,
-    /// Pods that a kubelet has taken on, by UID.
+    /// Pods that a kubelet runs, by UID.
     lives: BTreeMap<String, Life>,
 }
 
@@ -54,12 +53,13 @@ impl Kubelets {
         Self { options, switches, ray: Processes::new(ray), hosts, lives }
     }
 
-    /// Wakes the kubelets when there is anything new to be seen of their containers.
+    /// Wakes the kubelets when the state of a container has changed.
     pub(super) fn watch(&self) -> impl Future<Output = ()> + Send + 'static {
         self.ray.clone().watch(self.switches.clone())
     }
 
-    /// Machines that have booted are up; what ran on those without power is gone. Gives when the next has booted.
+    /// Marks machines that have booted as up, and ends what ran on those without power. Returns when the
+    /// next one will have booted.
     fn machines(&mut self, now: Timestamp) -> Option<Timestamp> {
         let mut wake = None;
         for spec in &self.options.nodes {
@@ -90,12 +90,12 @@ impl Kubelets {
         matches!(self.switches.machine(node), Machine::Up | Machine::ShuttingDown)
     }
 
-    /// Whether a node ends its pods and takes no more.
+    /// Whether a node is shutting down: it ends its pods and accepts no more.
     fn shuts_down(&self, node: &str) -> bool {
         self.switches.machine(node) == Machine::ShuttingDown
     }
 
-    /// Containers whose pod is gone from the API server: a forced deletion.
+    /// Ends containers whose pod object is gone: a forced deletion.
     fn end_orphans(&mut self, pods: &[Arc<Value>]) {
         let known: BTreeSet<&str> = pods.iter().map(|pod| uid(pod)).collect();
         let orphans: Vec<String> = self
@@ -106,7 +106,7 @@ impl Kubelets {
             .collect();
         for id in orphans {
             if let Some(life) = self.lives.remove(&id) {
-                // Without a word to anybody: whatever ran there is cut off.
+                // Without a graceful end: connections break.
                 self.ray.end(life.address(), false);
                 self.ray.forget(life.address());
             }
@@ -140,7 +140,7 @@ impl Kubelets {
         Some(written(free))
     }
 
-    /// Takes on a pod that was bound to the node; `None`: there is nothing to run.
+    /// Starts the life of a pod that was bound to the node; `None` if there is nothing to run.
     fn take_on(&mut self, pod: &Value, node: &str, now: Timestamp) -> Option<&mut Life> {
         if !self.lives.contains_key(uid(pod)) {
             if is_deleting(pod) || has_ended(pod) || self.shuts_down(node) {
@@ -155,7 +155,7 @@ impl Kubelets {
         self.lives.get_mut(uid(pod))
     }
 
-    /// One pod of a node whose kubelet works. Gives when it is to be looked at again.
+    /// One step of a pod on a node with a working kubelet. Returns when the next is due.
     fn tend(
         &mut self,
         api: &ApiServer,
@@ -183,14 +183,14 @@ impl Kubelets {
                 life.terminate(&plan);
             }
         }
-        // Without a word in the pod's own object, until its containers have ended.
+        // The pod's status does not show it until its containers have ended.
         if shuts_down && !life.is_stopping() {
             changed = true;
             life.terminate(&plan);
         }
         if changed {
             let written = write(api, pod, life, now);
-            // A change of the pod's own must not hide one by others that is still to be acted on.
+            // The pod's own status change must not hide a change by others that is still to be acted on.
             if due.is_none_or(|due| due <= now) {
                 life.synced(written.unwrap_or_else(|| version.to_owned()));
             }
@@ -234,7 +234,7 @@ impl Simulator for Kubelets {
     }
 }
 
-/// Writes the status if it says anything new; gives the version of the pod then.
+/// Writes the status if it differs; returns the pod's version then.
 fn write(api: &ApiServer, pod: &Value, life: &Life, now: Timestamp) -> Option<String> {
     let wanted = report::status(pod, life, now);
     let there = &pod["status"];

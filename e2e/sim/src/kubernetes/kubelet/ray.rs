@@ -1,4 +1,4 @@
-//! What runs in the containers: from a pod to a container of the Ray world, and what is seen of it there.
+//! What runs in the containers: maps a pod to a container of the Ray world, and reports its state there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,20 +13,20 @@ use super::super::switches::Switches;
 use crate::api::{ApiServer, Kind};
 use crate::ray::{RayPod, RayWorld};
 
-/// What a kubelet sees of the processes of a container.
+/// State of a container's processes, as a kubelet observes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// They run; whether Ray's health check answers.
     Runs { answers: bool },
-    /// The first of them has ended, with this code.
+    /// The main process has ended, with this code.
     Ended(i32),
 }
 
-/// The processes of all containers. All clones are the same.
+/// The processes of all containers. Clones share the same state.
 #[derive(Clone)]
 pub(super) struct Processes {
     ray: RayWorld,
-    /// What the kubelets saw last of each container that they look after.
+    /// The last observed state of each container that the kubelets run.
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
 }
 
@@ -39,7 +39,7 @@ impl Processes {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the kubelets whenever there is anything new to be seen of a container.
+    /// Wakes the kubelets whenever the state of a container has changed.
     pub(super) async fn watch(self, switches: Switches) {
         let mut version = self.ray.version();
         loop {
@@ -66,7 +66,7 @@ impl Processes {
         }
     }
 
-    /// What is seen of the container at an address.
+    /// State of the container at an address.
     pub(super) fn look(&self, address: &str) -> Seen {
         let seen = self.at(address);
         self.seen().insert(address.to_owned(), seen);
@@ -81,23 +81,23 @@ impl Processes {
             .any(|rank| rank["ip"] == address)
     }
 
-    /// Ends everything in a container. `asked`: those who want it gone have said so; else it is a death.
+    /// Ends everything in a container. `asked`: its owner wants it to end; otherwise it counts as a death.
     pub(super) fn end(&self, address: &str, asked: bool) {
         if asked { self.ray.stop(address) } else { self.ray.die(address) }
     }
 
-    /// The pod is gone and its address with it.
+    /// Removes a pod with its address.
     pub(super) fn forget(&self, address: &str) {
         self.seen().remove(address);
         self.ray.forget(address);
     }
 
-    /// A machine has its power again; nothing runs on it yet.
+    /// A machine has power again; nothing runs on it yet.
     pub(super) fn restore_node(&self, node: &str) {
         self.ray.restore_node(node);
     }
 
-    /// Address of the head of a worker's cluster, as the head's Service gives it, if Ray answers there.
+    /// Address of the head of a worker's cluster, as the head's Service resolves it, if Ray answers there.
     pub(super) fn answering_head(
         &self,
         api: &ApiServer,
@@ -108,7 +108,8 @@ impl Processes {
         self.ray.ready(&address).then_some(address)
     }
 
-    /// Starts the Ray container of a pod at its address, unless the Secret with its token is missing: that is given.
+    /// Starts the Ray container of a pod at its address. Returns the name of its token's Secret if that is
+    /// missing.
     pub(super) fn start(
         &self,
         api: &ApiServer,
@@ -135,8 +136,8 @@ impl Processes {
     }
 }
 
-/// The pod to which the head's Service leads, the newest one if there are several. A Service that does not publish
-/// addresses before they are ready leads nowhere until the head is.
+/// The pod that the head's Service resolves to, the newest one if there are several. A Service that does
+/// not publish unready addresses resolves to none until the head is ready.
 fn head_address(api: &ApiServer, pods: &[Arc<Value>], worker: &Value) -> Option<String> {
     let of_head = |object: &Value| {
         namespace(object) == namespace(worker)
@@ -159,7 +160,7 @@ fn head_address(api: &ApiServer, pods: &[Arc<Value>], worker: &Value) -> Option<
     newest["status"]["podIP"].as_str().map(str::to_owned)
 }
 
-/// The token of a pod's Ray container; the name of the Secret if that or its key is missing.
+/// The token of a pod's Ray container; an error with the name of the Secret if that or its key is missing.
 pub(super) fn token(api: &ApiServer, pod: &Value) -> Result<Option<String>, String> {
     let env = items(&pod["spec"]["containers"][0]["env"]);
     let Some(variable) = env.iter().find(|variable| variable["name"] == "RAY_AUTH_TOKEN") else {
@@ -176,7 +177,7 @@ pub(super) fn token(api: &ApiServer, pod: &Value) -> Result<Option<String>, Stri
     String::from_utf8(bytes.0).map(Some).map_err(|_| secret.to_owned())
 }
 
-/// The `ray start` that KubeRay has made for a pod.
+/// The `ray start` command that KubeRay has made for a pod.
 fn ray_start(pod: &Value) -> &str {
     let env = items(&pod["spec"]["containers"][0]["env"]).iter();
     let mut command = env.filter(|variable| variable["name"] == "KUBERAY_GEN_RAY_START_CMD");
@@ -194,7 +195,7 @@ fn ray_labels(command: &str) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Port of a server that a pod's own command starts beside Ray, as AIBrix' manifests do it.
+/// Port of a server that a pod's own command starts beside Ray, as AIBrix' manifests do.
 fn own_engine_port(pod: &Value) -> Option<u16> {
     if pod["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] != "true" {
         return None;
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ray_is_started_with_is_read_from_its_command() {
+    fn ray_start_parameters_are_read_from_the_command() {
         let command = "ray start --head --block --num-gpus=8 --labels=zone=a,rack=r1";
         assert_eq!(option(command, "num-gpus"), Some("8"));
         assert_eq!(option(command, "num"), None);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_beside_ray_is_one_that_the_command_starts() {
+    fn a_server_in_the_pod_s_command_is_detected() {
         let pod = |annotation: &str, args: &str| {
             json!({
                 "metadata": {"annotations": {"ray.io/overwrite-container-cmd": annotation}},

@@ -7,10 +7,10 @@ use super::super::object::{items, set_condition, written};
 use super::image;
 use super::life::{End, Life, Stage};
 
-/// Condition types that a kubelet decides. Others in the status are left alone.
+/// Condition types that a kubelet sets. Others in the status are left unchanged.
 const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
-/// The fields of the status that are the kubelet's.
+/// The fields of the status that the kubelet writes.
 pub(super) fn status(pod: &Value, life: &Life, now: Timestamp) -> Map<String, Value> {
     let containers: Vec<Value> = items(&pod["spec"]["containers"])
         .iter()
@@ -82,7 +82,7 @@ fn conditions(pod: &Value, life: &Life, containers: &[Value], now: Timestamp) ->
     Value::Array(conditions)
 }
 
-/// Readiness as far as the gates go.
+/// The pod's readiness as far as its readiness gates decide it.
 fn gates(pod: &Value) -> Value {
     let closed = items(&pod["spec"]["readinessGates"]).iter().filter_map(|gate| {
         let kind = gate["conditionType"].as_str()?;
@@ -119,7 +119,7 @@ fn waiting(reason: &str, message: Option<String>) -> Value {
     json!({"waiting": why})
 }
 
-/// What keeps a container of this image from being made, while its pod cannot go on.
+/// Why a container is not started while its pod cannot proceed.
 fn hindrance(container: &Value, life: &Life) -> Option<Value> {
     match &life.stage {
         Stage::NoImage { image, fault, backing_off, .. } if container["image"] == *image => {
@@ -155,7 +155,7 @@ fn container_status(container: &Value, pod: &Value, life: &Life) -> Value {
         _ => hindrance(container, life).unwrap_or_else(|| waiting("ContainerCreating", None)),
     };
     let running = matches!(life.stage, Stage::Running { .. });
-    // While it waits to be started again, its end is the last thing that happened to it.
+    // While it waits to restart, its exit is its last state.
     let last = match life.stage {
         Stage::Down { end, .. } if state["waiting"].is_object() => Some(end),
         _ => life.last,

@@ -1,4 +1,4 @@
-//! The ways of kubelets that a fleet has to live with, one by one.
+//! Behaviours of kubelets that a fleet must cope with, one by one.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn until_ready(bench: &Bench, pod: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_is_ready_when_its_containers_and_its_gates_are() {
+async fn a_pod_is_ready_when_its_containers_and_its_gates_are_ready() {
     let bench = bench(Options::default());
     let mut pod = ray_pod("head", "head", "node-a");
     pod["spec"]["readinessGates"] = json!([{"conditionType": "rayfleet.io/serving"}]);
@@ -84,7 +84,7 @@ async fn a_worker_waits_in_its_init_container_until_the_head_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_that_is_nowhere_is_reported_by_turns() {
+async fn a_missing_image_is_reported_as_failed_and_backing_off_in_turn() {
     let bench = bench(Options { bad_images: vec!["ray:1".to_owned()], ..Options::default() });
     head(&bench);
     let mut seen: Vec<String> = Vec::new();
@@ -100,7 +100,7 @@ async fn an_image_that_is_nowhere_is_reported_by_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_is_pulled_once_for_each_node() {
+async fn an_image_is_pulled_once_per_node() {
     let bench = bench(Options { image_pull: std::time::Duration::from_secs(100), ..Options::default() });
     head(&bench);
     bench.wait(50.0).await;
@@ -113,7 +113,7 @@ async fn an_image_is_pulled_once_for_each_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_not_there_holds_a_container_up() {
+async fn a_missing_secret_delays_a_container() {
     let bench = bench(Options::default());
     let mut pod = ray_pod("head", "head", "node-a");
     let from = json!({"secretKeyRef": {"name": "token", "key": "auth_token"}});
@@ -130,7 +130,7 @@ async fn a_secret_that_is_not_there_holds_a_container_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_container_starts_again_in_the_same_pod_and_then_later_and_later() {
+async fn a_killed_container_restarts_in_its_pod_with_growing_back_off() {
     let bench = bench(Options::default());
     head(&bench);
     until_ready(&bench, "head").await;
@@ -152,7 +152,7 @@ async fn a_killed_container_starts_again_in_the_same_pod_and_then_later_and_late
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_may_not_restart_fails() {
+async fn a_pod_that_may_not_restart_becomes_failed() {
     let bench = bench(Options::default());
     let mut pod = ray_pod("head", "head", "node-a");
     pod["spec"]["restartPolicy"] = json!("Never");
@@ -164,7 +164,7 @@ async fn a_pod_that_may_not_restart_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_end_when_they_are_without_their_head_and_join_the_next() {
+async fn workers_without_their_head_exit_and_join_the_next_head() {
     let bench = bench(Options::default());
     head(&bench);
     worker(&bench);
@@ -178,7 +178,7 @@ async fn workers_end_when_they_are_without_their_head_and_join_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_pod_ends_within_its_grace_period_and_is_failed_before_it_is_gone() {
+async fn an_idle_pod_ends_within_its_grace_period_and_is_failed_before_it_is_deleted() {
     let bench = bench(Options::default());
     head(&bench);
     until_ready(&bench, "head").await;
@@ -192,7 +192,7 @@ async fn an_idle_pod_ends_within_its_grace_period_and_is_failed_before_it_is_gon
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_just_before_the_pod_changes_by_itself_is_not_overlooked() {
+async fn a_deletion_just_before_a_status_change_is_acted_on() {
     let ready_after = {
         let bench = bench(Options::default());
         head(&bench);
@@ -214,7 +214,7 @@ async fn a_deletion_just_before_the_pod_changes_by_itself_is_not_overlooked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forced_deletion_ends_the_containers_of_a_node_that_is_well() {
+async fn a_forced_deletion_ends_the_containers_on_a_healthy_node() {
     let bench = bench(Options::default());
     head(&bench);
     until_ready(&bench, "head").await;
@@ -247,7 +247,7 @@ async fn a_pod_on_a_lost_node_stays_until_the_node_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_short_loss_of_power_the_pod_begins_again_at_another_address() {
+async fn after_a_short_loss_of_power_the_pod_restarts_at_another_address() {
     let bench = bench(Options::default());
     head(&bench);
     until_ready(&bench, "head").await;
@@ -264,7 +264,7 @@ async fn after_a_short_loss_of_power_the_pod_begins_again_at_another_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn containers_of_a_silent_kubelet_run_on() {
+async fn containers_of_a_silent_kubelet_keep_running() {
     let bench = bench(Options::default());
     head(&bench);
     until_ready(&bench, "head").await;

@@ -1,5 +1,5 @@
-//! The objects that KubeRay makes of a RayCluster, with its names and labels. What only a real container would notice,
-//! such as its volumes, is left out.
+//! The objects that KubeRay creates for a RayCluster, with its names and labels. What only a real container
+//! would notice, such as volumes, is left out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::token_secret;
 /// Letters of generated names.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// Ports of a head container that names none.
+/// Ports of a head container that declares none.
 const PORTS: [(&str, u16); 5] =
     [("client", 10_001), ("dashboard", 8265), ("gcs-server", 6379), ("metrics", 8080), ("serve", 8000)];
 
-/// Makes pods. All that is random in them comes from one seed.
+/// Builds pods. All randomness in them comes from one seed.
 pub(super) struct Builder {
     rng: Rng,
     grace_period: Duration,
@@ -36,7 +36,7 @@ impl Builder {
         (0..5).filter_map(|_| self.rng.choice(LETTERS)).map(|letter| char::from(*letter)).collect()
     }
 
-    /// Name of a new replica of a group with several hosts.
+    /// Name of a new multi-host replica of a group.
     pub(super) fn replica_name(&mut self, group: &Value) -> String {
         format!("{}-{}", group["groupName"].as_str().unwrap_or_default(), self.suffix())
     }
@@ -51,7 +51,7 @@ impl Builder {
         pod
     }
 
-    /// A worker pod. Of a replica with several hosts: the replica's name and which host it is.
+    /// A worker pod. For a multi-host replica: the replica's name and the index of the host.
     pub(super) fn worker(
         &mut self,
         cluster: &Value,
@@ -105,7 +105,7 @@ impl Builder {
     }
 }
 
-/// What a generated pod name begins with: at most 50 characters, then what kind of pod it is.
+/// The prefix of a generated pod name: at most 50 characters, then the kind of pod.
 fn prefix(text: &str, kind: &str) -> String {
     let kept: String = text.chars().take(50).collect();
     format!("{kept}-{kind}-").to_lowercase()
@@ -123,7 +123,7 @@ fn set_default(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// KubeRay's labels, under those of the template but for the three that nobody may change.
+/// KubeRay's labels. Those of the template override them, except the three that KubeRay reserves.
 fn labels(cluster: &str, group_name: &str, kind: &str, group: &Value) -> BTreeMap<String, String> {
     let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     let identifier = format!("{cluster}-{kind}");
@@ -145,7 +145,8 @@ fn labels(cluster: &str, group_name: &str, kind: &str, group: &Value) -> BTreeMa
     labels
 }
 
-/// The command of the Ray container: the user's own with KubeRay's in a variable, or KubeRay's behind the user's.
+/// Sets the command of the Ray container: the user's own with KubeRay's in a variable, or KubeRay's after the
+/// user's.
 fn start_ray(container: &mut Value, group: &Value, kind: &str, own_command: bool) {
     let params = &group["rayStartParams"];
     let join = if kind == "head" { "--head" } else { "--address=$(FQ_RAY_IP):6379" };
@@ -197,7 +198,7 @@ fn authenticate(container: &mut Value, secret: &str) {
     add_env(container, json!({"name": "RAY_AUTH_TOKEN", "valueFrom": from}));
 }
 
-/// The init container in which a worker waits until Ray's head answers.
+/// Adds the init container in which a worker waits until Ray's head answers.
 fn wait_for_gcs(cluster: &Value, pod: &mut Value) {
     let ray = &pod["spec"]["containers"][0];
     let address = format!("{}.{}.svc.cluster.local:6379", head_service_name(cluster), namespace(cluster));
@@ -220,8 +221,9 @@ fn wait_for_gcs(cluster: &Value, pod: &mut Value) {
     }
 }
 
-/// The head's Service. A `headService` is taken as it is but for selector, name and KubeRay's own ports; without one it is
-/// headless and publishes addresses that are not ready, unless `serviceType` or the operator (`cluster_ip`) asks for another.
+/// The head's Service. A `headService` is used as it is except for selector, name and KubeRay's own ports;
+/// without one the Service is headless and publishes unready addresses, unless `serviceType` or the
+/// operator (`cluster_ip`) asks for another type.
 pub(super) fn head_service(cluster: &Value, cluster_ip: bool) -> Value {
     let head = &cluster["spec"]["headGroupSpec"];
     let application = head["template"]["metadata"]["labels"]["app.kubernetes.io/name"].as_str();

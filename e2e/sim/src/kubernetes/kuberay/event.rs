@@ -1,4 +1,4 @@
-//! Events about RayClusters. Only warnings: the others tell what can be seen anyway.
+//! Events about RayClusters. Only warnings: the others report what the status shows anyway.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::object::{name, namespace, uid, written};
 use crate::api::{ApiServer, Kind};
 
-/// Warns about a cluster. The same warning again is counted, not repeated.
+/// Emits a warning about a cluster. A repeated warning increases the count of the existing event.
 pub(super) fn warn(api: &ApiServer, cluster: &Value, reason: &str, message: &str, now: Timestamp) {
     let mut hasher = DefaultHasher::new();
     (uid(cluster), reason, message).hash(&mut hasher);

@@ -1,5 +1,5 @@
-//! KubeRay's operator, as version 1.6.2 behaves: when it looks at a RayCluster, and in which order it does things.
-//! Ray's autoscaler itself and fault tolerance of the GCS are not here: Rayfleet's groups use neither.
+//! KubeRay's operator, as version 1.6.2 behaves: when it reconciles a RayCluster, and in which order. Ray's
+//! autoscaler itself and GCS fault tolerance are not simulated: Rayfleet's groups use neither.
 
 mod build;
 mod event;
@@ -28,25 +28,25 @@ use super::options::Options;
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind, Refusal};
 
-/// A restarted operator waits for so long: until the lease of its predecessor has run out.
+/// How long a restarted operator waits: until the lease of its predecessor has expired.
 pub(super) const RESTART: Duration = Duration::from_secs(17);
-/// It looks again so long after a status that it wrote.
+/// It reconciles again this long after a status that it wrote.
 const AGAIN: Duration = Duration::from_secs(2);
-/// It looks at everything this often.
+/// Interval at which it reconciles everything.
 const RESYNC: Duration = Duration::from_mins(5);
-/// Waits after failures: the first, doubled each time, and the longest.
+/// Back-off after failures: the first, doubled each time, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1_000));
 
-/// A step of a reconciliation that did not succeed.
+/// A step of a reconciliation that failed.
 #[derive(Debug)]
 enum Failure {
-    /// A pod could not be made or deleted: what KubeRay tells in `ReplicaFailure`.
+    /// A pod could not be created or deleted: KubeRay reports it in `ReplicaFailure`.
     Replica(&'static str, String),
-    /// Anything else, which is reported nowhere.
+    /// Any other failure, which KubeRay does not report.
     Other,
 }
 
-/// What is remembered of a RayCluster between two looks.
+/// What is remembered of a RayCluster between two reconciliations.
 #[derive(Default)]
 struct Known {
     saw: u64,
@@ -55,7 +55,6 @@ struct Known {
     failures: u32,
 }
 
-/// The operator.
 pub(super) struct Operator {
     lag: Duration,
     head_cluster_ip: bool,
@@ -110,7 +109,7 @@ impl Simulator for Operator {
     }
 }
 
-/// One reconciliation, and when the next is due if nothing changes.
+/// One reconciliation. Returns when the next is due if nothing changes.
 fn look(
     api: &ApiServer,
     builder: &mut Builder,
@@ -120,7 +119,7 @@ fn look(
     now: Timestamp,
 ) {
     if let Some((reason, message)) = valid::complaint(cluster) {
-        // No status, no condition, no further look: only this.
+        // An invalid cluster gets no status, no condition and no requeue: only this event.
         event::warn(api, cluster, reason, &message, now);
         return;
     }
@@ -140,7 +139,7 @@ fn look(
     }
 }
 
-/// Secret, Service and pods, in this order, until something fails.
+/// Reconciles Secret, Service and pods, in this order, until one fails.
 fn reconcile(
     api: &ApiServer,
     builder: &mut Builder,
@@ -153,8 +152,8 @@ fn reconcile(
     pods::reconcile(api, builder, cluster, now)
 }
 
-/// Name of the Secret that KubeRay makes: the last 50 characters of the cluster's name, with an `r` for a first one that
-/// a name may not begin with.
+/// Name of the Secret that KubeRay creates: the last 50 characters of the cluster's name, with `r` for a
+/// first character that is not allowed there.
 fn secret_name(cluster: &str) -> String {
     let start = cluster.len().saturating_sub(50);
     let kept = cluster.get(start..).unwrap_or(cluster);
@@ -164,7 +163,7 @@ fn secret_name(cluster: &str) -> String {
     }
 }
 
-/// Whether token authentication is on, and in which Secret the token is.
+/// The name of the Secret with the token, if token authentication is on.
 fn token_secret(cluster: &Value) -> Option<String> {
     let auth = &cluster["spec"]["authOptions"];
     if auth["mode"] != "token" {
@@ -174,7 +173,8 @@ fn token_secret(cluster: &Value) -> Option<String> {
     Some(named.map_or_else(|| secret_name(name(cluster)), str::to_owned))
 }
 
-/// Makes the Secret with the token. `authOptions` without a mode makes one too, and turns nothing on.
+/// Creates the Secret with the token. `authOptions` without a mode creates one too, and does not turn
+/// authentication on.
 fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), Refusal> {
     let auth = &cluster["spec"]["authOptions"];
     let own = auth["secretName"].as_str().is_none_or(str::is_empty);
@@ -185,7 +185,7 @@ fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), 
     if api.get(&Kind::SECRET, namespace(cluster), &secret).is_some() {
         return Ok(());
     }
-    // The token is the Base64 text of 32 random bytes, and data of Secrets is Base64 once more.
+    // The token is the Base64 text of 32 random bytes, and Secret data is Base64 once more.
     let token = json!(ByteString(builder.random_bytes(32)));
     let data = json!(ByteString(token.as_str().unwrap_or_default().as_bytes().to_vec()));
     let object = json!({
@@ -199,7 +199,7 @@ fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), 
     api.create(&Kind::SECRET, object).map(drop)
 }
 
-/// Makes the Service if there is none. One that is there is never written again.
+/// Creates the Service if there is none. An existing one is never updated.
 fn head_service(api: &ApiServer, cluster_ip: bool, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
     match head_services(api, cluster).len() {
         0 => {}
@@ -225,7 +225,7 @@ fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Arc<Value>> {
     api.list(&Kind::SERVICE).into_iter().filter(is_it).collect()
 }
 
-/// What may wake the operator, beside the RayClusters themselves.
+/// What may trigger a reconciliation, besides the RayClusters themselves.
 struct Owned {
     objects: Vec<Arc<Value>>,
 }
@@ -236,7 +236,8 @@ impl Owned {
         Self { objects: kinds.iter().flat_map(|kind| api.list(kind)).collect() }
     }
 
-    /// The cluster without its status, and what is owned by one of its name, whichever UID that had.
+    /// Hash of the cluster without its status, and of what a cluster of its name owns, whichever UID that
+    /// had.
     fn picture(&self, cluster: &Value) -> u64 {
         let mut hasher = DefaultHasher::new();
         let metadata = &cluster["metadata"];

@@ -1,5 +1,5 @@
-//! The pods of a RayCluster: which are missing, which are too many, which have to be recreated. All by labels and names,
-//! as KubeRay does it: pods of an earlier cluster of the same name count, and so do those that are ending.
+//! The pods of a RayCluster: which are missing, surplus, or to be re-created. All by labels and names, as
+//! KubeRay does it: pods of an earlier cluster of the same name count, and so do terminating ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) fn is_head(pod: &Value) -> bool {
     label(pod, "ray.io/node-type") == Some("head")
 }
 
-/// Pods that a worker group is to have: KubeRay keeps within the bounds, whatever `replicas` says.
+/// Number of pods that a worker group should have: KubeRay clamps `replicas` to the bounds.
 pub(super) fn desired(group: &Value) -> u64 {
     if group["suspend"] == true {
         return 0;
@@ -38,12 +38,12 @@ pub(super) fn desired(group: &Value) -> u64 {
     replicas.saturating_mul(hosts(group))
 }
 
-/// Pods of a replica.
+/// Number of pods of a replica.
 pub(super) fn hosts(group: &Value) -> u64 {
     group["numOfHosts"].as_u64().unwrap_or(1).max(1)
 }
 
-/// Makes what is missing and deletes what is too much.
+/// Creates missing pods and deletes surplus ones.
 pub(super) fn reconcile(
     api: &ApiServer,
     builder: &mut Builder,
@@ -85,7 +85,7 @@ pub(super) fn reconcile(
     Ok(())
 }
 
-/// It has ended and cannot start again: KubeRay makes another one in its place.
+/// Whether a pod has ended and cannot restart: KubeRay replaces it.
 fn is_over(pod: &Value) -> bool {
     let status = &pod["status"];
     if matches!(status["phase"].as_str(), Some("Failed" | "Succeeded")) {
@@ -120,7 +120,7 @@ fn single_hosts(
         let pod = builder.worker(cluster, group, free, None);
         create(api, cluster, pod, "FailedCreateWorkerPod", now)?;
     }
-    // With Ray's autoscaler nobody else decides which pod is too many.
+    // With Ray's autoscaler, only that decides which pod is surplus.
     let surplus = if cluster["spec"]["enableInTreeAutoscaling"] == true {
         0
     } else {
@@ -132,7 +132,7 @@ fn single_hosts(
     Ok(())
 }
 
-/// A replica of several hosts lives and dies as one.
+/// A multi-host replica is created and deleted as a whole.
 fn whole_replicas(
     api: &ApiServer,
     builder: &mut Builder,
@@ -211,7 +211,7 @@ fn create(
     })
 }
 
-/// What is ending already is not deleted again.
+/// A terminating pod is not deleted again.
 fn delete(
     api: &ApiServer,
     cluster: &Value,

@@ -1,4 +1,4 @@
-//! The status that KubeRay writes, with all that it does not tell: readiness that once was stays, and a status in which
+//! The status that KubeRay writes, with its gaps: readiness once reached is kept, and a status in which
 //! only the observed generation would change is not written at all.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::pods::{desired, hosts, is_head, of};
 use super::{Failure, head_services};
 use crate::api::{ApiServer, Kind};
 
-/// Fields whose change is a reason to write.
+/// Fields whose change causes a write.
 const COMPARED: [&str; 10] = [
     "state",
     "reason",
@@ -25,10 +25,10 @@ const COMPARED: [&str; 10] = [
     "conditions",
 ];
 
-/// Writes the status if KubeRay would; whether it did.
+/// Writes the status if KubeRay would; returns whether it did.
 pub(super) fn write(api: &ApiServer, cluster: &Value, failure: Option<&Failure>, now: Timestamp) -> bool {
     let services = head_services(api, cluster);
-    // Without its head service it cannot work out a status.
+    // Without the head service KubeRay cannot compute a status.
     let [service] = services.as_slice() else { return false };
     let before = &cluster["status"];
     let mut status = before.as_object().cloned().unwrap_or_default();
@@ -82,7 +82,7 @@ fn fill(
         ("serviceIP", address),
         ("serviceName", name(service).to_owned()),
     ] {
-        // A field that is empty has to be taken away by a merge patch.
+        // A merge patch has to remove an empty field explicitly.
         place.insert(field.to_owned(), if value.is_empty() { Value::Null } else { json!(value) });
     }
     let named = items(&service["spec"]["ports"]).iter();
@@ -116,13 +116,13 @@ fn judge(
         Some(Failure::Replica(reason, message)) => {
             set_condition(conditions, wanted("ReplicaFailure", "True", reason, message), now);
         }
-        // A failure of another kind leaves an older one standing.
+        // A failure of another kind leaves an older one in place.
         Some(Failure::Other) => {}
         None => conditions.retain(|condition| condition["type"] != "ReplicaFailure"),
     }
     let (status, reason, message) = head_ready(pods.iter().find(|pod| is_head(pod)).map(Arc::as_ref));
     set_condition(conditions, wanted("HeadPodReady", &status, &reason, &message), now);
-    // Once True it stays so, whatever becomes of the pods; and pods that are missing are not missed.
+    // Once True it stays True, whatever happens to the pods; and missing pods do not count as unready.
     if !is_true(cluster, "RayClusterProvisioned") && !is_true(cluster, "RayClusterSuspended") {
         let (status, reason, message) = if all_running(pods) {
             ("True", "AllPodRunningAndReadyFirstTime", "All Ray Pods are ready for the first time")
@@ -140,8 +140,8 @@ fn judge(
     }
 }
 
-/// A suspension goes through to its end once it has started, and is left only where `suspend` is false: one that is taken out of
-/// the spec holds.
+/// A suspension that has started is completed, and is resumed only by `suspend: false`: removing the field
+/// keeps the cluster suspended.
 fn suspension(cluster: &Value, no_pods: bool) -> Vec<(&'static str, &'static str)> {
     const SUSPENDING: &str = "RayClusterSuspending";
     const SUSPENDED: &str = "RayClusterSuspended";
@@ -155,13 +155,13 @@ fn suspension(cluster: &Value, no_pods: bool) -> Vec<(&'static str, &'static str
     vec![(SUSPENDED, "False"), (SUSPENDING, if *suspend == true { "True" } else { "False" })]
 }
 
-/// Whether the pods that are there, ending ones too, run and are not said to be unready.
+/// Whether all existing pods, terminating ones too, are running and not reported unready.
 fn all_running(pods: &[Arc<Value>]) -> bool {
     let unready = |pod: &Value| condition(pod, "Ready").is_some_and(|ready| ready["status"] != "True");
     !pods.is_empty() && pods.iter().all(|pod| pod["status"]["phase"] == "Running" && !unready(pod))
 }
 
-/// Status, reason and message of `HeadPodReady`: the pod's own readiness, in other words.
+/// Status, reason and message of `HeadPodReady`: the head pod's own readiness.
 fn head_ready(head: Option<&Value>) -> (String, String, String) {
     let words = |status: &str, reason: &str, message: &str| {
         (status.to_owned(), reason.to_owned(), message.to_owned())

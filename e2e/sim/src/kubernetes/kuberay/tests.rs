@@ -1,4 +1,4 @@
-//! The quirks of KubeRay that a fleet has to live with, one by one.
+//! Quirks of KubeRay that a fleet must cope with, one by one.
 
 use serde_json::json;
 
@@ -63,7 +63,7 @@ async fn a_cluster_gets_a_secret_a_head_service_and_its_pods() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_default_head_service_publishes_a_head_that_is_not_ready() {
+async fn only_the_default_head_service_publishes_an_unready_head() {
     let (env, plain) = (Options { head_cluster_ip: true, ..Options::default() }, Options::default());
     for (options, head, publishes) in [
         (&plain, json!({"serviceType": "ClusterIP"}), true),
@@ -81,7 +81,7 @@ async fn only_the_default_head_service_publishes_a_head_that_is_not_ready() {
         bench.wait(1.0).await;
         let service = bench.api.get(&Kind::SERVICE, "n", "g-head-svc").unwrap();
         assert_eq!(service["spec"]["publishNotReadyAddresses"] == true, publishes, "{head}");
-        // It is made once: what somebody changes stays.
+        // It is created once: later changes by others stay.
         let patch = json!({"spec": {"publishNotReadyAddresses": !publishes}});
         bench.api.merge_patch(&Kind::SERVICE, "n", "g-head-svc", &patch).unwrap();
         bench.wait(400.0).await;
@@ -91,7 +91,7 @@ async fn only_the_default_head_service_publishes_a_head_that_is_not_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_acts_some_time_after_a_change_and_not_at_once() {
+async fn the_operator_acts_on_a_change_after_a_delay() {
     let bench = bench();
     bench.create(&Kind::RAY_CLUSTER, ray_cluster("g"));
     bench.wait(0.02).await;
@@ -126,7 +126,7 @@ async fn pods_of_an_earlier_cluster_of_the_same_name_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_deleted_behind_its_back_is_recreated() {
+async fn a_pod_deleted_by_somebody_else_is_re_created() {
     let bench = with_cluster().await;
     let worker = text(&bench.worker()["metadata"]["name"]);
     bench.api.remove(&Kind::POD, "n", &worker).unwrap();
@@ -137,7 +137,7 @@ async fn a_pod_deleted_behind_its_back_is_recreated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_failed_is_replaced_and_one_that_crashes_is_not() {
+async fn a_failed_pod_is_replaced_and_a_crashing_one_is_not() {
     let bench = with_cluster().await;
     let (head, worker) = (bench.head(), bench.worker());
     let (head, worker) = (text(&head["metadata"]["name"]), text(&worker["metadata"]["name"]));
@@ -149,7 +149,7 @@ async fn a_pod_that_failed_is_replaced_and_one_that_crashes_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalid_spec_is_met_with_silence() {
+async fn an_invalid_spec_gets_an_event_but_no_status() {
     let bench = bench();
     let mut cluster = ray_cluster("g");
     cluster["spec"]["workerGroupSpecs"][0]["minReplicas"] = json!(2);
@@ -164,7 +164,7 @@ async fn an_invalid_spec_is_met_with_silence() {
     assert_eq!(event["involvedObject"]["kind"], "RayCluster");
     assert_eq!(event["count"], 1);
     assert!(text(&event["message"]).contains("has minReplicas 2 greater than maxReplicas 1"), "{event}");
-    // What is corrected is taken up.
+    // A corrected spec is reconciled.
     let group = json!([{"groupName": "w", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "numOfHosts": 1,
         "template": ray_cluster("g")["spec"]["headGroupSpec"]["template"]}]);
     let patch = json!({"spec": {"workerGroupSpecs": group}});
@@ -174,7 +174,7 @@ async fn an_invalid_spec_is_met_with_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_warning_again_is_counted() {
+async fn a_repeated_warning_is_counted() {
     let bench = bench();
     let mut cluster = ray_cluster("g");
     cluster["spec"]["rayVersion"] = json!("2.46.0");
@@ -190,7 +190,7 @@ async fn the_same_warning_again_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_that_once_was_stays() {
+async fn readiness_once_reached_is_kept() {
     let bench = with_cluster().await;
     assert_eq!(status_of(&bench.cluster("g"), "RayClusterProvisioned"), "False");
     run_all(&bench, "True");
@@ -213,7 +213,7 @@ async fn readiness_that_once_was_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_in_which_only_the_generation_would_change_is_not_written() {
+async fn a_status_with_only_a_new_generation_is_not_written() {
     let bench = with_cluster().await;
     bench.wait(10.0).await;
     let before = bench.cluster("g");
@@ -223,12 +223,12 @@ async fn a_status_in_which_only_the_generation_would_change_is_not_written() {
     let after = bench.cluster("g");
     assert_ne!(after["metadata"]["generation"], before["metadata"]["generation"]);
     assert_eq!(after["status"]["observedGeneration"], before["status"]["observedGeneration"]);
-    // Nor does a new template do anything to pods that are there.
+    // A new template does not affect existing pods either.
     assert!(bench.head()["metadata"]["labels"]["new"].is_null());
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_may_not_be_made_are_reported_and_missing_pods_are_not_missed() {
+async fn refused_pods_are_reported_and_missing_pods_do_not_count_as_unready() {
     let bench = bench();
     let hard = json!({"requests.nvidia.com/gpu": "1"});
     let quota = json!({"metadata": {"name": "team", "namespace": "n"}, "spec": {"hard": hard}});
@@ -248,7 +248,7 @@ async fn pods_that_may_not_be_made_are_reported_and_missing_pods_are_not_missed(
     assert!(cluster["status"]["state"].is_null());
     let more = json!({"spec": {"hard": {"requests.nvidia.com/gpu": "2"}}});
     bench.api.merge_patch(&Kind::RESOURCE_QUOTA, "n", "team", &more).unwrap();
-    // Its waits have grown by now.
+    // Its back-off has grown by now.
     bench.wait(1_200.0).await;
     bench.worker();
     assert_eq!(status_of(&bench.cluster("g"), "ReplicaFailure"), "");
@@ -267,7 +267,7 @@ async fn a_restarted_operator_does_nothing_for_17_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_of_several_hosts_lives_and_dies_as_one() {
+async fn a_multi_host_replica_is_created_and_deleted_as_a_whole() {
     let bench = bench();
     let mut cluster = ray_cluster("g");
     cluster["spec"]["workerGroupSpecs"][0]["numOfHosts"] = json!(2);
@@ -283,7 +283,7 @@ async fn a_replica_of_several_hosts_lives_and_dies_as_one() {
 }
 
 #[test]
-fn a_secret_has_the_end_of_a_long_name() {
+fn a_secret_is_named_after_the_end_of_a_long_name() {
     assert_eq!(secret_name("llama-abcdef-0"), "llama-abcdef-0");
     let long = format!("a{}", "-0123456789".repeat(5));
     assert_eq!(secret_name(&long).len(), 50);
@@ -291,7 +291,7 @@ fn a_secret_has_the_end_of_a_long_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspended_cluster_loses_its_pods_and_comes_back_at_false_only() {
+async fn a_suspended_cluster_loses_its_pods_and_resumes_only_at_false() {
     let bench = with_cluster().await;
     let suspend = |value: serde_json::Value| {
         let patch = json!({"spec": {"suspend": value}});
@@ -318,7 +318,7 @@ async fn a_suspended_cluster_loses_its_pods_and_comes_back_at_false_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_of_another_manager_is_left_alone() {
+async fn a_cluster_managed_by_another_controller_is_ignored() {
     let bench = bench();
     let mut cluster = ray_cluster("g");
     cluster["spec"]["managedBy"] = json!("kueue.x-k8s.io/multikueue");
@@ -329,7 +329,7 @@ async fn a_cluster_of_another_manager_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_of_another_size_gets_more_pods_and_fewer_only_without_the_autoscaler() {
+async fn a_resized_cluster_gets_more_pods_and_fewer_only_without_the_autoscaler() {
     let bench = with_cluster().await;
     let resize = |replicas: u32, elastic: bool| {
         let mut groups = bench.cluster("g")["spec"]["workerGroupSpecs"].clone();

@@ -1,10 +1,11 @@
-//! What KubeRay refuses although the API server took it. It says so in one event and nowhere else.
+//! Validation by KubeRay of clusters that the API server accepted. It reports a refusal in one event and
+//! nowhere else.
 
 use serde_json::Value;
 
 use super::super::object::{items, name, namespace};
 
-/// The event's reason and message, if the cluster is refused.
+/// Reason and message of the event, if the cluster is refused.
 pub(super) fn complaint(cluster: &Value) -> Option<(&'static str, String)> {
     let place = format!("{}/{}", namespace(cluster), name(cluster));
     if let Some(cause) = bad_name(name(cluster)) {

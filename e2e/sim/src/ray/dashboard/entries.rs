@@ -1,5 +1,5 @@
-//! Nodes, actors and placement groups as the state API lists them. They are asked for all the time, so they are written
-//! from where they are, with their fields in the order of the alphabet.
+//! Nodes, actors and placement groups as the state API lists them. They are requested constantly, so they
+//! are serialized in place, with fields in alphabetical order.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use super::super::death::SIGTERM;
 use super::super::gcs::{Actor, Gcs, Group, Node};
 use super::super::launch::job_hex;
 
-/// What can be listed.
+/// A kind of entry that can be listed.
 pub(super) trait Entry {
-    /// Columns that can be filtered by.
+    /// Columns that filters may name.
     const COLUMNS: &'static [&'static str];
 
-    /// What it has in a column.
+    /// Its value in a column.
     fn column(&self, name: &str) -> Value;
 
-    /// All of it.
+    /// The whole entry, as listed.
     fn shown(&self) -> impl Serialize;
 }
 
@@ -30,7 +30,7 @@ type Resources = BTreeMap<Cow<'static, str>, f64>;
 #[derive(Serialize)]
 struct Empty {}
 
-/// A node and its id.
+/// A node with its id.
 pub(super) struct NodeEntry<'g>(pub(super) &'g str, pub(super) &'g Node);
 
 #[derive(Serialize)]
@@ -106,7 +106,7 @@ impl Entry for NodeEntry<'_> {
     }
 }
 
-/// An actor and the head that knows it.
+/// An actor with the head that knows it.
 pub(super) struct ActorEntry<'g>(pub(super) &'g Gcs, pub(super) &'g Actor);
 
 #[derive(Serialize)]
@@ -138,7 +138,7 @@ impl ActorEntry<'_> {
         if self.1.class == "JobSupervisor" { "SUPERVISOR_ACTOR_RAY_NAMESPACE" } else { "rayfleet" }
     }
 
-    /// In a placement group resources carry its name and that of the bundle.
+    /// An actor in a placement group holds resources that carry the group's id and the bundle's index.
     fn resources(&self, ip: &str) -> Resources {
         let actor = self.1;
         let (Some(group), Some(bundle)) = (&actor.group, actor.bundle) else {
@@ -262,7 +262,7 @@ struct Stats<'g> {
     scheduling_state: &'g str,
 }
 
-/// A placement group, and when it was made in nanoseconds.
+/// A placement group with its creation time in nanoseconds.
 pub(super) struct GroupEntry<'g>(&'g Group, String);
 
 impl<'g> GroupEntry<'g> {

@@ -1,4 +1,4 @@
-//! A head's dashboard: who may ask, and which call is which. The replies are those of Ray 2.60.
+//! A head's dashboard: authentication and routing of calls. The replies are those of Ray 2.60.
 
 mod entries;
 mod jobs;
@@ -10,9 +10,9 @@ use serde_json::json;
 use super::wire::{Call, Reply};
 use super::world::World;
 
-/// Paths that are open to everybody.
+/// Paths that need no token.
 const OPEN: [&str; 2] = ["/api/gcs_healthz", "/api/authentication_mode"];
-/// How long a package is kept that was just read.
+/// How long a package is kept after it was read.
 const PINNED: std::time::Duration = std::time::Duration::from_mins(10);
 
 /// The reply to a call; `None` if the head is gone.

@@ -7,19 +7,19 @@ use super::super::gcs::{Actor, Gcs};
 use super::super::wire::{Call, Reply};
 use super::entries::{ActorEntry, Entry, GroupEntry, NodeEntry};
 
-/// The nodes that match the filters of a call.
+/// Nodes that match the filters of a call.
 pub(super) fn nodes(gcs: &Gcs, call: &Call) -> Reply {
     list(call, gcs.nodes.iter().map(|(id, node)| NodeEntry(id, node)))
 }
 
-/// The actors, by id.
+/// Actors that match the filters of a call, by id.
 pub(super) fn actors(gcs: &Gcs, call: &Call) -> Reply {
     let mut actors: Vec<&Actor> = gcs.actors.iter().collect();
     actors.sort_by_key(|actor| &actor.id);
     list(call, actors.into_iter().map(|actor| ActorEntry(gcs, actor)))
 }
 
-/// The placement groups.
+/// Placement groups that match the filters of a call.
 pub(super) fn groups(gcs: &Gcs, call: &Call) -> Reply {
     list(call, gcs.groups.iter().map(GroupEntry::new))
 }

@@ -1,4 +1,4 @@
-//! The cluster's status, of which only the report of GPUs by node is read: it is some seconds old.
+//! The cluster's status. Only its report of GPUs by node is read; it is some seconds old.
 
 use std::time::Duration;
 

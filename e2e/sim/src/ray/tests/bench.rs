@@ -1,4 +1,5 @@
-//! A small cluster on two machines with the bridge in front of it. Tests wait for conditions, in simulated time.
+//! A small cluster on two machines with the bridge in front of it. Tests wait for conditions, in simulated
+//! time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::super::{EngineBehaviour, RayPod, RayWorld};
 pub(super) const CLUSTER: &str = "models/chat";
 pub(super) const HEAD: &str = "10.0.0.1";
 pub(super) const PORT: u16 = 8000;
-/// How long an engine may stand still in tests.
+/// How long an engine may make no steps before it counts as hung, in tests.
 pub(super) const HUNG_AFTER: Duration = Duration::from_secs(8);
 
 pub(super) struct Bench {
@@ -63,7 +64,7 @@ pub(super) fn behaviour() -> EngineBehaviour {
 }
 
 impl Bench {
-    /// A head and two workers of two GPUs, all in.
+    /// A head and two workers with two GPUs each, all joined.
     pub(super) async fn new() -> Self {
         Self::with_token(None).await
     }
@@ -92,7 +93,7 @@ impl Bench {
         self.ray.now().1
     }
 
-    /// Waits for a condition, two minutes at most.
+    /// Waits for a condition, at most two minutes.
     pub(super) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         let began = self.ray.now().0;
         loop {
@@ -100,12 +101,16 @@ impl Bench {
                 return found;
             }
             let waited = self.ray.now().0.saturating_sub(began);
-            assert!(waited < Duration::from_mins(2), "{what} did not come: {:#}", self.ray.snapshot());
+            assert!(
+                waited < Duration::from_mins(2),
+                "timed out waiting for {what}: {:#}",
+                self.ray.snapshot()
+            );
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
 
-    /// Addresses of the nodes that live.
+    /// Addresses of the living nodes.
     pub(super) async fn nodes(&self) -> Vec<String> {
         let Ok(nodes) = self.bridge.dashboard(&self.target).nodes().await else { return Vec::new() };
         nodes.into_iter().filter(|node| node.state == "ALIVE").map(|node| node.node_ip).collect()
@@ -135,7 +140,7 @@ impl Bench {
         state.engine.unwrap()
     }
 
-    /// One look, as `ray-bridge watch` makes it.
+    /// One diagnosis, as `ray-bridge watch` makes it.
     pub(super) async fn diagnose(&mut self, id: &SubmissionId) -> Option<Diagnosis> {
         let patience = StallThresholds::new(HUNG_AFTER);
         match self.look(Some(id)).await {

@@ -1,4 +1,4 @@
-//! What clients of an engine see, and how the engine counts them.
+//! What clients of an engine observe, and how the engine counts them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ray_bridge::engine::{EngineClient, Health};
 use super::super::{Connection, Outcome, RayPod};
 use super::bench::{Bench, CLUSTER, HEAD, PORT, name, pod};
 
-/// A request of so many tokens of 20 ms, under way.
+/// Starts a request of `tokens` tokens of 20 ms each.
 async fn begin(bench: &Bench, tokens: u32) -> tokio::task::JoinHandle<Outcome> {
     let ray = bench.ray.clone();
     let request = tokio::spawn(async move { ray.request(HEAD, PORT, tokens, Connection::Fresh).await });
@@ -40,7 +40,7 @@ async fn a_stream_is_in_flight_until_its_last_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_away_is_counted_out() {
+async fn a_disconnected_client_is_not_in_flight() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let request = begin(&bench, 100_000).await;
@@ -51,7 +51,7 @@ async fn a_client_that_goes_away_is_counted_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_hangs_is_healthy_and_its_counters_stand_still() {
+async fn a_hung_engine_is_healthy_and_its_counters_stand_still() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let request = begin(&bench, 100).await;
@@ -66,7 +66,7 @@ async fn an_engine_that_hangs_is_healthy_and_its_counters_stand_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_death_cuts_streams_off_and_a_stop_does_too_without_blame() {
+async fn a_death_and_a_stop_cut_streams_off_but_only_the_death_counts_as_a_fault() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let request = begin(&bench, 10_000).await;
@@ -74,9 +74,13 @@ async fn a_death_cuts_streams_off_and_a_stop_does_too_without_blame() {
     assert_eq!(request.await.unwrap(), Outcome::CutOff { tokens: 5, death: true });
     assert_eq!(engine(&bench).health().await, Health::Unhealthy(503));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(engine(&bench).health().await, Health::NotYet, "it has left");
+    assert_eq!(engine(&bench).health().await, Health::NotYet, "the engine has exited");
     let late = bench.ray.request(HEAD, PORT, 5, Connection::Fresh).await;
-    assert_eq!(late, Outcome::CutOff { tokens: 0, death: true }, "who comes then is a victim, too");
+    assert_eq!(
+        late,
+        Outcome::CutOff { tokens: 0, death: true },
+        "a request after the death counts as cut off by it"
+    );
 
     bench.serving("chat-2").await;
     let request = begin(&bench, 10_000).await;
@@ -86,7 +90,7 @@ async fn a_death_cuts_streams_off_and_a_stop_does_too_without_blame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_machine_lets_its_clients_wait() {
+async fn clients_of_a_lost_machine_wait_until_their_timeout() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let request = begin(&bench, 10_000).await;

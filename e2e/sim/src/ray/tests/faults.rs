@@ -1,4 +1,5 @@
-//! Every way in which an engine or its cluster breaks, and what the bridge calls it: the same as on real Ray, and no sooner.
+//! Every fault of an engine or its cluster, and its diagnosis by the bridge: the same as on real Ray, and
+//! no sooner.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use ray_bridge::diagnose::{Fault, Unreachable};
 use super::super::{Connection, DashboardState, RayWorld};
 use super::bench::{Bench, CLUSTER, HEAD, PORT, name};
 
-/// What may be reported before: an engine that hangs is slow first, and one whose node is lost stands still or dies before Ray
-/// gives the node up.
+/// Whether a report may come before the wanted one: an engine that hangs is slow first, and one whose node
+/// is lost hangs or dies before Ray declares the node dead.
 fn not_yet(wanted: &str, reported: &str) -> bool {
     match wanted {
         "hung" => reported == "slow",
@@ -17,7 +18,7 @@ fn not_yet(wanted: &str, reported: &str) -> bool {
     }
 }
 
-/// Breaks an engine that serves, and gives the first diagnosis that counts, and after how long.
+/// Breaks a serving engine; returns the first diagnosis that counts, and the time until it.
 async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Fault, Duration) {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
@@ -49,75 +50,75 @@ async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Fault, Durati
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_rank() {
+async fn a_killed_rank_is_reported() {
     let (trouble, took) = reported("rankDied", |ray| ray.kill_rank(CLUSTER, 3)).await;
     assert_eq!(trouble, Fault::RankDied { ranks: vec![3] });
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_engine_core() {
+async fn a_killed_engine_core_is_reported() {
     reported("engineDied", |ray| ray.kill_engine(CLUSTER)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_api_server() {
+async fn a_killed_api_server_is_reported() {
     reported("engineDied", |ray| ray.kill_server(CLUSTER)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_hangs() {
+async fn a_hung_engine_is_reported() {
     let (_, took) = reported("hung", |ray| ray.hang_engine(CLUSTER)).await;
     assert!((super::bench::HUNG_AFTER..super::bench::HUNG_AFTER * 2).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dashboard_that_accepts_and_never_answers() {
+async fn a_dashboard_that_never_answers_is_reported() {
     let silent = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Silent);
     let (trouble, _) = reported("dashboardUnreachable", silent).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dashboard_that_refuses() {
+async fn a_dashboard_that_refuses_connections_is_reported() {
     let refusing = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Refusing);
     let (trouble, _) = reported("dashboardUnreachable", refusing).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dashboard_behind_somebody_elses_page() {
+async fn a_dashboard_behind_a_proxy_page_is_reported() {
     let garbled = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Garbled);
     let (trouble, _) = reported("dashboardUnreachable", garbled).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Answer });
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_path_to_the_head() {
+async fn a_cut_path_to_the_head_is_reported() {
     let (trouble, _) = reported("dashboardUnreachable", |ray| ray.cut_path(HEAD, true)).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Network });
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_raylet() {
+async fn a_killed_raylet_is_reported() {
     let (trouble, _) = reported("nodeLost", |ray| ray.kill_raylet("10.0.0.3")).await;
     assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.3".to_owned()] });
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_without_power() {
+async fn a_worker_machine_without_power_is_reported() {
     let (trouble, took) = reported("nodeLost", |ray| ray.lose_node("machine-2")).await;
     assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.2".to_owned()] });
     assert!(took >= Duration::from_secs(14), "{took:?}: Ray does not know it sooner");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_without_power() {
+async fn a_head_machine_without_power_is_reported() {
     reported("headLost", |ray| ray.lose_node("machine-1")).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_was_started_again_has_forgotten_everything() {
+async fn a_restarted_head_has_lost_its_state() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let before = bench.look(None).await.unwrap().cluster.unwrap().session;
@@ -128,7 +129,8 @@ async fn a_head_that_was_started_again_has_forgotten_everything() {
     let reported = bench.diagnose(&name("chat-1")).await.unwrap();
     assert_eq!(reported.trouble, Fault::HeadLost);
     assert_ne!(bench.look(None).await.unwrap().cluster.unwrap().session, before);
-    // Its old workers are another cluster's, so they end soon, and join when they are started again.
+    // Its old workers belong to the earlier life of the head, so they end soon, and join when they are
+    // restarted.
     let began = bench.ray.now().0;
     let ended = async || (bench.ray.exited("10.0.0.2") == Some(1)).then_some(());
     bench.until("the end of a worker", ended).await;

@@ -65,7 +65,7 @@ async fn an_engine_is_launched_placed_drained_and_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_tells_its_cause_and_its_last_lines() {
+async fn a_failed_start_reports_its_cause_and_last_lines() {
     let bench = Bench::new().await;
     let words = "INFO loading\nValueError: max_model_len (1000000) is larger than the cache\nexiting";
     bench.ray.models(move |source, args| {
@@ -113,7 +113,7 @@ async fn a_second_engine_waits_for_gpus_and_gives_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_the_same_again() {
+async fn a_run_is_reproducible() {
     let run = async || {
         let mut bench = Bench::new().await;
         let engine = bench.serving("chat-1").await;

@@ -1,4 +1,5 @@
-//! The simulated Ray held to what the real one answers, and to what `ray-bridge` makes of it.
+//! Tests of the simulated Ray against recorded answers of real Ray, and against `ray-bridge`'s reading of
+//! them.
 
 mod bench;
 mod clients;

@@ -1,4 +1,5 @@
-//! The seam itself: pauses between retries are those that the wire gives, so a run in simulated time is the same again.
+//! The wire between bridge and simulation: the wire gives the pauses between retries, so a run in simulated
+//! time is reproducible.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use reqwest::{Request, Response};
 
 use super::super::RayWorld;
 
-/// Breaks every connection, and jitters as it is reported.
+/// Breaks every connection, and returns the given jitter.
 #[derive(Debug)]
 struct Broken(Mutex<Vec<f64>>);
 
@@ -39,7 +40,7 @@ async fn pauses_are_jittered_by_the_wire() {
     };
     let clock = RayWorld::new(0);
     assert!(bridge.dashboard(&target).version().await.is_err());
-    // Half of 100 ms, then one and a half of 200 ms.
+    // Half of 100 ms, then one and a half times 200 ms.
     assert_eq!(clock.now().0, Duration::from_millis(350));
 }
 

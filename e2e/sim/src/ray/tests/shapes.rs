@@ -1,5 +1,5 @@
-//! Replies side by side with those that real Ray gave to the same calls: the same status and kind of content, the same keys,
-//! the same types.
+//! Simulated replies compared with recorded ones of real Ray to the same calls: the same status, content
+//! type, keys and value types.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn recorded(file: &str) -> Value {
     serde_json::from_str::<Value>(&text).unwrap()["response"].clone()
 }
 
-/// Keys of objects that are names of things, not of fields: what stands there differs from cluster to cluster.
+/// Keys of objects that are names of things, not of fields: they differ between clusters.
 const NAMES: [&str; 13] = [
     "labels",
     "resources_total",
@@ -33,7 +33,8 @@ const NAMES: [&str; 13] = [
     "resourceDemand",
 ];
 
-/// What is at each path: `string`, `number`, and so on. Entries of lists are one.
+/// Collects the value types at each path: `string`, `number`, and so on. All entries of a list share a
+/// path.
 fn shape(value: &Value, at: &str, into: &mut BTreeMap<String, Vec<&'static str>>) {
     let kind = match value {
         Value::Null => "null",
@@ -67,11 +68,11 @@ fn shapes(value: &Value) -> BTreeMap<String, Vec<&'static str>> {
     found
 }
 
-/// Both have the same paths, with types that agree where neither is null.
+/// Asserts that both have the same paths, with types that agree where neither is null.
 fn same(file: &str, real: &Value, simulated: &Value) {
     let (real, simulated) = (shapes(real), shapes(simulated));
     let paths = |of: &BTreeMap<String, Vec<&str>>, other: &BTreeMap<String, Vec<&str>>| -> Vec<String> {
-        // Below what is null or empty in one of them nothing can be compared.
+        // Below a null or empty value in one of them nothing can be compared.
         let comparable = |path: &str| {
             let parents =
                 path.match_indices(['.', '[']).filter(|(at, _)| *at > 0).filter_map(|(at, _)| path.get(..at));
@@ -123,7 +124,7 @@ async fn ask(
     (reply.status().as_u16(), kind, reply.bytes().await.unwrap().to_vec())
 }
 
-/// Asks, and holds the reply to a recorded one.
+/// Makes a call and compares the reply with a recorded one.
 async fn holds(bench: &Bench, file: &str, method: Method, port: u16, path: &str, body: Option<Value>) {
     let real = recorded(file);
     let (status, kind, bytes) = ask(bench, method, port, path, body).await;
@@ -235,7 +236,7 @@ async fn replies_about_a_dead_node_have_the_shape_of_recorded_ones() {
     ] {
         holds(&bench, file, Method::GET, DASHBOARD, &path, None).await;
     }
-    // One that died with its node.
+    // An actor that died with its node.
     let (_, _, bytes) = ask(&bench, Method::GET, DASHBOARD, &filtered("actors", "state", "DEAD"), None).await;
     let mut actors: Value = serde_json::from_slice(&bytes).unwrap();
     let listed = actors["data"]["result"]["result"].as_array_mut().unwrap();

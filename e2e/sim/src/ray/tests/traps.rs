@@ -1,4 +1,4 @@
-//! Traps of real Ray that the bridge knows. A simulation without them would prove nothing.
+//! Traps of real Ray that the bridge must handle. A simulation without them would prove nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn short(id: &str, node: Option<NodeId>) -> JobRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_is_taken_once() {
+async fn a_submission_id_can_be_used_once() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let dashboard = bench.bridge.dashboard(&bench.target);
@@ -33,7 +33,7 @@ async fn an_id_is_taken_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_succeeded_is_an_engine_that_died() {
+async fn a_succeeded_job_is_a_dead_engine() {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     bench.ray.end_launcher(CLUSTER, 0);
@@ -61,7 +61,7 @@ async fn gpus_in_use_are_reported_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_package_goes_with_the_last_job_that_used_it() {
+async fn a_package_is_removed_with_the_last_job_that_used_it() {
     let bench = Bench::new().await;
     let dashboard = bench.bridge.dashboard(&bench.target);
     let package = Package::of(&[("a.py", b"print(1)")]).unwrap();
@@ -73,7 +73,7 @@ async fn a_package_goes_with_the_last_job_that_used_it() {
     };
     dashboard.submit(&uses("first")).await.unwrap();
     assert_eq!(ended("first").await.status, JobStatus::Succeeded);
-    // What was read is kept for ten minutes, and then no job holds it.
+    // A package that was read is kept for ten minutes, and then no job holds it.
     tokio::time::sleep(Duration::from_mins(11)).await;
     dashboard.submit(&uses("second")).await.unwrap();
     let job = ended("second").await;
@@ -108,7 +108,7 @@ async fn a_running_job_is_not_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_container_that_is_started_again_is_a_second_node_of_its_address() {
+async fn a_restarted_container_is_a_second_node_at_its_address() {
     let bench = Bench::new().await;
     bench.ray.die("10.0.0.2");
     bench.ray.start(pod(2, false));
@@ -129,7 +129,7 @@ async fn a_container_that_is_started_again_is_a_second_node_of_its_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_for_a_node_that_is_gone_waits_and_is_given_up() {
+async fn a_job_pinned_to_a_lost_node_waits_and_times_out() {
     let bench = Bench::new().await;
     let dashboard = bench.bridge.dashboard(&bench.target);
     dashboard.submit(&short("lost", Some(NodeId::from("ffff")))).await.unwrap();
@@ -141,7 +141,7 @@ async fn a_job_for_a_node_that_is_gone_waits_and_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_wanted_and_checked() {
+async fn a_token_is_required_and_checked() {
     let bench = Bench::with_token(Some("s3cret")).await;
     let ask = async |token: Option<&str>| {
         let token = token.map(|token| ray_bridge::Token::new(token).unwrap());
@@ -153,7 +153,7 @@ async fn a_token_is_wanted_and_checked() {
     assert_eq!(ask(Some("other")).await, Err(CallErrorKind::Forbidden));
     let stranger = bench.bridge.dashboard(&ray_bridge::Target { token: None, ..bench.target.clone() });
     assert_eq!(stranger.authentication().await, Ok(Authentication::Token));
-    assert_eq!(stranger.gcs_health().await, Ok(None), "health is for everybody");
+    assert_eq!(stranger.gcs_health().await, Ok(None), "health needs no token");
     assert_eq!(bench.launch(&spec("chat-1")).await, Launched::Submitted);
 }
 
@@ -187,7 +187,7 @@ async fn a_launch_that_was_applied_and_timed_out_is_found_again() {
     let package = Package::launcher().unwrap();
     bench.bridge.dashboard(&bench.target).ensure_package(&package).await.unwrap();
     let ray = bench.ray.clone();
-    // The package is looked for first, so the answer to the submit alone is lost.
+    // The package is looked up first, so only the answer to the submit is lost.
     let deafen = async {
         tokio::time::sleep(Duration::from_millis(3)).await;
         ray.set_dashboard(CLUSTER, DashboardState::Unheard);
@@ -203,7 +203,7 @@ async fn a_launch_that_was_applied_and_timed_out_is_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_that_are_spread_come_from_the_seed() {
+async fn jittered_times_come_from_the_seed() {
     let joins = async |seed: u64| {
         let ray = RayWorld::new(seed);
         ray.timing(Timing { spread: 0.5, ..Timing::default() });
@@ -218,7 +218,7 @@ async fn times_that_are_spread_come_from_the_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_gives_a_sign_as_long_as_it_has_power() {
+async fn a_machine_gives_a_sign_while_it_has_power() {
     let bench = Bench::new().await;
     assert!(bench.bridge.gives_sign("10.0.0.2").await);
     bench.ray.stop("10.0.0.2");
@@ -229,9 +229,9 @@ async fn a_machine_gives_a_sign_as_long_as_it_has_power() {
     assert!(!bench.bridge.gives_sign(HEAD).await);
     let knock =
         async || tokio::time::timeout(Duration::from_mins(5), bench.ray.wire().connect(HEAD, 8265)).await;
-    assert!(knock().await.is_err(), "nothing answers or refuses, for however long");
+    assert!(knock().await.is_err(), "nothing answers or refuses, however long one waits");
     bench.ray.restore_node("machine-1");
-    assert!(knock().await.unwrap().is_err(), "the machine is back and nobody has this address");
+    assert!(knock().await.unwrap().is_err(), "the machine is back and nothing listens at this address");
     bench.ray.start(pod(1, true));
     assert!(bench.bridge.gives_sign(HEAD).await);
 }

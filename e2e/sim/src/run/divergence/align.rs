@@ -1,10 +1,10 @@
-//! Lays two sequences side by side, so that as little as possible of either has no counterpart. Pure.
+//! Alignment of two sequences with the smallest possible unmatched part. Pure functions.
 
 use std::time::Duration;
 
 use super::LOOK;
 
-/// Something with the time that it lasted.
+/// An entry and how long it lasted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lasted {
     pub(super) what: String,
@@ -12,16 +12,18 @@ pub(super) struct Lasted {
 }
 
 impl Lasted {
-    /// Whether it may have gone unseen on the other side.
+    /// Whether it was too short to be observed reliably.
     fn passing(&self) -> bool {
         self.length < LOOK
     }
 }
 
-/// Which entries of the two have no counterpart although they lasted: their places in the first, and in the second.
+/// Indices of the entries without a counterpart that lasted long enough to be observed: in the first, and
+/// in the second sequence.
 pub(super) fn unmatched(one: &[Lasted], other: &[Lasted]) -> (Vec<usize>, Vec<usize>) {
     let cost = |list: &[Lasted], at: usize| u32::from(!may_miss(list, at));
-    // best[i][j]: least cost of what follows the first i of one and the first j of the other.
+    // best[i][j]: least cost of aligning what follows the first i entries of one and the first j of the
+    // other.
     let mut best = vec![vec![0_u32; other.len() + 1]; one.len() + 1];
     let of = |best: &[Vec<u32>], i: usize, j: usize| {
         best.get(i).and_then(|row| row.get(j)).copied().unwrap_or(u32::MAX)
@@ -58,7 +60,7 @@ pub(super) fn unmatched(one: &[Lasted], other: &[Lasted]) -> (Vec<usize>, Vec<us
     (of_one, of_other)
 }
 
-/// Whether an entry may have no counterpart: it passed quickly, or it goes on with what was before something that did.
+/// Whether an entry may lack a counterpart: it was short, or it continues the entry before a short one.
 fn may_miss(list: &[Lasted], at: usize) -> bool {
     let Some(entry) = list.get(at) else { return true };
     let mut before = list.get(..at).unwrap_or_default().iter().rev();
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_within_a_look_may_be_missing_on_either_side() {
+    fn a_short_entry_may_be_missing_on_either_side() {
         let one =
             list(&[("Provisioning", 20), ("Placing", 9), ("Loading", 6), ("Probing", 0), ("Ready", 60)]);
         let other =
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_missed_and_so_is_another_order() {
+    fn a_missing_long_entry_and_another_order_are_reported() {
         let one = list(&[("Ready", 20), ("Draining", 9), ("Stopping", 6)]);
         assert_eq!(unmatched(&one, &list(&[("Ready", 20), ("Stopping", 6)])), (vec![1], vec![]));
         assert_eq!(
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phase_that_goes_on_after_a_short_break_is_one() {
+    fn a_phase_with_a_short_interruption_counts_once() {
         let whole = list(&[("Loading", 20), ("Ready", 9)]);
         let broken = list(&[("Loading", 10), ("Failed", 1), ("Loading", 9), ("Ready", 9)]);
         assert_eq!(unmatched(&whole, &broken), (vec![], vec![]));

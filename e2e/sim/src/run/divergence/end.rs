@@ -1,10 +1,10 @@
-//! In what the ends of a simulated and a real run differ. Pure.
+//! Differences between the final states of a simulated and a real run. Pure functions.
 
 use serde_json::{Value, json};
 
 use crate::run::oracle::difference;
 
-/// What differs between two pictures of an end, for people.
+/// Differences between two final pictures, for people.
 pub fn another_end(simulated: &Value, real: &Value) -> Vec<String> {
     let differences = difference("", &essence(simulated), &essence(real));
     differences
@@ -13,7 +13,9 @@ pub fn another_end(simulated: &Value, real: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What of a picture does not depend on what others, such as KubeRay's webhooks and defaults, make of our objects: that is
+/// The part of a picture that does not depend on changes by others, such as KubeRay's webhooks and
+/// defaults: those concern only them and the API server, and have their own tests. Ray's state is known for
+/// the simulation only.
 /// between them and the API server, and has its own tests. Ray's own state is known of the simulation only.
 fn essence(picture: &Value) -> Value {
     let list = |part: &str| picture[part].as_array().cloned().unwrap_or_default();
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn differences_are_reported_by_path() {
         let one = picture(2, &[["Available", "True", "x"]]);
         let mut other = picture(1, &[["Available", "False", "x"]]);
         other["pods"] = json!([]);

@@ -1,52 +1,54 @@
-//! What a fleet's status reported over a run: the phases of each group, and the steps of the rollout, each with its time.
+//! What a fleet's status reported during a run: the phases of each group, and the steps of the rollout,
+//! each with its time.
 
 use std::time::Duration;
 
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase};
 
-/// Something that began at a time, and lasted until the next of its kind began.
+/// Something that began at a time, and lasted until the next one of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entered<T> {
-    /// What.
+    /// The phase or step.
     pub what: T,
-    /// Time since the beginning of the run.
+    /// Time since the start of the run.
     pub at: Duration,
 }
 
-/// A group, from its entry in the status to its end.
+/// A group, from its first appearance in the status to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
     /// Name of the group.
     pub name: String,
     /// Slot.
     pub slot: u32,
-    /// Revision that it was entered with: `<pod>/<engine>`.
+    /// Revision that it was created with: `<pod>/<engine>`.
     pub revision: String,
-    /// Its phases, one after the other.
+    /// Its phases, in order.
     pub phases: Vec<Entered<Phase>>,
-    /// When it was seen to be gone.
+    /// When it was first observed to be gone.
     pub gone: Option<Duration>,
 }
 
-/// All that was reported.
+/// Everything that the status reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Groups, in the order in which they were entered. One that comes again under its name is another one.
+    /// Groups, in the order of their first appearance. One that appears again under its name is a new
+    /// entry.
     pub lives: Vec<Life>,
-    /// Steps of the rollout.
+    /// Steps of the rollout, in order.
     pub steps: Vec<Entered<String>>,
-    /// Time of the last look.
+    /// Time of the last observation.
     pub until: Duration,
 }
 
 impl History {
-    /// Nothing has changed until then.
+    /// Records that nothing has changed until `at`.
     pub fn lasts(&mut self, at: Duration) {
         self.until = at;
     }
 
-    /// Takes a state of the fleet, or that it is not there. States have to come in their order.
+    /// Records a state of the fleet, or that it does not exist. States must be given in order of time.
     pub fn take(&mut self, fleet: Option<&RayClusterFleet>, at: Duration) {
         self.until = at;
         let status = fleet.and_then(|fleet| fleet.status.as_ref());
@@ -70,7 +72,7 @@ impl History {
         }
     }
 
-    /// How long each of a list lasted, given when the list as a whole ended.
+    /// How long each entry of a list lasted, where `end` is the end of the last one.
     pub fn lasted<T>(list: &[Entered<T>], end: Duration) -> Vec<Duration> {
         let ends = list.iter().skip(1).map(|next| next.at).chain([end]);
         list.iter().zip(ends).map(|(entered, end)| end.saturating_sub(entered.at)).collect()
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_followed_from_its_entry_to_its_end_and_is_another_one_when_it_comes_again() {
+    fn a_group_that_reappears_is_a_new_entry() {
         let group = |phase: &str| json!([{"name": "f-0", "slot": 0, "revision": "a", "engineRevision": "b", "phase": phase}]);
         let mut history = History::default();
         let looks = [

@@ -1,10 +1,13 @@
-//! Is the simulation honest? What a run was like, in a form that a real cluster's run has too, and in what the two differ.
+//! Fidelity of the simulation: the history of a run, in a form that a real cluster's run has too, and the
+//! differences between two.
 //!
-//! Two rules say what may differ, for all scenarios alike:
-//! * A phase that is over within [`LOOK`] may be missing on the other side: it is written only if the orchestrator happened to
-//!   look meanwhile. The same holds for steps of the rollout.
-//! * Of several groups of one revision it is a matter of the load of the moment which goes first, and with it the slots. So
-//!   groups of a revision are compared with those that they are most like.
+//! Two rules, the same for all scenarios, define which differences are allowed:
+//!
+//! * A phase that is over within [`LOOK`] may be missing on the other side: it is written only if the
+//!   orchestrator happened to observe it. The same holds for steps of the rollout.
+//!
+//! * Which of several groups of one revision is removed first depends on their load at that moment, and
+//!   their slots with it. So each group is compared with the most similar one of its revision.
 
 mod align;
 mod end;
@@ -17,6 +20,6 @@ pub use self::end::another_end;
 pub use self::history::{Entered, History, Life};
 pub use self::order::another_order;
 
-/// The orchestrator looks at a group every second, and an answer may take as long on a busy machine; what is over sooner than
-/// in three may go unseen.
+/// The orchestrator checks a group every second, and an answer may take as long on a busy machine; what is
+/// over within three seconds may be missed.
 pub const LOOK: Duration = Duration::from_secs(3);

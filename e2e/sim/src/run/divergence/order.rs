@@ -1,4 +1,4 @@
-//! In what the order of phases and steps differs between a simulated and a real run. Pure.
+//! Differences in the order of phases and steps between a simulated and a real run. Pure functions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::align::{Lasted, unmatched};
 use super::history::{Entered, History, Life};
 
-/// Groups of one revision up to which every way of pairing them is tried.
+/// Up to this many groups of one revision, every pairing is tried.
 const TRIED: usize = 6;
 
-/// What differs, for people; nothing, if all came in the same order.
+/// Differences, for people; empty if all came in the same order.
 pub fn another_order(simulated: &History, real: &History) -> Vec<String> {
     let mut found = Vec::new();
     let steps = |history: &History| lasted(&history.steps, history.until, Clone::clone);
@@ -49,7 +49,7 @@ impl Track {
         Self { name: life.name.clone(), slot: life.slot, phases }
     }
 
-    /// How unlike two groups are; of those that are equally so, one of the same slot is preferred.
+    /// Distance between two groups; among equal ones, the same slot is preferred.
     fn unlike(&self, other: &Self) -> usize {
         let (one, two) = unmatched(&self.phases, &other.phases);
         (one.len() + two.len()) * 10 + usize::from(self.slot != other.slot)
@@ -66,7 +66,7 @@ fn of_revision(revision: &str, simulated: &[Track], real: &[Track]) -> Vec<Strin
                 found.extend(reported(&name, &track.phases, &other.phases));
             }
             None => found.push(format!(
-                "group {} of revision {revision} was made in the simulation only: {}",
+                "group {} of revision {revision} was created only in the simulation: {}",
                 track.name,
                 words(&track.phases, &[])
             )),
@@ -75,7 +75,7 @@ fn of_revision(revision: &str, simulated: &[Track], real: &[Track]) -> Vec<Strin
     for (at, track) in real.iter().enumerate() {
         if !pairs.values().any(|other| *other == at) {
             found.push(format!(
-                "group {} of revision {revision} was made by the real cluster only: {}",
+                "group {} of revision {revision} was created only by the real cluster: {}",
                 track.name,
                 words(&track.phases, &[])
             ));
@@ -84,7 +84,7 @@ fn of_revision(revision: &str, simulated: &[Track], real: &[Track]) -> Vec<Strin
     found
 }
 
-/// Which real group is compared with each of the simulated ones.
+/// Maps each simulated group to the real one that it is compared with.
 fn paired(simulated: &[Track], real: &[Track]) -> BTreeMap<usize, usize> {
     let costs: Vec<Vec<usize>> =
         simulated.iter().map(|one| real.iter().map(|other| one.unlike(other)).collect()).collect();
@@ -102,7 +102,7 @@ fn paired(simulated: &[Track], real: &[Track]) -> BTreeMap<usize, usize> {
     best.1
 }
 
-/// A group without a partner costs more than any that differs.
+/// Cost of a group without a partner: more than any difference.
 const ALONE: usize = 100_000;
 
 fn all_ways(
@@ -142,7 +142,7 @@ fn reported(name: &str, simulated: &[Lasted], real: &[Lasted]) -> Option<String>
         return None;
     }
     Some(format!(
-        "{name} (what the other one has not is in [brackets]):\n    simulated: {}\n    real:      {}",
+        "{name} (entries without a counterpart are in [brackets]):\n    simulated: {}\n    real:      {}",
         words(simulated, &ours),
         words(real, &theirs)
     ))
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_may_be_swapped_and_times_may_differ() {
+    fn swapped_slots_and_other_times_are_no_difference() {
         let (stays, goes) = ([(Pending, 0), (Ready, 20)], [(Pending, 0), (Ready, 20), (Draining, 60)]);
         let simulated =
             history(vec![life("f-0", 0, &stays, None), life("f-1", 1, &goes, Some(70))], &[("Complete", 20)]);
@@ -196,7 +196,7 @@ mod tests {
         );
         let found = another_order(&simulated, &real);
         assert_eq!(found.len(), 1, "{found:#?}");
-        // Provisioning lasted a minute and a half, and the simulation has none of it.
+        // Provisioning lasted a minute and a half in the real run, and is missing in the simulated one.
         assert!(
             found[0].contains("f-1 (real: f-0)") && found[0].contains("[Provisioning 89.0s]"),
             "{found:#?}"
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn a_group_or_a_step_more_is_reported() {
+    fn an_extra_group_or_step_is_reported() {
         let one = || life("f-0", 0, &[(Pending, 0), (Ready, 20)], None);
         let two = life("f-1", 1, &[(Pending, 0), (Ready, 20)], None);
         let simulated = history(vec![one()], &[("Starting groups", 0), ("Complete", 20)]);
         let real = history(vec![one(), two], &[("Complete", 20)]);
         let found = another_order(&simulated, &real);
         assert!(found[0].contains("simulated: [Starting groups 20.0s] -> Complete"), "{found:#?}");
-        assert!(found[1].contains("f-1 of revision a/b was made by the real cluster only"), "{found:#?}");
+        assert!(found[1].contains("f-1 of revision a/b was created only by the real cluster"), "{found:#?}");
         assert_eq!(another_order(&real, &simulated).len(), 2);
         assert!(another_order(&real, &real).is_empty());
     }

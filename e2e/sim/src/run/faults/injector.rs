@@ -1,4 +1,4 @@
-//! Hits the calls of one replica as the plan says, and keeps the list of its writes.
+//! Injects the planned faults into the calls of one replica, and records its writes.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use serde_json::Value;
 use super::{Kind, Obstacle, Order, Shared, Why, Written};
 use crate::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdict};
 
-/// How long a replica that hangs is cut off: the lease runs out in half of it.
+/// How long a replica that hangs is cut off: its lease expires in half of that.
 const CUT_OFF: Duration = Duration::from_secs(30);
-/// How long dashboards and KubeRay are away, and others' pods are there.
+/// How long dashboards and KubeRay are away, and foreign pods exist.
 const AWAY: Duration = Duration::from_secs(20);
-/// How long a policy refuses what is created, and how long a CRD is away.
+/// How long a policy refuses creates, and how long a CRD is missing.
 const DENIED: Duration = Duration::from_secs(20);
 const ABSENT: Duration = Duration::from_secs(10);
-/// What fleets own and the orchestrator makes.
+/// Kinds that the orchestrator creates for fleets.
 const MADE: [api::Kind; 3] = [api::Kind::RAY_CLUSTER, api::Kind::SERVICE, api::Kind::CONTROLLER_REVISION];
-/// Longest way of an event, in milliseconds, when nothing is wrong.
+/// Longest delay of an event in milliseconds, without faults.
 const LAG: u64 = 20;
-/// How late an event comes that is to be late.
+/// Delay of an event that is to be late.
 const LATE: Duration = Duration::from_secs(5);
-/// How many resource versions an old list is behind.
+/// Number of resource versions that a stale list lags behind.
 const BEHIND: u64 = 12;
-/// Calls at one moment of simulated time that no healthy program makes.
+/// Number of calls at one moment of simulated time that counts as a hot loop.
 const HOT: u32 = 400;
 
-/// Between one replica and the API server.
+/// Sits between one replica and the API server.
 pub struct FaultInjector {
     who: String,
     api: ApiServer,
@@ -33,7 +33,7 @@ pub struct FaultInjector {
 }
 
 impl FaultInjector {
-    /// Between `who` and `api`.
+    /// An injector between `who` and `api`.
     pub fn new(who: &str, api: ApiServer, shared: Shared) -> Self {
         Self { who: who.to_owned(), api, shared }
     }
@@ -49,7 +49,7 @@ impl FaultInjector {
         }
     }
 
-    /// Enters a write, and gives its number and what the plan has for it.
+    /// Records a write, and returns its number and the fault that the plan has for it.
     fn enter(&self, call: &Call) -> (u64, Option<Kind>) {
         let what = words(call);
         let mut state = self.shared.state();
@@ -59,7 +59,7 @@ impl FaultInjector {
         (number, state.plan.of_write(number))
     }
 
-    /// What stands in the way of a call.
+    /// The effect of the present obstacles on a call.
     fn obstructed(&self, call: &Call) -> Option<Verdict> {
         let there = |kind: &api::Kind| self.api.list(kind).len();
         self.shared.in_the_way().iter().find_map(|obstacle| obstacle.verdict(call, there))
@@ -71,13 +71,13 @@ impl FaultInjector {
         self.obstructed(call).unwrap_or(Verdict::Pass)
     }
 
-    /// The kind of RayClusters is not known.
+    /// Whether the kind RayCluster is unknown at the moment.
     fn has_no_clusters(&self) -> bool {
         self.shared.in_the_way().iter().any(|obstacle| obstacle.breaks(&api::Kind::RAY_CLUSTER))
     }
 
     fn order(&self, order: Order) {
-        // The world outlives its clients; a run that is over needs no orders.
+        // The world outlives its clients; orders after the end of a run are dropped.
         let _ = self.shared.state().orders.send(order);
     }
 
@@ -86,7 +86,7 @@ impl FaultInjector {
         self.order(Order::Replace { who: self.who.clone(), stale });
     }
 
-    /// Only who holds the lease writes. A write that was on its way when the lease was lost is none of the next leader's time.
+    /// Only the lease holder may write. A write that was sent before the lease was lost does not count.
     fn check_leader(&self, call: &Call) {
         let lease = self.api.list(&api::Kind::LEASE).into_iter().next();
         let Some(holder) =
@@ -100,7 +100,7 @@ impl FaultInjector {
     }
 }
 
-/// A call in a few words. Names of events are made of the time of day of the machine.
+/// A call in a few words. Names of Events contain the machine's time of day, so they are left out.
 fn words(call: &Call) -> String {
     let name = if call.name.is_empty() {
         call.body["metadata"]["name"].as_str().unwrap_or_default()
@@ -117,7 +117,7 @@ fn words(call: &Call) -> String {
     format!("{verb} {}{sub} {name}{more}", call.kind)
 }
 
-/// What a patch makes of the gate.
+/// The value that a patch sets the gate to.
 fn gate(body: &Value) -> Option<String> {
     let condition = body["status"]["conditions"].as_array()?.first()?;
     if condition["type"] != rayfleet_api::names::GATE_SERVING {
@@ -191,7 +191,7 @@ impl Tamper for FaultInjector {
             }
             Kind::Denied => self.obstruct(call, &MADE, Why::Policy, DENIED),
             Kind::Absent => self.obstruct(call, &[api::Kind::RAY_CLUSTER], Why::Absent, ABSENT),
-            // Nobody changes what the API server does not know.
+            // An unknown kind cannot be changed.
             Kind::Resized | Kind::Suspended if self.has_no_clusters() => Verdict::Pass,
             Kind::Resized => {
                 self.order(Order::Resize);
@@ -207,7 +207,7 @@ impl Tamper for FaultInjector {
             }
             Kind::EventLate | Kind::EventTwice | Kind::WatchBreaks | Kind::WatchExpires => Verdict::Pass,
         };
-        // What stands in the way of the call does so whatever else happens at that moment.
+        // Obstacles apply whatever fault hits the same call.
         match verdict {
             Verdict::Pass => self.obstructed(call).unwrap_or(Verdict::Pass),
             Verdict::LoseAfter if self.obstructed(call).is_some() => Verdict::LoseBefore,

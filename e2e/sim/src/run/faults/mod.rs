@@ -1,5 +1,5 @@
-//! Faults that can be named: which call, event or moment of a run they hit, and how. A plan is a list of them, written in one
-//! line, so that a run can be repeated from a shell.
+//! Faults that can be named: which call, event or moment of a run they hit, and how. A plan is a list of
+//! them, written in one line, so that a run can be repeated from a shell.
 
 mod injector;
 mod obstacle;
@@ -12,14 +12,15 @@ pub use self::injector::FaultInjector;
 pub use self::obstacle::{Obstacle, Why};
 pub use self::shared::{Order, Shared, Written};
 
-/// What goes wrong with the n-th write. Writes are counted from 1 over all replicas, leases and trials left out.
+/// What goes wrong with the n-th write. Writes are counted from 1 over all replicas, without leases and dry
+/// runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The replica dies before the write reaches the API server.
     CrashBefore,
     /// The replica dies after it was applied.
     CrashAfter,
-    /// The replica dies after it was applied, and the lists of the next one are old at first.
+    /// The replica dies after it was applied, and the first lists of its successor are stale.
     CrashStale,
     /// The API server answers 409.
     Conflict,
@@ -33,33 +34,34 @@ pub enum Kind {
     Unanswered,
     /// The replica is cut off from everything for half a minute, and another one takes over.
     Hangs,
-    /// All dashboards are silent for twenty seconds from then on.
+    /// All dashboards are silent for the next twenty seconds.
     Dashboards,
-    /// KubeRay is away for twenty seconds from then on.
+    /// KubeRay is away for the next twenty seconds.
     Kuberay,
-    /// A policy refuses whatever is to be created, events left out, for twenty seconds from then on.
+    /// A policy refuses all creates except Events for the next twenty seconds.
     Denied,
-    /// The kind of RayClusters is not known for ten seconds from then on.
+    /// The kind RayCluster is unknown for the next ten seconds.
     Absent,
-    /// Somebody sets the workers of a RayCluster to none.
+    /// Somebody scales the workers of a RayCluster to zero.
     Resized,
     /// Somebody suspends a RayCluster for twenty seconds.
     Suspended,
-    /// Other people and tools: for twenty seconds there are pods with the labels of every group, a head among them; times that no
-    /// library can read are in foreign pods and in the groups' heads from then on, and another tool's label is on all RayClusters.
+    /// Other people and tools: for twenty seconds there are pods with the labels of every group, a head
+    /// among them. From then on, foreign pods and the groups' heads have timestamps that no library can
+    /// parse, and all RayClusters have another tool's label.
     Foreign,
-    /// The n-th event of a watch, and all that follow it there, come five seconds late.
+    /// The n-th event of a watch, and all events after it there, are five seconds late.
     EventLate,
-    /// The n-th event of a watch comes twice.
+    /// The n-th event of a watch is delivered twice.
     EventTwice,
     /// The watch of the n-th event ends before it.
     WatchBreaks,
-    /// The watch of the n-th event ends before it and has to list again.
+    /// The watch of the n-th event ends before it and must list again.
     WatchExpires,
 }
 
 impl Kind {
-    /// Those that hit a write.
+    /// Faults that hit a write.
     pub const OF_WRITES: [Self; 16] = [
         Self::CrashBefore,
         Self::CrashAfter,
@@ -78,7 +80,7 @@ impl Kind {
         Self::Suspended,
         Self::Foreign,
     ];
-    /// Those that hit an event of a watch.
+    /// Faults that hit an event of a watch.
     pub const OF_EVENTS: [Self; 4] =
         [Self::EventLate, Self::EventTwice, Self::WatchBreaks, Self::WatchExpires];
 
@@ -107,7 +109,7 @@ impl Kind {
         }
     }
 
-    /// Whether it counts events of watches, not writes.
+    /// Whether `at` counts events of watches instead of writes.
     pub fn is_of_events(self) -> bool {
         Self::OF_EVENTS.contains(&self)
     }
@@ -118,7 +120,7 @@ impl Kind {
 pub struct Fault {
     /// What goes wrong.
     pub kind: Kind,
-    /// With which write or event, from 1.
+    /// Number of the write or event, from 1.
     pub at: u64,
 }
 
@@ -180,14 +182,14 @@ impl Plan {
         self.0.iter().find(|fault| fault.kind.is_of_events() && fault.at == number).map(|fault| fault.kind)
     }
 
-    /// Whether it takes away what groups live from: they may fail of it and be replaced.
+    /// Whether it removes something that groups depend on: they may fail because of it and be replaced.
     pub fn brings_outages(&self) -> bool {
         self.0.iter().any(|fault| {
             matches!(fault.kind, Kind::Dashboards | Kind::Kuberay | Kind::Resized | Kind::Suspended)
         })
     }
 
-    /// Whether it takes a second replica to be survived.
+    /// Whether surviving it needs a second replica.
     pub fn needs_two(&self) -> bool {
         self.0.iter().any(|fault| fault.kind == Kind::Hangs)
     }
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_is_read_as_it_is_written() {
+    fn a_plan_survives_a_round_trip() {
         let all = Kind::OF_WRITES.iter().chain(&Kind::OF_EVENTS);
         let plan = Plan(all.zip(1..).map(|(kind, at)| Fault { kind: *kind, at }).collect());
         assert_eq!(plan.to_string().parse(), Ok(plan.clone()));
@@ -208,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fault_is_refused_with_the_names_of_those_that_are() {
+    fn an_unknown_fault_is_refused_with_the_known_names() {
         assert!("crash".parse::<Plan>().unwrap_err().contains("kind:number"));
         assert!("crash:3".parse::<Plan>().unwrap_err().contains("crash-before, crash-after"));
         assert!("lost:x".parse::<Plan>().unwrap_err().contains("a number"));
     }
 
     #[test]
-    fn writes_and_events_are_counted_apart() {
+    fn writes_and_events_are_counted_separately() {
         let plan = Plan(vec![Fault { kind: Kind::Lost, at: 2 }, Fault { kind: Kind::EventTwice, at: 1 }]);
         assert_eq!((plan.of_write(1), plan.of_write(2)), (None, Some(Kind::Lost)));
         assert_eq!((plan.of_event(1), plan.of_event(2)), (Some(Kind::EventTwice), None));

@@ -1,4 +1,5 @@
-//! What stands between the orchestrator and the storage for a while: quotas, policies, a CRD that is not known. Pure.
+//! Temporary obstacles between the orchestrator and the storage: quotas, policies, a missing CRD. Pure
+//! functions.
 
 use std::time::Duration;
 
@@ -16,25 +17,25 @@ pub enum Why {
     Policy,
     /// A webhook that cannot be reached.
     Webhook,
-    /// The kind is not known.
+    /// The kind is unknown.
     Absent,
 }
 
-/// Something that stands in the way.
+/// An obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// Of which kinds; empty for all that fleets own.
+    /// Affected kinds; empty for all that fleets own.
     pub kinds: Vec<Kind>,
-    /// Why.
+    /// Why calls are refused.
     pub why: Why,
-    /// For a quota: how many there may be.
+    /// For a quota: most objects allowed.
     pub limit: usize,
-    /// Until when, if it ends by itself.
+    /// End of the obstacle, if it ends by itself.
     pub until: Option<Duration>,
 }
 
 impl Obstacle {
-    /// What comes of a call; `there` says how many objects of its kind there are. `None`: nothing.
+    /// The effect on a call, where `there` counts the objects of a kind. `None`: no effect.
     pub(super) fn verdict(&self, call: &Call, there: impl Fn(&Kind) -> usize) -> Option<Verdict> {
         if !self.kinds.contains(&call.kind) {
             return None;
@@ -61,7 +62,7 @@ impl Obstacle {
         }
     }
 
-    /// Whether a watch that is under way ends.
+    /// Whether an open watch of a kind ends.
     pub(super) fn breaks(&self, kind: &Kind) -> bool {
         self.why == Why::Absent && self.kinds.contains(kind)
     }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_obstacle_stands_in_the_way_of_what_it_is_about() {
+    fn an_obstacle_affects_only_its_kinds() {
         let call = |verb, kind| Call {
             number: 1,
             who: String::new(),

@@ -1,4 +1,5 @@
-//! What the clients of a run share: the plan, how far it is, what was written, and who is alive.
+//! State shared by the clients of a run: the plan and its progress, the writes, and which replicas are
+//! alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,25 +12,26 @@ use crate::api::Call;
 use crate::run::rights::{Right, Rights};
 use crate::run::trace::Trace;
 
-/// What the world has to do about a fault.
+/// What the world has to do to carry out a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// End a replica and start another in its place.
     Replace {
-        /// Whom.
+        /// Name of the replica.
         who: String,
-        /// The lists of the next one are old at first.
+        /// The first lists of the successor are stale.
         stale: bool,
     },
-    /// Let all dashboards be silent for so long.
+    /// Silence all dashboards for this long.
     Dashboards(Duration),
-    /// Let KubeRay be away for so long.
+    /// Stop KubeRay for this long.
     Kuberay(Duration),
-    /// Let somebody take all workers of a RayCluster away.
+    /// Scale all workers of a RayCluster to zero.
     Resize,
-    /// Let somebody suspend a RayCluster for so long.
+    /// Suspend a RayCluster for this long.
     Suspend(Duration),
-    /// Let others make pods that look like the groups', and take them away after so long; and what else they do.
+    /// Create pods that look like the groups', and delete them after this long, with the other changes of
+    /// `Kind::Foreign`.
     Foreign(Duration),
 }
 
@@ -38,45 +40,45 @@ pub enum Order {
 pub struct Written {
     /// When it was sent.
     pub at: Duration,
-    /// Which replica.
+    /// Name of the replica.
     pub who: String,
-    /// What, in a few words.
+    /// The write in a few words.
     pub what: String,
-    /// Whether it is a note for people only.
+    /// Whether it is an Event.
     pub is_event: bool,
 }
 
-/// What is known of the calls of a run.
+/// What is known about the calls of a run.
 pub struct State {
-    /// The faults.
+    /// The planned faults.
     pub plan: Plan,
-    /// Writes so far, leases and trials left out.
+    /// Writes so far, without leases and dry runs.
     pub writes: Vec<Written>,
-    /// Calls of any kind.
+    /// Number of calls of any kind.
     pub calls: u64,
-    /// Calls at the present moment: time stands still while a loop runs hot.
+    /// The present moment and the number of calls in it: time stands still while a loop runs hot.
     pub(super) burst: (Duration, u32),
-    /// Events of watches so far.
+    /// Number of events of watches so far.
     pub events: u64,
-    /// How late events are when nothing is wrong.
+    /// Delays of events without faults.
     pub(super) lags: fastrand::Rng,
-    /// Replicas that have died: nothing that they send goes anywhere.
+    /// Replicas that have died: everything that they send is lost.
     pub(super) dead: BTreeSet<String>,
     /// Replicas that are cut off, and until when.
     pub(super) cut_off: BTreeMap<String, Duration>,
-    /// Replicas that pods do not hear, nor they them.
+    /// Replicas that cannot reach pods, nor pods them.
     pub(super) deaf: BTreeSet<String>,
-    /// All are, whoever they are.
+    /// Whether this holds for all replicas, later ones included.
     pub(super) all_deaf: bool,
-    /// Replicas whose lists are old.
+    /// Replicas whose lists are stale.
     pub(super) stale: BTreeSet<String>,
-    /// What stands in the way now.
+    /// Present obstacles.
     pub(super) obstacles: Vec<Obstacle>,
     /// Until when the faults so far last.
     pub trouble: Duration,
-    /// What the orchestrator may do; all, if nothing is said.
+    /// Rights of the orchestrator; `None` allows everything.
     pub rights: Option<Rights>,
-    /// What of that it did.
+    /// Rights that it has used.
     pub used: BTreeSet<Right>,
     /// Rules that the orchestrator broke.
     pub breaches: Vec<String>,
@@ -92,7 +94,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Nothing has happened; orders go to `orders`. How late events are comes from the seed.
+    /// The initial state; orders are sent to `orders`. Delays of events come from the seed.
     pub fn new(seed: u64, plan: Plan, trace: Trace, orders: mpsc::UnboundedSender<Order>) -> Self {
         let state = State {
             plan,
@@ -121,14 +123,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether what a replica sends arrives.
+    /// Whether anything that a replica sends arrives.
     pub fn reaches(&self, who: &str) -> bool {
         let now = self.trace.now();
         let state = self.state();
         !state.dead.contains(who) && state.cut_off.get(who).is_none_or(|until| now >= *until)
     }
 
-    /// Whether the orchestrator's account may do this.
+    /// Whether the orchestrator's account may make this call.
     pub(super) fn may(&self, call: &Call) -> bool {
         let mut state = self.state();
         let Some(rights) = &state.rights else { return true };
@@ -155,7 +157,7 @@ impl Shared {
         !deaf && self.reaches(who)
     }
 
-    /// From now on what a replica sends to pods gets lost; without a name, what any does.
+    /// From now on everything that a replica sends to pods is lost; without a name, that of any replica.
     pub fn deafen(&self, who: Option<&str>) {
         let mut state = self.state();
         match who {
@@ -166,31 +168,31 @@ impl Shared {
         }
     }
 
-    /// Pods hear all replicas again.
+    /// Pods can be reached by all replicas again.
     pub fn undeafen(&self) {
         let mut state = self.state();
         state.deaf.clear();
         state.all_deaf = false;
     }
 
-    /// A fault begins that lasts so long.
+    /// Records a fault that lasts this long.
     pub(super) fn troubled(&self, length: Duration) {
         let end = self.trace.now() + length;
         let mut state = self.state();
         state.trouble = state.trouble.max(end);
     }
 
-    /// Something stands in the way from now on.
+    /// Adds an obstacle.
     pub fn obstruct(&self, obstacle: Obstacle) {
         self.state().obstacles.push(obstacle);
     }
 
-    /// Nothing that was put there by hand stands in the way any more.
+    /// Removes the obstacles that have no end of their own.
     pub fn clear_the_way(&self) {
         self.state().obstacles.retain(|obstacle| obstacle.until.is_some());
     }
 
-    /// What stands in the way now.
+    /// Present obstacles.
     pub(super) fn in_the_way(&self) -> Vec<Obstacle> {
         let now = self.trace.now();
         let mut state = self.state();
@@ -198,12 +200,12 @@ impl Shared {
         state.obstacles.clone()
     }
 
-    /// From now on nothing of a replica arrives.
+    /// From now on nothing from a replica arrives.
     pub fn bury(&self, who: &str) {
         self.state().dead.insert(who.to_owned());
     }
 
-    /// A replica's first lists are old.
+    /// Sets whether a replica's lists are stale.
     pub fn lags(&self, who: &str, lags: bool) {
         let mut state = self.state();
         if lags {
@@ -213,7 +215,7 @@ impl Shared {
         }
     }
 
-    /// A rule was broken.
+    /// Records a broken rule.
     pub fn breach(&self, what: String) {
         self.trace.add("oracle", format!("BREACH: {what}"));
         self.state().breaches.push(what);

@@ -1,27 +1,29 @@
-//! What a scenario expects of the whole of a run.
+//! A scenario's expectations about the run as a whole.
 
 use super::Seen;
 use crate::run::report::Tally;
 use crate::run::scenario::Scenario;
 
-/// What was not as a scenario expects, beside the state that it ends in. `lost` are the requests that drain deadlines cut off.
+/// Unmet expectations of a scenario, except for its final state. `lost` is the number of requests that
+/// drain deadlines cut off.
 pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec<String> {
     let expect = &scenario.expect;
     let mut found = Vec::new();
     if lost > expect.lost {
-        found.push(format!("drain deadlines cut {lost} requests off, at most {} may be", expect.lost));
+        found.push(format!("drain deadlines cut off {lost} requests, at most {} allowed", expect.lost));
     }
     let failed = tally.cut_off + tally.refused;
     let allowed = i64::from(expect.failed) + expect.lost;
     if i64::from(failed) > allowed {
         let Tally { cut_off, refused, .. } = tally;
-        found
-            .push(format!("{cut_off} requests were cut off and {refused} refused, at most {allowed} may be"));
+        found.push(format!(
+            "{cut_off} requests were cut off and {refused} refused, at most {allowed} allowed"
+        ));
     }
     if let Some(most) = expect.died
         && tally.died > most
     {
-        found.push(format!("{} requests died with what answered them, at most {most} may have", tally.died));
+        found.push(format!("{} requests died with their engine, at most {most} allowed", tally.died));
     }
     if scenario.load.fresh + scenario.load.kept > 0 && tally.answered == 0 {
         found.push("no request was answered".to_owned());
@@ -30,12 +32,12 @@ pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec
         && seen.fewest.is_some_and(|fewest| fewest < floor)
     {
         let fewest = seen.fewest.unwrap_or_default();
-        found.push(format!("only {fewest} groups took traffic at some time, at least {floor} have to"));
+        found.push(format!("only {fewest} groups took traffic at some time, at least {floor} required"));
     }
     if let Some(most) = expect.max_groups
         && seen.most > most
     {
-        found.push(format!("{} RayClusters existed at some time, at most {most} may", seen.most));
+        found.push(format!("{} RayClusters existed at one time, at most {most} allowed", seen.most));
     }
     found
 }

@@ -1,5 +1,5 @@
-//! What a run is judged by: rules that hold at every moment ([`Watch`]), the end that a scenario expects, and the picture of the
-//! end, which has to be that of the run without faults.
+//! The criteria for a run: rules that hold at every moment ([`Watch`]), the final state that a scenario
+//! expects, and the picture of the final state, which must equal that of the run without faults.
 
 mod end;
 mod picture;
@@ -18,10 +18,10 @@ use super::scenario::{Expect, Scenario};
 use super::stage::{Stage, condition, words};
 use rayfleet_api::RayClusterFleet;
 
-/// Writes that faults may cost: some are repeated, others tell of what went wrong.
+/// Extra writes that faults may cost: some writes are repeated, others report what went wrong.
 const EXTRA_WRITES: usize = 40;
 
-/// Waits until a scenario has ended as it must.
+/// Waits until a scenario has reached its expected final state.
 pub async fn reached<S: Stage>(scenario: &Scenario, stage: &mut S, within: Duration) -> Result<(), String> {
     let end = stage.now() + within;
     loop {
@@ -37,11 +37,11 @@ pub async fn reached<S: Stage>(scenario: &Scenario, stage: &mut S, within: Durat
     }
 }
 
-/// The first thing that is not as it must end.
+/// The first difference from the expected final state.
 fn missing(expect: &Expect, fleet: Option<&RayClusterFleet>, left: bool) -> Option<String> {
     let Some(fleet) = fleet else {
         return (!expect.gone || left)
-            .then(|| "the fleet or something that it owned should be otherwise".to_owned());
+            .then(|| "objects of the fleet are left, or it is unexpectedly gone".to_owned());
     };
     if expect.gone {
         return Some("the fleet is still there".to_owned());
@@ -72,12 +72,14 @@ fn missing(expect: &Expect, fleet: Option<&RayClusterFleet>, left: bool) -> Opti
         .or_else(wrong_condition)
 }
 
-/// In what a run with faults differs from the one without.
+/// Differences between a run with faults and the one without.
 pub fn differences(without: &Report, with: &Report) -> Vec<String> {
     let mut found = Vec::new();
     if without.end != with.end {
         for (path, was, is) in difference("", &without.end, &with.end) {
-            found.push(format!("another end than without faults: {path} was {was} and is {is}"));
+            found.push(format!(
+                "final state differs from the run without faults: {path} was {was} and is {is}"
+            ));
         }
     }
     let allowed = without.writes.len() + without.writes.len() / 2 + EXTRA_WRITES * with.plan.0.len().max(1);
@@ -88,7 +90,8 @@ pub fn differences(without: &Report, with: &Report) -> Vec<String> {
     found
 }
 
-/// In what two runs that came to the same spec by different ways differ. How many revisions there were in between may.
+/// Differences between two runs that reached the same spec in different ways. The number of revisions in
+/// between is ignored.
 pub fn same_end(short: &Report, long: &Report) -> Vec<String> {
     let core = |report: &Report| {
         let mut end = report.end.clone();
@@ -99,6 +102,8 @@ pub fn same_end(short: &Report, long: &Report) -> Vec<String> {
     let differences = difference("", &core(short), &core(long));
     differences
         .into_iter()
-        .map(|(path, was, is)| format!("another end than by the short way: {path} was {was} and is {is}"))
+        .map(|(path, was, is)| {
+            format!("final state differs from the direct way: {path} was {was} and is {is}")
+        })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! The end of a run, without what may differ between two runs that end alike: times, versions, names of attempts, addresses.
+//! The final state of a run, without what may differ between two equivalent runs: times, versions, names of
+//! attempts, addresses.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +9,10 @@ use serde_json::{Value, json};
 use crate::api::{ApiServer, Kind};
 use crate::ray::RayWorld;
 
-/// The objects that a picture is made of: the fleet, and what carries its label.
+/// The objects that a picture is made of: the fleet, and objects with its label.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
-    /// The fleet, if it is there.
+    /// The fleet, if it exists.
     pub fleet: Option<Value>,
     /// RayClusters.
     pub clusters: Vec<Value>,
@@ -23,7 +24,7 @@ pub struct Objects {
     pub revisions: Vec<Value>,
 }
 
-/// What is there at the end of a simulated run.
+/// The picture at the end of a simulated run.
 pub fn picture(api: &ApiServer, ray: &RayWorld, namespace: &str, fleet: &str) -> Value {
     let ours = |kind: &Kind| -> Vec<Value> {
         let all = api.list(kind);
@@ -42,7 +43,7 @@ pub fn picture(api: &ApiServer, ray: &RayWorld, namespace: &str, fleet: &str) ->
     picture_of(&objects, &ray)
 }
 
-/// The picture of objects, whoever has them, and of what runs in Ray, as far as it is known.
+/// The picture of objects from any source, and of what runs in Ray, as far as it is known.
 pub fn picture_of(objects: &Objects, ray: &Value) -> Value {
     let Objects { fleet: raw, clusters, pods, services, revisions } = objects;
     json!({
@@ -94,7 +95,7 @@ fn status(status: &Value) -> Value {
 fn cluster(cluster: &Value) -> Value {
     let mut spec = cluster["spec"].clone();
     strip(&mut spec);
-    // Whoever resumes a RayCluster leaves the field behind, with what it means by default.
+    // Resuming a RayCluster leaves `suspend` behind with its default value.
     if let Some(fields) = spec.as_object_mut().filter(|fields| fields.get("suspend") == Some(&json!(false))) {
         fields.remove("suspend");
     }
@@ -105,7 +106,7 @@ fn cluster(cluster: &Value) -> Value {
     })
 }
 
-/// Takes away what names the slot and the attempt.
+/// Removes what identifies the slot and the attempt.
 fn strip(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -132,7 +133,7 @@ fn pod(pod: &Value) -> Value {
     ])
 }
 
-/// Ray clusters that somebody runs, each with what runs in it: none may be without its RayCluster.
+/// Running Ray clusters, each with its jobs and actors: each must have its RayCluster.
 fn ray_picture(snapshot: &Value, clusters: &[Value]) -> Value {
     let known: BTreeSet<String> = clusters
         .iter()
@@ -145,14 +146,14 @@ fn ray_picture(snapshot: &Value, clusters: &[Value]) -> Value {
     sorted(running.map(|(name, cluster)| json!({"known": known.contains(name), "is": living(cluster)})))
 }
 
-/// Says so, if somebody still runs a Ray cluster whose RayCluster is not there.
+/// Reports Ray clusters that run without their RayCluster.
 pub fn orphans(picture: &Value) -> Option<String> {
     let running = picture["ray"].as_array()?;
     let orphans = running.iter().filter(|cluster| cluster["known"] == false).count();
     (orphans > 0).then(|| format!("{orphans} Ray clusters run without their RayCluster"))
 }
 
-/// What lives in a Ray cluster, by number.
+/// What is alive in a Ray cluster, as counts.
 fn living(cluster: &Value) -> Value {
     let count = |list: &str, field: &str, value: &Value| {
         let all = cluster[list].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_named_by_its_path() {
+    fn a_difference_is_reported_by_its_path() {
         let one = json!({"a": [1, {"b": 2}], "c": 3});
         assert!(difference("", &one, &one).is_empty());
         let other = json!({"a": [1, {"b": 4}], "d": 5});
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn slot_and_attempt_do_not_count() {
+    fn slot_and_attempt_are_ignored() {
         let cluster = |group: &str| {
             json!({"metadata": {"name": group, "labels": {}}, "spec": {"headGroupSpec": {"template": {"metadata": {
                 "labels": {names::LABEL_GROUP: group, names::LABEL_SLOT: "0", "app": "x"}

@@ -1,5 +1,5 @@
-//! The rule that a group takes traffic only while its engine is up, whatever else is refused or away. Looked at in steps of
-//! simulated time: that nothing is done about a death is no change of any object.
+//! The rule that a group takes traffic only while its engine is up, whatever else fails. Checked at
+//! intervals of simulated time, because a missing reaction to a death changes no object.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use super::takes_traffic;
 use crate::api::{ApiServer, Kind};
 use crate::run::faults::Shared;
 
-/// Time between two looks.
+/// Interval of the checks.
 const EVERY: Duration = Duration::from_secs(5);
-/// Looks in a row at a dead engine behind an open gate: longer than a replica that is cut off and the takeover by the next.
+/// Consecutive failed checks that count as a violation: longer than the hang of a replica and the takeover
+/// by the next.
 const LOOKS: u32 = 15;
 
-/// Looks for ever. What runs in Ray is a snapshot of it.
+/// Checks forever. `snapshot` returns what runs in Ray.
 pub async fn follow(api: ApiServer, snapshot: impl Fn() -> Value, shared: Shared, fleet: String) {
     let mut dead: BTreeMap<String, u32> = BTreeMap::new();
     loop {
@@ -28,7 +29,9 @@ pub async fn follow(api: ApiServer, snapshot: impl Fn() -> Value, shared: Shared
             *looks += 1;
             if *looks == LOOKS {
                 let length = (EVERY * LOOKS).as_secs();
-                shared.breach(format!("group {group} takes traffic and its engine is gone for {length} s"));
+                shared.breach(format!(
+                    "group {group} takes traffic although its engine has been gone for {length} s"
+                ));
             }
         }
     }
@@ -78,7 +81,7 @@ mod tests {
     use crate::run::trace::Trace;
 
     #[test]
-    fn an_engine_serves_its_own_group_only_and_once_it_is_up() {
+    fn an_engine_serves_only_its_own_group_and_only_once_it_is_up() {
         let engine =
             |cluster: &str, serves: bool| json!({"engines": [{"cluster": cluster, "serves": serves}]});
         assert!(serves(&engine("n/g", true), "n/g"));
@@ -86,7 +89,7 @@ mod tests {
         assert!(!serves(&json!({}), "n/g"));
     }
 
-    /// A fleet, with or without a model, with the head of a group; what runs in Ray is as the test says.
+    /// A fleet, with or without a model, with the head of a group; the test sets what runs in Ray.
     struct Bench {
         api: ApiServer,
         shared: Shared,
@@ -133,7 +136,7 @@ mod tests {
             *self.ray.lock().unwrap() = json!({"engines": [{"cluster": "default/g", "serves": serves}]});
         }
 
-        /// What is complained of after so many looks more.
+        /// The broken rules after `looks` more checks.
         async fn after(&self, looks: u32) -> Vec<String> {
             tokio::time::sleep(EVERY * looks).await;
             self.shared.state().breaches.clone()
@@ -141,20 +144,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_gate_that_stays_open_in_front_of_a_dead_engine_is_a_breach_reported_once() {
+    async fn an_open_gate_in_front_of_a_dead_engine_is_reported_once() {
         let bench = Bench::new(true);
-        // Between two looks, so that none falls on the moment of a question.
+        // Between two checks, so that none falls on the moment of an assertion.
         tokio::time::sleep(EVERY / 2).await;
         assert_eq!(bench.after(2 * LOOKS).await, Vec::<String>::new());
         bench.engine(false);
         assert_eq!(bench.after(LOOKS - 1).await, Vec::<String>::new());
-        let reported = "group default/g takes traffic and its engine is gone for 75 s";
+        let reported = "group default/g takes traffic although its engine has been gone for 75 s";
         assert_eq!(bench.after(1).await, [reported]);
         assert_eq!(bench.after(2 * LOOKS).await, [reported]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_that_comes_back_or_a_gate_that_closes_in_time_is_none() {
+    async fn a_restarted_engine_or_a_gate_closed_in_time_is_no_violation() {
         let bench = Bench::new(true);
         tokio::time::sleep(EVERY / 2).await;
         for turn in 0..3 {
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_of_the_templates_own_is_not_looked_for() {
+    async fn a_fleet_without_a_model_is_not_checked() {
         let bench = Bench::new(false);
         bench.engine(false);
         assert_eq!(bench.after(3 * LOOKS).await, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Each thing that an end is judged by is seen to be otherwise, and that alone is reported.
+//! Each criterion for the end of a run is violated once, and only that violation is reported.
 
 use rayfleet_api::status::Phase;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::run::faults::{Kind, Written};
 use crate::run::report::Tally;
 use crate::run::scenario::{Load, standard};
 
-/// A scenario that expects as much as can be expected.
+/// A scenario with every kind of expectation.
 fn scenario() -> Scenario {
     let mut scenario = standard().unwrap().into_iter().find(|scenario| scenario.name == "create").unwrap();
     let expect = json!({
@@ -20,7 +20,7 @@ fn scenario() -> Scenario {
     scenario
 }
 
-/// A fleet that ended so, but for what a merge patch changes.
+/// A fleet in the expected final state, changed by a merge patch.
 fn ended(patch: &Value) -> RayClusterFleet {
     let group = |number: u32| json!({"name": format!("g-{number}"), "slot": number, "revision": "a", "phase": Phase::Ready});
     let condition = |type_: &str, status: &str, reason: &str| {
@@ -43,7 +43,7 @@ fn ended(patch: &Value) -> RayClusterFleet {
 }
 
 #[test]
-fn an_end_that_is_otherwise_is_reported_by_what_is_missing() {
+fn an_unexpected_final_state_is_reported_by_its_difference() {
     let expect = scenario().expect;
     let gone = Expect { gone: true, ..expect.clone() };
     let reported = |expect: &Expect, patch: Value| missing(expect, Some(&ended(&patch)), true);
@@ -75,24 +75,24 @@ fn an_end_that_is_otherwise_is_reported_by_what_is_missing() {
 }
 
 #[test]
-fn a_run_that_was_otherwise_is_reported_by_what_was() {
+fn an_unmet_expectation_about_a_run_is_reported() {
     let seen = Seen { fewest: Some(1), most: 3 };
     let tally = Tally { answered: 9, died: 5, cut_off: 1, refused: 2 };
     let reported = |seen: Seen, tally: Tally, lost: i64| expected(&scenario(), seen, tally, lost);
     assert_eq!(reported(seen, tally, 1), Vec::<String>::new());
     for (seen, tally, lost, says) in [
-        (seen, tally, 2, "drain deadlines cut 2 requests off, at most 1 may be"),
-        (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 may be"),
-        (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 may be"),
+        (seen, tally, 2, "drain deadlines cut off 2 requests, at most 1 allowed"),
+        (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 allowed"),
+        (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 allowed"),
         (seen, Tally { answered: 0, ..tally }, 1, "no request was answered"),
-        (seen, Tally { died: 6, ..tally }, 1, "6 requests died with what answered them, at most 5 may have"),
+        (seen, Tally { died: 6, ..tally }, 1, "6 requests died with their engine, at most 5 allowed"),
         (
             Seen { fewest: Some(0), ..seen },
             tally,
             1,
-            "only 0 groups took traffic at some time, at least 1 have to",
+            "only 0 groups took traffic at some time, at least 1 required",
         ),
-        (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at some time, at most 3 may"),
+        (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at one time, at most 3 allowed"),
     ] {
         assert_eq!(reported(seen, tally, lost), [says]);
     }
@@ -103,7 +103,7 @@ fn a_run_that_was_otherwise_is_reported_by_what_was() {
 }
 
 #[test]
-fn a_run_with_faults_is_reported_by_what_it_did_otherwise() {
+fn a_run_with_faults_is_reported_by_its_differences() {
     let written = Written { at: Duration::ZERO, who: "a1".to_owned(), what: "x".to_owned(), is_event: false };
     let report = |writes: usize, ready: i32, faults: &[u64]| Report {
         writes: vec![written.clone(); writes],
@@ -121,12 +121,12 @@ fn a_run_with_faults_is_reported_by_what_it_did_otherwise() {
     }
     assert_eq!(
         differences(&without, &report(20, 1, &[3])),
-        ["another end than without faults: /status/ready was 2 and is 1"]
+        ["final state differs from the run without faults: /status/ready was 2 and is 1"]
     );
 }
 
 #[test]
-fn a_long_way_is_reported_by_where_it_ended_but_not_by_how_long_it_was() {
+fn a_walk_is_reported_by_its_final_state_and_not_by_its_length() {
     let report = |ready: i32, number: i32| Report {
         end: json!({"status": {"ready": ready, "rollout": {"number": number}}, "revisions": vec![1; 3]}),
         ..Report::default()
@@ -134,6 +134,6 @@ fn a_long_way_is_reported_by_where_it_ended_but_not_by_how_long_it_was() {
     assert_eq!(same_end(&report(2, 1), &report(2, 5)), Vec::<String>::new());
     assert_eq!(
         same_end(&report(2, 1), &report(1, 1)),
-        ["another end than by the short way: /status/ready was 2 and is 1"]
+        ["final state differs from the direct way: /status/ready was 2 and is 1"]
     );
 }

@@ -20,21 +20,21 @@ const CARRIED_OUT: Duration = Duration::from_secs(20);
 /// The taint by which scenarios announce the end of a machine.
 const SPOT: &str = "aws-node-termination-handler/spot-itn";
 
-/// What was seen over a whole run.
+/// Extremes over a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Fewest groups that took traffic, from the first moment on at which all did.
+    /// Fewest groups that took traffic, counted from the first moment at which all did.
     pub fewest: Option<u32>,
-    /// Most groups at one time: RayClusters, and those of which only pods were left.
+    /// Most groups at one time: RayClusters, and groups of which only pods were left.
     pub most: usize,
 }
 
 /// What one spec allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bounds {
-    /// Groups that take traffic.
+    /// Fewest groups that must take traffic.
     floor: u32,
-    /// Groups that exist.
+    /// Most groups that may exist.
     ceiling: usize,
 }
 
@@ -43,18 +43,18 @@ struct State {
     seen: Seen,
     history: History,
     wanted_first: Option<u32>,
-    /// Resource version and generation of the fleet that was looked at last.
+    /// Resource version of the fleet at the last check.
     version: Option<String>,
     spec: Option<i64>,
     bounds: VecDeque<(Duration, Bounds)>,
     clusters: BTreeSet<String>,
-    /// Groups whose RayCluster is there or whose pods hold what they asked for.
+    /// Groups whose RayCluster exists or whose pods still hold their resources.
     existing: BTreeSet<String>,
     made: BTreeSet<String>,
-    /// Gates by pod: open or not.
+    /// Gates by pod; true if open.
     gates: BTreeMap<String, bool>,
     phases: BTreeMap<String, Phase>,
-    /// Goals of the groups that stand in the ledger; nothing, while there is no fleet.
+    /// Goals of the groups in the ledger; `None` while there is no fleet.
     goals: Option<BTreeMap<String, Goal>>,
     rollout: String,
     generation: i64,
@@ -72,8 +72,8 @@ pub struct Watch {
 }
 
 impl Seen {
-    /// Takes how many groups take traffic and how many exist. `wanted` are the groups of the first spec, if the
-    /// fleet is there.
+    /// Records how many groups take traffic and how many exist. `wanted` is the number of groups in the
+    /// first spec, if the fleet exists.
     pub fn take(&mut self, taking: u32, clusters: usize, wanted: Option<u32>) {
         self.most = self.most.max(clusters);
         let Some(wanted) = wanted else { return };
@@ -91,28 +91,28 @@ pub fn takes_traffic(pod: &Value) -> bool {
 }
 
 impl Watch {
-    /// Over a fleet.
+    /// A watch over a fleet.
     pub fn new(namespace: &str, fleet: &str, api: ApiServer, shared: Shared) -> Self {
         let (namespace, fleet) = (namespace.to_owned(), fleet.to_owned());
         Self { namespace, fleet, api, shared, state: Arc::default() }
     }
 
-    /// What was seen so far.
+    /// The extremes so far.
     pub fn seen(&self) -> Seen {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).seen
     }
 
-    /// What the status told so far.
+    /// What the status has reported so far.
     pub fn history(&self) -> History {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).history.clone()
     }
 
-    /// RayClusters that were made so far.
+    /// Number of RayClusters created so far.
     pub fn groups_made(&self) -> usize {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).made.len()
     }
 
-    /// Checks after every change of what the rules are about, for ever.
+    /// Checks after every relevant change, forever.
     pub async fn follow(self) {
         let mut version = self.api.version();
         self.look();
@@ -144,7 +144,7 @@ impl Watch {
         if state.version != version {
             state.version = version;
             state.goals = None;
-            // What cannot be read is not worked on either.
+            // The orchestrator does not act on a fleet that cannot be parsed either.
             let fleet = raw.and_then(|raw| RayClusterFleet::deserialize(&**raw).ok());
             state.history.take(fleet.as_ref(), self.shared.trace.now());
             if let Some(fleet) = &fleet {
@@ -163,12 +163,12 @@ impl Watch {
             return;
         }
         state.spec = spec;
-        // An invalid spec is not worked on: the one before goes on to hold.
+        // The orchestrator does not act on an invalid spec: the one before stays in force.
         let Ok(valid) = ValidFleet::new(fleet) else { return };
         let strategy = &valid.strategy;
         let (surge, spare) = match strategy.kind {
             StrategyType::RollingUpdate => (strategy.max_surge, strategy.max_unavailable),
-            // All old groups are ended before new ones are made.
+            // All old groups are removed before new ones are created.
             StrategyType::Recreate => (0, valid.replicas),
         };
         // A fleet that is being deleted wants no group to take traffic.
@@ -186,13 +186,13 @@ impl Watch {
 
     fn forget_bounds(&self, state: &mut State) {
         let now = self.shared.trace.now();
-        // The newest one counts for ever, an older one until what it led to is carried out.
+        // The newest bounds hold forever, older ones until what they led to is carried out.
         while state.bounds.get(1).is_some_and(|(since, _)| now.saturating_sub(*since) > CARRIED_OUT) {
             state.bounds.pop_front();
         }
     }
 
-    /// The status goes forward only, and tells every phase.
+    /// Checks that the status moves forward only, and records every phase.
     fn ledger(&self, state: &mut State, fleet: &RayClusterFleet) {
         let status = fleet.status.clone().unwrap_or_default();
         let generation = status.observed_generation.unwrap_or_default();
@@ -202,7 +202,7 @@ impl Watch {
         }
         state.generation = generation;
         state.goals = Some(status.groups.iter().map(|group| (group.name.clone(), group.goal)).collect());
-        // A group that has left may come again under the same name, as another one.
+        // A group that was removed may be created again under the same name.
         state.launches.retain(|name, _| status.groups.iter().any(|group| group.name == *name));
         for group in &status.groups {
             let GroupStatus { name, phase, launch, .. } = group;
@@ -223,11 +223,12 @@ impl Watch {
         }
     }
 
-    /// Groups that exist never rise above `replicas + maxSurge`, and none is made that does not stand in the ledger.
+    /// Checks that the number of groups never exceeds `replicas + maxSurge`, and that none is created
+    /// that is not in the ledger.
     fn clusters(&self, state: &mut State) {
         let all = self.ours(&Kind::RAY_CLUSTER);
         let clusters: BTreeSet<String> = all.iter().map(|cluster| name_of(cluster).to_owned()).collect();
-        // AIBrix's label: such a one is taken over, not made.
+        // AIBrix's label: such a RayCluster is adopted, not created.
         let taken = all.iter().filter(|cluster| !label(cluster, "pod-template-hash").is_empty());
         let taken: BTreeSet<&str> = taken.map(|cluster| name_of(cluster)).collect();
         let existing: BTreeSet<String> = clusters.iter().cloned().chain(self.hold_hardware()).collect();
@@ -236,7 +237,7 @@ impl Watch {
         if risen && ceiling.is_some_and(|ceiling| existing.len() > ceiling) {
             let names: Vec<&str> = existing.iter().map(String::as_str).collect();
             self.shared.breach(format!(
-                "{} groups exist, at most {} may: {}",
+                "{} groups exist, at most {} allowed: {}",
                 existing.len(),
                 ceiling.unwrap_or_default(),
                 names.join(", ")
@@ -245,7 +246,7 @@ impl Watch {
         for name in clusters.difference(&state.clusters) {
             let unknown = state.goals.as_ref().is_some_and(|goals| !goals.contains_key(name));
             if unknown && !taken.contains(name.as_str()) {
-                self.shared.breach(format!("{name} was made and does not stand in the ledger"));
+                self.shared.breach(format!("{name} was created and is not in the ledger"));
             }
         }
         state.made.extend(clusters.iter().cloned());
@@ -253,8 +254,8 @@ impl Watch {
         state.existing = existing;
     }
 
-    /// Groups with a pod on a node that is there, whose containers have not all ended: they hold GPUs, whatever became of
-    /// their RayCluster.
+    /// Groups with a pod on an existing node whose containers have not all ended: they hold GPUs, whatever
+    /// became of their RayCluster.
     fn hold_hardware(&self) -> BTreeSet<String> {
         let lost: BTreeSet<String> = self
             .api
@@ -266,7 +267,7 @@ impl Watch {
         let holds = |pod: &&Arc<Value>| {
             let node = pod["spec"]["nodeName"].as_str();
             let over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-            // Whoever only carries the labels is none of a group.
+            // A pod that only carries the labels belongs to no group.
             let controlled = pod["metadata"]["ownerReferences"].is_array();
             controlled && !over && node.is_some_and(|node| !lost.contains(node))
         };
@@ -274,7 +275,8 @@ impl Watch {
         pods.iter().filter(holds).map(|pod| label(pod, names::RAY_LABEL_CLUSTER).to_owned()).collect()
     }
 
-    /// Groups that take traffic never fall below `replicas - maxUnavailable` by a drain, and none begins to that has to go.
+    /// Checks that a drain never reduces the groups that take traffic below `replicas - maxUnavailable`, and
+    /// that no group starts to take traffic that is to be removed.
     fn traffic(&self, state: &mut State, there: bool) {
         let heads: Vec<Arc<Value>> = self
             .ours(&Kind::POD)
@@ -288,24 +290,24 @@ impl Watch {
         for head in &heads {
             let (name, is_open) = (name_of(head).to_owned(), is_true(head, names::GATE_SERVING));
             let closed = state.gates.get(&name) == Some(&true) && !is_open;
-            // A group that somebody suspends loses its pods whatever is done, so it costs no budget.
+            // A group that somebody suspends loses its pods in any case, so it costs no budget.
             let suspended = self
                 .api
                 .get(&Kind::RAY_CLUSTER, &self.namespace, label(head, names::RAY_LABEL_CLUSTER))
                 .is_some_and(|cluster| cluster["spec"]["suspend"] == true);
-            // Nor does one whose machine ends.
+            // The same holds for a group whose machine ends.
             let ends = closed && self.is_on_a_machine_that_ends(label(head, names::RAY_LABEL_CLUSTER));
             let drained = closed && !suspended && !ends && reason(head, names::GATE_SERVING) == "Draining";
             if drained && taking < floor {
                 self.shared.breach(format!(
-                    "{name} was drained: {taking} groups take traffic, at least {floor} must"
+                    "{name} was drained: {taking} groups take traffic, at least {floor} required"
                 ));
             }
             let opened = is_open && state.gates.get(&name) != Some(&true);
             let goal =
                 state.goals.as_ref().and_then(|goals| goals.get(label(head, names::RAY_LABEL_CLUSTER)));
             if opened && state.goals.is_some() && goal != Some(&Goal::Serve) {
-                self.shared.breach(format!("{name} begins to take traffic and its goal is {goal:?}"));
+                self.shared.breach(format!("{name} starts to take traffic although its goal is {goal:?}"));
             }
             gates.insert(name, is_open);
         }

@@ -1,15 +1,15 @@
-//! Lengths of time as people write them.
+//! Durations as people write them.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A length of time: `300ms`, `20s`, `5m`.
+/// A duration: `300ms`, `20s`, `5m`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Length(pub Duration);
 
 impl Length {
-    /// So many minutes.
+    /// A duration in minutes.
     pub const fn minutes(minutes: u64) -> Self {
         Self(Duration::from_mins(minutes))
     }

@@ -1,5 +1,5 @@
-//! Scenarios: what is done to a fleet, what is waited for, and how it must end. Plain data that says nothing of where it is
-//! played: a simulation and a real cluster read the same files.
+//! Scenarios: what is done to a fleet, what is waited for, and the expected final state. Plain data,
+//! independent of where it is played: the simulation and a real cluster read the same files.
 
 mod length;
 mod patch;
@@ -19,35 +19,37 @@ pub use self::patch::Patch;
 pub use self::read::{ReadError, standard};
 pub use super::faults::Why;
 
-/// A scenario, ready to be played. It begins with the creation of its fleet.
+/// A scenario. It starts with the creation of its fleet.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The file's name without its ending.
+    /// The file's name without its extension.
     pub name: String,
-    /// What it is about, in a sentence.
+    /// Its purpose, in a sentence.
     pub about: String,
     /// The fleet as it is created.
     pub fleet: Value,
-    /// What else is created, such as Services of AIBrix's manifests.
+    /// Other objects that are created, such as Services of AIBrix's manifests.
     pub others: Vec<Value>,
-    /// Nodes that the cluster has to have.
+    /// Nodes that the cluster must have.
     pub nodes: Vec<Node>,
-    /// Requests that are sent from the first moment on at which somebody takes them.
+    /// Requests that are sent as soon as a group takes traffic.
     pub load: Load,
-    /// One after the other.
+    /// Steps, in order.
     pub steps: Vec<Step>,
-    /// How it must end.
+    /// The expected final state.
     pub expect: Expect,
-    /// A second replica of the orchestrator stands by.
+    /// Whether a second replica of the orchestrator stands by.
     pub standby: bool,
-    /// AIBrix's controller has made the fleet's groups, and is switched off: Rayfleet meets what it left.
+    /// Whether AIBrix's controller has created the fleet's groups and was then switched off: Rayfleet
+    /// adopts what it left.
     pub from_aibrix: bool,
     /// Why a real cluster cannot play it, if so.
     pub only_simulated: Option<String>,
 }
 
 impl Scenario {
-    /// The same, where more happens than it tells of: how many groups there are on the way is left to the rules that always hold.
+    /// The same scenario for runs with further disturbances: the number of groups on the way is left to the
+    /// rules that always hold.
     #[must_use]
     pub fn unbounded(&self) -> Self {
         let expect = Expect { min_ready: None, max_groups: None, ..self.expect.clone() };
@@ -55,18 +57,18 @@ impl Scenario {
     }
 }
 
-/// Nodes that are alike.
+/// A set of identical nodes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Node {
-    /// Name; with a count, what comes before the number.
+    /// Name; with a count, the prefix before the number.
     pub name: String,
-    /// How many.
+    /// Number of nodes.
     #[serde(default = "one")]
     pub count: u32,
-    /// GPUs of each.
+    /// GPUs of each node.
     pub gpus: u32,
-    /// No pods are scheduled to it until a step says so.
+    /// Cordoned until a step uncordons it.
     #[serde(default)]
     pub cordoned: bool,
 }
@@ -85,51 +87,51 @@ impl Node {
     }
 }
 
-/// Clients of the fleet's Service.
+/// Load of the fleet's Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Load {
-    /// Clients with a fresh connection for each request.
+    /// Clients that open a new connection for each request.
     #[serde(default)]
     pub fresh: u32,
     /// Clients that keep their connection from one request to the next.
     #[serde(default)]
     pub kept: u32,
-    /// Tokens of each request: a stream of so many pieces.
+    /// Tokens of each request, each streamed as one chunk.
     #[serde(default)]
     pub tokens: u32,
-    /// Wait of a client between two requests.
+    /// Pause of a client between two requests.
     #[serde(default)]
     pub pause: Length,
 }
 
-/// One thing that is done, or waited for.
+/// One action, or one condition to wait for.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Step {
-    /// The user changes the fleet.
+    /// The user changes the fleet; a refusal is an error.
     Apply(Patch),
-    /// The user changes the fleet, or is refused: both are well.
+    /// The user changes the fleet; a refusal is accepted too.
     Try(Patch),
     /// The user deletes the fleet.
     Delete,
     /// Something breaks.
     Kill(Victim),
-    /// What was broken works again.
+    /// Something broken is repaired.
     Heal(Healed),
-    /// Pods may be scheduled to a node again.
+    /// A node is uncordoned.
     Uncordon(String),
-    /// The API server refuses something from now on.
+    /// The API server refuses some calls from now on.
     Refuse(Refused),
-    /// It refuses nothing any more.
+    /// It refuses nothing from now on.
     Allow,
-    /// The node of a group's pod is cordoned; what runs there is left alone.
+    /// The node of a group's pod is cordoned; its pods stay.
     Cordon(Member),
     /// `kubectl drain` of the node of a group's pod, until no pod of the fleet is left there.
     Drain(Member),
     /// Time passes.
     Wait(Length),
-    /// Waits until all of it holds at the same time.
+    /// Waits until all conditions hold at the same time.
     Until(Until),
 }
 
@@ -139,9 +141,9 @@ pub enum Step {
 pub struct Refused {
     /// Kinds: `RayCluster`, `Service`, `ControllerRevision`.
     pub kinds: Vec<String>,
-    /// Why.
+    /// Why calls are refused.
     pub why: Why,
-    /// For a quota: how many there may be.
+    /// For a quota: most objects allowed.
     #[serde(default)]
     pub limit: usize,
 }
@@ -150,17 +152,17 @@ pub struct Refused {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Victim {
-    /// The leading replica of the orchestrator; another starts some seconds later.
+    /// The leading replica of the orchestrator; another one starts some seconds later.
     Orchestrator,
-    /// KubeRay's operator is away for so long.
+    /// KubeRay's operator is away for this long.
     Kuberay(Length),
     /// Power loss of the node of a group's pod.
     NodeOf(Member),
-    /// A cloud announces by a taint that it takes the machine of a group's pod, and takes it.
+    /// A cloud provider announces by a taint that it reclaims the machine of a group's pod, and does so.
     Notice {
-        /// Group.
+        /// Index of the group.
         group: usize,
-        /// The machine of its head, or of its first worker.
+        /// The machine of its head; else of its first worker.
         #[serde(default)]
         head: bool,
         /// Key of the taint.
@@ -172,14 +174,14 @@ pub enum Victim {
     Shutdown(Member),
     /// One rank of a group's engine dies.
     Rank {
-        /// Group.
+        /// Index of the group.
         group: usize,
         /// Rank.
         rank: usize,
     },
     /// A group's engine dies.
     Engine(usize),
-    /// A group's engine stands still and says nothing.
+    /// A group's engine hangs: it makes no progress and reports no error.
     Hang(usize),
     /// The container of a group's pod dies.
     Container(Member),
@@ -187,7 +189,7 @@ pub enum Victim {
     Pod(Member),
     /// Somebody deletes the RayCluster of a group.
     RayCluster(usize),
-    /// A group's dashboard takes connections and never answers.
+    /// A group's dashboard accepts connections and never answers.
     Dashboard(usize),
     /// `ray stop` inside a group's pod: its container goes on, and its Ray node never joins again.
     Ray(Member),
@@ -197,22 +199,22 @@ pub enum Victim {
     Suspend(usize),
     /// Somebody sets the replicas of all worker groups of a group's RayCluster.
     Resize {
-        /// Group.
+        /// Index of the group.
         group: usize,
         /// Replicas.
         replicas: u32,
     },
     /// Somebody removes all worker groups from a group's RayCluster.
     RemoveWorkers(usize),
-    /// Somebody adds a worker group to a group's RayCluster, like its first one.
+    /// Somebody adds a copy of the first worker group to a group's RayCluster.
     AddWorkers(usize),
-    /// AIBrix's CRD is applied over the fleet's.
+    /// AIBrix's CRD replaces the fleet's.
     FleetCrd,
-    /// The network between the orchestrator and pods.
+    /// The network between the orchestrator and pods is cut.
     Network(Cut),
 }
 
-/// Whose network is cut. What it sends to pods, or is sent, gets lost; the API server is reached.
+/// Whose network is cut. Traffic to and from pods is lost; the API server can still be reached.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Cut {
@@ -228,45 +230,45 @@ pub enum Cut {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Member {
-    /// Group.
+    /// Index of the group.
     pub group: usize,
-    /// Its head, or its first worker.
+    /// Its head; else its first worker.
     #[serde(default)]
     pub head: bool,
 }
 
-/// What works again.
+/// What is repaired.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Healed {
-    /// The node that lost its power, or was shut down, last; what announced that is taken back.
+    /// The node that last lost power or was shut down; an announcing taint is removed.
     Node,
     /// A group's dashboard.
     Dashboard(usize),
-    /// The finalizers that were put on RayClusters are taken off.
+    /// The finalizers that were put on RayClusters are removed.
     Finalizers,
-    /// Nodes that were cordoned or drained.
+    /// Nodes that were cordoned or drained are uncordoned.
     Cordons,
     /// The RayCluster of a group is resumed.
     Resume(usize),
     /// The fleet's own CRD is applied again.
     FleetCrd,
-    /// All that was cut of the network.
+    /// All cut networks.
     Network,
 }
 
-/// What is waited for. All that is given has to hold.
+/// Conditions to wait for. All that are given must hold.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Until {
-    /// Groups that take traffic.
+    /// Number of groups that take traffic.
     pub ready: Option<u32>,
-    /// Groups of the current revision.
+    /// Number of groups of the current revision.
     pub updated: Option<u32>,
-    /// Groups in the ledger.
+    /// Number of groups in the ledger.
     pub groups: Option<usize>,
-    /// A group of the newest revision has come so far: it is in this phase or a later one. (That a group is in a phase may be
-    /// reported by nobody, when what tells of it is lost.)
+    /// A group of the newest revision is in this phase or a later one. (An exact phase may go unreported
+    /// when the write that reports it is lost.)
     pub reached: Option<Phase>,
     /// The rollout of the newest spec is complete.
     #[serde(default)]
@@ -279,12 +281,12 @@ pub struct Until {
     /// The fleet and all that it owned are gone.
     #[serde(default)]
     pub gone: bool,
-    /// How long at most.
+    /// Longest wait.
     #[serde(default = "half_an_hour")]
     pub within: Length,
 }
 
-/// Only what is waited for.
+/// Only the conditions that are set.
 impl fmt::Debug for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ready, updated, groups, reached, complete, stalled, rolled_back, gone, within: _ } = self;
@@ -307,28 +309,28 @@ fn half_an_hour() -> Length {
     Length::minutes(30)
 }
 
-/// How it must end, and what must never have been.
+/// The expected final state, and bounds over the whole run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
-    /// Groups that take traffic.
+    /// Number of groups that take traffic.
     pub ready: u32,
-    /// Groups of the current revision.
+    /// Number of groups of the current revision.
     pub updated: Option<u32>,
-    /// Groups that exist.
+    /// Number of groups that exist.
     pub groups: Option<usize>,
     /// Conditions as `<status>` or `<status>/<reason>`, by type.
     #[serde(default)]
     pub conditions: BTreeMap<String, String>,
-    /// Requests that drain deadlines may have cut off.
+    /// Most requests that drain deadlines may cut off.
     #[serde(default)]
     pub lost: i64,
-    /// Requests that may have failed beside those: a death takes what it was answering with it.
+    /// Most requests that may fail besides those: a dead engine takes its requests in flight with it.
     #[serde(default)]
     pub failed: u32,
-    /// Requests that may have been cut off by the end of what answered them; without it any number.
+    /// Most requests that may end by the death of the engine that answers them; `None` is any number.
     pub died: Option<u32>,
-    /// Fewest groups that took traffic at any time after all of the first spec did.
+    /// Fewest groups that took traffic at any time after all groups of the first spec did.
     pub min_ready: Option<u32>,
     /// Most RayClusters that existed at any time.
     pub max_groups: Option<usize>,

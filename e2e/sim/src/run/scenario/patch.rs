@@ -1,5 +1,5 @@
-//! Changes to a manifest: a merge patch (RFC 7386) where they are written as a map, a JSON patch (RFC 6902) where they are a
-//! list.
+//! Changes to a manifest: a merge patch (RFC 7386) if written as a map, a JSON patch (RFC 6902) if written
+//! as a list.
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
@@ -7,14 +7,14 @@ use serde_json::Value;
 /// A change to a fleet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Patch {
-    /// What is given is set; null removes.
+    /// Given fields are set; null removes.
     Merge(Value),
-    /// One operation after the other.
+    /// Operations in order.
     Json(json_patch::Patch),
 }
 
 impl Patch {
-    /// A change as it is written.
+    /// Parses a change.
     pub fn of(written: Value) -> Result<Self, String> {
         match written {
             Value::Object(_) => Ok(Self::Merge(written)),
@@ -25,7 +25,7 @@ impl Patch {
         }
     }
 
-    /// Changes an object.
+    /// Applies the change to an object.
     pub fn apply(&self, object: &mut Value) -> Result<(), String> {
         match self {
             Self::Merge(patch) => {

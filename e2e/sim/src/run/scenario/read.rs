@@ -1,4 +1,4 @@
-//! Scenario files: YAML, checked when they are read. A manifest that a file names is looked for beside it.
+//! Scenario files: YAML, validated when read. A manifest that a file refers to is looked up relative to it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::{Expect, Load, Node, Patch, Scenario, Step};
 
-/// A file that is no scenario.
+/// An invalid scenario file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It cannot be read.
     #[error("{0}: {1}")]
     File(PathBuf, #[source] std::io::Error),
-    /// It is not what it should be.
+    /// Its content is invalid.
     #[error("{0}: {1}")]
     Written(PathBuf, String),
 }
 
-/// A scenario as it stands in its file.
+/// A scenario as written in its file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
@@ -37,7 +37,7 @@ struct Written {
     only_simulated: Option<String>,
 }
 
-/// A manifest, here or elsewhere, and what is changed in it.
+/// A manifest, inline or by path, and changes to it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenFleet {
@@ -98,7 +98,7 @@ fn documents(path: &Path) -> Result<(Value, Vec<Value>), ReadError> {
     }
 }
 
-/// The scenarios that come with the project, by name.
+/// The scenarios of the project, by name.
 pub fn standard() -> Result<Vec<Scenario>, ReadError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let entries = std::fs::read_dir(&folder).map_err(|error| ReadError::File(folder.clone(), error))?;

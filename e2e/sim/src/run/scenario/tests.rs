@@ -1,4 +1,4 @@
-//! Whether the files that come with the project are scenarios, and what is no scenario is refused.
+//! The project's files are valid scenarios, and invalid ones are refused.
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ fn all_standard_scenarios_can_be_read() {
 }
 
 #[test]
-fn a_manifest_is_changed_as_its_patches_say() {
+fn the_patches_of_a_scenario_change_its_manifest() {
     let scenario = written(
         "patched.yaml",
         "about: x.\nfleet:\n  manifest: {kind: RayClusterFleet, spec: {replicas: 1, list: [1, 2]}}\n  patches:\n  \
@@ -46,7 +46,7 @@ fn a_manifest_is_changed_as_its_patches_say() {
 }
 
 #[test]
-fn what_is_not_known_is_refused_by_name() {
+fn unknown_fields_are_refused_by_name() {
     for (text, word) in [
         ("about: x\nfleet: {}\nnodes: []\nexpect: {ready: 0}\n", "`from` and `manifest`"),
         ("about: x\nfleet: {manifest: {}}\nnodes: []\nexpect: {redy: 0}\n", "redy"),

@@ -1,14 +1,15 @@
-//! What AIBrix's controllers make of a fleet: a RayClusterReplicaSet, and its RayClusters. Once; they are switched off then.
+//! What AIBrix's controllers create for a fleet: a RayClusterReplicaSet, and its RayClusters. They are then
+//! switched off.
 
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
 use crate::api::{ApiServer, Kind, Refusal};
 
-/// Letters by which AIBrix would tell templates apart.
+/// Letters that stand for AIBrix's template hash.
 const HASH: &str = "bcdfgh";
 
-/// Makes them of a fleet that has just been created.
+/// Creates them for a fleet that was just created.
 pub(super) fn works(api: &ApiServer, fleet: &Value) -> Result<(), Refusal> {
     let name = text(&fleet["metadata"]["name"]);
     let mut template = fleet["spec"]["template"].clone();
@@ -17,7 +18,7 @@ pub(super) fn works(api: &ApiServer, fleet: &Value) -> Result<(), Refusal> {
     spec["headGroupSpec"]["template"]["metadata"]["labels"][names::LABEL_FLEET] = json!(name);
     for workers in spec["workerGroupSpecs"].as_array_mut().into_iter().flatten() {
         workers["template"]["metadata"]["labels"][names::LABEL_FLEET] = json!(name);
-        // Its types write these out.
+        // AIBrix's Go types write these fields out.
         workers["numOfHosts"] = json!(1);
         workers["scaleStrategy"] = json!({});
     }

@@ -1,4 +1,4 @@
-//! Clients of a fleet's Service: each sends one request after the other to an address that the Service has.
+//! Clients of a fleet's Service: each sends one request after the other to an address of the Service.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::run::report::Tally;
 use crate::run::scenario::Load;
 use crate::run::trace::Trace;
 
-/// Wait while the Service has no address.
+/// Pause while the Service has no address.
 const NOBODY: Duration = Duration::from_millis(500);
 
-/// Clients that send until they are told to stop.
+/// Clients that send until they are stopped.
 pub(super) struct Clients {
     tasks: JoinSet<()>,
     stop: News,
@@ -23,7 +23,6 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Starts them.
     pub(super) fn start(
         load: &Load,
         namespace: &str,
@@ -52,7 +51,7 @@ impl Clients {
         clients
     }
 
-    /// Lets the requests that are open end, and counts.
+    /// Waits for the open requests, and returns the counts.
     pub(super) async fn stop(mut self) -> Tally {
         self.stop.tell();
         while self.tasks.join_next().await.is_some() {}
@@ -88,7 +87,7 @@ impl Client {
             };
             turn += 1;
             tokio::select! {
-                // Told to stop it asks no more.
+                // Once stopped, it sends no more requests.
                 biased;
                 () = stopped.changed() => return,
                 () = tokio::time::sleep(pause) => {}

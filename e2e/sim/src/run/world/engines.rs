@@ -1,15 +1,17 @@
-//! How the engines of a scenario behave, from what the fleet gives them: the options of the tests' light engine.
+//! Behaviour of a scenario's engines, derived from the fleet's engine arguments: the options of the tests'
+//! light engine.
 
 use std::time::Duration;
 
 use crate::ray::EngineBehaviour;
 
-/// How long an engine loads, unless its arguments say it.
+/// Default load time of an engine.
 const LOAD: Duration = Duration::from_secs(5);
-/// Tokens per second, unless the arguments say it.
+/// Default tokens per second.
 const TOKENS: f64 = 20.0;
 
-/// The behaviour of an engine of this model and these arguments. A model whose path ends in `absent` is not there.
+/// The behaviour of an engine for a model and arguments. A model whose path ends in `absent` does not
+/// exist.
 pub(super) fn behaviour(source: &str, arguments: &[String]) -> EngineBehaviour {
     let number = |option: &str| {
         let at = arguments.iter().position(|argument| argument == option)?;

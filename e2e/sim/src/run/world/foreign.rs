@@ -1,5 +1,5 @@
-//! What other people and tools do to a cluster, and none of it is the orchestrator's affair: pods with copied labels, times that no
-//! library can read, labels of another tool on what is not theirs.
+//! What other people and tools do to a cluster, which must not affect the orchestrator: pods with copied
+//! labels, timestamps that no library can parse, another tool's labels on objects that it does not own.
 
 use rayfleet_api::names;
 use serde_json::{Value, json};
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::{ABSENT_IMAGE, NAMESPACE};
 use crate::api::{ApiServer, Kind};
 
-/// A time that Kubernetes takes and gives back.
+/// A timestamp that Kubernetes accepts and returns.
 const NEVER: &str = "9999-12-31T23:59:59Z";
 /// A namespace of somebody else.
 const ELSEWHERE: &str = "elsewhere";
 
-/// Does all of it. Gives the names of the pods that look like those of groups.
+/// Makes all these changes. Returns the names of the pods that look like those of groups.
 pub(super) fn come(api: &ApiServer) -> Vec<String> {
     let mut strays = Vec::new();
     for cluster in api.list(&Kind::RAY_CLUSTER) {
@@ -40,15 +40,15 @@ pub(super) fn come(api: &ApiServer) -> Vec<String> {
         let name = head["metadata"]["name"].as_str().unwrap_or_default();
         let _ = api.merge_patch(&Kind::POD, NAMESPACE, name, &json!({"metadata": managed_fields()}));
     }
-    // It may be there from the time before.
+    // It may exist from an earlier time.
     let _ = api.create(&Kind::POD, pod(ELSEWHERE, "anything", &json!({"app": "anything"})));
     strays
 }
 
-/// Takes away what looks like pods of groups.
+/// Deletes the pods that look like those of groups.
 pub(super) fn go(api: &ApiServer, strays: &[String]) {
     for stray in strays {
-        // Somebody may have been quicker.
+        // It may have been deleted already.
         let _ = api.remove(&Kind::POD, NAMESPACE, stray);
     }
 }

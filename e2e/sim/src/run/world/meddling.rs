@@ -1,17 +1,18 @@
-//! What somebody else does to a RayCluster that is not theirs: resizes, suspensions. Nothing of it is a failure of a machine.
+//! Changes by others to the fleet's RayClusters: resizes, suspensions. Failures of machines do not belong
+//! here.
 
 use serde_json::{Value, json};
 
 use crate::api::{ApiServer, Kind};
 
-/// Suspends or resumes. KubeRay resumes at `false` only, not where the field is gone.
+/// Suspends or resumes. KubeRay resumes only at `false`, not when the field is removed.
 pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: bool) -> Result<(), String> {
     patch(api, namespace, name, &json!({"suspend": value}))
 }
 
-/// Sets the replicas of all worker groups, and the bounds so that they hold.
+/// Sets the replicas of all worker groups, and their bounds to match.
 pub(super) fn resize(api: &ApiServer, namespace: &str, name: &str, replicas: u32) -> Result<(), String> {
-    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster is not there")?;
+    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster does not exist")?;
     let mut groups = cluster["spec"]["workerGroupSpecs"].clone();
     for group in groups.as_array_mut().into_iter().flatten() {
         group["replicas"] = json!(replicas);
@@ -20,24 +21,24 @@ pub(super) fn resize(api: &ApiServer, namespace: &str, name: &str, replicas: u32
     patch(api, namespace, name, &json!({"workerGroupSpecs": groups}))
 }
 
-/// Takes worker groups away or adds some.
+/// Removes or adds worker groups.
 pub(super) fn regroup(
     api: &ApiServer,
     namespace: &str,
     name: &str,
     change: impl FnOnce(Vec<Value>) -> Vec<Value>,
 ) -> Result<(), String> {
-    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster is not there")?;
+    let cluster = api.get(&Kind::RAY_CLUSTER, namespace, name).ok_or("the RayCluster does not exist")?;
     let groups = cluster["spec"]["workerGroupSpecs"].as_array().cloned().unwrap_or_default();
     patch(api, namespace, name, &json!({"workerGroupSpecs": change(groups)}))
 }
 
-/// No worker group is left.
+/// No worker groups.
 pub(super) fn none(_: Vec<Value>) -> Vec<Value> {
     Vec::new()
 }
 
-/// One more, like the first.
+/// One more group, a copy of the first.
 pub(super) fn one_more(mut groups: Vec<Value>) -> Vec<Value> {
     if let Some(mut more) = groups.first().cloned() {
         more["groupName"] = json!("more");

@@ -1,4 +1,5 @@
-//! A world: API server, Kubernetes, Ray, replicas of the orchestrator and clients, on one thread in paused time.
+//! A world: API server, Kubernetes, Ray, replicas of the orchestrator and clients, on one thread in paused
+//! time.
 
 mod aibrix;
 mod clients;
@@ -38,17 +39,17 @@ use crate::ray::RayWorld;
 const NAMESPACE: &str = "default";
 /// Namespace of the orchestrator and its lease.
 const SYSTEM: &str = "rayfleet-system";
-/// How long it may take from the last step to the end that is expected.
+/// Longest time from the last step to the expected final state.
 const CONVERGES: Duration = Duration::from_mins(40);
-/// Image that no registry has.
+/// An image that no registry has.
 const ABSENT_IMAGE: &str = "rayfleet.local/absent:1";
 
-/// How long a run rests at its end, and within which part of that nothing may be written.
+/// How long a run rests at its end, and in which part of that nothing may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// Half a minute, of which the second half has to be quiet.
+    /// Half a minute, of which the second half must be quiet.
     Short,
-    /// Twenty minutes: what comes after ten minutes of serving comes, and then nothing for nine more.
+    /// Twenty minutes: what follows ten minutes of serving happens, and then nothing for nine more.
     Long,
 }
 
@@ -66,12 +67,12 @@ pub fn simulated(scenario: &Scenario, seed: u64, plan: &Plan) -> Report {
     run(scenario, seed, plan, Rest::Short)
 }
 
-/// The same, with the orchestrator installed in some way.
+/// As [`simulated`], with the orchestrator installed in the given way.
 pub fn installed(scenario: &Scenario, seed: u64, plan: &Plan, install: Install) -> Report {
     on_a_thread(inside(scenario, seed, plan, Rest::Short, install))
 }
 
-/// The same, with a rest at the end.
+/// As [`simulated`], with a rest at the end.
 pub fn run(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
     on_a_thread(inside(scenario, seed, plan, rest, Install::Everywhere))
 }
@@ -176,7 +177,7 @@ fn options(scenario: &Scenario) -> Options {
     Options { nodes: nodes.collect(), bad_images: vec![ABSENT_IMAGE.to_owned()], ..Options::default() }
 }
 
-/// Waits for the nodes, and takes those out of service that are to be so at first.
+/// Waits for the nodes, and cordons those that are to be cordoned at the start.
 async fn cordon(scenario: &Scenario, api: &ApiServer, kubernetes: &Kubernetes) -> Result<(), String> {
     let all = scenario.nodes.iter().map(|nodes| nodes.names().len()).sum::<usize>();
     while api.list(&Kind::NODE).len() < all {
@@ -195,7 +196,7 @@ fn stage_status(api: &ApiServer, fleet: &str) -> i64 {
     fleet["status"]["rollout"]["lostRequests"].as_i64().unwrap_or_default()
 }
 
-/// Rests, and says what was written when nothing had to be. The calm begins again with every fault.
+/// Rests, and reports writes during the quiet part. The rest starts again with every fault.
 async fn quiet(shared: &Shared, rest: Rest) -> Result<(), String> {
     let (calm, quiet) = rest.lengths();
     let started = shared.trace.now();

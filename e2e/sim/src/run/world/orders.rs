@@ -1,4 +1,4 @@
-//! What the world does about faults that are more than a call.
+//! Executes the faults that are more than a changed call.
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use crate::kubernetes::Kubernetes;
 use crate::ray::{DashboardState, RayWorld};
 use crate::run::faults::Order;
 
-/// Carries out orders until the run is over.
+/// Executes orders until the run is over.
 pub(super) async fn obey(
     mut orders: mpsc::UnboundedReceiver<Order>,
     replicas: Replicas,
@@ -37,7 +37,7 @@ pub(super) async fn obey(
             Order::Kuberay(length) => kubernetes.kuberay_down(length),
             Order::Resize => {
                 if let Some((namespace, name)) = first_cluster(&api) {
-                    // It may be gone a moment later.
+                    // It may be deleted a moment later.
                     drop(meddling::resize(&api, &namespace, &name, 0));
                 }
             }
@@ -63,7 +63,7 @@ pub(super) async fn obey(
     }
 }
 
-/// The first RayCluster that nobody deletes.
+/// The first RayCluster that is not being deleted.
 fn first_cluster(api: &ApiServer) -> Option<(String, String)> {
     let clusters = api.list(&Kind::RAY_CLUSTER);
     let first = clusters.iter().find(|cluster| cluster["metadata"]["deletionTimestamp"].is_null())?;

@@ -1,4 +1,4 @@
-//! The way of one replica to Ray: what a dead replica sends goes nowhere.
+//! The path of one replica to Ray: what a dead or cut-off replica sends is lost.
 
 use std::fmt;
 use std::future::pending;
@@ -19,7 +19,6 @@ pub(super) struct Leash {
 }
 
 impl Leash {
-    /// The wire of `who`.
     pub(super) fn new(who: &str, wire: Arc<dyn Wire>, shared: Shared) -> Self {
         Self { who: who.to_owned(), wire, shared }
     }

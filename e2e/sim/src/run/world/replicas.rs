@@ -1,4 +1,4 @@
-//! Replicas of the orchestrator: the program's own code on clients that a plan of faults meddles with.
+//! Replicas of the orchestrator: the program's own code on clients with injected faults.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -17,9 +17,9 @@ use crate::ray::RayWorld;
 use crate::run::faults::{FaultInjector, Shared};
 use crate::run::rights::Install;
 
-/// From the death of a replica to the start of the next one.
+/// From the death of a replica to the start of the next.
 const RESTART: Duration = Duration::from_secs(2);
-/// How long the lists of a replica are old that is to begin with old ones.
+/// How long the lists of a replica are stale that starts with stale ones.
 const LAGS: Duration = Duration::from_secs(2);
 
 /// The replicas. They end when the last clone is dropped with the runtime.
@@ -34,12 +34,12 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    /// None yet.
+    /// An empty set of replicas.
     pub(super) fn new(api: ApiServer, ray: RayWorld, shared: Shared, install: Install) -> Self {
         Self { api, ray, shared, install, running: Arc::default(), started: Arc::default() }
     }
 
-    /// Starts one, as `<letter><number>`, as Kubernetes gives every pod a name of its own.
+    /// Starts one, named `<letter><number>`, since Kubernetes gives every pod a new name.
     pub(super) fn start(&self, letter: char, stale: bool) {
         let number = {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +72,7 @@ impl Replicas {
     fn namespaces(&self) -> Namespaces {
         match self.install {
             Install::Everywhere => Namespaces::default(),
-            // Another team's namespace is none of this run's.
+            // Namespace and fleets of another team are not part of this run.
             Install::Namespaced | Install::Confined => {
                 format!("{NAMESPACE},other-team").parse().unwrap_or_default()
             }
@@ -97,7 +97,7 @@ impl Replicas {
     }
 }
 
-/// Work that nothing but a death may end.
+/// Work that may only end with its replica.
 pub(super) async fn lasting(who: String, shared: Shared, work: impl Future<Output: Debug>) {
     let ended = work.await;
     shared.breach(format!("{who} ended by itself: {ended:?}"));

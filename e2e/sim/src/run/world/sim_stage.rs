@@ -18,10 +18,10 @@ use crate::run::faults::{Obstacle, Shared};
 use crate::run::scenario::{Cut, Healed, Member, Patch, Refused, Victim};
 use crate::run::stage::Stage;
 
-/// What a fleet owns.
+/// Kinds that a fleet owns.
 const OWNED: [Kind; 5] =
     [Kind::RAY_CLUSTER, Kind::POD, Kind::SERVICE, Kind::CONTROLLER_REVISION, Kind::BUDGET];
-/// `kubectl drain` tries again after so long, and gives up at last.
+/// Interval at which `kubectl drain` retries, and its timeout.
 const EVICT_AGAIN: Duration = Duration::from_secs(5);
 const DRAINED: Duration = Duration::from_mins(30);
 
@@ -34,22 +34,22 @@ pub(super) struct SimStage {
     pub(super) kubernetes: Kubernetes,
     pub(super) replicas: Replicas,
     pub(super) shared: Shared,
-    /// The node that lost its power last, or is about to.
+    /// The node that last lost power, or is about to.
     pub(super) lost: Option<String>,
     /// The taint that announced it.
     pub(super) announced: Option<String>,
     /// Machines that end later.
     pub(super) ends: JoinSet<()>,
-    /// Nodes that were cordoned since.
+    /// Nodes that were cordoned by steps.
     pub(super) cordoned: Vec<String>,
     /// Addresses that are cut off.
     pub(super) cut: Vec<String>,
-    /// The fleet as it was asked for last: it is asked for much more often than it changes.
+    /// The fleet as last read: it is read much more often than it changes.
     pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
 }
 
 impl SimStage {
-    /// The name of a group, by its place in the order of slots.
+    /// The name of a group, by its index in the order of slots.
     async fn group(&mut self, index: usize) -> Result<String, String> {
         let mut groups = self.fleet().await.and_then(|fleet| fleet.status).unwrap_or_default().groups;
         groups.sort_by_key(|group| (group.slot, group.attempt));
@@ -68,7 +68,7 @@ impl SimStage {
         let role = if member.head { "head" } else { "worker" };
         let is = |pod: &Arc<Value>| {
             let (labels, owner) = (&pod["metadata"]["labels"], &pod["metadata"]["ownerReferences"][0]);
-            // Labels are copied by others' pods.
+            // Foreign pods copy the labels.
             owner["kind"] == "RayCluster"
                 && owner["name"] == *group
                 && labels[names::RAY_LABEL_NODE_TYPE] == role
@@ -89,7 +89,7 @@ impl SimStage {
         Ok(pod["spec"]["nodeName"].as_str().ok_or("the pod is on no node")?.to_owned())
     }
 
-    /// Cordons the node of a pod; gives its name.
+    /// Cordons the node of a pod; returns its name.
     async fn close_node(&mut self, member: Member) -> Result<String, String> {
         let node = self.node_of(member).await?;
         self.tell(format!("{node} is cordoned"));
@@ -106,7 +106,10 @@ impl SimStage {
 
     fn leader(&self) -> Result<String, String> {
         let lease = self.api.list(&Kind::LEASE).into_iter().next().unwrap_or_default();
-        lease["spec"]["holderIdentity"].as_str().map(str::to_owned).ok_or_else(|| "nobody leads".to_owned())
+        lease["spec"]["holderIdentity"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| "no replica leads".to_owned())
     }
 
     async fn cut(&mut self, cut: Cut) -> Result<(), String> {
@@ -153,7 +156,8 @@ impl Stage for SimStage {
 
     async fn create_as_aibrix(&mut self, fleet: &Value) -> Result<(), String> {
         self.create(fleet).await?;
-        let made = self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet is not there")?;
+        let made =
+            self.api.get(&Kind::FLEET, self.namespace, &self.fleet).ok_or("the fleet does not exist")?;
         aibrix::works(&self.api, &made).map_err(|refusal| refusal.message)
     }
 
@@ -176,7 +180,7 @@ impl Stage for SimStage {
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
         let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet);
-        let mut fleet = Value::clone(&*found.ok_or("the fleet is not there")?);
+        let mut fleet = Value::clone(&*found.ok_or("the fleet does not exist")?);
         patch.apply(&mut fleet)?;
         self.api.replace(&Kind::FLEET, fleet).map(drop).map_err(|refusal| refusal.message)
     }
@@ -376,7 +380,7 @@ impl Stage for SimStage {
                 version = newer;
             }
         };
-        // A change or the end of the wait: whoever waits looks at both.
+        // A change or the end of the wait: the caller checks both.
         let _ = tokio::time::timeout(longest, news).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a run is judged by beside the oracle is seen to be broken.
+//! The criteria for a run besides the oracle are violated once, and reported.
 
 use super::*;
 use crate::run::faults::Written;
@@ -8,7 +8,7 @@ fn shared() -> Shared {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_is_late_after_the_calm() {
+async fn a_write_during_the_quiet_part_is_reported() {
     let late = async |rest: Rest, trouble: Duration, after: Duration| {
         let shared = shared();
         shared.state().trouble = trouble;

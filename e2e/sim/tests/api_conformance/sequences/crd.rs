@@ -1,4 +1,5 @@
-//! The CRD as it is shipped: it is accepted, it takes what is published, and refuses what it is there to refuse.
+//! The shipped CRD: it is accepted, it accepts the published examples, and it refuses what its rules
+//! forbid.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ fn examples() -> Vec<Value> {
     fleets
 }
 
-/// What the CRD refuses by its own rules, each in a fleet that is well but for that.
+/// Fleets that the CRD's own rules refuse, each valid except for one field.
 fn refused() -> Vec<Step> {
     let change = |change: Value| post("rayclusterfleets?dryRun=All", with(fleet("f"), &change));
     let invalid = |cause: &str| {

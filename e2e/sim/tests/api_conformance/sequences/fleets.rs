@@ -1,5 +1,5 @@
-//! RayClusterFleets: schema, rules, subresources. An orchestrator may be at work beside: the fleets want no groups, and
-//! nothing that it writes is looked at.
+//! RayClusterFleets: schema, rules, subresources. An orchestrator may be running in the cluster: the fleets
+//! want no groups, and nothing that it writes is compared.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is special of single kinds: Services, ControllerRevisions, Events.
+//! Behaviour specific to single kinds: Services, ControllerRevisions, Events.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The sequences, and the objects that they are about.
+//! The sequences, and the objects that they use.
 
 mod crd;
 mod deletes;
@@ -30,7 +30,7 @@ fn lease(name: &str) -> Value {
     })
 }
 
-/// A pod that nobody will ever schedule.
+/// A pod that no scheduler will ever bind.
 fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
@@ -41,7 +41,7 @@ fn pod(name: &str) -> Value {
     })
 }
 
-/// `object` with what `change` has.
+/// `object` merged with `change`.
 fn with(mut object: Value, change: &Value) -> Value {
     json_patch::merge(&mut object, change);
     object

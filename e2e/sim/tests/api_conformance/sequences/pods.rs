@@ -1,4 +1,4 @@
-//! Pods: status, grace, what of them cannot be changed.
+//! Pods: status, grace period, immutable fields.
 
 use serde_json::{Value, json};
 

@@ -122,7 +122,7 @@ fn initial_events() -> Sequence {
 fn expired_watches() -> Sequence {
     let steps = vec![
         post("configmaps", labelled("a", "red")).version("v1").code(201),
-        // When a real server forgets is its own affair; what was written since is reported in any case.
+        // A real server decides itself when to compact; later writes are reported in any case.
         forget(),
         watch("configmaps?labelSelector=color&resourceVersion=${v1}")
             .gives(json!({"code": 200, "events": []})),

@@ -1,4 +1,4 @@
-//! The two rules about calls are seen to be broken.
+//! Violations of the two rules about calls are reported.
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ fn call(verb: api::Verb, kind: api::Kind) -> Call {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_lead_may_read_and_ask_for_the_lease_but_not_write() {
+async fn a_standby_may_read_and_request_the_lease_but_not_write() {
     let meddler = meddler("a1");
     let lease = |holder: &str| json!({"metadata": {"namespace": "default", "name": "l"}, "spec": {"holderIdentity": holder}});
     meddler.api.create(&api::Kind::LEASE, lease("a1")).unwrap();
@@ -48,7 +48,7 @@ async fn who_does_not_lead_may_read_and_ask_for_the_lease_but_not_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_lets_no_time_pass_is_reported_once() {
+async fn a_hot_loop_is_reported_once() {
     let meddler = meddler("a1");
     let many = |calls: u32| {
         for _ in 0..calls {

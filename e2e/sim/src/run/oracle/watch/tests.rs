@@ -1,4 +1,5 @@
-//! Each rule is seen to be broken: after a calm beginning, something is written that must never be, and that rule alone complains.
+//! Each rule is violated once: after a valid beginning, something forbidden is written, and only that rule
+//! reports it.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ struct Bench {
     watch: Watch,
 }
 
-/// A fleet of two groups, of which one may be more and one may be missing.
+/// A fleet of two groups with a surge of one and one that may be unavailable.
 fn bench() -> Bench {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/create.yaml");
     let mut fleet = Scenario::read(&file).unwrap().fleet;
@@ -34,7 +35,7 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// The status: of a generation, with groups by number, launch and goal.
+    /// Writes the status of a generation, with groups by number, launch and goal.
     fn ledger(&self, generation: i64, groups: &[(u32, u32, &str)]) {
         let groups: Vec<Value> = groups
             .iter()
@@ -60,7 +61,7 @@ impl Bench {
         self.watch.look();
     }
 
-    /// The head of a group, ready, with its gate as said.
+    /// Creates the head of a group, ready, with the given gate.
     fn head(&self, number: u32, gate: &str, reason: &str) {
         let name = format!("g-{number}-head");
         if self.api.get(&Kind::POD, NAMESPACE, &name).is_none() {
@@ -82,7 +83,7 @@ impl Bench {
         self.watch.look();
     }
 
-    /// The RayCluster of a group goes, and a pod of it still runs.
+    /// Deletes the RayCluster of a group while a pod of it still runs.
     fn leaves_a_pod(&self, number: u32) {
         let labels = json!({names::LABEL_FLEET: FLEET, names::RAY_LABEL_CLUSTER: format!("g-{number}")});
         let owner = json!({
@@ -107,9 +108,9 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_rule_complains_when_it_is_broken_and_not_before() {
+async fn each_rule_is_reported_when_it_is_broken_and_not_before() {
     type Act = fn(&Bench);
-    // What is done in peace, what breaks the rule later, and what is said.
+    // What is done before, what breaks the rule, and the expected report.
     let cases: [(Act, Act, &str); 10] = [
         (|b| b.ledger(2, &[]), |b| b.ledger(1, &[]), "the status went back from generation 2 to 1"),
         (
@@ -117,7 +118,7 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
             |b| b.ledger(1, &[(0, 1, "Serve")]),
             "group g-0 went back from launch 2 to 1",
         ),
-        (|b| (0..3).for_each(|n| b.cluster(n)), |b| b.cluster(3), "4 groups exist, at most 3 may"),
+        (|b| (0..3).for_each(|n| b.cluster(n)), |b| b.cluster(3), "4 groups exist, at most 3 allowed"),
         // A group exists as long as its pods do.
         (
             |b| {
@@ -125,9 +126,9 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
                 b.leaves_a_pod(2);
             },
             |b| b.cluster(3),
-            "4 groups exist, at most 3 may: g-0, g-1, g-2, g-3",
+            "4 groups exist, at most 3 allowed: g-0, g-1, g-2, g-3",
         ),
-        // The older spec goes on to hold for what was decided before, but not for ever.
+        // The older spec still holds for decisions made under it, but not forever.
         (
             |b| {
                 b.spec(&json!({"replicas": 1}));
@@ -136,16 +137,16 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
                 b.watch.look();
             },
             |b| b.cluster(2),
-            "3 groups exist, at most 2 may",
+            "3 groups exist, at most 2 allowed",
         ),
-        // Nor is anything more allowed before old groups have ended.
+        // Nothing more is allowed either before old groups have ended.
         (
             |b| {
                 b.spec(&json!({"strategy": {"type": "Recreate", "rollingUpdate": null}}));
                 (0..2).for_each(|n| b.cluster(n));
             },
             |b| b.cluster(2),
-            "3 groups exist, at most 2 may",
+            "3 groups exist, at most 2 allowed",
         ),
         (
             |b| {
@@ -153,20 +154,20 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
                 b.cluster(0);
             },
             |b| b.cluster(1),
-            "g-1 was made and does not stand in the ledger",
+            "g-1 was created and is not in the ledger",
         ),
         (
             |b| {
                 (0..2).for_each(|n| b.open(n));
                 b.drain(0);
-                // One that failed takes no traffic either, and nobody drained it.
+                // A failed group takes no traffic either, and nobody drained it.
                 b.open(0);
                 b.head(0, "False", "EngineFailed");
                 b.head(1, "False", "EngineFailed");
                 b.open(1);
             },
             |b| b.drain(1),
-            "g-1-head was drained: 0 groups take traffic, at least 1 must",
+            "g-1-head was drained: 0 groups take traffic, at least 1 required",
         ),
         (
             |b| {
@@ -175,7 +176,7 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
                 b.head(0, "False", "EngineFailed");
             },
             |b| b.open(0),
-            "g-0-head begins to take traffic and its goal is Some(Retire)",
+            "g-0-head starts to take traffic although its goal is Some(Retire)",
         ),
         (
             |b| {
@@ -183,7 +184,7 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
                 b.open(0);
             },
             |b| b.open(1),
-            "g-1-head begins to take traffic and its goal is None",
+            "g-1-head starts to take traffic although its goal is None",
         ),
     ];
     for (peace, breach, says) in cases {
@@ -199,7 +200,7 @@ async fn each_rule_complains_when_it_is_broken_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_fewest_groups_are_counted_from_when_all_took_traffic_and_the_most_always() {
+async fn the_fewest_groups_count_from_when_all_took_traffic_and_the_most_always() {
     let bench = bench();
     bench.open(0);
     bench.cluster(0);
@@ -215,7 +216,7 @@ async fn the_fewest_groups_are_counted_from_when_all_took_traffic_and_the_most_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_is_gone_once_its_pods_hold_nothing() {
+async fn a_group_is_gone_once_its_pods_hold_no_resources() {
     type Act = fn(&Bench);
     let ways: [(&str, Act); 3] = [
         ("its containers have ended", |b| {
@@ -244,7 +245,7 @@ async fn a_group_is_gone_once_its_pods_hold_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_somebody_suspends_costs_no_budget() {
+async fn a_group_suspended_by_others_costs_no_budget() {
     let bench = bench();
     (0..2).for_each(|n| bench.cluster(n));
     (0..2).for_each(|n| bench.open(n));

@@ -153,11 +153,13 @@ impl Controller {
         if !self.index.read(|known| known.is_synced(&key.namespace)) {
             return Ok(Passed::Again(None));
         }
-        if !state.is_fresh {
+        let known = || self.index.read(|known| known.fleets.get(key).cloned());
+        // A fleet that was listed nowhere is not asked for: others' objects with its label may name any.
+        if !state.is_fresh && known().is_some() {
             self.executor.fresh_fleet(key).await?;
             state.is_fresh = true;
         }
-        let Some(stored) = self.index.read(|known| known.fleets.get(key).cloned()) else {
+        let Some(stored) = known() else {
             self.agents.assign(key, Vec::new());
             return Ok(Passed::Gone);
         };

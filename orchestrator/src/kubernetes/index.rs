@@ -131,6 +131,8 @@ pub(crate) struct Store {
     lists: Lists,
     /// Objects made here since the last list of their kind was asked for: it may not have them yet.
     made: BTreeSet<(Kind, Key)>,
+    /// Objects changed here since then: the list may have them as they were before.
+    changed: BTreeSet<(Kind, Key)>,
 }
 
 /// What is kept of a pod.
@@ -292,7 +294,11 @@ impl Index {
     /// An object was changed by this program. If the watch told of its end before the answer came, it has ended.
     pub(crate) fn changed<K: Indexed>(&self, object: K) {
         let fleets = self.write(|store| {
-            if K::known(&object.key(), store).is_some() { object.apply(store) } else { Vec::new() }
+            if K::known(&object.key(), store).is_none() {
+                return Vec::new();
+            }
+            store.changed.insert((K::KIND, object.key()));
+            object.apply(store)
         });
         self.mark(fleets);
     }
@@ -306,6 +312,7 @@ impl Index {
     pub(crate) fn gone<K: Indexed>(&self, key: &Key) {
         let fleets = self.write(|store| {
             store.made.remove(&(K::KIND, key.clone()));
+            store.changed.remove(&(K::KIND, key.clone()));
             K::remove(key, store)
         });
         self.mark(fleets);
@@ -320,15 +327,25 @@ impl Index {
 
     /// A list is about to be asked for.
     pub(crate) fn listing<K: Indexed>(&self, scope: &Scope) {
-        self.write(|store| store.made.retain(|(kind, key)| *kind != K::KIND || !scope.holds(key)));
+        self.write(|store| {
+            store.made.retain(|(kind, key)| *kind != K::KIND || !scope.holds(key));
+            store.changed.retain(|(kind, key)| *kind != K::KIND || !scope.holds(key));
+        });
     }
 
-    /// Objects of a list that is being read. A list may be of an older state than what is known, and is believed.
+    /// Objects of a list that is being read. A list may be of an older state than what is known, and is believed: versions go back when
+    /// the cluster's store is restored from a backup. Of fleets, whose status is the ledger, only what was written here meanwhile stays.
     pub(crate) fn list<K: Indexed>(&self, objects: Vec<K>) {
         let fleets = self.write(|store| {
             let mut fleets = Vec::new();
             for object in objects {
-                let before = K::known(&object.key(), store);
+                let (key, before) = (object.key(), K::known(&object.key(), store));
+                if !K::RISES
+                    && before.is_some_and(|before| object.version() > 0 && object.version() < before)
+                    && !store.changed.contains(&(K::KIND, key.clone()))
+                {
+                    K::remove(&key, store);
+                }
                 if !K::RISES || before.is_none_or(|before| before == 0 || before != object.version()) {
                     fleets.extend(object.apply(store));
                 }

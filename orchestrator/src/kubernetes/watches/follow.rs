@@ -29,6 +29,11 @@ const WATCH: u32 = 290;
 /// sends a bookmark about once a minute (`bookmarkFrequency` of its watch cache); where it sends none, as for events, asking again from the
 /// last version costs one call.
 const SILENCE: Duration = Duration::from_secs(100);
+/// Watches in a row that brought nothing at all, after which the kind is listed again. Whoever waits for versions that the API server does
+/// not have, after its store was restored from a backup, hears nothing for ever, not even a bookmark.
+const MUTE: u32 = 1;
+/// The same where no bookmarks are sent (`/events`): nothing may have happened.
+const MUTE_WITHOUT_BOOKMARKS: u32 = 10;
 /// Wait before a watch that has ended is asked for again.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Objects in a page of a list.
@@ -107,13 +112,21 @@ pub(super) async fn follow<T: Watched>(
     complain: impl Fn(&Broken),
 ) {
     let mut waits = Growing::default();
-    let mut follower = Follower { client, what, unreadable: BTreeSet::new() };
+    let mut follower = Follower { client, what, unreadable: BTreeSet::new(), mute: 0 };
+    let most = if follower.what.path.ends_with("/events") { MUTE_WITHOUT_BOOKMARKS } else { MUTE };
     let mut version: Option<String> = None;
     loop {
         let outcome = match version.take() {
-            None => follower.list::<T>(index).await,
+            None => {
+                follower.mute = 0;
+                follower.list::<T>(index).await
+            }
             Some(from) => follower.watch::<T>(index, from).await,
         };
+        if follower.mute >= most && outcome.is_ok() {
+            debug!(path = %follower.what.path, "a watch brought nothing at all; the kind is listed again");
+            continue;
+        }
         match outcome {
             Ok(next) => version = Some(next),
             Err((error, next)) => {
@@ -135,6 +148,8 @@ struct Follower {
     what: What,
     /// Objects that were named in the log.
     unreadable: BTreeSet<Key>,
+    /// Watches in a row that were silent from their beginning.
+    mute: u32,
 }
 
 impl Follower {
@@ -219,12 +234,18 @@ impl Follower {
             Err(broken) => return Err((broken, Some(version))),
         };
         let mut line = Vec::new();
+        let mute = std::mem::take(&mut self.mute);
+        let mut is_first = true;
         loop {
             line.clear();
             let mut next = (&mut events).take(LARGEST_EVENT);
             match tokio::time::timeout(SILENCE, next.read_until(b'\n', &mut line)).await {
-                Ok(Ok(0)) | Err(_) => break,
-                Ok(Ok(_)) => {}
+                Ok(Ok(0)) => break,
+                Err(_) => {
+                    self.mute = if is_first { mute + 1 } else { 0 };
+                    break;
+                }
+                Ok(Ok(_)) => is_first = false,
                 Ok(Err(error)) if is_end(&error) => break,
                 Ok(Err(error)) => return Err((error.into(), Some(version))),
             }

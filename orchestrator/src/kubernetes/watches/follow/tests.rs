@@ -261,3 +261,34 @@ async fn a_watch_whose_connection_broke_without_a_word_goes_on_from_where_it_was
     assert!(watches.last().unwrap().contains("resourceVersion=9"), "no list is needed: {watches:?}");
     assert_eq!(server.calls().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_restored_from_a_backup_is_listed_again() {
+    // Versions have gone back from 9 to 4: whoever watches from 9 on is not answered before it is 9 again.
+    let server = Fake::new(|call| {
+        if is_watch(call) {
+            let known = call.path.contains("resourceVersion=4");
+            return Answer::Open(200, if known { event("ADDED", &foreign("new", 5)) } else { String::new() });
+        }
+        list(&[foreign("x", 2)], "4", None)
+    });
+    let index = Index::default();
+    index.apply(crate::fixtures::object::<Pod>(&foreign("x", 8)));
+    index.apply(crate::fixtures::object::<Pod>(&foreign("y", 9)));
+    let what = What { path: "/api/v1/pods".into(), ..What::default() };
+    let mut follower = Follower { client: server.client(), what, unreadable: BTreeSet::new(), mute: 0 };
+    let from = follower.watch::<Pod>(&index, "9".to_owned()).await.unwrap();
+    assert_eq!((from.as_str(), follower.mute), ("9", 1), "the version is kept, and that nothing came");
+    assert_eq!(follow_for(3 * 60, &server, &index).await, Vec::<String>::new());
+    assert!(has(&index, "x") && has(&index, "new") && !has(&index, "y"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_never_brings_anything_ends_in_a_list() {
+    let server = Fake::new(|call| {
+        if is_watch(call) { Answer::Open(200, String::new()) } else { list(&[foreign("x", 2)], "9", None) }
+    });
+    follow_for(5 * 60, &server, &Index::default()).await;
+    let lists = server.calls().iter().filter(|call| !is_watch(call)).count();
+    assert_eq!(lists, 3, "one for each silence");
+}

@@ -1,11 +1,11 @@
-//! The dashboard did not answer: because of its process, of the network, or because the head is gone. Told from what else
-//! on the head answers, and from whether workers still reach it.
+//! Why the dashboard did not answer: its process, the network, or a lost head. Concluded from what else on
+//! the head answers, and from whether workers still reach it.
 
 use super::reachability::{HeadReachability, Port};
 use super::{Diagnosis, Fault, Unreachable};
 use crate::{CallError, CallErrorKind};
 
-/// Never nothing: a dashboard that does not answer is a trouble.
+/// Always a diagnosis: a dashboard that does not answer is a fault in itself.
 pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagnosis {
     let mut evidence = vec![error.to_string()];
     let answered = !matches!(error.fault, CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. });
@@ -52,7 +52,7 @@ fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     }
 }
 
-/// Nothing on the head gives a sign of life: is it gone, or are we cut off?
+/// Nothing on the head answers: either it is gone, or the network between here and it is cut.
 fn workers(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     let network = Fault::DashboardUnreachable { because: Unreachable::Network };
     let mut reached = around.workers.iter().filter(|worker| worker.answered);

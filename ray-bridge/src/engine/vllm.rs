@@ -1,11 +1,11 @@
-//! vLLM: its arguments, the paths of its port and the names of its metrics. An engine of another kind that is like vLLM
-//! outside is asked in the same way.
+//! vLLM: its options, the paths of its port and the names of its metrics. Custom engines use the same paths
+//! and names.
 
 use super::args::Owned;
 use super::kind::{Engine, Queue};
 use super::spec::EngineSpec;
 
-/// vLLM's OpenAI-compatible server, 0.32 and what is like it.
+/// vLLM's OpenAI-compatible server, 0.32 and compatible versions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vllm;
 
@@ -65,11 +65,12 @@ const OWNED_ENV: &[&str] = &[
     "VLLM_API_KEY",
 ];
 
-/// Gauges that add up to the requests which the engine has.
+/// Gauges whose sum is the number of requests that the engine has.
 const IN_FLIGHT: [&str; 2] = ["vllm:num_requests_running", "vllm:num_requests_waiting"];
 
-/// Series that vLLM writes when a step of its engine core has ended, and at no other time. Tokens and iterations are
-/// counted when they come out; in the long prefill of a long prompt only the key-value cache in use says that it gets on.
+/// Series that vLLM updates when a step of its engine core has ended, and at no other time. Tokens and
+/// iterations are counted when tokens are generated; in the long prefill of a long prompt only the use of the
+/// key-value cache shows progress.
 const STEPS: [&str; 7] = [
     "vllm:generation_tokens_total",
     "vllm:prompt_tokens_total",
@@ -80,9 +81,10 @@ const STEPS: [&str; 7] = [
     "vllm:num_requests_waiting",
 ];
 
-/// Requests whose grammar is still being compiled, that have no slot for their adapter, or whose key-value cache is on its way from elsewhere, are
-/// deferred: the core steps past them. It sets all four gauges after each of its steps, empty ones too (0.32,
-/// `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py` `record`).
+/// A request is deferred while its grammar is being compiled, while it has no slot for its adapter, or while
+/// its key-value cache is being transferred: the core's steps skip it. vLLM sets all four gauges after each
+/// step, also an empty one (0.32, `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py`
+/// `record`).
 const QUEUE: Queue = Queue {
     running: "vllm:num_requests_running",
     waiting: "vllm:num_requests_waiting",

@@ -1,4 +1,5 @@
-//! Every trap met on real clusters, and the test that shows how it is handled. A trap without its test fails here.
+//! Every trap met on real clusters, and the test that shows how it is handled. A trap without its test fails
+//! here.
 
 /// The trap, and its test.
 const TRAPS: &[(&str, &str)] = &[
@@ -31,10 +32,10 @@ const TRAPS: &[(&str, &str)] = &[
     ("the log of a job on a dead node is empty", "logs_of_a_dead_node_are_empty"),
     ("Ray reads, quotes and sends the whole log", "of_a_long_log_only_the_end_is_asked_for"),
     ("a log that is no UTF-8: 500 from Ray", "a_log_that_is_no_utf_8_is_read"),
-    ("a reused name goes on with the earlier job's log", "a_reused_name_shows_the_last_launch_only"),
+    ("a reused name goes on with the earlier job's log", "only_the_last_launch_of_a_reused_name_is_returned"),
     (
         "a launch that ended before it wrote shows the earlier one's log",
-        "a_launch_that_has_written_nothing_does_not_show_the_one_before",
+        "a_launch_without_output_does_not_return_the_one_before",
     ),
     ("the tail is closed in order when its node is lost", "a_closed_tail_is_no_proof_of_an_ended_job"),
     ("the tail always begins at the log's beginning", "a_tail_that_is_taken_up_again_repeats_nothing"),
@@ -63,7 +64,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("filters need escaping", "filters_are_escaped"),
     ("an unknown column: 400", "a_refused_filter_gives_rays_message"),
     ("num_restarts is a string", "num_restarts_is_a_string"),
-    ("launch times of u64::MAX", "launch_times_of_u64_max_are_no_time"),
+    ("launch times of u64::MAX", "launch_times_of_u64_max_are_none"),
     ("an unplaced bundle has node id \"\"", "placement_groups_in_every_recorded_state"),
     ("removed groups stay listed under their name", "a_removed_group_of_the_same_name_is_not_the_engines"),
     ("dead actors stay listed", "dead_ranks_tell_their_cause"),

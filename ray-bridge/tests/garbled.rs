@@ -254,7 +254,8 @@ proptest! {
                 match (status, &fault) {
                     (200, None | Some(CallErrorKind::Malformed { .. } | CallErrorKind::TooLarge { .. })) => {}
                     (200, _) => panic!("{call}: {fault:?}"),
-                    // A Ray that does not know the way in lets everybody in; one that does not know a job has none.
+                    // A Ray that does not know the way in lets everybody in; one that does not know a job has
+                    // none.
                     (404, None) if matches!(call, "authentication" | "observe") => {}
                     _ => assert!(fault.is_some(), "{call}"),
                 }

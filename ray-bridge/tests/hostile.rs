@@ -1,5 +1,6 @@
-//! Dashboards and engines that send what nobody asked for: how much of it is read, how much memory it takes, and that nobody
-//! else is kept from being looked at. One test binary of its own, since it measures its process.
+//! Dashboards and engines that send what nobody asked for: how much of it is read, how much memory it takes,
+//! and that nobody else is kept from being looked at. One test binary of its own, since it measures its
+//! process.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -184,7 +185,8 @@ async fn the_worst_replies_of_many_clusters_take_little_memory_and_delay_no_othe
     let (seen, ()) = futures::future::join(hostile, honest).await;
     let took = (peak() - before) / MIB;
     println!("24 clusters, each with 27 MiB of nested objects in its replies, took {took} MiB at the peak");
-    // 64 MiB of replies and a quarter of a MiB a cluster, what two of them are parsed into, and sockets and allocator on top.
+    // 64 MiB of replies and a quarter of a MiB a cluster, what two of them are parsed into, and sockets and
+    // allocator on top.
     assert!(took < 192, "{took} MiB");
     for seen in seen {
         assert_eq!(seen.map(|_| ()), Ok(()), "read, and nothing of it kept");

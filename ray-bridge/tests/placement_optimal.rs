@@ -13,7 +13,8 @@ fn policy() -> Policy {
     Policy { levels: LEVELS.iter().map(|label| Level::of(label)).collect(), ..Policy::default() }
 }
 
-/// What a hop must cost, reported without a tree: the innermost level on which all labels from the outside in agree.
+/// What a hop must cost, reported without a tree: the innermost level on which all labels from the outside in
+/// agree.
 fn hop(a: &RayNode, b: &RayNode, inner: usize) -> u64 {
     let agree = |level: &usize| a.labels.get(LEVELS[*level]) == b.labels.get(LEVELS[*level]);
     let shared = (inner..LEVELS.len()).rev().take_while(agree);
@@ -119,8 +120,8 @@ fn measured(placement: &Placement, nodes: &[RayNode], policy: &Policy, inner: us
 /// Five nodes in two racks.
 const RACKS: [usize; 5] = [0, 0, 0, 1, 1];
 
-/// Replicas are placed one after the other, which is a heuristic. This holds how far from the optimum it is where every
-/// way to give five nodes rooms for up to three stages is tried.
+/// Replicas are placed one after the other, which is a heuristic. This holds how far from the optimum it is
+/// where every way to give five nodes rooms for up to three stages is tried.
 #[test]
 fn replicas_one_after_the_other_cost_hardly_more_than_they_must() {
     let policy = Policy { levels: vec![Level::of("rack")], ..Policy::default() };

@@ -1,4 +1,4 @@
-//! `verify`: the plan that an engine was launched with against what Ray reports.
+//! `verify`: compares the plan that an engine was launched with with what Ray reports.
 
 use ray_bridge::SubmissionId;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::status::look;
 use crate::terminal::Terminal;
 use crate::view::{Engine, Slot};
 
-/// The verdict.
+/// The result.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verdict {

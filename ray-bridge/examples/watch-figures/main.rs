@@ -1,11 +1,12 @@
-//! Do sick clusters slow down the watching of healthy ones? 200 groups are watched by one process, as the orchestrator does
-//! it, against fake dashboards in a second process: once all are well, once every other one is dead (accepts and never
-//! answers), slow or refusing.
+//! Do sick clusters slow down the watching of healthy ones? 200 groups are watched by one process, as the
+//! orchestrator does it, against fake dashboards in a second process: once all are well, once every other one
+//! is dead (accepts and never answers), slow or refusing.
 //!
 //!     cargo run --release -p ray-bridge --example watch-figures -- [GROUPS [SECONDS]]
 //!
-//! Prints how far apart the observations of the healthy half were in both runs, and what the watching process cost. Exits
-//! with 1 if a healthy group was not seen as such, or if its period is longer beside sick ones than among its like.
+//! Prints how far apart the observations of the healthy half were in both runs, and what the watching process
+//! cost. Exits with 1 if a healthy group was not seen as such, or if its period is longer beside sick ones
+//! than among its like.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod clock;
@@ -76,7 +77,8 @@ fn compare(groups: usize, seconds: usize) -> Result<ExitCode, Box<dyn Error>> {
     line("all well", &well);
     let sick = run("1")?;
     line("half sick", &sick);
-    // Sick groups take away load too, so a healthy one may only be seen more often; the allowance is the scheduler's.
+    // Sick groups take away load too, so a healthy one may only be seen more often; the allowance is the
+    // scheduler's.
     let holds = sick.p50_ms <= well.p50_ms * 1.05 && sick.p99_ms <= well.p99_ms * 1.1 + 20.0;
     println!(
         "{}",

@@ -15,7 +15,8 @@ use crate::replies;
 /// How slow a slow cluster is; it still answers in time.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Serves `groups` clusters until standard input ends; with `sick` every other one is sick. Prints their addresses.
+/// Serves `groups` clusters until standard input ends; with `sick` every other one is sick. Prints their
+/// addresses.
 pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
         let bodies = Arc::new(replies::all());

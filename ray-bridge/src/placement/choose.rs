@@ -2,15 +2,14 @@
 //! the tree. It works with capacities in stages, not with GPUs.
 //!
 //! A hop costs 2ⁿ, where n is the level of the innermost domain that contains both ends; within a unit it is
-//! free.
-//! For a given set of units, no order of stages is cheaper than traversing the tree domain by domain: each
-//! used domain must be entered at least once, and this order enters each exactly once, on all levels. The
-//! hops of that order cost one `hop(d)` for each used item of each used domain `d`, less one: a sum over the
-//! tree. So
+//! free. For a given set of units, no order of stages is cheaper than traversing the tree domain by domain:
+//! each used domain must be entered at least once, and this order enters each exactly once, on all levels.
+//! The hops of that order cost one `hop(d)` for each used item of each used domain `d`, less one: a sum over
+//! the tree. So
 //!
 //! ```text
-//! cost(d, s) = min over rooms that add up to s or more of  Σ used items (cost(item, room) + hop(d))  −
-//! hop(d)
+//! cost(d, s) = min over rooms that add up to s or more of
+//!              Σ used items (cost(item, room) + hop(d))  −  hop(d)
 //! ```
 //!
 //! is exact, and minimising over the items one after the other (a knapsack) takes O(items × stages). Costs

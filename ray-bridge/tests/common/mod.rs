@@ -1,4 +1,5 @@
-//! A fake server that answers with recorded replies and remembers what it was asked. Shared by the tests in here.
+//! A fake server that answers with recorded replies and remembers what it was asked. Shared by the tests in
+//! here.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with what it did not expect")]
 
@@ -183,8 +184,8 @@ pub enum Frame {
     Break,
 }
 
-/// A server that upgrades: one script for each connection in turn, the last one stays. Gives its address and what it was
-/// asked (`path`, `authorization`).
+/// A server that upgrades: one script for each connection in turn, the last one stays. Gives its address and
+/// what it was asked (`path`, `authorization`).
 pub async fn websocket(scripts: Vec<Vec<Frame>>) -> (url::Url, Arc<Mutex<Vec<(String, Option<String>)>>>) {
     use futures::SinkExt as _;
     use tokio_tungstenite::tungstenite::Message;

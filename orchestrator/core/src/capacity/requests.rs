@@ -1,13 +1,13 @@
-//! What a pod asks of its node, as the scheduler counts it.
+//! The requests of a pod, as the scheduler counts them.
 
 use rayfleet_api::quantity::quantity_of;
 use serde_json::Value;
 
 use super::Resources;
 
-/// Resources that a pod spec asks for: its containers together, or its largest init container if that
-/// is more; sidecars count with both. What is asked for the pod as a whole stands for the sum. A limit stands for a missing request. One
-/// `pods` is always asked for.
+/// The requests of a pod spec: the sum of its containers, or its largest init container if that is more;
+/// sidecars are added to both. Pod-level requests replace the sum. A limit replaces a missing request. One
+/// `pods` is always included.
 pub fn requests(spec: &Value) -> Resources {
     let mut asked = of_pod(spec, of_container);
     let whole = &spec["resources"];
@@ -20,14 +20,14 @@ pub fn requests(spec: &Value) -> Resources {
     asked
 }
 
-/// Limits of a pod spec, added up in the same way.
+/// The limits of a pod spec, added up in the same way.
 pub(super) fn limits(spec: &Value) -> Resources {
     let mut limits = of_pod(spec, |container| amounts(&container["resources"]["limits"]));
     limits.extend(of_pods(&spec["resources"]["limits"]));
     limits
 }
 
-/// Amounts for a pod as a whole. Kubernetes takes no others there (KEP-2837).
+/// Pod-level amounts. Kubernetes accepts only these resources there (KEP-2837).
 fn of_pods(map: &Value) -> impl Iterator<Item = (String, i128)> {
     let is_taken = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
     amounts(map).into_iter().filter(move |(name, _)| is_taken(name))
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_worded_as_people_write_them() {
+    fn amounts_are_formatted_for_people() {
         let words =
             |name: &str, thousandths: i128| in_words(&Resources::from([(name.to_owned(), thousandths)]));
         let gibi = (1_i128 << 30) * 1_000;
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_the_pod_as_a_whole_goes_before_its_containers() {
+    fn pod_level_requests_replace_those_of_containers() {
         let spec = json!({
             "resources": {
                 "requests": {"cpu": "8", "nvidia.com/gpu": "9"},
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_goes_before_a_limit_and_the_largest_init_container_before_the_sum() {
+    fn a_request_overrides_a_limit_and_the_largest_init_container_the_sum() {
         let spec = json!({
             "initContainers": [
                 {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},

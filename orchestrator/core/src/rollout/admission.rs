@@ -1,5 +1,6 @@
-//! A surge group that somebody has suspended and that nothing will resume. Kueue admits a RayCluster once its quota has room; where
-//! the older groups hold all of it, and the budget holds them, it never has. That is a lack of room like any other.
+//! A surge group that somebody has suspended and that nothing will resume. Kueue admits a RayCluster once its
+//! quota has room; where the older groups hold all of it, and the budget holds them, it never has. That is a
+//! lack of room like any other.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use super::planner::Planner;
 use super::progress::Hold;
 use crate::time;
 
-/// Kueue creates and admits in one go where there is room; a queue that moves takes longer, and tells so by itself.
+/// Kueue creates and admits in one go where there is room; a queue that moves takes longer, and tells so by
+/// itself.
 const ADMITTED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Why the rollout can go neither on nor back by itself, and what would help.

@@ -1,5 +1,5 @@
-//! Groups are kept off nodes that this fleet has failed on, as long as there is room elsewhere: a soft wish. A node
-//! that is avoided is better than no group.
+//! Groups are kept off nodes that this fleet has failed on, as long as there is room elsewhere: a soft wish.
+//! A node that is avoided is better than no group.
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::PodShape;
@@ -50,7 +50,8 @@ fn avoided(planner: &Planner<'_>) -> Vec<String> {
     planner.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
 }
 
-/// Whether a whole group fits beside these nodes, once `instead_of` is gone. `Err(None)`: what the nodes have is not known.
+/// Whether a whole group fits beside these nodes, once `instead_of` is gone. `Err(None)`: what the nodes have
+/// is not known.
 pub(super) fn elsewhere(
     planner: &Planner<'_>,
     avoided: &[String],

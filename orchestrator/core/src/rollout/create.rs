@@ -118,7 +118,8 @@ fn may_create<'a>(planner: &Planner<'a>, room: &mut Option<Room<'a>>) -> Result<
     }
 }
 
-/// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending included.
+/// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending
+/// included.
 fn old_ones_exist(planner: &Planner<'_>) -> bool {
     let fleet = planner.fleet;
     let prefix = format!("{}-{}-", fleet.name, fleet.revision.pod);

@@ -1,6 +1,7 @@
-//! Groups on nodes that are to be emptied: cordoned, or tainted by something that will take the node away. The whole group moves by
-//! the rules of a rollout, before anybody evicts its pods: surge where there is room, within the budget otherwise. Where
-//! it can go nowhere it stays, and that is reported. On machines that end by themselves it goes at once: nothing can keep it.
+//! Groups on nodes that are to be emptied: cordoned, or tainted by something that will take the node away.
+//! The whole group moves by the rules of a rollout, before anybody evicts its pods: surge where there is
+//! room, within the budget otherwise. Where it can go nowhere it stays, and that is reported. On machines
+//! that end by themselves it goes at once: nothing can keep it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,8 +62,8 @@ impl Moving {
     }
 }
 
-/// Groups that go now, because their machines end, with the reason. Neither the budget nor a partition, a pause or a refused spec can
-/// keep them, and what they have in flight ends only if it is let end.
+/// Groups that go now, because their machines end, with the reason. Neither the budget nor a partition, a
+/// pause or a refused spec can keep them, and what they have in flight ends only if it is let end.
 pub(super) fn goes_now(planner: &Planner<'_>) -> BTreeMap<String, String> {
     let kept = last(planner).map(|group| group.name.clone());
     let (fleet, now) = (planner.fleet, planner.inputs.now);
@@ -76,8 +77,8 @@ pub(super) fn goes_now(planner: &Planner<'_>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The last group of several that serves, if all that do are on machines that are said to end. It stays until another one serves:
-/// whoever taints all nodes, by mistake or on purpose, does not end a fleet by that.
+/// The last group of several that serves, if all that do are on machines that are said to end. It stays until
+/// another one serves: whoever taints all nodes, by mistake or on purpose, does not end a fleet by that.
 pub(super) fn last<'b>(planner: &'b Planner<'_>) -> Option<&'b GroupStatus> {
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     let others = planner.active().any(|group| is_ready(group) && !planner.moving.is_lost_soon(group));

@@ -1,6 +1,7 @@
-//! Surge groups that are made although no whole group fits, so that a node autoscaler sees their pods (`whenNoRoom: Pend`). Each
-//! has a while; if no nodes have come by then it is given up. Where a group may be replaced in its place, that rollout then goes on
-//! as with `Replace`; where none may be missing, or nodes are to be emptied, it stands, and another group pends after a wait that grows.
+//! Surge groups that are made although no whole group fits, so that a node autoscaler sees their pods
+//! (`whenNoRoom: Pend`). Each has a while; if no nodes have come by then it is given up. Where a group may be
+//! replaced in its place, that rollout then goes on as with `Replace`; where none may be missing, or nodes
+//! are to be emptied, it stands, and another group pends after a wait that grows.
 
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use super::classify::is_retained;
 use super::planner::Planner;
 use crate::time;
 
-/// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got none asks its
-/// cloud again within half an hour (Kubernetes' cluster-autoscaler: `--max-node-group-backoff-duration`).
+/// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got
+/// none asks its cloud again within half an hour (Kubernetes' cluster-autoscaler:
+/// `--max-node-group-backoff-duration`).
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// Nodes were waited for in vain, for the revision to go to and the spec as it is.

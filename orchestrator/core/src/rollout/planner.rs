@@ -101,7 +101,8 @@ impl<'a> Planner<'a> {
         self.more
     }
 
-    /// The lowest slot that no entry has. No entry leaves the planner, so a slot that was passed over stays taken.
+    /// The lowest slot that no entry has. No entry leaves the planner, so a slot that was passed over stays
+    /// taken.
     pub(super) fn take_slot(&mut self) -> u32 {
         let groups = &self.groups;
         let (taken, from) =

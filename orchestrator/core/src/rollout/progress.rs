@@ -25,7 +25,8 @@ pub(super) const ROLLING_BACK: &str = "Rolling back";
 pub(super) const ROLLED_BACK: &str = "Rolled back";
 /// The step of a rollout that `spec.paused` holds.
 pub(super) const PAUSED: &str = "Paused";
-/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its own.
+/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its
+/// own.
 pub(super) const PENDING: &str = "Waiting for nodes";
 /// The step of a fleet that only waits for groups which somebody has suspended.
 pub(super) const SUSPENDED: &str = "Suspended";

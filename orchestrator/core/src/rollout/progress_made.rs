@@ -1,5 +1,5 @@
-//! Whether a rollout has moved since the pass before: what holds the progress deadline off. That a group fails, and that it or another
-//! one in its stead comes back, is no progress, however often it happens.
+//! Whether a rollout has moved since the pass before: what holds the progress deadline off. That a group
+//! fails, and that it or another one in its stead comes back, is no progress, however often it happens.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ pub(super) struct Since<'a> {
     pub(super) rollout: &'a RolloutStatus,
 }
 
-/// Something that a rollout is made of has moved on, or there is something to wait for that was not there before.
+/// Something that a rollout is made of has moved on, or there is something to wait for that was not there
+/// before.
 pub(super) fn moved(
     planner: &Planner<'_>,
     before: &Since<'_>,
@@ -70,8 +71,8 @@ fn came_or_went(planner: &Planner<'_>, before: &RayClusterFleetStatus) -> bool {
     came || went || updated(&planner.groups) > updated(&before.groups)
 }
 
-/// A group takes traffic, or has now taken it for long enough. One that only comes back to where it was, after a failure or after it
-/// was not ready, brings the rollout no further.
+/// A group takes traffic, or has now taken it for long enough. One that only comes back to where it was,
+/// after a failure or after it was not ready, brings the rollout no further.
 fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     let known = by_name(&before.status.groups);
     let now = planner.inputs.now;
@@ -89,7 +90,8 @@ fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     })
 }
 
-/// What was complete is no longer, and only by groups that had failed a short while before: they have not come back for good.
+/// What was complete is no longer, and only by groups that had failed a short while before: they have not
+/// come back for good.
 fn relapse(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     if !matches!(before.rollout.step.as_str(), COMPLETE | ROLLED_BACK) {
         return false;

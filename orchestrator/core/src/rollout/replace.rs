@@ -105,7 +105,8 @@ fn retarget(planner: &mut Planner<'_>) {
     }
 }
 
-/// With `whenNoRoom: Wait` no group is given up for a surge group that has no room; with `Pend` none while its pods wait for nodes.
+/// With `whenNoRoom: Wait` no group is given up for a surge group that has no room; with `Pend` none while
+/// its pods wait for nodes.
 fn waits_for_room(planner: &Planner<'_>) -> bool {
     let blocked = matches!(planner.blocked, Some(Blocked::NoRoom(_) | Blocked::Unknown));
     let waits = blocked && planner.when_no_room() != WhenNoRoom::Replace && planner.surge() > 0;

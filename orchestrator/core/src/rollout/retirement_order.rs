@@ -15,8 +15,8 @@ use crate::observed::ObservedGroup;
 /// The label of a node that names what its neighbours share.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// How well the groups of a fleet are placed. Every other part of the order is written on the group itself. A fleet at rest
-/// never asks, so it is found out when it is asked for.
+/// How well the groups of a fleet are placed. Every other part of the order is written on the group itself. A
+/// fleet at rest never asks, so it is found out when it is asked for.
 #[derive(Debug)]
 pub(super) struct RetirementOrder<'a> {
     capacity: Option<&'a dyn Source>,
@@ -45,8 +45,8 @@ impl<'a> RetirementOrder<'a> {
         Self { capacity, observed, nodes: OnceCell::new(), placed: RefCell::default() }
     }
 
-    /// What serves nobody goes first, then the oldest revision, what its owner gives up first, the worst placed, the least
-    /// loaded, and among equals the highest slot.
+    /// What serves nobody goes first, then the oldest revision, what its owner gives up first, the worst
+    /// placed, the least loaded, and among equals the highest slot.
     pub(super) fn order(&self, fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
         (
             counts_as_serving(fleet, group, now),

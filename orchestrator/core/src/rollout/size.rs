@@ -1,5 +1,5 @@
-//! Keeps a status below what etcd takes in one request, by leaving out what is only shown. A status that cannot be written is a
-//! fleet that nobody looks after.
+//! Keeps a status below what etcd takes in one request, by leaving out what is only shown. A status that
+//! cannot be written is a fleet that nobody looks after.
 
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::GroupStatus;
@@ -7,7 +7,8 @@ use rayfleet_api::status::GroupStatus;
 use super::conditions::Verdict;
 use crate::text;
 
-/// Bytes that a status may have: of etcd's 1.5 MiB for one request the rest is left to the spec and the metadata.
+/// Bytes that a status may have: of etcd's 1.5 MiB for one request the rest is left to the spec and the
+/// metadata.
 pub(super) const LIMIT: usize = 1 << 20;
 
 /// A thing that is left out, and how.

@@ -29,8 +29,8 @@ pub(crate) struct RolloutTarget<'a> {
 }
 
 impl<'a> RolloutTarget<'a> {
-    /// The way as the status has it: a rollback holds for the revision that failed, and for no other. Something `refused`
-    /// keeps everything as it is.
+    /// The way as the status has it: a rollback holds for the revision that failed, and for no other.
+    /// Something `refused` keeps everything as it is.
     pub(crate) fn new(
         asked: &'a ValidFleet,
         stable: Option<&'a ValidFleet>,

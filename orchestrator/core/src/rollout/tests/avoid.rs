@@ -1,4 +1,5 @@
-//! Nodes that are avoided: by new groups, by groups that failed there, and by nobody when there is no room elsewhere.
+//! Nodes that are avoided: by new groups, by groups that failed there, and by nobody when there is no room
+//! elsewhere.
 
 use std::collections::BTreeMap;
 

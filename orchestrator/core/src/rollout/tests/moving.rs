@@ -1,4 +1,5 @@
-//! Groups on nodes that are to be emptied: they move by the rules of a rollout, and stay where there is no other place.
+//! Groups on nodes that are to be emptied: they move by the rules of a rollout, and stay where there is no
+//! other place.
 
 use std::collections::BTreeMap;
 

@@ -528,7 +528,8 @@ fn a_group_that_misses_a_probe_while_others_load_is_not_given_up() {
     assert!(sim.names().iter().all(|name| name.starts_with("llama-pods2-")), "{:?}", sim.names());
 }
 
-/// Where groups were struck out of the ledger as soon as their pods were ending, such a fleet had up to 71 groups with pods.
+/// Where groups were struck out of the ledger as soon as their pods were ending, such a fleet had up to 71
+/// groups with pods.
 #[test]
 fn max_surge_holds_in_hardware() {
     let mut fleet = fleet(30);

@@ -373,7 +373,8 @@ impl Sim {
         }
     }
 
-    /// A group holds its nodes until its pods have ended, and counts as long. Pods that are to go and have no node hold nothing.
+    /// A group holds its nodes until its pods have ended, and counts as long. Pods that are to go and have no
+    /// node hold nothing.
     fn hardware(&mut self) {
         let most = usize::try_from(self.fleet.replicas + self.fleet.strategy.max_surge).unwrap();
         // An entry of before the fleet was scaled down is still made: it stands in the ledger.

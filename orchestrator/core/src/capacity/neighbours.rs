@@ -160,7 +160,7 @@ impl Crowd {
     }
 }
 
-/// JSON path of a term's required terms.
+/// JSON field of the required terms.
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 /// A required term of a pod's affinity or anti-affinity, or a spread rule: which pods it matches, and the

@@ -1,7 +1,7 @@
-//! Surge groups that are made although no whole group fits, so that a node autoscaler sees their pods
-//! (`whenNoRoom: Pend`). Each has a while; if no nodes have come by then it is given up. Where a group may be
-//! replaced in its place, that rollout then goes on as with `Replace`; where none may be missing, or nodes
-//! are to be emptied, it stands, and another group pends after a wait that grows.
+//! Surge groups that are created although no whole group fits, so that a node autoscaler reacts to their pods
+//! (`whenNoRoom: Pend`). Each has a time limit; if no nodes have been added by then it is given up. If a
+//! group may be replaced in its place, the rollout then continues as with `Replace`; if none may be missing,
+//! or nodes are being drained, the rollout waits, and another group pends after a growing backoff.
 
 use std::time::Duration;
 
@@ -13,41 +13,41 @@ use super::classify::is_retained;
 use super::planner::Planner;
 use crate::time;
 
-/// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got
+/// Longest backoff before nodes are requested again, unless `pendTimeout` is longer. An autoscaler that got
 /// none asks its cloud again within half an hour (Kubernetes' cluster-autoscaler:
 /// `--max-node-group-backoff-duration`).
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Nodes were waited for in vain, for the revision to go to and the spec as it is.
+/// Waits for nodes without success, for the target revision and the current spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PendFailures {
-    /// How often. Counts as far as waits grow with it.
+    /// Their number, up to the point where the backoff stops growing.
     times: u32,
-    /// Before this moment no other group pends.
+    /// No other group pends before this time.
     again: Timestamp,
 }
 
 impl PendFailures {
-    /// As the status has it.
+    /// Reads it from the status.
     pub(super) fn of(rollout: &RolloutStatus) -> Self {
         let again = rollout.pend_retry_after.as_ref().map_or(Timestamp::MIN, |again| again.0);
         Self { times: rollout.pend_failures.max(1), again }
     }
 
-    /// Into the status.
+    /// Writes it to the status.
     pub(super) fn record(self, rollout: &mut RolloutStatus) {
         rollout.pend_failed_revision = Some(rollout.to.clone());
         (rollout.pend_failures, rollout.pend_retry_after) = (self.times, Some(time::not_before(self.again)));
     }
 }
 
-/// The wait after so many tries: `pendTimeout`, doubled each time.
+/// The backoff after this many waits: `pendTimeout`, doubled each time.
 fn wait(timeout: Duration, times: u32) -> Duration {
     let doublings = times.saturating_sub(1).min(20);
     timeout.saturating_mul(1 << doublings).min(LONGEST.max(timeout))
 }
 
-/// Until when a group that is made now may wait for nodes.
+/// Until when a group that is created now may wait for nodes.
 pub(super) fn until(planner: &Planner<'_>) -> Timestamp {
     after(planner.inputs.now, planner.fleet.strategy.pend_timeout)
 }
@@ -57,17 +57,17 @@ pub(super) fn may(planner: &Planner<'_>) -> bool {
     planner.pend_failures.is_none_or(|in_vain| retries(planner) && in_vain.again <= planner.inputs.now)
 }
 
-/// Nothing may be replaced in its place, or that place is the one to be left: new nodes are all that helps.
+/// Nothing may be replaced in its place, or its place must be left: only new nodes help.
 fn retries(planner: &Planner<'_>) -> bool {
     planner.fleet.strategy.max_unavailable == 0 || planner.active().any(|group| planner.moving.has(group))
 }
 
-/// Its pods wait for nodes that may be added.
+/// Whether its pods wait for nodes that may be added.
 pub(super) fn pends(group: &GroupStatus) -> bool {
     is_retained(group) && group.pend_until.is_some()
 }
 
-/// Groups for which no nodes came in time go, and no other one pends at once in their stead.
+/// Gives up groups for which no nodes were added in time, and delays the next one.
 pub(super) fn give_up(planner: &mut Planner<'_>) {
     let (now, timeout) = (planner.inputs.now, planner.fleet.strategy.pend_timeout);
     let limit = timeout.as_secs();
@@ -80,7 +80,7 @@ pub(super) fn give_up(planner: &mut Planner<'_>) {
             over = true;
         }
     }
-    // Groups that pended at the same time were one try.
+    // Groups that pended at the same time count as one wait.
     if over && planner.pend_failures.is_none_or(|before| before.again <= now) {
         let before = planner.pend_failures.map_or(0, |before| before.times);
         let next = before.saturating_add(1);
@@ -90,7 +90,7 @@ pub(super) fn give_up(planner: &mut Planner<'_>) {
     }
 }
 
-/// Why a fleet that only new nodes help stands, and when nodes are asked for again.
+/// Why a fleet that needs new nodes makes no progress, and when nodes are requested again.
 pub(super) fn stands(planner: &Planner<'_>) -> Option<String> {
     let in_vain = planner.pend_failures.filter(|_| retries(planner))?;
     let limit = planner.fleet.strategy.pend_timeout.as_secs();
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_an_hour_and_are_never_shorter_than_a_try() {
+    fn backoffs_double_up_to_an_hour_and_are_never_shorter_than_the_timeout() {
         let minutes = |timeout, times| wait(Duration::from_mins(timeout), times).as_secs() / 60;
         assert_eq!([1, 2, 3, 4, u32::MAX].map(|times| minutes(15, times)), [15, 30, 60, 60, 60]);
         assert_eq!([1, 2, 9].map(|times| minutes(120, times)), [120; 3]);

@@ -11,11 +11,11 @@ use super::planner::Planner;
 use super::{admission, blocker, conditions, pend, progress, size};
 use crate::startup_times;
 
-/// Groups by what they count as.
+/// Numbers of groups.
 pub(super) struct Counts {
     pub(super) wanted: i32,
     pub(super) replicas: i32,
-    /// Of the revision to go to.
+    /// Of the target revision.
     pub(super) updated: i32,
     /// Of the revision that the fleet asks for: another one during a rollback.
     pub(super) of_asked: i32,
@@ -41,7 +41,7 @@ impl Counts {
             wanted: i32::try_from(fleet.replicas).unwrap_or(i32::MAX),
             replicas: number(planner.groups.len()),
             updated: of(fleet),
-            // Of a revision that is refused there is no group.
+            // A refused revision has no groups.
             of_asked: if planner.inputs.held.is_some_and(|held| held.stands_in) { 0 } else { of(asked) },
             ready: number(groups().filter(|group| is_ready(group)).count()),
             available: number(groups().filter(|group| is_available(fleet, group, now)).count()),
@@ -53,15 +53,15 @@ impl Counts {
     }
 }
 
-/// What a pass leads to.
+/// The result of a pass.
 pub(crate) struct Summary {
     /// The status.
     pub(crate) status: RayClusterFleetStatus,
-    /// When it changes by the passing of time alone.
+    /// When it changes because of time alone.
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// Sums the planner up, and takes its groups.
+/// Summarizes the planner and takes its groups.
 pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
     let counts = Counts::new(planner);
     let fleet = planner.fleet;
@@ -99,7 +99,7 @@ pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatu
     Summary { status, wake }
 }
 
-/// A group becomes available, the rollout is overdue, or a RayCluster that is to go counts as held.
+/// The next of: a group becomes available, the rollout is overdue, a RayCluster to be deleted counts as held.
 fn wake(
     planner: &Planner<'_>,
     counts: &Counts,

@@ -1,5 +1,5 @@
-//! `kubectl rayfleet plan`: what a change would do, predicted by the orchestrator's own planner on the cluster as
-//! it is. Only reads.
+//! `kubectl rayfleet plan`: predicts the effect of a change with the orchestrator's own planner on the
+//! present state of the cluster. Read-only.
 
 mod read;
 mod show;

@@ -1,4 +1,4 @@
-//! `kubectl rayfleet rollout`: one module for each command that is more than a patch.
+//! `kubectl rayfleet rollout`: one module for each subcommand that is more than a patch.
 
 mod change;
 mod history;

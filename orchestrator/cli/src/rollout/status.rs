@@ -1,4 +1,4 @@
-//! `rollout status`: waits, and prints each step as it changes.
+//! `rollout status`: waits, and prints each new step.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) async fn run(
     Err(failed(fleets, &args.fleet, &format!("timed out after {spent}: {}", last.replace("\n  ", "; "))))
 }
 
-/// Waits for the end. `last` is what was printed last, also when this is dropped.
+/// Waits for the end. `last` is the last printed line, also if this future is dropped.
 async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut String) -> Result<(), CliError> {
     let start = clock::now();
     let mut follow = Follow::new(fleets, Scope::One(name));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_says_where_it_was() {
+    async fn a_timeout_prints_the_last_step() {
         let fake = Fake::new([sample::upgrading()]);
         let fault = run(&args(true, 90), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
         insta::assert_snapshot!(fault);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_fleet_is_not_waited_for() {
+    async fn a_missing_fleet_is_an_error() {
         let fake = Fake::new([]);
         let fault = run(&args(true, 0), &fake.fleets(), &Kept::default().terminal(false))
             .await

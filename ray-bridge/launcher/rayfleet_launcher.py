@@ -116,7 +116,7 @@ class Launch:
         try:
             found = ranks(self.group, self.server_name)
         except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
-            print(f"ranks cannot be looked at: {error!r:.300}")
+            print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
             return
         alive, wanted = sum(rank.state == "ALIVE" for rank in found), len(self.spec.nodes)

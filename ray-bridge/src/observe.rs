@@ -313,7 +313,7 @@ async fn dead_supervisor(dashboard: &Dashboard, job: &SubmissionId) -> Result<Op
 
 /// A job that Ray reports as RUNNING although its actor is dead.
 fn abandoned(job: Job, death: &str) -> Job {
-    let message = format!("Ray still calls it RUNNING, but what ran it is dead: {death}");
+    let message = format!("Ray still reports RUNNING, but the actor that ran it is dead: {death}");
     Job { status: JobStatus::Failed, message: Some(message), ..job }
 }
 

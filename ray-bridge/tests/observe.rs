@@ -255,7 +255,7 @@ async fn a_job_that_ray_reports_running_without_its_actor_has_ended() {
     let stale = look().await;
     assert_eq!((stale.status, stale.has_ended(), stale.placed), (JobStatus::Failed, true, None));
     let cause = stale.cause.unwrap();
-    assert!(cause.starts_with("Ray still calls it RUNNING, but what ran it is dead: "), "{cause}");
+    assert!(cause.starts_with("Ray still reports RUNNING, but the actor that ran it is dead: "), "{cause}");
 
     assert!(!cluster.look().await.engine.unwrap().has_ended(), "an engine that serves has not ended");
 }

@@ -70,10 +70,9 @@ fn has_own_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
 
 fn kubeconfig_fault(error: &KubeconfigError) -> CliError {
     let (message, cure) = match error {
-        KubeconfigError::LoadContext(name) => (
-            format!("the kubeconfig has no context \"{name}\""),
-            "see those it has: kubectl config get-contexts",
-        ),
+        KubeconfigError::LoadContext(name) => {
+            (format!("the kubeconfig has no context \"{name}\""), "list them: kubectl config get-contexts")
+        }
         KubeconfigError::LoadClusterOfContext(name) => (
             format!("the kubeconfig's context names a cluster \"{name}\" that it does not have"),
             "see: kubectl config view",
@@ -121,7 +120,7 @@ clusters:
         let fault = kubeconfig_fault(&KubeconfigError::LoadContext("nowhere".into())).to_string();
         insta::assert_snapshot!(fault, @r#"
         error: the kubeconfig has no context "nowhere"
-        cure:  see those it has: kubectl config get-contexts
+        cure:  list them: kubectl config get-contexts
         "#);
     }
 }

@@ -79,7 +79,7 @@ impl Fleets {
         read(text).ok_or_else(|| {
             CliError::with_cure(
                 format!("{RESOURCE} \"{fleet}\" cannot be read"),
-                format!("look at it: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
+                format!("see: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
             )
         })
     }
@@ -122,7 +122,7 @@ impl Fleets {
         let guard = serde_json::json!({"op": "test", "path": "/metadata/generation", "value": generation});
         let operations = Value::Array(std::iter::once(guard).chain(changes).collect());
         let patch = serde_json::from_value(operations).map_err(|error| {
-            CliError::new(format!("fleet \"{fleet}\": the change is no JSON patch: {error}"))
+            CliError::new(format!("fleet \"{fleet}\": the change is not a JSON patch: {error}"))
         })?;
         let patch = Patch::Json::<()>(patch);
         match self.call(Some(fleet), self.api(false).patch(fleet, &writer(), &patch)).await {
@@ -145,7 +145,7 @@ impl Fleets {
         loop {
             let text = self.send(None, at.list(&params)).await?;
             let page = Page::of(&text).ok_or_else(|| {
-                CliError::new(format!("API server {}: what it answers for {what} is no list", self.server))
+                CliError::new(format!("API server {}: its reply for {what} is not a list", self.server))
             })?;
             for item in &page.items {
                 match read(item) {

@@ -155,7 +155,7 @@ impl Found {
     pub(crate) fn engine(&self) -> Result<&Url, CliError> {
         self.engine.as_ref().ok_or_else(|| {
             CliError::failed(
-                format!("engine {}: where its API server answers is not known", self.id),
+                format!("engine {}: the address of its API server is not known", self.id),
                 "its job carries no record of the bridge, or the head's node is gone: give --engine-address URL",
             )
         })

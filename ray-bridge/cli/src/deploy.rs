@@ -61,7 +61,7 @@ pub(crate) async fn run(
             ));
         }
         (Decision::Keep, Some(_)) => {
-            terminal.progress(&format!("engine {name} runs already as the file says"));
+            terminal.progress(&format!("engine {name} already runs as the file says"));
             session.find(name).await?
         }
         (Decision::Replace, Some(job)) => {
@@ -135,12 +135,12 @@ async fn launch(
     if launched == Launched::AlreadyThere && tries == 1 {
         return Err(CliError::failed(
             format!("engine {}: somebody else has just submitted a job of this name", spec.name),
-            format!("look at it: ray-bridge status {}", spec.name),
+            format!("see: ray-bridge status {}", spec.name),
         ));
     }
     let Some(job) = session.job(&spec.name).await? else {
         return Err(CliError::failed(
-            format!("engine {}: Ray took the job and does not know it", spec.name),
+            format!("engine {}: Ray accepted the job but does not list it", spec.name),
             "deploy again",
         ));
     };

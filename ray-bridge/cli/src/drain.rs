@@ -83,7 +83,7 @@ async fn drain(
     match engine.set_draining(true).await {
         Ok(()) => {}
         Err(CallError { fault: Call::NotFound { .. }, .. }) => {
-            terminal.progress("the engine cannot be told to drain; waiting for its requests alone");
+            terminal.progress("the engine cannot drain; only waiting for its requests to end");
         }
         Err(error) => return Err(error.into()),
     }

@@ -134,7 +134,7 @@ impl From<ProbeError> for CliError {
             ProbeError::Call(error) => error.into(),
             unexpected @ (ProbeError::Unexpected { .. } | ProbeError::NoText { .. }) => Self::failed(
                 unexpected.to_string(),
-                "the engine serves something else than meant: check source, or correct probe.expect",
+                "the engine serves something else than intended: check source, or correct probe.expect",
             ),
             unanswered @ (ProbeError::NoWay(_) | ProbeError::Empty { .. }) => Self::failed(
                 unanswered.to_string(),

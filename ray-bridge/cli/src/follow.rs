@@ -89,7 +89,7 @@ pub(crate) async fn until_answered(
                     limit.as_secs(),
                     story.last
                 ),
-                format!("it goes on: ray-bridge watch {0}; or end it: ray-bridge stop {0}", found.id),
+                format!("it continues: ray-bridge watch {0}; or end it: ray-bridge stop {0}", found.id),
             ));
         }
         sleep(session.pace).await;
@@ -106,7 +106,7 @@ pub(crate) async fn until_answered(
                     found.id,
                     left.as_secs()
                 ),
-                format!("look into its log: ray-bridge logs {}", found.id),
+                format!("read its log: ray-bridge logs {}", found.id),
             ));
         }
     };

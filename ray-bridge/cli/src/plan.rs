@@ -141,7 +141,7 @@ impl Step {
 
 /// The note about a node that has ranks although it should be avoided.
 pub(crate) fn avoided(node: &str) -> String {
-    format!("note: {node} has ranks although it is to be avoided: the others have no room")
+    format!("note: {node} has ranks although it should be avoided: the others have no room")
 }
 
 /// What would make room.

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal)
         if spent >= args.timeout {
             return Err(CliError::failed(
                 format!("engine {name}: Ray has not ended its job within {} s", args.timeout.as_secs()),
-                "look at the node that runs it: `ray status` and the raylet's log there; then stop it again",
+                "check the node that runs it: `ray status` and the raylet's log there; then stop it again",
             ));
         }
         sleep(session.pace / LOOKS_A_PACE).await;

@@ -167,7 +167,7 @@ impl Printer<'_> {
                     } else {
                         let known = known(&before, &now);
                         if known == 0 && !before.is_empty() && !now.is_empty() {
-                            self.terminal.progress("some lines came too quickly to be seen");
+                            self.terminal.progress("some lines were skipped: they were written too quickly");
                         }
                         now.iter().skip(known).try_for_each(|line| self.line(line))?;
                     }

@@ -121,7 +121,7 @@ async fn plan_obeys_the_placement_flags() {
     );
 
     let avoided = ran(&fake, &format!("plan -f {path} --avoid 10.0.0.2")).await;
-    let note = "note: worker-0 has ranks although it is to be avoided: the others have no room";
+    let note = "note: worker-0 has ranks although it should be avoided: the others have no room";
     assert!(avoided.code() == 0 && avoided.out.contains(note), "{}", avoided.out);
     let excluded = ran(&fake, &format!("plan -f {path} --exclude worker-0")).await;
     assert_eq!(excluded.code(), 1);
@@ -173,7 +173,7 @@ async fn deploy_follows_the_start_to_the_answer_of_the_probe() {
     assert!(first.out.contains("4/4 ranks alive, as planned"), "{}", first.out);
 
     let again = ran(&fake, &format!("deploy -f {path} --wait")).await;
-    assert_eq!((again.code(), again.steps()[0]), (0, "engine tiny runs already as the file says"));
+    assert_eq!((again.code(), again.steps()[0]), (0, "engine tiny already runs as the file says"));
     let submits =
         fake.with(|cluster| cluster.asked.iter().filter(|asked| *asked == "POST /api/jobs/").count());
     assert_eq!(submits, 1);
@@ -371,11 +371,11 @@ async fn doctor_says_why_a_dashboard_is_unreachable() {
     let silent = ran_in(&session, "doctor").await;
     assert_eq!(silent.code(), 3);
     assert!(
-        silent.out.contains("FAIL  cause      the dashboard is not reached because of its process"),
+        silent.out.contains("FAIL  cause      the dashboard is unreachable because of its process"),
         "{}",
         silent.out
     );
-    assert!(silent.out.contains("its port takes connections and nobody answers"), "{}", silent.out);
+    assert!(silent.out.contains("its port accepts connections but does not answer"), "{}", silent.out);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub(crate) async fn run(
 fn verdict(engine: Engine) -> Verdict {
     let mut differences = engine.differences;
     if engine.as_planned.is_none() {
-        differences.push(format!("no rank was looked at: the engine is {}", engine.state));
+        differences.push(format!("no rank was checked: the engine is {}", engine.state));
     }
     Verdict { name: engine.name, as_planned: differences.is_empty(), differences, ranks: engine.ranks }
 }

@@ -85,7 +85,7 @@ fn compare(groups: usize, seconds: usize) -> Result<ExitCode, Box<dyn Error>> {
         if holds {
             "the healthy half is watched as before"
         } else {
-            "sick groups slow down the healthy half"
+            "failing groups slow down the healthy half"
         }
     );
     Ok(if holds && well.wrong + sick.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

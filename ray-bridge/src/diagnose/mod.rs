@@ -134,16 +134,16 @@ impl Fault {
             }
             Self::HeadLost => "start the head again, wait for its workers, then deploy again",
             Self::DashboardUnreachable { because: Unreachable::Network } => {
-                "check the way to the head: routes, network policies, its power"
+                "check the network to the head (routes, network policies), and its power"
             }
             Self::DashboardUnreachable { because: Unreachable::Process } => {
-                "look at the dashboard's process on the head, and at the head's memory; the engine may go on"
+                "check the dashboard's process on the head, and the head's memory; the engine may still serve"
             }
             Self::DashboardUnreachable { because: Unreachable::Answer } => "check address and token",
             Self::Hung { .. } => {
-                "look at the stacks of its ranks (py-spy dump), then stop it and deploy it again"
+                "dump the stacks of its ranks (py-spy dump), then stop it and deploy it again"
             }
-            Self::Slow { .. } => "look at the load of its nodes and at its queue",
+            Self::Slow { .. } => "check the load of its nodes and its queue",
             Self::WrongPlacement => "stop it and deploy it again",
             Self::NotEnoughNodes => "add nodes, or give the model another parallelism",
         }
@@ -168,9 +168,9 @@ impl fmt::Display for Fault {
                 let because = match because {
                     Unreachable::Network => "the network",
                     Unreachable::Process => "its process",
-                    Unreachable::Answer => "what it answers",
+                    Unreachable::Answer => "its answer",
                 };
-                write!(f, "the dashboard is not reached because of {because}")
+                write!(f, "the dashboard is unreachable because of {because}")
             }
             Self::Hung { since } => write!(f, "the engine hangs since {since:.0}"),
             Self::Slow { since } => write!(f, "the engine is slow: no step since {since:.0}"),

@@ -47,8 +47,7 @@ fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
     if *before == cluster.session || state.engine.is_some() {
         return None;
     }
-    let evidence =
-        format!("Ray has started again ({}, was {before}) and knows no engine any more", cluster.session);
+    let evidence = format!("Ray has restarted ({}, was {before}) and has lost its engines", cluster.session);
     Some(Diagnosis { trouble: Fault::HeadLost, evidence: vec![evidence] })
 }
 
@@ -131,7 +130,7 @@ fn dead_engine(engine: &EngineState, history: &History) -> Option<Diagnosis> {
         let cause = engine.cause.as_deref().unwrap_or("Ray gives no cause");
         evidence.push(format!("its job has ended: {}", cause.lines().next().unwrap_or_default()));
     } else if let Some(phase) = gave_up {
-        evidence.push(phase.message.clone().unwrap_or_else(|| "the launcher has given up".to_owned()));
+        evidence.push(phase.message.clone().unwrap_or_else(|| "the launcher gave up".to_owned()));
     } else if !history.served {
         return None;
     } else {

@@ -34,7 +34,7 @@ pub enum ProbeError {
     #[error(transparent)]
     Call(#[from] CallError),
     /// The answer lacks the expected text.
-    #[error("the probe's answer {got:?} does not hold {expected:?}")]
+    #[error("the probe's answer {got:?} does not contain {expected:?}")]
     Unexpected {
         /// The expected text.
         expected: String,
@@ -52,7 +52,7 @@ pub enum ProbeError {
         expected: String,
     },
     /// The status is 200 and the answer is empty.
-    #[error("POST {path} answers 200 with nothing in it: {got}")]
+    #[error("POST {path} answers 200 with an empty answer: {got}")]
     Empty {
         /// The path that answered.
         path: &'static str,

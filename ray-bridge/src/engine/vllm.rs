@@ -15,12 +15,11 @@ const ADDRESS: &str = "the bridge sets the address that it watches; set the port
 const NAME: &str = "the model's name and source are fields of their own; set those instead";
 const RANKS: &str = "the ranks are placed by the bridge through Ray; leave it out";
 const TLS: &str = "the bridge watches the engine over plain HTTP; end TLS in front of it";
-const KEY: &str = "Ray shows it to whoever may read the job; set VLLM_API_KEY in the pod template, from a Secret, on the head's container";
+const KEY: &str = "Ray shows it to everybody who may read the job; set VLLM_API_KEY in the pod template, from a Secret, on the head's container";
 
-const FILE: &str =
-    "a file could set what the bridge owns without being seen; write its arguments out instead";
+const FILE: &str = "a file could set options that the bridge owns; pass its arguments one by one instead";
 const HTTP: &str = "the bridge watches the engine over HTTP; leave it out";
-const STATS: &str = "the bridge tells by the counters whether the engine hangs; leave it out";
+const STATS: &str = "the bridge needs the counters to detect a hung engine; leave it out";
 
 const fn option(long: &'static str, short: &'static [&'static str], reason: &'static str) -> Owned {
     Owned { long, family: false, short, reason }

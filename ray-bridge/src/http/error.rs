@@ -68,10 +68,10 @@ pub enum CallErrorKind {
         what: String,
     },
     /// 401: Ray wants a token and received none.
-    #[error("401 unauthorized: the server wants a token")]
+    #[error("401 unauthorized: the server requires a token")]
     Unauthorized,
     /// 403: Ray received a token other than its own.
-    #[error("403 forbidden: the server does not take the token")]
+    #[error("403 forbidden: the server refuses the token")]
     Forbidden,
     /// 404.
     #[error("404 not found: {message}")]
@@ -101,7 +101,7 @@ pub enum CallErrorKind {
     #[error("there is no memory for the reply while others are read; it is asked for again")]
     Busy,
     /// The reply cannot be parsed by this version of the bridge.
-    #[error("not understood: {what}")]
+    #[error("cannot be parsed: {what}")]
     Malformed {
         /// What is wrong with it.
         what: String,
@@ -113,19 +113,21 @@ impl fmt::Display for CallError {
         write!(f, "{}: ", self.call)?;
         match (&self.fault, &self.call.token) {
             (CallErrorKind::Unauthorized, Sent::Nothing) => {
-                f.write_str("401 unauthorized: the server wants a token and none was sent")
+                f.write_str("401 unauthorized: the server requires a token and none was sent")
             }
             // Ray itself answers 403 in this case.
             (CallErrorKind::Unauthorized, sent) => {
                 write!(
                     f,
-                    "401 unauthorized: {sent} was sent and not seen; does a proxy in front want its own?"
+                    "401 unauthorized: {sent} was sent but did not arrive; does a proxy in front want its own?"
                 )
             }
             (CallErrorKind::Forbidden, Sent::Nothing) => f.write_str(
                 "403 forbidden, although no token was sent: a proxy in front of the server refuses",
             ),
-            (CallErrorKind::Forbidden, sent) => write!(f, "403 forbidden: {sent} is not this cluster's"),
+            (CallErrorKind::Forbidden, sent) => {
+                write!(f, "403 forbidden: {sent} does not belong to this cluster")
+            }
             (fault, _) => fault.fmt(f),
         }
     }

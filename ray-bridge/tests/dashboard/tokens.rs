@@ -48,18 +48,21 @@ async fn a_missing_token_is_distinguished_from_a_wrong_one() {
     assert_eq!(unseen.fault, CallErrorKind::Unauthorized);
     assert!(
         unseen.to_string().ends_with(
-            "401 unauthorized: the token was sent and not seen; does a proxy in front want its own?"
+            "401 unauthorized: the token was sent but did not arrive; does a proxy in front want its own?"
         ),
         "{unseen}"
     );
     let wrong = dashboard.version().await.unwrap_err();
     assert_eq!((wrong.fault.clone(), sent(&fake)[0].clone()), (CallErrorKind::Forbidden, bearer("s3cret")));
-    assert!(wrong.to_string().ends_with("403 forbidden: the token is not this cluster's"), "{wrong}");
+    assert!(
+        wrong.to_string().ends_with("403 forbidden: the token does not belong to this cluster"),
+        "{wrong}"
+    );
 
     let without = bridge().dashboard(&Target { token: None, ..target(&fake.url, None) });
     fake.on("GET /api/version", [recorded("auth_none_version"), recorded("auth_wrong_jobs")]);
     let none = without.version().await.unwrap_err().to_string();
-    assert!(none.ends_with("401 unauthorized: the server wants a token and none was sent"), "{none}");
+    assert!(none.ends_with("401 unauthorized: the server requires a token and none was sent"), "{none}");
     let refused = without.version().await.unwrap_err().to_string();
     assert!(
         refused.ends_with("although no token was sent: a proxy in front of the server refuses"),
@@ -101,7 +104,7 @@ async fn a_refused_token_that_has_not_changed_is_not_sent_again() {
     let file = File::new("same", "aaaa");
     fake.otherwise(recorded("auth_wrong_jobs"));
     let error = with_file(&fake, &file).job(&id("j")).await.unwrap_err();
-    let wanted = format!("403 forbidden: the token in {} is not this cluster's", file.0.display());
+    let wanted = format!("403 forbidden: the token in {} does not belong to this cluster", file.0.display());
     assert!(error.to_string().ends_with(&wanted), "{error}");
     assert_eq!(fake.asked().len(), 1);
 }

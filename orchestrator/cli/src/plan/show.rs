@@ -84,7 +84,7 @@ fn outcome(forecast: &Forecast, color: bool) -> String {
         }
         Outcome::Paused => Tone::Busy.paint("spec.paused holds the rollout.", color),
         Outcome::Stalled(why) => Tone::Bad.paint(&format!("Stands still: {why}"), color),
-        Outcome::Open => Tone::Busy.paint("Goes on beyond what a plan looks at.", color),
+        Outcome::Open => Tone::Busy.paint("Takes longer than a plan simulates.", color),
     }
 }
 
@@ -118,10 +118,10 @@ fn times(question: &Question<'_>) -> String {
     let source = if pace.observed {
         "as this fleet's groups took"
     } else {
-        "assumed: no group was seen to start with this model; --start sets the latter"
+        "assumed: no start of a group with this model was observed; --start sets the latter"
     };
     format!(
-        "Reckoned with {} for pods and {} for an engine to start ({source}), {} for a drain.",
+        "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain.",
         seconds(pace.pods),
         seconds(pace.start),
         seconds(pace.drain)

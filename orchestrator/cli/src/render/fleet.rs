@@ -59,14 +59,16 @@ fn rollout(fleet: &Fleet, now: Option<Timestamp>, color: bool) -> String {
     let busy = |text: &str| format!("rollout: {}\n", Tone::Busy.paint(text, color));
     let Some(observed) = fleet.observed else {
         return busy(
-            "no status yet; if this stays, look at the orchestrator: kubectl get pods -A -l app.kubernetes.io/name=rayfleet",
+            "no status yet; if this persists, check the orchestrator: kubectl get pods -A -l app.kubernetes.io/name=rayfleet",
         );
     };
     let stale = if fleet.observed_now() {
         String::new()
     } else {
         let wanted = fleet.generation;
-        busy(&format!("the orchestrator has not seen generation {wanted} yet (its status is of {observed})"))
+        busy(&format!(
+            "the orchestrator has not observed generation {wanted} yet (its status is of {observed})"
+        ))
     };
     let Some(rollout) = &fleet.rollout else { return stale };
     let done = rollout.step == "Complete";

@@ -22,7 +22,7 @@ pub(super) fn progress(fleet: &Fleet) -> Progress {
     }
     if !fleet.observed_now() {
         return Progress::Waiting(format!(
-            "Waiting for the orchestrator to see generation {} of fleet \"{name}\"",
+            "Waiting for the orchestrator to observe generation {} of fleet \"{name}\"",
             fleet.generation
         ));
     }

@@ -86,7 +86,7 @@ fn on_its_way_out(planner: &Planner<'_>, group: &GroupStatus) -> Blocker {
              `kubectl delete node {node}`",
             pod.name
         ),
-        None => "see whether the API server and KubeRay's operator are well".to_owned(),
+        None => "check that the API server and KubeRay's operator are healthy".to_owned(),
     };
     Blocker { what: in_words(group), cure }
 }

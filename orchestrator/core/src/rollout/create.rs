@@ -18,7 +18,7 @@ use crate::{group, ledger, text, time};
 const EACH_PASS: usize = 32;
 
 /// RBAC does not allow to read nodes, or pods of other namespaces.
-pub(super) const ROOM_UNKNOWN: &str = "what the nodes have room for is not known: bind ClusterRole rayfleet-capacity to the orchestrator's account";
+pub(super) const ROOM_UNKNOWN: &str = "the free room on the nodes is not known: bind ClusterRole rayfleet-capacity to the orchestrator's account";
 
 /// Why a wanted group is not created now.
 #[derive(Clone, Debug, PartialEq)]

@@ -137,6 +137,8 @@ pub(super) fn stays(planner: &Planner<'_>) -> Option<String> {
     planner.active().find_map(|group| {
         let (why, missing) = (planner.moving.why(group)?, stays_for(planner, group)?);
         let name = &group.name;
-        Some(format!("group {name} stays where it is although {why}: no other place: {missing}; add nodes or uncordon it"))
+        Some(format!(
+            "group {name} stays although {why}: no other place: {missing}; add nodes or uncordon it"
+        ))
     })
 }

@@ -76,7 +76,7 @@ pub(super) fn give_up(planner: &mut Planner<'_>) {
         if pends(group) && group.pend_until.as_ref().is_some_and(|end| end.0 <= now) {
             group.goal = Goal::Retire;
             group.goal_reason =
-                Some(format!("no nodes came for its pods within {limit} s (strategy.pendTimeout)"));
+                Some(format!("no nodes were added for its pods within {limit} s (strategy.pendTimeout)"));
             over = true;
         }
     }
@@ -100,7 +100,7 @@ pub(super) fn stands(planner: &Planner<'_>) -> Option<String> {
         Some(end) => format!("pods wait for them again until {}", end.0),
         None => format!("pods wait for them again from {}", time::not_before(in_vain.again).0),
     };
-    Some(format!("none came within strategy.pendTimeout, {limit} s; {next}"))
+    Some(format!("none were added within strategy.pendTimeout, {limit} s; {next}"))
 }
 
 /// When the next group is given up or may pend again.

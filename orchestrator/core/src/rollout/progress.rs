@@ -249,9 +249,9 @@ fn reason(planner: &Planner<'_>, counts: &Counts) -> String {
     parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
     parts.extend(blocker::finalizer(planner));
     match &planner.blocked {
-        Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for a group more: {no_room}")),
+        Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for another group: {no_room}")),
         Some(Blocked::Unknown) => parts.push(ROOM_UNKNOWN.to_owned()),
-        Some(Blocked::Leaving) => parts.push("waits for a group to be gone".to_owned()),
+        Some(Blocked::Leaving) => parts.push("waits until a group is gone".to_owned()),
         None => {}
     }
     parts.join("; ")

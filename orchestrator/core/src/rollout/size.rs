@@ -24,7 +24,7 @@ const STEPS: [LeftOut; 3] = [
             group.avoid_nodes.clear();
         }
     }),
-    ("most of what groups say", |group| {
+    ("most messages of groups", |group| {
         for text in [&mut group.message, &mut group.goal_reason].into_iter().flatten() {
             *text = text::short(text);
         }
@@ -46,7 +46,7 @@ pub(super) fn fit(status: &mut RayClusterFleetStatus) -> Option<Verdict> {
     }
     let message = format!(
         "the status of {} groups is larger than {} KiB: it is without {}; `kubectl get pods` and events have that; smaller \
-         fleets tell all",
+         fleets report everything",
         status.groups.len(),
         LIMIT / 1024,
         left_out.join(", "),

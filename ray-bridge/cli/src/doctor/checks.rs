@@ -39,12 +39,12 @@ pub(super) fn reached(address: &str, took: Duration) -> Check {
 /// Authentication. `open`: a call without a token was accepted.
 pub(super) fn auth(open: bool, sent: bool) -> Check {
     match (open, sent) {
-        (false, _) => ok("auth", "a token is wanted, and this one is accepted"),
+        (false, _) => ok("auth", "a token is required, and this one is accepted"),
         (true, sent) => {
-            let ours = if sent { "; the token given is not looked at" } else { "" };
+            let ours = if sent { "; the given token is not checked" } else { "" };
             warn(
                 "auth",
-                format!("whoever reaches the dashboard may run code on the cluster{ours}"),
+                format!("everybody who reaches the dashboard can run code on the cluster{ours}"),
                 "start Ray with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN on all nodes, or keep the port private",
             )
         }
@@ -166,8 +166,8 @@ pub(super) fn name(spec: &EngineSpec, jobs: &[(SubmissionId, Job)]) -> Check {
             if LaunchRecord::read(job) == Some(LaunchRecord::of(spec)) {
                 return warn(
                     "name",
-                    format!("engine {id} runs already as the file says"),
-                    format!("look at it: ray-bridge status {id}"),
+                    format!("engine {id} already runs as the file says"),
+                    format!("see: ray-bridge status {id}"),
                 );
             }
             fail(

@@ -132,7 +132,7 @@ fn without_capacity_no_surge_group_is_created() {
     });
     assert_eq!(created(&decision), Vec::<&str>::new());
     let reason = decision.status.rollout.unwrap().reason.unwrap();
-    assert!(reason.contains("room for is not known: bind ClusterRole rayfleet-capacity"), "{reason}");
+    assert!(reason.contains("the nodes is not known: bind ClusterRole rayfleet-capacity"), "{reason}");
 }
 
 #[test]

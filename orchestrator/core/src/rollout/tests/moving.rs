@@ -160,8 +160,7 @@ fn a_group_without_another_place_stays_and_is_reported() {
     assert_eq!(decision.effects, []);
     let stalled = decision.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
-    let said =
-        "group llama-pods1-0 stays where it is although node node-0 is cordoned: no other place: needs";
+    let said = "group llama-pods1-0 stays although node node-0 is cordoned: no other place: needs";
     assert!(stalled.message.starts_with(said), "{}", stalled.message);
     assert!(stalled.message.ends_with("add nodes or uncordon it"), "{}", stalled.message);
 }
@@ -206,8 +205,10 @@ fn nodes_are_requested_again_for_a_group_that_must_move() {
     };
     let before = decided(99);
     assert_eq!(before.status.groups.len(), 2);
-    let said =
-        format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", at(100));
+    let said = format!(
+        "(none were added within strategy.pendTimeout, 120 s; pods wait for them again from {})",
+        at(100)
+    );
     assert!(stalled(&before).ends_with(&said), "{}", stalled(&before));
     assert!(before.wake.is_some_and(|wake| wake <= at(100)));
     let then = decided(100);

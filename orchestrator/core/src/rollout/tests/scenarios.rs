@@ -139,8 +139,10 @@ fn without_nodes_and_without_budget_the_rollout_holds_with_a_message() {
     let stalled = condition(&sim, "Stalled");
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
     let again = sim.status.rollout.as_ref().unwrap().pend_retry_after.clone().unwrap();
-    let reported =
-        format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", again.0);
+    let reported = format!(
+        "(none were added within strategy.pendTimeout, 120 s; pods wait for them again from {})",
+        again.0
+    );
     assert!(stalled.message.contains(&reported) && stalled.message.contains("needs 2 nodes"), "{stalled:?}");
     // Nodes that are added meanwhile are used all the same.
     sim.add_nodes(2);

@@ -105,7 +105,7 @@ def _nodes(raw: Dict[str, Any], ranks: int) -> Tuple[str, ...]:
     nodes: List[str] = []
     for rank, bundle in enumerate(bundles):
         if not isinstance(bundle, dict) or bundle.get("rank") != rank:
-            raise SpecError(f"bundles[{rank}]: entries must be in rank order and hold rank {rank}")
+            raise SpecError(f"bundles[{rank}]: entries must be in rank order and have rank {rank}")
         node = bundle.get("nodeId")
         if not isinstance(node, str) or not _NODE_ID.fullmatch(node):
             raise SpecError(f"bundles[{rank}].nodeId: {node!r} is not a Ray node id in hex")

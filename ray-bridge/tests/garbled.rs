@@ -163,7 +163,7 @@ fn bridge() -> Bridge {
 
 fn fault<T>(result: Result<T, CallError>) -> Option<CallErrorKind> {
     result.err().map(|error| {
-        assert!(error.to_string().chars().count() < 2000, "an error that nobody reads");
+        assert!(error.to_string().chars().count() < 2000, "the error is short");
         error.fault
     })
 }

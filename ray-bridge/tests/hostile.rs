@@ -188,7 +188,7 @@ async fn the_largest_replies_of_many_clusters_take_little_memory_and_delay_no_ot
     // top.
     assert!(took < 192, "{took} MiB");
     for seen in seen {
-        assert_eq!(seen.map(|_| ()), Ok(()), "read, and nothing of it kept");
+        assert_eq!(seen.map(|_| ()), Ok(()), "parsed without keeping it");
     }
 }
 
@@ -213,7 +213,7 @@ async fn lists_and_texts_above_their_limits_are_errors_with_call_and_limit() {
     let groups = dashboard.placement_groups(&[]).await.map(|groups| groups.len()).unwrap_err();
     assert_eq!(groups.fault, CallErrorKind::TooLarge { limit: 4 * MIB });
     assert!(groups.to_string().ends_with("the reply is longer than 4194304 bytes"), "{groups}");
-    assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "cut where it is read");
+    assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "truncated while parsing");
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn an_engine_that_serves_costs_three_calls() {
     assert_eq!((load.in_flight, load.served, load.draining), (3, Some(7), Some(false)));
     assert_eq!(load.idle, Some(Duration::from_millis(1500)));
     assert_eq!((state.cluster, &engine.placed, &engine.phase, &engine.cause), (None, &None, &None, &None));
-    assert!(!engine.is_placed(), "what was not looked at is not known");
+    assert!(!engine.is_placed(), "it is unknown if not read");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn steps_are_read_only_while_requests_wait() {
     assert!(first.progress.is_some());
     assert_eq!(first.progress, same.progress);
     assert_ne!(first.progress, moved.progress);
-    assert_eq!(load().await.progress, None, "counters that are not reported hide nothing else");
+    assert_eq!(load().await.progress, None, "missing counters do not hide the rest");
 }
 
 /// A response in the background, or other work whose request has ended.
@@ -140,11 +140,11 @@ async fn a_draining_engine_is_asked_for_work_without_an_open_request() {
     let busy = async || load().await.map(|load| (load.in_flight, load.awaiting, load.progress.is_some()));
 
     assert_eq!((busy().await, busy().await), (Some((0, 0, false)), Some((1, 0, false))));
-    assert!(!cluster.engine.calls().contains(&"GET /metrics".to_owned()), "there is nothing to be found out");
+    assert!(!cluster.engine.calls().contains(&"GET /metrics".to_owned()), "no metrics are needed");
     assert_eq!((busy().await, busy().await), (Some((2, 2, true)), Some((2, 2, true))));
     assert_eq!(busy().await, Some((0, 0, false)), "now it has ended");
-    assert_eq!(busy().await, Some((0, 0, false)), "an engine without metrics has what its requests say");
-    assert_eq!(load().await, None, "no answer is no proof that it has nothing");
+    assert_eq!(busy().await, Some((0, 0, false)), "without metrics the requests decide");
+    assert_eq!(load().await, None, "no reply does not prove that it has none");
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn a_job_that_ray_reports_running_without_its_actor_has_ended() {
         })
     };
     cluster.ray.on("GET /api/v0/actors", [supervisor("ALIVE")]);
-    assert!(!look().await.has_ended(), "the dead one is of an earlier job of this name");
+    assert!(!look().await.has_ended(), "the dead actor is of an earlier job of this name");
 
     cluster.ray.on("GET /api/v0/actors", [supervisor("DEAD")]);
     let stale = look().await;
@@ -401,19 +401,19 @@ async fn a_probe_passes_only_with_the_expected_text() {
 
     cluster.engine.on("POST /v1/completions", [(200, b"{\"choices\": []}".to_vec())]);
     probe.expect = None;
-    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Empty { .. })), "no choice is no answer");
+    assert!(
+        matches!(engine.probe(&probe).await, Err(ProbeError::Empty { .. })),
+        "an answer without choices is empty"
+    );
     cluster
         .engine
         .on("POST /v1/completions", [(404, b"{\"error\": {\"message\": \"no model x\"}}".to_vec())]);
     let error = engine.probe(&probe).await.unwrap_err();
     assert!(error.to_string().contains("/v1/completions: 404 not found: no model x"), "{error}");
     cluster.engine.on("POST /v1/completions", [(500, vec![])]);
-    assert!(
-        matches!(engine.probe(&probe).await, Err(ProbeError::Call(_))),
-        "an engine that is broken is asked once"
-    );
+    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Call(_))), "a broken engine is probed once");
     let tokens = cluster.engine.asked().into_iter().filter(|asked| asked.authorization.is_some());
-    assert_eq!(tokens.count(), 0, "the Ray token is none of the engine's business");
+    assert_eq!(tokens.count(), 0, "the engine never receives the Ray token");
 }
 
 fn a_probe(expect: Option<&str>) -> Probe {

@@ -73,7 +73,7 @@ fn stages_of_one_rack_are_consecutive() {
     }
     let policy = Policy { levels: vec![Level::of("rack")], ..Policy::default() };
     assert_eq!(stages(&plan(shape(2, 4), &nodes, &policy).unwrap()), ["a", "b", "d", "c"]);
-    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"], "no level by default is called rack");
+    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"], "no default level uses this label");
     assert_eq!(stages(&plan(shape(2, 2), &nodes, &policy).unwrap()), ["b", "d"]);
 }
 
@@ -124,7 +124,11 @@ fn the_only_node_of_a_rack_costs_no_more_than_another() {
     let plain = [node("a", 4, 4), node("b", 4, 4), node("c", 4, 4)];
     let nodes: Vec<RayNode> =
         [node("head", 0, 0)].into_iter().chain(plain).chain([alone("x", "1"), alone("y", "2")]).collect();
-    assert_eq!(place(shape(2, 6), &nodes), ["x", "x", "x", "y", "y", "y"], "a, b and c would be a hop more");
+    assert_eq!(
+        place(shape(2, 6), &nodes),
+        ["x", "x", "x", "y", "y", "y"],
+        "a, b and c would cost one more hop"
+    );
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn spread_gives_every_node_as_few_stages_as_possible() {
     assert_eq!(place(shape(2, 3), &nodes), ["head"; 3]);
     assert_eq!(spread(1), "head");
     assert_eq!(spread(3), "head a b");
-    assert_eq!(spread(4), "head head a a", "two nodes of two stages cost a hop less than three nodes");
+    assert_eq!(spread(4), "head head a a", "two nodes with two stages each cost one hop less");
     assert_eq!(spread(9), "head head head head a a a a b");
 }
 

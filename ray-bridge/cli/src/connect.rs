@@ -202,7 +202,7 @@ fn token(
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(file).map_err(|error| {
-        CliError::usage(format!("{}: {error}", file.display()), "check the path and its rights")
+        CliError::usage(format!("{}: {error}", file.display()), "check the path and its permissions")
     })
 }
 

@@ -82,11 +82,7 @@ fn compare(groups: usize, seconds: usize) -> Result<ExitCode, Box<dyn Error>> {
     let holds = sick.p50_ms <= well.p50_ms * 1.05 && sick.p99_ms <= well.p99_ms * 1.1 + 20.0;
     println!(
         "{}",
-        if holds {
-            "the healthy half is watched as before"
-        } else {
-            "failing groups slow down the healthy half"
-        }
+        if holds { "the healthy half is not affected" } else { "failing groups slow down the healthy half" }
     );
     Ok(if holds && well.wrong + sick.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

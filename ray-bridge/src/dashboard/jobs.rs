@@ -50,7 +50,7 @@ impl Dashboard {
         let nodes = self.nodes().await?;
         nodes.into_iter().find(|n| n.node_id == *node).map(|n| n.node_ip).ok_or_else(|| {
             let message =
-                format!("node {node}, which the job is to run on, is not in the cluster: plan again");
+                format!("node {node}, on which the job must run, is not in the cluster: plan again");
             self.0.fail(&Method::POST, job::LIST, CallErrorKind::NotFound { message })
         })
     }

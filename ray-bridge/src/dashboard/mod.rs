@@ -122,7 +122,7 @@ impl Dashboard {
 
     /// The error for a list with more nodes than allowed.
     pub(crate) fn lists_too_many(&self, alive: usize, most: usize) -> CallError {
-        let what = format!("{alive} nodes are alive, where there can be {most} at most");
+        let what = format!("{alive} nodes are alive, more than the {most} allowed");
         self.0.fail(&Method::GET, &state::path("nodes", &[]), CallErrorKind::Malformed { what })
     }
 

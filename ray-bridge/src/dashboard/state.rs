@@ -186,7 +186,7 @@ impl<T> Reply<T> {
             return Err(format!("{} of {} entries", entries.result.len(), entries.num_filtered));
         }
         if !entries.partial_failure_warning.is_empty() {
-            tracing::warn!(warning = entries.partial_failure_warning, "Ray lists only a part");
+            tracing::warn!(warning = entries.partial_failure_warning, "Ray lists only a part of the entries");
         }
         Ok(entries.result)
     }

@@ -68,7 +68,7 @@ impl Dashboard {
             |what: &str| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what: what.to_owned() });
         let accepted = reply.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes().to_owned());
         if accepted.as_deref() != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return Err(malformed("it changes to a protocol that is no WebSocket"));
+            return Err(malformed("it upgrades to a protocol other than WebSocket"));
         }
         let upgraded = reply.upgrade().await.map_err(|e| malformed(&e.to_string()))?;
         let limit = longest::LIST.min(self.0.limits.reply_bytes);
@@ -114,7 +114,7 @@ impl LogStream {
                         CallErrorKind::Malformed { what },
                     ));
                 }
-                None => return Err(self.broken("closed without a word".to_owned())),
+                None => return Err(self.broken("closed without a close frame".to_owned())),
             };
             if let Some(new) = self.take(text) {
                 return Ok(LogEvent::Text(new));

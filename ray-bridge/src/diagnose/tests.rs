@@ -249,7 +249,7 @@ fn an_engine_without_steps_is_slow_and_then_hung() {
     let hung = look(9, 3, 7).unwrap();
     assert_eq!(hung.trouble, Fault::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["3 requests wait, no step of the engine for 8 s"]);
-    assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it moves, and nobody waits");
+    assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it makes steps, and no request waits");
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_silent_api_server_is_hung_if_it_had_served() {
     assert_eq!(
         diagnose(at(99), Observation::Ray(&silent()), &never, patience),
         None,
-        "perhaps not reached from here"
+        "it may be unreachable from here"
     );
 }
 
@@ -323,11 +323,7 @@ fn an_engine_that_needs_more_nodes_reports_what_is_missing() {
     small.nodes.iter_mut().for_each(|node| node.gpus_total = 0);
     assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Fault::NotEnoughNodes));
     assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Fault::NotEnoughNodes));
-    assert_eq!(
-        reported_after(History::default(), &state(cluster(&[]), pending)),
-        None,
-        "they are busy, that is all"
-    );
+    assert_eq!(reported_after(History::default(), &state(cluster(&[]), pending)), None, "they are only busy");
 }
 
 fn unreached(fault: CallErrorKind, around: &HeadReachability) -> Fault {

@@ -83,7 +83,7 @@ pub fn check_env(env: &BTreeMap<String, String>) -> Result<(), ArgRefused> {
             return refuse("a name consists of letters, digits and '_', and does not begin with a digit");
         }
         if value.contains('\0') {
-            return refuse("a value cannot hold a zero byte");
+            return refuse("a value cannot contain a zero byte");
         }
         let owned = ENV_NAMES.iter().chain(Vllm.owned_env());
         if ENV_PREFIXES.iter().any(|p| name.starts_with(p)) || owned.into_iter().any(|n| n == name) {

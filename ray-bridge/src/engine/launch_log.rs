@@ -82,7 +82,7 @@ mod tests {
     fn only_the_last_launch_of_a_reused_name_is_returned() {
         let (first, second) = (format!("{RAY}{}a\n", launch(10_000)), format!("{RAY}{}b\n", launch(50_000)));
         assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
-        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second has just is_current");
+        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second one has just started");
     }
 
     #[test]

@@ -102,11 +102,11 @@ mod tests {
             deferred_of(&text)
         };
         assert_eq!(with(0, 2, 2), 2);
-        assert_eq!(with(1, 2, 2), 0, "what runs needs steps");
+        assert_eq!(with(1, 2, 2), 0, "a running request needs steps");
         assert_eq!(with(0, 3, 2), 0, "one waits for room in a step");
-        assert_eq!(with(0, 0, 0), 0, "nothing has come so far");
+        assert_eq!(with(0, 0, 0), 0, "no request so far");
         let older = "vllm:num_requests_running 0.0\nvllm:num_requests_waiting 1.0\n";
-        assert_eq!(deferred_of(older), 0, "an engine that does not say so");
+        assert_eq!(deferred_of(older), 0, "an engine without the reason");
     }
 
     fn deferred_of(text: &str) -> u64 {

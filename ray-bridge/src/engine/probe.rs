@@ -92,7 +92,7 @@ impl fmt::Display for Tried {
             }
         }
         match missing.as_slice() {
-            [] => f.write_str("no other is known"),
+            [] => f.write_str("no other path is known"),
             missing => write!(f, "404 not found: {}", missing.join(", ")),
         }
     }

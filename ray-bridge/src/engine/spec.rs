@@ -77,7 +77,7 @@ impl EngineSpec {
             return refuse("model name", "must not be empty and must not begin with '-'");
         }
         if self.shape.data() > 1 {
-            let reason = "vLLM places data-parallel engines on Ray by itself, so they could not be held to a plan; run replicas";
+            let reason = "vLLM places data-parallel engines on Ray by itself and would not follow a plan; run replicas";
             return refuse("data parallelism", reason);
         }
         if self.port == 0 {

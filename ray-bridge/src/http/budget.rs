@@ -158,7 +158,11 @@ mod tests {
         let mut small = budget.share("small").hold();
         assert_eq!(timeout(SOON, small.cover(OWN)).await, Ok(Ok(())));
         hostile.pop();
-        assert_eq!(timeout(SOON, large.cover(PIECE)).await, Ok(Ok(())), "what is given back is there again");
+        assert_eq!(
+            timeout(SOON, large.cover(PIECE)).await,
+            Ok(Ok(())),
+            "returned pieces are available again"
+        );
     }
 
     #[tokio::test]
@@ -192,7 +196,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(budget.common.pieces.available_permits(), PIECES - 1, "the third asks for a piece");
+        assert_eq!(budget.common.pieces.available_permits(), PIECES - 1, "the third takes a piece");
         drop(holds);
         assert_eq!(budget.common.pieces.available_permits(), PIECES);
         assert_eq!(budget.share("a").own.load(Ordering::Acquire), 0);

@@ -94,8 +94,9 @@ impl File {
     }
 
     async fn text(&self) -> Result<String, String> {
-        let failed =
-            |error: io::Error| format!("{}: {error}; check the path and its rights", self.path.display());
+        let failed = |error: io::Error| {
+            format!("{}: {error}; check the path and its permissions", self.path.display())
+        };
         // Read before the content: if the file is written in between, its stamp differs and the next call
         // reads it again.
         let stamp = Stamp::of(&tokio::fs::metadata(&self.path).await.map_err(failed)?);

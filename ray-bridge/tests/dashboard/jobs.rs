@@ -72,11 +72,7 @@ async fn a_deleted_job_that_comes_back_is_deleted_again() {
     fake.on("DELETE /api/jobs/j", [deleted.clone(), unknown.clone(), unknown.clone(), deleted, unknown]);
     let settled = Duration::from_millis(50);
     assert_eq!(dashboard.delete_until_gone(&id("j"), settled, Duration::from_secs(20)).await, Ok(2));
-    assert_eq!(
-        fake.asked().len(),
-        4 + 5,
-        "then it was looked for during all the time that it has to be away"
-    );
+    assert_eq!(fake.asked().len(), 4 + 5, "after the deletion it was polled for the whole settling time");
 }
 
 #[tokio::test]

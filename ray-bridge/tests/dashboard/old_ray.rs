@@ -35,7 +35,7 @@ async fn a_job_for_an_unknown_node_is_not_submitted_to_an_older_ray() {
     let elsewhere = JobRequest { node: Some(NodeId::from("ab12")), ..request("j") };
     let error = dashboard.submit(&elsewhere).await.unwrap_err();
     assert!(
-        error.to_string().contains("node ab12, which the job is to run on, is not in the cluster"),
+        error.to_string().contains("node ab12, on which the job must run, is not in the cluster"),
         "{error}"
     );
     assert_eq!(fake.calls(), ["GET /api/v0/nodes", "POST /api/jobs/"]);

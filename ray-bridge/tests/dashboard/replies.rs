@@ -46,7 +46,7 @@ async fn a_job_that_succeeded_has_ended() {
         (JobStatus::Succeeded, true, Some(0))
     );
     assert_eq!(job.started.unwrap().as_millisecond(), 1_795_337_323_066);
-    assert!(job.metadata.is_empty(), "what others note is not taken in");
+    assert!(job.metadata.is_empty(), "metadata of others is ignored");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn stopping_an_ended_job_returns_false() {
     assert_eq!(dashboard.stop(&id("b")).await, Ok(false));
     assert!(matches!(fault(dashboard.stop(&id("c")).await), CallErrorKind::NotFound { .. }));
     let target = target(&fake.url, None);
-    assert_eq!(bridge().stop(&target, &id("c")).await, Ok(false), "stopping what is not there is done");
+    assert_eq!(bridge().stop(&target, &id("c")).await, Ok(false), "stopping an unknown job succeeds");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_package_that_ray_dropped_is_uploaded_again_and_pinned() {
     assert!(fake.asked()[1].body.starts_with(b"PK"));
 
     dashboard.ensure_package(&package).await.unwrap();
-    assert_eq!(fake.asked().len(), 4, "a package that is there is only looked at");
+    assert_eq!(fake.asked().len(), 4, "an existing package is only read");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn keys_mangled_to_camel_case_do_not_hide_gpus() {
         assert!(node.gpus >= 0.0 || node.node_id != busy);
         node.into_ray_node(&gpu_use).gpus_free
     };
-    assert_eq!(free(&busy), 4, "half a GPU is no GPU");
+    assert_eq!(free(&busy), 4, "half a GPU does not count");
     assert_eq!(free(&"5a9ca91d497e00cae82f7b09bdf73768dae2a1d3e0661845f7d5dcf9".into()), 8);
     assert_eq!(free(&"844171eb5cb461890bda181ad6ea5f9135e68655afc64096b9695c79".into()), 0);
 }

@@ -136,7 +136,7 @@ mod tests {
                 assert_eq!(
                     says(&tainted(&["karpenter.sh/disrupted", key], effect)),
                     expected,
-                    "what leaves less time counts"
+                    "the sign that leaves less time counts"
                 );
             }
             assert_eq!(says(&tainted(&[key], "PreferNoSchedule")), None);

@@ -194,7 +194,7 @@ mod tests {
         let pod = |cpu: &str| json!({"containers": [{"resources": {"requests": {"cpu": cpu}}}]});
         assert_eq!(quota.short([(&pod("0"), 1)]), None);
         let short = quota.short([(&pod("1"), 1)]).unwrap();
-        assert_eq!((short.resource.as_str(), short.left), ("requests.cpu", 0), "never less than nothing");
+        assert_eq!((short.resource.as_str(), short.left), ("requests.cpu", 0), "never negative");
     }
 
     #[test]

@@ -130,7 +130,7 @@ mod tests {
             "overhead": {"cpu": "10m"},
         });
         let asked = requests(&spec);
-        assert_eq!(asked["cpu"], 3_110, "an init container beside the sidecar asks for most");
+        assert_eq!(asked["cpu"], 3_110, "an init container and the sidecar request most");
         assert_eq!(asked["nvidia.com/gpu"], 2_000);
         assert_eq!(asked["pods"], 1_000);
         assert_eq!(in_words(&asked), "3110m cpu, 1Gi memory, 2 nvidia.com/gpu");
@@ -164,8 +164,8 @@ mod tests {
         });
         let asked = requests(&spec);
         assert_eq!((asked["cpu"], asked["nvidia.com/gpu"]), (9_000, 1_000));
-        assert_eq!(asked["memory"], 1_000 << 30, "a limit is no request where a container has one");
-        assert_eq!(asked["hugepages-2Mi"], 2_000 << 20, "where none has, it is");
+        assert_eq!(asked["memory"], 1_000 << 30, "a limit does not replace an existing request");
+        assert_eq!(asked["hugepages-2Mi"], 2_000 << 20, "it replaces a missing one");
         assert_eq!(in_words(&limits(&spec)), "9 cpu, 2Mi hugepages-2Mi, 4Gi memory, 1 nvidia.com/gpu");
     }
 

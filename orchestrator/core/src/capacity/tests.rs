@@ -68,7 +68,7 @@ fn running_and_waiting_pods_take_room() {
     });
     assert!(fits(&shape(), &capacity).is_err());
     capacity.pending[0].spec = stackable(64).into();
-    assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes nothing");
+    assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes no room");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_quota_is_checked_before_the_nodes() {
     assert!(fits(&shape(), &capacity).is_ok());
     let mut room = super::Room::of(&capacity);
     room.reserve(&group(&[stackable(1)]).roles[0], 1);
-    assert!(room.place(&shape()).is_err(), "one that is about to be made is not");
+    assert!(room.place(&shape()).is_err(), "a group that is about to be created is not counted yet");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) async fn every_call(cluster: &mut Cluster) -> anyhow::Result<()> {
 /// State of the whole cluster.
 async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
     let authentication = dashboard.authentication().await?;
-    ensure!(dashboard.gcs_health().await?.is_none(), "the GCS is not well");
+    ensure!(dashboard.gcs_health().await?.is_none(), "the GCS is not healthy");
     let nodes = dashboard.nodes().await?;
     let workers = cluster.workers.len();
     ensure!(
@@ -73,7 +73,7 @@ async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
             cluster.bridge.dashboard(&ray_bridge::Target { token: None, ..cluster.target.clone() });
         let refused = stranger.version().await.err().context("a stranger was let in")?;
         ensure!(refused.fault == CallErrorKind::Unauthorized, "{refused}");
-        ensure!(stranger.gcs_health().await?.is_none(), "health is for everybody");
+        ensure!(stranger.gcs_health().await?.is_none(), "health needs no token");
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     ensure!(dashboard.log_tail_of(&name, &job).await?.ends_with("second\n"), "the end of its log");
     let from = log.position();
     let mut rest = dashboard.log_stream(&name, from).await?;
-    ensure!(rest.next(Duration::from_secs(3)).await? == LogEvent::Quiet, "what was seen came again");
+    ensure!(rest.next(Duration::from_secs(3)).await? == LogEvent::Quiet, "received text came again");
 
     let running = dashboard.delete(&name).await.err().context("a running job was deleted")?;
     ensure!(running.to_string().contains("non-terminal state RUNNING"), "{running}");
@@ -141,7 +141,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     ensure!(job.status == JobStatus::Stopped, "{job:?}");
     // For a moment Ray still accepts another one.
     let refused = async || Ok((!dashboard.stop(&name).await?).then_some(()));
-    until("a stop of what has stopped to be refused", JOB, refused).await?;
+    until("a stop of an ended job to be refused", JOB, refused).await?;
     let start = clock::instant();
     let times = dashboard.delete_until_gone(&name, Duration::from_secs(7), Duration::from_mins(1)).await?;
     say(&format!(

@@ -113,7 +113,7 @@ fn affinity_selects_the_domain_of_matching_pods() {
     put(&mut there.nodes[2], "", &[("app", "cache")], &json!({}));
     let places_of = |shape: &GroupShape| places(shape, &there);
     assert!(places_of(&near("cache")).iter().all(|node| node != "node-0"));
-    assert!(!places_of(&near("nobody")).is_empty(), "the first of its kind is near nobody");
+    assert!(!places_of(&near("nobody")).is_empty(), "the first pod of its kind has none to be near");
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn selectors_match_as_in_kubernetes() {
         places(&shape, &with_other(&json!({}), "")) == ["node-2"]
     };
     let expression = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
-    assert!(means(json!({}), json!({})), "an empty selector means every pod");
-    assert!(!means(Value::Null, json!({})), "a missing one none");
+    assert!(means(json!({}), json!({})), "an empty selector matches every pod");
+    assert!(!means(Value::Null, json!({})), "a missing one matches none");
     for (key, operator, values, holds) in [
         ("app", "In", ["other", "x"].as_slice(), true),
         ("app", "In", &["x"], false),
@@ -173,7 +173,7 @@ fn only_the_name_of_a_namespace_is_known() {
     };
     assert!(off(json!({"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}})));
     assert!(!off(json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}})));
-    assert!(!off(json!({"matchLabels": {"team": "a"}})), "nobody is kept off by what is not known");
+    assert!(!off(json!({"matchLabels": {"team": "a"}})), "an unknown label matches nothing");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn a_refusal_is_reported_once_beside_the_observed_state() {
     let held = refusal();
     let first = pass(&fleet, Some(&held), &status(&groups), &observed(&groups), 1);
     assert_eq!((first.status.ready_replicas, first.status.available_replicas), (2, 2));
-    assert_eq!(first.status.updated_replicas, 0, "no group is of what is refused");
+    assert_eq!(first.status.updated_replicas, 0, "no group has the refused revision");
     assert_eq!(condition(&first, "Available"), words("True", "MinimumGroupsAvailable"));
     assert_eq!(condition(&first, "Progressing"), words("False", "InvalidSpec"));
     assert_eq!(condition(&first, "Stalled"), words("True", "InvalidSpec"));

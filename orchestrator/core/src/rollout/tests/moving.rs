@@ -83,7 +83,7 @@ fn with_room_another_group_is_created_first() {
         cordon(&mut observed, &mut capacity, 1);
         let after = planned(&fleet, groups, &observed, &capacity);
         assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve), (2, Goal::Serve)], "paused: {paused}");
-        assert_eq!(after[2].avoid_nodes, ["node-1"], "it must not come back to where the others leave");
+        assert_eq!(after[2].avoid_nodes, ["node-1"], "it must avoid the nodes that the others leave");
     }
 }
 
@@ -250,7 +250,11 @@ fn a_group_on_a_machine_that_ends_leaves_whatever_the_budget() {
         assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve)]);
         end(&mut observed, &mut capacity, 1);
         let after = planned(&fleet, groups, &observed, &capacity);
-        assert_eq!(goals(&after), [(0, Goal::Retire), (1, Goal::Serve)], "nothing is made: there is no room");
+        assert_eq!(
+            goals(&after),
+            [(0, Goal::Retire), (1, Goal::Serve)],
+            "nothing is created: there is no room"
+        );
         assert_eq!(after[0].goal_reason.as_deref(), Some("node node-1 has a taint"));
         let (groups, _) = two(&fleet);
         let mut roomy = nodes(&[0, 0, 0, 0, 1, 1]);
@@ -259,7 +263,7 @@ fn a_group_on_a_machine_that_ends_leaves_whatever_the_budget() {
         assert_eq!(
             goals(&after),
             [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
-            "its successor is made at once"
+            "its replacement is created at once"
         );
         assert_eq!(after[2].avoid_nodes, ["node-0", "node-1"]);
     }

@@ -203,7 +203,7 @@ fn only_as_many_drains_are_cancelled_as_groups_are_missing() {
     assert_eq!(first, [(0, serve), (1, retire), (2, serve)], "the lowest slot, whatever its load");
     let stops = GroupStatus { phase: Phase::Stopping, ..drains(1) };
     assert_eq!(goals(vec![up.clone(), drains(1), ready_entry(&fleet, 2)])[1], (1, retire), "none is missing");
-    assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was told to stop");
+    assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was asked to stop");
     let old = GroupStatus { revision: "old".to_owned(), ..drains(1) };
     assert_eq!(goals(vec![up, old])[1], (1, retire), "it is of an old revision");
 }
@@ -218,7 +218,7 @@ fn a_pause_keeps_the_existing_surge_and_allows_no_more() {
     let all = goals(vec![old_0.clone(), old_1.clone(), new]);
     assert!(all.iter().all(|(_, goal)| *goal == Goal::Serve), "{all:?}");
     let surplus = goals(vec![old_0, old_1, old(&fleet, 2)]);
-    assert_eq!(surplus[2], (2, Goal::Retire), "an old one more than asked for is none of it");
+    assert_eq!(surplus[2], (2, Goal::Retire), "an old one above replicas is not part of it");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn the_partition_keeps_the_last_complete_revision_first() {
         Planner::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(kept(Some(&stable)), [groups[1].name.clone()]);
-    assert_eq!(kept(None), [groups[0].name.clone()], "the lowest slot, where nothing was");
+    assert_eq!(kept(None), [groups[0].name.clone()], "the lowest slot, without a complete revision");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn recreate_waits_until_no_old_group_is_left() {
         observed.cluster = None;
         observed.pods.iter_mut().for_each(|pod| (pod.deleting, pod.node_lost) = (true, true));
     };
-    assert_eq!(made_beside("llama-old-0", on_lost_nodes), 2, "those may stay for ever");
+    assert_eq!(made_beside("llama-old-0", on_lost_nodes), 2, "those may stay forever");
     assert_eq!(made_beside("llama-pods1-7", |_| {}), 2, "it is of the same revision");
 }
 
@@ -313,7 +313,7 @@ fn a_swap_is_cancelled_by_new_pods_and_by_an_undo() {
     assert_eq!(
         planned(&fleet, vec![stopping], &nodes(&[]))[0].1,
         Goal::SwapEngine,
-        "its engine is told to stop"
+        "its engine is asked to stop"
     );
 }
 

@@ -160,7 +160,7 @@ proptest! {
         (0..12).for_each(|_| sim.tick(Pass::Good));
         let at_rest = sim.status.clone();
         sim.tick(Pass::Good);
-        prop_assert!(sim.status == at_rest, "at rest nothing is written");
+        prop_assert!(sim.status == at_rest, "an idle fleet writes nothing");
     }
 
     #[test]

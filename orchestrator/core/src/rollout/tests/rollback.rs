@@ -46,7 +46,7 @@ fn a_bad_engine_is_rolled_back_within_the_budget() {
     rolled_back(&mut sim);
     assert_eq!((sim.status.ready_replicas, sim.fewest_ready), (3, 2));
     assert!(sim.status.groups.iter().all(|group| group.engine_revision.as_deref() == Some("eng1")));
-    assert_eq!(sim.status.updated_replicas, 0, "none is of the revision that the fleet asks for");
+    assert_eq!(sim.status.updated_replicas, 0, "none has the revision that the fleet asks for");
     let kept = sim.names().into_iter().filter(|name| before.iter().any(|old| old == name)).count();
     assert_eq!(kept, 2, "only the group that failed was replaced");
     let (status, reason, message) = condition(&sim, "Stalled");

@@ -56,7 +56,7 @@ fn a_new_fleet_comes_up_and_then_makes_no_writes() {
     sim.ticks(12);
     let before = sim.status.clone();
     sim.ticks(1000);
-    assert_eq!(sim.status, before, "a fleet at rest is not written");
+    assert_eq!(sim.status, before, "an idle fleet is not written");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_surge_group_pends_until_an_autoscaler_has_added_nodes() {
 fn a_group_is_replaced_if_no_nodes_are_added_in_time() {
     let mut sim = pending(1, 2);
     sim.ticks(105);
-    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for nodes", 2), "nothing is given up before that");
+    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for nodes", 2), "no group is given up before that");
     sim.until("given up", |sim| sim.status.rollout.as_ref().unwrap().pend_failed_revision.is_some());
     sim.settle();
     assert_eq!((sim.fewest_ready, sim.most_groups), (1, 3));
@@ -186,7 +186,7 @@ fn without_budget_nodes_are_requested_again_with_growing_backoff() {
     assert_eq!(
         sim.status.rollout.as_ref().unwrap().pend_failed_revision,
         None,
-        "the next rollout asks at once"
+        "the next rollout pends at once"
     );
 }
 
@@ -271,7 +271,7 @@ fn an_engine_change_without_an_outage_uses_one_surge_group() {
     new_engine(&mut sim, "eng2");
     sim.settle();
     assert_eq!((sim.fewest_ready, sim.most_groups), (2, 3));
-    assert_eq!(owned(&sim.uids()), before, "the borrowed group goes back");
+    assert_eq!(owned(&sim.uids()), before, "the surge group is removed");
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn broken_groups_go_first_and_cost_no_budget() {
     assert_eq!(
         goals,
         [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
-        "the budget is spent by the broken one"
+        "the broken one uses up the budget"
     );
     sim.settle();
 }
@@ -388,7 +388,7 @@ fn recreate_ends_all_groups_before_it_creates_new_ones() {
     sim.fleet.strategy.kind = StrategyType::Recreate;
     new_pods(&mut sim, "pods2");
     sim.until("all old groups are gone", |sim| !sim.names().iter().any(|name| name.contains("pods1")));
-    assert!(!sim.names().iter().any(|name| name.contains("pods2")), "none was made before");
+    assert!(!sim.names().iter().any(|name| name.contains("pods2")), "none was created before");
     sim.settle();
     assert_eq!(sim.status.updated_replicas, 2);
 }

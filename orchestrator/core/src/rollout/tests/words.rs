@@ -86,9 +86,9 @@ fn a_fleet_is_available_within_max_unavailable() {
     fleet.strategy.max_unavailable = 1;
     assert_eq!(enough(&fleet), "True");
     fleet.strategy.max_unavailable = 2;
-    assert_eq!(says(&reported(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "nobody serves");
+    assert_eq!(says(&reported(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "no group serves");
     fleet.replicas = 0;
-    assert_eq!(says(&reported(&fleet, vec![]), "Available").0, "True", "nobody is asked for");
+    assert_eq!(says(&reported(&fleet, vec![]), "Available").0, "True", "no group is wanted");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_failure_is_reported_until_its_group_has_recovered() {
         assert_eq!(said(group), failure("group llama-pods1-0: failed: killed"));
         assert_eq!(said(recovering(Phase::Ready, failures, restarts)), none);
     }
-    assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "it only says why it waits");
+    assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "its message only says why it waits");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn the_rollback_target_is_the_last_revision_that_was_complete() {
     let up = || ready_entry(&fleet(1), 0);
     assert_eq!(stable(1, vec![up()]).as_deref(), Some("pods1/eng1"));
     assert_eq!(stable(2, vec![up()]), None, "not all of it serves");
-    assert_eq!(stable(0, vec![]), None, "nothing of it has served");
+    assert_eq!(stable(0, vec![]), None, "none of it has served");
 }
 
 /// The status with its second group in a phase before `Ready`.
@@ -230,7 +230,7 @@ fn a_higher_count_or_a_new_spec_is_progress() {
             true,
         ),
         (
-            "one went that had failed",
+            "a failed group was removed",
             |before| {
                 let failed = GroupStatus { name: "x".into(), failures: 1, ..before.groups[0].clone() };
                 before.groups.push(failed);
@@ -299,7 +299,7 @@ fn only_a_waiting_step_can_be_overdue() {
     assert_eq!(
         stalled(&paused, 0, vec![old(), repaired]),
         "ProgressDeadlineExceeded",
-        "a pause holds no repair"
+        "a pause does not stop repairs"
     );
 }
 
@@ -314,7 +314,7 @@ fn a_failure_after_completion_has_the_whole_deadline_once() {
     for paused in [false, true] {
         let fleet = ValidFleet { paused, ..fleet.clone() };
         let now = told_of(&fleet, failed(), &Seen::new(), &rest);
-        assert_eq!(says(&now, "Stalled").1, "NotStalled", "it has failed just now");
+        assert_eq!(says(&now, "Stalled").1, "NotStalled", "it has just failed");
         let mut later = now;
         later.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 60)));
         // It is replaced by another group each time.
@@ -572,7 +572,7 @@ fn progress_has_a_reason_in_one_word() {
     assert!(message.starts_with("nothing has moved for 60 s; Replacing groups: 1 of 2 groups"), "{message}");
     let paused = ValidFleet { paused: true, ..fleet.clone() };
     assert_eq!(word(&paused, rolling(), 0).0, "Unknown Paused");
-    assert_eq!(word(&paused, up(), 0).0, "True Complete", "a pause holds nothing that is done");
+    assert_eq!(word(&paused, up(), 0).0, "True Complete", "a pause does not affect a complete rollout");
 }
 
 #[test]
@@ -610,7 +610,7 @@ fn a_lack_of_room_holds_the_rollout_only_without_budget() {
     };
     assert_eq!(step(&fleet), "Waiting for room");
     fleet.strategy.max_unavailable = 1;
-    assert_eq!(step(&fleet), "Replacing groups", "one goes as soon as the others are available");
+    assert_eq!(step(&fleet), "Replacing groups", "one leaves as soon as the others are available");
     fleet.strategy.when_no_room = WhenNoRoom::Wait;
     assert_eq!(step(&fleet), "Waiting for room");
 }

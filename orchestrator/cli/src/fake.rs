@@ -25,7 +25,6 @@ struct State {
     answers: Vec<(&'static str, Value)>,
 }
 
-/// The server.
 #[derive(Clone, Default)]
 pub(crate) struct Fake(Arc<Mutex<State>>);
 

@@ -24,7 +24,6 @@ const PAGE: u32 = 250;
 /// The fleets that one user may read.
 #[derive(Clone)]
 pub(crate) struct Fleets {
-    /// Client.
     pub(crate) client: Client,
     /// Namespace to use.
     pub(crate) namespace: String,

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::error::CliError;
 
-/// One revision.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Revision {
     pub(crate) number: i64,

@@ -42,7 +42,6 @@ pub(crate) fn spec(image: &str, args: &[&str]) -> Value {
     })
 }
 
-/// Its template.
 pub(crate) fn template(image: &str) -> Value {
     let pod = json!({"spec": {"containers": [
         {"name": "ray", "image": image, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
@@ -56,7 +55,6 @@ pub(crate) fn template(image: &str) -> Value {
     })
 }
 
-/// Its model.
 pub(crate) fn model(args: &[&str]) -> Value {
     json!({
         "name": "llama-3.1-405b",

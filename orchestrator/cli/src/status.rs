@@ -21,7 +21,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Clears the screen, once, before the first output.
 const CLEAR: &str = "\u{1b}[2J";
 
-/// Runs the command.
 pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if args.watch { watch(args, fleets, terminal).await } else { once(args, fleets, terminal).await }
 }

@@ -7,7 +7,6 @@ use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 use serde_json::Value;
 
-/// A fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fleet {
     pub(crate) namespace: String,
@@ -33,7 +32,6 @@ pub(crate) struct Fleet {
     pub(crate) rollout: Option<Rollout>,
 }
 
-/// A condition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) kind: String,
@@ -43,7 +41,6 @@ pub(crate) struct Condition {
     pub(crate) message: String,
 }
 
-/// A replica group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
     pub(crate) name: String,

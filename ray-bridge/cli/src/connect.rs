@@ -19,7 +19,6 @@ const LOG_TAIL: usize = 4 << 20;
 
 /// A connection to one Ray cluster.
 pub(crate) struct Session {
-    /// The client.
     pub(crate) bridge: Bridge,
     /// Address of the dashboard.
     pub(crate) address: Url,
@@ -32,9 +31,7 @@ pub(crate) struct Session {
 
 /// An engine that Ray knows.
 pub(crate) struct Found {
-    /// Its name.
     pub(crate) id: SubmissionId,
-    /// Its job.
     pub(crate) job: Job,
     /// The record of its launch, if the bridge launched it.
     pub(crate) record: Option<LaunchRecord>,

@@ -40,7 +40,6 @@ enum Decision {
     Refuse,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &DeployArgs,
     session: &Session,

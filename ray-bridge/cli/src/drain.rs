@@ -28,7 +28,6 @@ struct Drained {
     seconds: f64,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &DrainArgs,
     session: &Session,

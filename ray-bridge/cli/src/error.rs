@@ -49,7 +49,6 @@ impl CliError {
         Self::Said { kind: Kind::Failed, message: message.into(), cure: None }
     }
 
-    /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Closed => 0,

@@ -1,5 +1,5 @@
-//! A Ray cluster with an engine for tests, over HTTP: head and worker with two GPUs each, jobs that begin to
-//! serve after a number of looks, and what tests set.
+//! A fake Ray cluster with an engine, over HTTP: head and worker with two GPUs each, jobs that become healthy
+//! after a number of calls, and settings for tests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -10,7 +10,6 @@ use crate::error::CliError;
 use crate::terminal::Terminal;
 use crate::{Answer, tail};
 
-/// Runs the command.
 pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let found = session.find(&args.name).await?;
     if args.follow {

@@ -21,9 +21,7 @@ use crate::{Answer, model};
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Plan {
-    /// Engine.
     pub(crate) name: String,
-    /// Parallel shape.
     pub(crate) shape: String,
     /// It fits now.
     pub(crate) fits: bool,
@@ -57,7 +55,6 @@ pub(crate) struct Step {
     pub(crate) cost: u64,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &ModelArgs,
     session: &Session,

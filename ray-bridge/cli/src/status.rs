@@ -33,7 +33,6 @@ struct Cluster {
     engines: Vec<Engine>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &StatusArgs,
     session: &Session,

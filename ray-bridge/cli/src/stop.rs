@@ -14,7 +14,6 @@ use crate::{Answer, clock, drain};
 /// it.
 const LOOKS_A_PACE: u32 = 5;
 
-/// Runs the command.
 pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let name = &args.name;
     let found = session.find(name).await?;

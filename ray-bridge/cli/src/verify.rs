@@ -21,7 +21,6 @@ struct Verdict {
     ranks: Vec<Slot>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     name: &SubmissionId,
     session: &Session,

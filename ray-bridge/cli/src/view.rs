@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::connect::Found;
 
-/// One rank and its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Slot {
@@ -19,13 +18,10 @@ pub(crate) struct Slot {
     pub(crate) rank: u32,
     /// Rank within its stage.
     pub(crate) tensor_rank: u32,
-    /// Pipeline stage.
     pub(crate) stage: u32,
     /// Ray's name of the node.
     pub(crate) node: String,
-    /// Its address.
     pub(crate) node_ip: String,
-    /// Its id.
     pub(crate) node_id: String,
     /// Index of its GPU among those of the engine on this node; Ray chooses the device.
     pub(crate) gpu: u32,
@@ -33,7 +29,6 @@ pub(crate) struct Slot {
     pub(crate) state: &'static str,
 }
 
-/// One engine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Engine {
@@ -57,7 +52,6 @@ pub(crate) struct Engine {
     pub(crate) as_planned: Option<bool>,
     /// Differences between plan and report.
     pub(crate) differences: Vec<String>,
-    /// Ranks.
     pub(crate) ranks: Vec<Slot>,
     /// Why it ended.
     pub(crate) cause: Option<String>,

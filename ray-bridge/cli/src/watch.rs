@@ -37,7 +37,6 @@ struct Watched {
     looked_deep: Option<Timestamp>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &WatchArgs,
     session: &Session,

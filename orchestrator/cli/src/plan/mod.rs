@@ -13,7 +13,6 @@ use crate::fleets::Fleets;
 use crate::status::document;
 use crate::terminal::Terminal;
 
-/// Runs the command.
 pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let inputs = read::inputs(args, fleets).await?;
     let mut pace = Pace::of(&inputs.fleet, &inputs.status);

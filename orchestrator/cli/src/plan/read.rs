@@ -34,7 +34,6 @@ pub(super) struct Inputs {
     pub(super) capacity: Capacity,
 }
 
-/// Reads them.
 pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, CliError> {
     let (fleets, object) = match (&args.fleet, &args.file) {
         (Some(name), _) => (fleets.clone(), fleets.get(name).await?),

@@ -33,7 +33,6 @@ impl Tone {
     }
 }
 
-/// One cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
     text: String,
@@ -99,7 +98,6 @@ impl Columns {
         self.line(&cells, false)
     }
 
-    /// The rows.
     pub(crate) fn rows(&mut self, table: &Table, color: bool) -> String {
         self.widen(table);
         table.rows.iter().map(|row| self.line(row, color)).collect()

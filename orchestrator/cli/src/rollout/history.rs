@@ -8,7 +8,6 @@ use crate::render::history;
 use crate::revisions;
 use crate::terminal::{self, Terminal};
 
-/// Runs the command.
 pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
     let object = fleets.get(name).await?;

@@ -11,7 +11,6 @@ use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::terminal::Terminal;
 
-/// Runs the command.
 pub(crate) async fn run(
     command: &RolloutCommand,
     fleets: &Fleets,

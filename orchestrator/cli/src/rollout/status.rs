@@ -12,7 +12,6 @@ use crate::render::age;
 use crate::terminal::Terminal;
 use crate::view::Fleet;
 
-/// Runs the command.
 pub(super) async fn run(
     args: &RolloutStatusArgs,
     fleets: &Fleets,

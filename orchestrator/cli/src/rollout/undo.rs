@@ -13,7 +13,6 @@ use crate::view::Fleet;
 /// How often the fleet is read again because somebody else changed its spec in between.
 const ATTEMPTS: usize = 5;
 
-/// Runs the command.
 pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
     for _ in 0..ATTEMPTS {

@@ -49,7 +49,6 @@ struct Report {
     checks: Vec<Check>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &DoctorArgs,
     session: &Session,

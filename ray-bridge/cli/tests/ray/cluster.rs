@@ -24,7 +24,6 @@ const BRING_UP: Duration = Duration::from_mins(3);
 /// Time limit until an engine is gone and Ray's report of free GPUs, up to 5 s old, shows it.
 const CLEARED: Duration = Duration::from_secs(30);
 
-/// The cluster.
 pub(crate) struct Cluster {
     pub(crate) settings: Settings,
     pub(crate) head: Node,

@@ -8,7 +8,6 @@ use anyhow::{Context, ensure};
 /// Ray's token of this run. The network that it is valid for is not reachable from outside.
 pub(crate) const TOKEN: &str = "token-of-the-tests";
 
-/// Paths.
 pub(crate) struct Settings {
     venv: PathBuf,
     /// The model of both engines.

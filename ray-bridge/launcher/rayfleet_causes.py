@@ -1,5 +1,6 @@
 """Finds the cause of a failed start in the mixed output of API server, engine core and ranks.
-Ray prints all of it through the launcher's own stdout and stderr; this keeps its end and selects the relevant lines."""
+Ray prints all of it through the launcher's own stdout and stderr; this keeps its end and selects the relevant
+lines."""
 
 import re
 import threading
@@ -12,7 +13,8 @@ _MAX_LINE = 4000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SOURCE = re.compile(r"^\([^()]*pid=\d+[^()]*\) ?")
 _PROCESS = re.compile(r"\([^()]*\bpid=(\d+)(?:, ip=([^(),\s]+))?[^()]*\)")
-# vLLM's log prefix: `ERROR 11-23 12:00:00 [core.py:12] `, optionally after the process name `(EngineCore pid=7) `.
+# vLLM's log prefix: `ERROR 11-23 12:00:00 [core.py:12] `, optionally after the name of the process,
+# `(EngineCore pid=7) `.
 _LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound)\b:? ?.*")
 _ARGUMENT = re.compile(r"^\S.*: error: .+")
@@ -25,8 +27,8 @@ _CONSEQUENCE = re.compile(
 
 
 class Tail:
-    """A text stream that records its lines. It forwards only whole lines, each in one write, so that lines of several
-    threads never mix."""
+    """A text stream that records its lines. It forwards only whole lines, each in one write, so that lines of
+    several threads never mix."""
 
     def __init__(self, target: TextIO, lines: "Deque[str]", lock: "threading.RLock") -> None:
         self._target = target
@@ -110,8 +112,8 @@ def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
 def last_lines(lines: Iterable[str], pid: int, address: str, limit: int = 4) -> List[str]:
     """The last `limit` lines that the process `pid` on the node at `address` printed, oldest first.
 
-    Ray writes the address unless it is that of the node on which the line was collected. Two nodes may have processes with
-    the same id, so a line with another address is from another process.
+    Ray writes the address unless it is that of the node on which the line was collected. Two nodes may have
+    processes with the same id, so a line with another address is from another process.
     """
     found: Deque[str] = deque(maxlen=limit)
     for line in lines:

@@ -1,4 +1,5 @@
-"""Entry point of the Ray job that runs one engine: creates the placement group, starts the API server in it, reports phases.
+"""Entry point of the Ray job that runs one engine: creates the placement group, starts the API server in it,
+reports phases.
 Runs exactly as long as the engine; the steps are in the sibling modules."""
 
 import os
@@ -24,15 +25,17 @@ _CLEANUP_SECONDS = 2.0
 """Ray kills a job 3 s after the stop request (RAY_JOB_STOP_WAIT_TIME_S); cleaning up must end before."""
 
 _GRACE_SECONDS = 2.0
-"""How long an engine may run with a dead rank. vLLM 0.32 never ends if its last stage is on another node and dies during
-a request: the engine core waits for the reply forever while /health answers 200."""
+"""How long an engine may run with a dead rank. vLLM 0.32 never ends if its last stage is on another node and
+dies during a request: the engine core waits for the reply forever while /health answers 200."""
 
 
 class Stopped(BaseException):
-    """A stop was requested (SIGTERM). Not an Exception, so that no handler on the way treats it as an error."""
+    """A stop was requested (SIGTERM). Not an Exception, so that no handler on the way treats it as an
+    error."""
 
 
-# Raising alone is not enough: Ray's compiled code converts an exception from a signal handler into a SystemError.
+# Raising alone is not enough: Ray's compiled code converts an exception from a signal handler into a
+# SystemError.
 _STOP = threading.Event()
 
 

@@ -1,4 +1,5 @@
-"""ASGI middleware of the engine's API server: exact requests in flight, draining, and the probe of an engine that wants a key.
+"""ASGI middleware of the engine's API server: exact requests in flight, draining, and the probe of an engine
+that wants a key.
 Standard library only, no Ray: it runs inside the engine's own process, in front of every request."""
 
 import hmac
@@ -80,14 +81,16 @@ class Traffic:
 
 
 class Request:
-    """One counted request. It ends once, at the first of: last byte sent, client disconnected, application returned."""
+    """One counted request. It ends once, at the first of: last byte sent, client disconnected, application
+    returned."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic: Optional[Traffic] = traffic
         self._awaits = False
 
     def awaits(self, awaits: bool) -> None:
-        """Sets whether it waits for the engine, as opposed to the rest of its body or a client that reads slowly."""
+        """Sets whether it waits for the engine, as opposed to the rest of its body or a client that reads
+        slowly."""
         if self._traffic is not None and awaits != self._awaits:
             self._awaits = awaits
             self._traffic.await_engine(1 if awaits else -1)
@@ -173,8 +176,8 @@ class InFlightMiddleware:
             request.end()
 
     async def _session(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket (vLLM's /v1/realtime): in flight from its handshake to its close. It never counts as waiting for the engine,
-        because no response is due between two utterances."""
+        """A WebSocket (vLLM's /v1/realtime): in flight from its handshake to its close. It never counts as
+        waiting for the engine, because no response is due between two utterances."""
         request = self._traffic.begin()
 
         async def receive_counted() -> Message:
@@ -194,7 +197,8 @@ class InFlightMiddleware:
             request.end()
 
     def _closing(self, scope: Scope, send: Send) -> Send:
-        """While draining, responses ask the client to close its connection, so that its next request goes to another group."""
+        """While draining, responses ask the client to close its connection, so that its next request goes to
+        another group."""
         if not str(scope.get("http_version", "")).startswith("1"):
             return send  # HTTP/2 forbids the header
 
@@ -223,8 +227,9 @@ class InFlightMiddleware:
 
 
     async def _probe(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
-        """Sends the request that the launch defined for the path after the prefix, with the engine's own key, and returns the
-        engine's response. Nothing of the incoming request is forwarded, so a caller can only send the probe."""
+        """Sends the request that the launch defined for the path after the prefix, with the engine's own key,
+        and returns the engine's response. Nothing of the incoming request is forwarded, so a caller can only
+        send the probe."""
         if not _authorized(scope):
             await _answer(send, 401, _WANTS_TOKEN, "text/plain")
             return
@@ -276,7 +281,8 @@ def _route(scope: Scope) -> str:
 
 
 def _is_engine_work(scope: Scope, path: str) -> bool:
-    """Whether the ranks compute the response. Loading an adapter does not count: it may take minutes without a step."""
+    """Whether the ranks compute the response. Loading an adapter does not count: it may take minutes without
+    a step."""
     if scope.get("method") != "POST" or path.endswith("_lora_adapter"):
         return False
     return path.startswith("/v1/") or path in _ENGINE_WORK
@@ -295,7 +301,8 @@ def _authorized(scope: Scope) -> bool:
 
 
 def _token() -> Optional[bytes]:
-    """The cluster's token; None if there is none, empty (which nothing matches) if its file cannot be read."""
+    """The cluster's token; None if there is none, empty (which nothing matches) if its file cannot be
+    read."""
     token = os.environ.get("RAY_AUTH_TOKEN", "").strip()
     if token:
         return token.encode()

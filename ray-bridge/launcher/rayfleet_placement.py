@@ -1,5 +1,6 @@
 """The placement group of one engine: one GPU bundle per rank, each pinned to the Ray node the plan names.
-Creates it, waits and explains failures; engines do not belong here. The group is not detached, so it ends with this job."""
+Creates it, waits and explains failures; engines do not belong here. The group is not detached, so it ends
+with this job."""
 
 import inspect
 import time
@@ -7,7 +8,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from rayfleet_spec import Spec
 
-# Every Ray node has 1.0 of the resource `node:<ip>`, so a share this small pins a bundle and takes nothing away.
+# Every Ray node has 1.0 of the resource `node:<ip>`, so a share this small pins a bundle and takes nothing
+# away.
 _PIN = 0.001
 
 
@@ -63,9 +65,11 @@ def missing(spec: Spec, nodes: List[Dict[str, Any]], free: Dict[str, Dict[str, f
 
 
 def create(spec: Spec, say: Callable[[str], None]) -> Tuple[Any, int]:
-    """Creates the group and waits until Ray has placed it: (placement group, index of the API server's bundle).
+    """Creates the group and waits until Ray has placed it: (placement group, index of the API server's
+    bundle).
 
-    Raises PlacementError after spec.placement_timeout seconds, or at once if a planned node is gone: a node that returns has a new id.
+    Raises PlacementError after spec.placement_timeout seconds, or at once if a planned node is gone: a node
+    that returns has a new id.
     """
     import ray
     from ray.util.placement_group import placement_group

@@ -8,7 +8,8 @@ from rayfleet_spec import Spec
 
 
 def model_path(spec: Spec) -> str:
-    """The model if it is given as an absolute path, else an empty string: the engine resolves repository ids."""
+    """The model if it is given as an absolute path, else an empty string: the engine resolves repository
+    ids."""
     first = spec.argv[0] if spec.argv else ""
     return first if first.startswith("/") else ""
 
@@ -19,7 +20,8 @@ def missing_model(path: str, address: str) -> str:
 
 
 def begin(spec: Spec, group: Any) -> Dict[Any, str]:
-    """Starts one check per node except the API server's, which checks by itself: {object reference: node id}."""
+    """Starts one check per node except the API server's, which checks by itself: {object reference: node
+    id}."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 

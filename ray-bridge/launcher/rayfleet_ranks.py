@@ -17,7 +17,8 @@ _TAKEN_DOWN = (
 
 
 class Rank(NamedTuple):
-    """One actor of the placement group; `cause` is Ray's cause of death, in one line. `pid` is 0 if unknown."""
+    """One actor of the placement group; `cause` is Ray's cause of death, in one line. `pid` is 0 if
+    unknown."""
 
     name: str
     state: str
@@ -61,10 +62,11 @@ def obituary(rank: Rank) -> str:
 
 
 def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = None, limit: int = 4, patience: float = 3.0) -> List[str]:
-    """The last `limit` lines in the log files of a rank, which are on its node; empty if they do not arrive in time.
+    """The last `limit` lines in the log files of a rank, which are on its node; empty if they do not arrive
+    in time.
 
-    The output of ranks at the launcher is deduplicated by Ray: lines that another rank printed too are missing. `get_log`
-    is Ray's function unless given.
+    Ray's output of ranks at the launcher lacks lines that another rank printed too. `get_log` is Ray's
+    function unless given.
     """
     files: Dict[str, List[str]] = {}
 
@@ -89,7 +91,8 @@ def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = Non
 
 
 def _cause(death: Any) -> str:
-    """Ray's death cause is a dictionary with one non-empty context; its message is long and starts with the cause."""
+    """Ray's death cause is a dictionary with one non-empty context; its message is long and starts with the
+    cause."""
     if not isinstance(death, dict):
         return ""
     for context in death.values():

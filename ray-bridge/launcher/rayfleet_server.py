@@ -28,10 +28,11 @@ class ApiServer:
         path = model_path(spec)
         if path and not os.path.exists(path):
             raise EngineExit(missing_model(path, ray.util.get_node_ip_address()))
-        # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the job's environment.
+        # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the
+        # job's environment.
         os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
-        # vLLM's engine core connects to Ray by itself. Without an address it looks into /tmp/ray, and starts a new Ray if the
-        # nodes use another --temp-dir.
+        # vLLM's engine core connects to Ray by itself. Without an address it looks into /tmp/ray, and starts
+        # a new Ray if the nodes use another --temp-dir.
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
         os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
         os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
@@ -43,14 +44,16 @@ class ApiServer:
             # Ray would treat it as an intended exit of the actor and hide the code.
             raise EngineExit(f"the engine exited with code {end.code}") from None
         except Exception as error:
-            # Not every exception can be pickled for the launcher; its text can, and the traceback goes to the log here.
+            # Not every exception can be sent to the launcher; its text can, and the traceback is logged
+            # here.
             traceback.print_exc()
             raise EngineExit(f"{type(error).__name__}: {error}") from None
         return "the server returned"
 
 
 def listening(argv: Sequence[str], address: str) -> List[str]:
-    """The arguments, with the wildcard address of the node's own family: an IPv6 node receives nothing on IPv4."""
+    """The arguments, with the wildcard address of the node's own family: an IPv6 node receives nothing on
+    IPv4."""
     everywhere = "::" if ":" in address else "0.0.0.0"
     return [everywhere if before == "--host" and arg == "0.0.0.0" else arg for before, arg in zip(["", *argv], argv)]
 

@@ -134,7 +134,8 @@ class WebSockets(Case):
     """A session is one request in flight from its handshake to its end, whatever ends it."""
 
     def session(self, incoming, app):
-        """Runs one session to its end; returns the number in flight after each message that the application received or sent."""
+        """Runs one session to its end; returns the number in flight after each message that the application
+        received or sent."""
         during, messages = [], [{"type": kind} for kind in incoming]
 
         async def receive():

@@ -9,7 +9,8 @@ A, B = "a" * 56, "b" * 56
 
 
 def spec(**changes):
-    """A valid specification of four ranks on two nodes, with `changes` to its fields; None removes a field."""
+    """A valid specification of four ranks on two nodes, with `changes` to its fields; None removes a
+    field."""
     fields = {
         "name": "llama-7f-0-e1",
         "engine": "vllm",

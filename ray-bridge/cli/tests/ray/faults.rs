@@ -90,9 +90,9 @@ pub(crate) async fn all(cluster: &mut Cluster) -> anyhow::Result<()> {
 
     say(&format!(
         "\n  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}",
-        "FAULT", "TOLD AS", "TOLD", "RECOVERY", "NEXT", "ENGINE"
+        "FAULT", "REPORTED AS", "REPORTED", "RECOVERY", "NEXT", "ENGINE"
     ));
-    say(&format!("  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}", "", "", "", "BEGUN", "LAUNCH", "WELL"));
+    say(&format!("  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}", "", "", "", "STARTED", "LAUNCH", "HEALTHY"));
     for row in &rows {
         say(&row.line());
     }

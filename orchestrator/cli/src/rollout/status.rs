@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_waits_until_complete() {
+    async fn rollout_status_waits_until_complete() {
         let before = sample::upgrading();
         let mut after = before.clone();
         after.metadata.resource_version = Some("101".into());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_watch_it_returns_at_once() {
+    async fn without_a_watch_rollout_status_returns_at_once() {
         let fake = Fake::new([sample::upgrading()]);
         run(&args(false, 0), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
     }

@@ -110,7 +110,7 @@ fn hold_retries_the_failed_revision() {
 }
 
 #[test]
-fn an_undo_during_a_rollback_is_obeyed() {
+fn an_undo_during_a_rollback_completes() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     sim.until("turned", |sim| sim.step() == "Rolling back");
@@ -158,7 +158,7 @@ fn a_first_revision_has_no_rollback_target() {
 }
 
 #[test]
-fn without_the_record_of_the_last_revision_there_is_no_rollback() {
+fn a_rollback_without_its_record_stops_where_it_is() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     sim.until("turned", |sim| sim.step() == "Rolling back");

@@ -7,7 +7,7 @@ CARGO_DENY=0.20.2
 TOOLS=${RAYFLEET_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rayfleet}/tools
 ADVISORIES=https://github.com/RustSec/advisory-db
 
-MODEL=rollout::tests::model::every_history_keeps_the_promises
+MODEL=rollout::tests::model::every_history_keeps_the_guarantees
 
 TIERS=(format deny python lint generated unit sim ray e2e model grid)
 # They only compute. Behind tiers with real clusters, which mostly wait, they have taken the time that those leave.

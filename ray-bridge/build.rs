@@ -1,4 +1,4 @@
-//! Lists the Python files of `launcher/` for the package that is put into Ray, tests left out.
+//! Lists the Python files of `launcher/`, without its tests, for the package that is uploaded to Ray.
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! How long plans take: `cargo bench -p ray-bridge --bench placement`. Figures of one run are in `docs/placement.md`.
-//! 100,000 GPUs are 12,500 nodes of eight, or 25,000 of four in NVL72 racks.
+//! How long plans take: `cargo bench -p ray-bridge --bench placement`. Figures of one run are in
+//! `docs/placement.md`. 100,000 GPUs are 12,500 nodes of eight, or 25,000 of four in NVL72 racks.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ fn main() {
     divan::main();
 }
 
-/// A head without GPUs and `nodes` nodes of `gpus` each: 18 in a fabric, which is a rack of its own, 20 racks in a block,
-/// 12 blocks in a zone. Every seventh node is taken and every fifth half taken.
+/// A head without GPUs and `nodes` nodes of `gpus` each: 18 per fabric, which is also a rack, 20 racks per
+/// block, 12 blocks per zone. Every seventh node is fully used and every fifth half used.
 fn cluster(nodes: usize, gpus: u32, labelled: bool) -> Vec<RayNode> {
     let node = |number: usize| {
         let free = match number {
@@ -91,7 +91,7 @@ fn on_100_000_gpus_tp8_pp128(bencher: Bencher<'_, '_>) {
     measure(bencher, &cluster(12_500, 8, true), (8, 128, 1), &Policy::default());
 }
 
-/// The longest pipeline that there may be.
+/// The longest pipeline that is allowed.
 #[divan::bench(sample_count = 10)]
 fn on_100_000_gpus_tp1_pp1024(bencher: Bencher<'_, '_>) {
     measure(bencher, &cluster(12_500, 8, true), (1, 1024, 1), &Policy::default());

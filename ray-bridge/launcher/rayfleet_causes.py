@@ -1,5 +1,6 @@
-"""Finding the cause of a failed start in the mixed output of API server, engine core and ranks.
-Ray prints all of it through the launcher's own stdout and stderr; this keeps the end of it and picks the telling lines."""
+"""Finds the cause of a failed start in the mixed output of API server, engine core and ranks.
+Ray prints all of it through the launcher's own stdout and stderr; this keeps its end and selects the relevant
+lines."""
 
 import re
 import threading
@@ -12,12 +13,13 @@ _MAX_LINE = 4000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SOURCE = re.compile(r"^\([^()]*pid=\d+[^()]*\) ?")
 _PROCESS = re.compile(r"\([^()]*\bpid=(\d+)(?:, ip=([^(),\s]+))?[^()]*\)")
-# vLLM's own prefix: `ERROR 11-23 12:00:00 [core.py:12] `, perhaps behind the process name `(EngineCore pid=7) `.
+# vLLM's log prefix: `ERROR 11-23 12:00:00 [core.py:12] `, optionally after the name of the process,
+# `(EngineCore pid=7) `.
 _LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|NotFound)\b:? ?.*")
 _ARGUMENT = re.compile(r"^\S.*: error: .+")
 _FATAL = re.compile(r"(Fatal Python error|Segmentation fault|SIGILL|SIGBUS|Out of memory|out of memory|address already in use)")
-# These only say that something else failed, so they are a cause only where nothing better was seen.
+# These only say that something else failed, so they are the cause only if there is no other error.
 _CONSEQUENCE = re.compile(
     r"(See root cause above|EngineDeadError|ActorDiedError|RayActorError|RayTaskError|WorkerCrashedError|"
     r"EngineExit|SystemExit|KeyboardInterrupt|CancelledError|The actor died|resource_tracker)"
@@ -25,8 +27,8 @@ _CONSEQUENCE = re.compile(
 
 
 class Tail:
-    """A text stream that remembers what passes. Only whole lines are passed on, each at once, so that lines which
-    several threads print never mix."""
+    """A text stream that records its lines. It forwards only whole lines, each in one write, so that lines of
+    several threads never mix."""
 
     def __init__(self, target: TextIO, lines: "Deque[str]", lock: "threading.RLock") -> None:
         self._target = target
@@ -50,7 +52,7 @@ class Tail:
 
 
 class Memory:
-    """The last `size` lines that went through any of its streams."""
+    """The last `size` lines of all its streams."""
 
     def __init__(self, size: int = 600) -> None:
         self._lines: Deque[str] = deque(maxlen=size)
@@ -58,18 +60,18 @@ class Memory:
         self._lock = threading.RLock()
 
     def attach(self, target: TextIO) -> Tail:
-        """A stream in front of `target` that feeds this memory."""
+        """A stream in front of `target` whose lines are recorded here."""
         return Tail(target, self._lines, self._lock)
 
     def lines(self) -> List[str]:
-        """What is remembered, oldest first."""
+        """The recorded lines, oldest first."""
         with self._lock:
             return list(self._lines)
 
     def settle(self, quiet: float, limit: float) -> List[str]:
-        """Waits until nothing new came for `quiet` seconds, at most `limit` seconds, and returns the lines.
+        """Waits until no line arrived for `quiet` seconds, at most `limit` seconds, and returns the lines.
 
-        Output of other nodes reaches the launcher a moment after the failure that it explains.
+        Output of other nodes reaches the launcher shortly after the failure that it explains.
         """
         end = time.monotonic() + limit
         before, since = self.lines(), time.monotonic()
@@ -90,7 +92,7 @@ def plain(line: str) -> str:
 
 
 def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
-    """Up to `limit` distinct errors, the likeliest root cause first: what failed first is what made the rest fail."""
+    """Up to `limit` distinct errors, the likeliest root cause first: the first error caused the others."""
     roots: List[str] = []
     consequences: List[str] = []
     found: Optional[List[str]] = None
@@ -110,8 +112,8 @@ def causes(lines: Iterable[str], limit: int = 3) -> List[str]:
 def last_lines(lines: Iterable[str], pid: int, address: str, limit: int = 4) -> List[str]:
     """The last `limit` lines that the process `pid` on the node at `address` printed, oldest first.
 
-    Ray names the address unless it is that of the node on which the line was collected; numbers of processes on two
-    nodes may be the same, so a line with another address is another's.
+    Ray writes the address unless it is that of the node on which the line was collected. Two nodes may have
+    processes with the same id, so a line with another address is from another process.
     """
     found: Deque[str] = deque(maxlen=limit)
     for line in lines:

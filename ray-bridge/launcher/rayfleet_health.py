@@ -1,9 +1,9 @@
-"""One question to the engine's API server: is it healthy yet. Standard library only."""
+"""Health check of the engine's API server. Standard library only."""
 
 import urllib.error
 import urllib.request
 
-# A proxy from the environment must not stand between two nodes of one cluster.
+# Traffic between two nodes of one cluster must not go through a proxy from the environment.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

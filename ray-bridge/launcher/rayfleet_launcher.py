@@ -1,5 +1,6 @@
-"""Entry point of the Ray job that runs one engine: placement group, API server in it, phases until the end.
-Lives exactly as long as the engine; the steps are in the sibling modules."""
+"""Entry point of the Ray job that runs one engine: creates the placement group, starts the API server in it,
+reports phases.
+Runs exactly as long as the engine; the steps are in the sibling modules."""
 
 import os
 import signal
@@ -21,18 +22,20 @@ EXIT_SPEC, EXIT_PLACEMENT, EXIT_RETURNED, EXIT_ENGINE, EXIT_STOPPED = 2, 3, 4, 5
 
 NAMESPACE = "rayfleet"
 _CLEANUP_SECONDS = 2.0
-"""Ray kills a job 3 s after the stop request (RAY_JOB_STOP_WAIT_TIME_S); cleaning up must be over by then."""
+"""Ray kills a job 3 s after the stop request (RAY_JOB_STOP_WAIT_TIME_S); cleaning up must end before."""
 
 _GRACE_SECONDS = 2.0
-"""How long an engine may go on with a dead rank. vLLM 0.32 never ends if its last stage is on another node and dies in
-the midst of a request: the engine core waits for its answer for ever while /health says 200."""
+"""How long an engine may run with a dead rank. vLLM 0.32 never ends if its last stage is on another node and
+dies during a request: the engine core waits for the reply forever while /health answers 200."""
 
 
 class Stopped(BaseException):
-    """A stop was asked for (SIGTERM). Not an Exception, so that no handler on the way takes it for a fault."""
+    """A stop was requested (SIGTERM). Not an Exception, so that no handler on the way treats it as an
+    error."""
 
 
-# Raising alone is not enough: Ray's compiled code turns what a signal handler raises in it into a SystemError.
+# Raising alone is not enough: Ray's compiled code converts an exception from a signal handler into a
+# SystemError.
 _STOP = threading.Event()
 
 
@@ -52,12 +55,12 @@ class Launch:
         self._died = 0.0
 
     def run(self) -> int:
-        """Runs until the engine ends; returns the exit code, never 0. Raises Stopped when asked to stop."""
+        """Runs until the engine ends; returns the exit code, never 0. Raises Stopped after a stop request."""
         import ray
 
         self.phases.enter("PlacementGroup", ranks=len(self.spec.nodes), timeout=self.spec.placement_timeout)
         ray.init(namespace=NAMESPACE)
-        signal.signal(signal.SIGTERM, _stop)  # Ray has just put its own handler there
+        signal.signal(signal.SIGTERM, _stop)  # ray.init has installed its own handler
         try:
             self.group, bundle = create(self.spec, print)
         except PlacementError as error:
@@ -66,7 +69,7 @@ class Launch:
         serving = self._start(bundle)
         checks = preflight.begin(self.spec, self.group)
         while True:
-            # Short, because Ray lets no signal through while it waits, and a stop has little time.
+            # Short, because Ray delivers no signal while it waits, and a stop has little time.
             done, _ = ray.wait([serving, *checks], num_returns=1, timeout=0.2)
             for ref in done:
                 if ref == serving:
@@ -82,7 +85,7 @@ class Launch:
                 return self.phases.fail(self._cause(self.memory.lines()), EXIT_ENGINE, ended="a rank is dead, its engine goes on")
 
     def close(self) -> None:
-        """Takes the engine down. The placement group's end takes every rank with it."""
+        """Ends the engine. Removing the placement group ends every rank."""
         import ray
 
         if self.server is not None:
@@ -105,7 +108,7 @@ class Launch:
         return self.server.serve.remote(self.spec)
 
     def _advance(self) -> None:
-        """Moves to the next phase if what it waits for has come, and takes note of a rank's death."""
+        """Enters the next phase if its condition is met, and notes a rank's death."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + (1.0 if self.phases.current == "Ranks" else 2.0)
             self._look()
@@ -115,8 +118,8 @@ class Launch:
     def _look(self) -> None:
         try:
             found = ranks(self.group, self.server_name)
-        except Exception as error:  # noqa: BLE001 - a dashboard that is away must not end an engine that serves
-            print(f"ranks cannot be looked at: {error!r:.300}")
+        except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
+            print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
             return
         alive, wanted = sum(rank.state == "ALIVE" for rank in found), len(self.spec.nodes)
@@ -136,10 +139,10 @@ class Launch:
         return self.phases.fail(self._cause(lines) or said, code, ended=said[:500])
 
     def _cause(self, lines: List[str]) -> str:
-        """The dead rank with the last lines that it printed, if Ray knows one, and the telling lines of the output."""
+        """The dead rank with its last lines, if Ray reports one, and the relevant lines of the output."""
         try:
             dead = dead_by_itself(ranks(self.group, self.server_name))
-        except Exception:  # noqa: BLE001 - the engine's own words remain
+        except Exception:  # noqa: BLE001 - the engine's own output remains
             dead = None
         if dead is None:
             return "; ".join(causes(lines))
@@ -153,7 +156,7 @@ def _found(ref: Any, node: str) -> bool:
 
     try:
         return bool(ray.get(ref))
-    except Exception as error:  # noqa: BLE001 - a check that cannot run must not stop an engine that can
+    except Exception as error:  # noqa: BLE001 - a check that cannot run must not stop the engine
         print(f"the model's path was not checked on node {node[:12]}: {error!r:.300}")
         return True
 
@@ -165,13 +168,13 @@ def _addresses() -> Dict[str, str]:
 
 
 def _stop(_signal: int, _frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up begins now and is bounded
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up starts now and is bounded
     _STOP.set()
     raise Stopped
 
 
 def _leave(launch: Optional[Launch], code: int) -> None:
-    """Cleans up and ends the process with `code`, whether or not cleaning up comes to an end."""
+    """Cleans up and ends the process with `code`, at the time limit even if cleaning up has not ended."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     limit = threading.Timer(_CLEANUP_SECONDS, os._exit, (code,))
     limit.daemon = True
@@ -179,7 +182,7 @@ def _leave(launch: Optional[Launch], code: int) -> None:
     if launch is not None:
         try:
             launch.close()
-        except Exception as error:  # noqa: BLE001 - the end of this job removes what is left
+        except Exception as error:  # noqa: BLE001 - Ray removes the rest at the end of this job
             print(f"clean-up: {error!r:.300}")
     sys.stdout.flush()
     sys.stderr.flush()
@@ -187,7 +190,7 @@ def _leave(launch: Optional[Launch], code: int) -> None:
 
 
 def main() -> None:
-    """Never returns and never leaves with 0: an engine that ended is a failure, however it ended."""
+    """Never returns and never exits with 0: an engine that ended is a failure, however it ended."""
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _stop)
     launch: Optional[Launch] = None

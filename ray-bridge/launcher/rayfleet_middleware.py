@@ -1,4 +1,5 @@
-"""ASGI middleware of the engine's API server: exact requests in flight, draining, and the probe of an engine that wants a key.
+"""ASGI middleware of the engine's API server: exact requests in flight, draining, and the probe of an engine
+that wants a key.
 Standard library only, no Ray: it runs inside the engine's own process, in front of every request."""
 
 import hmac
@@ -16,26 +17,26 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = List[Tuple[bytes, bytes]]
 
 UNCOUNTED = frozenset(("/health", "/ping", "/metrics", "/version"))
-"""Paths of probes and scrapes: their requests are nobody's work and would keep a group from ever being idle."""
+"""Paths of probes and scrapes: their requests do not count, or a group would never be idle."""
 
 _ENGINE_WORK = frozenset(
     ("/invocations", "/generate", "/inference/v1/generate", "/pooling", "/classify", "/score", "/rerank", "/v2/rerank")
 )
-"""Paths outside /v1/ whose answers the engine's ranks make."""
+"""Paths outside /v1/ whose responses the engine's ranks compute."""
 
 _PREFIX = "/rayfleet/"
 _STATE_PATH = "/rayfleet/v1/state"
 _DRAIN_PATH = "/rayfleet/v1/drain"
 _PROBE_PATH = "/rayfleet/v1/probe"
 _MOST_PROBES = 4
-"""Probes at a time. They are fixed requests, but whoever may send them makes the engine work."""
+"""Concurrent probes. They are fixed requests, but each of them is work for the engine."""
 
 
 _WANTS_TOKEN = b"Unauthorized: this endpoint needs Authorization: Bearer <Ray token>\n"
 
 
 class Traffic:
-    """Counts of one server process. Times are on the monotonic clock, in seconds."""
+    """Counters of one server process. Times are on the monotonic clock, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -62,7 +63,7 @@ class Traffic:
             self._last = self._clock()
 
     def await_engine(self, requests: int) -> None:
-        """Adds to the requests that wait for the engine."""
+        """Changes the number of requests that wait for the engine."""
         with self._lock:
             self._awaiting += requests
 
@@ -80,14 +81,16 @@ class Traffic:
 
 
 class Request:
-    """One counted request. It ends once, by whichever comes first: last byte sent, client gone, application done."""
+    """One counted request. It ends once, at the first of: last byte sent, client disconnected, application
+    returned."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic: Optional[Traffic] = traffic
         self._awaits = False
 
     def awaits(self, awaits: bool) -> None:
-        """Whether it waits for the engine now: not for the rest of its body, nor for a client that reads slowly."""
+        """Sets whether it waits for the engine, as opposed to the rest of its body or a client that reads
+        slowly."""
         if self._traffic is not None and awaits != self._awaits:
             self._awaits = awaits
             self._traffic.await_engine(1 if awaits else -1)
@@ -101,11 +104,11 @@ class Request:
 
 
 TRAFFIC = Traffic()
-"""The one count of this process: a server may build its middleware stack more than once."""
+"""The only counters of this process: a server may build its middleware stack more than once."""
 
 
 class QuietProbes(logging.Filter):
-    """Keeps probes and the bridge's own questions, several a second, out of the access log: it would hold little else."""
+    """Keeps probes and the bridge's own requests, several per second, out of the access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields = record.args
@@ -120,12 +123,12 @@ QUIET_PROBES = QuietProbes()
 
 
 class InFlightMiddleware:
-    """Wraps an ASGI application. `app` is the only argument a server has to give."""
+    """Wraps an ASGI application. `app` is the only argument that a server must pass."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], traffic: Traffic = TRAFFIC) -> None:
         self._app = app
         self._traffic = traffic
-        logging.getLogger("uvicorn.access").addFilter(QUIET_PROBES)  # the same one, so it is there once
+        logging.getLogger("uvicorn.access").addFilter(QUIET_PROBES)  # the same object, so it is added once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -173,8 +176,8 @@ class InFlightMiddleware:
             request.end()
 
     async def _session(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket (vLLM's /v1/realtime): in flight from its handshake to its close. It never counts as waiting for the engine:
-        between two utterances nobody owes anything."""
+        """A WebSocket (vLLM's /v1/realtime): in flight from its handshake to its close. It never counts as
+        waiting for the engine, because no response is due between two utterances."""
         request = self._traffic.begin()
 
         async def receive_counted() -> Message:
@@ -194,7 +197,8 @@ class InFlightMiddleware:
             request.end()
 
     def _closing(self, scope: Scope, send: Send) -> Send:
-        """While draining, answers tell the client to close its connection, so that its next request finds another group."""
+        """While draining, responses ask the client to close its connection, so that its next request goes to
+        another group."""
         if not str(scope.get("http_version", "")).startswith("1"):
             return send  # HTTP/2 forbids the header
 
@@ -223,8 +227,9 @@ class InFlightMiddleware:
 
 
     async def _probe(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
-        """Sends the request that the launch fixed for the path behind the prefix, with the engine's own key, and answers as the
-        engine does. Nothing of the asking request goes along, so nobody gets more of the engine this way than the probe."""
+        """Sends the request that the launch defined for the path after the prefix, with the engine's own key,
+        and returns the engine's response. Nothing of the incoming request is forwarded, so a caller can only
+        send the probe."""
         if not _authorized(scope):
             await _answer(send, 401, _WANTS_TOKEN, "text/plain")
             return
@@ -248,7 +253,7 @@ class InFlightMiddleware:
         async def receive_fixed() -> Message:
             if messages:
                 return messages.pop()
-            while True:  # what is left of the asking request is nobody's; that its client has gone is
+            while True:  # ignores the rest of the incoming request, but not its client's disconnect
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return message
@@ -261,7 +266,7 @@ class InFlightMiddleware:
 
 
 def _probes() -> Dict[str, Any]:
-    """Request bodies by path, as the launch fixed them."""
+    """Request bodies by path, as defined by the launch."""
     try:
         probes = json.loads(os.environ.get("RAYFLEET_PROBE", ""))
     except ValueError:
@@ -276,7 +281,8 @@ def _route(scope: Scope) -> str:
 
 
 def _is_engine_work(scope: Scope, path: str) -> bool:
-    """Answers that the ranks make. Loading an adapter is not among them: it may take minutes without a step."""
+    """Whether the ranks compute the response. Loading an adapter does not count: it may take minutes without
+    a step."""
     if scope.get("method") != "POST" or path.endswith("_lora_adapter"):
         return False
     return path.startswith("/v1/") or path in _ENGINE_WORK
@@ -295,7 +301,8 @@ def _authorized(scope: Scope) -> bool:
 
 
 def _token() -> Optional[bytes]:
-    """The cluster's token; None where there is none, empty (which nothing matches) where its file cannot be read."""
+    """The cluster's token; None if there is none, empty (which nothing matches) if its file cannot be
+    read."""
     token = os.environ.get("RAY_AUTH_TOKEN", "").strip()
     if token:
         return token.encode()

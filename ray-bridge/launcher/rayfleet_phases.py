@@ -1,5 +1,5 @@
-"""Phase lines: the one-line JSON reports by which the bridge follows a launch in the job's log.
-No Ray here. Whatever leaves through this module is bounded and free of known secrets."""
+"""Phase lines: one-line JSON reports with which the bridge follows a launch in the job's log.
+No Ray here. Everything printed by this module is bounded and free of known secrets."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any, Iterable, List, Tuple
 MARK = "RAYFLEET_PHASE"
 LAUNCH_MARK = "RAYFLEET_LAUNCH"
 MAX_MESSAGE = 2000
-"""Longest `message` in characters; the end of a longer one is cut, because the cause stands first."""
+"""Longest `message` in characters; a longer one is cut at its end, because the cause comes first."""
 
 _SECRET_VARIABLES = ("RAY_AUTH_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
 _SECRET_OPTIONS = ("--api-key", "--hf-token")
@@ -41,13 +41,13 @@ class Phases:
         self.current = ""
 
     def begin(self) -> None:
-        """Marks where this launch begins: Ray goes on with the log of an earlier job of the same name."""
+        """Marks the beginning of this launch: Ray appends to the log of an earlier job of the same name."""
         line = {"name": self._name, "ms": int(time.time() * 1000)}
         sys.stdout.write(f"{LAUNCH_MARK} {json.dumps(line)}\n")
         sys.stdout.flush()
 
     def enter(self, phase: str, **detail: Any) -> None:
-        """Reports that the launch is now in `phase`."""
+        """Reports that the launch entered `phase`."""
         self.current = phase
         line = {"phase": phase, "name": self._name, "seconds": round(time.monotonic() - self._began, 2)}
         line.update({key: self.clean(value) if isinstance(value, str) else value for key, value in detail.items()})
@@ -55,7 +55,7 @@ class Phases:
         sys.stdout.flush()
 
     def fail(self, message: str, exit_code: int, **detail: Any) -> int:
-        """Reports the failure with the phase it happened in and returns the exit code to leave with."""
+        """Reports the failure with the phase it happened in and returns the exit code."""
         self.enter("Failed", during=self.current, exitCode=exit_code, message=message, **detail)
         return exit_code
 

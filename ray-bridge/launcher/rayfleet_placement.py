@@ -1,5 +1,6 @@
 """The placement group of one engine: one GPU bundle per rank, each pinned to the Ray node the plan names.
-Creates, waits and explains; knows nothing of engines. The group is not detached, so it goes with this job."""
+Creates it, waits and explains failures; engines do not belong here. The group is not detached, so it ends
+with this job."""
 
 import inspect
 import time
@@ -7,16 +8,17 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from rayfleet_spec import Spec
 
-# Every Ray node has 1.0 of the resource `node:<ip>`, so a share this small pins without taking anything away.
+# Every Ray node has 1.0 of the resource `node:<ip>`, so a share this small pins a bundle and takes nothing
+# away.
 _PIN = 0.001
 
 
 class PlacementError(RuntimeError):
-    """The ranks cannot be placed as planned; the text says what is missing."""
+    """The ranks cannot be placed as planned; the message says what is missing."""
 
 
 class Bundles(NamedTuple):
-    """What to ask Ray for. `server` is the index of the bundle in which the API server's actor goes."""
+    """The bundles to request from Ray. `server` is the index of the API server's bundle."""
 
     resources: List[Dict[str, float]]
     selectors: Optional[List[Dict[str, str]]]
@@ -33,8 +35,8 @@ def bundles_of(spec: Spec, addresses: Dict[str, str], labels: bool) -> Bundles:
     if spec.api_server_node in nodes:
         server = nodes.index(spec.api_server_node)
     else:
-        # vLLM takes over the placement group of the actor it runs in, so its API server needs a bundle of its own here.
-        # Not a CPU bundle: heads are commonly started with no CPUs for Ray.
+        # vLLM uses the placement group of the actor it runs in, so its API server needs its own bundle here.
+        # Not a CPU bundle: heads are commonly started without CPUs for Ray.
         server = len(nodes)
         nodes.append(spec.api_server_node)
         resources.append({f"node:{addresses[spec.api_server_node]}": _PIN})
@@ -46,7 +48,7 @@ def bundles_of(spec: Spec, addresses: Dict[str, str], labels: bool) -> Bundles:
 
 
 def missing(spec: Spec, nodes: List[Dict[str, Any]], free: Dict[str, Dict[str, float]]) -> List[str]:
-    """What stands between the plan and `nodes` (as ray.nodes() gives them) with `free` resources by node id."""
+    """Why `nodes` (from ray.nodes()) with `free` resources by node id cannot hold the plan."""
     alive = {node["NodeID"]: node for node in nodes if node.get("Alive")}
     faults = []
     for node_id in dict.fromkeys([*spec.nodes, spec.api_server_node]):
@@ -63,9 +65,11 @@ def missing(spec: Spec, nodes: List[Dict[str, Any]], free: Dict[str, Dict[str, f
 
 
 def create(spec: Spec, say: Callable[[str], None]) -> Tuple[Any, int]:
-    """Creates the group and waits until Ray has placed it: (placement group, index of the API server's bundle).
+    """Creates the group and waits until Ray has placed it: (placement group, index of the API server's
+    bundle).
 
-    Raises PlacementError after spec.placement_timeout seconds, or at once if a planned node is gone: node ids never return.
+    Raises PlacementError after spec.placement_timeout seconds, or at once if a planned node is gone: a node
+    that returns has a new id.
     """
     import ray
     from ray.util.placement_group import placement_group
@@ -84,7 +88,7 @@ def create(spec: Spec, say: Callable[[str], None]) -> Tuple[Any, int]:
     except ValueError as error:
         raise PlacementError(f"Ray refused the placement group {spec.name}: {error}") from None
     deadline = time.monotonic() + spec.placement_timeout
-    # Short waits, so that a stop request is seen between two of them.
+    # Short waits, so that a stop request is handled between two of them.
     while not group.wait(min(1.0, max(0.0, deadline - time.monotonic()))):
         gone = _gone(spec, ray.nodes())
         if gone or time.monotonic() >= deadline:

@@ -1,5 +1,5 @@
-"""A look for the model on the nodes of the plan while the engine starts.
-vLLM takes up to a minute of imports to find that a directory is missing, and a remote rank finds it later still."""
+"""Checks on the nodes of the plan that the model exists, while the engine starts.
+vLLM needs up to a minute of imports to report a missing directory, and a remote rank needs longer."""
 
 import os
 from typing import Any, Dict
@@ -8,18 +8,20 @@ from rayfleet_spec import Spec
 
 
 def model_path(spec: Spec) -> str:
-    """The model if it is given as an absolute path, else an empty string: repository ids are the engine's affair."""
+    """The model if it is given as an absolute path, else an empty string: the engine resolves repository
+    ids."""
     first = spec.argv[0] if spec.argv else ""
     return first if first.startswith("/") else ""
 
 
 def missing_model(path: str, address: str) -> str:
-    """What to tell when `path` is not on the node at `address`."""
+    """The error if `path` does not exist on the node at `address`."""
     return f"model path {path} does not exist on node {address}: mount or copy the model there, or correct the path"
 
 
 def begin(spec: Spec, group: Any) -> Dict[Any, str]:
-    """Starts one check per node other than the API server's, which looks for itself: {object reference: node id}."""
+    """Starts one check per node except the API server's, which checks by itself: {object reference: node
+    id}."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 

@@ -1,12 +1,12 @@
-"""What Ray knows of the engine's ranks: the actors in its placement group.
-The state API is asked over the dashboard; if that does not answer, a launch goes on without these facts."""
+"""What Ray reports about the engine's ranks: the actors in its placement group.
+The state API goes through the dashboard; if that does not answer, a launch continues without these facts."""
 
 import threading
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from rayfleet_causes import plain
 
-# Ends that follow from another end: the engine or this launcher took the rank down.
+# Deaths that follow from another one: the engine or this launcher ended the rank.
 _TAKEN_DOWN = (
     "ray.kill",
     "placement group was removed",
@@ -17,7 +17,8 @@ _TAKEN_DOWN = (
 
 
 class Rank(NamedTuple):
-    """One actor of the placement group; `cause` is Ray's word on its death, in one line. `pid` is 0 if not known."""
+    """One actor of the placement group; `cause` is Ray's cause of death, in one line. `pid` is 0 if
+    unknown."""
 
     name: str
     state: str
@@ -48,7 +49,7 @@ def ranks(group: Any, server_name: str) -> List[Rank]:
 
 
 def dead_by_itself(found: List[Rank]) -> Optional[Rank]:
-    """A rank that nobody took down but that died, if there is one."""
+    """A rank that died by itself, if there is one."""
     for rank in found:
         if rank.state == "DEAD" and not any(mark in rank.cause for mark in _TAKEN_DOWN):
             return rank
@@ -56,14 +57,16 @@ def dead_by_itself(found: List[Rank]) -> Optional[Rank]:
 
 
 def obituary(rank: Rank) -> str:
-    """Who died where, and Ray's reason, in one line."""
+    """The rank, its node and Ray's cause of death, in one line."""
     return f"rank {rank.name} on node {rank.node_id[:12]} died: {rank.cause}"
 
 
 def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = None, limit: int = 4, patience: float = 3.0) -> List[str]:
-    """The last `limit` lines in the log files of a rank, which stay on its node; empty if they do not come in time.
+    """The last `limit` lines in the log files of a rank, which are on its node; empty if they do not arrive
+    in time.
 
-    What Ray prints of a rank at the launcher lacks the lines that another rank has printed too. `get_log` is Ray's.
+    Ray's output of ranks at the launcher lacks lines that another rank printed too. `get_log` is Ray's
+    function unless given.
     """
     files: Dict[str, List[str]] = {}
 
@@ -75,9 +78,9 @@ def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = Non
             try:
                 chunks = ask(actor_id=rank.actor_id, tail=4 * limit, suffix=suffix, errors="replace", timeout=3)
                 lines = [plain(line).strip() for line in "".join(chunks).splitlines()]
-            except Exception:  # noqa: BLE001 - with its node its files are gone
+            except Exception:  # noqa: BLE001 - the files are gone with their node
                 continue
-            # Ray's own marks in these files.
+            # Ray writes these marks into the files.
             files[suffix] = [line[:200] for line in lines if line and not line.startswith((":job_id:", ":actor_name:", ":task_name:"))]
 
     # Ray's call has no time-out of its own.
@@ -88,13 +91,14 @@ def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = Non
 
 
 def _cause(death: Any) -> str:
-    """Ray's death cause is a dictionary with one filled context; its message is long and starts with the point."""
+    """Ray's death cause is a dictionary with one non-empty context; its message is long and starts with the
+    cause."""
     if not isinstance(death, dict):
         return ""
     for context in death.values():
         if isinstance(context, dict):
             message = context.get("error_message") or context.get("exit_detail") or ""
             reason = context.get("reason") or ""
-            message = message.split("Some common causes include")[0]  # a lecture that fits every death
+            message = message.split("Some common causes include")[0]  # general advice
             return " ".join(f"{reason}: {message}".split())[:500]
     return ""

@@ -1,5 +1,5 @@
 """The API server's actor: runs the engine's own server inside the placement group.
-The engine is imported in the actor alone; the launcher's process stays small."""
+Only the actor imports the engine, so the launcher's process stays small."""
 
 import importlib
 import json
@@ -15,23 +15,24 @@ MIDDLEWARE = "rayfleet_middleware.InFlightMiddleware"
 
 
 class EngineExit(RuntimeError):
-    """The engine left by itself, with an exit code or an exception; its own output tells why."""
+    """The engine ended by itself, with an exit code or an exception; its output says why."""
 
 
 class ApiServer:
     """Serves until the engine ends. One call of `serve` per actor."""
 
     def serve(self, spec: Spec) -> str:
-        """Blocks while the engine serves. A return is a failure too: a server has no reason to end."""
+        """Blocks while the engine serves. Returning is a failure too, because a server should not end."""
         import ray
 
         path = model_path(spec)
         if path and not os.path.exists(path):
             raise EngineExit(missing_model(path, ray.util.get_node_ip_address()))
-        # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the job's environment.
+        # vLLM binds and announces itself on this address; it differs by node, so it cannot come with the
+        # job's environment.
         os.environ["VLLM_HOST_IP"] = ray.util.get_node_ip_address()
-        # vLLM's engine core joins Ray by itself. Without an address it looks into /tmp/ray, and starts a Ray of its own where the
-        # nodes were given another --temp-dir.
+        # vLLM's engine core connects to Ray by itself. Without an address it looks into /tmp/ray, and starts
+        # a new Ray if the nodes use another --temp-dir.
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
         os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
         os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
@@ -40,17 +41,19 @@ class ApiServer:
         try:
             run_vllm(argv) if spec.engine == "vllm" else run_custom(spec, argv)
         except SystemExit as end:
-            # Ray would take it for a wish of the actor to end and hide the code.
+            # Ray would treat it as an intended exit of the actor and hide the code.
             raise EngineExit(f"the engine exited with code {end.code}") from None
         except Exception as error:
-            # Not every exception can be sent to the launcher; its text can, and the traceback goes to the log here.
+            # Not every exception can be sent to the launcher; its text can, and the traceback is logged
+            # here.
             traceback.print_exc()
             raise EngineExit(f"{type(error).__name__}: {error}") from None
         return "the server returned"
 
 
 def listening(argv: Sequence[str], address: str) -> List[str]:
-    """The arguments, listening on all addresses of the family that this node has: nothing comes in by IPv4 on an IPv6 node."""
+    """The arguments, with the wildcard address of the node's own family: an IPv6 node receives nothing on
+    IPv4."""
     everywhere = "::" if ":" in address else "0.0.0.0"
     return [everywhere if before == "--host" and arg == "0.0.0.0" else arg for before, arg in zip(["", *argv], argv)]
 

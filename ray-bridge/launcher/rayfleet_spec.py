@@ -1,5 +1,5 @@
-"""The launch specification: what the bridge asks for, checked field by field before anything is touched.
-No Ray and no I/O here, so that a bad specification is refused without a cluster."""
+"""The launch specification of the bridge, checked field by field before anything is started.
+No Ray and no I/O here, so that an invalid specification is refused without a cluster."""
 
 import json
 import re
@@ -13,7 +13,7 @@ ENGINES = ("vllm", "custom")
 
 
 class SpecError(ValueError):
-    """The specification cannot be used; the text names the field and the cure."""
+    """The specification cannot be used; the message names the field and the cure."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Spec:
 
 
 def parse(text: str) -> Spec:
-    """Reads the JSON text of RAYFLEET_SPEC. Raises SpecError with the first fault found."""
+    """Reads the JSON text of RAYFLEET_SPEC. Raises SpecError with the first error."""
     if not text:
         raise SpecError("RAYFLEET_SPEC is not set: give the launch specification as JSON in this variable")
     try:
@@ -105,7 +105,7 @@ def _nodes(raw: Dict[str, Any], ranks: int) -> Tuple[str, ...]:
     nodes: List[str] = []
     for rank, bundle in enumerate(bundles):
         if not isinstance(bundle, dict) or bundle.get("rank") != rank:
-            raise SpecError(f"bundles[{rank}]: entries must be in rank order and hold rank {rank}")
+            raise SpecError(f"bundles[{rank}]: entries must be in rank order and have rank {rank}")
         node = bundle.get("nodeId")
         if not isinstance(node, str) or not _NODE_ID.fullmatch(node):
             raise SpecError(f"bundles[{rank}].nodeId: {node!r} is not a Ray node id in hex")

@@ -1,4 +1,5 @@
-//! The whole of one cluster behind one value: a connection pool, limits and the launch package.
+//! The entry point: one [`Bridge`] holds the connection pool, the limits and the launch package for all
+//! clusters.
 
 use std::sync::Arc;
 
@@ -10,19 +11,20 @@ use crate::http::{self, Budget, Limits, Net, SetupError, Token, Wire};
 use crate::placement::Placement;
 use crate::{CallError, CallErrorKind, SubmissionId};
 
-/// Where one cluster and its engine answer.
+/// Addresses of one Ray cluster and its engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The caller's name of the cluster; every error begins with it.
+    /// The caller's name of the Ray cluster, with which every error message begins.
     pub name: String,
     /// The head's dashboard, for example `http://10.0.0.7:8265`.
     pub dashboard: Url,
-    /// The engine's API server, for example `http://10.0.0.7:8000`; `None` if it cannot be reached from here.
+    /// The engine's API server, for example `http://10.0.0.7:8000`; `None` if it is not reachable from here.
     pub engine: Option<Url>,
-    /// The cluster's token if authentication is on. It goes to the dashboard, and to the paths of the launcher's middleware in
-    /// front of the engine if that is on the dashboard's own host or `trusts_engine`.
+    /// The Ray cluster's token, if authentication is on. It is sent to the dashboard, and to the paths of the
+    /// launcher's middleware in front of the engine if the engine runs on the dashboard's host or
+    /// `trusts_engine` is set.
     pub token: Option<Token>,
-    /// The engine's address comes from who knows it, and not from what a dashboard said.
+    /// The engine's address comes from a trusted source, not from a dashboard's reply.
     pub trusts_engine: bool,
 }
 
@@ -32,26 +34,26 @@ pub struct Bridge {
     wire: Arc<dyn Wire>,
     limits: Limits,
     package: Arc<Package>,
-    /// Of all clusters together.
+    /// Shared by all clusters.
     memory: Arc<Budget>,
 }
 
-/// What became of a launch.
+/// The result of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Launched {
     /// The job was submitted by this call.
     Submitted,
-    /// A job of this submission id was there already, as after a launch that was applied but timed out.
+    /// A job of this submission id existed already, for example from a launch that was applied but timed out.
     AlreadyThere,
 }
 
-/// A launch that did not happen, or of which it is not known whether it did (see [`CallError::retryable`]).
+/// A launch that did not happen, or whose outcome is unknown (see [`CallError::retryable`]).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchError {
-    /// The engine's arguments or environment cannot be used.
+    /// The engine's arguments or environment are refused.
     #[error(transparent)]
     Spec(#[from] ArgRefused),
-    /// The plan is for another shape than the engine's.
+    /// The plan was made for another shape than the engine's.
     #[error("the placement is for {planned}, the engine wants {wanted}")]
     Shape {
         /// Shape of the placement.
@@ -59,7 +61,7 @@ pub enum LaunchError {
         /// Shape of the engine.
         wanted: crate::placement::Shape,
     },
-    /// The dashboard.
+    /// The call to the dashboard failed.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -75,7 +77,7 @@ impl Bridge {
         Self::over(Arc::new(Net::new(roots)?), limits)
     }
 
-    /// A bridge whose requests go another way than over the network.
+    /// A bridge that sends its requests over `wire` instead of the network.
     pub fn over(wire: Arc<dyn Wire>, limits: Limits) -> Result<Self, SetupError> {
         let package = Package::launcher().map_err(|e| SetupError(format!("launch package: {e}")))?;
         Ok(Self { wire, limits, package: Arc::new(package), memory: Arc::default() })
@@ -85,12 +87,12 @@ impl Bridge {
         self.wire.as_ref()
     }
 
-    /// The limits given at the beginning.
+    /// The limits that this bridge was created with.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// The dashboard of a cluster.
+    /// A client of the dashboard of a cluster.
     pub fn dashboard(&self, target: &Target) -> Dashboard {
         self.dashboard_within(target, self.limits)
     }
@@ -106,8 +108,8 @@ impl Bridge {
         )
     }
 
-    /// Something that answers beside dashboard and engine; whoever asks says where and what it is. It gets no token: its address
-    /// comes from a dashboard.
+    /// An endpoint besides dashboard and engine, such as a node's agent. It gets no token, because its
+    /// address comes from a dashboard.
     pub(crate) fn endpoint(&self, target: &Target, call: std::time::Duration) -> http::Endpoint {
         http::Endpoint {
             wire: self.wire.clone(),
@@ -120,7 +122,7 @@ impl Bridge {
         }
     }
 
-    /// The engine of a cluster; `None` if the target has no engine address.
+    /// A client of the engine of a cluster; `None` if the target has no engine address.
     pub fn engine(&self, target: &Target) -> Option<EngineClient> {
         self.engine_within(target, self.limits)
     }
@@ -134,9 +136,10 @@ impl Bridge {
         })
     }
 
-    /// Starts the engine on exactly the nodes of the plan. May be repeated: the submission id makes it one engine.
+    /// Starts the engine on exactly the nodes of the plan. Idempotent: the submission id ensures that there
+    /// is one engine.
     ///
-    /// Does not wait for the engine; [`Bridge::observe`] follows it.
+    /// Does not wait for the engine; use [`Bridge::observe`] to follow it.
     pub async fn launch(
         &self,
         target: &Target,
@@ -148,7 +151,7 @@ impl Bridge {
             return Err(LaunchError::Shape { planned: placement.shape, wanted: spec.shape });
         }
         let dashboard = self.dashboard(target);
-        // Ray drops a package with the last job that used it, so it is looked for before each submit.
+        // Ray drops a package with the last job that used it, so it is checked before each submit.
         dashboard.ensure_package(&self.package).await?;
         let request = JobRequest {
             submission_id: spec.name.clone(),
@@ -165,8 +168,9 @@ impl Bridge {
         }
     }
 
-    /// Asks Ray to stop the engine's job; with it go its placement group and ranks. `false` if it had ended before or
-    /// was never there. The end is reached when [`Bridge::observe`] reports it.
+    /// Asks Ray to stop the engine's job, which also removes its placement group and ranks. `false` if the
+    /// job had ended before or never existed. Returns before the engine has ended; [`Bridge::observe`]
+    /// reports the end.
     pub async fn stop(&self, target: &Target, engine: &SubmissionId) -> Result<bool, CallError> {
         match self.dashboard(target).stop(engine).await {
             Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(false),

@@ -1,4 +1,4 @@
-//! Names that Ray gives and takes, as types: a submission id that is safe in a URL, a node id that is opaque.
+//! Typed ids of Ray: a submission id that is safe in a URL, and an opaque node id.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct SubmissionId(String);
 
-/// A text that cannot be a [`SubmissionId`].
+/// A text that is not a valid [`SubmissionId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "submission id {0:?}: must be 1 to 128 of letters, digits, '.', '_' and '-', and begin with a letter or digit"
@@ -21,7 +21,7 @@ pub struct SubmissionId(String);
 pub struct InvalidSubmissionId(String);
 
 impl SubmissionId {
-    /// Checks the syntax given at the type.
+    /// Checks the syntax given above.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidSubmissionId> {
         let text = text.into();
         let well_formed = text.len() <= 128
@@ -55,12 +55,12 @@ impl fmt::Display for SubmissionId {
     }
 }
 
-/// Ray's id of one incarnation of a node: a node that comes back has another one.
+/// Ray's id of one incarnation of a node: a node that comes back has a new id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct NodeId(pub String);
 
-/// Longest node id that is read, in bytes.
+/// Longest node id that is accepted, in bytes.
 const LONGEST_NODE_ID: usize = 128;
 
 impl<'de> Deserialize<'de> for NodeId {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn submission_ids_that_ray_would_lose_are_refused() {
+    fn submission_ids_that_ray_cannot_find_again_are_refused() {
         for bad in ["", "raysubmit/../x", "a b", "-a", ".a", "ä", "a%2f", &"x".repeat(129)] {
             assert!(SubmissionId::new(bad).is_err(), "{bad:?}");
         }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_id_is_checked_again_when_read() {
+    fn a_stored_id_is_checked_when_it_is_read() {
         assert!(serde_json::from_str::<SubmissionId>("\"a/b\"").is_err());
     }
 }

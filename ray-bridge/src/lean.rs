@@ -1,5 +1,5 @@
-//! Reading values of which little is kept. A reply may hold anything, in any depth and number, so what stays in memory is
-//! bounded by the type that it is read into, and a value of another kind than expected is passed over, not built.
+//! Deserializers that keep little of a value. A reply may contain anything, in any depth and number, so the
+//! memory is bounded by the type that it is read into; a value of an unexpected kind is skipped, not built.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,34 +8,34 @@ use std::marker::PhantomData;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// What of a value of any kind is wanted. What is not asked for is read and dropped.
+/// Which part of a value of any kind is kept. The rest is parsed and dropped.
 pub(crate) trait Pick: Default {
-    /// It is a text.
+    /// Receives a string.
     fn text(&mut self, _text: &str) {}
 
-    /// It is a whole number that fits.
+    /// Receives an integer that fits.
     fn integer(&mut self, _number: i64) {}
 
-    /// It is another number.
+    /// Receives another number.
     fn real(&mut self, _number: f64) {}
 
-    /// It is true or false.
+    /// Receives a boolean.
     fn truth(&mut self, _truth: bool) {}
 
-    /// It is an object.
+    /// Receives an object.
     fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(())
     }
 
-    /// It is a list.
+    /// Receives a list.
     fn list<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
 }
 
-/// A value of any kind, as far as it is wanted.
+/// A value of any kind, of which a [`Pick`] is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Picked<P>(pub(crate) P);
 
@@ -100,7 +100,7 @@ impl<'de, P: Pick> Visitor<'de> for Picker<P> {
     }
 }
 
-/// The beginning of a text, at most these many bytes; empty if there is none.
+/// The beginning of a string, at most this many bytes; empty if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Text<const MOST: usize>(pub(crate) String);
 
@@ -110,14 +110,14 @@ impl<const MOST: usize> Pick for Text<MOST> {
     }
 }
 
-/// As a field: the beginning of a text; empty for anything else.
+/// Field: the beginning of a string; empty for any other value.
 pub(crate) fn text<'de, D: Deserializer<'de>, const MOST: usize>(
     deserializer: D,
 ) -> Result<String, D::Error> {
     Picked::<Text<MOST>>::deserialize(deserializer).map(|Picked(Text(text))| text)
 }
 
-/// As a field: the beginning of a text, nothing for an empty one and for anything else.
+/// Field: the beginning of a string; `None` for an empty one and for any other value.
 pub(crate) fn words<'de, D: Deserializer<'de>, const MOST: usize>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -139,16 +139,16 @@ impl Pick for Number {
     }
 }
 
-/// As a field: a number; nothing for anything else.
+/// Field: a number; `None` for any other value.
 pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     Picked::<Number>::deserialize(deserializer).map(|Picked(Number(number))| number)
 }
 
-/// The first so many texts of an object under their names; others, and values that are no texts, are left out.
+/// The first strings of an object with their names, at most `MOST`; other values are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Texts<const MOST: usize>(pub(crate) BTreeMap<String, String>);
 
-/// Longest name and longest value that are kept in [`Texts`]: Kubernetes' longest label name has 317 characters.
+/// Longest name and longest value kept in [`Texts`]: the longest label name of Kubernetes has 317 characters.
 const NAME: usize = 320;
 
 impl<const MOST: usize> Pick for Texts<MOST> {
@@ -165,14 +165,14 @@ impl<const MOST: usize> Pick for Texts<MOST> {
     }
 }
 
-/// As a field: see [`Texts`].
+/// Field: see [`Texts`].
 pub(crate) fn texts<'de, D: Deserializer<'de>, const MOST: usize>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
     Picked::<Texts<MOST>>::deserialize(deserializer).map(|Picked(Texts(texts))| texts)
 }
 
-/// As a field: a list of at most so many entries; a longer one is an error, null is an empty one.
+/// Field: a list of at most `MOST` entries; a longer one is an error, null is an empty one.
 pub(crate) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -181,7 +181,7 @@ where
     deserializer.deserialize_any(Lister::<T, MOST> { strict: true, of: PhantomData })
 }
 
-/// As a field: the first so many entries of a list; null is an empty one.
+/// Field: the first entries of a list, at most `MOST`; null is an empty one.
 pub(crate) fn first<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -264,7 +264,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_stays_within_bounds(json in any_json()) {
+        fn any_json_stays_within_its_bounds(json in any_json()) {
             let object = ["text", "texts", "number"].map(|field| format!("\"{field}\":{json}")).join(",");
             let all: All = serde_json::from_str(&format!("{{{object}}}")).unwrap();
             prop_assert!(all.text.len() <= 8 && all.texts.len() <= 2 && all.first.is_empty());
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_end_at_their_limit() {
+    fn a_list_above_its_limit_is_refused() {
         let strict = |json: &str| {
             list::<_, u8, 2>(&mut serde_json::Deserializer::from_str(json)).map_err(|e| e.to_string())
         };
@@ -295,9 +295,9 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_too_deep_is_an_error() {
+    fn json_nested_too_deep_is_an_error() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        // Passed over without a stack of our own.
+        // Skipped without recursion of our own.
         assert!(
             text::<_, 3>(&mut serde_json::Deserializer::from_str(&deep)).is_ok_and(|text| text.is_empty())
         );

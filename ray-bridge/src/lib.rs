@@ -1,13 +1,13 @@
-//! Places, launches, verifies and watches a tensor/pipeline-parallel engine on one Ray cluster, using nothing but
-//! the REST API of that cluster's dashboard and the HTTP port of the engine.
+//! Places, launches, verifies and watches a tensor/pipeline-parallel engine on one Ray cluster, using nothing
+//! but the REST API of that cluster's dashboard and the HTTP port of the engine.
 //!
-//! | module | lives there | I/O |
+//! | module | content | I/O |
 //! |---|---|---|
-//! | [`placement`] | model shape × Ray nodes → which rank goes to which node; comparison with what Ray reports | none |
-//! | [`engine`] | what an engine is given: arguments, environment, the launch package, phases, readable causes; its HTTP port | client only |
-//! | [`dashboard`] | typed client of one Ray dashboard: jobs, packages, nodes, actors, placement groups | yes |
-//! | [`observe`] | everything worth knowing about one cluster and its engine as one value | yes |
-//! | [`diagnose`] | what is wrong with a cluster and its engine, with what says so | only around a dead dashboard |
+//! | [`placement`] | shape × Ray nodes → the node of each rank; comparison with what Ray reports | none |
+//! | [`engine`] | arguments, launch specification, phases and causes of an engine; its HTTP port | client |
+//! | [`dashboard`] | typed client of one dashboard: jobs, packages, nodes, actors, placement groups | yes |
+//! | [`observe`] | the state of one cluster and its engine as one value | yes |
+//! | [`diagnose`] | what is wrong with a cluster and its engine, and the evidence | if a dashboard fails |
 //!
 //! ```no_run
 //! # async fn example(target: ray_bridge::Target, spec: ray_bridge::engine::EngineSpec)
@@ -26,9 +26,9 @@
 //! # }
 //! ```
 //!
-//! What holds everywhere: each call has a time-out and a bounded reply; nothing read from outside can panic; only
-//! idempotent reads are retried, twice and shortly; a launch that was applied but timed out is found again by its
-//! submission id; there is no clock in here, time stamps are those that Ray reports.
+//! Guarantees of the whole crate: each call has a time-out and a bounded reply; no input from outside causes
+//! a panic; only idempotent reads are retried, twice and shortly; a launch that was applied but timed out is
+//! found again by its submission id; there is no clock in here, time stamps are those that Ray reports.
 
 mod bridge;
 pub mod dashboard;
@@ -47,11 +47,11 @@ pub use http::{
 };
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};
 
-/// `http://<address>:<port>`, an IPv6 address in brackets; `None` for what is no address or name.
+/// `http://<address>:<port>`, an IPv6 address in brackets; `None` if `ip` is no address or host name.
 pub fn base_of(ip: &str, port: u16) -> Option<url::Url> {
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     let url = url::Url::parse(&format!("http://{host}:{port}")).ok()?;
-    // Nothing but host and port: what stands there may come from outside.
+    // Host and port only: the text may come from outside.
     let plain =
         url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     plain.then_some(url)

@@ -1,4 +1,4 @@
-//! Everything worth knowing about one cluster and its engine as one value, in as few calls as the state needs.
+//! Observes one cluster and its engine in as few calls as the state allows, and returns one value.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phas
 use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, Shape, verify};
 use crate::{CallError, CallErrorKind, NodeId, SubmissionId};
 
-/// How far to look.
+/// How much to observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObserveOptions {
-    /// Bound of the whole observation. It takes at most three rounds of calls, each a third of this.
+    /// Time limit of the whole observation. It takes at most three rounds of calls, a third of this each.
     pub deadline: Duration,
-    /// Look at nodes and ranks also of an engine that serves.
+    /// Also read nodes and ranks if the engine serves.
     pub deep: bool,
-    /// The most nodes that may be alive: a cluster that names more is not the one that was meant, or lies.
+    /// The most nodes that may be alive: a dashboard that lists more belongs to another cluster, or lies.
     pub most_nodes: usize,
 }
 
-/// Dead nodes that are kept of those which Ray remembers.
+/// How many of the dead nodes that Ray remembers are kept.
 const MOST_DEAD: usize = 256;
-/// Ranks that are kept of those which Ray lists: those of the largest engine, and as many that died.
+/// How many of the ranks that Ray lists are kept: those of the largest engine, and as many dead ones.
 const MOST_RANKS: usize = 2 * Shape::MOST_RANKS as usize;
 
 impl Default for ObserveOptions {
@@ -35,58 +35,58 @@ impl Default for ObserveOptions {
 }
 
 impl ObserveOptions {
-    /// Look at everything.
+    /// Observes everything.
     pub fn deep() -> Self {
         Self { deep: true, ..Self::default() }
     }
 }
 
-/// One cluster as seen now.
+/// One Ray cluster and its engine, as observed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RayState {
-    /// The cluster; `None` if it was not looked at because the engine serves.
+    /// The Ray cluster; `None` if it was not read because the engine serves.
     pub cluster: Option<ClusterState>,
-    /// The engine asked for; `None` if none was, or if Ray knows no job of its name.
+    /// The requested engine; `None` if none was requested, or if Ray knows no job of its name.
     pub engine: Option<EngineState>,
 }
 
-/// The cluster's part.
+/// The state of the Ray cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterState {
     /// Ray's version.
     pub version: String,
-    /// Ray's session; another one means that the head started again and forgot everything.
+    /// Ray's session; a new one means that the head has restarted and lost its state.
     pub session: String,
-    /// All nodes, dead ones too.
+    /// All nodes, also dead ones.
     pub nodes: Vec<RayNode>,
 }
 
-/// The engine's part.
+/// The state of the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineState {
     /// Name of its job.
     pub submission_id: SubmissionId,
     /// State of its job.
     pub status: JobStatus,
-    /// Ray's words on it.
+    /// Ray's message about the job.
     pub message: Option<String>,
     /// When it was submitted.
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// The plan it was launched with; `None` if the job carries none that can be read.
+    /// The plan it was launched with; `None` if the job has none that can be parsed.
     pub plan: Option<Placement>,
-    /// Ranks held against the plan; `None` if not looked at.
+    /// Ranks compared with the plan; `None` if not read.
     pub placed: Option<Placed>,
-    /// Ranks that died and do not run again, also of an engine that has ended; empty if not looked at.
+    /// Dead ranks that were not restarted, also those of an ended engine; empty if not read.
     pub deaths: Vec<RankState>,
-    /// What its port says; `None` if the target has no engine address or the job has ended.
+    /// Health of its port; `None` if the target has no engine address or the job has ended.
     pub health: Option<Health>,
-    /// How busy it is; `None` unless it serves and says so.
+    /// Its load; `None` unless it serves and reports its load.
     pub load: Option<Load>,
-    /// The last phase the launcher reported; only while the job runs and does not serve.
+    /// The last phase that the launcher reported; only while the job runs and does not serve.
     pub phase: Option<Phase>,
-    /// Why it ended; only when the job has ended.
+    /// Why it ended; only if the job has ended.
     pub cause: Option<String>,
 }
 
@@ -95,9 +95,9 @@ pub struct EngineState {
 pub struct Placed {
     /// State of the placement group; `None` if there is none of the engine's name.
     pub group: Option<GroupState>,
-    /// Rank actors of that group, in rank order; a restarted rank leaves its dead actor listed.
+    /// Rank actors of that group, in rank order; for a restarted rank its dead actor is listed too.
     pub ranks: Vec<RankState>,
-    /// Every difference from the plan; empty if all is as planned, or if there is no plan to compare with.
+    /// Every difference from the plan; empty if there is none, or no plan to compare with.
     pub differences: Vec<Difference>,
 }
 
@@ -115,28 +115,29 @@ pub struct RankState {
     pub node_id: Option<NodeId>,
     /// Its actor runs.
     pub alive: bool,
-    /// Ray's words on its death.
+    /// Ray's cause of its death.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub death: Option<String>,
 }
 
 impl EngineState {
-    /// All ranks run where they were planned.
+    /// Whether all ranks run where they were planned.
     pub fn is_placed(&self) -> bool {
         self.plan.is_some() && self.placed.as_ref().is_some_and(|p| p.differences.is_empty())
     }
 
-    /// The engine has ended, whatever Ray calls it.
+    /// Whether the engine has ended, whatever state Ray reports.
     pub fn has_ended(&self) -> bool {
         self.status.has_ended()
     }
 }
 
 impl Bridge {
-    /// Looks at a cluster, and at the engine `want` if it is given.
+    /// Observes a cluster, and the engine `want` if given.
     ///
-    /// An engine that serves costs three calls, run at once; everything else is looked at while it does not, or with
-    /// [`ObserveOptions::deep`]. Errors are those of the dashboard: an engine that does not answer is a state.
+    /// An engine that serves costs three concurrent calls; the rest is read only while it does not serve, or
+    /// with [`ObserveOptions::deep`]. Errors are those of the dashboard: an engine that does not answer is a
+    /// state.
     pub async fn observe(
         &self,
         target: &Target,
@@ -176,7 +177,7 @@ impl Bridge {
 }
 
 async fn cluster(dashboard: &Dashboard, options: ObserveOptions) -> Result<ClusterState, CallError> {
-    // Before the other replies are there: what nobody needs is not kept while they are waited for.
+    // Before the other replies arrive: data that nobody needs is not kept in memory meanwhile.
     let nodes = async { dashboard.nodes().await.and_then(|nodes| few(dashboard, nodes, options.most_nodes)) };
     let (version, nodes, gpu_use) = join3(dashboard.version(), nodes, dashboard.gpu_use()).await;
     let (version, gpu_use) = (version?, gpu_use?);
@@ -187,7 +188,7 @@ async fn cluster(dashboard: &Dashboard, options: ObserveOptions) -> Result<Clust
     })
 }
 
-/// All that are alive, and the dead ones as far as they are few. A node that died needs no labels.
+/// All living nodes, and a bounded number of dead ones. The labels of dead nodes are dropped.
 fn few(dashboard: &Dashboard, mut nodes: Vec<Node>, most: usize) -> Result<Vec<Node>, CallError> {
     let alive = nodes.iter().filter(|node| node.state == "ALIVE").count();
     if alive > most {
@@ -213,14 +214,14 @@ async fn find(dashboard: &Dashboard, want: &SubmissionId) -> Result<Option<Job>,
     }
 }
 
-/// Both within one call's time, although the load may take two calls.
+/// Both within one call's time limit, although reading the load may take two calls.
 async fn port(engine: Option<EngineClient>, limit: Duration) -> Option<(Health, Option<Load>)> {
     let engine = engine?;
     let (health, load) = join(engine.health(), tokio::time::timeout(limit, engine.load())).await;
     Some((health, load.ok().and_then(Result::ok)))
 }
 
-/// What is known of a job, with the calls that its state asks for.
+/// The state of a job, with the calls that it requires.
 async fn follow(
     dashboard: &Dashboard,
     want: &SubmissionId,
@@ -241,7 +242,7 @@ async fn follow(
     let wants_log = ended || (running && health != Some(Health::Serving));
     let (log, looked, supervisor) = join3(
         async {
-            // The log explains a state that is known without it, so failing to read it is no error.
+            // The log explains a state that is known without it, so a failure to read it is no error.
             if wants_log {
                 dashboard.log_tail_of(want, &job).await.unwrap_or_default()
             } else {
@@ -257,7 +258,7 @@ async fn follow(
                     let deaths = deaths(&placed.ranks);
                     Ok((Some(placed), deaths))
                 }
-                // Of an engine that has ended they explain what is known without them.
+                // They only explain the end of an engine that is known without them.
                 Err(_) if ended => Ok((None, Vec::new())),
                 Err(error) => Err(error),
             }
@@ -297,20 +298,22 @@ fn deaths(ranks: &[RankState]) -> Vec<RankState> {
     ranks.iter().filter(|rank| rank.death.is_some() && !again(rank)).cloned().collect()
 }
 
-/// What Ray says of the death of the actor that runs the job's entrypoint; `None` while it lives, or if Ray knows none.
+/// Ray's cause of death of the actor that runs the job's entrypoint; `None` while it lives, or if Ray lists
+/// none.
 ///
-/// With it the job has ended. Ray may go on to call it RUNNING: after a restart of the head, until any other job is submitted.
+/// If that actor is dead, the job has ended. Ray may report RUNNING until another job is submitted, after the
+/// head restarted.
 async fn dead_supervisor(dashboard: &Dashboard, job: &SubmissionId) -> Result<Option<String>, CallError> {
     let name = format!("_ray_internal_job_actor_{job}");
     let actors = dashboard.actors(&[Filter { key: "name", value: &name }]).await?;
-    // An earlier job of the same name leaves its dead actor listed.
+    // The dead actor of an earlier job of the same name stays listed.
     let alive = actors.iter().any(|actor| actor.state != "DEAD");
     Ok(actors.last().filter(|_| !alive).map(Actor::death))
 }
 
-/// A job that Ray calls RUNNING although nothing runs it any more.
+/// A job that Ray reports as RUNNING although its actor is dead.
 fn abandoned(job: Job, death: &str) -> Job {
-    let message = format!("Ray still calls it RUNNING, but what ran it is dead: {death}");
+    let message = format!("Ray still reports RUNNING, but the actor that ran it is dead: {death}");
     Job { status: JobStatus::Failed, message: Some(message), ..job }
 }
 
@@ -320,7 +323,7 @@ async fn placed(
     plan: Option<&Placement>,
 ) -> Result<Placed, CallError> {
     let groups = dashboard.placement_groups(&[Filter { key: "name", value: name.as_str() }]).await?;
-    // Removed groups stay listed under their name.
+    // Removed placement groups stay listed under their name.
     let group = groups.iter().find(|g| g.state() != GroupState::Removed).or(groups.last());
     let mut seen = Reported::default();
     if let Some(group) = group {

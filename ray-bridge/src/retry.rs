@@ -1,28 +1,29 @@
-//! Short retries of idempotent reads; nothing else may use `backoff`, and nothing here knows about HTTP.
+//! Pauses between retries of idempotent reads; the only user of `backoff`. HTTP does not belong here.
 //!
-//! `backoff` is unmaintained (RUSTSEC-2025-0012). It is kept because the project promised it, is used for two pure
-//! computations (how pauses grow, and by how much one is jittered), and can be replaced in this file alone.
+//! `backoff` is unmaintained (RUSTSEC-2025-0012). It is kept because the project promised it; it is used for
+//! two pure computations (the growth of pauses and their jitter), and can be replaced in this file alone.
 
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
-/// How far jitter goes up and down.
+/// Jitter goes up and down by this fraction.
 const SPREAD: f64 = 0.5;
 
-/// How often and how far apart.
+/// Number of retries, and the pauses between them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// Further tries after the first.
+    /// Retries after the first try.
     pub(crate) retries: u32,
-    /// Pause before the first retry, before jitter; doubles each time.
+    /// Pause before the first retry, before jitter; doubles with each retry.
     pub(crate) first_pause: Duration,
 }
 
-/// The pauses before each further try; ends when the retries are used up. Jitter comes from whoever waits.
+/// The pause before each retry; ends when the retries are used up. The caller adds jitter.
 ///
-/// An iterator and no function that takes the call: the future of a borrowing async closure is not known to be `Send`.
+/// An iterator, not a function that takes the call: the future of a borrowing async closure is not known to
+/// be `Send`.
 pub(crate) struct Pauses {
     backoff: ExponentialBackoff,
     left: u32,
@@ -66,7 +67,7 @@ pub(crate) fn jitter() -> f64 {
     backoff.next_backoff().unwrap_or(unit).as_secs_f64()
 }
 
-/// A pause with its jitter; a factor that is none changes nothing.
+/// A pause with its jitter; an invalid factor is ignored.
 pub(crate) fn jittered(pause: Duration, factor: f64) -> Duration {
     let factor = if factor.is_finite() { factor.clamp(1.0 - SPREAD, 1.0 + SPREAD) } else { 1.0 };
     pause.mul_f64(factor)
@@ -84,19 +85,19 @@ mod tests {
     }
 
     #[test]
-    fn no_retries_no_pauses() {
+    fn without_retries_there_are_no_pauses() {
         assert_eq!(Pauses::new(Policy { retries: 0, first_pause: Duration::ZERO }).next(), None);
     }
 
     #[test]
-    fn jitter_is_around_one_and_not_always_the_same() {
+    fn jitter_is_around_one_and_varies() {
         let factors: Vec<f64> = (0..50).map(|_| jitter()).collect();
         assert!(factors.iter().all(|factor| (0.5..=1.5).contains(factor)), "{factors:?}");
         assert!(factors.iter().any(|factor| (factor - factors[0]).abs() > 1e-6), "{factors:?}");
     }
 
     #[test]
-    fn a_pause_is_never_jittered_away() {
+    fn jitter_never_removes_a_pause() {
         let pause = Duration::from_millis(100);
         let jittered: Vec<u128> =
             [1.0, 0.5, 1.5, 0.0, 99.0, f64::NAN].map(|factor| jittered(pause, factor).as_millis()).into();

@@ -1,4 +1,5 @@
-//! Recorded replies cut, bent and mixed up: every call gives a value or a typed error, and none panics.
+//! Recorded replies truncated, altered and mixed up: every call returns a value or a typed error, and none
+//! panics.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 mod common;
@@ -37,23 +38,23 @@ const FIXTURES: &[&str] = &[
     "ray-2.46/cluster_status",
 ];
 
-/// Replies longer than this are too large here, so that huge ones need not be huge.
+/// Longer replies are too large in these tests, so that they need not be huge.
 const REPLY_BYTES: usize = 256 << 10;
 
-/// One way of damaging a reply.
+/// One kind of damage.
 #[derive(Debug, Clone)]
 enum Damage {
     Cut(prop::sample::Index),
     Byte(prop::sample::Index, u8),
-    /// The n-th value in the JSON becomes another one.
+    /// The n-th value in the JSON is replaced by another one.
     Swap(prop::sample::Index, usize),
-    /// The n-th value in the JSON becomes a text that is as long as this.
+    /// The n-th value in the JSON is replaced by a string of this length.
     Long(prop::sample::Index, usize),
-    /// The n-th value in the JSON becomes a list in a list in a list …
+    /// The n-th value in the JSON is replaced by nested lists.
     Deep(prop::sample::Index, usize),
-    /// The n-th value in the JSON becomes a list of so many of another.
+    /// The n-th value in the JSON is replaced by a list of copies of another one.
     Many(prop::sample::Index, usize, usize),
-    /// The n-th value in the JSON becomes an object with so many fields.
+    /// The n-th value in the JSON is replaced by an object with this many fields.
     Wide(prop::sample::Index, usize),
 }
 
@@ -84,7 +85,7 @@ const OTHERS: &[&str] = &[
     "{\"\": 1}",
 ];
 
-/// Replies that are none of Ray's, whatever was asked.
+/// Replies that are not from Ray, whatever was requested.
 fn foreign() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>".to_vec()),
@@ -93,7 +94,7 @@ fn foreign() -> impl Strategy<Value = Vec<u8>> {
         Just(b"{\"a\":".repeat(20_000)),
         Just(vec![b' '; 2 * REPLY_BYTES]),
         prop::collection::vec(any::<u8>(), 1..3000).prop_map(|mut bytes| {
-            // No JSON begins so.
+            // No JSON begins like this.
             bytes.insert(0, 0xff);
             bytes
         }),
@@ -114,7 +115,7 @@ fn leaves<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
     }
 }
 
-/// The body with the n-th value replaced; as it is if it is no JSON.
+/// The body with the n-th value replaced; unchanged if it is not JSON.
 fn replace(body: Vec<u8>, at: prop::sample::Index, by: &str) -> Vec<u8> {
     const PLACE: &str = "\u{1}place\u{1}";
     let Ok(mut json) = serde_json::from_slice::<Value>(&body) else { return body };
@@ -162,12 +163,12 @@ fn bridge() -> Bridge {
 
 fn fault<T>(result: Result<T, CallError>) -> Option<CallErrorKind> {
     result.err().map(|error| {
-        assert!(error.to_string().chars().count() < 2000, "an error that nobody reads");
+        assert!(error.to_string().chars().count() < 2000, "the error is short");
         error.fault
     })
 }
 
-/// Makes every call; gives the faults of those that want JSON.
+/// Makes every call; returns the errors of those that expect JSON.
 async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<CallErrorKind>> {
     let bridge = bridge();
     let (dashboard, engine) = (bridge.dashboard(target), bridge.engine(target).unwrap());
@@ -254,7 +255,8 @@ proptest! {
                 match (status, &fault) {
                     (200, None | Some(CallErrorKind::Malformed { .. } | CallErrorKind::TooLarge { .. })) => {}
                     (200, _) => panic!("{call}: {fault:?}"),
-                    // A Ray that does not know the way in lets everybody in; one that does not know a job has none.
+                    // A Ray that does not know the authentication mode is open; one that does not know a job
+                    // has none.
                     (404, None) if matches!(call, "authentication" | "observe") => {}
                     _ => assert!(fault.is_some(), "{call}"),
                 }
@@ -263,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn replies_of_somebody_else_are_typed_errors(body in foreign()) {
+    fn replies_that_are_not_from_ray_are_typed_errors(body in foreign()) {
         run(async {
             let fake = Fake::start().await;
             fake.otherwise((200, body));
@@ -274,9 +276,9 @@ proptest! {
         });
     }
 
-    /// Not even HTTP, or an answer that ends before its time.
+    /// Not HTTP at all, or a truncated reply.
     #[test]
-    fn servers_that_speak_something_else_are_unreachable(
+    fn servers_that_do_not_speak_http_are_unreachable(
         noise in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..300),
             (1..5000usize).prop_map(|n| format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\n\r\n{{").into_bytes()).prop_filter("cut", |b| !b.ends_with(b"1\r\n\r\n{")),

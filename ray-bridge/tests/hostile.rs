@@ -1,5 +1,5 @@
-//! Dashboards and engines that send what nobody asked for: how much of it is read, how much memory it takes, and that nobody
-//! else is kept from being looked at. One test binary of its own, since it measures its process.
+//! Dashboards and engines that send far more than requested: how much is read, how much memory it takes, and
+//! that no other cluster is delayed. A separate test binary, since it measures its process.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -26,13 +26,13 @@ use ray_bridge::{Bridge, CallErrorKind, Limits, Target};
 
 const MIB: usize = 1 << 20;
 
-/// What a server answers to everything, and how many bytes it got rid of.
+/// What a server answers to every request, and how many bytes it could send.
 struct Hostile {
     url: url::Url,
     sent: Arc<AtomicUsize>,
 }
 
-/// A body by path.
+/// A body per path.
 type BodyOf = dyn Fn(&str) -> Option<Bytes> + Send + Sync;
 
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Hostile {
         Self { url, sent }
     }
 
-    /// To everything the same piece again and again.
+    /// Answers every request with the same piece, repeated endlessly.
     async fn endless(piece: &'static [u8]) -> Self {
         let piece = Bytes::from(piece.repeat(8 << 10));
         let sent = Arc::new(AtomicUsize::new(0));
@@ -86,7 +86,7 @@ async fn answer(State(answers): State<Answers>, request: Request) -> Response<Bo
     Response::new(Body::from(body))
 }
 
-/// Objects in objects, 100 deep, as many as fit: the reply that took 1.7 GiB when it was built in memory.
+/// Nested objects, 100 deep, as many as fit: this reply took 1.7 GiB when it was built in memory.
 fn nested(bytes: usize) -> String {
     let one = format!("{}null{}", "{\"\":".repeat(100), "}".repeat(100));
     let count = bytes / (one.len() + 8);
@@ -94,7 +94,7 @@ fn nested(bytes: usize) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// A list as the state API gives it.
+/// A list as the state API returns it.
 fn listed(entries: &str) -> Bytes {
     format!("{{\"result\":true,\"msg\":\"\",\"data\":{{\"result\":{{\"num_filtered\":0,\"result\":[{entries}]}}}}}}").into()
 }
@@ -107,14 +107,14 @@ fn named(name: &str, url: &url::Url) -> Target {
     Target { name: name.to_owned(), ..target(url, Some(url)) }
 }
 
-/// Peak of the resident memory of this process since it began, in bytes.
+/// Peak resident memory of this process, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// Everything that a hostile head may send, each as long as is read.
+/// Every reply of a hostile head, as long as the limit allows.
 fn worst(path: &str) -> Option<Bytes> {
     static NESTED: std::sync::LazyLock<[Bytes; 5]> = std::sync::LazyLock::new(|| {
         let (large, small) = (nested(15 * MIB), nested(3 * MIB));
@@ -144,7 +144,7 @@ fn worst(path: &str) -> Option<Bytes> {
     })
 }
 
-/// An honest cluster whose engine serves.
+/// An ordinary cluster whose engine serves.
 async fn honest() -> (Fake, Fake) {
     let (ray, engine) = (Fake::start().await, Fake::start().await);
     ray.on("GET /api/jobs/chat", [(200, b"{\"status\":\"RUNNING\"}".to_vec())])
@@ -160,7 +160,7 @@ async fn honest() -> (Fake, Fake) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_worst_replies_of_many_clusters_take_little_memory_and_delay_no_other() {
+async fn the_largest_replies_of_many_clusters_take_little_memory_and_delay_no_other() {
     let server = Hostile::start(worst).await;
     let (ray, engine) = honest().await;
     assert!(worst("/api/v0/actors").unwrap().len() > 14 * MIB);
@@ -184,15 +184,16 @@ async fn the_worst_replies_of_many_clusters_take_little_memory_and_delay_no_othe
     let (seen, ()) = futures::future::join(hostile, honest).await;
     let took = (peak() - before) / MIB;
     println!("24 clusters, each with 27 MiB of nested objects in its replies, took {took} MiB at the peak");
-    // 64 MiB of replies and a quarter of a MiB a cluster, what two of them are parsed into, and sockets and allocator on top.
+    // 64 MiB of replies and a quarter of a MiB per cluster, two parsed replies, and sockets and allocator on
+    // top.
     assert!(took < 192, "{took} MiB");
     for seen in seen {
-        assert_eq!(seen.map(|_| ()), Ok(()), "read, and nothing of it kept");
+        assert_eq!(seen.map(|_| ()), Ok(()), "parsed without keeping it");
     }
 }
 
 #[tokio::test]
-async fn lists_and_texts_beyond_any_engine_are_errors_that_name_call_and_limit() {
+async fn lists_and_texts_above_their_limits_are_errors_with_call_and_limit() {
     let bridge = Bridge::new(limits()).unwrap();
     let many = vec!["{\"node_id\":\"a\",\"state\":\"ALIVE\"}"; 100_000].join(",");
     let (many, long) = (listed(&many), listed(&format!("{{\"state\":\"{}\"}}", "x".repeat(10_000_000))));
@@ -212,7 +213,7 @@ async fn lists_and_texts_beyond_any_engine_are_errors_that_name_call_and_limit()
     let groups = dashboard.placement_groups(&[]).await.map(|groups| groups.len()).unwrap_err();
     assert_eq!(groups.fault, CallErrorKind::TooLarge { limit: 4 * MIB });
     assert!(groups.to_string().ends_with("the reply is longer than 4194304 bytes"), "{groups}");
-    assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "cut where it is read");
+    assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "truncated while parsing");
 }
 
 #[tokio::test]
@@ -225,12 +226,12 @@ async fn more_nodes_than_a_group_can_have_are_an_error() {
 }
 
 #[tokio::test]
-async fn of_replies_without_end_little_is_read() {
+async fn endless_replies_are_read_up_to_their_limit() {
     let server = Hostile::endless(b"{\"a\":[").await;
     let bridge = Bridge::new(limits()).unwrap();
     let target = named("n/g", &server.url);
     let (dashboard, engine) = (bridge.dashboard(&target), bridge.engine(&target).unwrap());
-    // What is on its way in both sockets is sent, too.
+    // Data in the buffers of both sockets counts as sent.
     let slack = 32 * MIB;
 
     assert_eq!(engine.health().await, Health::Serving);

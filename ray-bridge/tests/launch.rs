@@ -1,4 +1,4 @@
-//! What a launch sends to Ray, and that it may be repeated.
+//! The requests of a launch, and that a launch may be repeated.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 mod common;
@@ -46,7 +46,7 @@ fn shape() -> Shape {
     Shape::new(1, 2).unwrap()
 }
 
-/// A Ray that has the package already.
+/// A Ray that holds the package already.
 async fn ray(submit: (u16, Vec<u8>)) -> Fake {
     let fake = Fake::start().await;
     fake.on("POST /api/jobs/", [submit]);
@@ -55,7 +55,7 @@ async fn ray(submit: (u16, Vec<u8>)) -> Fake {
 }
 
 #[tokio::test]
-async fn a_launch_looks_for_the_package_and_submits_a_pinned_job_with_its_plan() {
+async fn a_launch_checks_the_package_and_submits_a_pinned_job_with_its_plan() {
     let fake = ray(recorded("job_submit_ok")).await;
     let placement = placement(shape());
     let launched = bridge().launch(&target(&fake.url, None), &spec(shape()), &placement).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_launch_that_was_applied_but_timed_out_is_found_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_for_a_spec_that_cannot_work() {
+async fn nothing_is_sent_for_an_invalid_spec() {
     let fake = ray(recorded("job_submit_ok")).await;
     let refused = async |change: fn(&mut EngineSpec)| {
         let mut spec = spec(shape());
@@ -166,7 +166,7 @@ async fn nothing_is_sent_for_a_spec_that_cannot_work() {
 }
 
 #[tokio::test]
-async fn a_busy_dashboard_is_an_error_worth_repeating() {
+async fn a_busy_dashboard_is_a_retryable_error() {
     let fake = ray((500, b"500 Internal Server Error\n\nServer got itself in trouble".to_vec())).await;
     let error =
         bridge().launch(&target(&fake.url, None), &spec(shape()), &placement(shape())).await.unwrap_err();
@@ -176,13 +176,13 @@ async fn a_busy_dashboard_is_an_error_worth_repeating() {
 }
 
 #[test]
-fn values_of_the_environment_are_not_shown() {
+fn debug_does_not_show_values_of_the_environment() {
     let shown = format!("{:?}", spec(shape()));
     assert!(shown.contains("HF_TOKEN") && !shown.contains("hf_secret"), "{shown}");
 }
 
 #[test]
-fn engines_with_other_arguments_or_environment_are_distinguished() {
+fn engines_with_different_arguments_or_environment_have_different_digests() {
     let digest = |change: fn(&mut EngineSpec)| {
         let mut spec = spec(shape());
         change(&mut spec);

@@ -1,4 +1,4 @@
-//! What an observation asks for in each state, and what it makes of the answers.
+//! The requests of an observation in each state, and its results.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 mod common;
@@ -44,7 +44,7 @@ struct Cluster {
     engine: Fake,
 }
 
-/// A cluster whose engine serves; tests change what they are about.
+/// A cluster whose engine serves; each test changes what it is about.
 async fn cluster() -> Cluster {
     let (ray, engine) = (Fake::start().await, Fake::start().await);
     ray.on("GET /api/jobs/chat", [job("RUNNING")])
@@ -89,11 +89,11 @@ async fn an_engine_that_serves_costs_three_calls() {
     assert_eq!((load.in_flight, load.served, load.draining), (3, Some(7), Some(false)));
     assert_eq!(load.idle, Some(Duration::from_millis(1500)));
     assert_eq!((state.cluster, &engine.placed, &engine.phase, &engine.cause), (None, &None, &None, &None));
-    assert!(!engine.is_placed(), "what was not looked at is not known");
+    assert!(!engine.is_placed(), "it is unknown if not read");
 }
 
 #[tokio::test]
-async fn steps_are_looked_at_only_while_somebody_waits_for_them() {
+async fn steps_are_read_only_while_requests_wait() {
     let cluster = cluster().await;
     let metrics = |generated: &str| {
         let text = include_str!("fixtures/vllm_metrics.txt");
@@ -117,12 +117,12 @@ async fn steps_are_looked_at_only_while_somebody_waits_for_them() {
     assert!(first.progress.is_some());
     assert_eq!(first.progress, same.progress);
     assert_ne!(first.progress, moved.progress);
-    assert_eq!(load().await.progress, None, "counters that are not reported hide nothing else");
+    assert_eq!(load().await.progress, None, "missing counters do not hide the rest");
 }
 
-/// A response in the background, or any other work whose request has ended.
+/// A response in the background, or other work whose request has ended.
 #[tokio::test]
-async fn an_engine_that_drains_is_asked_for_work_that_no_request_speaks_of() {
+async fn a_draining_engine_is_asked_for_work_without_an_open_request() {
     let cluster = cluster().await;
     let metrics = |running: u64| {
         let text = include_str!("fixtures/vllm_metrics.txt");
@@ -140,15 +140,15 @@ async fn an_engine_that_drains_is_asked_for_work_that_no_request_speaks_of() {
     let busy = async || load().await.map(|load| (load.in_flight, load.awaiting, load.progress.is_some()));
 
     assert_eq!((busy().await, busy().await), (Some((0, 0, false)), Some((1, 0, false))));
-    assert!(!cluster.engine.calls().contains(&"GET /metrics".to_owned()), "there is nothing to be found out");
+    assert!(!cluster.engine.calls().contains(&"GET /metrics".to_owned()), "no metrics are needed");
     assert_eq!((busy().await, busy().await), (Some((2, 2, true)), Some((2, 2, true))));
     assert_eq!(busy().await, Some((0, 0, false)), "now it has ended");
-    assert_eq!(busy().await, Some((0, 0, false)), "an engine without metrics has what its requests say");
-    assert_eq!(load().await, None, "no answer is no proof that it has nothing");
+    assert_eq!(busy().await, Some((0, 0, false)), "without metrics the requests decide");
+    assert_eq!(load().await, None, "no reply does not prove that it has none");
 }
 
 #[tokio::test]
-async fn a_deep_look_holds_the_ranks_against_the_plan() {
+async fn a_deep_observation_compares_the_ranks_with_the_plan() {
     let cluster = cluster().await;
     let state = cluster.observe(ObserveOptions::deep()).await;
     let engine = state.engine.unwrap();
@@ -178,7 +178,7 @@ async fn ranks_on_other_nodes_than_planned_are_reported() {
 }
 
 #[tokio::test]
-async fn without_an_engine_wanted_only_the_cluster_is_looked_at() {
+async fn without_an_engine_only_the_cluster_is_read() {
     let cluster = cluster().await;
     let target = target(&cluster.ray.url, None);
     let state = bridge().observe(&target, None, ObserveOptions::default()).await.unwrap();
@@ -188,7 +188,7 @@ async fn without_an_engine_wanted_only_the_cluster_is_looked_at() {
 }
 
 #[tokio::test]
-async fn an_engine_that_ray_does_not_know_is_none() {
+async fn an_engine_unknown_to_ray_is_none() {
     let cluster = cluster().await;
     cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_unknown")]);
     let state = cluster.look().await;
@@ -196,7 +196,7 @@ async fn an_engine_that_ray_does_not_know_is_none() {
 }
 
 #[tokio::test]
-async fn a_loading_engine_tells_its_phase_and_its_ranks() {
+async fn a_loading_engine_has_its_phase_and_its_ranks() {
     let cluster = cluster().await;
     let log = "RAYFLEET_PHASE {\"phase\": \"Ranks\", \"seconds\": 1}\nx\nRAYFLEET_PHASE {\"phase\": \"Loading\", \"seconds\": 9.5}\n";
     cluster.ray.on("GET /api/jobs/chat/logs", [(200, json!({ "logs": log }).to_string().into_bytes())]);
@@ -218,7 +218,7 @@ async fn a_dead_engine_core_is_unhealthy_and_has_no_load() {
 }
 
 #[tokio::test]
-async fn succeeded_of_a_service_means_failure() {
+async fn a_job_that_succeeded_has_failed_as_a_service() {
     let cluster = cluster().await;
     cluster.ray.on("GET /api/jobs/chat", [job("SUCCEEDED")]);
     cluster.ray.on("GET /api/jobs/chat/logs", [recorded("job_logs")]);
@@ -231,7 +231,7 @@ async fn succeeded_of_a_service_means_failure() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_only_in_rays_memory_has_ended() {
+async fn a_job_that_ray_reports_running_without_its_actor_has_ended() {
     let cluster = cluster().await;
     let target = target(&cluster.ray.url, Some(&closed_port().await));
     let look = async || {
@@ -249,19 +249,19 @@ async fn a_job_that_runs_only_in_rays_memory_has_ended() {
         })
     };
     cluster.ray.on("GET /api/v0/actors", [supervisor("ALIVE")]);
-    assert!(!look().await.has_ended(), "the dead one is of an earlier job of this name");
+    assert!(!look().await.has_ended(), "the dead actor is of an earlier job of this name");
 
     cluster.ray.on("GET /api/v0/actors", [supervisor("DEAD")]);
     let stale = look().await;
     assert_eq!((stale.status, stale.has_ended(), stale.placed), (JobStatus::Failed, true, None));
     let cause = stale.cause.unwrap();
-    assert!(cause.starts_with("Ray still calls it RUNNING, but what ran it is dead: "), "{cause}");
+    assert!(cause.starts_with("Ray still reports RUNNING, but the actor that ran it is dead: "), "{cause}");
 
     assert!(!cluster.look().await.engine.unwrap().has_ended(), "an engine that serves has not ended");
 }
 
 #[tokio::test]
-async fn a_reused_name_tells_the_phases_of_this_launch_only() {
+async fn a_reused_name_gives_the_phases_of_this_launch_only() {
     let cluster = cluster().await;
     let begin = "Running entrypoint for job chat: exec python -u rayfleet_launcher.py\n";
     let launch = |ms: u64, phase: &str| {
@@ -284,7 +284,7 @@ async fn a_reused_name_tells_the_phases_of_this_launch_only() {
 }
 
 #[tokio::test]
-async fn the_cause_of_a_failure_is_the_launchers_else_rays() {
+async fn the_cause_of_a_failure_comes_from_the_launcher_or_else_from_ray() {
     let cluster = cluster().await;
     cluster.ray.on("GET /api/jobs/chat", [recorded("job_get_failed")]);
     cluster.ray.on("GET /api/jobs/chat/logs", [(500, vec![])]);
@@ -314,7 +314,7 @@ async fn the_cause_of_a_failure_is_the_launchers_else_rays() {
 }
 
 #[tokio::test]
-async fn a_removed_group_of_the_same_name_is_not_the_engines() {
+async fn a_removed_group_of_the_same_name_is_ignored() {
     let cluster = cluster().await;
     let two = changed("v0_placement_groups_vllm", |g| {
         let groups = g["data"]["result"]["result"].as_array_mut().unwrap();
@@ -330,7 +330,7 @@ async fn a_removed_group_of_the_same_name_is_not_the_engines() {
 }
 
 #[tokio::test]
-async fn an_engine_without_the_middleware_is_counted_by_its_metrics() {
+async fn an_engine_without_the_middleware_has_its_load_from_metrics() {
     let cluster = cluster().await;
     let metrics = include_str!("fixtures/vllm_metrics.txt").replace(
         "requests_running{engine=\"0\",model_name=\"tiny\"} 0.0",
@@ -343,7 +343,7 @@ async fn an_engine_without_the_middleware_is_counted_by_its_metrics() {
 }
 
 #[tokio::test]
-async fn an_engine_that_never_answers_costs_no_more_than_the_deadline() {
+async fn an_engine_that_never_answers_costs_at_most_the_deadline() {
     let cluster = cluster().await;
     let target = target(&cluster.ray.url, Some(&silent().await));
     let options = ObserveOptions { deadline: Duration::from_millis(600), ..ObserveOptions::default() };
@@ -365,7 +365,7 @@ async fn a_dashboard_that_never_answers_is_an_error_of_that_cluster() {
 }
 
 #[tokio::test]
-async fn draining_is_switched_and_models_are_listed() {
+async fn draining_is_set_and_models_are_listed() {
     let cluster = cluster().await;
     cluster
         .engine
@@ -379,7 +379,7 @@ async fn draining_is_switched_and_models_are_listed() {
 }
 
 #[tokio::test]
-async fn a_probe_passes_on_the_expected_text_only() {
+async fn a_probe_passes_only_with_the_expected_text() {
     let cluster = cluster().await;
     let reply = json!({"choices": [{"text": " Paris, of course"}]}).to_string().into_bytes();
     cluster.engine.on("POST /v1/completions", [(200, reply)]);
@@ -401,19 +401,19 @@ async fn a_probe_passes_on_the_expected_text_only() {
 
     cluster.engine.on("POST /v1/completions", [(200, b"{\"choices\": []}".to_vec())]);
     probe.expect = None;
-    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Empty { .. })), "no choice is no answer");
+    assert!(
+        matches!(engine.probe(&probe).await, Err(ProbeError::Empty { .. })),
+        "an answer without choices is empty"
+    );
     cluster
         .engine
         .on("POST /v1/completions", [(404, b"{\"error\": {\"message\": \"no model x\"}}".to_vec())]);
     let error = engine.probe(&probe).await.unwrap_err();
     assert!(error.to_string().contains("/v1/completions: 404 not found: no model x"), "{error}");
     cluster.engine.on("POST /v1/completions", [(500, vec![])]);
-    assert!(
-        matches!(engine.probe(&probe).await, Err(ProbeError::Call(_))),
-        "an engine that is broken is asked once"
-    );
+    assert!(matches!(engine.probe(&probe).await, Err(ProbeError::Call(_))), "a broken engine is probed once");
     let tokens = cluster.engine.asked().into_iter().filter(|asked| asked.authorization.is_some());
-    assert_eq!(tokens.count(), 0, "the Ray token is none of the engine's business");
+    assert_eq!(tokens.count(), 0, "the engine never receives the Ray token");
 }
 
 fn a_probe(expect: Option<&str>) -> Probe {
@@ -427,7 +427,7 @@ fn a_probe(expect: Option<&str>) -> Probe {
 }
 
 #[tokio::test]
-async fn an_engine_that_answers_other_paths_alone_passes_its_probe() {
+async fn an_engine_that_answers_only_other_paths_passes_its_probe() {
     for (path, reply) in [
         (
             "/v1/chat/completions",
@@ -487,7 +487,7 @@ async fn an_engine_that_wants_a_key_is_probed_by_the_middleware() {
 }
 
 #[tokio::test]
-async fn an_engine_elsewhere_gets_the_token_only_from_who_knows_its_address() {
+async fn an_engine_on_another_host_gets_the_token_only_from_a_trusted_target() {
     let cluster = cluster().await;
     // Another host than the dashboard's, which a dashboard may have named.
     let mut elsewhere = cluster.engine.url.clone();
@@ -500,11 +500,11 @@ async fn an_engine_elsewhere_gets_the_token_only_from_who_knows_its_address() {
 }
 
 #[tokio::test]
-async fn a_server_without_health_is_well_when_it_lists_its_models() {
+async fn a_server_without_health_is_healthy_if_it_lists_its_models() {
     for (health, models, expected) in [
         (200, 500, Health::Serving),
         (404, 200, Health::Serving),
-        // It wants a key for requests: it is there.
+        // It wants a key for requests, so it is up.
         (404, 401, Health::Serving),
         (401, 403, Health::Serving),
         (404, 404, Health::Unhealthy(404)),

@@ -1,4 +1,4 @@
-//! Rules of placement: by example, as properties over random clusters, and against brute force on small ones.
+//! Rules of placement: by example, as properties of random clusters, and against brute force on small ones.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ fn refusal(shape: Shape, nodes: &[RayNode]) -> String {
 }
 
 #[test]
-fn two_nodes_of_eight_take_a_stage_each_with_the_heads_first() {
+fn two_nodes_of_eight_get_a_stage_each_the_head_first() {
     let nodes = [node("worker-1", 8, 8), node("head", 8, 8)];
     let placement = plan(shape(8, 2), &nodes, &Policy::default()).unwrap();
     assert_eq!(stages(&placement), ["head", "worker-1"]);
@@ -60,20 +60,20 @@ fn a_head_without_gpus_runs_the_api_server_only() {
 }
 
 #[test]
-fn stages_share_a_node_before_they_spread() {
+fn stages_fill_a_node_before_they_spread() {
     assert_eq!(place(shape(2, 3), &[node("head", 4, 4), node("w1", 8, 8)]), ["w1", "w1", "w1"]);
     assert_eq!(place(shape(2, 3), &[node("head", 4, 4), node("w1", 4, 4)]), ["head", "head", "w1"]);
 }
 
 #[test]
-fn stages_of_one_rack_follow_each_other() {
+fn stages_of_one_rack_are_consecutive() {
     let mut nodes = [node("head", 0, 0), node("a", 2, 2), node("b", 2, 2), node("c", 2, 2), node("d", 2, 2)];
     for (i, rack) in [(1, "r2"), (2, "r1"), (4, "r1")] {
         nodes[i].labels.insert("rack".to_owned(), rack.to_owned());
     }
     let policy = Policy { levels: vec![Level::of("rack")], ..Policy::default() };
     assert_eq!(stages(&plan(shape(2, 4), &nodes, &policy).unwrap()), ["a", "b", "d", "c"]);
-    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"], "no level by default is called rack");
+    assert_eq!(place(shape(2, 4), &nodes), ["a", "b", "c", "d"], "no default level uses this label");
     assert_eq!(stages(&plan(shape(2, 2), &nodes, &policy).unwrap()), ["b", "d"]);
 }
 
@@ -88,7 +88,7 @@ const LEAF: &str = "network.topology.nvidia.com/leaf";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 #[test]
-fn near_nodes_are_found_by_the_labels_that_clouds_and_tools_set() {
+fn distance_is_read_from_the_labels_of_clouds_and_tools() {
     let nodes = [
         node("head", 0, 0),
         at("a", 8, &[(ZONE, "z1"), (LEAF, "l1")]),
@@ -119,12 +119,16 @@ fn one_far_hop_is_weighed_against_several_near_ones() {
 }
 
 #[test]
-fn a_node_is_not_dearer_for_being_the_only_one_of_its_rack() {
+fn the_only_node_of_a_rack_costs_no_more_than_another() {
     let alone = |name, rack| at(name, 6, &[(CLIQUE, rack), (LEAF, rack), (ZONE, rack)]);
     let plain = [node("a", 4, 4), node("b", 4, 4), node("c", 4, 4)];
     let nodes: Vec<RayNode> =
         [node("head", 0, 0)].into_iter().chain(plain).chain([alone("x", "1"), alone("y", "2")]).collect();
-    assert_eq!(place(shape(2, 6), &nodes), ["x", "x", "x", "y", "y", "y"], "a, b and c would be a hop more");
+    assert_eq!(
+        place(shape(2, 6), &nodes),
+        ["x", "x", "x", "y", "y", "y"],
+        "a, b and c would cost one more hop"
+    );
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn a_tensor_group_may_fill_a_domain_but_never_leaves_it() {
 }
 
 #[test]
-fn among_equally_cheap_nodes_the_tightest_are_taken_so_that_large_holes_stay() {
+fn among_equally_cheap_nodes_the_fullest_are_chosen() {
     let nodes = [node("head", 0, 0), node("a", 8, 8), node("b", 4, 8), node("c", 6, 8)];
     assert_eq!(place(shape(2, 2), &nodes), ["b", "b"]);
     let fabrics = [
@@ -182,7 +186,7 @@ fn among_equally_cheap_nodes_the_tightest_are_taken_so_that_large_holes_stay() {
 }
 
 #[test]
-fn spreading_gives_every_node_as_few_stages_as_can_be() {
+fn spread_gives_every_node_as_few_stages_as_possible() {
     let nodes = [node("head", 8, 8), node("a", 8, 8), node("b", 2, 2)];
     let spread = |pipeline| {
         let policy = Policy { strategy: Share::Spread, ..Policy::default() };
@@ -191,12 +195,12 @@ fn spreading_gives_every_node_as_few_stages_as_can_be() {
     assert_eq!(place(shape(2, 3), &nodes), ["head"; 3]);
     assert_eq!(spread(1), "head");
     assert_eq!(spread(3), "head a b");
-    assert_eq!(spread(4), "head head a a", "two nodes of two stages cost a hop less than three nodes");
+    assert_eq!(spread(4), "head head a a", "two nodes with two stages each cost one hop less");
     assert_eq!(spread(9), "head head head head a a a a b");
 }
 
 #[test]
-fn excluded_nodes_get_nothing_and_are_named_where_they_are_missed() {
+fn excluded_nodes_get_no_ranks_and_are_named_if_they_are_missing() {
     let nodes = [node("head", 2, 2), node("w1", 2, 2), node("w2", 2, 2)];
     let policy = Policy { exclude: BTreeSet::from(["head".to_owned()]), ..Policy::default() };
     let around = plan(shape(2, 2), &nodes, &policy).unwrap();
@@ -223,7 +227,7 @@ fn replicas_of_a_data_parallel_shape_do_not_share_gpus() {
 }
 
 #[test]
-fn dead_nodes_take_nothing() {
+fn dead_nodes_get_no_ranks() {
     let mut nodes = [node("head", 2, 2), node("w1", 8, 8)];
     nodes[1].alive = false;
     assert_eq!(
@@ -233,7 +237,7 @@ fn dead_nodes_take_nothing() {
 }
 
 #[test]
-fn what_is_missing_is_said_in_numbers() {
+fn what_is_missing_is_reported_with_numbers() {
     let nodes = [node("head", 8, 8), node("worker-1", 4, 8)];
     assert_eq!(
         refusal(shape(8, 2), &nodes),
@@ -248,7 +252,7 @@ fn what_is_missing_is_said_in_numbers() {
 }
 
 #[test]
-fn a_cluster_of_our_own_may_be_planned_before_ray_has_counted_its_gpus_as_free() {
+fn with_all_gpus_a_plan_does_not_wait_for_free_ones() {
     let nodes = [node("head", 0, 8)];
     let all = Policy { free: FreeGpus::All, ..Policy::default() };
     assert!(plan(shape(8, 1), &nodes, &Policy::default()).is_err());
@@ -256,7 +260,7 @@ fn a_cluster_of_our_own_may_be_planned_before_ray_has_counted_its_gpus_as_free()
 }
 
 #[test]
-fn nodes_to_avoid_are_used_only_where_there_is_no_other_way() {
+fn nodes_to_avoid_are_used_only_if_the_others_have_no_room() {
     let nodes = [node("head", 0, 0), node("w1", 2, 2), node("w2", 2, 2), node("w3", 2, 2)];
     for name in ["id-w1", "ip-w1", "w1"] {
         let policy = Policy { avoid: BTreeSet::from([name.to_owned()]), ..Policy::default() };
@@ -268,14 +272,14 @@ fn nodes_to_avoid_are_used_only_where_there_is_no_other_way() {
 }
 
 #[test]
-fn a_plan_survives_its_json() {
+fn a_plan_is_unchanged_by_its_json() {
     let placement = plan(shape(2, 2), &[node("head", 4, 4)], &Policy::default()).unwrap();
     let json = serde_json::to_string(&placement).unwrap();
     assert_eq!(serde_json::from_str::<Placement>(&json).unwrap(), placement);
     assert!(json.contains(r#""apiServerNode":"id-head""#) && json.contains(r#""nodeId""#), "{json}");
 }
 
-/// Fewest nodes over all subsets.
+/// Fewest nodes, over all subsets.
 fn fewest_by_brute_force(shape: Shape, nodes: &[RayNode]) -> Option<u32> {
     (1u32..1 << nodes.len())
         .filter(|set| {
@@ -301,7 +305,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_plan_keeps_every_rule_with_the_fewest_nodes(
+    fn a_plan_obeys_every_rule_with_the_fewest_nodes(
         nodes in cluster(), tensor in 1u32..5, pipeline in 1u32..6,
     ) {
         let shape = shape(tensor, pipeline);
@@ -332,7 +336,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_the_nodes_does_not_matter(nodes in cluster().prop_shuffle(), tensor in 1u32..5, pipeline in 1u32..6) {
+    fn a_plan_does_not_depend_on_the_order_of_nodes(nodes in cluster().prop_shuffle(), tensor in 1u32..5, pipeline in 1u32..6) {
         let mut sorted = nodes.clone();
         sorted.sort_by(|a, b| a.id.cmp(&b.id));
         let shape = shape(tensor, pipeline);

@@ -1,4 +1,4 @@
-//! Plans against brute force: every assignment of stages to what they may not leave, for every policy.
+//! Plans against brute force: every assignment of stages to units, for every policy.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +13,8 @@ fn policy() -> Policy {
     Policy { levels: LEVELS.iter().map(|label| Level::of(label)).collect(), ..Policy::default() }
 }
 
-/// What a hop must cost, reported without a tree: the innermost level on which all labels from the outside in agree.
+/// The expected cost of a hop, computed without a tree: the innermost level from which outwards all labels
+/// agree.
 fn hop(a: &RayNode, b: &RayNode, inner: usize) -> u64 {
     let agree = |level: &usize| a.labels.get(LEVELS[*level]) == b.labels.get(LEVELS[*level]);
     let shared = (inner..LEVELS.len()).rev().take_while(agree);
@@ -21,7 +22,7 @@ fn hop(a: &RayNode, b: &RayNode, inner: usize) -> u64 {
     1 << named.unwrap_or(LEVELS.len())
 }
 
-/// What a stage may not leave.
+/// A unit: what a stage may not leave.
 struct Unit<'a> {
     first: &'a RayNode,
     good: u32,
@@ -47,13 +48,13 @@ fn units<'a>(nodes: &'a [RayNode], policy: &Policy) -> Vec<Unit<'a>> {
     units
 }
 
-/// The least number of nodes to avoid that a unit needs for so many stages.
+/// The least number of avoided nodes that a unit needs for this many stages.
 fn avoided(unit: &Unit<'_>, stages: u32, tensor: u32) -> Option<usize> {
     let gpus = |count| unit.good + unit.avoided.iter().take(count).sum::<u32>();
     (0..=unit.avoided.len()).find(|count| gpus(*count) / tensor >= stages)
 }
 
-/// Least `(nodes to avoid, most stages on a unit if that counts, hops)` over all assignments.
+/// Least `(avoided nodes, most stages on a unit if that counts, hops)` over all assignments.
 fn brute_force(shape: Shape, nodes: &[RayNode], policy: &Policy, inner: usize) -> Option<(usize, u32, u64)> {
     let units = units(nodes, policy);
     let stages = shape.pipeline();
@@ -75,7 +76,7 @@ fn brute_force(shape: Shape, nodes: &[RayNode], policy: &Policy, inner: usize) -
     best
 }
 
-/// The same of a plan, from its ranks alone; and that it keeps all the rules.
+/// The same for a plan, computed from its ranks alone; also checks that it obeys all rules.
 fn measured(placement: &Placement, nodes: &[RayNode], policy: &Policy, inner: usize) -> (usize, u32, u64) {
     let node = |id: &NodeId| nodes.iter().find(|n| n.id == *id).unwrap();
     let (tensor, shape) = (placement.shape.tensor() as usize, placement.shape);
@@ -106,7 +107,7 @@ fn measured(placement: &Placement, nodes: &[RayNode], policy: &Policy, inner: us
     assert_eq!(placement.avoided(nodes, policy).len(), avoided);
     let most = stages.iter().map(|s| stages.iter().filter(|other| *other == s).count()).max().unwrap();
     let most = if policy.strategy == Share::Spread { u32::try_from(most).unwrap() } else { 0 };
-    // The first node of a unit by name stands for it, as in the planner.
+    // The first node of a unit by name represents it, as in the planner.
     let first =
         |unit: &String| nodes.iter().find(|n| unit_of(&n.id) == *unit && !policy.exclude.contains(&n.name));
     let cost = stages.windows(2).filter(|w| w[0] != w[1]);
@@ -119,10 +120,10 @@ fn measured(placement: &Placement, nodes: &[RayNode], policy: &Policy, inner: us
 /// Five nodes in two racks.
 const RACKS: [usize; 5] = [0, 0, 0, 1, 1];
 
-/// Replicas are placed one after the other, which is a heuristic. This holds how far from the optimum it is where every
-/// way to give five nodes rooms for up to three stages is tried.
+/// Replicas are placed one after the other, which is a heuristic. This measures its distance from the optimum
+/// over all ways to give five nodes room for up to three stages.
 #[test]
-fn replicas_one_after_the_other_cost_hardly_more_than_they_must() {
+fn replicas_placed_in_turn_are_close_to_the_optimum() {
     let policy = Policy { levels: vec![Level::of("rack")], ..Policy::default() };
     let (mut cases, mut optimal, mut worst) = (0, 0, 0);
     for number in 0..4_u32.pow(5) {
@@ -163,7 +164,7 @@ fn in_rack(number: usize, gpus: u32) -> RayNode {
 
 type Known = HashMap<(Vec<u32>, u32, Option<usize>), Option<u64>>;
 
-/// Least cost of all replicas together, over all ways to share out the rooms to the `left` stages.
+/// Least cost of all replicas together, over all ways to assign room to the `left` stages.
 fn cheapest(
     rooms: &mut Vec<u32>,
     pipeline: u32,
@@ -174,7 +175,7 @@ fn cheapest(
     if left == 0 {
         return Some(0);
     }
-    // A new replica begins anywhere for nothing.
+    // A new replica starts anywhere at no cost.
     let at = at.filter(|_| !left.is_multiple_of(pipeline));
     if let Some(cost) = known.get(&(rooms.clone(), left, at)) {
         return *cost;
@@ -201,7 +202,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Labels may be missing, and may contradict the nesting; nodes are in the planner's order.
+    /// Labels may be missing and may contradict the nesting; nodes are in the planner's order.
     fn cluster()(found in prop::collection::vec(node(), 1..6)) -> (Vec<RayNode>, BTreeSet<String>, BTreeSet<String>) {
         let mut nodes = Vec::new();
         let (mut avoid, mut exclude) = (BTreeSet::new(), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Plan against report: every fault is found and said, one test each.
+//! Plan against report: every difference is found and reported, one test each.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ fn as_planned(placement: &Placement) -> Reported {
     }
 }
 
-/// What is said when this has changed.
+/// The differences after this change.
 fn said(change: impl Fn(&mut Reported)) -> Vec<String> {
     let placement = planned();
     let mut seen = as_planned(&placement);
@@ -62,41 +62,41 @@ fn said(change: impl Fn(&mut Reported)) -> Vec<String> {
 }
 
 #[test]
-fn a_dead_rank() {
+fn a_dead_rank_is_a_difference() {
     let died = |s: &mut Reported| s.ranks[1].life = Life::Dead("ray.kill".to_owned());
     assert_eq!(said(died), ["rank 1 (TP1 PP0) is dead: ray.kill"]);
 }
 
 #[test]
-fn a_rank_that_starts() {
+fn a_starting_rank_is_a_difference() {
     assert_eq!(said(|s| s.ranks[1].life = Life::Starting), ["rank 1 (TP1 PP0) is starting"]);
 }
 
 #[test]
-fn a_missing_rank() {
+fn a_missing_rank_is_a_difference() {
     assert_eq!(said(|s| drop(s.ranks.remove(2))), ["rank 2 (TP0 PP1) has no actor"]);
 }
 
 #[test]
-fn a_doubled_rank() {
+fn a_doubled_rank_is_a_difference() {
     assert_eq!(said(|s| s.ranks.push(s.ranks[0].clone())), ["rank 0 (TP0 PP0) has several living actors"]);
 }
 
 #[test]
-fn a_rank_on_the_wrong_node() {
+fn a_rank_on_the_wrong_node_is_a_difference() {
     let moved = |s: &mut Reported| s.ranks[3].node_id = Some("id-w1".into());
     assert_eq!(said(moved), ["rank 3 (TP1 PP1) is on node id-w1, planned node id-w2 (ip-w2)"]);
 }
 
 #[test]
-fn a_rank_that_nobody_planned() {
+fn an_unplanned_rank_is_a_difference() {
     let name = RankName { tensor_rank: 0, stage: 7 };
     let more = |s: &mut Reported| s.ranks.push(ReportedRank { name, ..s.ranks[0].clone() });
     assert_eq!(said(more), ["a rank TP0 PP7 lives that the plan does not have"]);
 }
 
 #[test]
-fn a_foreign_actor_in_our_bundles() {
+fn a_foreign_actor_on_a_gpu_of_the_engine_is_a_difference() {
     let actor = |class: &str, name: &str, state: &str, resource: &str| -> Actor {
         serde_json::from_value(json!({
             "class_name": class, "name": name, "state": state, "node_id": "id-w1",
@@ -119,25 +119,25 @@ fn a_foreign_actor_in_our_bundles() {
 }
 
 #[test]
-fn a_bundle_on_the_wrong_node() {
+fn a_bundle_on_the_wrong_node_is_a_difference() {
     let moved = |s: &mut Reported| s.bundles[0].node_id = Some("id-w2".into());
     assert_eq!(said(moved), ["bundle 0 is on node id-w2, planned node id-w1 (ip-w1)"]);
 }
 
 #[test]
-fn a_bundle_without_a_node() {
+fn a_bundle_without_a_node_is_a_difference() {
     let lost = |s: &mut Reported| s.bundles[0].node_id = None;
     assert_eq!(said(lost), ["bundle 0 is on no node, planned node id-w1 (ip-w1)"]);
 }
 
 #[test]
-fn a_bundle_that_nobody_planned() {
+fn an_unplanned_bundle_is_a_difference() {
     let more = |s: &mut Reported| s.bundles.push(ReportedBundle { index: 5, node_id: Some("id-w1".into()) });
     assert_eq!(said(more), ["the placement group has a bundle 5 that the plan does not have"]);
 }
 
 #[test]
-fn an_api_server_on_the_wrong_node() {
+fn an_api_server_on_the_wrong_node_is_a_difference() {
     let moved = |s: &mut Reported| s.bundles[4].node_id = Some("id-w1".into());
     assert_eq!(said(moved), ["the API server's bundle is on node id-w1, planned node id-head"]);
     let gone = |s: &mut Reported| drop(s.bundles.remove(4));
@@ -145,7 +145,7 @@ fn an_api_server_on_the_wrong_node() {
 }
 
 #[test]
-fn a_rescheduled_placement_group() {
+fn a_rescheduled_placement_group_is_a_difference() {
     let again = said(|s| {
         s.group = Some(GroupState::Rescheduling);
         s.bundles[2].node_id = None;
@@ -162,25 +162,25 @@ fn a_rescheduled_placement_group() {
 }
 
 #[test]
-fn a_pending_placement_group() {
+fn a_pending_placement_group_is_a_difference() {
     let pending = |s: &mut Reported| s.group = Some(GroupState::Pending("NO_RESOURCES".to_owned()));
     assert_eq!(said(pending), ["the placement group is pending (NO_RESOURCES)"]);
 }
 
 #[test]
-fn a_removed_placement_group() {
+fn a_removed_placement_group_is_a_difference() {
     assert_eq!(said(|s| s.group = Some(GroupState::Removed)), ["the placement group is removed"]);
 }
 
 #[test]
-fn no_placement_group_at_all() {
+fn a_missing_placement_group_is_a_difference() {
     let nothing = said(|s| *s = Reported::default());
     assert_eq!(nothing.len(), 1 + 4, "no group, and no actor of any rank: {nothing:?}");
     assert_eq!(nothing[0], "there is no placement group of the engine's name");
 }
 
 #[test]
-fn a_restarted_rank_is_not_held_against_its_dead_predecessor() {
+fn the_dead_actor_of_a_restarted_rank_is_ignored() {
     let restarted = |s: &mut Reported| {
         s.ranks.push(ReportedRank { life: Life::Dead("earlier".to_owned()), ..s.ranks[0].clone() });
     };
@@ -189,7 +189,7 @@ fn a_restarted_rank_is_not_held_against_its_dead_predecessor() {
 
 proptest! {
     #[test]
-    fn what_went_as_planned_has_no_difference_and_any_move_has_one(
+    fn an_executed_plan_has_no_difference_and_any_move_has_one(
         gpus in prop::collection::vec(0u32..9, 1..8), tensor in 1u32..4, pipeline in 1u32..4,
         which in any::<prop::sample::Index>(),
     ) {

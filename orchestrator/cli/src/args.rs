@@ -1,4 +1,4 @@
-//! The command line: flags as kubectl has them, help with examples. Nothing is done here.
+//! The command line: flags as in kubectl, help with examples. Parsing only.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,17 +39,17 @@ pub(crate) struct Global {
     /// Kubeconfig file; default: $KUBECONFIG, then ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Longest wait for one answer of the API server, as 10s or 1m
+    /// Time limit of one call to the API server, as 10s or 1m
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = wait)]
     pub(crate) request_timeout: Duration,
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show fleets, or one fleet with its groups and where every rank is
+    /// Show fleets, or one fleet with its groups and the node of every rank
     Status(StatusArgs),
-    /// Tell what a change would do, step by step; changes nothing
+    /// Predict the effect of a change step by step; changes nothing
     #[command(
         after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the
 cluster's nodes have now. Groups take as long to start as this fleet's groups have taken.
@@ -90,7 +90,7 @@ pub(crate) struct StatusArgs {
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]
     pub(crate) all_namespaces: bool,
-    /// Stay and show every change
+    /// Keep running and show every change
     #[arg(short, long)]
     pub(crate) watch: bool,
     /// Format
@@ -112,13 +112,13 @@ pub(crate) enum Output {
 /// Flags of `plan`.
 #[derive(Args, Debug, Default)]
 pub(crate) struct PlanArgs {
-    /// Fleet, as it is asked for now
+    /// Fleet, with its present spec
     #[arg(value_name = "FLEET", required_unless_present = "file", conflicts_with = "file")]
     pub(crate) fleet: Option<String>,
-    /// Manifest of a fleet as it would be applied; - is standard input
+    /// Manifest of a fleet to apply; - is standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Time from an engine's launch until it takes traffic; default: as seen
+    /// Time from an engine's launch until it takes traffic; default: as observed
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) start: Option<Duration>,
     /// Format
@@ -144,7 +144,7 @@ impl From<Document> for Output {
     }
 }
 
-/// Commands below `rollout`.
+/// Subcommands of `rollout`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolloutCommand {
     /// Wait until a rollout is complete and print its steps
@@ -164,11 +164,11 @@ Examples:
   kubectl rayfleet rollout undo llama                     # the newest other revision
   kubectl rayfleet rollout undo llama --to-revision 3")]
     Undo(UndoArgs),
-    /// Hold a rollout where it is; scaling and repair go on
+    /// Hold a rollout; scaling and repair continue
     #[command(after_help = "Examples:
   kubectl rayfleet rollout pause llama")]
     Pause(FleetArg),
-    /// Go on with a paused rollout
+    /// Continue a paused rollout
     #[command(after_help = "Examples:
   kubectl rayfleet rollout resume llama")]
     Resume(FleetArg),
@@ -205,7 +205,7 @@ pub(crate) struct RolloutStatusArgs {
         action = clap::ArgAction::Set
     )]
     pub(crate) watch: bool,
-    /// Longest wait, as 30m; 0s is no limit
+    /// Time limit, as 30m; 0s is no limit
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub(crate) timeout: Duration,
 }
@@ -232,7 +232,7 @@ pub(crate) struct HistoryArgs {
     pub(crate) revision: Option<i64>,
 }
 
-/// A duration as kubectl takes it: `90s`, `1h30m`, or whole seconds.
+/// A duration as kubectl accepts it: `90s`, `1h30m`, or whole seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
@@ -259,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn rollout_status_watches_unless_told_not_to() {
+    fn rollout_status_watches_by_default() {
         let watch = |line: &str| match parse(line).unwrap().command {
             Command::Rollout(RolloutCommand::Status(args)) => args.watch,
             other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! The only place that reads the time. Everything else is given it.
+//! The only module that reads the time. All others take it as an argument.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! From kubeconfig and flags to a client. No call to the API server is made here.
+//! Builds a client from kubeconfig and flags. Makes no call to the API server.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Client;
@@ -8,7 +8,7 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::fleets::Fleets;
 
-/// The API server of the flags, and the namespace to work in.
+/// A client for the API server of the flags, with the namespace to use.
 pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
     let mut config = load(global).await?;
     config.connect_timeout = Some(global.request_timeout);
@@ -28,7 +28,7 @@ async fn load(global: &Global) -> Result<Config, CliError> {
     let kubeconfig = match read {
         Ok(kubeconfig) => kubeconfig,
         Err(error) => {
-            // Without flags and without a file: perhaps this runs in a pod.
+            // Without flags and without a file this may run in a pod.
             if global.kubeconfig.is_none()
                 && global.context.is_none()
                 && let Ok(config) = Config::incluster()
@@ -44,14 +44,14 @@ async fn load(global: &Global) -> Result<Config, CliError> {
         .await
         .map_err(|error| kubeconfig_fault(&error))?;
     if !own_proxy {
-        // The client's own reading of the environment holds NO_PROXY against the proxy's address.
+        // The client's own handling of the environment matches NO_PROXY against the proxy's address.
         let proxy = Matcher::from_env().intercept(&config.cluster_url);
         config.proxy_url = proxy.map(|proxy| proxy.uri().clone());
     }
     Ok(config)
 }
 
-/// The cluster of the context names a proxy itself.
+/// Whether the cluster of the context has a proxy of its own in the kubeconfig.
 fn has_own_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
     let context = context.or(kubeconfig.current_context.as_deref());
     let cluster = kubeconfig
@@ -70,10 +70,9 @@ fn has_own_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
 
 fn kubeconfig_fault(error: &KubeconfigError) -> CliError {
     let (message, cure) = match error {
-        KubeconfigError::LoadContext(name) => (
-            format!("the kubeconfig has no context \"{name}\""),
-            "see those it has: kubectl config get-contexts",
-        ),
+        KubeconfigError::LoadContext(name) => {
+            (format!("the kubeconfig has no context \"{name}\""), "list them: kubectl config get-contexts")
+        }
         KubeconfigError::LoadClusterOfContext(name) => (
             format!("the kubeconfig's context names a cluster \"{name}\" that it does not have"),
             "see: kubectl config view",
@@ -110,18 +109,18 @@ clusters:
     }
 
     #[test]
-    fn only_the_proxy_of_the_chosen_cluster_counts() {
+    fn only_the_proxy_of_the_selected_cluster_counts() {
         assert!(!has_own_proxy(&kubeconfig("http://proxy:3128"), None));
         assert!(has_own_proxy(&kubeconfig("http://proxy:3128"), Some("far")));
         assert!(!has_own_proxy(&kubeconfig(""), Some("far")));
     }
 
     #[test]
-    fn an_unknown_context_is_named() {
+    fn an_unknown_context_is_reported() {
         let fault = kubeconfig_fault(&KubeconfigError::LoadContext("nowhere".into())).to_string();
         insta::assert_snapshot!(fault, @r#"
         error: the kubeconfig has no context "nowhere"
-        cure:  see those it has: kubectl config get-contexts
+        cure:  list them: kubectl config get-contexts
         "#);
     }
 }

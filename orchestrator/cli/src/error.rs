@@ -1,5 +1,5 @@
-//! What went wrong and what helps: the only error type of the program, and how answers of the API
-//! server become one. Nothing is printed here.
+//! The only error type of the program: message and cure, also for replies of the API server. Printing does
+//! not belong here.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use kube::core::Status;
 
 /// Plural and group, as kubectl names the resource.
 pub(crate) const RESOURCE: &str = "rayclusterfleets.orchestration.aibrix.ai";
-/// Singular and group, as kubectl names an object in what it has done.
+/// Singular and group, as kubectl names an object in its results.
 pub(crate) const OBJECT: &str = "rayclusterfleet.orchestration.aibrix.ai";
 
 /// An error for people.
@@ -18,25 +18,25 @@ pub(crate) enum CliError {
     Failed {
         /// Object, field and what is wrong.
         message: String,
-        /// What helps, if that is known.
+        /// What the reader can do, if known.
         cure: Option<String>,
     },
-    /// Whoever read the output is gone; nothing is left to say.
+    /// The reader of the output is gone, so nothing can be reported.
     Closed,
 }
 
 impl CliError {
-    /// An error whose message says all there is.
+    /// An error without a cure.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::Failed { message: message.into(), cure: None }
     }
 
-    /// An error with what helps.
+    /// An error with a cure.
     pub(crate) fn with_cure(message: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Failed { message: message.into(), cure: Some(cure.into()) }
     }
 
-    /// A fleet that is not there.
+    /// A fleet that does not exist.
     pub(crate) fn not_found(fleet: &str, namespace: &str) -> Self {
         Self::with_cure(
             format!("{RESOURCE} \"{fleet}\" not found in namespace \"{namespace}\""),
@@ -44,7 +44,7 @@ impl CliError {
         )
     }
 
-    /// No answer in time.
+    /// No reply in time.
     pub(crate) fn no_answer(server: &str, seconds: f64) -> Self {
         Self::with_cure(
             format!("no answer from the API server {server} within {seconds}s"),
@@ -52,7 +52,7 @@ impl CliError {
         )
     }
 
-    /// An answer of the API server, or none. `fleet` is the object that was asked for, if it was one.
+    /// An error reply of the API server, or none. `fleet` is the requested object, if it was one.
     pub(crate) fn api(error: &Error, server: &str, namespace: &str, fleet: Option<&str>) -> Self {
         match error {
             Error::Api(status) => Self::refused(status, namespace, fleet),
@@ -100,7 +100,7 @@ impl fmt::Display for CliError {
     }
 }
 
-/// The innermost error: the layers around it repeat it, or say only which layer they are.
+/// The innermost error: the outer ones repeat it or only name their layer.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_fleet_is_named_with_its_namespace() {
+    fn a_missing_fleet_is_reported_with_its_namespace() {
         let status: Status = serde_json::from_value(serde_json::json!({
             "code": 404, "reason": "NotFound", "message": "not found",
             "details": {"name": "llama", "group": "orchestration.aibrix.ai", "kind": "rayclusterfleets"}
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_the_server_said() {
+    fn a_refusal_has_the_message_of_the_server() {
         let status = Status::failure("spec.replicas: must be at most 9999", "Invalid").with_code(422);
         assert_eq!(api(status, None), "error: spec.replicas: must be at most 9999");
     }
 
     #[test]
-    fn an_unreachable_server_gives_the_innermost_cause() {
+    fn an_unreachable_server_has_the_innermost_cause() {
         let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused");
         let error = Error::Service(Box::new(refused));
         insta::assert_snapshot!(CliError::api(&error, "https://api:6443", "serving", None), @"

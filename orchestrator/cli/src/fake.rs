@@ -1,5 +1,5 @@
-//! An API server for tests: it holds fleets and revisions, answers what the program asks, and keeps the
-//! patches it was sent. JSON patches only have their `test` on the generation looked at.
+//! An API server for tests: it holds fleets and revisions, answers the program's requests, and records its
+//! patches. Of JSON patches only the `test` of the generation is evaluated.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,6 @@ struct State {
     answers: Vec<(&'static str, Value)>,
 }
 
-/// The server.
 #[derive(Clone, Default)]
 pub(crate) struct Fake(Arc<Mutex<State>>);
 
@@ -35,36 +34,36 @@ impl Fake {
         Self(Arc::new(Mutex::new(State { fleets: fleets.into_iter().collect(), ..State::default() })))
     }
 
-    /// What a watch will bring.
+    /// Events of the watch.
     pub(crate) fn then(self, fleets: impl IntoIterator<Item = DynamicObject>) -> Self {
         self.0.lock().unwrap().watched.extend(fleets);
         self
     }
 
-    /// Revisions that it holds.
+    /// Stored revisions.
     pub(crate) fn with_revisions(self, revisions: Vec<ControllerRevision>) -> Self {
         self.0.lock().unwrap().revisions = revisions;
         self
     }
 
-    /// What it answers, whatever it holds, where a path ends like this: an object, or the items of a list.
+    /// Fixed reply for paths with this suffix: an object, or the items of a list.
     pub(crate) fn with(self, path: &'static str, answer: Value) -> Self {
         self.0.lock().unwrap().answers.push((path, answer));
         self
     }
 
-    /// Someone else changes the spec just before the first patch.
+    /// Somebody else changes the spec just before the first patch.
     pub(crate) fn changing_once(self) -> Self {
         self.0.lock().unwrap().changing_once = true;
         self
     }
 
-    /// Patches so far.
+    /// The recorded patches.
     pub(crate) fn patches(&self) -> Vec<Value> {
         self.0.lock().unwrap().patches.clone()
     }
 
-    /// The server as the program sees it.
+    /// A client of the server.
     pub(crate) fn fleets(&self) -> Fleets {
         let fake = self.clone();
         let service = service_fn(move |request: Request<Body>| {
@@ -108,7 +107,7 @@ impl Fake {
         }
     }
 
-    /// The watched fleets, then silence, as on a quiet cluster.
+    /// The watched fleets, then no more events.
     async fn watch(&self) -> Response<Body> {
         let watched = self.0.lock().unwrap().watched.drain(..).collect::<Vec<_>>();
         if watched.is_empty() {
@@ -123,7 +122,7 @@ impl Fake {
 }
 
 impl State {
-    /// Keeps a patch; the refusal, when its test fails.
+    /// Records a patch; returns the refusal if its test fails.
     fn patch(&mut self, patch: &Value) -> Option<Response<Body>> {
         self.patches.push(patch.clone());
         let fleet = self.fleets.first_mut()?;

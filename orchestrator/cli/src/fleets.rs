@@ -1,5 +1,5 @@
-//! Every call to the API server, each with a time-out and every list in pages. Objects are read one by one: what somebody writes into
-//! one of them keeps no other from being read. Watches are in `follow`.
+//! Every call to the API server, each with a time limit and every list in pages. Objects are parsed one by
+//! one, so that an invalid one does not prevent the others from being read. Watches are in `follow`.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,24 +18,23 @@ use serde_json::Value;
 use crate::error::{CliError, RESOURCE};
 use crate::terminal;
 
-/// Objects in one answer of a list.
+/// Objects per page of a list.
 const PAGE: u32 = 250;
 
-/// The fleets of a cluster as one user sees them.
+/// The fleets that one user may read.
 #[derive(Clone)]
 pub(crate) struct Fleets {
-    /// Client.
     pub(crate) client: Client,
-    /// Namespace to work in.
+    /// Namespace to use.
     pub(crate) namespace: String,
     /// Address of the API server, for messages.
     pub(crate) server: String,
-    /// Longest wait for one answer.
+    /// Time limit of one call.
     pub(crate) timeout: Duration,
 }
 
 impl Fleets {
-    /// The fleets of the namespace, or of all.
+    /// The API of the fleets of the namespace, or of all.
     pub(crate) fn api(&self, all_namespaces: bool) -> Api<DynamicObject> {
         let resource = ApiResource::erase::<RayClusterFleet>(&());
         if all_namespaces {
@@ -45,7 +44,7 @@ impl Fleets {
         }
     }
 
-    /// A fleet as it is named on a command line: `llama -n serving`.
+    /// A fleet as on a command line: `llama -n serving`.
     pub(crate) fn named(&self, fleet: &str) -> String {
         format!("{fleet} -n {}", self.namespace)
     }
@@ -62,7 +61,7 @@ impl Fleets {
         self.read(fleet, &text)
     }
 
-    /// One fleet, if it is there.
+    /// One fleet, or `None` if it does not exist.
     pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, CliError> {
         let request = self.at(false).get(fleet, &GetParams::default());
         let call = async {
@@ -79,12 +78,12 @@ impl Fleets {
         read(text).ok_or_else(|| {
             CliError::with_cure(
                 format!("{RESOURCE} \"{fleet}\" cannot be read"),
-                format!("look at it: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
+                format!("see: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
             )
         })
     }
 
-    /// All objects of another kind, `what` in words, each as it is read from its text.
+    /// All objects of another kind, `what` as text, each parsed from its own text.
     pub(crate) async fn all<T>(
         &self,
         at: &Request,
@@ -111,8 +110,8 @@ impl Fleets {
         self.call(Some(fleet), self.api(false).patch(fleet, &writer(), &Patch::Merge(change))).await
     }
 
-    /// Changes a fleet by a JSON patch, if its spec is still of `generation`. `None`: it is not, so what
-    /// the change was made from has to be read again.
+    /// Changes a fleet by a JSON patch if its spec still has `generation`. `None` if it does not: then the
+    /// change must be computed from the new spec.
     pub(crate) async fn replace_at(
         &self,
         fleet: &str,
@@ -122,12 +121,12 @@ impl Fleets {
         let guard = serde_json::json!({"op": "test", "path": "/metadata/generation", "value": generation});
         let operations = Value::Array(std::iter::once(guard).chain(changes).collect());
         let patch = serde_json::from_value(operations).map_err(|error| {
-            CliError::new(format!("fleet \"{fleet}\": the change is no JSON patch: {error}"))
+            CliError::new(format!("fleet \"{fleet}\": the change is not a JSON patch: {error}"))
         })?;
         let patch = Patch::Json::<()>(patch);
         match self.call(Some(fleet), self.api(false).patch(fleet, &writer(), &patch)).await {
             Ok(fleet) => Ok(Some(fleet)),
-            // A failed test is a 422, as is a refused change; the generation tells which it was.
+            // A failed test is a 422, like a refused change; the generation distinguishes the two.
             Err(fault) if self.get(fleet).await?.metadata.generation == Some(generation) => Err(fault),
             Err(_) => Ok(None),
         }
@@ -145,7 +144,7 @@ impl Fleets {
         loop {
             let text = self.send(None, at.list(&params)).await?;
             let page = Page::of(&text).ok_or_else(|| {
-                CliError::new(format!("API server {}: what it answers for {what} is no list", self.server))
+                CliError::new(format!("API server {}: its reply for {what} is not a list", self.server))
             })?;
             for item in &page.items {
                 match read(item) {
@@ -164,7 +163,7 @@ impl Fleets {
         Ok(all)
     }
 
-    /// One call; gives the text of the answer.
+    /// One call; returns the text of the reply.
     async fn send(
         &self,
         fleet: Option<&str>,
@@ -186,7 +185,7 @@ impl Fleets {
     }
 }
 
-/// Reads an object of any kind, but for what says who wrote which field when.
+/// Parses an object of any kind, without its managed fields.
 fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(&without_managed_fields(text)?).ok()
 }

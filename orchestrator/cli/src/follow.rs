@@ -1,5 +1,5 @@
-//! A watch on fleets: after every change the whole set as it is now. Interruptions are ridden out, and
-//! reported once; what no waiting can cure (no such resource, no right) ends it.
+//! A watch on fleets: after every change it returns the whole set. Interruptions are retried and reported
+//! once; permanent errors (no such resource, no permission) end it.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::terminal;
 
-/// Seconds that one watch call lasts. A connection that died in silence is noticed that much later.
+/// Duration of one watch call, in seconds. A dead connection is noticed after that at the latest.
 const CALL_SECONDS: u32 = 60;
 
-/// Which fleets to follow.
+/// The fleets to follow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scope<'a> {
-    /// One, by name.
+    /// One fleet, by name.
     One(&'a str),
     /// Those of the namespace.
     Namespace,
@@ -34,7 +34,7 @@ pub(crate) type Key = (String, String);
 /// Fleets by namespace and name.
 pub(crate) type Set = BTreeMap<Key, DynamicObject>;
 
-/// The watch and what it has brought so far.
+/// The watch and its state.
 pub(crate) struct Follow {
     events: BoxStream<'static, watcher::Result<Event<DynamicObject>>>,
     fleets: Fleets,
@@ -63,7 +63,7 @@ impl Follow {
         }
     }
 
-    /// Waits for a change and returns all fleets as they are then. The first one is the state found.
+    /// Waits for a change and returns all fleets. The first call returns the present state.
     pub(crate) async fn next(&mut self) -> Result<&Set, CliError> {
         if self.complete {
             self.advance().await?;
@@ -91,7 +91,7 @@ impl Follow {
         Err(CliError::new(format!("the watch on {} ended", self.fleets.server)))
     }
 
-    /// Takes an event in; `true` when the set may have changed.
+    /// Applies an event; `true` if the set may have changed.
     fn apply(&mut self, event: Event<DynamicObject>) -> bool {
         if std::mem::take(&mut self.interrupted) {
             terminal::note(&format!("connected to {} again", self.fleets.server));
@@ -135,7 +135,7 @@ impl Follow {
         if hopeless || !self.complete {
             return Err(cause);
         }
-        // A watch call that reached its end is no interruption worth a word; a list that fails is.
+        // The end of a watch call is no interruption to report; a failed list is.
         let listing_failed =
             matches!(error, watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_));
         if listing_failed && !self.interrupted {

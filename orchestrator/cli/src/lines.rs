@@ -1,5 +1,5 @@
-//! Changes as lines, for `status -w` without a terminal: each line stands alone, so that it can be piped
-//! and logged. It remembers what was said and says only what is new.
+//! Changes as lines, for `status -w` without a terminal: each line is complete, so that it can be piped and
+//! logged. Only what has changed since the last line is printed.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::render::table::{Columns, Table};
 use crate::render::{fleet, groups};
 use crate::view::{Fleet, Group};
 
-/// What has been said so far.
+/// What has been printed so far.
 pub(crate) struct Lines {
     one_fleet: bool,
     shape: Shape,
@@ -22,7 +22,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Nothing has been said.
+    /// Nothing has been printed.
     pub(crate) fn new(args: &StatusArgs, color: bool) -> Self {
         Self {
             one_fleet: args.fleet.is_some(),
@@ -34,7 +34,7 @@ impl Lines {
         }
     }
 
-    /// What is new about a fleet; empty when nothing is.
+    /// The changes of a fleet; empty if there are none.
     pub(crate) fn changes(&mut self, fleet: &Fleet, now: Timestamp) -> String {
         if !self.one_fleet {
             return self.rows(&list::table([fleet], self.shape, now));
@@ -56,7 +56,7 @@ impl Lines {
         text
     }
 
-    /// Rows below those before; the first ones below headers.
+    /// New rows below the earlier ones; the first ones below headers.
     fn rows(&mut self, table: &Table) -> String {
         if let Some(columns) = &mut self.columns {
             return columns.rows(table, self.color);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_said() {
+    fn only_changes_are_printed() {
         let mut lines = lines(Some("llama"));
         let mut fleet = sample::upgrading_fleet();
         let first = lines.changes(&fleet, sample::now());

@@ -1,7 +1,7 @@
 //! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`.
 //!
-//! `args` says what can be asked, `connect` and `fleets` ask the API server, `view` reads what it says
-//! and `render` turns that into text; `status`, `plan` and `rollout` are the commands.
+//! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
+//! `render` turns them into text; `status`, `plan` and `rollout` are the commands.
 
 mod args;
 mod clock;
@@ -33,7 +33,7 @@ use crate::terminal::Terminal;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Another provider than ring could only have been installed by this program.
+    // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&cli).await {
         Ok(()) | Err(CliError::Closed) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The revisions of a fleet as its `ControllerRevision`s hold them, and which one an undo goes to. Pure.
+//! The revisions of a fleet from its `ControllerRevision`s, and the target of an undo. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -11,16 +11,15 @@ use serde_json::Value;
 
 use crate::error::CliError;
 
-/// One revision.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Revision {
     pub(crate) number: i64,
     pub(crate) name: String,
     pub(crate) created: Option<Timestamp>,
     pub(crate) cause: Option<String>,
-    /// Template as it was written.
+    /// Template as written by the user.
     pub(crate) template: Value,
-    /// Model as it was written; null without one.
+    /// Model as written by the user; null without one.
     pub(crate) model: Value,
 }
 
@@ -38,8 +37,8 @@ impl Revision {
         }
     }
 
-    /// What pods and engine are made from. An error when it cannot be read: it is then not a revision
-    /// that could be gone back to.
+    /// Hash of template and model. An error if the revision cannot be parsed: it cannot be the target of an
+    /// undo then.
     pub(crate) fn hash(&self) -> Result<Hash, CliError> {
         hash(&self.template, &self.model).map_err(|problem| {
             CliError::new(format!(
@@ -62,7 +61,7 @@ pub(crate) fn owned(stored: &[ControllerRevision], fleet: &DynamicObject) -> Vec
     revisions
 }
 
-/// What the fleet asks for now.
+/// The revision that the fleet's spec asks for.
 pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, CliError> {
     let spec = &fleet.data["spec"];
     hash(&spec["template"], &spec["model"]).map_err(|problem| {
@@ -78,16 +77,16 @@ fn hash(template: &Value, model: &Value) -> Result<Hash, String> {
     Ok(revision(&template, model.as_ref()))
 }
 
-/// What an undo is to do.
+/// The result of choosing an undo's target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target<'a> {
-    /// Nothing: the fleet is at this revision.
+    /// The fleet has this revision already.
     Already(i64),
     /// Write this one.
     To(&'a Revision),
 }
 
-/// The revision to go back to: the one asked for, or the newest that differs from what the fleet asks for.
+/// The target of an undo: the given number, or the newest revision that differs from the fleet's spec.
 pub(crate) fn target<'a>(
     namespace: &str,
     fleet: &str,
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_taken_at_its_word() {
+    fn a_given_number_is_used() {
         let history = history();
         let target = |wanted| target("serving", "llama", &history, &at(&history[2]), Some(wanted));
         assert_eq!(number(&target(1).unwrap()), 1);
@@ -179,21 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_go_back_to_is_said() {
+    fn an_undo_without_a_target_is_refused() {
         let history = &history()[..1];
         let error = target("serving", "llama", history, &at(&history[0]), None).unwrap_err();
         assert!(error.to_string().contains("no earlier revision"), "{error}");
     }
 
     #[test]
-    fn a_revision_that_cannot_be_read_is_named() {
+    fn a_revision_that_cannot_be_parsed_is_named() {
         let broken = revision(5, "ray:1", json!({"name": 7}));
         let error = broken.hash().unwrap_err().to_string();
         assert!(error.contains("controllerrevisions.apps \"llama-5\" (revision 5): spec.model"), "{error}");
     }
 
     #[test]
-    fn only_revisions_of_this_very_fleet_count() {
+    fn only_revisions_owned_by_the_fleet_count() {
         let stored = |name: &str, uid: &str, number: i64| -> ControllerRevision {
             serde_json::from_value(json!({
                 "metadata": {"name": name, "ownerReferences": [

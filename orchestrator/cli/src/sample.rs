@@ -1,4 +1,4 @@
-//! Fleets for tests: one in the middle of an upgrade, and a way to make odd ones.
+//! Fleets for tests: one during an upgrade, and builders for unusual ones.
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::view::Fleet;
 
-/// The moment at which the samples are looked at.
+/// The present time in tests of the samples.
 pub(crate) fn now() -> Timestamp {
     "2026-03-01T12:10:00Z".parse().unwrap()
 }
@@ -32,7 +32,7 @@ pub(crate) fn object(spec: &Value, status: &Value) -> DynamicObject {
     serde_json::from_value(object).unwrap()
 }
 
-/// A spec that the API would take: a head and a worker of one GPU each.
+/// A spec that the API accepts: a head and a worker of one GPU each.
 pub(crate) fn spec(image: &str, args: &[&str]) -> Value {
     json!({
         "replicas": 2,
@@ -42,7 +42,6 @@ pub(crate) fn spec(image: &str, args: &[&str]) -> Value {
     })
 }
 
-/// Its template.
 pub(crate) fn template(image: &str) -> Value {
     let pod = json!({"spec": {"containers": [
         {"name": "ray", "image": image, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
@@ -56,7 +55,6 @@ pub(crate) fn template(image: &str) -> Value {
     })
 }
 
-/// Its model.
 pub(crate) fn model(args: &[&str]) -> Value {
     json!({
         "name": "llama-3.1-405b",
@@ -66,7 +64,7 @@ pub(crate) fn model(args: &[&str]) -> Value {
     })
 }
 
-/// A fleet in the middle of an engine-only upgrade.
+/// A fleet during an engine-only upgrade.
 pub(crate) fn upgrading() -> DynamicObject {
     let status = json!({
         "observedGeneration": 4,
@@ -111,12 +109,12 @@ pub(crate) fn upgrading() -> DynamicObject {
     object(&spec("ray:1", &["--max-model-len", "8192"]), &status)
 }
 
-/// The same, read.
+/// The same, parsed.
 pub(crate) fn upgrading_fleet() -> Fleet {
     Fleet::read(&upgrading())
 }
 
-/// A fleet whose rollout is done.
+/// A fleet with a complete rollout.
 pub(crate) fn complete_fleet() -> Fleet {
     let mut fleet = upgrading_fleet();
     (fleet.updated, fleet.ready, fleet.available) = (2, 2, 2);

@@ -1,4 +1,4 @@
-//! `kubectl rayfleet status`: fleets or one fleet, once or on every change.
+//! `kubectl rayfleet status`: all fleets or one, once or on every change.
 
 use std::time::Duration;
 
@@ -16,12 +16,11 @@ use crate::render::{fleet, table::Table};
 use crate::terminal::{self, Terminal};
 use crate::view::Fleet;
 
-/// How often a picture is drawn again although nothing happened.
+/// Interval at which the screen is redrawn without a change.
 const TICK: Duration = Duration::from_secs(1);
-/// Blanks the screen, once, before the first picture.
+/// Clears the screen, once, before the first output.
 const CLEAR: &str = "\u{1b}[2J";
 
-/// Runs the command.
 pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if args.watch { watch(args, fleets, terminal).await } else { once(args, fleets, terminal).await }
 }
@@ -64,7 +63,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
     let draw = terminal.tty && !matches!(args.output, Some(Output::Json | Output::Yaml));
     let mut drawn = false;
     loop {
-        // Once drawn, the picture is drawn again every second, as its ages go on by themselves.
+        // Redrawn every second, because the ages in it change.
         let change = match tokio::time::timeout(TICK, follow.next()).await {
             Ok(change) => change?,
             Err(_) if drawn => {
@@ -131,14 +130,14 @@ fn gone(name: &str, seen: &Set, fleets: &Fleets) -> CliError {
     }
 }
 
-/// Fleets that are new or not what they were.
+/// Fleets that are new or have changed.
 fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicObject> {
     let version =
         |set: &Set, key: &Key| set.get(key).and_then(|object| object.metadata.resource_version.clone());
     now.iter().filter(move |(key, _)| version(seen, key) != version(now, key)).map(|(_, object)| object)
 }
 
-/// The object as kubectl shows it: without the bookkeeping of who wrote which field.
+/// The object as kubectl shows it: without managed fields.
 fn clean(object: &DynamicObject) -> Result<Value, CliError> {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_draws_on_a_terminal_and_writes_lines_elsewhere() {
+    async fn a_watch_redraws_a_terminal_and_otherwise_writes_lines() {
         let args = StatusArgs { fleet: Some("llama".into()), watch: true, ..StatusArgs::default() };
         for (tty, pictures) in [(true, 3), (false, 1)] {
             let mut later = sample::upgrading();
@@ -200,7 +199,7 @@ mod tests {
             let kept = Kept::default();
             let (fleets, terminal) = (fake.fleets(), kept.terminal(tty));
             let watch = run(&args, &fleets, &terminal);
-            // The state found, the change, and one tick of the clock.
+            // The initial state, the change, and one tick of the clock.
             assert!(tokio::time::timeout(Duration::from_millis(1500), watch).await.is_err());
             let text = kept.text();
             assert_eq!(text.matches("serving/llama").count(), pictures, "{text}");
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_on_a_missing_fleet_ends() {
+    async fn a_watch_on_a_missing_fleet_is_an_error() {
         let args = StatusArgs { fleet: Some("llama".into()), watch: true, ..StatusArgs::default() };
         let fault = run(&args, &Fake::new([]).fleets(), &Kept::default().terminal(false)).await.unwrap_err();
         assert!(fault.to_string().contains("not found"), "{fault}");

@@ -1,13 +1,13 @@
-//! Output: the only module that writes. It knows whether there is a terminal, and whether it has colours.
+//! The only module that writes output. It knows whether there is a terminal, and whether it has colours.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::CliError;
 
-/// Where output goes.
+/// The output stream and its properties.
 pub(crate) struct Terminal {
-    /// Somebody watches: standard output is a terminal.
+    /// Standard output is a terminal.
     pub(crate) tty: bool,
     /// Colours may be used.
     pub(crate) color: bool,
@@ -15,7 +15,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Standard output as it is.
+    /// Uses standard output.
     pub(crate) fn find() -> Self {
         let tty = io::stdout().is_terminal();
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -32,13 +32,13 @@ impl Terminal {
         })
     }
 
-    /// Draws text over what was there, without blanking the screen first, which would flicker.
+    /// Redraws text without clearing the screen first, which would flicker.
     pub(crate) fn redraw(&self, text: &str) -> Result<(), CliError> {
         self.print(&frame(text))
     }
 }
 
-/// Home; each line with the rest of its row erased; then everything below erased.
+/// Cursor home; each line erases the rest of its row; then everything below is erased.
 fn frame(text: &str) -> String {
     let mut frame = String::from("\u{1b}[H");
     for line in text.lines() {
@@ -49,7 +49,7 @@ fn frame(text: &str) -> String {
     frame
 }
 
-/// Tells people something on standard error. If nobody can read it there, nothing is lost.
+/// Prints a note to standard error. A write error is ignored.
 pub(crate) fn note(text: &str) {
     let mut out = io::stderr().lock();
     let _ = writeln!(out, "{text}");
@@ -57,7 +57,7 @@ pub(crate) fn note(text: &str) {
 
 #[cfg(test)]
 pub(crate) mod kept {
-    //! Output that tests can read.
+    //! Captures output for tests.
 
     use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub(crate) mod kept {
     pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
 
     impl Kept {
-        /// Output that goes here.
+        /// A terminal that writes to this capture.
         pub(crate) fn terminal(&self, tty: bool) -> Terminal {
             Terminal { tty, color: false, out: Mutex::new(Box::new(self.clone())) }
         }

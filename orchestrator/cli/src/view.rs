@@ -1,5 +1,5 @@
-//! A fleet as the program shows it, read from the object's JSON. Reading never fails: a status of an
-//! older, newer or half-written shape shows what it has. Nothing is rendered here.
+//! A fleet as the program shows it, parsed from the object's JSON. Parsing never fails: of an older, newer or
+//! incomplete status the known fields are shown. No formatting here.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -7,7 +7,6 @@ use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 use serde_json::Value;
 
-/// A fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fleet {
     pub(crate) namespace: String,
@@ -15,14 +14,14 @@ pub(crate) struct Fleet {
     pub(crate) generation: i64,
     pub(crate) created: Option<Timestamp>,
     pub(crate) deleting: bool,
-    /// Served name of the model, when the fleet has one.
+    /// Served name of the model, if the fleet has one.
     pub(crate) model: Option<String>,
     pub(crate) paused: bool,
-    /// Groups wanted.
+    /// Desired number of groups.
     pub(crate) desired: i64,
-    /// Groups that are to stay on the old revision.
+    /// Number of groups that stay on the old revision.
     pub(crate) partition: i64,
-    /// Generation that the status speaks of; `None` while there is no status.
+    /// Generation that the status describes; `None` without a status.
     pub(crate) observed: Option<i64>,
     pub(crate) replicas: i64,
     pub(crate) updated: i64,
@@ -33,7 +32,6 @@ pub(crate) struct Fleet {
     pub(crate) rollout: Option<Rollout>,
 }
 
-/// A condition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) kind: String,
@@ -43,7 +41,6 @@ pub(crate) struct Condition {
     pub(crate) message: String,
 }
 
-/// A replica group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
     pub(crate) name: String,
@@ -62,7 +59,7 @@ pub(crate) struct Group {
     pub(crate) message: Option<String>,
 }
 
-/// Where one rank is.
+/// The node of one rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub(crate) stage: i64,
@@ -70,7 +67,7 @@ pub(crate) struct Rank {
     pub(crate) node: String,
 }
 
-/// What a rollout does.
+/// The state of a rollout.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Rollout {
     pub(crate) step: String,
@@ -83,7 +80,7 @@ pub(crate) struct Rollout {
 }
 
 impl Fleet {
-    /// Reads an object.
+    /// Parses an object.
     pub(crate) fn read(object: &DynamicObject) -> Self {
         let (spec, status) = (&object.data["spec"], &object.data["status"]);
         Self {
@@ -112,7 +109,7 @@ impl Fleet {
         self.conditions.iter().find(|condition| condition.kind == kind)
     }
 
-    /// The status speaks of the spec as it is now.
+    /// Whether the status describes the present spec.
     pub(crate) fn observed_now(&self) -> bool {
         self.observed.is_some_and(|observed| observed >= self.generation)
     }
@@ -129,8 +126,8 @@ impl Condition {
         }
     }
 
-    /// Says something that a person should look at. Types that this program does not know are not
-    /// judged: which of their values is the good one is not known either.
+    /// Whether it needs the attention of a person. Conditions of an unknown type do not: which of their
+    /// values is good is unknown too.
     pub(crate) fn needs_attention(&self) -> bool {
         match self.kind.as_str() {
             "Available" | "Progressing" | "PlacementVerified" => self.status == "False",
@@ -188,7 +185,7 @@ impl Rollout {
     }
 }
 
-/// The partition in groups: a percent of the replicas is for the API's own rules to work out.
+/// The partition in groups; the API's own rules convert a percentage of the replicas.
 fn partition(object: &DynamicObject) -> i64 {
     if object.data["spec"]["strategy"]["rollingUpdate"]["partition"].is_null() {
         return 0;
@@ -225,7 +222,7 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn odd_shapes_are_read_without_panic() {
+    fn unusual_objects_are_parsed_without_panic() {
         for status in [
             json!(null),
             json!([]),
@@ -240,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_in_per_cent_is_counted_in_groups() {
+    fn a_partition_in_percent_is_counted_in_groups() {
         let spec = json!({
             "replicas": 4,
             "selector": {"matchLabels": {"app": "llama"}},
@@ -254,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_changes_only_the_newest_generation() {
+    fn a_spec_change_affects_only_the_generation() {
         let fleet = |observed| Fleet { generation: 3, observed, ..Fleet::default() };
         assert!(!fleet(None).observed_now());
         assert!(!fleet(Some(2)).observed_now());

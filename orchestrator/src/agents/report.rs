@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ray_bridge::dashboard::JobStatus;
-use ray_bridge::engine::{Health, Load, Stall};
+use ray_bridge::engine::{Health, Load, StallDetector};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
 use rayfleet_api::text::cut;
@@ -45,7 +45,7 @@ pub(crate) struct ObservationCache {
     /// How the launch is broken, if it is.
     failures: FailureDetector,
     /// Whether the engine moves, by launch; of an engine of the pod's own, without one.
-    stall: (Option<SubmissionId>, Stall),
+    stall: (Option<SubmissionId>, StallDetector),
 }
 
 impl ObservationCache {
@@ -170,7 +170,7 @@ impl ObservationCache {
         found: Option<&Load>,
     ) -> Option<ObservedLoad> {
         if self.stall.0.as_ref() != of {
-            self.stall = (of.cloned(), Stall::default());
+            self.stall = (of.cloned(), StallDetector::default());
         }
         let still = self.stall.1.observe(now, found);
         found.map(|load| ObservedLoad {

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, help with examples. Nothing is done here.
+//! The command line: commands, flags and help with examples. Parsing only.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) struct Global {
         help = "Dashboard of the Ray head; default: $RAY_DASHBOARD_ADDRESS, $RAY_ADDRESS if it is http, http://127.0.0.1:8265"
     )]
     pub(crate) address: Option<String>,
-    /// Engine's API server, where its port on the head's node is not reachable; default: found through Ray
+    /// Engine's API server, if its port on the head node is not reachable; default: found through Ray
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) engine_address: Option<Url>,
     /// Token.
@@ -52,13 +52,13 @@ pub(crate) struct Global {
         help = "File with the cluster's token, read again for every look; default: $RAY_AUTH_TOKEN, $RAY_AUTH_TOKEN_PATH"
     )]
     pub(crate) token_file: Option<PathBuf>,
-    /// Certificates (PEM) that an https address must chain to
+    /// Certificates (PEM) to which an https address must chain
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Longest wait for one answer, as 10s or 1m
+    /// Time limit of one call, as 10s or 1m
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) request_timeout: Duration,
-    /// Format of what is written to standard output
+    /// Format of standard output
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
 }
@@ -68,16 +68,16 @@ pub(crate) struct Global {
 pub(crate) enum Output {
     /// For people
     Text,
-    /// One JSON document; `watch` and `logs -f`: one a line
+    /// One JSON document; `watch` and `logs -f`: one per line
     Json,
     /// One YAML document; `watch` and `logs -f`: one after the other
     Yaml,
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say where every rank would go, or what is missing
+    /// Show the node of every rank, or what is missing
     #[command(after_help = "Exit code: 0 it fits, 1 it does not.
 
 Examples:
@@ -87,31 +87,31 @@ Examples:
   ray-bridge plan -f llama.yaml --topology my.org/row,topology.kubernetes.io/zone -o yaml
   ray-bridge plan -f llama.yaml -o json | jq '.ranks[] | [.rank, .node]'")]
     Plan(ModelArgs),
-    /// Place an engine and start it; again with the same file changes nothing
+    /// Place an engine and start it; running it again with the same file changes nothing
     #[command(after_help = "Examples:
   ray-bridge deploy -f llama.yaml              # return once Ray has the job
   ray-bridge deploy -f llama.yaml --wait       # follow it until it has answered the probe prompt
   ray-bridge deploy -f llama.yaml --name llama-canary --wait --timeout 20m")]
     Deploy(DeployArgs),
-    /// Show the engines of the cluster, or one engine and where its ranks are
+    /// Show the engines of the Ray cluster, or one engine and the nodes of its ranks
     #[command(after_help = "Examples:
   ray-bridge status
   ray-bridge status llama
   ray-bridge status llama -o json | jq .inFlight")]
     Status(StatusArgs),
-    /// Hold the plan of an engine against what Ray reports
+    /// Compare the plan of an engine with what Ray reports
     #[command(after_help = "Exit code: 0 every rank is where it was planned, 1 it is not.
 
 Examples:
   ray-bridge verify llama")]
     Verify(NameArg),
-    /// Write a line for every change of an engine and for every trouble, until interrupted
+    /// Print a line for every change of an engine and for every fault, until interrupted
     #[command(after_help = "Examples:
   ray-bridge watch llama
   ray-bridge watch llama -o json >> llama.jsonl
   ray-bridge watch llama -o json | jq --unbuffered -r '.diagnosis.kind // empty'")]
     Watch(WatchArgs),
-    /// Tell an engine to drain and wait until no request is in flight
+    /// Drain an engine and wait until no request is in flight
     #[command(
         after_help = "Requests that still come are still answered: take the engine out of its load balancer first.
 
@@ -119,17 +119,17 @@ Examples:
   ray-bridge drain llama --timeout 15m"
     )]
     Drain(DrainArgs),
-    /// Stop an engine; its ranks and placement group go with it
+    /// Stop an engine, with its ranks and placement group
     #[command(after_help = "Examples:
   ray-bridge stop llama
   ray-bridge stop llama --drain --drain-timeout 15m")]
     Stop(StopArgs),
-    /// Print the end of an engine's log, and what is added to it
+    /// Print the end of an engine's log, and follow it with -f
     #[command(after_help = "Examples:
   ray-bridge logs llama --tail 500
   ray-bridge logs llama -f")]
     Logs(LogsArgs),
-    /// Say why an engine would not be placed or not start, and what would help
+    /// Say why an engine would not be placed or not start, and how to fix it
     #[command(
         after_help = "Exit code: 0 nothing failed, 1 a check failed, 3 Ray not reached or not authorised.
 
@@ -155,19 +155,20 @@ pub(crate) struct ModelArgs {
 
 const PLACEMENT: &str = "Placement, in place of what the model file says";
 
-/// Which nodes the ranks go to.
+/// Placement flags.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PlacementArgs {
     /// How stages share nodes
     #[arg(long, help_heading = PLACEMENT, value_enum, value_name = "STRATEGY")]
     pub(crate) strategy: Option<Share>,
-    /// Label of a fabric over several nodes that a stage's tensor ranks may fill but never leave; default: one node
+    /// Label of a fabric over several nodes that a stage's tensor ranks may fill but never leave; default:
+    /// one node
     #[arg(long, help_heading = PLACEMENT, value_name = "LABEL")]
     pub(crate) tensor_domain: Option<String>,
-    /// Labels that tell which nodes are near to each other, from the inside out; default: docs/placement.md
+    /// Labels that say which nodes are near each other, from the inside out; default: docs/placement.md
     #[arg(long, help_heading = PLACEMENT, value_name = "LABEL,…", value_delimiter = ',')]
     pub(crate) topology: Vec<String>,
-    /// Nodes, by id, address or name, that get ranks only where the others have no room
+    /// Nodes, by id, address or name, that get ranks only if the others have no room
     #[arg(long, help_heading = PLACEMENT, value_name = "NODE,…", value_delimiter = ',')]
     pub(crate) avoid: Vec<String>,
     /// Nodes, by id, address or name, that get no ranks
@@ -178,9 +179,9 @@ pub(crate) struct PlacementArgs {
 /// How stages share nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Share {
-    /// As near to each other as can be
+    /// Stages as near to each other as possible
     Pack,
-    /// As few on each node as can be
+    /// As few stages per node as possible
     Spread,
 }
 
@@ -189,10 +190,10 @@ pub(crate) enum Share {
 pub(crate) struct DeployArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// Follow the start until the engine is healthy and has answered the probe prompt
+    /// Follow the start until the engine is healthy and has answered the probe
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Longest start with --wait; default: `startTimeout` of the model
+    /// Time limit of the start with --wait; default: `startTimeout` of the model
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 }
@@ -219,7 +220,7 @@ pub(crate) struct WatchArgs {
     /// Engine
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
-    /// An engine that makes no step for so long while requests wait for it hangs; slow is a quarter of it
+    /// An engine that makes no step for this long while requests wait is hung; after a quarter of it, slow
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(crate) hung_after: Duration,
 }
@@ -230,7 +231,7 @@ pub(crate) struct DrainArgs {
     /// Engine
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
-    /// Longest wait for the requests in flight
+    /// Time limit for the requests in flight
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub(crate) timeout: Duration,
 }
@@ -241,13 +242,13 @@ pub(crate) struct StopArgs {
     /// Engine
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
-    /// Drain first; when that takes too long, the engine is not stopped
+    /// Drain first; if that takes too long, the engine is not stopped
     #[arg(long)]
     pub(crate) drain: bool,
-    /// Longest wait for the requests in flight
+    /// Time limit for the requests in flight
     #[arg(long, value_name = "DURATION", default_value = "10m", requires = "drain", value_parser = duration)]
     pub(crate) drain_timeout: Duration,
-    /// Longest wait for Ray to end the job
+    /// Time limit for Ray to end the job
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub(crate) timeout: Duration,
 }
@@ -258,10 +259,10 @@ pub(crate) struct LogsArgs {
     /// Engine
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
-    /// Lines from the end
+    /// Number of lines from the end
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) tail: usize,
-    /// Go on with what is written, until the job has ended
+    /// Print new lines too, until the job has ended
     #[arg(short, long)]
     pub(crate) follow: bool,
 }
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 

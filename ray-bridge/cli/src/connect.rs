@@ -1,4 +1,4 @@
-//! From flags and environment to a cluster that can be asked: address, token, certificates, limits.
+//! Connects to a Ray cluster: address, token, certificates and limits from flags and environment.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,16 +14,15 @@ use crate::args::Global;
 use crate::error::CliError;
 
 const DEFAULT: &str = "http://127.0.0.1:8265";
-/// Enough for thousands of lines, and for a reply that Ray can still make quickly.
+/// Enough for thousands of lines, and small enough for Ray to answer quickly.
 const LOG_TAIL: usize = 4 << 20;
 
-/// One Ray cluster.
+/// A connection to one Ray cluster.
 pub(crate) struct Session {
-    /// Talks to it.
     pub(crate) bridge: Bridge,
-    /// Its dashboard.
+    /// Address of the dashboard.
     pub(crate) address: Url,
-    /// Pause between two looks while something is awaited.
+    /// Pause between two observations while waiting for something.
     pub(crate) pace: Duration,
     engine: Option<Url>,
     token: Option<Token>,
@@ -32,20 +31,18 @@ pub(crate) struct Session {
 
 /// An engine that Ray knows.
 pub(crate) struct Found {
-    /// Its name.
     pub(crate) id: SubmissionId,
-    /// Its job.
     pub(crate) job: Job,
-    /// What was launched, if the bridge launched it.
+    /// The record of its launch, if the bridge launched it.
     pub(crate) record: Option<LaunchRecord>,
     /// Its plan, if the bridge launched it.
     pub(crate) plan: Option<Placement>,
-    /// Where its API server answers, as far as that is known.
+    /// Address of its API server, if known.
     pub(crate) engine: Option<Url>,
 }
 
 impl Session {
-    /// A session as flags and environment say; `variable` looks up the latter. Nothing is sent yet.
+    /// Opens a session from flags and environment; `variable` looks up the latter. Nothing is sent yet.
     pub(crate) fn open(global: &Global, variable: impl Fn(&str) -> Option<String>) -> Result<Self, CliError> {
         let limits = Limits {
             call: global.request_timeout,
@@ -69,10 +66,10 @@ impl Session {
         })
     }
 
-    /// The cluster as the bridge wants it.
+    /// The target of the bridge's calls.
     pub(crate) fn target(&self, engine: Option<Url>) -> Target {
         let token = self.token.clone();
-        // What Ray says of an engine's address is not good enough for the token.
+        // An address that only Ray names is not trusted with the token.
         let trusts_engine = self.engine.is_some();
         Target {
             name: self.address.to_string(),
@@ -83,18 +80,18 @@ impl Session {
         }
     }
 
-    /// The dashboard.
+    /// A client of the dashboard.
     pub(crate) fn dashboard(&self) -> Dashboard {
         self.bridge.dashboard(&self.target(None))
     }
 
-    /// An engine's API server.
+    /// A client of an engine's API server.
     pub(crate) fn engine(&self, url: &Url) -> Result<EngineClient, CliError> {
         let target = self.target(Some(url.clone()));
         self.bridge.engine(&target).ok_or_else(|| CliError::plain("no engine address"))
     }
 
-    /// A deep look at the cluster, and at an engine if one is given.
+    /// Observes the cluster in depth, and an engine if one is given.
     pub(crate) async fn look(
         &self,
         id: Option<&SubmissionId>,
@@ -104,7 +101,7 @@ impl Session {
         Ok(self.bridge.observe(&target, id, self.depth(true)).await?)
     }
 
-    /// How far to look, each call within the time that was given for one.
+    /// How much to observe, each call within the time limit of one.
     pub(crate) fn depth(&self, deep: bool) -> ObserveOptions {
         ObserveOptions { deadline: self.call * 3, deep, ..ObserveOptions::default() }
     }
@@ -135,7 +132,7 @@ impl Session {
         Ok(Found { id: id.clone(), job, record, plan, engine })
     }
 
-    /// Where an engine answers: as the flag says, else its port on the node of its API server.
+    /// Address of an engine: the flag, else its port on the node of its API server.
     pub(crate) fn engine_url(
         &self,
         record: &LaunchRecord,
@@ -151,11 +148,11 @@ impl Session {
 }
 
 impl Found {
-    /// Where its API server answers, or why that is not known.
+    /// Address of its API server, or why it is unknown.
     pub(crate) fn engine(&self) -> Result<&Url, CliError> {
         self.engine.as_ref().ok_or_else(|| {
             CliError::failed(
-                format!("engine {}: where its API server answers is not known", self.id),
+                format!("engine {}: the address of its API server is not known", self.id),
                 "its job carries no record of the bridge, or the head's node is gone: give --engine-address URL",
             )
         })
@@ -181,8 +178,8 @@ fn address(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Res
     Ok(url)
 }
 
-/// In Ray's own order; the flag comes first.
-/// A token in a file is read again when the file has changed, so one that is rotated is taken up.
+/// Ray's own order of sources, after the flag. A token in a file is read again when the file has changed, so
+/// a rotated one is picked up.
 fn token(
     flag: Option<PathBuf>,
     variable: impl Fn(&str) -> Option<String>,
@@ -202,7 +199,7 @@ fn token(
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(file).map_err(|error| {
-        CliError::usage(format!("{}: {error}", file.display()), "check the path and its rights")
+        CliError::usage(format!("{}: {error}", file.display()), "check the path and its permissions")
     })
 }
 
@@ -225,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_named_with_its_source() {
+    fn an_invalid_address_is_reported_with_its_source() {
         for bad in ["h:8265", "ray://h:10001", "http://"] {
             let fault = address(Some(bad), variables(&[])).unwrap_err();
             assert_eq!(fault.code(), 2, "{bad}");

@@ -1,5 +1,6 @@
-//! `deploy`: place, launch, and follow until the engine answers. The name makes it idempotent: an engine that runs
-//! as the file says is followed, one that has ended makes room, another one of the same name is left alone.
+//! `deploy`: places and launches an engine, and follows it until it answers. The name makes it idempotent: a
+//! running engine that matches the file is followed, an ended one is replaced, a different one of the same
+//! name is left alone.
 
 use std::time::Duration;
 
@@ -19,27 +20,26 @@ use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock, follow};
 
-/// Ray brings back a job that is deleted within 3 s of its end.
+/// Ray re-creates the entry of a job that is deleted within 3 s of its end.
 const LETS_GO: Duration = Duration::from_secs(4);
-/// Ray's report of free GPUs is this old at most, and a little more on a busy head.
+/// Ray's report of free GPUs is at most this old, and a little older on a busy head.
 const REPORT: Duration = Duration::from_secs(10);
-/// Tries of a launch that may be repeated.
+/// Tries of a launch that may be retried.
 const TRIES: u32 = 3;
 
-/// What to do about a job of the engine's name.
+/// What to do about the job of the engine's name.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     /// There is none.
     Launch,
     /// It has ended: remove it, then launch.
     Replace,
-    /// It is this very engine.
+    /// It is the engine of the file.
     Keep,
-    /// It is another one.
+    /// It is a different engine.
     Refuse,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &DeployArgs,
     session: &Session,
@@ -60,7 +60,7 @@ pub(crate) async fn run(
             ));
         }
         (Decision::Keep, Some(_)) => {
-            terminal.progress(&format!("engine {name} runs already as the file says"));
+            terminal.progress(&format!("engine {name} already runs as the file says"));
             session.find(name).await?
         }
         (Decision::Replace, Some(job)) => {
@@ -90,7 +90,7 @@ fn decide(existing: Option<&Job>, wanted: &LaunchRecord) -> Decision {
     }
 }
 
-/// Removes a job that has ended, and waits until Ray has let go of it.
+/// Removes an ended job, and waits until Ray has forgotten it.
 async fn clear(model: &Model, job: &Job, session: &Session, terminal: &Terminal) -> Result<(), CliError> {
     let name = &model.spec.name;
     let how = if job.status == JobStatus::Stopped { "was stopped" } else { "has failed" };
@@ -102,7 +102,7 @@ async fn clear(model: &Model, job: &Job, session: &Session, terminal: &Terminal)
     }
 }
 
-/// How much longer Ray may bring the job back. An end of which the time is not known, or is ahead, was just now.
+/// How much longer Ray may re-create the job. An unknown end, or one in the future, counts as now.
 fn rest(job: &Job, now: Timestamp) -> Duration {
     let since = job.ended.map_or(Duration::ZERO, |ended| between(ended, now));
     LETS_GO.saturating_sub(since)
@@ -123,7 +123,7 @@ async fn launch(
         tries += 1;
         match session.bridge.launch(&target, spec, &placement).await {
             Ok(launched) => break launched,
-            // A launch that timed out may have been applied; its name makes a second one harmless.
+            // A launch that timed out may have been applied; its name makes a second submit harmless.
             Err(LaunchError::Call(error)) if error.retryable() && tries < TRIES => {
                 terminal.progress(&format!("launching again: {error}"));
                 sleep(session.pace).await;
@@ -134,12 +134,12 @@ async fn launch(
     if launched == Launched::AlreadyThere && tries == 1 {
         return Err(CliError::failed(
             format!("engine {}: somebody else has just submitted a job of this name", spec.name),
-            format!("look at it: ray-bridge status {}", spec.name),
+            format!("see: ray-bridge status {}", spec.name),
         ));
     }
     let Some(job) = session.job(&spec.name).await? else {
         return Err(CliError::failed(
-            format!("engine {}: Ray took the job and does not know it", spec.name),
+            format!("engine {}: Ray accepted the job but does not list it", spec.name),
             "deploy again",
         ));
     };
@@ -147,7 +147,8 @@ async fn launch(
     Ok(Found { id: spec.name.clone(), job, record: Some(record), plan: Some(placement), engine })
 }
 
-/// The plan. GPUs of an engine that has just ended are reported as reserved for a while, so that is waited for.
+/// Plans. Ray reports the GPUs of an engine that has just ended as reserved for a while, so this waits for
+/// them.
 async fn place(
     model: &Model,
     session: &Session,
@@ -179,7 +180,7 @@ async fn place(
     }
 }
 
-/// What was launched, as a plan.
+/// The plan that an engine was launched with, as a document.
 async fn started(found: &Found, session: &Session) -> Result<Plan, CliError> {
     let nodes = plan::nodes(session).await?;
     let placement = found.plan.clone().or_else(|| plan_of(&found.job));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_has_just_ended_is_given_time() {
+    fn a_job_that_has_just_ended_is_removed_after_a_pause() {
         let mut job = job("STOPPED", &LaunchRecord::of(&tiny("", "").spec));
         let ended = Timestamp::from_second(1_000).unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();

@@ -1,4 +1,4 @@
-//! `drain`: tell an engine, then wait until no request has been in flight for a second.
+//! `drain`: drains an engine and waits until no request has been in flight for a second.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock};
 
-/// How long there must be no request: a client may be between two.
+/// How long no request may be in flight: a client may be between two requests.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// How it ended.
+/// The result.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Drained {
@@ -28,7 +28,6 @@ struct Drained {
     seconds: f64,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &DrainArgs,
     session: &Session,
@@ -49,7 +48,7 @@ pub(crate) async fn run(
     Ok(if done.empty { Answer::Yes } else { Answer::No })
 }
 
-/// Drains before a stop; an engine that does not empty is a fault.
+/// Drains before a stop; it is an error if requests are still in flight at the end.
 pub(crate) async fn or_fail(
     found: &Found,
     limit: Duration,
@@ -83,7 +82,7 @@ async fn drain(
     match engine.set_draining(true).await {
         Ok(()) => {}
         Err(CallError { fault: Call::NotFound { .. }, .. }) => {
-            terminal.progress("the engine cannot be told to drain; waiting for its requests alone");
+            terminal.progress("the engine cannot drain; only waiting for its requests to end");
         }
         Err(error) => return Err(error.into()),
     }
@@ -110,7 +109,7 @@ async fn drain(
     }
 }
 
-/// Whether there has been no request for long enough.
+/// Whether no request has been in flight for long enough.
 fn settled(in_flight: u64, now: Timestamp, empty_since: &mut Option<Timestamp>) -> bool {
     if in_flight > 0 {
         *empty_since = None;
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_in_between_starts_the_second_again() {
+    fn a_new_request_restarts_the_waiting_time() {
         let at = |ms| Timestamp::from_millisecond(ms).unwrap();
         let mut since = None;
         assert!(!settled(0, at(0), &mut since));

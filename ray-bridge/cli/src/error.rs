@@ -1,4 +1,4 @@
-//! What went wrong, what helps and the exit code: the only error type of the program. Nothing is printed here.
+//! The only error type of the program: message, cure and exit code. Printing does not belong here.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use ray_bridge::engine::ProbeError;
 use ray_bridge::{CallError, LaunchError};
 use serde_json::{Value, json};
 
-/// What a script is reported.
+/// The kinds of errors, by exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The answer is no, or something failed: 1.
+    /// Something failed, or the answer is no: 1.
     Failed,
-    /// Wrong usage or a model file that cannot be used: 2.
+    /// The command line or a file cannot be used: 2.
     Usage,
-    /// Ray was not reached, or does not let us in: 3.
+    /// Ray was not reached, or refused us: 3.
     Unreachable,
 }
 
@@ -22,34 +22,33 @@ pub(crate) enum Kind {
 pub(crate) enum CliError {
     /// Something failed.
     Said {
-        /// Decides the exit code.
+        /// The kind, which decides the exit code.
         kind: Kind,
         /// Object, field and what is wrong.
         message: String,
-        /// What helps, if that is known.
+        /// What the reader can do, if known.
         cure: Option<String>,
     },
-    /// Whoever read the output is gone; nothing is left to say.
+    /// The reader of the output is gone, so nothing can be reported.
     Closed,
 }
 
 impl CliError {
-    /// The answer is no.
+    /// A failure.
     pub(crate) fn failed(message: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Said { kind: Kind::Failed, message: message.into(), cure: Some(cure.into()) }
     }
 
-    /// Something in what the user gave cannot be used.
+    /// Input that cannot be used.
     pub(crate) fn usage(message: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Said { kind: Kind::Usage, message: message.into(), cure: Some(cure.into()) }
     }
 
-    /// An error whose message says all there is.
+    /// A failure without a cure.
     pub(crate) fn plain(message: impl Into<String>) -> Self {
         Self::Said { kind: Kind::Failed, message: message.into(), cure: None }
     }
 
-    /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Closed => 0,
@@ -59,7 +58,7 @@ impl CliError {
         }
     }
 
-    /// For `-o json`.
+    /// The document for `-o json`.
     pub(crate) fn json(&self) -> Value {
         match self {
             Self::Said { message, cure, .. } => json!({"error": {"message": message, "cure": cure}}),
@@ -134,7 +133,7 @@ impl From<ProbeError> for CliError {
             ProbeError::Call(error) => error.into(),
             unexpected @ (ProbeError::Unexpected { .. } | ProbeError::NoText { .. }) => Self::failed(
                 unexpected.to_string(),
-                "the engine serves something else than meant: check source, or correct probe.expect",
+                "the engine serves something else than intended: check source, or correct probe.expect",
             ),
             unanswered @ (ProbeError::NoWay(_) | ProbeError::Empty { .. }) => Self::failed(
                 unanswered.to_string(),

@@ -1,5 +1,5 @@
-//! A Ray cluster with an engine for tests, over HTTP: head and worker with two GPUs each, jobs that begin to serve
-//! after a number of looks, and what tests set.
+//! A fake Ray cluster with an engine, over HTTP: head and worker with two GPUs each, jobs that become healthy
+//! after a number of calls, and settings for tests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use crate::connect::Session;
 pub(crate) const HEAD: &str = "aa11aa11aa11aa11";
 pub(crate) const WORKER: &str = "bb22bb22bb22bb22";
 
-/// What the cluster is like.
+/// Settings and state of the fake cluster.
 pub(crate) struct Cluster {
     /// GPUs in use, of two on each node.
     pub(crate) used: [u32; 2],
@@ -28,23 +28,24 @@ pub(crate) struct Cluster {
     pub(crate) jobs: BTreeMap<String, Value>,
     /// Log of every job.
     pub(crate) log: String,
-    /// What followers of a log are sent, one connection after the other; the last one stays. Without any they are refused.
+    /// Scripts for followers of a log, one per connection; the last one is repeated. Without any, followers
+    /// are refused.
     pub(crate) streams: Vec<Vec<&'static str>>,
-    /// Looks at `/health` that find nothing yet.
+    /// Calls of `/health` that are refused before the engine is healthy.
     pub(crate) looks_until_healthy: u32,
-    /// A job fails as soon as it is submitted.
+    /// A job fails when it is submitted.
     pub(crate) fails: bool,
-    /// Ranks are on the other node than planned.
+    /// Ranks run on the other node than planned.
     pub(crate) swapped: bool,
-    /// Requests in flight, one answer after the other; the last one stays.
+    /// Requests in flight, one value per call; the last one is repeated.
     pub(crate) in_flight: Vec<u64>,
-    /// Token that it wants.
+    /// The token that is required.
     pub(crate) token: Option<String>,
-    /// `METHOD /path` of what was asked.
+    /// `METHOD /path` of all requests.
     pub(crate) asked: Vec<String>,
 }
 
-/// The server; it ends with the test's runtime.
+/// The server; it stops with the test's runtime.
 pub(crate) struct Fake {
     cluster: Arc<Mutex<Cluster>>,
     url: String,
@@ -72,24 +73,24 @@ impl Fake {
         Self { cluster, url }
     }
 
-    /// Changes or reads the cluster.
+    /// Changes or reads the settings.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Cluster) -> T) -> T {
         change(&mut self.cluster.lock().unwrap())
     }
 
-    /// A session with it.
+    /// A session with this cluster.
     pub(crate) fn session(&self) -> Session {
         session(&self.url)
     }
 }
 
-/// A session with a cluster at a URL, which is that of its engine too.
+/// A session with a cluster at a URL at which its engine answers too.
 pub(crate) fn session(url: &str) -> Session {
-    // Long, because a test must not depend on how busy its machine is.
+    // Long, because a test must not depend on the load of its machine.
     session_within(url, Duration::from_secs(30))
 }
 
-/// The same with another limit of a call.
+/// The same with another time limit of a call.
 pub(crate) fn session_within(url: &str, request_timeout: Duration) -> Session {
     let global = Global {
         address: Some(url.to_owned()),
@@ -122,7 +123,7 @@ async fn answer(State(cluster): State<Arc<Mutex<Cluster>>>, request: Request) ->
     };
     if let Some(texts) = stream {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.unwrap();
-        // Dropping the socket closes it in order, as Ray does.
+        // Dropping the socket closes it without an error, as Ray does.
         return upgrade.on_upgrade(async move |mut socket| {
             for text in texts {
                 socket.send(Message::text(text)).await.unwrap();

@@ -1,4 +1,4 @@
-//! A start, from the launch to the answer to the probe prompt: what to tell on the way, and how it ends.
+//! Follows a start, from the launch to the answer of the probe: what to report on the way, and how it ends.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::terminal::Terminal;
 use crate::view::trimmed;
 use crate::{Answer, clock};
 
-/// How long Ray may not answer while an engine starts.
+/// How long Ray may be unreachable while an engine starts.
 const AWAY: Duration = Duration::from_secs(30);
-/// How long nothing may be reported.
+/// Longest time without a line of progress.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// How far a start is.
@@ -27,11 +27,11 @@ enum Step {
     Goes,
     Healthy,
     Failed(String),
-    /// The launcher says that it serves, and it is not reached from here.
+    /// The launcher reports that the engine serves, but it is not reachable from here.
     Hidden(String),
 }
 
-/// What was told so far.
+/// What has been reported so far.
 #[derive(Debug)]
 struct Story {
     began: Timestamp,
@@ -42,7 +42,7 @@ struct Story {
     serving_since: Option<Timestamp>,
 }
 
-/// Follows an engine until it is healthy and has answered the probe, within a time from a moment on.
+/// Follows an engine until it is healthy and has answered the probe, with a time limit from a given time on.
 pub(crate) async fn until_answered(
     found: &Found,
     probe: &Probe,
@@ -89,7 +89,7 @@ pub(crate) async fn until_answered(
                     limit.as_secs(),
                     story.last
                 ),
-                format!("it goes on: ray-bridge watch {0}; or end it: ray-bridge stop {0}", found.id),
+                format!("it continues: ray-bridge watch {0}; or end it: ray-bridge stop {0}", found.id),
             ));
         }
         sleep(session.pace).await;
@@ -106,7 +106,7 @@ pub(crate) async fn until_answered(
                     found.id,
                     left.as_secs()
                 ),
-                format!("look into its log: ray-bridge logs {}", found.id),
+                format!("read its log: ray-bridge logs {}", found.id),
             ));
         }
     };
@@ -147,7 +147,7 @@ impl Story {
         format!("{:>7.1}s  {text}", between(self.began, now).as_secs_f64())
     }
 
-    /// What is new, and how far it is. `phases` are those in the end of the log, oldest first.
+    /// The new lines, and how far the start is. `phases` are those in the end of the log, oldest first.
     fn tell(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> (Vec<String>, Step) {
         let mut lines = Vec::new();
         for phase in phases {

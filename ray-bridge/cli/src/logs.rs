@@ -1,4 +1,4 @@
-//! `logs`: the end of an engine's log, as Ray keeps it, or the log as it grows.
+//! `logs`: prints the end of an engine's log as Ray keeps it, or follows it.
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::this_launch;
@@ -10,7 +10,6 @@ use crate::error::CliError;
 use crate::terminal::Terminal;
 use crate::{Answer, tail};
 
-/// Runs the command.
 pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let found = session.find(&args.name).await?;
     if args.follow {
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines() {
+    fn only_the_last_lines_are_kept() {
         for (lines, wanted) in [(0, ""), (1, "c\n"), (2, "b\nc\n"), (3, "a\nb\nc\n"), (9, "a\nb\nc\n")] {
             assert_eq!(last("a\nb\nc\n", lines), wanted, "{lines}");
         }

@@ -1,7 +1,7 @@
 //! `ray-bridge`: places, runs, verifies and watches one large engine on any Ray cluster.
 //!
-//! `args` says what can be asked, `connect` finds the cluster, `model` reads what is to run, `view` turns what Ray says
-//! into documents and `render` those into text; every command is a module of its name.
+//! `args` defines the command line, `connect` finds the cluster, `model` reads the model file, `view` turns
+//! Ray's replies into documents and `render` those into text; every command is a module of its name.
 
 mod args;
 mod clock;
@@ -36,7 +36,7 @@ use crate::connect::Session;
 use crate::error::CliError;
 use crate::terminal::Terminal;
 
-/// What a command found out.
+/// The result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Yes, or done.

@@ -1,4 +1,5 @@
-//! The model file: the `spec.model` block, checked by the rules of a fleet and by those of the bridge.
+//! The model file: the `spec.model` block of a fleet, checked by the rules of fleets and by those of the
+//! bridge.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -15,23 +16,23 @@ use serde_json::{Map, Value};
 use crate::args::{ModelArgs, PlacementArgs, Share};
 use crate::error::CliError;
 
-/// Longest file that is read.
+/// Longest file that is read, in bytes.
 const MOST: u64 = 1 << 20;
-/// How long Ray may take to place a group that fits on paper.
+/// How long a placement group that fits may be pending.
 const PLACEMENT: Duration = Duration::from_mins(1);
-/// How long the probe prompt may take: the first request of an engine compiles and warms up.
+/// Time limit of the probe: the first request of an engine compiles and warms up.
 const PROBE: Duration = Duration::from_mins(5);
 
 /// An engine to deploy.
 #[derive(Debug)]
 pub(crate) struct Model {
-    /// What is launched.
+    /// The specification to launch.
     pub(crate) spec: EngineSpec,
-    /// Which nodes it may go to.
+    /// Which nodes it may use.
     pub(crate) policy: Policy,
-    /// Prompt that it must answer.
+    /// The probe that it must answer.
     pub(crate) probe: Probe,
-    /// Longest time from the launch to a healthy engine.
+    /// Time limit from the launch to a healthy engine.
     pub(crate) start_timeout: Duration,
 }
 
@@ -60,7 +61,7 @@ fn read(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Checks the text of a model file; every problem, not just the first.
+/// Parses and checks a model file; returns every problem, not only the first.
 fn parse(text: &str, name: Option<SubmissionId>, reported: &PlacementArgs) -> Result<Model, Vec<String>> {
     let mut block: Value = serde_saphyr::from_str(text).map_err(|error| vec![error.to_string()])?;
     if block.get("kind").is_some() {
@@ -74,7 +75,7 @@ fn parse(text: &str, name: Option<SubmissionId>, reported: &PlacementArgs) -> Re
     engine(&valid, name, reported)
 }
 
-/// Enters what was reported on the command line into the block, so that it is held to the same rules.
+/// Writes the flags of the command line into the block, so that the same rules apply to them.
 fn overrule(block: &mut Value, reported: &PlacementArgs) {
     let strategy = reported.strategy.map(|strategy| match strategy {
         Share::Pack => "Pack",
@@ -91,7 +92,7 @@ fn overrule(block: &mut Value, reported: &PlacementArgs) {
         if placement.is_null() {
             *placement = Value::Object(Map::new());
         }
-        // Anything else than a block is refused by the schema.
+        // The schema refuses anything other than a block.
         if let Some(placement) = placement.as_object_mut() {
             placement.insert(field.to_owned(), value);
         }
@@ -162,7 +163,8 @@ fn engine(
     Ok(Model { spec, policy, probe, start_timeout: valid.start_timeout })
 }
 
-/// A name for the job from that of the model, such as `meta-llama/Llama-3.1-8B`: what an id cannot hold becomes `-`.
+/// A job name from the model's name, such as `meta-llama/Llama-3.1-8B`: characters that an id cannot contain
+/// become `-`.
 fn job_name(model: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name: String = model.chars().map(|c| if fits(c) { c } else { '-' }).take(128).collect();
@@ -201,7 +203,7 @@ probe: {prompt: Hi, maxTokens: 4}
     }
 
     #[test]
-    fn the_job_is_named_after_the_model_or_as_reported() {
+    fn the_job_is_named_after_the_model_or_the_flag() {
         assert_eq!(
             tiny("name: tiny", "name: meta-llama/Llama-3.1-8B").spec.name.as_str(),
             "meta-llama-Llama-3.1-8B"
@@ -215,7 +217,7 @@ probe: {prompt: Hi, maxTokens: 4}
     }
 
     #[test]
-    fn the_command_line_counts_more_than_the_file_and_is_held_to_the_same_rules() {
+    fn the_command_line_overrides_the_file_and_is_checked_by_the_same_rules() {
         let text = format!("{TINY}placement: {{strategy: Spread, tensorDomain: fab}}\n");
         let policy = |reported: &PlacementArgs| parse(&text, None, reported).map(|model| model.policy);
         let file = policy(&PlacementArgs::default()).unwrap();
@@ -259,7 +261,7 @@ probe: {prompt: Hi, maxTokens: 4}
     }
 
     #[test]
-    fn a_whole_fleet_is_distinguished_from_its_model() {
+    fn a_whole_fleet_is_refused_as_a_model_file() {
         assert_eq!(
             problems("kind: RayClusterFleet\nspec: {}"),
             ["this is a Kubernetes object: give the block under its spec.model alone"]

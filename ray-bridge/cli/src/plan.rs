@@ -1,4 +1,4 @@
-//! `plan`: where every rank would go, or what is missing and what would help.
+//! `plan`: shows the node of every rank, or what is missing and how to fix it.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +21,7 @@ use crate::{Answer, model};
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Plan {
-    /// Engine.
     pub(crate) name: String,
-    /// Parallel shape.
     pub(crate) shape: String,
     /// It fits now.
     pub(crate) fits: bool,
@@ -31,32 +29,32 @@ pub(crate) struct Plan {
     pub(crate) api_server: Option<String>,
     /// Ranks, if it fits.
     pub(crate) ranks: Vec<Slot>,
-    /// The way from each stage to the next one, replica by replica.
+    /// The hop from each stage to the next one, replica by replica.
     pub(crate) hops: Vec<Step>,
-    /// Nodes that have ranks although they are to be avoided.
+    /// Nodes that have ranks although they should be avoided.
     pub(crate) avoided: Vec<String>,
-    /// What is missing, in numbers, if it does not fit.
+    /// What is missing, with numbers, if it does not fit.
     pub(crate) missing: Option<String>,
-    /// What would help.
+    /// What the reader can do.
     pub(crate) cure: Option<String>,
-    /// Nodes that have ranks, with all of their GPUs.
+    /// Nodes that have ranks, with all their GPUs.
     #[serde(skip)]
     pub(crate) rows: Vec<Row>,
 }
 
-/// The way from one stage to the next one.
+/// The hop from one stage to the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Step {
-    /// Level of the innermost domain that holds both, if there is one; nothing within a node or tensor domain.
+    /// Level of the innermost domain that contains both stages, if there is one; `None` within a node or
+    /// tensor domain.
     pub(crate) level: Option<String>,
     /// That domain.
     pub(crate) domain: Option<String>,
-    /// What it counts.
+    /// Its cost.
     pub(crate) cost: u64,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &ModelArgs,
     session: &Session,
@@ -69,12 +67,12 @@ pub(crate) async fn run(
     Ok(if plan.fits { Answer::Yes } else { Answer::No })
 }
 
-/// Nodes of the cluster.
+/// Reads the nodes of the cluster.
 pub(crate) async fn nodes(session: &Session) -> Result<Vec<RayNode>, CliError> {
     Ok(session.look(None, None).await?.cluster.map(|cluster| cluster.nodes).unwrap_or_default())
 }
 
-/// The plan for people, and for the bridge if there is one.
+/// The plan as a document, and for the bridge if it fits.
 pub(crate) fn make(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> (Plan, Option<Placement>) {
     let document = Plan {
         name: spec.name.to_string(),
@@ -138,9 +136,9 @@ impl Step {
     }
 }
 
-/// What is said of a node that has ranks although it is to be avoided.
+/// The note about a node that has ranks although it should be avoided.
 pub(crate) fn avoided(node: &str) -> String {
-    format!("note: {node} has ranks although it is to be avoided: the others have no room")
+    format!("note: {node} has ranks although it should be avoided: the others have no room")
 }
 
 /// What would make room.
@@ -184,7 +182,7 @@ fn cure(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> String {
     }
 }
 
-/// For people.
+/// The text form.
 pub(crate) fn text(plan: &Plan) -> String {
     if let Some(missing) = &plan.missing {
         let cure = plan.cure.as_ref().map(|cure| format!("cure: {cure}\n")).unwrap_or_default();

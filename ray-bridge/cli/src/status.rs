@@ -19,7 +19,7 @@ use crate::terminal::Terminal;
 use crate::view::{self, Engine, listed};
 use crate::{Answer, clock};
 
-/// One look cannot tell that an engine stands still, whatever the patience.
+/// One observation cannot show that an engine is hung, whatever the limit.
 const ONE_LOOK: Duration = Duration::from_mins(1);
 
 /// All engines.
@@ -33,7 +33,6 @@ struct Cluster {
     engines: Vec<Engine>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &StatusArgs,
     session: &Session,
@@ -76,7 +75,7 @@ fn document(cluster: &ClusterState, engines: Vec<Engine>) -> Cluster {
     }
 }
 
-/// An engine as it is now.
+/// Observes an engine.
 pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, CliError> {
     let state = session.look(Some(&found.id), found.engine.as_ref()).await?;
     let (now, mut history) = (clock::now(), History::default());
@@ -92,7 +91,7 @@ pub(crate) async fn look(found: &Found, session: &Session) -> Result<Engine, Cli
     Ok(Engine { diagnosis, ..view::engine(found, &engine, &nodes) })
 }
 
-/// One engine for people.
+/// The text form of one engine.
 pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
     let mut lines = vec![format!("{}: {}", engine.name, engine.state)];
     let mut field = |name: &str, value: String| lines.push(format!("  {name:<10} {value}"));

@@ -1,4 +1,4 @@
-//! `stop`: end an engine's job; with it go its ranks and its placement group.
+//! `stop`: ends an engine's job, and with it its ranks and placement group.
 
 use serde_json::json;
 use tokio::time::sleep;
@@ -10,10 +10,10 @@ use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock, drain};
 
-/// The end of a job is looked for more often than a change of an engine: it is near, and what comes next waits for it.
+/// The end of a job is polled more often than changes of an engine: it is near, and the next step waits for
+/// it.
 const LOOKS_A_PACE: u32 = 5;
 
-/// Runs the command.
 pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let name = &args.name;
     let found = session.find(name).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal)
         if spent >= args.timeout {
             return Err(CliError::failed(
                 format!("engine {name}: Ray has not ended its job within {} s", args.timeout.as_secs()),
-                "look at the node that runs it: `ray status` and the raylet's log there; then stop it again",
+                "check the node that runs it: `ray status` and the raylet's log there; then stop it again",
             ));
         }
         sleep(session.pace / LOOKS_A_PACE).await;

@@ -1,6 +1,6 @@
-//! `logs --follow`: a log as it grows, over a WebSocket, or by asking again and again where none gets through.
+//! `logs --follow`: follows a log over a WebSocket, or by polling if WebSockets do not get through.
 //!
-//! Goes on while Ray does not answer, and ends with the job.
+//! Continues while Ray does not answer, and ends with the job.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,33 +17,33 @@ use crate::connect::Session;
 use crate::error::CliError;
 use crate::terminal::Terminal;
 
-/// Ray sends what is written already without a pause, and looks for more once a second.
+/// Ray sends the existing log without a pause, and polls for more once a second.
 const CAUGHT_UP: Duration = Duration::from_millis(500);
-/// How long nothing may come before Ray is asked whether the job still runs.
+/// How long nothing may arrive before Ray is asked whether the job still runs.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Longest wait before Ray is tried again, in looks.
+/// Longest pause before a reconnect, in intervals of observation.
 const LONGEST_WAIT: u32 = 10;
 
-/// What is told of a log.
+/// Prints the lines of a log.
 struct Printer<'a> {
     name: &'a SubmissionId,
     terminal: &'a Terminal,
-    /// The end of what was written before, until all of that is known; then nothing is held back.
+    /// The end of what was written before, until all of it has arrived; then nothing is held back.
     earlier: Option<VecDeque<String>>,
     lines: usize,
-    /// A line whose end has not come.
+    /// A line that is not complete yet.
     open: String,
 }
 
-/// Why a stream is no more.
+/// Why a stream ended.
 enum Ended {
-    /// The job has ended, and all of its log is reported.
+    /// The job has ended, and its whole log was printed.
     Job,
     /// The connection broke.
     Connection(String),
 }
 
-/// Follows the log of a job until it has ended; begins with the last lines of what is there.
+/// Follows the log of a job until the job has ended; begins with the last lines of the existing log.
 pub(crate) async fn follow(
     name: &SubmissionId,
     job: &Job,
@@ -89,19 +89,19 @@ pub(crate) async fn follow(
         if let Ok(Some(job)) = look(&dashboard, name).await
             && job.started != started
         {
-            // Another launch under the same name: its log is another one, or behind the earlier one's.
+            // Another launch under the same name has another log, or appends to the earlier one's.
             (started, position) = (job.started, 0);
             printer.earlier = Some(VecDeque::new());
         }
     }
 }
 
-/// The message of an error that may pass; others end it.
+/// The message of a transient error; other errors are returned.
 fn passing(error: CallError) -> Result<String, CliError> {
     if error.retryable() { Ok(error.to_string()) } else { Err(error.into()) }
 }
 
-/// The job; `None` if Ray knows it no more.
+/// The job; `None` if Ray does not know it any more.
 async fn look(dashboard: &Dashboard, name: &SubmissionId) -> Result<Option<Job>, CallError> {
     match dashboard.job(name).await {
         Ok(job) => Ok(Some(job)),
@@ -134,7 +134,7 @@ impl Printer<'_> {
                         Err(error) => return passing(error).map(Ended::Connection),
                     }
                     if event == LogEvent::Closed {
-                        // Ray closes it in order, too, when the node that writes it is lost.
+                        // Ray also closes it without an error when the node that writes the log is lost.
                         let why = || {
                             Ended::Connection("Ray has closed the stream although the job runs".to_owned())
                         };
@@ -146,7 +146,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Asks for the end of the log again and again.
+    /// Polls the end of the log.
     async fn poll(&mut self, dashboard: &Dashboard, pace: Duration) -> Result<(), CliError> {
         let mut before: Vec<String> = Vec::new();
         let mut first = true;
@@ -167,7 +167,7 @@ impl Printer<'_> {
                     } else {
                         let known = known(&before, &now);
                         if known == 0 && !before.is_empty() && !now.is_empty() {
-                            self.terminal.progress("some lines came too quickly to be seen");
+                            self.terminal.progress("some lines were skipped: they were written too quickly");
                         }
                         now.iter().skip(known).try_for_each(|line| self.line(line))?;
                     }
@@ -201,7 +201,7 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// All that was written before is known: tells the end of it.
+    /// Everything written before has arrived: prints the end of it.
     fn catch_up(&mut self, started: Option<Timestamp>) -> Result<(), CliError> {
         let Some(earlier) = self.earlier.take() else { return Ok(()) };
         let text: String = earlier.iter().flat_map(|line| [line, "\n"]).collect();
@@ -220,7 +220,8 @@ impl Printer<'_> {
     }
 }
 
-/// How many of the lines that the end of a log holds `now` were in it `before`, when some may have left at its beginning.
+/// How many lines of the log's end `now` were already in it `before`, if lines may have dropped out at the
+/// beginning.
 fn known(before: &[String], now: &[String]) -> usize {
     let left = (0..before.len()).find(|left| before.get(*left..).is_some_and(|rest| now.starts_with(rest)));
     left.map_or(0, |left| before.len() - left)
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_were_there_before_are_known() {
+    fn lines_that_were_printed_before_are_recognized() {
         let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for (before, now, wanted) in [
             ("", "a b", 0),

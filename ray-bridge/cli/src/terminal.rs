@@ -1,4 +1,4 @@
-//! Output: the only module that writes. Results go to standard output, progress and errors to standard error.
+//! The only module that writes output: results to standard output, progress and errors to standard error.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::Output;
 use crate::error::CliError;
 
-/// Where output goes, and its format.
+/// Output streams and format.
 pub(crate) struct Terminal {
     format: Output,
     out: Mutex<Box<dyn Write + Send>>,
@@ -16,12 +16,12 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Standard output and standard error.
+    /// Uses standard output and standard error.
     pub(crate) fn find(format: Output) -> Self {
         Self { format, out: Mutex::new(Box::new(io::stdout())), progress: Mutex::new(Box::new(io::stderr())) }
     }
 
-    /// Writes a result in the format asked for. `text` ends its lines itself.
+    /// Writes a result in the chosen format. `text` must end with a newline.
     pub(crate) fn result<T: Serialize>(&self, document: &T, text: &str) -> Result<(), CliError> {
         match self.format {
             Output::Text => self.write(text),
@@ -39,13 +39,13 @@ impl Terminal {
         }
     }
 
-    /// Tells people how far it is. If nobody can read it there, nothing is lost.
+    /// Reports progress to people. A write error is ignored.
     pub(crate) fn progress(&self, line: &str) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = writeln!(progress, "{line}");
     }
 
-    /// Tells people or a script why it ends.
+    /// Reports the final error to people or scripts.
     pub(crate) fn fault(&self, fault: &CliError) {
         match self.format {
             Output::Text => self.progress(&fault.to_string()),
@@ -74,13 +74,13 @@ fn yaml<T: Serialize>(document: &T) -> Result<String, CliError> {
 
 #[cfg(test)]
 pub(crate) mod kept {
-    //! Output that tests can read.
+    //! Captures output for tests.
 
     use std::sync::Arc;
 
     use super::*;
 
-    /// What was written to one stream.
+    /// The output of one stream.
     #[derive(Clone, Default)]
     struct Stream(Arc<Mutex<Vec<u8>>>);
 
@@ -103,7 +103,7 @@ pub(crate) mod kept {
     }
 
     impl Kept {
-        /// Output that goes here.
+        /// A terminal that writes to this capture.
         pub(crate) fn terminal(&self, format: Output) -> Terminal {
             Terminal {
                 format,

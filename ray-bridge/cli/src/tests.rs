@@ -1,4 +1,4 @@
-//! The commands against a cluster that is not there: what they ask, say and answer.
+//! The commands against a fake cluster: requests, output and exit codes.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Drop for File {
     }
 }
 
-/// What came of one command line.
+/// The result of one command line.
 struct Ran {
     answer: Result<Answer, CliError>,
     out: String,
@@ -82,7 +82,7 @@ async fn deployed(name: &str) -> Fake {
 }
 
 #[tokio::test]
-async fn a_plan_says_where_every_rank_would_go() {
+async fn plan_shows_the_node_of_every_rank() {
     let (_file, path) = file("plan");
     let fake = Fake::start().await;
     let text = ran(&fake, &format!("plan -f {path}")).await;
@@ -96,7 +96,7 @@ async fn a_plan_says_where_every_rank_would_go() {
 }
 
 #[tokio::test]
-async fn a_plan_follows_what_the_command_line_says_of_nodes() {
+async fn plan_obeys_the_placement_flags() {
     let (_file, path) = file("plan-nodes");
     let small = File::new("plan-small", &TINY.replace("tensor: 2, pipeline: 2", "tensor: 1, pipeline: 2"));
     let small = small.0.display();
@@ -121,7 +121,7 @@ async fn a_plan_follows_what_the_command_line_says_of_nodes() {
     );
 
     let avoided = ran(&fake, &format!("plan -f {path} --avoid 10.0.0.2")).await;
-    let note = "note: worker-0 has ranks although it is to be avoided: the others have no room";
+    let note = "note: worker-0 has ranks although it should be avoided: the others have no room";
     assert!(avoided.code() == 0 && avoided.out.contains(note), "{}", avoided.out);
     let excluded = ran(&fake, &format!("plan -f {path} --exclude worker-0")).await;
     assert_eq!(excluded.code(), 1);
@@ -129,7 +129,7 @@ async fn a_plan_follows_what_the_command_line_says_of_nodes() {
 }
 
 #[tokio::test]
-async fn a_plan_that_does_not_fit_says_what_is_missing_and_what_helps() {
+async fn a_plan_that_does_not_fit_shows_what_is_missing_and_the_cure() {
     let (_file, path) = file("no-plan");
     let fake = Fake::start().await;
     fake.with(|cluster| cluster.used = [0, 1]);
@@ -143,7 +143,7 @@ async fn a_plan_that_does_not_fit_says_what_is_missing_and_what_helps() {
 }
 
 #[tokio::test]
-async fn a_model_file_that_cannot_be_used_is_wrong_usage() {
+async fn an_invalid_model_file_is_a_usage_error() {
     let fake = Fake::start().await;
     let bad = File::new("bad", "name: x\nparallelism: {tensor: 0}\nprot: 1\n");
     let ran = ran(&fake, &format!("deploy -f {}", bad.0.display())).await;
@@ -154,7 +154,7 @@ async fn a_model_file_that_cannot_be_used_is_wrong_usage() {
 }
 
 #[tokio::test]
-async fn a_deploy_is_followed_to_the_answer_of_the_probe() {
+async fn deploy_follows_the_start_to_the_answer_of_the_probe() {
     let (_file, path) = file("deploy");
     let fake = Fake::start().await;
     fake.with(|cluster| {
@@ -173,14 +173,14 @@ async fn a_deploy_is_followed_to_the_answer_of_the_probe() {
     assert!(first.out.contains("4/4 ranks alive, as planned"), "{}", first.out);
 
     let again = ran(&fake, &format!("deploy -f {path} --wait")).await;
-    assert_eq!((again.code(), again.steps()[0]), (0, "engine tiny runs already as the file says"));
+    assert_eq!((again.code(), again.steps()[0]), (0, "engine tiny already runs as the file says"));
     let submits =
         fake.with(|cluster| cluster.asked.iter().filter(|asked| *asked == "POST /api/jobs/").count());
     assert_eq!(submits, 1);
 }
 
 #[tokio::test]
-async fn gpus_of_an_engine_that_has_just_ended_are_waited_for() {
+async fn deploy_waits_for_the_gpus_of_an_engine_that_has_just_ended() {
     let (_file, path) = file("wait");
     let fake = Fake::start().await;
     fake.with(|cluster| cluster.used = [2, 2]);
@@ -202,7 +202,7 @@ async fn gpus_of_an_engine_that_has_just_ended_are_waited_for() {
 }
 
 #[tokio::test]
-async fn another_engine_of_the_name_is_left_alone() {
+async fn deploy_leaves_a_different_engine_of_the_name_alone() {
     let fake = deployed("other").await;
     let other = File::new("other-args", &TINY.replace("'1'", "'2'"));
     let ran = ran(&fake, &format!("deploy -f {}", other.0.display())).await;
@@ -211,7 +211,7 @@ async fn another_engine_of_the_name_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_engine_that_has_ended_makes_room_for_the_next() {
+async fn deploy_replaces_an_engine_that_has_ended() {
     let (_file, path) = file("replace");
     let fake = deployed("replaced").await;
     fake.with(|cluster| {
@@ -225,7 +225,7 @@ async fn an_engine_that_has_ended_makes_room_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_gives_the_cause_and_the_last_lines() {
+async fn a_failed_start_shows_the_cause_and_the_last_lines() {
     let (_file, path) = file("fails");
     let fake = Fake::start().await;
     fake.with(|cluster| {
@@ -241,7 +241,7 @@ async fn a_start_that_fails_gives_the_cause_and_the_last_lines() {
 }
 
 #[tokio::test]
-async fn a_start_that_takes_too_long_says_how_far_it_is() {
+async fn a_start_above_its_time_limit_shows_its_phase() {
     let (_file, path) = file("slow");
     let fake = Fake::start().await;
     fake.with(|cluster| {
@@ -277,7 +277,7 @@ async fn status_shows_one_engine_or_all() {
 }
 
 #[tokio::test]
-async fn verify_names_every_difference() {
+async fn verify_shows_every_difference() {
     let fake = deployed("verify").await;
     let good = ran(&fake, "verify tiny").await;
     assert_eq!(good.code(), 0);
@@ -289,7 +289,7 @@ async fn verify_names_every_difference() {
 }
 
 #[tokio::test]
-async fn a_watch_writes_a_line_for_every_change() {
+async fn watch_writes_a_line_for_every_change() {
     let fake = deployed("watch").await;
     let (session, kept) = (fake.session(), Kept::default());
     let terminal = kept.terminal(Output::Json);
@@ -329,7 +329,7 @@ async fn a_watch_writes_a_line_for_every_change() {
 }
 
 #[tokio::test]
-async fn an_engine_in_trouble_is_reported_by_status_watch_and_doctor() {
+async fn a_fault_is_shown_by_status_watch_and_doctor() {
     let fake = deployed("trouble").await;
     fake.with(|cluster| {
         cluster.log = "RAYFLEET_PHASE {\"phase\": \"Serving\"}\n".to_owned();
@@ -364,22 +364,22 @@ async fn an_engine_in_trouble_is_reported_by_status_watch_and_doctor() {
 }
 
 #[tokio::test]
-async fn a_doctor_says_why_a_dashboard_is_not_reached() {
+async fn doctor_says_why_a_dashboard_is_unreachable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let session = session_within(&url, Duration::from_millis(200));
     let silent = ran_in(&session, "doctor").await;
     assert_eq!(silent.code(), 3);
     assert!(
-        silent.out.contains("FAIL  cause      the dashboard is not reached because of its process"),
+        silent.out.contains("FAIL  cause      the dashboard is unreachable because of its process"),
         "{}",
         silent.out
     );
-    assert!(silent.out.contains("its port takes connections and nobody answers"), "{}", silent.out);
+    assert!(silent.out.contains("its port accepts connections but does not answer"), "{}", silent.out);
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_the_last_request() {
+async fn drain_waits_for_the_last_request() {
     let fake = deployed("drain").await;
     fake.with(|cluster| cluster.in_flight = vec![2, 2, 1, 0]);
     let good = ran(&fake, "drain tiny -o json").await;
@@ -396,7 +396,7 @@ async fn a_drain_waits_for_the_last_request() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_empty_is_not_stopped() {
+async fn an_engine_with_requests_in_flight_is_not_stopped_after_the_drain() {
     let fake = deployed("stop").await;
     fake.with(|cluster| cluster.in_flight = vec![1]);
     let kept = ran(&fake, "stop tiny --drain --drain-timeout 1s").await;
@@ -411,7 +411,7 @@ async fn an_engine_that_does_not_empty_is_not_stopped() {
 }
 
 #[tokio::test]
-async fn logs_are_the_last_lines() {
+async fn logs_prints_the_last_lines() {
     let fake = deployed("logs").await;
     fake.with(|cluster| cluster.log = "a\nb\nc\n".to_owned());
     assert_eq!(ran(&fake, "logs tiny --tail 2").await.out, "b\nc\n");
@@ -420,7 +420,7 @@ async fn logs_are_the_last_lines() {
 }
 
 #[tokio::test]
-async fn logs_of_an_earlier_launch_under_the_name_are_left_out() {
+async fn logs_leaves_out_an_earlier_launch_of_the_name() {
     let fake = deployed("logs-again").await;
     let begin = "Running entrypoint for job tiny: exec python -u rayfleet_launcher.py\n";
     fake.with(|cluster| cluster.log = format!("{begin}old\n{begin}new\n"));
@@ -428,7 +428,7 @@ async fn logs_of_an_earlier_launch_under_the_name_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_log_is_followed_until_its_job_has_ended() {
+async fn logs_follows_until_the_job_has_ended() {
     let fake = deployed("follow").await;
     let streams: [&[&str]; 3] =
         [&["a\nb\n", "c\nd"], &["a\nb\nc\nd", "e\n"], &["a\nb\nc\nde\nf\n", "without an end"]];
@@ -448,7 +448,7 @@ async fn a_log_is_followed_until_its_job_has_ended() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_followed_is_asked_for_again_and_again() {
+async fn logs_polls_a_log_that_cannot_be_followed() {
     let fake = deployed("poll").await;
     fake.with(|cluster| cluster.log = "a\nb\nc".to_owned());
     let session = fake.session();
@@ -478,7 +478,7 @@ async fn a_log_that_cannot_be_followed_is_asked_for_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_doctor_says_what_stands_in_the_way() {
+async fn doctor_reports_every_check_that_fails() {
     let fake = deployed("doctor").await;
     fake.with(|cluster| cluster.used = [2, 2]);
     let next = File::new("doctor-next", &TINY.replace("name: tiny", "name: next"));
@@ -491,7 +491,7 @@ async fn a_doctor_says_what_stands_in_the_way() {
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_or_finds_nobody_is_told_what_helps() {
+async fn connection_errors_have_a_cure() {
     let fake = Fake::start().await;
     fake.with(|cluster| cluster.token = Some("s3cret".to_owned()));
     for line in ["status", "doctor", "logs x", "watch x"] {

@@ -1,4 +1,4 @@
-//! `verify`: the plan that an engine was launched with against what Ray reports.
+//! `verify`: compares the plan that an engine was launched with with what Ray reports.
 
 use ray_bridge::SubmissionId;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::status::look;
 use crate::terminal::Terminal;
 use crate::view::{Engine, Slot};
 
-/// The verdict.
+/// The result.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verdict {
@@ -21,7 +21,6 @@ struct Verdict {
     ranks: Vec<Slot>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     name: &SubmissionId,
     session: &Session,
@@ -42,7 +41,7 @@ pub(crate) async fn run(
 fn verdict(engine: Engine) -> Verdict {
     let mut differences = engine.differences;
     if engine.as_planned.is_none() {
-        differences.push(format!("no rank was looked at: the engine is {}", engine.state));
+        differences.push(format!("no rank was checked: the engine is {}", engine.state));
     }
     Verdict { name: engine.name, as_planned: differences.is_empty(), differences, ranks: engine.ranks }
 }

@@ -1,4 +1,4 @@
-//! What the commands know as documents: the JSON that scripts read, and what texts are made of. Pure.
+//! The documents of the commands: the JSON that scripts read, and the source of all text. Pure.
 
 use jiff::Timestamp;
 use ray_bridge::dashboard::{Job, JobStatus};
@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::connect::Found;
 
-/// One rank and its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Slot {
@@ -19,49 +18,44 @@ pub(crate) struct Slot {
     pub(crate) rank: u32,
     /// Rank within its stage.
     pub(crate) tensor_rank: u32,
-    /// Pipeline stage.
     pub(crate) stage: u32,
     /// Ray's name of the node.
     pub(crate) node: String,
-    /// Its address.
     pub(crate) node_ip: String,
-    /// Its id.
     pub(crate) node_id: String,
-    /// Number of its GPU among those of the engine on this node; which device that is, Ray decides.
+    /// Index of its GPU among those of the engine on this node; Ray chooses the device.
     pub(crate) gpu: u32,
     /// `planned`, `alive`, `dead`, `starting`, or `elsewhere`: alive on this node, planned for another.
     pub(crate) state: &'static str,
 }
 
-/// One engine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Engine {
     /// Name of the engine and its job.
     pub(crate) name: String,
-    /// Model as requests call it.
+    /// The model's name in requests.
     pub(crate) model: Option<String>,
     /// Parallel shape, such as `TP2×PP2`.
     pub(crate) shape: Option<String>,
-    /// One word or a few: `serving`, `loading`, `failed`, …
+    /// State in a few words: `serving`, `loading`, `failed`, …
     pub(crate) state: String,
     /// Ray's state of the job.
     pub(crate) job: JobStatus,
     /// When it was submitted.
     pub(crate) since: Option<Timestamp>,
-    /// Its API server.
+    /// Address of its API server.
     pub(crate) address: Option<String>,
     /// Requests in flight.
     pub(crate) in_flight: Option<u64>,
-    /// Every rank is where it was planned; `None` if that was not looked at.
+    /// Every rank is where it was planned; `None` if not read.
     pub(crate) as_planned: Option<bool>,
     /// Differences between plan and report.
     pub(crate) differences: Vec<String>,
-    /// Ranks.
     pub(crate) ranks: Vec<Slot>,
     /// Why it ended.
     pub(crate) cause: Option<String>,
-    /// What is wrong, as far as one look can tell.
+    /// What is wrong, as far as one observation shows.
     pub(crate) diagnosis: Option<Diagnosis>,
 }
 
@@ -86,7 +80,7 @@ fn rank(slot: &RankSlot, gpu: u32, on: &NodeId, state: &'static str, nodes: &[Ra
     }
 }
 
-/// An engine as a deep look found it.
+/// An engine from a deep observation.
 pub(crate) fn engine(found: &Found, state: &EngineState, nodes: &[RayNode]) -> Engine {
     let plan = state.plan.as_ref();
     Engine {
@@ -110,7 +104,7 @@ pub(crate) fn engine(found: &Found, state: &EngineState, nodes: &[RayNode]) -> E
     }
 }
 
-/// An engine as the list of jobs shows it.
+/// An engine from the list of jobs.
 pub(crate) fn listed(id: &SubmissionId, job: &Job) -> Engine {
     Engine {
         name: id.to_string(),
@@ -129,12 +123,12 @@ pub(crate) fn listed(id: &SubmissionId, job: &Job) -> Engine {
     }
 }
 
-/// A URL without the slash that stands for its empty path.
+/// A URL without the slash of its empty path.
 pub(crate) fn trimmed(url: &str) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
-/// Differences with the names of nodes in place of their ids.
+/// Differences with names of nodes instead of ids.
 pub(crate) fn differences(placed: Option<&Placed>, nodes: &[RayNode]) -> Vec<String> {
     let texts = placed.into_iter().flat_map(|placed| &placed.differences).map(ToString::to_string);
     texts
@@ -144,7 +138,7 @@ pub(crate) fn differences(placed: Option<&Placed>, nodes: &[RayNode]) -> Vec<Str
 
 fn reported(plan: &Placement, placed: &Placed, nodes: &[RayNode]) -> Vec<Slot> {
     let of = |(slot, gpu): (&RankSlot, u32)| {
-        // Of a rank that was started again the living actor comes first.
+        // For a restarted rank the living actor comes first.
         let seen = placed.ranks.iter().find(|r| (r.stage, r.tensor_rank) == (slot.stage, slot.tensor_rank));
         let on = seen.and_then(|seen| seen.node_id.as_ref()).unwrap_or(&slot.node_id);
         let state = match seen {

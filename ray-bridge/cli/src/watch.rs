@@ -1,4 +1,4 @@
-//! `watch`: a line for every change of an engine and for every trouble, until interrupted.
+//! `watch`: prints a line for every change of an engine and for every fault, until interrupted.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::terminal::Terminal;
 use crate::view::{self, Engine};
 use crate::{Answer, clock};
 
-/// A watched engine is looked at more often than one that is only awaited.
+/// A watched engine is observed more often than one that a command only waits for.
 const LOOKS_A_PACE: u32 = 2;
-/// Ranks and nodes of an engine that serves are looked at this often; of one that does not, always. A rank may die and
-/// leave `/health` at 200: vLLM takes note of it with its next step.
+/// Interval of reading ranks and nodes of an engine that serves; of one that does not, they are always read.
+/// A rank may die while `/health` stays 200: vLLM notices it with its next step.
 const DEEP: Duration = Duration::from_secs(1);
 
-/// One look: the engine, or why there was nothing to see.
+/// One observation: the engine, or why there is none.
 pub(crate) type Look = Result<Engine, String>;
 
-/// What is remembered from look to look.
+/// State kept between observations.
 struct Watched {
     found: Found,
     history: History,
@@ -37,13 +37,12 @@ struct Watched {
     looked_deep: Option<Timestamp>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &WatchArgs,
     session: &Session,
     terminal: &Terminal,
 ) -> Result<Answer, CliError> {
-    // A name that nobody knows, or a cluster that is not there, ends it at once; later both may come back.
+    // An unknown name or an unreachable cluster ends the command at its start; later both may come back.
     let mut watched = Watched::new(session.find(&args.name).await?);
     let patience = StallThresholds::new(args.hung_after);
     let mut before: Option<Look> = None;
@@ -74,7 +73,7 @@ impl Watched {
         }
     }
 
-    /// Looks once; fails only if it is reported wrongly how to reach Ray.
+    /// Observes once; fails only if the address or token is wrong.
     async fn look(
         &mut self,
         session: &Session,
@@ -130,7 +129,7 @@ impl Watched {
         session: &Session,
         patience: StallThresholds,
     ) -> (Look, Option<Diagnosis>) {
-        // What is seen next is to be looked at as a whole.
+        // The next observation is compared as a whole.
         self.looked_deep = None;
         let around = session.bridge.look_around(target, &self.history).await;
         let diagnosis = diagnose(clock::now(), Seen::Nothing(error, &around), &self.history, patience);
@@ -138,7 +137,7 @@ impl Watched {
     }
 }
 
-/// A trouble is reported when it begins, when it turns into another, and when it ends.
+/// A fault is reported when it begins, when it changes, and when it ends.
 fn troubles(before: Option<&Diagnosis>, now: Option<&Diagnosis>) -> Vec<String> {
     match (before, now) {
         (Some(before), Some(now)) if before.trouble == now.trouble => Vec::new(),
@@ -148,7 +147,7 @@ fn troubles(before: Option<&Diagnosis>, now: Option<&Diagnosis>) -> Vec<String> 
     }
 }
 
-/// What differs between two looks; of the first look what it saw.
+/// The changes between two observations; for the first one, its state.
 pub(crate) fn changes(before: Option<&Look>, now: &Look) -> Vec<String> {
     let before_engine = before.and_then(|look| look.as_ref().ok());
     let engine = match now {
@@ -176,7 +175,7 @@ pub(crate) fn changes(before: Option<&Look>, now: &Look) -> Vec<String> {
         lines.push(format!("{alive}/{all} ranks alive"));
     }
     let known = before_engine.map(|b| b.differences.as_slice()).unwrap_or_default();
-    // While ranks start, every one of them differs; the count above says it.
+    // While ranks start, each of them differs; the count above covers that.
     let telling = |line: &&String| !line.ends_with("is starting") && !line.ends_with("has no actor");
     lines.extend(engine.differences.iter().filter(|line| !known.contains(line)).filter(telling).cloned());
     if engine.as_planned == Some(true) && before_engine.is_none_or(|b| b.as_planned != Some(true)) {

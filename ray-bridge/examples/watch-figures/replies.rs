@@ -1,4 +1,4 @@
-//! What the dashboard and the engine of a healthy group answer: TP8×PP2 on two nodes of eight GPUs.
+//! Replies of the dashboard and the engine of a healthy group: TP8×PP2 on two nodes of eight GPUs.
 
 use std::collections::HashMap;
 

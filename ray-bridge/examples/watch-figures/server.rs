@@ -1,4 +1,4 @@
-//! The fake clusters, each on a port of its own; dashboard and engine share it.
+//! The fake clusters, each on its own port, which dashboard and engine share.
 
 use std::error::Error;
 use std::future::IntoFuture as _;
@@ -12,10 +12,11 @@ use tokio::net::TcpListener;
 
 use crate::replies;
 
-/// How slow a slow cluster is; it still answers in time.
+/// Delay of a slow cluster; it still answers in time.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Serves `groups` clusters until standard input ends; with `sick` every other one is sick. Prints their addresses.
+/// Serves `groups` clusters until standard input ends; with `sick` every other one fails. Prints their
+/// addresses.
 pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
         let bodies = Arc::new(replies::all());
@@ -46,7 +47,7 @@ pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
             drop(server);
         }
         println!("{}", serde_json::to_string(&urls)?);
-        // It ends when the watcher does.
+        // Runs until the watcher ends.
         tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
         Ok(())
     })

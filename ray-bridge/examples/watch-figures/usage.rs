@@ -1,12 +1,12 @@
-//! What this process has cost so far, as Linux counts it.
+//! CPU and memory use of this process, as Linux counts it.
 
-/// Ticks of `utime` and `stime` a second; the kernel's ABI fixes it.
+/// Ticks of `utime` and `stime` per second; a constant of the kernel's ABI.
 const TICKS: f64 = 100.0;
 
-/// Seconds of CPU, and the most memory held, in MiB.
+/// CPU seconds, and peak memory in MiB.
 pub(crate) fn usage() -> std::io::Result<(f64, f64)> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name of the process stands in parentheses and may hold blanks.
+    // The process name is in parentheses and may contain spaces.
     let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
     let ticks = |n: usize| fields.get(n).and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN);
     let status = std::fs::read_to_string("/proc/self/status")?;

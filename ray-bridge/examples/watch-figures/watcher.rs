@@ -1,4 +1,4 @@
-//! The watching process: one loop a group, at the paces of the orchestrator's agents.
+//! The observing process: one loop per group, with the intervals of the orchestrator's agents.
 
 use std::error::Error;
 use std::process::Stdio;
@@ -14,25 +14,25 @@ use tokio::time::sleep;
 use crate::usage::usage;
 use crate::{Figures, clock, replies};
 
-/// Between looks at a group that is well.
+/// Interval for a healthy group.
 const STEADY: Duration = Duration::from_secs(1);
-/// Between looks at a group that is not.
+/// Interval for any other group.
 const QUICK: Duration = Duration::from_millis(300);
-/// Between looks at nodes and ranks, too.
+/// Interval of reading nodes and ranks too.
 const DEEP: Duration = Duration::from_secs(5);
-/// Longest look.
+/// Time limit of one observation.
 const LOOK: Duration = Duration::from_secs(9);
-/// Not measured: all groups begin at once, and connections are made.
+/// Not measured: all groups start at the same time, and connections are opened.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What was seen of one group.
+/// Observations of one group.
 #[derive(Default)]
 struct Seen {
     periods: Vec<Duration>,
     wrong: usize,
 }
 
-/// Watches for a while; figures are of the groups that are never sick.
+/// Observes for `time`; the figures are those of the groups that never fail.
 pub(crate) fn run(groups: usize, sick: bool, time: Duration) -> Result<Figures, Box<dyn Error>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut server = Command::new(std::env::current_exe()?)

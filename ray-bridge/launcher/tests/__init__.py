@@ -1,1 +1,1 @@
-"""Tests of the launcher's modules; none of them needs Ray: `python -m unittest discover ray-bridge/launcher`."""
+"""Tests of the launcher's modules, without Ray: `python -m unittest discover ray-bridge/launcher`."""

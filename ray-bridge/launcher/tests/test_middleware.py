@@ -12,7 +12,7 @@ from rayfleet_middleware import QUIET_PROBES, TRAFFIC, InFlightMiddleware, Traff
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that advances only when set."""
 
     def __init__(self):
         self.now = 100.0
@@ -34,7 +34,7 @@ class Case(unittest.TestCase):
         self.addCleanup(environment.stop)
 
     def exchange(self, scope_, app=None, incoming=()):
-        """Runs one request to its end: (status, headers, body)."""
+        """Runs one request to its end; returns (status, headers, body)."""
         messages = list(incoming) or [{"type": "http.request", "body": b"", "more_body": False}]
         sent = []
 
@@ -76,7 +76,7 @@ class Counting(Case):
         self.exchange(scope("/llm/health", root_path="/llm"))
         self.assertEqual(self.state()["served"], 0)
 
-    def test_a_stream_counts_until_its_last_piece(self):
+    def test_a_stream_counts_until_its_last_chunk(self):
         during = []
 
         async def app(_scope, _receive, send):
@@ -90,7 +90,7 @@ class Counting(Case):
         self.assertEqual(during, [1, 0])
         self.assertEqual(self.state()["served"], 1)
 
-    def test_a_client_that_leaves_ends_its_request_once(self):
+    def test_a_client_that_disconnects_ends_its_request_once(self):
         async def app(_scope, receive, send):
             await receive()
             self.assertEqual(self.traffic.report()["inFlight"], 0)
@@ -108,19 +108,19 @@ class Counting(Case):
             self.exchange(scope("/v1/completions"), app)
         self.assertEqual(self.state()["inFlight"], 0)
 
-    def test_idle_time_runs_from_the_last_begin_or_end(self):
+    def test_idle_time_starts_at_the_last_start_or_end_of_a_request(self):
         self.exchange(scope("/v1/completions"))
         self.clock.now += 12.5
         self.assertEqual(self.state()["idleSeconds"], 12.5)
 
-    def test_instances_share_the_count_of_the_process(self):
+    def test_instances_share_the_counters_of_the_process(self):
         async def app(_scope, _receive, _send):
             raise AssertionError
 
         self.assertIs(InFlightMiddleware(app)._traffic, TRAFFIC)
         self.assertIs(InFlightMiddleware(app)._traffic, InFlightMiddleware(app)._traffic)
 
-    def test_other_scopes_pass_untouched(self):
+    def test_other_scopes_are_forwarded_unchanged(self):
         seen = []
 
         async def app(scope_, _receive, _send):
@@ -131,10 +131,11 @@ class Counting(Case):
 
 
 class WebSockets(Case):
-    """A session is a request in flight from its handshake to whatever ends it, once."""
+    """A session is one request in flight from its handshake to its end, whatever ends it."""
 
     def session(self, incoming, app):
-        """Runs one session to its end; gives what was in flight after each message that the application took or sent."""
+        """Runs one session to its end; returns the number in flight after each message that the application
+        received or sent."""
         during, messages = [], [{"type": kind} for kind in incoming]
 
         async def receive():
@@ -191,13 +192,13 @@ class WebSockets(Case):
 
 
 class Awaiting(Case):
-    """Which requests wait for the engine, so that its silence means something."""
+    """Which requests wait for the engine, so that a stall can be detected."""
 
     def awaiting(self):
         return self.traffic.report()["awaiting"]
 
     def during(self, scope_, incoming=()):
-        """Requests that wait for the engine while the application works, and while an answer is being sent."""
+        """The number of waiting requests while the application works, and while a response is being sent."""
         seen = []
 
         async def app(_scope, receive, send):
@@ -220,11 +221,11 @@ class Awaiting(Case):
         self.assertEqual(self.during(scope("/llm/v1/chat/completions", "POST", root_path="/llm")), [1, 1, 1])
         self.assertEqual(self.during(scope("/score", "POST")), [1, 1, 1])
 
-    def test_what_the_ranks_do_not_answer_does_not_wait_for_them(self):
+    def test_requests_that_the_ranks_do_not_answer_do_not_wait_for_them(self):
         for method, path in (("GET", "/v1/models"), ("POST", "/v1/load_lora_adapter"), ("POST", "/sleep")):
             self.assertEqual(self.during(scope(path, method)), [0, 0, 0], path)
 
-    def test_a_client_that_reads_slowly_is_not_the_engine_s_fault(self):
+    def test_a_request_of_a_client_that_reads_slowly_does_not_wait_for_the_engine(self):
         seen = []
 
         async def app(_scope, receive, send):
@@ -241,7 +242,7 @@ class Awaiting(Case):
         asyncio.run(InFlightMiddleware(app, self.traffic)(scope("/v1/completions", "POST"), receive, slow))
         self.assertEqual(seen, [0, 0])
 
-    def test_whoever_leaves_or_fails_waits_no_more(self):
+    def test_a_request_that_disconnects_or_fails_no_longer_waits(self):
         async def leaves(_scope, receive, _send):
             await receive()
             self.assertEqual(self.awaiting(), 1)
@@ -263,7 +264,7 @@ class AccessLog(Case):
             logger.info("the end")
         return len(seen.records) == 2
 
-    def test_questions_of_probes_and_of_the_bridge_are_not_logged(self):
+    def test_requests_of_probes_and_of_the_bridge_are_not_logged(self):
         InFlightMiddleware(self.app, self.traffic)
         InFlightMiddleware(self.app, self.traffic)
         self.assertEqual(logging.getLogger("uvicorn.access").filters.count(QUIET_PROBES), 1)
@@ -278,10 +279,10 @@ class Draining(Case):
         _, _, body = self.exchange(scope("/rayfleet/v1/drain", method))
         return json.loads(body)["draining"]
 
-    def test_it_can_be_set_twice_and_cleared(self):
+    def test_draining_can_be_set_twice_and_cleared(self):
         self.assertEqual([self.drain(), self.drain(), self.drain("DELETE"), self.drain("DELETE")], [True, True, False, False])
 
-    def test_answers_close_the_connection_only_while_draining(self):
+    def test_responses_close_the_connection_only_while_draining(self):
         _, headers, _ = self.exchange(scope("/v1/completions"))
         self.assertEqual(headers[b"connection"], b"keep-alive")
         self.drain()
@@ -289,7 +290,7 @@ class Draining(Case):
             _, headers, _ = self.exchange(scope(path))
             self.assertEqual(headers[b"connection"], b"close", path)
 
-    def test_http_2_answers_stay_as_they_are(self):
+    def test_http_2_responses_are_unchanged(self):
         self.drain()
         _, headers, _ = self.exchange(scope("/v1/completions", http_version="2"))
         self.assertEqual(headers[b"connection"], b"keep-alive")
@@ -303,10 +304,10 @@ class Authorization(Case):
     def status(self, *headers):
         return self.exchange(scope("/rayfleet/v1/state", headers=headers))[0]
 
-    def test_without_a_token_in_the_environment_nothing_is_asked(self):
+    def test_without_a_token_in_the_environment_none_is_required(self):
         self.assertEqual(self.status(), 200)
 
-    def test_the_token_opens_and_anything_else_does_not(self):
+    def test_only_the_token_is_accepted(self):
         os.environ["RAY_AUTH_TOKEN"] = "t0ken"
         self.assertEqual(self.status((b"authorization", b"Bearer t0ken")), 200)
         self.assertEqual(self.status((b"authorization", b"bearer t0ken")), 200)
@@ -319,7 +320,7 @@ class Authorization(Case):
         self.assertEqual(self.exchange(scope("/rayfleet/v1/drain", "POST"))[0], 401)
         self.assertFalse(self.traffic.draining)
 
-    def test_the_token_may_stand_in_a_file(self):
+    def test_the_token_may_be_in_a_file(self):
         with tempfile.NamedTemporaryFile("w") as file:
             file.write("from-file\n")
             file.flush()
@@ -327,7 +328,7 @@ class Authorization(Case):
             self.assertEqual(self.status((b"authorization", b"Bearer from-file")), 200)
             self.assertEqual(self.status(), 401)
 
-    def test_a_token_file_that_cannot_be_read_opens_to_nobody(self):
+    def test_with_an_unreadable_token_file_every_token_is_refused(self):
         os.environ["RAY_AUTH_TOKEN_PATH"] = "/nonexistent/token"
         self.assertEqual(self.status((b"authorization", b"Bearer ")), 401)
 
@@ -337,7 +338,7 @@ class Authorization(Case):
 
 
 class Probing(Case):
-    """The fixed request that goes with the engine's own key."""
+    """The fixed request that is sent with the engine's own key."""
 
     BODIES = {"/v1/completions": {"model": "m", "prompt": "Hi"}, "/pooling": {"model": "m", "input": "Hi"}}
 
@@ -346,7 +347,7 @@ class Probing(Case):
         os.environ["RAYFLEET_PROBE"] = json.dumps(self.BODIES)
 
     async def vllm(self, scope_, receive, send):
-        """As vLLM guards its paths: a wrong key is 401, behind it a path may be missing."""
+        """Like vLLM: 401 for a wrong key, and only then 404 for an unknown path."""
         headers = dict(scope_["headers"])
         self.asked = (scope_["method"], scope_["path"], scope_["query_string"], headers)
         self.body = (await receive())["body"]
@@ -359,7 +360,7 @@ class Probing(Case):
         scope_ = scope(f"{more.get('root_path', '')}/rayfleet/v1/probe{path}", method, headers, query_string=b"a=b", **more)
         return self.exchange(scope_, self.vllm, [{"type": "http.request", "body": b"stolen", "more_body": False}])[0]
 
-    def test_it_passes_an_engine_that_wants_the_key_of_the_environment(self):
+    def test_a_probe_is_sent_with_the_key_of_the_environment(self):
         self.assertEqual(self.probe(), 401)
         os.environ["VLLM_API_KEY"] = "key"
         self.assertEqual(self.probe(), 200)
@@ -368,7 +369,7 @@ class Probing(Case):
         self.assertEqual(headers[b"content-length"], str(len(self.body)).encode())
         self.assertEqual(self.probe("/pooling"), 404)
 
-    def test_it_sends_what_the_launch_fixed_and_nothing_of_who_asks(self):
+    def test_a_probe_sends_the_body_of_the_launch_and_nothing_of_the_caller(self):
         os.environ["VLLM_API_KEY"] = "key"
         self.probe(headers=[(b"x-secret", b"1"), (b"authorization", b"Bearer other")])
         self.assertEqual(json.loads(self.body), self.BODIES["/v1/completions"])
@@ -382,23 +383,23 @@ class Probing(Case):
         del os.environ["RAYFLEET_PROBE"]
         self.assertEqual(self.probe(), 404)
 
-    def test_it_needs_the_ray_token(self):
+    def test_a_probe_needs_the_ray_token(self):
         os.environ.update(RAY_AUTH_TOKEN="t0ken", VLLM_API_KEY="key")
         self.assertEqual(self.probe(), 401)
         self.assertEqual(self.probe(headers=[(b"authorization", b"Bearer t0ken")]), 200)
         self.assertEqual(self.asked[3][b"authorization"], b"Bearer key", "the Ray token stays with the middleware")
 
-    def test_it_counts_as_a_request_that_waits_for_the_engine(self):
+    def test_a_probe_counts_as_a_request_that_waits_for_the_engine(self):
         os.environ["VLLM_API_KEY"] = "key"
         self.probe()
         self.assertEqual((self.counted, self.traffic.report()["served"], self.traffic.probes), (1, 1, 0))
 
-    def test_a_published_prefix_stays_in_front(self):
+    def test_a_root_path_is_kept(self):
         os.environ["VLLM_API_KEY"] = "key"
         self.assertEqual(self.probe(root_path="/llm"), 200)
         self.assertEqual(self.asked[1], "/llm/v1/completions")
 
-    def test_probes_at_a_time_are_few(self):
+    def test_concurrent_probes_are_limited(self):
         self.traffic.probes = 4
         self.assertEqual(self.probe(), 503)
 

@@ -34,7 +34,7 @@ class Lines(unittest.TestCase):
         self.assertEqual((mark, line["name"]), (LAUNCH_MARK, "e1"))
         self.assertTrue(before * 1000 - 1 <= line["ms"] <= time.time() * 1000)
 
-    def test_a_failure_tells_where_it_happened(self):
+    def test_a_failure_has_its_phase(self):
         def act(phases):
             phases.enter("Loading")
             self.assertEqual(phases.fail("no memory", 5), 5)
@@ -46,13 +46,13 @@ class Lines(unittest.TestCase):
         line = self.report(lambda phases: phases.fail("x\n" * MAX_MESSAGE, 5))
         self.assertEqual(len(line["message"]), MAX_MESSAGE)
 
-    def test_secrets_do_not_leave(self):
+    def test_secrets_are_not_printed(self):
         line = self.report(lambda phases: phases.fail("key s3cr3t refused", 5), ["s3cr3t"])
         self.assertEqual(line["message"], "key *** refused")
 
 
 class Secrets(unittest.TestCase):
-    def test_keys_among_the_arguments_and_tokens_of_the_environment(self):
+    def test_keys_in_arguments_and_tokens_in_the_environment_are_secrets(self):
         with mock.patch.dict(os.environ, {"RAY_AUTH_TOKEN": "token-1", "HF_TOKEN": ""}, clear=True):
             found = secrets_of(["/m", "--api-key", "key-1", "key-2", "--hf-token=hf-1", "--port", "8000"])
         self.assertEqual(set(found), {"token-1", "key-1", "key-2", "hf-1"})

@@ -1,4 +1,4 @@
-"""Bundles and pins of a plan, and the explanation of a plan that Ray cannot meet."""
+"""Bundles and pins of a plan, and the error for a plan that Ray cannot place."""
 
 import unittest
 
@@ -15,12 +15,12 @@ def node(node_id, gpus=2, alive=True):
 
 
 class Bundles(unittest.TestCase):
-    def test_one_gpu_a_rank_pinned_by_node_id(self):
+    def test_each_rank_has_one_gpu_pinned_by_node_id(self):
         made = bundles_of(parse(spec()), IPS, labels=True)
         self.assertEqual(made.resources, [{"GPU": 1}] * 4)
         self.assertEqual([pin["ray.io/node-id"] for pin in made.selectors], [A, A, B, B])
 
-    def test_the_api_server_goes_with_a_rank_of_its_node(self):
+    def test_the_api_server_shares_the_bundle_of_a_rank_on_its_node(self):
         self.assertEqual(bundles_of(parse(spec()), IPS, labels=True).server, 0)
         self.assertEqual(bundles_of(parse(spec(apiServerNodeId=B)), IPS, labels=True).server, 2)
 
@@ -39,7 +39,7 @@ class Bundles(unittest.TestCase):
 
 
 class Missing(unittest.TestCase):
-    def test_nothing_is_missing_where_every_gpu_is_free(self):
+    def test_nothing_is_missing_if_every_gpu_is_free(self):
         free = {A: {"GPU": 2}, B: {"GPU": 2}}
         self.assertEqual(missing(parse(spec()), [node(A), node(B)], free), [])
 

@@ -1,4 +1,4 @@
-"""Which death of a rank counts as its own."""
+"""Which death of a rank counts as a death by itself."""
 
 import threading
 import unittest
@@ -17,22 +17,22 @@ def rank(name, state="DEAD", death=None):
 
 
 class Deaths(unittest.TestCase):
-    def test_the_rank_that_was_lost_is_told_not_those_taken_down_after_it(self):
+    def test_the_rank_that_died_by_itself_is_reported(self):
         reported = obituary(dead_by_itself([rank("a", death=KILLED), rank("b", death=LOST), rank("c", death=REMOVED)]))
         self.assertIn("rank b on node ffffffffffff died: WORKER_DIED: its worker process has died.", reported)
         self.assertNotIn("common causes", reported)
 
-    def test_living_ranks_and_a_group_taken_down_are_no_deaths(self):
+    def test_living_ranks_and_a_removed_group_are_not_deaths(self):
         self.assertIsNone(dead_by_itself([rank("a", "ALIVE"), rank("b", "PENDING_CREATION")]))
         self.assertIsNone(dead_by_itself([rank("a", death=KILLED), rank("b", death=REMOVED), rank("c", death=UNREFERENCED)]))
 
-    def test_causes_in_other_shapes_do_no_harm(self):
+    def test_causes_of_unknown_form_are_accepted(self):
         for death in (None, {}, {"x": None}, {"x": {}}, "gone"):
             self.assertIsInstance(_cause(death), str)
 
 
 class LastWords(unittest.TestCase):
-    def test_the_ends_of_both_files_without_the_marks_of_ray(self):
+    def test_the_ends_of_both_files_are_returned_without_the_marks_of_ray(self):
         def get_log(actor_id, suffix, **_more):
             self.assertEqual(actor_id, "a1")
             return {"out": [":actor_name:RayWorkerProc\nloading\n", "loaded\n"], "err": [":job_id:01\n\nFatal Python error: Aborted\n"]}[suffix]
@@ -40,7 +40,7 @@ class LastWords(unittest.TestCase):
         self.assertEqual(last_words(rank("a"), get_log), ["loading", "loaded", "Fatal Python error: Aborted"])
         self.assertEqual(last_words(rank("a"), get_log, limit=1), ["Fatal Python error: Aborted"])
 
-    def test_files_that_are_gone_or_never_come_are_no_words(self):
+    def test_files_that_are_gone_or_late_give_no_lines(self):
         def gone(**_more):
             raise RuntimeError("no such node")
 

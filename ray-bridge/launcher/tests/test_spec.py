@@ -1,4 +1,4 @@
-"""What counts as a launch specification, and how the faults of one are reported."""
+"""Valid launch specifications, and the errors of invalid ones."""
 
 import json
 import unittest
@@ -9,7 +9,8 @@ A, B = "a" * 56, "b" * 56
 
 
 def spec(**changes):
-    """A good specification of four ranks on two nodes, with `changes` to its fields; None takes a field out."""
+    """A valid specification of four ranks on two nodes, with `changes` to its fields; None removes a
+    field."""
     fields = {
         "name": "llama-7f-0-e1",
         "engine": "vllm",
@@ -25,7 +26,7 @@ def spec(**changes):
 
 
 class Accepted(unittest.TestCase):
-    def test_a_good_one_gives_nodes_in_rank_order(self):
+    def test_a_valid_spec_gives_nodes_in_rank_order(self):
         read = parse(spec())
         self.assertEqual(read.nodes, (A, A, B, B))
         self.assertEqual((read.tensor, read.pipeline, read.placement_timeout), (2, 2, 60.0))
@@ -34,7 +35,7 @@ class Accepted(unittest.TestCase):
         read = parse(spec(engine="custom", entrypoint="light_engine:serve", argv=[]))
         self.assertEqual(read.entrypoint, "light_engine:serve")
 
-    def test_one_api_server_process_may_be_asked_for(self):
+    def test_one_api_server_process_is_accepted(self):
         self.assertIn("--api-server-count=1", parse(spec(argv=["/m", "--api-server-count=1"])).argv)
 
 
@@ -45,16 +46,16 @@ class Refused(unittest.TestCase):
         for word in words:
             self.assertIn(word, str(caught.exception))
 
-    def test_no_specification(self):
+    def test_a_missing_specification_is_refused(self):
         self.refuse("", "RAYFLEET_SPEC")
 
-    def test_not_json(self):
+    def test_text_that_is_not_json_is_refused(self):
         self.refuse("{", "JSON")
 
-    def test_not_an_object(self):
+    def test_json_that_is_not_an_object_is_refused(self):
         self.refuse("[]", "object")
 
-    def test_fields_that_are_missing_or_wrong(self):
+    def test_missing_and_invalid_fields_are_refused(self):
         for field, value in (
             ("name", None), ("name", "a/b"), ("name", 3), ("engine", "sglang"), ("bundles", None), ("tensor", 0),
             ("tensor", True), ("pipeline", "2"), ("port", 70000), ("apiServerNodeId", "node-1"), ("argv", "serve"),
@@ -63,16 +64,16 @@ class Refused(unittest.TestCase):
             with self.subTest(field=field, value=value):
                 self.refuse(spec(**{field: value}), field)
 
-    def test_ranks_that_are_too_few_or_out_of_order(self):
+    def test_too_few_or_unordered_ranks_are_refused(self):
         self.refuse(spec(pipeline=3), "bundles", "6")
         self.refuse(spec(bundles=[{"rank": rank, "nodeId": A} for rank in (0, 2, 1, 3)]), "bundles[1]")
         self.refuse(spec(bundles=[{"rank": rank, "nodeId": "../x"} for rank in range(4)]), "bundles[0].nodeId")
 
-    def test_a_custom_engine_without_entrypoint(self):
+    def test_a_custom_engine_without_entrypoint_is_refused(self):
         self.refuse(spec(engine="custom"), "entrypoint")
         self.refuse(spec(engine="custom", entrypoint="light_engine"), "module:callable")
 
-    def test_several_api_server_processes(self):
+    def test_several_api_server_processes_are_refused(self):
         self.refuse(spec(argv=["/m", "--api-server-count", "4"]), "--api-server-count")
         self.refuse(spec(argv=["/m", "--api-server-count=4"]), "--api-server-count")
 

@@ -1,20 +1,20 @@
-//! Whether Ray's own processes are well: the GCS behind the dashboard, a raylet behind its node's agent.
+//! Health of Ray's own processes: the GCS behind the dashboard, and a raylet behind its node's agent.
 
 use super::{Dashboard, NodeSummary};
 use crate::http::{CallError, CallErrorKind, Endpoint, Keep};
 
-/// What both answer when all is well.
+/// The body of both replies when healthy.
 const WELL: &str = "success";
 
 impl Dashboard {
-    /// Whether the GCS, the head's memory, answers. May be asked without a token. Errors of the dashboard are errors;
-    /// `Some` is what is wrong with the GCS.
+    /// Health of the GCS, which holds the cluster's state on the head. Needs no token. `Err` is an error of
+    /// the dashboard; `Some` is what is wrong with the GCS.
     pub async fn gcs_health(&self) -> Result<Option<String>, CallError> {
         health(&self.0.anonymous(), "/api/gcs_healthz").await
     }
 
-    /// Whether the raylet of a node is well, by its agent: `Some` is what is wrong with it. [`Fault::Unreachable`] if no agent
-    /// answers there.
+    /// Health of a node's raylet, as its agent reports it: `Some` is what is wrong with it.
+    /// [`CallErrorKind::Unreachable`](crate::CallErrorKind::Unreachable) if no agent answers at that address.
     pub async fn raylet_health(&self, node: &NodeSummary) -> Result<Option<String>, CallError> {
         let path = "/api/local_raylet_healthz";
         if let Some(agent) = node.agent(&self.0) {
@@ -25,7 +25,7 @@ impl Dashboard {
     }
 }
 
-/// Ray answers 503 with its reason, which is what was asked for and no error.
+/// Ray answers 503 with the reason. That is a result of this call, not an error.
 async fn health(server: &Endpoint, path: &str) -> Result<Option<String>, CallError> {
     match server.get_bytes(path, Keep::Head(1024)).await {
         Ok(kept) => {

@@ -1,4 +1,4 @@
-//! Jobs: what is sent to start one, what comes back.
+//! Jobs: the request that starts one, and the state that Ray reports.
 
 use std::collections::BTreeMap;
 
@@ -12,51 +12,52 @@ use crate::http::CallErrorKind;
 use crate::lean::{self, Pick, Picked, Text};
 use crate::{NodeId, SubmissionId};
 
-/// Path of all jobs; Ray answers 404 without the slash.
+/// Path of the list of jobs; Ray answers 404 without the trailing slash.
 pub(super) const LIST: &str = "/api/jobs/";
 
-/// The field by which a job is pinned; Ray 2.46 refuses it by this name.
+/// The field that pins a job to a node; Ray 2.46 refuses it by this name.
 pub(super) const LABEL_SELECTOR: &str = "entrypoint_label_selector";
 
-/// Every node has 1.0 of its own `node:<address>`, so a share this small pins without taking anything away.
+/// Every node has 1.0 of its own resource `node:<address>`, so a share this small pins a job and takes
+/// nothing away.
 const PIN_SHARE: f64 = 0.001;
 
-/// How a job is held to its node.
+/// How a job is pinned to its node.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pin<'a> {
     /// By the label that holds the node's id.
     Label,
-    /// By the resource that is named after this address.
+    /// By the resource `node:<address>`.
     Address(&'a str),
 }
 
-/// A job to submit. Holds secrets in its environment, so it has no `Debug`.
+/// A job to submit. Its environment holds secrets, so it has no `Debug`.
 #[derive(Clone)]
 pub struct JobRequest {
-    /// Its name, which makes the submit idempotent.
+    /// Submission id, which makes the submit idempotent.
     pub submission_id: SubmissionId,
     /// Shell command.
     pub entrypoint: String,
     /// Package that is unpacked as its working directory (`gcs://…`).
     pub working_dir: Option<String>,
-    /// Environment of the entrypoint and of all that it starts in Ray.
+    /// Environment of the entrypoint and of everything that it starts in Ray.
     pub env_vars: BTreeMap<String, String>,
     /// The node that the entrypoint must run on; `None` leaves it to Ray.
     pub node: Option<NodeId>,
-    /// Kept with the job.
+    /// Stored with the job.
     pub metadata: BTreeMap<String, String>,
 }
 
 /// Ray's state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
 pub enum JobStatus {
-    /// Not started; may wait for resources without end.
+    /// Not started; it may wait for resources indefinitely.
     #[serde(rename = "PENDING")]
     Pending,
     /// The entrypoint runs.
     #[serde(rename = "RUNNING")]
     Running,
-    /// The entrypoint ended with 0. For a service that is a failure, too.
+    /// The entrypoint ended with 0. For a service this is a failure too.
     #[serde(rename = "SUCCEEDED")]
     Succeeded,
     /// The entrypoint failed, or its node died.
@@ -65,38 +66,40 @@ pub enum JobStatus {
     /// Stopped on request.
     #[serde(rename = "STOPPED")]
     Stopped,
-    /// A state this version does not know.
+    /// A state that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
 impl JobStatus {
-    /// Nothing of the job runs any more.
+    /// No process of the job runs any more.
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Stopped)
     }
 }
 
-/// Longest text of Ray's that is kept of a job, in bytes; the end of its log, which it may hold, comes from the log itself.
+/// Longest text of Ray that is kept of a job, in bytes. It may contain the end of the log, which is read from
+/// the log itself instead.
 const LONGEST_MESSAGE: usize = 32 << 10;
-/// Beginning of the metadata that the bridge writes; what others add is not taken in.
+/// Prefix of the metadata that the bridge writes; other metadata is ignored.
 const OWN_METADATA: &str = "rayfleet.io/";
-/// Longest value of the bridge's metadata in bytes, more than the plan of 1024 ranks, and how many there may be.
+/// Longest value of the bridge's metadata in bytes (more than the plan of 1024 ranks needs), and the most
+/// entries.
 const LONGEST_METADATA: usize = 384 << 10;
 const MOST_METADATA: usize = 8;
 
-/// A job as Ray reports it. Its environment is left out: Ray gives it in clear.
+/// A job as Ray reports it. Its environment is left out, because Ray returns it in clear text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Job {
-    /// The id that it was submitted under. Ray takes ids that the bridge could not have given; those are left out.
+    /// The submission id. Jobs whose ids the bridge could not have chosen are left out.
     #[serde(default, deserialize_with = "id")]
     pub submission_id: Option<SubmissionId>,
     /// State.
     pub status: JobStatus,
-    /// Ray's words; of a failed entrypoint with the end of its log.
+    /// Ray's message; for a failed entrypoint it contains the end of the log.
     #[serde(default, deserialize_with = "lean::words::<_, LONGEST_MESSAGE>")]
     pub message: Option<String>,
-    /// Ray's kind of failure, such as `JOB_SUPERVISOR_ACTOR_DIED`.
+    /// Ray's error type, such as `JOB_SUPERVISOR_ACTOR_DIED`.
     #[serde(default, deserialize_with = "lean::words::<_, 256>")]
     pub error_type: Option<String>,
     /// When it was submitted.
@@ -105,19 +108,19 @@ pub struct Job {
     /// When it ended.
     #[serde(default, deserialize_with = "wire::time", rename = "end_time")]
     pub ended: Option<Timestamp>,
-    /// What the bridge submitted with it.
+    /// Metadata that the bridge submitted with it.
     #[serde(default, deserialize_with = "metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Exit code of the entrypoint.
     #[serde(default)]
     pub driver_exit_code: Option<i64>,
-    /// Node that it runs on; `None` before it has started.
+    /// The node it runs on; `None` before it has started.
     #[serde(default, deserialize_with = "wire::id")]
     pub driver_node_id: Option<NodeId>,
 }
 
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SubmissionId>, D::Error> {
-    // One byte longer than any id: what is cut off is none either.
+    // One byte longer than any valid id, so that a truncated id is invalid.
     lean::text::<D, 129>(deserializer).map(|text| SubmissionId::new(text).ok())
 }
 
@@ -142,12 +145,12 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Strin
     Picked::<Own>::deserialize(deserializer).map(|Picked(Own(own))| own)
 }
 
-/// Path of a job; ids need no escaping by their syntax.
+/// Path of a job; the syntax of ids makes escaping unnecessary.
 pub(super) fn path(id: &SubmissionId, rest: &str) -> String {
     format!("/api/jobs/{id}{rest}")
 }
 
-/// Ray answers 500 with a traceback for an id that exists; only the text tells.
+/// Ray answers 500 with a traceback for an id that exists; only the text distinguishes it from other errors.
 pub(super) fn refusal(status: u16, message: String) -> CallErrorKind {
     if message.contains("submission_id") && message.contains("already exists") {
         CallErrorKind::Conflict

@@ -1,4 +1,4 @@
-//! The calls about jobs.
+//! The dashboard's calls about jobs.
 
 use std::time::Duration;
 
@@ -11,16 +11,17 @@ use crate::http::{CallError, CallErrorKind, Payload, longest};
 use crate::lean;
 use crate::{NodeId, SubmissionId};
 
-/// Jobs that a list may hold.
+/// The most jobs that a list may hold.
 const MOST: usize = 10_000;
-/// Longest time between looks at whether a deleted job stays away.
+/// Longest interval between checks that a deleted job stays away.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Dashboard {
-    /// Submits a job. [`Fault::Conflict`] if one of its id exists, also when an earlier submit timed out.
+    /// Submits a job. [`CallErrorKind::Conflict`] if a job with its id exists, for example from an earlier
+    /// submit that timed out.
     ///
-    /// A Ray without label selectors for entrypoints (2.46) refuses those with a 400; its job is then pinned by the resource
-    /// that every node has under its address.
+    /// Ray 2.46 does not know label selectors for entrypoints and refuses them with a 400; the job is then
+    /// pinned by the resource `node:<address>` that every node has.
     pub async fn submit(&self, request: &JobRequest) -> Result<(), CallError> {
         match (self.post(request, Pin::Label).await, &request.node) {
             (Err(CallError { fault: CallErrorKind::Rejected { status: 400, message }, .. }), Some(node))
@@ -49,17 +50,17 @@ impl Dashboard {
         let nodes = self.nodes().await?;
         nodes.into_iter().find(|n| n.node_id == *node).map(|n| n.node_ip).ok_or_else(|| {
             let message =
-                format!("node {node}, which the job is to run on, is not in the cluster: plan again");
+                format!("node {node}, on which the job must run, is not in the cluster: plan again");
             self.0.fail(&Method::POST, job::LIST, CallErrorKind::NotFound { message })
         })
     }
 
-    /// One job.
+    /// Reads one job.
     pub async fn job(&self, id: &SubmissionId) -> Result<Job, CallError> {
         self.0.get(&job::path(id, ""), longest::JOB).await
     }
 
-    /// All jobs that were submitted under an id that the bridge could have given, ended ones too.
+    /// All jobs, also ended ones, with ids that the bridge could have chosen.
     pub async fn jobs(&self) -> Result<Vec<(SubmissionId, Job)>, CallError> {
         #[derive(Deserialize)]
         #[serde(transparent)]
@@ -71,7 +72,7 @@ impl Dashboard {
         Ok(all.into_iter().filter_map(|job| Some((job.submission_id.clone()?, job))).collect())
     }
 
-    /// Asks a job to stop; `false` if it had ended already.
+    /// Asks Ray to stop a job; `false` if it had ended already.
     pub async fn stop(&self, id: &SubmissionId) -> Result<bool, CallError> {
         #[derive(Deserialize)]
         struct Stopped {
@@ -84,8 +85,8 @@ impl Dashboard {
         Ok(reply.stopped)
     }
 
-    /// Removes a job that has ended from Ray's list. Ray may bring back one that ended less than 3 s ago; see
-    /// [`Dashboard::delete_until_gone`].
+    /// Removes an ended job from Ray's list. Ray may re-create the entry of a job that ended less than 3 s
+    /// ago; see [`Dashboard::delete_until_gone`].
     pub async fn delete(&self, id: &SubmissionId) -> Result<(), CallError> {
         let path = job::path(id, "");
         self.0
@@ -94,11 +95,11 @@ impl Dashboard {
             .map(|_| ())
     }
 
-    /// Removes a job that has ended, and stays until it has been away for `settled`: a job that Ray brings back is removed
-    /// again. Gives the number of times that it had to be removed; 0 if it was never there.
+    /// Removes an ended job and returns when it has been gone for `settled`; if Ray re-creates its entry,
+    /// removes it again. Returns the number of deletions; 0 if the job did not exist.
     ///
-    /// Ray brings a job back within 5 s, so `settled` should be longer. [`Fault::TimedOut`] if this takes longer than
-    /// `limit`; the job may then come back once more.
+    /// Ray re-creates an entry within 5 s, so `settled` should be longer. [`CallErrorKind::TimedOut`] if this
+    /// takes longer than `limit`; the entry may then come back once more.
     pub async fn delete_until_gone(
         &self,
         id: &SubmissionId,

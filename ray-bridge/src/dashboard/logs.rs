@@ -1,4 +1,4 @@
-//! The end of a job's log: as much of it as is asked for, however long it has become.
+//! The end of a job's log, bounded whatever the length of the log.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use super::{Dashboard, Job, job};
 use crate::SubmissionId;
 use crate::http::{CallError, CallErrorKind, Keep};
 
-/// Lines are asked for, bytes are wanted; most lines are longer than this.
+/// Ray's API counts lines, the limit is in bytes; most lines are longer than this.
 const SHORT_LINE: usize = 64;
 
 #[derive(Deserialize)]
@@ -17,16 +17,18 @@ struct Logs {
 }
 
 impl Dashboard {
-    /// The end of a job's log ([`Limits::log_tail_bytes`](crate::Limits)); empty if the node it ran on is gone.
+    /// The end of a job's log ([`Limits::log_tail_bytes`](crate::Limits)); empty if the node it ran on is
+    /// gone.
     pub async fn log_tail(&self, id: &SubmissionId) -> Result<String, CallError> {
         let job = self.job(id).await?;
         self.log_tail_of(id, &job).await
     }
 
-    /// As [`Dashboard::log_tail`], of a job that was just looked at.
+    /// Like [`Dashboard::log_tail`], for a job that was read just before.
     ///
-    /// Ray's call for a job's log reads, sends and quotes the whole file, so the file's end is asked for from the node that
-    /// writes it. Where that is not answered, the whole log is read and all but its end dropped.
+    /// Ray's call for a job's log reads and sends the whole file as a JSON string, so the end of the file is
+    /// requested from the node that writes it. If that fails, the whole log is read and all but its end
+    /// dropped.
     pub async fn log_tail_of(&self, id: &SubmissionId, job: &Job) -> Result<String, CallError> {
         let limit = self.0.limits.log_tail_bytes;
         let tail = Keep::Tail { keep: limit, read: self.0.limits.log_read_bytes };
@@ -46,7 +48,8 @@ impl Dashboard {
                     return Err(self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }));
                 }
                 Ok(kept) => return Ok(whole_lines(&kept.bytes, kept.cut)),
-                // No such node or file any more, an empty one (Ray 2.46 breaks the connection then), or a Ray without this call.
+                // The node or file is gone, the file is empty (Ray 2.46 breaks the connection then), or this
+                // Ray lacks the call.
                 Err(CallError {
                     fault:
                         CallErrorKind::NotFound { .. }
@@ -64,19 +67,21 @@ impl Dashboard {
     }
 }
 
-/// Ray begins every log with a line of its own, so one that begins as a page is the page of somebody in between.
+/// Ray begins every log with a line of its own, so a log that begins like an HTML page comes from a proxy in
+/// between.
 fn is_page(bytes: &[u8]) -> bool {
     let start: Vec<u8> = bytes.trim_ascii_start().iter().take(14).map(u8::to_ascii_lowercase).collect();
     start.starts_with(b"<html") || start.starts_with(b"<!doctype html")
 }
 
-/// The text, from a whole line on if its beginning is `cut`. What is no UTF-8 is replaced.
+/// Decodes the text, from the first whole line on if its beginning is `cut`. Invalid UTF-8 is replaced.
 fn whole_lines(bytes: &[u8], cut: bool) -> String {
     let from = if cut { bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| at + 1) } else { 0 };
     String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
 }
 
-/// The log's text in `{"logs": "…"}` whose beginning may have been dropped. Errors say what the reply is.
+/// Extracts the log from `{"logs": "…"}` whose beginning may have been dropped. Errors say what the reply is
+/// instead.
 fn quoted(reply: &[u8], cut: bool) -> Result<String, String> {
     if !cut {
         let logs: Logs = serde_json::from_slice(reply).map_err(|e| format!("logs: {e}"))?;
@@ -90,8 +95,8 @@ fn quoted(reply: &[u8], cut: bool) -> Result<String, String> {
     Ok(text.split_once('\n').map_or(String::new(), |(_, whole_lines)| whole_lines.to_owned()))
 }
 
-/// The cut may have hit an escape, a surrogate pair or a character. Behind a byte that none of these can hold, it is
-/// safe to read on.
+/// The cut may be inside an escape, a surrogate pair or a character. Reading is safe after a byte that can be
+/// part of none of these.
 fn from_safe_place(reply: &[u8]) -> &[u8] {
     let in_escape =
         |b: u8| b.is_ascii_hexdigit() || matches!(b, b'"' | b'\\' | b'/' | b'n' | b'r' | b't' | b'u');
@@ -126,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn something_else_is_said_to_be_no_log() {
+    fn a_reply_that_is_no_log_is_an_error() {
         assert!(quoted(b"<html>", false).is_err());
         assert!(quoted(b"<html>", true).is_err());
         assert!(quoted(b"", true).is_err());

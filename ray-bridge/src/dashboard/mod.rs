@@ -1,4 +1,5 @@
-//! Typed client of one Ray dashboard. What the replies mean is in the modules below; nothing here decides anything.
+//! Typed client of one Ray dashboard. Each module below parses one kind of reply; decisions are made
+//! elsewhere.
 
 mod health;
 mod job;
@@ -38,28 +39,30 @@ use crate::lean;
 #[derive(Debug, Clone)]
 pub struct Dashboard(Endpoint);
 
-/// What runs behind the dashboard.
+/// Version of the Ray cluster behind the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Version {
     /// For example `2.60.0`.
     #[serde(deserialize_with = "lean::text::<_, 64>")]
     pub ray_version: String,
-    /// Ray's session. It changes when the head starts again without kept state; then everything it knew is lost.
+    /// Ray's session. It changes when the head restarts without persisted GCS state; then Ray has lost all
+    /// jobs and actors.
     #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub session_name: String,
 }
 
-/// How Ray lets callers in.
+/// Whether Ray requires a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authentication {
-    /// Everybody.
+    /// No token is required.
     Open,
-    /// Whoever sends the cluster's token.
+    /// The Ray cluster's token is required.
     Token,
 }
 
 impl Dashboard {
-    /// A client of its own for `base`, for example `http://10.0.0.7:8265`. [`crate::Bridge`] shares one pool instead.
+    /// A client with its own connection pool for `base`, for example `http://10.0.0.7:8265`. Clients of one
+    /// [`crate::Bridge`] share a pool.
     pub fn new(base: Url, token: Option<Token>, limits: Limits) -> Result<Self, SetupError> {
         let cluster = base.host_str().unwrap_or_default().to_owned();
         let memory = Budget::default().share(&cluster);
@@ -77,12 +80,12 @@ impl Dashboard {
         Self(Endpoint { wire, base, cluster, server: "dashboard", token, limits, memory })
     }
 
-    /// Ray's version and session.
+    /// Reads Ray's version and session.
     pub async fn version(&self) -> Result<Version, CallError> {
         self.0.get("/api/version", longest::WORD).await
     }
 
-    /// How Ray lets callers in. May be asked without a token.
+    /// Reads whether Ray requires a token. Needs no token.
     pub async fn authentication(&self) -> Result<Authentication, CallError> {
         #[derive(Deserialize)]
         struct Reply {
@@ -98,9 +101,9 @@ impl Dashboard {
         }
     }
 
-    /// Makes sure that Ray holds a package for the next minutes.
+    /// Uploads a package unless Ray holds it already, and keeps it for the next minutes.
     ///
-    /// Ray drops a package with the last job that used it; reading it keeps it for a while.
+    /// Ray drops a package with the last job that used it; reading the package keeps it for a while.
     pub async fn ensure_package(&self, package: &Package) -> Result<(), CallError> {
         let path = package.path();
         let found = self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await;
@@ -112,30 +115,30 @@ impl Dashboard {
         self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await.map(|_| ())
     }
 
-    /// All nodes, dead ones too.
+    /// All nodes, also dead ones.
     pub async fn nodes(&self) -> Result<Vec<Node>, CallError> {
         self.list("nodes", &[], longest::LIST).await
     }
 
-    /// The error of a list of nodes with more than there can be.
+    /// The error for a list with more nodes than allowed.
     pub(crate) fn lists_too_many(&self, alive: usize, most: usize) -> CallError {
-        let what = format!("{alive} nodes are alive, where there can be {most} at most");
+        let what = format!("{alive} nodes are alive, more than the {most} allowed");
         self.0.fail(&Method::GET, &state::path("nodes", &[]), CallErrorKind::Malformed { what })
     }
 
-    /// GPUs in use by node; a node that Ray has not heard from yet, or that has none, is left out.
+    /// GPUs in use, by node. A node that Ray has no report of yet, or that has no GPU, is left out.
     pub async fn gpu_use(&self) -> Result<BTreeMap<NodeId, GpuUse>, CallError> {
         let path = "/api/cluster_status";
         let status: nodes::Status = self.0.get(path, longest::LIST).await?;
         status.gpu_use().map_err(|what| self.0.fail(&Method::GET, path, CallErrorKind::Malformed { what }))
     }
 
-    /// Actors that match all filters, dead ones too.
+    /// Actors that match all filters, also dead ones.
     pub async fn actors(&self, filters: &[Filter<'_>]) -> Result<Vec<Actor>, CallError> {
         self.list("actors", filters, longest::ENVIRONMENTS).await
     }
 
-    /// Placement groups that match all filters, removed ones too.
+    /// Placement groups that match all filters, also removed ones.
     pub async fn placement_groups(&self, filters: &[Filter<'_>]) -> Result<Vec<PlacementGroup>, CallError> {
         self.list("placement_groups", filters, longest::LIST).await
     }

@@ -13,15 +13,15 @@ use crate::placement::RayNode;
 /// A node as the state API reports it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Node {
-    /// Id of this incarnation.
+    /// Id of this incarnation of the node.
     pub node_id: NodeId,
     /// Address.
     #[serde(default, deserialize_with = "lean::text::<_, 64>")]
     pub node_ip: String,
-    /// Name, equal to the address unless one was given.
+    /// Name; the address unless one was given.
     #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub node_name: String,
-    /// Runs the dashboard.
+    /// It is the head.
     #[serde(default, deserialize_with = "wire::or_default")]
     pub is_head_node: bool,
     /// `ALIVE` or `DEAD`.
@@ -30,25 +30,25 @@ pub struct Node {
     /// Why it is dead.
     #[serde(default, deserialize_with = "lean::words::<_, 500>")]
     pub state_message: Option<String>,
-    /// GPUs that it has, shares included; 0 if it has none.
+    /// GPUs, fractions included; 0 if it has none.
     #[serde(default, rename = "resources_total", deserialize_with = "gpus")]
     pub gpus: f64,
-    /// Labels, 32 of them at most.
+    /// Labels, at most 32.
     #[serde(default, deserialize_with = "lean::texts::<_, 32>")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// GPUs of one node, shares included.
+/// GPUs of one node, fractions included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GpuUse {
     /// In use or reserved.
     pub used: f64,
-    /// In all.
+    /// Total.
     pub total: f64,
 }
 
 impl Node {
-    /// With the GPUs in use, as placement wants it.
+    /// Combines node and GPU use for placement.
     pub fn into_ray_node(self, gpu_use: &BTreeMap<NodeId, GpuUse>) -> RayNode {
         let gpus_total = wire::floor(self.gpus);
         let free = gpu_use.get(&self.node_id).map_or(gpus_total, |u| wire::floor(u.total - u.used));
@@ -66,7 +66,7 @@ impl Node {
     }
 }
 
-/// The amount of one resource among others.
+/// The amount of one resource; other resources are skipped.
 #[derive(Default)]
 struct Gpus(f64);
 
@@ -87,10 +87,10 @@ fn gpus<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     Picked::<Gpus>::deserialize(deserializer).map(|Picked(Gpus(amount))| amount)
 }
 
-/// The cluster's status, of which only the `usageByNode` is read.
+/// The reply of the cluster status, of which only `usageByNode` is read.
 ///
-/// Ray rewrites the keys of this reply to camelCase (`slot_w2` becomes `slotW2`, node ids elsewhere in it are mangled);
-/// node ids in this map and the key `GPU` come through unchanged.
+/// Ray rewrites the keys of this reply to camelCase (`slot_w2` becomes `slotW2`, and node ids elsewhere in it
+/// are mangled); the node ids in this map and the key `GPU` are unchanged.
 #[derive(Deserialize)]
 pub(super) struct Status {
     data: Option<StatusData>,
@@ -115,11 +115,11 @@ struct Report {
     usage_by_node: Picked<UseByNode>,
 }
 
-/// Nodes with GPUs in a report; those beyond [`MOST_NODES`] are left out.
+/// GPU use by node; nodes beyond [`MOST_NODES`] are left out.
 #[derive(Default)]
 struct UseByNode(BTreeMap<NodeId, GpuUse>);
 
-/// Nodes whose use is kept: more than an engine has.
+/// The most nodes whose GPU use is kept: more than an engine has.
 const MOST_NODES: usize = 4096;
 
 impl Pick for UseByNode {
@@ -170,7 +170,7 @@ impl Pick for Pair {
 }
 
 impl Status {
-    /// GPUs in use, by node. The report is absent until Ray has collected it for the first time.
+    /// GPUs in use, by node. Empty until Ray has collected the report for the first time.
     pub(super) fn gpu_use(self) -> Result<BTreeMap<NodeId, GpuUse>, String> {
         let data = self.data.ok_or("cluster_status without data")?;
         let report = data.cluster_status.and_then(|status| status.load_metrics_report);

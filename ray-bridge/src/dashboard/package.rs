@@ -11,7 +11,7 @@ use zip::write::SimpleFileOptions;
 /// The Python files of `launcher/`, sorted by name.
 const LAUNCHER_FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/launcher_files.rs"));
 
-/// A package under a name that is made of its content, so that the same files are put once.
+/// A package named by the hash of its content, so that the same files are uploaded once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Package {
     name: String,
@@ -21,7 +21,7 @@ pub struct Package {
 /// The zip could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// A file's name or size is not for a zip.
+    /// A file's name or size is not allowed in a zip.
     #[error(transparent)]
     Zip(#[from] zip::result::ZipError),
     /// Writing to memory failed.
@@ -35,7 +35,7 @@ impl Package {
         Self::of(LAUNCHER_FILES)
     }
 
-    /// A package of `(name, content)`; the same input gives the same bytes.
+    /// Packs `(name, content)` pairs; the same input gives the same bytes.
     pub fn of(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().unix_permissions(0o644);
@@ -54,7 +54,7 @@ impl Package {
         Ok(Self { name, bytes: bytes.into() })
     }
 
-    /// As a job's `working_dir`.
+    /// The package as a job's `working_dir`.
     pub fn uri(&self) -> String {
         format!("gcs://{}", self.name)
     }

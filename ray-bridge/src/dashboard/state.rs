@@ -1,4 +1,4 @@
-//! The state API: one shape of reply for nodes, actors and placement groups.
+//! Ray's state API: nodes, actors and placement groups share one form of reply.
 
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess};
@@ -11,12 +11,13 @@ use crate::placement::{
     ForeignActor, GroupState, Life, RANK_ACTOR_CLASS, RankName, ReportedBundle, ReportedRank,
 };
 
-/// Ray gives at most this many entries.
+/// Ray returns at most this many entries.
 const LIMIT: usize = 10_000;
-/// Entries that are taken in; a longer list is an error. An engine has 1024 ranks at most, and Ray remembers 1000 dead nodes.
+/// The most entries that are accepted; a longer list is an error. An engine has at most 1024 ranks, and Ray
+/// remembers 1000 dead nodes.
 const MOST: usize = 4096;
 
-/// `key = value`.
+/// The filter `key = value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter<'a> {
     /// Column, such as `class_name`.
@@ -37,13 +38,13 @@ pub struct Actor {
     /// `DEPENDENCIES_UNREADY`, `PENDING_CREATION`, `ALIVE`, `RESTARTING` or `DEAD`.
     #[serde(deserialize_with = "lean::text::<_, 32>")]
     pub state: String,
-    /// Node, `None` while it has none.
+    /// Node; `None` while it has none.
     #[serde(default, deserialize_with = "wire::id")]
     pub node_id: Option<NodeId>,
-    /// Placement group it runs in.
+    /// Placement group that it runs in.
     #[serde(default, deserialize_with = "lean::words::<_, 128>")]
     pub placement_group_id: Option<String>,
-    /// Restarts so far; Ray writes it as a string.
+    /// Number of restarts; Ray writes it as a string.
     #[serde(default, deserialize_with = "wire::count")]
     pub num_restarts: u64,
     #[serde(default)]
@@ -52,11 +53,11 @@ pub struct Actor {
     required_resources: Picked<GpuBundle>,
 }
 
-/// Ray's words for a death: `{"actor_died_error_context": {"error_message": …}}` or another context.
+/// Ray's cause of death: `{"actor_died_error_context": {"error_message": …}}` or another context.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Cause(String);
 
-/// Longest words for a death that are looked at, in bytes.
+/// Longest cause of death that is read, in bytes.
 const LONGEST_CAUSE: usize = 4 << 10;
 
 impl Pick for Cause {
@@ -88,13 +89,14 @@ impl Pick for Context {
     }
 }
 
-/// The first line, in 300 characters. Behind the point stands a lecture that fits every death.
+/// The first line, at most 300 characters. The lines after it are general advice.
 fn point(words: &str) -> String {
     let point = words.split("Some common causes include").next().unwrap_or_default();
     point.lines().next().unwrap_or_default().trim_end().chars().take(300).collect()
 }
 
-/// The bundle whose GPU an actor holds: in a placement group Ray calls that `GPU_group_<bundle>_<placement group>`.
+/// The bundle whose GPU an actor holds: in a placement group Ray names that resource
+/// `GPU_group_<bundle>_<placement group>`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct GpuBundle(Option<u32>);
 
@@ -133,7 +135,7 @@ pub struct PlacementGroup {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Bundle {
     bundle_id: BundleId,
-    /// Node, `None` while it has none.
+    /// Node; `None` while it has none.
     #[serde(default, deserialize_with = "wire::id")]
     pub node_id: Option<NodeId>,
 }
@@ -174,7 +176,7 @@ struct Entries<T> {
 }
 
 impl<T> Reply<T> {
-    /// The entries, all of them.
+    /// All entries; an error if the reply is truncated.
     pub(super) fn into_entries(self) -> Result<Vec<T>, String> {
         let entries = self.data.and_then(|d| d.result).filter(|_| self.result);
         let Some(entries) = entries else {
@@ -184,13 +186,13 @@ impl<T> Reply<T> {
             return Err(format!("{} of {} entries", entries.result.len(), entries.num_filtered));
         }
         if !entries.partial_failure_warning.is_empty() {
-            tracing::warn!(warning = entries.partial_failure_warning, "Ray lists only a part");
+            tracing::warn!(warning = entries.partial_failure_warning, "Ray lists only a part of the entries");
         }
         Ok(entries.result)
     }
 }
 
-/// Path of a list, with the filters escaped.
+/// Path of a list call, with escaped filters.
 pub(super) fn path(kind: &str, filters: &[Filter<'_>]) -> String {
     let mut query = Serializer::new(String::new());
     query.append_pair("detail", "1").append_pair("limit", &LIMIT.to_string());
@@ -204,7 +206,7 @@ pub(super) fn path(kind: &str, filters: &[Filter<'_>]) -> String {
 }
 
 impl Actor {
-    /// As a rank, if it is one.
+    /// The actor as a rank; `None` if it is not one.
     pub fn rank(&self) -> Option<ReportedRank> {
         let name = RankName::parse(&self.name).filter(|_| self.class_name == RANK_ACTOR_CLASS)?;
         let life = match self.state.as_str() {
@@ -215,7 +217,8 @@ impl Actor {
         Some(ReportedRank { name, node_id: self.node_id.clone(), life })
     }
 
-    /// As a stranger in an engine's placement group: a living actor that is no rank and yet holds the GPU of a bundle.
+    /// The actor as a foreign one in an engine's placement group: alive, not a rank, and holding the GPU of a
+    /// bundle.
     pub fn foreign(&self) -> Option<ForeignActor> {
         let bundle =
             self.required_resources.0.0.filter(|_| self.rank().is_none() && self.state == "ALIVE")?;
@@ -223,7 +226,7 @@ impl Actor {
         Some(ForeignActor { name: name.clone(), bundle, node_id: self.node_id.clone() })
     }
 
-    /// Ray's words for its death.
+    /// Ray's cause of death.
     pub(crate) fn death(&self) -> String {
         let words = &self.death_cause.0.0;
         if words.is_empty() { "Ray gives no cause".to_owned() } else { words.clone() }
@@ -242,7 +245,7 @@ impl PlacementGroup {
         }
     }
 
-    /// Its bundles, as verification wants them.
+    /// Its bundles in the form that `verify` compares.
     pub fn reported(&self) -> Vec<ReportedBundle> {
         self.bundles
             .iter()

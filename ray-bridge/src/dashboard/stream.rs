@@ -1,4 +1,4 @@
-//! A job's log as it is written, over a WebSocket. Reconnecting is the caller's affair; the position is kept for that.
+//! Follows a job's log over a WebSocket. The caller reconnects; the position is kept for that.
 
 use std::time::Duration;
 
@@ -17,16 +17,17 @@ use super::{Dashboard, job};
 use crate::SubmissionId;
 use crate::http::{CallError, CallErrorKind, Endpoint, longest};
 
-/// What comes next in a log.
+/// One event of a followed log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEvent {
-    /// Text; it may end amid a line.
+    /// Text; it may end inside a line.
     Text(String),
-    /// Nothing came for as long as the caller wanted to wait. The end of what is written so far has been reached, or the
-    /// connection is dead: Ray answers no pings, so [`Dashboard::job`] tells which.
+    /// Nothing arrived for as long as the caller wanted to wait. Either everything written so far has been
+    /// read, or the connection is dead: Ray answers no pings, so only [`Dashboard::job`] distinguishes the
+    /// two.
     Quiet,
-    /// Ray has closed the stream in order. That is no proof that the job has ended: Ray does so, too, when the node on which
-    /// the log is written is lost.
+    /// Ray closed the stream. That does not prove that the job has ended: Ray also closes it when the node
+    /// that writes the log is lost.
     Closed,
 }
 
@@ -41,11 +42,12 @@ pub struct LogStream {
 }
 
 impl Dashboard {
-    /// Follows a job's log from byte `from` on. Ray always sends it from its beginning; what is before `from` is left out.
+    /// Follows a job's log from byte `from` on. Ray always sends the log from its beginning; the bytes before
+    /// `from` are skipped.
     ///
-    /// A job that has not started is waited for. [`Fault::NotFound`] if there is none; [`Fault::Rejected`] and
-    /// [`Fault::Malformed`] where something between here and Ray does not let a WebSocket through: then
-    /// [`Dashboard::log_tail`] can be polled.
+    /// Waits if the job has not started. [`CallErrorKind::NotFound`] if there is no such job;
+    /// [`CallErrorKind::Rejected`] and [`CallErrorKind::Malformed`] if a proxy on the way does not support
+    /// WebSockets: then [`Dashboard::log_tail`] can be polled.
     pub async fn log_stream(&self, id: &SubmissionId, from: u64) -> Result<LogStream, CallError> {
         let path = job::path(id, "/logs/tail");
         let key = generate_key();
@@ -66,7 +68,7 @@ impl Dashboard {
             |what: &str| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what: what.to_owned() });
         let accepted = reply.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes().to_owned());
         if accepted.as_deref() != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return Err(malformed("it changes to a protocol that is no WebSocket"));
+            return Err(malformed("it upgrades to a protocol other than WebSocket"));
         }
         let upgraded = reply.upgrade().await.map_err(|e| malformed(&e.to_string()))?;
         let limit = longest::LIST.min(self.0.limits.reply_bytes);
@@ -77,7 +79,7 @@ impl Dashboard {
 }
 
 impl LogStream {
-    /// What comes next, or [`LogEvent::Quiet`] after `quiet`. Errors are final for this stream.
+    /// The next event, or [`LogEvent::Quiet`] after `quiet`. An error ends this stream.
     pub async fn next(&mut self, quiet: Duration) -> Result<LogEvent, CallError> {
         loop {
             let Ok(message) = tokio::time::timeout(quiet, self.socket.next()).await else {
@@ -112,7 +114,7 @@ impl LogStream {
                         CallErrorKind::Malformed { what },
                     ));
                 }
-                None => return Err(self.broken("closed without a word".to_owned())),
+                None => return Err(self.broken("closed without a close frame".to_owned())),
             };
             if let Some(new) = self.take(text) {
                 return Ok(LogEvent::Text(new));
@@ -120,12 +122,12 @@ impl LogStream {
         }
     }
 
-    /// Bytes of the log received so far, what was left out included: where to go on with another stream.
+    /// Bytes of the log received so far, skipped ones included: where another stream should continue.
     pub fn position(&self) -> u64 {
         self.position.max(self.skip)
     }
 
-    /// The part of a text that is behind what is left out.
+    /// The part of a text after the skipped bytes.
     fn take(&mut self, text: String) -> Option<String> {
         let begins = self.position;
         self.position = begins.saturating_add(text.len() as u64);
@@ -133,7 +135,7 @@ impl LogStream {
         if before == 0 {
             return Some(text).filter(|text| !text.is_empty());
         }
-        // A log that was written again meanwhile may have a character on the border: it is given whole.
+        // If the log was rewritten meanwhile, a character may straddle the position: it is returned whole.
         let border = (0..=before.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.get(border..).filter(|rest| !rest.is_empty()).map(str::to_owned)
     }

@@ -1,4 +1,4 @@
-//! What a node's agent reports of its machine. Free GPUs are not in it.
+//! What a node's agent reports about its machine. Free GPUs are not part of it.
 
 use serde::Deserialize;
 
@@ -7,10 +7,11 @@ use crate::http::{CallError, Endpoint, longest};
 use crate::lean::{self, Number, Picked};
 use crate::{NodeId, base_of};
 
-/// A node's machine, as its agent measured it a few seconds ago. Of a dead node Ray keeps only its name and address.
+/// A node's machine, as its agent measured it a few seconds ago. For a dead node Ray keeps only name and
+/// address.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeSummary {
-    /// Id of this incarnation.
+    /// Id of this incarnation of the node.
     pub node_id: NodeId,
     /// Host name.
     pub hostname: String,
@@ -18,17 +19,17 @@ pub struct NodeSummary {
     pub ip: String,
     /// `ALIVE` or `DEAD`.
     pub state: String,
-    /// Use of all processors, in percent.
+    /// CPU use over all cores, in percent.
     pub cpu_percent: Option<f64>,
-    /// Load of the last minute.
+    /// Load average of the last minute.
     pub load: Option<f64>,
     /// Memory in use, in bytes.
     pub memory_used: Option<u64>,
-    /// Memory in all, in bytes.
+    /// Total memory, in bytes.
     pub memory_total: Option<u64>,
     /// HTTP port of the node's agent; `None` if it has none.
     pub agent_port: Option<u16>,
-    /// Port of the node's own metrics; `None` if it has none.
+    /// Port of the node's metrics; `None` if it has none.
     pub metrics_port: Option<u16>,
 }
 
@@ -43,7 +44,8 @@ struct Data {
     summary: Vec<Entry>,
 }
 
-/// Ray turns the keys of this reply into camel case, those of resources and labels too; none of these is read here.
+/// Ray converts the keys of this reply to camelCase, those of resources and labels too; none of those are
+/// read here.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
@@ -53,10 +55,10 @@ struct Entry {
     ip: String,
     #[serde(default, deserialize_with = "lean::number")]
     cpu: Option<f64>,
-    /// All, available, percent, used.
+    /// Total, available, percent, used.
     #[serde(default, deserialize_with = "lean::first::<_, _, 4>")]
     mem: Vec<Picked<Number>>,
-    /// Of 1, 5 and 15 minutes; then the same per processor.
+    /// Load averages of 1, 5 and 15 minutes; then the same per core.
     #[serde(default, deserialize_with = "lean::first::<_, _, 1>")]
     load_avg: Vec<Loads>,
     raylet: Raylet,
@@ -77,7 +79,7 @@ struct Raylet {
     node_manager_address: String,
     #[serde(default, deserialize_with = "lean::text::<_, 32>")]
     state: String,
-    /// Absent in Ray 2.46, where agents are left on the usual port.
+    /// Absent in Ray 2.46, where agents use the default port.
     #[serde(default = "usual_agent_port", deserialize_with = "wire::port")]
     dashboard_agent_listen_port: Option<u16>,
     #[serde(default, deserialize_with = "wire::port")]
@@ -90,7 +92,7 @@ fn usual_agent_port() -> Option<u16> {
 }
 
 impl Dashboard {
-    /// All nodes' machines. Ray answers from what it has kept for up to 2 s, with about 10 KB a node.
+    /// The machines of all nodes. Ray's answer is up to 2 s old and takes about 10 KB per node.
     pub async fn node_summaries(&self) -> Result<Vec<NodeSummary>, CallError> {
         let reply: Reply = self.0.get("/nodes?view=summary", longest::ENVIRONMENTS).await?;
         Ok(reply.data.summary.into_iter().map(NodeSummary::from).collect())
@@ -98,7 +100,7 @@ impl Dashboard {
 }
 
 impl NodeSummary {
-    /// Where the node's agent answers. The dashboard named the address, so it gets no token.
+    /// The endpoint of the node's agent. It gets no token, because its address comes from the dashboard.
     pub(super) fn agent(&self, of: &Endpoint) -> Option<Endpoint> {
         let base = base_of(&self.ip, self.agent_port?)?;
         Some(Endpoint { base, server: "agent", ..of.anonymous() })

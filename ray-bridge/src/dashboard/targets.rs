@@ -1,4 +1,4 @@
-//! Where Prometheus finds a cluster's metrics.
+//! Addresses of a Ray cluster's metrics, for Prometheus.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::lean::{self, Picked, Text};
 /// Addresses that answer `GET /metrics`, in the form of Prometheus' HTTP service discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct MetricsTarget {
-    /// Added to every metric from these addresses.
+    /// Labels added to every metric from these addresses.
     #[serde(default, deserialize_with = "lean::texts::<_, 32>")]
     pub labels: BTreeMap<String, String>,
     /// `address:port`.
@@ -32,8 +32,8 @@ struct Targets {
 }
 
 impl Dashboard {
-    /// Where the cluster's metrics are. Ray 2.46 does not list them; then they are taken from its nodes, without those of the
-    /// dashboard and the autoscaler.
+    /// Addresses of the Ray cluster's metrics. Ray 2.46 does not list them; there they are derived from its
+    /// nodes, without those of the dashboard and the autoscaler.
     pub async fn metrics_targets(&self) -> Result<Vec<MetricsTarget>, CallError> {
         match self.0.get::<Targets>("/api/prometheus/sd", longest::ANSWER).await {
             Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => {}

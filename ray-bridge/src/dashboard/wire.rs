@@ -1,4 +1,5 @@
-//! Values as Ray writes them: times as milliseconds that may be 0, null, a string or `u64::MAX`; null for nothing.
+//! Deserializers for values as Ray writes them: times as milliseconds that may be 0, null, a string or
+//! `u64::MAX`; null for an absent value.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use crate::NodeId;
 use crate::lean::{Pick, Picked};
 
-/// A whole number that may come as a text.
+/// An integer that may come as a string.
 #[derive(Default)]
 struct Integer(Option<i64>);
 
@@ -24,7 +25,7 @@ fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D:
     Picked::<Integer>::deserialize(deserializer).map(|Picked(Integer(number))| number)
 }
 
-/// Milliseconds since 1970; `None` for anything that is not a time.
+/// Milliseconds since 1970; `None` for a value that is not a time.
 pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let ms = integer(deserializer)?.filter(|ms| *ms > 0);
     Ok(ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
@@ -40,7 +41,7 @@ pub(crate) fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Ok(integer(deserializer)?.and_then(|n| u16::try_from(n).ok()).filter(|port| *port > 0))
 }
 
-/// null and a missing field alike as the type's default.
+/// Reads null and a missing field as the type's default.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -49,12 +50,13 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// An id: null and an empty text alike as nothing.
+/// An id; null and an empty string are `None`.
 pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {
     Ok(Option::<NodeId>::deserialize(deserializer)?.filter(|id| !id.as_str().is_empty()))
 }
 
-/// Whole units in an amount. Ray keeps four decimals, so 7.9999 of sums of shares is 8 to it, too.
+/// Whole units of an amount. Ray keeps four decimals, so a sum of fractions of 7.9999 counts as 8, as it does
+/// in Ray.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -64,7 +66,7 @@ pub(crate) fn floor(amount: f64) -> u32 {
     (amount + 1e-4).clamp(0.0, f64::from(u32::MAX)) as u32
 }
 
-/// An amount of bytes; `None` for what can be none.
+/// A number of bytes; `None` if it is negative, not a number, or 9e18 and more.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
 pub(crate) fn bytes(amount: f64) -> Option<u64> {
     (amount.is_finite() && (0.0..9e18).contains(&amount)).then_some(amount as u64)
@@ -85,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn launch_times_of_u64_max_are_no_time() {
+    fn launch_times_of_u64_max_are_none() {
         assert_eq!(read(r#"{"at": 18446744073709551615}"#), None);
         assert_eq!(read(r#"{"at": 9223372036854775807}"#), None);
     }
 
     #[test]
-    fn times_that_are_zero_null_missing_or_text() {
+    fn a_time_may_be_a_string_and_zero_or_null_is_none() {
         for json in [r#"{"at": 0}"#, r#"{"at": null}"#, "{}", r#"{"at": "x"}"#, r#"{"at": [1]}"#] {
             assert_eq!(read(json), None, "{json}");
         }
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_cut_to_whole_units() {
+    fn amounts_are_floored_to_whole_units() {
         for (amount, units) in [(8.0, 8), (0.5, 0), (7.9999, 8), (-1.0, 0), (f64::NAN, 0), (1e300, u32::MAX)]
         {
             assert_eq!(floor(amount), units, "{amount}");

@@ -1,17 +1,17 @@
-//! What Ray's words on an actor's death mean: did it die by itself, with its node, or was it taken down after another.
+//! Classifies Ray's cause of an actor's death: by itself, with its node, or because something else ended it.
 
 /// How a rank died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Death {
-    /// Nobody took it down.
+    /// By itself.
     ByItself,
-    /// Its node died.
+    /// With its node.
     WithNode,
-    /// The engine, its owner or its placement group went first.
+    /// The engine, its owner or its placement group ended first.
     TakenDown,
 }
 
-/// Texts that Ray 2.46 to 2.60 write when something else ended the actor.
+/// Texts that Ray 2.46 to 2.60 writes when something else ended the actor.
 const TAKEN_DOWN: [&str; 6] = [
     "ray.kill",
     "placement group was removed",
@@ -21,7 +21,8 @@ const TAKEN_DOWN: [&str; 6] = [
     "INTENDED",
 ];
 
-/// Reads Ray's words. Words of an unknown kind are a death of its own: better to look at a rank too many.
+/// Classifies Ray's text. An unknown text counts as a death by itself: reporting one rank too many is better
+/// than missing one.
 pub(super) fn death(words: &str) -> Death {
     if words.contains("node has died") || words.contains("node was terminated") {
         Death::WithNode

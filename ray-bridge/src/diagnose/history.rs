@@ -1,4 +1,4 @@
-//! What is to be remembered from look to look. A look that fails teaches nothing, so nothing is forgotten by it.
+//! What is remembered between observations of one engine. A failed observation changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,32 @@ use crate::engine::{Health, PhaseKind, Stall, StallDetector};
 use crate::observe::RayState;
 use crate::placement::{Placement, RayNode};
 
-/// What earlier looks at one engine had found. A new launch needs a new one.
+/// Results of earlier observations of one engine. A new launch needs a new history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// Nodes when Ray last reported, dead ones too.
+    /// Nodes as Ray last reported them, also dead ones.
     pub(super) nodes: Vec<RayNode>,
-    /// Ray's session at the first look; another one is another life of the head.
+    /// Ray's session at the first observation; another session means that the head restarted.
     pub(super) session: Option<String>,
     /// The plan of the engine.
     pub(super) plan: Option<Placement>,
-    /// The engine was healthy at some look, or its launcher had found it so before this one.
+    /// The engine was healthy at some observation, or its launcher found it healthy before this one.
     pub(super) served: bool,
-    /// The launcher has found the engine healthy.
+    /// The launcher found the engine healthy.
     said: bool,
-    /// Since when the engine stands still.
-    pub(super) still: Option<StallDetector>,
+    /// The stall of the engine, if it is stalled.
+    pub(super) still: Option<Stall>,
     /// Since when the port of an engine that had served gives no answer.
     pub(super) silent_since: Option<Timestamp>,
-    stall: Stall,
+    stall: StallDetector,
 }
 
 impl History {
-    /// Enters what Ray said at `now`. To be called before [`diagnose`](super::diagnose) with the same look.
+    /// Records what Ray reported at `now`. Call it before [`diagnose`](super::diagnose) with the same
+    /// observation.
     pub fn learn(&mut self, now: Timestamp, state: &RayState) {
         if let Some(cluster) = &state.cluster {
-            // Without labels: a history is kept for as long as its engine.
+            // Labels are dropped to save memory: a history lives as long as its engine.
             let bare = |node: &RayNode| RayNode { labels: BTreeMap::new(), ..node.clone() };
             self.nodes = cluster.nodes.iter().map(bare).collect();
             self.session.get_or_insert_with(|| cluster.session.clone());
@@ -43,8 +44,8 @@ impl History {
             self.plan.clone_from(&engine.plan);
         }
         let says_so = engine.phase.as_ref().is_some_and(|phase| phase.kind == PhaseKind::Serving);
-        // Within a look the port is asked before the launcher's log is read: an engine that began to listen in between is not
-        // dead. What answers already, and is not well, is no matter of order.
+        // An observation asks the port before it reads the launcher's log: an engine that began to listen in
+        // between is not dead. If the port answers and is unhealthy, the order does not matter.
         let listened = engine.health != Some(Health::NotYet);
         self.served |= self.said || (says_so && listened) || engine.health == Some(Health::Serving);
         self.said |= says_so;
@@ -53,7 +54,7 @@ impl History {
         self.still = if engine.has_ended() { None } else { self.stall.observe(now, engine.load.as_ref()) };
     }
 
-    /// Nodes that were alive when Ray last reported and are not the head, to ask when the head says nothing.
+    /// Worker nodes that were alive at Ray's last report, to ask when the head does not answer.
     pub fn workers(&self) -> impl Iterator<Item = &RayNode> {
         self.nodes.iter().filter(|node| node.alive && !node.is_head)
     }

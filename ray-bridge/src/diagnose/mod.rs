@@ -1,5 +1,6 @@
-//! What is wrong with a cluster and its engine, and what says so. The rules are pure: they take what a look found, what
-//! earlier looks had found, and the time. Only `around` asks anybody, and only when the dashboard does not answer.
+//! What is wrong with a Ray cluster and its engine, and the evidence. The rules are pure: they take the
+//! current observation, the history and the time. Only `reachability` does I/O, and only when the dashboard
+//! does not answer.
 
 mod death;
 mod history;
@@ -22,42 +23,42 @@ pub use history::History;
 pub use reachability::{HeadReachability, Port, Worker};
 pub use rules::diagnose;
 
-/// What is wrong. Of several troubles the one that explains the others.
+/// What is wrong. If several faults apply, it is the one that explains the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Fault {
     /// Ranks died while their nodes live.
     RankDied {
-        /// Which.
+        /// The ranks.
         ranks: Vec<u32>,
     },
-    /// The engine's own processes died or gave up, and no rank before them.
+    /// The engine's own processes died or gave up, and no rank died before them.
     EngineDied,
-    /// Nodes of the plan are gone, with their ranks.
+    /// Nodes of the plan are gone, and their ranks with them.
     NodeLost {
-        /// Ray's names of them.
+        /// Ray's names of the nodes.
         nodes: Vec<String>,
     },
-    /// The head is gone, or has started again and forgotten everything.
+    /// The head is gone, or has restarted and lost its state.
     HeadLost,
     /// The dashboard does not answer. This says nothing about the engine.
     DashboardUnreachable {
-        /// What is in between.
+        /// What blocks the way.
         because: Unreachable,
     },
-    /// Requests wait, and the engine has made no step for too long.
+    /// Requests wait, and the engine made no step for longer than `hung_after`.
     Hung {
         /// Since when.
         since: Timestamp,
     },
-    /// Requests wait, and the engine has made no step for a while.
+    /// Requests wait, and the engine made no step for longer than `slow_after`.
     Slow {
         /// Since when.
         since: Timestamp,
     },
-    /// Ranks live elsewhere than planned.
+    /// Ranks run on other nodes than planned.
     WrongPlacement,
-    /// The nodes that live cannot hold the engine.
+    /// The living nodes cannot hold the engine.
     NotEnoughNodes,
 }
 
@@ -65,51 +66,51 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Unreachable {
-    /// The way to it.
+    /// The network on the way to it.
     Network,
     /// Its process: dead, stopped, or too busy.
     Process,
-    /// It answers, but not to us, or not as a dashboard does.
+    /// It answers, but refuses us or is not a dashboard.
     Answer,
 }
 
-/// A trouble and what says so.
+/// A fault and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     /// What is wrong.
     #[serde(flatten)]
     pub trouble: Fault,
-    /// What was seen, for people; never empty.
+    /// The evidence, for people; never empty.
     pub evidence: Vec<String>,
 }
 
-/// What one look found.
+/// The result of one observation.
 #[derive(Debug, Clone, Copy)]
 pub enum Observation<'a> {
     /// Ray answered.
     Ray(&'a RayState),
-    /// The dashboard did not; what else was tried.
+    /// The dashboard did not answer; the error, and what else was reachable.
     Nothing(&'a CallError, &'a HeadReachability),
 }
 
-/// How long an engine may stand still while requests wait for it.
+/// How long an engine may make no step while requests wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallThresholds {
-    /// Longer is [`Trouble::Hung`].
+    /// A longer stall is [`Fault::Hung`].
     pub hung_after: Duration,
-    /// Longer is [`Trouble::Slow`].
+    /// A longer stall is [`Fault::Slow`].
     pub slow_after: Duration,
 }
 
 impl StallThresholds {
-    /// An engine counts as slow after a quarter of the time after which it counts as hung.
+    /// Slow after a quarter of the time after which the engine counts as hung.
     pub fn new(hung_after: Duration) -> Self {
         Self { hung_after, slow_after: hung_after / 4 }
     }
 }
 
 impl Fault {
-    /// A name for scripts and metrics.
+    /// The fault's name for scripts and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::RankDied { .. } => "rankDied",
@@ -124,7 +125,7 @@ impl Fault {
         }
     }
 
-    /// What helps.
+    /// What the reader can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::RankDied { .. } | Self::EngineDied => "read its last lines (logs), then deploy it again",
@@ -133,16 +134,16 @@ impl Fault {
             }
             Self::HeadLost => "start the head again, wait for its workers, then deploy again",
             Self::DashboardUnreachable { because: Unreachable::Network } => {
-                "check the way to the head: routes, network policies, its power"
+                "check the network to the head (routes, network policies), and its power"
             }
             Self::DashboardUnreachable { because: Unreachable::Process } => {
-                "look at the dashboard's process on the head, and at the head's memory; the engine may go on"
+                "check the dashboard's process on the head, and the head's memory; the engine may still serve"
             }
             Self::DashboardUnreachable { because: Unreachable::Answer } => "check address and token",
             Self::Hung { .. } => {
-                "look at the stacks of its ranks (py-spy dump), then stop it and deploy it again"
+                "dump the stacks of its ranks (py-spy dump), then stop it and deploy it again"
             }
-            Self::Slow { .. } => "look at the load of its nodes and at its queue",
+            Self::Slow { .. } => "check the load of its nodes and its queue",
             Self::WrongPlacement => "stop it and deploy it again",
             Self::NotEnoughNodes => "add nodes, or give the model another parallelism",
         }
@@ -167,9 +168,9 @@ impl fmt::Display for Fault {
                 let because = match because {
                     Unreachable::Network => "the network",
                     Unreachable::Process => "its process",
-                    Unreachable::Answer => "what it answers",
+                    Unreachable::Answer => "its answer",
                 };
-                write!(f, "the dashboard is not reached because of {because}")
+                write!(f, "the dashboard is unreachable because of {because}")
             }
             Self::Hung { since } => write!(f, "the engine hangs since {since:.0}"),
             Self::Slow { since } => write!(f, "the engine is slow: no step since {since:.0}"),

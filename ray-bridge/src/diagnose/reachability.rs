@@ -1,5 +1,5 @@
-//! What answers beside a dashboard that does not: other ports of the head, and the agents of workers. Asks, and judges
-//! nothing.
+//! Probes what is reachable besides a dashboard that does not answer: other ports of the head, and the agents
+//! of workers. Does the I/O; the conclusion is in `unreachable`.
 
 use std::time::Duration;
 
@@ -12,60 +12,61 @@ use crate::bridge::{Bridge, Target};
 use crate::http::{Endpoint, Keep};
 use crate::{CallErrorKind, base_of};
 
-/// Port of the agent that runs on every Ray node; KubeRay sets it, and it is Ray's default.
+/// Port of the agent that runs on every Ray node: Ray's default, which KubeRay also sets.
 const AGENT_PORT: u16 = 52365;
-/// Workers that are asked; a few tell as much as all.
+/// Workers that are probed; a few are as conclusive as all.
 const MOST_WORKERS: usize = 4;
-/// How long a sign of life may take.
+/// Time limit of one connection attempt.
 const SIGN: Duration = Duration::from_secs(1);
-/// Asked for its health, a worker's agent asks the head about its raylet, gives up after 0.1 s, and says that all is well
-/// either way. So whether the head answered shows in how much longer this takes than an answer of the agent's own. The
-/// best of several tries counts, as a busy machine may slow any of them.
+/// A worker's agent that is asked for its health asks the head about its raylet, gives up after 0.1 s, and
+/// reports healthy either way. So only the extra latency compared with a reply that the agent gives by itself
+/// shows whether the head answered. The fastest of several attempts counts, as a busy machine may slow down
+/// any of them.
 const HEAD_ANSWERED: Duration = Duration::from_millis(90);
 const TRIES: usize = 3;
 const HEALTH: &str = "/api/local_raylet_healthz";
-/// How much of an answer that nobody looks at is read.
+/// How much of a reply is read whose content is not needed.
 const LITTLE: usize = 4 << 10;
 /// The agent answers 404 by itself.
 const OWN: &str = "/api/rayfleet";
 
-/// What a port says to a connection.
+/// The result of a connection attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Port {
-    /// It takes it.
+    /// Accepted.
     Open,
-    /// The machine is there, and nothing listens.
+    /// Refused: the machine is up, and nothing listens.
     Refused,
-    /// No sign at all.
+    /// No reply at all.
     Silent(String),
 }
 
 /// A worker's agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
-    /// Its address.
+    /// Address of the worker.
     pub ip: String,
-    /// It answers.
+    /// The agent answers.
     pub answered: bool,
-    /// It reaches the head's control store.
+    /// The agent reaches the head's GCS.
     pub reaches_head: bool,
 }
 
-/// What answers beside the dashboard.
+/// What is reachable besides the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadReachability {
     /// The dashboard's own port.
     pub dashboard: Port,
-    /// The agent beside it.
+    /// The agent on the dashboard's host.
     pub agent: Option<Port>,
-    /// The engine's API server; `None` without an address of one.
+    /// The engine's API server; `None` if its address is unknown.
     pub engine: Option<Port>,
-    /// Some of the workers that lived when Ray last reported.
+    /// Some of the workers that were alive at Ray's last report.
     pub workers: Vec<Worker>,
 }
 
 impl Bridge {
-    /// Looks around a dashboard that has not answered. Takes three seconds at most, and never fails.
+    /// Probes around a dashboard that did not answer. Takes at most three seconds and never fails.
     pub async fn look_around(&self, target: &Target, history: &History) -> HeadReachability {
         let agent = with_port(&target.dashboard, AGENT_PORT);
         let head = join3(
@@ -106,7 +107,8 @@ impl Bridge {
         }
         worker
     }
-    /// Whether the machine of a Ray node takes or refuses a connection: either is a sign of life, within a second.
+    /// Whether the machine of a Ray node accepts or refuses a connection within a second: either shows that
+    /// it is up.
     pub async fn gives_sign(&self, ip: &str) -> bool {
         match timeout(SIGN, self.wire().connect(ip, AGENT_PORT)).await {
             Ok(Ok(())) => true,
@@ -115,7 +117,7 @@ impl Bridge {
         }
     }
 
-    /// `None` without an address.
+    /// `None` if the address is unknown.
     async fn knock(&self, url: Option<&Url>) -> Option<Port> {
         let url = url?;
         let host = url.host_str()?.trim_matches(['[', ']']);

@@ -1,5 +1,6 @@
-//! From what was seen to what is wrong. The rules are asked from the one that explains most to the one that explains
-//! least: a lost node explains its dead ranks, a dead rank its dead engine, a dead engine why nothing moves.
+//! From observations to a fault. The rules are ordered from the one that explains most to the one that
+//! explains least: a lost node explains its dead ranks, a dead rank its dead engine, a dead engine why there
+//! is no progress.
 
 use jiff::Timestamp;
 
@@ -12,9 +13,9 @@ use crate::engine::{DEFERRED_FACTOR, Health, PhaseKind};
 use crate::observe::{ClusterState, EngineState, Placed, RankState, RayState};
 use crate::placement::{FreeGpus, GroupState, Policy, plan};
 
-/// What is wrong at `now`, if anything is. `history` has learned this look.
+/// The fault at `now`, if there is one. `history` must have learned this observation before.
 ///
-/// An engine that has not started yet, that serves, or that was stopped on request is in no trouble.
+/// An engine that is still starting, that serves, or that was stopped on request has no fault.
 pub fn diagnose(
     now: Timestamp,
     look: Observation<'_>,
@@ -40,14 +41,13 @@ pub fn diagnose(
         .or_else(|| misplaced(engine))
 }
 
-/// A head that was started again has forgotten engines, and has another session.
+/// A restarted head has lost its engines and has another session.
 fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
     let (before, cluster) = (history.session.as_ref()?, state.cluster.as_ref()?);
     if *before == cluster.session || state.engine.is_some() {
         return None;
     }
-    let evidence =
-        format!("Ray has started again ({}, was {before}) and knows no engine any more", cluster.session);
+    let evidence = format!("Ray has restarted ({}, was {before}) and has lost its engines", cluster.session);
     Some(Diagnosis { trouble: Fault::HeadLost, evidence: vec![evidence] })
 }
 
@@ -107,7 +107,7 @@ fn dead_ranks(engine: &EngineState, history: &History) -> Option<Diagnosis> {
     Some(Diagnosis { trouble: Fault::RankDied { ranks }, evidence })
 }
 
-/// Only for an engine that waits for a place: what runs has one.
+/// Only for an engine that waits for placement: a running engine has its nodes.
 fn too_few_nodes(state: &RayState, engine: &EngineState) -> Option<Diagnosis> {
     let waits = engine.status == JobStatus::Pending
         || matches!(engine.placed, Some(Placed { group: Some(GroupState::Pending(_)), .. }))
@@ -116,7 +116,7 @@ fn too_few_nodes(state: &RayState, engine: &EngineState) -> Option<Diagnosis> {
     Some(Diagnosis { trouble: Fault::NotEnoughNodes, evidence: vec![missing] })
 }
 
-/// Why the living nodes cannot hold the engine, even if nothing else ran on them.
+/// Why the living nodes could not hold the engine even if nothing else ran on them.
 fn plan_on(cluster: &ClusterState, engine: &EngineState) -> Result<(), String> {
     let Some(planned) = &engine.plan else { return Ok(()) };
     let policy = Policy { free: FreeGpus::All, ..Policy::default() };
@@ -130,7 +130,7 @@ fn dead_engine(engine: &EngineState, history: &History) -> Option<Diagnosis> {
         let cause = engine.cause.as_deref().unwrap_or("Ray gives no cause");
         evidence.push(format!("its job has ended: {}", cause.lines().next().unwrap_or_default()));
     } else if let Some(phase) = gave_up {
-        evidence.push(phase.message.clone().unwrap_or_else(|| "the launcher has given up".to_owned()));
+        evidence.push(phase.message.clone().unwrap_or_else(|| "the launcher gave up".to_owned()));
     } else if !history.served {
         return None;
     } else {
@@ -146,7 +146,8 @@ fn dead_engine(engine: &EngineState, history: &History) -> Option<Diagnosis> {
     Some(Diagnosis { trouble: Fault::EngineDied, evidence })
 }
 
-/// What the engine's port says, if it is not that it serves. No answer in time is a matter of patience: see [`still`].
+/// Why the engine's port counts as unhealthy. A reply that did not come in time is not handled here but by
+/// [`still`].
 fn health_words(engine: &EngineState) -> Option<String> {
     match engine.health.as_ref()? {
         Health::Serving | Health::Unreachable(_) => None,
@@ -161,7 +162,7 @@ fn still(
     history: &History,
     patience: StallThresholds,
 ) -> Option<Diagnosis> {
-    // Nothing is late while all that wait are deferred, unless it takes very long.
+    // While all waiting requests are deferred the engine is not late, unless it takes very long.
     let deferred = history.still.is_some_and(|still| still.deferred);
     let factor = if deferred { DEFERRED_FACTOR } else { 1 };
     let since = history.still.map(|still| still.since).or(history.silent_since)?;

@@ -1,4 +1,4 @@
-//! The rules over states as real Ray shows them after each fault.
+//! The rules, applied to states as real Ray reports them after each fault.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn rank(rank: u32, node: &str, death: Option<&str>) -> RankState {
     }
 }
 
-/// An engine of two stages on the nodes `a` and `b`, which serves.
+/// A serving engine of two stages on the nodes `a` and `b`.
 fn engine() -> EngineState {
     let slot = |rank: u32, node: &str| RankSlot {
         rank,
@@ -102,7 +102,7 @@ fn load(awaiting: u64, progress: Option<u64>) -> Load {
     }
 }
 
-/// An engine whose ranks died so, in the order of ranks, and whose port says so.
+/// An engine with these causes of death, in rank order, and this health of its port.
 fn dying(deaths: [Option<&str>; 2], health: Health) -> EngineState {
     let ranks: Vec<RankState> =
         deaths.into_iter().zip([(0, "a"), (1, "b")]).map(|(death, (n, on))| rank(n, on, death)).collect();
@@ -140,7 +140,7 @@ fn trouble(now: &RayState) -> Option<Fault> {
 }
 
 #[test]
-fn an_engine_that_comes_up_within_a_look_is_well_and_one_that_is_gone_at_the_next_is_not() {
+fn an_engine_that_starts_during_an_observation_is_healthy_and_one_that_is_gone_at_the_next_has_died() {
     let phase =
         Phase { kind: PhaseKind::Serving, seconds: 4.0, message: None, during: None, exit_code: None };
     let comes_up = EngineState { health: Some(Health::NotYet), load: None, phase: Some(phase), ..engine() };
@@ -152,7 +152,7 @@ fn an_engine_that_comes_up_within_a_look_is_well_and_one_that_is_gone_at_the_nex
 }
 
 #[test]
-fn an_engine_that_serves_is_well() {
+fn a_serving_engine_has_no_fault() {
     assert_eq!(reported(&state(cluster(&[]), engine())), None);
     assert_eq!(
         reported(&RayState { cluster: None, engine: Some(EngineState { placed: None, ..engine() }) }),
@@ -170,7 +170,7 @@ fn a_rank_that_died_by_itself_explains_the_others() {
 }
 
 #[test]
-fn a_dead_rank_is_reported_after_the_job_has_ended_too() {
+fn a_dead_rank_is_reported_after_the_job_has_ended() {
     let ended = EngineState {
         status: JobStatus::Failed,
         cause: Some("failed".to_owned()),
@@ -181,7 +181,7 @@ fn a_dead_rank_is_reported_after_the_job_has_ended_too() {
 }
 
 #[test]
-fn ranks_that_were_taken_down_are_the_end_of_the_engine() {
+fn ranks_that_were_taken_down_mean_that_the_engine_died() {
     for (deaths, health) in [
         ([Some(OWNER), Some(OWNER)], Health::Unhealthy(503)),
         ([Some(REMOVED), Some(REMOVED)], Health::NotYet),
@@ -193,20 +193,20 @@ fn ranks_that_were_taken_down_are_the_end_of_the_engine() {
 }
 
 #[test]
-fn an_engine_that_starts_is_in_no_trouble() {
+fn a_starting_engine_has_no_fault() {
     let starting = state(cluster(&[]), dying([None, None], Health::NotYet));
     assert_eq!(reported_after(History::default(), &starting), None);
 }
 
 #[test]
-fn what_was_stopped_on_request_is_in_no_trouble() {
+fn an_engine_stopped_on_request_has_no_fault() {
     let stopped =
         EngineState { status: JobStatus::Stopped, ..dying([Some(REMOVED), Some(REMOVED)], Health::NotYet) };
     assert_eq!(trouble(&state(cluster(&[]), stopped)), None);
 }
 
 #[test]
-fn a_lost_node_explains_its_ranks_and_what_is_missing() {
+fn a_lost_node_explains_its_ranks() {
     let lost = state(cluster(&["b"]), dying([Some(OWNER), Some(NODE)], Health::Unhealthy(503)));
     let diagnosis = reported(&lost).unwrap();
     assert_eq!(diagnosis.trouble, Fault::NodeLost { nodes: vec!["node-b".to_owned()] });
@@ -215,13 +215,13 @@ fn a_lost_node_explains_its_ranks_and_what_is_missing() {
 }
 
 #[test]
-fn a_node_is_lost_when_its_ranks_say_so_and_the_list_of_nodes_does_not_yet() {
+fn a_node_is_lost_when_its_ranks_say_so_before_the_list_of_nodes_does() {
     let early = state(cluster(&[]), dying([None, Some(NODE)], Health::Serving));
     assert_eq!(trouble(&early), Some(Fault::NodeLost { nodes: vec!["node-b".to_owned()] }));
 }
 
 #[test]
-fn a_head_that_started_again_has_forgotten_the_engine() {
+fn a_head_with_a_new_session_has_lost_the_engine() {
     let again = ClusterState { session: "session_2".to_owned(), ..cluster(&[]) };
     let again = RayState { cluster: Some(again), engine: None };
     assert_eq!(trouble(&again), Some(Fault::HeadLost));
@@ -229,13 +229,13 @@ fn a_head_that_started_again_has_forgotten_the_engine() {
 }
 
 #[test]
-fn a_head_that_came_back_with_its_memory_has_lost_the_api_server() {
+fn a_head_that_restarted_with_its_state_has_lost_the_api_server() {
     let kept = state(cluster(&["head"]), dying([None, None], Health::NotYet));
     assert_eq!(trouble(&kept), Some(Fault::HeadLost));
 }
 
 #[test]
-fn no_step_is_slow_and_then_hung() {
+fn an_engine_without_steps_is_slow_and_then_hung() {
     let patience = StallThresholds::new(Duration::from_secs(8));
     let mut history = served();
     let mut look = |second: i64, awaiting: u64, progress: u64| {
@@ -249,11 +249,11 @@ fn no_step_is_slow_and_then_hung() {
     let hung = look(9, 3, 7).unwrap();
     assert_eq!(hung.trouble, Fault::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["3 requests wait, no step of the engine for 8 s"]);
-    assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it moves, and nobody waits");
+    assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it makes steps, and no request waits");
 }
 
 #[test]
-fn an_engine_whose_requests_are_deferred_is_neither_slow_nor_hung_for_long() {
+fn an_engine_with_deferred_requests_is_hung_only_after_the_longer_limit() {
     let mut history = served();
     let mut look = |second: i64| {
         let load = Load { deferred: 1, ..load(1, Some(7)) };
@@ -270,7 +270,7 @@ fn an_engine_whose_requests_are_deferred_is_neither_slow_nor_hung_for_long() {
 }
 
 #[test]
-fn an_api_server_that_says_nothing_hangs_if_it_had_served() {
+fn a_silent_api_server_is_hung_if_it_had_served() {
     let silent = || {
         state(
             cluster(&[]),
@@ -294,12 +294,12 @@ fn an_api_server_that_says_nothing_hangs_if_it_had_served() {
     assert_eq!(
         diagnose(at(99), Observation::Ray(&silent()), &never, patience),
         None,
-        "perhaps not reached from here"
+        "it may be unreachable from here"
     );
 }
 
 #[test]
-fn ranks_elsewhere_are_reported_once_all_live() {
+fn misplaced_ranks_are_reported_once_all_live() {
     let moved = |ranks: Vec<RankState>| {
         let planned = engine().plan.unwrap().ranks[0].clone();
         let differences = vec![Difference::RankElsewhere { planned, actual: Some(NodeId::from("b")) }];
@@ -311,7 +311,7 @@ fn ranks_elsewhere_are_reported_once_all_live() {
 }
 
 #[test]
-fn an_engine_that_waits_for_more_nodes_than_live_is_told_what_is_missing() {
+fn an_engine_that_needs_more_nodes_reports_what_is_missing() {
     let waits = |status: JobStatus, group: Option<GroupState>| EngineState {
         status,
         placed: Some(Placed { group, ranks: Vec::new(), differences: Vec::new() }),
@@ -323,11 +323,7 @@ fn an_engine_that_waits_for_more_nodes_than_live_is_told_what_is_missing() {
     small.nodes.iter_mut().for_each(|node| node.gpus_total = 0);
     assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Fault::NotEnoughNodes));
     assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Fault::NotEnoughNodes));
-    assert_eq!(
-        reported_after(History::default(), &state(cluster(&[]), pending)),
-        None,
-        "they are busy, that is all"
-    );
+    assert_eq!(reported_after(History::default(), &state(cluster(&[]), pending)), None, "they are only busy");
 }
 
 fn unreached(fault: CallErrorKind, around: &HeadReachability) -> Fault {
@@ -344,7 +340,7 @@ fn unreached(fault: CallErrorKind, around: &HeadReachability) -> Fault {
 }
 
 #[test]
-fn a_dashboard_that_does_not_answer_is_distinguished_from_a_lost_head_and_a_cut_network() {
+fn an_unreachable_dashboard_is_distinguished_from_a_lost_head_and_a_cut_network() {
     let process = Fault::DashboardUnreachable { because: Unreachable::Process };
     let network = Fault::DashboardUnreachable { because: Unreachable::Network };
     let silent = || Port::Silent("nothing within 1 s".to_owned());
@@ -369,7 +365,7 @@ fn a_dashboard_that_does_not_answer_is_distinguished_from_a_lost_head_and_a_cut_
 }
 
 #[test]
-fn scripts_get_a_kind_with_its_details_and_the_evidence() {
+fn scripts_get_the_fault_with_details_and_evidence() {
     let lost = state(cluster(&["b"]), dying([None, Some(NODE)], Health::Serving));
     let json = serde_json::to_value(reported(&lost).unwrap()).unwrap();
     assert_eq!((&json["kind"], &json["nodes"][0]), (&"nodeLost".into(), &"node-b".into()));

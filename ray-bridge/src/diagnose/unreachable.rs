@@ -1,11 +1,11 @@
-//! The dashboard did not answer: because of its process, of the network, or because the head is gone. Told from what else
-//! on the head answers, and from whether workers still reach it.
+//! Why the dashboard did not answer: its process, the network, or a lost head. Concluded from what else on
+//! the head answers, and from whether workers still reach it.
 
 use super::reachability::{HeadReachability, Port};
 use super::{Diagnosis, Fault, Unreachable};
 use crate::{CallError, CallErrorKind};
 
-/// Never nothing: a dashboard that does not answer is a trouble.
+/// Always a diagnosis: a dashboard that does not answer is a fault in itself.
 pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagnosis {
     let mut evidence = vec![error.to_string()];
     let answered = !matches!(error.fault, CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. });
@@ -29,12 +29,12 @@ fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     let ray_answers = [&around.agent, &around.engine].into_iter().flatten().any(|port| *port == Port::Open);
     match &around.dashboard {
         Port::Open => {
-            evidence.push("its port takes connections and nobody answers".to_owned());
+            evidence.push("its port accepts connections but does not answer".to_owned());
             because(Unreachable::Process)
         }
         Port::Refused if ray_answers => {
             evidence
-                .push("nothing listens on its port, while Ray or the engine answers beside it".to_owned());
+                .push("nothing listens on its port, but Ray or the engine on its machine answers".to_owned());
             because(Unreachable::Process)
         }
         Port::Refused => {
@@ -42,9 +42,9 @@ fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
             Fault::HeadLost
         }
         Port::Silent(why) => {
-            evidence.push(format!("its port gives no sign ({why})"));
+            evidence.push(format!("its port does not respond ({why})"));
             if machine_answers {
-                evidence.push("other ports of its machine do".to_owned());
+                evidence.push("other ports of its machine respond".to_owned());
                 return because(Unreachable::Network);
             }
             workers(around, evidence)
@@ -52,25 +52,25 @@ fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     }
 }
 
-/// Nothing on the head gives a sign of life: is it gone, or are we cut off?
+/// Nothing on the head answers: either it is gone, or the network between here and it is cut.
 fn workers(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     let network = Fault::DashboardUnreachable { because: Unreachable::Network };
     let mut reached = around.workers.iter().filter(|worker| worker.answered);
     if let Some(worker) = reached.clone().find(|worker| worker.reaches_head) {
-        evidence.push(format!("worker {} is reached, and reaches the head", worker.ip));
+        evidence.push(format!("worker {} is reachable, and reaches the head", worker.ip));
         return network;
     }
     match reached.next() {
         Some(worker) => {
-            evidence.push(format!("worker {} is reached, and does not reach the head either", worker.ip));
+            evidence.push(format!("worker {} is reachable, but does not reach the head either", worker.ip));
             Fault::HeadLost
         }
         None if around.workers.is_empty() => {
-            evidence.push("no worker is known that could be asked".to_owned());
+            evidence.push("no worker is known".to_owned());
             network
         }
         None => {
-            evidence.push(format!("none of {} workers is reached either", around.workers.len()));
+            evidence.push(format!("none of {} workers is reachable either", around.workers.len()));
             network
         }
     }

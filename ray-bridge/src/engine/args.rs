@@ -1,18 +1,18 @@
-//! Arguments and environment that belong to the bridge: refused when a user sets them, with the reason. What these are
-//! is the engine's affair; in how many ways an argument can be written is reported here.
+//! Refuses arguments and environment variables that the bridge sets itself. Which ones these are is defined
+//! per engine; this module knows the spellings of an argument.
 
 use std::collections::BTreeMap;
 
 use super::kind::Engine as _;
 use super::vllm::Vllm;
 
-/// An argument or environment variable that cannot be passed on.
+/// An argument or environment variable that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {reason}")]
 pub struct ArgRefused {
     /// The argument or variable as the user wrote it, without its value.
     pub what: String,
-    /// Why, and what to set instead.
+    /// Why it is refused, and what to set instead.
     pub reason: &'static str,
 }
 
@@ -21,21 +21,21 @@ pub struct ArgRefused {
 pub(crate) struct Owned {
     /// Its long form without dashes.
     pub(crate) long: &'static str,
-    /// Further long forms that begin so are owned too.
+    /// Longer options with this prefix are owned too.
     pub(crate) family: bool,
-    /// Its short forms without dash.
+    /// Its short forms without the dash.
     pub(crate) short: &'static [&'static str],
-    /// Why, and what to set instead.
+    /// Why it is refused, and what to set instead.
     pub(crate) reason: &'static str,
 }
 
-/// What the bridge owns: long form, whether all that begin so are owned, short forms.
+/// The options that the bridge owns: long form, whether the prefix is owned too, short forms.
 pub fn owned_args() -> impl Iterator<Item = (&'static str, bool, &'static [&'static str])> {
     Vllm.owned_args().iter().map(|owned| (owned.long, owned.family, owned.short))
 }
 
-/// Refuses what the bridge owns, in every way in which the engine's parser would take it: `--x`, `--x=y`, `--x_y`,
-/// `-x`, `-x3` and unambiguous beginnings of these.
+/// Refuses the options that the bridge owns, in every spelling that the engine's parser accepts: `--x`,
+/// `--x=y`, `--x_y`, `-x`, `-x3` and unambiguous prefixes of these.
 pub fn check_args(args: &[String]) -> Result<(), ArgRefused> {
     let owned = Vllm.owned_args();
     for arg in args {
@@ -65,15 +65,15 @@ fn short(owned: &'static [Owned], name: &str) -> Option<&'static Owned> {
     owned.iter().find(|option| option.short.iter().any(|form| form.starts_with(letters)))
 }
 
-/// Variables that belong to Ray or to the bridge, whatever the engine.
+/// Variables that Ray or the bridge sets, for every engine.
 const ENV_PREFIXES: &[&str] = &["RAY_AUTH_", "RAYFLEET_"];
 const ENV_NAMES: &[&str] = &[
     "RAY_ADDRESS",
-    // Ray sets it for every rank; one value for all would give them the same GPU.
+    // Ray sets it per rank; one value for all ranks would give them the same GPU.
     "CUDA_VISIBLE_DEVICES",
 ];
 
-/// Refuses variables that the bridge or Ray sets, and names that no process can have.
+/// Refuses variables that the bridge or Ray sets, and invalid names.
 pub fn check_env(env: &BTreeMap<String, String>) -> Result<(), ArgRefused> {
     for (name, value) in env {
         let refuse = |reason| Err(ArgRefused { what: format!("env {}", name.escape_debug()), reason });
@@ -83,7 +83,7 @@ pub fn check_env(env: &BTreeMap<String, String>) -> Result<(), ArgRefused> {
             return refuse("a name consists of letters, digits and '_', and does not begin with a digit");
         }
         if value.contains('\0') {
-            return refuse("a value cannot hold a zero byte");
+            return refuse("a value cannot contain a zero byte");
         }
         let owned = ENV_NAMES.iter().chain(Vllm.owned_env());
         if ENV_PREFIXES.iter().any(|p| name.starts_with(p)) || owned.into_iter().any(|n| n == name) {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn other_arguments_pass() {
+    fn other_arguments_are_accepted() {
         for arg in [
             "--max-model-len",
             "256",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_of_ray_and_the_bridge_is_refused() {
+    fn variables_of_ray_and_the_bridge_are_refused() {
         let check = |name: &str| check_env(&BTreeMap::from([(name.to_owned(), "x".to_owned())]));
         for name in [
             "RAY_AUTH_TOKEN",

@@ -1,4 +1,4 @@
-//! One readable cause for a job that has ended.
+//! The cause of a job's end, in a few readable lines.
 
 use super::phase::{PhaseKind, parse_phases};
 use crate::dashboard::{Job, JobStatus};
@@ -7,9 +7,9 @@ const LAST_LINES: usize = 12;
 const LONGEST_LINE: usize = 300;
 const LONGEST_CAUSE: usize = 1200;
 
-/// Why the engine's job ended: the launcher's own words, else the job's, and the last lines of the log.
+/// Why the engine's job ended: the launcher's message, else the job's, and the last lines of the log.
 ///
-/// An engine serves until it is stopped, so a job that succeeded has failed too.
+/// An engine serves until it is stopped, so a job that succeeded counts as failed too.
 pub fn failure_cause(job: &Job, log: &str) -> String {
     // A launcher that is stopped reports that as its failure.
     let said = (job.status != JobStatus::Stopped)
@@ -37,7 +37,7 @@ fn from_job(job: &Job) -> String {
         JobStatus::Stopped => "the engine was stopped on request".to_owned(),
         _ => {
             let kind = job.error_type.as_deref().map(|e| format!("{e}: ")).unwrap_or_default();
-            // Ray adds the whole log to the message; that comes from the log itself.
+            // Ray appends the whole log to the message; the log is read separately.
             let message = job.message.as_deref().unwrap_or("Ray gives no message");
             let message = message.split(", last available logs").next().unwrap_or(message);
             let exit = job.driver_exit_code.map(|c| format!(" (exit code {c})")).unwrap_or_default();
@@ -61,12 +61,12 @@ fn last_lines(log: &str) -> String {
     lines.join("\n")
 }
 
-/// A line without colours and other control characters, which would reach people's terminals and Kubernetes events.
+/// Removes colours and other control characters, which would otherwise reach terminals and Kubernetes events.
 fn plain(line: &str, longest: usize) -> String {
     let mut pieces = line.split("\u{1b}[");
     let first = pieces.next().unwrap_or_default();
     let rest = pieces.map(|piece| piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
-    // The letter behind the numbers ends the sequence.
+    // A letter ends the escape sequence.
     let rest = rest.map(|piece| piece.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(piece));
     std::iter::once(first)
         .chain(rest)
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_and_controls_are_taken_out() {
+    fn colours_and_control_characters_are_removed() {
         assert_eq!(
             plain("\u{1b}[36m(ApiServer pid=7)\u{1b}[0m\tloaded\u{7} 4\u{1b}[1;32m!", 99),
             "(ApiServer pid=7) loaded 4!"

@@ -1,5 +1,5 @@
-//! The engine's HTTP port: is it well, how busy is it, does it answer a prompt, will it take more requests. The Ray token goes to
-//! the paths of the launcher's middleware, and to no other.
+//! Client of the engine's HTTP port: health, load, probe, draining. The Ray token goes to the paths of the
+//! launcher's middleware, and to no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,43 +17,46 @@ use crate::lean;
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
-/// Behind it the path to which the middleware sends the probe that it was launched with.
+/// Prefix of the path at which the middleware sends the probe that it was launched with.
 const PROBE: &str = "/rayfleet/v1/probe";
 
-/// What `/health` says.
+/// The result of `/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Health {
     /// 200.
     Serving,
-    /// Nothing listens on the port: not started yet, or ended.
+    /// Nothing listens on the port: the engine has not started yet, or has ended.
     NotYet,
     /// Another status; vLLM answers 503 when its engine has died.
     Unhealthy(u16),
-    /// No answer, in words.
+    /// No reply; the text says why.
     Unreachable(String),
 }
 
-/// How busy an engine is.
+/// The load of an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
-    /// Requests that were taken and have not ended, streams included.
+    /// Requests that were accepted and have not ended, streams included.
     pub in_flight: u64,
     /// Requests that have ended since the start; `None` without the middleware.
     pub served: Option<u64>,
-    /// It was told to drain; `None` without the middleware.
+    /// Whether it drains; `None` without the middleware.
     pub draining: Option<bool>,
-    /// Time since a request last began or ended; `None` if there was none yet, or without the middleware.
+    /// Time since a request last started or ended; `None` before the first request, or without the
+    /// middleware.
     pub idle: Option<Duration>,
-    /// Requests whose answer the engine owes: read whole, and not held up by a client that reads slowly. Without the
-    /// middleware all that are in flight.
+    /// Requests that wait for the engine: fully read, and not delayed by a client that reads slowly. Without
+    /// the middleware this is `in_flight`.
     pub awaiting: u64,
-    /// Another number after every step of the engine; its size means nothing. `None` if the engine shows no counters, or
-    /// if nobody waits for it: then they are not asked for. See [`Stall`](super::Stall).
+    /// A fingerprint that changes with every step of the engine; its size has no meaning. `None` if the
+    /// engine has no such counters, or if no request waits: then they are not read. See
+    /// [`StallDetector`](super::StallDetector).
     pub progress: Option<u64>,
-    /// Requests that the engine has put aside until something else than a step of it has happened (a grammar is compiled, a slot of an adapter is
-    /// free), if all that it has are such; else 0, also where it does not say so. Looked at as `progress` is.
+    /// Requests that the engine has deferred until something other than a step has happened (a grammar is
+    /// compiled, an adapter slot is free), if it has no other requests; otherwise 0, also if the engine does
+    /// not report it. Read together with `progress`.
     #[serde(default)]
     pub deferred: u64,
 }
@@ -104,7 +107,7 @@ impl EngineClient {
         Self { endpoint, engine: EngineKind::Vllm.engine() }
     }
 
-    /// Never an error: what is wrong with it is a state.
+    /// Reads the engine's health. Never an error: an unhealthy engine is a result.
     pub async fn health(&self) -> Health {
         let engine = self.endpoint.anonymous();
         match engine.get_bytes(self.engine.health(), Keep::Nothing(longest::WORD)).await {
@@ -120,8 +123,8 @@ impl EngineClient {
         }
     }
 
-    /// Of a server that need not be vLLM. One without `/health`, or that wants a key for it, is well if it lists its
-    /// models or wants a key for them. Never an error, too.
+    /// Reads the health of a server that need not be vLLM. One without `/health`, or that wants a key for it,
+    /// is healthy if it lists its models or wants a key for the list. Never an error.
     pub async fn own_health(&self) -> Health {
         let health = self.health().await;
         if !matches!(health, Health::Unhealthy(401 | 403 | 404 | 405)) {
@@ -136,21 +139,21 @@ impl EngineClient {
         }
     }
 
-    /// Names of the models served.
+    /// Names of the models it serves.
     pub async fn models(&self) -> Result<Vec<String>, CallError> {
         let models: Models = self.endpoint.anonymous().get(self.engine.models(), longest::ANSWER).await?;
         Ok(models.data.into_iter().map(|m| m.id).collect())
     }
 
-    /// How busy it is; from the middleware, else from vLLM's metrics. While somebody waits for the engine, also its
-    /// progress: an engine at rest costs one call. One that drains and has no request left is asked for work that no open request
-    /// speaks of, such as a response in the background.
+    /// Reads the load from the middleware, else from vLLM's metrics. Progress is read only while requests
+    /// wait, so an idle engine costs one call. A draining engine without open requests is also asked for work
+    /// without one, such as a response in the background.
     pub async fn load(&self) -> Result<Load, CallError> {
         match self.endpoint.get::<State>(STATE, longest::WORD).await {
             Ok(state) => {
                 let mut load = Load::from(state);
                 if load.awaiting > 0 {
-                    // Counters are a help; how busy it is is known without them.
+                    // The counters are optional: the load is known without them.
                     if let Ok(text) = self.metrics().await {
                         load.progress = metrics::progress(self.engine, &text);
                         load.deferred = metrics::deferred(self.engine, &text);
@@ -165,7 +168,8 @@ impl EngineClient {
         }
     }
 
-    /// Counts what the engine itself says that it has, where it says so. No answer at all is no proof that it has nothing.
+    /// Adds the requests that the engine itself reports, if it does. No reply does not prove that it has
+    /// none.
     async fn add_background(&self, load: &mut Load) -> Result<(), CallError> {
         let text = match self.metrics().await {
             Ok(text) => text,
@@ -177,7 +181,7 @@ impl EngineClient {
             {
                 return Err(error);
             }
-            // It shows no metrics, or none that can be read.
+            // It has no metrics, or none that can be parsed.
             Err(_) => return Ok(()),
         };
         if let Some(left) = metrics::in_flight(self.engine, &text).filter(|left| *left > 0) {
@@ -213,19 +217,21 @@ impl EngineClient {
         Ok(String::from_utf8_lossy(&kept.bytes).into_owned())
     }
 
-    /// `true`: from now on every answer asks its client to close the connection; requests are still answered.
+    /// With `true`, every later response asks its client to close the connection; requests are still
+    /// answered.
     ///
-    /// An engine without the middleware answers [`Fault::NotFound`].
+    /// [`CallErrorKind::NotFound`] from an engine without the middleware.
     pub async fn set_draining(&self, draining: bool) -> Result<(), CallError> {
         let method = if draining { Method::POST } else { Method::DELETE };
         let limit = self.endpoint.limits.call;
         self.endpoint.send(method, DRAIN, Payload::Nothing, limit, longest::WORD).await.map(|_| ())
     }
 
-    /// Sends the prompt, to the first path that is for this model, and looks at the answer; gives its text, empty where it has none.
+    /// Sends the probe to the first path that suits the model and checks the answer; returns its text, or an
+    /// empty one.
     ///
-    /// Where the engine wants a key of its own, the launcher's middleware sends the same request with it, within the engine's own
-    /// process: the key is neither known here nor needed, and the Ray token never goes to the engine itself.
+    /// If the engine wants a key of its own, the launcher's middleware sends the same request with it, inside
+    /// the engine's process: the key is not known here, and the Ray token never goes to the engine itself.
     pub async fn probe(&self, probe: &Probe) -> Result<String, ProbeError> {
         let mut tried = Vec::new();
         for path in PATHS {
@@ -255,7 +261,7 @@ impl EngineClient {
         match self.endpoint.send(Method::POST, &within, Payload::Nothing, probe.timeout, longest::LIST).await
         {
             Ok(kept) => Ok(self.endpoint.parse(&Method::POST, &within, &kept).await?),
-            // vLLM asks for the key before it looks for the path, so a path that is not there is only reported behind the middleware.
+            // vLLM checks the key before the path, so only the middleware reports a path that does not exist.
             Err(why) if is_no_probe(&why.fault) => Err(ProbeError::Locked { path, why: Box::new(why) }),
             Err(CallError { call, fault: CallErrorKind::NotFound { .. } }) => {
                 let message =
@@ -267,7 +273,8 @@ impl EngineClient {
     }
 }
 
-/// The middleware's own words, not the engine's behind it: no token, or no such probe. Without a middleware the engine says 401.
+/// The refusal comes from the middleware and not from the engine behind it: no token, or no such probe.
+/// Without the middleware the engine answers 401.
 fn is_no_probe(fault: &CallErrorKind) -> bool {
     match fault {
         CallErrorKind::Unauthorized | CallErrorKind::Forbidden => true,

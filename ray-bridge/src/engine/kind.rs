@@ -1,14 +1,16 @@
-//! What the bridge has to know of an engine to launch it, ask it and follow it. Draining and requests in flight are the
-//! same for all, since the launcher puts its middleware in front of each; stopping an engine is ending its job.
+//! What the bridge must know about a kind of engine to launch it, query it and follow it. Draining and
+//! requests in flight are the same for all, since the launcher puts its middleware in front of each; an
+//! engine is stopped by stopping its job.
 
 use std::fmt;
 
 use super::args::Owned;
 use super::spec::EngineSpec;
 
-/// A kind of engine. One value knows nothing of any engine that runs.
+/// A kind of engine. It has no state of a running engine.
 pub(crate) trait Engine: fmt::Debug + Send + Sync {
-    /// Launch: options that users may not set, as [`argv`](Self::argv) sets them or the bridge relies on them.
+    /// Launch: options that users may not set, because [`argv`](Self::argv) sets them or the bridge relies on
+    /// them.
     fn owned_args(&self) -> &'static [Owned];
 
     /// Launch: environment variables that users may not set.
@@ -17,34 +19,35 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync {
     /// Launch: the command line after the engine's own name.
     fn argv(&self, spec: &EngineSpec) -> Vec<String>;
 
-    /// Path that answers 200 while it serves.
+    /// Path that answers 200 while the engine serves.
     fn health(&self) -> &'static str;
 
-    /// Path that names the loaded models.
+    /// Path that lists the loaded models.
     fn models(&self) -> &'static str;
 
     /// Path of its Prometheus metrics.
     fn metrics(&self) -> &'static str;
 
-    /// Gauges that add up to the requests which it has.
+    /// Gauges whose sum is the number of requests that it has.
     fn in_flight(&self) -> &'static [&'static str];
 
-    /// Progress: series that change with its steps and with nothing else. Without the first of them there is no telling.
+    /// Progress: series that change with its steps and with nothing else. Without the first of them progress
+    /// is unknown.
     fn steps(&self) -> &'static [&'static str];
 
-    /// Gauges of requests that its steps work on, that wait, and that wait for something else than a step.
+    /// Gauges of requests that run, that wait, and that wait for something other than a step.
     fn queue(&self) -> Queue;
 }
 
-/// Names of gauges by which requests that wait for a step are distinguished from those that a step would pass over.
+/// Names of the gauges that tell requests which wait for a step from deferred ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queue {
-    /// Requests that the steps work on.
+    /// Requests that run.
     pub(crate) running: &'static str,
     /// Requests that wait, for whatever reason.
     pub(crate) waiting: &'static str,
-    /// Those that wait, by reason.
+    /// Waiting requests, by reason.
     pub(crate) by_reason: &'static str,
-    /// The label, as it stands in the text, of those that wait for something else than a step.
+    /// The label, as written in the text, of requests that wait for something other than a step.
     pub(crate) deferred: &'static str,
 }

@@ -1,4 +1,4 @@
-//! Where in a job's log a launch begins: Ray goes on with the file of an earlier job of the same name.
+//! Finds where a launch begins in a job's log: Ray appends to the file of an earlier job of the same name.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,29 +8,29 @@ use crate::SubmissionId;
 /// The launcher's first line: `RAYFLEET_LAUNCH {"name": "chat", "ms": 1795337323066}`.
 const MARK: &str = "RAYFLEET_LAUNCH ";
 
-/// How far the clock of the launcher's node may be behind that of the head, which dates the submit.
+/// How far the clock of the launcher's node may lag behind that of the head, which dates the submit.
 const SKEW_MS: i64 = 2_000;
 
 #[derive(Deserialize)]
 struct Launch {
     name: String,
-    /// When, in milliseconds since 1970.
+    /// Time of the launch, in milliseconds since 1970.
     ms: i64,
 }
 
-/// The part of a log that the launch submitted at `started` has written; empty if there is nothing of it yet.
+/// The part of a log that the launch submitted at `started` has written; empty if it has written nothing yet.
 ///
-/// It begins with Ray's own line, which Ray 2.46 does not write, or else with the launcher's; Ray starts a job before it writes its
-/// line, so that on a busy machine the launcher's may be the first. Where the end of a log holds
-/// neither, all of it is of one launch. A launch of an earlier time is not the one asked for, whatever follows it.
+/// It begins with Ray's own line, or with the launcher's: Ray 2.46 writes no line, and because Ray starts a
+/// job before it writes its line, the launcher's may come first on a busy machine. If the end of a log holds
+/// neither, it is all of one launch. An earlier launch is not the wanted one, whatever follows it.
 pub fn this_launch<'a>(log: &'a str, name: &SubmissionId, started: Option<Timestamp>) -> &'a str {
     let rays = format!("Running entrypoint for job {name}: ");
     let mut begins = 0;
     let mut at = 0;
-    // Ray's line of a launch has been seen and the launcher's has not.
+    // Ray's line of a launch was found, the launcher's not yet.
     let mut open = false;
     let mut earlier = false;
-    // The launch that is asked for has written its line.
+    // The line of the wanted launch was found.
     let mut is_current = false;
     for line in log.split_inclusive('\n') {
         if line.starts_with(&rays) {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_one_launch_is_whole() {
+    fn a_log_of_one_launch_is_returned_whole() {
         let log = format!("{RAY}{}a\nb\n", launch(10_000));
         assert_eq!(cut(&log, 9_000), log);
         assert_eq!(cut("the beginning is cut off\n", 9_000), "the beginning is cut off\n");
@@ -79,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reused_name_shows_the_last_launch_only() {
+    fn only_the_last_launch_of_a_reused_name_is_returned() {
         let (first, second) = (format!("{RAY}{}a\n", launch(10_000)), format!("{RAY}{}b\n", launch(50_000)));
         assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
-        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second has just is_current");
+        assert_eq!(cut(&format!("{first}{RAY}"), 49_000), RAY, "the second one has just started");
     }
 
     #[test]
-    fn a_launcher_that_is_quicker_than_ray_keeps_its_lines() {
+    fn a_launcher_line_before_the_line_of_ray_is_kept() {
         let (first, second) =
             (format!("{RAY}{}a\n", launch(10_000)), format!("{}b\n{RAY}c\n", launch(50_000)));
         assert_eq!(cut(&second, 49_000), second);
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ray_that_writes_no_line_of_its_own_is_cut_at_the_launcher() {
+    fn without_a_line_of_ray_the_launcher_line_is_the_beginning() {
         let (first, second) = (format!("{}a\n", launch(10_000)), format!("{}b\n", launch(50_000)));
         assert_eq!(cut(&format!("{first}{second}"), 49_000), second);
         assert_eq!(cut(&format!("INFO job_manager.py\n{first}{second}"), 49_000), second);
     }
 
     #[test]
-    fn a_launch_that_has_written_nothing_does_not_show_the_one_before() {
+    fn a_launch_without_output_does_not_return_the_one_before() {
         let first = format!("{RAY}{}RAYFLEET_PHASE {{\"phase\": \"Failed\"}}\n", launch(10_000));
         assert_eq!(cut(&first, 49_000), "");
         assert_eq!(cut(&first, 11_500), first, "clocks differ a little");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_only_look_like_a_beginning_are_none() {
+    fn lines_that_only_resemble_a_beginning_are_ignored() {
         let log =
             format!("{RAY}{}x {RAY}Running entrypoint for job chat-2: y\n{MARK}no json\n", launch(10_000));
         assert_eq!(cut(&log, 9_000), log);

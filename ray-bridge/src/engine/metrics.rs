@@ -1,16 +1,16 @@
-//! What is wanted of an engine's Prometheus text: how many requests it has, and whether it gets on. The names of the
-//! series are the engine's affair.
+//! Reads the number of requests and the progress from an engine's Prometheus text. The names of the series
+//! are defined per engine.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::kind::Engine;
 
-/// Requests running plus waiting, over all engine cores; `None` if the text has neither gauge.
+/// Requests running and waiting, over all engine cores; `None` if the text has neither gauge.
 pub(crate) fn in_flight(engine: &dyn Engine, text: &str) -> Option<u64> {
     number(&values(series(text, engine.in_flight())))
 }
 
-/// The values that count requests.
+/// The values that parse as numbers of requests.
 fn values<'a>(series: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<f64> {
     series
         .filter_map(|(_, value)| value.parse().ok())
@@ -31,7 +31,8 @@ fn number(values: &[f64]) -> Option<u64> {
     Some(values.iter().sum::<f64>().round() as u64)
 }
 
-/// A number that changes with every step that the engine has ended; `None` if the text counts no tokens.
+/// A fingerprint that changes with every completed step of the engine; `None` if the text has no token
+/// counters.
 pub(crate) fn progress(engine: &dyn Engine, text: &str) -> Option<u64> {
     series(text, engine.steps().get(..1).unwrap_or_default()).next()?;
     let mut hasher = DefaultHasher::new();
@@ -39,7 +40,7 @@ pub(crate) fn progress(engine: &dyn Engine, text: &str) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// Requests that wait for something else than a step, if all that the engine has are such; 0 if one is not, or if it does not say so.
+/// Deferred requests, if the engine has no other ones; 0 if it has, or if it does not report the reason.
 pub(crate) fn deferred(engine: &dyn Engine, text: &str) -> u64 {
     let queue = engine.queue();
     let of = |name| number(&values(series(text, &[name])));
@@ -50,7 +51,7 @@ pub(crate) fn deferred(engine: &dyn Engine, text: &str) -> u64 {
     if all { deferred } else { 0 }
 }
 
-/// Series of these names, with labels, and their values as they stand there.
+/// Series of these names with their labels, and their values as text.
 fn series<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
     text.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adds_up_running_and_waiting_of_all_cores() {
+    fn running_and_waiting_requests_of_all_cores_are_added_up() {
         let text = "# TYPE vllm:num_requests_running gauge\n\
             vllm:num_requests_running{engine=\"0\",model_name=\"a b\"} 2.0\n\
             vllm:num_requests_running{engine=\"1\",model_name=\"a b\"} 1.0\n\
@@ -75,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn no_gauge_is_not_zero() {
+    fn a_missing_gauge_is_none_and_not_zero() {
         assert_eq!(in_flight(&Vllm, ""), None);
         assert_eq!(in_flight(&Vllm, "vllm:num_requests_running NaN\nfoo 1\n"), None);
         assert_eq!(progress(&Vllm, "vllm:num_requests_running 1.0\n"), None);
     }
 
     #[test]
-    fn requests_are_deferred_if_all_that_the_engine_has_are() {
+    fn requests_are_deferred_only_if_all_of_the_engine_are() {
         let recorded = include_str!("../../tests/fixtures/vllm_metrics.txt");
         let with = |running: u32, waiting: u32, deferred: u32| {
             let mut text = recorded.to_owned();
@@ -101,11 +102,11 @@ mod tests {
             deferred_of(&text)
         };
         assert_eq!(with(0, 2, 2), 2);
-        assert_eq!(with(1, 2, 2), 0, "what runs needs steps");
+        assert_eq!(with(1, 2, 2), 0, "a running request needs steps");
         assert_eq!(with(0, 3, 2), 0, "one waits for room in a step");
-        assert_eq!(with(0, 0, 0), 0, "nothing has come so far");
+        assert_eq!(with(0, 0, 0), 0, "no request so far");
         let older = "vllm:num_requests_running 0.0\nvllm:num_requests_waiting 1.0\n";
-        assert_eq!(deferred_of(older), 0, "an engine that does not say so");
+        assert_eq!(deferred_of(older), 0, "an engine without the reason");
     }
 
     fn deferred_of(text: &str) -> u64 {
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn recorded_metrics_change_with_steps_and_with_nothing_else() {
+    fn recorded_metrics_change_only_with_steps() {
         let recorded = include_str!("../../tests/fixtures/vllm_metrics.txt");
         let with = |from: &str, to: &str| {
             assert!(recorded.contains(from), "{from}");

@@ -1,4 +1,4 @@
-//! What the bridge knows of engines: what they are given, what they print, and what their HTTP port answers.
+//! Engines: what they are launched with, what their launcher logs, and what their HTTP port answers.
 
 mod args;
 mod cause;

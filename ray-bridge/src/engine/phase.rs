@@ -1,50 +1,51 @@
-//! The lines by which the launcher tells how far it is: `RAYFLEET_PHASE {"phase": "Loading", "seconds": 12.5, …}`.
+//! The lines in which the launcher reports its progress: `RAYFLEET_PHASE {"phase": "Loading", "seconds":
+//! 12.5, …}`.
 
 use serde::{Deserialize, Serialize};
 
 const MARK: &str = "RAYFLEET_PHASE ";
 const LONGEST_MESSAGE: usize = 2000;
 
-/// How far a launch is.
+/// The phase of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PhaseKind {
     /// Waiting for the placement group.
     PlacementGroup,
-    /// Starting the API server's and the ranks' actors.
+    /// Starting the actors of the API server and of the ranks.
     Ranks,
-    /// The engine loads the model.
+    /// The engine is loading the model.
     Loading,
     /// The API server answers.
     Serving,
-    /// It has failed; `message` says why.
+    /// The launch failed; `message` says why.
     Failed,
-    /// A phase that a newer launcher reports.
+    /// A phase that this version does not know, from a newer launcher.
     #[serde(other)]
     Unknown,
 }
 
-/// One phase line.
+/// One line of the launcher.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Phase {
-    /// Which phase began.
+    /// The phase that began.
     #[serde(rename = "phase")]
     pub kind: PhaseKind,
-    /// Seconds since the launcher began.
+    /// Seconds since the launcher started.
     #[serde(default)]
     pub seconds: f64,
-    /// For people; of `Failed` the cause.
+    /// A message for people; in `Failed` the cause.
     #[serde(default)]
     pub message: Option<String>,
-    /// Of `Failed`: the phase it happened in.
+    /// In `Failed`: the phase that failed.
     #[serde(default)]
     pub during: Option<String>,
-    /// Of `Failed`: the launcher's exit code.
+    /// In `Failed`: the launcher's exit code.
     #[serde(default)]
     pub exit_code: Option<i64>,
 }
 
-/// All phase lines in the end of a job's log, oldest first. Lines that cannot be read are left out.
+/// All phases in the end of a job's log, oldest first. Lines that cannot be parsed are skipped.
 pub fn parse_phases(log: &str) -> Vec<Phase> {
     log.lines()
         .filter_map(|line| serde_json::from_str::<Phase>(line.split_once(MARK)?.1.trim()).ok())
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_phases_between_other_output() {
+    fn phases_between_other_output_are_read() {
         let log = "2026-11-22 INFO job_manager.py\n\
             RAYFLEET_PHASE {\"phase\": \"Loading\", \"name\": \"chat\", \"seconds\": 1.5, \"ranks\": 4}\n\
             (ApiServer pid=1) INFO x\n\
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_lines_and_new_phases_are_survived() {
+    fn cut_lines_are_skipped_and_unknown_phases_are_read() {
         assert_eq!(parse_phases("SE {\"phase\": \"Loading\"}\nRAYFLEET_PHASE {\"phase\": \"Lo"), vec![]);
         let newer = parse_phases("RAYFLEET_PHASE {\"phase\": \"Compiling\", \"percent\": 3}");
         assert_eq!(newer.first().map(|p| p.kind), Some(PhaseKind::Unknown));

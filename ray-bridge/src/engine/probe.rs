@@ -1,5 +1,5 @@
-//! The probe: requests by which an engine shows that it answers, and what counts as an answer. An engine serves only some of
-//! the paths, by what its model can do, so they are tried in turn. Pure; `client` sends them.
+//! The probe: requests that show that an engine answers, and what counts as an answer. Which paths an engine
+//! serves depends on its model, so they are tried in turn. No I/O here; `client` sends the requests.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,52 +14,52 @@ use crate::lean::{self, Pick, Picked};
 /// A prompt that an engine must answer before it may take traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// The model as requests call it.
+    /// The model's name in requests.
     pub model: String,
     /// The prompt.
     pub prompt: String,
-    /// Tokens to ask for.
+    /// The most tokens to generate.
     pub max_tokens: u32,
-    /// A text that the answer must hold. Without one any answer will do, an empty text too: a model may begin with its
-    /// end-of-sequence token.
+    /// A text that the answer must contain. Without one any answer passes, even an empty text: a model may
+    /// begin with its end-of-sequence token.
     pub expect: Option<String>,
-    /// How long the answer may take.
+    /// Time limit of the answer.
     pub timeout: Duration,
 }
 
-/// A probe that did not pass.
+/// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// The call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The answer is without the expected text.
-    #[error("the probe's answer {got:?} does not hold {expected:?}")]
+    /// The answer lacks the expected text.
+    #[error("the probe's answer {got:?} does not contain {expected:?}")]
     Unexpected {
-        /// The text that was to be there.
+        /// The expected text.
         expected: String,
         /// The beginning of the answer.
         got: String,
     },
-    /// A text is expected of a model that makes none.
+    /// A text is expected of a model that generates none.
     #[error(
         "probe.expect is {expected:?}, but the model answers {path} alone, which gives no text: leave probe.expect out"
     )]
     NoText {
         /// The path that answered.
         path: &'static str,
-        /// The text that was to be there.
+        /// The expected text.
         expected: String,
     },
-    /// It answers 200 and nothing is in the answer.
-    #[error("POST {path} answers 200 with nothing in it: {got}")]
+    /// The status is 200 and the answer is empty.
+    #[error("POST {path} answers 200 with an empty answer: {got}")]
     Empty {
         /// The path that answered.
         path: &'static str,
-        /// What should have been there.
+        /// What the answer lacks.
         got: &'static str,
     },
-    /// None of the paths answers.
+    /// No path answers.
     #[error("the engine answers none of the probe's requests: {0}")]
     NoWay(Tried),
     /// The engine wants a key, and the launcher's middleware, which has it, does not send the probe.
@@ -70,17 +70,17 @@ pub enum ProbeError {
     Locked {
         /// The path.
         path: &'static str,
-        /// What the middleware said.
+        /// The middleware's message.
         why: Box<CallError>,
     },
 }
 
-/// What was tried, and how it failed.
+/// The paths that were tried, and how each failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried(pub Vec<(&'static str, CallErrorKind)>);
 
 impl fmt::Display for Tried {
-    /// Paths that are not there in one go; where there is one, what it said.
+    /// Joins the paths that do not exist; of another failed path it adds the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut missing = Vec::new();
         for (path, fault) in &self.0 {
@@ -92,13 +92,14 @@ impl fmt::Display for Tried {
             }
         }
         match missing.as_slice() {
-            [] => f.write_str("no other is known"),
+            [] => f.write_str("no other path is known"),
             missing => write!(f, "404 not found: {}", missing.join(", ")),
         }
     }
 }
 
-/// Paths at which engines answer, the likeliest first: of models that make text, that embed, that judge. Speech models answer none.
+/// Paths in the order in which they are tried: models that generate, that embed, that classify. Speech models
+/// serve none of them.
 pub(super) const PATHS: [&str; 7] = [
     "/v1/completions",
     "/v1/chat/completions",
@@ -110,7 +111,7 @@ pub(super) const PATHS: [&str; 7] = [
 ];
 
 impl Probe {
-    /// What is sent to a path.
+    /// The request body for a path.
     pub(super) fn body(&self, path: &str) -> Value {
         let (model, prompt) = (&self.model, &self.prompt);
         match path {
@@ -127,7 +128,7 @@ impl Probe {
         }
     }
 
-    /// All that may be sent, by path: the launcher's middleware sends nothing else.
+    /// All bodies, by path: the launcher's middleware sends nothing else.
     pub(super) fn bodies(&self) -> Value {
         PATHS
             .iter()
@@ -136,7 +137,7 @@ impl Probe {
             .into()
     }
 
-    /// What an answer comes to: its text, empty where there is none.
+    /// Checks an answer; returns its text, empty if the answer has none.
     pub(super) fn judge(&self, path: &'static str, answer: Answer) -> Result<String, ProbeError> {
         let text = match answer.choices.into_iter().next() {
             Some(choice) => choice.text.0.0 + &choice.message.content,
@@ -161,7 +162,7 @@ impl Probe {
     }
 }
 
-/// Whether a refusal means that this path is not for the model, so that another one may be.
+/// Whether a refusal means that the model is served at another path.
 pub(super) fn is_elsewhere(fault: &CallErrorKind) -> bool {
     matches!(
         fault,
@@ -169,7 +170,7 @@ pub(super) fn is_elsewhere(fault: &CallErrorKind) -> bool {
     )
 }
 
-/// As much of an answer as tells that it is one.
+/// The parts of an answer that are checked.
 #[derive(Deserialize)]
 pub(super) struct Answer {
     #[serde(default, deserialize_with = "lean::first::<_, _, 1>")]
@@ -180,7 +181,7 @@ pub(super) struct Answer {
     results: Picked<Filled>,
 }
 
-/// Longest text that is searched for what is expected, in bytes.
+/// Longest text that is searched for the expected one, in bytes.
 const LONGEST: usize = 64 << 10;
 
 #[derive(Deserialize)]
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_first_token_is_an_answer_unless_a_text_is_expected() {
+    fn an_empty_text_is_an_answer_unless_a_text_is_expected() {
         let empty = json!({"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]});
         assert_eq!(judged(None, "/v1/completions", &empty).as_deref(), Ok(""));
         assert!(matches!(
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn no_choice_is_no_answer() {
+    fn an_answer_without_choices_is_refused() {
         for answer in [json!({"choices": []}), json!({}), json!({"data": [1]})] {
             assert!(
                 matches!(judged(None, "/v1/completions", &answer), Err(ProbeError::Empty { .. })),
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_labels_and_scores_are_answers_without_a_text() {
+    fn vectors_labels_and_scores_are_accepted_without_a_text() {
         for (path, answer) in [
             ("/v1/embeddings", json!({"data": [{"embedding": [0.5, -1.0]}]})),
             ("/classify", json!({"data": [{"label": "A", "probs": [1.0]}]})),
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_is_reported_once() {
+    fn tried_paths_are_reported_once() {
         let gone = || CallErrorKind::NotFound { message: "Not Found".to_owned() };
         let tried = Tried(vec![
             ("/v1/completions", gone()),

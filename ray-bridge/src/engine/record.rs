@@ -1,4 +1,4 @@
-//! What a job carries in its metadata for whoever looks at it later: the plan of its ranks, and what was launched.
+//! What a job carries in its metadata: the plan of its ranks, and a record of what was launched.
 
 use std::fmt::Write as _;
 
@@ -15,26 +15,26 @@ pub(crate) const PLAN_METADATA: &str = "rayfleet.io/plan";
 /// Metadata key of the record.
 pub(crate) const RECORD_METADATA: &str = "rayfleet.io/engine";
 
-/// What was launched, as far as it is needed to talk to the engine and to tell it from another.
+/// What was launched, as far as needed to talk to the engine and to compare it with another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LaunchRecord {
-    /// The model as requests call it.
+    /// The model's name in requests.
     pub model: String,
     /// Port of the API server.
     pub port: u16,
-    /// Hash of engine, arguments and environment: engines with the same one are alike.
+    /// Hash of engine, arguments and environment; equal for equal engines.
     pub digest: String,
 }
 
 impl LaunchRecord {
-    /// Of an engine to launch.
+    /// The record of an engine to launch.
     pub fn of(spec: &EngineSpec) -> Self {
         let entrypoint = match &spec.kind {
             EngineKind::Vllm => "",
             EngineKind::Custom { entrypoint } => entrypoint,
         };
-        // Strings and maps of strings, so writing them cannot fail.
+        // Strings and maps of strings only, so serialization cannot fail.
         let text = serde_json::to_vec(&(entrypoint, spec.argv(), &spec.env)).unwrap_or_default();
         let mut digest = String::new();
         for byte in Sha256::digest(&text).iter().take(16) {
@@ -44,15 +44,15 @@ impl LaunchRecord {
         Self { model: spec.model_name.clone(), port: spec.port, digest }
     }
 
-    /// Of a job; `None` if the bridge did not launch it.
+    /// The record of a job; `None` if the bridge did not launch it.
     pub fn read(job: &Job) -> Option<Self> {
         serde_json::from_str(job.metadata.get(RECORD_METADATA)?).ok()
     }
 }
 
-/// The plan that a job was launched with; `None` if it carries none that can be read.
+/// The plan that a job was launched with; `None` if it has none that can be parsed.
 pub fn plan_of(job: &Job) -> Option<Placement> {
     let plan: Placement = serde_json::from_str(job.metadata.get(PLAN_METADATA)?).ok()?;
-    // A shape has at most 1024 ranks, a list that comes from outside has as many as it likes.
+    // A shape has at most 1024 ranks; a list from outside may have any length.
     (u32::try_from(plan.ranks.len()) == Ok(plan.shape.ranks())).then_some(plan)
 }

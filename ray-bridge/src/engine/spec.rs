@@ -1,4 +1,4 @@
-//! One engine to start: the user's part of it, and what Ray and the launcher are given.
+//! The specification of one engine to start, and what Ray and the launcher receive of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,17 +14,17 @@ use super::vllm::Vllm;
 use crate::placement::{Placement, Shape};
 use crate::{NodeId, SubmissionId};
 
-/// What the job runs, in the launch package. `exec`: with a shell in between, the launcher is no child of Ray's supervisor. It
-/// then stays a zombie where the container's first process reaps none, as `ray start --block` does not, and Ray waits its whole
-/// 3 s for the end of what ended long ago.
+/// The command of the job, in the launch package. `exec` makes the launcher a child of Ray's supervisor. With
+/// a shell in between it would stay a zombie if the container's first process does not reap it, as `ray start
+/// --block` does not, and Ray would wait its full 3 s for a process that has already ended.
 pub const LAUNCHER_ENTRYPOINT: &str = "exec python -u rayfleet_launcher.py";
 
-/// Which engine.
+/// The kind of engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineKind {
     /// vLLM's OpenAI-compatible server.
     Vllm,
-    /// A callable that is importable on every node, given the same arguments as vLLM.
+    /// A callable that is importable on every node and takes the same arguments as vLLM.
     Custom {
         /// `module:callable`.
         entrypoint: String,
@@ -32,7 +32,7 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// What is known of it. Outside, a custom engine is like vLLM.
+    /// The kind's description. A custom engine is treated like vLLM.
     pub(crate) fn engine(&self) -> &'static dyn Engine {
         match self {
             Self::Vllm | Self::Custom { .. } => &Vllm,
@@ -45,28 +45,29 @@ impl EngineKind {
 pub struct EngineSpec {
     /// Which engine.
     pub kind: EngineKind,
-    /// Submission id of its job and name of its placement group; the same name is never started twice.
+    /// Submission id of its job and name of its placement group; no name is started twice.
     pub name: SubmissionId,
-    /// The model as requests call it.
+    /// The model's name in requests.
     pub model_name: String,
-    /// The model as the engine is given it: a path on every node or a repository id.
+    /// The model as the engine loads it: a path that exists on every node, or a repository id.
     pub source: String,
-    /// Further arguments; see [`check_args`].
+    /// More arguments of the engine; see [`check_args`].
     pub args: Vec<String>,
-    /// Environment of the API server and all ranks; see [`check_env`]. Ray shows it to whoever may read the job.
+    /// Environment of the API server and all ranks; see [`check_env`]. Ray shows it to everyone who may read
+    /// the job.
     pub env: BTreeMap<String, String>,
-    /// Tensor × pipeline.
+    /// Tensor × pipeline parallelism.
     pub shape: Shape,
-    /// Port of the API server on the head's node.
+    /// Port of the API server on the head node.
     pub port: u16,
-    /// How long Ray may take to place the group before the job fails.
+    /// How long the placement group may be pending before the job fails.
     pub placement_timeout: Duration,
-    /// The probe that the launcher's middleware sends where the engine wants a key; `None` if there will be none.
+    /// The probe that the launcher's middleware may send if the engine wants a key; `None` without a probe.
     pub probe: Option<Probe>,
 }
 
 impl EngineSpec {
-    /// Refuses what cannot work before anything is sent.
+    /// Refuses an impossible specification before anything is sent.
     pub fn check(&self) -> Result<(), ArgRefused> {
         let refuse = |what: &str, reason| Err(ArgRefused { what: what.to_owned(), reason });
         if self.source.is_empty() || self.source.starts_with('-') {
@@ -76,7 +77,7 @@ impl EngineSpec {
             return refuse("model name", "must not be empty and must not begin with '-'");
         }
         if self.shape.data() > 1 {
-            let reason = "vLLM places data-parallel engines on Ray by itself, so they could not be held to a plan; run replicas";
+            let reason = "vLLM places data-parallel engines on Ray by itself and would not follow a plan; run replicas";
             return refuse("data parallelism", reason);
         }
         if self.port == 0 {
@@ -91,12 +92,12 @@ impl EngineSpec {
         check_env(&self.env)
     }
 
-    /// The engine's command line after its own name: source, what the bridge owns, then the user's arguments.
+    /// The engine's command line after its own name: source, the bridge's options, then the user's arguments.
     pub fn argv(&self) -> Vec<String> {
         self.kind.engine().argv(self)
     }
 
-    /// Environment of the job: the user's, and the specification the launcher reads.
+    /// Environment of the job: the user's, and the specification for the launcher.
     pub(crate) fn job_env(&self, placement: &Placement) -> BTreeMap<String, String> {
         let (engine, entrypoint) = match &self.kind {
             EngineKind::Vllm => ("vllm", None),
@@ -124,7 +125,7 @@ impl EngineSpec {
         env
     }
 
-    /// Metadata of the job; what a later reader needs to hold the report against the plan.
+    /// Metadata of the job: what a later reader needs to compare the report with the plan.
     pub(crate) fn metadata(&self, placement: &Placement) -> BTreeMap<String, String> {
         let pairs = [
             (PLAN_METADATA, json(placement)),
@@ -161,7 +162,7 @@ struct Bundle<'a> {
     node_id: &'a NodeId,
 }
 
-/// These types have string keys and finite numbers only, so writing them cannot fail.
+/// These types have only string keys and finite numbers, so serialization cannot fail.
 fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -1,11 +1,11 @@
-//! vLLM: its arguments, the paths of its port and the names of its metrics. An engine of another kind that is like vLLM
-//! outside is asked in the same way.
+//! vLLM: its options, the paths of its port and the names of its metrics. Custom engines use the same paths
+//! and names.
 
 use super::args::Owned;
 use super::kind::{Engine, Queue};
 use super::spec::EngineSpec;
 
-/// vLLM's OpenAI-compatible server, 0.32 and what is like it.
+/// vLLM's OpenAI-compatible server, 0.32 and compatible versions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vllm;
 
@@ -15,12 +15,11 @@ const ADDRESS: &str = "the bridge sets the address that it watches; set the port
 const NAME: &str = "the model's name and source are fields of their own; set those instead";
 const RANKS: &str = "the ranks are placed by the bridge through Ray; leave it out";
 const TLS: &str = "the bridge watches the engine over plain HTTP; end TLS in front of it";
-const KEY: &str = "Ray shows it to whoever may read the job; set VLLM_API_KEY in the pod template, from a Secret, on the head's container";
+const KEY: &str = "Ray shows it to everybody who may read the job; set VLLM_API_KEY in the pod template, from a Secret, on the head's container";
 
-const FILE: &str =
-    "a file could set what the bridge owns without being seen; write its arguments out instead";
+const FILE: &str = "a file could set options that the bridge owns; pass its arguments one by one instead";
 const HTTP: &str = "the bridge watches the engine over HTTP; leave it out";
-const STATS: &str = "the bridge tells by the counters whether the engine hangs; leave it out";
+const STATS: &str = "the bridge needs the counters to detect a hung engine; leave it out";
 
 const fn option(long: &'static str, short: &'static [&'static str], reason: &'static str) -> Owned {
     Owned { long, family: false, short, reason }
@@ -65,11 +64,12 @@ const OWNED_ENV: &[&str] = &[
     "VLLM_API_KEY",
 ];
 
-/// Gauges that add up to the requests which the engine has.
+/// Gauges whose sum is the number of requests that the engine has.
 const IN_FLIGHT: [&str; 2] = ["vllm:num_requests_running", "vllm:num_requests_waiting"];
 
-/// Series that vLLM writes when a step of its engine core has ended, and at no other time. Tokens and iterations are
-/// counted when they come out; in the long prefill of a long prompt only the key-value cache in use says that it gets on.
+/// Series that vLLM updates when a step of its engine core has ended, and at no other time. Tokens and
+/// iterations are counted when tokens are generated; in the long prefill of a long prompt only the use of the
+/// key-value cache shows progress.
 const STEPS: [&str; 7] = [
     "vllm:generation_tokens_total",
     "vllm:prompt_tokens_total",
@@ -80,9 +80,10 @@ const STEPS: [&str; 7] = [
     "vllm:num_requests_waiting",
 ];
 
-/// Requests whose grammar is still being compiled, that have no slot for their adapter, or whose key-value cache is on its way from elsewhere, are
-/// deferred: the core steps past them. It sets all four gauges after each of its steps, empty ones too (0.32,
-/// `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py` `record`).
+/// A request is deferred while its grammar is being compiled, while it has no slot for its adapter, or while
+/// its key-value cache is being transferred: the core's steps skip it. vLLM sets all four gauges after each
+/// step, also an empty one (0.32, `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py`
+/// `record`).
 const QUEUE: Queue = Queue {
     running: "vllm:num_requests_running",
     waiting: "vllm:num_requests_waiting",

@@ -1,43 +1,44 @@
-//! Reading a reply without trusting its length.
+//! Reads a reply with a bound on its length.
 
 use bytes::{Bytes, BytesMut};
 
 use super::budget::Hold;
 
-/// What of a reply to keep.
+/// Which part of a reply to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// All, and an error if it is longer than this.
+    /// All of it; an error if it is longer than this many bytes.
     Whole(usize),
-    /// The last bytes, at most twice this many while reading, and an error if more than `read` would have to be read for them.
+    /// The last bytes; up to twice as many are in memory while reading. An error if `read` bytes do not reach
+    /// the end.
     Tail {
-        /// Bytes that are kept.
+        /// Bytes to keep.
         keep: usize,
-        /// Bytes that are read.
+        /// The most bytes to read.
         read: usize,
     },
     /// The first bytes; the rest is not read.
     Head(usize),
-    /// Nothing. These many bytes are read, so that the connection can be used again; the rest is not.
+    /// Nothing. This many bytes are read so that the connection can be reused; the rest is not.
     Nothing(usize),
 }
 
-/// The kept part of a reply.
+/// The part of a reply that was kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) bytes: Bytes,
     /// The beginning was dropped.
     pub(crate) cut: bool,
-    /// The memory that it takes.
+    /// The memory that the reply holds.
     pub(crate) hold: Hold,
 }
 
-/// Collects chunks under a bound.
+/// Collects chunks within a bound.
 #[derive(Debug)]
 pub(crate) struct Collector {
     keep: Keep,
     held: BytesMut,
-    /// Bytes that came.
+    /// Bytes received.
     read: usize,
     cut: bool,
 }
@@ -47,7 +48,7 @@ impl Collector {
         Self { keep, held: BytesMut::new(), read: 0, cut: false }
     }
 
-    /// Bytes that are in memory once a chunk of this length was taken.
+    /// Bytes in memory after a chunk of this length was taken.
     pub(crate) fn with(&self, chunk: usize) -> usize {
         match self.keep {
             Keep::Whole(limit) | Keep::Head(limit) => self.held.len().saturating_add(chunk).min(limit),
@@ -66,7 +67,7 @@ impl Collector {
             Keep::Whole(_) => self.held.extend_from_slice(chunk),
             Keep::Tail { keep: limit, .. } => {
                 self.held.extend_from_slice(chunk);
-                // Dropping only beyond twice the limit keeps the copying linear.
+                // Dropping only at twice the limit keeps the copying linear.
                 if self.held.len() > limit.saturating_mul(2) {
                     self.trim(limit);
                 }
@@ -80,7 +81,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Nothing that follows would be kept.
+    /// Nothing more would be kept.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self.keep, Keep::Head(_) | Keep::Nothing(_)) && self.cut
     }
@@ -92,7 +93,7 @@ impl Collector {
         }
     }
 
-    /// The kept bytes, and whether their beginning was dropped.
+    /// The bytes kept, and whether their beginning was dropped.
     pub(crate) fn finish(mut self) -> (Bytes, bool) {
         if let Keep::Tail { keep, .. } = self.keep {
             self.trim(keep);
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_reply_stops_at_its_limit() {
+    fn a_whole_reply_is_refused_above_its_limit() {
         let mut all = Collector::new(Keep::Whole(4));
         assert_eq!(all.push(b"abc"), Ok(()));
         assert_eq!(all.push(b"de"), Err(4));
@@ -115,7 +116,7 @@ mod tests {
     const ENOUGH: usize = 1000;
 
     #[test]
-    fn a_tail_keeps_the_end_whatever_the_chunks() {
+    fn a_tail_is_the_same_for_all_sizes_of_chunks() {
         for size in 1..12 {
             let mut tail = Collector::new(Keep::Tail { keep: 5, read: ENOUGH });
             for chunk in b"0123456789".chunks(size) {
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_of_what_has_no_end_is_given_up() {
+    fn a_tail_of_an_endless_reply_is_refused() {
         let mut tail = Collector::new(Keep::Tail { keep: 5, read: ENOUGH });
         let mut longest = 0;
         let end = (0..ENOUGH).find_map(|_| {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_nobody_wants_a_little_is_read_and_nothing_kept() {
+    fn an_unwanted_reply_is_read_a_little_and_not_kept() {
         let mut nothing = Collector::new(Keep::Nothing(5));
         assert_eq!((nothing.push(b"abc"), nothing.is_full()), (Ok(()), false));
         assert_eq!((nothing.push(b"abc"), nothing.is_full()), (Ok(()), true));
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_tail_is_whole() {
+    fn a_short_tail_is_complete() {
         let mut tail = Collector::new(Keep::Tail { keep: 5, read: ENOUGH });
         assert_eq!(tail.push(b"01234"), Ok(()));
         assert!(!tail.finish().1);

@@ -1,7 +1,8 @@
-//! How much of replies is held in memory at a time, over all clusters that a process talks to. A cluster that sends much waits
-//! for its like; one that sends little waits for nobody. Knows no reply.
+//! Bounds the memory of all replies of one process, over all Ray clusters. A cluster with large replies waits
+//! for others with large replies; one with small replies never waits. Independent of what a reply contains.
 //!
-//! The most that is held is `OWN` for each cluster and `PIECE × PIECES` for all together: 64 MiB and a quarter of a MiB a group.
+//! The bound is `OWN` per cluster plus `PIECE × PIECES` for all together: a quarter of a MiB per group, plus
+//! 64 MiB.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What the replies of one cluster may take without asking, in bytes.
+/// What the replies of one cluster may hold without waiting, in bytes.
 const OWN: usize = 256 << 10;
 /// What a larger reply takes at a time, in bytes.
 const PIECE: usize = 4 << 20;
-/// Pieces there are.
+/// Number of pieces.
 const PIECES: usize = 16;
-/// Large replies that are parsed at a time: parsed, a reply takes a few times its length.
+/// How many large replies may be parsed at the same time: a parsed reply takes a multiple of its length.
 const PARSERS: usize = 2;
 
 /// The memory for replies of one process.
@@ -31,16 +32,16 @@ struct Common {
     parsers: Semaphore,
 }
 
-/// One cluster's part.
+/// The share of one cluster.
 #[derive(Debug)]
 pub(crate) struct Share {
     common: Arc<Common>,
     own: AtomicUsize,
-    /// One large reply at a time: whoever sends several at once waits for himself.
+    /// One large reply at a time: a cluster that sends several waits only for itself.
     large: Arc<Semaphore>,
 }
 
-/// What one reply takes; given back when it is dropped.
+/// The memory that one reply holds; released on drop.
 #[derive(Debug)]
 pub(crate) struct Hold {
     share: Arc<Share>,
@@ -49,7 +50,7 @@ pub(crate) struct Hold {
     pieces: Option<OwnedSemaphorePermit>,
 }
 
-/// There is no memory for more of this reply while others are read.
+/// There is no memory for the rest of this reply while others are read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
@@ -61,7 +62,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// The part of a cluster: the same for all who ask while anybody holds it.
+    /// The share of a cluster: one object for all callers while any of them holds it.
     pub(crate) fn share(&self, cluster: &str) -> Arc<Share> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(share) = clusters.get(cluster).and_then(Weak::upgrade) {
@@ -81,15 +82,16 @@ impl Budget {
 }
 
 impl Share {
-    /// For a reply of which nothing has come yet.
+    /// A hold for a reply of which nothing was received yet.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         Hold { share: self.clone(), own: 0, large: None, pieces: None }
     }
 }
 
 impl Hold {
-    /// Makes room for a reply of these many bytes in all. A large one waits for its pieces, for which callers bound the time.
-    /// Who has some already never waits for more: two who did would wait for each other.
+    /// Reserves memory for a reply of this many bytes in total. A large one waits for its pieces; callers
+    /// bound the time. A reply that has pieces already never waits for more, because two such replies would
+    /// deadlock.
     pub(crate) async fn cover(&mut self, bytes: usize) -> Result<(), Busy> {
         let held = self.pieces.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let covered = self.own.saturating_add(held.saturating_mul(PIECE));
@@ -103,7 +105,7 @@ impl Hold {
         if let Some(held) = &mut self.pieces {
             held.merge(pieces.try_acquire_many_owned(wanted).map_err(|_| Busy)?);
         } else {
-            // Whoever gave up waiting for pieces has its turn already.
+            // A caller that gave up while waiting for pieces still holds its turn.
             if self.large.is_none() {
                 self.large = Some(self.share.large.clone().acquire_owned().await.map_err(|_| Busy)?);
             }
@@ -112,7 +114,7 @@ impl Hold {
         Ok(())
     }
 
-    /// Parses; large replies only a few at a time.
+    /// Runs `parse`; large replies only a few at a time.
     pub(crate) async fn parse<T>(&self, parse: impl FnOnce() -> T) -> T {
         let _turn = if self.large.is_some() { self.share.common.parsers.acquire().await.ok() } else { None };
         parse()
@@ -143,7 +145,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(10);
 
     #[tokio::test]
-    async fn clusters_that_send_much_never_delay_one_that_sends_little() {
+    async fn clusters_with_large_replies_never_delay_one_with_small_replies() {
         let budget = Budget::default();
         let mut hostile = Vec::new();
         for number in 0..PIECES {
@@ -156,7 +158,11 @@ mod tests {
         let mut small = budget.share("small").hold();
         assert_eq!(timeout(SOON, small.cover(OWN)).await, Ok(Ok(())));
         hostile.pop();
-        assert_eq!(timeout(SOON, large.cover(PIECE)).await, Ok(Ok(())), "what is given back is there again");
+        assert_eq!(
+            timeout(SOON, large.cover(PIECE)).await,
+            Ok(Ok(())),
+            "returned pieces are available again"
+        );
     }
 
     #[tokio::test]
@@ -171,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_holds_a_piece_waits_for_no_other() {
+    async fn a_reply_that_holds_a_piece_never_waits_for_another() {
         let budget = Budget::default();
         let mut holds: Vec<Hold> = (0..PIECES).map(|n| budget.share(&n.to_string()).hold()).collect();
         for hold in &mut holds {
@@ -190,14 +196,14 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(budget.common.pieces.available_permits(), PIECES - 1, "the third asks for a piece");
+        assert_eq!(budget.common.pieces.available_permits(), PIECES - 1, "the third takes a piece");
         drop(holds);
         assert_eq!(budget.common.pieces.available_permits(), PIECES);
         assert_eq!(budget.share("a").own.load(Ordering::Acquire), 0);
     }
 
     #[test]
-    fn clusters_that_are_gone_are_forgotten() {
+    fn clusters_without_replies_are_removed() {
         let budget = Budget::default();
         for number in 0..1000 {
             drop(budget.share(&number.to_string()));

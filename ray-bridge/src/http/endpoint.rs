@@ -1,4 +1,4 @@
-//! One server: builds requests, sends them within the limits, turns everything else into a fault.
+//! One server: builds requests, sends them within the limits, and turns failures into a [`CallError`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::message::{bounded, summary};
 use super::{Call, CallError, CallErrorKind, Limits, Sent, Token, Unreached, Wire};
 use crate::retry;
 
-/// How much of an error's text is read; longer ones are none of Ray's.
+/// How much of an error's text is read; Ray's own are shorter.
 const ERROR_BYTES: usize = 64 << 10;
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Payload {
     Nothing,
@@ -27,7 +27,7 @@ pub(crate) enum Payload {
     Bytes(bytes::Bytes),
 }
 
-/// A server, the token it wants and the limits of talking to it.
+/// A server, its token and the limits of its calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) wire: Arc<dyn Wire>,
@@ -41,18 +41,18 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads JSON of at most these many bytes; retried shortly, since a read changes nothing.
+    /// Reads JSON of at most `longest` bytes; retried, since a read changes nothing.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, longest: usize) -> Result<T, CallError> {
         let kept = self.get_bytes(path, Keep::Whole(longest.min(self.limits.reply_bytes))).await?;
         self.parse(&Method::GET, path, &kept).await
     }
 
-    /// The same server as nobody in particular: without the token.
+    /// The same server without the token.
     pub(crate) fn anonymous(&self) -> Self {
         Self { token: None, ..self.clone() }
     }
 
-    /// Reads bytes; retried shortly.
+    /// Reads bytes; retried.
     pub(crate) async fn get_bytes(&self, path: &str, keep: Keep) -> Result<Kept, CallError> {
         self.within(self.limits.call, Method::GET, path, Box::pin(self.read(path, keep))).await
     }
@@ -71,7 +71,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends once. A time-out leaves open whether it was applied.
+    /// Sends once. A time-out leaves open whether the call was applied.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -84,7 +84,7 @@ impl Endpoint {
         self.within(limit, method.clone(), path, Box::pin(self.once(method, path, &payload, keep))).await
     }
 
-    /// Reads what was kept as the JSON reply to a call.
+    /// Parses what was kept as the JSON reply to a call.
     pub(crate) async fn parse<T: DeserializeOwned>(
         &self,
         method: &Method,
@@ -103,7 +103,7 @@ impl Endpoint {
 
     pub(crate) fn fail(&self, method: &Method, path: &str, fault: CallErrorKind) -> CallError {
         let fault = match fault {
-            // What a parser says may quote the reply.
+            // The parser's message may quote the reply.
             CallErrorKind::Malformed { what } => CallErrorKind::Malformed { what: bounded(&what) },
             fault => fault,
         };
@@ -120,7 +120,7 @@ impl Endpoint {
         CallError { call: Box::new(call), fault }
     }
 
-    /// `work` comes in a box, so that what many callers join stays small.
+    /// `work` is boxed so that futures which join many calls stay small.
     async fn within<T>(
         &self,
         limit: Duration,
@@ -140,7 +140,7 @@ impl Endpoint {
         Err(error)
     }
 
-    /// Opens a connection on which another protocol is spoken from then on; `ask` adds what asks for it.
+    /// Opens a connection and upgrades it to another protocol; `ask` adds the headers for that.
     pub(crate) async fn upgrade(
         &self,
         path: &str,
@@ -185,8 +185,8 @@ impl Endpoint {
         Ok(refusal(status, &self.body(reply, Keep::Head(ERROR_BYTES)).await?.bytes))
     }
 
-    /// Sends a request with the token. One that was refused for its token did nothing, so if the token's file holds another
-    /// one by now, the request is sent again with that, whatever it does.
+    /// Sends a request with the token. A call whose token was refused had no effect, so if the token's file
+    /// has changed since, the request is sent again with the new token, whether it is idempotent or not.
     async fn reply(
         &self,
         method: &Method,
@@ -220,7 +220,8 @@ impl Endpoint {
     async fn body(&self, reply: Response, keep: Keep) -> Result<Kept, CallErrorKind> {
         let mut collector = Collector::new(keep);
         let mut hold = self.memory.hold();
-        // Told beforehand, it is asked for at once: who asks bit by bit may find it taken by others in the midst.
+        // A known length is reserved at once: reserving it in pieces may find the memory taken by others
+        // halfway.
         if let Some(length) = reply.content_length() {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             if let Keep::Whole(limit) = keep

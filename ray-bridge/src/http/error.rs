@@ -1,9 +1,9 @@
-//! What can go wrong with one call, said so that a person knows where and whether trying again helps.
+//! The error of one call: which call it was, what went wrong, and whether a retry can help.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Which call it was.
+/// Which call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The caller's name of the cluster ([`Target::name`](crate::Target)).
@@ -14,16 +14,16 @@ pub struct Call {
     pub method: String,
     /// URL path with query, without host.
     pub path: String,
-    /// The token that went with it.
+    /// The token that was sent.
     pub token: Sent,
 }
 
-/// Which token went with a call.
+/// Which token was sent with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// None.
     Nothing,
-    /// One that the caller holds.
+    /// One that the caller passed as text.
     Given,
     /// The one in this file.
     OfFile(PathBuf),
@@ -35,12 +35,12 @@ impl fmt::Display for Call {
     }
 }
 
-/// A call that did not give what was asked.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct CallError {
-    /// Where. In a box, so that results stay small.
+    /// The call. Boxed, so that results stay small.
     pub call: Box<Call>,
-    /// What.
+    /// What went wrong.
     pub fault: CallErrorKind,
 }
 
@@ -50,15 +50,15 @@ pub enum CallErrorKind {
     /// No connection, or it broke before the end of the reply.
     #[error("unreachable: {cause}")]
     Unreachable {
-        /// Nothing listens on the port: the server has not started or has ended.
+        /// Nothing listens on the port: the server has not started, or has ended.
         refused: bool,
         /// The innermost cause.
         cause: String,
     },
-    /// Connected or connecting, but no whole reply in time. The call may have been applied.
+    /// No complete reply in time. The call may have been applied.
     #[error("no answer within {}.{:03} s", .after_ms / 1000, .after_ms % 1000)]
     TimedOut {
-        /// The limit in force, in milliseconds.
+        /// The limit, in milliseconds.
         after_ms: u64,
     },
     /// The token's file cannot be used; nothing was sent.
@@ -67,11 +67,11 @@ pub enum CallErrorKind {
         /// The file, and what is wrong with it.
         what: String,
     },
-    /// 401: Ray wants a token and got none.
-    #[error("401 unauthorized: the server wants a token")]
+    /// 401: Ray wants a token and received none.
+    #[error("401 unauthorized: the server requires a token")]
     Unauthorized,
-    /// 403: Ray got a token that is not its own.
-    #[error("403 forbidden: the server does not take the token")]
+    /// 403: Ray received a token other than its own.
+    #[error("403 forbidden: the server refuses the token")]
     Forbidden,
     /// 404.
     #[error("404 not found: {message}")]
@@ -79,7 +79,7 @@ pub enum CallErrorKind {
         /// First lines of the reply.
         message: String,
     },
-    /// A job of this submission id exists already.
+    /// A job of this submission id exists.
     #[error("a job of this submission id exists already")]
     Conflict,
     /// Any other status outside 2xx.
@@ -87,7 +87,7 @@ pub enum CallErrorKind {
     Rejected {
         /// HTTP status.
         status: u16,
-        /// The telling lines of the reply: of a Python traceback, its last.
+        /// The relevant lines of the reply: of a Python traceback the last one.
         message: String,
     },
     /// The reply is longer than the limit.
@@ -96,13 +96,14 @@ pub enum CallErrorKind {
         /// Limit in bytes.
         limit: usize,
     },
-    /// So many long replies of other clusters are being read that there is no memory for the rest of this one.
+    /// So many long replies of other clusters are being read that there is no memory for the rest of this
+    /// one.
     #[error("there is no memory for the reply while others are read; it is asked for again")]
     Busy,
-    /// The reply is not what this version of the bridge understands.
-    #[error("not understood: {what}")]
+    /// The reply cannot be parsed by this version of the bridge.
+    #[error("cannot be parsed: {what}")]
     Malformed {
-        /// What was wrong with it.
+        /// What is wrong with it.
         what: String,
     },
 }
@@ -112,19 +113,21 @@ impl fmt::Display for CallError {
         write!(f, "{}: ", self.call)?;
         match (&self.fault, &self.call.token) {
             (CallErrorKind::Unauthorized, Sent::Nothing) => {
-                f.write_str("401 unauthorized: the server wants a token and none was sent")
+                f.write_str("401 unauthorized: the server requires a token and none was sent")
             }
-            // Ray itself answers 403 then.
+            // Ray itself answers 403 in this case.
             (CallErrorKind::Unauthorized, sent) => {
                 write!(
                     f,
-                    "401 unauthorized: {sent} was sent and not seen; does a proxy in front want its own?"
+                    "401 unauthorized: {sent} was sent but did not arrive; does a proxy in front want its own?"
                 )
             }
             (CallErrorKind::Forbidden, Sent::Nothing) => f.write_str(
                 "403 forbidden, although no token was sent: a proxy in front of the server refuses",
             ),
-            (CallErrorKind::Forbidden, sent) => write!(f, "403 forbidden: {sent} is not this cluster's"),
+            (CallErrorKind::Forbidden, sent) => {
+                write!(f, "403 forbidden: {sent} does not belong to this cluster")
+            }
             (fault, _) => fault.fmt(f),
         }
     }
@@ -141,7 +144,7 @@ impl fmt::Display for Sent {
 }
 
 impl CallError {
-    /// The same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without any change by a person.
     pub fn retryable(&self) -> bool {
         self.fault.retryable()
     }
@@ -157,8 +160,8 @@ impl CallErrorKind {
         }
     }
 
-    /// Worth a second try within the same call: a connection that broke, as one does that was kept open too long, or
-    /// a proxy in between. A port that nothing listens on stays so for longer.
+    /// Whether to retry within the same call: a connection that broke, such as one kept open too long or
+    /// closed by a proxy. A port on which nothing listens stays so for longer than a retry.
     pub(crate) fn retry_at_once(&self) -> bool {
         match self {
             Self::Unreachable { refused, .. } => !refused,

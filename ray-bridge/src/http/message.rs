@@ -1,4 +1,4 @@
-//! The telling part of an error reply: Ray answers with plain text, JSON, HTML or a Python traceback.
+//! Extracts the message of an error reply: Ray answers with plain text, JSON, HTML or a Python traceback.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use crate::lean::{Pick, Picked, Text};
 
 const LONGEST: usize = 600;
 
-/// At most a few lines that say what the server objects to.
+/// The few lines that say what the server objects to.
 pub(crate) fn summary(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
@@ -25,7 +25,7 @@ pub(crate) fn summary(body: &[u8]) -> String {
     bounded(&text.lines().filter(|l| !l.trim().is_empty()).take(3).collect::<Vec<_>>().join("; "))
 }
 
-/// What servers call the message of an error, in the order in which it is believed.
+/// JSON fields that hold an error message, in order of preference.
 #[derive(Deserialize)]
 struct Said {
     #[serde(default)]
@@ -38,7 +38,7 @@ struct Said {
     error: Picked<Words>,
 }
 
-/// A text, or the `message` of an object.
+/// A string, or the `message` of an object.
 #[derive(Default)]
 struct Words(String);
 
@@ -72,8 +72,8 @@ fn html_title(text: &str) -> &str {
         .map_or("no title", |(t, _)| t)
 }
 
-/// Nested tracebacks end with the exception that the outermost caller saw; the innermost names the cause, and it is
-/// the last line that is not indented.
+/// Nested tracebacks end with the exception that the outermost caller saw; the innermost one names the cause,
+/// in the last line that is not indented.
 fn last_exception(text: &str) -> String {
     text.lines()
         .rev()
@@ -83,7 +83,7 @@ fn last_exception(text: &str) -> String {
         .to_owned()
 }
 
-/// A text with its end cut off if it is longer than anybody reads.
+/// The text, truncated to a readable length.
 pub(crate) fn bounded(text: &str) -> String {
     if text.chars().count() <= LONGEST {
         return text.to_owned();
@@ -98,25 +98,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_traceback_the_exception_is_reported() {
+    fn the_exception_of_a_traceback_is_reported() {
         let body = "Traceback (most recent call last):\n  File \"job.py\", line 1, in x\n    y()\nValueError: Job with submission_id j already exists.\n.\n";
         assert_eq!(summary(body.as_bytes()), "ValueError: Job with submission_id j already exists.");
     }
 
     #[test]
-    fn of_a_json_error_the_message_is_reported() {
+    fn the_message_of_a_json_error_is_reported() {
         assert_eq!(summary(br#"{"result": false, "msg": "Unknown view None"}"#), "Unknown view None");
         assert_eq!(summary(br#"{"error": {"message": "no such model"}}"#), "no such model");
     }
 
     #[test]
-    fn a_login_page_is_called_a_page() {
+    fn a_login_page_is_reported_as_a_page() {
         let page = b"<html><head><title>Sign in</title></head></html>";
         assert_eq!(summary(page), "an HTML page instead of Ray's reply: Sign in");
     }
 
     #[test]
-    fn long_and_broken_texts_are_bounded() {
+    fn long_and_invalid_texts_are_bounded() {
         assert!(summary(&[0xff; 10_000]).chars().count() <= LONGEST + 1);
         assert_eq!(summary(b" \n"), "no text in the reply");
     }

@@ -1,4 +1,5 @@
-//! One HTTP server of one cluster: bounded time, bounded size, typed faults. Knows no Ray path.
+//! HTTP to one server of one cluster: bounded time, bounded size, typed errors. No path of Ray or an engine
+//! belongs here.
 
 mod body;
 mod budget;
@@ -25,17 +26,17 @@ pub use wire::{Unreached, Wire};
 /// Bounds of every call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest time for one call with its retries.
+    /// Time limit of one call, retries included.
     pub call: Duration,
-    /// Longest time for submitting a job or putting a package.
+    /// Time limit of submitting a job or uploading a package.
     pub submit: Duration,
     /// Longest reply in bytes; a longer one is an error. Most calls have a lower limit of their own.
     pub reply_bytes: usize,
     /// How much of the end of a job's log is kept, in bytes.
     pub log_tail_bytes: usize,
-    /// How much of a job's log is read to come to its end, in bytes; a longer one is an error.
+    /// How much of a job's log is read to reach its end, in bytes; a longer one is an error.
     pub log_read_bytes: usize,
-    /// Further tries of an idempotent read.
+    /// Retries of an idempotent read.
     pub retries: u32,
 }
 
@@ -53,20 +54,20 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits with no call longer than `longest`.
+    /// The same limits, with no call longer than `longest`.
     #[must_use]
     pub fn at_most(self, longest: Duration) -> Self {
         Self { call: self.call.min(longest), ..self }
     }
 }
 
-/// Longest replies in bytes, by what is asked for. Each is several times what the largest engine, of 1024 ranks, needs.
+/// Longest replies in bytes, by kind. Each is several times what the largest engine, of 1024 ranks, needs.
 pub(crate) mod longest {
-    /// A word or two: health, a version, requests in flight, "stopped".
+    /// Short replies: health, a version, requests in flight, "stopped".
     pub(crate) const WORD: usize = 64 << 10;
     /// One job, with its environment and plan.
     pub(crate) const JOB: usize = 2 << 20;
-    /// Nodes, their use, placement groups; an engine's counters.
+    /// Nodes, their GPU use, placement groups; an engine's metrics.
     pub(crate) const LIST: usize = 4 << 20;
     /// Actors, each with the whole environment of its job; jobs.
     pub(crate) const ENVIRONMENTS: usize = 16 << 20;
@@ -74,15 +75,16 @@ pub(crate) mod longest {
     pub(crate) const ANSWER: usize = 1 << 20;
 }
 
-/// The HTTP client could not be made.
+/// The HTTP client could not be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("HTTP client: {0}")]
 pub struct SetupError(pub(crate) String);
 
-/// A connection pool for any number of clusters. `roots` are PEM certificates that `https` servers must chain to.
+/// A connection pool for any number of clusters. `roots` are PEM certificates to which `https` servers must
+/// chain.
 ///
-/// The TLS set-up is explicit: the default one panics without a process-wide crypto provider and fails in images
-/// that hold no certificates, also when all servers are plain HTTP.
+/// TLS is set up explicitly: the default panics without a process-wide crypto provider, and fails in images
+/// without certificates even if all servers are plain HTTP.
 fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
     let mut store = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(roots) {
@@ -97,12 +99,12 @@ fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        // Ray 2.46 answers 500 to whoever does not say who he is.
+        // Ray 2.46 answers 500 to a request without a `User-Agent`.
         .user_agent(concat!("ray-bridge/", env!("CARGO_PKG_VERSION")))
-        // A redirect would carry the token to somebody else, a proxy would see it.
+        // A redirect would send the token to another server, and a proxy would see it.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        // Engines close connections that were idle for 5 s; a request must not meet that.
+        // Engines close connections that are idle for 5 s; a request must not be sent on such a one.
         .pool_idle_timeout(Duration::from_secs(4))
         .build()
         .map_err(|e| SetupError(e.to_string()))
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_certificates_are_named() {
+    fn invalid_certificates_are_refused() {
         let text = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let message = client(text).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(message.starts_with("HTTP client: trusted certificates:"), "{message}");

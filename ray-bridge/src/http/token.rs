@@ -1,4 +1,5 @@
-//! The shared secret of a Ray cluster: never printed, always a valid header, and as its file has it now.
+//! The shared secret of a Ray cluster: never printed, always a valid header, and always as its file has it
+//! now.
 
 use std::fmt;
 use std::io;
@@ -22,13 +23,13 @@ enum Source {
     File(Arc<File>),
 }
 
-/// A file that holds a token. What was read is kept until the file changes or a server refuses it.
+/// A file that holds a token. Its content is cached until the file changes or a server refuses the token.
 struct File {
     path: PathBuf,
     read: Mutex<Option<(Stamp, String)>>,
 }
 
-/// What changes when a file is written or put in another's place, as Kubernetes does with a mounted secret.
+/// Changes when a file is written or replaced, as Kubernetes does with a mounted secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -37,7 +38,7 @@ struct Stamp {
     inode: u64,
 }
 
-/// A token that no HTTP header can carry.
+/// A token that is not valid in an HTTP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the Ray token must be 1 to 4096 visible ASCII characters; check the secret for blanks or binary data"
@@ -45,7 +46,7 @@ struct Stamp {
 pub struct InvalidToken;
 
 impl Token {
-    /// Takes the text as stored in a secret; blanks and line ends around it are dropped.
+    /// Takes the text as stored in a secret; surrounding whitespace is trimmed.
     pub fn new(text: &str) -> Result<Self, InvalidToken> {
         let text = text.trim();
         let sendable =
@@ -53,8 +54,9 @@ impl Token {
         if sendable { Ok(Self(Source::Text(text.to_owned()))) } else { Err(InvalidToken) }
     }
 
-    /// The token in a file, which is read before the first call, and again when the file has changed or a server did not
-    /// take the token. A call for which it cannot be read fails with [`Fault::Token`](super::Fault::Token).
+    /// The token in a file, which is read before the first call, and again when the file has changed or a
+    /// server refused the token. A call for which it cannot be read fails with
+    /// [`CallErrorKind::Token`](super::CallErrorKind::Token).
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(Arc::new(File { path: path.into(), read: Mutex::new(None) })))
     }
@@ -67,7 +69,7 @@ impl Token {
         }
     }
 
-    /// The value to send now. Errors say what is wrong with the file.
+    /// The value to send now. An error says what is wrong with the file.
     pub(crate) async fn header(&self) -> Result<HeaderValue, String> {
         let text = match &self.0 {
             Source::Text(text) => text.clone(),
@@ -78,7 +80,7 @@ impl Token {
         Ok(value)
     }
 
-    /// After a server refused `sent`: whether there is another one now.
+    /// After a server refused `sent`: whether the file holds another token now.
     pub(crate) async fn has_another_than(&self, sent: &HeaderValue) -> bool {
         let Source::File(file) = &self.0 else { return false };
         *file.held() = None;
@@ -92,9 +94,11 @@ impl File {
     }
 
     async fn text(&self) -> Result<String, String> {
-        let failed =
-            |error: io::Error| format!("{}: {error}; check the path and its rights", self.path.display());
-        // Before reading: what is written in between has another stamp, and is read by the next call.
+        let failed = |error: io::Error| {
+            format!("{}: {error}; check the path and its permissions", self.path.display())
+        };
+        // Read before the content: if the file is written in between, its stamp differs and the next call
+        // reads it again.
         let stamp = Stamp::of(&tokio::fs::metadata(&self.path).await.map_err(failed)?);
         if let Some((_, text)) = self.held().as_ref().filter(|(of, _)| *of == stamp) {
             return Ok(text.clone());
@@ -151,14 +155,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_token_shows_itself_to_nobody() {
+    async fn debug_does_not_show_the_token() {
         let token = Token::new(" s3cret\n").unwrap();
         assert_eq!(format!("{token:?}"), "Token(redacted)");
         assert_eq!(format!("{:?}", token.header().await), "Ok(Sensitive)");
     }
 
     #[test]
-    fn a_token_that_breaks_a_header_is_refused() {
+    fn a_token_with_invalid_header_characters_is_refused() {
         for bad in ["", " \n", "a b", "a\r\nHost: x", "é"] {
             assert_eq!(Token::new(bad), Err(InvalidToken), "{bad:?}");
         }

@@ -1,5 +1,5 @@
-//! The way to a server: the one place where requests leave the process. What they mean is not known here, and nothing else
-//! opens a connection, so that a test can put a whole network in its place.
+//! The transport: the only place where requests leave the process, so that a test can replace the whole
+//! network. It does not know what a request means.
 
 use std::error::Error as _;
 use std::fmt;
@@ -12,19 +12,22 @@ use tokio::net::TcpStream;
 use super::SetupError;
 use crate::retry;
 
-/// Carries requests and connections. The product's own one speaks TCP.
+/// Transports requests and connections. The production implementation speaks TCP.
 pub trait Wire: Send + Sync + fmt::Debug {
-    /// Sends a request and gives its reply, the body of which may still be under way. Never ends by itself: callers bound it.
+    /// Sends a request and returns its reply, whose body may still be in transit. Has no time limit: callers
+    /// set one.
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>>;
 
-    /// Opens a connection and closes it again: does anybody listen there? `host` is a name or an address without brackets.
+    /// Opens a connection and closes it again, to see whether anything listens there. `host` is a name or an
+    /// address without brackets.
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>>;
 
-    /// By what the next pause before a retry is multiplied, 0.5 to 1.5: callers that failed together must not come back together.
+    /// Factor on the next pause before a retry, 0.5 to 1.5: callers that failed together must not retry
+    /// together.
     fn jitter(&self) -> f64;
 }
 
-/// A request without a reply.
+/// A request that got no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreached {
     /// Nothing listens on the port.

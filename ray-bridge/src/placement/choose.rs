@@ -1,18 +1,20 @@
-//! Which units take the stages of one pipeline: the cheapest choice, by dynamic programming over the tree. Knows rooms,
-//! not GPUs.
+//! Chooses the units that hold the stages of one pipeline: the cheapest choice, by dynamic programming over
+//! the tree. It works with capacities in stages, not with GPUs.
 //!
-//! A hop costs 2ⁿ, where n is the level of the innermost domain that holds both of its ends; within a unit it is free.
-//! For a set of units no order of stages is cheaper than going through the tree domain by domain: a domain must be
-//! entered as often as it is used, and so it is entered once, for all levels at the same time. The hops of that order
-//! cost one `hop(d)` for each used item of each used domain `d`, less one: a sum over the tree. So
+//! A hop costs 2ⁿ, where n is the level of the innermost domain that contains both ends; within a unit it is
+//! free. For a given set of units, no order of stages is cheaper than traversing the tree domain by domain:
+//! each used domain must be entered at least once, and this order enters each exactly once, on all levels.
+//! The hops of that order cost one `hop(d)` for each used item of each used domain `d`, less one: a sum over
+//! the tree. So
 //!
 //! ```text
-//! cost(d, s) = min over rooms that add up to s or more of  Σ used items (cost(item, room) + hop(d))  −  hop(d)
+//! cost(d, s) = min over rooms that add up to s or more of
+//!              Σ used items (cost(item, room) + hop(d))  −  hop(d)
 //! ```
 //!
-//! is exact, and minimising over the items one after the other (a knapsack) takes O(items × stages). Costs are compared
-//! as `(nodes to avoid, hops, head not used, tie-breaker)`; each part is a sum of the same kind, so each is minimal
-//! given those before it.
+//! is exact, and minimising over the items one after the other (a knapsack) takes O(items × stages). Costs
+//! are compared as `(nodes to avoid, hops, head not used, tie-breaker)`; each part is a sum of the same form,
+//! so each is minimal given those before it.
 
 use std::collections::HashMap;
 use std::ops::{Add, AddAssign};
@@ -20,27 +22,27 @@ use std::ops::{Add, AddAssign};
 use super::Strategy;
 use super::topology::{CLUSTER, Item, Topology};
 
-/// How many stages a unit can take if `avoided` of its nodes that are to be avoided are used.
+/// How many stages a unit can hold if `avoided` of its avoided nodes are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) stages: u32,
     pub(super) avoided: u32,
 }
 
-/// What is known of a unit. `rooms` rises in both numbers and may be empty.
+/// A unit as the search knows it. `rooms` is increasing in both numbers and may be empty.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms {
     pub(super) head: bool,
     pub(super) rooms: Vec<Room>,
 }
 
-/// A unit of the pipeline.
+/// A unit chosen for the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub(super) unit: usize,
-    /// Stages that it takes.
+    /// Stages that it holds.
     pub(super) stages: u32,
-    /// How many of its nodes that are to be avoided may be used.
+    /// How many of its avoided nodes may be used.
     pub(super) avoided: u32,
 }
 
@@ -52,10 +54,10 @@ struct Cost {
     tie: i64,
 }
 
-/// Least cost of a domain for 0, 1, 2… stages, up to what it can take.
+/// Least cost of a domain for 0, 1, 2… stages, up to its capacity.
 struct Table {
     best: Vec<Cost>,
-    /// For each item and number of stages: 0 if the item is not used, else 1 + which of its candidates.
+    /// For each item and number of stages: 0 if the item is not used, else 1 + the index of its candidate.
     picks: Vec<Vec<u16>>,
 }
 
@@ -64,8 +66,8 @@ struct Candidate {
     cost: Cost,
 }
 
-/// The cheapest units for a pipeline of `stages`, in its order; `None` if they do not fit. Every unit takes as many
-/// stages as it can, the last one the rest.
+/// The cheapest units for a pipeline of `stages`, in pipeline order; `None` if they do not fit. Every unit
+/// holds as many stages as it can, the last one the rest.
 pub(super) fn choose(
     tree: &Topology<'_>,
     rooms: &[Rooms],
@@ -79,7 +81,7 @@ pub(super) fn choose(
     if strategy == Strategy::Pack {
         return Some(free.chosen(&tables));
     }
-    // The fewest stages on the fullest unit that need no more nodes to avoid.
+    // The fewest stages on the fullest unit that need no more avoided nodes.
     let (mut low, mut high) = (1, stages);
     let fits =
         |most| run(most).tables()[CLUSTER].best.get(free.stages).is_some_and(|c| c.avoided <= least.avoided);
@@ -96,7 +98,7 @@ struct Run<'r> {
     tree: &'r Topology<'r>,
     rooms: &'r [Rooms],
     stages: usize,
-    /// No unit takes more.
+    /// The most stages that any unit may hold.
     most: u32,
     strategy: Strategy,
 }
@@ -105,7 +107,7 @@ impl Run<'_> {
     fn tables(&self) -> Vec<Table> {
         let mut tables: Vec<Table> = Vec::new();
         tables.resize_with(self.tree.domains.len(), || Table { best: Vec::new(), picks: Vec::new() });
-        // Inner domains come behind outer ones.
+        // Inner domains are stored after outer ones.
         for domain in (0..tables.len()).rev() {
             tables[domain] = self.table(domain, &tables);
         }
@@ -147,7 +149,7 @@ impl Run<'_> {
         table
     }
 
-    /// Of units that are all alike a pipeline needs only so many, and the first ones will do.
+    /// Of units that are all alike a pipeline needs only a bounded number, so the first ones suffice.
     fn is_one_too_many(&self, rooms: &Rooms, alike: &mut HashMap<(u32, u32, bool), usize>) -> bool {
         let [room] = rooms.rooms.as_slice() else {
             return false;
@@ -204,7 +206,7 @@ impl Run<'_> {
 }
 
 impl Table {
-    /// Takes one more item into account. On a tie the earlier items are kept.
+    /// Adds one more item. On a tie the earlier items are kept.
     fn add(&mut self, candidates: &[Candidate], stages: usize) {
         let Some(largest) = candidates.iter().map(|c| c.stages).max() else {
             self.picks.push(Vec::new());

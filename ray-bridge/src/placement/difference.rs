@@ -1,4 +1,4 @@
-//! One way in which a report differs from its plan, in words. Differences are found in `verify`.
+//! One difference between a report and its plan. Differences are found in `verify`.
 
 use std::fmt;
 
@@ -10,45 +10,45 @@ use crate::NodeId;
 pub enum Difference {
     /// There is no placement group.
     NoGroup,
-    /// The group is not in the state `Created`.
+    /// The placement group is not in the state `Created`.
     GroupNotCreated(GroupState),
-    /// A bundle is on another node, or on none.
+    /// A bundle is on another node than planned, or on none.
     BundleElsewhere {
-        /// What was planned.
+        /// The planned node.
         planned: RankSlot,
-        /// Where it is.
+        /// The actual node.
         actual: Option<NodeId>,
     },
-    /// The bundle of an API server on a node without ranks is on another node, or on none.
+    /// The bundle of an API server whose node has no ranks is on another node, or on none.
     ServerElsewhere {
-        /// What was planned.
+        /// The planned node.
         planned: NodeId,
-        /// Where it is.
+        /// The actual node.
         actual: Option<NodeId>,
     },
-    /// The group has a bundle that the plan does not have.
+    /// The placement group has a bundle that the plan does not have.
     BundleUnplanned(u32),
-    /// No actor carries this rank's name.
+    /// No actor has this rank's name.
     RankMissing(RankSlot),
-    /// The actor is not up yet.
+    /// The actor is not running yet.
     RankStarting(RankSlot),
     /// The actor died.
     RankDead {
-        /// Which.
+        /// The rank.
         planned: RankSlot,
-        /// Ray's words.
+        /// Ray's cause of death.
         cause: String,
     },
-    /// The actor lives on another node.
+    /// The actor runs on another node.
     RankElsewhere {
-        /// What was planned.
+        /// The planned node.
         planned: RankSlot,
-        /// Where it is.
+        /// The actual node.
         actual: Option<NodeId>,
     },
-    /// Several living actors carry this rank's name.
+    /// Several living actors have this rank's name.
     RankTwice(RankSlot),
-    /// A living actor carries a name that the plan does not have.
+    /// A living actor has a rank's name that the plan does not have.
     RankUnplanned(RankName),
     /// Another actor holds a rank's GPU.
     Foreign(ForeignActor),

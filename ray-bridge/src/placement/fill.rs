@@ -1,23 +1,24 @@
-//! Which nodes of a unit take the tensor ranks of its stages. Knows GPUs, not the tree.
+//! Distributes the tensor ranks of a unit's stages over its nodes. It knows GPUs, not the tree.
 //!
-//! As many stages as can lie whole on one node: that is exact. The rest are put together from what is left, largest
-//! pieces first, which is a heuristic: to split the fewest ways is bin packing. Within a unit no hop costs anything.
+//! First as many whole stages per node as fit, which is exact. The remaining stages are split over the
+//! largest remaining pieces first, a heuristic: the fewest splits would be bin packing. Hops within a unit
+//! are free.
 
 use std::cmp::Reverse;
 
-/// GPUs of one node that ranks may take.
+/// GPUs of one node that ranks may use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Free {
-    /// The caller's number of the node.
+    /// The caller's index of the node.
     pub(super) member: usize,
     pub(super) gpus: u32,
 }
 
-/// For each stage the node of each tensor rank. There is room: the GPUs add up to `stages × tensor` or more.
+/// For each stage the node of each tensor rank. The GPUs must add up to at least `stages × tensor`.
 pub(super) fn fill(mut free: Vec<Free>, tensor: u32, stages: u32) -> Vec<Vec<usize>> {
     let mut filled = Vec::with_capacity(stages as usize);
     let left = |filled: &Vec<Vec<usize>>| (stages as usize).saturating_sub(filled.len());
-    // A stable sort: among equals the caller's order counts.
+    // A stable sort keeps the caller's order among equals.
     free.sort_by_key(|node| Reverse(node.gpus / tensor));
     for node in &mut free {
         let whole = (node.gpus / tensor).min(u32::try_from(left(&filled)).unwrap_or(u32::MAX));
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_lie_whole_on_a_node_before_any_is_split() {
+    fn whole_stages_are_placed_on_a_node_before_any_is_split() {
         assert_eq!(filled(&[3, 3, 4], 2, 3), [[2, 2], [2, 2], [0, 0]]);
         assert_eq!(filled(&[3, 3], 2, 3), [[0, 0], [1, 1], [0, 1]]);
     }

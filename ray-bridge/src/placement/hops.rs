@@ -1,4 +1,4 @@
-//! How far apart the stages of a plan are, for people and for comparing plans.
+//! The distance between the stages of a plan, for people and for comparing plans.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use super::topology::Topology;
 use super::{Placement, Policy, RayNode};
 use crate::NodeId;
 
-/// The way from one stage to the next one.
+/// The distance from one stage to the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hop {
-    /// Within what a stage's tensor ranks never leave: a node, or the domain that the policy names.
+    /// Within a unit: a node, or a domain of the policy's `tensor_domain`.
     Free,
     /// Within a domain of a level, such as one rack.
     Within {
@@ -28,7 +28,7 @@ pub enum Hop {
 }
 
 impl Hop {
-    /// What the planner counts for it.
+    /// The cost that the planner counts.
     pub fn cost(&self) -> u64 {
         match self {
             Self::Free => 0,
@@ -37,8 +37,8 @@ impl Hop {
     }
 }
 
-/// The hops of a plan from each stage to the next one, replica by replica. Empty if a node of the plan is not among
-/// `nodes`, has died, or may not be used by the policy.
+/// The hops of a plan from each stage to the next one, replica by replica. Empty if a node of the plan is not
+/// in `nodes`, is dead, or is excluded by the policy.
 pub fn hops(placement: &Placement, nodes: &[RayNode], policy: &Policy) -> Vec<Hop> {
     let tree = Topology::new(nodes, policy);
     let units: HashMap<&NodeId, usize> = tree.members.iter().map(|m| (&m.node.id, m.unit)).collect();

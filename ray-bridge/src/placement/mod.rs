@@ -1,4 +1,5 @@
-//! Where each rank of an engine goes, and whether it went there. Pure: no clock, no network, no Ray.
+//! Where each rank of an engine goes, and whether it went there. Pure: no clock, no network, no client of Ray
+//! belongs here.
 
 mod choose;
 mod difference;

@@ -1,10 +1,10 @@
 //! Shape × nodes → one node for each rank.
 //!
-//! A stage's tensor ranks talk in every layer and stay within one unit: a node, or the domain that the policy names.
-//! Stages talk once per step, each with the next one, so what counts between them is how far each hop goes. Of one
-//! pipeline the plan is optimal in the cost of its hops (see `choose`). Replicas of a data-parallel shape are placed one
-//! after the other, each optimally on what the earlier ones left; all together that can cost more than it must, since
-//! the best split of nodes between pipelines is bin packing.
+//! A stage's tensor ranks communicate in every layer and stay within one unit: a node, or a domain of the
+//! policy's `tensor_domain`. A stage communicates once per step with the next one, so the distance of each
+//! hop counts. For one pipeline the plan has the least cost of hops (see `choose`). Replicas of a
+//! data-parallel shape are placed one after the other, each optimally on what the earlier ones left; their
+//! total may not be optimal, since splitting nodes between pipelines is bin packing.
 
 use std::collections::HashMap;
 
@@ -21,8 +21,8 @@ use crate::NodeId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankSlot {
-    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`, after those
-    /// of the replicas before.
+    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`,
+    /// offset by the ranks of the earlier replicas.
     pub rank: u32,
     /// Rank within its stage.
     pub tensor_rank: u32,
@@ -34,27 +34,27 @@ pub struct RankSlot {
     pub node_ip: String,
 }
 
-/// A whole plan. Its JSON is kept in the job's metadata, so it can be read back from Ray.
+/// The plan of a whole engine. Its JSON is stored in the job's metadata, so it can be read back from Ray.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// Shape it was made for.
+    /// The shape that it was made for.
     pub shape: Shape,
     /// Every rank, in rank order.
     pub ranks: Vec<RankSlot>,
-    /// Node of the engine's API server: the head, also when it has no GPU.
+    /// Node of the engine's API server: the head, even if it has no GPU.
     pub api_server_node: NodeId,
 }
 
 impl Placement {
-    /// Nodes that have ranks although the policy avoids them: there was no other way.
+    /// Nodes that have ranks although the policy avoids them, because the others had no room.
     pub fn avoided<'n>(&self, nodes: &'n [RayNode], policy: &Policy) -> Vec<&'n RayNode> {
         let has_ranks = |n: &RayNode| self.ranks.iter().any(|slot| slot.node_id == n.id);
         nodes.iter().filter(|n| policy.avoids(n) && has_ranks(n)).collect()
     }
 
-    /// For each rank the number of its GPU among those that the plan uses on its node, from 0. Which device that is,
-    /// Ray decides when it starts the rank.
+    /// For each rank the index of its GPU among those that the plan uses on its node, from 0. Ray chooses the
+    /// device when it starts the rank.
     pub fn gpus(&self) -> Vec<u32> {
         let mut used: HashMap<&NodeId, u32> = HashMap::new();
         let mut next = |node| {
@@ -66,7 +66,8 @@ impl Placement {
     }
 }
 
-/// Places every rank, or says what is missing. The same input gives the same plan whatever the order of `nodes`.
+/// Places every rank, or says what is missing. The plan depends on the input only, not on the order of
+/// `nodes`.
 pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placement, Unplaceable> {
     let tree = Topology::new(nodes, policy);
     let mut free: Vec<u32> = tree.members.iter().map(|member| policy.free_on(member.node)).collect();
@@ -109,7 +110,7 @@ pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placemen
     Ok(Placement { shape, ranks: ranks.collect(), api_server_node: head.id.clone() })
 }
 
-/// Stages that a unit can take: without the nodes to avoid, then with the largest of them, and so on.
+/// How many stages a unit can hold: without avoided nodes, then with the largest of them, and so on.
 fn rooms_of(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32], shape: Shape) -> Rooms {
     let members = || unit.members.iter().copied();
     let sum = |gpus: u64| u32::try_from(gpus / u64::from(shape.tensor())).unwrap_or(u32::MAX);
@@ -119,20 +120,20 @@ fn rooms_of(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32], shape: Shape) ->
         gpus += u64::from(free[member]);
         rooms.push(Room { stages: sum(gpus), avoided });
     }
-    // More than a whole pipeline is room enough, and a node more that adds no room is not worth looking at.
+    // More room than a whole pipeline is not needed, and an avoided node that adds no room is not considered.
     rooms.dedup_by(|next, kept| next.stages == kept.stages || kept.stages >= shape.pipeline());
     rooms.retain(|room| room.stages > 0);
     Rooms { head: members().any(|m| tree.members[m].node.is_head), rooms }
 }
 
-/// Nodes of a unit that are to be avoided, those with the most GPUs first.
+/// Avoided nodes of a unit, those with the most GPUs first.
 fn to_avoid(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32]) -> Vec<usize> {
     let mut found: Vec<usize> = unit.members.iter().copied().filter(|m| tree.members[*m].avoided).collect();
     found.sort_by_key(|m| std::cmp::Reverse(free[*m]));
     found
 }
 
-/// GPUs of a unit that a pipeline may take, those on its first `avoided` nodes to avoid included.
+/// GPUs of a unit that a pipeline may use, including its first `avoided` avoided nodes.
 fn usable(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32], avoided: u32) -> Vec<Free> {
     let good = unit.members.iter().copied().filter(|m| !tree.members[*m].avoided);
     let all = good.chain(to_avoid(unit, tree, free).into_iter().take(avoided as usize));

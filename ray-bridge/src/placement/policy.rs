@@ -1,5 +1,5 @@
-//! What guides a plan besides the shape: how stages share nodes, which labels say how near nodes are to each other, and
-//! which nodes are not wanted. Only the wishes; nothing is placed here.
+//! What influences a plan besides the shape: how stages share nodes, which labels define distance, and which
+//! nodes to avoid. Only the settings; the planner is in `plan`.
 
 use std::collections::BTreeSet;
 
@@ -8,59 +8,62 @@ use super::RayNode;
 /// How stages share nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// The cheapest hops, and among equals the tightest nodes, so that large holes stay.
+    /// The cheapest hops, and among equals the fullest nodes, so that large free blocks remain.
     #[default]
     Pack,
-    /// No node has more stages than it must, then the cheapest hops, and among equals the emptiest nodes.
+    /// The fewest stages per node, then the cheapest hops, and among equals the emptiest nodes.
     Spread,
 }
 
 /// Which GPUs of a node may be planned on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FreeGpus {
-    /// Those that Ray reports as free; up to 5 s old, so a group that has just ended may still seem to hold them.
+    /// Those that Ray reports as free; up to 5 s old, so GPUs of a placement group that has just been removed
+    /// may still count as used.
     #[default]
     Reported,
-    /// All of them: for a cluster that runs nothing but this engine.
+    /// All of them: for a cluster that runs only this engine.
     All,
 }
 
-/// Nodes of one value are near to each other, such as those of one rack.
+/// Nodes with the same value are near each other, such as those of one rack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
-    /// What people call it.
+    /// Name for people.
     pub name: String,
-    /// Labels that name a node's domain on this level. The first one that a node has counts, and only its value.
+    /// Labels that name a node's domain on this level. The value of the first one that a node has counts.
     pub labels: Vec<String>,
 }
 
-/// What guides a plan besides the shape.
+/// What influences a plan besides the shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How stages share nodes.
     pub strategy: Strategy,
-    /// Label of a domain, such as one `NVLink` fabric over many nodes, that a stage's tensor ranks never leave; `None` if
-    /// they never leave a node. A node without the label is a domain of its own.
+    /// Label of the domain that a stage's tensor ranks never leave, such as one `NVLink` fabric over several
+    /// nodes; `None` if they never leave a node. A node without the label is a domain by itself.
     ///
-    /// The domain takes the part of the node in everything that the planner weighs, so its values must be unique in the
-    /// cluster. It stands for the level that has this label, or else for the innermost one.
+    /// The domain replaces the node in all costs of the planner, so its values must be unique in the cluster.
+    /// It belongs to the level that has this label, or else to the innermost one.
     pub tensor_domain: Option<String>,
-    /// Levels from the inside out. Each lies within the next one: the same rack in two zones counts as two racks.
+    /// Levels from the inside out. Each is nested in the next one: the same rack name in two zones counts as
+    /// two racks.
     pub levels: Vec<Level>,
-    /// Which GPUs count.
+    /// Which GPUs may be used.
     pub free: FreeGpus,
-    /// Nodes to avoid, each by its id, address or name. They get ranks only where the others have no room;
-    /// [`Placement::avoided`](super::Placement::avoided) tells whether it was so.
+    /// Nodes to avoid, each by its id, address or name. They get ranks only if the others have no room; see
+    /// [`Placement::avoided`](super::Placement::avoided).
     pub avoid: BTreeSet<String>,
-    /// Nodes that get no ranks whatever happens, named in the same way. The head's keeps the API server.
+    /// Nodes that never get ranks, named in the same way. An excluded head still runs the API server.
     pub exclude: BTreeSet<String>,
 }
 
-/// Levels and labels that are looked at by default, from the inside out.
+/// Default levels and labels, from the inside out.
 ///
-/// `ray.io/…` are Ray's own, set with `ray start --labels`. `nvidia.com/gpu.clique` comes from NVIDIA's GPU feature
-/// discovery, `….topograph.run/…` from Topograph, `network.topology.nvidia.com/…` from Topograph before 1.0; the rest
-/// from GKE, EKS and OKE. Those of Kubernetes nodes reach a plan where the orchestrator adds them, or by `ray start`.
+/// `ray.io/…` are Ray's own, set with `ray start --labels`. `nvidia.com/gpu.clique` comes from NVIDIA's GPU
+/// feature discovery, `….topograph.run/…` from Topograph, `network.topology.nvidia.com/…` from Topograph
+/// before 1.0; the rest from GKE, EKS and OKE. Labels of Kubernetes nodes reach a plan if the orchestrator or
+/// `ray start` adds them.
 const WELL_KNOWN: [(&str, &[&str]); 4] = [
     (
         "fabric",
@@ -97,12 +100,12 @@ const WELL_KNOWN: [(&str, &[&str]); 4] = [
 ];
 
 impl Level {
-    /// A level of one label, called after it.
+    /// A level of one label, with the label as its name.
     pub fn of(label: &str) -> Self {
         Self { name: label.to_owned(), labels: vec![label.to_owned()] }
     }
 
-    /// Fabric, rack, block and zone by the labels that clouds and tools set.
+    /// Fabric, rack, block and zone, by the labels that clouds and tools set.
     pub fn well_known() -> Vec<Self> {
         let owned = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
         WELL_KNOWN
@@ -135,7 +138,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// GPUs of a node that may be planned on, wanted or not.
+    /// GPUs of a node that may be planned on, whether it is avoided or not.
     pub(super) fn free_on(&self, node: &RayNode) -> u32 {
         match self.free {
             FreeGpus::Reported => node.gpus_free.min(node.gpus_total),
@@ -151,7 +154,7 @@ impl Policy {
         names(&self.exclude, node)
     }
 
-    /// Levels outside of what a stage's tensor ranks never leave, each with its place in `levels`.
+    /// Levels outside of the unit, each with its index in `levels`.
     pub(super) fn outer_levels(&self) -> impl DoubleEndedIterator<Item = (usize, &Level)> {
         let inner = match &self.tensor_domain {
             None => 0,

@@ -1,9 +1,9 @@
-//! The names that the engine's rank actors carry.
+//! Parses the names of the engine's rank actors.
 
 /// Ray class of vLLM's rank actors.
 pub const RANK_ACTOR_CLASS: &str = "RayWorkerProc";
 
-/// What the name of a rank actor says: `vllm_Worker_1795339883749150428_TP1_PP0`.
+/// The content of a rank actor's name: `vllm_Worker_1795339883749150428_TP1_PP0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RankName {
     /// Rank within its stage.
@@ -13,7 +13,7 @@ pub struct RankName {
 }
 
 impl RankName {
-    /// Reads the end of an actor's name; a part that is left out is 0, as vLLM leaves out what is not parallel.
+    /// Parses the end of an actor's name; a missing part is 0, as vLLM leaves out parts without parallelism.
     pub fn parse(name: &str) -> Option<Self> {
         let rest = name.strip_prefix("vllm_Worker_")?;
         // From the end: what stands before is the engine's own name, which may hold anything.
@@ -23,7 +23,7 @@ impl RankName {
     }
 }
 
-/// Splits `…_PP3` into the rest and 3, or gives 0 if the last part is something else. `None` if the number is none.
+/// Splits `…_PP3` into the rest and 3; 0 if the last part is another one. `None` if the number is invalid.
 fn last_part<'a>(name: &'a str, letters: &str) -> Option<(&'a str, u32)> {
     match name.rsplit_once('_').map(|(rest, last)| (rest, last.strip_prefix(letters))) {
         Some((rest, Some(digits))) => Some((rest, digits.parse().ok()?)),
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recorded_and_shortened_names() {
+    fn recorded_and_shortened_names_are_parsed() {
         let parse = |n| RankName::parse(n).map(|r| (r.tensor_rank, r.stage));
         assert_eq!(parse("vllm_Worker_1795339883749150428_TP1_PP0"), Some((1, 0)));
         assert_eq!(parse("vllm_Worker_1795339883749150428_TP0_PP13"), Some((0, 13)));

@@ -1,4 +1,4 @@
-//! What Ray reports of one engine, as verification wants it. Only the facts; they are judged in `verify`.
+//! What Ray reports about one engine, in the form that `verify` compares. No conclusions here.
 
 use std::fmt;
 
@@ -11,31 +11,32 @@ use crate::NodeId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum GroupState {
-    /// Not yet placed; the text is Ray's reason, such as `NO_RESOURCES` or `INFEASIBLE`.
+    /// Not placed yet; the text is Ray's reason, such as `NO_RESOURCES` or `INFEASIBLE`.
     Pending(String),
-    /// Every bundle has its node.
+    /// Every bundle has a node.
     Created,
-    /// A node of it died.
+    /// One of its nodes died.
     Rescheduling,
-    /// Gone with its job.
+    /// Removed with its job.
     Removed,
-    /// A state this version does not know.
+    /// A state that this version does not know.
     Unknown(String),
 }
 
 /// One bundle as Ray reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedBundle {
-    /// Index in the group; equal to the rank for the first ranks, one more may hold the API server.
+    /// Index in the placement group; equal to the rank for the first ones, and one more may belong to the API
+    /// server.
     pub index: u32,
-    /// Its node, `None` while it has none.
+    /// Its node; `None` while it has none.
     pub node_id: Option<NodeId>,
 }
 
-/// Whether a rank's actor lives.
+/// Whether a rank's actor is alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
-    /// Not yet created, or being restarted.
+    /// Not created yet, or restarting.
     Starting,
     /// Running.
     Alive,
@@ -46,35 +47,35 @@ pub enum Life {
 /// One rank actor as Ray reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedRank {
-    /// What its name says.
+    /// The content of its name.
     pub name: RankName,
-    /// Its node, `None` while it has none.
+    /// Its node; `None` while it has none.
     pub node_id: Option<NodeId>,
-    /// Whether it lives.
+    /// Whether it is alive.
     pub life: Life,
 }
 
-/// A living actor that holds the GPU of one of the engine's bundles without being one of its ranks.
+/// A living actor that holds the GPU of one of the engine's bundles and is not one of its ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignActor {
     /// Its name, or its class if it has none.
     pub name: String,
-    /// Bundle.
+    /// The bundle.
     pub bundle: u32,
-    /// Its node, `None` while it has none.
+    /// Its node; `None` while it has none.
     pub node_id: Option<NodeId>,
 }
 
 /// What Ray reports of one engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
-    /// `None` if there is no group of the engine's name.
+    /// `None` if there is no placement group of the engine's name.
     pub group: Option<GroupState>,
-    /// Bundles of that group.
+    /// Bundles of that placement group.
     pub bundles: Vec<ReportedBundle>,
-    /// Rank actors in that group.
+    /// Rank actors in that placement group.
     pub ranks: Vec<ReportedRank>,
-    /// Other actors in that group that take a rank's GPU.
+    /// Other actors in that placement group that hold a rank's GPU.
     pub foreign: Vec<ForeignActor>,
 }
 

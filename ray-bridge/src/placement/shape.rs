@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Tensor × pipeline × data. One rank has one GPU.
+/// Tensor × pipeline × data parallelism. One rank uses one GPU.
 ///
-/// Expert parallelism adds no ranks: experts are shared out among the tensor ranks of a stage, over all replicas.
+/// Expert parallelism adds no ranks: experts are distributed over the tensor ranks of a stage, over all
+/// replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Shape {
@@ -15,7 +16,7 @@ pub struct Shape {
     data: u32,
 }
 
-/// A shape that no engine can have.
+/// A shape that is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "tensor {tensor} × pipeline {pipeline} × data {data}: each must be at least 1 and the product at most {}",
@@ -53,7 +54,7 @@ impl Shape {
         Self { tensor, pipeline, data: 1 }.with_data(1)
     }
 
-    /// The same for each of `data` replicas.
+    /// The same shape with `data` replicas.
     pub fn with_data(self, data: u32) -> Result<Self, InvalidShape> {
         let Self { tensor, pipeline, .. } = self;
         let ranks = tensor.checked_mul(pipeline).and_then(|ranks| ranks.checked_mul(data)).unwrap_or(0);
@@ -64,27 +65,27 @@ impl Shape {
         }
     }
 
-    /// Ranks in one stage; they never leave one node, or one domain if the policy names one.
+    /// Ranks per stage; they never leave one node, or one domain if the policy names one.
     pub fn tensor(self) -> u32 {
         self.tensor
     }
 
-    /// Number of stages of one replica.
+    /// Stages per replica.
     pub fn pipeline(self) -> u32 {
         self.pipeline
     }
 
-    /// Number of replicas.
+    /// Replicas.
     pub fn data(self) -> u32 {
         self.data
     }
 
-    /// Stages of all replicas.
+    /// Stages of all replicas together.
     pub fn stages(self) -> u32 {
         self.pipeline * self.data
     }
 
-    /// Ranks, and so GPUs, in all.
+    /// Ranks, and therefore GPUs, in total.
     pub fn ranks(self) -> u32 {
         self.tensor * self.stages()
     }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_without_replicas_is_written_as_before_there_were_any() {
+    fn a_shape_without_replicas_keeps_its_old_json() {
         let plain = Shape::new(8, 2).unwrap();
         assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"tensor":8,"pipeline":2}"#);
         let wide = plain.with_data(4).unwrap();

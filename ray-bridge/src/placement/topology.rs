@@ -1,5 +1,5 @@
-//! Nodes and their labels as a tree: units, which a stage's tensor ranks never leave, in domains within domains. Knows
-//! nothing of stages.
+//! Nodes and their labels as a tree: nested domains with units, which a stage's tensor ranks never leave, as
+//! leaves. Stages do not belong here.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use super::{Policy, RayNode};
 /// A living node that may get ranks.
 pub(super) struct Member<'a> {
     pub(super) node: &'a RayNode,
-    /// To be used only where there is no other way.
+    /// To be used only if there is no other way.
     pub(super) avoided: bool,
-    /// Unit that it is in.
+    /// Its unit.
     pub(super) unit: usize,
 }
 
@@ -18,40 +18,40 @@ pub(super) struct Member<'a> {
 pub(super) struct Unit<'a> {
     /// Its nodes, in order.
     pub(super) members: Vec<usize>,
-    /// Innermost domain that it is in.
+    /// Its innermost domain.
     domain: usize,
     /// The tensor domain's value.
     pub(super) value: Option<&'a str>,
 }
 
-/// All nodes that share one path of labels; domain 0 is the whole cluster.
+/// All nodes with the same values on the levels from here outwards; domain 0 is the whole cluster.
 pub(super) struct Domain<'a> {
-    /// Next one out; the cluster is its own.
+    /// Next one out; the cluster is its own parent.
     parent: usize,
-    /// Place of its level in the policy, from the inside out; that of the cluster is behind the last.
+    /// Index of its level in the policy, from the inside out; for the cluster the index after the last.
     pub(super) level: usize,
     value: &'a str,
-    /// What is directly within, in order of the first node.
+    /// Its direct items, in order of their first nodes.
     pub(super) items: Vec<Item>,
 }
 
-/// Something within a domain.
+/// A direct item of a domain.
 #[derive(Clone, Copy)]
 pub(super) enum Item {
     Unit(usize),
     Domain(usize),
 }
 
-/// The tree. Whatever the order of the nodes that it is made from, it is the same: the head's come first, then all
-/// go by name and id.
+/// The tree. It does not depend on the order of the given nodes: the head comes first, the others are sorted
+/// by name and id.
 pub(super) struct Topology<'a> {
     pub(super) members: Vec<Member<'a>>,
     pub(super) units: Vec<Unit<'a>>,
-    /// A domain comes behind the one that it is in.
+    /// A domain is stored after the one that contains it.
     pub(super) domains: Vec<Domain<'a>>,
 }
 
-/// The whole cluster's domain.
+/// Index of the domain of the whole cluster.
 pub(super) const CLUSTER: usize = 0;
 
 impl<'a> Topology<'a> {
@@ -68,7 +68,8 @@ impl<'a> Topology<'a> {
             let value = policy.tensor_domain.as_ref().and_then(|label| node.labels.get(label));
             let value = value.map(String::as_str).filter(|value| !value.is_empty());
             let unit = value.and_then(|value| known_units.get(value)).copied().unwrap_or_else(|| {
-                // The unit's place is that of its first node, so a tensor domain is never torn by other labels.
+                // A unit belongs to the domain of its first node, so other labels never split a tensor
+                // domain.
                 let domain =
                     policy.outer_levels().rev().fold(CLUSTER, |at, (level, of)| match of.value(node) {
                         Some(value) => *known_domains.entry((at, level, value)).or_insert_with(|| {
@@ -101,11 +102,11 @@ impl<'a> Topology<'a> {
         id
     }
 
-    /// The innermost domain that holds both units.
+    /// The innermost domain that contains both units.
     pub(super) fn common(&self, a: usize, b: usize) -> &Domain<'a> {
         let (mut a, mut b) = (self.units[a].domain, self.units[b].domain);
         while a != b {
-            // The later one is not an ancestor of the other.
+            // The one with the higher index is not an ancestor of the other.
             if a > b { a = self.domains[a].parent } else { b = self.domains[b].parent }
         }
         &self.domains[a]
@@ -113,12 +114,12 @@ impl<'a> Topology<'a> {
 }
 
 impl Domain<'_> {
-    /// Value of the label that makes it a domain.
+    /// Value of the label that defines it.
     pub(super) fn value(&self) -> &str {
         self.value
     }
 
-    /// Cost of a hop between two units of which this is the innermost common domain: it doubles with every level.
+    /// Cost of a hop between two units with this innermost common domain: it doubles with every level.
     pub(super) fn hop(&self) -> i64 {
         1 << self.level.min(31)
     }

@@ -1,10 +1,10 @@
-//! Why nodes cannot hold a shape, in numbers. Only the words; what is said is found out in `plan`.
+//! The error that nodes cannot hold a shape, with numbers. The reason is computed in `plan`.
 
 use std::fmt;
 
 use super::Shape;
 
-/// Most nodes that a text lists.
+/// The most nodes that a message lists.
 const LISTED: usize = 16;
 
 /// GPUs of one node, in an [`Unplaceable`].
@@ -12,26 +12,26 @@ const LISTED: usize = 16;
 pub struct FreeOn {
     /// Ray's name of the node.
     pub node: String,
-    /// GPUs that may be planned on.
+    /// GPUs that may be used.
     pub free: u32,
-    /// GPUs it has.
+    /// Total GPUs.
     pub total: u32,
-    /// Value of the tensor domain's label, where the policy names one and the node has it.
+    /// Value of the tensor domain's label, if the policy names one and the node has it.
     pub domain: Option<String>,
 }
 
-/// The nodes cannot hold the shape; the text says so in numbers.
+/// The nodes cannot hold the shape; the message gives the numbers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Unplaceable {
-    /// What was to be placed.
+    /// The shape that was to be placed.
     pub shape: Shape,
-    /// There is no living head node, so nowhere to run the API server.
+    /// There is no living head, so the API server has no node.
     pub no_head: bool,
     /// Stages that would fit.
     pub stages_that_fit: u32,
-    /// Label of the domain that a stage may not leave; `None` if that is the node.
+    /// Label of the domain that a stage may not leave; `None` if it may not leave a node.
     pub tensor_domain: Option<String>,
-    /// Living nodes that may get ranks, those of one tensor domain next to each other.
+    /// Living nodes that may get ranks, ordered by tensor domain.
     pub nodes: Vec<FreeOn>,
     /// Living nodes that the policy excludes.
     pub excluded: Vec<FreeOn>,

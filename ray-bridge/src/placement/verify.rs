@@ -1,12 +1,13 @@
-//! Plan against report: every way in which they differ.
+//! Compares a plan with a report.
 
 use super::{
     Difference, GroupState, Life, Placement, RankName, RankSlot, Reported, ReportedBundle, ReportedRank,
 };
 
-/// Compares; an empty answer means that every rank lives on the node meant for it, and nothing else in its place.
+/// Every difference between plan and report; empty if every rank runs on its planned node and nothing else
+/// holds its GPU.
 ///
-/// The names of rank actors tell no replica, so a data-parallel plan cannot be verified.
+/// The names of rank actors contain no replica, so a data-parallel plan cannot be verified.
 pub fn verify(plan: &Placement, seen: &Reported) -> Vec<Difference> {
     let mut differences = Vec::new();
     match &seen.group {
@@ -33,7 +34,7 @@ pub fn verify(plan: &Placement, seen: &Reported) -> Vec<Difference> {
     differences
 }
 
-/// Behind the bundles of the ranks there is one for the API server if its node has no ranks, and no other.
+/// After the bundles of the ranks there is one for the API server if its node has no ranks, and no other.
 fn bundles_beside_ranks(plan: &Placement, bundles: &[ReportedBundle]) -> Vec<Difference> {
     let own = plan.ranks.iter().all(|slot| slot.node_id != plan.api_server_node).then(|| plan.shape.ranks());
     let server = own.and_then(|own| {
@@ -51,7 +52,7 @@ fn bundle_difference(slot: &RankSlot, bundles: &[ReportedBundle]) -> Option<Diff
         .then(|| Difference::BundleElsewhere { planned: slot.clone(), actual })
 }
 
-/// A rank that was started again leaves its dead actors listed, so the liveliest one counts.
+/// A restarted rank has dead actors in the list, so the one that is most alive counts.
 fn rank_difference(slot: &RankSlot, ranks: &[ReportedRank]) -> Option<Difference> {
     let planned = slot.clone();
     let mut alive = ranks.iter().filter(|r| is_of(r, slot) && r.life == Life::Alive);

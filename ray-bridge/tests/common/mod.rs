@@ -1,4 +1,4 @@
-//! A fake server that answers with recorded replies and remembers what it was asked. Shared by the tests in here.
+//! A fake server that answers with recorded replies and records the requests. Shared by these tests.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with what it did not expect")]
 
@@ -13,10 +13,10 @@ use axum::http::{Response, StatusCode};
 use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
 use serde_json::Value;
 
-/// One answer: status and body; status 0 never comes.
+/// One reply: status and body; with status 0 it never arrives.
 pub type Answer = (u16, Vec<u8>);
 
-/// One request as it came.
+/// One request as received.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub method: String,
@@ -28,14 +28,14 @@ pub struct Asked {
 
 #[derive(Default)]
 struct Inner {
-    /// By `METHOD /path` without query; the last answer of a list stays.
+    /// By `METHOD /path` without query; the last reply of a list is repeated.
     answers: HashMap<String, Vec<Answer>>,
-    /// For everything that has no answer of its own.
+    /// For every request without a reply of its own.
     otherwise: Option<Answer>,
     asked: Vec<Asked>,
 }
 
-/// The server; it ends with the test's runtime.
+/// The server; it stops with the test's runtime.
 #[derive(Clone)]
 pub struct Fake {
     inner: Arc<Mutex<Inner>>,
@@ -52,13 +52,13 @@ impl Fake {
         Self { inner, url }
     }
 
-    /// Answers `METHOD /path` with these in turn; the last one stays.
+    /// Answers `METHOD /path` with these in turn; the last one is repeated.
     pub fn on(&self, what: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
         self.inner.lock().unwrap().answers.insert(what.to_owned(), answers.into_iter().collect());
         self
     }
 
-    /// Answers everything else with this.
+    /// Answers all other requests with this.
     pub fn otherwise(&self, answer: Answer) {
         self.inner.lock().unwrap().otherwise = Some(answer);
     }
@@ -120,7 +120,7 @@ pub fn recorded(name: &str) -> Answer {
     (status, body)
 }
 
-/// A recorded JSON reply, changed.
+/// A recorded JSON reply with a change.
 pub fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Answer {
     let (status, body) = recorded(name);
     let mut json = serde_json::from_slice(&body).unwrap();
@@ -128,7 +128,7 @@ pub fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Answer {
     (status, serde_json::to_vec(&json).unwrap())
 }
 
-/// Limits with which a test that waits for one is over soon.
+/// Short limits, so that a test that waits for one ends soon.
 pub fn limits() -> Limits {
     Limits { call: Duration::from_secs(3), submit: Duration::from_secs(3), ..Limits::default() }
 }
@@ -151,13 +151,13 @@ pub fn id(text: &str) -> SubmissionId {
     SubmissionId::new(text).unwrap()
 }
 
-/// An address that nothing listens on.
+/// An address on which nothing listens.
 pub async fn closed_port() -> url::Url {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()
 }
 
-/// A server that takes connections and never says a word.
+/// A server that accepts connections and never answers.
 pub async fn silent() -> url::Url {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -170,21 +170,21 @@ pub async fn silent() -> url::Url {
     url
 }
 
-/// What a WebSocket does.
+/// An action of a WebSocket.
 #[derive(Debug, Clone)]
 pub enum Frame {
     Text(String),
     Binary(Vec<u8>),
-    /// In order, with this code.
+    /// Closes with this code.
     Close(u16),
-    /// Never anything more; the connection stays.
+    /// Sends nothing more; the connection stays open.
     Silence,
-    /// The connection ends without a word.
+    /// Drops the connection without a close frame.
     Break,
 }
 
-/// A server that upgrades: one script for each connection in turn, the last one stays. Gives its address and what it was
-/// asked (`path`, `authorization`).
+/// A server that upgrades: one script per connection in turn, the last one is repeated. Returns its address
+/// and the requests (`path`, `authorization`).
 pub async fn websocket(scripts: Vec<Vec<Frame>>) -> (url::Url, Arc<Mutex<Vec<(String, Option<String>)>>>) {
     use futures::SinkExt as _;
     use tokio_tungstenite::tungstenite::Message;
@@ -229,7 +229,7 @@ pub async fn websocket(scripts: Vec<Vec<Frame>>) -> (url::Url, Arc<Mutex<Vec<(St
     (url, asked)
 }
 
-/// A server that answers every connection with these bytes and ends it.
+/// A server that answers every connection with these bytes and closes it.
 pub async fn noise(bytes: Vec<u8>) -> url::Url {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -1,4 +1,4 @@
-//! Health, nodes' machines and metrics targets.
+//! Health, the machines of nodes, and metrics targets.
 
 use ray_bridge::dashboard::Authentication;
 use ray_bridge::{CallErrorKind, NodeId};
@@ -8,7 +8,7 @@ use crate::common::{changed, recorded};
 use crate::replies::{fault, start};
 
 #[tokio::test]
-async fn a_gcs_is_well_or_says_why_not() {
+async fn gcs_health_is_none_or_the_reason() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/gcs_healthz", [recorded("gcs_healthz"), (503, b"Health check failed".to_vec())]);
     assert_eq!(dashboard.gcs_health().await, Ok(None));
@@ -18,7 +18,7 @@ async fn a_gcs_is_well_or_says_why_not() {
 }
 
 #[tokio::test]
-async fn a_raylet_is_asked_at_its_agent() {
+async fn raylet_health_is_read_from_the_agent() {
     let (fake, dashboard) = start().await;
     let here = changed("nodes_summary", |n| {
         let node = &mut n["data"]["summary"][0];
@@ -58,7 +58,7 @@ async fn an_agent_without_a_port_is_unreachable() {
 }
 
 #[tokio::test]
-async fn summaries_are_asked_for_with_their_view() {
+async fn node_summaries_are_requested_with_their_view() {
     let (fake, dashboard) = start().await;
     fake.on("GET /nodes", [recorded("nodes_summary"), recorded("nodes_summary_dead")]);
     let head = dashboard.node_summaries().await.unwrap().remove(0);
@@ -76,7 +76,7 @@ async fn summaries_are_asked_for_with_their_view() {
 }
 
 #[tokio::test]
-async fn a_dead_node_is_dead_although_the_status_counts_its_gpus() {
+async fn a_dead_node_is_dead_even_if_the_status_counts_its_gpus() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/v0/nodes", [recorded("v0_nodes_one_dead")]);
     let dead = dashboard.nodes().await.unwrap().into_iter().find(|n| n.state == "DEAD").unwrap();
@@ -91,7 +91,7 @@ async fn a_dead_node_is_dead_although_the_status_counts_its_gpus() {
 }
 
 #[tokio::test]
-async fn metrics_targets_are_what_prometheus_is_given() {
+async fn metrics_targets_are_those_given_to_prometheus() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/prometheus/sd", [recorded("prometheus_sd")]);
     let found = dashboard.metrics_targets().await.unwrap();
@@ -108,7 +108,7 @@ async fn authentication_is_reported() {
 }
 
 #[tokio::test]
-async fn the_limit_of_lists_is_the_largest_that_ray_takes() {
+async fn the_limit_of_a_list_is_the_largest_that_ray_accepts() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/v0/nodes", [recorded("v0_nodes_detail")]);
     let nodes = dashboard.nodes().await.unwrap();

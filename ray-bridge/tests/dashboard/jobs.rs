@@ -1,4 +1,4 @@
-//! Jobs: what is sent, and traps of their life.
+//! Jobs: requests, and pitfalls of their life cycle.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::common::{bridge, changed, id, recorded, target};
 use crate::replies::{fault, request, start};
 
 #[tokio::test]
-async fn the_list_of_jobs_is_asked_for_with_its_slash() {
+async fn the_list_of_jobs_is_requested_with_a_trailing_slash() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/", [(200, b"[]".to_vec())]);
     fake.on("GET /api/jobs", [recorded("root404")]);
@@ -19,9 +19,9 @@ async fn the_list_of_jobs_is_asked_for_with_its_slash() {
 }
 
 proptest! {
-    /// Ray takes any text as an id; what is not plain in a URL is refused here, so nothing needs escaping.
+    /// Ray accepts any text as an id; ids that would need escaping in a URL are refused here.
     #[test]
-    fn ids_that_ray_would_lose_never_leave(text in prop_oneof!["\\PC{0,140}", "[A-Za-z0-9._-]{1,130}", "[a-z./%? #]{1,12}"]) {
+    fn ids_that_ray_cannot_find_again_are_refused(text in prop_oneof!["\\PC{0,140}", "[A-Za-z0-9._-]{1,130}", "[a-z./%? #]{1,12}"]) {
         if let Ok(id) = SubmissionId::new(text.clone()) {
             prop_assert_eq!(id.as_str(), text.as_str());
             let url = url::Url::parse(&format!("http://h/api/jobs/{id}/stop")).unwrap();
@@ -36,7 +36,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_a_label_says_so() {
+async fn a_job_that_waits_for_a_label_has_that_message() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/j", [recorded("job_get_pending_nolabel")]);
     let job = dashboard.job(&id("j")).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_job_that_waits_for_a_label_says_so() {
 }
 
 #[tokio::test]
-async fn the_environment_of_a_job_is_not_taken_in() {
+async fn the_environment_of_a_job_is_not_kept() {
     let (fake, dashboard) = start().await;
     let secret =
         changed("job_get_running", |j| j["runtime_env"] = json!({"env_vars": {"HF_TOKEN": "s3cr3t"}}));
@@ -68,19 +68,15 @@ async fn deleting_a_running_job_is_refused_with_the_reason() {
 async fn a_deleted_job_that_comes_back_is_deleted_again() {
     let (fake, dashboard) = start().await;
     let (deleted, unknown) = (recorded("job_delete_stopped"), recorded("job_delete_unknown"));
-    // As seen: deleted, gone, and back as FAILED a little later.
+    // As observed: deleted, gone, and back as FAILED shortly after.
     fake.on("DELETE /api/jobs/j", [deleted.clone(), unknown.clone(), unknown.clone(), deleted, unknown]);
     let settled = Duration::from_millis(50);
     assert_eq!(dashboard.delete_until_gone(&id("j"), settled, Duration::from_secs(20)).await, Ok(2));
-    assert_eq!(
-        fake.asked().len(),
-        4 + 5,
-        "then it was looked for during all the time that it has to be away"
-    );
+    assert_eq!(fake.asked().len(), 4 + 5, "after the deletion it was polled for the whole settling time");
 }
 
 #[tokio::test]
-async fn a_job_that_always_comes_back_ends_with_the_limit() {
+async fn deleting_a_job_that_always_comes_back_ends_with_the_time_limit() {
     let (fake, dashboard) = start().await;
     fake.on("DELETE /api/jobs/j", [recorded("job_delete_stopped")]);
     let gone =
@@ -89,7 +85,7 @@ async fn a_job_that_always_comes_back_ends_with_the_limit() {
 }
 
 #[tokio::test]
-async fn an_error_without_end_is_read_in_part() {
+async fn an_endless_error_is_read_in_part() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [(400, b"no\n".repeat(1_000_000))]);
     assert_eq!(
@@ -99,7 +95,7 @@ async fn an_error_without_end_is_read_in_part() {
 }
 
 #[tokio::test]
-async fn a_head_that_started_again_has_another_session() {
+async fn a_restarted_head_has_another_session() {
     let (fake, _) = start().await;
     let again = changed("version", |v| v["session_name"] = json!("session_2027"));
     fake.on("GET /api/version", [recorded("version"), again]);

@@ -1,4 +1,4 @@
-//! The end of a log, and a log as it is written.
+//! The end of a log, and a log that is followed.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn running(fake: &Fake) {
 }
 
 #[tokio::test]
-async fn of_a_long_log_only_the_end_is_asked_for() {
+async fn only_the_end_of_a_long_log_is_requested() {
     let fake = Fake::start().await;
     let dashboard = with_limits(&fake, Limits { log_tail_bytes: 64 << 10, ..limits() });
     running(&fake);
@@ -38,7 +38,7 @@ async fn of_a_long_log_only_the_end_is_asked_for() {
 }
 
 #[tokio::test]
-async fn lines_that_are_long_are_cut_to_the_bytes_wanted() {
+async fn long_lines_are_cut_to_the_limit_in_bytes() {
     let fake = Fake::start().await;
     let dashboard = with_limits(&fake, Limits { log_tail_bytes: 1000, reply_bytes: 1000, ..limits() });
     running(&fake);
@@ -48,7 +48,7 @@ async fn lines_that_are_long_are_cut_to_the_bytes_wanted() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_no_utf_8_is_read() {
+async fn a_log_with_invalid_utf_8_is_read() {
     let (fake, dashboard) = start().await;
     running(&fake);
     fake.on(FILE, [(200, b"gr\xfc\xdfe\n".to_vec())]);
@@ -56,7 +56,7 @@ async fn a_log_that_is_no_utf_8_is_read() {
 }
 
 #[tokio::test]
-async fn logs_of_a_dead_node_are_empty() {
+async fn the_log_of_a_dead_node_is_empty() {
     let (fake, dashboard) = start().await;
     running(&fake);
     for refusal in ["v0_logs_bad", "ray-2.46/v0_logs_file_badnode", "ray-2.46/v0_logs_file_missing"] {
@@ -67,7 +67,7 @@ async fn logs_of_a_dead_node_are_empty() {
 }
 
 #[tokio::test]
-async fn where_files_are_not_served_the_whole_log_is_read_and_its_end_kept() {
+async fn the_end_of_the_whole_log_is_kept_if_files_are_not_served() {
     let fake = Fake::start().await;
     let dashboard = with_limits(&fake, Limits { log_tail_bytes: 1000, reply_bytes: 1000, ..limits() });
     running(&fake);
@@ -79,7 +79,7 @@ async fn where_files_are_not_served_the_whole_log_is_read_and_its_end_kept() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_proxy_is_no_log() {
+async fn a_page_of_a_proxy_is_not_a_log() {
     let (fake, dashboard) = start().await;
     running(&fake);
     fake.on(FILE, [(200, b"\n<!DOCTYPE html><title>Sign in</title>".to_vec())]);
@@ -115,8 +115,8 @@ async fn a_log_is_followed_with_the_token() {
 }
 
 #[tokio::test]
-async fn a_closed_tail_is_no_proof_of_an_ended_job() {
-    // In order although the job runs on: what Ray does when the agent behind it is gone.
+async fn a_closed_stream_does_not_prove_that_the_job_has_ended() {
+    // Closed normally although the job runs: Ray does that when the agent behind the stream is gone.
     let mut log = stream(vec![vec![text("a\n"), Close(1000)]], 0).await;
     assert_eq!(log.next(LATE).await, Ok(LogEvent::Text("a\n".to_owned())));
     assert_eq!(log.next(LATE).await, Ok(LogEvent::Closed));
@@ -129,7 +129,7 @@ async fn a_closed_tail_is_no_proof_of_an_ended_job() {
 }
 
 #[tokio::test]
-async fn a_tail_that_is_quiet_says_so() {
+async fn a_stream_without_new_lines_is_quiet() {
     let mut log = stream(vec![vec![text("a\n"), Silence]], 0).await;
     assert_eq!(log.next(LATE).await, Ok(LogEvent::Text("a\n".to_owned())));
     assert_eq!(log.next(SOON).await, Ok(LogEvent::Quiet));
@@ -137,7 +137,7 @@ async fn a_tail_that_is_quiet_says_so() {
 }
 
 #[tokio::test]
-async fn a_message_without_end_is_too_large() {
+async fn an_endless_message_is_too_large() {
     let (url, _) = websocket(vec![vec![Text("x".repeat(5000))]]).await;
     let dashboard = Dashboard::new(url, None, Limits { reply_bytes: 1000, ..limits() }).unwrap();
     let mut log = dashboard.log_stream(&id("j"), 0).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_message_without_end_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_tail_that_does_not_open_tells_why() {
+async fn a_stream_that_does_not_open_gives_the_reason() {
     let (fake, dashboard) = start().await;
     let path = "GET /api/jobs/j/logs/tail";
     let opened = async || fault(dashboard.log_stream(&id("j"), 0).await);
@@ -166,7 +166,7 @@ async fn a_tail_that_does_not_open_tells_why() {
     assert_eq!(fault(dead.log_stream(&id("j"), 0).await), CallErrorKind::TimedOut { after_ms: 150 });
 }
 
-/// Everything that a stream gives until it is closed.
+/// Reads a stream until it is closed.
 async fn all(mut log: LogStream) -> (String, u64) {
     let mut got = String::new();
     while let LogEvent::Text(text) = log.next(LATE).await.unwrap() {
@@ -176,21 +176,25 @@ async fn all(mut log: LogStream) -> (String, u64) {
 }
 
 #[tokio::test]
-async fn a_tail_that_is_taken_up_again_repeats_nothing() {
+async fn a_resumed_stream_repeats_nothing() {
     let script = || vec![text("größe\n"), text("zwei\n"), text("drei\n"), Close(1000)];
     let (first, whole) = all(stream(vec![script()], 0).await).await;
     assert_eq!((first.as_str(), whole), ("größe\nzwei\ndrei\n", first.len() as u64));
     assert_eq!(all(stream(vec![script()], 10).await).await, ("ei\ndrei\n".to_owned(), whole));
     assert_eq!(all(stream(vec![script()], whole).await).await, (String::new(), whole));
     let shorter = all(stream(vec![script()], whole + 9).await).await;
-    assert_eq!(shorter, (String::new(), whole + 9), "a log that has become shorter is waited for");
+    assert_eq!(
+        shorter,
+        (String::new(), whole + 9),
+        "a log that became shorter is skipped up to the position"
+    );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn wherever_a_tail_breaks_nothing_is_lost_or_reported_twice(
+    fn a_broken_stream_loses_and_repeats_nothing(
         frames in prop::collection::vec("[aé\u{1F600}\n]{0,6}", 1..8), cut in any::<prop::sample::Index>(),
     ) {
         let whole: String = frames.concat();

@@ -1,4 +1,5 @@
-//! The client of the dashboard against recorded replies of Ray, and every trap of its REST API that was met on real clusters.
+//! The dashboard's client against recorded replies of Ray, and every pitfall of its REST API that was met on
+//! real clusters.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
 #[path = "../common/mod.rs"]

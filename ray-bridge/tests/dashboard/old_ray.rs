@@ -1,4 +1,4 @@
-//! Ray 2.46, by its recorded replies: what it lacks, and what is done instead.
+//! Ray 2.46, with its recorded replies: what it lacks, and the fallbacks.
 
 use std::collections::BTreeMap;
 
@@ -28,21 +28,21 @@ async fn a_ray_without_label_selectors_pins_the_job_by_address() {
 }
 
 #[tokio::test]
-async fn a_job_for_a_node_that_an_older_ray_does_not_have_is_not_submitted() {
+async fn a_job_for_an_unknown_node_is_not_submitted_to_an_older_ray() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [recorded("ray-2.46/job_submit_label")]);
     fake.on("GET /api/v0/nodes", [recorded("ray-2.46/v0_nodes_detail")]);
     let elsewhere = JobRequest { node: Some(NodeId::from("ab12")), ..request("j") };
     let error = dashboard.submit(&elsewhere).await.unwrap_err();
     assert!(
-        error.to_string().contains("node ab12, which the job is to run on, is not in the cluster"),
+        error.to_string().contains("node ab12, on which the job must run, is not in the cluster"),
         "{error}"
     );
     assert_eq!(fake.calls(), ["GET /api/v0/nodes", "POST /api/jobs/"]);
 }
 
 #[tokio::test]
-async fn other_refusals_are_not_taken_for_an_older_ray() {
+async fn other_refusals_are_not_mistaken_for_an_older_ray() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [recorded("job_submit_badtype")]);
     assert!(matches!(
@@ -55,7 +55,7 @@ async fn other_refusals_are_not_taken_for_an_older_ray() {
 }
 
 #[tokio::test]
-async fn a_ray_that_does_not_list_its_metrics_is_read_from_its_nodes() {
+async fn without_a_list_of_metrics_targets_they_are_derived_from_the_nodes() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/prometheus/sd", [recorded("ray-2.46/prometheus_sd")]);
     fake.on("GET /nodes", [recorded("ray-2.46/nodes_summary")]);
@@ -72,7 +72,7 @@ async fn a_ray_without_authentication_is_open() {
 }
 
 #[tokio::test]
-async fn agents_of_an_older_ray_are_on_the_usual_port() {
+async fn agents_of_an_older_ray_use_the_default_port() {
     let (fake, dashboard) = start().await;
     fake.on("GET /nodes", [recorded("ray-2.46/nodes_summary")]);
     let node = dashboard.node_summaries().await.unwrap().remove(0);
@@ -83,7 +83,7 @@ async fn agents_of_an_older_ray_are_on_the_usual_port() {
 async fn an_empty_log_of_an_older_ray_is_empty() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/long", [recorded("ray-2.46/job_get_running")]);
-    // Its call for the end of a file ends in an error of its own where there is nothing to send.
+    // Its call for the end of a file fails if there is nothing to send.
     fake.on(
         "GET /api/v0/logs/file",
         [(500, b"500 Internal Server Error\n\nServer got itself in trouble".to_vec())],
@@ -93,7 +93,7 @@ async fn an_empty_log_of_an_older_ray_is_empty() {
 }
 
 #[tokio::test]
-async fn every_request_says_who_sends_it() {
+async fn every_request_has_a_user_agent() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/version", [recorded("ray-2.46/version")]);
     dashboard.version().await.unwrap();
@@ -104,7 +104,7 @@ async fn every_request_says_who_sends_it() {
 }
 
 #[tokio::test]
-async fn its_nodes_jobs_and_logs_are_read_as_those_of_a_newer_one() {
+async fn nodes_jobs_and_logs_of_an_older_ray_are_read_like_those_of_a_newer_one() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/version", [recorded("ray-2.46/version")]);
     fake.on("GET /api/v0/nodes", [recorded("ray-2.46/v0_nodes_detail")]);

@@ -1,4 +1,4 @@
-//! What is made of recorded replies.
+//! How recorded replies are read.
 
 use std::time::Duration;
 
@@ -46,11 +46,11 @@ async fn a_job_that_succeeded_has_ended() {
         (JobStatus::Succeeded, true, Some(0))
     );
     assert_eq!(job.started.unwrap().as_millisecond(), 1_795_337_323_066);
-    assert!(job.metadata.is_empty(), "what others note is not taken in");
+    assert!(job.metadata.is_empty(), "metadata of others is ignored");
 }
 
 #[tokio::test]
-async fn the_list_leaves_out_jobs_whose_ids_no_url_can_carry() {
+async fn jobs_whose_ids_are_not_safe_in_a_url_are_left_out_of_the_list() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/", [recorded("jobs_list")]);
     let jobs = dashboard.jobs().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_state_of_a_newer_ray_is_unknown_not_an_error() {
 }
 
 #[tokio::test]
-async fn an_unknown_job_is_not_found_with_rays_words() {
+async fn an_unknown_job_is_not_found_with_the_message_of_ray() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/nope", [recorded("job_get_unknown")]);
     let error = dashboard.job(&id("nope")).await.unwrap_err();
@@ -109,7 +109,7 @@ async fn a_refused_job_gives_the_last_line_of_the_traceback() {
 }
 
 #[tokio::test]
-async fn submits_are_never_repeated_by_themselves() {
+async fn submits_are_never_retried() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/", [(503, b"busy".to_vec())]);
     let error = dashboard.submit(&request("j")).await.unwrap_err();
@@ -118,7 +118,7 @@ async fn submits_are_never_repeated_by_themselves() {
 }
 
 #[tokio::test]
-async fn reads_are_repeated_shortly() {
+async fn reads_are_retried() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/version", [(503, vec![]), (502, vec![]), recorded("version")]);
     assert_eq!(dashboard.version().await.unwrap().ray_version, "2.60.0");
@@ -126,7 +126,7 @@ async fn reads_are_repeated_shortly() {
 }
 
 #[tokio::test]
-async fn stopping_tells_what_had_ended_before() {
+async fn stopping_an_ended_job_returns_false() {
     let (fake, dashboard) = start().await;
     fake.on("POST /api/jobs/a/stop", [recorded("job_stop_running")]);
     fake.on("POST /api/jobs/b/stop", [recorded("job_stop_terminal")]);
@@ -135,11 +135,11 @@ async fn stopping_tells_what_had_ended_before() {
     assert_eq!(dashboard.stop(&id("b")).await, Ok(false));
     assert!(matches!(fault(dashboard.stop(&id("c")).await), CallErrorKind::NotFound { .. }));
     let target = target(&fake.url, None);
-    assert_eq!(bridge().stop(&target, &id("c")).await, Ok(false), "stopping what is not there is done");
+    assert_eq!(bridge().stop(&target, &id("c")).await, Ok(false), "stopping an unknown job succeeds");
 }
 
 #[tokio::test]
-async fn a_package_that_ray_dropped_is_put_again_and_pinned() {
+async fn a_package_that_ray_dropped_is_uploaded_again_and_pinned() {
     let (fake, dashboard) = start().await;
     let package = Package::of(&[("a.py", b"print(1)")]).unwrap();
     let path = package.uri().replace("gcs://", "/api/packages/gcs/");
@@ -151,7 +151,7 @@ async fn a_package_that_ray_dropped_is_put_again_and_pinned() {
     assert!(fake.asked()[1].body.starts_with(b"PK"));
 
     dashboard.ensure_package(&package).await.unwrap();
-    assert_eq!(fake.asked().len(), 4, "a package that is there is only looked at");
+    assert_eq!(fake.asked().len(), 4, "an existing package is only read");
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_reply_over_the_limit_is_too_large() {
 }
 
 #[tokio::test]
-async fn html_instead_of_json_is_malformed_and_called_a_page() {
+async fn html_instead_of_json_is_malformed_and_reported_as_a_page() {
     let (fake, dashboard) = start().await;
     let page = b"<html><head><title>Sign in</title></head></html>".to_vec();
     fake.on("GET /api/version", [(200, page.clone()), (500, page)]);
@@ -191,7 +191,7 @@ async fn a_port_that_nothing_listens_on_is_refused() {
 }
 
 #[tokio::test]
-async fn dead_nodes_stay_listed_and_free_gpus_come_from_another_reply() {
+async fn dead_nodes_are_listed_and_free_gpus_come_from_another_reply() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/v0/nodes", [recorded("v0_nodes_one_dead")]);
     fake.on("GET /api/cluster_status", [recorded("cluster_status_pg_pending")]);
@@ -226,13 +226,13 @@ async fn keys_mangled_to_camel_case_do_not_hide_gpus() {
         assert!(node.gpus >= 0.0 || node.node_id != busy);
         node.into_ray_node(&gpu_use).gpus_free
     };
-    assert_eq!(free(&busy), 4, "half a GPU is no GPU");
+    assert_eq!(free(&busy), 4, "half a GPU does not count");
     assert_eq!(free(&"5a9ca91d497e00cae82f7b09bdf73768dae2a1d3e0661845f7d5dcf9".into()), 8);
     assert_eq!(free(&"844171eb5cb461890bda181ad6ea5f9135e68655afc64096b9695c79".into()), 0);
 }
 
 #[tokio::test]
-async fn a_cluster_without_a_status_report_yet_has_all_gpus_free() {
+async fn all_gpus_are_free_before_the_first_status_report() {
     let (fake, dashboard) = start().await;
     fake.on(
         "GET /api/cluster_status",
@@ -268,7 +268,7 @@ async fn filters_are_escaped() {
 }
 
 #[tokio::test]
-async fn missing_and_null_fields_of_an_actor_are_survived() {
+async fn missing_and_null_fields_of_an_actor_are_accepted() {
     let (fake, dashboard) = start().await;
     let bare = changed("v0_actors_vllm_workers", |a| {
         a["data"]["result"]["result"] = json!([{"state": "PENDING_CREATION", "node_id": "", "name": null}]);
@@ -280,7 +280,7 @@ async fn missing_and_null_fields_of_an_actor_are_survived() {
 }
 
 #[tokio::test]
-async fn dead_ranks_tell_their_cause() {
+async fn dead_ranks_have_their_cause() {
     let (fake, dashboard) = start().await;
     let dead = changed("v0_actor_dead_sigkill", |a| a["data"]["result"]["num_filtered"] = json!(2));
     fake.on(ACTORS, [dead]);
@@ -290,7 +290,7 @@ async fn dead_ranks_tell_their_cause() {
 }
 
 #[tokio::test]
-async fn a_list_that_ray_cut_is_not_taken_for_the_whole() {
+async fn a_list_that_ray_truncated_is_an_error() {
     let (fake, dashboard) = start().await;
     fake.on(ACTORS, [recorded("v0_actor_dead_sigkill")]);
     assert_eq!(
@@ -300,7 +300,7 @@ async fn a_list_that_ray_cut_is_not_taken_for_the_whole() {
 }
 
 #[tokio::test]
-async fn a_refused_filter_gives_rays_message() {
+async fn a_refused_filter_gives_the_message_of_ray() {
     let (fake, dashboard) = start().await;
     fake.on(ACTORS, [recorded("v0_actors_filter_bad")]);
     let error = dashboard.actors(&[Filter { key: "nonsense", value: "x" }]).await.unwrap_err();
@@ -308,7 +308,7 @@ async fn a_refused_filter_gives_rays_message() {
 }
 
 #[tokio::test]
-async fn placement_groups_in_every_recorded_state() {
+async fn placement_groups_are_read_in_every_recorded_state() {
     let (fake, dashboard) = start().await;
     let names = ["vllm", "pending", "rescheduling", "removed"];
     fake.on(GROUPS, names.map(|n| recorded(&format!("v0_placement_groups_{n}"))));

@@ -1,4 +1,4 @@
-//! The token: from a file that changes, and what is said when a server does not take it.
+//! The token: read from a file that changes, and the errors if a server refuses it.
 
 use std::path::PathBuf;
 
@@ -48,18 +48,21 @@ async fn a_missing_token_is_distinguished_from_a_wrong_one() {
     assert_eq!(unseen.fault, CallErrorKind::Unauthorized);
     assert!(
         unseen.to_string().ends_with(
-            "401 unauthorized: the token was sent and not seen; does a proxy in front want its own?"
+            "401 unauthorized: the token was sent but did not arrive; does a proxy in front want its own?"
         ),
         "{unseen}"
     );
     let wrong = dashboard.version().await.unwrap_err();
     assert_eq!((wrong.fault.clone(), sent(&fake)[0].clone()), (CallErrorKind::Forbidden, bearer("s3cret")));
-    assert!(wrong.to_string().ends_with("403 forbidden: the token is not this cluster's"), "{wrong}");
+    assert!(
+        wrong.to_string().ends_with("403 forbidden: the token does not belong to this cluster"),
+        "{wrong}"
+    );
 
     let without = bridge().dashboard(&Target { token: None, ..target(&fake.url, None) });
     fake.on("GET /api/version", [recorded("auth_none_version"), recorded("auth_wrong_jobs")]);
     let none = without.version().await.unwrap_err().to_string();
-    assert!(none.ends_with("401 unauthorized: the server wants a token and none was sent"), "{none}");
+    assert!(none.ends_with("401 unauthorized: the server requires a token and none was sent"), "{none}");
     let refused = without.version().await.unwrap_err().to_string();
     assert!(
         refused.ends_with("although no token was sent: a proxy in front of the server refuses"),
@@ -68,7 +71,7 @@ async fn a_missing_token_is_distinguished_from_a_wrong_one() {
 }
 
 #[tokio::test]
-async fn a_token_file_that_changes_is_taken_up() {
+async fn a_changed_token_file_is_read_again() {
     let fake = Fake::start().await;
     let file = File::new("changes", "first\n");
     let dashboard = with_file(&fake, &file);
@@ -80,14 +83,14 @@ async fn a_token_file_that_changes_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_is_read_again_and_what_did_nothing_sent_once_more() {
+async fn after_a_refused_token_the_file_is_read_again_and_the_call_repeated_once() {
     let fake = Fake::start().await;
     let file = File::new("refused", "aaaa");
     let dashboard = with_file(&fake, &file);
     fake.on("POST /api/jobs/", [recorded("auth_wrong_jobs"), (200, b"{}".to_vec())]);
     fake.otherwise(recorded("version"));
     dashboard.version().await.unwrap();
-    // The same length and, with luck, the same time: as if the change could not be seen.
+    // Same length and possibly the same time, so that the change may be invisible.
     let kept = std::fs::metadata(&file.0).unwrap().modified().unwrap();
     file.write("bbbb");
     std::fs::File::options().write(true).open(&file.0).unwrap().set_modified(kept).unwrap();
@@ -96,18 +99,18 @@ async fn a_token_that_is_refused_is_read_again_and_what_did_nothing_sent_once_mo
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_and_has_not_changed_is_not_sent_again() {
+async fn a_refused_token_that_has_not_changed_is_not_sent_again() {
     let fake = Fake::start().await;
     let file = File::new("same", "aaaa");
     fake.otherwise(recorded("auth_wrong_jobs"));
     let error = with_file(&fake, &file).job(&id("j")).await.unwrap_err();
-    let wanted = format!("403 forbidden: the token in {} is not this cluster's", file.0.display());
+    let wanted = format!("403 forbidden: the token in {} does not belong to this cluster", file.0.display());
     assert!(error.to_string().ends_with(&wanted), "{error}");
     assert_eq!(fake.asked().len(), 1);
 }
 
 #[tokio::test]
-async fn a_token_file_that_cannot_be_used_is_named_and_nothing_is_sent() {
+async fn an_unusable_token_file_is_named_and_nothing_is_sent() {
     let fake = Fake::start().await;
     let file = File::new("bad", "two words");
     let said = with_file(&fake, &file).version().await.unwrap_err();

@@ -1,5 +1,5 @@
-//! `kubectl rayfleet plan`: what a change would do, predicted by the orchestrator's own planner on the cluster as
-//! it is. Only reads.
+//! `kubectl rayfleet plan`: predicts the effect of a change with the orchestrator's own planner on the
+//! present state of the cluster. Read-only.
 
 mod read;
 mod show;
@@ -13,7 +13,6 @@ use crate::fleets::Fleets;
 use crate::status::document;
 use crate::terminal::Terminal;
 
-/// Runs the command.
 pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let inputs = read::inputs(args, fleets).await?;
     let mut pace = Pace::of(&inputs.fleet, &inputs.status);

@@ -1,4 +1,4 @@
-//! What a plan is made from: the fleet as it would be asked for, and the cluster as it is.
+//! Reads the inputs of a plan: the fleet with its new spec, and the present state of the cluster.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -22,19 +22,18 @@ use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::revisions;
 
-/// Largest manifest that is read.
+/// Largest manifest that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Everything that a plan is made from.
+/// The inputs of a plan.
 pub(super) struct Inputs {
     pub(super) fleet: ValidFleet,
-    /// The fleet at the revision that was complete last.
+    /// The fleet at its last complete revision.
     pub(super) stable: Option<ValidFleet>,
     pub(super) status: RayClusterFleetStatus,
     pub(super) capacity: Capacity,
 }
 
-/// Reads them.
 pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, CliError> {
     let (fleets, object) = match (&args.fleet, &args.file) {
         (Some(name), _) => (fleets.clone(), fleets.get(name).await?),
@@ -54,7 +53,7 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, C
     Ok(Inputs { fleet, stable, status, capacity })
 }
 
-/// The room on the nodes. Pods by their names.
+/// The capacity of the nodes. Pods by their names.
 pub(super) fn capacity(
     viewer: &Viewer,
     nodes: Vec<NodeRoom>,
@@ -71,7 +70,7 @@ pub(super) fn capacity(
     tally.capacity(viewer, quotas)
 }
 
-/// An object of which only what a plan needs is read, whatever else is in it.
+/// An object of which only the fields that a plan needs are parsed, whatever else it contains.
 #[derive(Deserialize)]
 struct Lean<S, T = IgnoredAny> {
     #[serde(default)]
@@ -95,7 +94,7 @@ struct Phase {
     phase: Option<String>,
 }
 
-/// A node's room.
+/// The room of a node.
 pub(super) fn node(text: &str) -> Option<NodeRoom> {
     let node: Lean<NodeSpec, NodeStatus> = serde_json::from_str(text).ok()?;
     let labels = node.metadata.labels.unwrap_or_default();
@@ -103,7 +102,7 @@ pub(super) fn node(text: &str) -> Option<NodeRoom> {
     Some(NodeRoom::of(node.metadata.name, labels, spec, &status))
 }
 
-/// A pod's name and what it takes.
+/// A pod's name and its claim.
 fn pod(text: &str) -> Option<(String, Claim)> {
     let pod: Lean<PodSpec, Phase> = serde_json::from_str(text).ok()?;
     let Meta { namespace, name, labels, deleted } = pod.metadata;
@@ -136,7 +135,7 @@ fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, CliError> {
     })
 }
 
-/// The fleet at the revision that was complete last, if the history has it.
+/// The fleet at its last complete revision, if its history has it.
 async fn stable(
     raw: &RayClusterFleet,
     status: &RayClusterFleetStatus,
@@ -183,7 +182,7 @@ fn fleet_in(text: &str) -> Result<Value, String> {
     }
 }
 
-/// The fleet as it would be after an apply, and the namespace that it is in.
+/// The fleet after an apply, and its namespace.
 async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicObject), CliError> {
     let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&fleets.namespace).to_owned();
     let fleets = Fleets { namespace, ..fleets.clone() };
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_poisoned_object_keeps_no_plan_from_being_made() {
+    async fn an_invalid_object_does_not_prevent_a_plan() {
         let never = json!([{"manager": "other", "time": "9999-12-31T23:59:59Z"}]);
         let poisoned = |mut object: Value| {
             object["metadata"]["managedFields"] = never.clone();
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_of_the_next_generation_and_keeps_what_it_does_not_name() {
+    fn a_change_has_the_next_generation_and_keeps_unnamed_fields() {
         let stored = sample::upgrading();
         let mut spec = sample::spec("ray:2", &[]);
         spec["replicas"] = Value::Null;

@@ -1,4 +1,4 @@
-//! A plan for people and for programs. Nothing is decided here.
+//! Formats a plan for people and programs. No decisions here.
 
 use std::collections::BTreeSet;
 
@@ -84,11 +84,11 @@ fn outcome(forecast: &Forecast, color: bool) -> String {
         }
         Outcome::Paused => Tone::Busy.paint("spec.paused holds the rollout.", color),
         Outcome::Stalled(why) => Tone::Bad.paint(&format!("Stands still: {why}"), color),
-        Outcome::Open => Tone::Busy.paint("Goes on beyond what a plan looks at.", color),
+        Outcome::Open => Tone::Busy.paint("Takes longer than a plan simulates.", color),
     }
 }
 
-/// Whether anybody notices.
+/// The line about availability.
 fn service(question: &Question<'_>, forecast: &Forecast, color: bool) -> String {
     let fleet = question.fleet;
     let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
@@ -104,31 +104,31 @@ fn service(question: &Question<'_>, forecast: &Forecast, color: bool) -> String 
     Tone::Bad.paint(&format!("No group takes traffic from {} to {until}.", after(from)), color)
 }
 
-/// What it costs.
+/// The line about GPUs and groups.
 fn size(forecast: &Forecast) -> String {
     let more = forecast.gpus_peak.saturating_sub(forecast.gpus_now);
     let more = if more == 0 { "no more than now".to_owned() } else { format!("{more} more than now") };
     format!("At most {} groups at a time, holding {} GPUs: {more}.", forecast.most_groups, forecast.gpus_peak)
 }
 
-/// What it was reckoned with.
+/// The line about the assumed durations.
 fn times(question: &Question<'_>) -> String {
     let pace = question.pace;
     let seconds = |wait: std::time::Duration| span(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
     let source = if pace.observed {
         "as this fleet's groups took"
     } else {
-        "assumed: no group was seen to start with this model; --start sets the latter"
+        "assumed: no start of a group with this model was observed; --start sets the latter"
     };
     format!(
-        "Reckoned with {} for pods and {} for an engine to start ({source}), {} for a drain.",
+        "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain.",
         seconds(pace.pods),
         seconds(pace.start),
         seconds(pace.drain)
     )
 }
 
-/// What no capacity tells.
+/// The line about volumes, which capacity does not cover.
 fn volumes(question: &Question<'_>) -> Option<String> {
     let claims: Vec<&str> = claims(question).into_iter().collect();
     (!claims.is_empty()).then(|| {
@@ -139,7 +139,7 @@ fn volumes(question: &Question<'_>) -> Option<String> {
     })
 }
 
-/// Claims of volumes that pods of a group name.
+/// Volume claims of a group's pods.
 fn claims<'q>(question: &Question<'q>) -> BTreeSet<&'q str> {
     let volumes = question.fleet.shape.roles.iter().filter_map(|role| role.spec["volumes"].as_array());
     let claims = volumes.flatten().map(|volume| &volume["persistentVolumeClaim"]["claimName"]);
@@ -194,7 +194,7 @@ mod tests {
     use crate::plan::read;
     use crate::sample;
 
-    /// A new fleet with this strategy on so many nodes of one GPU.
+    /// The plan of a new fleet with this strategy on `gpus` nodes of one GPU.
     fn planned(strategy: &Value, gpus: usize, show: impl Fn(&Question<'_>, &Forecast) -> String) -> String {
         let mut spec = sample::spec("ray:1", &[]);
         spec["strategy"] = strategy.clone();
@@ -230,21 +230,21 @@ mod tests {
     }
 
     #[test]
-    fn a_new_fleet() {
+    fn the_text_of_a_new_fleet() {
         insta::assert_snapshot!(planned(&json!(null), 4, |question, forecast| text(
             question, forecast, false
         )));
     }
 
     #[test]
-    fn no_room() {
+    fn the_text_without_room() {
         insta::assert_snapshot!(planned(&json!(null), 3, |question, forecast| text(
             question, forecast, false
         )));
     }
 
     #[test]
-    fn volumes_that_nobody_looked_at_are_named() {
+    fn volumes_that_were_not_checked_are_named() {
         let mut spec = sample::spec("ray:1", &[]);
         let pod = &mut spec["template"]["spec"]["headGroupSpec"]["template"]["spec"];
         pod["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "weights"}}, {"name": "e", "emptyDir": {}}]);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn as_a_document() {
+    fn the_document_of_a_plan() {
         insta::assert_snapshot!(planned(&json!(null), 4, |question, forecast| {
             serde_json::to_string_pretty(&value(question, forecast)).unwrap()
         }));

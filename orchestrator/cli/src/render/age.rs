@@ -1,4 +1,4 @@
-//! Spans of time as kubectl writes them: short, and coarser the longer they are.
+//! Formats durations like kubectl: short, and coarser the longer they are.
 
 use jiff::Timestamp;
 
@@ -7,12 +7,13 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
-/// Time since a moment; `<unknown>` without one.
+/// Time since `moment`; `<unknown>` without one.
 pub(crate) fn since(moment: Option<Timestamp>, now: Timestamp) -> String {
     moment.map_or_else(|| "<unknown>".to_owned(), |moment| span(now.as_second() - moment.as_second()))
 }
 
-/// Seconds as `45s`, `2m30s`, `3h5m`, `4d2h`. Clocks differ between machines, so less than 0 is 0.
+/// Seconds as `45s`, `2m30s`, `3h5m`, `4d2h`. Clocks differ between machines, so a negative value counts as
+/// 0.
 pub(crate) fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);
     if seconds < 2 * MINUTE {
@@ -34,7 +35,7 @@ pub(crate) fn span(seconds: i64) -> String {
     }
 }
 
-/// Two units; the smaller one is left out when it is 0.
+/// Two units; the smaller one is left out if it is 0.
 fn two(seconds: i64, large: i64, large_name: &str, small: i64, small_name: &str) -> String {
     let rest = seconds % large / small;
     if rest == 0 {
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_read_as_in_kubectl() {
+    fn durations_are_formatted_like_kubectl() {
         for (seconds, text) in [
             (-5, "0s"),
             (0, "0s"),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn no_moment_is_unknown() {
+    fn a_missing_time_is_unknown() {
         assert_eq!(since(None, Timestamp::UNIX_EPOCH), "<unknown>");
     }
 }

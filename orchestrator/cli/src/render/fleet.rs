@@ -1,4 +1,4 @@
-//! One fleet: its head line, what its rollout does, what needs a person, its groups, its ranks.
+//! One fleet: headline, rollout, conditions that need attention, groups, ranks.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,7 @@ use super::table::{Tone, one_line};
 use super::{age, groups, ranks};
 use crate::view::{Condition, Fleet, Rollout};
 
-/// The whole picture.
+/// All parts.
 pub(crate) fn picture(fleet: &Fleet, wide: bool, now: Timestamp, color: bool) -> String {
     let mut text = head(fleet, Some(now), color);
     if !fleet.groups.is_empty() {
@@ -20,12 +20,12 @@ pub(crate) fn picture(fleet: &Fleet, wide: bool, now: Timestamp, color: bool) ->
     text
 }
 
-/// The lines above the groups. Without a moment they say nothing that changes by itself.
+/// The lines above the groups. Without `now` they contain nothing that changes with time.
 pub(crate) fn head(fleet: &Fleet, now: Option<Timestamp>, color: bool) -> String {
     headline(fleet, color) + &rollout(fleet, now, color) + &attention(fleet, now, color)
 }
 
-/// Name, model, revision and how many groups there are.
+/// Name, model, revision and numbers of groups.
 fn headline(fleet: &Fleet, color: bool) -> String {
     let mut parts = vec![format!("{}/{}", fleet.namespace, fleet.name)];
     parts.extend(fleet.model.as_ref().map(|model| format!("model {}", one_line(model))));
@@ -59,14 +59,16 @@ fn rollout(fleet: &Fleet, now: Option<Timestamp>, color: bool) -> String {
     let busy = |text: &str| format!("rollout: {}\n", Tone::Busy.paint(text, color));
     let Some(observed) = fleet.observed else {
         return busy(
-            "no status yet; if this stays, look at the orchestrator: kubectl get pods -A -l app.kubernetes.io/name=rayfleet",
+            "no status yet; if this persists, check the orchestrator: kubectl get pods -A -l app.kubernetes.io/name=rayfleet",
         );
     };
     let stale = if fleet.observed_now() {
         String::new()
     } else {
         let wanted = fleet.generation;
-        busy(&format!("the orchestrator has not seen generation {wanted} yet (its status is of {observed})"))
+        busy(&format!(
+            "the orchestrator has not observed generation {wanted} yet (its status is of {observed})"
+        ))
     };
     let Some(rollout) = &fleet.rollout else { return stale };
     let done = rollout.step == "Complete";
@@ -125,17 +127,17 @@ mod tests {
     }
 
     #[test]
-    fn in_the_middle_of_an_upgrade() {
+    fn a_fleet_during_an_upgrade() {
         insta::assert_snapshot!(shown(&sample::upgrading_fleet()));
     }
 
     #[test]
-    fn complete() {
+    fn a_complete_fleet() {
         insta::assert_snapshot!(shown(&sample::complete_fleet()));
     }
 
     #[test]
-    fn stalled_and_not_seen_yet() {
+    fn a_stalled_fleet_with_an_unobserved_spec() {
         let mut fleet = sample::upgrading_fleet();
         fleet.generation = 5;
         fleet.paused = true;
@@ -158,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn without_any_status() {
+    fn a_fleet_without_status() {
         let fleet = Fleet::read(&sample::object(&sample::spec("ray:1", &[]), &json!(null)));
         insta::assert_snapshot!(shown(&fleet));
     }
 
     #[test]
-    fn colour_is_only_added() {
+    fn colour_adds_only_escapes() {
         let fleet = sample::upgrading_fleet();
         let painted = picture(&fleet, false, sample::now(), true);
         assert!(painted.contains("\u{1b}["));

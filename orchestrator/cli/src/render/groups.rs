@@ -6,7 +6,7 @@ use super::age;
 use super::table::{Cell, Table, Tone};
 use crate::view::Group;
 
-/// One row for each group.
+/// One row per group.
 pub(crate) fn table<'a>(groups: impl IntoIterator<Item = &'a Group>, wide: bool, now: Timestamp) -> Table {
     let mut headers =
         vec!["GROUP", "REVISION", "PHASE", "SINCE", "GOAL", "NODES", "RANKS", "IN-FLIGHT", "RESTARTS"];
@@ -59,19 +59,19 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn narrow() {
+    fn the_narrow_table() {
         let fleet = sample::upgrading_fleet();
         insta::assert_snapshot!(table(&fleet.groups, false, sample::now()).render(false));
     }
 
     #[test]
-    fn wide() {
+    fn the_wide_table() {
         let fleet = sample::upgrading_fleet();
         insta::assert_snapshot!(table(&fleet.groups, true, sample::now()).render(false));
     }
 
     #[test]
-    fn a_group_about_which_nothing_is_known() {
+    fn a_group_without_details() {
         let group = Group { name: "llama-bcdfgh-3".into(), phase: "Pending".into(), ..Group::default() };
         insta::assert_snapshot!(table([&group], false, sample::now()).render(false));
     }

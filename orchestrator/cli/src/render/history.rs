@@ -8,7 +8,7 @@ use super::age;
 use super::table::{Cell, Table, Tone};
 use crate::revisions::Revision;
 
-/// One row for each revision, oldest first; the one that the fleet asks for is marked.
+/// One row per revision, oldest first; the fleet's present one is marked.
 pub(crate) fn table(revisions: &[Revision], current: Option<&Hash>, now: Timestamp) -> Table {
     let mut table = Table::new(["REVISION", "POD/ENGINE", "AGE", "CURRENT", "CHANGE-CAUSE"]);
     for revision in revisions {
@@ -28,7 +28,7 @@ pub(crate) fn table(revisions: &[Revision], current: Option<&Hash>, now: Timesta
     table
 }
 
-/// What is needed to go back to a revision: template and model.
+/// The content that an undo restores: template and model.
 pub(crate) fn content(revision: &Revision) -> Value {
     let mut content = Map::new();
     content.insert("template".to_owned(), revision.template.clone());
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn revisions() {
+    fn the_table_of_revisions() {
         let all = [
             revision(1, json!(null), None),
             revision(2, sample::model(&[]), Some("engine arguments for long prompts")),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn content_has_a_model_only_if_there_was_one() {
+    fn the_content_has_a_model_only_if_the_revision_had_one() {
         assert!(content(&revision(1, json!(null), None)).get("model").is_none());
         assert_eq!(content(&revision(2, sample::model(&[]), None))["model"]["name"], "llama-3.1-405b");
     }

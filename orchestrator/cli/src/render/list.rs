@@ -1,4 +1,4 @@
-//! The table of fleets. One fleet's own picture is in `fleet`.
+//! The table of fleets. The output for one fleet is in `fleet`.
 
 use jiff::Timestamp;
 
@@ -6,16 +6,16 @@ use super::age;
 use super::table::{Cell, Table, Tone};
 use crate::view::Fleet;
 
-/// Which columns there are.
+/// The columns of the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shape {
-    /// Fleets of several namespaces.
+    /// A column for the namespace.
     pub(crate) namespaces: bool,
     /// More columns.
     pub(crate) wide: bool,
 }
 
-/// One row for each fleet.
+/// One row per fleet.
 pub(crate) fn table<'a>(fleets: impl IntoIterator<Item = &'a Fleet>, shape: Shape, now: Timestamp) -> Table {
     let mut headers = vec!["NAME", "MODEL", "DESIRED", "UPDATED", "READY", "AVAILABLE", "AGE", "STEP"];
     if shape.namespaces {
@@ -99,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn narrow() {
+    fn the_narrow_list() {
         insta::assert_snapshot!(table(&fleets(), Shape::default(), sample::now()).render(false));
     }
 
     #[test]
-    fn wide_over_namespaces() {
+    fn the_wide_list_of_all_namespaces() {
         let shape = Shape { namespaces: true, wide: true };
         insta::assert_snapshot!(table(&fleets(), shape, sample::now()).render(false));
     }

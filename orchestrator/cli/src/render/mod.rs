@@ -1,4 +1,4 @@
-//! From data and a moment to text. Pure: no output, no clock, no client.
+//! Turns data and a time into text. Pure: no output, no clock, no client.
 
 pub(crate) mod age;
 pub(crate) mod fleet;

@@ -1,12 +1,12 @@
-//! Where every rank landed: a row for each group, a column for each pipeline stage, in a cell the
-//! nodes of the stage with their ranks. The ranks of a stage are its tensor ranks in order.
+//! The nodes of all ranks: a row per group, a column per pipeline stage, and in each cell the nodes of the
+//! stage with their ranks. The ranks of a stage are its tensor ranks in order.
 
 use std::collections::BTreeMap;
 
 use super::table::{Cell, Table};
 use crate::view::{Group, Rank};
 
-/// The picture; `None` while no rank is placed.
+/// The table; `None` while no rank is placed.
 pub(crate) fn table(groups: &[Group]) -> Option<Table> {
     let placed: Vec<&Group> = groups.iter().filter(|group| !group.placement.is_empty()).collect();
     let mut stages: Vec<i64> =
@@ -26,7 +26,7 @@ pub(crate) fn table(groups: &[Group]) -> Option<Table> {
     Some(table)
 }
 
-/// `node-a:0-7`; a stage that was split over nodes has one part for each.
+/// `node-a:0-7`; a stage on several nodes has one part for each.
 fn stage_cell(placement: &[Rank], stage: i64) -> String {
     let mut nodes: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for rank in placement.iter().filter(|rank| rank.stage == stage) {
@@ -68,13 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn one_rank_a_stage() {
+    fn one_rank_per_stage() {
         let fleet = sample::upgrading_fleet();
         insta::assert_snapshot!(table(&fleet.groups).unwrap().render(false));
     }
 
     #[test]
-    fn eight_way_tensor_parallel_and_a_stage_that_was_split() {
+    fn eight_tensor_ranks_and_a_stage_on_two_nodes() {
         let whole = (0..16).map(|n| rank(n / 8, n, if n < 8 { "node-a" } else { "node-b" })).collect();
         let split =
             vec![rank(0, 0, "node-c"), rank(0, 1, "node-c"), rank(0, 2, "node-d"), rank(0, 3, "node-c")];
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_placed_is_no_picture() {
+    fn without_placed_ranks_there_is_no_table() {
         assert!(table(&[Group::default()]).is_none());
     }
 }

@@ -1,26 +1,26 @@
 //! Aligned columns as kubectl prints them: upper-case headers, two spaces between, no borders; and the
-//! colours of cells. It knows nothing of fleets.
+//! colours of cells. Fleets do not belong here.
 
 use clap::builder::styling::{AnsiColor, Style};
 
-/// How a text is meant.
+/// The meaning of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// As it is.
+    /// Neutral.
     #[default]
     Plain,
-    /// As it should be.
+    /// Good.
     Good,
-    /// On its way.
+    /// In progress.
     Busy,
-    /// Needs a person.
+    /// Needs attention.
     Bad,
     /// Less important.
     Faint,
 }
 
 impl Tone {
-    /// The text with its colour, or alone.
+    /// The text with its colour, or without.
     pub(crate) fn paint(self, text: &str, color: bool) -> String {
         let style = match self {
             Self::Plain => return text.to_owned(),
@@ -33,7 +33,6 @@ impl Tone {
     }
 }
 
-/// One cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
     text: String,
@@ -41,7 +40,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A cell in a tone. Control characters, which could move the cursor, become spaces.
+    /// A cell with a tone. Control characters, which could move the cursor, become spaces.
     pub(crate) fn new(text: impl AsRef<str>, tone: Tone) -> Self {
         Self { text: one_line(text.as_ref()), tone }
     }
@@ -87,7 +86,7 @@ impl Table {
     }
 }
 
-/// Widths of columns; they outlive a table, so that rows that come later stay aligned.
+/// Widths of columns; kept between tables, so that later rows stay aligned.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Columns(Vec<usize>);
 
@@ -99,7 +98,6 @@ impl Columns {
         self.line(&cells, false)
     }
 
-    /// The rows.
     pub(crate) fn rows(&mut self, table: &Table, color: bool) -> String {
         self.widen(table);
         table.rows.iter().map(|row| self.line(row, color)).collect()
@@ -118,7 +116,7 @@ impl Columns {
         }
     }
 
-    /// One line; nothing is filled up behind its last word.
+    /// One line without trailing spaces.
     fn line(&self, cells: &[Cell], color: bool) -> String {
         let filled = cells.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
         let mut line = String::new();
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_and_lines_end_with_a_word() {
+    fn columns_are_aligned_without_trailing_spaces() {
         assert_eq!(
             table().render(false),
             "NAME         PHASE   MESSAGE\na-long-name  Ready\nb            Failed  no room [2J\n"
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn widths_outlive_a_table() {
+    fn widths_are_kept_between_tables() {
         let mut columns = Columns::default();
         columns.headers(&table());
         let mut later = Table::new(["NAME", "PHASE", "MESSAGE"]);

@@ -29,7 +29,7 @@ pub(super) async fn pause(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> 
     terminal.print(&format!("{OBJECT}/{fleet} paused\n"))
 }
 
-/// Lets rollouts go on.
+/// Continues rollouts.
 pub(super) async fn resume(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     set_paused(fleet, false, fleets).await?;
     terminal.print(&format!("{OBJECT}/{fleet} resumed\n"))
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pausing_twice_is_an_error() {
+    async fn pausing_a_paused_fleet_is_an_error() {
         let fake = Fake::new([sample::upgrading()]);
         pause("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
         assert_eq!(fake.patches(), [json!({"spec": {"paused": true}})]);

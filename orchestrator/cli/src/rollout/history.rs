@@ -8,7 +8,6 @@ use crate::render::history;
 use crate::revisions;
 use crate::terminal::{self, Terminal};
 
-/// Runs the command.
 pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
     let object = fleets.get(name).await?;
@@ -25,7 +24,7 @@ pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal
     let Some(revision) = revisions.iter().find(|revision| revision.number == wanted) else {
         return Err(CliError::with_cure(
             format!("fleet \"{name}\" has no revision {wanted}"),
-            format!("see those it has: kubectl rayfleet rollout history {}", fleets.named(name)),
+            format!("list them: kubectl rayfleet rollout history {}", fleets.named(name)),
         ));
     };
     let yaml = serde_saphyr::to_string(&history::content(revision))

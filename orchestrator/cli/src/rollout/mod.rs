@@ -1,4 +1,4 @@
-//! `kubectl rayfleet rollout`: one module for each command that is more than a patch.
+//! `kubectl rayfleet rollout`: one module for each subcommand that is more than a patch.
 
 mod change;
 mod history;
@@ -11,7 +11,6 @@ use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::terminal::Terminal;
 
-/// Runs the command.
 pub(crate) async fn run(
     command: &RolloutCommand,
     fleets: &Fleets,

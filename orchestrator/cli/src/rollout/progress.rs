@@ -1,4 +1,4 @@
-//! How far a rollout is, from one look at the fleet. Pure: waiting is in `status`.
+//! The progress of a rollout from one state of the fleet. Pure: waiting is in `status`.
 
 use crate::render::table::one_line;
 use crate::view::{Fleet, Rollout};
@@ -6,15 +6,15 @@ use crate::view::{Fleet, Rollout};
 /// State of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Every group is what the spec asks for.
+    /// Every group matches the spec.
     Complete(String),
-    /// It goes on, or holds and may go on.
+    /// It is in progress, or is held and may continue.
     Waiting(String),
-    /// It will not become complete without a person.
+    /// It will not complete without a person.
     Failed(String),
 }
 
-/// Looks at a fleet.
+/// Evaluates a fleet.
 pub(super) fn progress(fleet: &Fleet) -> Progress {
     let name = &fleet.name;
     if fleet.deleting {
@@ -22,7 +22,7 @@ pub(super) fn progress(fleet: &Fleet) -> Progress {
     }
     if !fleet.observed_now() {
         return Progress::Waiting(format!(
-            "Waiting for the orchestrator to see generation {} of fleet \"{name}\"",
+            "Waiting for the orchestrator to observe generation {} of fleet \"{name}\"",
             fleet.generation
         ));
     }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn complete_needs_every_number_and_the_step() {
+    fn complete_requires_every_number_and_the_step() {
         let complete = sample::complete_fleet();
         assert!(matches!(progress(&complete), Progress::Complete(_)));
         let spoil: [fn(&mut Fleet); 6] = [
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_complete_with_its_share() {
+    fn a_rollout_with_a_partition_is_complete() {
         let fleet = Fleet { updated: 1, partition: 1, ..sample::complete_fleet() };
         assert_eq!(
             progress(&fleet),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn stalled_is_reported_and_waited_for() {
+    fn a_stall_is_reported_and_waited_for() {
         let mut fleet = sample::upgrading_fleet();
         fleet.paused = true;
         fleet.conditions = vec![condition("Stalled", "True", "NoRoom", "needs 2 GPUs:\nadd a node")];
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_progress_deadline_ends_it() {
+    fn an_exceeded_progress_deadline_is_an_error() {
         let mut fleet = sample::upgrading_fleet();
         fleet.conditions =
             vec![condition("Progressing", "False", "ProgressDeadlineExceeded", "no GPUs for 10m")];
@@ -153,13 +153,13 @@ mod tests {
             progress(&fleet),
             Progress::Failed("fleet \"llama\" exceeded its progress deadline: no GPUs for 10m".into())
         );
-        // Said of an older spec it does not count.
+        // A condition about an older spec does not count.
         fleet.generation += 1;
         assert!(matches!(progress(&fleet), Progress::Waiting(_)));
     }
 
     #[test]
-    fn a_rollback_ends_it() {
+    fn a_rollback_is_an_error() {
         let mut fleet = sample::upgrading_fleet();
         let message = "Rolling back: revision bcdfgh/zxwvtr failed: no such model";
         fleet.conditions = vec![condition("Progressing", "False", "RolledBack", message)];
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_fleet_is_no_rollout() {
+    fn a_deleted_fleet_has_no_rollout() {
         let fleet = Fleet { deleting: true, ..sample::complete_fleet() };
         assert!(matches!(progress(&fleet), Progress::Failed(_)));
     }

@@ -1,4 +1,4 @@
-//! `rollout status`: waits, and prints each step as it changes.
+//! `rollout status`: waits, and prints each new step.
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use crate::render::age;
 use crate::terminal::Terminal;
 use crate::view::Fleet;
 
-/// Runs the command.
 pub(super) async fn run(
     args: &RolloutStatusArgs,
     fleets: &Fleets,
@@ -36,7 +35,7 @@ pub(super) async fn run(
     Err(failed(fleets, &args.fleet, &format!("timed out after {spent}: {}", last.replace("\n  ", "; "))))
 }
 
-/// Waits for the end. `last` is what was printed last, also when this is dropped.
+/// Waits for the end. `last` is the last printed line, also if this future is dropped.
 async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut String) -> Result<(), CliError> {
     let start = clock::now();
     let mut follow = Follow::new(fleets, Scope::One(name));
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_waits_until_complete() {
+    async fn rollout_status_waits_until_complete() {
         let before = sample::upgrading();
         let mut after = before.clone();
         after.metadata.resource_version = Some("101".into());
@@ -110,20 +109,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_says_where_it_was() {
+    async fn a_timeout_prints_the_last_step() {
         let fake = Fake::new([sample::upgrading()]);
         let fault = run(&args(true, 90), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
         insta::assert_snapshot!(fault);
     }
 
     #[tokio::test]
-    async fn without_a_watch_it_returns_at_once() {
+    async fn without_a_watch_rollout_status_returns_at_once() {
         let fake = Fake::new([sample::upgrading()]);
         run(&args(false, 0), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_missing_fleet_is_not_waited_for() {
+    async fn a_missing_fleet_is_an_error() {
         let fake = Fake::new([]);
         let fault = run(&args(true, 0), &fake.fleets(), &Kept::default().terminal(false))
             .await

@@ -1,4 +1,4 @@
-//! `rollout undo`: writes template and model of an earlier revision back.
+//! `rollout undo`: restores template and model of an earlier revision.
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -10,10 +10,9 @@ use crate::revisions::{self, Revision, Target};
 use crate::terminal::Terminal;
 use crate::view::Fleet;
 
-/// How often the fleet is read again because someone else changed its spec in between.
+/// How often the fleet is read again because somebody else changed its spec in between.
 const ATTEMPTS: usize = 5;
 
-/// Runs the command.
 pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
     for _ in 0..ATTEMPTS {
@@ -49,8 +48,8 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
     ))
 }
 
-/// The operations that make the fleet ask for the revision: whole blocks, so that nothing of the present
-/// ones is left.
+/// The patch that makes the fleet's spec equal to the revision: whole blocks, so that nothing of the present
+/// ones remains.
 fn operations(fleet: &DynamicObject, revision: &Revision) -> Vec<Value> {
     let has_model = fleet.data["spec"].get("model").is_some();
     let mut operations = vec![json!({"op": "replace", "path": "/spec/template", "value": revision.template})];
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_revision_before_is_written_under_the_generation_that_was_read() {
+    async fn an_undo_writes_the_previous_revision_with_a_test_of_the_generation() {
         let fake = Fake::new([sample::upgrading()]).with_revisions(history());
         run(&args(None), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
         assert_eq!(
@@ -121,14 +120,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn being_there_already_writes_nothing() {
+    async fn an_undo_to_the_present_revision_writes_nothing() {
         let fake = Fake::new([sample::upgrading()]).with_revisions(history());
         run(&args(Some(7)), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
         assert!(fake.patches().is_empty());
     }
 
     #[tokio::test]
-    async fn a_change_in_between_is_read_again() {
+    async fn an_undo_is_retried_after_a_conflicting_change() {
         let fake = Fake::new([sample::upgrading()]).with_revisions(history()).changing_once();
         run(&args(Some(6)), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
         let generations: Vec<Value> = fake.patches().iter().map(|patch| patch[0]["value"].clone()).collect();

@@ -1,5 +1,5 @@
-//! What the pods that are there mean for one more: domains that they keep it off, domains that it wants to be in, ports that are taken,
-//! and how many there are of those that it is to be spread with. As the scheduler's filters have it.
+//! The effect of existing pods on one more pod: domains that they exclude, domains that it must be in, host
+//! ports in use, and the pods that it must be spread with. Follows the scheduler's filters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,37 +10,37 @@ use super::NodeRoom;
 use super::neighbours::{Neighbour, Term, terms};
 use super::rules::{HOSTNAME, domain};
 
-/// One more pod, and which of those that are there it minds.
+/// One more pod, and its rules about existing pods.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Beside {
     me: Arc<Neighbour>,
-    /// Which pods it has to be near.
+    /// Pods that it must be near (required affinity).
     near: Vec<Term>,
-    /// Which pods count where it is spread, for each such rule.
+    /// Pods that count for each of its spread rules.
     pub(super) spread: Vec<Term>,
 }
 
-/// What the pods that are there rule out.
+/// What existing pods exclude.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ruled {
     /// By label: domains in which it must not be.
     off: BTreeMap<String, BTreeSet<String>>,
-    /// By label: domains in which it must be, where such pods are at all.
+    /// By label: domains in which it must be, if there are such pods at all.
     near: BTreeMap<String, BTreeSet<String>>,
-    /// Nodes whose ports it asks for are taken.
+    /// Nodes on which its host ports are in use.
     taken: BTreeSet<usize>,
 }
 
-/// What one pod more changes.
+/// The effect of one more pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Change {
-    /// Nothing.
+    /// None.
     None,
-    /// The node that it is on is ruled out.
+    /// Its node is excluded.
     Node,
-    /// Other nodes are, too.
+    /// Other nodes are excluded too.
     Domain,
-    /// Nodes may come into question that did not.
+    /// Nodes that were excluded may be eligible now.
     More,
 }
 
@@ -55,24 +55,24 @@ impl Beside {
         }
     }
 
-    /// The pod as others see it.
+    /// The pod as other pods' rules match it.
     pub(super) fn me(&self) -> &Arc<Neighbour> {
         &self.me
     }
 
-    /// Whether it minds nobody by itself: only those matter that mind others.
+    /// Whether it has no rules itself: then only pods with anti-affinity of their own matter.
     pub(super) fn minds_nobody(&self) -> bool {
         self.near.is_empty() && self.spread.is_empty() && self.me.apart.is_empty() && self.me.ports.is_empty()
     }
 
-    /// A pod has to fulfil all terms to be one of those to be near.
+    /// A pod must match all terms to count as one to be near.
     fn is_near(&self, other: &Neighbour) -> bool {
         !self.near.is_empty() && self.near.iter().all(|term| term.means(other))
     }
 }
 
 impl Ruled {
-    /// A pod is on a node.
+    /// Adds a pod on a node.
     pub(super) fn add(&mut self, beside: &Beside, at: usize, node: &NodeRoom, other: &Neighbour) -> Change {
         let mut change = Change::None;
         let mine = beside.me.apart.iter().filter(|term| term.means(other));
@@ -99,7 +99,7 @@ impl Ruled {
         change
     }
 
-    /// Whether a node is open to the pod.
+    /// Whether the pod may be on a node.
     pub(super) fn lets(&self, at: usize, node: &NodeRoom) -> bool {
         let is_in = |(key, names): (&String, &BTreeSet<String>)| {
             domain(node, key).is_some_and(|name| names.contains(name))

@@ -1,42 +1,44 @@
-//! What says that a node will lose its pods, and how soon. Two kinds: a node that somebody empties waits for its pods; a machine that
-//! ends does not. Which groups go, and when, is decided elsewhere.
+//! Signs that a node will lose its pods, and how soon. A node that is being drained waits for its pods; a
+//! machine that is about to end does not. Which groups leave, and when, is decided elsewhere.
 
 use super::NodeRoom;
 
-/// A node that its pods have to leave.
+/// A node that its pods must leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// What says so, as the end of a sentence about the node: `is cordoned`, `has the taint karpenter.sh/disrupted`.
+    /// The sign, as the end of a sentence about the node: `is cordoned`, `has the taint
+    /// karpenter.sh/disrupted`.
     pub what: String,
-    /// How much time there is.
+    /// How much time is left.
     pub how: Leaving,
 }
 
-/// How much time the pods of a node have. Ordered: the most first.
+/// How much time the pods of a node have left. Ordered: the most time first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leaving {
-    /// Somebody empties it, and waits until that is done.
+    /// The node is being drained, and the drain waits for its pods.
     Emptied,
-    /// The machine ends by itself within minutes or less, whoever is still on it.
+    /// The machine ends within minutes, with or without pods.
     Ends,
-    /// Its kubelet is ending all containers.
+    /// Its kubelet is terminating all containers.
     ShutsDown,
 }
 
 impl Closing {
-    /// Whether what runs on the node is lost soon, whatever is done.
+    /// Whether the pods on the node will be lost soon, whatever is done.
     pub fn is_lost_soon(&self) -> bool {
         self.how >= Leaving::Ends
     }
 
-    /// Whether the containers on the node are ending already.
+    /// Whether the containers on the node are terminating already.
     pub fn shuts_down(&self) -> bool {
         self.how == Leaving::ShutsDown
     }
 }
 
-/// Taints by which something says that it empties the node, and waits for that: Kubernetes' autoscaler, Karpenter (which says no more
-/// than this when a spot machine ends; its Node is being deleted then), AWS' handler for what is planned or only likely, and people.
+/// Taints of a node that is being drained, by something that waits for its pods: Kubernetes' cluster
+/// autoscaler, Karpenter (which uses no other taint when a spot machine ends; its Node is being deleted
+/// then), the AWS Node Termination Handler for events that are planned or only likely, and people.
 const EMPTIED: [&str; 6] = [
     "node.kubernetes.io/unschedulable",
     "ToBeDeletedByClusterAutoscaler",
@@ -45,17 +47,17 @@ const EMPTIED: [&str; 6] = [
     "aws-node-termination-handler/scheduled-maintenance",
     "aws-node-termination-handler/rebalance-recommendation",
 ];
-/// Taints by which something says that the machine ends by itself, or has ended.
+/// Taints of a machine that is about to end, or has ended.
 const ENDS: [&str; 3] = [
     "node.kubernetes.io/out-of-service",
     "node.cloudprovider.kubernetes.io/shutdown",
     "cloud.google.com/impending-node-termination",
 ];
-/// Of AWS' handler all but those above: spot-itn, asg-lifecycle-termination.
+/// All taints of the AWS Node Termination Handler except those above: spot-itn, asg-lifecycle-termination.
 const ENDS_PREFIX: &str = "aws-node-termination-handler/";
 
-/// What says that the pods of a node have to leave it, if anything does; of several, what leaves the least time. Whether pods tolerate
-/// a taint does not matter: they are evicted, or lost, all the same.
+/// The sign that the pods of a node must leave it, if there is one; of several, the one that leaves the least
+/// time. Whether pods tolerate a taint does not matter: they are evicted or lost all the same.
 pub fn closing(node: &NodeRoom) -> Option<Closing> {
     let closing = |what: &str, how| Some(Closing { what: what.to_owned(), how });
     if node.shuts_down {
@@ -78,7 +80,7 @@ pub fn closing(node: &NodeRoom) -> Option<Closing> {
     tainted(Leaving::Emptied)
 }
 
-/// What a taint says by its key.
+/// The meaning of a taint, by its key.
 fn says(key: &str) -> Option<Leaving> {
     if EMPTIED.contains(&key) {
         Some(Leaving::Emptied)
@@ -105,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_to_be_emptied_says_so_by_a_cordon_or_a_taint() {
+    fn a_cordon_or_a_taint_marks_a_node_that_is_being_drained() {
         let cordoned = NodeRoom { unschedulable: true, ..NodeRoom::default() };
         assert_eq!(says(&cordoned), Some(("is cordoned".to_owned(), Leaving::Emptied)));
         for key in EMPTIED {
             let expected = Some((format!("has the taint {key}"), Leaving::Emptied));
             assert_eq!(says(&tainted(&[key], "NoSchedule")), expected);
         }
-        // It is lost, which is another matter.
+        // It is lost, which is handled elsewhere.
         assert_eq!(says(&tainted(&["node.kubernetes.io/unreachable"], "NoExecute")), None);
         assert_eq!(says(&tainted(&["nvidia.com/gpu"], "NoSchedule")), None);
         assert_eq!(says(&tainted(&["karpenter.sh/disrupted"], "PreferNoSchedule")), None);
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_ends_by_itself_is_another_matter_than_one_that_is_emptied() {
+    fn a_machine_that_ends_is_distinguished_from_a_drained_node() {
         for key in [
             "aws-node-termination-handler/spot-itn",
             "aws-node-termination-handler/asg-lifecycle-termination",
@@ -134,12 +136,12 @@ mod tests {
                 assert_eq!(
                     says(&tainted(&["karpenter.sh/disrupted", key], effect)),
                     expected,
-                    "what leaves less time counts"
+                    "the sign that leaves less time counts"
                 );
             }
             assert_eq!(says(&tainted(&[key], "PreferNoSchedule")), None);
         }
-        // Karpenter taints the node of a spot machine as it does any other, and deletes the Node.
+        // Karpenter taints the node of a spot machine like any other, and deletes the Node.
         let karpenter = NodeRoom { deleting: true, ..tainted(&["karpenter.sh/disrupted"], "NoSchedule") };
         assert_eq!(says(&karpenter), Some(("is being deleted".to_owned(), Leaving::Ends)));
         let shut = NodeRoom { shuts_down: true, unschedulable: true, ..karpenter };

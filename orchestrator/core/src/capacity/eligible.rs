@@ -1,11 +1,11 @@
-//! May a pod run on a node at all, whatever room there is? Node selector, required node affinity, taints,
-//! cordon, readiness. A node that is being deleted takes pods, and takes them with it.
+//! Whether a pod may run on a node, regardless of free room: node selector, required node affinity, taints,
+//! cordon, readiness. A node that is being deleted would accept pods and lose them, so it is excluded.
 
 use serde_json::Value;
 
 use super::{NodeRoom, Taint};
 
-/// Whether the scheduler would look at the node for this pod spec.
+/// Whether the scheduler would consider the node for this pod spec.
 pub(super) fn eligible(spec: &Value, node: &NodeRoom) -> bool {
     node.ready
         && !node.unschedulable
@@ -20,7 +20,7 @@ fn selected(selector: &Value, node: &NodeRoom) -> bool {
     wanted.into_iter().all(|(key, value)| node.labels.get(key).map(String::as_str) == value.as_str())
 }
 
-/// Any of the terms; all of the expressions of a term. A term without expressions matches nothing.
+/// Whether any term matches, and in it all expressions. A term without expressions matches nothing.
 fn affine(required: &Value, node: &NodeRoom) -> bool {
     let Some(terms) = required["nodeSelectorTerms"].as_array() else { return true };
     terms.iter().any(|term| {

@@ -1,4 +1,4 @@
-//! Pods that are alike, and the nodes that one of them fits on.
+//! Identical pods, and the nodes on which one of them fits.
 
 use std::collections::BTreeMap;
 
@@ -11,41 +11,43 @@ use super::requests::{requests, scarce};
 use super::rules::{Rules, domain};
 use super::{NodeRoom, Resources};
 
-/// What is free of a resource on each node.
+/// The free amount of each resource on each node.
 pub(super) trait Free {
-    /// Amount on the node at this position.
+    /// Free amount on the node at this index.
     fn free(&self, node: usize, resource: &str) -> i128;
 
-    /// Whether everything that is asked for is free. What nobody has is free of nobody.
+    /// Whether all requested amounts are free. A resource that no node has is never free.
     fn has(&self, node: usize, asked: &Resources) -> bool {
-        // Names with a slash sort behind `cpu` and before `memory`; what is scarce rules most nodes out.
+        // Names with a slash sort after `cpu` and before `memory`; the scarce resources exclude most nodes,
+        // so they come first.
         let by_scarcity = asked.iter().filter(|(name, _)| name.contains('/'));
         let rest = asked.iter().filter(|(name, _)| !name.contains('/'));
         by_scarcity.chain(rest).all(|(name, amount)| *amount <= 0 || self.free(node, name) >= *amount)
     }
 }
 
-/// Pods of one spec that others see in one way.
+/// Pods with one spec that match the rules of others in the same way.
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
     pub(super) spec: Value,
     pub(super) asked: Resources,
     pub(super) rules: Rules,
     pub(super) beside: Beside,
-    /// What the pods that are there rule out.
+    /// What existing pods exclude.
     pub(super) there: Ruled,
-    /// For each rule to spread, the pods that it means in each domain of nodes that the pod may use, full ones too.
+    /// For each spread rule, the number of matching pods in each domain of nodes that the pod may use, full
+    /// nodes included.
     pub(super) spread: Vec<BTreeMap<String, usize>>,
-    /// Nodes with room that the pods on them rule out.
+    /// Number of nodes with room that are excluded by the pods on them.
     pub(super) ruled_out: usize,
-    /// Pods that were compared with it.
+    /// Number of pods that were compared with it.
     pub(super) compared: usize,
-    /// Nodes that one such pod fits on, the fullest first: large free nodes are kept for large groups.
+    /// Nodes on which one such pod fits, the fullest first: large free nodes are left for large groups.
     candidates: Vec<(i128, usize)>,
 }
 
 impl Kind {
-    /// `pods`: those that are there, with the position of their node, and how many are alike.
+    /// `pods`: existing pods, with the index of their node and their number.
     pub(super) fn new<'n>(
         spec: &Value,
         beside: Beside,
@@ -88,7 +90,7 @@ impl Kind {
         scarce(&self.asked).keys().map(|name| free.free(node, name)).sum()
     }
 
-    /// The nodes, in the order in which they are to be taken.
+    /// The nodes, in order of preference.
     pub(super) fn candidates(&self) -> impl Iterator<Item = usize> {
         self.candidates.iter().map(|(_, node)| *node)
     }
@@ -97,7 +99,7 @@ impl Kind {
         self.candidates.len()
     }
 
-    /// A node has less room than it had.
+    /// A node has less room than before.
     pub(super) fn changed(&mut self, node: usize, free: &impl Free) {
         let Some(at) = self.candidates.iter().position(|(_, candidate)| *candidate == node) else { return };
         self.candidates.remove(at);
@@ -108,7 +110,7 @@ impl Kind {
         }
     }
 
-    /// Pods are on a node.
+    /// Adds existing pods on a node.
     pub(super) fn add(&mut self, at: usize, nodes: &[NodeRoom], pod: &Neighbour, count: usize) -> Change {
         let Some(node) = nodes.get(at) else { return Change::None };
         let means = self
@@ -125,7 +127,8 @@ impl Kind {
         self.there.add(&self.beside, at, node, pod)
     }
 
-    /// One pod more is on a node. Says whether the candidates are still those; if not, the kind has to be made again.
+    /// Adds one pod on a node. `false` if the candidates may have changed in another way; then the kind must
+    /// be rebuilt.
     pub(super) fn joined(&mut self, at: usize, nodes: &[NodeRoom], pod: &Neighbour) -> bool {
         let before = self.candidates.len();
         match self.add(at, nodes, pod, 1) {

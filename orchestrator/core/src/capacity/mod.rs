@@ -1,5 +1,5 @@
-//! Nodes and what is asked of them: does one more whole group fit, and where? Plain data and pure
-//! functions; who fills it in is the orchestrator.
+//! Whether one more whole group fits on the nodes, and where. Plain data and pure functions; the orchestrator
+//! supplies the data.
 
 mod beside;
 mod closing;
@@ -43,26 +43,26 @@ pub(crate) use requests::{in_words, scarce};
 pub(crate) use room::Room;
 pub use tally::{Tally, Viewer};
 
-/// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` two GPUs.
+/// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` is two GPUs.
 pub type Resources = BTreeMap<String, i128>;
 
-/// What the nodes have, and what is asked of them.
+/// The nodes, and what is requested of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Capacity {
     /// Every node.
     pub nodes: Vec<NodeRoom>,
-    /// Pods that no node has been found for yet: they will take room.
+    /// Pods without a node: they will take room.
     pub pending: Vec<PendingPod>,
-    /// What the fleet's namespace may ask for.
+    /// The ResourceQuotas of the fleet's namespace.
     pub quotas: Vec<Quota>,
-    /// The fleet's namespace: rules between pods mean those of their own, unless they say otherwise.
+    /// The fleet's namespace: rules between pods apply to their own namespace unless they name others.
     pub namespace: String,
 }
 
-/// Where a capacity comes from. A pass over a fleet at rest never asks, and adding up the pods of a large cluster takes longer than all
-/// else that is decided, so it can be left until somebody does.
+/// Source of a capacity. A pass over an idle fleet does not need it, and adding up the pods of a large
+/// cluster takes longer than all other decisions, so it is computed on demand.
 pub trait Source: Debug + Sync {
-    /// The capacity, the same one each time.
+    /// The capacity; the same value on every call.
     fn capacity(&self) -> &Capacity;
 }
 
@@ -84,42 +84,42 @@ pub struct NodeRoom {
     pub taints: Vec<Taint>,
     /// Cordoned.
     pub unschedulable: bool,
-    /// Condition Ready is True.
+    /// Whether the condition Ready is True.
     pub ready: bool,
-    /// Its kubelet is ending all pods, because the machine is being shut down.
+    /// Its kubelet is terminating all pods because the machine is being shut down.
     pub shuts_down: bool,
-    /// Its object is being deleted, and somebody's finalizer holds it for as long as that takes.
+    /// Its object is being deleted, and a finalizer holds it.
     pub deleting: bool,
-    /// What it has of each resource. The names lie in the map itself: to fetch them from all over the memory takes most of the time
-    /// of a look at thousands of nodes.
+    /// Its amount of each resource. The names are stored in the map itself, because following pointers to
+    /// them dominates the time of a pass over thousands of nodes.
     pub shares: BTreeMap<SmolStr, Share>,
-    /// Its pods, by which others may be kept off it or drawn to it.
+    /// Its pods, which other pods' rules may match.
     pub pods: Crowd,
 }
 
-/// What a node has of a resource, in thousandths.
+/// A node's amount of a resource, in thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
-    /// What pods may use in all.
+    /// Total for pods.
     pub allocatable: i128,
-    /// What its pods ask for, terminating ones included and finished ones not.
+    /// Requested by its pods, terminating ones included and finished ones not.
     pub requested: i128,
 }
 
 impl NodeRoom {
-    /// The pods of a group are gone: nobody is kept off them any more, or drawn to them.
+    /// Removes the pods of a group from those that rules match.
     pub(crate) fn forget_group(&mut self, namespace: &str, group: &str) {
         let of_it =
             |pod: &Neighbour| pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group);
         self.pods.retain(|pod| !of_it(pod));
     }
 
-    /// What no pod asks for of a resource: less than nothing where it is overdrawn.
+    /// The unrequested amount of a resource; negative if overcommitted.
     pub fn free(&self, resource: &str) -> i128 {
         self.shares.get(resource).map_or(0, |share| share.allocatable.saturating_sub(share.requested))
     }
 
-    /// Adds what a pod asks for.
+    /// Adds the requests of a pod.
     pub fn take(&mut self, asked: &Resources) {
         for (resource, amount) in asked {
             let requested = &mut self.shares.entry(resource.into()).or_default().requested;
@@ -127,7 +127,7 @@ impl NodeRoom {
         }
     }
 
-    /// Takes off what a pod asked for.
+    /// Subtracts the requests of a pod.
     pub fn give_back(&mut self, asked: &Resources) {
         for (resource, amount) in asked {
             if let Some(share) = self.shares.get_mut(resource.as_str()) {
@@ -149,22 +149,22 @@ pub struct Taint {
     pub effect: String,
 }
 
-/// A pod that has no node yet.
+/// A pod without a node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PendingPod {
-    /// Namespace and name, for the order of looking.
+    /// Namespace and name, which define the order.
     pub name: String,
-    /// Its pod spec, shared by all that are alike.
+    /// Its pod spec, shared by identical pods.
     pub spec: Arc<Value>,
-    /// How others see it.
+    /// The pod as other pods' rules match it.
     pub pod: Arc<Neighbour>,
 }
 
-/// Whether one more whole group fits beside everything that runs or waits, and on which nodes: one name
-/// for each pod of the shape.
+/// Whether one more whole group fits beside everything that runs or waits, and the node of each pod of the
+/// shape.
 ///
 /// # Errors
-/// [`NoRoom`] with what the group needs and what is free, in plain numbers.
+/// [`NoRoom`] with what the group needs and what is free.
 pub fn fits(shape: &GroupShape, capacity: &Capacity) -> Result<Vec<String>, NoRoom> {
     Room::of(capacity).place(shape)
 }

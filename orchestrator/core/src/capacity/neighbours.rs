@@ -1,6 +1,6 @@
-//! Pods that are there already, as the scheduler compares others with them: by labels and namespace, by what they want to be apart
-//! from, and by the ports of the host that they hold. Bounded, and pods that are alike are there once: there are as many of these as
-//! pods in the cluster. What they mean for one more pod is said in `beside`.
+//! Existing pods as the scheduler compares others with them: labels, namespace, required anti-affinity and
+//! host ports. Bounded in size and shared between identical pods, because there are as many as pods in the
+//! cluster. Their effect on one more pod is computed in `beside`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,23 +12,25 @@ use smol_str::SmolStr;
 
 use super::pods::PodSpec;
 
-/// Longest labels of a pod that are kept, in bytes; those of a group's pods take about 600. A label that would be beyond is left out, so
-/// it keeps nobody away and draws nobody near.
+/// The most label bytes that are kept of a pod; a group's pods have about 600. Labels beyond the limit are
+/// dropped, so they match no rule.
 const LONGEST_LABELS: usize = 2 << 10;
-/// Longest required terms of a pod's anti-affinity that are kept, in bytes of JSON. Longer ones are taken for none.
+/// Longest anti-affinity of a pod that is kept, in bytes of JSON. A longer one is ignored.
 const LONGEST_TERMS: usize = 4 << 10;
-/// The only label that every namespace has. Others are not known here.
+/// The only label that every namespace has; other labels of namespaces are not known here.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-/// Labels that differ from group to group. A pod of a group that is still to be made has none of them yet.
+/// Labels whose values differ between groups. A pod of a group that is still to be created has none of them
+/// yet.
 const OF_A_GROUP: [&str; 4] =
     [names::LABEL_GROUP, names::LABEL_SLOT, names::RAY_LABEL_CLUSTER, "ray.io/identifier"];
 
-/// Labels of a pod: lines of `key=value`. One piece of memory, for there are many and they are asked for seldom.
+/// Labels of a pod: lines of `key=value`. One allocation, because there are many pods and labels are read
+/// rarely.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Box<str>);
 
 impl Labels {
-    /// Labels in the order of their keys.
+    /// Builds labels in the order of their keys.
     pub fn of<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> Self {
         let mut lines = String::new();
         for (key, value) in labels {
@@ -51,12 +53,13 @@ impl From<&BTreeMap<String, String>> for Labels {
     }
 }
 
-/// A pod beside which others are put. The order is such that those which mind others themselves come last.
+/// An existing pod. The order sorts pods with anti-affinity of their own last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Neighbour {
-    /// Which pods it wants to be apart from: its required anti-affinity, which binds those that come after it, too.
+    /// The pods that it must not be near: its required anti-affinity, which also applies to pods that come
+    /// later.
     pub(super) apart: Box<[Term]>,
-    /// Ports of the host that it holds.
+    /// Host ports that it uses.
     pub(super) ports: Box<[Port]>,
     /// Namespace.
     pub(super) namespace: SmolStr,
@@ -65,12 +68,12 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// A pod of a spec.
+    /// Builds it from a pod spec.
     pub fn of(namespace: &str, labels: Labels, spec: &Value) -> Self {
         PodSpec::deserialize(spec).unwrap_or_default().neighbour(namespace, labels)
     }
 
-    /// A pod with this `affinity`, which holds these ports.
+    /// A pod with this `affinity` and these host ports.
     pub(super) fn new(namespace: &str, labels: Labels, affinity: &Value, ports: Vec<Port>) -> Self {
         let anti = &affinity["podAntiAffinity"];
         let long = anti[REQUIRED].is_array() && anti[REQUIRED].to_string().len() > LONGEST_TERMS;
@@ -78,18 +81,18 @@ impl Neighbour {
         Self { apart: apart.into(), ports: ports.into(), namespace: namespace.into(), labels }
     }
 
-    /// Whether the two cannot share a host for its ports.
+    /// Whether the two use the same host port.
     pub(super) fn collides(&self, other: &Self) -> bool {
         self.ports.iter().any(|mine| other.ports.iter().any(|theirs| mine.collides(theirs)))
     }
 
-    /// Whether it keeps pods off that do not mind it themselves.
+    /// Whether it has anti-affinity that excludes other pods.
     fn minds_others(&self) -> bool {
         !self.apart.is_empty() || !self.ports.is_empty()
     }
 }
 
-/// A port of a host.
+/// A host port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Port {
     pub(super) number: i64,
@@ -99,19 +102,19 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Whether two pods cannot both have these ports of one host.
+    /// Whether two pods cannot both use these ports on one host.
     fn collides(&self, other: &Self) -> bool {
         let addresses = self.address.is_empty() || other.address.is_empty() || self.address == other.address;
         self.number == other.number && self.protocol == other.protocol && addresses
     }
 }
 
-/// The pods of one node, those that are alike counted.
+/// The pods of one node; identical ones are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Crowd(Vec<(Arc<Neighbour>, usize)>);
 
 impl Crowd {
-    /// So many pods more.
+    /// Adds `count` pods.
     pub fn add(&mut self, pod: &Arc<Neighbour>, count: usize) {
         match self.0.binary_search_by(|(one, _)| one.cmp(pod)) {
             Ok(at) => {
@@ -126,7 +129,7 @@ impl Crowd {
         }
     }
 
-    /// One pod less.
+    /// Removes one pod.
     pub(super) fn remove(&mut self, pod: &Neighbour) {
         let Ok(at) = self.0.binary_search_by(|(one, _)| (**one).cmp(pod)) else { return };
         match self.0.get_mut(at) {
@@ -140,40 +143,41 @@ impl Crowd {
         self.0.is_empty()
     }
 
-    /// Keeps those only that are meant.
+    /// Keeps only matching pods.
     pub(super) fn retain(&mut self, keep: impl Fn(&Neighbour) -> bool) {
         self.0.retain(|(pod, _)| keep(pod));
     }
 
-    /// Every kind of pod, and how many there are.
+    /// Every kind of pod, and its number.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<Neighbour>, usize)> {
         self.0.iter().map(|(pod, count)| (pod, *count))
     }
 
-    /// Those that a pod has to do with: all, or, if it minds nobody itself, those that mind others.
+    /// The pods that matter for a pod: all, or, if it has no rules itself, those with anti-affinity.
     pub(super) fn heeded(&self, minds_nobody: bool) -> impl Iterator<Item = (&Arc<Neighbour>, usize)> {
         let heeded = self.0.iter().rev().take_while(move |(pod, _)| !minds_nobody || pod.minds_others());
         heeded.map(|(pod, count)| (pod, *count))
     }
 }
 
-/// Where a term's terms are.
+/// JSON field of the required terms.
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
-/// A required term of a pod's affinity or anti-affinity, or a rule to spread: which pods it means, and within which domains.
+/// A required term of a pod's affinity or anti-affinity, or a spread rule: which pods it matches, and the
+/// domains.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Term {
-    /// Label of the nodes.
+    /// Topology key.
     pub(super) key: SmolStr,
-    /// Namespaces by name.
+    /// Namespaces, by name.
     namespaces: Box<[SmolStr]>,
-    /// And those that fulfil this, as far as their name tells.
+    /// Namespaces that match this selector, as far as their name decides it.
     others: Option<Box<[Demand]>>,
-    /// What a pod's labels have to fulfil; `None` means no pod.
+    /// Selector of the pods' labels; `None` matches no pod.
     selector: Option<Box<[Demand]>>,
 }
 
-/// One demand of a selector.
+/// One requirement of a selector.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Demand {
     key: SmolStr,
@@ -196,12 +200,12 @@ impl Demand {
 }
 
 impl Term {
-    /// A term of a pod that has these labels in this namespace.
+    /// The term of a pod with these labels in this namespace.
     pub(super) fn of(term: &Value, namespace: &str, own: &Labels) -> Option<Self> {
         let mut selector = demands(&term["labelSelector"]);
         let of_its_group = |key: SmolStr| OF_A_GROUP.contains(&key.as_str()) && own.get(&key).is_none();
         if texts(&term["matchLabelKeys"]).any(of_its_group) {
-            // It means pods of its own group, and none of them is there.
+            // It matches pods of its own group, and none of them exists.
             selector = None;
         }
         for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
@@ -229,7 +233,7 @@ impl Term {
         })
     }
 
-    /// Whether it means a pod.
+    /// Whether it matches a pod.
     pub(super) fn means(&self, pod: &Neighbour) -> bool {
         let selected =
             |demands: &[Demand], labels: &Labels| demands.iter().all(|demand| demand.holds(labels));
@@ -245,7 +249,7 @@ fn texts(list: &Value) -> impl Iterator<Item = SmolStr> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(SmolStr::from)
 }
 
-/// An empty selector means all, a missing one none.
+/// An empty selector matches all pods, a missing one none.
 fn demands(selector: &Value) -> Option<Vec<Demand>> {
     let labels = selector.as_object()?.get("matchLabels").and_then(Value::as_object);
     let labels = labels.into_iter().flatten().map(|(key, value)| Demand {

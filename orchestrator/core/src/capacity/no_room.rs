@@ -1,4 +1,4 @@
-//! Why a group does not fit, in plain numbers.
+//! Why a group does not fit, with numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::requests::{amount_in_words, requests, scarce};
 use super::rules::Rules;
 use super::{Resources, Room};
 
-/// Free amounts that are listed; with more nodes the rest is the same story.
+/// The most free amounts that are listed.
 const LISTED: usize = 8;
 
 /// A group does not fit.
@@ -19,9 +19,9 @@ const LISTED: usize = 8;
 pub struct NoRoom {
     /// What the group needs: `2 nodes x 1 nvidia.com/gpu`.
     pub needs: String,
-    /// What there is: `best free: 1 + 0`.
+    /// What is free: `best free: 1 + 0`.
     pub free: String,
-    /// A ResourceQuota is in the way: nodes are no help.
+    /// A ResourceQuota is the reason: more nodes do not help.
     pub quota: bool,
 }
 
@@ -32,7 +32,7 @@ impl std::fmt::Display for NoRoom {
 }
 
 impl NoRoom {
-    /// The nodes do not matter: the namespace may not ask for that much.
+    /// The namespace's quota is exceeded, so the nodes do not matter.
     pub(super) fn quota(short: &Short) -> Self {
         let amount = |thousandths| amount_in_words(&short.resource, thousandths);
         Self {
@@ -49,7 +49,7 @@ impl NoRoom {
     }
 }
 
-/// The resource that the fewest nodes have enough of for a pod; a scarce one among equals.
+/// The resource of which the fewest nodes have enough for a pod; among equals a scarce one.
 fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
     let mut enough: BTreeMap<String, usize> = BTreeMap::new();
     for pod in pods {
@@ -65,7 +65,7 @@ fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
     least.map_or_else(|| "pods".to_owned(), |(name, _)| name)
 }
 
-/// Nodes that have room for a pod, and on which other pods do not let it.
+/// Number of nodes with room for a pod that existing pods exclude.
 fn ruled_out(room: &Room<'_>, pods: &[PodShape]) -> String {
     let most = pods.iter().map(|pod| room.ruled_out(pod)).max().unwrap_or_default();
     match most {
@@ -81,7 +81,7 @@ fn amount_of(resources: &Resources, name: &str) -> i128 {
     resources.get(name).copied().unwrap_or_default()
 }
 
-/// `2 nodes x 8 nvidia.com/gpu`; `pods` instead of `nodes` where they may share one.
+/// `2 nodes x 8 nvidia.com/gpu`; `pods` instead of `nodes` if they may share one.
 fn needs(pods: &[PodShape], resource: &str) -> String {
     let mut counts: BTreeMap<i128, (usize, bool)> = BTreeMap::new();
     for pod in pods {
@@ -100,7 +100,7 @@ fn needs(pods: &[PodShape], resource: &str) -> String {
     counts.iter().rev().map(part).collect::<Vec<_>>().join(" + ") + &together(pods)
 }
 
-/// What the pods ask for beside amounts: ` in one topology.kubernetes.io/zone`.
+/// The rule about a common domain: ` in one topology.kubernetes.io/zone`.
 fn together(pods: &[PodShape]) -> String {
     let rules: Vec<Rules> = pods.iter().map(|pod| Rules::of(&pod.spec)).collect();
     let one = rules.iter().flat_map(|rules| &rules.together).map(|key| format!(" in one {key}"));
@@ -110,7 +110,7 @@ fn together(pods: &[PodShape]) -> String {
     words.into_iter().collect()
 }
 
-/// `best free: 8 + 4`, or that no node comes into question.
+/// `best free: 8 + 4`, or that no node is eligible.
 fn free(room: &Room<'_>, pods: &[PodShape], resource: &str) -> String {
     for pod in pods {
         if !room.nodes.iter().any(|node| eligible(&pod.spec, node)) {

@@ -1,5 +1,5 @@
-//! From Kubernetes' nodes to plain numbers. Only what capacity needs is named here; whatever else an object holds is skipped while it is
-//! read, so that nothing in it can make it unreadable and nothing of it is kept.
+//! Converts Kubernetes Nodes to the numbers of capacity. Fields that are not named here are skipped while
+//! reading, so that unknown content can neither break the parsing nor use memory.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use super::pods::or_default;
 use super::quantity::amounts;
 use super::{Crowd, NodeRoom, Share, Taint};
 
-/// What a kubelet writes into its node's condition Ready while it ends its pods for a shutdown (Kubernetes' `pkg/kubelet/nodeshutdown`,
-/// `ShutdownStatus`). Other errors may stand before and after it.
+/// The message of a kubelet in its node's condition Ready while it terminates pods for a shutdown
+/// (Kubernetes' `pkg/kubelet/nodeshutdown`, `ShutdownStatus`). Other errors may precede and follow it.
 const SHUTTING_DOWN: &str = "node is shutting down";
 
-/// The part of a node's spec that is looked at.
+/// The parts of a node's spec that are read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
@@ -27,14 +27,14 @@ pub struct NodeSpec {
     unschedulable: bool,
 }
 
-/// The part of a node's status that is looked at.
+/// The parts of a node's status that are read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
-    /// What pods may use.
+    /// Allocatable resources.
     #[serde(deserialize_with = "or_default")]
     allocatable: BTreeMap<String, Quantity>,
-    /// What the kubelet and Kubernetes say.
+    /// Conditions set by the kubelet and Kubernetes.
     #[serde(deserialize_with = "or_default")]
     conditions: Vec<NodeCondition>,
 }
@@ -49,18 +49,18 @@ struct NodeCondition {
 }
 
 impl NodeStatus {
-    /// Whether the node's kubelet has not been heard of for so long that Kubernetes has given it up.
+    /// Whether the kubelet has been silent for so long that Kubernetes set Ready to Unknown.
     pub fn is_lost(&self) -> bool {
         self.says("Ready", "Unknown")
     }
 
-    /// Whether the kubelet says that its node can run pods.
+    /// Whether the kubelet reports that its node can run pods.
     pub fn is_ready(&self) -> bool {
         self.says("Ready", "True")
     }
 
-    /// Whether its kubelet is ending all pods because the machine is being shut down or rebooted. It sets no deletion timestamp
-    /// on them; this message is all that it says before their containers have ended.
+    /// Whether its kubelet terminates all pods because the machine is being shut down or rebooted. It sets no
+    /// deletion timestamp on them; this message is the only sign before their containers have ended.
     pub fn shuts_down(&self) -> bool {
         let says = |condition: &NodeCondition| {
             let text = condition.message.as_deref().unwrap_or_default();
@@ -75,7 +75,7 @@ impl NodeStatus {
 }
 
 impl NodeRoom {
-    /// A node that no pod has claimed anything of yet.
+    /// A node without requests of pods.
     pub fn of(name: String, labels: BTreeMap<String, String>, spec: NodeSpec, status: &NodeStatus) -> Self {
         Self {
             name,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_read_with_all_that_keeps_pods_off() {
+    fn a_node_is_read_with_everything_that_excludes_pods() {
         let spec = json!({"unschedulable": true, "taints": [
             {"key": "gpu", "value": "v", "effect": "NoSchedule", "timeAdded": "9999-12-31T23:59:59Z"},
             {"key": "bare", "effect": "NoExecute"}
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_kubelet_is_silent_is_lost_and_one_that_says_no_is_not() {
+    fn a_node_with_a_silent_kubelet_is_lost_and_one_that_is_not_ready_is_not() {
         let with = |kind: &str, status: &str| -> NodeStatus {
             serde_json::from_value(json!({"conditions": [{"type": kind, "status": status}]})).unwrap()
         };
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubelet_that_ends_its_pods_for_a_shutdown_says_so_in_its_condition() {
+    fn a_kubelet_that_shuts_down_is_recognized_by_its_condition() {
         let with = |kind: &str, status: &str, message: &str| -> NodeStatus {
             let condition =
                 json!({"type": kind, "status": status, "reason": "KubeletNotReady", "message": message});

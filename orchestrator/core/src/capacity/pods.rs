@@ -1,5 +1,5 @@
-//! From Kubernetes' pods to what they take of the room, and to what others have to know of them. Only what capacity needs is named here;
-//! whatever else an object holds is skipped while it is read, so that nothing in it can make it unreadable and nothing of it is kept.
+//! Converts Kubernetes Pods to their requests and to what other pods' rules match. Fields that are not named
+//! here are skipped while reading, so that unknown content can neither break the parsing nor use memory.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
@@ -12,27 +12,28 @@ use smol_str::SmolStr;
 use super::neighbours::{Labels, Neighbour, Port};
 use super::requests;
 
-/// Longest spec of a pod that waits that is kept, in bytes of JSON. Nobody's rules are so long; whose are, are taken for a pod that may
-/// run anywhere.
+/// Longest spec of a waiting pod that is kept, in bytes of JSON. A pod with a longer one counts as a pod that
+/// may run anywhere.
 const LONGEST_SPEC: usize = 8 << 10;
-/// Most resources of a pod that are counted, and most ports of the host.
+/// The most resources and host ports of a pod that are counted.
 const MOST_RESOURCES: usize = 64;
 const MOST_PORTS: usize = 64;
-/// No pod asks for more than this, in thousandths: sums over all pods of a cluster stay far from overflowing, whatever is asked for.
+/// Upper limit of a request, in thousandths: it keeps sums over all pods of a cluster far from overflow.
 const MOST: i128 = 1 << 90;
 /// The scheduler of pods that name none.
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
-/// What a pod asks for, by resource, in thousandths. Short, and shared: there are as many of these as pods in the cluster.
+/// Requests of a pod, by resource, in thousandths. Compact and shared, because there are as many as pods in
+/// the cluster.
 pub type Asked = Arc<[(SmolStr, i128)]>;
 
-/// What a pod takes of the room on nodes.
+/// The room that a pod takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Claim {
-    /// Nothing: it has ended, or will never get a node.
+    /// None: it has ended, or will never get a node.
     #[default]
     Nothing,
-    /// Room on a node. What it asks for, and how others see it.
+    /// Room on a node: its requests, and the pod as others' rules match it.
     On(SmolStr, Asked, Arc<Neighbour>),
     /// It waits for a node.
     Waiting(Waiting),
@@ -41,15 +42,15 @@ pub enum Claim {
 /// A pod that waits for a node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Waiting {
-    /// The part of its spec that says where it may go and what it asks for.
+    /// The part of its spec with its requests and its rules.
     pub spec: Arc<Value>,
-    /// How others see it.
+    /// The pod as other pods' rules match it.
     pub pod: Arc<Neighbour>,
-    /// Whose queue it is in. Empty: that of Kubernetes' own scheduler.
+    /// Scheduler whose queue it is in; empty for Kubernetes' default scheduler.
     pub scheduler: SmolStr,
 }
 
-/// What has to be known of a pod beside its spec.
+/// Data about a pod from outside of its spec.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct About<'a> {
     /// Its namespace.
@@ -63,17 +64,17 @@ pub struct About<'a> {
 }
 
 impl Claim {
-    /// Whether it takes room from others, now or as soon as it has a node.
+    /// Whether it takes room from others, now or once it has a node.
     pub fn takes_room(&self) -> bool {
         !matches!(self, Self::Nothing)
     }
 }
 
-/// The part of a pod's spec that capacity needs.
+/// The parts of a pod's spec that capacity needs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
-    /// The node that it is bound to.
+    /// Its node.
     #[serde(skip_serializing)]
     pub node_name: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
@@ -100,19 +101,19 @@ pub struct PodSpec {
     host_network: Option<bool>,
     #[serde(skip_serializing)]
     scheduler_name: Option<String>,
-    /// What it has to be let go by before it is in any scheduler's queue.
+    /// A scheduling gate, which keeps it out of every scheduler's queue.
     #[serde(skip_serializing, deserialize_with = "or_default")]
     scheduling_gates: Vec<serde::de::IgnoredAny>,
 }
 
-/// A condition that a pod waits for until it is ready.
+/// A readiness gate.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ReadinessGate {
     condition_type: String,
 }
 
-/// What a container asks for.
+/// Resources of a container.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Container {
@@ -137,18 +138,18 @@ struct Exposed {
 }
 
 impl PodSpec {
-    /// Whether the pod is ready only once this condition is True.
+    /// Whether the pod has this condition as a readiness gate.
     pub fn has_gate(&self, condition: &str) -> bool {
         self.readiness_gates.iter().any(|gate| gate.condition_type == condition)
     }
 
-    /// Ports of its containers that have a name, with that.
+    /// Named ports of its containers.
     pub fn named_ports(&self) -> Vec<(String, i64)> {
         let ports = self.containers.iter().flat_map(|container| &container.ports);
         ports.filter_map(|port| Some((port.name.clone()?, port.container_port))).collect()
     }
 
-    /// What the pod takes.
+    /// The room that the pod takes.
     pub fn claim(mut self, about: &About<'_>) -> Claim {
         if matches!(about.phase, Some("Succeeded" | "Failed")) {
             return Claim::Nothing;
@@ -175,12 +176,12 @@ impl PodSpec {
         Claim::Waiting(Waiting { spec: Arc::new(spec), pod, scheduler })
     }
 
-    /// How others see the pod.
+    /// The pod as other pods' rules match it.
     pub(super) fn neighbour(&self, namespace: &str, labels: Labels) -> Neighbour {
         Neighbour::new(namespace, labels, &self.affinity, self.host_ports())
     }
 
-    /// What the pod asks for; of very many resources those that come first, `pods` included.
+    /// The pod's requests; of too many resources the first ones, always with `pods`.
     fn asked(self) -> Asked {
         let Self { containers, init_containers, overhead, resources, .. } = self;
         let amounts = Self { containers, init_containers, overhead, resources, ..Self::default() };
@@ -190,7 +191,7 @@ impl PodSpec {
         asked.map(|(name, amount)| (name.into(), amount.clamp(0, MOST))).collect()
     }
 
-    /// Ports of the host that the pod holds while it runs.
+    /// Host ports that the pod uses.
     fn host_ports(&self) -> Vec<Port> {
         let on_host = self.host_network == Some(true);
         let sidecars = self.init_containers.iter().filter(|init| init.restart_policy == "Always");
@@ -211,7 +212,7 @@ impl PodSpec {
     }
 }
 
-/// The queue of a scheduler of this name. Empty: that of Kubernetes' own.
+/// The queue of a scheduler; empty for Kubernetes' default one.
 pub(super) fn queue(scheduler: Option<&str>) -> SmolStr {
     scheduler.filter(|name| *name != DEFAULT_SCHEDULER).unwrap_or_default().into()
 }
@@ -220,14 +221,14 @@ fn value(spec: &PodSpec) -> Value {
     serde_json::to_value(spec).unwrap_or(Value::Null)
 }
 
-/// `null` is as good as nothing.
+/// `null` counts as absent.
 pub(super) fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// What is alike in pods is kept once: most of a cluster's pods are copies of few.
+/// Shares identical parts of pods: most of a cluster's pods are copies of a few.
 #[derive(Debug, Default)]
 pub struct Alike {
     pods: Shared<Neighbour>,
@@ -236,13 +237,13 @@ pub struct Alike {
 }
 
 impl Alike {
-    /// Kinds of pods that are known, in the view of others.
+    /// Known kinds of pods, as other pods' rules match them.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.pods.known.len()
     }
 
-    /// Puts what is known already in the place of what is like it.
+    /// Replaces parts of a claim by identical known ones.
     pub fn share(&mut self, claim: &mut Claim) {
         match claim {
             Claim::Nothing => {}
@@ -261,7 +262,7 @@ impl Alike {
 #[derive(Debug)]
 struct Shared<T: ?Sized> {
     known: HashSet<Arc<T>>,
-    /// How many there were when those that nobody has any more were looked for.
+    /// Number of entries at the last removal of unused ones.
     swept: usize,
 }
 
@@ -277,7 +278,7 @@ impl<T: ?Sized + Eq + Hash> Shared<T> {
             *own = known.clone();
             return;
         }
-        // As many are looked through as came since: it costs as much as to enter them.
+        // As many entries are checked as were added since, so it costs no more than adding them.
         if self.known.len() > self.swept.saturating_mul(2).saturating_add(64) {
             self.known.retain(|one| Arc::strong_count(one) > 1);
             self.swept = self.known.len();
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_takes_all_that_its_whole_spec_asks_for() {
+    fn a_pod_takes_the_requests_of_its_whole_spec() {
         let cpu = |amount: &str| json!({"requests": {"cpu": amount}, "limits": {"example.com/gpu": "1"}});
         let spec = json!({
             "nodeName": "a",
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_waits_is_kept_with_its_rules_and_without_its_environment() {
+    fn a_waiting_pod_is_kept_with_its_rules_and_without_its_environment() {
         let spec = json!({
             "containers": [{
                 "name": "c", "image": "i", "env": [{"name": "TOKEN", "value": "secret"}],
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_nobody_would_write_are_not_kept() {
+    fn rules_above_the_size_limit_are_not_kept() {
         let long: Vec<Value> =
             (0..2_000).map(|n| json!({"key": format!("key-{n}"), "operator": "Exists"})).collect();
         let spec = json!({"containers": [], "tolerations": long, "overhead": {"cpu": "1"}});
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn no_amount_is_so_large_or_so_small_that_sums_go_wrong() {
+    fn extreme_amounts_do_not_overflow_sums() {
         let spec = json!({"nodeName": "a", "containers": [
             {"resources": {"requests": {"cpu": "9999999999E", "memory": "-5"}}}
         ]});

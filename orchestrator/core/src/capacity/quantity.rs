@@ -1,4 +1,4 @@
-//! Amounts of typed objects in thousandths.
+//! Converts amounts of typed objects to thousandths.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use rayfleet_api::quantity::quantity;
 
 use super::Resources;
 
-/// Amounts that can be read; others are left out.
+/// Amounts that can be parsed; others are left out.
 pub(super) fn amounts(quantities: &BTreeMap<String, Quantity>) -> Resources {
     quantities.iter().filter_map(|(name, amount)| Some((name.clone(), quantity(&amount.0)?))).collect()
 }

@@ -1,4 +1,4 @@
-//! What the ResourceQuotas of a namespace leave. They count objects that exist, whether they have a node or not.
+//! What the ResourceQuotas of a namespace leave. A quota counts objects that exist, with or without a node.
 
 use k8s_openapi::api::core::v1::{ResourceQuota, ScopedResourceSelectorRequirement};
 use serde_json::Value;
@@ -7,18 +7,18 @@ use super::Resources;
 use super::quantity::amounts;
 use super::requests::{add, limits, requests};
 
-/// A quota on pods or on what they ask for.
+/// A ResourceQuota for pods or their requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quota {
     /// Name of the ResourceQuota.
     pub name: String,
-    /// What is left, by the names that quotas use: `requests.nvidia.com/gpu`, `limits.cpu`, `pods`.
+    /// What is left, by quota names: `requests.nvidia.com/gpu`, `limits.cpu`, `pods`.
     pub left: Resources,
-    /// Priority classes that it is limited to. `None`: it is for all pods.
+    /// Priority classes that it applies to; `None` if to all pods.
     pub priority_classes: Option<Vec<String>>,
 }
 
-/// A quota that does not allow what is asked for.
+/// A quota that is exceeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Short {
     pub(super) quota: String,
@@ -28,10 +28,10 @@ pub(super) struct Short {
 }
 
 impl Quota {
-    /// Reads a ResourceQuota; `None` for one that is not for pods such as a group's.
+    /// Reads a ResourceQuota; `None` for one that does not apply to a group's pods.
     pub(super) fn of(quota: &ResourceQuota) -> Option<Self> {
         let spec = quota.spec.as_ref()?;
-        // Pods of groups run without an end, and ask for something.
+        // A group's pods have no deadline, and have requests.
         let scopes = spec.scopes.iter().flatten();
         if scopes.clone().any(|scope| !["NotTerminating", "NotBestEffort"].contains(&scope.as_str())) {
             return None;
@@ -62,7 +62,7 @@ impl Quota {
         self.priority_classes.as_ref().is_none_or(|classes| classes.iter().any(|of| of == class))
     }
 
-    /// Takes what pods ask for, down below nothing if need be.
+    /// Subtracts the requests of pods; what is left may become negative.
     pub(super) fn take<'s>(&mut self, specs: impl IntoIterator<Item = (&'s Value, usize)>) {
         for (resource, asked) in self.asked(specs) {
             if let Some(left) = self.left.get_mut(&resource) {
@@ -71,7 +71,7 @@ impl Quota {
         }
     }
 
-    /// What these pods ask for and it does not have.
+    /// Which requests of these pods exceed what is left.
     pub(super) fn short<'s>(&self, specs: impl IntoIterator<Item = (&'s Value, usize)>) -> Option<Short> {
         let asked = self.asked(specs);
         let short = asked.iter().find(|(resource, asked)| {
@@ -103,7 +103,7 @@ fn classes(expression: &ScopedResourceSelectorRequirement) -> Vec<String> {
     expression.values.clone().unwrap_or_default()
 }
 
-/// What a pod asks for by the names of quotas: a plain `cpu` is `requests.cpu`.
+/// A pod's requests by quota names: a plain `cpu` is `requests.cpu`.
 fn in_quota_names(spec: &Value) -> Resources {
     let mut named = Resources::new();
     for (resource, amount) in requests(spec) {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_that_a_quota_may_use_is_counted() {
+    fn every_name_of_a_quota_is_counted() {
         for (name, hard, fits) in [
             ("requests.nvidia.com/gpu", "8", true),
             ("requests.nvidia.com/gpu", "7", false),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_is_gone() {
+    fn used_amounts_are_subtracted() {
         let hard = json!({"hard": {"requests.nvidia.com/gpu": "24"}});
         let mut quota = quota(&hard, &json!({"requests.nvidia.com/gpu": "8"})).unwrap();
         assert_eq!(quota.short([(&pod(), 2)]), None);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_that_is_not_for_pods_of_groups_is_left_out() {
+    fn a_selector_that_does_not_match_pods_of_groups_is_left_out() {
         let of = |scope: &str, operator: &str| {
             let expression = json!({"scopeName": scope, "operator": operator, "values": ["high"]});
             let spec = json!({"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [expression]}});
@@ -181,24 +181,24 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_was_not_counted_yet_leaves_what_it_says() {
+    fn a_quota_without_status_leaves_its_hard_limits() {
         let young = json!({"metadata": {"name": "team"}, "spec": {"hard": {"pods": "3"}}});
         let quota = Quota::of(&serde_json::from_value(young).unwrap()).unwrap();
         assert_eq!((quota.name.as_str(), quota.left["pods"]), ("team", 3_000));
     }
 
     #[test]
-    fn who_asks_for_nothing_is_not_short_of_what_is_overdrawn() {
+    fn an_overdrawn_resource_does_not_matter_without_a_request_for_it() {
         let hard = json!({"hard": {"requests.cpu": "1", "requests.memory": "1"}});
         let quota = quota(&hard, &json!({"requests.cpu": "3"})).unwrap();
         let pod = |cpu: &str| json!({"containers": [{"resources": {"requests": {"cpu": cpu}}}]});
         assert_eq!(quota.short([(&pod("0"), 1)]), None);
         let short = quota.short([(&pod("1"), 1)]).unwrap();
-        assert_eq!((short.resource.as_str(), short.left), ("requests.cpu", 0), "never less than nothing");
+        assert_eq!((short.resource.as_str(), short.left), ("requests.cpu", 0), "never negative");
     }
 
     #[test]
-    fn scopes_decide_whom_it_is_for() {
+    fn scopes_select_pods() {
         let of = |scopes: Value| quota(&json!({"hard": {"pods": "0"}, "scopes": scopes}), &json!({}));
         assert!(of(json!(["NotTerminating"])).is_some());
         assert!(of(json!(["Terminating"])).is_none());

@@ -1,13 +1,13 @@
-//! What a pod asks of its node, as the scheduler counts it.
+//! The requests of a pod, as the scheduler counts them.
 
 use rayfleet_api::quantity::quantity_of;
 use serde_json::Value;
 
 use super::Resources;
 
-/// Resources that a pod spec asks for: its containers together, or its largest init container if that
-/// is more; sidecars count with both. What is asked for the pod as a whole stands for the sum. A limit stands for a missing request. One
-/// `pods` is always asked for.
+/// The requests of a pod spec: the sum of its containers, or its largest init container if that is more;
+/// sidecars are added to both. Pod-level requests replace the sum. A limit replaces a missing request. One
+/// `pods` is always included.
 pub fn requests(spec: &Value) -> Resources {
     let mut asked = of_pod(spec, of_container);
     let whole = &spec["resources"];
@@ -20,14 +20,14 @@ pub fn requests(spec: &Value) -> Resources {
     asked
 }
 
-/// Limits of a pod spec, added up in the same way.
+/// The limits of a pod spec, added up in the same way.
 pub(super) fn limits(spec: &Value) -> Resources {
     let mut limits = of_pod(spec, |container| amounts(&container["resources"]["limits"]));
     limits.extend(of_pods(&spec["resources"]["limits"]));
     limits
 }
 
-/// Amounts for a pod as a whole. Kubernetes takes no others there (KEP-2837).
+/// Pod-level amounts. Kubernetes accepts only these resources there (KEP-2837).
 fn of_pods(map: &Value) -> impl Iterator<Item = (String, i128)> {
     let is_taken = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
     amounts(map).into_iter().filter(move |(name, _)| is_taken(name))
@@ -130,14 +130,14 @@ mod tests {
             "overhead": {"cpu": "10m"},
         });
         let asked = requests(&spec);
-        assert_eq!(asked["cpu"], 3_110, "an init container beside the sidecar asks for most");
+        assert_eq!(asked["cpu"], 3_110, "an init container and the sidecar request most");
         assert_eq!(asked["nvidia.com/gpu"], 2_000);
         assert_eq!(asked["pods"], 1_000);
         assert_eq!(in_words(&asked), "3110m cpu, 1Gi memory, 2 nvidia.com/gpu");
     }
 
     #[test]
-    fn amounts_are_worded_as_people_write_them() {
+    fn amounts_are_formatted_for_people() {
         let words =
             |name: &str, thousandths: i128| in_words(&Resources::from([(name.to_owned(), thousandths)]));
         let gibi = (1_i128 << 30) * 1_000;
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_the_pod_as_a_whole_goes_before_its_containers() {
+    fn pod_level_requests_replace_those_of_containers() {
         let spec = json!({
             "resources": {
                 "requests": {"cpu": "8", "nvidia.com/gpu": "9"},
@@ -164,13 +164,13 @@ mod tests {
         });
         let asked = requests(&spec);
         assert_eq!((asked["cpu"], asked["nvidia.com/gpu"]), (9_000, 1_000));
-        assert_eq!(asked["memory"], 1_000 << 30, "a limit is no request where a container has one");
-        assert_eq!(asked["hugepages-2Mi"], 2_000 << 20, "where none has, it is");
+        assert_eq!(asked["memory"], 1_000 << 30, "a limit does not replace an existing request");
+        assert_eq!(asked["hugepages-2Mi"], 2_000 << 20, "it replaces a missing one");
         assert_eq!(in_words(&limits(&spec)), "9 cpu, 2Mi hugepages-2Mi, 4Gi memory, 1 nvidia.com/gpu");
     }
 
     #[test]
-    fn a_request_goes_before_a_limit_and_the_largest_init_container_before_the_sum() {
+    fn a_request_overrides_a_limit_and_the_largest_init_container_the_sum() {
         let spec = json!({
             "initContainers": [
                 {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}}},

@@ -1,4 +1,4 @@
-//! What is free, pod by pod and group by group.
+//! The free room, updated pod by pod and group by group.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ pub(crate) struct Room<'a> {
     quotas: Vec<Quota>,
     namespace: &'a str,
     kinds: Vec<Kind>,
-    /// Pods that were given a place here, by position of the node: those that come after have to do with them.
+    /// Pods placed here, by index of the node: rules of later pods match them.
     joined: BTreeMap<usize, Crowd>,
 }
 
-/// What is free once what was claimed here is taken off.
+/// What is free after subtracting what was claimed here.
 pub(super) struct Unclaimed<'a> {
     nodes: &'a [NodeRoom],
     pub(super) claimed: BTreeMap<usize, Resources>,
 }
 
 impl<'a> Unclaimed<'a> {
-    /// Nothing is claimed yet.
+    /// Nothing claimed yet.
     pub(super) fn of(nodes: &'a [NodeRoom]) -> Self {
         Self { nodes, claimed: BTreeMap::new() }
     }
@@ -51,7 +51,7 @@ impl Free for Unclaimed<'_> {
 }
 
 impl<'a> Room<'a> {
-    /// What is free once every pending pod that fits somewhere has its node.
+    /// What is free once every pending pod that fits somewhere has a node.
     pub(crate) fn of(capacity: &'a Capacity) -> Self {
         let settled = settle(capacity);
         Self {
@@ -64,7 +64,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes room for so many pods of a role that are about to be made.
+    /// Reserves room for `count` pods of a role that are about to be created.
     pub(crate) fn reserve(&mut self, role: &PodShape, count: usize) {
         if count > 0 {
             self.take(role, count);
@@ -79,7 +79,7 @@ impl<'a> Room<'a> {
         let me = self.me(role);
         let mut kind = self.kind(&role.spec, &me);
         for _ in 0..count {
-            // Where one finds no node, none after it does.
+            // If one pod finds no node, the identical ones after it do not either.
             let Some(node) = self.kinds[kind].candidates().next() else { return };
             let asked = self.kinds[kind].asked.clone();
             self.claim(node, &asked);
@@ -89,7 +89,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes room for all the pods of a group or for none. Gives the node of each.
+    /// Takes room for all pods of a group or for none. Returns the node of each.
     pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<String>, NoRoom> {
         let specs = || shape.roles.iter().map(|role| (&*role.spec, role.count));
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
@@ -123,7 +123,7 @@ impl<'a> Room<'a> {
         Ok(places.into_iter().map(|node| self.nodes[node].name.clone()).collect())
     }
 
-    /// A pod of the fleet as others see it.
+    /// A pod of the fleet as other pods' rules match it.
     fn me(&self, role: &PodShape) -> Arc<Neighbour> {
         Arc::new(Neighbour::of(self.namespace, Labels::from(&*role.labels), &role.spec))
     }
@@ -138,7 +138,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Nodes with room for a pod that the pods there do not let it on.
+    /// Number of nodes with room for a pod that existing pods exclude.
     pub(super) fn ruled_out(&self, role: &PodShape) -> usize {
         let me = self.me(role);
         let found = self.kinds.iter().find(|kind| kind.spec == *role.spec && *kind.beside.me() == me);
@@ -152,7 +152,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// A pod has got its place. Says whether all kinds are where they were: one that has to be looked at from the start is dropped.
+    /// Records that a pod was placed. `false` if a kind was dropped because it must be rebuilt.
     fn join(&mut self, node: usize, pod: &Arc<Neighbour>) -> bool {
         let before = self.kinds.len();
         self.kinds.retain_mut(|kind| kind.joined(node, self.nodes, pod));

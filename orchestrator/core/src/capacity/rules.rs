@@ -1,8 +1,8 @@
-//! Rules between the pods of one group: apart, together, spread evenly.
+//! Rules between the pods of one group: anti-affinity, affinity, topology spread.
 //!
-//! Which pods such a rule means is decided by labels that KubeRay adds in part. People write it about one group,
-//! so it is taken to mean the pods of the own group in any case; what it means for pods that are there already is said by their
-//! labels (`beside`).
+//! Which pods such a rule matches depends on labels, some of which KubeRay adds. Users write such rules about
+//! one group, so they always apply to the pods of the own group; for existing pods their labels decide
+//! (`beside`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,20 +10,20 @@ use serde_json::Value;
 
 use super::NodeRoom;
 
-/// Every node is a domain of its own.
+/// Every node is its own domain.
 pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// The rules of one kind of pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
-    /// Labels of nodes in which no other pod of the group may agree with this one.
+    /// Node labels whose value no other pod of the group may share with this one.
     pub(super) apart: BTreeSet<String>,
-    /// Labels of nodes in which all pods with this rule agree.
+    /// Node labels whose value all pods with this rule must share.
     pub(super) together: BTreeSet<String>,
     pub(super) spread: Vec<Spread>,
 }
 
-/// The numbers of pods in the domains of a label differ by so many at most.
+/// The largest difference between the numbers of pods in the domains of a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spread {
     pub(super) key: String,
@@ -45,13 +45,13 @@ impl Rules {
         }
     }
 
-    /// Whether a node has the labels that the rules go by.
+    /// Whether a node has all labels that the rules use.
     pub(super) fn has_labels(&self, node: &NodeRoom) -> bool {
         let mut keys = self.together.iter().chain(self.spread.iter().map(|spread| &spread.key));
         keys.all(|key| domain(node, key).is_some())
     }
 
-    /// Whether the pods of one group each need a node of their own.
+    /// Whether each pod of a group needs its own node.
     pub(super) fn a_node_each(&self) -> bool {
         self.apart.contains(HOSTNAME)
     }
@@ -63,7 +63,7 @@ fn keys(affinity: &Value) -> BTreeSet<String> {
     keys.map(str::to_owned).collect()
 }
 
-/// The domain of a node; `None` where it lacks the label.
+/// The domain of a node; `None` without the label.
 pub(super) fn domain<'n>(node: &'n NodeRoom, key: &str) -> Option<&'n str> {
     if key == HOSTNAME { Some(&node.name) } else { node.labels.get(key).map(String::as_str) }
 }
@@ -78,28 +78,29 @@ pub(super) fn agree(pod: (&Rules, &NodeRoom), other: (&Rules, &NodeRoom)) -> boo
     !pod.0.apart.iter().chain(&other.0.apart).any(same) && pod.0.together.iter().filter(both).all(same)
 }
 
-/// How the pods of a spread rule are spread so far.
+/// How the pods of a spread rule are distributed so far.
 #[derive(Clone, Debug)]
 pub(super) struct Balance {
     pub(super) spread: Spread,
     counts: BTreeMap<String, usize>,
-    /// What was there before.
+    /// The number of existing pods per domain.
     before: BTreeMap<String, usize>,
-    /// More in one domain cannot be evened out by the pods that are left.
+    /// Pods above this number in a domain cannot be balanced by the remaining ones.
     most: usize,
 }
 
 impl Balance {
-    /// So many pods with this rule are to come, on nodes of these domains, beside those that are there.
+    /// `pods` more pods with this rule, on nodes of these domains, in addition to the existing ones.
     pub(super) fn new(spread: &Spread, pods: usize, before: BTreeMap<String, usize>) -> Self {
-        // Beside a domain with `most` pods, the others have too few for the least of them to come closer than the skew.
+        // If a domain has `most` pods, the remaining ones cannot raise the smallest of the others to within
+        // the skew.
         let others = before.len().saturating_sub(1);
         let all = before.values().fold(pods, |sum, count| sum.saturating_add(*count));
         let most = all.saturating_add(spread.skew.saturating_mul(others)) / (others + 1);
         Self { spread: spread.clone(), counts: before.clone(), before, most }
     }
 
-    /// One pod more on a node; whether that can still be even in the end.
+    /// Adds one pod on a node; returns whether balance is still possible.
     pub(super) fn add(&mut self, node: &NodeRoom) -> bool {
         let count = domain(node, &self.spread.key).and_then(|name| self.counts.get_mut(name));
         count.is_some_and(|count| {
@@ -114,7 +115,7 @@ impl Balance {
         }
     }
 
-    /// Whether it is even as it is. What was uneven before is nobody's fault here, as long as no pod was added there.
+    /// Whether it is balanced now. An imbalance that existed before is ignored if no pod was added there.
     pub(super) fn is_even(&self) -> bool {
         let least = self.counts.values().min().copied().unwrap_or_default();
         let grown = self.counts.iter().filter(|(name, count)| self.before.get(*name) != Some(*count));

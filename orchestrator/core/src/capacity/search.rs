@@ -1,5 +1,5 @@
-//! The search for room: all pods of a group at once, hardest first, each on the node that it fills best, with
-//! backtracking.
+//! The search for room: all pods of a group together, the hardest first, each on the node that it fills best,
+//! with backtracking.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,21 +9,22 @@ use super::requests::{add, scarce};
 use super::rules::{Balance, Spread, agree, domain};
 use super::{NodeRoom, Resources};
 
-/// Placements tried before the search gives up, and nodes looked at. Pods of one kind take nodes in one order
-/// only, so groups of a few kinds of pods are settled long before; for others "no room" is the careful answer.
+/// The most placements and nodes that are tried before the search gives up. Pods of one kind use nodes in one
+/// order only, so groups of a few kinds of pods are decided much earlier; for others "no room" is the
+/// conservative answer.
 const TRIES: u32 = 20_000;
 const LOOKS: u32 = 2_000_000;
 
-/// A pod that is looked for a node for.
+/// A pod that needs a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    /// Position in the shape.
+    /// Index in the shape.
     pub(super) position: usize,
-    /// Position among the kinds; pods with the same number are alike.
+    /// Index of its kind; pods with the same index are identical.
     pub(super) kind: usize,
 }
 
-/// A node for each pod, by position.
+/// A node for each pod, by index.
 pub(super) fn search(
     nodes: &[NodeRoom],
     free: &impl Free,
@@ -60,7 +61,7 @@ pub(super) fn search(
     None
 }
 
-/// Nodes to choose from, by kind. Pods that have to be together are tried in one domain after the other.
+/// Candidate nodes, by kind. Pods that must share a domain are tried in one domain after the other.
 fn choices(nodes: &[NodeRoom], kinds: &[Kind], asked: &[Asked]) -> Vec<BTreeMap<usize, Vec<usize>>> {
     let used: BTreeSet<usize> = asked.iter().map(|pod| pod.kind).collect();
     let all: BTreeMap<usize, Vec<usize>> =
@@ -84,14 +85,14 @@ fn choices(nodes: &[NodeRoom], kinds: &[Kind], asked: &[Asked]) -> Vec<BTreeMap<
     complete.map(|of| of.into_iter().chain(free.clone()).collect()).collect()
 }
 
-/// A balance for each spread rule. Rules of several kinds about one label are one rule.
+/// A balance for each spread rule. Rules of several kinds about one label count as one.
 fn balances(
     nodes: &[NodeRoom],
     kinds: &[Kind],
     asked: &[Asked],
     candidates: &BTreeMap<usize, Vec<usize>>,
 ) -> Vec<Balance> {
-    // Groups that were placed before may have had such a rule about other pods.
+    // Groups that were placed earlier may have had such a rule about other pods.
     let used: BTreeSet<usize> = asked.iter().map(|pod| pod.kind).collect();
     let mut balances: Vec<Balance> = Vec::new();
     for rule in asked.iter().flat_map(|pod| &kinds[pod.kind].rules.spread) {
@@ -107,7 +108,8 @@ fn balances(
     balances
 }
 
-/// Pods that a rule means already, by domain. Domains without room count where such pods are: they are the ones to be even with.
+/// Existing pods that a rule matches, by domain. Domains without room count if they have such pods, because
+/// the skew includes them.
 fn there(
     kinds: &[Kind],
     with: &impl Fn(usize) -> bool,
@@ -135,9 +137,9 @@ struct Search<'s, F> {
     kinds: &'s [Kind],
     asked: &'s [Asked],
     candidates: &'s BTreeMap<usize, Vec<usize>>,
-    /// For each pod so far: position in its candidates, and node.
+    /// For each pod so far: index in its candidates, and node.
     chosen: Vec<(usize, usize)>,
-    /// What the pods so far take.
+    /// Requests of the pods so far.
     claimed: BTreeMap<usize, Resources>,
     balances: Vec<Balance>,
     budget: (u32, u32),
@@ -167,7 +169,7 @@ impl<F: Free> Search<'_, F> {
         false
     }
 
-    /// Pods of one kind are exchangeable: each goes no earlier in the list than the one before it.
+    /// Pods of one kind are interchangeable: each starts at the candidate of the one before it.
     fn first_place(&self, pod: Asked) -> usize {
         let before = self.chosen.last().zip(self.asked.get(self.chosen.len().wrapping_sub(1)));
         before.filter(|(_, other)| other.kind == pod.kind).map_or(0, |((place, _), _)| *place)
@@ -191,7 +193,7 @@ impl<F: Free> Search<'_, F> {
         asked.iter().all(|(name, amount)| *amount <= 0 || self.free.free(node, name) >= *amount + of(name))
     }
 
-    /// Takes a node; whether the rules can still be kept.
+    /// Takes a node; returns whether the rules can still be met.
     fn take(&mut self, pod: Asked, place: usize, node: usize) -> bool {
         let kind = &self.kinds[pod.kind];
         self.chosen.push((place, node));

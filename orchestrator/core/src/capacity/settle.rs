@@ -1,5 +1,6 @@
-//! Pods that wait for a node are given one before a group is looked at: the scheduler has them in its queue already. Each kind of pod
-//! looks through the nodes once, and all of them together no more than so often, so that nobody's pods take the time of others' fleets.
+//! Assigns nodes to waiting pods before a group is considered: the scheduler has them in its queue already.
+//! Each kind of pod scans the nodes once, and all together have a limit, so that no namespace's pods delay
+//! other fleets.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,20 +10,21 @@ use super::neighbours::Crowd;
 use super::room::Unclaimed;
 use super::{Capacity, Neighbour, NodeRoom, PendingPod};
 
-/// Nodes that are looked at, and pods that are compared, for all that wait. Pods beyond that are not counted: the scheduler finds a node
-/// within seconds for one that fits, so those that wait for long are no measure of what is free.
+/// The most nodes and pods that are compared for all waiting pods. Pods beyond the limit are not counted: the
+/// scheduler places a pod that fits within seconds, so long queues say little about what is free.
 const LOOKS: usize = 2_000_000;
 
-/// Where pods that wait go.
+/// The nodes of waiting pods.
 pub(super) struct Settled<'a> {
     pub(super) free: Unclaimed<'a>,
-    /// By position of the node.
+    /// By index of the node.
     pub(super) joined: BTreeMap<usize, Crowd>,
-    /// Nodes that were looked at, and pods that were compared.
+    /// Nodes scanned and pods compared so far.
     pub(super) looks: usize,
 }
 
-/// Every pod that waits gets the node that it fills best, if it fits on any; the own namespace's first, then by name.
+/// Every waiting pod that fits gets the node that it fills best; the own namespace's pods first, then by
+/// name.
 pub(super) fn settle(capacity: &Capacity) -> Settled<'_> {
     let nodes = capacity.nodes.as_slice();
     let mut settled = Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), looks: 0 };
@@ -35,7 +37,7 @@ pub(super) fn settle(capacity: &Capacity) -> Settled<'_> {
     settled
 }
 
-/// Pods that are alike, and how many there are, in the order of the first of each.
+/// Identical pods and their number, in the order of the first of each.
 fn alike(capacity: &Capacity) -> Vec<(&PendingPod, usize)> {
     let mut pending: Vec<&PendingPod> = capacity.pending.iter().collect();
     pending.sort_by_key(|pod| (pod.pod.namespace != capacity.namespace, &pod.name));
@@ -61,7 +63,7 @@ impl Settled<'_> {
         let candidates: Vec<usize> = kind.candidates().collect();
         for at in candidates {
             let Some(node) = nodes.get(at) else { continue };
-            // A node that was the fullest is so after each pod that it takes.
+            // The fullest node remains the fullest after each pod that it takes.
             while left > 0 && self.free.has(at, &kind.asked) && kind.there.lets(at, node) {
                 self.free.claim(at, &kind.asked);
                 self.joined.entry(at).or_default().add(&pod.pod, 1);
@@ -72,7 +74,7 @@ impl Settled<'_> {
     }
 }
 
-/// The pods on the nodes that a kind of pod has to do with, and how many are alike.
+/// The pods on the nodes that matter for a kind of pod, and their numbers.
 pub(super) fn there<'n>(
     nodes: &'n [NodeRoom],
     joined: &'n BTreeMap<usize, Crowd>,
@@ -85,7 +87,7 @@ pub(super) fn there<'n>(
 }
 
 impl Capacity {
-    /// The same once every pod that waits and fits somewhere has its node.
+    /// The same after every waiting pod that fits somewhere has a node.
     #[must_use]
     pub fn settled(mut self) -> Self {
         let settled = settle(&self);

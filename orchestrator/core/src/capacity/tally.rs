@@ -1,5 +1,5 @@
-//! The room on all nodes, kept up to date object by object: what one more pod or node changes is all that is added up. Cheap to copy:
-//! whoever decides takes a copy of the moment, and most of it is shared.
+//! The room on all nodes, updated incrementally: each change of a pod or node only changes its own part.
+//! Cheap to clone: a decision takes a snapshot, which shares most of its memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use super::pods::queue;
 use super::{Capacity, Claim, Crowd, NodeRoom, PendingPod, Quota, Waiting};
 
-/// Nodes, and what the pods of all namespaces claim of them.
+/// Nodes, and the claims of the pods of all namespaces.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     places: BTreeMap<SmolStr, Arc<Place>>,
@@ -19,11 +19,11 @@ pub struct Tally {
     waiting: BTreeMap<String, Waiting>,
 }
 
-/// Whose pods room is looked for.
+/// The fleet for which room is computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Viewer {
     namespace: String,
-    /// Schedulers of its pods. What waits in the queue of another one takes no room that this one gives.
+    /// Schedulers of its pods. Pods in the queue of another scheduler take no room from them.
     schedulers: BTreeSet<SmolStr>,
 }
 
@@ -39,28 +39,28 @@ impl Viewer {
     }
 }
 
-/// A node, or the name of one: pods may be known before their node is.
+/// A node, or only its name: pods may be known before their node.
 #[derive(Clone, Debug, Default)]
 struct Place {
     node: Option<Arc<NodeRoom>>,
-    /// What its pods ask for together. Exact, so that each can be taken off again.
+    /// Sum of the requests of its pods. Exact, so that each can be subtracted again.
     taken: BTreeMap<SmolStr, i128>,
     pods: Crowd,
 }
 
 impl Tally {
-    /// A node that is there, or as it is now; nothing of it is asked for yet.
+    /// Adds or updates a node.
     pub fn set_node(&mut self, room: Arc<NodeRoom>) {
         let place = self.places.entry(SmolStr::new(&room.name)).or_default();
         Arc::make_mut(place).node = Some(room);
     }
 
-    /// A node is gone. Its pods may not be yet.
+    /// Removes a node. Its pods may still exist.
     pub fn remove_node(&mut self, name: &str) {
         self.at(name, |place| place.node = None);
     }
 
-    /// A pod is there. What it claimed before has to be taken off first.
+    /// Adds a pod. Its earlier claim must be removed first.
     pub fn add(&mut self, pod: &str, claim: &Claim) {
         match claim {
             Claim::Nothing => {}
@@ -77,7 +77,7 @@ impl Tally {
         }
     }
 
-    /// A pod is gone, or claims something else now.
+    /// Removes a pod, or its old claim.
     pub fn remove(&mut self, pod: &str, claim: &Claim) {
         match claim {
             Claim::Nothing => {}
@@ -96,7 +96,7 @@ impl Tally {
         }
     }
 
-    /// Changes a place, and forgets it when nothing is left of it.
+    /// Changes a node's entry, and removes it when it is empty.
     fn at(&mut self, name: &str, change: impl FnOnce(&mut Place)) {
         let Some(place) = self.places.get_mut(name) else { return };
         let place = Arc::make_mut(place);
@@ -106,7 +106,7 @@ impl Tally {
         }
     }
 
-    /// All of it as it is for a fleet, within the quotas of its namespace.
+    /// The capacity for a fleet, with the quotas of its namespace.
     pub fn capacity<'q>(
         &self,
         viewer: &Viewer,
@@ -173,7 +173,7 @@ mod tests {
         ]
     }
 
-    /// Some are alike.
+    /// Some are identical.
     fn neighbour(number: i128) -> Arc<Neighbour> {
         let app = (number % 3).to_string();
         Arc::new(Neighbour::of("n", Labels::of([("app", app.as_str())]), &serde_json::Value::Null))
@@ -193,7 +193,7 @@ mod tests {
         Arc::new(NodeRoom { name: NODES[node].to_owned(), shares, ..NodeRoom::default() })
     }
 
-    /// What is there, added up at once.
+    /// The same, computed from scratch.
     fn again(nodes: &BTreeMap<usize, i128>, pods: &BTreeMap<usize, Claim>) -> Capacity {
         let mut tally = Tally::default();
         for (pod, claim) in pods {
@@ -206,9 +206,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes in whatever order: what is kept is what adding everything up gives.
+        /// After any sequence of changes the incremental result equals the one computed from scratch.
         #[test]
-        fn what_is_kept_is_what_adding_up_gives(steps in prop::collection::vec(step(), 0..40)) {
+        fn incremental_updates_equal_a_full_sum(steps in prop::collection::vec(step(), 0..40)) {
             let (mut nodes, mut pods) = (BTreeMap::new(), BTreeMap::new());
             let mut tally = Tally::default();
             for step in steps {
@@ -236,7 +236,7 @@ mod tests {
             }
             let mut kept = tally.capacity(&Viewer::default(), []);
             let mut expected = again(&nodes, &pods);
-            // A resource that nobody asks for any more may be gone or be 0.
+            // A resource without requests may be absent or 0.
             for room in kept.nodes.iter_mut().chain(&mut expected.nodes) {
                 room.shares.retain(|_, share| *share != Share::default());
             }

@@ -1,4 +1,4 @@
-//! Does a whole group fit? Small clusters that a person can check by hand.
+//! Whether a whole group fits, on small clusters that a reader can check by hand.
 
 mod brute_force;
 mod neighbours;
@@ -30,21 +30,21 @@ fn stackable(gpus: u32) -> Value {
 }
 
 #[test]
-fn the_pods_of_a_group_go_on_nodes_of_their_own() {
+fn pods_of_a_group_are_placed_on_separate_nodes() {
     assert_eq!(fits(&shape(), &nodes(&[1, 1])).unwrap(), ["node-0", "node-1"]);
     let no_room = fits(&shape(), &nodes(&[2, 0])).unwrap_err();
     assert_eq!(no_room.to_string(), "needs 2 nodes x 1 nvidia.com/gpu; best free: 2 + 0");
 }
 
 #[test]
-fn pods_that_may_share_a_node_do() {
+fn pods_without_anti_affinity_share_a_node() {
     let shape = group(&[stackable(1), stackable(1)]);
     assert_eq!(fits(&shape, &nodes(&[0, 2])).unwrap(), ["node-1", "node-1"]);
     assert_eq!(fits(&shape, &nodes(&[1, 0])).unwrap_err().needs, "2 pods x 1 nvidia.com/gpu");
 }
 
 #[test]
-fn the_sum_alone_is_not_enough() {
+fn enough_gpus_in_total_are_not_sufficient() {
     let shape = group(&[gpu_pod(8), gpu_pod(8)]);
     let no_room = fits(&shape, &nodes(&[8, 4, 4])).unwrap_err();
     assert_eq!(no_room.to_string(), "needs 2 nodes x 8 nvidia.com/gpu; best free: 8 + 4 + 4");
@@ -57,7 +57,7 @@ fn hard_pods_are_placed_before_easy_ones() {
 }
 
 #[test]
-fn what_runs_and_what_waits_takes_room() {
+fn running_and_waiting_pods_take_room() {
     let mut capacity = nodes(&[1, 1, 1]);
     capacity.nodes[0].take(&gpus(1));
     assert_eq!(fits(&shape(), &capacity).unwrap(), ["node-1", "node-2"]);
@@ -68,11 +68,11 @@ fn what_runs_and_what_waits_takes_room() {
     });
     assert!(fits(&shape(), &capacity).is_err());
     capacity.pending[0].spec = stackable(64).into();
-    assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes nothing");
+    assert!(fits(&shape(), &capacity).is_ok(), "a pod that fits nowhere takes no room");
 }
 
 #[test]
-fn a_quota_counts_before_the_nodes_do() {
+fn a_quota_is_checked_before_the_nodes() {
     let mut capacity = nodes(&[1, 1]);
     let left = |gpus: i128| super::Quota {
         name: "team".to_owned(),
@@ -84,7 +84,7 @@ fn a_quota_counts_before_the_nodes_do() {
     capacity.quotas.push(left(1));
     let no_room = fits(&shape(), &capacity).unwrap_err().to_string();
     assert_eq!(no_room, "needs 2 requests.nvidia.com/gpu; ResourceQuota team leaves 1");
-    // Pods that wait for a node exist, so they are in the quota's own count already.
+    // Pods that wait for a node exist, so the quota counts them already.
     capacity.quotas = vec![left(2)];
     capacity.nodes.push(capacity.nodes[0].clone());
     capacity.pending.push(PendingPod {
@@ -95,11 +95,11 @@ fn a_quota_counts_before_the_nodes_do() {
     assert!(fits(&shape(), &capacity).is_ok());
     let mut room = super::Room::of(&capacity);
     room.reserve(&group(&[stackable(1)]).roles[0], 1);
-    assert!(room.place(&shape()).is_err(), "one that is about to be made is not");
+    assert!(room.place(&shape()).is_err(), "a group that is about to be created is not counted yet");
 }
 
 #[test]
-fn a_group_that_was_placed_is_taken_off_the_quota() {
+fn a_placed_group_is_subtracted_from_the_quota() {
     let mut capacity = nodes(&[8, 8]);
     capacity.quotas = vec![super::Quota {
         left: BTreeMap::from([("requests.nvidia.com/gpu".to_owned(), 4_000)]),
@@ -125,7 +125,7 @@ fn every_resource_counts() {
 }
 
 #[test]
-fn nodes_that_may_not_be_used_are_not() {
+fn ineligible_nodes_are_not_used() {
     type Edit = dyn Fn(&mut NodeRoom);
     let cases: [(&str, &Edit); 4] = [
         ("cordoned", &|node| node.unschedulable = true),
@@ -153,7 +153,7 @@ fn nodes_that_may_not_be_used_are_not() {
 }
 
 #[test]
-fn nobody_may_run_there_is_said_as_such() {
+fn no_eligible_node_is_reported() {
     let mut capacity = nodes(&[1, 1]);
     capacity.nodes.iter_mut().for_each(|node| node.unschedulable = true);
     let free = fits(&shape(), &capacity).unwrap_err().free;
@@ -224,7 +224,7 @@ fn selectors_and_affinity_match_as_in_kubernetes() {
 }
 
 #[test]
-fn of_many_nodes_only_the_first_are_listed() {
+fn only_the_first_of_many_nodes_are_listed() {
     let free = |count: usize| fits(&group(&[stackable(2)]), &nodes(&vec![1; count])).unwrap_err().free;
     assert_eq!(free(8), format!("best free: {}", ["1"; 8].join(" + ")));
     assert_eq!(free(9), format!("best free: {} + ...", ["1"; 8].join(" + ")));
@@ -242,7 +242,7 @@ fn pods_that_ask_for_different_amounts_are_distinguished() {
 }
 
 #[test]
-fn what_is_free_is_told_of_nodes_that_come_into_question() {
+fn free_amounts_are_those_of_eligible_nodes() {
     let mut capacity = nodes(&[1, 1, 0]);
     capacity.nodes[0].unschedulable = true;
     capacity.nodes[2].take(&gpus(4));
@@ -254,7 +254,7 @@ fn what_is_free_is_told_of_nodes_that_come_into_question() {
 }
 
 #[test]
-fn the_fullest_node_that_has_room_is_taken_first() {
+fn the_fullest_node_with_room_is_used_first() {
     let one = |free: &[u32]| fits(&group(&[stackable(1)]), &nodes(free)).unwrap();
     assert_eq!(one(&[4, 2, 8]), ["node-1"]);
     let capacity = nodes(&[2, 3]);
@@ -266,7 +266,7 @@ fn the_fullest_node_that_has_room_is_taken_first() {
 }
 
 #[test]
-fn nonsense_in_a_pod_spec_is_no_panic() {
+fn an_invalid_pod_spec_does_not_panic() {
     for spec in [
         json!(null),
         json!([]),
@@ -277,7 +277,7 @@ fn nonsense_in_a_pod_spec_is_no_panic() {
     }
 }
 
-/// Nodes with so many free GPUs, each in a zone.
+/// Nodes with this many free GPUs, each in a zone.
 fn zoned(free: &[(u32, &str)]) -> Capacity {
     let mut capacity = nodes(&free.iter().map(|(gpus, _)| *gpus).collect::<Vec<_>>());
     for (node, (_, zone)) in capacity.nodes.iter_mut().zip(free) {
@@ -293,7 +293,7 @@ fn with(mut pod: Value, affinity: &str, key: &str) -> Value {
 }
 
 #[test]
-fn pods_that_have_to_be_together_are_in_one_domain() {
+fn pods_with_affinity_share_one_domain() {
     let pod = || with(stackable(1), "podAffinity", "zone");
     let shape = group(&[pod(), pod()]);
     let capacity = zoned(&[(1, "a"), (1, "b"), (1, "b")]);
@@ -304,7 +304,7 @@ fn pods_that_have_to_be_together_are_in_one_domain() {
 }
 
 #[test]
-fn pods_that_have_to_be_apart_are_in_domains_of_their_own() {
+fn pods_with_anti_affinity_are_in_separate_domains() {
     let pod = || with(stackable(1), "podAntiAffinity", "zone");
     let shape = group(&[pod(), pod()]);
     assert!(fits(&shape, &zoned(&[(1, "a"), (1, "a")])).is_err());
@@ -312,7 +312,7 @@ fn pods_that_have_to_be_apart_are_in_domains_of_their_own() {
 }
 
 #[test]
-fn pods_that_have_to_be_spread_are() {
+fn pods_with_a_spread_rule_are_spread() {
     let pod = |skew: u32, when: &str| {
         let mut pod = stackable(1);
         pod["topologySpreadConstraints"] =
@@ -344,7 +344,7 @@ fn every_spread_rule_counts() {
     assert_eq!(fits(&group(&[pod.clone(), pod]), &capacity).unwrap(), ["node-0", "node-2"]);
 }
 
-/// In another order the search would give up before it comes to it.
+/// In another order the search would give up before it finds the solution.
 #[test]
 fn the_pod_that_fits_on_the_fewest_nodes_is_placed_first() {
     let mut bound = gpu_pod(1);
@@ -356,7 +356,7 @@ fn the_pod_that_fits_on_the_fewest_nodes_is_placed_first() {
     assert_eq!(fits(&group(&pods), &capacity).unwrap()[10], "node-0");
 }
 
-/// Left to the end, the evenness would be found missing too often.
+/// If balance were only checked at the end, the search would fail too often.
 #[test]
 fn pods_are_spread_over_many_nodes() {
     let mut pod = stackable(1);
@@ -369,7 +369,7 @@ fn pods_are_spread_over_many_nodes() {
 }
 
 #[test]
-fn a_search_that_would_take_for_ever_is_given_up() {
+fn a_search_above_its_limit_is_given_up() {
     let pod = |number: usize| {
         let mut pod = stackable(1);
         pod["hostname"] = json!(number.to_string());
@@ -380,7 +380,7 @@ fn a_search_that_would_take_for_ever_is_given_up() {
 }
 
 #[test]
-fn pods_that_wait_take_room_in_the_order_of_their_names() {
+fn waiting_pods_take_room_in_the_order_of_their_names() {
     let waiting = |names: [&str; 2]| {
         let mut capacity = nodes(&[3]);
         let pods = names.iter().zip([stackable(3), stackable(1)]);
@@ -398,13 +398,13 @@ fn pods_that_wait_take_room_in_the_order_of_their_names() {
 }
 
 #[test]
-fn pods_apart_by_a_label_do_not_mind_nodes_without_it() {
+fn a_rule_about_a_label_ignores_nodes_without_it() {
     let pod = || with(stackable(1), "podAntiAffinity", "zone");
     assert_eq!(fits(&group(&[pod(), pod()]), &nodes(&[2])).unwrap(), ["node-0", "node-0"]);
 }
 
 #[test]
-fn a_node_needs_every_label_that_a_rule_goes_by() {
+fn a_node_needs_every_label_of_the_rules() {
     let mut pod = with(stackable(1), "podAffinity", "rack");
     let terms = &mut pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     terms.as_array_mut().unwrap().push(json!({"topologyKey": "zone", "labelSelector": {}}));
@@ -416,20 +416,20 @@ fn a_node_needs_every_label_that_a_rule_goes_by() {
 }
 
 #[test]
-fn pods_that_have_to_be_together_may_mean_one_node() {
+fn pods_with_affinity_may_share_a_node() {
     let pod = || with(stackable(1), "podAffinity", "kubernetes.io/hostname");
     assert_eq!(fits(&group(&[pod(), pod()]), &nodes(&[1, 1, 2])).unwrap(), ["node-2", "node-2"]);
 }
 
 #[test]
-fn who_asks_for_none_of_a_resource_does_not_mind_that_it_is_overdrawn() {
+fn an_overdrawn_resource_does_not_matter_without_a_request_for_it() {
     let mut capacity = nodes(&[1]);
     capacity.nodes[0].take(&gpus(4));
     assert!(fits(&group(&[stackable(0), stackable(0)]), &capacity).is_ok());
 }
 
 #[test]
-fn only_pods_with_the_rule_have_to_be_together() {
+fn only_pods_with_the_affinity_must_share_a_domain() {
     let together = || with(stackable(2), "podAffinity", "zone");
     let shape = group(&[together(), stackable(1), together()]);
     let capacity = zoned(&[(2, "b"), (2, "a"), (1, "c"), (2, "a")]);
@@ -437,14 +437,14 @@ fn only_pods_with_the_rule_have_to_be_together() {
 }
 
 #[test]
-fn a_choice_that_leads_nowhere_is_taken_back() {
+fn a_dead_end_is_backtracked() {
     let pods = [4, 4, 3, 3].map(stackable);
     let places = fits(&group(&pods), &nodes(&[8, 6])).unwrap();
     assert_eq!(places, ["node-0", "node-0", "node-1", "node-1"]);
 }
 
 #[test]
-fn a_node_that_has_less_room_now_keeps_its_place_among_the_others() {
+fn a_node_with_less_room_keeps_its_order() {
     let capacity = nodes(&[1, 1, 5]);
     let mut room = super::Room::of(&capacity);
     let taken: Vec<_> =
@@ -453,7 +453,7 @@ fn a_node_that_has_less_room_now_keeps_its_place_among_the_others() {
 }
 
 #[test]
-fn room_that_is_taken_is_gone_for_the_next() {
+fn room_that_is_taken_is_not_available_to_the_next() {
     let capacity = nodes(&[2, 2, 2, 2]);
     let mut room = super::Room::of(&capacity);
     let pods = shape();
@@ -464,7 +464,7 @@ fn room_that_is_taken_is_gone_for_the_next() {
 }
 
 #[test]
-fn what_is_short_is_nothing_that_a_pod_asks_none_of() {
+fn a_resource_without_a_request_is_never_short() {
     let mut capacity = nodes(&[1, 1]);
     for node in &mut capacity.nodes {
         node.take(&Resources::from([("example.com/a".to_owned(), 1_000)]));
@@ -476,7 +476,7 @@ fn what_is_short_is_nothing_that_a_pod_asks_none_of() {
 }
 
 #[test]
-fn what_is_given_back_is_at_most_what_was_taken() {
+fn at_most_what_was_taken_is_given_back() {
     let mut node = nodes(&[2]).nodes.remove(0);
     let asked = Resources::from([("nvidia.com/gpu".to_owned(), 1_000), ("example.com/a".to_owned(), 500)]);
     node.give_back(&asked);

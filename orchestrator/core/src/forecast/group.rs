@@ -1,4 +1,4 @@
-//! One group of a forecast: pods, engine and gate, and what can be observed of them at a moment.
+//! One group of a forecast: pods, engine and gate, and its observable state at a given time.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::observed::{
     ObservedRayCluster, PodProblem, RayReport, Reach,
 };
 
-/// A group whose RayCluster exists or whose pods are still ending.
+/// A group whose RayCluster exists or whose pods are still terminating.
 #[derive(Clone, Debug)]
 pub(super) struct Group<'a> {
     pub(super) shape: &'a GroupShape,
     pub(super) uid: String,
     /// Node of each pod, once they are scheduled.
     pub(super) nodes: Vec<String>,
-    /// When its pods run.
+    /// When its pods are running.
     pub(super) up_at: Option<Timestamp>,
-    /// When its pods will have ended, once its RayCluster is deleted.
+    /// When its pods will have ended, if its RayCluster was deleted.
     pub(super) gone_at: Option<Timestamp>,
-    /// Submission of its engine, and when that can serve. Compatibility mode: without a name.
+    /// Submission id of its engine, and when that can serve. Without an id in compatibility mode.
     pub(super) engine: Option<(String, Timestamp)>,
     pub(super) gate: bool,
     /// When its last request will have ended.
@@ -32,7 +32,7 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// A group that was just made.
+    /// A group that was just created.
     pub(super) fn new(shape: &'a GroupShape, entry: &GroupStatus, now: Timestamp) -> Self {
         Self {
             shape,
@@ -46,7 +46,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// A group as the ledger has it; `None` when nothing of it exists yet.
+    /// A group from the ledger; `None` if nothing of it exists yet.
     pub(super) fn of(shape: &'a GroupShape, entry: &GroupStatus, pace: Pace, now: Timestamp) -> Option<Self> {
         entry.uid.as_ref()?;
         let mut group = Self::new(shape, entry, now);
@@ -71,7 +71,7 @@ impl<'a> Group<'a> {
                 group.idle_at = if group.gate { Timestamp::MAX } else { at(pace.drain) };
             }
             Phase::Stopping | Phase::Failed => group.up_at = Some(now),
-            // Foretold as if it were resumed now: who will resume it, and when, nobody here knows.
+            // Predicted as if it were resumed now: when it will be resumed is not known here.
             Phase::Suspended => {}
         }
         Some(group)
@@ -81,7 +81,7 @@ impl<'a> Group<'a> {
         self.gone_at.is_none() && self.up_at.is_some_and(|up| up <= now)
     }
 
-    /// What can be observed of it.
+    /// Its observable state.
     pub(super) fn observed(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> ObservedGroup {
         let up = self.is_up(now);
         let cluster = self.gone_at.is_none().then(|| ObservedRayCluster {
@@ -143,7 +143,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The submission id of a group's engine; empty where the pods start it.
+/// The submission id of a group's engine; empty if the pods start the engine.
 pub(super) fn submission(entry: &GroupStatus) -> String {
     entry
         .engine_revision

@@ -1,5 +1,5 @@
-//! A rollout run forward: the very `decide` of the orchestrator, on a simulated clock and on groups that take
-//! as long as this fleet's groups have been observed to take. Nothing is written and nothing goes wrong in here.
+//! Simulates a rollout: the orchestrator's own `decide`, on a simulated clock and on groups that take as long
+//! as this fleet's groups took so far. Nothing is written, and no fault is simulated.
 
 mod group;
 mod moments;
@@ -19,64 +19,64 @@ pub use moments::{Moment, What};
 pub use pace::Pace;
 use world::ForecastState;
 
-/// Passes after which a forecast gives up: a few for each step of a group, of a thousand groups.
+/// The most passes of a forecast: a few for each step of a group, for a thousand groups.
 const PASSES: usize = 50_000;
 
-/// What is to be predicted.
+/// The input of a forecast.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The fleet as it would be asked for.
+    /// The fleet with the new spec.
     pub fleet: &'a ValidFleet,
-    /// The fleet at the revision that was complete last; see [`decide::World::stable`].
+    /// The fleet at its last complete revision; see [`decide::World::stable`].
     pub stable: Option<&'a ValidFleet>,
     /// Its status now.
     pub status: &'a RayClusterFleetStatus,
-    /// What the nodes have.
+    /// The capacity of the nodes.
     pub capacity: &'a Capacity,
-    /// How long things take.
+    /// Duration of each step.
     pub pace: Pace,
     /// Now.
     pub now: Timestamp,
 }
 
-/// What will happen, if nothing goes wrong.
+/// The predicted course, without faults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
-    /// Step by step.
+    /// The events, in order.
     pub moments: Vec<Moment>,
-    /// How it ends.
+    /// The end.
     pub outcome: Outcome,
-    /// Seconds until then.
+    /// Seconds until the end.
     pub seconds: i64,
-    /// Fewest groups that take traffic at any moment.
+    /// Fewest groups that take traffic at any time.
     pub fewest_ready: u32,
-    /// Most groups that exist at any moment.
+    /// Most groups that exist at any time.
     pub most_groups: u32,
     /// GPUs that the fleet's pods hold now.
     pub gpus_now: u32,
-    /// Most GPUs that its pods hold at any moment.
+    /// Most GPUs that its pods hold at any time.
     pub gpus_peak: u32,
 }
 
-/// How a rollout ends.
+/// The end of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All groups are what is asked for.
+    /// All groups match the spec.
     Complete,
     /// `spec.paused` holds it.
     Paused,
-    /// It stands, for the reason that the condition `Stalled` would give.
+    /// It is stuck, with the message that the condition `Stalled` would have.
     Stalled(String),
-    /// It goes on beyond what is looked at.
+    /// It takes longer than the forecast simulates.
     Open,
 }
 
-/// Runs a rollout forward to its end.
+/// Simulates a rollout to its end.
 pub fn forecast(question: &Question<'_>) -> Forecast {
     Run::new(question).until_the_end()
 }
 
-/// A rollout under way.
+/// The state of a simulation.
 struct Run<'a> {
     question: &'a Question<'a>,
     world: ForecastState<'a>,
@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
         self.forecast
     }
 
-    /// One look of the orchestrator. Says whether anything followed, and when it would look again.
+    /// One pass of the orchestrator. Returns whether anything changed, and the time of the next pass.
     fn pass(&mut self) -> (bool, Option<Timestamp>) {
         let stable = self.stable();
         let decision = decide(&decide::ReconcileInput {

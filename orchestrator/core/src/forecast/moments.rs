@@ -1,4 +1,4 @@
-//! What of a pass people want to read: groups that are made, serve, are drained, are gone.
+//! The events of a pass for people: groups are created, serve, drain, are gone.
 
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
@@ -6,35 +6,35 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use crate::decide::Decision;
 use crate::effect::Effect;
 
-/// One thing that happens.
+/// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Seconds from now.
     pub seconds: i64,
-    /// What.
+    /// The event.
     pub what: What,
-    /// To which group.
+    /// The group.
     pub group: String,
     /// The group's revision from then on.
     pub revision: String,
-    /// Groups that take traffic then.
+    /// Groups that take traffic after it.
     pub ready: u32,
-    /// Groups that exist then.
+    /// Groups that exist after it.
     pub groups: u32,
-    /// GPUs that the fleet's pods hold then.
+    /// GPUs that the fleet's pods hold after it.
     pub gpus: u32,
 }
 
-/// What happens to a group.
+/// What happened to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     /// It takes traffic.
     Serve,
-    /// Its requests have ended; its RayCluster is deleted, and its pods end.
+    /// Its requests have ended; its RayCluster is deleted and its pods terminate.
     Delete,
-    /// Its RayCluster is made.
+    /// Its RayCluster is created.
     Create,
-    /// The next engine is started on its pods.
+    /// The next engine is launched on its pods.
     Swap,
     /// It takes no new requests, and its last ones end.
     Drain,
@@ -53,7 +53,7 @@ impl What {
     }
 }
 
-/// What a pass changes. The numbers are entered by the caller.
+/// The events of a pass. The caller fills in the numbers.
 pub(super) fn of(before: &RayClusterFleetStatus, decision: &Decision) -> Vec<Moment> {
     let after = &decision.status.groups;
     let old = |group: &GroupStatus| before.groups.iter().find(|old| old.name == group.name);
@@ -64,7 +64,7 @@ pub(super) fn of(before: &RayClusterFleetStatus, decision: &Decision) -> Vec<Mom
     let gone = decision.effects.iter().filter_map(deleted).map(|group| moment(What::Delete, group));
     let changed = after.iter().filter_map(|group| Some(moment(change(old(group), group)?, group)));
     let mut moments: Vec<Moment> = gone.chain(changed).collect();
-    // What lets another thing happen in the same pass comes before it.
+    // An event that enables another one in the same pass comes first.
     moments.sort_by_key(|moment| moment.what);
     moments
 }

@@ -1,4 +1,4 @@
-//! How long things take in a forecast: as observed, or assumed from the size of a group.
+//! Durations of a forecast: observed, or assumed from the size of a group.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::startup_times;
 /// How long things take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// From a group's entry until its pods run and its Ray nodes are in, room provided.
+    /// From a group's entry until its pods run and Ray lists its nodes, if there is room.
     pub pods: Duration,
     /// From the launch of an engine until it takes traffic.
     pub start: Duration,
     /// Until the requests in flight have ended.
     pub drain: Duration,
-    /// Until pods have ended.
+    /// Until the pods have ended.
     pub end: Duration,
-    /// Whether `pods` and `start` were observed of this model. Otherwise they are assumed.
+    /// Whether `pods` and `start` were observed for this model; otherwise they are assumed.
     pub observed: bool,
 }
 
 impl Pace {
-    /// What is known of a fleet; for the rest, guesses that grow with the size of a group.
+    /// The durations known for a fleet; for the rest, assumptions that grow with the size of a group.
     pub fn of(fleet: &ValidFleet, status: &RayClusterFleetStatus) -> Self {
         let observed = startup_times::observed(fleet, status);
         let seconds = |known: Option<u32>, else_: u64| Duration::from_secs(known.map_or(else_, u64::from));

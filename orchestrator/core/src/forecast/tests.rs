@@ -1,4 +1,4 @@
-//! Forecasts that a person can follow.
+//! Forecasts that a reader can follow.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const PACE: Pace = Pace {
     observed: true,
 };
 
-/// So many groups that serve on two nodes each, of nodes for `room` groups.
+/// Serving groups on two nodes each, and nodes for `room` groups.
 fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) {
     let mut capacity = nodes(&vec![1; 2 * room]);
     let groups: Vec<GroupStatus> = (0..fleet.replicas)
@@ -46,7 +46,7 @@ fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) 
     (status, capacity)
 }
 
-/// A fleet that serves, and what becomes of it when it is changed.
+/// The forecast of a change to a serving fleet.
 fn changed(before: &ValidFleet, room: usize, change: impl FnOnce(&mut ValidFleet)) -> Forecast {
     let (status, capacity) = status(before, room);
     let mut fleet = before.clone();
@@ -101,7 +101,7 @@ fn one_group_with_a_surge_has_no_outage_and_takes_twice_the_gpus() {
 }
 
 #[test]
-fn one_group_in_place_is_an_outage_and_takes_nothing_more() {
+fn one_group_in_place_has_an_outage_and_takes_no_more_gpus() {
     let forecast = changed(&bounds(1, 0, 1), 1, new_pods);
     assert_eq!(
         steps(&forecast),
@@ -116,7 +116,7 @@ fn one_group_in_place_is_an_outage_and_takes_nothing_more() {
 }
 
 #[test]
-fn engines_are_swapped_on_their_pods() {
+fn an_engine_change_swaps_engines_on_their_pods() {
     let forecast = changed(&bounds(2, 1, 1), 2, new_engine);
     assert_eq!(forecast.outcome, Outcome::Complete);
     let kinds: Vec<&str> = forecast.moments.iter().map(|moment| moment.what.as_str()).collect();
@@ -125,7 +125,7 @@ fn engines_are_swapped_on_their_pods() {
 }
 
 #[test]
-fn what_would_stand_still_is_reported() {
+fn a_stuck_rollout_is_reported() {
     let forecast = changed(&bounds(2, 1, 0), 2, new_pods);
     let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
     assert!(why.contains("needs 2 nodes x 1 nvidia.com/gpu; best free: 0 + 0"), "{why}");
@@ -138,7 +138,7 @@ fn what_would_stand_still_is_reported() {
 }
 
 #[test]
-fn a_group_that_would_pend_is_predicted_with_its_end() {
+fn a_pending_group_is_predicted_with_its_timeout() {
     let forecast = changed(&bounds(2, 1, 1), 2, |fleet| {
         fleet.strategy.when_no_room = WhenNoRoom::Pend;
         new_pods(fleet);
@@ -150,7 +150,7 @@ fn a_group_that_would_pend_is_predicted_with_its_end() {
 }
 
 #[test]
-fn more_groups_than_there_is_room_for_are_reported_too() {
+fn groups_without_room_are_reported() {
     let forecast = changed(&bounds(1, 1, 0), 2, |fleet| fleet.replicas = 3);
     let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
     assert!(
@@ -160,7 +160,7 @@ fn more_groups_than_there_is_room_for_are_reported_too() {
 }
 
 #[test]
-fn a_canary_is_complete_with_its_share() {
+fn a_canary_is_complete_with_its_partition() {
     let forecast = changed(&bounds(3, 1, 0), 4, |fleet| {
         fleet.strategy.partition = 2;
         new_pods(fleet);
@@ -171,7 +171,7 @@ fn a_canary_is_complete_with_its_share() {
 }
 
 #[test]
-fn a_pause_is_an_end() {
+fn a_pause_ends_the_forecast() {
     let forecast = changed(&bounds(1, 1, 0), 2, |fleet| {
         fleet.paused = true;
         new_pods(fleet);
@@ -180,7 +180,7 @@ fn a_pause_is_an_end() {
 }
 
 #[test]
-fn a_rollback_under_way_is_predicted_to_its_end() {
+fn a_rollback_is_predicted_to_its_end() {
     let before = bounds(1, 0, 1);
     let (mut status, capacity) = status(&before, 1);
     let mut fleet = before.clone();
@@ -206,7 +206,7 @@ fn a_rollback_under_way_is_predicted_to_its_end() {
 }
 
 #[test]
-fn the_last_thing_that_happens_counts_not_the_wait_after_it() {
+fn the_duration_ends_with_the_last_event() {
     let mut before = bounds(1, 0, 1);
     before.min_ready = Duration::from_mins(5);
     let forecast = changed(&before, 1, new_pods);
@@ -214,7 +214,7 @@ fn the_last_thing_that_happens_counts_not_the_wait_after_it() {
 }
 
 #[test]
-fn a_fleet_whose_pods_start_the_engine_is_predicted_too() {
+fn compatibility_mode_is_predicted_too() {
     let mut before = plain_fleet(2);
     (before.strategy.max_surge, before.strategy.max_unavailable) = (1, 0);
     before.own_engine_port = Some(8000);
@@ -223,7 +223,7 @@ fn a_fleet_whose_pods_start_the_engine_is_predicted_too() {
     assert_eq!(forecast.seconds, 1410);
 }
 
-/// A rollout whose surge group loads since 400 s.
+/// A rollout whose surge group has been loading since 400 s.
 fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
     let before = bounds(1, 1, 0);
     let (mut status, mut capacity) = status(&before, 2);
@@ -254,21 +254,21 @@ fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
 }
 
 #[test]
-fn a_rollout_that_is_under_way_is_taken_up_where_it_is() {
+fn a_rollout_in_progress_continues_from_its_state() {
     let forecast = under_way(|_| {});
     assert_eq!(forecast.moments[0].what, What::Serve);
     assert_eq!((forecast.moments[0].seconds, forecast.outcome), (200, Outcome::Complete));
 }
 
 #[test]
-fn what_is_under_way_in_a_pause_still_happens() {
+fn steps_in_progress_complete_during_a_pause() {
     let forecast = under_way(|fleet| fleet.paused = true);
     assert_eq!(steps(&forecast), ["200 serves llama-pods2-1: 2 of 2, 4"]);
     assert_eq!(forecast.outcome, Outcome::Paused);
 }
 
 #[test]
-fn the_pods_of_others_and_the_own_ones_wait_for_room_each_once() {
+fn waiting_pods_of_others_and_of_the_fleet_take_room_once() {
     let fleet = bounds(1, 1, 0);
     let (mut status, mut capacity) = status(&fleet, 1);
     status.groups[0].nodes.clear();
@@ -297,7 +297,7 @@ fn the_pods_of_others_and_the_own_ones_wait_for_room_each_once() {
 }
 
 #[test]
-fn what_is_not_known_of_a_fleet_is_guessed_from_its_size() {
+fn unknown_durations_are_assumed_from_the_size() {
     let mut known = RayClusterFleetStatus::default();
     let seconds = |fleet: &ValidFleet, status: &RayClusterFleetStatus| {
         let pace = Pace::of(fleet, status);
@@ -322,7 +322,7 @@ fn what_is_not_known_of_a_fleet_is_guessed_from_its_size() {
 }
 
 #[test]
-fn a_group_is_taken_up_in_each_phase() {
+fn a_group_continues_from_each_phase() {
     let outcome = |phase: Phase, goal: Goal, launch: u32| {
         let mut fleet = bounds(1, 1, 0);
         let (mut status, capacity) = status(&fleet, 2);
@@ -364,7 +364,7 @@ fn an_empty_fleet_comes_up() {
 }
 
 #[test]
-fn groups_of_another_size_serve_on_and_are_counted_as_large_as_they_are() {
+fn groups_of_another_size_are_counted_with_their_own_size() {
     let forecast = changed(&bounds(2, 1, 0), 4, |fleet| {
         new_pods(fleet);
         fleet.shape.roles[1].count = 2;

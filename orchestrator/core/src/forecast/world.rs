@@ -1,4 +1,4 @@
-//! The groups and nodes of a forecast: what effects do to them, and what time does.
+//! The groups and nodes of a forecast, and how effects and time change them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub(super) struct ForecastState<'a> {
     stable: Option<&'a ValidFleet>,
     pace: Pace,
     groups: BTreeMap<String, Group<'a>>,
-    /// Order in which groups were made: the scheduler takes their pods in it.
+    /// Order in which groups were created: the scheduler places their pods in it.
     made: Vec<String>,
-    /// Pods of others that wait for room.
+    /// Waiting pods of others.
     others: Vec<PendingPod>,
     capacity: Capacity,
 }
@@ -41,7 +41,7 @@ impl<'a> ForecastState<'a> {
         for entry in &question.status.groups {
             let shape = world.shape(entry);
             if let Some(group) = Group::of(shape, entry, question.pace, question.now) {
-                // Its pods wait as the group's from here on.
+                // From here on its pods wait as the group's.
                 let prefix = format!("{}/{}-", fleet.namespace, entry.name);
                 world.others.retain(|pod| !pod.name.starts_with(&prefix));
                 world.groups.insert(entry.name.clone(), group);
@@ -81,7 +81,7 @@ impl<'a> ForecastState<'a> {
         self.groups.iter().map(see).collect()
     }
 
-    /// Time has come to a moment: pods are gone, and others take their room.
+    /// Advances to a point in time: pods end, and others take their room.
     pub(super) fn advance(&mut self, now: Timestamp) {
         let gone: Vec<String> = self
             .groups
@@ -91,7 +91,7 @@ impl<'a> ForecastState<'a> {
             .collect();
         for name in gone {
             if let Some(group) = self.groups.remove(&name) {
-                // Other pods may take the room; the own ones are the first in line.
+                // Other pods may take the room; those of the fleet come first.
                 each_pod(&mut self.capacity.nodes, &group, |node, pod| {
                     node.give_back(&requests(&pod.spec));
                     node.forget_group(&self.fleet.namespace, &name);
@@ -107,7 +107,7 @@ impl<'a> ForecastState<'a> {
         self.capacity.pending = self.others.iter().cloned().chain(self.waiting()).collect();
     }
 
-    /// Pods of groups that have no nodes yet.
+    /// Pods of groups without nodes.
     fn waiting(&self) -> impl Iterator<Item = PendingPod> {
         let waiting =
             self.groups.iter().filter(|(_, group)| group.nodes.is_empty() && group.gone_at.is_none());
@@ -121,7 +121,7 @@ impl<'a> ForecastState<'a> {
         })
     }
 
-    /// Gives the pods of a group nodes, if all of them fit.
+    /// Assigns nodes to the pods of a group, if all of them fit.
     fn schedule(&mut self, name: &str, now: Timestamp) {
         let Some(group) = self.groups.get_mut(name) else { return };
         if !group.nodes.is_empty() || group.gone_at.is_some() {
@@ -141,7 +141,7 @@ impl<'a> ForecastState<'a> {
         }
     }
 
-    /// The next moment at which something happens by itself.
+    /// The time of the next change that happens by itself.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let moments = self.groups.values().flat_map(|group| {
             let serves_at = group.engine.as_ref().map(|(_, serves_at)| *serves_at);
@@ -151,7 +151,7 @@ impl<'a> ForecastState<'a> {
         moments.flatten().filter(|moment| *moment > now).min()
     }
 
-    /// Does what was decided. Says whether that changed anything.
+    /// Performs an effect. Returns whether anything changed.
     pub(super) fn perform(&mut self, effect: Effect, now: Timestamp) -> bool {
         match effect {
             Effect::CreateCluster { group } => {
@@ -169,7 +169,7 @@ impl<'a> ForecastState<'a> {
             }),
             Effect::SetGate { group, open, .. } => self.change(&group, |group, pace| {
                 group.gate = open;
-                // Until it is closed there is always a request in flight.
+                // There is always a request in flight until the gate is closed.
                 group.idle_at = if open { Timestamp::MAX } else { after(now, pace.drain) };
             }),
             Effect::LaunchEngine { group, submission } => self.change(&group, |group, pace| {
@@ -178,7 +178,7 @@ impl<'a> ForecastState<'a> {
                 }
             }),
             Effect::StopEngine { group, .. } => self.change(&group, |group, _| group.engine = None),
-            // No engine of a forecast is told to drain: what it has ends by itself.
+            // Engines of a forecast need no drain request: their requests end by themselves.
             Effect::SetDraining { .. }
             | Effect::Probe { .. }
             | Effect::RepairCluster { .. }
@@ -191,14 +191,14 @@ impl<'a> ForecastState<'a> {
     }
 }
 
-/// A pod of a group as others see it.
+/// A pod of a group as other pods' rules match it.
 fn neighbour(namespace: &str, group: &str, pod: &PodShape) -> Arc<Neighbour> {
     let labels = pod.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let labels = Labels::of(labels.chain([(names::LABEL_GROUP, group)]));
     Arc::new(Neighbour::of(namespace, labels, &pod.spec))
 }
 
-/// Does something with each of a group's pods on its node.
+/// Applies a function to each pod of a group on its node.
 fn each_pod(nodes: &mut [NodeRoom], group: &Group<'_>, what: impl Fn(&mut NodeRoom, &PodShape)) {
     for (pod, name) in group.shape.pods().zip(&group.nodes) {
         if let Some(node) = nodes.iter_mut().find(|node| node.name == *name) {

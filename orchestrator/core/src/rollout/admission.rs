@@ -1,5 +1,6 @@
-//! A surge group that somebody has suspended and that nothing will resume. Kueue admits a RayCluster once its quota has room; where
-//! the older groups hold all of it, and the budget holds them, it never has. That is a lack of room like any other.
+//! A surge group that is suspended and that nothing will resume. Kueue admits a RayCluster once its quota has
+//! room; if the older groups use all of it, and the budget keeps them, it never has. That is handled like any
+//! other lack of room.
 
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use super::planner::Planner;
 use super::progress::Hold;
 use crate::time;
 
-/// Kueue creates and admits in one go where there is room; a queue that moves takes longer, and tells so by itself.
+/// Kueue creates and admits at once if there is room; a queue that moves takes longer, and reports that
+/// itself.
 const ADMITTED_WITHIN: Duration = Duration::from_mins(1);
 
-/// Why the rollout can go neither on nor back by itself, and what would help.
+/// Why the rollout can go neither forward nor back by itself, and the cure.
 pub(super) fn hold(planner: &Planner<'_>) -> Option<Hold> {
     let group = waiting(planner)?;
     let since = since(group)?;
@@ -31,7 +33,7 @@ pub(super) fn hold(planner: &Planner<'_>) -> Option<Hold> {
     ))
 }
 
-/// When that is said.
+/// When `hold` starts to apply.
 pub(super) fn wake(planner: &Planner<'_>) -> Option<Timestamp> {
     since(waiting(planner)?)
 }
@@ -40,7 +42,7 @@ fn since(group: &GroupStatus) -> Option<Timestamp> {
     time::end_of(group.phase_since.as_ref(), ADMITTED_WITHIN)
 }
 
-/// The surge group, if nothing else is under way.
+/// The surge group, if nothing else is in progress.
 fn waiting<'b>(planner: &'b Planner<'_>) -> Option<&'b GroupStatus> {
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     let surges = !fleet.paused && planner.active_count() > fleet.replicas;
@@ -58,7 +60,7 @@ fn waiting<'b>(planner: &'b Planner<'_>) -> Option<&'b GroupStatus> {
     if outdated.any(|group| budget.allows(group)) {
         return None;
     }
-    // The one that waits longest: another one may have been made a moment ago.
+    // The one that has waited longest: another one may have been created a moment ago.
     others().min_by(|a, b| {
         a.phase_since.as_ref().map(|since| since.0).cmp(&b.phase_since.as_ref().map(|since| since.0))
     })

@@ -1,5 +1,5 @@
-//! Groups are kept off nodes that this fleet has failed on, as long as there is room elsewhere: a soft wish. A node
-//! that is avoided is better than no group.
+//! Keeps groups off nodes on which this fleet has failed, as long as there is room elsewhere. A preference:
+//! an avoided node is better than no group.
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::PodShape;
@@ -8,9 +8,9 @@ use super::classify::is_retained;
 use super::planner::Planner;
 use crate::capacity::{self, Capacity, NoRoom, Room};
 
-/// Nodes that a new group is to keep off: all that are avoided, or none if it would have no room then.
+/// Nodes that a new group must avoid: all avoided ones, or none if it would have no room then.
 pub(super) fn for_new_group(planner: &Planner<'_>) -> Vec<String> {
-    // Pods that tolerate everything would come to such a node again.
+    // Pods that tolerate everything would return to such a node.
     let mut closing = planner.moving.nodes();
     let avoided = avoided(planner);
     if !avoided.is_empty() && elsewhere(planner, &avoided, None).is_ok() {
@@ -21,7 +21,7 @@ pub(super) fn for_new_group(planner: &Planner<'_>) -> Vec<String> {
     closing
 }
 
-/// A group that has failed on a node that is avoided now is recreated, instead of trying the same node again.
+/// Re-creates a group that failed on an avoided node, instead of trying the same node again.
 pub(super) fn leave(planner: &mut Planner<'_>) {
     let avoided = avoided(planner);
     if avoided.is_empty() {
@@ -50,7 +50,8 @@ fn avoided(planner: &Planner<'_>) -> Vec<String> {
     planner.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
 }
 
-/// Whether a whole group fits beside these nodes, once `instead_of` is gone. `Err(None)`: what the nodes have is not known.
+/// Whether a whole group fits without these nodes, once `instead_of` is gone. `Err(None)`: the capacity is
+/// not known.
 pub(super) fn elsewhere(
     planner: &Planner<'_>,
     avoided: &[String],
@@ -65,7 +66,7 @@ pub(super) fn elsewhere(
     Room::of(&rest).place(&planner.fleet.shape).map(drop).map_err(Some)
 }
 
-/// Gives back what the pods of a group hold.
+/// Gives back the requests of a group's pods.
 fn free(planner: &Planner<'_>, capacity: &mut Capacity, group: &GroupStatus) {
     let Some(observed) = planner.inputs.observed.get(&group.name) else { return };
     for pod in &observed.pods {

@@ -1,4 +1,4 @@
-//! What is in the way of a fleet in which nothing moves, and a cure that fits the cause.
+//! What blocks a fleet without progress, and the cure for that cause.
 
 use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
 
@@ -8,16 +8,16 @@ use super::planner::Planner;
 use crate::group::{self, Hold};
 use crate::observed::{ObservedGroup, ObservedPod, PodProblem};
 
-/// A pod waits for what its node is to give it, before any of its containers.
+/// A pod waits for its node to provide something, before any of its containers starts.
 const VOLUME_OR_NETWORK: [&str; 3] = ["FailedMount", "FailedMapVolume", "FailedCreatePodSandBox"];
 
-/// What is in the way, and what helps.
+/// What blocks a fleet, and the cure.
 pub(super) struct Blocker {
     pub(super) what: String,
     pub(super) cure: String,
 }
 
-/// The first group that is to go and whose RayCluster a finalizer holds. No time that passes helps there.
+/// The first group to be deleted whose RayCluster is held by a finalizer. Waiting does not help then.
 pub(super) fn finalizer(planner: &Planner<'_>) -> Option<String> {
     planner.groups.iter().find_map(|group| match hold(planner, group) {
         Hold::By(text) => Some(text),
@@ -25,7 +25,7 @@ pub(super) fn finalizer(planner: &Planner<'_>) -> Option<String> {
     })
 }
 
-/// When a RayCluster that is to go counts as held.
+/// When a RayCluster to be deleted starts to count as held.
 pub(super) fn wake(planner: &Planner<'_>) -> Option<jiff::Timestamp> {
     let ends = planner.groups.iter().filter_map(|group| match hold(planner, group) {
         Hold::Until(end) => Some(end),
@@ -45,7 +45,7 @@ fn observed<'b>(planner: &'b Planner<'_>, group: &GroupStatus) -> Option<&'b Obs
     planner.inputs.observed.get(&group.name)
 }
 
-/// What a fleet waits for in vain.
+/// What a fleet waits for without success.
 pub(super) fn find(planner: &Planner<'_>, rollout: &RolloutStatus) -> Blocker {
     let leaving = planner.groups.iter().find(|group| !is_retained(group));
     let waiting = waiting(planner);
@@ -65,7 +65,7 @@ pub(super) fn waiting<'b>(planner: &'b Planner<'_>) -> Option<&'b GroupStatus> {
     waiting.min_by_key(|group| (group.phase != Phase::Failed, group.phase, group.slot))
 }
 
-/// A group, and what it waits for.
+/// A group and what it waits for, as text.
 pub(super) fn in_words(group: &GroupStatus) -> String {
     let message = group.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
     format!("{} is {}{message}", group.name, group.phase.as_str())
@@ -86,7 +86,7 @@ fn on_its_way_out(planner: &Planner<'_>, group: &GroupStatus) -> Blocker {
              `kubectl delete node {node}`",
             pod.name
         ),
-        None => "see whether the API server and KubeRay's operator are well".to_owned(),
+        None => "check that the API server and KubeRay's operator are healthy".to_owned(),
     };
     Blocker { what: in_words(group), cure }
 }
@@ -133,7 +133,7 @@ fn longer(planner: &Planner<'_>, rollout: &RolloutStatus) -> String {
     format!("if it only needs longer, raise spec.progressDeadlineSeconds{}", or_undo(planner, rollout))
 }
 
-/// Where there is a revision to go back to.
+/// Adds the cure of an undo, if there is a revision to go back to.
 fn or_undo(planner: &Planner<'_>, rollout: &RolloutStatus) -> String {
     let proven = rollout.stable.as_ref().is_none_or(|stable| *stable == rollout.to);
     if proven {

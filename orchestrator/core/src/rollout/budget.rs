@@ -1,4 +1,4 @@
-//! The budget of availability: how many serving groups may be taken out of service now.
+//! The availability budget: how many serving groups may be taken out of service now.
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
@@ -6,7 +6,7 @@ use rayfleet_api::status::GroupStatus;
 
 use super::classify::{counts_as_serving, is_available};
 
-/// Groups that are available, and the number that must stay so.
+/// The number of available groups, and the minimum.
 #[derive(Clone)]
 pub(super) struct Budget<'a> {
     fleet: &'a ValidFleet,
@@ -26,10 +26,10 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// Whether this group may be taken out of service; if so it is counted as gone.
+    /// Whether this group may be taken out of service; if so, the budget counts it as gone.
     ///
-    /// A group that serves nobody is free. One that serves, even if not for long enough to be available, or
-    /// that is not ready, may go only while enough others are available.
+    /// A group that does not serve costs nothing. One that serves, even if it is not ready or not available
+    /// yet, may go only while enough others are available.
     pub(super) fn take(&mut self, group: &GroupStatus) -> bool {
         let allowed = self.allows(group);
         if allowed {
@@ -38,7 +38,7 @@ impl<'a> Budget<'a> {
         allowed
     }
 
-    /// Whether it may be taken now. What may not will not later either: a budget only shrinks.
+    /// Whether it may be taken now. If not, it may not later either: a budget only shrinks.
     pub(super) fn allows(&self, group: &GroupStatus) -> bool {
         let left = self.available.checked_sub(self.costs(group));
         !counts_as_serving(self.fleet, group, self.now) || left.is_some_and(|left| left >= self.floor)

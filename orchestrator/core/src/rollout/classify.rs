@@ -1,5 +1,5 @@
-//! What the planner calls a group: of which age, serving, available, leaving. Every word of the rules is
-//! defined here, once.
+//! The planner's terms for a group: revision match, serving, ready, available, retained. Each term is defined
+//! here only.
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
@@ -7,14 +7,14 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use crate::time;
 
-/// How a group stands to the revision that the fleet asks for. Ordered: the oldest first.
+/// A group's relation to the revision that the fleet asks for. Ordered: the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RevisionMatch {
-    /// Its pods are of another template: it can only be replaced.
+    /// Its pods have another template: it can only be replaced.
     PodsOutdated,
-    /// Its pods are right, its engine is not: the engine can be swapped in place.
+    /// Its pods match, its engine does not: the engine can be swapped in place.
     EngineOutdated,
-    /// It is what is asked for.
+    /// Pods and engine match.
     UpToDate,
 }
 
@@ -29,18 +29,18 @@ pub(super) fn revision_match(fleet: &ValidFleet, group: &GroupStatus) -> Revisio
     }
 }
 
-/// It is to stay. (A group that is not still exists until its RayCluster is gone.)
+/// It is to stay. (A group that is not to stay exists until its RayCluster is gone.)
 pub(super) fn is_retained(group: &GroupStatus) -> bool {
     group.goal != Goal::Retire
 }
 
-/// It has passed all gates, and nobody has reported it to end anything.
+/// It has passed all gates, and is not to leave service.
 pub(super) fn is_serving(group: &GroupStatus) -> bool {
     group.phase == Phase::Ready && group.goal == Goal::Serve
 }
 
-/// It serves, or did a moment ago and may again: a question that was not answered in time is no reason to
-/// give up a group that costs many minutes of loading.
+/// It serves, or did a moment ago and may again: one request without a timely reply is no reason to give up a
+/// group that takes many minutes to load.
 pub(super) fn counts_as_serving(fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> bool {
     let spared = time::end_of(group.not_ready_since.as_ref(), fleet.failure.hung_after);
     is_serving(group) || (group.goal == Goal::Serve && spared.is_some_and(|end| now < end))
@@ -51,7 +51,7 @@ pub(super) fn is_ready(group: &GroupStatus) -> bool {
     is_serving(group) && group.ready_since.is_some()
 }
 
-/// When it is or will be available, if it stays ready.
+/// When it became or will become available, if it stays ready.
 pub(super) fn available_from(fleet: &ValidFleet, group: &GroupStatus) -> Option<Timestamp> {
     time::end_of(group.ready_since.as_ref(), fleet.min_ready).filter(|_| is_serving(group))
 }
@@ -61,8 +61,8 @@ pub(super) fn is_available(fleet: &ValidFleet, group: &GroupStatus, now: Timesta
     available_from(fleet, group).is_some_and(|moment| moment <= now)
 }
 
-/// Its engine leaves service for the next one, or that starts on the same pods. A restart after a failure
-/// is none of this.
+/// Its engine leaves service for the next one, or the next one starts on the same pods. A restart after a
+/// failure does not count.
 pub(super) fn is_being_swapped(group: &GroupStatus) -> bool {
     match group.phase {
         Phase::Ready | Phase::Draining | Phase::Stopping => group.goal == Goal::SwapEngine,

@@ -1,5 +1,5 @@
-//! The conditions of a fleet. Each has one rule, one word for programs and one sentence for people; the
-//! times change only when what they tell changes.
+//! The conditions of a fleet. Each has one rule, one reason and one message; its time changes only with its
+//! status.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::planner::Planner;
 use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK, SUSPENDED};
 use crate::{group, held, text, time};
 
-/// What a condition says now.
+/// The current content of a condition.
 pub(super) struct Verdict {
     pub(super) type_: &'static str,
     pub(super) status: &'static str,
@@ -59,7 +59,7 @@ pub(super) fn conditions(
 fn availability(planner: &Planner<'_>, counts: &Counts) -> Verdict {
     let fleet = planner.fleet;
     let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
-    // A fleet that nobody serves is not available, whatever it may do without.
+    // A fleet without any serving group is not available, whatever `maxUnavailable` is.
     let floor = floor.max(fleet.replicas.min(1));
     let enough = u32::try_from(counts.available).is_ok_and(|available| available >= floor);
     let mut message = format!("{} of {} groups are available", counts.available, counts.wanted);
@@ -117,7 +117,7 @@ fn replica_failure(planner: &Planner<'_>) -> Verdict {
     )
 }
 
-/// The failure that a group has not recovered from yet.
+/// A failure from which a group has not recovered yet.
 fn failure(group: &GroupStatus) -> Option<String> {
     if group.phase == Phase::Failed {
         return group.message.clone();
@@ -126,7 +126,7 @@ fn failure(group: &GroupStatus) -> Option<String> {
     group.goal_reason.clone().filter(|_| recovering)
 }
 
-/// Nothing can move by itself: why, and what would help.
+/// Why nothing can progress by itself, and the cure.
 fn stalled(
     planner: &Planner<'_>,
     rollout: &RolloutStatus,
@@ -160,8 +160,8 @@ fn stalled(
     verdict("Stalled", "False", "NotStalled", String::new())
 }
 
-/// Bridge mode: every rank of every group that serves is where the plan has it. A difference makes a
-/// group fail, so what is ready is as planned once all its ranks are there.
+/// Bridge mode: every rank of every serving group runs where it was planned. A group with a difference fails,
+/// so a ready one is as planned once all its ranks exist.
 fn placement(planner: &Planner<'_>) -> Option<Verdict> {
     planner.fleet.model.as_ref()?;
     let whole = |group: &GroupStatus| {
@@ -174,7 +174,7 @@ fn placement(planner: &Planner<'_>) -> Option<Verdict> {
         let message = format!("group {}: {}", group.name, group.misplaced.join("; "));
         return Some(verdict("PlacementVerified", "False", "WrongPlacement", message));
     }
-    // A group that serves has nothing else to tell.
+    // A serving group has no other message.
     let unseen = serving.iter().find_map(|group| Some((group, group.message.as_ref()?)));
     if let Some((group, cause)) = unseen {
         let message = format!("group {}: {cause}", group.name);
@@ -197,7 +197,7 @@ fn placement(planner: &Planner<'_>) -> Option<Verdict> {
     })
 }
 
-/// Groups that somebody has suspended, and who resumes them. Told only while there are any.
+/// Suspended groups, and who resumes them. Only reported while there are any.
 fn suspended(planner: &Planner<'_>) -> Option<Verdict> {
     let all: Vec<&GroupStatus> =
         planner.groups.iter().filter(|group| group.phase == Phase::Suspended).collect();
@@ -207,14 +207,14 @@ fn suspended(planner: &Planner<'_>) -> Option<Verdict> {
     Some(verdict("Suspended", "True", "RayClusterSuspended", format!("group {}: {why}{more}", first.name)))
 }
 
-/// Groups of which nobody knows how they are. Told only while there are any.
+/// Groups whose state is unknown. Only reported while there are any.
 fn unreachable(planner: &Planner<'_>) -> Option<Verdict> {
     let count = planner.inputs.observed.values().filter(|observed| group::deaf(observed)).count();
     let words = || format!("{count} groups: {}", group::deaf_in_words(&planner.fleet.namespace));
     (count > 0).then(|| verdict(group::UNREACHABLE, "True", "NoPodAnswers", words()))
 }
 
-/// Dates a verdict: a condition that says what it said before stays as it is.
+/// Adds the time to a verdict: a condition that is unchanged keeps its time.
 pub(super) fn dated(verdict: Verdict, before: &[FleetCondition], now: Timestamp) -> FleetCondition {
     let verdict = Verdict { message: text::bounded(verdict.message), ..verdict };
     let old = before.iter().find(|condition| condition.type_ == verdict.type_);

@@ -1,5 +1,5 @@
-//! New groups. Up to `replicas` they are always entered, even where they have to wait for room; above that
-//! only when a whole group fits on the nodes.
+//! New groups. Up to `replicas` they are always added, even if they must wait for room; above that only if a
+//! whole group fits on the nodes.
 
 use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
@@ -15,13 +15,13 @@ use crate::capacity::Room;
 use crate::observed::ObservedPod;
 use crate::{group, ledger, text, time};
 
-/// Groups that one pass enters at most; the next pass follows at once.
+/// The most groups that one pass adds; the next pass follows at once.
 const EACH_PASS: usize = 32;
 
 /// Where the pods of a group that may exist will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// On nodes that have room for all of them, or as a group below `replicas` wherever room comes.
+    /// On nodes with room for all of them, or, for a group below `replicas`, wherever there is room later.
     Any,
     /// On nodes that an autoscaler may add.
     Pends,
@@ -30,7 +30,7 @@ enum Place {
 pub(super) fn create(planner: &mut Planner<'_>) {
     let mut room = None;
     planner.blocked = None;
-    // A name that is reserved for what is refused would only be in the way of what comes next.
+    // A name reserved for a refused group would only block the next one.
     if planner.inputs.held.is_some_and(|held| !held.creates) {
         return;
     }
@@ -50,7 +50,7 @@ pub(super) fn create(planner: &mut Planner<'_>) {
     }
 }
 
-/// One more group is wanted: below `replicas` always, above when a rollout can use it.
+/// Whether one more group is wanted: below `replicas` always, above if the rollout can use it.
 fn wanted(planner: &Planner<'_>) -> bool {
     let replicas = planner.fleet.replicas;
     let active = planner.active_count();
@@ -66,12 +66,12 @@ fn wanted(planner: &Planner<'_>) -> bool {
     } else {
         planner.to_swap()
     };
-    // A pause holds revisions, not groups on nodes that are to be emptied.
+    // A pause holds revisions, but not groups on nodes that are being drained.
     let useful = useful && !planner.fleet.paused || planner.moves();
     active < replicas.saturating_add(planner.surge()) && useful
 }
 
-/// Whether it may exist now.
+/// Whether it may be created now.
 fn may_create<'a>(planner: &Planner<'a>, room: &mut Option<Room<'a>>) -> Result<Place, Blocked> {
     let fleet = planner.fleet;
     let recreate = fleet.strategy.kind == StrategyType::Recreate;
@@ -105,20 +105,20 @@ fn may_create<'a>(planner: &Planner<'a>, room: &mut Option<Room<'a>>) -> Result<
     }
 }
 
-/// Recreate waits until nothing of an older revision is left that holds anything, pods that are ending included.
+/// `Recreate` waits until no group of an older revision uses anything, terminating pods included.
 fn old_ones_exist(planner: &Planner<'_>) -> bool {
     let fleet = planner.fleet;
     let prefix = format!("{}-{}-", fleet.name, fleet.revision.pod);
     let observed = planner.inputs.observed.iter();
     let mut left = observed
         .filter(|(_, observed)| observed.cluster.is_some() || observed.pods.iter().any(ObservedPod::holds));
-    // Of what the ledger has it says the revision, whatever its name: groups taken over keep theirs.
+    // The ledger records the revision of its groups, whatever their names: adopted groups keep theirs.
     let known = |name: &str| planner.groups.iter().any(|group| group.name == name);
     left.any(|(name, _)| !name.starts_with(&prefix) && !known(name))
         || planner.groups.iter().any(|group| revision_match(fleet, group) == RevisionMatch::PodsOutdated)
 }
 
-/// Enters a new group into the ledger: from here on its name is fixed.
+/// Adds a new group to the ledger, which fixes its name.
 fn reserve(planner: &mut Planner<'_>, place: Place) {
     let fleet = planner.next_fleet();
     let now = planner.inputs.now;
@@ -155,7 +155,7 @@ fn reserve(planner: &mut Planner<'_>, place: Place) {
     planner.groups.sort_by(|a, b| (a.slot, a.attempt, &a.name).cmp(&(b.slot, b.attempt, &b.name)));
 }
 
-/// Names that a new group must not have: of the ledger, just struck out of it, or still to be observed.
+/// Names that a new group must not have: those in the ledger, just removed from it, or still observed.
 fn names_in_use<'b>(planner: &'b Planner<'_>) -> impl Iterator<Item = &'b str> {
     let observed = planner.inputs.observed.iter();
     let there = observed.filter(|(_, observed)| {
@@ -165,8 +165,8 @@ fn names_in_use<'b>(planner: &'b Planner<'_>) -> impl Iterator<Item = &'b str> {
     entries.chain(there.map(|(name, _)| name.as_str()))
 }
 
-/// The group that failed and that the new one stands in for: of the same revisions, on its way out or
-/// just gone. Its failures go on counting, so that waits grow however often a group is recreated.
+/// The failed group that the new one replaces: of the same revisions, and being deleted or just gone. Its
+/// failures still count, so that waits grow however often a group is re-created.
 fn failed_before<'b>(planner: &'b Planner<'_>, fleet: &ValidFleet) -> Option<&'b GroupStatus> {
     let leaving = planner.groups.iter().filter(|group| !is_retained(group));
     let gone = leaving.chain(planner.inputs.removed);

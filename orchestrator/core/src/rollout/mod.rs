@@ -1,9 +1,10 @@
-//! The planner: which groups are to exist, serve, swap their engine or go. It looks at whole groups only
-//! and sets goals; how a group gets there is its own business (`group`).
+//! The planner: which groups should exist, serve, swap their engine or be deleted. It handles whole groups
+//! only and sets goals; how a group reaches its goal is defined in `group`.
 //!
-//! What it guarantees, by its own doing: available groups never fall below `replicas - maxUnavailable`,
-//! groups existing never rise above `replicas + maxSurge`, broken groups go first and cost no budget.
-//! Groups whose machines are about to end are not its own doing: they are drained whatever the budget says.
+//! Guarantees about its own decisions: the number of available groups never falls below `replicas -
+//! maxUnavailable`, the number of existing groups never exceeds `replicas + maxSurge`, and broken groups go
+//! first and cost no budget. Groups whose machines are about to end are not its own decision: they are
+//! drained whatever the budget.
 
 mod admission;
 mod avoid;
@@ -38,12 +39,12 @@ pub(crate) use planner::{Inputs, Planner};
 pub(crate) use summary::summarize;
 pub(crate) use target::RolloutTarget;
 
-/// Sets the goals of all groups, and reserves new ones, for this pass.
+/// Sets the goals of all groups, and adds new ones, for this pass.
 ///
-/// What one rule does may let another one act (a group that is retired makes another one wanted), so the
-/// rules go round until none has anything to do: a second pass over the same world finds nothing either.
+/// One rule may enable another one (a retired group makes a new one wanted), so the rules are repeated until
+/// none changes anything: a second pass over the same state has no effect.
 pub(crate) fn plan(planner: &mut Planner<'_>) {
-    // Every round sets at least one goal or is the last, and goals hardly ever change twice.
+    // Every round sets at least one goal or is the last one, and goals hardly ever change twice.
     for _ in 0..=2 * planner.groups.len() {
         let before = goals(planner);
         round(planner);
@@ -53,7 +54,8 @@ pub(crate) fn plan(planner: &mut Planner<'_>) {
     }
 }
 
-/// All that rules set: a goal, its reason, the engine of a group that has none yet, a new group.
+/// Everything that the rules set: goals, reasons, the engine revision of a group without an engine, new
+/// groups.
 fn goals(planner: &Planner<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
     let of = |group: &GroupStatus| (group.goal, group.goal_reason.clone(), group.engine_revision.clone());
     planner.groups.iter().map(of).collect()

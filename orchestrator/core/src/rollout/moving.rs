@@ -1,6 +1,7 @@
-//! Groups on nodes that are to be emptied: cordoned, or tainted by something that will take the node away. The whole group moves by
-//! the rules of a rollout, before anybody evicts its pods: surge where there is room, within the budget otherwise. Where
-//! it can go nowhere it stays, and that is reported. On machines that end by themselves it goes at once: nothing can keep it.
+//! Groups on nodes that are being drained: cordoned, or tainted by something that will remove the node. The
+//! whole group is replaced by the rules of a rollout, before its pods are evicted: with a surge if there is
+//! room, within the budget otherwise. Without another place it stays, and that is reported. On machines that
+//! are about to end it leaves at once, because nothing can keep it.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +12,23 @@ use super::blocked::ROOM_UNKNOWN;
 use super::classify::{counts_as_serving, is_ready};
 use super::planner::Planner;
 
-/// Groups that go now, because their machines end, with the reason. Neither the budget nor a partition, a pause or a refused spec can
-/// keep them, and what they have in flight ends only if it is let end.
+/// Groups that leave now because their machines end, with the reason. Neither the budget nor a partition, a
+/// pause or a refused spec can keep them, and draining them lets their requests end.
 pub(super) fn goes_now(planner: &Planner<'_>) -> BTreeMap<String, String> {
     let kept = last(planner).map(|group| group.name.clone());
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     planner
         .active()
         .filter(|group| planner.moving.is_lost_soon(group))
-        // What serves nobody loses nothing; it leaves like any other.
+        // A group that does not serve has nothing to drain; it leaves like any other.
         .filter(|group| counts_as_serving(fleet, group, now) || group.goal == Goal::SwapEngine)
         .filter(|group| Some(&group.name) != kept.as_ref())
         .filter_map(|group| Some((group.name.clone(), planner.moving.why(group)?.to_owned())))
         .collect()
 }
 
-/// The last group of several that serves, if all that do are on machines that are said to end. It stays until another one serves:
-/// whoever taints all nodes, by mistake or on purpose, does not end a fleet by that.
+/// The last serving group of several, if all serving ones are on machines that are about to end. It stays
+/// until another one serves, so that a taint on all nodes, by mistake or on purpose, does not end a fleet.
 pub(super) fn last<'b>(planner: &'b Planner<'_>) -> Option<&'b GroupStatus> {
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     let others = planner.active().any(|group| is_ready(group) && !planner.moving.is_lost_soon(group));
@@ -45,7 +46,7 @@ pub(super) fn last<'b>(planner: &'b Planner<'_>) -> Option<&'b GroupStatus> {
     })
 }
 
-/// What is said of a group that stays although its machine may end.
+/// The message about a group that stays although its machine may end.
 pub(super) fn last_in_words(planner: &Planner<'_>) -> Option<String> {
     let group = last(planner)?;
     let (name, why) = (&group.name, planner.moving.why(group)?);
@@ -55,15 +56,15 @@ pub(super) fn last_in_words(planner: &Planner<'_>) -> Option<String> {
     ))
 }
 
-/// Groups that may leave, with the reason: another one serves in their stead, or has room elsewhere.
+/// Groups that may leave, with the reason: another one serves instead, or there is room elsewhere.
 pub(super) fn may_leave(planner: &Planner<'_>) -> BTreeMap<String, String> {
     let moving = || planner.active().filter(|group| planner.moving.has(group));
-    // Where nothing can be made, what leaves would be gone for good.
+    // If no group can be created, one that leaves would not be replaced.
     let no_other = planner.inputs.held.is_some_and(|held| !held.creates);
     if no_other || moving().next().is_none() {
         return BTreeMap::new();
     }
-    // Whoever stands in for it is there already.
+    // Its replacement exists already.
     let spare = planner.active_count() > planner.fleet.replicas;
     let goes = |group: &&GroupStatus| spare || stays_for(planner, group).is_none();
     moving()
@@ -72,13 +73,13 @@ pub(super) fn may_leave(planner: &Planner<'_>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Why a group that has to move has nowhere to go, in words.
+/// Why a group that must move has no other place.
 fn stays_for(planner: &Planner<'_>, group: &GroupStatus) -> Option<String> {
     let missing = avoid::elsewhere(planner, &planner.moving.nodes(), Some(group)).err()?;
     Some(missing.map_or_else(|| ROOM_UNKNOWN.to_owned(), |words| words.to_string()))
 }
 
-/// A group that has to move and stays, and what would help.
+/// A group that must move but stays, and the cure.
 pub(super) fn stays(planner: &Planner<'_>) -> Option<String> {
     if planner.active_count() > planner.fleet.replicas {
         return None;
@@ -86,6 +87,8 @@ pub(super) fn stays(planner: &Planner<'_>) -> Option<String> {
     planner.active().find_map(|group| {
         let (why, missing) = (planner.moving.why(group)?, stays_for(planner, group)?);
         let name = &group.name;
-        Some(format!("group {name} stays where it is although {why}: no other place: {missing}; add nodes or uncordon it"))
+        Some(format!(
+            "group {name} stays although {why}: no other place: {missing}; add nodes or uncordon it"
+        ))
     })
 }

@@ -1,4 +1,4 @@
-//! Goals that the world has overtaken: a spec that changed while groups were on their way out.
+//! Goals that are obsolete, because the spec changed while groups were leaving.
 
 use rayfleet_api::status::{Goal, Phase};
 
@@ -23,7 +23,7 @@ pub(super) fn cancel_obsolete_goals(planner: &mut Planner<'_>) {
     }
 }
 
-/// A group that still drains and is wanted again need not end: its engine was not told to stop.
+/// A draining group that is wanted again need not end, if its engine was not stopped.
 pub(super) fn cancel_drains(planner: &mut Planner<'_>) {
     let fleet = planner.fleet;
     let mut missing = fleet.replicas.saturating_sub(planner.active_count());
@@ -31,7 +31,7 @@ pub(super) fn cancel_drains(planner: &mut Planner<'_>) {
     let ends =
         |name: &str| observed.get(name).is_some_and(|observed| observed.pods.iter().any(|pod| pod.deleting));
     for group in &mut planner.groups {
-        // What loses its pods anyway is not wanted again.
+        // A group that loses its pods anyway is not wanted again.
         let stays = !moving.has(group) && !ends(&group.name);
         let drains = !is_retained(group) && group.phase == Phase::Draining && stays;
         if missing > 0 && drains && revision_match(fleet, group) == RevisionMatch::UpToDate {

@@ -1,6 +1,7 @@
-//! Surge groups that are made although no whole group fits, so that a node autoscaler sees their pods (`whenNoRoom: Pend`). Each
-//! has a while; if no nodes have come by then it is given up. Where a group may be replaced in its place, that rollout then goes on
-//! as with `Replace`; where none may be missing, or nodes are to be emptied, it stands, and another group pends after a wait that grows.
+//! Surge groups that are created although no whole group fits, so that a node autoscaler reacts to their pods
+//! (`whenNoRoom: Pend`). Each has a time limit; if no nodes have been added by then it is given up. If a
+//! group may be replaced in its place, the rollout then continues as with `Replace`; if none may be missing,
+//! or nodes are being drained, the rollout waits, and another group pends after a growing backoff.
 
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use super::pend_failures::PendFailures;
 use super::planner::Planner;
 use crate::time;
 
-/// The longest wait before nodes are asked for again, unless `pendTimeout` is longer. An autoscaler that got none asks its
-/// cloud again within half an hour (Kubernetes' cluster-autoscaler: `--max-node-group-backoff-duration`).
+/// Longest backoff before nodes are requested again, unless `pendTimeout` is longer. An autoscaler that got
+/// none asks its cloud again within half an hour (Kubernetes' cluster-autoscaler:
+/// `--max-node-group-backoff-duration`).
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// The wait after so many tries: `pendTimeout`, doubled each time.
@@ -24,7 +26,7 @@ fn wait(timeout: Duration, times: u32) -> Duration {
     timeout.saturating_mul(1 << doublings).min(LONGEST.max(timeout))
 }
 
-/// Until when a group that is made now may wait for nodes.
+/// Until when a group that is created now may wait for nodes.
 pub(super) fn until(planner: &Planner<'_>) -> Timestamp {
     after(planner.inputs.now, planner.fleet.strategy.pend_timeout)
 }
@@ -42,17 +44,17 @@ fn may(planner: &Planner<'_>) -> bool {
     planner.pend_failures.is_none_or(|in_vain| retries(planner) && in_vain.again <= planner.inputs.now)
 }
 
-/// Nothing may be replaced in its place, or that place is the one to be left: new nodes are all that helps.
+/// Nothing may be replaced in its place, or its place must be left: only new nodes help.
 fn retries(planner: &Planner<'_>) -> bool {
     planner.fleet.strategy.max_unavailable == 0 || planner.active().any(|group| planner.moving.has(group))
 }
 
-/// Its pods wait for nodes that may be added.
+/// Whether its pods wait for nodes that may be added.
 pub(super) fn pends(group: &GroupStatus) -> bool {
     is_retained(group) && group.pend_until.is_some()
 }
 
-/// Groups for which no nodes came in time go, and no other one pends at once in their stead.
+/// Gives up groups for which no nodes were added in time, and delays the next one.
 pub(super) fn give_up(planner: &mut Planner<'_>) {
     let (now, timeout) = (planner.inputs.now, planner.fleet.strategy.pend_timeout);
     let limit = timeout.as_secs();
@@ -61,11 +63,11 @@ pub(super) fn give_up(planner: &mut Planner<'_>) {
         if pends(group) && group.pend_until.as_ref().is_some_and(|end| end.0 <= now) {
             group.goal = Goal::Retire;
             group.goal_reason =
-                Some(format!("no nodes came for its pods within {limit} s (strategy.pendTimeout)"));
+                Some(format!("no nodes were added for its pods within {limit} s (strategy.pendTimeout)"));
             over = true;
         }
     }
-    // Groups that pended at the same time were one try.
+    // Groups that pended at the same time count as one wait.
     if over && planner.pend_failures.is_none_or(|before| before.again <= now) {
         let before = planner.pend_failures.map_or(0, |before| before.times);
         let next = before.saturating_add(1);
@@ -75,7 +77,7 @@ pub(super) fn give_up(planner: &mut Planner<'_>) {
     }
 }
 
-/// Why a fleet that only new nodes help stands, and when nodes are asked for again.
+/// Why a fleet that needs new nodes makes no progress, and when nodes are requested again.
 pub(super) fn stands(planner: &Planner<'_>) -> Option<String> {
     let in_vain = planner.pend_failures.filter(|_| retries(planner))?;
     let limit = planner.fleet.strategy.pend_timeout.as_secs();
@@ -85,7 +87,7 @@ pub(super) fn stands(planner: &Planner<'_>) -> Option<String> {
         Some(end) => format!("pods wait for them again until {}", end.0),
         None => format!("pods wait for them again from {}", time::not_before(in_vain.again).0),
     };
-    Some(format!("none came within strategy.pendTimeout, {limit} s; {next}"))
+    Some(format!("none were added within strategy.pendTimeout, {limit} s; {next}"))
 }
 
 /// When the next group is given up or may pend again.
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_an_hour_and_are_never_shorter_than_a_try() {
+    fn backoffs_double_up_to_an_hour_and_are_never_shorter_than_the_timeout() {
         let minutes = |timeout, times| wait(Duration::from_mins(timeout), times).as_secs() / 60;
         assert_eq!([1, 2, 3, 4, u32::MAX].map(|times| minutes(15, times)), [15, 30, 60, 60, 60]);
         assert_eq!([1, 2, 9].map(|times| minutes(120, times)), [120; 3]);

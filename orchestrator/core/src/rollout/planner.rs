@@ -1,4 +1,4 @@
-//! The planner's planner: the groups as they become while goals are set, and what the planner may know.
+//! The planner's state: the groups as they change while goals are set, and the planner's inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -19,47 +19,47 @@ use crate::capacity::{Room, Source};
 use crate::held::{FailedWrite, HoldReason};
 use crate::observed::ObservedGroup;
 
-/// What the planner may know, beside the groups.
+/// The planner's inputs besides the groups.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
-    /// The fleet as it is to become.
+    /// The fleet to reach.
     pub(crate) fleet: &'a ValidFleet,
-    /// The fleet with the revision that was complete last, if that is known.
+    /// The fleet at its last complete revision, if known.
     pub(crate) stable: Option<&'a ValidFleet>,
-    /// Where it is going, and why.
+    /// The target revision, and why.
     pub(crate) target: &'a RolloutTarget<'a>,
     /// Why nothing is changed now, if so.
     pub(crate) held: Option<&'a HoldReason>,
-    /// What could not be written beside the groups.
+    /// Writes outside of the groups that failed.
     pub(crate) failed_writes: &'a [FailedWrite],
-    /// What was observed, by group name.
+    /// Observed state, by group name.
     pub(crate) observed: &'a BTreeMap<String, ObservedGroup>,
-    /// Entries that were struck out in this pass.
+    /// Entries that were removed from the ledger in this pass.
     pub(crate) removed: &'a [GroupStatus],
-    /// What the nodes have.
+    /// Capacity of the nodes.
     pub(crate) capacity: Option<&'a dyn Source>,
-    /// What the fleet has against nodes.
+    /// Failures of this fleet on nodes.
     pub(crate) nodes: &'a [NodeFailures],
     /// Now.
     pub(crate) now: Timestamp,
 }
 
-/// The groups as they become.
+/// The groups while goals are set.
 pub(crate) struct Planner<'a> {
     pub(super) fleet: &'a ValidFleet,
     pub(super) inputs: Inputs<'a>,
     pub(crate) groups: Vec<GroupStatus>,
     /// Groups that the partition keeps on the old revision.
     pub(super) kept: BTreeSet<String>,
-    /// Which group goes first when one must go.
+    /// Order in which groups are retired.
     pub(super) retirement_order: Rc<RetirementOrder<'a>>,
-    /// Why a group that is wanted was not created.
+    /// Why a wanted group was not created.
     pub(crate) blocked: Option<Blocked>,
-    /// Groups that this pass has entered.
+    /// Number of groups added by this pass.
     pub(super) made: usize,
-    /// Whether the next pass has some to enter.
+    /// Whether the next pass has more to add.
     pub(super) more: bool,
-    /// Slots that entries have, and the first that may be free.
+    /// Slots in use, and the first that may be free.
     slots: Option<(BTreeSet<u32>, u32)>,
     /// Groups with a pod on a node that is to be emptied.
     pub(super) moving: ClosingNodes,
@@ -93,7 +93,8 @@ impl<'a> Planner<'a> {
         self.more
     }
 
-    /// The lowest slot that no entry has. No entry leaves the planner, so a slot that was passed over stays taken.
+    /// The lowest free slot. Entries are never removed from a planner, so a slot that was skipped remains in
+    /// use.
     pub(super) fn take_slot(&mut self) -> u32 {
         let groups = &self.groups;
         let (taken, from) =
@@ -103,7 +104,7 @@ impl<'a> Planner<'a> {
         free
     }
 
-    /// The revision to keep, if there is one that groups can be made of.
+    /// The stable revision, if groups can be created from it.
     pub(super) fn stable(&self) -> Option<&'a ValidFleet> {
         stable(&self.inputs)
     }
@@ -118,34 +119,34 @@ impl<'a> Planner<'a> {
         count(self.active())
     }
 
-    /// Number of groups that exist or are about to.
+    /// Number of groups that exist or will be created.
     pub(super) fn existing_count(&self) -> u32 {
         count(self.groups.iter())
     }
 
-    /// How a group stands to what is wanted. One that has to leave its nodes can only be replaced.
+    /// A group's revision match. One that must leave its nodes can only be replaced.
     pub(super) fn age(&self, group: &GroupStatus) -> RevisionMatch {
         if self.moving.has(group) { RevisionMatch::PodsOutdated } else { revision_match(self.fleet, group) }
     }
 
-    /// A partition keeps it as it is, and so do its nodes.
+    /// The partition keeps it as it is, and it need not leave its nodes.
     pub(super) fn is_kept(&self, group: &GroupStatus) -> bool {
         self.kept.contains(&group.name) && !self.moving.has(group)
     }
 
-    /// Groups of an age that a rollout has to change.
+    /// Groups with this revision match that a rollout must change.
     pub(super) fn to_change(&self, of: RevisionMatch) -> impl Iterator<Item = &GroupStatus> {
         self.active().filter(move |group| self.age(group) == of && !self.is_kept(group))
     }
 
-    /// Groups that have to leave their nodes are more than those that stand in for them.
+    /// More groups must leave their nodes than there are replacements.
     pub(super) fn moves(&self) -> bool {
         let staying = count(self.active().filter(|group| !self.moving.has(group)));
         staying < self.fleet.replicas && self.active().any(|group| self.moving.has(group))
     }
 
-    /// Groups above `replicas` that the rollout may have now. Engines are swapped in place; only where no
-    /// group may be missing does one group more have to take over, until the last swapped one serves.
+    /// Groups above `replicas` that the rollout may have now. Engines are swapped in place; only if no group
+    /// may be missing, one more group must take over until the last swapped one serves.
     pub(super) fn surge(&self) -> u32 {
         let strategy = &self.fleet.strategy;
         if strategy.kind == StrategyType::Recreate {
@@ -163,28 +164,29 @@ impl<'a> Planner<'a> {
         self.to_swap() || self.active().any(is_being_swapped)
     }
 
-    /// A group that serves is to have its engine swapped.
+    /// Whether a serving group is to have its engine swapped.
     pub(super) fn to_swap(&self) -> bool {
         self.to_change(RevisionMatch::EngineOutdated).any(is_serving)
     }
 
-    /// Groups that are to have the new pods in the end.
+    /// Number of groups with the new pods at the end.
     pub(super) fn current_target(&self) -> u32 {
         self.fleet.replicas.saturating_sub(self.old_target())
     }
 
-    /// Groups that the partition wants to be of the old revision in the end: as many as there are, or can be
-    /// made.
+    /// Number of groups with the old revision at the end, by the partition: as many as exist or can be
+    /// created.
     fn old_target(&self) -> u32 {
         let partition = partition(self.fleet).min(self.fleet.replicas);
         let kept = count(self.active().filter(|group| self.kept.contains(&group.name)));
         if self.stable().is_some() { partition } else { kept }
     }
 
-    /// What the next new group is made of: the partition's share first, if a group of it is missing.
+    /// The fleet from which the next group is created: that of the partition first, if one of its groups is
+    /// missing.
     pub(super) fn next_fleet(&self) -> &'a ValidFleet {
         let old = self.active().filter(|group| revision_match(self.fleet, group) != RevisionMatch::UpToDate);
-        // What has to leave its nodes is to be replaced by its like.
+        // A group that must leave its nodes is replaced by one of the same revision.
         let old = count(old.filter(|group| !self.moving.has(group)));
         match self.stable() {
             Some(stable) if old < self.old_target() => stable,
@@ -212,11 +214,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What is free for one group more, when that is known: pods of the own groups that do not exist yet
-    /// are taken off.
+    /// The free room for one more group, if known: pods of the fleet's groups that do not exist yet are
+    /// subtracted.
     pub(super) fn room(&self) -> Option<Room<'a>> {
         let mut room = Room::of(self.inputs.capacity?.capacity());
-        // What is suspended holds no room, and who resumes it sees to it that there is some.
+        // A suspended group reserves no room; whoever resumes it provides it.
         for group in self.active().filter(|group| group.phase != Phase::Suspended) {
             let observed = self.inputs.observed.get(&group.name);
             let mut there =
@@ -234,25 +236,25 @@ impl<'a> Planner<'a> {
         Some(room)
     }
 
-    /// The pods that a group is made of, as far as its template is known.
+    /// The pods of a group, as far as its template is known.
     fn shape(&self, group: &GroupStatus) -> &'a GroupShape {
         let stable = self.inputs.stable.filter(|stable| stable.revision.pod == group.revision);
         &stable.unwrap_or(self.fleet).shape
     }
 }
 
-/// The revision that was complete last, where it is another than the one to go to.
+/// The last complete revision, if it is not the target.
 fn stable<'a>(inputs: &Inputs<'a>) -> Option<&'a ValidFleet> {
     inputs.stable.filter(|stable| stable.revision != inputs.fleet.revision)
 }
 
-/// Groups that the partition keeps on an old revision.
+/// Number of groups that the partition keeps on an old revision.
 fn partition(fleet: &ValidFleet) -> u32 {
     if fleet.strategy.kind == StrategyType::Recreate { 0 } else { fleet.strategy.partition }
 }
 
-/// The partition keeps that many outdated groups: those of the revision that was complete last before others,
-/// then those of the lowest slots.
+/// The outdated groups that the partition keeps: those of the last complete revision first, then those of the
+/// lowest slots.
 fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> BTreeSet<String> {
     let fleet = inputs.fleet;
     let mut outdated: Vec<_> = groups

@@ -1,4 +1,4 @@
-//! What the rollout is doing, in a few words and with its reason, and whether it still moves.
+//! The step of a rollout, its reason, and whether it makes progress.
 
 use std::time::Duration;
 
@@ -15,25 +15,26 @@ use super::progress_made::{Since, moved};
 use super::{admission, blocker, moving, pend};
 use crate::{held, startup_times, text, time};
 
-/// Groups that are named in a reason; the list of groups has the rest.
+/// The most groups named in a reason; the list of groups has all.
 const NAMED: usize = 3;
 
-/// The step that a complete rollout has.
+/// The step of a complete rollout.
 pub(super) const COMPLETE: &str = "Complete";
-/// The steps of a rollback, and what it ends with.
+/// The steps of a rollback, and of its end.
 pub(super) const ROLLING_BACK: &str = "Rolling back";
 pub(super) const ROLLED_BACK: &str = "Rolled back";
-/// The step of a rollout that `spec.paused` holds.
+/// The step of a rollout with `spec.paused`.
 pub(super) const PAUSED: &str = "Paused";
-/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its own.
+/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has its own time
+/// limit.
 pub(super) const PENDING: &str = "Waiting for nodes";
-/// The step of a fleet that only waits for groups which somebody has suspended.
+/// The step of a fleet that only waits for suspended groups.
 pub(super) const SUSPENDED: &str = "Suspended";
 
-/// Why nothing can move, and what would help.
+/// Why nothing can progress, and the cure.
 pub(super) type Hold = String;
 
-/// The rollout in words, and why it stands still if it does.
+/// The rollout's step and reason, and why it is stuck if it is.
 pub(super) fn progress(
     planner: &Planner<'_>,
     before: &RayClusterFleetStatus,
@@ -52,7 +53,7 @@ pub(super) fn progress(
     let complete = step == COMPLETE;
     let mut rollout = RolloutStatus {
         stable: if proven { Some(to.clone()) } else { old.stable },
-        // What stands in for a refused spec is none that could have failed.
+        // The stand-in for a refused spec cannot have failed.
         rollback: if planner.inputs.held.is_some() { old.rollback } else { target.rollback().cloned() },
         pend_failed_revision: None,
         pend_failures: 0,
@@ -65,7 +66,7 @@ pub(super) fn progress(
         reason: reason.map(text::bounded),
         to,
     };
-    // Once all is well the next group that has no room pends as the first did.
+    // After a complete rollout the next group without room pends as the first one did.
     if let Some(in_vain) = planner.pend_failures.filter(|_| !complete) {
         in_vain.record(&mut rollout);
     }
@@ -79,24 +80,24 @@ fn revision_of(group: &GroupStatus) -> String {
     }
 }
 
-/// Whether a step, with groups missing or not, is one that something has to follow.
+/// Whether something must follow a step, with groups missing or not.
 pub(super) fn waits(step: &str, missing: bool) -> bool {
     match step {
-        // Whoever suspended a group resumes it, and pods that wait for nodes have an end of their own.
+        // A suspended group waits for whoever suspended it, and a pending one has its own time limit.
         COMPLETE | ROLLED_BACK | SUSPENDED | PENDING => false,
-        // What is held is the rollout, not the repair of what is there.
+        // The rollout is held, not the repair of existing groups.
         PAUSED => missing,
         refused if held::is_step(refused) => missing,
         _ => true,
     }
 }
 
-/// Until when something has to move.
+/// The time by which there must be progress.
 pub(super) fn deadline(rollout: &RolloutStatus, missing: bool, limit: Duration) -> Option<Timestamp> {
     time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(&rollout.step, missing))
 }
 
-/// Nothing has moved for too long, by the status and for the spec that it speaks of.
+/// Whether there was no progress for too long, according to the status and for its spec.
 pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: Timestamp) -> bool {
     let rollout = status.rollout.as_ref().filter(|_| status.observed_generation == Some(fleet.generation));
     let limit = startup_times::progress_deadline(fleet, status);
@@ -104,7 +105,7 @@ pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: T
     rollout.and_then(|rollout| deadline(rollout, missing, limit)).is_some_and(|end| end <= now)
 }
 
-/// A rollout that waits for room which nothing under way will free.
+/// A rollout that waits for room which nothing in progress will free.
 fn hold(planner: &Planner<'_>) -> Option<Hold> {
     if planner.inputs.held.is_some() {
         return None;
@@ -150,7 +151,7 @@ fn hold(planner: &Planner<'_>) -> Option<Hold> {
     Some(format!("no room for a surge group: {change} or {room}{autoscaler}: {no_room}"))
 }
 
-/// Own groups or pods are on their way out. What only stays as an object frees nothing.
+/// Whether own groups or pods are being deleted. An object that remains without pods frees nothing.
 fn room_will_come(planner: &Planner<'_>) -> bool {
     let mut pods = planner.inputs.observed.values().flat_map(|observed| &observed.pods);
     planner.groups.iter().any(|group| !is_retained(group)) || pods.any(|pod| pod.deleting && pod.holds())
@@ -201,7 +202,7 @@ fn step(planner: &Planner<'_>, counts: &Counts, hold: Option<&Hold>) -> (String,
     }
 }
 
-/// Every group that is not available is suspended, and stays: somebody else has to act.
+/// Whether all groups that are not available are suspended and stay: somebody else must act.
 fn waits_to_be_resumed(planner: &Planner<'_>) -> bool {
     let mut waiting =
         planner.groups.iter().filter(|group| !is_available(planner.fleet, group, planner.inputs.now));
@@ -210,7 +211,7 @@ fn waits_to_be_resumed(planner: &Planner<'_>) -> bool {
         && first.into_iter().chain(waiting).all(|group| is_retained(group) && group.phase == Phase::Suspended)
 }
 
-/// What failed and why.
+/// What failed, and why.
 pub(super) fn failed(rollback: &RollbackStatus) -> String {
     format!("revision {} failed: {}", rollback.failed, rollback.cause)
 }
@@ -231,7 +232,7 @@ fn kept_in_words(planner: &Planner<'_>) -> Option<String> {
     (kept > 0).then(|| format!("the partition keeps {kept} groups on the old revision"))
 }
 
-/// How far it is, who is moving, and what is in the way.
+/// How far the rollout is, which groups change, and what blocks it.
 fn reason(planner: &Planner<'_>, counts: &Counts) -> String {
     let mut parts = vec![counts.updated_in_words()];
     let moving = planner
@@ -248,9 +249,9 @@ fn reason(planner: &Planner<'_>, counts: &Counts) -> String {
     parts.extend(moving.take(NAMED).map(|group| format!("{} is {}", group.name, group.phase.as_str())));
     parts.extend(blocker::finalizer(planner));
     match &planner.blocked {
-        Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for a group more: {no_room}")),
+        Some(Blocked::NoRoom(no_room)) => parts.push(format!("no room for another group: {no_room}")),
         Some(Blocked::Unknown) => parts.push(ROOM_UNKNOWN.to_owned()),
-        Some(Blocked::Leaving) => parts.push("waits for a group to be gone".to_owned()),
+        Some(Blocked::Leaving) => parts.push("waits until a group is gone".to_owned()),
         None => {}
     }
     parts.join("; ")

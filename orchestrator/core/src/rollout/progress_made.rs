@@ -1,5 +1,5 @@
-//! Whether a rollout has moved since the pass before: what holds the progress deadline off. That a group fails, and that it or another
-//! one in its stead comes back, is no progress, however often it happens.
+//! Whether a rollout made progress since the previous pass, which extends the progress deadline. A group that
+//! fails and comes back, or is replaced by another one, is no progress, however often it happens.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,13 @@ use super::progress::{COMPLETE, ROLLED_BACK, waits};
 use crate::held;
 use crate::ledger::by_name;
 
-/// The status of the pass before, and what this one makes of it.
+/// The status of the previous pass, and that of this one.
 pub(super) struct Since<'a> {
     pub(super) status: &'a RayClusterFleetStatus,
     pub(super) rollout: &'a RolloutStatus,
 }
 
-/// Something that a rollout is made of has moved on, or there is something to wait for that was not there before.
+/// A part of the rollout has advanced, or there is something new to wait for.
 pub(super) fn moved(
     planner: &Planner<'_>,
     before: &Since<'_>,
@@ -39,15 +39,15 @@ pub(super) fn moved(
         || serves_more(planner, before)
 }
 
-/// It has no failure that it has not left behind (`group::serve`).
+/// It has no failure from which it has not recovered (`group::serve`).
 fn sound(group: &GroupStatus) -> bool {
     group.failures == 0 && group.restarts == 0
 }
 
-/// Groups came, went or changed to the revision asked for, and not because one failed.
+/// Groups were added, removed or changed to the wanted revision, and not because one failed.
 fn came_or_went(planner: &Planner<'_>, before: &RayClusterFleetStatus) -> bool {
     let asked = planner.inputs.target.asked();
-    // Pods that wait for nodes have moved nothing yet.
+    // Pods that wait for nodes are no progress.
     let placed = |group: &&GroupStatus| group.pend_until.is_none();
     let sound = |group: &&GroupStatus| {
         placed(group)
@@ -70,8 +70,8 @@ fn came_or_went(planner: &Planner<'_>, before: &RayClusterFleetStatus) -> bool {
     came || went || updated(&planner.groups) > updated(&before.groups)
 }
 
-/// A group takes traffic, or has now taken it for long enough. One that only comes back to where it was, after a failure or after it
-/// was not ready, brings the rollout no further.
+/// A group takes traffic, or has just become available. One that only returns to a state that it had before a
+/// failure, or before it was not ready, is no progress.
 fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     let known = by_name(&before.status.groups);
     let now = planner.inputs.now;
@@ -89,7 +89,8 @@ fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     })
 }
 
-/// What was complete is no longer, and only by groups that had failed a short while before: they have not come back for good.
+/// A complete rollout is no longer complete, only because of groups that failed shortly before: they had not
+/// recovered for good.
 fn relapse(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     if !matches!(before.rollout.step.as_str(), COMPLETE | ROLLED_BACK) {
         return false;

@@ -1,5 +1,5 @@
-//! Groups of an old revision: those with old pods are retired (their successors are made by `create`),
-//! those with an old engine alone swap it in place.
+//! Groups of an old revision: those with old pods are retired (`create` adds their replacements), those with
+//! only an old engine swap it in place.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use super::pend;
 use super::planner::Planner;
 use crate::group;
 
-/// What ends with its machine goes while its requests can still end.
+/// Groups on machines that are about to end drain while their requests can still end.
 pub(super) fn before_machines_end(planner: &mut Planner<'_>) {
     for (name, why) in moving::goes_now(planner) {
         planner.set_goals(Goal::Retire, &why, |group| (group.name == name).then_some(()), |_| true);
     }
 }
 
-/// What serves nobody costs nothing. With `Recreate` nothing does: an outage is what was asked for.
+/// Groups that do not serve cost nothing. With `Recreate` no group does: the outage was asked for.
 pub(super) fn for_free(planner: &mut Planner<'_>) {
     let recreate = planner.fleet.strategy.kind == StrategyType::Recreate;
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     change(planner, |group| recreate || !counts_as_serving(fleet, group, now), |_| true);
 }
 
-/// What serves goes as far as the budget of availability allows.
+/// Serving groups go as far as the availability budget allows.
 pub(super) fn within_budget(planner: &mut Planner<'_>) {
     if !waits_for_room(planner) {
         let mut budget = Budget::new(planner.fleet, &planner.groups, planner.inputs.now);
@@ -37,7 +37,7 @@ pub(super) fn within_budget(planner: &mut Planner<'_>) {
     }
 }
 
-/// Changes those groups of an old revision that are `meant`, one after the other, as far as they `may` be.
+/// Changes the `meant` groups of an old revision one after the other, as far as they `may` be.
 fn change(
     planner: &mut Planner<'_>,
     meant: impl Fn(&GroupStatus) -> bool,
@@ -73,7 +73,7 @@ fn change(
     }
 }
 
-/// Replaces groups on nodes that are to be emptied, whatever their revision, a partition or a pause.
+/// Replaces groups on nodes that are being drained, whatever their revision, a partition or a pause.
 fn replace_moving(
     planner: &mut Planner<'_>,
     leave: &BTreeMap<String, String>,
@@ -94,7 +94,7 @@ fn replace_moving(
     }
 }
 
-/// Where no engine was launched yet there is nothing to swap: the first one is the wanted one.
+/// A group without an engine needs no swap: its first engine is the wanted one.
 fn retarget(planner: &mut Planner<'_>) {
     let fleet = planner.fleet;
     for group in &mut planner.groups {
@@ -105,7 +105,8 @@ fn retarget(planner: &mut Planner<'_>) {
     }
 }
 
-/// With `whenNoRoom: Wait` no group is given up for a surge group that has no room; with `Pend` none while its pods wait for nodes.
+/// With `whenNoRoom: Wait` no group is given up for a surge group without room; with `Pend` none while its
+/// pods wait for nodes.
 fn waits_for_room(planner: &Planner<'_>) -> bool {
     let blocked = matches!(planner.blocked, Some(Blocked::NoRoom(_) | Blocked::Unknown));
     let waits = blocked && pend::when_no_room(planner) != WhenNoRoom::Replace && planner.surge() > 0;

@@ -1,4 +1,4 @@
-//! Which group goes first when one of several must go. One order for replacing and for scaling down.
+//! Which of several groups is retired first. The same order for replacing and for scaling down.
 
 use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
@@ -12,26 +12,26 @@ use super::classify::{counts_as_serving, revision_match};
 use crate::capacity::{NodeRoom, Source};
 use crate::observed::ObservedGroup;
 
-/// The label of a node that names what its neighbours share.
+/// The node label of the zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// How well the groups of a fleet are placed. Every other part of the order is written on the group itself. A fleet at rest
-/// never asks, so it is found out when it is asked for.
+/// How well the groups of a fleet are placed. All other parts of the order are in the group's own entry.
+/// Computed on demand, because an idle fleet does not need it.
 #[derive(Debug)]
 pub(super) struct RetirementOrder<'a> {
     capacity: Option<&'a dyn Source>,
     observed: &'a BTreeMap<String, ObservedGroup>,
     nodes: OnceCell<HashMap<&'a str, &'a NodeRoom>>,
-    /// By group; no goal changes it.
+    /// By group; goals do not change it.
     placed: RefCell<BTreeMap<String, PlacementCost>>,
 }
 
 /// How well a group is placed; less is better, and the first field counts most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct PlacementCost {
-    /// Nodes that take no pods any more: cordoned, not ready or gone.
+    /// Nodes that accept no pods any more: cordoned, not ready or gone.
     closing: usize,
-    /// Zones that it spans: its ranks talk across them.
+    /// Zones that it spans: its ranks communicate across them.
     zones: usize,
     /// Nodes that it spans.
     nodes: usize,
@@ -45,15 +45,15 @@ impl<'a> RetirementOrder<'a> {
         Self { capacity, observed, nodes: OnceCell::new(), placed: RefCell::default() }
     }
 
-    /// What serves nobody goes first, then the oldest revision, what its owner gives up first, the worst placed, the least
-    /// loaded, and among equals the highest slot.
+    /// Groups that do not serve go first, then by: the oldest revision, the lowest deletion cost, the worst
+    /// placement, slots above `replicas`, the least load, the highest slot.
     pub(super) fn order(&self, fleet: &ValidFleet, group: &GroupStatus, now: Timestamp) -> impl Ord + use<> {
         (
             counts_as_serving(fleet, group, now),
             revision_match(fleet, group),
             self.cost(group),
             Reverse(self.placed(group)),
-            // Slots are given out from below, so this one was borrowed or is too many by now.
+            // Slots are assigned from the lowest, so this one was for a surge or is above `replicas` now.
             group.slot < fleet.replicas,
             group.in_flight.unwrap_or_default(),
             Reverse(group.slot),

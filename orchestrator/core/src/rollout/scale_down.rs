@@ -1,4 +1,4 @@
-//! Scaling down, and taking back the surge after a rollout.
+//! Scaling down, and removing the surge after a rollout.
 
 use rayfleet_api::status::Goal;
 
@@ -6,7 +6,7 @@ use super::budget::Budget;
 use super::classify::{RevisionMatch, is_retained, revision_match};
 use super::planner::{Planner, count};
 
-/// A pause keeps the groups that the rollout has brought so far, but lets none in beside them.
+/// A pause keeps the surge that the rollout has created so far, but allows no more.
 fn surge_to_keep(planner: &Planner<'_>) -> u32 {
     let surge = planner.surge();
     if planner.fleet.paused {
@@ -18,7 +18,7 @@ fn surge_to_keep(planner: &Planner<'_>) -> u32 {
     }
 }
 
-/// Retires groups above `replicas` and the surge that the rollout may have now.
+/// Retires groups above `replicas` and above the surge that the rollout may have now.
 pub(super) fn scale_down(planner: &mut Planner<'_>) {
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     let wanted = fleet.replicas.saturating_add(surge_to_keep(planner));
@@ -34,7 +34,7 @@ pub(super) fn scale_down(planner: &mut Planner<'_>) {
         &format!("more groups than the {wanted} wanted"),
         |group| is_retained(group).then(|| (kept.contains(&group.name), standing.order(fleet, group, now))),
         |group| {
-            // Where the first cannot go yet, none goes in its stead: it only has to wait for others.
+            // If the first one cannot go yet, none goes instead: it only waits for others.
             let retire = surplus > 0 && budget.take(group);
             surplus = if retire { surplus - 1 } else { 0 };
             retire

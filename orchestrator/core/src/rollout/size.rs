@@ -1,5 +1,5 @@
-//! Keeps a status below what etcd takes in one request, by leaving out what is only shown. A status that cannot be written is a
-//! fleet that nobody looks after.
+//! Keeps the status below etcd's limit for a request, by leaving out what is only informative. A status that
+//! cannot be written would stop the reconciliation of its fleet.
 
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::GroupStatus;
@@ -7,31 +7,31 @@ use rayfleet_api::status::GroupStatus;
 use super::conditions::Verdict;
 use crate::text;
 
-/// Bytes that a status may have: of etcd's 1.5 MiB for one request the rest is left to the spec and the metadata.
+/// The most bytes of a status: the rest of etcd's 1.5 MiB per request is for the spec and the metadata.
 pub(super) const LIMIT: usize = 1 << 20;
 
-/// A thing that is left out, and how.
+/// A part that may be left out, and how.
 type LeftOut = (&'static str, fn(&mut GroupStatus));
 
-/// What is left out, in this order, until the status fits.
+/// The parts that are left out, in this order, until the status fits.
 const STEPS: [LeftOut; 3] = [
     ("status.groups[].placement", |group| group.placement.clear()),
     ("nodes, misplaced and avoidNodes of groups", |group| {
         group.nodes.clear();
         group.misplaced.clear();
-        // What a RayCluster that is still to be made must keep off is needed.
+        // Nodes that a RayCluster must avoid are needed until it is created.
         if group.uid.is_some() {
             group.avoid_nodes.clear();
         }
     }),
-    ("most of what groups say", |group| {
+    ("most messages of groups", |group| {
         for text in [&mut group.message, &mut group.goal_reason].into_iter().flatten() {
             *text = text::short(text);
         }
     }),
 ];
 
-/// Leaves out of a status what it has no space for, and gives the condition that says so.
+/// Leaves out parts of a status that is too large, and returns the condition that reports it.
 pub(super) fn fit(status: &mut RayClusterFleetStatus) -> Option<Verdict> {
     if at_most(status) <= LIMIT || bytes(status) <= LIMIT {
         return None;
@@ -46,7 +46,7 @@ pub(super) fn fit(status: &mut RayClusterFleetStatus) -> Option<Verdict> {
     }
     let message = format!(
         "the status of {} groups is larger than {} KiB: it is without {}; `kubectl get pods` and events have that; smaller \
-         fleets tell all",
+         fleets report everything",
         status.groups.len(),
         LIMIT / 1024,
         left_out.join(", "),
@@ -54,7 +54,7 @@ pub(super) fn fit(status: &mut RayClusterFleetStatus) -> Option<Verdict> {
     Some(Verdict { type_: "StatusTruncated", status: "True", reason: "TooLarge", message })
 }
 
-/// No status with these numbers of things is larger. Counted quickly, and enough for nearly all fleets.
+/// An upper limit of the size from the number of entries. Fast, and sufficient for nearly all fleets.
 fn at_most(status: &RayClusterFleetStatus) -> usize {
     const REST: usize = 256 * 1024;
     const GROUP: usize = 4 * 1024;
@@ -66,7 +66,7 @@ fn at_most(status: &RayClusterFleetStatus) -> usize {
     REST + status.groups.iter().map(of).sum::<usize>()
 }
 
-/// Bytes of a status as it is sent and stored, with some for the condition that is still to come.
+/// Size of a status as it is sent and stored, in bytes, with a reserve for the condition that is added later.
 pub(super) fn bytes(status: &RayClusterFleetStatus) -> usize {
     const CONDITION: usize = 1024;
     serde_json::to_vec(status).map_or(usize::MAX, |json| json.len() + CONDITION)

@@ -16,11 +16,11 @@ use crate::startup_times;
 pub(crate) struct Summary {
     /// The status.
     pub(crate) status: RayClusterFleetStatus,
-    /// When it changes by the passing of time alone.
+    /// When it changes because of time alone.
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// Sums the planner up, and takes its groups.
+/// Summarizes the planner and takes its groups.
 pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatus, lost: u32) -> Summary {
     let counts = Counts::new(planner);
     let fleet = planner.fleet;
@@ -58,7 +58,7 @@ pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatu
     Summary { status, wake }
 }
 
-/// A group becomes available, the rollout is overdue, or a RayCluster that is to go counts as held.
+/// The next of: a group becomes available, the rollout is overdue, a RayCluster to be deleted counts as held.
 fn wake(
     planner: &Planner<'_>,
     counts: &Counts,

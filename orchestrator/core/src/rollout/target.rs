@@ -1,6 +1,6 @@
-//! Where the fleet is going: to the revision that it asks for, or, once that has failed and `onFailure` says
-//! so, back to the one that was complete last. All other rules only know the revision to go to, so a rollback
-//! keeps every promise that a rollout keeps.
+//! The target revision of a fleet: the one that it asks for, or, once that has failed and `onFailure` is
+//! `Rollback`, the last complete one. All other rules only know the target, so a rollback has every guarantee
+//! of a rollout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use crate::effect::Effect;
 use crate::observed::ObservedGroup;
 use crate::{group, startup_times, text, time};
 
-/// The way of one fleet in one pass.
+/// The target of one fleet in one pass.
 pub(crate) struct RolloutTarget<'a> {
     asked: &'a ValidFleet,
     stable: Option<&'a ValidFleet>,
     rollback: Option<RollbackStatus>,
-    /// Revision for which nodes were waited for in vain, under the spec as it is, and how often.
+    /// Revision for which waits for nodes failed, with the current spec, and how often.
     pended: Option<(String, PendFailures)>,
-    /// The fleet while it is not to change: it stays where it is.
+    /// The fleet while it must not change: it stays at its revision.
     held: Option<ValidFleet>,
 }
 
 impl<'a> RolloutTarget<'a> {
-    /// The way as the status has it: a rollback holds for the revision that failed, and for no other. Something `refused`
-    /// keeps everything as it is.
+    /// Reads the target from the status: a rollback applies to the revision that failed, and to no other.
+    /// With `refused` everything stays as it is.
     pub(crate) fn new(
         asked: &'a ValidFleet,
         stable: Option<&'a ValidFleet>,
@@ -42,7 +42,7 @@ impl<'a> RolloutTarget<'a> {
         let rollback = recorded.filter(|rollback| {
             rollback.failed == asked.revision.to_string() && asked.strategy.on_failure == OnFailure::Rollback
         });
-        // Going forward again to what has failed would be the wrong guess.
+        // Going forward again to the failed revision would be wrong.
         let lost = rollback.is_some() && stable.is_none();
         let target = if rollback.is_some() { stable.unwrap_or(asked) } else { asked };
         let held = (lost || refused).then(|| ValidFleet { paused: true, ..target.clone() });
@@ -53,13 +53,13 @@ impl<'a> RolloutTarget<'a> {
         Self { asked, stable, rollback, pended, held }
     }
 
-    /// That nodes were waited for in vain for surge groups of the revision to go to.
+    /// Failed waits for nodes of surge groups of the target revision.
     pub(super) fn in_vain(&self) -> Option<PendFailures> {
         let (pended, in_vain) = self.pended.as_ref()?;
         (*pended == self.fleet().revision.to_string()).then_some(*in_vain)
     }
 
-    /// The fleet as it is to become.
+    /// The fleet to reach.
     pub(crate) fn fleet(&self) -> &ValidFleet {
         match (&self.held, &self.rollback, self.stable) {
             (Some(held), _, _) => held,
@@ -68,7 +68,7 @@ impl<'a> RolloutTarget<'a> {
         }
     }
 
-    /// The fleet as it is asked for.
+    /// The fleet as its spec asks for.
     pub(super) fn asked(&self) -> &ValidFleet {
         self.asked
     }
@@ -78,7 +78,7 @@ impl<'a> RolloutTarget<'a> {
         self.rollback.as_ref()
     }
 
-    /// Turns back if the revision asked for has failed; gives the event that tells so.
+    /// Starts a rollback if the wanted revision has failed; returns the event about it.
     pub(crate) fn turn_if_failed(
         &mut self,
         status: &RayClusterFleetStatus,
@@ -112,15 +112,15 @@ impl<'a> RolloutTarget<'a> {
     }
 }
 
-/// Its engine never came to serve, as often as it was tried.
+/// Its engine never served, after all allowed launches.
 fn failed_to_start(fleet: &ValidFleet, group: &GroupStatus) -> Option<String> {
     let cause = group.goal_reason.as_deref().unwrap_or("failed");
     (group.failed_starts > fleet.failure.engine_restarts).then(|| format!("group {}: {cause}", group.name))
 }
 
-/// It is what the rollout has waited for in vain.
+/// The rollout has waited for it too long.
 fn late(fleet: &ValidFleet, group: &GroupStatus, limit: Duration, now: Timestamp) -> Option<String> {
-    // What somebody has suspended says nothing about the revision.
+    // A suspended group says nothing about the revision.
     let at_fault = !matches!(group.phase, Phase::Ready | Phase::Suspended);
     if !is_retained(group) || is_available(fleet, group, now) || !at_fault {
         return None;
@@ -130,7 +130,7 @@ fn late(fleet: &ValidFleet, group: &GroupStatus, limit: Duration, now: Timestamp
     Some(format!("group {} is still {} after {limit} s: {doing}", group.name, group.phase.as_str()))
 }
 
-/// A pod has no node: with the same pods as before that is not the revision's fault.
+/// A pod has no node: with the same pods as before that is not caused by the revision.
 fn waits_for_room(observed: Option<&ObservedGroup>) -> bool {
     observed.is_some_and(|observed| observed.pods.iter().any(|pod| pod.node.is_none() && !pod.deleting))
 }

@@ -1,4 +1,4 @@
-//! What a cluster's answers mean for an engine. Pure: every check is a function of what was read.
+//! What a cluster's replies mean for an engine. Pure: every check is a function of what was read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::model::Model;
 use crate::plan;
 use crate::view::Engine;
 
-/// The oldest Ray that this was run against.
+/// The oldest Ray that this was tested with.
 const TRIED: (u32, u32) = (2, 46);
-/// The first that can pin jobs and bundles by labels, of those that this was run against.
+/// The oldest tested Ray that can pin jobs and bundles by labels.
 const LABELS: (u32, u32) = (2, 60);
 
 fn ok(what: &'static str, message: impl Into<String>) -> Check {
@@ -36,15 +36,15 @@ pub(super) fn reached(address: &str, took: Duration) -> Check {
     ok("dashboard", format!("{address} answers in {} ms", took.as_millis()))
 }
 
-/// Who is let in. `open`: also somebody without a token.
+/// Authentication. `open`: a call without a token was accepted.
 pub(super) fn auth(open: bool, sent: bool) -> Check {
     match (open, sent) {
-        (false, _) => ok("auth", "a token is wanted, and this one is accepted"),
+        (false, _) => ok("auth", "a token is required, and this one is accepted"),
         (true, sent) => {
-            let ours = if sent { "; the token given is not looked at" } else { "" };
+            let ours = if sent { "; the given token is not checked" } else { "" };
             warn(
                 "auth",
-                format!("whoever reaches the dashboard may run code on the cluster{ours}"),
+                format!("everybody who reaches the dashboard can run code on the cluster{ours}"),
                 "start Ray with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN on all nodes, or keep the port private",
             )
         }
@@ -89,7 +89,7 @@ pub(super) fn nodes(nodes: &[RayNode]) -> Vec<Check> {
             "start the head: `ray start --head`; the API server of an engine runs on its node",
         )],
     };
-    // A node that came back has a dead entry under the same address, which means nothing any more.
+    // A node that came back has a dead entry under the same address, which is of no interest.
     let lost = nodes.iter().filter(|node| !node.alive && !alive.iter().any(|other| other.ip == node.ip));
     found.extend(lost.map(|node| {
         let why = node.state_message.as_deref().unwrap_or("Ray gives no cause");
@@ -102,7 +102,7 @@ pub(super) fn nodes(nodes: &[RayNode]) -> Vec<Check> {
     found
 }
 
-/// GPUs, and who holds those that are not free.
+/// GPUs, and which placement groups hold those that are not free.
 pub(super) fn gpus(nodes: &[RayNode], groups: &[PlacementGroup]) -> Check {
     let alive = || nodes.iter().filter(|node| node.alive);
     let total: u64 = alive().map(|node| u64::from(node.gpus_total)).sum();
@@ -141,7 +141,7 @@ fn holders(groups: &[PlacementGroup]) -> String {
     if texts.is_empty() { String::new() } else { format!("; placement groups: {}", texts.join(", ")) }
 }
 
-/// Placement groups that Ray has not placed: they take GPUs as soon as these are free.
+/// Pending placement groups: they take GPUs as soon as these are free.
 pub(super) fn waiting(groups: &[PlacementGroup]) -> Vec<Check> {
     let pending = groups.iter().filter_map(|group| match group.state() {
         GroupState::Pending(why) => Some((group, why)),
@@ -166,8 +166,8 @@ pub(super) fn name(spec: &EngineSpec, jobs: &[(SubmissionId, Job)]) -> Check {
             if LaunchRecord::read(job) == Some(LaunchRecord::of(spec)) {
                 return warn(
                     "name",
-                    format!("engine {id} runs already as the file says"),
-                    format!("look at it: ray-bridge status {id}"),
+                    format!("engine {id} already runs as the file says"),
+                    format!("see: ray-bridge status {id}"),
                 );
             }
             fail(
@@ -209,7 +209,7 @@ pub(super) fn port(spec: &EngineSpec, nodes: &[RayNode], jobs: &[(SubmissionId, 
     }
 }
 
-/// Whether an engine that runs is well.
+/// Whether a running engine is healthy.
 pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, CliError>) -> Check {
     let engine = match looked {
         Ok(engine) => engine,

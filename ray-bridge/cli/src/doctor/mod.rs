@@ -1,5 +1,5 @@
-//! `doctor`: asks a cluster what it needs to know, and says why an engine would not be placed or not start. What the
-//! answers mean is in `checks`.
+//! `doctor`: reads what a deployment depends on, and says why an engine would not be placed or not start. The
+//! checks themselves are in `checks`.
 
 mod checks;
 
@@ -19,19 +19,19 @@ use crate::render::age::between;
 use crate::terminal::Terminal;
 use crate::{Answer, clock, model, status};
 
-/// How bad it is.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
-    /// As it should be.
+    /// Good.
     Ok,
-    /// Works, and may not later or elsewhere.
+    /// Works now, but may not later or elsewhere.
     Warn,
-    /// Stands in the way.
+    /// Prevents a deployment.
     Fail,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Check {
@@ -42,14 +42,13 @@ pub(crate) struct Check {
     cure: Option<String>,
 }
 
-/// All of them.
+/// All checks.
 #[derive(Debug, Serialize)]
 struct Report {
     ok: bool,
     checks: Vec<Check>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(
     args: &DoctorArgs,
     session: &Session,
@@ -93,7 +92,7 @@ pub(crate) async fn run(
     report(found, terminal)
 }
 
-/// Whether the dashboard answers, and whom. The fault, when it does not answer us.
+/// Whether the dashboard answers, and whether it accepts us. Returns the fault if it does not.
 async fn reach(session: &Session) -> Result<(Vec<Check>, Option<CliError>), CliError> {
     let target = session.target(None);
     let stranger = Target { token: None, ..target.clone() };
@@ -124,7 +123,7 @@ fn refused(
 ) -> (Vec<Check>, Option<CliError>) {
     let turned_away = matches!(error.fault, Call::Unauthorized | Call::Forbidden);
     let said = error.fault.to_string();
-    // Other answers than these are no Ray dashboard, which is not reached either.
+    // Any other answer is not from a Ray dashboard, which is then not reached either.
     let fault = match CliError::from(error) {
         CliError::Said { message, cure, .. } => CliError::Said { kind: Kind::Unreachable, message, cure },
         CliError::Closed => CliError::Closed,
@@ -137,7 +136,7 @@ fn refused(
     let checks = if turned_away {
         vec![checks::reached(address, took), fail("auth", said)]
     } else {
-        // The evidence begins with the error that stands before it.
+        // The evidence begins with the error that is printed before it.
         let seen = diagnosis
             .map(|d| format!("{}: {}", d.trouble, d.evidence.get(1..).unwrap_or_default().join("; ")));
         let seen = seen.map(|message| Check { level: Level::Fail, what: "cause", message, cure: None });

@@ -1,10 +1,10 @@
-//! Spans of time as people read them.
+//! Formats durations for people.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Time from one moment to another; none if that is not in order, as between two clocks.
+/// Time between two points in time; zero if they are out of order, as those of two clocks may be.
 pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
     to.duration_since(from).try_into().unwrap_or_default()
 }
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_two_units_at_most() {
+    fn durations_have_at_most_two_units() {
         for (seconds, text) in
             [(0, "0s"), (59, "59s"), (61, "1m01s"), (3600, "1h00m"), (90000, "1d1h"), (8_640_000, "100d0h")]
         {
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_ahead_is_no_age() {
+    fn a_clock_that_is_ahead_gives_zero() {
         assert_eq!(between(Timestamp::MAX, Timestamp::UNIX_EPOCH), Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Text for people out of the documents of `view`. Pure; golden files hold it.
+//! Formats the documents of `view` as text. Pure; golden files fix the output.
 
 pub(crate) mod age;
 pub(crate) mod picture;

@@ -1,4 +1,4 @@
-//! Stages over nodes: a row of GPUs for each node, and how far it is from one to the next.
+//! Draws stages on nodes: a row of GPUs per node, and the distance between rows.
 
 use ray_bridge::placement::RayNode;
 
@@ -6,7 +6,7 @@ use super::table::one_line;
 use crate::plan::Step;
 use crate::view::Slot;
 
-/// Most nodes that are drawn.
+/// The most nodes that are drawn.
 const DRAWN: usize = 24;
 
 /// A node that has ranks.
@@ -15,9 +15,9 @@ pub(crate) struct Row {
     node: String,
     /// Stage of each rank here.
     stages: Vec<u32>,
-    /// GPUs that stay free.
+    /// GPUs that remain free.
     free: u32,
-    /// GPUs that others hold.
+    /// GPUs that others use.
     held: u32,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn rows(ranks: &[Slot], nodes: &[RayNode]) -> Vec<Row> {
     order.into_iter().filter_map(row).collect()
 }
 
-/// The picture: a GPU is its stage, `.` if it stays free, `x` if somebody else has it.
+/// The picture: a GPU is the number of its stage, `.` if it remains free, `x` if others use it.
 pub(crate) fn text(rows: &[Row], hops: &[Step]) -> String {
     let drawn = rows.get(..DRAWN).unwrap_or(rows);
     let name = drawn.iter().map(|row| one_line(&row.node).chars().count()).max().unwrap_or_default();
@@ -69,7 +69,7 @@ pub(crate) fn text(rows: &[Row], hops: &[Step]) -> String {
     lines.concat()
 }
 
-/// The way from the last stage of a node to the first one of the next, if that follows it.
+/// The distance from the last stage of a node to the first stage of the next, if that follows it.
 fn between(from: &Row, to: &Row, hops: &[Step]) -> Option<String> {
     let (last, first) = (*from.stages.last()?, *to.stages.first()?);
     if last == first {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_lie_on_nodes_and_the_ways_between_are_named() {
+    fn stages_are_drawn_on_nodes_with_the_distances_between() {
         let rows =
             [row("head-0", &[0, 0], 1, 1), row("w1", &[1, 1, 2, 2], 0, 0), row("worker-12", &[3, 3], 2, 0)];
         let same = Step { level: None, domain: None, cost: 0 };
@@ -114,7 +114,7 @@ worker-12  [3 3 . .]
     }
 
     #[test]
-    fn a_stage_on_two_nodes_is_reported() {
+    fn a_stage_on_two_nodes_is_named() {
         let rows = [row("a", &[0, 0], 0, 0), row("b", &[0, 0], 0, 0), row("c", &[10], 0, 0)];
         assert_eq!(text(&rows, &[]), "a  [ 0  0]\n   | both have ranks of stage 0\nb  [ 0  0]\nc  [10]\n");
     }

@@ -1,4 +1,4 @@
-//! Where ranks are: one line for each stage and node.
+//! The table of ranks: one line per stage and node.
 
 use super::table::table;
 use crate::view::Slot;
@@ -32,7 +32,7 @@ fn like(a: &Slot, b: &Slot) -> bool {
     (a.stage, &a.node_id, a.state) == (b.stage, &b.node_id, b.state)
 }
 
-/// `0-3,6`, of numbers in order.
+/// Sorted numbers as ranges: `0-3,6`.
 fn ranges(numbers: &[u32]) -> String {
     let runs = numbers.chunk_by(|a, b| a.checked_add(1) == Some(*b));
     let texts: Vec<String> = runs

@@ -1,6 +1,6 @@
 //! Aligned columns: upper-case headers, two spaces between, no borders.
 
-/// Headers and rows, one line each; nothing is filled up behind the last word of a line.
+/// Formats headers and rows, one line each, without trailing spaces.
 pub(crate) fn table<const N: usize>(headers: [&str; N], rows: &[[String; N]]) -> String {
     let mut lines = vec![headers.map(str::to_owned)];
     lines.extend(rows.iter().map(|row| row.each_ref().map(|cell| one_line(cell))));
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_lines_end_with_a_word() {
+    fn columns_are_aligned_without_trailing_spaces() {
         let rows = [["a-long-name", "x", ""], ["b", "no\nroom\u{1b}[2J", "é"]].map(|r| r.map(str::to_owned));
         assert_eq!(
             table(["NAME", "STATE", "Z"], &rows),

@@ -1,4 +1,5 @@
-//! Every call of the dashboard's client on a real Ray of whatever version, and an engine placed, verified and stopped on it.
+//! Every call of the dashboard's client on a real Ray of any version, and an engine that is placed, verified
+//! and stopped on it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use ray_bridge::{CallErrorKind, NodeId, SubmissionId};
 use crate::cluster::Cluster;
 use crate::{clock, engine, say, tool, until};
 
-/// From a submit to its end, on a machine that is busy with other things.
+/// Time limit of a job from submit to end, on a busy machine.
 const JOB: Duration = Duration::from_mins(1);
-/// Seconds after which Ray kills a job that is to stop.
+/// Seconds after which Ray kills a job that was asked to stop.
 const BY_FORCE: f64 = 3.0;
 /// Lines of the log that is too long to be read whole: 60 MB.
 const LINES: u32 = 1_000_000;
@@ -31,10 +32,10 @@ pub(crate) async fn every_call(cluster: &mut Cluster) -> anyhow::Result<()> {
     placed(cluster, &dashboard).await
 }
 
-/// What is known of the cluster as a whole.
+/// State of the whole cluster.
 async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
     let authentication = dashboard.authentication().await?;
-    ensure!(dashboard.gcs_health().await?.is_none(), "the GCS is not well");
+    ensure!(dashboard.gcs_health().await?.is_none(), "the GCS is not healthy");
     let nodes = dashboard.nodes().await?;
     let workers = cluster.workers.len();
     ensure!(
@@ -72,7 +73,7 @@ async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
             cluster.bridge.dashboard(&ray_bridge::Target { token: None, ..cluster.target.clone() });
         let refused = stranger.version().await.err().context("a stranger was let in")?;
         ensure!(refused.fault == CallErrorKind::Unauthorized, "{refused}");
-        ensure!(stranger.gcs_health().await?.is_none(), "health is for everybody");
+        ensure!(stranger.gcs_health().await?.is_none(), "health needs no token");
     }
     Ok(())
 }
@@ -101,7 +102,7 @@ async fn ended(dashboard: &Dashboard, name: &SubmissionId) -> anyhow::Result<Job
     .await
 }
 
-/// A job's life, its log as it grows, and its end that lasts.
+/// The life of a job: its log while it grows, and an end that lasts.
 async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     let name = SubmissionId::new("life")?;
     let wait = request(&name, "bash -c 'echo $WORD; echo first; sleep 2; echo second; sleep 600'", worker);
@@ -117,7 +118,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
             other => bail!("the log's stream: {other:?} after {text:?}"),
         }
     }
-    // Ray's own line may come after the first of the job's.
+    // Ray's own line may come after the first line of the job.
     let own: Vec<&str> = text.lines().filter(|line| !line.starts_with("Running entrypoint")).collect();
     ensure!(own.ends_with(&["größe", "first", "second"]), "{text:?}");
     let job = dashboard.job(&name).await?;
@@ -131,16 +132,16 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     ensure!(dashboard.log_tail_of(&name, &job).await?.ends_with("second\n"), "the end of its log");
     let from = log.position();
     let mut rest = dashboard.log_stream(&name, from).await?;
-    ensure!(rest.next(Duration::from_secs(3)).await? == LogEvent::Quiet, "what was seen came again");
+    ensure!(rest.next(Duration::from_secs(3)).await? == LogEvent::Quiet, "received text came again");
 
     let running = dashboard.delete(&name).await.err().context("a running job was deleted")?;
     ensure!(running.to_string().contains("non-terminal state RUNNING"), "{running}");
     ensure!(dashboard.stop(&name).await?, "it had ended");
     let job = ended(dashboard, &name).await?;
     ensure!(job.status == JobStatus::Stopped, "{job:?}");
-    // For a moment Ray still takes another one.
+    // For a moment Ray still accepts another one.
     let refused = async || Ok((!dashboard.stop(&name).await?).then_some(()));
-    until("a stop of what has stopped to be refused", JOB, refused).await?;
+    until("a stop of an ended job to be refused", JOB, refused).await?;
     let start = clock::instant();
     let times = dashboard.delete_until_gone(&name, Duration::from_secs(7), Duration::from_mins(1)).await?;
     say(&format!(
@@ -176,8 +177,8 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     log_tells(dashboard, &packed, "from the package").await
 }
 
-/// A job's end may be reported before its log can be read to the end, on a machine that is busy; and Ray starts a job before it writes
-/// its own line, so what a short one prints may come before that.
+/// On a busy machine, Ray may report a job's end before its log can be read to the end; and Ray starts a job
+/// before it writes its own line, so the output of a short job may come first.
 async fn log_tells(dashboard: &Dashboard, name: &SubmissionId, words: &str) -> anyhow::Result<()> {
     until(&format!("the log of {name} to have the line {words:?}"), Duration::from_secs(10), async || {
         let log = dashboard.log_tail(name).await?;
@@ -187,7 +188,7 @@ async fn log_tells(dashboard: &Dashboard, name: &SubmissionId, words: &str) -> a
     .await
 }
 
-/// The end of a log that is too long to be read whole.
+/// Reads the end of a log that is too long to be read whole.
 async fn long_log(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     let name = SubmissionId::new("long")?;
     let print = format!("seq -f 'line %.0f of a log that is much longer than anybody reads it' 1 {LINES}");
@@ -207,7 +208,7 @@ async fn long_log(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// An engine goes exactly where it was planned, twice under one name.
+/// An engine is placed exactly as planned, twice under one name.
 async fn placed(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
     let file = engine::file(&cluster.settings, 2, 2)?;
     for round in ["first", "second"] {

@@ -1,4 +1,4 @@
-//! The only place of these tests that reads the clock.
+//! The only module of these tests that reads the clock.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ pub(crate) fn seconds_since(start: Instant) -> f64 {
     instant().saturating_duration_since(start).as_secs_f64()
 }
 
-/// Seconds since a moment that a program of this machine wrote down.
+/// Seconds since a time that a program on this machine wrote.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub(crate) fn seconds_since_time(time: Timestamp) -> f64 {
     Timestamp::now().duration_since(time).as_secs_f64()

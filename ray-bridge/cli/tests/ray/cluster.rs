@@ -1,4 +1,4 @@
-//! A Ray cluster of nodes in namespaces: a head without GPUs and workers.
+//! A Ray cluster whose nodes are namespaces: a head without GPUs, and workers.
 
 use std::time::Duration;
 
@@ -19,12 +19,11 @@ const PORT: u16 = 8000;
 /// A part of the command line of every rank.
 pub(crate) const RANK: &str = "ray::RayWorkerProc";
 
-/// From nothing to all nodes in, on a machine that is busy with other things.
+/// Time limit from nothing to a complete cluster, on a busy machine.
 const BRING_UP: Duration = Duration::from_mins(3);
-/// Until nothing is left of an engine, and Ray's report of free GPUs, up to 5 s old, says so too.
+/// Time limit until an engine is gone and Ray's report of free GPUs, up to 5 s old, shows it.
 const CLEARED: Duration = Duration::from_secs(30);
 
-/// The cluster.
 pub(crate) struct Cluster {
     pub(crate) settings: Settings,
     pub(crate) head: Node,
@@ -34,7 +33,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A head without GPUs and a worker for each number of GPUs, all in.
+    /// Starts a head without GPUs and a worker for each number of GPUs, and waits for all of them.
     pub(crate) async fn start(settings: Settings, gpus: &[u32]) -> anyhow::Result<Self> {
         let bridge = Bridge::new(Limits::default())?;
         let target = Target {
@@ -61,8 +60,8 @@ impl Cluster {
         self.workers.iter().map(|node| node.kind.gpus).sum()
     }
 
-    /// Starts every node that does not run, and waits until Ray has taken them in with their GPUs. One that gives up is
-    /// started again, as a container would be.
+    /// Starts every node that does not run, and waits until Ray reports it with its GPUs. A node that gives
+    /// up is restarted, as a container would be.
     pub(crate) async fn start_missing(&mut self) -> anyhow::Result<()> {
         let gpus = self.gpus();
         until("all nodes to be in", BRING_UP, async || {
@@ -82,7 +81,7 @@ impl Cluster {
         .await
     }
 
-    /// Power loss of everything.
+    /// Power loss of all nodes.
     pub(crate) async fn cut_power(&mut self) -> anyhow::Result<()> {
         for node in std::iter::once(&mut self.head).chain(&mut self.workers) {
             if node.runs() {
@@ -92,24 +91,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// The cluster as Ray sees it.
+    /// The cluster as Ray reports it.
     pub(crate) async fn look(&self) -> anyhow::Result<ClusterState> {
         let seen = self.bridge.observe(&self.target, None, ObserveOptions::default()).await?;
         seen.cluster.context("Ray does not describe its cluster")
     }
 
-    /// The last worker with a rank of an engine.
+    /// The last worker that has a rank.
     pub(crate) fn worker_with_rank(&mut self) -> anyhow::Result<&mut Node> {
         let with_rank = |node: &&mut Node| node.processes(RANK).is_ok_and(|found| !found.is_empty());
         self.workers.iter_mut().rev().find(with_rank).context("no worker has a rank")
     }
 
-    /// The engine's API server.
+    /// A client of the engine's API server.
     pub(crate) fn engine(&self) -> anyhow::Result<EngineClient> {
         self.bridge.engine(&self.target).context("no address of the engine")
     }
 
-    /// Waits until nothing is left of an engine: no process, no living actor, no placement group, no GPU in use.
+    /// Waits until an engine is gone: no process, no living actor, no placement group, no GPU in use.
     pub(crate) async fn nothing_left(&self, name: &str, of_engine: &[&str]) -> anyhow::Result<()> {
         until(&format!("the last of engine {name} to go"), CLEARED, async || {
             for part in of_engine {

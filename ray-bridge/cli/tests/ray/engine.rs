@@ -9,17 +9,17 @@ use crate::cluster::RANK;
 use crate::settings::Settings;
 use crate::tool::{self, model_file};
 
-/// Processes that make up an engine, by a part of their command lines. Its API server and its ranks are Ray actors.
+/// The processes of an engine, by a part of their command lines. Its API server and its ranks are Ray actors.
 pub(crate) const PROCESSES: [&str; 4] = [RANK, "ray::ApiServer", "light_engine.core", "rayfleet_launcher.py"];
-/// From `deploy` to an answer, on a machine that is busy with other things.
+/// Time limit from `deploy` to an answer, on a busy machine.
 pub(crate) const START: Duration = Duration::from_mins(2);
 
-/// The model file.
+/// Writes the model file.
 pub(crate) fn file(settings: &Settings, tensor: u32, pipeline: u32) -> anyhow::Result<String> {
     file_of(settings, "light", &settings.model.display().to_string(), (tensor, pipeline), 0)
 }
 
-/// One with another file name, source or time that its ranks take to load, in seconds.
+/// Writes one with another file name, source or loading time of its ranks, in seconds.
 pub(crate) fn file_of(
     settings: &Settings,
     name: &str,
@@ -35,7 +35,7 @@ pub(crate) fn file_of(
     model_file(settings, name, &text)
 }
 
-/// Deploys it, waits for its answer to the probe and holds its ranks against the plan.
+/// Deploys it, waits for its answer to the probe and compares its ranks with the plan.
 pub(crate) async fn deploy(file: &str) -> anyhow::Result<Value> {
     let engine = tool::done(&["deploy", "-f", file, "--wait"], START).await?;
     let verdict = tool::done(&["verify", "light"], Duration::from_secs(30)).await?;

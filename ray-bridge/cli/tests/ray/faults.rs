@@ -1,5 +1,5 @@
-//! Every way in which an engine or its cluster breaks: is it distinguished, how soon, does the engine come back, and is
-//! nothing left behind.
+//! Every fault of an engine or its cluster: is it diagnosed correctly, how soon, does the engine recover, and
+//! is nothing left over.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::world::{BRIDGE, ip};
 use crate::{clock, engine, say, until};
 
 const HUNG_AFTER: Duration = Duration::from_secs(5);
-/// Longest wait for any diagnosis; what each may take is in [`FAULTS`].
+/// Longest wait for any diagnosis; the limit of each is in [`FAULTS`].
 const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,9 @@ enum Fault {
     HeadLost,
 }
 
-/// A fault, the diagnosis that must come first, and within how many seconds it must be reported and the recovery from it have
-/// started. The aims are 3 s for a dead rank and `hungAfter` + 3 s for one that hangs; a dead node is known after three
-/// missed health checks of 1 s.
+/// A fault, the diagnosis that must come first, and the seconds within which it must be reported and the
+/// recovery started. The targets are 3 s for a dead rank and `hungAfter` + 3 s for a hung one; a dead node is
+/// known after three missed health checks of 1 s.
 const FAULTS: [(Fault, &str, &str, f64); 9] = [
     (Fault::RankKilled, "SIGKILL of a rank", "rankDied", 3.0),
     (Fault::CoreKilled, "SIGKILL of the engine core", "engineDied", 3.0),
@@ -56,12 +56,13 @@ struct Row {
     well: f64,
 }
 
-/// What the recovery from a fault that ends the engine was, in seconds since it.
+/// The recovery from a fault that ends the engine, in seconds since the fault.
 struct Recovery {
-    /// Its first act: the stop of what is left of the engine was asked for, or of a lost head, its nodes were taken down.
+    /// Its first action: the stop of the rest of the engine was requested, or for a lost head its nodes were
+    /// taken down.
     started: f64,
-    /// The job of the next engine was submitted, by Ray's own clock. The end of the old one is waited for, and that Ray
-    /// reports its GPUs as free.
+    /// The job of the next engine was submitted, by Ray's clock. Before that the old job must end, and Ray
+    /// must report its GPUs as free.
     launched: f64,
 }
 
@@ -89,9 +90,9 @@ pub(crate) async fn all(cluster: &mut Cluster) -> anyhow::Result<()> {
 
     say(&format!(
         "\n  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}",
-        "FAULT", "TOLD AS", "TOLD", "RECOVERY", "NEXT", "ENGINE"
+        "FAULT", "REPORTED AS", "REPORTED", "RECOVERY", "NEXT", "ENGINE"
     ));
-    say(&format!("  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}", "", "", "", "BEGUN", "LAUNCH", "WELL"));
+    say(&format!("  {:<36} {:<30} {:>8} {:>9} {:>9} {:>9}", "", "", "", "STARTED", "LAUNCH", "HEALTHY"));
     for row in &rows {
         say(&row.line());
     }
@@ -142,8 +143,8 @@ async fn one(
     })
 }
 
-/// What may be reported before: an engine that hangs is slow first, and one whose node is lost dies seconds before Ray gives
-/// the node up.
+/// A diagnosis that may come first: a hung engine is slow before, and an engine whose node is lost dies
+/// seconds before Ray gives up the node.
 fn not_yet(wanted: &str) -> Option<&'static str> {
     match wanted {
         "hung" => Some("slow"),
@@ -152,7 +153,7 @@ fn not_yet(wanted: &str) -> Option<&'static str> {
     }
 }
 
-/// What the diagnosis must name.
+/// Checks the details of the diagnosis.
 fn check(fault: Fault, reported: &Value) -> anyhow::Result<()> {
     let right = match fault {
         Fault::RankKilled => reported["ranks"].as_array().is_some_and(|ranks| ranks.len() == 1),
@@ -167,21 +168,21 @@ fn check(fault: Fault, reported: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the cluster becomes whole again.
+/// How the cluster recovers.
 enum Undo {
-    /// All nodes live: the engine is deployed again as it is.
+    /// All nodes live: the engine is deployed again.
     Deploy,
-    /// The engine never noticed; this ends the fault.
+    /// The engine was not affected; this ends the fault.
     Resume(Box<dyn FnOnce() -> anyhow::Result<()>>),
-    /// The engine is deployed on the nodes that are left; the lost one stays away.
+    /// The engine is deployed on the remaining nodes; the lost one stays away.
     DeployOnTheRest,
     /// The lost node comes back, then the engine is deployed.
     DeployOnAll,
-    /// The head comes back, and everything with it.
+    /// The head comes back, and everything else with it.
     StartAnew,
 }
 
-/// Breaks it. Gives when, and how it becomes whole again.
+/// Injects it. Returns the time, and how the cluster recovers.
 async fn inflict(cluster: &mut Cluster, fault: Fault) -> anyhow::Result<(Instant, Undo)> {
     let done = |undo| Ok((clock::instant(), undo));
     match fault {
@@ -208,7 +209,7 @@ async fn inflict(cluster: &mut Cluster, fault: Fault) -> anyhow::Result<(Instant
             done(Undo::Resume(Box::new(move || dashboard.signal("CONT"))))
         }
         Fault::PathCut => {
-            // Frames go to nobody, without a word; nodes still reach each other.
+            // Frames to it are dropped silently; the other nodes still reach each other.
             let nobody = "02:00:00:00:00:fe";
             ip(&["neigh", "replace", HEAD_IP, "lladdr", nobody, "dev", BRIDGE, "nud", "permanent"])?;
             done(Undo::Resume(Box::new(|| ip(&["neigh", "delete", HEAD_IP, "dev", BRIDGE]))))
@@ -236,7 +237,7 @@ pub(crate) fn first(node: &Node, part: &str) -> anyhow::Result<Process> {
     found.into_iter().next().with_context(|| format!("no process {part:?} on {}", node.kind.name))
 }
 
-/// A long request, once it waits for the engine.
+/// Starts a long request, and returns once it waits for the engine.
 pub(crate) async fn begin_request(cluster: &Cluster, model: &str, tokens: u32) -> anyhow::Result<()> {
     let engine = cluster.engine()?;
     let asking = engine.clone();

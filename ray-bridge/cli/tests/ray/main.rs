@@ -1,8 +1,8 @@
-//! `ray-bridge` on real Ray: clusters whose nodes are namespaces of this machine, a light engine or vLLM on them, and
-//! everything that can break.
+//! `ray-bridge` on real Ray: clusters whose nodes are namespaces of this machine, a light engine or vLLM on
+//! them, and all their faults.
 //!
-//! `hack/ray` runs them; without `RAYFLEET_RAY=1` they say that they were skipped. Arguments are parts of names, as for
-//! `cargo test`; `--list` lists. Those that need vLLM are run only when named.
+//! `hack/ray` runs them; without `RAYFLEET_RAY=1` they report that they were skipped. Arguments are parts of
+//! names, as for `cargo test`; `--list` lists. Those that need vLLM run only if named.
 
 mod api;
 mod clock;
@@ -30,13 +30,13 @@ use settings::Settings;
 
 const GATE: &str = "RAYFLEET_RAY";
 
-/// One test. Those that follow each other and want the same cluster share one, as its start takes longest.
+/// One test. Consecutive tests with the same cluster share it, because its start takes longest.
 struct Test {
     name: &'static str,
     /// A worker for each number of GPUs.
     gpus: &'static [u32],
     limit: Duration,
-    /// Run only when named: it takes long.
+    /// Run only if named: it takes long.
     heavy: bool,
     run: fn(&mut Cluster) -> LocalBoxFuture<'_, anyhow::Result<()>>,
 }
@@ -133,7 +133,7 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
         if let Err(error) = outcome {
             failed += 1;
             say(&format!("error: {}: {error:#}", test.name));
-            // Nobody knows what is left of it.
+            // The state of the cluster is unknown.
             cluster = None;
         }
     }
@@ -143,7 +143,7 @@ fn run_all(chosen: &[Test]) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A cluster with these GPUs: the one that is there, or a new one in its place.
+/// A cluster with these GPUs: the present one, or a new one in its place.
 async fn ready(cluster: &mut Option<Cluster>, gpus: &[u32]) -> anyhow::Result<()> {
     if cluster.as_ref().is_some_and(|cluster| cluster.has(gpus)) {
         return Ok(());
@@ -156,8 +156,10 @@ async fn ready(cluster: &mut Option<Cluster>, gpus: &[u32]) -> anyhow::Result<()
     Ok(())
 }
 
-/// Waits until the nodes of a cluster are gone, which are being killed since it was let go, and takes their wires away:
-/// the kernel may hold a namespace without processes, and its end of a wire, for a minute and more.
+/// Waits until the nodes of a dropped cluster, which are being killed, are gone, and removes their
+/// interfaces: the kernel may keep a namespace without processes, and its end of an interface, for more than
+/// a minute.
+/// more.
 async fn cleared() -> anyhow::Result<()> {
     until("the nodes of the last cluster to go", Duration::from_mins(1), async || {
         let left = processes::all("/run/ray");
@@ -166,7 +168,7 @@ async fn cleared() -> anyhow::Result<()> {
     })
     .await?;
     for wire in world::wires()? {
-        // It may go by itself meanwhile.
+        // It may disappear by itself meanwhile.
         drop(world::ip(&["link", "delete", &wire]));
     }
     let left = world::wires()?;
@@ -174,14 +176,14 @@ async fn cleared() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line for whoever watches, written at once.
+/// Prints a line at once.
 pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// Asks five times a second until there is an answer. Errors of single questions are borne, as a cluster is often
-/// between two states, and the last one is named when the time is over.
+/// Polls five times a second until there is a result. Errors are ignored until the time limit, because a
+/// cluster is often between two states; then the last one is returned.
 pub(crate) async fn until<T>(
     what: &str,
     limit: Duration,

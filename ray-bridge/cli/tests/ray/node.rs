@@ -1,4 +1,4 @@
-//! One Ray node: its namespaces, its wire, and the ways in which it can be lost.
+//! One Ray node: its namespaces, its network interface, and the ways to lose it.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::until;
 use crate::world::{BRIDGE, ip};
 
-/// What a node is like.
+/// Properties of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
     pub(crate) name: String,
@@ -22,7 +22,7 @@ pub(crate) struct Kind {
     pub(crate) gpus: u32,
 }
 
-/// A node, whether it runs or not.
+/// A node, running or not.
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// Ends with its namespaces.
@@ -30,12 +30,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node that does not run yet.
+    /// A node that is not started yet.
     pub(crate) fn new(kind: Kind) -> Self {
         Self { kind, init: None }
     }
 
-    /// Starts it; whether Ray takes it in is to be awaited elsewhere.
+    /// Starts it; waiting for Ray to report it is the caller's job.
     pub(crate) async fn start(&mut self, settings: &Settings) -> anyhow::Result<()> {
         let Kind { name, ip, head_ip, gpus } = &self.kind;
         let log = settings.logs.join(format!("{name}.log"));
@@ -60,7 +60,8 @@ impl Node {
         self.connect().await
     }
 
-    /// Whether it has ended although nobody took it down: on a machine that is too busy, Ray gives up its own start.
+    /// Whether it ended although nothing took it down: on a machine that is too busy, Ray aborts its own
+    /// start.
     pub(crate) fn gave_up(&mut self) -> bool {
         let ended = self.init.as_mut().is_some_and(|init| !matches!(init.try_wait(), Ok(None)));
         if ended {
@@ -69,13 +70,13 @@ impl Node {
         ended
     }
 
-    /// Whether it was started and has not been lost.
+    /// Whether it was started and not lost since.
     pub(crate) fn runs(&self) -> bool {
         self.init.is_some()
     }
 
-    /// The wire from the bridge into its network namespace, with the same hardware address in every life: otherwise its
-    /// neighbours would talk to the one before for a while.
+    /// The interface from the bridge into its network namespace, always with the same hardware address:
+    /// otherwise its neighbours would send to the old one for a while.
     async fn connect(&self) -> anyhow::Result<()> {
         let pid = self.pid()?;
         until("the node's network namespace", Duration::from_secs(10), async || {
@@ -84,7 +85,7 @@ impl Node {
         .await?;
         let last: u8 = self.kind.ip.rsplit('.').next().unwrap_or_default().parse().context("address")?;
         let link = self.link();
-        // The wire of an earlier life goes with its namespace, a moment after its processes.
+        // The interface of an earlier start disappears with its namespace, a moment after its processes.
         let _ = ip(&["link", "delete", &link]);
         let mac = format!("02:00:0a:4d:00:{last:02x}");
         ip(&[
@@ -112,12 +113,12 @@ impl Node {
         self.init.as_ref().and_then(Child::id).with_context(|| format!("{} has ended", self.kind.name))
     }
 
-    /// Its processes whose command line holds a text.
+    /// Its processes whose command line contains a text.
     pub(crate) fn processes(&self, part: &str) -> anyhow::Result<Vec<Process>> {
         Ok(processes::in_network_of(self.pid()?, part))
     }
 
-    /// Power loss: nobody says farewell, as the wire goes first.
+    /// Power loss: the interface goes first, so no connection is closed.
     pub(crate) async fn cut_power(&mut self) -> anyhow::Result<()> {
         ip(&["link", "delete", &self.link()])?;
         let mut init = self.init.take().with_context(|| format!("{} does not run", self.kind.name))?;

@@ -1,4 +1,5 @@
-//! Processes as /proc shows them. All namespaces of these tests are below this one, so all of them are seen.
+//! Processes as /proc shows them. All namespaces of these tests are below this one, so all their processes
+//! are visible.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub(crate) fn network(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
-/// Living processes in the network namespace of `pid` whose command line holds `part`.
+/// Living processes in the network namespace of `pid` whose command line contains `part`.
 pub(crate) fn in_network_of(pid: u32, part: &str) -> Vec<Process> {
     let Some(wanted) = network(pid) else { return Vec::new() };
     let mut found = all(part);
@@ -36,7 +37,7 @@ pub(crate) fn in_network_of(pid: u32, part: &str) -> Vec<Process> {
     found
 }
 
-/// Living processes whose command line holds `part`. Zombies have none.
+/// Living processes whose command line contains `part`. Zombies have no command line.
 pub(crate) fn all(part: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries

@@ -1,24 +1,24 @@
-//! What the tests need of their machine, and what every Ray node is given.
+//! Requirements of the tests on their machine, and the settings of every Ray node.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// Ray's token of this run. Nobody else reaches the network that it is good for.
+/// Ray's token of this run. The network that it is valid for is not reachable from outside.
 pub(crate) const TOKEN: &str = "token-of-the-tests";
 
-/// Paths.
 pub(crate) struct Settings {
     venv: PathBuf,
-    /// Model that both engines take.
+    /// The model of both engines.
     pub(crate) model: PathBuf,
-    /// Logs of this cluster's nodes, and model files; kept until the next one of its size.
+    /// Logs of this cluster's nodes, and model files; kept until the next cluster of its size.
     pub(crate) logs: PathBuf,
 }
 
 impl Settings {
-    /// From the environment; what the local cluster uses otherwise. `RAYFLEET_RAY_VENV` is a venv with another Ray.
+    /// Reads the environment; the defaults are those of the local cluster. `RAYFLEET_RAY_VENV` is a venv with
+    /// another Ray.
     pub(crate) fn find(gpus: &[u32]) -> anyhow::Result<Self> {
         let local = std::env::var_os("RAYFLEET_LOCAL")
             .map_or_else(|| "/var/lib/rayfleet-local".into(), PathBuf::from);
@@ -46,12 +46,12 @@ impl Settings {
         let set = |name, value: &str| (name, OsString::from(value));
         vec![
             ("PATH", path),
-            // The engine of this tree, whatever the venv holds.
+            // The engine of this source tree, whatever the venv contains.
             ("PYTHONPATH", repository.join("e2e/light_engine").into_os_string()),
             set("PYTHONDONTWRITEBYTECODE", "1"),
             set("RAY_AUTH_MODE", "token"),
             set("RAY_AUTH_TOKEN", TOKEN),
-            // Ranks of equal rights start much sooner on a small machine.
+            // Ranks with the same priority start much faster on a small machine.
             set("RAY_worker_niceness", "0"),
             set("RAY_health_check_period_ms", "1000"),
             set("RAY_health_check_timeout_ms", "1000"),

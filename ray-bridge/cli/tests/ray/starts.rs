@@ -1,4 +1,4 @@
-//! Starts that fail: is the cause reported, and at once.
+//! Failed starts: the cause is reported, and at once.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use crate::faults::first;
 use crate::tool::{self, Ran};
 use crate::{clock, engine, say, until};
 
-/// Seconds from the failure to the end of `deploy`: the launcher gives a dead rank's engine two, Ray's log some more.
+/// Seconds from the failure to the end of `deploy`: the launcher gives an engine with a dead rank two, and
+/// Ray's log adds some.
 const TOLD: f64 = 12.0;
 /// Seconds of a whole `deploy` that fails: Ray starts the job, and reserved GPUs are waited for.
 const WHOLE: f64 = 40.0;

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::cluster::HEAD_IP;
 use crate::settings::{Settings, TOKEN};
 
-/// What one run gave.
+/// The result of one run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -35,7 +35,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs it to the end.
 pub(crate) async fn run(arguments: &[&str], limit: Duration) -> anyhow::Result<Ran> {
     let what = arguments.join(" ");
     let output = tokio::time::timeout(limit, command(arguments).output())
@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: &[&str], limit: Duration) -> anyhow::Result<R
     Ok(Ran { code: output.status.code(), out, said })
 }
 
-/// Runs it and wants success.
+/// Runs it and requires success.
 pub(crate) async fn done(arguments: &[&str], limit: Duration) -> anyhow::Result<Value> {
     let ran = run(arguments, limit).await?;
     ensure!(
@@ -67,14 +67,14 @@ pub(crate) fn model_file(settings: &Settings, name: &str, text: &str) -> anyhow:
     Ok(path.display().to_string())
 }
 
-/// `ray-bridge watch`: what it says, and when.
+/// A running `ray-bridge watch`: its lines, and when they came.
 pub(crate) struct Watch {
     lines: mpsc::UnboundedReceiver<(Instant, Value)>,
     _child: Child,
 }
 
 impl Watch {
-    /// Begins, and waits until it has seen the engine serve.
+    /// Starts it, and waits until it has reported that the engine serves.
     pub(crate) async fn of(name: &str, hung_after: &str) -> anyhow::Result<Self> {
         let mut child =
             command(&["--request-timeout", "3s", "watch", name, "--hung-after", hung_after]).spawn()?;
@@ -95,7 +95,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// The first line from now on that is wanted, and when it came.
+    /// The first matching line from now on, and when it came.
     pub(crate) async fn until(
         &mut self,
         what: &str,

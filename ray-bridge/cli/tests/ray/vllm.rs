@@ -1,4 +1,4 @@
-//! Real vLLM on CPUs, tensor parallel 2 and pipeline parallel 2 on two nodes, through nothing but `ray-bridge`.
+//! Real vLLM on CPUs, tensor parallel 2 and pipeline parallel 2 on two nodes, operated only by `ray-bridge`.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ pub(crate) async fn answers(cluster: &mut Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A rank that is stopped under a request hangs the engine, as its own counters tell; once it goes on, so does the engine.
+/// A rank that is stopped during a request hangs the engine, as its counters show; when it continues, so does
+/// the engine.
 async fn hangs_and_goes_on(cluster: &mut Cluster) -> anyhow::Result<()> {
     let mut watch = Watch::of("tiny", "5s").await?;
     begin_request(cluster, "tiny", 240).await?;

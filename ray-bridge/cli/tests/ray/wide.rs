@@ -1,4 +1,5 @@
-//! The shape of a 405B model: sixteen ranks on two nodes of eight GPUs, exactly placed, and what is reported when one dies.
+//! The shape of a 405B model: sixteen ranks on two nodes of eight GPUs, exactly placed, and the report of a
+//! dead one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub(crate) async fn sixteen(cluster: &mut Cluster) -> anyhow::Result<()> {
     let (first, second) = ranks.split_at(8);
     let (first, second) = (nodes(first), nodes(second));
     ensure!(first.len() == 1 && second.len() == 1 && first != second, "stages on {first:?} and {second:?}");
-    // Not only Ray's word: the processes are there.
+    // Not only Ray reports them: the processes exist.
     for worker in &cluster.workers {
         let there = worker.processes(RANK)?.len();
         ensure!(there == 8, "{there} rank processes on {}", worker.kind.name);
@@ -38,7 +39,7 @@ pub(crate) async fn sixteen(cluster: &mut Cluster) -> anyhow::Result<()> {
     cluster.nothing_left("light", &engine::PROCESSES).await
 }
 
-/// Left alone with a dead rank, the launcher ends the engine soon, and says what the rank had printed last.
+/// With a dead rank the launcher ends the engine soon, and reports the rank's last lines.
 async fn explained() -> anyhow::Result<()> {
     until("the job to end with its cause", Duration::from_secs(15), async || {
         let status = tool::done(&["status", "light"], Duration::from_secs(10)).await?;

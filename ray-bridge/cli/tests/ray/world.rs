@@ -1,29 +1,29 @@
-//! A world of its own for the tests: new network, mount and process namespaces around this program. Whatever is made in
-//! there, processes, links and mounts, is gone when its first process is, however that came about.
+//! Isolates the tests: new network, mount and process namespaces around this program. Processes, interfaces
+//! and mounts inside disappear with the first process, however it ends.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, ensure};
 
 const INSIDE: &str = "RAYFLEET_RAY_INSIDE";
-/// A bridge joins the nodes; these tests are on it too.
+/// The network bridge that connects the nodes; the tests use it too.
 pub(crate) const BRIDGE: &str = "ray0";
 pub(crate) const BRIDGE_IP: &str = "10.77.0.1";
 
-/// Whether this process is in there already.
+/// Whether this process runs inside.
 pub(crate) fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs this program again as the first process of a new world, and gives its exit code.
+/// Runs this program again as the first process of new namespaces, and returns its exit code.
 pub(crate) fn enter() -> anyhow::Result<ExitCode> {
     let this = std::env::current_exe().context("this program's own path")?;
-    // Whoever ends this process, with whatever signal, ends `unshare` and with it everything inside.
+    // A signal that ends this process also ends `unshare`, and with it everything inside.
     let status = Command::new("setpriv")
         .args([
             "--pdeathsig",
             "KILL",
-            // How soon a fault is reported must not depend on what else the machine does.
+            // The time until a fault is reported must not depend on other load of the machine.
             "nice",
             "-n",
             "-15",
@@ -43,7 +43,7 @@ pub(crate) fn enter() -> anyhow::Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Lays the bridge. To be called once, inside.
+/// Creates the network bridge. Called once, inside.
 pub(crate) fn lay_network() -> anyhow::Result<()> {
     ip(&["link", "set", "lo", "up"])?;
     ip(&["link", "add", BRIDGE, "type", "bridge"])?;
@@ -51,7 +51,8 @@ pub(crate) fn lay_network() -> anyhow::Result<()> {
     ip(&["link", "set", BRIDGE, "up"])
 }
 
-/// The wires on the bridge. Those of nodes that are gone go with their other ends, a moment later.
+/// The interfaces on the network bridge. Those of ended nodes disappear with their other ends, a moment
+/// later.
 pub(crate) fn wires() -> anyhow::Result<Vec<String>> {
     let listed = Command::new("ip").args(["-o", "link", "show", "master", BRIDGE]).output().context("ip")?;
     // Lines such as `5: v-head@if2: <BROADCAST,...`.

@@ -26,7 +26,7 @@ fn brute_force(pods: &[(u32, bool)], free: &mut [u32], used: &mut Vec<(usize, bo
     })
 }
 
-/// What the pods of a group have to do with zones.
+/// The rule of a group's pods about zones.
 #[derive(Clone, Copy, Debug)]
 enum Zones {
     Spread(usize),
@@ -46,7 +46,7 @@ impl Zones {
         }
     }
 
-    /// Whether so many pods in each zone keep the rule.
+    /// Whether these numbers of pods per zone obey the rule.
     fn kept(self, counts: &BTreeMap<&str, usize>) -> bool {
         let used = counts.values().filter(|count| **count > 0).count();
         let (least, most) = (counts.values().min().unwrap_or(&0), counts.values().max().unwrap_or(&0));
@@ -58,7 +58,7 @@ impl Zones {
     }
 }
 
-/// Whether any assignment of pods to nodes keeps a rule about zones.
+/// Whether any assignment of pods to nodes obeys a rule about zones.
 fn brute_force_zones<'z>(
     pods: &[u32],
     nodes: &mut [(u32, &'z str)],
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_agrees_with_brute_force(
+    fn the_search_agrees_with_brute_force(
         pods in prop::collection::vec((0..5_u32, any::<bool>()), 1..5),
         mut free in prop::collection::vec(0..7_u32, 1..5),
     ) {
@@ -100,14 +100,14 @@ proptest! {
     }
 
     #[test]
-    fn it_agrees_with_brute_force_about_zones(
+    fn the_search_agrees_with_brute_force_about_zones(
         pods in prop::collection::vec(1..4_u32, 1..6),
         mut nodes in prop::collection::vec((0..7_u32, prop::sample::select(vec!["a", "b", "c"])), 1..6),
         rule in zones(),
     ) {
         let specs: Vec<Value> = pods.iter().map(|gpus| rule.rule(stackable(*gpus))).collect();
         let found = fits(&group(&specs), &zoned(&nodes));
-        // Zones in which no pod of the group has room are out of the question, and of the evenness.
+        // Zones without room for any pod of the group do not count for the skew.
         let least = pods.iter().min().copied().unwrap_or_default();
         let mut counts: BTreeMap<_, _> =
             nodes.iter().filter(|(free, _)| *free >= least).map(|(_, zone)| (*zone, 0)).collect();

@@ -1,4 +1,4 @@
-//! Pods that are there already keep others off their nodes, draw them there, or count in how evenly they are spread.
+//! Existing pods exclude others from their nodes, attract them, or count for their topology spread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn affine(kind: &str, term: &Value) -> Value {
     pod
 }
 
-/// Two nodes in each of the zones a and b, with two GPUs each; on the first of them a pod of `app: other`.
+/// Two nodes in each of the zones a and b, with two GPUs each; the first node has a pod of `app: other`.
 fn with_other(spec: &Value, namespace: &str) -> Capacity {
     let mut capacity = zoned(&[(2, "a"), (2, "a"), (2, "b"), (2, "b")]);
     put(&mut capacity.nodes[0], namespace, &[("app", "other")], spec);
@@ -46,13 +46,13 @@ fn places(shape: &GroupShape, capacity: &Capacity) -> Vec<String> {
 }
 
 #[test]
-fn a_pod_keeps_off_those_that_it_wants_to_be_apart_from() {
+fn anti_affinity_excludes_the_nodes_of_matching_pods() {
     let apart = |app: &str, key: &str| group(&[affine("podAntiAffinity", &term(app, key))]);
     let there = with_other(&json!({}), "");
     assert_eq!(places(&apart("other", "kubernetes.io/hostname"), &there), ["node-1"]);
     assert_eq!(places(&apart("other", "zone"), &there), ["node-2"]);
     assert_eq!(places(&apart("third", "zone"), &there), ["node-0"]);
-    // Rules mean pods of the own namespace, unless they say otherwise.
+    // Rules apply to the own namespace unless they name others.
     let elsewhere = with_other(&json!({}), "elsewhere");
     assert_eq!(places(&apart("other", "zone"), &elsewhere), ["node-0"]);
     for more in [json!({"namespaces": ["elsewhere"]}), json!({"namespaceSelector": {}})] {
@@ -63,7 +63,7 @@ fn a_pod_keeps_off_those_that_it_wants_to_be_apart_from() {
 }
 
 #[test]
-fn those_that_are_there_keep_a_pod_off_too() {
+fn anti_affinity_of_existing_pods_excludes_a_new_one() {
     let theirs = affine("podAntiAffinity", &term("mine", "zone"));
     let there = with_other(&theirs, "");
     assert_eq!(places(&labelled(&[stackable(1)], &[("app", "mine")]), &there), ["node-2"]);
@@ -71,8 +71,8 @@ fn those_that_are_there_keep_a_pod_off_too() {
 }
 
 #[test]
-fn a_group_is_kept_off_the_other_groups_of_its_fleet() {
-    // Each pod wants a node without any other pod of the app, of whatever group.
+fn anti_affinity_between_groups_of_a_fleet_is_obeyed() {
+    // Each pod needs a node without any other pod of the app, of any group.
     let pod = affine("podAntiAffinity", &term("llama", "kubernetes.io/hostname"));
     let shape = labelled(&[pod.clone(), pod.clone()], &[("app", "llama")]);
     let mut capacity = zoned(&[(2, "a"), (2, "a"), (2, "b")]);
@@ -81,7 +81,7 @@ fn a_group_is_kept_off_the_other_groups_of_its_fleet() {
     }
     let no_room = fits(&shape, &capacity).unwrap_err().to_string();
     assert!(no_room.contains("pods on 2 nodes with room rule them out"), "{no_room}");
-    // A group that was given its place a moment ago counts as well.
+    // A group that was placed a moment ago counts as well.
     let empty = zoned(&[(2, "a"), (2, "a"), (2, "b")]);
     let mut room = super::super::Room::of(&empty);
     assert!(room.place(&shape).is_ok());
@@ -89,7 +89,7 @@ fn a_group_is_kept_off_the_other_groups_of_its_fleet() {
 }
 
 #[test]
-fn a_rule_about_the_own_group_minds_no_other_group() {
+fn a_rule_about_the_own_group_ignores_other_groups() {
     let mut own = term("llama", "kubernetes.io/hostname");
     own["matchLabelKeys"] = json!(["rayfleet.io/group"]);
     let pod = affine("podAntiAffinity", &own);
@@ -105,7 +105,7 @@ fn a_rule_about_the_own_group_minds_no_other_group() {
 }
 
 #[test]
-fn a_pod_goes_where_those_are_that_it_wants_to_be_near() {
+fn affinity_selects_the_domain_of_matching_pods() {
     let near = |app: &str| {
         group(&[affine("podAffinity", &term(app, "zone")), affine("podAffinity", &term(app, "zone"))])
     };
@@ -113,11 +113,11 @@ fn a_pod_goes_where_those_are_that_it_wants_to_be_near() {
     put(&mut there.nodes[2], "", &[("app", "cache")], &json!({}));
     let places_of = |shape: &GroupShape| places(shape, &there);
     assert!(places_of(&near("cache")).iter().all(|node| node != "node-0"));
-    assert!(!places_of(&near("nobody")).is_empty(), "the first of its kind is near nobody");
+    assert!(!places_of(&near("nobody")).is_empty(), "the first pod of its kind has none to be near");
 }
 
 #[test]
-fn ports_of_the_host_are_taken_once() {
+fn a_host_port_is_used_once_per_node() {
     let holds = |port: u32, protocol: &str, address: Option<&str>| {
         let mut pod = stackable(1);
         pod["containers"][0]["ports"] =
@@ -137,7 +137,7 @@ fn ports_of_the_host_are_taken_once() {
 }
 
 #[test]
-fn selectors_mean_what_they_mean_to_kubernetes() {
+fn selectors_match_as_in_kubernetes() {
     let means = |selector: Value, more: Value| {
         let mut term = json!({"topologyKey": "zone", "labelSelector": selector});
         term.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -145,8 +145,8 @@ fn selectors_mean_what_they_mean_to_kubernetes() {
         places(&shape, &with_other(&json!({}), "")) == ["node-2"]
     };
     let expression = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
-    assert!(means(json!({}), json!({})), "an empty selector means every pod");
-    assert!(!means(Value::Null, json!({})), "a missing one none");
+    assert!(means(json!({}), json!({})), "an empty selector matches every pod");
+    assert!(!means(Value::Null, json!({})), "a missing one matches none");
     for (key, operator, values, holds) in [
         ("app", "In", ["other", "x"].as_slice(), true),
         ("app", "In", &["x"], false),
@@ -164,7 +164,7 @@ fn selectors_mean_what_they_mean_to_kubernetes() {
 }
 
 #[test]
-fn of_a_namespace_only_its_name_is_known() {
+fn only_the_name_of_a_namespace_is_known() {
     let off = |selector: Value| {
         let mut term = term("other", "zone");
         term["namespaceSelector"] = selector;
@@ -173,11 +173,11 @@ fn of_a_namespace_only_its_name_is_known() {
     };
     assert!(off(json!({"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}})));
     assert!(!off(json!({"matchLabels": {"kubernetes.io/metadata.name": "other"}})));
-    assert!(!off(json!({"matchLabels": {"team": "a"}})), "nobody is kept off by what is not known");
+    assert!(!off(json!({"matchLabels": {"team": "a"}})), "an unknown label matches nothing");
 }
 
 #[test]
-fn a_pod_to_be_near_to_fulfils_all_terms() {
+fn a_pod_must_match_all_affinity_terms() {
     let mut pod = affine("podAffinity", &term("cache", "zone"));
     let terms =
         pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"].as_array_mut();
@@ -190,7 +190,7 @@ fn a_pod_to_be_near_to_fulfils_all_terms() {
 }
 
 #[test]
-fn what_is_kept_of_a_pod_is_bounded() {
+fn the_memory_of_a_pod_is_bounded() {
     let many: BTreeMap<String, String> =
         (0..1_000).map(|number| (format!("label-{number:04}"), "v".repeat(60))).collect();
     let labels = Labels::from(&many);
@@ -207,8 +207,8 @@ fn what_is_kept_of_a_pod_is_bounded() {
     assert_eq!((pod.apart.len(), pod.ports.len()), (0, 64));
 }
 
-/// Whether the scheduler could put so many pods, one after the other, into zones that have such pods already: each where the zone
-/// then has at most `skew` more than the emptiest.
+/// Whether the scheduler could place `pods` pods one after the other in zones with existing ones: each where
+/// the zone then has at most `skew` more than the emptiest.
 fn spreads(pods: usize, free: &mut [(u32, usize)], skew: usize) -> bool {
     if pods == 0 {
         return true;
@@ -231,7 +231,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_agrees_with_brute_force_about_pods_that_are_spread_already(
+    fn the_search_agrees_with_brute_force_about_existing_pods(
         pods in 1..6_usize,
         zones in prop::collection::vec((0..4_u32, 1..4_usize), 1..4),
         skew in 1..3_usize,
@@ -251,7 +251,7 @@ proptest! {
     }
 }
 
-/// Pods that have to do with each other in all ways.
+/// Pods with all kinds of rules about each other.
 fn pods() -> impl Strategy<Value = (Value, &'static str)> {
     let rule = prop_oneof![
         Just(json!({})),
@@ -269,9 +269,9 @@ fn pods() -> impl Strategy<Value = (Value, &'static str)> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is kept up to date while groups are placed is what looking at it all from the start gives.
+    /// Incremental updates while groups are placed give the same result as a computation from scratch.
     #[test]
-    fn groups_that_were_placed_count_as_if_they_were_there(
+    fn placed_groups_count_like_existing_ones(
         groups in prop::collection::vec((prop::collection::vec(pods(), 1..3), 0..3_usize), 1..5),
         zones in prop::collection::vec("a|b", 2..6),
     ) {
@@ -291,7 +291,7 @@ proptest! {
                 node.take(&super::super::requests(&role.spec));
                 put(node, "", &[("app", role.labels["app"].as_str())], &role.spec);
             }
-            // Pods that wait, and pods that are about to be made, are the same to those that come after.
+            // Waiting pods and pods that are about to be created count alike for later ones.
             let role = &shape.roles[0];
             room.reserve(role, reserved);
             there.pending = (0..reserved).map(|_| super::super::PendingPod {
@@ -305,7 +305,7 @@ proptest! {
 }
 
 #[test]
-fn a_spread_rule_of_a_group_placed_before_counts_for_that_group_alone() {
+fn a_spread_rule_of_an_earlier_group_applies_to_that_group_only() {
     let spread = |app: &str| {
         let selector = json!({"matchLabels": {"app": app}});
         json!({"topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 1, "labelSelector": selector}]})
@@ -319,10 +319,10 @@ fn a_spread_rule_of_a_group_placed_before_counts_for_that_group_alone() {
     };
     let capacity = zoned(&[(3, "a"), (3, "b")]);
     let mut room = super::super::Room::of(&capacity);
-    // Two in the one zone, and in the other one that lets no further one in.
+    // Two in one zone, and in the other one that excludes further ones.
     let first = of_x(&[spread("x"), affine("podAntiAffinity", &term("x", "zone"))]);
     room.place(&first).unwrap();
     room.reserve(&first.roles[0], 1);
-    // Of the pods that this one is to be spread with there is none.
+    // None of the pods that this rule matches exists.
     assert!(room.place(&of_x(&[spread("y")])).is_ok());
 }

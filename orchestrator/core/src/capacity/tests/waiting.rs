@@ -1,4 +1,4 @@
-//! Pods that wait for a node: which of them count, and what it costs to count them.
+//! Pods that wait for a node: which of them count, and the cost of counting them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn claim(more: &Value, deleting: bool) -> Claim {
     spec.claim(&About { namespace: "n", phase: Some("Pending"), deleting, ..About::default() })
 }
 
-/// GPUs that one node of four has left beside such a pod, for pods of a scheduler.
+/// GPUs left on one node of four beside such a pod, for pods of a scheduler.
 fn left(claim: &Claim, scheduler: &Value) -> i128 {
     let mut tally = Tally::default();
     tally.set_node(Arc::new(nodes(&[4]).nodes.remove(0)));
@@ -31,7 +31,7 @@ fn left(claim: &Claim, scheduler: &Value) -> i128 {
 }
 
 #[test]
-fn pods_that_no_scheduler_will_give_a_node_take_no_room() {
+fn pods_that_no_scheduler_will_place_take_no_room() {
     let own = |claim: Claim| left(&claim, &Value::Null);
     assert_eq!(own(claim(&json!({}), false)), 3);
     assert_eq!(own(claim(&json!({"schedulingGates": []}), false)), 3);
@@ -41,7 +41,7 @@ fn pods_that_no_scheduler_will_give_a_node_take_no_room() {
 }
 
 #[test]
-fn a_pod_in_the_queue_of_another_scheduler_takes_room_once_it_has_a_node() {
+fn a_pod_of_another_scheduler_takes_room_once_it_has_a_node() {
     let of = |name: &str| claim(&json!({"schedulerName": name}), false);
     let default = json!("default-scheduler");
     assert_eq!(left(&of("volcano"), &Value::Null), 4);
@@ -55,7 +55,7 @@ fn a_pod_in_the_queue_of_another_scheduler_takes_room_once_it_has_a_node() {
     );
 }
 
-/// So many pods wait for a node of `nodes`.
+/// `pods` pods wait for one of `nodes_there` nodes.
 fn waiting(nodes_there: usize, pods: usize, spec: impl Fn(usize) -> Value) -> Capacity {
     let pending = (0..pods).map(|number| {
         let app = format!("app-{number}");
@@ -70,7 +70,7 @@ fn waiting(nodes_there: usize, pods: usize, spec: impl Fn(usize) -> Value) -> Ca
 }
 
 #[test]
-fn what_waits_is_looked_at_once_for_each_kind_of_pod() {
+fn nodes_are_scanned_once_per_kind_of_waiting_pod() {
     let looks = |nodes, pods| settle(&waiting(nodes, pods, |_| stackable(1))).looks;
     for pods in [100, 200, 400] {
         assert_eq!(looks(50, pods), 50 * pods, "all different by their labels");
@@ -87,8 +87,8 @@ fn what_waits_is_looked_at_once_for_each_kind_of_pod() {
 }
 
 #[test]
-fn nobody_takes_all_the_time_by_pods_that_wait() {
-    // Each of them minds all the others.
+fn waiting_pods_cannot_use_up_all_the_time() {
+    // Each of them has a rule about all the others.
     let rule = json!([{"topologyKey": "zone", "labelSelector": {}}]);
     let spec = |_| {
         let mut pod = stackable(0);
@@ -101,7 +101,7 @@ fn nobody_takes_all_the_time_by_pods_that_wait() {
 }
 
 #[test]
-fn the_own_pods_come_first() {
+fn waiting_pods_of_the_own_namespace_come_first() {
     let mut capacity = waiting(1, 2, |number| stackable(8 - u32::try_from(number).unwrap()));
     let own = Arc::new(Neighbour::of("own", Labels::default(), &Value::Null));
     capacity.pending[1].pod = own.clone();
@@ -112,7 +112,7 @@ fn the_own_pods_come_first() {
 }
 
 #[test]
-fn what_is_alike_is_kept_once_and_not_for_longer_than_it_is_there() {
+fn identical_pods_are_shared_while_they_exist() {
     let mut alike = Alike::default();
     let running = |app: usize| {
         let labels = [("app".to_owned(), app.to_string())].into();

@@ -1,4 +1,4 @@
-//! RayClusters that the ledger does not know, and names of new groups.
+//! RayClusters that are not in the ledger, and names of new groups.
 
 use std::collections::BTreeMap;
 
@@ -66,15 +66,15 @@ fn a_lost_status_is_rebuilt_without_new_groups() {
 }
 
 #[test]
-fn a_group_with_a_name_of_its_own_does_not_hold_a_recreate_up() {
+fn an_adopted_group_with_another_name_does_not_block_recreate() {
     let mut fleet = fleet(2);
     fleet.strategy.kind = StrategyType::Recreate;
-    // Taken over: of the wanted revision, under the name that another controller gave it.
+    // Adopted: of the wanted revision, with the name that another controller gave it.
     let group = GroupStatus { name: "llama-bcdfgh-x7k2p".to_owned(), ..ready_entry(&fleet, 0) };
     let there = observed(std::slice::from_ref(&group));
     let decision = pass_of(&fleet, vec![group.clone()], &there, 1);
     assert_eq!(created(&decision), ["llama-pods1-1"]);
-    // One that the ledger lacks is of before.
+    // One that is not in the ledger counts as old.
     let stray = GroupStatus { name: "llama-bcdfgh-zzzzz".to_owned(), ..group.clone() };
     let mut there = there;
     there.insert(stray.name.clone(), ObservedGroup { cluster: None, ..healthy(&stray, t0()) });
@@ -82,7 +82,7 @@ fn a_group_with_a_name_of_its_own_does_not_hold_a_recreate_up() {
 }
 
 #[test]
-fn a_group_that_was_never_seen_is_created_again() {
+fn a_group_that_was_never_observed_is_created_again() {
     let first = pass(Vec::new(), &BTreeMap::new(), 1, 1);
     assert_eq!(created(&first), ["llama-pods1-0"]);
     let second = pass(first.status.groups.clone(), &BTreeMap::new(), 1, 2);
@@ -91,7 +91,7 @@ fn a_group_that_was_never_seen_is_created_again() {
 }
 
 #[test]
-fn pods_that_still_end_keep_their_name() {
+fn terminating_pods_keep_the_name_of_their_group() {
     let fleet = fleet(1);
     let mut observed = observed(&[entry(&fleet, 0)]);
     let group = observed.get_mut("llama-pods1-0").unwrap();
@@ -103,7 +103,7 @@ fn pods_that_still_end_keep_their_name() {
 }
 
 #[test]
-fn a_retired_group_that_was_never_seen_is_kept_for_a_while() {
+fn a_retired_group_that_was_never_observed_is_kept_for_a_while() {
     let first = pass(Vec::new(), &BTreeMap::new(), 1, 1);
     let second = pass(first.status.groups, &BTreeMap::new(), 0, 2);
     assert_eq!((second.status.groups[0].goal, second.wake), (Goal::Retire, Some(at(602))));
@@ -114,7 +114,7 @@ fn a_retired_group_that_was_never_seen_is_kept_for_a_while() {
 }
 
 #[test]
-fn without_knowing_the_nodes_no_surge_group_is_made() {
+fn without_capacity_no_surge_group_is_created() {
     let mut old = fleet(1);
     let groups = [ready_entry(&old, 0)];
     old.revision.pod = "pods2".to_owned();
@@ -132,11 +132,11 @@ fn without_knowing_the_nodes_no_surge_group_is_made() {
     });
     assert_eq!(created(&decision), Vec::<&str>::new());
     let reason = decision.status.rollout.unwrap().reason.unwrap();
-    assert!(reason.contains("room for is not known: bind ClusterRole rayfleet-capacity"), "{reason}");
+    assert!(reason.contains("the nodes is not known: bind ClusterRole rayfleet-capacity"), "{reason}");
 }
 
 #[test]
-fn without_knowing_the_nodes_a_group_pends_where_it_may() {
+fn without_capacity_a_surge_group_pends_if_allowed() {
     let mut old = fleet(1);
     let groups = [ready_entry(&old, 0)];
     old.revision.pod = "pods2".to_owned();

@@ -1,4 +1,4 @@
-//! Nodes that are avoided: by new groups, by groups that failed there, and by nobody when there is no room elsewhere.
+//! Avoided nodes: new groups and groups that failed there avoid them, unless there is no room elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ fn planned(
 }
 
 #[test]
-fn a_new_group_keeps_off_an_avoided_node_while_there_is_room_elsewhere() {
+fn a_new_group_avoids_a_node_while_there_is_room_elsewhere() {
     let fleet = fleet(1);
     let off = |free: &[u32]| {
         let made = planned(&fleet, Vec::new(), &BTreeMap::new(), &nodes(free), &[against("node-1")]);
@@ -48,7 +48,7 @@ fn a_new_group_keeps_off_an_avoided_node_while_there_is_room_elsewhere() {
     assert!(off(&[1, 1, 0]).is_empty(), "a bad node is better than no group");
 }
 
-/// A group on node-0 and node-1, which failed there; its pods hold their GPUs still.
+/// A group on node-0 and node-1, which failed there; its pods still hold their GPUs.
 fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, ObservedGroup>, Capacity) {
     let group = GroupStatus {
         phase: Phase::Failed,
@@ -79,7 +79,7 @@ fn a_group_that_failed_on_an_avoided_node_is_recreated_elsewhere() {
 }
 
 #[test]
-fn each_pod_of_a_failed_group_gives_back_what_it_holds_itself() {
+fn each_pod_of_a_failed_group_gives_back_its_own_requests() {
     let mut fleet = fleet(1);
     fleet.shape.roles[0].spec = gpu_pod(2).into();
     let (group, observed, mut capacity) = failed(&fleet, &[2, 1, 1]);
@@ -89,7 +89,7 @@ fn each_pod_of_a_failed_group_gives_back_what_it_holds_itself() {
 }
 
 #[test]
-fn without_room_elsewhere_it_is_tried_again_where_it_is() {
+fn without_room_elsewhere_the_same_nodes_are_used_again() {
     let fleet = fleet(1);
     let (group, observed, capacity) = failed(&fleet, &[1, 1, 0]);
     let after = planned(&fleet, vec![group], &observed, &capacity, &[against("node-1")]);

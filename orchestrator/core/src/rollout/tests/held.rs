@@ -1,4 +1,4 @@
-//! A fleet whose change is refused: what it holds, and what goes on all the same.
+//! A fleet with a refused change: what is held, and what continues.
 
 use std::collections::BTreeMap;
 
@@ -65,13 +65,13 @@ fn words(status: &str, reason: &str) -> (String, String) {
 }
 
 #[test]
-fn a_refusal_stands_beside_the_live_truth_and_is_reported_once() {
+fn a_refusal_is_reported_once_beside_the_observed_state() {
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
     let held = refusal();
     let first = pass(&fleet, Some(&held), &status(&groups), &observed(&groups), 1);
     assert_eq!((first.status.ready_replicas, first.status.available_replicas), (2, 2));
-    assert_eq!(first.status.updated_replicas, 0, "no group is of what is refused");
+    assert_eq!(first.status.updated_replicas, 0, "no group has the refused revision");
     assert_eq!(condition(&first, "Available"), words("True", "MinimumGroupsAvailable"));
     assert_eq!(condition(&first, "Progressing"), words("False", "InvalidSpec"));
     assert_eq!(condition(&first, "Stalled"), words("True", "InvalidSpec"));
@@ -99,8 +99,8 @@ fn the_gate_of_a_dead_engine_closes_while_the_spec_is_refused() {
 }
 
 #[test]
-fn nothing_is_changed_towards_what_stands_in() {
-    // Half way from one revision to the next, and then the spec is refused: the stand-in is the older one.
+fn no_group_is_changed_to_the_stand_in_revision() {
+    // The spec is refused in the middle of a rollout: the stand-in is the older revision.
     let fleet = fleet(2);
     let newer = GroupStatus { revision: "pods2".to_owned(), ..ready_entry(&fleet, 1) };
     let groups = [ready_entry(&fleet, 0), newer];
@@ -110,7 +110,7 @@ fn nothing_is_changed_towards_what_stands_in() {
 }
 
 #[test]
-fn scaling_goes_on_while_the_change_is_held() {
+fn scaling_continues_while_a_change_is_held() {
     let held = refusal();
     let groups = [ready_entry(&fleet(2), 0), ready_entry(&fleet(2), 1)];
     let goals = |replicas| {
@@ -122,7 +122,7 @@ fn scaling_goes_on_while_the_change_is_held() {
 }
 
 #[test]
-fn without_a_valid_revision_nothing_is_made() {
+fn without_a_valid_revision_no_group_is_created() {
     let held = HoldReason { creates: false, ..refusal() };
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0)];
@@ -131,7 +131,7 @@ fn without_a_valid_revision_nothing_is_made() {
 }
 
 #[test]
-fn the_time_of_a_refusal_is_none_without_progress() {
+fn the_duration_of_a_refusal_does_not_count_for_the_progress_deadline() {
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0)];
     let refused = pass(&fleet, Some(&refusal()), &status(&groups), &observed(&groups), 1);
@@ -143,7 +143,7 @@ fn the_time_of_a_refusal_is_none_without_progress() {
 }
 
 #[test]
-fn what_may_pass_by_itself_is_no_stall_until_the_deadline() {
+fn a_transient_hold_is_no_stall_before_the_deadline() {
     let held = HoldReason { temporary: true, reason: crate::held::CREATE_REFUSED, ..refusal() };
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
@@ -156,7 +156,7 @@ fn what_may_pass_by_itself_is_no_stall_until_the_deadline() {
 }
 
 #[test]
-fn a_rollback_in_force_is_not_forgotten_by_a_refusal() {
+fn a_rollback_survives_a_refusal() {
     let fleet = fleet(1);
     let groups = [ready_entry(&fleet, 0)];
     let rollback = RollbackStatus { failed: "pods9/eng9".to_owned(), ..RollbackStatus::default() };
@@ -167,7 +167,7 @@ fn a_rollback_in_force_is_not_forgotten_by_a_refusal() {
 }
 
 #[test]
-fn what_cannot_be_written_beside_the_groups_costs_a_condition_of_its_own() {
+fn a_failed_write_outside_of_groups_has_its_own_condition() {
     let fleet = fleet(1);
     let groups = [ready_entry(&fleet, 0)];
     let message = "Service n/f: exceeded quota: raise it".to_owned();
@@ -192,7 +192,7 @@ fn what_cannot_be_written_beside_the_groups_costs_a_condition_of_its_own() {
 }
 
 #[test]
-fn a_cluster_that_cannot_be_created_says_why() {
+fn a_raycluster_that_cannot_be_created_has_the_reason() {
     let fleet = fleet(1);
     let waiting = entry(&fleet, 0);
     let words_of = "RayCluster llama-pods1-0 cannot be created: exceeded quota: q".to_owned();
@@ -205,7 +205,7 @@ fn a_cluster_that_cannot_be_created_says_why() {
 }
 
 #[test]
-fn a_name_that_somebody_else_has_costs_an_attempt_number() {
+fn a_name_in_use_by_another_owner_costs_an_attempt_number() {
     let fleet = fleet(1);
     let waiting = entry(&fleet, 0);
     let foreign = ObservedGroup {

@@ -1,5 +1,5 @@
-//! The planner against a small simulation of groups: scenarios that a person can follow, and properties
-//! over random fleets, spec changes, faults and crashes.
+//! The planner against a small simulation of groups: scenarios that a reader can follow, and properties of
+//! random fleets, spec changes, faults and crashes.
 
 mod adoption;
 mod avoid;
@@ -24,7 +24,7 @@ use super::{Inputs, RolloutTarget};
 use crate::observed::ObservedGroup;
 use crate::testing::at;
 
-/// A planner's view of a fleet, at second 100, that knows of no other revision, no room and no bad node.
+/// Inputs of a planner at second 100, without another revision, capacity or avoided nodes.
 fn inputs<'a>(
     fleet: &'a ValidFleet,
     target: &'a RolloutTarget<'a>,

@@ -1,4 +1,5 @@
-//! Groups on nodes that are to be emptied: they move by the rules of a rollout, and stay where there is no other place.
+//! Groups on nodes that are being drained: they move by the rules of a rollout, and stay if there is no other
+//! place.
 
 use std::collections::BTreeMap;
 
@@ -28,12 +29,12 @@ fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, ObservedGroup>
     (groups, all)
 }
 
-/// Cordons a node: in what is observed of pods, and in what the nodes have.
+/// Cordons a node, both in the observed pods and in the capacity.
 fn cordon(observed: &mut BTreeMap<String, ObservedGroup>, capacity: &mut Capacity, number: usize) {
     close(observed, capacity, number, Leaving::Emptied);
 }
 
-/// The machine is said to end.
+/// Marks the machine as about to end.
 fn end(observed: &mut BTreeMap<String, ObservedGroup>, capacity: &mut Capacity, number: usize) {
     close(observed, capacity, number, Leaving::Ends);
 }
@@ -74,7 +75,7 @@ fn goals(groups: &[GroupStatus]) -> Vec<(u32, Goal)> {
 }
 
 #[test]
-fn where_there_is_room_another_group_is_made_first() {
+fn with_room_another_group_is_created_first() {
     for paused in [false, true] {
         let fleet = ValidFleet { paused, ..fleet(2) };
         let (groups, mut observed) = two(&fleet);
@@ -82,12 +83,12 @@ fn where_there_is_room_another_group_is_made_first() {
         cordon(&mut observed, &mut capacity, 1);
         let after = planned(&fleet, groups, &observed, &capacity);
         assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve), (2, Goal::Serve)], "paused: {paused}");
-        assert_eq!(after[2].avoid_nodes, ["node-1"], "it must not come back to where the others leave");
+        assert_eq!(after[2].avoid_nodes, ["node-1"], "it must avoid the nodes that the others leave");
     }
 }
 
 #[test]
-fn the_group_goes_once_another_one_serves_in_its_stead() {
+fn a_group_leaves_once_its_replacement_serves() {
     let fleet = fleet(2);
     let (mut groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 6]);
@@ -99,7 +100,7 @@ fn the_group_goes_once_another_one_serves_in_its_stead() {
 }
 
 #[test]
-fn without_a_surge_it_goes_only_where_it_has_another_place() {
+fn without_a_surge_a_group_leaves_only_if_there_is_room_elsewhere() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
     let after = |free: &[u32], paused: bool| {
@@ -113,13 +114,13 @@ fn without_a_surge_it_goes_only_where_it_has_another_place() {
     for paused in [false, true] {
         assert_eq!(after(&[0, 0, 0, 0, 1, 1], paused), [(0, Goal::Retire), (1, Goal::Serve)]);
         assert_eq!(after(&[0, 0, 0, 0, 1, 0], paused), [(0, Goal::Serve), (1, Goal::Serve)]);
-        // Its own GPUs on the cordoned nodes are no place.
+        // Its own GPUs on the cordoned nodes do not count.
         assert_eq!(after(&[1, 1, 0, 0, 0, 0], paused), [(0, Goal::Serve), (1, Goal::Serve)]);
     }
 }
 
 #[test]
-fn a_group_that_the_partition_keeps_moves_too() {
+fn a_group_kept_by_the_partition_moves_too() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable, fleet.strategy.partition) = (0, 1, 1);
     let (mut groups, mut observed) = two(&fleet);
@@ -149,7 +150,7 @@ fn decided(
 }
 
 #[test]
-fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
+fn a_group_without_another_place_stays_and_is_reported() {
     let mut fleet = fleet(2);
     fleet.strategy.max_unavailable = 1;
     let (groups, mut observed) = two(&fleet);
@@ -159,14 +160,13 @@ fn a_group_with_nowhere_to_go_stays_and_the_fleet_says_so() {
     assert_eq!(decision.effects, []);
     let stalled = decision.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
-    let said =
-        "group llama-pods1-0 stays where it is although node node-0 is cordoned: no other place: needs";
+    let said = "group llama-pods1-0 stays although node node-0 is cordoned: no other place: needs";
     assert!(stalled.message.starts_with(said), "{}", stalled.message);
     assert!(stalled.message.ends_with("add nodes or uncordon it"), "{}", stalled.message);
 }
 
 #[test]
-fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missing() {
+fn nodes_are_requested_again_for_a_group_that_must_move() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_unavailable, fleet.strategy.when_no_room) = (1, WhenNoRoom::Pend);
     let (groups, mut observed) = two(&fleet);
@@ -205,8 +205,10 @@ fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missin
     };
     let before = decided(99);
     assert_eq!(before.status.groups.len(), 2);
-    let said =
-        format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", at(100));
+    let said = format!(
+        "(none were added within strategy.pendTimeout, 120 s; pods wait for them again from {})",
+        at(100)
+    );
     assert!(stalled(&before).ends_with(&said), "{}", stalled(&before));
     assert!(before.wake.is_some_and(|wake| wake <= at(100)));
     let then = decided(100);
@@ -217,7 +219,7 @@ fn nodes_are_asked_for_again_for_a_group_that_has_to_move_whatever_may_be_missin
 }
 
 #[test]
-fn an_uncordoned_node_has_its_group_back_while_it_drains() {
+fn a_draining_group_is_kept_when_its_node_is_uncordoned() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (0, 1);
     let (mut groups, mut observed) = two(&fleet);
@@ -228,15 +230,15 @@ fn an_uncordoned_node_has_its_group_back_while_it_drains() {
     cordon(&mut observed, &mut capacity, 0);
     let gone = planned(&fleet, groups.clone(), &observed, &capacity);
     assert_eq!(goals(&gone)[0], (0, Goal::Retire));
-    // Nor is one wanted again whose pods end anyway.
+    // Nor is a group wanted again whose pods terminate anyway.
     let (_, mut ending) = two(&fleet);
     ending.get_mut("llama-pods1-0").unwrap().pods[1].deleting = true;
     assert_eq!(goals(&planned(&fleet, groups, &ending, &capacity))[0], (0, Goal::Retire));
 }
 
-/// With 1/0 and no other place, where a cordon would move nobody.
+/// With 1/0 and no other place, so that a cordon would move nothing.
 #[test]
-fn a_group_on_a_machine_that_ends_goes_at_once_whatever_the_budget_says() {
+fn a_group_on_a_machine_that_ends_leaves_whatever_the_budget() {
     let stays = fleet(2);
     let mut paused = ValidFleet { paused: true, ..stays.clone() };
     paused.strategy.partition = 2;
@@ -248,7 +250,11 @@ fn a_group_on_a_machine_that_ends_goes_at_once_whatever_the_budget_says() {
         assert_eq!(goals(&after), [(0, Goal::Serve), (1, Goal::Serve)]);
         end(&mut observed, &mut capacity, 1);
         let after = planned(&fleet, groups, &observed, &capacity);
-        assert_eq!(goals(&after), [(0, Goal::Retire), (1, Goal::Serve)], "nothing is made: there is no room");
+        assert_eq!(
+            goals(&after),
+            [(0, Goal::Retire), (1, Goal::Serve)],
+            "nothing is created: there is no room"
+        );
         assert_eq!(after[0].goal_reason.as_deref(), Some("node node-1 has a taint"));
         let (groups, _) = two(&fleet);
         let mut roomy = nodes(&[0, 0, 0, 0, 1, 1]);
@@ -257,14 +263,14 @@ fn a_group_on_a_machine_that_ends_goes_at_once_whatever_the_budget_says() {
         assert_eq!(
             goals(&after),
             [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
-            "its successor is made at once"
+            "its replacement is created at once"
         );
         assert_eq!(after[2].avoid_nodes, ["node-0", "node-1"]);
     }
 }
 
 #[test]
-fn what_swaps_its_engine_on_a_machine_that_ends_goes_too() {
+fn a_swapping_group_on_a_machine_that_ends_leaves_too() {
     let fleet = fleet(2);
     let (mut groups, mut observed) = two(&fleet);
     (groups[0].goal, groups[0].phase) = (Goal::SwapEngine, Phase::Draining);
@@ -274,7 +280,7 @@ fn what_swaps_its_engine_on_a_machine_that_ends_goes_too() {
     assert_eq!(goals(&planned(&fleet, groups, &observed, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
 }
 
-/// The only group of a fleet goes: one notice about one machine is nothing odd.
+/// The only group of a fleet leaves: a notice about one machine is plausible.
 #[test]
 fn the_only_group_of_a_fleet_leaves_a_machine_that_ends() {
     let fleet = fleet(1);
@@ -286,14 +292,14 @@ fn the_only_group_of_a_fleet_leaves_a_machine_that_ends() {
 }
 
 #[test]
-fn a_taint_on_all_nodes_leaves_the_last_group_that_serves_and_says_so() {
+fn the_last_serving_group_stays_if_all_nodes_are_tainted() {
     let fleet = fleet(2);
     let (mut groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 6]);
     (0..4).for_each(|node| end(&mut observed, &mut capacity, node));
     let mut after = planned(&fleet, groups.clone(), &observed, &capacity);
     assert_eq!(goals(&after)[..2], [(0, Goal::Serve), (1, Goal::Retire)]);
-    // Neither does the next pass take it.
+    // The next pass does not take it either.
     after[1].phase = Phase::Draining;
     let again = planned(&fleet, after, &observed, &capacity);
     assert_eq!(goals(&again)[..2], [(0, Goal::Serve), (1, Goal::Retire)]);
@@ -301,7 +307,7 @@ fn a_taint_on_all_nodes_leaves_the_last_group_that_serves_and_says_so() {
     let reason = decision.status.rollout.unwrap().reason.unwrap();
     let said = "llama-pods1-0 goes on serving until another group does, although node node-0 has a taint: so do the nodes of all others";
     assert!(reason.contains(said), "{reason}");
-    // Once another one serves elsewhere, it goes.
+    // Once another one serves elsewhere, it leaves.
     groups.push(ready_entry(&fleet, 2));
     let after = planned(&fleet, groups, &observed, &capacity);
     assert_eq!(goals(&after)[..3], [(0, Goal::Retire), (1, Goal::Retire), (2, Goal::Serve)]);

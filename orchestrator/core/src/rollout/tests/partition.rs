@@ -1,4 +1,4 @@
-//! A canary: the partition's share of groups stays on the revision that was complete last, come what may.
+//! A canary: the groups of the partition stay on the last complete revision, whatever happens.
 
 use super::sim::{Pace, Sim};
 use super::sim_group::Fault;
@@ -6,7 +6,7 @@ use crate::testing::fleet;
 
 const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };
 
-/// Three groups of which two are to stay on the first revision, with room for one more.
+/// Three groups, two of which stay on the first revision, with room for one more.
 fn canary() -> Sim {
     let mut fleet = fleet(3);
     fleet.strategy.max_unavailable = 1;
@@ -34,18 +34,18 @@ fn count(sim: &Sim, pods: &str) -> usize {
 }
 
 #[test]
-fn a_kept_group_that_is_lost_comes_back_on_the_old_revision() {
+fn a_kept_group_that_is_lost_is_recreated_with_the_old_revision() {
     let mut sim = canary();
     assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 1));
     sim.hit(0, Fault::ClusterDeleted);
     sim.settle();
     assert_eq!((count(&sim, "pods1"), count(&sim, "pods2")), (2, 1));
-    // Its own slot is taken until its pods have ended.
+    // Its own slot is in use until its pods have ended.
     assert!(sim.names().contains(&"llama-pods1-2"), "{:?}", sim.names());
 }
 
 #[test]
-fn a_lost_canary_comes_back_on_the_new_revision() {
+fn a_lost_canary_is_recreated_with_the_new_revision() {
     let mut sim = canary();
     let canary = sim.groups.keys().position(|name| name.contains("pods2")).unwrap();
     sim.hit(canary, Fault::ClusterDeleted);
@@ -54,7 +54,7 @@ fn a_lost_canary_comes_back_on_the_new_revision() {
 }
 
 #[test]
-fn more_replicas_are_of_the_new_revision() {
+fn additional_replicas_have_the_new_revision() {
     let mut sim = canary();
     sim.change(|fleet| fleet.replicas = 4);
     sim.settle();
@@ -62,7 +62,7 @@ fn more_replicas_are_of_the_new_revision() {
 }
 
 #[test]
-fn fewer_replicas_take_the_canary_first() {
+fn scaling_down_removes_the_canary_first() {
     let mut sim = canary();
     sim.change(|fleet| fleet.replicas = 2);
     sim.settle();
@@ -70,7 +70,7 @@ fn fewer_replicas_take_the_canary_first() {
 }
 
 #[test]
-fn a_partition_of_all_keeps_all_and_repairs_them() {
+fn a_partition_of_all_groups_keeps_and_repairs_them() {
     let mut sim = canary();
     sim.change(|fleet| {
         fleet.strategy.partition = 3;
@@ -99,7 +99,7 @@ fn an_engine_is_kept_like_pods() {
 }
 
 #[test]
-fn without_a_history_a_missing_group_is_of_the_new_revision() {
+fn without_a_history_a_missing_group_has_the_new_revision() {
     let mut sim = canary();
     sim.history_lost = true;
     sim.hit(0, Fault::ClusterDeleted);
@@ -108,7 +108,7 @@ fn without_a_history_a_missing_group_is_of_the_new_revision() {
 }
 
 #[test]
-fn a_new_fleet_knows_no_older_revision_to_keep() {
+fn a_new_fleet_has_no_older_revision_to_keep() {
     let mut fleet = fleet(2);
     fleet.strategy.partition = 1;
     let mut sim = Sim::new(fleet, 2, PACE);

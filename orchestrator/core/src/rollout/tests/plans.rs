@@ -1,4 +1,4 @@
-//! The planner's single rules, without time passing.
+//! The planner's rules one by one, without a clock.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn after_plan(fleet: &ValidFleet, groups: Vec<GroupStatus>, capacity: &Capacity)
     after_plan_without(fleet, groups, &[], capacity)
 }
 
-/// The groups after a plan, `removed` having just been struck out.
+/// The groups after a plan, when `removed` were just removed from the ledger.
 fn after_plan_without(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
@@ -50,7 +50,7 @@ fn the_highest_slot_is_replaced_first() {
 }
 
 #[test]
-fn the_worst_placed_goes_first_then_the_least_loaded() {
+fn the_worst_placed_group_goes_first_then_the_least_loaded() {
     let mut fleet = fleet(3);
     fleet.strategy.max_surge = 0;
     fleet.strategy.max_unavailable = 1;
@@ -81,7 +81,7 @@ fn the_worst_placed_goes_first_then_the_least_loaded() {
 }
 
 #[test]
-fn what_its_owner_gives_up_first_goes_first() {
+fn the_group_with_the_lowest_deletion_cost_goes_first() {
     let mut fleet = fleet(3);
     fleet.strategy.max_surge = 0;
     fleet.strategy.max_unavailable = 1;
@@ -105,7 +105,7 @@ fn what_its_owner_gives_up_first_goes_first() {
 }
 
 #[test]
-fn a_group_that_is_not_available_yet_is_not_spent() {
+fn a_group_that_is_not_available_yet_is_kept() {
     let mut fleet = fleet(2);
     fleet.strategy.max_surge = 0;
     fleet.strategy.max_unavailable = 1;
@@ -134,7 +134,7 @@ fn a_surge_group_needs_room_for_all_of_its_pods() {
 }
 
 #[test]
-fn groups_without_pods_yet_have_their_room_already() {
+fn groups_without_pods_have_their_room_reserved() {
     let mut fleet = fleet(2);
     fleet.strategy.max_surge = 2;
     let groups = vec![old(&fleet, 0), old(&fleet, 1), entry(&fleet, 2)];
@@ -143,7 +143,7 @@ fn groups_without_pods_yet_have_their_room_already() {
 }
 
 #[test]
-fn only_a_group_that_stays_and_has_no_engine_yet_takes_the_new_engine_revision() {
+fn only_a_staying_group_without_an_engine_gets_the_new_engine_revision() {
     let mut fleet = fleet(1);
     let (young, up) = (entry(&fleet, 0), ready_entry(&fleet, 0));
     let old_pods = GroupStatus { revision: "old".to_owned(), ..young.clone() };
@@ -159,7 +159,7 @@ fn only_a_group_that_stays_and_has_no_engine_yet_takes_the_new_engine_revision()
 }
 
 #[test]
-fn a_group_that_stands_in_for_a_failed_one_waits_and_says_why() {
+fn a_replacement_of_a_failed_group_waits_with_a_reason() {
     let fleet = fleet(1);
     let failed = |slot, failures, revision: &str| GroupStatus {
         failures,
@@ -186,7 +186,7 @@ fn a_group_that_stands_in_for_a_failed_one_waits_and_says_why() {
 }
 
 #[test]
-fn only_as_many_drains_are_taken_back_as_groups_are_missing() {
+fn only_as_many_drains_are_cancelled_as_groups_are_missing() {
     let fleet = fleet(2);
     let drains = |slot| GroupStatus {
         phase: Phase::Draining,
@@ -203,13 +203,13 @@ fn only_as_many_drains_are_taken_back_as_groups_are_missing() {
     assert_eq!(first, [(0, serve), (1, retire), (2, serve)], "the lowest slot, whatever its load");
     let stops = GroupStatus { phase: Phase::Stopping, ..drains(1) };
     assert_eq!(goals(vec![up.clone(), drains(1), ready_entry(&fleet, 2)])[1], (1, retire), "none is missing");
-    assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was told to stop");
+    assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was asked to stop");
     let old = GroupStatus { revision: "old".to_owned(), ..drains(1) };
     assert_eq!(goals(vec![up, old])[1], (1, retire), "it is of an old revision");
 }
 
 #[test]
-fn a_pause_keeps_the_surge_that_was_brought_and_lets_no_more_in() {
+fn a_pause_keeps_the_existing_surge_and_allows_no_more() {
     let mut fleet = fleet(2);
     (fleet.paused, fleet.strategy.max_surge) = (true, 1);
     let (old_0, old_1, new) = (old(&fleet, 0), old(&fleet, 1), ready_entry(&fleet, 2));
@@ -218,11 +218,11 @@ fn a_pause_keeps_the_surge_that_was_brought_and_lets_no_more_in() {
     let all = goals(vec![old_0.clone(), old_1.clone(), new]);
     assert!(all.iter().all(|(_, goal)| *goal == Goal::Serve), "{all:?}");
     let surplus = goals(vec![old_0, old_1, old(&fleet, 2)]);
-    assert_eq!(surplus[2], (2, Goal::Retire), "an old one more than asked for is none of it");
+    assert_eq!(surplus[2], (2, Goal::Retire), "an old one above replicas is not part of it");
 }
 
 #[test]
-fn the_partition_keeps_what_was_complete_last_before_what_never_was() {
+fn the_partition_keeps_the_last_complete_revision_first() {
     let stable = fleet(3);
     let mut fleet = fleet(3);
     fleet.revision.pod = "pods2".to_owned();
@@ -237,7 +237,7 @@ fn the_partition_keeps_what_was_complete_last_before_what_never_was() {
         Planner::new(inputs, groups.clone()).kept.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(kept(Some(&stable)), [groups[1].name.clone()]);
-    assert_eq!(kept(None), [groups[0].name.clone()], "the lowest slot, where nothing was");
+    assert_eq!(kept(None), [groups[0].name.clone()], "the lowest slot, without a complete revision");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_pause_does_not_turn_a_swap_into_a_replacement() {
 }
 
 #[test]
-fn a_group_that_is_not_ready_is_spared_for_a_while() {
+fn a_group_that_is_not_ready_is_kept_for_a_while() {
     let fleet = fleet(2);
     let goal = |since| {
         let not_ready = GroupStatus {
@@ -264,7 +264,7 @@ fn a_group_that_is_not_ready_is_spared_for_a_while() {
 }
 
 #[test]
-fn recreate_waits_until_nothing_old_is_left() {
+fn recreate_waits_until_no_old_group_is_left() {
     let mut fleet = fleet(2);
     fleet.strategy.kind = StrategyType::Recreate;
     let leaving = |group: GroupStatus| {
@@ -290,12 +290,12 @@ fn recreate_waits_until_nothing_old_is_left() {
         observed.cluster = None;
         observed.pods.iter_mut().for_each(|pod| (pod.deleting, pod.node_lost) = (true, true));
     };
-    assert_eq!(made_beside("llama-old-0", on_lost_nodes), 2, "those may stay for ever");
+    assert_eq!(made_beside("llama-old-0", on_lost_nodes), 2, "those may stay forever");
     assert_eq!(made_beside("llama-pods1-7", |_| {}), 2, "it is of the same revision");
 }
 
 #[test]
-fn a_model_that_comes_or_goes_replaces_groups() {
+fn adding_or_removing_a_model_replaces_groups() {
     let mut fleet = plain_fleet(1);
     fleet.strategy.max_unavailable = 1;
     let with_engine = GroupStatus { engine_revision: Some("eng1".to_owned()), ..ready_entry(&fleet, 0) };
@@ -303,7 +303,7 @@ fn a_model_that_comes_or_goes_replaces_groups() {
 }
 
 #[test]
-fn a_swap_is_overtaken_by_new_pods_and_by_an_undo() {
+fn a_swap_is_cancelled_by_new_pods_and_by_an_undo() {
     let fleet = fleet(1);
     let draining = GroupStatus { phase: Phase::Draining, goal: Goal::SwapEngine, ..ready_entry(&fleet, 0) };
     let other = GroupStatus { revision: "old".to_owned(), ..draining.clone() };
@@ -313,12 +313,12 @@ fn a_swap_is_overtaken_by_new_pods_and_by_an_undo() {
     assert_eq!(
         planned(&fleet, vec![stopping], &nodes(&[]))[0].1,
         Goal::SwapEngine,
-        "its engine is told to stop"
+        "its engine is asked to stop"
     );
 }
 
 #[test]
-fn room_is_kept_for_the_missing_pods_of_a_group_as_its_own_template_has_them() {
+fn room_is_reserved_for_missing_pods_by_their_own_template() {
     let stable = fleet(1);
     let mut fleet = fleet(1);
     fleet.revision.pod = "pods2".to_owned();

@@ -1,5 +1,5 @@
-//! Random fleets, changes, faults and crashes: whatever happens, no rule is broken, and in the end the
-//! fleet is what the last spec says.
+//! Random fleets, changes, faults and crashes: no rule is ever violated, and in the end the fleet matches its
+//! last spec.
 
 use proptest::prelude::*;
 use rayfleet_api::ValidFleet;
@@ -18,7 +18,7 @@ enum Happening {
     Engine(u8),
     Scale(u32),
     Paused(bool),
-    /// Engines of this number end as soon as they are launched, or do so no longer.
+    /// Engines of this revision start to fail at launch, or stop doing so.
     Bad(u8, bool),
     Fault(usize, Fault),
 }
@@ -95,7 +95,7 @@ fn happen(sim: &mut Sim, happening: &Happening) {
     }
 }
 
-/// Lets time pass until all is well, for fifteen minutes at most.
+/// Advances until the fleet is complete, for at most fifteen minutes.
 fn finish(sim: &mut Sim) {
     for _ in 0..900 {
         sim.tick(Pass::Good);
@@ -107,7 +107,7 @@ fn finish(sim: &mut Sim) {
     }
 }
 
-/// Everything that the fleet asks for, or a reason why not.
+/// The fleet matches its spec, or the reason why not.
 fn converged(sim: &Sim) -> Result<(), String> {
     if sim.step() == "Waiting for room" {
         let stalled = sim.status.conditions.iter().find(|condition| condition.type_ == "Stalled");
@@ -139,13 +139,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_rule_is_broken_and_it_converges(
+    fn no_rule_is_violated_and_the_fleet_converges(
         fleet in any_fleet(),
         spare in 0..3_usize,
         pace in pace(),
         story in prop::collection::vec((happening(), outcome()), 0..150),
     ) {
-        // Scaling goes up to four groups: there is always room for as many as are asked for.
+        // Scaling goes up to four groups: there is always room for all of them.
         let mut sim = Sim::new(fleet, 4 + spare, pace);
         for (happening, pass) in &story {
             happen(&mut sim, happening);
@@ -160,7 +160,7 @@ proptest! {
         (0..12).for_each(|_| sim.tick(Pass::Good));
         let at_rest = sim.status.clone();
         sim.tick(Pass::Good);
-        prop_assert!(sim.status == at_rest, "at rest nothing is written");
+        prop_assert!(sim.status == at_rest, "an idle fleet writes nothing");
     }
 
     #[test]

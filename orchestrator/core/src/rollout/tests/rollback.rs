@@ -1,4 +1,4 @@
-//! `onFailure: Rollback`: when a revision counts as failed, what happens then, and what ends it.
+//! `onFailure: Rollback`: when a revision counts as failed, what happens then, and how it ends.
 
 use rayfleet_api::spec::OnFailure;
 
@@ -8,7 +8,7 @@ use crate::testing::fleet;
 
 const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };
 
-/// Three groups that serve; engines of `eng2` and pods of `pods2` end as soon as they are launched.
+/// Three serving groups; engines of `eng2` and pods of `pods2` fail at launch.
 fn up(surge: u32, unavailable: u32, room: usize) -> Sim {
     let mut fleet = fleet(3);
     fleet.strategy.max_surge = surge;
@@ -39,14 +39,14 @@ fn reported(sim: &Sim) -> usize {
 }
 
 #[test]
-fn a_bad_engine_goes_back_within_the_budget() {
+fn a_bad_engine_is_rolled_back_within_the_budget() {
     let mut sim = up(1, 1, 4);
     let before: Vec<String> = sim.names().into_iter().map(str::to_owned).collect();
     new_engine(&mut sim, "eng2");
     rolled_back(&mut sim);
     assert_eq!((sim.status.ready_replicas, sim.fewest_ready), (3, 2));
     assert!(sim.status.groups.iter().all(|group| group.engine_revision.as_deref() == Some("eng1")));
-    assert_eq!(sim.status.updated_replicas, 0, "none is of the revision that the fleet asks for");
+    assert_eq!(sim.status.updated_replicas, 0, "none has the revision that the fleet asks for");
     let kept = sim.names().into_iter().filter(|name| before.iter().any(|old| old == name)).count();
     assert_eq!(kept, 2, "only the group that failed was replaced");
     let (status, reason, message) = condition(&sim, "Stalled");
@@ -59,7 +59,7 @@ fn a_bad_engine_goes_back_within_the_budget() {
 }
 
 #[test]
-fn bad_pods_go_back_with_a_surge_and_lose_nothing() {
+fn bad_pods_are_rolled_back_with_a_surge_and_no_outage() {
     let mut sim = up(1, 0, 4);
     sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
     rolled_back(&mut sim);
@@ -68,16 +68,16 @@ fn bad_pods_go_back_with_a_surge_and_lose_nothing() {
 }
 
 #[test]
-fn it_is_reported_once_and_does_not_loop() {
+fn a_rollback_is_reported_once_and_does_not_loop() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     rolled_back(&mut sim);
-    // Ten minutes on, earlier failures are forgotten.
+    // After ten minutes earlier failures no longer count.
     sim.ticks(700);
     let at_rest = sim.status.clone();
     sim.ticks(5000);
     assert_eq!((sim.status.clone(), reported(&sim)), (at_rest, 1));
-    // A failure of the old revision is repaired, and is no reason to go anywhere else.
+    // A failure of the old revision is repaired, and does not change the target.
     sim.bad.insert("eng1".to_owned());
     sim.hit(0, Fault::EngineDies);
     sim.ticks(2000);
@@ -87,7 +87,7 @@ fn it_is_reported_once_and_does_not_loop() {
 }
 
 #[test]
-fn another_revision_ends_it() {
+fn another_revision_ends_a_rollback() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     rolled_back(&mut sim);
@@ -99,7 +99,7 @@ fn another_revision_ends_it() {
 }
 
 #[test]
-fn hold_tries_the_failed_revision_again() {
+fn hold_retries_the_failed_revision() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     rolled_back(&mut sim);
@@ -110,7 +110,7 @@ fn hold_tries_the_failed_revision_again() {
 }
 
 #[test]
-fn an_undo_while_it_goes_back_is_simply_done() {
+fn an_undo_during_a_rollback_completes() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     sim.until("turned", |sim| sim.step() == "Rolling back");
@@ -120,7 +120,7 @@ fn an_undo_while_it_goes_back_is_simply_done() {
 }
 
 #[test]
-fn the_progress_deadline_turns_it_back_too() {
+fn an_exceeded_progress_deadline_starts_a_rollback() {
     let mut sim = up(1, 0, 4);
     sim.bad.clear();
     sim.slow.insert("eng2".to_owned());
@@ -135,7 +135,7 @@ fn the_progress_deadline_turns_it_back_too() {
 }
 
 #[test]
-fn a_lack_of_room_is_not_the_revisions_fault() {
+fn a_lack_of_room_does_not_start_a_rollback() {
     let mut sim = up(0, 1, 3);
     sim.bad.clear();
     sim.change(|fleet| {
@@ -147,7 +147,7 @@ fn a_lack_of_room_is_not_the_revisions_fault() {
 }
 
 #[test]
-fn a_first_revision_has_nothing_to_go_back_to() {
+fn a_first_revision_has_no_rollback_target() {
     let mut fleet = fleet(1);
     fleet.strategy.on_failure = OnFailure::Rollback;
     let mut sim = Sim::new(fleet, 2, PACE);
@@ -158,7 +158,7 @@ fn a_first_revision_has_nothing_to_go_back_to() {
 }
 
 #[test]
-fn without_its_record_it_stays_where_it_is() {
+fn a_rollback_without_its_record_stops_where_it_is() {
     let mut sim = up(1, 1, 4);
     new_engine(&mut sim, "eng2");
     sim.until("turned", |sim| sim.step() == "Rolling back");

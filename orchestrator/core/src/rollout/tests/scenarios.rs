@@ -1,4 +1,4 @@
-//! Rollouts that a person can follow, from the change to the end.
+//! Rollouts that a reader can follow, from the change to the end.
 
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{FleetCondition, Goal, Phase};
@@ -9,7 +9,7 @@ use crate::testing::{fleet, plain_fleet};
 
 const PACE: Pace = Pace { pods: 2, load: 3, end: 2, request: 4 };
 
-/// A fleet that is up, with room for so many groups.
+/// A serving fleet with room for `room` groups.
 fn up(replicas: u32, surge: u32, unavailable: u32, room: usize) -> Sim {
     let mut fleet = fleet(replicas);
     fleet.strategy.max_surge = surge;
@@ -37,7 +37,7 @@ fn owned(set: &std::collections::BTreeSet<&str>) -> Vec<String> {
 }
 
 #[test]
-fn a_new_fleet_comes_up_and_rests() {
+fn a_new_fleet_comes_up_and_then_makes_no_writes() {
     let mut sim = up(2, 1, 0, 2);
     assert_eq!(sim.names(), ["llama-pods1-0", "llama-pods1-1"]);
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_new_fleet_comes_up_and_rests() {
     sim.ticks(12);
     let before = sim.status.clone();
     sim.ticks(1000);
-    assert_eq!(sim.status, before, "a fleet at rest is not written");
+    assert_eq!(sim.status, before, "an idle fleet is not written");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn without_room_for_a_surge_group_one_is_replaced() {
     assert_eq!(sim.names().len(), 3);
 }
 
-/// A fleet of two that may surge by one and lets it pend, on nodes for so many groups.
+/// A fleet of two with a surge of one that may pend, on nodes for `room` groups.
 fn pending(unavailable: u32, room: usize) -> Sim {
     let mut sim = up(2, 1, unavailable, room);
     sim.change(|fleet| fleet.strategy.when_no_room = WhenNoRoom::Pend);
@@ -119,37 +119,39 @@ fn a_surge_group_pends_until_an_autoscaler_has_added_nodes() {
 }
 
 #[test]
-fn where_no_nodes_come_in_time_a_group_is_replaced_in_its_place() {
+fn a_group_is_replaced_if_no_nodes_are_added_in_time() {
     let mut sim = pending(1, 2);
     sim.ticks(105);
-    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for nodes", 2), "nothing is given up before that");
+    assert_eq!((sim.step(), sim.fewest_ready), ("Waiting for nodes", 2), "no group is given up before that");
     sim.until("given up", |sim| sim.status.rollout.as_ref().unwrap().pend_failed_revision.is_some());
     sim.settle();
     assert_eq!((sim.fewest_ready, sim.most_groups), (1, 3));
-    // The next change may let one pend again.
+    // The next change may let a group pend again.
     new_pods(&mut sim, "pods3");
     sim.ticks(10);
     assert_eq!(sim.step(), "Waiting for nodes");
 }
 
 #[test]
-fn where_no_nodes_come_and_none_may_be_missing_it_holds_and_says_what_it_waited_for() {
+fn without_nodes_and_without_budget_the_rollout_holds_with_a_message() {
     let mut sim = pending(0, 2);
     sim.until("held", |sim| sim.step() == "Waiting for room");
     let stalled = condition(&sim, "Stalled");
     assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"));
     let again = sim.status.rollout.as_ref().unwrap().pend_retry_after.clone().unwrap();
-    let reported =
-        format!("(none came within strategy.pendTimeout, 120 s; pods wait for them again from {})", again.0);
+    let reported = format!(
+        "(none were added within strategy.pendTimeout, 120 s; pods wait for them again from {})",
+        again.0
+    );
     assert!(stalled.message.contains(&reported) && stalled.message.contains("needs 2 nodes"), "{stalled:?}");
-    // Nodes that come meanwhile are taken all the same.
+    // Nodes that are added meanwhile are used all the same.
     sim.add_nodes(2);
     sim.settle();
     assert_eq!(sim.fewest_ready, 2);
     assert_eq!(sim.status.rollout.as_ref().unwrap().pend_failed_revision, None);
 }
 
-/// How long until a group more pends, or none does.
+/// Seconds until one more group pends, or none does.
 fn seconds_until(sim: &mut Sim, pends: bool) -> i64 {
     let started = sim.now;
     let waits = |sim: &Sim| sim.status.groups.iter().any(|group| group.pend_until.is_some());
@@ -163,13 +165,13 @@ fn seconds_until(sim: &mut Sim, pends: bool) -> i64 {
 }
 
 #[test]
-fn where_none_may_be_missing_nodes_are_asked_for_again_and_again_with_growing_waits() {
+fn without_budget_nodes_are_requested_again_with_growing_backoff() {
     let mut sim = pending(0, 2);
     seconds_until(&mut sim, false);
     for (turn, wait) in [120, 240, 480].into_iter().enumerate() {
         let waited = seconds_until(&mut sim, true);
         assert!((wait - 5..=wait + 5).contains(&waited), "try {turn} came after {waited} s, not {wait}");
-        // The fleet stands all the while: the condition does not come and go with each try.
+        // The fleet is stalled all the time: the condition does not change with each attempt.
         let stalled = condition(&sim, "Stalled");
         assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "NoRoom"), "try {turn}");
         assert!(stalled.message.contains("pods wait for them again until"), "{}", stalled.message);
@@ -184,12 +186,12 @@ fn where_none_may_be_missing_nodes_are_asked_for_again_and_again_with_growing_wa
     assert_eq!(
         sim.status.rollout.as_ref().unwrap().pend_failed_revision,
         None,
-        "the next rollout asks at once"
+        "the next rollout pends at once"
     );
 }
 
 #[test]
-fn tries_for_nodes_in_vain_are_no_progress() {
+fn failed_waits_for_nodes_are_no_progress() {
     let mut sim = pending(0, 2);
     sim.fleet.progress_deadline = Some(std::time::Duration::from_mins(20));
     sim.until("held", |sim| sim.step() == "Waiting for room");
@@ -205,7 +207,7 @@ fn tries_for_nodes_in_vain_are_no_progress() {
 }
 
 #[test]
-fn without_room_and_without_budget_it_holds_and_says_so() {
+fn without_room_and_without_budget_the_rollout_holds_with_a_message() {
     let mut sim = up(2, 1, 0, 2);
     new_pods(&mut sim, "pods2");
     sim.ticks(50);
@@ -222,7 +224,7 @@ fn without_room_and_without_budget_it_holds_and_says_so() {
         "{}",
         stalled.message
     );
-    // The bounds that a fleet of one to three has by default end here: the way out is named.
+    // The default bounds of a fleet of one to three groups end here: the message names the cure.
     assert!(
         stalled.message.contains("or strategy.whenNoRoom: Pend to let a node autoscaler"),
         "{}",
@@ -234,7 +236,7 @@ fn without_room_and_without_budget_it_holds_and_says_so() {
 }
 
 #[test]
-fn wait_holds_where_replace_would_go_on() {
+fn wait_holds_where_replace_would_continue() {
     let mut sim = up(2, 1, 1, 2);
     sim.fleet.strategy.when_no_room = WhenNoRoom::Wait;
     new_pods(&mut sim, "pods2");
@@ -244,7 +246,7 @@ fn wait_holds_where_replace_would_go_on() {
 }
 
 #[test]
-fn a_fleet_of_one_takes_no_outage_with_a_surge() {
+fn a_fleet_of_one_has_no_outage_with_a_surge() {
     let mut sim = up(1, 1, 0, 2);
     new_pods(&mut sim, "pods2");
     sim.settle();
@@ -263,13 +265,13 @@ fn a_new_engine_keeps_the_pods() {
 }
 
 #[test]
-fn a_new_engine_without_an_outage_borrows_one_group() {
+fn an_engine_change_without_an_outage_uses_one_surge_group() {
     let mut sim = up(2, 1, 0, 3);
     let before = owned(&sim.uids());
     new_engine(&mut sim, "eng2");
     sim.settle();
     assert_eq!((sim.fewest_ready, sim.most_groups), (2, 3));
-    assert_eq!(owned(&sim.uids()), before, "the borrowed group goes back");
+    assert_eq!(owned(&sim.uids()), before, "the surge group is removed");
 }
 
 #[test]
@@ -300,7 +302,7 @@ fn scaling_works_during_a_rollout() {
 }
 
 #[test]
-fn scaling_down_takes_what_does_not_serve_first() {
+fn scaling_down_removes_groups_that_do_not_serve_first() {
     let mut sim = up(3, 1, 0, 3);
     sim.hit(0, Fault::EngineDies);
     sim.change(|fleet| fleet.replicas = 2);
@@ -316,7 +318,7 @@ fn scaling_down_takes_what_does_not_serve_first() {
 }
 
 #[test]
-fn scaling_up_again_takes_a_drain_back() {
+fn scaling_up_cancels_a_drain() {
     let mut sim = up(2, 1, 0, 2);
     sim.change(|fleet| fleet.replicas = 1);
     sim.ticks(2);
@@ -328,7 +330,7 @@ fn scaling_up_again_takes_a_drain_back() {
 }
 
 #[test]
-fn broken_groups_go_first_and_cost_nothing() {
+fn broken_groups_go_first_and_cost_no_budget() {
     let mut sim = up(3, 1, 1, 4);
     sim.bad.insert("eng1".to_owned());
     sim.hit(0, Fault::EngineDies);
@@ -346,13 +348,13 @@ fn broken_groups_go_first_and_cost_nothing() {
     assert_eq!(
         goals,
         [(0, Goal::Retire), (1, Goal::Serve), (2, Goal::Serve)],
-        "the budget is spent by the broken one"
+        "the broken one uses up the budget"
     );
     sim.settle();
 }
 
 #[test]
-fn a_fleet_that_is_wholly_broken_is_replaced_at_once() {
+fn a_completely_broken_fleet_is_replaced_at_once() {
     let mut fleet = fleet(3);
     fleet.strategy.max_surge = 0;
     fleet.strategy.max_unavailable = 1;
@@ -381,12 +383,12 @@ fn a_pause_stops_the_rollout_and_nothing_else() {
 }
 
 #[test]
-fn recreate_ends_all_before_it_begins() {
+fn recreate_ends_all_groups_before_it_creates_new_ones() {
     let mut sim = up(2, 1, 0, 8);
     sim.fleet.strategy.kind = StrategyType::Recreate;
     new_pods(&mut sim, "pods2");
     sim.until("all old groups are gone", |sim| !sim.names().iter().any(|name| name.contains("pods1")));
-    assert!(!sim.names().iter().any(|name| name.contains("pods2")), "none was made before");
+    assert!(!sim.names().iter().any(|name| name.contains("pods2")), "none was created before");
     sim.settle();
     assert_eq!(sim.status.updated_replicas, 2);
 }
@@ -410,7 +412,7 @@ fn the_partition_keeps_the_lowest_slots() {
 }
 
 #[test]
-fn an_undo_in_the_middle_goes_back() {
+fn an_undo_during_a_rollout_goes_back() {
     let mut sim = up(3, 1, 1, 4);
     new_pods(&mut sim, "pods2");
     sim.ticks(2);
@@ -436,7 +438,7 @@ fn a_bad_engine_stops_the_rollout_within_the_budget() {
 }
 
 #[test]
-fn recreations_of_a_bad_group_become_rare() {
+fn recreations_of_a_bad_group_back_off() {
     let mut sim = up(1, 0, 1, 2);
     sim.bad.insert("eng1".to_owned());
     sim.hit(0, Fault::EngineDies);
@@ -447,7 +449,7 @@ fn recreations_of_a_bad_group_become_rare() {
 }
 
 #[test]
-fn a_group_that_was_deleted_from_outside_comes_back_under_another_name() {
+fn a_group_deleted_by_somebody_else_is_recreated_with_another_name() {
     let mut sim = up(2, 1, 0, 2);
     sim.hit(0, Fault::ClusterDeleted);
     sim.until("the slot is filled", |sim| sim.names().contains(&"llama-pods1-0-1"));
@@ -466,7 +468,7 @@ fn lost_pods_are_waited_for_and_the_engine_is_launched_again() {
 }
 
 #[test]
-fn a_rollout_that_does_not_move_is_overdue() {
+fn a_rollout_without_progress_is_overdue() {
     let mut sim = up(1, 1, 0, 1);
     sim.change(|fleet| fleet.replicas = 2);
     sim.ticks(599);
@@ -479,7 +481,7 @@ fn a_rollout_that_does_not_move_is_overdue() {
 }
 
 #[test]
-fn min_ready_slows_the_rollout_down() {
+fn min_ready_seconds_slow_the_rollout_down() {
     let mut sim = up(2, 1, 0, 3);
     sim.fleet.min_ready = std::time::Duration::from_secs(20);
     sim.ticks(30);
@@ -490,7 +492,7 @@ fn min_ready_slows_the_rollout_down() {
 }
 
 #[test]
-fn a_fleet_without_a_model_rolls_too() {
+fn a_fleet_without_a_model_is_rolled_out_too() {
     let mut fleet = plain_fleet(2);
     fleet.strategy.max_unavailable = 1;
     let mut sim = Sim::new(fleet, 2, PACE);
@@ -503,7 +505,7 @@ fn a_fleet_without_a_model_rolls_too() {
 }
 
 #[test]
-fn a_deleted_fleet_drains_and_makes_nothing() {
+fn a_deleted_fleet_drains_and_creates_nothing() {
     let mut sim = up(2, 1, 0, 2);
     sim.change(|fleet| (fleet.deleting, fleet.paused) = (true, true));
     sim.hit(0, Fault::ClusterDeleted);
@@ -512,7 +514,7 @@ fn a_deleted_fleet_drains_and_makes_nothing() {
 }
 
 #[test]
-fn a_group_that_misses_a_probe_while_others_load_is_not_given_up() {
+fn a_group_that_misses_a_probe_while_others_load_is_kept() {
     let mut sim = up(2, 1, 1, 3);
     sim.pace.load = 60;
     new_pods(&mut sim, "pods2");
@@ -528,9 +530,10 @@ fn a_group_that_misses_a_probe_while_others_load_is_not_given_up() {
     assert!(sim.names().iter().all(|name| name.starts_with("llama-pods2-")), "{:?}", sim.names());
 }
 
-/// Where groups were struck out of the ledger as soon as their pods were ending, such a fleet had up to 71 groups with pods.
+/// When groups left the ledger as soon as their pods were terminating, such a fleet had up to 71 groups with
+/// pods.
 #[test]
-fn max_surge_holds_in_hardware() {
+fn max_surge_limits_groups_with_terminating_pods() {
     let mut fleet = fleet(30);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (6, 6);
     let mut sim = Sim::new(fleet, 80, Pace { pods: 2, load: 5, end: 4, request: 0 });
@@ -538,7 +541,7 @@ fn max_surge_holds_in_hardware() {
     sim.change(|fleet| fleet.replicas = 60);
     sim.settle();
     sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
-    // No breach: never more than 66 groups with pods.
+    // Without a violation: never more than 66 groups with pods.
     sim.settle();
     assert_eq!(sim.most_hardware, 66);
 }

@@ -1,6 +1,6 @@
-//! A small world: groups that come up after a while, engines with requests in flight, endpoints that
-//! follow the gate, pods that take a while to end, nodes with room for so many groups. One tick is one
-//! second and one pass. Whatever must never happen is written down as a breach.
+//! A small simulation: groups that take time to start, engines with requests in flight, endpoints that follow
+//! the gate, pods that take time to end, nodes with room for a number of groups. One tick is one second and
+//! one pass. Every violation of an invariant is recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::effect::Effect;
 use crate::observed::ObservedGroup;
 use crate::testing::{at, gpu_pod, nodes};
 
-/// How long things take, in ticks.
+/// Durations, in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     /// Until the containers are ready.
@@ -29,14 +29,14 @@ pub(super) struct Pace {
     pub(super) request: i64,
 }
 
-/// What goes wrong with one pass.
+/// A fault of one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// Nothing.
+    /// None.
     Good,
     /// The status could not be written, so nothing is done.
     Conflict,
-    /// The controller dies between the status and the effects.
+    /// The controller crashes between the status and the effects.
     Crash,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Sim {
     pub(super) groups: BTreeMap<String, SimGroup>,
     pub(super) now: i64,
     pub(super) breaches: Vec<String>,
-    /// Engine or pod revisions whose engines end as soon as they are launched.
+    /// Engine or pod revisions whose engines fail at launch.
     pub(super) bad: BTreeSet<String>,
     /// Engine or pod revisions whose engines never become healthy.
     pub(super) slow: BTreeSet<String>,
@@ -59,14 +59,14 @@ pub(super) struct Sim {
     pub(super) most_hardware: usize,
     pub(super) events: Vec<String>,
     pub(super) pace: Pace,
-    /// The record of the revision that was complete last is gone.
+    /// The record of the last complete revision is gone.
     pub(super) history_lost: bool,
     nodes: usize,
     uids: u32,
 }
 
 impl Sim {
-    /// A world with room for so many groups.
+    /// A simulation with room for `room` groups.
     pub(super) fn new(fleet: ValidFleet, room: usize, pace: Pace) -> Self {
         Self {
             fleet,
@@ -87,7 +87,7 @@ impl Sim {
         }
     }
 
-    /// Begins to count the fewest ready and the most groups again.
+    /// Restarts the counts of fewest ready and most groups.
     pub(super) fn watch(&mut self) {
         self.fewest_ready = self.status.ready_replicas;
         self.most_groups = self.names().len();
@@ -101,7 +101,7 @@ impl Sim {
         self.step() == "Complete" && self.status.observed_generation == Some(self.fleet.generation)
     }
 
-    /// Ticks until a condition holds; panics with the state of things when it never does.
+    /// Ticks until a condition holds; panics with the state if it never does.
     pub(super) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         for _ in 0..1000 {
             self.tick(Pass::Good);
@@ -113,7 +113,7 @@ impl Sim {
         panic!("never {what}: {}", serde_json::to_string_pretty(&self.status).unwrap());
     }
 
-    /// A node autoscaler has added nodes.
+    /// A node autoscaler adds nodes.
     pub(super) fn add_nodes(&mut self, count: usize) {
         self.nodes += count;
     }
@@ -134,7 +134,7 @@ impl Sim {
         self.fleet.generation += 1;
     }
 
-    /// RayClusters that exist.
+    /// Names of the RayClusters that exist.
     pub(super) fn names(&self) -> Vec<&str> {
         let there = self.groups.iter().filter(|(_, group)| group.uid.is_some());
         there.map(|(name, _)| name.as_str()).collect()
@@ -155,7 +155,7 @@ impl Sim {
         if pass == Pass::Conflict {
             return;
         }
-        // As the API server keeps it: whole seconds.
+        // The API server stores whole seconds.
         let stored = serde_json::to_value(&decision.status).unwrap();
         self.status = serde_json::from_value(stored).unwrap();
         if self.status != decision.status {
@@ -189,14 +189,14 @@ impl Sim {
         })
     }
 
-    /// The fleet at the revision that was complete last, as a history would give it.
+    /// The fleet at its last complete revision, as its history has it.
     fn stable(&self, status: &RayClusterFleetStatus) -> Option<ValidFleet> {
         let stable = status.rollout.as_ref()?.stable.as_deref().filter(|_| !self.history_lost)?;
         let Ok(revision) = stable.parse::<Revision>();
         Some(ValidFleet { revision, ..self.fleet.clone() })
     }
 
-    /// The rules that no pass may break.
+    /// Checks the invariants of a pass.
     fn check(
         &mut self,
         decision: &Decision,
@@ -236,7 +236,7 @@ impl Sim {
             ));
         }
         let again = self.decide(&decision.status, observed, capacity);
-        // A drain that was taken back makes a group available, which the next pass may use.
+        // A cancelled drain makes a group available, which the next pass may use.
         let taken_back = self.status.groups.iter().any(|old| {
             let now_ready = |new: &GroupStatus| new.name == old.name && new.phase == Phase::Ready;
             old.phase == Phase::Draining && decision.status.groups.iter().any(now_ready)
@@ -373,10 +373,11 @@ impl Sim {
         }
     }
 
-    /// A group holds its nodes until its pods have ended, and counts as long. Pods that are to go and have no node hold nothing.
+    /// A group holds its nodes until its pods have ended, and counts as long. Pods to be deleted without a
+    /// node hold nothing.
     fn hardware(&mut self) {
         let most = usize::try_from(self.fleet.replicas + self.fleet.strategy.max_surge).unwrap();
-        // An entry of before the fleet was scaled down is still made: it stands in the ledger.
+        // An entry from before a scale-down is still created, because it is in the ledger.
         let most = most.max(self.status.groups.len());
         let holds = |group: &SimGroup| group.nodes.is_some() || group.ends.is_none();
         let names: Vec<&String> =
@@ -387,7 +388,7 @@ impl Sim {
         }
     }
 
-    /// A fault: something happens to one of the groups.
+    /// Injects a fault into one of the groups.
     pub(super) fn hit(&mut self, which: usize, fault: Fault) {
         let (now, end) = (self.now, self.pace.end);
         let count = self.groups.len().max(1);
@@ -407,7 +408,7 @@ impl Sim {
     }
 }
 
-/// What two statuses differ in, line by line of their text.
+/// The differences of two statuses, line by line.
 fn differences(one: &RayClusterFleetStatus, other: &RayClusterFleetStatus) -> String {
     let lines = |status| -> Vec<String> {
         serde_json::to_string_pretty(status).unwrap().lines().map(str::to_owned).collect()

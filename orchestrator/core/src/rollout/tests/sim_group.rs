@@ -1,4 +1,4 @@
-//! One group of the small world: pods, engine jobs, requests in flight, and what of it can be observed.
+//! One group of the simulation: pods, engine jobs, requests in flight, and its observable state.
 
 use std::collections::BTreeMap;
 
@@ -32,21 +32,21 @@ pub(super) struct SimGroup {
     pub(super) entry: GroupStatus,
     pub(super) uid: Option<String>,
     pub(super) pods_since: i64,
-    /// Nodes that its pods are on.
+    /// Nodes of its pods.
     pub(super) nodes: Option<(usize, usize)>,
-    /// When its pods will have ended, once the RayCluster is gone.
+    /// When its pods will have ended, if the RayCluster is gone.
     pub(super) ends: Option<i64>,
     pub(super) jobs: BTreeMap<String, Job>,
     pub(super) gate: bool,
     pub(super) endpoint: bool,
     pub(super) draining: bool,
-    /// When it last got a request.
+    /// When it last received a request.
     pub(super) served_at: Option<i64>,
-    /// A pod misses its readiness probes until then.
+    /// Until when a pod fails its readiness probes.
     pub(super) blinks_until: i64,
 }
 
-/// What may happen to a group.
+/// A fault of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     EngineDies,
@@ -77,7 +77,7 @@ impl SimGroup {
         self.jobs.values().any(|job| job.healthy(now, pace))
     }
 
-    /// It has an engine with requests in flight.
+    /// Whether it has an engine that serves.
     pub(super) fn serves(&self, now: i64, pace: Pace) -> bool {
         self.healthy(now, pace) && self.in_flight(now, pace) > 0
     }

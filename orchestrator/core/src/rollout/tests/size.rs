@@ -1,4 +1,4 @@
-//! A status fits into etcd, however many groups the CRD allows and whatever befalls them.
+//! A status fits into etcd, however many groups the CRD allows and however they fail.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::inputs;
 use crate::testing::*;
 use crate::{text, time};
 
-/// A group with all that an entry may hold, on two nodes with sixteen ranks.
+/// A group with the largest possible entry, on two nodes with sixteen ranks.
 fn largest(slot: u32) -> GroupStatus {
     let now: Option<Time> = Some(time::began(t0()));
     let node = |number: u32| format!("ip-10-{slot}-{number}.eu-central-1.compute.internal");
@@ -79,7 +79,7 @@ fn truncated(status: &RayClusterFleetStatus) -> Option<&str> {
 }
 
 #[test]
-fn the_largest_fleet_fits_into_etcd_when_all_of_it_fails_and_says_what_it_leaves_out() {
+fn the_largest_failing_fleet_fits_into_etcd_and_reports_what_is_left_out() {
     let fleet = fleet(MOST_REPLICAS);
     let status = summed_up(&fleet, (0..MOST_GROUPS).map(largest).collect());
     assert!(bytes(&status) <= LIMIT, "{} bytes", bytes(&status));
@@ -88,12 +88,12 @@ fn the_largest_fleet_fits_into_etcd_when_all_of_it_fails_and_says_what_it_leaves
         message.starts_with("the status of 750 groups is larger than 1024 KiB: it is without"),
         "{message}"
     );
-    // What decisions follow from is all there.
+    // All inputs of decisions are kept.
     assert!(status.groups.iter().all(|group| group.placement.is_empty() && group.start_deadline.is_some()));
 }
 
 #[test]
-fn what_is_only_shown_is_left_out_first() {
+fn informative_parts_are_left_out_first() {
     let fleet = fleet(300);
     let serving =
         |slot| GroupStatus { message: None, goal_reason: None, misplaced: Vec::new(), ..largest(slot) };
@@ -105,7 +105,7 @@ fn what_is_only_shown_is_left_out_first() {
 }
 
 #[test]
-fn a_fleet_of_many_groups_is_made_a_few_at_a_time_and_each_slot_once() {
+fn many_groups_are_added_a_few_per_pass_each_with_its_own_slot() {
     let fleet = fleet(MOST_REPLICAS);
     let mut groups = vec![entry(&fleet, 3)];
     for pass in 0..16 {

@@ -1,4 +1,4 @@
-//! What a status tells people, without time passing: conditions, steps and reasons.
+//! The texts of a status, without a clock: conditions, steps and reasons.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn in_phase(fleet: &ValidFleet, slot: u32, phase: Phase, message: &str) -> Group
 }
 
 #[test]
-fn the_group_that_is_furthest_from_serving_is_named() {
+fn the_group_furthest_from_serving_is_named() {
     let fleet = fleet(4);
     let trouble = |groups: Vec<GroupStatus>| says(&reported(&fleet, groups), "Available").2;
     let up = || ready_entry(&fleet, 0);
@@ -75,7 +75,7 @@ fn the_group_that_is_furthest_from_serving_is_named() {
 }
 
 #[test]
-fn a_fleet_is_available_while_no_more_groups_are_missing_than_may_be() {
+fn a_fleet_is_available_within_max_unavailable() {
     let mut fleet = fleet(2);
     let enough = |fleet: &ValidFleet| {
         let status = reported(fleet, vec![ready_entry(fleet, 0)]);
@@ -86,9 +86,9 @@ fn a_fleet_is_available_while_no_more_groups_are_missing_than_may_be() {
     fleet.strategy.max_unavailable = 1;
     assert_eq!(enough(&fleet), "True");
     fleet.strategy.max_unavailable = 2;
-    assert_eq!(says(&reported(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "nobody serves");
+    assert_eq!(says(&reported(&fleet, vec![entry(&fleet, 0)]), "Available").0, "False", "no group serves");
     fleet.replicas = 0;
-    assert_eq!(says(&reported(&fleet, vec![]), "Available").0, "True", "nobody is asked for");
+    assert_eq!(says(&reported(&fleet, vec![]), "Available").0, "True", "no group is wanted");
 }
 
 #[test]
@@ -113,11 +113,11 @@ fn a_failure_is_reported_until_its_group_has_recovered() {
         assert_eq!(said(group), failure("group llama-pods1-0: failed: killed"));
         assert_eq!(said(recovering(Phase::Ready, failures, restarts)), none);
     }
-    assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "it only says why it waits");
+    assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "its message only says why it waits");
 }
 
 #[test]
-fn what_kuberay_refuses_is_reported_before_the_failures_of_groups() {
+fn a_refusal_by_kuberay_is_reported_before_failures_of_groups() {
     let fleet = fleet(1);
     let group = in_phase(&fleet, 0, Phase::Failed, "killed");
     let mut observed = healthy(&group, t0());
@@ -129,7 +129,7 @@ fn what_kuberay_refuses_is_reported_before_the_failures_of_groups() {
 }
 
 #[test]
-fn the_placement_is_verified_once_all_ranks_are_where_they_should_be() {
+fn the_placement_is_verified_once_all_ranks_are_as_planned() {
     let fleet = fleet(2);
     let with = |edit: fn(&mut GroupStatus)| {
         let mut group = ready_entry(&fleet, 1);
@@ -161,7 +161,7 @@ fn the_placement_is_verified_once_all_ranks_are_where_they_should_be() {
 }
 
 #[test]
-fn the_times_of_a_condition_change_with_what_it_tells() {
+fn the_time_of_a_condition_changes_only_with_its_content() {
     let fleet = fleet(1);
     let earlier = |condition: &mut FleetCondition| {
         condition.last_update_time = Some(time::began(t0()));
@@ -181,12 +181,12 @@ fn the_times_of_a_condition_change_with_what_it_tells() {
 }
 
 #[test]
-fn what_has_served_in_full_is_what_a_rollback_goes_back_to() {
+fn the_rollback_target_is_the_last_revision_that_was_complete() {
     let stable = |replicas, groups| reported(&fleet(replicas), groups).rollout.unwrap().stable;
     let up = || ready_entry(&fleet(1), 0);
     assert_eq!(stable(1, vec![up()]).as_deref(), Some("pods1/eng1"));
     assert_eq!(stable(2, vec![up()]), None, "not all of it serves");
-    assert_eq!(stable(0, vec![]), None, "nothing of it has served");
+    assert_eq!(stable(0, vec![]), None, "none of it has served");
 }
 
 /// The status with its second group in a phase before `Ready`.
@@ -197,7 +197,7 @@ fn with_phase(status: &RayClusterFleetStatus, phase: Phase) -> RayClusterFleetSt
     status
 }
 
-/// The status of a fleet of two that came to rest at the beginning, and a rollout's entry changed from that.
+/// The status of an idle fleet of two, with a changed rollout entry.
 fn at_rest(edit: impl FnOnce(&mut RolloutStatus)) -> (ValidFleet, RayClusterFleetStatus) {
     let fleet = fleet(2);
     let mut status = reported(&fleet, vec![ready_entry(&fleet, 0), ready_entry(&fleet, 1)]);
@@ -214,7 +214,7 @@ fn not_ready(before: &mut RayClusterFleetStatus) {
 }
 
 #[test]
-fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
+fn a_higher_count_or_a_new_spec_is_progress() {
     let moved = |before: &RayClusterFleetStatus, fleet: &ValidFleet, groups: Vec<GroupStatus>| {
         let status = told_of(fleet, groups, &BTreeMap::new(), before);
         status.rollout.unwrap().last_progress == Some(time::began(at(NOW)))
@@ -230,7 +230,7 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
             true,
         ),
         (
-            "one went that had failed",
+            "a failed group was removed",
             |before| {
                 let failed = GroupStatus { name: "x".into(), failures: 1, ..before.groups[0].clone() };
                 before.groups.push(failed);
@@ -254,7 +254,7 @@ fn a_rollout_has_moved_when_a_count_rises_or_the_spec_changes() {
 }
 
 #[test]
-fn what_is_remembered_of_a_rollout_ends_with_its_revision() {
+fn rollout_state_is_reset_by_a_new_revision() {
     let remembered = |to: &str| {
         let (fleet, before) = at_rest(|rollout| {
             rollout.revision_number = Some(3);
@@ -269,12 +269,12 @@ fn what_is_remembered_of_a_rollout_ends_with_its_revision() {
         assert_eq!(rollout.from.as_deref(), Some("old/eng1"));
         (rollout.revision_number, rollout.last_progress == Some(time::began(at(NOW))))
     };
-    // One group of the new revision less than before is no progress.
+    // One group less of the new revision is no progress.
     assert_eq!(remembered("pods1/eng1"), (Some(3), false));
     assert_eq!(remembered("other/eng1"), (None, true));
 }
 
-/// Condition `Stalled` of these groups, which nothing has happened to since `began`.
+/// Condition `Stalled` of these groups, without progress since `began`.
 fn stalled(fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>, observed: &Seen) -> (String, String) {
     let mut before = reported(fleet, groups.clone());
     before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
@@ -283,7 +283,7 @@ fn stalled(fleet: &ValidFleet, began: i64, groups: Vec<GroupStatus>, observed: &
 }
 
 #[test]
-fn only_what_waits_can_be_overdue() {
+fn only_a_waiting_step_can_be_overdue() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let stalled = |fleet: &ValidFleet, began, groups| stalled(fleet, began, groups, &Seen::new()).0;
@@ -299,12 +299,12 @@ fn only_what_waits_can_be_overdue() {
     assert_eq!(
         stalled(&paused, 0, vec![old(), repaired]),
         "ProgressDeadlineExceeded",
-        "a pause holds no repair"
+        "a pause does not stop repairs"
     );
 }
 
 #[test]
-fn what_fails_after_all_was_complete_has_the_whole_deadline_and_no_more() {
+fn a_failure_after_completion_has_the_whole_deadline_once() {
     let (mut fleet, rest) = at_rest(|_| {});
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let failed = || {
@@ -314,10 +314,10 @@ fn what_fails_after_all_was_complete_has_the_whole_deadline_and_no_more() {
     for paused in [false, true] {
         let fleet = ValidFleet { paused, ..fleet.clone() };
         let now = told_of(&fleet, failed(), &Seen::new(), &rest);
-        assert_eq!(says(&now, "Stalled").1, "NotStalled", "it has failed just now");
+        assert_eq!(says(&now, "Stalled").1, "NotStalled", "it has just failed");
         let mut later = now;
         later.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 60)));
-        // Another group stands in for it, as often as it is tried.
+        // It is replaced by another group each time.
         for attempt in 1..3 {
             let name = format!("llama-pods1-1-{attempt}");
             let again = GroupStatus { name, attempt, failures: attempt, ..entry(&fleet, 1) };
@@ -327,9 +327,9 @@ fn what_fails_after_all_was_complete_has_the_whole_deadline_and_no_more() {
     }
 }
 
-/// A group that comes up and dies again, in turns: each coming up is no step forward.
+/// A group that repeatedly comes up and dies: coming up again is no progress.
 #[test]
-fn a_group_that_flaps_holds_no_deadline_off() {
+fn a_flapping_group_does_not_extend_the_deadline() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(30));
     let old = GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, 0) };
@@ -355,7 +355,7 @@ fn a_group_that_flaps_holds_no_deadline_off() {
 }
 
 #[test]
-fn a_fleet_that_is_complete_in_between_alone_is_overdue_all_the_same() {
+fn a_fleet_that_is_complete_only_in_between_is_overdue() {
     let mut fleet = fleet(1);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(30));
     let up = |restarts| GroupStatus { restarts, ..ready_entry(&fleet, 0) };
@@ -371,7 +371,7 @@ fn a_fleet_that_is_complete_in_between_alone_is_overdue_all_the_same() {
     assert_eq!(says(&status, "Stalled").1, "NotStalled");
     status = told_of(&fleet, vec![down(1)], &Seen::new(), &status);
     assert_eq!(says(&status, "Stalled").1, "ProgressDeadlineExceeded");
-    // What nobody had known to fail has the whole deadline.
+    // A new failure has the whole deadline.
     let other = ValidFleet { replicas: 2, ..fleet.clone() };
     let mut status = reported(&other, vec![up(1), ready_entry(&other, 1)]);
     status.rollout.as_mut().unwrap().last_progress.clone_from(&began);
@@ -380,7 +380,7 @@ fn a_fleet_that_is_complete_in_between_alone_is_overdue_all_the_same() {
 }
 
 #[test]
-fn a_group_has_moved_on_once_it_has_served_for_long_enough() {
+fn a_group_makes_progress_when_it_becomes_available() {
     let mut fleet = fleet(1);
     fleet.min_ready = std::time::Duration::from_mins(1);
     let up = |ready: i64| {
@@ -433,7 +433,7 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
     }
 }
 
-/// A group on its way out whose RayCluster a finalizer holds.
+/// A group to be deleted whose RayCluster is held by a finalizer.
 fn held(finalizer: &str, seconds: i64) -> (GroupStatus, Seen) {
     let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet(1), 0), Goal::Retire) };
     let mut observed = healthy(&group, t0());
@@ -460,7 +460,7 @@ fn a_finalizer_that_holds_a_raycluster_is_named_at_once() {
 }
 
 #[test]
-fn kuberays_own_finalizer_is_named_after_a_minute() {
+fn the_finalizer_of_kuberay_is_named_after_a_minute() {
     let fleet = fleet(1);
     let summary = |seconds| {
         let (group, observed) = held("ray.io/gcs-ft-redis-cleanup-finalizer", seconds);
@@ -473,9 +473,9 @@ fn kuberays_own_finalizer_is_named_after_a_minute() {
 
 type Breaks = dyn Fn(&mut GroupStatus, &mut ObservedGroup);
 
-/// What helps where nothing moves follows from what is in the way.
+/// The cure for a fleet without progress follows from what blocks it.
 #[test]
-fn the_cure_fits_what_is_in_the_way() {
+fn the_cure_matches_the_blocker() {
     let mut fleet = fleet(1);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let cure = |edit: &Breaks| {
@@ -519,7 +519,7 @@ fn the_cure_fits_what_is_in_the_way() {
 }
 
 #[test]
-fn going_back_is_advised_where_there_is_something_to_go_back_to() {
+fn an_undo_is_advised_only_if_there_is_a_revision_to_go_back_to() {
     let mut fleet = fleet(1);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let groups = vec![in_phase(&fleet, 0, Phase::Loading, "loads")];
@@ -552,7 +552,7 @@ fn the_step_follows_from_what_is_left_to_do() {
 }
 
 #[test]
-fn progress_is_reported_in_one_word_for_programs() {
+fn progress_has_a_reason_in_one_word() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
     let old = |fleet: &ValidFleet| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, 1) };
@@ -572,11 +572,11 @@ fn progress_is_reported_in_one_word_for_programs() {
     assert!(message.starts_with("nothing has moved for 60 s; Replacing groups: 1 of 2 groups"), "{message}");
     let paused = ValidFleet { paused: true, ..fleet.clone() };
     assert_eq!(word(&paused, rolling(), 0).0, "Unknown Paused");
-    assert_eq!(word(&paused, up(), 0).0, "True Complete", "a pause holds nothing that is done");
+    assert_eq!(word(&paused, up(), 0).0, "True Complete", "a pause does not affect a complete rollout");
 }
 
 #[test]
-fn a_status_is_looked_at_again_when_time_alone_changes_it() {
+fn the_next_pass_is_at_the_next_change_by_time() {
     let mut fleet = fleet(2);
     fleet.min_ready = std::time::Duration::from_secs(150);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(10));
@@ -595,7 +595,7 @@ fn a_status_is_looked_at_again_when_time_alone_changes_it() {
 }
 
 #[test]
-fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
+fn a_lack_of_room_holds_the_rollout_only_without_budget() {
     let mut fleet = fleet(2);
     fleet.min_ready = std::time::Duration::from_hours(1);
     let step = |fleet: &ValidFleet| {
@@ -610,13 +610,13 @@ fn only_where_no_group_may_be_given_up_a_lack_of_room_holds_the_rollout() {
     };
     assert_eq!(step(&fleet), "Waiting for room");
     fleet.strategy.max_unavailable = 1;
-    assert_eq!(step(&fleet), "Replacing groups", "one goes as soon as the others are available");
+    assert_eq!(step(&fleet), "Replacing groups", "one leaves as soon as the others are available");
     fleet.strategy.when_no_room = WhenNoRoom::Wait;
     assert_eq!(step(&fleet), "Waiting for room");
 }
 
 #[test]
-fn a_reason_names_a_few_of_the_groups_that_move() {
+fn a_reason_names_only_a_few_groups() {
     let fleet = fleet(6);
     let moving = (0..4).map(|slot| in_phase(&fleet, slot, Phase::Loading, "loads"));
     let leaving = with_goal(ready_entry(&fleet, 5), Goal::Retire);
@@ -631,7 +631,7 @@ fn a_reason_names_a_few_of_the_groups_that_move() {
 }
 
 #[test]
-fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue() {
+fn a_fleet_that_waits_for_suspended_groups_is_never_overdue() {
     let fleet = fleet(2);
     let ready = ready_entry(&fleet, 0);
     let why = "RayCluster x is suspended; Kueue resumes it";
@@ -646,7 +646,7 @@ fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue()
     long_ago.rollout.as_mut().unwrap().last_progress = Some(time::began(at(-100_000)));
     let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
     assert_eq!(says(&later, "Stalled").0, "False");
-    // As soon as something else is missing, too, it counts again.
+    // As soon as something else is missing too, the deadline applies again.
     let groups =
         vec![in_phase(&fleet, 0, Phase::Loading, "loads"), in_phase(&fleet, 1, Phase::Suspended, why)];
     let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
@@ -655,7 +655,7 @@ fn a_fleet_that_waits_for_what_somebody_suspended_says_so_and_is_never_overdue()
 }
 
 #[test]
-fn groups_that_nobody_hears_are_named_while_there_are_any_and_count_as_available() {
+fn unreachable_groups_are_reported_and_count_as_available() {
     let fleet = fleet(2);
     let groups = [0, 1].map(|slot| ready_entry(&fleet, slot));
     let with = |reach: Reach, node_lost: bool| {

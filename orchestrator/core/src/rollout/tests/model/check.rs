@@ -1,4 +1,4 @@
-//! What must hold of every pass, and of where the fleet ends up.
+//! Invariants of every pass, and of the state that a fleet settles in.
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -11,11 +11,11 @@ use super::Case;
 use super::world::{State, now};
 use crate::decide::Decision;
 
-/// Rounds in which every fleet of the model has come to rest.
+/// Rounds within which every fleet of the model settles.
 const ROUNDS: usize = 60;
 
 impl Case {
-    /// The promises that one pass may break.
+    /// Checks the guarantees of one pass.
     pub(super) fn check(&self, state: &mut State, decision: &Decision) {
         let fleet = state.fleet(&self.fleet);
         let breach = [
@@ -30,8 +30,8 @@ impl Case {
         }
     }
 
-    /// One round in which nothing goes wrong: a pass, then all that is under way goes on. Says whether
-    /// anything changed.
+    /// One round without faults: a pass, then every step in progress advances. Returns whether anything
+    /// changed.
     pub(super) fn go_on(&self, state: &mut State) -> bool {
         let before = state.clone();
         self.pass(state, true);
@@ -47,7 +47,7 @@ impl Case {
         *state != before
     }
 
-    /// Once nothing more goes wrong the fleet becomes what is asked for, or says what is in the way.
+    /// Without further faults the fleet reaches its spec, or reports what blocks it.
     pub(super) fn comes_to_rest(&self, from: &State) -> Result<(), String> {
         let mut state = from.clone();
         (state.before, state.breach) = (None, None);
@@ -85,7 +85,7 @@ impl Case {
             "Rolled back" => whole && stalled(status).is_some(),
             "Paused" => state.spec.paused,
             "Waiting for room" => stalled(status).is_some_and(|why| why.contains("needs 2 nodes")),
-            // Groups up to `replicas` wait for room as pending pods; the deadline would tell of it.
+            // Groups up to `replicas` wait for room as pending pods; the progress deadline would report it.
             _ => wanted > self.room && state.groups.len() <= wanted,
         };
         if done { Ok(()) } else { Err(format!("at rest at `{step}` with {serving} serving: {state:#?}")) }
@@ -103,7 +103,7 @@ fn stalled(status: &RayClusterFleetStatus) -> Option<&str> {
     (stalled.status == "True" && !stalled.message.is_empty()).then_some(stalled.message.as_str())
 }
 
-/// All groups are of the wanted revision, but for the partition's share where there was an older one.
+/// All groups have the wanted revision, except those of the partition if there was an older one.
 fn revisions_are_right(state: &State, fleet: &ValidFleet, status: &RayClusterFleetStatus) -> bool {
     let recreate = fleet.strategy.kind == StrategyType::Recreate;
     let kept = if recreate { 0 } else { state.spec.partition.min(state.spec.replicas) };
@@ -114,7 +114,7 @@ fn revisions_are_right(state: &State, fleet: &ValidFleet, status: &RayClusterFle
     new >= usize::try_from(state.spec.replicas - kept).unwrap()
 }
 
-/// A group that serves and that the planner tells to leave service in this pass.
+/// A serving group that the planner takes out of service in this pass.
 fn taken<'d>(state: &State, decision: &'d Decision) -> Option<&'d GroupStatus> {
     decision.status.groups.iter().find(|new| {
         let by_planner = new
@@ -128,7 +128,7 @@ fn taken<'d>(state: &State, decision: &'d Decision) -> Option<&'d GroupStatus> {
     })
 }
 
-/// What serves never falls below `replicas - maxUnavailable` by the planner's own doing.
+/// The planner never takes the number of serving groups below `replicas - maxUnavailable`.
 fn floor(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
     let ready = u32::try_from(decision.status.ready_replicas).unwrap();
@@ -137,10 +137,10 @@ fn floor(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<Strin
     broken.then(|| format!("{} was taken with {ready} ready, {floor} needed", group.name))
 }
 
-/// What exists never rises above `replicas + maxSurge`.
+/// The number of existing groups never exceeds `replicas + maxSurge`.
 fn ceiling(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let most = usize::try_from(fleet.replicas + fleet.strategy.max_surge).unwrap();
-    // Pods that end hold their nodes, whatever the ledger says.
+    // Terminating pods hold their nodes, whatever the ledger says.
     let there = |groups: &[GroupStatus]| {
         let entered = groups.iter().map(|group| group.name.clone());
         entered.chain(state.groups.keys().cloned()).collect::<BTreeSet<String>>().len()
@@ -149,7 +149,7 @@ fn ceiling(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<Str
     (after > most.max(before)).then(|| format!("{after} groups, at most {most}"))
 }
 
-/// No group that serves is replaced while a broken one of an old revision is left as it is.
+/// No serving group is replaced while a broken one of an old revision is unchanged.
 fn broken_first(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let taken = taken(state, decision)?;
     if !taken.goal_reason.as_ref().is_some_and(|why| why.starts_with("revision")) {
@@ -168,14 +168,14 @@ fn broken_first(state: &State, fleet: &ValidFleet, decision: &Decision) -> Optio
     (left.count() > kept).then(|| format!("{} was taken before a broken group", taken.name))
 }
 
-/// A group above `replicas` is only made where a whole group has room.
+/// A group above `replicas` is only created if a whole group has room.
 fn surge_has_room(case: &Case, state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let new = |group: &&GroupStatus| !state.status.groups.iter().any(|old| old.name == group.name);
     let groups = &decision.status.groups;
     let made = groups.iter().filter(new).count();
     let surplus = groups.len() > usize::try_from(fleet.replicas).unwrap();
-    // An entry on its way out whose RayCluster was never made takes no room.
-    // Pods that wait for an autoscaler's nodes take none that are there.
+    // An entry to be deleted whose RayCluster was never created takes no room.
+    // Pods that wait for an autoscaler's nodes take no existing ones.
     let pends = |name: &str| {
         let entry = groups.iter().find(|group| group.name == name);
         entry.is_some_and(|group| group.pend_until.is_some()) && state.waits_for_nodes(name)
@@ -188,7 +188,7 @@ fn surge_has_room(case: &Case, state: &State, fleet: &ValidFleet, decision: &Dec
     (made > 0 && surplus && taking > case.room).then(|| format!("{taking} groups, room for {}", case.room))
 }
 
-/// A group that pends has no nodes and an end, and nothing that serves is given up for it meanwhile.
+/// A pending group has no nodes and a time limit, and no serving group is given up for it meanwhile.
 fn pends(state: &State, decision: &Decision) -> Option<String> {
     let groups = &decision.status.groups;
     let mut pending = groups.iter().filter(|group| group.pend_until.is_some() && group.goal != Goal::Retire);

@@ -1,4 +1,4 @@
-//! What may happen in a state, and what follows.
+//! The possible events of a state, and their effects.
 
 use rayfleet_api::ValidFleet;
 
@@ -7,26 +7,26 @@ use super::world::{Engine, Group, Pods, State, now};
 use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
 
-/// One thing that happens.
+/// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
-    /// The controller looks, writes the ledger and acts.
+    /// The controller observes, writes the ledger and acts.
     Pass,
-    /// The controller dies between the ledger and the effects.
+    /// The controller crashes between the ledger and the effects.
     Crash,
-    /// It decides from what was there before the last happening.
+    /// It decides from the state before the last event.
     LatePass,
-    /// What is under way with a group goes on.
+    /// A step in progress of a group completes.
     Advance(String),
-    /// What a group of the ledger waits for has passed.
+    /// The time for which a group of the ledger waits has passed.
     Wait(usize),
     /// Nodes may be waited for again.
     PendAgain,
     /// A group's engine ends.
     EngineDies(String),
-    /// A group's RayCluster is deleted from outside.
+    /// A group's RayCluster is deleted by somebody else.
     ClusterDeleted(String),
-    /// A group's pods are lost and recreated.
+    /// A group's pods are lost and re-created.
     PodsLost(String),
     /// The spec changes.
     Spec(Change),
@@ -99,7 +99,7 @@ impl Case {
         state.before = before.filter(|before| !acted && *before != state.groups);
     }
 
-    /// The controller looks at what is there; `acts` unless it dies after it wrote the ledger.
+    /// The controller observes the current state; `acts` unless it crashes after writing the ledger.
     pub(super) fn pass(&self, state: &mut State, acts: bool) {
         let decision = self.decide(state, &state.groups);
         self.check(state, &decision);
@@ -110,7 +110,8 @@ impl Case {
         }
     }
 
-    /// The ledger is always the newest: a write from an older one would be refused. All else may be late.
+    /// The ledger is always current: a write from an older one would be refused. All other observations may
+    /// be late.
     fn late_pass(&self, state: &mut State) {
         let Some(before) = state.before.take() else { return };
         let decision = self.decide(state, &before);
@@ -186,7 +187,7 @@ fn perform_all(state: &mut State, effects: Vec<Effect>) {
     }
 }
 
-/// Does what was decided. Preconditions hold back what no longer fits what is there.
+/// Performs the effects. Preconditions reject those that no longer match the state.
 fn perform(state: &mut State, effect: Effect) {
     match effect {
         Effect::CreateCluster { group } => create(state, &group),

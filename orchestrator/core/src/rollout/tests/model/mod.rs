@@ -1,7 +1,7 @@
-//! Every history of small fleets, not a sample of them: each order in which groups come up, fail and go, a
-//! controller passes, dies in between or sees too little, and the spec changes. Every pass is the real
-//! `decide`. In each state that can be reached no promise is broken, and from each of them the fleet comes to
-//! rest as it is asked for, or says why it cannot.
+//! Every history of small fleets, not a sample: each order of groups that start, fail and go, of passes,
+//! crashes and late observations of the controller, and of spec changes. Every pass is the real `decide`. In
+//! each reachable state all guarantees hold, and from each of them the fleet settles at its spec, or reports
+//! why it cannot.
 
 mod check;
 mod happen;
@@ -19,30 +19,30 @@ use crate::testing::fleet;
 use happen::{Action, Change};
 use world::{Left, Spec, State};
 
-/// One kind of fleet, and what may happen to it.
+/// One kind of fleet, and its possible events.
 struct Case {
     name: &'static str,
     fleet: ValidFleet,
-    /// Whole groups that the nodes have room for.
+    /// Number of whole groups for which the nodes have room.
     room: usize,
     left: Left,
-    /// What the spec may change to, in any order.
+    /// The possible specs, in any order.
     changes: Vec<Change>,
-    /// Also from the beginning, not only from a fleet that serves.
+    /// Also from the start, not only from a serving fleet.
     from_nothing: bool,
-    /// A controller may decide from what was there one happening ago.
+    /// A controller may decide from the state before the last event.
     late: bool,
-    /// States from which the fleet is known to come to rest.
+    /// States from which the fleet is known to settle.
     rests: Mutex<HashSet<u64>>,
 }
 
 impl Case {
-    /// A fleet of so many groups with these bounds and room for `room` groups, changed to new pods once.
+    /// A fleet of `replicas` groups with these bounds and room for `room` groups, changed to new pods once.
     fn new(name: &'static str, replicas: u32, surge: u32, unavailable: u32, room: usize) -> Self {
         let mut fleet = fleet(replicas);
         let strategy = &mut fleet.strategy;
         (strategy.max_surge, strategy.max_unavailable) = (surge, unavailable);
-        // Only waits of seconds go by in the model.
+        // Only waits of seconds pass in the model.
         let never = Duration::from_hours(24_000);
         (fleet.drain_timeout, fleet.failure.hung_after, fleet.progress_deadline) =
             (never, never, Some(never));
@@ -130,7 +130,7 @@ impl Model for Case {
     }
 }
 
-/// Explores a case completely; gives the number of its states.
+/// Explores a case completely; returns the number of its states.
 fn explore(case: Case) -> usize {
     let name = case.name;
     let checker = case.checker().threads(2).spawn_bfs().join();
@@ -146,7 +146,7 @@ fn explore(case: Case) -> usize {
 }
 
 #[test]
-fn every_history_keeps_the_promises() {
+fn every_history_keeps_the_guarantees() {
     use Change::{Engine, Pods, Replicas};
     let back = |fleet: &mut ValidFleet| fleet.strategy.on_failure = OnFailure::Rollback;
     let cases = vec![

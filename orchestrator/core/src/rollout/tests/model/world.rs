@@ -1,5 +1,5 @@
-//! The state that is explored: what the fleet asks for, the ledger, and what is really there. Time is left
-//! out: a wait is either still on or over, and each goes over by a step of its own.
+//! The state that is explored: the spec, the ledger, and the actual objects. There is no clock: a wait is
+//! either pending or over, and each ends with its own event.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -16,17 +16,17 @@ use crate::observed::{
 };
 use crate::testing::{at, gpu_pod, nodes};
 
-/// The moment of every pass.
+/// The time of every pass.
 pub(super) fn now() -> Timestamp {
     at(0)
 }
 
-/// The moment of everything whose wait is over.
+/// A time before which all waits are over.
 fn long_ago() -> Time {
     Time(at(-86_400))
 }
 
-/// What the fleet asks for.
+/// What the fleet's spec asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Spec {
     pub(super) generation: i64,
@@ -37,18 +37,18 @@ pub(super) struct Spec {
     pub(super) paused: bool,
 }
 
-/// How far a group's pods are.
+/// State of a group's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Pods {
     /// They have no nodes yet.
     Waiting,
-    /// They run, and their Ray nodes are in.
+    /// They run, and Ray lists their nodes.
     Up,
-    /// The RayCluster is gone and they are ending.
+    /// The RayCluster is gone and they are terminating.
     Ending,
 }
 
-/// How far an engine is.
+/// State of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Engine {
     Loading,
@@ -56,7 +56,7 @@ pub(super) enum Engine {
     Dead,
 }
 
-/// A group as it really is.
+/// The actual state of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub(super) slot: u32,
@@ -74,7 +74,7 @@ impl Group {
     }
 }
 
-/// How much may still happen.
+/// How many more events are possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Left {
     pub(super) changes: u8,
@@ -87,10 +87,10 @@ pub(super) struct State {
     pub(super) spec: Spec,
     pub(super) status: RayClusterFleetStatus,
     pub(super) groups: BTreeMap<String, Group>,
-    /// What was there before the last thing that happened, for a controller whose watch is late.
+    /// The state before the last event, for a controller with late observations.
     pub(super) before: Option<BTreeMap<String, Group>>,
     pub(super) left: Left,
-    /// A promise that was broken on the way here.
+    /// A violated guarantee on the way here.
     pub(super) breach: Option<String>,
 }
 
@@ -102,12 +102,12 @@ impl Hash for State {
 }
 
 impl State {
-    /// All that the future depends on once nothing more goes wrong.
+    /// Everything that later states depend on without further events.
     pub(super) fn fixed_part(&self) -> (&Spec, String, &BTreeMap<String, Group>) {
         (&self.spec, serde_json::to_string(&self.status).unwrap(), &self.groups)
     }
 
-    /// The fleet at what is asked for.
+    /// The fleet with its current spec.
     pub(super) fn fleet(&self, of: &ValidFleet) -> ValidFleet {
         let mut fleet = of.clone();
         fleet.generation = self.spec.generation;
@@ -119,7 +119,7 @@ impl State {
         fleet
     }
 
-    /// Takes over a decision's status, less what is for people only or repeats the rest.
+    /// Stores a decision's status without messages and redundant parts.
     pub(super) fn enter(&mut self, mut status: RayClusterFleetStatus) {
         status.conditions.clear();
         status.startup_times = None;
@@ -141,19 +141,19 @@ impl State {
         }
         if let Some(rollout) = &mut status.rollout {
             rollout.reason = None;
-            // Only how long the next wait is follows from it.
+            // It only determines the length of the next wait.
             rollout.pend_failures = rollout.pend_failures.min(1);
         }
         self.status = status;
     }
 
-    /// Groups of the ledger that wait for a moment to pass.
+    /// Groups of the ledger that wait for a time.
     pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
         let groups = self.status.groups.iter().enumerate();
         groups.filter(|(_, group)| *group != &waited(group)).map(|(at, _)| at)
     }
 
-    /// No surge group is to wait for nodes before a moment that is still to come.
+    /// Whether no surge group may pend before a later time.
     pub(super) fn pends_later(&self) -> bool {
         let rollout = self.status.rollout.as_ref();
         rollout
@@ -161,31 +161,31 @@ impl State {
             .is_some_and(|again| *again != long_ago())
     }
 
-    /// That moment has passed.
+    /// That time has passed.
     pub(super) fn may_pend_again(&mut self) {
         if let Some(rollout) = &mut self.status.rollout {
             rollout.pend_retry_after = Some(long_ago());
         }
     }
 
-    /// Its pods have no nodes, by what is there.
+    /// Whether its pods have no nodes, by the actual state.
     pub(super) fn waits_for_nodes(&self, name: &str) -> bool {
         self.groups.get(name).is_none_or(|group| group.pods == Pods::Waiting)
     }
 
-    /// The moment that a group waits for has passed.
+    /// The time for which a group waits has passed.
     pub(super) fn wait_is_over(&mut self, at: usize) {
         if let Some(group) = self.status.groups.get_mut(at) {
             *group = waited(group);
         }
     }
 
-    /// Groups whose pods hold nodes.
+    /// Number of groups whose pods hold nodes.
     fn placed(&self) -> usize {
         self.groups.values().filter(|group| group.pods != Pods::Waiting).count()
     }
 
-    /// Whether what is under way with a group can go on now.
+    /// Whether a group's step in progress can complete now.
     pub(super) fn can_advance(&self, name: &str, room: usize) -> bool {
         self.groups.get(name).is_some_and(|group| match group.pods {
             Pods::Waiting => self.placed() < room,
@@ -194,7 +194,7 @@ impl State {
         })
     }
 
-    /// What is under way with a group goes on. Engines of the revision `bad` end instead of serving.
+    /// Completes a group's step in progress. Engines of the revision `bad` end instead of serving.
     pub(super) fn advance(&mut self, name: &str) {
         let Some(group) = self.groups.get_mut(name) else { return };
         match (group.pods, &mut group.job) {
@@ -207,7 +207,7 @@ impl State {
         }
     }
 
-    /// What a controller sees of `groups`.
+    /// What a controller observes of `groups`.
     pub(super) fn observed(&self, groups: &BTreeMap<String, Group>) -> BTreeMap<String, ObservedGroup> {
         let entry = |name: &String| self.status.groups.iter().find(|entry| entry.name == *name);
         groups.iter().map(|(name, group)| (name.clone(), see(name, group, entry(name)))).collect()
@@ -227,7 +227,7 @@ impl State {
     }
 }
 
-/// A group after what it waits for.
+/// A group after its wait.
 fn waited(group: &GroupStatus) -> GroupStatus {
     let past = |time: &Option<Time>| time.as_ref().map(|_| long_ago());
     GroupStatus {

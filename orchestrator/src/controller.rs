@@ -1,6 +1,7 @@
 //! From a changed index to writes: look, check, decide, write the ledger, perform. Thin: the rules are in
 //! `rayfleet-core`, the calls in the executor and the agents.
 
+mod care;
 mod deletion;
 mod effects;
 mod foreign_control;
@@ -21,7 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
@@ -41,7 +42,7 @@ use crate::kubernetes::{
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::refusal;
-use effects::Outcome;
+use effects::{Outcome, TOGETHER};
 use foreign_control::ForeignControl;
 use state::{FleetState, States};
 use target_spec::TargetSpec;
@@ -183,6 +184,13 @@ impl Controller {
         others: &mut ForeignControl,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
+        // Of a spec that is new others are asked first.
+        let is_new = state.generation.replace(stored.metadata.generation) != Some(stored.metadata.generation);
+        if is_new && let Some(fleet) = state.checked.last_valid().cloned() {
+            let raw = state.unwritten.overlay(readable(stored));
+            let held = Some(refusal::not_now("its spec is being checked"));
+            self.close_gates_of_the_dead(&raw, &TargetSpec { fleet, held }).await;
+        }
         if let Some(hands) = self.others(stored, others).await? {
             return self.look_on(stored, &hands, others).await;
         }
@@ -306,9 +314,15 @@ impl Controller {
 
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
     async fn adopt_orphans(&self, raw: &RayClusterFleet, outcome: &mut Outcome) {
-        for (key, uid, version) in self.index.read(|known| orphans_of(known, raw)) {
+        let orphans = self.index.read(|known| orphans_of(known, raw));
+        let calls = orphans.into_iter().map(|(key, uid, version)| async move {
             info!(fleet = %Key::of(raw), group = %key.name, "adopting the RayCluster that has no owner");
-            if let Err(error) = self.executor.adopt_cluster(raw, &key, &uid, &version).await {
+            let adopted = self.executor.adopt_cluster(raw, &key, &uid, &version).await;
+            (key, adopted)
+        });
+        let mut calls = stream::iter(calls).buffer_unordered(TOGETHER);
+        while let Some((key, adopted)) = calls.next().await {
+            if let Err(error) = adopted {
                 let message =
                     format!("RayCluster {} has no owner and cannot be adopted: {}", key.name, error.words());
                 self.executor.tell(raw, true, "AdoptFailed", &message);

@@ -18,7 +18,7 @@ use crate::engines;
 use crate::kubernetes::{Gate, Key, Made, Records, WriteError};
 
 /// Calls for one fleet at the same time.
-const TOGETHER: usize = 64;
+pub(super) const TOGETHER: usize = 64;
 
 /// What a pass works on once its ledger is written.
 pub(super) struct ReconcilePass<'a> {

@@ -46,6 +46,11 @@ impl Controller {
         if runs(raw, &fleet.revision) {
             return Ok(Ok(TargetSpec { fleet, held: None }));
         }
+        if let Ok(meanwhile) =
+            self.stand_in(raw, state, refusal::not_now("its template is being checked"), None)
+        {
+            self.close_gates_of_the_dead(raw, &meanwhile).await;
+        }
         let held = match state.templates.check(&self.executor, &fleet).await? {
             DryRunResult::Fits => match self.off_record(raw, &fleet, state).await? {
                 None => return Ok(Ok(TargetSpec { fleet, held: None })),

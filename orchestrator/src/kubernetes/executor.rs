@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as k8s;
-use kube::api::{GetParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use kube::core::request::Error as BadRequest;
 use kube::{Client, Resource, ResourceExt};
@@ -194,6 +194,14 @@ fn gone_is_fine(outcome: Result<(), WriteError>) -> Result<(), WriteError> {
     match outcome {
         Err(error) if error.is_gone() => Ok(()),
         other => other,
+    }
+}
+
+/// How to delete an object only if it is the one that was observed: somebody may have made another one of its name.
+fn if_it_is(uid: Option<String>) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, GetParams, PostParams};
+use kube::api::{GetParams, PostParams};
 use rayfleet_api::ValidFleet;
 
-use super::{Executor, WriteError, body, gone_is_fine, of};
+use super::{Executor, WriteError, body, gone_is_fine, if_it_is, of};
 use crate::kubernetes::owners::{controls, is_orphan};
 use crate::kubernetes::{Budgets, Key};
 
@@ -15,7 +15,9 @@ impl Executor {
     pub(crate) async fn write_budgets(&self, fleet: &ValidFleet, change: Budgets) -> Result<(), WriteError> {
         let mut failed = None;
         for name in change.delete {
-            if let Err(error) = self.delete_budget(&fleet.namespace, &name).await {
+            let key = Key::new(&fleet.namespace, &name);
+            let uid = self.index.read(|store| store.budgets.get(&key).and_then(|budget| budget.uid()));
+            if let Err(error) = self.delete_budget(&key, uid).await {
                 failed.get_or_insert(error);
             }
         }
@@ -27,10 +29,10 @@ impl Executor {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn delete_budget(&self, namespace: &str, name: &str) -> Result<(), WriteError> {
-        let request = of::<PodDisruptionBudget>(namespace).delete(name, &DeleteParams::default());
+    async fn delete_budget(&self, key: &Key, uid: Option<String>) -> Result<(), WriteError> {
+        let request = of::<PodDisruptionBudget>(&key.namespace).delete(&key.name, &if_it_is(uid));
         gone_is_fine(self.send("delete PodDisruptionBudget", request).await.map(|_| ()))?;
-        self.index.gone::<PodDisruptionBudget>(&Key::new(namespace, name));
+        self.index.gone::<PodDisruptionBudget>(key);
         Ok(())
     }
 
@@ -58,7 +60,7 @@ impl Executor {
             // The watch has not delivered it yet.
             Some(there) if controls(&fleet.uid, &there) => self.index.made(there),
             Some(there) if is_orphan(&there, &fleet.name) => {
-                self.delete_budget(&fleet.namespace, &name).await?;
+                self.delete_budget(&Key::new(&fleet.namespace, &name), there.uid()).await?;
             }
             Some(_) => return Err(error),
             None => {}

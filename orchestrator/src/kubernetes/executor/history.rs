@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams};
+use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use rayfleet_api::ValidFleet;
 use serde_json::json;
 
-use super::{Executor, Made, WriteError, body, gone_is_fine, of};
-use crate::kubernetes::HistoryChange;
+use super::{Executor, Made, WriteError, body, gone_is_fine, if_it_is, of};
 use crate::kubernetes::owners::{controls, is_orphan, owner_in_words};
+use crate::kubernetes::{HistoryChange, Key};
 
 impl Executor {
     /// Writes the history of revisions. A record that `kubectl delete --cascade=orphan` left becomes the fleet's.
@@ -18,6 +18,10 @@ impl Executor {
         change: HistoryChange,
     ) -> Result<Made, WriteError> {
         let at = of::<ControllerRevision>(&fleet.namespace);
+        let uid = |name: &str| {
+            let key = Key::new(&fleet.namespace, name);
+            self.index.read(|store| store.revisions.get(&key).and_then(|record| record.uid()))
+        };
         if let Some(record) = change.create {
             let request = body(&record).and_then(|body| at.create(&PostParams::default(), body));
             match self.ask::<ControllerRevision>("create ControllerRevision", request).await {
@@ -29,7 +33,8 @@ impl Executor {
                     let there = self.ask::<ControllerRevision>("get ControllerRevision", request).await?;
                     let there = there.ok_or(error)?;
                     if is_orphan(&there, &fleet.name) {
-                        let metadata = json!({"ownerReferences": record.metadata.owner_references});
+                        let owners = &record.metadata.owner_references;
+                        let metadata = json!({"uid": there.uid(), "ownerReferences": owners});
                         let patch = json!({"metadata": metadata, "revision": record.revision});
                         let request = at.patch(&name, &PatchParams::default(), &Patch::Merge(&patch));
                         let adopted =
@@ -48,7 +53,7 @@ impl Executor {
             }
         }
         if let Some((name, number)) = change.renumber {
-            let patch = json!({"revision": number});
+            let patch = json!({"metadata": {"uid": uid(&name)}, "revision": number});
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let request = at.patch(&name, &parameters, &patch);
             let patched = self.ask::<ControllerRevision>("renumber ControllerRevision", request).await?;
@@ -57,7 +62,7 @@ impl Executor {
             }
         }
         for name in change.delete {
-            let request = at.delete(&name, &DeleteParams::default());
+            let request = at.delete(&name, &if_it_is(uid(&name)));
             gone_is_fine(self.send("delete ControllerRevision", request).await.map(|_| ()))?;
         }
         Ok(Made::Ours)

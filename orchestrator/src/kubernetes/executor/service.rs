@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use rayfleet_api::ValidFleet;
 use serde_json::json;
@@ -53,8 +54,12 @@ impl Executor {
         if owned && there.as_deref().is_some_and(|there| same_service(there, &wanted)) {
             return Ok(Made::Ours);
         }
-        let metadata =
-            json!({"labels": wanted.metadata.labels, "ownerReferences": wanted.metadata.owner_references});
+        // Somebody may have deleted it and made one of their own under its name.
+        let metadata = json!({
+            "uid": there.as_deref().and_then(ResourceExt::uid),
+            "labels": wanted.metadata.labels,
+            "ownerReferences": wanted.metadata.owner_references,
+        });
         let patch = json!({"metadata": metadata, "spec": wanted.spec});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let request = at.patch(&fleet.name, &parameters, &patch);

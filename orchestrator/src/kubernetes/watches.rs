@@ -82,7 +82,7 @@ fn complain<T: Indexed>(error: &Broken, scope: &Scope, index: &Index) {
     if error.code() == Some(403) && index.refused(T::KIND, scope, clock::monotonic()) {
         let for_room = !matches!(scope, Scope::In(_));
         let means = if for_room {
-            "what the nodes have room for is not store, so no group is made above spec.replicas, and nodes that are cordoned or lost are not \
+            "what the nodes have room for is not known, so no group is made above spec.replicas, and nodes that are cordoned or lost are not \
              noticed: bind ClusterRole rayfleet-capacity to the orchestrator's account to have that"
         } else {
             "fleets of this namespace are not looked after: apply the Role of manifests/namespaced/role in it, or leave it out of --namespaces"

@@ -1,6 +1,7 @@
 //! `kubectl rayfleet plan`: what a change would do, predicted by the orchestrator's own planner on the cluster as
 //! it is. Only reads.
 
+mod apply;
 mod read;
 mod show;
 

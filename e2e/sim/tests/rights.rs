@@ -98,7 +98,7 @@ const BY_HAND: &str = "fleet-network-policy.yaml";
 #[test]
 fn every_kustomization_lists_the_manifests_beside_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests");
-    for folder in ["", "orchestrator", "namespaced", "namespaced/role", "namespaced/default"] {
+    for folder in ["", "orchestrator", "namespaced", "namespaced/role"] {
         let folder = root.join(folder);
         let text = std::fs::read_to_string(folder.join("kustomization.yaml")).unwrap();
         let kustomization: serde_json::Value = serde_saphyr::from_str(&text).unwrap();

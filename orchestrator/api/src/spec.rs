@@ -78,10 +78,10 @@ pub struct RayClusterFleetSpec {
     /// Stops rollouts where they are. Scaling and repair go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// Seconds without progress after which the rollout is reported as stuck. Default: `drain.timeout` plus three
-    /// times what groups took to come up with this model, 10m at least; while none has, `model.startTimeout`, or
-    /// 10m and 1m for each GPU of a group if that is more. Without `model`, 600 counts as not set: AIBrix's CRD
-    /// writes it into every fleet.
+    /// Seconds without progress after which the rollout is reported as stuck. Default: `drain.timeout` plus, if
+    /// groups have come up with this model, the larger of 10m and three times what they took; else the larger of
+    /// `model.startTimeout` and 10m with 1m more for each GPU of a group. Without `model`, 600 counts as not set:
+    /// AIBrix's CRD writes it into every fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub progress_deadline_seconds: Option<i32>,

@@ -74,7 +74,7 @@ impl CliError {
             (404, Some(fleet)) if named => Self::not_found(fleet, namespace),
             (404, _) => Self::with_cure(
                 format!("the API server knows no {RESOURCE}: Rayfleet is not installed"),
-                "install it, from its repository: kubectl apply -k manifests",
+                "install it: docs/operations.md#install in its repository",
             ),
             (401, _) => Self::with_cure(
                 "the API server does not know you (401 Unauthorized)",
@@ -135,7 +135,7 @@ mod tests {
         let status = Status::failure("404 page not found", "Failed to parse error data").with_code(404);
         insta::assert_snapshot!(api(status, Some("llama")), @"
         error: the API server knows no rayclusterfleets.orchestration.aibrix.ai: Rayfleet is not installed
-        cure:  install it, from its repository: kubectl apply -k manifests
+        cure:  install it: docs/operations.md#install in its repository
         ");
     }
 

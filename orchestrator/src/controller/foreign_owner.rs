@@ -50,7 +50,7 @@ impl ForeignOwner {
         let message = "CustomResourceDefinition rayclusterfleets.orchestration.aibrix.ai is not Rayfleet's any more (AIBrix's chart brings \
                        one of this name): status.groups, spec.model and others of its fields are dropped from every object. Nothing is changed \
                        or written; gates go on following the engines that were known. Apply Rayfleet's again: \
-                       kubectl apply --server-side --force-conflicts -k manifests";
+                       kubectl apply --server-side --force-conflicts -f manifests/crd.yaml";
         Self { reason: CRD_REPLACED, message: message.to_owned() }
     }
 

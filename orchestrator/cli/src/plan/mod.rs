@@ -1,6 +1,7 @@
 //! `kubectl rayfleet plan`: predicts the effect of a change with the orchestrator's own planner on the
 //! present state of the cluster. Read-only.
 
+mod apply;
 mod read;
 mod show;
 

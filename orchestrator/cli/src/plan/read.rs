@@ -15,11 +15,12 @@ use rayfleet_core::capacity::{
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::PlanArgs;
 use crate::error::CliError;
 use crate::fleets::Fleets;
+use crate::plan::apply;
 use crate::revisions;
 
 /// Largest manifest that is read, in bytes.
@@ -189,30 +190,17 @@ async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicOb
     let Some(name) = manifest["metadata"]["name"].as_str() else {
         return Err(CliError::new("the manifest has no metadata.name"));
     };
-    let stored = fleets.find(name).await?;
-    let object = serde_json::from_value(merged(manifest, stored.as_ref(), &fleets.namespace));
+    let live = serde_json::to_value(fleets.find(name).await?);
+    let object =
+        live.and_then(|live| serde_json::from_value(apply::merged(manifest, &live, &fleets.namespace)));
     let object = object.map_err(|error| CliError::new(format!("fleet \"{name}\": {error}")))?;
     Ok((fleets, object))
 }
 
-fn merged(manifest: &Value, stored: Option<&DynamicObject>, namespace: &str) -> Value {
-    let mut object = manifest.clone();
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["generation"] = json!(1);
-    let Some(stored) = stored else { return object };
-    // An autoscaler may own the number of groups.
-    if object["spec"]["replicas"].is_null() {
-        object["spec"]["replicas"] = stored.data["spec"]["replicas"].clone();
-    }
-    let changed = i64::from(object["spec"] != stored.data["spec"]);
-    object["metadata"]["generation"] = json!(stored.metadata.generation.unwrap_or_default() + changed);
-    object["metadata"]["uid"] = json!(stored.metadata.uid);
-    object["status"] = stored.data["status"].clone();
-    object
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::fake::Fake;
     use crate::sample;
@@ -274,23 +262,5 @@ mod tests {
         assert_eq!(names, ["llama"]);
         assert!(fake.fleets().find("llama").await.unwrap().is_some());
         assert!(fake.fleets().find("other").await.unwrap().is_none());
-    }
-
-    #[test]
-    fn a_change_has_the_next_generation_and_keeps_unnamed_fields() {
-        let stored = sample::upgrading();
-        let mut spec = sample::spec("ray:2", &[]);
-        spec["replicas"] = Value::Null;
-        let manifest = json!({"kind": "RayClusterFleet", "metadata": {"name": "llama"}, "spec": spec});
-        let object = merged(&manifest, Some(&stored), "serving");
-        assert_eq!(object["metadata"]["generation"], 5);
-        assert_eq!(
-            (&object["metadata"]["uid"], &object["spec"]["replicas"]),
-            (&json!("fleet-uid"), &json!(2))
-        );
-        assert_eq!(object["status"]["replicas"], 2);
-        let same = json!({"metadata": {"name": "llama"}, "spec": stored.data["spec"]});
-        assert_eq!(merged(&same, Some(&stored), "serving")["metadata"]["generation"], 4);
-        assert_eq!(merged(&manifest, None, "serving")["metadata"]["generation"], 1);
     }
 }

@@ -147,8 +147,11 @@ mod tests {
                 status: "True".into(),
                 since: Some("2026-03-01T12:00:00Z".parse().unwrap()),
                 reason: "NoRoom".into(),
-                message: "needs 16 nvidia.com/gpu on 2 nodes of 8; the best free set is 8 + 4:\nadd a node"
-                    .into(),
+                message:
+                    "no room for a surge group: set strategy.rollingUpdate.maxUnavailable: 1 or add nodes, \
+                          or strategy.whenNoRoom: Pend to let a node autoscaler add them:\n\
+                          needs 2 nodes x 8 nvidia.com/gpu; best free: 8 + 4"
+                        .into(),
             },
             Condition { kind: "Available".into(), status: "False".into(), ..Condition::default() },
             Condition { kind: "Unheard".into(), status: "True".into(), ..Condition::default() },

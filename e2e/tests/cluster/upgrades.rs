@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
+use rayfleet_e2e::cluster::plan_check::foretell;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::steps::What;

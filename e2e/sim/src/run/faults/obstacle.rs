@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::api::{Call, Kind, Verb, Verdict};
+use rayfleet_sim_kube::api::{Call, Kind, Verb, Verdict};
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Obstacle, Plan};
-use crate::api::Call;
+use rayfleet_sim_kube::api::Call;
 use crate::run::rights::{Right, Rights};
 use crate::run::trace::Trace;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind};
-use crate::ray::RayWorld;
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_ray::RayWorld;
 
 /// The objects that a picture is made of: the fleet, and what carries its label.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use rayfleet_api::names;
 use serde_json::Value;
 
 use super::takes_traffic;
-use crate::api::{ApiServer, Kind};
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use crate::run::faults::Shared;
 
 /// Time between two looks.

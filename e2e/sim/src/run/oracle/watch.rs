@@ -10,7 +10,7 @@ use rayfleet_api::{RayClusterFleet, ValidFleet, names};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::{ApiServer, Kind};
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use crate::run::divergence::History;
 use crate::run::faults::Shared;
 

@@ -3,7 +3,7 @@
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind, Refusal};
+use rayfleet_sim_kube::api::{ApiServer, Kind, Refusal};
 
 /// Letters by which AIBrix would tell templates apart.
 const HASH: &str = "bcdfgh";

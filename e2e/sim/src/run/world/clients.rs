@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::kubernetes::Kubernetes;
-use crate::ordered_notify::{Listener, News};
-use crate::ray::{Connection, Outcome, RayWorld};
+use rayfleet_sim_kube::kubernetes::Kubernetes;
+use rayfleet_sim_ray::ordered_notify::{Listener, News};
+use rayfleet_sim_ray::{Connection, Outcome, RayWorld};
 use crate::run::report::Tally;
 use crate::run::scenario::Load;
 use crate::run::trace::Trace;

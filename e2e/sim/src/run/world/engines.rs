@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ray::EngineBehaviour;
+use rayfleet_sim_ray::EngineBehaviour;
 
 /// How long an engine loads, unless its arguments say it.
 const LOAD: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use rayfleet_api::names;
 use serde_json::{Value, json};
 
 use super::{ABSENT_IMAGE, NAMESPACE};
-use crate::api::{ApiServer, Kind};
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 
 /// A time that Kubernetes takes and gives back.
 const NEVER: &str = "9999-12-31T23:59:59Z";

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind};
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 
 /// Suspends or resumes. KubeRay resumes at `false` only, not where the field is gone.
 pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: bool) -> Result<(), String> {

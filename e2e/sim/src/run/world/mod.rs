@@ -30,9 +30,9 @@ use super::rights::Install;
 use super::scenario::Scenario;
 use super::stage::play;
 use super::trace::Trace;
-use crate::api::{ApiServer, Kind};
-use crate::kubernetes::{Kubernetes, NodeSpec, Options};
-use crate::ray::RayWorld;
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_kube::kubernetes::{Kubernetes, NodeSpec, Options};
+use rayfleet_sim_ray::RayWorld;
 
 /// Namespace of everything.
 const NAMESPACE: &str = "default";

@@ -6,9 +6,9 @@ use tokio::task::JoinSet;
 use super::foreign;
 use super::meddling;
 use super::replicas::Replicas;
-use crate::api::{ApiServer, Kind};
-use crate::kubernetes::Kubernetes;
-use crate::ray::{DashboardState, RayWorld};
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_kube::kubernetes::Kubernetes;
+use rayfleet_sim_ray::{DashboardState, RayWorld};
 use crate::run::faults::Order;
 
 /// Carries out orders until the run is over.

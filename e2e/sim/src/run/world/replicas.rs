@@ -12,8 +12,8 @@ use tokio::task::AbortHandle;
 
 use super::partitioned_wire::Leash;
 use super::{NAMESPACE, SYSTEM};
-use crate::api::ApiServer;
-use crate::ray::RayWorld;
+use rayfleet_sim_kube::api::ApiServer;
+use rayfleet_sim_ray::RayWorld;
 use crate::run::faults::{FaultInjector, Shared};
 use crate::run::rights::Install;
 

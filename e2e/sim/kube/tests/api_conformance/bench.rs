@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use rayfleet_sim::api::ApiServer;
+use rayfleet_sim_kube::api::ApiServer;
 use serde_json::{Value, json};
 
 use crate::answer::{self, Kept};
@@ -102,7 +102,7 @@ impl Bench {
                 Ok(json!({}))
             }
             Action::TryCrd => {
-                let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/crd.yaml");
+                let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../manifests/crd.yaml");
                 let shipped = std::fs::read_to_string(file)?;
                 if let Target::Simulated(_) = &self.target {
                     // It goes by the types: what is shipped has to be what they say.

@@ -15,6 +15,7 @@ mod gcs;
 mod ids;
 mod jobs;
 mod launch;
+pub mod ordered_notify;
 mod placing;
 mod port;
 mod reach;

@@ -11,7 +11,7 @@ use super::object::{condition, items, label, name};
 use super::options::Options;
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind};
-use crate::ray::RayWorld;
+use rayfleet_sim_ray::RayWorld;
 
 /// The API server and what runs on it.
 pub(super) struct Bench {

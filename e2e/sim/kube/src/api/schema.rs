@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Fault;
 
-const CRD: &str = include_str!("../../../../manifests/crd.yaml");
+const CRD: &str = include_str!("../../../../../manifests/crd.yaml");
 
 /// A schema with its patterns ready to be used.
 pub(super) struct Schema {

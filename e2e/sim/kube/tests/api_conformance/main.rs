@@ -11,7 +11,7 @@ mod step;
 use std::sync::Arc;
 
 use bench::{Bench, Target};
-use rayfleet_sim::api::{ApiServer, Untampered};
+use rayfleet_sim_kube::api::{ApiServer, Untampered};
 use serde_json::Value;
 use step::Sequence;
 

@@ -16,7 +16,7 @@ use super::object::{is_deleting, label, name};
 use super::testing::{ray_cluster, server, status_of, text};
 use super::{Kubernetes, Options};
 use crate::api::{ApiServer, Kind};
-use crate::ray::RayWorld;
+use rayfleet_sim_ray::RayWorld;
 
 struct Whole {
     api: ApiServer,

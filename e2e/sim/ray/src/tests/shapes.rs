@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, CLUSTER, HEAD, PORT, name};
 
 fn recorded(file: &str) -> Value {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ray-bridge/tests/fixtures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../ray-bridge/tests/fixtures");
     let text = std::fs::read_to_string(folder.join(format!("{file}.json"))).unwrap();
     serde_json::from_str::<Value>(&text).unwrap()["response"].clone()
 }

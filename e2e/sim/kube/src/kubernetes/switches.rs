@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::object::Key;
-use crate::ordered_notify::{Listener, News};
+use rayfleet_sim_ray::ordered_notify::{Listener, News};
 
 /// State of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Sequence> {
 
 /// The fleets of `examples/`, in the namespace of the test.
 fn examples() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "yaml"));
     files.sort();

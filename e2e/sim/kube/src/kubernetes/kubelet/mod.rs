@@ -24,7 +24,7 @@ use super::object::{has_ended, is_deleting, items, key, name, namespace, node_of
 use super::options::Options;
 use super::switches::{Machine, Switches};
 use crate::api::{ApiServer, Kind};
-use crate::ray::RayWorld;
+use rayfleet_sim_ray::RayWorld;
 
 /// From a change of a pod at the API server until its kubelet has acted on it.
 const SYNC: Duration = Duration::from_millis(25);

@@ -11,7 +11,7 @@ use super::super::object::{
 };
 use super::super::switches::Switches;
 use crate::api::{ApiServer, Kind};
-use crate::ray::{RayPod, RayWorld};
+use rayfleet_sim_ray::{RayPod, RayWorld};
 
 /// What a kubelet sees of the processes of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

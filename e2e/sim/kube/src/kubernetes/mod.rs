@@ -39,7 +39,7 @@ use self::quota::Quotas;
 use self::scheduler::Scheduler;
 use self::switches::Switches;
 use crate::api::{ApiServer, Kind, Refusal};
-use crate::ray::RayWorld;
+use rayfleet_sim_ray::RayWorld;
 
 pub use self::options::{NodeSpec, Options};
 

@@ -13,7 +13,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, P
 use kube::runtime::events::{Event as Note, EventType, Recorder, Reporter};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
-use rayfleet_sim::api::{
+use rayfleet_sim_kube::api::{
     ApiServer, Call, EventVerdict, Kind, ListVerdict, Tamper, Untampered, Verb, Verdict,
 };
 use serde_json::{Value, json};

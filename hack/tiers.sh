@@ -141,20 +141,21 @@ tier_model() {
   cargo test --locked --workspace --lib -- --nocapture --exact "$MODEL"
 }
 
-integration_tests() { # integration_tests PACKAGE, or "not in e2e"
+integration_tests() { # integration_tests "in the simulation", or "not in e2e"
   cargo metadata --locked --no-deps --format-version 1 | python3 -c '
 import json, sys
 wanted = sys.argv[1]
 for package in json.load(sys.stdin)["packages"]:
     tests = {target["name"] for target in package["targets"] if "test" in target["kind"]}
     name = package["name"]
-    if name == wanted or wanted == "not in e2e" and name not in ("rayfleet-e2e", "rayfleet-sim"):
+    simulation = name.startswith("rayfleet-sim")
+    if simulation if wanted == "in the simulation" else not simulation and name != "rayfleet-e2e":
         print(*sorted(tests - {"generated", "ray"}))' "$1"
 }
 
 tier_sim() {
   local args=() tests test
-  tests=$(integration_tests rayfleet-sim) || return 1
+  tests=$(integration_tests "in the simulation") || return 1
   for test in $tests; do args+=(--test "$test"); done
   cargo test --locked --workspace --no-fail-fast "${args[@]}"
 }

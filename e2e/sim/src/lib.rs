@@ -4,13 +4,9 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`api`] | an in-memory API server: objects, watches, patches, finalizers, garbage collection |
-//! | [`kubernetes`] | what acts on it: KubeRay's operator, scheduler, kubelets, EndpointSlices |
-//! | [`ray`] | Ray dashboards, engines and their clients, as `ray-bridge` sees them |
 //! | [`run`] | one run: a scenario, faults, the trace, and the oracle that judges it |
+//!
+//! What is simulated are crates of their own, [`rayfleet_sim_kube`] and [`rayfleet_sim_ray`], which know nothing of the
+//! orchestrator.
 
-pub mod api;
-pub mod kubernetes;
-mod ordered_notify;
-pub mod ray;
 pub mod run;

@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use rayfleet_sim_kube::api::{Call, Verb};
 use serde::Deserialize;
-
-use crate::api::{Call, Verb};
 
 /// The account that the orchestrator runs with.
 const ACCOUNT: (&str, &str) = ("rayfleet-system", "rayfleet-orchestrator");
@@ -233,7 +232,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::api::Kind;
+    use rayfleet_sim_kube::api::Kind;
 
     fn call(verb: Verb, kind: Kind, namespace: &str, name: &str, subresource: Option<&str>) -> Call {
         Call {

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
+use rayfleet_sim_kube::api::{Call, Kind, Verb, Verdict};
 use serde::Deserialize;
-
-use crate::api::{Call, Kind, Verb, Verdict};
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rayfleet_sim_kube::api::Call;
 use tokio::sync::mpsc;
 
 use super::{Obstacle, Plan};
-use crate::api::Call;
 use crate::run::rights::{Right, Rights};
 use crate::run::trace::Trace;
 

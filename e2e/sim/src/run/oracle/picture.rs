@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 
 use rayfleet_api::names;
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_ray::RayWorld;
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind};
-use crate::ray::RayWorld;
-
-/// The objects that a picture is made of: the fleet, and objects with its label.
+/// The objects that a picture is made of: the fleet, and what carries its label.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     /// The fleet, if it exists.

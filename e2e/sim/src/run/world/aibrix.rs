@@ -2,11 +2,10 @@
 //! switched off.
 
 use rayfleet_api::names;
+use rayfleet_sim_kube::api::{ApiServer, Kind, Refusal};
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind, Refusal};
-
-/// Letters that stand for AIBrix's template hash.
+/// Letters by which AIBrix would tell templates apart.
 const HASH: &str = "bcdfgh";
 
 /// Creates them for a fleet that was just created.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::ray::EngineBehaviour;
+use rayfleet_sim_ray::EngineBehaviour;
 
 /// Default load time of an engine.
 const LOAD: Duration = Duration::from_secs(5);

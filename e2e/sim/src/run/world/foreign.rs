@@ -2,10 +2,10 @@
 //! labels, timestamps that no library can parse, another tool's labels on objects that it does not own.
 
 use rayfleet_api::names;
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use serde_json::{Value, json};
 
 use super::{ABSENT_IMAGE, NAMESPACE};
-use crate::api::{ApiServer, Kind};
 
 /// A timestamp that Kubernetes accepts and returns.
 const NEVER: &str = "9999-12-31T23:59:59Z";

@@ -1,11 +1,10 @@
 //! Changes by others to the fleet's RayClusters: resizes, suspensions. Failures of machines do not belong
 //! here.
 
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind};
-
-/// Suspends or resumes. KubeRay resumes only at `false`, not when the field is removed.
+/// Suspends or resumes. KubeRay resumes at `false` only, not where the field is gone.
 pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: bool) -> Result<(), String> {
     patch(api, namespace, name, &json!({"suspend": value}))
 }

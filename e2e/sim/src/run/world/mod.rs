@@ -16,6 +16,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_kube::kubernetes::{Kubernetes, NodeSpec, Options};
+use rayfleet_sim_ray::RayWorld;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,9 +34,6 @@ use super::rights::Install;
 use super::scenario::Scenario;
 use super::stage::play;
 use super::trace::Trace;
-use crate::api::{ApiServer, Kind};
-use crate::kubernetes::{Kubernetes, NodeSpec, Options};
-use crate::ray::RayWorld;
 
 /// Namespace of everything.
 const NAMESPACE: &str = "default";

@@ -1,14 +1,14 @@
 //! Executes the faults that are more than a changed call.
 
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_kube::kubernetes::Kubernetes;
+use rayfleet_sim_ray::{DashboardState, RayWorld};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::foreign;
 use super::meddling;
 use super::replicas::Replicas;
-use crate::api::{ApiServer, Kind};
-use crate::kubernetes::Kubernetes;
-use crate::ray::{DashboardState, RayWorld};
 use crate::run::faults::Order;
 
 /// Executes orders until the run is over.

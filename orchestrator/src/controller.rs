@@ -274,6 +274,9 @@ impl Controller {
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
         self.metrics.fleet(&key.namespace, &key.name, &decision.status);
+        for kind in &decision.failures {
+            self.metrics.failed(&key.namespace, &key.name, *kind);
+        }
         self.executor.may("look after engines")?;
         // Before RayClusters were listed nobody knows with which token an agent has to ask.
         if self.index.read(|known| known.lists_clusters(&key.namespace)) {

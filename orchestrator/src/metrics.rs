@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::status::{FailureKind, Phase};
 
 /// Labels of a write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,12 +34,21 @@ struct InPhase {
     phase: &'static str,
 }
 
+/// Labels of a fleet's failures of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    namespace: String,
+    fleet: String,
+    kind: &'static str,
+}
+
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
     writes: Family<Write, Counter>,
     passes: Family<Fleet, Counter>,
     groups: Family<InPhase, Gauge>,
+    failures: Family<OfKind, Counter>,
     lost_requests: Family<Fleet, Gauge>,
     queue: Gauge,
     leading: Gauge,
@@ -57,14 +67,6 @@ pub(crate) struct Metrics {
     pub panics: Counter<u64, AtomicU64>,
 }
 
-const PHASES: [rayfleet_api::status::Phase; 11] = {
-    use rayfleet_api::status::Phase::{
-        Draining, Failed, Forming, Loading, Pending, Placing, Probing, Provisioning, Ready, Stopping,
-        Suspended,
-    };
-    [Pending, Provisioning, Forming, Placing, Loading, Probing, Ready, Draining, Stopping, Failed, Suspended]
-};
-
 impl Metrics {
     /// All metrics at zero.
     pub(crate) fn new() -> Self {
@@ -74,6 +76,7 @@ impl Metrics {
             writes: Family::default(),
             passes: Family::default(),
             groups: Family::default(),
+            failures: Family::default(),
             lost_requests: Family::default(),
             queue: Gauge::default(),
             leading: Gauge::default(),
@@ -95,6 +98,7 @@ impl Metrics {
         registry.register("api_writes", "Writes to the API server by what and outcome", self.writes.clone());
         registry.register("passes", "Looks at a fleet", self.passes.clone());
         registry.register("groups", "Groups by phase", self.groups.clone());
+        registry.register("group_failures", "Failures of groups by kind", self.failures.clone());
         registry.register(
             "lost_requests",
             "Requests that drain deadlines cut off since the fleet exists",
@@ -163,8 +167,8 @@ impl Metrics {
 
     /// A fleet's groups as its status says.
     pub(crate) fn fleet(&self, namespace: &str, fleet: &str, status: &RayClusterFleetStatus) {
-        for phase in PHASES {
-            let count = status.groups.iter().filter(|group| group.phase == phase).count();
+        for phase in Phase::ALL {
+            let count = status.groups.iter().filter(|group| group.phase == *phase).count();
             let labels =
                 InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
             self.groups.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -174,12 +178,23 @@ impl Metrics {
         self.lost_requests.get_or_create(&labels).set(lost);
     }
 
+    /// A group has failed.
+    pub(crate) fn failed(&self, namespace: &str, fleet: &str, kind: FailureKind) {
+        let labels = OfKind { namespace: namespace.to_owned(), fleet: fleet.to_owned(), kind: kind.as_str() };
+        self.failures.get_or_create(&labels).inc();
+    }
+
     /// A fleet is gone.
     pub(crate) fn forget(&self, namespace: &str, fleet: &str) {
-        for phase in PHASES {
+        for phase in Phase::ALL {
             let labels =
                 InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
             self.groups.remove(&labels);
+        }
+        for kind in FailureKind::ALL {
+            let labels =
+                OfKind { namespace: namespace.to_owned(), fleet: fleet.to_owned(), kind: kind.as_str() };
+            self.failures.remove(&labels);
         }
         let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
         self.lost_requests.remove(&labels);
@@ -199,7 +214,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+    use rayfleet_api::status::{GroupStatus, RolloutStatus};
 
     use super::*;
 
@@ -212,6 +227,7 @@ mod tests {
             ..RayClusterFleetStatus::default()
         };
         metrics.fleet("n", "f", &status);
+        metrics.failed("n", "f", FailureKind::RankDied);
         metrics.pass("n", "f", 0.01);
         metrics.write("write status", true);
         metrics.observed(0.2, false);
@@ -227,6 +243,7 @@ mod tests {
             r#"rayfleet_groups{namespace="n",fleet="f",phase="Ready"} 2"#,
             r#"rayfleet_groups{namespace="n",fleet="f",phase="Loading"} 1"#,
             r#"rayfleet_groups{namespace="n",fleet="f",phase="Failed"} 0"#,
+            r#"rayfleet_group_failures_total{namespace="n",fleet="f",kind="RankDied"} 1"#,
             r#"rayfleet_lost_requests{namespace="n",fleet="f"} 3"#,
             "rayfleet_engine_submit_delay_seconds_count 1",
             "rayfleet_endpoint_open_delay_seconds_count 1",
@@ -249,7 +266,7 @@ mod tests {
     fn every_phase_has_its_number() {
         let text = counted().text(0, false);
         let phases = text.lines().filter(|line| line.starts_with("rayfleet_groups{")).count();
-        assert_eq!(phases, PHASES.len());
+        assert_eq!(phases, Phase::ALL.len());
         assert!(text.contains("rayfleet_leading 0"));
     }
 

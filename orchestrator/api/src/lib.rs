@@ -5,6 +5,7 @@
 
 pub mod generated;
 pub mod kuberay;
+mod named;
 pub mod names;
 mod normal;
 pub mod owned;

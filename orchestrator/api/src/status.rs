@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::named::named;
 use crate::valid::FieldError;
 
 /// Observed state of the fleet.
@@ -113,54 +114,86 @@ pub struct FleetCondition {
     pub message: String,
 }
 
-/// Phase of a group's life.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub enum Phase {
-    /// Entered in the status; its RayCluster is about to be created.
-    #[default]
-    Pending,
-    /// The pods are being scheduled and started.
-    Provisioning,
-    /// The pods run; the Ray nodes are joining.
-    Forming,
-    /// The engine is launched; placement group and ranks are being placed.
-    Placing,
-    /// The ranks are placed; the engine loads the model.
-    Loading,
-    /// The engine is healthy; the probe prompt is being answered.
-    Probing,
-    /// It takes traffic.
-    Ready,
-    /// It takes no new traffic; requests in flight are finishing.
-    Draining,
-    /// The engine or the pods are being ended.
-    Stopping,
-    /// It cannot serve; `message` says why and what is tried next.
-    Failed,
-    /// Its RayCluster is suspended (`spec.suspend`, as Kueue does it), so it has no pods. That is no failure: it comes up
-    /// again when it is resumed.
-    Suspended,
+named! {
+    /// Phase of a group's life.
+    #[derive(Default, JsonSchema)]
+    pub enum Phase {
+        /// Entered in the status; its RayCluster is about to be created.
+        #[default]
+        Pending = "Pending",
+        /// The pods are being scheduled and started.
+        Provisioning = "Provisioning",
+        /// The pods run; the Ray nodes are joining.
+        Forming = "Forming",
+        /// The engine is launched; placement group and ranks are being placed.
+        Placing = "Placing",
+        /// The ranks are placed; the engine loads the model.
+        Loading = "Loading",
+        /// The engine is healthy; the probe prompt is being answered.
+        Probing = "Probing",
+        /// It takes traffic.
+        Ready = "Ready",
+        /// It takes no new traffic; requests in flight are finishing.
+        Draining = "Draining",
+        /// The engine or the pods are being ended.
+        Stopping = "Stopping",
+        /// It cannot serve; `message` says why and what is tried next.
+        Failed = "Failed",
+        /// Its RayCluster is suspended (`spec.suspend`, as Kueue does it), so it has no pods. That is no failure: it comes up
+        /// again when it is resumed.
+        Suspended = "Suspended",
+    }
 }
 
-impl Phase {
-    /// The phase as it is written in the status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Provisioning => "Provisioning",
-            Self::Forming => "Forming",
-            Self::Placing => "Placing",
-            Self::Loading => "Loading",
-            Self::Probing => "Probing",
-            Self::Ready => "Ready",
-            Self::Draining => "Draining",
-            Self::Stopping => "Stopping",
-            Self::Failed => "Failed",
-            Self::Suspended => "Suspended",
-        }
+named! {
+    /// Kind of a group's failure. Where `ray-bridge` finds it, it has the same name there.
+    pub enum FailureKind {
+        /// Ranks died while their nodes live.
+        RankDied = "RankDied",
+        /// The engine's own processes died or gave up.
+        EngineDied = "EngineDied",
+        /// The engine's job ended, and nothing is known of what died before.
+        JobEnded = "JobEnded",
+        /// A node is lost: its kubelet, or its Ray node.
+        NodeLost = "NodeLost",
+        /// Ray's head is lost, or was restarted and has forgotten the engine.
+        HeadLost = "HeadLost",
+        /// A pod is gone or ends.
+        PodLost = "PodLost",
+        /// A pod does not end, so it is not replaced.
+        PodStuck = "PodStuck",
+        /// Requests wait, and the engine makes no step.
+        Hung = "Hung",
+        /// The engine says that it is not healthy.
+        Unhealthy = "Unhealthy",
+        /// Ranks are not where the plan has them.
+        WrongPlacement = "WrongPlacement",
+        /// The probe prompt was not answered as expected.
+        ProbeFailed = "ProbeFailed",
+        /// Pods and Ray nodes were not up in time, nor an engine that the template starts.
+        FormationTimedOut = "FormationTimedOut",
+        /// Ray did not take the engine's launch until its time was over.
+        LaunchRefused = "LaunchRefused",
+        /// The engine was not ready in time.
+        StartTimedOut = "StartTimedOut",
+        /// What had served was not ready again in time.
+        NotReady = "NotReady",
+        /// The engine does not end.
+        StopTimedOut = "StopTimedOut",
+        /// The Ray dashboard does not answer, so that it is not known whether an engine has ended.
+        DashboardUnreachable = "DashboardUnreachable",
     }
+}
+
+/// A failure of a group.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupFailure {
+    /// Its kind in a word, such as `RankDied`.
+    // No enum in the schema: it would refuse the writes of a version that knows more kinds.
+    #[schemars(with = "String")]
+    pub kind: FailureKind,
+    /// When it was.
+    pub time: Time,
 }
 
 /// What has been decided about a group.
@@ -281,6 +314,9 @@ pub struct GroupStatus {
     /// against the revision.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_starts: u32,
+    /// The last failure, of this group or of the one that it stands in for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<GroupFailure>,
     /// What it waits for, or why it failed and what helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rayfleet_api::status::GroupStatus;
+use rayfleet_api::status::{FailureKind, GroupStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity;
@@ -48,6 +48,8 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// When to look again although nothing happened.
     pub wake: Option<Timestamp>,
+    /// Kinds of the failures that this pass found, one for each group that failed.
+    pub failures: Vec<FailureKind>,
 }
 
 /// One pass over one fleet.
@@ -156,6 +158,7 @@ fn sum_up(
     steps: Vec<Step>,
 ) -> Decision {
     let lost = steps.iter().map(|step| step.lost_requests).sum();
+    let failures = steps.iter().filter_map(|step| step.failure).collect();
     let summary = rollout::summarize(planner, world.status, lost);
     let mut effects = ledger.effects.clone();
     let mut wake = time::earliest(ledger.wake, summary.wake);
@@ -166,7 +169,7 @@ fn sum_up(
     if planner.more() {
         wake = Some(world.now);
     }
-    Decision { status: summary.status, effects, wake }
+    Decision { status: summary.status, effects, wake, failures }
 }
 
 #[cfg(test)]

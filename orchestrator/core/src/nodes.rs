@@ -115,7 +115,7 @@ mod tests {
     use crate::testing::{at, entry, fleet, ready_entry};
 
     fn step(group: GroupStatus, blamed: Option<Blamed>) -> Step {
-        Step { group, effects: Vec::new(), wake: None, lost_requests: 0, blamed }
+        Step { group, effects: Vec::new(), wake: None, lost_requests: 0, failure: None, blamed }
     }
 
     fn blamed(node: &str, served: bool) -> Blamed {

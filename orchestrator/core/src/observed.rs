@@ -2,6 +2,7 @@
 //! and from the group's Ray dashboard; nothing in here is a decision.
 
 use jiff::Timestamp;
+use rayfleet_api::status::FailureKind;
 
 use crate::capacity::Closing;
 
@@ -224,10 +225,8 @@ pub struct ObservedEngine {
     pub ranks: Vec<(u32, u32, u32, String)>,
     /// Differences between the plan and what Ray reports, for people.
     pub differences: Vec<String>,
-    /// It is broken for good although its job may still run: a rank, its own processes or a node died. What says so.
-    pub broken: Option<String>,
-    /// Addresses of the nodes that this came from, as far as that is known: of dead ranks, and of lost Ray nodes.
-    pub blamed: Vec<String>,
+    /// It is broken for good although its job may still run.
+    pub fault: Option<EngineFault>,
     /// `/health` answered 200.
     pub healthy: bool,
     /// Ray's dashboard does not answer, and why; the rest is what the engine itself and the last answer say.
@@ -243,6 +242,17 @@ pub struct ObservedEngine {
     /// Why this launch is not there although it was asked for: "the plan does not fit: …", or what Ray said when it refused
     /// package or job. Bounded. `None` once there is a job, and before the first try.
     pub launch_error: Option<String>,
+}
+
+/// How an engine is broken for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFault {
+    /// What died.
+    pub kind: FailureKind,
+    /// What says so, for people.
+    pub evidence: String,
+    /// Addresses of the nodes that this came from, as far as that is known: of dead ranks, and of lost Ray nodes.
+    pub nodes: Vec<String>,
 }
 
 /// State of an engine's Ray job.

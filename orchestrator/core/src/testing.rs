@@ -9,7 +9,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::{EngineType, OnFailure, Parallelism, RayClusterTemplate, StrategyType, WhenNoRoom};
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 use rayfleet_api::valid::{
     GroupShape, PodShape, ValidFailurePolicy, ValidModel, ValidPlacement, ValidProbe, ValidStrategy,
 };
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, NodeRoom, Resources, Share};
 use crate::observed::{
-    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
-    ObservedRayCluster, RayReport, Reach,
+    EngineFault, ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe,
+    ObservedRay, ObservedRayCluster, RayReport, Reach,
 };
 use crate::time;
 
@@ -207,6 +207,12 @@ pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
         probe: ObservedProbe::Passed,
         ..ObservedEngine::default()
     }
+}
+
+/// What Ray says of an engine that is broken for good.
+pub(crate) fn rank_died(evidence: &str, nodes: &[&str]) -> Option<EngineFault> {
+    let nodes = nodes.iter().map(ToString::to_string).collect();
+    Some(EngineFault { kind: FailureKind::RankDied, evidence: evidence.to_owned(), nodes })
 }
 
 /// A group as it is when all is well, its gate open.

@@ -8,15 +8,10 @@ use ray_bridge::SubmissionId;
 use ray_bridge::diagnose::{Diagnosis, Fault, History, Observation, StallThresholds, diagnose};
 use ray_bridge::observe::{EngineState, RayState};
 use ray_bridge::placement::RayNode;
+use rayfleet_api::status::FailureKind;
+use rayfleet_core::observed::EngineFault;
 
-/// How an engine is broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EngineFault {
-    /// What is wrong and what says so.
-    pub words: String,
-    /// Addresses of the nodes that it came from, as far as that is known.
-    pub nodes: Vec<String>,
-}
+use super::report::brief;
 
 /// What earlier looks at a launch had found.
 #[derive(Debug, Default)]
@@ -48,13 +43,10 @@ impl FailureDetector {
         let patience = StallThresholds::new(Duration::MAX);
         let Diagnosis { trouble, evidence } =
             diagnose(now, Observation::Ray(state), &self.history, patience)?;
-        let fatal = matches!(
-            trouble,
-            Fault::RankDied { .. } | Fault::EngineDied | Fault::NodeLost { .. } | Fault::HeadLost
-        );
-        fatal.then(|| EngineFault {
+        Some(EngineFault {
+            kind: fatal(&trouble)?,
             nodes: self.culprits(&trouble, state.engine.as_ref()),
-            words: Diagnosis { trouble, evidence }.to_string(),
+            evidence: brief(&Diagnosis { trouble, evidence }.to_string()),
         })
     }
 
@@ -72,5 +64,43 @@ impl FailureDetector {
         found.sort();
         found.dedup();
         found
+    }
+}
+
+/// What no wait brings back. The rest may pass, or is judged by the core with its own patience.
+fn fatal(fault: &Fault) -> Option<FailureKind> {
+    match fault {
+        Fault::RankDied { .. } => Some(FailureKind::RankDied),
+        Fault::EngineDied => Some(FailureKind::EngineDied),
+        Fault::NodeLost { .. } => Some(FailureKind::NodeLost),
+        Fault::HeadLost => Some(FailureKind::HeadLost),
+        Fault::DashboardUnreachable { .. }
+        | Fault::Hung { .. }
+        | Fault::Slow { .. }
+        | Fault::WrongPlacement
+        | Fault::NotEnoughNodes => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_the_name_that_ray_bridge_gives_it() {
+        let faults = [
+            Fault::RankDied { ranks: vec![1] },
+            Fault::EngineDied,
+            Fault::NodeLost { nodes: Vec::new() },
+            Fault::HeadLost,
+        ];
+        for fault in faults {
+            assert_eq!(fatal(&fault).map(FailureKind::as_str), Some(fault.name()));
+        }
+        let names: Vec<&str> = FailureKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let hung = Fault::Hung { since: Timestamp::UNIX_EPOCH };
+        for fault in [hung, Fault::WrongPlacement] {
+            assert!(names.contains(&fault.name()), "{}", fault.name());
+        }
     }
 }

@@ -52,7 +52,7 @@ impl ObservationCache {
     /// The report on an engine that the bridge launched.
     pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayReport {
         self.remember_nodes(&state);
-        let broken = self.failures.observe(want, now, &state);
+        let fault = self.failures.observe(want, now, &state);
         let Some(engine) = state.engine else {
             return RayReport { nodes: self.addresses(), engine: self.nothing_there(want) };
         };
@@ -69,8 +69,7 @@ impl ObservationCache {
                 submission: want.to_string(),
                 job: Some(job(&engine)),
                 healthy,
-                blamed: broken.as_ref().map(|broken| broken.nodes.clone()).unwrap_or_default(),
-                broken: broken.map(|broken| brief(&broken.words)),
+                fault,
                 answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
                 load: self.load(now, Some(want), engine.load.as_ref()),
                 probe: probe.unwrap_or_default(),

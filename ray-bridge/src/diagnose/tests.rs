@@ -372,7 +372,7 @@ fn a_dashboard_that_does_not_answer_is_distinguished_from_a_lost_head_and_a_cut_
 fn scripts_get_a_kind_with_its_details_and_the_evidence() {
     let lost = state(cluster(&["b"]), dying([None, Some(NODE)], Health::Serving));
     let json = serde_json::to_value(reported(&lost).unwrap()).unwrap();
-    assert_eq!((&json["kind"], &json["nodes"][0]), (&"nodeLost".into(), &"node-b".into()));
+    assert_eq!((&json["kind"], &json["nodes"][0]), (&"NodeLost".into(), &"node-b".into()));
     assert!(json["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty()));
-    assert_eq!(reported(&lost).unwrap().trouble.name(), "nodeLost");
+    assert_eq!(reported(&lost).unwrap().trouble.name(), "NodeLost");
 }

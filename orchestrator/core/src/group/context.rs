@@ -2,7 +2,7 @@
 //! Only what every part needs; no rule of a phase.
 
 use jiff::Timestamp;
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 use rayfleet_api::{ValidFleet, names};
 
 use super::Step;
@@ -29,6 +29,7 @@ pub(super) struct StepContext<'a> {
     pub(super) now: Timestamp,
     pub(super) group: GroupStatus,
     pub(super) lost_requests: u32,
+    pub(super) failure: Option<FailureKind>,
     pub(super) blamed: Option<Blamed>,
     effects: Vec<Effect>,
     wake: Option<Timestamp>,
@@ -50,6 +51,7 @@ impl<'a> StepContext<'a> {
             now,
             group,
             lost_requests: 0,
+            failure: None,
             blamed: None,
             effects: Vec::new(),
             wake: None,
@@ -138,6 +140,7 @@ impl<'a> StepContext<'a> {
             effects: self.effects,
             wake: self.wake,
             lost_requests: self.lost_requests,
+            failure: self.failure,
             blamed: self.blamed,
         }
     }

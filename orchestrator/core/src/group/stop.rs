@@ -5,6 +5,7 @@ use rayfleet_api::status::{Goal, Phase};
 
 use super::context::{StepContext, submission};
 use super::fail::STOP_LIMIT;
+use super::failure::Failure;
 use super::finalizer::{self, Hold};
 use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
@@ -22,7 +23,7 @@ pub(super) fn stop(ctx: &mut StepContext<'_>) {
     }
     if ctx.group.goal == Goal::SwapEngine && ray::job_runs(ctx) == Some(true) {
         // Its ranks hold the GPUs that the next engine needs; they go with the pods.
-        fail::give_up(ctx, "the engine does not stop");
+        fail::give_up(ctx, &Failure::DoesNotStop);
     }
     if ctx.group.goal == Goal::SwapEngine {
         swap(ctx);

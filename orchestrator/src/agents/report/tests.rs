@@ -6,6 +6,7 @@ use ray_bridge::engine::{Phase, PhaseKind};
 use ray_bridge::observe::{ClusterState, RankState};
 use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
 use ray_bridge::{Call, CallErrorKind, NodeId, Sent};
+use rayfleet_api::status::FailureKind;
 
 use super::*;
 
@@ -317,12 +318,9 @@ fn a_rank_that_died_breaks_the_engine_and_its_node_is_blamed() {
         RankState { death: Some("Worker exits with SIGKILL".into()), ..rank(1, Some("worker"), false) };
     let state = EngineState { deaths: vec![dead], health: Some(Health::Unhealthy(503)), ..engine() };
     let observed = look(&mut memory, Some(two_nodes()), state);
-    assert_eq!(observed.blamed, ["10.0.0.2"]);
-    assert!(
-        observed.broken.as_ref().is_some_and(|words| words.contains("rank 1 died")),
-        "{:?}",
-        observed.broken
-    );
+    let fault = observed.fault.unwrap();
+    assert_eq!((fault.kind, fault.nodes), (FailureKind::RankDied, vec!["10.0.0.2".to_owned()]));
+    assert!(fault.evidence.contains("rank 1 died"), "{}", fault.evidence);
     assert_eq!(observed.job, Some(ObservedJob::Running));
 }
 
@@ -332,15 +330,16 @@ fn a_node_that_ray_lost_is_blamed() {
     look(&mut memory, Some(two_nodes()), engine());
     let without = cluster(vec![node("head", "10.0.0.1", true), node("worker", "10.0.0.2", false)]);
     let observed = look(&mut memory, Some(without), engine());
-    assert_eq!(observed.blamed, ["10.0.0.2"]);
-    assert!(observed.broken.is_some());
+    let fault = observed.fault.unwrap();
+    assert_eq!((fault.kind, fault.nodes), (FailureKind::NodeLost, vec!["10.0.0.2".to_owned()]));
 }
 
 #[test]
 fn an_engine_that_ended_for_its_own_reasons_accuses_no_node() {
     let mut memory = ObservationCache::default();
     let ended = EngineState { status: JobStatus::Failed, cause: Some("no such model".into()), ..engine() };
-    assert!(look(&mut memory, Some(two_nodes()), ended).blamed.is_empty());
+    let fault = look(&mut memory, Some(two_nodes()), ended).fault.unwrap();
+    assert_eq!((fault.kind, fault.nodes), (FailureKind::EngineDied, Vec::new()));
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl State {
             over(&mut group.in_flight_at);
             (group.forming_since, group.waiting_since) = (None, None);
             group.started_at = None;
-            group.message = None;
+            (group.message, group.last_failure) = (None, None);
         }
         if let Some(rollout) = &mut status.rollout {
             rollout.reason = None;

@@ -229,7 +229,7 @@ impl Controller {
         if status != before || stored.status.as_ref().is_some_and(|stored| !stored.unreadable.is_empty()) {
             self.executor.write_status(raw, status).await?;
             state.unwritten.forget();
-            self.executor.tell(raw, true, held.reason, &held.message);
+            self.executor.tell(raw, true, held.reason.as_str(), &held.message);
             self.mended(stored);
         }
         Ok(Some(rayfleet_api::valid::after(now, TRY_AGAIN)))

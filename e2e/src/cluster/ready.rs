@@ -1,7 +1,7 @@
 //! Judgements about a fleet's status: is it where its spec wants it. Pure.
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::status::{GroupStatus, Phase, RolloutStep};
 
 /// The groups of a fleet, as its status has them.
 pub fn groups(fleet: &RayClusterFleet) -> &[GroupStatus] {
@@ -34,8 +34,11 @@ pub fn unsettled(fleet: &RayClusterFleet) -> Option<String> {
     if let Some(group) = status.groups.iter().find(|group| group.phase != Phase::Ready) {
         return Some(format!("group {} is {}", group.name, group.phase.as_str()));
     }
-    let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
-    (step != "Complete").then(|| format!("the rollout is at `{step}`"))
+    match status.rollout.as_ref().map(|rollout| rollout.step) {
+        Some(RolloutStep::Complete) => None,
+        Some(step) => Some(format!("the rollout is at `{step}`")),
+        None => Some("there is no rollout yet".into()),
+    }
 }
 
 /// One line for each group.
@@ -98,7 +101,7 @@ mod tests {
             ("/updatedReplicas", json!(0)),
             ("/readyReplicas", json!(0)),
             ("/groups/0/phase", json!("Draining")),
-            ("/rollout/step", json!("Updating")),
+            ("/rollout/step", json!("Replacing groups")),
         ] {
             let mut status = good();
             *status.pointer_mut(pointer).unwrap() = value;

@@ -336,12 +336,52 @@ pub struct RankPlacement {
     pub node: String,
 }
 
+named! {
+    /// Step of a rollout.
+    #[derive(Default)]
+    pub enum RolloutStep {
+        /// Groups are missing, or not available yet.
+        #[default]
+        StartingGroups = "Starting groups",
+        /// Groups of an older pod revision are being replaced.
+        ReplacingGroups = "Replacing groups",
+        /// Engines of an older revision are being replaced.
+        SwappingEngines = "Swapping engines",
+        /// Groups that are not wanted any more go.
+        RemovingGroups = "Removing groups",
+        /// Nothing is left to do.
+        Complete = "Complete",
+        /// The fleet goes back from a revision that failed.
+        RollingBack = "Rolling back",
+        /// It has gone back.
+        RolledBack = "Rolled back",
+        /// `spec.paused` holds it.
+        Paused = "Paused",
+        /// Nothing under way will free the room that it needs.
+        WaitingForRoom = "Waiting for room",
+        /// A surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its own.
+        WaitingForNodes = "Waiting for nodes",
+        /// It only waits for groups that somebody has suspended.
+        Suspended = "Suspended",
+        /// The spec breaks a rule.
+        InvalidSpec = "InvalidSpec",
+        /// KubeRay's CRD refuses the template.
+        InvalidTemplate = "InvalidTemplate",
+        /// There is no RayCluster CRD.
+        KubeRayMissing = "KubeRayMissing",
+        /// The API server does not take the RayCluster now: a policy, a right that is missing, a webhook that is down.
+        CreateRefused = "CreateRefused",
+    }
+}
+
 /// What the rollout is doing.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// The current step in a few words; `Complete` when there is none.
-    pub step: String,
+    // No enum in the schema: it would refuse the writes of a version that knows more steps.
+    #[schemars(with = "String")]
+    pub step: RolloutStep,
     /// Why this step, or what is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -104,7 +104,7 @@ fn hold(world: &ReconcileInput<'_>, decision: &mut Decision) {
     });
     if !known {
         let message = held.message.clone();
-        decision.effects.push(Effect::Event { warning: true, reason: held.reason, message });
+        decision.effects.push(Effect::Event { warning: true, reason: held.reason.as_str(), message });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus};
+use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RolloutStep};
 use serde_json::Value;
 
 use super::scenario::{Healed, Member, Patch, Refused, Scenario, Step, Until, Victim};
@@ -131,7 +131,7 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
     let Some(fleet) = fleet else { return until.gone && !left };
     let status = fleet.status.clone().unwrap_or_default();
     let current = status.observed_generation == fleet.metadata.generation;
-    let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+    let step = status.rollout.as_ref().map(|rollout| rollout.step);
     let is =
         |wanted: Option<u32>, there: i32| wanted.is_none_or(|wanted| i64::from(wanted) == i64::from(there));
     let wanted = fleet.spec.replicas.unwrap_or(1);
@@ -142,9 +142,9 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
         && is(until.updated, status.updated_replicas)
         && until.groups.is_none_or(|groups| status.groups.len() == groups)
         && until.reached.is_none_or(|phase| reached(&status, phase))
-        && (!until.complete || step == "Complete" && status.ready_replicas == wanted)
+        && (!until.complete || step == Some(RolloutStep::Complete) && status.ready_replicas == wanted)
         && until.stalled.as_ref().is_none_or(stalled)
-        && (!until.rolled_back || step == "Rolled back")
+        && (!until.rolled_back || step == Some(RolloutStep::RolledBack))
 }
 
 /// A group of the revision that the rollout goes to has come as far as a phase.

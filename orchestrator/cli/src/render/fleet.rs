@@ -1,6 +1,7 @@
 //! One fleet: its head line, what its rollout does, what needs a person, its groups, its ranks.
 
 use jiff::Timestamp;
+use rayfleet_api::status::RolloutStep;
 
 use super::table::{Tone, one_line};
 use super::{age, groups, ranks};
@@ -69,7 +70,7 @@ fn rollout(fleet: &Fleet, now: Option<Timestamp>, color: bool) -> String {
         busy(&format!("the orchestrator has not seen generation {wanted} yet (its status is of {observed})"))
     };
     let Some(rollout) = &fleet.rollout else { return stale };
-    let done = rollout.step == "Complete";
+    let done = rollout.step == RolloutStep::Complete.as_str();
     let tone = if done { Tone::Good } else { Tone::Busy };
     let step = tone.paint(&one_line(&rollout.step), color);
     let mut parts = vec![match &rollout.reason {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
 use rayfleet_core::observed::{
@@ -87,7 +87,7 @@ pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatu
         available_replicas: count,
         groups,
         rollout: Some(RolloutStatus {
-            step: "Complete".to_owned(),
+            step: RolloutStep::Complete,
             stable: Some(revision.clone()),
             to: revision,
             ..RolloutStatus::default()

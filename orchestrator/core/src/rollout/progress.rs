@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
+use rayfleet_api::status::{
+    GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep,
+};
 
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
 use super::create::{Blocked, ROOM_UNKNOWN};
@@ -17,18 +19,6 @@ use crate::{held, startup_times, text, time};
 
 /// Groups that are named in a reason; the list of groups has the rest.
 const NAMED: usize = 3;
-
-/// The step that a complete rollout has.
-pub(super) const COMPLETE: &str = "Complete";
-/// The steps of a rollback, and what it ends with.
-pub(super) const ROLLING_BACK: &str = "Rolling back";
-pub(super) const ROLLED_BACK: &str = "Rolled back";
-/// The step of a rollout that `spec.paused` holds.
-pub(super) const PAUSED: &str = "Paused";
-/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its own.
-pub(super) const PENDING: &str = "Waiting for nodes";
-/// The step of a fleet that only waits for groups which somebody has suspended.
-pub(super) const SUSPENDED: &str = "Suspended";
 
 /// Why nothing can move, and what would help.
 pub(super) type Hold = String;
@@ -46,10 +36,10 @@ pub(super) fn progress(
     let old = before.rollout.clone().unwrap_or_default();
     let to = fleet.revision.to_string();
     let outdated = planner.active().find(|group| revision_match(fleet, group) != RevisionMatch::UpToDate);
-    let moved = moved(planner, &Since { status: before, rollout: &old }, counts, &to, &step);
+    let moved = moved(planner, &Since { status: before, rollout: &old }, counts, &to, step);
     let target = planner.inputs.target;
-    let proven = step == COMPLETE && planner.kept.is_empty() && fleet.replicas > 0;
-    let complete = step == COMPLETE;
+    let complete = step == RolloutStep::Complete;
+    let proven = complete && planner.kept.is_empty() && fleet.replicas > 0;
     let mut rollout = RolloutStatus {
         stable: if proven { Some(to.clone()) } else { old.stable },
         // What stands in for a refused spec is none that could have failed.
@@ -80,12 +70,13 @@ fn revision_of(group: &GroupStatus) -> String {
 }
 
 /// Whether a step, with groups missing or not, is one that something has to follow.
-pub(super) fn waits(step: &str, missing: bool) -> bool {
+pub(super) fn waits(step: RolloutStep, missing: bool) -> bool {
+    use RolloutStep::{Complete, Paused, RolledBack, Suspended, WaitingForNodes};
     match step {
         // Whoever suspended a group resumes it, and pods that wait for nodes have an end of their own.
-        COMPLETE | ROLLED_BACK | SUSPENDED | PENDING => false,
+        Complete | RolledBack | Suspended | WaitingForNodes => false,
         // What is held is the rollout, not the repair of what is there.
-        PAUSED => missing,
+        Paused => missing,
         refused if held::is_step(refused) => missing,
         _ => true,
     }
@@ -93,7 +84,7 @@ pub(super) fn waits(step: &str, missing: bool) -> bool {
 
 /// Until when something has to move.
 pub(super) fn deadline(rollout: &RolloutStatus, missing: bool, limit: Duration) -> Option<Timestamp> {
-    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(&rollout.step, missing))
+    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(rollout.step, missing))
 }
 
 /// Nothing has moved for too long, by the status and for the spec that it speaks of.
@@ -156,48 +147,48 @@ fn room_will_come(planner: &Planner<'_>) -> bool {
     planner.groups.iter().any(|group| !is_retained(group)) || pods.any(|pod| pod.deleting && pod.holds())
 }
 
-fn step(planner: &Planner<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
+fn step(planner: &Planner<'_>, counts: &Counts, hold: Option<&Hold>) -> (RolloutStep, Option<String>) {
     if let Some(held) = planner.inputs.held {
-        return (held.reason.to_owned(), Some(held.message.clone()));
+        return (held.reason, Some(held.message.clone()));
     }
     let fleet = planner.fleet;
     let changing = |of| planner.to_change(of).next().is_some();
     let outdated = changing(RevisionMatch::PodsOutdated) || changing(RevisionMatch::EngineOutdated);
     if fleet.paused && outdated && !planner.moves() {
-        return (PAUSED.to_owned(), Some(paused(planner, counts)));
+        return (RolloutStep::Paused, Some(paused(planner, counts)));
     }
     if let Some(hold) = hold {
-        return ("Waiting for room".to_owned(), Some(hold.clone()));
+        return (RolloutStep::WaitingForRoom, Some(hold.clone()));
     }
     let forward = planner.inputs.target.rollback().is_none();
     if forward && planner.groups.iter().any(pend::pends) {
-        return (PENDING.to_owned(), Some(reason(planner, counts)));
+        return (RolloutStep::WaitingForNodes, Some(reason(planner, counts)));
     }
     if forward && waits_to_be_resumed(planner) {
-        return (SUSPENDED.to_owned(), Some(reason(planner, counts)));
+        return (RolloutStep::Suspended, Some(reason(planner, counts)));
     }
     let active = planner.active_count();
     let leaving = planner.groups.iter().any(|group| !super::classify::is_retained(group));
     let step = if changing(RevisionMatch::PodsOutdated) {
-        "Replacing groups"
+        RolloutStep::ReplacingGroups
     } else if changing(RevisionMatch::EngineOutdated) {
-        "Swapping engines"
+        RolloutStep::SwappingEngines
     } else if active < fleet.replicas {
-        "Starting groups"
+        RolloutStep::StartingGroups
     } else if leaving || active > fleet.replicas {
-        "Removing groups"
+        RolloutStep::RemovingGroups
     } else if counts.available < counts.wanted {
-        "Starting groups"
+        RolloutStep::StartingGroups
     } else {
         return match planner.inputs.target.rollback() {
-            Some(rollback) => (ROLLED_BACK.to_owned(), Some(failed(rollback))),
-            None => (COMPLETE.to_owned(), kept_in_words(planner)),
+            Some(rollback) => (RolloutStep::RolledBack, Some(failed(rollback))),
+            None => (RolloutStep::Complete, kept_in_words(planner)),
         };
     };
     let reason = reason(planner, counts);
     match planner.inputs.target.rollback() {
-        Some(rollback) => (ROLLING_BACK.to_owned(), Some(format!("{}; {reason}", failed(rollback)))),
-        None => (step.to_owned(), Some(reason)),
+        Some(rollback) => (RolloutStep::RollingBack, Some(format!("{}; {reason}", failed(rollback)))),
+        None => (step, Some(reason)),
     }
 }
 

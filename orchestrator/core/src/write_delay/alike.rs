@@ -31,7 +31,7 @@ pub(super) fn without_reported_fields(
             each(&before.groups, &after.groups, group_without_reported_fields),
         ),
         rollout: rollout(before, after, |old, new| RolloutStatus {
-            step: old.step.clone(),
+            step: old.step,
             reason: old.reason.clone(),
             revision_number: old.revision_number,
             last_progress: old.last_progress.clone(),

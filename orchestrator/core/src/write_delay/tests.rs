@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{
-    FleetCondition, Goal, GroupStatus, Phase, RankPlacement, RolloutStatus, StartupTimes,
+    FleetCondition, Goal, GroupStatus, Phase, RankPlacement, RolloutStatus, RolloutStep, StartupTimes,
 };
 
 use super::*;
@@ -73,7 +73,7 @@ fn what_people_watch_waits_a_little_and_words_longer() {
         |status| status.groups[1].uid = Some("u".into()),
         |status| status.available_replicas = 1,
         |status| status.conditions[0].status = "True".into(),
-        |status| rollout_of(status).step = "Complete".into(),
+        |status| rollout_of(status).step = RolloutStep::Complete,
     ];
     for (number, change) in phases.into_iter().enumerate() {
         assert_eq!(wait(change), Some(PHASE_DELAY), "change {number}");

@@ -64,9 +64,8 @@ impl History {
                 self.lives.push(started(group, at));
             }
         }
-        let step = status.and_then(|status| status.rollout.as_ref()).map(|rollout| rollout.step.clone());
-        if let Some(step) = step.filter(|step| !step.is_empty()) {
-            enter(&mut self.steps, step, at);
+        if let Some(rollout) = status.and_then(|status| status.rollout.as_ref()) {
+            enter(&mut self.steps, rollout.step.to_string(), at);
         }
     }
 

@@ -46,7 +46,11 @@ impl Narrator {
 fn line(group: &GroupStatus) -> String {
     let words = match &group.message {
         _ if group.phase == Phase::Ready => {
-            format!("ranks {} on {}", group.ranks.as_deref().unwrap_or("-"), group.nodes.join(", "))
+            format!(
+                "ranks {} on {}",
+                group.ranks.map_or_else(|| "-".to_owned(), |ranks| ranks.to_string()),
+                group.nodes.join(", ")
+            )
         }
         Some(message) => message.lines().next().unwrap_or_default().to_owned(),
         None => String::new(),

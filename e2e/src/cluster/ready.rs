@@ -47,7 +47,7 @@ pub fn lines(fleet: &RayClusterFleet) -> Vec<String> {
         .iter()
         .map(|group| {
             let message = group.message.as_deref().unwrap_or_default();
-            let ranks = group.ranks.as_deref().unwrap_or("-");
+            let ranks = group.ranks.map_or_else(|| "-".to_owned(), |ranks| ranks.to_string());
             format!("{} {} ranks {ranks} {message}", group.name, group.phase.as_str())
         })
         .collect()

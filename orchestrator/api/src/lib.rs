@@ -11,6 +11,7 @@ mod normal;
 pub mod owned;
 pub mod pieces;
 pub mod quantity;
+mod rank_count;
 mod reference;
 pub mod revision;
 mod schema;

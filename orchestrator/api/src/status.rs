@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::named::named;
+pub use crate::rank_count::RankCount;
 use crate::valid::FieldError;
 
 /// Observed state of the fleet.
@@ -288,7 +289,8 @@ pub struct GroupStatus {
     pub nodes: Vec<String>,
     /// Ranks placed as planned, of all ranks: `4/4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ranks: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub ranks: Option<RankCount>,
     /// Where each rank is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placement: Vec<RankPlacement>,

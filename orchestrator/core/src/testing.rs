@@ -9,7 +9,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::{EngineType, OnFailure, Parallelism, RayClusterTemplate, StrategyType, WhenNoRoom};
-use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase, RankCount};
 use rayfleet_api::valid::{
     GroupShape, PodShape, ValidFailurePolicy, ValidModel, ValidPlacement, ValidProbe, ValidStrategy,
 };
@@ -152,7 +152,7 @@ pub(crate) fn ready_entry(fleet: &ValidFleet, slot: u32) -> GroupStatus {
         phase: Phase::Ready,
         ready_since: Some(time::began(t0())),
         launch: u32::from(fleet.model.is_some()),
-        ranks: fleet.model.as_ref().map(|_| "2/2".to_owned()),
+        ranks: fleet.model.as_ref().map(|_| RankCount { placed: 2, total: 2 }),
         ..entry(fleet, slot)
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use kube::core::DynamicObject;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_api::names;
-use rayfleet_api::status::RolloutStep;
+use rayfleet_api::status::{RankCount, RolloutStep};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -545,7 +545,7 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
         engine_revision: revision.engine.clone(),
         phase: Phase::Ready,
         launch: 1,
-        ranks: Some("2/2".into()),
+        ranks: Some(RankCount { placed: 2, total: 2 }),
         ..GroupStatus::default()
     };
     fleet.status =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus, RolloutStep};
+use rayfleet_api::status::{GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
 use rayfleet_core::observed::{
@@ -116,7 +116,7 @@ fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
         phase_since: long_ago.clone(),
         ready_since: long_ago,
         launch: 1,
-        ranks: Some(format!("{0}/{0}", fleet.ranks())),
+        ranks: Some(RankCount { placed: fleet.ranks(), total: fleet.ranks() }),
         nodes: (first..first + size).map(name).collect(),
         ..GroupStatus::default()
     }

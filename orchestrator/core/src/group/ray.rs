@@ -65,7 +65,7 @@ pub(super) fn whole(ctx: &StepContext<'_>) -> Option<u32> {
     if group.engine_revision == ctx.fleet.revision.engine {
         return Some(ctx.fleet.ranks());
     }
-    group.ranks.as_ref()?.split_once('/')?.1.parse().ok()
+    group.ranks.map(|ranks| ranks.total)
 }
 
 /// The engine, if the answer is about the current launch.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus, RolloutStep};
+use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 
 use super::blocker::{self, Blocker};
 use super::classify::is_ready;
@@ -166,10 +166,7 @@ fn stalled(
 /// group fail, so what is ready is as planned once all its ranks are there.
 fn placement(planner: &Planner<'_>) -> Option<Verdict> {
     planner.fleet.model.as_ref()?;
-    let whole = |group: &GroupStatus| {
-        let counts = group.ranks.as_deref().and_then(|ranks| ranks.split_once('/'));
-        counts.is_some_and(|(placed, of)| placed == of)
-    };
+    let whole = |group: &GroupStatus| group.ranks.is_some_and(RankCount::is_whole);
     let serving: Vec<_> = planner.groups.iter().filter(|group| is_ready(group)).collect();
     let misplaced = planner.groups.iter().find(|group| !group.misplaced.is_empty());
     if let Some(group) = misplaced {
@@ -188,7 +185,7 @@ fn placement(planner: &Planner<'_>) -> Option<Verdict> {
             verdict("PlacementVerified", "Unknown", "NoReadyGroup", "no group is ready".to_owned())
         }
         Some(group) => {
-            let placed = group.ranks.as_deref().unwrap_or("none");
+            let placed = group.ranks.map_or_else(|| "none".to_owned(), |ranks| ranks.to_string());
             let message = format!("group {}: {placed} ranks are where the plan has them", group.name);
             verdict("PlacementVerified", "False", "RanksMissing", message)
         }

@@ -122,7 +122,7 @@ fn without_text(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
         message: before.message.clone(),
         head: before.head.clone(),
         nodes: before.nodes.clone(),
-        ranks: before.ranks.clone(),
+        ranks: before.ranks,
         placement: before.placement.clone(),
         misplaced: before.misplaced.clone(),
         in_flight: before.in_flight,

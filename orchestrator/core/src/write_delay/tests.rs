@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{
-    FleetCondition, Goal, GroupStatus, Phase, RankPlacement, RolloutStatus, RolloutStep, StartupTimes,
+    FleetCondition, Goal, GroupStatus, Phase, RankCount, RankPlacement, RolloutStatus, RolloutStep,
+    StartupTimes,
 };
 
 use super::*;
@@ -111,7 +112,7 @@ fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
     let words: [fn(&mut RayClusterFleetStatus); 7] = [
         |status| status.groups[0].head = Some("a-head".into()),
         |status| status.groups[0].nodes = vec!["n".into()],
-        |status| status.groups[0].ranks = Some("1/2".into()),
+        |status| status.groups[0].ranks = Some(RankCount { placed: 1, total: 2 }),
         |status| status.groups[0].placement = vec![RankPlacement::default()],
         |status| status.groups[0].misplaced = vec!["rank 1 is on n".into()],
         |status| status.groups[0].in_flight_at = Some(time(1)),

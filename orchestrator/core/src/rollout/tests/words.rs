@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RolloutStatus, RolloutStep};
+use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::summary::Summary;
@@ -144,7 +144,7 @@ fn the_placement_is_verified_once_all_ranks_are_where_they_should_be() {
         "True AsPlanned: all ranks of 1 ready groups are as planned"
     );
     assert_eq!(
-        with(|group| group.ranks = Some("1/2".to_owned())),
+        with(|group| group.ranks = Some(RankCount { placed: 1, total: 2 })),
         "False RanksMissing: group llama-pods1-1: 1/2 ranks are where the plan has them"
     );
     assert_eq!(

@@ -14,13 +14,15 @@ use crate::placement::{FreeGpus, GroupState, Policy, plan};
 
 /// What is wrong at `now`, if anything is. `history` has learned this look.
 ///
-/// An engine that has not started yet, that serves, or that was stopped on request is in no trouble.
+/// An engine that has not started yet, that serves, or that was stopped on request is in no trouble. Without `patience` no engine
+/// hangs: whoever asks judges by [`History::still`].
 pub fn diagnose(
     now: Timestamp,
     look: Observation<'_>,
     history: &History,
-    patience: StallThresholds,
+    patience: impl Into<Option<StallThresholds>>,
 ) -> Option<Diagnosis> {
+    let patience = patience.into();
     let state = match look {
         Observation::Nothing(error, around) => return Some(unreachable(error, around)),
         Observation::Ray(state) => state,
@@ -36,7 +38,7 @@ pub fn diagnose(
         .or_else(|| dead_ranks(engine, history))
         .or_else(|| too_few_nodes(state, engine))
         .or_else(|| dead_engine(engine, history))
-        .or_else(|| still(now, engine, history, patience))
+        .or_else(|| still(now, engine, history, patience?))
         .or_else(|| misplaced(engine))
 }
 

@@ -50,7 +50,7 @@ pub struct Load {
     /// middleware all that are in flight.
     pub awaiting: u64,
     /// Another number after every step of the engine; its size means nothing. `None` if the engine shows no counters, or
-    /// if nobody waits for it: then they are not asked for. See [`Stall`](super::Stall).
+    /// if nobody waits for it: then they are not asked for. See [`StallDetector`](super::StallDetector).
     pub progress: Option<u64>,
     /// Requests that the engine has put aside until something else than a step of it has happened (a grammar is compiled, a slot of an adapter is
     /// free), if all that it has are such; else 0, also where it does not say so. Looked at as `progress` is.

@@ -11,7 +11,7 @@ pub const DEFERRED_FACTOR: u32 = 30;
 
 /// An engine whose counters do not move although somebody waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StallDetector {
+pub struct Stall {
     /// First look that saw it; unless `deferred`, the first one since which a step is owed.
     pub since: Timestamp,
     /// All that it owes is deferred: no step is owed, unless it has come to one since and hangs in it. Nothing that an engine shows tells
@@ -21,7 +21,7 @@ pub struct StallDetector {
 
 /// Follows the steps of one engine. A new launch needs a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stall {
+pub struct StallDetector {
     last: Option<Still>,
 }
 
@@ -35,13 +35,13 @@ struct Still {
     owed: Option<Timestamp>,
 }
 
-impl Stall {
+impl StallDetector {
     /// Enters what a look at `now` found and returns since when the engine stands still: requests wait for it, and its
     /// counters are those of then. `None` if it moves, if nobody waits for it, or if that is not known.
     ///
     /// `load` is `None` when the engine did not say, which neither ends a standstill nor proves one. A standstill
     /// counts from the first look that saw it, so it is never made longer than it is.
-    pub fn observe(&mut self, now: Timestamp, load: Option<&Load>) -> Option<StallDetector> {
+    pub fn observe(&mut self, now: Timestamp, load: Option<&Load>) -> Option<Stall> {
         let load = load?;
         if load.awaiting == 0 {
             self.last = None;
@@ -55,8 +55,8 @@ impl Stall {
             && still.since <= now
         {
             still.owed = still.owed.or(owed);
-            let deferred = StallDetector { since: still.since, deferred: true };
-            return Some(still.owed.map_or(deferred, |since| StallDetector { since, deferred: false }));
+            let deferred = Stall { since: still.since, deferred: true };
+            return Some(still.owed.map_or(deferred, |since| Stall { since, deferred: false }));
         }
         self.last = Some(Still { progress, since: now, owed });
         None
@@ -80,7 +80,7 @@ mod tests {
 
     /// The same with requests that are deferred, and whether the standstill is one of those.
     fn said(looks: &[(i64, u64, Option<u64>, u64)]) -> Vec<Option<(i64, bool)>> {
-        let mut stall = Stall::default();
+        let mut stall = StallDetector::default();
         let said = looks.iter().map(|&(second, awaiting, progress, deferred)| {
             let load = Load {
                 in_flight: awaiting,
@@ -136,9 +136,9 @@ mod tests {
     fn what_is_not_known_neither_begins_nor_ends_a_standstill() {
         assert_eq!(since(&[(0, 1, None), (99, 1, None)]), [None; 2]);
         assert_eq!(since(&[(0, 1, Some(5)), (1, 1, None), (2, 1, Some(5))]), [None, None, Some(0)]);
-        let mut stall = Stall::default();
+        let mut stall = StallDetector::default();
         assert_eq!(stall.observe(at(0), None), None);
-        assert_eq!(stall, Stall::default());
+        assert_eq!(stall, StallDetector::default());
     }
 
     #[test]

@@ -380,7 +380,7 @@ fn silence() -> CallError {
 fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
     let error = silence();
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
-    let alive = ObservationCache::default().still_serves(&id("g.e.1"), &pods, None, &error, NOW);
+    let alive = ObservationCache::default().still_serves(Some(&id("g.e.1")), &pods, None, &error, NOW);
     assert_eq!(alive.nodes, pods);
     let ObservedEngine { submission, job, healthy, unverified, .. } = alive.engine;
     assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(ObservedJob::Running), true));
@@ -391,16 +391,16 @@ fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
 fn an_own_engine_that_serves_outlives_its_dashboard() {
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
     let mut memory = ObservationCache::default();
-    assert!(!memory.own_served());
-    let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
+    assert!(!memory.was_healthy(None));
+    let alive = memory.still_serves(None, &pods, None, &silence(), NOW);
     assert_eq!((alive.nodes.as_slice(), alive.engine.healthy), (pods.as_slice(), true));
     assert!(alive.engine.unverified.unwrap().contains("does not answer"));
 
     let state = RayState { cluster: Some(cluster(vec![node("head", "10.0.0.1", true)])), engine: None };
     memory.own(&state, Some(&(Health::Serving, None)), NOW);
-    assert!(memory.own_served());
-    let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
+    assert!(memory.was_healthy(None));
+    let alive = memory.still_serves(None, &pods, None, &silence(), NOW);
     assert_eq!(alive.nodes, ["10.0.0.1"], "a node that was missing does not come back by silence");
     memory.own(&state, Some(&(Health::Unhealthy(503), None)), NOW);
-    assert!(!memory.own_served());
+    assert!(!memory.was_healthy(None));
 }

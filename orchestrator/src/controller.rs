@@ -35,8 +35,8 @@ use crate::agents::{Agents, Assignment, Engine, PollInterval};
 use crate::clock;
 use crate::engines;
 use crate::kubernetes::{
-    Executor, GroupPods, History, Index, Key, Model, Records, Snapshot, WriteError, groups_of, orphans_of,
-    owned_clusters, strays_of,
+    Executor, GroupPods, History, Index, Key, Model, Orphan, Records, Snapshot, WriteError, groups_of,
+    orphans_of, owned_clusters, strays_of,
 };
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -307,7 +307,7 @@ impl Controller {
 
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
     async fn adopt_orphans(&self, raw: &RayClusterFleet, outcome: &mut Outcome) {
-        for (key, uid, version) in self.index.read(|known| orphans_of(known, raw)) {
+        for Orphan { key, uid, version } in self.index.read(|known| orphans_of(known, raw)) {
             info!(fleet = %Key::of(raw), group = %key.name, "adopting the RayCluster that has no owner");
             if let Err(error) = self.executor.adopt_cluster(raw, &key, &uid, &version).await {
                 let message =
@@ -389,15 +389,14 @@ impl Controller {
             let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
             return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
         }
-        let model = self.model(fleet, group)?;
+        let model = self.model(fleet, group.engine_revision.as_deref())?;
         let shape = engines::shape(&model).ok()?;
         Some(Engine::Launched { submission: engines::submission(group)?, port: model.port, shape })
     }
 
-    /// The model block of the engine revision that a group runs.
-    fn model(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<Model> {
-        let revision = group.engine_revision.as_deref()?;
-        self.index.read(|known| History::new(fleet, &known.revisions).model(revision))
+    /// The model block of an engine revision: the fleet's own, or one of the history, as engines that run may have.
+    fn model(&self, fleet: &ValidFleet, revision: Option<&str>) -> Option<Model> {
+        self.index.read(|known| History::new(fleet, &known.revisions).model(revision?))
     }
 }
 

@@ -18,8 +18,8 @@ const PROBE: Duration = Duration::from_mins(5);
 
 /// The submission id of the launch that a ledger entry stands at; `None` in compatibility mode.
 pub(crate) fn submission(group: &GroupStatus) -> Option<SubmissionId> {
-    let revision = group.engine_revision.as_deref()?;
-    SubmissionId::new(names::submission_id(&group.name, revision, group.launch)).ok()
+    group.engine_revision.as_ref()?;
+    SubmissionId::new(group.launch_id().to_string()).ok()
 }
 
 /// The engine to launch.

@@ -5,6 +5,7 @@
 
 pub mod generated;
 pub mod kuberay;
+mod launch_id;
 mod named;
 pub mod names;
 mod normal;
@@ -22,6 +23,7 @@ pub mod text;
 mod tolerant;
 pub mod valid;
 
+pub use launch_id::LaunchId;
 pub use schema::crd;
 pub use spec::RayClusterFleet;
 pub use status::RayClusterFleetStatus;

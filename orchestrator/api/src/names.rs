@@ -70,11 +70,6 @@ pub fn group_name(fleet: &str, pod_revision: &str, slot: u32, attempt: u32) -> S
     }
 }
 
-/// Submission id of an engine launch: unique for each launch, the same however often one is repeated.
-pub fn submission_id(group: &str, engine_revision: &str, launch: u32) -> String {
-    format!("{group}.{engine_revision}.{launch}")
-}
-
 /// Longest fleet name for which every group name stays within KubeRay's 53 characters:
 /// 53 less `-` and 6 of the revision, `-` and 4 of the slot, `-` and 3 of the attempt.
 pub const MAX_FLEET_NAME: usize = 37;

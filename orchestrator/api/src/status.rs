@@ -5,8 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::launch_id::LaunchId;
 use crate::named::named;
 pub use crate::rank_count::RankCount;
+use crate::revision::Revision;
 use crate::valid::FieldError;
 
 /// Observed state of the fleet.
@@ -322,6 +324,18 @@ pub struct GroupStatus {
     /// What it waits for, or why it failed and what helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl GroupStatus {
+    /// What its pods are made from and its engine runs.
+    pub fn revisions(&self) -> Revision {
+        Revision { pod: self.revision.clone(), engine: self.engine_revision.clone() }
+    }
+
+    /// The launch that it stands at.
+    pub fn launch_id(&self) -> LaunchId {
+        LaunchId { group: self.name.clone(), engine: self.engine_revision.clone(), number: self.launch }
+    }
 }
 
 /// Where one rank is.

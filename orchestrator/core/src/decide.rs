@@ -221,8 +221,7 @@ mod tests {
         let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet(1), 0) };
         let mut fleet = fleet(1);
         fleet.revision.engine = Some("eng2".to_owned());
-        let submission = "llama-pods1-0.eng2.1".to_owned();
-        let launch = Effect::LaunchEngine { group: group.name.clone(), submission };
+        let launch = Effect::LaunchEngine { launch: "llama-pods1-0.eng2.1".parse().unwrap() };
         assert!(pass(&fleet, &group, &[]).effects.contains(&launch));
     }
 

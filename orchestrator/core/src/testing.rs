@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::capacity::{Capacity, NodeRoom, Resources, Share};
 use crate::observed::{
     EngineFault, ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe,
-    ObservedRay, ObservedRayCluster, RayReport, Reach,
+    ObservedRank, ObservedRay, ObservedRayCluster, RayReport, Reach,
 };
 use crate::time;
 
@@ -188,13 +188,12 @@ pub(crate) fn pod(group: &GroupStatus, number: usize) -> ObservedPod {
 
 /// An engine at the current launch of a group that does everything right.
 pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
-    let revision = group.engine_revision.clone().unwrap_or_default();
     let ip = |number: u32| format!("10.0.{}.{number}", group.slot);
     ObservedEngine {
-        submission: names::submission_id(&group.name, &revision, group.launch),
+        submission: group.launch_id().to_string(),
         job: Some(ObservedJob::Running),
         ranks_placed: 2,
-        ranks: vec![(1, 0, 1, ip(1)), (0, 0, 0, ip(0))],
+        ranks: [1, 0].map(|rank| ObservedRank { rank, tensor: 0, stage: rank, ip: ip(rank) }).into(),
         healthy: true,
         answering: true,
         load: Some(ObservedLoad {

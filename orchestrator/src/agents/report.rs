@@ -9,7 +9,9 @@ use ray_bridge::engine::{Health, Load};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
 use rayfleet_api::text::cut;
-use rayfleet_core::observed::{ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, RayReport};
+use rayfleet_core::observed::{
+    ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, ObservedRank, RayReport,
+};
 
 use super::failure_detector::FailureDetector;
 
@@ -198,7 +200,12 @@ fn ranks(engine: &EngineState, placed: &Placed, known: &FailureDetector) -> Obse
     ObservedEngine {
         ranks_placed: u32::try_from(as_planned.len()).unwrap_or(u32::MAX),
         ranks: located
-            .map(|(rank, id)| (rank.rank, rank.tensor_rank, rank.stage, address(id).unwrap_or_default()))
+            .map(|(rank, id)| ObservedRank {
+                rank: rank.rank,
+                tensor: rank.tensor_rank,
+                stage: rank.stage,
+                ip: address(id).unwrap_or_default(),
+            })
             .collect(),
         differences: differences(placed),
         ..ObservedEngine::default()

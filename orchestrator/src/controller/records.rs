@@ -2,7 +2,7 @@
 //! after all the same, and only a group of a revision that is not on record is not made.
 
 use rayfleet_api::revision::Revision;
-use rayfleet_api::status::RolloutStep;
+use rayfleet_api::status::{GroupStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 
 use super::effects::{Outcome, ReconcilePass};
@@ -53,10 +53,7 @@ impl Controller {
         if held || !state.obstacles.is_due(&Object::History, clock::monotonic()) {
             return;
         }
-        let run = pass
-            .groups
-            .iter()
-            .map(|group| Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() });
+        let run = pass.groups.iter().map(GroupStatus::revisions);
         // What a partition keeps and a rollback goes back to.
         let status = pass.raw.status.as_ref();
         let stable = status.and_then(|status| status.rollout.as_ref()?.stable.as_deref()).map(revision_of);

@@ -1,7 +1,7 @@
 //! The serving gate as a condition of a head pod: written with the launch that it was opened for, and read with it. Pure.
 
 use jiff::Timestamp;
-use rayfleet_api::names;
+use rayfleet_api::{LaunchId, names};
 use serde_json::{Value, json};
 
 use super::pods::Condition;
@@ -15,7 +15,7 @@ pub(crate) struct Gate<'a> {
     /// Whether the pod is to take traffic.
     pub(crate) open: bool,
     /// Launch of the engine.
-    pub(crate) launch: &'a str,
+    pub(crate) launch: &'a LaunchId,
     /// One word for the condition's reason.
     pub(crate) reason: &'a str,
 }
@@ -40,10 +40,10 @@ pub(super) fn since(conditions: &[Condition]) -> Option<Timestamp> {
 }
 
 /// The launch that a gate was opened for; `None` if it is closed or does not tell.
-pub(super) fn opened_for(conditions: &[Condition]) -> Option<String> {
+pub(super) fn opened_for(conditions: &[Condition]) -> Option<LaunchId> {
     let open = |condition: &&Condition| condition.r#type == names::GATE_SERVING && condition.status == "True";
     let message = conditions.iter().find(open)?.message.as_deref()?;
-    message.strip_prefix(OPENED_FOR).map(str::to_owned)
+    message.strip_prefix(OPENED_FOR)?.parse().ok()
 }
 
 #[cfg(test)]

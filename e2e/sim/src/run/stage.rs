@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RolloutStep};
+use rayfleet_api::status::{Phase, RayClusterFleetStatus, RolloutStep};
 use serde_json::Value;
 
 use super::scenario::{Healed, Member, Patch, Refused, Scenario, Step, Until, Victim};
@@ -150,11 +150,7 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
 /// A group of the revision that the rollout goes to has come as far as a phase.
 fn reached(status: &RayClusterFleetStatus, phase: Phase) -> bool {
     let to = status.rollout.as_ref().map_or("", |rollout| rollout.to.as_str());
-    let of = |group: &GroupStatus| match &group.engine_revision {
-        Some(engine) => format!("{}/{engine}", group.revision),
-        None => group.revision.clone(),
-    };
-    let mut new = status.groups.iter().filter(|group| of(group) == to);
+    let mut new = status.groups.iter().filter(|group| group.revisions().to_string() == to);
     new.any(|group| phase <= group.phase && group.phase <= Phase::Ready)
 }
 

@@ -136,9 +136,8 @@ pub(crate) fn observed(fleet: &ValidFleet, group: &GroupStatus) -> ObservedGroup
     };
     let pods: Vec<ObservedPod> = group.nodes.iter().enumerate().map(pod).collect();
     let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
-    let revision = group.engine_revision.clone().unwrap_or_default();
     let engine = ObservedEngine {
-        submission: names::submission_id(&group.name, &revision, group.launch),
+        submission: group.launch_id().to_string(),
         job: Some(ObservedJob::Running),
         ranks_placed: fleet.ranks(),
         healthy: true,

@@ -145,8 +145,5 @@ impl<'a> Group<'a> {
 
 /// The submission id of a group's engine; empty where the pods start it.
 pub(super) fn submission(entry: &GroupStatus) -> String {
-    entry
-        .engine_revision
-        .as_deref()
-        .map_or_else(String::new, |revision| names::submission_id(&entry.name, revision, entry.launch))
+    entry.engine_revision.as_ref().map(|_| entry.launch_id().to_string()).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use rayfleet_api::valid::after;
 
 use super::context::StepContext;
 use super::failure::Failure;
+use super::pods::Trouble;
 use super::{engine, fail, formation_timeout, ray, reachability, repair, serve};
 use crate::effect::Effect;
 use crate::observed::ObservedPod;
@@ -81,7 +82,7 @@ pub(super) fn pods(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if engine::started(ctx) && !ctx.pods.whole() {
-        let (cause, _) = ctx.pods.trouble();
+        let Trouble { cause, .. } = ctx.pods.trouble();
         fail::fail(ctx, &Failure::PodLost(cause));
         return false;
     }
@@ -106,7 +107,7 @@ fn pod_message(ctx: &mut StepContext<'_>) -> String {
     if let Some(message) = no_pods(ctx) {
         return message;
     }
-    let (cause, details) = ctx.pods.trouble();
+    let Trouble { cause, details } = ctx.pods.trouble();
     let known = ctx.group.message.as_ref().filter(|message| text::tells(Some(message), &cause));
     if details.is_empty() {
         return cause;

@@ -2,8 +2,8 @@
 //! Only what every part needs; no rule of a phase.
 
 use jiff::Timestamp;
+use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
-use rayfleet_api::{ValidFleet, names};
 
 use super::Step;
 use super::pods::Pods;
@@ -99,11 +99,10 @@ impl<'a> StepContext<'a> {
             return;
         }
         self.act(Effect::SetGate {
-            group: self.group.name.clone(),
             pod: head.name.clone(),
             pod_uid: head.uid.clone(),
             open,
-            launch: submission(&self.group),
+            launch: self.group.launch_id(),
             reason,
         });
     }
@@ -144,9 +143,4 @@ impl<'a> StepContext<'a> {
             blamed: self.blamed,
         }
     }
-}
-
-/// Submission id of the current launch.
-pub(super) fn submission(group: &GroupStatus) -> String {
-    names::submission_id(&group.name, group.engine_revision.as_deref().unwrap_or_default(), group.launch)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::{START_TIMEOUT, after};
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
 use super::failure::Failure;
 use super::{fail, formation_timeout, ray, serve};
 use crate::effect::Effect;
@@ -79,9 +79,9 @@ fn start(ctx: &mut StepContext<'_>) {
 }
 
 fn launch(ctx: &mut StepContext<'_>) {
-    let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
+    let launch = ctx.group.launch_id();
     ctx.wake_at(ctx.group.start_deadline.as_ref().map(|time| time.0));
-    ctx.act(Effect::LaunchEngine { group, submission });
+    ctx.act(Effect::LaunchEngine { launch });
 }
 
 fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
@@ -202,8 +202,8 @@ fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
         ObservedProbe::Unknown => {
             still(ctx, Phase::Probing, "the probe prompt is being answered".to_owned());
             if ctx.group.phase == Phase::Probing {
-                let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
-                ctx.act(Effect::Probe { group, submission });
+                let launch = ctx.group.launch_id();
+                ctx.act(Effect::Probe { launch });
             }
         }
     }

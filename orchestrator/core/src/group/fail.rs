@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{Goal, GroupFailure, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
 use super::failure::Failure;
 use super::{blame, engine, formation_timeout, ray, reachability};
 use crate::effect::Effect;
@@ -132,8 +132,8 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
     match runs {
         Some(false) => true,
         Some(true) => {
-            let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
-            ctx.act(Effect::StopEngine { group, submission });
+            let launch = ctx.group.launch_id();
+            ctx.act(Effect::StopEngine { launch });
             if ctx.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
                 give_up(ctx, &Failure::DoesNotStop);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rayfleet_api::status::{FailureKind, Phase};
 use rayfleet_api::valid::after;
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
 use super::failure::Failure;
 use super::{
     bring_up, drain, engine, evict, fail, formation_timeout, own_engine, ray, reachability, suspend,
@@ -58,7 +58,7 @@ fn opened(ctx: &StepContext<'_>) -> bool {
 
 /// The gate is open for the present launch: it was ready, and its probe prompt answered.
 pub(super) fn is_open(ctx: &StepContext<'_>) -> bool {
-    let launch = submission(&ctx.group);
+    let launch = ctx.group.launch_id();
     ctx.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
 }
 

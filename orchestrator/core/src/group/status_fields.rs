@@ -51,11 +51,11 @@ fn ranks(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
         .ranks
         .iter()
         .take(most)
-        .map(|(rank, tensor, pipeline_stage, ip)| RankPlacement {
-            rank: *rank,
-            tensor: *tensor,
-            stage: *pipeline_stage,
-            node: node(ip),
+        .map(|found| RankPlacement {
+            rank: found.rank,
+            tensor: found.tensor,
+            stage: found.stage,
+            node: node(&found.ip),
         })
         .collect();
     placement.sort_by_key(|rank| rank.rank);

@@ -3,7 +3,7 @@
 
 use rayfleet_api::status::{Goal, Phase};
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
 use super::fail::STOP_LIMIT;
 use super::failure::Failure;
 use super::finalizer::{self, Hold};
@@ -43,8 +43,8 @@ fn engine_over(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if ray::job_runs(ctx) == Some(true) {
-        let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
-        ctx.act(Effect::StopEngine { group, submission });
+        let launch = ctx.group.launch_id();
+        ctx.act(Effect::StopEngine { launch });
     }
     ctx.reached(time::end_of(ctx.group.phase_since.as_ref(), STOP_LIMIT))
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{
-    GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep,
-};
+use rayfleet_api::status::{Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep};
 
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
 use super::create::{Blocked, ROOM_UNKNOWN};
@@ -47,7 +45,7 @@ pub(super) fn progress(
         pend_failed_revision: None,
         pend_failures: 0,
         pend_retry_after: None,
-        from: outdated.map(revision_of),
+        from: outdated.map(|group| group.revisions().to_string()),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(planner.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),
@@ -60,13 +58,6 @@ pub(super) fn progress(
         in_vain.record(&mut rollout);
     }
     (rollout, hold)
-}
-
-fn revision_of(group: &GroupStatus) -> String {
-    match &group.engine_revision {
-        Some(engine) => format!("{}/{engine}", group.revision),
-        None => group.revision.clone(),
-    }
 }
 
 /// Whether a step, with groups missing or not, is one that something has to follow.

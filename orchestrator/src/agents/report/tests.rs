@@ -89,7 +89,8 @@ fn a_shallow_look_keeps_what_the_deep_look_found() {
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     let deep = look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
     assert_eq!(deep.ranks_placed, 2);
-    assert_eq!(deep.ranks, [(0, 0, 0, "10.0.0.1".into()), (1, 0, 1, "10.0.0.2".into())]);
+    let at = |rank: u32, ip: &str| ObservedRank { rank, tensor: 0, stage: rank, ip: ip.into() };
+    assert_eq!(deep.ranks, [at(0, "10.0.0.1"), at(1, "10.0.0.2")]);
 
     let shallow =
         RayState { cluster: None, engine: Some(EngineState { health: Some(Health::Serving), ..engine() }) };
@@ -231,7 +232,7 @@ fn what_a_dashboard_lists_beyond_the_plan_is_not_shown() {
     let many = |count: u32| (0..count).map(|n| rank(n, Some("head"), true)).collect::<Vec<_>>();
     let state = |ranks, plan| EngineState { placed: Some(placed(ranks)), plan, ..engine() };
     let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), Some(plan())));
-    assert_eq!(observed.ranks.iter().map(|rank| rank.0).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(observed.ranks.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [0, 1]);
     let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), None));
     assert_eq!(observed.ranks.len(), 1024);
 }

@@ -77,11 +77,10 @@ impl History {
 }
 
 fn started(group: &GroupStatus, at: Duration) -> Life {
-    let engine = group.engine_revision.as_deref().unwrap_or("-");
     Life {
         name: group.name.clone(),
         slot: group.slot,
-        revision: format!("{}/{engine}", group.revision),
+        revision: group.revisions().to_string(),
         phases: vec![Entered { what: group.phase, at }],
         gone: None,
     }

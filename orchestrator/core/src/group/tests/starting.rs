@@ -68,7 +68,7 @@ fn opened_for(launch: &str, edit: impl Fn(&mut GroupStatus)) -> (GroupStatus, Ob
     };
     edit(&mut group);
     let mut observed = healthy(&group, t0());
-    observed.pods[0].opened_for = Some(launch.to_owned());
+    observed.pods[0].opened_for = Some(launch.parse().unwrap());
     (group, observed)
 }
 

@@ -275,8 +275,7 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup 
 
 fn engine(group: &Group, entry: Option<&GroupStatus>) -> ObservedEngine {
     let Some(entry) = entry else { return ObservedEngine::default() };
-    let revision = entry.engine_revision.clone().unwrap_or_default();
-    let submission = names::submission_id(&entry.name, &revision, entry.launch);
+    let submission = entry.launch_id().to_string();
     let state = group.job.as_ref().filter(|(of, _)| *of == submission).map(|(_, engine)| *engine);
     let healthy = state == Some(Engine::Healthy);
     ObservedEngine {

@@ -44,6 +44,8 @@ pub const ANNOTATION_SKIP_DRAIN: &str = "rayfleet.io/skip-drain";
 pub const ANNOTATION_DISRUPTION_BUDGET: &str = "rayfleet.io/disruption-budget";
 /// Annotation of a fleet: `true` lets Rayfleet make groups of the RayClusters of its RayClusterReplicaSets.
 pub const ANNOTATION_TAKE_OVER: &str = "rayfleet.io/take-over";
+/// Annotation of a head pod: the launch that its serving gate was opened for.
+pub const ANNOTATION_OPENED_FOR: &str = "rayfleet.io/opened-for";
 /// Kubernetes' annotation of what it costs to lose an object; read on RayClusters, as AIBrix does.
 pub const ANNOTATION_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Annotation of a ControllerRevision that says why it came to be.

@@ -559,12 +559,13 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
                     "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": format!("made-{name}"),
                                          "controller": true}],
                     "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: name, "ray.io/cluster": name,
-                               "ray.io/node-type": "head"}
+                               "ray.io/node-type": "head"},
+                    "annotations": {names::ANNOTATION_OPENED_FOR: format!("{name}.x.1")}
                 },
                 "spec": {"nodeName": "a", "containers": []},
                 "status": {"conditions": [
                     {"type": "ContainersReady", "status": "True"},
-                    {"type": "rayfleet.io/serving", "status": "True", "message": format!("takes traffic: {name}.x.1")}
+                    {"type": "rayfleet.io/serving", "status": "True"}
                 ]}
             }))
         })

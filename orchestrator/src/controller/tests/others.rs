@@ -125,12 +125,13 @@ fn pod_of(group: &GroupStatus, head: bool) -> Pod {
             "name": format!("{}-{kind}", group.name), "namespace": "n", "uid": format!("{}-{kind}", group.name),
             "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": group.name, "uid": format!("made-{}", group.name),
                                  "controller": true}],
-            "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: group.name, "ray.io/cluster": group.name, "ray.io/node-type": kind}
+            "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: group.name, "ray.io/cluster": group.name, "ray.io/node-type": kind},
+            "annotations": {names::ANNOTATION_OPENED_FOR: launch}
         },
         "spec": {"nodeName": "a", "containers": []},
         "status": {"conditions": [
             {"type": "ContainersReady", "status": "True"},
-            {"type": "rayfleet.io/serving", "status": if head { "True" } else { "False" }, "message": format!("takes traffic: {launch}")}
+            {"type": "rayfleet.io/serving", "status": if head { "True" } else { "False" }}
         ]}
     }))
 }

@@ -179,6 +179,7 @@ async fn a_gate_is_set_for_the_pod_that_was_seen() {
     let call = &bench.server.calls()[0];
     assert!(call.path.starts_with("/api/v1/namespaces/n/pods/p/status"), "{}", call.path);
     assert_eq!(call.body["metadata"]["uid"], "u-p");
+    assert_eq!(call.body["metadata"]["annotations"]["rayfleet.io/opened-for"], "f-0.e.1");
     let condition = &call.body["status"]["conditions"][0];
     assert_eq!((&condition["type"], &condition["status"]), (&json!("rayfleet.io/serving"), &json!("True")));
 }

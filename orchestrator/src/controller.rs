@@ -273,10 +273,7 @@ impl Controller {
         self.gates(&key, dead, &mut outcome).await;
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
-        self.metrics.fleet(&key.namespace, &key.name, &decision.status);
-        for kind in &decision.failures {
-            self.metrics.failed(&key.namespace, &key.name, *kind);
-        }
+        self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
         self.executor.may("look after engines")?;
         // Before RayClusters were listed nobody knows with which token an agent has to ask.
         if self.index.read(|known| known.lists_clusters(&key.namespace)) {

@@ -26,19 +26,25 @@ struct Fleet {
     fleet: String,
 }
 
+impl Fleet {
+    fn of(namespace: &str, fleet: &str) -> Self {
+        Self { namespace: namespace.to_owned(), fleet: fleet.to_owned() }
+    }
+}
+
 /// Labels of a fleet's groups in one phase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InPhase {
-    namespace: String,
-    fleet: String,
+    #[prometheus(flatten)]
+    of: Fleet,
     phase: &'static str,
 }
 
 /// Labels of a fleet's failures of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
-    namespace: String,
-    fleet: String,
+    #[prometheus(flatten)]
+    of: Fleet,
     kind: &'static str,
 }
 
@@ -152,8 +158,7 @@ impl Metrics {
 
     /// A fleet was looked at.
     pub(crate) fn pass(&self, namespace: &str, fleet: &str, seconds: f64) {
-        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
-        self.passes.get_or_create(&labels).inc();
+        self.passes.get_or_create(&Fleet::of(namespace, fleet)).inc();
         self.pass_seconds.observe(seconds);
     }
 
@@ -165,40 +170,38 @@ impl Metrics {
         }
     }
 
-    /// A fleet's groups as its status says.
-    pub(crate) fn fleet(&self, namespace: &str, fleet: &str, status: &RayClusterFleetStatus) {
+    /// A fleet's groups as its status says, and the kinds of failures that the pass found.
+    pub(crate) fn fleet(
+        &self,
+        namespace: &str,
+        fleet: &str,
+        status: &RayClusterFleetStatus,
+        failures: &[FailureKind],
+    ) {
+        let of = Fleet::of(namespace, fleet);
         for phase in Phase::ALL {
             let count = status.groups.iter().filter(|group| group.phase == *phase).count();
-            let labels =
-                InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
+            let labels = InPhase { of: of.clone(), phase: phase.as_str() };
             self.groups.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
+        for kind in failures {
+            self.failures.get_or_create(&OfKind { of: of.clone(), kind: kind.as_str() }).inc();
+        }
         let lost = status.rollout.as_ref().map_or(0, |rollout| rollout.lost_requests);
-        self.lost_requests.get_or_create(&labels).set(lost);
-    }
-
-    /// A group has failed.
-    pub(crate) fn failed(&self, namespace: &str, fleet: &str, kind: FailureKind) {
-        let labels = OfKind { namespace: namespace.to_owned(), fleet: fleet.to_owned(), kind: kind.as_str() };
-        self.failures.get_or_create(&labels).inc();
+        self.lost_requests.get_or_create(&of).set(lost);
     }
 
     /// A fleet is gone.
     pub(crate) fn forget(&self, namespace: &str, fleet: &str) {
+        let of = Fleet::of(namespace, fleet);
         for phase in Phase::ALL {
-            let labels =
-                InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
-            self.groups.remove(&labels);
+            self.groups.remove(&InPhase { of: of.clone(), phase: phase.as_str() });
         }
         for kind in FailureKind::ALL {
-            let labels =
-                OfKind { namespace: namespace.to_owned(), fleet: fleet.to_owned(), kind: kind.as_str() };
-            self.failures.remove(&labels);
+            self.failures.remove(&OfKind { of: of.clone(), kind: kind.as_str() });
         }
-        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
-        self.lost_requests.remove(&labels);
-        self.passes.remove(&labels);
+        self.lost_requests.remove(&of);
+        self.passes.remove(&of);
     }
 
     /// The text for a scrape.
@@ -226,8 +229,7 @@ mod tests {
             rollout: Some(RolloutStatus { lost_requests: 3, ..RolloutStatus::default() }),
             ..RayClusterFleetStatus::default()
         };
-        metrics.fleet("n", "f", &status);
-        metrics.failed("n", "f", FailureKind::RankDied);
+        metrics.fleet("n", "f", &status, &[FailureKind::RankDied]);
         metrics.pass("n", "f", 0.01);
         metrics.write("write status", true);
         metrics.observed(0.2, false);

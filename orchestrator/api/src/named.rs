@@ -4,7 +4,7 @@
 macro_rules! named {
     (
         $(#[$about:meta])*
-        pub enum $enum:ident { $($(#[$of_value:meta])* $value:ident = $name:literal,)+ }
+        pub enum $enum:ident { $($(#[$of_value:meta])* $value:ident = $name:tt,)+ }
     ) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

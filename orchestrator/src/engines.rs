@@ -3,10 +3,10 @@
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
 use ray_bridge::placement::{FreeGpus, Level, Policy, Shape, Strategy};
+use rayfleet_api::FieldError;
 use rayfleet_api::spec::{EngineType, PlacementStrategy};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::ValidModel;
-use rayfleet_api::{FieldError, names};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

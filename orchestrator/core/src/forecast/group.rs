@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::names;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::{GroupShape, after};
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::names;
 use rayfleet_api::status::GroupStatus;
 
 use super::sim::{Pace, Sim};

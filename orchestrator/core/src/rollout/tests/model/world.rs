@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity::{Capacity, PendingPod};
 use crate::observed::{

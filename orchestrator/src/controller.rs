@@ -36,8 +36,8 @@ use crate::agents::{Agents, Assignment, Engine, PollInterval};
 use crate::clock;
 use crate::engines;
 use crate::kubernetes::{
-    Executor, GroupPods, History, Index, Key, Model, Records, Snapshot, WriteError, groups_of, orphans_of,
-    owned_clusters, strays_of,
+    Executor, GroupPods, History, Index, Key, Model, Orphan, Records, Snapshot, WriteError, groups_of,
+    orphans_of, owned_clusters, strays_of,
 };
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -239,7 +239,7 @@ impl Controller {
         if status != before || stored.status.as_ref().is_some_and(|stored| !stored.unreadable.is_empty()) {
             self.executor.write_status(raw, status).await?;
             state.unwritten.forget();
-            self.executor.tell(raw, true, held.reason, &held.message);
+            self.executor.tell(raw, true, held.reason.as_str(), &held.message);
             self.mended(stored);
         }
         Ok(Some(rayfleet_api::valid::after(now, TRY_AGAIN)))
@@ -283,7 +283,7 @@ impl Controller {
         self.gates(&key, dead, &mut outcome).await;
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
-        self.metrics.fleet(&key.namespace, &key.name, &decision.status);
+        self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
         self.executor.may("look after engines")?;
         // Before RayClusters were listed nobody knows with which token an agent has to ask.
         if self.index.read(|known| known.lists_clusters(&key.namespace)) {
@@ -315,7 +315,7 @@ impl Controller {
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
     async fn adopt_orphans(&self, raw: &RayClusterFleet, outcome: &mut Outcome) {
         let orphans = self.index.read(|known| orphans_of(known, raw));
-        let calls = orphans.into_iter().map(|(key, uid, version)| async move {
+        let calls = orphans.into_iter().map(|Orphan { key, uid, version }| async move {
             info!(fleet = %Key::of(raw), group = %key.name, "adopting the RayCluster that has no owner");
             let adopted = self.executor.adopt_cluster(raw, &key, &uid, &version).await;
             (key, adopted)
@@ -402,15 +402,14 @@ impl Controller {
             let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
             return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
         }
-        let model = self.model(fleet, group)?;
+        let model = self.model(fleet, group.engine_revision.as_deref())?;
         let shape = engines::shape(&model).ok()?;
         Some(Engine::Launched { submission: engines::submission(group)?, port: model.port, shape })
     }
 
-    /// The model block of the engine revision that a group runs.
-    fn model(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<Model> {
-        let revision = group.engine_revision.as_deref()?;
-        self.index.read(|known| History::new(fleet, &known.revisions).model(revision))
+    /// The model block of an engine revision: the fleet's own, or one of the history, as engines that run may have.
+    fn model(&self, fleet: &ValidFleet, revision: Option<&str>) -> Option<Model> {
+        self.index.read(|known| History::new(fleet, &known.revisions).model(revision?))
     }
 }
 

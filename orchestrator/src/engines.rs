@@ -3,10 +3,10 @@
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
 use ray_bridge::placement::{FreeGpus, Level, Policy, Shape, Strategy};
+use rayfleet_api::FieldError;
 use rayfleet_api::spec::{EngineType, PlacementStrategy};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::ValidModel;
-use rayfleet_api::{FieldError, names};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,8 +18,8 @@ const PROBE: Duration = Duration::from_mins(5);
 
 /// The submission id of the launch that a ledger entry stands at; `None` in compatibility mode.
 pub(crate) fn submission(group: &GroupStatus) -> Option<SubmissionId> {
-    let revision = group.engine_revision.as_deref()?;
-    SubmissionId::new(names::submission_id(&group.name, revision, group.launch)).ok()
+    group.engine_revision.as_ref()?;
+    SubmissionId::new(group.launch_id().to_string()).ok()
 }
 
 /// The engine to launch.

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::status::{FailureKind, Phase};
 
 /// Labels of a write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -25,12 +26,26 @@ struct Fleet {
     fleet: String,
 }
 
+impl Fleet {
+    fn of(namespace: &str, fleet: &str) -> Self {
+        Self { namespace: namespace.to_owned(), fleet: fleet.to_owned() }
+    }
+}
+
 /// Labels of a fleet's groups in one phase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InPhase {
-    namespace: String,
-    fleet: String,
+    #[prometheus(flatten)]
+    of: Fleet,
     phase: &'static str,
+}
+
+/// Labels of a fleet's failures of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    #[prometheus(flatten)]
+    of: Fleet,
+    kind: &'static str,
 }
 
 /// All metrics.
@@ -39,6 +54,7 @@ pub(crate) struct Metrics {
     writes: Family<Write, Counter>,
     passes: Family<Fleet, Counter>,
     groups: Family<InPhase, Gauge>,
+    failures: Family<OfKind, Counter>,
     lost_requests: Family<Fleet, Gauge>,
     queue: Gauge,
     leading: Gauge,
@@ -57,14 +73,6 @@ pub(crate) struct Metrics {
     pub panics: Counter<u64, AtomicU64>,
 }
 
-const PHASES: [rayfleet_api::status::Phase; 11] = {
-    use rayfleet_api::status::Phase::{
-        Draining, Failed, Forming, Loading, Pending, Placing, Probing, Provisioning, Ready, Stopping,
-        Suspended,
-    };
-    [Pending, Provisioning, Forming, Placing, Loading, Probing, Ready, Draining, Stopping, Failed, Suspended]
-};
-
 impl Metrics {
     /// All metrics at zero.
     pub(crate) fn new() -> Self {
@@ -74,6 +82,7 @@ impl Metrics {
             writes: Family::default(),
             passes: Family::default(),
             groups: Family::default(),
+            failures: Family::default(),
             lost_requests: Family::default(),
             queue: Gauge::default(),
             leading: Gauge::default(),
@@ -95,6 +104,7 @@ impl Metrics {
         registry.register("api_writes", "Writes to the API server by what and outcome", self.writes.clone());
         registry.register("passes", "Looks at a fleet", self.passes.clone());
         registry.register("groups", "Groups by phase", self.groups.clone());
+        registry.register("group_failures", "Failures of groups by kind", self.failures.clone());
         registry.register(
             "lost_requests",
             "Requests that drain deadlines cut off since the fleet exists",
@@ -148,8 +158,7 @@ impl Metrics {
 
     /// A fleet was looked at.
     pub(crate) fn pass(&self, namespace: &str, fleet: &str, seconds: f64) {
-        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
-        self.passes.get_or_create(&labels).inc();
+        self.passes.get_or_create(&Fleet::of(namespace, fleet)).inc();
         self.pass_seconds.observe(seconds);
     }
 
@@ -161,29 +170,38 @@ impl Metrics {
         }
     }
 
-    /// A fleet's groups as its status says.
-    pub(crate) fn fleet(&self, namespace: &str, fleet: &str, status: &RayClusterFleetStatus) {
-        for phase in PHASES {
-            let count = status.groups.iter().filter(|group| group.phase == phase).count();
-            let labels =
-                InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
+    /// A fleet's groups as its status says, and the kinds of failures that the pass found.
+    pub(crate) fn fleet(
+        &self,
+        namespace: &str,
+        fleet: &str,
+        status: &RayClusterFleetStatus,
+        failures: &[FailureKind],
+    ) {
+        let of = Fleet::of(namespace, fleet);
+        for phase in Phase::ALL {
+            let count = status.groups.iter().filter(|group| group.phase == *phase).count();
+            let labels = InPhase { of: of.clone(), phase: phase.as_str() };
             self.groups.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
+        for kind in failures {
+            self.failures.get_or_create(&OfKind { of: of.clone(), kind: kind.as_str() }).inc();
+        }
         let lost = status.rollout.as_ref().map_or(0, |rollout| rollout.lost_requests);
-        self.lost_requests.get_or_create(&labels).set(lost);
+        self.lost_requests.get_or_create(&of).set(lost);
     }
 
     /// A fleet is gone.
     pub(crate) fn forget(&self, namespace: &str, fleet: &str) {
-        for phase in PHASES {
-            let labels =
-                InPhase { namespace: namespace.to_owned(), fleet: fleet.to_owned(), phase: phase.as_str() };
-            self.groups.remove(&labels);
+        let of = Fleet::of(namespace, fleet);
+        for phase in Phase::ALL {
+            self.groups.remove(&InPhase { of: of.clone(), phase: phase.as_str() });
         }
-        let labels = Fleet { namespace: namespace.to_owned(), fleet: fleet.to_owned() };
-        self.lost_requests.remove(&labels);
-        self.passes.remove(&labels);
+        for kind in FailureKind::ALL {
+            self.failures.remove(&OfKind { of: of.clone(), kind: kind.as_str() });
+        }
+        self.lost_requests.remove(&of);
+        self.passes.remove(&of);
     }
 
     /// The text for a scrape.
@@ -199,7 +217,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+    use rayfleet_api::status::{GroupStatus, RolloutStatus};
 
     use super::*;
 
@@ -211,7 +229,7 @@ mod tests {
             rollout: Some(RolloutStatus { lost_requests: 3, ..RolloutStatus::default() }),
             ..RayClusterFleetStatus::default()
         };
-        metrics.fleet("n", "f", &status);
+        metrics.fleet("n", "f", &status, &[FailureKind::RankDied]);
         metrics.pass("n", "f", 0.01);
         metrics.write("write status", true);
         metrics.observed(0.2, false);
@@ -227,6 +245,7 @@ mod tests {
             r#"rayfleet_groups{namespace="n",fleet="f",phase="Ready"} 2"#,
             r#"rayfleet_groups{namespace="n",fleet="f",phase="Loading"} 1"#,
             r#"rayfleet_groups{namespace="n",fleet="f",phase="Failed"} 0"#,
+            r#"rayfleet_group_failures_total{namespace="n",fleet="f",kind="RankDied"} 1"#,
             r#"rayfleet_lost_requests{namespace="n",fleet="f"} 3"#,
             "rayfleet_engine_submit_delay_seconds_count 1",
             "rayfleet_endpoint_open_delay_seconds_count 1",
@@ -249,7 +268,7 @@ mod tests {
     fn every_phase_has_its_number() {
         let text = counted().text(0, false);
         let phases = text.lines().filter(|line| line.starts_with("rayfleet_groups{")).count();
-        assert_eq!(phases, PHASES.len());
+        assert_eq!(phases, Phase::ALL.len());
         assert!(text.contains("rayfleet_leading 0"));
     }
 

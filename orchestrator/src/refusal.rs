@@ -3,41 +3,40 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rayfleet_api::status::{FleetCondition, RolloutStatus};
+use rayfleet_api::status::{FleetCondition, RolloutStatus, RolloutStep};
 use rayfleet_api::text::cut;
 use rayfleet_api::{FieldError, RayClusterFleetStatus};
 use rayfleet_core::HoldReason;
-use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE, KUBERAY_MISSING};
 
 /// Longest part of a refusal in bytes: a spec may break a rule in thousands of places.
 const LONGEST: usize = 4096;
 
-fn held(reason: &'static str, message: &str) -> HoldReason {
+fn held(reason: RolloutStep, message: &str) -> HoldReason {
     HoldReason { reason, message: cut(message, LONGEST), stands_in: true, creates: true, temporary: false }
 }
 
 /// The spec breaks rules.
 pub(crate) fn invalid(problems: &[FieldError]) -> HoldReason {
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    held(INVALID_SPEC, &all.join("; "))
+    held(RolloutStep::InvalidSpec, &all.join("; "))
 }
 
 /// KubeRay does not take the template.
 pub(crate) fn template(words: &str) -> HoldReason {
     let message =
         format!("spec.template.spec: KubeRay's CRD refuses the RayCluster: {words}: correct the template");
-    held(INVALID_TEMPLATE, &message)
+    held(RolloutStep::InvalidTemplate, &message)
 }
 
 /// The API server does not take RayClusters of the template now. `words` name the object, what was said, and the cure.
 pub(crate) fn not_now(words: &str) -> HoldReason {
-    HoldReason { temporary: true, ..held(CREATE_REFUSED, words) }
+    HoldReason { temporary: true, ..held(RolloutStep::CreateRefused, words) }
 }
 
 /// KubeRay is not there.
 pub(crate) fn no_kuberay(words: &str) -> HoldReason {
     let message = format!("KubeRay is not installed: {words}: install KubeRay 1.6 or later with its CRDs");
-    HoldReason { stands_in: false, creates: false, ..held(KUBERAY_MISSING, &message) }
+    HoldReason { stands_in: false, creates: false, ..held(RolloutStep::KubeRayMissing, &message) }
 }
 
 /// The status of a fleet of which no valid revision is known: what its groups are is left as it was. Unchanged when it said so before.
@@ -52,7 +51,7 @@ pub(crate) fn status(
     condition(held, &mut status, "Progressing", "False", now);
     condition(held, &mut status, "Stalled", "True", now);
     let rollout = status.rollout.get_or_insert_with(RolloutStatus::default);
-    held.reason.clone_into(&mut rollout.step);
+    rollout.step = held.reason;
     rollout.reason = Some(held.message.clone());
     status
 }
@@ -60,8 +59,9 @@ pub(crate) fn status(
 fn condition(held: &HoldReason, status: &mut RayClusterFleetStatus, kind: &str, value: &str, now: Timestamp) {
     let before = status.conditions.iter().position(|condition| condition.type_ == kind);
     let old = before.and_then(|index| status.conditions.get(index));
-    let same = old
-        .is_some_and(|old| old.status == value && old.reason == held.reason && old.message == held.message);
+    let same = old.is_some_and(|old| {
+        old.status == value && old.reason == held.reason.as_str() && old.message == held.message
+    });
     if same {
         return;
     }
@@ -71,7 +71,7 @@ fn condition(held: &HoldReason, status: &mut RayClusterFleetStatus, kind: &str, 
         status: value.to_owned(),
         last_update_time: Some(Time(now)),
         last_transition_time: kept.or(Some(Time(now))),
-        reason: held.reason.to_owned(),
+        reason: held.reason.to_string(),
         message: held.message.clone(),
     };
     match before.and_then(|index| status.conditions.get_mut(index)) {
@@ -111,16 +111,16 @@ mod tests {
         let problems =
             [problem("spec.replicas", "must be 0 or more"), problem("spec.model.name", "is empty")];
         let refusal = invalid(&problems);
-        assert_eq!(refusal.reason, "InvalidSpec");
+        assert_eq!(refusal.reason, RolloutStep::InvalidSpec);
         for word in ["spec.replicas", "must be 0 or more", "; ", "spec.model.name"] {
             assert!(refusal.message.contains(word), "{word:?} is not in {}", refusal.message);
         }
         let refusal = template("spec.headGroupSpec: Required value");
-        assert_eq!(refusal.reason, "InvalidTemplate");
+        assert_eq!(refusal.reason, RolloutStep::InvalidTemplate);
         assert!(refusal.message.starts_with("spec.template.spec: "), "{}", refusal.message);
         assert!(refusal.message.ends_with("Required value: correct the template"), "{}", refusal.message);
         let missing = no_kuberay("no CRD");
-        assert_eq!(missing.reason, "KubeRayMissing");
+        assert_eq!(missing.reason, RolloutStep::KubeRayMissing);
         assert!(missing.message.contains("no CRD: install KubeRay"), "{}", missing.message);
     }
 
@@ -155,6 +155,6 @@ mod tests {
         let before = RayClusterFleetStatus { conditions: vec![was], ..RayClusterFleetStatus::default() };
         let after = status(&template("no"), &before, Some(1), at(20));
         assert_eq!(after.conditions[0].last_transition_time, Some(Time(at(20))));
-        assert_eq!(after.rollout.unwrap().step, "InvalidTemplate");
+        assert_eq!(after.rollout.unwrap().step, RolloutStep::InvalidTemplate);
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::status::{GroupStatus, Phase, RolloutStep};
 
 use super::ready;
 
@@ -13,7 +13,7 @@ use super::ready;
 #[derive(Debug, Default)]
 pub struct Narrator {
     groups: BTreeMap<String, (Phase, u32, u32)>,
-    step: String,
+    step: Option<RolloutStep>,
 }
 
 impl Narrator {
@@ -21,8 +21,8 @@ impl Narrator {
     pub fn tell(&mut self, fleet: &RayClusterFleet) -> Vec<String> {
         let mut lines = Vec::new();
         let rollout = fleet.status.as_ref().and_then(|status| status.rollout.as_ref());
-        if let Some(rollout) = rollout.filter(|rollout| rollout.step != self.step) {
-            self.step.clone_from(&rollout.step);
+        if let Some(rollout) = rollout.filter(|rollout| self.step != Some(rollout.step)) {
+            self.step = Some(rollout.step);
             let reason = rollout.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             lines.push(format!("rollout: {}{reason}", rollout.step));
         }
@@ -47,7 +47,11 @@ impl Narrator {
 fn line(group: &GroupStatus) -> String {
     let words = match &group.message {
         _ if group.phase == Phase::Ready => {
-            format!("ranks {} on {}", group.ranks.as_deref().unwrap_or("-"), group.nodes.join(", "))
+            format!(
+                "ranks {} on {}",
+                group.ranks.map_or_else(|| "-".to_owned(), |ranks| ranks.to_string()),
+                group.nodes.join(", ")
+            )
         }
         Some(message) => message.lines().next().unwrap_or_default().to_owned(),
         None => String::new(),
@@ -65,7 +69,7 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet", "metadata": {"name": "f"},
             "spec": {"selector": {}, "template": {"spec": {}}},
-            "status": {"groups": groups, "rollout": {"step": "Updating", "reason": "1 of 2", "to": "a"}},
+            "status": {"groups": groups, "rollout": {"step": "Replacing groups", "reason": "1 of 2", "to": "a"}},
         }))
         .unwrap()
     }
@@ -76,7 +80,7 @@ mod tests {
         let group =
             |phase| json!([{"name": "f-0", "slot": 0, "revision": "a", "phase": phase, "message": "m"}]);
         let reported = narrator.tell(&fleet(&group("Forming")));
-        assert_eq!(reported, ["rollout: Updating (1 of 2)", "f-0  Forming      m"]);
+        assert_eq!(reported, ["rollout: Replacing groups (1 of 2)", "f-0  Forming      m"]);
         assert_eq!(narrator.tell(&fleet(&group("Forming"))), Vec::<String>::new());
         assert_eq!(narrator.tell(&fleet(&group("Placing"))), ["f-0  Placing      m"]);
         assert_eq!(narrator.tell(&fleet(&json!([]))), ["f-0  is gone"]);

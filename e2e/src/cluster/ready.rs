@@ -1,7 +1,7 @@
 //! Checks of a fleet's status against its spec. Pure functions.
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::status::{GroupStatus, Phase, RolloutStep};
 
 /// The groups in a fleet's status.
 pub fn groups(fleet: &RayClusterFleet) -> &[GroupStatus] {
@@ -34,8 +34,11 @@ pub fn unsettled(fleet: &RayClusterFleet) -> Option<String> {
     if let Some(group) = status.groups.iter().find(|group| group.phase != Phase::Ready) {
         return Some(format!("group {} is {}", group.name, group.phase.as_str()));
     }
-    let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
-    (step != "Complete").then(|| format!("the rollout is at `{step}`"))
+    match status.rollout.as_ref().map(|rollout| rollout.step) {
+        Some(RolloutStep::Complete) => None,
+        Some(step) => Some(format!("the rollout is at `{step}`")),
+        None => Some("there is no rollout yet".into()),
+    }
 }
 
 /// One line for each group.
@@ -44,7 +47,7 @@ pub fn lines(fleet: &RayClusterFleet) -> Vec<String> {
         .iter()
         .map(|group| {
             let message = group.message.as_deref().unwrap_or_default();
-            let ranks = group.ranks.as_deref().unwrap_or("-");
+            let ranks = group.ranks.map_or_else(|| "-".to_owned(), |ranks| ranks.to_string());
             format!("{} {} ranks {ranks} {message}", group.name, group.phase.as_str())
         })
         .collect()
@@ -98,7 +101,7 @@ mod tests {
             ("/updatedReplicas", json!(0)),
             ("/readyReplicas", json!(0)),
             ("/groups/0/phase", json!("Draining")),
-            ("/rollout/step", json!("Updating")),
+            ("/rollout/step", json!("Replacing groups")),
         ] {
             let mut status = good();
             *status.pointer_mut(pointer).unwrap() = value;

@@ -78,8 +78,7 @@ fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
 }
 
 fn step(what: What, group: &GroupStatus) -> Step {
-    let engine = group.engine_revision.as_ref().map_or_else(String::new, |engine| format!("/{engine}"));
-    Step { what, group: group.name.clone(), revision: format!("{}{engine}", group.revision) }
+    Step { what, group: group.name.clone(), revision: group.revisions().to_string() }
 }
 
 /// One line for each step.

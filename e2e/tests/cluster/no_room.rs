@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
+use rayfleet_api::status::RolloutStep;
 use rayfleet_e2e::cluster::call;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::plan_check::foretell;
@@ -56,10 +57,10 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
             suite.console.say(reported.await?);
             let canary = fleet.follow("have its one new group ready beside the others", ROLLOUT, |fleet| {
                 let status = fleet?.status.as_ref()?;
-                let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+                let step = status.rollout.as_ref().map(|rollout| rollout.step);
                 let whole =
                     (status.replicas, status.ready_replicas, status.updated_replicas) == (GROUPS, GROUPS, 1);
-                (whole && step == "Complete").then(|| fleet.cloned()).flatten()
+                (whole && step == Some(RolloutStep::Complete)).then(|| fleet.cloned()).flatten()
             });
             let canary = canary.await?;
             let new = groups(&canary).iter().filter(|group| group.revision != old).count();

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::RollbackStatus;
+use rayfleet_api::status::{RollbackStatus, RolloutStep};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::ready;
@@ -72,9 +72,11 @@ async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
 async fn rolled_back(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<RollbackStatus> {
     let seen = fleet.follow("be rolled back, with all groups ready", ROLLOUT, |fleet| {
         let status = fleet?.status.as_ref()?;
-        let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+        let step = status.rollout.as_ref().map(|rollout| rollout.step);
         let all = status.replicas == REPLICAS && status.ready_replicas == REPLICAS;
-        let done = all && step == "Rolled back" && status.observed_generation == fleet?.metadata.generation;
+        let done = all
+            && step == Some(RolloutStep::RolledBack)
+            && status.observed_generation == fleet?.metadata.generation;
         done.then(|| fleet.cloned()).flatten()
     });
     let seen = seen.await?;

@@ -5,11 +5,14 @@
 
 pub mod generated;
 pub mod kuberay;
+mod launch_id;
+mod named;
 pub mod names;
 mod normal;
 pub mod owned;
 pub mod pieces;
 pub mod quantity;
+mod rank_count;
 mod reference;
 pub mod revision;
 mod schema;
@@ -20,6 +23,7 @@ pub mod text;
 mod tolerant;
 pub mod valid;
 
+pub use launch_id::LaunchId;
 pub use schema::crd;
 pub use spec::RayClusterFleet;
 pub use status::RayClusterFleetStatus;

@@ -44,6 +44,8 @@ pub const ANNOTATION_SKIP_DRAIN: &str = "rayfleet.io/skip-drain";
 pub const ANNOTATION_DISRUPTION_BUDGET: &str = "rayfleet.io/disruption-budget";
 /// Annotation of a fleet: `true` lets Rayfleet make groups of the RayClusters of its RayClusterReplicaSets.
 pub const ANNOTATION_TAKE_OVER: &str = "rayfleet.io/take-over";
+/// Annotation of a head pod: the launch that its serving gate was opened for.
+pub const ANNOTATION_OPENED_FOR: &str = "rayfleet.io/opened-for";
 /// Kubernetes' annotation of what it costs to lose an object; read on RayClusters, as AIBrix does.
 pub const ANNOTATION_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Annotation of a ControllerRevision that says why it came to be.
@@ -68,11 +70,6 @@ pub fn group_name(fleet: &str, pod_revision: &str, slot: u32, attempt: u32) -> S
     } else {
         format!("{fleet}-{pod_revision}-{slot}-{attempt}")
     }
-}
-
-/// Submission id of an engine launch: unique for each launch, the same however often one is repeated.
-pub fn submission_id(group: &str, engine_revision: &str, launch: u32) -> String {
-    format!("{group}.{engine_revision}.{launch}")
 }
 
 /// Longest fleet name for which every group name stays within KubeRay's 53 characters:

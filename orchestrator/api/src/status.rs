@@ -5,6 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::launch_id::LaunchId;
+use crate::named::named;
+pub use crate::rank_count::RankCount;
+use crate::revision::Revision;
 use crate::valid::FieldError;
 
 /// Observed state of the fleet.
@@ -113,54 +117,86 @@ pub struct FleetCondition {
     pub message: String,
 }
 
-/// Phase of a group's life.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub enum Phase {
-    /// Entered in the status; its RayCluster is about to be created.
-    #[default]
-    Pending,
-    /// The pods are being scheduled and started.
-    Provisioning,
-    /// The pods run; the Ray nodes are joining.
-    Forming,
-    /// The engine is launched; placement group and ranks are being placed.
-    Placing,
-    /// The ranks are placed; the engine loads the model.
-    Loading,
-    /// The engine is healthy; the probe prompt is being answered.
-    Probing,
-    /// It takes traffic.
-    Ready,
-    /// It takes no new traffic; requests in flight are finishing.
-    Draining,
-    /// The engine or the pods are being ended.
-    Stopping,
-    /// It cannot serve; `message` says why and what is tried next.
-    Failed,
-    /// Its RayCluster is suspended (`spec.suspend`, as Kueue does it), so it has no pods. That is no failure: it comes up
-    /// again when it is resumed.
-    Suspended,
+named! {
+    /// Phase of a group's life.
+    #[derive(Default, JsonSchema)]
+    pub enum Phase {
+        /// Entered in the status; its RayCluster is about to be created.
+        #[default]
+        Pending = "Pending",
+        /// The pods are being scheduled and started.
+        Provisioning = "Provisioning",
+        /// The pods run; the Ray nodes are joining.
+        Forming = "Forming",
+        /// The engine is launched; placement group and ranks are being placed.
+        Placing = "Placing",
+        /// The ranks are placed; the engine loads the model.
+        Loading = "Loading",
+        /// The engine is healthy; the probe prompt is being answered.
+        Probing = "Probing",
+        /// It takes traffic.
+        Ready = "Ready",
+        /// It takes no new traffic; requests in flight are finishing.
+        Draining = "Draining",
+        /// The engine or the pods are being ended.
+        Stopping = "Stopping",
+        /// It cannot serve; `message` says why and what is tried next.
+        Failed = "Failed",
+        /// Its RayCluster is suspended (`spec.suspend`, as Kueue does it), so it has no pods. That is no failure: it comes up
+        /// again when it is resumed.
+        Suspended = "Suspended",
+    }
 }
 
-impl Phase {
-    /// The phase as it is written in the status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Provisioning => "Provisioning",
-            Self::Forming => "Forming",
-            Self::Placing => "Placing",
-            Self::Loading => "Loading",
-            Self::Probing => "Probing",
-            Self::Ready => "Ready",
-            Self::Draining => "Draining",
-            Self::Stopping => "Stopping",
-            Self::Failed => "Failed",
-            Self::Suspended => "Suspended",
-        }
+named! {
+    /// Kind of a group's failure. Where `ray-bridge` finds it, it has the same name there.
+    pub enum FailureKind {
+        /// Ranks died while their nodes live.
+        RankDied = "RankDied",
+        /// The engine's own processes died or gave up.
+        EngineDied = "EngineDied",
+        /// The engine's job ended, and nothing is known of what died before.
+        JobEnded = "JobEnded",
+        /// A node is lost: its kubelet, or its Ray node.
+        NodeLost = "NodeLost",
+        /// Ray's head is lost, or was restarted and has forgotten the engine.
+        HeadLost = "HeadLost",
+        /// A pod is gone or ends.
+        PodLost = "PodLost",
+        /// A pod does not end, so it is not replaced.
+        PodStuck = "PodStuck",
+        /// Requests wait, and the engine makes no step.
+        Hung = "Hung",
+        /// The engine says that it is not healthy.
+        Unhealthy = "Unhealthy",
+        /// Ranks are not where the plan has them.
+        WrongPlacement = "WrongPlacement",
+        /// The probe prompt was not answered as expected.
+        ProbeFailed = "ProbeFailed",
+        /// Pods and Ray nodes were not up in time, nor an engine that the template starts.
+        FormationTimedOut = "FormationTimedOut",
+        /// Ray did not take the engine's launch until its time was over.
+        LaunchRefused = "LaunchRefused",
+        /// The engine was not ready in time.
+        StartTimedOut = "StartTimedOut",
+        /// What had served was not ready again in time.
+        NotReady = "NotReady",
+        /// The engine does not end.
+        StopTimedOut = "StopTimedOut",
+        /// The Ray dashboard does not answer, so that it is not known whether an engine has ended.
+        DashboardUnreachable = "DashboardUnreachable",
     }
+}
+
+/// A failure of a group.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupFailure {
+    /// Its kind in a word, such as `RankDied`.
+    // No enum in the schema: it would refuse the writes of a version that knows more kinds.
+    #[schemars(with = "String")]
+    pub kind: FailureKind,
+    /// When it was.
+    pub time: Time,
 }
 
 /// What has been decided about a group.
@@ -255,7 +291,8 @@ pub struct GroupStatus {
     pub nodes: Vec<String>,
     /// Ranks placed as planned, of all ranks: `4/4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ranks: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub ranks: Option<RankCount>,
     /// Where each rank is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placement: Vec<RankPlacement>,
@@ -281,9 +318,24 @@ pub struct GroupStatus {
     /// against the revision.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_starts: u32,
+    /// The last failure, of this group or of the one that it stands in for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<GroupFailure>,
     /// What it waits for, or why it failed and what helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl GroupStatus {
+    /// What its pods are made from and its engine runs.
+    pub fn revisions(&self) -> Revision {
+        Revision { pod: self.revision.clone(), engine: self.engine_revision.clone() }
+    }
+
+    /// The launch that it stands at.
+    pub fn launch_id(&self) -> LaunchId {
+        LaunchId { group: self.name.clone(), engine: self.engine_revision.clone(), number: self.launch }
+    }
 }
 
 /// Where one rank is.
@@ -300,12 +352,52 @@ pub struct RankPlacement {
     pub node: String,
 }
 
+named! {
+    /// Step of a rollout.
+    #[derive(Default)]
+    pub enum RolloutStep {
+        /// Groups are missing, or not available yet.
+        #[default]
+        StartingGroups = "Starting groups",
+        /// Groups of an older pod revision are being replaced.
+        ReplacingGroups = "Replacing groups",
+        /// Engines of an older revision are being replaced.
+        SwappingEngines = "Swapping engines",
+        /// Groups that are not wanted any more go.
+        RemovingGroups = "Removing groups",
+        /// Nothing is left to do.
+        Complete = "Complete",
+        /// The fleet goes back from a revision that failed.
+        RollingBack = "Rolling back",
+        /// It has gone back.
+        RolledBack = "Rolled back",
+        /// `spec.paused` holds it.
+        Paused = "Paused",
+        /// Nothing under way will free the room that it needs.
+        WaitingForRoom = "Waiting for room",
+        /// A surge group waits for nodes (`whenNoRoom: Pend`). That wait has an end of its own.
+        WaitingForNodes = "Waiting for nodes",
+        /// It only waits for groups that somebody has suspended.
+        Suspended = "Suspended",
+        /// The spec breaks a rule.
+        InvalidSpec = "InvalidSpec",
+        /// KubeRay's CRD refuses the template.
+        InvalidTemplate = "InvalidTemplate",
+        /// There is no RayCluster CRD.
+        KubeRayMissing = "KubeRayMissing",
+        /// The API server does not take the RayCluster now: a policy, a right that is missing, a webhook that is down.
+        CreateRefused = "CreateRefused",
+    }
+}
+
 /// What the rollout is doing.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// The current step in a few words; `Complete` when there is none.
-    pub step: String,
+    // No enum in the schema: it would refuse the writes of a version that knows more steps.
+    #[schemars(with = "String")]
+    pub step: RolloutStep,
     /// Why this step, or what is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

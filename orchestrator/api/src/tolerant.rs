@@ -266,7 +266,11 @@ mod tests {
     #[test]
     fn a_status_with_odd_fields_is_read_without_them_and_names_them() {
         type Change = fn(&mut Value);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 9] = [
+            ("status.rollout.step", |status| status["rollout"]["step"] = json!("Polishing")),
+            ("status.groups[1].lastFailure", |status| {
+                status["groups"][1]["lastFailure"] = json!({"kind": "Bored", "time": "2030-01-01T00:00:00Z"});
+            }),
             ("status.groups[1].phaseSince", |status| status["groups"][1]["phaseSince"] = json!(NEVER)),
             ("status.groups[1].phase", |status| status["groups"][1]["phase"] = json!("Hibernating")),
             ("status.groups[1].restarts", |status| status["groups"][1]["restarts"] = json!(-1)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rayfleet_api::status::GroupStatus;
+use rayfleet_api::status::{FailureKind, GroupStatus};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity;
@@ -48,6 +48,8 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// When to look again although nothing happened.
     pub wake: Option<Timestamp>,
+    /// Kinds of the failures that this pass found, one for each group that failed.
+    pub failures: Vec<FailureKind>,
 }
 
 /// One pass over one fleet.
@@ -102,7 +104,7 @@ fn hold(world: &ReconcileInput<'_>, decision: &mut Decision) {
     });
     if !known {
         let message = held.message.clone();
-        decision.effects.push(Effect::Event { warning: true, reason: held.reason, message });
+        decision.effects.push(Effect::Event { warning: true, reason: held.reason.as_str(), message });
     }
 }
 
@@ -156,6 +158,7 @@ fn sum_up(
     steps: Vec<Step>,
 ) -> Decision {
     let lost = steps.iter().map(|step| step.lost_requests).sum();
+    let failures = steps.iter().filter_map(|step| step.failure).collect();
     let summary = rollout::summarize(planner, world.status, lost);
     let mut effects = ledger.effects.clone();
     let mut wake = time::earliest(ledger.wake, summary.wake);
@@ -166,7 +169,7 @@ fn sum_up(
     if planner.more() {
         wake = Some(world.now);
     }
-    Decision { status: summary.status, effects, wake }
+    Decision { status: summary.status, effects, wake, failures }
 }
 
 #[cfg(test)]
@@ -218,8 +221,7 @@ mod tests {
         let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet(1), 0) };
         let mut fleet = fleet(1);
         fleet.revision.engine = Some("eng2".to_owned());
-        let submission = "llama-pods1-0.eng2.1".to_owned();
-        let launch = Effect::LaunchEngine { group: group.name.clone(), submission };
+        let launch = Effect::LaunchEngine { launch: "llama-pods1-0.eng2.1".parse().unwrap() };
         assert!(pass(&fleet, &group, &[]).effects.contains(&launch));
     }
 

@@ -1,6 +1,7 @@
 //! What is to be done: the only way in which decisions reach the world. The orchestrator's executor
 //! performs effects after the ledger (the fleet's status) that they follow from has been written.
 
+use rayfleet_api::LaunchId;
 use rayfleet_api::status::GroupStatus;
 
 /// One thing to do. Each may be repeated without harm.
@@ -32,8 +33,6 @@ pub enum Effect {
     },
     /// Patch the serving gate of a head pod.
     SetGate {
-        /// Group, for the event.
-        group: String,
         /// Pod.
         pod: String,
         /// Precondition.
@@ -41,16 +40,14 @@ pub enum Effect {
         /// New value.
         open: bool,
         /// The engine's launch, which is written beside it: that the launch was ready is known from then on.
-        launch: String,
+        launch: LaunchId,
         /// One word for the condition's reason.
         reason: &'static str,
     },
     /// Place and launch the engine.
     LaunchEngine {
-        /// Group.
-        group: String,
-        /// Submission id; a repeated launch finds the same job.
-        submission: String,
+        /// The launch; a repeated one finds the same job.
+        launch: LaunchId,
     },
     /// Tell the engine to drain (`true`) or not to (`false`).
     SetDraining {
@@ -61,17 +58,13 @@ pub enum Effect {
     },
     /// Stop the engine's job.
     StopEngine {
-        /// Group.
-        group: String,
-        /// Submission id.
-        submission: String,
+        /// Its launch.
+        launch: LaunchId,
     },
     /// Send the probe prompt.
     Probe {
-        /// Group.
-        group: String,
-        /// Submission id that the outcome belongs to.
-        submission: String,
+        /// The launch that the outcome belongs to.
+        launch: LaunchId,
     },
     /// Tell people: a Kubernetes event on the fleet.
     Event {

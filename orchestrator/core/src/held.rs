@@ -1,11 +1,13 @@
 //! What is held against a fleet from outside its groups: a refusal of what it asks for, and objects beside its groups that could not
 //! be written. Plain data; a refusal holds the change, never the care of what is there.
 
+use rayfleet_api::status::RolloutStep;
+
 /// Why a fleet does not become what it asks for now. Gates, drains, repair and scaling go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldReason {
     /// Step of the rollout, and reason of the conditions.
-    pub reason: &'static str,
+    pub reason: RolloutStep,
     /// Object, field and cure.
     pub message: String,
     /// The fleet that is decided about is an earlier revision, in place of the one that is refused.
@@ -16,18 +18,10 @@ pub struct HoldReason {
     pub temporary: bool,
 }
 
-/// The spec breaks a rule.
-pub const INVALID_SPEC: &str = "InvalidSpec";
-/// KubeRay's CRD refuses the template.
-pub const INVALID_TEMPLATE: &str = "InvalidTemplate";
-/// There is no RayCluster CRD.
-pub const KUBERAY_MISSING: &str = "KubeRayMissing";
-/// The API server does not take the RayCluster now: a policy, a right that is missing, a webhook that is down.
-pub const CREATE_REFUSED: &str = "CreateRefused";
-
 /// Whether a rollout stood at this step because somebody has to act: such a time is none without progress.
-pub(crate) fn is_step(step: &str) -> bool {
-    [INVALID_SPEC, INVALID_TEMPLATE, KUBERAY_MISSING].contains(&step)
+pub(crate) fn is_step(step: RolloutStep) -> bool {
+    use RolloutStep::{InvalidSpec, InvalidTemplate, KubeRayMissing};
+    matches!(step, InvalidSpec | InvalidTemplate | KubeRayMissing)
 }
 
 /// An object beside the groups that could not be written. It costs a condition of its own, nothing else.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::after;
 
@@ -86,14 +85,10 @@ fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step], proven: Option<&
     let alike = |other: &GroupStatus| {
         other.revision == group.revision && other.engine_revision == group.engine_revision
     };
-    let was_proven = proven.is_some_and(|proven| proven == revision_of(group));
+    let was_proven = proven.is_some_and(|proven| proven == group.revisions().to_string());
     blamed.served
         || was_proven
         || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
-}
-
-fn revision_of(group: &GroupStatus) -> String {
-    Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() }.to_string()
 }
 
 fn enough(fleet: &ValidFleet, failures: u32) -> bool {
@@ -115,7 +110,7 @@ mod tests {
     use crate::testing::{at, entry, fleet, ready_entry};
 
     fn step(group: GroupStatus, blamed: Option<Blamed>) -> Step {
-        Step { group, effects: Vec::new(), wake: None, lost_requests: 0, blamed }
+        Step { group, effects: Vec::new(), wake: None, lost_requests: 0, failure: None, blamed }
     }
 
     fn blamed(node: &str, served: bool) -> Blamed {

@@ -2,6 +2,8 @@
 //! and from the group's Ray dashboard; nothing in here is a decision.
 
 use jiff::Timestamp;
+use rayfleet_api::LaunchId;
+use rayfleet_api::status::FailureKind;
 
 use crate::capacity::Closing;
 
@@ -111,7 +113,7 @@ pub struct ObservedPod {
     /// Since when the gate is as it is; `None` if it was never set.
     pub gate_since: Option<Timestamp>,
     /// The launch that it was opened for; `None` if it is closed.
-    pub opened_for: Option<String>,
+    pub opened_for: Option<LaunchId>,
     /// It is a head without the serving gate, made by AIBrix and taken over: its Services do not follow the orchestrator.
     pub ungated: bool,
     /// Its node is lost: its kubelet has not been heard of for so long that Kubernetes says `Unknown`. A kubelet that
@@ -220,14 +222,12 @@ pub struct ObservedEngine {
     pub job: Option<ObservedJob>,
     /// Ranks that are alive on the node that the plan names.
     pub ranks_placed: u32,
-    /// Where each rank is: (rank, tensor rank, stage, node address).
-    pub ranks: Vec<(u32, u32, u32, String)>,
+    /// Where each rank is.
+    pub ranks: Vec<ObservedRank>,
     /// Differences between the plan and what Ray reports, for people.
     pub differences: Vec<String>,
-    /// It is broken for good although its job may still run: a rank, its own processes or a node died. What says so.
-    pub broken: Option<String>,
-    /// Addresses of the nodes that this came from, as far as that is known: of dead ranks, and of lost Ray nodes.
-    pub blamed: Vec<String>,
+    /// It is broken for good although its job may still run.
+    pub fault: Option<EngineFault>,
     /// `/health` answered 200.
     pub healthy: bool,
     /// Ray's dashboard does not answer, and why; the rest is what the engine itself and the last answer say.
@@ -243,6 +243,30 @@ pub struct ObservedEngine {
     /// Why this launch is not there although it was asked for: "the plan does not fit: …", or what Ray said when it refused
     /// package or job. Bounded. `None` once there is a job, and before the first try.
     pub launch_error: Option<String>,
+}
+
+/// A rank that lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedRank {
+    /// Rank in the engine.
+    pub rank: u32,
+    /// Rank within its stage.
+    pub tensor: u32,
+    /// Pipeline stage.
+    pub stage: u32,
+    /// Address of its node; empty if that is not known.
+    pub ip: String,
+}
+
+/// How an engine is broken for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFault {
+    /// What died.
+    pub kind: FailureKind,
+    /// What says so, for people.
+    pub evidence: String,
+    /// Addresses of the nodes that this came from, as far as that is known: of dead ranks, and of lost Ray nodes.
+    pub nodes: Vec<String>,
 }
 
 /// State of an engine's Ray job.

@@ -9,7 +9,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::names;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::{EngineType, OnFailure, Parallelism, RayClusterTemplate, StrategyType, WhenNoRoom};
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase, RankCount};
 use rayfleet_api::valid::{
     GroupShape, PodShape, ValidFailurePolicy, ValidModel, ValidPlacement, ValidProbe, ValidStrategy,
 };
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, NodeRoom, Resources, Share};
 use crate::observed::{
-    ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
-    ObservedRayCluster, RayReport, Reach,
+    EngineFault, ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe,
+    ObservedRank, ObservedRay, ObservedRayCluster, RayReport, Reach,
 };
 use crate::time;
 
@@ -152,7 +152,7 @@ pub(crate) fn ready_entry(fleet: &ValidFleet, slot: u32) -> GroupStatus {
         phase: Phase::Ready,
         ready_since: Some(time::began(t0())),
         launch: u32::from(fleet.model.is_some()),
-        ranks: fleet.model.as_ref().map(|_| "2/2".to_owned()),
+        ranks: fleet.model.as_ref().map(|_| RankCount { placed: 2, total: 2 }),
         ..entry(fleet, slot)
     }
 }
@@ -188,13 +188,12 @@ pub(crate) fn pod(group: &GroupStatus, number: usize) -> ObservedPod {
 
 /// An engine at the current launch of a group that does everything right.
 pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
-    let revision = group.engine_revision.clone().unwrap_or_default();
     let ip = |number: u32| format!("10.0.{}.{number}", group.slot);
     ObservedEngine {
-        submission: names::submission_id(&group.name, &revision, group.launch),
+        submission: group.launch_id().to_string(),
         job: Some(ObservedJob::Running),
         ranks_placed: 2,
-        ranks: vec![(1, 0, 1, ip(1)), (0, 0, 0, ip(0))],
+        ranks: [1, 0].map(|rank| ObservedRank { rank, tensor: 0, stage: rank, ip: ip(rank) }).into(),
         healthy: true,
         answering: true,
         load: Some(ObservedLoad {
@@ -207,6 +206,12 @@ pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
         probe: ObservedProbe::Passed,
         ..ObservedEngine::default()
     }
+}
+
+/// What Ray says of an engine that is broken for good.
+pub(crate) fn rank_died(evidence: &str, nodes: &[&str]) -> Option<EngineFault> {
+    let nodes = nodes.iter().map(ToString::to_string).collect();
+    Some(EngineFault { kind: FailureKind::RankDied, evidence: evidence.to_owned(), nodes })
 }
 
 /// A group as it is when all is well, its gate open.

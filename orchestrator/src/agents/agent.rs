@@ -239,7 +239,7 @@ impl Agent {
         submission: &SubmissionId,
         error: CallError,
     ) -> Result<RayReport, CallError> {
-        let served = self.memory.served(submission) || assignment.pace == PollInterval::Steady;
+        let served = self.memory.was_healthy(Some(submission)) || assignment.pace == PollInterval::Steady;
         let Some(engine) = self.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
@@ -247,7 +247,7 @@ impl Agent {
             (Health::Serving, load) => {
                 warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
                 let pods = &assignment.pods.ips;
-                Ok(self.memory.still_serves(submission, pods, load.ok().as_ref(), &error, clock::now()))
+                Ok(self.memory.still_serves(Some(submission), pods, load.ok().as_ref(), &error, clock::now()))
             }
             _ => Err(error),
         }
@@ -272,13 +272,13 @@ impl Agent {
         self.doubt_token(&error);
         // Where no engine's port is known, nothing but the dashboard has changed: its containers are judged by Kubernetes.
         let answers = engine.as_ref().is_none_or(|(health, _)| *health == Health::Serving);
-        let served = self.memory.own_served() || assignment.pace == PollInterval::Steady;
+        let served = self.memory.was_healthy(None) || assignment.pace == PollInterval::Steady;
         if !answers || !served {
             return Err(error);
         }
         warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
         let load = engine.and_then(|(_, load)| load);
-        Ok(self.memory.own_still_serves(&assignment.pods.ips, load.as_ref(), &error, clock::now()))
+        Ok(self.memory.still_serves(None, &assignment.pods.ips, load.as_ref(), &error, clock::now()))
     }
 
     /// Notes when all Ray nodes were in and when the engine became healthy, for the delays that are measured.

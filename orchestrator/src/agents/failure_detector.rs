@@ -1,60 +1,61 @@
 //! What the bridge's diagnosis means for a decision: that an engine is broken for good, why, and on which nodes. Pure;
 //! remembers one launch. Patience with what may pass by itself is the core's business.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use ray_bridge::SubmissionId;
-use ray_bridge::diagnose::{Diagnosis, Fault, History, Observation, StallThresholds, diagnose};
+use ray_bridge::diagnose::{Diagnosis, Fault, History, Observation, diagnose};
+use ray_bridge::engine::{Load, Stall};
 use ray_bridge::observe::{EngineState, RayState};
 use ray_bridge::placement::RayNode;
+use rayfleet_api::status::FailureKind;
+use rayfleet_core::observed::EngineFault;
 
-/// How an engine is broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EngineFault {
-    /// What is wrong and what says so.
-    pub words: String,
-    /// Addresses of the nodes that it came from, as far as that is known.
-    pub nodes: Vec<String>,
-}
+use super::report::brief;
 
-/// What earlier looks at a launch had found.
+/// What earlier looks at a launch, or at an engine of the pod's own, had found.
 #[derive(Debug, Default)]
 pub(crate) struct FailureDetector {
+    /// The launch; none for an engine of the pod's own.
     of: Option<SubmissionId>,
     history: History,
-    /// Ray's nodes when it last reported, dead ones too.
-    nodes: Vec<RayNode>,
 }
 
 impl FailureDetector {
-    /// Enters a look at a launch, and says how its engine is broken, if it is.
-    pub(crate) fn observe(
-        &mut self,
-        want: &SubmissionId,
-        now: Timestamp,
-        state: &RayState,
-    ) -> Option<EngineFault> {
-        if self.of.as_ref() != Some(want) {
-            *self = Self { of: Some(want.clone()), ..Self::default() };
-        }
-        if let Some(cluster) = &state.cluster {
-            // Without labels, which nobody here looks at.
-            let bare = |node: &RayNode| RayNode { labels: std::collections::BTreeMap::new(), ..node.clone() };
-            self.nodes = cluster.nodes.iter().map(bare).collect();
-        }
+    /// Enters what Ray said.
+    pub(crate) fn learn(&mut self, of: Option<&SubmissionId>, now: Timestamp, state: &RayState) {
+        self.turn_to(of);
         self.history.learn(now, state);
-        // The core has its own patience with engines that stand still.
-        let patience = StallThresholds::new(Duration::MAX);
-        let Diagnosis { trouble, evidence } =
-            diagnose(now, Observation::Ray(state), &self.history, patience)?;
-        let fatal = matches!(
-            trouble,
-            Fault::RankDied { .. } | Fault::EngineDied | Fault::NodeLost { .. } | Fault::HeadLost
-        );
-        fatal.then(|| EngineFault {
+    }
+
+    /// Enters what the engine itself said, where Ray did not tell of it.
+    pub(crate) fn observe_load(&mut self, of: Option<&SubmissionId>, now: Timestamp, found: Option<&Load>) {
+        self.turn_to(of);
+        self.history.observe_load(now, found);
+    }
+
+    fn turn_to(&mut self, of: Option<&SubmissionId>) {
+        if self.of.as_ref() != of {
+            *self = Self { of: of.cloned(), history: self.history.next_launch() };
+        }
+    }
+
+    /// Since when the engine owes answers and makes no step.
+    pub(crate) fn still(&self) -> Option<Stall> {
+        self.history.still()
+    }
+
+    /// Ray's nodes that were alive when it last reported.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = &RayNode> {
+        self.history.nodes().iter().filter(|node| node.alive)
+    }
+
+    /// How the engine is broken, if it is, by a state that has been entered.
+    pub(crate) fn fault(&self, now: Timestamp, state: &RayState) -> Option<EngineFault> {
+        let Diagnosis { trouble, evidence } = diagnose(now, Observation::Ray(state), &self.history, None)?;
+        Some(EngineFault {
+            kind: fatal(&trouble)?,
             nodes: self.culprits(&trouble, state.engine.as_ref()),
-            words: Diagnosis { trouble, evidence }.to_string(),
+            evidence: brief(&Diagnosis { trouble, evidence }.to_string()),
         })
     }
 
@@ -68,9 +69,47 @@ impl FailureDetector {
             _ => false,
         };
         let mut found: Vec<String> =
-            self.nodes.iter().filter(is_culprit).map(|node| node.ip.clone()).collect();
+            self.history.nodes().iter().filter(is_culprit).map(|node| node.ip.clone()).collect();
         found.sort();
         found.dedup();
         found
+    }
+}
+
+/// What no wait brings back. The rest may pass, or is judged by the core with its own patience.
+fn fatal(fault: &Fault) -> Option<FailureKind> {
+    match fault {
+        Fault::RankDied { .. } => Some(FailureKind::RankDied),
+        Fault::EngineDied => Some(FailureKind::EngineDied),
+        Fault::NodeLost { .. } => Some(FailureKind::NodeLost),
+        Fault::HeadLost => Some(FailureKind::HeadLost),
+        Fault::DashboardUnreachable { .. }
+        | Fault::Hung { .. }
+        | Fault::Slow { .. }
+        | Fault::WrongPlacement
+        | Fault::NotEnoughNodes => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_the_name_that_ray_bridge_gives_it() {
+        let faults = [
+            Fault::RankDied { ranks: vec![1] },
+            Fault::EngineDied,
+            Fault::NodeLost { nodes: Vec::new() },
+            Fault::HeadLost,
+        ];
+        for fault in faults {
+            assert_eq!(fatal(&fault).map(FailureKind::as_str), Some(fault.name()));
+        }
+        let names: Vec<&str> = FailureKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let hung = Fault::Hung { since: Timestamp::UNIX_EPOCH };
+        for fault in [hung, Fault::WrongPlacement] {
+            assert!(names.contains(&fault.name()), "{}", fault.name());
+        }
     }
 }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ray_bridge::dashboard::JobStatus;
-use ray_bridge::engine::{Health, Load, StallDetector};
+use ray_bridge::engine::{Health, Load};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
 use rayfleet_api::text::cut;
-use rayfleet_core::observed::{ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, RayReport};
+use rayfleet_core::observed::{
+    ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, ObservedRank, RayReport,
+};
 
 use super::failure_detector::FailureDetector;
 
@@ -30,29 +32,23 @@ pub(super) fn brief(text: &str) -> String {
 /// What earlier looks found.
 #[derive(Debug, Default)]
 pub(crate) struct ObservationCache {
-    /// Addresses of living Ray nodes, and the node ids behind them.
-    nodes: Vec<(String, String)>,
     /// Ranks of the launch that was looked at last.
     ranks: Option<(SubmissionId, ObservedEngine)>,
     /// Outcome of the probe prompt, by launch.
     pub probe: Option<(SubmissionId, ObservedProbe)>,
     /// Why the last try of a launch failed; gone with one that did not.
     pub launch_error: Option<(SubmissionId, String)>,
-    /// The last report on a launched engine.
+    /// The last report that Ray took part in.
     last: Option<RayReport>,
-    /// The last report on an engine that the pod's own command starts.
-    last_own: Option<RayReport>,
-    /// How the launch is broken, if it is.
+    /// What is known of Ray's nodes and of how the engine is.
     failures: FailureDetector,
-    /// Whether the engine moves, by launch; of an engine of the pod's own, without one.
-    stall: (Option<SubmissionId>, StallDetector),
 }
 
 impl ObservationCache {
     /// The report on an engine that the bridge launched.
     pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayReport {
-        self.remember_nodes(&state);
-        let broken = self.failures.observe(want, now, &state);
+        self.failures.learn(Some(want), now, &state);
+        let fault = self.failures.fault(now, &state);
         let Some(engine) = state.engine else {
             return RayReport { nodes: self.addresses(), engine: self.nothing_there(want) };
         };
@@ -69,10 +65,9 @@ impl ObservationCache {
                 submission: want.to_string(),
                 job: Some(job(&engine)),
                 healthy,
-                blamed: broken.as_ref().map(|broken| broken.nodes.clone()).unwrap_or_default(),
-                broken: broken.map(|broken| brief(&broken.words)),
+                fault,
                 answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
-                load: self.load(now, Some(want), engine.load.as_ref()),
+                load: self.load(engine.load.as_ref()),
                 probe: probe.unwrap_or_default(),
                 note,
                 ..ranks
@@ -82,35 +77,43 @@ impl ObservationCache {
         alive
     }
 
-    /// Whether this launch was healthy when the dashboard last answered.
-    pub(crate) fn served(&self, want: &SubmissionId) -> bool {
-        let last = self.last.as_ref().map(|last| &last.engine);
-        last.is_some_and(|engine| engine.healthy && engine.submission == want.as_str())
+    /// Whether this launch, or the pod's own engine, was healthy when the dashboard last answered.
+    pub(crate) fn was_healthy(&self, of: Option<&SubmissionId>) -> bool {
+        self.last_of(of).is_some_and(|last| last.engine.healthy)
     }
 
-    /// The last report on this launch, as the engine alone confirms it. Without one: that its pods are there and that it serves.
+    fn last_of(&self, of: Option<&SubmissionId>) -> Option<&RayReport> {
+        let submission = of.map_or("", SubmissionId::as_str);
+        self.last.as_ref().filter(|last| last.engine.submission == submission)
+    }
+
+    /// The last report on this launch, or on the pod's own engine, as the engine alone confirms it. Without one: that its pods are there
+    /// and that it serves.
     pub(crate) fn still_serves(
         &mut self,
-        want: &SubmissionId,
+        of: Option<&SubmissionId>,
         pods: &[String],
         found: Option<&Load>,
         cause: &CallError,
         now: Timestamp,
     ) -> RayReport {
-        let load = self.load(now, Some(want), found);
-        let unverified = Some(unverified(cause));
-        let last = self.last.clone().filter(|last| last.engine.submission == want.as_str());
-        let known = last.unwrap_or_else(|| RayReport {
+        self.failures.observe_load(of, now, found);
+        let known = self.last_of(of).cloned().unwrap_or_else(|| RayReport {
             nodes: pods.to_vec(),
             engine: ObservedEngine {
-                submission: want.to_string(),
-                job: Some(ObservedJob::Running),
-                healthy: true,
-                answering: true,
+                submission: of.map(ToString::to_string).unwrap_or_default(),
+                job: of.map(|_| ObservedJob::Running),
                 ..ObservedEngine::default()
             },
         });
-        RayReport { engine: ObservedEngine { load, unverified, ..known.engine }, ..known }
+        let engine = ObservedEngine {
+            healthy: true,
+            answering: true,
+            load: self.load(found),
+            unverified: Some(brief(&format!("the Ray dashboard does not answer: {cause}"))),
+            ..known.engine
+        };
+        RayReport { engine, ..known }
     }
 
     /// The report on an engine that the pod's own command starts.
@@ -120,59 +123,25 @@ impl ObservationCache {
         engine: Option<&(Health, Option<Load>)>,
         now: Timestamp,
     ) -> RayReport {
-        self.remember_nodes(state);
-        let health = engine.map(|(health, _)| health);
+        let (health, found) = (engine.map(|(health, _)| health), engine.and_then(|(_, load)| load.as_ref()));
+        self.failures.learn(None, now, state);
+        self.failures.observe_load(None, now, found);
         let alive = RayReport {
             nodes: self.addresses(),
             engine: ObservedEngine {
                 healthy: health == Some(&Health::Serving),
                 answering: matches!(health, Some(Health::Serving | Health::Unhealthy(_))),
-                load: self.load(now, None, engine.and_then(|(_, found)| found.as_ref())),
+                load: self.load(found),
                 ..ObservedEngine::default()
             },
         };
-        self.last_own = Some(alive.clone());
+        self.last = Some(alive.clone());
         alive
     }
 
-    /// Whether the pod's own engine was healthy when the dashboard last answered.
-    pub(crate) fn own_served(&self) -> bool {
-        self.last_own.as_ref().is_some_and(|last| last.engine.healthy)
-    }
-
-    /// The last report on the pod's own engine, as that alone confirms it. Without one: that its pods are there and that it serves.
-    pub(crate) fn own_still_serves(
-        &mut self,
-        pods: &[String],
-        found: Option<&Load>,
-        cause: &CallError,
-        now: Timestamp,
-    ) -> RayReport {
-        let load = self.load(now, None, found);
-        let last = self.last_own.as_ref().map(|last| last.nodes.clone());
-        RayReport {
-            nodes: last.unwrap_or_else(|| pods.to_vec()),
-            engine: ObservedEngine {
-                healthy: true,
-                answering: true,
-                load,
-                unverified: Some(unverified(cause)),
-                ..ObservedEngine::default()
-            },
-        }
-    }
-
     /// How busy the engine is, and since when it stands still.
-    fn load(
-        &mut self,
-        now: Timestamp,
-        of: Option<&SubmissionId>,
-        found: Option<&Load>,
-    ) -> Option<ObservedLoad> {
-        if self.stall.0.as_ref() != of {
-            self.stall = (of.cloned(), StallDetector::default());
-        }
-        let still = self.stall.1.observe(now, found);
+    fn load(&self, found: Option<&Load>) -> Option<ObservedLoad> {
+        let still = self.failures.still();
         found.map(|load| ObservedLoad {
             in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
             draining: load.draining,
@@ -191,16 +160,9 @@ impl ObservationCache {
         }
     }
 
-    fn remember_nodes(&mut self, state: &RayState) {
-        if let Some(cluster) = &state.cluster {
-            let alive = cluster.nodes.iter().filter(|node| node.alive);
-            self.nodes = alive.map(|node| (node.ip.clone(), node.id.to_string())).collect();
-            self.nodes.sort();
-        }
-    }
-
     fn addresses(&self) -> Vec<String> {
-        let mut addresses: Vec<String> = self.nodes.iter().map(|(ip, _)| ip.clone()).collect();
+        let mut addresses: Vec<String> = self.failures.alive().map(|node| node.ip.clone()).collect();
+        addresses.sort();
         addresses.dedup();
         addresses
     }
@@ -208,7 +170,7 @@ impl ObservationCache {
     /// Ranks as this look found them, or the last one that looked.
     fn ranks_of(&mut self, want: &SubmissionId, engine: &EngineState) -> ObservedEngine {
         if let Some(placed) = &engine.placed {
-            self.ranks = Some((want.clone(), ranks(engine, placed, &self.nodes)));
+            self.ranks = Some((want.clone(), ranks(engine, placed, &self.failures)));
         }
         match &self.ranks {
             Some((of, ranks)) if of == want => ranks.clone(),
@@ -217,18 +179,14 @@ impl ObservationCache {
     }
 }
 
-fn unverified(cause: &CallError) -> String {
-    brief(&format!("the Ray dashboard does not answer: {cause}"))
-}
-
-fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> ObservedEngine {
+fn ranks(engine: &EngineState, placed: &Placed, known: &FailureDetector) -> ObservedEngine {
     let planned: BTreeMap<u32, &str> = engine
         .plan
         .iter()
         .flat_map(|plan| &plan.ranks)
         .map(|slot| (slot.rank, slot.node_id.as_str()))
         .collect();
-    let address = |id: &str| nodes.iter().find(|(_, node)| node == id).map(|(ip, _)| ip.clone());
+    let address = |id: &str| known.alive().find(|node| node.id.as_str() == id).map(|node| node.ip.clone());
     // A dashboard may list what it likes; what is shown is bounded by what was planned.
     let alive = placed
         .ranks
@@ -242,7 +200,12 @@ fn ranks(engine: &EngineState, placed: &Placed, nodes: &[(String, String)]) -> O
     ObservedEngine {
         ranks_placed: u32::try_from(as_planned.len()).unwrap_or(u32::MAX),
         ranks: located
-            .map(|(rank, id)| (rank.rank, rank.tensor_rank, rank.stage, address(id).unwrap_or_default()))
+            .map(|(rank, id)| ObservedRank {
+                rank: rank.rank,
+                tensor: rank.tensor_rank,
+                stage: rank.stage,
+                ip: address(id).unwrap_or_default(),
+            })
             .collect(),
         differences: differences(placed),
         ..ObservedEngine::default()

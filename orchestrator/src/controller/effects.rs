@@ -3,15 +3,16 @@
 //! the last as much as the first.
 
 use futures::{StreamExt, stream};
+use ray_bridge::SubmissionId;
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{RayClusterFleet, ValidFleet};
+use rayfleet_api::{LaunchId, RayClusterFleet, ValidFleet};
 use rayfleet_core::Effect;
 use tracing::{error, info, warn};
 
+use super::Controller;
 use super::state::FleetState;
 use super::target_spec::TargetSpec;
 use super::write_failures::Object;
-use super::{Controller, revision_of};
 use crate::agents::{Command, Launch};
 use crate::clock;
 use crate::engines;
@@ -127,8 +128,8 @@ impl Controller {
                 info!(%fleet, group = %name, %reason, "deleting the RayCluster");
                 self.executor.delete_cluster(&fleet.sibling(name), uid, resource_version).await
             }
-            Effect::SetGate { group, pod, pod_uid, open, launch, reason } => {
-                info!(%fleet, %group, %pod, open, reason, "setting the serving gate");
+            Effect::SetGate { pod, pod_uid, open, launch, reason } => {
+                info!(%fleet, group = launch.group, %pod, open, reason, "setting the serving gate");
                 let gate = Gate { open, launch: &launch, reason };
                 self.executor.set_gate(&fleet.sibling(pod), &pod_uid, gate).await
             }
@@ -144,24 +145,20 @@ impl Controller {
         }
         let (key, fleet) = (Key::of(pass.raw), &pass.basis.fleet);
         match effect {
-            Effect::LaunchEngine { group, submission } => {
-                if let Some(entry) = pass.group(&group) {
-                    self.launch(pass.raw, fleet, entry, &submission);
-                }
-            }
+            Effect::LaunchEngine { launch } => self.launch(pass.raw, fleet, &launch),
             Effect::SetDraining { group, draining } => {
                 self.agents.command(&key.sibling(group), Command::SetDraining(draining));
             }
-            Effect::StopEngine { group, submission } => {
-                if let Ok(submission) = ray_bridge::SubmissionId::new(submission) {
-                    self.agents.command(&key.sibling(group), Command::Stop(submission));
+            Effect::StopEngine { launch } => {
+                if let Ok(submission) = SubmissionId::new(launch.to_string()) {
+                    self.agents.command(&key.sibling(launch.group), Command::Stop(submission));
                 }
             }
-            Effect::Probe { group, submission } => {
-                let model = pass.group(&group).and_then(|entry| self.model(fleet, entry));
-                if let (Some(model), Ok(submission)) = (model, ray_bridge::SubmissionId::new(submission)) {
+            Effect::Probe { launch } => {
+                let model = self.model(fleet, launch.engine.as_deref());
+                if let (Some(model), Ok(submission)) = (model, SubmissionId::new(launch.to_string())) {
                     let probe = Box::new(engines::probe(&model));
-                    self.agents.command(&key.sibling(group), Command::Probe(submission, probe));
+                    self.agents.command(&key.sibling(launch.group), Command::Probe(submission, probe));
                 }
             }
             Effect::Event { warning, reason, message } => {
@@ -251,35 +248,35 @@ impl Controller {
             if let Some(fleet) = near.into_iter().find(of) {
                 return Ok(fleet.clone());
             }
-            let engine = group.engine_revision.as_ref().map(|engine| format!("/{engine}")).unwrap_or_default();
-            let wanted = revision_of(&format!("{}{engine}", group.revision));
+            let wanted = group.revisions();
             records.fleet_at(pass.raw, &wanted).ok_or_else(|| {
                 format!("RayCluster {}: its revision {wanted} cannot be read from the history", group.name)
             })
         })
     }
 
-    fn launch(&self, raw: &RayClusterFleet, fleet: &ValidFleet, group: &GroupStatus, submission: &str) {
-        let name = ray_bridge::SubmissionId::new(submission).map_err(|error| error.to_string());
-        let Some(model) = self.model(fleet, group) else {
+    fn launch(&self, raw: &RayClusterFleet, fleet: &ValidFleet, launch: &LaunchId) {
+        let name = SubmissionId::new(launch.to_string()).map_err(|error| error.to_string());
+        let LaunchId { group, engine, .. } = launch;
+        let Some(model) = self.model(fleet, engine.as_deref()) else {
             let message = format!(
                 "group {}: the model block of its engine revision {} is no longer in the history: \
                  raise spec.revisionHistoryLimit; the group is replaced by the current revision",
-                group.name,
-                group.engine_revision.as_deref().unwrap_or_default()
+                group,
+                engine.as_deref().unwrap_or_default()
             );
             self.executor.tell(raw, true, "RevisionLost", &message);
             return;
         };
         match name.and_then(|name| engines::spec(name, &model)) {
             Ok(spec) => {
-                let key = Key::new(&fleet.namespace, &group.name);
+                let key = Key::new(&fleet.namespace, group);
                 self.agents.command(
                     &key,
                     Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })),
                 );
             }
-            Err(cause) => warn!(group = %group.name, %cause, "the engine cannot be launched"),
+            Err(cause) => warn!(%group, %cause, "the engine cannot be launched"),
         }
     }
 }

@@ -19,8 +19,8 @@ impl Controller {
 
     /// Port of the engine that a group runs.
     fn port_of(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<u16> {
-        if group.engine_revision.is_some() {
-            return self.model(fleet, group).map(|model| model.port);
+        if let Some(revision) = &group.engine_revision {
+            return self.model(fleet, Some(revision)).map(|model| model.port);
         }
         let key = Key::new(&fleet.namespace, &group.name);
         let cluster = self.index.read(|known| known.clusters.get(&key).cloned());

@@ -2,8 +2,8 @@
 //! after all the same, and only a group of a revision that is not on record is not made.
 
 use rayfleet_api::revision::Revision;
+use rayfleet_api::status::{GroupStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleet, ValidFleet};
-use rayfleet_core::held::{CREATE_REFUSED, INVALID_SPEC, INVALID_TEMPLATE};
 
 use super::effects::{Outcome, ReconcilePass};
 use super::listeners::going_to;
@@ -48,15 +48,12 @@ impl Controller {
 
     async fn history(&self, pass: &ReconcilePass<'_>, state: &mut FleetState, outcome: &mut Outcome) {
         // What is refused is no revision to go back to, and what stands in for it is on record.
-        let refused = [INVALID_SPEC, INVALID_TEMPLATE, CREATE_REFUSED];
+        let refused = [RolloutStep::InvalidSpec, RolloutStep::InvalidTemplate, RolloutStep::CreateRefused];
         let held = pass.basis.held.as_ref().is_some_and(|held| refused.contains(&held.reason));
         if held || !state.obstacles.is_due(&Object::History, clock::monotonic()) {
             return;
         }
-        let run = pass
-            .groups
-            .iter()
-            .map(|group| Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() });
+        let run = pass.groups.iter().map(GroupStatus::revisions);
         // What a partition keeps and a rollback goes back to.
         let status = pass.raw.status.as_ref();
         let stable = status.and_then(|status| status.rollout.as_ref()?.stable.as_deref()).map(revision_of);

@@ -109,7 +109,7 @@ fn known_revisions(raw: &RayClusterFleet) -> Vec<Revision> {
     let Some(status) = &raw.status else { return Vec::new() };
     let mut groups: BTreeMap<String, (usize, Revision)> = BTreeMap::new();
     for group in status.groups.iter().filter(|group| group.uid.is_some()) {
-        let revision = Revision { pod: group.revision.clone(), engine: group.engine_revision.clone() };
+        let revision = group.revisions();
         groups.entry(revision.to_string()).or_insert((0, revision)).0 += 1;
     }
     let mut of_groups: Vec<(usize, Revision)> = groups.into_values().collect();

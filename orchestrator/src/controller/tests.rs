@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use kube::core::DynamicObject;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_api::names;
+use rayfleet_api::status::{RankCount, RolloutStep};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -210,7 +211,7 @@ async fn a_fleet_that_breaks_a_rule_is_told_so_once() {
     bench.list(fleet);
     let sent = bench.sent().await;
     assert_eq!(sent.iter().filter(|call| call.contains("rayclusters")).count(), 0, "{sent:#?}");
-    assert_eq!(bench.status().rollout.unwrap().step, "InvalidSpec");
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::InvalidSpec);
     assert_eq!(bench.sent().await, Vec::<String>::new());
 }
 
@@ -225,7 +226,7 @@ async fn a_template_that_kuberay_refuses_is_tried_again_after_a_while() {
     });
     let trial = "POST rayclusters as a trial".to_owned();
     assert!(bench.sent().await.contains(&trial));
-    assert_eq!(bench.status().rollout.unwrap().step, "InvalidTemplate");
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::InvalidTemplate);
     assert_eq!(bench.sent().await, Vec::<String>::new());
     tokio::time::advance(TRY_AGAIN).await;
     assert_eq!(bench.sent().await, [trial]);
@@ -236,7 +237,7 @@ async fn work_goes_on_when_kuberay_is_installed() {
     let bench = bench(willing);
     bench.no_kuberay();
     bench.pass().await.unwrap();
-    assert_eq!(bench.status().rollout.unwrap().step, "KubeRayMissing");
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::KubeRayMissing);
     bench.controller.index.reset(Vec::<DynamicObject>::new());
     assert!(bench.sent().await.contains(&"POST rayclusters".to_owned()));
 }
@@ -351,7 +352,7 @@ async fn what_groups_run_is_not_asked_about_again_whatever_the_quota_says() {
     bench.controller.index.reset(clusters(&fleet));
     let sent = bench.sent().await;
     assert!(!sent.iter().any(|call| call.contains("POST rayclusters")), "{sent:#?}");
-    assert_ne!(bench.status().rollout.unwrap().step, "InvalidTemplate");
+    assert_ne!(bench.status().rollout.unwrap().step, RolloutStep::InvalidTemplate);
 }
 
 #[tokio::test(start_paused = true)]
@@ -380,7 +381,7 @@ async fn a_policy_that_refuses_a_template_holds_the_change_and_is_asked_again_wi
     });
     let asked = |calls: &[String]| calls.iter().filter(|call| call.ends_with("as a trial")).count();
     assert_eq!(asked(&bench.sent().await), 1);
-    assert_eq!(bench.status().rollout.unwrap().step, "CreateRefused");
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::CreateRefused);
     assert_eq!(bench.condition("ReplicaFailure").as_deref(), Some("True/CreateRefused"));
     assert_eq!(bench.condition("Stalled").as_deref(), Some("False/NotStalled"));
     for wait in [1, 2, 4, 8] {
@@ -485,7 +486,7 @@ async fn while_kuberay_is_missing_from_the_start_no_group_is_taken_for_gone() {
     bench.no_kuberay();
     bench.pass().await.unwrap();
     let status = bench.status();
-    assert_eq!(status.rollout.unwrap().step, "KubeRayMissing");
+    assert_eq!(status.rollout.unwrap().step, RolloutStep::KubeRayMissing);
     assert!(status.groups.iter().all(|group| group.goal == rayfleet_api::status::Goal::Serve));
 }
 
@@ -537,12 +538,13 @@ fn head_that_takes_traffic(name: &str) -> Value {
             "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": format!("made-{name}"),
                                  "controller": true}],
             "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: name, "ray.io/cluster": name,
-                       "ray.io/node-type": "head"}
+                       "ray.io/node-type": "head"},
+            "annotations": {names::ANNOTATION_OPENED_FOR: format!("{name}.x.1")}
         },
         "spec": {"nodeName": "a", "containers": []},
         "status": {"conditions": [
             {"type": "ContainersReady", "status": "True"},
-            {"type": "rayfleet.io/serving", "status": "True", "message": format!("takes traffic: {name}.x.1")}
+            {"type": "rayfleet.io/serving", "status": "True"}
         ]}
     })
 }
@@ -588,7 +590,7 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
         engine_revision: revision.engine.clone(),
         phase: Phase::Ready,
         launch: 1,
-        ranks: Some("2/2".into()),
+        ranks: Some(RankCount { placed: 2, total: 2 }),
         ..GroupStatus::default()
     };
     fleet.status =

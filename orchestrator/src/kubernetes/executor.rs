@@ -174,9 +174,7 @@ impl Executor {
 
     /// Opens or closes the serving gate of a head pod.
     pub(crate) async fn set_gate(&self, pod: &Key, uid: &str, gate: Gate<'_>) -> Result<(), WriteError> {
-        let condition = gate.condition(clock::now());
-        // The uid makes the API server refuse the patch for another pod of the same name.
-        let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
+        let patch = gate.patch(uid, clock::now());
         let (parameters, patch) = (PatchParams::default(), Patch::Strategic(&patch));
         let request =
             of::<k8s::Pod>(&pod.namespace).patch_subresource("status", &pod.name, &parameters, &patch);

@@ -42,7 +42,7 @@ pub(crate) use rayclusters::own_port;
 pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
-pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters, strays_of};
+pub(crate) use world::{GroupPods, Orphan, groups_of, orphans_of, owned_clusters, strays_of};
 pub(crate) use write_error::WriteError;
 #[cfg(test)]
 pub(crate) use {endpoints::Slice, nodes::Node, objects::Watched, pods::Pod};

@@ -216,7 +216,7 @@ fn observed(metadata: &Meta, spec: &PodSpec, status: &Status) -> ObservedPod {
         containers_ready: is_true(conditions, "ContainersReady"),
         gate_open: is_true(conditions, names::GATE_SERVING),
         gate_since: gate::since(conditions),
-        opened_for: gate::opened_for(conditions),
+        opened_for: gate::opened_for(metadata, conditions),
         ungated: head && !spec.has_gate(names::GATE_SERVING),
         node_lost: false,
         node_closing: None,

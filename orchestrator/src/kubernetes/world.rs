@@ -119,16 +119,24 @@ fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
     (labelled && !owners.is_empty() && !of_the_name && !owns(fleet, cluster)).then(|| owner_in_words(cluster))
 }
 
-/// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them: key, UID
-/// and resource version.
-pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<(Key, String, String)> {
+/// A RayCluster that nobody owns.
+pub(crate) struct Orphan {
+    pub(crate) key: Key,
+    pub(crate) uid: String,
+    pub(crate) version: String,
+}
+
+/// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them.
+pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<Orphan> {
     let (key, name) = (Key::of(fleet), fleet.name_any());
     let orphan =
         |cluster: &DynamicObject| is_orphan(cluster, &name) && cluster.metadata.deletion_timestamp.is_none();
     within(&store.clusters, &key.namespace)
         .filter(|(_, cluster)| orphan(cluster))
-        .map(|(key, cluster)| {
-            (key.clone(), cluster.uid().unwrap_or_default(), cluster.resource_version().unwrap_or_default())
+        .map(|(key, cluster)| Orphan {
+            key: key.clone(),
+            uid: cluster.uid().unwrap_or_default(),
+            version: cluster.resource_version().unwrap_or_default(),
         })
         .collect()
 }

@@ -339,7 +339,7 @@ async fn a_fault_is_shown_by_status_watch_and_doctor() {
     let trouble = "the engine died: GET /health answers 503";
     assert!(text.contains(&format!("  trouble    {trouble}\n  cure       read its last lines")), "{text}");
     let json: Value = serde_json::from_str(&ran(&fake, "status tiny -o json").await.out).unwrap();
-    assert_eq!(json["diagnosis"]["kind"], "engineDied");
+    assert_eq!(json["diagnosis"]["kind"], "EngineDied");
     let doctor = ran(&fake, "doctor").await;
     assert!(doctor.out.contains(&format!("warn  engine     tiny: {trouble}")), "{}", doctor.out);
 
@@ -347,7 +347,7 @@ async fn a_fault_is_shown_by_status_watch_and_doctor() {
     let terminal = kept.terminal(Output::Json);
     let args = Cli::try_parse_from(["ray-bridge", "watch", "tiny"]).unwrap();
     let story = async {
-        while !kept.out().contains("\"kind\":\"engineDied\"") {
+        while !kept.out().contains("\"kind\":\"EngineDied\"") {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         fake.with(|cluster| cluster.looks_until_healthy = 0);

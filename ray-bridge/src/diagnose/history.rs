@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::NodeId;
-use crate::engine::{Health, PhaseKind, Stall, StallDetector};
+use crate::engine::{Health, Load, PhaseKind, Stall, StallDetector};
 use crate::observe::RayState;
 use crate::placement::{Placement, RayNode};
 
@@ -26,7 +26,7 @@ pub struct History {
     pub(super) still: Option<Stall>,
     /// Since when the port of an engine that had served gives no answer.
     pub(super) silent_since: Option<Timestamp>,
-    stall: StallDetector,
+    detector: StallDetector,
 }
 
 impl History {
@@ -51,7 +51,31 @@ impl History {
         self.said |= says_so;
         let silent = self.served && matches!(engine.health, Some(Health::Unreachable(_)));
         self.silent_since = if silent { self.silent_since.or(Some(now)) } else { None };
-        self.still = if engine.has_ended() { None } else { self.stall.observe(now, engine.load.as_ref()) };
+        if engine.has_ended() {
+            self.still = None;
+        } else {
+            self.observe_load(now, engine.load.as_ref());
+        }
+    }
+
+    /// Enters what the engine itself said at `now`, to be called where Ray did not tell of it.
+    pub fn observe_load(&mut self, now: Timestamp, load: Option<&Load>) {
+        self.still = self.detector.observe(now, load);
+    }
+
+    /// Since when the engine stands still, by the last look.
+    pub fn still(&self) -> Option<Stall> {
+        self.still
+    }
+
+    /// What stays true for the next engine on the same cluster: its nodes.
+    pub fn next_launch(&mut self) -> Self {
+        Self { nodes: std::mem::take(&mut self.nodes), ..Self::default() }
+    }
+
+    /// Nodes when Ray last reported, dead ones too.
+    pub fn nodes(&self) -> &[RayNode] {
+        &self.nodes
     }
 
     /// Worker nodes that were alive at Ray's last report, to ask when the head does not answer.

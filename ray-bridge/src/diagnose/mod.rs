@@ -25,7 +25,7 @@ pub use rules::diagnose;
 
 /// What is wrong. If several faults apply, it is the one that explains the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
+#[serde(tag = "kind")]
 pub enum Fault {
     /// Ranks died while their nodes live.
     RankDied {
@@ -113,15 +113,15 @@ impl Fault {
     /// The fault's name for scripts and metrics.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::RankDied { .. } => "rankDied",
-            Self::EngineDied => "engineDied",
-            Self::NodeLost { .. } => "nodeLost",
-            Self::HeadLost => "headLost",
-            Self::DashboardUnreachable { .. } => "dashboardUnreachable",
-            Self::Hung { .. } => "hung",
-            Self::Slow { .. } => "slow",
-            Self::WrongPlacement => "wrongPlacement",
-            Self::NotEnoughNodes => "notEnoughNodes",
+            Self::RankDied { .. } => "RankDied",
+            Self::EngineDied => "EngineDied",
+            Self::NodeLost { .. } => "NodeLost",
+            Self::HeadLost => "HeadLost",
+            Self::DashboardUnreachable { .. } => "DashboardUnreachable",
+            Self::Hung { .. } => "Hung",
+            Self::Slow { .. } => "Slow",
+            Self::WrongPlacement => "WrongPlacement",
+            Self::NotEnoughNodes => "NotEnoughNodes",
         }
     }
 

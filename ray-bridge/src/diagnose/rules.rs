@@ -15,13 +15,15 @@ use crate::placement::{FreeGpus, GroupState, Policy, plan};
 
 /// The fault at `now`, if there is one. `history` must have learned this observation before.
 ///
-/// An engine that is still starting, that serves, or that was stopped on request has no fault.
+/// An engine that is still starting, that serves, or that was stopped on request has no fault. Without
+/// `patience` no engine hangs: the caller judges by [`History::still`].
 pub fn diagnose(
     now: Timestamp,
     look: Observation<'_>,
     history: &History,
-    patience: StallThresholds,
+    patience: impl Into<Option<StallThresholds>>,
 ) -> Option<Diagnosis> {
+    let patience = patience.into();
     let state = match look {
         Observation::Nothing(error, around) => return Some(unreachable(error, around)),
         Observation::Ray(state) => state,
@@ -37,7 +39,7 @@ pub fn diagnose(
         .or_else(|| dead_ranks(engine, history))
         .or_else(|| too_few_nodes(state, engine))
         .or_else(|| dead_engine(engine, history))
-        .or_else(|| still(now, engine, history, patience))
+        .or_else(|| still(now, engine, history, patience?))
         .or_else(|| misplaced(engine))
 }
 

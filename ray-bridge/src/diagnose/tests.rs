@@ -368,7 +368,7 @@ fn an_unreachable_dashboard_is_distinguished_from_a_lost_head_and_a_cut_network(
 fn scripts_get_the_fault_with_details_and_evidence() {
     let lost = state(cluster(&["b"]), dying([None, Some(NODE)], Health::Serving));
     let json = serde_json::to_value(reported(&lost).unwrap()).unwrap();
-    assert_eq!((&json["kind"], &json["nodes"][0]), (&"nodeLost".into(), &"node-b".into()));
+    assert_eq!((&json["kind"], &json["nodes"][0]), (&"NodeLost".into(), &"node-b".into()));
     assert!(json["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty()));
-    assert_eq!(reported(&lost).unwrap().trouble.name(), "nodeLost");
+    assert_eq!(reported(&lost).unwrap().trouble.name(), "NodeLost");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rayfleet_api::RayClusterFleet;
-use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus};
+use rayfleet_api::status::{Phase, RayClusterFleetStatus, RolloutStep};
 use serde_json::Value;
 
 use super::scenario::{Healed, Member, Patch, Refused, Scenario, Step, Until, Victim};
@@ -131,7 +131,7 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
     let Some(fleet) = fleet else { return until.gone && !left };
     let status = fleet.status.clone().unwrap_or_default();
     let current = status.observed_generation == fleet.metadata.generation;
-    let step = status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+    let step = status.rollout.as_ref().map(|rollout| rollout.step);
     let is =
         |wanted: Option<u32>, there: i32| wanted.is_none_or(|wanted| i64::from(wanted) == i64::from(there));
     let wanted = fleet.spec.replicas.unwrap_or(1);
@@ -142,19 +142,15 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
         && is(until.updated, status.updated_replicas)
         && until.groups.is_none_or(|groups| status.groups.len() == groups)
         && until.reached.is_none_or(|phase| reached(&status, phase))
-        && (!until.complete || step == "Complete" && status.ready_replicas == wanted)
+        && (!until.complete || step == Some(RolloutStep::Complete) && status.ready_replicas == wanted)
         && until.stalled.as_ref().is_none_or(stalled)
-        && (!until.rolled_back || step == "Rolled back")
+        && (!until.rolled_back || step == Some(RolloutStep::RolledBack))
 }
 
 /// Whether a group of the rollout's target revision has reached a phase.
 fn reached(status: &RayClusterFleetStatus, phase: Phase) -> bool {
     let to = status.rollout.as_ref().map_or("", |rollout| rollout.to.as_str());
-    let of = |group: &GroupStatus| match &group.engine_revision {
-        Some(engine) => format!("{}/{engine}", group.revision),
-        None => group.revision.clone(),
-    };
-    let mut new = status.groups.iter().filter(|group| of(group) == to);
+    let mut new = status.groups.iter().filter(|group| group.revisions().to_string() == to);
     new.any(|group| phase <= group.phase && group.phase <= Phase::Ready)
 }
 

@@ -1,6 +1,7 @@
 //! One fleet: headline, rollout, conditions that need attention, groups, ranks.
 
 use jiff::Timestamp;
+use rayfleet_api::status::RolloutStep;
 
 use super::table::{Tone, one_line};
 use super::{age, groups, ranks};
@@ -71,7 +72,7 @@ fn rollout(fleet: &Fleet, now: Option<Timestamp>, color: bool) -> String {
         ))
     };
     let Some(rollout) = &fleet.rollout else { return stale };
-    let done = rollout.step == "Complete";
+    let done = rollout.step == RolloutStep::Complete.as_str();
     let tone = if done { Tone::Good } else { Tone::Busy };
     let step = tone.paint(&one_line(&rollout.step), color);
     let mut parts = vec![match &rollout.reason {

@@ -1,6 +1,7 @@
 //! The table of fleets. The output for one fleet is in `fleet`.
 
 use jiff::Timestamp;
+use rayfleet_api::status::RolloutStep;
 
 use super::age;
 use super::table::{Cell, Table, Tone};
@@ -74,7 +75,7 @@ fn step(fleet: &Fleet) -> Cell {
     match &fleet.rollout {
         _ if !fleet.observed_now() => Cell::new("<not observed yet>", Tone::Busy),
         None => Cell::from("<none>"),
-        Some(rollout) if rollout.step == "Complete" => Cell::new("Complete", Tone::Good),
+        Some(rollout) if rollout.step == RolloutStep::Complete.as_str() => Cell::new("Complete", Tone::Good),
         Some(rollout) => Cell::new(&rollout.step, Tone::Busy),
     }
 }

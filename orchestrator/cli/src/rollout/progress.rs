@@ -1,5 +1,7 @@
 //! The progress of a rollout from one state of the fleet. Pure: waiting is in `status`.
 
+use rayfleet_api::status::RolloutStep;
+
 use crate::render::table::one_line;
 use crate::view::{Fleet, Rollout};
 
@@ -44,9 +46,10 @@ pub(super) fn progress(fleet: &Fleet) -> Progress {
 }
 
 fn complete(fleet: &Fleet) -> Option<String> {
-    let settled = fleet.rollout.as_ref().is_some_and(|rollout| rollout.step == "Complete")
-        && fleet.replicas == fleet.desired
-        && fleet.available == fleet.desired;
+    let settled =
+        fleet.rollout.as_ref().is_some_and(|rollout| rollout.step == RolloutStep::Complete.as_str())
+            && fleet.replicas == fleet.desired
+            && fleet.available == fleet.desired;
     if !settled {
         return None;
     }
@@ -73,7 +76,7 @@ fn waiting(fleet: &Fleet) -> String {
         lines.push(format!("paused: kubectl rayfleet rollout resume {}", fleet.name));
     }
     if let Some(Rollout { step, reason, .. }) =
-        fleet.rollout.as_ref().filter(|rollout| rollout.step != "Complete")
+        fleet.rollout.as_ref().filter(|rollout| rollout.step != RolloutStep::Complete.as_str())
     {
         let parts: Vec<String> = std::iter::once(step).chain(reason).map(|text| one_line(text)).collect();
         lines.push(parts.join(": "));

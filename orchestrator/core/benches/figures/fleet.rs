@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rayfleet_api::status::{GroupStatus, Phase, RolloutStatus};
+use rayfleet_api::status::{GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
 use rayfleet_core::observed::{
@@ -87,7 +87,7 @@ pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatu
         available_replicas: count,
         groups,
         rollout: Some(RolloutStatus {
-            step: "Complete".to_owned(),
+            step: RolloutStep::Complete,
             stable: Some(revision.clone()),
             to: revision,
             ..RolloutStatus::default()
@@ -116,7 +116,7 @@ fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
         phase_since: long_ago.clone(),
         ready_since: long_ago,
         launch: 1,
-        ranks: Some(format!("{0}/{0}", fleet.ranks())),
+        ranks: Some(RankCount { placed: fleet.ranks(), total: fleet.ranks() }),
         nodes: (first..first + size).map(name).collect(),
         ..GroupStatus::default()
     }
@@ -136,9 +136,8 @@ pub(crate) fn observed(fleet: &ValidFleet, group: &GroupStatus) -> ObservedGroup
     };
     let pods: Vec<ObservedPod> = group.nodes.iter().enumerate().map(pod).collect();
     let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
-    let revision = group.engine_revision.clone().unwrap_or_default();
     let engine = ObservedEngine {
-        submission: names::submission_id(&group.name, &revision, group.launch),
+        submission: group.launch_id().to_string(),
         job: Some(ObservedJob::Running),
         ranks_placed: fleet.ranks(),
         healthy: true,

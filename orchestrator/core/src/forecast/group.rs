@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::names;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::{GroupShape, after};
 
@@ -145,8 +144,5 @@ impl<'a> Group<'a> {
 
 /// The submission id of a group's engine; empty if the pods start the engine.
 pub(super) fn submission(entry: &GroupStatus) -> String {
-    entry
-        .engine_revision
-        .as_deref()
-        .map_or_else(String::new, |revision| names::submission_id(&entry.name, revision, entry.launch))
+    entry.engine_revision.as_ref().map(|_| entry.launch_id().to_string()).unwrap_or_default()
 }

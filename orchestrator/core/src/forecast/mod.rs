@@ -10,6 +10,7 @@ mod world;
 mod tests;
 
 use jiff::Timestamp;
+use rayfleet_api::status::RolloutStep;
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity::Capacity;
@@ -173,11 +174,11 @@ impl<'a> Run<'a> {
 
     /// The end, if this is one.
     fn outcome(&self, under_way: bool) -> Option<Outcome> {
-        let step = self.status.rollout.as_ref().map_or("", |rollout| rollout.step.as_str());
+        let step = self.status.rollout.as_ref().map(|rollout| rollout.step);
         let stalled = self.status.conditions.iter().find(|it| it.type_ == "Stalled" && it.status == "True");
         match step {
-            "Complete" => Some(Outcome::Complete),
-            "Paused" if !under_way => Some(Outcome::Paused),
+            Some(RolloutStep::Complete) => Some(Outcome::Complete),
+            Some(RolloutStep::Paused) if !under_way => Some(Outcome::Paused),
             _ if under_way => None,
             _ => stalled.map(|stalled| Outcome::Stalled(stalled.message.clone())),
         }

@@ -83,12 +83,11 @@ fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
 }
 
 fn moment(what: What, group: &GroupStatus) -> Moment {
-    let engine = group.engine_revision.as_ref().map_or_else(String::new, |engine| format!("/{engine}"));
     Moment {
         seconds: 0,
         what,
         group: group.name.clone(),
-        revision: format!("{}{engine}", group.revision),
+        revision: group.revisions().to_string(),
         ready: 0,
         groups: 0,
         gpus: 0,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rayfleet_api::spec::{OnFailure, WhenNoRoom};
-use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, StartupTimes};
+use rayfleet_api::status::{
+    Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, RolloutStep, StartupTimes,
+};
 
 use super::*;
 use crate::capacity::PendingPod;
@@ -31,7 +33,7 @@ fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) 
     }
     let ready = i32::try_from(groups.len()).unwrap();
     let rollout = RolloutStatus {
-        step: "Complete".to_owned(),
+        step: RolloutStep::Complete,
         to: fleet.revision.to_string(),
         stable: Some(fleet.revision.to_string()),
         ..RolloutStatus::default()

@@ -167,17 +167,18 @@ impl<'a> ForecastState<'a> {
                 group.gate = false;
                 group.gone_at.get_or_insert(after(now, pace.end));
             }),
-            Effect::SetGate { group, open, .. } => self.change(&group, |group, pace| {
+            Effect::SetGate { launch, open, .. } => self.change(&launch.group, |group, pace| {
                 group.gate = open;
                 // There is always a request in flight until the gate is closed.
                 group.idle_at = if open { Timestamp::MAX } else { after(now, pace.drain) };
             }),
-            Effect::LaunchEngine { group, submission } => self.change(&group, |group, pace| {
+            Effect::LaunchEngine { launch } => self.change(&launch.group, |group, pace| {
+                let submission = launch.to_string();
                 if group.engine.as_ref().is_none_or(|(running, _)| *running != submission) {
                     group.engine = Some((submission, after(now, pace.start)));
                 }
             }),
-            Effect::StopEngine { group, .. } => self.change(&group, |group, _| group.engine = None),
+            Effect::StopEngine { launch } => self.change(&launch.group, |group, _| group.engine = None),
             // Engines of a forecast need no drain request: their requests end by themselves.
             Effect::SetDraining { .. }
             | Effect::Probe { .. }

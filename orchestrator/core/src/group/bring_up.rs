@@ -7,6 +7,8 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::after;
 
 use super::context::StepContext;
+use super::failure::Failure;
+use super::pods::Trouble;
 use super::{engine, fail, formation_timeout, ray, reachability, repair, serve};
 use crate::effect::Effect;
 use crate::observed::ObservedPod;
@@ -69,9 +71,8 @@ pub(super) fn on_living_nodes(ctx: &mut StepContext<'_>) -> bool {
     let counts = |pod: &&ObservedPod| !pod.deleting || !ctx.pods.whole();
     let lost = ctx.pods.all().filter(counts).find(|pod| pod.node_lost && gone(pod));
     let Some(pod) = lost else { return true };
-    let node = pod.node.as_deref().unwrap_or("its node");
-    let cause = format!("node {node} is lost, and with it pod {}", pod.name);
-    fail::give_up(ctx, &cause);
+    let node = pod.node.clone().unwrap_or_else(|| "unknown".to_owned());
+    fail::give_up(ctx, &Failure::NodeLost { node, pod: pod.name.clone() });
     false
 }
 
@@ -81,8 +82,8 @@ pub(super) fn pods(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if engine::started(ctx) && !ctx.pods.whole() {
-        let (cause, _) = ctx.pods.trouble();
-        fail::fail(ctx, &format!("a pod of the group is gone: {cause}"));
+        let Trouble { cause, .. } = ctx.pods.trouble();
+        fail::fail(ctx, &Failure::PodLost(cause));
         return false;
     }
     if stuck(ctx) || serve::out_of_time(ctx) {
@@ -106,7 +107,7 @@ fn pod_message(ctx: &mut StepContext<'_>) -> String {
     if let Some(message) = no_pods(ctx) {
         return message;
     }
-    let (cause, details) = ctx.pods.trouble();
+    let Trouble { cause, details } = ctx.pods.trouble();
     let known = ctx.group.message.as_ref().filter(|message| text::tells(Some(message), &cause));
     if details.is_empty() {
         return cause;
@@ -163,8 +164,8 @@ fn stuck(ctx: &mut StepContext<'_>) -> bool {
     if !ctx.reached(reported.map(|reported| after(reported, STUCK))) {
         return false;
     }
-    let node = pod.node.as_deref().unwrap_or("no node");
-    fail::give_up(ctx, &format!("pod {} on {node} does not end, so KubeRay does not replace it", pod.name));
+    let node = pod.node.clone().unwrap_or_else(|| "no node".to_owned());
+    fail::give_up(ctx, &Failure::PodStuck { node, pod: pod.name.clone() });
     true
 }
 

@@ -2,8 +2,8 @@
 //! Only what every part needs; no rule of a phase.
 
 use jiff::Timestamp;
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::{ValidFleet, names};
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 
 use super::Step;
 use super::pods::Pods;
@@ -29,6 +29,7 @@ pub(super) struct StepContext<'a> {
     pub(super) now: Timestamp,
     pub(super) group: GroupStatus,
     pub(super) lost_requests: u32,
+    pub(super) failure: Option<FailureKind>,
     pub(super) blamed: Option<Blamed>,
     effects: Vec<Effect>,
     wake: Option<Timestamp>,
@@ -50,6 +51,7 @@ impl<'a> StepContext<'a> {
             now,
             group,
             lost_requests: 0,
+            failure: None,
             blamed: None,
             effects: Vec::new(),
             wake: None,
@@ -97,11 +99,10 @@ impl<'a> StepContext<'a> {
             return;
         }
         self.act(Effect::SetGate {
-            group: self.group.name.clone(),
             pod: head.name.clone(),
             pod_uid: head.uid.clone(),
             open,
-            launch: submission(&self.group),
+            launch: self.group.launch_id(),
             reason,
         });
     }
@@ -138,12 +139,8 @@ impl<'a> StepContext<'a> {
             effects: self.effects,
             wake: self.wake,
             lost_requests: self.lost_requests,
+            failure: self.failure,
             blamed: self.blamed,
         }
     }
-}
-
-/// Submission id of the current launch.
-pub(super) fn submission(group: &GroupStatus) -> String {
-    names::submission_id(&group.name, group.engine_revision.as_deref().unwrap_or_default(), group.launch)
 }

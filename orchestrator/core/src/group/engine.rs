@@ -6,7 +6,8 @@ use std::time::Duration;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::{START_TIMEOUT, after};
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
+use super::failure::Failure;
 use super::{fail, formation_timeout, ray, serve};
 use crate::effect::Effect;
 use crate::observed::{ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe};
@@ -78,9 +79,9 @@ fn start(ctx: &mut StepContext<'_>) {
 }
 
 fn launch(ctx: &mut StepContext<'_>) {
-    let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
+    let launch = ctx.group.launch_id();
     ctx.wake_at(ctx.group.start_deadline.as_ref().map(|time| time.0));
-    ctx.act(Effect::LaunchEngine { group, submission });
+    ctx.act(Effect::LaunchEngine { launch });
 }
 
 fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
@@ -114,30 +115,19 @@ pub(super) fn died(ctx: &mut StepContext<'_>) -> bool {
     }
     let ray::Ray::Alive(alive) = ray::ray(ctx) else { return false };
     let engine = ray::engine(&ctx.group, alive);
-    let Some(cause) = engine.and_then(|engine| cause_of_death(&ctx.group, engine)) else { return false };
-    fail::fail(ctx, &cause);
+    let Some(death) = engine.and_then(|engine| cause_of_death(&ctx.group, engine)) else { return false };
+    fail::fail(ctx, &death);
     true
 }
 
-fn cause_of_death(group: &GroupStatus, engine: &ObservedEngine) -> Option<String> {
+fn cause_of_death(group: &GroupStatus, engine: &ObservedEngine) -> Option<Failure> {
+    let fault = engine.fault.clone();
     match &engine.job {
-        Some(ObservedJob::Ended(cause)) => Some(ended(engine, cause)),
-        Some(ObservedJob::Pending | ObservedJob::Running) => engine.broken.clone(),
+        Some(ObservedJob::Ended(cause)) => Some(Failure::JobEnded { first: fault, cause: cause.clone() }),
+        Some(ObservedJob::Pending | ObservedJob::Running) => fault.map(Failure::Engine),
         // Ranks are only known of a job that was there, so Ray has lost its memory.
-        None => group
-            .ranks
-            .is_some()
-            .then(|| "Ray does not know the engine's job any more: its head was restarted".to_owned()),
+        None => group.ranks.is_some().then_some(Failure::JobForgotten),
     }
-}
-
-/// Ray's cause names what came last; what came first, where that is known, goes before it.
-fn ended(engine: &ObservedEngine, cause: &str) -> String {
-    let first = engine.broken.as_ref().filter(|_| !engine.blamed.is_empty());
-    first.map_or_else(
-        || format!("the engine ended: {cause}"),
-        |first| format!("{first}; the engine ended: {cause}"),
-    )
 }
 
 fn watch_running(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
@@ -147,9 +137,9 @@ fn watch_running(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     let hung = hung(ctx, engine);
     if !engine.differences.is_empty() && (serving || engine.healthy) {
         ctx.group.misplaced = engine.differences.iter().take(MISPLACED).map(text::bounded).collect();
-        fail::fail(ctx, &format!("ranks are not where they should be: {}", engine.differences.join("; ")));
-    } else if let Some(cause) = hung {
-        fail::fail(ctx, &cause);
+        fail::fail(ctx, &Failure::WrongPlacement(engine.differences.clone()));
+    } else if let Some(hung) = hung {
+        fail::fail(ctx, &hung);
     } else if !engine.healthy && serving {
         lost_health(ctx, engine);
     } else if engine.ranks_placed < ranks && !serving {
@@ -163,14 +153,10 @@ fn watch_running(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
 }
 
 /// An engine that answers, owes tokens and makes no step: a rank is stuck, and no time-out of its own will end that.
-fn hung(ctx: &mut StepContext<'_>, engine: &ObservedEngine) -> Option<String> {
+fn hung(ctx: &mut StepContext<'_>, engine: &ObservedEngine) -> Option<Failure> {
     let load = engine.load.filter(|load| hangs(ctx, *load))?;
-    Some(format!(
-        "the engine hangs: {} requests {} and it has made no step for {} s",
-        load.in_flight,
-        if load.deferred { "are deferred" } else { "wait" },
-        patience(ctx, load).as_secs()
-    ))
+    let after = patience(ctx, load);
+    Some(Failure::Hung { requests: load.in_flight, deferred: load.deferred, after })
 }
 
 /// It has stood still for longer than an engine does that is well.
@@ -192,7 +178,7 @@ fn with_note(text: &str, engine: &ObservedEngine) -> String {
 /// more traffic, and after `hungAfter` it has failed too.
 fn lost_health(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     if engine.answering {
-        fail::fail(ctx, "the engine reports that it is not healthy");
+        fail::fail(ctx, &Failure::Unhealthy);
     } else if ray::silent_too_long(ctx) {
         serve::fall_back(ctx, Phase::Loading, "the engine does not answer".to_owned());
     }
@@ -212,12 +198,12 @@ fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     match &engine.probe {
         ObservedProbe::Passed => serve::ready(ctx, None),
         ObservedProbe::Unknown if serve::is_open(ctx) => serve::ready(ctx, None),
-        ObservedProbe::Failed(cause) => fail::fail(ctx, &format!("the probe prompt failed: {cause}")),
+        ObservedProbe::Failed(cause) => fail::fail(ctx, &Failure::ProbeFailed(cause.clone())),
         ObservedProbe::Unknown => {
             still(ctx, Phase::Probing, "the probe prompt is being answered".to_owned());
             if ctx.group.phase == Phase::Probing {
-                let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
-                ctx.act(Effect::Probe { group, submission });
+                let launch = ctx.group.launch_id();
+                ctx.act(Effect::Probe { launch });
             }
         }
     }

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rayfleet_api::status::{Goal, Phase};
+use rayfleet_api::status::{Goal, GroupFailure, Phase};
 use rayfleet_api::valid::{ValidFailurePolicy, after};
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
+use super::failure::Failure;
 use super::{blame, engine, formation_timeout, ray, reachability};
 use crate::effect::Effect;
 use crate::{text, time};
@@ -24,8 +25,8 @@ pub fn backoff(policy: &ValidFailurePolicy, failures: u32) -> Duration {
 }
 
 /// The engine has failed: no more traffic, and the next try is fixed.
-pub(super) fn fail(ctx: &mut StepContext<'_>, cause: &str) {
-    blame::blame(ctx, cause);
+pub(super) fn fail(ctx: &mut StepContext<'_>, failure: &Failure) {
+    let cause = &record(ctx, failure);
     let served = served(ctx);
     // A lost pod says nothing about the revision; neither does the end of a group that did serve.
     if ctx.pods.whole() && !served {
@@ -63,15 +64,24 @@ fn served(ctx: &StepContext<'_>) -> bool {
 }
 
 /// The group has failed as a whole: it is recreated under the next attempt number.
-pub(super) fn give_up(ctx: &mut StepContext<'_>, cause: &str) {
-    blame::blame(ctx, cause);
-    recreate(ctx, cause);
+pub(super) fn give_up(ctx: &mut StepContext<'_>, failure: &Failure) {
+    let cause = record(ctx, failure);
+    recreate(ctx, &cause);
+}
+
+/// Keeps what failed and where, and gives its words.
+fn record(ctx: &mut StepContext<'_>, failure: &Failure) -> String {
+    let (kind, cause) = (failure.kind(), failure.to_string());
+    ctx.failure = Some(kind);
+    ctx.group.last_failure = Some(GroupFailure { kind, time: time::began(ctx.now) });
+    blame::blame(ctx, &cause);
+    cause
 }
 
 /// Its pods or Ray nodes were not up in time: it is recreated. What Ray had whole before speaks for spec and model.
-pub(super) fn never_came_up(ctx: &mut StepContext<'_>, cause: &str) {
+pub(super) fn never_came_up(ctx: &mut StepContext<'_>, failure: &Failure) {
     let formed = formation_timeout::formed(ctx);
-    give_up(ctx, cause);
+    give_up(ctx, failure);
     if let Some(blamed) = &mut ctx.blamed {
         blamed.served |= formed;
     }
@@ -91,7 +101,8 @@ fn enter_failed(ctx: &mut StepContext<'_>, cause: &str, next: &str) {
     ctx.group.not_ready_since = None;
     formation_timeout::end(ctx);
     ctx.set_phase(Phase::Failed, format!("{cause}; {next}"));
-    ctx.event(true, "GroupFailed", format!("group {}: {cause}; {next}", ctx.group.name));
+    let kind = ctx.failure.map_or_else(String::new, |kind| format!("{kind}: "));
+    ctx.event(true, "GroupFailed", format!("group {}: {kind}{cause}; {next}", ctx.group.name));
 }
 
 /// A failed group: end what is left of its engine, wait meanwhile, then go on with the next launch. Says
@@ -121,10 +132,10 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
     match runs {
         Some(false) => true,
         Some(true) => {
-            let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
-            ctx.act(Effect::StopEngine { group, submission });
+            let launch = ctx.group.launch_id();
+            ctx.act(Effect::StopEngine { launch });
             if ctx.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
-                give_up(ctx, "the failed engine does not stop");
+                give_up(ctx, &Failure::DoesNotStop);
             }
             false
         }
@@ -133,7 +144,7 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
             let since = ctx.group.unreachable_since.get_or_insert_with(|| time::began(ctx.now)).clone();
             let patience = reachability::patience(ctx);
             if ctx.reached(time::end_of(Some(&since), patience)) {
-                give_up(ctx, "the Ray dashboard does not answer");
+                give_up(ctx, &Failure::DashboardUnreachable);
             }
             false
         }

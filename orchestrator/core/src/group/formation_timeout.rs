@@ -9,6 +9,7 @@ use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::context::StepContext;
 use super::fail;
+use super::failure::Failure;
 use super::pods;
 use super::reachability;
 use crate::observed::{ObservedPod, PodProblem};
@@ -40,8 +41,9 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
     if !late && !lost {
         return false;
     }
-    let took = ctx.now.as_second().saturating_sub(due.as_second());
-    fail::never_came_up(ctx, &format!("not up after {took} s, still {}: {doing}", ctx.group.phase.as_str()));
+    let seconds = ctx.now.as_second().saturating_sub(due.as_second());
+    let doing = doing.to_owned();
+    fail::never_came_up(ctx, &Failure::NotFormed { seconds, phase: ctx.group.phase, doing });
     true
 }
 

@@ -9,6 +9,7 @@ mod drain;
 mod engine;
 mod evict;
 mod fail;
+mod failure;
 mod finalizer;
 mod formation_timeout;
 mod own_engine;
@@ -26,7 +27,7 @@ mod tests;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 
 use crate::effect::Effect;
 use crate::observed::ObservedGroup;
@@ -51,7 +52,9 @@ pub struct Step {
     pub wake: Option<Timestamp>,
     /// Requests that a drain deadline cut off in this step.
     pub lost_requests: u32,
-    /// Nodes that a failure in this step came from.
+    /// The kind of a failure in this step.
+    pub failure: Option<FailureKind>,
+    /// Nodes that this failure came from.
     pub blamed: Option<Blamed>,
 }
 

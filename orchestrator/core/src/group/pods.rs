@@ -18,6 +18,14 @@ pub(super) struct Pods<'a> {
     all: &'a [ObservedPod],
 }
 
+/// What keeps pods from being ready.
+pub(super) struct Trouble {
+    /// What is the matter: the same text as long as the same is the case.
+    pub(super) cause: String,
+    /// Kubernetes' words, which may change; empty if it has none.
+    pub(super) details: String,
+}
+
 impl<'a> Pods<'a> {
     /// A group of an older template may have another size than the one that is asked for now.
     pub(super) fn new(
@@ -120,8 +128,8 @@ impl<'a> Pods<'a> {
         pods.into_iter().map(|(_, node)| node).collect()
     }
 
-    /// What keeps the pods from being ready, the worst first: (what is the matter, details of it).
-    pub(super) fn trouble(&self) -> (String, String) {
+    /// What keeps the pods from being ready; of several the worst.
+    pub(super) fn trouble(&self) -> Trouble {
         let worst = self
             .live()
             .filter_map(|pod| Some((pod, pod.problem.as_ref().filter(|problem| !pulls(problem))?)))
@@ -135,7 +143,8 @@ impl<'a> Pods<'a> {
         let pulling = pulling.min_by(|a, b| a.name.cmp(&b.name));
         let pulling = pulling.map_or_else(String::new, |pod| format!("; pod {} pulls its image", pod.name));
         let waits = self.waits_for_init().map_or_else(String::new, |words| format!("; {words}"));
-        (format!("{ready} of {} pods are ready{leaving}{pulling}{waits}", self.wanted()), String::new())
+        let cause = format!("{ready} of {} pods are ready{leaving}{pulling}{waits}", self.wanted());
+        Trouble { cause, details: String::new() }
     }
 
     /// The first pod whose containers wait for an init container, the head before others, and what that waits for.
@@ -150,7 +159,7 @@ impl<'a> Pods<'a> {
         ))
     }
 
-    fn in_words(&self, pod: &ObservedPod, problem: &PodProblem) -> (String, String) {
+    fn in_words(&self, pod: &ObservedPod, problem: &PodProblem) -> Trouble {
         let name = &pod.name;
         let cause = match problem.reason.as_str() {
             "Unschedulable" => {
@@ -179,7 +188,7 @@ impl<'a> Pods<'a> {
             }
             other => format!("pod {name}: {other}"),
         };
-        (cause, problem.message.clone())
+        Trouble { cause, details: problem.message.clone() }
     }
 
     fn shape_of(&self, pod: &ObservedPod) -> Option<&'a PodShape> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::after;
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
 use super::reachability;
 use crate::observed::{ObservedEngine, ObservedJob, ObservedPod, RayReport};
 use crate::time;
@@ -65,12 +65,12 @@ pub(super) fn whole(ctx: &StepContext<'_>) -> Option<u32> {
     if group.engine_revision == ctx.fleet.revision.engine {
         return Some(ctx.fleet.ranks());
     }
-    group.ranks.as_ref()?.split_once('/')?.1.parse().ok()
+    group.ranks.map(|ranks| ranks.total)
 }
 
 /// The engine, if the answer is about the current launch.
 pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayReport) -> Option<&'a ObservedEngine> {
-    (group.launch > 0 && alive.engine.submission == submission(group)).then_some(&alive.engine)
+    (group.launch > 0 && alive.engine.submission == group.launch_id().to_string()).then_some(&alive.engine)
 }
 
 /// Whether the job of the current launch still runs. `None`: not known.

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use rayfleet_api::status::Phase;
+use rayfleet_api::status::{FailureKind, Phase};
 use rayfleet_api::valid::after;
 
-use super::context::{StepContext, submission};
-use super::{bring_up, drain, engine, evict, fail, formation_timeout, own_engine, reachability, suspend};
+use super::context::StepContext;
+use super::failure::Failure;
+use super::{
+    bring_up, drain, engine, evict, fail, formation_timeout, own_engine, ray, reachability, suspend,
+};
 use crate::observed::ObservedEngine;
 use crate::time;
 
@@ -55,7 +58,7 @@ fn opened(ctx: &StepContext<'_>) -> bool {
 
 /// The gate is open for the present launch: it was ready, and its probe prompt answered.
 pub(super) fn is_open(ctx: &StepContext<'_>) -> bool {
-    let launch = submission(&ctx.group);
+    let launch = ctx.group.launch_id();
     ctx.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
 }
 
@@ -135,8 +138,19 @@ pub(super) fn out_of_time(ctx: &mut StepContext<'_>) -> bool {
     if !ctx.reached(deadline) {
         return false;
     }
-    let phase = ctx.group.phase.as_str();
     let doing = ctx.group.message.clone().unwrap_or_default();
-    fail::fail(ctx, &format!("not ready in time, still {phase}: {doing}"));
+    fail::fail(ctx, &Failure::Late { kind: lateness(ctx), phase: ctx.group.phase, doing });
     true
+}
+
+fn lateness(ctx: &StepContext<'_>) -> FailureKind {
+    let refused = match ray::ray(ctx) {
+        ray::Ray::Alive(alive) => ray::engine(&ctx.group, alive).is_some_and(|it| it.launch_error.is_some()),
+        ray::Ray::Silent(_) | ray::Ray::Unknown => false,
+    };
+    match ctx.group.not_ready_since {
+        Some(_) => FailureKind::NotReady,
+        None if refused => FailureKind::LaunchRefused,
+        None => FailureKind::StartTimedOut,
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rayfleet_api::status::{Phase, RankPlacement};
+use rayfleet_api::status::{Phase, RankCount, RankPlacement};
 
 use super::context::StepContext;
 use super::ray::{self, Ray};
@@ -40,22 +40,22 @@ fn ranks(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     if engine.job.is_none() || engine.unverified.is_some() {
         return;
     }
-    let whole = ray::whole(ctx).unwrap_or(engine.ranks_placed);
-    ctx.group.ranks = Some(format!("{}/{whole}", engine.ranks_placed));
+    let total = ray::whole(ctx).unwrap_or(engine.ranks_placed);
+    ctx.group.ranks = Some(RankCount { placed: engine.ranks_placed, total });
     let nodes: BTreeMap<_, _> = ctx.pods.live().filter_map(|pod| Some((pod.ip.as_ref()?, pod))).collect();
     let node =
         |ip: &String| nodes.get(ip).and_then(|pod| pod.node.clone()).unwrap_or_else(|| text::short(ip));
     // A dashboard may name any number of them.
-    let most = usize::try_from(whole).unwrap_or(usize::MAX);
+    let most = usize::try_from(total).unwrap_or(usize::MAX);
     let mut placement: Vec<_> = engine
         .ranks
         .iter()
         .take(most)
-        .map(|(rank, tensor, pipeline_stage, ip)| RankPlacement {
-            rank: *rank,
-            tensor: *tensor,
-            stage: *pipeline_stage,
-            node: node(ip),
+        .map(|found| RankPlacement {
+            rank: found.rank,
+            tensor: found.tensor,
+            stage: found.stage,
+            node: node(&found.ip),
         })
         .collect();
     placement.sort_by_key(|rank| rank.rank);

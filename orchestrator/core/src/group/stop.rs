@@ -3,8 +3,9 @@
 
 use rayfleet_api::status::{Goal, Phase};
 
-use super::context::{StepContext, submission};
+use super::context::StepContext;
 use super::fail::STOP_LIMIT;
+use super::failure::Failure;
 use super::finalizer::{self, Hold};
 use super::{engine, fail, ray, serve};
 use crate::effect::Effect;
@@ -22,7 +23,7 @@ pub(super) fn stop(ctx: &mut StepContext<'_>) {
     }
     if ctx.group.goal == Goal::SwapEngine && ray::job_runs(ctx) == Some(true) {
         // Its ranks hold the GPUs that the next engine needs; they go with the pods.
-        fail::give_up(ctx, "the engine does not stop");
+        fail::give_up(ctx, &Failure::DoesNotStop);
     }
     if ctx.group.goal == Goal::SwapEngine {
         swap(ctx);
@@ -42,8 +43,8 @@ fn engine_over(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if ray::job_runs(ctx) == Some(true) {
-        let (group, submission) = (ctx.group.name.clone(), submission(&ctx.group));
-        ctx.act(Effect::StopEngine { group, submission });
+        let launch = ctx.group.launch_id();
+        ctx.act(Effect::StopEngine { launch });
     }
     ctx.reached(time::end_of(ctx.group.phase_since.as_ref(), STOP_LIMIT))
 }

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RolloutStatus};
+use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 
 use super::blocker::{self, Blocker};
 use super::classify::is_ready;
 use super::counts::Counts;
 use super::planner::Planner;
-use super::progress::{self, COMPLETE, Hold, PAUSED, ROLLED_BACK, ROLLING_BACK, SUSPENDED};
-use crate::{group, held, text, time};
+use super::progress::{self, Hold};
+use crate::{group, text, time};
 
 /// The current content of a condition.
 pub(super) struct Verdict {
@@ -75,15 +75,17 @@ fn availability(planner: &Planner<'_>, counts: &Counts) -> Verdict {
 
 fn progressing(planner: &Planner<'_>, rollout: &RolloutStatus, overdue: Option<Duration>) -> Verdict {
     if let Some(held) = planner.inputs.held.filter(|held| !held.temporary || overdue.is_none()) {
-        return verdict("Progressing", "False", held.reason, held.message.clone());
+        return verdict("Progressing", "False", held.reason.as_str(), held.message.clone());
     }
-    let reported =
-        rollout.reason.as_ref().map_or(rollout.step.clone(), |why| format!("{}: {why}", rollout.step));
-    match rollout.step.as_str() {
-        COMPLETE => verdict("Progressing", "True", "Complete", reported),
-        ROLLING_BACK | ROLLED_BACK => verdict("Progressing", "False", "RolledBack", reported),
-        PAUSED if overdue.is_none() => verdict("Progressing", "Unknown", "Paused", reported),
-        SUSPENDED => verdict("Progressing", "Unknown", "Suspended", reported),
+    let step = rollout.step;
+    let reported = rollout.reason.as_ref().map_or(step.to_string(), |why| format!("{step}: {why}"));
+    match step {
+        RolloutStep::Complete => verdict("Progressing", "True", "Complete", reported),
+        RolloutStep::RollingBack | RolloutStep::RolledBack => {
+            verdict("Progressing", "False", "RolledBack", reported)
+        }
+        RolloutStep::Paused if overdue.is_none() => verdict("Progressing", "Unknown", "Paused", reported),
+        RolloutStep::Suspended => verdict("Progressing", "Unknown", "Suspended", reported),
         _ => match overdue {
             Some(limit) => {
                 let message = format!("nothing has moved for {} s; {reported}", limit.as_secs());
@@ -106,7 +108,7 @@ fn replica_failure(planner: &Planner<'_>) -> Verdict {
     let not_made = planner.inputs.observed.values().find_map(|observed| observed.refused.clone());
     let not_tried = || planner.inputs.held.filter(|held| held.temporary).map(|held| held.message.clone());
     if let Some(message) = not_made.or_else(not_tried) {
-        return verdict("ReplicaFailure", "True", held::CREATE_REFUSED, message);
+        return verdict("ReplicaFailure", "True", RolloutStep::CreateRefused.as_str(), message);
     }
     let failed = planner.groups.iter().find_map(|group| Some((group, failure(group)?)));
     failed.map_or_else(
@@ -134,7 +136,7 @@ fn stalled(
     overdue: Option<Duration>,
 ) -> Verdict {
     if let Some(held) = planner.inputs.held.filter(|held| !held.temporary) {
-        return verdict("Stalled", "True", held.reason, held.message.clone());
+        return verdict("Stalled", "True", held.reason.as_str(), held.message.clone());
     }
     if let Some(finalizer) = blocker::finalizer(planner) {
         return verdict("Stalled", "True", "HeldByFinalizer", finalizer);
@@ -147,7 +149,7 @@ fn stalled(
         let message = format!("nothing has moved for {} s: {what}; {cure}", limit.as_secs());
         return verdict("Stalled", "True", "ProgressDeadlineExceeded", message);
     }
-    if let Some(rollback) = rollout.rollback.as_ref().filter(|_| rollout.step == ROLLED_BACK) {
+    if let Some(rollback) = rollout.rollback.as_ref().filter(|_| rollout.step == RolloutStep::RolledBack) {
         let message = format!(
             "{}; the fleet serves {} as before: change the spec, or take it back with `kubectl rayfleet rollout \
              undo {}`",
@@ -164,10 +166,7 @@ fn stalled(
 /// so a ready one is as planned once all its ranks exist.
 fn placement(planner: &Planner<'_>) -> Option<Verdict> {
     planner.fleet.model.as_ref()?;
-    let whole = |group: &GroupStatus| {
-        let counts = group.ranks.as_deref().and_then(|ranks| ranks.split_once('/'));
-        counts.is_some_and(|(placed, of)| placed == of)
-    };
+    let whole = |group: &GroupStatus| group.ranks.is_some_and(RankCount::is_whole);
     let serving: Vec<_> = planner.groups.iter().filter(|group| is_ready(group)).collect();
     let misplaced = planner.groups.iter().find(|group| !group.misplaced.is_empty());
     if let Some(group) = misplaced {
@@ -186,7 +185,7 @@ fn placement(planner: &Planner<'_>) -> Option<Verdict> {
             verdict("PlacementVerified", "Unknown", "NoReadyGroup", "no group is ready".to_owned())
         }
         Some(group) => {
-            let placed = group.ranks.as_deref().unwrap_or("none");
+            let placed = group.ranks.map_or_else(|| "none".to_owned(), |ranks| ranks.to_string());
             let message = format!("group {}: {placed} ranks are where the plan has them", group.name);
             verdict("PlacementVerified", "False", "RanksMissing", message)
         }

@@ -126,6 +126,7 @@ fn reserve(planner: &mut Planner<'_>, place: Place) {
     let attempt = ledger::next_attempt(fleet, slot, names_in_use(planner));
     let failed = failed_before(planner, fleet);
     let failures = failed.map_or(0, |group| group.failures);
+    let last_failure = failed.and_then(|group| group.last_failure.clone());
     let retry = failed.map(|_| after(now, group::backoff(&fleet.failure, failures)));
     let reason = failed.map(|group| {
         let cause = group.goal_reason.as_deref().unwrap_or("failed");
@@ -146,6 +147,7 @@ fn reserve(planner: &mut Planner<'_>, place: Place) {
         phase: Phase::Pending,
         phase_since: Some(time::began(now)),
         failures,
+        last_failure,
         retry_after: retry.map(time::not_before),
         goal_reason: reason,
         avoid_nodes,

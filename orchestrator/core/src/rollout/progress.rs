@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus};
+use rayfleet_api::status::{Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep};
 
 use super::blocked::{Blocked, ROOM_UNKNOWN};
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
@@ -18,20 +18,7 @@ use crate::{held, startup_times, text, time};
 /// The most groups named in a reason; the list of groups has all.
 const NAMED: usize = 3;
 
-/// The step of a complete rollout.
-pub(super) const COMPLETE: &str = "Complete";
-/// The steps of a rollback, and of its end.
-pub(super) const ROLLING_BACK: &str = "Rolling back";
-pub(super) const ROLLED_BACK: &str = "Rolled back";
-/// The step of a rollout with `spec.paused`.
-pub(super) const PAUSED: &str = "Paused";
-/// The step of a rollout whose surge group waits for nodes (`whenNoRoom: Pend`). That wait has its own time
-/// limit.
-pub(super) const PENDING: &str = "Waiting for nodes";
-/// The step of a fleet that only waits for suspended groups.
-pub(super) const SUSPENDED: &str = "Suspended";
-
-/// Why nothing can progress, and the cure.
+/// Why nothing can move, and what would help.
 pub(super) type Hold = String;
 
 /// The rollout's step and reason, and why it is stuck if it is.
@@ -47,10 +34,10 @@ pub(super) fn progress(
     let old = before.rollout.clone().unwrap_or_default();
     let to = fleet.revision.to_string();
     let outdated = planner.active().find(|group| revision_match(fleet, group) != RevisionMatch::UpToDate);
-    let moved = moved(planner, &Since { status: before, rollout: &old }, counts, &to, &step);
+    let moved = moved(planner, &Since { status: before, rollout: &old }, counts, &to, step);
     let target = planner.inputs.target;
-    let proven = step == COMPLETE && planner.kept.is_empty() && fleet.replicas > 0;
-    let complete = step == COMPLETE;
+    let complete = step == RolloutStep::Complete;
+    let proven = complete && planner.kept.is_empty() && fleet.replicas > 0;
     let mut rollout = RolloutStatus {
         stable: if proven { Some(to.clone()) } else { old.stable },
         // The stand-in for a refused spec cannot have failed.
@@ -58,7 +45,7 @@ pub(super) fn progress(
         pend_failed_revision: None,
         pend_failures: 0,
         pend_retry_after: None,
-        from: outdated.map(revision_of),
+        from: outdated.map(|group| group.revisions().to_string()),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(planner.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),
@@ -73,20 +60,14 @@ pub(super) fn progress(
     (rollout, hold)
 }
 
-fn revision_of(group: &GroupStatus) -> String {
-    match &group.engine_revision {
-        Some(engine) => format!("{}/{engine}", group.revision),
-        None => group.revision.clone(),
-    }
-}
-
-/// Whether something must follow a step, with groups missing or not.
-pub(super) fn waits(step: &str, missing: bool) -> bool {
+/// Whether a step, with groups missing or not, is one that something has to follow.
+pub(super) fn waits(step: RolloutStep, missing: bool) -> bool {
+    use RolloutStep::{Complete, Paused, RolledBack, Suspended, WaitingForNodes};
     match step {
-        // A suspended group waits for whoever suspended it, and a pending one has its own time limit.
-        COMPLETE | ROLLED_BACK | SUSPENDED | PENDING => false,
-        // The rollout is held, not the repair of existing groups.
-        PAUSED => missing,
+        // Whoever suspended a group resumes it, and pods that wait for nodes have an end of their own.
+        Complete | RolledBack | Suspended | WaitingForNodes => false,
+        // What is held is the rollout, not the repair of what is there.
+        Paused => missing,
         refused if held::is_step(refused) => missing,
         _ => true,
     }
@@ -94,7 +75,7 @@ pub(super) fn waits(step: &str, missing: bool) -> bool {
 
 /// The time by which there must be progress.
 pub(super) fn deadline(rollout: &RolloutStatus, missing: bool, limit: Duration) -> Option<Timestamp> {
-    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(&rollout.step, missing))
+    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(rollout.step, missing))
 }
 
 /// Whether there was no progress for too long, according to the status and for its spec.
@@ -157,48 +138,48 @@ fn room_will_come(planner: &Planner<'_>) -> bool {
     planner.groups.iter().any(|group| !is_retained(group)) || pods.any(|pod| pod.deleting && pod.holds())
 }
 
-fn step(planner: &Planner<'_>, counts: &Counts, hold: Option<&Hold>) -> (String, Option<String>) {
+fn step(planner: &Planner<'_>, counts: &Counts, hold: Option<&Hold>) -> (RolloutStep, Option<String>) {
     if let Some(held) = planner.inputs.held {
-        return (held.reason.to_owned(), Some(held.message.clone()));
+        return (held.reason, Some(held.message.clone()));
     }
     let fleet = planner.fleet;
     let changing = |of| planner.to_change(of).next().is_some();
     let outdated = changing(RevisionMatch::PodsOutdated) || changing(RevisionMatch::EngineOutdated);
     if fleet.paused && outdated && !planner.moves() {
-        return (PAUSED.to_owned(), Some(paused(planner, counts)));
+        return (RolloutStep::Paused, Some(paused(planner, counts)));
     }
     if let Some(hold) = hold {
-        return ("Waiting for room".to_owned(), Some(hold.clone()));
+        return (RolloutStep::WaitingForRoom, Some(hold.clone()));
     }
     let forward = planner.inputs.target.rollback().is_none();
     if forward && planner.groups.iter().any(pend::pends) {
-        return (PENDING.to_owned(), Some(reason(planner, counts)));
+        return (RolloutStep::WaitingForNodes, Some(reason(planner, counts)));
     }
     if forward && waits_to_be_resumed(planner) {
-        return (SUSPENDED.to_owned(), Some(reason(planner, counts)));
+        return (RolloutStep::Suspended, Some(reason(planner, counts)));
     }
     let active = planner.active_count();
     let leaving = planner.groups.iter().any(|group| !super::classify::is_retained(group));
     let step = if changing(RevisionMatch::PodsOutdated) {
-        "Replacing groups"
+        RolloutStep::ReplacingGroups
     } else if changing(RevisionMatch::EngineOutdated) {
-        "Swapping engines"
+        RolloutStep::SwappingEngines
     } else if active < fleet.replicas {
-        "Starting groups"
+        RolloutStep::StartingGroups
     } else if leaving || active > fleet.replicas {
-        "Removing groups"
+        RolloutStep::RemovingGroups
     } else if counts.available < counts.wanted {
-        "Starting groups"
+        RolloutStep::StartingGroups
     } else {
         return match planner.inputs.target.rollback() {
-            Some(rollback) => (ROLLED_BACK.to_owned(), Some(failed(rollback))),
-            None => (COMPLETE.to_owned(), kept_in_words(planner)),
+            Some(rollback) => (RolloutStep::RolledBack, Some(failed(rollback))),
+            None => (RolloutStep::Complete, kept_in_words(planner)),
         };
     };
     let reason = reason(planner, counts);
     match planner.inputs.target.rollback() {
-        Some(rollback) => (ROLLING_BACK.to_owned(), Some(format!("{}; {reason}", failed(rollback)))),
-        None => (step.to_owned(), Some(reason)),
+        Some(rollback) => (RolloutStep::RollingBack, Some(format!("{}; {reason}", failed(rollback)))),
+        None => (step, Some(reason)),
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
+use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus, RolloutStep};
 
 use super::classify::{RevisionMatch, available_from, is_ready, is_retained, revision_match};
 use super::counts::Counts;
 use super::planner::Planner;
-use super::progress::{COMPLETE, ROLLED_BACK, waits};
+use super::progress::waits;
 use crate::held;
 use crate::ledger::by_name;
 
@@ -24,16 +24,16 @@ pub(super) fn moved(
     before: &Since<'_>,
     counts: &Counts,
     to: &str,
-    step: &str,
+    step: RolloutStep,
 ) -> bool {
     let (status, old) = (before.status, before.rollout);
     let begins = waits(step, counts.available < counts.wanted)
-        && !waits(&old.step, status.available_replicas < counts.wanted)
+        && !waits(old.step, status.available_replicas < counts.wanted)
         && !relapse(planner, before);
     begins
         || old.last_progress.is_none()
         || old.to != to
-        || held::is_step(&old.step) && planner.inputs.held.is_none()
+        || held::is_step(old.step) && planner.inputs.held.is_none()
         || status.observed_generation != Some(planner.fleet.generation)
         || came_or_went(planner, status)
         || serves_more(planner, before)
@@ -92,7 +92,7 @@ fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
 /// A complete rollout is no longer complete, only because of groups that failed shortly before: they had not
 /// recovered for good.
 fn relapse(planner: &Planner<'_>, before: &Since<'_>) -> bool {
-    if !matches!(before.rollout.step.as_str(), COMPLETE | ROLLED_BACK) {
+    if !matches!(before.rollout.step, RolloutStep::Complete | RolloutStep::RolledBack) {
         return false;
     }
     let now = by_name(&planner.groups);

@@ -31,7 +31,7 @@ pub(super) fn without_reported_fields(
             each(&before.groups, &after.groups, group_without_reported_fields),
         ),
         rollout: rollout(before, after, |old, new| RolloutStatus {
-            step: old.step.clone(),
+            step: old.step,
             reason: old.reason.clone(),
             revision_number: old.revision_number,
             last_progress: old.last_progress.clone(),
@@ -122,7 +122,7 @@ fn without_text(before: &GroupStatus, after: &GroupStatus) -> GroupStatus {
         message: before.message.clone(),
         head: before.head.clone(),
         nodes: before.nodes.clone(),
-        ranks: before.ranks.clone(),
+        ranks: before.ranks,
         placement: before.placement.clone(),
         misplaced: before.misplaced.clone(),
         in_flight: before.in_flight,

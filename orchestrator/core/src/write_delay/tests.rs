@@ -1,8 +1,10 @@
 //! What is written at once, soon, later and never.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rayfleet_api::LaunchId;
 use rayfleet_api::status::{
-    FleetCondition, Goal, GroupStatus, Phase, RankPlacement, RolloutStatus, StartupTimes,
+    FleetCondition, Goal, GroupStatus, Phase, RankCount, RankPlacement, RolloutStatus, RolloutStep,
+    StartupTimes,
 };
 
 use super::*;
@@ -73,7 +75,7 @@ fn what_people_watch_waits_a_little_and_words_longer() {
         |status| status.groups[1].uid = Some("u".into()),
         |status| status.available_replicas = 1,
         |status| status.conditions[0].status = "True".into(),
-        |status| rollout_of(status).step = "Complete".into(),
+        |status| rollout_of(status).step = RolloutStep::Complete,
     ];
     for (number, change) in phases.into_iter().enumerate() {
         assert_eq!(wait(change), Some(PHASE_DELAY), "change {number}");
@@ -111,7 +113,7 @@ fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
     let words: [fn(&mut RayClusterFleetStatus); 7] = [
         |status| status.groups[0].head = Some("a-head".into()),
         |status| status.groups[0].nodes = vec!["n".into()],
-        |status| status.groups[0].ranks = Some("1/2".into()),
+        |status| status.groups[0].ranks = Some(RankCount { placed: 1, total: 2 }),
         |status| status.groups[0].placement = vec![RankPlacement::default()],
         |status| status.groups[0].misplaced = vec!["rank 1 is on n".into()],
         |status| status.groups[0].in_flight_at = Some(time(1)),
@@ -149,15 +151,18 @@ fn where_a_group_stands_is_news_only_on_its_way_up() {
     assert_eq!(max_write_delay(&serves, &serves, &leaves, &[]), Some(Duration::ZERO));
 }
 
+fn launch() -> LaunchId {
+    LaunchId { group: "a".into(), engine: None, number: 1 }
+}
+
 fn gate(open: bool) -> Effect {
-    let (group, pod, pod_uid) = ("a".to_owned(), "a-head".to_owned(), "u".to_owned());
-    Effect::SetGate { group, pod, pod_uid, open, launch: String::new(), reason: "Ready" }
+    Effect::SetGate { pod: "a-head".into(), pod_uid: "u".into(), open, launch: launch(), reason: "Ready" }
 }
 
 #[test]
 fn no_effect_is_ahead_of_the_ledger_but_those_that_open_a_group() {
     let (before, after) = (status(|_| {}), status(|status| status.groups[0].phase = Phase::Probing));
-    let probe = Effect::Probe { group: "a".into(), submission: "s".into() };
+    let probe = Effect::Probe { launch: launch() };
     let event = |warning| Effect::Event { warning, reason: "GroupReady", message: String::new() };
     for ahead in [probe.clone(), gate(true), event(false)] {
         assert_eq!(
@@ -166,7 +171,7 @@ fn no_effect_is_ahead_of_the_ledger_but_those_that_open_a_group() {
         );
         assert_eq!(max_write_delay(&before, &after, &after, std::slice::from_ref(&ahead)), None);
     }
-    let stop = Effect::StopEngine { group: "a".into(), submission: "s".into() };
+    let stop = Effect::StopEngine { launch: launch() };
     for behind in [gate(false), event(true), stop] {
         let both = [probe.clone(), behind.clone()];
         assert_eq!(max_write_delay(&before, &before, &after, &both), Some(Duration::ZERO));
@@ -215,7 +220,7 @@ fn that_a_group_is_ready_is_news_unless_its_time_is_nearly_over() {
 #[test]
 fn no_effect_waits_for_words() {
     let (before, after) = (status(|_| {}), status(|status| status.groups[0].message = Some("ends".into())));
-    let stop = Effect::StopEngine { group: "a".into(), submission: "s".into() };
+    let stop = Effect::StopEngine { launch: launch() };
     assert_eq!(max_write_delay(&before, &before, &after, &[stop]), Some(TEXT_DELAY));
 }
 

@@ -6,6 +6,7 @@ use ray_bridge::engine::{Phase, PhaseKind};
 use ray_bridge::observe::{ClusterState, RankState};
 use ray_bridge::placement::{Difference, GroupState, Placement, RankSlot, RayNode, Shape};
 use ray_bridge::{Call, CallErrorKind, NodeId, Sent};
+use rayfleet_api::status::FailureKind;
 
 use super::*;
 
@@ -88,7 +89,8 @@ fn a_shallow_look_keeps_what_the_deep_look_found() {
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     let deep = look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
     assert_eq!(deep.ranks_placed, 2);
-    assert_eq!(deep.ranks, [(0, 0, 0, "10.0.0.1".into()), (1, 0, 1, "10.0.0.2".into())]);
+    let at = |rank: u32, ip: &str| ObservedRank { rank, tensor: 0, stage: rank, ip: ip.into() };
+    assert_eq!(deep.ranks, [at(0, "10.0.0.1"), at(1, "10.0.0.2")]);
 
     let shallow =
         RayState { cluster: None, engine: Some(EngineState { health: Some(Health::Serving), ..engine() }) };
@@ -230,7 +232,7 @@ fn what_a_dashboard_lists_beyond_the_plan_is_not_shown() {
     let many = |count: u32| (0..count).map(|n| rank(n, Some("head"), true)).collect::<Vec<_>>();
     let state = |ranks, plan| EngineState { placed: Some(placed(ranks)), plan, ..engine() };
     let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), Some(plan())));
-    assert_eq!(observed.ranks.iter().map(|rank| rank.0).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(observed.ranks.iter().map(|rank| rank.rank).collect::<Vec<_>>(), [0, 1]);
     let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), None));
     assert_eq!(observed.ranks.len(), 1024);
 }
@@ -317,12 +319,9 @@ fn a_rank_that_died_breaks_the_engine_and_its_node_is_blamed() {
         RankState { death: Some("Worker exits with SIGKILL".into()), ..rank(1, Some("worker"), false) };
     let state = EngineState { deaths: vec![dead], health: Some(Health::Unhealthy(503)), ..engine() };
     let observed = look(&mut memory, Some(two_nodes()), state);
-    assert_eq!(observed.blamed, ["10.0.0.2"]);
-    assert!(
-        observed.broken.as_ref().is_some_and(|words| words.contains("rank 1 died")),
-        "{:?}",
-        observed.broken
-    );
+    let fault = observed.fault.unwrap();
+    assert_eq!((fault.kind, fault.nodes), (FailureKind::RankDied, vec!["10.0.0.2".to_owned()]));
+    assert!(fault.evidence.contains("rank 1 died"), "{}", fault.evidence);
     assert_eq!(observed.job, Some(ObservedJob::Running));
 }
 
@@ -332,15 +331,16 @@ fn a_node_that_ray_lost_is_blamed() {
     look(&mut memory, Some(two_nodes()), engine());
     let without = cluster(vec![node("head", "10.0.0.1", true), node("worker", "10.0.0.2", false)]);
     let observed = look(&mut memory, Some(without), engine());
-    assert_eq!(observed.blamed, ["10.0.0.2"]);
-    assert!(observed.broken.is_some());
+    let fault = observed.fault.unwrap();
+    assert_eq!((fault.kind, fault.nodes), (FailureKind::NodeLost, vec!["10.0.0.2".to_owned()]));
 }
 
 #[test]
 fn an_engine_that_ended_for_its_own_reasons_accuses_no_node() {
     let mut memory = ObservationCache::default();
     let ended = EngineState { status: JobStatus::Failed, cause: Some("no such model".into()), ..engine() };
-    assert!(look(&mut memory, Some(two_nodes()), ended).blamed.is_empty());
+    let fault = look(&mut memory, Some(two_nodes()), ended).fault.unwrap();
+    assert_eq!((fault.kind, fault.nodes), (FailureKind::EngineDied, Vec::new()));
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn silence() -> CallError {
 fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
     let error = silence();
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
-    let alive = ObservationCache::default().still_serves(&id("g.e.1"), &pods, None, &error, NOW);
+    let alive = ObservationCache::default().still_serves(Some(&id("g.e.1")), &pods, None, &error, NOW);
     assert_eq!(alive.nodes, pods);
     let ObservedEngine { submission, job, healthy, unverified, .. } = alive.engine;
     assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(ObservedJob::Running), true));
@@ -392,16 +392,16 @@ fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
 fn an_own_engine_that_serves_outlives_its_dashboard() {
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
     let mut memory = ObservationCache::default();
-    assert!(!memory.own_served());
-    let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
+    assert!(!memory.was_healthy(None));
+    let alive = memory.still_serves(None, &pods, None, &silence(), NOW);
     assert_eq!((alive.nodes.as_slice(), alive.engine.healthy), (pods.as_slice(), true));
     assert!(alive.engine.unverified.unwrap().contains("does not answer"));
 
     let state = RayState { cluster: Some(cluster(vec![node("head", "10.0.0.1", true)])), engine: None };
     memory.own(&state, Some(&(Health::Serving, None)), NOW);
-    assert!(memory.own_served());
-    let alive = memory.own_still_serves(&pods, None, &silence(), NOW);
+    assert!(memory.was_healthy(None));
+    let alive = memory.still_serves(None, &pods, None, &silence(), NOW);
     assert_eq!(alive.nodes, ["10.0.0.1"], "a node that was missing does not come back by silence");
     memory.own(&state, Some(&(Health::Unhealthy(503), None)), NOW);
-    assert!(!memory.own_served());
+    assert!(!memory.was_healthy(None));
 }

@@ -119,19 +119,19 @@ async fn a_fleet_that_lost_its_model_waits_for_its_manifest() {
 /// A pod of a group as KubeRay makes it, that serves if it is the head.
 fn pod_of(group: &GroupStatus, head: bool) -> Pod {
     let kind = if head { "head" } else { "worker" };
-    let launch =
-        rayfleet_api::names::submission_id(&group.name, group.engine_revision.as_deref().unwrap(), 1);
+    let launch = rayfleet_api::LaunchId { number: 1, ..group.launch_id() }.to_string();
     object(&json!({
         "metadata": {
             "name": format!("{}-{kind}", group.name), "namespace": "n", "uid": format!("{}-{kind}", group.name),
             "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": group.name, "uid": format!("made-{}", group.name),
                                  "controller": true}],
-            "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: group.name, "ray.io/cluster": group.name, "ray.io/node-type": kind}
+            "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: group.name, "ray.io/cluster": group.name, "ray.io/node-type": kind},
+            "annotations": {names::ANNOTATION_OPENED_FOR: launch}
         },
         "spec": {"nodeName": "a", "containers": []},
         "status": {"conditions": [
             {"type": "ContainersReady", "status": "True"},
-            {"type": "rayfleet.io/serving", "status": if head { "True" } else { "False" }, "message": format!("takes traffic: {launch}")}
+            {"type": "rayfleet.io/serving", "status": if head { "True" } else { "False" }}
         ]}
     }))
 }

@@ -165,18 +165,21 @@ async fn only_the_cluster_that_was_seen_is_deleted() {
     assert_eq!(sent["propagationPolicy"], "Background");
 }
 
-fn gate(open: bool) -> Gate<'static> {
-    Gate { open, launch: "f-0.e.1", reason: "Because" }
+async fn set_gate(bench: &Bench, open: bool) {
+    let launch = "f-0.e.1".parse().unwrap();
+    let gate = Gate { open, launch: &launch, reason: "Because" };
+    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gate_is_set_for_the_pod_that_was_seen() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}});
     let bench = bench(move |_| Answer::Reply(200, pod.clone()));
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
+    set_gate(&bench, true).await;
     let call = &bench.server.calls()[0];
     assert!(call.path.starts_with("/api/v1/namespaces/n/pods/p/status"), "{}", call.path);
     assert_eq!(call.body["metadata"]["uid"], "u-p");
+    assert_eq!(call.body["metadata"]["annotations"]["rayfleet.io/opened-for"], "f-0.e.1");
     let condition = &call.body["status"]["conditions"][0];
     assert_eq!((&condition["type"], &condition["status"]), (&json!("rayfleet.io/serving"), &json!("True")));
 }
@@ -184,7 +187,7 @@ async fn a_gate_is_set_for_the_pod_that_was_seen() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_of_a_pod_that_is_gone_needs_no_setting() {
     let bench = bench(|_| refusal(404, "NotFound", "gone"));
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(false)).await.unwrap();
+    set_gate(&bench, false).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,7 +213,7 @@ async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
         Method::DELETE => Answer::Reply(200, owned(call, "u-1")),
         _ => Answer::Reply(200, call.body.clone()),
     });
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
+    set_gate(&bench, true).await;
     bench.executor.write_status(&raw_fleet(), RayClusterFleetStatus::default()).await.unwrap();
     bench.executor.delete_cluster(&key(), "u-9".into(), "7".into()).await.unwrap();
     assert!(bench.index.read(|store| {
@@ -286,7 +289,7 @@ async fn an_answer_that_a_tenant_has_poisoned_makes_no_write_fail() {
     bench.index.apply(raw_fleet());
     let pod = json!({"metadata": {"name": "p", "namespace": "n", "labels": {names::LABEL_FLEET: "f"}}});
     bench.index.apply(crate::fixtures::object::<Pod>(&pod));
-    bench.executor.set_gate(&Key::new("n", "p"), "u-p", gate(true)).await.unwrap();
+    set_gate(&bench, true).await;
     assert!(bench.index.read(|store| store.member(&Key::new("n", "p")).unwrap().observed.gate_open));
     let status = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
     bench.executor.write_status(&raw_fleet(), status).await.unwrap();

@@ -36,15 +36,15 @@ enum Fault {
 /// recovery started. The targets are 3 s for a dead rank and `hungAfter` + 3 s for a hung one; a dead node is
 /// known after three missed health checks of 1 s.
 const FAULTS: [(Fault, &str, &str, f64); 9] = [
-    (Fault::RankKilled, "SIGKILL of a rank", "rankDied", 3.0),
-    (Fault::CoreKilled, "SIGKILL of the engine core", "engineDied", 3.0),
-    (Fault::ApiServerKilled, "SIGKILL of the API server", "engineDied", 3.0),
-    (Fault::RankStopped, "SIGSTOP of a rank, under a request", "hung", 8.0),
-    (Fault::DashboardStopped, "SIGSTOP of the dashboard", "dashboardUnreachable", 12.0),
-    (Fault::PathCut, "network cut to the head", "dashboardUnreachable", 12.0),
-    (Fault::RayletKilled, "SIGKILL of a raylet", "nodeLost", 8.0),
-    (Fault::NodeLost, "power loss of a node", "nodeLost", 10.0),
-    (Fault::HeadLost, "power loss of the head", "headLost", 12.0),
+    (Fault::RankKilled, "SIGKILL of a rank", "RankDied", 3.0),
+    (Fault::CoreKilled, "SIGKILL of the engine core", "EngineDied", 3.0),
+    (Fault::ApiServerKilled, "SIGKILL of the API server", "EngineDied", 3.0),
+    (Fault::RankStopped, "SIGSTOP of a rank, under a request", "Hung", 8.0),
+    (Fault::DashboardStopped, "SIGSTOP of the dashboard", "DashboardUnreachable", 12.0),
+    (Fault::PathCut, "network cut to the head", "DashboardUnreachable", 12.0),
+    (Fault::RayletKilled, "SIGKILL of a raylet", "NodeLost", 8.0),
+    (Fault::NodeLost, "power loss of a node", "NodeLost", 10.0),
+    (Fault::HeadLost, "power loss of the head", "HeadLost", 12.0),
 ];
 
 /// One line of the table, in seconds since the fault.
@@ -147,8 +147,8 @@ async fn one(
 /// seconds before Ray gives up the node.
 fn not_yet(wanted: &str) -> Option<&'static str> {
     match wanted {
-        "hung" => Some("slow"),
-        "nodeLost" => Some("engineDied"),
+        "Hung" => Some("Slow"),
+        "NodeLost" => Some("EngineDied"),
         _ => None,
     }
 }

@@ -55,7 +55,7 @@ async fn hangs_and_goes_on(cluster: &mut Cluster) -> anyhow::Result<()> {
     let start = clock::instant();
     rank.signal("STOP")?;
     let kind = |wanted: &'static str| move |line: &Value| line["diagnosis"]["kind"] == wanted;
-    let (when, line) = watch.until("hung", Duration::from_secs(20), kind("hung")).await?;
+    let (when, line) = watch.until("Hung", Duration::from_secs(20), kind("Hung")).await?;
     let seconds = when.saturating_duration_since(start).as_secs_f64();
     say(&format!("  SIGSTOP of a rank: hung after {seconds:.2} s: {}", line["change"]));
     rank.signal("CONT")?;
@@ -74,7 +74,7 @@ async fn rank_dies(cluster: &mut Cluster) -> anyhow::Result<()> {
     let (when, line) = watch.until("a trouble", Duration::from_secs(20), troubled).await?;
     let seconds = when.saturating_duration_since(start).as_secs_f64();
     say(&format!("  SIGKILL of a rank: reported after {seconds:.2} s: {}", line["change"]));
-    ensure!(line["diagnosis"]["kind"] == "rankDied", "{line}");
+    ensure!(line["diagnosis"]["kind"] == "RankDied", "{line}");
     let ended = |line: &Value| line["change"].as_str().is_some_and(|text| text.starts_with("failed"));
     let (when, line) = watch.until("the job's end", Duration::from_mins(1), ended).await?;
     let seconds = when.saturating_duration_since(start).as_secs_f64();

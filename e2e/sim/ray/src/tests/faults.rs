@@ -12,8 +12,8 @@ use super::bench::{Bench, CLUSTER, HEAD, PORT, name};
 /// is lost hangs or dies before Ray declares the node dead.
 fn not_yet(wanted: &str, reported: &str) -> bool {
     match wanted {
-        "hung" => reported == "slow",
-        "nodeLost" => matches!(reported, "slow" | "hung" | "engineDied"),
+        "Hung" => reported == "Slow",
+        "NodeLost" => matches!(reported, "Slow" | "Hung" | "EngineDied"),
         _ => false,
     }
 }
@@ -51,70 +51,70 @@ async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Fault, Durati
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_rank_is_reported() {
-    let (trouble, took) = reported("rankDied", |ray| ray.kill_rank(CLUSTER, 3)).await;
+    let (trouble, took) = reported("RankDied", |ray| ray.kill_rank(CLUSTER, 3)).await;
     assert_eq!(trouble, Fault::RankDied { ranks: vec![3] });
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_engine_core_is_reported() {
-    reported("engineDied", |ray| ray.kill_engine(CLUSTER)).await;
+    reported("EngineDied", |ray| ray.kill_engine(CLUSTER)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_api_server_is_reported() {
-    reported("engineDied", |ray| ray.kill_server(CLUSTER)).await;
+    reported("EngineDied", |ray| ray.kill_server(CLUSTER)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_engine_is_reported() {
-    let (_, took) = reported("hung", |ray| ray.hang_engine(CLUSTER)).await;
+    let (_, took) = reported("Hung", |ray| ray.hang_engine(CLUSTER)).await;
     assert!((super::bench::HUNG_AFTER..super::bench::HUNG_AFTER * 2).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_that_never_answers_is_reported() {
     let silent = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Silent);
-    let (trouble, _) = reported("dashboardUnreachable", silent).await;
+    let (trouble, _) = reported("DashboardUnreachable", silent).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_that_refuses_connections_is_reported() {
     let refusing = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Refusing);
-    let (trouble, _) = reported("dashboardUnreachable", refusing).await;
+    let (trouble, _) = reported("DashboardUnreachable", refusing).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_behind_a_proxy_page_is_reported() {
     let garbled = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Garbled);
-    let (trouble, _) = reported("dashboardUnreachable", garbled).await;
+    let (trouble, _) = reported("DashboardUnreachable", garbled).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Answer });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_path_to_the_head_is_reported() {
-    let (trouble, _) = reported("dashboardUnreachable", |ray| ray.cut_path(HEAD, true)).await;
+    let (trouble, _) = reported("DashboardUnreachable", |ray| ray.cut_path(HEAD, true)).await;
     assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Network });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_raylet_is_reported() {
-    let (trouble, _) = reported("nodeLost", |ray| ray.kill_raylet("10.0.0.3")).await;
+    let (trouble, _) = reported("NodeLost", |ray| ray.kill_raylet("10.0.0.3")).await;
     assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.3".to_owned()] });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_machine_without_power_is_reported() {
-    let (trouble, took) = reported("nodeLost", |ray| ray.lose_node("machine-2")).await;
+    let (trouble, took) = reported("NodeLost", |ray| ray.lose_node("machine-2")).await;
     assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.2".to_owned()] });
     assert!(took >= Duration::from_secs(14), "{took:?}: Ray does not know it sooner");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_machine_without_power_is_reported() {
-    reported("headLost", |ray| ray.lose_node("machine-1")).await;
+    reported("HeadLost", |ray| ray.lose_node("machine-1")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -66,9 +66,8 @@ impl History {
                 self.lives.push(started(group, at));
             }
         }
-        let step = status.and_then(|status| status.rollout.as_ref()).map(|rollout| rollout.step.clone());
-        if let Some(step) = step.filter(|step| !step.is_empty()) {
-            enter(&mut self.steps, step, at);
+        if let Some(rollout) = status.and_then(|status| status.rollout.as_ref()) {
+            enter(&mut self.steps, rollout.step.to_string(), at);
         }
     }
 
@@ -80,11 +79,10 @@ impl History {
 }
 
 fn started(group: &GroupStatus, at: Duration) -> Life {
-    let engine = group.engine_revision.as_deref().unwrap_or("-");
     Life {
         name: group.name.clone(),
         slot: group.slot,
-        revision: format!("{}/{engine}", group.revision),
+        revision: group.revisions().to_string(),
         phases: vec![Entered { what: group.phase, at }],
         gone: None,
     }

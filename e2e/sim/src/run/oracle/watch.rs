@@ -215,7 +215,7 @@ impl Watch {
                 self.shared.trace.add("phase", format!("{name} {} {message}", phase.as_str()));
             }
         }
-        let rollout = status.rollout.unwrap_or_default();
+        let Some(rollout) = status.rollout else { return };
         let words = format!("{} {}", rollout.step, rollout.reason.unwrap_or_default());
         if words != state.rollout {
             self.shared.trace.add("rollout", words.clone());

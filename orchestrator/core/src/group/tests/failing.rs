@@ -1,6 +1,6 @@
 //! What goes wrong with a group, and what is tried next.
 
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 
 use super::super::backoff;
 use super::{kinds, step};
@@ -14,29 +14,35 @@ type Edit = dyn Fn(&mut ObservedGroup);
 #[test]
 fn failures_of_a_ready_group_close_the_gate_and_end_the_engine() {
     let fleet = fleet(1);
-    let cases: [(&str, bool, &Edit); 8] = [
-        ("killed", false, &|observed| {
+    let cases: [(&str, FailureKind, bool, &Edit); 8] = [
+        ("killed", FailureKind::JobEnded, false, &|observed| {
             ray_mut(observed).engine.job = Some(ObservedJob::Ended("killed".to_owned()))
         }),
-        ("rank 1 died", true, &|observed| ray_mut(observed).engine.broken = Some("rank 1 died".to_owned())),
-        ("not healthy", true, &|observed| ray_mut(observed).engine.healthy = false),
-        ("rank 1 is on node-2", true, &|observed| {
+        ("rank 1 died", FailureKind::RankDied, true, &|observed| {
+            ray_mut(observed).engine.fault = rank_died("rank 1 died", &[])
+        }),
+        ("not healthy", FailureKind::Unhealthy, true, &|observed| ray_mut(observed).engine.healthy = false),
+        ("rank 1 is on node-2", FailureKind::WrongPlacement, true, &|observed| {
             ray_mut(observed).engine.differences = vec!["rank 1 is on node-2".to_owned()];
         }),
-        ("does not know", false, &|observed| ray_mut(observed).engine.job = None),
-        ("a pod of the group is gone", true, &|observed| drop(observed.pods.pop())),
-        ("a pod of the group is gone", true, &|observed| observed.pods[1].deleting = true),
-        ("a pod of the group is gone", false, &|observed| {
+        ("does not know", FailureKind::HeadLost, false, &|observed| ray_mut(observed).engine.job = None),
+        ("a pod of the group is gone", FailureKind::PodLost, true, &|observed| drop(observed.pods.pop())),
+        ("a pod of the group is gone", FailureKind::PodLost, true, &|observed| {
+            observed.pods[1].deleting = true
+        }),
+        ("a pod of the group is gone", FailureKind::PodLost, false, &|observed| {
             observed.pods.pop();
             ray_mut(observed).engine.job = Some(ObservedJob::Ended("rank 1 died".to_owned()));
         }),
     ];
-    for (cause, runs, edit) in cases {
+    for (cause, kind, runs, edit) in cases {
         let group = ready_entry(&fleet, 0);
         let mut observed = healthy(&group, t0());
         edit(&mut observed);
         let step = step(&fleet, &group, &observed, 1);
         assert_eq!((step.group.phase, step.group.restarts), (Phase::Failed, 1), "{cause}");
+        let last = step.group.last_failure.as_ref().map(|last| last.kind);
+        assert_eq!((step.failure, last), (Some(kind), Some(kind)), "{cause}");
         let effects: &[&str] = if runs { &["stop"] } else { &[] };
         assert_eq!(kinds(&step), [&["gate false", "GroupFailed"], effects].concat(), "{cause}");
         assert!(step.group.message.as_ref().unwrap().contains(cause), "{:?}", step.group.message);
@@ -53,7 +59,7 @@ fn only_what_served_is_tried_again_without_a_wait() {
         let mut group = ready_entry(&fleet, 0);
         edit(&mut group);
         let mut observed = healthy(&group, t0());
-        ray_mut(&mut observed).engine.broken = Some("killed".to_owned());
+        ray_mut(&mut observed).engine.fault = rank_died("killed", &[]);
         let failed = step(&fleet, &group, &observed, 1);
         assert_eq!(failed.group.phase, Phase::Failed);
         (failed.group.retry_after.map(|time| time.0), failed.group.message.unwrap())
@@ -75,7 +81,7 @@ fn the_next_launch_of_what_served_comes_as_soon_as_the_old_engine_has_ended() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
-    ray_mut(&mut observed).engine.broken = Some("rank 1 died".to_owned());
+    ray_mut(&mut observed).engine.fault = rank_died("rank 1 died", &[]);
     let failed = step(&fleet, &group, &observed, 1);
     assert_eq!(kinds(&failed), ["gate false", "GroupFailed", "stop"]);
     observed.pods[0].gate_open = false;
@@ -93,7 +99,7 @@ fn a_dead_engine_fails_at_once_whatever_else_is_amiss() {
     let fleet = fleet(1);
     let dead: [&Edit; 3] = [
         &|observed| ray_mut(observed).engine.job = Some(ObservedJob::Ended("killed".to_owned())),
-        &|observed| ray_mut(observed).engine.broken = Some("node worker lost".to_owned()),
+        &|observed| ray_mut(observed).engine.fault = rank_died("node worker lost", &[]),
         &|observed| ray_mut(observed).engine.job = None,
     ];
     let amiss: [(Phase, &Edit); 2] = [
@@ -131,7 +137,7 @@ fn a_template_of_another_size_leaves_the_groups_of_the_old_one_alone() {
     let mut observed = healthy(&group, t0());
     observed.cluster.as_mut().unwrap().pods = Some(2);
     let step = step(&new, &group, &observed, 1);
-    assert_eq!((step.group.phase, step.group.ranks.as_deref()), (Phase::Ready, Some("2/2")));
+    assert_eq!((step.group.phase, step.group.ranks), (Phase::Ready, group.ranks));
     assert!(kinds(&step).is_empty(), "{:?}", kinds(&step));
 }
 
@@ -370,7 +376,7 @@ fn only_a_start_that_fails_on_whole_pods_counts_against_the_revision() {
         assert_eq!(step.group.phase, Phase::Failed);
         step.group.failed_starts
     };
-    let killed: &Edit = &|observed| ray_mut(observed).engine.broken = Some("killed".to_owned());
+    let killed: &Edit = &|observed| ray_mut(observed).engine.fault = rank_died("killed", &[]);
     assert_eq!(failed(&starts, 1, killed), 1);
     assert_eq!(failed(&starts, 1, &|observed| drop(observed.pods.pop())), 0, "a pod was lost");
     assert_eq!(failed(&ready_entry(&fleet, 0), 29, killed), 1, "it was not available yet");
@@ -434,12 +440,16 @@ fn what_broke_first_is_named_before_what_ray_says() {
         let mut observed = healthy(&group, t0());
         let engine = &mut ray_mut(&mut observed).engine;
         engine.job = Some(ObservedJob::Ended("exit code 1".to_owned()));
-        engine.broken = Some("rank 1 died".to_owned());
-        engine.blamed = blamed.iter().map(ToString::to_string).collect();
-        step(&fleet, &group, &observed, 1).group.message.unwrap()
+        engine.fault = rank_died("rank 1 died", blamed);
+        let failed = step(&fleet, &group, &observed, 1);
+        (failed.failure.unwrap(), failed.group.message.unwrap())
     };
-    assert!(cause(&["10.0.0.1"]).starts_with("rank 1 died; the engine ended: exit code 1;"));
-    assert!(cause(&[]).starts_with("the engine ended: exit code 1;"), "it may have been the end's own doing");
+    let (kind, message) = cause(&["10.0.0.1"]);
+    assert_eq!(kind, FailureKind::RankDied);
+    assert!(message.starts_with("rank 1 died; the engine ended: exit code 1;"), "{message}");
+    let (kind, message) = cause(&[]);
+    assert_eq!(kind, FailureKind::EngineDied, "it may have been the end's own doing");
+    assert!(message.starts_with("the engine ended: exit code 1;"), "{message}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn kinds(step: &Step) -> Vec<String> {
             Effect::DeleteCluster { .. } => "delete".to_owned(),
             Effect::RepairCluster { .. } => "repair".to_owned(),
             Effect::SetGate { open, .. } => format!("gate {open}"),
-            Effect::LaunchEngine { submission, .. } => format!("launch {submission}"),
+            Effect::LaunchEngine { launch } => format!("launch {launch}"),
             Effect::SetDraining { draining, .. } => format!("draining {draining}"),
             Effect::StopEngine { .. } => "stop".to_owned(),
             Effect::Probe { .. } => "probe".to_owned(),

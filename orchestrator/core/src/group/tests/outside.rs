@@ -23,10 +23,7 @@ fn a_group_that_is_suspended_while_it_serves_costs_no_failure_and_comes_back_wit
     assert_eq!((first.group.phase, first.group.goal), (Phase::Suspended, Goal::Serve));
     assert_eq!(first.group.message.as_deref(), Some("RayCluster is suspended"));
     assert_eq!((first.group.failures, first.group.restarts, first.group.failed_starts), (0, 0, 0));
-    assert_eq!(
-        (first.group.launch, first.group.start_deadline.clone(), first.group.ranks.clone()),
-        (2, None, None)
-    );
+    assert_eq!((first.group.launch, first.group.start_deadline.clone(), first.group.ranks), (2, None, None));
     // Its pods end and are gone; nothing else happens, however long that lasts.
     observed.pods[0].gate_open = false;
     for pods in [observed.pods.clone(), Vec::new()] {

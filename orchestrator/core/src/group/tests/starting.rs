@@ -1,6 +1,6 @@
 //! From nothing to ready, and at rest.
 
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{Goal, GroupStatus, Phase, RankCount};
 
 use super::{kinds, step};
 use crate::effect::Effect;
@@ -50,7 +50,7 @@ fn bring_up_follows_what_is_seen() {
     climb(&|_, _| {}, Phase::Ready, &["GroupReady", "gate true"]);
     climb(&|_, observed| observed.pods[0].gate_open = true, Phase::Ready, &[]);
     assert!(group.ready_since.is_some());
-    assert_eq!(group.ranks.as_deref(), Some("2/2"));
+    assert_eq!(group.ranks, Some(RankCount { placed: 2, total: 2 }));
     assert_eq!(
         group.placement.iter().map(|rank| rank.node.as_str()).collect::<Vec<_>>(),
         ["node-0", "node-1"]
@@ -68,7 +68,7 @@ fn opened_for(launch: &str, edit: impl Fn(&mut GroupStatus)) -> (GroupStatus, Ob
     };
     edit(&mut group);
     let mut observed = healthy(&group, t0());
-    observed.pods[0].opened_for = Some(launch.to_owned());
+    observed.pods[0].opened_for = Some(launch.parse().unwrap());
     (group, observed)
 }
 

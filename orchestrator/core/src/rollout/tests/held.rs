@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus};
+use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
-use crate::held::{FailedWrite, HoldReason, INVALID_SPEC};
+use crate::held::{FailedWrite, HoldReason};
 use crate::observed::ObservedGroup;
 use crate::testing::*;
 
 fn refusal() -> HoldReason {
     HoldReason {
-        reason: INVALID_SPEC,
+        reason: RolloutStep::InvalidSpec,
         message: "spec.model.engine.args: `--port` is set by Rayfleet: leave it out".to_owned(),
         stands_in: true,
         creates: true,
@@ -144,7 +144,7 @@ fn the_duration_of_a_refusal_does_not_count_for_the_progress_deadline() {
 
 #[test]
 fn a_transient_hold_is_no_stall_before_the_deadline() {
-    let held = HoldReason { temporary: true, reason: crate::held::CREATE_REFUSED, ..refusal() };
+    let held = HoldReason { temporary: true, reason: RolloutStep::CreateRefused, ..refusal() };
     let fleet = fleet(2);
     let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
     let first = pass(&fleet, Some(&held), &status(&groups), &observed(&groups), 1);

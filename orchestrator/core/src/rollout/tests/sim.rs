@@ -313,11 +313,12 @@ impl Sim {
                 group.end(now + self.pace.end);
             }
             Effect::RepairCluster { .. } => {}
-            Effect::SetGate { group, open, .. } => self.groups.get_mut(&group).unwrap().gate = open,
-            Effect::LaunchEngine { group, submission } => {
+            Effect::SetGate { launch, open, .. } => self.groups.get_mut(&launch.group).unwrap().gate = open,
+            Effect::LaunchEngine { launch } => {
+                let submission = launch.to_string();
                 let among = |set: &BTreeSet<String>| set.iter().any(|of| submission.contains(of.as_str()));
                 let (bad, slow) = (among(&self.bad), among(&self.slow));
-                let group = self.groups.get_mut(&group).unwrap();
+                let group = self.groups.get_mut(&launch.group).unwrap();
                 if group.jobs.iter().any(|(id, job)| job.ended.is_none() && *id != submission) {
                     self.breaches.push(format!("{now}: {submission} was launched beside another"));
                 }
@@ -328,8 +329,9 @@ impl Sim {
             Effect::SetDraining { group, draining } => {
                 self.groups.get_mut(&group).unwrap().draining = draining;
             }
-            Effect::StopEngine { group, submission } => {
-                let sim = self.groups.get_mut(&group).unwrap();
+            Effect::StopEngine { launch } => {
+                let submission = launch.to_string();
+                let sim = self.groups.get_mut(&launch.group).unwrap();
                 if sim.serves(now, self.pace) {
                     self.breaches.push(format!("{now}: {submission} was stopped with requests in flight"));
                 }
@@ -337,8 +339,9 @@ impl Sim {
                     sim.kill("stopped");
                 }
             }
-            Effect::Probe { group, submission } => {
-                if let Some(job) = self.groups.get_mut(&group).unwrap().jobs.get_mut(&submission) {
+            Effect::Probe { launch } => {
+                let jobs = &mut self.groups.get_mut(&launch.group).unwrap().jobs;
+                if let Some(job) = jobs.get_mut(&launch.to_string()) {
                     job.probed = true;
                 }
             }

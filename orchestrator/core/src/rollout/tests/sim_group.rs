@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::names;
 use rayfleet_api::status::GroupStatus;
 
 use super::sim::{Pace, Sim};
@@ -127,8 +126,7 @@ impl SimGroup {
     }
 
     pub(super) fn engine(&self, entry: &GroupStatus, sim: &Sim) -> ObservedEngine {
-        let revision = entry.engine_revision.clone().unwrap_or_default();
-        let submission = names::submission_id(&entry.name, &revision, entry.launch);
+        let submission = entry.launch_id().to_string();
         let Some(job) = self.jobs.get(&submission) else {
             return ObservedEngine { submission, ..ObservedEngine::default() };
         };

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::spec::{MOST_GROUPS, MOST_REPLICAS};
-use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase, RankPlacement};
+use rayfleet_api::status::{
+    FailureKind, Goal, GroupFailure, GroupStatus, NodeFailures, Phase, RankCount, RankPlacement,
+};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
 
 use super::super::size::{LIMIT, bytes};
@@ -43,7 +45,7 @@ fn largest(slot: u32) -> GroupStatus {
         pend_until: now.clone(),
         head: Some("h".repeat(63)),
         nodes: vec![node(0), node(1)],
-        ranks: Some("16/16".to_owned()),
+        ranks: Some(RankCount { placed: 16, total: 16 }),
         placement: (0..16)
             .map(|rank| RankPlacement { rank, tensor: rank % 8, stage: rank / 8, node: node(rank / 8) })
             .collect(),
@@ -54,6 +56,7 @@ fn largest(slot: u32) -> GroupStatus {
         restarts: u32::MAX,
         failures: u32::MAX,
         failed_starts: u32::MAX,
+        last_failure: Some(GroupFailure { kind: FailureKind::DashboardUnreachable, time: time::began(t0()) }),
         message: Some(cause),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RolloutStatus};
+use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use super::super::summary::Summary;
@@ -144,7 +144,7 @@ fn the_placement_is_verified_once_all_ranks_are_as_planned() {
         "True AsPlanned: all ranks of 1 ready groups are as planned"
     );
     assert_eq!(
-        with(|group| group.ranks = Some("1/2".to_owned())),
+        with(|group| group.ranks = Some(RankCount { placed: 1, total: 2 })),
         "False RanksMissing: group llama-pods1-1: 1/2 ranks are where the plan has them"
     );
     assert_eq!(
@@ -210,7 +210,7 @@ fn at_rest(edit: impl FnOnce(&mut RolloutStatus)) -> (ValidFleet, RayClusterFlee
 fn not_ready(before: &mut RayClusterFleetStatus) {
     *before = with_phase(before, Phase::Forming);
     before.groups[1].not_ready_since = Some(time::began(at(NOW - 9)));
-    "Starting groups".clone_into(&mut before.rollout.as_mut().unwrap().step);
+    before.rollout.as_mut().unwrap().step = RolloutStep::StartingGroups;
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn rollout_state_is_reset_by_a_new_revision() {
     let remembered = |to: &str| {
         let (fleet, before) = at_rest(|rollout| {
             rollout.revision_number = Some(3);
-            "Replacing groups".clone_into(&mut rollout.step);
+            rollout.step = RolloutStep::ReplacingGroups;
             to.clone_into(&mut rollout.to);
         });
         let groups = vec![
@@ -367,7 +367,7 @@ fn a_fleet_that_is_complete_only_in_between_is_overdue() {
     let began = Some(time::began(at(NOW - 1_800)));
     status.rollout.as_mut().unwrap().last_progress.clone_from(&began);
     status = told_of(&fleet, vec![up(1)], &Seen::new(), &status);
-    assert_eq!(status.rollout.as_ref().unwrap().step, "Complete");
+    assert_eq!(status.rollout.as_ref().unwrap().step, RolloutStep::Complete);
     assert_eq!(says(&status, "Stalled").1, "NotStalled");
     status = told_of(&fleet, vec![down(1)], &Seen::new(), &status);
     assert_eq!(says(&status, "Stalled").1, "ProgressDeadlineExceeded");
@@ -409,7 +409,7 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
     let nothing = RayClusterFleetStatus::default();
     let summary = |fleet: &ValidFleet, groups| summary_of(fleet, groups, &Seen::new(), &nothing);
     let held = summary(&fleet, vec![old(0), old(1), surge(NOW - 60)]).status;
-    assert_eq!(held.rollout.as_ref().unwrap().step, "Waiting for room");
+    assert_eq!(held.rollout.as_ref().unwrap().step, RolloutStep::WaitingForRoom);
     let (state, reason, message) = says(&held, "Stalled");
     assert_eq!((&*state, &*reason), ("True", "NoRoom"));
     for part in
@@ -419,7 +419,7 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
     }
     let early = summary(&fleet, vec![old(0), old(1), surge(NOW - 59)]);
     assert_eq!((says(&early.status, "Stalled").1.as_str(), early.wake), ("NotStalled", Some(at(NOW + 1))));
-    assert_eq!(early.status.rollout.unwrap().step, "Suspended");
+    assert_eq!(early.status.rollout.unwrap().step, RolloutStep::Suspended);
     let mut loose = fleet.clone();
     loose.strategy.max_unavailable = 1;
     let others = [
@@ -542,13 +542,13 @@ fn the_step_follows_from_what_is_left_to_do() {
     let step = |groups: Vec<GroupStatus>| reported(&fleet, groups).rollout.unwrap().step;
     let old_pods = GroupStatus { revision: "old".to_owned(), ..up(1) };
     let old_engine = GroupStatus { engine_revision: Some("old".to_owned()), ..up(1) };
-    assert_eq!(step(vec![up(0), up(1)]), "Complete");
-    assert_eq!(step(vec![up(0), old_pods.clone()]), "Replacing groups");
-    assert_eq!(step(vec![up(0), old_engine]), "Swapping engines");
-    assert_eq!(step(vec![up(0)]), "Starting groups");
-    assert_eq!(step(vec![up(0), entry(&fleet, 1)]), "Starting groups");
-    assert_eq!(step(vec![up(0), up(1), up(2)]), "Removing groups");
-    assert_eq!(step(vec![up(0), up(1), with_goal(old_pods, Goal::Retire)]), "Removing groups");
+    assert_eq!(step(vec![up(0), up(1)]), RolloutStep::Complete);
+    assert_eq!(step(vec![up(0), old_pods.clone()]), RolloutStep::ReplacingGroups);
+    assert_eq!(step(vec![up(0), old_engine]), RolloutStep::SwappingEngines);
+    assert_eq!(step(vec![up(0)]), RolloutStep::StartingGroups);
+    assert_eq!(step(vec![up(0), entry(&fleet, 1)]), RolloutStep::StartingGroups);
+    assert_eq!(step(vec![up(0), up(1), up(2)]), RolloutStep::RemovingGroups);
+    assert_eq!(step(vec![up(0), up(1), with_goal(old_pods, Goal::Retire)]), RolloutStep::RemovingGroups);
 }
 
 #[test]
@@ -608,11 +608,11 @@ fn a_lack_of_room_holds_the_rollout_only_without_budget() {
         plan(&mut planner);
         summarize(&mut planner, &before, 0).status.rollout.unwrap().step
     };
-    assert_eq!(step(&fleet), "Waiting for room");
+    assert_eq!(step(&fleet), RolloutStep::WaitingForRoom);
     fleet.strategy.max_unavailable = 1;
-    assert_eq!(step(&fleet), "Replacing groups", "one leaves as soon as the others are available");
+    assert_eq!(step(&fleet), RolloutStep::ReplacingGroups, "one leaves as soon as the others are available");
     fleet.strategy.when_no_room = WhenNoRoom::Wait;
-    assert_eq!(step(&fleet), "Waiting for room");
+    assert_eq!(step(&fleet), RolloutStep::WaitingForRoom);
 }
 
 #[test]
@@ -637,7 +637,7 @@ fn a_fleet_that_waits_for_suspended_groups_is_never_overdue() {
     let why = "RayCluster x is suspended; Kueue resumes it";
     let groups = vec![ready, in_phase(&fleet, 1, Phase::Suspended, why)];
     let before = reported(&fleet, groups.clone());
-    assert_eq!(before.rollout.as_ref().unwrap().step, "Suspended");
+    assert_eq!(before.rollout.as_ref().unwrap().step, RolloutStep::Suspended);
     assert_eq!(says(&before, "Progressing").1, "Suspended");
     let (status, reason, message) = says(&before, "Suspended");
     assert_eq!((&*status, &*reason), ("True", "RayClusterSuspended"));
@@ -650,7 +650,7 @@ fn a_fleet_that_waits_for_suspended_groups_is_never_overdue() {
     let groups =
         vec![in_phase(&fleet, 0, Phase::Loading, "loads"), in_phase(&fleet, 1, Phase::Suspended, why)];
     let later = told_of(&fleet, groups, &BTreeMap::new(), &long_ago);
-    assert_eq!(later.rollout.as_ref().unwrap().step, "Starting groups");
+    assert_eq!(later.rollout.as_ref().unwrap().step, RolloutStep::StartingGroups);
     assert!(reported(&fleet, vec![ready_entry(&fleet, 0)]).conditions.iter().all(|c| c.type_ != "Suspended"));
 }
 

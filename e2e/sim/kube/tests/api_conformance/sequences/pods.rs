@@ -61,6 +61,12 @@ fn status() -> Sequence {
         merge("pods/p/status", json!({"metadata": {"ownerReferences": [owner], "labels": {"a": "c"}}}))
             .show(&["/metadata/ownerReferences?", "/metadata/labels/a"])
             .gives(json!({"code": 200, "/metadata/ownerReferences?": false, "/metadata/labels/a": "c"})),
+        strategic("pods/p/status", json!({"metadata": {"annotations": {"a": "b"}}}))
+            .show(&["/metadata/annotations/a"])
+            .gives(json!({"code": 200, "/metadata/annotations/a": "b"})),
+        strategic("pods/p/status", json!({"metadata": {"annotations": {"a": null}}}))
+            .show(&["/metadata/annotations?"])
+            .gives(json!({"code": 200, "/metadata/annotations?": false})),
         delete("pods/p", Value::Null).show(&["/kind"]).gives(json!({"code": 200, "/kind": "Pod"})),
         get("pods/p").gives(json!({"code": 404, "reason": "NotFound", "about": "pods p"})),
     ];

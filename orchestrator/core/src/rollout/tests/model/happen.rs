@@ -203,16 +203,17 @@ fn perform(state: &mut State, effect: Effect) {
                 }
             }
         }
-        Effect::SetGate { group, open, .. } => {
-            if let Some(group) = state.groups.get_mut(&group).filter(|group| group.pods == Pods::Up) {
+        Effect::SetGate { launch, open, .. } => {
+            if let Some(group) = state.groups.get_mut(&launch.group).filter(|group| group.pods == Pods::Up) {
                 group.gate = open;
             }
         }
-        Effect::LaunchEngine { group, submission } => launch(state, &group, submission),
-        Effect::StopEngine { group, submission } => {
+        Effect::LaunchEngine { launch: of } => launch(state, &of.group, of.to_string()),
+        Effect::StopEngine { launch } => {
+            let submission = launch.to_string();
             let job = state
                 .groups
-                .get_mut(&group)
+                .get_mut(&launch.group)
                 .filter(|group| group.job.as_ref().is_some_and(|(running, _)| *running == submission));
             if let Some(group) = job {
                 if group.serves() {

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity::{Capacity, PendingPod};
 use crate::observed::{
@@ -137,7 +137,7 @@ impl State {
             over(&mut group.in_flight_at);
             (group.forming_since, group.waiting_since) = (None, None);
             group.started_at = None;
-            group.message = None;
+            (group.message, group.last_failure) = (None, None);
         }
         if let Some(rollout) = &mut status.rollout {
             rollout.reason = None;
@@ -275,8 +275,7 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup 
 
 fn engine(group: &Group, entry: Option<&GroupStatus>) -> ObservedEngine {
     let Some(entry) = entry else { return ObservedEngine::default() };
-    let revision = entry.engine_revision.clone().unwrap_or_default();
-    let submission = names::submission_id(&entry.name, &revision, entry.launch);
+    let submission = entry.launch_id().to_string();
     let state = group.job.as_ref().filter(|(of, _)| *of == submission).map(|(_, engine)| *engine);
     let healthy = state == Some(Engine::Healthy);
     ObservedEngine {

@@ -1,0 +1,108 @@
+//! How a group fails: the kinds, what is known of each, and its words for people. When it has failed is decided
+//! where that is seen; what follows is in `fail`.
+
+use std::fmt;
+use std::time::Duration;
+
+use rayfleet_api::status::{FailureKind, Phase};
+
+use crate::observed::EngineFault;
+
+/// A failure, with what is known of it.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Ray says what died.
+    Engine(EngineFault),
+    /// The engine's job has ended. Ray's cause names what came last; what came first, where that is known, goes before it.
+    JobEnded { first: Option<EngineFault>, cause: String },
+    /// Ray does not know the job any more.
+    JobForgotten,
+    /// It answers, owes tokens and makes no step.
+    Hung { requests: u32, deferred: bool, after: Duration },
+    /// It says that it is not healthy.
+    Unhealthy,
+    /// Differences from the plan.
+    WrongPlacement(Vec<String>),
+    /// Why the probe prompt failed.
+    ProbeFailed(String),
+    /// It was not ready when its time was over.
+    Late { kind: FailureKind, phase: Phase, doing: String },
+    /// Its pods or Ray nodes were not up in time.
+    NotFormed { seconds: i64, phase: Phase, doing: String },
+    /// A kubelet is lost.
+    NodeLost { node: String, pod: String },
+    /// A pod is gone; the state of the others.
+    PodLost(String),
+    /// A pod does not end.
+    PodStuck { node: String, pod: String },
+    /// The engine's job does not end.
+    DoesNotStop,
+    /// Whether the engine has ended is not known.
+    DashboardUnreachable,
+}
+
+impl Failure {
+    pub(super) fn kind(&self) -> FailureKind {
+        match self {
+            Self::JobEnded { first: None, .. } => FailureKind::JobEnded,
+            // A rank of which no node is known may have died of the end itself.
+            Self::JobEnded { first: Some(first), .. }
+                if first.kind == FailureKind::RankDied && first.nodes.is_empty() =>
+            {
+                FailureKind::EngineDied
+            }
+            Self::Engine(fault) | Self::JobEnded { first: Some(fault), .. } => fault.kind,
+            Self::JobForgotten => FailureKind::HeadLost,
+            Self::Hung { .. } => FailureKind::Hung,
+            Self::Unhealthy => FailureKind::Unhealthy,
+            Self::WrongPlacement(_) => FailureKind::WrongPlacement,
+            Self::ProbeFailed(_) => FailureKind::ProbeFailed,
+            Self::Late { kind, .. } => *kind,
+            Self::NotFormed { .. } => FailureKind::FormationTimedOut,
+            Self::NodeLost { .. } => FailureKind::NodeLost,
+            Self::PodLost(_) => FailureKind::PodLost,
+            Self::PodStuck { .. } => FailureKind::PodStuck,
+            Self::DoesNotStop => FailureKind::StopTimedOut,
+            Self::DashboardUnreachable => FailureKind::DashboardUnreachable,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(fault) => f.write_str(&fault.evidence),
+            Self::JobEnded { first: Some(first), cause } if !first.nodes.is_empty() => {
+                write!(f, "{}; the engine ended: {cause}", first.evidence)
+            }
+            Self::JobEnded { cause, .. } => write!(f, "the engine ended: {cause}"),
+            Self::JobForgotten => {
+                f.write_str("Ray does not know the engine's job any more: its head was restarted")
+            }
+            Self::Hung { requests, deferred, after } => {
+                let wait = if *deferred { "are deferred" } else { "wait" };
+                let seconds = after.as_secs();
+                write!(
+                    f,
+                    "the engine hangs: {requests} requests {wait} and it has made no step for {seconds} s"
+                )
+            }
+            Self::Unhealthy => f.write_str("the engine reports that it is not healthy"),
+            Self::WrongPlacement(differences) => {
+                write!(f, "ranks are not where they should be: {}", differences.join("; "))
+            }
+            Self::ProbeFailed(cause) => write!(f, "the probe prompt failed: {cause}"),
+            Self::Late { phase, doing, .. } => write!(f, "not ready in time, still {phase}: {doing}"),
+            Self::NotFormed { seconds, phase, doing } => {
+                write!(f, "not up after {seconds} s, still {phase}: {doing}")
+            }
+            Self::NodeLost { node, pod } => write!(f, "node {node} is lost, and with it pod {pod}"),
+            Self::PodLost(others) => write!(f, "a pod of the group is gone: {others}"),
+            Self::PodStuck { node, pod } => {
+                write!(f, "pod {pod} on {node} does not end, so KubeRay does not replace it")
+            }
+            Self::DoesNotStop => f.write_str("the engine does not stop"),
+            Self::DashboardUnreachable => f.write_str("the Ray dashboard does not answer"),
+        }
+    }
+}

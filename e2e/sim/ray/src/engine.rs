@@ -1,4 +1,5 @@
-//! Engines that serve: requests in flight and tokens made. Tokens are not made one by one: how many there are follows from the time at which the engine last made steps.
+//! Engines that serve: requests in flight and tokens made. Tokens are not made one by one: how many there are follows from
+//! the time at which the engine last made steps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -139,7 +140,7 @@ impl Engine {
         matches!(self.port, Port::Serving | Port::Dead)
     }
 
-    fn becomes(&mut self, port: Port, now: Duration) {
+    pub(super) fn becomes(&mut self, port: Port, now: Duration) {
         if !matches!(self.port, Port::Closed | Port::Vanished) {
             (self.port, self.since) = (port, now);
         }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use ray_bridge::Wire;
 use serde_json::Value;

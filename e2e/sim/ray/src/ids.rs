@@ -1,4 +1,5 @@
-//! What things are called: addresses, jobs, and ids as Ray makes them, each of these from the seed and the number of those before it: the same run has the same ids.
+//! What things are called: addresses, jobs, and ids as Ray makes them, each of these from the seed and the number of those
+//! before it: the same run has the same ids.
 
 /// Where an engine answers.
 pub(super) type Address = (String, u16);

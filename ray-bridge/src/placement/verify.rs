@@ -5,8 +5,6 @@ use super::{
 };
 
 /// Compares; an empty answer means that every rank lives on the node meant for it, and nothing else in its place.
-///
-/// The names of rank actors tell no replica, so a data-parallel plan cannot be verified.
 pub fn verify(plan: &Placement, seen: &Reported) -> Vec<Difference> {
     let mut differences = Vec::new();
     match &seen.group {

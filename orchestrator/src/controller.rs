@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
+use ray_bridge::SubmissionId;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_core::{Decision, HoldReason, ReconcileInput, decide, max_write_delay};
 use tokio::task::{JoinError, JoinSet};
@@ -33,7 +34,6 @@ use tracing::{debug, error, info, warn};
 
 use crate::agents::{Agents, Assignment, Engine, PollInterval};
 use crate::clock;
-use crate::engines;
 use crate::kubernetes::{
     Executor, GroupPods, History, Index, Key, Model, Records, Snapshot, WriteError, groups_of, orphans_of,
     owned_clusters, strays_of,
@@ -382,13 +382,12 @@ impl Controller {
 
     /// What a group runs, by its entry: the fleet may ask for another kind of engine by now.
     fn engine(&self, fleet: &ValidFleet, group: &GroupStatus, pods: &GroupPods) -> Option<Engine> {
-        if group.engine_revision.is_none() {
+        let Some(revision) = group.engine_revision.as_deref() else {
             let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
             return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
-        }
-        let model = self.model(fleet, group)?;
-        let shape = engines::shape(&model).ok()?;
-        Some(Engine::Launched { submission: engines::submission(group)?, port: model.port, shape })
+        };
+        let submission = SubmissionId::new(names::submission_id(&group.name, revision, group.launch)).ok()?;
+        Some(Engine::Launched { submission, port: self.model(fleet, group)?.port })
     }
 
     /// The model block of the engine revision that a group runs.

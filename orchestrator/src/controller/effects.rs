@@ -14,7 +14,6 @@ use super::write_failures::Object;
 use super::{Controller, revision_of};
 use crate::agents::{Command, Launch};
 use crate::clock;
-use crate::engines;
 use crate::kubernetes::{Gate, Key, Made, Records, WriteError};
 
 /// Calls for one fleet at the same time.
@@ -160,7 +159,7 @@ impl Controller {
             Effect::Probe { group, submission } => {
                 let model = pass.group(&group).and_then(|entry| self.model(fleet, entry));
                 if let (Some(model), Ok(submission)) = (model, ray_bridge::SubmissionId::new(submission)) {
-                    let probe = Box::new(engines::probe(&model));
+                    let probe = Box::new(model.probe());
                     self.agents.command(&key.sibling(group), Command::Probe(submission, probe));
                 }
             }
@@ -271,13 +270,10 @@ impl Controller {
             self.executor.tell(raw, true, "RevisionLost", &message);
             return;
         };
-        match name.and_then(|name| engines::spec(name, &model)) {
-            Ok(spec) => {
+        match name.and_then(|name| Launch::of(&model, name).map_err(|error| error.to_string())) {
+            Ok(launch) => {
                 let key = Key::new(&fleet.namespace, &group.name);
-                self.agents.command(
-                    &key,
-                    Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })),
-                );
+                self.agents.command(&key, Command::Launch(Box::new(launch)));
             }
             Err(cause) => warn!(group = %group.name, %cause, "the engine cannot be launched"),
         }

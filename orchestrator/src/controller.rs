@@ -24,9 +24,10 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
+use ray_bridge::SubmissionId;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_core::{Decision, HoldReason, ReconcileInput, decide, max_write_delay};
 use tokio::task::{JoinError, JoinSet};
@@ -34,7 +35,6 @@ use tracing::{debug, error, info, warn};
 
 use crate::agents::{Agents, Assignment, Engine, PollInterval};
 use crate::clock;
-use crate::engines;
 use crate::kubernetes::{
     Executor, GroupPods, History, Index, Key, Model, Orphan, Records, Snapshot, WriteError, groups_of,
     orphans_of, owned_clusters, strays_of,
@@ -398,13 +398,12 @@ impl Controller {
 
     /// What a group runs, by its entry: the fleet may ask for another kind of engine by now.
     fn engine(&self, fleet: &ValidFleet, group: &GroupStatus, pods: &GroupPods) -> Option<Engine> {
-        if group.engine_revision.is_none() {
+        let Some(revision) = group.engine_revision.as_deref() else {
             let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
             return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
-        }
-        let model = self.model(fleet, group.engine_revision.as_deref())?;
-        let shape = engines::shape(&model).ok()?;
-        Some(Engine::Launched { submission: engines::submission(group)?, port: model.port, shape })
+        };
+        let submission = SubmissionId::new(group.launch_id().to_string()).ok()?;
+        Some(Engine::Launched { submission, port: self.model(fleet, Some(revision))?.port })
     }
 
     /// The model block of an engine revision: the fleet's own, or one of the history, as engines that run may have.

@@ -4,7 +4,6 @@
 mod agents;
 pub mod clock;
 mod controller;
-mod engines;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]

@@ -50,8 +50,8 @@ fn cluster(nodes: usize, gpus: u32, labelled: bool) -> Vec<RayNode> {
     (0..=nodes).map(node).collect()
 }
 
-fn measure(bencher: Bencher<'_, '_>, nodes: &[RayNode], shape: (u32, u32, u32), policy: &Policy) {
-    let shape = Shape::new(shape.0, shape.1).and_then(|plain| plain.with_data(shape.2));
+fn measure(bencher: Bencher<'_, '_>, nodes: &[RayNode], shape: (u32, u32), policy: &Policy) {
+    let shape = Shape::new(shape.0, shape.1);
     bencher.counter(ItemsCount::new(nodes.len())).bench(|| {
         let shape = divan::black_box(shape.as_ref().map(|shape| *shape)).ok()?;
         plan(shape, divan::black_box(nodes), policy).ok()
@@ -68,48 +68,43 @@ fn nvl72() -> Policy {
 
 #[divan::bench]
 fn tp8_pp2_on_2_nodes(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(2, 8, true), (8, 2, 1), &Policy::default());
+    measure(bencher, &cluster(2, 8, true), (8, 2), &Policy::default());
 }
 
 #[divan::bench]
 fn on_100_000_gpus_tp8_pp2_without_labels(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, false), (8, 2, 1), &Policy::default());
+    measure(bencher, &cluster(12_500, 8, false), (8, 2), &Policy::default());
 }
 
 #[divan::bench]
 fn on_100_000_gpus_tp8_pp2(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, true), (8, 2, 1), &Policy::default());
+    measure(bencher, &cluster(12_500, 8, true), (8, 2), &Policy::default());
 }
 
 #[divan::bench]
 fn on_100_000_gpus_tp8_pp2_spread(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, true), (8, 2, 1), &spread());
+    measure(bencher, &cluster(12_500, 8, true), (8, 2), &spread());
 }
 
 #[divan::bench]
 fn on_100_000_gpus_tp8_pp128(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, true), (8, 128, 1), &Policy::default());
+    measure(bencher, &cluster(12_500, 8, true), (8, 128), &Policy::default());
 }
 
 /// The longest pipeline that is allowed.
 #[divan::bench(sample_count = 10)]
 fn on_100_000_gpus_tp1_pp1024(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, true), (1, 1024, 1), &Policy::default());
-}
-
-#[divan::bench]
-fn on_100_000_gpus_tp8_pp2_dp64(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, true), (8, 2, 64), &Policy::default());
+    measure(bencher, &cluster(12_500, 8, true), (1, 1024), &Policy::default());
 }
 
 #[divan::bench]
 fn on_100_000_gpus_tp48_pp4_within_nvl72(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(25_000, 4, true), (48, 4, 1), &nvl72());
+    measure(bencher, &cluster(25_000, 4, true), (48, 4), &nvl72());
 }
 
 #[divan::bench]
 fn on_100_000_gpus_tp16_pp2_that_does_not_fit(bencher: Bencher<'_, '_>) {
-    measure(bencher, &cluster(12_500, 8, true), (16, 2, 1), &Policy::default());
+    measure(bencher, &cluster(12_500, 8, true), (16, 2), &Policy::default());
 }
 
 #[divan::bench]

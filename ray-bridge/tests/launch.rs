@@ -153,11 +153,6 @@ async fn nothing_is_sent_for_an_invalid_spec() {
             .await
             .starts_with("entrypoint")
     );
-    assert!(
-        refused(|s| s.shape = Shape::new(1, 2).and_then(|shape| shape.with_data(2)).unwrap())
-            .await
-            .starts_with("data parallelism: vLLM places data-parallel engines on Ray by itself")
-    );
     assert_eq!(
         refused(|s| s.shape = Shape::new(2, 2).unwrap()).await,
         "the placement is for TP1×PP2, the engine wants TP2×PP2"

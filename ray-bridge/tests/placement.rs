@@ -213,20 +213,6 @@ fn excluded_nodes_get_no_ranks_and_are_named_if_they_are_missing() {
 }
 
 #[test]
-fn replicas_of_a_data_parallel_shape_do_not_share_gpus() {
-    let nodes = [node("head", 8, 8), node("w1", 8, 8)];
-    let four = shape(2, 2).with_data(4).unwrap();
-    let placement = plan(four, &nodes, &Policy::default()).unwrap();
-    assert_eq!(stages(&placement).chunks(2).filter(|replica| replica[0] == replica[1]).count(), 4);
-    let last = placement.ranks.last().unwrap();
-    assert_eq!((last.rank, last.stage, last.tensor_rank), (15, 1, 1));
-    assert_eq!(
-        refusal(shape(2, 2).with_data(5).unwrap(), &nodes),
-        "TP2×PP2×DP5 needs room for 10 stages of 2 GPUs, each on one node; free: head 8, w1 8 (room for 8 of 10 stages)"
-    );
-}
-
-#[test]
 fn dead_nodes_get_no_ranks() {
     let mut nodes = [node("head", 2, 2), node("w1", 8, 8)];
     nodes[1].alive = false;

@@ -1,7 +1,7 @@
 //! Plans against brute force: every assignment of stages to units, for every policy.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use ray_bridge::NodeId;
@@ -115,82 +115,6 @@ fn measured(placement: &Placement, nodes: &[RayNode], policy: &Policy, inner: us
     let reported: u64 = hops(placement, nodes, policy).iter().map(Hop::cost).sum();
     assert_eq!(reported, cost, "the hops reported are not those of the plan");
     (avoided, most, cost)
-}
-
-/// Five nodes in two racks.
-const RACKS: [usize; 5] = [0, 0, 0, 1, 1];
-
-/// Replicas are placed one after the other, which is a heuristic. This measures its distance from the optimum
-/// over all ways to give five nodes room for up to three stages.
-#[test]
-fn replicas_placed_in_turn_are_close_to_the_optimum() {
-    let policy = Policy { levels: vec![Level::of("rack")], ..Policy::default() };
-    let (mut cases, mut optimal, mut worst) = (0, 0, 0);
-    for number in 0..4_u32.pow(5) {
-        let rooms: Vec<u32> = (0..5).map(|n| number / 4_u32.pow(n) % 4).collect();
-        let nodes: Vec<RayNode> = rooms.iter().enumerate().map(|(i, room)| in_rack(i, *room)).collect();
-        for (pipeline, data) in [(2, 3), (3, 2), (4, 2)] {
-            let shape = Shape::new(1, pipeline).unwrap().with_data(data).unwrap();
-            let Ok(placement) = plan(shape, &nodes, &policy) else {
-                assert!(rooms.iter().sum::<u32>() < shape.stages(), "{shape} fits in {rooms:?}");
-                continue;
-            };
-            let found: u64 = hops(&placement, &nodes, &policy).iter().map(Hop::cost).sum();
-            let best =
-                cheapest(&mut rooms.clone(), pipeline, pipeline * data, None, &mut HashMap::new()).unwrap();
-            cases += 1;
-            optimal += u32::from(found == best);
-            worst = worst.max(found - best);
-        }
-    }
-    println!("{optimal} of {cases} optimal, the worst costs {worst} more than it must");
-    assert!(cases > 2000 && optimal * 100 >= cases * 99 && worst <= 1);
-}
-
-fn in_rack(number: usize, gpus: u32) -> RayNode {
-    let name = if number == 0 { "head".to_owned() } else { format!("w{number}") };
-    RayNode {
-        id: NodeId(format!("id-{name}")),
-        ip: format!("ip-{name}"),
-        is_head: number == 0,
-        alive: true,
-        state_message: None,
-        gpus_total: gpus,
-        gpus_free: gpus,
-        labels: BTreeMap::from([("rack".to_owned(), RACKS[number].to_string())]),
-        name,
-    }
-}
-
-type Known = HashMap<(Vec<u32>, u32, Option<usize>), Option<u64>>;
-
-/// Least cost of all replicas together, over all ways to assign room to the `left` stages.
-fn cheapest(
-    rooms: &mut Vec<u32>,
-    pipeline: u32,
-    left: u32,
-    at: Option<usize>,
-    known: &mut Known,
-) -> Option<u64> {
-    if left == 0 {
-        return Some(0);
-    }
-    // A new replica starts anywhere at no cost.
-    let at = at.filter(|_| !left.is_multiple_of(pipeline));
-    if let Some(cost) = known.get(&(rooms.clone(), left, at)) {
-        return *cost;
-    }
-    let mut best = None;
-    for to in 0..rooms.len() {
-        let Some(room) = rooms[to].checked_sub(1) else { continue };
-        rooms[to] = room;
-        let hop = at.map_or(0, |at| if at == to { 0 } else { 1 + u64::from(RACKS[at] != RACKS[to]) });
-        let cost = cheapest(rooms, pipeline, left - 1, Some(to), known).map(|rest| rest + hop);
-        rooms[to] += 1;
-        best = best.into_iter().chain(cost).min();
-    }
-    known.insert((rooms.clone(), left, at), best);
-    best
 }
 
 prop_compose! {

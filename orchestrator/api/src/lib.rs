@@ -1,7 +1,8 @@
 //! The `RayClusterFleet` API: types, names, defaults, validation and the generated CRD.
 //!
 //! Only data and pure functions live here. There is no client, no clock and no decision about
-//! what to do with a fleet: those are in `rayfleet-core` and the orchestrator.
+//! what to do with a fleet: those are in `rayfleet-core` and the orchestrator. The model block is that of
+//! `ray-bridge-model`, which model files share.
 
 pub mod generated;
 pub mod kuberay;
@@ -9,7 +10,6 @@ mod launch_id;
 mod named;
 pub mod names;
 mod normal;
-pub mod owned;
 pub mod pieces;
 pub mod quantity;
 mod rank_count;
@@ -17,14 +17,13 @@ mod reference;
 pub mod revision;
 mod schema;
 pub mod spec;
-pub mod standalone_model;
 pub mod status;
-pub mod text;
 mod tolerant;
 pub mod valid;
 
 pub use launch_id::LaunchId;
+pub use ray_bridge_model::{FieldError, owned, text};
 pub use schema::crd;
 pub use spec::RayClusterFleet;
 pub use status::RayClusterFleetStatus;
-pub use valid::{FieldError, ValidFleet};
+pub use valid::ValidFleet;

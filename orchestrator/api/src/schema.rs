@@ -1,4 +1,4 @@
-//! What the derive cannot say about the CRD: schemas of single fields here, of the template in [`template`], the validation rules (CEL)
+//! What the derive cannot say about the CRD: schemas of a fleet's single fields here, of the template in [`template`], the validation rules (CEL)
 //! that span several fields in [`rules`]. Only schema; no validation code runs here.
 
 mod rules;
@@ -11,40 +11,12 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
+pub(crate) use ray_bridge_model::schema::{DURATION, duration, duration_or_none};
 use rules::{root_rules, spec_rules};
 pub(crate) use template::ray_cluster_spec;
 
 use crate::spec::RayClusterFleet;
 use crate::valid::strategy::MOST;
-
-/// Default of the parallel sizes.
-pub(crate) fn one_u32() -> u32 {
-    1
-}
-
-/// What a duration looks like: so many digits that the rules over it can always be evaluated. Go's durations, and with
-/// them those of CEL, end at 292 years.
-pub(crate) const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,9})?h)?([0-9]{1,7}(\.[0-9]{1,9})?m)?([0-9]{1,9}(\.[0-9]{1,9})?s)?([0-9]{1,12}(\.[0-9]{1,9})?ms)?$";
-
-/// A duration such as `90s`, `10m` or `1h30m`, from one second to 30 days.
-pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
-    length("duration(self) >= duration('1s') && duration(self) <= duration('720h')", "must be 1s to 720h")
-}
-
-/// The same from nothing on.
-pub(crate) fn duration_or_none(_: &mut SchemaGenerator) -> Schema {
-    length("duration(self) <= duration('720h')", "must be 0s to 720h")
-}
-
-fn length(rule: &str, message: &str) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 2,
-        "maxLength": 32,
-        "pattern": DURATION,
-        "x-kubernetes-validations": [{ "rule": rule, "message": message }]
-    })
-}
 
 /// A number of groups, or a percentage of them.
 pub(crate) fn groups_or_percent(_: &mut SchemaGenerator) -> Schema {
@@ -55,29 +27,6 @@ pub(crate) fn groups_or_percent(_: &mut SchemaGenerator) -> Schema {
         "maximum": MOST,
         "pattern": "^[0-9]{1,3}%$"
     })
-}
-
-/// Arguments of an engine.
-pub(crate) fn arguments(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "maxItems": 256, "items": { "type": "string", "maxLength": 32768 } })
-}
-
-/// The key of a label: an optional domain before a slash, then a name.
-pub(crate) const LABEL_KEY: &str =
-    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
-/// Longest key of a label: 253 characters of domain, a slash, 63 of name.
-pub(crate) const LABEL_KEY_LENGTH: usize = 317;
-/// Most levels of a topology.
-pub(crate) const LEVELS: usize = 8;
-
-/// The key of a label, such as `topology.kubernetes.io/zone`.
-pub(crate) fn label_key(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "minLength": 1, "maxLength": LABEL_KEY_LENGTH, "pattern": LABEL_KEY })
-}
-
-/// Keys of labels.
-pub(crate) fn label_keys(of: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "maxItems": LEVELS, "items": label_key(of) })
 }
 
 /// Labels, bounded so that the rules over them stay within the API server's cost limit.

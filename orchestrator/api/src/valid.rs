@@ -3,7 +3,6 @@
 
 mod head_service;
 mod isolation;
-pub(crate) mod lengths;
 mod modes;
 mod own_engine;
 #[cfg(test)]
@@ -16,27 +15,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use ray_bridge_model::duration::{SHORTEST, length};
+use ray_bridge_model::valid_model;
 
 use crate::names;
 use crate::revision::{Revision, revision};
-use crate::schema;
-use crate::spec::{
-    Engine, EngineType, EnvVar, Model, Parallelism, PlacementPolicy, PlacementStrategy, RayClusterFleet,
-    RayClusterFleetSpec, RayClusterTemplate, StrategyType,
-};
+use crate::spec::{RayClusterFleet, RayClusterFleetSpec, RayClusterTemplate, StrategyType};
 
-pub use lengths::parse;
-use lengths::{LONGEST, SHORTEST, length};
+pub use ray_bridge_model::duration::parse;
+pub(crate) use ray_bridge_model::field_error::invalid;
+pub use ray_bridge_model::{DEFAULT_PORT, FieldError, START_TIMEOUT, ValidModel, ValidPlacement, ValidProbe};
 pub use shape::{GroupShape, MAX_PODS, PodShape};
 use shape::{check_gpus, group_shape};
 pub use strategy::ValidStrategy;
 use strategy::valid_strategy;
 
-/// Port of an engine where the model block does not say.
-pub const DEFAULT_PORT: u16 = 8000;
-
-/// Longest start of an engine where the model block does not say.
-pub const START_TIMEOUT: Duration = Duration::from_mins(45);
+/// Field of the model block.
+const MODEL: &str = "spec.model";
 
 /// A fleet that is fit to be worked on.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,69 +89,6 @@ pub struct ValidFailurePolicy {
     pub avoid_node_after: u32,
 }
 
-/// The engine of a group in bridge mode.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ValidModel {
-    /// Served name.
-    pub name: String,
-    /// What the engine loads.
-    pub source: String,
-    /// Kind of engine.
-    pub engine: EngineType,
-    /// Callable of a custom engine.
-    pub entrypoint: Option<String>,
-    /// Further arguments.
-    pub args: Vec<String>,
-    /// Environment.
-    pub env: Vec<EnvVar>,
-    /// Ranks.
-    pub parallelism: Parallelism,
-    /// Which nodes they go to.
-    pub placement: ValidPlacement,
-    /// Port of the API server.
-    pub port: u16,
-    /// Longest start.
-    pub start_timeout: Duration,
-    /// Gate before traffic.
-    pub probe: ValidProbe,
-}
-
-/// Which nodes ranks go to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ValidPlacement {
-    /// How stages share nodes.
-    pub strategy: PlacementStrategy,
-    /// Label of what a stage never leaves, if that is not the node.
-    pub tensor_domain: Option<String>,
-    /// Labels from the inside out; empty for the well-known ones.
-    pub topology: Vec<String>,
-}
-
-/// The prompt that must be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidProbe {
-    /// Prompt.
-    pub prompt: String,
-    /// Tokens.
-    pub max_tokens: u32,
-    /// Expected part of the answer.
-    pub expect: Option<String>,
-}
-
-/// One reason why a fleet cannot be worked on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct FieldError {
-    /// Path of the field.
-    pub field: String,
-    /// What is wrong and what helps.
-    pub problem: String,
-}
-
-pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> FieldError {
-    FieldError { field: field.to_owned(), problem: problem.into() }
-}
-
 impl ValidFleet {
     /// Checks a fleet and fills in defaults. All problems are reported, not just the first.
     pub fn new(fleet: &RayClusterFleet) -> Result<Self, Vec<FieldError>> {
@@ -171,7 +103,9 @@ impl ValidFleet {
         let shape = group_shape((&name, &revision.pod), &spec.template.spec, &mut problems);
         let model = spec.model.as_ref().map(|model| {
             check_gpus(model, &shape, &spec.template.spec, &mut problems);
-            let valid = valid_model(model, &mut problems);
+            let mut found = Vec::new();
+            let valid = valid_model(model, &mut found);
+            problems.extend(found.into_iter().map(|problem| problem.within(MODEL)));
             ray::check_port(model, valid.port, &spec.template.spec, &mut problems);
             valid
         });
@@ -217,6 +151,12 @@ impl ValidFleet {
             model,
             name,
         })
+    }
+
+    /// What the bridge would refuse at a launch of the engine.
+    pub fn launch_problems(&self) -> Vec<FieldError> {
+        let problems = self.model.as_ref().map(ValidModel::launch_problems).unwrap_or_default();
+        problems.into_iter().map(|problem| problem.within(MODEL)).collect()
     }
 
     /// Ranks of the engine; 0 when the template starts it.
@@ -273,103 +213,6 @@ fn check_selector(fleet: &RayClusterFleet, problems: &mut Vec<FieldError>) {
             ));
         }
     }
-}
-
-/// Everything about a model that does not depend on the nodes it will run on.
-pub(crate) fn valid_model(model: &Model, problems: &mut Vec<FieldError>) -> ValidModel {
-    let engine = model.engine.clone().unwrap_or_default();
-    let kind = engine.type_.unwrap_or_default();
-    if kind == EngineType::Custom && engine.entrypoint.as_deref().is_none_or(|e| !e.contains(':')) {
-        problems
-            .push(invalid("spec.model.engine.entrypoint", "is required for type custom, as module:function"));
-    }
-    if model.parallelism.data.is_some_and(|data| data != 1) {
-        problems.push(invalid(
-            "spec.model.parallelism.data",
-            "must be 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held to a plan; \
-             raise spec.replicas instead",
-        ));
-    }
-    check_engine(&engine, problems);
-    let probe = model.probe.clone().unwrap_or_default();
-    ValidModel {
-        name: model.name.clone(),
-        source: model.source.clone(),
-        engine: kind,
-        entrypoint: engine.entrypoint,
-        args: engine.args,
-        env: engine.env,
-        parallelism: model.parallelism,
-        placement: valid_placement(model.placement.clone().unwrap_or_default(), problems),
-        port: model.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT),
-        start_timeout: start_timeout(model.start_timeout.as_deref(), problems),
-        probe: ValidProbe {
-            prompt: probe.prompt.unwrap_or_else(|| "Hello".to_owned()),
-            max_tokens: probe.max_tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(1),
-            expect: probe.expect,
-        },
-    }
-}
-
-/// Most bytes of an engine's arguments and environment. Ray passes them on, beside the plan and written as JSON in JSON, in one
-/// environment string; Linux takes none above 128 KiB, and the launch would end in `E2BIG`.
-const MOST_ENGINE_BYTES: usize = 96 << 10;
-
-/// What was stored before there were bounds is kept within them: groups of this model may serve.
-fn start_timeout(text: Option<&str>, problems: &mut Vec<FieldError>) -> Duration {
-    let said = text.and_then(parse).map(|length| length.clamp(SHORTEST, LONGEST));
-    said.unwrap_or_else(|| length(text, "spec.model.startTimeout", (START_TIMEOUT, SHORTEST), problems))
-}
-
-fn check_engine(engine: &Engine, problems: &mut Vec<FieldError>) {
-    let variables =
-        engine.env.iter().map(|variable| variable.name.len().saturating_add(variable.value.len()));
-    let bytes = engine.args.iter().map(String::len).chain(variables).fold(0, usize::saturating_add);
-    if bytes > MOST_ENGINE_BYTES {
-        problems.push(invalid(
-            "spec.model.engine",
-            format!("args and env have {bytes} bytes together, at most {MOST_ENGINE_BYTES} can be handed to an engine: put what is large into a file of the image or a volume"),
-        ));
-    }
-}
-
-fn valid_placement(policy: PlacementPolicy, problems: &mut Vec<FieldError>) -> ValidPlacement {
-    let field = "spec.model.placement";
-    let labels = policy.tensor_domain.iter().map(|label| (format!("{field}.tensorDomain"), label));
-    let levels = policy.topology.iter().enumerate();
-    for (field, label) in labels.chain(levels.map(|(i, label)| (format!("{field}.topology[{i}]"), label))) {
-        if !is_label_key(label) {
-            let problem = format!("`{label}` is no label: write it as topology.kubernetes.io/zone or rack");
-            problems.push(invalid(&field, problem));
-        }
-    }
-    if policy.topology.len() > schema::LEVELS {
-        problems.push(invalid(
-            &format!("{field}.topology"),
-            format!("must be at most {} labels", schema::LEVELS),
-        ));
-    }
-    ValidPlacement {
-        strategy: policy.strategy.unwrap_or_default(),
-        tensor_domain: policy.tensor_domain,
-        topology: policy.topology,
-    }
-}
-
-/// What [`schema::LABEL_KEY`] says, for a block that no API server has seen.
-fn is_label_key(key: &str) -> bool {
-    let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
-    let ends = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-    };
-    let of = |text: &str, also: &[char]| text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(&c));
-    let name_fits = ends(name) && of(name, &['-', '_', '.']) && name.len() <= 63;
-    let fits = |domain: &str| {
-        let lower = !domain.chars().any(|c| c.is_ascii_uppercase());
-        ends(domain) && of(domain, &['-', '.']) && lower && domain.len() <= 253
-    };
-    name_fits && domain.is_none_or(fits)
 }
 
 fn valid_failure(spec: &RayClusterFleetSpec, problems: &mut Vec<FieldError>) -> ValidFailurePolicy {

@@ -73,8 +73,6 @@ pub struct ObservedRayCluster {
     pub warning: Option<String>,
     /// Port of the engine that its pods start themselves, as its labels name it.
     pub own_port: Option<u16>,
-    /// When it was created.
-    pub created: Option<Timestamp>,
     /// What it costs to lose it, by its annotation; less goes first.
     pub deletion_cost: i32,
 }

@@ -168,7 +168,6 @@ pub(crate) fn cluster(group: &GroupStatus) -> ObservedRayCluster {
         slot: Some(group.slot),
         attempt: group.attempt,
         pod_revision: group.revision.clone(),
-        created: Some(t0()),
         ..ObservedRayCluster::default()
     }
 }

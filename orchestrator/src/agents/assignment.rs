@@ -2,7 +2,8 @@
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineSpec, Probe};
-use ray_bridge::placement::{Policy, Shape};
+use ray_bridge::placement::{FreeGpus, InvalidShape, Policy};
+use rayfleet_api::valid::ValidModel;
 
 use crate::kubernetes::{GroupPods, Key};
 
@@ -28,8 +29,6 @@ pub(crate) enum Engine {
         submission: SubmissionId,
         /// Port of its API server.
         port: u16,
-        /// Ranks.
-        shape: Shape,
     },
     /// Started by the pod's own command; its port if that is known.
     Own {
@@ -67,4 +66,13 @@ pub(crate) struct Launch {
     pub spec: EngineSpec,
     /// What guides its plan.
     pub policy: Policy,
+}
+
+impl Launch {
+    /// A launch of a model under this name, on all GPUs of its group: a RayCluster of ours runs nothing but this engine, and Ray's own
+    /// count of free GPUs is seconds old.
+    pub(crate) fn of(model: &ValidModel, name: SubmissionId) -> Result<Self, InvalidShape> {
+        let policy = Policy { free: FreeGpus::All, ..model.policy() };
+        Ok(Self { spec: model.engine_spec(name)?, policy })
+    }
 }

@@ -15,7 +15,6 @@ use super::target_spec::TargetSpec;
 use super::write_failures::Object;
 use crate::agents::{Command, Launch};
 use crate::clock;
-use crate::engines;
 use crate::kubernetes::{Gate, Key, Made, Records, WriteError};
 
 /// Calls for one fleet at the same time.
@@ -157,7 +156,7 @@ impl Controller {
             Effect::Probe { launch } => {
                 let model = self.model(fleet, launch.engine.as_deref());
                 if let (Some(model), Ok(submission)) = (model, SubmissionId::new(launch.to_string())) {
-                    let probe = Box::new(engines::probe(&model));
+                    let probe = Box::new(model.probe());
                     self.agents.command(&key.sibling(launch.group), Command::Probe(submission, probe));
                 }
             }
@@ -268,13 +267,10 @@ impl Controller {
             self.executor.tell(raw, true, "RevisionLost", &message);
             return;
         };
-        match name.and_then(|name| engines::spec(name, &model)) {
-            Ok(spec) => {
+        match name.and_then(|name| Launch::of(&model, name).map_err(|error| error.to_string())) {
+            Ok(launch) => {
                 let key = Key::new(&fleet.namespace, group);
-                self.agents.command(
-                    &key,
-                    Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })),
-                );
+                self.agents.command(&key, Command::Launch(Box::new(launch)));
             }
             Err(cause) => warn!(%group, %cause, "the engine cannot be launched"),
         }

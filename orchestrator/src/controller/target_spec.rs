@@ -13,7 +13,7 @@ use super::state::FleetState;
 use super::template_dry_run::DryRunResult;
 use super::{Controller, revision_of};
 use crate::kubernetes::{KubeRay, Records, WriteError};
-use crate::{engines, refusal};
+use crate::refusal;
 
 /// What is decided about.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Controller {
             Ok(fleet) => fleet,
             Err(problems) => return Ok(self.stand_in(raw, state, refusal::invalid(&problems), None)),
         };
-        let problems = fleet.model.as_ref().map(engines::check).unwrap_or_default();
+        let problems = fleet.launch_problems();
         if !problems.is_empty() {
             return Ok(self.stand_in(raw, state, refusal::invalid(&problems), Some(fleet)));
         }

@@ -328,11 +328,6 @@ fn init_container<'a>(status: &'a Status, conditions: &[Condition]) -> Option<&'
     running.filter(|_| waits).map(|container| container.name.as_str())
 }
 
-/// When an object was created.
-pub(crate) fn created<K: kube::Resource>(object: &K) -> Option<Timestamp> {
-    object.meta().creation_timestamp.as_ref().map(|time| time.0)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

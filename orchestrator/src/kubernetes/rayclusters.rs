@@ -10,7 +10,6 @@ use rayfleet_core::observed::ObservedRayCluster;
 use serde_json::Value;
 
 use super::objects::bounded;
-use super::pods::created;
 use super::size::Size;
 
 /// `spec.managedBy` of a RayCluster that KubeRay's operator looks after; the default.
@@ -62,7 +61,6 @@ pub(crate) fn observed(cluster: &DynamicObject, warning: Option<String>) -> Obse
         replica_failure: replica_failure(cluster),
         warning,
         own_port: own_port(cluster),
-        created: created(cluster),
         deletion_cost: deletion_cost(cluster),
     }
 }
@@ -161,7 +159,6 @@ mod tests {
             "apiVersion": "ray.io/v1", "kind": "RayCluster",
             "metadata": {
                 "name": name, "namespace": "n", "uid": "u", "resourceVersion": "5",
-                "creationTimestamp": "2026-01-01T00:00:00Z",
                 "labels": {"rayfleet.io/slot": "3", "rayfleet.io/pod-revision": "abc"},
                 "annotations": {"rayfleet.io/attempt": "2"}
             },
@@ -225,7 +222,6 @@ mod tests {
         let observed = observed(&cluster("g", &json!({}), &Value::Null), Some("w".into()));
         assert_eq!((observed.slot, observed.attempt, &*observed.pod_revision), (Some(3), 2, "abc"));
         assert_eq!((&*observed.uid, &*observed.resource_version), ("u", "5"));
-        assert_eq!(observed.created.map(jiff::Timestamp::as_second), Some(1_767_225_600));
         assert_eq!((observed.replica_failure, observed.warning.as_deref()), (None, Some("w")));
     }
 

@@ -12,7 +12,7 @@ use rayfleet_core::observed::{ObservedGroup, ObservedPod, ObservedRayCluster};
 use super::index::Store;
 use super::objects::{controller, is_fleet};
 use super::owners::{is_orphan, owner_in_words};
-use super::pods::{Member, created};
+use super::pods::Member;
 use super::{Key, pod_events, rayclusters};
 
 /// What the agent of a group must know to ask its dashboard.
@@ -164,7 +164,8 @@ fn is_plausible(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
 /// When the RayClusters were created that a fleet owns, one for each.
 pub(crate) fn owned_clusters(store: &Store, fleet: &RayClusterFleet) -> Vec<Option<Timestamp>> {
     let all = within(&store.clusters, fleet.metadata.namespace.as_deref().unwrap_or_default());
-    all.filter(|(_, cluster)| owns(fleet, cluster)).map(|(_, cluster)| created(&**cluster)).collect()
+    let created = |cluster: &DynamicObject| cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    all.filter(|(_, cluster)| owns(fleet, cluster)).map(|(_, cluster)| created(cluster)).collect()
 }
 
 fn group(

@@ -6,11 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ray_bridge::SubmissionId;
-use ray_bridge::engine::{EngineKind, EngineSpec, Probe, check_args, check_env};
-use ray_bridge::placement::{Level, Policy, Shape, Strategy};
-use rayfleet_api::FieldError;
-use rayfleet_api::spec::{EngineType, PlacementStrategy};
-use rayfleet_api::valid::{ValidModel, ValidPlacement};
+use ray_bridge::engine::{EngineSpec, Probe};
+use ray_bridge::placement::Policy;
+use ray_bridge_model::{FieldError, ValidModel, standalone};
 use serde_json::{Map, Value};
 
 use crate::args::{ModelArgs, PlacementArgs, Share};
@@ -18,10 +16,6 @@ use crate::error::CliError;
 
 /// Longest file that is read, in bytes.
 const MOST: u64 = 1 << 20;
-/// How long a placement group that fits may be pending.
-const PLACEMENT: Duration = Duration::from_mins(1);
-/// Time limit of the probe: the first request of an engine compiles and warms up.
-const PROBE: Duration = Duration::from_mins(5);
 
 /// An engine to deploy.
 #[derive(Debug)]
@@ -70,7 +64,7 @@ fn parse(text: &str, name: Option<SubmissionId>, reported: &PlacementArgs) -> Re
         ]);
     }
     overrule(&mut block, reported);
-    let valid = rayfleet_api::standalone_model::model(&block)
+    let valid = standalone::model(&block)
         .map_err(|problems| problems.iter().map(FieldError::to_string).collect::<Vec<_>>())?;
     engine(&valid, name, reported)
 }
@@ -99,68 +93,25 @@ fn overrule(block: &mut Value, reported: &PlacementArgs) {
     }
 }
 
-fn policy(valid: &ValidPlacement, reported: &PlacementArgs) -> Policy {
-    let default = Policy::default();
-    Policy {
-        strategy: match valid.strategy {
-            PlacementStrategy::Pack => Strategy::Pack,
-            PlacementStrategy::Spread => Strategy::Spread,
-        },
-        tensor_domain: valid.tensor_domain.clone(),
-        levels: match valid.topology.as_slice() {
-            [] => default.levels,
-            labels => labels.iter().map(|label| Level::of(label)).collect(),
-        },
-        free: default.free,
-        avoid: reported.avoid.iter().cloned().collect(),
-        exclude: reported.exclude.iter().cloned().collect(),
-    }
-}
-
 fn engine(
     valid: &ValidModel,
     name: Option<SubmissionId>,
     reported: &PlacementArgs,
 ) -> Result<Model, Vec<String>> {
-    let kind = match valid.engine {
-        EngineType::Vllm => EngineKind::Vllm,
-        EngineType::Custom => EngineKind::Custom { entrypoint: valid.entrypoint.clone().unwrap_or_default() },
-    };
-    let shape = Shape::new(valid.parallelism.tensor, valid.parallelism.pipeline)
-        .map_err(|error| vec![format!("parallelism: {error}")])?;
     let name = match name {
         Some(name) => name,
         None => SubmissionId::new(job_name(&valid.name)).map_err(|error| vec![format!("name: {error}")])?,
     };
-    let env = valid.env.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
-    let mut problems = Vec::new();
-    problems.extend(check_args(&valid.args).err().map(|refused| format!("engine.args: {refused}")));
-    problems.extend(check_env(&env).err().map(|refused| format!("engine.env: {refused}")));
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let probe = Probe {
-        model: valid.name.clone(),
-        prompt: valid.probe.prompt.clone(),
-        max_tokens: valid.probe.max_tokens,
-        expect: valid.probe.expect.clone(),
-        timeout: PROBE,
-    };
-    let spec = EngineSpec {
-        kind,
-        name,
-        model_name: valid.name.clone(),
-        source: valid.source.clone(),
-        args: valid.args.clone(),
-        env,
-        shape,
-        port: valid.port,
-        placement_timeout: PLACEMENT,
-        probe: Some(probe.clone()),
-    };
-    spec.check().map_err(|refused| vec![refused.to_string()])?;
-    let policy = policy(&valid.placement, reported);
-    Ok(Model { spec, policy, probe, start_timeout: valid.start_timeout })
+    Ok(Model {
+        spec: valid.engine_spec(name).map_err(|error| vec![format!("parallelism: {error}")])?,
+        policy: Policy {
+            avoid: reported.avoid.iter().cloned().collect(),
+            exclude: reported.exclude.iter().cloned().collect(),
+            ..valid.policy()
+        },
+        probe: valid.probe(),
+        start_timeout: valid.start_timeout,
+    })
 }
 
 /// A job name from the model's name, such as `meta-llama/Llama-3.1-8B`: characters that an id cannot contain
@@ -173,6 +124,8 @@ fn job_name(model: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ray_bridge::placement::{Level, Strategy};
+
     use super::*;
 
     pub(crate) const TINY: &str = "

@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) api_server: Option<String>,
     /// Ranks, if it fits.
     pub(crate) ranks: Vec<Slot>,
-    /// The hop from each stage to the next one, replica by replica.
+    /// The hop from each stage to the next one.
     pub(crate) hops: Vec<Step>,
     /// Nodes that have ranks although they should be avoided.
     pub(crate) avoided: Vec<String>,

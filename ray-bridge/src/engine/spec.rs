@@ -76,10 +76,6 @@ impl EngineSpec {
         if self.model_name.is_empty() || self.model_name.starts_with('-') {
             return refuse("model name", "must not be empty and must not begin with '-'");
         }
-        if self.shape.data() > 1 {
-            let reason = "vLLM places data-parallel engines on Ray by itself and would not follow a plan; run replicas";
-            return refuse("data parallelism", reason);
-        }
         if self.port == 0 {
             return refuse("port", "must be 1 to 65535");
         }

@@ -37,13 +37,12 @@ impl Hop {
     }
 }
 
-/// The hops of a plan from each stage to the next one, replica by replica. Empty if a node of the plan is not
+/// The hops of a plan from each stage to the next one. Empty if a node of the plan is not
 /// in `nodes`, is dead, or is excluded by the policy.
 pub fn hops(placement: &Placement, nodes: &[RayNode], policy: &Policy) -> Vec<Hop> {
     let tree = Topology::new(nodes, policy);
     let units: HashMap<&NodeId, usize> = tree.members.iter().map(|m| (&m.node.id, m.unit)).collect();
-    let shape = placement.shape;
-    let first_ranks = placement.ranks.iter().step_by(shape.tensor() as usize);
+    let first_ranks = placement.ranks.iter().step_by(placement.shape.tensor() as usize);
     let Some(stages) = first_ranks.map(|slot| units.get(&slot.node_id).copied()).collect::<Option<Vec<_>>>()
     else {
         return Vec::new();
@@ -59,9 +58,5 @@ pub fn hops(placement: &Placement, nodes: &[RayNode], policy: &Policy) -> Vec<Ho
             None => Hop::Beyond { cost },
         }
     };
-    let replicas = stages.chunks(shape.pipeline() as usize);
-    replicas
-        .flat_map(|replica| replica.windows(2))
-        .filter_map(|pair| Some(hop(*pair.first()?, *pair.last()?)))
-        .collect()
+    stages.windows(2).filter_map(|pair| Some(hop(*pair.first()?, *pair.last()?))).collect()
 }

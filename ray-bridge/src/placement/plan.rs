@@ -2,9 +2,7 @@
 //!
 //! A stage's tensor ranks communicate in every layer and stay within one unit: a node, or a domain of the
 //! policy's `tensor_domain`. A stage communicates once per step with the next one, so the distance of each
-//! hop counts. For one pipeline the plan has the least cost of hops (see `choose`). Replicas of a
-//! data-parallel shape are placed one after the other, each optimally on what the earlier ones left; their
-//! total may not be optimal, since splitting nodes between pipelines is bin packing.
+//! hop counts. The plan has the least cost of hops (see `choose`).
 
 use std::collections::HashMap;
 
@@ -21,8 +19,7 @@ use crate::NodeId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankSlot {
-    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`,
-    /// offset by the ranks of the earlier replicas.
+    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`.
     pub rank: u32,
     /// Rank within its stage.
     pub tensor_rank: u32,
@@ -70,7 +67,7 @@ impl Placement {
 /// `nodes`.
 pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placement, Unplaceable> {
     let tree = Topology::new(nodes, policy);
-    let mut free: Vec<u32> = tree.members.iter().map(|member| policy.free_on(member.node)).collect();
+    let free: Vec<u32> = tree.members.iter().map(|member| policy.free_on(member.node)).collect();
     let head =
         nodes.iter().filter(|node| node.alive && node.is_head).min_by_key(|node| (&node.name, &node.id));
     let rooms: Vec<Rooms> = tree.units.iter().map(|unit| rooms_of(unit, &tree, &free, shape)).collect();
@@ -78,31 +75,21 @@ pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placemen
         .iter()
         .filter_map(|rooms| rooms.rooms.last())
         .fold(0_u32, |sum, r| sum.saturating_add(r.stages));
-    let Some(head) = head.filter(|_| fit >= shape.stages()) else {
+    let Some(head) = head.filter(|_| fit >= shape.pipeline()) else {
         return Err(unplaceable(shape, nodes, policy, &tree, head.is_none(), fit));
     };
 
     let mut of_rank: Vec<usize> = Vec::with_capacity(shape.ranks() as usize);
-    let mut rooms = rooms;
-    for _ in 0..shape.data() {
-        let chosen = choose(&tree, &rooms, shape.pipeline(), policy.strategy).unwrap_or_default();
-        for part in chosen {
-            let unit = &tree.units[part.unit];
-            let usable = usable(unit, &tree, &free, part.avoided);
-            let taken = fill(usable, shape.tensor(), part.stages).concat();
-            for member in &taken {
-                free[*member] -= 1;
-            }
-            of_rank.extend(taken);
-            rooms[part.unit] = rooms_of(unit, &tree, &free, shape);
-        }
+    for part in choose(&tree, &rooms, shape.pipeline(), policy.strategy).unwrap_or_default() {
+        let usable = usable(&tree.units[part.unit], &tree, &free, part.avoided);
+        of_rank.extend(fill(usable, shape.tensor(), part.stages).into_iter().flatten());
     }
     let ranks = (0..shape.ranks()).zip(&of_rank).map(|(rank, member)| {
         let node = tree.members[*member].node;
         RankSlot {
             rank,
             tensor_rank: rank % shape.tensor(),
-            stage: rank / shape.tensor() % shape.pipeline(),
+            stage: rank / shape.tensor(),
             node_id: node.id.clone(),
             node_ip: node.ip.clone(),
         }

@@ -4,45 +4,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Tensor × pipeline × data parallelism. One rank uses one GPU.
+/// Tensor × pipeline parallelism. One rank uses one GPU.
 ///
-/// Expert parallelism adds no ranks: experts are distributed over the tensor ranks of a stage, over all
-/// replicas.
+/// Expert parallelism adds no ranks: experts are distributed over the tensor ranks of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Shape {
     tensor: u32,
     pipeline: u32,
-    data: u32,
 }
 
 /// A shape that is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "tensor {tensor} × pipeline {pipeline} × data {data}: each must be at least 1 and the product at most {}",
+    "tensor {tensor} × pipeline {pipeline}: each must be at least 1 and the product at most {}",
     Shape::MOST_RANKS
 )]
 pub struct InvalidShape {
     tensor: u32,
     pipeline: u32,
-    data: u32,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Raw {
     tensor: u32,
     pipeline: u32,
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    data: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives it a reference")]
-fn is_one(data: &u32) -> bool {
-    *data == 1
 }
 
 impl Shape {
@@ -51,17 +37,11 @@ impl Shape {
 
     /// `tensor` ranks in each of `pipeline` stages.
     pub fn new(tensor: u32, pipeline: u32) -> Result<Self, InvalidShape> {
-        Self { tensor, pipeline, data: 1 }.with_data(1)
-    }
-
-    /// The same shape with `data` replicas.
-    pub fn with_data(self, data: u32) -> Result<Self, InvalidShape> {
-        let Self { tensor, pipeline, .. } = self;
-        let ranks = tensor.checked_mul(pipeline).and_then(|ranks| ranks.checked_mul(data)).unwrap_or(0);
+        let ranks = tensor.checked_mul(pipeline).unwrap_or(0);
         if (1..=Self::MOST_RANKS).contains(&ranks) {
-            Ok(Self { data, ..self })
+            Ok(Self { tensor, pipeline })
         } else {
-            Err(InvalidShape { tensor, pipeline, data })
+            Err(InvalidShape { tensor, pipeline })
         }
     }
 
@@ -70,44 +50,33 @@ impl Shape {
         self.tensor
     }
 
-    /// Stages per replica.
+    /// Number of stages.
     pub fn pipeline(self) -> u32 {
         self.pipeline
     }
 
-    /// Replicas.
-    pub fn data(self) -> u32 {
-        self.data
-    }
-
-    /// Stages of all replicas together.
-    pub fn stages(self) -> u32 {
-        self.pipeline * self.data
-    }
-
     /// Ranks, and therefore GPUs, in total.
     pub fn ranks(self) -> u32 {
-        self.tensor * self.stages()
+        self.tensor * self.pipeline
     }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TP{}×PP{}", self.tensor, self.pipeline)?;
-        if self.data > 1 { write!(f, "×DP{}", self.data) } else { Ok(()) }
+        write!(f, "TP{}×PP{}", self.tensor, self.pipeline)
     }
 }
 
 impl TryFrom<Raw> for Shape {
     type Error = InvalidShape;
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
-        Self::new(raw.tensor, raw.pipeline)?.with_data(raw.data)
+        Self::new(raw.tensor, raw.pipeline)
     }
 }
 
 impl From<Shape> for Raw {
     fn from(shape: Shape) -> Self {
-        Self { tensor: shape.tensor, pipeline: shape.pipeline, data: shape.data }
+        Self { tensor: shape.tensor, pipeline: shape.pipeline }
     }
 }
 
@@ -120,19 +89,15 @@ mod tests {
         for (tensor, pipeline) in [(0, 1), (1, 0), (u32::MAX, 2), (65_536, 65_536), (1025, 1)] {
             assert!(Shape::new(tensor, pipeline).is_err(), "{tensor}×{pipeline}");
         }
-        assert!(Shape::new(8, 2).unwrap().with_data(65).is_err());
-        assert!(Shape::new(8, 2).unwrap().with_data(0).is_err());
-        for json in [r#"{"tensor":0,"pipeline":2}"#, r#"{"tensor":1,"pipeline":2,"data":0}"#] {
-            assert!(serde_json::from_str::<Shape>(json).is_err(), "{json}");
-        }
+        assert!(serde_json::from_str::<Shape>(r#"{"tensor":0,"pipeline":2}"#).is_err());
     }
 
     #[test]
-    fn a_shape_without_replicas_keeps_its_old_json() {
-        let plain = Shape::new(8, 2).unwrap();
-        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"tensor":8,"pipeline":2}"#);
-        let wide = plain.with_data(4).unwrap();
-        assert_eq!(serde_json::from_str::<Shape>(&serde_json::to_string(&wide).unwrap()).unwrap(), wide);
-        assert_eq!((wide.ranks(), wide.to_string().as_str()), (64, "TP8×PP2×DP4"));
+    fn a_shape_is_read_as_it_is_written() {
+        let shape = Shape::new(8, 2).unwrap();
+        let text = serde_json::to_string(&shape).unwrap();
+        assert_eq!(text, r#"{"tensor":8,"pipeline":2}"#);
+        assert_eq!(serde_json::from_str::<Shape>(&text).unwrap(), shape);
+        assert_eq!((shape.ranks(), shape.to_string().as_str()), (16, "TP8×PP2"));
     }
 }

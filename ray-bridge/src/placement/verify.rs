@@ -6,8 +6,6 @@ use super::{
 
 /// Every difference between plan and report; empty if every rank runs on its planned node and nothing else
 /// holds its GPU.
-///
-/// The names of rank actors contain no replica, so a data-parallel plan cannot be verified.
 pub fn verify(plan: &Placement, seen: &Reported) -> Vec<Difference> {
     let mut differences = Vec::new();
     match &seen.group {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use ray_bridge_model::duration::length;
 
-use super::lengths::length;
 use super::{FieldError, invalid};
 use crate::spec::{OnFailure, RayClusterFleetSpec, StrategyType, WhenNoRoom};
 

@@ -8,7 +8,6 @@ use reqwest::{Request, Response};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engines;
 use crate::fake::{Answer, Fake};
 use crate::fixtures::fleet;
 use crate::kubernetes::GroupPods;
@@ -174,8 +173,8 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     });
     let model = fleet().model.unwrap();
     let submission = SubmissionId::new("g.e.1").unwrap();
-    let spec = engines::spec(submission.clone(), &model).unwrap();
-    let engine = Engine::Launched { submission, port: 8000, shape: spec.shape };
+    let launch = Launch::of(&model, submission.clone()).unwrap();
+    let engine = Engine::Launched { submission, port: 8000 };
     let pods =
         GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
     let (sender, receiver) = watch::channel(Assignment { pods, engine, ..assignment("10.0.0.1") });
@@ -183,7 +182,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
     agent.assignment = receiver;
     let (mailbox, index) = (agent.commands.clone(), agent.index.clone());
-    mailbox.put(Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })));
+    mailbox.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
 
     let error = || {
@@ -210,8 +209,8 @@ async fn a_launch_waits_for_a_head_with_an_address() {
     let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
     let model = fleet().model.unwrap();
     let submission = SubmissionId::new("g.e.1").unwrap();
-    let spec = engines::spec(submission.clone(), &model).unwrap();
-    let engine = Engine::Launched { submission, port: 8000, shape: spec.shape };
+    let launch = Launch::of(&model, submission.clone()).unwrap();
+    let engine = Engine::Launched { submission, port: 8000 };
     let pods =
         GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
     let whole = Assignment { engine, pods: pods.clone(), ..assignment("10.0.0.1") };
@@ -220,7 +219,7 @@ async fn a_launch_waits_for_a_head_with_an_address() {
     let (mut agent, _) = agent(assignment("10.0.0.1"));
     agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
     agent.assignment = receiver;
-    agent.commands.put(Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) })));
+    agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(late.submits.load(Ordering::Relaxed), 0);
@@ -239,15 +238,14 @@ async fn a_launch_waits_for_a_head_with_an_address() {
 async fn a_launch_that_the_group_has_left_is_not_done() {
     let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
     let model = fleet().model.unwrap();
-    let spec = engines::spec(SubmissionId::new("g.e.1").unwrap(), &model).unwrap();
-    let shape = spec.shape;
-    let engine = Engine::Launched { submission: SubmissionId::new("g.e.2").unwrap(), port: 8000, shape };
+    let launch = Launch::of(&model, SubmissionId::new("g.e.1").unwrap()).unwrap();
+    let engine = Engine::Launched { submission: SubmissionId::new("g.e.2").unwrap(), port: 8000 };
     let (_sender, receiver) = watch::channel(Assignment { engine, ..assignment("10.0.0.1") });
     let (mut agent, _) = agent(assignment("10.0.0.1"));
     agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
     agent.assignment = receiver;
     let target = agent.target(assignment("10.0.0.1")).await.unwrap().unwrap();
-    let command = Command::Launch(Box::new(Launch { spec, policy: engines::policy(&model) }));
+    let command = Command::Launch(Box::new(launch));
     agent.carry_out(command, &target).await;
     assert_eq!((late.submits.load(Ordering::Relaxed), agent.is_quiet()), (0, false));
 }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::{FieldError, invalid};
+use crate::field_error::{FieldError, invalid};
 use crate::text::cut;
 
-/// The longest time that a fleet may ask for: 30 days. [`crate::schema`] says the same.
-pub(crate) const LONGEST: Duration = Duration::from_hours(720);
+/// The longest time that anybody may ask for: 30 days. [`crate::schema`] says the same.
+pub const LONGEST: Duration = Duration::from_hours(720);
 /// The shortest of those that something is tried again after.
-pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
+pub const SHORTEST: Duration = Duration::from_secs(1);
 /// Bytes of a text that are worth repeating.
 const SHOWN: usize = 40;
 
@@ -17,7 +17,7 @@ const UNITS: [(&str, u128); 4] =
     [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
 
 /// A length of at least `least`; `default` when it is missing or wrong.
-pub(super) fn length(
+pub fn length(
     text: Option<&str>,
     field: &str,
     (default, least): (Duration, Duration),

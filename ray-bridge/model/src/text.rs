@@ -1,5 +1,5 @@
-//! Texts of others that are repeated to people, cut to a length: the status and events have room for so much only, and what somebody
-//! writes may be of any length. Texts of which the end matters, too, are cut by the core.
+//! Texts of others that are repeated to people, cut to a length: messages have room for so much only, and what somebody writes may be of
+//! any length.
 
 /// What stands where something was left out.
 const GAP: &str = "…";

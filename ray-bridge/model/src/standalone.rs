@@ -1,22 +1,17 @@
-//! A `model` block outside of a fleet, as the tool of the bridge reads it from a file: held to the schema that the
-//! API server holds fleets to, then to the rules of [`crate::valid`]. What depends on a template is left out.
+//! A model block outside of a fleet, as the tool of the bridge reads it from a file: held to the schema that the API server holds fleets
+//! to, then to the block's rules, then to those of the bridge. What depends on a template is left out.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray,
-};
-use serde_json::Value;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
 
-use crate::schema;
-use crate::spec::Model;
-use crate::valid::{FieldError, ValidModel, invalid, valid_model};
+use crate::block::Model;
+use crate::field_error::{FieldError, invalid};
+use crate::valid::{ValidModel, valid_model};
 
 /// Checks a model block and fills in defaults. All problems are reported; their fields are paths from the block on.
 pub fn model(block: &Value) -> Result<ValidModel, Vec<FieldError>> {
     let mut problems = Vec::new();
-    match model_schema() {
-        Some(schema) => hold(block, &schema, "", &mut problems),
-        None => problems.push(invalid("", "the CRD has no schema of a model")),
-    }
+    hold(block, &model_schema(), "", &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -24,30 +19,29 @@ pub fn model(block: &Value) -> Result<ValidModel, Vec<FieldError>> {
         serde_json::from_value(block.clone()).map_err(|error| vec![invalid("", error.to_string())])?;
     let valid = valid_model(&model, &mut problems);
     if problems.is_empty() {
-        return Ok(valid);
+        problems = valid.launch_problems();
     }
-    for problem in &mut problems {
-        if let Some(field) = problem.field.strip_prefix("spec.model.") {
-            problem.field = field.to_owned();
-        }
-    }
-    Err(problems)
+    if problems.is_empty() { Ok(valid) } else { Err(problems) }
 }
 
-fn model_schema() -> Option<JSONSchemaProps> {
-    let version = schema::crd().spec.versions.into_iter().next()?;
-    let mut schema = version.schema?.open_api_v3_schema?;
-    for field in ["spec", "model"] {
-        schema = schema.properties?.remove(field)?;
-    }
-    Some(schema)
+/// The schema as the CRD has it, but that alternatives still stand side by side.
+fn model_schema() -> Value {
+    let settings = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Model>().to_value()
 }
 
-fn hold(value: &Value, schema: &JSONSchemaProps, path: &str, problems: &mut Vec<FieldError>) {
-    if value.is_null() && schema.nullable == Some(true) {
+/// A schema and all its alternatives: an optional field is one of two, an enumeration one of its values.
+fn alternatives(schema: &Value) -> Vec<&Value> {
+    let below = ["anyOf", "oneOf"].into_iter().filter_map(|of| schema[of].as_array()).flatten();
+    std::iter::once(schema).chain(below.flat_map(alternatives)).collect()
+}
+
+fn hold(value: &Value, schema: &Value, path: &str, problems: &mut Vec<FieldError>) {
+    let all = alternatives(schema);
+    if value.is_null() && all.iter().any(|schema| schema["nullable"] == true) {
         return;
     }
-    let wanted = schema.type_.as_deref().unwrap_or_default();
+    let wanted = all.iter().find_map(|schema| schema["type"].as_str()).unwrap_or_default();
     let fits = match wanted {
         "object" => value.is_object(),
         "array" => value.is_array(),
@@ -69,17 +63,15 @@ fn hold(value: &Value, schema: &JSONSchemaProps, path: &str, problems: &mut Vec<
     match value {
         Value::Object(fields) => hold_fields(fields, schema, path, problems),
         Value::Array(items) => {
-            if let Some(JSONSchemaPropsOrArray::Schema(of_items)) = &schema.items {
-                for (index, item) in items.iter().enumerate() {
-                    hold(item, of_items, &format!("{path}[{index}]"), problems);
-                }
+            for (index, item) in items.iter().enumerate() {
+                hold(item, &schema["items"], &format!("{path}[{index}]"), problems);
             }
         }
         Value::String(text) => hold_text(text, schema, path, problems),
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or(f64::NAN);
-            let (least, most) =
-                (schema.minimum.unwrap_or(f64::NEG_INFINITY), schema.maximum.unwrap_or(f64::INFINITY));
+            let least = schema["minimum"].as_f64().unwrap_or(f64::NEG_INFINITY);
+            let most = schema["maximum"].as_f64().unwrap_or(f64::INFINITY);
             if !(least..=most).contains(&number) {
                 problems.push(invalid(path, format!("must be {least} to {most}, is {number}")));
             }
@@ -88,35 +80,33 @@ fn hold(value: &Value, schema: &JSONSchemaProps, path: &str, problems: &mut Vec<
     }
 }
 
-fn hold_fields(
-    fields: &serde_json::Map<String, Value>,
-    schema: &JSONSchemaProps,
-    path: &str,
-    problems: &mut Vec<FieldError>,
-) {
+fn hold_fields(fields: &Map<String, Value>, schema: &Value, path: &str, problems: &mut Vec<FieldError>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    let known = schema.properties.as_ref();
-    for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for name in required.filter(|name| !fields.contains_key(*name)) {
         problems.push(invalid(&below(name), "is required"));
     }
+    let known = schema["properties"].as_object();
     for (name, value) in fields {
         if let Some(schema) = known.and_then(|known| known.get(name)) {
             hold(value, schema, &below(name), problems);
         } else {
-            let names: Vec<&str> = known.into_iter().flat_map(|k| k.keys()).map(String::as_str).collect();
+            let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
             let problem = format!("there is no such field; there are: {}", names.join(", "));
             problems.push(invalid(&below(name), problem));
         }
     }
 }
 
-fn hold_text(text: &str, schema: &JSONSchemaProps, path: &str, problems: &mut Vec<FieldError>) {
-    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-    let (least, most) = (schema.min_length.unwrap_or(0), schema.max_length.unwrap_or(i64::MAX));
+fn hold_text(text: &str, schema: &Value, path: &str, problems: &mut Vec<FieldError>) {
+    let length = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
+    let least = schema["minLength"].as_u64().unwrap_or(0);
+    let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
     if !(least..=most).contains(&length) {
         problems.push(invalid(path, format!("must be {least} to {most} characters long, is {length}")));
     }
-    let one_of: Vec<&str> = schema.enum_.iter().flatten().filter_map(|value| value.0.as_str()).collect();
+    let values = alternatives(schema).into_iter().filter_map(|schema| schema["enum"].as_array()).flatten();
+    let one_of: Vec<&str> = values.filter_map(Value::as_str).collect();
     if !one_of.is_empty() && !one_of.contains(&text) {
         problems.push(invalid(path, format!("must be one of {}, is `{text}`", one_of.join(", "))));
     }
@@ -143,8 +133,7 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::spec::PlacementStrategy;
-    use crate::valid::ValidPlacement;
+    use crate::{PlacementStrategy, ValidPlacement};
 
     use super::*;
 
@@ -236,6 +225,6 @@ mod tests {
 
     #[test]
     fn something_else_than_a_block_is_refused() {
-        assert_eq!(problems(&json!([1])), [": must be an object, is a list"]);
+        assert_eq!(problems(&json!([1])), ["must be an object, is a list"]);
     }
 }

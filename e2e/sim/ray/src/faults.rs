@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use super::actor::{Actor, Death};
 use super::container::End;
-use super::death::Death;
-use super::gcs::{Actor, GroupState, Job, Status};
+use super::gcs::{GroupState, Job, Status};
+use super::ids::{Address, JobKey};
 use super::launch::EXIT_ENGINE;
-use super::world::{Address, JobKey, World};
+use super::world::World;
 
 /// From the death of a process until Ray lists it.
 const LISTED: Duration = Duration::from_millis(300);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::launch::Launch;
+use super::actor::Actor;
+use super::ids::Address;
+use super::spec::Spec;
 
 /// How long the report of GPUs goes on to name a node that is dead.
 const DEAD_REPORTED: Duration = Duration::from_secs(9);
@@ -96,6 +98,19 @@ pub(super) struct Job {
     pub(super) launch: Option<Launch>,
 }
 
+/// One launch.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) began: Duration,
+    pub(super) spec: Spec,
+    pub(super) phase: &'static str,
+    pub(super) group: Option<String>,
+    /// Where its engine answers or will.
+    pub(super) at: Option<Address>,
+    /// The launcher has given up or was stopped.
+    pub(super) ending: bool,
+}
+
 /// State of a placement group, in Ray's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GroupState {
@@ -138,29 +153,6 @@ pub(super) struct Bundle {
     pub(super) pin: String,
     /// Where it is.
     pub(super) node: Option<String>,
-}
-
-/// An actor.
-#[derive(Debug)]
-pub(super) struct Actor {
-    pub(super) id: String,
-    pub(super) class: &'static str,
-    pub(super) name: String,
-    pub(super) state: &'static str,
-    pub(super) job_id: String,
-    pub(super) node: Option<String>,
-    pub(super) pid: u64,
-    pub(super) group: Option<String>,
-    pub(super) bundle: Option<u32>,
-    pub(super) gpus: u32,
-    pub(super) detached: bool,
-    pub(super) death: Option<super::death::Death>,
-}
-
-impl Actor {
-    pub(super) fn alive(&self) -> bool {
-        self.death.is_none()
-    }
 }
 
 /// A package of a working directory.

@@ -1,4 +1,16 @@
-//! Ids as Ray makes them, each from the seed and the number of those before it: the same run has the same ids.
+//! What things are called: addresses, jobs, and ids as Ray makes them, each of these from the seed and the number of those
+//! before it: the same run has the same ids.
+
+/// Where an engine answers.
+pub(super) type Address = (String, u16);
+
+/// One job of one life of a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct JobKey {
+    pub(super) cluster: String,
+    pub(super) life: u64,
+    pub(super) serial: u64,
+}
 
 /// Makes ids.
 #[derive(Debug)]
@@ -30,6 +42,12 @@ impl Ids {
     pub(super) fn pid(&mut self) -> u64 {
         300 + self.number()
     }
+}
+
+/// Ray's number of a driver's job: four bytes, the least first.
+pub(super) fn job_hex(serial: u64) -> String {
+    let serial = u32::try_from(serial).unwrap_or(u32::MAX);
+    format!("{:08x}", serial.swap_bytes())
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::time::Duration;
 use ray_bridge::engine::LAUNCHER_ENTRYPOINT;
 use serde_json::{Value, json};
 
-use super::death::Death;
-use super::gcs::{Actor, Job, Status};
-use super::launch::{EXIT_STOPPED, job_hex};
-use super::world::{JobKey, World};
+use super::actor::{Actor, Death};
+use super::gcs::{Job, Status};
+use super::ids::{JobKey, job_hex};
+use super::launch::EXIT_STOPPED;
+use super::world::World;
 
 /// A job that cannot start is given up then.
 const START_TIMEOUT: Duration = Duration::from_mins(15);

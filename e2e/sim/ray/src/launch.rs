@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::actor::{Actor, Death};
 use super::clock;
-use super::death::Death;
 use super::engine::Told;
-use super::gcs::{Actor, GroupState, Status};
+use super::gcs::{GroupState, Launch, Status};
+use super::ids::{JobKey, job_hex};
 use super::spec::Spec;
-use super::world::{Address, JobKey, World};
+use super::world::World;
 
 const EXIT_SPEC: i32 = 2;
 pub(super) const EXIT_ENGINE: i32 = 5;
@@ -24,19 +25,6 @@ const SEEN: Duration = Duration::from_millis(500);
 /// From the launcher's last line until its placement group is gone, and until the job has ended.
 const CLEAN_UP: Duration = Duration::from_millis(600);
 const EXIT: Duration = Duration::from_millis(700);
-
-/// One launch.
-#[derive(Debug)]
-pub(super) struct Launch {
-    began: Duration,
-    pub(super) spec: Spec,
-    pub(super) phase: &'static str,
-    pub(super) group: Option<String>,
-    /// Where its engine answers or will.
-    pub(super) at: Option<Address>,
-    /// The launcher has given up or was stopped.
-    pub(super) ending: bool,
-}
 
 impl World {
     /// The launcher's process starts.
@@ -274,12 +262,6 @@ impl World {
         }
         self.print(key, &format!("RAYFLEET_PHASE {}", Value::Object(line)));
     }
-}
-
-/// Ray's number of a driver's job: four bytes, the least first.
-pub(super) fn job_hex(serial: u64) -> String {
-    let serial = u32::try_from(serial).unwrap_or(u32::MAX);
-    format!("{:08x}", serial.swap_bytes())
 }
 
 /// A line that names an exception, as the launcher knows one.

@@ -1,4 +1,4 @@
-//! Tells those who wait that something has changed. They are woken in the order in which they began to wait: a run is to be the same each
+//! Wakes those who wait for a change. They are woken in the order in which they began to wait: a run is to be the same each
 //! time, and `tokio::sync::watch` wakes in an order of its own.
 
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// What there is news of. Clones are the same.
+/// Counts changes and wakes those who wait for one. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct News(Arc<Shared>);
+pub struct OrderedNotify(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     count: AtomicU64,
-    reported: Notify,
+    changed: Notify,
 }
 
-impl News {
+impl OrderedNotify {
     /// Something has changed.
-    pub(crate) fn tell(&self) {
+    pub fn notify(&self) {
         self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.0.reported.notify_waiters();
+        self.0.changed.notify_waiters();
     }
 
     /// Somebody who knows of all changes until now.
-    pub(crate) fn listen(&self) -> Listener {
-        Listener { seen: self.count(), news: self.clone() }
+    pub fn subscribe(&self) -> Subscriber {
+        Subscriber { known: self.count(), notify: self.clone() }
     }
 
     fn count(&self) -> u64 {
@@ -33,36 +33,36 @@ impl News {
     }
 }
 
-/// Somebody who waits for news.
+/// Somebody who waits for changes.
 #[derive(Clone, Debug)]
-pub(crate) struct Listener {
-    news: News,
-    seen: u64,
+pub struct Subscriber {
+    notify: OrderedNotify,
+    known: u64,
 }
 
-impl Listener {
+impl Subscriber {
     /// Whether there was a change that is not known yet.
-    pub(crate) fn has_news(&self) -> bool {
-        self.news.count() != self.seen
+    pub fn has_changed(&self) -> bool {
+        self.notify.count() != self.known
     }
 
     /// All changes until now are known.
-    pub(crate) fn caught_up(&mut self) {
-        self.seen = self.news.count();
+    pub fn mark_unchanged(&mut self) {
+        self.known = self.notify.count();
     }
 
     /// Waits for a change that is not known yet.
-    pub(crate) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         loop {
-            let reported = self.news.0.reported.notified();
-            tokio::pin!(reported);
-            reported.as_mut().enable();
-            if self.has_news() {
+            let notified = self.notify.0.changed.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.has_changed() {
                 break;
             }
-            reported.await;
+            notified.await;
         }
-        self.caught_up();
+        self.mark_unchanged();
     }
 }
 
@@ -74,18 +74,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
-        let (news, woken) = (News::default(), Arc::new(Mutex::new(Vec::new())));
+        let (notify, woken) = (OrderedNotify::default(), Arc::new(Mutex::new(Vec::new())));
         let waiting: Vec<_> = (0..20)
             .map(|number| {
-                let (mut listener, woken) = (news.listen(), woken.clone());
+                let (mut subscriber, woken) = (notify.subscribe(), woken.clone());
                 tokio::spawn(async move {
-                    listener.changed().await;
+                    subscriber.changed().await;
                     woken.lock().unwrap().push(number);
                 })
             })
             .collect();
         tokio::task::yield_now().await;
-        news.tell();
+        notify.notify();
         for task in waiting {
             task.await.unwrap();
         }
@@ -94,15 +94,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_before_the_wait_counts_once_and_one_that_is_known_does_not() {
-        let news = News::default();
-        let mut listener = news.listen();
-        news.tell();
-        assert!(listener.has_news());
-        listener.changed().await;
-        assert!(!listener.has_news());
-        news.tell();
-        listener.caught_up();
-        let waits = tokio::time::timeout(std::time::Duration::from_secs(1), listener.changed());
+        let notify = OrderedNotify::default();
+        let mut subscriber = notify.subscribe();
+        notify.notify();
+        assert!(subscriber.has_changed());
+        subscriber.changed().await;
+        assert!(!subscriber.has_changed());
+        notify.notify();
+        subscriber.mark_unchanged();
+        let waits = tokio::time::timeout(std::time::Duration::from_secs(1), subscriber.changed());
         assert!(waits.await.is_err());
     }
 }

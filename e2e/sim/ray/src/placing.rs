@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::gcs::{Bundle, Group, GroupState};
-use super::launch::job_hex;
+use super::ids::{JobKey, job_hex};
 use super::spec::Spec;
-use super::world::{JobKey, World};
+use super::world::World;
 
 /// The launcher's exit code if its ranks cannot be placed.
 const EXIT_PLACEMENT: i32 = 3;

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::clock;
 use super::engine::{Engine, Port};
-use super::wire::{Call, Reply};
-use super::world::{Address, World};
+use super::ids::Address;
+use super::message::{Call, Reply};
+use super::world::World;
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";

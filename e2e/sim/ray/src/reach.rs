@@ -1,6 +1,6 @@
 //! Who is behind an address and a port, if anybody.
 
-use super::DashboardState;
+use super::behaviour::DashboardState;
 use super::container::Run;
 use super::world::World;
 

@@ -4,14 +4,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use ray_bridge::{Unreached, Wire};
 use reqwest::{Request, Response};
-use serde::Serialize;
 
+use super::behaviour::DashboardState;
+use super::message::{Call, Reply};
 use super::reach::Reached;
-use super::{DashboardState, Shared, clients, dashboard, port};
+use super::shared::Shared;
+use super::stream::{Streamed, stream};
+use super::{dashboard, port};
 
 /// From a request to its reply, if nothing else takes time.
 const LATENCY: Duration = Duration::from_millis(2);
@@ -23,67 +25,6 @@ const AGENT_WAITS: Duration = Duration::from_millis(100);
 /// The wire.
 #[derive(Debug)]
 pub(super) struct Simulated(pub(super) Arc<Shared>);
-
-/// A request, taken apart.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) ip: String,
-    pub(super) port: u16,
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) authorization: Option<String>,
-    pub(super) body: Bytes,
-}
-
-/// A reply.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) kind: &'static str,
-    pub(super) body: Bytes,
-    pub(super) close: bool,
-}
-
-impl Reply {
-    pub(super) fn text(status: u16, text: impl Into<String>) -> Self {
-        let kind = "text/plain; charset=utf-8";
-        Self { status, kind, body: Bytes::from(text.into()), close: false }
-    }
-
-    pub(super) fn json(status: u16, value: &impl Serialize) -> Self {
-        let kind = "application/json; charset=utf-8";
-        // What is answered here has text for keys, so that it can always be written.
-        let body = serde_json::to_vec(value).unwrap_or_default();
-        Self { status, kind, body: Bytes::from(body), close: false }
-    }
-
-    fn into_response(self) -> Result<Response, Unreached> {
-        let mut reply = http::Response::builder().status(self.status).header("content-type", self.kind);
-        if self.close {
-            reply = reply.header("connection", "close");
-        }
-        let built = reply.body(self.body).map(Response::from);
-        built.map_err(|error| Unreached { refused: false, cause: error.to_string() })
-    }
-}
-
-impl Call {
-    fn of(request: &Request) -> Self {
-        let url = request.url();
-        let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-        let body = request.body().and_then(|body| body.as_bytes()).unwrap_or_default();
-        Self {
-            ip: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
-            port: url.port_or_known_default().unwrap_or_default(),
-            method: request.method().to_string(),
-            path: url.path().to_owned(),
-            query: url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect(),
-            authorization: header.map(str::to_owned),
-            body: Bytes::copy_from_slice(body),
-        }
-    }
-}
 
 impl Wire for Simulated {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
@@ -183,19 +124,19 @@ async fn answered(shared: Arc<Shared>, call: Call) -> Result<Reply, Unreached> {
     if let Some(refused) = shared.with(|world| port::refuses(world, &at, &prompt)) {
         return Ok(refused);
     }
-    match clients::stream(&shared, &at, prompt.max_tokens).await {
-        clients::Streamed::Whole => {
+    match stream(&shared, &at, prompt.max_tokens).await {
+        Streamed::Whole => {
             let answer = shared.with(|world| port::completion(world, &at, &prompt));
             answer.ok_or(Unreached { refused: false, cause: "connection closed".to_owned() })
         }
         // An engine that dies under a request answers it, if it still can.
-        clients::Streamed::Cut { .. } if shared.with(|world| world.reach(&at.0, at.1)) == Reached::Engine => {
+        Streamed::Cut { .. } if shared.with(|world| world.reach(&at.0, at.1)) == Reached::Engine => {
             Ok(port::engine_is_dead())
         }
-        clients::Streamed::Cut { .. } => {
+        Streamed::Cut { .. } => {
             Err(Unreached { refused: false, cause: "connection closed before message completed".to_owned() })
         }
-        clients::Streamed::Refused => {
+        Streamed::Refused => {
             Err(Unreached { refused: true, cause: "Connection refused (os error 111)".to_owned() })
         }
     }

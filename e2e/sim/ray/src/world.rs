@@ -4,59 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::behaviour::{DashboardState, EngineBehaviour, Timing};
 use super::container::Container;
 use super::engine::Engine;
 use super::gcs::{Gcs, Job};
-use super::ids::Ids;
-use super::{DashboardState, EngineBehaviour};
+use super::ids::{Address, Ids, JobKey};
 
 /// Something that happens later.
 type Step = Box<dyn FnOnce(&mut World) + Send>;
 /// What engines do, by source and arguments.
 pub(super) type Models = Box<dyn Fn(&str, &[String]) -> EngineBehaviour + Send>;
-/// Where an engine answers.
-pub(super) type Address = (String, u16);
-
-/// How long things take in Ray, as measured on real clusters.
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    /// From the start of a head's container until its dashboard answers.
-    pub head_start: Duration,
-    /// From the start of a worker's container until it joins.
-    pub worker_start: Duration,
-    /// How long a worker looks for its head, or goes on without it, before it ends.
-    pub without_head: Duration,
-    /// Until Ray calls a node dead that has stopped answering: five health checks by default.
-    pub node_dead_after: Duration,
-    /// From a submit until the entrypoint runs.
-    pub job_start: Duration,
-    /// From the placement group until all ranks' actors live.
-    pub ranks_start: Duration,
-    /// By how much of itself each of these, and the load of an engine, is longer or shorter, at random from the seed: 0 to 1.
-    pub spread: f64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            head_start: Duration::from_millis(5_500),
-            worker_start: Duration::from_millis(2_500),
-            without_head: Duration::from_mins(1),
-            node_dead_after: Duration::from_secs(14),
-            job_start: Duration::from_millis(1_500),
-            ranks_start: Duration::from_secs(4),
-            spread: 0.0,
-        }
-    }
-}
-
-/// One job of one life of a head.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct JobKey {
-    pub(super) cluster: String,
-    pub(super) life: u64,
-    pub(super) serial: u64,
-}
 
 /// All of it.
 pub(super) struct World {

@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserialize;
-
 use rayfleet_sim_kube::api::{Call, Verb};
+use serde::Deserialize;
 
 /// The account that the orchestrator runs with.
 const ACCOUNT: (&str, &str) = ("rayfleet-system", "rayfleet-orchestrator");

@@ -1,12 +1,11 @@
 //! AIBrix's CRD of the same name over Rayfleet's: what it does not have is dropped from every fleet that is written, without a word, and
 //! from every one that is read, so that a fleet which nobody writes meanwhile is whole again afterwards.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::store::{Key, Store};
+use super::store::{Foreign, Store};
 use super::{Kind, fields};
 
 /// Fields of AIBrix's spec.
@@ -33,12 +32,6 @@ const STATUS: [&str; 9] = [
     "unavailableReplicas",
     "updatedReplicas",
 ];
-
-/// What etcd has of fleets that were not written since, with the version by which they are read.
-#[derive(Debug, Default)]
-pub(super) struct Foreign {
-    whole: BTreeMap<Key, (String, Arc<Value>)>,
-}
 
 impl Store {
     /// AIBrix's CRD is applied.

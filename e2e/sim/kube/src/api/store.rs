@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::clock::Clock;
-use super::foreign::Foreign;
 use super::log::{Change, ChangeType, Compacted, Log};
 use super::{Kind, fields};
 
@@ -14,6 +13,12 @@ const OWNERS: &str = "/metadata/ownerReferences";
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
+
+/// What etcd has of fleets that were not written since, with the version by which they are read.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    pub(super) whole: BTreeMap<Key, (String, Arc<Value>)>,
+}
 
 pub(super) struct Store {
     pub(super) version: u64,

@@ -24,7 +24,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, switches: Switches) {
     let mut flips = switches.flips();
     loop {
-        flips.caught_up();
+        flips.mark_unchanged();
         let version = api.version();
         let wake = simulator.step(&api, api.now());
         let sleep = async {

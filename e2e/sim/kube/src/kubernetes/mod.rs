@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rayfleet_api::valid::after;
+use rayfleet_sim_ray::RayWorld;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -39,7 +40,6 @@ use self::quota::Quotas;
 use self::scheduler::Scheduler;
 use self::switches::Switches;
 use crate::api::{ApiServer, Kind, Refusal};
-use rayfleet_sim_ray::RayWorld;
 
 pub use self::options::{NodeSpec, Options};
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use rayfleet_sim_ray::ordered_notify::{OrderedNotify, Subscriber};
 
 use super::object::Key;
-use rayfleet_sim_ray::ordered_notify::{Listener, News};
 
 /// State of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,13 +46,13 @@ struct State {
 #[derive(Clone, Default)]
 pub(super) struct Switches {
     state: Arc<Mutex<State>>,
-    flips: News,
+    flips: OrderedNotify,
 }
 
 impl Switches {
     /// Tells of every change.
-    pub(super) fn flips(&self) -> Listener {
-        self.flips.listen()
+    pub(super) fn flips(&self) -> Subscriber {
+        self.flips.subscribe()
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
@@ -61,12 +61,12 @@ impl Switches {
 
     fn flip(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.flips.tell();
+        self.flips.notify();
     }
 
     /// Something else is to be looked at.
     pub(super) fn nudge(&self) {
-        self.flips.tell();
+        self.flips.notify();
     }
 
     /// State of a machine.

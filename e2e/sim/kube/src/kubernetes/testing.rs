@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rayfleet_sim_ray::RayWorld;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -11,7 +12,6 @@ use super::object::{condition, items, label, name};
 use super::options::Options;
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind};
-use rayfleet_sim_ray::RayWorld;
 
 /// The API server and what runs on it.
 pub(super) struct Bench {

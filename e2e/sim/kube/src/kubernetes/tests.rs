@@ -9,6 +9,7 @@ use ray_bridge::engine::{EngineKind, EngineSpec};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{Policy, Shape, plan};
 use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
+use rayfleet_sim_ray::RayWorld;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +17,6 @@ use super::object::{is_deleting, label, name};
 use super::testing::{ray_cluster, server, status_of, text};
 use super::{Kubernetes, Options};
 use crate::api::{ApiServer, Kind};
-use rayfleet_sim_ray::RayWorld;
 
 struct Whole {
     api: ApiServer,

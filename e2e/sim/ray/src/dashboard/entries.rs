@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::actor::{Actor, SIGTERM};
 use super::super::clock::{millis, timestamp};
-use super::super::death::SIGTERM;
-use super::super::gcs::{Actor, Gcs, Group, Node};
-use super::super::launch::job_hex;
+use super::super::gcs::{Gcs, Group, Node};
+use super::super::ids::job_hex;
 
 /// What can be listed.
 pub(super) trait Entry {

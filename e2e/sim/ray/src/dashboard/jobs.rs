@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::clock::millis;
 use super::super::gcs::{Gcs, Job};
-use super::super::wire::{Call, Reply};
+use super::super::message::{Call, Reply};
 use super::super::world::World;
 
 /// `rest` is the path behind `/api/jobs/`.

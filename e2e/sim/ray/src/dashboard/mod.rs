@@ -7,7 +7,7 @@ mod status;
 
 use serde_json::json;
 
-use super::wire::{Call, Reply};
+use super::message::{Call, Reply};
 use super::world::World;
 
 /// Paths that are open to everybody.

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::gcs::{Actor, Gcs};
-use super::super::wire::{Call, Reply};
+use super::super::actor::Actor;
+use super::super::gcs::Gcs;
+use super::super::message::{Call, Reply};
 use super::entries::{ActorEntry, Entry, GroupEntry, NodeEntry};
 
 /// The nodes that match the filters of a call.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use rayfleet_sim_kube::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdict};
 use serde_json::Value;
 
 use super::{Kind, Obstacle, Order, Shared, Why, Written};
-use rayfleet_sim_kube::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdict};
 
 /// How long a replica that hangs is cut off: the lease runs out in half of it.
 const CUT_OFF: Duration = Duration::from_secs(30);

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use rayfleet_sim_kube::api::{Call, Kind, Verb, Verdict};
+use serde::Deserialize;
 
 /// Why something is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rayfleet_sim_kube::api::Call;
 use tokio::sync::mpsc;
 
 use super::{Obstacle, Plan};
-use rayfleet_sim_kube::api::Call;
 use crate::run::rights::{Right, Rights};
 use crate::run::trace::Trace;
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use rayfleet_api::names;
-use serde_json::{Value, json};
-
 use rayfleet_sim_kube::api::{ApiServer, Kind};
 use rayfleet_sim_ray::RayWorld;
+use serde_json::{Value, json};
 
 /// The objects that a picture is made of: the fleet, and what carries its label.
 #[derive(Clone, Debug, Default)]

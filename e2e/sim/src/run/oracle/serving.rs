@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rayfleet_api::names;
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use serde_json::Value;
 
 use super::takes_traffic;
-use rayfleet_sim_kube::api::{ApiServer, Kind};
 use crate::run::faults::Shared;
 
 /// Time between two looks.

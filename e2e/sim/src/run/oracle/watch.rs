@@ -7,10 +7,10 @@ use std::time::Duration;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use rayfleet_sim_kube::api::{ApiServer, Kind};
 use crate::run::divergence::History;
 use crate::run::faults::Shared;
 

@@ -1,9 +1,8 @@
 //! What AIBrix's controllers make of a fleet: a RayClusterReplicaSet, and its RayClusters. Once; they are switched off then.
 
 use rayfleet_api::names;
-use serde_json::{Value, json};
-
 use rayfleet_sim_kube::api::{ApiServer, Kind, Refusal};
+use serde_json::{Value, json};
 
 /// Letters by which AIBrix would tell templates apart.
 const HASH: &str = "bcdfgh";

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rayfleet_sim_kube::kubernetes::Kubernetes;
+use rayfleet_sim_ray::ordered_notify::{OrderedNotify, Subscriber};
+use rayfleet_sim_ray::{Connection, Outcome, RayWorld};
 use tokio::task::JoinSet;
 
-use rayfleet_sim_kube::kubernetes::Kubernetes;
-use rayfleet_sim_ray::ordered_notify::{Listener, News};
-use rayfleet_sim_ray::{Connection, Outcome, RayWorld};
 use crate::run::report::Tally;
 use crate::run::scenario::Load;
 use crate::run::trace::Trace;
@@ -18,7 +18,7 @@ const NOBODY: Duration = Duration::from_millis(500);
 /// Clients that send until they are told to stop.
 pub(super) struct Clients {
     tasks: JoinSet<()>,
-    stop: News,
+    stop: OrderedNotify,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -32,8 +32,9 @@ impl Clients {
         ray: &RayWorld,
         trace: &Trace,
     ) -> Self {
-        let mut clients = Self { tasks: JoinSet::new(), stop: News::default(), tally: Arc::default() };
-        let stopped = clients.stop.listen();
+        let mut clients =
+            Self { tasks: JoinSet::new(), stop: OrderedNotify::default(), tally: Arc::default() };
+        let stopped = clients.stop.subscribe();
         for number in 0..load.fresh + load.kept {
             let client = Client {
                 number: usize::try_from(number).unwrap_or_default(),
@@ -54,7 +55,7 @@ impl Clients {
 
     /// Lets the requests that are open end, and counts.
     pub(super) async fn stop(mut self) -> Tally {
-        self.stop.tell();
+        self.stop.notify();
         while self.tasks.join_next().await.is_some() {}
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,9 +75,9 @@ struct Client {
 }
 
 impl Client {
-    async fn run(self, mut stopped: Listener) {
+    async fn run(self, mut stopped: Subscriber) {
         let mut turn = self.number;
-        while !stopped.has_news() {
+        while !stopped.has_changed() {
             let addresses = self.kubernetes.service_addresses(&self.namespace, &self.service);
             let pause = match addresses.get(turn.checked_rem(addresses.len()).unwrap_or_default()) {
                 Some((ip, port)) => {

@@ -2,10 +2,10 @@
 //! library can read, labels of another tool on what is not theirs.
 
 use rayfleet_api::names;
+use rayfleet_sim_kube::api::{ApiServer, Kind};
 use serde_json::{Value, json};
 
 use super::{ABSENT_IMAGE, NAMESPACE};
-use rayfleet_sim_kube::api::{ApiServer, Kind};
 
 /// A time that Kubernetes takes and gives back.
 const NEVER: &str = "9999-12-31T23:59:59Z";

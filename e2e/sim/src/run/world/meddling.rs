@@ -1,8 +1,7 @@
 //! What somebody else does to a RayCluster that is not theirs: resizes, suspensions. Nothing of it is a failure of a machine.
 
-use serde_json::{Value, json};
-
 use rayfleet_sim_kube::api::{ApiServer, Kind};
+use serde_json::{Value, json};
 
 /// Suspends or resumes. KubeRay resumes at `false` only, not where the field is gone.
 pub(super) fn suspend(api: &ApiServer, namespace: &str, name: &str, value: bool) -> Result<(), String> {

@@ -15,6 +15,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_kube::kubernetes::{Kubernetes, NodeSpec, Options};
+use rayfleet_sim_ray::RayWorld;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -30,9 +33,6 @@ use super::rights::Install;
 use super::scenario::Scenario;
 use super::stage::play;
 use super::trace::Trace;
-use rayfleet_sim_kube::api::{ApiServer, Kind};
-use rayfleet_sim_kube::kubernetes::{Kubernetes, NodeSpec, Options};
-use rayfleet_sim_ray::RayWorld;
 
 /// Namespace of everything.
 const NAMESPACE: &str = "default";

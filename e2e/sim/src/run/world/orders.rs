@@ -1,14 +1,14 @@
 //! What the world does about faults that are more than a call.
 
+use rayfleet_sim_kube::api::{ApiServer, Kind};
+use rayfleet_sim_kube::kubernetes::Kubernetes;
+use rayfleet_sim_ray::{DashboardState, RayWorld};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::foreign;
 use super::meddling;
 use super::replicas::Replicas;
-use rayfleet_sim_kube::api::{ApiServer, Kind};
-use rayfleet_sim_kube::kubernetes::Kubernetes;
-use rayfleet_sim_ray::{DashboardState, RayWorld};
 use crate::run::faults::Order;
 
 /// Carries out orders until the run is over.

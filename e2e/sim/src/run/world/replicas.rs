@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use ray_bridge::{Bridge, Limits};
 use rayfleet_orchestrator::{Namespaces, Orchestrator};
+use rayfleet_sim_kube::api::ApiServer;
+use rayfleet_sim_ray::RayWorld;
 use tokio::task::AbortHandle;
 
 use super::partitioned_wire::Leash;
 use super::{NAMESPACE, SYSTEM};
-use rayfleet_sim_kube::api::ApiServer;
-use rayfleet_sim_ray::RayWorld;
 use crate::run::faults::{FaultInjector, Shared};
 use crate::run::rights::Install;
 

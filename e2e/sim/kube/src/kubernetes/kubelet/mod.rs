@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rayfleet_api::valid::after;
+use rayfleet_sim_ray::RayWorld;
 use serde_json::{Value, json};
 
 use self::life::{Life, Plan};
@@ -24,7 +25,6 @@ use super::object::{has_ended, is_deleting, items, key, name, namespace, node_of
 use super::options::Options;
 use super::switches::{Machine, Switches};
 use crate::api::{ApiServer, Kind};
-use rayfleet_sim_ray::RayWorld;
 
 /// From a change of a pod at the API server until its kubelet has acted on it.
 const SYNC: Duration = Duration::from_millis(25);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::ByteString;
+use rayfleet_sim_ray::{RayPod, RayWorld};
 use serde_json::Value;
 
 use super::super::object::{
@@ -11,7 +12,6 @@ use super::super::object::{
 };
 use super::super::switches::Switches;
 use crate::api::{ApiServer, Kind};
-use rayfleet_sim_ray::{RayPod, RayWorld};
 
 /// What a kubelet sees of the processes of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

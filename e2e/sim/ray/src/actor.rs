@@ -1,13 +1,34 @@
-//! How an actor dies, in Ray's words. `ray-bridge` tells causes from consequences by them.
+//! Actors, and how they die, in Ray's words. `ray-bridge` tells causes from consequences by them.
 
 use serde_json::{Value, json};
-
-use super::gcs::Actor;
 
 /// Words of a node that stopped answering.
 pub(super) const HEARTBEATS: &str = "health check failed due to missing too many heartbeats";
 /// Words of a node whose container was ended.
 pub(super) const SIGTERM: &str = "received SIGTERM";
+
+/// An actor.
+#[derive(Debug)]
+pub(super) struct Actor {
+    pub(super) id: String,
+    pub(super) class: &'static str,
+    pub(super) name: String,
+    pub(super) state: &'static str,
+    pub(super) job_id: String,
+    pub(super) node: Option<String>,
+    pub(super) pid: u64,
+    pub(super) group: Option<String>,
+    pub(super) bundle: Option<u32>,
+    pub(super) gpus: u32,
+    pub(super) detached: bool,
+    pub(super) death: Option<Death>,
+}
+
+impl Actor {
+    pub(super) fn alive(&self) -> bool {
+        self.death.is_none()
+    }
+}
 
 /// A death.
 #[derive(Debug, Clone, PartialEq, Eq)]

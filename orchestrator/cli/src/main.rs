@@ -7,8 +7,6 @@ mod args;
 mod clock;
 mod connect;
 mod error;
-#[cfg(test)]
-mod fake;
 mod fleets;
 mod follow;
 mod lines;
@@ -18,6 +16,8 @@ mod revisions;
 mod rollout;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod simulated;
 mod status;
 mod terminal;
 mod view;

@@ -157,20 +157,24 @@ pub(crate) fn document(value: &Value, format: Output) -> Result<String, CliError
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+    use kube::ResourceExt;
+    use rayfleet_sim_kube::api::Kind;
+
     use super::*;
-    use crate::fake::Fake;
     use crate::sample;
+    use crate::simulated::Simulated;
     use crate::terminal::kept::Kept;
 
-    async fn shown(args: &StatusArgs, fake: &Fake) -> String {
+    async fn shown(args: &StatusArgs, server: &Simulated) -> String {
         let kept = Kept::default();
-        run(args, &fake.fleets(), &kept.terminal(false)).await.unwrap();
+        run(args, &server.fleets(), &kept.terminal(false)).await.unwrap();
         kept.text()
     }
 
     #[tokio::test]
     async fn without_a_name_fleets_are_listed() {
-        let text = shown(&StatusArgs::default(), &Fake::new([sample::upgrading()])).await;
+        let text = shown(&StatusArgs::default(), &Simulated::with([sample::upgrading()])).await;
         assert!(text.starts_with("NAME   MODEL           DESIRED"), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
     }
@@ -178,14 +182,15 @@ mod tests {
     #[tokio::test]
     async fn documents_are_the_objects_without_managed_fields() {
         let mut fleet = sample::upgrading();
-        fleet.metadata.managed_fields = Some(Vec::new());
-        let fake = Fake::new([fleet]);
+        fleet.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
+        let server = Simulated::with([fleet]);
+        assert_eq!(server.llama().managed_fields().len(), 1);
         let yaml =
             StatusArgs { fleet: Some("llama".into()), output: Some(Output::Yaml), ..StatusArgs::default() };
-        let one = shown(&yaml, &fake).await;
+        let one = shown(&yaml, &server).await;
         assert!(one.contains("kind: RayClusterFleet\n") && !one.contains("managedFields"), "{one}");
         let json = StatusArgs { output: Some(Output::Json), ..StatusArgs::default() };
-        let list: Value = serde_json::from_str(&shown(&json, &fake).await).unwrap();
+        let list: Value = serde_json::from_str(&shown(&json, &server).await).unwrap();
         assert_eq!(list["items"][0]["status"]["replicas"], 2);
     }
 
@@ -193,14 +198,18 @@ mod tests {
     async fn a_watch_redraws_a_terminal_and_otherwise_writes_lines() {
         let args = StatusArgs { fleet: Some("llama".into()), watch: true, ..StatusArgs::default() };
         for (tty, pictures) in [(true, 3), (false, 1)] {
-            let mut later = sample::upgrading();
-            later.metadata.resource_version = Some("101".into());
-            let fake = Fake::new([sample::upgrading()]).then([later]);
+            let server = Simulated::with([sample::upgrading()]);
             let kept = Kept::default();
-            let (fleets, terminal) = (fake.fleets(), kept.terminal(tty));
+            let (fleets, terminal) = (server.fleets(), kept.terminal(tty));
             let watch = run(&args, &fleets, &terminal);
-            // The initial state, the change, and one tick of the clock.
-            assert!(tokio::time::timeout(Duration::from_millis(1500), watch).await.is_err());
+            let change = async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let change = json!({"metadata": {"annotations": {"of": "no interest"}}});
+                server.0.merge_patch(&Kind::FLEET, "serving", "llama", &change).unwrap();
+            };
+            // The state found, the change, and one tick of the clock.
+            let both = futures::future::join(watch, change);
+            assert!(tokio::time::timeout(Duration::from_millis(1500), both).await.is_err());
             let text = kept.text();
             assert_eq!(text.matches("serving/llama").count(), pictures, "{text}");
             assert_eq!(text.contains('\u{1b}'), tty, "{text}");
@@ -210,7 +219,8 @@ mod tests {
     #[tokio::test]
     async fn a_watch_on_a_missing_fleet_is_an_error() {
         let args = StatusArgs { fleet: Some("llama".into()), watch: true, ..StatusArgs::default() };
-        let fault = run(&args, &Fake::new([]).fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        let fault =
+            run(&args, &Simulated::with([]).fleets(), &Kept::default().terminal(false)).await.unwrap_err();
         assert!(fault.to_string().contains("not found"), "{fault}");
     }
 }

@@ -199,11 +199,34 @@ async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicOb
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
 
     use super::*;
-    use crate::fake::Fake;
     use crate::sample;
+    use crate::simulated::fleets;
+
+    /// A server that answers by what a path ends with: an object, or the items of a list.
+    fn answering(answers: Vec<(&'static str, Value)>) -> Client {
+        let answer = move |request: Request<Body>| {
+            let found = answers.iter().find(|(path, _)| request.uri().path().ends_with(path));
+            let (code, body) = match found {
+                Some((_, items @ Value::Array(_))) => {
+                    (200, json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}))
+                }
+                Some((_, object)) => (200, object.clone()),
+                None => {
+                    let status =
+                        json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"});
+                    (404, status)
+                }
+            };
+            let body = Body::from(body.to_string().into_bytes());
+            std::future::ready(Response::builder().status(code).body(body))
+        };
+        Client::new(tower::service_fn(answer), "serving")
+    }
 
     #[test]
     fn the_fleet_is_found_among_other_objects() {
@@ -241,26 +264,22 @@ mod tests {
         };
         let mut fleet = json!(sample::upgrading());
         fleet["metadata"]["managedFields"] = never.clone();
-        let fake = Fake::new([])
-            .with("/rayclusterfleets/llama", fleet.clone())
-            .with("/rayclusterfleets", json!([fleet]))
-            .with("/nodes", json!([node("a"), json!({"metadata": {"name": "odd", "labels": 1}}), node("b")]))
-            .with("/pods", json!([pod("p", "a"), {"metadata": {"name": "odd"}, "spec": 1}, pod("q", "a")]))
-            .with(
-                "/resourcequotas",
-                json!([poisoned(json!({
-                    "metadata": {"name": "q"}, "spec": {"hard": {"requests.nvidia.com/gpu": "4"}}
-                }))]),
-            );
+        let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.nvidia.com/gpu": "4"}}});
+        let fleets = fleets(answering(vec![
+            ("/rayclusterfleets/llama", fleet.clone()),
+            ("/rayclusterfleets", json!([fleet])),
+            ("/nodes", json!([node("a"), {"metadata": {"name": "odd", "labels": 1}}, node("b")])),
+            ("/pods", json!([pod("p", "a"), {"metadata": {"name": "odd"}, "spec": 1}, pod("q", "a")])),
+            ("/resourcequotas", json!([poisoned(quota)])),
+        ]));
         let args = PlanArgs { fleet: Some("llama".to_owned()), file: None, output: None, start: None };
-        let inputs = inputs(&args, &fake.fleets()).await.unwrap();
+        let inputs = inputs(&args, &fleets).await.unwrap();
         let free: Vec<i128> = inputs.capacity.nodes.iter().map(|node| node.free("nvidia.com/gpu")).collect();
         assert_eq!(free, [6_000, 8_000]);
         assert_eq!(inputs.capacity.quotas.len(), 1);
-        let names: Vec<_> =
-            fake.fleets().list(true).await.unwrap().iter().map(ResourceExt::name_any).collect();
+        let names: Vec<_> = fleets.list(true).await.unwrap().iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["llama"]);
-        assert!(fake.fleets().find("llama").await.unwrap().is_some());
-        assert!(fake.fleets().find("other").await.unwrap().is_none());
+        assert!(fleets.find("llama").await.unwrap().is_some());
+        assert!(fleets.find("other").await.unwrap().is_none());
     }
 }

@@ -47,35 +47,42 @@ async fn set_paused(fleet: &str, paused: bool, fleets: &Fleets) -> Result<(), Cl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::Fake;
     use crate::sample;
+    use crate::simulated::Simulated;
     use crate::terminal::kept::Kept;
 
     #[tokio::test]
     async fn restart_changes_an_annotation_of_the_template() {
-        let fake = Fake::new([sample::upgrading()]);
-        restart("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
-        let patch = &fake.patches()[0];
-        let at = &patch["spec"]["template"]["metadata"]["annotations"][ANNOTATION_RESTARTED_AT];
-        assert!(at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{patch}");
+        let server = Simulated::with([sample::upgrading()]);
+        restart("llama", &server.fleets(), &Kept::default().terminal(false)).await.unwrap();
+        let template = &server.llama().data["spec"]["template"];
+        let at = &template["metadata"]["annotations"][ANNOTATION_RESTARTED_AT];
+        assert!(at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{template}");
+        assert_eq!(template["spec"], sample::template("ray:1")["spec"]);
     }
 
     #[tokio::test]
     async fn a_paused_fleet_is_not_restarted() {
         let mut fleet = sample::upgrading();
         fleet.data["spec"]["paused"] = json!(true);
-        let fake = Fake::new([fleet]);
-        let fault = restart("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        let server = Simulated::with([fleet]);
+        let fault = restart("llama", &server.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
         assert!(fault.to_string().contains("rollout resume llama"), "{fault}");
-        assert!(fake.patches().is_empty());
+        assert!(server.patches().is_empty());
     }
 
     #[tokio::test]
-    async fn pausing_a_paused_fleet_is_an_error() {
-        let fake = Fake::new([sample::upgrading()]);
-        pause("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
-        assert_eq!(fake.patches(), [json!({"spec": {"paused": true}})]);
-        let fault = resume("llama", &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+    async fn pausing_twice_is_an_error_and_so_is_resuming() {
+        let server = Simulated::with([sample::upgrading()]);
+        let (fleets, kept) = (server.fleets(), Kept::default());
+        let terminal = kept.terminal(false);
+        pause("llama", &fleets, &terminal).await.unwrap();
+        assert_eq!(server.llama().data["spec"]["paused"], true);
+        let fault = pause("llama", &fleets, &terminal).await.unwrap_err();
+        assert!(fault.to_string().contains("is already paused"), "{fault}");
+        resume("llama", &fleets, &terminal).await.unwrap();
+        let fault = resume("llama", &fleets, &terminal).await.unwrap_err();
         assert!(fault.to_string().contains("is not paused"), "{fault}");
+        assert_eq!(server.patches(), [true, false].map(|paused| json!({"spec": {"paused": paused}})));
     }
 }

@@ -80,51 +80,58 @@ fn failed(fleets: &Fleets, fleet: &str, line: &str) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use rayfleet_sim_kube::api::Kind;
     use serde_json::json;
 
     use super::*;
-    use crate::fake::Fake;
     use crate::sample;
+    use crate::simulated::Simulated;
     use crate::terminal::kept::Kept;
 
     fn args(watch: bool, timeout: u64) -> RolloutStatusArgs {
         RolloutStatusArgs { fleet: "llama".into(), watch, timeout: Duration::from_secs(timeout) }
     }
 
-    #[tokio::test]
-    async fn rollout_status_waits_until_complete() {
-        let before = sample::upgrading();
-        let mut after = before.clone();
-        after.metadata.resource_version = Some("101".into());
-        for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
-            after.data["status"][field] = json!(2);
-        }
-        after.data["status"]["rollout"]["step"] = json!("Complete");
-        let fake = Fake::new([before]).then([after]);
-        let kept = Kept::default();
-        run(&args(true, 60), &fake.fleets(), &kept.terminal(false)).await.unwrap();
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_until_complete() {
+        let server = Simulated::with([sample::upgrading()]);
+        let completion = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let status = json!({
+                "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2, "rollout": {"step": "Complete"}
+            });
+            server
+                .0
+                .merge_patch_status(&Kind::FLEET, "serving", "llama", &json!({"status": status}))
+                .unwrap();
+        };
+        let (kept, fleets) = (Kept::default(), server.fleets());
+        let terminal = kept.terminal(false);
+        let (outcome, ()) = futures::future::join(run(&args(true, 60), &fleets, &terminal), completion).await;
+        outcome.unwrap();
         let text = kept.text();
         assert!(text.contains("draining 3 requests\n"), "{text}");
         assert!(text.contains("\nfleet \"llama\" successfully rolled out ("), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_prints_the_last_step() {
-        let fake = Fake::new([sample::upgrading()]);
-        let fault = run(&args(true, 90), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+    async fn a_timeout_says_where_it_was() {
+        let server = Simulated::with([sample::upgrading()]);
+        let fault =
+            run(&args(true, 90), &server.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
         insta::assert_snapshot!(fault);
     }
 
     #[tokio::test]
-    async fn without_a_watch_rollout_status_returns_at_once() {
-        let fake = Fake::new([sample::upgrading()]);
-        run(&args(false, 0), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
+    async fn without_a_watch_it_returns_at_once() {
+        let server = Simulated::with([sample::upgrading()]);
+        run(&args(false, 0), &server.fleets(), &Kept::default().terminal(false)).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_missing_fleet_is_an_error() {
-        let fake = Fake::new([]);
-        let fault = run(&args(true, 0), &fake.fleets(), &Kept::default().terminal(false))
+    async fn a_missing_fleet_is_not_waited_for() {
+        let server = Simulated::with([]);
+        let fault = run(&args(true, 0), &server.fleets(), &Kept::default().terminal(false))
             .await
             .unwrap_err()
             .to_string();

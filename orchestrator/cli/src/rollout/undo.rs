@@ -63,85 +63,109 @@ fn operations(fleet: &DynamicObject, revision: &Revision) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::ControllerRevision;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rayfleet_api::names::LABEL_FLEET;
+    use rayfleet_sim_kube::api::{Call, Kind, Tamper, Verb, Verdict};
 
     use super::*;
-    use crate::fake::Fake;
     use crate::sample;
+    use crate::simulated::Simulated;
     use crate::terminal::kept::Kept;
 
-    fn stored(number: i64, image: &str, model: &Value) -> ControllerRevision {
-        serde_json::from_value(json!({
-            "metadata": {
-                "name": format!("llama-{number}"),
-                "namespace": "serving",
-                "ownerReferences": [{
-                    "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet",
-                    "name": "llama", "uid": "fleet-uid"
-                }]
-            },
-            "revision": number,
-            "data": {"spec": {"template": sample::template(image), "model": model}}
-        }))
-        .unwrap()
+    /// A server with a fleet and its revisions.
+    fn with_history(fleet: DynamicObject) -> Simulated {
+        let server = Simulated::with([fleet]);
+        let uid = server.llama().metadata.uid;
+        let full = sample::model(&["--max-model-len", "8192"]);
+        for (number, image, model) in
+            [(1, "ray:0", Value::Null), (6, "ray:1", sample::model(&[])), (7, "ray:1", full)]
+        {
+            let revision = json!({
+                "metadata": {
+                    "name": format!("llama-{number}"), "namespace": "serving", "labels": {LABEL_FLEET: "llama"},
+                    "ownerReferences": [{
+                        "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet",
+                        "name": "llama", "uid": uid
+                    }]
+                },
+                "revision": number,
+                "data": {"spec": {"template": sample::template(image), "model": model}}
+            });
+            server.0.create(&Kind::CONTROLLER_REVISION, revision).unwrap();
+        }
+        server
     }
 
-    fn history() -> Vec<ControllerRevision> {
-        vec![
-            stored(1, "ray:0", &Value::Null),
-            stored(6, "ray:1", &sample::model(&[])),
-            stored(7, "ray:1", &sample::model(&["--max-model-len", "8192"])),
-        ]
+    async fn undo(to_revision: Option<i64>, fleets: &Fleets) -> Result<(), CliError> {
+        run(&UndoArgs { fleet: "llama".into(), to_revision }, fleets, &Kept::default().terminal(false)).await
     }
 
-    fn args(to_revision: Option<i64>) -> UndoArgs {
-        UndoArgs { fleet: "llama".into(), to_revision }
+    /// Somebody else changes the spec just before the first patch.
+    struct Meanwhile(Simulated, AtomicBool);
+
+    impl Tamper for Meanwhile {
+        fn judge(&self, call: &Call) -> Verdict {
+            if call.verb == Verb::Patch && !self.1.swap(true, Ordering::Relaxed) {
+                let change = json!({"spec": {"replicas": 3}});
+                self.0.0.merge_patch(&Kind::FLEET, "serving", "llama", &change).unwrap();
+            }
+            Verdict::Pass
+        }
     }
 
     #[tokio::test]
-    async fn an_undo_writes_the_previous_revision_with_a_test_of_the_generation() {
-        let fake = Fake::new([sample::upgrading()]).with_revisions(history());
-        run(&args(None), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
+    async fn the_revision_before_is_written_under_the_generation_that_was_read() {
+        let server = with_history(sample::upgrading());
+        let generation = server.llama().metadata.generation;
+        undo(None, &server.fleets()).await.unwrap();
         assert_eq!(
-            fake.patches(),
+            server.patches(),
             [json!([
-                {"op": "test", "path": "/metadata/generation", "value": 4},
+                {"op": "test", "path": "/metadata/generation", "value": generation},
                 {"op": "replace", "path": "/spec/template", "value": sample::template("ray:1")},
                 {"op": "add", "path": "/spec/model", "value": sample::model(&[])}
             ])]
         );
+        assert_eq!(server.llama().data["spec"]["model"]["engine"]["args"], json!([]));
     }
 
     #[tokio::test]
     async fn a_revision_without_a_model_removes_it() {
-        let fake = Fake::new([sample::upgrading()]).with_revisions(history());
-        run(&args(Some(1)), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
-        assert_eq!(fake.patches()[0][2], json!({"op": "remove", "path": "/spec/model"}));
+        let server = with_history(sample::upgrading());
+        undo(Some(1), &server.fleets()).await.unwrap();
+        let fleet = server.llama();
+        assert_eq!(fleet.data["spec"].get("model"), None);
+        assert_eq!(fleet.data["spec"]["template"], sample::template("ray:0"));
     }
 
     #[tokio::test]
-    async fn an_undo_to_the_present_revision_writes_nothing() {
-        let fake = Fake::new([sample::upgrading()]).with_revisions(history());
-        run(&args(Some(7)), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
-        assert!(fake.patches().is_empty());
+    async fn being_there_already_writes_nothing() {
+        let server = with_history(sample::upgrading());
+        undo(Some(7), &server.fleets()).await.unwrap();
+        assert!(server.patches().is_empty());
     }
 
     #[tokio::test]
-    async fn an_undo_is_retried_after_a_conflicting_change() {
-        let fake = Fake::new([sample::upgrading()]).with_revisions(history()).changing_once();
-        run(&args(Some(6)), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap();
-        let generations: Vec<Value> = fake.patches().iter().map(|patch| patch[0]["value"].clone()).collect();
-        assert_eq!(generations, [json!(4), json!(5)]);
+    async fn a_change_in_between_is_read_again() {
+        let server = with_history(sample::upgrading());
+        let generation = server.llama().metadata.generation.unwrap();
+        let meanwhile = Meanwhile(server.clone(), AtomicBool::new(false));
+        undo(Some(6), &server.fleets_with(meanwhile)).await.unwrap();
+        let generations: Vec<Value> =
+            server.patches().iter().map(|patch| patch[0]["value"].clone()).collect();
+        assert_eq!(generations, [json!(generation), json!(generation + 1)]);
+        let spec = &server.llama().data["spec"];
+        assert_eq!((&spec["replicas"], &spec["model"]["engine"]["args"]), (&json!(3), &json!([])));
     }
 
     #[tokio::test]
     async fn a_paused_fleet_is_not_rolled_back() {
         let mut fleet = sample::upgrading();
         fleet.data["spec"]["paused"] = json!(true);
-        let fake = Fake::new([fleet]).with_revisions(history());
-        let fault =
-            run(&args(None), &fake.fleets(), &Kept::default().terminal(false)).await.unwrap_err().to_string();
+        let server = with_history(fleet);
+        let fault = undo(None, &server.fleets()).await.unwrap_err().to_string();
         assert!(fault.contains("resume it first: kubectl rayfleet rollout resume llama"), "{fault}");
-        assert!(fake.patches().is_empty());
+        assert!(server.patches().is_empty());
     }
 }

@@ -2,7 +2,9 @@
 //! supplies the data.
 
 mod beside;
+mod budget;
 mod closing;
+mod domains;
 mod eligible;
 mod kind;
 mod neighbours;

@@ -68,17 +68,7 @@ pub(super) fn domain<'n>(node: &'n NodeRoom, key: &str) -> Option<&'n str> {
     if key == HOSTNAME { Some(&node.name) } else { node.labels.get(key).map(String::as_str) }
 }
 
-/// Whether a pod may be on a node beside another pod of its group.
-pub(super) fn agree(pod: (&Rules, &NodeRoom), other: (&Rules, &NodeRoom)) -> bool {
-    let same = |key: &String| {
-        let (one, other) = (domain(pod.1, key), domain(other.1, key));
-        one.is_some() && one == other
-    };
-    let both = |key: &&String| other.0.together.contains(*key);
-    !pod.0.apart.iter().chain(&other.0.apart).any(same) && pod.0.together.iter().filter(both).all(same)
-}
-
-/// How the pods of a spread rule are distributed so far.
+/// How the pods of a spread rule are spread so far.
 #[derive(Clone, Debug)]
 pub(super) struct Balance {
     pub(super) spread: Spread,
@@ -100,7 +90,12 @@ impl Balance {
         Self { spread: spread.clone(), counts: before.clone(), before, most }
     }
 
-    /// Adds one pod on a node; returns whether balance is still possible.
+    /// Domains that it looks through.
+    pub(super) fn domains(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// One pod more on a node; whether that can still be even in the end.
     pub(super) fn add(&mut self, node: &NodeRoom) -> bool {
         let count = domain(node, &self.spread.key).and_then(|name| self.counts.get_mut(name));
         count.is_some_and(|count| {

@@ -1,35 +1,37 @@
-//! Assigns nodes to waiting pods before a group is considered: the scheduler has them in its queue already.
-//! Each kind of pod scans the nodes once, and all together have a limit, so that no namespace's pods delay
-//! other fleets.
+//! Pods that wait for a node are given one before a group is looked at: the scheduler has them in its queue already. Each kind of pod
+//! looks through the nodes once, and all of them together cost no more than so many looks, so that nobody's pods take the time of
+//! others' fleets.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::beside::Beside;
+use super::budget::{Budget, amounts, values};
 use super::kind::{Free, Kind};
 use super::neighbours::Crowd;
 use super::room::Unclaimed;
 use super::{Capacity, Neighbour, NodeRoom, PendingPod};
 
-/// The most nodes and pods that are compared for all waiting pods. Pods beyond the limit are not counted: the
-/// scheduler places a pod that fits within seconds, so long queues say little about what is free.
-const LOOKS: usize = 2_000_000;
+/// Looks that all that wait may cost together: at their specs, at nodes, and at the labels, namespaces and ports by which pods mind each
+/// other. A pod of which it is not known by then where it fits is not counted, nor are those after it: the scheduler finds a node within
+/// seconds for one that fits, so those that wait for long are no measure of what is free.
+pub(super) const LOOKS: usize = 2_000_000;
 
 /// The nodes of waiting pods.
 pub(super) struct Settled<'a> {
     pub(super) free: Unclaimed<'a>,
     /// By index of the node.
     pub(super) joined: BTreeMap<usize, Crowd>,
-    /// Nodes scanned and pods compared so far.
-    pub(super) looks: usize,
+    pub(super) budget: Budget,
 }
 
 /// Every waiting pod that fits gets the node that it fills best; the own namespace's pods first, then by
 /// name.
 pub(super) fn settle(capacity: &Capacity) -> Settled<'_> {
     let nodes = capacity.nodes.as_slice();
-    let mut settled = Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), looks: 0 };
+    let mut settled =
+        Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), budget: Budget::of(LOOKS) };
     for (pod, count) in alike(capacity) {
-        if settled.looks >= LOOKS {
+        if settled.budget.is_spent() {
             break;
         }
         settled.place(nodes, pod, count);
@@ -55,19 +57,25 @@ fn alike(capacity: &Capacity) -> Vec<(&PendingPod, usize)> {
 
 impl Settled<'_> {
     fn place(&mut self, nodes: &[NodeRoom], pod: &PendingPod, count: usize) {
+        self.budget.spend(values(&pod.spec));
         let beside = Beside::new(pod.pod.clone(), &pod.spec);
         let pods = there(nodes, &self.joined, beside.minds_nobody());
-        let mut kind = Kind::new(&pod.spec, beside, nodes, pods, &self.free);
-        self.looks += nodes.len() + kind.compared;
+        let budget = &mut self.budget;
+        let Some(mut kind) = Kind::new(&pod.spec, beside, nodes, pods, &self.free, budget) else { return };
         let mut left = count;
         let candidates: Vec<usize> = kind.candidates().collect();
         for at in candidates {
             let Some(node) = nodes.get(at) else { continue };
-            // The fullest node remains the fullest after each pod that it takes.
-            while left > 0 && self.free.has(at, &kind.asked) && kind.there.lets(at, node) {
+            // A node that was the fullest is so after each pod that it takes.
+            while left > 0
+                && !self.budget.is_spent()
+                && self.free.has(at, &kind.asked)
+                && kind.there.lets(at, node)
+            {
                 self.free.claim(at, &kind.asked);
                 self.joined.entry(at).or_default().add(&pod.pod, 1);
-                kind.add(at, nodes, &pod.pod, 1);
+                kind.add(at, nodes, &pod.pod, 1, &mut self.budget);
+                self.budget.spend(amounts(&kind.asked) + kind.there.cost());
                 left -= 1;
             }
         }

@@ -1,6 +1,7 @@
 //! Whether a whole group fits, on small clusters that a reader can check by hand.
 
 mod brute_force;
+mod cost;
 mod neighbours;
 mod waiting;
 

@@ -36,7 +36,6 @@ impl Schema {
     }
 
     /// The schema itself.
-    #[cfg(test)]
     pub(super) fn root(&self) -> &Value {
         &self.root
     }

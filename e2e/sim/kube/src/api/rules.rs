@@ -1,156 +1,121 @@
-//! The CEL rules in `manifests/crd.yaml` for a whole fleet and its spec, as one function each. A test
-//! compares the list with the CRD. Rules of nested fields are left out: the orchestrator has to cope with
-//! whatever a CRD accepts.
+//! The rules that `manifests/crd.yaml` has in CEL for a whole fleet and its spec, evaluated as they stand there. Those of single
+//! fields below are left out: the orchestrator has to cope with what a CRD lets through.
 
-use rayfleet_api::{kuberay, owned};
-use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use cel::extractors::This;
+use cel::objects::OptionalValue;
+use cel::{Context, Env, Program, Value as Cel};
+use serde_json::Value;
 
 use super::error::Fault;
-use super::fields::{self, list, number, text};
+use super::schema;
 
 /// One rule of the CRD.
 struct Rule {
-    /// Field that the CRD names.
-    field: &'static str,
-    /// Start of its message.
-    says: &'static str,
-    /// Whether an object satisfies it. The first argument is the object that it replaces.
-    holds: fn(Option<&Value>, &Value) -> bool,
+    /// The part of a fleet that it is about.
+    of: &'static str,
+    /// Field that it names.
+    field: String,
+    message: String,
+    /// What it reckons; `None` if it cannot be read.
+    program: Option<Program>,
+    /// What it asks of the part as it was before.
+    before: Before,
 }
 
-const RULES: [Rule; 10] = [
-    Rule {
-        field: "<nil>",
-        says: "metadata.name must be at most 37 characters",
-        holds: |old, new| old.is_some() || good_name(fields::name(new)),
-    },
-    Rule {
-        field: "spec.selector.matchLabels",
-        says: "selector.matchLabels must be among template.metadata.labels",
-        holds: |old, new| same(old, new, &[SELECTOR, LABELS]) || selects_template(new),
-    },
-    Rule {
-        field: "spec.selector",
-        says: "selector must not be empty",
-        holds: |old, new| {
-            same(old, new, &[SELECTOR])
-                || labels(new, "/spec/selector/matchLabels").is_some_and(|labels| !labels.is_empty())
-                || !list(new, "/spec/selector/matchExpressions").is_empty()
-        },
-    },
-    Rule {
-        field: "spec.selector",
-        says: "selector cannot be changed",
-        holds: |old, new| {
-            old.is_none_or(|old| old.pointer("/spec/selector") == new.pointer("/spec/selector"))
-        },
-    },
-    Rule {
-        field: "spec.model.parallelism",
-        says: "model.parallelism: tensor x pipeline must equal the GPUs of the template",
-        holds: |_, new| {
-            let size = |name: &str| number(new, &format!("/spec/model/parallelism/{name}"));
-            let ranks = size("tensor").zip(size("pipeline")).map(|(t, p)| t * p);
-            no_model(new) || gpus(new).is_none_or(|gpus| Some(gpus) == ranks)
-        },
-    },
-    Rule {
-        field: "spec.model.parallelism",
-        says: "model.parallelism.data must be 1",
-        holds: |_, new| number(new, "/spec/model/parallelism/data").is_none_or(|data| data == 1),
-    },
-    Rule {
-        field: "spec.model.engine",
-        says: "model.engine.entrypoint is required for type custom",
-        holds: |_, new| {
-            text(new, "/spec/model/engine/type") != "custom"
-                || new.pointer("/spec/model/engine/entrypoint").is_some_and(Value::is_string)
-        },
-    },
-    Rule {
-        field: "spec.model.port",
-        says: "model.port is one of those that Ray gives to its workers",
-        holds: |old, new| {
-            let apart = number(new, PORT).is_none_or(|port| !(10_002..=19_999).contains(&port));
-            let head = new.pointer("/spec/template/spec/headGroupSpec/rayStartParams");
-            let set = ["min-worker-port", "max-worker-port", "worker-port-list"];
-            apart
-                || same(old, new, &[PORT])
-                || head.is_some_and(|head| set.iter().any(|name| head.get(name).is_some()))
-        },
-    },
-    Rule {
-        field: "spec.model.port",
-        says: "model.port is one of Ray's own",
-        holds: |_, new| {
-            let port = number(new, PORT).and_then(|port| u16::try_from(port).ok());
-            let fixed = [6379, 8080, 8265, 10_001, 52_365];
-            let head = new.pointer("/spec/template/spec/headGroupSpec");
-            let free = |port: u16| head.is_none_or(|head| kuberay::taken(head, port).is_none());
-            port.is_none_or(|port| !fixed.contains(&port) || free(port))
-        },
-    },
-    Rule {
-        field: "spec.model.engine.args",
-        says: "model.engine.args must not have what Rayfleet sets itself",
-        holds: |old, new| {
-            let owned = |arg: &Value| arg.as_str().is_some_and(owned::is_owned);
-            same(old, new, &[ARGS]) || !list(new, ARGS).iter().any(owned)
-        },
-    },
-];
-
-const PORT: &str = "/spec/model/port";
-const ARGS: &str = "/spec/model/engine/args";
-const SELECTOR: &str = "/spec/selector";
-const LABELS: &str = "/spec/template/metadata/labels";
-
-/// Whether the fields are unchanged: a stored value may violate a newer rule as long as nobody changes it.
-fn same(old: Option<&Value>, new: &Value, pointers: &[&str]) -> bool {
-    old.is_some_and(|old| pointers.iter().all(|pointer| old.pointer(pointer) == new.pointer(pointer)))
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// It is about changes only.
+    Needed,
+    /// It is given an optional value.
+    Optional,
 }
 
-/// Violated rules.
-pub(super) fn faults(old: Option<&Value>, new: &Value) -> Vec<Fault> {
-    RULES
-        .iter()
-        .filter(|rule| !(rule.holds)(old, new))
-        .map(|rule| Fault::invalid(rule.field, &Value::from("object"), rule.says))
-        .collect()
-}
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-fn labels<'a>(object: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
-    object.pointer(pointer).and_then(Value::as_object)
-}
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let root = schema::fleet().root();
+    rules("", root).into_iter().chain(rules("/spec", &root["properties"]["spec"])).collect()
+});
 
-fn no_model(fleet: &Value) -> bool {
-    fleet.pointer("/spec/model").is_none_or(Value::is_null)
-}
-
-fn good_name(name: &str) -> bool {
-    let lower = |c: char| c.is_ascii_lowercase();
-    let any = |c: char| lower(c) || c.is_ascii_digit();
-    name.len() <= 37
-        && name.starts_with(lower)
-        && name.ends_with(any)
-        && name.chars().all(|c| any(c) || c == '-')
-}
-
-fn selects_template(fleet: &Value) -> bool {
-    let Some(wanted) = labels(fleet, "/spec/selector/matchLabels") else { return true };
-    let Some(there) = labels(fleet, "/spec/template/metadata/labels") else { return false };
-    wanted.iter().all(|(name, value)| there.get(name) == Some(value))
-}
-
-/// GPUs of the template; `None` where the CRD leaves counting to the orchestrator.
-fn gpus(fleet: &Value) -> Option<u64> {
-    let of = |group: &Value| {
-        let gpus = kuberay::gpus(group).ok().map(u64::from);
-        gpus.filter(|_| kuberay::uncounted(group).is_none())
+fn rules(of: &'static str, schema: &Value) -> Vec<Rule> {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let read = |rule: &Value| {
+        let text = |name: &str| rule[name].as_str().unwrap_or_default();
+        let field = format!("{}{}", of.trim_start_matches('/'), text("fieldPath"));
+        Rule {
+            of,
+            field: if field.is_empty() { "<nil>".to_owned() } else { field },
+            message: text("message").to_owned(),
+            program: ENVIRONMENT.compile(text("rule")).ok(),
+            before: if rule["optionalOldSelf"] == true {
+                Before::Optional
+            } else if text("rule").contains("oldSelf") {
+                Before::Needed
+            } else {
+                Before::Nothing
+            },
+        }
     };
-    let head = of(fleet.pointer("/spec/template/spec/headGroupSpec")?)?;
-    let workers = list(fleet, "/spec/template/spec/workerGroupSpecs");
-    workers.iter().try_fold(head, |sum, group| Some(sum + kuberay::worker_pods(group) * of(group)?))
+    rules.map(read).collect()
+}
+
+/// What is wrong by the rules. As in a real server, what has not changed is not asked about again.
+pub(super) fn faults(old: Option<&Value>, new: &Value) -> Vec<Fault> {
+    if old.is_some_and(|old| old.get("spec") == new.get("spec")) {
+        return Vec::new();
+    }
+    let part = |of: &str, object: &Value| object.pointer(of).map_or(Cel::Null, cel);
+    let values = ["", "/spec"].map(|of| (of, part(of, new), old.map(|old| part(of, old))));
+    let broken = |rule: &&Rule| {
+        let value = values.iter().find(|(of, ..)| *of == rule.of);
+        value.is_some_and(|(_, new, old)| !rule.holds(old.as_ref(), new))
+    };
+    let fault = |rule: &Rule| Fault::invalid(&rule.field, &Value::from("object"), &rule.message);
+    RULES.iter().filter(broken).map(fault).collect()
+}
+
+impl Rule {
+    /// Whether it holds; one that cannot be evaluated does not.
+    fn holds(&self, old: Option<&Cel>, new: &Cel) -> bool {
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        // Of Kubernetes' own functions the one that the rules use. Its name is free, so that it can always be added.
+        let _ = context.add_function("sum", |This(items): This<Arc<Vec<Cel>>>| {
+            items.iter().map(|item| if let Cel::Int(number) = item { *number } else { 0 }).sum::<i64>()
+        });
+        context.add_variable_from_value("self", new.clone());
+        match (self.before, old) {
+            (Before::Nothing, _) => {}
+            (Before::Needed, None) => return true,
+            (Before::Needed, Some(old)) => context.add_variable_from_value("oldSelf", old.clone()),
+            (Before::Optional, old) => {
+                let old = old.map_or_else(OptionalValue::none, |old| OptionalValue::of(old.clone()));
+                context.add_variable_from_value("oldSelf", Cel::Opaque(Arc::new(old)));
+            }
+        }
+        let program = self.program.as_ref();
+        program.is_some_and(|program| program.execute(&context) == Ok(Cel::Bool(true)))
+    }
+}
+
+/// The value as a rule sees it: whole numbers are `int`, and a field without a value is not there.
+fn cel(value: &Value) -> Cel {
+    match value {
+        Value::Null => Cel::Null,
+        Value::Bool(flag) => Cel::Bool(*flag),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| Cel::Float(number.as_f64().unwrap_or_default()), Cel::Int)
+        }
+        Value::String(text) => Cel::from(text.as_str()),
+        Value::Array(items) => Cel::from(items.iter().map(cel).collect::<Vec<_>>()),
+        Value::Object(members) => {
+            let there = members.iter().filter(|(_, value)| !value.is_null());
+            Cel::from(there.map(|(name, value)| (name.as_str(), cel(value))).collect::<HashMap<_, _>>())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +123,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::schema;
 
     type Change = fn(&mut Value);
 
@@ -185,17 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn every_cel_rule_of_the_crd_is_listed() {
-        let root = schema::fleet().root();
-        let said = |rules: &Value| -> Vec<String> {
-            let rules = rules["x-kubernetes-validations"].as_array().cloned().unwrap_or_default();
-            rules.iter().map(|rule| rule["message"].as_str().unwrap_or_default().to_owned()).collect()
-        };
-        let said = [said(root), said(&root["properties"]["spec"])].concat();
-        assert_eq!(said.len(), RULES.len(), "{said:#?}");
-        for (rule, message) in RULES.iter().zip(&said) {
-            assert!(message.starts_with(rule.says), "{message:?} is not {:?}", rule.says);
-        }
+    fn every_rule_of_the_crd_can_be_read() {
+        assert_eq!(RULES.len(), 10);
+        assert!(RULES.iter().all(|rule| rule.program.is_some() && !rule.message.is_empty()));
     }
 
     #[test]
@@ -234,7 +190,7 @@ mod tests {
         ];
         for (change, rule) in breaks {
             let words = broken(change);
-            let says = RULES[rule].says;
+            let says = &RULES[rule].message;
             assert!(words.iter().any(|word| word.contains(says)), "{says:?} is not in {words:?}");
         }
     }

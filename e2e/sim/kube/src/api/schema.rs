@@ -35,8 +35,7 @@ impl Schema {
         Self { root, patterns }
     }
 
-    /// The root of the schema.
-    #[cfg(test)]
+    /// The schema itself.
     pub(super) fn root(&self) -> &Value {
         &self.root
     }

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use ray_bridge::SubmissionId;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_core::{Decision, HoldReason, ReconcileInput, decide, max_write_delay};
 use tokio::task::{JoinError, JoinSet};

@@ -202,6 +202,7 @@ mod tests {
     use http::{Request, Response};
     use kube::Client;
     use kube::client::Body;
+    use serde_json::json;
 
     use super::*;
     use crate::sample;

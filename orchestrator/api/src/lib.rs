@@ -8,7 +8,6 @@ pub mod kuberay;
 pub mod names;
 mod normal;
 pub mod owned;
-pub mod pieces;
 pub mod quantity;
 mod reference;
 pub mod revision;
@@ -16,7 +15,6 @@ mod schema;
 pub mod spec;
 pub mod standalone_model;
 pub mod status;
-pub mod text;
 mod tolerant;
 pub mod valid;
 

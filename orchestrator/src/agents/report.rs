@@ -8,8 +8,8 @@ use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Load, Stall};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
-use rayfleet_api::text::cut;
 use rayfleet_core::observed::{ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, RayReport};
+use rayfleet_text::cut;
 
 use super::failure_detector::FailureDetector;
 

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use rayfleet_text::cut;
+
 use super::{FieldError, invalid};
-use crate::text::cut;
 
 /// The longest time that a fleet may ask for: 30 days. [`crate::schema`] says the same.
 pub(crate) const LONGEST: Duration = Duration::from_hours(720);

@@ -215,7 +215,8 @@ mod tests {
             read::node(&node.to_string()).unwrap()
         };
         let second = Duration::from_secs(1);
-        let pace = Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, observed: false };
+        let pace =
+            Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, observed: false };
         let fleet = ValidFleet::new(&raw).unwrap();
         let question = Question {
             fleet: &fleet,

@@ -58,7 +58,7 @@ impl Executor {
         }
         for name in change.delete {
             let request = at.delete(&name, &DeleteParams::default());
-            gone_is_fine(self.send("delete ControllerRevision", request).await.map(|_| ()))?;
+            gone_is_fine(self.writer.send("delete ControllerRevision", request).await.map(|_| ()))?;
         }
         Ok(Made::Ours)
     }

@@ -1,21 +1,18 @@
-//! The controller for RayClusterFleets. The program of this name is a thin shell around [`Orchestrator`]; the rules are in
-//! `rayfleet-core`, and nothing in here is meant for other programs but to run the whole.
+//! The controllers of RayClusterFleets. The program of this name is a thin shell around [`Orchestrator`]; what is to be done is decided
+//! in `rayfleet-core`, what every controller stands on is `rayfleet-runtime`, and nothing in here is meant for other programs but to run
+//! the whole.
 
 mod agents;
-pub mod clock;
-mod controller;
-#[cfg(test)]
-mod fake;
+mod controllers;
 #[cfg(test)]
 mod fixtures;
 mod kubernetes;
-mod lease;
 mod metrics;
-mod namespaces;
 mod orchestrator;
+mod pages;
 mod pending_status;
 mod refusal;
-mod serve;
 
-pub use self::namespaces::{Namespaces, NoNamespaces};
+pub use rayfleet_runtime::{Namespaces, NoNamespaces, clock};
+
 pub use self::orchestrator::{Ended, Orchestrator};

@@ -12,13 +12,6 @@ use prometheus_client::registry::Registry;
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::{FailureKind, Phase};
 
-/// Labels of a write.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Write {
-    what: &'static str,
-    outcome: &'static str,
-}
-
 /// Labels of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Fleet {
@@ -51,13 +44,13 @@ struct OfKind {
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
-    writes: Family<Write, Counter>,
+    /// What every program of controllers counts.
+    pub runtime: rayfleet_runtime::Metrics,
     passes: Family<Fleet, Counter>,
     groups: Family<InPhase, Gauge>,
     failures: Family<OfKind, Counter>,
     lost_requests: Family<Fleet, Gauge>,
     queue: Gauge,
-    leading: Gauge,
     pass_seconds: Histogram,
     /// Ray nodes all in → engine job submitted.
     pub engine_submit: Histogram,
@@ -65,12 +58,8 @@ pub(crate) struct Metrics {
     pub endpoint_open: Histogram,
     observe_seconds: Histogram,
     observe_failures: Counter<u64, AtomicU64>,
-    /// Events that too many others kept from being written.
-    pub events_dropped: Counter<u64, AtomicU64>,
     /// 1 while this replica leads and hears no pod of any group.
     pub deaf: Gauge,
-    /// Looks at a fleet that broke off by a panic.
-    pub panics: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -79,21 +68,18 @@ impl Metrics {
         let delays = || Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]);
         let mut metrics = Self {
             registry: Registry::with_prefix("rayfleet"),
-            writes: Family::default(),
+            runtime: rayfleet_runtime::Metrics::default(),
             passes: Family::default(),
             groups: Family::default(),
             failures: Family::default(),
             lost_requests: Family::default(),
             queue: Gauge::default(),
-            leading: Gauge::default(),
             pass_seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]),
             engine_submit: delays(),
             endpoint_open: delays(),
             observe_seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0]),
             observe_failures: Counter::default(),
-            events_dropped: Counter::default(),
             deaf: Gauge::default(),
-            panics: Counter::default(),
         };
         metrics.register();
         metrics
@@ -101,7 +87,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("api_writes", "Writes to the API server by what and outcome", self.writes.clone());
+        self.runtime.register(registry);
         registry.register("passes", "Looks at a fleet", self.passes.clone());
         registry.register("groups", "Groups by phase", self.groups.clone());
         registry.register("group_failures", "Failures of groups by kind", self.failures.clone());
@@ -111,7 +97,6 @@ impl Metrics {
             self.lost_requests.clone(),
         );
         registry.register("queue_depth", "Fleets that wait for a look", self.queue.clone());
-        registry.register("leading", "1 while this replica leads", self.leading.clone());
         registry.register("pass_seconds", "Duration of a look at a fleet", self.pass_seconds.clone());
         registry.register(
             "engine_submit_delay_seconds",
@@ -134,26 +119,10 @@ impl Metrics {
             self.observe_failures.clone(),
         );
         registry.register(
-            "events_dropped",
-            "Kubernetes events that were not written because too many waited",
-            self.events_dropped.clone(),
-        );
-        registry.register(
             "deaf",
             "1 while this replica leads and no pod of any group answers it, although Kubernetes holds them ready",
             self.deaf.clone(),
         );
-        registry.register(
-            "panics",
-            "Looks at a fleet that broke off by a bug; they are taken again",
-            self.panics.clone(),
-        );
-    }
-
-    /// A write was tried.
-    pub(crate) fn write(&self, what: &'static str, ok: bool) {
-        let outcome = if ok { "ok" } else { "error" };
-        self.writes.get_or_create(&Write { what, outcome }).inc();
     }
 
     /// A fleet was looked at.
@@ -207,7 +176,7 @@ impl Metrics {
     /// The text for a scrape.
     pub(crate) fn text(&self, queue: usize, leading: bool) -> String {
         self.queue.set(i64::try_from(queue).unwrap_or(i64::MAX));
-        self.leading.set(i64::from(leading));
+        self.runtime.leading.set(i64::from(leading));
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -231,7 +200,7 @@ mod tests {
         };
         metrics.fleet("n", "f", &status, &[FailureKind::RankDied]);
         metrics.pass("n", "f", 0.01);
-        metrics.write("write status", true);
+        metrics.runtime.write("write status", true);
         metrics.observed(0.2, false);
         metrics.engine_submit.observe(1.0);
         metrics.endpoint_open.observe(1.0);

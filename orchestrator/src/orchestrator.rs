@@ -4,24 +4,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join3;
 use kube::Client;
 use ray_bridge::Bridge;
+use rayfleet_runtime::{Controller, Election, Leadership, Namespaces, serve};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::agents::{Agents, Reachability};
-use crate::controller::Controller;
+use crate::controllers::{BudgetReconciler, FleetReconciler};
 use crate::kubernetes::{Executor, Index, watch_all};
-use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
-use crate::namespaces::Namespaces;
-use crate::serve::{self, Pages};
+use crate::pages::Pages;
 
 /// Name of the lease that replicas elect their leader by.
 const LEASE: &str = "rayfleet-orchestrator";
 /// Longest time for giving the lease back.
 const GIVE_BACK: Duration = Duration::from_secs(5);
+/// What a replica cannot do that hears nobody.
+const DEAF: &str = "no pod of any group answers this replica, although Kubernetes holds them ready (see the network of its node, and that \
+                    NetworkPolicies let its namespace in)";
 
 /// One replica of the controller.
 pub struct Orchestrator {
@@ -67,7 +70,7 @@ impl Orchestrator {
             let (elect, leadership) =
                 Election::new(self.client.clone(), &self.lease_namespace, LEASE, self.identity);
             let hearing = hearing.clone();
-            election.spawn(elect.run(reported.clone(), move |now| hearing.deaf_for(now)));
+            election.spawn(elect.run(reported.clone(), DEAF, move |now| hearing.deaf_for(now)));
             leadership
         } else {
             let (leadership, sender) = Leadership::always();
@@ -80,14 +83,20 @@ impl Orchestrator {
             leadership
         };
         let mut watches = watch_all(&self.client, &index);
-        let executor = Executor::new(self.client.clone(), index.clone(), leadership.clone(), metrics.clone());
+        let executor = Executor::new(self.client.clone(), index.clone(), leadership.clone(), &metrics);
         let agents = Agents::new(self.client, self.bridge, index.clone(), metrics.clone(), hearing.clone());
-        let controller = Arc::new(Controller::new(index.clone(), executor, agents, metrics.clone()));
-        let pages = Pages { index, metrics, hearing, leadership: leadership.clone() };
+        let fleets = FleetReconciler::new(index.clone(), executor.clone(), agents, metrics.clone());
+        let budgets = BudgetReconciler::new(index.clone(), executor.clone());
+        let controllers = join3(
+            Controller::new(fleets, metrics.runtime.clone()).run(leadership.clone()),
+            Controller::new(budgets, metrics.runtime.clone()).run(leadership.clone()),
+            executor.write_events(),
+        );
+        let pages = Pages { index, metrics, hearing, leadership };
         info!(version = env!("CARGO_PKG_VERSION"), ?listen, namespaces = ?self.namespaces, "started");
         let ended = tokio::select! {
-            // In the order of what must not be missed: the controller, which has most to do, comes last. It never waits
-            // long for its turn, as none of the others is ever ready twice.
+            // In the order of what must not be missed: the controllers, which have most to do, come last. They never wait
+            // long for their turn, as none of the others is ever ready twice.
             biased;
             () = stop => {
                 info!("told to stop");
@@ -95,7 +104,7 @@ impl Orchestrator {
             }
             ended = watches.join_next() => Err(Ended::Watch(format!("{ended:?}"))),
             cause = pages_on(listen, pages) => Err(cause),
-            () = controller.run(leadership) => Ok(()),
+            _ = controllers => Ok(()),
         };
         reported.notify_one();
         // The lease is given back, so that the next replica need not wait for it to run out.
@@ -108,7 +117,7 @@ impl Orchestrator {
 async fn pages_on(listen: Option<SocketAddr>, pages: Pages) -> Ended {
     let Some(address) = listen else { return std::future::pending().await };
     let served = match serve::listen(address).await {
-        Ok(listener) => serve::serve(listener, pages).await,
+        Ok(listener) => serve::serve(listener, pages.routes()).await,
         Err(cause) => Err(cause),
     };
     match served {
@@ -122,16 +131,16 @@ mod tests {
     use std::future::pending;
 
     use ray_bridge::Limits;
+    use rayfleet_runtime::testing::{Answer, Fake, refusal};
     use serde_json::json;
 
     use super::*;
-    use crate::fake::{Answer, Fake};
 
     /// A server without objects: lists are empty, watches say nothing, and the lease is taken.
     fn empty() -> Fake {
         Fake::new(|call| match (call.method.as_str(), call.path.as_str()) {
             ("GET", path) if path.contains("watch=true") => Answer::Silence,
-            ("GET", path) if path.contains("/leases/") => crate::fake::refusal(404, "NotFound", "none"),
+            ("GET", path) if path.contains("/leases/") => refusal(404, "NotFound", "none"),
             ("GET", _) => Answer::Reply(200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
             _ => Answer::Reply(201, call.body.clone()),
         })

@@ -4,9 +4,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{FleetCondition, RolloutStatus, RolloutStep};
-use rayfleet_api::text::cut;
 use rayfleet_api::{FieldError, RayClusterFleetStatus};
 use rayfleet_core::HoldReason;
+use rayfleet_text::cut;
 
 /// Longest part of a refusal in bytes: a spec may break a rule in thousands of places.
 const LONGEST: usize = 4096;

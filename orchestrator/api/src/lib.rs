@@ -10,7 +10,6 @@ mod launch_id;
 mod named;
 pub mod names;
 mod normal;
-pub mod pieces;
 pub mod quantity;
 mod rank_count;
 mod reference;
@@ -22,7 +21,7 @@ mod tolerant;
 pub mod valid;
 
 pub use launch_id::LaunchId;
-pub use ray_bridge_model::{FieldError, owned, text};
+pub use ray_bridge_model::{FieldError, owned};
 pub use schema::crd;
 pub use spec::RayClusterFleet;
 pub use status::RayClusterFleetStatus;

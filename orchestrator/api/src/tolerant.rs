@@ -3,13 +3,13 @@
 //! So each field of spec and status is read by itself, one that is of another kind is left out, and what is wrong is kept: of the spec
 //! for the check of [`crate::ValidFleet`], of the status for whoever writes it again.
 
+use rayfleet_text::cut;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::spec::RayClusterFleetSpec;
 use crate::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
-use crate::text::cut;
 use crate::valid::{FieldError, invalid};
 
 /// Bytes of a parser's complaint that are kept: it may repeat what it was given.

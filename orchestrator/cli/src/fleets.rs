@@ -11,7 +11,7 @@ use kube::core::{ApiResource, DynamicObject, Request};
 use kube::{Api, Client, Resource};
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::names::LABEL_FLEET;
-use rayfleet_api::pieces::{Page, without_managed_fields};
+use rayfleet_text::pieces::{Page, without_managed_fields};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Texts as the ledger keeps them: bounded, since what dashboards, KubeRay and pods say may be of any length and the status
 //! has to fit into etcd.
 
-use rayfleet_api::text::cut;
+use rayfleet_text::cut;
 
 /// Longest text of the ledger, in bytes.
 pub(crate) const LONGEST: usize = 512;

@@ -1,11 +1,12 @@
 //! The life of one agent: look, report, carry out commands, look again.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join, join_all};
+use parking_lot::Mutex;
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
@@ -43,12 +44,12 @@ pub(crate) struct GateTimer(Arc<Mutex<Option<Instant>>>);
 
 impl GateTimer {
     fn begin(&self, now: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.0.lock() = Some(now);
     }
 
     /// Time since the engine was observed healthy; only once.
     pub(crate) fn take(&self) -> Option<Duration> {
-        let since = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let since = self.0.lock().take()?;
         Some(clock::monotonic().saturating_duration_since(since))
     }
 }
@@ -245,7 +246,7 @@ impl Agent {
         };
         match join(engine.health(), engine.load()).await {
             (Health::Serving, load) => {
-                warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
+                warn!(%error, "the dashboard does not answer; the engine does");
                 let pods = &assignment.pods.ips;
                 Ok(self.memory.still_serves(Some(submission), pods, load.ok().as_ref(), &error, clock::now()))
             }
@@ -276,7 +277,7 @@ impl Agent {
         if !answers || !served {
             return Err(error);
         }
-        warn!(group = %target.name, %error, "the dashboard does not answer; the engine does");
+        warn!(%error, "the dashboard does not answer; the engine does");
         let load = engine.and_then(|(_, load)| load);
         Ok(self.memory.still_serves(None, &assignment.pods.ips, load.as_ref(), &error, clock::now()))
     }
@@ -323,7 +324,7 @@ impl Agent {
             }
         };
         if let Err(cause) = &outcome {
-            warn!(group = %target.name, %cause, "a command to the engine failed; it is tried again");
+            warn!(%cause, "a command to the engine failed; it is tried again");
             self.quiet_until = Some(clock::monotonic() + AFTER_TROUBLE);
             // Nothing new may be observed that would make anybody decide it again.
             self.commands.put_back(again);
@@ -375,7 +376,7 @@ impl Agent {
         if let Some(delay) = self.formed.launched(&launch.spec.name, now, clock::monotonic()) {
             self.metrics.engine_submit.observe(delay.as_secs_f64());
         }
-        info!(group = %target.name, submission = %launch.spec.name, ?launched, "launched");
+        info!(submission = %launch.spec.name, ?launched, "launched");
         self.launched = Some((launch.spec.name, clock::monotonic()));
         Ok(())
     }

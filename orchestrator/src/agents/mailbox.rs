@@ -1,8 +1,7 @@
 //! What an agent is still to do: of each kind of command the last one. Nothing queues up behind a slow dashboard, and nothing is
 //! lost: what is decided later takes the place of what was decided before. Knows no agent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::Probe;
 use tokio::sync::Notify;
@@ -25,13 +24,9 @@ struct Pending {
 }
 
 impl Mailbox {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A command that was decided now. It replaces an earlier one of its kind.
     pub(crate) fn put(&self, command: Command) {
-        let mut pending = self.pending();
+        let mut pending = self.pending.lock();
         match command {
             Command::SetDraining(draining) => pending.draining = Some(draining),
             Command::Stop(of) => {
@@ -48,7 +43,7 @@ impl Mailbox {
 
     /// A command that failed: it is tried again, unless another one of its kind was decided meanwhile.
     pub(crate) fn put_back(&self, command: Command) {
-        let mut pending = self.pending();
+        let mut pending = self.pending.lock();
         match command {
             Command::SetDraining(false) => pending.draining = pending.draining.or(Some(false)),
             Command::Stop(of) => {
@@ -67,7 +62,7 @@ impl Mailbox {
     }
 
     fn take(&self) -> Option<Command> {
-        let mut pending = self.pending();
+        let mut pending = self.pending.lock();
         if let Some(draining) = pending.draining.take() {
             return Some(Command::SetDraining(draining));
         }

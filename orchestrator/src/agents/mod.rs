@@ -11,12 +11,14 @@ mod report;
 mod token;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::Client;
+use parking_lot::Mutex;
 use ray_bridge::Bridge;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tracing::{Instrument as _, info_span};
 
 pub(crate) use assignment::{Assignment, Command, Engine, Launch, PollInterval};
 
@@ -64,13 +66,9 @@ impl Agents {
         Self { client, bridge, index, metrics, hearing, running: Mutex::default() }
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Handle>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes the agents of a fleet the ones of these groups, with these assignments.
     pub(crate) fn assign(&self, fleet: &Key, assignments: Vec<Assignment>) {
-        let mut running = self.running();
+        let mut running = self.running.lock();
         let wanted: Vec<Key> = assignments.iter().map(|assignment| assignment.group.clone()).collect();
         running.retain(|group, handle| {
             let keep = handle.fleet != *fleet || wanted.contains(group);
@@ -99,6 +97,7 @@ impl Agents {
 
     fn start(&self, fleet: Key, assignment: Assignment) -> Handle {
         let commands = Arc::new(Mailbox::default());
+        let span = info_span!("agent", %fleet, group = %assignment.group.name);
         let (sender, receiver) = watch::channel(assignment);
         let opening = agent::GateTimer::default();
         let agent = Agent::new(
@@ -112,20 +111,20 @@ impl Agents {
             commands.clone(),
             opening.clone(),
         );
-        let task = tokio::spawn(agent.run()).abort_handle();
+        let task = tokio::spawn(agent.run().instrument(span)).abort_handle();
         Handle { fleet, assignment: sender, commands, opening, task }
     }
 
     /// Gives a command to a group's agent, in the place of an earlier one of its kind that it has not come to.
     pub(crate) fn command(&self, group: &Key, command: Command) {
-        if let Some(handle) = self.running().get(group) {
+        if let Some(handle) = self.running.lock().get(group) {
             handle.commands.put(command);
         }
     }
 
     /// A group's endpoint is open: ends the measurement that began when its engine was observed healthy.
     pub(crate) fn opened(&self, group: &Key) {
-        let since = self.running().get(group).and_then(|handle| handle.opening.take());
+        let since = self.running.lock().get(group).and_then(|handle| handle.opening.take());
         if let Some(delay) = since {
             self.metrics.endpoint_open.observe(delay.as_secs_f64());
         }
@@ -134,7 +133,7 @@ impl Agents {
     /// Ends all agents: another replica leads. What they saw is not kept: it would be old when this one
     /// leads again.
     pub(crate) fn stop_all(&self) {
-        let mut running = self.running();
+        let mut running = self.running.lock();
         for group in running.keys() {
             self.forget(group);
         }
@@ -152,9 +151,9 @@ mod tests {
     use jiff::Timestamp;
     use ray_bridge::Limits;
     use rayfleet_core::observed::{ObservedRay, Reach};
+    use rayfleet_runtime::testing::{Fake, refusal};
 
     use super::*;
-    use crate::fake::{Fake, refusal};
     use crate::kubernetes::GroupPods;
 
     fn agents() -> (Agents, Arc<Index>) {
@@ -181,7 +180,7 @@ mod tests {
     }
 
     fn running(agents: &Agents) -> Vec<String> {
-        agents.running().keys().map(|group| group.name.clone()).collect()
+        agents.running.lock().keys().map(|group| group.name.clone()).collect()
     }
 
     fn see(index: &Index, fleet: &str, group: &str) {
@@ -212,7 +211,7 @@ mod tests {
         agents.assign(&key("f"), vec![assignment("f-2", PollInterval::Steady)]);
         assert_eq!(running(&agents), ["f-2", "g-1"]);
         assert_eq!(remembered(&index), ["f-2", "g-1"]);
-        let pace = agents.running()[&key("f-2")].assignment.borrow().pace;
+        let pace = agents.running.lock()[&key("f-2")].assignment.borrow().pace;
         assert_eq!(pace, PollInterval::Steady);
     }
 
@@ -220,7 +219,7 @@ mod tests {
     async fn an_agent_ends_with_its_group() {
         let (agents, _) = agents();
         agents.assign(&key("f"), vec![assignment("f-1", PollInterval::Quick)]);
-        let task = agents.running()[&key("f-1")].task.clone();
+        let task = agents.running.lock()[&key("f-1")].task.clone();
         agents.assign(&key("f"), Vec::new());
         tokio::task::yield_now().await;
         assert!(task.is_finished());

@@ -4,9 +4,9 @@
 //! a group.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rayfleet_core::observed::Reach;
 
 use crate::kubernetes::Key;
@@ -86,13 +86,9 @@ impl Group {
 }
 
 impl Reachability {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A group's machines are about to be asked: these addresses; and whether Kubernetes holds all of them well.
     pub(crate) fn probing(&self, group: &Key, ips: &[String], well: bool, now: Instant) {
-        let mut table = self.table();
+        let mut table = self.0.lock();
         let entry = table.groups.entry(group.clone()).or_insert_with(|| Group::new(now));
         (entry.asked, entry.well) = (now, well);
         entry.machines.retain(|ip, _| ips.contains(ip));
@@ -103,17 +99,17 @@ impl Reachability {
 
     /// Whether a machine took or refused a connection that was tried at `asked`.
     pub(crate) fn record_connection(&self, group: &Key, ip: &str, answered: bool, asked: Instant) {
-        self.table().enter(group, answered, asked, |group| group.machines.get_mut(ip));
+        self.0.lock().enter(group, answered, asked, |group| group.machines.get_mut(ip));
     }
 
     /// Whether dashboard or engine sent anything at all.
     pub(crate) fn record_answer(&self, group: &Key, answered: bool, now: Instant) {
-        self.table().enter(group, answered, now, |group| Some(&mut group.answers));
+        self.0.lock().enter(group, answered, now, |group| Some(&mut group.answers));
     }
 
     /// What is to be said of a group now.
     pub(crate) fn of(&self, group: &Key, now: Instant) -> GroupReachability {
-        let table = self.table();
+        let table = self.0.lock();
         table
             .groups
             .get(group)
@@ -122,7 +118,7 @@ impl Reachability {
 
     /// For how long no pod of any group has been heard. `None`: one was a moment ago, or there is none that Kubernetes holds well.
     pub(crate) fn deaf_for(&self, now: Instant) -> Option<Duration> {
-        let table = self.table();
+        let table = self.0.lock();
         let current = || {
             let asked = move |group: &&Group| now.saturating_duration_since(group.asked) < ASKED;
             table.groups.values().filter(asked)
@@ -134,7 +130,7 @@ impl Reachability {
 
     /// A group is no longer asked.
     pub(crate) fn forget(&self, group: &Key) {
-        self.table().groups.remove(group);
+        self.0.lock().groups.remove(group);
     }
 }
 

@@ -8,10 +8,10 @@ use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Load};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use ray_bridge::{CallError, SubmissionId};
-use rayfleet_api::text::cut;
 use rayfleet_core::observed::{
     ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, ObservedRank, RayReport,
 };
+use rayfleet_text::cut;
 
 use super::failure_detector::FailureDetector;
 

@@ -83,7 +83,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fake::{Answer, Fake, refusal};
+    use rayfleet_runtime::testing::{Answer, Fake, refusal};
 
     fn secret(data: &Value) -> Answer {
         Answer::Reply(200, json!({"metadata": {"name": "g", "namespace": "n"}, "data": data}))

@@ -1,39 +1,31 @@
-//! Performs writes to the API server: the only place that changes anything there. Every call has a
-//! time-out and needs the lease; every write may be repeated without harm. Here is how a call is made, and the writes to the fleet and
-//! its gates; those to what a fleet owns are one file for each kind.
+//! Performs writes to the API server: the only place that changes anything there. Every call goes by the runtime's writer, which needs
+//! the lease; every write may be repeated without harm. Here are the writes to the fleet and its gates; those to what a fleet owns are
+//! one file for each kind, or stand with the controller that is for it.
 
-mod budgets;
-mod events;
 mod groups;
 mod history;
 mod service;
 mod takeover;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as k8s;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Request;
+use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::request::Error as BadRequest;
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Resource as _, ResourceExt};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
-use serde::Serialize;
+use rayfleet_runtime::writer::{Writer, body, gone_is_fine, of};
+use rayfleet_runtime::{Leadership, WriteError, clock};
 use serde_json::json;
 
-use super::event_queue::EventQueue;
-use super::events::EventRecorder;
 use super::gate::Gate;
 use super::objects::Watched;
 use super::pods::Pod;
-use super::write_error::WriteError;
 use super::{Index, Key};
-use crate::clock;
-use crate::lease::Leadership;
 use crate::metrics::Metrics;
 
-/// Longest time for one call. The client itself would wait for minutes.
-const CALL: Duration = Duration::from_secs(10);
+/// Who writes, as events name it.
+const CONTROLLER: &str = "rayfleet";
 
 /// What a create has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,72 +39,40 @@ pub(crate) enum Made {
 /// Performs writes.
 #[derive(Clone)]
 pub(crate) struct Executor {
-    client: Client,
+    /// The fence that every write goes through.
+    pub(crate) writer: Writer,
     index: Arc<Index>,
-    leadership: Leadership,
-    reported: Arc<EventRecorder>,
-    notes: Arc<EventQueue>,
-    metrics: Arc<Metrics>,
 }
 
 impl Executor {
     /// An executor that writes while `leadership` holds.
-    pub(crate) fn new(
-        client: Client,
-        index: Arc<Index>,
-        leadership: Leadership,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let reported = Arc::new(EventRecorder::new(std::env::var("POD_NAME").ok()));
-        Self { client, index, leadership, reported, notes: Arc::default(), metrics }
+    pub(crate) fn new(client: Client, index: Arc<Index>, leadership: Leadership, metrics: &Metrics) -> Self {
+        let instance = std::env::var("POD_NAME").ok();
+        Self { writer: Writer::new(client, leadership, metrics.runtime.clone(), CONTROLLER, instance), index }
     }
 
     /// Whether this replica may act now, also elsewhere than at the API server.
     pub(crate) fn may(&self, what: &'static str) -> Result<(), WriteError> {
-        if self.leadership.holds(clock::monotonic()) { Ok(()) } else { Err(WriteError::NotLeader(what)) }
+        self.writer.may(what)
     }
 
-    /// One call under the lease, with a time-out, counted. It is given up when the lease is lost meanwhile, so
-    /// that nothing is under way any more when another replica starts.
-    async fn call<T>(
-        &self,
-        what: &'static str,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, WriteError> {
-        self.may(what)?;
-        let mut leadership = self.leadership.clone();
-        let outcome = tokio::select! {
-            // An answer that comes together with the loss counts as none: whoever leads next finds what it did.
-            biased;
-            () = leadership.lost() => Err(WriteError::NotLeader(what)),
-            outcome = tokio::time::timeout(CALL, call) => match outcome {
-                Ok(Ok(value)) => Ok(value),
-                Ok(Err(error)) => Err(WriteError::Api(what, Box::new(error))),
-                Err(_) => Err(WriteError::TimedOut(what, CALL)),
-            },
-        };
-        self.metrics.write(what, outcome.is_ok());
-        outcome
+    /// Reports to people what concerns a fleet.
+    pub(crate) fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
+        self.writer.report(fleet.object_ref(&()), warning, reason, message);
     }
 
-    /// One call; gives the text of the answer. kube's own calls read it at once, fail on what they cannot read although the write
-    /// was done, and log all of it then.
-    async fn send(
-        &self,
-        what: &'static str,
-        request: Result<http::Request<Vec<u8>>, BadRequest>,
-    ) -> Result<String, WriteError> {
-        let call = async { self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await };
-        self.call(what, call).await
+    /// Writes what was reported, for as long as it is let.
+    pub(crate) async fn write_events(self) {
+        self.writer.write_events().await;
     }
 
     /// One call that is answered with an object, read as the watches read it. `None`: it cannot be read; a watch tells of it.
-    async fn ask<T: Watched>(
+    pub(crate) async fn ask<T: Watched>(
         &self,
         what: &'static str,
         request: Result<http::Request<Vec<u8>>, BadRequest>,
     ) -> Result<Option<T>, WriteError> {
-        Ok(T::read(&self.send(what, request).await?).ok().flatten())
+        Ok(T::read(&self.writer.send(what, request).await?).ok().flatten())
     }
 
     /// Reads a fleet from the API server, not from a watch that may be behind.
@@ -169,7 +129,7 @@ impl Executor {
         };
         let kept = written.status.as_ref().map_or(0, |status| status.groups.len());
         self.index.changed(written);
-        if kept < groups { Err(WriteError::Dropped("write status")) } else { Ok(()) }
+        if kept < groups { Err(WriteError::Dropped("write status", "status.groups")) } else { Ok(()) }
     }
 
     /// Opens or closes the serving gate of a head pod.
@@ -185,32 +145,6 @@ impl Executor {
         }
         Ok(())
     }
-}
-
-/// What is not there any more need not be deleted or changed; what changed since is looked at again.
-fn gone_is_fine(outcome: Result<(), WriteError>) -> Result<(), WriteError> {
-    match outcome {
-        Err(error) if error.is_gone() => Ok(()),
-        other => other,
-    }
-}
-
-/// How to delete an object only if it is the one that was observed: somebody may have made another one of its name.
-fn if_it_is(uid: Option<String>) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions { uid, resource_version: None }),
-        ..DeleteParams::default()
-    }
-}
-
-/// Requests for a kind in a namespace.
-fn of<K: Resource<DynamicType = ()>>(namespace: &str) -> Request {
-    Request::new(K::url_path(&(), Some(namespace)))
-}
-
-/// An object as it is sent.
-fn body(object: &impl Serialize) -> Result<Vec<u8>, BadRequest> {
-    serde_json::to_vec(object).map_err(BadRequest::SerializeBody)
 }
 
 #[cfg(test)]

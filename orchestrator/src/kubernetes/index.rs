@@ -1,34 +1,38 @@
 //! Everything that the watches and the Ray agents know, in memory, by key. Synchronous: applying an
-//! object marks the fleets it concerns in the queue. It holds no client and decides nothing.
+//! object marks the fleets it concerns in a queue: those whose budgets changed for the controller of these, all others for that of fleets.
+//! It holds no client and decides nothing.
 
 mod kinds;
 mod members;
+mod protected;
 mod scope;
+mod sink;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
+use parking_lot::RwLock;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_core::capacity::{Alike, Claim, Tally};
 use rayfleet_core::observed::ObservedRay;
+use rayfleet_runtime::{Namespaces, Queue, Scope};
 
 pub(crate) use self::kinds::Warning;
 use self::members::Members;
+pub(crate) use self::protected::Protected;
 use self::scope::Lists;
-pub(crate) use self::scope::Scope;
+use super::Key;
 use super::endpoints::Listed;
 use super::nodes::Node;
 use super::pod_events::PodEvent;
 use super::pods::Member;
-use super::{Key, Queue};
-use crate::namespaces::Namespaces;
 
 /// How often in a row, and for how long, something has to be refused, or the kind of RayClusters to be unknown, until it counts.
 const OFTEN: u32 = 3;
@@ -123,6 +127,8 @@ pub(crate) struct Store {
     pub(super) troubles: BTreeMap<Key, PodEvent>,
     /// What each group's dashboard said last, by RayCluster.
     pub ray: BTreeMap<Key, ObservedRay>,
+    /// Groups that are to be held, by fleet.
+    pub protected: BTreeMap<Key, Protected>,
     /// Whether KubeRay is there.
     pub kuberay: KubeRay,
     /// Since when, and how often, the kind of RayClusters was not known.
@@ -214,12 +220,14 @@ impl Store {
     }
 }
 
-/// The index and the queue that it feeds.
+/// The index and the queues that it feeds.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     known: RwLock<Store>,
     /// Fleets that something happened to.
-    pub queue: Queue,
+    pub fleet_queue: Queue<Key>,
+    /// Fleets of whose budgets something has to be looked at.
+    pub budget_queue: Queue<Key>,
 }
 
 /// A kind of object that the index keeps.
@@ -256,17 +264,23 @@ impl Index {
 
     /// Reads the index.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
-        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.known.read())
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
-        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.known.write())
+    }
+
+    /// Has fleets looked at by the controller that looks at objects of this kind.
+    fn mark_for(&self, kind: Kind, fleets: Vec<Key>) {
+        let queue = if kind == Kind::Budget { &self.budget_queue } else { &self.fleet_queue };
+        for fleet in fleets {
+            queue.add(fleet);
+        }
     }
 
     fn mark(&self, fleets: Vec<Key>) {
-        for fleet in fleets {
-            self.queue.add(fleet);
-        }
+        self.mark_for(Kind::Fleet, fleets);
     }
 
     /// An object was created or changed, as a watch tells it. What is known already concerns nobody: own writes come back this way,
@@ -279,7 +293,7 @@ impl Index {
             }
             object.apply(store)
         });
-        self.mark(fleets);
+        self.mark_for(K::KIND, fleets);
     }
 
     /// An object was created by this program.
@@ -288,7 +302,7 @@ impl Index {
             store.made.insert((K::KIND, object.key()));
             object.apply(store)
         });
-        self.mark(fleets);
+        self.mark_for(K::KIND, fleets);
     }
 
     /// An object was changed by this program. If the watch told of its end before the answer came, it has ended.
@@ -300,10 +314,11 @@ impl Index {
             store.changed.insert((K::KIND, object.key()));
             object.apply(store)
         });
-        self.mark(fleets);
+        self.mark_for(K::KIND, fleets);
     }
 
     /// An object was deleted.
+    #[cfg(test)]
     pub(crate) fn delete<K: Indexed>(&self, object: &K) {
         self.gone::<K>(&object.key());
     }
@@ -315,14 +330,7 @@ impl Index {
             store.changed.remove(&(K::KIND, key.clone()));
             K::remove(key, store)
         });
-        self.mark(fleets);
-    }
-
-    /// An object is none of those that are kept, or not any more.
-    pub(crate) fn gone_if_known<K: Indexed>(&self, key: &Key) {
-        if self.read(|store| K::known(key, store).is_some()) {
-            self.gone::<K>(key);
-        }
+        self.mark_for(K::KIND, fleets);
     }
 
     /// A list is about to be asked for.
@@ -352,7 +360,7 @@ impl Index {
             }
             fleets
         });
-        self.mark(fleets);
+        self.mark_for(K::KIND, fleets);
     }
 
     /// A list was read to its end: what was not in it is gone, although nobody said so. What was made here since the list was
@@ -375,7 +383,7 @@ impl Index {
             }
             fleets
         });
-        self.mark(fleets);
+        self.mark_for(K::KIND, fleets);
     }
 
     /// The API server refused a list or a watch at `now`: this program has no right to it. Where only some namespaces are looked after
@@ -424,7 +432,7 @@ impl Index {
             changed
         });
         if changed {
-            self.queue.add(fleet.clone());
+            self.fleet_queue.add(fleet.clone());
         }
     }
 

@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use rayfleet_api::names;
-use rayfleet_api::pieces::fields;
-use rayfleet_api::text::cut;
+use rayfleet_text::cut;
 use serde::Deserialize;
 
 pub(super) use self::kinds::any;
@@ -30,37 +29,6 @@ pub(crate) trait Watched: Indexed {
     /// # Errors
     /// It is not what an object of this kind looks like. The error may quote the object: it is not to be logged.
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error>;
-}
-
-/// What is left of an object that cannot be read, or is not kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stub {
-    name: String,
-    namespace: String,
-    pub(super) version: String,
-}
-
-impl Stub {
-    /// Reads name and namespace, whatever else there is; `None` if there is no name.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        let (_, metadata) = fields(text)?.into_iter().find(|(name, _)| *name == "\"metadata\"")?;
-        let mut stub = Self::default();
-        for (name, value) in fields(metadata)? {
-            let text = || serde_json::from_str(value).unwrap_or_default();
-            match name {
-                "\"name\"" => stub.name = text(),
-                "\"namespace\"" => stub.namespace = text(),
-                "\"resourceVersion\"" => stub.version = text(),
-                _ => {}
-            }
-        }
-        (!stub.name.is_empty()).then_some(stub)
-    }
-
-    /// Its key in the index.
-    pub(super) fn key(&self) -> Key {
-        Key::new(&self.namespace, &self.name)
-    }
 }
 
 /// The metadata that is used.

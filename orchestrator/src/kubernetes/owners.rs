@@ -12,7 +12,7 @@ pub(crate) fn controls(uid: &str, object: &impl ResourceExt) -> bool {
 }
 
 /// Made for a fleet of this name, and nobody's since, as `kubectl delete --cascade=orphan` leaves it.
-pub(super) fn is_orphan(object: &impl ResourceExt, fleet: &str) -> bool {
+pub(crate) fn is_orphan(object: &impl ResourceExt, fleet: &str) -> bool {
     let label = |key: &str| object.labels().get(key).map(String::as_str);
     object.owner_references().is_empty()
         && label(names::LABEL_FLEET) == Some(fleet)

@@ -1,8 +1,6 @@
 //! One watch for each kind, feeding the index for as long as the program runs. A watch that fails is
 //! tried again with growing waits; nothing here looks at what the objects mean.
 
-mod follow;
-
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -11,18 +9,18 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
 use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_runtime::watch::{Broken, What, follow};
+use rayfleet_runtime::{Scope, clock};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-use self::follow::{Broken, What, follow};
 use super::Index;
 use super::endpoints::Slice;
-use super::index::{Indexed, Kind, Scope, Warning};
+use super::index::{Indexed, Kind, Warning};
 use super::nodes::Node;
 use super::objects::Watched;
 use super::pod_events::{self, PodEvent};
 use super::pods::Pod;
-use crate::clock;
 
 /// Starts all watches. They run until the set is dropped.
 pub(crate) fn watch_all(client: &Client, index: &Arc<Index>) -> JoinSet<()> {
@@ -66,7 +64,7 @@ impl Watches<'_> {
             let fields = fields.map(str::to_owned).or_else(|| scope.fields());
             let what = What { path: scope.path(group, plural), labels, fields, scope: scope.clone() };
             self.tasks.spawn(async move {
-                follow::<T>(client, what, &index, |error| complain::<T>(error, &scope, &index)).await;
+                follow::<T>(client, what, &*index, |error| complain::<T>(error, &scope, &index)).await;
             });
         }
     }
@@ -98,9 +96,10 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use super::follow::ANSWER;
+    use rayfleet_runtime::testing::{self, Answer, Fake};
+    use rayfleet_runtime::watch::ANSWER;
+
     use super::*;
-    use crate::fake::{Answer, Fake};
 
     /// Paths that were asked for, without what selects and pages.
     fn asked(server: &Fake) -> BTreeSet<String> {
@@ -137,7 +136,7 @@ mod tests {
             }
             let refused = !call.path.contains("/namespaces/a/");
             if refused {
-                return crate::fake::refusal(403, "Forbidden", "no rights");
+                return testing::refusal(403, "Forbidden", "no rights");
             }
             Answer::Reply(200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
         });
@@ -153,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn for_all_namespaces_nothing_is_decided_without_rights() {
-        let server = Fake::new(|_| crate::fake::refusal(403, "Forbidden", "no rights"));
+        let server = Fake::new(|_| testing::refusal(403, "Forbidden", "no rights"));
         let index = Arc::<Index>::default();
         let _watches = watch_all(&server.client(), &index);
         tokio::time::sleep(Duration::from_mins(10)).await;

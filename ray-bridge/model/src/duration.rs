@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use rayfleet_text::cut;
+
 use crate::field_error::{FieldError, invalid};
-use crate::text::cut;
 
 /// The longest time that anybody may ask for: 30 days. [`crate::schema`] says the same.
 pub const LONGEST: Duration = Duration::from_hours(720);

@@ -10,7 +10,6 @@ pub mod field_error;
 pub mod owned;
 pub mod schema;
 pub mod standalone;
-pub mod text;
 mod valid;
 
 pub use block::{Engine, EngineType, EnvVar, Model, Parallelism, PlacementPolicy, PlacementStrategy, Probe};

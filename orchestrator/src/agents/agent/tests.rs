@@ -8,9 +8,9 @@ use reqwest::{Request, Response};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fake::{Answer, Fake};
 use crate::fixtures::fleet;
 use crate::kubernetes::GroupPods;
+use rayfleet_runtime::testing::{Answer, Fake};
 
 #[test]
 fn addresses_of_both_families_make_urls() {

@@ -4,9 +4,9 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::request::Error as BadRequest;
 use kube::core::{DynamicObject, Request};
-use rayfleet_api::pieces::fields;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use rayfleet_text::pieces::fields;
 use serde_json::json;
 
 use super::{Executor, Made, WriteError, body, gone_is_fine};
@@ -36,7 +36,7 @@ impl Executor {
             Ok(None) => {}
             Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
                 let request = at.get(&group.name, &GetParams::default());
-                let text = match self.send("get RayCluster", request).await {
+                let text = match self.writer.send("get RayCluster", request).await {
                     Ok(text) => text,
                     Err(gone) => {
                         gone_is_fine(Err(gone))?;
@@ -83,7 +83,7 @@ impl Executor {
         let group = GroupStatus { name, revision: fleet.revision.pod.clone(), ..GroupStatus::default() };
         let cluster = build::ray_cluster(fleet, &group, None);
         let request = strictly(&rayclusters::at(&fleet.namespace), &cluster, true);
-        self.send("try RayCluster", request).await.map(|_| ())
+        self.writer.send("try RayCluster", request).await.map(|_| ())
     }
 
     /// Deletes a RayCluster if it is still the one that was observed; its pods follow. What the answer says is entered in the index at
@@ -97,7 +97,7 @@ impl Executor {
         let preconditions = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let request = rayclusters::at(&key.namespace).delete(&key.name, &parameters);
-        match self.send("delete RayCluster", request).await {
+        match self.writer.send("delete RayCluster", request).await {
             // Either the object, which something still keeps, or a word that it is gone.
             Ok(answer) if is_status(&answer) => self.index.gone::<DynamicObject>(key),
             Ok(answer) => {

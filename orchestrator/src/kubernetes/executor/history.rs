@@ -63,7 +63,7 @@ impl Executor {
         }
         for name in change.delete {
             let request = at.delete(&name, &if_it_is(uid(&name)));
-            gone_is_fine(self.send("delete ControllerRevision", request).await.map(|_| ()))?;
+            gone_is_fine(self.writer.send("delete ControllerRevision", request).await.map(|_| ()))?;
         }
         Ok(Made::Ours)
     }

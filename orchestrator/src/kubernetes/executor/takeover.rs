@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::{DynamicObject, Request};
 use kube::{Resource, ResourceExt};
-use rayfleet_api::pieces::Page;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_runtime::watch::Stub;
+use rayfleet_text::pieces::Page;
 
 use super::{Executor, WriteError, body, gone_is_fine, of};
-use crate::kubernetes::objects::{Stub, any};
+use crate::kubernetes::objects::any;
 use crate::kubernetes::{aibrix, rayclusters};
 
 /// Objects in a page of a list. etcd keeps none above 1.5 MiB, so no page is larger than 30 MiB.
@@ -97,7 +98,8 @@ impl Executor {
                 preconditions: Some(Preconditions { uid: Some(of), resource_version: None }),
                 ..DeleteParams::default()
             };
-            let deleted = self.send("delete RayClusterReplicaSet", sets_at.delete(&name, &parameters)).await;
+            let deleted =
+                self.writer.send("delete RayClusterReplicaSet", sets_at.delete(&name, &parameters)).await;
             gone_is_fine(deleted.map(|_| ()))?;
         }
         Ok(())
@@ -114,7 +116,7 @@ impl Executor {
         loop {
             let parameters =
                 ListParams { limit: Some(PAGE), continue_token: token.take(), ..ListParams::default() };
-            let text = self.send(what, at.list(&parameters)).await?;
+            let text = self.writer.send(what, at.list(&parameters)).await?;
             let page = Page::of(&text).ok_or(WriteError::Unreadable(what))?;
             for item in page.items {
                 match any(item) {

@@ -1,17 +1,15 @@
 //! The executor against a server that answers as reported, in paused time.
 
-use std::time::Duration;
-
 use http::Method;
 use k8s_openapi::api::core::v1::Service;
 use rayfleet_api::names;
 use rayfleet_api::status::GroupStatus;
+use rayfleet_runtime::testing::{Answer, Call, Fake, refusal};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::service::same_service;
 use super::*;
-use crate::fake::{Answer, Call, Fake, refusal};
 use crate::fixtures::{fleet, raw_fleet};
 use crate::kubernetes::{build, route};
 
@@ -19,16 +17,15 @@ struct Bench {
     executor: Executor,
     server: Fake,
     index: Arc<Index>,
-    metrics: Arc<Metrics>,
     _lease: watch::Sender<Option<std::time::Instant>>,
 }
 
 fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
     let (leadership, lease) = Leadership::always();
     let server = Fake::new(answer);
-    let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::new()));
-    let executor = Executor::new(server.client(), index.clone(), leadership, metrics.clone());
-    Bench { executor, server, index, metrics, _lease: lease }
+    let index = Arc::new(Index::default());
+    let executor = Executor::new(server.client(), index.clone(), leadership, &Metrics::new());
+    Bench { executor, server, index, _lease: lease }
 }
 
 /// A server that refuses every create as one of something that is there already, owned by `uid`.
@@ -318,74 +315,6 @@ fn a_service_differs_by_what_was_asked_for_only() {
     assert!(!same_service(&there, &build::service(&fleet(), route::ports(9000, &[], None))));
     there.spec.as_mut().unwrap().selector = None;
     assert!(!same_service(&there, &wanted));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_sent_without_the_lease() {
-    let server = Fake::new(|_| Answer::Reply(200, json!({})));
-    let (mut leadership, lease) = Leadership::always();
-    let executor = Executor::new(
-        server.client(),
-        Arc::new(Index::default()),
-        leadership.clone(),
-        Arc::new(Metrics::new()),
-    );
-    lease.send_replace(None);
-    leadership.lost().await;
-    let refused = executor.delete_cluster(&key(), "u".into(), "5".into()).await;
-    assert!(matches!(refused, Err(WriteError::NotLeader(_))));
-    executor.tell(&raw_fleet(), false, "Reason", "message");
-    executor.write_event().await;
-    assert!(executor.may("launch").is_err());
-    assert_eq!(server.calls().len(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_under_way_is_given_up_with_the_lease() {
-    let server = Fake::new(|_| Answer::Silence);
-    let (leadership, lease) = Leadership::always();
-    let executor =
-        Executor::new(server.client(), Arc::new(Index::default()), leadership, Arc::new(Metrics::new()));
-    // The last renewal was seven seconds ago.
-    lease.send_replace(Some(clock::monotonic()));
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    let started = clock::monotonic();
-    let refused = executor.create_cluster(&fleet(), &group(), None, true).await;
-    assert!(matches!(refused, Err(WriteError::NotLeader(_))));
-    assert_eq!((clock::monotonic() - started).as_secs(), 3);
-    assert_eq!(server.calls().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_that_is_never_answered_ends_and_is_counted() {
-    let bench = bench(|_| Answer::Silence);
-    let started = clock::monotonic();
-    let error = bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap_err();
-    assert!(matches!(error, WriteError::TimedOut(..)));
-    assert!(!error.is_conflict() && error.about_the_object().is_none());
-    assert!(clock::monotonic() - started <= CALL + Duration::from_millis(10));
-    let counted = bench.metrics.text(0, true);
-    let line = r#"rayfleet_api_writes_total{what="create RayCluster",outcome="error"} 1"#;
-    assert!(counted.contains(line), "{counted}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_long_event_is_cut_to_what_the_server_takes() {
-    let bench = bench(|call| Answer::Reply(201, call.body.clone()));
-    bench.executor.tell(&raw_fleet(), true, "Reason", &"ß".repeat(2000));
-    bench.executor.write_event().await;
-    let note = bench.server.calls()[0].body["note"].as_str().unwrap().to_owned();
-    assert!(note.len() <= 1024, "{} bytes", note.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn more_events_than_can_wait_are_dropped_and_counted() {
-    let bench = bench(|_| Answer::Silence);
-    for number in 0..1000 {
-        bench.executor.tell(&raw_fleet(), true, "Reason", &number.to_string());
-    }
-    let text = bench.metrics.text(0, true);
-    assert!(text.contains("rayfleet_events_dropped_total 872"), "{text}");
 }
 
 /// What `kubectl delete --cascade=orphan` leaves: our labels, and no owner.

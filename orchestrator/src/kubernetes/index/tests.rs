@@ -78,10 +78,10 @@ fn slice(name: &str, pods: &[(&str, bool)]) -> Slice {
 /// Takes every marked fleet out of the queue.
 async fn marked(index: &Index) -> Vec<String> {
     let mut names = Vec::new();
-    while index.queue.depth() > 0 {
-        let next = index.queue.next(clock::monotonic);
+    while index.fleet_queue.depth() > 0 {
+        let next = index.fleet_queue.next(clock::monotonic);
         let key = tokio::time::timeout(Duration::from_secs(1), next).await.unwrap();
-        index.queue.done(&key, Ok(None));
+        index.fleet_queue.done(&key, Ok(None));
         names.push(key.name);
     }
     names.sort();

@@ -12,11 +12,12 @@ use rayfleet_api::FieldError;
 use rayfleet_api::pieces::values;
 use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
+use rayfleet_text::pieces::fields;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value, json};
 
-use super::{Meta, Watched, bounded, fields};
+use super::{Meta, Watched, bounded};
 use crate::kubernetes::Key;
 use crate::kubernetes::index::Warning;
 

@@ -6,6 +6,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::RayClusterFleet;
+use rayfleet_runtime::watch::Stub;
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,0 +1,152 @@
+//! Writes to the API server: each has a time-out, needs the lease and is counted. And events: a queue that drops what is too much, and
+//! one writer. What is written, and what an answer means, says who writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
+use kube::core::request::Error as BadRequest;
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde_json::json;
+use tracing::{Instrument as _, debug_span, warn};
+
+use crate::event_queue::{EventQueue, PendingEvent};
+use crate::events::{EventKey, EventRecorder, EventWrite};
+use crate::{Leadership, Metrics, WriteError, clock};
+
+/// Longest time for one call. The client itself would wait for minutes.
+const CALL: Duration = Duration::from_secs(10);
+
+/// Writes while this replica leads. Clones are the same writer.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leadership: Leadership,
+    recorder: Arc<EventRecorder>,
+    events: Arc<EventQueue>,
+    metrics: Metrics,
+}
+
+impl Writer {
+    /// A writer under `leadership`, whose events come from `controller`, and from this `instance` of it.
+    pub fn new(
+        client: Client,
+        leadership: Leadership,
+        metrics: Metrics,
+        controller: &'static str,
+        instance: Option<String>,
+    ) -> Self {
+        let recorder = Arc::new(EventRecorder::new(controller, instance));
+        Self { client, leadership, recorder, events: Arc::default(), metrics }
+    }
+
+    /// Whether this replica may act now, also elsewhere than at the API server.
+    pub fn may(&self, what: &'static str) -> Result<(), WriteError> {
+        if self.leadership.holds(clock::monotonic()) { Ok(()) } else { Err(WriteError::NotLeader(what)) }
+    }
+
+    /// One call under the lease, with a time-out, counted; gives the text of the answer. It is given up when the lease is lost
+    /// meanwhile, so that nothing is under way any more when another replica starts. kube's own calls read the answer at once, fail on
+    /// what they cannot read although the write was done, and log all of it then.
+    pub async fn send(
+        &self,
+        what: &'static str,
+        request: Result<http::Request<Vec<u8>>, BadRequest>,
+    ) -> Result<String, WriteError> {
+        self.may(what)?;
+        let call = async { self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await };
+        let mut leadership = self.leadership.clone();
+        let call = async {
+            tokio::select! {
+                // An answer that comes together with the loss counts as none: whoever leads next finds what it did.
+                biased;
+                () = leadership.lost() => Err(WriteError::NotLeader(what)),
+                outcome = tokio::time::timeout(CALL, call) => match outcome {
+                    Ok(Ok(text)) => Ok(text),
+                    Ok(Err(error)) => Err(WriteError::Api(what, Box::new(error))),
+                    Err(_) => Err(WriteError::TimedOut(what, CALL)),
+                },
+            }
+        };
+        let outcome = call.instrument(debug_span!("write", what)).await;
+        self.metrics.write(what, outcome.is_ok());
+        outcome
+    }
+
+    /// Reports to people, as soon as the events before are written: nothing ever waits for an event. Where too many wait, it is dropped,
+    /// counted and logged.
+    pub fn report(&self, about: ObjectReference, warning: bool, reason: &str, message: &str) {
+        let key = EventKey {
+            about: about.uid.clone().unwrap_or_default(),
+            warning,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        };
+        let name = about.name.clone().unwrap_or_default();
+        if !self.events.push(PendingEvent { about, key }) {
+            self.metrics.events_dropped.inc();
+            warn!(name, reason, message, "too many events wait: this one is dropped");
+        }
+    }
+
+    /// Writes events, one after the other, for as long as it is let.
+    pub async fn write_events(self) {
+        loop {
+            self.write_event().await;
+        }
+    }
+
+    /// Writes the oldest event that waits. A failure is only logged.
+    pub async fn write_event(&self) {
+        let PendingEvent { about, key } = self.events.next().await;
+        let at = of::<Event>(about.namespace.as_deref().unwrap_or_default());
+        let reason = key.reason.clone();
+        let written = match self.recorder.next(key, &about, clock::now()) {
+            EventWrite::New(event) => {
+                let request = body(&event).and_then(|body| at.create(&PostParams::default(), body));
+                self.send("event", request).await
+            }
+            EventWrite::Repeat(event) => {
+                let (name, count) = (event.name_any(), json!({"series": event.series}));
+                let (parameters, patch) = (PatchParams::default(), Patch::Merge(&count));
+                self.send("event", at.patch(&name, &parameters, &patch)).await
+            }
+        };
+        if let Err(error) = written {
+            warn!(%error, reason, "an event could not be written");
+        }
+    }
+}
+
+/// What is not there any more need not be deleted or changed; what changed since is looked at again.
+pub fn gone_is_fine(outcome: Result<(), WriteError>) -> Result<(), WriteError> {
+    match outcome {
+        Err(error) if error.is_gone() => Ok(()),
+        other => other,
+    }
+}
+
+/// How to delete an object only if it is the one that was observed: somebody may have made another one of its name.
+pub fn if_it_is(uid: Option<String>) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    }
+}
+
+/// Requests for a kind in a namespace.
+pub fn of<K: Resource<DynamicType = ()>>(namespace: &str) -> Request {
+    Request::new(K::url_path(&(), Some(namespace)))
+}
+
+/// An object as it is sent.
+pub fn body(object: &impl Serialize) -> Result<Vec<u8>, BadRequest> {
+    serde_json::to_vec(object).map_err(BadRequest::SerializeBody)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! Others with hands on a fleet: AIBrix's CRD in the place of ours, which drops the ledger from whatever is written, and AIBrix's own
+//! controller. Then nothing is changed and nothing written; the gates of what this replica knew are looked after from memory. What was lost
+//! is noticed before anything is decided from it. Taking over what AIBrix made, once its user says so, begins here too.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use rayfleet_api::spec::RayClusterFleetSpec;
+use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use rayfleet_core::{Effect, ReconcileInput, decide};
+use tracing::{error, warn};
+
+use super::deletion::LONGEST_UNKNOWN;
+use super::foreign_owner::ForeignOwner;
+use super::{FleetReconciler, split};
+use crate::clock;
+use crate::kubernetes::{Gate, Key, Records, Snapshot, WriteError, groups_of, owned_clusters};
+
+/// Time until somebody is asked again whether the others have gone.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What is known of others' hands on one fleet.
+#[derive(Debug, Default)]
+pub(super) struct ForeignControl {
+    /// The fleet as it was when nobody else had touched it, or as its history has it, and since then as it is looked after.
+    whole: Option<Arc<RayClusterFleet>>,
+    /// Why nothing is done, and when that was found.
+    held: Option<(ForeignOwner, Instant)>,
+    /// Generation and consent when the API server was asked last.
+    asked: Option<(Option<i64>, bool)>,
+    /// The answer to a write lacked the ledger.
+    pub(super) doubt: bool,
+    /// AIBrix's CRD is there.
+    foreign: bool,
+    /// The newest generation that may have lost fields to it.
+    pruned: Option<i64>,
+}
+
+impl ForeignControl {
+    /// A pass over a fleet that nobody else had touched has ended; `owns`: RayClusters of it are there. What this program wrote counts, an
+    /// empty ledger too. What came meanwhile from others, a spec or a ledger that is none, is for the next pass to look at.
+    pub(super) fn remember(
+        &mut self,
+        began: &Arc<RayClusterFleet>,
+        ended: &Arc<RayClusterFleet>,
+        owns: bool,
+    ) {
+        let is_same =
+            Arc::ptr_eq(began, ended) || began.metadata.uid == ended.metadata.uid && began.spec == ended.spec;
+        let lost = is_bare(ended) && !is_bare(began) && owns;
+        self.whole = Some(if is_same && !lost { ended.clone() } else { began.clone() });
+    }
+
+    /// What is stored elsewhere of a fleet whose ledger is gone and that this replica never saw whole: its history has template and
+    /// model. Its groups are found by the labels of their RayClusters, and what they run by their gates.
+    fn recollect(&mut self, stored: &RayClusterFleet, records: &Records<'_>) {
+        if self.known(stored).is_none() {
+            self.whole = records.newest(stored).map(Arc::new);
+        }
+    }
+
+    /// The fleet as it was before others touched it.
+    fn known(&self, stored: &RayClusterFleet) -> Option<&Arc<RayClusterFleet>> {
+        self.whole.as_ref().filter(|whole| whole.metadata.uid == stored.metadata.uid)
+    }
+
+    /// How long the fleet may drain, as it said before others touched it; ten minutes if that is not known.
+    pub(super) fn drain_timeout(&self, stored: &RayClusterFleet) -> Duration {
+        let known = self.known(stored).and_then(|whole| ValidFleet::recorded(whole).ok());
+        known.map_or(LONGEST_UNKNOWN, |fleet| fleet.drain_timeout)
+    }
+
+    /// The ledger is gone that this replica knows.
+    fn lost_ledger(&self, stored: &RayClusterFleet) -> bool {
+        self.known(stored).is_some_and(|whole| !is_bare(whole) && is_bare(stored))
+    }
+
+    /// The ledger as this replica knew it, where somebody else's write has dropped it.
+    pub(super) fn restored(&self, mut raw: RayClusterFleet) -> RayClusterFleet {
+        if self.lost_ledger(&raw) {
+            raw.status = self.known(&raw).and_then(|whole| whole.status.clone());
+        }
+        raw
+    }
+
+    /// AIBrix's CRD was there when that was asked last.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// A fleet that has lost fields, with those that are remembered.
+    pub(super) fn whole_again(&self, mut raw: RayClusterFleet) -> RayClusterFleet {
+        if let Some(whole) = self.known(&raw) {
+            raw.spec = whole.spec.clone();
+        }
+        raw
+    }
+
+    /// What this program has written of a fleet that has lost fields is no loss.
+    pub(super) fn remember_status(&mut self, written: Option<&RayClusterFleet>) {
+        if let Some((whole, written)) = self.whole.as_mut().zip(written) {
+            Arc::make_mut(whole).status.clone_from(&written.status);
+        }
+    }
+
+    /// Fields that AIBrix's CRD does not have, and that are gone without anybody having taken them out.
+    fn lost_fields(&self, stored: &RayClusterFleet) -> Vec<&'static str> {
+        let Some(whole) = self.known(stored) else { return Vec::new() };
+        let generation = stored.metadata.generation;
+        if generation != whole.metadata.generation && generation > self.pruned {
+            return Vec::new();
+        }
+        let pairs = fields(&whole.spec).into_iter().zip(fields(&stored.spec));
+        pairs.filter(|((_, before), (_, now))| *before && !now).map(|((name, _), _)| name).collect()
+    }
+}
+
+fn is_bare(fleet: &RayClusterFleet) -> bool {
+    fleet.status.as_ref().is_none_or(|status| status.groups.is_empty())
+}
+
+/// Fields of the spec that AIBrix's CRD does not have, and whether they are set.
+fn fields(spec: &RayClusterFleetSpec) -> [(&'static str, bool); 6] {
+    let strategy = spec.strategy.as_ref();
+    [
+        ("spec.model", spec.model.is_some()),
+        ("spec.drain", spec.drain.is_some()),
+        ("spec.failurePolicy", spec.failure_policy.is_some()),
+        ("spec.strategy.whenNoRoom", strategy.is_some_and(|strategy| strategy.when_no_room.is_some())),
+        ("spec.strategy.pendTimeout", strategy.is_some_and(|strategy| strategy.pend_timeout.is_some())),
+        ("spec.strategy.onFailure", strategy.is_some_and(|strategy| strategy.on_failure.is_some())),
+    ]
+}
+
+/// Whether the fleet's user lets its RayClusterReplicaSets be taken over.
+fn consents(fleet: &RayClusterFleet) -> bool {
+    fleet.annotations().get(names::ANNOTATION_TAKE_OVER).is_some_and(|value| value == "true")
+}
+
+impl FleetReconciler {
+    /// Whose hands are on a fleet beside ours, and what helps. RayClusters that its user lets be taken over are taken over here.
+    pub(super) async fn others(
+        &self,
+        stored: &RayClusterFleet,
+        others: &mut ForeignControl,
+    ) -> Result<Option<ForeignOwner>, WriteError> {
+        let now = clock::monotonic();
+        let owns = is_bare(stored) && !self.index.read(|known| owned_clusters(known, stored)).is_empty();
+        if owns {
+            self.index.read(|known| others.recollect(stored, &Records::of(stored, &known.revisions)));
+        }
+        let lost = others.doubt
+            || others.foreign
+            || owns
+            || others.lost_ledger(stored)
+            || !others.lost_fields(stored).is_empty();
+        let asks = (stored.metadata.generation, consents(stored));
+        let due = match &others.held {
+            Some((_, since)) => now.saturating_duration_since(*since) >= AGAIN,
+            None => lost,
+        };
+        if !due && others.asked == Some(asks) {
+            return Ok(others.held.as_ref().map(|(hands, _)| hands.clone()));
+        }
+        let found = self.look_for_others(stored, lost, others).await?;
+        others.asked = Some(asks);
+        let known = others.held.take().map(|(hands, _)| hands);
+        if let Some(hands) = found.as_ref().filter(|hands| known.as_ref() != Some(*hands)) {
+            warn!(reason = hands.reason, message = %hands.message, "others have their hands on it");
+            self.executor.tell(stored, true, hands.reason, &hands.message);
+        }
+        others.held = found.clone().map(|hands| (hands, now));
+        Ok(found)
+    }
+
+    async fn look_for_others(
+        &self,
+        stored: &RayClusterFleet,
+        lost: bool,
+        others: &mut ForeignControl,
+    ) -> Result<Option<ForeignOwner>, WriteError> {
+        let sets = match self.executor.replica_sets(stored).await {
+            Ok(sets) => sets,
+            // What serves is looked after whatever else fails; of a fleet without groups nothing is made before this is known.
+            Err(error) if !is_bare(stored) => {
+                warn!(%error, "RayClusterReplicaSets cannot be listed; none is assumed");
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(set) = sets.first() {
+            if !consents(stored) {
+                return Ok(Some(ForeignOwner::of_aibrix(&stored.name_any(), &set.name_any())));
+            }
+            if self.is_made_again(stored, set) {
+                return Ok(Some(ForeignOwner::still_of_aibrix(&set.name_any())));
+            }
+            self.executor.take_over(stored, &sets).await?;
+        }
+        if lost {
+            let ours = self.executor.keeps_ledger(stored).await?;
+            if others.foreign && ours {
+                others.pruned = stored.metadata.generation;
+            }
+            (others.foreign, others.doubt) = (!ours, false);
+            if !ours {
+                return Ok(Some(ForeignOwner::foreign_crd()));
+            }
+        }
+        let gone = others.lost_fields(stored);
+        Ok((!gone.is_empty()).then(|| ForeignOwner::lost_fields(&gone)))
+    }
+
+    /// Whether a RayClusterReplicaSet is younger than a RayCluster of the fleet's own: then AIBrix's controller made it beside us.
+    fn is_made_again(&self, fleet: &RayClusterFleet, set: &DynamicObject) -> bool {
+        let owned = self.index.read(|known| owned_clusters(known, fleet));
+        owned.into_iter().flatten().min().is_some_and(|oldest| {
+            set.metadata.creation_timestamp.as_ref().is_some_and(|created| created.0 > oldest)
+        })
+    }
+
+    /// Looks after the gates of what was known of a fleet that others have their hands on, and does nothing else.
+    pub(super) async fn look_on(
+        &self,
+        stored: &RayClusterFleet,
+        hands: &ForeignOwner,
+        others: &mut ForeignControl,
+    ) -> Result<Option<Timestamp>, WriteError> {
+        self.index.unprotect(&Key::of(stored));
+        let again = rayfleet_api::valid::after(clock::now(), AGAIN);
+        let before = stored.status.clone().unwrap_or_default();
+        if let Some(status) = hands.status(&before, clock::now()) {
+            self.executor.write_status(stored, status).await?;
+        }
+        let key = Key::of(stored);
+        let Some(mut raw) = others.known(stored).map(|whole| RayClusterFleet::clone(whole)) else {
+            return Ok(Some(again));
+        };
+        let Ok(fleet) = ValidFleet::recorded(&raw) else { return Ok(Some(again)) };
+        // Nothing is on its way anywhere while nothing can be written.
+        let fleet = ValidFleet { paused: true, ..fleet };
+        let before = raw.status.clone().unwrap_or_default();
+        let (observed, agents, capacity) = self.index.read(|known| {
+            let (observed, agents) = split(groups_of(known, &raw));
+            (observed, agents, Snapshot::of(known, &fleet))
+        });
+        let world = ReconcileInput {
+            fleet: &fleet,
+            stable: None,
+            held: None,
+            failed_writes: &[],
+            status: &before,
+            groups: &observed,
+            capacity: capacity.as_ref().map(|capacity| capacity as _),
+            now: clock::now(),
+        };
+        let decision = decide(&world);
+        self.executor.may("look after engines")?;
+        self.assign(&key, &fleet, &decision.status.groups, &agents);
+        let mut failed = None;
+        for effect in decision.effects {
+            // A group that drains goes by a decision, which would have to be written first.
+            if !matches!(effect, Effect::SetGate { open: true, .. }) && !effect.ends_traffic_of_the_dead() {
+                continue;
+            }
+            let Effect::SetGate { pod, pod_uid, open, launch, reason, .. } = effect else { continue };
+            let gate = Gate { open, launch: &launch, reason };
+            if let Err(cause) = self.executor.set_gate(&key.sibling(pod), &pod_uid, gate).await {
+                error!(error = %cause, "a gate could not be set; it is decided again");
+                failed.get_or_insert(cause);
+            }
+        }
+        raw.status = Some(decision.status);
+        others.whole = Some(Arc::new(raw));
+        failed.map_or(Ok(decision.wake.into_iter().chain([again]).min()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayfleet_api::RayClusterFleetStatus;
+    use rayfleet_api::status::GroupStatus;
+
+    use super::*;
+    use crate::fixtures::raw_fleet;
+
+    fn fleet(groups: usize, edit: impl FnOnce(&mut RayClusterFleet)) -> Arc<RayClusterFleet> {
+        let mut fleet = raw_fleet();
+        let groups = vec![GroupStatus::default(); groups];
+        fleet.status = Some(RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() });
+        edit(&mut fleet);
+        Arc::new(fleet)
+    }
+
+    /// Groups and model that are remembered after a pass over a fleet with two groups and a model.
+    fn remembered(ended: &Arc<RayClusterFleet>, owns: bool) -> (usize, bool) {
+        let mut others = ForeignControl::default();
+        others.remember(&fleet(2, |_| {}), ended, owns);
+        let whole = others.whole.unwrap();
+        (whole.status.as_ref().unwrap().groups.len(), whole.spec.model.is_some())
+    }
+
+    #[test]
+    fn a_ledger_that_this_program_has_written_is_remembered_an_empty_one_too() {
+        assert_eq!(remembered(&fleet(3, |_| {}), true), (3, true));
+        assert_eq!(remembered(&fleet(0, |_| {}), false), (0, true));
+    }
+
+    #[test]
+    fn what_another_crd_drops_while_a_pass_is_under_way_is_not_forgotten() {
+        assert_eq!(remembered(&fleet(0, |_| {}), true), (2, true), "its RayClusters are there");
+        assert_eq!(remembered(&fleet(0, |fleet| fleet.spec.model = None), false), (2, true));
+    }
+}

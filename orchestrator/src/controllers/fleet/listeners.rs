@@ -1,0 +1,54 @@
+//! Where the engines of a fleet's groups listen, by what each group runs: from the index to what the Service is made of.
+
+use rayfleet_api::ValidFleet;
+use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus};
+
+use super::FleetReconciler;
+use crate::kubernetes::{Key, Listener, name_to_share, own_port};
+
+impl FleetReconciler {
+    /// The heads of these groups. A group whose port nobody knows is left out.
+    pub(super) fn listeners(&self, fleet: &ValidFleet, groups: &[GroupStatus]) -> Vec<Listener> {
+        let listener = |group: &GroupStatus| {
+            let key = Key::new(&fleet.namespace, &group.name);
+            let ports = self.index.read(|known| known.head_ports(&key, group.uid.as_deref()))?;
+            Some(Listener::new(&ports, self.port_of(fleet, group)?))
+        };
+        groups.iter().filter_map(listener).collect()
+    }
+
+    /// Port of the engine that a group runs.
+    fn port_of(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<u16> {
+        if let Some(revision) = &group.engine_revision {
+            return self.model(fleet, Some(revision)).map(|model| model.port);
+        }
+        let key = Key::new(&fleet.namespace, &group.name);
+        let cluster = self.index.read(|known| known.clusters.get(&key).cloned());
+        cluster.and_then(|cluster| own_port(&cluster)).or(fleet.own_engine_port)
+    }
+
+    /// The name that a new group has to give to its port, if any.
+    pub(super) fn shared_port_name(
+        &self,
+        fleet: &ValidFleet,
+        groups: &[GroupStatus],
+        group: &GroupStatus,
+    ) -> Option<String> {
+        let port = self.port_of(fleet, group)?;
+        let key = Key::new(&fleet.namespace, &fleet.name);
+        let service = self.index.read(|known| known.services.get(&key).cloned());
+        name_to_share(port, &self.listeners(fleet, groups), service.as_deref())
+    }
+}
+
+/// The port that the fleet is on its way to: during a rollback that of the revision which it goes back to.
+pub(super) fn going_to(
+    fleet: &ValidFleet,
+    stable: Option<&ValidFleet>,
+    status: &RayClusterFleetStatus,
+) -> Option<u16> {
+    let rollout = status.rollout.as_ref().filter(|rollout| rollout.rollback.is_some());
+    let back =
+        stable.filter(|stable| rollout.is_some_and(|rollout| rollout.to == stable.revision.to_string()));
+    back.unwrap_or(fleet).model.as_ref().map(|model| model.port)
+}

@@ -1,0 +1,617 @@
+//! Whole looks at a fleet, against an API server that takes what it is given.
+
+mod deletion;
+mod others;
+mod unreadable;
+
+use std::time::Instant;
+
+use http::Method;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
+use kube::core::DynamicObject;
+use parking_lot::Mutex;
+use ray_bridge::{Bridge, Limits};
+use rayfleet_api::names;
+use rayfleet_api::status::{RankCount, RolloutStep};
+use rayfleet_runtime::testing::{Answer, Call, Fake, refusal};
+use rayfleet_runtime::{Controller, Leadership};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::*;
+use crate::fixtures::{object, raw_fleet};
+use crate::kubernetes::{Node, Pod, Slice, Warning};
+
+struct Bench {
+    controller: Arc<FleetReconciler>,
+    runner: Arc<Controller<FleetReconciler>>,
+    server: Fake,
+    lease: watch::Sender<Option<Instant>>,
+}
+
+fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
+    // There is no AIBrix, unless a test says so.
+    let server = Fake::new(move |call| match answer(call) {
+        Answer::Reply(200, body)
+            if call.method == Method::GET
+                && call.path.contains("/rayclusterreplicasets")
+                && body["items"].is_null() =>
+        {
+            refusal(404, "NotFound", "no such kind")
+        }
+        other => other,
+    });
+    let bench = Bench::of(server, Arc::default());
+    bench.list(raw_fleet());
+    bench
+}
+
+impl Bench {
+    fn of(server: Fake, index: Arc<Index>) -> Self {
+        let (leadership, lease) = Leadership::always();
+        let metrics = Arc::new(Metrics::new());
+        let executor = Executor::new(server.client(), index.clone(), leadership, &metrics);
+        let bridge = Bridge::new(Limits::default()).unwrap();
+        let agents = Agents::new(server.client(), bridge, index.clone(), metrics.clone(), Arc::default());
+        let controller = Arc::new(FleetReconciler::new(index, executor, agents, metrics));
+        let runner = Controller::new(controller.clone(), controller.metrics.runtime.clone());
+        Self { controller, runner, server, lease }
+    }
+
+    fn list(&self, fleet: RayClusterFleet) {
+        let index = &self.controller.index;
+        let node = json!({
+            "metadata": {"name": "a"},
+            "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}
+        });
+        index.reset(vec![fleet]);
+        index.reset(vec![object::<Node>(&node)]);
+        index.reset(Vec::<DynamicObject>::new());
+        index.reset(Vec::<Pod>::new());
+        index.reset(Vec::<ResourceQuota>::new());
+        index.reset(Vec::<Slice>::new());
+        index.reset(Vec::<Service>::new());
+        index.reset(Vec::<ControllerRevision>::new());
+        index.reset(Vec::<Warning>::new());
+    }
+
+    /// One pass, and when the next one is due.
+    async fn pass(&self) -> Result<Option<Timestamp>, WriteError> {
+        self.runner.reconcile(&key()).await.map(|next| match next {
+            Next::At(wake) => Some(wake),
+            Next::WhenMarked | Next::Gone => None,
+        })
+    }
+
+    fn no_kuberay(&self) {
+        for second in [0, 20, 40] {
+            self.controller.index.kuberay_missing("no CRD", clock::monotonic() + Duration::from_secs(second));
+        }
+    }
+
+    /// What a pass sends, as method and resource.
+    async fn sent(&self) -> Vec<String> {
+        let before = self.server.calls().len();
+        self.pass().await.unwrap();
+        self.server.calls().iter().skip(before).map(named).collect()
+    }
+
+    fn condition(&self, type_: &str) -> Option<String> {
+        let status = self.status();
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+        Some(format!("{}/{}", found.status, found.reason))
+    }
+
+    fn status(&self) -> RayClusterFleetStatus {
+        let fleet = self.controller.index.read(|known| known.fleets[&key()].clone());
+        fleet.status.clone().unwrap_or_default()
+    }
+}
+
+fn key() -> Key {
+    Key::new("n", "f")
+}
+
+fn named(call: &Call) -> String {
+    let dry = if call.path.contains("dryRun") { " as a trial" } else { "" };
+    let path = call.path.split('?').next().unwrap_or_default();
+    let what = path.split("/namespaces/n/").nth(1).unwrap_or(path);
+    format!("{} {what}{dry}", call.method)
+}
+
+/// A server that stores nothing and takes everything.
+fn willing(call: &Call) -> Answer {
+    let mut body = call.body.clone();
+    match call.method {
+        Method::GET if call.path.contains("rayclusterreplicasets") => {
+            refusal(404, "NotFound", "no such kind")
+        }
+        Method::GET => Answer::Reply(200, json!(raw_fleet())),
+        Method::POST => {
+            body["metadata"]["uid"] = json!("made");
+            Answer::Reply(201, body)
+        }
+        _ => {
+            body["metadata"]["resourceVersion"] = json!("99");
+            Answer::Reply(200, body)
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ledger_is_written_before_what_it_tells_of_is_made() {
+    let bench = bench(willing);
+    let sent = bench.sent().await;
+    let first = |what: &str| sent.iter().position(|call| call == what);
+    let written = first("PUT rayclusterfleets/f/status").unwrap();
+    let made = first("POST rayclusters").unwrap();
+    assert!(first("POST rayclusters as a trial").unwrap() < written && written < made, "{sent:#?}");
+    let ledger: Vec<String> = bench.status().groups.into_iter().map(|group| group.name).collect();
+    let there: Vec<String> =
+        bench.controller.index.read(|known| known.clusters.keys().map(|key| key.name.clone()).collect());
+    assert_eq!((ledger.len(), &ledger), (2, &there));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_at_rest_costs_no_call() {
+    let bench = bench(willing);
+    for _ in 0..5 {
+        bench.pass().await.unwrap();
+    }
+    assert_eq!(bench.sent().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_from_a_ledger_that_could_not_be_written() {
+    let bench = bench(|call| match call.method {
+        Method::PUT => refusal(409, "Conflict", "the fleet has changed"),
+        _ => willing(call),
+    });
+    let error = bench.pass().await.unwrap_err();
+    assert!(error.is_conflict());
+    assert!(bench.server.calls().iter().all(|call| named(call) != "POST rayclusters"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_reads_a_fleet_itself_once() {
+    let bench = bench(willing);
+    assert_eq!(bench.sent().await.first().map(String::as_str), Some("GET rayclusterfleets/f"));
+    assert!(!bench.sent().await.iter().any(|call| call.starts_with("GET")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_lease_nothing_is_done() {
+    let bench = bench(willing);
+    bench.lease.send_replace(None);
+    assert!(matches!(bench.pass().await, Err(WriteError::NotLeader(_))));
+    assert_eq!(bench.server.calls().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_everything_was_listed_nothing_is_done() {
+    let bench = bench(willing);
+    let empty = Arc::new(Index::default());
+    empty.apply(raw_fleet());
+    let bench = Bench::of(bench.server, empty);
+    assert_eq!(bench.runner.reconcile(&key()).await.unwrap(), Next::WhenMarked);
+    assert_eq!(bench.server.calls().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_breaks_a_rule_is_told_so_once() {
+    let mut fleet = raw_fleet();
+    let model = fleet.spec.model.as_mut().unwrap();
+    model.engine.get_or_insert_default().args = vec!["--tensor-parallel-size=4".into()];
+    let answer = fleet.clone();
+    let bench = bench(move |call| match call.method {
+        Method::GET if call.path.contains("/rayclusterfleets/") => Answer::Reply(200, json!(answer)),
+        _ => willing(call),
+    });
+    bench.list(fleet);
+    let sent = bench.sent().await;
+    assert_eq!(sent.iter().filter(|call| call.contains("rayclusters")).count(), 0, "{sent:#?}");
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::InvalidSpec);
+    assert_eq!(bench.sent().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_that_kuberay_refuses_is_tried_again_after_a_while() {
+    let bench = bench(|call| {
+        if call.path.contains("dryRun") {
+            refusal(422, "Invalid", "spec.headGroupSpec.template: Required value")
+        } else {
+            willing(call)
+        }
+    });
+    let trial = "POST rayclusters as a trial".to_owned();
+    assert!(bench.sent().await.contains(&trial));
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::InvalidTemplate);
+    assert_eq!(bench.sent().await, Vec::<String>::new());
+    tokio::time::advance(TRY_AGAIN).await;
+    assert_eq!(bench.sent().await, [trial]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_goes_on_when_kuberay_is_installed() {
+    let bench = bench(willing);
+    bench.no_kuberay();
+    bench.pass().await.unwrap();
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::KubeRayMissing);
+    bench.controller.index.reset(Vec::<DynamicObject>::new());
+    assert!(bench.sent().await.contains(&"POST rayclusters".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_somebody_else_is_asked_about_once_in_a_while() {
+    let bench = bench(|call| match (call.method.clone(), call.path.contains("/services")) {
+        (Method::POST, true) => refusal(409, "AlreadyExists", "there is one"),
+        (Method::GET, true) => {
+            let foreign: Value =
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "f", "namespace": "n"}});
+            Answer::Reply(200, foreign)
+        }
+        _ => willing(call),
+    });
+    let asked = |calls: Vec<String>| calls.iter().filter(|call| *call == "POST services").count();
+    assert_eq!(asked(bench.sent().await), 1);
+    assert_eq!(asked(bench.sent().await), 0);
+    tokio::time::advance(TRY_AGAIN).await;
+    assert_eq!(asked(bench.sent().await), 1);
+    assert_eq!(bench.condition("ServiceFailed").as_deref(), Some("True/Exists"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_is_gone_is_forgotten() {
+    let bench = bench(willing);
+    bench.pass().await.unwrap();
+    assert!(bench.controller.metrics.text(0, true).contains("rayfleet_groups{"));
+    bench.runner.pass(&key()).await;
+    bench.controller.index.delete(&raw_fleet());
+    bench.runner.pass(&key()).await;
+    assert!(!bench.controller.metrics.text(0, true).contains("rayfleet_groups{"));
+    assert_eq!(bench.runner.remembered(), [], "nothing is remembered of it");
+}
+
+/// The fleet as the API server has it, with a ledger of groups that run these revisions.
+fn with_groups(mut fleet: RayClusterFleet, revision: &Revision) -> RayClusterFleet {
+    let group = |slot: u32| GroupStatus {
+        name: format!("f-{}-{slot}", revision.pod),
+        slot,
+        uid: Some(format!("made-f-{}-{slot}", revision.pod)),
+        revision: revision.pod.clone(),
+        engine_revision: revision.engine.clone(),
+        nodes: vec!["a".into()],
+        ..GroupStatus::default()
+    };
+    fleet.status = Some(RayClusterFleetStatus { groups: vec![group(0), group(1)], ..Default::default() });
+    fleet
+}
+
+/// RayClusters of the ledger's groups, as they were made.
+fn clusters(fleet: &RayClusterFleet) -> Vec<DynamicObject> {
+    let groups = &fleet.status.as_ref().unwrap().groups;
+    let cluster = |group: &GroupStatus| {
+        serde_json::from_value(json!({
+            "apiVersion": "ray.io/v1", "kind": "RayCluster",
+            "metadata": {
+                "name": group.name, "namespace": "n", "uid": format!("made-{}", group.name), "resourceVersion": "1",
+                "labels": {names::LABEL_FLEET: "f", names::LABEL_MANAGED_BY: names::MANAGED_BY, names::LABEL_GROUP: group.name, "rayfleet.io/slot": group.slot.to_string(),
+                           "rayfleet.io/pod-revision": group.revision},
+                "ownerReferences": [crate::fixtures::owner("f", "u-1")]
+            },
+            "spec": {}
+        }))
+        .unwrap()
+    };
+    groups.iter().map(cluster).collect()
+}
+
+fn record_of(fleet: &RayClusterFleet) -> ControllerRevision {
+    let valid = ValidFleet::recorded(fleet).unwrap();
+    History::new(&valid, &BTreeMap::new()).change(fleet, &[]).create.unwrap()
+}
+
+/// A bench whose API server has this fleet.
+fn bench_of(
+    fleet: RayClusterFleet,
+    answer: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
+) -> Bench {
+    let stored = fleet.clone();
+    let bench = bench(move |call| {
+        answer(call).unwrap_or_else(|| match call.method {
+            Method::GET => Answer::Reply(200, json!(stored)),
+            _ => willing(call),
+        })
+    });
+    bench.list(fleet);
+    bench
+}
+
+const QUOTA: &str =
+    "rayclusters.ray.io is forbidden: exceeded quota: q, requested: count/rayclusters.ray.io=1";
+
+#[tokio::test(start_paused = true)]
+async fn what_groups_run_is_not_asked_about_again_whatever_the_quota_says() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(raw_fleet(), &revision);
+    let bench = bench_of(fleet.clone(), |call| {
+        (call.method == Method::POST && call.path.contains("rayclusters"))
+            .then(|| refusal(403, "Forbidden", QUOTA))
+    });
+    bench.controller.index.reset(clusters(&fleet));
+    let sent = bench.sent().await;
+    assert!(!sent.iter().any(|call| call.contains("POST rayclusters")), "{sent:#?}");
+    assert_ne!(bench.status().rollout.unwrap().step, RolloutStep::InvalidTemplate);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_costs_the_group_and_is_named_and_tried_again() {
+    let bench = bench_of(raw_fleet(), |call| {
+        (call.method == Method::POST && call.path.contains("rayclusters"))
+            .then(|| refusal(403, "Forbidden", QUOTA))
+    });
+    let made = |calls: &[String]| calls.iter().filter(|call| *call == "POST rayclusters").count();
+    assert_eq!(made(&bench.sent().await), 2);
+    let wake = bench.pass().await.unwrap();
+    assert!(wake.is_some_and(|wake| wake <= rayfleet_api::valid::after(clock::now(), TRY_AGAIN)), "{wake:?}");
+    assert_eq!(bench.condition("ReplicaFailure").as_deref(), Some("True/CreateRefused"));
+    let message = bench.status().groups[0].message.clone().unwrap();
+    assert!(message.contains("exceeded quota: q") && message.contains("raise the quota"), "{message}");
+    assert_eq!(made(&bench.sent().await), 0, "not at every look");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(made(&bench.sent().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_refuses_a_template_holds_the_change_and_is_asked_again_with_growing_waits() {
+    let denied = "rayclusters.ray.io is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: label";
+    let bench = bench_of(raw_fleet(), move |call| {
+        call.path.contains("dryRun").then(|| refusal(422, "Invalid", denied))
+    });
+    let asked = |calls: &[String]| calls.iter().filter(|call| call.ends_with("as a trial")).count();
+    assert_eq!(asked(&bench.sent().await), 1);
+    assert_eq!(bench.status().rollout.unwrap().step, RolloutStep::CreateRefused);
+    assert_eq!(bench.condition("ReplicaFailure").as_deref(), Some("True/CreateRefused"));
+    assert_eq!(bench.condition("Stalled").as_deref(), Some("False/NotStalled"));
+    for wait in [1, 2, 4, 8] {
+        assert_eq!(asked(&bench.sent().await), 0);
+        tokio::time::advance(Duration::from_secs(wait)).await;
+        assert_eq!(asked(&bench.sent().await), 1, "after {wait} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_be_made_costs_a_condition_and_nothing_else() {
+    let bench = bench_of(raw_fleet(), |call| {
+        (call.method == Method::POST && call.path.contains("/services")).then(|| {
+            refusal(403, "Forbidden", "services \"f\" is forbidden: exceeded quota: q, requested: services=1")
+        })
+    });
+    let sent = bench.sent().await;
+    assert_eq!(sent.iter().filter(|call| *call == "POST rayclusters").count(), 2, "{sent:#?}");
+    bench.pass().await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    bench.pass().await.unwrap();
+    assert_eq!(bench.condition("ServiceFailed").as_deref(), Some("True/QuotaExceeded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_made_holds_up_only_groups_of_its_revision() {
+    let bench = bench_of(raw_fleet(), |call| {
+        (call.method == Method::POST && call.path.contains("/controllerrevisions"))
+            .then(|| refusal(500, "InternalError", "etcd is full"))
+    });
+    let sent = bench.sent().await;
+    assert!(sent.contains(&"POST services".to_owned()), "{sent:#?}");
+    assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    bench.pass().await.unwrap();
+    assert_eq!(bench.condition("HistoryFailed").as_deref(), Some("True/WriteFailed"));
+    let status = bench.status();
+    assert_eq!((status.groups.len(), status.rollout.unwrap().step.as_str()), (0, "CreateRefused"));
+}
+
+/// `--port=9000` was taken by the API server, under an older CRD, and is refused by the orchestrator.
+fn with_owned_argument(mut fleet: RayClusterFleet) -> RayClusterFleet {
+    let model = fleet.spec.model.as_mut().unwrap();
+    model.engine.get_or_insert_default().args = vec!["--port=9000".into()];
+    fleet.metadata.generation = Some(4);
+    fleet
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_spec_is_stood_in_for_by_the_revision_that_groups_run() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(with_owned_argument(raw_fleet()), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    bench.controller.index.reset(clusters(&fleet)[..1].to_vec());
+    bench.controller.index.reset(vec![record_of(&raw_fleet())]);
+    // One RayCluster is gone: it is made again of the old revision, and nothing of the refused one is on record.
+    let mut sent = bench.sent().await;
+    sent.extend(bench.sent().await);
+    assert!(sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    assert!(
+        !sent.iter().any(|call| call.contains("controllerrevisions") || call.contains("trial")),
+        "{sent:#?}"
+    );
+    let status = bench.status();
+    assert_eq!((status.observed_generation, status.updated_replicas), (Some(4), 0));
+    assert_eq!(bench.condition("Progressing").as_deref(), Some("False/InvalidSpec"));
+    assert!(status.groups.iter().all(|group| group.revision == revision.pod), "{status:#?}");
+    assert!(status.groups.iter().all(|group| group.engine_revision == revision.engine), "{status:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_record_a_refused_fleet_is_looked_after_and_nothing_is_made() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(with_owned_argument(raw_fleet()), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    bench.controller.index.reset(clusters(&fleet)[..1].to_vec());
+    let mut sent = bench.sent().await;
+    sent.extend(bench.sent().await);
+    assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    // That a RayCluster is gone is observed all the same.
+    let status = bench.status();
+    assert_eq!((status.groups.len(), status.replicas), (1, 1), "{status:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_kuberay_is_missing_from_the_start_no_group_is_taken_for_gone() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let fleet = with_groups(raw_fleet(), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    let index = Arc::new(Index::default());
+    index.reset(vec![fleet]);
+    index.reset(Vec::<Node>::new());
+    index.reset(Vec::<Pod>::new());
+    index.reset(Vec::<ResourceQuota>::new());
+    index.reset(Vec::<Slice>::new());
+    index.reset(Vec::<Service>::new());
+    index.reset(Vec::<ControllerRevision>::new());
+    index.reset(Vec::<Warning>::new());
+    let bench = Bench::of(bench.server, index);
+    bench.no_kuberay();
+    bench.pass().await.unwrap();
+    let status = bench.status();
+    assert_eq!(status.rollout.unwrap().step, RolloutStep::KubeRayMissing);
+    assert!(status.groups.iter().all(|group| group.goal == rayfleet_api::status::Goal::Serve));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_panics_is_counted_and_taken_again() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let bench = bench(move |call| {
+        assert!(!first.swap(false, std::sync::atomic::Ordering::Relaxed), "a bug");
+        willing(call)
+    });
+    let queue = &bench.controller.index.fleet_queue;
+    queue.add(key());
+    for _ in 0..2 {
+        let next = tokio::time::timeout(Duration::from_secs(1), queue.next(clock::monotonic)).await;
+        bench.runner.pass(&next.expect("it is not left alone")).await;
+    }
+    assert!(bench.controller.metrics.text(0, true).contains("rayfleet_panics_total 1"));
+    assert_eq!(bench.status().groups.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_an_owner_is_made_the_fleet_s_and_not_doubled() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let mut orphans = clusters(&with_groups(raw_fleet(), &revision));
+    for orphan in &mut orphans {
+        orphan.metadata.owner_references = None;
+    }
+    let stored = orphans.clone();
+    let bench = bench_of(raw_fleet(), move |call| {
+        let name = call.path.split('?').next()?.rsplit('/').next()?;
+        let orphan = stored.iter().find(|orphan| orphan.metadata.name.as_deref() == Some(name))?;
+        let mut orphan = json!(orphan);
+        orphan["metadata"]["ownerReferences"] = call.body["metadata"]["ownerReferences"].clone();
+        Some(Answer::Reply(200, orphan))
+    });
+    bench.controller.index.reset(orphans);
+    let sent = bench.sent().await;
+    assert_eq!(sent.iter().filter(|call| call.starts_with("PATCH rayclusters/")).count(), 2, "{sent:#?}");
+    assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
+    let names: Vec<String> = bench.status().groups.into_iter().map(|group| group.name).collect();
+    assert_eq!(names, [format!("f-{}-0", revision.pod), format!("f-{}-1", revision.pod)]);
+}
+
+/// The head pod of a group whose gate is open.
+fn head_that_takes_traffic(name: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": format!("{name}-head"), "namespace": "n", "uid": name,
+            "ownerReferences": [{"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "uid": format!("made-{name}"),
+                                 "controller": true}],
+            "labels": {names::LABEL_FLEET: "f", names::LABEL_GROUP: name, "ray.io/cluster": name,
+                       "ray.io/node-type": "head"},
+            "annotations": {names::ANNOTATION_OPENED_FOR: format!("{name}.x.1")}
+        },
+        "spec": {"nodeName": "a", "containers": []},
+        "status": {"conditions": [
+            {"type": "ContainersReady", "status": "True"},
+            {"type": "rayfleet.io/serving", "status": "True"}
+        ]}
+    })
+}
+
+/// The template of a fleet was changed, its only group cannot serve, and whoever is asked about the template takes ten seconds.
+#[tokio::test(start_paused = true)]
+async fn a_gate_of_a_dead_group_closes_before_a_template_is_checked() {
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let mut fleet = with_groups(raw_fleet(), &revision);
+    for group in &mut fleet.status.as_mut().unwrap().groups {
+        (group.phase, group.launch) = (Phase::Ready, 1);
+    }
+    let name = fleet.status.as_ref().unwrap().groups[0].name.clone();
+    fleet.spec.template.spec["rayVersion"] = json!("2.99.0");
+    let head = object::<Pod>(&head_that_takes_traffic(&name));
+    let stored = fleet.clone();
+    let bench = bench(move |call| match call.method {
+        Method::GET => Answer::Reply(200, json!(stored)),
+        _ if call.path.contains("dryRun") => Answer::Late(Duration::from_secs(10), 201, json!({})),
+        _ => willing(call),
+    });
+    bench.list(fleet.clone());
+    bench.controller.index.reset(clusters(&fleet));
+    bench.controller.index.reset(vec![head]);
+    bench.controller.index.reset(vec![record_of(&raw_fleet())]);
+    let calls = bench.sent().await;
+    let first = |what: &str| calls.iter().position(|call| call.contains(what));
+    assert!(first("PATCH pods/").unwrap() < first("as a trial").unwrap(), "{calls:#?}");
+}
+
+/// A node pool is lost with 300 groups, and the API server takes a tenth of a second for each call.
+#[tokio::test(start_paused = true)]
+async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else() {
+    const GROUPS: u32 = 300;
+    let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
+    let mut fleet = raw_fleet();
+    fleet.spec.replicas = Some(300);
+    let group = |slot: u32| GroupStatus {
+        name: format!("f-{}-{slot}", revision.pod),
+        slot,
+        uid: Some(format!("made-f-{}-{slot}", revision.pod)),
+        revision: revision.pod.clone(),
+        engine_revision: revision.engine.clone(),
+        phase: Phase::Ready,
+        launch: 1,
+        ranks: Some(RankCount { placed: 2, total: 2 }),
+        ..GroupStatus::default()
+    };
+    fleet.status =
+        Some(RayClusterFleetStatus { groups: (0..GROUPS).map(group).collect(), ..Default::default() });
+    let pods: Vec<Pod> = (0..GROUPS)
+        .map(|slot| object(&head_that_takes_traffic(&format!("f-{}-{slot}", revision.pod))))
+        .collect();
+    let times: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
+    let noted = times.clone();
+    let stored = fleet.clone();
+    let bench = bench(move |call| {
+        noted.lock().push((named(call), clock::monotonic()));
+        let answer = match call.method {
+            Method::GET => Answer::Reply(200, json!(stored)),
+            _ => willing(call),
+        };
+        match answer {
+            Answer::Reply(code, body) => Answer::Late(Duration::from_millis(100), code, body),
+            other => other,
+        }
+    });
+    bench.list(fleet.clone());
+    bench.controller.index.reset(clusters(&fleet));
+    bench.controller.index.reset(pods);
+    bench.controller.index.reset(vec![record_of(&fleet)]);
+    bench.pass().await.unwrap();
+    let times = times.lock();
+    let gates: Vec<Instant> =
+        times.iter().filter(|(call, _)| call.starts_with("PATCH pods/")).map(|(_, when)| *when).collect();
+    assert_eq!(gates.len(), 300);
+    let (first, last) = (gates[0], gates[gates.len() - 1]);
+    assert!(last - first < Duration::from_secs(2), "{:?}", last - first);
+    let others =
+        times.iter().filter(|(call, _)| !call.starts_with("PATCH pods/") && !call.starts_with("GET "));
+    assert!(others.clone().count() > 0);
+    assert!(others.clone().all(|(_, when)| *when >= last), "{:#?}", others.take(5).collect::<Vec<_>>());
+}

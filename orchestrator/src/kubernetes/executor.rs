@@ -14,7 +14,7 @@ use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::request::Error as BadRequest;
 use kube::{Client, Resource as _, ResourceExt};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
-use rayfleet_runtime::writer::{Writer, body, gone_is_fine, of};
+use rayfleet_runtime::writer::{Writer, body, gone_is_fine, if_it_is, of};
 use rayfleet_runtime::{Leadership, WriteError, clock};
 use serde_json::json;
 

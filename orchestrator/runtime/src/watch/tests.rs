@@ -304,15 +304,15 @@ async fn a_store_restored_from_a_backup_is_listed_again() {
         }
         list(&[foreign("x", 2)], "4", None)
     });
-    let index = Index::default();
-    index.apply(crate::fixtures::object::<Pod>(&foreign("x", 8)));
-    index.apply(crate::fixtures::object::<Pod>(&foreign("y", 9)));
-    let what = What { path: "/api/v1/pods".into(), ..What::default() };
-    let mut follower = Follower { client: server.client(), what, unreadable: BTreeSet::new(), mute: 0 };
-    let from = follower.watch::<Pod>(&index, "9".to_owned()).await.unwrap();
+    let kept = Kept::default();
+    kept.apply(foreign("x", 8));
+    kept.apply(foreign("y", 9));
+    let (client, what) = (server.client(), what("/api/v1/pods"));
+    let mut follower = Follower { client, what, unreadable: BTreeSet::new(), mute: 0 };
+    let from = follower.watch(&kept, "9".to_owned()).await.unwrap();
     assert_eq!((from.as_str(), follower.mute), ("9", 1), "the version is kept, and that nothing came");
-    assert_eq!(follow_for(3 * 60, &server, &index).await, Vec::<String>::new());
-    assert!(has(&index, "x") && has(&index, "new") && !has(&index, "y"));
+    assert_eq!(follow_for(3 * 60, &server, &kept).await, Vec::<String>::new());
+    assert!(has(&kept, "x") && has(&kept, "new") && !has(&kept, "y"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +320,7 @@ async fn a_watch_that_never_brings_anything_ends_in_a_list() {
     let server = Fake::new(|call| {
         if is_watch(call) { Answer::Open(200, String::new()) } else { list(&[foreign("x", 2)], "9", None) }
     });
-    follow_for(5 * 60, &server, &Index::default()).await;
+    follow_for(5 * 60, &server, &Kept::default()).await;
     let lists = server.calls().iter().filter(|call| !is_watch(call)).count();
     assert_eq!(lists, 3, "one for each silence");
 }

@@ -9,7 +9,6 @@ use rayfleet_api::{LaunchId, RayClusterFleet, ValidFleet};
 use rayfleet_core::Effect;
 use tracing::{error, info, warn};
 
-use super::Controller;
 use super::FleetReconciler;
 use super::state::FleetState;
 use super::target_spec::TargetSpec;

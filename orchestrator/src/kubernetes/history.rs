@@ -198,7 +198,8 @@ impl<'a> History<'a> {
         let record = self.records.revisions.iter().rev().find(|revision| {
             revision.labels().get(LABEL_ENGINE_REVISION).is_some_and(|label| label == engine_revision)
         })?;
-        self.read_model(&*content(record)?)
+        let data = content(record)?;
+        self.read_model(&data)
     }
 
     /// Reads an old model block with today's rules, against the template that it was written with.

@@ -48,11 +48,15 @@ pub(super) fn search(
     let mut tries = TRIES;
     let domains = by_domain(nodes, kinds, &all);
     let choices = domains.as_ref().map_or(1, Vec::len);
+    let keys: usize = counts.keys().map(|kind| kinds[*kind].rules.apart.len()).sum();
     for choice in 0..choices {
+        if tries == 0 || budget.is_spent() {
+            break;
+        }
         let mut candidates: Candidates<'_> = all.iter().map(|(kind, of)| (*kind, of.as_slice())).collect();
         let bound = domains.iter().filter_map(|domains| domains.get(choice)).flatten();
         candidates.extend(bound.map(|(kind, of)| (*kind, of.as_slice())));
-        budget.spend(candidates.len());
+        budget.spend(candidates.len() + keys);
         let (balances, rules) = balances(nodes, kinds, &counts, &candidates, budget)?;
         let mut search = Search {
             nodes,

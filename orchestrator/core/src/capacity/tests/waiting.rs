@@ -74,7 +74,7 @@ fn waiting(nodes_there: usize, pods: usize, spec: impl Fn(usize) -> Value) -> Ca
 fn what_waits_is_looked_at_once_for_each_kind_of_pod() {
     let looks = |nodes, pods| LOOKS - settle(&waiting(nodes, pods, |_| stackable(1))).budget.left();
     let one = looks(50, 1);
-    assert!((50..200).contains(&one), "{one}");
+    assert!((50..500).contains(&one), "{one}");
     for pods in [50, 100, 200] {
         assert!(looks(50, pods) <= one * pods, "all different by their labels");
     }

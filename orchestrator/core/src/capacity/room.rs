@@ -168,16 +168,6 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// So many pods take their places. Each kind is kept up to date with each of them, unless that costs more than is left: then none is
-    /// kept.
-    fn make_way(&mut self, pods: usize) {
-        let each = 1 + self.nodes.len() / SCANNED;
-        self.budget.spend(pods.saturating_mul(self.kinds.len()).saturating_mul(each));
-        if self.budget.is_spent() {
-            self.kinds.clear();
-        }
-    }
-
     /// Number of nodes with room for a pod that existing pods exclude.
     pub(super) fn ruled_out(&self, role: &PodShape) -> usize {
         let me = self.me(role);

@@ -9,6 +9,7 @@ mod own_engine;
 #[cfg(test)]
 mod published;
 pub(crate) mod ray;
+mod scheduling;
 mod shape;
 pub(crate) mod strategy;
 
@@ -161,6 +162,16 @@ impl ValidFleet {
     /// Checks a fleet and fills in defaults. All problems are reported, not just the first.
     pub fn new(fleet: &RayClusterFleet) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
+        scheduling::check_scheduling(&fleet.spec.template.spec, &mut problems);
+        Self::check(fleet, problems)
+    }
+
+    /// Checks a fleet at a revision that was taken once, when there were fewer bounds: groups of it may serve, and are looked after.
+    pub fn recorded(fleet: &RayClusterFleet) -> Result<Self, Vec<FieldError>> {
+        Self::check(fleet, Vec::new())
+    }
+
+    fn check(fleet: &RayClusterFleet, mut problems: Vec<FieldError>) -> Result<Self, Vec<FieldError>> {
         let spec = &fleet.spec;
         problems.extend(spec.unreadable.iter().cloned());
         let name = fleet.name_any();

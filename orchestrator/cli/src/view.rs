@@ -198,7 +198,9 @@ fn partition(object: &DynamicObject) -> i64 {
         fields.remove("status");
     }
     let fleet = serde_json::from_value::<RayClusterFleet>(value).ok();
-    fleet.and_then(|fleet| ValidFleet::new(&fleet).ok()).map_or(0, |fleet| fleet.strategy.partition.into())
+    fleet
+        .and_then(|fleet| ValidFleet::recorded(&fleet).ok())
+        .map_or(0, |fleet| fleet.strategy.partition.into())
 }
 
 fn text(value: &Value, field: &str) -> Option<String> {

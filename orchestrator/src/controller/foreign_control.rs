@@ -69,7 +69,7 @@ impl ForeignControl {
 
     /// How long the fleet may drain, as it said before others touched it; ten minutes if that is not known.
     pub(super) fn drain_timeout(&self, stored: &RayClusterFleet) -> Duration {
-        let known = self.known(stored).and_then(|whole| ValidFleet::new(whole).ok());
+        let known = self.known(stored).and_then(|whole| ValidFleet::recorded(whole).ok());
         known.map_or(LONGEST_UNKNOWN, |fleet| fleet.drain_timeout)
     }
 
@@ -238,7 +238,7 @@ impl Controller {
         let Some(mut raw) = others.known(stored).map(|whole| RayClusterFleet::clone(whole)) else {
             return Ok(Some(again));
         };
-        let Ok(fleet) = ValidFleet::new(&raw) else { return Ok(Some(again)) };
+        let Ok(fleet) = ValidFleet::recorded(&raw) else { return Ok(Some(again)) };
         // Nothing is on its way anywhere while nothing can be written.
         let fleet = ValidFleet { paused: true, ..fleet };
         let before = raw.status.clone().unwrap_or_default();

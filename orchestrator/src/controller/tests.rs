@@ -317,7 +317,7 @@ fn clusters(fleet: &RayClusterFleet) -> Vec<DynamicObject> {
 }
 
 fn record_of(fleet: &RayClusterFleet) -> ControllerRevision {
-    let valid = ValidFleet::new(fleet).unwrap();
+    let valid = ValidFleet::recorded(fleet).unwrap();
     History::new(&valid, &BTreeMap::new()).change(fleet, &[]).create.unwrap()
 }
 

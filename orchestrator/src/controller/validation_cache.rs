@@ -2,6 +2,7 @@
 //! are is the API's business.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -33,7 +34,8 @@ struct Validated {
     deleting: bool,
     labels: BTreeMap<String, String>,
     engine_port: Option<String>,
-    spec: RayClusterFleetSpec,
+    /// Hash of the spec, which is too large to be kept once more.
+    spec: u64,
 }
 
 impl Validated {
@@ -44,7 +46,7 @@ impl Validated {
             deleting: raw.metadata.deletion_timestamp.is_some(),
             labels: raw.labels().clone(),
             engine_port: raw.annotations().get(names::ANNOTATION_ENGINE_PORT).cloned(),
-            spec: raw.spec.clone(),
+            spec: hash(&raw.spec),
         }
     }
 
@@ -55,8 +57,17 @@ impl Validated {
             && self.labels == *raw.labels()
             && self.engine_port.as_ref() == raw.annotations().get(names::ANNOTATION_ENGINE_PORT)
             // A generation that was set back with a backup of the cluster says nothing.
-            && self.spec == raw.spec
+            && self.spec == hash(&raw.spec)
     }
+}
+
+fn hash(spec: &RayClusterFleetSpec) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(spec).unwrap_or_default().hash(&mut hasher);
+    for odd in &spec.unreadable {
+        (&odd.field, &odd.problem).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 impl ValidationCache {

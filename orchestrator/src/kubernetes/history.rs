@@ -1,6 +1,7 @@
 //! Revisions of a fleet as ControllerRevisions: what `undo` goes back to, and where an engine of an
 //! older revision finds its model block. Pure; the executor writes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -86,13 +87,14 @@ impl<'a> Records<'a> {
     /// The fleet as it would be at an earlier revision: template and model of then, everything else of now. What breaks a rule now
     /// is left to its default. `None` when its record is gone or does not hold what its name says.
     pub(crate) fn fleet_at(&self, raw: &RayClusterFleet, wanted: &Revision) -> Option<ValidFleet> {
-        let spec = &self.find(wanted)?.data.as_ref()?.0["spec"];
+        let data = content(self.find(wanted)?)?;
+        let spec = &data["spec"];
         let mut then = raw.clone();
         then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
         then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
-        let fleet = ValidFleet::new(&then).or_else(|problems| {
+        let fleet = ValidFleet::recorded(&then).or_else(|problems| {
             leave_out(&mut then, &problems);
-            ValidFleet::new(&then)
+            ValidFleet::recorded(&then)
         });
         fleet.ok().filter(|fleet| fleet.revision == *wanted)
     }
@@ -100,7 +102,8 @@ impl<'a> Records<'a> {
     /// The fleet as it was when its newest revision was written: template and model of then, everything else of now. Unchecked.
     /// `None` without a record that can be read.
     pub(crate) fn newest(&self, raw: &RayClusterFleet) -> Option<RayClusterFleet> {
-        let spec = &self.revisions.last()?.data.as_ref()?.0["spec"];
+        let data = content(self.revisions.last()?)?;
+        let spec = &data["spec"];
         let mut then = raw.clone();
         then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
         then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
@@ -195,7 +198,8 @@ impl<'a> History<'a> {
         let record = self.records.revisions.iter().rev().find(|revision| {
             revision.labels().get(LABEL_ENGINE_REVISION).is_some_and(|label| label == engine_revision)
         })?;
-        self.read_model(&record.data.as_ref()?.0)
+        let data = content(record)?;
+        self.read_model(&data)
     }
 
     /// Reads an old model block with today's rules, against the template that it was written with.
@@ -211,7 +215,15 @@ impl<'a> History<'a> {
             }
         });
         let fleet: RayClusterFleet = serde_json::from_value(fleet).ok()?;
-        ValidFleet::new(&fleet).ok()?.model.map(Arc::new)
+        ValidFleet::recorded(&fleet).ok()?.model.map(Arc::new)
+    }
+}
+
+/// What a record holds. One that was read from the API server holds it as text.
+fn content(record: &ControllerRevision) -> Option<Cow<'_, Value>> {
+    match &record.data.as_ref()?.0 {
+        Value::String(text) => serde_json::from_str(text).ok().map(Cow::Owned),
+        tree => Some(Cow::Borrowed(tree)),
     }
 }
 
@@ -338,6 +350,44 @@ mod tests {
             let then = Records::of(&raw, &all).fleet_at(&raw, &wanted);
             assert_eq!(then.map(|then| then.revision), Some(wanted.clone()), "{number}");
         }
+    }
+
+    #[test]
+    fn a_record_as_it_is_read_is_as_good_as_it_was_made() {
+        let mut all = BTreeMap::new();
+        let old = with_args(&["--a"]);
+        write(&mut all, &old);
+        let wanted = ValidFleet::new(&old).unwrap().revision;
+        let read = |record: &Arc<ControllerRevision>| {
+            let text = serde_json::to_string(&**record).unwrap();
+            Arc::new(crate::kubernetes::Watched::read(&text).unwrap().unwrap())
+        };
+        let read: BTreeMap<Key, Arc<ControllerRevision>> =
+            all.iter().map(|(key, record)| (key.clone(), read(record))).collect();
+        assert!(read.values().all(|record| record.data.as_ref().unwrap().0.is_string()));
+        let now = with_args(&["--b"]);
+        let records = Records::of(&now, &read);
+        assert_eq!(records.fleet_at(&now, &wanted).unwrap().revision, wanted);
+        assert_eq!(records.newest(&now).unwrap().spec.model, old.spec.model);
+        let fleet = ValidFleet::new(&now).unwrap();
+        let model = History::new(&fleet, &read).model(wanted.engine.as_deref().unwrap());
+        assert_eq!(model.unwrap().args, ["--a"]);
+    }
+
+    #[test]
+    fn a_revision_with_more_rules_than_are_taken_now_is_looked_after() {
+        let mut old = with_args(&["--a"]);
+        let tolerations: Vec<Value> = (0..700).map(|n| json!({"key": format!("taint-{n}")})).collect();
+        old.spec.template.spec["headGroupSpec"]["template"]["spec"]["tolerations"] = json!(tolerations);
+        let fleet = ValidFleet::recorded(&old).unwrap();
+        let record = History::new(&fleet, &BTreeMap::new()).change(&old, &[]).create.unwrap();
+        let all = BTreeMap::from([(Key::of(&record), Arc::new(record))]);
+        assert_eq!(ValidFleet::new(&old).unwrap_err().len(), 1, "a change to it would be refused");
+        let then = Records::of(&old, &all).fleet_at(&old, &fleet.revision).unwrap();
+        assert_eq!(then.revision, fleet.revision);
+        let now = ValidFleet::new(&with_args(&["--b"])).unwrap();
+        let model = History::new(&now, &all).model(fleet.revision.engine.as_deref().unwrap());
+        assert_eq!(model.unwrap().args, ["--a"]);
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{FieldError, invalid};
+use super::{FieldError, invalid, scheduling};
 use crate::spec::{Model, Parallelism};
 use crate::{kuberay, names};
 
@@ -31,7 +31,7 @@ pub struct PodShape {
     pub gpus: u32,
     /// Its labels, as far as they are the same for all groups: by them other pods are kept off it, and it off them.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// The pod spec, for capacity.
+    /// Of the pod spec what capacity needs, and the claims of its volumes.
     pub spec: Arc<Value>,
 }
 
@@ -123,7 +123,13 @@ fn pod_shape(
     }
     let gpus = kuberay::gpus(group).unwrap_or_default();
     let labels = Arc::new(labels(of, group, role));
-    Some(PodShape { role: role.to_owned(), count, gpus, labels, spec: Arc::new(spec.clone()) })
+    let mut rules = scheduling::rules(spec);
+    let claimed = spec["volumes"].as_array().into_iter().flatten().filter_map(|volume| {
+        let claim = volume.pointer("/persistentVolumeClaim/claimName")?;
+        Some(json!({"persistentVolumeClaim": {"claimName": claim}}))
+    });
+    rules["volumes"] = claimed.collect();
+    Some(PodShape { role: role.to_owned(), count, gpus, labels, spec: Arc::new(rules) })
 }
 
 /// Whether the GPUs of the template are as many as the ranks of the engine, and stages as whole.
@@ -160,7 +166,7 @@ pub(super) fn check_gpus(model: &Model, shape: &GroupShape, spec: &Value, proble
 }
 
 /// The head and worker groups, with their fields.
-fn groups(spec: &Value) -> impl Iterator<Item = (String, &Value)> {
+pub(super) fn groups(spec: &Value) -> impl Iterator<Item = (String, &Value)> {
     let workers = spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate();
     let workers =
         workers.map(|(index, group)| (format!("spec.template.spec.workerGroupSpecs[{index}]"), group));
@@ -179,8 +185,6 @@ fn unequal(parallelism: Parallelism, ranks: u64, shape: &GroupShape) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn pod(limits: &Value) -> Value {

@@ -154,7 +154,7 @@ async fn stable(
         let mut then = raw.clone();
         then.spec.template = serde_json::from_value(record.template.clone()).ok()?;
         then.spec.model = serde_json::from_value(record.model.clone()).ok()?;
-        ValidFleet::new(&then).ok()
+        ValidFleet::recorded(&then).ok()
     }))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::NodeRoom;
+use super::budget::Budget;
 use super::neighbours::{Neighbour, Term, terms};
 use super::rules::{HOSTNAME, domain};
 
@@ -66,27 +67,36 @@ impl Beside {
     }
 
     /// A pod has to fulfil all terms to be one of those to be near.
-    fn is_near(&self, other: &Neighbour) -> bool {
-        !self.near.is_empty() && self.near.iter().all(|term| term.means(other))
+    fn is_near(&self, other: &Neighbour, budget: &mut Budget) -> bool {
+        !self.near.is_empty() && self.near.iter().all(|term| term.means(other, budget))
     }
 }
 
 impl Ruled {
     /// A pod is on a node.
-    pub(super) fn add(&mut self, beside: &Beside, at: usize, node: &NodeRoom, other: &Neighbour) -> Change {
+    pub(super) fn add(
+        &mut self,
+        beside: &Beside,
+        (at, node): (usize, &NodeRoom),
+        other: &Neighbour,
+        budget: &mut Budget,
+    ) -> Change {
         let mut change = Change::None;
-        let mine = beside.me.apart.iter().filter(|term| term.means(other));
-        let theirs = other.apart.iter().filter(|term| term.means(&beside.me));
-        for term in mine.chain(theirs) {
+        let mine = beside.me.apart.iter().map(|term| (term, other));
+        let theirs = other.apart.iter().map(|term| (term, &*beside.me));
+        for (term, whom) in mine.chain(theirs) {
+            if !term.means(whom, budget) {
+                continue;
+            }
             let Some(name) = domain(node, &term.key) else { continue };
             if self.off.entry(term.key.to_string()).or_default().insert(name.to_owned()) {
                 change = change.max(if term.key == HOSTNAME { Change::Node } else { Change::Domain });
             }
         }
-        if beside.me.collides(other) && self.taken.insert(at) {
+        if beside.me.collides(other, budget) && self.taken.insert(at) {
             change = change.max(Change::Node);
         }
-        if beside.is_near(other) {
+        if beside.is_near(other, budget) {
             for term in &beside.near {
                 let Some(name) = domain(node, &term.key) else { continue };
                 let domains = self.near.entry(term.key.to_string()).or_default();
@@ -97,6 +107,11 @@ impl Ruled {
             }
         }
         change
+    }
+
+    /// What it costs to ask about one node.
+    pub(super) fn cost(&self) -> usize {
+        1 + self.off.len() + self.near.len()
     }
 
     /// Whether a node is open to the pod.

@@ -1,15 +1,20 @@
 //! Pods that are alike, and the nodes that one of them fits on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::beside::{Beside, Change, Ruled};
+use super::budget::{Budget, amounts};
 use super::eligible::eligible;
 use super::neighbours::Neighbour;
 use super::requests::{requests, scarce};
 use super::rules::{Rules, domain};
 use super::{NodeRoom, Resources};
+
+/// Candidates that are passed over in the time of one look.
+pub(super) const SCANNED: usize = 64;
 
 /// What is free of a resource on each node.
 pub(super) trait Free {
@@ -28,7 +33,7 @@ pub(super) trait Free {
 /// Pods of one spec that others see in one way.
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
-    pub(super) spec: Value,
+    pub(super) spec: Arc<Value>,
     pub(super) asked: Resources,
     pub(super) rules: Rules,
     pub(super) beside: Beside,
@@ -38,27 +43,23 @@ pub(super) struct Kind {
     pub(super) spread: Vec<BTreeMap<String, usize>>,
     /// Nodes with room that the pods on them rule out.
     pub(super) ruled_out: usize,
-    /// Pods that were compared with it.
-    pub(super) compared: usize,
     /// Nodes that one such pod fits on, the fullest first: large free nodes are kept for large groups.
     candidates: Vec<(i128, usize)>,
 }
 
 impl Kind {
-    /// `pods`: those that are there, with the position of their node, and how many are alike.
+    /// `pods`: those that are there, with the position of their node, and how many are alike. `None`: the budget was spent before it was
+    /// known where such a pod fits. No part of the answer is given then: the next pod that runs may rule out any node.
     pub(super) fn new<'n>(
-        spec: &Value,
+        spec: &Arc<Value>,
         beside: Beside,
         nodes: &[NodeRoom],
         pods: impl Iterator<Item = (usize, &'n Neighbour, usize)>,
         free: &impl Free,
-    ) -> Self {
+        budget: &mut Budget,
+    ) -> Option<Self> {
         let (asked, rules) = (requests(spec), Rules::of(spec));
-        let domains = rules.spread.iter().map(|rule| {
-            let usable = nodes.iter().filter(|node| eligible(spec, node));
-            usable.filter_map(|node| Some((domain(node, &rule.key)?.to_owned(), 0))).collect()
-        });
-        let spread = domains.collect();
+        let spread = domains(spec, &rules, nodes, budget)?;
         let mut kind = Self {
             spec: spec.clone(),
             asked,
@@ -67,21 +68,38 @@ impl Kind {
             there: Ruled::default(),
             spread,
             ruled_out: 0,
-            compared: 0,
             candidates: Vec::new(),
         };
         for (at, pod, count) in pods {
-            kind.compared += 1;
-            kind.add(at, nodes, pod, count);
+            if budget.is_spent() {
+                return None;
+            }
+            budget.spend(1);
+            kind.add(at, nodes, pod, count, budget);
         }
-        let fits = |(_, node): &(usize, &NodeRoom)| eligible(spec, node) && kind.rules.has_labels(node);
-        let fitting = nodes.iter().enumerate().filter(|(at, _)| free.has(*at, &kind.asked)).filter(fits);
-        let (open, closed): (Vec<_>, Vec<_>) = fitting.partition(|(at, node)| kind.there.lets(*at, node));
-        let mut candidates: Vec<_> = open.into_iter().map(|(at, _)| (kind.room_on(at, free), at)).collect();
-        candidates.sort_unstable();
-        kind.candidates = candidates;
-        kind.ruled_out = closed.len();
-        kind
+        let labels = kind.rules.together.len() + kind.rules.spread.len();
+        for (at, node) in nodes.iter().enumerate() {
+            if budget.is_spent() {
+                return None;
+            }
+            budget.spend(amounts(&kind.asked));
+            if !free.has(at, &kind.asked) || !eligible(spec, node, budget) {
+                continue;
+            }
+            budget.spend(labels + kind.there.cost());
+            if !kind.rules.has_labels(node) {
+                continue;
+            }
+            if kind.there.lets(at, node) {
+                // It is kept, and there may be as many kinds as a template has worker groups.
+                budget.spend(2);
+                kind.candidates.push((kind.room_on(at, free), at));
+            } else {
+                kind.ruled_out += 1;
+            }
+        }
+        kind.candidates.sort_unstable();
+        Some(kind)
     }
 
     fn room_on(&self, node: usize, free: &impl Free) -> i128 {
@@ -109,35 +127,80 @@ impl Kind {
     }
 
     /// Pods are on a node.
-    pub(super) fn add(&mut self, at: usize, nodes: &[NodeRoom], pod: &Neighbour, count: usize) -> Change {
+    pub(super) fn add(
+        &mut self,
+        at: usize,
+        nodes: &[NodeRoom],
+        pod: &Neighbour,
+        count: usize,
+        budget: &mut Budget,
+    ) -> Change {
         let Some(node) = nodes.get(at) else { return Change::None };
-        let means = self
-            .beside
-            .spread
-            .iter()
-            .zip(&self.rules.spread)
-            .map(|(term, rule)| domain(node, &rule.key).filter(|_| term.means(pod)));
-        for (name, counts) in means.zip(&mut self.spread) {
+        let rules = self.beside.spread.iter().zip(&self.rules.spread);
+        for ((term, rule), counts) in rules.zip(&mut self.spread) {
+            let name = domain(node, &rule.key).filter(|_| term.means(pod, budget));
             if let Some(sum) = name.and_then(|name| counts.get_mut(name)) {
                 *sum = sum.saturating_add(count);
             }
         }
-        self.there.add(&self.beside, at, node, pod)
+        self.there.add(&self.beside, (at, node), pod, budget)
     }
 
-    /// One pod more is on a node. Says whether the candidates are still those; if not, the kind has to be made again.
-    pub(super) fn joined(&mut self, at: usize, nodes: &[NodeRoom], pod: &Neighbour) -> bool {
+    /// One pod more is on a node. Says whether the candidates are still those; if not, the kind has to be made again. It has to where the
+    /// budget is spent, too, and cannot.
+    pub(super) fn joined(
+        &mut self,
+        at: usize,
+        nodes: &[NodeRoom],
+        pod: &Neighbour,
+        budget: &mut Budget,
+    ) -> bool {
         let before = self.candidates.len();
-        match self.add(at, nodes, pod, 1) {
+        match self.add(at, nodes, pod, 1, budget) {
             Change::None => {}
-            Change::Node => self.candidates.retain(|(_, node)| *node != at),
+            Change::Node => {
+                budget.spend(before / SCANNED);
+                self.candidates.retain(|(_, node)| *node != at);
+            }
             Change::Domain => {
+                budget.spend(before.saturating_mul(self.there.cost()));
+                if budget.is_spent() {
+                    return false;
+                }
                 let lets = |node: usize| nodes.get(node).is_some_and(|room| self.there.lets(node, room));
                 self.candidates.retain(|(_, node)| lets(*node));
             }
             Change::More => return false,
         }
         self.ruled_out += before - self.candidates.len();
-        true
+        !budget.is_spent()
     }
+}
+
+/// For each hard rule to spread, the domains of the nodes that such a pod may use. `None`: the budget is spent.
+fn domains(
+    spec: &Value,
+    rules: &Rules,
+    nodes: &[NodeRoom],
+    budget: &mut Budget,
+) -> Option<Vec<BTreeMap<String, usize>>> {
+    let mut domains = vec![BTreeMap::new(); rules.spread.len()];
+    if domains.is_empty() {
+        return Some(domains);
+    }
+    for node in nodes {
+        if budget.is_spent() {
+            return None;
+        }
+        if !eligible(spec, node, budget) {
+            continue;
+        }
+        budget.spend(rules.spread.len());
+        for (rule, counts) in rules.spread.iter().zip(&mut domains) {
+            if let Some(name) = domain(node, &rule.key) {
+                counts.entry(name.to_owned()).or_insert(0);
+            }
+        }
+    }
+    Some(domains)
 }

@@ -2,7 +2,9 @@
 //! functions; who fills it in is the orchestrator.
 
 mod beside;
+mod budget;
 mod closing;
+mod domains;
 mod eligible;
 mod kind;
 mod neighbours;

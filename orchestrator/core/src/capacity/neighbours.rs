@@ -2,6 +2,7 @@
 //! from, and by the ports of the host that they hold. Bounded, and pods that are alike are there once: there are as many of these as
 //! pods in the cluster. What they mean for one more pod is said in `beside`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::budget::Budget;
 use super::pods::PodSpec;
 
 /// Longest labels of a pod that are kept, in bytes; those of a group's pods take about 600. A label that would be beyond is left out, so
@@ -23,13 +25,15 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 const OF_A_GROUP: [&str; 4] =
     [names::LABEL_GROUP, names::LABEL_SLOT, names::RAY_LABEL_CLUSTER, "ray.io/identifier"];
 
-/// Labels of a pod: lines of `key=value`. One piece of memory, for there are many and they are asked for seldom.
+/// Labels of a pod: lines of `key=value`, in the order of the keys. One piece of memory, for there are many of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Box<str>);
 
 impl Labels {
-    /// Labels in the order of their keys.
+    /// Labels of these keys and values.
     pub fn of<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> Self {
+        let mut labels: Vec<(&str, &str)> = labels.into_iter().collect();
+        labels.sort_unstable();
         let mut lines = String::new();
         for (key, value) in labels {
             if lines.len() + key.len() + value.len() + 2 <= LONGEST_LABELS {
@@ -39,9 +43,22 @@ impl Labels {
         Self(lines.into())
     }
 
-    /// The value of a label.
+    /// The value of a label. Half of the lines is left out at each step: pods may have hundreds of labels, and rules ask for many.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        let mut rest = self.0.as_bytes();
+        while !rest.is_empty() {
+            let (before, after) = rest.split_at_checked(rest.len() / 2)?;
+            let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let end = before.len() + after.iter().position(|byte| *byte == b'\n')?;
+            let line = rest.get(start..end)?;
+            let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b'=')?)?;
+            match name.cmp(key.as_bytes()) {
+                Ordering::Less => rest = rest.get(end + 1..)?,
+                Ordering::Greater => rest = rest.get(..start)?,
+                Ordering::Equal => return std::str::from_utf8(value.get(1..)?).ok(),
+            }
+        }
+        None
     }
 }
 
@@ -79,8 +96,14 @@ impl Neighbour {
     }
 
     /// Whether the two cannot share a host for its ports.
-    pub(super) fn collides(&self, other: &Self) -> bool {
+    pub(super) fn collides(&self, other: &Self, budget: &mut Budget) -> bool {
+        budget.spend(self.ports.len() * other.ports.len());
         self.ports.iter().any(|mine| other.ports.iter().any(|theirs| mine.collides(theirs)))
+    }
+
+    /// Whether it holds ports of its host.
+    pub(super) fn holds_ports(&self) -> bool {
+        !self.ports.is_empty()
     }
 
     /// Whether it keeps pods off that do not mind it themselves.
@@ -182,7 +205,8 @@ struct Demand {
 }
 
 impl Demand {
-    fn holds(&self, labels: &Labels) -> bool {
+    fn holds(&self, labels: &Labels, budget: &mut Budget) -> bool {
+        budget.spend(1 + self.values.len());
         let value = labels.get(&self.key);
         let among = || value.is_some_and(|value| self.values.iter().any(|one| one == value));
         match self.operator.as_str() {
@@ -229,16 +253,20 @@ impl Term {
         })
     }
 
-    /// Whether it means a pod.
-    pub(super) fn means(&self, pod: &Neighbour) -> bool {
-        let selected =
-            |demands: &[Demand], labels: &Labels| demands.iter().all(|demand| demand.holds(labels));
-        self.selector.as_ref().is_some_and(|demands| selected(demands, &pod.labels))
-            && (self.namespaces.contains(&pod.namespace)
-                || self.others.as_ref().is_some_and(|demands| {
-                    selected(demands, &Labels::of([(NAMESPACE_NAME, pod.namespace.as_str())]))
-                }))
+    /// Whether it means a pod. The namespace is asked first: most pods are in another one.
+    pub(super) fn means(&self, pod: &Neighbour, budget: &mut Budget) -> bool {
+        budget.spend(1 + self.namespaces.len());
+        let Some(selector) = &self.selector else { return false };
+        let is_in = self.namespaces.contains(&pod.namespace)
+            || self.others.as_ref().is_some_and(|demands| {
+                all_hold(demands, &Labels::of([(NAMESPACE_NAME, pod.namespace.as_str())]), budget)
+            });
+        is_in && all_hold(selector, &pod.labels, budget)
     }
+}
+
+fn all_hold(demands: &[Demand], labels: &Labels, budget: &mut Budget) -> bool {
+    demands.iter().all(|demand| demand.holds(labels, budget))
 }
 
 fn texts(list: &Value) -> impl Iterator<Item = SmolStr> {

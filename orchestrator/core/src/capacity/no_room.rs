@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayfleet_api::valid::PodShape;
 
+use super::budget::{Budget, values};
 use super::eligible::eligible;
 use super::kind::Free;
 use super::quota::Short;
@@ -13,6 +14,9 @@ use super::{Resources, Room};
 
 /// Free amounts that are listed; with more nodes the rest is the same story.
 const LISTED: usize = 8;
+
+/// Looks that an explanation may cost; of a group with more rules than that the first pods are explained.
+const LOOKS: usize = 1_000_000;
 
 /// A group does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,21 +47,29 @@ impl NoRoom {
     }
 
     pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
-        let resource = short_of(room, pods);
-        let free = format!("{}{}", free(room, pods, &resource), ruled_out(room, pods));
+        let mut budget = Budget::of(LOOKS);
+        let resource = short_of(room, pods, &mut budget);
+        let mut free = free(room, pods, &resource, &mut budget);
+        free += &ruled_out(room, pods, &mut budget);
+        if room.budget.is_spent() {
+            free +=
+                "; given up, as the scheduling rules of these pods take too long to compare: make them fewer";
+        }
         Self { needs: needs(pods, &resource), free, quota: false }
     }
 }
 
 /// The resource that the fewest nodes have enough of for a pod; a scarce one among equals.
-fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
+fn short_of(room: &Room<'_>, pods: &[PodShape], budget: &mut Budget) -> String {
     let mut enough: BTreeMap<String, usize> = BTreeMap::new();
     for pod in pods {
+        if budget.is_spent() {
+            break;
+        }
+        let usable = usable(room, pod, budget);
         for (name, amount) in requests(&pod.spec).into_iter().filter(|(_, amount)| *amount > 0) {
-            let nodes = room.nodes.iter().enumerate();
-            let count = nodes
-                .filter(|(at, node)| room.free.free(*at, &name) >= amount && eligible(&pod.spec, node))
-                .count();
+            budget.spend(usable.len());
+            let count = usable.iter().filter(|at| room.free.free(**at, &name) >= amount).count();
             enough.entry(name).and_modify(|least| *least = count.min(*least)).or_insert(count);
         }
     }
@@ -65,9 +77,23 @@ fn short_of(room: &Room<'_>, pods: &[PodShape]) -> String {
     least.map_or_else(|| "pods".to_owned(), |(name, _)| name)
 }
 
+/// Nodes that may run a pod, as far as the budget goes.
+fn usable(room: &Room<'_>, pod: &PodShape, budget: &mut Budget) -> Vec<usize> {
+    let nodes = room.nodes.iter().enumerate();
+    let usable = nodes.filter(|(_, node)| !budget.is_spent() && eligible(&pod.spec, node, budget));
+    usable.map(|(at, _)| at).collect()
+}
+
 /// Nodes that have room for a pod, and on which other pods do not let it.
-fn ruled_out(room: &Room<'_>, pods: &[PodShape]) -> String {
-    let most = pods.iter().map(|pod| room.ruled_out(pod)).max().unwrap_or_default();
+fn ruled_out(room: &Room<'_>, pods: &[PodShape], budget: &mut Budget) -> String {
+    let mut most = 0;
+    for pod in pods {
+        budget.spend(values(&pod.spec) + room.kinds.len());
+        if budget.is_spent() {
+            break;
+        }
+        most = room.ruled_out(pod).max(most);
+    }
     match most {
         0 => String::new(),
         1 => "; pods on 1 node with room rule it out by affinity, anti-affinity or host ports".to_owned(),
@@ -111,9 +137,10 @@ fn together(pods: &[PodShape]) -> String {
 }
 
 /// `best free: 8 + 4`, or that no node comes into question.
-fn free(room: &Room<'_>, pods: &[PodShape], resource: &str) -> String {
+fn free(room: &Room<'_>, pods: &[PodShape], resource: &str, budget: &mut Budget) -> String {
     for pod in pods {
-        if !room.nodes.iter().any(|node| eligible(&pod.spec, node)) {
+        let mut nodes = room.nodes.iter();
+        if !nodes.any(|node| budget.is_spent() || eligible(&pod.spec, node, budget)) {
             return format!(
                 "none of {} nodes may run pod `{}`: check its nodeSelector, affinity and tolerations, and the \
                  nodes' taints and readiness",
@@ -124,11 +151,8 @@ fn free(room: &Room<'_>, pods: &[PodShape], resource: &str) -> String {
     }
     let asks = |pod: &&PodShape| scarce(&requests(&pod.spec)).contains_key(resource);
     let asking = pods.iter().find(asks).or(pods.first());
-    let nodes = room.nodes.iter().enumerate();
-    let mut amounts: Vec<i128> = nodes
-        .filter(|(_, node)| asking.is_some_and(|pod| eligible(&pod.spec, node)))
-        .map(|(at, _)| room.free.free(at, resource).max(0))
-        .collect();
+    let usable = asking.map(|pod| usable(room, pod, budget)).unwrap_or_default();
+    let mut amounts: Vec<i128> = usable.into_iter().map(|at| room.free.free(at, resource).max(0)).collect();
     amounts.sort_unstable_by(|a, b| b.cmp(a));
     let more = if amounts.len() > LISTED { " + ..." } else { "" };
     let listed: Vec<_> =

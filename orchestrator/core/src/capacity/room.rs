@@ -7,12 +7,16 @@ use rayfleet_api::valid::{GroupShape, PodShape};
 use serde_json::Value;
 
 use super::beside::Beside;
-use super::kind::{Free, Kind};
+use super::budget::{Budget, values};
+use super::kind::{Free, Kind, SCANNED};
 use super::neighbours::Crowd;
 use super::requests::add;
 use super::search::{self, Asked};
 use super::settle::{settle, there};
 use super::{Capacity, Labels, Neighbour, NoRoom, NodeRoom, Quota, Resources};
+
+/// Looks that all groups of a fleet may cost in one pass, however large they are and whatever their rules are: less than a second.
+pub(super) const LOOKS: usize = 8_000_000;
 
 /// What is free on each node, and what the quotas leave.
 pub(crate) struct Room<'a> {
@@ -20,9 +24,11 @@ pub(crate) struct Room<'a> {
     pub(super) free: Unclaimed<'a>,
     quotas: Vec<Quota>,
     namespace: &'a str,
-    kinds: Vec<Kind>,
+    pub(super) kinds: Vec<Kind>,
     /// Pods that were given a place here, by position of the node: those that come after have to do with them.
     joined: BTreeMap<usize, Crowd>,
+    /// Once it is spent there is no room for anything more: the careful answer, as what runs may rule any node out.
+    pub(super) budget: Budget,
 }
 
 /// What is free once what was claimed here is taken off.
@@ -61,6 +67,7 @@ impl<'a> Room<'a> {
             namespace: &capacity.namespace,
             kinds: Vec::new(),
             joined: settled.joined,
+            budget: Budget::of(LOOKS),
         }
     }
 
@@ -77,14 +84,16 @@ impl<'a> Room<'a> {
     /// Takes room on nodes for pods, as far as there is any.
     fn take(&mut self, role: &PodShape, count: usize) {
         let me = self.me(role);
-        let mut kind = self.kind(&role.spec, &me);
+        let Some(mut kind) = self.kind(&role.spec, &me) else { return };
         for _ in 0..count {
             // Where one finds no node, none after it does.
             let Some(node) = self.kinds[kind].candidates().next() else { return };
             let asked = self.kinds[kind].asked.clone();
+            self.make_way(1);
             self.claim(node, &asked);
-            if !self.join(node, &me) {
-                kind = self.kind(&role.spec, &me);
+            if !self.join(node, &me) || self.kinds.is_empty() {
+                let Some(again) = self.kind(&role.spec, &me) else { return };
+                kind = again;
             }
         }
     }
@@ -95,26 +104,29 @@ impl<'a> Room<'a> {
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
             return Err(NoRoom::quota(&short));
         }
-        let roles: Vec<(usize, usize)> = shape
-            .roles
-            .iter()
-            .map(|role| {
-                let me = self.me(role);
-                (self.kind(&role.spec, &me), role.count)
-            })
-            .collect();
+        let mut roles = Vec::new();
+        for role in &shape.roles {
+            let me = self.me(role);
+            let kind = self.kind(&role.spec, &me);
+            let Some(kind) = kind else { return Err(NoRoom::explain(self, &shape.roles)) };
+            roles.push((kind, role.count));
+        }
         let kinds: Vec<usize> =
             roles.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count)).collect();
         let asked = kinds.iter().enumerate().map(|(position, kind)| Asked { position, kind: *kind });
-        let found = search::search(self.nodes, &self.free, &self.kinds, asked.collect());
+        let found = search::search(self.nodes, &self.free, &self.kinds, asked.collect(), &mut self.budget);
         let Some(places) = found else { return Err(NoRoom::explain(self, &shape.roles)) };
-        let mut joined = Vec::new();
-        for (kind, node) in kinds.iter().zip(&places) {
-            let asked = self.kinds[*kind].asked.clone();
-            joined.push((*node, self.kinds[*kind].beside.me().clone()));
-            self.claim(*node, &asked);
+        let taken: Vec<(usize, Resources, Arc<Neighbour>)> = (kinds.iter().zip(&places))
+            .map(|(kind, node)| {
+                let kind = &self.kinds[*kind];
+                (*node, kind.asked.clone(), kind.beside.me().clone())
+            })
+            .collect();
+        self.make_way(taken.len());
+        for (node, asked, _) in &taken {
+            self.claim(*node, asked);
         }
-        for (node, pod) in joined {
+        for (node, _, pod) in taken {
             self.join(node, &pod);
         }
         for quota in &mut self.quotas {
@@ -128,20 +140,38 @@ impl<'a> Room<'a> {
         Arc::new(Neighbour::of(self.namespace, Labels::from(&*role.labels), &role.spec))
     }
 
-    fn kind(&mut self, spec: &Value, me: &Arc<Neighbour>) -> usize {
+    /// The position of the kind of a pod. `None`: the budget is spent.
+    fn kind(&mut self, spec: &Arc<Value>, me: &Arc<Neighbour>) -> Option<usize> {
+        self.budget.spend(1 + self.kinds.len());
+        if self.budget.is_spent() {
+            return None;
+        }
         let same = |kind: &Kind| kind.spec == *spec && kind.beside.me() == me;
-        self.kinds.iter().position(same).unwrap_or_else(|| {
-            let beside = Beside::new(me.clone(), spec);
-            let pods = there(self.nodes, &self.joined, beside.minds_nobody());
-            self.kinds.push(Kind::new(spec, beside, self.nodes, pods, &self.free));
-            self.kinds.len() - 1
-        })
+        if let Some(known) = self.kinds.iter().position(same) {
+            return Some(known);
+        }
+        self.budget.spend(values(spec));
+        let beside = Beside::new(me.clone(), spec);
+        let pods = there(self.nodes, &self.joined, beside.minds_nobody());
+        let kind = Kind::new(spec, beside, self.nodes, pods, &self.free, &mut self.budget)?;
+        self.kinds.push(kind);
+        Some(self.kinds.len() - 1)
+    }
+
+    /// So many pods take their places. Each kind is kept up to date with each of them, unless that costs more than is left: then none is
+    /// kept.
+    fn make_way(&mut self, pods: usize) {
+        let each = 1 + self.nodes.len() / SCANNED;
+        self.budget.spend(pods.saturating_mul(self.kinds.len()).saturating_mul(each));
+        if self.budget.is_spent() {
+            self.kinds.clear();
+        }
     }
 
     /// Nodes with room for a pod that the pods there do not let it on.
     pub(super) fn ruled_out(&self, role: &PodShape) -> usize {
         let me = self.me(role);
-        let found = self.kinds.iter().find(|kind| kind.spec == *role.spec && *kind.beside.me() == me);
+        let found = self.kinds.iter().find(|kind| kind.spec == role.spec && *kind.beside.me() == me);
         found.map_or(0, |kind| kind.ruled_out)
     }
 
@@ -155,7 +185,7 @@ impl<'a> Room<'a> {
     /// A pod has got its place. Says whether all kinds are where they were: one that has to be looked at from the start is dropped.
     fn join(&mut self, node: usize, pod: &Arc<Neighbour>) -> bool {
         let before = self.kinds.len();
-        self.kinds.retain_mut(|kind| kind.joined(node, self.nodes, pod));
+        self.kinds.retain_mut(|kind| kind.joined(node, self.nodes, pod, &mut self.budget));
         self.joined.entry(node).or_default().add(pod, 1);
         self.kinds.len() == before
     }

@@ -68,16 +68,6 @@ pub(super) fn domain<'n>(node: &'n NodeRoom, key: &str) -> Option<&'n str> {
     if key == HOSTNAME { Some(&node.name) } else { node.labels.get(key).map(String::as_str) }
 }
 
-/// Whether a pod may be on a node beside another pod of its group.
-pub(super) fn agree(pod: (&Rules, &NodeRoom), other: (&Rules, &NodeRoom)) -> bool {
-    let same = |key: &String| {
-        let (one, other) = (domain(pod.1, key), domain(other.1, key));
-        one.is_some() && one == other
-    };
-    let both = |key: &&String| other.0.together.contains(*key);
-    !pod.0.apart.iter().chain(&other.0.apart).any(same) && pod.0.together.iter().filter(both).all(same)
-}
-
 /// How the pods of a spread rule are spread so far.
 #[derive(Clone, Debug)]
 pub(super) struct Balance {
@@ -97,6 +87,11 @@ impl Balance {
         let all = before.values().fold(pods, |sum, count| sum.saturating_add(*count));
         let most = all.saturating_add(spread.skew.saturating_mul(others)) / (others + 1);
         Self { spread: spread.clone(), counts: before.clone(), before, most }
+    }
+
+    /// Domains that it looks through.
+    pub(super) fn domains(&self) -> usize {
+        self.counts.len()
     }
 
     /// One pod more on a node; whether that can still be even in the end.

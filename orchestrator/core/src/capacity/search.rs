@@ -4,15 +4,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::budget::{Budget, amounts};
+use super::domains::Domains;
 use super::kind::{Free, Kind};
 use super::requests::{add, scarce};
-use super::rules::{Balance, Spread, agree, domain};
+use super::rules::{Balance, Spread, domain};
 use super::{NodeRoom, Resources};
 
-/// Placements tried before the search gives up, and nodes looked at. Pods of one kind take nodes in one order
-/// only, so groups of a few kinds of pods are settled long before; for others "no room" is the careful answer.
+/// Placements tried before the search gives up. Pods of one kind take nodes in one order only, so groups of a few kinds of pods are settled
+/// long before, however many pods they have; for others "no room" is the careful answer, as it is where the budget is spent.
 const TRIES: u32 = 20_000;
-const LOOKS: u32 = 2_000_000;
 
 /// A pod that is looked for a node for.
 #[derive(Clone, Copy, Debug)]
@@ -23,20 +24,40 @@ pub(super) struct Asked {
     pub(super) kind: usize,
 }
 
-/// A node for each pod, by position.
+/// Nodes to choose from, by kind.
+type Candidates<'c> = BTreeMap<usize, &'c [usize]>;
+
+/// A node for each pod, by position. A look at a node costs what the pod asks for and as many rules as there are between the group's pods.
 pub(super) fn search(
     nodes: &[NodeRoom],
     free: &impl Free,
     kinds: &[Kind],
     mut asked: Vec<Asked>,
+    budget: &mut Budget,
 ) -> Option<Vec<usize>> {
-    asked.sort_by_key(|pod| {
+    asked.sort_by_cached_key(|pod| {
         let kind = &kinds[pod.kind];
         (Reverse(scarce(&kind.asked).values().copied().max()), kind.count(), pod.kind)
     });
-    let mut budget = (TRIES, LOOKS);
-    for candidates in choices(nodes, kinds, &asked) {
-        let balances = balances(nodes, kinds, &asked, &candidates);
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for pod in &asked {
+        *counts.entry(pod.kind).or_default() += 1;
+    }
+    let all: BTreeMap<usize, Vec<usize>> =
+        counts.keys().map(|kind| (*kind, kinds[*kind].candidates().collect())).collect();
+    let mut tries = TRIES;
+    let domains = by_domain(nodes, kinds, &all);
+    let choices = domains.as_ref().map_or(1, Vec::len);
+    let keys: usize = counts.keys().map(|kind| kinds[*kind].rules.apart.len()).sum();
+    for choice in 0..choices {
+        if tries == 0 || budget.is_spent() {
+            break;
+        }
+        let mut candidates: Candidates<'_> = all.iter().map(|(kind, of)| (*kind, of.as_slice())).collect();
+        let bound = domains.iter().filter_map(|domains| domains.get(choice)).flatten();
+        candidates.extend(bound.map(|(kind, of)| (*kind, of.as_slice())));
+        budget.spend(candidates.len() + keys);
+        let (balances, rules) = balances(nodes, kinds, &counts, &candidates, budget)?;
         let mut search = Search {
             nodes,
             free,
@@ -44,32 +65,35 @@ pub(super) fn search(
             asked: &asked,
             candidates: &candidates,
             chosen: Vec::new(),
+            domains: Domains::of(counts.keys().map(|kind| &kinds[*kind])),
             claimed: BTreeMap::new(),
             balances,
-            budget,
+            rules,
+            tries,
+            budget: *budget,
         };
         if search.next() {
             let mut places = vec![0; asked.len()];
             for (pod, (_, node)) in asked.iter().zip(&search.chosen) {
                 places[pod.position] = *node;
             }
+            *budget = search.budget;
             return Some(places);
         }
-        budget = search.budget;
+        (*budget, tries) = (search.budget, search.tries);
     }
     None
 }
 
-/// Nodes to choose from, by kind. Pods that have to be together are tried in one domain after the other.
-fn choices(nodes: &[NodeRoom], kinds: &[Kind], asked: &[Asked]) -> Vec<BTreeMap<usize, Vec<usize>>> {
-    let used: BTreeSet<usize> = asked.iter().map(|pod| pod.kind).collect();
-    let all: BTreeMap<usize, Vec<usize>> =
-        used.iter().map(|kind| (*kind, kinds[*kind].candidates().collect())).collect();
-    let Some(key) = used.iter().find_map(|kind| kinds[*kind].rules.together.first()) else {
-        return vec![all];
-    };
+/// Where pods have to be together: for each domain, the nodes of the kinds with that rule. They are tried in one domain after the other.
+fn by_domain(
+    nodes: &[NodeRoom],
+    kinds: &[Kind],
+    all: &BTreeMap<usize, Vec<usize>>,
+) -> Option<Vec<BTreeMap<usize, Vec<usize>>>> {
+    let key = all.keys().find_map(|kind| kinds[*kind].rules.together.first())?;
     let bound: Vec<usize> =
-        used.iter().copied().filter(|kind| kinds[*kind].rules.together.contains(key)).collect();
+        all.keys().copied().filter(|kind| kinds[*kind].rules.together.contains(key)).collect();
     let mut domains: BTreeMap<&str, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     for kind in &bound {
         for node in &all[kind] {
@@ -78,46 +102,63 @@ fn choices(nodes: &[NodeRoom], kinds: &[Kind], asked: &[Asked]) -> Vec<BTreeMap<
             }
         }
     }
-    let free: BTreeMap<usize, Vec<usize>> =
-        all.iter().filter(|(kind, _)| !bound.contains(kind)).map(|(kind, of)| (*kind, of.clone())).collect();
-    let complete = domains.into_values().filter(|of| of.len() == bound.len());
-    complete.map(|of| of.into_iter().chain(free.clone()).collect()).collect()
+    Some(domains.into_values().filter(|of| of.len() == bound.len()).collect())
 }
 
-/// A balance for each spread rule. Rules of several kinds about one label are one rule.
+/// A balance for each spread rule, and the positions of those that a kind of pod counts in. Rules of several kinds about one label are
+/// one rule. `None`: the budget is spent.
 fn balances(
     nodes: &[NodeRoom],
     kinds: &[Kind],
-    asked: &[Asked],
-    candidates: &BTreeMap<usize, Vec<usize>>,
-) -> Vec<Balance> {
-    // Groups that were placed before may have had such a rule about other pods.
-    let used: BTreeSet<usize> = asked.iter().map(|pod| pod.kind).collect();
+    counts: &BTreeMap<usize, usize>,
+    candidates: &Candidates<'_>,
+    budget: &mut Budget,
+) -> Option<(Vec<Balance>, BTreeMap<usize, Vec<usize>>)> {
     let mut balances: Vec<Balance> = Vec::new();
-    for rule in asked.iter().flat_map(|pod| &kinds[pod.kind].rules.spread) {
-        if balances.iter().any(|balance| balance.spread == *rule) {
-            continue;
+    let mut positions: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for kind in counts.keys() {
+        for rule in &kinds[*kind].rules.spread {
+            budget.spend(1 + balances.len());
+            let known = balances.iter().position(|balance| balance.spread == *rule);
+            let at = if let Some(at) = known {
+                at
+            } else {
+                // Groups that were placed before may have had such a rule about other pods.
+                let with: Vec<usize> =
+                    counts.keys().copied().filter(|kind| kinds[*kind].rules.spread.contains(rule)).collect();
+                let of = || with.iter().filter_map(|kind| candidates.get(kind)).copied().flatten();
+                budget.spend(counts.len() + of().count());
+                let domains: BTreeSet<&str> =
+                    of().filter_map(|node| domain(&nodes[*node], &rule.key)).collect();
+                let pods = with.iter().filter_map(|kind| counts.get(kind)).sum();
+                balances.push(Balance::new(rule, pods, there(kinds, &with, rule, &domains, budget)));
+                balances.len() - 1
+            };
+            let of_kind = positions.entry(*kind).or_default();
+            if !of_kind.contains(&at) {
+                of_kind.push(at);
+            }
+            if budget.is_spent() {
+                return None;
+            }
         }
-        let with = |kind: usize| used.contains(&kind) && kinds[kind].rules.spread.contains(rule);
-        let pods = asked.iter().filter(|pod| with(pod.kind)).count();
-        let of = candidates.iter().filter(|(kind, _)| with(**kind)).flat_map(|(_, nodes)| nodes);
-        let domains: BTreeSet<&str> = of.filter_map(|node| domain(&nodes[*node], &rule.key)).collect();
-        balances.push(Balance::new(rule, pods, there(kinds, &with, rule, &domains)));
     }
-    balances
+    Some((balances, positions))
 }
 
 /// Pods that a rule means already, by domain. Domains without room count where such pods are: they are the ones to be even with.
 fn there(
     kinds: &[Kind],
-    with: &impl Fn(usize) -> bool,
+    with: &[usize],
     rule: &Spread,
     domains: &BTreeSet<&str>,
+    budget: &mut Budget,
 ) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<String, usize> = domains.iter().map(|name| ((*name).to_owned(), 0)).collect();
-    for (_, kind) in kinds.iter().enumerate().filter(|(at, _)| with(*at)) {
+    for kind in with.iter().filter_map(|at| kinds.get(*at)) {
         let ours = kind.rules.spread.iter().position(|spread| spread == rule);
         let Some(known) = ours.and_then(|at| kind.spread.get(at)) else { continue };
+        budget.spend(known.len());
         if known.values().all(|count| *count == 0) {
             continue;
         }
@@ -134,31 +175,36 @@ struct Search<'s, F> {
     free: &'s F,
     kinds: &'s [Kind],
     asked: &'s [Asked],
-    candidates: &'s BTreeMap<usize, Vec<usize>>,
+    candidates: &'s Candidates<'s>,
     /// For each pod so far: position in its candidates, and node.
     chosen: Vec<(usize, usize)>,
+    /// Where the pods so far are.
+    domains: Domains<'s>,
     /// What the pods so far take.
     claimed: BTreeMap<usize, Resources>,
     balances: Vec<Balance>,
-    budget: (u32, u32),
+    /// By kind: which of the balances are its own.
+    rules: BTreeMap<usize, Vec<usize>>,
+    tries: u32,
+    budget: Budget,
 }
 
 impl<F: Free> Search<'_, F> {
     fn next(&mut self) -> bool {
         let Some(pod) = self.asked.get(self.chosen.len()).copied() else {
+            self.budget.spend(self.balances.iter().map(Balance::domains).sum());
             return self.balances.iter().all(Balance::is_even);
         };
         let candidates = self.candidates;
         let Some(nodes) = candidates.get(&pod.kind) else { return false };
         for (place, &node) in nodes.iter().enumerate().skip(self.first_place(pod)) {
-            if self.budget.0 == 0 || self.budget.1 == 0 {
+            if self.tries == 0 || self.budget.is_spent() {
                 return false;
             }
-            self.budget.1 -= 1;
             if !self.fits(pod, node) {
                 continue;
             }
-            self.budget.0 -= 1;
+            self.tries -= 1;
             if self.take(pod, place, node) && self.next() {
                 return true;
             }
@@ -173,15 +219,10 @@ impl<F: Free> Search<'_, F> {
         before.filter(|(_, other)| other.kind == pod.kind).map_or(0, |((place, _), _)| *place)
     }
 
-    fn fits(&self, pod: Asked, node: usize) -> bool {
+    fn fits(&mut self, pod: Asked, node: usize) -> bool {
         let kind = &self.kinds[pod.kind];
-        let others = self.chosen.iter().zip(self.asked);
-        let mut others = others.map(|((_, taken), other)| (&self.kinds[other.kind], *taken));
-        let beside = others.all(|(other, taken)| {
-            agree((&kind.rules, &self.nodes[node]), (&other.rules, &self.nodes[taken]))
-                && !(taken == node && kind.beside.me().collides(other.beside.me()))
-        });
-        beside && self.has(node, &kind.asked)
+        self.budget.spend(amounts(&kind.asked));
+        self.has(node, &kind.asked) && self.domains.lets(kind, (node, &self.nodes[node]), &mut self.budget)
     }
 
     /// Whether there is room beside the pods so far. A candidate has room for one pod.
@@ -193,19 +234,22 @@ impl<F: Free> Search<'_, F> {
 
     /// Takes a node; whether the rules can still be kept.
     fn take(&mut self, pod: Asked, place: usize, node: usize) -> bool {
-        let kind = &self.kinds[pod.kind];
+        let (kind, room) = (&self.kinds[pod.kind], &self.nodes[node]);
         self.chosen.push((place, node));
+        self.domains.enter(kind, (node, room), &mut self.budget);
         add(self.claimed.entry(node).or_default(), &kind.asked);
         let mut even = true;
-        for balance in self.balances.iter_mut().filter(|of| kind.rules.spread.contains(&of.spread)) {
-            even &= balance.add(&self.nodes[node]);
+        for at in self.rules.get(&pod.kind).into_iter().flatten() {
+            self.budget.spend(1);
+            even &= self.balances[*at].add(room);
         }
         even
     }
 
     fn give_back(&mut self, pod: Asked, node: usize) {
-        let kind = &self.kinds[pod.kind];
+        let (kind, room) = (&self.kinds[pod.kind], &self.nodes[node]);
         self.chosen.pop();
+        self.domains.leave(kind, (node, room), &mut self.budget);
         if let Some(claimed) = self.claimed.get_mut(&node) {
             for (name, amount) in &kind.asked {
                 if let Some(sum) = claimed.get_mut(name) {
@@ -213,8 +257,8 @@ impl<F: Free> Search<'_, F> {
                 }
             }
         }
-        for balance in self.balances.iter_mut().filter(|of| kind.rules.spread.contains(&of.spread)) {
-            balance.remove(&self.nodes[node]);
+        for at in self.rules.get(&pod.kind).into_iter().flatten() {
+            self.balances[*at].remove(room);
         }
     }
 }

@@ -1,33 +1,36 @@
 //! Pods that wait for a node are given one before a group is looked at: the scheduler has them in its queue already. Each kind of pod
-//! looks through the nodes once, and all of them together no more than so often, so that nobody's pods take the time of others' fleets.
+//! looks through the nodes once, and all of them together cost no more than so many looks, so that nobody's pods take the time of
+//! others' fleets.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::beside::Beside;
+use super::budget::{Budget, amounts, values};
 use super::kind::{Free, Kind};
 use super::neighbours::Crowd;
 use super::room::Unclaimed;
 use super::{Capacity, Neighbour, NodeRoom, PendingPod};
 
-/// Nodes that are looked at, and pods that are compared, for all that wait. Pods beyond that are not counted: the scheduler finds a node
-/// within seconds for one that fits, so those that wait for long are no measure of what is free.
-const LOOKS: usize = 2_000_000;
+/// Looks that all that wait may cost together: at their specs, at nodes, and at the labels, namespaces and ports by which pods mind each
+/// other. A pod of which it is not known by then where it fits is not counted, nor are those after it: the scheduler finds a node within
+/// seconds for one that fits, so those that wait for long are no measure of what is free.
+pub(super) const LOOKS: usize = 2_000_000;
 
 /// Where pods that wait go.
 pub(super) struct Settled<'a> {
     pub(super) free: Unclaimed<'a>,
     /// By position of the node.
     pub(super) joined: BTreeMap<usize, Crowd>,
-    /// Nodes that were looked at, and pods that were compared.
-    pub(super) looks: usize,
+    pub(super) budget: Budget,
 }
 
 /// Every pod that waits gets the node that it fills best, if it fits on any; the own namespace's first, then by name.
 pub(super) fn settle(capacity: &Capacity) -> Settled<'_> {
     let nodes = capacity.nodes.as_slice();
-    let mut settled = Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), looks: 0 };
+    let mut settled =
+        Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), budget: Budget::of(LOOKS) };
     for (pod, count) in alike(capacity) {
-        if settled.looks >= LOOKS {
+        if settled.budget.is_spent() {
             break;
         }
         settled.place(nodes, pod, count);
@@ -53,19 +56,25 @@ fn alike(capacity: &Capacity) -> Vec<(&PendingPod, usize)> {
 
 impl Settled<'_> {
     fn place(&mut self, nodes: &[NodeRoom], pod: &PendingPod, count: usize) {
+        self.budget.spend(values(&pod.spec));
         let beside = Beside::new(pod.pod.clone(), &pod.spec);
         let pods = there(nodes, &self.joined, beside.minds_nobody());
-        let mut kind = Kind::new(&pod.spec, beside, nodes, pods, &self.free);
-        self.looks += nodes.len() + kind.compared;
+        let budget = &mut self.budget;
+        let Some(mut kind) = Kind::new(&pod.spec, beside, nodes, pods, &self.free, budget) else { return };
         let mut left = count;
         let candidates: Vec<usize> = kind.candidates().collect();
         for at in candidates {
             let Some(node) = nodes.get(at) else { continue };
             // A node that was the fullest is so after each pod that it takes.
-            while left > 0 && self.free.has(at, &kind.asked) && kind.there.lets(at, node) {
+            while left > 0
+                && !self.budget.is_spent()
+                && self.free.has(at, &kind.asked)
+                && kind.there.lets(at, node)
+            {
                 self.free.claim(at, &kind.asked);
                 self.joined.entry(at).or_default().add(&pod.pod, 1);
-                kind.add(at, nodes, &pod.pod, 1);
+                kind.add(at, nodes, &pod.pod, 1, &mut self.budget);
+                self.budget.spend(amounts(&kind.asked) + kind.there.cost());
                 left -= 1;
             }
         }

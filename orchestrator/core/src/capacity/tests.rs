@@ -1,6 +1,7 @@
 //! Does a whole group fit? Small clusters that a person can check by hand.
 
 mod brute_force;
+mod cost;
 mod neighbours;
 mod waiting;
 

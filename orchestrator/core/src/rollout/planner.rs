@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::spec::{StrategyType, WhenNoRoom};
+use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::GroupShape;
 

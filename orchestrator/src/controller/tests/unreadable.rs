@@ -69,6 +69,42 @@ async fn a_fleet_nested_too_deep_is_looked_after_by_its_last_revision_and_names_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fleet_that_would_take_too_much_memory_is_looked_after_by_its_last_revision() {
+    let mut fleet = too_deep();
+    fleet["spec"]["template"]["spec"]["odd"] = json!(vec![json!({"a": 0}); 100_000]);
+    let bench = bench_with(&fleet);
+    let mut sent = bench.sent().await;
+    sent.extend(bench.sent().await);
+    assert!(sent.contains(&"POST rayclusters".to_owned()), "the group that is gone is made again: {sent:#?}");
+    let status = bench.status();
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert!(
+        stalled.message.contains("spec.template: cannot be read: it holds more than 20000"),
+        "{stalled:?}"
+    );
+}
+
+/// A template that was taken before there was a bound on scheduling rules.
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_serves_with_more_rules_than_are_taken_now_is_looked_after() {
+    let mut raw = raw_fleet();
+    let tolerations: Vec<Value> = (0..700).map(|n| json!({"key": format!("taint-{n}")})).collect();
+    raw.spec.template.spec["headGroupSpec"]["template"]["spec"]["tolerations"] = json!(tolerations);
+    let revision = ValidFleet::recorded(&raw).unwrap().revision;
+    let fleet = with_groups(raw.clone(), &revision);
+    let bench = bench_of(fleet.clone(), |_| None);
+    bench.controller.index.reset(clusters(&fleet)[..1].to_vec());
+    bench.controller.index.reset(vec![record_of(&raw)]);
+    let mut sent = bench.sent().await;
+    sent.extend(bench.sent().await);
+    assert!(sent.contains(&"POST rayclusters".to_owned()), "the group that is gone is made again: {sent:#?}");
+    assert_eq!(bench.condition("Progressing").as_deref(), Some("False/InvalidSpec"));
+    let status = bench.status();
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert!(stalled.message.contains("headGroupSpec.template.spec: affinity, tolerations"), "{stalled:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fleet_that_cannot_be_read_is_let_go_when_it_is_deleted() {
     let mut fleet = too_deep();
     fleet["status"] = json!("odd");

@@ -9,6 +9,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::core::DynamicObject;
 use rayfleet_api::FieldError;
+use rayfleet_api::pieces::values;
 use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
 use serde::Deserialize;
@@ -18,6 +19,39 @@ use serde_json::{Map, Value, json};
 use super::{Meta, Watched, bounded, fields};
 use crate::kubernetes::Key;
 use crate::kubernetes::index::Warning;
+
+/// How much of an object is read as a tree. A tree takes a multiple of its text: an object of JSON with up to eleven fields takes 640 bytes
+/// and each of its names 32, so `{"a":0}` takes ninety times its eight bytes, and 1.4 MB of that, which etcd stores, 125 MB.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    values: usize,
+    bytes: usize,
+}
+
+/// A field of a fleet's spec. The template of a small fleet has 300 values in 10 kB and takes 70 kB, so that 1,000 fleets take 70 MB each
+/// time they are kept; 200 KiB of environment with names and values of four to twenty bytes are 16,000 values and take 4 MB. The worst
+/// that a tenant can write are 10,000 objects of one field: 7 MB.
+const FIELD: Bound = Bound { values: 20_000, bytes: 512 << 10 };
+/// What is made of a fleet's template: a RayCluster, in which KubeRay's CRD fills in defaults, and a record, which has the model beside it.
+const COPY: Bound = Bound { values: 2 * FIELD.values, bytes: 2 * FIELD.bytes };
+/// A field of a fleet's status, which is a tree for the moment of reading alone. 750 groups with all that is known of each have 40,000
+/// values.
+const STATUS: Bound = Bound { values: 100_000, bytes: 2 << 20 };
+
+impl Bound {
+    /// Reads a text as a tree, or says in what it is beyond the bound. The parser's own words may quote the object.
+    fn read(self, text: &str) -> Result<Value, String> {
+        let Self { values: most, bytes } = self;
+        if values(text) > most {
+            return Err(format!("it holds more than {most} values: make it smaller"));
+        }
+        if text.len() > bytes {
+            return Err(format!("it is longer than {} KiB: make it shorter", bytes >> 10));
+        }
+        serde_json::from_str(text)
+            .map_err(|_| "it is nested deeper than 126 levels: make it flatter".to_owned())
+    }
+}
 
 /// Fields that every object has.
 #[derive(Deserialize)]
@@ -50,7 +84,7 @@ impl<'a> Pieces<'a> {
 
     /// All of it, but for parts that cannot be read.
     fn whole(self) -> DynamicObject {
-        let readable = |part: Option<&str>| part.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let readable = |part: Option<&str>| part.and_then(|text| COPY.read(text).ok());
         DynamicObject {
             types: None,
             data: json!({"spec": readable(self.spec), "status": readable(self.status)}),
@@ -64,8 +98,7 @@ fn metadata(text: &str) -> Meta {
     serde_json::from_str(text).unwrap_or_else(|_| {
         let mut kept = Map::new();
         for (name, value) in fields(text).unwrap_or_default() {
-            let (Ok(name), Ok(value)) = (serde_json::from_str::<String>(name), serde_json::from_str(value))
-            else {
+            let (Ok(name), Ok(value)) = (serde_json::from_str::<String>(name), FIELD.read(value)) else {
                 continue;
             };
             kept.insert(name.clone(), value);
@@ -77,21 +110,21 @@ fn metadata(text: &str) -> Meta {
     })
 }
 
-/// A part of an object, each of its fields read by itself, and the fields that are nested too deep for that or otherwise odd.
+/// A part of an object, each of its fields read by itself, and the fields that are too deep or too large for that.
 fn part<T: DeserializeOwned>(
     at: &str,
     text: Option<&str>,
+    bound: Bound,
 ) -> Result<(Option<T>, Vec<FieldError>), serde_json::Error> {
     let Some(text) = text.filter(|text| *text != "null") else { return Ok((None, Vec::new())) };
     let (mut kept, mut odd) = (Map::new(), Vec::new());
     for (name, value) in fields(text).unwrap_or_default() {
         let name = name.trim_matches('"');
-        match serde_json::from_str(value) {
+        match bound.read(value) {
             Ok(value) => drop(kept.insert(name.to_owned(), value)),
-            // The error may quote the object.
-            Err(_) => odd.push(FieldError {
+            Err(problem) => odd.push(FieldError {
                 field: format!("{at}.{name}"),
-                problem: "cannot be read: it is nested deeper than 126 levels: make it flatter".to_owned(),
+                problem: format!("cannot be read: {problem}"),
             }),
         }
     }
@@ -101,10 +134,10 @@ fn part<T: DeserializeOwned>(
 impl Watched for RayClusterFleet {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let fleet = Pieces::of(text)?;
-        let (spec, odd) = part::<RayClusterFleetSpec>("spec", fleet.spec)?;
+        let (spec, odd) = part::<RayClusterFleetSpec>("spec", fleet.spec, FIELD)?;
         let mut spec = spec.map_or_else(|| serde_json::from_value(json!({})), Ok)?;
         spec.unreadable.extend(odd);
-        let (mut status, odd) = part::<RayClusterFleetStatus>("status", fleet.status)?;
+        let (mut status, odd) = part::<RayClusterFleetStatus>("status", fleet.status, STATUS)?;
         if let Some(status) = &mut status {
             status.unreadable.extend(odd);
         }
@@ -154,7 +187,8 @@ impl Watched for PodDisruptionBudget {
     }
 }
 
-/// A ControllerRevision, but for its data: that is whatever somebody wrote into it.
+/// A ControllerRevision, but for its data: that is whatever somebody wrote into it. What can be read is kept as text: there may be a hundred
+/// for each fleet, and they are looked into seldom.
 #[derive(Deserialize)]
 struct Record {
     #[serde(default)]
@@ -167,10 +201,11 @@ impl Watched for ControllerRevision {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let record: Record = serde_json::from_str(text)?;
         let data = fields(text).into_iter().flatten().find(|(name, _)| *name == "\"data\"");
-        let data = data.and_then(|(_, data)| serde_json::from_str::<Option<Value>>(data).ok().flatten());
+        let data =
+            data.map(|(_, data)| data).filter(|data| COPY.read(data).is_ok_and(|data| data.is_object()));
         Ok(Some(Self {
             metadata: record.metadata.into_object_meta(),
-            data: data.map(RawExtension),
+            data: data.map(|data| RawExtension(Value::from(data))),
             revision: record.revision,
         }))
     }

@@ -110,7 +110,7 @@ fn a_service_is_read_whatever_times_it_has() {
 #[test]
 fn a_controllerrevision_is_read_whatever_times_it_has() {
     let record: ControllerRevision = read(&json!({"metadata": owned(), "revision": 3, "data": {"spec": {}}}));
-    assert_eq!((record.revision, record.data.unwrap().0), (3, json!({"spec": {}})));
+    assert_eq!((record.revision, record.data.unwrap().0), (3, json!(r#"{"spec":{}}"#)));
 }
 
 #[test]
@@ -214,6 +214,72 @@ fn a_raycluster_and_a_record_are_known_whatever_is_in_them() {
     let record =
         ControllerRevision::read(&poisoned(&record).replace("\"TOO-DEEP\"", &deep())).unwrap().unwrap();
     assert_eq!((record.revision, record.data), (3, None));
+}
+
+/// So many objects of one field each, which take most memory for their bytes.
+fn wide(objects: usize) -> Value {
+    Value::Array(vec![json!({"a": 0}); objects])
+}
+
+#[test]
+fn a_field_that_would_take_too_much_memory_is_left_out_and_named() {
+    let fleet = |odd: Value| {
+        let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+        fleet["metadata"] = json!({"generation": 3});
+        fleet["spec"]["template"]["spec"]["odd"] = odd;
+        RayClusterFleet::read(&poisoned(&fleet)).unwrap().unwrap()
+    };
+    for (odd, problem) in [
+        (wide(170_000), "cannot be read: it holds more than 20000 values: make it smaller"),
+        (json!("x".repeat(600 << 10)), "cannot be read: it is longer than 512 KiB: make it shorter"),
+    ] {
+        let fleet = fleet(odd);
+        let odd: Vec<_> = fleet.spec.unreadable.iter().map(|odd| (&*odd.field, &*odd.problem)).collect();
+        assert_eq!(odd, [("spec.template", problem)]);
+        assert_eq!((fleet.spec.replicas, &fleet.spec.template.spec), (Some(2), &Value::Null));
+    }
+    // 200 KiB of an environment, as some have it.
+    let env: Vec<Value> = (0..6_200).map(|n| json!({"name": format!("NAME_{n:04}"), "value": "1"})).collect();
+    assert!(json!(env).to_string().len() > 200_000);
+    assert!(fleet(json!(env)).spec.unreadable.is_empty());
+}
+
+#[test]
+fn a_ledger_of_the_most_groups_is_read() {
+    let group = json!({
+        "name": "f-pods1-0", "slot": 0, "attempt": 1, "uid": "u", "revision": "pods1", "engineRevision": "eng1",
+        "phase": "Ready", "goal": "Serve", "launch": 3, "restarts": 0, "failures": 0,
+        "avoidNodes": vec!["node"; 30],
+    });
+    let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
+    fleet["metadata"] = json!({});
+    fleet["status"] = json!({"groups": vec![group; 750]});
+    let status = RayClusterFleet::read(&poisoned(&fleet)).unwrap().unwrap().status.unwrap();
+    assert_eq!((status.groups.len(), status.unreadable.len()), (750, 0));
+    fleet["status"] = json!({"groups": wide(60_000), "readyReplicas": 2});
+    let status = RayClusterFleet::read(&poisoned(&fleet)).unwrap().unwrap().status.unwrap();
+    assert_eq!((status.groups.len(), status.ready_replicas, status.unreadable.len()), (0, 2, 1));
+}
+
+#[test]
+fn what_would_take_too_much_memory_of_a_raycluster_or_a_record_is_not_kept() {
+    let cluster = |odd: Value| {
+        let cluster = json!({"metadata": owned(), "spec": {"odd": odd}, "status": {"state": "ready"}});
+        DynamicObject::read(&poisoned(&cluster)).unwrap().unwrap()
+    };
+    let hostile = cluster(wide(100_000));
+    assert_eq!((&hostile.data["spec"], &hostile.data["status"]["state"]), (&Value::Null, &json!("ready")));
+    assert!(cluster(wide(10_000)).data["spec"].is_object(), "whatever a fleet's template may hold");
+    let record = |data: Value| {
+        let record = json!({"metadata": owned(), "revision": 3, "data": data});
+        ControllerRevision::read(&poisoned(&record)).unwrap().unwrap().data.map(|data| data.0)
+    };
+    assert_eq!(record(json!({"spec": wide(100_000)})), None);
+    assert_eq!(record(json!("text")), None, "it is no record");
+    assert!(
+        record(json!({"spec": wide(10_000)})).unwrap().is_string(),
+        "it is no tree until it is asked for"
+    );
 }
 
 #[test]

@@ -222,7 +222,7 @@ async fn more_nodes_than_a_group_can_have_are_an_error() {
     let bridge = Bridge::new(limits()).unwrap();
     let options = ObserveOptions { most_nodes: 3, ..ObserveOptions::default() };
     let error = bridge.observe(&named("n/g", &ray.url), None, options).await.unwrap_err().to_string();
-    assert!(error.ends_with("4 nodes are alive, where there can be 3 at most"), "{error}");
+    assert!(error.ends_with("4 nodes are alive, more than the 3 allowed"), "{error}");
 }
 
 #[tokio::test]

@@ -397,7 +397,7 @@ async fn a_probe_passes_only_with_the_expected_text() {
 
     probe.expect = Some("Rome".to_owned());
     let error = engine.probe(&probe).await.unwrap_err();
-    assert_eq!(error.to_string(), "the probe's answer \" Paris, of course\" does not hold \"Rome\"");
+    assert_eq!(error.to_string(), "the probe's answer \" Paris, of course\" does not contain \"Rome\"");
 
     cluster.engine.on("POST /v1/completions", [(200, b"{\"choices\": []}".to_vec())]);
     probe.expect = None;

@@ -96,7 +96,7 @@ mod tests {
             reported(&json!({"containers": [{}], "affinity": affinity})),
             [
                 "spec.template.spec.workerGroupSpecs[0].template.spec: affinity, tolerations, topologySpreadConstraints, nodeSelector, \
-              resources and host ports take 226 KiB of JSON, at most 8 KiB are allowed: label the nodes, and select them by that label"
+              resources and host ports take 211 KiB of JSON, at most 8 KiB are allowed: label the nodes, and select them by that label"
             ]
         );
         let many = |name: &str| (0..700).map(|n| json!({name: n + 1, "protocol": "TCP"})).collect::<Vec<_>>();

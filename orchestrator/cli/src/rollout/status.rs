@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_waits_until_complete() {
+    async fn rollout_status_waits_until_complete() {
         let server = Simulated::with([sample::upgrading()]);
         let completion = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_says_where_it_was() {
+    async fn a_timeout_prints_the_last_step() {
         let server = Simulated::with([sample::upgrading()]);
         let fault =
             run(&args(true, 90), &server.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
@@ -123,13 +123,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_watch_it_returns_at_once() {
+    async fn without_a_watch_rollout_status_returns_at_once() {
         let server = Simulated::with([sample::upgrading()]);
         run(&args(false, 0), &server.fleets(), &Kept::default().terminal(false)).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_missing_fleet_is_not_waited_for() {
+    async fn a_missing_fleet_is_an_error() {
         let server = Simulated::with([]);
         let fault = run(&args(true, 0), &server.fleets(), &Kept::default().terminal(false))
             .await

@@ -182,7 +182,7 @@ fn a_fleet_is_read_however_deep_it_is_nested_and_whatever_its_status_holds() {
     let mut fleet = serde_json::to_value(raw_fleet()).unwrap();
     fleet["metadata"] = json!({"finalizers": ["rayfleet.io/drain"], "generation": 3, "labels": "odd"});
     fleet["spec"]["template"]["spec"]["odd"] = json!("TOO-DEEP");
-    fleet["status"] = json!({"readyReplicas": 2, "startupTimes": "TOO-DEEP", "rollout": {"step": "x", "to": "y", "lastProgress": NEVER}});
+    fleet["status"] = json!({"readyReplicas": 2, "startupTimes": "TOO-DEEP", "rollout": {"step": "Complete", "to": "y", "lastProgress": NEVER}});
     let text = poisoned(&fleet).replace("\"TOO-DEEP\"", &deep());
     let fleet = RayClusterFleet::read(&text).unwrap().unwrap();
     assert_eq!((fleet.name_any().as_str(), fleet.metadata.generation), ("x", Some(3)));

@@ -36,6 +36,17 @@ pub struct PodShape {
 }
 
 impl GroupShape {
+    /// Whether a group of the one fits wherever a group of the other does: pods of the same number, requests and rules. Their revision,
+    /// image and commands have no part in it.
+    pub fn needs_the_same_room(&self, other: &Self) -> bool {
+        let needs = |pod: &PodShape| {
+            let mut labels = (*pod.labels).clone();
+            labels.remove(names::LABEL_POD_REVISION);
+            (pod.role.clone(), pod.count, pod.gpus, labels, pod.spec.clone())
+        };
+        self.roles.iter().map(needs).eq(other.roles.iter().map(needs))
+    }
+
     /// GPUs of the whole group.
     pub fn gpus(&self) -> u32 {
         let of = |role: &PodShape| role.gpus.saturating_mul(u32::try_from(role.count).unwrap_or(u32::MAX));
@@ -217,6 +228,20 @@ mod tests {
         let mut problems = Vec::new();
         let shape = group_shape(("f", "r"), spec, &mut problems);
         (shape, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn another_image_needs_the_same_room_and_another_request_does_not() {
+        let shaped = |revision: &str, image: &str, gpus: u32| {
+            let container =
+                json!({"name": "ray", "image": image, "resources": {"limits": {"nvidia.com/gpu": gpus}}});
+            let spec = json!({"headGroupSpec": {"template": {"spec": {"containers": [container]}}}});
+            group_shape(("f", revision), &spec, &mut Vec::new())
+        };
+        let before = shaped("pods1", "ray:1", 8);
+        assert_ne!(before, shaped("pods2", "ray:2", 8));
+        assert!(before.needs_the_same_room(&shaped("pods2", "ray:2", 8)));
+        assert!(!before.needs_the_same_room(&shaped("pods2", "ray:2", 4)));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl<'a> RolloutTarget<'a> {
             failed_to_start(asked, group).or_else(|| {
                 let observed = observed.get(&group.name);
                 let pods = observed.map(|observed| observed.pods.as_slice()).unwrap_or_default();
-                let excused = stable.shape == asked.shape && waits_for_room(observed)
+                let excused = stable.shape.needs_the_same_room(&asked.shape) && waits_for_room(observed)
                     || group::pulls_its_image(group, pods, now);
                 if overdue && !excused { late(asked, group, limit, now) } else { None }
             })

@@ -1,5 +1,8 @@
 //! `onFailure: Rollback`: when a revision counts as failed, what happens then, and how it ends.
 
+use std::sync::Arc;
+
+use rayfleet_api::names;
 use rayfleet_api::spec::OnFailure;
 
 use super::sim::{Pace, Sim};
@@ -140,6 +143,11 @@ fn a_lack_of_room_does_not_start_a_rollback() {
     sim.bad.clear();
     sim.change(|fleet| {
         fleet.revision.pod = "pods2".to_owned();
+        for role in &mut fleet.shape.roles {
+            let revision = (names::LABEL_POD_REVISION.to_owned(), "pods2".to_owned());
+            role.labels =
+                Arc::new(role.labels.iter().map(|(k, v)| (k.clone(), v.clone())).chain([revision]).collect());
+        }
         fleet.replicas = 4;
     });
     sim.ticks(1500);

@@ -13,7 +13,6 @@ use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
 use rayfleet_text::pieces::fields;
 use rayfleet_text::pieces::values;
-use rayfleet_text::pieces::values;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value, json};

@@ -1,8 +1,6 @@
 //! The status that a release has stored is read by every later one: `status.groups` is a ledger that decisions start from. Each file of
 //! `stored/` is a status as that release wrote it, recorded on a real cluster, with every field that it had.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::generated::crd_manifest;
 use serde_json::Value;

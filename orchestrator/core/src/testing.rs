@@ -208,9 +208,9 @@ pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
 }
 
 /// What Ray says of an engine that is broken for good.
-pub(crate) fn rank_died(evidence: &str, nodes: &[&str]) -> Option<EngineFault> {
+pub(crate) fn rank_died(evidence: &str, nodes: &[&str]) -> EngineFault {
     let nodes = nodes.iter().map(ToString::to_string).collect();
-    Some(EngineFault { kind: FailureKind::RankDied, evidence: evidence.to_owned(), nodes })
+    EngineFault { kind: FailureKind::RankDied, evidence: evidence.to_owned(), nodes }
 }
 
 /// A group as it is when all is well, its gate open.

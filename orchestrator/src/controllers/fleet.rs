@@ -125,7 +125,8 @@ impl FleetReconciler {
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
         // Of a spec that is new others are asked first.
-        let is_new = state.generation.replace(stored.metadata.generation) != Some(stored.metadata.generation);
+        let generation = stored.metadata.generation.unwrap_or_default();
+        let is_new = std::mem::replace(&mut state.generation, generation) != generation;
         if is_new && let Some(fleet) = state.checked.last_valid().cloned() {
             let raw = state.unwritten.overlay(readable(stored));
             let held = Some(refusal::not_now("its spec is being checked"));

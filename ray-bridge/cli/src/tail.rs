@@ -1,4 +1,4 @@
-//! `logs --follow`: follows a log over a WebSocket, or by polling if WebSockets do not get through.
+//! `logs --follow`: follows a log over a WebSocket, or by polling if `WebSockets` do not get through.
 //!
 //! Continues while Ray does not answer, and ends with the job.
 

@@ -47,7 +47,7 @@ impl Dashboard {
     ///
     /// Waits if the job has not started. [`CallErrorKind::NotFound`] if there is no such job;
     /// [`CallErrorKind::Rejected`] and [`CallErrorKind::Malformed`] if a proxy on the way does not support
-    /// WebSockets: then [`Dashboard::log_tail`] can be polled.
+    /// `WebSockets`: then [`Dashboard::log_tail`] can be polled.
     pub async fn log_stream(&self, id: &SubmissionId, from: u64) -> Result<LogStream, CallError> {
         let path = job::path(id, "/logs/tail");
         let key = generate_key();

@@ -69,6 +69,7 @@ impl History {
     }
 
     /// What stays true for the next engine on the same cluster: its nodes.
+    #[must_use]
     pub fn next_launch(&mut self) -> Self {
         Self { nodes: std::mem::take(&mut self.nodes), ..Self::default() }
     }

@@ -25,14 +25,18 @@ pub fn plans(baseline: &Report, stride: u64, offset: u64) -> Vec<Plan> {
     for (index, kind) in (0_u64..).zip(Kind::OF_WRITES) {
         // Kinds begin at different writes, so that with a stride all writes are hit by some.
         plans.extend(
-            (1..=writes).filter(|at| (at + index + offset) % stride == 0).map(|at| Plan::one(kind, at)),
+            (1..=writes)
+                .filter(|at| (at + index + offset).is_multiple_of(stride))
+                .map(|at| Plan::one(kind, at)),
         );
     }
     for (index, kind) in (0_u64..).zip(Kind::OF_EVENTS) {
         let apart = EVENTS_APART * stride;
         let begin = index * 10 + EVENTS_APART * offset;
         plans.extend(
-            (1..=baseline.events).filter(|at| (at + begin) % apart == 0).map(|at| Plan::one(kind, at)),
+            (1..=baseline.events)
+                .filter(|at| (at + begin).is_multiple_of(apart))
+                .map(|at| Plan::one(kind, at)),
         );
     }
     plans

@@ -105,6 +105,9 @@ fn by_domain(
     Some(domains.into_values().filter(|of| of.len() == bound.len()).collect())
 }
 
+/// Positions in a list, by kind of pod.
+type Positions = BTreeMap<usize, Vec<usize>>;
+
 /// A balance for each spread rule, and the positions of those that a kind of pod counts in. Rules of several kinds about one label are
 /// one rule. `None`: the budget is spent.
 fn balances(
@@ -113,7 +116,7 @@ fn balances(
     counts: &BTreeMap<usize, usize>,
     candidates: &Candidates<'_>,
     budget: &mut Budget,
-) -> Option<(Vec<Balance>, BTreeMap<usize, Vec<usize>>)> {
+) -> Option<(Vec<Balance>, Positions)> {
     let mut balances: Vec<Balance> = Vec::new();
     let mut positions: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for kind in counts.keys() {

@@ -46,7 +46,7 @@ impl<'a> StepContext<'a> {
         let group = group.clone();
         Self {
             fleet,
-            observed: observed,
+            observed,
             pods,
             now,
             group,

@@ -72,7 +72,7 @@ pub(super) fn drain(ctx: &mut StepContext<'_>) {
             stop::start(ctx);
         }
         Engine::Unknown if settled && !ctx.launched() && !reachability::unknown(ctx.observed) => {
-            stop::start(ctx)
+            stop::start(ctx);
         }
         engine if ctx.reached(deadline) => cut_off(ctx, &engine),
         // Requests of an engine that makes no step any more do not end, however long they get.

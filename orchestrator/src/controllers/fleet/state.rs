@@ -15,8 +15,8 @@ use crate::pending_status::PendingStatus;
 pub(crate) struct FleetState {
     /// Its ledger has been read from the API server itself since this replica leads.
     pub(super) is_fresh: bool,
-    /// Generation of its spec in the pass before.
-    pub(super) generation: Option<Option<i64>>,
+    /// Generation of its spec in the pass before. 0: there was none.
+    pub(super) generation: i64,
     /// Its status, where that waits for a write.
     pub(super) unwritten: PendingStatus,
     /// Its template that KubeRay's CRD was asked about.

@@ -8,11 +8,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::core::DynamicObject;
-use rayfleet_api::FieldError;
 use rayfleet_api::spec::RayClusterFleetSpec;
-use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, names};
-use rayfleet_text::pieces::fields;
-use rayfleet_text::pieces::values;
+use rayfleet_api::{FieldError, RayClusterFleet, RayClusterFleetStatus, names};
+use rayfleet_text::pieces::{fields, values};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value, json};

@@ -80,7 +80,7 @@ fn a_group_that_has_to_be_together_on_one_of_many_nodes_costs_no_more_than_it_ma
 fn many_roles_cost_no_more_than_they_may() {
     let roles: Vec<Value> =
         (0..2_000).map(|n| json!({"containers": [{}], "hostname": n.to_string()})).collect();
-    let capacity = nodes(&[8; 5_000]);
+    let capacity = nodes(&vec![8; 5_000]);
     let mut room = Room::of(&capacity);
     assert!(room.place(&group(&roles)).is_err());
     assert!(room.budget.is_spent() && room.kinds.len() < 1_000, "{}", room.kinds.len());

@@ -102,7 +102,8 @@ fn waiting_pods_cannot_use_up_all_the_time() {
     let capacity = waiting(100, 4_000, spec);
     let settled = settle(&capacity);
     assert!(settled.budget.is_spent());
-    let placed: usize = settled.joined.values().flat_map(|crowd| crowd.iter()).map(|(_, count)| count).sum();
+    let placed: usize =
+        settled.joined.values().flat_map(super::super::neighbours::Crowd::iter).map(|(_, count)| count).sum();
     assert!((100..2_000).contains(&placed), "{placed}");
 }
 

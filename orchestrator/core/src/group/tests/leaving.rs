@@ -141,7 +141,7 @@ fn what_a_drain_cuts_off_is_reported_with_the_cause() {
 #[test]
 fn without_its_head_a_group_has_nothing_to_drain() {
     let ended = |observed: &mut ObservedGroup| {
-        (observed.pods[0].deleting, observed.pods[0].containers_ready) = (true, false)
+        (observed.pods[0].deleting, observed.pods[0].containers_ready) = (true, false);
     };
     assert_eq!(draining(2, ended).group.phase, Phase::Stopping);
     assert_eq!(draining(2, |observed| drop(observed.pods.remove(0))).group.phase, Phase::Stopping);

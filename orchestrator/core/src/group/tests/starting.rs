@@ -398,7 +398,7 @@ fn what_a_ray_cluster_waits_for_is_reported() {
     let silent =
         |observed: &mut ObservedGroup| observed.ray.as_mut().unwrap().state = Err("refused".to_owned());
     let no_sign = |observed: &mut ObservedGroup, ip: &str| {
-        observed.ray.as_mut().unwrap().unreachable_ips = vec![ip.to_owned()]
+        observed.ray.as_mut().unwrap().unreachable_ips = vec![ip.to_owned()];
     };
     assert_eq!(reported(&|observed| observed.ray = None), "waits for the Ray dashboard's first answer");
     assert_eq!(reported(&silent), "the Ray dashboard does not answer: refused");

@@ -33,10 +33,10 @@ fn inputs<'a>(
     Inputs {
         fleet,
         stable: None,
-        target: target,
+        target,
         held: None,
         failed_writes: &[],
-        observed: observed,
+        observed,
         removed: &[],
         capacity: None,
         nodes: &[],

@@ -14,7 +14,7 @@ impl Dashboard {
     }
 
     /// Health of a node's raylet, as its agent reports it: `Some` is what is wrong with it.
-    /// [`CallErrorKind::Unreachable`](crate::CallErrorKind::Unreachable) if no agent answers at that address.
+    /// [`CallErrorKind::Unreachable`] if no agent answers at that address.
     pub async fn raylet_health(&self, node: &NodeSummary) -> Result<Option<String>, CallError> {
         let path = "/api/local_raylet_healthz";
         if let Some(agent) = node.agent(&self.0) {

@@ -28,7 +28,7 @@ const PASSES: usize = 50_000;
 pub struct Question<'a> {
     /// The fleet with the new spec.
     pub fleet: &'a ValidFleet,
-    /// The fleet at its last complete revision; see [`decide::World::stable`].
+    /// The fleet at its last complete revision; see [`decide::ReconcileInput::stable`].
     pub stable: Option<&'a ValidFleet>,
     /// Its status now.
     pub status: &'a RayClusterFleetStatus,

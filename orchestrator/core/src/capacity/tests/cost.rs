@@ -117,7 +117,7 @@ fn looks(capacity: &Capacity) -> usize {
 fn demands_on_labels_are_counted_for_each_pod_that_they_are_held_against() {
     let selector = json!({"matchExpressions": demands(95)});
     let term = json!({"topologyKey": "zone", "labelSelector": selector});
-    let rules = anti_affinity(&[term.clone()]);
+    let rules = anti_affinity(std::slice::from_ref(&term));
     let cost = looks(&beside(20, 100, 10, &rules));
     assert!((20 * 10 * 95..20 * 10 * 95 * 3).contains(&cost), "{cost}");
     let settled = beside(300, 100, 300, &rules);

@@ -141,6 +141,8 @@ impl Ledger {
         if let Some(launch) = launches.find(|launch| launch.group == name) {
             entry.engine_revision.clone_from(&launch.engine);
             entry.launch = launch.number;
+            // Whatever it is to do next, its requests end first.
+            entry.phase = Phase::Ready;
         }
         if cluster.deleting {
             entry.goal = Goal::Retire;

@@ -8,6 +8,8 @@ mod write;
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
+use rayfleet_api::{RayClusterFleet, names};
 use rayfleet_runtime::{Next, Queue, Reconciler, WriteError};
 use tracing::{Span, info_span};
 
@@ -50,6 +52,7 @@ impl Reconciler for BudgetReconciler {
                 store.fleets.get(key).cloned(),
             )
         });
+        let fleet = fleet.filter(|fleet| !is_let_go(fleet));
         let Some(((valid, change), fleet)) = wanted.zip(fleet) else { return Ok(Next::Gone) };
         let written = if change == Budgets::default() { Ok(()) } else { self.write(&valid, change).await };
         let Err(error) = written else {
@@ -71,4 +74,11 @@ impl Reconciler for BudgetReconciler {
 
     /// The passes over the fleets mark what there is to do.
     fn leads(&self) {}
+}
+
+/// It goes, and what is left of it is for the garbage collector to delete, or to leave without an owner (`--cascade=orphan`): groups that
+/// stay keep their budgets.
+fn is_let_go(fleet: &RayClusterFleet) -> bool {
+    let has = |wanted: &str| fleet.finalizers().iter().any(|finalizer| finalizer == wanted);
+    fleet.metadata.deletion_timestamp.is_some() && (has("orphan") || !has(names::FINALIZER))
 }

@@ -128,7 +128,8 @@ impl FleetReconciler {
         let generation = stored.metadata.generation.unwrap_or_default();
         let is_new = std::mem::replace(&mut state.generation, generation) != generation;
         if is_new && let Some(fleet) = state.checked.last_valid().cloned() {
-            let raw = state.unwritten.overlay(readable(stored));
+            // Whoever wrote the spec may have dropped the ledger.
+            let raw = others.restored(state.unwritten.overlay(readable(stored)));
             let held = Some(refusal::not_now("its spec is being checked"));
             self.close_gates_of_the_dead(&raw, &TargetSpec { fleet, held }).await;
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Method;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_runtime::testing::{Answer, Call, Fake, refusal};
 use rayfleet_runtime::{Controller, Leadership};
 use tokio::sync::watch;
@@ -109,4 +110,21 @@ async fn a_write_that_is_refused_is_reported_once_and_tried_again() {
     refuses.store(false, Ordering::Relaxed);
     assert_eq!(bench.sent().await, ["POST poddisruptionbudgets"]);
     assert_eq!(bench.sent().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_whose_groups_are_to_stay_leaves_their_budgets_alone() {
+    for (finalizers, touched) in
+        [(vec![names::FINALIZER], true), (vec![names::FINALIZER, "orphan"], false), (vec![], false)]
+    {
+        let bench = bench(willing);
+        bench.protect(&["g"]);
+        let mut fleet = raw_fleet();
+        fleet.metadata.resource_version = Some("99".to_owned());
+        fleet.metadata.deletion_timestamp = Some(Time(rayfleet_runtime::clock::now()));
+        fleet.metadata.finalizers =
+            Some(finalizers.iter().map(|finalizer| (*finalizer).to_owned()).collect());
+        bench.index.apply(fleet);
+        assert_eq!(!bench.sent().await.is_empty(), touched, "{finalizers:?}");
+    }
 }

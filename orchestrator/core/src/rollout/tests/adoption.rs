@@ -155,3 +155,17 @@ fn without_capacity_a_surge_group_pends_if_allowed() {
     });
     assert_eq!(decision.status.groups.len(), 2, "{:?}", decision.status.groups);
 }
+
+#[test]
+fn an_adopted_group_that_serves_and_is_not_wanted_is_drained() {
+    let fleet = fleet(2);
+    let groups = [ready_entry(&fleet, 0), ready_entry(&fleet, 1)];
+    let mut observed = observed(&groups);
+    for (group, observed) in groups.iter().zip(observed.values_mut()) {
+        observed.pods[0].opened_for = Some(group.launch_id());
+    }
+    let decision = pass(Vec::new(), &observed, 1, 1);
+    let leaving: Vec<_> = decision.status.groups.iter().filter(|group| group.goal == Goal::Retire).collect();
+    assert_eq!(leaving.len(), 1, "{:?}", decision.status.groups);
+    assert_eq!(leaving[0].phase, rayfleet_api::status::Phase::Draining);
+}

@@ -331,8 +331,9 @@ impl FleetReconciler {
         groups: &[GroupStatus],
         agents: &BTreeMap<String, GroupPods>,
     ) {
+        let ports = self.engine_ports(fleet, groups);
         let assignments = groups.iter().filter_map(|group| {
-            let engine = self.engine(fleet, group, agents.get(&group.name)?)?;
+            let engine = engine(fleet, group, agents.get(&group.name)?, &ports)?;
             let pace = if group.phase == Phase::Ready { PollInterval::Steady } else { PollInterval::Quick };
             let pods = agents.get(&group.name)?.clone();
             Some(Assignment { group: fleet_key.sibling(&group.name), pods, engine, pace })
@@ -340,20 +341,25 @@ impl FleetReconciler {
         self.agents.assign(fleet_key, assignments.collect());
     }
 
-    /// What a group runs, by its entry: the fleet may ask for another kind of engine by now.
-    fn engine(&self, fleet: &ValidFleet, group: &GroupStatus, pods: &GroupPods) -> Option<Engine> {
-        let Some(revision) = group.engine_revision.as_deref() else {
-            let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
-            return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
-        };
-        let submission = SubmissionId::new(group.launch_id().to_string()).ok()?;
-        Some(Engine::Launched { submission, port: self.model(fleet, Some(revision))?.port })
-    }
-
     /// The model block of an engine revision: the fleet's own, or one of the history, as engines that run may have.
     fn model(&self, fleet: &ValidFleet, revision: Option<&str>) -> Option<Model> {
         self.index.read(|known| History::new(fleet, &known.revisions).model(revision?))
     }
+}
+
+/// What a group runs, by its entry: the fleet may ask for another kind of engine by now.
+fn engine(
+    fleet: &ValidFleet,
+    group: &GroupStatus,
+    pods: &GroupPods,
+    ports: &BTreeMap<String, u16>,
+) -> Option<Engine> {
+    let Some(revision) = &group.engine_revision else {
+        let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
+        return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
+    };
+    let submission = SubmissionId::new(group.launch_id().to_string()).ok()?;
+    Some(Engine::Launched { submission, port: *ports.get(revision)? })
 }
 
 /// The fleet as far as it can be read. What could not be read of its status is reported once it has been written again.

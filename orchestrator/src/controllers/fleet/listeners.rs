@@ -1,5 +1,7 @@
 //! Where the engines of a fleet's groups listen, by what each group runs: from the index to what the Service is made of.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus};
 
@@ -9,18 +11,32 @@ use crate::kubernetes::{Key, Listener, name_to_share, own_port};
 impl FleetReconciler {
     /// The heads of these groups. A group whose port nobody knows is left out.
     pub(super) fn listeners(&self, fleet: &ValidFleet, groups: &[GroupStatus]) -> Vec<Listener> {
+        let engines = self.engine_ports(fleet, groups);
         let listener = |group: &GroupStatus| {
             let key = Key::new(&fleet.namespace, &group.name);
             let ports = self.index.read(|known| known.head_ports(&key, group.uid.as_deref()))?;
-            Some(Listener::new(&ports, self.port_of(fleet, group)?))
+            Some(Listener::new(&ports, self.port_of(fleet, group, &engines)?))
         };
         groups.iter().filter_map(listener).collect()
     }
 
+    /// Ports of the engine revisions that groups run. The record of an older one is read once for all of them, not for each.
+    pub(super) fn engine_ports(&self, fleet: &ValidFleet, groups: &[GroupStatus]) -> BTreeMap<String, u16> {
+        let revisions: BTreeSet<&String> =
+            groups.iter().filter_map(|group| group.engine_revision.as_ref()).collect();
+        let port = |revision: &String| Some((revision.clone(), self.model(fleet, Some(revision))?.port));
+        revisions.into_iter().filter_map(port).collect()
+    }
+
     /// Port of the engine that a group runs.
-    fn port_of(&self, fleet: &ValidFleet, group: &GroupStatus) -> Option<u16> {
+    fn port_of(
+        &self,
+        fleet: &ValidFleet,
+        group: &GroupStatus,
+        engines: &BTreeMap<String, u16>,
+    ) -> Option<u16> {
         if let Some(revision) = &group.engine_revision {
-            return self.model(fleet, Some(revision)).map(|model| model.port);
+            return engines.get(revision).copied();
         }
         let key = Key::new(&fleet.namespace, &group.name);
         let cluster = self.index.read(|known| known.clusters.get(&key).cloned());
@@ -34,7 +50,7 @@ impl FleetReconciler {
         groups: &[GroupStatus],
         group: &GroupStatus,
     ) -> Option<String> {
-        let port = self.port_of(fleet, group)?;
+        let port = self.port_of(fleet, group, &self.engine_ports(fleet, std::slice::from_ref(group)))?;
         let key = Key::new(&fleet.namespace, &fleet.name);
         let service = self.index.read(|known| known.services.get(&key).cloned());
         name_to_share(port, &self.listeners(fleet, groups), service.as_deref())

@@ -27,7 +27,7 @@ remove_everything() { # all but what is worth keeping: binaries, images, venv, k
 left_over() { # one line for each thing that is still there
   local pid dir link
   for pid in $(cgroup_pids); do echo "process $pid ($(tr '\0' ' ' <"/proc/$pid/cmdline" | cut -c1-80))"; done
-  for pid in /proc/[0-9]*; do                    # found by what it was reported or mounts, not by our records
+  for pid in /proc/[0-9]*; do                    # found by its arguments and mounts, not by our records
     if [[ $(readlink "$pid/exe" 2>/dev/null) == "$BIN"/* ]] && grep -qaF -e "$STATE/" -e "$PKI/" "$pid/cmdline"; then echo "process ${pid#/proc/} ($(readlink "$pid/exe"))"; fi
     if [[ $(readlink "$pid/ns/mnt" 2>/dev/null) != "$(readlink /proc/self/ns/mnt)" ]] && grep -qF "$ROOT/" "$pid/mountinfo" 2>/dev/null; then
       echo "mount namespace of process ${pid#/proc/}"

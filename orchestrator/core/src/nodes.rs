@@ -20,7 +20,7 @@ pub(crate) const MEMORY: Duration = Duration::from_hours(1);
 /// Nodes that are remembered at most: those with the most failures.
 pub(crate) const MOST: usize = 64;
 
-/// Failures by node after this pass, and what people are to be reported.
+/// Failures by node after this pass, and the events about them.
 pub(crate) struct Nodes {
     pub(crate) failures: Vec<NodeFailures>,
     pub(crate) effects: Vec<Effect>,

@@ -283,7 +283,7 @@ pub enum ObservedJob {
 pub struct ObservedLoad {
     /// Requests in flight.
     pub in_flight: u32,
-    /// Whether the engine was told to drain. `None`: this engine cannot be reported.
+    /// Whether the engine has a drain request. `None`: it accepts none.
     pub draining: Option<bool>,
     /// Seconds since the last request began or ended. `None`: not known.
     pub idle_seconds: Option<f64>,

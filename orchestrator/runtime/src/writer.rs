@@ -93,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Writes events, one after the other, for as long as it is let.
+    /// Writes events, one after the other, as long as it is polled.
     pub async fn write_events(self) {
         loop {
             self.write_event().await;

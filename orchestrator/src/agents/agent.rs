@@ -363,7 +363,7 @@ impl Agent {
         }
         let below = self.index.read(|known| labels_by_address(known, &group));
         for node in &mut nodes {
-            // What Ray was reported counts more than what Kubernetes knows.
+            // Labels that Ray was started with win over those of the Kubernetes node.
             let more = below.get(&node.ip).into_iter().flatten();
             for (label, value) in more {
                 node.labels.entry(label.clone()).or_insert_with(|| value.clone());
@@ -384,7 +384,7 @@ impl Agent {
     async fn set_draining(&mut self, draining: bool, target: &Target) -> Result<(), String> {
         let Some(engine) = self.bridge.engine(target) else { return Ok(()) };
         match engine.set_draining(draining).await {
-            // An engine without the middleware cannot be reported.
+            // An engine without the middleware accepts no drain request.
             Ok(()) | Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
         }

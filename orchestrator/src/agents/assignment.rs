@@ -1,4 +1,4 @@
-//! What an agent is reported: whom to ask, how often, what to do. Plain data.
+//! What an agent is given: whom to ask, how often, what to do. Plain data.
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineSpec, Probe};

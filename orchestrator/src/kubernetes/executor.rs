@@ -61,7 +61,7 @@ impl Executor {
         self.writer.report(fleet.object_ref(&()), warning, reason, message);
     }
 
-    /// Writes what was reported, for as long as it is let.
+    /// Writes the queued events, as long as it is polled.
     pub(crate) async fn write_events(self) {
         self.writer.write_events().await;
     }

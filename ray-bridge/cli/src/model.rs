@@ -56,32 +56,32 @@ fn read(file: &Path) -> std::io::Result<String> {
 }
 
 /// Parses and checks a model file; returns every problem, not only the first.
-fn parse(text: &str, name: Option<SubmissionId>, reported: &PlacementArgs) -> Result<Model, Vec<String>> {
+fn parse(text: &str, name: Option<SubmissionId>, given: &PlacementArgs) -> Result<Model, Vec<String>> {
     let mut block: Value = serde_saphyr::from_str(text).map_err(|error| vec![error.to_string()])?;
     if block.get("kind").is_some() {
         return Err(vec![
             "this is a Kubernetes object: give the block under its spec.model alone".to_owned(),
         ]);
     }
-    overrule(&mut block, reported);
+    overrule(&mut block, given);
     let valid = standalone::model(&block)
         .map_err(|problems| problems.iter().map(FieldError::to_string).collect::<Vec<_>>())?;
-    engine(&valid, name, reported)
+    engine(&valid, name, given)
 }
 
 /// Writes the flags of the command line into the block, so that the same rules apply to them.
-fn overrule(block: &mut Value, reported: &PlacementArgs) {
-    let strategy = reported.strategy.map(|strategy| match strategy {
+fn overrule(block: &mut Value, given: &PlacementArgs) {
+    let strategy = given.strategy.map(|strategy| match strategy {
         Share::Pack => "Pack",
         Share::Spread => "Spread",
     });
-    let reported = [
+    let given = [
         ("strategy", strategy.map(Value::from)),
-        ("tensorDomain", reported.tensor_domain.as_deref().map(Value::from)),
-        ("topology", (!reported.topology.is_empty()).then(|| Value::from(reported.topology.clone()))),
+        ("tensorDomain", given.tensor_domain.as_deref().map(Value::from)),
+        ("topology", (!given.topology.is_empty()).then(|| Value::from(given.topology.clone()))),
     ];
     let Some(model) = block.as_object_mut() else { return };
-    for (field, value) in reported.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+    for (field, value) in given.into_iter().filter_map(|(field, value)| Some((field, value?))) {
         let placement = model.entry("placement").or_insert(Value::Null);
         if placement.is_null() {
             *placement = Value::Object(Map::new());
@@ -96,7 +96,7 @@ fn overrule(block: &mut Value, reported: &PlacementArgs) {
 fn engine(
     valid: &ValidModel,
     name: Option<SubmissionId>,
-    reported: &PlacementArgs,
+    given: &PlacementArgs,
 ) -> Result<Model, Vec<String>> {
     let name = match name {
         Some(name) => name,
@@ -105,8 +105,8 @@ fn engine(
     Ok(Model {
         spec: valid.engine_spec(name).map_err(|error| vec![format!("parallelism: {error}")])?,
         policy: Policy {
-            avoid: reported.avoid.iter().cloned().collect(),
-            exclude: reported.exclude.iter().cloned().collect(),
+            avoid: given.avoid.iter().cloned().collect(),
+            exclude: given.exclude.iter().cloned().collect(),
             ..valid.policy()
         },
         probe: valid.probe(),
@@ -161,29 +161,26 @@ probe: {prompt: Hi, maxTokens: 4}
             tiny("name: tiny", "name: meta-llama/Llama-3.1-8B").spec.name.as_str(),
             "meta-llama-Llama-3.1-8B"
         );
-        let reported = SubmissionId::new("canary").unwrap();
-        assert_eq!(
-            parse(TINY, Some(reported.clone()), &PlacementArgs::default()).unwrap().spec.name,
-            reported
-        );
+        let given = SubmissionId::new("canary").unwrap();
+        assert_eq!(parse(TINY, Some(given.clone()), &PlacementArgs::default()).unwrap().spec.name, given);
         assert!(problems(&TINY.replace("name: tiny", "name: //")).first().unwrap().starts_with("name: "));
     }
 
     #[test]
     fn the_command_line_overrides_the_file_and_is_checked_by_the_same_rules() {
         let text = format!("{TINY}placement: {{strategy: Spread, tensorDomain: fab}}\n");
-        let policy = |reported: &PlacementArgs| parse(&text, None, reported).map(|model| model.policy);
+        let policy = |given: &PlacementArgs| parse(&text, None, given).map(|model| model.policy);
         let file = policy(&PlacementArgs::default()).unwrap();
         assert_eq!((file.strategy, file.tensor_domain.as_deref()), (Strategy::Spread, Some("fab")));
         assert_eq!(file.levels, Policy::default().levels);
 
-        let reported = PlacementArgs {
+        let given = PlacementArgs {
             strategy: Some(Share::Pack),
             topology: vec!["rack".to_owned()],
             avoid: vec!["w1".to_owned()],
             ..PlacementArgs::default()
         };
-        let both = policy(&reported).unwrap();
+        let both = policy(&given).unwrap();
         assert_eq!((both.strategy, both.tensor_domain.as_deref()), (Strategy::Pack, Some("fab")));
         assert_eq!((both.levels, both.avoid.len()), (vec![Level::of("rack")], 1));
 

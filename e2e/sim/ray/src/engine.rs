@@ -147,9 +147,9 @@ impl Engine {
     }
 }
 
-/// What an engine was told of itself.
+/// The arguments that an engine was started with.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told {
+pub(super) struct EngineArguments {
     pub(super) name: String,
     pub(super) model: Option<String>,
     pub(super) source: String,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::actor::{Actor, Death};
 use super::clock;
-use super::engine::Told;
+use super::engine::EngineArguments;
 use super::gcs::{GroupState, Launch, Status};
 use super::ids::{JobKey, job_hex};
 use super::spec::Spec;
@@ -150,8 +150,8 @@ impl World {
                 launch.at = Some(at.clone());
             }
             let address = format!("{}:{}", at.0, at.1);
-            let reported = Told { name: spec.name.clone(), model: spec.model(), source };
-            world.serve(at, key.cluster.clone(), Some(key.clone()), reported, behaviour);
+            let arguments = EngineArguments { name: spec.name.clone(), model: spec.model(), source };
+            world.serve(at, key.cluster.clone(), Some(key.clone()), arguments, behaviour);
             world.after(SEEN, move |world| {
                 if world.launching(&key).is_some() {
                     world.enter(&key, "Serving", json!({ "address": address }));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::behaviour::EngineBehaviour;
 use super::container::End;
-use super::engine::{Engine, Port, Told};
+use super::engine::{Engine, EngineArguments, Port};
 use super::ids::{Address, JobKey};
 use super::world::World;
 
@@ -15,7 +15,7 @@ impl World {
         at: Address,
         cluster: String,
         job: Option<JobKey>,
-        reported: Told,
+        arguments: EngineArguments,
         behaviour: EngineBehaviour,
     ) {
         let token = self.containers.get(&at.0).and_then(|c| c.pod.token.clone());
@@ -24,9 +24,9 @@ impl World {
             cluster,
             counts: job.is_some(),
             job,
-            name: reported.name,
-            model: reported.model,
-            source: reported.source,
+            name: arguments.name,
+            model: arguments.model,
+            source: arguments.source,
             token,
             behaviour,
             port: Port::Serving,
@@ -54,7 +54,7 @@ impl World {
             if behaviour.fails.is_some() {
                 return world.end(&ip, 1, End::Died);
             }
-            world.serve((ip, port), cluster, None, Told::default(), behaviour);
+            world.serve((ip, port), cluster, None, EngineArguments::default(), behaviour);
         });
     }
 

@@ -10,7 +10,7 @@ use crate::owned;
 use crate::valid::MAX_PODS;
 use crate::valid::ray::LOCAL;
 
-/// Numbers of GPUs of a pod that are reported by their text. No pod has more; other spellings are read by the orchestrator.
+/// Numbers of GPUs of a pod that a pattern can read. No pod has more; other spellings are read by the orchestrator.
 const PLAIN: std::ops::RangeInclusive<u32> = 0..=64;
 
 /// A list of texts.

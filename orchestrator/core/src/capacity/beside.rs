@@ -67,7 +67,7 @@ impl Beside {
     }
 
     /// A pod has to fulfil all terms to be one of those to be near.
-    fn is_near(&self, other: &Neighbour, budget: &mut Budget) -> bool {
+    fn is_near(&self, other: &Neighbour, budget: &Budget) -> bool {
         !self.near.is_empty() && self.near.iter().all(|term| term.means(other, budget))
     }
 }
@@ -79,7 +79,7 @@ impl Ruled {
         beside: &Beside,
         (at, node): (usize, &NodeRoom),
         other: &Neighbour,
-        budget: &mut Budget,
+        budget: &Budget,
     ) -> Change {
         let mut change = Change::None;
         let mine = beside.me.apart.iter().map(|term| (term, other));

@@ -1,32 +1,35 @@
 //! What it may cost to look for room. Tenants write what is compared, so what counts is not pods or nodes but looks: whatever a rule makes
 //! the program do once more is one more look.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use serde_json::Value;
 
-/// Looks that are left. One is about as much as finding a label by its key and comparing its value: a tenth of a microsecond.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
-    left: usize,
+/// Looks that are left; clones share them. One is about as much as finding a label by its key and comparing its value: a tenth of a
+/// microsecond.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    left: Rc<Cell<usize>>,
 }
 
 impl Budget {
     /// So many looks.
-    pub(super) const fn of(looks: usize) -> Self {
-        Self { left: looks }
+    pub(super) fn of(looks: usize) -> Self {
+        Self { left: Rc::new(Cell::new(looks)) }
     }
 
     /// Takes looks off. More than there are leave none.
-    pub(super) fn spend(&mut self, looks: usize) {
-        self.left = self.left.saturating_sub(looks);
+    pub(super) fn spend(&self, looks: usize) {
+        self.left.set(self.left().saturating_sub(looks));
     }
 
-    #[cfg(test)]
-    pub(super) fn left(self) -> usize {
-        self.left
+    pub(super) fn left(&self) -> usize {
+        self.left.get()
     }
 
-    pub(super) fn is_spent(self) -> bool {
-        self.left == 0
+    pub(super) fn is_spent(&self) -> bool {
+        self.left() == 0
     }
 }
 

@@ -42,7 +42,7 @@ impl<'s> Domains<'s> {
     }
 
     /// Whether a pod may be on a node beside those that have one.
-    pub(super) fn lets(&self, kind: &Kind, (at, node): (usize, &'s NodeRoom), budget: &mut Budget) -> bool {
+    pub(super) fn lets(&self, kind: &Kind, (at, node): (usize, &'s NodeRoom), budget: &Budget) -> bool {
         budget.spend(self.apart.len() + kind.rules.together.len());
         let clash = |key: &&str| {
             let inside = domain(node, key).and_then(|name| self.inside.get(&(*key, name)));
@@ -64,7 +64,7 @@ impl<'s> Domains<'s> {
     }
 
     /// A pod is given a node.
-    pub(super) fn enter(&mut self, kind: &'s Kind, (at, node): (usize, &'s NodeRoom), budget: &mut Budget) {
+    pub(super) fn enter(&mut self, kind: &'s Kind, (at, node): (usize, &'s NodeRoom), budget: &Budget) {
         budget.spend(self.apart.len() + kind.rules.together.len());
         for key in &self.apart {
             let Some(name) = domain(node, key) else { continue };
@@ -83,7 +83,7 @@ impl<'s> Domains<'s> {
     }
 
     /// The pod that was given its node last has it no more.
-    pub(super) fn leave(&mut self, kind: &Kind, (at, node): (usize, &'s NodeRoom), budget: &mut Budget) {
+    pub(super) fn leave(&mut self, kind: &Kind, (at, node): (usize, &'s NodeRoom), budget: &Budget) {
         budget.spend(self.apart.len() + kind.rules.together.len());
         for key in &self.apart {
             let inside = domain(node, key).and_then(|name| self.inside.get_mut(&(*key, name)));

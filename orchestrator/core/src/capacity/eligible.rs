@@ -7,7 +7,7 @@ use super::budget::Budget;
 use super::{NodeRoom, Taint};
 
 /// Whether the scheduler would look at the node for this pod spec.
-pub(super) fn eligible(spec: &Value, node: &NodeRoom, budget: &mut Budget) -> bool {
+pub(super) fn eligible(spec: &Value, node: &NodeRoom, budget: &Budget) -> bool {
     budget.spend(1);
     node.ready
         && !node.unschedulable
@@ -21,14 +21,14 @@ pub(super) fn eligible(spec: &Value, node: &NodeRoom, budget: &mut Budget) -> bo
         && node.taints.iter().all(|taint| tolerated(&spec["tolerations"], taint, budget))
 }
 
-fn selected(selector: &Value, node: &NodeRoom, budget: &mut Budget) -> bool {
+fn selected(selector: &Value, node: &NodeRoom, budget: &Budget) -> bool {
     let Some(wanted) = selector.as_object() else { return true };
     budget.spend(wanted.len());
     wanted.iter().all(|(key, value)| node.labels.get(key).map(String::as_str) == value.as_str())
 }
 
 /// Any of the terms; all of the expressions of a term. A term without expressions matches nothing.
-fn affine(required: &Value, node: &NodeRoom, budget: &mut Budget) -> bool {
+fn affine(required: &Value, node: &NodeRoom, budget: &Budget) -> bool {
     let Some(terms) = required["nodeSelectorTerms"].as_array() else { return true };
     terms.iter().any(|term| {
         budget.spend(1);
@@ -46,7 +46,7 @@ fn affine(required: &Value, node: &NodeRoom, budget: &mut Budget) -> bool {
     })
 }
 
-fn matches(expression: &Value, actual: Option<&str>, budget: &mut Budget) -> bool {
+fn matches(expression: &Value, actual: Option<&str>, budget: &Budget) -> bool {
     budget.spend(1 + expression["values"].as_array().map_or(0, Vec::len));
     let values = || expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok());
@@ -61,7 +61,7 @@ fn matches(expression: &Value, actual: Option<&str>, budget: &mut Budget) -> boo
     }
 }
 
-fn tolerated(tolerations: &Value, taint: &Taint, budget: &mut Budget) -> bool {
+fn tolerated(tolerations: &Value, taint: &Taint, budget: &Budget) -> bool {
     if taint.effect == "PreferNoSchedule" {
         return true;
     }

@@ -58,7 +58,7 @@ impl Kind {
         nodes: &[NodeRoom],
         pods: impl Iterator<Item = (usize, &'n Neighbour, usize)>,
         free: &impl Free,
-        budget: &mut Budget,
+        budget: &Budget,
     ) -> Option<Self> {
         let (asked, rules) = (requests(spec), Rules::of(spec));
         let spread = domains(spec, &rules, nodes, budget)?;
@@ -135,7 +135,7 @@ impl Kind {
         nodes: &[NodeRoom],
         pod: &Neighbour,
         count: usize,
-        budget: &mut Budget,
+        budget: &Budget,
     ) -> Change {
         let Some(node) = nodes.get(at) else { return Change::None };
         let rules = self.beside.spread.iter().zip(&self.rules.spread);
@@ -150,13 +150,7 @@ impl Kind {
 
     /// One pod more is on a node. Says whether the candidates are still those; if not, the kind has to be made again. It has to where the
     /// budget is spent, too, and cannot.
-    pub(super) fn joined(
-        &mut self,
-        at: usize,
-        nodes: &[NodeRoom],
-        pod: &Neighbour,
-        budget: &mut Budget,
-    ) -> bool {
+    pub(super) fn joined(&mut self, at: usize, nodes: &[NodeRoom], pod: &Neighbour, budget: &Budget) -> bool {
         let before = self.candidates.len();
         match self.add(at, nodes, pod, 1, budget) {
             Change::None => {}
@@ -184,7 +178,7 @@ fn domains(
     spec: &Value,
     rules: &Rules,
     nodes: &[NodeRoom],
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Option<Vec<BTreeMap<String, usize>>> {
     let mut domains = vec![BTreeMap::new(); rules.spread.len()];
     if domains.is_empty() {

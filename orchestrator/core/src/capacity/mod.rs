@@ -33,6 +33,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+pub(crate) use budget::Budget;
 pub use closing::{Closing, Leaving, closing};
 pub use neighbours::{Crowd, Labels, Neighbour};
 pub use no_room::NoRoom;
@@ -61,6 +62,9 @@ pub struct Capacity {
     pub namespace: String,
 }
 
+/// Looks that the copy of a node costs: mostly its labels.
+const NODE_COPY: usize = 50;
+
 /// Source of a capacity. A pass over an idle fleet does not need it, and adding up the pods of a large
 /// cluster takes longer than all other decisions, so it is computed on demand.
 pub trait Source: Debug + Sync {
@@ -71,6 +75,17 @@ pub trait Source: Debug + Sync {
 impl Source for Capacity {
     fn capacity(&self) -> &Capacity {
         self
+    }
+}
+
+impl Capacity {
+    /// A copy to change, as long as there are looks for it; else one without nodes, for which there is no room.
+    pub(crate) fn copy_within(&self, budget: &Budget) -> Self {
+        budget.spend(self.nodes.len().saturating_mul(NODE_COPY));
+        let nodes = if budget.is_spent() { Vec::new() } else { self.nodes.clone() };
+        let (pending, quotas, namespace) =
+            (self.pending.clone(), self.quotas.clone(), self.namespace.clone());
+        Self { nodes, pending, quotas, namespace }
     }
 }
 

@@ -98,7 +98,7 @@ impl Neighbour {
     }
 
     /// Whether the two cannot share a host for its ports.
-    pub(super) fn collides(&self, other: &Self, budget: &mut Budget) -> bool {
+    pub(super) fn collides(&self, other: &Self, budget: &Budget) -> bool {
         budget.spend(self.ports.len() * other.ports.len());
         self.ports.iter().any(|mine| other.ports.iter().any(|theirs| mine.collides(theirs)))
     }
@@ -208,7 +208,7 @@ struct Demand {
 }
 
 impl Demand {
-    fn holds(&self, labels: &Labels, budget: &mut Budget) -> bool {
+    fn holds(&self, labels: &Labels, budget: &Budget) -> bool {
         budget.spend(1 + self.values.len());
         let value = labels.get(&self.key);
         let among = || value.is_some_and(|value| self.values.iter().any(|one| one == value));
@@ -257,7 +257,7 @@ impl Term {
     }
 
     /// Whether it means a pod. The namespace is asked first: most pods are in another one.
-    pub(super) fn means(&self, pod: &Neighbour, budget: &mut Budget) -> bool {
+    pub(super) fn means(&self, pod: &Neighbour, budget: &Budget) -> bool {
         budget.spend(1 + self.namespaces.len());
         let Some(selector) = &self.selector else { return false };
         let is_in = self.namespaces.contains(&pod.namespace)
@@ -268,7 +268,7 @@ impl Term {
     }
 }
 
-fn all_hold(demands: &[Demand], labels: &Labels, budget: &mut Budget) -> bool {
+fn all_hold(demands: &[Demand], labels: &Labels, budget: &Budget) -> bool {
     demands.iter().all(|demand| demand.holds(labels, budget))
 }
 

@@ -47,10 +47,10 @@ impl NoRoom {
     }
 
     pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
-        let mut budget = Budget::of(LOOKS);
-        let resource = short_of(room, pods, &mut budget);
-        let mut free = free(room, pods, &resource, &mut budget);
-        free += &ruled_out(room, pods, &mut budget);
+        let budget = Budget::of(LOOKS);
+        let resource = short_of(room, pods, &budget);
+        let mut free = free(room, pods, &resource, &budget);
+        free += &ruled_out(room, pods, &budget);
         if room.budget.is_spent() {
             free +=
                 "; given up, as the scheduling rules of these pods take too long to compare: make them fewer";
@@ -60,7 +60,7 @@ impl NoRoom {
 }
 
 /// The resource that the fewest nodes have enough of for a pod; a scarce one among equals.
-fn short_of(room: &Room<'_>, pods: &[PodShape], budget: &mut Budget) -> String {
+fn short_of(room: &Room<'_>, pods: &[PodShape], budget: &Budget) -> String {
     let mut enough: BTreeMap<String, usize> = BTreeMap::new();
     for pod in pods {
         if budget.is_spent() {
@@ -78,14 +78,14 @@ fn short_of(room: &Room<'_>, pods: &[PodShape], budget: &mut Budget) -> String {
 }
 
 /// Nodes that may run a pod, as far as the budget goes.
-fn usable(room: &Room<'_>, pod: &PodShape, budget: &mut Budget) -> Vec<usize> {
+fn usable(room: &Room<'_>, pod: &PodShape, budget: &Budget) -> Vec<usize> {
     let nodes = room.nodes.iter().enumerate();
     let usable = nodes.filter(|(_, node)| !budget.is_spent() && eligible(&pod.spec, node, budget));
     usable.map(|(at, _)| at).collect()
 }
 
 /// Nodes that have room for a pod, and on which other pods do not let it.
-fn ruled_out(room: &Room<'_>, pods: &[PodShape], budget: &mut Budget) -> String {
+fn ruled_out(room: &Room<'_>, pods: &[PodShape], budget: &Budget) -> String {
     let mut most = 0;
     for pod in pods {
         budget.spend(values(&pod.spec) + room.kinds.len());
@@ -137,7 +137,7 @@ fn together(pods: &[PodShape]) -> String {
 }
 
 /// `best free: 8 + 4`, or that no node comes into question.
-fn free(room: &Room<'_>, pods: &[PodShape], resource: &str, budget: &mut Budget) -> String {
+fn free(room: &Room<'_>, pods: &[PodShape], resource: &str, budget: &Budget) -> String {
     for pod in pods {
         let mut nodes = room.nodes.iter();
         if !nodes.any(|node| budget.is_spent() || eligible(&pod.spec, node, budget)) {

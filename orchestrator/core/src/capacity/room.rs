@@ -10,13 +10,15 @@ use super::beside::Beside;
 use super::budget::{Budget, values};
 use super::kind::{Free, Kind, SCANNED};
 use super::neighbours::Crowd;
+use super::quota::Short;
 use super::requests::add;
 use super::search::{self, Asked};
-use super::settle::{settle, there};
+use super::settle::{Settled, settle, there};
 use super::{Capacity, Labels, Neighbour, NoRoom, NodeRoom, Quota, Resources};
 
-/// Looks that all groups of a fleet may cost in one pass, however large they are and whatever their rules are: less than a second.
-pub(super) const LOOKS: usize = 8_000_000;
+/// Looks that all questions about room may cost in one pass over a fleet, however many groups it has and whatever their rules are: about a
+/// second.
+pub(super) const LOOKS: usize = 10_000_000;
 
 /// What is free on each node, and what the quotas leave.
 pub(crate) struct Room<'a> {
@@ -57,9 +59,21 @@ impl Free for Unclaimed<'_> {
 }
 
 impl<'a> Room<'a> {
+    /// The looks of one pass.
+    pub(crate) fn budget_of_a_pass() -> Budget {
+        Budget::of(LOOKS)
+    }
+
     /// What is free once every pending pod that fits somewhere has a node.
     pub(crate) fn of(capacity: &'a Capacity) -> Self {
-        let settled = settle(capacity);
+        Self::within(capacity, Self::budget_of_a_pass())
+    }
+
+    /// The same, with a budget that other questions share.
+    pub(crate) fn within(capacity: &'a Capacity, budget: Budget) -> Self {
+        budget.spend(capacity.nodes.len());
+        let settled = if budget.is_spent() { Settled::without_pending(capacity) } else { settle(capacity) };
+        budget.spend(settled.cost());
         Self {
             nodes: &capacity.nodes,
             free: settled.free,
@@ -67,7 +81,7 @@ impl<'a> Room<'a> {
             namespace: &capacity.namespace,
             kinds: Vec::new(),
             joined: settled.joined,
-            budget: Budget::of(LOOKS),
+            budget,
         }
     }
 
@@ -100,22 +114,34 @@ impl<'a> Room<'a> {
 
     /// Takes room for all pods of a group or for none. Returns the node of each.
     pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<String>, NoRoom> {
+        self.find(shape).map_err(|short| match short {
+            Some(short) => NoRoom::quota(&short),
+            None => NoRoom::explain(self, &shape.roles),
+        })
+    }
+
+    /// Whether there is room for all pods of a group, which is taken then; without a reason.
+    pub(crate) fn has_room_for(&mut self, shape: &GroupShape) -> bool {
+        self.find(shape).is_ok()
+    }
+
+    /// `Err`: the quota that is short, or `None` if it is the nodes.
+    fn find(&mut self, shape: &GroupShape) -> Result<Vec<String>, Option<Short>> {
         let specs = || shape.roles.iter().map(|role| (&*role.spec, role.count));
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
-            return Err(NoRoom::quota(&short));
+            return Err(Some(short));
         }
         let mut roles = Vec::new();
         for role in &shape.roles {
             let me = self.me(role);
-            let kind = self.kind(&role.spec, &me);
-            let Some(kind) = kind else { return Err(NoRoom::explain(self, &shape.roles)) };
+            let kind = self.kind(&role.spec, &me).ok_or(None)?;
             roles.push((kind, role.count));
         }
         let kinds: Vec<usize> =
             roles.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count)).collect();
         let asked = kinds.iter().enumerate().map(|(position, kind)| Asked { position, kind: *kind });
-        let found = search::search(self.nodes, &self.free, &self.kinds, asked.collect(), &mut self.budget);
-        let Some(places) = found else { return Err(NoRoom::explain(self, &shape.roles)) };
+        let found = search::search(self.nodes, &self.free, &self.kinds, asked.collect(), &self.budget);
+        let places = found.ok_or(None)?;
         let taken: Vec<(usize, Resources, Arc<Neighbour>)> = (kinds.iter().zip(&places))
             .map(|(kind, node)| {
                 let kind = &self.kinds[*kind];
@@ -153,7 +179,7 @@ impl<'a> Room<'a> {
         self.budget.spend(values(spec));
         let beside = Beside::new(me.clone(), spec);
         let pods = there(self.nodes, &self.joined, beside.minds_nobody());
-        let kind = Kind::new(spec, beside, self.nodes, pods, &self.free, &mut self.budget)?;
+        let kind = Kind::new(spec, beside, self.nodes, pods, &self.free, &self.budget)?;
         self.kinds.push(kind);
         Some(self.kinds.len() - 1)
     }
@@ -185,7 +211,7 @@ impl<'a> Room<'a> {
     /// Records that a pod was placed. `false` if a kind was dropped because it must be rebuilt.
     fn join(&mut self, node: usize, pod: &Arc<Neighbour>) -> bool {
         let before = self.kinds.len();
-        self.kinds.retain_mut(|kind| kind.joined(node, self.nodes, pod, &mut self.budget));
+        self.kinds.retain_mut(|kind| kind.joined(node, self.nodes, pod, &self.budget));
         self.joined.entry(node).or_default().add(pod, 1);
         self.kinds.len() == before
     }

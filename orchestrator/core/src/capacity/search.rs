@@ -33,7 +33,7 @@ pub(super) fn search(
     free: &impl Free,
     kinds: &[Kind],
     mut asked: Vec<Asked>,
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Option<Vec<usize>> {
     asked.sort_by_cached_key(|pod| {
         let kind = &kinds[pod.kind];
@@ -70,17 +70,16 @@ pub(super) fn search(
             balances,
             rules,
             tries,
-            budget: *budget,
+            budget,
         };
         if search.next() {
             let mut places = vec![0; asked.len()];
             for (pod, (_, node)) in asked.iter().zip(&search.chosen) {
                 places[pod.position] = *node;
             }
-            *budget = search.budget;
             return Some(places);
         }
-        (*budget, tries) = (search.budget, search.tries);
+        tries = search.tries;
     }
     None
 }
@@ -115,7 +114,7 @@ fn balances(
     kinds: &[Kind],
     counts: &BTreeMap<usize, usize>,
     candidates: &Candidates<'_>,
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Option<(Vec<Balance>, Positions)> {
     let mut balances: Vec<Balance> = Vec::new();
     let mut positions: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -156,7 +155,7 @@ fn there(
     with: &[usize],
     rule: &Spread,
     domains: &BTreeSet<&str>,
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<String, usize> = domains.iter().map(|name| ((*name).to_owned(), 0)).collect();
     for kind in with.iter().filter_map(|at| kinds.get(*at)) {
@@ -190,7 +189,7 @@ struct Search<'s, F> {
     /// By kind: which of the balances are its own.
     rules: BTreeMap<usize, Vec<usize>>,
     tries: u32,
-    budget: Budget,
+    budget: &'s Budget,
 }
 
 impl<F: Free> Search<'_, F> {
@@ -226,7 +225,7 @@ impl<F: Free> Search<'_, F> {
     fn fits(&mut self, pod: Asked, node: usize) -> bool {
         let kind = &self.kinds[pod.kind];
         self.budget.spend(amounts(&kind.asked));
-        self.has(node, &kind.asked) && self.domains.lets(kind, (node, &self.nodes[node]), &mut self.budget)
+        self.has(node, &kind.asked) && self.domains.lets(kind, (node, &self.nodes[node]), self.budget)
     }
 
     /// Whether there is room beside the pods so far. A candidate has room for one pod.
@@ -240,7 +239,7 @@ impl<F: Free> Search<'_, F> {
     fn take(&mut self, pod: Asked, place: usize, node: usize) -> bool {
         let (kind, room) = (&self.kinds[pod.kind], &self.nodes[node]);
         self.chosen.push((place, node));
-        self.domains.enter(kind, (node, room), &mut self.budget);
+        self.domains.enter(kind, (node, room), self.budget);
         add(self.claimed.entry(node).or_default(), &kind.asked);
         let mut even = true;
         for at in self.rules.get(&pod.kind).into_iter().flatten() {
@@ -253,7 +252,7 @@ impl<F: Free> Search<'_, F> {
     fn give_back(&mut self, pod: Asked, node: usize) {
         let (kind, room) = (&self.kinds[pod.kind], &self.nodes[node]);
         self.chosen.pop();
-        self.domains.leave(kind, (node, room), &mut self.budget);
+        self.domains.leave(kind, (node, room), self.budget);
         if let Some(claimed) = self.claimed.get_mut(&node) {
             for (name, amount) in &kind.asked {
                 if let Some(sum) = claimed.get_mut(name) {

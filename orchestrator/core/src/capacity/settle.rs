@@ -28,8 +28,7 @@ pub(super) struct Settled<'a> {
 /// name.
 pub(super) fn settle(capacity: &Capacity) -> Settled<'_> {
     let nodes = capacity.nodes.as_slice();
-    let mut settled =
-        Settled { free: Unclaimed::of(nodes), joined: BTreeMap::new(), budget: Budget::of(LOOKS) };
+    let mut settled = Settled::without_pending(capacity);
     for (pod, count) in alike(capacity) {
         if settled.budget.is_spent() {
             break;
@@ -55,12 +54,22 @@ fn alike(capacity: &Capacity) -> Vec<(&PendingPod, usize)> {
     kinds
 }
 
-impl Settled<'_> {
+impl<'a> Settled<'a> {
+    /// No waiting pod has a node yet.
+    pub(super) fn without_pending(capacity: &'a Capacity) -> Self {
+        Self { free: Unclaimed::of(&capacity.nodes), joined: BTreeMap::new(), budget: Budget::of(LOOKS) }
+    }
+
+    /// Looks that it took.
+    pub(super) fn cost(&self) -> usize {
+        LOOKS - self.budget.left()
+    }
+
     fn place(&mut self, nodes: &[NodeRoom], pod: &PendingPod, count: usize) {
         self.budget.spend(values(&pod.spec));
         let beside = Beside::new(pod.pod.clone(), &pod.spec);
         let pods = there(nodes, &self.joined, beside.minds_nobody());
-        let budget = &mut self.budget;
+        let budget = &self.budget;
         let Some(mut kind) = Kind::new(&pod.spec, beside, nodes, pods, &self.free, budget) else { return };
         let mut left = count;
         let candidates: Vec<usize> = kind.candidates().collect();
@@ -74,7 +83,7 @@ impl Settled<'_> {
             {
                 self.free.claim(at, &kind.asked);
                 self.joined.entry(at).or_default().add(&pod.pod, 1);
-                kind.add(at, nodes, &pod.pod, 1, &mut self.budget);
+                kind.add(at, nodes, &pod.pod, 1, &self.budget);
                 self.budget.spend(amounts(&kind.asked) + kind.there.cost());
                 left -= 1;
             }

@@ -96,7 +96,7 @@ pub(super) fn pods(ctx: &mut StepContext<'_>) -> bool {
 }
 
 /// What the pods wait for. Kubernetes words one trouble in changing ways, so the text stays until
-/// the cause changes; that is also when people are reported.
+/// the cause changes; that is also when an event is sent.
 fn pod_message(ctx: &mut StepContext<'_>) -> String {
     if let Some(refusal) = kuberay_refusal(ctx) {
         return refusal;

@@ -122,7 +122,7 @@ fn of_job(engine: &ObservedEngine) -> Engine {
     }
 }
 
-/// All requests have ended. An engine that can be told that it drains is reported first.
+/// Whether all requests have ended. An engine that accepts drain requests gets one first.
 fn ended(ctx: &mut StepContext<'_>, load: ObservedLoad) -> bool {
     if load.draining == Some(false) {
         let group = ctx.group.name.clone();

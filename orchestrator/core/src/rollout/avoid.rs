@@ -4,16 +4,17 @@
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::PodShape;
 
+use super::blocked::ROOM_UNKNOWN;
 use super::classify::is_retained;
 use super::planner::Planner;
-use crate::capacity::{self, Capacity, NoRoom, Room};
+use crate::capacity::{self, Capacity, Room};
 
 /// Nodes that a new group must avoid: all avoided ones, or none if it would have no room then.
 pub(super) fn for_new_group(planner: &Planner<'_>) -> Vec<String> {
     // Pods that tolerate everything would return to such a node.
     let mut closing = planner.moving.nodes();
     let avoided = avoided(planner);
-    if !avoided.is_empty() && elsewhere(planner, &avoided, None).is_ok() {
+    if !avoided.is_empty() && has_room(planner, &avoided, None) {
         closing.extend(avoided);
     }
     closing.sort();
@@ -34,7 +35,7 @@ pub(super) fn leave(planner: &mut Planner<'_>) {
         .filter(|(_, group)| is_retained(group) && group.phase == Phase::Failed)
         .filter_map(|(at, group)| {
             let node = group.nodes.iter().find(|node| avoided.contains(node))?.clone();
-            elsewhere(planner, &avoided, Some(group)).is_ok().then_some((at, node))
+            has_room(planner, &avoided, Some(group)).then_some((at, node))
         })
         .collect();
     for (at, node) in stuck {
@@ -50,20 +51,33 @@ fn avoided(planner: &Planner<'_>) -> Vec<String> {
     planner.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
 }
 
-/// Whether a whole group fits without these nodes, once `instead_of` is gone. `Err(None)`: the capacity is
-/// not known.
-pub(super) fn elsewhere(
+/// Whether a whole group fits without these nodes, once `instead_of` is gone. No, while the capacity is not known.
+pub(super) fn has_room(planner: &Planner<'_>, avoided: &[String], instead_of: Option<&GroupStatus>) -> bool {
+    let has_room = |room: &mut Room<'_>| room.has_room_for(&planner.fleet.shape);
+    elsewhere(planner, avoided, instead_of, has_room).unwrap_or_default()
+}
+
+/// Why no whole group fits without these nodes, once `instead_of` is gone. `None`: one does.
+pub(super) fn missing(planner: &Planner<'_>, avoided: &[String], instead_of: &GroupStatus) -> Option<String> {
+    let missing = |room: &mut Room<'_>| Some(room.place(&planner.fleet.shape).err()?.to_string());
+    elsewhere(planner, avoided, Some(instead_of), missing).unwrap_or_else(|| Some(ROOM_UNKNOWN.to_owned()))
+}
+
+/// Asks about the room without these nodes, once `instead_of` is gone. All such questions of a pass have one budget: there may be as many
+/// as groups.
+fn elsewhere<T>(
     planner: &Planner<'_>,
     avoided: &[String],
     instead_of: Option<&GroupStatus>,
-) -> Result<(), Option<NoRoom>> {
-    let source = planner.inputs.capacity.ok_or(None)?;
-    let mut rest = source.capacity().clone();
+    ask: impl FnOnce(&mut Room<'_>) -> T,
+) -> Option<T> {
+    let source = planner.inputs.capacity?;
+    let mut rest = source.capacity().copy_within(&planner.looks);
     rest.nodes.retain(|node| !avoided.contains(&node.name));
     if let Some(group) = instead_of {
         free(planner, &mut rest, group);
     }
-    Room::of(&rest).place(&planner.fleet.shape).map(drop).map_err(Some)
+    Some(ask(&mut Room::within(&rest, planner.looks.clone())))
 }
 
 /// Gives back the requests of a group's pods.

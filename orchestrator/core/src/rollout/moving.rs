@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::avoid;
-use super::blocked::ROOM_UNKNOWN;
 use super::classify::{counts_as_serving, is_ready};
 use super::planner::Planner;
 
@@ -66,17 +65,11 @@ pub(super) fn may_leave(planner: &Planner<'_>) -> BTreeMap<String, String> {
     }
     // Its replacement exists already.
     let spare = planner.active_count() > planner.fleet.replicas;
-    let goes = |group: &&GroupStatus| spare || stays_for(planner, group).is_none();
+    let goes = |group: &&GroupStatus| spare || avoid::has_room(planner, &planner.moving.nodes(), Some(group));
     moving()
         .filter(goes)
         .filter_map(|group| Some((group.name.clone(), planner.moving.why(group)?.to_owned())))
         .collect()
-}
-
-/// Why a group that must move has no other place.
-fn stays_for(planner: &Planner<'_>, group: &GroupStatus) -> Option<String> {
-    let missing = avoid::elsewhere(planner, &planner.moving.nodes(), Some(group)).err()?;
-    Some(missing.map_or_else(|| ROOM_UNKNOWN.to_owned(), |words| words.to_string()))
 }
 
 /// A group that must move but stays, and the cure.
@@ -85,7 +78,8 @@ pub(super) fn stays(planner: &Planner<'_>) -> Option<String> {
         return None;
     }
     planner.active().find_map(|group| {
-        let (why, missing) = (planner.moving.why(group)?, stays_for(planner, group)?);
+        let (why, missing) =
+            (planner.moving.why(group)?, avoid::missing(planner, &planner.moving.nodes(), group)?);
         let name = &group.name;
         Some(format!(
             "group {name} stays although {why}: no other place: {missing}; add nodes or uncordon it"

@@ -15,7 +15,7 @@ use super::closing_nodes::ClosingNodes;
 use super::pend_failures::PendFailures;
 use super::retirement_order::RetirementOrder;
 use super::target::RolloutTarget;
-use crate::capacity::{Room, Source};
+use crate::capacity::{Budget, Room, Source};
 use crate::held::{FailedWrite, HoldReason};
 use crate::observed::ObservedGroup;
 
@@ -61,6 +61,8 @@ pub(crate) struct Planner<'a> {
     pub(super) more: bool,
     /// Slots in use, and the first that may be free.
     slots: Option<(BTreeSet<u32>, u32)>,
+    /// What questions about room may still cost in this pass. Once it is spent there is room for nothing more.
+    pub(super) looks: Budget,
     /// Groups with a pod on a node that is to be emptied.
     pub(super) moving: ClosingNodes,
     /// Surge groups of this spec waited for nodes in vain.
@@ -70,21 +72,19 @@ pub(crate) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
         let kept = kept(&inputs, &groups);
-        let standing = Rc::new(RetirementOrder::new(inputs.capacity, inputs.observed));
-        let moving = ClosingNodes::new(inputs.observed, &groups);
-        let in_vain = inputs.target.in_vain();
         Self {
             fleet: inputs.fleet,
             inputs,
-            groups,
             kept,
-            retirement_order: standing,
+            retirement_order: Rc::new(RetirementOrder::new(inputs.capacity, inputs.observed)),
             blocked: None,
-            pend_failures: in_vain,
+            pend_failures: inputs.target.in_vain(),
             made: 0,
             more: false,
             slots: None,
-            moving,
+            looks: Room::budget_of_a_pass(),
+            moving: ClosingNodes::new(inputs.observed, &groups),
+            groups,
         }
     }
 
@@ -217,7 +217,7 @@ impl<'a> Planner<'a> {
     /// The free room for one more group, if known: pods of the fleet's groups that do not exist yet are
     /// subtracted.
     pub(super) fn room(&self) -> Option<Room<'a>> {
-        let mut room = Room::of(self.inputs.capacity?.capacity());
+        let mut room = Room::within(self.inputs.capacity?.capacity(), self.looks.clone());
         // A suspended group reserves no room; whoever resumes it provides it.
         for group in self.active().filter(|group| group.phase != Phase::Suspended) {
             let observed = self.inputs.observed.get(&group.name);

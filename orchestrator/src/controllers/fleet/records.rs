@@ -75,7 +75,7 @@ impl FleetReconciler {
         self.came_to(pass.raw, Object::Service, ensured, state, outcome);
     }
 
-    /// Notes what a write has come to, and has people reported when that is new.
+    /// Notes what a write has come to, and reports it when that is new.
     fn came_to(
         &self,
         raw: &RayClusterFleet,

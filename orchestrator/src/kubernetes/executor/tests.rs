@@ -1,4 +1,4 @@
-//! The executor against a server that answers as reported, in paused time.
+//! The executor against a server that answers as the test says, in paused time.
 
 use http::Method;
 use k8s_openapi::api::core::v1::Service;

@@ -84,7 +84,7 @@ fn what_a_shutdown_cuts_off_is_counted_and_no_failure() {
     assert!(step(&fleet, &group, &observed, 12).blamed.is_some());
 }
 
-/// The planner has reported it to go.
+/// The planner has set its goal to `Retire`.
 #[test]
 fn a_group_that_leaves_a_machine_before_it_ends_says_so_and_drains() {
     let (fleet, group, mut observed) = on(0, Leaving::Ends);

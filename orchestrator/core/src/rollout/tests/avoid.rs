@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use super::super::{Inputs, Planner, RolloutTarget, plan};
+use super::super::{Inputs, Planner, RolloutTarget, avoid, plan};
 use super::inputs;
 use crate::capacity::Capacity;
 use crate::observed::ObservedGroup;
@@ -94,4 +94,20 @@ fn without_room_elsewhere_the_same_nodes_are_used_again() {
     let (group, observed, capacity) = failed(&fleet, &[1, 1, 0]);
     let after = planned(&fleet, vec![group], &observed, &capacity, &[against("node-1")]);
     assert_eq!(after[0].goal, Goal::Serve);
+}
+
+#[test]
+fn all_questions_about_room_in_a_pass_share_one_budget() {
+    let fleet = fleet(1);
+    let (group, observed, capacity) = failed(&fleet, &[1, 1, 1]);
+    let target = RolloutTarget::new(&fleet, None, &RayClusterFleetStatus::default(), false);
+    let inputs = Inputs { capacity: Some(&capacity), ..inputs(&fleet, &target, &observed) };
+    let planner = Planner::new(inputs, vec![group.clone()]);
+    let avoided = ["node-1".to_owned()];
+    let ask = || avoid::has_room(&planner, &avoided, Some(&group));
+    assert!(ask(), "node-0 is free once it is gone");
+    let answers = (0..1_000_000).take_while(|_| ask()).count();
+    assert!((100..1_000_000).contains(&answers), "{answers}");
+    assert!(!ask() && avoid::missing(&planner, &avoided, &group).unwrap().contains("given up"));
+    assert_eq!(planner.room().unwrap().place(&fleet.shape).is_ok(), false, "nor for a surge group");
 }

@@ -3,6 +3,8 @@
 
 mod adoption;
 mod avoid;
+mod blockers;
+mod deadline;
 mod held;
 mod model;
 mod moving;

@@ -2,13 +2,11 @@
 //! status has no word of it. Only of pods that may be a group's, and one event for each pod and reason, so that nobody's events
 //! take much. They decide nothing that must not wait: an event that came before its pod comes again within two minutes.
 
-use serde::Deserialize;
-
 use rayfleet_core::observed::PodProblem;
 
 use super::Key;
 use super::index::{Indexed, Kind, Store};
-use super::objects::{Watched, bounded};
+use super::objects::{Event, Watched, bounded};
 
 /// All warnings about pods but the most frequent ones, which the pods themselves have words for. The API server selects by no list of
 /// reasons, only by what they are not.
@@ -36,29 +34,9 @@ pub(crate) struct PodEvent {
     message: String,
 }
 
-/// An event as it is read.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event {
-    reason: Option<String>,
-    message: Option<String>,
-    #[serde(default)]
-    involved_object: About,
-}
-
-/// What it is about.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct About {
-    kind: String,
-    namespace: String,
-    name: String,
-    uid: String,
-}
-
 impl Watched for PodEvent {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let Event { reason, message, involved_object: about } = serde_json::from_str(text)?;
+        let Event { reason, message, involved_object: about, .. } = serde_json::from_str(text)?;
         let reason = KEPT.into_iter().find(|kept| reason.as_deref() == Some(*kept));
         let Some(reason) = reason.filter(|_| about.kind == "Pod" && !about.name.is_empty()) else {
             return Ok(None);

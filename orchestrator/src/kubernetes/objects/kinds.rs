@@ -210,14 +210,14 @@ impl Watched for ControllerRevision {
     }
 }
 
-/// An event.
+/// An event, as far as it is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
-    reason: Option<String>,
-    message: Option<String>,
+pub(in crate::kubernetes) struct Event {
+    pub(in crate::kubernetes) reason: Option<String>,
+    pub(in crate::kubernetes) message: Option<String>,
     #[serde(default)]
-    involved_object: About,
+    pub(in crate::kubernetes) involved_object: About,
     reporting_component: Option<String>,
     #[serde(default)]
     source: Source,
@@ -226,11 +226,11 @@ struct Event {
 /// What an event is about.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct About {
-    kind: String,
-    namespace: String,
-    name: String,
-    uid: String,
+pub(in crate::kubernetes) struct About {
+    pub(in crate::kubernetes) kind: String,
+    pub(in crate::kubernetes) namespace: String,
+    pub(in crate::kubernetes) name: String,
+    pub(in crate::kubernetes) uid: String,
 }
 
 /// Who an event is from, in its older form.

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::dashboard::{Dashboard, JobRequest, Package};
 use crate::engine::{ArgRefused, EngineClient, EngineSpec, LAUNCHER_ENTRYPOINT};
-use crate::http::{self, Budget, Limits, Net, SetupError, Token, Wire};
+use crate::http::{Budget, Endpoint, Limits, Net, SetupError, Token, Wire, found};
 use crate::placement::Placement;
 use crate::{CallError, CallErrorKind, SubmissionId};
 
@@ -98,27 +98,28 @@ impl Bridge {
     }
 
     pub(crate) fn dashboard_within(&self, target: &Target, limits: Limits) -> Dashboard {
-        Dashboard::over(
-            self.wire.clone(),
-            target.name.clone(),
-            target.dashboard.clone(),
-            target.token.clone(),
-            limits,
-            self.memory.share(&target.name),
-        )
+        let (base, token) = (target.dashboard.clone(), target.token.clone());
+        Dashboard(self.endpoint(target, "dashboard", base, token, limits))
     }
 
-    /// An endpoint besides dashboard and engine, such as a node's agent. It gets no token, because its
-    /// address comes from a dashboard.
-    pub(crate) fn endpoint(&self, target: &Target, call: std::time::Duration) -> http::Endpoint {
-        http::Endpoint {
+    /// A server of a cluster. One whose address comes from a dashboard gets no token.
+    pub(crate) fn endpoint(
+        &self,
+        target: &Target,
+        server: &'static str,
+        base: Url,
+        token: Option<Token>,
+        limits: Limits,
+    ) -> Endpoint {
+        let memory = self.memory.share(&target.name);
+        Endpoint {
             wire: self.wire.clone(),
-            base: target.dashboard.clone(),
+            base,
             cluster: target.name.clone(),
-            server: "agent",
-            token: None,
-            limits: Limits { call, retries: 0, ..self.limits },
-            memory: self.memory.share(&target.name),
+            server,
+            token,
+            limits,
+            memory,
         }
     }
 
@@ -128,12 +129,10 @@ impl Bridge {
     }
 
     pub(crate) fn engine_within(&self, target: &Target, limits: Limits) -> Option<EngineClient> {
-        target.engine.clone().map(|base| {
-            let memory = self.memory.share(&target.name);
-            let trusted = target.trusts_engine || base.host() == target.dashboard.host();
-            let token = target.token.clone().filter(|_| trusted);
-            EngineClient::over(self.wire.clone(), target.name.clone(), base, token, limits, memory)
-        })
+        let base = target.engine.clone()?;
+        let trusted = target.trusts_engine || base.host() == target.dashboard.host();
+        let token = target.token.clone().filter(|_| trusted);
+        Some(EngineClient(self.endpoint(target, "engine", base, token, limits)))
     }
 
     /// Starts the engine on exactly the nodes of the plan. Idempotent: the submission id ensures that there
@@ -172,9 +171,6 @@ impl Bridge {
     /// job had ended before or never existed. Returns before the engine has ended; [`Bridge::observe`]
     /// reports the end.
     pub async fn stop(&self, target: &Target, engine: &SubmissionId) -> Result<bool, CallError> {
-        match self.dashboard(target).stop(engine).await {
-            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(false),
-            other => other,
-        }
+        Ok(found(self.dashboard(target).stop(engine).await)?.unwrap_or(false))
     }
 }

@@ -1,16 +1,23 @@
-//! Typed ids of Ray: a submission id that is safe in a URL, and an opaque node id.
+//! Typed ids of Ray: a submission id that is safe in a URL, and an opaque node id. Ids made from a content.
 
 use std::fmt;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Equal for equal contents, as 32 hexadecimal digits.
+pub(crate) fn digest(content: &[u8]) -> String {
+    let hash = Sha256::digest(content);
+    format!("{:032x}", hash.first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes)))
+}
 
 /// The name of a job, chosen by the caller; it makes a launch idempotent.
 ///
 /// Ray itself accepts `a/../b` and then cannot find the job again, so the syntax is narrower here:
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct SubmissionId(String);
 
 /// A text that is not a valid [`SubmissionId`].
@@ -40,12 +47,6 @@ impl TryFrom<String> for SubmissionId {
     type Error = InvalidSubmissionId;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::new(text)
-    }
-}
-
-impl From<SubmissionId> for String {
-    fn from(id: SubmissionId) -> Self {
-        id.0
     }
 }
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{Bridge, Target};
 use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus, Node};
 use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of, this_launch};
+use crate::http::found;
 use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, Shape, verify};
-use crate::{CallError, CallErrorKind, NodeId, SubmissionId};
+use crate::{CallError, NodeId, SubmissionId};
 
 /// How much to observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,16 +154,16 @@ impl Bridge {
 
         if options.deep {
             let (cluster, job, port) =
-                join3(cluster(&dashboard, options), find(&dashboard, want), port(engine, limits.call)).await;
-            let state = match job? {
+                join3(cluster(&dashboard, options), dashboard.job(want), port(engine, limits.call)).await;
+            let state = match found(job)? {
                 Some(job) => Some(follow(&dashboard, want, job, port, true).await?),
                 None => None,
             };
             return Ok(RayState { cluster: Some(cluster?), engine: state });
         }
 
-        let (job, port) = join(find(&dashboard, want), port(engine, limits.call)).await;
-        let Some(job) = job? else {
+        let (job, port) = join(dashboard.job(want), port(engine, limits.call)).await;
+        let Some(job) = found(job)? else {
             return Ok(RayState { cluster: Some(cluster(&dashboard, options).await?), engine: None });
         };
         let serves = job.status == JobStatus::Running && matches!(port, Some((Health::Serving, _)));
@@ -206,14 +207,6 @@ fn few(dashboard: &Dashboard, mut nodes: Vec<Node>, most: usize) -> Result<Vec<N
     Ok(nodes)
 }
 
-async fn find(dashboard: &Dashboard, want: &SubmissionId) -> Result<Option<Job>, CallError> {
-    match dashboard.job(want).await {
-        Ok(job) => Ok(Some(job)),
-        Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
 /// Both within one call's time limit, although reading the load may take two calls.
 async fn port(engine: Option<EngineClient>, limit: Duration) -> Option<(Health, Option<Load>)> {
     let engine = engine?;
@@ -232,18 +225,12 @@ async fn follow(
     let plan = plan_of(&job);
     let ended = job.status.has_ended();
     let running = job.status == JobStatus::Running;
-    let (health, load) = match port {
-        Some((health, load)) if !ended => {
-            let load = load.filter(|_| health == Health::Serving);
-            (Some(health), load)
-        }
-        _ => (None, None),
-    };
-    let wants_log = ended || (running && health != Some(Health::Serving));
-    let (log, looked, supervisor) = join3(
+    let (health, load) = port.filter(|_| !ended).unzip();
+    let serves = health == Some(Health::Serving);
+    let (log, placed, supervisor) = join3(
         async {
             // The log explains a state that is known without it, so a failure to read it is no error.
-            if wants_log {
+            if ended || (running && !serves) {
                 dashboard.log_tail_of(want, &job).await.unwrap_or_default()
             } else {
                 String::new()
@@ -251,26 +238,22 @@ async fn follow(
         },
         async {
             if !look_at_ranks || !(ended || running) {
-                return Ok((None, Vec::new()));
+                return Ok(None);
             }
             match placed(dashboard, want, plan.as_ref()).await {
-                Ok(placed) => {
-                    let deaths = deaths(&placed.ranks);
-                    Ok((Some(placed), deaths))
-                }
                 // They only explain the end of an engine that is known without them.
-                Err(_) if ended => Ok((None, Vec::new())),
-                Err(error) => Err(error),
+                Err(_) if ended => Ok(None),
+                found => found.map(Some),
             }
         },
         async {
             // An engine that serves has not ended.
-            let look = look_at_ranks && running && health != Some(Health::Serving);
+            let look = look_at_ranks && running && !serves;
             if look { dead_supervisor(dashboard, want).await } else { Ok(None) }
         },
     )
     .await;
-    let (placed, deaths) = looked?;
+    let placed = placed?;
     let log = this_launch(&log, want, job.started);
     let job = match supervisor? {
         Some(death) => abandoned(job, &death),
@@ -286,10 +269,10 @@ async fn follow(
         started: job.started,
         ended: job.ended,
         plan,
+        deaths: placed.as_ref().map(|placed| deaths(&placed.ranks)).unwrap_or_default(),
         placed: placed.filter(|_| !ended),
-        deaths,
         health: health.filter(|_| !ended),
-        load: load.filter(|_| !ended),
+        load: load.flatten().filter(|_| serves && !ended),
     })
 }
 

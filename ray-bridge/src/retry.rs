@@ -11,15 +11,6 @@ use backoff::backoff::Backoff;
 /// Jitter goes up and down by this fraction.
 const SPREAD: f64 = 0.5;
 
-/// Number of retries, and the pauses between them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
-    /// Retries after the first try.
-    pub(crate) retries: u32,
-    /// Pause before the first retry, before jitter; doubles with each retry.
-    pub(crate) first_pause: Duration,
-}
-
 /// The pause before each retry; ends when the retries are used up. The caller adds jitter.
 ///
 /// An iterator, not a function that takes the call: the future of a borrowing async closure is not known to
@@ -27,21 +18,12 @@ pub(crate) struct Policy {
 pub(crate) struct Pauses {
     backoff: ExponentialBackoff,
     left: u32,
-    otherwise: Duration,
 }
 
 impl Pauses {
-    /// The pauses of a policy.
-    pub(crate) fn new(policy: Policy) -> Self {
-        let backoff = ExponentialBackoff {
-            initial_interval: policy.first_pause,
-            current_interval: policy.first_pause,
-            randomization_factor: 0.0,
-            multiplier: 2.0,
-            max_elapsed_time: None,
-            ..ExponentialBackoff::default()
-        };
-        Self { backoff, left: policy.retries, otherwise: policy.first_pause }
+    /// So many pauses: the first one, each twice as long as the one before.
+    pub(crate) fn new(retries: u32, first: Duration) -> Self {
+        Self { backoff: ExponentialBackoff { multiplier: 2.0, ..growing(first, 0.0) }, left: retries }
     }
 }
 
@@ -50,21 +32,24 @@ impl Iterator for Pauses {
 
     fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
-        Some(self.backoff.next_backoff().unwrap_or(self.otherwise))
+        self.backoff.next_backoff()
     }
 }
 
 /// A random factor around 1.
 pub(crate) fn jitter() -> f64 {
-    let unit = Duration::from_secs(1);
-    let mut backoff = ExponentialBackoff {
-        initial_interval: unit,
-        current_interval: unit,
-        randomization_factor: SPREAD,
+    growing(Duration::from_secs(1), SPREAD).next_backoff().map_or(1.0, |pause| pause.as_secs_f64())
+}
+
+/// Pauses without end.
+fn growing(first: Duration, spread: f64) -> ExponentialBackoff {
+    ExponentialBackoff {
+        initial_interval: first,
+        current_interval: first,
+        randomization_factor: spread,
         max_elapsed_time: None,
         ..ExponentialBackoff::default()
-    };
-    backoff.next_backoff().unwrap_or(unit).as_secs_f64()
+    }
 }
 
 /// A pause with its jitter; an invalid factor is ignored.
@@ -79,14 +64,14 @@ mod tests {
 
     #[test]
     fn pauses_double_and_end() {
-        let policy = Policy { retries: 3, first_pause: Duration::from_millis(100) };
-        let pauses: Vec<u128> = Pauses::new(policy).map(|pause| pause.as_millis()).collect();
+        let pauses: Vec<u128> =
+            Pauses::new(3, Duration::from_millis(100)).map(|pause| pause.as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400]);
     }
 
     #[test]
     fn without_retries_there_are_no_pauses() {
-        assert_eq!(Pauses::new(Policy { retries: 0, first_pause: Duration::ZERO }).next(), None);
+        assert_eq!(Pauses::new(0, Duration::ZERO).next(), None);
     }
 
     #[test]

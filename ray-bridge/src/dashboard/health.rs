@@ -3,6 +3,9 @@
 use super::{Dashboard, NodeSummary};
 use crate::http::{CallError, CallErrorKind, Endpoint, Keep};
 
+/// Path of an agent's report on its raylet.
+pub(crate) const RAYLET_HEALTH: &str = "/api/local_raylet_healthz";
+
 /// The body of both replies when healthy.
 const WELL: &str = "success";
 
@@ -16,12 +19,12 @@ impl Dashboard {
     /// Health of a node's raylet, as its agent reports it: `Some` is what is wrong with it.
     /// [`CallErrorKind::Unreachable`] if no agent answers at that address.
     pub async fn raylet_health(&self, node: &NodeSummary) -> Result<Option<String>, CallError> {
-        let path = "/api/local_raylet_healthz";
         if let Some(agent) = node.agent(&self.0) {
-            return health(&agent, path).await;
+            return health(&agent, RAYLET_HEALTH).await;
         }
         let cause = format!("the agent of node {} has no port", node.node_id);
-        Err(self.0.fail(&reqwest::Method::GET, path, CallErrorKind::Unreachable { refused: true, cause }))
+        let fault = CallErrorKind::Unreachable { refused: true, cause };
+        Err(self.0.fail(&reqwest::Method::GET, RAYLET_HEALTH, fault))
     }
 }
 

@@ -112,7 +112,6 @@ pub struct Job {
     #[serde(default, deserialize_with = "metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Exit code of the entrypoint.
-    #[serde(default)]
     pub driver_exit_code: Option<i64>,
     /// The node it runs on; `None` before it has started.
     #[serde(default, deserialize_with = "wire::id")]
@@ -151,11 +150,14 @@ pub(super) fn path(id: &SubmissionId, rest: &str) -> String {
 }
 
 /// Ray answers 500 with a traceback for an id that exists; only the text distinguishes it from other errors.
-pub(super) fn refusal(status: u16, message: String) -> CallErrorKind {
-    if message.contains("submission_id") && message.contains("already exists") {
-        CallErrorKind::Conflict
-    } else {
-        CallErrorKind::Rejected { status, message }
+pub(super) fn refusal(fault: CallErrorKind) -> CallErrorKind {
+    match fault {
+        CallErrorKind::Rejected { message, .. }
+            if message.contains("submission_id") && message.contains("already exists") =>
+        {
+            CallErrorKind::Conflict
+        }
+        fault => fault,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::job::{self, Job, JobRequest, Pin};
-use crate::http::{CallError, CallErrorKind, Payload, longest};
+use crate::http::{CallError, CallErrorKind, Payload, found, longest};
 use crate::lean;
 use crate::{NodeId, SubmissionId};
 
@@ -37,13 +37,8 @@ impl Dashboard {
 
     async fn post(&self, request: &JobRequest, pin: Pin<'_>) -> Result<(), CallError> {
         let payload = Payload::Json(request.to_json(pin).to_string().into_bytes());
-        match self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit, longest::JOB).await {
-            Ok(_) => Ok(()),
-            Err(CallError { call, fault: CallErrorKind::Rejected { status, message } }) => {
-                Err(CallError { call, fault: job::refusal(status, message) })
-            }
-            Err(e) => Err(e),
-        }
+        let sent = self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit, longest::JOB).await;
+        sent.map(|_| ()).map_err(|error| CallError { fault: job::refusal(error.fault), ..error })
     }
 
     async fn address_of(&self, node: &NodeId) -> Result<String, CallError> {
@@ -79,8 +74,7 @@ impl Dashboard {
             stopped: bool,
         }
         let path = job::path(id, "/stop");
-        let kept =
-            self.0.send(Method::POST, &path, Payload::Nothing, self.0.limits.call, longest::WORD).await?;
+        let kept = self.0.send_bare(Method::POST, &path).await?;
         let reply: Stopped = self.0.parse(&Method::POST, &path, &kept).await?;
         Ok(reply.stopped)
     }
@@ -88,11 +82,7 @@ impl Dashboard {
     /// Removes an ended job from Ray's list. Ray may re-create the entry of a job that ended less than 3 s
     /// ago; see [`Dashboard::delete_until_gone`].
     pub async fn delete(&self, id: &SubmissionId) -> Result<(), CallError> {
-        let path = job::path(id, "");
-        self.0
-            .send(Method::DELETE, &path, Payload::Nothing, self.0.limits.call, longest::WORD)
-            .await
-            .map(|_| ())
+        self.0.send_bare(Method::DELETE, &job::path(id, "")).await.map(|_| ())
     }
 
     /// Removes an ended job and returns when it has been gone for `settled`; if Ray re-creates its entry,
@@ -111,16 +101,13 @@ impl Dashboard {
             let mut removed = 0;
             let mut away = Duration::ZERO;
             loop {
-                match self.delete(id).await {
-                    Ok(()) => {
+                match found(self.delete(id).await)? {
+                    Some(()) => {
                         removed += 1;
                         away = Duration::ZERO;
                     }
-                    Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) if away >= settled => {
-                        return Ok(removed);
-                    }
-                    Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => {}
-                    Err(error) => return Err(error),
+                    None if away >= settled => return Ok(removed),
+                    None => {}
                 }
                 tokio::time::sleep(pause).await;
                 away += pause;

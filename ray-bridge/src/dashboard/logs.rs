@@ -1,6 +1,5 @@
 //! The end of a job's log, bounded whatever the length of the log.
 
-use reqwest::Method;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
@@ -44,8 +43,7 @@ impl Dashboard {
             let path = format!("/api/v0/logs/file?{query}");
             match self.0.get_bytes(&path, tail).await {
                 Ok(kept) if is_page(&kept.bytes) => {
-                    let what = "an HTML page instead of the log".to_owned();
-                    return Err(self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }));
+                    return Err(self.0.malformed(&path, "an HTML page instead of the log"));
                 }
                 Ok(kept) => return Ok(whole_lines(&kept.bytes, kept.cut)),
                 // The node or file is gone, the file is empty (Ray 2.46 breaks the connection then), or this
@@ -62,8 +60,7 @@ impl Dashboard {
         }
         let path = job::path(id, "/logs");
         let kept = self.0.get_bytes(&path, tail).await?;
-        quoted(&kept.bytes, kept.cut)
-            .map_err(|what| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }))
+        quoted(&kept.bytes, kept.cut).map_err(|what| self.0.malformed(&path, what))
     }
 }
 

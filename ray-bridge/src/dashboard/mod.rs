@@ -14,30 +14,27 @@ mod targets;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use reqwest::Method;
 use serde::Deserialize;
-use url::Url;
 
+pub(crate) use health::RAYLET_HEALTH;
 pub use job::{Job, JobRequest, JobStatus};
 pub use nodes::{GpuUse, Node};
-pub use package::{Package, PackageError};
+pub use package::Package;
 pub use state::{Actor, Bundle, Filter, PlacementGroup};
 pub use stream::{LogEvent, LogStream};
+pub(crate) use summary::AGENT_PORT;
 pub use summary::NodeSummary;
 pub use targets::MetricsTarget;
 
 use crate::NodeId;
-use crate::http::{
-    Budget, CallError, CallErrorKind, Endpoint, Keep, Limits, Net, Payload, SetupError, Share, Token, Wire,
-    longest,
-};
+use crate::http::{CallError, Endpoint, Keep, Payload, found, longest};
 use crate::lean;
 
 /// Client of one dashboard. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Dashboard(Endpoint);
+pub struct Dashboard(pub(crate) Endpoint);
 
 /// Version of the Ray cluster behind the dashboard.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -61,25 +58,6 @@ pub enum Authentication {
 }
 
 impl Dashboard {
-    /// A client with its own connection pool for `base`, for example `http://10.0.0.7:8265`. Clients of one
-    /// [`crate::Bridge`] share a pool.
-    pub fn new(base: Url, token: Option<Token>, limits: Limits) -> Result<Self, SetupError> {
-        let cluster = base.host_str().unwrap_or_default().to_owned();
-        let memory = Budget::default().share(&cluster);
-        Ok(Self::over(Arc::new(Net::new(b"")?), cluster, base, token, limits, memory))
-    }
-
-    pub(crate) fn over(
-        wire: Arc<dyn Wire>,
-        cluster: String,
-        base: Url,
-        token: Option<Token>,
-        limits: Limits,
-        memory: Arc<Share>,
-    ) -> Self {
-        Self(Endpoint { wire, base, cluster, server: "dashboard", token, limits, memory })
-    }
-
     /// Reads Ray's version and session.
     pub async fn version(&self) -> Result<Version, CallError> {
         self.0.get("/api/version", longest::WORD).await
@@ -92,13 +70,10 @@ impl Dashboard {
             #[serde(deserialize_with = "lean::text::<_, 64>")]
             authentication_mode: String,
         }
-        match self.0.anonymous().get::<Reply>("/api/authentication_mode", longest::WORD).await {
-            Ok(reply) if reply.authentication_mode == "disabled" => Ok(Authentication::Open),
-            Ok(_) => Ok(Authentication::Token),
-            // Ray 2.46 knows no authentication.
-            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(Authentication::Open),
-            Err(error) => Err(error),
-        }
+        let reply = self.0.anonymous().get::<Reply>("/api/authentication_mode", longest::WORD).await;
+        // Ray 2.46 knows no authentication.
+        let open = found(reply)?.is_none_or(|reply| reply.authentication_mode == "disabled");
+        Ok(if open { Authentication::Open } else { Authentication::Token })
     }
 
     /// Uploads a package unless Ray holds it already, and keeps it for the next minutes.
@@ -106,13 +81,13 @@ impl Dashboard {
     /// Ray drops a package with the last job that used it; reading the package keeps it for a while.
     pub async fn ensure_package(&self, package: &Package) -> Result<(), CallError> {
         let path = package.path();
-        let found = self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await;
-        let Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) = found else {
-            return found.map(|_| ());
-        };
+        let read = || self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER));
+        if found(read().await)?.is_some() {
+            return Ok(());
+        }
         let payload = Payload::Bytes(package.bytes());
         self.0.send(Method::PUT, &path, payload, self.0.limits.submit, longest::WORD).await?;
-        self.0.get_bytes(&path, Keep::Nothing(longest::ANSWER)).await.map(|_| ())
+        read().await.map(|_| ())
     }
 
     /// All nodes, also dead ones.
@@ -123,14 +98,14 @@ impl Dashboard {
     /// The error for a list with more nodes than allowed.
     pub(crate) fn lists_too_many(&self, alive: usize, most: usize) -> CallError {
         let what = format!("{alive} nodes are alive, more than the {most} allowed");
-        self.0.fail(&Method::GET, &state::path("nodes", &[]), CallErrorKind::Malformed { what })
+        self.0.malformed(&state::path("nodes", &[]), what)
     }
 
     /// GPUs in use, by node. A node that Ray has no report of yet, or that has no GPU, is left out.
     pub async fn gpu_use(&self) -> Result<BTreeMap<NodeId, GpuUse>, CallError> {
         let path = "/api/cluster_status";
         let status: nodes::Status = self.0.get(path, longest::LIST).await?;
-        status.gpu_use().map_err(|what| self.0.fail(&Method::GET, path, CallErrorKind::Malformed { what }))
+        status.gpu_use().map_err(|what| self.0.malformed(path, what))
     }
 
     /// Actors that match all filters, also dead ones.
@@ -151,8 +126,6 @@ impl Dashboard {
     ) -> Result<Vec<T>, CallError> {
         let path = state::path(kind, filters);
         let reply: state::Reply<T> = self.0.get(&path, longest).await?;
-        reply
-            .into_entries()
-            .map_err(|what| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what }))
+        reply.into_entries().map_err(|what| self.0.malformed(&path, what))
     }
 }

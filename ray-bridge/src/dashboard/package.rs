@@ -1,12 +1,13 @@
 //! The zip that Ray unpacks as the working directory of a launch.
 
-use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use zip::ZipWriter;
+use zip::result::ZipResult;
 use zip::write::SimpleFileOptions;
+
+use crate::id::digest;
 
 /// The Python files of `launcher/`, sorted by name.
 const LAUNCHER_FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/launcher_files.rs"));
@@ -18,25 +19,14 @@ pub struct Package {
     bytes: Bytes,
 }
 
-/// The zip could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PackageError {
-    /// A file's name or size is not allowed in a zip.
-    #[error(transparent)]
-    Zip(#[from] zip::result::ZipError),
-    /// Writing to memory failed.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
 impl Package {
     /// The launcher of this version of the bridge.
-    pub fn launcher() -> Result<Self, PackageError> {
+    pub fn launcher() -> ZipResult<Self> {
         Self::of(LAUNCHER_FILES)
     }
 
     /// Packs `(name, content)` pairs; the same input gives the same bytes.
-    pub fn of(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
+    pub fn of(files: &[(&str, &[u8])]) -> ZipResult<Self> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().unix_permissions(0o644);
         for (name, content) in files {
@@ -44,14 +34,7 @@ impl Package {
             zip.write_all(content)?;
         }
         let bytes = zip.finish()?.into_inner();
-        let hash = Sha256::digest(&bytes);
-        let mut name = String::from("_ray_pkg_");
-        for byte in hash.iter().take(16) {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        name.push_str(".zip");
-        Ok(Self { name, bytes: bytes.into() })
+        Ok(Self { name: format!("_ray_pkg_{}.zip", digest(&bytes)), bytes: bytes.into() })
     }
 
     /// The package as a job's `working_dir`.
@@ -79,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_files_make_the_same_package() -> Result<(), PackageError> {
+    fn the_same_files_make_the_same_package() -> ZipResult<()> {
         let files: &[(&str, &[u8])] = &[("a.py", b"print(1)"), ("b.py", b"")];
         assert_eq!(Package::of(files)?, Package::of(files)?);
         assert_ne!(Package::of(files)?.uri(), Package::of(&[("a.py", b"print(2)")])?.uri());

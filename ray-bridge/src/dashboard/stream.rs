@@ -51,9 +51,8 @@ impl Dashboard {
     pub async fn log_stream(&self, id: &SubmissionId, from: u64) -> Result<LogStream, CallError> {
         let path = job::path(id, "/logs/tail");
         let key = generate_key();
-        let key_header = HeaderValue::try_from(&key).map_err(|e| {
-            self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what: e.to_string() })
-        })?;
+        let malformed = |what: String| self.0.malformed(&path, what);
+        let key_header = HeaderValue::try_from(&key).map_err(|e| malformed(e.to_string()))?;
         let reply = self
             .0
             .upgrade(&path, |request| {
@@ -64,13 +63,11 @@ impl Dashboard {
                 headers.insert(SEC_WEBSOCKET_KEY, key_header.clone());
             })
             .await?;
-        let malformed =
-            |what: &str| self.0.fail(&Method::GET, &path, CallErrorKind::Malformed { what: what.to_owned() });
         let accepted = reply.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes().to_owned());
         if accepted.as_deref() != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return Err(malformed("it upgrades to a protocol other than WebSocket"));
+            return Err(malformed("it upgrades to a protocol other than WebSocket".to_owned()));
         }
-        let upgraded = reply.upgrade().await.map_err(|e| malformed(&e.to_string()))?;
+        let upgraded = reply.upgrade().await.map_err(|e| malformed(e.to_string()))?;
         let limit = longest::LIST.min(self.0.limits.reply_bytes);
         let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
@@ -97,23 +94,12 @@ impl LogStream {
                 Some(Ok(_)) => continue,
                 Some(Err(Error::ConnectionClosed)) => return Ok(LogEvent::Closed),
                 Some(Err(Error::Capacity(CapacityError::MessageTooLong { max_size, .. }))) => {
-                    return Err(self.endpoint.fail(
-                        &Method::GET,
-                        &self.path,
-                        CallErrorKind::TooLarge { limit: max_size },
-                    ));
+                    return Err(self.failed(CallErrorKind::TooLarge { limit: max_size }));
                 }
                 Some(Err(
                     error @ (Error::Io(_) | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)),
                 )) => return Err(self.broken(error.to_string())),
-                Some(Err(error)) => {
-                    let what = error.to_string();
-                    return Err(self.endpoint.fail(
-                        &Method::GET,
-                        &self.path,
-                        CallErrorKind::Malformed { what },
-                    ));
-                }
+                Some(Err(error)) => return Err(self.endpoint.malformed(&self.path, error.to_string())),
                 None => return Err(self.broken("closed without a close frame".to_owned())),
             };
             if let Some(new) = self.take(text) {
@@ -141,6 +127,10 @@ impl LogStream {
     }
 
     fn broken(&self, cause: String) -> CallError {
-        self.endpoint.fail(&Method::GET, &self.path, CallErrorKind::Unreachable { refused: false, cause })
+        self.failed(CallErrorKind::Unreachable { refused: false, cause })
+    }
+
+    fn failed(&self, fault: CallErrorKind) -> CallError {
+        self.endpoint.fail(&Method::GET, &self.path, fault)
     }
 }

@@ -7,6 +7,9 @@ use crate::http::{CallError, Endpoint, longest};
 use crate::lean::{self, Number, Picked};
 use crate::{NodeId, base_of};
 
+/// Port of the agent that runs on every Ray node: Ray's default, which KubeRay also sets.
+pub(crate) const AGENT_PORT: u16 = 52365;
+
 /// A node's machine, as its agent measured it a few seconds ago. For a dead node Ray keeps only name and
 /// address.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,7 +91,7 @@ struct Raylet {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of the field whose default it is")]
 fn usual_agent_port() -> Option<u16> {
-    Some(52365)
+    Some(AGENT_PORT)
 }
 
 impl Dashboard {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::Dashboard;
-use crate::http::{CallError, CallErrorKind, longest};
+use crate::http::{CallError, found, longest};
 use crate::lean::{self, Picked, Text};
 
 /// Addresses that answer `GET /metrics`, in the form of Prometheus' HTTP service discovery.
@@ -35,20 +35,15 @@ impl Dashboard {
     /// Addresses of the Ray cluster's metrics. Ray 2.46 does not list them; there they are derived from its
     /// nodes, without those of the dashboard and the autoscaler.
     pub async fn metrics_targets(&self) -> Result<Vec<MetricsTarget>, CallError> {
-        match self.0.get::<Targets>("/api/prometheus/sd", longest::ANSWER).await {
-            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => {}
-            done => return done.map(|targets| targets.all),
+        if let Some(Targets { all }) = found(self.0.get("/api/prometheus/sd", longest::ANSWER).await)? {
+            return Ok(all);
         }
         let nodes = self.node_summaries().await?;
         let alive = nodes.into_iter().filter(|node| node.state == "ALIVE");
         let targets = alive
             .filter_map(|node| {
-                let port = node.metrics_port?;
-                Some(if node.ip.contains(':') {
-                    format!("[{}]:{port}", node.ip)
-                } else {
-                    format!("{}:{port}", node.ip)
-                })
+                let (ip, port) = (&node.ip, node.metrics_port?);
+                Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
             })
             .collect();
         Ok(vec![MetricsTarget { labels: BTreeMap::from([("job".to_owned(), "ray".to_owned())]), targets }])

@@ -8,12 +8,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::History;
+use crate::base_of;
 use crate::bridge::{Bridge, Target};
-use crate::http::{Endpoint, Keep};
-use crate::{CallErrorKind, base_of};
+use crate::dashboard::{AGENT_PORT, RAYLET_HEALTH};
+use crate::http::{Keep, Limits};
 
-/// Port of the agent that runs on every Ray node: Ray's default, which KubeRay also sets.
-const AGENT_PORT: u16 = 52365;
 /// Workers that are probed; a few are as conclusive as all.
 const MOST_WORKERS: usize = 4;
 /// Time limit of one connection attempt.
@@ -24,7 +23,6 @@ const SIGN: Duration = Duration::from_secs(1);
 /// any of them.
 const HEAD_ANSWERED: Duration = Duration::from_millis(90);
 const TRIES: usize = 3;
-const HEALTH: &str = "/api/local_raylet_healthz";
 /// How much of a reply is read whose content is not needed.
 const LITTLE: usize = 4 << 10;
 /// The agent answers 404 by itself.
@@ -68,11 +66,11 @@ pub struct HeadReachability {
 impl Bridge {
     /// Probes around a dashboard that did not answer. Takes at most three seconds and never fails.
     pub async fn look_around(&self, target: &Target, history: &History) -> HeadReachability {
-        let agent = with_port(&target.dashboard, AGENT_PORT);
+        let agent = Some(AGENT_PORT);
         let head = join3(
-            self.knock(Some(&target.dashboard)),
-            self.knock(agent.as_ref()),
-            self.knock(target.engine.as_ref()),
+            self.knock(Some(&target.dashboard), None),
+            self.knock(Some(&target.dashboard), agent),
+            self.knock(target.engine.as_ref(), None),
         );
         let workers = history.workers().take(MOST_WORKERS).map(|node| self.ask(target, &node.ip));
         let ((dashboard, agent, engine), workers) = join(head, join_all(workers)).await;
@@ -83,19 +81,17 @@ impl Bridge {
     async fn ask(&self, target: &Target, ip: &str) -> Worker {
         let mut worker = Worker { ip: ip.to_owned(), answered: false, reaches_head: false };
         let Some(base) = base_of(ip, AGENT_PORT) else { return worker };
-        let agent = Endpoint { base, ..self.endpoint(target, SIGN) };
+        let limits = Limits { call: SIGN, retries: 0, ..self.limits() };
+        let agent = self.endpoint(target, "agent", base, None, limits);
         for _ in 0..TRIES {
             let own = async {
                 let answer = agent.get_bytes(OWN, Keep::Nothing(LITTLE)).await;
                 tokio::time::sleep(HEAD_ANSWERED).await;
-                !matches!(
-                    answer.map_err(|e| e.fault),
-                    Err(CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. })
-                )
+                !answer.is_err_and(|error| error.fault.is_silence())
             };
             tokio::select! {
                 biased;
-                health = agent.get_bytes(HEALTH, Keep::Nothing(LITTLE)) => {
+                health = agent.get_bytes(RAYLET_HEALTH, Keep::Nothing(LITTLE)) => {
                     worker.reaches_head = health.is_ok();
                     worker.answered |= health.is_ok();
                 }
@@ -107,32 +103,25 @@ impl Bridge {
         }
         worker
     }
+
     /// Whether the machine of a Ray node accepts or refuses a connection within a second: either shows that
     /// it is up.
     pub async fn gives_sign(&self, ip: &str) -> bool {
-        match timeout(SIGN, self.wire().connect(ip, AGENT_PORT)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-            Err(_) => false,
-        }
+        matches!(self.try_port(ip, AGENT_PORT).await, Port::Open | Port::Refused)
     }
 
-    /// `None` if the address is unknown.
-    async fn knock(&self, url: Option<&Url>) -> Option<Port> {
-        let url = url?;
-        let host = url.host_str()?.trim_matches(['[', ']']);
-        let port = url.port_or_known_default()?;
-        Some(match timeout(SIGN, self.wire().connect(host, port)).await {
+    /// Tries the port of an address, or another one on its host; `None` if it is unknown.
+    async fn knock(&self, url: Option<&Url>, port: Option<u16>) -> Option<Port> {
+        let host = url?.host_str()?.trim_matches(['[', ']']);
+        Some(self.try_port(host, port.or(url?.port_or_known_default())?).await)
+    }
+
+    async fn try_port(&self, host: &str, port: u16) -> Port {
+        match timeout(SIGN, self.wire().connect(host, port)).await {
             Ok(Ok(())) => Port::Open,
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Port::Refused,
             Ok(Err(error)) => Port::Silent(error.to_string()),
             Err(_) => Port::Silent(format!("nothing within {} s", SIGN.as_secs())),
-        })
+        }
     }
-}
-
-fn with_port(url: &Url, port: u16) -> Option<Url> {
-    let mut url = url.clone();
-    url.set_port(Some(port)).ok()?;
-    Some(url)
 }

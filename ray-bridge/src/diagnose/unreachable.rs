@@ -3,16 +3,15 @@
 
 use super::reachability::{HeadReachability, Port};
 use super::{Diagnosis, Fault, Unreachable};
-use crate::{CallError, CallErrorKind};
+use crate::CallError;
 
 /// Always a diagnosis: a dashboard that does not answer is a fault in itself.
 pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagnosis {
     let mut evidence = vec![error.to_string()];
-    let answered = !matches!(error.fault, CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. });
-    let trouble = if answered {
-        Fault::DashboardUnreachable { because: Unreachable::Answer }
-    } else {
+    let trouble = if error.fault.is_silence() {
         judge(around, &mut evidence)
+    } else {
+        Fault::DashboardUnreachable { because: Unreachable::Answer }
     };
     if around.engine == Some(Port::Open) {
         evidence.push("the engine's port is open".to_owned());
@@ -22,11 +21,9 @@ pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagn
 
 fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     let because = |because| Fault::DashboardUnreachable { because };
-    let machine_answers = [&around.agent, &around.engine]
-        .into_iter()
-        .flatten()
-        .any(|port| matches!(port, Port::Open | Port::Refused));
-    let ray_answers = [&around.agent, &around.engine].into_iter().flatten().any(|port| *port == Port::Open);
+    let mut others = [&around.agent, &around.engine].into_iter().flatten();
+    let ray_answers = others.clone().any(|port| *port == Port::Open);
+    let machine_answers = others.any(|port| matches!(port, Port::Open | Port::Refused));
     match &around.dashboard {
         Port::Open => {
             evidence.push("its port accepts connections but does not answer".to_owned());

@@ -1,10 +1,9 @@
-//! Refuses arguments and environment variables that the bridge sets itself. Which ones these are is defined
-//! per engine; this module knows the spellings of an argument.
+//! Refuses arguments and environment variables that the bridge sets itself. Which ones these are stands in
+//! `vllm`; this module knows the spellings of an argument.
 
 use std::collections::BTreeMap;
 
-use super::kind::Engine as _;
-use super::vllm::Vllm;
+use super::vllm::{OWNED, OWNED_ENV};
 
 /// An argument or environment variable that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,18 +30,17 @@ pub(crate) struct Owned {
 
 /// The options that the bridge owns: long form, whether the prefix is owned too, short forms.
 pub fn owned_args() -> impl Iterator<Item = (&'static str, bool, &'static [&'static str])> {
-    Vllm.owned_args().iter().map(|owned| (owned.long, owned.family, owned.short))
+    OWNED.iter().map(|owned| (owned.long, owned.family, owned.short))
 }
 
 /// Refuses the options that the bridge owns, in every spelling that the engine's parser accepts: `--x`,
 /// `--x=y`, `--x_y`, `-x`, `-x3` and unambiguous prefixes of these.
 pub fn check_args(args: &[String]) -> Result<(), ArgRefused> {
-    let owned = Vllm.owned_args();
     for arg in args {
         let written = arg.split('=').next().unwrap_or_default();
         let found = match written.strip_prefix("--") {
-            Some(name) => long(owned, &name.replace('_', "-")),
-            None => written.strip_prefix('-').and_then(|name| short(owned, name)),
+            Some(name) => long(&name.replace('_', "-")),
+            None => written.strip_prefix('-').and_then(short),
         };
         if let Some(Owned { reason, .. }) = found {
             return Err(ArgRefused { what: written.chars().take(100).collect(), reason });
@@ -51,18 +49,18 @@ pub fn check_args(args: &[String]) -> Result<(), ArgRefused> {
     Ok(())
 }
 
-fn long(owned: &'static [Owned], name: &str) -> Option<&'static Owned> {
+fn long(name: &str) -> Option<&'static Owned> {
     let exact =
-        owned.iter().find(|option| option.long == name || option.family && name.starts_with(option.long));
-    exact.or_else(|| owned.iter().find(|option| name.len() >= 3 && option.long.starts_with(name)))
+        OWNED.iter().find(|option| option.long == name || option.family && name.starts_with(option.long));
+    exact.or_else(|| OWNED.iter().find(|option| name.len() >= 3 && option.long.starts_with(name)))
 }
 
-fn short(owned: &'static [Owned], name: &str) -> Option<&'static Owned> {
+fn short(name: &str) -> Option<&'static Owned> {
     let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
     if letters.is_empty() {
         return None; // a negative number, so the value of the argument before
     }
-    owned.iter().find(|option| option.short.iter().any(|form| form.starts_with(letters)))
+    OWNED.iter().find(|option| option.short.iter().any(|form| form.starts_with(letters)))
 }
 
 /// Variables that Ray or the bridge sets, for every engine.
@@ -85,7 +83,7 @@ pub fn check_env(env: &BTreeMap<String, String>) -> Result<(), ArgRefused> {
         if value.contains('\0') {
             return refuse("a value cannot contain a zero byte");
         }
-        let owned = ENV_NAMES.iter().chain(Vllm.owned_env());
+        let owned = ENV_NAMES.iter().chain(OWNED_ENV);
         if ENV_PREFIXES.iter().any(|p| name.starts_with(p)) || owned.into_iter().any(|n| n == name) {
             return refuse("belongs to the bridge or to Ray; leave it out");
         }

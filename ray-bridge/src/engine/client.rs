@@ -1,18 +1,15 @@
 //! Client of the engine's HTTP port: health, load, probe, draining. The Ray token goes to the paths of the
 //! launcher's middleware, and to no other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use rayfleet_telemetry::vllm::{RUNNING, Reading, WAITING};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
-use super::kind::Engine;
-use super::metrics;
 use super::probe::{self, Answer, PATHS, Probe, ProbeError, Tried};
-use super::spec::EngineKind;
-use crate::http::{CallError, CallErrorKind, Endpoint, Keep, Limits, Payload, Share, Token, Wire, longest};
+use super::vllm::{HEALTH, METRICS, MODELS};
+use crate::http::{CallError, CallErrorKind, Endpoint, Keep, Payload, found, longest};
 use crate::lean;
 
 const STATE: &str = "/rayfleet/v1/state";
@@ -63,22 +60,16 @@ pub struct Load {
 
 /// Client of one engine.
 #[derive(Debug, Clone)]
-pub struct EngineClient {
-    endpoint: Endpoint,
-    engine: &'static dyn Engine,
-}
+pub struct EngineClient(pub(crate) Endpoint);
 
-#[derive(Deserialize)]
+/// What the middleware says; without it all but the first is unknown.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct State {
     in_flight: u64,
-    #[serde(default)]
     awaiting: Option<u64>,
-    #[serde(default)]
     served: Option<u64>,
-    #[serde(default)]
     draining: Option<bool>,
-    #[serde(default)]
     idle_seconds: Option<f64>,
 }
 
@@ -95,22 +86,10 @@ struct Model {
 }
 
 impl EngineClient {
-    pub(crate) fn over(
-        wire: Arc<dyn Wire>,
-        cluster: String,
-        base: Url,
-        token: Option<Token>,
-        limits: Limits,
-        memory: Arc<Share>,
-    ) -> Self {
-        let endpoint = Endpoint { wire, base, cluster, server: "engine", token, limits, memory };
-        Self { endpoint, engine: EngineKind::Vllm.engine() }
-    }
-
     /// Reads the engine's health. Never an error: an unhealthy engine is a result.
     pub async fn health(&self) -> Health {
-        let engine = self.endpoint.anonymous();
-        match engine.get_bytes(self.engine.health(), Keep::Nothing(longest::WORD)).await {
+        let engine = self.0.anonymous();
+        match engine.get_bytes(HEALTH, Keep::Nothing(longest::WORD)).await {
             Ok(_) => Health::Serving,
             Err(error) => match error.fault {
                 CallErrorKind::Unreachable { refused: true, .. } => Health::NotYet,
@@ -130,8 +109,8 @@ impl EngineClient {
         if !matches!(health, Health::Unhealthy(401 | 403 | 404 | 405)) {
             return health;
         }
-        let engine = self.endpoint.anonymous();
-        match engine.get_bytes(self.engine.models(), Keep::Nothing(longest::ANSWER)).await {
+        let engine = self.0.anonymous();
+        match engine.get_bytes(MODELS, Keep::Nothing(longest::ANSWER)).await {
             Ok(_) | Err(CallError { fault: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. }) => {
                 Health::Serving
             }
@@ -141,7 +120,7 @@ impl EngineClient {
 
     /// Names of the models it serves.
     pub async fn models(&self) -> Result<Vec<String>, CallError> {
-        let models: Models = self.endpoint.anonymous().get(self.engine.models(), longest::ANSWER).await?;
+        let models: Models = self.0.anonymous().get(MODELS, longest::ANSWER).await?;
         Ok(models.data.into_iter().map(|m| m.id).collect())
     }
 
@@ -149,72 +128,34 @@ impl EngineClient {
     /// wait, so an idle engine costs one call. A draining engine without open requests is also asked for work
     /// without one, such as a response in the background.
     pub async fn load(&self) -> Result<Load, CallError> {
-        match self.endpoint.get::<State>(STATE, longest::WORD).await {
-            Ok(state) => {
-                let mut load = Load::from(state);
-                if load.awaiting > 0 {
-                    // The counters are optional: the load is known without them.
-                    if let Ok(text) = self.metrics().await {
-                        load.progress = metrics::progress(self.engine, &text);
-                        load.deferred = metrics::deferred(self.engine, &text);
-                    }
-                } else if load.draining == Some(true) && load.in_flight == 0 {
-                    self.add_background(&mut load).await?;
-                }
-                Ok(load)
-            }
-            Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => self.load_from_metrics().await,
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Adds the requests that the engine itself reports, if it does. No reply does not prove that it has
-    /// none.
-    async fn add_background(&self, load: &mut Load) -> Result<(), CallError> {
-        let text = match self.metrics().await {
-            Ok(text) => text,
-            Err(error)
-                if matches!(
-                    error.fault,
-                    CallErrorKind::Unreachable { .. } | CallErrorKind::TimedOut { .. }
-                ) =>
-            {
-                return Err(error);
-            }
-            // It has no metrics, or none that can be parsed.
-            Err(_) => return Ok(()),
+        let Some(state) = found(self.0.get::<State>(STATE, longest::WORD).await)? else {
+            let seen = self.metrics().await?;
+            let none = || self.0.malformed(METRICS, format!("no {RUNNING} or {WAITING}"));
+            let in_flight = seen.in_flight.ok_or_else(none)?;
+            return Ok(Load::from(State { in_flight, ..State::default() }).with(seen));
         };
-        if let Some(left) = metrics::in_flight(self.engine, &text).filter(|left| *left > 0) {
-            (load.in_flight, load.awaiting) = (left, left);
-            load.progress = metrics::progress(self.engine, &text);
-            load.deferred = metrics::deferred(self.engine, &text);
+        let load = Load::from(state);
+        let may_have_background = load.draining == Some(true) && load.in_flight == 0;
+        if load.awaiting == 0 && !may_have_background {
+            return Ok(load);
         }
-        Ok(())
+        match self.metrics().await {
+            Ok(seen) if load.awaiting > 0 => Ok(load.with(seen)),
+            Ok(seen) => Ok(match seen.in_flight {
+                Some(left) if left > 0 => Load { in_flight: left, awaiting: left, ..load }.with(seen),
+                _ => load,
+            }),
+            // No reply does not prove that a draining engine has no work left.
+            Err(error) if load.awaiting == 0 && error.fault.is_silence() => Err(error),
+            // The counters are optional: the load is known without them.
+            Err(_) => Ok(load),
+        }
     }
 
-    async fn load_from_metrics(&self) -> Result<Load, CallError> {
-        let text = self.metrics().await?;
-        let in_flight = metrics::in_flight(self.engine, &text).ok_or_else(|| {
-            let what = "no vllm:num_requests_running or vllm:num_requests_waiting".to_owned();
-            self.endpoint.fail(&Method::GET, self.engine.metrics(), CallErrorKind::Malformed { what })
-        })?;
-        let progress = metrics::progress(self.engine, &text);
-        let deferred = metrics::deferred(self.engine, &text);
-        Ok(Load {
-            in_flight,
-            served: None,
-            draining: None,
-            idle: None,
-            awaiting: in_flight,
-            progress,
-            deferred,
-        })
-    }
-
-    async fn metrics(&self) -> Result<String, CallError> {
-        let longest = longest::LIST.min(self.endpoint.limits.reply_bytes);
-        let kept = self.endpoint.anonymous().get_bytes(self.engine.metrics(), Keep::Whole(longest)).await?;
-        Ok(String::from_utf8_lossy(&kept.bytes).into_owned())
+    async fn metrics(&self) -> Result<Reading, CallError> {
+        let longest = longest::LIST.min(self.0.limits.reply_bytes);
+        let kept = self.0.anonymous().get_bytes(METRICS, Keep::Whole(longest)).await?;
+        Ok(Reading::of(&kept.bytes))
     }
 
     /// With `true`, every later response asks its client to close the connection; requests are still
@@ -223,8 +164,7 @@ impl EngineClient {
     /// [`CallErrorKind::NotFound`] from an engine without the middleware.
     pub async fn set_draining(&self, draining: bool) -> Result<(), CallError> {
         let method = if draining { Method::POST } else { Method::DELETE };
-        let limit = self.endpoint.limits.call;
-        self.endpoint.send(method, DRAIN, Payload::Nothing, limit, longest::WORD).await.map(|_| ())
+        self.0.send_bare(method, DRAIN).await.map(|_| ())
     }
 
     /// Sends the probe to the first path that suits the model and checks the answer; returns its text, or an
@@ -248,7 +188,7 @@ impl EngineClient {
 
     async fn ask(&self, probe: &Probe, path: &'static str) -> Result<Answer, ProbeError> {
         let payload = Payload::Json(probe.body(path).to_string().into_bytes());
-        let engine = self.endpoint.anonymous();
+        let engine = self.0.anonymous();
         let sent = engine.send(Method::POST, path, payload, probe.timeout, longest::LIST).await;
         let locked = matches!(
             &sent,
@@ -258,9 +198,8 @@ impl EngineClient {
             return Ok(engine.parse(&Method::POST, path, &sent?).await?);
         }
         let within = format!("{PROBE}{path}");
-        match self.endpoint.send(Method::POST, &within, Payload::Nothing, probe.timeout, longest::LIST).await
-        {
-            Ok(kept) => Ok(self.endpoint.parse(&Method::POST, &within, &kept).await?),
+        match self.0.send(Method::POST, &within, Payload::Nothing, probe.timeout, longest::LIST).await {
+            Ok(kept) => Ok(self.0.parse(&Method::POST, &within, &kept).await?),
             // vLLM checks the key before the path, so only the middleware reports a path that does not exist.
             Err(why) if is_no_probe(&why.fault) => Err(ProbeError::Locked { path, why: Box::new(why) }),
             Err(CallError { call, fault: CallErrorKind::NotFound { .. } }) => {
@@ -280,6 +219,13 @@ fn is_no_probe(fault: &CallErrorKind) -> bool {
         CallErrorKind::Unauthorized | CallErrorKind::Forbidden => true,
         CallErrorKind::NotFound { message } => message.contains("/rayfleet/"),
         _ => false,
+    }
+}
+
+impl Load {
+    /// The same with the engine's own counters.
+    fn with(self, Reading { progress, deferred, .. }: Reading) -> Self {
+        Self { progress, deferred, ..self }
     }
 }
 

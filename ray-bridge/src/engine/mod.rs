@@ -3,9 +3,7 @@
 mod args;
 mod cause;
 mod client;
-mod kind;
 mod launch_log;
-mod metrics;
 mod phase;
 mod probe;
 mod progress;

@@ -1,12 +1,10 @@
 //! What a job carries in its metadata: the plan of its ranks, and a record of what was launched.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::spec::{EngineKind, EngineSpec};
 use crate::dashboard::Job;
+use crate::id::digest;
 use crate::placement::Placement;
 
 /// Metadata key of the plan.
@@ -36,12 +34,7 @@ impl LaunchRecord {
         };
         // Strings and maps of strings only, so serialization cannot fail.
         let text = serde_json::to_vec(&(entrypoint, spec.argv(), &spec.env)).unwrap_or_default();
-        let mut digest = String::new();
-        for byte in Sha256::digest(&text).iter().take(16) {
-            // Writing to a string cannot fail.
-            let _ = write!(digest, "{byte:02x}");
-        }
-        Self { model: spec.model_name.clone(), port: spec.port, digest }
+        Self { model: spec.model_name.clone(), port: spec.port, digest: digest(&text) }
     }
 
     /// The record of a job; `None` if the bridge did not launch it.

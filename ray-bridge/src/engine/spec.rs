@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::args::{ArgRefused, check_args, check_env};
-use super::kind::Engine;
 use super::probe::Probe;
 use super::record::{LaunchRecord, PLAN_METADATA, RECORD_METADATA};
-use super::vllm::Vllm;
-use crate::placement::{Placement, Shape};
-use crate::{NodeId, SubmissionId};
+use super::vllm;
+use crate::SubmissionId;
+use crate::placement::{Placement, RankSlot, Shape};
 
 /// The command of the job, in the launch package. `exec` makes the launcher a child of Ray's supervisor. With
 /// a shell in between it would stay a zombie if the container's first process does not reap it, as `ray start
@@ -29,15 +28,6 @@ pub enum EngineKind {
         /// `module:callable`.
         entrypoint: String,
     },
-}
-
-impl EngineKind {
-    /// The kind's description. A custom engine is treated like vLLM.
-    pub(crate) fn engine(&self) -> &'static dyn Engine {
-        match self {
-            Self::Vllm | Self::Custom { .. } => &Vllm,
-        }
-    }
 }
 
 /// One engine. Its `Debug` shows the names of environment variables, not their values.
@@ -90,77 +80,45 @@ impl EngineSpec {
 
     /// The engine's command line after its own name: source, the bridge's options, then the user's arguments.
     pub fn argv(&self) -> Vec<String> {
-        self.kind.engine().argv(self)
+        vllm::argv(self)
     }
 
     /// Environment of the job: the user's, and the specification for the launcher.
     pub(crate) fn job_env(&self, placement: &Placement) -> BTreeMap<String, String> {
-        let (engine, entrypoint) = match &self.kind {
-            EngineKind::Vllm => ("vllm", None),
-            EngineKind::Custom { entrypoint } => ("custom", Some(entrypoint.as_str())),
-        };
-        let spec = LauncherSpec {
-            name: &self.name,
-            engine,
-            entrypoint,
-            bundles: placement
-                .ranks
-                .iter()
-                .map(|slot| Bundle { rank: slot.rank, node_id: &slot.node_id })
-                .collect(),
-            api_server_node_id: &placement.api_server_node,
-            tensor: self.shape.tensor(),
-            pipeline: self.shape.pipeline(),
-            port: self.port,
-            argv: self.argv(),
-            placement_timeout_seconds: self.placement_timeout.as_secs_f64(),
-            probe: self.probe.as_ref().map(Probe::bodies),
-        };
+        let bundle = |slot: &RankSlot| json!({"rank": slot.rank, "nodeId": slot.node_id});
+        let mut spec = json!({
+            "name": self.name,
+            "engine": "vllm",
+            "bundles": placement.ranks.iter().map(bundle).collect::<Vec<_>>(),
+            "apiServerNodeId": placement.api_server_node,
+            "tensor": self.shape.tensor(),
+            "pipeline": self.shape.pipeline(),
+            "port": self.port,
+            "argv": self.argv(),
+            "placementTimeoutSeconds": self.placement_timeout.as_secs_f64(),
+        });
+        if let EngineKind::Custom { entrypoint } = &self.kind {
+            spec["engine"] = json!("custom");
+            spec["entrypoint"] = json!(entrypoint);
+        }
+        if let Some(probe) = &self.probe {
+            spec["probe"] = probe.bodies();
+        }
         let mut env = self.env.clone();
-        env.insert("RAYFLEET_SPEC".to_owned(), json(&spec));
+        env.insert("RAYFLEET_SPEC".to_owned(), spec.to_string());
         env
     }
 
     /// Metadata of the job: what a later reader needs to compare the report with the plan.
     pub(crate) fn metadata(&self, placement: &Placement) -> BTreeMap<String, String> {
         let pairs = [
-            (PLAN_METADATA, json(placement)),
-            (RECORD_METADATA, json(&LaunchRecord::of(self))),
+            (PLAN_METADATA, json!(placement).to_string()),
+            (RECORD_METADATA, json!(LaunchRecord::of(self)).to_string()),
             ("rayfleet.io/model", self.model_name.clone()),
             ("rayfleet.io/shape", self.shape.to_string()),
         ];
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LauncherSpec<'a> {
-    name: &'a SubmissionId,
-    engine: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entrypoint: Option<&'a str>,
-    bundles: Vec<Bundle<'a>>,
-    api_server_node_id: &'a NodeId,
-    tensor: u32,
-    pipeline: u32,
-    port: u16,
-    argv: Vec<String>,
-    placement_timeout_seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    probe: Option<serde_json::Value>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Bundle<'a> {
-    rank: u32,
-    node_id: &'a NodeId,
-}
-
-/// These types have only string keys and finite numbers, so serialization cannot fail.
-fn json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn is_callable(text: &str) -> bool {

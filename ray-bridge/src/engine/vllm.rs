@@ -1,13 +1,16 @@
-//! vLLM: its options, the paths of its port and the names of its metrics. Custom engines use the same paths
-//! and names.
+//! vLLM's OpenAI-compatible server, 0.32 and compatible versions: its options and the paths of its port.
+//! Custom engines use the same. Draining and requests in flight are the launcher's middleware's; an engine is
+//! stopped by stopping its job.
 
 use super::args::Owned;
-use super::kind::{Engine, Queue};
 use super::spec::EngineSpec;
 
-/// vLLM's OpenAI-compatible server, 0.32 and compatible versions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Vllm;
+/// Answers 200 while the engine serves.
+pub(super) const HEALTH: &str = "/health";
+/// Lists the loaded models.
+pub(super) const MODELS: &str = "/v1/models";
+/// Its metrics as text of Prometheus.
+pub(super) const METRICS: &str = "/metrics";
 
 const SHAPE: &str = "the shape comes from the parallelism of the model; set that instead";
 const REPLICAS: &str = "one engine is one replica of the model; raise the number of replicas instead";
@@ -25,7 +28,8 @@ const fn option(long: &'static str, short: &'static [&'static str], reason: &'st
     Owned { long, family: false, short, reason }
 }
 
-const OWNED: &[Owned] = &[
+/// Options that users may not set, because [`argv`] sets them or the bridge relies on them.
+pub(super) const OWNED: &[Owned] = &[
     option("model", &[], NAME),
     option("served-model-name", &[], NAME),
     option("host", &[], ADDRESS),
@@ -56,7 +60,8 @@ const OWNED: &[Owned] = &[
     option("disable-log-stats", &[], STATS),
 ];
 
-const OWNED_ENV: &[&str] = &[
+/// Environment variables that users may not set.
+pub(super) const OWNED_ENV: &[&str] = &[
     "VLLM_RAY_BUNDLE_INDICES",
     "VLLM_RAY_PER_WORKER_GPUS",
     "VLLM_USE_RAY_V2_EXECUTOR_BACKEND",
@@ -64,78 +69,18 @@ const OWNED_ENV: &[&str] = &[
     "VLLM_API_KEY",
 ];
 
-/// Gauges whose sum is the number of requests that the engine has.
-const IN_FLIGHT: [&str; 2] = ["vllm:num_requests_running", "vllm:num_requests_waiting"];
-
-/// Series that vLLM updates when a step of its engine core has ended, and at no other time. Tokens and
-/// iterations are counted when tokens are generated; in the long prefill of a long prompt only the use of the
-/// key-value cache shows progress.
-const STEPS: [&str; 7] = [
-    "vllm:generation_tokens_total",
-    "vllm:prompt_tokens_total",
-    "vllm:iteration_tokens_total_count",
-    "vllm:prefix_cache_queries_total",
-    "vllm:kv_cache_usage_perc",
-    "vllm:num_requests_running",
-    "vllm:num_requests_waiting",
-];
-
-/// A request is deferred while its grammar is being compiled, while it has no slot for its adapter, or while
-/// its key-value cache is being transferred: the core's steps skip it. vLLM sets all four gauges after each
-/// step, also an empty one (0.32, `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py`
-/// `record`).
-const QUEUE: Queue = Queue {
-    running: "vllm:num_requests_running",
-    waiting: "vllm:num_requests_waiting",
-    by_reason: "vllm:num_requests_waiting_by_reason",
-    deferred: "reason=\"deferred\"",
-};
-
-impl Engine for Vllm {
-    fn owned_args(&self) -> &'static [Owned] {
-        OWNED
-    }
-
-    fn owned_env(&self) -> &'static [&'static str] {
-        OWNED_ENV
-    }
-
-    fn argv(&self, spec: &EngineSpec) -> Vec<String> {
-        let owned = [
-            ("--served-model-name", spec.model_name.clone()),
-            ("--host", "0.0.0.0".to_owned()),
-            ("--port", spec.port.to_string()),
-            ("--tensor-parallel-size", spec.shape.tensor().to_string()),
-            ("--pipeline-parallel-size", spec.shape.pipeline().to_string()),
-            ("--distributed-executor-backend", "ray".to_owned()),
-        ];
-        let mut argv = vec![spec.source.clone()];
-        argv.extend(owned.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
-        argv.extend(spec.args.iter().cloned());
-        argv
-    }
-
-    fn health(&self) -> &'static str {
-        "/health"
-    }
-
-    fn models(&self) -> &'static str {
-        "/v1/models"
-    }
-
-    fn metrics(&self) -> &'static str {
-        "/metrics"
-    }
-
-    fn in_flight(&self) -> &'static [&'static str] {
-        &IN_FLIGHT
-    }
-
-    fn steps(&self) -> &'static [&'static str] {
-        &STEPS
-    }
-
-    fn queue(&self) -> Queue {
-        QUEUE
-    }
+/// The command line after the engine's own name.
+pub(super) fn argv(spec: &EngineSpec) -> Vec<String> {
+    let owned = [
+        ("--served-model-name", spec.model_name.clone()),
+        ("--host", "0.0.0.0".to_owned()),
+        ("--port", spec.port.to_string()),
+        ("--tensor-parallel-size", spec.shape.tensor().to_string()),
+        ("--pipeline-parallel-size", spec.shape.pipeline().to_string()),
+        ("--distributed-executor-backend", "ray".to_owned()),
+    ];
+    let mut argv = vec![spec.source.clone()];
+    argv.extend(owned.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+    argv.extend(spec.args.iter().cloned());
+    argv
 }

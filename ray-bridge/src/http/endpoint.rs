@@ -13,7 +13,7 @@ use url::Url;
 use super::body::{Collector, Keep, Kept};
 use super::budget::Share;
 use super::message::{bounded, summary};
-use super::{Call, CallError, CallErrorKind, Limits, Sent, Token, Unreached, Wire};
+use super::{Call, CallError, CallErrorKind, Limits, Sent, Token, Unreached, Wire, longest};
 use crate::retry;
 
 /// How much of an error's text is read; Ray's own are shorter.
@@ -58,8 +58,7 @@ impl Endpoint {
     }
 
     async fn read(&self, path: &str, keep: Keep) -> Result<Kept, CallErrorKind> {
-        let policy = retry::Policy { retries: self.limits.retries, first_pause: Duration::from_millis(100) };
-        let mut pauses = retry::Pauses::new(policy);
+        let mut pauses = retry::Pauses::new(self.limits.retries, Duration::from_millis(100));
         loop {
             match self.once(Method::GET, path, &Payload::Nothing, keep).await {
                 Err(fault) if fault.retry_at_once() => match pauses.next() {
@@ -82,6 +81,11 @@ impl Endpoint {
     ) -> Result<Kept, CallError> {
         let keep = Keep::Whole(longest.min(self.limits.reply_bytes));
         self.within(limit, method.clone(), path, Box::pin(self.once(method, path, &payload, keep))).await
+    }
+
+    /// Sends once what needs no body and gets a short reply, such as a deletion.
+    pub(crate) async fn send_bare(&self, method: Method, path: &str) -> Result<Kept, CallError> {
+        self.send(method, path, Payload::Nothing, self.limits.call, longest::WORD).await
     }
 
     /// Parses what was kept as the JSON reply to a call.
@@ -118,6 +122,11 @@ impl Endpoint {
             },
         };
         CallError { call: Box::new(call), fault }
+    }
+
+    /// A reply to a read that is not what this version of the bridge expects.
+    pub(crate) fn malformed(&self, path: &str, what: impl Into<String>) -> CallError {
+        self.fail(&Method::GET, path, CallErrorKind::Malformed { what: what.into() })
     }
 
     /// `work` is boxed so that futures which join many calls stay small.

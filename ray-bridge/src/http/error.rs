@@ -143,21 +143,30 @@ impl fmt::Display for Sent {
     }
 }
 
+/// What a call found; `None` if there is no such thing (404).
+pub(crate) fn found<T>(reply: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match reply {
+        Ok(found) => Ok(Some(found)),
+        Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl CallError {
     /// Whether the same call may succeed later without any change by a person.
     pub fn retryable(&self) -> bool {
-        self.fault.retryable()
+        match &self.fault {
+            CallErrorKind::Busy => true,
+            CallErrorKind::Rejected { status, .. } => *status == 429 || *status >= 500,
+            fault => fault.is_silence(),
+        }
     }
 }
 
 impl CallErrorKind {
-    /// See [`CallError::retryable`].
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Busy => true,
-            Self::Rejected { status, .. } => *status == 429 || *status >= 500,
-            _ => false,
-        }
+    /// No reply came, or none in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
 
     /// Whether to retry within the same call: a connection that broke, such as one kept open too long or

@@ -16,8 +16,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 pub(crate) use body::Keep;
-pub(crate) use budget::{Budget, Share};
+pub(crate) use budget::Budget;
 pub(crate) use endpoint::{Endpoint, Payload};
+pub(crate) use error::found;
 pub use error::{Call, CallError, CallErrorKind, Sent};
 pub use token::{InvalidToken, Token};
 pub(crate) use wire::Net;

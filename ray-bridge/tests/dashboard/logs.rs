@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ray_bridge::CallErrorKind;
-use ray_bridge::dashboard::{Dashboard, LogEvent, LogStream};
+use ray_bridge::dashboard::{LogEvent, LogStream};
 use serde_json::json;
 
 use crate::common::Frame::{Binary, Break, Close, Silence, Text};
@@ -24,7 +24,7 @@ fn running(fake: &Fake) {
 #[tokio::test]
 async fn only_the_end_of_a_long_log_is_requested() {
     let fake = Fake::start().await;
-    let dashboard = with_limits(&fake, Limits { log_tail_bytes: 64 << 10, ..limits() });
+    let dashboard = with_limits(&fake.url, Limits { log_tail_bytes: 64 << 10, ..limits() });
     running(&fake);
     fake.on(FILE, [recorded("v0_logs_file")]);
     let tail = dashboard.log_tail(&id("j")).await.unwrap();
@@ -40,7 +40,7 @@ async fn only_the_end_of_a_long_log_is_requested() {
 #[tokio::test]
 async fn long_lines_are_cut_to_the_limit_in_bytes() {
     let fake = Fake::start().await;
-    let dashboard = with_limits(&fake, Limits { log_tail_bytes: 1000, reply_bytes: 1000, ..limits() });
+    let dashboard = with_limits(&fake.url, Limits { log_tail_bytes: 1000, reply_bytes: 1000, ..limits() });
     running(&fake);
     let log = format!("{}\nlast line\n", "x".repeat(1 << 20));
     fake.on(FILE, [(200, log.into_bytes())]);
@@ -69,7 +69,7 @@ async fn the_log_of_a_dead_node_is_empty() {
 #[tokio::test]
 async fn the_end_of_the_whole_log_is_kept_if_files_are_not_served() {
     let fake = Fake::start().await;
-    let dashboard = with_limits(&fake, Limits { log_tail_bytes: 1000, reply_bytes: 1000, ..limits() });
+    let dashboard = with_limits(&fake.url, Limits { log_tail_bytes: 1000, reply_bytes: 1000, ..limits() });
     running(&fake);
     let log = "line \"x\" of \\ many\n".repeat(100_000);
     fake.on("GET /api/jobs/j/logs", [(200, json!({ "logs": log }).to_string().into_bytes())]);
@@ -139,7 +139,7 @@ async fn a_stream_without_new_lines_is_quiet() {
 #[tokio::test]
 async fn an_endless_message_is_too_large() {
     let (url, _) = websocket(vec![vec![Text("x".repeat(5000))]]).await;
-    let dashboard = Dashboard::new(url, None, Limits { reply_bytes: 1000, ..limits() }).unwrap();
+    let dashboard = with_limits(&url, Limits { reply_bytes: 1000, ..limits() });
     let mut log = dashboard.log_stream(&id("j"), 0).await.unwrap();
     assert_eq!(fault(log.next(LATE).await), CallErrorKind::TooLarge { limit: 1000 });
 }
@@ -162,7 +162,7 @@ async fn a_stream_that_does_not_open_gives_the_reason() {
     assert_eq!(opened().await, CallErrorKind::Rejected { status: 502, message: "Bad Gateway".to_owned() });
 
     let limits = Limits { call: Duration::from_millis(150), ..limits() };
-    let dead = Dashboard::new(silent().await, None, limits).unwrap();
+    let dead = with_limits(&silent().await, limits);
     assert_eq!(fault(dead.log_stream(&id("j"), 0).await), CallErrorKind::TimedOut { after_ms: 150 });
 }
 

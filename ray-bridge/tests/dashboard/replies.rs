@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Fake, bridge, changed, closed_port, id, limits, recorded, silent, target};
 use ray_bridge::dashboard::{Dashboard, Filter, JobRequest, JobStatus, Package};
 use ray_bridge::placement::{GroupState, Life};
-use ray_bridge::{CallError, CallErrorKind, Limits, NodeId};
+use ray_bridge::{Bridge, CallError, CallErrorKind, Limits, NodeId};
 use serde_json::json;
 
 const ACTORS: &str = "GET /api/v0/actors";
@@ -17,8 +17,8 @@ pub(crate) async fn start() -> (Fake, Dashboard) {
     (fake, dashboard)
 }
 
-pub(crate) fn with_limits(fake: &Fake, limits: Limits) -> Dashboard {
-    Dashboard::new(fake.url.clone(), None, limits).unwrap()
+pub(crate) fn with_limits(url: &url::Url, limits: Limits) -> Dashboard {
+    Bridge::new(limits).unwrap().dashboard(&target(url, None))
 }
 
 pub(crate) fn request(name: &str) -> JobRequest {
@@ -157,7 +157,7 @@ async fn a_package_that_ray_dropped_is_uploaded_again_and_pinned() {
 #[tokio::test]
 async fn a_reply_over_the_limit_is_too_large() {
     let fake = Fake::start().await;
-    let dashboard = with_limits(&fake, Limits { reply_bytes: 1000, ..limits() });
+    let dashboard = with_limits(&fake.url, Limits { reply_bytes: 1000, ..limits() });
     fake.on("GET /api/v0/nodes", [recorded("v0_nodes_detail")]);
     assert_eq!(fault(dashboard.nodes().await), CallErrorKind::TooLarge { limit: 1000 });
 }
@@ -176,7 +176,7 @@ async fn html_instead_of_json_is_malformed_and_reported_as_a_page() {
 #[tokio::test]
 async fn a_dashboard_that_accepts_and_never_answers_times_out() {
     let limits = Limits { call: Duration::from_millis(150), ..limits() };
-    let dashboard = Dashboard::new(silent().await, None, limits).unwrap();
+    let dashboard = with_limits(&silent().await, limits);
     let error = dashboard.version().await.unwrap_err();
     assert_eq!(error.fault, CallErrorKind::TimedOut { after_ms: 150 });
     assert!(error.retryable() && error.to_string().ends_with("no answer within 0.150 s"), "{error}");
@@ -184,7 +184,7 @@ async fn a_dashboard_that_accepts_and_never_answers_times_out() {
 
 #[tokio::test]
 async fn a_port_that_nothing_listens_on_is_refused() {
-    let dashboard = Dashboard::new(closed_port().await, None, limits()).unwrap();
+    let dashboard = with_limits(&closed_port().await, limits());
     let error = dashboard.version().await.unwrap_err();
     assert!(matches!(error.fault, CallErrorKind::Unreachable { refused: true, .. }), "{error}");
     assert!(error.retryable());

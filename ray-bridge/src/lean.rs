@@ -85,10 +85,6 @@ impl<'de, P: Pick> Visitor<'de> for Picker<P> {
         Ok(self.0)
     }
 
-    fn visit_none<E: Error>(self) -> Result<P, E> {
-        Ok(self.0)
-    }
-
     fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<P, A::Error> {
         self.0.map(map)?;
         Ok(self.0)
@@ -172,21 +168,40 @@ pub(crate) fn texts<'de, D: Deserializer<'de>, const MOST: usize>(
     Picked::<Texts<MOST>>::deserialize(deserializer).map(|Picked(Texts(texts))| texts)
 }
 
+/// Field: null and a missing field as the type's default.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Value of the entry of this name in an object; other entries are skipped.
+pub(crate) fn entry<'de, A: MapAccess<'de>, P: Pick>(
+    mut map: A,
+    wanted: &str,
+) -> Result<Option<P>, A::Error> {
+    let mut found = None;
+    while let Some(Picked(Text(name))) = map.next_key::<Picked<Text<64>>>()? {
+        if name == wanted {
+            found = Some(map.next_value::<Picked<P>>()?.0);
+        } else {
+            map.next_value::<IgnoredAny>()?;
+        }
+    }
+    Ok(found)
+}
+
 /// Field: a list of at most `MOST` entries; a longer one is an error, null is an empty one.
-pub(crate) fn list<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     deserializer.deserialize_any(Lister::<T, MOST> { strict: true, of: PhantomData })
 }
 
 /// Field: the first entries of a list, at most `MOST`; null is an empty one.
-pub(crate) fn first<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
+pub(crate) fn first<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     deserializer.deserialize_any(Lister::<T, MOST> { strict: false, of: PhantomData })
 }
 

@@ -26,18 +26,18 @@ fn underscored(name: &str) -> String {
     format!("--{}", name.replace('-', "_"))
 }
 
-/// Whether an argument is one of them, alone (its value is the next one) or with its value behind `=`.
-pub fn is_owned(arg: &str) -> bool {
-    let option = arg.split('=').next().unwrap_or_default();
-    options().iter().any(|owned| owned == option)
-        || families().iter().any(|family| arg.starts_with(&**family))
-}
-
 #[cfg(test)]
 mod tests {
     use ray_bridge::engine::check_args;
 
     use super::*;
+
+    /// Whether an argument is one of them, alone (its value is the next one) or with its value behind `=`: what the CRD's rule says.
+    fn is_owned(arg: &str) -> bool {
+        let option = arg.split('=').next().unwrap_or_default();
+        options().iter().any(|owned| owned == option)
+            || families().iter().any(|family| arg.starts_with(&**family))
+    }
 
     #[test]
     fn usual_spellings_are_distinguished_from_others() {

@@ -22,7 +22,7 @@ pub struct Node {
     #[serde(default, deserialize_with = "lean::text::<_, 256>")]
     pub node_name: String,
     /// It is the head.
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::or_default")]
     pub is_head_node: bool,
     /// `ALIVE` or `DEAD`.
     #[serde(deserialize_with = "lean::text::<_, 32>")]
@@ -66,19 +66,16 @@ impl Node {
     }
 }
 
+/// Ray's name of the resource.
+const GPU: &str = "GPU";
+
 /// The amount of one resource; other resources are skipped.
 #[derive(Default)]
 struct Gpus(f64);
 
 impl Pick for Gpus {
-    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Picked(Text(name))) = map.next_key::<Picked<Text<4>>>()? {
-            if name == "GPU" {
-                self.0 = map.next_value::<Picked<Number>>()?.0.0.unwrap_or(0.0);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
+    fn map<'de, A: MapAccess<'de>>(&mut self, map: A) -> Result<(), A::Error> {
+        self.0 = lean::entry::<A, Number>(map, GPU)?.and_then(|amount| amount.0).unwrap_or(0.0);
         Ok(())
     }
 }
@@ -139,26 +136,15 @@ impl Pick for UseByNode {
 struct GpuPair(Option<GpuUse>);
 
 impl Pick for GpuPair {
-    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Picked(Text(name))) = map.next_key::<Picked<Text<4>>>()? {
-            if name == "GPU" {
-                self.0 = map.next_value::<Picked<Pair>>()?.0.both();
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
+    fn map<'de, A: MapAccess<'de>>(&mut self, map: A) -> Result<(), A::Error> {
+        let pair = lean::entry::<A, Pair>(map, GPU)?;
+        self.0 = pair.and_then(|pair| Some(GpuUse { used: pair.0?, total: pair.1? }));
         Ok(())
     }
 }
 
 #[derive(Default)]
 struct Pair(Option<f64>, Option<f64>);
-
-impl Pair {
-    fn both(&self) -> Option<GpuUse> {
-        Some(GpuUse { used: self.0?, total: self.1? })
-    }
-}
 
 impl Pick for Pair {
     fn list<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {

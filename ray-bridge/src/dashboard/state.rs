@@ -76,15 +76,9 @@ impl Pick for Cause {
 struct Context(String);
 
 impl Pick for Context {
-    fn map<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Picked(Text(key))) = map.next_key::<Picked<Text<32>>>()? {
-            if key == "error_message" {
-                let Picked(Text(words)) = map.next_value::<Picked<Text<LONGEST_CAUSE>>>()?;
-                self.0 = point(&words);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
+    fn map<'de, A: MapAccess<'de>>(&mut self, map: A) -> Result<(), A::Error> {
+        let Text(words) = lean::entry::<A, Text<LONGEST_CAUSE>>(map, "error_message")?.unwrap_or_default();
+        self.0 = point(&words);
         Ok(())
     }
 }
@@ -127,7 +121,7 @@ pub struct PlacementGroup {
     /// Bundles by index.
     #[serde(default, deserialize_with = "lean::list::<_, _, MOST>")]
     pub bundles: Vec<Bundle>,
-    #[serde(default, deserialize_with = "wire::or_default")]
+    #[serde(default, deserialize_with = "lean::or_default")]
     stats: Stats,
 }
 

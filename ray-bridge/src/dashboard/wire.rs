@@ -41,15 +41,6 @@ pub(crate) fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Ok(integer(deserializer)?.and_then(|n| u16::try_from(n).ok()).filter(|port| *port > 0))
 }
 
-/// Reads null and a missing field as the type's default.
-pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// An id; null and an empty string are `None`.
 pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {
     Ok(Option::<NodeId>::deserialize(deserializer)?.filter(|id| !id.as_str().is_empty()))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::NodeId;
 use crate::engine::{Health, Load, PhaseKind, Stall, StallDetector};
 use crate::observe::RayState;
-use crate::placement::{Placement, RayNode};
+use crate::placement::RayNode;
 
 /// Results of earlier observations of one engine. A new launch needs a new history.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,8 +16,6 @@ pub struct History {
     pub(super) nodes: Vec<RayNode>,
     /// Ray's session at the first observation; another session means that the head restarted.
     pub(super) session: Option<String>,
-    /// The plan of the engine.
-    pub(super) plan: Option<Placement>,
     /// The engine was healthy at some observation, or its launcher found it healthy before this one.
     pub(super) served: bool,
     /// The launcher found the engine healthy.
@@ -40,9 +38,6 @@ impl History {
             self.session.get_or_insert_with(|| cluster.session.clone());
         }
         let Some(engine) = &state.engine else { return };
-        if engine.plan.is_some() {
-            self.plan.clone_from(&engine.plan);
-        }
         let says_so = engine.phase.as_ref().is_some_and(|phase| phase.kind == PhaseKind::Serving);
         // An observation asks the port before it reads the launcher's log: an engine that began to listen in
         // between is not dead. If the port answers and is unhealthy, the order does not matter.

@@ -35,13 +35,10 @@ pub struct Phase {
     #[serde(default)]
     pub seconds: f64,
     /// A message for people; in `Failed` the cause.
-    #[serde(default)]
     pub message: Option<String>,
     /// In `Failed`: the phase that failed.
-    #[serde(default)]
     pub during: Option<String>,
     /// In `Failed`: the launcher's exit code.
-    #[serde(default)]
     pub exit_code: Option<i64>,
 }
 

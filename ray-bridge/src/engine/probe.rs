@@ -188,7 +188,7 @@ const LONGEST: usize = 64 << 10;
 struct Choice {
     #[serde(default)]
     text: Picked<lean::Text<LONGEST>>,
-    #[serde(default, deserialize_with = "message")]
+    #[serde(default, deserialize_with = "lean::or_default")]
     message: Message,
 }
 
@@ -196,10 +196,6 @@ struct Choice {
 struct Message {
     #[serde(default, deserialize_with = "lean::text::<_, LONGEST>")]
     content: String,
-}
-
-fn message<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Message, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Whether a list has an entry.

@@ -86,6 +86,11 @@ impl Share {
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         Hold { share: self.clone(), own: 0, large: None, pieces: None }
     }
+
+    fn take_own(&self, more: usize) -> bool {
+        let room = |held: usize| held.checked_add(more).filter(|held| *held <= OWN);
+        self.own.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok()
+    }
 }
 
 impl Hold {
@@ -118,13 +123,6 @@ impl Hold {
     pub(crate) async fn parse<T>(&self, parse: impl FnOnce() -> T) -> T {
         let _turn = if self.large.is_some() { self.share.common.parsers.acquire().await.ok() } else { None };
         parse()
-    }
-}
-
-impl Share {
-    fn take_own(&self, more: usize) -> bool {
-        let room = |held: usize| held.checked_add(more).filter(|held| *held <= OWN);
-        self.own.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::lean::{Pick, Picked, Text};
+use crate::lean::{self, Pick, Picked, Text};
 
 const LONGEST: usize = 600;
 
@@ -47,13 +47,9 @@ impl Pick for Words {
         self.0 = bounded(text);
     }
 
-    fn map<'de, A: serde::de::MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Picked<Text<16>>>()? {
-            let Picked(Text(value)) = map.next_value::<Picked<Text<{ 4 * LONGEST }>>>()?;
-            if key.0.0 == "message" {
-                self.0 = value;
-            }
-        }
+    fn map<'de, A: serde::de::MapAccess<'de>>(&mut self, map: A) -> Result<(), A::Error> {
+        let Text(words) = lean::entry::<A, Text<{ 4 * LONGEST }>>(map, "message")?.unwrap_or_default();
+        self.0 = words;
         Ok(())
     }
 }

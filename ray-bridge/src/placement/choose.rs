@@ -17,7 +17,7 @@
 //! so each is minimal given those before it.
 
 use std::collections::HashMap;
-use std::ops::{Add, AddAssign};
+use std::ops::Add;
 
 use super::Strategy;
 use super::topology::{CLUSTER, Item, Topology};
@@ -237,17 +237,12 @@ impl Table {
 
 impl Add for Cost {
     type Output = Self;
-    fn add(mut self, other: Self) -> Self {
-        self += other;
-        self
-    }
-}
-
-impl AddAssign for Cost {
-    fn add_assign(&mut self, other: Self) {
-        self.avoided += other.avoided;
-        self.hops += other.hops;
-        self.head += other.head;
-        self.tie += other.tie;
+    fn add(self, other: Self) -> Self {
+        Self {
+            avoided: self.avoided + other.avoided,
+            hops: self.hops + other.hops,
+            head: self.head + other.head,
+            tie: self.tie + other.tie,
+        }
     }
 }

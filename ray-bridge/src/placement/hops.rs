@@ -54,7 +54,7 @@ pub fn hops(placement: &Placement, nodes: &[RayNode], policy: &Policy) -> Vec<Ho
         let common = tree.common(from, to);
         let cost = u64::try_from(common.hop()).unwrap_or_default();
         match policy.levels.get(common.level) {
-            Some(level) => Hop::Within { level: level.name.clone(), domain: common.value().to_owned(), cost },
+            Some(level) => Hop::Within { level: level.name.clone(), domain: common.value.to_owned(), cost },
             None => Hop::Beyond { cost },
         }
     };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Expert parallelism adds no ranks: experts are distributed over the tensor ranks of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Raw", into = "Raw")]
+#[serde(try_from = "Raw")]
 pub struct Shape {
     tensor: u32,
     pipeline: u32,
@@ -25,7 +25,7 @@ pub struct InvalidShape {
     pipeline: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Raw {
     tensor: u32,
     pipeline: u32,
@@ -71,12 +71,6 @@ impl TryFrom<Raw> for Shape {
     type Error = InvalidShape;
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
         Self::new(raw.tensor, raw.pipeline)
-    }
-}
-
-impl From<Shape> for Raw {
-    fn from(shape: Shape) -> Self {
-        Self { tensor: shape.tensor, pipeline: shape.pipeline }
     }
 }
 

@@ -30,7 +30,8 @@ pub(super) struct Domain<'a> {
     parent: usize,
     /// Index of its level in the policy, from the inside out; for the cluster the index after the last.
     pub(super) level: usize,
-    value: &'a str,
+    /// Value of the label that defines it.
+    pub(super) value: &'a str,
     /// Its direct items, in order of their first nodes.
     pub(super) items: Vec<Item>,
 }
@@ -114,11 +115,6 @@ impl<'a> Topology<'a> {
 }
 
 impl Domain<'_> {
-    /// Value of the label that defines it.
-    pub(super) fn value(&self) -> &str {
-        self.value
-    }
-
     /// Cost of a hop between two units with this innermost common domain: it doubles with every level.
     pub(super) fn hop(&self) -> i64 {
         1 << self.level.min(31)

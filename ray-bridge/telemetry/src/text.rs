@@ -34,7 +34,7 @@ pub fn samples<'a>(text: &'a [u8], names: &'a [&'a str]) -> impl Iterator<Item =
 }
 
 impl<'a> Labels<'a> {
-    /// The value of a label.
+    /// The value of a label; a copy only if there is an escape in it.
     pub fn get(&self, wanted: &str) -> Option<Cow<'a, str>> {
         let mut rest = self.0;
         while let Some((name, written, after)) = label(rest) {

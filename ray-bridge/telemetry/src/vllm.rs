@@ -1,5 +1,6 @@
-//! vLLM's series, by the names of 0.32; custom engines use the same. Older engines lack some: then what is read from them is unknown.
-//! Gone since is `gpu_cache_usage_perc`, which is `kv_cache_usage_perc` now.
+//! vLLM's series, by the names of 0.32; custom engines use the same. What a text does not have is unknown. Of the names here
+//! `kv_cache_usage_perc` has been there since 0.10 at the latest, as the successor of `gpu_cache_usage_perc`, which has been removed
+//! (pull requests 18354 and 29330 of vLLM), and older engines report no `num_requests_waiting_by_reason`.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

@@ -201,7 +201,7 @@ impl Shared {
     }
 
     /// From now on nothing from a replica arrives.
-    pub fn bury(&self, who: &str) {
+    pub fn mark_dead(&self, who: &str) {
         self.state().dead.insert(who.to_owned());
     }
 

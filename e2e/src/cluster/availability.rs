@@ -96,7 +96,7 @@ async fn watch_slices(
         if let Some(all) = slices.apply(event, ready) {
             let count = count(all);
             note(&extremes, |extremes| {
-                extremes.addresses = Some(extremes.addresses.map_or(count, |low| low.min(count)))
+                extremes.addresses = Some(extremes.addresses.map_or(count, |low| low.min(count)));
             });
         }
     }

@@ -32,11 +32,11 @@ impl fmt::Debug for PartitionedWire {
 
 impl Wire for PartitionedWire {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        if self.shared.hears(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
+        if self.shared.reaches_pods(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
     }
 
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
-        if self.shared.hears(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
+        if self.shared.reaches_pods(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
     }
 
     fn jitter(&self) -> f64 {

@@ -114,8 +114,8 @@ impl SimStage {
 
     async fn cut(&mut self, cut: Cut) -> Result<(), String> {
         match cut {
-            Cut::Leader => self.shared.deafen(Some(&self.leader()?)),
-            Cut::Replicas => self.shared.deafen(None),
+            Cut::Leader => self.shared.cut_from_pods(Some(&self.leader()?)),
+            Cut::Replicas => self.shared.cut_from_pods(None),
             Cut::Group(group) => {
                 for head in [true, false] {
                     let pod = self.pod(Member { group, head }).await?;
@@ -311,7 +311,7 @@ impl Stage for SimStage {
             }
             Healed::FleetCrd => self.api.restore_fleet_crd(),
             Healed::Network => {
-                self.shared.undeafen();
+                self.shared.reconnect_pods();
                 for ip in std::mem::take(&mut self.cut) {
                     self.ray.cut_path(&ip, false);
                 }

@@ -38,7 +38,7 @@ pub fn line(text: impl std::fmt::Display) {
 }
 
 /// Prints a line on standard error.
-pub fn complain(text: impl std::fmt::Display) {
+pub fn print_error(text: impl std::fmt::Display) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }

@@ -3,7 +3,7 @@
 
 pub mod clock;
 pub mod cluster;
-pub mod company;
+pub mod concurrency;
 pub mod console;
 pub mod demo;
 pub mod examples;

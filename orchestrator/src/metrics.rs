@@ -59,7 +59,7 @@ pub(crate) struct Metrics {
     observe_seconds: Histogram,
     observe_failures: Counter<u64, AtomicU64>,
     /// 1 while this replica leads and hears no pod of any group.
-    pub deaf: Gauge,
+    pub all_groups_unreachable: Gauge,
 }
 
 impl Metrics {
@@ -79,7 +79,7 @@ impl Metrics {
             endpoint_open: delays(),
             observe_seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0]),
             observe_failures: Counter::default(),
-            deaf: Gauge::default(),
+            all_groups_unreachable: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -119,9 +119,9 @@ impl Metrics {
             self.observe_failures.clone(),
         );
         registry.register(
-            "deaf",
-            "1 while this replica leads and no pod of any group answers it, although Kubernetes holds them ready",
-            self.deaf.clone(),
+            "all_groups_unreachable",
+            "1 while this replica leads and no pod of any group answers it, although Kubernetes reports them ready",
+            self.all_groups_unreachable.clone(),
         );
     }
 
@@ -226,7 +226,7 @@ mod tests {
             "rayfleet_observe_failures_total 1",
             "rayfleet_leading 1",
             "rayfleet_events_dropped_total 0",
-            "rayfleet_deaf 0",
+            "rayfleet_all_groups_unreachable 0",
             "rayfleet_panics_total 0",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in:\n{text}");

@@ -131,62 +131,53 @@ mod tests {
     use std::future::pending;
 
     use ray_bridge::Limits;
-    use rayfleet_runtime::testing::{Answer, Fake, refusal};
-    use serde_json::json;
+    use rayfleet_sim_kube::api::{ApiServer, Passthrough};
 
     use super::*;
 
-    /// A server without objects: lists are empty, watches say nothing, and the lease is taken.
-    fn empty() -> Fake {
-        Fake::new(|call| match (call.method.as_str(), call.path.as_str()) {
-            ("GET", path) if path.contains("watch=true") => Answer::Silence,
-            ("GET", path) if path.contains("/leases/") => refusal(404, "NotFound", "none"),
-            ("GET", _) => Answer::Reply(200, json!({"metadata": {"resourceVersion": "1"}, "items": []})),
-            _ => Answer::Reply(201, call.body.clone()),
-        })
-    }
+    const NAMESPACE: &str = "default";
 
-    fn orchestrator(server: &Fake) -> Orchestrator {
+    fn orchestrator(server: &ApiServer) -> Orchestrator {
         Orchestrator {
-            client: server.client(),
+            client: server.client("a", NAMESPACE, Arc::new(Passthrough)),
             bridge: Bridge::new(Limits::default()).unwrap(),
             identity: "a".into(),
             namespaces: Namespaces::default(),
-            lease_namespace: "n".into(),
+            lease_namespace: NAMESPACE.into(),
             leader_elect: true,
         }
     }
 
-    fn writes(server: &Fake) -> usize {
-        server.calls().iter().filter(|call| call.method != "GET").count()
+    fn calls(server: &ApiServer) -> u64 {
+        server.counts().values().sum()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_replica_whose_future_is_dropped_sends_nothing_more() {
-        let server = empty();
+        let server = ApiServer::new();
         let run = orchestrator(&server).run(None, pending());
         assert!(tokio::time::timeout(Duration::from_secs(7), run).await.is_err());
-        let calls = server.calls().len();
-        assert!(writes(&server) >= 3, "the lease was not renewed: {:?}", server.calls());
+        let before = calls(&server);
+        assert!(server.writes(0).len() >= 3, "the lease was not renewed: {:?}", server.writes(0));
         tokio::time::sleep(Duration::from_mins(10)).await;
-        assert_eq!(server.calls().len(), calls);
+        assert_eq!(calls(&server), before);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_replica_that_is_told_to_stop_ends() {
-        let server = empty();
+    async fn a_replica_that_is_stopped_ends_and_sends_nothing_more() {
+        let server = ApiServer::new();
         let stop = tokio::time::sleep(Duration::from_secs(7));
         orchestrator(&server).run(None, stop).await.unwrap();
-        let calls = server.calls().len();
+        let before = calls(&server);
         tokio::time::sleep(Duration::from_mins(10)).await;
-        assert_eq!(server.calls().len(), calls);
+        assert_eq!(calls(&server), before);
     }
 
     #[tokio::test]
     async fn an_address_that_is_taken_is_named() {
         let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let held = tokio::net::TcpListener::bind(taken).await.unwrap();
-        let server = empty();
+        let server = ApiServer::new();
         let ended = orchestrator(&server).run(Some(held.local_addr().unwrap()), pending()).await;
         let words = ended.unwrap_err().to_string();
         assert!(words.starts_with(&format!("listening on {taken}")), "{words}");

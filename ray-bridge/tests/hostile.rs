@@ -15,9 +15,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
 use axum::http::Response;
-use common::{Fake, id, recorded, target};
+use common::{Answer, Fake, id, recorded, target};
 use futures::future::join_all;
 use futures::stream;
 use ray_bridge::engine::Health;
@@ -26,64 +25,25 @@ use ray_bridge::{Bridge, CallErrorKind, Limits, Target};
 
 const MIB: usize = 1 << 20;
 
-/// What a server answers to every request, and how many bytes it could send.
-struct Hostile {
-    url: url::Url,
-    sent: Arc<AtomicUsize>,
-}
-
-/// A body per path.
-type BodyOf = dyn Fn(&str) -> Option<Bytes> + Send + Sync;
-
-#[derive(Clone)]
-struct Answers {
-    body: Arc<BodyOf>,
-    sent: Arc<AtomicUsize>,
-}
-
-impl Hostile {
-    async fn start(body: impl Fn(&str) -> Option<Bytes> + Send + Sync + 'static) -> Self {
-        let sent = Arc::new(AtomicUsize::new(0));
-        let answers = Answers { body: Arc::new(body), sent: sent.clone() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let router = Router::new().fallback(answer).with_state(answers);
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, sent }
-    }
-
-    /// Answers every request with the same piece, repeated endlessly.
-    async fn endless(piece: &'static [u8]) -> Self {
-        let piece = Bytes::from(piece.repeat(8 << 10));
-        let sent = Arc::new(AtomicUsize::new(0));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let count = sent.clone();
-        let router = Router::new().fallback(move || {
-            let (piece, count) = (piece.clone(), count.clone());
-            async move {
-                let pieces = stream::repeat_with(move || {
-                    count.fetch_add(piece.len(), Ordering::Relaxed);
-                    Ok::<_, std::convert::Infallible>(piece.clone())
-                });
-                Response::new(Body::from_stream(pieces))
-            }
-        });
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, sent }
-    }
-
-    fn sent(&self) -> usize {
-        self.sent.swap(0, Ordering::Relaxed)
-    }
-}
-
-async fn answer(State(answers): State<Answers>, request: Request) -> Response<Body> {
-    let Some(body) = (answers.body)(request.uri().path()) else {
-        return Response::builder().status(404).body(Body::from("404: Not Found")).unwrap();
-    };
-    answers.sent.fetch_add(body.len(), Ordering::Relaxed);
-    Response::new(Body::from(body))
+/// A server that answers every request with the same piece, repeated endlessly, and how many bytes it could send.
+async fn endless(piece: &'static [u8]) -> (url::Url, Arc<AtomicUsize>) {
+    let piece = Bytes::from(piece.repeat(8 << 10));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let count = sent.clone();
+    let router = Router::new().fallback(move || {
+        let (piece, count) = (piece.clone(), count.clone());
+        async move {
+            let pieces = stream::repeat_with(move || {
+                count.fetch_add(piece.len(), Ordering::Relaxed);
+                Ok::<_, std::convert::Infallible>(piece.clone())
+            });
+            Response::new(Body::from_stream(pieces))
+        }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, sent)
 }
 
 /// Nested objects, 100 deep, as many as fit: this reply took 1.7 GiB when it was built in memory.
@@ -95,8 +55,11 @@ fn nested(bytes: usize) -> String {
 }
 
 /// A list as the state API returns it.
-fn listed(entries: &str) -> Bytes {
-    format!("{{\"result\":true,\"msg\":\"\",\"data\":{{\"result\":{{\"num_filtered\":0,\"result\":[{entries}]}}}}}}").into()
+fn listed(entries: &str) -> Answer {
+    let list = format!(
+        "{{\"result\":true,\"msg\":\"\",\"data\":{{\"result\":{{\"num_filtered\":0,\"result\":[{entries}]}}}}}}"
+    );
+    (200, list.into_bytes())
 }
 
 fn limits() -> Limits {
@@ -114,34 +77,32 @@ fn peak() -> usize {
     line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// Every reply of a hostile head, as long as the limit allows.
-fn worst(path: &str) -> Option<Bytes> {
-    static NESTED: std::sync::LazyLock<[Bytes; 5]> = std::sync::LazyLock::new(|| {
-        let (large, small) = (nested(15 * MIB), nested(3 * MIB));
-        let job = nested(MIB);
-        [
-            listed(&format!("{{\"state\":\"DEAD\",\"death_cause\":{large},\"required_resources\":{{}}}}")),
-            listed(&format!("{{\"node_id\":\"a\",\"state\":\"ALIVE\",\"labels\":{small}}}")),
-            format!(
-                "{{\"data\":{{\"clusterStatus\":{{\"loadMetricsReport\":{{\"usageByNode\":{small}}}}}}}}}"
-            )
-            .into(),
-            format!("{{\"status\":\"RUNNING\",\"submission_id\":\"chat\",\"runtime_env\":{job}}}").into(),
-            listed(&format!(
-                "{{\"placement_group_id\":\"a\",\"name\":\"chat\",\"state\":\"CREATED\",\"stats\":{{\"x\":{small}}}}}"
-            )),
-        ]
-    });
-    let [actors, nodes, status, job, groups] = &*NESTED;
-    Some(match path {
-        "/api/v0/actors" => actors.clone(),
-        "/api/v0/nodes" => nodes.clone(),
-        "/api/cluster_status" => status.clone(),
-        "/api/v0/placement_groups" => groups.clone(),
-        "/api/jobs/chat" => job.clone(),
-        "/api/version" => Bytes::from_static(b"{\"ray_version\":\"2.60.0\",\"session_name\":\"s\"}"),
-        _ => return None,
-    })
+/// A head whose every reply is hostile, as long as the limit allows.
+async fn worst() -> Fake {
+    let (large, small, job) = (nested(15 * MIB), nested(3 * MIB), nested(MIB));
+    assert!(large.len() > 14 * MIB);
+    let usage =
+        format!("{{\"data\":{{\"clusterStatus\":{{\"loadMetricsReport\":{{\"usageByNode\":{small}}}}}}}}}");
+    let job = format!("{{\"status\":\"RUNNING\",\"submission_id\":\"chat\",\"runtime_env\":{job}}}");
+    let fake = Fake::start().await;
+    fake.on(
+        "GET /api/v0/actors",
+        [listed(&format!("{{\"state\":\"DEAD\",\"death_cause\":{large},\"required_resources\":{{}}}}"))],
+    )
+    .on(
+        "GET /api/v0/nodes",
+        [listed(&format!("{{\"node_id\":\"a\",\"state\":\"ALIVE\",\"labels\":{small}}}"))],
+    )
+    .on(
+        "GET /api/v0/placement_groups",
+        [listed(&format!(
+            "{{\"placement_group_id\":\"a\",\"name\":\"chat\",\"state\":\"CREATED\",\"stats\":{{\"x\":{small}}}}}"
+        ))],
+    )
+    .on("GET /api/cluster_status", [(200, usage.into_bytes())])
+    .on("GET /api/jobs/chat", [(200, job.into_bytes())])
+    .on("GET /api/version", [recorded("version")]);
+    fake
 }
 
 /// An ordinary cluster whose engine serves.
@@ -161,9 +122,8 @@ async fn honest() -> (Fake, Fake) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_largest_replies_of_many_clusters_take_little_memory_and_delay_no_other() {
-    let server = Hostile::start(worst).await;
+    let server = worst().await;
     let (ray, engine) = honest().await;
-    assert!(worst("/api/v0/actors").unwrap().len() > 14 * MIB);
     let bridge = Bridge::new(limits()).unwrap();
     let before = peak();
     let names: Vec<String> = (0..24).map(|n| format!("hostile-{n}")).collect();
@@ -196,14 +156,12 @@ async fn the_largest_replies_of_many_clusters_take_little_memory_and_delay_no_ot
 async fn lists_and_texts_above_their_limits_are_errors_with_call_and_limit() {
     let bridge = Bridge::new(limits()).unwrap();
     let many = vec!["{\"node_id\":\"a\",\"state\":\"ALIVE\"}"; 100_000].join(",");
-    let (many, long) = (listed(&many), listed(&format!("{{\"state\":\"{}\"}}", "x".repeat(10_000_000))));
-    let server = Hostile::start(move |path| match path {
-        "/api/v0/nodes" => Some(many.clone()),
-        "/api/v0/actors" => Some(long.clone()),
-        "/api/v0/placement_groups" => Some(listed(&"0,".repeat(3_000_000))),
-        _ => None,
-    })
-    .await;
+    let long = format!("{{\"state\":\"{}\"}}", "x".repeat(10_000_000));
+    let server = Fake::start().await;
+    server
+        .on("GET /api/v0/nodes", [listed(&many)])
+        .on("GET /api/v0/actors", [listed(&long)])
+        .on("GET /api/v0/placement_groups", [listed(&"0,".repeat(3_000_000))]);
     let dashboard = bridge.dashboard(&named("n/g", &server.url));
     let nodes = dashboard.nodes().await.map(|nodes| nodes.len()).unwrap_err().to_string();
     assert!(
@@ -227,21 +185,22 @@ async fn more_nodes_than_a_group_can_have_are_an_error() {
 
 #[tokio::test]
 async fn endless_replies_are_read_up_to_their_limit() {
-    let server = Hostile::endless(b"{\"a\":[").await;
+    let (url, sent) = endless(b"{\"a\":[").await;
+    let sent = || sent.swap(0, Ordering::Relaxed);
     let bridge = Bridge::new(limits()).unwrap();
-    let target = named("n/g", &server.url);
+    let target = named("n/g", &url);
     let (dashboard, engine) = (bridge.dashboard(&target), bridge.engine(&target).unwrap());
     // Data in the buffers of both sockets counts as sent.
     let slack = 32 * MIB;
 
     assert_eq!(engine.health().await, Health::Serving);
-    let read = server.sent();
+    let read = sent();
     assert!(read < slack, "health: {read}");
     assert!(matches!(
         dashboard.log_tail_of(&id("j"), &running()).await.unwrap_err().fault,
         CallErrorKind::TooLarge { .. }
     ));
-    let read = server.sent();
+    let read = sent();
     assert!(read < 16 * MIB + slack, "log: {read}");
     for (what, error) in [
         ("load", engine.load().await.unwrap_err()),
@@ -252,7 +211,7 @@ async fn endless_replies_are_read_up_to_their_limit() {
     ] {
         assert!(matches!(error.fault, CallErrorKind::TooLarge { .. }), "{what}: {error}");
     }
-    let read = server.sent();
+    let read = sent();
     assert!(read < 5 * (4 * MIB + slack), "all others: {read}");
 }
 

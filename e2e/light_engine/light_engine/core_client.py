@@ -91,10 +91,10 @@ class Core:
             del self._arrived[str(key)]
             self._say({"drop": key})
 
-    def _take(self, news: Dict[str, Any]) -> None:
+    def _take(self, update: Dict[str, Any]) -> None:
         for name in ("running", "waiting", "generated", "prompted", "completed"):
-            setattr(self, name, news[name])
-        for key, word in news["made"].items():
+            setattr(self, name, update[name])
+        for key, word in update["made"].items():
             if key in self._arrived:
                 self._arrived[key].put_nowait(word)
 

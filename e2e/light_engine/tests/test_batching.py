@@ -39,7 +39,7 @@ class Batching(unittest.TestCase):
         asyncio.run(asyncio.wait_for(go(), 10))
 
     def made(self, key):
-        return [news["made"][str(key)] for news in self.said if str(key) in news["made"]]
+        return [update["made"][str(key)] for update in self.said if str(key) in update["made"]]
 
     def test_every_sequence_gets_its_tokens_and_is_counted(self):
         self.run_until(lambda: self.said and self.said[-1]["completed"] == 2, sequence(1), sequence(2, wanted=3))

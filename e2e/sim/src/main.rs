@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            command::complain(&error);
+            command::print_error(&error);
             ExitCode::from(2)
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use rayfleet_e2e::console::{Console, complain, line};
+use rayfleet_e2e::console::{Console, line, print_error};
 use rayfleet_e2e::load::{Load, Plan, Share, Target, served_model};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,7 +66,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(format_args!("error: {error:#}"));
+            print_error(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -8,7 +8,7 @@ use clap::Parser;
 use rayfleet_e2e::cluster::Cluster;
 use rayfleet_e2e::cluster::dump::dump;
 use rayfleet_e2e::cluster::tools::Tools;
-use rayfleet_e2e::console::{Console, complain, line};
+use rayfleet_e2e::console::{Console, line, print_error};
 use rayfleet_e2e::demo::MainJob;
 
 /// Brings up a fleet, sends it requests, and upgrades it twice under load without losing one.
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(format_args!("error: {error:#}"));
+            print_error(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -71,7 +71,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     let summary = match job.run().await {
         Ok(summary) => summary,
         Err(error) => {
-            complain(dump(&cluster).await);
+            print_error(dump(&cluster).await);
             return Err(error);
         }
     };
@@ -85,9 +85,9 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         line("Every promise was kept: no request was lost.");
         return Ok(true);
     }
-    complain(dump(&cluster).await);
+    print_error(dump(&cluster).await);
     for words in broken {
-        complain(format_args!("broken promise: {words}"));
+        print_error(format_args!("broken promise: {words}"));
     }
     Ok(false)
 }

@@ -17,17 +17,17 @@ use tokio::task::JoinSet;
 
 use super::fleet::Fleet;
 use super::pods::gpus_held;
-use super::whole::Whole;
+use super::watch_cache::WatchCache;
 
 /// Watches a fleet until it is dropped or finished.
-pub struct Lowest {
-    seen: Arc<Mutex<Seen>>,
+pub struct Availability {
+    extremes: Arc<Mutex<Extremes>>,
     _watches: JoinSet<()>,
 }
 
 /// The extremes observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Seen {
+pub struct Extremes {
     /// Lowest `status.readyReplicas`; `None` before the first observation.
     pub ready: Option<i32>,
     /// Highest `status.replicas`.
@@ -38,75 +38,81 @@ pub struct Seen {
     pub gpus: Option<u32>,
 }
 
-impl Lowest {
+impl Availability {
     /// Starts to watch a fleet, its pods, and the EndpointSlices of a Service.
     pub fn watch(fleet: &Fleet, service: &str) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let extremes = Arc::new(Mutex::new(Extremes::default()));
         let mut watches = JoinSet::new();
-        watches.spawn(watch_fleet(fleet.clone(), Arc::clone(&seen)));
+        watches.spawn(watch_fleet(fleet.clone(), Arc::clone(&extremes)));
         let (client, namespace) = (&fleet.cluster.client, &fleet.cluster.namespace);
         let slices = Api::namespaced(client.clone(), namespace);
         let of_service = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
-        watches.spawn(watch_slices(watcher(slices, of_service).default_backoff(), Arc::clone(&seen)));
+        watches.spawn(watch_slices(watcher(slices, of_service).default_backoff(), Arc::clone(&extremes)));
         let pods = Api::namespaced(client.clone(), namespace);
         let of_fleet = watcher::Config::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
-        watches.spawn(watch_pods(watcher(pods, of_fleet).default_backoff(), Arc::clone(&seen)));
-        Self { seen, _watches: watches }
+        watches.spawn(watch_pods(watcher(pods, of_fleet).default_backoff(), Arc::clone(&extremes)));
+        Self { extremes, _watches: watches }
     }
 
     /// The extremes so far.
-    pub fn so_far(&self) -> Seen {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn so_far(&self) -> Extremes {
+        *self.extremes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seen {
+impl Extremes {
     /// Whether each watch has delivered its first state.
     pub fn is_whole(&self) -> bool {
         self.ready.is_some() && self.addresses.is_some() && self.gpus.is_some()
     }
 }
 
-fn note(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen)) {
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    change(&mut seen);
+fn note(extremes: &Mutex<Extremes>, change: impl FnOnce(&mut Extremes)) {
+    let mut extremes = extremes.lock().unwrap_or_else(PoisonError::into_inner);
+    change(&mut extremes);
 }
 
-async fn watch_fleet(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
+async fn watch_fleet(fleet: Fleet, extremes: Arc<Mutex<Extremes>>) {
     let mut changes = pin!(watch_object(fleet.api(), &fleet.name).default_backoff());
     while let Some(change) = changes.next().await {
         let Ok(fleet) = change else { continue };
         let status = fleet.and_then(|fleet| fleet.status).unwrap_or_default();
-        note(&seen, |seen| {
-            seen.ready = Some(seen.ready.map_or(status.ready_replicas, |low| low.min(status.ready_replicas)));
-            seen.most = seen.most.max(status.replicas);
+        note(&extremes, |extremes| {
+            extremes.ready =
+                Some(extremes.ready.map_or(status.ready_replicas, |low| low.min(status.ready_replicas)));
+            extremes.most = extremes.most.max(status.replicas);
         });
     }
 }
 
 async fn watch_slices(
     changes: impl Stream<Item = Result<Event<EndpointSlice>, watcher::Error>>,
-    seen: Arc<Mutex<Seen>>,
+    extremes: Arc<Mutex<Extremes>>,
 ) {
     let mut changes = pin!(changes);
-    let mut slices = Whole::default();
+    let mut slices = WatchCache::default();
     while let Some(change) = changes.next().await {
         let Ok(event) = change else { continue };
         if let Some(all) = slices.apply(event, ready) {
             let count = count(all);
-            note(&seen, |seen| seen.addresses = Some(seen.addresses.map_or(count, |low| low.min(count))));
+            note(&extremes, |extremes| {
+                extremes.addresses = Some(extremes.addresses.map_or(count, |low| low.min(count)));
+            });
         }
     }
 }
 
-async fn watch_pods(changes: impl Stream<Item = Result<Event<Pod>, watcher::Error>>, seen: Arc<Mutex<Seen>>) {
+async fn watch_pods(
+    changes: impl Stream<Item = Result<Event<Pod>, watcher::Error>>,
+    extremes: Arc<Mutex<Extremes>>,
+) {
     let mut changes = pin!(changes);
-    let mut pods = Whole::default();
+    let mut pods = WatchCache::default();
     while let Some(change) = changes.next().await {
         let Ok(event) = change else { continue };
         if let Some(all) = pods.apply(event, |pod| gpus_held(&pod)) {
             let sum: u32 = all.sum();
-            note(&seen, |seen| seen.gpus = Some(seen.gpus.map_or(sum, |most| most.max(sum))));
+            note(&extremes, |extremes| extremes.gpus = Some(extremes.gpus.map_or(sum, |most| most.max(sum))));
         }
     }
 }
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn addresses_are_counted_once_and_only_when_ready() {
-        let mut slices = Whole::default();
+        let mut slices = WatchCache::default();
         let mut apply = |event| slices.apply(event, ready).map(count);
         assert_eq!(apply(Event::Init), None);
         assert_eq!(apply(Event::InitApply(slice("a", &[("10.0.0.1", true), ("10.0.0.2", false)]))), None);

@@ -86,7 +86,7 @@ async fn listen(fleet: Fleet, kept: Arc<Mutex<Kept>>, start: Instant) {
 
 impl Kept {
     fn take(&mut self, now: RayClusterFleet, seconds: f64) {
-        let reported = self.narrator.tell(&now);
+        let reported = self.narrator.changes(&now);
         self.lines.extend(reported.into_iter().map(|line| format!("{seconds:7.1} s  {line}")));
         if let Some(before) = &self.last {
             self.steps.extend(steps::between(groups(before), groups(&now)));

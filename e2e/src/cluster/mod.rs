@@ -21,7 +21,7 @@ pub mod room;
 pub mod steps;
 pub mod tools;
 pub mod warnings;
-mod whole;
+mod watch_cache;
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ pub struct Narrator {
 
 impl Narrator {
     /// Lines about what has changed since the last call.
-    pub fn tell(&mut self, fleet: &RayClusterFleet) -> Vec<String> {
+    pub fn changes(&mut self, fleet: &RayClusterFleet) -> Vec<String> {
         let mut lines = Vec::new();
         let rollout = fleet.status.as_ref().and_then(|status| status.rollout.as_ref());
         if let Some(rollout) = rollout.filter(|rollout| self.step != Some(rollout.step)) {
@@ -79,10 +79,10 @@ mod tests {
         let mut narrator = Narrator::default();
         let group =
             |phase| json!([{"name": "f-0", "slot": 0, "revision": "a", "phase": phase, "message": "m"}]);
-        let reported = narrator.tell(&fleet(&group("Forming")));
+        let reported = narrator.changes(&fleet(&group("Forming")));
         assert_eq!(reported, ["rollout: Replacing groups (1 of 2)", "f-0  Forming      m"]);
-        assert_eq!(narrator.tell(&fleet(&group("Forming"))), Vec::<String>::new());
-        assert_eq!(narrator.tell(&fleet(&group("Placing"))), ["f-0  Placing      m"]);
-        assert_eq!(narrator.tell(&fleet(&json!([]))), ["f-0  is gone"]);
+        assert_eq!(narrator.changes(&fleet(&group("Forming"))), Vec::<String>::new());
+        assert_eq!(narrator.changes(&fleet(&group("Placing"))), ["f-0  Placing      m"]);
+        assert_eq!(narrator.changes(&fleet(&json!([]))), ["f-0  is gone"]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use super::availability::Seen;
+use super::availability::Extremes;
 use super::manifest::Manifest;
 use super::steps::{self, Step};
 use super::tools::Tools;
@@ -15,7 +15,7 @@ const COMMAND: Duration = Duration::from_mins(1);
 /// A plan in its machine-readable form.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Foretold {
+pub struct Prediction {
     /// The outcome; `Complete` on success.
     pub outcome: String,
     /// Seconds until then.
@@ -29,12 +29,12 @@ pub struct Foretold {
     /// Most GPUs that they hold, those of terminating pods included.
     pub gpus_peak: u32,
     /// Steps, in order.
-    pub steps: Vec<ForetoldStep>,
+    pub steps: Vec<PredictedStep>,
 }
 
 /// One step of a plan.
 #[derive(Clone, Debug, Deserialize)]
-pub struct ForetoldStep {
+pub struct PredictedStep {
     /// The plan's word for the step.
     pub step: String,
     /// The group.
@@ -44,53 +44,53 @@ pub struct ForetoldStep {
 }
 
 /// Asks for the plan of applying a manifest. A plan that does not complete is an error with its text.
-pub async fn foretell(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Foretold> {
+pub async fn predict(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Prediction> {
     let input = manifest.fleet.to_string();
     let args = ["rayfleet", "plan", "-f", "-", "-o", "json"];
     let text = tools.run(&args, Some(&input), COMMAND).await?;
     serde_json::from_str(&text).with_context(|| format!("this is no plan: {text}"))
 }
 
-impl Foretold {
+impl Prediction {
     /// Compares the plan with what happened. `gpus` is the number of GPUs of one group.
     ///
     /// Which of several old groups is removed first depends on their load at that moment, and their slots
     /// with it, so steps are equal if they do the same to groups of the same revision. The plan only
     /// estimates how long pods take to terminate, conservatively: the most GPUs held are at least those of
     /// all groups, and at most those predicted.
-    pub fn hold_against(&self, happened: &[Step], seen: &Seen, gpus: u32) -> anyhow::Result<()> {
+    pub fn hold_against(&self, happened: &[Step], extremes: &Extremes, gpus: u32) -> anyhow::Result<()> {
         let both = || format!("predicted:\n{}happened:\n{}", self.lines(), steps::lines(happened));
         ensure!(self.outcome == "Complete", "the plan ends {}, the rollout was complete", self.outcome);
         let predicted = self.steps.iter().map(|step| (step.step.as_str(), step.revision.as_str()));
         let as_it_was = happened.iter().map(|step| (step.what.as_str(), step.revision.as_str()));
         ensure!(predicted.eq(as_it_was), "the steps are not those of the plan; {}", both());
         ensure!(
-            seen.ready == Some(self.fewest_ready),
+            extremes.ready == Some(self.fewest_ready),
             "the plan has at least {} groups ready, it was {:?} by the fleet's status; {}",
             self.fewest_ready,
-            seen.ready,
+            extremes.ready,
             both()
         );
         ensure!(
-            seen.most == self.most_groups,
+            extremes.most == self.most_groups,
             "the plan has at most {} groups, it was {}; {}",
             self.most_groups,
-            seen.most,
+            extremes.most,
             both()
         );
         let least = gpus * u32::try_from(self.most_groups).unwrap_or_default();
         ensure!(
-            seen.gpus.is_some_and(|held| (least..=self.gpus_peak).contains(&held)),
+            extremes.gpus.is_some_and(|held| (least..=self.gpus_peak).contains(&held)),
             "the plan has at most {} GPUs held, {least} of them by groups that are not ending; it was {:?}; {}",
             self.gpus_peak,
-            seen.gpus,
+            extremes.gpus,
             both()
         );
         Ok(())
     }
 
     fn lines(&self) -> String {
-        let line = |step: &ForetoldStep| format!("  {} {} ({})\n", step.step, step.group, step.revision);
+        let line = |step: &PredictedStep| format!("  {} {} ({})\n", step.step, step.group, step.revision);
         self.steps.iter().map(line).collect()
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::cluster::steps::What;
 
-    fn predicted() -> Foretold {
+    fn predicted() -> Prediction {
         serde_json::from_str(
             r#"{"namespace": "n", "fleet": "f", "to": "b", "outcome": "Complete", "reason": null, "seconds": 9,
                 "fewestReady": 2, "mostGroups": 3, "gpusNow": 4, "gpusPeak": 8, "timesSeen": true, "steps": [
@@ -114,24 +114,24 @@ mod tests {
         Step { what, group: group.into(), revision: revision.into() }
     }
 
-    const SEEN: Seen = Seen { ready: Some(2), most: 3, addresses: Some(2), gpus: Some(6) };
+    const EXTREMES: Extremes = Extremes { ready: Some(2), most: 3, addresses: Some(2), gpus: Some(6) };
 
     #[test]
     fn the_same_step_on_another_group_of_the_revision_matches() {
         let happened = [step(What::Create, "f-b-2", "b"), step(What::Drain, "f-a-0", "a")];
         for gpus in [6, 8] {
-            let seen = Seen { gpus: Some(gpus), ..SEEN };
-            predicted().hold_against(&happened, &seen, 2).unwrap();
+            let extremes = Extremes { gpus: Some(gpus), ..EXTREMES };
+            predicted().hold_against(&happened, &extremes, 2).unwrap();
         }
         let wrong = [
-            Seen { ready: Some(1), ..SEEN },
-            Seen { most: 4, ..SEEN },
-            Seen { gpus: Some(10), ..SEEN },
-            Seen { gpus: Some(4), ..SEEN },
-            Seen { gpus: None, ..SEEN },
+            Extremes { ready: Some(1), ..EXTREMES },
+            Extremes { most: 4, ..EXTREMES },
+            Extremes { gpus: Some(10), ..EXTREMES },
+            Extremes { gpus: Some(4), ..EXTREMES },
+            Extremes { gpus: None, ..EXTREMES },
         ];
-        for seen in wrong {
-            assert!(predicted().hold_against(&happened, &seen, 2).is_err(), "{seen:?}");
+        for extremes in wrong {
+            assert!(predicted().hold_against(&happened, &extremes, 2).is_err(), "{extremes:?}");
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
             vec![create.clone(), step(What::Drain, "f-b-2", "b")],
             vec![create, drain.clone(), drain],
         ] {
-            let error = predicted().hold_against(&happened, &SEEN, 2).unwrap_err().to_string();
+            let error = predicted().hold_against(&happened, &EXTREMES, 2).unwrap_err().to_string();
             assert!(error.contains("predicted:\n  create f-b-2 (b)\n"), "{error}");
         }
     }

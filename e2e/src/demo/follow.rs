@@ -27,7 +27,7 @@ pub async fn settle(
     let waits_for = RefCell::new(String::new());
     let settled = fleet.follow("match its spec", limit, |seen| {
         let seen = seen?;
-        for line in narrator.borrow_mut().tell(seen) {
+        for line in narrator.borrow_mut().changes(seen) {
             console.say(line);
             spoken.set(clock::instant());
         }

@@ -16,7 +16,7 @@ use rayfleet_api::valid::ValidStrategy;
 
 use crate::clock;
 use crate::cluster::Cluster;
-use crate::cluster::availability::Lowest;
+use crate::cluster::availability::Availability;
 use crate::cluster::endpoint::Endpoint;
 use crate::cluster::fleet::Fleet;
 use crate::cluster::manifest::Manifest;
@@ -77,7 +77,7 @@ impl MainJob {
         self.console.say(format_args!("{} (by {}): {PROMPT}{answer}", endpoint.target, endpoint.way));
 
         let load = Load::start(&self.plan(&endpoint, &model));
-        let lowest = Lowest::watch(&fleet, &fleet.name);
+        let availability = Availability::watch(&fleet, &fleet.name);
         let progress = || Some(load.so_far().line());
 
         steps.begin("engine-only upgrade under load");
@@ -99,14 +99,14 @@ impl MainJob {
         let replaced = uids(&pods(&fleet).await?);
 
         steps.begin("wait for the last requests");
-        let lowest = lowest.so_far();
+        let extremes = availability.so_far();
         let report = load.stop(self.limit).await;
-        let (lowest_allowed, most_allowed) = bounds(&seen, valid.strategy);
+        let (fewest_allowed, most_allowed) = bounds(&seen, valid.strategy);
         Ok(Summary {
             steps: steps.end(),
             load: report,
-            lowest,
-            lowest_allowed,
+            extremes,
+            fewest_allowed,
             most_allowed,
             revisions: (first, second),
             pods_kept: (both(&before, &swapped), before.len()),

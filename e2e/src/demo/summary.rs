@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::cluster::availability::Seen;
+use crate::cluster::availability::Extremes;
 use crate::cluster::overhead::Overhead;
 use crate::load::Report;
 
@@ -34,9 +34,9 @@ pub struct Summary {
     /// The load during both upgrades.
     pub load: Report,
     /// Lowest numbers of ready groups during both upgrades.
-    pub lowest: Seen,
+    pub extremes: Extremes,
     /// Lower bound of ready groups: replicas less maxUnavailable.
-    pub lowest_allowed: i32,
+    pub fewest_allowed: i32,
     /// Upper bound of groups: replicas plus maxSurge.
     pub most_allowed: i32,
     /// Revisions before the engine-only upgrade, and after it.
@@ -66,26 +66,26 @@ impl Summary {
             load.longest_stream_seconds > DRAIN_GRACE,
             format!("no stream was longer than {DRAIN_GRACE} s, so draining was not put to the test"),
         );
-        let lowest = self.lowest;
+        let extremes = self.extremes;
         promise(
-            lowest.ready.is_some_and(|ready| ready >= self.lowest_allowed),
+            extremes.ready.is_some_and(|ready| ready >= self.fewest_allowed),
             format!(
                 "{:?} groups were ready by the fleet's status, {} are promised",
-                lowest.ready, self.lowest_allowed
+                extremes.ready, self.fewest_allowed
             ),
         );
         promise(
-            lowest
+            extremes
                 .addresses
-                .is_some_and(|ready| i32::try_from(ready).is_ok_and(|ready| ready >= self.lowest_allowed)),
+                .is_some_and(|ready| i32::try_from(ready).is_ok_and(|ready| ready >= self.fewest_allowed)),
             format!(
                 "{:?} groups were in the endpoints, {} are promised",
-                lowest.addresses, self.lowest_allowed
+                extremes.addresses, self.fewest_allowed
             ),
         );
         promise(
-            lowest.most <= self.most_allowed,
-            format!("{} groups existed, at most {} allowed", lowest.most, self.most_allowed),
+            extremes.most <= self.most_allowed,
+            format!("{} groups existed, at most {} allowed", extremes.most, self.most_allowed),
         );
         let (before, after) = &self.revisions;
         promise(
@@ -124,11 +124,11 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "lowest number of ready groups: {} by the fleet's status, {} in the endpoints; {} promised",
-            number(self.lowest.ready.map(|n| n.to_string())),
-            number(self.lowest.addresses.map(|n| n.to_string())),
-            self.lowest_allowed
+            number(self.extremes.ready.map(|n| n.to_string())),
+            number(self.extremes.addresses.map(|n| n.to_string())),
+            self.fewest_allowed
         )?;
-        writeln!(f, "highest number of groups: {}; {} allowed", self.lowest.most, self.most_allowed)?;
+        writeln!(f, "highest number of groups: {}; {} allowed", self.extremes.most, self.most_allowed)?;
         let ((kept, before), (replaced, after)) = (self.pods_kept, self.pods_replaced);
         writeln!(
             f,

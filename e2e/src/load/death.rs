@@ -40,7 +40,7 @@ pub struct Cost {
 
 /// The failed requests of a load, by the deaths that explain them.
 #[derive(Clone, Debug, Default)]
-pub struct Toll {
+pub struct Losses {
     /// The cost of each death.
     pub by_death: Vec<Cost>,
     /// Failures that no death explains.
@@ -49,7 +49,7 @@ pub struct Toll {
     pub unknown: u64,
 }
 
-impl Toll {
+impl Losses {
     /// Attributes the failures of a load.
     pub fn of(report: &Report, deaths: &[Death]) -> Self {
         let name = |death: &Death| format!("{} ({})", death.cause, death.server);
@@ -73,7 +73,7 @@ impl Toll {
     }
 }
 
-impl fmt::Display for Toll {
+impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Cost { death, cut_off, unanswered } in &self.by_death {
             writeln!(f, "{death}: {cut_off} requests were cut off, {unanswered} got no answer at all")?;
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn requests_of_the_dead_engine_are_explained() {
         let report = report(&[(2.0, 9.0, Some("head-1")), (2.0, 38.0, Some("head-1")), (14.0, 10.0, None)]);
-        let toll = Toll::of(&report, &[death(Some(15.0))]);
-        assert!(toll.is_explained(), "{toll}");
-        assert_eq!((toll.by_death[0].cut_off, toll.by_death[0].unanswered), (2, 1), "{toll}");
+        let losses = Losses::of(&report, &[death(Some(15.0))]);
+        assert!(losses.is_explained(), "{losses}");
+        assert_eq!((losses.by_death[0].cut_off, losses.by_death[0].unanswered), (2, 1), "{losses}");
     }
 
     #[test]
@@ -120,10 +120,10 @@ mod tests {
         let too_late = (16.0, 1.0, None);
         let of_another = (9.0, 4.0, Some("head-2"));
         for failure in [too_early, too_late, of_another] {
-            let toll = Toll::of(&report(&[failure]), &[death(Some(15.0))]);
-            assert!(!toll.is_explained() && toll.others.len() == 1, "{failure:?}: {toll}");
+            let losses = Losses::of(&report(&[failure]), &[death(Some(15.0))]);
+            assert!(!losses.is_explained() && losses.others.len() == 1, "{failure:?}: {losses}");
         }
-        assert!(Toll::of(&report(&[too_late]), &[death(None)]).is_explained());
-        assert!(!Toll::of(&report(&[too_late]), &[]).is_explained());
+        assert!(Losses::of(&report(&[too_late]), &[death(None)]).is_explained());
+        assert!(!Losses::of(&report(&[too_late]), &[]).is_explained());
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use death::{Cost, Death, Toll};
+pub use death::{Cost, Death, Losses};
 pub use fault::Fault;
 pub use report::{Failure, Kind, KindReport, Report};
 pub use target::Target;

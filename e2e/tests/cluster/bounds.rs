@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rayfleet_e2e::cluster::availability::{Lowest, Seen};
+use rayfleet_e2e::cluster::availability::{Availability, Extremes};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::journal::Journal;
-use rayfleet_e2e::cluster::plan_check::Foretold;
+use rayfleet_e2e::cluster::plan_check::Prediction;
 use rayfleet_e2e::cluster::steps::Step;
 use rayfleet_e2e::cluster::{ready, until};
 
@@ -22,18 +22,18 @@ pub(crate) struct Bounds {
 }
 
 /// Observations during the change.
-pub(crate) struct Account {
-    pub(crate) seen: Seen,
+pub(crate) struct Observations {
+    pub(crate) extremes: Extremes,
     pub(crate) steps: Vec<Step>,
     /// The last changes of the status, for a failure that is found later.
-    pub(crate) tale: String,
+    pub(crate) last_changes: String,
 }
 
-impl Account {
+impl Observations {
     /// Compares the observations with a prediction; `gpus` is the number of GPUs of one group.
-    pub(crate) fn is_as(&self, predicted: &Foretold, gpus: u32) -> anyhow::Result<()> {
-        let held = predicted.hold_against(&self.steps, &self.seen, gpus);
-        held.with_context(|| format!("the last changes:\n{}what was predicted", self.tale))
+    pub(crate) fn is_as(&self, predicted: &Prediction, gpus: u32) -> anyhow::Result<()> {
+        let held = predicted.hold_against(&self.steps, &self.extremes, gpus);
+        held.with_context(|| format!("the last changes:\n{}what was predicted", self.last_changes))
     }
 }
 
@@ -42,18 +42,18 @@ pub(crate) async fn within(
     fleet: &Fleet,
     bounds: Bounds,
     change: impl AsyncFnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Account> {
-    let (journal, lowest) = (Journal::watch(fleet), Lowest::watch(fleet, &fleet.name));
+) -> anyhow::Result<Observations> {
+    let (journal, availability) = (Journal::watch(fleet), Availability::watch(fleet, &fleet.name));
     until("a first state of the fleet", FIRST_LOOK, async || {
-        Ok((journal.has_started() && lowest.so_far().is_whole()).then_some(()))
+        Ok((journal.has_started() && availability.so_far().is_whole()).then_some(()))
     })
     .await?;
     let outcome = match change().await {
-        Ok(()) => account(fleet, &journal, &lowest, bounds).await,
+        Ok(()) => observations(fleet, &journal, &availability, bounds).await,
         Err(error) => Err(error),
     };
     match outcome {
-        Ok((seen, steps)) => Ok(Account { seen, steps, tale: journal.last_lines() }),
+        Ok((extremes, steps)) => Ok(Observations { extremes, steps, last_changes: journal.last_lines() }),
         Err(error) => {
             let says =
                 fleet.get().await.map_or_else(|error| format!("{error:#}"), |fleet| ready::words(&fleet));
@@ -65,30 +65,34 @@ pub(crate) async fn within(
     }
 }
 
-async fn account(
+async fn observations(
     fleet: &Fleet,
     journal: &Journal,
-    lowest: &Lowest,
+    availability: &Availability,
     bounds: Bounds,
-) -> anyhow::Result<(Seen, Vec<Step>)> {
+) -> anyhow::Result<(Extremes, Vec<Step>)> {
     let steps = journal.steps_up_to(&fleet.get().await?).await?;
-    let seen = lowest.so_far();
-    never_beyond(&seen, bounds)?;
-    Ok((seen, steps))
+    let extremes = availability.so_far();
+    never_beyond(&extremes, bounds)?;
+    Ok((extremes, steps))
 }
 
-fn never_beyond(seen: &Seen, bounds: Bounds) -> anyhow::Result<()> {
+fn never_beyond(extremes: &Extremes, bounds: Bounds) -> anyhow::Result<()> {
     let Bounds { ready: promised, groups: allowed } = bounds;
     ensure!(
-        seen.ready.is_some_and(|ready| ready >= promised),
+        extremes.ready.is_some_and(|ready| ready >= promised),
         "{:?} groups were ready by the fleet's status, {promised} are promised",
-        seen.ready
+        extremes.ready
     );
-    let in_endpoints = seen.addresses.and_then(|ready| i32::try_from(ready).ok());
+    let in_endpoints = extremes.addresses.and_then(|ready| i32::try_from(ready).ok());
     ensure!(
         in_endpoints.is_some_and(|ready| ready >= promised),
         "{in_endpoints:?} groups were in the endpoints, {promised} are promised"
     );
-    ensure!(seen.most <= allowed, "{} groups existed at one time, at most {allowed} allowed", seen.most);
+    ensure!(
+        extremes.most <= allowed,
+        "{} groups existed at one time, at most {allowed} allowed",
+        extremes.most
+    );
     Ok(())
 }

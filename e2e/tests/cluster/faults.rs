@@ -50,7 +50,7 @@ enum Fault {
 /// Limits in seconds: until traffic has stopped, and until the recovery has started.
 type Limits = (f64, f64);
 
-/// A fault, words of the cause that the fleet must tell (of several, parted by `|`, one), and within how many seconds its
+/// A fault, words of the cause that the fleet must report (of several, parted by `|`, one), and within how many seconds its
 /// traffic must stop and the recovery from it must have started: `None` where the engine serves all the same, so that nothing
 /// may stop. The aims are 2 s and 3 s for what is dead, and `hungAfter` more for what hangs; some is granted to traffic that
 /// a busy machine sees late. Whether a container or a machine comes back is not known at once.
@@ -73,7 +73,7 @@ const FAULTS: [Case; 7] = [
 ];
 
 /// To the fleet each of these is what one of [`FAULTS`] is: an engine that has died, a dashboard that does not answer. That
-/// `ray-bridge` tells both as that is tested on Ray alone, so here they are tried only when named.
+/// `ray-bridge` reports both as that is tested on Ray alone, so here they are tried only when named.
 const ALIKE: [Case; 2] = [
     (Fault::ApiServerKilled, "SIGKILL of the API server", "engine", Some((3.0, 3.0))),
     (Fault::DashboardStopped, "SIGSTOP of the dashboard", "cannot be looked at", None),
@@ -223,24 +223,24 @@ async fn one(
     let after = light::settle(suite, fleet, PATIENCE).await?;
     let ready = clock::seconds_since(start);
     places::check(fleet, &after).await?;
-    let seen = watch.seen();
+    let reports = watch.reports();
     let mut launched = None;
     if limit.is_none() {
-        ensure!(seen.closed.is_none(), "an engine that serves lost its traffic");
+        ensure!(reports.closed.is_none(), "an engine that serves lost its traffic");
         let launch = groups(&after).first().map(|group| (group.name.clone(), group.launch));
         ensure!(
             launch == Some((group.name.clone(), group.launch)),
             "an engine that serves was replaced: {launch:?}"
         );
     } else {
-        ensure!(seen.closed.is_some(), "traffic never stopped");
+        ensure!(reports.closed.is_some(), "traffic never stopped");
         let now = groups(&after).first().context("the group is gone")?;
         let submitted = last_submitted(fleet, &now.name, &pods(fleet).await?).await?;
         launched = Some(clock::seconds_since(start) - clock::seconds_since_time(submitted));
         nothing_left(fleet, &group, &after.status.unwrap_or_default().groups).await?;
     }
     let after_start = |moment: Option<Instant>| moment.map(|moment| seconds(start, moment));
-    let (closed, started) = (after_start(seen.closed), after_start(seen.started));
+    let (closed, started) = (after_start(reports.closed), after_start(reports.started));
     Ok(Row { reported: reported_after, closed, started, launched, ready, cause: said })
 }
 
@@ -312,49 +312,49 @@ async fn nothing_left(fleet: &Fleet, old: &GroupStatus, now: &[GroupStatus]) -> 
 
 /// Observations of a fault.
 #[derive(Clone, Default)]
-struct Seen {
+struct FaultReports {
     closed: Option<Instant>,
     started: Option<Instant>,
-    said: Vec<(Instant, String)>,
+    causes: Vec<(Instant, String)>,
 }
 
 struct Watch {
-    seen: Arc<Mutex<Seen>>,
+    reports: Arc<Mutex<FaultReports>>,
     _looks: JoinSet<()>,
 }
 
 impl Watch {
     fn start(fleet: &Fleet, group: &GroupStatus) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let reports = Arc::new(Mutex::new(FaultReports::default()));
         let mut looks = JoinSet::new();
-        looks.spawn(look_at_slices(fleet.clone(), Arc::clone(&seen)));
-        looks.spawn(look_at_group(fleet.clone(), group.clone(), Arc::clone(&seen)));
-        Self { seen, _looks: looks }
+        looks.spawn(look_at_slices(fleet.clone(), Arc::clone(&reports)));
+        looks.spawn(look_at_group(fleet.clone(), group.clone(), Arc::clone(&reports)));
+        Self { reports, _looks: looks }
     }
 
-    fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn reports(&self) -> FaultReports {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When the fleet first reported a cause with these words, and the report.
     async fn reported(&self, words: &str) -> anyhow::Result<(Instant, String)> {
         let says = |text: &str| words.split('|').any(|words| text.contains(words));
-        let find = |seen: Seen| seen.said.into_iter().find(|(_, text)| says(text));
-        let found = until("the cause to be reported", PATIENCE, async || Ok(find(self.seen()))).await;
-        found.or_else(|error| bail!("{error}; it said {:?}", self.seen().said))
+        let find = |reports: FaultReports| reports.causes.into_iter().find(|(_, text)| says(text));
+        let found = until("the cause to be reported", PATIENCE, async || Ok(find(self.reports()))).await;
+        found.or_else(|error| bail!("{error}; it reported {:?}", self.reports().causes))
     }
 
     async fn started(&self) -> anyhow::Result<()> {
-        until("the recovery to begin", PATIENCE, async || Ok(self.seen().started.map(drop))).await
+        until("the recovery to begin", PATIENCE, async || Ok(self.reports().started.map(drop))).await
     }
 }
 
-fn note(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen)) {
-    change(&mut seen.lock().unwrap_or_else(PoisonError::into_inner));
+fn note(reports: &Mutex<FaultReports>, change: impl FnOnce(&mut FaultReports)) {
+    change(&mut reports.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 /// Records when the Service had no ready address left.
-async fn look_at_slices(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
+async fn look_at_slices(fleet: Fleet, reports: Arc<Mutex<FaultReports>>) {
     let api: Api<EndpointSlice> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let ours = ListParams::default().labels(&format!("kubernetes.io/service-name={}", fleet.name));
     let mut tick = tokio::time::interval(LOOK);
@@ -364,8 +364,8 @@ async fn look_at_slices(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
         let mut endpoints = slices.items.into_iter().flat_map(|slice| slice.endpoints.unwrap_or_default());
         let open = endpoints.any(|endpoint| endpoint.conditions.and_then(|c| c.ready).unwrap_or(true));
         if !open {
-            note(&seen, |seen| {
-                seen.closed.get_or_insert_with(clock::instant);
+            note(&reports, |reports| {
+                reports.closed.get_or_insert_with(clock::instant);
             });
         }
     }
@@ -373,7 +373,7 @@ async fn look_at_slices(fleet: Fleet, seen: Arc<Mutex<Seen>>) {
 
 /// Records what the group reports, and when the ledger first showed a recovery: a failure with the next
 /// action, or that action.
-async fn look_at_group(fleet: Fleet, before: GroupStatus, seen: Arc<Mutex<Seen>>) {
+async fn look_at_group(fleet: Fleet, before: GroupStatus, reports: Arc<Mutex<FaultReports>>) {
     let mut tick = tokio::time::interval(LOOK);
     loop {
         tick.tick().await;
@@ -385,17 +385,17 @@ async fn look_at_group(fleet: Fleet, before: GroupStatus, seen: Arc<Mutex<Seen>>
                 words.push_str("; ");
                 words.push_str(reason);
             }
-            note(&seen, |seen| {
+            note(&reports, |reports| {
                 let moment = clock::instant();
                 if let Some(words) = words {
-                    let known = seen.said.last().is_some_and(|(_, text)| *text == words);
+                    let known = reports.causes.last().is_some_and(|(_, text)| *text == words);
                     if !known {
-                        seen.said.push((moment, words));
+                        reports.causes.push((moment, words));
                     }
                 }
                 let failed = group.goal_reason.as_ref().is_some_and(|reason| reason.starts_with("failed: "));
                 if failed || (&group.name, group.launch) != (&before.name, before.launch) {
-                    seen.started.get_or_insert(moment);
+                    reports.started.get_or_insert(moment);
                 }
             });
         }

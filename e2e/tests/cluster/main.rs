@@ -25,8 +25,8 @@ mod wrong;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rayfleet_e2e::company::Company;
-use rayfleet_e2e::console::{complain, line};
+use rayfleet_e2e::concurrency::Concurrency;
+use rayfleet_e2e::console::{line, print_error};
 use rayfleet_e2e::test_filter::chosen;
 use runner::{Scenario, run_all};
 use suite::Suite;
@@ -44,20 +44,20 @@ fn scenarios() -> Vec<Scenario> {
             Box::pin(kuberay_missing::reported(s))
         }),
         Scenario::new("create_becomes_ready_and_answers", minutes(4), |s| Box::pin(lifecycle::create(s)))
-            .in_company(Company::Bears),
+            .concurrency(Concurrency::Shared),
         Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s)))
-            .in_company(Company::Bears),
+            .concurrency(Concurrency::Shared),
         // Two groups at the most, and three of the fleet that is scaled: 10 of the cluster's 12 GPUs.
         Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s)))
-            .in_company(Company::Seeks),
+            .concurrency(Concurrency::SecondNamespace),
         Scenario::new("upgrade_as_planned_through_kills_and_undo", minutes(12), |s| {
             Box::pin(upgrades::through_kills_and_undone(s))
         }),
         Scenario::new("a_bad_model_is_rolled_back", minutes(7), |s| Box::pin(wrong::model(s)))
-            .in_company(Company::Bears),
+            .concurrency(Concurrency::Shared),
         // AIBrix's CRD is for all to see, but only its objects matter, and these are of one fleet.
         Scenario::new("groups_of_aibrix_are_taken_over", minutes(7), |s| Box::pin(moved::taken_over(s)))
-            .in_company(Company::Seeks),
+            .concurrency(Concurrency::SecondNamespace),
         Scenario::new("a_node_is_avoided_and_lost_mid_upgrade", minutes(14), |s| {
             Box::pin(nodes::avoided_and_lost(s))
         }),
@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
     let suite = match Suite::start().await {
         Ok(suite) => suite,
         Err(error) => {
-            complain(format_args!("error: the tests cannot begin: {error:#}"));
+            print_error(format_args!("error: the tests cannot begin: {error:#}"));
             line(format_args!("0 passed, {} failed, 0 skipped", chosen.len()));
             return ExitCode::FAILURE;
         }

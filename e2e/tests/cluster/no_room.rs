@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use rayfleet_api::status::RolloutStep;
 use rayfleet_e2e::cluster::call;
 use rayfleet_e2e::cluster::manifest::Manifest;
-use rayfleet_e2e::cluster::plan_check::foretell;
+use rayfleet_e2e::cluster::plan_check::predict;
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::demo::places;
 use serde_json::json;
@@ -35,10 +35,10 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
     let needs = format!("{GPUS_OF_A_NODE} nvidia.com/gpu");
     let numbers = ["no room", "needs 1 ", needs.as_str(), "best free: 0 + 0 + 0"];
     let waiting = changed.clone().with("/spec/strategy/whenNoRoom", json!("Wait"))?;
-    let stands = foretell(&suite.tools, &waiting).await.err();
+    let stands = predict(&suite.tools, &waiting).await.err();
     let stands = stands.context("a plan that would wait for room forever was accepted")?.to_string();
     ensure!(has_all(&stands, &numbers), "the plan that waits for room does not report {numbers:?}: {stands}");
-    let predicted = foretell(&suite.tools, &changed).await?;
+    let predicted = predict(&suite.tools, &changed).await?;
     ensure!(
         predicted.gpus_peak == predicted.gpus_now,
         "the plan has {} GPUs held now and {} at the most, where none is free",
@@ -47,7 +47,7 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
     );
 
     let bounds = Bounds { ready: GROUPS - 1, groups: GROUPS };
-    let account = suite
+    let observations = suite
         .under_load(&fleet, Connections::FreshAndKept, bounds, async || {
             fleet.apply(&changed).await?;
             let reported = fleet.follow("say in numbers that there is no room", ROLLOUT, |fleet| {
@@ -68,7 +68,7 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
             places::check(&fleet, &canary).await.map(drop)
         })
         .await?;
-    account.is_as(&predicted, GPUS_OF_A_NODE)?;
+    observations.is_as(&predicted, GPUS_OF_A_NODE)?;
     fleet.delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
 }

@@ -1,4 +1,4 @@
-//! Runs scenarios, each within its time, and says what came of them: one after the other, and those that bear company two at a
+//! Runs scenarios, each within its time, and says what came of them: one after the other, and those that are not exclusive two at a
 //! time, in two namespaces. After a failure it shows why, gives every node its power back and clears the namespace, so that the
 //! next scenario starts from nothing.
 
@@ -9,8 +9,8 @@ use anyhow::bail;
 use futures::future::LocalBoxFuture;
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::dump::dump;
-use rayfleet_e2e::company::{Company, Stage, stages};
-use rayfleet_e2e::console::{complain, line};
+use rayfleet_e2e::concurrency::{Concurrency, Stage, stages};
+use rayfleet_e2e::console::{line, print_error};
 use tokio::time::timeout;
 
 use crate::suite::Suite;
@@ -21,23 +21,23 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// It takes too long for every run: it runs only when a part of its name is given.
     pub(crate) by_name_only: bool,
-    company: Company,
+    concurrency: Concurrency,
     limit: Duration,
     run: Run,
 }
 
 impl Scenario {
     pub(crate) fn new(name: &'static str, limit: Duration, run: Run) -> Self {
-        Self { name, by_name_only: false, company: Company::Shuns, limit, run }
+        Self { name, by_name_only: false, concurrency: Concurrency::Exclusive, limit, run }
     }
 
     pub(crate) fn named(name: &'static str, limit: Duration, run: Run) -> Self {
         Self { by_name_only: true, ..Self::new(name, limit, run) }
     }
 
-    /// The same, with company that it can bear.
-    pub(crate) fn in_company(self, company: Company) -> Self {
-        Self { company, ..self }
+    /// The same, with what may run at the same time.
+    pub(crate) fn concurrency(self, concurrency: Concurrency) -> Self {
+        Self { concurrency, ..self }
     }
 
     async fn within_limit(&self, suite: &Suite) -> anyhow::Result<()> {
@@ -69,17 +69,17 @@ impl Tally {
 pub(crate) async fn run_all(suite: &Suite, scenarios: Vec<Scenario>) -> ExitCode {
     let count = scenarios.len();
     let mut tally = Tally::default();
-    for stage in stages(scenarios, |scenario| scenario.company) {
+    for stage in stages(scenarios, |scenario| scenario.concurrency) {
         tally.add(run_stage(suite, &stage).await);
         if tally.is_stuck {
-            complain("error: the rest is not run");
+            print_error("error: the rest is not run");
             break;
         }
     }
     let passed = tally.times.len() - tally.failed;
     let mut failed = count - passed;
     if let Err(error) = suite.end().await {
-        complain(format_args!("error: {error:#}"));
+        print_error(format_args!("error: {error:#}"));
         failed += 1;
     }
     line("");
@@ -90,24 +90,24 @@ pub(crate) async fn run_all(suite: &Suite, scenarios: Vec<Scenario>) -> ExitCode
 
 async fn run_stage(suite: &Suite, stage: &Stage<Scenario>) -> Tally {
     let first = Box::pin(run_list(suite, &stage.first));
-    let beside = Box::pin(run_beside(suite, &stage.beside));
-    let (mut tally, other) = futures::join!(first, beside);
+    let second = Box::pin(run_second(suite, &stage.second));
+    let (mut tally, other) = futures::join!(first, second);
     tally.add(other);
     tally
 }
 
-async fn run_beside(suite: &Suite, scenarios: &[Scenario]) -> Tally {
+async fn run_second(suite: &Suite, scenarios: &[Scenario]) -> Tally {
     if scenarios.is_empty() {
         return Tally::default();
     }
     let outcome = async {
-        let beside = suite.beside().await?;
-        let tally = run_list(&beside, scenarios).await;
-        beside.end().await?;
+        let second = suite.second().await?;
+        let tally = run_list(&second, scenarios).await;
+        second.end().await?;
         anyhow::Ok(tally)
     };
     outcome.await.unwrap_or_else(|error| {
-        complain(format_args!("error: the namespace beside the first one: {error:#}"));
+        print_error(format_args!("error: the second namespace: {error:#}"));
         Tally { is_stuck: true, ..Tally::default() }
     })
 }
@@ -124,14 +124,14 @@ async fn run_list(suite: &Suite, scenarios: &[Scenario]) -> Tally {
         tally.times.push(format!("{seconds:7.1} s  {word:<6}  {}", scenario.name));
         if let Err(error) = outcome {
             tally.failed += 1;
-            complain(format_args!("error: {}: {error:#}", scenario.name));
-            complain(dump(&suite.cluster).await);
+            print_error(format_args!("error: {}: {error:#}", scenario.name));
+            print_error(dump(&suite.cluster).await);
             let tidied = async {
                 suite.power_back().await?;
                 suite.clear().await
             };
             if let Err(error) = tidied.await {
-                complain(format_args!("error: the namespace cannot be cleared: {error:#}"));
+                print_error(format_args!("error: the namespace cannot be cleared: {error:#}"));
                 tally.is_stuck = true;
                 break;
             }

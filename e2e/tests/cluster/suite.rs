@@ -14,14 +14,14 @@ use rayfleet_e2e::cluster::inventory::{Inventory, inventory, nothing_left};
 use rayfleet_e2e::cluster::tools::Tools;
 use rayfleet_e2e::cluster::{call, overhead, processes, until};
 use rayfleet_e2e::console::Console;
-use rayfleet_e2e::load::{Load, Plan, Share, Target, Toll, served_model};
+use rayfleet_e2e::load::{Load, Losses, Plan, Share, Target, served_model};
 
-use crate::bounds::{Account, Bounds, within};
+use crate::bounds::{Bounds, Observations, within};
 use crate::deaths::Deaths;
 
 const NAMESPACE: &str = "rayfleet-e2e";
 /// Of scenarios that run beside others.
-const BESIDE: &str = "rayfleet-e2e-beside";
+const SECOND: &str = "rayfleet-e2e-second";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tokens of a stream; the light engine makes 20 a second, so a stream takes 6.5 s: longer than a drain takes
@@ -48,14 +48,14 @@ pub(crate) enum Connections {
 impl Suite {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let suite = Self::start_in(NAMESPACE, Console::default()).await?;
-        let beside = Cluster { client: suite.cluster.client.clone(), namespace: BESIDE.to_owned() };
-        delete_all(&beside, Duration::from_mins(1)).await?;
+        let second = Cluster { client: suite.cluster.client.clone(), namespace: SECOND.to_owned() };
+        delete_all(&second, Duration::from_mins(1)).await?;
         Ok(suite)
     }
 
     /// The same cluster, another namespace.
-    pub(crate) async fn beside(&self) -> anyhow::Result<Self> {
-        Self::start_in(BESIDE, self.console.marked("| ")).await
+    pub(crate) async fn second(&self) -> anyhow::Result<Self> {
+        Self::start_in(SECOND, self.console.marked("| ")).await
     }
 
     async fn start_in(namespace: &str, console: Console) -> anyhow::Result<Self> {
@@ -120,7 +120,7 @@ impl Suite {
         connections: Connections,
         bounds: Bounds,
         change: impl AsyncFnOnce() -> anyhow::Result<()>,
-    ) -> anyhow::Result<Account> {
+    ) -> anyhow::Result<Observations> {
         self.under_load_with_deaths(fleet, connections, bounds, async move |_: &Deaths| change().await).await
     }
 
@@ -132,7 +132,7 @@ impl Suite {
         connections: Connections,
         bounds: Bounds,
         change: impl AsyncFnOnce(&Deaths) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Account> {
+    ) -> anyhow::Result<Observations> {
         let endpoint = Endpoint::of(&self.cluster, &fleet.name, &self.tools).await?;
         let model = served_model(&endpoint.target, PATIENCE).await?;
         let load = Load::start(&plan(endpoint.target.clone(), model, connections));
@@ -149,20 +149,23 @@ impl Suite {
         .await;
         let report = load.stop(Duration::from_mins(1)).await;
         self.console.say(format_args!("{report}"));
-        let account = outcome.with_context(|| report.line())?;
-        let toll = Toll::of(&report, &deaths.all());
-        if !toll.by_death.is_empty() {
-            self.console.say(&toll);
+        let observations = outcome.with_context(|| report.line())?;
+        let losses = Losses::of(&report, &deaths.all());
+        if !losses.by_death.is_empty() {
+            self.console.say(&losses);
         }
-        let tale = &account.tale;
-        ensure!(toll.is_explained(), "requests were lost: {toll}\n{report}\nthe last changes:\n{tale}");
-        ensure!(report.open == 0, "requests have not ended:\n{report}\nthe last changes:\n{tale}");
+        let changes = &observations.last_changes;
+        ensure!(
+            losses.is_explained(),
+            "requests were lost: {losses}\n{report}\nthe last changes:\n{changes}"
+        );
+        ensure!(report.open == 0, "requests have not ended:\n{report}\nthe last changes:\n{changes}");
         ensure!(
             report.longest_stream_seconds > SHORTEST_LONG_STREAM,
             "the longest stream took {:.1} s: too short to prove anything",
             report.longest_stream_seconds
         );
-        Ok(account)
+        Ok(observations)
     }
 }
 

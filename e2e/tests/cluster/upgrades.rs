@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
-use rayfleet_e2e::cluster::plan_check::foretell;
+use rayfleet_e2e::cluster::plan_check::predict;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::steps::What;
@@ -43,9 +43,9 @@ pub(crate) async fn through_kills_and_undone(suite: &Suite) -> anyhow::Result<()
 /// The upgrade. The successors of those who are killed finish it as if nothing had been.
 async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -> anyhow::Result<()> {
     let old_pods = uids(&pods(fleet).await?);
-    let predicted = foretell(&suite.tools, changed).await?;
+    let predicted = predict(&suite.tools, changed).await?;
     let start = clock::instant();
-    let account = within(fleet, WHOLE, async || {
+    let observations = within(fleet, WHOLE, async || {
         fleet.apply(changed).await?;
         light::until_a_group(fleet, "have a new group starting", |group| light::is_starting(group, old))
             .await?;
@@ -61,9 +61,9 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
         predicted.seconds,
         predicted.gpus_peak,
         clock::seconds_since(start),
-        account.seen.gpus.unwrap_or_default()
+        observations.extremes.gpus.unwrap_or_default()
     ));
-    account.is_as(&predicted, changed.valid()?.shape.gpus())?;
+    observations.is_as(&predicted, changed.valid()?.shape.gpus())?;
     let after = fleet.get().await?;
     let (new, _) = light::only_revision(&after)?;
     ensure!(new != old, "the pod revision is still {old}");
@@ -76,7 +76,7 @@ async fn template(suite: &Suite, fleet: &Fleet, changed: &Manifest, old: &str) -
 /// Goes back. Only groups of the revision to go to are made.
 async fn undo(suite: &Suite, fleet: &Fleet, to: &(String, String)) -> anyhow::Result<()> {
     let pods_before = uids(&pods(fleet).await?);
-    let account = within(fleet, WHOLE, async || {
+    let observations = within(fleet, WHOLE, async || {
         let args = ["rayfleet", "rollout", "undo", fleet.name.as_str()];
         suite.console.say(suite.tools.run(&args, None, COMMAND).await?.trim_end());
         light::settle(suite, fleet, ROLLOUT).await.map(drop)
@@ -84,13 +84,13 @@ async fn undo(suite: &Suite, fleet: &Fleet, to: &(String, String)) -> anyhow::Re
     .await?;
     let undone = fleet.get().await?;
     ensure!(light::only_revision(&undone)? == *to, "undo did not lead back to {to:?}");
-    let made = account.steps.iter().filter(|step| step.what == What::Create);
+    let made = observations.steps.iter().filter(|step| step.what == What::Create);
     let right = format!("{}/{}", to.0, to.1);
     let wrong: Vec<_> = made.filter(|step| step.revision != right).collect();
     ensure!(
         wrong.is_empty(),
         "groups of another revision than {right} were made: {wrong:?}; {}",
-        account.tale
+        observations.last_changes
     );
     let env = &undone.spec.template.spec["headGroupSpec"]["template"]["spec"]["containers"][0]["env"];
     let gone = env.as_array().context("no env")?.iter().all(|env| env["name"] != light::TEMPLATE);

@@ -45,14 +45,14 @@ fn careful(max_surge: u32, max_unavailable: u32) -> anyhow::Result<Manifest> {
 async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result<()> {
     let groups_before = ready::groups(&fleet.get().await?).to_vec();
     let bad = careful(0, 1)?.with("/spec/model/source", json!(ABSENT_MODEL))?;
-    let account = within(fleet, Bounds { ready: REPLICAS - 1, groups: REPLICAS }, async || {
+    let observations = within(fleet, Bounds { ready: REPLICAS - 1, groups: REPLICAS }, async || {
         fleet.apply(&bad).await?;
         let rollback = rolled_back(suite, fleet, stable).await?;
         let tries = format!("after {RESTARTS} engine restarts");
         reported(&rollback, &[ABSENT_MODEL, "correct the path", tries.as_str()])
     })
     .await?;
-    happened(&account.steps, &[What::Drain, What::Swap, What::Delete, What::Create, What::Serves])?;
+    happened(&observations.steps, &[What::Drain, What::Swap, What::Delete, What::Create, What::Serves])?;
     let after = fleet.get().await?;
     places::check(fleet, &after).await?;
     let kept = groups_before.iter().filter(|old| {

@@ -6,12 +6,12 @@ use rayfleet_e2e::cluster::Cluster;
 use rayfleet_e2e::cluster::addresses::Addresses;
 use rayfleet_e2e::cluster::endpoint::Endpoint;
 use rayfleet_e2e::cluster::tools::Tools;
-use rayfleet_e2e::load::{Death, Failure, Load, Plan, Share, Toll, served_model};
+use rayfleet_e2e::load::{Death, Failure, Load, Losses, Plan, Share, served_model};
 use rayfleet_sim::run::report::Tally;
 use rayfleet_sim::run::scenario;
 use tokio::task::JoinHandle;
 
-use crate::stand::Stand;
+use crate::fixture::Fixture;
 
 /// Longest wait for an answer, or for its next chunk.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,11 +39,11 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Starts as soon as the Service of this name answers. `start` is the start of the scenario.
-    pub(crate) fn begin(load: &scenario::Load, stand: &Stand, service: &str, start: Instant) -> Self {
+    pub(crate) fn begin(load: &scenario::Load, fixture: &Fixture, service: &str, start: Instant) -> Self {
         let wanted = load.fresh + load.kept > 0;
         let started = wanted.then(|| {
             let task =
-                when_taken(stand.cluster.clone(), stand.tools.clone(), service.to_owned(), load.clone());
+                when_taken(fixture.cluster.clone(), fixture.tools.clone(), service.to_owned(), load.clone());
             tokio::spawn(task)
         });
         Self { start, started }
@@ -61,19 +61,19 @@ impl Clients {
         let report = load.stop(LAST).await;
         let deaths: Vec<Death> =
             killed.iter().map(|killed| death(killed, self.start, started, addresses)).collect();
-        let toll = Toll::of(&report, &deaths);
+        let losses = Losses::of(&report, &deaths);
         // The simulation's clients wait while the Service has no address; these are rejected by the
         // network.
         let waited =
             |failure: &&Failure| failure.server.is_none() && addresses.may_be_empty(failure.at + started);
-        let (nobody, others): (Vec<&Failure>, Vec<&Failure>) = toll.others.iter().partition(waited);
+        let (nobody, others): (Vec<&Failure>, Vec<&Failure>) = losses.others.iter().partition(waited);
         let refused = others.iter().filter(|failure| failure.reason.starts_with("connect")).count();
-        let died: usize = toll.by_death.iter().map(|cost| cost.cut_off + cost.unanswered).sum();
+        let died: usize = losses.by_death.iter().map(|cost| cost.cut_off + cost.unanswered).sum();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let answered = whole(report.sent.saturating_sub(report.failed + report.open));
         // A request that never ends counts as cut off, and so does a failure that was not kept.
-        let cut_off = count(others.len() - refused).saturating_add(whole(report.open + toll.unknown));
+        let cut_off = count(others.len() - refused).saturating_add(whole(report.open + losses.unknown));
         let tally = Tally { answered, died: count(died), cut_off, refused: count(refused) };
         let first: String =
             others.iter().take(5).fold(String::new(), |text, failure| text + "\n  " + &failure.to_string());

@@ -6,28 +6,28 @@
 //! the tests.
 
 mod clients;
+mod divergence;
 mod end;
-mod likeness;
+mod fixture;
 mod runner;
 mod stage;
-mod stand;
 mod victims;
 mod watches;
 
 use std::process::ExitCode;
 
-use rayfleet_e2e::console::{complain, line};
+use fixture::Fixture;
+use rayfleet_e2e::console::{line, print_error};
 use rayfleet_e2e::test_filter::chosen;
 use rayfleet_sim::run::scenario::standard;
 use runner::run_all;
-use stand::Stand;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let all = match standard() {
         Ok(all) => all,
         Err(error) => {
-            complain(format_args!("error: {error}"));
+            print_error(format_args!("error: {error}"));
             line("0 passed, 1 failed, 0 skipped");
             return ExitCode::FAILURE;
         }
@@ -35,13 +35,13 @@ async fn main() -> ExitCode {
     let Some(chosen) = chosen(all, |scenario| &scenario.name, |_| false, "hack/e2e --scenarios") else {
         return ExitCode::SUCCESS;
     };
-    let stand = match Stand::start().await {
-        Ok(stand) => stand,
+    let fixture = match Fixture::start().await {
+        Ok(fixture) => fixture,
         Err(error) => {
-            complain(format_args!("error: the scenarios cannot begin: {error:#}"));
+            print_error(format_args!("error: the scenarios cannot begin: {error:#}"));
             line(format_args!("0 passed, {} failed, 0 skipped", chosen.len()));
             return ExitCode::FAILURE;
         }
     };
-    run_all(&stand, &chosen).await
+    run_all(&fixture, &chosen).await
 }

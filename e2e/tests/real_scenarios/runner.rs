@@ -3,20 +3,20 @@
 use std::process::ExitCode;
 
 use rayfleet_e2e::clock;
-use rayfleet_e2e::console::{complain, line};
+use rayfleet_e2e::console::{line, print_error};
 use rayfleet_sim::run::Scenario;
 
-use crate::likeness::{Outcome, held};
-use crate::stand::Stand;
+use crate::divergence::{Outcome, held};
+use crate::fixture::Fixture;
 
-pub(crate) async fn run_all(stand: &Stand, scenarios: &[Scenario]) -> ExitCode {
+pub(crate) async fn run_all(fixture: &Fixture, scenarios: &[Scenario]) -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let mut times = Vec::new();
     for scenario in scenarios {
         let name = &scenario.name;
         line(format_args!("test {name} ... {}", scenario.about));
         let start = clock::instant();
-        let outcome = held(stand, scenario).await;
+        let outcome = held(fixture, scenario).await;
         let seconds = clock::seconds_since(start);
         let word = match &outcome {
             Ok(Outcome::Alike) => "ok",
@@ -35,18 +35,18 @@ pub(crate) async fn run_all(stand: &Stand, scenarios: &[Scenario]) -> ExitCode {
             Ok(Outcome::Different { failures, dump }) => {
                 failed += 1;
                 for failure in failures {
-                    complain(format_args!("error: {name}: {failure}"));
+                    print_error(format_args!("error: {name}: {failure}"));
                 }
-                complain(format_args!(
+                print_error(format_args!(
                     "the simulated one, line by line: cargo run -p rayfleet-sim -- run e2e/sim/scenarios/{name}.yaml --seed 0"
                 ));
-                complain(dump);
+                print_error(dump);
             }
             Err(error) => {
                 let left = scenarios.len() - passed - failed - skipped;
                 failed += left;
-                complain(format_args!("error: {name}: {error:#}"));
-                complain(format_args!(
+                print_error(format_args!("error: {name}: {error:#}"));
+                print_error(format_args!(
                     "the namespace could not be cleared: the remaining {} are not run",
                     left - 1
                 ));
@@ -54,8 +54,8 @@ pub(crate) async fn run_all(stand: &Stand, scenarios: &[Scenario]) -> ExitCode {
             }
         }
     }
-    if let Err(error) = stand.end().await {
-        complain(format_args!("error: {error:#}"));
+    if let Err(error) = fixture.end().await {
+        print_error(format_args!("error: {error:#}"));
         failed += 1;
     }
     line("");

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::clients::Killed;
 use crate::end;
-use crate::stand::Stand;
+use crate::fixture::Fixture;
 use crate::watches::Watches;
 
 /// Longest wait for the watch to deliver a change that was made.
@@ -42,7 +42,7 @@ enum Position {
 }
 
 pub(crate) struct RealStage<'s> {
-    pub(crate) stand: &'s Stand,
+    pub(crate) fixture: &'s Fixture,
     pub(crate) fleet: Fleet,
     pub(crate) room: Room,
     pub(crate) watches: Watches,
@@ -69,11 +69,11 @@ pub(crate) struct RealStage<'s> {
 }
 
 impl<'s> RealStage<'s> {
-    pub(crate) fn new(stand: &'s Stand, name: &str, room: Room, start: Instant) -> Self {
-        let fleet = Fleet::new(&stand.cluster, name);
+    pub(crate) fn new(fixture: &'s Fixture, name: &str, room: Room, start: Instant) -> Self {
+        let fleet = Fleet::new(&fixture.cluster, name);
         Self {
-            stand,
-            watches: Watches::begin(&fleet, stand.console, start),
+            fixture,
+            watches: Watches::begin(&fleet, fixture.console, start),
             fleet,
             room,
             start,
@@ -112,8 +112,9 @@ impl<'s> RealStage<'s> {
     async fn made(&mut self, object: &Value) -> anyhow::Result<()> {
         let types: TypeMeta = serde_json::from_value(object.clone()).context("apiVersion and kind")?;
         let resource = kube::core::ApiResource::from_gvk(&(&types).try_into()?);
-        let client = self.stand.cluster.client.clone();
-        let api: Api<DynamicObject> = Api::namespaced_with(client, &self.stand.cluster.namespace, &resource);
+        let client = self.fixture.cluster.client.clone();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client, &self.fixture.cluster.namespace, &resource);
         let object: DynamicObject = serde_json::from_value(object.clone())?;
         let what = format!("create the {}", types.kind);
         let made = call(&what, api.create(&PostParams::default(), &object)).await?;
@@ -135,11 +136,11 @@ impl<'s> RealStage<'s> {
             "/apis/{}/{}/namespaces/{}/rayclusterfleets/{}",
             names::GROUP,
             names::VERSION,
-            self.stand.cluster.namespace,
+            self.fixture.cluster.namespace,
             self.fleet.name
         );
         let request = Request::builder().method(Method::PATCH).uri(place).header("Content-Type", kind);
-        let client = &self.stand.cluster.client;
+        let client = &self.fixture.cluster.client;
         let changed = call("change the fleet", client.request::<Value>(request.body(body)?)).await?;
         let generation = changed["metadata"]["generation"].as_i64();
         self.generation = generation.ok_or_else(|| anyhow!("a fleet without a generation: {changed}"))?;
@@ -157,8 +158,8 @@ impl Stage for RealStage<'_> {
         Duration::from_secs_f64(clock::seconds_since(self.start))
     }
 
-    fn tell(&mut self, what: String) {
-        self.stand.console.say(format_args!("- {what}"));
+    fn log(&mut self, what: String) {
+        self.fixture.console.say(format_args!("- {what}"));
         self.last_reported = what;
     }
 

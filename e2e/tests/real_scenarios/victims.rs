@@ -62,14 +62,14 @@ impl RealStage<'_> {
             Victim::Pod(member) => {
                 let pod = self.pod(*member).await?;
                 self.dies(member.group, &format!("the deletion of pod {}", pod.name)).await?;
-                let api: Api<Pod> = Api::namespaced(self.client(), &self.stand.cluster.namespace);
+                let api: Api<Pod> = Api::namespaced(self.client(), &self.fixture.cluster.namespace);
                 let what = format!("delete pod {}", pod.name);
                 call(&what, api.delete(&pod.name, &DeleteParams::default())).await.map(drop)
             }
             Victim::RayCluster(group) => {
                 let name = self.group(*group).await?.name;
                 self.dies(*group, &format!("the deletion of RayCluster {name}")).await?;
-                let namespace = &self.stand.cluster.namespace;
+                let namespace = &self.fixture.cluster.namespace;
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(self.client(), namespace, &ray_cluster_resource());
                 let what = format!("delete RayCluster {name}");
@@ -118,7 +118,7 @@ impl RealStage<'_> {
     }
 
     fn clusters(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client(), &self.stand.cluster.namespace, &ray_cluster_resource())
+        Api::namespaced_with(self.client(), &self.fixture.cluster.namespace, &ray_cluster_resource())
     }
 
     async fn cluster(&self, group: usize) -> anyhow::Result<DynamicObject> {
@@ -161,7 +161,7 @@ impl RealStage<'_> {
     /// Evicts the pods of the scenario's namespace, as `kubectl drain` does.
     pub(crate) async fn empty_node(&mut self, member: Member) -> anyhow::Result<()> {
         let node = self.close_node(member).await?;
-        let api: Api<Pod> = Api::namespaced(self.client(), &self.stand.cluster.namespace);
+        let api: Api<Pod> = Api::namespaced(self.client(), &self.fixture.cluster.namespace);
         let here = ListParams::default().fields(&format!("spec.nodeName={node}"));
         let end = clock::seconds_since(self.start) + DRAINED.as_secs_f64();
         loop {
@@ -207,7 +207,7 @@ impl RealStage<'_> {
     }
 
     fn client(&self) -> Client {
-        self.stand.cluster.client.clone()
+        self.fixture.cluster.client.clone()
     }
 
     /// A group, by its index in the order of slots.
@@ -249,7 +249,7 @@ impl RealStage<'_> {
     }
 
     fn loses(&mut self, head: &FleetPod, cause: &str) {
-        self.tell(format!("{cause}, of the group of {}", head.name));
+        self.log(format!("{cause}, of the group of {}", head.name));
         let (server, ip) = (head.name.clone(), head.ip.clone());
         self.killed.push(Killed { server, ip, cause: cause.to_owned(), from: clock::instant() });
     }
@@ -258,7 +258,7 @@ impl RealStage<'_> {
         let node = self.pod(member).await?.node;
         ensure!(!node.is_empty(), "the pod is on no node");
         // The simulation's orchestrator is on no node: its loss with a node is another scenario.
-        let leads = leader::keep_off(&self.stand.cluster, &node).await?;
+        let leads = leader::keep_off(&self.fixture.cluster, &node).await?;
         let all = pods(&self.fleet).await?;
         let hit = |group: &str| all.iter().any(|pod| pod.group == group && pod.node == node);
         for head in all.iter().filter(|pod| pod.head && hit(&pod.group)) {
@@ -269,7 +269,7 @@ impl RealStage<'_> {
     }
 
     async fn kill_leader(&mut self) -> anyhow::Result<()> {
-        let leads = leader::leader(&self.stand.cluster).await?.context("no replica leads")?;
+        let leads = leader::leader(&self.fixture.cluster).await?.context("no replica leads")?;
         let api: Api<Pod> = Api::namespaced(self.client(), SYSTEM_NAMESPACE);
         let pod = call("get the leader", api.get(&leads.pod)).await?;
         let uid = pod.metadata.uid.context("a pod without a UID")?;
@@ -284,11 +284,11 @@ impl RealStage<'_> {
     async fn send_kuberay_away(&mut self, length: Duration) -> anyhow::Result<()> {
         let client = self.client();
         scale_kuberay(&client, 0).await?;
-        let tell = self.stand.console;
+        let console = self.fixture.console;
         self.kuberay_away.spawn(async move {
             tokio::time::sleep(length).await;
             if let Err(error) = scale_kuberay(&client, 1).await {
-                tell.say(format_args!("KubeRay does not come back: {error:#}"));
+                console.say(format_args!("KubeRay does not come back: {error:#}"));
             }
         });
         Ok(())

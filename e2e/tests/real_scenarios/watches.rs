@@ -20,7 +20,7 @@ use rayfleet_e2e::cluster::narrator::Narrator;
 use rayfleet_e2e::cluster::ray_cluster_resource;
 use rayfleet_e2e::console::Console;
 use rayfleet_sim::run::divergence::History;
-use rayfleet_sim::run::oracle::{Seen, takes_traffic};
+use rayfleet_sim::run::oracle::{Extremes, takes_traffic};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -36,7 +36,7 @@ pub(crate) struct Watches {
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) history: History,
-    pub(crate) seen: Seen,
+    pub(crate) extremes: Extremes,
     pub(crate) addresses: Addresses,
     /// Watches that ended and restarted: a state may have been missed.
     pub(crate) breaks: Vec<String>,
@@ -112,14 +112,14 @@ impl Kept {
             self.wanted = state.and_then(|state| ValidFleet::new(state).ok()).map(|valid| valid.replicas);
         }
         self.look();
-        state.map(|state| self.narrator.tell(state)).unwrap_or_default()
+        state.map(|state| self.narrator.changes(state)).unwrap_or_default()
     }
 
     /// The same check that the simulation makes after every change.
     fn look(&mut self) {
         let taking = self.heads.values().filter(|taking| **taking).count();
         let wanted = self.wanted.filter(|_| self.there);
-        self.seen.take(u32::try_from(taking).unwrap_or(u32::MAX), self.clusters.len(), wanted);
+        self.extremes.take(u32::try_from(taking).unwrap_or(u32::MAX), self.clusters.len(), wanted);
     }
 
     fn object(&mut self, object: &DynamicObject, there: bool) {

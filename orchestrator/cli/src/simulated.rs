@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
-use rayfleet_sim_kube::api::{ApiServer, Kind, Tamper, Untampered};
+use rayfleet_sim_kube::api::{ApiServer, Interceptor, Kind, Passthrough};
 use serde_json::{Value, json};
 
 use crate::fleets::Fleets;
@@ -42,12 +42,12 @@ impl Simulated {
 
     /// The server as the program sees it.
     pub(crate) fn fleets(&self) -> Fleets {
-        self.fleets_with(Untampered)
+        self.fleets_with(Passthrough)
     }
 
     /// The same, with something that befalls the program's calls.
-    pub(crate) fn fleets_with(&self, tamper: impl Tamper + 'static) -> Fleets {
-        fleets(self.0.client("kubectl", "serving", Arc::new(tamper)))
+    pub(crate) fn fleets_with(&self, interceptor: impl Interceptor + 'static) -> Fleets {
+        fleets(self.0.client("kubectl", "serving", Arc::new(interceptor)))
     }
 }
 

@@ -1,4 +1,5 @@
-//! An API server for tests: a function answers each call, and the calls are kept.
+//! A scripted API server, for tests of what the simulated one (`rayfleet-sim-kube`) never does: objects that cannot be read, pages
+//! that are too large, watches that break off. A function answers each call, and the calls are kept.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -97,7 +97,8 @@ impl Agents {
 
     fn start(&self, fleet: Key, assignment: Assignment) -> Handle {
         let commands = Arc::new(Mailbox::default());
-        let span = info_span!("agent", %fleet, group = %assignment.group.name);
+        // Not a child of the pass that starts it: it outlives the pass, whose span names the fleet too.
+        let span = info_span!(parent: None, "agent", %fleet, group = %assignment.group.name);
         let (sender, receiver) = watch::channel(assignment);
         let opening = agent::GateTimer::default();
         let agent = Agent::new(
@@ -148,10 +149,13 @@ impl Agents {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use jiff::Timestamp;
     use ray_bridge::Limits;
     use rayfleet_core::observed::{ObservedRay, Reach};
     use rayfleet_runtime::testing::{Fake, refusal};
+    use tracing_subscriber::fmt::format::FmtSpan;
 
     use super::*;
     use crate::kubernetes::GroupPods;
@@ -213,6 +217,25 @@ mod tests {
         assert_eq!(remembered(&index), ["f-2", "g-1"]);
         let pace = agents.running.lock()[&key("f-2")].assignment.borrow().pace;
         assert_eq!(pace, PollInterval::Steady);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_a_pass_starts_is_no_part_of_the_pass_in_logs() {
+        let (mut logged, writer) = std::io::pipe().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_span_events(FmtSpan::NEW)
+            .with_writer(Arc::new(writer))
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (agents, _) = agents();
+        let pass = info_span!("reconcile", fleet = %key("f")).entered();
+        agents.assign(&key("f"), vec![assignment("f-1", PollInterval::Quick)]);
+        drop(pass);
+        let mut text = [0; 4096];
+        let length = logged.read(&mut text).unwrap();
+        let text = String::from_utf8_lossy(&text[..length]);
+        assert!(text.contains("INFO agent{fleet=n/f group=f-1}: "), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,14 +1,10 @@
 //! The fake clusters, each on its own port, which dashboard and engine share.
 
-use std::error::Error;
-use std::future::IntoFuture as _;
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "../../tests/common/mod.rs"]
+mod common;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use tokio::net::TcpListener;
+use std::error::Error;
+use std::time::Duration;
 
 use crate::replies;
 
@@ -19,32 +15,15 @@ const SLOW: Duration = Duration::from_secs(2);
 /// addresses.
 pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
-        let bodies = Arc::new(replies::all());
         let mut urls = Vec::new();
         for n in 0..groups {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            urls.push(format!("http://{}", listener.local_addr()?));
-            let (healthy, bodies) = (!sick || n % 2 == 0, Arc::clone(&bodies));
-            let serve = |delay: Duration| {
-                Router::new().fallback(move |request: Request| {
-                    let bodies = Arc::clone(&bodies);
-                    async move {
-                        tokio::time::sleep(delay).await;
-                        match bodies.get(request.uri().path()) {
-                            Some(body) => (StatusCode::OK, body.clone()),
-                            None => (StatusCode::NOT_FOUND, String::new()),
-                        }
-                    }
-                })
-            };
-            let server = match n / 2 % 3 {
-                _ if healthy => tokio::spawn(axum::serve(listener, serve(Duration::ZERO)).into_future()),
-                0 => tokio::spawn(accept_and_never_answer(listener)),
-                1 => tokio::spawn(axum::serve(listener, serve(SLOW)).into_future()),
-                // Its port is closed.
-                _ => continue,
-            };
-            drop(server);
+            let healthy = !sick || n % 2 == 0;
+            urls.push(match n / 2 % 3 {
+                _ if healthy => cluster(Duration::ZERO).await,
+                0 => common::silent().await,
+                1 => cluster(SLOW).await,
+                _ => common::closed_port().await,
+            });
         }
         println!("{}", serde_json::to_string(&urls)?);
         // Runs until the watcher ends.
@@ -53,9 +32,12 @@ pub(crate) fn run(groups: usize, sick: bool) -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn accept_and_never_answer(listener: TcpListener) -> std::io::Result<()> {
-    let mut held = Vec::new();
-    loop {
-        held.push(listener.accept().await?.0);
+/// A cluster that answers everything this much later.
+async fn cluster(delay: Duration) -> url::Url {
+    let fake = common::Fake::start().await;
+    fake.delay(delay);
+    for (path, body) in replies::all() {
+        fake.on(&format!("GET {path}"), [(200, body.into_bytes())]);
     }
+    fake.url
 }

@@ -27,7 +27,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// Observations of one group.
 #[derive(Default)]
-struct Seen {
+struct Tally {
     periods: Vec<Duration>,
     wrong: usize,
 }
@@ -65,9 +65,9 @@ pub(crate) fn run(groups: usize, sick: bool, time: Duration) -> Result<Figures, 
         let (mut periods, mut wrong) = (Vec::new(), 0);
         for (n, group) in watched.into_iter().enumerate() {
             if n % 2 == 0 {
-                let seen = group.await?;
-                periods.extend(seen.periods);
-                wrong += seen.wrong;
+                let tally = group.await?;
+                periods.extend(tally.periods);
+                wrong += tally.wrong;
             }
         }
         periods.sort();
@@ -87,17 +87,17 @@ pub(crate) fn run(groups: usize, sick: bool, time: Duration) -> Result<Figures, 
     })
 }
 
-async fn watch(bridge: Bridge, target: Target, engine: SubmissionId, from: Instant, until: Instant) -> Seen {
-    let mut seen = Seen::default();
+async fn watch(bridge: Bridge, target: Target, engine: SubmissionId, from: Instant, until: Instant) -> Tally {
+    let mut tally = Tally::default();
     let mut last_deep: Option<Instant> = None;
     let mut before: Option<Instant> = None;
     loop {
         let began = clock::now();
         if began >= until {
-            return seen;
+            return tally;
         }
         if let Some(before) = before.replace(began).filter(|before| *before >= from) {
-            seen.periods.push(began - before);
+            tally.periods.push(began - before);
         }
         let deep = last_deep.is_none_or(|last| began - last >= DEEP);
         let options = ObserveOptions { deadline: LOOK, deep, ..ObserveOptions::default() };
@@ -107,7 +107,7 @@ async fn watch(bridge: Bridge, target: Target, engine: SubmissionId, from: Insta
             last_deep = Some(began);
         }
         if !well && began >= from {
-            seen.wrong += 1;
+            tally.wrong += 1;
         }
         sleep(if well { STEADY } else { QUICK }).await;
     }

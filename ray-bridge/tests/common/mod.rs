@@ -1,4 +1,5 @@
-//! A fake server that answers with recorded replies and records the requests. Shared by these tests.
+//! The scripted servers of these tests and of the example `watch-figures`: one that answers with recorded replies and records the
+//! requests, and those that misbehave as no simulated Ray can: silence, noise, broken WebSockets.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with what it did not expect")]
 
@@ -29,9 +30,11 @@ pub struct Asked {
 #[derive(Default)]
 struct Inner {
     /// By `METHOD /path` without query; the last reply of a list is repeated.
-    answers: HashMap<String, Vec<Answer>>,
+    answers: HashMap<String, Vec<(u16, Bytes)>>,
     /// For every request without a reply of its own.
-    otherwise: Option<Answer>,
+    otherwise: Option<(u16, Bytes)>,
+    /// Each reply comes this much later.
+    delay: Duration,
     asked: Vec<Asked>,
 }
 
@@ -54,13 +57,19 @@ impl Fake {
 
     /// Answers `METHOD /path` with these in turn; the last one is repeated.
     pub fn on(&self, what: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
-        self.inner.lock().unwrap().answers.insert(what.to_owned(), answers.into_iter().collect());
+        let answers = answers.into_iter().map(|(status, body)| (status, body.into())).collect();
+        self.inner.lock().unwrap().answers.insert(what.to_owned(), answers);
         self
     }
 
     /// Answers all other requests with this.
-    pub fn otherwise(&self, answer: Answer) {
-        self.inner.lock().unwrap().otherwise = Some(answer);
+    pub fn otherwise(&self, (status, body): Answer) {
+        self.inner.lock().unwrap().otherwise = Some((status, body.into()));
+    }
+
+    /// Answers everything this much later.
+    pub fn delay(&self, delay: Duration) {
+        self.inner.lock().unwrap().delay = delay;
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -83,7 +92,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 24).await.unwrap();
     let key = format!("{} {}", parts.method, parts.uri.path());
-    let (status, body) = {
+    let (delay, (status, body)) = {
         let mut inner = inner.lock().unwrap();
         inner.asked.push(Asked {
             method: parts.method.to_string(),
@@ -92,12 +101,14 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
             user_agent: parts.headers.get("user-agent").map(|v| v.to_str().unwrap().to_owned()),
             body,
         });
-        match inner.answers.get_mut(&key) {
+        let answer = match inner.answers.get_mut(&key) {
             Some(answers) if answers.len() > 1 => answers.remove(0),
             Some(answers) => answers[0].clone(),
-            None => inner.otherwise.clone().unwrap_or((404, format!("no answer for {key}").into_bytes())),
-        }
+            None => inner.otherwise.clone().unwrap_or((404, format!("no answer for {key}").into())),
+        };
+        (inner.delay, answer)
     };
+    tokio::time::sleep(delay).await;
     if status == 0 {
         std::future::pending::<()>().await;
     }

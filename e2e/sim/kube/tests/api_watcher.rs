@@ -14,7 +14,7 @@ use kube::runtime::events::{Event as Note, EventType, Recorder, Reporter};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use rayfleet_sim_kube::api::{
-    ApiServer, Call, EventVerdict, Kind, ListVerdict, Tamper, Untampered, Verb, Verdict,
+    ApiServer, Call, EventVerdict, Interceptor, Kind, ListVerdict, Passthrough, Verb, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ struct Script {
     reported: Mutex<Vec<(Verb, u16)>>,
 }
 
-impl Tamper for Script {
+impl Interceptor for Script {
     fn judge(&self, call: &Call) -> Verdict {
         let mut calls = self.calls.lock().unwrap();
         let due = calls.front().is_some_and(|(verb, _)| *verb == call.verb);
@@ -320,7 +320,7 @@ async fn a_kind_that_is_not_installed_is_not_found() {
     server.create(&Kind::RAY_CLUSTER, json!({"metadata": {"namespace": "default", "name": "r"}})).unwrap();
     let kind = kube::core::GroupVersionKind::gvk("ray.io", "v1", "RayCluster");
     let resource = kube::core::ApiResource::from_gvk_with_plural(&kind, "rayclusters");
-    let client = server.client("test", "default", Arc::new(Untampered));
+    let client = server.client("test", "default", Arc::new(Passthrough));
     let api: Api<kube::core::DynamicObject> = Api::all_with(client, &resource);
     let mut events = watcher(api.clone(), watcher::Config::default()).boxed();
     for _ in 0..3 {

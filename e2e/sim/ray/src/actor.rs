@@ -1,4 +1,4 @@
-//! Actors, and how they die, in Ray's words. `ray-bridge` tells causes from consequences by them.
+//! Actors, and how they die, in Ray's words. `ray-bridge` distinguishes causes from consequences by them.
 
 use serde_json::{Value, json};
 

@@ -141,7 +141,7 @@ impl World {
             }
             let ip = world.gcs(&key.cluster, key.life).map(|gcs| gcs.ip_of(Some(&spec.api_server_node_id)));
             let Some(ip) = ip else { return };
-            world.tell(&key, &source);
+            world.print_last_lines(&key, &source);
             if let Some(words) = &behaviour.fails {
                 return world.load_fails(&key, words);
             }
@@ -161,7 +161,7 @@ impl World {
     }
 
     /// Prints a last line for each rank.
-    fn tell(&mut self, key: &JobKey, source: &str) {
+    fn print_last_lines(&mut self, key: &JobKey, source: &str) {
         let Some(gcs) = self.gcs(&key.cluster, key.life) else { return };
         let group = gcs.job_of(key.serial).and_then(|job| job.launch.as_ref()?.group.clone());
         let of = |actor: &&Actor| actor.gpus > 0 && actor.group.is_some() && actor.group == group;

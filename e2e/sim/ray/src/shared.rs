@@ -13,7 +13,7 @@ use super::world::World;
 pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) world: Mutex<World>,
-    /// Version of the world that was told of last.
+    /// Version of the world that was reported last.
     pub(super) reported: AtomicU64,
     pub(super) changed: OrderedNotify,
 }

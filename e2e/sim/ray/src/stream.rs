@@ -34,7 +34,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Streams a completion of so many tokens from an engine.
+/// Streams a completion of this many tokens from an engine.
 pub(super) async fn stream(shared: &Arc<Shared>, at: &Address, tokens: u32) -> Streamed {
     let started = shared.with(|world| {
         let (now, id) = (world.now, world.ids.number());

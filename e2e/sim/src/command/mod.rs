@@ -28,6 +28,6 @@ fn say(line: impl Display) {
 }
 
 /// Prints why nothing could be run.
-pub(crate) fn complain(error: &anyhow::Error) {
+pub(crate) fn print_error(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }

@@ -72,16 +72,16 @@ pub fn in_parallel<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
-    tell: impl FnMut(R) + Send,
+    report: impl FnMut(R) + Send,
 ) {
     let next = AtomicUsize::new(0);
-    let tell = Mutex::new(tell);
+    let report = Mutex::new(report);
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = work(item);
-                    (tell.lock().unwrap_or_else(PoisonError::into_inner))(result);
+                    (report.lock().unwrap_or_else(PoisonError::into_inner))(result);
                 }
             });
         }

@@ -13,7 +13,7 @@ pub trait Stage {
     /// Time since the start.
     fn now(&self) -> Duration;
     /// Adds a line to the trace.
-    fn tell(&mut self, what: String);
+    fn log(&mut self, what: String);
     /// Creates an object as its user would.
     fn create(&mut self, object: &Value) -> impl Future<Output = Result<(), String>>;
     /// Creates a fleet together with what AIBrix's controller creates for it.
@@ -80,12 +80,12 @@ pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), St
     }
     for (index, step) in scenario.steps.iter().enumerate() {
         let number = index + 1;
-        stage.tell(format!("step {number}: {step:?}"));
+        stage.log(format!("step {number}: {step:?}"));
         match step {
             Step::Apply(patch) => stage.apply(patch).await.map_err(at(number))?,
             Step::Try(patch) => {
                 if let Err(refusal) = stage.apply(patch).await {
-                    stage.tell(format!("refused: {refusal}"));
+                    stage.log(format!("refused: {refusal}"));
                 }
             }
             Step::Delete => stage.delete().await.map_err(at(number))?,

@@ -66,7 +66,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use rayfleet_api::names::LABEL_FLEET;
-    use rayfleet_sim_kube::api::{Call, Kind, Tamper, Verb, Verdict};
+    use rayfleet_sim_kube::api::{Call, Interceptor, Kind, Verb, Verdict};
 
     use super::*;
     use crate::sample;
@@ -104,7 +104,7 @@ mod tests {
     /// Somebody else changes the spec just before the first patch.
     struct Meanwhile(Simulated, AtomicBool);
 
-    impl Tamper for Meanwhile {
+    impl Interceptor for Meanwhile {
         fn judge(&self, call: &Call) -> Verdict {
             if call.verb == Verb::Patch && !self.1.swap(true, Ordering::Relaxed) {
                 let change = json!({"spec": {"replicas": 3}});

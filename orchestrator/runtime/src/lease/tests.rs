@@ -1,140 +1,96 @@
-//! The election against a store that refuses writes of a stale version, in paused time.
+//! The election on the simulated API server, in paused time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http::Method;
-use parking_lot::Mutex;
+use rayfleet_sim_kube::api::{ApiServer, Call, Interceptor, Kind, Passthrough, Verb, Verdict};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{Election, Leadership};
 use crate::clock;
-use crate::testing::{Answer, Call, Fake, refusal};
 
-/// A server with one lease.
-#[derive(Clone, Default)]
-struct Store {
-    lease: Arc<Mutex<Option<Value>>>,
-    silent: Arc<AtomicBool>,
+const NAMESPACE: &str = "default";
+
+fn elect(api: &ApiServer, identity: &str, interceptor: impl Interceptor + 'static) -> (Election, Leadership) {
+    let client = api.client(identity, NAMESPACE, Arc::new(interceptor));
+    Election::new(client, NAMESPACE, "l", identity.to_owned())
 }
 
-impl Store {
-    fn held_by(holder: &str) -> Self {
-        let store = Self::default();
-        store.write(&json!({
-            "metadata": {"name": "l", "namespace": "n"}, "spec": {"holderIdentity": holder}
-        }));
-        store
-    }
-
-    fn write(&self, lease: &Value) -> Value {
-        let mut held = self.lease.lock();
-        let version = held.as_ref().map_or(0, version) + 1;
-        let mut lease = lease.clone();
-        lease["metadata"]["resourceVersion"] = json!(version.to_string());
-        *held = Some(lease.clone());
-        lease
-    }
-
-    fn holder(&self) -> String {
-        let lease = self.lease.lock();
-        lease.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str()).unwrap_or("none").to_owned()
-    }
-
-    fn answer(&self, call: &Call) -> Answer {
-        if self.silent.load(Ordering::SeqCst) {
-            return Answer::Silence;
-        }
-        let held = self.lease.lock().clone();
-        match (call.method.clone(), held) {
-            (Method::GET, Some(lease)) => Answer::Reply(200, lease),
-            (Method::GET, None) => refusal(404, "NotFound", "no lease"),
-            (Method::POST, Some(_)) => refusal(409, "AlreadyExists", "there is one"),
-            (Method::PUT, Some(lease)) if version(&lease) != version(&call.body) => {
-                refusal(409, "Conflict", "changed")
-            }
-            _ => Answer::Reply(200, self.write(&call.body)),
-        }
-    }
-
-    fn server(&self) -> Fake {
-        let store = self.clone();
-        Fake::new(move |call| store.answer(call))
-    }
-
-    fn election(&self, identity: &str) -> (Election, Leadership) {
-        Election::new(self.server().client(), "n", "l", identity.to_owned())
-    }
+fn election(api: &ApiServer, identity: &str) -> (Election, Leadership) {
+    elect(api, identity, Passthrough)
 }
 
-fn version(lease: &Value) -> u64 {
-    lease["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+fn lease(holder: &str) -> Value {
+    json!({"metadata": {"name": "l", "namespace": NAMESPACE}, "spec": {"holderIdentity": holder}})
+}
+
+fn held_by(holder: &str) -> ApiServer {
+    let api = ApiServer::new();
+    api.create(&Kind::LEASE, lease(holder)).unwrap();
+    api
+}
+
+/// Who holds the lease; `None` if there is none, or nobody.
+fn holder(api: &ApiServer) -> Option<String> {
+    let lease = api.get(&Kind::LEASE, NAMESPACE, "l")?;
+    lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty()).map(str::to_owned)
+}
+
+/// Somebody else takes the lease between a read and the write that follows it.
+struct Rival(ApiServer);
+
+impl Interceptor for Rival {
+    fn applied(&self, call: &Call, _: u16) {
+        if call.verb == Verb::Get && holder(&self.0).is_none() {
+            let taken = self.0.create(&Kind::LEASE, lease("rival"));
+            taken.or_else(|_| self.0.replace(&Kind::LEASE, lease("rival"))).unwrap();
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_creates_the_lease_and_the_second_waits() {
-    let store = Store::default();
-    let (mut a, _) = store.election("a");
-    let (mut b, _) = store.election("b");
+    let api = ApiServer::new();
+    let (mut a, _) = election(&api, "a");
+    let (mut b, _) = election(&api, "b");
     assert!(a.turn().await.unwrap());
     assert!(!b.turn().await.unwrap());
     assert!(a.turn().await.unwrap());
-    assert_eq!(store.holder(), "a");
+    assert_eq!(holder(&api).as_deref(), Some("a"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_holder_is_replaced_after_the_whole_duration() {
-    let store = Store::held_by("gone");
-    let (mut b, _) = store.election("b");
+    let api = held_by("gone");
+    let (mut b, _) = election(&api, "b");
     assert!(!b.turn().await.unwrap());
     tokio::time::advance(Duration::from_millis(14_900)).await;
     assert!(!b.turn().await.unwrap());
     tokio::time::advance(Duration::from_millis(100)).await;
     assert!(b.turn().await.unwrap());
-    assert_eq!(store.holder(), "b");
+    assert_eq!(holder(&api).as_deref(), Some("b"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn losing_the_race_for_a_lease_is_no_error_and_no_leadership() {
-    let store = Store::held_by("");
-    let rival = store.clone();
-    // Somebody else takes it between our read and our write.
-    let server = Fake::new(move |call| {
-        let answer = rival.answer(call);
-        if call.method == Method::GET && rival.holder().is_empty() {
-            rival.write(&json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "rival"}}));
-        }
-        answer
-    });
-    let (mut a, _) = Election::new(server.client(), "n", "l", "a".to_owned());
-    assert!(!a.turn().await.unwrap());
-    assert_eq!(store.holder(), "rival");
-}
-
-#[tokio::test(start_paused = true)]
-async fn losing_the_race_to_create_is_no_error_and_no_leadership() {
-    let store = Store::default();
-    let rival = store.clone();
-    let server = Fake::new(move |call| {
-        let answer = rival.answer(call);
-        if call.method == Method::GET && rival.holder() == "none" {
-            rival.write(&json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "rival"}}));
-        }
-        answer
-    });
-    let (mut a, _) = Election::new(server.client(), "n", "l", "a".to_owned());
-    assert!(!a.turn().await.unwrap());
-    assert_eq!(store.holder(), "rival");
+async fn losing_the_race_for_a_lease_or_to_create_it_is_no_error_and_no_leadership() {
+    for api in [held_by(""), ApiServer::new()] {
+        let (mut a, _) = elect(&api, "a", Rival(api.clone()));
+        assert!(!a.turn().await.unwrap());
+        assert_eq!(holder(&api).as_deref(), Some("rival"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_stops_before_the_other_starts() {
-    let store = Store::default();
-    let (a, mut a_leads) = store.election("a");
-    let cut_off = Store { silent: Arc::default(), ..store.clone() };
-    let (b, mut b_leads) = cut_off.election("b");
+    let api = ApiServer::new();
+    let is_cut_off = Arc::new(AtomicBool::new(false));
+    let cut_off = is_cut_off.clone();
+    let path =
+        move |_: &Call| if cut_off.load(Ordering::SeqCst) { Verdict::LoseBefore } else { Verdict::Pass };
+    let (a, mut a_leads) = elect(&api, "a", path);
+    let (b, mut b_leads) = election(&api, "b");
     let running = [
         tokio::spawn(a.run(Arc::default(), "", |_| None)),
         tokio::spawn(b.run(Arc::default(), "", |_| None)),
@@ -143,7 +99,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_starts() {
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(a_leads.holds(clock::monotonic()) && !b_leads.holds(clock::monotonic()));
 
-    store.silent.store(true, Ordering::SeqCst);
+    is_cut_off.store(true, Ordering::SeqCst);
     a_leads.lost().await;
     let ended = clock::monotonic();
     b_leads.gained().await;
@@ -157,14 +113,14 @@ async fn a_leader_that_is_cut_off_stops_before_the_other_starts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_given_back_is_free_at_once() {
-    let store = Store::default();
-    let (a, mut a_leads) = store.election("a");
+    let api = ApiServer::new();
+    let (a, mut a_leads) = election(&api, "a");
     let stop = Arc::new(Notify::new());
     let running = tokio::spawn(a.run(stop.clone(), "", |_| None));
     a_leads.gained().await;
     stop.notify_one();
     running.await.unwrap();
-    assert_eq!(store.holder(), "");
+    assert_eq!(holder(&api), None);
     assert!(!a_leads.holds(clock::monotonic()));
 }
 
@@ -176,9 +132,9 @@ fn deaf_from(leads: &Leadership, begins: Instant) -> impl Fn(Instant) -> Option<
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_hears_no_pod_leaves_the_lease_to_one_that_does() {
-    let store = Store::default();
-    let (a, mut a_leads) = store.election("a");
-    let (b, mut b_leads) = store.election("b");
+    let api = ApiServer::new();
+    let (a, mut a_leads) = election(&api, "a");
+    let (b, mut b_leads) = election(&api, "b");
     let a_is_deaf = deaf_from(&a_leads, clock::monotonic() + Duration::from_mins(1));
     let running = [
         tokio::spawn(a.run(Arc::default(), "it is deaf", a_is_deaf)),
@@ -194,7 +150,7 @@ async fn a_leader_that_hears_no_pod_leaves_the_lease_to_one_that_does() {
     assert!(gap >= Duration::from_secs(5), "only {gap:?} for what was on its way");
     assert!(gap <= Duration::from_secs(8), "{gap:?} without a leader");
     tokio::time::sleep(Duration::from_hours(1)).await;
-    assert_eq!(store.holder(), "b", "and it stays there");
+    assert_eq!(holder(&api).as_deref(), Some("b"), "and it stays there");
     for task in running {
         task.abort();
     }
@@ -202,8 +158,8 @@ async fn a_leader_that_hears_no_pod_leaves_the_lease_to_one_that_does() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deaf_replica_leads_again_where_nobody_else_does() {
-    let store = Store::default();
-    let (a, mut leads) = store.election("a");
+    let api = ApiServer::new();
+    let (a, mut leads) = election(&api, "a");
     let deaf = deaf_from(&leads, clock::monotonic());
     let running = tokio::spawn(a.run(Arc::default(), "it is deaf", deaf));
     let mut without = Duration::ZERO;

@@ -1,16 +1,15 @@
 //! One agent: whom it asks, with which token, and that what it is to do gets done.
 
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
 
-use ray_bridge::{Limits, Unreached, Wire};
-use reqwest::{Request, Response};
-use serde_json::{Value, json};
+use ray_bridge::Limits;
+use rayfleet_runtime::testing::{Answer, Fake};
+use rayfleet_sim_ray::{DashboardState, EngineBehaviour, RayPod, RayWorld};
+use serde_json::json;
 
 use super::*;
 use crate::fixtures::fleet;
 use crate::kubernetes::GroupPods;
-use rayfleet_runtime::testing::{Answer, Fake};
 
 #[test]
 fn addresses_of_both_families_make_urls() {
@@ -81,7 +80,7 @@ fn ranks_are_placed_on_the_nodes_of_the_groups_pods_alone() {
         state_message: None,
         gpus_total: 1,
         gpus_free: 1,
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     let kept = of_pods(vec![node("10.0.0.1"), node("10.0.0.9")], &["10.0.0.1".to_owned()]);
     assert_eq!(kept, [node("10.0.0.1")]);
@@ -98,7 +97,7 @@ fn nothing_is_planned_on_two_ray_nodes_of_one_pod() {
         state_message: None,
         gpus_total: 1,
         gpus_free: 1,
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     let of = |second_alive: bool| {
         [node("a", "10.0.0.1", true), node("b", "10.0.0.2", true), node("c", "10.0.0.1", second_alive)]
@@ -116,184 +115,167 @@ fn an_opening_is_measured_once() {
     assert_eq!(opening.take(), None);
 }
 
-/// A Ray whose GPUs come in late.
-#[derive(Debug)]
-struct Late {
-    ready: Instant,
-    submits: AtomicUsize,
+const HEAD: &str = "10.0.0.1";
+const WORKER: &str = "10.0.0.2";
+const CLUSTER: &str = "n/g";
+
+/// A Ray whose head has joined, without GPUs.
+async fn head(own_engine_port: Option<u16>) -> RayWorld {
+    let ray = RayWorld::new(1);
+    ray.start(RayPod {
+        ip: HEAD.to_owned(),
+        host_node: "a".to_owned(),
+        cluster: CLUSTER.to_owned(),
+        head: true,
+        head_ip: None,
+        gpus: 0,
+        labels: BTreeMap::new(),
+        token: None,
+        own_engine_port,
+    });
+    until("the head to join", || ray.ready(HEAD)).await;
+    ray
 }
 
-impl Late {
-    fn answer(&self, request: &Request) -> (u16, Value) {
-        let gpus = if clock::monotonic() < self.ready { 0 } else { 8 };
-        let node = json!({
-            "node_id": "ab", "node_ip": "10.0.0.1", "is_head_node": true, "state": "ALIVE", "resources_total": {"GPU": gpus},
-        });
-        match (request.method().as_str(), request.url().path()) {
-            ("GET", "/api/version") => (200, json!({"ray_version": "2.60.0", "session_name": "s"})),
-            ("GET", "/api/v0/nodes") => {
-                (200, json!({"result": true, "data": {"result": {"num_filtered": 1, "result": [node]}}}))
-            }
-            ("GET", "/api/cluster_status") => (200, json!({"data": {}})),
-            ("POST", "/api/jobs/") => {
-                self.submits.fetch_add(1, Ordering::Relaxed);
-                (200, json!({}))
-            }
-            ("GET", path) if path.starts_with("/api/packages/") => (200, json!({})),
-            _ => (404, json!({})),
+/// Starts a worker with the GPUs of the fleet's model.
+fn start_worker(ray: &RayWorld) {
+    ray.start(RayPod {
+        ip: WORKER.to_owned(),
+        host_node: "b".to_owned(),
+        cluster: CLUSTER.to_owned(),
+        head: false,
+        head_ip: Some(HEAD.to_owned()),
+        gpus: 2,
+        labels: BTreeMap::new(),
+        token: None,
+        own_engine_port: None,
+    });
+}
+
+/// How often a job was submitted.
+fn submits(ray: &RayWorld) -> usize {
+    ray.snapshot()["clusters"][CLUSTER]["jobs"].as_array().map_or(0, Vec::len)
+}
+
+async fn until(what: &str, is: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if is() {
+            return;
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("timed out waiting for {what}");
+}
+
+/// Pods of a group without authentication, on the ports of the simulated Ray.
+fn pods() -> GroupPods {
+    GroupPods {
+        ips: vec![HEAD.to_owned(), WORKER.to_owned()],
+        dashboard_port: 8265,
+        token_secret: None,
+        ..assignment(HEAD).pods
     }
 }
 
-#[derive(Debug)]
-struct Over(Arc<Late>);
+fn assigned(engine: Engine) -> Assignment {
+    Assignment { pods: pods(), engine, ..assignment(HEAD) }
+}
 
-impl Wire for Over {
-    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        let (status, body) = self.0.answer(&request);
-        let reply = http::Response::builder().status(status).body(body.to_string()).unwrap();
-        futures::future::ready(Ok(Response::from(reply))).boxed()
-    }
+/// A launch of the fleet's model, and the engine that it is.
+fn launch() -> (Launch, Engine) {
+    let submission = SubmissionId::new("g.e.1").unwrap();
+    let launch = Launch::of(&fleet().model.unwrap(), submission.clone()).unwrap();
+    (launch, Engine::Launched { submission, port: 8000 })
+}
 
-    fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<()>> {
-        futures::future::ready(Ok(())).boxed()
-    }
-
-    fn jitter(&self) -> f64 {
-        1.0
-    }
+/// An agent of the simulated Ray that follows an assignment.
+fn agent_on(ray: &RayWorld, assignment: Assignment) -> (Agent, watch::Sender<Assignment>) {
+    let (sender, receiver) = watch::channel(assignment.clone());
+    let (mut agent, _) = agent(assignment);
+    agent.bridge = Bridge::over(ray.wire(), Limits::default()).unwrap();
+    agent.assignment = receiver;
+    (agent, sender)
 }
 
 /// Between two looks nothing changes, so nobody would decide it again.
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
-    let late = Arc::new(Late {
-        ready: clock::monotonic() + Duration::from_secs(20),
-        submits: AtomicUsize::default(),
-    });
-    let model = fleet().model.unwrap();
-    let submission = SubmissionId::new("g.e.1").unwrap();
-    let launch = Launch::of(&model, submission.clone()).unwrap();
-    let engine = Engine::Launched { submission, port: 8000 };
-    let pods =
-        GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
-    let (sender, receiver) = watch::channel(Assignment { pods, engine, ..assignment("10.0.0.1") });
-    let (mut agent, _) = agent(assignment("10.0.0.1"));
-    agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
-    agent.assignment = receiver;
-    let (mailbox, index) = (agent.commands.clone(), agent.index.clone());
-    mailbox.put(Command::Launch(Box::new(launch)));
+    let ray = head(None).await;
+    let (launch, engine) = launch();
+    let (agent, _assignment) = agent_on(&ray, assigned(engine));
+    let index = agent.index.clone();
+    agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
 
     let error = || {
         let observed = index.read(|known| known.ray.get(&Key::new("n", "g")).cloned())?;
         observed.state.ok()?.engine.launch_error
     };
-    let mut reported = None;
-    for _ in 0..600 {
-        reported = reported.or_else(error);
-        if late.submits.load(Ordering::Relaxed) > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(late.submits.load(Ordering::Relaxed), 1);
-    assert!(reported.unwrap().starts_with("the plan does not fit: "));
+    until("the failure to be reported", || error().is_some()).await;
+    assert!(error().unwrap().starts_with("the plan does not fit: "));
+    assert_eq!(submits(&ray), 0);
+    start_worker(&ray);
+    until("a submit", || submits(&ray) > 0).await;
+    assert_eq!(submits(&ray), 1);
     running.abort();
-    drop(sender);
 }
 
-/// No head yet: there is nobody to tell.
+/// No head yet: there is nobody to launch it.
 #[tokio::test(start_paused = true)]
 async fn a_launch_waits_for_a_head_with_an_address() {
-    let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
-    let model = fleet().model.unwrap();
-    let submission = SubmissionId::new("g.e.1").unwrap();
-    let launch = Launch::of(&model, submission.clone()).unwrap();
-    let engine = Engine::Launched { submission, port: 8000 };
-    let pods =
-        GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
-    let whole = Assignment { engine, pods: pods.clone(), ..assignment("10.0.0.1") };
-    let headless = Assignment { pods: GroupPods { head_ip: None, ..pods }, ..whole.clone() };
-    let (sender, receiver) = watch::channel(headless);
-    let (mut agent, _) = agent(assignment("10.0.0.1"));
-    agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
-    agent.assignment = receiver;
+    let ray = head(None).await;
+    start_worker(&ray);
+    until("the worker to join", || ray.ready(WORKER)).await;
+    let (launch, engine) = launch();
+    let whole = assigned(engine);
+    let headless = Assignment { pods: GroupPods { head_ip: None, ..pods() }, ..whole.clone() };
+    let (agent, assignment) = agent_on(&ray, headless);
     agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(late.submits.load(Ordering::Relaxed), 0);
-    sender.send(whole).unwrap();
-    for _ in 0..100 {
-        if late.submits.load(Ordering::Relaxed) > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(late.submits.load(Ordering::Relaxed), 1);
+    assert_eq!(submits(&ray), 0);
+    assignment.send(whole).unwrap();
+    until("a submit", || submits(&ray) > 0).await;
+    assert_eq!(submits(&ray), 1);
     running.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_the_group_has_left_is_not_done() {
-    let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
-    let model = fleet().model.unwrap();
-    let launch = Launch::of(&model, SubmissionId::new("g.e.1").unwrap()).unwrap();
-    let engine = Engine::Launched { submission: SubmissionId::new("g.e.2").unwrap(), port: 8000 };
-    let (_sender, receiver) = watch::channel(Assignment { engine, ..assignment("10.0.0.1") });
-    let (mut agent, _) = agent(assignment("10.0.0.1"));
-    agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
-    agent.assignment = receiver;
-    let target = agent.target(assignment("10.0.0.1")).await.unwrap().unwrap();
-    let command = Command::Launch(Box::new(launch));
-    agent.carry_out(command, &target).await;
-    assert_eq!((late.submits.load(Ordering::Relaxed), agent.is_quiet()), (0, false));
-}
-
-/// A dashboard that never answers, beside a server that answers `/health` with a status.
-#[derive(Debug)]
-struct Dashless(u16);
-
-impl Wire for Dashless {
-    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        if request.url().port() == Some(8266) {
-            return futures::future::pending().boxed();
-        }
-        let status = if request.url().path() == "/health" { self.0 } else { 404 };
-        let reply = http::Response::builder().status(status).body("{}").unwrap();
-        futures::future::ready(Ok(Response::from(reply))).boxed()
-    }
-
-    fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<()>> {
-        futures::future::ready(Ok(())).boxed()
-    }
-
-    fn jitter(&self) -> f64 {
-        1.0
-    }
+    let ray = head(None).await;
+    start_worker(&ray);
+    until("the worker to join", || ray.ready(WORKER)).await;
+    let (launch, _) = launch();
+    let next = assigned(Engine::Launched { submission: SubmissionId::new("g.e.2").unwrap(), port: 8000 });
+    let (mut agent, _assignment) = agent_on(&ray, next.clone());
+    let target = agent.target(next).await.unwrap().unwrap();
+    agent.carry_out(Command::Launch(Box::new(launch)), &target).await;
+    assert_eq!((submits(&ray), agent.is_quiet()), (0, false));
 }
 
 /// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask.
 #[tokio::test(start_paused = true)]
 async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
-    for (health, pace, port, serves) in [
-        (200, PollInterval::Steady, Some(8000), true),
-        (200, PollInterval::Quick, Some(8000), false),
-        (503, PollInterval::Steady, Some(8000), false),
-        (503, PollInterval::Steady, None, true),
+    for (engine_serves, pace, port, serves) in [
+        (true, PollInterval::Steady, Some(8000), true),
+        (true, PollInterval::Quick, Some(8000), false),
+        (false, PollInterval::Steady, Some(8000), false),
+        (false, PollInterval::Steady, None, true),
     ] {
-        let pods =
-            GroupPods { ips: vec!["10.0.0.1".to_owned()], token_secret: None, ..assignment("10.0.0.1").pods };
-        let assignment = Assignment { pods, pace, engine: Engine::Own { port }, ..assignment("10.0.0.1") };
-        let (mut agent, _) = agent(assignment.clone());
-        agent.bridge = Bridge::over(Arc::new(Dashless(health)), Limits::default()).unwrap();
+        let ray = head(Some(8000)).await;
+        if engine_serves {
+            tokio::time::sleep(EngineBehaviour::default().load).await;
+        }
+        ray.set_dashboard(CLUSTER, DashboardState::Silent);
+        let assignment = Assignment { pace, ..assigned(Engine::Own { port }) };
+        let (mut agent, _assignment) = agent_on(&ray, assignment.clone());
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
         agent.look(assignment, target).await;
         let observed = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
-        assert_eq!(observed.is_ok(), serves, "{health} {pace:?} {port:?}: {observed:?}");
+        assert_eq!(observed.is_ok(), serves, "{engine_serves} {pace:?} {port:?}: {observed:?}");
         if let Ok(alive) = observed {
-            assert_eq!((alive.engine.healthy, alive.nodes), (true, vec!["10.0.0.1".to_owned()]));
-            assert!(alive.engine.unverified.is_some());
+            assert!(alive.engine.healthy && alive.engine.unverified.is_some(), "{alive:?}");
+            assert_eq!(alive.nodes, [HEAD, WORKER]);
         }
     }
 }

@@ -1,15 +1,17 @@
-//! Passes over the budgets of a fleet, against an API server that takes what it is given, or does not.
+//! Passes over the budgets of a fleet, on the simulated API server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use rayfleet_runtime::testing::{Answer, Call, Fake, refusal};
+use parking_lot::Mutex;
+use rayfleet_api::{RayClusterFleet, ValidFleet};
 use rayfleet_runtime::{Controller, Leadership};
+use rayfleet_sim_kube::api::{ApiServer, Call, Kind, Verb, Verdict};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::*;
-use crate::fixtures::{fleet, raw_fleet};
+use crate::fixtures::raw_fleet;
 use crate::kubernetes::Protected;
 use crate::metrics::Metrics;
 
@@ -17,35 +19,60 @@ struct Bench {
     index: Arc<Index>,
     executor: Executor,
     controller: Arc<Controller<BudgetReconciler>>,
-    server: Fake,
+    api: ApiServer,
+    fleet: RayClusterFleet,
+    calls: Arc<Mutex<Vec<Call>>>,
     _lease: watch::Sender<Option<std::time::Instant>>,
 }
 
-fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
+fn bench(judge: impl Fn(&Call) -> Verdict + Send + Sync + 'static) -> Bench {
+    let api = ApiServer::new();
+    api.create(&Kind::NAMESPACE, json!({"metadata": {"name": "n"}})).unwrap();
+    let mut fleet = json!(raw_fleet());
+    fleet["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let stored = api.create(&Kind::FLEET, fleet).unwrap();
+    let fleet: RayClusterFleet = serde_json::from_value((*stored).clone()).unwrap();
+    let calls = Arc::<Mutex<Vec<Call>>>::default();
+    let log = calls.clone();
+    let client = api.client(
+        "rayfleet",
+        "n",
+        Arc::new(move |call: &Call| {
+            log.lock().push(call.clone());
+            judge(call)
+        }),
+    );
     let (leadership, lease) = Leadership::always();
-    let (server, index, metrics) = (Fake::new(answer), Arc::new(Index::default()), Metrics::new());
-    index.apply(raw_fleet());
-    let executor = Executor::new(server.client(), index.clone(), leadership, &metrics);
+    let (index, metrics) = (Arc::new(Index::default()), Metrics::new());
+    index.apply(fleet.clone());
+    let executor = Executor::new(client, index.clone(), leadership, &metrics);
     let budgets = BudgetReconciler::new(index.clone(), executor.clone());
     let controller = Controller::new(budgets, metrics.runtime);
-    Bench { index, executor, controller, server, _lease: lease }
+    Bench { index, executor, controller, api, fleet, calls, _lease: lease }
 }
 
 impl Bench {
     fn protect(&self, groups: &[&str]) {
         let groups = groups.iter().map(|name| ((*name).to_owned(), 2)).collect();
-        self.index.protect(&key(), Protected { fleet: Arc::new(fleet()), groups });
+        let fleet = Arc::new(ValidFleet::new(&self.fleet).unwrap());
+        self.index.protect(&key(), Protected { fleet, groups });
     }
 
-    /// What a pass sends, as method and resource.
+    /// What a pass asks for, as verb and name of a budget.
     async fn sent(&self) -> Vec<String> {
-        let before = self.server.calls().len();
+        let before = self.calls.lock().len();
         let _ = self.controller.reconcile(&key()).await;
-        let named = |call: &Call| {
-            let path = call.path.split('?').next().unwrap_or_default();
-            format!("{} {}", call.method, path.split("/namespaces/n/").nth(1).unwrap_or(path))
-        };
-        self.server.calls().iter().skip(before).map(named).collect()
+        let calls = self.calls.lock();
+        let sent = calls.iter().skip(before);
+        sent.filter(|call| call.kind == Kind::BUDGET)
+            .map(|call| format!("{:?} {}", call.verb, call.name))
+            .collect()
+    }
+
+    /// Names of the budgets that there are.
+    fn budgets(&self) -> Vec<String> {
+        let name = |budget: &serde_json::Value| budget["metadata"]["name"].as_str().unwrap().to_owned();
+        self.api.list(&Kind::BUDGET).iter().map(|budget| name(budget)).collect()
     }
 }
 
@@ -53,27 +80,28 @@ fn key() -> Key {
     Key::new("n", "f")
 }
 
-fn willing(call: &Call) -> Answer {
-    Answer::Reply(200, call.body.clone())
+fn pass(_: &Call) -> Verdict {
+    Verdict::Pass
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_fleet_asks_for_is_made_and_a_fleet_of_which_nothing_is_known_keeps_what_it_has() {
-    let bench = bench(willing);
+    let bench = bench(pass);
     assert_eq!(bench.sent().await, Vec::<String>::new());
     bench.protect(&["g", "h"]);
     assert_eq!(bench.index.budget_queue.depth(), 1, "it has the budgets looked at");
-    assert_eq!(bench.sent().await, ["POST poddisruptionbudgets", "POST poddisruptionbudgets"]);
+    assert_eq!(bench.sent().await, ["Create g", "Create h"]);
     assert_eq!(bench.sent().await, Vec::<String>::new());
     bench.protect(&["h"]);
-    assert_eq!(bench.sent().await, ["DELETE poddisruptionbudgets/g"]);
+    assert_eq!(bench.sent().await, ["Delete g"]);
+    assert_eq!(bench.budgets(), ["h"]);
     bench.index.unprotect(&key());
     assert_eq!(bench.sent().await, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_of_a_budget_has_its_fleets_budgets_looked_at_and_not_the_fleet() {
-    let bench = bench(willing);
+    let bench = bench(pass);
     bench.protect(&["g"]);
     bench.sent().await;
     while bench.index.fleet_queue.depth() > 0 {
@@ -81,34 +109,35 @@ async fn a_change_of_a_budget_has_its_fleets_budgets_looked_at_and_not_the_fleet
         bench.index.fleet_queue.done(&fleet, Ok(None));
     }
     let budgets = bench.index.read(|store| store.budgets.keys().cloned().collect::<Vec<_>>());
+    bench.api.remove(&Kind::BUDGET, "n", "g").unwrap();
     bench.index.gone::<k8s_openapi::api::policy::v1::PodDisruptionBudget>(&budgets[0]);
     assert_eq!((bench.index.fleet_queue.depth(), bench.index.budget_queue.depth()), (0, 1));
-    assert_eq!(bench.sent().await, ["POST poddisruptionbudgets"]);
+    assert_eq!(bench.sent().await, ["Create g"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_refused_is_reported_once_and_tried_again() {
     let refuses = Arc::new(AtomicBool::new(true));
     let switch = refuses.clone();
-    let bench = bench(move |call| match call.method {
-        Method::POST if call.path.contains("/poddisruptionbudgets") && switch.load(Ordering::Relaxed) => {
-            refusal(403, "Forbidden", "no right to it")
+    let bench = bench(move |call| {
+        if call.verb == Verb::Create && call.kind == Kind::BUDGET && switch.load(Ordering::Relaxed) {
+            Verdict::Deny { code: 403, reason: "Forbidden", words: "no right to it" }
+        } else {
+            Verdict::Pass
         }
-        _ => willing(call),
     });
     bench.protect(&["g"]);
     for _ in 0..3 {
-        assert_eq!(bench.sent().await, ["POST poddisruptionbudgets"]);
+        assert_eq!(bench.sent().await, ["Create g"]);
     }
     let events =
         tokio::time::timeout(std::time::Duration::from_secs(1), bench.executor.clone().write_events());
     assert!(events.await.is_err());
-    let reported = bench.server.calls().into_iter().filter(|call| call.path.contains("/events"));
-    let reported: Vec<String> =
-        reported.map(|call| call.body["reason"].as_str().unwrap_or_default().to_owned()).collect();
+    let events = bench.api.list(&Kind::EVENT);
+    let reported: Vec<&str> = events.iter().map(|event| event["reason"].as_str().unwrap()).collect();
     assert_eq!(reported, ["BudgetFailed"]);
     refuses.store(false, Ordering::Relaxed);
-    assert_eq!(bench.sent().await, ["POST poddisruptionbudgets"]);
+    assert_eq!(bench.sent().await, ["Create g"]);
     assert_eq!(bench.sent().await, Vec::<String>::new());
 }
 
@@ -117,9 +146,9 @@ async fn a_fleet_whose_groups_are_to_stay_leaves_their_budgets_alone() {
     for (finalizers, touched) in
         [(vec![names::FINALIZER], true), (vec![names::FINALIZER, "orphan"], false), (vec![], false)]
     {
-        let bench = bench(willing);
+        let bench = bench(pass);
         bench.protect(&["g"]);
-        let mut fleet = raw_fleet();
+        let mut fleet = bench.fleet.clone();
         fleet.metadata.resource_version = Some("99".to_owned());
         fleet.metadata.deletion_timestamp = Some(Time(rayfleet_runtime::clock::now()));
         fleet.metadata.finalizers =

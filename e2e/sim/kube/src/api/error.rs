@@ -183,7 +183,7 @@ impl Refusal {
     }
 
     /// An injected error that the request did not cause.
-    pub(super) fn tampered(kind: &Kind, name: &str, code: u16, reason: &str) -> Self {
+    pub(super) fn intercepted(kind: &Kind, name: &str, code: u16, reason: &str) -> Self {
         match code {
             409 if reason != "AlreadyExists" => Self::stale(kind, name),
             409 => Self::already_exists(kind, name),

@@ -47,7 +47,7 @@ enum Owner {
 impl Store {
     /// One pass over all objects. Returns whether it changed something, so that another pass may find more.
     pub(super) fn collect_garbage(&mut self) -> bool {
-        self.littered = false;
+        self.gc_pending = false;
         if !std::mem::take(&mut self.suspicious) {
             return false;
         }

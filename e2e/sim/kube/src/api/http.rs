@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::delete::{DeleteOptions, Deleted};
 use super::error::Fault;
-use super::intercept::{Call, ListVerdict, Tamper, Verb, Verdict};
+use super::intercept::{Call, Interceptor, ListVerdict, Verb, Verdict};
 use super::list::{ListOptions, parse_version};
 use super::patch::{Patch, PatchType};
 use super::route::Route;
@@ -27,11 +27,16 @@ use super::{Kind, Refusal, convert, fields, meta, retry, scale};
 type Content = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A client whose requests do not leave the process.
-pub(super) fn client(server: ApiServer, who: &str, namespace: &str, tamper: Arc<dyn Tamper>) -> kube::Client {
+pub(super) fn client(
+    server: ApiServer,
+    who: &str,
+    namespace: &str,
+    interceptor: Arc<dyn Interceptor>,
+) -> kube::Client {
     let who = who.to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (server, who, tamper) = (server.clone(), who.clone(), tamper.clone());
-        async move { patiently(&server, &who, &tamper, request).await }
+        let (server, who, interceptor) = (server.clone(), who.clone(), interceptor.clone());
+        async move { patiently(&server, &who, &interceptor, request).await }
     });
     kube::Client::new(service, namespace)
 }
@@ -40,14 +45,14 @@ pub(super) fn client(server: ApiServer, who: &str, namespace: &str, tamper: Arc<
 async fn patiently(
     server: &ApiServer,
     who: &str,
-    tamper: &Arc<dyn Tamper>,
+    interceptor: &Arc<dyn Interceptor>,
     request: Request<Body>,
 ) -> Result<Response<Content>, kube::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let mut retries = 0;
     loop {
-        let response = serve(server, who, tamper, &parts, &body).await;
+        let response = serve(server, who, interceptor, &parts, &body).await;
         let Some(wait) = retry::wait(response.status(), response.headers(), retries) else {
             return Ok(response);
         };
@@ -88,7 +93,7 @@ type Outcome = Result<(u16, Arc<Value>), Refusal>;
 async fn serve(
     server: &ApiServer,
     who: &str,
-    tamper: &Arc<dyn Tamper>,
+    interceptor: &Arc<dyn Interceptor>,
     parts: &http::request::Parts,
     body: &Bytes,
 ) -> Response<Content> {
@@ -116,11 +121,11 @@ async fn serve(
         Err(refusal) => return answer(refusal.code, &refusal.status()),
     };
     let call = call(server, who, verb, &route, sent, &asked);
-    let verdict = tamper.judge(&call);
+    let verdict = interceptor.judge(&call);
     match verdict {
         Verdict::Pass | Verdict::LoseAfter => {}
         Verdict::Refuse { code, reason } => {
-            let refusal = Refusal::tampered(&call.kind, &call.name, code, reason);
+            let refusal = Refusal::intercepted(&call.kind, &call.name, code, reason);
             return answer(code, &refusal.status());
         }
         Verdict::Deny { code, reason, words } => {
@@ -129,10 +134,10 @@ async fn serve(
         Verdict::Unknown => return unknown_path(),
         Verdict::LoseBefore => std::future::pending().await,
     }
-    let response = respond(server, tamper, &call, &asked);
+    let response = respond(server, interceptor, &call, &asked);
     let code = response.status().as_u16();
     server.done(&call, code);
-    tamper.applied(&call, code);
+    interceptor.applied(&call, code);
     if verdict == Verdict::LoseAfter {
         std::future::pending::<()>().await;
     }
@@ -162,16 +167,21 @@ fn read(body: &Bytes) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))
 }
 
-fn respond(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &Asked) -> Response<Content> {
+fn respond(
+    server: &ApiServer,
+    interceptor: &Arc<dyn Interceptor>,
+    call: &Call,
+    asked: &Asked,
+) -> Response<Content> {
     let outcome = match call.verb {
-        Verb::Watch => match watch(server, tamper, call, asked) {
+        Verb::Watch => match watch(server, interceptor, call, asked) {
             Ok(watch) => {
                 let body = StreamBody::new(watch.stream()).boxed_unsync();
                 return response(200, "application/json", body);
             }
             Err(refusal) => Err(refusal),
         },
-        _ => perform(server, tamper, call, asked),
+        _ => perform(server, interceptor, call, asked),
     };
     match outcome {
         Ok((code, object)) => answer(code, &object),
@@ -179,7 +189,7 @@ fn respond(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
     }
 }
 
-fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &Asked) -> Outcome {
+fn perform(server: &ApiServer, interceptor: &Arc<dyn Interceptor>, call: &Call, asked: &Asked) -> Outcome {
     let kind = &call.kind;
     let target = Target {
         kind,
@@ -200,7 +210,7 @@ fn perform(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &As
         }
         Verb::List | Verb::Watch => {
             let mut options = list_options(kind, asked)?;
-            if let ListVerdict::Stale { behind } = tamper.list(call) {
+            if let ListVerdict::Stale { behind } = interceptor.list(call) {
                 options.behind = behind;
             }
             server.with(|store| store.list(kind, &call.namespace, &options)).map(|list| (200, Arc::new(list)))
@@ -291,7 +301,12 @@ fn list_options(kind: &Kind, asked: &Asked) -> Result<ListOptions, Refusal> {
     })
 }
 
-fn watch(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &Asked) -> Result<Watch, Refusal> {
+fn watch(
+    server: &ApiServer,
+    interceptor: &Arc<dyn Interceptor>,
+    call: &Call,
+    asked: &Asked,
+) -> Result<Watch, Refusal> {
     let query = &asked.query;
     let initial = query.is_set("sendInitialEvents");
     if initial && query.text("resourceVersionMatch") != "NotOlderThan" {
@@ -307,7 +322,7 @@ fn watch(server: &ApiServer, tamper: &Arc<dyn Tamper>, call: &Call, asked: &Aske
         timeout: query.number("timeoutSeconds").map_or(LONGEST, Duration::from_secs),
         partial: asked.partial,
     };
-    Ok(Watch::new(server.clone(), call.clone(), tamper.clone(), options))
+    Ok(Watch::new(server.clone(), call.clone(), interceptor.clone(), options))
 }
 
 fn whole(text: impl Into<Bytes>) -> Content {

@@ -116,7 +116,7 @@ pub enum ListVerdict {
 }
 
 /// Injects faults into the calls of one client.
-pub trait Tamper: Send + Sync {
+pub trait Interceptor: Send + Sync {
     /// Called before a call is executed.
     fn judge(&self, call: &Call) -> Verdict {
         let _ = call;
@@ -143,6 +143,12 @@ pub trait Tamper: Send + Sync {
 
 /// Injects no faults.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Untampered;
+pub struct Passthrough;
 
-impl Tamper for Untampered {}
+impl Interceptor for Passthrough {}
+
+impl<F: Fn(&Call) -> Verdict + Send + Sync> Interceptor for F {
+    fn judge(&self, call: &Call) -> Verdict {
+        self(call)
+    }
+}

@@ -35,7 +35,7 @@ mod watch;
 mod write;
 
 pub use error::Refusal;
-pub use intercept::{Call, EventVerdict, ListVerdict, Tamper, Untampered, Verb, Verdict};
+pub use intercept::{Call, EventVerdict, Interceptor, ListVerdict, Passthrough, Verb, Verdict};
 pub use kind::Kind;
 pub use log::{Change, ChangeType};
 pub use server::{ApiServer, Write};

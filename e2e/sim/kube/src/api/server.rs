@@ -11,7 +11,7 @@ use tokio::sync::futures::Notified;
 
 use super::clock::Clock;
 use super::delete::{DeleteOptions, Propagation};
-use super::intercept::{Call, Tamper, Verb};
+use super::intercept::{Call, Interceptor, Verb};
 use super::log::Change;
 use super::patch::Patch;
 use super::store::Store;
@@ -41,12 +41,12 @@ pub struct ApiServer {
 struct Inner {
     clock: Clock,
     store: Mutex<Store>,
-    books: Mutex<Books>,
+    call_log: Mutex<CallLog>,
     changed: Arc<Notify>,
 }
 
 #[derive(Default)]
-struct Books {
+struct CallLog {
     calls: u64,
     counts: BTreeMap<(String, Verb, Kind), u64>,
     writes: Vec<Arc<Write>>,
@@ -73,7 +73,7 @@ impl ApiServer {
         let inner = Inner {
             clock,
             store: Mutex::new(Store::new(clock)),
-            books: Mutex::default(),
+            call_log: Mutex::default(),
             changed: Arc::new(Notify::new()),
         };
         let server = Self { inner: Arc::new(inner) };
@@ -94,10 +94,10 @@ impl ApiServer {
         self.inner.clock.now()
     }
 
-    /// An in-process client of this server, as the product uses it. `who` identifies it to `tamper` and in
+    /// An in-process client of this server, as the product uses it. `who` identifies it to `interceptor` and in
     /// the record of calls.
-    pub fn client(&self, who: &str, namespace: &str, tamper: Arc<dyn Tamper>) -> kube::Client {
-        http::client(self.clone(), who, namespace, tamper)
+    pub fn client(&self, who: &str, namespace: &str, interceptor: Arc<dyn Interceptor>) -> kube::Client {
+        http::client(self.clone(), who, namespace, interceptor)
     }
 
     /// Works on the store; waiters are woken if its version increased.
@@ -255,24 +255,24 @@ impl ApiServer {
     /// Writes of clients from this index on, in the order of execution. Writes that a fault prevented are
     /// not included.
     pub fn writes(&self, from: usize) -> Vec<Arc<Write>> {
-        self.books(|books| books.writes.get(from..).map(<[_]>::to_vec).unwrap_or_default())
+        self.call_log(|call_log| call_log.writes.get(from..).map(<[_]>::to_vec).unwrap_or_default())
     }
 
     /// Number of calls by client, verb and kind, executed or not.
     pub fn counts(&self) -> BTreeMap<(String, Verb, Kind), u64> {
-        self.books(|books| books.counts.clone())
+        self.call_log(|call_log| call_log.counts.clone())
     }
 
-    fn books<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
-        work(&mut self.inner.books.lock().unwrap_or_else(PoisonError::into_inner))
+    fn call_log<T>(&self, work: impl FnOnce(&mut CallLog) -> T) -> T {
+        work(&mut self.inner.call_log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Assigns the number of an arriving call.
     pub(super) fn number(&self, who: &str, verb: Verb, kind: Kind) -> u64 {
-        self.books(|books| {
-            books.calls += 1;
-            *books.counts.entry((who.to_owned(), verb, kind)).or_default() += 1;
-            books.calls
+        self.call_log(|call_log| {
+            call_log.calls += 1;
+            *call_log.counts.entry((who.to_owned(), verb, kind)).or_default() += 1;
+            call_log.calls
         })
     }
 
@@ -280,7 +280,7 @@ impl ApiServer {
     pub(super) fn done(&self, call: &Call, code: u16) {
         if call.verb.is_write() {
             let write = Write { call: call.clone(), code, at: self.now() };
-            self.books(|books| books.writes.push(Arc::new(write)));
+            self.call_log(|call_log| call_log.writes.push(Arc::new(write)));
         }
     }
 }
@@ -291,8 +291,8 @@ async fn collector(server: Weak<Inner>, changed: Arc<Notify>) {
         tokio::pin!(woken);
         woken.as_mut().enable();
         let Some(inner) = server.upgrade() else { return };
-        let littered = ApiServer { inner }.with(|store| store.littered);
-        if littered {
+        let gc_pending = ApiServer { inner }.with(|store| store.gc_pending);
+        if gc_pending {
             tokio::time::sleep(COLLECTOR_LAG).await;
             let Some(inner) = server.upgrade() else { return };
             ApiServer { inner }.collect_garbage();

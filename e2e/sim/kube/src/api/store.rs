@@ -26,7 +26,7 @@ pub(super) struct Store {
     pub(super) clock: Clock,
     pub(super) random: fastrand::Rng,
     /// Whether something changed since the last garbage collection.
-    pub(super) littered: bool,
+    pub(super) gc_pending: bool,
     /// Whether that collection may find anything. A change of an owned object alone triggers it without
     /// this.
     pub(super) suspicious: bool,
@@ -46,7 +46,7 @@ impl Store {
             version: 1,
             clock,
             random: fastrand::Rng::with_seed(0x5eed),
-            littered: false,
+            gc_pending: false,
             suspicious: false,
             applied: BTreeMap::new(),
             foreign: None,
@@ -77,7 +77,7 @@ impl Store {
         let before = self.objects.entry(kind).or_default().insert(key, object.clone());
         let owners = fields::list(&object, OWNERS);
         let owners_before = before.as_deref().map(|before| fields::list(before, OWNERS)).unwrap_or_default();
-        self.littered |= fields::deleting(&object) || !owners.is_empty();
+        self.gc_pending |= fields::deleting(&object) || !owners.is_empty();
         self.suspicious |= fields::deleting(&object) || owners != owners_before;
         let change = if before.is_some() { ChangeType::Modified } else { ChangeType::Added };
         self.note(Change { version: self.version, kind, change, before, object: object.clone() });
@@ -89,7 +89,7 @@ impl Store {
         let kind = kind.stored();
         let before = self.objects.get_mut(&kind)?.remove(&(namespace.to_owned(), name.to_owned()))?;
         self.version += 1;
-        self.littered = true;
+        self.gc_pending = true;
         self.suspicious = true;
         let mut last = Value::clone(&before);
         fields::metadata(&mut last).insert("resourceVersion".to_owned(), json!(self.version.to_string()));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock::instant;
-use super::intercept::{Call, EventVerdict, Tamper};
+use super::intercept::{Call, EventVerdict, Interceptor};
 use super::log::{Change, ChangeType};
 use super::selector::Selector;
 use super::server::ApiServer;
@@ -52,7 +52,7 @@ struct Sent<'a> {
 pub(super) struct Watch {
     server: ApiServer,
     call: Call,
-    tamper: Arc<dyn Tamper>,
+    interceptor: Arc<dyn Interceptor>,
     options: WatchOptions,
     position: u64,
     ends: Instant,
@@ -63,7 +63,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(server: ApiServer, call: Call, tamper: Arc<dyn Tamper>, options: WatchOptions) -> Self {
+    pub(super) fn new(
+        server: ApiServer,
+        call: Call,
+        interceptor: Arc<dyn Interceptor>,
+        options: WatchOptions,
+    ) -> Self {
         let now = instant();
         let mut watch = Self {
             position: options.version,
@@ -74,7 +79,7 @@ impl Watch {
             over: false,
             server,
             call,
-            tamper,
+            interceptor,
             options,
         };
         watch.begin();
@@ -233,7 +238,7 @@ impl Watch {
         let verdict = if event.name == BOOKMARK {
             EventVerdict::Deliver
         } else {
-            self.tamper.event(&self.call, &event.object)
+            self.interceptor.event(&self.call, &event.object)
         };
         match verdict {
             EventVerdict::Deliver => self.lines.push_back(text),

@@ -37,14 +37,14 @@ pub(super) async fn drive(mut simulator: Box<dyn Simulator>, api: ApiServer, swi
             // The order of polling is part of what a seed reproduces.
             biased;
             () = flips.changed() => {}
-            () = news(&api, version, simulator.kinds()) => {}
+            () = changed(&api, version, simulator.kinds()) => {}
             () = sleep => {}
         }
     }
 }
 
 /// Waits until an object of one of the kinds has changed since `version`.
-async fn news(api: &ApiServer, mut version: u64, kinds: &[Kind]) {
+async fn changed(api: &ApiServer, mut version: u64, kinds: &[Kind]) {
     loop {
         let newer = api.changed_since(version).await;
         if api.may_have_changed(kinds, version) {

@@ -120,7 +120,7 @@ impl Simulator for Scheduler {
                     }
                 }
                 Err(objections) => {
-                    tell(api, pod, &message(nodes.len(), &objections), now);
+                    report(api, pod, &message(nodes.len(), &objections), now);
                     let wait =
                         self.waiting.get(uid(pod)).map_or(BACKOFF.0, |before| before.wait * 2).min(BACKOFF.1);
                     let waiting = Waiting { saw: picture, wait, not_before: after(now, wait) };
@@ -166,7 +166,7 @@ fn scheduled(api: &ApiServer, pod: &Value, wanted: Value, now: Timestamp) {
 }
 
 /// Reports why there is no node, unless the pod's condition says so already.
-fn tell(api: &ApiServer, pod: &Value, message: &str, now: Timestamp) {
+fn report(api: &ApiServer, pod: &Value, message: &str, now: Timestamp) {
     if condition(pod, "PodScheduled")
         .is_some_and(|reported| reported["status"] == "False" && reported["message"] == message)
     {

@@ -11,13 +11,13 @@ mod step;
 use std::sync::Arc;
 
 use bench::{Bench, Target};
-use rayfleet_sim_kube::api::{ApiServer, Untampered};
+use rayfleet_sim_kube::api::{ApiServer, Passthrough};
 use serde_json::Value;
 use step::Sequence;
 
 async fn simulated(sequence: &Sequence) -> Vec<Value> {
     let server = ApiServer::new();
-    let client = server.client("conformance", "default", Arc::new(Untampered));
+    let client = server.client("conformance", "default", Arc::new(Passthrough));
     Bench::new(client, Target::Simulated(server)).run(sequence).await.unwrap()
 }
 

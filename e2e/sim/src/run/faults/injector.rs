@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rayfleet_sim_kube::api::{self, ApiServer, Call, EventVerdict, ListVerdict, Tamper, Verdict};
+use rayfleet_sim_kube::api::{self, ApiServer, Call, EventVerdict, Interceptor, ListVerdict, Verdict};
 use serde_json::Value;
 
 use super::{Kind, Obstacle, Order, Shared, Why, Written};
@@ -82,7 +82,7 @@ impl FaultInjector {
     }
 
     fn die(&self, stale: bool) {
-        self.shared.bury(&self.who);
+        self.shared.mark_dead(&self.who);
         self.order(Order::Replace { who: self.who.clone(), stale });
     }
 
@@ -142,7 +142,7 @@ fn counts(call: &Call) -> bool {
     call.verb.is_write() && !call.dry_run && call.kind != api::Kind::LEASE
 }
 
-impl Tamper for FaultInjector {
+impl Interceptor for FaultInjector {
     fn judge(&self, call: &Call) -> Verdict {
         self.count();
         if !self.shared.reaches(&self.who) {

@@ -67,9 +67,9 @@ pub struct State {
     /// Replicas that are cut off, and until when.
     pub(super) cut_off: BTreeMap<String, Duration>,
     /// Replicas that cannot reach pods, nor pods them.
-    pub(super) deaf: BTreeSet<String>,
+    pub(super) without_pods: BTreeSet<String>,
     /// Whether this holds for all replicas, later ones included.
-    pub(super) all_deaf: bool,
+    pub(super) all_without_pods: bool,
     /// Replicas whose lists are stale.
     pub(super) stale: BTreeSet<String>,
     /// Present obstacles.
@@ -105,8 +105,8 @@ impl Shared {
             lags: fastrand::Rng::with_seed(seed),
             dead: BTreeSet::new(),
             cut_off: BTreeMap::new(),
-            deaf: BTreeSet::new(),
-            all_deaf: false,
+            without_pods: BTreeSet::new(),
+            all_without_pods: false,
             stale: BTreeSet::new(),
             obstacles: Vec::new(),
             trouble: Duration::ZERO,
@@ -149,30 +149,30 @@ impl Shared {
     }
 
     /// Whether what a replica sends to pods arrives.
-    pub fn hears(&self, who: &str) -> bool {
-        let deaf = {
+    pub fn reaches_pods(&self, who: &str) -> bool {
+        let without_pods = {
             let state = self.state();
-            state.all_deaf || state.deaf.contains(who)
+            state.all_without_pods || state.without_pods.contains(who)
         };
-        !deaf && self.reaches(who)
+        !without_pods && self.reaches(who)
     }
 
     /// From now on everything that a replica sends to pods is lost; without a name, that of any replica.
-    pub fn deafen(&self, who: Option<&str>) {
+    pub fn cut_from_pods(&self, who: Option<&str>) {
         let mut state = self.state();
         match who {
             Some(who) => {
-                state.deaf.insert(who.to_owned());
+                state.without_pods.insert(who.to_owned());
             }
-            None => state.all_deaf = true,
+            None => state.all_without_pods = true,
         }
     }
 
     /// Pods can be reached by all replicas again.
-    pub fn undeafen(&self) {
+    pub fn reconnect_pods(&self) {
         let mut state = self.state();
-        state.deaf.clear();
-        state.all_deaf = false;
+        state.without_pods.clear();
+        state.all_without_pods = false;
     }
 
     /// Records a fault that lasts this long.
@@ -201,7 +201,7 @@ impl Shared {
     }
 
     /// From now on nothing from a replica arrives.
-    pub fn bury(&self, who: &str) {
+    pub fn mark_dead(&self, who: &str) {
         self.state().dead.insert(who.to_owned());
     }
 

@@ -1,12 +1,12 @@
 //! A scenario's expectations about the run as a whole.
 
-use super::Seen;
+use super::Extremes;
 use crate::run::report::Tally;
 use crate::run::scenario::Scenario;
 
 /// Unmet expectations of a scenario, except for its final state. `lost` is the number of requests that
 /// drain deadlines cut off.
-pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec<String> {
+pub fn expected(scenario: &Scenario, extremes: Extremes, tally: Tally, lost: i64) -> Vec<String> {
     let expect = &scenario.expect;
     let mut found = Vec::new();
     if lost > expect.lost {
@@ -29,15 +29,15 @@ pub fn expected(scenario: &Scenario, seen: Seen, tally: Tally, lost: i64) -> Vec
         found.push("no request was answered".to_owned());
     }
     if let Some(floor) = expect.min_ready
-        && seen.fewest.is_some_and(|fewest| fewest < floor)
+        && extremes.fewest.is_some_and(|fewest| fewest < floor)
     {
-        let fewest = seen.fewest.unwrap_or_default();
+        let fewest = extremes.fewest.unwrap_or_default();
         found.push(format!("only {fewest} groups took traffic at some time, at least {floor} required"));
     }
     if let Some(most) = expect.max_groups
-        && seen.most > most
+        && extremes.most > most
     {
-        found.push(format!("{} RayClusters existed at one time, at most {most} allowed", seen.most));
+        found.push(format!("{} RayClusters existed at one time, at most {most} allowed", extremes.most));
     }
     found
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use self::end::expected;
 pub use self::picture::{Objects, difference, orphans, picture, picture_of};
-pub use self::watch::{Seen, Watch, takes_traffic};
+pub use self::watch::{Extremes, Watch, takes_traffic};
 use super::report::Report;
 use super::scenario::{Expect, Scenario};
 use super::stage::{Stage, condition, words};

@@ -76,29 +76,39 @@ fn an_unexpected_final_state_is_reported_by_its_difference() {
 
 #[test]
 fn an_unmet_expectation_about_a_run_is_reported() {
-    let seen = Seen { fewest: Some(1), most: 3 };
+    let extremes = Extremes { fewest: Some(1), most: 3 };
     let tally = Tally { answered: 9, died: 5, cut_off: 1, refused: 2 };
-    let reported = |seen: Seen, tally: Tally, lost: i64| expected(&scenario(), seen, tally, lost);
-    assert_eq!(reported(seen, tally, 1), Vec::<String>::new());
-    for (seen, tally, lost, says) in [
-        (seen, tally, 2, "drain deadlines cut off 2 requests, at most 1 allowed"),
-        (seen, Tally { cut_off: 2, ..tally }, 1, "2 requests were cut off and 2 refused, at most 3 allowed"),
-        (seen, Tally { refused: 3, ..tally }, 1, "1 requests were cut off and 3 refused, at most 3 allowed"),
-        (seen, Tally { answered: 0, ..tally }, 1, "no request was answered"),
-        (seen, Tally { died: 6, ..tally }, 1, "6 requests died with their engine, at most 5 allowed"),
+    let reported = |extremes: Extremes, tally: Tally, lost: i64| expected(&scenario(), extremes, tally, lost);
+    assert_eq!(reported(extremes, tally, 1), Vec::<String>::new());
+    for (extremes, tally, lost, says) in [
+        (extremes, tally, 2, "drain deadlines cut off 2 requests, at most 1 allowed"),
         (
-            Seen { fewest: Some(0), ..seen },
+            extremes,
+            Tally { cut_off: 2, ..tally },
+            1,
+            "2 requests were cut off and 2 refused, at most 3 allowed",
+        ),
+        (
+            extremes,
+            Tally { refused: 3, ..tally },
+            1,
+            "1 requests were cut off and 3 refused, at most 3 allowed",
+        ),
+        (extremes, Tally { answered: 0, ..tally }, 1, "no request was answered"),
+        (extremes, Tally { died: 6, ..tally }, 1, "6 requests died with their engine, at most 5 allowed"),
+        (
+            Extremes { fewest: Some(0), ..extremes },
             tally,
             1,
             "only 0 groups took traffic at some time, at least 1 required",
         ),
-        (Seen { most: 4, ..seen }, tally, 1, "4 RayClusters existed at one time, at most 3 allowed"),
+        (Extremes { most: 4, ..extremes }, tally, 1, "4 RayClusters existed at one time, at most 3 allowed"),
     ] {
-        assert_eq!(reported(seen, tally, lost), [says]);
+        assert_eq!(reported(extremes, tally, lost), [says]);
     }
     let silent = Scenario { load: Load::default(), ..scenario() };
-    assert_eq!(expected(&silent, seen, Tally { answered: 0, ..tally }, 1), Vec::<String>::new());
-    let unbounded = expected(&scenario().unbounded(), Seen { fewest: Some(0), most: 9 }, tally, 1);
+    assert_eq!(expected(&silent, extremes, Tally { answered: 0, ..tally }, 1), Vec::<String>::new());
+    let unbounded = expected(&scenario().unbounded(), Extremes { fewest: Some(0), most: 9 }, tally, 1);
     assert_eq!(unbounded, Vec::<String>::new());
 }
 

@@ -22,7 +22,7 @@ const SPOT: &str = "aws-node-termination-handler/spot-itn";
 
 /// Extremes over a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Extremes {
     /// Fewest groups that took traffic, counted from the first moment at which all did.
     pub fewest: Option<u32>,
     /// Most groups at one time: RayClusters, and groups of which only pods were left.
@@ -40,7 +40,7 @@ struct Bounds {
 
 #[derive(Default)]
 struct State {
-    seen: Seen,
+    extremes: Extremes,
     history: History,
     wanted_first: Option<u32>,
     /// Resource version of the fleet at the last check.
@@ -71,7 +71,7 @@ pub struct Watch {
     state: Arc<Mutex<State>>,
 }
 
-impl Seen {
+impl Extremes {
     /// Records how many groups take traffic and how many exist. `wanted` is the number of groups in the
     /// first spec, if the fleet exists.
     pub fn take(&mut self, taking: u32, clusters: usize, wanted: Option<u32>) {
@@ -98,8 +98,8 @@ impl Watch {
     }
 
     /// The extremes so far.
-    pub fn seen(&self) -> Seen {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).seen
+    pub fn extremes(&self) -> Extremes {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).extremes
     }
 
     /// What the status has reported so far.
@@ -313,7 +313,7 @@ impl Watch {
         }
         state.gates = gates;
         let (existing, wanted) = (state.existing.len(), state.wanted_first.filter(|_| there));
-        state.seen.take(taking, existing, wanted);
+        state.extremes.take(taking, existing, wanted);
     }
 
     /// Whether the end of the machine of one of a group's pods was announced.

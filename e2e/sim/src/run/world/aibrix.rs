@@ -5,7 +5,7 @@ use rayfleet_api::names;
 use rayfleet_sim_kube::api::{ApiServer, Kind, Refusal};
 use serde_json::{Value, json};
 
-/// Letters by which AIBrix would tell templates apart.
+/// Letters by which AIBrix would distinguish templates.
 const HASH: &str = "bcdfgh";
 
 /// Creates them for a fleet that was just created.

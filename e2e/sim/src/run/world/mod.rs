@@ -5,7 +5,7 @@ mod aibrix;
 mod clients;
 mod engines;
 mod foreign;
-mod meddling;
+mod foreign_changes;
 mod orders;
 mod partitioned_wire;
 mod replicas;
@@ -142,7 +142,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
     failures.append(&mut shared.state().breaches);
     failures.append(&mut panics::noted());
     let judged = if plan.brings_outages() { scenario.unbounded() } else { scenario.clone() };
-    failures.extend(oracle::expected(&judged, watch.seen(), tally, stage_status(&api, &fleet)));
+    failures.extend(oracle::expected(&judged, watch.extremes(), tally, stage_status(&api, &fleet)));
     let end = oracle::picture(&api, &ray, NAMESPACE, &fleet);
     failures.extend(oracle::orphans(&end));
     let mut kept = shared.state();

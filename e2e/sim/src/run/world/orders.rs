@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::foreign;
-use super::meddling;
+use super::foreign_changes;
 use super::replicas::Replicas;
 use crate::run::faults::Order;
 
@@ -38,16 +38,16 @@ pub(super) async fn obey(
             Order::Resize => {
                 if let Some((namespace, name)) = first_cluster(&api) {
                     // It may be deleted a moment later.
-                    drop(meddling::resize(&api, &namespace, &name, 0));
+                    drop(foreign_changes::resize(&api, &namespace, &name, 0));
                 }
             }
             Order::Suspend(length) => {
                 if let Some((namespace, name)) = first_cluster(&api) {
                     let api = api.clone();
                     tasks.spawn(async move {
-                        drop(meddling::suspend(&api, &namespace, &name, true));
+                        drop(foreign_changes::suspend(&api, &namespace, &name, true));
                         tokio::time::sleep(length).await;
-                        drop(meddling::suspend(&api, &namespace, &name, false));
+                        drop(foreign_changes::suspend(&api, &namespace, &name, false));
                     });
                 }
             }

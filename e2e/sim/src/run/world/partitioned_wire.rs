@@ -12,31 +12,31 @@ use reqwest::{Request, Response};
 use crate::run::faults::Shared;
 
 /// A wire that ends with its replica.
-pub(super) struct Leash {
+pub(super) struct PartitionedWire {
     who: String,
     wire: Arc<dyn Wire>,
     shared: Shared,
 }
 
-impl Leash {
+impl PartitionedWire {
     pub(super) fn new(who: &str, wire: Arc<dyn Wire>, shared: Shared) -> Self {
         Self { who: who.to_owned(), wire, shared }
     }
 }
 
-impl fmt::Debug for Leash {
+impl fmt::Debug for PartitionedWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Leash").field(&self.who).finish()
+        f.debug_tuple("PartitionedWire").field(&self.who).finish()
     }
 }
 
-impl Wire for Leash {
+impl Wire for PartitionedWire {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        if self.shared.hears(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
+        if self.shared.reaches_pods(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
     }
 
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
-        if self.shared.hears(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
+        if self.shared.reaches_pods(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
     }
 
     fn jitter(&self) -> f64 {

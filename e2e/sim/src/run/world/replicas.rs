@@ -12,7 +12,7 @@ use rayfleet_sim_kube::api::ApiServer;
 use rayfleet_sim_ray::RayWorld;
 use tokio::task::AbortHandle;
 
-use super::partitioned_wire::Leash;
+use super::partitioned_wire::PartitionedWire;
 use super::{NAMESPACE, SYSTEM};
 use crate::run::faults::{FaultInjector, Shared};
 use crate::run::rights::Install;
@@ -50,14 +50,14 @@ impl Replicas {
         let who = format!("{letter}{number}");
         self.shared.lags(&who, stale);
         self.shared.trace.add(&who, "starts".to_owned());
-        let meddler = FaultInjector::new(&who, self.api.clone(), self.shared.clone());
-        let wire = Leash::new(&who, self.ray.wire(), self.shared.clone());
+        let injector = FaultInjector::new(&who, self.api.clone(), self.shared.clone());
+        let wire = PartitionedWire::new(&who, self.ray.wire(), self.shared.clone());
         let bridge = match Bridge::over(Arc::new(wire), Limits::default()) {
             Ok(bridge) => bridge,
             Err(error) => unreachable!("the launcher is a part of the program: {error}"),
         };
         let orchestrator = Orchestrator {
-            client: self.api.client(&who, NAMESPACE, Arc::new(meddler)),
+            client: self.api.client(&who, NAMESPACE, Arc::new(injector)),
             bridge,
             identity: who.clone(),
             namespaces: self.namespaces(),
@@ -81,7 +81,7 @@ impl Replicas {
 
     /// Ends one and starts another after a while.
     pub(super) async fn replace(&self, who: &str, stale: bool) {
-        self.shared.bury(who);
+        self.shared.mark_dead(who);
         let task = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
         let (Some(task), Some(letter)) = (task, who.chars().next()) else { return };
         task.abort();

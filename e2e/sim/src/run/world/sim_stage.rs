@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::aibrix;
-use super::meddling;
+use super::foreign_changes;
 use super::replicas::Replicas;
 use crate::run::faults::{Obstacle, Shared};
 use crate::run::scenario::{Cut, Healed, Member, Patch, Refused, Victim};
@@ -92,7 +92,7 @@ impl SimStage {
     /// Cordons the node of a pod; returns its name.
     async fn close_node(&mut self, member: Member) -> Result<String, String> {
         let node = self.node_of(member).await?;
-        self.tell(format!("{node} is cordoned"));
+        self.log(format!("{node} is cordoned"));
         self.kubernetes.cordon(&node).map_err(|refusal| refusal.message)?;
         self.cordoned.push(node.clone());
         Ok(node)
@@ -114,8 +114,8 @@ impl SimStage {
 
     async fn cut(&mut self, cut: Cut) -> Result<(), String> {
         match cut {
-            Cut::Leader => self.shared.deafen(Some(&self.leader()?)),
-            Cut::Replicas => self.shared.deafen(None),
+            Cut::Leader => self.shared.cut_from_pods(Some(&self.leader()?)),
+            Cut::Replicas => self.shared.cut_from_pods(None),
             Cut::Group(group) => {
                 for head in [true, false] {
                     let pod = self.pod(Member { group, head }).await?;
@@ -139,7 +139,7 @@ impl Stage for SimStage {
         self.shared.trace.now()
     }
 
-    fn tell(&mut self, what: String) {
+    fn log(&mut self, what: String) {
         self.shared.trace.add("scenario", what);
     }
 
@@ -193,19 +193,19 @@ impl Stage for SimStage {
         match victim {
             Victim::Orchestrator => {
                 let leader = self.leader()?;
-                self.shared.bury(&leader);
+                self.shared.mark_dead(&leader);
                 self.replicas.replace(&leader, false).await;
             }
             Victim::Kuberay(length) => self.kubernetes.kuberay_down(length.0),
             Victim::NodeOf(member) => {
                 let node = self.node_of(*member).await?;
-                self.tell(format!("{node} loses its power"));
+                self.log(format!("{node} loses its power"));
                 self.kubernetes.kill_node(&node);
                 self.lost = Some(node);
             }
             Victim::Notice { group, head, taint, after } => {
                 let node = self.node_of(Member { group: *group, head: *head }).await?;
-                self.tell(format!("{node} gets the taint {taint}"));
+                self.log(format!("{node} gets the taint {taint}"));
                 self.kubernetes.taint(&node, taint, true).map_err(|refusal| refusal.message)?;
                 self.lost = Some(node.clone());
                 self.announced = Some(taint.clone());
@@ -217,7 +217,7 @@ impl Stage for SimStage {
             }
             Victim::Shutdown(member) => {
                 let node = self.node_of(*member).await?;
-                self.tell(format!("{node} is shut down"));
+                self.log(format!("{node} is shut down"));
                 self.kubernetes.shut_down(&node);
                 self.lost = Some(node);
             }
@@ -261,19 +261,19 @@ impl Stage for SimStage {
             }
             Victim::Suspend(group) => {
                 let name = self.group(*group).await?;
-                meddling::suspend(&self.api, self.namespace, &name, true)?;
+                foreign_changes::suspend(&self.api, self.namespace, &name, true)?;
             }
             Victim::Resize { group, replicas } => {
                 let name = self.group(*group).await?;
-                meddling::resize(&self.api, self.namespace, &name, *replicas)?;
+                foreign_changes::resize(&self.api, self.namespace, &name, *replicas)?;
             }
             Victim::RemoveWorkers(group) => {
                 let name = self.group(*group).await?;
-                meddling::regroup(&self.api, self.namespace, &name, meddling::none)?;
+                foreign_changes::regroup(&self.api, self.namespace, &name, foreign_changes::none)?;
             }
             Victim::AddWorkers(group) => {
                 let name = self.group(*group).await?;
-                meddling::regroup(&self.api, self.namespace, &name, meddling::one_more)?;
+                foreign_changes::regroup(&self.api, self.namespace, &name, foreign_changes::one_more)?;
             }
             Victim::FleetCrd => self.api.replace_fleet_crd(),
             Victim::Network(cut) => self.cut(*cut).await?,
@@ -307,11 +307,11 @@ impl Stage for SimStage {
             }
             Healed::Resume(group) => {
                 let name = self.group(*group).await?;
-                meddling::suspend(&self.api, self.namespace, &name, false)?;
+                foreign_changes::suspend(&self.api, self.namespace, &name, false)?;
             }
             Healed::FleetCrd => self.api.restore_fleet_crd(),
             Healed::Network => {
-                self.shared.undeafen();
+                self.shared.reconnect_pods();
                 for ip in std::mem::take(&mut self.cut) {
                     self.ray.cut_path(&ip, false);
                 }
@@ -360,7 +360,7 @@ impl Stage for SimStage {
                 let allowed =
                     self.kubernetes.evict(self.namespace, &pod).map_err(|refusal| refusal.message)?;
                 if allowed {
-                    self.tell(format!("{pod} is evicted from {node}"));
+                    self.log(format!("{pod} is evicted from {node}"));
                 }
             }
             tokio::time::sleep(EVICT_AGAIN).await;
@@ -368,7 +368,7 @@ impl Stage for SimStage {
     }
 
     async fn pass(&mut self, longest: Duration) {
-        let news = async {
+        let change = async {
             let mut version = self.api.version();
             loop {
                 let newer = self.api.changed_since(version).await;
@@ -381,6 +381,6 @@ impl Stage for SimStage {
             }
         };
         // A change or the end of the wait: the caller checks both.
-        let _ = tokio::time::timeout(longest, news).await;
+        let _ = tokio::time::timeout(longest, change).await;
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::drive::earlier;
 use super::super::object::{is_deleting, items, namespace, uid};
 use super::super::options::Options;
-use super::ray::{Processes, Seen};
+use super::ray::{ProcessState, Processes};
 use super::{image, ray, waits_for_head};
 use crate::api::{ApiServer, Kind};
 
@@ -190,12 +190,12 @@ impl Life {
                 }
             }
             Stage::Running { since, ready, .. } => match plan.ray.look(&self.address) {
-                Seen::Ended(code) => self.down(code, since, plan),
-                Seen::Runs { answers } if answers && ready <= plan.now => {
+                ProcessState::Ended(code) => self.down(code, since, plan),
+                ProcessState::Runs { answers } if answers && ready <= plan.now => {
                     self.stage = Stage::Running { since, ready, is_ready: true };
                 }
                 // One failed probe changes nothing.
-                Seen::Runs { .. } => {}
+                ProcessState::Runs { .. } => {}
             },
             Stage::Down { again, .. } if again <= plan.now => self.start(plan),
             _ => {}
@@ -292,7 +292,7 @@ impl Life {
 
     /// Ends everything that runs in the pod.
     fn finish(&mut self, plan: &Plan<'_>) {
-        let killed = matches!(plan.ray.look(&self.address), Seen::Runs { .. });
+        let killed = matches!(plan.ray.look(&self.address), ProcessState::Runs { .. });
         if killed {
             plan.ray.end(&self.address, is_asked_for(plan));
         }

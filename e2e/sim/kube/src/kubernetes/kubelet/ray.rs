@@ -15,7 +15,7 @@ use crate::api::{ApiServer, Kind};
 
 /// State of a container's processes, as a kubelet observes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum ProcessState {
     /// They run; whether Ray's health check answers.
     Runs { answers: bool },
     /// The main process has ended, with this code.
@@ -27,16 +27,16 @@ pub(super) enum Seen {
 pub(super) struct Processes {
     ray: RayWorld,
     /// The last observed state of each container that the kubelets run.
-    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    states: Arc<Mutex<BTreeMap<String, ProcessState>>>,
 }
 
 impl Processes {
     pub(super) fn new(ray: RayWorld) -> Self {
-        Self { ray, seen: Arc::default() }
+        Self { ray, states: Arc::default() }
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn states(&self) -> MutexGuard<'_, BTreeMap<String, ProcessState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the kubelets whenever the state of a container has changed.
@@ -44,33 +44,34 @@ impl Processes {
         let mut version = self.ray.version();
         loop {
             version = self.ray.changed_since(version).await;
-            if self.is_news() {
+            if self.refresh() {
                 switches.nudge();
             }
         }
     }
 
-    fn is_news(&self) -> bool {
-        let mut news = false;
-        for (address, seen) in self.seen().iter_mut() {
+    /// Observes all containers again; returns whether one has changed.
+    fn refresh(&self) -> bool {
+        let mut has_changed = false;
+        for (address, state) in self.states().iter_mut() {
             let now = self.at(address);
-            news |= std::mem::replace(seen, now) != now;
+            has_changed |= std::mem::replace(state, now) != now;
         }
-        news
+        has_changed
     }
 
-    fn at(&self, address: &str) -> Seen {
+    fn at(&self, address: &str) -> ProcessState {
         match self.ray.exited(address) {
-            Some(code) => Seen::Ended(code),
-            None => Seen::Runs { answers: self.ray.ready(address) },
+            Some(code) => ProcessState::Ended(code),
+            None => ProcessState::Runs { answers: self.ray.ready(address) },
         }
     }
 
     /// State of the container at an address.
-    pub(super) fn look(&self, address: &str) -> Seen {
-        let seen = self.at(address);
-        self.seen().insert(address.to_owned(), seen);
-        seen
+    pub(super) fn look(&self, address: &str) -> ProcessState {
+        let state = self.at(address);
+        self.states().insert(address.to_owned(), state);
+        state
     }
 
     /// Whether ranks of an engine run there: then Ray does not end when it is asked to.
@@ -88,7 +89,7 @@ impl Processes {
 
     /// Removes a pod with its address.
     pub(super) fn forget(&self, address: &str) {
-        self.seen().remove(address);
+        self.states().remove(address);
         self.ray.forget(address);
     }
 

@@ -118,7 +118,7 @@ fn look(
     known: &mut Known,
     now: Timestamp,
 ) {
-    if let Some((reason, message)) = valid::complaint(cluster) {
+    if let Some((reason, message)) = valid::violation(cluster) {
         // An invalid cluster gets no status, no condition and no requeue: only this event.
         event::warn(api, cluster, reason, &message, now);
         return;

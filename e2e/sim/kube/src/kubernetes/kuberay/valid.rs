@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::object::{items, name, namespace};
 
 /// Reason and message of the event, if the cluster is refused.
-pub(super) fn complaint(cluster: &Value) -> Option<(&'static str, String)> {
+pub(super) fn violation(cluster: &Value) -> Option<(&'static str, String)> {
     let place = format!("{}/{}", namespace(cluster), name(cluster));
     if let Some(cause) = bad_name(name(cluster)) {
         return Some((

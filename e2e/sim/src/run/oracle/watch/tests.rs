@@ -204,14 +204,14 @@ async fn the_fewest_groups_count_from_when_all_took_traffic_and_the_most_always(
     let bench = bench();
     bench.open(0);
     bench.cluster(0);
-    assert_eq!(bench.watch.seen(), Seen { fewest: None, most: 1 });
+    assert_eq!(bench.watch.extremes(), Extremes { fewest: None, most: 1 });
     bench.open(1);
     bench.head(0, "False", "EngineFailed");
     bench.open(0);
     bench.cluster(1);
     bench.api.delete(&Kind::RAY_CLUSTER, NAMESPACE, "g-1").unwrap();
     bench.watch.look();
-    assert_eq!(bench.watch.seen(), Seen { fewest: Some(1), most: 2 });
+    assert_eq!(bench.watch.extremes(), Extremes { fewest: Some(1), most: 2 });
     assert_eq!(bench.watch.groups_made(), 2);
 }
 

@@ -16,14 +16,14 @@ use rayfleet_e2e::console::Console;
 const NAMESPACE: &str = "rayfleet-scenarios";
 const PATIENCE: Duration = Duration::from_mins(2);
 
-pub(crate) struct Stand {
+pub(crate) struct Fixture {
     pub(crate) cluster: Cluster,
     pub(crate) tools: Tools,
     pub(crate) console: Console,
     before: Inventory,
 }
 
-impl Stand {
+impl Fixture {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         ensure!(
             processes::is_local(),

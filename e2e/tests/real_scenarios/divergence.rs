@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use crate::clients::Clients;
 use crate::end;
+use crate::fixture::Fixture;
 use crate::stage::RealStage;
-use crate::stand::Stand;
 
 /// Longest time of a scenario, from its creation to the expected final state.
 const LIMIT: Duration = Duration::from_mins(20);
@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
 }
 
 /// Plays a scenario. An error is a problem of the stage: it could not be set up or cleaned up.
-pub(crate) async fn held(stand: &Stand, scenario: &Scenario) -> anyhow::Result<Outcome> {
+pub(crate) async fn held(fixture: &Fixture, scenario: &Scenario) -> anyhow::Result<Outcome> {
     if let Some(reason) = &scenario.only_simulated {
         return Ok(Outcome::Skipped(reason.clone()));
     }
@@ -47,27 +47,27 @@ pub(crate) async fn held(stand: &Stand, scenario: &Scenario) -> anyhow::Result<O
         let failures = vec![format!("the simulation fails by itself: {}", simulation.failures.join("; "))];
         return Ok(Outcome::Different { failures, dump: simulation.text() });
     }
-    let room = match Room::shape(&stand.cluster.client, &wanted(scenario)).await {
+    let room = match Room::shape(&fixture.cluster.client, &wanted(scenario)).await {
         Ok(Ok(room)) => room,
         Ok(Err(too_small)) => return Ok(Outcome::Skipped(too_small.to_string())),
         Err(error) => {
-            room::undo(&stand.cluster.client).await.context("giving the nodes their shape back")?;
+            room::undo(&fixture.cluster.client).await.context("giving the nodes their shape back")?;
             return Err(error.context("shaping the nodes"));
         }
     };
-    stand.console.say(room.words());
+    fixture.console.say(room.words());
     let name = scenario.fleet["metadata"]["name"].as_str().context("the fleet has no metadata.name")?;
-    let mut stage = RealStage::new(stand, name, room, clock::instant());
+    let mut stage = RealStage::new(fixture, name, room, clock::instant());
     let failures = compared(scenario, &simulation, &mut stage).await;
-    let dump = if failures.is_empty() { String::new() } else { dump(&stand.cluster).await };
-    tidied(stand, &mut stage).await.context("tidying up")?;
+    let dump = if failures.is_empty() { String::new() } else { dump(&fixture.cluster).await };
+    tidied(fixture, &mut stage).await.context("tidying up")?;
     if failures.is_empty() { Ok(Outcome::Alike) } else { Ok(Outcome::Different { failures, dump }) }
 }
 
-async fn tidied(stand: &Stand, stage: &mut RealStage<'_>) -> anyhow::Result<()> {
+async fn tidied(fixture: &Fixture, stage: &mut RealStage<'_>) -> anyhow::Result<()> {
     let mended = stage.mend_all().await;
-    let cleared = stand.clear(&stage.services).await;
-    let undone = room::undo(&stand.cluster.client).await;
+    let cleared = fixture.clear(&stage.services).await;
+    let undone = room::undo(&fixture.cluster.client).await;
     mended.and(cleared).and(undone)
 }
 
@@ -87,7 +87,7 @@ fn wanted(scenario: &Scenario) -> Vec<Wanted> {
 }
 
 async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStage<'_>) -> Vec<String> {
-    let clients = Clients::begin(&scenario.load, stage.stand, &stage.fleet.name, stage.start);
+    let clients = Clients::begin(&scenario.load, stage.fixture, &stage.fleet.name, stage.start);
     let mut failures = Vec::new();
     let played = timeout(LIMIT, async {
         play(scenario, stage).await.map_err(|stuck| stuck.to_string())?;
@@ -109,15 +109,16 @@ async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStag
     let is_over = failures.is_empty();
     let addresses = stage.watches.kept().addresses.clone();
     let (tally, words) = clients.stop(&stage.killed, &addresses).await;
-    let seen = stage.watches.kept().seen;
-    stage.tell(format!(
+    let extremes = stage.watches.kept().extremes;
+    stage.log(format!(
         "the end is reached: {words}; at least {:?} groups took traffic, at most {} existed",
-        seen.fewest, seen.most
+        extremes.fewest, extremes.most
     ));
     let status = stage.fleet.find().await.ok().flatten().and_then(|fleet| fleet.status);
     let lost = status.and_then(|status| status.rollout).map_or(0, |rollout| rollout.lost_requests);
-    failures
-        .extend(expected(scenario, seen, tally, lost).into_iter().map(|wrong| format!("{wrong} ({words})")));
+    failures.extend(
+        expected(scenario, extremes, tally, lost).into_iter().map(|wrong| format!("{wrong} ({words})")),
+    );
     if is_over {
         failures.extend(another_end_at_last(simulation, stage).await);
         let kept = stage.watches.kept();

@@ -6,18 +6,18 @@ use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
 /// A value for each object.
-pub(super) struct Whole<T> {
+pub(super) struct WatchCache<T> {
     known: BTreeMap<String, T>,
     listing: BTreeMap<String, T>,
 }
 
-impl<T> Default for Whole<T> {
+impl<T> Default for WatchCache<T> {
     fn default() -> Self {
         Self { known: BTreeMap::new(), listing: BTreeMap::new() }
     }
 }
 
-impl<T> Whole<T> {
+impl<T> WatchCache<T> {
     /// Applies a watch event; returns the values of all objects if the state is complete.
     pub(super) fn apply<K: ResourceExt>(
         &mut self,

@@ -151,8 +151,33 @@ pub const PULLING: &str = "Pulling";
 pub struct PodProblem {
     /// Kubernetes' reason: `Unschedulable`, `ImagePullBackOff`, `CrashLoopBackOff`, `FailedMount`, …, or [`PULLING`].
     pub reason: String,
-    /// Kubernetes' message.
+    /// Kubernetes' message: the first one of this trouble. It words one and the same in changing ways.
     pub message: String,
+}
+
+impl PodProblem {
+    /// Whether this is the trouble that `other` was. The kubelet reports that of an image by turns in two ways.
+    pub fn goes_on_from(&self, other: &Self) -> bool {
+        self.reason == other.reason || self.no_image() && other.no_image()
+    }
+
+    /// The image is not there: a matter of the registry or of the template, not of the group.
+    pub fn no_image(&self) -> bool {
+        matches!(
+            self.reason.as_str(),
+            "InvalidImageName" | "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull"
+        )
+    }
+
+    /// Its image is on its way.
+    pub fn pulls(&self) -> bool {
+        self.reason == PULLING
+    }
+
+    /// A volume is held elsewhere. That is a matter of the claim, and another pod would want the same one.
+    pub fn not_attached(&self) -> bool {
+        self.reason == "FailedAttachVolume"
+    }
 }
 
 /// What a Ray dashboard and the engine said.
@@ -228,7 +253,7 @@ pub struct ObservedEngine {
     pub fault: Option<EngineFault>,
     /// `/health` answered 200.
     pub healthy: bool,
-    /// Ray's dashboard does not answer, and why; the rest is what the engine itself and the last answer say.
+    /// Ray's dashboard does not answer, and the first words of why; the rest is what the engine itself and the last answer say.
     pub unverified: Option<String>,
     /// Whether the engine's port answered at all (compatibility mode: a server may be absent for good).
     pub answering: bool,

@@ -38,11 +38,10 @@ pub(crate) fn short(text: &str) -> String {
     cut(text, SHORT)
 }
 
-/// Whether the ledger tells this already, in full or shortened.
-pub(crate) fn tells(known: Option<&String>, text: &str) -> bool {
-    known.is_some_and(|known| {
-        known.starts_with(text) || known.strip_suffix('…').is_some_and(|known| text.starts_with(known))
-    })
+/// Whether this is what the ledger holds of a text, in full or shortened.
+pub(crate) fn is_kept(known: Option<&String>, text: &str) -> bool {
+    let text = bounded(text);
+    known.is_some_and(|known| *known == text || *known == short(&text))
 }
 
 #[cfg(test)]
@@ -64,7 +63,12 @@ mod tests {
         let text = "é".repeat(100);
         let short = short(&text);
         assert!(short.len() <= SHORT);
-        assert!(tells(Some(&short), &text) && tells(Some(&text), &text) && !tells(Some(&short), "other"));
-        assert!(!tells(None, &text));
+        assert!(is_kept(Some(&short), &text) && is_kept(Some(&text), &text) && !is_kept(None, &text));
+        assert!(
+            !is_kept(Some(&short), "other") && !is_kept(Some(&text), "é"),
+            "the beginning is not the whole"
+        );
+        let long = "x".repeat(LONGEST + 1);
+        assert!(is_kept(Some(&bounded(long.clone())), &long));
     }
 }

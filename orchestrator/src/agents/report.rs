@@ -40,6 +40,8 @@ pub(crate) struct ObservationCache {
     pub launch_error: Option<(SubmissionId, String)>,
     /// The last report that Ray took part in.
     last: Option<RayReport>,
+    /// Why the dashboard does not answer: the first words since it last did.
+    unverified: Option<String>,
     /// What is known of Ray's nodes and of how the engine is.
     failures: FailureDetector,
 }
@@ -48,6 +50,7 @@ impl ObservationCache {
     /// The report on an engine that the bridge launched.
     pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayReport {
         self.failures.learn(Some(want), now, &state);
+        self.unverified = None;
         let fault = self.failures.fault(now, &state);
         let Some(engine) = state.engine else {
             return RayReport { nodes: self.addresses(), engine: self.nothing_there(want) };
@@ -98,6 +101,8 @@ impl ObservationCache {
         now: Timestamp,
     ) -> RayReport {
         self.failures.observe_load(of, now, found);
+        let words = || brief(&format!("the Ray dashboard does not answer: {cause}"));
+        let unverified = self.unverified.get_or_insert_with(words).clone();
         let known = self.last_of(of).cloned().unwrap_or_else(|| RayReport {
             nodes: pods.to_vec(),
             engine: ObservedEngine {
@@ -110,7 +115,7 @@ impl ObservationCache {
             healthy: true,
             answering: true,
             load: self.load(found),
-            unverified: Some(brief(&format!("the Ray dashboard does not answer: {cause}"))),
+            unverified: Some(unverified),
             ..known.engine
         };
         RayReport { engine, ..known }
@@ -125,6 +130,7 @@ impl ObservationCache {
     ) -> RayReport {
         let (health, found) = (engine.map(|(health, _)| health), engine.and_then(|(_, load)| load.as_ref()));
         self.failures.learn(None, now, state);
+        self.unverified = None;
         self.failures.observe_load(None, now, found);
         let alive = RayReport {
             nodes: self.addresses(),

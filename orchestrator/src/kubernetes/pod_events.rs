@@ -58,8 +58,13 @@ impl Indexed for PodEvent {
         // Of a pod that is nobody's here, or is not known yet, nothing is kept.
         let member = known.member(&self.pod).filter(|member| member.observed.uid == self.uid);
         let Some(fleet) = member.map(|member| known.fleets_of(&self.pod, member)) else { return Vec::new() };
-        let before = known.troubles.insert(self.key(), self.clone());
-        if before.as_ref() == Some(&self) { Vec::new() } else { fleet }
+        let key = self.key();
+        // The node tries again and again, in changing words: the first ones stay.
+        if known.troubles.get(&key).is_some_and(|before| before.uid == self.uid) {
+            return Vec::new();
+        }
+        known.troubles.insert(key, self);
+        fleet
     }
     fn remove(key: &Key, known: &mut Store) -> Vec<Key> {
         let Some(gone) = known.troubles.remove(key) else { return Vec::new() };

@@ -105,10 +105,20 @@ impl Member {
 }
 
 impl Member {
-    /// Puts the end of a grace period that began under our eyes by our own clock: the API server's may differ, and what is in time by the
-    /// one is over by the other. One that had started before has the API server's word.
+    /// Keeps what was known of the same pod. The words of a trouble that goes on stay: Kubernetes changes them with every try.
+    ///
+    /// The end of a grace period that began under our eyes is put by our own clock: the API server's may differ, and what is in time by
+    /// the one is over by the other. One that had started before has the API server's word.
     pub(super) fn follow(&mut self, before: &Self, now: Timestamp) {
-        if before.observed.uid != self.observed.uid || !self.observed.deleting {
+        if before.observed.uid != self.observed.uid {
+            return;
+        }
+        if let (Some(problem), Some(known)) = (&mut self.observed.problem, &before.observed.problem)
+            && problem.goes_on_from(known)
+        {
+            problem.message.clone_from(&known.message);
+        }
+        if !self.observed.deleting {
             return;
         }
         // It may be cut short while it lasts: then another one begins.
@@ -395,6 +405,34 @@ mod tests {
             Some(at(9))
         );
         assert_eq!(followed(&reported, read("u", None, 0), 0).observed.ends_at, None);
+    }
+
+    #[test]
+    fn a_trouble_that_goes_on_keeps_its_first_words() {
+        let read = |reason: &str, message: &str| {
+            let waiting = json!({"name": "ray", "image": "i", "state": {"waiting": {"reason": reason, "message": message}}});
+            let pod = json!({
+                "metadata": {"name": "p", "uid": "u", "labels": {names::LABEL_FLEET: "f"}},
+                "status": {"containerStatuses": [waiting]}
+            });
+            *Pod::read(&pod.to_string()).unwrap().unwrap().member.unwrap()
+        };
+        let words = |before: &Member, mut pod: Member| {
+            pod.follow(before, Timestamp::UNIX_EPOCH);
+            pod.observed.problem.unwrap().message
+        };
+        let first = read("ErrImagePull", "not found");
+        let said = |message: &str| format!("container ray of image i: {message}");
+        assert_eq!(words(&first, read("ErrImagePull", "rate limit")), said("not found"));
+        assert_eq!(
+            words(&first, read("ImagePullBackOff", "Back-off")),
+            said("not found"),
+            "the same in other words"
+        );
+        assert_eq!(words(&first, read("CrashLoopBackOff", "Back-off")), said("Back-off"));
+        let mut other = first.clone();
+        other.observed.uid = "v".to_owned();
+        assert_eq!(words(&other, read("ErrImagePull", "rate limit")), said("rate limit"), "another pod");
     }
 
     #[test]

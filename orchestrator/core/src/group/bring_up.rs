@@ -95,8 +95,7 @@ pub(super) fn pods(ctx: &mut StepContext<'_>) -> bool {
     false
 }
 
-/// What the pods wait for. Kubernetes words one trouble in changing ways, so the text stays until
-/// the cause changes; that is also when an event is sent.
+/// What the pods wait for. Another trouble is reported by an event.
 fn pod_message(ctx: &mut StepContext<'_>) -> String {
     if let Some(refusal) = kuberay_refusal(ctx) {
         return refusal;
@@ -108,15 +107,13 @@ fn pod_message(ctx: &mut StepContext<'_>) -> String {
         return message;
     }
     let Trouble { cause, details } = ctx.pods.trouble();
-    let known = ctx.group.message.as_ref().filter(|message| text::tells(Some(message), &cause));
     if details.is_empty() {
         return cause;
     }
-    if let Some(known) = known {
-        return known.clone();
-    }
     let message = format!("{cause}: {details}");
-    ctx.event(true, "PodProblem", format!("group {}: {message}", ctx.group.name));
+    if ctx.is_news(&message) {
+        ctx.event(true, "PodProblem", format!("group {}: {message}", ctx.group.name));
+    }
     message
 }
 
@@ -146,7 +143,7 @@ fn kuberay_refusal(ctx: &mut StepContext<'_>) -> Option<String> {
         (None, cause) => format!("RayCluster {name}: KubeRay says: {}", cause?),
     };
     let message = text::bounded(message);
-    if !text::tells(ctx.group.message.as_ref(), &message) {
+    if ctx.is_news(&message) {
         ctx.event(true, "RayClusterProblem", message.clone());
     }
     Some(message)

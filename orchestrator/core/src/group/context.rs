@@ -78,6 +78,11 @@ impl<'a> StepContext<'a> {
         self.act(Effect::Event { warning, reason, message });
     }
 
+    /// Whether the group has said something else so far.
+    pub(super) fn is_news(&self, message: &str) -> bool {
+        !text::is_kept(self.group.message.as_ref(), message)
+    }
+
     pub(super) fn wake_at(&mut self, moment: Option<Timestamp>) {
         self.wake = time::earliest(self.wake, moment);
     }

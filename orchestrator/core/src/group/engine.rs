@@ -96,12 +96,11 @@ fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     }
 }
 
-/// Why there is no job yet. The words may change with every try; people are told of the first ones.
+/// Why there is no job yet.
 fn launching(ctx: &mut StepContext<'_>, engine: &ObservedEngine) -> String {
-    const NOT_YET: &str = "the engine could not be launched yet";
     let Some(cause) = &engine.launch_error else { return "the engine is being launched".to_owned() };
-    let message = format!("{NOT_YET}: {cause}");
-    if ctx.group.message.as_ref().is_none_or(|known| !known.starts_with(NOT_YET)) {
+    let message = format!("the engine could not be launched yet: {cause}");
+    if ctx.is_news(&message) {
         ctx.event(true, "LaunchFailed", format!("group {}: {message}", ctx.group.name));
     }
     message
@@ -191,7 +190,7 @@ fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
         ctx.act(Effect::SetDraining { group, draining: false });
     }
     if ctx.group.phase == Phase::Ready {
-        let unverified = serve::unverified(ctx, engine, "ranks");
+        let unverified = serve::unverified(engine, "ranks");
         serve::ready(ctx, unverified);
         return;
     }

@@ -10,7 +10,6 @@ use rayfleet_api::valid::{START_TIMEOUT, after};
 use super::context::StepContext;
 use super::fail;
 use super::failure::Failure;
-use super::pods;
 use super::reachability;
 use crate::observed::{ObservedPod, PodProblem};
 use crate::startup_times;
@@ -51,7 +50,7 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
 pub(crate) fn pulls_its_image(group: &GroupStatus, pods: &[ObservedPod], now: Timestamp) -> bool {
     let live = || pods.iter().filter(|pod| !pod.deleting).filter_map(|pod| pod.problem.as_ref());
     // One image that comes excuses no other that never will.
-    let pulling = live().any(pods::pulls) && !live().any(pods::no_image);
+    let pulling = live().any(PodProblem::pulls) && !live().any(PodProblem::no_image);
     let end = time::end_of(group.phase_since.as_ref(), PULLED_WITHIN);
     pulling && group.failures == 0 && end.is_some_and(|end| now < end)
 }
@@ -76,7 +75,7 @@ fn waits_for_others(ctx: &mut StepContext<'_>) -> bool {
 
 /// Another group would fare no better.
 fn is_others(problem: &PodProblem) -> bool {
-    pods::no_image(problem) || pods::not_attached(problem)
+    problem.no_image() || problem.not_attached()
 }
 
 /// Ray had all nodes of this RayCluster: an engine was launched on it.

@@ -38,7 +38,6 @@ pub(crate) use engine::not_started as no_engine_yet;
 pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
 pub(crate) use formation_timeout::pulls_its_image;
-pub(crate) use pods::{no_image, not_attached, pulls};
 pub(crate) use reachability::{UNREACHABLE, deaf, in_words as deaf_in_words};
 
 /// What follows for one group.

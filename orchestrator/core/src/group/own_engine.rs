@@ -50,7 +50,7 @@ pub(super) fn bring_up(ctx: &mut StepContext<'_>) {
 }
 
 fn ready(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
-    let unverified = serve::unverified(ctx, engine, "Ray nodes");
+    let unverified = serve::unverified(engine, "Ray nodes");
     serve::ready(ctx, unverified);
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use crate::capacity;
-use crate::observed::{ObservedPod, ObservedRayCluster, PULLING, PodProblem};
+use crate::observed::{ObservedPod, ObservedRayCluster, PodProblem};
 
 /// The init container that KubeRay puts into workers: it asks the head's GCS until that answers, without an end.
 const WAIT_GCS_READY: &str = "wait-gcs-ready";
@@ -132,14 +132,14 @@ impl<'a> Pods<'a> {
     pub(super) fn trouble(&self) -> Trouble {
         let worst = self
             .live()
-            .filter_map(|pod| Some((pod, pod.problem.as_ref().filter(|problem| !pulls(problem))?)))
+            .filter_map(|pod| Some((pod, pod.problem.as_ref().filter(|problem| !problem.pulls())?)))
             .min_by_key(|(pod, problem)| (severity(problem), !pod.head, pod.name.clone()));
         if let Some((pod, problem)) = worst {
             return self.in_words(pod, problem);
         }
         let ready = self.live().filter(|pod| pod.containers_ready).count();
         let leaving = self.leaving().map_or_else(String::new, |pod| format!("; pod {} is ending", pod.name));
-        let pulling = self.live().filter(|pod| pod.problem.as_ref().is_some_and(pulls));
+        let pulling = self.live().filter(|pod| pod.problem.as_ref().is_some_and(PodProblem::pulls));
         let pulling = pulling.min_by(|a, b| a.name.cmp(&b.name));
         let pulling = pulling.map_or_else(String::new, |pod| format!("; pod {} pulls its image", pod.name));
         let waits = self.waits_for_init().map_or_else(String::new, |words| format!("; {words}"));
@@ -166,8 +166,7 @@ impl<'a> Pods<'a> {
                 let asks = self.shape_of(pod).map_or_else(String::new, gpus_in_words);
                 format!("pod {name}: no node has room for it; it asks for {asks}")
             }
-            // The kubelet reports the two by turns for one and the same trouble.
-            _ if no_image(problem) => {
+            _ if problem.no_image() => {
                 format!(
                     "pod {name}: ImagePullBackOff: its image cannot be pulled: check the template's image"
                 )
@@ -206,33 +205,15 @@ fn gpus_in_words(shape: &PodShape) -> String {
     if scarce.is_empty() { capacity::in_words(&asked) } else { capacity::in_words(&scarce) }
 }
 
-/// The image is not there: a matter of the registry or of the template, not of the group.
-pub(crate) fn no_image(problem: &PodProblem) -> bool {
-    matches!(
-        problem.reason.as_str(),
-        "InvalidImageName" | "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull"
-    )
-}
-
-/// Its image is on its way.
-pub(crate) fn pulls(problem: &PodProblem) -> bool {
-    problem.reason == PULLING
-}
-
-/// A volume is held elsewhere. That is a matter of the claim, and another pod would want the same one.
-pub(crate) fn not_attached(problem: &PodProblem) -> bool {
-    problem.reason == "FailedAttachVolume"
-}
-
 /// What keeps it from being ready may be its node's doing.
 pub(super) fn may_be_the_nodes(pod: &ObservedPod) -> bool {
-    !pod.problem.as_ref().is_some_and(|problem| pulls(problem) || not_attached(problem))
+    !pod.problem.as_ref().is_some_and(|problem| problem.pulls() || problem.not_attached())
 }
 
 /// What hinders most comes first: no other pod's trouble goes away before it.
 fn severity(problem: &PodProblem) -> u8 {
     match problem.reason.as_str() {
-        _ if no_image(problem) => 0,
+        _ if problem.no_image() => 0,
         "CrashLoopBackOff" => 1,
         "Unschedulable" => 3,
         _ => 2,

@@ -62,13 +62,10 @@ pub(super) fn is_open(ctx: &StepContext<'_>) -> bool {
     ctx.pods.head().is_some_and(|head| head.opened_for.as_ref() == Some(&launch))
 }
 
-/// What a group that serves has to say while its Ray dashboard does not answer. The cause's words change with every try; the first
-/// ones stay.
-pub(super) fn unverified(ctx: &StepContext<'_>, engine: &ObservedEngine, of: &str) -> Option<String> {
+/// What a group that serves has to say while its Ray dashboard does not answer.
+pub(super) fn unverified(engine: &ObservedEngine, of: &str) -> Option<String> {
     let cause = engine.unverified.as_ref()?;
-    let begins = format!("it serves, but its {of} cannot be looked at: ");
-    let known = ctx.group.message.clone().filter(|message| message.starts_with(&begins));
-    Some(known.unwrap_or_else(|| format!("{begins}{cause}")))
+    Some(format!("it serves, but its {of} cannot be looked at: {cause}"))
 }
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
@@ -81,7 +78,7 @@ pub(super) fn ready(ctx: &mut StepContext<'_>, unverified: Option<String>) {
         ctx.event(false, "GroupReady", format!("group {} is ready", ctx.group.name));
     }
     if let Some(cause) = &unverified
-        && ctx.group.message.as_ref() != Some(cause)
+        && ctx.is_news(cause)
     {
         ctx.event(true, "DashboardUnreachable", format!("group {}: {cause}", ctx.group.name));
     }

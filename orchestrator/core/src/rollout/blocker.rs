@@ -107,15 +107,15 @@ fn on_its_way_up(planner: &Planner<'_>, rollout: &RolloutStatus, group: &GroupSt
         "start KubeRay's operator".to_owned()
     } else if live().any(|pod| pod.node.is_none()) {
         "add nodes, free what the pods ask for, or lower spec.replicas".to_owned()
-    } else if live().any(|pod| problem(group::no_image)(&pod)) {
+    } else if live().any(|pod| problem(PodProblem::no_image)(&pod)) {
         "correct the image or its imagePullSecrets in spec.template".to_owned()
-    } else if let Some(pod) = live().find(problem(group::not_attached)) {
+    } else if let Some(pod) = live().find(problem(PodProblem::not_attached)) {
         format!(
             "see `kubectl describe pod {}`; a ReadWriteOnce claim is on one node at a time: give spec.template one that all pods may \
              have (ReadOnlyMany, ReadWriteMany), or let no two groups be at once (replicas: 1, maxSurge: 0, maxUnavailable: 1)",
             pod.name
         )
-    } else if let Some(pod) = live().find(problem(group::pulls)) {
+    } else if let Some(pod) = live().find(problem(PodProblem::pulls)) {
         format!("the image comes or its pull fails by itself: see `kubectl describe pod {}`", pod.name)
     } else if let Some(pod) = live().find(|pod| VOLUME_OR_NETWORK.iter().any(|of| reason(of)(pod))) {
         format!("see `kubectl describe pod {}` and its node{}", pod.name, or_undo(planner, rollout))

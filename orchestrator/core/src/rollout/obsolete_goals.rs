@@ -4,6 +4,7 @@ use rayfleet_api::status::{Goal, Phase};
 
 use super::classify::{RevisionMatch, is_retained, revision_match};
 use super::planner::Planner;
+use super::replace;
 
 pub(super) fn cancel_obsolete_goals(planner: &mut Planner<'_>) {
     let fleet = planner.fleet;
@@ -15,7 +16,7 @@ pub(super) fn cancel_obsolete_goals(planner: &mut Planner<'_>) {
         let kept = planner.kept.contains(&group.name);
         if age == RevisionMatch::PodsOutdated && !kept && !fleet.paused {
             group.goal = Goal::Retire;
-            group.goal_reason = Some(format!("revision {} is to replace it", fleet.revision));
+            group.goal_reason = Some(replace::reason(&fleet.revision));
         } else if (age == RevisionMatch::UpToDate || kept) && group.phase != Phase::Stopping {
             group.goal = Goal::Serve;
             group.goal_reason = None;

@@ -2,6 +2,7 @@
 //! only an old engine swap it in place.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
@@ -13,6 +14,11 @@ use super::moving;
 use super::pend;
 use super::planner::Planner;
 use crate::group;
+
+/// Why a group goes for the revision that is rolled out.
+pub(super) fn reason(to: &impl Display) -> String {
+    format!("revision {to} is to replace it")
+}
 
 /// Groups on machines that are about to end drain while their requests can still end.
 pub(super) fn before_machines_end(planner: &mut Planner<'_>) {
@@ -59,7 +65,7 @@ fn change(
     {
         planner.set_goals(
             goal,
-            &format!("revision {} is to replace it", fleet.revision),
+            &reason(&fleet.revision),
             |group| {
                 let picked = is_retained(group)
                     && group.goal != goal

@@ -18,6 +18,11 @@ fn surge_to_keep(planner: &Planner<'_>) -> u32 {
     }
 }
 
+/// Why a group goes that is one too many.
+pub(super) fn reason(wanted: u32) -> String {
+    format!("more groups than the {wanted} wanted")
+}
+
 /// Retires groups above `replicas` and above the surge that the rollout may have now.
 pub(super) fn scale_down(planner: &mut Planner<'_>) {
     let (fleet, now) = (planner.fleet, planner.inputs.now);
@@ -31,7 +36,7 @@ pub(super) fn scale_down(planner: &mut Planner<'_>) {
     let standing = planner.retirement_order.clone();
     planner.set_goals(
         Goal::Retire,
-        &format!("more groups than the {wanted} wanted"),
+        &reason(wanted),
         |group| is_retained(group).then(|| (kept.contains(&group.name), standing.order(fleet, group, now))),
         |group| {
             // If the first one cannot go yet, none goes instead: it only waits for others.

@@ -389,6 +389,22 @@ fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
 }
 
 #[test]
+fn the_first_words_about_a_silent_dashboard_stay_until_it_answers() {
+    let refused = || CallError {
+        fault: CallErrorKind::Unreachable { refused: true, cause: "refused".to_owned() },
+        ..silence()
+    };
+    let mut memory = ObservationCache::default();
+    let words = |memory: &mut ObservationCache, error: &CallError| {
+        memory.still_serves(None, &[], None, error, NOW).engine.unverified.unwrap()
+    };
+    let first = words(&mut memory, &silence());
+    assert_eq!(words(&mut memory, &refused()), first);
+    memory.own(&RayState { cluster: None, engine: None }, Some(&(Health::Serving, None)), NOW);
+    assert_ne!(words(&mut memory, &refused()), first, "it has answered in between");
+}
+
+#[test]
 fn an_own_engine_that_serves_outlives_its_dashboard() {
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
     let mut memory = ObservationCache::default();

@@ -169,7 +169,7 @@ fn problems_of_pods_are_reported_once_and_in_words() {
     let message = first.group.message.clone().unwrap();
     assert!(message.contains("llama-pods1-0-w: ImagePullBackOff"), "{message}");
     assert!(message.contains("check the template's image: not found"), "{message}");
-    let again = step(&fleet, &first.group, &problem("ImagePullBackOff", "Back-off"), 2);
+    let again = step(&fleet, &first.group, &problem("ImagePullBackOff", "not found"), 2);
     assert_eq!((kinds(&again), again.group), (vec![], first.group.clone()));
     let other = step(&fleet, &first.group, &problem("Unschedulable", "0/3 nodes"), 3);
     assert_eq!(kinds(&other), ["PodProblem"]);

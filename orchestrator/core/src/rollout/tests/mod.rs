@@ -21,10 +21,25 @@ mod words;
 use std::collections::BTreeMap;
 
 use rayfleet_api::ValidFleet;
+use rayfleet_api::status::GroupStatus;
 
-use super::{Inputs, RolloutTarget};
+use super::{Inputs, RolloutTarget, replace, scale_down};
+use crate::decide::Decision;
 use crate::observed::ObservedGroup;
 use crate::testing::at;
+
+/// Whether this pass takes a group for the revision that it rolls out.
+fn is_replaced(decision: &Decision, group: &GroupStatus) -> bool {
+    let to = decision.status.rollout.as_ref().map(|rollout| replace::reason(&rollout.to));
+    to.is_some() && group.goal_reason == to
+}
+
+/// Whether this pass takes a group by a decision of its own: for the revision, or as one too many.
+fn is_own_decision(fleet: &ValidFleet, decision: &Decision, group: &GroupStatus) -> bool {
+    let most = fleet.replicas.saturating_add(fleet.strategy.max_surge);
+    let surplus = (0..=most).any(|wanted| group.goal_reason == Some(scale_down::reason(wanted)));
+    surplus || is_replaced(decision, group)
+}
 
 /// Inputs of a planner at second 100, without another revision, capacity or avoided nodes.
 fn inputs<'a>(

@@ -9,6 +9,7 @@ use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
+use super::is_own_decision;
 use super::sim_group::{Fault, Job, SimGroup};
 use crate::capacity::{Capacity, PendingPod};
 use crate::decide::{Decision, ReconcileInput, decide};
@@ -207,11 +208,7 @@ impl Sim {
         let floor = self.fleet.replicas.saturating_sub(strategy.max_unavailable);
         let taken = self.status.groups.iter().find(|old| {
             let new = decision.status.groups.iter().find(|new| new.name == old.name);
-            let by_planner = |new: &GroupStatus| {
-                new.goal_reason
-                    .as_ref()
-                    .is_some_and(|why| why.starts_with("revision") || why.starts_with("more"))
-            };
+            let by_planner = |new: &GroupStatus| is_own_decision(&self.fleet, decision, new);
             old.goal == Goal::Serve
                 && old.phase == Phase::Ready
                 && old.ready_since.is_some()

@@ -10,6 +10,7 @@ use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 use super::Case;
 use super::world::{State, now};
 use crate::decide::Decision;
+use crate::rollout::tests::{is_own_decision, is_replaced};
 
 /// Rounds within which every fleet of the model settles.
 const ROUNDS: usize = 60;
@@ -23,7 +24,7 @@ impl Case {
             ceiling(state, &fleet, decision),
             broken_first(state, &fleet, decision),
             surge_has_room(self, state, &fleet, decision),
-            pends(state, decision),
+            pends(state, &fleet, decision),
         ];
         if let Some(breach) = breach.into_iter().flatten().next() {
             state.breach.get_or_insert(breach);
@@ -115,12 +116,9 @@ fn revisions_are_right(state: &State, fleet: &ValidFleet, status: &RayClusterFle
 }
 
 /// A serving group that the planner takes out of service in this pass.
-fn taken<'d>(state: &State, decision: &'d Decision) -> Option<&'d GroupStatus> {
+fn taken<'d>(state: &State, fleet: &ValidFleet, decision: &'d Decision) -> Option<&'d GroupStatus> {
     decision.status.groups.iter().find(|new| {
-        let by_planner = new
-            .goal_reason
-            .as_ref()
-            .is_some_and(|why| why.starts_with("revision") || why.starts_with("more"));
+        let by_planner = is_own_decision(fleet, decision, new);
         let old = state.status.groups.iter().find(|old| old.name == new.name);
         let in_service = old.is_some_and(|old| old.goal == Goal::Serve && old.phase == Phase::Ready);
         let serves = state.groups.get(&new.name).is_some_and(super::world::Group::serves);
@@ -132,7 +130,7 @@ fn taken<'d>(state: &State, decision: &'d Decision) -> Option<&'d GroupStatus> {
 fn floor(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let floor = fleet.replicas.saturating_sub(fleet.strategy.max_unavailable);
     let ready = u32::try_from(decision.status.ready_replicas).unwrap();
-    let group = taken(state, decision)?;
+    let group = taken(state, fleet, decision)?;
     let broken = ready < floor && fleet.strategy.kind == StrategyType::RollingUpdate;
     broken.then(|| format!("{} was taken with {ready} ready, {floor} needed", group.name))
 }
@@ -151,8 +149,8 @@ fn ceiling(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<Str
 
 /// No serving group is replaced while a broken one of an old revision is unchanged.
 fn broken_first(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
-    let taken = taken(state, decision)?;
-    if !taken.goal_reason.as_ref().is_some_and(|why| why.starts_with("revision")) {
+    let taken = taken(state, fleet, decision)?;
+    if !is_replaced(decision, taken) {
         return None;
     }
     let to = decision.status.rollout.as_ref().map(|rollout| rollout.to.as_str());
@@ -189,7 +187,7 @@ fn surge_has_room(case: &Case, state: &State, fleet: &ValidFleet, decision: &Dec
 }
 
 /// A pending group has no nodes and a time limit, and no serving group is given up for it meanwhile.
-fn pends(state: &State, decision: &Decision) -> Option<String> {
+fn pends(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<String> {
     let groups = &decision.status.groups;
     let mut pending = groups.iter().filter(|group| group.pend_until.is_some() && group.goal != Goal::Retire);
     let one = pending.clone().next()?;
@@ -199,7 +197,6 @@ fn pends(state: &State, decision: &Decision) -> Option<String> {
     if let Some(group) = pending.find(|group| group.pend_until.as_ref().is_some_and(|end| end.0 <= now())) {
         return Some(format!("{} pends beyond its end", group.name));
     }
-    let taken = taken(state, decision)?;
-    let for_it = taken.goal_reason.as_ref().is_some_and(|why| why.starts_with("revision"));
-    for_it.then(|| format!("{} was taken while {} pends", taken.name, one.name))
+    let taken = taken(state, fleet, decision)?;
+    is_replaced(decision, taken).then(|| format!("{} was taken while {} pends", taken.name, one.name))
 }

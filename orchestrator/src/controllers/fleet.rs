@@ -228,10 +228,7 @@ impl FleetReconciler {
         raw.status = Some(decision.status.clone());
         self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
         self.executor.may("look after engines")?;
-        // Before RayClusters were listed nobody knows with which token an agent has to ask.
-        if self.index.read(|known| known.lists_clusters(&key.namespace)) {
-            self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
-        }
+        self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         for (name, _) in observed.iter().filter(|(_, observed)| observed.endpoint_ready == Some(true)) {
             self.agents.opened(&key.sibling(name));
         }

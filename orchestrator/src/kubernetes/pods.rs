@@ -22,6 +22,9 @@ const STUCK: [&str; 8] = [
     "RunContainerError",
 ];
 
+/// Ray reads its token from this variable; KubeRay sets it from a Secret where `authOptions.mode` is `token`.
+const TOKEN: &str = "RAY_AUTH_TOKEN";
+
 /// Condition of a pod whose volumes and network are there.
 const STARTS: &str = "PodReadyToStartContainers";
 
@@ -48,6 +51,10 @@ pub(crate) struct Member {
     pub(super) group: Option<String>,
     /// Ports of its containers that have a name.
     pub(super) ports: Vec<(String, i64)>,
+    /// Port of the engine that it starts itself, by AIBrix's label.
+    pub(super) own_port: Option<u16>,
+    /// The Secret that its Ray takes the token from; `None` without token authentication.
+    pub(super) token_secret: Option<String>,
     /// Its grace period, while it is being deleted, in seconds.
     pub(super) grace: Option<i64>,
     /// None of its containers has started, nor can one: volumes and network come first.
@@ -97,6 +104,8 @@ impl Member {
             fleet: fleet.map(str::to_owned),
             group: metadata.label(names::RAY_LABEL_CLUSTER).map(str::to_owned),
             ports: spec.named_ports(),
+            own_port: metadata.label(names::LABEL_MODEL_PORT).and_then(|port| port.parse().ok()),
+            token_secret: spec.secret_of(TOKEN),
             grace: metadata.deletion_grace_period_seconds,
             waits: waits(status),
             observed: observed(metadata, spec, status),

@@ -15,9 +15,6 @@ use super::size::Size;
 /// `spec.managedBy` of a RayCluster that KubeRay's operator looks after; the default.
 const KUBERAY: &str = "ray.io/kuberay-operator";
 
-/// Longest name of a Secret that KubeRay makes.
-const LONGEST_SECRET: usize = 50;
-
 /// Port of Ray's dashboard unless the cluster says otherwise.
 pub(crate) const DASHBOARD: u16 = 8265;
 
@@ -123,29 +120,10 @@ fn replica_failure(cluster: &DynamicObject) -> Option<String> {
     Some(bounded(failure["message"].as_str().unwrap_or("KubeRay could not create pods")))
 }
 
-/// Name of the Secret with the cluster's Ray token and whether token authentication is on.
-pub(crate) fn token_secret(cluster: &DynamicObject) -> Option<String> {
-    let auth = &cluster.data["spec"]["authOptions"];
-    if auth["mode"] != "token" {
-        return None;
-    }
-    let own = || own_secret(&cluster.name_any());
-    Some(auth["secretName"].as_str().filter(|name| !name.is_empty()).map_or_else(own, str::to_owned))
-}
-
 /// Port of the head's dashboard: KubeRay hands `rayStartParams` on to `ray start`.
 pub(crate) fn dashboard_port(cluster: &DynamicObject) -> u16 {
     let port = &cluster.data["spec"]["headGroupSpec"]["rayStartParams"]["dashboard-port"];
     port.as_str().and_then(|port| port.trim().parse().ok()).filter(|port| *port > 0).unwrap_or(DASHBOARD)
-}
-
-/// The name that KubeRay gives the Secret it makes: of a long name the last 50 characters, with an `r` in the
-/// place of a first one that is no letter.
-fn own_secret(cluster: &str) -> String {
-    let surplus = cluster.chars().count().saturating_sub(LONGEST_SECRET);
-    let mut kept = cluster.chars().skip(surplus);
-    let first = kept.next().map(|first| if first.is_ascii_alphabetic() { first } else { 'r' });
-    first.into_iter().chain(kept).collect()
 }
 
 #[cfg(test)]
@@ -260,16 +238,6 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_in_the_secret_that_the_spec_names_or_kuberay_makes() {
-        let secret = |auth: &Value| token_secret(&cluster("g", &json!({"authOptions": auth}), &Value::Null));
-        assert_eq!(secret(&json!({"mode": "token"})).as_deref(), Some("g"));
-        assert_eq!(secret(&json!({"mode": "token", "secretName": "mine"})).as_deref(), Some("mine"));
-        assert_eq!(secret(&json!({"mode": "token", "secretName": ""})).as_deref(), Some("g"));
-        assert_eq!(secret(&json!({"mode": "disabled", "secretName": "mine"})), None);
-        assert_eq!(secret(&Value::Null), None);
-    }
-
-    #[test]
     fn the_dashboard_is_asked_where_the_cluster_has_it() {
         let port = |params: &Value| {
             let spec = json!({"headGroupSpec": {"rayStartParams": params}});
@@ -284,16 +252,5 @@ mod tests {
         ] {
             assert_eq!(port(&odd), DASHBOARD, "{odd}");
         }
-    }
-
-    #[test]
-    fn of_a_long_name_kuberay_keeps_the_end() {
-        let name = format!("{}-abcdef-9999-999", "f".repeat(37));
-        assert_eq!(own_secret(&name), name.get(3..).unwrap());
-        assert_eq!(own_secret(&"f".repeat(50)), "f".repeat(50));
-        // What is left may begin with something that no name begins with.
-        assert_eq!(own_secret(&format!("ab-{}", "f".repeat(49))), format!("r{}", "f".repeat(49)));
-        assert_eq!(own_secret("7b"), "rb");
-        assert_eq!(own_secret(""), "");
     }
 }

@@ -183,14 +183,18 @@ fn group(
     // A head that was told to go is asked for as long as its containers run: its engine is drained.
     let ending = || pods.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
     let head = alive().find(|pod| pod.head).or_else(ending);
+    let member = head.and_then(|head| store.member(&key.sibling(&head.name)));
+    // What the head runs with is there also while RayClusters cannot be listed.
+    let own_port = cluster.and_then(|cluster| rayclusters::own_port(cluster));
+    let own_port = own_port.or_else(|| member?.own_port);
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
         dashboard_port: cluster
             .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
-        own_port: cluster.and_then(|cluster| rayclusters::own_port(cluster)),
+        own_port,
         well: false,
-        token_secret: cluster.and_then(|cluster| rayclusters::token_secret(cluster)),
+        token_secret: member.and_then(|head| head.token_secret.clone()),
     };
     // KubeRay may make a new head while the old one is still ending.
     let heads = pods.iter().filter(|pod| pod.head);
@@ -202,7 +206,7 @@ fn group(
     let warning = warning.map(|(warning, _)| warning.text.clone());
     let cluster = cluster.map(|cluster| rayclusters::observed(cluster, warning));
     let observed = ObservedGroup {
-        cluster: cluster.or_else(|| unlisted(store, fleet, key)),
+        cluster: cluster.or_else(|| unlisted(store, fleet, key, own_port)),
         endpoint_ready,
         ray: store.ray.get(key).cloned(),
         pods,
@@ -214,7 +218,12 @@ fn group(
 }
 
 /// While RayClusters cannot be listed, one that the ledger has is taken for being there: nobody has observed it go.
-fn unlisted(store: &Store, fleet: &RayClusterFleet, key: &Key) -> Option<ObservedRayCluster> {
+fn unlisted(
+    store: &Store,
+    fleet: &RayClusterFleet,
+    key: &Key,
+    own_port: Option<u16>,
+) -> Option<ObservedRayCluster> {
     let groups = fleet.status.as_ref().map(|status| status.groups.as_slice()).unwrap_or_default();
     let entry = groups.iter().find(|group| group.name == key.name)?;
     let uid = entry.uid.clone().filter(|_| !store.lists_clusters(&key.namespace))?;
@@ -223,6 +232,7 @@ fn unlisted(store: &Store, fleet: &RayClusterFleet, key: &Key) -> Option<Observe
         slot: Some(entry.slot),
         attempt: entry.attempt,
         pod_revision: entry.revision.clone(),
+        own_port,
         ..ObservedRayCluster::default()
     })
 }

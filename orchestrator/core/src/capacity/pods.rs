@@ -123,6 +123,28 @@ struct Container {
     restart_policy: Value,
     #[serde(skip_serializing, deserialize_with = "or_default")]
     ports: Vec<Exposed>,
+    #[serde(skip_serializing, deserialize_with = "or_default")]
+    env: Vec<Variable>,
+}
+
+/// A variable of a container's environment, as far as it comes from a Secret.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Variable {
+    name: String,
+    value_from: Option<Source>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Source {
+    secret_key_ref: Option<SecretKey>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SecretKey {
+    name: String,
 }
 
 /// A port of a container.
@@ -147,6 +169,13 @@ impl PodSpec {
     pub fn named_ports(&self) -> Vec<(String, i64)> {
         let ports = self.containers.iter().flat_map(|container| &container.ports);
         ports.filter_map(|port| Some((port.name.clone()?, port.container_port))).collect()
+    }
+
+    /// The Secret from which a container of it takes a variable; `None` if none does.
+    pub fn secret_of(&self, variable: &str) -> Option<String> {
+        let mut all = self.containers.iter().flat_map(|container| &container.env);
+        let found = all.find(|known| known.name == variable)?;
+        Some(found.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
     }
 
     /// The room that the pod takes.

@@ -31,7 +31,7 @@ fn cluster_object(namespace: &str, name: &str, fleet_uid: &str) -> Value {
             },
             "ownerReferences": [owner("f", fleet_uid)]
         },
-        "spec": {"authOptions": {"mode": "token"}}
+        "spec": {}
     })
 }
 
@@ -53,7 +53,11 @@ fn pod_object(name: &str, group: &str, role: &str, ip: &str, deleting: bool) -> 
                 "controller": true
             }]
         },
-        "spec": {"containers": []}, "status": {"podIP": ip}
+        "spec": {"containers": [{"name": "ray", "env": [
+            {"name": "RAY_AUTH_MODE", "value": "token"},
+            {"name": "RAY_AUTH_TOKEN", "valueFrom": {"secretKeyRef": {"name": format!("{group}-token"), "key": "auth_token"}}}
+        ]}]},
+        "status": {"podIP": ip}
     })
 }
 
@@ -283,8 +287,22 @@ fn the_agent_is_told_of_living_pods_only() {
     let (observed, agent) = &groups["f-abc-0"];
     assert_eq!(agent.head_ip.as_deref(), Some("10.0.0.2"));
     assert_eq!(agent.ips, ["10.0.0.2", "10.0.0.3"]);
-    assert_eq!(agent.token_secret.as_deref(), Some("f-abc-0"));
+    assert_eq!(agent.token_secret.as_deref(), Some("f-abc-0-token"), "that of the head's environment");
     assert_eq!(observed.pods.len(), 4);
+}
+
+#[test]
+fn a_group_is_asked_with_its_token_also_while_rayclusters_cannot_be_listed() {
+    let index = Index::default();
+    let mut head = pod_object("head", "f-abc-0", "head", "10.0.0.1", false);
+    head["metadata"]["labels"][names::LABEL_MODEL_PORT] = json!("9000");
+    index.apply(object::<Pod>(&head));
+    let mut fleet = fleet(&["f-abc-0"]);
+    fleet.status.as_mut().unwrap().groups[0].uid = Some("f-abc-0-uid".into());
+    let groups = groups(&index, &fleet);
+    let (observed, agent) = &groups["f-abc-0"];
+    assert_eq!(agent.token_secret.as_deref(), Some("f-abc-0-token"));
+    assert_eq!((agent.own_port, observed.cluster.as_ref().unwrap().own_port), (Some(9000), Some(9000)));
 }
 
 #[test]

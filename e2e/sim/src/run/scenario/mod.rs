@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use rayfleet_api::status::Phase;
 use serde::Deserialize;
@@ -18,6 +19,10 @@ pub use self::length::Length;
 pub use self::patch::Patch;
 pub use self::read::{ReadError, standard};
 pub use super::faults::Why;
+use super::faults::{Kind, Plan};
+
+/// How much longer a step of a scenario may take with faults than without.
+const COST_OF_FAULTS: Duration = Duration::from_mins(5);
 
 /// A scenario. It starts with the creation of its fleet.
 #[derive(Clone, Debug)]
@@ -54,6 +59,24 @@ impl Scenario {
     pub fn unbounded(&self) -> Self {
         let expect = Expect { min_ready: None, max_groups: None, ..self.expect.clone() };
         Self { expect, ..self.clone() }
+    }
+
+    /// The same scenario for a run with these faults: each may cost a handover of the lease and a call that hangs, and a suspended
+    /// group's pods are taken away under the requests that they answer, one of each client at the most.
+    #[must_use]
+    pub fn under(&self, plan: &Plan) -> Self {
+        let mut scenario = if plan.brings_outages() { self.unbounded() } else { self.clone() };
+        if !plan.0.is_empty() {
+            for step in &mut scenario.steps {
+                if let Step::Until(until) = step {
+                    until.within.0 += COST_OF_FAULTS;
+                }
+            }
+        }
+        let suspensions = plan.0.iter().filter(|fault| fault.kind == Kind::Suspended).count();
+        let clients = self.load.fresh + self.load.kept;
+        scenario.expect.failed += clients * u32::try_from(suspensions).unwrap_or(u32::MAX);
+        scenario
     }
 }
 

@@ -89,6 +89,7 @@ fn on_a_thread(run: impl Future<Output = Report>) -> Report {
 
 async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install: Install) -> Report {
     panics::note();
+    let scenario = &scenario.under(plan);
     let trace = Trace::begin();
     let api = ApiServer::new();
     rayfleet_orchestrator::clock::simulate(api.now());
@@ -141,8 +142,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
     failures.extend(quiet(&shared, rest).await.err());
     failures.append(&mut shared.state().breaches);
     failures.append(&mut panics::noted());
-    let judged = if plan.brings_outages() { scenario.unbounded() } else { scenario.clone() };
-    failures.extend(oracle::expected(&judged, watch.extremes(), tally, stage_status(&api, &fleet)));
+    failures.extend(oracle::expected(scenario, watch.extremes(), tally, stage_status(&api, &fleet)));
     let end = oracle::picture(&api, &ray, NAMESPACE, &fleet);
     failures.extend(oracle::orphans(&end));
     let mut kept = shared.state();

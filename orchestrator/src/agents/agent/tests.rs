@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fixtures::fleet;
-use crate::kubernetes::GroupPods;
+use crate::kubernetes::{GroupKey, GroupPods};
 use rayfleet_runtime::testing::{Answer, Fake};
 
 #[test]
@@ -172,7 +172,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
         submits: AtomicUsize::default(),
     });
     let model = fleet().model.unwrap();
-    let submission = SubmissionId::new("g.e.1").unwrap();
+    let submission = Submission::of("g.e.1".parse().unwrap()).unwrap();
     let launch = Launch::of(&model, submission.clone()).unwrap();
     let engine = Engine::Launched { submission, port: 8000 };
     let pods =
@@ -186,7 +186,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     let running = tokio::spawn(agent.run());
 
     let error = || {
-        let observed = index.read(|known| known.ray.get(&Key::new("n", "g")).cloned())?;
+        let observed = index.read(|known| known.ray.get(&GroupKey::new("n", "g")).cloned())?;
         observed.state.ok()?.engine.launch_error
     };
     let mut reported = None;
@@ -208,7 +208,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
 async fn a_launch_waits_for_a_head_with_an_address() {
     let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
     let model = fleet().model.unwrap();
-    let submission = SubmissionId::new("g.e.1").unwrap();
+    let submission = Submission::of("g.e.1".parse().unwrap()).unwrap();
     let launch = Launch::of(&model, submission.clone()).unwrap();
     let engine = Engine::Launched { submission, port: 8000 };
     let pods =
@@ -238,8 +238,9 @@ async fn a_launch_waits_for_a_head_with_an_address() {
 async fn a_launch_that_the_group_has_left_is_not_done() {
     let late = Arc::new(Late { ready: clock::monotonic(), submits: AtomicUsize::default() });
     let model = fleet().model.unwrap();
-    let launch = Launch::of(&model, SubmissionId::new("g.e.1").unwrap()).unwrap();
-    let engine = Engine::Launched { submission: SubmissionId::new("g.e.2").unwrap(), port: 8000 };
+    let launch = Launch::of(&model, Submission::of("g.e.1".parse().unwrap()).unwrap()).unwrap();
+    let engine =
+        Engine::Launched { submission: Submission::of("g.e.2".parse().unwrap()).unwrap(), port: 8000 };
     let (_sender, receiver) = watch::channel(Assignment { engine, ..assignment("10.0.0.1") });
     let (mut agent, _) = agent(assignment("10.0.0.1"));
     agent.bridge = Bridge::over(Arc::new(Over(late.clone())), Limits::default()).unwrap();
@@ -289,7 +290,8 @@ async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
         agent.bridge = Bridge::over(Arc::new(Dashless(health)), Limits::default()).unwrap();
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
         agent.look(assignment, target).await;
-        let observed = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
+        let observed =
+            agent.index.read(|known| known.ray.get(&GroupKey::new("n", "g")).cloned()).unwrap().state;
         assert_eq!(observed.is_ok(), serves, "{health} {pace:?} {port:?}: {observed:?}");
         if let Ok(alive) = observed {
             assert_eq!((alive.engine.healthy, alive.nodes), (true, vec!["10.0.0.1".to_owned()]));

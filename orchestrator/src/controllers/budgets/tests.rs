@@ -33,7 +33,7 @@ fn bench(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Bench {
 
 impl Bench {
     fn protect(&self, groups: &[&str]) {
-        let groups = groups.iter().map(|name| ((*name).to_owned(), 2)).collect();
+        let groups = groups.iter().map(|name| ((*name).into(), 2)).collect();
         self.index.protect(&key(), Protected { fleet: Arc::new(fleet()), groups });
     }
 

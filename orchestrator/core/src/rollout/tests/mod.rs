@@ -20,7 +20,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::ValidFleet;
+use rayfleet_api::{GroupName, ValidFleet};
 
 use super::{Inputs, RolloutTarget};
 use crate::observed::ObservedGroup;
@@ -30,7 +30,7 @@ use crate::testing::at;
 fn inputs<'a>(
     fleet: &'a ValidFleet,
     target: &'a RolloutTarget<'a>,
-    observed: &'a BTreeMap<String, ObservedGroup>,
+    observed: &'a BTreeMap<GroupName, ObservedGroup>,
 ) -> Inputs<'a> {
     Inputs {
         fleet,

@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{GroupStatus, Phase, RolloutStep};
+use rayfleet_api::{GroupName, RayClusterFleet};
 
 use super::ready;
 
 /// Remembers what was reported.
 #[derive(Debug, Default)]
 pub struct Narrator {
-    groups: BTreeMap<String, (Phase, u32, u32)>,
+    groups: BTreeMap<GroupName, (Phase, u32, u32)>,
     step: Option<RolloutStep>,
 }
 
@@ -32,7 +32,7 @@ impl Narrator {
                 lines.push(line(group));
             }
         }
-        let there = |name: &String| ready::groups(fleet).iter().any(|group| group.name == *name);
+        let there = |name: &GroupName| ready::groups(fleet).iter().any(|group| group.name == *name);
         self.groups.retain(|name, _| {
             let keep = there(name);
             if !keep {

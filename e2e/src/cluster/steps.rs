@@ -78,7 +78,7 @@ fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
 }
 
 fn step(what: What, group: &GroupStatus) -> Step {
-    Step { what, group: group.name.clone(), revision: group.revisions().to_string() }
+    Step { what, group: group.name.to_string(), revision: group.revisions().to_string() }
 }
 
 /// One line for each step.
@@ -95,7 +95,7 @@ mod tests {
     fn group(name: &str, ready: bool, goal: Goal, launch: u32) -> GroupStatus {
         let phase = if ready { Phase::Ready } else { Phase::Loading };
         let ready_since = ready.then_some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
-        let (revision, engine_revision) = ("a".to_owned(), Some("b".to_owned()));
+        let (revision, engine_revision) = ("a".into(), Some("b".into()));
         GroupStatus {
             name: name.into(),
             revision,

@@ -149,7 +149,9 @@ pub fn bounds(fleet: &RayClusterFleet, strategy: ValidStrategy) -> (i32, i32) {
 fn revisions(fleet: &RayClusterFleet) -> Revisions {
     ready::groups(fleet)
         .iter()
-        .map(|group| (group.revision.clone(), group.engine_revision.clone().unwrap_or_default()))
+        .map(|group| {
+            (group.revision.to_string(), group.engine_revision.clone().unwrap_or_default().to_string())
+        })
         .collect()
 }
 

@@ -31,7 +31,7 @@ fn agree(
 ) -> anyhow::Result<()> {
     let name = &group.name;
     let by_status: BTreeSet<RankAt> =
-        group.placement.iter().map(|rank| (rank.tensor, rank.stage, rank.node.clone())).collect();
+        group.placement.iter().map(|rank| (rank.tensor, rank.stage, rank.node.to_string())).collect();
     ensure!(
         by_status == *by_ray,
         "group {name}: its status has the ranks (tensor, stage, node) at {by_status:?}, Ray at {by_ray:?}"
@@ -42,7 +42,7 @@ fn agree(
         by_ray.len()
     );
     let of_ranks: BTreeSet<String> = by_ray.iter().map(|(.., node)| node.clone()).collect();
-    let of_pods = nodes_by_group(pods).remove(name).unwrap_or_default();
+    let of_pods = nodes_by_group(pods).remove(name.as_str()).unwrap_or_default();
     ensure!(of_ranks == of_pods, "group {name}: its ranks are on {of_ranks:?}, its pods on {of_pods:?}");
     Ok(())
 }

@@ -298,7 +298,7 @@ async fn path(head: &FleetPod, verb: &str) -> anyhow::Result<()> {
 
 /// The replaced engine has no process left in living pods, and a replaced group has no pod left.
 async fn nothing_left(fleet: &Fleet, old: &GroupStatus, now: &[GroupStatus]) -> anyhow::Result<()> {
-    let wanted: BTreeSet<String> = now.iter().map(|group| group.name.clone()).collect();
+    let wanted: BTreeSet<String> = now.iter().map(|group| group.name.to_string()).collect();
     until("nothing of the broken engine to be left", Duration::from_mins(2), async || {
         let pods = pods(fleet).await?;
         let strangers = pods.iter().any(|pod| !wanted.contains(&pod.group));

@@ -90,7 +90,9 @@ pub(crate) fn is_draining(group: &GroupStatus, old: &str) -> bool {
 pub(crate) fn only_revision(seen: &RayClusterFleet) -> anyhow::Result<(String, String)> {
     let revisions: BTreeSet<_> = groups(seen)
         .iter()
-        .map(|group| (group.revision.clone(), group.engine_revision.clone().unwrap_or_default()))
+        .map(|group| {
+            (group.revision.to_string(), group.engine_revision.clone().unwrap_or_default().to_string())
+        })
         .collect();
     ensure!(revisions.len() == 1, "the groups are of different revisions: {revisions:?}");
     Ok(revisions.into_iter().next().unwrap_or_default())

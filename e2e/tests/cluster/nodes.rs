@@ -69,11 +69,11 @@ async fn suspect(fleet: &Fleet, seen: &RayClusterFleet) -> anyhow::Result<Suspec
     let [victim, other] = groups(seen) else {
         anyhow::bail!("the fleet has not two groups: {}", ready::words(seen))
     };
-    let of = |group: &GroupStatus| nodes.get(&group.name).cloned().unwrap_or_default();
+    let of = |group: &GroupStatus| nodes.get(group.name.as_str()).cloned().unwrap_or_default();
     let shared = of(victim).intersection(&of(other)).next().cloned();
     let node = shared
         .with_context(|| format!("no node has pods of both groups, as of three nodes one must: {nodes:?}"))?;
-    Ok(Suspect { node, victim: victim.name.clone(), other: other.name.clone() })
+    Ok(Suspect { node, victim: victim.name.to_string(), other: other.name.to_string() })
 }
 
 fn entry<'f>(fleet: &'f RayClusterFleet, node: &str) -> Option<&'f NodeFailures> {
@@ -126,7 +126,7 @@ async fn avoid(
     let new = groups(&after).iter().find(|group| group.name != *other);
     let new = new.with_context(|| format!("group {victim} has no successor: {}", ready::words(&after)))?;
     ensure!(
-        new.name != *victim && new.avoid_nodes.contains(node) && !new.nodes.contains(node),
+        new.name != *victim && new.avoid_nodes.contains(&node.into()) && !new.nodes.contains(&node.into()),
         "{victim} was to be re-created without {node}; what there is: {new:?}"
     );
     let pods_after = pods(fleet).await?;
@@ -182,7 +182,7 @@ async fn forgotten(fleet: &Fleet) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(fleet.cluster.client.clone(), &fleet.cluster.namespace);
     let ours = ListParams::default().labels(&format!("{}={}", names::LABEL_FLEET, fleet.name));
     let reported: BTreeSet<String> =
-        groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
+        groups(&fleet.get().await?).iter().map(|group| group.name.to_string()).collect();
     let mut left = BTreeSet::new();
     let waited = until("only the fleet's groups to have pods", Duration::from_mins(1), async || {
         let list = call("list the fleet's pods", api.list_metadata(&ours)).await?.items;

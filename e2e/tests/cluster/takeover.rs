@@ -55,7 +55,7 @@ pub(crate) async fn kill(suite: &Suite, namespace: &str) -> anyhow::Result<()> {
 /// What exists is what the status says, and nothing beside it.
 pub(crate) async fn no_strays(fleet: &Fleet) -> anyhow::Result<()> {
     let reported: BTreeSet<String> =
-        groups(&fleet.get().await?).iter().map(|group| group.name.clone()).collect();
+        groups(&fleet.get().await?).iter().map(|group| group.name.to_string()).collect();
     let cluster = &fleet.cluster;
     let api: Api<kube::core::DynamicObject> =
         Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &ray_cluster_resource());

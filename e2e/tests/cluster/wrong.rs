@@ -89,16 +89,14 @@ async fn rolled_back(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Resu
     let rollback =
         rollback.with_context(|| format!("status.rollout.rollback is missing: {}", ready::words(&seen)))?;
     suite.console.say(format_args!("rolled back from {}: {}", rollback.failed, rollback.cause));
-    ensure!(
-        rollback.failed != stable,
-        "the revision that is said to have failed is the one that it went back to"
-    );
+    let failed = rollback.failed.to_string();
+    ensure!(failed != stable, "the revision that is said to have failed is the one that it went back to");
     let undo = format!("kubectl rayfleet rollout undo {}", fleet.name);
-    condition(&seen, "Progressing", "False", &[&rollback.failed])?;
-    condition(&seen, "Stalled", "True", &[&rollback.failed, &undo])?;
+    condition(&seen, "Progressing", "False", &[&failed])?;
+    condition(&seen, "Stalled", "True", &[&failed, &undo])?;
     let warned = warnings(fleet).await?;
-    let warned = warned.iter().any(|it| it.reason == "RolledBack" && it.message.contains(&rollback.failed));
-    ensure!(warned, "there is no event RolledBack that names {}", rollback.failed);
+    let warned = warned.iter().any(|it| it.reason == "RolledBack" && it.message.contains(&failed));
+    ensure!(warned, "there is no event RolledBack that names {failed}");
     Ok(rollback)
 }
 

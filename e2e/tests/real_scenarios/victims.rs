@@ -221,7 +221,7 @@ impl RealStage<'_> {
         let group = self.group(member.group).await?.name;
         let role = if member.head { "head" } else { "worker" };
         let found =
-            pods(&self.fleet).await?.into_iter().find(|pod| pod.group == group && pod.head == member.head);
+            pods(&self.fleet).await?.into_iter().find(|pod| group == pod.group && pod.head == member.head);
         found.with_context(|| format!("group {group} has no {role}"))
     }
 
@@ -234,7 +234,7 @@ impl RealStage<'_> {
             .with_context(|| format!("the status of group {} has no place of rank {rank}", group.name))?
             .node;
         let mut there = pods(&self.fleet).await?;
-        there.retain(|pod| pod.group == group.name && pod.node == *node);
+        there.retain(|pod| group.name == pod.group && *node == pod.node);
         match there.as_slice() {
             [pod] => Ok(pod.clone()),
             many => bail!("group {} has {} pods on {node}: which has rank {rank}?", group.name, many.len()),

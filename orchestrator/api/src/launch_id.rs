@@ -3,14 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::{EngineRevision, GroupName};
+
 /// One start of a group's engine. As text it is the submission id of its job: unique for each launch, the same however
 /// often one is repeated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaunchId {
     /// The group.
-    pub group: String,
+    pub group: GroupName,
     /// Revision of the engine; `None` where the template starts it.
-    pub engine: Option<String>,
+    pub engine: Option<EngineRevision>,
     /// Number of the launch on this RayCluster.
     pub number: u32,
 }
@@ -29,8 +31,8 @@ impl FromStr for LaunchId {
         let odd = || format!("`{text}` is no launch: not <group>.<engine revision>.<number>");
         let (rest, number) = text.rsplit_once('.').ok_or_else(odd)?;
         let (group, engine) = rest.rsplit_once('.').filter(|(group, _)| !group.is_empty()).ok_or_else(odd)?;
-        let engine = (!engine.is_empty()).then(|| engine.to_owned());
-        Ok(Self { group: group.to_owned(), engine, number: number.parse().map_err(|_| odd())? })
+        let engine = (!engine.is_empty()).then(|| engine.into());
+        Ok(Self { group: group.into(), engine, number: number.parse().map_err(|_| odd())? })
     }
 }
 
@@ -41,8 +43,8 @@ mod tests {
     #[test]
     fn a_launch_is_read_as_it_is_written() {
         let launch = |group: &str, engine: Option<&str>, number| LaunchId {
-            group: group.to_owned(),
-            engine: engine.map(str::to_owned),
+            group: group.into(),
+            engine: engine.map(Into::into),
             number,
         };
         for (text, wanted) in [

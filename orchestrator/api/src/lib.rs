@@ -7,6 +7,7 @@
 pub mod generated;
 pub mod kuberay;
 mod launch_id;
+mod name_types;
 mod named;
 pub mod names;
 mod normal;
@@ -21,6 +22,7 @@ mod tolerant;
 pub mod valid;
 
 pub use launch_id::LaunchId;
+pub use name_types::{EngineRevision, GroupName, NodeName, PodName, PodRevision};
 pub use ray_bridge_model::{FieldError, owned};
 pub use schema::crd;
 pub use spec::RayClusterFleet;

@@ -1,6 +1,8 @@
 //! Labels, annotations, condition types and object names: everything that two components must
 //! spell the same way. No logic beyond joining and splitting names.
 
+use crate::{GroupName, PodRevision};
+
 /// API group of the fleet, shared with AIBrix.
 pub const GROUP: &str = "orchestration.aibrix.ai";
 /// Version of the fleet API.
@@ -64,11 +66,11 @@ pub const RAY_LABEL_NODE_TYPE: &str = "ray.io/node-type";
 
 /// Name of the RayCluster for a slot: `<fleet>-<pod revision>-<slot>`, from the second attempt on
 /// with `-<attempt>` behind it.
-pub fn group_name(fleet: &str, pod_revision: &str, slot: u32, attempt: u32) -> String {
+pub fn group_name(fleet: &str, pod_revision: &PodRevision, slot: u32, attempt: u32) -> GroupName {
     if attempt == 0 {
-        format!("{fleet}-{pod_revision}-{slot}")
+        format!("{fleet}-{pod_revision}-{slot}").into()
     } else {
-        format!("{fleet}-{pod_revision}-{slot}-{attempt}")
+        format!("{fleet}-{pod_revision}-{slot}-{attempt}").into()
     }
 }
 
@@ -83,12 +85,12 @@ mod tests {
     #[test]
     fn group_names_fit_kuberay() {
         let fleet = "f".repeat(MAX_FLEET_NAME);
-        assert_eq!(group_name(&fleet, "abcdef", 9999, 999).len(), 53);
+        assert_eq!(group_name(&fleet, &"abcdef".into(), 9999, 999).len(), 53);
     }
 
     #[test]
     fn the_first_attempt_has_no_number() {
-        assert_eq!(group_name("llama", "abcdef", 0, 0), "llama-abcdef-0");
-        assert_eq!(group_name("llama", "abcdef", 0, 2), "llama-abcdef-0-2");
+        assert_eq!(group_name("llama", &"abcdef".into(), 0, 0), "llama-abcdef-0");
+        assert_eq!(group_name("llama", &"abcdef".into(), 0, 2), "llama-abcdef-0-2");
     }
 }

@@ -1,25 +1,27 @@
 //! Revisions: short hashes of what a group's pods and engine are made from. Scaling fields are in
 //! neither, so scaling never replaces a group.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::normal;
 use crate::spec::{Model, Parallelism, RayClusterTemplate};
 use crate::valid::DEFAULT_PORT;
+use crate::{EngineRevision, PodRevision};
 
 /// Letters and digits of revisions. No vowels, so that no word appears: the alphabet of Kubernetes' own
 /// `SafeEncodeString`, letters first.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// The pair of revisions that a fleet asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The pair of revisions that a fleet asks for. In the status `<pod>/<engine>`, or `<pod>` alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Revision {
     /// Hash of the pod template.
-    pub pod: String,
+    pub pod: PodRevision,
     /// Hash of the model block; `None` when the template starts the engine.
-    pub engine: Option<String>,
+    pub engine: Option<EngineRevision>,
 }
 
 impl std::fmt::Display for Revision {
@@ -31,14 +33,16 @@ impl std::fmt::Display for Revision {
     }
 }
 
-impl std::str::FromStr for Revision {
-    type Err = std::convert::Infallible;
+impl<T: AsRef<str>> From<T> for Revision {
+    fn from(text: T) -> Self {
+        let mut parts = text.as_ref().splitn(2, '/');
+        Self { pod: parts.next().unwrap_or_default().into(), engine: parts.next().map(Into::into) }
+    }
+}
 
-    /// Reads `<pod>/<engine>` or `<pod>`, as the status has it.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (pod, engine) =
-            text.split_once('/').map_or((text, None), |(pod, engine)| (pod, Some(engine.to_owned())));
-        Ok(Self { pod: pod.to_owned(), engine })
+impl From<Revision> for String {
+    fn from(revision: Revision) -> Self {
+        revision.to_string()
     }
 }
 
@@ -52,12 +56,13 @@ pub fn revision(template: &RayClusterTemplate, model: Option<&Model>) -> Revisio
         pod: match model.and_then(|model| model.port).filter(|port| *port != i32::from(DEFAULT_PORT)) {
             None => hash(&normal::template(template)),
             Some(port) => hash(&(normal::template(template), port)),
-        },
+        }
+        .into(),
         engine: model.map(|model| {
             // A data-parallel size that is written out is the same as none: it can only be 1.
             let parallelism = Parallelism { data: None, ..model.parallelism };
             let engine = Model { start_timeout: None, probe: None, parallelism, ..model.clone() };
-            hash(&engine)
+            hash(&engine).into()
         }),
     }
 }
@@ -154,7 +159,7 @@ mod tests {
     #[test]
     fn a_revision_is_read_as_it_is_written() {
         for text in ["abc", "abc/def"] {
-            assert_eq!(text.parse::<Revision>().unwrap().to_string(), text);
+            assert_eq!(Revision::from(text).to_string(), text);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::named::named;
 pub use crate::rank_count::RankCount;
 use crate::revision::Revision;
 use crate::valid::FieldError;
+use crate::{EngineRevision, GroupName, NodeName, PodName, PodRevision};
 
 /// Observed state of the fleet.
 // It can be read whatever is in it: see `crate::tolerant`.
@@ -65,7 +66,7 @@ pub struct RayClusterFleetStatus {
 #[serde(rename_all = "camelCase")]
 pub struct NodeFailures {
     /// Kubernetes node.
-    pub node: String,
+    pub node: NodeName,
     /// Failures of groups that came from it, until an hour has passed without one.
     pub failures: u32,
     /// When the last one was.
@@ -216,7 +217,7 @@ pub enum Goal {
 #[serde(rename_all = "camelCase")]
 pub struct GroupStatus {
     /// Name of the RayCluster.
-    pub name: String,
+    pub name: GroupName,
     /// Slot: the lowest number that was free when the group was entered here.
     pub slot: u32,
     /// Attempt at this slot; a group that is recreated after a failure gets the next number.
@@ -226,10 +227,10 @@ pub struct GroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// Pod revision: hash of the template that its pods are made from.
-    pub revision: String,
+    pub revision: PodRevision,
     /// Engine revision: hash of the model block that its engine runs or is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engine_revision: Option<String>,
+    pub engine_revision: Option<EngineRevision>,
     /// Phase of its life: `Pending` until its RayCluster is created, `Provisioning` while its pods start, `Forming`
     /// while its Ray nodes join, `Placing` while the ranks are placed, `Loading` while the engine loads the model,
     /// `Probing` while the probe prompt is answered, `Ready` while it takes traffic, `Draining` while its last
@@ -285,10 +286,10 @@ pub struct GroupStatus {
     pub pend_until: Option<Time>,
     /// Name of the head pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<String>,
+    pub head: Option<PodName>,
     /// Kubernetes nodes of its pods, the head's first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub nodes: Vec<String>,
+    pub nodes: Vec<NodeName>,
     /// Ranks placed as planned, of all ranks: `4/4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -301,7 +302,7 @@ pub struct GroupStatus {
     pub misplaced: Vec<String>,
     /// Nodes that its pods are kept off, because the fleet's groups failed there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub avoid_nodes: Vec<String>,
+    pub avoid_nodes: Vec<NodeName>,
     /// Requests in flight when last looked; while it serves this is written every 10 s at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,
@@ -349,7 +350,7 @@ pub struct RankPlacement {
     /// Pipeline stage.
     pub stage: u32,
     /// Kubernetes node.
-    pub node: String,
+    pub node: NodeName,
 }
 
 named! {
@@ -403,16 +404,19 @@ pub struct RolloutStatus {
     pub reason: Option<String>,
     /// Revision (`<pod>/<engine>`) that is being replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub from: Option<Revision>,
     /// Revision that is being rolled out.
-    pub to: String,
+    #[schemars(with = "String")]
+    pub to: Revision,
     /// Number of the ControllerRevision of `to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_number: Option<i64>,
     /// Revision that all groups had when a rollout was complete last: what a partition keeps, and what
     /// `onFailure: Rollback` goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stable: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub stable: Option<Revision>,
     /// The rollback in force, if a revision failed. It ends when the fleet asks for another revision or for
     /// `onFailure: Hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -420,7 +424,8 @@ pub struct RolloutStatus {
     /// Revision for which surge groups waited for nodes in vain (`whenNoRoom: Pend`), until the spec changes or the rollout is
     /// complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pend_failed_revision: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub pend_failed_revision: Option<Revision>,
     /// How often they did, as far as waits grow with it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pend_failures: u32,
@@ -440,7 +445,8 @@ pub struct RolloutStatus {
 #[serde(rename_all = "camelCase")]
 pub struct RollbackStatus {
     /// The revision that failed; the fleet still asks for it.
-    pub failed: String,
+    #[schemars(with = "String")]
+    pub failed: Revision,
     /// Why it counts as failed.
     pub cause: String,
     /// When that was decided.

@@ -287,11 +287,7 @@ mod tests {
                 status.groups.iter().map(|group| (&*group.name, group.slot, group.launch)).collect();
             assert_eq!(ledger, [("f-0", 0, 3), ("f-1", 1, 3)], "{field}");
             let rollout = status.rollout.unwrap();
-            assert_eq!(
-                (rollout.stable.as_deref(), rollout.lost_requests),
-                (Some("pods1/eng1"), 7),
-                "{field}"
-            );
+            assert_eq!((rollout.stable, rollout.lost_requests), (Some("pods1/eng1".into()), 7), "{field}");
         }
         assert_eq!(status(|_| {}).unreadable, []);
     }

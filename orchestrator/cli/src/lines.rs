@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rayfleet_api::GroupName;
 
 use crate::args::{Output, StatusArgs};
 use crate::render::list::{self, Shape};
@@ -18,7 +19,7 @@ pub(crate) struct Lines {
     color: bool,
     columns: Option<Columns>,
     head: String,
-    groups: BTreeMap<String, Group>,
+    groups: BTreeMap<GroupName, Group>,
 }
 
 impl Lines {

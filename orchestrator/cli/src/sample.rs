@@ -127,7 +127,7 @@ pub(crate) fn complete_fleet() -> Fleet {
     for group in &mut fleet.groups {
         group.phase = "Ready".to_owned();
         group.goal = "Serve".to_owned();
-        group.revision = "bcdfgh/zxwvtr".to_owned();
+        group.revision = "bcdfgh/zxwvtr".into();
         group.message = None;
     }
     fleet

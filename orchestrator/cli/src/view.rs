@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use rayfleet_api::{RayClusterFleet, ValidFleet};
+use rayfleet_api::revision::Revision;
+use rayfleet_api::{GroupName, NodeName, PodName, RayClusterFleet, ValidFleet};
 use serde_json::Value;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,15 +44,14 @@ pub(crate) struct Condition {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
-    pub(crate) name: String,
-    /// `<pod>/<engine>`, or the pod revision alone.
-    pub(crate) revision: String,
+    pub(crate) name: GroupName,
+    pub(crate) revision: Revision,
     pub(crate) phase: String,
     pub(crate) since: Option<Timestamp>,
     pub(crate) goal: String,
     pub(crate) goal_reason: Option<String>,
-    pub(crate) head: Option<String>,
-    pub(crate) nodes: Vec<String>,
+    pub(crate) head: Option<PodName>,
+    pub(crate) nodes: Vec<NodeName>,
     pub(crate) ranks: Option<String>,
     pub(crate) placement: Vec<Rank>,
     pub(crate) in_flight: Option<i64>,
@@ -64,7 +64,7 @@ pub(crate) struct Group {
 pub(crate) struct Rank {
     pub(crate) stage: i64,
     pub(crate) number: i64,
-    pub(crate) node: String,
+    pub(crate) node: NodeName,
 }
 
 /// The state of a rollout.
@@ -72,8 +72,8 @@ pub(crate) struct Rank {
 pub(crate) struct Rollout {
     pub(crate) step: String,
     pub(crate) reason: Option<String>,
-    pub(crate) from: Option<String>,
-    pub(crate) to: Option<String>,
+    pub(crate) from: Option<Revision>,
+    pub(crate) to: Option<Revision>,
     pub(crate) number: Option<i64>,
     pub(crate) last_progress: Option<Timestamp>,
     pub(crate) lost_requests: i64,
@@ -139,19 +139,18 @@ impl Condition {
 
 impl Group {
     fn read(value: &Value) -> Self {
-        let pod = text(value, "revision").unwrap_or_default();
         Self {
             name: text(value, "name").unwrap_or_default(),
-            revision: match text(value, "engineRevision") {
-                Some(engine) => format!("{pod}/{engine}"),
-                None => pod,
+            revision: Revision {
+                pod: text(value, "revision").unwrap_or_default(),
+                engine: text(value, "engineRevision"),
             },
             phase: text(value, "phase").unwrap_or_else(|| "<unknown>".to_owned()),
             since: time(value, "phaseSince"),
             goal: text(value, "goal").unwrap_or_else(|| "Serve".to_owned()),
             goal_reason: text(value, "goalReason"),
             head: text(value, "head"),
-            nodes: list(value, "nodes", |node| node.as_str().unwrap_or_default().to_owned()),
+            nodes: list(value, "nodes", |node| node.as_str().unwrap_or_default().into()),
             ranks: text(value, "ranks"),
             placement: list(value, "placement", Rank::read),
             in_flight: value["inFlight"].as_i64(),
@@ -166,7 +165,7 @@ impl Rank {
         Self {
             stage: number(value, "stage"),
             number: number(value, "rank"),
-            node: text(value, "node").unwrap_or_else(|| "<unknown>".to_owned()),
+            node: text(value, "node").unwrap_or_else(|| "<unknown>".into()),
         }
     }
 }
@@ -200,8 +199,8 @@ fn partition(object: &DynamicObject) -> i64 {
         .map_or(0, |fleet| fleet.strategy.partition.into())
 }
 
-fn text(value: &Value, field: &str) -> Option<String> {
-    value[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+fn text<T: for<'a> From<&'a str>>(value: &Value, field: &str) -> Option<T> {
+    value[field].as_str().filter(|text| !text.is_empty()).map(T::from)
 }
 
 fn number(value: &Value, field: &str) -> i64 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rayfleet_api::status::{FailureKind, GroupStatus};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity;
 use crate::effect::Effect;
@@ -32,7 +32,7 @@ pub struct ReconcileInput<'a> {
     pub status: &'a RayClusterFleetStatus,
     /// What was observed, by group name: every group of the ledger and every RayCluster or pod that
     /// the fleet owns.
-    pub groups: &'a BTreeMap<String, ObservedGroup>,
+    pub groups: &'a BTreeMap<GroupName, ObservedGroup>,
     /// What the nodes have room for. `None`: it may not be read, so do not create surge groups.
     pub capacity: Option<&'a dyn capacity::Source>,
     /// Now.
@@ -65,7 +65,7 @@ pub fn decide(world: &ReconcileInput<'_>) -> Decision {
     let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, target.fleet(), entry)).collect();
     let groups: Vec<GroupStatus> = steps.iter().map(|step| step.group.clone()).collect();
     // Before the planner: a group that it gives another goal has failed all the same.
-    let proven = world.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref());
+    let proven = world.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
     let nodes = Nodes::settle(world.fleet, proven, &world.status.node_failures, &steps, world.now);
     let turned = target.turn_if_failed(world.status, &groups, world.groups, world.now);
     let fleet = target.fleet();
@@ -125,10 +125,10 @@ fn follow(
 ) {
     // A step belongs to the ledger's entry at the same place.
     let entries = ledger.groups.iter().zip(std::mem::take(steps));
-    let mut taken: BTreeMap<&str, _> =
-        entries.map(|(entry, step)| (entry.name.as_str(), (entry, step))).collect();
+    let mut taken: BTreeMap<&GroupName, _> =
+        entries.map(|(entry, step)| (&entry.name, (entry, step))).collect();
     for planned in &mut planner.groups {
-        let next = match taken.remove(planned.name.as_str()) {
+        let next = match taken.remove(&planned.name) {
             Some((_, step)) if step.group == *planned => {
                 steps.push(step);
                 continue;
@@ -220,7 +220,7 @@ mod tests {
     fn an_engine_that_was_not_launched_yet_is_launched_at_the_new_revision() {
         let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet(1), 0) };
         let mut fleet = fleet(1);
-        fleet.revision.engine = Some("eng2".to_owned());
+        fleet.revision.engine = Some("eng2".into());
         let launch = Effect::LaunchEngine { launch: "llama-pods1-0.eng2.1".parse().unwrap() };
         assert!(pass(&fleet, &group, &[]).effects.contains(&launch));
     }
@@ -229,7 +229,7 @@ mod tests {
     fn a_group_without_an_engine_is_at_once_of_the_new_engine_revision() {
         let mut fleet = fleet(1);
         let group = entry(&fleet, 0);
-        fleet.revision.engine = Some("eng2".to_owned());
+        fleet.revision.engine = Some("eng2".into());
         let status = RayClusterFleetStatus { groups: vec![group], ..RayClusterFleetStatus::default() };
         let (groups, capacity) = (BTreeMap::new(), nodes(&[1; 4]));
         let decision = decide(&ReconcileInput {
@@ -285,12 +285,12 @@ mod tests {
         let group = GroupStatus {
             phase: Phase::Failed,
             retry_after: Some(time::began(at(100))),
-            nodes: vec!["node-0".to_owned(), "node-1".to_owned()],
+            nodes: vec!["node-0".into(), "node-1".into()],
             ..ready_entry(&fleet(1), 0)
         };
         let last = Some(time::began(t0()));
         let against = NodeFailures {
-            node: "node-1".to_owned(),
+            node: "node-1".into(),
             failures: 3,
             last_failure_time: last,
             avoided: true,

@@ -1,8 +1,8 @@
 //! What is to be done: the only way in which decisions reach the world. The orchestrator's executor
 //! performs effects after the ledger (the fleet's status) that they follow from has been written.
 
-use rayfleet_api::LaunchId;
 use rayfleet_api::status::GroupStatus;
+use rayfleet_api::{GroupName, LaunchId, PodName};
 
 /// One thing to do. Each may be repeated without harm.
 #[expect(clippy::large_enum_variant, reason = "a pass has a handful of effects")]
@@ -16,7 +16,7 @@ pub enum Effect {
     /// Delete a RayCluster, if it is still the one that was observed.
     DeleteCluster {
         /// Name.
-        name: String,
+        name: GroupName,
         /// Precondition.
         uid: String,
         /// Precondition.
@@ -27,14 +27,14 @@ pub enum Effect {
     /// Set a RayCluster back to the size that it was made with, if it still differs.
     RepairCluster {
         /// Name.
-        name: String,
+        name: GroupName,
         /// Precondition.
         uid: String,
     },
     /// Patch the serving gate of a head pod.
     SetGate {
         /// Pod.
-        pod: String,
+        pod: PodName,
         /// Precondition.
         pod_uid: String,
         /// New value.
@@ -52,7 +52,7 @@ pub enum Effect {
     /// Tell the engine to drain (`true`) or not to (`false`).
     SetDraining {
         /// Group.
-        group: String,
+        group: GroupName,
         /// New value.
         draining: bool,
     },

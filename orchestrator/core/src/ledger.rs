@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::{ValidFleet, names};
+use rayfleet_api::{GroupName, ValidFleet, names};
 
 use crate::effect::Effect;
 use crate::observed::{ObservedGroup, ObservedPod, ObservedRayCluster};
@@ -33,15 +33,15 @@ pub(crate) struct Ledger {
 }
 
 /// Entries by name, for whoever holds all of them against others.
-pub(crate) fn by_name(groups: &[GroupStatus]) -> HashMap<&str, &GroupStatus> {
-    groups.iter().map(|group| (group.name.as_str(), group)).collect()
+pub(crate) fn by_name(groups: &[GroupStatus]) -> HashMap<&GroupName, &GroupStatus> {
+    groups.iter().map(|group| (&group.name, group)).collect()
 }
 
 /// Holds the entries against what exists.
 pub(crate) fn settle(
     fleet: &ValidFleet,
     entries: &[GroupStatus],
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     now: Timestamp,
 ) -> Ledger {
     let mut ledger = Ledger::default();
@@ -50,9 +50,9 @@ pub(crate) fn settle(
         let observed = observed.get(&entry.name).unwrap_or(&nothing);
         ledger.keep_or_strike(entry.clone(), observed, now);
     }
-    let known: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let known: BTreeSet<&GroupName> = entries.iter().map(|entry| &entry.name).collect();
     for (name, observed) in observed {
-        if let Some(cluster) = observed.cluster.as_ref().filter(|_| !known.contains(name.as_str())) {
+        if let Some(cluster) = observed.cluster.as_ref().filter(|_| !known.contains(name)) {
             ledger.adopt(fleet, name, cluster, observed, now);
         }
     }
@@ -118,14 +118,14 @@ impl Ledger {
     fn adopt(
         &mut self,
         fleet: &ValidFleet,
-        name: &str,
+        name: &GroupName,
         cluster: &ObservedRayCluster,
         observed: &ObservedGroup,
         now: Timestamp,
     ) {
         let slot = cluster.slot.unwrap_or_else(|| free_slot(&self.groups));
         let mut entry = GroupStatus {
-            name: name.to_owned(),
+            name: name.clone(),
             slot,
             attempt: cluster.attempt,
             uid: Some(cluster.uid.clone()),
@@ -138,7 +138,7 @@ impl Ledger {
         // A gate that is open names the engine that it was opened for: that one serves, and nothing is to be restarted.
         let heads = observed.pods.iter().filter(|pod| pod.head && !pod.deleting);
         let mut launches = heads.filter_map(|head| head.opened_for.as_ref());
-        if let Some(launch) = launches.find(|launch| launch.group == name) {
+        if let Some(launch) = launches.find(|launch| launch.group == *name) {
             entry.engine_revision.clone_from(&launch.engine);
             entry.launch = launch.number;
             // Whatever it is to do next, its requests end first.
@@ -183,7 +183,7 @@ fn free_slot(groups: &[GroupStatus]) -> u32 {
 pub(crate) fn next_attempt<'a>(
     fleet: &ValidFleet,
     slot: u32,
-    in_use: impl IntoIterator<Item = &'a str>,
+    in_use: impl IntoIterator<Item = &'a GroupName>,
 ) -> u32 {
     let first = names::group_name(&fleet.name, &fleet.revision.pod, slot, 0);
     let used: BTreeSet<u32> = in_use.into_iter().filter_map(|name| attempt_of(&first, name)).collect();
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_group_is_struck_out_once_its_cluster_is_gone_and_no_pod_of_it_holds_anything() {
-        let nodes = vec!["node-0".to_owned(), "node-1".to_owned()];
+        let nodes = vec!["node-0".into(), "node-1".into()];
         let group = GroupStatus { nodes, ..ready_entry(&fleet(1), 0) };
         let never_seen = entry(&fleet(1), 0);
         let nothing = ObservedGroup::default();
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn only_a_deletion_from_outside_is_reported() {
         let reported = |goal| {
-            let nodes = vec!["node-0".to_owned()];
+            let nodes = vec!["node-0".into()];
             let entry = GroupStatus { goal, nodes, ..ready_entry(&fleet(1), 0) };
             settled(entry, ObservedGroup::default(), 1).effects.len()
         };
@@ -327,8 +327,8 @@ mod tests {
             slot: 2,
             attempt: 3,
             uid: Some("uid".to_owned()),
-            revision: "pods1".to_owned(),
-            engine_revision: Some("eng1".to_owned()),
+            revision: "pods1".into(),
+            engine_revision: Some("eng1".into()),
             phase_since: Some(time::began(at(7))),
             ..GroupStatus::default()
         };
@@ -349,7 +349,7 @@ mod tests {
             (entry.engine_revision, entry.launch)
         };
         let own = (fleet(1).revision.engine, 0);
-        assert_eq!(adopted(Some(&format!("{}.old1.4", group.name))), (Some("old1".to_owned()), 4));
+        assert_eq!(adopted(Some(&format!("{}.old1.4", group.name))), (Some("old1".into()), 4));
         assert_eq!(adopted(Some(&format!("{}..0", group.name))), (None, 0), "an engine of the template");
         assert_eq!(adopted(None), own);
         assert_eq!(adopted(Some("another-0.old1.4")), own, "the launch of another group");
@@ -372,7 +372,10 @@ mod tests {
 
     #[test]
     fn after_the_last_attempt_the_first_free_one_comes() {
-        let next = |used: &[&str]| next_attempt(&fleet(1), 1, used.iter().copied());
+        let next = |used: &[&str]| {
+            let used: Vec<GroupName> = used.iter().map(Into::into).collect();
+            next_attempt(&fleet(1), 1, &used)
+        };
         assert_eq!(next(&[]), 0);
         assert_eq!(next(&["llama-pods1-1", "llama-pods1-0-7"]), 1);
         assert_eq!(next(&["llama-pods1-1-998"]), 999);

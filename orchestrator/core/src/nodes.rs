@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_api::ValidFleet;
+use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::after;
+use rayfleet_api::{NodeName, ValidFleet};
 
 use crate::effect::Effect;
 use crate::group::{Blamed, Step};
@@ -32,13 +33,13 @@ impl Nodes {
     /// Enters what the groups' steps blame nodes for, and forgets what is too old.
     pub(crate) fn settle(
         fleet: &ValidFleet,
-        proven: Option<&str>,
+        proven: Option<&Revision>,
         before: &[NodeFailures],
         steps: &[Step],
         now: Timestamp,
     ) -> Self {
         let kept = before.iter().filter(|entry| end(entry).is_some_and(|end| now < end));
-        let mut entries: BTreeMap<String, NodeFailures> =
+        let mut entries: BTreeMap<NodeName, NodeFailures> =
             kept.map(|entry| (entry.node.clone(), entry.clone())).collect();
         let mut effects = Vec::new();
         for step in steps {
@@ -81,11 +82,11 @@ fn end(entry: &NodeFailures) -> Option<Timestamp> {
 
 /// Whether it is the node that failed, and not a spec or model that fails everywhere: the group had served, another
 /// one of the same revisions does, or all groups once were of it and served.
-fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step], proven: Option<&str>) -> bool {
+fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step], proven: Option<&Revision>) -> bool {
     let alike = |other: &GroupStatus| {
         other.revision == group.revision && other.engine_revision == group.engine_revision
     };
-    let was_proven = proven.is_some_and(|proven| proven == group.revisions().to_string());
+    let was_proven = proven.is_some_and(|proven| *proven == group.revisions());
     blamed.served
         || was_proven
         || steps.iter().any(|step| step.group.phase == Phase::Ready && alike(&step.group))
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn blamed(node: &str, served: bool) -> Blamed {
-        Blamed { nodes: vec![node.to_owned()], cause: "rank 1 died".to_owned(), served }
+        Blamed { nodes: vec![node.into()], cause: "rank 1 died".to_owned(), served }
     }
 
     #[test]
@@ -150,8 +151,8 @@ mod tests {
         let beside =
             [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(ready_entry(&fleet, 1), None)];
         assert_eq!(Nodes::settle(&fleet, None, &[], &beside, at(0)).failures[0].failures, 1);
-        let other_engine = GroupStatus { engine_revision: Some("eng0".to_owned()), ..ready_entry(&fleet, 1) };
-        let other_pods = GroupStatus { revision: "pods0".to_owned(), ..ready_entry(&fleet, 1) };
+        let other_engine = GroupStatus { engine_revision: Some("eng0".into()), ..ready_entry(&fleet, 1) };
+        let other_pods = GroupStatus { revision: "pods0".into(), ..ready_entry(&fleet, 1) };
         for other in [other_engine, other_pods] {
             let beside = [step(entry(&fleet, 0), Some(blamed("node-1", false))), step(other, None)];
             assert!(Nodes::settle(&fleet, None, &[], &beside, at(0)).failures.is_empty());
@@ -162,7 +163,9 @@ mod tests {
     fn a_revision_that_was_complete_once_is_not_at_fault() {
         let fleet = fleet(1);
         let steps = [step(entry(&fleet, 0), Some(blamed("node-1", false)))];
-        let failures = |proven| Nodes::settle(&fleet, Some(proven), &[], &steps, at(0)).failures.len();
+        let failures = |proven: &str| {
+            Nodes::settle(&fleet, Some(&Revision::from(proven)), &[], &steps, at(0)).failures.len()
+        };
         assert_eq!((failures("pods1/eng1"), failures("pods0/eng1")), (1, 0));
     }
 

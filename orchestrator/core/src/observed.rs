@@ -2,8 +2,8 @@
 //! and from the group's Ray dashboard; nothing in here is a decision.
 
 use jiff::Timestamp;
-use rayfleet_api::LaunchId;
 use rayfleet_api::status::FailureKind;
+use rayfleet_api::{LaunchId, NodeName, PodName, PodRevision};
 
 use crate::capacity::Closing;
 
@@ -54,7 +54,7 @@ pub struct ObservedRayCluster {
     /// Attempt, from its annotation.
     pub attempt: u32,
     /// Pod revision, from its label.
-    pub pod_revision: String,
+    pub pod_revision: PodRevision,
     /// Pods that it was made to have, the head included; the fewest where Ray's autoscaler decides. `None`: as many as the
     /// fleet's template.
     pub pods: Option<usize>,
@@ -89,13 +89,13 @@ pub struct Drift {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedPod {
     /// Name.
-    pub name: String,
+    pub name: PodName,
     /// UID.
     pub uid: String,
     /// Whether it is the head.
     pub head: bool,
     /// Kubernetes node, once scheduled.
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
     /// Address, once it has one.
     pub ip: Option<String>,
     /// Being deleted.
@@ -238,10 +238,10 @@ pub struct RayReport {
 /// The engine of a group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedEngine {
-    /// Submission id that the rest of this speaks of. Empty in compatibility mode. An answer about an
+    /// Launch that the rest of this speaks of. `None` in compatibility mode. An answer about an
     /// earlier launch is not taken for one about the current launch.
-    pub submission: String,
-    /// State of the job with the expected submission id. `None`: there is no such job.
+    pub launch: Option<LaunchId>,
+    /// State of the job of that launch. `None`: there is no such job.
     pub job: Option<ObservedJob>,
     /// Ranks that are alive on the node that the plan names.
     pub ranks_placed: u32,

@@ -19,7 +19,7 @@ pub(crate) fn measure(
     let mut pace = observed(fleet, before).cloned();
     let known = ledger::by_name(&before.groups);
     for group in groups {
-        let Some(old) = known.get(group.name.as_str()) else {
+        let Some(old) = known.get(&group.name) else {
             group.started_at = Some(time::began(now));
             continue;
         };

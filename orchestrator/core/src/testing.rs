@@ -61,7 +61,7 @@ pub(crate) fn gpus(count: u32) -> Resources {
 /// Nodes with so many free GPUs each.
 pub(crate) fn nodes(free: &[u32]) -> Capacity {
     let node = |(number, gpus): (usize, &u32)| NodeRoom {
-        name: format!("node-{number}"),
+        name: format!("node-{number}").into(),
         ready: true,
         shares: BTreeMap::from([
             ("nvidia.com/gpu".into(), Share { allocatable: i128::from(*gpus) * 1_000, requested: 0 }),
@@ -80,7 +80,7 @@ pub(crate) fn fleet(replicas: u32) -> ValidFleet {
         generation: 1,
         deleting: false,
         replicas,
-        revision: Revision { pod: "pods1".to_owned(), engine: Some("eng1".to_owned()) },
+        revision: Revision::from("pods1/eng1"),
         template: RayClusterTemplate::default(),
         shape: shape(),
         strategy: ValidStrategy {
@@ -175,10 +175,10 @@ pub(crate) fn cluster(group: &GroupStatus) -> ObservedRayCluster {
 pub(crate) fn pod(group: &GroupStatus, number: usize) -> ObservedPod {
     let role = if number == 0 { "head" } else { "w" };
     ObservedPod {
-        name: format!("{}-{role}", group.name),
+        name: format!("{}-{role}", group.name).into(),
         uid: format!("{}-{role}-uid", group.name),
         head: number == 0,
-        node: Some(format!("node-{number}")),
+        node: Some(format!("node-{number}").into()),
         ip: Some(format!("10.0.{}.{number}", group.slot)),
         containers_ready: true,
         ..ObservedPod::default()
@@ -189,7 +189,7 @@ pub(crate) fn pod(group: &GroupStatus, number: usize) -> ObservedPod {
 pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
     let ip = |number: u32| format!("10.0.{}.{number}", group.slot);
     ObservedEngine {
-        submission: group.launch_id().to_string(),
+        launch: Some(group.launch_id()),
         job: Some(ObservedJob::Running),
         ranks_placed: 2,
         ranks: [1, 0].map(|rank| ObservedRank { rank, tensor: 0, stage: rank, ip: ip(rank) }).into(),

@@ -1,40 +1,52 @@
 //! Names of namespaced objects, as keys of maps and queues.
 
 use std::fmt;
+use std::ops::Deref;
 
 use kube::{Resource, ResourceExt};
 
-/// Namespace and name.
+/// Namespace and name; `N` is what the names of such objects are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct Key<N = String> {
     /// Namespace; empty for objects of the cluster.
     pub namespace: String,
     /// Name.
-    pub name: String,
+    pub name: N,
 }
 
-impl Key {
+impl<N> Key<N> {
     /// A key from its parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<String>, name: impl Into<N>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
-    }
-
-    /// The key of an object.
-    pub fn of<K: Resource>(object: &K) -> Self {
-        Self::new(object.namespace().unwrap_or_default(), object.name_any())
     }
 
     /// Another object of the same namespace.
     #[must_use]
-    pub fn sibling(&self, name: impl Into<String>) -> Self {
-        Self::new(self.namespace.clone(), name)
+    pub fn sibling<M>(&self, name: impl Into<M>) -> Key<M> {
+        Key::new(self.namespace.clone(), name)
+    }
+
+    /// The same object, where its name is taken for another kind of name.
+    #[must_use]
+    pub fn retyped<M: for<'a> From<&'a str>>(&self) -> Key<M>
+    where
+        N: Deref<Target = str>,
+    {
+        Key::new(self.namespace.clone(), &*self.name)
     }
 }
 
-impl fmt::Display for Key {
+impl Key {
+    /// The key of an object.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+}
+
+impl<N: fmt::Display> fmt::Display for Key<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.namespace.is_empty() {
-            f.write_str(&self.name)
+            self.name.fmt(f)
         } else {
             write!(f, "{}/{}", self.namespace, self.name)
         }

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
-use ray_bridge::{Bridge, CallError, CallErrorKind, SubmissionId, Target, base_of};
+use ray_bridge::{Bridge, CallError, CallErrorKind, Target, base_of};
 use rayfleet_core::observed::{ObservedProbe, ObservedRay, RayReport};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::assignment::{Assignment, Command, Engine, Launch, PollInterval};
+use super::assignment::{Assignment, Command, Engine, Launch, PollInterval, Submission};
 use super::launch_latency::LaunchTimer;
 use super::mailbox::Mailbox;
 use super::reachability::{ASK, GroupReachability, Reachability};
@@ -67,11 +67,11 @@ pub(crate) struct Agent {
     opening: GateTimer,
     memory: ObservationCache,
     /// The probe prompt that is being answered.
-    probing: Option<BoxFuture<'static, (SubmissionId, ObservedProbe)>>,
-    healthy: Option<SubmissionId>,
+    probing: Option<BoxFuture<'static, (Submission, ObservedProbe)>>,
+    healthy: Option<Submission>,
     formed: LaunchTimer,
     /// The last launch that Ray took, and when: it is asked for again until the job is observed.
-    launched: Option<(SubmissionId, Instant)>,
+    launched: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     quiet_until: Option<Instant>,
     /// The head that was asked last.
@@ -193,7 +193,7 @@ impl Agent {
         let options = ObserveOptions { deadline: LOOK, deep, most_nodes };
         let observed = match &assignment.engine {
             Engine::Launched { submission, .. } => {
-                match self.bridge.observe(&target, Some(submission), options).boxed().await {
+                match self.bridge.observe(&target, Some(&submission.id), options).boxed().await {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
                     Err(error) => {
                         self.doubt_token(&error);
@@ -237,7 +237,7 @@ impl Agent {
         &mut self,
         assignment: &Assignment,
         target: &Target,
-        submission: &SubmissionId,
+        submission: &Submission,
         error: CallError,
     ) -> Result<RayReport, CallError> {
         let served = self.memory.was_healthy(Some(submission)) || assignment.pace == PollInterval::Steady;
@@ -307,16 +307,16 @@ impl Agent {
         let again = command.clone();
         let outcome = match command {
             // Decided before the group went on to another launch.
-            Command::Launch(launch) if !self.is_wanted(&launch.spec.name) => Ok(()),
+            Command::Launch(launch) if !self.is_wanted(&launch.submission) => Ok(()),
             Command::Launch(launch) => {
-                let name = launch.spec.name.clone();
+                let name = launch.submission.clone();
                 let outcome = self.launch(*launch, target).await;
                 self.memory.launch_error = outcome.as_ref().err().map(|cause| (name, brief(cause)));
                 outcome
             }
             Command::SetDraining(draining) => self.set_draining(draining, target).await,
             Command::Stop(submission) => {
-                self.bridge.stop(target, &submission).await.map(|_| ()).map_err(|error| error.to_string())
+                self.bridge.stop(target, &submission.id).await.map(|_| ()).map_err(|error| error.to_string())
             }
             Command::Probe(submission, probe) => {
                 self.probe(submission, *probe, target);
@@ -336,14 +336,14 @@ impl Agent {
     }
 
     /// Whether this is the launch that the group stands at.
-    fn is_wanted(&self, name: &SubmissionId) -> bool {
+    fn is_wanted(&self, name: &Submission) -> bool {
         matches!(&self.assignment.borrow().engine, Engine::Launched { submission, .. } if submission == name)
     }
 
     async fn launch(&mut self, launch: Launch, target: &Target) -> Result<(), String> {
         let now = clock::monotonic();
         let just_done = self.launched.as_ref().is_some_and(|(name, when)| {
-            *name == launch.spec.name && now.saturating_duration_since(*when) < LOOK
+            *name == launch.submission && now.saturating_duration_since(*when) < LOOK
         });
         if just_done {
             return Ok(());
@@ -373,11 +373,11 @@ impl Agent {
             .map_err(|error| format!("the plan does not fit: {error}"))?;
         let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(|error| error.to_string())?;
-        if let Some(delay) = self.formed.launched(&launch.spec.name, now, clock::monotonic()) {
+        if let Some(delay) = self.formed.launched(&launch.submission, now, clock::monotonic()) {
             self.metrics.engine_submit.observe(delay.as_secs_f64());
         }
         info!(submission = %launch.spec.name, ?launched, "launched");
-        self.launched = Some((launch.spec.name, clock::monotonic()));
+        self.launched = Some((launch.submission, clock::monotonic()));
         Ok(())
     }
 
@@ -390,7 +390,7 @@ impl Agent {
         }
     }
 
-    fn probe(&mut self, submission: SubmissionId, probe: Probe, target: &Target) {
+    fn probe(&mut self, submission: Submission, probe: Probe, target: &Target) {
         let known =
             self.memory.probe.as_ref().is_some_and(|(of, observed)| {
                 *of == submission && !matches!(observed, ObservedProbe::Failed(_))

@@ -1,17 +1,18 @@
 //! What an agent is given: whom to ask, how often, what to do. Plain data.
 
-use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineSpec, Probe};
 use ray_bridge::placement::{FreeGpus, InvalidShape, Policy};
+use ray_bridge::{InvalidSubmissionId, SubmissionId};
+use rayfleet_api::LaunchId;
 use rayfleet_api::valid::ValidModel;
 
-use crate::kubernetes::{GroupPods, Key};
+use crate::kubernetes::{GroupKey, GroupPods};
 
 /// Whom to ask and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
     /// The group.
-    pub group: Key,
+    pub group: GroupKey,
     /// Addresses of its pods.
     pub pods: GroupPods,
     /// Its engine.
@@ -25,8 +26,8 @@ pub(crate) struct Assignment {
 pub(crate) enum Engine {
     /// Launched by the bridge under this name.
     Launched {
-        /// Submission id.
-        submission: SubmissionId,
+        /// Its name.
+        submission: Submission,
         /// Port of its API server.
         port: u16,
     },
@@ -35,6 +36,22 @@ pub(crate) enum Engine {
         /// Port.
         port: Option<u16>,
     },
+}
+
+/// A launch, and the name that it has in Ray.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Submission {
+    /// The launch.
+    pub launch: LaunchId,
+    /// Name of its job.
+    pub id: SubmissionId,
+}
+
+impl Submission {
+    /// The name of a launch. A ledger that others have written may have what Ray takes for none.
+    pub(crate) fn of(launch: LaunchId) -> Result<Self, InvalidSubmissionId> {
+        Ok(Self { id: SubmissionId::new(launch.to_string())?, launch })
+    }
 }
 
 /// How often to ask.
@@ -54,14 +71,16 @@ pub(crate) enum Command {
     /// Tell the engine to drain, or not to.
     SetDraining(bool),
     /// Stop the engine's job.
-    Stop(SubmissionId),
+    Stop(Submission),
     /// Send the probe prompt.
-    Probe(SubmissionId, Box<Probe>),
+    Probe(Submission, Box<Probe>),
 }
 
 /// An engine to place and launch.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
+    /// What it is.
+    pub submission: Submission,
     /// The engine.
     pub spec: EngineSpec,
     /// What guides its plan.
@@ -71,8 +90,8 @@ pub(crate) struct Launch {
 impl Launch {
     /// A launch of a model under this name, on all GPUs of its group: a RayCluster of ours runs nothing but this engine, and Ray's own
     /// count of free GPUs is seconds old.
-    pub(crate) fn of(model: &ValidModel, name: SubmissionId) -> Result<Self, InvalidShape> {
+    pub(crate) fn of(model: &ValidModel, submission: Submission) -> Result<Self, InvalidShape> {
         let policy = Policy { free: FreeGpus::All, ..model.policy() };
-        Ok(Self { spec: model.engine_spec(name)?, policy })
+        Ok(Self { spec: model.engine_spec(submission.id.clone())?, submission, policy })
     }
 }

@@ -2,7 +2,6 @@
 //! remembers one launch. Patience with what may pass by itself is the core's business.
 
 use jiff::Timestamp;
-use ray_bridge::SubmissionId;
 use ray_bridge::diagnose::{Diagnosis, Fault, History, Observation, diagnose};
 use ray_bridge::engine::{Load, Stall};
 use ray_bridge::observe::{EngineState, RayState};
@@ -10,30 +9,31 @@ use ray_bridge::placement::RayNode;
 use rayfleet_api::status::FailureKind;
 use rayfleet_core::observed::EngineFault;
 
+use super::assignment::Submission;
 use super::report::brief;
 
 /// What earlier looks at a launch, or at an engine of the pod's own, had found.
 #[derive(Debug, Default)]
 pub(crate) struct FailureDetector {
     /// The launch; none for an engine of the pod's own.
-    of: Option<SubmissionId>,
+    of: Option<Submission>,
     history: History,
 }
 
 impl FailureDetector {
     /// Enters what Ray said.
-    pub(crate) fn learn(&mut self, of: Option<&SubmissionId>, now: Timestamp, state: &RayState) {
+    pub(crate) fn learn(&mut self, of: Option<&Submission>, now: Timestamp, state: &RayState) {
         self.turn_to(of);
         self.history.learn(now, state);
     }
 
     /// Enters what the engine itself said, where Ray did not tell of it.
-    pub(crate) fn observe_load(&mut self, of: Option<&SubmissionId>, now: Timestamp, found: Option<&Load>) {
+    pub(crate) fn observe_load(&mut self, of: Option<&Submission>, now: Timestamp, found: Option<&Load>) {
         self.turn_to(of);
         self.history.observe_load(now, found);
     }
 
-    fn turn_to(&mut self, of: Option<&SubmissionId>) {
+    fn turn_to(&mut self, of: Option<&Submission>) {
         if self.of.as_ref() != of {
             *self = Self { of: of.cloned(), history: self.history.next_launch() };
         }

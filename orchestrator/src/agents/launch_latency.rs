@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ray_bridge::SubmissionId;
+use super::assignment::Submission;
 
 /// Since when a launch is possible, and the last one that was done.
 #[derive(Debug, Default)]
 pub(super) struct LaunchTimer {
     /// Since when all Ray nodes are in.
     since: Option<Instant>,
-    last: Option<SubmissionId>,
+    last: Option<Submission>,
 }
 
 impl LaunchTimer {
@@ -20,7 +20,7 @@ impl LaunchTimer {
 
     /// Ray took a launch that was asked for at a moment. Gives how long it waited: since the nodes came in, or since it was asked
     /// for when something ran on them before. A repeated launch is none.
-    pub(super) fn launched(&mut self, name: &SubmissionId, asked: Instant, now: Instant) -> Option<Duration> {
+    pub(super) fn launched(&mut self, name: &Submission, asked: Instant, now: Instant) -> Option<Duration> {
         let is_first = self.last.is_none();
         if self.last.replace(name.clone()).as_ref() == Some(name) {
             return None;
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_first_launch_waits_from_when_the_nodes_are_in() {
         let (mut formed, now, name) =
-            (LaunchTimer::default(), clock::monotonic(), SubmissionId::new("g-e-1").unwrap());
+            (LaunchTimer::default(), clock::monotonic(), Submission::of("g.e.1".parse().unwrap()).unwrap());
         let at = |seconds| now + Duration::from_secs(seconds);
         formed.nodes_joined(true, at(0));
         formed.nodes_joined(false, at(1));
@@ -53,8 +53,8 @@ mod tests {
         let (mut formed, now) = (LaunchTimer::default(), clock::monotonic());
         let at = |seconds| now + Duration::from_secs(seconds);
         formed.nodes_joined(true, at(0));
-        formed.launched(&SubmissionId::new("g-e-1").unwrap(), at(0), at(1));
-        let second = SubmissionId::new("g-e-2").unwrap();
+        formed.launched(&Submission::of("g.e.1".parse().unwrap()).unwrap(), at(0), at(1));
+        let second = Submission::of("g.e.2".parse().unwrap()).unwrap();
         assert_eq!(formed.launched(&second, at(60), at(61)), Some(Duration::from_secs(1)));
     }
 }

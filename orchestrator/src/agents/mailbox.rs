@@ -2,11 +2,10 @@
 //! lost: what is decided later takes the place of what was decided before. Knows no agent.
 
 use parking_lot::Mutex;
-use ray_bridge::SubmissionId;
 use ray_bridge::engine::Probe;
 use tokio::sync::Notify;
 
-use super::assignment::{Command, Launch};
+use super::assignment::{Command, Launch, Submission};
 
 /// Commands for one agent.
 #[derive(Debug, Default)]
@@ -18,9 +17,9 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct Pending {
     draining: Option<bool>,
-    stop: Option<SubmissionId>,
+    stop: Option<Submission>,
     launch: Option<Box<Launch>>,
-    probe: Option<(SubmissionId, Box<Probe>)>,
+    probe: Option<(Submission, Box<Probe>)>,
 }
 
 impl Mailbox {
@@ -31,7 +30,7 @@ impl Mailbox {
             Command::SetDraining(draining) => pending.draining = Some(draining),
             Command::Stop(of) => {
                 // What is to end need not begin.
-                pending.launch.take_if(|launch| launch.spec.name == of);
+                pending.launch.take_if(|launch| launch.submission == of);
                 pending.stop = Some(of);
             }
             Command::Launch(launch) => pending.launch = Some(launch),
@@ -49,7 +48,7 @@ impl Mailbox {
             Command::Stop(of) => {
                 pending.stop.get_or_insert(of);
             }
-            Command::Launch(launch) if pending.stop.as_ref() != Some(&launch.spec.name) => {
+            Command::Launch(launch) if pending.stop.as_ref() != Some(&launch.submission) => {
                 pending.launch.get_or_insert(launch);
             }
             Command::Probe(of, probe) => {
@@ -90,13 +89,13 @@ mod tests {
 
     use super::*;
 
-    fn id(text: &str) -> SubmissionId {
-        SubmissionId::new(text).unwrap()
+    fn id(text: &str) -> Submission {
+        Submission::of(format!("g.{text}.1").parse().unwrap()).unwrap()
     }
 
     fn stopped(mailbox: &Mailbox) -> Option<String> {
         match mailbox.next().now_or_never()? {
-            Command::Stop(of) => Some(of.to_string()),
+            Command::Stop(of) => of.launch.engine.map(|engine| engine.to_string()),
             _ => None,
         }
     }

@@ -20,14 +20,14 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{Instrument as _, info_span};
 
-pub(crate) use assignment::{Assignment, Command, Engine, Launch, PollInterval};
+pub(crate) use assignment::{Assignment, Command, Engine, Launch, PollInterval, Submission};
 
 pub(crate) use reachability::Reachability;
 
 use self::agent::Agent;
 use self::mailbox::Mailbox;
 use self::token::GroupToken;
-use crate::kubernetes::{Index, Key};
+use crate::kubernetes::{GroupKey, Index, Key};
 use crate::metrics::Metrics;
 
 /// All agents.
@@ -37,7 +37,7 @@ pub(crate) struct Agents {
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     hearing: Arc<Reachability>,
-    running: Mutex<BTreeMap<Key, Handle>>,
+    running: Mutex<BTreeMap<GroupKey, Handle>>,
 }
 
 struct Handle {
@@ -69,7 +69,7 @@ impl Agents {
     /// Makes the agents of a fleet the ones of these groups, with these assignments.
     pub(crate) fn assign(&self, fleet: &Key, assignments: Vec<Assignment>) {
         let mut running = self.running.lock();
-        let wanted: Vec<Key> = assignments.iter().map(|assignment| assignment.group.clone()).collect();
+        let wanted: Vec<GroupKey> = assignments.iter().map(|assignment| assignment.group.clone()).collect();
         running.retain(|group, handle| {
             let keep = handle.fleet != *fleet || wanted.contains(group);
             if !keep {
@@ -117,14 +117,14 @@ impl Agents {
     }
 
     /// Gives a command to a group's agent, in the place of an earlier one of its kind that it has not come to.
-    pub(crate) fn command(&self, group: &Key, command: Command) {
+    pub(crate) fn command(&self, group: &GroupKey, command: Command) {
         if let Some(handle) = self.running.lock().get(group) {
             handle.commands.put(command);
         }
     }
 
     /// A group's endpoint is open: ends the measurement that began when its engine was observed healthy.
-    pub(crate) fn opened(&self, group: &Key) {
+    pub(crate) fn opened(&self, group: &GroupKey) {
         let since = self.running.lock().get(group).and_then(|handle| handle.opening.take());
         if let Some(delay) = since {
             self.metrics.endpoint_open.observe(delay.as_secs_f64());
@@ -141,7 +141,7 @@ impl Agents {
         running.clear();
     }
 
-    fn forget(&self, group: &Key) {
+    fn forget(&self, group: &GroupKey) {
         self.index.ray_forget(group);
         self.hearing.forget(group);
     }
@@ -153,6 +153,7 @@ mod tests {
 
     use jiff::Timestamp;
     use ray_bridge::Limits;
+    use rayfleet_api::GroupName;
     use rayfleet_core::observed::{ObservedRay, Reach};
     use rayfleet_runtime::testing::{Fake, refusal};
     use tracing_subscriber::fmt::format::FmtSpan;
@@ -180,10 +181,10 @@ mod tests {
             well: true,
             token_secret: None,
         };
-        Assignment { group: key(group), pods, engine: Engine::Own { port: None }, pace }
+        Assignment { group: GroupKey::new("n", group), pods, engine: Engine::Own { port: None }, pace }
     }
 
-    fn running(agents: &Agents) -> Vec<String> {
+    fn running(agents: &Agents) -> Vec<GroupName> {
         agents.running.lock().keys().map(|group| group.name.clone()).collect()
     }
 
@@ -194,10 +195,10 @@ mod tests {
             unreachable_ips: Vec::new(),
             reach: Reach::Heard,
         };
-        index.ray_seen(&key(fleet), &key(group), observed);
+        index.ray_seen(&key(fleet), &GroupKey::new("n", group), observed);
     }
 
-    fn remembered(index: &Index) -> Vec<String> {
+    fn remembered(index: &Index) -> Vec<GroupName> {
         index.read(|known| known.ray.keys().map(|group| group.name.clone()).collect())
     }
 
@@ -215,7 +216,7 @@ mod tests {
         agents.assign(&key("f"), vec![assignment("f-2", PollInterval::Steady)]);
         assert_eq!(running(&agents), ["f-2", "g-1"]);
         assert_eq!(remembered(&index), ["f-2", "g-1"]);
-        let pace = agents.running.lock()[&key("f-2")].assignment.borrow().pace;
+        let pace = agents.running.lock()[&GroupKey::new("n", "f-2")].assignment.borrow().pace;
         assert_eq!(pace, PollInterval::Steady);
     }
 
@@ -242,7 +243,7 @@ mod tests {
     async fn an_agent_ends_with_its_group() {
         let (agents, _) = agents();
         agents.assign(&key("f"), vec![assignment("f-1", PollInterval::Quick)]);
-        let task = agents.running.lock()[&key("f-1")].task.clone();
+        let task = agents.running.lock()[&GroupKey::new("n", "f-1")].task.clone();
         agents.assign(&key("f"), Vec::new());
         tokio::task::yield_now().await;
         assert!(task.is_finished());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rayfleet_core::observed::Reach;
 
-use crate::kubernetes::Key;
+use crate::kubernetes::GroupKey;
 
 /// Time between questions to one machine.
 pub(super) const ASK: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub(crate) struct GroupReachability {
 
 #[derive(Debug, Default)]
 struct Table {
-    groups: BTreeMap<Key, Group>,
+    groups: BTreeMap<GroupKey, Group>,
     /// When a machine was last heard that had been so for a while, by namespace: network policies are a namespace's.
     witnesses: BTreeMap<String, Instant>,
 }
@@ -87,7 +87,7 @@ impl Group {
 
 impl Reachability {
     /// A group's machines are about to be asked: these addresses; and whether Kubernetes holds all of them well.
-    pub(crate) fn probing(&self, group: &Key, ips: &[String], well: bool, now: Instant) {
+    pub(crate) fn probing(&self, group: &GroupKey, ips: &[String], well: bool, now: Instant) {
         let mut table = self.0.lock();
         let entry = table.groups.entry(group.clone()).or_insert_with(|| Group::new(now));
         (entry.asked, entry.well) = (now, well);
@@ -98,17 +98,17 @@ impl Reachability {
     }
 
     /// Whether a machine took or refused a connection that was tried at `asked`.
-    pub(crate) fn record_connection(&self, group: &Key, ip: &str, answered: bool, asked: Instant) {
+    pub(crate) fn record_connection(&self, group: &GroupKey, ip: &str, answered: bool, asked: Instant) {
         self.0.lock().enter(group, answered, asked, |group| group.machines.get_mut(ip));
     }
 
     /// Whether dashboard or engine sent anything at all.
-    pub(crate) fn record_answer(&self, group: &Key, answered: bool, now: Instant) {
+    pub(crate) fn record_answer(&self, group: &GroupKey, answered: bool, now: Instant) {
         self.0.lock().enter(group, answered, now, |group| Some(&mut group.answers));
     }
 
     /// What is to be said of a group now.
-    pub(crate) fn of(&self, group: &Key, now: Instant) -> GroupReachability {
+    pub(crate) fn of(&self, group: &GroupKey, now: Instant) -> GroupReachability {
         let table = self.0.lock();
         table
             .groups
@@ -129,7 +129,7 @@ impl Reachability {
     }
 
     /// A group is no longer asked.
-    pub(crate) fn forget(&self, group: &Key) {
+    pub(crate) fn forget(&self, group: &GroupKey) {
         self.0.lock().groups.remove(group);
     }
 }
@@ -137,7 +137,7 @@ impl Reachability {
 impl Table {
     fn enter(
         &mut self,
-        group: &Key,
+        group: &GroupKey,
         answered: bool,
         now: Instant,
         run: impl FnOnce(&mut Group) -> Option<&mut Contact>,
@@ -149,7 +149,7 @@ impl Table {
         }
     }
 
-    fn judge(&self, key: &Key, group: &Group, now: Instant) -> GroupReachability {
+    fn judge(&self, key: &GroupKey, group: &Group, now: Instant) -> GroupReachability {
         let silent = |last: Instant| now.saturating_duration_since(last) >= SILENCE;
         // A machine is no witness against itself: it was not heard after it was heard last.
         let witness = self.witnesses.get(&key.namespace);

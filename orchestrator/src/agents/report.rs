@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use ray_bridge::CallError;
 use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Load};
 use ray_bridge::observe::{EngineState, Placed, RayState};
-use ray_bridge::{CallError, SubmissionId};
 use rayfleet_core::observed::{
     ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, ObservedRank, RayReport,
 };
 use rayfleet_text::cut;
 
+use super::assignment::Submission;
 use super::failure_detector::FailureDetector;
 
 /// Longest text that is handed to decisions, in bytes: they end up in the status.
@@ -33,11 +34,11 @@ pub(super) fn brief(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct ObservationCache {
     /// Ranks of the launch that was looked at last.
-    ranks: Option<(SubmissionId, ObservedEngine)>,
+    ranks: Option<(Submission, ObservedEngine)>,
     /// Outcome of the probe prompt, by launch.
-    pub probe: Option<(SubmissionId, ObservedProbe)>,
+    pub probe: Option<(Submission, ObservedProbe)>,
     /// Why the last try of a launch failed; gone with one that did not.
-    pub launch_error: Option<(SubmissionId, String)>,
+    pub launch_error: Option<(Submission, String)>,
     /// The last report that Ray took part in.
     last: Option<RayReport>,
     /// Why the dashboard does not answer: the first words since it last did.
@@ -48,7 +49,7 @@ pub(crate) struct ObservationCache {
 
 impl ObservationCache {
     /// The report on an engine that the bridge launched.
-    pub(crate) fn launched(&mut self, state: RayState, want: &SubmissionId, now: Timestamp) -> RayReport {
+    pub(crate) fn launched(&mut self, state: RayState, want: &Submission, now: Timestamp) -> RayReport {
         self.failures.learn(Some(want), now, &state);
         self.unverified = None;
         let fault = self.failures.fault(now, &state);
@@ -65,7 +66,7 @@ impl ObservationCache {
         let alive = RayReport {
             nodes: self.addresses(),
             engine: ObservedEngine {
-                submission: want.to_string(),
+                launch: Some(want.launch.clone()),
                 job: Some(job(&engine)),
                 healthy,
                 fault,
@@ -81,20 +82,20 @@ impl ObservationCache {
     }
 
     /// Whether this launch, or the pod's own engine, was healthy when the dashboard last answered.
-    pub(crate) fn was_healthy(&self, of: Option<&SubmissionId>) -> bool {
+    pub(crate) fn was_healthy(&self, of: Option<&Submission>) -> bool {
         self.last_of(of).is_some_and(|last| last.engine.healthy)
     }
 
-    fn last_of(&self, of: Option<&SubmissionId>) -> Option<&RayReport> {
-        let submission = of.map_or("", SubmissionId::as_str);
-        self.last.as_ref().filter(|last| last.engine.submission == submission)
+    fn last_of(&self, of: Option<&Submission>) -> Option<&RayReport> {
+        let launch = of.map(|of| &of.launch);
+        self.last.as_ref().filter(|last| last.engine.launch.as_ref() == launch)
     }
 
     /// The last report on this launch, or on the pod's own engine, as the engine alone confirms it. Without one: that its pods are there
     /// and that it serves.
     pub(crate) fn still_serves(
         &mut self,
-        of: Option<&SubmissionId>,
+        of: Option<&Submission>,
         pods: &[String],
         found: Option<&Load>,
         cause: &CallError,
@@ -106,7 +107,7 @@ impl ObservationCache {
         let known = self.last_of(of).cloned().unwrap_or_else(|| RayReport {
             nodes: pods.to_vec(),
             engine: ObservedEngine {
-                submission: of.map(ToString::to_string).unwrap_or_default(),
+                launch: of.map(|of| of.launch.clone()),
                 job: of.map(|_| ObservedJob::Running),
                 ..ObservedEngine::default()
             },
@@ -157,10 +158,10 @@ impl ObservationCache {
         })
     }
 
-    fn nothing_there(&self, want: &SubmissionId) -> ObservedEngine {
+    fn nothing_there(&self, want: &Submission) -> ObservedEngine {
         let error = self.launch_error.as_ref().filter(|(of, _)| of == want);
         ObservedEngine {
-            submission: want.to_string(),
+            launch: Some(want.launch.clone()),
             launch_error: error.map(|(_, words)| words.clone()),
             ..ObservedEngine::default()
         }
@@ -174,7 +175,7 @@ impl ObservationCache {
     }
 
     /// Ranks as this look found them, or the last one that looked.
-    fn ranks_of(&mut self, want: &SubmissionId, engine: &EngineState) -> ObservedEngine {
+    fn ranks_of(&mut self, want: &Submission, engine: &EngineState) -> ObservedEngine {
         if let Some(placed) = &engine.placed {
             self.ranks = Some((want.clone(), ranks(engine, placed, &self.failures)));
         }

@@ -22,16 +22,14 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use ray_bridge::SubmissionId;
-use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{EngineRevision, GroupName, RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_core::{Decision, HoldReason, ReconcileInput, decide, max_write_delay};
 use rayfleet_runtime::{Next, Queue, Reconciler, clock};
 use tracing::{Span, info, info_span, warn};
 
-use crate::agents::{Agents, Assignment, Engine, PollInterval};
+use crate::agents::{Agents, Assignment, Engine, PollInterval, Submission};
 use crate::kubernetes::{
     Executor, GroupPods, History, Index, Key, Model, Orphan, Protected, Records, Snapshot, WriteError,
     groups_of, orphans_of, owned_clusters, strays_of,
@@ -200,11 +198,11 @@ impl FleetReconciler {
         let mut outcome = Outcome::default();
         self.adopt_orphans(&raw, &mut outcome).await;
         let before = raw.status.clone().unwrap_or_default();
-        let wanted = before.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
+        let wanted = before.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
         let (mut observed, agents, capacity, stable) = self.index.read(|known| {
             let (observed, agents) = split(groups_of(known, &raw));
             let records = Records::of(&raw, &known.revisions);
-            let stable = wanted.as_ref().and_then(|wanted| state.checked.at(&records, &raw, wanted));
+            let stable = wanted.and_then(|wanted| state.checked.at(&records, &raw, wanted));
             (observed, agents, Snapshot::of(known, &basis.fleet), stable)
         });
         state.obstacles.enter(&mut observed);
@@ -230,7 +228,7 @@ impl FleetReconciler {
         self.executor.may("look after engines")?;
         self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         for (name, _) in observed.iter().filter(|(_, observed)| observed.endpoint_ready == Some(true)) {
-            self.agents.opened(&key.sibling(name));
+            self.agents.opened(&key.sibling(name.clone()));
         }
         let done = effects::ReconcilePass {
             raw: &raw,
@@ -315,8 +313,7 @@ impl FleetReconciler {
     /// Enters the number of the revision that the rollout goes to.
     fn number(&self, fleet: &ValidFleet, status: &mut RayClusterFleetStatus) {
         if let Some(rollout) = &mut status.rollout {
-            let to = revision_of(&rollout.to);
-            let number = self.index.read(|known| History::new(fleet, &known.revisions).number(&to));
+            let number = self.index.read(|known| History::new(fleet, &known.revisions).number(&rollout.to));
             rollout.revision_number = number.or(rollout.revision_number);
         }
     }
@@ -326,21 +323,21 @@ impl FleetReconciler {
         fleet_key: &Key,
         fleet: &ValidFleet,
         groups: &[GroupStatus],
-        agents: &BTreeMap<String, GroupPods>,
+        agents: &BTreeMap<GroupName, GroupPods>,
     ) {
         let ports = self.engine_ports(fleet, groups);
         let assignments = groups.iter().filter_map(|group| {
             let engine = engine(fleet, group, agents.get(&group.name)?, &ports)?;
             let pace = if group.phase == Phase::Ready { PollInterval::Steady } else { PollInterval::Quick };
             let pods = agents.get(&group.name)?.clone();
-            Some(Assignment { group: fleet_key.sibling(&group.name), pods, engine, pace })
+            Some(Assignment { group: fleet_key.sibling(group.name.clone()), pods, engine, pace })
         });
         self.agents.assign(fleet_key, assignments.collect());
     }
 
     /// The model block of an engine revision: the fleet's own, or one of the history, as engines that run may have.
-    fn model(&self, fleet: &ValidFleet, revision: Option<&str>) -> Option<Model> {
-        self.index.read(|known| History::new(fleet, &known.revisions).model(revision?))
+    fn model(&self, fleet: &ValidFleet, revision: &EngineRevision) -> Option<Model> {
+        self.index.read(|known| History::new(fleet, &known.revisions).model(revision))
     }
 }
 
@@ -349,13 +346,13 @@ fn engine(
     fleet: &ValidFleet,
     group: &GroupStatus,
     pods: &GroupPods,
-    ports: &BTreeMap<String, u16>,
+    ports: &BTreeMap<EngineRevision, u16>,
 ) -> Option<Engine> {
     let Some(revision) = &group.engine_revision else {
         let older = fleet.model.is_some() || group.revision != fleet.revision.pod;
         return Some(Engine::Own { port: pods.own_port.filter(|_| older).or(fleet.own_engine_port) });
     };
-    let submission = SubmissionId::new(group.launch_id().to_string()).ok()?;
+    let submission = Submission::of(group.launch_id()).ok()?;
     Some(Engine::Launched { submission, port: *ports.get(revision)? })
 }
 
@@ -368,15 +365,9 @@ fn readable(stored: &RayClusterFleet) -> RayClusterFleet {
     raw
 }
 
-/// A revision as the status has it.
-fn revision_of(text: &str) -> Revision {
-    let Ok(revision) = text.parse();
-    revision
-}
-
 fn split(
-    groups: BTreeMap<String, (ObservedGroup, GroupPods)>,
-) -> (BTreeMap<String, ObservedGroup>, BTreeMap<String, GroupPods>) {
+    groups: BTreeMap<GroupName, (ObservedGroup, GroupPods)>,
+) -> (BTreeMap<GroupName, ObservedGroup>, BTreeMap<GroupName, GroupPods>) {
     let mut observed = BTreeMap::new();
     let mut pods = BTreeMap::new();
     for (name, (group, of)) in groups {

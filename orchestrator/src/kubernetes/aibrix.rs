@@ -9,7 +9,7 @@ use kube::api::ApiResource;
 use kube::core::DynamicObject;
 use rayfleet_api::revision::revision;
 use rayfleet_api::spec::RayClusterTemplate;
-use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_api::{PodRevision, RayClusterFleet, names};
 use serde_json::{Value, json};
 
 pub(crate) use super::owners::controls;
@@ -28,7 +28,7 @@ const LABEL_TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// The pod revision of the RayClusters of a RayClusterReplicaSet: that of the fleet's template as it was when AIBrix copied it,
 /// without what AIBrix adds. `None` if it has no template.
-pub(crate) fn pod_revision(set: &DynamicObject) -> Option<String> {
+pub(crate) fn pod_revision(set: &DynamicObject) -> Option<PodRevision> {
     let template = &set.data["spec"]["template"];
     let mut template: RayClusterTemplate = serde_json::from_value(template.clone()).ok()?;
     if let Some(metadata) = &mut template.metadata {
@@ -51,7 +51,12 @@ fn unmark(group: &mut Value) {
 
 /// The change by which a RayCluster that AIBrix made becomes the group of a slot, if it is still as it was observed. Its pods are left as
 /// they are.
-pub(crate) fn as_group(fleet: &RayClusterFleet, cluster: &DynamicObject, slot: u32, revision: &str) -> Value {
+pub(crate) fn as_group(
+    fleet: &RayClusterFleet,
+    cluster: &DynamicObject,
+    slot: u32,
+    revision: &PodRevision,
+) -> Value {
     let owner = OwnerReference {
         api_version: format!("{}/{}", names::GROUP, names::VERSION),
         kind: names::KIND.to_owned(),
@@ -120,7 +125,7 @@ mod tests {
             "metadata": {"name": "f-bcdfgh-x7k2p", "namespace": "n", "uid": "u-9", "resourceVersion": "41"}
         }))
         .unwrap();
-        let change = as_group(&raw_fleet(), &cluster, 3, "abc");
+        let change = as_group(&raw_fleet(), &cluster, 3, &"abc".into());
         let mut taken = json!(cluster);
         taken["metadata"].as_object_mut().unwrap().extend(change["metadata"].as_object().unwrap().clone());
         let observed =

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::ResourceExt;
 use kube::core::{DynamicObject, TypeMeta};
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{RayClusterFleet, ValidFleet, kuberay, names};
+use rayfleet_api::{NodeName, RayClusterFleet, ValidFleet, kuberay, names};
 use serde_json::{Map, Value, json};
 
 use super::route;
@@ -126,7 +126,7 @@ fn label_pods(group: &mut Value, labels: &[(&str, &str)]) {
 }
 
 /// Keeps the pods off nodes: a further demand in every term of the required node affinity, as terms are alternatives.
-fn keep_off(group: &mut Value, nodes: &[String]) {
+fn keep_off(group: &mut Value, nodes: &[NodeName]) {
     if nodes.is_empty() {
         return;
     }
@@ -219,14 +219,14 @@ mod tests {
         let before = workers.clone();
         keep_off(&mut workers, &[]);
         assert_eq!(workers, before);
-        keep_off(&mut workers, &["node-1".to_owned()]);
+        keep_off(&mut workers, &["node-1".into()]);
         let path = "/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
         let terms = workers.pointer(path).unwrap()["nodeSelectorTerms"].as_array().unwrap();
         let off = json!([{"key": "metadata.name", "operator": "NotIn", "values": ["node-1"]}]);
         assert!(terms.len() == 2 && terms.iter().all(|term| term["matchFields"] == off), "{terms:?}");
 
         let mut bare = json!({"template": {"spec": {}}});
-        keep_off(&mut bare, &["node-1".to_owned()]);
+        keep_off(&mut bare, &["node-1".into()]);
         assert_eq!(bare.pointer(path).unwrap()["nodeSelectorTerms"], json!([{ "matchFields": off }]));
     }
 

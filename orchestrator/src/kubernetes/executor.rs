@@ -21,7 +21,7 @@ use serde_json::json;
 use super::gate::Gate;
 use super::objects::Watched;
 use super::pods::Pod;
-use super::{Index, Key};
+use super::{Index, Key, PodKey};
 use crate::metrics::Metrics;
 
 /// Who writes, as events name it.
@@ -133,7 +133,7 @@ impl Executor {
     }
 
     /// Opens or closes the serving gate of a head pod.
-    pub(crate) async fn set_gate(&self, pod: &Key, uid: &str, gate: Gate<'_>) -> Result<(), WriteError> {
+    pub(crate) async fn set_gate(&self, pod: &PodKey, uid: &str, gate: Gate<'_>) -> Result<(), WriteError> {
         let patch = gate.patch(uid, clock::now());
         let (parameters, patch) = (PatchParams::default(), Patch::Strategic(&patch));
         let request =

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::RayClusterFleet;
 use rayfleet_api::valid::ValidModel;
-use rayfleet_api::{FieldError, ValidFleet, names};
+use rayfleet_api::{EngineRevision, FieldError, PodRevision, ValidFleet, names};
 use serde_json::{Value, json};
 
 use super::Key;
@@ -72,9 +72,9 @@ impl<'a> Records<'a> {
     }
 
     /// Whether a template of this pod revision is on record.
-    pub(crate) fn has_pods(&self, pod_revision: &str) -> bool {
+    pub(crate) fn has_pods(&self, pod_revision: &PodRevision) -> bool {
         let of = |revision: &&ControllerRevision| {
-            revision.labels().get(names::LABEL_POD_REVISION).is_some_and(|label| label == pod_revision)
+            revision.labels().get(names::LABEL_POD_REVISION).is_some_and(|label| *pod_revision == *label)
         };
         self.revisions.iter().any(of)
     }
@@ -191,12 +191,12 @@ impl<'a> History<'a> {
     }
 
     /// The model block of an engine revision; `None` when its record is gone.
-    pub(crate) fn model(&self, engine_revision: &str) -> Option<Model> {
-        if self.fleet.revision.engine.as_deref() == Some(engine_revision) {
+    pub(crate) fn model(&self, engine_revision: &EngineRevision) -> Option<Model> {
+        if self.fleet.revision.engine.as_ref() == Some(engine_revision) {
             return self.fleet.model.clone().map(Arc::new);
         }
         let record = self.records.revisions.iter().rev().find(|revision| {
-            revision.labels().get(LABEL_ENGINE_REVISION).is_some_and(|label| label == engine_revision)
+            revision.labels().get(LABEL_ENGINE_REVISION).is_some_and(|label| *engine_revision == *label)
         })?;
         let data = content(record)?;
         self.read_model(&data)
@@ -314,10 +314,12 @@ mod tests {
             (then.replicas, &then.revision, then.model.unwrap().args),
             (7, &wanted, vec!["--a".into()])
         );
-        assert_eq!(records.fleet_at(&new, &"no/such".parse().unwrap()), None);
+        assert_eq!(records.fleet_at(&new, &"no/such".into()), None);
         let other = Records::new("n", "f", "another uid", &all);
         assert_eq!(other.fleet_at(&new, &wanted), None);
-        assert!(records.has_pods(&wanted.pod) && !records.has_pods("no") && !other.has_pods(&wanted.pod));
+        assert!(
+            records.has_pods(&wanted.pod) && !records.has_pods(&"no".into()) && !other.has_pods(&wanted.pod)
+        );
     }
 
     /// The fleet as another CRD may have stored it.
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(records.fleet_at(&now, &wanted).unwrap().revision, wanted);
         assert_eq!(records.newest(&now).unwrap().spec.model, old.spec.model);
         let fleet = ValidFleet::new(&now).unwrap();
-        let model = History::new(&fleet, &read).model(wanted.engine.as_deref().unwrap());
+        let model = History::new(&fleet, &read).model(wanted.engine.as_ref().unwrap());
         assert_eq!(model.unwrap().args, ["--a"]);
     }
 
@@ -386,7 +388,7 @@ mod tests {
         let then = Records::of(&old, &all).fleet_at(&old, &fleet.revision).unwrap();
         assert_eq!(then.revision, fleet.revision);
         let now = ValidFleet::new(&with_args(&["--b"])).unwrap();
-        let model = History::new(&now, &all).model(fleet.revision.engine.as_deref().unwrap());
+        let model = History::new(&now, &all).model(fleet.revision.engine.as_ref().unwrap());
         assert_eq!(model.unwrap().args, ["--a"]);
     }
 
@@ -399,6 +401,6 @@ mod tests {
         let fleet = ValidFleet::new(&with_args(&["--b"])).unwrap();
         let history = History::new(&fleet, &all);
         assert_eq!(history.model(&old_engine).unwrap().args, ["--a"]);
-        assert_eq!(history.model("none"), None);
+        assert_eq!(history.model(&"none".into()), None);
     }
 }

@@ -11,6 +11,7 @@ mod sink;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use parking_lot::RwLock;
-use rayfleet_api::RayClusterFleet;
+use rayfleet_api::{NodeName, RayClusterFleet};
 use rayfleet_core::capacity::{Alike, Claim, Tally};
 use rayfleet_core::observed::ObservedRay;
 use rayfleet_runtime::{Namespaces, Queue, Scope};
@@ -28,11 +29,11 @@ pub(crate) use self::kinds::Warning;
 use self::members::Members;
 pub(crate) use self::protected::Protected;
 use self::scope::Lists;
-use super::Key;
 use super::endpoints::Listed;
 use super::nodes::Node;
 use super::pod_events::PodEvent;
 use super::pods::Member;
+use super::{GroupKey, Key, PodKey};
 
 /// How often in a row, and for how long, something has to be refused, or the kind of RayClusters to be unknown, until it counts.
 const OFTEN: u32 = 3;
@@ -98,13 +99,13 @@ pub(crate) struct Store {
     /// Fleets.
     pub fleets: BTreeMap<Key, Arc<RayClusterFleet>>,
     /// RayClusters that a fleet controls.
-    pub clusters: BTreeMap<Key, Arc<DynamicObject>>,
+    pub clusters: BTreeMap<GroupKey, Arc<DynamicObject>>,
     /// Pods of the whole cluster: those of fleets, and the others for what they take from the nodes.
-    pods: BTreeMap<Key, Held>,
+    pods: BTreeMap<PodKey, Held>,
     /// Which pods belong to which RayCluster, and which RayClusters to which fleet.
     pub(super) members: Members,
     /// Nodes.
-    pub nodes: BTreeMap<Key, Node>,
+    pub nodes: BTreeMap<NodeName, Node>,
     /// The room on the nodes, and what all pods take of it.
     pub(super) tally: Arc<Tally>,
     /// What many pods have in common.
@@ -122,11 +123,11 @@ pub(crate) struct Store {
     /// What slices say of a pod, by its UID.
     endpoints: BTreeMap<String, BTreeMap<Key, bool>>,
     /// KubeRay's last warning about a RayCluster, by RayCluster.
-    pub warnings: BTreeMap<Key, Warning>,
+    pub warnings: BTreeMap<GroupKey, Warning>,
     /// What events say of pods that do not start.
     pub(super) troubles: BTreeMap<Key, PodEvent>,
     /// What each group's dashboard said last, by RayCluster.
-    pub ray: BTreeMap<Key, ObservedRay>,
+    pub ray: BTreeMap<GroupKey, ObservedRay>,
     /// Groups that are to be held, by fleet.
     pub protected: BTreeMap<Key, Protected>,
     /// Whether KubeRay is there.
@@ -181,17 +182,17 @@ impl Store {
 
     /// Whether a pod of this name is known.
     #[cfg(test)]
-    pub(crate) fn has_pod(&self, pod: &Key) -> bool {
+    pub(crate) fn has_pod(&self, pod: &PodKey) -> bool {
         self.pods.contains_key(pod)
     }
 
     /// What there is to know of a pod that may be a group's.
-    pub(crate) fn member(&self, pod: &Key) -> Option<&Member> {
+    pub(crate) fn member(&self, pod: &PodKey) -> Option<&Member> {
         self.pods.get(pod)?.member.as_deref()
     }
 
     /// The named ports of the head of a group. `uid` is that of its RayCluster as the ledger has it: it may be gone, and its head not.
-    pub(crate) fn head_ports(&self, group: &Key, uid: Option<&str>) -> Option<Vec<(String, i64)>> {
+    pub(crate) fn head_ports(&self, group: &GroupKey, uid: Option<&str>) -> Option<Vec<(String, i64)>> {
         let there = self.clusters.get(group).and_then(|cluster| cluster.metadata.uid.as_deref());
         let head = self.pods_of(&group.namespace, there.or(uid)?).find(|pod| pod.observed.head)?;
         Some(head.ports.clone())
@@ -204,7 +205,7 @@ impl Store {
     }
 
     /// The fleets that a pod concerns.
-    pub(super) fn fleets_of(&self, pod: &Key, member: &Member) -> Vec<Key> {
+    pub(super) fn fleets_of(&self, pod: &PodKey, member: &Member) -> Vec<Key> {
         kinds::fleets_of_pod(self, pod, Some(member))
     }
 
@@ -214,7 +215,7 @@ impl Store {
     }
 
     /// The fleet of a RayCluster, by its owner, else by its label.
-    fn fleet_of(&self, cluster: &Key) -> Option<Key> {
+    fn fleet_of(&self, cluster: &GroupKey) -> Option<Key> {
         let cluster_object = self.clusters.get(cluster)?;
         kinds::fleet_of_cluster(cluster, cluster_object)
     }
@@ -234,18 +235,20 @@ pub(crate) struct Index {
 pub(crate) trait Indexed: Sized {
     /// Which kind.
     const KIND: Kind;
+    /// Names of such objects.
+    type Name: Deref<Target = str> + for<'a> From<&'a str>;
     /// Whether the versions of an object of one name only rise.
     const RISES: bool = true;
     /// Enters an object; gives the fleets it concerns.
     fn apply(self, store: &mut Store) -> Vec<Key>;
     /// Removes an object; gives the fleets it concerned.
-    fn remove(key: &Key, store: &mut Store) -> Vec<Key>;
+    fn remove(key: &Key<Self::Name>, store: &mut Store) -> Vec<Key>;
     /// The version of the object of this key, if there is one. 0: it has none that can be compared.
-    fn known(key: &Key, store: &Store) -> Option<u64>;
+    fn known(key: &Key<Self::Name>, store: &Store) -> Option<u64>;
     /// Keys of all objects of this kind.
-    fn keys(store: &Store) -> Vec<Key>;
+    fn keys(store: &Store) -> Vec<Key<Self::Name>>;
     /// Key of this object in the index.
-    fn key(&self) -> Key;
+    fn key(&self) -> Key<Self::Name>;
     /// Its version.
     fn version(&self) -> u64;
 }
@@ -299,7 +302,7 @@ impl Index {
     /// An object was created by this program.
     pub(crate) fn made<K: Indexed>(&self, object: K) {
         let fleets = self.write(|store| {
-            store.made.insert((K::KIND, object.key()));
+            store.made.insert((K::KIND, object.key().retyped::<String>()));
             object.apply(store)
         });
         self.mark_for(K::KIND, fleets);
@@ -311,7 +314,7 @@ impl Index {
             if K::known(&object.key(), store).is_none() {
                 return Vec::new();
             }
-            store.changed.insert((K::KIND, object.key()));
+            store.changed.insert((K::KIND, object.key().retyped::<String>()));
             object.apply(store)
         });
         self.mark_for(K::KIND, fleets);
@@ -324,10 +327,10 @@ impl Index {
     }
 
     /// An object is not there any more.
-    pub(crate) fn gone<K: Indexed>(&self, key: &Key) {
+    pub(crate) fn gone<K: Indexed>(&self, key: &Key<K::Name>) {
         let fleets = self.write(|store| {
-            store.made.remove(&(K::KIND, key.clone()));
-            store.changed.remove(&(K::KIND, key.clone()));
+            store.made.remove(&(K::KIND, key.retyped::<String>()));
+            store.changed.remove(&(K::KIND, key.retyped::<String>()));
             K::remove(key, store)
         });
         self.mark_for(K::KIND, fleets);
@@ -350,7 +353,7 @@ impl Index {
                 let (key, before) = (object.key(), K::known(&object.key(), store));
                 if !K::RISES
                     && before.is_some_and(|before| object.version() > 0 && object.version() < before)
-                    && !store.changed.contains(&(K::KIND, key.clone()))
+                    && !store.changed.contains(&(K::KIND, key.retyped::<String>()))
                 {
                     K::remove(&key, store);
                 }
@@ -369,7 +372,9 @@ impl Index {
         let fleets = self.write(|store| {
             let mut gone = K::keys(store);
             gone.retain(|key| {
-                scope.holds(key) && !listed.contains(key) && !store.made.contains(&(K::KIND, key.clone()))
+                scope.holds(key)
+                    && !listed.contains(&key.retyped::<String>())
+                    && !store.made.contains(&(K::KIND, key.retyped::<String>()))
             });
             let mut fleets: Vec<Key> = gone.iter().flat_map(|key| K::remove(key, store)).collect();
             let mut all = store.lists.listed(K::KIND, scope);
@@ -400,7 +405,7 @@ impl Index {
     /// A whole list at once.
     #[cfg(test)]
     pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
-        let keys = objects.iter().map(Indexed::key).collect();
+        let keys = objects.iter().map(|object| object.key().retyped()).collect();
         self.list(objects);
         self.listed::<K>(&Scope::All, &keys);
     }
@@ -425,7 +430,7 @@ impl Index {
     }
 
     /// A group's dashboard was asked.
-    pub(crate) fn ray_seen(&self, fleet: &Key, group: &Key, observed: ObservedRay) {
+    pub(crate) fn ray_seen(&self, fleet: &Key, group: &GroupKey, observed: ObservedRay) {
         let changed = self.write(|store| {
             let changed = store.ray.get(group).is_none_or(|before| observed.differs_from(before));
             store.ray.insert(group.clone(), observed);
@@ -437,7 +442,7 @@ impl Index {
     }
 
     /// A group is no longer watched.
-    pub(crate) fn ray_forget(&self, group: &Key) {
+    pub(crate) fn ray_forget(&self, group: &GroupKey) {
         self.write(|store| store.ray.remove(group));
     }
 

@@ -21,6 +21,8 @@ mod topology;
 mod watches;
 mod world;
 
+use rayfleet_api::{GroupName, PodName};
+
 pub(crate) use build::metadata;
 pub(crate) use capacity::Snapshot;
 pub(crate) use executor::{Executor, Made};
@@ -36,5 +38,9 @@ pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
 pub(crate) use world::{GroupPods, Orphan, groups_of, orphans_of, owned_clusters, strays_of};
+/// Key of a group, which is that of its RayCluster.
+pub(crate) type GroupKey = Key<GroupName>;
+/// Key of a pod.
+pub(crate) type PodKey = Key<PodName>;
 #[cfg(test)]
 pub(crate) use {endpoints::Slice, nodes::Node, objects::Watched, pods::Pod};

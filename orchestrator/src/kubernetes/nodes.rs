@@ -31,7 +31,7 @@ impl Watched for Node {
         let Object { metadata, spec, status } = serde_json::from_str(text)?;
         let (version, status) = (metadata.version(), status.unwrap_or_default());
         let (labels, deleting) = (metadata.labels.unwrap_or_default(), metadata.deletion_timestamp.is_some());
-        let room = NodeRoom::of(metadata.name, labels, spec.unwrap_or_default(), &status);
+        let room = NodeRoom::of(metadata.name.into(), labels, spec.unwrap_or_default(), &status);
         let room = Arc::new(NodeRoom { deleting, ..room });
         Ok(Some(Self { version, lost: status.is_lost(), room }))
     }

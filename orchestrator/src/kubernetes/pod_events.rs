@@ -4,9 +4,9 @@
 
 use rayfleet_core::observed::PodProblem;
 
-use super::Key;
 use super::index::{Indexed, Kind, Store};
 use super::objects::{Event, Watched, bounded};
+use super::{Key, PodKey};
 
 /// All warnings about pods but the most frequent ones, which the pods themselves have words for. The API server selects by no list of
 /// reasons, only by what they are not.
@@ -27,7 +27,7 @@ const KEPT: [&str; 6] = [
 /// A warning about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodEvent {
-    pod: Key,
+    pod: PodKey,
     /// UID of the pod.
     uid: String,
     reason: &'static str,
@@ -48,6 +48,7 @@ impl Watched for PodEvent {
 
 impl Indexed for PodEvent {
     const KIND: Kind = Kind::PodEvent;
+    type Name = String;
     fn key(&self) -> Key {
         key(&self.pod, self.reason)
     }
@@ -80,19 +81,19 @@ impl Indexed for PodEvent {
 }
 
 /// No object is called so: names have no slash.
-fn key(pod: &Key, reason: &str) -> Key {
+fn key(pod: &PodKey, reason: &str) -> Key {
     pod.sibling(format!("{}/{reason}", pod.name))
 }
 
 /// Forgets a pod that is gone.
-pub(super) fn forget(known: &mut Store, pod: &Key) {
+pub(super) fn forget(known: &mut Store, pod: &PodKey) {
     for reason in KEPT {
         known.troubles.remove(&key(pod, reason));
     }
 }
 
 /// What a pod waits for that has not started to start.
-pub(super) fn of(known: &Store, pod: &Key, uid: &str) -> Option<PodProblem> {
+pub(super) fn of(known: &Store, pod: &PodKey, uid: &str) -> Option<PodProblem> {
     let found = KEPT.iter().find_map(|reason| known.troubles.get(&key(pod, reason)))?;
     let problem = PodProblem { reason: found.reason.to_owned(), message: found.message.clone() };
     (found.uid == uid).then_some(problem)

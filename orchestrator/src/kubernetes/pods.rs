@@ -1,14 +1,14 @@
 //! Pods. Of all of them what they take of the nodes' room and whom they keep off; of those of groups also what a decision needs to know. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use rayfleet_api::names;
+use rayfleet_api::{GroupName, names};
 use rayfleet_core::capacity::{About, Claim, PodSpec};
 use rayfleet_core::observed::{ObservedPod, PULLING, PodProblem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::objects::{Meta, Watched, bounded, time};
-use super::{Key, gate};
+use super::{PodKey, gate};
 
 /// Waiting reasons that do not pass by themselves within moments.
 const STUCK: [&str; 8] = [
@@ -31,7 +31,7 @@ const STARTS: &str = "PodReadyToStartContainers";
 /// A pod of any namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
-    pub(super) key: Key,
+    pub(super) key: PodKey,
     /// Version of the object.
     pub(super) version: u64,
     /// What it takes of the nodes' room.
@@ -48,7 +48,7 @@ pub(crate) struct Member {
     /// The fleet that its labels name.
     pub(super) fleet: Option<String>,
     /// The RayCluster that its labels name.
-    pub(super) group: Option<String>,
+    pub(super) group: Option<GroupName>,
     /// Ports of its containers that have a name.
     pub(super) ports: Vec<(String, i64)>,
     /// Port of the engine that it starts itself, by AIBrix's label.
@@ -67,7 +67,7 @@ pub(crate) struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(super) uid: String,
-    pub(super) name: String,
+    pub(super) name: GroupName,
 }
 
 impl Watched for Pod {
@@ -82,7 +82,7 @@ impl Watched for Pod {
             deleting: metadata.deletion_timestamp.is_some(),
         };
         Ok(Some(Self {
-            key: metadata.key(),
+            key: metadata.key().retyped(),
             version: metadata.version(),
             claim: spec.claim(&about),
             member: member.map(Box::new),
@@ -100,9 +100,10 @@ impl Member {
             return None;
         }
         Some(Self {
-            cluster: controller.map(|owner| Owner { uid: owner.uid.clone(), name: owner.name.clone() }),
+            cluster: controller
+                .map(|owner| Owner { uid: owner.uid.clone(), name: owner.name.as_str().into() }),
             fleet: fleet.map(str::to_owned),
-            group: metadata.label(names::RAY_LABEL_CLUSTER).map(str::to_owned),
+            group: metadata.label(names::RAY_LABEL_CLUSTER).map(Into::into),
             ports: spec.named_ports(),
             own_port: metadata.label(names::LABEL_MODEL_PORT).and_then(|port| port.parse().ok()),
             token_secret: spec.secret_of(TOKEN),
@@ -223,7 +224,7 @@ fn observed(metadata: &Meta, spec: &PodSpec, status: &Status) -> ObservedPod {
     let conditions = status.conditions.as_deref().unwrap_or_default();
     let head = metadata.label(names::RAY_LABEL_NODE_TYPE) == Some("head");
     ObservedPod {
-        name: metadata.name.clone(),
+        name: metadata.name.as_str().into(),
         uid: metadata.uid.clone(),
         head,
         node: spec.node_name.clone(),

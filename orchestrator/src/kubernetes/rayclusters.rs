@@ -48,7 +48,7 @@ pub(crate) fn observed(cluster: &DynamicObject, warning: Option<String>) -> Obse
         finalizers: cluster.finalizers().to_vec(),
         slot: labels.get(names::LABEL_SLOT).and_then(|slot| slot.parse().ok()),
         attempt: attempt.and_then(|attempt| attempt.parse().ok()).unwrap_or_default(),
-        pod_revision: labels.get(names::LABEL_POD_REVISION).cloned().unwrap_or_default(),
+        pod_revision: labels.get(names::LABEL_POD_REVISION).map(Into::into).unwrap_or_default(),
         pods: spec["headGroupSpec"].is_object().then(|| size.pods()).flatten(),
         elastic: size.is_elastic(),
         suspended: suspended(cluster),

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{Key, Store};
+use super::{GroupKey, Store};
 
 /// Labels of the Kubernetes node below each pod of a group, by the pod's address, which is its Ray node's.
-pub(crate) fn labels_by_address(store: &Store, group: &Key) -> BTreeMap<String, BTreeMap<String, String>> {
+pub(crate) fn labels_by_address(
+    store: &Store,
+    group: &GroupKey,
+) -> BTreeMap<String, BTreeMap<String, String>> {
     let uid = store.clusters.get(group).and_then(|cluster| cluster.uid()).unwrap_or_default();
     let below = store.pods_of(&group.namespace, &uid).filter_map(|pod| {
         let address = pod.observed.ip.clone()?;
-        let node = store.nodes.get(&Key::new("", pod.observed.node.clone()?))?;
+        let node = store.nodes.get(pod.observed.node.as_ref()?)?;
         Some((address, node.room.labels.clone()))
     });
     below.collect()
@@ -60,7 +63,7 @@ mod tests {
             "metadata": {"name": "g", "namespace": "n", "uid": "g-uid", "ownerReferences": [crate::fixtures::owner("f", "u-1")]}
         });
         index.apply(object::<kube::core::DynamicObject>(&cluster));
-        let of = |group: &str| index.read(|store| labels_by_address(store, &Key::new("n", group)));
+        let of = |group: &str| index.read(|store| labels_by_address(store, &GroupKey::new("n", group)));
         let labels = of("g");
         let zones: Vec<(&str, &str)> =
             labels.iter().map(|(ip, of)| (ip.as_str(), of["topology.kubernetes.io/zone"].as_str())).collect();

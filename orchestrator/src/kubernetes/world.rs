@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_api::{GroupName, PodName, RayClusterFleet, names};
 use rayfleet_core::capacity;
 use rayfleet_core::observed::{ObservedGroup, ObservedPod, ObservedRayCluster};
 
@@ -13,7 +13,7 @@ use super::index::Store;
 use super::objects::{controller, is_fleet};
 use super::owners::{is_orphan, owner_in_words};
 use super::pods::Member;
-use super::{Key, pod_events, rayclusters};
+use super::{GroupKey, Key, pod_events, rayclusters};
 
 /// What the agent of a group must know to ask its dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +40,14 @@ pub(crate) struct GroupPods {
 pub(crate) fn groups_of(
     store: &Store,
     fleet: &RayClusterFleet,
-) -> BTreeMap<String, (ObservedGroup, GroupPods)> {
+) -> BTreeMap<GroupName, (ObservedGroup, GroupPods)> {
     let key = Key::of(fleet);
-    let mut groups: BTreeMap<String, Vec<ObservedPod>> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupName, Vec<ObservedPod>> = BTreeMap::new();
     for group in fleet.status.iter().flat_map(|status| &status.groups) {
-        let cluster = store.clusters.get(&key.sibling(&group.name)).filter(|cluster| owns(fleet, cluster));
+        let cluster = store
+            .clusters
+            .get(&GroupKey::new(&key.namespace, group.name.clone()))
+            .filter(|cluster| owns(fleet, cluster));
         let there = cluster.and_then(|cluster| cluster.uid());
         let uid = there.as_deref().or(group.uid.as_deref());
         let pods = uid
@@ -83,11 +86,11 @@ pub(crate) fn groups_of(
 
 /// Pods that carry the labels of one of the fleet's groups and that no RayCluster controls, by name. They count for nothing here; a
 /// Service that selects by labels may send them requests all the same.
-pub(crate) fn strays_of(store: &Store, fleet: &RayClusterFleet) -> Vec<String> {
+pub(crate) fn strays_of(store: &Store, fleet: &RayClusterFleet) -> Vec<PodName> {
     let key = Key::of(fleet);
     let labelled = store.members.labelled(&key).filter_map(|pod| store.member(pod));
     let strays = labelled.filter(|pod| {
-        let group = pod.group.as_ref().map(|group| key.sibling(group));
+        let group = pod.group.clone().map(|group| GroupKey::new(&key.namespace, group));
         pod.cluster.is_none()
             && !pod.observed.deleting
             && group.is_some_and(|group| store.clusters.contains_key(&group))
@@ -97,9 +100,10 @@ pub(crate) fn strays_of(store: &Store, fleet: &RayClusterFleet) -> Vec<String> {
 
 /// What is known of a pod of a group, its node included.
 fn observed(store: &Store, namespace: &str, pod: &Member) -> ObservedPod {
-    let node = pod.observed.node.as_deref().and_then(|node| store.nodes.get(&Key::new("", node)));
+    let node = pod.observed.node.as_ref().and_then(|node| store.nodes.get(node));
     let reported = || {
-        let problem = pod_events::of(store, &Key::new(namespace, &pod.observed.name), &pod.observed.uid);
+        let problem =
+            pod_events::of(store, &Key::new(namespace, pod.observed.name.clone()), &pod.observed.uid);
         problem.filter(|_| pod.waits)
     };
     ObservedPod {
@@ -121,7 +125,7 @@ fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
 
 /// A RayCluster that nobody owns.
 pub(crate) struct Orphan {
-    pub(crate) key: Key,
+    pub(crate) key: GroupKey,
     pub(crate) uid: String,
     pub(crate) version: String,
 }
@@ -171,7 +175,7 @@ pub(crate) fn owned_clusters(store: &Store, fleet: &RayClusterFleet) -> Vec<Opti
 fn group(
     store: &Store,
     fleet: &RayClusterFleet,
-    key: &Key,
+    key: &GroupKey,
     pods: Vec<ObservedPod>,
 ) -> (ObservedGroup, GroupPods) {
     let there = store.clusters.get(key);
@@ -183,7 +187,7 @@ fn group(
     // A head that was told to go is asked for as long as its containers run: its engine is drained.
     let ending = || pods.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
     let head = alive().find(|pod| pod.head).or_else(ending);
-    let member = head.and_then(|head| store.member(&key.sibling(&head.name)));
+    let member = head.and_then(|head| store.member(&PodKey::new(&key.namespace, head.name.clone())));
     // What the head runs with is there also while RayClusters cannot be listed.
     let own_port = cluster.and_then(|cluster| rayclusters::own_port(cluster));
     let own_port = own_port.or_else(|| member?.own_port);
@@ -221,7 +225,7 @@ fn group(
 fn unlisted(
     store: &Store,
     fleet: &RayClusterFleet,
-    key: &Key,
+    key: &GroupKey,
     own_port: Option<u16>,
 ) -> Option<ObservedRayCluster> {
     let groups = fleet.status.as_ref().map(|status| status.groups.as_slice()).unwrap_or_default();
@@ -238,11 +242,13 @@ fn unlisted(
 }
 
 /// The objects of one namespace.
-pub(super) fn within<'a, T>(
-    objects: &'a BTreeMap<Key, T>,
+pub(super) fn within<'a, N: Default + Ord, T>(
+    objects: &'a BTreeMap<Key<N>, T>,
     namespace: &'a str,
-) -> impl Iterator<Item = (&'a Key, &'a T)> {
-    objects.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace)
+) -> impl Iterator<Item = (&'a Key<N>, &'a T)> {
+    objects
+        .range(Key::<N>::new(namespace, N::default())..)
+        .take_while(move |(key, _)| key.namespace == namespace)
 }
 
 #[cfg(test)]

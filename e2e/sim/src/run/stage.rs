@@ -149,8 +149,8 @@ fn holds(until: &Until, fleet: Option<&RayClusterFleet>, left: bool) -> bool {
 
 /// Whether a group of the rollout's target revision has reached a phase.
 fn reached(status: &RayClusterFleetStatus, phase: Phase) -> bool {
-    let to = status.rollout.as_ref().map_or("", |rollout| rollout.to.as_str());
-    let mut new = status.groups.iter().filter(|group| group.revisions().to_string() == to);
+    let to = status.rollout.as_ref().map(|rollout| &rollout.to);
+    let mut new = status.groups.iter().filter(|group| Some(&group.revisions()) == to);
     new.any(|group| phase <= group.phase && group.phase <= Phase::Ready)
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{spec, template};
+use crate::PodRevision;
 use crate::revision::revision;
 use crate::spec::RayClusterTemplate;
 
@@ -162,7 +163,7 @@ fn numbers(mut seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-fn hash(spec: Value) -> String {
+fn hash(spec: Value) -> PodRevision {
     revision(&RayClusterTemplate { metadata: None, spec }, None).pod
 }
 
@@ -201,7 +202,7 @@ fn every_difference_of_meaning_alone_is_another_hash() {
             put(&mut given, place, spelling.as_ref());
             hash(given)
         };
-        let hashes: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(with).collect()).collect();
+        let hashes: Vec<Vec<PodRevision>> = rows.iter().map(|row| row.iter().map(with).collect()).collect();
         for (number, row) in hashes.iter().enumerate() {
             assert!(row.iter().all(|hash| *hash == row[0]), "{place}: one meaning, {:?}", rows[number]);
             let others = hashes.iter().take(number).map(|other| &other[0]);

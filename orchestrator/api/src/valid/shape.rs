@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{FieldError, invalid, scheduling};
 use crate::spec::{Model, Parallelism};
-use crate::{kuberay, names};
+use crate::{PodRevision, kuberay, names};
 
 /// Most pods of one group. The largest rank number is 1024; each may have a pod of its own, and then some.
 pub const MAX_PODS: u64 = 2048;
@@ -65,7 +65,11 @@ impl GroupShape {
 }
 
 /// The shape of the groups of a fleet of this name, at this pod revision.
-pub(super) fn group_shape(of: (&str, &str), spec: &Value, problems: &mut Vec<FieldError>) -> GroupShape {
+pub(super) fn group_shape(
+    of: (&str, &PodRevision),
+    spec: &Value,
+    problems: &mut Vec<FieldError>,
+) -> GroupShape {
     let below = "spec.template.spec";
     let size = kuberay::pods(spec).unwrap_or(1);
     if size > MAX_PODS {
@@ -98,7 +102,7 @@ pub(super) fn group_shape(of: (&str, &str), spec: &Value, problems: &mut Vec<Fie
 }
 
 /// Labels of a group's pods: the template's, under those that Rayfleet and KubeRay write on every pod.
-fn labels((fleet, revision): (&str, &str), group: &Value, role: &str) -> BTreeMap<String, String> {
+fn labels((fleet, revision): (&str, &PodRevision), group: &Value, role: &str) -> BTreeMap<String, String> {
     let kind = if role == "head" { "head" } else { "worker" };
     let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     let mut labels: BTreeMap<String, String> = [
@@ -115,12 +119,12 @@ fn labels((fleet, revision): (&str, &str), group: &Value, role: &str) -> BTreeMa
     }
     labels.insert(names::RAY_LABEL_NODE_TYPE.to_owned(), kind.to_owned());
     labels.insert(names::LABEL_FLEET.to_owned(), fleet.to_owned());
-    labels.insert(names::LABEL_POD_REVISION.to_owned(), revision.to_owned());
+    labels.insert(names::LABEL_POD_REVISION.to_owned(), revision.to_string());
     labels
 }
 
 fn pod_shape(
-    of: (&str, &str),
+    of: (&str, &PodRevision),
     group: &Value,
     role: &str,
     count: usize,
@@ -226,7 +230,7 @@ mod tests {
 
     fn shaped(spec: &Value) -> (GroupShape, Vec<String>) {
         let mut problems = Vec::new();
-        let shape = group_shape(("f", "r"), spec, &mut problems);
+        let shape = group_shape(("f", &"r".into()), spec, &mut problems);
         (shape, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -236,7 +240,7 @@ mod tests {
             let container =
                 json!({"name": "ray", "image": image, "resources": {"limits": {"nvidia.com/gpu": gpus}}});
             let spec = json!({"headGroupSpec": {"template": {"spec": {"containers": [container]}}}});
-            group_shape(("f", revision), &spec, &mut Vec::new())
+            group_shape(("f", &revision.into()), &spec, &mut Vec::new())
         };
         let before = shaped("pods1", "ray:1", 8);
         assert_ne!(before, shaped("pods2", "ray:2", 8));
@@ -283,7 +287,7 @@ mod tests {
         let model = json!({"name": "m", "source": "/m", "parallelism": {"pipeline": ranks}});
         let model: Model = serde_json::from_value(model).unwrap();
         let mut problems = Vec::new();
-        let shape = group_shape(("f", "r"), &spec, &mut problems);
+        let shape = group_shape(("f", &"r".into()), &spec, &mut problems);
         check_gpus(&model, &shape, &spec, &mut problems);
         problems.iter().map(ToString::to_string).collect()
     }

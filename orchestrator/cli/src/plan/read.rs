@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuota
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, Request};
 use kube::{Resource, ResourceExt};
-use rayfleet_api::revision::Revision;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{
     About, Capacity, Claim, NodeRoom, NodeSpec, NodeStatus, PodSpec, Tally, Viewer,
@@ -100,7 +99,7 @@ pub(super) fn node(text: &str) -> Option<NodeRoom> {
     let node: Lean<NodeSpec, NodeStatus> = serde_json::from_str(text).ok()?;
     let labels = node.metadata.labels.unwrap_or_default();
     let (spec, status) = (node.spec.unwrap_or_default(), node.status.unwrap_or_default());
-    Some(NodeRoom::of(node.metadata.name, labels, spec, &status))
+    Some(NodeRoom::of(node.metadata.name.into(), labels, spec, &status))
 }
 
 /// A pod's name and its claim.
@@ -143,13 +142,12 @@ async fn stable(
     object: &DynamicObject,
     fleets: &Fleets,
 ) -> Result<Option<ValidFleet>, CliError> {
-    let Some(wanted) = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()) else {
+    let Some(wanted) = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref()) else {
         return Ok(None);
     };
-    let Ok(wanted) = wanted.parse::<Revision>();
     let stored = fleets.revisions(&raw.name_any()).await?;
     let owned = revisions::owned(&stored, object);
-    let record = owned.iter().find(|record| record.hash().is_ok_and(|hash| hash == wanted));
+    let record = owned.iter().find(|record| record.hash().is_ok_and(|hash| hash == *wanted));
     Ok(record.and_then(|record| {
         let mut then = raw.clone();
         then.spec.template = serde_json::from_value(record.template.clone()).ok()?;

@@ -26,11 +26,11 @@ pub(super) fn text(question: &Question<'_>, forecast: &Forecast, color: bool) ->
 fn headline(question: &Question<'_>) -> String {
     let fleet = question.fleet;
     let strategy = &fleet.strategy;
-    let from = question.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref());
-    let to = fleet.revision.to_string();
+    let from = question.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
+    let to = &fleet.revision;
     let revisions = match from.filter(|from| *from != to) {
         Some(from) => format!("{from} -> {to}"),
-        None => to,
+        None => to.to_string(),
     };
     format!(
         "{}/{}  {revisions}  {} groups of {} GPUs  maxSurge {}, maxUnavailable {}\n",
@@ -50,8 +50,8 @@ fn steps(moments: &[Moment]) -> Table {
         table.push(vec![
             Cell::from(after(moment.seconds)),
             Cell::from(moment.what.as_str()),
-            Cell::from(&moment.group),
-            Cell::from(&moment.revision),
+            Cell::from(&*moment.group),
+            Cell::from(moment.revision.to_string()),
             number(moment.ready),
             number(moment.groups),
             number(moment.gpus),
@@ -168,7 +168,7 @@ pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
     json!({
         "namespace": question.fleet.namespace,
         "fleet": question.fleet.name,
-        "to": question.fleet.revision.to_string(),
+        "to": question.fleet.revision,
         "outcome": outcome,
         "reason": reason,
         "seconds": forecast.seconds,

@@ -47,7 +47,7 @@ fn headline(fleet: &Fleet, color: bool) -> String {
 }
 
 fn revision(rollout: &Rollout) -> Option<String> {
-    let to = rollout.to.as_deref().map(one_line);
+    let to = rollout.to.as_ref().map(|to| one_line(&to.to_string()));
     match (rollout.number, to) {
         (Some(number), Some(to)) => Some(format!("revision {number} ({to})")),
         (Some(number), None) => Some(format!("revision {number}")),
@@ -81,7 +81,7 @@ fn rollout(fleet: &Fleet, now: Option<Timestamp>, color: bool) -> String {
     }];
     if !done {
         let revisions = rollout.from.as_ref().zip(rollout.to.as_ref());
-        parts.extend(revisions.map(|(from, to)| format!("{} -> {}", one_line(from), one_line(to))));
+        parts.extend(revisions.map(|(from, to)| one_line(&format!("{from} -> {to}"))));
         let moved = rollout.last_progress.zip(now);
         parts.extend(
             moved.map(|(moved, now)| format!("(last progress {} ago)", age::since(Some(moved), now))),

@@ -27,8 +27,8 @@ fn row(group: &Group, wide: bool, now: Timestamp) -> Vec<Cell> {
     let goal =
         if group.goal == "Serve" { Cell::new("-", Tone::Faint) } else { Cell::new(&group.goal, Tone::Busy) };
     let mut row = vec![
-        Cell::from(&group.name),
-        Cell::from(&group.revision),
+        Cell::from(&*group.name),
+        Cell::from(group.revision.to_string()),
         Cell::new(&group.phase, tone),
         Cell::from(age::since(group.since, now)),
         goal,

@@ -54,9 +54,12 @@ fn row(fleet: &Fleet, shape: Shape, now: Timestamp) -> Vec<Cell> {
     ]);
     if shape.wide {
         let rollout = fleet.rollout.as_ref();
-        let revision = rollout.and_then(|rollout| rollout.to.as_deref());
+        let revision = rollout.and_then(|rollout| rollout.to.as_ref()).map(ToString::to_string);
         let reason = rollout.and_then(|rollout| rollout.reason.as_deref());
-        row.extend([Cell::from(revision.unwrap_or("<none>")), Cell::from(reason.unwrap_or("<none>"))]);
+        row.extend([
+            Cell::from(revision.as_deref().unwrap_or("<none>")),
+            Cell::from(reason.unwrap_or("<none>")),
+        ]);
     }
     let attention: Vec<&str> = fleet
         .conditions

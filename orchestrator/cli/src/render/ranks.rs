@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rayfleet_api::NodeName;
+
 use super::table::{Cell, Table};
 use crate::view::{Group, Rank};
 
@@ -21,14 +23,14 @@ pub(crate) fn table(groups: &[Group]) -> Option<Table> {
     let mut table = Table::new(headers);
     for group in placed {
         let cells = stages.iter().map(|stage| Cell::from(stage_cell(&group.placement, *stage)));
-        table.push(std::iter::once(Cell::from(&group.name)).chain(cells).collect());
+        table.push(std::iter::once(Cell::from(&*group.name)).chain(cells).collect());
     }
     Some(table)
 }
 
 /// `node-a:0-7`; a stage on several nodes has one part for each.
 fn stage_cell(placement: &[Rank], stage: i64) -> String {
-    let mut nodes: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    let mut nodes: BTreeMap<&NodeName, Vec<i64>> = BTreeMap::new();
     for rank in placement.iter().filter(|rank| rank.stage == stage) {
         nodes.entry(&rank.node).or_default().push(rank.number);
     }
@@ -64,7 +66,7 @@ mod tests {
     use crate::sample;
 
     fn rank(stage: i64, number: i64, node: &str) -> Rank {
-        Rank { stage, number, node: node.to_owned() }
+        Rank { stage, number, node: node.into() }
     }
 
     #[test]

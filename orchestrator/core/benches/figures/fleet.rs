@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
-use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_api::{NodeName, RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
 use rayfleet_core::capacity::{Capacity, NodeRoom, Share};
 use rayfleet_core::observed::{
     ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe, ObservedRay,
@@ -79,7 +79,7 @@ pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatu
         ..NodeRoom::default()
     };
     let count = i32::try_from(groups.len()).unwrap();
-    let revision = fleet.revision.to_string();
+    let revision = fleet.revision.clone();
     let status = RayClusterFleetStatus {
         replicas: count,
         updated_replicas: count,
@@ -98,8 +98,8 @@ pub(crate) fn serving(fleet: &ValidFleet, spare: usize) -> (RayClusterFleetStatu
     (status, Capacity { nodes, ..Capacity::default() })
 }
 
-fn name(number: usize) -> String {
-    format!("node-{number:05}")
+fn name(number: usize) -> NodeName {
+    format!("node-{number:05}").into()
 }
 
 fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
@@ -124,8 +124,8 @@ fn group(fleet: &ValidFleet, slot: u32) -> GroupStatus {
 
 /// What is observed of a group that serves.
 pub(crate) fn observed(fleet: &ValidFleet, group: &GroupStatus) -> ObservedGroup {
-    let pod = |(number, node): (usize, &String)| ObservedPod {
-        name: format!("{}-{number}", group.name),
+    let pod = |(number, node): (usize, &NodeName)| ObservedPod {
+        name: format!("{}-{number}", group.name).into(),
         uid: format!("{}-{number}", group.name),
         head: number == 0,
         node: Some(node.clone()),
@@ -137,7 +137,7 @@ pub(crate) fn observed(fleet: &ValidFleet, group: &GroupStatus) -> ObservedGroup
     let pods: Vec<ObservedPod> = group.nodes.iter().enumerate().map(pod).collect();
     let nodes = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
     let engine = ObservedEngine {
-        submission: group.launch_id().to_string(),
+        launch: Some(group.launch_id()),
         job: Some(ObservedJob::Running),
         ranks_placed: fleet.ranks(),
         healthy: true,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::{GroupName, RayClusterFleetStatus};
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_core::{Decision, ReconcileInput, decide, max_write_delay};
 
@@ -19,7 +19,7 @@ pub(crate) fn print() {
     let before = fleet(bounds, EACH, "ray:1", &[]);
     let after = fleet(bounds, EACH, "ray:2", &[]);
     let (status, capacity) = serving(&before, NODES - GROUPS * EACH);
-    let groups: BTreeMap<String, ObservedGroup> =
+    let groups: BTreeMap<GroupName, ObservedGroup> =
         status.groups.iter().map(|group| (group.name.clone(), observed(&before, group))).collect();
     println!("One pass over {GROUPS} groups of {EACH} nodes on {NODES} nodes, {RUNS} runs:");
     for (what, fleet) in

@@ -27,8 +27,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use rayfleet_api::names;
 use rayfleet_api::valid::GroupShape;
+use rayfleet_api::{GroupName, NodeName, names};
 use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -94,7 +94,7 @@ impl Capacity {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeRoom {
     /// Name.
-    pub name: String,
+    pub name: NodeName,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Taints.
@@ -125,9 +125,10 @@ pub struct Share {
 
 impl NodeRoom {
     /// Removes the pods of a group from those that rules match.
-    pub(crate) fn forget_group(&mut self, namespace: &str, group: &str) {
-        let of_it =
-            |pod: &Neighbour| pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group);
+    pub(crate) fn forget_group(&mut self, namespace: &str, group: &GroupName) {
+        let of_it = |pod: &Neighbour| {
+            pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group.as_str())
+        };
         self.pods.retain(|pod| !of_it(pod));
     }
 
@@ -182,6 +183,6 @@ pub struct PendingPod {
 ///
 /// # Errors
 /// [`NoRoom`] with what the group needs and what is free.
-pub fn fits(shape: &GroupShape, capacity: &Capacity) -> Result<Vec<String>, NoRoom> {
+pub fn fits(shape: &GroupShape, capacity: &Capacity) -> Result<Vec<NodeName>, NoRoom> {
     Room::of(capacity).place(shape)
 }

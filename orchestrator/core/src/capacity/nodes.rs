@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use rayfleet_api::NodeName;
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -76,7 +77,7 @@ impl NodeStatus {
 
 impl NodeRoom {
     /// A node without requests of pods.
-    pub fn of(name: String, labels: BTreeMap<String, String>, spec: NodeSpec, status: &NodeStatus) -> Self {
+    pub fn of(name: NodeName, labels: BTreeMap<String, String>, spec: NodeSpec, status: &NodeStatus) -> Self {
         Self {
             name,
             labels,
@@ -105,7 +106,7 @@ mod tests {
     fn node(spec: Value, status: Value) -> NodeRoom {
         let (spec, status): (NodeSpec, NodeStatus) =
             (serde_json::from_value(spec).unwrap(), serde_json::from_value(status).unwrap());
-        NodeRoom::of("a".to_owned(), BTreeMap::from([("zone".to_owned(), "z".to_owned())]), spec, &status)
+        NodeRoom::of("a".into(), BTreeMap::from([("zone".to_owned(), "z".to_owned())]), spec, &status)
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
             effect: effect.into(),
         };
         let expected = NodeRoom {
-            name: "a".to_owned(),
+            name: "a".into(),
             labels: BTreeMap::from([("zone".to_owned(), "z".to_owned())]),
             taints: vec![taint("gpu", "v", "NoSchedule"), taint("bare", "", "NoExecute")],
             unschedulable: true,

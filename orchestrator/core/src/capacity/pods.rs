@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use rayfleet_api::NodeName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use smol_str::SmolStr;
@@ -34,7 +35,7 @@ pub enum Claim {
     #[default]
     Nothing,
     /// Room on a node: its requests, and the pod as others' rules match it.
-    On(SmolStr, Asked, Arc<Neighbour>),
+    On(NodeName, Asked, Arc<Neighbour>),
     /// It waits for a node.
     Waiting(Waiting),
 }
@@ -76,7 +77,7 @@ impl Claim {
 pub struct PodSpec {
     /// Its node.
     #[serde(skip_serializing)]
-    pub node_name: Option<String>,
+    pub node_name: Option<NodeName>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     containers: Vec<Container>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
@@ -187,7 +188,7 @@ impl PodSpec {
         let pod = |spec: &Self| Arc::new(spec.neighbour(about.namespace, labels));
         if let Some(node) = self.node_name.take() {
             let pod = pod(&self);
-            return Claim::On(node.into(), self.asked(), pod);
+            return Claim::On(node, self.asked(), pod);
         }
         // No scheduler has it in its queue, or ever will.
         if about.deleting || !self.scheduling_gates.is_empty() {
@@ -400,7 +401,7 @@ mod tests {
             "allocatable": {"nvidia.com/gpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]
         }))
         .unwrap();
-        let room = NodeRoom::of("a".to_owned(), BTreeMap::new(), NodeSpec::default(), &status);
+        let room = NodeRoom::of("a".into(), BTreeMap::new(), NodeSpec::default(), &status);
         let spec = |node: Option<&str>| json!({"nodeName": node, "containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]});
         let pods = [("p", Some("a"), "Running"), ("q", Some("a"), "Succeeded"), ("r", None, "Pending")];
         let claims = pods.map(|(name, node, phase)| (name, claim(&spec(node), phase)));

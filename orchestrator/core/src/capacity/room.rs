@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayfleet_api::NodeName;
 use rayfleet_api::valid::{GroupShape, PodShape};
 use serde_json::Value;
 
@@ -113,7 +114,7 @@ impl<'a> Room<'a> {
     }
 
     /// Takes room for all pods of a group or for none. Returns the node of each.
-    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<String>, NoRoom> {
+    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, NoRoom> {
         self.find(shape).map_err(|short| match short {
             Some(short) => NoRoom::quota(&short),
             None => NoRoom::explain(self, &shape.roles),
@@ -126,7 +127,7 @@ impl<'a> Room<'a> {
     }
 
     /// `Err`: the quota that is short, or `None` if it is the nodes.
-    fn find(&mut self, shape: &GroupShape) -> Result<Vec<String>, Option<Short>> {
+    fn find(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, Option<Short>> {
         let specs = || shape.roles.iter().map(|role| (&*role.spec, role.count));
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
             return Err(Some(short));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ResourceQuota;
-use rayfleet_api::ValidFleet;
+use rayfleet_api::{NodeName, ValidFleet};
 use smol_str::SmolStr;
 
 use super::pods::queue;
@@ -14,7 +14,7 @@ use super::{Capacity, Claim, Crowd, NodeRoom, PendingPod, Quota, Waiting};
 /// Nodes, and the claims of the pods of all namespaces.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    places: BTreeMap<SmolStr, Arc<Place>>,
+    places: BTreeMap<NodeName, Arc<Place>>,
     /// Pods that wait for a node, by name.
     waiting: BTreeMap<String, Waiting>,
 }
@@ -51,12 +51,12 @@ struct Place {
 impl Tally {
     /// Adds or updates a node.
     pub fn set_node(&mut self, room: Arc<NodeRoom>) {
-        let place = self.places.entry(SmolStr::new(&room.name)).or_default();
+        let place = self.places.entry(room.name.clone()).or_default();
         Arc::make_mut(place).node = Some(room);
     }
 
     /// Removes a node. Its pods may still exist.
-    pub fn remove_node(&mut self, name: &str) {
+    pub fn remove_node(&mut self, name: &NodeName) {
         self.at(name, |place| place.node = None);
     }
 
@@ -97,7 +97,7 @@ impl Tally {
     }
 
     /// Changes a node's entry, and removes it when it is empty.
-    fn at(&mut self, name: &str, change: impl FnOnce(&mut Place)) {
+    fn at(&mut self, name: &NodeName, change: impl FnOnce(&mut Place)) {
         let Some(place) = self.places.get_mut(name) else { return };
         let place = Arc::make_mut(place);
         change(place);
@@ -190,7 +190,7 @@ mod tests {
 
     fn room(node: usize, allocatable: i128) -> Arc<NodeRoom> {
         let shares = BTreeMap::from([(SmolStr::new("gpu"), Share { allocatable, requested: 0 })]);
-        Arc::new(NodeRoom { name: NODES[node].to_owned(), shares, ..NodeRoom::default() })
+        Arc::new(NodeRoom { name: NODES[node].into(), shares, ..NodeRoom::default() })
     }
 
     /// The same, computed from scratch.
@@ -219,7 +219,7 @@ mod tests {
                     }
                     Step::NoNode(node) => {
                         nodes.remove(&node);
-                        tally.remove_node(NODES[node]);
+                        tally.remove_node(&NODES[node].into());
                     }
                     Step::Pod(pod, claim) => {
                         if let Some(before) = pods.insert(pod, claim.clone()) {
@@ -245,7 +245,7 @@ mod tests {
                 tally.remove(PODS[pod.0], &pod.1);
             }
             for node in NODES {
-                tally.remove_node(node);
+                tally.remove_node(&node.into());
             }
             prop_assert!(tally.places.is_empty() && tally.waiting.is_empty());
         }

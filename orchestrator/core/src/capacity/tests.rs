@@ -329,7 +329,7 @@ fn pods_with_a_spread_rule_are_spread() {
     let even = fits(&four(1, "DoNotSchedule"), &zoned(&[(4, "a"), (2, "b")])).unwrap();
     assert_eq!(even.iter().filter(|node| *node == "node-1").count(), 2);
     let three = fits(&four(1, "DoNotSchedule"), &zoned(&[(2, "a"), (2, "b"), (4, "c")])).unwrap();
-    assert!(three.contains(&"node-2".to_owned()), "two, two and none are not even: {three:?}");
+    assert!(three.contains(&"node-2".into()), "two, two and none are not even: {three:?}");
 }
 
 #[test]
@@ -364,8 +364,10 @@ fn pods_are_spread_over_many_nodes() {
     pod["topologySpreadConstraints"] = json!([{"topologyKey": "zone", "maxSkew": 1}]);
     let free: Vec<_> = [(1, "a"); 20].into_iter().chain([(2, "b"); 20]).collect();
     let places = fits(&group(&vec![pod; 8]), &zoned(&free)).unwrap();
-    let in_a =
-        free.iter().zip(0..).filter(|((_, zone), at)| *zone == "a" && places.contains(&format!("node-{at}")));
+    let in_a = free
+        .iter()
+        .zip(0..)
+        .filter(|((_, zone), at)| *zone == "a" && places.contains(&format!("node-{at}").into()));
     assert!((3..=5).contains(&in_a.count()), "{places:?}");
 }
 
@@ -458,7 +460,7 @@ fn room_that_is_taken_is_not_available_to_the_next() {
     let capacity = nodes(&[2, 2, 2, 2]);
     let mut room = super::Room::of(&capacity);
     let pods = shape();
-    let mut places: Vec<String> = (0..4).flat_map(|_| room.place(&pods).unwrap()).collect();
+    let mut places: Vec<_> = (0..4).flat_map(|_| room.place(&pods).unwrap()).collect();
     assert!(room.place(&pods).is_err());
     places.sort();
     assert_eq!(places, ["node-0", "node-0", "node-1", "node-1", "node-2", "node-2", "node-3", "node-3"]);

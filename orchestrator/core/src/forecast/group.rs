@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::{GroupShape, after};
+use rayfleet_api::{GroupName, LaunchId, NodeName};
 
 use super::Pace;
 use crate::observed::{
@@ -18,13 +19,13 @@ pub(super) struct Group<'a> {
     pub(super) shape: &'a GroupShape,
     pub(super) uid: String,
     /// Node of each pod, once they are scheduled.
-    pub(super) nodes: Vec<String>,
+    pub(super) nodes: Vec<NodeName>,
     /// When its pods are running.
     pub(super) up_at: Option<Timestamp>,
     /// When its pods will have ended, if its RayCluster was deleted.
     pub(super) gone_at: Option<Timestamp>,
-    /// Submission id of its engine, and when that can serve. Without an id in compatibility mode.
-    pub(super) engine: Option<(String, Timestamp)>,
+    /// Launch of its engine, and when that can serve. No launch in compatibility mode.
+    pub(super) engine: Option<(Option<LaunchId>, Timestamp)>,
     pub(super) gate: bool,
     /// When its last request will have ended.
     pub(super) idle_at: Timestamp,
@@ -35,7 +36,7 @@ impl<'a> Group<'a> {
     pub(super) fn new(shape: &'a GroupShape, entry: &GroupStatus, now: Timestamp) -> Self {
         Self {
             shape,
-            uid: entry.uid.clone().unwrap_or_else(|| entry.name.clone()),
+            uid: entry.uid.clone().unwrap_or_else(|| entry.name.to_string()),
             nodes: Vec::new(),
             up_at: None,
             gone_at: None,
@@ -54,18 +55,18 @@ impl<'a> Group<'a> {
         if entry.nodes.len() == shape.size() {
             group.nodes.clone_from(&entry.nodes);
         }
-        let submission = submission(entry);
+        let launch = launch(entry);
         match entry.phase {
             Phase::Pending | Phase::Provisioning | Phase::Forming => {
                 group.up_at = (!group.nodes.is_empty()).then(|| at(pace.pods));
             }
             Phase::Placing | Phase::Loading | Phase::Probing => {
                 group.up_at = Some(now);
-                group.engine = Some((submission, at(pace.start)));
+                group.engine = Some((launch, at(pace.start)));
             }
             Phase::Ready | Phase::Draining => {
                 group.up_at = Some(now);
-                group.engine = Some((submission, now));
+                group.engine = Some((launch, now));
                 group.gate = entry.phase == Phase::Ready;
                 group.idle_at = if group.gate { Timestamp::MAX } else { at(pace.drain) };
             }
@@ -81,7 +82,12 @@ impl<'a> Group<'a> {
     }
 
     /// Its observable state.
-    pub(super) fn observed(&self, entry: Option<&GroupStatus>, name: &str, now: Timestamp) -> ObservedGroup {
+    pub(super) fn observed(
+        &self,
+        entry: Option<&GroupStatus>,
+        name: &GroupName,
+        now: Timestamp,
+    ) -> ObservedGroup {
         let up = self.is_up(now);
         let cluster = self.gone_at.is_none().then(|| ObservedRayCluster {
             uid: self.uid.clone(),
@@ -104,9 +110,9 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn pod(&self, name: &str, number: usize, up: bool) -> ObservedPod {
+    fn pod(&self, name: &GroupName, number: usize, up: bool) -> ObservedPod {
         ObservedPod {
-            name: format!("{name}-{number}"),
+            name: format!("{name}-{number}").into(),
             head: number == 0,
             node: self.nodes.get(number).cloned(),
             ip: up.then(|| format!("{name}-{number}")),
@@ -122,12 +128,12 @@ impl<'a> Group<'a> {
     }
 
     fn engine_seen(&self, entry: Option<&GroupStatus>, now: Timestamp) -> ObservedEngine {
-        let want = entry.map(submission).unwrap_or_default();
-        let running = self.engine.as_ref().filter(|(name, _)| *name == want);
+        let want = entry.and_then(launch);
+        let running = self.engine.as_ref().filter(|(launch, _)| *launch == want);
         let healthy = running.is_some_and(|(_, serves_at)| *serves_at <= now);
         let ranks = self.shape.gpus();
         ObservedEngine {
-            submission: want,
+            launch: want,
             job: running.map(|_| ObservedJob::Running),
             ranks_placed: if running.is_some() { ranks } else { 0 },
             healthy,
@@ -142,7 +148,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The submission id of a group's engine; empty if the pods start the engine.
-pub(super) fn submission(entry: &GroupStatus) -> String {
-    entry.engine_revision.as_ref().map(|_| entry.launch_id().to_string()).unwrap_or_default()
+/// The launch of a group's engine; `None` if the pods start the engine.
+fn launch(entry: &GroupStatus) -> Option<LaunchId> {
+    entry.engine_revision.as_ref().map(|_| entry.launch_id())
 }

@@ -149,9 +149,9 @@ impl<'a> Run<'a> {
 
     /// The fleet at the revision that is stable by now.
     fn stable(&self) -> Option<&'a ValidFleet> {
-        let stable = self.status.rollout.as_ref()?.stable.as_deref()?;
+        let stable = self.status.rollout.as_ref()?.stable.as_ref()?;
         let known = self.question.stable.into_iter().chain([self.question.fleet]);
-        known.into_iter().find(|fleet| fleet.revision.to_string() == stable)
+        known.into_iter().find(|fleet| fleet.revision == *stable)
     }
 
     fn count(&mut self, new: &mut Vec<Moment>) {

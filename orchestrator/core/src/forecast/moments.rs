@@ -1,7 +1,8 @@
 //! The events of a pass for people: groups are created, serve, drain, are gone.
 
-use rayfleet_api::RayClusterFleetStatus;
+use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::{GroupName, RayClusterFleetStatus};
 
 use crate::decide::Decision;
 use crate::effect::Effect;
@@ -14,9 +15,9 @@ pub struct Moment {
     /// The event.
     pub what: What,
     /// The group.
-    pub group: String,
+    pub group: GroupName,
     /// The group's revision from then on.
-    pub revision: String,
+    pub revision: Revision,
     /// Groups that take traffic after it.
     pub ready: u32,
     /// Groups that exist after it.
@@ -87,7 +88,7 @@ fn moment(what: What, group: &GroupStatus) -> Moment {
         seconds: 0,
         what,
         group: group.name.clone(),
-        revision: group.revisions().to_string(),
+        revision: group.revisions(),
         ready: 0,
         groups: 0,
         gpus: 0,

@@ -24,7 +24,7 @@ fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) 
     let mut capacity = nodes(&vec![1; 2 * room]);
     let groups: Vec<GroupStatus> = (0..fleet.replicas)
         .map(|slot| GroupStatus {
-            nodes: vec![format!("node-{}", 2 * slot), format!("node-{}", 2 * slot + 1)],
+            nodes: vec![format!("node-{}", 2 * slot).into(), format!("node-{}", 2 * slot + 1).into()],
             ..ready_entry(fleet, slot)
         })
         .collect();
@@ -34,8 +34,8 @@ fn status(fleet: &ValidFleet, room: usize) -> (RayClusterFleetStatus, Capacity) 
     let ready = i32::try_from(groups.len()).unwrap();
     let rollout = RolloutStatus {
         step: RolloutStep::Complete,
-        to: fleet.revision.to_string(),
-        stable: Some(fleet.revision.to_string()),
+        to: fleet.revision.clone(),
+        stable: Some(fleet.revision.clone()),
         ..RolloutStatus::default()
     };
     let status = RayClusterFleetStatus {
@@ -71,11 +71,11 @@ fn bounds(replicas: u32, surge: u32, unavailable: u32) -> ValidFleet {
 }
 
 fn new_pods(fleet: &mut ValidFleet) {
-    fleet.revision.pod = "pods2".to_owned();
+    fleet.revision.pod = "pods2".into();
 }
 
 fn new_engine(fleet: &mut ValidFleet) {
-    fleet.revision.engine = Some("eng2".to_owned());
+    fleet.revision.engine = Some("eng2".into());
 }
 
 fn steps(forecast: &Forecast) -> Vec<String> {
@@ -190,7 +190,7 @@ fn a_rollback_is_predicted_to_its_end() {
     new_engine(&mut fleet);
     status.groups[0].engine_revision.clone_from(&fleet.revision.engine);
     let rollback =
-        RollbackStatus { failed: fleet.revision.to_string(), cause: "no such model".to_owned(), since: None };
+        RollbackStatus { failed: fleet.revision.clone(), cause: "no such model".to_owned(), since: None };
     status.rollout.as_mut().unwrap().rollback = Some(rollback);
     let question = Question {
         fleet: &fleet,
@@ -202,7 +202,7 @@ fn a_rollback_is_predicted_to_its_end() {
     };
     let forecast = forecast(&question);
     let swapped = forecast.moments.iter().find(|moment| moment.what == What::Swap);
-    assert_eq!(swapped.map(|moment| moment.revision.as_str()), Some("pods1/eng1"));
+    assert_eq!(swapped.map(|moment| moment.revision.clone()), Some("pods1/eng1".into()));
     let Outcome::Stalled(why) = &forecast.outcome else { panic!("{forecast:?}") };
     assert!(why.contains("no such model"), "{why}");
 }
@@ -238,7 +238,7 @@ fn under_way(change: impl FnOnce(&mut ValidFleet)) -> Forecast {
         launch: 1,
         started_at: Some(crate::time::began(at(-400))),
         start_deadline: Some(crate::time::began(at(5000))),
-        nodes: vec!["node-2".to_owned(), "node-3".to_owned()],
+        nodes: vec!["node-2".into(), "node-3".into()],
         ..entry(&fleet, 1)
     };
     for node in &mut capacity.nodes[2..] {

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::valid::{GroupShape, PodShape, after};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet, names};
 
 use super::group::Group;
 use super::{Pace, Question};
 use crate::capacity::{self, Capacity, Labels, Neighbour, NodeRoom, PendingPod, requests};
 use crate::effect::Effect;
+use crate::ledger;
 use crate::observed::ObservedGroup;
 
 pub(super) struct ForecastState<'a> {
     fleet: &'a ValidFleet,
     stable: Option<&'a ValidFleet>,
     pace: Pace,
-    groups: BTreeMap<String, Group<'a>>,
+    groups: BTreeMap<GroupName, Group<'a>>,
     /// Order in which groups were created: the scheduler places their pods in it.
-    made: Vec<String>,
+    made: Vec<GroupName>,
     /// Waiting pods of others.
     others: Vec<PendingPod>,
     capacity: Capacity,
@@ -72,18 +73,17 @@ impl<'a> ForecastState<'a> {
         &self,
         status: &RayClusterFleetStatus,
         now: Timestamp,
-    ) -> BTreeMap<String, ObservedGroup> {
-        let entries: BTreeMap<&str, &GroupStatus> =
-            status.groups.iter().map(|entry| (entry.name.as_str(), entry)).collect();
-        let see = |(name, group): (&String, &Group<'_>)| {
-            (name.clone(), group.observed(entries.get(name.as_str()).copied(), name, now))
+    ) -> BTreeMap<GroupName, ObservedGroup> {
+        let entries = ledger::by_name(&status.groups);
+        let see = |(name, group): (&GroupName, &Group<'_>)| {
+            (name.clone(), group.observed(entries.get(name).copied(), name, now))
         };
         self.groups.iter().map(see).collect()
     }
 
     /// Advances to a point in time: pods end, and others take their room.
     pub(super) fn advance(&mut self, now: Timestamp) {
-        let gone: Vec<String> = self
+        let gone: Vec<GroupName> = self
             .groups
             .iter()
             .filter(|(_, group)| group.gone_at.is_some_and(|gone| gone <= now))
@@ -114,7 +114,7 @@ impl<'a> ForecastState<'a> {
         waiting.flat_map(|(name, group)| {
             let pods = group.shape.pods();
             pods.map(|pod| PendingPod {
-                name: name.clone(),
+                name: name.to_string(),
                 spec: pod.spec.clone(),
                 pod: neighbour(&self.fleet.namespace, name, pod),
             })
@@ -122,7 +122,7 @@ impl<'a> ForecastState<'a> {
     }
 
     /// Assigns nodes to the pods of a group, if all of them fit.
-    fn schedule(&mut self, name: &str, now: Timestamp) {
+    fn schedule(&mut self, name: &GroupName, now: Timestamp) {
         let Some(group) = self.groups.get_mut(name) else { return };
         if !group.nodes.is_empty() || group.gone_at.is_some() {
             return;
@@ -131,7 +131,7 @@ impl<'a> ForecastState<'a> {
             group.nodes = nodes;
             group.up_at = Some(after(now, self.pace.pods));
             if self.fleet.model.is_none() {
-                group.engine = Some((String::new(), after(now, self.pace.pods + self.pace.start)));
+                group.engine = Some((None, after(now, self.pace.pods + self.pace.start)));
             }
             let namespace = self.fleet.namespace.as_str();
             each_pod(&mut self.capacity.nodes, group, |node, pod| {
@@ -172,10 +172,9 @@ impl<'a> ForecastState<'a> {
                 // There is always a request in flight until the gate is closed.
                 group.idle_at = if open { Timestamp::MAX } else { after(now, pace.drain) };
             }),
-            Effect::LaunchEngine { launch } => self.change(&launch.group, |group, pace| {
-                let submission = launch.to_string();
-                if group.engine.as_ref().is_none_or(|(running, _)| *running != submission) {
-                    group.engine = Some((submission, after(now, pace.start)));
+            Effect::LaunchEngine { launch } => self.change(&launch.group.clone(), |group, pace| {
+                if group.engine.as_ref().is_none_or(|(running, _)| running.as_ref() != Some(&launch)) {
+                    group.engine = Some((Some(launch), after(now, pace.start)));
                 }
             }),
             Effect::StopEngine { launch } => self.change(&launch.group, |group, _| group.engine = None),
@@ -187,15 +186,15 @@ impl<'a> ForecastState<'a> {
         }
     }
 
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut Group<'a>, Pace)) -> bool {
+    fn change(&mut self, name: &GroupName, change: impl FnOnce(&mut Group<'a>, Pace)) -> bool {
         self.groups.get_mut(name).map(|group| change(group, self.pace)).is_some()
     }
 }
 
 /// A pod of a group as other pods' rules match it.
-fn neighbour(namespace: &str, group: &str, pod: &PodShape) -> Arc<Neighbour> {
+fn neighbour(namespace: &str, group: &GroupName, pod: &PodShape) -> Arc<Neighbour> {
     let labels = pod.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let labels = Labels::of(labels.chain([(names::LABEL_GROUP, group)]));
+    let labels = Labels::of(labels.chain([(names::LABEL_GROUP, group.as_str())]));
     Arc::new(Neighbour::of(namespace, labels, &pod.spec))
 }
 

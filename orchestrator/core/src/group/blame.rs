@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use rayfleet_api::NodeName;
+
 use super::context::{Blamed, StepContext};
 use super::pods::may_be_the_nodes;
 use super::ray::{self, Ray};
@@ -17,7 +19,7 @@ pub(super) fn blame(ctx: &mut StepContext<'_>, cause: &str) {
     }
     // Nor has a machine failed that said that it would end.
     let ending = self::nodes(ctx.pods.all().filter(|pod| pod.node_ends()));
-    let nodes: Vec<String> = nodes.difference(&ending).cloned().collect();
+    let nodes: Vec<NodeName> = nodes.difference(&ending).cloned().collect();
     if nodes.is_empty() {
         return;
     }
@@ -25,20 +27,20 @@ pub(super) fn blame(ctx: &mut StepContext<'_>, cause: &str) {
     ctx.blamed = Some(Blamed { nodes, cause: cause.to_owned(), served });
 }
 
-fn culprits(ctx: &StepContext<'_>) -> BTreeSet<String> {
+fn culprits(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     let found = [lost_nodes(ctx), named_by_ray(ctx), without_pod(ctx), not_ready(ctx), not_in_ray(ctx)];
     found.into_iter().find(|nodes| !nodes.is_empty()).unwrap_or_default()
 }
 
-fn nodes<'a>(pods: impl Iterator<Item = &'a ObservedPod>) -> BTreeSet<String> {
+fn nodes<'a>(pods: impl Iterator<Item = &'a ObservedPod>) -> BTreeSet<NodeName> {
     pods.filter_map(|pod| pod.node.clone()).collect()
 }
 
-fn lost_nodes(ctx: &StepContext<'_>) -> BTreeSet<String> {
+fn lost_nodes(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     nodes(ctx.pods.all().filter(|pod| pod.node_lost))
 }
 
-fn named_by_ray(ctx: &StepContext<'_>) -> BTreeSet<String> {
+fn named_by_ray(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     let Ray::Alive(alive) = ray::ray(ctx) else { return BTreeSet::new() };
     let Some(engine) = ray::engine(&ctx.group, alive) else { return BTreeSet::new() };
     let Some(fault) = &engine.fault else { return BTreeSet::new() };
@@ -46,7 +48,7 @@ fn named_by_ray(ctx: &StepContext<'_>) -> BTreeSet<String> {
 }
 
 /// Nodes of the group on which no pod of it is left.
-fn without_pod(ctx: &StepContext<'_>) -> BTreeSet<String> {
+fn without_pod(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     let left = nodes(ctx.pods.live());
     if left.is_empty() {
         return left;
@@ -54,11 +56,11 @@ fn without_pod(ctx: &StepContext<'_>) -> BTreeSet<String> {
     ctx.group.nodes.iter().filter(|node| !left.contains(*node)).cloned().collect()
 }
 
-fn not_ready(ctx: &StepContext<'_>) -> BTreeSet<String> {
+fn not_ready(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     nodes(ctx.pods.live().filter(|pod| !pod.containers_ready && may_be_the_nodes(pod)))
 }
 
-fn not_in_ray(ctx: &StepContext<'_>) -> BTreeSet<String> {
+fn not_in_ray(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     let Ray::Alive(alive) = ray::ray(ctx) else { return BTreeSet::new() };
     let missing = |pod: &&ObservedPod| pod.ip.is_some() && !ray::is_in(ctx, alive, pod);
     nodes(ctx.pods.live().filter(missing).filter(|pod| may_be_the_nodes(pod)))

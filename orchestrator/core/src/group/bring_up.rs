@@ -71,8 +71,7 @@ pub(super) fn on_living_nodes(ctx: &mut StepContext<'_>) -> bool {
     let counts = |pod: &&ObservedPod| !pod.deleting || !ctx.pods.whole();
     let lost = ctx.pods.all().filter(counts).find(|pod| pod.node_lost && gone(pod));
     let Some(pod) = lost else { return true };
-    let node = pod.node.clone().unwrap_or_else(|| "unknown".to_owned());
-    fail::give_up(ctx, &Failure::NodeLost { node, pod: pod.name.clone() });
+    fail::give_up(ctx, &Failure::NodeLost { node: pod.node.clone(), pod: pod.name.clone() });
     false
 }
 
@@ -161,8 +160,7 @@ fn stuck(ctx: &mut StepContext<'_>) -> bool {
     if !ctx.reached(reported.map(|reported| after(reported, STUCK))) {
         return false;
     }
-    let node = pod.node.clone().unwrap_or_else(|| "no node".to_owned());
-    fail::give_up(ctx, &Failure::PodStuck { node, pod: pod.name.clone() });
+    fail::give_up(ctx, &Failure::PodStuck { node: pod.node.clone(), pod: pod.name.clone() });
     true
 }
 

@@ -2,8 +2,8 @@
 //! Only what every part needs; no rule of a phase.
 
 use jiff::Timestamp;
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
+use rayfleet_api::{NodeName, ValidFleet};
 
 use super::Step;
 use super::pods::Pods;
@@ -15,7 +15,7 @@ use crate::{text, time};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blamed {
     /// Kubernetes nodes, sorted.
-    pub nodes: Vec<String>,
+    pub nodes: Vec<NodeName>,
     /// What failed.
     pub cause: String,
     /// Whether the group had served with this launch: then neither spec nor model can be at fault.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rayfleet_api::status::{FailureKind, Phase};
+use rayfleet_api::{NodeName, PodName};
 
 use crate::observed::EngineFault;
 
@@ -30,11 +31,11 @@ pub(super) enum Failure {
     /// Its pods or Ray nodes were not up in time.
     NotFormed { seconds: i64, phase: Phase, doing: String },
     /// A kubelet is lost.
-    NodeLost { node: String, pod: String },
+    NodeLost { node: Option<NodeName>, pod: PodName },
     /// A pod is gone; the state of the others.
     PodLost(String),
     /// A pod does not end.
-    PodStuck { node: String, pod: String },
+    PodStuck { node: Option<NodeName>, pod: PodName },
     /// The engine's job does not end.
     DoesNotStop,
     /// Whether the engine has ended is not known.
@@ -96,9 +97,13 @@ impl fmt::Display for Failure {
             Self::NotFormed { seconds, phase, doing } => {
                 write!(f, "not up after {seconds} s, still {phase}: {doing}")
             }
-            Self::NodeLost { node, pod } => write!(f, "node {node} is lost, and with it pod {pod}"),
+            Self::NodeLost { node, pod } => {
+                let node = node.as_deref().unwrap_or("unknown");
+                write!(f, "node {node} is lost, and with it pod {pod}")
+            }
             Self::PodLost(others) => write!(f, "a pod of the group is gone: {others}"),
             Self::PodStuck { node, pod } => {
+                let node = node.as_deref().unwrap_or("no node");
                 write!(f, "pod {pod} on {node} does not end, so KubeRay does not replace it")
             }
             Self::DoesNotStop => f.write_str("the engine does not stop"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rayfleet_api::GroupName;
 use rayfleet_api::valid::after;
 
 use crate::observed::ObservedRayCluster;
@@ -28,7 +29,7 @@ pub(crate) enum Hold {
 }
 
 /// Who holds the RayCluster of this name.
-pub(crate) fn hold(namespace: &str, name: &str, cluster: &ObservedRayCluster, now: Timestamp) -> Hold {
+pub(crate) fn hold(namespace: &str, name: &GroupName, cluster: &ObservedRayCluster, now: Timestamp) -> Hold {
     let since = cluster.deleting_since.unwrap_or(now);
     let Some(finalizer) = cluster.finalizers.iter().min_by_key(|finalizer| is_known(finalizer)) else {
         return Hold::None;
@@ -73,7 +74,7 @@ mod tests {
             finalizers,
             ..ObservedRayCluster::default()
         };
-        hold("n", "g", &cluster, at(seconds))
+        hold("n", &"g".into(), &cluster, at(seconds))
     }
 
     #[test]
@@ -93,6 +94,6 @@ mod tests {
     fn a_finalizer_holds_nothing_that_is_to_stay() {
         let cluster =
             ObservedRayCluster { finalizers: vec!["a/b".to_owned()], ..ObservedRayCluster::default() };
-        assert_eq!(hold("n", "g", &cluster, at(0)), Hold::None);
+        assert_eq!(hold("n", &"g".into(), &cluster, at(0)), Hold::None);
     }
 }

@@ -1,6 +1,7 @@
 //! The pods of a group: are all there and ready, and if not, what is the matter, in plain words.
 
 use jiff::Timestamp;
+use rayfleet_api::NodeName;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use crate::capacity;
@@ -122,7 +123,7 @@ impl<'a> Pods<'a> {
     }
 
     /// Kubernetes nodes, the head's first, the others by name.
-    pub(super) fn nodes(&self) -> Vec<String> {
+    pub(super) fn nodes(&self) -> Vec<NodeName> {
         let mut pods: Vec<_> = self.live().filter_map(|pod| Some((!pod.head, pod.node.clone()?))).collect();
         pods.sort();
         pods.into_iter().map(|(_, node)| node).collect()

@@ -70,7 +70,7 @@ pub(super) fn whole(ctx: &StepContext<'_>) -> Option<u32> {
 
 /// The engine, if the answer is about the current launch.
 pub(super) fn engine<'a>(group: &GroupStatus, alive: &'a RayReport) -> Option<&'a ObservedEngine> {
-    (group.launch > 0 && alive.engine.submission == group.launch_id().to_string()).then_some(&alive.engine)
+    (group.launch > 0 && alive.engine.launch == Some(group.launch_id())).then_some(&alive.engine)
 }
 
 /// Whether the job of the current launch still runs. `None`: not known.

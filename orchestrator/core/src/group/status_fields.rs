@@ -43,8 +43,9 @@ fn ranks(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     let total = ray::whole(ctx).unwrap_or(engine.ranks_placed);
     ctx.group.ranks = Some(RankCount { placed: engine.ranks_placed, total });
     let nodes: BTreeMap<_, _> = ctx.pods.live().filter_map(|pod| Some((pod.ip.as_ref()?, pod))).collect();
-    let node =
-        |ip: &String| nodes.get(ip).and_then(|pod| pod.node.clone()).unwrap_or_else(|| text::short(ip));
+    let node = |ip: &String| {
+        nodes.get(ip).and_then(|pod| pod.node.clone()).unwrap_or_else(|| text::short(ip).into())
+    };
     // A dashboard may name any number of them.
     let most = usize::try_from(total).unwrap_or(usize::MAX);
     let mut placement: Vec<_> = engine

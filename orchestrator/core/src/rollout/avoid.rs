@@ -1,6 +1,7 @@
 //! Keeps groups off nodes on which this fleet has failed, as long as there is room elsewhere. A preference:
 //! an avoided node is better than no group.
 
+use rayfleet_api::NodeName;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use rayfleet_api::valid::PodShape;
 
@@ -10,7 +11,7 @@ use super::planner::Planner;
 use crate::capacity::{self, Capacity, Room};
 
 /// Nodes that a new group must avoid: all avoided ones, or none if it would have no room then.
-pub(super) fn for_new_group(planner: &Planner<'_>) -> Vec<String> {
+pub(super) fn for_new_group(planner: &Planner<'_>) -> Vec<NodeName> {
     // Pods that tolerate everything would return to such a node.
     let mut closing = planner.moving.nodes();
     let avoided = avoided(planner);
@@ -28,7 +29,7 @@ pub(super) fn leave(planner: &mut Planner<'_>) {
     if avoided.is_empty() {
         return;
     }
-    let stuck: Vec<(usize, String)> = planner
+    let stuck: Vec<(usize, NodeName)> = planner
         .groups
         .iter()
         .enumerate()
@@ -47,18 +48,26 @@ pub(super) fn leave(planner: &mut Planner<'_>) {
     }
 }
 
-fn avoided(planner: &Planner<'_>) -> Vec<String> {
+fn avoided(planner: &Planner<'_>) -> Vec<NodeName> {
     planner.inputs.nodes.iter().filter(|entry| entry.avoided).map(|entry| entry.node.clone()).collect()
 }
 
 /// Whether a whole group fits without these nodes, once `instead_of` is gone. No, while the capacity is not known.
-pub(super) fn has_room(planner: &Planner<'_>, avoided: &[String], instead_of: Option<&GroupStatus>) -> bool {
+pub(super) fn has_room(
+    planner: &Planner<'_>,
+    avoided: &[NodeName],
+    instead_of: Option<&GroupStatus>,
+) -> bool {
     let has_room = |room: &mut Room<'_>| room.has_room_for(&planner.fleet.shape);
     elsewhere(planner, avoided, instead_of, has_room).unwrap_or_default()
 }
 
 /// Why no whole group fits without these nodes, once `instead_of` is gone. `None`: one does.
-pub(super) fn missing(planner: &Planner<'_>, avoided: &[String], instead_of: &GroupStatus) -> Option<String> {
+pub(super) fn missing(
+    planner: &Planner<'_>,
+    avoided: &[NodeName],
+    instead_of: &GroupStatus,
+) -> Option<String> {
     let missing = |room: &mut Room<'_>| Some(room.place(&planner.fleet.shape).err()?.to_string());
     elsewhere(planner, avoided, Some(instead_of), missing).unwrap_or_else(|| Some(ROOM_UNKNOWN.to_owned()))
 }
@@ -67,7 +76,7 @@ pub(super) fn missing(planner: &Planner<'_>, avoided: &[String], instead_of: &Gr
 /// as groups.
 fn elsewhere<T>(
     planner: &Planner<'_>,
-    avoided: &[String],
+    avoided: &[NodeName],
     instead_of: Option<&GroupStatus>,
     ask: impl FnOnce(&mut Room<'_>) -> T,
 ) -> Option<T> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayfleet_api::status::GroupStatus;
+use rayfleet_api::{GroupName, NodeName};
 
 use crate::capacity::Leaving;
 use crate::observed::ObservedGroup;
@@ -11,12 +12,12 @@ use crate::observed::ObservedGroup;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ClosingNodes {
     /// By group: how soon it has to go, and what is the matter with its node.
-    groups: BTreeMap<String, (Leaving, String)>,
-    nodes: BTreeSet<String>,
+    groups: BTreeMap<GroupName, (Leaving, String)>,
+    nodes: BTreeSet<NodeName>,
 }
 
 impl ClosingNodes {
-    pub(super) fn new(observed: &BTreeMap<String, ObservedGroup>, groups: &[GroupStatus]) -> Self {
+    pub(super) fn new(observed: &BTreeMap<GroupName, ObservedGroup>, groups: &[GroupStatus]) -> Self {
         let mut closing = Self::default();
         for group in groups {
             let pods = observed.get(&group.name).into_iter().flat_map(|observed| &observed.pods);
@@ -50,7 +51,7 @@ impl ClosingNodes {
     }
 
     /// The nodes.
-    pub(super) fn nodes(&self) -> Vec<String> {
+    pub(super) fn nodes(&self) -> Vec<NodeName> {
         self.nodes.iter().cloned().collect()
     }
 }

@@ -1,11 +1,10 @@
 //! New groups. Up to `replicas` they are always added, even if they must wait for room; above that only if a
 //! whole group fits on the nodes.
 
-use rayfleet_api::ValidFleet;
-use rayfleet_api::names;
 use rayfleet_api::spec::{MOST_GROUPS, StrategyType, WhenNoRoom};
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::after;
+use rayfleet_api::{GroupName, ValidFleet, names};
 
 use super::blocked::Blocked;
 use super::classify::{RevisionMatch, is_retained, revision_match};
@@ -113,7 +112,7 @@ fn old_ones_exist(planner: &Planner<'_>) -> bool {
     let mut left = observed
         .filter(|(_, observed)| observed.cluster.is_some() || observed.pods.iter().any(ObservedPod::holds));
     // The ledger records the revision of its groups, whatever their names: adopted groups keep theirs.
-    let known = |name: &str| planner.groups.iter().any(|group| group.name == name);
+    let known = |name: &GroupName| planner.groups.iter().any(|group| group.name == *name);
     left.any(|(name, _)| !name.starts_with(&prefix) && !known(name))
         || planner.groups.iter().any(|group| revision_match(fleet, group) == RevisionMatch::PodsOutdated)
 }
@@ -158,13 +157,13 @@ fn reserve(planner: &mut Planner<'_>, place: Place) {
 }
 
 /// Names that a new group must not have: those in the ledger, just removed from it, or still observed.
-fn names_in_use<'b>(planner: &'b Planner<'_>) -> impl Iterator<Item = &'b str> {
+fn names_in_use<'b>(planner: &'b Planner<'_>) -> impl Iterator<Item = &'b GroupName> {
     let observed = planner.inputs.observed.iter();
     let there = observed.filter(|(_, observed)| {
         observed.cluster.is_some() || !observed.pods.is_empty() || observed.taken.is_some()
     });
-    let entries = planner.groups.iter().chain(planner.inputs.removed).map(|group| group.name.as_str());
-    entries.chain(there.map(|(name, _)| name.as_str()))
+    let entries = planner.groups.iter().chain(planner.inputs.removed).map(|group| &group.name);
+    entries.chain(there.map(|(name, _)| name))
 }
 
 /// The failed group that the new one replaces: of the same revisions, and being deleted or just gone. Its

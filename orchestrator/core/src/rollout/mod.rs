@@ -33,6 +33,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use rayfleet_api::EngineRevision;
 use rayfleet_api::status::{Goal, GroupStatus};
 
 pub(crate) use planner::{Inputs, Planner};
@@ -56,7 +57,7 @@ pub(crate) fn plan(planner: &mut Planner<'_>) {
 
 /// Everything that the rules set: goals, reasons, the engine revision of a group without an engine, new
 /// groups.
-fn goals(planner: &Planner<'_>) -> Vec<(Goal, Option<String>, Option<String>)> {
+fn goals(planner: &Planner<'_>) -> Vec<(Goal, Option<String>, Option<EngineRevision>)> {
     let of = |group: &GroupStatus| (group.goal, group.goal_reason.clone(), group.engine_revision.clone());
     planner.groups.iter().map(of).collect()
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use rayfleet_api::GroupName;
 use rayfleet_api::status::{Goal, GroupStatus};
 
 use super::avoid;
@@ -13,7 +14,7 @@ use super::planner::Planner;
 
 /// Groups that leave now because their machines end, with the reason. Neither the budget nor a partition, a
 /// pause or a refused spec can keep them, and draining them lets their requests end.
-pub(super) fn goes_now(planner: &Planner<'_>) -> BTreeMap<String, String> {
+pub(super) fn goes_now(planner: &Planner<'_>) -> BTreeMap<GroupName, String> {
     let kept = last(planner).map(|group| group.name.clone());
     let (fleet, now) = (planner.fleet, planner.inputs.now);
     planner
@@ -56,7 +57,7 @@ pub(super) fn last_in_words(planner: &Planner<'_>) -> Option<String> {
 }
 
 /// Groups that may leave, with the reason: another one serves instead, or there is room elsewhere.
-pub(super) fn may_leave(planner: &Planner<'_>) -> BTreeMap<String, String> {
+pub(super) fn may_leave(planner: &Planner<'_>) -> BTreeMap<GroupName, String> {
     let moving = || planner.active().filter(|group| planner.moving.has(group));
     // If no group can be created, one that leaves would not be replaced.
     let no_other = planner.inputs.held.is_some_and(|held| !held.creates);

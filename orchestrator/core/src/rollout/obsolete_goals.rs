@@ -1,5 +1,6 @@
 //! Goals that are obsolete, because the spec changed while groups were leaving.
 
+use rayfleet_api::GroupName;
 use rayfleet_api::status::{Goal, Phase};
 
 use super::classify::{RevisionMatch, is_retained, revision_match};
@@ -29,8 +30,9 @@ pub(super) fn cancel_drains(planner: &mut Planner<'_>) {
     let fleet = planner.fleet;
     let mut missing = fleet.replicas.saturating_sub(planner.active_count());
     let (moving, observed) = (planner.moving.clone(), planner.inputs.observed);
-    let ends =
-        |name: &str| observed.get(name).is_some_and(|observed| observed.pods.iter().any(|pod| pod.deleting));
+    let ends = |name: &GroupName| {
+        observed.get(name).is_some_and(|observed| observed.pods.iter().any(|pod| pod.deleting))
+    };
     for group in &mut planner.groups {
         // A group that loses its pods anyway is not wanted again.
         let stays = !moving.has(group) && !ends(&group.name);

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
 use rayfleet_api::valid::GroupShape;
+use rayfleet_api::{GroupName, ValidFleet};
 
 use super::blocked::Blocked;
 use super::classify::{RevisionMatch, is_being_swapped, is_retained, is_serving, revision_match};
@@ -33,7 +33,7 @@ pub(crate) struct Inputs<'a> {
     /// Writes outside of the groups that failed.
     pub(crate) failed_writes: &'a [FailedWrite],
     /// Observed state, by group name.
-    pub(crate) observed: &'a BTreeMap<String, ObservedGroup>,
+    pub(crate) observed: &'a BTreeMap<GroupName, ObservedGroup>,
     /// Entries that were removed from the ledger in this pass.
     pub(crate) removed: &'a [GroupStatus],
     /// Capacity of the nodes.
@@ -50,7 +50,7 @@ pub(crate) struct Planner<'a> {
     pub(super) inputs: Inputs<'a>,
     pub(crate) groups: Vec<GroupStatus>,
     /// Groups that the partition keeps on the old revision.
-    pub(super) kept: BTreeSet<String>,
+    pub(super) kept: BTreeSet<GroupName>,
     /// Order in which groups are retired.
     pub(super) retirement_order: Rc<RetirementOrder<'a>>,
     /// Why a wanted group was not created.
@@ -255,7 +255,7 @@ fn partition(fleet: &ValidFleet) -> u32 {
 
 /// The outdated groups that the partition keeps: those of the last complete revision first, then those of the
 /// lowest slots.
-fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> BTreeSet<String> {
+fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> BTreeSet<GroupName> {
     let fleet = inputs.fleet;
     let mut outdated: Vec<_> = groups
         .iter()

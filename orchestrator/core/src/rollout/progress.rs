@@ -32,7 +32,7 @@ pub(super) fn progress(
     let hold = hold(planner);
     let (step, reason) = step(planner, counts, hold.as_ref());
     let old = before.rollout.clone().unwrap_or_default();
-    let to = fleet.revision.to_string();
+    let to = fleet.revision.clone();
     let outdated = planner.active().find(|group| revision_match(fleet, group) != RevisionMatch::UpToDate);
     let moved = moved(planner, &Since { status: before, rollout: &old }, counts, &to, step);
     let target = planner.inputs.target;
@@ -45,7 +45,7 @@ pub(super) fn progress(
         pend_failed_revision: None,
         pend_failures: 0,
         pend_retry_after: None,
-        from: outdated.map(|group| group.revisions().to_string()),
+        from: outdated.map(|group| group.revisions()),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(planner.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use rayfleet_api::GroupName;
+use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus, RolloutStep};
 
 use super::classify::{RevisionMatch, available_from, is_ready, is_retained, revision_match};
@@ -23,7 +25,7 @@ pub(super) fn moved(
     planner: &Planner<'_>,
     before: &Since<'_>,
     counts: &Counts,
-    to: &str,
+    to: &Revision,
     step: RolloutStep,
 ) -> bool {
     let (status, old) = (before.status, before.rollout);
@@ -32,7 +34,7 @@ pub(super) fn moved(
         && !relapse(planner, before);
     begins
         || old.last_progress.is_none()
-        || old.to != to
+        || old.to != *to
         || held::is_step(old.step) && planner.inputs.held.is_none()
         || status.observed_generation != Some(planner.fleet.generation)
         || came_or_went(planner, status)
@@ -53,7 +55,7 @@ fn came_or_went(planner: &Planner<'_>, before: &RayClusterFleetStatus) -> bool {
         placed(group)
             && (group.failures == 0 || revision_match(planner.fleet, group) != RevisionMatch::UpToDate)
     };
-    let names = |groups: &[GroupStatus]| -> BTreeSet<String> {
+    let names = |groups: &[GroupStatus]| -> BTreeSet<GroupName> {
         groups.iter().filter(sound).map(|group| group.name.clone()).collect()
     };
     let updated = |groups: &[GroupStatus]| {
@@ -62,7 +64,7 @@ fn came_or_went(planner: &Planner<'_>, before: &RayClusterFleetStatus) -> bool {
         };
         groups.iter().filter(updated).filter(sound).count()
     };
-    let known = |groups: &[GroupStatus]| -> BTreeSet<String> {
+    let known = |groups: &[GroupStatus]| -> BTreeSet<GroupName> {
         groups.iter().filter(placed).map(|group| group.name.clone()).collect()
     };
     let came = !names(&planner.groups).is_subset(&known(&before.groups));
@@ -77,7 +79,7 @@ fn serves_more(planner: &Planner<'_>, before: &Since<'_>) -> bool {
     let now = planner.inputs.now;
     let last = before.rollout.last_progress.as_ref().map(|last| last.0);
     planner.groups.iter().filter(|group| sound(group) && is_ready(group)).any(|group| {
-        match known.get(group.name.as_str()) {
+        match known.get(&group.name) {
             Some(was) if is_ready(was) => {
                 let waited = !planner.fleet.min_ready.is_zero();
                 let moment = available_from(planner.fleet, group).filter(|moment| waited && *moment <= now);
@@ -96,7 +98,7 @@ fn relapse(planner: &Planner<'_>, before: &Since<'_>) -> bool {
         return false;
     }
     let now = by_name(&planner.groups);
-    let lost = |group: &&GroupStatus| !now.get(group.name.as_str()).is_some_and(|now| is_ready(now));
+    let lost = |group: &&GroupStatus| !now.get(&group.name).is_some_and(|now| is_ready(now));
     let mut lost = before.status.groups.iter().filter(|group| is_ready(group)).filter(lost).peekable();
     lost.peek().is_some() && lost.all(|group| !sound(group))
 }

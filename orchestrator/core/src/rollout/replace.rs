@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use rayfleet_api::GroupName;
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
 
@@ -82,7 +83,7 @@ fn change(
 /// Replaces groups on nodes that are being drained, whatever their revision, a partition or a pause.
 fn replace_moving(
     planner: &mut Planner<'_>,
-    leave: &BTreeMap<String, String>,
+    leave: &BTreeMap<GroupName, String>,
     meant: &impl Fn(&GroupStatus) -> bool,
     may: &mut impl FnMut(&GroupStatus) -> bool,
 ) {

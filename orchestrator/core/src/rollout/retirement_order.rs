@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
+use rayfleet_api::{GroupName, NodeName, ValidFleet};
 
 use super::classify::{counts_as_serving, revision_match};
 use crate::capacity::{NodeRoom, Source};
@@ -20,10 +20,10 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 #[derive(Debug)]
 pub(super) struct RetirementOrder<'a> {
     capacity: Option<&'a dyn Source>,
-    observed: &'a BTreeMap<String, ObservedGroup>,
-    nodes: OnceCell<HashMap<&'a str, &'a NodeRoom>>,
+    observed: &'a BTreeMap<GroupName, ObservedGroup>,
+    nodes: OnceCell<HashMap<&'a NodeName, &'a NodeRoom>>,
     /// By group; goals do not change it.
-    placed: RefCell<BTreeMap<String, PlacementCost>>,
+    placed: RefCell<BTreeMap<GroupName, PlacementCost>>,
 }
 
 /// How well a group is placed; less is better, and the first field counts most.
@@ -40,7 +40,7 @@ struct PlacementCost {
 impl<'a> RetirementOrder<'a> {
     pub(super) fn new(
         capacity: Option<&'a dyn Source>,
-        observed: &'a BTreeMap<String, ObservedGroup>,
+        observed: &'a BTreeMap<GroupName, ObservedGroup>,
     ) -> Self {
         Self { capacity, observed, nodes: OnceCell::new(), placed: RefCell::default() }
     }
@@ -74,16 +74,16 @@ impl<'a> RetirementOrder<'a> {
         placed
     }
 
-    fn nodes(&self) -> &HashMap<&'a str, &'a NodeRoom> {
+    fn nodes(&self) -> &HashMap<&'a NodeName, &'a NodeRoom> {
         self.nodes.get_or_init(|| {
             let nodes = self.capacity.iter().flat_map(|source| &source.capacity().nodes);
-            nodes.map(|node| (node.name.as_str(), node)).collect()
+            nodes.map(|node| (&node.name, node)).collect()
         })
     }
 }
 
-fn placed(group: &GroupStatus, nodes: &HashMap<&str, &NodeRoom>) -> PlacementCost {
-    let names: BTreeSet<&str> = group.nodes.iter().map(String::as_str).collect();
+fn placed(group: &GroupStatus, nodes: &HashMap<&NodeName, &NodeRoom>) -> PlacementCost {
+    let names: BTreeSet<&NodeName> = group.nodes.iter().collect();
     let known: Vec<&NodeRoom> = names.iter().filter_map(|name| nodes.get(name).copied()).collect();
     let open = known.iter().filter(|node| node.ready && !node.unschedulable).count();
     let zones: BTreeSet<_> = known.iter().filter_map(|node| node.labels.get(ZONE)).collect();

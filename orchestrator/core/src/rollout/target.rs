@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::OnFailure;
 use rayfleet_api::status::{GroupStatus, Phase, RollbackStatus};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
 use super::pend_failures::PendFailures;
@@ -23,7 +24,7 @@ pub(crate) struct RolloutTarget<'a> {
     stable: Option<&'a ValidFleet>,
     rollback: Option<RollbackStatus>,
     /// Revision for which waits for nodes failed, with the current spec, and how often.
-    pended: Option<(String, PendFailures)>,
+    pended: Option<(Revision, PendFailures)>,
     /// The fleet while it must not change: it stays at its revision.
     held: Option<ValidFleet>,
 }
@@ -40,7 +41,7 @@ impl<'a> RolloutTarget<'a> {
         let stable = stable.filter(|stable| stable.revision != asked.revision);
         let recorded = status.rollout.as_ref().and_then(|rollout| rollout.rollback.clone());
         let rollback = recorded.filter(|rollback| {
-            rollback.failed == asked.revision.to_string() && asked.strategy.on_failure == OnFailure::Rollback
+            rollback.failed == asked.revision && asked.strategy.on_failure == OnFailure::Rollback
         });
         // Going forward again to the failed revision would be wrong.
         let lost = rollback.is_some() && stable.is_none();
@@ -56,7 +57,7 @@ impl<'a> RolloutTarget<'a> {
     /// Failed waits for nodes of surge groups of the target revision.
     pub(super) fn in_vain(&self) -> Option<PendFailures> {
         let (pended, in_vain) = self.pended.as_ref()?;
-        (*pended == self.fleet().revision.to_string()).then_some(*in_vain)
+        (*pended == self.fleet().revision).then_some(*in_vain)
     }
 
     /// The fleet to reach.
@@ -83,7 +84,7 @@ impl<'a> RolloutTarget<'a> {
         &mut self,
         status: &RayClusterFleetStatus,
         groups: &[GroupStatus],
-        observed: &BTreeMap<String, ObservedGroup>,
+        observed: &BTreeMap<GroupName, ObservedGroup>,
         now: Timestamp,
     ) -> Option<Effect> {
         let asked = self.asked;
@@ -104,7 +105,7 @@ impl<'a> RolloutTarget<'a> {
                 if overdue && !excused { late(asked, group, limit, now) } else { None }
             })
         })?;
-        let failed = asked.revision.to_string();
+        let failed = asked.revision.clone();
         let message = format!("revision {failed} failed: {cause}; going back to {}", stable.revision);
         let cause = text::bounded(cause);
         self.rollback = Some(RollbackStatus { failed, cause, since: Some(time::began(now)) });

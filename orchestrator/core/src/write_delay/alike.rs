@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use jiff::SignedDuration;
-use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::{Goal, GroupStatus, Phase, RolloutStatus};
+use rayfleet_api::{GroupName, RayClusterFleetStatus};
 
 use crate::ledger;
 
@@ -43,7 +43,7 @@ pub(super) fn without_reported_fields(
 
 /// The groups after, and those that were struck out since: that a group on its way out is gone can be observed again.
 fn with_struck(before: &[GroupStatus], after: Vec<GroupStatus>) -> Vec<GroupStatus> {
-    let left: HashSet<String> = after.iter().map(|group| group.name.clone()).collect();
+    let left: HashSet<GroupName> = after.iter().map(|group| group.name.clone()).collect();
     let leaving = |group: &GroupStatus| group.goal == Goal::Retire && group.phase == Phase::Stopping;
     let struck = before.iter().enumerate().filter(|(_, group)| leaving(group) && !left.contains(&group.name));
     let (mut all, mut after) = (Vec::with_capacity(after.len()), after.into_iter());
@@ -142,9 +142,7 @@ fn each(
     of: fn(&GroupStatus, &GroupStatus) -> GroupStatus,
 ) -> Vec<GroupStatus> {
     let was = ledger::by_name(before);
-    let of = |group: &GroupStatus| {
-        was.get(group.name.as_str()).map_or_else(|| group.clone(), |was| of(was, group))
-    };
+    let of = |group: &GroupStatus| was.get(&group.name).map_or_else(|| group.clone(), |was| of(was, group));
     after.iter().map(of).collect()
 }
 

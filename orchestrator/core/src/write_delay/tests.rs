@@ -10,7 +10,7 @@ use rayfleet_api::status::{
 use super::*;
 
 fn status(change: impl FnOnce(&mut RayClusterFleetStatus)) -> RayClusterFleetStatus {
-    let group = |name: &str| GroupStatus { name: name.to_owned(), ..GroupStatus::default() };
+    let group = |name: &str| GroupStatus { name: name.into(), ..GroupStatus::default() };
     let condition = FleetCondition {
         type_: "Available".into(),
         status: "False".into(),
@@ -285,7 +285,7 @@ fn groups_that_are_gone_or_new_in_the_middle_of_many_do_not_hide_each_other() {
     let many = |numbers: &[u32]| {
         status(|status| {
             let group = |number: &u32| GroupStatus {
-                name: format!("g-{number}"),
+                name: format!("g-{number}").into(),
                 goal: if number % 2 == 1 { Goal::Retire } else { Goal::Serve },
                 phase: if number % 2 == 1 { Phase::Stopping } else { Phase::Loading },
                 ..GroupStatus::default()

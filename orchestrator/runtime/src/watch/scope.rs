@@ -18,7 +18,7 @@ pub enum Scope {
 
 impl Scope {
     /// Whether an object is in it.
-    pub fn holds(&self, key: &Key) -> bool {
+    pub fn holds<N>(&self, key: &Key<N>) -> bool {
         match self {
             Self::All => true,
             Self::In(namespace) => *namespace == key.namespace,

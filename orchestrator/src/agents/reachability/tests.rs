@@ -7,7 +7,7 @@ use crate::clock;
 struct Bench {
     hearing: Reachability,
     start: Instant,
-    machines: Vec<(Key, String)>,
+    machines: Vec<(GroupKey, String)>,
 }
 
 impl Bench {
@@ -16,7 +16,7 @@ impl Bench {
         let parse = |machine: &&str| {
             let mut parts = machine.split('/');
             let mut part = || parts.next().unwrap().to_owned();
-            (Key::new(part(), part()), part())
+            (GroupKey::new(part(), part()), part())
         };
         let machines = machines.iter().map(parse).collect();
         Self { hearing: Reachability::default(), start: clock::monotonic(), machines }

@@ -12,8 +12,8 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn id(text: &str) -> SubmissionId {
-    SubmissionId::new(text).unwrap()
+fn id(text: &str) -> Submission {
+    Submission::of(text.parse().unwrap()).unwrap()
 }
 
 fn node(name: &str, ip: &str, alive: bool) -> RayNode {
@@ -64,7 +64,7 @@ fn placed(ranks: Vec<RankState>) -> Placed {
 
 fn engine() -> EngineState {
     EngineState {
-        submission_id: id("g.e.1"),
+        submission_id: id("g.e.1").id,
         status: JobStatus::Running,
         message: None,
         started: None,
@@ -107,7 +107,7 @@ fn ranks_of_another_launch_are_not_shown() {
     look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
     memory.probe = Some((id("g.e.1"), ObservedProbe::Passed));
     let next = memory.launched(RayState { cluster: None, engine: Some(engine()) }, &id("g.e.2"), NOW).engine;
-    assert_eq!((next.submission.as_str(), next.ranks_placed, next.ranks.len()), ("g.e.2", 0, 0));
+    assert_eq!((next.launch, next.ranks_placed, next.ranks.len()), ("g.e.2".parse().ok(), 0, 0));
     assert_eq!(next.probe, ObservedProbe::Unknown);
 }
 
@@ -206,7 +206,7 @@ fn a_job_that_is_not_there_shows_why_it_was_not_launched() {
     };
     let failed = observed("g.e.1");
     assert_eq!((failed.job, failed.launch_error.as_deref()), (None, Some("too few GPUs")));
-    assert_eq!(failed.submission, "g.e.1");
+    assert_eq!(failed.launch, "g.e.1".parse().ok());
     assert_eq!(observed("g.e.2").launch_error, None, "that was another launch");
 }
 
@@ -383,8 +383,8 @@ fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
     let alive = ObservationCache::default().still_serves(Some(&id("g.e.1")), &pods, None, &error, NOW);
     assert_eq!(alive.nodes, pods);
-    let ObservedEngine { submission, job, healthy, unverified, .. } = alive.engine;
-    assert_eq!((submission.as_str(), job, healthy), ("g.e.1", Some(ObservedJob::Running), true));
+    let ObservedEngine { launch, job, healthy, unverified, .. } = alive.engine;
+    assert_eq!((launch, job, healthy), ("g.e.1".parse().ok(), Some(ObservedJob::Running), true));
     assert!(unverified.unwrap().contains("does not answer"));
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use rayfleet_api::{ValidFleet, names};
+use rayfleet_api::{GroupName, ValidFleet, names};
 
 use crate::kubernetes::{Key, Protected, Store, controls, metadata};
 
@@ -23,7 +23,7 @@ impl Budgets {
     pub(super) fn change(wanted: &Protected, store: &Store) -> Self {
         let Protected { fleet, groups: wanted } = wanted;
         let mut change = Self::default();
-        let there = store.budgets.range(Key::new(&fleet.namespace, "")..);
+        let there = store.budgets.range(Key::<String>::new(&fleet.namespace, "")..);
         let there = there.take_while(|(key, _)| key.namespace == fleet.namespace);
         let owned = there.filter(|(_, budget)| controls(&fleet.uid, &***budget));
         let owned: BTreeMap<&str, &PodDisruptionBudget> =
@@ -32,7 +32,7 @@ impl Budgets {
             let budget = of_group(fleet, group, *pods);
             match owned.get(group.as_str()) {
                 None => change.create.push(budget),
-                Some(there) if !same(there, &budget) => change.delete.push(group.clone()),
+                Some(there) if !same(there, &budget) => change.delete.push(group.to_string()),
                 Some(_) => {}
             }
         }
@@ -54,8 +54,8 @@ fn same(one: &PodDisruptionBudget, other: &PodDisruptionBudget) -> bool {
 /// A number, not a share: Kubernetes cannot ask a RayCluster how many pods it wants. By the label that KubeRay gives every pod, so that
 /// groups taken over are held too. The policy for unhealthy pods is Kubernetes' own: the head of a group that drains is not ready, and
 /// has to stay until its last request.
-fn of_group(fleet: &ValidFleet, group: &str, pods: usize) -> PodDisruptionBudget {
-    let labels = [(names::RAY_LABEL_CLUSTER.to_owned(), group.to_owned())];
+fn of_group(fleet: &ValidFleet, group: &GroupName, pods: usize) -> PodDisruptionBudget {
+    let labels = [(names::RAY_LABEL_CLUSTER.to_owned(), group.to_string())];
     PodDisruptionBudget {
         metadata: metadata(fleet, group, &[(names::LABEL_GROUP, group)]),
         spec: Some(PodDisruptionBudgetSpec {
@@ -79,7 +79,7 @@ mod tests {
     fn budgets_come_and_go_with_what_they_hold() {
         let index = Index::default();
         let change = |held: &[(&str, usize)]| {
-            let groups = held.iter().map(|(name, pods)| ((*name).to_owned(), *pods)).collect();
+            let groups = held.iter().map(|(name, pods)| ((*name).into(), *pods)).collect();
             let wanted = Protected { fleet: Arc::new(fleet()), groups };
             index.read(|store| Budgets::change(&wanted, store))
         };

@@ -17,7 +17,7 @@ impl BudgetReconciler {
     pub(super) async fn write(&self, fleet: &ValidFleet, change: Budgets) -> Result<(), WriteError> {
         let mut failed = None;
         for name in change.delete {
-            let key = Key::new(&fleet.namespace, &name);
+            let key = Key::<String>::new(&fleet.namespace, &name);
             let uid = self.index.read(|store| store.budgets.get(&key).and_then(|budget| budget.uid()));
             if let Err(error) = self.delete(&key, uid).await {
                 failed.get_or_insert(error);

@@ -3,9 +3,8 @@
 //! the last as much as the first.
 
 use futures::{StreamExt, stream};
-use ray_bridge::SubmissionId;
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{LaunchId, RayClusterFleet, ValidFleet};
+use rayfleet_api::{GroupName, LaunchId, RayClusterFleet, ValidFleet};
 use rayfleet_core::Effect;
 use tracing::{error, info, warn};
 
@@ -13,7 +12,7 @@ use super::FleetReconciler;
 use super::state::FleetState;
 use super::target_spec::TargetSpec;
 use super::write_failures::Object;
-use crate::agents::{Command, Launch};
+use crate::agents::{Command, Launch, Submission};
 use crate::clock;
 use crate::kubernetes::{Gate, Key, Made, Records, WriteError};
 
@@ -38,8 +37,8 @@ impl ReconcilePass<'_> {
         self.groups.iter().all(|other| other.uid.is_none() || other.revision != group.revision)
     }
 
-    fn group(&self, name: &str) -> Option<&GroupStatus> {
-        self.groups.iter().find(|group| group.name == name)
+    fn group(&self, name: &GroupName) -> Option<&GroupStatus> {
+        self.groups.iter().find(|group| group.name == *name)
     }
 }
 
@@ -106,7 +105,7 @@ impl FleetReconciler {
     }
 
     /// Sets a RayCluster back that somebody else changed.
-    async fn repair(&self, pass: &ReconcilePass<'_>, name: String, uid: String) -> Result<(), WriteError> {
+    async fn repair(&self, pass: &ReconcilePass<'_>, name: GroupName, uid: String) -> Result<(), WriteError> {
         let fleet = Key::of(pass.raw);
         let made = pass.group(&name).map(|group| (self.template_of(pass, group), group));
         let made = match &made {
@@ -128,7 +127,7 @@ impl FleetReconciler {
                 self.executor.delete_cluster(&fleet.sibling(name), uid, resource_version).await
             }
             Effect::SetGate { pod, pod_uid, open, launch, reason } => {
-                info!(group = launch.group, %pod, open, reason, "setting the serving gate");
+                info!(group = %launch.group, %pod, open, reason, "setting the serving gate");
                 let gate = Gate { open, launch: &launch, reason };
                 self.executor.set_gate(&fleet.sibling(pod), &pod_uid, gate).await
             }
@@ -149,15 +148,16 @@ impl FleetReconciler {
                 self.agents.command(&key.sibling(group), Command::SetDraining(draining));
             }
             Effect::StopEngine { launch } => {
-                if let Ok(submission) = SubmissionId::new(launch.to_string()) {
-                    self.agents.command(&key.sibling(launch.group), Command::Stop(submission));
+                if let Ok(submission) = Submission::of(launch) {
+                    let group = key.sibling(submission.launch.group.clone());
+                    self.agents.command(&group, Command::Stop(submission));
                 }
             }
             Effect::Probe { launch } => {
-                let model = self.model(fleet, launch.engine.as_deref());
-                if let (Some(model), Ok(submission)) = (model, SubmissionId::new(launch.to_string())) {
-                    let probe = Box::new(model.probe());
-                    self.agents.command(&key.sibling(launch.group), Command::Probe(submission, probe));
+                let model = launch.engine.as_ref().and_then(|engine| self.model(fleet, engine));
+                if let (Some(model), Ok(submission)) = (model, Submission::of(launch)) {
+                    let group = key.sibling(submission.launch.group.clone());
+                    self.agents.command(&group, Command::Probe(submission, Box::new(model.probe())));
                 }
             }
             Effect::Event { warning, reason, message } => {
@@ -255,9 +255,9 @@ impl FleetReconciler {
     }
 
     fn launch(&self, raw: &RayClusterFleet, fleet: &ValidFleet, launch: &LaunchId) {
-        let name = SubmissionId::new(launch.to_string()).map_err(|error| error.to_string());
+        let submission = Submission::of(launch.clone()).map_err(|error| error.to_string());
         let LaunchId { group, engine, .. } = launch;
-        let Some(model) = self.model(fleet, engine.as_deref()) else {
+        let Some(model) = engine.as_ref().and_then(|engine| self.model(fleet, engine)) else {
             let message = format!(
                 "group {}: the model block of its engine revision {} is no longer in the history: \
                  raise spec.revisionHistoryLimit; the group is replaced by the current revision",
@@ -267,9 +267,9 @@ impl FleetReconciler {
             self.executor.tell(raw, true, "RevisionLost", &message);
             return;
         };
-        match name.and_then(|name| Launch::of(&model, name).map_err(|error| error.to_string())) {
+        match submission.and_then(|of| Launch::of(&model, of).map_err(|error| error.to_string())) {
             Ok(launch) => {
-                let key = Key::new(&fleet.namespace, group);
+                let key = Key::new(&fleet.namespace, group.clone());
                 self.agents.command(&key, Command::Launch(Box::new(launch)));
             }
             Err(cause) => warn!(%group, %cause, "the engine cannot be launched"),

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus};
+use rayfleet_api::{EngineRevision, ValidFleet};
 
 use super::FleetReconciler;
-use crate::kubernetes::{Key, Listener, name_to_share, own_port};
+use crate::kubernetes::{GroupKey, Key, Listener, name_to_share, own_port};
 
 impl FleetReconciler {
     /// The heads of these groups. A group whose port nobody knows is left out.
     pub(super) fn listeners(&self, fleet: &ValidFleet, groups: &[GroupStatus]) -> Vec<Listener> {
         let engines = self.engine_ports(fleet, groups);
         let listener = |group: &GroupStatus| {
-            let key = Key::new(&fleet.namespace, &group.name);
+            let key = GroupKey::new(&fleet.namespace, group.name.clone());
             let ports = self.index.read(|known| known.head_ports(&key, group.uid.as_deref()))?;
             Some(Listener::new(&ports, self.port_of(fleet, group, &engines)?))
         };
@@ -21,10 +21,14 @@ impl FleetReconciler {
     }
 
     /// Ports of the engine revisions that groups run. The record of an older one is read once for all of them, not for each.
-    pub(super) fn engine_ports(&self, fleet: &ValidFleet, groups: &[GroupStatus]) -> BTreeMap<String, u16> {
-        let revisions: BTreeSet<&String> =
+    pub(super) fn engine_ports(
+        &self,
+        fleet: &ValidFleet,
+        groups: &[GroupStatus],
+    ) -> BTreeMap<EngineRevision, u16> {
+        let revisions: BTreeSet<&EngineRevision> =
             groups.iter().filter_map(|group| group.engine_revision.as_ref()).collect();
-        let port = |revision: &String| Some((revision.clone(), self.model(fleet, Some(revision))?.port));
+        let port = |revision: &EngineRevision| Some((revision.clone(), self.model(fleet, revision)?.port));
         revisions.into_iter().filter_map(port).collect()
     }
 
@@ -33,12 +37,12 @@ impl FleetReconciler {
         &self,
         fleet: &ValidFleet,
         group: &GroupStatus,
-        engines: &BTreeMap<String, u16>,
+        engines: &BTreeMap<EngineRevision, u16>,
     ) -> Option<u16> {
         if let Some(revision) = &group.engine_revision {
             return engines.get(revision).copied();
         }
-        let key = Key::new(&fleet.namespace, &group.name);
+        let key = GroupKey::new(&fleet.namespace, group.name.clone());
         let cluster = self.index.read(|known| known.clusters.get(&key).cloned());
         cluster.and_then(|cluster| own_port(&cluster)).or(fleet.own_engine_port)
     }
@@ -51,7 +55,7 @@ impl FleetReconciler {
         group: &GroupStatus,
     ) -> Option<String> {
         let port = self.port_of(fleet, group, &self.engine_ports(fleet, std::slice::from_ref(group)))?;
-        let key = Key::new(&fleet.namespace, &fleet.name);
+        let key = Key::<String>::new(&fleet.namespace, &fleet.name);
         let service = self.index.read(|known| known.services.get(&key).cloned());
         name_to_share(port, &self.listeners(fleet, groups), service.as_deref())
     }
@@ -64,7 +68,6 @@ pub(super) fn going_to(
     status: &RayClusterFleetStatus,
 ) -> Option<u16> {
     let rollout = status.rollout.as_ref().filter(|rollout| rollout.rollback.is_some());
-    let back =
-        stable.filter(|stable| rollout.is_some_and(|rollout| rollout.to == stable.revision.to_string()));
+    let back = stable.filter(|stable| rollout.is_some_and(|rollout| rollout.to == stable.revision));
     back.unwrap_or(fleet).model.as_ref().map(|model| model.port)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleet, ValidFleet, names};
+use rayfleet_api::{GroupName, RayClusterFleet, ValidFleet, names};
 use rayfleet_core::observed::{ObservedGroup, ObservedPod};
 
 /// Pods of the groups that are to be held, by group.
@@ -14,8 +14,8 @@ pub(super) fn groups(
     raw: &RayClusterFleet,
     fleet: &ValidFleet,
     ledger: &[GroupStatus],
-    observed: &BTreeMap<String, ObservedGroup>,
-) -> BTreeMap<String, usize> {
+    observed: &BTreeMap<GroupName, ObservedGroup>,
+) -> BTreeMap<GroupName, usize> {
     if raw.annotations().get(names::ANNOTATION_DISRUPTION_BUDGET).is_some_and(|value| value == "false") {
         return BTreeMap::new();
     }
@@ -43,13 +43,13 @@ mod tests {
     use crate::fixtures::{fleet, raw_fleet};
 
     fn group(name: &str, phase: Phase) -> GroupStatus {
-        GroupStatus { name: name.to_owned(), phase, ..GroupStatus::default() }
+        GroupStatus { name: name.into(), phase, ..GroupStatus::default() }
     }
 
-    fn observed(names: &[&str]) -> BTreeMap<String, ObservedGroup> {
+    fn observed(names: &[&str]) -> BTreeMap<GroupName, ObservedGroup> {
         let of = |name: &&str| {
             let cluster = Some(ObservedRayCluster { pods: Some(2), ..ObservedRayCluster::default() });
-            ((*name).to_owned(), ObservedGroup { cluster, ..ObservedGroup::default() })
+            ((*name).into(), ObservedGroup { cluster, ..ObservedGroup::default() })
         };
         names.iter().map(of).collect()
     }
@@ -65,7 +65,7 @@ mod tests {
         ];
         let observed = observed(&["serves", "drains", "loads", "stops", "failed"]);
         let held = wanted(&raw_fleet(), &fleet(), &groups, &observed);
-        assert_eq!(held, BTreeMap::from([("drains".to_owned(), 2), ("serves".to_owned(), 2)]));
+        assert_eq!(held, BTreeMap::from([("drains".into(), 2), ("serves".into(), 2)]));
         let mut without = raw_fleet();
         without.annotations_mut().insert(names::ANNOTATION_DISRUPTION_BUDGET.to_owned(), "false".to_owned());
         assert!(wanted(&without, &fleet(), &groups, &observed).is_empty());

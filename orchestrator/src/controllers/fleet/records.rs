@@ -5,11 +5,11 @@ use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{GroupStatus, RolloutStep};
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 
+use super::FleetReconciler;
 use super::effects::{Outcome, ReconcilePass};
 use super::listeners::going_to;
 use super::state::FleetState;
 use super::write_failures::Object;
-use super::{FleetReconciler, revision_of};
 use crate::clock;
 use crate::kubernetes::{History, HistoryChange, Key, Made, WriteError};
 
@@ -56,7 +56,7 @@ impl FleetReconciler {
         let run = pass.groups.iter().map(GroupStatus::revisions);
         // What a partition keeps and a rollback goes back to.
         let status = pass.raw.status.as_ref();
-        let stable = status.and_then(|status| status.rollout.as_ref()?.stable.as_deref()).map(revision_of);
+        let stable = status.and_then(|status| status.rollout.as_ref()?.stable.clone());
         let in_use: Vec<Revision> = run.chain(stable).collect();
         let fleet = &pass.basis.fleet;
         let change = self.index.read(|known| History::new(fleet, &known.revisions).change(pass.raw, &in_use));

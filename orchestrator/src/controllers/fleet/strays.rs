@@ -1,6 +1,8 @@
 //! Pods with a group's labels that its RayCluster does not control: reported once for as long as they are the same. Pure but for what it
 //! remembers.
 
+use rayfleet_api::PodName;
+
 /// Pods that are named; of more only the number is reported.
 const NAMED: usize = 3;
 
@@ -10,12 +12,12 @@ pub(super) struct Strays(Option<String>);
 
 impl Strays {
     /// What is to be reported about these pods, unless that was done.
-    pub(super) fn message(&mut self, pods: &[String]) -> Option<String> {
+    pub(super) fn message(&mut self, pods: &[PodName]) -> Option<String> {
         if pods.is_empty() {
             self.0 = None;
             return None;
         }
-        let named = pods.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let named = pods.iter().take(NAMED).map(PodName::as_str).collect::<Vec<_>>().join(", ");
         let more = pods.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let message = format!(
@@ -34,7 +36,7 @@ mod tests {
     #[test]
     fn strays_are_reported_once_and_again_when_they_are_others() {
         let mut strays = Strays::default();
-        let names = |count: usize| (0..count).map(|number| format!("p{number}")).collect::<Vec<_>>();
+        let names = |count: usize| (0..count).map(|number| format!("p{number}").into()).collect::<Vec<_>>();
         assert_eq!(strays.message(&names(0)), None);
         let first = strays.message(&names(3)).unwrap();
         assert!(first.starts_with("pods p0, p1, p2 carry"), "{first}");

@@ -9,9 +9,9 @@ use rayfleet_api::revision::Revision;
 use rayfleet_api::{RayClusterFleet, ValidFleet};
 use rayfleet_core::HoldReason;
 
+use super::FleetReconciler;
 use super::state::FleetState;
 use super::template_dry_run::DryRunResult;
-use super::{FleetReconciler, revision_of};
 use crate::kubernetes::{KubeRay, Records, WriteError};
 use crate::refusal;
 
@@ -107,13 +107,12 @@ fn runs(raw: &RayClusterFleet, revision: &Revision) -> bool {
 /// Revisions that were good for something: the one that was complete last, then those of groups, most of them first.
 fn known_revisions(raw: &RayClusterFleet) -> Vec<Revision> {
     let Some(status) = &raw.status else { return Vec::new() };
-    let mut groups: BTreeMap<String, (usize, Revision)> = BTreeMap::new();
+    let mut groups: BTreeMap<Revision, usize> = BTreeMap::new();
     for group in status.groups.iter().filter(|group| group.uid.is_some()) {
-        let revision = group.revisions();
-        groups.entry(revision.to_string()).or_insert((0, revision)).0 += 1;
+        *groups.entry(group.revisions()).or_default() += 1;
     }
-    let mut of_groups: Vec<(usize, Revision)> = groups.into_values().collect();
-    of_groups.sort_by_key(|(count, _)| Reverse(*count));
-    let stable = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_deref()).map(revision_of);
-    stable.into_iter().chain(of_groups.into_iter().map(|(_, revision)| revision)).collect()
+    let mut of_groups: Vec<(Revision, usize)> = groups.into_iter().collect();
+    of_groups.sort_by_key(|(_, count)| Reverse(*count));
+    let stable = status.rollout.as_ref().and_then(|rollout| rollout.stable.clone());
+    stable.into_iter().chain(of_groups.into_iter().map(|(revision, _)| revision)).collect()
 }

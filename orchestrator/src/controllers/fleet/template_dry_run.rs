@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rayfleet_api::ValidFleet;
+use rayfleet_api::{PodRevision, ValidFleet};
 
 use super::TRY_AGAIN;
 use crate::clock;
@@ -31,7 +31,7 @@ pub(super) struct TemplateDryRun {
 #[derive(Debug)]
 struct Answer {
     /// Pod revision of the template.
-    revision: String,
+    revision: PodRevision,
     opinion: DryRunResult,
     /// When it is asked again, and how long that is after the answer. KubeRay may be upgraded, a policy be removed.
     again: Option<(Instant, Duration)>,

@@ -15,6 +15,7 @@ use kube::core::DynamicObject;
 use parking_lot::Mutex;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_api::names;
+use rayfleet_api::revision::Revision;
 use rayfleet_api::status::{RankCount, RolloutStep};
 use rayfleet_runtime::testing::{Answer, Call, Fake, refusal};
 use rayfleet_runtime::{Controller, Leadership};
@@ -149,8 +150,8 @@ async fn the_ledger_is_written_before_what_it_tells_of_is_made() {
     let written = first("PUT rayclusterfleets/f/status").unwrap();
     let made = first("POST rayclusters").unwrap();
     assert!(first("POST rayclusters as a trial").unwrap() < written && written < made, "{sent:#?}");
-    let ledger: Vec<String> = bench.status().groups.into_iter().map(|group| group.name).collect();
-    let there: Vec<String> =
+    let ledger: Vec<_> = bench.status().groups.into_iter().map(|group| group.name).collect();
+    let there: Vec<_> =
         bench.controller.index.read(|known| known.clusters.keys().map(|key| key.name.clone()).collect());
     assert_eq!((ledger.len(), &ledger), (2, &there));
 }
@@ -278,7 +279,7 @@ async fn a_fleet_that_is_gone_is_forgotten() {
 /// The fleet as the API server has it, with a ledger of groups that run these revisions.
 fn with_groups(mut fleet: RayClusterFleet, revision: &Revision) -> RayClusterFleet {
     let group = |slot: u32| GroupStatus {
-        name: format!("f-{}-{slot}", revision.pod),
+        name: format!("f-{}-{slot}", revision.pod).into(),
         slot,
         uid: Some(format!("made-f-{}-{slot}", revision.pod)),
         revision: revision.pod.clone(),
@@ -366,6 +367,6 @@ async fn a_cluster_without_an_owner_is_made_the_fleet_s_and_not_doubled() {
     let sent = bench.sent().await;
     assert_eq!(sent.iter().filter(|call| call.starts_with("PATCH rayclusters/")).count(), 2, "{sent:#?}");
     assert!(!sent.contains(&"POST rayclusters".to_owned()), "{sent:#?}");
-    let names: Vec<String> = bench.status().groups.into_iter().map(|group| group.name).collect();
+    let names: Vec<_> = bench.status().groups.into_iter().map(|group| group.name).collect();
     assert_eq!(names, [format!("f-{}-0", revision.pod), format!("f-{}-1", revision.pod)]);
 }

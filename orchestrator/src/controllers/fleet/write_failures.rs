@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rayfleet_api::GroupName;
 use rayfleet_core::FailedWrite;
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_text::cut;
@@ -19,7 +20,7 @@ const LONGEST_WORDS: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Object {
     /// The RayCluster of a group.
-    RayCluster(String),
+    RayCluster(GroupName),
     /// The record of the revision.
     History,
     /// The fleet's Service.
@@ -83,7 +84,7 @@ impl WriteFailures {
     }
 
     /// Forgets groups that are not in the ledger any more. A name that somebody else has stays known until then.
-    pub(super) fn keep_groups(&mut self, is_there: impl Fn(&str) -> bool) {
+    pub(super) fn keep_groups(&mut self, is_there: impl Fn(&GroupName) -> bool) {
         self.met.retain(|object, _| !matches!(object, Object::RayCluster(name) if !is_there(name)));
     }
 
@@ -98,7 +99,7 @@ impl WriteFailures {
     }
 
     /// Enters into what was observed of groups why they could not be created.
-    pub(super) fn enter(&self, groups: &mut BTreeMap<String, ObservedGroup>) {
+    pub(super) fn enter(&self, groups: &mut BTreeMap<GroupName, ObservedGroup>) {
         for (object, obstacle) in &self.met {
             if let Object::RayCluster(name) = object
                 && let Some(observed) = groups.get_mut(name).filter(|observed| observed.cluster.is_none())
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn each_object_is_tried_again_by_itself_with_growing_waits() {
         let (mut obstacles, start) = (WriteFailures::default(), clock::monotonic());
-        let group = Object::RayCluster("g".to_owned());
+        let group = Object::RayCluster("g".into());
         let mut now = start;
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert!(obstacles.is_due(&group, now));
@@ -157,15 +158,15 @@ mod tests {
         let (mut obstacles, now) = (WriteFailures::default(), clock::monotonic());
         obstacles.met(Object::RayCluster("a".into()), "CreateFailed", "quota", false, now);
         obstacles.met(Object::RayCluster("b".into()), "CreateFailed", "another's", true, now);
-        let mut observed: BTreeMap<String, ObservedGroup> =
-            ["a", "b", "c"].map(|name| (name.to_owned(), ObservedGroup::default())).into();
+        let mut observed: BTreeMap<GroupName, ObservedGroup> =
+            ["a", "b", "c"].map(|name| (name.into(), ObservedGroup::default())).into();
         obstacles.enter(&mut observed);
         let of = |name: &str| (observed[name].refused.as_deref(), observed[name].taken.as_deref());
         assert_eq!(
             (of("a"), of("b"), of("c")),
             ((Some("quota"), None), (None, Some("another's")), (None, None))
         );
-        obstacles.keep_groups(|name| name == "b");
+        obstacles.keep_groups(|name| *name == "b");
         assert!(obstacles.is_due(&Object::RayCluster("a".into()), now));
         assert!(!obstacles.is_due(&Object::RayCluster("b".into()), now));
         assert_eq!(obstacles.beside_groups(), []);

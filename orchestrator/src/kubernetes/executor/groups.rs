@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Executor, Made, WriteError, body, gone_is_fine};
 use crate::kubernetes::objects::Watched;
 use crate::kubernetes::owners::{controls, owner_in_words};
-use crate::kubernetes::{Key, build, rayclusters};
+use crate::kubernetes::{GroupKey, build, rayclusters};
 
 impl Executor {
     /// Creates a group's RayCluster. One of this name and owner that is there already is the same. Strict: a field that KubeRay's CRD
@@ -62,7 +62,7 @@ impl Executor {
     pub(crate) async fn adopt_cluster(
         &self,
         fleet: &RayClusterFleet,
-        key: &Key,
+        key: &GroupKey,
         uid: &str,
         version: &str,
     ) -> Result<(), WriteError> {
@@ -90,7 +90,7 @@ impl Executor {
     /// once, so that it is not deleted again before the watch tells of it.
     pub(crate) async fn delete_cluster(
         &self,
-        key: &Key,
+        key: &GroupKey,
         uid: String,
         resource_version: String,
     ) -> Result<(), WriteError> {
@@ -118,7 +118,7 @@ impl Executor {
     /// A worker group that is gone is taken from the fleet as it was when the group was made, if that is known.
     pub(crate) async fn repair_cluster(
         &self,
-        key: &Key,
+        key: &GroupKey,
         uid: &str,
         made: Option<(&ValidFleet, &GroupStatus)>,
     ) -> Result<(), WriteError> {

@@ -24,8 +24,7 @@ impl Executor {
     pub(crate) async fn keeps_ledger(&self, fleet: &RayClusterFleet) -> Result<bool, WriteError> {
         let at = of::<RayClusterFleet>(&fleet.namespace().unwrap_or_default());
         let mut trial = fleet.clone();
-        let entry =
-            GroupStatus { name: "asks-whether-the-ledger-is-kept".to_owned(), ..GroupStatus::default() };
+        let entry = GroupStatus { name: "asks-whether-the-ledger-is-kept".into(), ..GroupStatus::default() };
         trial.status.get_or_insert_default().groups = vec![entry];
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
         let request = body(&trial)

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::service::same_service;
 use super::*;
 use crate::fixtures::{fleet, raw_fleet};
-use crate::kubernetes::{build, route};
+use crate::kubernetes::{GroupKey, build, route};
 
 struct Bench {
     executor: Executor,
@@ -53,7 +53,7 @@ fn group() -> GroupStatus {
     GroupStatus { name: "g".into(), revision: "abc".into(), ..GroupStatus::default() }
 }
 
-fn key() -> Key {
+fn key() -> GroupKey {
     Key::new("n", "g")
 }
 
@@ -198,7 +198,7 @@ async fn a_written_status_is_known_at_once() {
     let status = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
     bench.executor.write_status(&raw_fleet(), status).await.unwrap();
     assert_eq!(bench.server.calls()[0].body["metadata"]["resourceVersion"], "7");
-    let store = bench.index.read(|store| store.fleets[&Key::new("n", "f")].clone());
+    let store = bench.index.read(|store| store.fleets[&Key::<String>::new("n", "f")].clone());
     assert_eq!(store.status.as_ref().unwrap().ready_replicas, 2);
 }
 
@@ -291,7 +291,7 @@ async fn an_answer_that_a_tenant_has_poisoned_makes_no_write_fail() {
     let status = RayClusterFleetStatus { ready_replicas: 2, ..RayClusterFleetStatus::default() };
     bench.executor.write_status(&raw_fleet(), status).await.unwrap();
     let ready = |store: &crate::kubernetes::Store| {
-        store.fleets[&Key::new("n", "f")].status.as_ref().map(|s| s.ready_replicas)
+        store.fleets[&Key::<String>::new("n", "f")].status.as_ref().map(|s| s.ready_replicas)
     };
     assert_eq!(bench.index.read(ready), Some(2));
     bench.executor.create_cluster(&fleet(), &group(), None, true).await.unwrap();

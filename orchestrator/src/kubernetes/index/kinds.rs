@@ -9,16 +9,16 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::DynamicObject;
 use kube::{Resource, ResourceExt};
-use rayfleet_api::{RayClusterFleet, names};
+use rayfleet_api::{GroupName, NodeName, PodName, RayClusterFleet, names};
 
 use super::{Held, Indexed, Kind, Store};
 use crate::clock;
-use crate::kubernetes::Key;
 use crate::kubernetes::endpoints::Slice;
 use crate::kubernetes::nodes::Node;
 use crate::kubernetes::objects::{controller, is_fleet, version};
 use crate::kubernetes::pod_events;
 use crate::kubernetes::pods::{Member, Pod};
+use crate::kubernetes::{GroupKey, Key, PodKey};
 
 /// Version of an object that is kept in Kubernetes' own form.
 fn version_of<K: Resource>(object: &K) -> u64 {
@@ -27,6 +27,7 @@ fn version_of<K: Resource>(object: &K) -> u64 {
 
 impl Indexed for RayClusterFleet {
     const KIND: Kind = Kind::Fleet;
+    type Name = String;
     /// A fleet may be deleted and made again unseen, and its predecessor's ledger be the newer object.
     const RISES: bool = false;
     fn key(&self) -> Key {
@@ -75,6 +76,7 @@ macro_rules! owned {
     ($kind:ty, $variant:ident, $field:ident) => {
         impl Indexed for $kind {
             const KIND: Kind = Kind::$variant;
+            type Name = String;
             fn key(&self) -> Key {
                 Key::of(self)
             }
@@ -106,7 +108,7 @@ owned!(ControllerRevision, Revision, revisions);
 owned!(PodDisruptionBudget, Budget, budgets);
 
 /// The fleets of a pod: of the RayCluster that controls it, and, while nobody knows that, the one that its labels name.
-pub(super) fn fleets_of_pod(store: &Store, key: &Key, member: Option<&Member>) -> Vec<Key> {
+pub(super) fn fleets_of_pod(store: &Store, key: &PodKey, member: Option<&Member>) -> Vec<Key> {
     let Some(member) = member else { return Vec::new() };
     let cluster =
         member.cluster.as_ref().and_then(|cluster| store.members.cluster(&key.namespace, &cluster.uid));
@@ -116,7 +118,7 @@ pub(super) fn fleets_of_pod(store: &Store, key: &Key, member: Option<&Member>) -
 
 impl Store {
     /// Takes a pod out of all that is kept by pods. Gives what it was and whether it took room.
-    fn remove_pod(&mut self, key: &Key) -> Option<(Option<Box<Member>>, bool)> {
+    fn remove_pod(&mut self, key: &PodKey) -> Option<(Option<Box<Member>>, bool)> {
         let held = self.pods.remove(key)?;
         Arc::make_mut(&mut self.tally).remove(&key.to_string(), &held.claim);
         if let Some(member) = &held.member {
@@ -128,7 +130,8 @@ impl Store {
 
 impl Indexed for Pod {
     const KIND: Kind = Kind::Pod;
-    fn key(&self) -> Key {
+    type Name = PodName;
+    fn key(&self) -> PodKey {
         self.key.clone()
     }
     fn version(&self) -> u64 {
@@ -155,7 +158,7 @@ impl Indexed for Pod {
         }
         fleets
     }
-    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+    fn remove(key: &PodKey, store: &mut Store) -> Vec<Key> {
         let Some((member, took_room)) = store.remove_pod(key) else { return Vec::new() };
         pod_events::forget(store, key);
         let mut fleets = fleets_of_pod(store, key, member.as_deref());
@@ -164,10 +167,10 @@ impl Indexed for Pod {
         }
         fleets
     }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
+    fn known(key: &PodKey, store: &Store) -> Option<u64> {
         store.pods.get(key).map(|pod| pod.version)
     }
-    fn keys(store: &Store) -> Vec<Key> {
+    fn keys(store: &Store) -> Vec<PodKey> {
         store.pods.keys().cloned().collect()
     }
 }
@@ -183,7 +186,8 @@ fn waiting_for_room(store: &Store) -> Vec<Key> {
 
 impl Indexed for DynamicObject {
     const KIND: Kind = Kind::Cluster;
-    fn key(&self) -> Key {
+    type Name = GroupName;
+    fn key(&self) -> GroupKey {
         Key::new(self.namespace().unwrap_or_default(), self.name_any())
     }
     fn version(&self) -> u64 {
@@ -198,67 +202,69 @@ impl Indexed for DynamicObject {
         fleets.dedup();
         fleets
     }
-    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+    fn remove(key: &GroupKey, store: &mut Store) -> Vec<Key> {
         store.warnings.remove(key);
         take_out(key, store)
     }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
+    fn known(key: &GroupKey, store: &Store) -> Option<u64> {
         store.clusters.get(key).map(|cluster| version(cluster.metadata.resource_version.as_deref()))
     }
-    fn keys(store: &Store) -> Vec<Key> {
+    fn keys(store: &Store) -> Vec<GroupKey> {
         store.clusters.keys().cloned().collect()
     }
 }
 
 /// Takes a RayCluster out of all that is kept by RayClusters; gives its fleet.
-fn take_out(key: &Key, store: &mut Store) -> Vec<Key> {
+fn take_out(key: &GroupKey, store: &mut Store) -> Vec<Key> {
     let Some(gone) = store.clusters.remove(key) else { return Vec::new() };
     store.members.remove_cluster(key, &gone.uid().unwrap_or_default());
     fleet_of_cluster(key, &gone).into_iter().collect()
 }
 
 /// The fleet of a RayCluster: the one that controls it, else the one that its label names.
-pub(super) fn fleet_of_cluster(key: &Key, cluster: &DynamicObject) -> Option<Key> {
+pub(super) fn fleet_of_cluster(key: &GroupKey, cluster: &DynamicObject) -> Option<Key> {
     let owner = owner(cluster).filter(|owner| is_fleet(owner)).map(|fleet| &fleet.name);
     owner.or(cluster.labels().get(names::LABEL_FLEET)).map(|fleet| key.sibling(fleet))
 }
 
 impl Indexed for Node {
     const KIND: Kind = Kind::Node;
-    fn key(&self) -> Key {
-        Key::new("", &self.room.name)
+    type Name = NodeName;
+    fn key(&self) -> Key<NodeName> {
+        Key::new("", self.room.name.clone())
     }
     fn version(&self) -> u64 {
         self.version
     }
     fn apply(mut self, store: &mut Store) -> Vec<Key> {
-        let key = self.key();
+        let name = self.room.name.clone();
         // Kubelets report every few seconds; only what matters for capacity is a reason to look.
         let same = |before: &Self| (before.lost, &before.room) == (self.lost, &self.room);
-        let is_same = store.nodes.get(&key).is_some_and(same);
-        match store.nodes.get(&key).filter(|_| is_same) {
+        let is_same = store.nodes.get(&name).is_some_and(same);
+        match store.nodes.get(&name).filter(|_| is_same) {
             // What is the same is there once: the tally holds it too.
             Some(before) => self.room = before.room.clone(),
             None => Arc::make_mut(&mut store.tally).set_node(self.room.clone()),
         }
-        store.nodes.insert(key, self);
+        store.nodes.insert(name, self);
         if is_same { Vec::new() } else { store.fleets.keys().cloned().collect() }
     }
-    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
-        store.nodes.remove(key);
+    fn remove(key: &Key<NodeName>, store: &mut Store) -> Vec<Key> {
+        store.nodes.remove(&key.name);
         Arc::make_mut(&mut store.tally).remove_node(&key.name);
         store.fleets.keys().cloned().collect()
     }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
-        store.nodes.get(key).map(|node| node.version)
+    fn known(key: &Key<NodeName>, store: &Store) -> Option<u64> {
+        store.nodes.get(&key.name).map(|node| node.version)
     }
-    fn keys(store: &Store) -> Vec<Key> {
-        store.nodes.keys().cloned().collect()
+    fn keys(store: &Store) -> Vec<Key<NodeName>> {
+        store.nodes.keys().map(|name| Key::new("", name.clone())).collect()
     }
 }
 
 impl Indexed for ResourceQuota {
     const KIND: Kind = Kind::Quota;
+    type Name = String;
     fn key(&self) -> Key {
         Key::of(self)
     }
@@ -308,6 +314,7 @@ impl Store {
 
 impl Indexed for Slice {
     const KIND: Kind = Kind::Slice;
+    type Name = String;
     fn key(&self) -> Key {
         self.key.clone()
     }
@@ -331,7 +338,7 @@ impl Indexed for Slice {
 /// A warning event about a RayCluster. KubeRay answers an invalid spec with nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Warning {
-    pub(crate) cluster: Key,
+    pub(crate) cluster: GroupKey,
     /// UID of the RayCluster; empty if the event does not tell.
     pub(crate) uid: String,
     pub(crate) text: String,
@@ -339,7 +346,8 @@ pub(crate) struct Warning {
 
 impl Indexed for Warning {
     const KIND: Kind = Kind::Warning;
-    fn key(&self) -> Key {
+    type Name = GroupName;
+    fn key(&self) -> GroupKey {
         self.cluster.clone()
     }
     fn version(&self) -> u64 {
@@ -350,14 +358,14 @@ impl Indexed for Warning {
         store.warnings.insert(self.cluster.clone(), self);
         fleet.into_iter().collect()
     }
-    fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
+    fn remove(key: &GroupKey, store: &mut Store) -> Vec<Key> {
         store.warnings.remove(key);
         Vec::new()
     }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
+    fn known(key: &GroupKey, store: &Store) -> Option<u64> {
         store.warnings.contains_key(key).then_some(0)
     }
-    fn keys(store: &Store) -> Vec<Key> {
+    fn keys(store: &Store) -> Vec<GroupKey> {
         store.warnings.keys().cloned().collect()
     }
 }

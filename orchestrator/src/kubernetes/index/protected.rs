@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rayfleet_api::ValidFleet;
+use rayfleet_api::{GroupName, ValidFleet};
 
 use super::{Index, Kind};
 use crate::kubernetes::Key;
@@ -15,7 +15,7 @@ pub(crate) struct Protected {
     /// The fleet.
     pub(crate) fleet: Arc<ValidFleet>,
     /// How many pods each has, by its name.
-    pub(crate) groups: BTreeMap<String, usize>,
+    pub(crate) groups: BTreeMap<GroupName, usize>,
 }
 
 impl Index {

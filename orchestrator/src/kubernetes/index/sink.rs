@@ -13,7 +13,7 @@ impl<T: Watched> Sink<T> for Index {
         T::read(text)
     }
     fn key(&self, object: &T) -> Key {
-        object.key()
+        object.key().retyped()
     }
     fn listing(&self, scope: &Scope) {
         self.listing::<T>(scope);
@@ -28,11 +28,12 @@ impl<T: Watched> Sink<T> for Index {
         self.apply(object);
     }
     fn gone(&self, key: &Key) {
-        self.gone::<T>(key);
+        self.gone::<T>(&key.retyped());
     }
     fn gone_if_known(&self, key: &Key) {
-        if self.read(|store| T::known(key, store).is_some()) {
-            self.gone::<T>(key);
+        let key = key.retyped();
+        if self.read(|store| T::known(&key, store).is_some()) {
+            self.gone::<T>(&key);
         }
     }
 }

@@ -129,7 +129,7 @@ async fn a_fleet_that_was_recreated_replaces_its_predecessor() {
     let index = Index::default();
     index.apply(fleet("f", "u-1", "10"));
     index.apply(fleet("f", "u-2", "9"));
-    let uid = index.read(|store| store.fleets[&Key::new("n", "f")].metadata.uid.clone());
+    let uid = index.read(|store| store.fleets[&Key::<String>::new("n", "f")].metadata.uid.clone());
     assert_eq!(uid.as_deref(), Some("u-2"));
 }
 
@@ -141,7 +141,7 @@ async fn what_vanished_unseen_is_found_by_the_next_list() {
     marked(&index).await;
     index.reset(vec![pod("q", "g", "Running")]);
     assert_eq!(marked(&index).await, ["f", "g"]);
-    assert!(index.read(|store| !store.pods.contains_key(&Key::new("n", "p"))));
+    assert!(index.read(|store| !store.pods.contains_key(&PodKey::new("n", "p"))));
 
     index.reset(vec![fleet("f", "u-1", "7"), fleet("g", "u-1", "7")]);
     assert!(marked(&index).await.contains(&"h".to_owned()));
@@ -151,7 +151,7 @@ async fn what_vanished_unseen_is_found_by_the_next_list() {
 #[tokio::test]
 async fn a_list_that_was_asked_for_before_a_create_does_not_undo_it() {
     let index = with_fleets(&["f"]).await;
-    let there = || index.read(|store| store.clusters.contains_key(&Key::new("n", "f-1")));
+    let there = || index.read(|store| store.clusters.contains_key(&GroupKey::new("n", "f-1")));
     index.listing::<DynamicObject>(&Scope::All);
     index.made(cluster("f-1", "f"));
     index.reset(Vec::<DynamicObject>::new());
@@ -221,7 +221,7 @@ async fn a_heartbeat_of_a_node_marks_nothing_and_another_capacity_everything() {
 #[tokio::test]
 async fn a_heartbeat_of_a_node_keeps_no_second_copy_of_it() {
     let index = with_fleets(&[]).await;
-    let room = || index.read(|store| store.nodes[&Key::new("", "a")].room.clone());
+    let room = || index.read(|store| store.nodes["a"].room.clone());
     index.apply(node("4", "True", "1"));
     let before = room();
     index.apply(node("4", "True", "2"));
@@ -334,7 +334,7 @@ async fn kuberay_that_is_missing_or_back_marks_all_fleets() {
 #[tokio::test]
 async fn a_dashboard_that_says_the_same_marks_nothing() {
     let index = with_fleets(&["f"]).await;
-    let (fleet, group) = (Key::new("n", "f"), Key::new("n", "f-1"));
+    let (fleet, group) = (Key::new("n", "f"), GroupKey::new("n", "f-1"));
     let say = |second: i64, state: Result<_, String>| {
         let at = jiff::Timestamp::from_second(second).unwrap();
         index.ray_seen(
@@ -368,7 +368,7 @@ async fn a_warning_of_kuberay_reaches_the_fleet_and_goes_with_the_cluster() {
         text: "headGroupSpec is bad".into(),
     });
     assert_eq!(marked(&index).await, ["f"]);
-    let words = index.read(|store| store.warnings[&Key::new("n", "f-1")].text.clone());
+    let words = index.read(|store| store.warnings[&GroupKey::new("n", "f-1")].text.clone());
     assert_eq!(words, "headGroupSpec is bad");
     index.delete(&cluster("f-1", "f"));
     assert!(index.read(|store| store.warnings.is_empty()));

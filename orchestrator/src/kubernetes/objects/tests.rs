@@ -193,7 +193,7 @@ fn a_fleet_is_read_however_deep_it_is_nested_and_whatever_its_status_holds() {
     assert_eq!(names(&fleet.spec.unreadable), ["spec.template"]);
     assert!(fleet.spec.unreadable[0].problem.contains("deeper than 126 levels: make it flatter"));
     let status = fleet.status.unwrap();
-    assert_eq!((status.ready_replicas, status.rollout.unwrap().to.as_str()), (2, "y"));
+    assert_eq!((status.ready_replicas, status.rollout.unwrap().to), (2, "y".into()));
     assert_eq!(names(&status.unreadable), ["status.rollout.lastProgress", "status.startupTimes"]);
     for odd in [json!("secret"), json!(7), json!([1])] {
         let mut fleet = serde_json::to_value(raw_fleet()).unwrap();

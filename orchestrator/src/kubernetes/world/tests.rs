@@ -1,6 +1,6 @@
 //! Groups as they are put together from the index.
 
-use rayfleet_api::names;
+use rayfleet_api::{GroupName, names};
 use rayfleet_core::observed::{ObservedRay, Reach};
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ fn fleet(groups: &[&str]) -> RayClusterFleet {
         .iter()
         .map(|name| {
             serde_json::to_value(rayfleet_api::status::GroupStatus {
-                name: (*name).to_owned(),
+                name: (*name).into(),
                 ..Default::default()
             })
             .unwrap()
@@ -94,7 +94,7 @@ fn fleet(groups: &[&str]) -> RayClusterFleet {
     fleet
 }
 
-fn groups(index: &Index, fleet: &RayClusterFleet) -> BTreeMap<String, (ObservedGroup, GroupPods)> {
+fn groups(index: &Index, fleet: &RayClusterFleet) -> BTreeMap<GroupName, (ObservedGroup, GroupPods)> {
     index.read(|store| groups_of(store, fleet))
 }
 

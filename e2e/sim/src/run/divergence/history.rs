@@ -59,7 +59,7 @@ impl History {
             }
         }
         for group in groups {
-            let open = |life: &&mut Life| life.gone.is_none() && life.name == group.name;
+            let open = |life: &&mut Life| life.gone.is_none() && group.name == life.name;
             if let Some(life) = self.lives.iter_mut().find(open) {
                 enter(&mut life.phases, group.phase, at);
             } else {
@@ -80,7 +80,7 @@ impl History {
 
 fn started(group: &GroupStatus, at: Duration) -> Life {
     Life {
-        name: group.name.clone(),
+        name: group.name.to_string(),
         slot: group.slot,
         revision: group.revisions().to_string(),
         phases: vec![Entered { what: group.phase, at }],

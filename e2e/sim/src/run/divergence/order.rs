@@ -172,7 +172,7 @@ mod tests {
         Life {
             name: name.to_owned(),
             slot,
-            revision: "a/b".to_owned(),
+            revision: "a/b".into(),
             phases: phases.collect(),
             gone: gone.map(Duration::from_secs),
         }

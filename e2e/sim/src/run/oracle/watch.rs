@@ -201,16 +201,16 @@ impl Watch {
                 .breach(format!("the status went back from generation {} to {generation}", state.generation));
         }
         state.generation = generation;
-        state.goals = Some(status.groups.iter().map(|group| (group.name.clone(), group.goal)).collect());
+        state.goals = Some(status.groups.iter().map(|group| (group.name.to_string(), group.goal)).collect());
         // A group that was removed may be created again under the same name.
         state.launches.retain(|name, _| status.groups.iter().any(|group| group.name == *name));
         for group in &status.groups {
             let GroupStatus { name, phase, launch, .. } = group;
-            let before = state.launches.insert(name.clone(), *launch).unwrap_or_default();
+            let before = state.launches.insert(name.to_string(), *launch).unwrap_or_default();
             if *launch < before {
                 self.shared.breach(format!("group {name} went back from launch {before} to {launch}"));
             }
-            if state.phases.insert(name.clone(), *phase) != Some(*phase) {
+            if state.phases.insert(name.to_string(), *phase) != Some(*phase) {
                 let message = group.message.as_deref().unwrap_or_default();
                 self.shared.trace.add("phase", format!("{name} {} {message}", phase.as_str()));
             }

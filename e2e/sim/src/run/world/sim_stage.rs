@@ -53,7 +53,10 @@ impl SimStage {
     async fn group(&mut self, index: usize) -> Result<String, String> {
         let mut groups = self.fleet().await.and_then(|fleet| fleet.status).unwrap_or_default().groups;
         groups.sort_by_key(|group| (group.slot, group.attempt));
-        groups.get(index).map(|group| group.name.clone()).ok_or_else(|| format!("there is no group {index}"))
+        groups
+            .get(index)
+            .map(|group| group.name.to_string())
+            .ok_or_else(|| format!("there is no group {index}"))
     }
 
     /// The RayCluster of a group, as Ray's world names it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rayfleet_api::NodeName;
 use rayfleet_api::valid::GroupShape;
 use serde_json::{Value, json};
 
@@ -41,7 +42,7 @@ fn put(node: &mut NodeRoom, namespace: &str, labels: &[(&str, &str)], spec: &Val
     node.pods.add(&Arc::new(pod), 1);
 }
 
-fn places(shape: &GroupShape, capacity: &Capacity) -> Vec<String> {
+fn places(shape: &GroupShape, capacity: &Capacity) -> Vec<NodeName> {
     fits(shape, capacity).unwrap_or_default()
 }
 

@@ -79,7 +79,7 @@ fn a_pod_without_a_grace_period_is_a_failure() {
 fn what_still_ends_beside_a_whole_group_is_only_a_leftover() {
     let (fleet, group, mut observed) = told_to_go(1);
     let mut new = pod(&group, 1);
-    "llama-pods1-0-new".clone_into(&mut new.name);
+    new.name = "llama-pods1-0-new".into();
     observed.pods.push(new);
     assert_eq!(step(&fleet, &group, &observed, 10).group.phase, Phase::Ready);
 }

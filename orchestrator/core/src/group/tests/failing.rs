@@ -130,8 +130,8 @@ fn a_template_of_another_size_leaves_the_groups_of_the_old_one_alone() {
     let old = fleet(1);
     let group = ready_entry(&old, 0);
     let mut new = old.clone();
-    new.revision.pod = "pods2".to_owned();
-    new.revision.engine = Some("eng2".to_owned());
+    new.revision.pod = "pods2".into();
+    new.revision.engine = Some("eng2".into());
     new.shape.roles[1].count = 2;
     new.model.as_mut().unwrap().parallelism.pipeline = 3;
     let mut observed = healthy(&group, t0());

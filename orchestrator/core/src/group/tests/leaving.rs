@@ -74,7 +74,7 @@ fn pods_that_were_lost_while_they_drained_and_have_no_node_again_hold_no_group_u
     // The head that ends beside the new one may still answer.
     let step = draining(2, |observed| {
         let mut ending = observed.pods[0].clone();
-        (ending.name, ending.deleting) = ("ending".to_owned(), true);
+        (ending.name, ending.deleting) = ("ending".into(), true);
         lost(observed);
         observed.pods.push(ending);
     });
@@ -198,7 +198,7 @@ fn a_swap_keeps_the_pods_and_launches_the_wanted_engine() {
         restarts: 2,
         ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine)
     };
-    fleet.revision.engine = Some("eng2".to_owned());
+    fleet.revision.engine = Some("eng2".into());
     let mut observed = healthy(&old, t0());
     observed.pods[0].gate_open = false;
     let running = step(&fleet, &old, &observed, 1);
@@ -207,17 +207,17 @@ fn a_swap_keeps_the_pods_and_launches_the_wanted_engine() {
     let next = step(&fleet, &old, &observed, 2);
     assert_eq!(kinds(&next), ["launch llama-pods1-0.eng2.2"]);
     assert_eq!((next.group.phase, next.group.goal, next.group.restarts), (Phase::Placing, Goal::Serve, 0));
-    assert_eq!((next.group.engine_revision, next.group.uid), (Some("eng2".to_owned()), old.uid));
+    assert_eq!((next.group.engine_revision, next.group.uid), (Some("eng2".into()), old.uid));
 }
 
 #[test]
 fn a_group_without_an_engine_yet_just_takes_the_new_revision() {
     let mut fleet = fleet(1);
     let young = with_goal(entry(&fleet, 0), Goal::SwapEngine);
-    fleet.revision.engine = Some("eng2".to_owned());
+    fleet.revision.engine = Some("eng2".into());
     let step = step(&fleet, &young, &ObservedGroup::default(), 1);
     assert_eq!(kinds(&step), ["create"]);
-    assert_eq!((step.group.goal, step.group.engine_revision), (Goal::Serve, Some("eng2".to_owned())));
+    assert_eq!((step.group.goal, step.group.engine_revision), (Goal::Serve, Some("eng2".into())));
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_group_between_two_launches_just_takes_the_new_revision() {
         ready_since: None,
         ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine)
     };
-    fleet.revision.engine = Some("eng2".to_owned());
+    fleet.revision.engine = Some("eng2".into());
     let mut observed = healthy(&between, t0());
     observed.pods[0].gate_open = false;
     ray_mut(&mut observed).engine.job = None;
@@ -291,7 +291,7 @@ fn an_engine_that_does_not_stop_holds_nothing_up() {
 fn an_engine_that_does_not_stop_is_not_swapped_in_place() {
     let mut fleet = fleet(1);
     let group = GroupStatus { phase: Phase::Stopping, ..with_goal(ready_entry(&fleet, 0), Goal::SwapEngine) };
-    fleet.revision.engine = Some("eng2".to_owned());
+    fleet.revision.engine = Some("eng2".into());
     let mut observed = healthy(&group, t0());
     observed.pods[0].gate_open = false;
     let stuck = step(&fleet, &group, &observed, 30);

@@ -81,7 +81,7 @@ fn a_suspended_group_can_go_and_takes_another_engine_without_one_to_end() {
     let gone = step(&fleet, &with_goal(entry.clone(), Goal::Retire), &observed, 5);
     assert_eq!(kinds(&gone), ["delete"]);
     let mut newer = fleet.clone();
-    newer.revision.engine = Some("eng2".to_owned());
+    newer.revision.engine = Some("eng2".into());
     let swapped = step(&newer, &with_goal(entry, Goal::SwapEngine), &observed, 5);
     assert_eq!(
         (swapped.group.phase, swapped.group.engine_revision.as_deref()),

@@ -99,7 +99,7 @@ fn a_lost_node_ends_the_group_once_ray_misses_it_too() {
     let lost = step(&fleet, &group, &observed, 1);
     assert_eq!((lost.group.goal, lost.group.failures), (Goal::Retire, 1));
     let blamed = lost.blamed.unwrap();
-    assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
+    assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".into()], true));
     assert!(blamed.cause.contains("node node-1 is lost"), "{}", blamed.cause);
 }
 
@@ -109,7 +109,7 @@ fn what_still_ends_on_a_lost_node_does_not_end_a_group_that_is_whole() {
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
     let mut old = pod(&group, 1);
-    (old.name, old.ip) = ("old-worker".to_owned(), Some("10.9.9.9".to_owned()));
+    (old.name, old.ip) = ("old-worker".into(), Some("10.9.9.9".to_owned()));
     (old.deleting, old.node_lost) = (true, true);
     observed.pods.push(old);
     let whole = step(&fleet, &group, &observed, 1);
@@ -167,7 +167,7 @@ fn what_befalls_all_nodes_at_once_is_no_nodes_fault() {
 fn a_missing_pod_is_blamed_on_its_node() {
     let fleet = fleet(1);
     let mut group = ready_entry(&fleet, 0);
-    group.nodes = vec!["node-0".to_owned(), "node-1".to_owned()];
+    group.nodes = vec!["node-0".into(), "node-1".into()];
     let mut observed = healthy(&group, t0());
     observed.pods.pop();
     assert_eq!(step(&fleet, &group, &observed, 1).blamed.unwrap().nodes, ["node-1"]);
@@ -188,7 +188,7 @@ fn a_node_that_does_not_come_back_in_time_is_blamed() {
         assert_eq!(not_ready.blamed, None);
         let failed = step(&fleet, &not_ready.group, &observed, 61);
         let blamed = failed.blamed.unwrap();
-        assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
+        assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".into()], true));
         assert!(blamed.cause.starts_with("not ready in time"), "{}", blamed.cause);
     }
 }
@@ -336,7 +336,7 @@ fn an_answer_about_another_launch_changes_nothing_for_a_group_that_serves() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
-    ray_mut(&mut observed).engine.submission = "llama-pods1-0.eng1.0".to_owned();
+    ray_mut(&mut observed).engine.launch = Some("llama-pods1-0.eng1.0".parse().unwrap());
     let step = step(&fleet, &group, &observed, 10);
     assert_eq!((step.group.phase, kinds(&step)), (Phase::Ready, vec![]));
 }

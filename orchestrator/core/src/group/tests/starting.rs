@@ -329,11 +329,11 @@ fn a_group_shows_its_nodes_the_heads_first_and_keeps_them_on_its_way_out() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
-    observed.pods[0].node = Some("z".to_owned());
+    observed.pods[0].node = Some("z".into());
     let up = step(&fleet, &group, &observed, 1).group;
     assert_eq!(
         (up.head.as_deref(), &up.nodes[..]),
-        (Some("llama-pods1-0-head"), &["z", "node-1"].map(str::to_owned)[..])
+        (Some("llama-pods1-0-head"), &["z", "node-1"].map(Into::into)[..])
     );
     let stopping = GroupStatus { phase: Phase::Stopping, ..with_goal(up.clone(), Goal::Retire) };
     let gone = ObservedGroup { pods: Vec::new(), ..observed.clone() };
@@ -423,7 +423,7 @@ fn the_gate_of_a_head_that_is_being_deleted_is_closed_and_never_opened() {
     assert_eq!(kinds(&step(&fleet, &group, &observed, 1)), ["gate false", "GroupNotReady"]);
     // Its successor is there, and is the one that counts.
     let mut next = pod(&group, 0);
-    (next.name, next.gate_open) = ("next-head".to_owned(), false);
+    (next.name, next.gate_open) = ("next-head".into(), false);
     observed.pods.push(next);
     let opens = step(&fleet, &GroupStatus { phase: Phase::Forming, ..group }, &observed, 2);
     let gated = opens.effects.iter().find_map(|effect| match effect {

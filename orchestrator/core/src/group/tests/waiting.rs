@@ -59,7 +59,7 @@ fn a_ray_node_that_never_joins_again_ends_the_group_and_counts_against_its_node(
     let (step, second) = gives_up(&fleet, 2, |_, observed| ray_mut(observed).nodes.truncate(1));
     assert_eq!((step.group.goal, second), (Goal::Retire, MINUTE), "hungAfter");
     let blamed = step.blamed.unwrap();
-    assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".to_owned()], true));
+    assert_eq!((blamed.nodes, blamed.served), (vec!["node-1".into()], true));
     assert!(blamed.cause.ends_with("still Forming: 1 of 2 Ray nodes are in"), "{}", blamed.cause);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayfleet_api::spec::{StrategyType, WhenNoRoom};
 use rayfleet_api::status::{Goal, GroupStatus};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
@@ -13,7 +13,7 @@ use crate::testing::*;
 
 fn pass(
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     replicas: u32,
     seconds: i64,
 ) -> Decision {
@@ -23,7 +23,7 @@ fn pass(
 fn pass_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     seconds: i64,
 ) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
@@ -39,7 +39,7 @@ fn pass_of(
     })
 }
 
-fn observed(groups: &[GroupStatus]) -> BTreeMap<String, ObservedGroup> {
+fn observed(groups: &[GroupStatus]) -> BTreeMap<GroupName, ObservedGroup> {
     groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect()
 }
 
@@ -48,7 +48,7 @@ fn created(decision: &Decision) -> Vec<&str> {
         Effect::CreateCluster { group } => Some(group.name.clone()),
         _ => None,
     };
-    let names: Vec<String> = decision.effects.iter().filter_map(name).collect();
+    let names: Vec<_> = decision.effects.iter().filter_map(name).collect();
     let entries = decision.status.groups.iter().map(|group| group.name.as_str());
     entries.filter(|entry| names.iter().any(|name| name == entry)).collect()
 }
@@ -70,12 +70,12 @@ fn an_adopted_group_with_another_name_does_not_block_recreate() {
     let mut fleet = fleet(2);
     fleet.strategy.kind = StrategyType::Recreate;
     // Adopted: of the wanted revision, with the name that another controller gave it.
-    let group = GroupStatus { name: "llama-bcdfgh-x7k2p".to_owned(), ..ready_entry(&fleet, 0) };
+    let group = GroupStatus { name: "llama-bcdfgh-x7k2p".into(), ..ready_entry(&fleet, 0) };
     let there = observed(std::slice::from_ref(&group));
     let decision = pass_of(&fleet, vec![group.clone()], &there, 1);
     assert_eq!(created(&decision), ["llama-pods1-1"]);
     // One that is not in the ledger counts as old.
-    let stray = GroupStatus { name: "llama-bcdfgh-zzzzz".to_owned(), ..group.clone() };
+    let stray = GroupStatus { name: "llama-bcdfgh-zzzzz".into(), ..group.clone() };
     let mut there = there;
     there.insert(stray.name.clone(), ObservedGroup { cluster: None, ..healthy(&stray, t0()) });
     assert_eq!(created(&pass_of(&fleet, vec![group], &there, 1)), Vec::<&str>::new());
@@ -117,7 +117,7 @@ fn a_retired_group_that_was_never_observed_is_kept_for_a_while() {
 fn without_capacity_no_surge_group_is_created() {
     let mut old = fleet(1);
     let groups = [ready_entry(&old, 0)];
-    old.revision.pod = "pods2".to_owned();
+    old.revision.pod = "pods2".into();
     let observed = observed(&groups);
     let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };
     let decision = decide(&ReconcileInput {
@@ -139,7 +139,7 @@ fn without_capacity_no_surge_group_is_created() {
 fn without_capacity_a_surge_group_pends_if_allowed() {
     let mut old = fleet(1);
     let groups = [ready_entry(&old, 0)];
-    old.revision.pod = "pods2".to_owned();
+    old.revision.pod = "pods2".into();
     old.strategy.when_no_room = WhenNoRoom::Pend;
     let observed = observed(&groups);
     let status = RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() };

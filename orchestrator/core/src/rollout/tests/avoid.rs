@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayfleet_api::status::{Goal, GroupStatus, NodeFailures, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Inputs, Planner, RolloutTarget, avoid, plan};
 use super::inputs;
@@ -15,7 +15,7 @@ use crate::time;
 fn against(node: &str) -> NodeFailures {
     let last = Some(time::began(t0()));
     NodeFailures {
-        node: node.to_owned(),
+        node: node.into(),
         failures: 3,
         last_failure_time: last,
         cause: "rank 1 died".to_owned(),
@@ -26,7 +26,7 @@ fn against(node: &str) -> NodeFailures {
 fn planned(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     capacity: &Capacity,
     nodes: &[NodeFailures],
 ) -> Vec<GroupStatus> {
@@ -49,14 +49,14 @@ fn a_new_group_avoids_a_node_while_there_is_room_elsewhere() {
 }
 
 /// A group on node-0 and node-1, which failed there; its pods still hold their GPUs.
-fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<String, ObservedGroup>, Capacity) {
+fn failed(fleet: &ValidFleet, free: &[u32]) -> (GroupStatus, BTreeMap<GroupName, ObservedGroup>, Capacity) {
     let group = GroupStatus {
         phase: Phase::Failed,
         ready_since: None,
         restarts: 1,
         retry_after: Some(time::began(at(200))),
         goal_reason: Some("failed: rank 1 died".to_owned()),
-        nodes: vec!["node-0".to_owned(), "node-1".to_owned()],
+        nodes: vec!["node-0".into(), "node-1".into()],
         ..ready_entry(fleet, 0)
     };
     let observed = BTreeMap::from([(group.name.clone(), healthy(&group, t0()))]);
@@ -103,7 +103,7 @@ fn all_questions_about_room_in_a_pass_share_one_budget() {
     let target = RolloutTarget::new(&fleet, None, &RayClusterFleetStatus::default(), false);
     let inputs = Inputs { capacity: Some(&capacity), ..inputs(&fleet, &target, &observed) };
     let planner = Planner::new(inputs, vec![group.clone()]);
-    let avoided = ["node-1".to_owned()];
+    let avoided = ["node-1".into()];
     let ask = || avoid::has_room(&planner, &avoided, Some(&group));
     assert!(ask(), "node-0 is free once it is gone");
     let answers = (0..1_000_000).take_while(|_| ask()).count();

@@ -16,7 +16,7 @@ fn a_surge_group_that_waits_for_the_quota_of_older_ones_is_a_lack_of_room() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable) = (1, 0);
     let why = "RayCluster x is suspended; Kueue resumes it";
-    let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, slot) };
+    let old = |slot| GroupStatus { revision: "old".into(), ..ready_entry(&fleet, slot) };
     let surge = |since: i64| GroupStatus {
         phase_since: Some(time::began(at(since))),
         ..in_phase(&fleet, 2, Phase::Suspended, why)
@@ -141,7 +141,7 @@ fn an_undo_is_advised_only_if_there_is_a_revision_to_go_back_to() {
     let mut before = status_at_first(&fleet, groups.clone());
     let rollout = before.rollout.as_mut().unwrap();
     rollout.last_progress = Some(time::began(t0()));
-    rollout.stable = Some("pods0/eng0".to_owned());
+    rollout.stable = Some("pods0/eng0".into());
     let message = says(&status_of(&fleet, groups, &Observations::new(), &before), "Stalled").2;
     assert!(
         message.ends_with("if the revision is at fault, `kubectl rayfleet rollout undo llama`"),

@@ -79,14 +79,12 @@ fn rollout_state_is_reset_by_a_new_revision() {
         let (fleet, before) = at_rest(|rollout| {
             rollout.revision_number = Some(3);
             rollout.step = RolloutStep::ReplacingGroups;
-            to.clone_into(&mut rollout.to);
+            rollout.to = to.into();
         });
-        let groups = vec![
-            ready_entry(&fleet, 0),
-            GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, 1) },
-        ];
+        let groups =
+            vec![ready_entry(&fleet, 0), GroupStatus { revision: "old".into(), ..ready_entry(&fleet, 1) }];
         let rollout = status_of(&fleet, groups, &BTreeMap::new(), &before).rollout.unwrap();
-        assert_eq!(rollout.from.as_deref(), Some("old/eng1"));
+        assert_eq!(rollout.from, Some("old/eng1".into()));
         (rollout.revision_number, rollout.last_progress == Some(time::began(at(NOW))))
     };
     // One group less of the new revision is no progress.
@@ -116,7 +114,7 @@ fn only_a_waiting_step_can_be_overdue() {
     assert_eq!(stalled(&fleet, 41, vec![up(0)]), "NotStalled");
     assert_eq!(stalled(&fleet, 40, vec![up(0)]), "ProgressDeadlineExceeded");
     assert_eq!(stalled(&fleet, 0, vec![up(0), up(1)]), "NotStalled", "it is complete");
-    let old = || GroupStatus { revision: "old".to_owned(), ..up(0) };
+    let old = || GroupStatus { revision: "old".into(), ..up(0) };
     let mut paused = fleet.clone();
     paused.paused = true;
     assert_eq!(stalled(&paused, 0, vec![old(), up(1)]), "NotStalled", "it is paused");
@@ -144,7 +142,7 @@ fn a_failure_after_completion_has_the_whole_deadline_once() {
         later.rollout.as_mut().unwrap().last_progress = Some(time::began(at(NOW - 60)));
         // It is replaced by another group each time.
         for attempt in 1..3 {
-            let name = format!("llama-pods1-1-{attempt}");
+            let name = format!("llama-pods1-1-{attempt}").into();
             let again = GroupStatus { name, attempt, failures: attempt, ..entry(&fleet, 1) };
             later = status_of(&fleet, vec![rest.groups[0].clone(), again], &Observations::new(), &later);
             assert_eq!(says(&later, "Stalled").1, "ProgressDeadlineExceeded", "attempt {attempt}");
@@ -157,7 +155,7 @@ fn a_failure_after_completion_has_the_whole_deadline_once() {
 fn a_flapping_group_does_not_extend_the_deadline() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(30));
-    let old = GroupStatus { revision: "old".to_owned(), ..ready_entry(&fleet, 0) };
+    let old = GroupStatus { revision: "old".into(), ..ready_entry(&fleet, 0) };
     let up = |restarts| GroupStatus {
         restarts,
         ready_since: Some(time::began(at(NOW))),

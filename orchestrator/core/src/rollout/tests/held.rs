@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, RolloutStep};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use crate::decide::{Decision, ReconcileInput, decide};
 use crate::effect::Effect;
@@ -25,7 +25,7 @@ fn pass(
     fleet: &ValidFleet,
     held: Option<&HoldReason>,
     status: &RayClusterFleetStatus,
-    groups: &BTreeMap<String, ObservedGroup>,
+    groups: &BTreeMap<GroupName, ObservedGroup>,
     seconds: i64,
 ) -> Decision {
     let capacity = nodes(&[1; 8]);
@@ -47,7 +47,7 @@ fn status(groups: &[GroupStatus]) -> RayClusterFleetStatus {
     RayClusterFleetStatus { groups: groups.to_vec(), ..RayClusterFleetStatus::default() }
 }
 
-fn observed(groups: &[GroupStatus]) -> BTreeMap<String, ObservedGroup> {
+fn observed(groups: &[GroupStatus]) -> BTreeMap<GroupName, ObservedGroup> {
     groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect()
 }
 
@@ -102,7 +102,7 @@ fn the_gate_of_a_dead_engine_closes_while_the_spec_is_refused() {
 fn no_group_is_changed_to_the_stand_in_revision() {
     // The spec is refused in the middle of a rollout: the stand-in is the older revision.
     let fleet = fleet(2);
-    let newer = GroupStatus { revision: "pods2".to_owned(), ..ready_entry(&fleet, 1) };
+    let newer = GroupStatus { revision: "pods2".into(), ..ready_entry(&fleet, 1) };
     let groups = [ready_entry(&fleet, 0), newer];
     let decision = pass(&fleet, Some(&refusal()), &status(&groups), &observed(&groups), 1);
     assert!(decision.status.groups.iter().all(|group| group.goal == Goal::Serve), "{decision:#?}");
@@ -159,7 +159,7 @@ fn a_transient_hold_is_no_stall_before_the_deadline() {
 fn a_rollback_survives_a_refusal() {
     let fleet = fleet(1);
     let groups = [ready_entry(&fleet, 0)];
-    let rollback = RollbackStatus { failed: "pods9/eng9".to_owned(), ..RollbackStatus::default() };
+    let rollback = RollbackStatus { failed: "pods9/eng9".into(), ..RollbackStatus::default() };
     let rollout = RolloutStatus { rollback: Some(rollback.clone()), ..RolloutStatus::default() };
     let status = RayClusterFleetStatus { rollout: Some(rollout), ..status(&groups) };
     let decision = pass(&fleet, Some(&refusal()), &status, &observed(&groups), 1);

@@ -20,8 +20,8 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
+use rayfleet_api::{GroupName, ValidFleet};
 
 use super::{Inputs, RolloutTarget, replace, scale_down};
 use crate::decide::Decision;
@@ -45,7 +45,7 @@ fn is_own_decision(fleet: &ValidFleet, decision: &Decision, group: &GroupStatus)
 fn inputs<'a>(
     fleet: &'a ValidFleet,
     target: &'a RolloutTarget<'a>,
-    observed: &'a BTreeMap<String, ObservedGroup>,
+    observed: &'a BTreeMap<GroupName, ObservedGroup>,
 ) -> Inputs<'a> {
     Inputs {
         fleet,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{Goal, GroupStatus, Phase, RolloutStatus};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::super::{Inputs, Planner, RolloutTarget, plan};
 use super::inputs;
@@ -16,12 +16,12 @@ use crate::testing::*;
 use crate::time;
 
 /// Two groups, the first on node-0 and node-1, the second on node-2 and node-3.
-fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, ObservedGroup>) {
+fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<GroupName, ObservedGroup>) {
     let groups = vec![ready_entry(fleet, 0), ready_entry(fleet, 1)];
     let observed = |group: &GroupStatus| {
         let mut observed = healthy(group, t0());
         for (number, pod) in observed.pods.iter_mut().enumerate() {
-            pod.node = Some(format!("node-{}", 2 * usize::try_from(group.slot).unwrap() + number));
+            pod.node = Some(format!("node-{}", 2 * usize::try_from(group.slot).unwrap() + number).into());
         }
         (group.name.clone(), observed)
     };
@@ -30,22 +30,22 @@ fn two(fleet: &ValidFleet) -> (Vec<GroupStatus>, BTreeMap<String, ObservedGroup>
 }
 
 /// Cordons a node, both in the observed pods and in the capacity.
-fn cordon(observed: &mut BTreeMap<String, ObservedGroup>, capacity: &mut Capacity, number: usize) {
+fn cordon(observed: &mut BTreeMap<GroupName, ObservedGroup>, capacity: &mut Capacity, number: usize) {
     close(observed, capacity, number, Leaving::Emptied);
 }
 
 /// Marks the machine as about to end.
-fn end(observed: &mut BTreeMap<String, ObservedGroup>, capacity: &mut Capacity, number: usize) {
+fn end(observed: &mut BTreeMap<GroupName, ObservedGroup>, capacity: &mut Capacity, number: usize) {
     close(observed, capacity, number, Leaving::Ends);
 }
 
 fn close(
-    observed: &mut BTreeMap<String, ObservedGroup>,
+    observed: &mut BTreeMap<GroupName, ObservedGroup>,
     capacity: &mut Capacity,
     number: usize,
     how: Leaving,
 ) {
-    let name = format!("node-{number}");
+    let name = format!("node-{number}").into();
     capacity.nodes[number].unschedulable = true;
     for pod in observed
         .values_mut()
@@ -60,7 +60,7 @@ fn close(
 fn planned(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     capacity: &Capacity,
 ) -> Vec<GroupStatus> {
     let target = RolloutTarget::new(fleet, None, &RayClusterFleetStatus::default(), false);
@@ -124,7 +124,7 @@ fn a_group_kept_by_the_partition_moves_too() {
     let mut fleet = fleet(2);
     (fleet.strategy.max_surge, fleet.strategy.max_unavailable, fleet.strategy.partition) = (0, 1, 1);
     let (mut groups, mut observed) = two(&fleet);
-    groups[0].revision = "old".to_owned();
+    groups[0].revision = "old".into();
     let mut capacity = nodes(&[0, 0, 0, 0, 1, 1]);
     cordon(&mut observed, &mut capacity, 0);
     assert_eq!(goals(&planned(&fleet, groups, &observed, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);
@@ -133,7 +133,7 @@ fn a_group_kept_by_the_partition_moves_too() {
 fn decided(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     capacity: &Capacity,
 ) -> Decision {
     let status = RayClusterFleetStatus { groups, ..RayClusterFleetStatus::default() };
@@ -172,7 +172,7 @@ fn nodes_are_requested_again_for_a_group_that_must_move() {
     let (groups, mut observed) = two(&fleet);
     let mut capacity = nodes(&[0; 4]);
     cordon(&mut observed, &mut capacity, 0);
-    let to = fleet.revision.to_string();
+    let to = fleet.revision.clone();
     let again = Some(time::began(at(100)));
     let in_vain = RolloutStatus {
         pend_failed_revision: Some(to.clone()),
@@ -274,7 +274,7 @@ fn a_swapping_group_on_a_machine_that_ends_leaves_too() {
     let fleet = fleet(2);
     let (mut groups, mut observed) = two(&fleet);
     (groups[0].goal, groups[0].phase) = (Goal::SwapEngine, Phase::Draining);
-    groups[0].engine_revision = Some("eng0".to_owned());
+    groups[0].engine_revision = Some("eng0".into());
     let mut capacity = nodes(&[0; 4]);
     end(&mut observed, &mut capacity, 0);
     assert_eq!(goals(&planned(&fleet, groups, &observed, &capacity)), [(0, Goal::Retire), (1, Goal::Serve)]);

@@ -13,7 +13,7 @@ fn canary() -> Sim {
     let mut sim = Sim::new(fleet, 4, PACE);
     sim.settle();
     sim.fleet.strategy.partition = 2;
-    sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
+    sim.change(|fleet| fleet.revision.pod = "pods2".into());
     sim.settle();
     sim.watch();
     sim
@@ -74,7 +74,7 @@ fn a_partition_of_all_groups_keeps_and_repairs_them() {
     let mut sim = canary();
     sim.change(|fleet| {
         fleet.strategy.partition = 3;
-        fleet.revision.pod = "pods3".to_owned();
+        fleet.revision.pod = "pods3".into();
     });
     sim.settle();
     sim.hit(0, Fault::ClusterDeleted);
@@ -90,7 +90,7 @@ fn an_engine_is_kept_like_pods() {
     let mut sim = Sim::new(fleet, 3, PACE);
     sim.settle();
     sim.fleet.strategy.partition = 1;
-    sim.change(|fleet| fleet.revision.engine = Some("eng2".to_owned()));
+    sim.change(|fleet| fleet.revision.engine = Some("eng2".into()));
     sim.settle();
     assert_eq!(revisions(&sim), [(0, "pods1", "eng1"), (1, "pods1", "eng2")]);
     sim.hit(0, Fault::ClusterDeleted);

@@ -37,7 +37,7 @@ fn after_plan_without(
 }
 
 fn old(fleet: &ValidFleet, slot: u32) -> GroupStatus {
-    GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) }
+    GroupStatus { revision: "old".into(), ..ready_entry(fleet, slot) }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_worst_placed_group_goes_first_then_the_least_loaded() {
     fleet.strategy.max_surge = 0;
     fleet.strategy.max_unavailable = 1;
     let on = |slot, nodes: [&str; 2], in_flight| GroupStatus {
-        nodes: nodes.map(str::to_owned).to_vec(),
+        nodes: nodes.map(Into::into).to_vec(),
         in_flight: Some(in_flight),
         ..old(&fleet, slot)
     };
@@ -146,8 +146,8 @@ fn groups_without_pods_have_their_room_reserved() {
 fn only_a_staying_group_without_an_engine_gets_the_new_engine_revision() {
     let mut fleet = fleet(1);
     let (young, up) = (entry(&fleet, 0), ready_entry(&fleet, 0));
-    let old_pods = GroupStatus { revision: "old".to_owned(), ..young.clone() };
-    fleet.revision.engine = Some("eng2".to_owned());
+    let old_pods = GroupStatus { revision: "old".into(), ..young.clone() };
+    fleet.revision.engine = Some("eng2".into());
     let engine = |group: &GroupStatus| {
         let after = after_plan(&fleet, vec![group.clone()], &nodes(&[]));
         after[0].engine_revision.clone().unwrap()
@@ -163,7 +163,7 @@ fn a_replacement_of_a_failed_group_waits_with_a_reason() {
     let fleet = fleet(1);
     let failed = |slot, failures, revision: &str| GroupStatus {
         failures,
-        revision: revision.to_owned(),
+        revision: revision.into(),
         goal_reason: Some(format!("failed {failures} times")),
         ..with_goal(ready_entry(&fleet, slot), Goal::Retire)
     };
@@ -204,7 +204,7 @@ fn only_as_many_drains_are_cancelled_as_groups_are_missing() {
     let stops = GroupStatus { phase: Phase::Stopping, ..drains(1) };
     assert_eq!(goals(vec![up.clone(), drains(1), ready_entry(&fleet, 2)])[1], (1, retire), "none is missing");
     assert_eq!(goals(vec![up.clone(), stops])[1], (1, retire), "its engine was asked to stop");
-    let old = GroupStatus { revision: "old".to_owned(), ..drains(1) };
+    let old = GroupStatus { revision: "old".into(), ..drains(1) };
     assert_eq!(goals(vec![up, old])[1], (1, retire), "it is of an old revision");
 }
 
@@ -225,7 +225,7 @@ fn a_pause_keeps_the_existing_surge_and_allows_no_more() {
 fn the_partition_keeps_the_last_complete_revision_first() {
     let stable = fleet(3);
     let mut fleet = fleet(3);
-    fleet.revision.pod = "pods2".to_owned();
+    fleet.revision.pod = "pods2".into();
     fleet.strategy.partition = 1;
     let groups = vec![old(&stable, 0), ready_entry(&stable, 1), ready_entry(&stable, 2)];
     let (target, observed) = (
@@ -275,7 +275,7 @@ fn recreate_waits_until_no_old_group_is_left() {
     let made_beside = |name: &str, edit: fn(&mut ObservedGroup)| {
         let mut observed = healthy(&entry(&fleet, 0), t0());
         edit(&mut observed);
-        let observed = BTreeMap::from([(name.to_owned(), observed)]);
+        let observed = BTreeMap::from([(name.into(), observed)]);
         let target = RolloutTarget::new(&fleet, None, &RayClusterFleetStatus::default(), false);
         let inputs = inputs(&fleet, &target, &observed);
         let mut planner = Planner::new(inputs, Vec::new());
@@ -298,7 +298,7 @@ fn recreate_waits_until_no_old_group_is_left() {
 fn adding_or_removing_a_model_replaces_groups() {
     let mut fleet = plain_fleet(1);
     fleet.strategy.max_unavailable = 1;
-    let with_engine = GroupStatus { engine_revision: Some("eng1".to_owned()), ..ready_entry(&fleet, 0) };
+    let with_engine = GroupStatus { engine_revision: Some("eng1".into()), ..ready_entry(&fleet, 0) };
     assert_eq!(planned(&fleet, vec![with_engine], &nodes(&[]))[0].1, Goal::Retire);
 }
 
@@ -306,7 +306,7 @@ fn adding_or_removing_a_model_replaces_groups() {
 fn a_swap_is_cancelled_by_new_pods_and_by_an_undo() {
     let fleet = fleet(1);
     let draining = GroupStatus { phase: Phase::Draining, goal: Goal::SwapEngine, ..ready_entry(&fleet, 0) };
-    let other = GroupStatus { revision: "old".to_owned(), ..draining.clone() };
+    let other = GroupStatus { revision: "old".into(), ..draining.clone() };
     assert_eq!(planned(&fleet, vec![other], &nodes(&[]))[0].1, Goal::Retire);
     assert_eq!(planned(&fleet, vec![draining.clone()], &nodes(&[]))[0].1, Goal::Serve);
     let stopping = GroupStatus { phase: Phase::Stopping, ..draining };
@@ -321,7 +321,7 @@ fn a_swap_is_cancelled_by_new_pods_and_by_an_undo() {
 fn room_is_reserved_for_missing_pods_by_their_own_template() {
     let stable = fleet(1);
     let mut fleet = fleet(1);
-    fleet.revision.pod = "pods2".to_owned();
+    fleet.revision.pod = "pods2".into();
     fleet.shape.roles.iter_mut().for_each(|pod| pod.spec = gpu_pod(2).into());
     let status = RayClusterFleetStatus::default();
     let (target, observed) = (RolloutTarget::new(&fleet, Some(&stable), &status, false), BTreeMap::new());

@@ -83,9 +83,9 @@ prop_compose! {
 fn happen(sim: &mut Sim, happening: &Happening) {
     match happening {
         Happening::Nothing => {}
-        Happening::Pods(number) => sim.change(|fleet| fleet.revision.pod = format!("pods{number}")),
+        Happening::Pods(number) => sim.change(|fleet| fleet.revision.pod = format!("pods{number}").into()),
         Happening::Engine(number) => {
-            sim.change(|fleet| fleet.revision.engine = Some(format!("eng{number}")));
+            sim.change(|fleet| fleet.revision.engine = Some(format!("eng{number}").into()));
         }
         Happening::Scale(replicas) => sim.change(|fleet| fleet.replicas = *replicas),
         Happening::Paused(paused) => sim.change(|fleet| fleet.paused = *paused),

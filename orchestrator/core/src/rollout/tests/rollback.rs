@@ -25,7 +25,7 @@ fn up(surge: u32, unavailable: u32, room: usize) -> Sim {
 }
 
 fn new_engine(sim: &mut Sim, revision: &str) {
-    sim.change(|fleet| fleet.revision.engine = Some(revision.to_owned()));
+    sim.change(|fleet| fleet.revision.engine = Some(revision.into()));
 }
 
 fn rolled_back(sim: &mut Sim) {
@@ -64,7 +64,7 @@ fn a_bad_engine_is_rolled_back_within_the_budget() {
 #[test]
 fn bad_pods_are_rolled_back_with_a_surge_and_no_outage() {
     let mut sim = up(1, 0, 4);
-    sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
+    sim.change(|fleet| fleet.revision.pod = "pods2".into());
     rolled_back(&mut sim);
     assert_eq!((sim.fewest_ready, sim.most_groups), (3, 4));
     assert!(sim.names().iter().all(|name| name.contains("pods1")), "{:?}", sim.names());
@@ -142,7 +142,7 @@ fn a_lack_of_room_does_not_start_a_rollback() {
     let mut sim = up(0, 1, 3);
     sim.bad.clear();
     sim.change(|fleet| {
-        fleet.revision.pod = "pods2".to_owned();
+        fleet.revision.pod = "pods2".into();
         for role in &mut fleet.shape.roles {
             let revision = (names::LABEL_POD_REVISION.to_owned(), "pods2".to_owned());
             role.labels =

@@ -25,11 +25,11 @@ fn condition<'s>(sim: &'s Sim, type_: &str) -> &'s FleetCondition {
 }
 
 fn new_pods(sim: &mut Sim, revision: &str) {
-    sim.change(|fleet| fleet.revision.pod = revision.to_owned());
+    sim.change(|fleet| fleet.revision.pod = revision.into());
 }
 
 fn new_engine(sim: &mut Sim, revision: &str) {
-    sim.change(|fleet| fleet.revision.engine = Some(revision.to_owned()));
+    sim.change(|fleet| fleet.revision.engine = Some(revision.into()));
 }
 
 fn owned(set: &std::collections::BTreeSet<&str>) -> Vec<String> {
@@ -336,7 +336,7 @@ fn broken_groups_go_first_and_cost_no_budget() {
     sim.hit(0, Fault::EngineDies);
     sim.ticks(1);
     new_pods(&mut sim, "pods2");
-    sim.change(|fleet| fleet.revision.engine = Some("eng2".to_owned()));
+    sim.change(|fleet| fleet.revision.engine = Some("eng2".into()));
     sim.ticks(1);
     let goals: Vec<_> = sim
         .status
@@ -362,7 +362,7 @@ fn a_completely_broken_fleet_is_replaced_at_once() {
     sim.bad.insert("eng1".to_owned());
     sim.ticks(20);
     assert_eq!(sim.status.ready_replicas, 0);
-    sim.change(|fleet| fleet.revision.engine = Some("eng2".to_owned()));
+    sim.change(|fleet| fleet.revision.engine = Some("eng2".into()));
     sim.settle();
     assert_eq!(sim.status.ready_replicas, 3);
 }
@@ -540,7 +540,7 @@ fn max_surge_limits_groups_with_terminating_pods() {
     sim.settle();
     sim.change(|fleet| fleet.replicas = 60);
     sim.settle();
-    sim.change(|fleet| fleet.revision.pod = "pods2".to_owned());
+    sim.change(|fleet| fleet.revision.pod = "pods2".into());
     // Without a violation: never more than 66 groups with pods.
     sim.settle();
     assert_eq!(sim.most_hardware, 66);

@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayfleet_api::revision::Revision;
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::is_own_decision;
 use super::sim_group::{Fault, Job, SimGroup};
@@ -45,7 +44,7 @@ pub(super) enum Pass {
 pub(super) struct Sim {
     pub(super) fleet: ValidFleet,
     pub(super) status: RayClusterFleetStatus,
-    pub(super) groups: BTreeMap<String, SimGroup>,
+    pub(super) groups: BTreeMap<GroupName, SimGroup>,
     pub(super) now: i64,
     pub(super) breaches: Vec<String>,
     /// Engine or pod revisions whose engines fail at launch.
@@ -174,7 +173,7 @@ impl Sim {
     pub(super) fn decide(
         &self,
         status: &RayClusterFleetStatus,
-        groups: &BTreeMap<String, ObservedGroup>,
+        groups: &BTreeMap<GroupName, ObservedGroup>,
         capacity: &Capacity,
     ) -> Decision {
         let stable = self.stable(status);
@@ -192,16 +191,15 @@ impl Sim {
 
     /// The fleet at its last complete revision, as its history has it.
     fn stable(&self, status: &RayClusterFleetStatus) -> Option<ValidFleet> {
-        let stable = status.rollout.as_ref()?.stable.as_deref().filter(|_| !self.history_lost)?;
-        let Ok(revision) = stable.parse::<Revision>();
-        Some(ValidFleet { revision, ..self.fleet.clone() })
+        let stable = status.rollout.as_ref()?.stable.clone().filter(|_| !self.history_lost)?;
+        Some(ValidFleet { revision: stable, ..self.fleet.clone() })
     }
 
     /// Checks the invariants of a pass.
     fn check(
         &mut self,
         decision: &Decision,
-        observed: &BTreeMap<String, ObservedGroup>,
+        observed: &BTreeMap<GroupName, ObservedGroup>,
         capacity: &Capacity,
     ) {
         let strategy = &self.fleet.strategy;
@@ -253,7 +251,7 @@ impl Sim {
         self.groups.retain(|_, group| group.ends.is_none_or(|ends| ends > now));
         let mut waiting: Vec<_> = self.groups.iter().filter(|(_, group)| group.nodes.is_none()).collect();
         waiting.sort_by_key(|(_, group)| group.pods_since);
-        let waiting: Vec<String> = waiting.into_iter().map(|(name, _)| name.clone()).collect();
+        let waiting: Vec<GroupName> = waiting.into_iter().map(|(name, _)| name.clone()).collect();
         for name in waiting {
             let taken = self.taken();
             let mut free = (0..self.nodes).filter(|node| !taken.contains(node));
@@ -274,14 +272,14 @@ impl Sim {
         self.groups.values().filter_map(|group| group.nodes).flat_map(|(one, other)| [one, other]).collect()
     }
 
-    fn capacity(&self, observed: &BTreeMap<String, ObservedGroup>) -> Capacity {
+    fn capacity(&self, observed: &BTreeMap<GroupName, ObservedGroup>) -> Capacity {
         let taken = self.taken();
         let free: Vec<u32> = (0..self.nodes).map(|node| u32::from(!taken.contains(&node))).collect();
         let pods = observed.values().flat_map(|observed| &observed.pods);
         let pending = pods.filter(|pod| pod.node.is_none() && !pod.deleting);
         let pending = pending
             .map(|pod| PendingPod {
-                name: pod.name.clone(),
+                name: pod.name.to_string(),
                 spec: gpu_pod(1).into(),
                 ..PendingPod::default()
             })
@@ -289,8 +287,8 @@ impl Sim {
         Capacity { pending, ..nodes(&free) }
     }
 
-    fn observed(&self) -> BTreeMap<String, ObservedGroup> {
-        let see = |(name, group): (&String, &SimGroup)| {
+    fn observed(&self) -> BTreeMap<GroupName, ObservedGroup> {
+        let see = |(name, group): (&GroupName, &SimGroup)| {
             let entry = self.status.groups.iter().find(|entry| entry.name == *name);
             (name.clone(), group.observed(entry, self))
         };
@@ -312,33 +310,32 @@ impl Sim {
             Effect::RepairCluster { .. } => {}
             Effect::SetGate { launch, open, .. } => self.groups.get_mut(&launch.group).unwrap().gate = open,
             Effect::LaunchEngine { launch } => {
-                let submission = launch.to_string();
-                let among = |set: &BTreeSet<String>| set.iter().any(|of| submission.contains(of.as_str()));
+                let text = launch.to_string();
+                let among = |set: &BTreeSet<String>| set.iter().any(|of| text.contains(of.as_str()));
                 let (bad, slow) = (among(&self.bad), among(&self.slow));
                 let group = self.groups.get_mut(&launch.group).unwrap();
-                if group.jobs.iter().any(|(id, job)| job.ended.is_none() && *id != submission) {
-                    self.breaches.push(format!("{now}: {submission} was launched beside another"));
+                if group.jobs.iter().any(|(id, job)| job.ended.is_none() && *id != launch) {
+                    self.breaches.push(format!("{now}: {launch} was launched beside another"));
                 }
                 group.draining = false;
                 let ended = bad.then(|| "no such model".to_owned());
-                group.jobs.entry(submission).or_insert(Job { started: now, ended, slow, probed: false });
+                group.jobs.entry(launch).or_insert(Job { started: now, ended, slow, probed: false });
             }
             Effect::SetDraining { group, draining } => {
                 self.groups.get_mut(&group).unwrap().draining = draining;
             }
             Effect::StopEngine { launch } => {
-                let submission = launch.to_string();
                 let sim = self.groups.get_mut(&launch.group).unwrap();
                 if sim.serves(now, self.pace) {
-                    self.breaches.push(format!("{now}: {submission} was stopped with requests in flight"));
+                    self.breaches.push(format!("{now}: {launch} was stopped with requests in flight"));
                 }
-                if sim.jobs.contains_key(&submission) {
+                if sim.jobs.contains_key(&launch) {
                     sim.kill("stopped");
                 }
             }
             Effect::Probe { launch } => {
                 let jobs = &mut self.groups.get_mut(&launch.group).unwrap().jobs;
-                if let Some(job) = jobs.get_mut(&launch.to_string()) {
+                if let Some(job) = jobs.get_mut(&launch) {
                     job.probed = true;
                 }
             }
@@ -380,7 +377,7 @@ impl Sim {
         // An entry from before a scale-down is still created, because it is in the ledger.
         let most = most.max(self.status.groups.len());
         let holds = |group: &SimGroup| group.nodes.is_some() || group.ends.is_none();
-        let names: Vec<&String> =
+        let names: Vec<&GroupName> =
             self.groups.iter().filter(|(_, group)| holds(group)).map(|(name, _)| name).collect();
         self.most_hardware = self.most_hardware.max(names.len());
         if names.len() > most {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayfleet_api::LaunchId;
 use rayfleet_api::status::GroupStatus;
 
 use super::sim::{Pace, Sim};
@@ -35,7 +36,7 @@ pub(super) struct SimGroup {
     pub(super) nodes: Option<(usize, usize)>,
     /// When its pods will have ended, if the RayCluster is gone.
     pub(super) ends: Option<i64>,
-    pub(super) jobs: BTreeMap<String, Job>,
+    pub(super) jobs: BTreeMap<LaunchId, Job>,
     pub(super) gate: bool,
     pub(super) endpoint: bool,
     pub(super) draining: bool,
@@ -108,10 +109,10 @@ impl SimGroup {
     pub(super) fn pod(&self, number: usize, ready: bool) -> ObservedPod {
         let node = self.nodes.map(|(one, other)| if number == 0 { one } else { other });
         ObservedPod {
-            name: format!("{}-{number}", self.entry.name),
+            name: format!("{}-{number}", self.entry.name).into(),
             uid: format!("{}-{number}-{}", self.entry.name, self.pods_since),
             head: number == 0,
-            node: node.map(|node| format!("node-{node}")),
+            node: node.map(|node| format!("node-{node}").into()),
             ip: ready.then(|| format!("10.{}.{}.{number}", self.entry.slot, self.entry.attempt)),
             deleting: self.ends.is_some(),
             ends_at: None,
@@ -126,13 +127,13 @@ impl SimGroup {
     }
 
     pub(super) fn engine(&self, entry: &GroupStatus, sim: &Sim) -> ObservedEngine {
-        let submission = entry.launch_id().to_string();
-        let Some(job) = self.jobs.get(&submission) else {
-            return ObservedEngine { submission, ..ObservedEngine::default() };
+        let launch = entry.launch_id();
+        let Some(job) = self.jobs.get(&launch) else {
+            return ObservedEngine { launch: Some(launch), ..ObservedEngine::default() };
         };
         let healthy = job.healthy(sim.now, sim.pace);
         ObservedEngine {
-            submission,
+            launch: Some(launch),
             job: Some(job.ended.clone().map_or(ObservedJob::Running, ObservedJob::Ended)),
             ranks_placed: if sim.now > job.started { 2 } else { 0 },
             healthy,

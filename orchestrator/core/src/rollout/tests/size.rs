@@ -18,15 +18,15 @@ use crate::{text, time};
 /// A group with the largest possible entry, on two nodes with sixteen ranks.
 fn largest(slot: u32) -> GroupStatus {
     let now: Option<Time> = Some(time::began(t0()));
-    let node = |number: u32| format!("ip-10-{slot}-{number}.eu-central-1.compute.internal");
+    let node = |number: u32| format!("ip-10-{slot}-{number}.eu-central-1.compute.internal").into();
     let cause = text::bounded("\"\n".repeat(4096));
     GroupStatus {
-        name: names::group_name(&"f".repeat(37), "bcdfgh", slot, 999),
+        name: names::group_name(&"f".repeat(37), &"bcdfgh".into(), slot, 999),
         slot,
         attempt: 999,
         uid: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()),
-        revision: "pods1".to_owned(),
-        engine_revision: Some("eng1".to_owned()),
+        revision: "pods1".into(),
+        engine_revision: Some("eng1".into()),
         phase: Phase::Provisioning,
         phase_since: now.clone(),
         started_at: now.clone(),
@@ -43,7 +43,7 @@ fn largest(slot: u32) -> GroupStatus {
         retry_after: now.clone(),
         repaired_at: now.clone(),
         pend_until: now.clone(),
-        head: Some("h".repeat(63)),
+        head: Some("h".repeat(63).into()),
         nodes: vec![node(0), node(1)],
         ranks: Some(RankCount { placed: 16, total: 16 }),
         placement: (0..16)
@@ -66,7 +66,7 @@ fn summed_up(fleet: &ValidFleet, groups: Vec<GroupStatus>) -> RayClusterFleetSta
     let (target, observed) = (RolloutTarget::new(fleet, None, &before, false), BTreeMap::new());
     let against: Vec<NodeFailures> = (0..crate::nodes::MOST)
         .map(|number| NodeFailures {
-            node: format!("{number}{}", "n".repeat(240)),
+            node: format!("{number}{}", "n".repeat(240)).into(),
             cause: text::bounded("\"".repeat(4096)),
             last_failure_time: Some(time::began(t0())),
             ..NodeFailures::default()

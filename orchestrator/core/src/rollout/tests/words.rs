@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayfleet_api::spec::WhenNoRoom;
 use rayfleet_api::status::{FleetCondition, Goal, GroupStatus, Phase, RankCount, RolloutStep};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::super::summary::Summary;
 use super::super::{Inputs, Planner, RolloutTarget, plan, summarize};
@@ -17,12 +17,12 @@ pub(super) const NOW: i64 = 100;
 
 pub(super) type Edit = fn(&mut RayClusterFleetStatus);
 
-pub(super) type Observations = BTreeMap<String, ObservedGroup>;
+pub(super) type Observations = BTreeMap<GroupName, ObservedGroup>;
 
 pub(super) fn summary_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     before: &RayClusterFleetStatus,
 ) -> Summary {
     let target = RolloutTarget::new(fleet, None, before, false);
@@ -33,7 +33,7 @@ pub(super) fn summary_of(
 pub(super) fn status_of(
     fleet: &ValidFleet,
     groups: Vec<GroupStatus>,
-    observed: &BTreeMap<String, ObservedGroup>,
+    observed: &BTreeMap<GroupName, ObservedGroup>,
     before: &RayClusterFleetStatus,
 ) -> RayClusterFleetStatus {
     summary_of(fleet, groups, observed, before).status
@@ -188,7 +188,7 @@ fn the_time_of_a_condition_changes_only_with_its_content() {
 fn the_rollback_target_is_the_last_revision_that_was_complete() {
     let stable = |replicas, groups| status_at_first(&fleet(replicas), groups).rollout.unwrap().stable;
     let up = || ready_entry(&fleet(1), 0);
-    assert_eq!(stable(1, vec![up()]).as_deref(), Some("pods1/eng1"));
+    assert_eq!(stable(1, vec![up()]), Some("pods1/eng1".into()));
     assert_eq!(stable(2, vec![up()]), None, "not all of it serves");
     assert_eq!(stable(0, vec![]), None, "none of it has served");
 }
@@ -199,8 +199,8 @@ fn the_step_follows_from_what_is_left_to_do() {
     fleet.strategy.max_unavailable = 1;
     let up = |slot| ready_entry(&fleet, slot);
     let step = |groups: Vec<GroupStatus>| status_at_first(&fleet, groups).rollout.unwrap().step;
-    let old_pods = GroupStatus { revision: "old".to_owned(), ..up(1) };
-    let old_engine = GroupStatus { engine_revision: Some("old".to_owned()), ..up(1) };
+    let old_pods = GroupStatus { revision: "old".into(), ..up(1) };
+    let old_engine = GroupStatus { engine_revision: Some("old".into()), ..up(1) };
     assert_eq!(step(vec![up(0), up(1)]), RolloutStep::Complete);
     assert_eq!(step(vec![up(0), old_pods.clone()]), RolloutStep::ReplacingGroups);
     assert_eq!(step(vec![up(0), old_engine]), RolloutStep::SwappingEngines);
@@ -214,7 +214,7 @@ fn the_step_follows_from_what_is_left_to_do() {
 fn progress_has_a_reason_in_one_word() {
     let mut fleet = fleet(2);
     fleet.progress_deadline = Some(std::time::Duration::from_mins(1));
-    let old = |fleet: &ValidFleet| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, 1) };
+    let old = |fleet: &ValidFleet| GroupStatus { revision: "old".into(), ..ready_entry(fleet, 1) };
     let word = |fleet: &ValidFleet, groups: Vec<GroupStatus>, began: i64| {
         let mut before = status_at_first(fleet, groups.clone());
         before.rollout.as_mut().unwrap().last_progress = Some(time::began(at(began)));
@@ -262,7 +262,7 @@ fn a_lack_of_room_holds_the_rollout_only_without_budget() {
         let (target, observed, capacity) =
             (RolloutTarget::new(fleet, None, &before, false), BTreeMap::new(), nodes(&[]));
         let inputs = Inputs { capacity: Some(&capacity), ..inputs(fleet, &target, &observed) };
-        let old = |slot| GroupStatus { revision: "old".to_owned(), ..ready_entry(fleet, slot) };
+        let old = |slot| GroupStatus { revision: "old".into(), ..ready_entry(fleet, slot) };
         let mut planner = Planner::new(inputs, vec![old(0), old(1)]);
         plan(&mut planner);
         summarize(&mut planner, &before, 0).status.rollout.unwrap().step

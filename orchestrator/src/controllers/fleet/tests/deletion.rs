@@ -89,7 +89,7 @@ async fn a_deleted_fleet_whose_groups_are_gone_goes_at_once() {
     bench.show(deleted);
     bench.pass().await.unwrap();
     let index = &bench.controller.index;
-    let clusters: Vec<Key> = index.read(|known| known.clusters.keys().cloned().collect());
+    let clusters: Vec<_> = index.read(|known| known.clusters.keys().cloned().collect());
     assert_eq!(clusters.len(), 2);
     for cluster in &clusters {
         index.gone::<DynamicObject>(cluster);

@@ -55,7 +55,7 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
     let mut fleet = raw_fleet();
     fleet.spec.replicas = Some(300);
     let group = |slot: u32| GroupStatus {
-        name: format!("f-{}-{slot}", revision.pod),
+        name: format!("f-{}-{slot}", revision.pod).into(),
         slot,
         uid: Some(format!("made-f-{}-{slot}", revision.pod)),
         revision: revision.pod.clone(),

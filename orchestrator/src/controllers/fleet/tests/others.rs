@@ -307,7 +307,7 @@ async fn groups_of_aibrix_are_taken_over_and_none_is_made() {
     let revision = crate::fixtures::fleet().revision.pod;
     let groups: Vec<_> =
         bench.status().groups.into_iter().map(|group| (group.name, group.slot, group.revision)).collect();
-    let expected = ["f-bcd-x1", "f-bcd-x2"].map(str::to_owned).into_iter().zip([0, 1]);
+    let expected = ["f-bcd-x1", "f-bcd-x2"].map(Into::into).into_iter().zip([0, 1]);
     assert_eq!(groups, expected.map(|(name, slot)| (name, slot, revision.clone())).collect::<Vec<_>>());
     let all: Vec<String> = bench.server.calls().iter().map(named).collect();
     assert!(!all.contains(&"POST rayclusters".to_owned()), "{all:#?}");

@@ -93,7 +93,7 @@ impl Life {
         let restarts = ran.and_then(|ran| ran.get("restartCount")?.as_u64()).map_or(0, |count| count + 1);
         let began = pod["status"]["startTime"].as_str().and_then(|time| time.parse().ok()).unwrap_or(now);
         Self {
-            node: node.to_owned(),
+            node: node.into(),
             address,
             stage: Stage::Creating { until: images },
             restarts,

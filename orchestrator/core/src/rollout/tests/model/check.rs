@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::Case;
 use super::world::{State, now};
@@ -39,7 +39,7 @@ impl Case {
         for at in 0..state.status.groups.len() {
             state.wait_is_over(at);
         }
-        let names: Vec<String> = state.groups.keys().cloned().collect();
+        let names: Vec<GroupName> = state.groups.keys().cloned().collect();
         for name in names {
             if state.can_advance(&name, self.room) {
                 state.advance(&name);
@@ -141,7 +141,7 @@ fn ceiling(state: &State, fleet: &ValidFleet, decision: &Decision) -> Option<Str
     // Terminating pods hold their nodes, whatever the ledger says.
     let there = |groups: &[GroupStatus]| {
         let entered = groups.iter().map(|group| group.name.clone());
-        entered.chain(state.groups.keys().cloned()).collect::<BTreeSet<String>>().len()
+        entered.chain(state.groups.keys().cloned()).collect::<BTreeSet<GroupName>>().len()
     };
     let (before, after) = (there(&state.status.groups), there(&decision.status.groups));
     (after > most.max(before)).then(|| format!("{after} groups, at most {most}"))
@@ -153,11 +153,8 @@ fn broken_first(state: &State, fleet: &ValidFleet, decision: &Decision) -> Optio
     if !is_replaced(decision, taken) {
         return None;
     }
-    let to = decision.status.rollout.as_ref().map(|rollout| rollout.to.as_str());
-    let old = |group: &GroupStatus| {
-        let engine = group.engine_revision.as_deref().unwrap_or_default();
-        to != Some(format!("{}/{engine}", group.revision).as_str())
-    };
+    let to = decision.status.rollout.as_ref().map(|rollout| &rollout.to);
+    let old = |group: &GroupStatus| to != Some(&group.revisions());
     let left = decision.status.groups.iter().filter(|group| {
         old(group) && group.goal == Goal::Serve && group.phase != Phase::Ready && group.launch <= 1
     });
@@ -174,8 +171,8 @@ fn surge_has_room(case: &Case, state: &State, fleet: &ValidFleet, decision: &Dec
     let surplus = groups.len() > usize::try_from(fleet.replicas).unwrap();
     // An entry to be deleted whose RayCluster was never created takes no room.
     // Pods that wait for an autoscaler's nodes take no existing ones.
-    let pends = |name: &str| {
-        let entry = groups.iter().find(|group| group.name == name);
+    let pends = |name: &GroupName| {
+        let entry = groups.iter().find(|group| group.name == *name);
         entry.is_some_and(|group| group.pend_until.is_some()) && state.waits_for_nodes(name)
     };
     let there = state.groups.keys().filter(|name| !pends(name));

@@ -1,6 +1,6 @@
 //! The possible events of a state, and their effects.
 
-use rayfleet_api::ValidFleet;
+use rayfleet_api::{GroupName, LaunchId, ValidFleet};
 
 use super::Case;
 use super::world::{Engine, Group, Pods, State, now};
@@ -17,17 +17,17 @@ pub(super) enum Action {
     /// It decides from the state before the last event.
     LatePass,
     /// A step in progress of a group completes.
-    Advance(String),
+    Advance(GroupName),
     /// The time for which a group of the ledger waits has passed.
     Wait(usize),
     /// Nodes may be waited for again.
     PendAgain,
     /// A group's engine ends.
-    EngineDies(String),
+    EngineDies(GroupName),
     /// A group's RayCluster is deleted by somebody else.
-    ClusterDeleted(String),
+    ClusterDeleted(GroupName),
     /// A group's pods are lost and re-created.
-    PodsLost(String),
+    PodsLost(GroupName),
     /// The spec changes.
     Spec(Change),
 }
@@ -122,14 +122,11 @@ impl Case {
     pub(super) fn decide(
         &self,
         state: &State,
-        groups: &std::collections::BTreeMap<String, Group>,
+        groups: &std::collections::BTreeMap<GroupName, Group>,
     ) -> Decision {
         let fleet = state.fleet(&self.fleet);
         let stable = state.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
-        let stable = stable.map(|stable| {
-            let Ok(revision) = stable.parse();
-            ValidFleet { revision, ..fleet.clone() }
-        });
+        let stable = stable.map(|stable| ValidFleet { revision: stable.clone(), ..fleet.clone() });
         decide(&ReconcileInput {
             fleet: &fleet,
             stable: stable.as_ref(),
@@ -208,16 +205,15 @@ fn perform(state: &mut State, effect: Effect) {
                 group.gate = open;
             }
         }
-        Effect::LaunchEngine { launch: of } => launch(state, &of.group, of.to_string()),
+        Effect::LaunchEngine { launch: of } => launch(state, of),
         Effect::StopEngine { launch } => {
-            let submission = launch.to_string();
             let job = state
                 .groups
                 .get_mut(&launch.group)
-                .filter(|group| group.job.as_ref().is_some_and(|(running, _)| *running == submission));
+                .filter(|group| group.job.as_ref().is_some_and(|(running, _)| *running == launch));
             if let Some(group) = job {
                 if group.serves() {
-                    state.breach.get_or_insert(format!("{submission} was stopped while it served"));
+                    state.breach.get_or_insert(format!("{launch} was stopped while it served"));
                 }
                 kill(group);
             }
@@ -250,14 +246,16 @@ fn create(state: &mut State, entry: &rayfleet_api::status::GroupStatus) {
     }
 }
 
-fn launch(state: &mut State, name: &str, submission: String) {
-    let Some(group) = state.groups.get_mut(name).filter(|group| group.pods == Pods::Up) else { return };
+fn launch(state: &mut State, launch: LaunchId) {
+    let Some(group) = state.groups.get_mut(&launch.group).filter(|group| group.pods == Pods::Up) else {
+        return;
+    };
     match &group.job {
-        Some((running, _)) if *running == submission => {}
+        Some((running, _)) if *running == launch => {}
         Some((running, Engine::Loading | Engine::Healthy)) => {
-            let beside = format!("{submission} was launched beside {running}");
+            let beside = format!("{launch} was launched beside {running}");
             state.breach.get_or_insert(beside);
         }
-        _ => group.job = Some((submission, Engine::Loading)),
+        _ => group.job = Some((launch, Engine::Loading)),
     }
 }

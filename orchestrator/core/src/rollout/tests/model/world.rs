@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
+use rayfleet_api::{GroupName, LaunchId, PodRevision, RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity::{Capacity, PendingPod};
 use crate::observed::{
@@ -61,10 +61,10 @@ pub(super) enum Engine {
 pub(super) struct Group {
     pub(super) slot: u32,
     pub(super) attempt: u32,
-    pub(super) revision: String,
+    pub(super) revision: PodRevision,
     pub(super) pods: Pods,
-    /// The engine's job, by submission id.
-    pub(super) job: Option<(String, Engine)>,
+    /// The engine's job, by launch.
+    pub(super) job: Option<(LaunchId, Engine)>,
     pub(super) gate: bool,
 }
 
@@ -86,9 +86,9 @@ pub(super) struct Left {
 pub(super) struct State {
     pub(super) spec: Spec,
     pub(super) status: RayClusterFleetStatus,
-    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) groups: BTreeMap<GroupName, Group>,
     /// The state before the last event, for a controller with late observations.
-    pub(super) before: Option<BTreeMap<String, Group>>,
+    pub(super) before: Option<BTreeMap<GroupName, Group>>,
     pub(super) left: Left,
     /// A violated guarantee on the way here.
     pub(super) breach: Option<String>,
@@ -103,7 +103,7 @@ impl Hash for State {
 
 impl State {
     /// Everything that later states depend on without further events.
-    pub(super) fn fixed_part(&self) -> (&Spec, String, &BTreeMap<String, Group>) {
+    pub(super) fn fixed_part(&self) -> (&Spec, String, &BTreeMap<GroupName, Group>) {
         (&self.spec, serde_json::to_string(&self.status).unwrap(), &self.groups)
     }
 
@@ -114,8 +114,8 @@ impl State {
         fleet.replicas = self.spec.replicas;
         fleet.strategy.partition = self.spec.partition;
         fleet.paused = self.spec.paused;
-        fleet.revision.pod = self.spec.pods.to_owned();
-        fleet.revision.engine = Some(self.spec.engine.to_owned());
+        fleet.revision.pod = self.spec.pods.into();
+        fleet.revision.engine = Some(self.spec.engine.into());
         fleet
     }
 
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// Whether its pods have no nodes, by the actual state.
-    pub(super) fn waits_for_nodes(&self, name: &str) -> bool {
+    pub(super) fn waits_for_nodes(&self, name: &GroupName) -> bool {
         self.groups.get(name).is_none_or(|group| group.pods == Pods::Waiting)
     }
 
@@ -186,7 +186,7 @@ impl State {
     }
 
     /// Whether a group's step in progress can complete now.
-    pub(super) fn can_advance(&self, name: &str, room: usize) -> bool {
+    pub(super) fn can_advance(&self, name: &GroupName, room: usize) -> bool {
         self.groups.get(name).is_some_and(|group| match group.pods {
             Pods::Waiting => self.placed() < room,
             Pods::Up => matches!(group.job, Some((_, Engine::Loading))),
@@ -195,12 +195,12 @@ impl State {
     }
 
     /// Completes a group's step in progress. Engines of the revision `bad` end instead of serving.
-    pub(super) fn advance(&mut self, name: &str) {
+    pub(super) fn advance(&mut self, name: &GroupName) {
         let Some(group) = self.groups.get_mut(name) else { return };
         match (group.pods, &mut group.job) {
             (Pods::Waiting, _) => group.pods = Pods::Up,
-            (Pods::Up, Some((submission, engine))) => {
-                *engine = if submission.contains("bad") { Engine::Dead } else { Engine::Healthy };
+            (Pods::Up, Some((launch, engine))) => {
+                *engine = if launch.to_string().contains("bad") { Engine::Dead } else { Engine::Healthy };
             }
             (Pods::Up, None) => {}
             (Pods::Ending, _) => drop(self.groups.remove(name)),
@@ -208,8 +208,8 @@ impl State {
     }
 
     /// What a controller observes of `groups`.
-    pub(super) fn observed(&self, groups: &BTreeMap<String, Group>) -> BTreeMap<String, ObservedGroup> {
-        let entry = |name: &String| self.status.groups.iter().find(|entry| entry.name == *name);
+    pub(super) fn observed(&self, groups: &BTreeMap<GroupName, Group>) -> BTreeMap<GroupName, ObservedGroup> {
+        let entry = |name: &GroupName| self.status.groups.iter().find(|entry| entry.name == *name);
         groups.iter().map(|(name, group)| (name.clone(), see(name, group, entry(name)))).collect()
     }
 
@@ -217,8 +217,8 @@ impl State {
         let placed = 2 * self.placed();
         let free: Vec<u32> = (0..2 * room).map(|node| u32::from(node >= placed)).collect();
         let waiting = self.groups.iter().filter(|(_, group)| group.pods == Pods::Waiting);
-        let pod = |name: &String| PendingPod {
-            name: name.clone(),
+        let pod = |name: &GroupName| PendingPod {
+            name: name.to_string(),
             spec: gpu_pod(1).into(),
             ..PendingPod::default()
         };
@@ -239,11 +239,11 @@ fn waited(group: &GroupStatus) -> GroupStatus {
     }
 }
 
-fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup {
+fn see(name: &GroupName, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup {
     let ending = group.pods == Pods::Ending;
     let up = group.pods == Pods::Up;
     let cluster = (!ending).then(|| ObservedRayCluster {
-        uid: name.to_owned(),
+        uid: name.to_string(),
         resource_version: "1".to_owned(),
         slot: Some(group.slot),
         attempt: group.attempt,
@@ -251,10 +251,10 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup 
         ..ObservedRayCluster::default()
     });
     let pod = |number: usize| ObservedPod {
-        name: format!("{name}-{number}"),
+        name: format!("{name}-{number}").into(),
         uid: format!("{name}-{number}"),
         head: number == 0,
-        node: (group.pods != Pods::Waiting).then(|| format!("node-{number}")),
+        node: (group.pods != Pods::Waiting).then(|| format!("node-{number}").into()),
         ip: up.then(|| format!("10.{}.{}.{number}", group.slot, group.attempt)),
         deleting: ending,
         containers_ready: up,
@@ -275,11 +275,11 @@ fn see(name: &str, group: &Group, entry: Option<&GroupStatus>) -> ObservedGroup 
 
 fn engine(group: &Group, entry: Option<&GroupStatus>) -> ObservedEngine {
     let Some(entry) = entry else { return ObservedEngine::default() };
-    let submission = entry.launch_id().to_string();
-    let state = group.job.as_ref().filter(|(of, _)| *of == submission).map(|(_, engine)| *engine);
+    let launch = entry.launch_id();
+    let state = group.job.as_ref().filter(|(of, _)| *of == launch).map(|(_, engine)| *engine);
     let healthy = state == Some(Engine::Healthy);
     ObservedEngine {
-        submission,
+        launch: Some(launch),
         job: state.map(|engine| match engine {
             Engine::Dead => ObservedJob::Ended("killed".to_owned()),
             Engine::Loading | Engine::Healthy => ObservedJob::Running,

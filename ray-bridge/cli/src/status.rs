@@ -115,7 +115,7 @@ pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
     }
     if let Some(diagnosis) = &engine.diagnosis {
         field("trouble", one_line(&diagnosis.to_string()));
-        field("cure", diagnosis.trouble.hint().to_owned());
+        field("cure", diagnosis.trouble.cure().to_owned());
     }
     if let Some(cause) = &engine.cause {
         field("cause", cause.replace('\n', "\n             "));

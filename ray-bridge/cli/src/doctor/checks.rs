@@ -222,7 +222,7 @@ pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, CliError>) -> C
         None => ok("engine", format!("{name}: {}", engine.state)),
         Some(diagnosis) => {
             let said = crate::render::table::one_line(&diagnosis.to_string());
-            warn("engine", format!("{name}: {said}"), diagnosis.trouble.hint())
+            warn("engine", format!("{name}: {said}"), diagnosis.trouble.cure())
         }
     }
 }

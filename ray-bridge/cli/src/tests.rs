@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use clap::Parser;
+use rayfleet_cli_kit::testing::Kept;
+use rayfleet_cli_kit::{CliError, Format};
 use serde_json::Value;
 
-use crate::args::{Cli, Command, Output};
+use crate::args::{Cli, Command};
 use crate::connect::Session;
-use crate::error::CliError;
 use crate::fake::{Fake, session, session_within};
 use crate::model::tests::TINY;
-use crate::terminal::kept::Kept;
 use crate::{Answer, run};
 
 /// A model file that lives as long as the test.
@@ -292,7 +292,7 @@ async fn verify_shows_every_difference() {
 async fn watch_writes_a_line_for_every_change() {
     let fake = deployed("watch").await;
     let (session, kept) = (fake.session(), Kept::default());
-    let terminal = kept.terminal(Output::Json);
+    let terminal = kept.terminal(Format::Json);
     let Command::Watch(args) = Cli::try_parse_from(["ray-bridge", "watch", "tiny"]).unwrap().command else {
         panic!("not a watch")
     };
@@ -344,7 +344,7 @@ async fn a_fault_is_shown_by_status_watch_and_doctor() {
     assert!(doctor.out.contains(&format!("warn  engine     tiny: {trouble}")), "{}", doctor.out);
 
     let (session, kept) = (fake.session(), Kept::default());
-    let terminal = kept.terminal(Output::Json);
+    let terminal = kept.terminal(Format::Json);
     let args = Cli::try_parse_from(["ray-bridge", "watch", "tiny"]).unwrap();
     let story = async {
         while !kept.out().contains("\"kind\":\"EngineDied\"") {

@@ -23,7 +23,6 @@ use crate::names;
 use crate::revision::{Revision, revision};
 use crate::spec::{RayClusterFleet, RayClusterFleetSpec, RayClusterTemplate, StrategyType};
 
-pub use ray_bridge_model::duration::parse;
 pub(crate) use ray_bridge_model::field_error::invalid;
 pub use ray_bridge_model::{DEFAULT_PORT, FieldError, START_TIMEOUT, ValidModel, ValidPlacement, ValidProbe};
 pub use shape::{GroupShape, MAX_PODS, PodShape};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rayfleet_cli_kit::{Format, input};
 
 /// Status and rollouts of fleets: replica groups of models too large for one node.
 #[derive(Debug, Parser)]
@@ -40,7 +41,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Time limit of one call to the API server, as 10s or 1m
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = wait)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = input::wait)]
     pub(crate) request_timeout: Duration,
 }
 
@@ -98,12 +99,28 @@ pub(crate) struct StatusArgs {
     pub(crate) output: Option<Output>,
 }
 
+impl StatusArgs {
+    /// Format of the result.
+    pub(crate) fn format(&self) -> Format {
+        match self.output {
+            Some(Output::Json) => Format::Json,
+            Some(Output::Yaml) => Format::Yaml,
+            Some(Output::Wide) | None => Format::Text,
+        }
+    }
+
+    /// The table with more columns.
+    pub(crate) fn wide(&self) -> bool {
+        self.output == Some(Output::Wide)
+    }
+}
+
 /// Format of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// The objects as JSON
+    /// The objects as JSON; with -w one per line
     Json,
-    /// The objects as YAML
+    /// The objects as YAML; with -w one after the other
     Yaml,
     /// The table with more columns
     Wide,
@@ -119,29 +136,11 @@ pub(crate) struct PlanArgs {
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Time from an engine's launch until it takes traffic; default: as observed
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = input::duration)]
     pub(crate) start: Option<Duration>,
     /// Format
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub(crate) output: Option<Document>,
-}
-
-/// Format of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Document {
-    /// As JSON
-    Json,
-    /// As YAML
-    Yaml,
-}
-
-impl From<Document> for Output {
-    fn from(format: Document) -> Self {
-        match format {
-            Document::Json => Self::Json,
-            Document::Yaml => Self::Yaml,
-        }
-    }
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
 }
 
 /// Subcommands of `rollout`.
@@ -206,7 +205,7 @@ pub(crate) struct RolloutStatusArgs {
     )]
     pub(crate) watch: bool,
     /// Time limit, as 30m; 0s is no limit
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = input::duration)]
     pub(crate) timeout: Duration,
 }
 
@@ -230,22 +229,6 @@ pub(crate) struct HistoryArgs {
     /// Show template and model of this revision
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) revision: Option<i64>,
-}
-
-/// A duration as kubectl accepts it: `90s`, `1h30m`, or whole seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    rayfleet_api::valid::parse(text).ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
-}
-
-/// A duration above zero.
-fn wait(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be above 0: every call has a limit".to_owned()),
-        wait => Ok(wait),
-    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use rayfleet_cli_kit::CliError;
 
 use crate::args::Global;
-use crate::error::CliError;
+use crate::error;
 use crate::fleets::Fleets;
 
 /// A client for the API server of the flags, with the namespace to use.
@@ -15,8 +16,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
     config.write_timeout = Some(global.request_timeout);
     let server = config.cluster_url.to_string();
     let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client =
-        Client::try_from(config).map_err(|error| CliError::api(&error, &server, &namespace, None))?;
+    let client = Client::try_from(config).map_err(|error| error::api(&error, &server, &namespace, None))?;
     Ok(Fleets { client, namespace, server, timeout: global.request_timeout })
 }
 
@@ -87,7 +87,7 @@ fn kubeconfig_fault(error: &KubeconfigError) -> CliError {
         ),
         other => (format!("kubeconfig: {other}"), "set $KUBECONFIG or give --kubeconfig"),
     };
-    CliError::with_cure(message, cure)
+    CliError::failed(message, cure)
 }
 
 #[cfg(test)]

@@ -1,112 +1,79 @@
-//! The only error type of the program: message and cure, also for replies of the API server. Printing does
-//! not belong here.
-
-use std::fmt;
+//! What the replies of the API server mean, as errors with a cure.
 
 use kube::Error;
 use kube::core::Status;
+use rayfleet_cli_kit::CliError;
 
 /// Plural and group, as kubectl names the resource.
 pub(crate) const RESOURCE: &str = "rayclusterfleets.orchestration.aibrix.ai";
 /// Singular and group, as kubectl names an object in its results.
 pub(crate) const OBJECT: &str = "rayclusterfleet.orchestration.aibrix.ai";
 
-/// An error for people.
-#[derive(Debug)]
-pub(crate) enum CliError {
-    /// Something failed.
-    Failed {
-        /// Object, field and what is wrong.
-        message: String,
-        /// What the reader can do, if known.
-        cure: Option<String>,
-    },
-    /// The reader of the output is gone, so nothing can be reported.
-    Closed,
+/// A fleet that does not exist.
+pub(crate) fn not_found(fleet: &str, namespace: &str) -> CliError {
+    CliError::failed(
+        format!("{RESOURCE} \"{fleet}\" not found in namespace \"{namespace}\""),
+        "list all fleets: kubectl rayfleet status -A",
+    )
 }
 
-impl CliError {
-    /// An error without a cure.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), cure: None }
-    }
-
-    /// An error with a cure.
-    pub(crate) fn with_cure(message: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), cure: Some(cure.into()) }
-    }
-
-    /// A fleet that does not exist.
-    pub(crate) fn not_found(fleet: &str, namespace: &str) -> Self {
-        Self::with_cure(
-            format!("{RESOURCE} \"{fleet}\" not found in namespace \"{namespace}\""),
-            "list all fleets: kubectl rayfleet status -A",
-        )
-    }
-
-    /// No reply in time.
-    pub(crate) fn no_answer(server: &str, seconds: f64) -> Self {
-        Self::with_cure(
-            format!("no answer from the API server {server} within {seconds}s"),
-            "check that it is up (kubectl version), or give it longer with --request-timeout",
-        )
-    }
-
-    /// An error reply of the API server, or none. `fleet` is the requested object, if it was one.
-    pub(crate) fn api(error: &Error, server: &str, namespace: &str, fleet: Option<&str>) -> Self {
-        match error {
-            Error::Api(status) => Self::refused(status, namespace, fleet),
-            Error::Auth(error) => Self::with_cure(
-                format!("cannot log in to the API server {server}: {}", root_cause(error)),
-                "check the user of the context: kubectl config view --minify",
-            ),
-            Error::Service(_) | Error::HyperError(_) | Error::ReadEvents(_) => Self::with_cure(
-                format!("cannot reach the API server {server}: {}", root_cause(error)),
-                "check the context (kubectl config current-context) or choose another with --context or --kubeconfig",
-            ),
-            other => Self::new(format!("API server {server}: {}", root_cause(other))),
-        }
-    }
-
-    fn refused(status: &Status, namespace: &str, fleet: Option<&str>) -> Self {
-        let named = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
-        match (status.code, fleet) {
-            (404, Some(fleet)) if named => Self::not_found(fleet, namespace),
-            (404, _) => Self::with_cure(
-                format!("the API server knows no {RESOURCE}: Rayfleet is not installed"),
-                "install it: docs/operations.md#install in its repository",
-            ),
-            (401, _) => Self::with_cure(
-                "the API server does not know you (401 Unauthorized)",
-                "log in again, or choose another user with --context or --kubeconfig",
-            ),
-            (403, _) => Self::with_cure(
-                status.message.clone(),
-                format!("see what you may do: kubectl auth can-i --list -n {namespace}"),
-            ),
-            _ if status.message.is_empty() => Self::new(format!("the API server answered {}", status.code)),
-            _ => Self::new(status.message.clone()),
-        }
+/// A fleet that is not there, although it was before if it is `known`.
+pub(crate) fn gone(fleet: &str, namespace: &str, known: bool) -> CliError {
+    if known {
+        CliError::plain(format!("fleet \"{fleet}\" was deleted"))
+    } else {
+        not_found(fleet, namespace)
     }
 }
 
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed { message, cure: None } => write!(f, "error: {message}"),
-            Self::Failed { message, cure: Some(cure) } => write!(f, "error: {message}\ncure:  {cure}"),
-            Self::Closed => f.write_str("error: the output was closed"),
-        }
+/// No reply in time.
+pub(crate) fn no_answer(server: &str, seconds: f64) -> CliError {
+    CliError::failed(
+        format!("no answer from the API server {server} within {seconds}s"),
+        "check that it is up (kubectl version), or give it longer with --request-timeout",
+    )
+}
+
+/// An error reply of the API server, or none. `fleet` is the requested object, if it was one.
+pub(crate) fn api(error: &Error, server: &str, namespace: &str, fleet: Option<&str>) -> CliError {
+    match error {
+        Error::Api(status) => refused(status, namespace, fleet),
+        Error::Auth(error) => CliError::failed(
+            format!("cannot log in to the API server {server}: {}", root_cause(error)),
+            "check the user of the context: kubectl config view --minify",
+        ),
+        Error::Service(_) | Error::HyperError(_) | Error::ReadEvents(_) => CliError::failed(
+            format!("cannot reach the API server {server}: {}", root_cause(error)),
+            "check the context (kubectl config current-context) or choose another with --context or --kubeconfig",
+        ),
+        other => CliError::plain(format!("API server {server}: {}", root_cause(other))),
+    }
+}
+
+fn refused(status: &Status, namespace: &str, fleet: Option<&str>) -> CliError {
+    let named = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+    match (status.code, fleet) {
+        (404, Some(fleet)) if named => not_found(fleet, namespace),
+        (404, _) => CliError::failed(
+            format!("the API server knows no {RESOURCE}: Rayfleet is not installed"),
+            "install it: docs/operations.md#install in its repository",
+        ),
+        (401, _) => CliError::failed(
+            "the API server does not know you (401 Unauthorized)",
+            "log in again, or choose another user with --context or --kubeconfig",
+        ),
+        (403, _) => CliError::failed(
+            status.message.clone(),
+            format!("see what you may do: kubectl auth can-i --list -n {namespace}"),
+        ),
+        _ if status.message.is_empty() => CliError::plain(format!("the API server answered {}", status.code)),
+        _ => CliError::plain(status.message.clone()),
     }
 }
 
 /// The innermost error: the outer ones repeat it or only name their layer.
 fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    error.source().map_or_else(|| error.to_string(), root_cause)
 }
 
 #[cfg(test)]
@@ -114,7 +81,7 @@ mod tests {
     use super::*;
 
     fn api(status: Status, fleet: Option<&str>) -> String {
-        CliError::api(&Error::Api(status.boxed()), "https://api:6443", "serving", fleet).to_string()
+        super::api(&Error::Api(status.boxed()), "https://api:6443", "serving", fleet).to_string()
     }
 
     #[test]
@@ -149,7 +116,7 @@ mod tests {
     fn an_unreachable_server_has_the_innermost_cause() {
         let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused");
         let error = Error::Service(Box::new(refused));
-        insta::assert_snapshot!(CliError::api(&error, "https://api:6443", "serving", None), @"
+        insta::assert_snapshot!(super::api(&error, "https://api:6443", "serving", None), @"
         error: cannot reach the API server https://api:6443: Connection refused
         cure:  check the context (kubectl config current-context) or choose another with --context or --kubeconfig
         ");

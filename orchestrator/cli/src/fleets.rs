@@ -11,12 +11,13 @@ use kube::core::{ApiResource, DynamicObject, Request};
 use kube::{Api, Client, Resource};
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::names::LABEL_FLEET;
+use rayfleet_cli_kit::CliError;
+use rayfleet_cli_kit::terminal::note;
 use rayfleet_text::pieces::{Page, without_managed_fields};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{CliError, RESOURCE};
-use crate::terminal;
+use crate::error::{self, RESOURCE};
 
 /// Objects per page of a list.
 const PAGE: u32 = 250;
@@ -76,33 +77,23 @@ impl Fleets {
 
     fn read(&self, fleet: &str, text: &str) -> Result<DynamicObject, CliError> {
         read(text).ok_or_else(|| {
-            CliError::with_cure(
+            CliError::failed(
                 format!("{RESOURCE} \"{fleet}\" cannot be read"),
                 format!("see: kubectl get rayclusterfleet {} -o json", self.named(fleet)),
             )
         })
     }
 
-    /// All objects of another kind, `what` as text, each parsed from its own text.
-    pub(crate) async fn all<T>(
-        &self,
-        at: &Request,
-        what: &str,
-        read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Vec<T>, CliError> {
-        self.pages(at, ListParams::default(), what, read).await
-    }
-
     /// All fleets of the namespace, or of all namespaces.
     pub(crate) async fn list(&self, all_namespaces: bool) -> Result<Vec<DynamicObject>, CliError> {
-        self.pages(&self.at(all_namespaces), ListParams::default(), "fleets", read).await
+        self.all(&self.at(all_namespaces), ListParams::default(), "fleets", read).await
     }
 
     /// The `ControllerRevision`s with a fleet's name.
     pub(crate) async fn revisions(&self, fleet: &str) -> Result<Vec<ControllerRevision>, CliError> {
         let at = Request::new(ControllerRevision::url_path(&(), Some(&self.namespace)));
         let of = ListParams::default().labels(&format!("{LABEL_FLEET}={fleet}"));
-        self.pages(&at, of, "ControllerRevisions", read).await
+        self.all(&at, of, "ControllerRevisions", read).await
     }
 
     /// Changes a fleet by a merge patch.
@@ -121,7 +112,7 @@ impl Fleets {
         let guard = serde_json::json!({"op": "test", "path": "/metadata/generation", "value": generation});
         let operations = Value::Array(std::iter::once(guard).chain(changes).collect());
         let patch = serde_json::from_value(operations).map_err(|error| {
-            CliError::new(format!("fleet \"{fleet}\": the change is not a JSON patch: {error}"))
+            CliError::plain(format!("fleet \"{fleet}\": the change is not a JSON patch: {error}"))
         })?;
         let patch = Patch::Json::<()>(patch);
         match self.call(Some(fleet), self.api(false).patch(fleet, &writer(), &patch)).await {
@@ -132,7 +123,8 @@ impl Fleets {
         }
     }
 
-    async fn pages<T>(
+    /// All objects of a kind, `what` as text, each parsed from its own text.
+    pub(crate) async fn all<T>(
         &self,
         at: &Request,
         filter: ListParams,
@@ -144,7 +136,7 @@ impl Fleets {
         loop {
             let text = self.send(None, at.list(&params)).await?;
             let page = Page::of(&text).ok_or_else(|| {
-                CliError::new(format!("API server {}: its reply for {what} is not a list", self.server))
+                CliError::plain(format!("API server {}: its reply for {what} is not a list", self.server))
             })?;
             for item in &page.items {
                 match read(item) {
@@ -158,7 +150,7 @@ impl Fleets {
             }
         }
         if unreadable > 0 {
-            terminal::note(&format!("warning: {unreadable} of the {what} cannot be read and are left out"));
+            note(&format!("warning: {unreadable} of the {what} cannot be read and are left out"));
         }
         Ok(all)
     }
@@ -179,8 +171,8 @@ impl Fleets {
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, CliError> {
         match tokio::time::timeout(self.timeout, call).await {
-            Ok(answer) => answer.map_err(|error| CliError::api(&error, &self.server, &self.namespace, fleet)),
-            Err(_) => Err(CliError::no_answer(&self.server, self.timeout.as_secs_f64())),
+            Ok(answer) => answer.map_err(|error| error::api(&error, &self.server, &self.namespace, fleet)),
+            Err(_) => Err(error::no_answer(&self.server, self.timeout.as_secs_f64())),
         }
     }
 }

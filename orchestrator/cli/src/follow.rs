@@ -9,10 +9,11 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use rayfleet_cli_kit::CliError;
+use rayfleet_cli_kit::terminal::note;
 
-use crate::error::CliError;
+use crate::error;
 use crate::fleets::Fleets;
-use crate::terminal;
 
 /// Duration of one watch call, in seconds. A dead connection is noticed after that at the latest.
 const CALL_SECONDS: u32 = 60;
@@ -72,7 +73,7 @@ impl Follow {
             let server = self.fleets.server.clone();
             tokio::time::timeout(limit, self.advance())
                 .await
-                .map_err(|_| CliError::no_answer(&server, limit.as_secs_f64()))??;
+                .map_err(|_| error::no_answer(&server, limit.as_secs_f64()))??;
         }
         Ok(&self.known)
     }
@@ -88,26 +89,24 @@ impl Follow {
                 Err(error) => self.interruption(&error)?,
             }
         }
-        Err(CliError::new(format!("the watch on {} ended", self.fleets.server)))
+        Err(CliError::plain(format!("the watch on {} ended", self.fleets.server)))
     }
 
     /// Applies an event; `true` if the set may have changed.
     fn apply(&mut self, event: Event<DynamicObject>) -> bool {
         if std::mem::take(&mut self.interrupted) {
-            terminal::note(&format!("connected to {} again", self.fleets.server));
+            note(&format!("connected to {} again", self.fleets.server));
         }
         match event {
             Event::Init => self.listing.clear(),
-            Event::InitApply(object) => {
-                self.listing.insert(key(&object), object);
-            }
+            Event::InitApply(object) => insert(&mut self.listing, object),
             Event::InitDone => {
                 self.known = std::mem::take(&mut self.listing);
                 self.complete = true;
                 return true;
             }
             Event::Apply(object) => {
-                self.known.insert(key(&object), object);
+                insert(&mut self.known, object);
                 return true;
             }
             Event::Delete(object) => {
@@ -128,9 +127,9 @@ impl Follow {
                     _ => false,
                 };
                 let fleets = &self.fleets;
-                (CliError::api(error, &fleets.server, &fleets.namespace, None), hopeless)
+                (error::api(error, &fleets.server, &fleets.namespace, None), hopeless)
             }
-            other => (CliError::new(other.to_string()), false),
+            other => (CliError::plain(other.to_string()), false),
         };
         if hopeless || !self.complete {
             return Err(cause);
@@ -140,10 +139,16 @@ impl Follow {
             matches!(error, watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_));
         if listing_failed && !self.interrupted {
             self.interrupted = true;
-            terminal::note(&format!("{cause}\nstill trying"));
+            note(&format!("{cause}\nstill trying"));
         }
         Ok(())
     }
+}
+
+/// Without managed fields, as kubectl shows objects.
+fn insert(set: &mut Set, mut object: DynamicObject) {
+    object.metadata.managed_fields = None;
+    set.insert(key(&object), object);
 }
 
 fn key(object: &DynamicObject) -> Key {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rayfleet_api::GroupName;
+use rayfleet_cli_kit::table::Columns;
 
-use crate::args::{Output, StatusArgs};
+use crate::args::StatusArgs;
 use crate::render::list::{self, Shape};
-use crate::render::table::{Columns, Table};
 use crate::render::{fleet, groups};
 use crate::view::{Fleet, Group};
 
@@ -17,7 +17,7 @@ pub(crate) struct Lines {
     one_fleet: bool,
     shape: Shape,
     color: bool,
-    columns: Option<Columns>,
+    columns: Columns,
     head: String,
     groups: BTreeMap<GroupName, Group>,
 }
@@ -27,9 +27,9 @@ impl Lines {
     pub(crate) fn new(args: &StatusArgs, color: bool) -> Self {
         Self {
             one_fleet: args.fleet.is_some(),
-            shape: Shape { namespaces: args.all_namespaces, wide: args.output == Some(Output::Wide) },
+            shape: Shape::of(args),
             color,
-            columns: None,
+            columns: Columns::default(),
             head: String::new(),
             groups: BTreeMap::new(),
         }
@@ -38,7 +38,7 @@ impl Lines {
     /// The changes of a fleet; empty if there are none.
     pub(crate) fn changes(&mut self, fleet: &Fleet, now: Timestamp) -> String {
         if !self.one_fleet {
-            return self.rows(&list::table([fleet], self.shape, now));
+            return self.columns.lines(&list::table([fleet], self.shape, now), self.color);
         }
         let mut text = String::new();
         let head = fleet::head(fleet, None, self.color);
@@ -49,21 +49,13 @@ impl Lines {
         let changed: Vec<&Group> =
             fleet.groups.iter().filter(|group| self.groups.get(&group.name) != Some(group)).collect();
         if !changed.is_empty() {
-            text.push_str(&self.rows(&groups::table(changed.iter().copied(), self.shape.wide, now)));
+            let table = groups::table(changed, self.shape.wide, now);
+            text.push_str(&self.columns.lines(&table, self.color));
         }
         let gone = self.groups.keys().filter(|name| !fleet.groups.iter().any(|group| &group.name == *name));
         text.extend(gone.map(|name| format!("{name}  gone\n")));
         self.groups = fleet.groups.iter().map(|group| (group.name.clone(), group.clone())).collect();
         text
-    }
-
-    /// New rows below the earlier ones; the first ones below headers.
-    fn rows(&mut self, table: &Table) -> String {
-        if let Some(columns) = &mut self.columns {
-            return columns.rows(table, self.color);
-        }
-        let columns = self.columns.insert(Columns::default());
-        columns.headers(table) + &columns.rows(table, self.color)
     }
 }
 

@@ -4,7 +4,6 @@
 //! `render` turns them into text; `status`, `plan` and `rollout` are the commands.
 
 mod args;
-mod clock;
 mod connect;
 mod error;
 mod fleets;
@@ -19,16 +18,14 @@ mod sample;
 #[cfg(test)]
 mod simulated;
 mod status;
-mod terminal;
 mod view;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use rayfleet_cli_kit::{CliError, Format, Terminal};
 
 use crate::args::{Cli, Command};
-use crate::error::CliError;
-use crate::terminal::Terminal;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -36,20 +33,20 @@ async fn main() -> ExitCode {
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&cli).await {
-        Ok(()) | Err(CliError::Closed) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            terminal::note(&fault.to_string());
-            ExitCode::FAILURE
+            // As kubectl does it, for people in every format.
+            Terminal::find(Format::Text).fault(&fault);
+            ExitCode::from(fault.code())
         }
     }
 }
 
 async fn run(cli: &Cli) -> Result<(), CliError> {
-    let terminal = Terminal::find();
     let fleets = connect::connect(&cli.global).await?;
     match &cli.command {
-        Command::Status(args) => status::run(args, &fleets, &terminal).await,
-        Command::Plan(args) => plan::run(args, &fleets, &terminal).await,
-        Command::Rollout(command) => rollout::run(command, &fleets, &terminal).await,
+        Command::Status(args) => status::run(args, &fleets, &Terminal::find(args.format())).await,
+        Command::Plan(args) => plan::run(args, &fleets, &Terminal::find(args.output)).await,
+        Command::Rollout(command) => rollout::run(command, &fleets, &Terminal::find(Format::Text)).await,
     }
 }

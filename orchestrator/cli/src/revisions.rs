@@ -7,9 +7,8 @@ use kube::core::DynamicObject;
 use rayfleet_api::names::ANNOTATION_CHANGE_CAUSE;
 use rayfleet_api::revision::{Revision as Hash, revision};
 use rayfleet_api::spec::{Model, RayClusterTemplate};
+use rayfleet_cli_kit::CliError;
 use serde_json::Value;
-
-use crate::error::CliError;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Revision {
@@ -41,7 +40,7 @@ impl Revision {
     /// undo then.
     pub(crate) fn hash(&self) -> Result<Hash, CliError> {
         hash(&self.template, &self.model).map_err(|problem| {
-            CliError::new(format!(
+            CliError::plain(format!(
                 "controllerrevisions.apps \"{}\" (revision {}): {problem}",
                 self.name, self.number
             ))
@@ -65,7 +64,7 @@ pub(crate) fn owned(stored: &[ControllerRevision], fleet: &DynamicObject) -> Vec
 pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, CliError> {
     let spec = &fleet.data["spec"];
     hash(&spec["template"], &spec["model"]).map_err(|problem| {
-        CliError::new(format!("{} \"{}\": {problem}", crate::error::RESOURCE, fleet.name_any()))
+        CliError::plain(format!("{} \"{}\": {problem}", crate::error::RESOURCE, fleet.name_any()))
     })
 }
 
@@ -98,7 +97,7 @@ pub(crate) fn target<'a>(
         let Some(found) = revisions.iter().find(|revision| revision.number == wanted) else {
             let known: Vec<String> = revisions.iter().map(|revision| revision.number.to_string()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(CliError::with_cure(
+            return Err(CliError::failed(
                 format!("fleet \"{fleet}\" has no revision {wanted}; it has: {known}"),
                 format!("see what they are: kubectl rayfleet rollout history {fleet} -n {namespace}"),
             ));
@@ -110,7 +109,7 @@ pub(crate) fn target<'a>(
             return Ok(Target::To(revision));
         }
     }
-    Err(CliError::with_cure(
+    Err(CliError::failed(
         format!("fleet \"{fleet}\" has no earlier revision to go back to"),
         format!(
             "spec.revisionHistoryLimit says how many are kept; see: kubectl rayfleet rollout history {fleet} -n {namespace}"

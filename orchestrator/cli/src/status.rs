@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use rayfleet_cli_kit::table::Table;
+use rayfleet_cli_kit::terminal::note;
+use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
+use serde_json::json;
 
-use crate::args::{Output, StatusArgs};
-use crate::clock;
-use crate::error::CliError;
+use crate::args::StatusArgs;
+use crate::error;
 use crate::fleets::Fleets;
 use crate::follow::{Follow, Key, Scope, Set};
 use crate::lines::Lines;
+use crate::render::fleet;
 use crate::render::list::{self, Shape};
-use crate::render::{fleet, table::Table};
-use crate::terminal::{self, Terminal};
 use crate::view::Fleet;
 
 /// Interval at which the screen is redrawn without a change.
@@ -28,27 +29,15 @@ pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal)
 async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if let Some(name) = &args.fleet {
         let object = fleets.get(name).await?;
-        let text = match args.output {
-            Some(format @ (Output::Json | Output::Yaml)) => document(&clean(&object)?, format)?,
-            other => picture(&object, other, terminal),
-        };
-        return terminal.print(&text);
+        return terminal.result(&object, &picture(&object, args, terminal));
     }
     let objects = fleets.list(args.all_namespaces).await?;
-    match args.output {
-        Some(format @ (Output::Json | Output::Yaml)) => {
-            let items = objects.iter().map(clean).collect::<Result<Vec<_>, _>>()?;
-            terminal.print(&document(&json!({"apiVersion": "v1", "kind": "List", "items": items}), format)?)
-        }
-        other => {
-            if objects.is_empty() {
-                terminal::note(&nothing(args, fleets));
-                return Ok(());
-            }
-            let shape = Shape { namespaces: args.all_namespaces, wide: other.is_some() };
-            terminal.print(&table(&objects, shape).render(terminal.color))
-        }
+    if objects.is_empty() && terminal.format == Format::Text {
+        note(&nothing(args, fleets));
+        return Ok(());
     }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    terminal.result(&list, &table(&objects, args).render(terminal.color))
 }
 
 async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
@@ -60,7 +49,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
     let mut follow = Follow::new(fleets, scope);
     let mut lines = Lines::new(args, terminal.color);
     let mut seen = Set::new();
-    let draw = terminal.tty && !matches!(args.output, Some(Output::Json | Output::Yaml));
+    let draw = terminal.tty && terminal.format == Format::Text;
     let mut drawn = false;
     loop {
         // Redrawn every second, because the ages in it change.
@@ -73,7 +62,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
             Err(_) => follow.next().await?,
         };
         if let (Some(name), true) = (&args.fleet, change.is_empty()) {
-            return Err(gone(name, &seen, fleets));
+            return Err(error::gone(name, &fleets.namespace, !seen.is_empty()));
         }
         if draw {
             if !std::mem::replace(&mut drawn, true) {
@@ -82,11 +71,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
             terminal.redraw(&screen(args, fleets, change, terminal))?;
         } else {
             for object in changed(&seen, change) {
-                let text = match args.output {
-                    Some(format @ (Output::Json | Output::Yaml)) => document(&clean(object)?, format)?,
-                    _ => lines.changes(&Fleet::read(object), clock::now()),
-                };
-                terminal.print(&text)?;
+                terminal.entry(object, &lines.changes(&Fleet::read(object), clock::now()))?;
             }
         }
         seen.clone_from(change);
@@ -95,23 +80,19 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
 
 fn screen(args: &StatusArgs, fleets: &Fleets, now: &Set, terminal: &Terminal) -> String {
     match (&args.fleet, now.values().next()) {
-        (Some(_), Some(object)) => picture(object, args.output, terminal),
-        (None, Some(_)) => {
-            let shape = Shape { namespaces: args.all_namespaces, wide: args.output.is_some() };
-            table(now.values(), shape).render(terminal.color)
-        }
+        (Some(_), Some(object)) => picture(object, args, terminal),
+        (None, Some(_)) => table(now.values(), args).render(terminal.color),
         (_, None) => nothing(args, fleets),
     }
 }
 
-fn picture(object: &DynamicObject, output: Option<Output>, terminal: &Terminal) -> String {
-    let wide = output == Some(Output::Wide);
-    fleet::picture(&Fleet::read(object), wide, clock::now(), terminal.color)
+fn picture(object: &DynamicObject, args: &StatusArgs, terminal: &Terminal) -> String {
+    fleet::picture(&Fleet::read(object), args.wide(), clock::now(), terminal.color)
 }
 
-fn table<'a>(objects: impl IntoIterator<Item = &'a DynamicObject>, shape: Shape) -> Table {
+fn table<'a>(objects: impl IntoIterator<Item = &'a DynamicObject>, args: &StatusArgs) -> Table {
     let fleets: Vec<Fleet> = objects.into_iter().map(Fleet::read).collect();
-    list::table(&fleets, shape, clock::now())
+    list::table(&fleets, Shape::of(args), clock::now())
 }
 
 fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {
@@ -122,14 +103,6 @@ fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {
     }
 }
 
-fn gone(name: &str, seen: &Set, fleets: &Fleets) -> CliError {
-    if seen.is_empty() {
-        CliError::not_found(name, &fleets.namespace)
-    } else {
-        CliError::new(format!("fleet \"{name}\" was deleted"))
-    }
-}
-
 /// Fleets that are new or have changed.
 fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicObject> {
     let version =
@@ -137,39 +110,23 @@ fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicO
     now.iter().filter(move |(key, _)| version(seen, key) != version(now, key)).map(|(_, object)| object)
 }
 
-/// The object as kubectl shows it: without managed fields.
-fn clean(object: &DynamicObject) -> Result<Value, CliError> {
-    let mut object = object.clone();
-    object.metadata.managed_fields = None;
-    serde_json::to_value(object).map_err(|error| CliError::new(format!("cannot write the object: {error}")))
-}
-
-/// JSON or YAML.
-pub(crate) fn document(value: &Value, format: Output) -> Result<String, CliError> {
-    let text = match format {
-        Output::Json => {
-            serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| e.to_string())
-        }
-        _ => serde_saphyr::to_string(value).map_err(|e| e.to_string()),
-    };
-    text.map_err(|error| CliError::new(format!("cannot write the object: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
     use kube::ResourceExt;
+    use rayfleet_cli_kit::testing::Kept;
     use rayfleet_sim_kube::api::Kind;
+    use serde_json::Value;
 
     use super::*;
+    use crate::args::Output;
     use crate::sample;
     use crate::simulated::Simulated;
-    use crate::terminal::kept::Kept;
 
     async fn shown(args: &StatusArgs, server: &Simulated) -> String {
         let kept = Kept::default();
-        run(args, &server.fleets(), &kept.terminal(false)).await.unwrap();
-        kept.text()
+        run(args, &server.fleets(), &kept.terminal(args.format())).await.unwrap();
+        kept.out()
     }
 
     #[tokio::test]
@@ -200,7 +157,8 @@ mod tests {
         for (tty, pictures) in [(true, 3), (false, 1)] {
             let server = Simulated::with([sample::upgrading()]);
             let kept = Kept::default();
-            let (fleets, terminal) = (server.fleets(), kept.terminal(tty));
+            let (fleets, mut terminal) = (server.fleets(), kept.terminal(Format::Text));
+            terminal.tty = tty;
             let watch = run(&args, &fleets, &terminal);
             let change = async {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -210,7 +168,7 @@ mod tests {
             // The state found, the change, and one tick of the clock.
             let both = futures::future::join(watch, change);
             assert!(tokio::time::timeout(Duration::from_millis(1500), both).await.is_err());
-            let text = kept.text();
+            let text = kept.out();
             assert_eq!(text.matches("serving/llama").count(), pictures, "{text}");
             assert_eq!(text.contains('\u{1b}'), tty, "{text}");
         }
@@ -219,8 +177,9 @@ mod tests {
     #[tokio::test]
     async fn a_watch_on_a_missing_fleet_is_an_error() {
         let args = StatusArgs { fleet: Some("llama".into()), watch: true, ..StatusArgs::default() };
-        let fault =
-            run(&args, &Simulated::with([]).fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        let fault = run(&args, &Simulated::with([]).fleets(), &Kept::default().terminal(Format::Text))
+            .await
+            .unwrap_err();
         assert!(fault.to_string().contains("not found"), "{fault}");
     }
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::SignedDuration;
 use ray_bridge::SubmissionId;
+use rayfleet_cli_kit::Format;
+use rayfleet_cli_kit::input::wait;
 use url::Url;
 
 /// Places, runs, verifies and watches one large engine on any Ray cluster, through its dashboard.
@@ -56,22 +57,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
     /// Time limit of one call, as 10s or 1m
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = wait)]
     pub(crate) request_timeout: Duration,
     /// Format of standard output
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
-    pub(crate) output: Output,
-}
-
-/// Format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people
-    Text,
-    /// One JSON document; `watch` and `logs -f`: one per line
-    Json,
-    /// One YAML document; `watch` and `logs -f`: one after the other
-    Yaml,
+    pub(crate) output: Format,
 }
 
 /// A command.
@@ -194,7 +184,7 @@ pub(crate) struct DeployArgs {
     #[arg(long)]
     pub(crate) wait: bool,
     /// Time limit of the start with --wait; default: `startTimeout` of the model
-    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = wait)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -221,7 +211,7 @@ pub(crate) struct WatchArgs {
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
     /// An engine that makes no step for this long while requests wait is hung; after a quarter of it, slow
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = wait)]
     pub(crate) hung_after: Duration,
 }
 
@@ -232,7 +222,7 @@ pub(crate) struct DrainArgs {
     #[arg(value_name = "NAME", value_parser = name)]
     pub(crate) name: SubmissionId,
     /// Time limit for the requests in flight
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = wait)]
     pub(crate) timeout: Duration,
 }
 
@@ -246,10 +236,10 @@ pub(crate) struct StopArgs {
     #[arg(long)]
     pub(crate) drain: bool,
     /// Time limit for the requests in flight
-    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "drain", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "drain", value_parser = wait)]
     pub(crate) drain_timeout: Duration,
     /// Time limit for Ray to end the job
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = wait)]
     pub(crate) timeout: Duration,
 }
 
@@ -282,18 +272,6 @@ fn name(text: &str) -> Result<SubmissionId, String> {
     SubmissionId::new(text).map_err(|error| error.to_string())
 }
 
-/// A duration above zero: `90s`, `1h30m`, or whole seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<u64>().map(Duration::from_secs).ok();
-    let parsed =
-        seconds.or_else(|| text.parse::<SignedDuration>().ok().and_then(|duration| duration.try_into().ok()));
-    match parsed {
-        Some(Duration::ZERO) => Err("must be above 0: every wait has a limit".to_owned()),
-        Some(duration) => Ok(duration),
-        None => Err("write it as 90s, 10m or 1h30m".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -313,7 +291,7 @@ mod tests {
     fn flags_may_follow_the_command() {
         let cli = parse("status llama --address http://h:8265 -o json --request-timeout 1m30s").unwrap();
         assert_eq!(cli.global.address.as_deref(), Some("http://h:8265"));
-        assert_eq!((cli.global.output, cli.global.request_timeout), (Output::Json, Duration::from_secs(90)));
+        assert_eq!((cli.global.output, cli.global.request_timeout), (Format::Json, Duration::from_secs(90)));
     }
 
     #[test]

@@ -8,10 +8,11 @@ use ray_bridge::engine::{EngineClient, LaunchRecord, plan_of};
 use ray_bridge::observe::{ObserveOptions, RayState};
 use ray_bridge::placement::{Placement, RayNode};
 use ray_bridge::{Bridge, CallError, CallErrorKind as Call, Limits, SubmissionId, Target, Token, base_of};
+use rayfleet_cli_kit::CliError;
 use url::Url;
 
 use crate::args::Global;
-use crate::error::CliError;
+use crate::error;
 
 const DEFAULT: &str = "http://127.0.0.1:8265";
 /// Enough for thousands of lines, and small enough for Ray to answer quickly.
@@ -98,7 +99,7 @@ impl Session {
         engine: Option<&Url>,
     ) -> Result<RayState, CliError> {
         let target = self.target(engine.cloned());
-        Ok(self.bridge.observe(&target, id, self.depth(true)).await?)
+        self.bridge.observe(&target, id, self.depth(true)).await.map_err(error::call)
     }
 
     /// How much to observe, each call within the time limit of one.
@@ -111,7 +112,7 @@ impl Session {
         match self.dashboard().job(id).await {
             Ok(job) => Ok(Some(job)),
             Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error::call(error)),
         }
     }
 

@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ray_bridge::dashboard::{Job, JobStatus};
-use ray_bridge::engine::{LaunchRecord, plan_of};
+use ray_bridge::engine::LaunchRecord;
 use ray_bridge::placement::{self, FreeGpus, Placement, Policy, RayNode};
 use ray_bridge::{CallError, CallErrorKind as Call, LaunchError, Launched};
+use rayfleet_cli_kit::age::between;
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use tokio::time::sleep;
 
 use crate::args::DeployArgs;
 use crate::connect::{Found, Session};
-use crate::error::CliError;
 use crate::model::{self, Model};
 use crate::plan::{self, Plan};
-use crate::render::age::between;
-use crate::terminal::Terminal;
-use crate::{Answer, clock, follow};
+use crate::{Answer, error, follow};
 
 /// Ray re-creates the entry of a job that is deleted within 3 s of its end.
 const LETS_GO: Duration = Duration::from_secs(4);
@@ -98,7 +97,7 @@ async fn clear(model: &Model, job: &Job, session: &Session, terminal: &Terminal)
     sleep(rest(job, clock::now())).await;
     match session.dashboard().delete(name).await {
         Ok(()) | Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error::call(error)),
     }
 }
 
@@ -128,7 +127,7 @@ async fn launch(
                 terminal.progress(&format!("launching again: {error}"));
                 sleep(session.pace).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error::launch(error)),
         }
     };
     if launched == Launched::AlreadyThere && tries == 1 {
@@ -183,10 +182,10 @@ async fn place(
 /// The plan that an engine was launched with, as a document.
 async fn started(found: &Found, session: &Session) -> Result<Plan, CliError> {
     let nodes = plan::nodes(session).await?;
-    let placement = found.plan.clone().or_else(|| plan_of(&found.job));
+    let placement = found.plan.as_ref();
     let placement =
         placement.ok_or_else(|| CliError::plain(format!("engine {}: no plan in its job", found.id)))?;
-    Ok(plan::of(&found.id, &placement, found.engine.as_ref(), &nodes))
+    Ok(plan::of(&found.id, placement, found.engine.as_ref(), &nodes))
 }
 
 #[cfg(test)]

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ray_bridge::{CallError, CallErrorKind as Call};
+use rayfleet_cli_kit::age::between;
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::args::DrainArgs;
 use crate::connect::{Found, Session};
-use crate::error::CliError;
-use crate::render::age::between;
-use crate::terminal::Terminal;
-use crate::{Answer, clock};
+use crate::{Answer, error};
 
 /// How long no request may be in flight: a client may be between two requests.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -84,12 +83,12 @@ async fn drain(
         Err(CallError { fault: Call::NotFound { .. }, .. }) => {
             terminal.progress("the engine cannot drain; only waiting for its requests to end");
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error::call(error)),
     }
     let began = clock::now();
     let (mut reported, mut empty_since) = (None, None);
     loop {
-        let in_flight = engine.load().await?.in_flight;
+        let in_flight = engine.load().await.map_err(error::call)?.in_flight;
         let now = clock::now();
         if reported != Some(in_flight) {
             reported = Some(in_flight);

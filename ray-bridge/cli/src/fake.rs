@@ -12,9 +12,10 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{Method, Response};
 use ray_bridge::dashboard::Job;
 use ray_bridge::engine::LaunchRecord;
+use rayfleet_cli_kit::Format;
 use serde_json::{Value, json};
 
-use crate::args::{Global, Output};
+use crate::args::Global;
 use crate::connect::Session;
 
 pub(crate) const HEAD: &str = "aa11aa11aa11aa11";
@@ -98,7 +99,7 @@ pub(crate) fn session_within(url: &str, request_timeout: Duration) -> Session {
         token_file: None,
         ca_file: None,
         request_timeout,
-        output: Output::Text,
+        output: Format::Text,
     };
     let mut session = Session::open(&global, |_| None).unwrap();
     session.pace = Duration::from_millis(1);

@@ -6,15 +6,14 @@ use jiff::Timestamp;
 use ray_bridge::dashboard::JobStatus;
 use ray_bridge::engine::{Health, Phase, PhaseKind, Probe, parse_phases, this_launch};
 use ray_bridge::observe::EngineState;
+use rayfleet_cli_kit::age::between;
+use rayfleet_cli_kit::{CliError, Kind, Terminal, clock};
 use tokio::time::{sleep, timeout};
 
 use crate::connect::{Found, Session};
-use crate::error::{CliError, Kind};
-use crate::render::age::between;
 use crate::status::{self, look};
-use crate::terminal::Terminal;
 use crate::view::trimmed;
-use crate::{Answer, clock};
+use crate::{Answer, error};
 
 /// How long Ray may be unreachable while an engine starts.
 const AWAY: Duration = Duration::from_secs(30);
@@ -76,8 +75,8 @@ pub(crate) async fn until_answered(
                     Step::Hidden(why) => return Err(hidden(found, engine.as_str(), &why)),
                 }
             }
-            Err(CliError::Said { kind: Kind::Unreachable, message, .. }) if between(reached, now) < AWAY => {
-                terminal.progress(&story.line(now, &message));
+            Err(fault) if fault.kind == Kind::Unreachable && between(reached, now) < AWAY => {
+                terminal.progress(&story.line(now, &fault.message));
             }
             Err(fault) => return Err(fault),
         }
@@ -98,7 +97,7 @@ pub(crate) async fn until_answered(
     let asked = clock::now();
     let left = limit.saturating_sub(between(began, asked)).max(Duration::from_secs(5));
     let answer = match timeout(left, session.engine(engine)?.probe(probe)).await {
-        Ok(answer) => answer?,
+        Ok(answer) => answer.map_err(error::probe)?,
         Err(_) => {
             return Err(CliError::failed(
                 format!(

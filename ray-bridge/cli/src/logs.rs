@@ -2,20 +2,19 @@
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::this_launch;
+use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::json;
 
 use crate::args::LogsArgs;
 use crate::connect::Session;
-use crate::error::CliError;
-use crate::terminal::Terminal;
-use crate::{Answer, tail};
+use crate::{Answer, error, tail};
 
 pub(crate) async fn run(args: &LogsArgs, session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let found = session.find(&args.name).await?;
     if args.follow {
         return tail::follow(&args.name, &found.job, args.tail, session, terminal).await;
     }
-    let log = session.dashboard().log_tail_of(&args.name, &found.job).await?;
+    let log = session.dashboard().log_tail_of(&args.name, &found.job).await.map_err(error::call)?;
     let log = this_launch(&log, &args.name, found.job.started);
     if log.is_empty() {
         terminal.progress(&empty(&args.name));

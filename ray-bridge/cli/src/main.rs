@@ -4,7 +4,6 @@
 //! Ray's replies into documents and `render` those into text; every command is a module of its name.
 
 mod args;
-mod clock;
 mod connect;
 mod deploy;
 mod doctor;
@@ -20,7 +19,6 @@ mod render;
 mod status;
 mod stop;
 mod tail;
-mod terminal;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -30,11 +28,10 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rayfleet_cli_kit::{CliError, Terminal};
 
 use crate::args::{Cli, Command};
 use crate::connect::Session;
-use crate::error::CliError;
-use crate::terminal::Terminal;
 
 /// The result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +51,7 @@ async fn main() -> ExitCode {
         Err(fault) => Err(fault),
     };
     match answer {
-        Ok(Answer::Yes) | Err(CliError::Closed) => ExitCode::SUCCESS,
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::FAILURE,
         Err(fault) => {
             terminal.fault(&fault);

@@ -1,18 +1,16 @@
 //! The model file: the `spec.model` block of a fleet, checked by the rules of fleets and by those of the
 //! bridge.
 
-use std::io::Read as _;
-use std::path::Path;
 use std::time::Duration;
 
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::{EngineSpec, Probe};
 use ray_bridge::placement::Policy;
 use ray_bridge_model::{FieldError, ValidModel, standalone};
+use rayfleet_cli_kit::{CliError, input};
 use serde_json::{Map, Value};
 
 use crate::args::{ModelArgs, PlacementArgs, Share};
-use crate::error::CliError;
 
 /// Longest file that is read, in bytes.
 const MOST: u64 = 1 << 20;
@@ -33,7 +31,7 @@ pub(crate) struct Model {
 /// Reads and checks a model file.
 pub(crate) fn load(args: &ModelArgs) -> Result<Model, CliError> {
     let name = args.file.display().to_string();
-    let text = read(&args.file).map_err(|error| {
+    let text = input::read(&args.file, MOST).map_err(|error| {
         CliError::usage(format!("{name}: {error}"), "give a model file with -f, or - for input")
     })?;
     parse(&text, args.name.clone(), &args.placement).map_err(|problems| {
@@ -43,16 +41,6 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Model, CliError> {
             "correct the file; its fields are those of spec.model in docs/reference.md",
         )
     })
-}
-
-fn read(file: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(MOST).read_to_string(&mut text)?;
-    } else {
-        std::fs::File::open(file)?.take(MOST).read_to_string(&mut text)?;
-    }
-    Ok(text)
 }
 
 /// Parses and checks a model file; returns every problem, not only the first.

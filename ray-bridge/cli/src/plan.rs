@@ -5,20 +5,19 @@ use std::collections::BTreeSet;
 use ray_bridge::SubmissionId;
 use ray_bridge::engine::EngineSpec;
 use ray_bridge::placement::{FreeGpus, Hop, Placement, Policy, RayNode, hops, plan};
+use rayfleet_cli_kit::{CliError, Terminal};
 use serde::Serialize;
 use url::Url;
 
 use crate::args::ModelArgs;
 use crate::connect::Session;
-use crate::error::CliError;
 use crate::render::picture::Row;
 use crate::render::{picture, ranks};
-use crate::terminal::Terminal;
 use crate::view::{Slot, planned};
 use crate::{Answer, model};
 
 /// Whether and how an engine fits.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Plan {
     pub(crate) name: String,
@@ -74,18 +73,7 @@ pub(crate) async fn nodes(session: &Session) -> Result<Vec<RayNode>, CliError> {
 
 /// The plan as a document, and for the bridge if it fits.
 pub(crate) fn make(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> (Plan, Option<Placement>) {
-    let document = Plan {
-        name: spec.name.to_string(),
-        shape: spec.shape.to_string(),
-        fits: false,
-        api_server: None,
-        ranks: Vec::new(),
-        hops: Vec::new(),
-        avoided: Vec::new(),
-        missing: None,
-        cure: None,
-        rows: Vec::new(),
-    };
+    let document = Plan { name: spec.name.to_string(), shape: spec.shape.to_string(), ..Plan::default() };
     match plan(spec.shape, nodes, policy) {
         Ok(placement) => {
             let server = nodes.iter().find(|node| node.id == placement.api_server_node);
@@ -118,11 +106,7 @@ pub(crate) fn of(
         api_server: engine
             .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))),
         ranks: planned(placement, nodes),
-        hops: Vec::new(),
-        avoided: Vec::new(),
-        missing: None,
-        cure: None,
-        rows: Vec::new(),
+        ..Plan::default()
     }
 }
 

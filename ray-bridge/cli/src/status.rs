@@ -7,17 +7,16 @@ use jiff::Timestamp;
 use ray_bridge::SubmissionId;
 use ray_bridge::diagnose::{History, Observation, StallThresholds, diagnose};
 use ray_bridge::observe::ClusterState;
+use rayfleet_cli_kit::age::{between, span};
+use rayfleet_cli_kit::table::{Table, one_line};
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use serde::Serialize;
 
 use crate::args::StatusArgs;
 use crate::connect::{Found, Session};
-use crate::error::CliError;
-use crate::render::age::{between, short};
 use crate::render::ranks;
-use crate::render::table::{one_line, table};
-use crate::terminal::Terminal;
 use crate::view::{self, Engine, listed};
-use crate::{Answer, clock};
+use crate::{Answer, error};
 
 /// One observation cannot show that an engine is hung, whatever the limit.
 const ONE_LOOK: Duration = Duration::from_mins(1);
@@ -53,7 +52,7 @@ async fn one(name: &SubmissionId, session: &Session, terminal: &Terminal) -> Res
 
 async fn all(session: &Session, terminal: &Terminal) -> Result<Answer, CliError> {
     let dashboard = session.dashboard();
-    let jobs = async { dashboard.jobs().await.map_err(CliError::from) };
+    let jobs = async { dashboard.jobs().await.map_err(error::call) };
     let (jobs, state) = try_join(jobs, session.look(None, None)).await?;
     let mut engines: Vec<Engine> =
         jobs.iter().map(|(id, job)| listed(id, job)).filter(|engine| engine.shape.is_some()).collect();
@@ -99,7 +98,7 @@ pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
         field("model", format!("{model}, {shape}"));
     }
     if let Some(since) = engine.since {
-        field("job", format!("submitted {since:.0}, {} ago", short(between(since, now))));
+        field("job", format!("submitted {since:.0}, {} ago", span(between(since, now))));
     }
     if let Some(address) = &engine.address {
         let load = engine.in_flight.map(|n| format!(", {n} in flight")).unwrap_or_default();
@@ -115,7 +114,7 @@ pub(crate) fn text(engine: &Engine, now: Timestamp) -> String {
     }
     if let Some(diagnosis) = &engine.diagnosis {
         field("trouble", one_line(&diagnosis.to_string()));
-        field("cure", diagnosis.trouble.hint().to_owned());
+        field("cure", diagnosis.trouble.cure().to_owned());
     }
     if let Some(cause) = &engine.cause {
         field("cause", cause.replace('\n', "\n             "));
@@ -133,20 +132,12 @@ fn list(cluster: &Cluster, now: Timestamp) -> String {
     if cluster.engines.is_empty() {
         return format!("{head}\nNo engines; start one: ray-bridge deploy -f model.yaml\n");
     }
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let rows: Vec<[String; 5]> = cluster
-        .engines
-        .iter()
-        .map(|engine| {
-            let age = engine.since.map(|since| short(between(since, now)));
-            [
-                engine.name.clone(),
-                or_none(&engine.model),
-                or_none(&engine.shape),
-                engine.state.clone(),
-                or_none(&age),
-            ]
-        })
-        .collect();
-    format!("{head}\n\n{}", table(["NAME", "MODEL", "SHAPE", "STATE", "AGE"], &rows))
+    let mut table = Table::new(["NAME", "MODEL", "SHAPE", "STATE", "AGE"]);
+    for engine in &cluster.engines {
+        let age = engine.since.map(|since| span(between(since, now)));
+        let [model, shape, age] =
+            [&engine.model, &engine.shape, &age].map(|text| text.as_deref().unwrap_or("-"));
+        table.push([&*engine.name, model, shape, &*engine.state, age]);
+    }
+    format!("{head}\n\n{}", table.render(false))
 }

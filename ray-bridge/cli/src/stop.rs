@@ -1,14 +1,13 @@
 //! `stop`: ends an engine's job, and with it its ranks and placement group.
 
+use rayfleet_cli_kit::age::between;
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::args::StopArgs;
 use crate::connect::Session;
-use crate::error::CliError;
-use crate::render::age::between;
-use crate::terminal::Terminal;
-use crate::{Answer, clock, drain};
+use crate::{Answer, drain, error};
 
 /// The end of a job is polled more often than changes of an engine: it is near, and the next step waits for
 /// it.
@@ -26,7 +25,7 @@ pub(crate) async fn run(args: &StopArgs, session: &Session, terminal: &Terminal)
         drain::or_fail(&found, args.drain_timeout, session, terminal).await?;
     }
     let began = clock::now();
-    session.bridge.stop(&session.target(None), name).await?;
+    session.bridge.stop(&session.target(None), name).await.map_err(error::call)?;
     loop {
         let ended = session.job(name).await?.is_none_or(|job| job.status.has_ended());
         let spent = between(began, clock::now());

@@ -9,13 +9,12 @@ use jiff::Timestamp;
 use ray_bridge::dashboard::{Dashboard, Job, LogEvent, LogStream};
 use ray_bridge::engine::this_launch;
 use ray_bridge::{CallError, CallErrorKind as Call, SubmissionId};
+use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::Answer;
 use crate::connect::Session;
-use crate::error::CliError;
-use crate::terminal::Terminal;
+use crate::{Answer, error};
 
 /// Ray sends the existing log without a pause, and polls for more once a second.
 const CAUGHT_UP: Duration = Duration::from_millis(500);
@@ -98,7 +97,7 @@ pub(crate) async fn follow(
 
 /// The message of a transient error; other errors are returned.
 fn passing(error: CallError) -> Result<String, CliError> {
-    if error.retryable() { Ok(error.to_string()) } else { Err(error.into()) }
+    if error.retryable() { Ok(error.to_string()) } else { Err(error::call(error)) }
 }
 
 /// The job; `None` if Ray does not know it any more.
@@ -216,7 +215,7 @@ impl Printer<'_> {
     }
 
     fn line(&self, line: &str) -> Result<(), CliError> {
-        self.terminal.entry(&json!({"name": self.name, "line": line}), line)
+        self.terminal.entry(&json!({"name": self.name, "line": line}), &format!("{line}\n"))
     }
 }
 

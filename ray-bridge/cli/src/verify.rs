@@ -1,14 +1,13 @@
 //! `verify`: compares the plan that an engine was launched with with what Ray reports.
 
 use ray_bridge::SubmissionId;
+use rayfleet_cli_kit::{CliError, Terminal};
 use serde::Serialize;
 
 use crate::Answer;
 use crate::connect::Session;
-use crate::error::CliError;
 use crate::render::ranks;
 use crate::status::look;
-use crate::terminal::Terminal;
 use crate::view::{Engine, Slot};
 
 /// The result.
@@ -57,9 +56,6 @@ fn text(verdict: &Verdict) -> String {
     }
     let count = verdict.differences.len();
     let s = if count == 1 { "" } else { "s" };
-    let lines = verdict.differences.join(
-        "
-  ",
-    );
+    let lines = verdict.differences.join("\n  ");
     format!("{}: {count} difference{s} from the plan\n  {lines}\n", verdict.name)
 }

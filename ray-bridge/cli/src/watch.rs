@@ -7,16 +7,16 @@ use ray_bridge::diagnose::{Diagnosis, History, Observation as Seen, StallThresho
 use ray_bridge::observe::{Placed, RayState};
 use ray_bridge::placement::RayNode;
 use ray_bridge::{CallError, Target};
+use rayfleet_cli_kit::age::between;
+use rayfleet_cli_kit::table::one_line;
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::Answer;
 use crate::args::WatchArgs;
 use crate::connect::{Found, Session};
-use crate::error::CliError;
-use crate::render::age::between;
-use crate::terminal::Terminal;
 use crate::view::{self, Engine};
-use crate::{Answer, clock};
 
 /// A watched engine is observed more often than one that a command only waits for.
 const LOOKS_A_PACE: u32 = 2;
@@ -54,7 +54,7 @@ pub(crate) async fn run(
         lines.extend(changes(before.as_ref(), &now));
         for change in lines {
             let entry = json!({"time": at, "name": args.name, "change": change, "diagnosis": diagnosis});
-            terminal.entry(&entry, &format!("{at:.0}  {change}"))?;
+            terminal.entry(&entry, &format!("{at:.0}  {change}\n"))?;
         }
         (before, trouble) = (Some(now), diagnosis);
         sleep(session.pace / LOOKS_A_PACE).await;
@@ -141,7 +141,7 @@ impl Watched {
 fn troubles(before: Option<&Diagnosis>, now: Option<&Diagnosis>) -> Vec<String> {
     match (before, now) {
         (Some(before), Some(now)) if before.trouble == now.trouble => Vec::new(),
-        (_, Some(now)) => vec![crate::render::table::one_line(&format!("TROUBLE {now}"))],
+        (_, Some(now)) => vec![one_line(&format!("TROUBLE {now}"))],
         (Some(before), None) => vec![format!("no more: {}", before.trouble)],
         (None, None) => Vec::new(),
     }
@@ -152,10 +152,7 @@ pub(crate) fn changes(before: Option<&Look>, now: &Look) -> Vec<String> {
     let before_engine = before.and_then(|look| look.as_ref().ok());
     let engine = match now {
         Ok(engine) => engine,
-        Err(why) if before == Some(now) => {
-            debug_assert!(!why.is_empty());
-            return Vec::new();
-        }
+        Err(_) if before == Some(now) => return Vec::new(),
         Err(why) => return vec![why.clone()],
     };
     let mut lines = Vec::new();
@@ -163,7 +160,7 @@ pub(crate) fn changes(before: Option<&Look>, now: &Look) -> Vec<String> {
         lines.push("Ray answers again".to_owned());
     }
     if before_engine.map(|b| (&b.state, b.since)) != Some((&engine.state, engine.since)) {
-        let cause = engine.cause.as_ref().map(|cause| format!(": {}", crate::render::table::one_line(cause)));
+        let cause = engine.cause.as_ref().map(|cause| format!(": {}", one_line(cause)));
         lines.push(format!("{}{}", engine.state, cause.unwrap_or_default()));
     }
     let alive = |engine: &Engine| {

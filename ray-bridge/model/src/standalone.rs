@@ -51,13 +51,13 @@ fn hold(value: &Value, schema: &Value, path: &str, problems: &mut Vec<FieldError
         _ => true,
     };
     if !fits {
-        let hint = if wanted == "string" && (value.is_number() || value.is_boolean()) {
+        let cure = if wanted == "string" && (value.is_number() || value.is_boolean()) {
             ": put it in quotes"
         } else {
             ""
         };
         problems
-            .push(invalid(path, format!("must be {} {wanted}, is {}{hint}", article(wanted), kind(value))));
+            .push(invalid(path, format!("must be {} {wanted}, is {}{cure}", article(wanted), kind(value))));
         return;
     }
     match value {

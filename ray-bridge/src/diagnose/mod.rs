@@ -126,7 +126,7 @@ impl Fault {
     }
 
     /// What the reader can do about it.
-    pub fn hint(&self) -> &'static str {
+    pub fn cure(&self) -> &'static str {
         match self {
             Self::RankDied { .. } | Self::EngineDied => "read its last lines (logs), then deploy it again",
             Self::NodeLost { .. } => {

@@ -5,14 +5,11 @@ mod apply;
 mod read;
 mod show;
 
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use rayfleet_core::forecast::{Outcome, Pace, Question, forecast};
 
 use crate::args::PlanArgs;
-use crate::clock;
-use crate::error::CliError;
 use crate::fleets::Fleets;
-use crate::status::document;
-use crate::terminal::Terminal;
 
 pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let inputs = read::inputs(args, fleets).await?;
@@ -29,16 +26,12 @@ pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -
         now: clock::now(),
     };
     let forecast = forecast(&question);
-    let text = match args.output {
-        Some(format) => document(&show::value(&question, &forecast), format.into())?,
-        None => show::text(&question, &forecast, terminal.color),
-    };
-    terminal.print(&text)?;
+    terminal.result(&show::value(&question, &forecast), &show::text(&question, &forecast, terminal.color))?;
     match forecast.outcome {
         Outcome::Complete | Outcome::Paused => Ok(()),
         Outcome::Stalled(_) | Outcome::Open => {
             let name = &inputs.fleet.name;
-            Err(CliError::new(format!("the rollout of fleet \"{name}\" would not become complete")))
+            Err(CliError::plain(format!("the rollout of fleet \"{name}\" would not become complete")))
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Reads the inputs of a plan: the fleet with its new spec, and the present state of the cluster.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::ListParams;
 use kube::core::{DynamicObject, Request};
 use kube::{Resource, ResourceExt};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet, names};
+use rayfleet_cli_kit::{CliError, input};
 use rayfleet_core::capacity::{
     About, Capacity, Claim, NodeRoom, NodeSpec, NodeStatus, PodSpec, Tally, Viewer,
 };
@@ -17,7 +18,6 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::args::PlanArgs;
-use crate::error::CliError;
 use crate::fleets::Fleets;
 use crate::plan::apply;
 use crate::revisions;
@@ -38,17 +38,17 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, C
     let (fleets, object) = match (&args.fleet, &args.file) {
         (Some(name), _) => (fleets.clone(), fleets.get(name).await?),
         (None, Some(file)) => applied(&manifest(file)?, fleets).await?,
-        (None, None) => return Err(CliError::new("which fleet? Give its name, or a manifest with -f")),
+        (None, None) => return Err(CliError::plain("which fleet? Give its name, or a manifest with -f")),
     };
     let raw = fleet_of(&object)?;
     let fleet = valid(&raw)?;
     let status = raw.status.clone().unwrap_or_default();
     let stable = stable(&raw, &status, &object, &fleets).await?;
     let cluster = |kind: &str| Request::new(format!("/api/v1/{kind}"));
-    let nodes = fleets.all(&cluster("nodes"), "nodes", node).await?;
-    let pods = fleets.all(&cluster("pods"), "pods", pod).await?;
+    let nodes = fleets.all(&cluster("nodes"), ListParams::default(), "nodes", node).await?;
+    let pods = fleets.all(&cluster("pods"), ListParams::default(), "pods", pod).await?;
     let quotas = Request::new(ResourceQuota::url_path(&(), Some(&fleets.namespace)));
-    let quotas = fleets.all(&quotas, "ResourceQuotas", quota).await?;
+    let quotas = fleets.all(&quotas, ListParams::default(), "ResourceQuotas", quota).await?;
     let capacity = capacity(&Viewer::of(&fleet), nodes, &pods, &quotas);
     Ok(Inputs { fleet, stable, status, capacity })
 }
@@ -125,13 +125,13 @@ fn quota(text: &str) -> Option<ResourceQuota> {
 fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, CliError> {
     let name = object.name_any();
     let read = serde_json::to_value(object).and_then(serde_json::from_value);
-    read.map_err(|error| CliError::new(format!("fleet \"{name}\": {error}")))
+    read.map_err(|error| CliError::plain(format!("fleet \"{name}\": {error}")))
 }
 
 fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, CliError> {
     ValidFleet::new(raw).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        CliError::new(format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
+        CliError::plain(format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
     })
 }
 
@@ -159,15 +159,9 @@ async fn stable(
 /// The one fleet in a manifest.
 fn manifest(file: &Path) -> Result<Value, CliError> {
     let shown = file.display();
-    let failed = |error: std::io::Error| CliError::new(format!("cannot read {shown}: {error}"));
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().take(LARGEST).read_to_string(&mut text).map_err(failed)?;
-    } else {
-        let opened = std::fs::File::open(file).map_err(failed)?;
-        opened.take(LARGEST).read_to_string(&mut text).map_err(failed)?;
-    }
-    fleet_in(&text).map_err(|problem| CliError::new(format!("{shown}: {problem}")))
+    let text = input::read(file, LARGEST)
+        .map_err(|error| CliError::plain(format!("cannot read {shown}: {error}")))?;
+    fleet_in(&text).map_err(|problem| CliError::plain(format!("{shown}: {problem}")))
 }
 
 fn fleet_in(text: &str) -> Result<Value, String> {
@@ -186,12 +180,12 @@ async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicOb
     let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&fleets.namespace).to_owned();
     let fleets = Fleets { namespace, ..fleets.clone() };
     let Some(name) = manifest["metadata"]["name"].as_str() else {
-        return Err(CliError::new("the manifest has no metadata.name"));
+        return Err(CliError::plain("the manifest has no metadata.name"));
     };
     let live = serde_json::to_value(fleets.find(name).await?);
     let object =
         live.and_then(|live| serde_json::from_value(apply::merged(manifest, &live, &fleets.namespace)));
-    let object = object.map_err(|error| CliError::new(format!("fleet \"{name}\": {error}")))?;
+    let object = object.map_err(|error| CliError::plain(format!("fleet \"{name}\": {error}")))?;
     Ok((fleets, object))
 }
 
@@ -271,7 +265,7 @@ mod tests {
             ("/pods", json!([pod("p", "a"), {"metadata": {"name": "odd"}, "spec": 1}, pod("q", "a")])),
             ("/resourcequotas", json!([poisoned(quota)])),
         ]));
-        let args = PlanArgs { fleet: Some("llama".to_owned()), file: None, output: None, start: None };
+        let args = PlanArgs { fleet: Some("llama".to_owned()), ..PlanArgs::default() };
         let inputs = inputs(&args, &fleets).await.unwrap();
         let free: Vec<i128> = inputs.capacity.nodes.iter().map(|node| node.free("nvidia.com/gpu")).collect();
         assert_eq!(free, [6_000, 8_000]);

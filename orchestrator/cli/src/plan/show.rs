@@ -1,12 +1,12 @@
 //! Formats a plan for people and programs. No decisions here.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use rayfleet_cli_kit::age::span;
+use rayfleet_cli_kit::table::{Cell, Table, Tone};
 use rayfleet_core::forecast::{Forecast, Moment, Outcome, Question};
 use serde_json::{Value, json};
-
-use crate::render::age::span;
-use crate::render::table::{Cell, Table, Tone};
 
 /// The plan as text.
 pub(super) fn text(question: &Question<'_>, forecast: &Forecast, color: bool) -> String {
@@ -47,7 +47,7 @@ fn steps(moments: &[Moment]) -> Table {
     let mut table = Table::new(["TIME", "STEP", "GROUP", "REVISION", "READY", "GROUPS", "GPUS"]);
     for moment in moments {
         let number = |number: u32| Cell::from(number.to_string());
-        table.push(vec![
+        table.push([
             Cell::from(after(moment.seconds)),
             Cell::from(moment.what.as_str()),
             Cell::from(&*moment.group),
@@ -61,7 +61,11 @@ fn steps(moments: &[Moment]) -> Table {
 }
 
 fn after(seconds: i64) -> String {
-    format!("+{}", span(seconds))
+    format!("+{}", of(seconds))
+}
+
+fn of(seconds: i64) -> String {
+    span(Duration::from_secs(seconds.try_into().unwrap_or_default()))
 }
 
 fn summary(question: &Question<'_>, forecast: &Forecast, color: bool) -> Vec<String> {
@@ -79,7 +83,7 @@ fn outcome(forecast: &Forecast, color: bool) -> String {
     match &forecast.outcome {
         Outcome::Complete if forecast.moments.is_empty() => Tone::Good.paint("Nothing to do.", color),
         Outcome::Complete => {
-            let text = format!("Complete after about {}.", span(forecast.seconds));
+            let text = format!("Complete after about {}.", of(forecast.seconds));
             Tone::Good.paint(&text, color)
         }
         Outcome::Paused => Tone::Busy.paint("spec.paused holds the rollout.", color),
@@ -114,7 +118,6 @@ fn size(forecast: &Forecast) -> String {
 /// The line about the assumed durations.
 fn times(question: &Question<'_>) -> String {
     let pace = question.pace;
-    let seconds = |wait: std::time::Duration| span(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
     let source = if pace.observed {
         "as this fleet's groups took"
     } else {
@@ -122,9 +125,9 @@ fn times(question: &Question<'_>) -> String {
     };
     format!(
         "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain.",
-        seconds(pace.pods),
-        seconds(pace.start),
-        seconds(pace.drain)
+        span(pace.pods),
+        span(pace.start),
+        span(pace.drain)
     )
 }
 
@@ -184,8 +187,6 @@ pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus, ValidFleet};
     use rayfleet_core::capacity::Viewer;
     use rayfleet_core::forecast::{Pace, forecast};

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use rayfleet_api::status::RolloutStep;
+use rayfleet_cli_kit::age;
+use rayfleet_cli_kit::table::{Tone, one_line};
 
-use super::table::{Tone, one_line};
-use super::{age, groups, ranks};
+use super::{groups, ranks};
 use crate::view::{Condition, Fleet, Rollout};
 
 /// All parts.

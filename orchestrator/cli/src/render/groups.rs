@@ -1,9 +1,9 @@
 //! The table of a fleet's groups.
 
 use jiff::Timestamp;
+use rayfleet_cli_kit::age;
+use rayfleet_cli_kit::table::{Cell, Table, Tone};
 
-use super::age;
-use super::table::{Cell, Table, Tone};
 use crate::view::Group;
 
 /// One row per group.

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use rayfleet_api::revision::Revision as Hash;
+use rayfleet_cli_kit::age;
+use rayfleet_cli_kit::table::{Cell, Table, Tone};
 use serde_json::{Map, Value};
 
-use super::age;
-use super::table::{Cell, Table, Tone};
 use crate::revisions::Revision;
 
 /// One row per revision, oldest first; the fleet's present one is marked.
@@ -14,7 +14,7 @@ pub(crate) fn table(revisions: &[Revision], current: Option<&Hash>, now: Timesta
     for revision in revisions {
         let hash = revision.hash().ok();
         let is_current = hash.is_some() && hash.as_ref() == current;
-        table.push(vec![
+        table.push([
             Cell::from(revision.number.to_string()),
             match &hash {
                 Some(hash) => Cell::from(hash.to_string()),

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use rayfleet_api::status::RolloutStep;
+use rayfleet_cli_kit::age;
+use rayfleet_cli_kit::table::{Cell, Table, Tone};
 
-use super::age;
-use super::table::{Cell, Table, Tone};
+use crate::args::StatusArgs;
 use crate::view::Fleet;
 
 /// The columns of the table.
@@ -14,6 +15,13 @@ pub(crate) struct Shape {
     pub(crate) namespaces: bool,
     /// More columns.
     pub(crate) wide: bool,
+}
+
+impl Shape {
+    /// That of a command line.
+    pub(crate) fn of(args: &StatusArgs) -> Self {
+        Self { namespaces: args.all_namespaces, wide: args.wide() }
+    }
 }
 
 /// One row per fleet.

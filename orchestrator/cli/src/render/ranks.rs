@@ -1,29 +1,26 @@
 //! The nodes of all ranks: a row per group, a column per pipeline stage, and in each cell the nodes of the
 //! stage with their ranks. The ranks of a stage are its tensor ranks in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayfleet_cli_kit::ranges::ranges;
+use rayfleet_cli_kit::table::{Cell, Table};
 
 use rayfleet_api::NodeName;
-
-use super::table::{Cell, Table};
 use crate::view::{Group, Rank};
 
 /// The table; `None` while no rank is placed.
 pub(crate) fn table(groups: &[Group]) -> Option<Table> {
-    let placed: Vec<&Group> = groups.iter().filter(|group| !group.placement.is_empty()).collect();
-    let mut stages: Vec<i64> =
-        placed.iter().flat_map(|group| &group.placement).map(|rank| rank.stage).collect();
-    stages.sort_unstable();
-    stages.dedup();
+    let stages: BTreeSet<i64> =
+        groups.iter().flat_map(|group| &group.placement).map(|rank| rank.stage).collect();
     if stages.is_empty() {
         return None;
     }
-    let headers =
-        std::iter::once("RANKS".to_owned()).chain(stages.iter().map(|stage| format!("STAGE {stage}")));
-    let mut table = Table::new(headers);
-    for group in placed {
+    let headers = stages.iter().map(|stage| format!("STAGE {stage}"));
+    let mut table = Table::new(std::iter::once("RANKS".to_owned()).chain(headers));
+    for group in groups.iter().filter(|group| !group.placement.is_empty()) {
         let cells = stages.iter().map(|stage| Cell::from(stage_cell(&group.placement, *stage)));
-        table.push(std::iter::once(Cell::from(&*group.name)).chain(cells).collect());
+        table.push(std::iter::once(Cell::from(&*group.name)).chain(cells));
     }
     Some(table)
 }
@@ -40,24 +37,6 @@ fn stage_cell(placement: &[Rank], stage: i64) -> String {
     let parts: Vec<String> =
         nodes.into_iter().map(|(node, ranks)| format!("{node}:{}", ranges(ranks))).collect();
     parts.join(" ")
-}
-
-/// `0-3,6`.
-fn ranges(mut numbers: Vec<i64>) -> String {
-    numbers.sort_unstable();
-    numbers.dedup();
-    let mut runs: Vec<(i64, i64)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, end)) if end.checked_add(1) == Some(number) => *end = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let runs: Vec<String> = runs
-        .into_iter()
-        .map(|(start, end)| if start == end { start.to_string() } else { format!("{start}-{end}") })
-        .collect();
-    runs.join(",")
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! `rollout restart`, `pause` and `resume`: one small patch each.
 
 use rayfleet_api::names::ANNOTATION_RESTARTED_AT;
+use rayfleet_cli_kit::{CliError, Terminal, clock};
 use serde_json::json;
 
-use crate::clock;
-use crate::error::{CliError, OBJECT, RESOURCE};
+use crate::error::{OBJECT, RESOURCE};
 use crate::fleets::Fleets;
-use crate::terminal::Terminal;
 use crate::view::Fleet;
 
 /// Gives the template a new annotation, and so every group a new pod revision.
 pub(super) async fn restart(fleet: &str, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if Fleet::read(&fleets.get(fleet).await?).paused {
-        return Err(CliError::with_cure(
+        return Err(CliError::failed(
             format!("cannot restart fleet \"{fleet}\": it is paused"),
             format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(fleet)),
         ));
@@ -38,7 +37,7 @@ pub(super) async fn resume(fleet: &str, fleets: &Fleets, terminal: &Terminal) ->
 async fn set_paused(fleet: &str, paused: bool, fleets: &Fleets) -> Result<(), CliError> {
     if Fleet::read(&fleets.get(fleet).await?).paused == paused {
         let state = if paused { "already paused" } else { "not paused" };
-        return Err(CliError::new(format!("{RESOURCE} \"{fleet}\" is {state}")));
+        return Err(CliError::plain(format!("{RESOURCE} \"{fleet}\" is {state}")));
     }
     fleets.merge(fleet, &json!({"spec": {"paused": paused}})).await?;
     Ok(())
@@ -46,15 +45,17 @@ async fn set_paused(fleet: &str, paused: bool, fleets: &Fleets) -> Result<(), Cl
 
 #[cfg(test)]
 mod tests {
+    use rayfleet_cli_kit::Format;
+    use rayfleet_cli_kit::testing::Kept;
+
     use super::*;
     use crate::sample;
     use crate::simulated::Simulated;
-    use crate::terminal::kept::Kept;
 
     #[tokio::test]
     async fn restart_changes_an_annotation_of_the_template() {
         let server = Simulated::with([sample::upgrading()]);
-        restart("llama", &server.fleets(), &Kept::default().terminal(false)).await.unwrap();
+        restart("llama", &server.fleets(), &Kept::default().terminal(Format::Text)).await.unwrap();
         let template = &server.llama().data["spec"]["template"];
         let at = &template["metadata"]["annotations"][ANNOTATION_RESTARTED_AT];
         assert!(at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{template}");
@@ -66,7 +67,8 @@ mod tests {
         let mut fleet = sample::upgrading();
         fleet.data["spec"]["paused"] = json!(true);
         let server = Simulated::with([fleet]);
-        let fault = restart("llama", &server.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        let fault =
+            restart("llama", &server.fleets(), &Kept::default().terminal(Format::Text)).await.unwrap_err();
         assert!(fault.to_string().contains("rollout resume llama"), "{fault}");
         assert!(server.patches().is_empty());
     }
@@ -75,7 +77,7 @@ mod tests {
     async fn pausing_twice_is_an_error_and_so_is_resuming() {
         let server = Simulated::with([sample::upgrading()]);
         let (fleets, kept) = (server.fleets(), Kept::default());
-        let terminal = kept.terminal(false);
+        let terminal = kept.terminal(Format::Text);
         pause("llama", &fleets, &terminal).await.unwrap();
         assert_eq!(server.llama().data["spec"]["paused"], true);
         let fault = pause("llama", &fleets, &terminal).await.unwrap_err();

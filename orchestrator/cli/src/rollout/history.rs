@@ -1,12 +1,13 @@
 //! `rollout history`: the revisions of a fleet, or one of them in full.
 
+use rayfleet_cli_kit::terminal::{note, yaml};
+use rayfleet_cli_kit::{CliError, Terminal, clock};
+
 use crate::args::HistoryArgs;
-use crate::clock;
-use crate::error::{CliError, OBJECT};
+use crate::error::OBJECT;
 use crate::fleets::Fleets;
 use crate::render::history;
 use crate::revisions;
-use crate::terminal::{self, Terminal};
 
 pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
@@ -15,19 +16,18 @@ pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal
     let revisions = revisions::owned(&stored, &object);
     let Some(wanted) = args.revision else {
         if revisions.is_empty() {
-            terminal::note(&format!("No rollout history found for {OBJECT}/{name}."));
+            note(&format!("No rollout history found for {OBJECT}/{name}."));
             return Ok(());
         }
         let table = history::table(&revisions, revisions::current(&object).ok().as_ref(), clock::now());
         return terminal.print(&format!("{OBJECT}/{name}\n{}", table.render(terminal.color)));
     };
     let Some(revision) = revisions.iter().find(|revision| revision.number == wanted) else {
-        return Err(CliError::with_cure(
+        return Err(CliError::failed(
             format!("fleet \"{name}\" has no revision {wanted}"),
             format!("list them: kubectl rayfleet rollout history {}", fleets.named(name)),
         ));
     };
-    let yaml = serde_saphyr::to_string(&history::content(revision))
-        .map_err(|error| CliError::new(format!("cannot write revision {wanted}: {error}")))?;
+    let yaml = yaml(&history::content(revision))?;
     terminal.print(&format!("# {OBJECT}/{name} revision {wanted}\n{yaml}"))
 }

@@ -6,10 +6,10 @@ mod progress;
 mod status;
 mod undo;
 
+use rayfleet_cli_kit::{CliError, Terminal};
+
 use crate::args::RolloutCommand;
-use crate::error::CliError;
 use crate::fleets::Fleets;
-use crate::terminal::Terminal;
 
 pub(crate) async fn run(
     command: &RolloutCommand,

@@ -1,8 +1,8 @@
 //! The progress of a rollout from one state of the fleet. Pure: waiting is in `status`.
 
 use rayfleet_api::status::RolloutStep;
+use rayfleet_cli_kit::table::one_line;
 
-use crate::render::table::one_line;
 use crate::view::{Fleet, Rollout};
 
 /// State of a rollout.

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use rayfleet_cli_kit::{CliError, Terminal, age, clock};
+
 use super::progress::{Progress, progress};
 use crate::args::RolloutStatusArgs;
-use crate::clock;
-use crate::error::CliError;
+use crate::error;
 use crate::fleets::Fleets;
 use crate::follow::{Follow, Scope};
-use crate::render::age;
-use crate::terminal::Terminal;
 use crate::view::Fleet;
 
 pub(super) async fn run(
@@ -31,7 +30,7 @@ pub(super) async fn run(
     if let Ok(outcome) = tokio::time::timeout(args.timeout, wait).await {
         return outcome;
     }
-    let spent = age::span(i64::try_from(args.timeout.as_secs()).unwrap_or(i64::MAX));
+    let spent = age::span(args.timeout);
     Err(failed(fleets, &args.fleet, &format!("timed out after {spent}: {}", last.replace("\n  ", "; "))))
 }
 
@@ -41,11 +40,7 @@ async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut Strin
     let mut follow = Follow::new(fleets, Scope::One(name));
     loop {
         let Some(object) = follow.next().await?.values().next() else {
-            return Err(if last.is_empty() {
-                CliError::not_found(name, &fleets.namespace)
-            } else {
-                CliError::new(format!("fleet \"{name}\" was deleted"))
-            });
+            return Err(error::gone(name, &fleets.namespace, !last.is_empty()));
         };
         match progress(&Fleet::read(object)) {
             Progress::Complete(line) => {
@@ -70,7 +65,7 @@ async fn wait(name: &str, fleets: &Fleets, terminal: &Terminal, last: &mut Strin
 
 fn failed(fleets: &Fleets, fleet: &str, line: &str) -> CliError {
     let fleet = fleets.named(fleet);
-    CliError::with_cure(
+    CliError::failed(
         line,
         format!(
             "see the groups: kubectl rayfleet status {fleet}; go back: kubectl rayfleet rollout undo {fleet}"
@@ -80,13 +75,14 @@ fn failed(fleets: &Fleets, fleet: &str, line: &str) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use rayfleet_cli_kit::Format;
+    use rayfleet_cli_kit::testing::Kept;
     use rayfleet_sim_kube::api::Kind;
     use serde_json::json;
 
     use super::*;
     use crate::sample;
     use crate::simulated::Simulated;
-    use crate::terminal::kept::Kept;
 
     fn args(watch: bool, timeout: u64) -> RolloutStatusArgs {
         RolloutStatusArgs { fleet: "llama".into(), watch, timeout: Duration::from_secs(timeout) }
@@ -106,10 +102,10 @@ mod tests {
                 .unwrap();
         };
         let (kept, fleets) = (Kept::default(), server.fleets());
-        let terminal = kept.terminal(false);
+        let terminal = kept.terminal(Format::Text);
         let (outcome, ()) = futures::future::join(run(&args(true, 60), &fleets, &terminal), completion).await;
         outcome.unwrap();
-        let text = kept.text();
+        let text = kept.out();
         assert!(text.contains("draining 3 requests\n"), "{text}");
         assert!(text.contains("\nfleet \"llama\" successfully rolled out ("), "{text}");
     }
@@ -117,21 +113,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_timeout_prints_the_last_step() {
         let server = Simulated::with([sample::upgrading()]);
-        let fault =
-            run(&args(true, 90), &server.fleets(), &Kept::default().terminal(false)).await.unwrap_err();
+        let fault = run(&args(true, 90), &server.fleets(), &Kept::default().terminal(Format::Text))
+            .await
+            .unwrap_err();
         insta::assert_snapshot!(fault);
     }
 
     #[tokio::test]
     async fn without_a_watch_rollout_status_returns_at_once() {
         let server = Simulated::with([sample::upgrading()]);
-        run(&args(false, 0), &server.fleets(), &Kept::default().terminal(false)).await.unwrap();
+        run(&args(false, 0), &server.fleets(), &Kept::default().terminal(Format::Text)).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_missing_fleet_is_an_error() {
         let server = Simulated::with([]);
-        let fault = run(&args(true, 0), &server.fleets(), &Kept::default().terminal(false))
+        let fault = run(&args(true, 0), &server.fleets(), &Kept::default().terminal(Format::Text))
             .await
             .unwrap_err()
             .to_string();

@@ -1,13 +1,13 @@
 //! `rollout undo`: restores template and model of an earlier revision.
 
 use kube::core::DynamicObject;
+use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::{Value, json};
 
 use crate::args::UndoArgs;
-use crate::error::{CliError, OBJECT};
+use crate::error::OBJECT;
 use crate::fleets::Fleets;
 use crate::revisions::{self, Revision, Target};
-use crate::terminal::Terminal;
 use crate::view::Fleet;
 
 /// How often the fleet is read again because somebody else changed its spec in between.
@@ -18,7 +18,7 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
     for _ in 0..ATTEMPTS {
         let object = fleets.get(name).await?;
         if Fleet::read(&object).paused {
-            return Err(CliError::with_cure(
+            return Err(CliError::failed(
                 format!("cannot roll back fleet \"{name}\": it is paused"),
                 format!("resume it first: kubectl rayfleet rollout resume {}", fleets.named(name)),
             ));
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
             return terminal.print(&format!("{OBJECT}/{name} rolled back to revision {number} ({hash})\n"));
         }
     }
-    Err(CliError::with_cure(
+    Err(CliError::failed(
         format!("the spec of fleet \"{name}\" changed {ATTEMPTS} times while it was being rolled back"),
         format!(
             "see who writes it: kubectl get rayclusterfleet {} --show-managed-fields -o yaml",
@@ -67,11 +67,12 @@ mod tests {
 
     use rayfleet_api::names::LABEL_FLEET;
     use rayfleet_sim_kube::api::{Call, Interceptor, Kind, Verb, Verdict};
-
+    use rayfleet_cli_kit::Format;
+    use rayfleet_cli_kit::testing::Kept;
+    
     use super::*;
     use crate::sample;
     use crate::simulated::Simulated;
-    use crate::terminal::kept::Kept;
 
     /// A server with a fleet and its revisions.
     fn with_history(fleet: DynamicObject) -> Simulated {
@@ -98,7 +99,8 @@ mod tests {
     }
 
     async fn undo(to_revision: Option<i64>, fleets: &Fleets) -> Result<(), CliError> {
-        run(&UndoArgs { fleet: "llama".into(), to_revision }, fleets, &Kept::default().terminal(false)).await
+        run(&UndoArgs { fleet: "llama".into(), to_revision }, fleets, &Kept::default().terminal(Format::Text))
+            .await
     }
 
     /// Somebody else changes the spec just before the first patch.

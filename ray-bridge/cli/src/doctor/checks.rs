@@ -7,9 +7,10 @@ use ray_bridge::SubmissionId;
 use ray_bridge::dashboard::{Job, PlacementGroup};
 use ray_bridge::engine::{EngineSpec, LaunchRecord, plan_of};
 use ray_bridge::placement::{GroupState, RayNode};
+use rayfleet_cli_kit::CliError;
+use rayfleet_cli_kit::table::one_line;
 
 use super::{Check, Level};
-use crate::error::CliError;
 use crate::model::Model;
 use crate::plan;
 use crate::view::Engine;
@@ -95,7 +96,7 @@ pub(super) fn nodes(nodes: &[RayNode]) -> Vec<Check> {
         let why = node.state_message.as_deref().unwrap_or("Ray gives no cause");
         warn(
             "nodes",
-            format!("{} ({}) is dead: {}", node.name, node.ip, crate::render::table::one_line(why)),
+            format!("{} ({}) is dead: {}", node.name, node.ip, one_line(why)),
             "start Ray on it again if it is meant to be part of the cluster",
         )
     }));
@@ -214,15 +215,15 @@ pub(super) fn engine(name: &SubmissionId, looked: Result<Engine, CliError>) -> C
     let engine = match looked {
         Ok(engine) => engine,
         Err(fault) => {
-            let said = crate::render::table::one_line(&fault.to_string());
+            let said = one_line(&fault.to_string());
             return warn("engine", format!("{name}: {said}"), "ask again");
         }
     };
     match &engine.diagnosis {
         None => ok("engine", format!("{name}: {}", engine.state)),
         Some(diagnosis) => {
-            let said = crate::render::table::one_line(&diagnosis.to_string());
-            warn("engine", format!("{name}: {said}"), diagnosis.trouble.hint())
+            let said = one_line(&diagnosis.to_string());
+            warn("engine", format!("{name}: {said}"), diagnosis.trouble.cure())
         }
     }
 }

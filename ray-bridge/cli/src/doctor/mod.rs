@@ -10,14 +10,13 @@ use ray_bridge::diagnose::{Diagnosis, History, Observation, StallThresholds, dia
 use ray_bridge::engine::plan_of;
 use ray_bridge::observe::ClusterState;
 use ray_bridge::{CallError, CallErrorKind as Call, Target};
+use rayfleet_cli_kit::age::between;
+use rayfleet_cli_kit::{CliError, Kind, Terminal, clock};
 use serde::Serialize;
 
 use crate::args::{DoctorArgs, ModelArgs, PlacementArgs};
 use crate::connect::Session;
-use crate::error::{CliError, Kind};
-use crate::render::age::between;
-use crate::terminal::Terminal;
-use crate::{Answer, clock, model, status};
+use crate::{Answer, error, model, status};
 
 /// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +61,7 @@ pub(crate) async fn run(
         })?),
         None => None,
     };
-    let (mut found, unreachable) = reach(session).await?;
+    let (mut found, unreachable) = reach(session).await;
     if let Some(fault) = unreachable {
         report(found, terminal)?;
         return Err(fault);
@@ -70,7 +69,7 @@ pub(crate) async fn run(
     let dashboard = session.dashboard();
     let (look, groups, jobs) =
         join3(session.look(None, None), dashboard.placement_groups(&[]), dashboard.jobs()).await;
-    let (groups, jobs) = (groups?, jobs?);
+    let (groups, jobs) = (groups.map_err(error::call)?, jobs.map_err(error::call)?);
     let cluster: ClusterState =
         look?.cluster.ok_or_else(|| CliError::plain("Ray did not describe the cluster"))?;
     found.push(checks::version(&cluster.version));
@@ -93,7 +92,7 @@ pub(crate) async fn run(
 }
 
 /// Whether the dashboard answers, and whether it accepts us. Returns the fault if it does not.
-async fn reach(session: &Session) -> Result<(Vec<Check>, Option<CliError>), CliError> {
+async fn reach(session: &Session) -> (Vec<Check>, Option<CliError>) {
     let target = session.target(None);
     let stranger = Target { token: None, ..target.clone() };
     let (with, without) = (session.bridge.dashboard(&target), session.bridge.dashboard(&stranger));
@@ -101,7 +100,7 @@ async fn reach(session: &Session) -> Result<(Vec<Check>, Option<CliError>), CliE
     let known = async { (with.version().await, between(began, clock::now())) };
     let ((known, took), unknown) = join(known, without.version()).await;
     let address = crate::view::trimmed(session.address.as_str());
-    Ok(match known {
+    match known {
         Ok(_) => {
             let open = unknown.is_ok();
             (vec![checks::reached(&address, took), checks::auth(open, target.token.is_some())], None)
@@ -112,7 +111,7 @@ async fn reach(session: &Session) -> Result<(Vec<Check>, Option<CliError>), CliE
             let diagnosis = diagnose(clock::now(), Observation::Nothing(&error, &around), &history, patience);
             refused(&address, took, error, diagnosis)
         }
-    })
+    }
 }
 
 fn refused(
@@ -124,15 +123,8 @@ fn refused(
     let turned_away = matches!(error.fault, Call::Unauthorized | Call::Forbidden);
     let said = error.fault.to_string();
     // Any other answer is not from a Ray dashboard, which is then not reached either.
-    let fault = match CliError::from(error) {
-        CliError::Said { message, cure, .. } => CliError::Said { kind: Kind::Unreachable, message, cure },
-        CliError::Closed => CliError::Closed,
-    };
-    let cure = match &fault {
-        CliError::Said { cure, .. } => cure.clone(),
-        CliError::Closed => None,
-    };
-    let fail = |what, message| Check { level: Level::Fail, what, message, cure };
+    let fault = CliError { kind: Kind::Unreachable, ..error::call(error) };
+    let fail = |what, message| Check { level: Level::Fail, what, message, cure: fault.cure.clone() };
     let checks = if turned_away {
         vec![checks::reached(address, took), fail("auth", said)]
     } else {

@@ -1,8 +1,8 @@
 //! Draws stages on nodes: a row of GPUs per node, and the distance between rows.
 
 use ray_bridge::placement::RayNode;
+use rayfleet_cli_kit::table::one_line;
 
-use super::table::one_line;
 use crate::plan::Step;
 use crate::view::Slot;
 

@@ -1,0 +1,54 @@
+//! What a command line names: files and lengths of time.
+
+use std::fs::File;
+use std::io::{self, Read, stdin};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// The text of a file, of which at most so many bytes are read; `-` is standard input.
+pub fn read(file: &Path, most_bytes: u64) -> io::Result<String> {
+    let mut source: Box<dyn Read> =
+        if file == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(file)?) };
+    let mut text = String::new();
+    source.by_ref().take(most_bytes).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A duration: `90s`, `1h30m`, or whole seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map(Duration::from_secs).ok();
+    let parsed = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
+    parsed.ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
+}
+
+/// A duration above zero.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be above 0: every wait has a limit".to_owned()),
+        wait => Ok(wait),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_units_or_is_in_seconds() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("1h30m", 5_400), ("0s", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        for text in ["", "soon", "-5s", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_above_zero() {
+        assert_eq!(wait("1s"), Ok(Duration::from_secs(1)));
+        assert!(wait("0").is_err() && wait("0m").is_err());
+    }
+}

@@ -1,9 +1,0 @@
-//! The only module that reads the time. All others take it as an argument.
-
-use jiff::Timestamp;
-
-/// Now.
-#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
-pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
-}

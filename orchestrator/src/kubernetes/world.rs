@@ -13,7 +13,7 @@ use super::index::Store;
 use super::objects::{controller, is_fleet};
 use super::owners::{is_orphan, owner_in_words};
 use super::pods::Member;
-use super::{GroupKey, Key, pod_events, rayclusters};
+use super::{GroupKey, Key, PodKey, pod_events, rayclusters};
 
 /// What the agent of a group must know to ask its dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -171,7 +171,7 @@ fn hash(spec: Value) -> PodRevision {
 fn templates_have_one_hash_exactly_if_they_mean_the_same() {
     let places = places();
     let mut next = numbers(7);
-    let mut known: std::collections::BTreeMap<String, Vec<usize>> = std::collections::BTreeMap::new();
+    let mut known: std::collections::BTreeMap<PodRevision, Vec<usize>> = std::collections::BTreeMap::new();
     for _ in 0..2000 {
         let meaning: Vec<usize> = places.iter().map(|(_, rows)| next(rows.len())).collect();
         let mut hashes = Vec::new();

@@ -66,10 +66,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use rayfleet_api::names::LABEL_FLEET;
-    use rayfleet_sim_kube::api::{Call, Interceptor, Kind, Verb, Verdict};
     use rayfleet_cli_kit::Format;
     use rayfleet_cli_kit::testing::Kept;
-    
+    use rayfleet_sim_kube::api::{Call, Interceptor, Kind, Verb, Verdict};
+
     use super::*;
     use crate::sample;
     use crate::simulated::Simulated;

@@ -183,7 +183,7 @@ fn assigned(engine: Engine) -> Assignment {
 
 /// A launch of the fleet's model, and the engine that it is.
 fn launch() -> (Launch, Engine) {
-    let submission = SubmissionId::new("g.e.1").unwrap();
+    let submission = Submission::of("g.e.1".parse().unwrap()).unwrap();
     let launch = Launch::of(&fleet().model.unwrap(), submission.clone()).unwrap();
     (launch, Engine::Launched { submission, port: 8000 })
 }
@@ -246,7 +246,7 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, _) = launch();
-    let next = assigned(Engine::Launched { submission: SubmissionId::new("g.e.2").unwrap(), port: 8000 });
+    let next = assigned(Engine::Launched { submission: Submission::of("g.e.2".parse().unwrap()).unwrap(), port: 8000 });
     let (mut agent, _assignment) = agent_on(&ray, next.clone());
     let target = agent.target(next).await.unwrap().unwrap();
     agent.carry_out(Command::Launch(Box::new(launch)), &target).await;

@@ -53,7 +53,7 @@ fn bench(judge: impl Fn(&Call) -> Verdict + Send + Sync + 'static) -> Bench {
 
 impl Bench {
     fn protect(&self, groups: &[&str]) {
-        let groups = groups.iter().map(|name| ((*name).to_owned(), 2)).collect();
+        let groups = groups.iter().map(|name| ((*name).into(), 2)).collect();
         let fleet = Arc::new(ValidFleet::new(&self.fleet).unwrap());
         self.index.protect(&key(), Protected { fleet, groups });
     }

@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import rayfleet_preflight as preflight
 from rayfleet_causes import Memory, causes, last_lines
-from rayfleet_health import healthy
+from rayfleet_health import call_watchers, healthy
 from rayfleet_phases import Phases, secrets_of
 from rayfleet_placement import PlacementError, create
 from rayfleet_ranks import dead_by_itself, last_words, obituary, ranks
@@ -53,6 +53,7 @@ class Launch:
         self.addresses: Dict[str, str] = {}
         self._next_look = 0.0
         self._died = 0.0
+        self._known: Optional[Tuple[int, int, int]] = None
 
     def run(self) -> int:
         """Runs until the engine ends; returns the exit code, never 0. Raises Stopped after a stop request."""
@@ -121,12 +122,22 @@ class Launch:
         except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
             print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
+            self._compare(None)
             return
         alive, wanted = sum(rank.state == "ALIVE" for rank in found), len(self.spec.nodes)
         if self.phases.current == "Ranks" and alive >= wanted:
             self.phases.enter("Loading", alive=alive, wanted=wanted)
         if not self._died and dead_by_itself(found):
             self._died = time.monotonic()
+        dead = sum(rank.state == "DEAD" for rank in found)
+        self._compare((alive, dead, _living_nodes()))
+
+    def _compare(self, known: Optional[Tuple[int, int, int]]) -> None:
+        """Calls the watchers of an engine that serves if other ranks or nodes are alive than before, or if
+        that is not known."""
+        if self.phases.current == "Serving" and (known is None or known != self._known):
+            call_watchers(self.address, self.spec.port)
+        self._known = known
 
     def _ended(self, serving: Any) -> int:
         import ray
@@ -165,6 +176,12 @@ def _addresses() -> Dict[str, str]:
     import ray
 
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+
+
+def _living_nodes() -> int:
+    import ray
+
+    return sum(bool(node["Alive"]) for node in ray.nodes())
 
 
 def _stop(_signal: int, _frame: Any) -> None:

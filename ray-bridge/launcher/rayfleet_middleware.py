@@ -1,5 +1,5 @@
-"""ASGI middleware of the engine's API server: exact requests in flight, draining, and the probe of an engine
-that wants a key.
+"""ASGI middleware of the engine's API server: exact requests in flight, draining, the probe of an engine that
+wants a key, and the watch.
 Standard library only, no Ray: it runs inside the engine's own process, in front of every request."""
 
 import hmac
@@ -9,6 +9,8 @@ import os
 import threading
 import time
 from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Tuple
+
+from rayfleet_watch import watch
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,9 +29,14 @@ _ENGINE_WORK = frozenset(
 _PREFIX = "/rayfleet/"
 _STATE_PATH = "/rayfleet/v1/state"
 _DRAIN_PATH = "/rayfleet/v1/drain"
+_LOOK_PATH = "/rayfleet/v1/look"
+_WATCH_PATH = "/rayfleet/v1/watch"
 _PROBE_PATH = "/rayfleet/v1/probe"
 _MOST_PROBES = 4
 """Concurrent probes. They are fixed requests, but each of them is work for the engine."""
+_MOST_WATCHES = 8
+"""Concurrent watches. One orchestrator needs one."""
+_METHODS = {_STATE_PATH: ("GET",), _WATCH_PATH: ("GET",), _DRAIN_PATH: ("POST", "DELETE"), _LOOK_PATH: ("POST",)}
 
 
 _WANTS_TOKEN = b"Unauthorized: this endpoint needs Authorization: Bearer <Ray token>\n"
@@ -39,7 +46,7 @@ class Traffic:
     """Counters of one server process. Times are on the monotonic clock, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._in_flight = 0
         self._awaiting = 0
@@ -47,12 +54,14 @@ class Traffic:
         self._last: Optional[float] = None
         self.draining = False
         self.probes = 0
+        self.watches = 0
+        self.looks = 0
 
     def begin(self) -> "Request":
         """Counts a request as in flight until the returned object's `end`."""
         with self._lock:
             self._in_flight += 1
-            self._last = self._clock()
+            self._last = self.clock()
         return Request(self)
 
     def finished(self) -> None:
@@ -60,7 +69,7 @@ class Traffic:
         with self._lock:
             self._in_flight -= 1
             self._served += 1
-            self._last = self._clock()
+            self._last = self.clock()
 
     def await_engine(self, requests: int) -> None:
         """Changes the number of requests that wait for the engine."""
@@ -76,7 +85,8 @@ class Traffic:
                 "awaiting": self._awaiting,
                 "served": self._served,
                 "draining": self.draining,
-                "idleSeconds": None if self._last is None else round(self._clock() - self._last, 3),
+                "looks": self.looks,
+                "idleSeconds": None if self._last is None else round(self.clock() - self._last, 3),
             }
 
 
@@ -138,6 +148,9 @@ class InFlightMiddleware:
             await self._app(scope, receive, send)
             return
         path = _route(scope)
+        if path == _WATCH_PATH and scope.get("method") == "GET":
+            await self._watch(scope, path, receive, send)
+            return
         send = self._closing(scope, send)
         if path.startswith(_PROBE_PATH + "/"):
             await self._probe(scope, path, receive, send)
@@ -215,16 +228,30 @@ class InFlightMiddleware:
         if not _authorized(scope):
             await _answer(send, 401, _WANTS_TOKEN, "text/plain")
             return
-        if (method, path) == ("POST", _DRAIN_PATH):
-            self._traffic.draining = True
-        elif (method, path) == ("DELETE", _DRAIN_PATH):
-            self._traffic.draining = False
-        elif (method, path) != ("GET", _STATE_PATH):
-            known = path in (_STATE_PATH, _DRAIN_PATH)
-            await _answer(send, 405 if known else 404, b"GET /rayfleet/v1/state, POST or DELETE /rayfleet/v1/drain\n", "text/plain")
+        if method not in _METHODS.get(path, ()):
+            known = "".join(f"{' or '.join(methods)} {path}\n" for path, methods in _METHODS.items())
+            await _answer(send, 405 if path in _METHODS else 404, known.encode(), "text/plain")
             return
+        if path == _DRAIN_PATH:
+            self._traffic.draining = method == "POST"
+        elif path == _LOOK_PATH:
+            self._traffic.looks += 1
         await _answer(send, 200, json.dumps(self._traffic.report()).encode(), "application/json")
 
+    async def _watch(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        """Lines of JSON until the client goes: the state, with the health of the engine. Its response never
+        asks the client to close its connection."""
+        if not _authorized(scope):
+            await _answer(send, 401, _WANTS_TOKEN, "text/plain")
+            return
+        if self._traffic.watches >= _MOST_WATCHES:
+            await _answer(send, 503, b"enough watches are open already\n", "text/plain")
+            return
+        self._traffic.watches += 1
+        try:
+            await watch(self._app, _inner(scope, path, "/health", []), receive, send, self._traffic.clock, self._traffic.report)
+        finally:
+            self._traffic.watches -= 1
 
     async def _probe(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         """Sends the request that the launch defined for the path after the prefix, with the engine's own key,
@@ -246,8 +273,7 @@ class InFlightMiddleware:
         key = os.environ.get("VLLM_API_KEY", "")
         if key:
             headers.append((b"authorization", b"Bearer " + key.encode()))
-        before = str(scope.get("path", ""))[: -len(path)]  # the prefix under which a proxy publishes the server
-        inner = {**scope, "path": before + asked, "raw_path": (before + asked).encode(), "query_string": b"", "headers": headers}
+        inner = _inner(scope, path, asked, headers)
         messages = [{"type": "http.request", "body": text, "more_body": False}]
 
         async def receive_fixed() -> Message:
@@ -274,6 +300,12 @@ def _probes() -> Dict[str, Any]:
     return probes if isinstance(probes, dict) else {}
 
 
+def _inner(scope: Scope, path: str, asked: str, headers: Headers) -> Scope:
+    """The scope of a request to the application itself, behind a request for `path` that does the same."""
+    before = str(scope.get("path", ""))[: -len(path)]  # the prefix under which a proxy publishes the server
+    return {**scope, "path": before + asked, "raw_path": (before + asked).encode(), "query_string": b"", "headers": headers}
+
+
 def _route(scope: Scope) -> str:
     """The path without the prefix under which a proxy publishes the server."""
     path, root = str(scope.get("path", "")), str(scope.get("root_path", ""))
@@ -289,23 +321,23 @@ def _is_engine_work(scope: Scope, path: str) -> bool:
 
 
 def _authorized(scope: Scope) -> bool:
-    token = _token()
-    if token is None:
+    wanted = token()
+    if wanted is None:
         return True
     given = b""
     for name, value in scope.get("headers", ()):
         if name.lower() == b"authorization":
             given = value
     scheme, _, credential = given.partition(b" ")
-    return bool(token) and scheme.lower() == b"bearer" and hmac.compare_digest(credential.strip(), token)
+    return bool(wanted) and scheme.lower() == b"bearer" and hmac.compare_digest(credential.strip(), wanted)
 
 
-def _token() -> Optional[bytes]:
+def token() -> Optional[bytes]:
     """The cluster's token; None if there is none, empty (which nothing matches) if its file cannot be
     read."""
-    token = os.environ.get("RAY_AUTH_TOKEN", "").strip()
-    if token:
-        return token.encode()
+    given = os.environ.get("RAY_AUTH_TOKEN", "").strip()
+    if given:
+        return given.encode()
     path = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
     if not path and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
         path = os.path.expanduser("~/.ray/auth_token")  # where Ray looks last

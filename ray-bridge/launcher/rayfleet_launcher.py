@@ -118,7 +118,7 @@ class Launch:
 
     def _look(self) -> None:
         try:
-            found = ranks(self.group, self.server_name)
+            found, nodes = ranks(self.group, self.server_name), _living_nodes()
         except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
             print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
@@ -130,7 +130,7 @@ class Launch:
         if not self._died and dead_by_itself(found):
             self._died = time.monotonic()
         dead = sum(rank.state == "DEAD" for rank in found)
-        self._compare((alive, dead, _living_nodes()))
+        self._compare((alive, dead, nodes))
 
     def _compare(self, known: Optional[Tuple[int, int, int]]) -> None:
         """Calls the watchers of an engine that serves if other ranks or nodes are alive than before, or if

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{join, join3};
+use futures::future::{join, join3, ready};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -150,31 +150,50 @@ impl Bridge {
         let Some(want) = want else {
             return Ok(RayState { cluster: Some(cluster(&dashboard, options).await?), engine: None });
         };
-        let engine = self.engine_within(target, limits);
-
-        if options.deep {
-            let (cluster, job, port) =
-                join3(cluster(&dashboard, options), dashboard.job(want), port(engine, limits.call)).await;
-            let state = match found(job)? {
-                Some(job) => Some(follow(&dashboard, want, job, port, true).await?),
-                None => None,
-            };
-            return Ok(RayState { cluster: Some(cluster?), engine: state });
-        }
-
-        let (job, port) = join(dashboard.job(want), port(engine, limits.call)).await;
-        let Some(job) = found(job)? else {
-            return Ok(RayState { cluster: Some(cluster(&dashboard, options).await?), engine: None });
-        };
-        let serves = job.status == JobStatus::Running && matches!(port, Some((Health::Serving, _)));
-        if serves {
-            let state = follow(&dashboard, want, job, port, false).await?;
-            return Ok(RayState { cluster: None, engine: Some(state) });
-        }
-        let (cluster, state) =
-            join(cluster(&dashboard, options), follow(&dashboard, want, job, port, true)).await;
-        Ok(RayState { cluster: Some(cluster?), engine: Some(state?) })
+        let port = port(self.engine_within(target, limits), limits.call);
+        with_port(&dashboard, want, options, port).await
     }
+
+    /// As [`observe`](Self::observe), of an engine whose health and load a watch has said: its port is not asked.
+    pub async fn observe_watched(
+        &self,
+        target: &Target,
+        want: &SubmissionId,
+        options: ObserveOptions,
+        port: (Health, Option<Load>),
+    ) -> Result<RayState, CallError> {
+        let dashboard = self.dashboard_within(target, self.limits().at_most(options.deadline / 3));
+        with_port(&dashboard, want, options, ready(Some(port))).await
+    }
+}
+
+/// Ray and the engine, whose port answers meanwhile.
+async fn with_port(
+    dashboard: &Dashboard,
+    want: &SubmissionId,
+    options: ObserveOptions,
+    port: impl Future<Output = Option<(Health, Option<Load>)>>,
+) -> Result<RayState, CallError> {
+    if options.deep {
+        let (cluster, job, port) = join3(cluster(dashboard, options), dashboard.job(want), port).await;
+        let state = match found(job)? {
+            Some(job) => Some(follow(dashboard, want, job, port, true).await?),
+            None => None,
+        };
+        return Ok(RayState { cluster: Some(cluster?), engine: state });
+    }
+
+    let (job, port) = join(dashboard.job(want), port).await;
+    let Some(job) = found(job)? else {
+        return Ok(RayState { cluster: Some(cluster(dashboard, options).await?), engine: None });
+    };
+    let serves = job.status == JobStatus::Running && matches!(port, Some((Health::Serving, _)));
+    if serves {
+        let state = follow(dashboard, want, job, port, false).await?;
+        return Ok(RayState { cluster: None, engine: Some(state) });
+    }
+    let (cluster, state) = join(cluster(dashboard, options), follow(dashboard, want, job, port, true)).await;
+    Ok(RayState { cluster: Some(cluster?), engine: Some(state?) })
 }
 
 async fn cluster(dashboard: &Dashboard, options: ObserveOptions) -> Result<ClusterState, CallError> {

@@ -93,6 +93,21 @@ async fn an_engine_that_serves_costs_three_calls() {
 }
 
 #[tokio::test]
+async fn an_engine_that_is_watched_costs_one_call_and_its_port_none() {
+    let cluster = cluster().await;
+    let load = cluster.look().await.engine.unwrap().load;
+    let asked = cluster.engine.calls().len();
+    let target = target(&cluster.ray.url, Some(&cluster.engine.url));
+    let port = (Health::Serving, load.clone());
+    let state =
+        bridge().observe_watched(&target, &id("chat"), ObserveOptions::default(), port).await.unwrap();
+    assert_eq!(cluster.ray.calls(), ["GET /api/jobs/chat", "GET /api/jobs/chat"]);
+    assert_eq!(cluster.engine.calls().len(), asked);
+    let engine = state.engine.unwrap();
+    assert_eq!((engine.health, engine.load), (Some(Health::Serving), load));
+}
+
+#[tokio::test]
 async fn steps_are_read_only_while_requests_wait() {
     let cluster = cluster().await;
     let metrics = |generated: &str| {

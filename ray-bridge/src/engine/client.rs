@@ -65,12 +65,15 @@ pub struct EngineClient(pub(crate) Endpoint);
 /// What the middleware says; without it all but the first is unknown.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct State {
+pub(super) struct State {
     in_flight: u64,
     awaiting: Option<u64>,
     served: Option<u64>,
     draining: Option<bool>,
     idle_seconds: Option<f64>,
+    pub(super) looks: Option<u64>,
+    /// Only in a line of a watch.
+    pub(super) health: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -134,7 +137,11 @@ impl EngineClient {
             let in_flight = seen.in_flight.ok_or_else(none)?;
             return Ok(Load::from(State { in_flight, ..State::default() }).with(seen));
         };
-        let load = Load::from(state);
+        self.with_progress(Load::from(state)).await
+    }
+
+    /// Adds the engine's own counters to what the middleware said, in one call if requests wait, else in none.
+    pub async fn with_progress(&self, load: Load) -> Result<Load, CallError> {
         let may_have_background = load.draining == Some(true) && load.in_flight == 0;
         if load.awaiting == 0 && !may_have_background {
             return Ok(load);

@@ -10,6 +10,7 @@ mod progress;
 mod record;
 mod spec;
 mod vllm;
+mod watch;
 
 pub use args::{ArgRefused, check_args, check_env, owned_args};
 pub use cause::failure_cause;
@@ -20,3 +21,4 @@ pub use probe::{Probe, ProbeError, Tried};
 pub use progress::{DEFERRED_FACTOR, Stall, StallDetector};
 pub use record::{LaunchRecord, plan_of};
 pub use spec::{EngineKind, EngineSpec, LAUNCHER_ENTRYPOINT};
+pub use watch::{EngineWatch, Watched};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -169,6 +170,20 @@ impl Endpoint {
         self.within(self.limits.call, Method::GET, path, Box::pin(work)).await
     }
 
+    /// Begins to read a reply that need not end. The chunks have no time limit; who reads bounds how much is held of
+    /// them.
+    pub(crate) async fn open(
+        &self,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<bytes::Bytes, Unreached>>, CallError> {
+        let work = async {
+            let reply = self.reply(&Method::GET, path, |_| {}).await?;
+            if reply.status().is_success() { Ok(reply) } else { Err(self.refusal(reply).await?) }
+        };
+        let reply = self.within(self.limits.call, Method::GET, path, Box::pin(work)).await?;
+        Ok(reply.bytes_stream().map(|chunk| chunk.map_err(|error| Unreached::from(&error))).boxed())
+    }
+
     async fn once(
         &self,
         method: Method,
@@ -263,7 +278,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> CallErrorKind {
     }
 }
 
-fn unreachable(why: Unreached) -> CallErrorKind {
+pub(crate) fn unreachable(why: Unreached) -> CallErrorKind {
     CallErrorKind::Unreachable { refused: why.refused, cause: why.cause }
 }
 

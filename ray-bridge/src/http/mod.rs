@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 pub(crate) use body::Keep;
 pub(crate) use budget::Budget;
-pub(crate) use endpoint::{Endpoint, Payload};
+pub(crate) use endpoint::{Endpoint, Payload, unreachable};
 pub(crate) use error::found;
 pub use error::{Call, CallError, CallErrorKind, Sent};
 pub use token::{InvalidToken, Token};

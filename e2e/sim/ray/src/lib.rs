@@ -30,6 +30,7 @@ mod spec;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod wire;
 mod world;
 

@@ -7,6 +7,7 @@ use super::clock;
 use super::engine::{Engine, Port};
 use super::ids::Address;
 use super::message::{Call, Reply};
+use super::watch;
 use super::world::World;
 
 const STATE: &str = "/rayfleet/v1/state";
@@ -105,20 +106,22 @@ fn control(engine: &mut Engine, call: &Call, now: std::time::Duration) -> Reply 
     match (call.method.as_str(), call.path.as_str()) {
         ("POST", DRAIN) => engine.draining = true,
         ("DELETE", DRAIN) => engine.draining = false,
-        ("GET", STATE) => {}
+        ("GET", STATE | watch::PATH) => {}
         (_, path) => {
-            let status = if path == STATE || path == DRAIN { 405 } else { 404 };
+            let status = if [STATE, DRAIN, watch::PATH].contains(&path) { 405 } else { 404 };
             return Reply::text(status, "GET /rayfleet/v1/state, POST or DELETE /rayfleet/v1/drain\n");
         }
     }
+    Reply::json(200, &state(engine, now))
+}
+
+/// What the middleware says of an engine.
+pub(super) fn state(engine: &Engine, now: std::time::Duration) -> Value {
     let idle = engine.last.map(|last| (now.saturating_sub(last).as_secs_f64() * 1000.0).round() / 1000.0);
-    Reply::json(
-        200,
-        &json!({
-            "name": engine.name, "inFlight": engine.requests.len(), "awaiting": engine.requests.len(),
-            "served": engine.served, "draining": engine.draining, "idleSeconds": idle,
-        }),
-    )
+    json!({
+        "name": engine.name, "inFlight": engine.requests.len(), "awaiting": engine.requests.len(),
+        "served": engine.served, "draining": engine.draining, "idleSeconds": idle,
+    })
 }
 
 fn models(engine: &Engine, now: std::time::Duration) -> Value {

@@ -14,7 +14,7 @@ use super::message::{Call, Reply};
 use super::reach::Reached;
 use super::shared::Shared;
 use super::stream::{Streamed, stream};
-use super::{dashboard, port};
+use super::{dashboard, port, watch};
 
 /// From a request to its reply, if nothing else takes time.
 const LATENCY: Duration = Duration::from_millis(2);
@@ -31,7 +31,14 @@ impl Wire for Simulated {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
         let shared = self.0.clone();
         let call = Call::of(&request);
-        Box::pin(async move { exchange(shared, call).await?.into_response() })
+        Box::pin(async move {
+            let watched = watch::wanted(&call);
+            let reply = exchange(shared.clone(), call).await?;
+            match watched.filter(|_| reply.status == 200) {
+                Some(engine) => watch::stream(shared, engine),
+                None => reply.into_response(),
+            }
+        })
     }
 
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {

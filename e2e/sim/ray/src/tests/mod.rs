@@ -8,3 +8,4 @@ mod lifecycle;
 mod seam;
 mod shapes;
 mod traps;
+mod watch;

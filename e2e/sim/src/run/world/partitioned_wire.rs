@@ -5,9 +5,10 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use ray_bridge::{Unreached, Wire};
-use reqwest::{Request, Response};
+use reqwest::{Body, Request, Response};
 
 use crate::run::faults::Shared;
 
@@ -30,9 +31,25 @@ impl fmt::Debug for PartitionedWire {
     }
 }
 
+/// A reply that goes on for ever stalls once its replica is cut off.
+fn stalling(reply: Response, shared: Shared, who: String) -> Response {
+    if reply.content_length().is_some() {
+        return reply;
+    }
+    let chunks = reply.bytes_stream().then(move |chunk| {
+        let reaches = shared.reaches_pods(&who);
+        async move { if reaches { chunk } else { pending().await } }
+    });
+    Response::from(http::Response::new(Body::wrap_stream(chunks)))
+}
+
 impl Wire for PartitionedWire {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        if self.shared.reaches_pods(&self.who) { self.wire.send(request) } else { Box::pin(pending()) }
+        if !self.shared.reaches_pods(&self.who) {
+            return Box::pin(pending());
+        }
+        let (reply, shared, who) = (self.wire.send(request), self.shared.clone(), self.who.clone());
+        Box::pin(async move { reply.await.map(|reply| stalling(reply, shared, who)) })
     }
 
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {

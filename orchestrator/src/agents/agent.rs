@@ -1,5 +1,7 @@
 //! The life of one agent: look, report, carry out commands, look again.
 
+mod attend;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::assignment::{Assignment, Command, Engine, Launch, PollInterval, Submission};
+use super::engine_watch::{GroupWatch, Port};
 use super::launch_latency::LaunchTimer;
 use super::mailbox::Mailbox;
 use super::reachability::{ASK, GroupReachability, Reachability};
@@ -73,6 +76,14 @@ pub(crate) struct Agent {
     /// The last launch that Ray took, and when: it is asked for again until the job is observed.
     launched: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
+    last_look: Option<Instant>,
+    watch: GroupWatch,
+    /// The launch that the last look found well in every respect: its watch is enough.
+    resting: Option<Submission>,
+    /// The launcher wants ranks and nodes to be read.
+    called: bool,
+    /// When something was last reported, and how the group was reached then.
+    reported: Option<(Instant, GroupReachability)>,
     quiet_until: Option<Instant>,
     /// The head that was asked last.
     head: Option<String>,
@@ -110,6 +121,11 @@ impl Agent {
             formed: LaunchTimer::default(),
             launched: None,
             last_deep: None,
+            last_look: None,
+            watch: GroupWatch::default(),
+            resting: None,
+            called: false,
+            reported: None,
             quiet_until: None,
             head: None,
             slow: false,
@@ -128,6 +144,7 @@ impl Agent {
     }
 
     async fn work(mut self) {
+        let mut heard = None;
         loop {
             let assignment = self.assignment.borrow_and_update().clone();
             let pace = match assignment.pace {
@@ -137,7 +154,7 @@ impl Agent {
             };
             let target = self.target(assignment.clone()).await;
             match &target {
-                Some(Ok(target)) => self.look(assignment.clone(), target.clone()).await,
+                Some(Ok(target)) => self.attend(&assignment, target, heard.take()).boxed().await,
                 Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
                 None => {}
             }
@@ -156,6 +173,7 @@ impl Agent {
                     self.carry_out(command, &target).await;
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
+                said = self.watch.next() => heard = Some(said),
                 () = tokio::time::sleep(pace) => {}
             }
         }
@@ -167,6 +185,7 @@ impl Agent {
         if self.head.as_deref() != Some(ip) {
             // Another pod: the Ray cluster may be another one of the same name, with another token.
             self.token.forget();
+            self.watch.close();
             self.head = Some(ip.to_owned());
         }
         let port = match &assignment.engine {
@@ -186,22 +205,36 @@ impl Agent {
         Some(Ok(Target { name, dashboard, engine, token, trusts_engine: true }))
     }
 
-    async fn look(&mut self, assignment: Assignment, target: Target) {
+    /// `port` is what the engine's port is known to answer; without it, it is asked.
+    async fn look(&mut self, assignment: &Assignment, target: &Target, deep: bool, port: Option<Port>) {
         let started = clock::monotonic();
-        let deep = self.last_deep.is_none_or(|last| started.saturating_duration_since(last) >= DEEP);
         let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
         let options = ObserveOptions { deadline: LOOK, deep, most_nodes };
         let observed = match &assignment.engine {
             Engine::Launched { submission, .. } => {
-                match self.bridge.observe(&target, Some(&submission.id), options).boxed().await {
+                let observed = match port.clone() {
+                    Some(port) => {
+                        self.bridge.observe_watched(target, &submission.id, options, port).boxed().await
+                    }
+                    None => self.bridge.observe(target, Some(&submission.id), options).boxed().await,
+                };
+                match observed {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
                     Err(error) => {
                         self.doubt_token(&error);
-                        self.without_dashboard(&assignment, &target, submission, error).boxed().await
+                        self.without_dashboard(assignment, target, submission, port, error).boxed().await
                     }
                 }
             }
-            Engine::Own { .. } => self.look_at_own(&assignment, &target, options).boxed().await,
+            Engine::Own { .. } => self.look_at_own(assignment, target, options).boxed().await,
+        };
+        self.last_look = Some(started);
+        self.called &= !deep;
+        self.resting = match (&assignment.engine, &observed) {
+            (Engine::Launched { submission, .. }, Ok(alive)) if attend::is_well(&alive.engine) => {
+                Some(submission.clone())
+            }
+            _ => None,
         };
         // What the engine alone confirms is no look at the cluster: until the dashboard answers, that is still to be taken.
         if deep && observed.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none()) {
@@ -214,14 +247,14 @@ impl Agent {
             self.doubt_token(error);
         }
         if let Ok(alive) = &observed {
-            self.measure(&assignment, alive);
+            self.measure(assignment, alive);
         }
         self.hearing.record_answer(
             &assignment.group,
             !observed.as_ref().is_err_and(is_silence),
             clock::monotonic(),
         );
-        self.report(&assignment, observed.map_err(|error| brief(&error.to_string())));
+        self.report(assignment, observed.map_err(|error| brief(&error.to_string())));
     }
 
     /// A token that Ray refuses is read again.
@@ -238,17 +271,25 @@ impl Agent {
         assignment: &Assignment,
         target: &Target,
         submission: &Submission,
+        port: Option<Port>,
         error: CallError,
     ) -> Result<RayReport, CallError> {
         let served = self.memory.was_healthy(Some(submission)) || assignment.pace == PollInterval::Steady;
         let Some(engine) = self.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
-        match join(engine.health(), engine.load()).await {
+        let port = match port {
+            Some(port) => port,
+            None => {
+                let (health, load) = join(engine.health(), engine.load()).await;
+                (health, load.ok())
+            }
+        };
+        match port {
             (Health::Serving, load) => {
                 warn!(%error, "the dashboard does not answer; the engine does");
                 let pods = &assignment.pods.ips;
-                Ok(self.memory.still_serves(Some(submission), pods, load.ok().as_ref(), &error, clock::now()))
+                Ok(self.memory.still_serves(Some(submission), pods, load.as_ref(), &error, clock::now()))
             }
             _ => Err(error),
         }
@@ -297,8 +338,11 @@ impl Agent {
         }
     }
 
-    fn report(&self, assignment: &Assignment, state: Result<RayReport, String>) {
-        let GroupReachability { no_sign, reach } = self.hearing.of(&assignment.group, clock::monotonic());
+    fn report(&mut self, assignment: &Assignment, state: Result<RayReport, String>) {
+        let now = clock::monotonic();
+        let reachability = self.hearing.of(&assignment.group, now);
+        self.reported = Some((now, reachability.clone()));
+        let GroupReachability { no_sign, reach } = reachability;
         let observed = ObservedRay { at: clock::now(), state, unreachable_ips: no_sign, reach };
         self.index.ray_seen(&self.fleet, &assignment.group, observed);
     }
@@ -461,9 +505,12 @@ async fn listen(bridge: Bridge, hearing: Arc<Reachability>, assignment: watch::R
         };
         let asked = clock::monotonic();
         hearing.probing(&group, &pods.ips, pods.well, asked);
+        // What a watched engine says is a sign of its machine.
+        let heard = pods.head_ip.as_ref().filter(|_| hearing.is_watched(&group, asked));
+        let ips = pods.ips.iter().filter(|ip| heard != Some(*ip));
         // Each answer counts when it comes: a dead machine takes a second to be silent.
         let (bridge, hearing, group) = (&bridge, &hearing, &group);
-        join_all(pods.ips.iter().map(|ip| async move {
+        join_all(ips.map(|ip| async move {
             hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
         }))
         .await;

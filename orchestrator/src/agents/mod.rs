@@ -3,6 +3,7 @@
 
 mod agent;
 mod assignment;
+mod engine_watch;
 mod failure_detector;
 mod launch_latency;
 mod mailbox;

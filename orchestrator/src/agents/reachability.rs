@@ -20,6 +20,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const WITNESS: Duration = Duration::from_secs(3);
 /// By then a witness would have been heard, if there were one.
 const DEAF: Duration = Duration::from_secs(10);
+/// An engine whose watch brought nothing for this long is not watched: its signs of life come every two seconds.
+const WATCHED: Duration = Duration::from_secs(3);
 /// A group that nobody has asked for this long counts for nothing.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,8 @@ struct Group {
     machines: BTreeMap<String, Contact>,
     /// What its dashboard and engine answer.
     answers: Contact,
+    /// When the watch of its engine last brought a sign of life.
+    watched: Option<Instant>,
 }
 
 /// A machine: when it was last heard, and since when without a break.
@@ -70,14 +74,21 @@ impl Contact {
             self.since = None;
             return false;
         }
-        self.last = Some(now);
+        self.last = self.last.max(Some(now));
         now.saturating_duration_since(*self.since.get_or_insert(now)) >= WITNESS
     }
 }
 
 impl Group {
     fn new(now: Instant) -> Self {
-        Self { first: now, asked: now, well: false, machines: BTreeMap::new(), answers: Contact::default() }
+        Self {
+            first: now,
+            asked: now,
+            well: false,
+            machines: BTreeMap::new(),
+            answers: Contact::default(),
+            watched: None,
+        }
     }
 
     fn last(&self) -> Option<Instant> {
@@ -105,6 +116,24 @@ impl Reachability {
     /// Whether dashboard or engine sent anything at all.
     pub(crate) fn record_answer(&self, group: &GroupKey, answered: bool, now: Instant) {
         self.0.lock().enter(group, answered, now, |group| Some(&mut group.answers));
+    }
+
+    /// The watch of the engine on this machine brought something, if it is a new one.
+    pub(crate) fn record_line(&self, group: &GroupKey, ip: Option<&str>, at: Instant) {
+        let mut table = self.0.lock();
+        if let Some(entry) = table.groups.get_mut(group) {
+            entry.watched = Some(at);
+        }
+        table.enter(group, true, at, |group| Some(&mut group.answers));
+        if let Some(ip) = ip {
+            table.enter(group, true, at, |group| group.machines.get_mut(ip));
+        }
+    }
+
+    /// Whether the watch of a group's engine brings signs of life.
+    pub(crate) fn is_watched(&self, group: &GroupKey, now: Instant) -> bool {
+        let last = self.0.lock().groups.get(group).and_then(|entry| entry.watched);
+        last.is_some_and(|last| now.saturating_duration_since(last) < WATCHED)
     }
 
     /// What is to be said of a group now.

@@ -122,6 +122,19 @@ impl ObservationCache {
         RayReport { engine, ..known }
     }
 
+    /// The last report on this launch, as its watch confirms it; `None` without one.
+    pub(crate) fn goes_on(
+        &mut self,
+        of: &Submission,
+        found: Option<&Load>,
+        now: Timestamp,
+    ) -> Option<RayReport> {
+        self.failures.observe_load(Some(of), now, found);
+        let known = self.last_of(Some(of))?.clone();
+        let engine = ObservedEngine { load: self.load(found), ..known.engine };
+        Some(RayReport { engine, ..known })
+    }
+
     /// The report on an engine that the pod's own command starts.
     pub(crate) fn own(
         &mut self,

@@ -11,6 +11,8 @@ use super::*;
 use crate::fixtures::fleet;
 use crate::kubernetes::GroupPods;
 
+mod watched;
+
 #[test]
 fn addresses_of_both_families_make_urls() {
     let url = |ip| base_of(ip, 8265).map(|url| url.to_string());
@@ -246,7 +248,10 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, _) = launch();
-    let next = assigned(Engine::Launched { submission: Submission::of("g.e.2".parse().unwrap()).unwrap(), port: 8000 });
+    let next = assigned(Engine::Launched {
+        submission: Submission::of("g.e.2".parse().unwrap()).unwrap(),
+        port: 8000,
+    });
     let (mut agent, _assignment) = agent_on(&ray, next.clone());
     let target = agent.target(next).await.unwrap().unwrap();
     agent.carry_out(Command::Launch(Box::new(launch)), &target).await;
@@ -270,7 +275,7 @@ async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
         let assignment = Assignment { pace, ..assigned(Engine::Own { port }) };
         let (mut agent, _assignment) = agent_on(&ray, assignment.clone());
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
-        agent.look(assignment, target).await;
+        agent.look(&assignment, &target, true, None).await;
         let observed = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
         assert_eq!(observed.is_ok(), serves, "{engine_serves} {pace:?} {port:?}: {observed:?}");
         if let Ok(alive) = observed {

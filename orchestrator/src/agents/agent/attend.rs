@@ -1,0 +1,121 @@
+//! When an agent looks, and when what its engine says by itself is enough: an engine that serves and has a watch is asked for nothing
+//! but, now and then, whether its dashboard answers.
+
+use std::time::{Duration, Instant};
+
+use ray_bridge::engine::{Health, Load};
+use ray_bridge::{Bridge, Target};
+use rayfleet_core::observed::{ObservedEngine, ObservedJob};
+
+use super::{Agent, DEEP, LOOK, QUICK, STEADY};
+use crate::agents::assignment::{Assignment, Engine, PollInterval, Submission};
+use crate::agents::engine_watch::{Heard, Port};
+use crate::clock;
+
+/// Time between two questions for the job, and between two looks at everything, while the engine itself says that it serves and its
+/// launcher calls when ranks or nodes change: what they find then is that the dashboard answers.
+const RESTING_JOB: Duration = Duration::from_secs(8);
+const RESTING_DEEP: Duration = Duration::from_mins(2);
+/// Longest time without a report: an older one counts for nothing.
+const REPORT: Duration = Duration::from_secs(10);
+
+impl Agent {
+    /// Looks at the group, or takes what its engine says by itself for it while that is enough.
+    pub(super) async fn attend(&mut self, assignment: &Assignment, target: &Target, heard: Option<Heard>) {
+        if let Some((deep, port)) = self.due(assignment, target, heard).await {
+            self.look(assignment, target, deep, port).await;
+        }
+        if let Some(of) = watchable(assignment)
+            && self.resting.as_ref() == Some(of)
+        {
+            self.open_watch(of, target).await;
+        }
+    }
+
+    /// The look that is due: whether at everything, and what is known of the engine's port. Without one, what the engine says has been
+    /// reported.
+    async fn due(
+        &mut self,
+        assignment: &Assignment,
+        target: &Target,
+        heard: Option<Heard>,
+    ) -> Option<(bool, Option<Port>)> {
+        let now = clock::monotonic();
+        let is_over =
+            |last: Option<Instant>, time| last.is_none_or(|last| now.saturating_duration_since(last) >= time);
+        let asked = Some((is_over(self.last_deep, DEEP), None));
+        let Some(of) = watchable(assignment) else {
+            self.watch.close();
+            return asked;
+        };
+        let news = heard.is_some();
+        match heard {
+            Some(Heard::Trouble(port)) => return Some((true, port)),
+            Some(Heard::Called) => self.called = true,
+            Some(Heard::Ended) => self.open_watch(of, target).await,
+            Some(Heard::Counts) | None => {}
+        }
+        if self.resting.as_ref() != Some(of) || !self.watch.is_of(of) {
+            return asked;
+        }
+        let Some((at, load)) = self.watch.last().map(|(at, load)| (at, load.cloned())) else { return asked };
+        let Some(load) = load else {
+            // The first line is on its way.
+            return asked.filter(|_| is_over(Some(at), STEADY));
+        };
+        let load = with_progress(&self.bridge, target, load).await;
+        self.hearing.record_line(&assignment.group, assignment.pods.head_ip.as_deref(), at);
+        let called = self.called && is_over(self.last_look, QUICK);
+        if called || is_over(self.last_look, RESTING_JOB) {
+            return Some((called || is_over(self.last_deep, RESTING_DEEP), Some((Health::Serving, load))));
+        }
+        self.go_on(assignment, of, load.as_ref(), news);
+        None
+    }
+
+    /// Opens the watch of a launch that has none.
+    async fn open_watch(&mut self, of: &Submission, target: &Target) {
+        if !self.watch.is_of(of)
+            && let Some(engine) = self.bridge.engine(target)
+        {
+            self.watch.open(of, &engine).await;
+        }
+    }
+
+    /// Reports that all is as it was, if that is worth a report.
+    fn go_on(&mut self, assignment: &Assignment, of: &Submission, load: Option<&Load>, heard: bool) {
+        let now = clock::monotonic();
+        let same = self.reported.as_ref().is_some_and(|(at, reach)| {
+            now.saturating_duration_since(*at) < REPORT && *reach == self.hearing.of(&assignment.group, now)
+        });
+        let idle = load.is_some_and(|load| load.awaiting == 0);
+        if same && idle && !heard {
+            return;
+        }
+        if let Some(report) = self.memory.goes_on(of, load, clock::now()) {
+            self.report(assignment, Ok(report));
+        }
+    }
+}
+
+/// The launch whose watch may be enough: of a group at which nothing is about to happen.
+fn watchable(assignment: &Assignment) -> Option<&Submission> {
+    match &assignment.engine {
+        Engine::Launched { submission, .. } => {
+            Some(submission).filter(|_| assignment.pace == PollInterval::Steady)
+        }
+        Engine::Own { .. } => None,
+    }
+}
+
+/// Adds whether the engine makes steps, if requests wait for it.
+async fn with_progress(bridge: &Bridge, target: &Target, load: Load) -> Option<Load> {
+    let engine = bridge.engine(target)?;
+    tokio::time::timeout(LOOK / 3, engine.with_progress(load)).await.ok()?.ok()
+}
+
+/// An engine about which there is nothing to find out: it serves, where it was planned, by its own and by Ray's word.
+pub(super) fn is_well(engine: &ObservedEngine) -> bool {
+    let runs = engine.job == Some(ObservedJob::Running) && engine.healthy;
+    runs && engine.fault.is_none() && engine.unverified.is_none() && engine.differences.is_empty()
+}

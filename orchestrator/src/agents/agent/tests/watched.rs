@@ -1,0 +1,218 @@
+//! What the watch of an engine spares, and that no fault is reported later for it.
+
+use std::io;
+
+use futures::StreamExt as _;
+use ray_bridge::{Unreached, Wire};
+use rayfleet_sim_ray::Connection;
+use reqwest::{Body, Request, Response};
+
+use super::*;
+
+const WATCH: &str = "/rayfleet/v1/watch";
+
+/// Counts what goes over a wire; without watches, the engine's middleware is an older one.
+#[derive(Debug)]
+struct Counting {
+    wire: Arc<dyn Wire>,
+    watches: bool,
+    counts: Arc<Mutex<Counts>>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Counts {
+    /// By path; connections that are only tried are under `connect`.
+    calls: BTreeMap<String, usize>,
+    /// Bodies of replies, in bytes.
+    bytes: usize,
+}
+
+impl Counts {
+    fn of(&self, part: &str) -> usize {
+        self.calls.iter().filter(|(path, _)| path.contains(part)).map(|(_, count)| count).sum()
+    }
+}
+
+impl Wire for Counting {
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
+        let path = request.url().path().to_owned();
+        let refused = path == WATCH && !self.watches;
+        *self.counts.lock().calls.entry(path).or_default() += 1;
+        if refused {
+            let reply = http::Response::builder().status(404).body("{}").unwrap();
+            return Box::pin(async move { Ok(Response::from(reply)) });
+        }
+        let (reply, counts) = (self.wire.send(request), self.counts.clone());
+        Box::pin(async move {
+            let reply = reply.await?;
+            let status = reply.status();
+            let chunks = reply.bytes_stream().inspect(move |chunk| {
+                if let Ok(chunk) = chunk {
+                    counts.lock().bytes += chunk.len();
+                }
+            });
+            let reply = http::Response::builder().status(status).body(Body::wrap_stream(chunks)).unwrap();
+            Ok(Response::from(reply))
+        })
+    }
+
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
+        *self.counts.lock().calls.entry("connect".to_owned()).or_default() += 1;
+        self.wire.connect(host, port)
+    }
+
+    fn jitter(&self) -> f64 {
+        self.wire.jitter()
+    }
+}
+
+/// An agent at an engine that has served for a while.
+struct Bench {
+    ray: RayWorld,
+    counts: Arc<Mutex<Counts>>,
+    index: Arc<Index>,
+    _assignment: watch::Sender<Assignment>,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Bench {
+    async fn start(watches: bool) -> Self {
+        let ray = head(None).await;
+        start_worker(&ray);
+        until("the worker to join", || ray.ready(WORKER)).await;
+        let (launch, engine) = launch();
+        let (mut agent, assignment) =
+            agent_on(&ray, Assignment { pace: PollInterval::Steady, ..assigned(engine) });
+        let counts = Arc::default();
+        let wire = Counting { wire: ray.wire(), watches, counts: Arc::clone(&counts) };
+        agent.bridge = Bridge::over(Arc::new(wire), Limits::default()).unwrap();
+        let index = agent.index.clone();
+        agent.commands.put(Command::Launch(Box::new(launch)));
+        let running = tokio::spawn(agent.run());
+        let bench = Self { ray, counts, index, _assignment: assignment, running };
+        until("the engine to serve", || {
+            bench.report().is_some_and(|observed| observed.state.is_ok_and(|alive| alive.engine.healthy))
+        })
+        .await;
+        // Past the first look at everything of an engine that serves.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        bench
+    }
+
+    fn report(&self) -> Option<ObservedRay> {
+        self.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned())
+    }
+
+    /// What is counted from now on for so long.
+    async fn count(&self, time: Duration) -> Counts {
+        *self.counts.lock() = Counts::default();
+        tokio::time::sleep(time).await;
+        self.counts.lock().clone()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+const WHILE: Duration = Duration::from_mins(4);
+
+/// Per second and group: 4 calls and a connection without the watch, 0.2 and half a connection with it.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_serves_is_hardly_asked() {
+    let polled = Bench::start(false).await.count(WHILE).await;
+    assert!((235..=245).contains(&polled.of("/health")), "{polled:?}");
+    assert!((235..=245).contains(&polled.of("/rayfleet/v1/state")), "{polled:?}");
+    assert!((450..=500).contains(&polled.of("/api/")), "{polled:?}");
+    assert!((235..=245).contains(&polled.of("connect")), "{polled:?}");
+
+    let watched = Bench::start(true).await.count(WHILE).await;
+    assert_eq!((watched.of("/health"), watched.of("/rayfleet/v1/state")), (0, 0), "{watched:?}");
+    assert!(watched.of(WATCH) <= 4, "{watched:?}");
+    assert!(watched.of("/api/") <= 30 + 2 * 5, "{watched:?}");
+    assert!((115..=125).contains(&watched.of("connect")), "the worker alone: {watched:?}");
+    assert!(watched.bytes * 10 < polled.bytes, "{} of {} bytes", watched.bytes, polled.bytes);
+    println!("in {WHILE:?} polled {polled:?}, watched {watched:?}");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Rank,
+    Core,
+    Server,
+    Hang,
+    Worker,
+    Raylet,
+    Head,
+    Path,
+    Dashboard,
+}
+
+impl Fault {
+    fn inflict(self, ray: &RayWorld) {
+        match self {
+            Self::Rank => ray.kill_rank(CLUSTER, 0),
+            Self::Core => ray.kill_engine(CLUSTER),
+            Self::Server => ray.kill_server(CLUSTER),
+            Self::Hang => {
+                let asking = ray.clone();
+                tokio::spawn(async move { asking.request(HEAD, 8000, 1000, Connection::Fresh).await });
+                ray.hang_engine(CLUSTER);
+            }
+            Self::Worker => ray.lose_node("b"),
+            Self::Raylet => ray.kill_raylet(WORKER),
+            Self::Head => ray.lose_node("a"),
+            Self::Path => ray.cut_path(HEAD, true),
+            Self::Dashboard => ray.set_dashboard(CLUSTER, DashboardState::Silent),
+        }
+    }
+
+    /// Whether a report says that something is wrong.
+    fn is_in(observed: &ObservedRay) -> bool {
+        let Ok(alive) = &observed.state else { return true };
+        let engine = &alive.engine;
+        let stalls = engine.load.is_some_and(|load| load.stalled_since.is_some());
+        let ill = engine.fault.is_some() || !engine.healthy || engine.unverified.is_some();
+        stalls || ill || !observed.unreachable_ips.is_empty() || alive.nodes.len() < 2
+    }
+
+    /// The longest time until a report, over faults at different moments between two looks.
+    async fn reported_within(self, watches: bool) -> Duration {
+        let mut longest = Duration::ZERO;
+        for moment in [0, 300, 600, 900, 1700, 4100] {
+            let bench = Bench::start(watches).await;
+            tokio::time::sleep(Duration::from_millis(moment)).await;
+            assert!(!Self::is_in(&bench.report().unwrap()), "{self:?}: {:?}", bench.report());
+            let (start, _) = bench.ray.now();
+            self.inflict(&bench.ray);
+            let mut time = Duration::ZERO;
+            while !Self::is_in(&bench.report().unwrap()) {
+                assert!(time < Duration::from_mins(1), "{self:?} is not reported");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                time = bench.ray.now().0 - start;
+            }
+            longest = longest.max(time);
+        }
+        longest
+    }
+}
+
+/// The simulated Ray as the judge: it has the times of the real one. The limits of faults that are noticed by the dashboard alone are
+/// those of `ray-bridge` on a real Ray.
+#[tokio::test(start_paused = true)]
+async fn no_fault_is_reported_later_for_the_watch() {
+    use Fault::{Core, Dashboard, Hang, Head, Path, Rank, Raylet, Server, Worker};
+    let slack = Duration::from_millis(100);
+    let mut late = Vec::new();
+    for fault in [Rank, Core, Server, Hang, Worker, Raylet, Head, Path, Dashboard] {
+        let (polled, watched) = (fault.reported_within(false).await, fault.reported_within(true).await);
+        println!("{fault:?}: {polled:?} polled, {watched:?} watched");
+        let limit = if matches!(fault, Dashboard) { Duration::from_secs(12) } else { polled + slack };
+        if watched > limit {
+            late.push(format!("{fault:?}: {watched:?}, {polled:?} without the watch"));
+        }
+    }
+    assert!(late.is_empty(), "{late:?}");
+}

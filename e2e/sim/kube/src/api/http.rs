@@ -26,14 +26,17 @@ use super::{Kind, Refusal, convert, fields, meta, retry, scale};
 /// Body of a response.
 type Content = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A client whose requests do not leave the process.
-pub(super) fn client(server: ApiServer, who: &str, namespace: &str, tamper: Arc<dyn Tamper>) -> kube::Client {
-    let who = who.to_owned();
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (server, who, tamper) = (server.clone(), who.clone(), tamper.clone());
-        async move { patiently(&server, &who, &tamper, request).await }
-    });
-    kube::Client::new(service, namespace)
+impl ApiServer {
+    /// An in-process client of this server, as the product uses it. `who` identifies it to `tamper` and in
+    /// the record of calls.
+    pub fn client(&self, who: &str, namespace: &str, tamper: Arc<dyn Tamper>) -> kube::Client {
+        let (server, who) = (self.clone(), who.to_owned());
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (server, who, tamper) = (server.clone(), who.clone(), tamper.clone());
+            async move { patiently(&server, &who, &tamper, request).await }
+        });
+        kube::Client::new(service, namespace)
+    }
 }
 
 /// Retries a request as long as kube's client would.

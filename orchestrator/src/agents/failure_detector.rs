@@ -10,7 +10,7 @@ use ray_bridge::placement::RayNode;
 use rayfleet_api::status::FailureKind;
 use rayfleet_core::observed::EngineFault;
 
-use super::report::brief;
+use super::brief::brief;
 
 /// What earlier looks at a launch, or at an engine of the pod's own, had found.
 #[derive(Debug, Default)]

@@ -3,8 +3,11 @@
 
 mod agent;
 mod assignment;
+mod brief;
 mod failure_detector;
+mod gate_timer;
 mod launch_latency;
+mod listen;
 mod mailbox;
 mod reachability;
 mod report;
@@ -44,7 +47,7 @@ struct Handle {
     fleet: Key,
     assignment: watch::Sender<Assignment>,
     commands: Arc<Mailbox>,
-    opening: agent::GateTimer,
+    opening: gate_timer::GateTimer,
     task: AbortHandle,
 }
 
@@ -99,7 +102,7 @@ impl Agents {
         let commands = Arc::new(Mailbox::default());
         let span = info_span!("agent", %fleet, group = %assignment.group.name);
         let (sender, receiver) = watch::channel(assignment);
-        let opening = agent::GateTimer::default();
+        let opening = gate_timer::GateTimer::default();
         let agent = Agent::new(
             self.bridge.clone(),
             GroupToken::new(self.client.clone()),

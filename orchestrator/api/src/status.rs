@@ -5,11 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::FieldError;
 use crate::launch_id::LaunchId;
 use crate::named::named;
 pub use crate::rank_count::RankCount;
 use crate::revision::Revision;
-use crate::valid::FieldError;
 use crate::{EngineRevision, GroupName, NodeName, PodName, PodRevision};
 
 /// Observed state of the fleet.

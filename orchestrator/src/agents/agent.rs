@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, OptionFuture, join, join_all};
-use parking_lot::Mutex;
+use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
@@ -16,10 +15,13 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::assignment::{Assignment, Command, Engine, Launch, PollInterval, Submission};
+use super::brief::brief;
+use super::gate_timer::GateTimer;
 use super::launch_latency::LaunchTimer;
+use super::listen::listen;
 use super::mailbox::Mailbox;
-use super::reachability::{ASK, GroupReachability, Reachability};
-use super::report::{ObservationCache, brief};
+use super::reachability::{GroupReachability, Reachability};
+use super::report::ObservationCache;
 use super::token::GroupToken;
 use crate::clock;
 use crate::kubernetes::{Index, Key, labels_by_address};
@@ -37,22 +39,6 @@ const LOOK: Duration = Duration::from_secs(9);
 const AFTER_TROUBLE: Duration = Duration::from_secs(3);
 /// Ray nodes that may be alive beside those of the group's pods: of pods that were killed Ray says so for some twenty seconds.
 const MORE_NODES: usize = 32;
-
-/// The moment at which the engine was first observed healthy, until its endpoint is open.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GateTimer(Arc<Mutex<Option<Instant>>>);
-
-impl GateTimer {
-    fn begin(&self, now: Instant) {
-        *self.0.lock() = Some(now);
-    }
-
-    /// Time since the engine was observed healthy; only once.
-    pub(crate) fn take(&self) -> Option<Duration> {
-        let since = self.0.lock().take()?;
-        Some(clock::monotonic().saturating_duration_since(since))
-    }
-}
 
 /// One agent.
 pub(crate) struct Agent {
@@ -450,25 +436,6 @@ fn is_silence(error: &CallError) -> bool {
             | CallErrorKind::Token { .. }
             | CallErrorKind::Busy
     )
-}
-
-/// Asks the group's machines for a sign of life, for ever.
-async fn listen(bridge: Bridge, hearing: Arc<Reachability>, assignment: watch::Receiver<Assignment>) {
-    loop {
-        let (group, pods) = {
-            let assignment = assignment.borrow();
-            (assignment.group.clone(), assignment.pods.clone())
-        };
-        let asked = clock::monotonic();
-        hearing.probing(&group, &pods.ips, pods.well, asked);
-        // Each answer counts when it comes: a dead machine takes a second to be silent.
-        let (bridge, hearing, group) = (&bridge, &hearing, &group);
-        join_all(pods.ips.iter().map(|ip| async move {
-            hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
-        }))
-        .await;
-        tokio::time::sleep_until((asked + ASK).into()).await;
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 
 mod agent;
 mod assignment;
+mod brief;
 mod failure_detector;
+mod gate_timer;
 mod launch_latency;
+mod listen;
 mod mailbox;
 mod reachability;
 mod report;
@@ -44,7 +47,7 @@ struct Handle {
     fleet: Key,
     assignment: watch::Sender<Assignment>,
     commands: Arc<Mailbox>,
-    opening: agent::GateTimer,
+    opening: gate_timer::GateTimer,
     task: AbortHandle,
 }
 
@@ -100,7 +103,7 @@ impl Agents {
         // Not a child of the pass that starts it: it outlives the pass, whose span names the fleet too.
         let span = info_span!(parent: None, "agent", %fleet, group = %assignment.group.name);
         let (sender, receiver) = watch::channel(assignment);
-        let opening = agent::GateTimer::default();
+        let opening = gate_timer::GateTimer::default();
         let agent = Agent::new(
             self.bridge.clone(),
             GroupToken::new(self.client.clone()),

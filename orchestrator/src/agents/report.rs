@@ -14,21 +14,15 @@ use rayfleet_core::observed::{
 use rayfleet_text::cut;
 
 use super::assignment::Submission;
+use super::brief::brief;
 use super::failure_detector::FailureDetector;
 
-/// Longest text that is handed to decisions, in bytes: they end up in the status.
-const LONGEST: usize = 500;
 /// Longest cause of an engine's end, with the last lines of its log.
 const LONGEST_CAUSE: usize = 2000;
 /// Ranks that are shown of an engine whose plan is not known.
 const MOST_RANKS: usize = 1024;
 /// Differences that are reported one by one.
 const MOST_DIFFERENCES: usize = 8;
-
-/// As much of a text as somebody reads in a status.
-pub(super) fn brief(text: &str) -> String {
-    cut(text, LONGEST)
-}
 
 /// What earlier looks found.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ mod nodes;
 mod objects;
 mod owners;
 mod pod_events;
+mod pod_status;
 mod pods;
 mod rayclusters;
 mod route;

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::{Value, json};
 
-use super::{FieldError, invalid, scheduling};
+use super::scheduling;
 use crate::spec::{Model, Parallelism};
 use crate::{PodRevision, kuberay, names};
 

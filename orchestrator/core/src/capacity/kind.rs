@@ -9,9 +9,9 @@ use super::beside::{Beside, Change, Ruled};
 use super::budget::{Budget, amounts};
 use super::eligible::eligible;
 use super::neighbours::Neighbour;
-use super::requests::{requests, scarce};
+use super::node_room::NodeRoom;
+use super::requests::{Resources, requests, scarce};
 use super::rules::{Rules, domain};
-use super::{NodeRoom, Resources};
 
 /// Candidates that are passed over in the time of one look.
 pub(super) const SCANNED: usize = 64;

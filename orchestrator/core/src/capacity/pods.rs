@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::neighbours::{Labels, Neighbour, Port};
-use super::requests;
+use super::requests::requests;
 
 /// Longest spec of a waiting pod that is kept, in bytes of JSON. A pod with a longer one counts as a pod that
 /// may run anywhere.
@@ -239,6 +239,13 @@ impl PodSpec {
         ports.sort_unstable();
         ports.dedup();
         ports
+    }
+}
+
+impl Neighbour {
+    /// Builds it from a pod spec.
+    pub fn of(namespace: &str, labels: Labels, spec: &Value) -> Self {
+        PodSpec::deserialize(spec).unwrap_or_default().neighbour(namespace, labels)
     }
 }
 

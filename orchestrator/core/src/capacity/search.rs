@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::budget::{Budget, amounts};
 use super::domains::Domains;
 use super::kind::{Free, Kind};
-use super::requests::{add, scarce};
+use super::node_room::NodeRoom;
+use super::requests::{Resources, add, scarce};
 use super::rules::{Balance, Spread, domain};
-use super::{NodeRoom, Resources};
 
 /// Placements tried before the search gives up. Pods of one kind take nodes in one order only, so groups of a few kinds of pods are settled
 /// long before, however many pods they have; for others "no room" is the careful answer, as it is where the budget is spent.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 
+use super::blocked::Hold;
 use super::blocker::{self, Blocker};
 use super::classify::is_ready;
 use super::counts::Counts;
 use super::planner::Planner;
-use super::progress::{self, Hold};
+use super::progress;
+use super::progress_deadline::deadline;
 use crate::{group, text, time};
 
 /// The current content of a condition.
@@ -35,7 +37,7 @@ pub(super) fn conditions(
     before: &[FleetCondition],
 ) -> Vec<FleetCondition> {
     let missing = counts.available < counts.wanted;
-    let overdue = progress::deadline(rollout, missing, limit).is_some_and(|end| end <= planner.inputs.now);
+    let overdue = deadline(rollout, missing, limit).is_some_and(|end| end <= planner.inputs.now);
     let overdue = overdue.then_some(limit);
     let mut verdicts = vec![
         availability(planner, counts),

@@ -26,8 +26,8 @@ mod unclaimed;
 #[cfg(test)]
 mod tests;
 
-use rayfleet_api::valid::GroupShape;
 use rayfleet_api::NodeName;
+use rayfleet_api::valid::GroupShape;
 
 pub(crate) use budget::Budget;
 pub use closing::{Closing, Leaving, closing};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayfleet_api::NodeName;
 use rayfleet_api::valid::{GroupShape, PodShape};
 
 use super::budget::{Budget, values};
@@ -31,7 +32,7 @@ pub struct NoRoom {
 
 impl Room<'_> {
     /// Takes room for all pods of a group or for none. Returns the node of each.
-    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<String>, NoRoom> {
+    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, NoRoom> {
         self.find(shape).map_err(|short| match short {
             Some(short) => NoRoom::quota(&short),
             None => NoRoom::explain(self, &shape.roles),

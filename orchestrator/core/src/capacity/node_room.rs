@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rayfleet_api::names;
+use rayfleet_api::{GroupName, NodeName, names};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
@@ -14,7 +14,7 @@ use super::requests::Resources;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeRoom {
     /// Name.
-    pub name: String,
+    pub name: NodeName,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Taints.
@@ -45,9 +45,10 @@ pub struct Share {
 
 impl NodeRoom {
     /// Removes the pods of a group from those that rules match.
-    pub(crate) fn forget_group(&mut self, namespace: &str, group: &str) {
-        let of_it =
-            |pod: &Neighbour| pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group);
+    pub(crate) fn forget_group(&mut self, namespace: &str, group: &GroupName) {
+        let of_it = |pod: &Neighbour| {
+            pod.namespace == namespace && pod.labels.get(names::LABEL_GROUP) == Some(group.as_str())
+        };
         self.pods.retain(|pod| !of_it(pod));
     }
 

@@ -246,7 +246,10 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, _) = launch();
-    let next = assigned(Engine::Launched { submission: Submission::of("g.e.2".parse().unwrap()).unwrap(), port: 8000 });
+    let next = assigned(Engine::Launched {
+        submission: Submission::of("g.e.2".parse().unwrap()).unwrap(),
+        port: 8000,
+    });
     let (mut agent, _assignment) = agent_on(&ray, next.clone());
     let target = agent.target(next).await.unwrap().unwrap();
     agent.carry_out(Command::Launch(Box::new(launch)), &target).await;

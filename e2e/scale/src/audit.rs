@@ -18,10 +18,10 @@ pub(crate) struct Audit {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Requests {
     pub(crate) total: u64,
-    /// Answered by 400 or more.
-    pub(crate) refused: u64,
     /// By `VERB RESOURCE[/SUBRESOURCE]`, with ` (dry run)` behind it for those that change nothing.
     pub(crate) by_kind: BTreeMap<String, u64>,
+    /// Of these, those that were answered by 400 or more, with the code behind their kind.
+    pub(crate) refused: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize)]
@@ -102,8 +102,11 @@ impl Line {
 impl Requests {
     fn enter(&mut self, line: &Line) {
         self.total += 1;
-        self.refused += u64::from(line.response_status.as_ref().is_some_and(|status| status.code >= 400));
-        *self.by_kind.entry(line.kind()).or_default() += 1;
+        let kind = line.kind();
+        if let Some(ResponseStatus { code: code @ 400.. }) = line.response_status {
+            *self.refused.entry(format!("{kind} {code}")).or_default() += 1;
+        }
+        *self.by_kind.entry(kind).or_default() += 1;
     }
 }
 
@@ -138,7 +141,8 @@ mod tests {
         writeln!(file, "{ends}").unwrap();
         let second = audit.news().unwrap().remove("controller").unwrap();
         std::fs::remove_file(path).unwrap();
-        assert_eq!((first.total, first.refused), (2, 1));
+        assert_eq!(first.total, 2);
+        assert_eq!(first.refused, BTreeMap::from([("create rayclusters (dry run) 422".to_owned(), 1)]));
         let kinds =
             BTreeMap::from([("watch pods".to_owned(), 1), ("create rayclusters (dry run)".to_owned(), 1)]);
         assert_eq!(first.by_kind, kinds);

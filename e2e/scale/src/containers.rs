@@ -10,6 +10,10 @@ use rayfleet_sim_ray::{EngineBehaviour, RayPod, RayWorld, Timing};
 const GPU: &str = "nvidia.com/gpu";
 /// Port of an engine that a pod's own command starts.
 const OWN_ENGINE: u16 = 8000;
+/// How long an engine loads, and takes for a token. Real ones take minutes, but none less: who asks for the ranks and for the
+/// engine's health at the same time must not be answered that it serves while its ranks start.
+const LOAD: Duration = Duration::from_secs(2);
+const TOKEN: Duration = Duration::from_millis(1);
 
 /// The played Ray clusters. They are quick: what is measured is the controller, and not the wait for models.
 pub(crate) struct Containers {
@@ -32,8 +36,8 @@ impl Containers {
             ..Timing::default()
         });
         ray.models(move |_, _| EngineBehaviour {
-            load: short,
-            token_time: Duration::from_millis(1),
+            load: LOAD,
+            token_time: TOKEN,
             ..EngineBehaviour::default()
         });
         Self { ray, running: BTreeMap::new() }

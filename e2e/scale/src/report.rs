@@ -57,7 +57,7 @@ impl fmt::Display for Report {
         row(f, "CPU", format_args!("{:.2} s, {each:.1} ms a fleet", bring_up.cpu))?;
         bring_up.memory(f)?;
         let requests = count(bring_up.requests.total);
-        let refused = bring_up.requests.refused;
+        let refused: u64 = bring_up.requests.refused.values().sum();
         row(
             f,
             "requests to the API server",
@@ -117,6 +117,7 @@ impl Phase {
         table(f, "CPU s of its threads", &self.threads, by, unit)?;
         table(f, "CPU s of all processes", &self.all, by, unit)?;
         table(f, "requests", &whole(&self.requests.by_kind), by, unit)?;
+        table(f, "requests that were refused", &whole(&self.requests.refused), by, unit)?;
         table(f, "calls", &whole(&self.calls.by_kind), by, unit)?;
         table(f, "its counters", &self.counters, by, unit)
     }

@@ -23,6 +23,10 @@ use crate::{metrics, server};
 
 /// What a controller still does after the last fleet is ready belongs to bringing it up.
 const TAIL: Duration = Duration::from_secs(5);
+/// How long a controller that has started asks for nothing before it counts as settled, and how long that is waited for: one that
+/// renews a lease never does.
+const QUIET: Duration = Duration::from_secs(2);
+const SETTLES: Duration = Duration::from_secs(30);
 /// Time between signs of life.
 const SIGN: Duration = Duration::from_secs(10);
 
@@ -52,6 +56,26 @@ impl Meters<'_> {
             calls: self.traffic.now(),
             at: clock::instant(),
         })
+    }
+
+    /// Waits until the controller has started: what it asks meanwhile belongs to no fleet.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        let (began, mut started) = (clock::instant(), false);
+        while clock::seconds_since(began) < SETTLES.as_secs_f64() {
+            sleep(QUIET).await;
+            let news = self.audit.news()?.contains_key(&self.args.user);
+            if started && !news {
+                return Ok(());
+            }
+            started |= news;
+        }
+        ensure!(
+            started,
+            "user {} has asked the API server for nothing in {} s",
+            self.args.user,
+            SETTLES.as_secs()
+        );
+        Ok(())
     }
 
     /// What has happened since.
@@ -88,8 +112,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
     tokio::spawn(watches::fleets(fleets.api.clone(), followed.clone()));
 
     let mut meters = Meters { args, traffic, audit: Audit::new(args.audit.clone()) };
-    // What the controller asked when it started belongs to no fleet.
-    meters.audit.news()?;
+    meters.settle().await?;
     process::forget_peak(args.pid)?;
     let start = meters.read().await?;
     complain(format_args!("Making {} fleets", args.fleets));

@@ -119,7 +119,7 @@ fn keep(since: &mut Option<Instant>, so: bool, now: Instant) {
     *since = so.then(|| since.unwrap_or(now));
 }
 
-/// As fleets, deployments and LeaderWorkerSets say it.
+/// As fleets, deployments and `LeaderWorkerSets` say it.
 fn is_ready(object: &Value) -> bool {
     let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
     object["status"]["readyReplicas"].as_u64().is_some_and(|ready| ready >= wanted)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use kube::{Api, Client};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::console::complain;
@@ -147,9 +147,9 @@ async fn await_all(args: &Args, followed: &Followed) -> anyhow::Result<()> {
     };
     let limit = Duration::from_secs(60 * args.limit);
     tokio::select! {
-        done = timeout(limit, followed.done()) => done.with_context(|| {
+        done = timeout(limit, followed.done()) => done.map_err(|_| {
             let (pods, status) = followed.progress().ready();
-            format!("after {} min {pods} of {} fleets are ready by pods, {status} by status", args.limit, args.fleets)
+            anyhow!("after {} min {pods} of {} fleets are ready by pods, {status} by status", args.limit, args.fleets)
         }),
         ended = signs => Err(ended),
     }

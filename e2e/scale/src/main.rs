@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use rayfleet_e2e::console::{complain, line};
+use rayfleet_e2e::console::{line, print_error};
 
 /// Measures a controller on a control plane that `hack/scale` has made.
 #[derive(Parser)]
@@ -73,7 +73,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(format_args!("error: {error:#}"));
+            print_error(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use kube::{Api, Client};
 use rayfleet_e2e::clock;
-use rayfleet_e2e::console::complain;
+use rayfleet_e2e::console::print_error;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::Args;
@@ -115,7 +115,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
     meters.settle().await?;
     process::forget_peak(args.pid)?;
     let start = meters.read().await?;
-    complain(format_args!("Making {} fleets", args.fleets));
+    print_error(format_args!("Making {} fleets", args.fleets));
     fleets.create(&names, |name| followed.progress().created(name, clock::instant())).await?;
     await_all(args, &followed).await?;
     sleep(TAIL).await;
@@ -125,7 +125,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
     let rest = if args.rest == 0 {
         None
     } else {
-        complain(format_args!("All are up; {} min at rest", args.rest));
+        print_error(format_args!("All are up; {} min at rest", args.rest));
         let start = meters.read().await?;
         sleep(Duration::from_secs(60 * args.rest)).await;
         Some(meters.since(&start).await?)
@@ -139,7 +139,7 @@ async fn await_all(args: &Args, followed: &Followed) -> anyhow::Result<()> {
         loop {
             signs.tick().await;
             let (pods, status) = followed.progress().ready();
-            complain(format_args!("  ready by pods {pods}, by status {status}"));
+            print_error(format_args!("  ready by pods {pods}, by status {status}"));
             if let Err(ended) = process::cpu(args.pid) {
                 return ended;
             }

@@ -125,7 +125,9 @@ fn quota(text: &str) -> Option<ResourceQuota> {
 fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, CliError> {
     let name = object.name_any();
     let read = serde_json::to_value(object).and_then(serde_json::from_value);
-    read.map_err(|error| CliError::plain(format!("fleet \"{name}\": {error}")))
+    read.map_err(|error| {
+        CliError::usage(format!("fleet \"{name}\": {error}"), "correct the field in the manifest")
+    })
 }
 
 fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, CliError> {
@@ -156,12 +158,15 @@ async fn stable(
     }))
 }
 
+/// What helps where a manifest cannot be used.
+const FILE: &str = "give a manifest with one RayClusterFleet with -f, or - for input";
+
 /// The one fleet in a manifest.
 fn manifest(file: &Path) -> Result<Value, CliError> {
     let shown = file.display();
     let text = input::read(file, LARGEST)
-        .map_err(|error| CliError::plain(format!("cannot read {shown}: {error}")))?;
-    fleet_in(&text).map_err(|problem| CliError::plain(format!("{shown}: {problem}")))
+        .map_err(|error| CliError::usage(format!("cannot read {shown}: {error}"), FILE))?;
+    fleet_in(&text).map_err(|problem| CliError::usage(format!("{shown}: {problem}"), FILE))
 }
 
 fn fleet_in(text: &str) -> Result<Value, String> {
@@ -180,7 +185,7 @@ async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicOb
     let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&fleets.namespace).to_owned();
     let fleets = Fleets { namespace, ..fleets.clone() };
     let Some(name) = manifest["metadata"]["name"].as_str() else {
-        return Err(CliError::plain("the manifest has no metadata.name"));
+        return Err(CliError::usage("the manifest has no metadata.name", FILE));
     };
     let live = serde_json::to_value(fleets.find(name).await?);
     let object =

@@ -75,15 +75,23 @@ impl Executor {
         Ok(T::read(&self.writer.send(what, request).await?).ok().flatten())
     }
 
+    /// The same, and the object goes into the index.
+    async fn enter<T: Watched>(
+        &self,
+        what: &'static str,
+        request: Result<http::Request<Vec<u8>>, BadRequest>,
+        enter: fn(&Index, T),
+    ) -> Result<(), WriteError> {
+        if let Some(object) = self.ask(what, request).await? {
+            enter(&self.index, object);
+        }
+        Ok(())
+    }
+
     /// Reads a fleet from the API server, not from a watch that may be behind.
     pub(crate) async fn fresh_fleet(&self, key: &Key) -> Result<(), WriteError> {
         let request = of::<RayClusterFleet>(&key.namespace).get(&key.name, &GetParams::default());
-        match self.ask("get fleet", request).await {
-            Ok(Some(fleet)) => self.index.apply::<RayClusterFleet>(fleet),
-            Ok(None) => {}
-            Err(error) => gone_is_fine(Err(error))?,
-        }
-        Ok(())
+        gone_is_fine(self.enter::<RayClusterFleet>("get fleet", request, Index::apply).await)
     }
 
     /// Sets the finalizers of a fleet, if it is still the one that was looked at. Whether they are so now: a policy may have
@@ -138,12 +146,7 @@ impl Executor {
         let (parameters, patch) = (PatchParams::default(), Patch::Strategic(&patch));
         let request =
             of::<k8s::Pod>(&pod.namespace).patch_subresource("status", &pod.name, &parameters, &patch);
-        match self.ask::<Pod>("set gate", request).await {
-            Ok(Some(pod)) => self.index.changed(pod),
-            Ok(None) => {}
-            Err(error) => gone_is_fine(Err(error))?,
-        }
-        Ok(())
+        gone_is_fine(self.enter::<Pod>("set gate", request, Index::changed).await)
     }
 }
 

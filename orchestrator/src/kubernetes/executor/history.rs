@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Executor, Made, WriteError, body, gone_is_fine, if_it_is, of};
 use crate::kubernetes::owners::{controls, is_orphan, owner_in_words};
-use crate::kubernetes::{HistoryChange, Key};
+use crate::kubernetes::{HistoryChange, Index, Key};
 
 impl Executor {
     /// Writes the history of revisions. A record that `kubectl delete --cascade=orphan` left becomes the fleet's.
@@ -37,11 +37,8 @@ impl Executor {
                         let metadata = json!({"uid": there.uid(), "ownerReferences": owners});
                         let patch = json!({"metadata": metadata, "revision": record.revision});
                         let request = at.patch(&name, &PatchParams::default(), &Patch::Merge(&patch));
-                        let adopted =
-                            self.ask::<ControllerRevision>("adopt ControllerRevision", request).await?;
-                        if let Some(adopted) = adopted {
-                            self.index.made(adopted);
-                        }
+                        let enter = Index::made::<ControllerRevision>;
+                        self.enter("adopt ControllerRevision", request, enter).await?;
                     } else if controls(&fleet.uid, &there) {
                         // The watch has not delivered it yet.
                         self.index.made(there);
@@ -56,10 +53,8 @@ impl Executor {
             let patch = json!({"metadata": {"uid": uid(&name)}, "revision": number});
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let request = at.patch(&name, &parameters, &patch);
-            let patched = self.ask::<ControllerRevision>("renumber ControllerRevision", request).await?;
-            if let Some(patched) = patched {
-                self.index.changed(patched);
-            }
+            let enter = Index::changed::<ControllerRevision>;
+            self.enter("renumber ControllerRevision", request, enter).await?;
         }
         for name in change.delete {
             let request = at.delete(&name, &if_it_is(uid(&name)));

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Executor, Made, WriteError, body, of};
 use crate::kubernetes::owners::{controls, is_orphan, owner_in_words};
 use crate::kubernetes::route::{self, Listener};
-use crate::kubernetes::{Key, build};
+use crate::kubernetes::{Index, Key, build};
 
 impl Executor {
     /// Makes the fleet's Service what it should be. One with Rayfleet's labels and no owner becomes the fleet's; any other is left
@@ -63,9 +63,7 @@ impl Executor {
         let patch = json!({"metadata": metadata, "spec": wanted.spec});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let request = at.patch(&fleet.name, &parameters, &patch);
-        if let Some(patched) = self.ask::<Service>("patch Service", request).await? {
-            self.index.apply(patched);
-        }
+        self.enter::<Service>("patch Service", request, Index::apply).await?;
         Ok(Made::Ours)
     }
 }

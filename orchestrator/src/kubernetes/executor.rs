@@ -12,10 +12,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as k8s;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::request::Error as BadRequest;
+use kube::core::{Request, Status};
 use kube::{Client, Resource as _, ResourceExt};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
 use rayfleet_runtime::writer::{Writer, body, gone_is_fine, if_it_is, of};
 use rayfleet_runtime::{Leadership, WriteError, clock};
+use serde::Serialize;
 use serde_json::json;
 
 use super::gate::Gate;
@@ -86,6 +88,25 @@ impl Executor {
             enter(&self.index, object);
         }
         Ok(())
+    }
+
+    /// Creates an object. One of its name that is there already is given, with the refusal. `what` names the create and the read.
+    pub(crate) async fn create<T: Watched + ResourceExt + Serialize>(
+        &self,
+        what: [&'static str; 2],
+        at: &Request,
+        object: &T,
+    ) -> Result<Option<(T, WriteError)>, WriteError> {
+        let [create, get] = what;
+        let request = body(object).and_then(|body| at.create(&PostParams::default(), body));
+        let error = match self.enter::<T>(create, request, Index::made).await {
+            Err(error) if error.status().is_some_and(Status::is_already_exists) => error,
+            other => return other.map(|()| None),
+        };
+        match self.ask(get, at.get(&object.name_any(), &GetParams::default())).await? {
+            Some(there) => Ok(Some((there, error))),
+            None => Err(error),
+        }
     }
 
     /// Reads a fleet from the API server, not from a watch that may be behind.

@@ -20,12 +20,12 @@ use super::size::Size;
 const TOKEN_AUTH_SINCE: (u64, u64) = (2, 52);
 
 /// What makes Kubernetes delete an object together with its fleet.
-pub(crate) fn owner(fleet: &ValidFleet) -> OwnerReference {
+fn owner(name: String, uid: String) -> OwnerReference {
     OwnerReference {
         api_version: format!("{}/{}", names::GROUP, names::VERSION),
         kind: names::KIND.to_owned(),
-        name: fleet.name.clone(),
-        uid: fleet.uid.clone(),
+        name,
+        uid,
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
@@ -33,14 +33,7 @@ pub(crate) fn owner(fleet: &ValidFleet) -> OwnerReference {
 
 /// The same of a fleet that may break rules.
 pub(crate) fn owner_of(fleet: &RayClusterFleet) -> OwnerReference {
-    OwnerReference {
-        api_version: format!("{}/{}", names::GROUP, names::VERSION),
-        kind: names::KIND.to_owned(),
-        name: fleet.name_any(),
-        uid: fleet.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
+    owner(fleet.name_any(), fleet.uid().unwrap_or_default())
 }
 
 /// Metadata of an object of the fleet.
@@ -51,7 +44,7 @@ pub(crate) fn metadata(fleet: &ValidFleet, name: &str, labels: &[(&str, &str)]) 
         name: Some(name.to_owned()),
         namespace: Some(fleet.namespace.clone()),
         labels: Some(labels.collect()),
-        owner_references: Some(vec![owner(fleet)]),
+        owner_references: Some(vec![owner(fleet.name.clone(), fleet.uid.clone())]),
         ..ObjectMeta::default()
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{EngineRevision, GroupName, RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::observed::ObservedGroup;
@@ -31,7 +32,7 @@ use tracing::{Span, info, info_span, warn};
 
 use crate::agents::{Agents, Assignment, Engine, PollInterval, Submission};
 use crate::kubernetes::{
-    Executor, GroupPods, History, Index, Key, Model, Orphan, Protected, Records, Snapshot, WriteError,
+    Executor, GroupPods, History, Index, Key, Model, Protected, Records, Snapshot, WriteError,
     groups_of, orphans_of, owned_clusters, strays_of,
 };
 use crate::metrics::Metrics;
@@ -254,16 +255,16 @@ impl FleetReconciler {
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
     async fn adopt_orphans(&self, raw: &RayClusterFleet, outcome: &mut Outcome) {
         let orphans = self.index.read(|known| orphans_of(known, raw));
-        let calls = orphans.into_iter().map(|Orphan { key, uid, version }| async move {
-            info!(group = %key.name, "adopting the RayCluster that has no owner");
-            let adopted = self.executor.adopt_cluster(raw, &key, &uid, &version).await;
-            (key, adopted)
+        let calls = orphans.into_iter().map(|cluster| async move {
+            info!(group = %cluster.name_any(), "adopting the RayCluster that has no owner");
+            let adopted = self.executor.adopt_cluster(raw, &cluster).await;
+            (cluster, adopted)
         });
         let mut calls = stream::iter(calls).buffer_unordered(TOGETHER);
-        while let Some((key, adopted)) = calls.next().await {
+        while let Some((cluster, adopted)) = calls.next().await {
             if let Err(error) = adopted {
-                let message =
-                    format!("RayCluster {} has no owner and cannot be adopted: {}", key.name, error.words());
+                let (name, words) = (cluster.name_any(), error.words());
+                let message = format!("RayCluster {name} has no owner and cannot be adopted: {words}");
                 self.executor.tell(raw, true, "AdoptFailed", &message);
                 outcome.failed(error);
             }

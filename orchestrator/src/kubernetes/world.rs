@@ -1,6 +1,7 @@
 //! What a decision about one fleet is based on, put together from the index. Pure reading.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -123,26 +124,13 @@ fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
     (labelled && !owners.is_empty() && !of_the_name && !owns(fleet, cluster)).then(|| owner_in_words(cluster))
 }
 
-/// A RayCluster that nobody owns.
-pub(crate) struct Orphan {
-    pub(crate) key: GroupKey,
-    pub(crate) uid: String,
-    pub(crate) version: String,
-}
-
 /// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them.
-pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<Orphan> {
+pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<Arc<DynamicObject>> {
     let (key, name) = (Key::of(fleet), fleet.name_any());
     let orphan =
         |cluster: &DynamicObject| is_orphan(cluster, &name) && cluster.metadata.deletion_timestamp.is_none();
-    within(&store.clusters, &key.namespace)
-        .filter(|(_, cluster)| orphan(cluster))
-        .map(|(key, cluster)| Orphan {
-            key: key.clone(),
-            uid: cluster.uid().unwrap_or_default(),
-            version: cluster.resource_version().unwrap_or_default(),
-        })
-        .collect()
+    let all = within(&store.clusters, &key.namespace).map(|(_, cluster)| cluster);
+    all.filter(|cluster| orphan(cluster)).cloned().collect()
 }
 
 /// A fleet of the same name may have been there before, and its RayClusters not yet be gone. Only who controls a RayCluster owns it.

@@ -59,15 +59,15 @@ impl Executor {
     pub(crate) async fn adopt_cluster(
         &self,
         fleet: &RayClusterFleet,
-        key: &GroupKey,
-        uid: &str,
-        version: &str,
+        cluster: &DynamicObject,
     ) -> Result<(), WriteError> {
         let patch = json!({"metadata": {
-            "uid": uid, "resourceVersion": version, "ownerReferences": [build::owner_of(fleet)],
+            "uid": cluster.uid(),
+            "resourceVersion": cluster.resource_version(),
+            "ownerReferences": [build::owner_of(fleet)],
         }});
-        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        let request = rayclusters::at(&key.namespace).patch(&key.name, &parameters, &patch);
+        let at = rayclusters::at(&cluster.namespace().unwrap_or_default());
+        let request = at.patch(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(&patch));
         self.enter::<DynamicObject>("adopt RayCluster", request, Index::made).await
     }
 

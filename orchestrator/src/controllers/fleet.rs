@@ -222,7 +222,7 @@ impl FleetReconciler {
         self.number(&basis.fleet, &mut decision.status);
         let dead =
             decision.effects.iter().filter(|effect| effect.ends_traffic_of_the_dead()).cloned().collect();
-        self.gates(&key, dead, &mut outcome).await;
+        self.together(&key, dead, &mut outcome).await;
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
         self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
@@ -369,13 +369,7 @@ fn readable(stored: &RayClusterFleet) -> RayClusterFleet {
 fn split(
     groups: BTreeMap<GroupName, (ObservedGroup, GroupPods)>,
 ) -> (BTreeMap<GroupName, ObservedGroup>, BTreeMap<GroupName, GroupPods>) {
-    let mut observed = BTreeMap::new();
-    let mut pods = BTreeMap::new();
-    for (name, (group, of)) in groups {
-        observed.insert(name.clone(), group);
-        pods.insert(name, of);
-    }
-    (observed, pods)
+    groups.into_iter().map(|(name, (group, pods))| ((name.clone(), group), (name, pods))).unzip()
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use kube::core::{DynamicObject, TypeMeta};
+use rayfleet_api::kuberay::WorkerSize;
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{NodeName, RayClusterFleet, ValidFleet, kuberay, names};
+use rayfleet_api::{NodeName, RayClusterFleet, ValidFleet, names};
 use serde_json::{Map, Value, json};
 
 use super::route;
@@ -140,7 +141,7 @@ fn keep_off(group: &mut Value, nodes: &[NodeName]) {
 /// A group's size never changes: its ranks are placed on exactly these pods. KubeRay wants both bounds, and takes a null for none.
 /// Ray's autoscaler, where the template turns it on, keeps to the template's own bounds.
 fn fix_size(group: &mut Value) {
-    let size = kuberay::worker_replicas(group);
+    let size = WorkerSize::of(group).replicas();
     let Some(group) = group.as_object_mut() else { return };
     for bound in ["minReplicas", "maxReplicas"] {
         let bound = group.entry(bound).or_insert(Value::Null);

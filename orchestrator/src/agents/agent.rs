@@ -127,9 +127,10 @@ impl Agent {
                 Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
                 None => {}
             }
-            let reached = target.and_then(Result::ok);
-            // After trouble commands wait: a broken cluster is not flooded.
-            let quiet = self.is_quiet();
+            // While the group cannot be reached, commands stay where they are. After trouble they wait: a broken cluster is not flooded.
+            let reached = target.and_then(Result::ok).filter(|_| !self.is_quiet());
+            let commands = self.commands.clone();
+            let command = reached.map(|target| async move { (commands.next().await, target) });
             tokio::select! {
                 // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
                 // probe is answered once, so commands and looks keep each other from starving.
@@ -138,7 +139,7 @@ impl Agent {
                     self.probing = None;
                     self.memory.probe = Some((of, outcome));
                 }
-                (command, target) = command_for(&self.commands, reached), if !quiet => {
+                Some((command, target)) = OptionFuture::from(command) => {
                     self.carry_out(command, &target).await;
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
@@ -196,9 +197,6 @@ impl Agent {
         let took = clock::monotonic().saturating_duration_since(started);
         self.metrics.observed(took.as_secs_f64(), observed.is_ok());
         self.slow = observed.as_ref().is_err_and(is_costly);
-        if let Err(error) = &observed {
-            self.doubt_token(error);
-        }
         if let Ok(alive) = &observed {
             self.measure(&assignment, alive);
         }
@@ -393,14 +391,6 @@ impl Agent {
             (submission, observed)
         };
         self.probing = Some(answer.boxed());
-    }
-}
-
-/// The next command for a group that can be reached; while it cannot, commands stay where they are.
-async fn command_for(commands: &Mailbox, target: Option<Target>) -> (Command, Target) {
-    match target {
-        Some(target) => (commands.next().await, target),
-        None => std::future::pending().await,
     }
 }
 

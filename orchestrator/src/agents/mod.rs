@@ -82,15 +82,8 @@ impl Agents {
         });
         for assignment in assignments {
             match running.get(&assignment.group) {
-                Some(handle) => {
-                    handle.assignment.send_if_modified(|current| {
-                        let changed = *current != assignment;
-                        if changed {
-                            *current = assignment;
-                        }
-                        changed
-                    });
-                }
+                Some(handle) if *handle.assignment.borrow() == assignment => {}
+                Some(handle) => drop(handle.assignment.send_replace(assignment)),
                 None => {
                     running.insert(assignment.group.clone(), self.start(fleet.clone(), assignment));
                 }

@@ -226,7 +226,7 @@ impl FleetReconciler {
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
         self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
-        self.executor.may("look after engines")?;
+        self.executor.writer.may("look after engines")?;
         self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         for (name, _) in observed.iter().filter(|(_, observed)| observed.endpoint_ready == Some(true)) {
             self.agents.opened(&key.sibling(name.clone()));

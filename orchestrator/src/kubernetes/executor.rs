@@ -53,19 +53,9 @@ impl Executor {
         Self { writer: Writer::new(client, leadership, metrics.runtime.clone(), CONTROLLER, instance), index }
     }
 
-    /// Whether this replica may act now, also elsewhere than at the API server.
-    pub(crate) fn may(&self, what: &'static str) -> Result<(), WriteError> {
-        self.writer.may(what)
-    }
-
     /// Reports to people what concerns a fleet.
     pub(crate) fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
         self.writer.report(fleet.object_ref(&()), warning, reason, message);
-    }
-
-    /// Writes the queued events, as long as it is polled.
-    pub(crate) async fn write_events(self) {
-        self.writer.write_events().await;
     }
 
     /// One call that is answered with an object, read as the watches read it. `None`: it cannot be read; a watch tells of it.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct Size {
     /// `enableInTreeAutoscaling`: Ray's autoscaler moves `replicas` between the bounds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    autoscaling: bool,
+    pub(super) autoscaling: bool,
     workers: Vec<Workers>,
 }
 
@@ -51,11 +51,6 @@ impl Size {
     pub(crate) fn of(spec: &Value) -> Self {
         let workers = spec["workerGroupSpecs"].as_array().into_iter().flatten().map(Workers::of);
         Self { autoscaling: spec["enableInTreeAutoscaling"] == true, workers: workers.collect() }
-    }
-
-    /// Whether Ray's autoscaler decides how many workers there are.
-    pub(crate) fn is_elastic(&self) -> bool {
-        self.autoscaling
     }
 
     /// The head and all workers; with the autoscaler the fewest that it may leave.

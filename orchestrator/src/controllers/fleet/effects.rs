@@ -131,7 +131,7 @@ impl FleetReconciler {
 
     /// What is no call to the API server. The lease is for it all the same.
     fn command(&self, pass: &ReconcilePass<'_>, effect: Effect, outcome: &mut Outcome) {
-        if let Err(error) = self.executor.may("perform an effect") {
+        if let Err(error) = self.executor.writer.may("perform an effect") {
             outcome.failed(error);
             return;
         }

@@ -254,7 +254,7 @@ impl FleetReconciler {
             now: clock::now(),
         };
         let decision = decide(&world);
-        self.executor.may("look after engines")?;
+        self.executor.writer.may("look after engines")?;
         self.assign(&key, &fleet, &decision.status.groups, &agents);
         // A group that drains goes by a decision, which would have to be written first.
         let may_be_set = |effect: &Effect| {

@@ -100,13 +100,13 @@ impl Reconciler for FleetReconciler {
     }
 
     fn measured(&self, key: &Key, took: Duration) {
-        self.metrics.pass(&key.namespace, &key.name, took.as_secs_f64());
+        self.metrics.pass(key, took.as_secs_f64());
     }
 
     fn forgotten(&self, key: &Key) {
         self.agents.assign(key, Vec::new());
         self.index.unprotect(key);
-        self.metrics.forget(&key.namespace, &key.name);
+        self.metrics.forget(key);
     }
 }
 
@@ -225,7 +225,7 @@ impl FleetReconciler {
         self.together(&key, dead, &mut outcome).await;
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
-        self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
+        self.metrics.fleet(&key, &decision.status, &decision.failures);
         self.executor.writer.may("look after engines")?;
         self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         for (name, _) in observed.iter().filter(|(_, observed)| observed.endpoint_ready == Some(true)) {

@@ -155,7 +155,7 @@ mod tests {
         cluster.data["spec"]["workerGroupSpecs"][0]["replicas"] = json!(0);
         let resized = observed(&cluster, None);
         assert_eq!(resized.pods, Some(3), "not what somebody else made of it");
-        assert_eq!(resized.drift.unwrap().words, "worker group w: replicas 0 instead of 2");
+        assert_eq!(resized.drift.unwrap(), "worker group w: replicas 0 instead of 2");
         assert_eq!(observed(&self::cluster("g", &json!({}), &Value::Null), None).pods, None);
     }
 

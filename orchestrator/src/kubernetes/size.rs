@@ -2,7 +2,6 @@
 //! each other they show what somebody else changed since. Pure.
 
 use rayfleet_api::kuberay::WorkerSize;
-use rayfleet_core::observed::Drift;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -62,8 +61,8 @@ impl Size {
         usize::try_from(sum).ok()
     }
 
-    /// What somebody changed in a RayCluster that was made with this size.
-    pub(crate) fn drift(&self, now: &Self) -> Option<Drift> {
+    /// What somebody changed in a RayCluster that was made with this size, in words.
+    pub(crate) fn drift(&self, now: &Self) -> Option<String> {
         let mut words = Vec::new();
         if self.autoscaling != now.autoscaling {
             words
@@ -81,7 +80,7 @@ impl Size {
         let most = |is: &Workers| if now.autoscaling { is.size.most_pods() } else { is.size.pods() };
         let added = added.map(|is| (&is.name, most(is))).filter(|(_, pods)| *pods > 0);
         words.extend(added.map(|(name, pods)| format!("worker group {name}: added, with {pods} pods")));
-        (!words.is_empty()).then(|| Drift { words: words.join("; ") })
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// A merge patch of the spec that sets this size again. Worker groups are one list to the API server: they are given whole. One that
@@ -175,7 +174,7 @@ mod tests {
                 now["workerGroupSpecs"][0][field] = value.clone();
             }
             let drift = size.drift(&Size::of(&now)).unwrap();
-            assert_eq!(drift.words, words);
+            assert_eq!(drift, words);
             let patch = size.restored(&now, None);
             assert_eq!(
                 patch["workerGroupSpecs"][0]["template"],
@@ -188,7 +187,7 @@ mod tests {
         let mut elastic = spec(&made);
         elastic["enableInTreeAutoscaling"] = json!(true);
         let drift = size.drift(&Size::of(&elastic)).unwrap();
-        assert_eq!(drift.words, "enableInTreeAutoscaling true instead of false");
+        assert_eq!(drift, "enableInTreeAutoscaling true instead of false");
         assert_eq!(size.restored(&elastic, None)["enableInTreeAutoscaling"], Value::Null);
     }
 
@@ -201,7 +200,7 @@ mod tests {
         let size = Size::of(&made);
         let mut now = made.clone();
         now["workerGroupSpecs"].as_array_mut().unwrap().remove(0);
-        assert_eq!(size.drift(&Size::of(&now)).unwrap().words, "worker group w: removed");
+        assert_eq!(size.drift(&Size::of(&now)).unwrap(), "worker group w: removed");
         let restored = size.restored(&now, Some(&made));
         let back = restored["workerGroupSpecs"].as_array().unwrap();
         assert_eq!((&back[1]["groupName"], &back[1]["template"]), (&json!("w"), &json!({"spec": 1})));
@@ -210,7 +209,7 @@ mod tests {
         let mut now = made.clone();
         let more = json!({"groupName": "x", "replicas": 3, "template": {"spec": 3}});
         now["workerGroupSpecs"].as_array_mut().unwrap().push(more);
-        assert_eq!(size.drift(&Size::of(&now)).unwrap().words, "worker group x: added, with 3 pods");
+        assert_eq!(size.drift(&Size::of(&now)).unwrap(), "worker group x: added, with 3 pods");
         let restored = size.restored(&now, Some(&made));
         assert_eq!(restored["workerGroupSpecs"][2]["replicas"], 0, "KubeRay ends its pods");
         assert_eq!(Size::of(&restored).pods(), size.pods());

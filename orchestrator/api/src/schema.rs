@@ -11,7 +11,7 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-pub(crate) use ray_bridge_model::schema::{DURATION, duration, duration_or_none};
+pub(crate) use ray_bridge_model::schema::{duration, duration_or_none};
 use rules::{root_rules, spec_rules};
 pub(crate) use template::ray_cluster_spec;
 

@@ -32,8 +32,8 @@ use tracing::{Span, info, info_span, warn};
 
 use crate::agents::{Agents, Assignment, Engine, PollInterval, Submission};
 use crate::kubernetes::{
-    Executor, GroupPods, History, Index, Key, Model, Protected, Records, Snapshot, WriteError,
-    groups_of, orphans_of, owned_clusters, strays_of,
+    Executor, GroupPods, History, Index, Key, Model, Protected, Records, Snapshot, WriteError, groups_of,
+    orphans_of, owned_clusters, strays_of,
 };
 use crate::metrics::Metrics;
 use crate::refusal;

@@ -43,6 +43,9 @@ pub(crate) fn groups_of(
     fleet: &RayClusterFleet,
 ) -> BTreeMap<GroupName, (ObservedGroup, GroupPods)> {
     let key = Key::of(fleet);
+    let pods_of = |uid: &str| -> Vec<ObservedPod> {
+        store.pods_of(&key.namespace, uid).map(|pod| observed(store, &key.namespace, pod)).collect()
+    };
     let mut groups: BTreeMap<GroupName, Vec<ObservedPod>> = BTreeMap::new();
     for group in fleet.status.iter().flat_map(|status| &status.groups) {
         let cluster = store
@@ -51,11 +54,7 @@ pub(crate) fn groups_of(
             .filter(|cluster| owns(fleet, cluster));
         let there = cluster.and_then(|cluster| cluster.uid());
         let uid = there.as_deref().or(group.uid.as_deref());
-        let pods = uid
-            .into_iter()
-            .flat_map(|uid| store.pods_of(&key.namespace, uid))
-            .map(|pod| observed(store, &key.namespace, pod));
-        groups.insert(group.name.clone(), pods.collect());
+        groups.insert(group.name.clone(), uid.map(pods_of).unwrap_or_default());
     }
     for (cluster_key, cluster) in within(&store.clusters, &key.namespace) {
         if taken(fleet, cluster).is_some() {
@@ -64,10 +63,7 @@ pub(crate) fn groups_of(
             && !groups.contains_key(&cluster_key.name)
             && is_plausible(fleet, cluster)
         {
-            let uid = cluster.uid().unwrap_or_default();
-            let pods =
-                store.pods_of(&key.namespace, &uid).map(|pod| observed(store, &key.namespace, pod)).collect();
-            groups.insert(cluster_key.name.clone(), pods);
+            groups.insert(cluster_key.name.clone(), pods_of(&cluster.uid().unwrap_or_default()));
         }
     }
     for pod in store.members.labelled(&key).filter_map(|pod| store.member(pod)) {

@@ -70,8 +70,8 @@ impl ForeignOwner {
         before: &RayClusterFleetStatus,
         now: Timestamp,
     ) -> Option<RayClusterFleetStatus> {
-        let (before_it, message) = (&before.conditions, self.message.clone());
-        let stalled = FleetCondition::next(before_it, "Stalled", "True", self.reason, message, Time(now));
+        let (conditions, message) = (&before.conditions, self.message.clone());
+        let stalled = FleetCondition::next(conditions, "Stalled", "True", self.reason, message, Time(now));
         if self.reason != OWNED_BY_AIBRIX || before.conditions.contains(&stalled) {
             return None;
         }

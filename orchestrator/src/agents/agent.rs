@@ -298,13 +298,10 @@ impl Agent {
                 outcome
             }
             Command::SetDraining(draining) => self.set_draining(draining, target).await,
-            Command::Stop(submission) => self
-                .shared
-                .bridge
-                .stop(target, &submission.id)
-                .await
-                .map(|_| ())
-                .map_err(|error| error.to_string()),
+            Command::Stop(submission) => {
+                let stopped = self.shared.bridge.stop(target, &submission.id).await;
+                stopped.map(|_| ()).map_err(|error| error.to_string())
+            }
             Command::Probe(submission, probe) => {
                 self.probe(submission, *probe, target);
                 Ok(())

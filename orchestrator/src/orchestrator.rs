@@ -90,7 +90,7 @@ impl Orchestrator {
         let controllers = join3(
             Controller::new(fleets, metrics.runtime.clone()).run(leadership.clone()),
             Controller::new(budgets, metrics.runtime.clone()).run(leadership.clone()),
-            executor.write_events(),
+            executor.writer.write_events(),
         );
         let pages = Pages { index, metrics, hearing, leadership };
         info!(version = env!("CARGO_PKG_VERSION"), ?listen, namespaces = ?self.namespaces, "started");

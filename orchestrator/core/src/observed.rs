@@ -63,8 +63,8 @@ pub struct ObservedRayCluster {
     /// Somebody has taken its pods away on purpose, or holds them back (`spec.suspend`, as Kueue does it): who, and when they
     /// come back.
     pub suspended: Option<String>,
-    /// What somebody changed in its size since it was made.
-    pub drift: Option<Drift>,
+    /// What somebody else changed in its size since it was made: `worker group w: replicas 0 instead of 1`.
+    pub drift: Option<String>,
     /// `spec.managedBy`, where that is not KubeRay's operator here: it makes no pods then.
     pub managed_by: Option<String>,
     /// Message of KubeRay's `ReplicaFailure` condition, while it is True.
@@ -75,13 +75,6 @@ pub struct ObservedRayCluster {
     pub own_port: Option<u16>,
     /// What it costs to lose it, by its annotation; less goes first.
     pub deletion_cost: i32,
-}
-
-/// A RayCluster whose size somebody else changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
-    /// What differs: `worker group w: replicas 0 instead of 1`.
-    pub words: String,
 }
 
 /// One pod of a group.

@@ -143,7 +143,7 @@ pub async fn follow<T>(client: Client, what: What, sink: &impl Sink<T>, complain
         let outcome = match version.take() {
             None => {
                 follower.mute = 0;
-                follower.list(sink).await
+                follower.list(sink).await.map_err(|broken| (broken, None))
             }
             Some(from) => follower.watch(sink, from).await,
         };
@@ -158,7 +158,7 @@ pub async fn follow<T>(client: Client, what: What, sink: &impl Sink<T>, complain
                 // is back: only a list helps.
                 version = next.filter(|_| !matches!(error.code(), Some(404 | 410)));
                 complain(&error);
-                tokio::time::sleep(waits.next().unwrap_or(ANSWER)).await;
+                tokio::time::sleep(waits.wait()).await;
             }
         }
     }
@@ -190,12 +190,8 @@ impl Follower {
         Ok(Box::pin(answer.map_err(|_| Broken::Unanswered)??))
     }
 
-    /// Delivers all pages of a list, each object as it comes.
-    async fn list<T>(&mut self, sink: &impl Sink<T>) -> Ended {
-        self.pages(sink).await.map_err(|broken| (broken, None))
-    }
-
-    async fn pages<T>(&mut self, sink: &impl Sink<T>) -> Result<String, Broken> {
+    /// Delivers all pages of a list, each object as it comes; gives the version that it is of.
+    async fn list<T>(&mut self, sink: &impl Sink<T>) -> Result<String, Broken> {
         sink.listing(&self.what.scope);
         let (mut listed, mut limit, mut token) = (BTreeSet::new(), PAGE, None);
         loop {

@@ -180,12 +180,6 @@ impl Store {
         self.members.of_cluster(namespace, uid).filter_map(|key| self.member(key))
     }
 
-    /// Whether a pod of this name is known.
-    #[cfg(test)]
-    pub(crate) fn has_pod(&self, pod: &PodKey) -> bool {
-        self.pods.contains_key(pod)
-    }
-
     /// What there is to know of a pod that may be a group's.
     pub(crate) fn member(&self, pod: &PodKey) -> Option<&Member> {
         self.pods.get(pod)?.member.as_deref()
@@ -320,12 +314,6 @@ impl Index {
         self.mark_for(K::KIND, fleets);
     }
 
-    /// An object was deleted.
-    #[cfg(test)]
-    pub(crate) fn delete<K: Indexed>(&self, object: &K) {
-        self.gone::<K>(&object.key());
-    }
-
     /// An object is not there any more.
     pub(crate) fn gone<K: Indexed>(&self, key: &Key<K::Name>) {
         let fleets = self.write(|store| {
@@ -400,14 +388,6 @@ impl Index {
         });
         self.mark(fleets);
         counts
-    }
-
-    /// A whole list at once.
-    #[cfg(test)]
-    pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
-        let keys = objects.iter().map(|object| object.key().retyped()).collect();
-        self.list(objects);
-        self.listed::<K>(&Scope::All, &keys);
     }
 
     /// RayClusters could not be listed or followed at `now`: their kind is not known. That counts once it has been so for a while and

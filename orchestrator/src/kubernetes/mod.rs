@@ -38,7 +38,7 @@ pub(crate) use rayfleet_runtime::{Key, WriteError};
 pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
-pub(crate) use world::{GroupPods, Orphan, groups_of, orphans_of, owned_clusters, strays_of};
+pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters, strays_of};
 /// Key of a group, which is that of its RayCluster.
 pub(crate) type GroupKey = Key<GroupName>;
 /// Key of a pod.

@@ -4,9 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use rayfleet_api::{GroupName, names};
 use rayfleet_core::capacity::{About, Claim, PodSpec};
 use rayfleet_core::observed::{ObservedPod, PodProblem};
-use serde::Deserialize;
 
-use super::objects::{Meta, Watched, bounded, time};
+use super::objects::{Meta, Object, Watched, bounded, time};
 use super::pod_status::{Status, init_container, is_over, is_true, problem, waits};
 use super::{PodKey, gate};
 
@@ -57,7 +56,7 @@ pub(crate) struct Owner {
 
 impl Watched for Pod {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let Object { metadata, spec, status } = serde_json::from_str(text)?;
+        let Object::<Option<PodSpec>, Status> { metadata, spec, status } = serde_json::from_str(text)?;
         let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
         let member = Member::of(&metadata, &spec, &status);
         let about = About {
@@ -123,15 +122,6 @@ impl Member {
             self.observed.ends_at = now.checked_add(SignedDuration::from_secs(grace)).ok();
         }
     }
-}
-
-/// A pod as it is read.
-#[derive(Deserialize)]
-struct Object {
-    #[serde(default)]
-    metadata: Meta,
-    spec: Option<PodSpec>,
-    status: Option<Status>,
 }
 
 /// What a decision needs to know of a pod.

@@ -50,7 +50,7 @@ pub(crate) fn observed(cluster: &DynamicObject, warning: Option<String>) -> Obse
         attempt: attempt.and_then(|attempt| attempt.parse().ok()).unwrap_or_default(),
         pod_revision: labels.get(names::LABEL_POD_REVISION).map(Into::into).unwrap_or_default(),
         pods: spec["headGroupSpec"].is_object().then(|| size.pods()).flatten(),
-        elastic: size.is_elastic(),
+        elastic: size.autoscaling,
         suspended: suspended(cluster),
         // One whose spec cannot be read has changed in a way that nobody can tell.
         drift: made.as_ref().filter(|_| spec.is_object()).and_then(|made| made.drift(&now)),
@@ -155,7 +155,7 @@ mod tests {
         cluster.data["spec"]["workerGroupSpecs"][0]["replicas"] = json!(0);
         let resized = observed(&cluster, None);
         assert_eq!(resized.pods, Some(3), "not what somebody else made of it");
-        assert_eq!(resized.drift.unwrap().words, "worker group w: replicas 0 instead of 2");
+        assert_eq!(resized.drift.unwrap(), "worker group w: replicas 0 instead of 2");
         assert_eq!(observed(&self::cluster("g", &json!({}), &Value::Null), None).pods, None);
     }
 

@@ -7,7 +7,6 @@ use rayfleet_api::valid::{GroupShape, PodShape};
 
 use super::budget::{Budget, values};
 use super::eligible::eligible;
-use super::kind::Free;
 use super::quota::Short;
 use super::requests::{Resources, amount_in_words, requests, scarce};
 use super::room::Room;

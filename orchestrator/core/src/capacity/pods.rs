@@ -274,12 +274,6 @@ pub struct Alike {
 }
 
 impl Alike {
-    /// Known kinds of pods, as other pods' rules match them.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.pods.known.len()
-    }
-
     /// Replaces parts of a claim by identical known ones.
     pub fn share(&mut self, claim: &mut Claim) {
         match claim {
@@ -330,6 +324,13 @@ mod tests {
 
     use super::*;
     use crate::capacity::{NodeRoom, NodeSpec, NodeStatus, Resources, Share, Tally, Viewer};
+
+    impl Alike {
+        /// Known kinds of pods, as other pods' rules match them.
+        pub(in crate::capacity) fn len(&self) -> usize {
+            self.pods.known.len()
+        }
+    }
 
     fn claim(spec: &Value, phase: &str) -> Claim {
         let about = About { namespace: "n", phase: Some(phase), ..About::default() };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::beside::Beside;
 use super::budget::{Budget, amounts, values};
-use super::kind::{Free, Kind};
+use super::kind::Kind;
 use super::neighbours::{Crowd, Neighbour};
 use super::node_room::NodeRoom;
 use super::source::{Capacity, PendingPod};

@@ -217,17 +217,6 @@ fn unreachable(planner: &Planner<'_>) -> Option<Verdict> {
 
 /// Adds the time to a verdict: a condition that is unchanged keeps its time.
 pub(super) fn dated(verdict: Verdict, before: &[FleetCondition], now: Timestamp) -> FleetCondition {
-    let verdict = Verdict { message: text::bounded(verdict.message), ..verdict };
-    let old = before.iter().find(|condition| condition.type_ == verdict.type_);
-    let same_status = old.filter(|old| old.status == verdict.status);
-    let same = same_status.filter(|old| old.reason == verdict.reason && old.message == verdict.message);
-    FleetCondition {
-        type_: verdict.type_.to_owned(),
-        status: verdict.status.to_owned(),
-        last_update_time: same.map_or_else(|| Some(time::began(now)), |old| old.last_update_time.clone()),
-        last_transition_time: same_status
-            .map_or_else(|| Some(time::began(now)), |old| old.last_transition_time.clone()),
-        reason: verdict.reason.to_owned(),
-        message: verdict.message,
-    }
+    let Verdict { type_, status, reason, message } = verdict;
+    FleetCondition::next(before, type_, status, reason, text::bounded(message), time::began(now))
 }

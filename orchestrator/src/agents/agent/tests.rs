@@ -26,17 +26,15 @@ fn agent(assignment: Assignment) -> (Agent, Fake) {
     let secret = json!({"metadata": {"name": "g", "namespace": "n"}, "data": {"auth_token": "c2VjcmV0"}});
     let server = Fake::new(move |_| Answer::Reply(200, secret.clone()));
     let (_, assignment) = watch::channel(assignment);
-    let agent = Agent::new(
-        Bridge::new(Limits::default()).unwrap(),
-        GroupToken::new(server.client()),
-        Arc::new(Index::default()),
-        Arc::new(Metrics::new()),
-        Arc::default(),
-        Key::new("n", "f"),
-        assignment,
-        Arc::default(),
-        GateTimer::default(),
-    );
+    let shared = Shared {
+        client: server.client(),
+        bridge: Bridge::new(Limits::default()).unwrap(),
+        index: Arc::new(Index::default()),
+        metrics: Arc::new(Metrics::new()),
+        hearing: Arc::default(),
+    };
+    let fleet = Key::new("n", "f");
+    let agent = Agent::new(Arc::new(shared), fleet, assignment, Arc::default(), GateTimer::default());
     (agent, server)
 }
 
@@ -192,7 +190,8 @@ fn launch() -> (Launch, Engine) {
 fn agent_on(ray: &RayWorld, assignment: Assignment) -> (Agent, watch::Sender<Assignment>) {
     let (sender, receiver) = watch::channel(assignment.clone());
     let (mut agent, _) = agent(assignment);
-    agent.bridge = Bridge::over(ray.wire(), Limits::default()).unwrap();
+    let shared = Arc::get_mut(&mut agent.shared).unwrap();
+    shared.bridge = Bridge::over(ray.wire(), Limits::default()).unwrap();
     agent.assignment = receiver;
     (agent, sender)
 }
@@ -203,7 +202,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     let ray = head(None).await;
     let (launch, engine) = launch();
     let (agent, _assignment) = agent_on(&ray, assigned(engine));
-    let index = agent.index.clone();
+    let index = agent.shared.index.clone();
     agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
 
@@ -274,7 +273,8 @@ async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
         let (mut agent, _assignment) = agent_on(&ray, assignment.clone());
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
         agent.look(assignment, target).await;
-        let observed = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
+        let observed =
+            agent.shared.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
         assert_eq!(observed.is_ok(), serves, "{engine_serves} {pace:?} {port:?}: {observed:?}");
         if let Ok(alive) = observed {
             assert!(alive.engine.healthy && alive.engine.unverified.is_some(), "{alive:?}");

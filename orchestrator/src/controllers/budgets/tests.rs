@@ -131,7 +131,7 @@ async fn a_write_that_is_refused_is_reported_once_and_tried_again() {
         assert_eq!(bench.sent().await, ["Create g"]);
     }
     let events =
-        tokio::time::timeout(std::time::Duration::from_secs(1), bench.executor.clone().write_events());
+        tokio::time::timeout(std::time::Duration::from_secs(1), bench.executor.writer.clone().write_events());
     assert!(events.await.is_err());
     let events = bench.api.list(&Kind::EVENT);
     let reported: Vec<&str> = events.iter().map(|event| event["reason"].as_str().unwrap()).collect();

@@ -202,6 +202,5 @@ fn a_group_that_ends_without_nodes_counts_for_none() {
     }
     sim.ticks(17);
     happen(&mut sim, &Happening::Pods(2));
-    sim.ticks(4);
-    sim.settle();
+    sim.ticks(60);
 }

@@ -1,7 +1,9 @@
 //! The step of a rollout, its reason, and whether it makes progress.
 
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep};
+use rayfleet_api::status::{
+    GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep,
+};
 
 use super::blocked::{Blocked, Hold, ROOM_UNKNOWN};
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
@@ -38,7 +40,7 @@ pub(super) fn progress(
         pend_failed_revision: None,
         pend_failures: 0,
         pend_retry_after: None,
-        from: outdated.map(|group| group.revisions()),
+        from: outdated.map(GroupStatus::revisions),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(planner.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),

@@ -9,8 +9,10 @@ use super::objects::{Meta, Object, Watched, bounded, time};
 use super::pod_status::{Status, init_container, is_over, is_true, problem, waits};
 use super::{PodKey, gate};
 
-/// Ray reads its token from this variable; KubeRay sets it from a Secret where `authOptions.mode` is `token`.
+/// Ray reads its token from this variable, and wants it from others where [`AUTH_MODE`] is `token`. KubeRay sets both, the token from
+/// a Secret, where `authOptions.mode` is `token`, but leaves a variable alone that the template has.
 const TOKEN: &str = "RAY_AUTH_TOKEN";
+const AUTH_MODE: &str = "RAY_AUTH_MODE";
 
 /// A pod of any namespace.
 #[derive(Clone, Debug)]
@@ -90,7 +92,7 @@ impl Member {
             group: metadata.label(names::RAY_LABEL_CLUSTER).map(Into::into),
             ports: spec.named_ports(),
             own_port: metadata.label(names::LABEL_MODEL_PORT).and_then(|port| port.parse().ok()),
-            token_secret: spec.secret_of(TOKEN),
+            token_secret: spec.secret_of(TOKEN).filter(|_| spec.has_variable(AUTH_MODE, "token")),
             grace: metadata.deletion_grace_period_seconds,
             waits: waits(status),
             observed: observed(metadata, spec, status),

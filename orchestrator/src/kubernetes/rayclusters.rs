@@ -121,8 +121,8 @@ fn replica_failure(cluster: &DynamicObject) -> Option<String> {
 }
 
 /// Port of the head's dashboard: KubeRay hands `rayStartParams` on to `ray start`.
-pub(crate) fn dashboard_port(cluster: &DynamicObject) -> u16 {
-    let port = &cluster.data["spec"]["headGroupSpec"]["rayStartParams"]["dashboard-port"];
+pub(crate) fn dashboard_port(spec: &Value) -> u16 {
+    let port = &spec["headGroupSpec"]["rayStartParams"]["dashboard-port"];
     port.as_str().and_then(|port| port.trim().parse().ok()).filter(|port| *port > 0).unwrap_or(DASHBOARD)
 }
 
@@ -241,7 +241,7 @@ mod tests {
     fn the_dashboard_is_asked_where_the_cluster_has_it() {
         let port = |params: &Value| {
             let spec = json!({"headGroupSpec": {"rayStartParams": params}});
-            dashboard_port(&cluster("g", &spec, &Value::Null))
+            dashboard_port(&spec)
         };
         assert_eq!(port(&json!({"dashboard-port": "8266"})), 8266);
         for odd in [

@@ -173,13 +173,16 @@ fn group(
     let head = alive().find(|pod| pod.head).or_else(ending);
     let member = head.and_then(|head| store.member(&PodKey::new(&key.namespace, head.name.clone())));
     // What the head runs with is there also while RayClusters cannot be listed.
-    let own_port = cluster.and_then(|cluster| rayclusters::own_port(cluster));
-    let own_port = own_port.or_else(|| member?.own_port);
+    let own_port = match cluster {
+        Some(cluster) => rayclusters::own_port(cluster),
+        None => member.and_then(|head| head.own_port),
+    };
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
-        dashboard_port: cluster
-            .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
+        dashboard_port: rayclusters::dashboard_port(
+            cluster.map_or(&fleet.spec.template.spec, |cluster| &cluster.data["spec"]),
+        ),
         own_port,
         well: false,
         token_secret: member.and_then(|head| head.token_secret.clone()),

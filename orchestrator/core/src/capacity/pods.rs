@@ -128,11 +128,12 @@ struct Container {
     env: Vec<Variable>,
 }
 
-/// A variable of a container's environment, as far as it comes from a Secret.
+/// A variable of a container's environment.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Variable {
     name: String,
+    value: Option<String>,
     value_from: Option<Source>,
 }
 
@@ -172,11 +173,19 @@ impl PodSpec {
         ports.filter_map(|port| Some((port.name.clone()?, port.container_port))).collect()
     }
 
-    /// The Secret from which a container of it takes a variable; `None` if none does.
-    pub fn secret_of(&self, variable: &str) -> Option<String> {
-        let mut all = self.containers.iter().flat_map(|container| &container.env);
-        let found = all.find(|known| known.name == variable)?;
-        Some(found.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
+    /// A variable of its first container, which is Ray's where KubeRay made the pod. Of several the last one counts.
+    fn variable(&self, name: &str) -> Option<&Variable> {
+        self.containers.first()?.env.iter().rfind(|variable| variable.name == name)
+    }
+
+    /// Whether its first container has a variable of this value.
+    pub fn has_variable(&self, name: &str, value: &str) -> bool {
+        self.variable(name).is_some_and(|variable| variable.value.as_deref() == Some(value))
+    }
+
+    /// The Secret from which its first container takes a variable; `None` if it does not.
+    pub fn secret_of(&self, name: &str) -> Option<String> {
+        Some(self.variable(name)?.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
     }
 
     /// The room that the pod takes.

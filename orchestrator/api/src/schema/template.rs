@@ -53,8 +53,8 @@ pub(crate) fn ray_cluster_spec(_: &mut SchemaGenerator) -> Schema {
 
 /// An object of which only these fields have a type; `required` must be there.
 fn open(required: &[&str], properties: Value) -> Value {
-    let mut object =
-        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": properties });
+    let mut object = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    object["properties"] = properties;
     if !required.is_empty() {
         object["required"] = json!(required);
     }

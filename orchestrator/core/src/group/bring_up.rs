@@ -43,8 +43,7 @@ pub(super) fn cluster(ctx: &mut StepContext<'_>) -> bool {
     }
     let doing = || "the RayCluster is being created".to_owned();
     ctx.set_phase(Phase::Pending, ctx.observed.refused.clone().unwrap_or_else(doing));
-    let group = ctx.group.clone();
-    ctx.act(Effect::CreateCluster { group });
+    ctx.act(Effect::CreateCluster { group: ctx.group.clone() });
     false
 }
 

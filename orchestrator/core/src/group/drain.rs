@@ -98,8 +98,7 @@ fn ungated<'a>(ctx: &'a StepContext<'_>) -> Option<&'a str> {
 /// Whether all requests have ended. An engine that accepts drain requests gets one first.
 fn ended(ctx: &mut StepContext<'_>, load: ObservedLoad) -> bool {
     if load.draining == Some(false) {
-        let group = ctx.group.name.clone();
-        ctx.act(Effect::SetDraining { group, draining: true });
+        ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: true });
         return false;
     }
     load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
@@ -177,8 +176,7 @@ pub(super) fn cancel(ctx: &mut StepContext<'_>) -> bool {
     ctx.group.left_endpoints_at = None;
     match ray::ray(ctx) {
         Ray::Alive(alive) if alive.engine.load.is_some_and(|load| load.draining == Some(true)) => {
-            let group = ctx.group.name.clone();
-            ctx.act(Effect::SetDraining { group, draining: false });
+            ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: false });
             ctx.wake_at(Some(after(ctx.now, LOOK_AGAIN)));
             ctx.set_phase(Phase::Draining, "the drain is taken back".to_owned());
             false

@@ -41,9 +41,8 @@ fn start(ctx: &mut StepContext<'_>) {
 }
 
 fn request(ctx: &mut StepContext<'_>) {
-    let launch = ctx.group.launch_id();
     ctx.wake_at(ctx.group.start_deadline.as_ref().map(|time| time.0));
-    ctx.act(Effect::LaunchEngine { launch });
+    ctx.act(Effect::LaunchEngine { launch: ctx.group.launch_id() });
 }
 
 fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
@@ -137,8 +136,7 @@ fn lost_health(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
 fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     ctx.group.unreachable_since = None;
     if engine.load.is_some_and(|load| load.draining == Some(true)) {
-        let group = ctx.group.name.clone();
-        ctx.act(Effect::SetDraining { group, draining: false });
+        ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: false });
     }
     if ctx.group.phase == Phase::Ready {
         let unverified = readiness::unverified(engine, "ranks");
@@ -152,8 +150,7 @@ fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
         ObservedProbe::Unknown => {
             still(ctx, Phase::Probing, "the probe prompt is being answered".to_owned());
             if ctx.group.phase == Phase::Probing {
-                let launch = ctx.group.launch_id();
-                ctx.act(Effect::Probe { launch });
+                ctx.act(Effect::Probe { launch: ctx.group.launch_id() });
             }
         }
     }

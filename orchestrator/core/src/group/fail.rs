@@ -123,8 +123,7 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
     match runs {
         Some(false) => true,
         Some(true) => {
-            let launch = ctx.group.launch_id();
-            ctx.act(Effect::StopEngine { launch });
+            ctx.act(Effect::StopEngine { launch: ctx.group.launch_id() });
             if ctx.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
                 give_up(ctx, &Failure::DoesNotStop);
             }

@@ -43,8 +43,7 @@ fn engine_over(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if ray::job_runs(ctx) == Some(true) {
-        let launch = ctx.group.launch_id();
-        ctx.act(Effect::StopEngine { launch });
+        ctx.act(Effect::StopEngine { launch: ctx.group.launch_id() });
     }
     ctx.reached(time::end_of(ctx.group.phase_since.as_ref(), STOP_LIMIT))
 }

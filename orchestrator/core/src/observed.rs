@@ -257,7 +257,7 @@ pub struct ObservedEngine {
     /// What the launcher last reported, for people: `Loading`, `Ranks 3/4`.
     pub note: Option<String>,
     /// Why this launch is not there although it was asked for: "the plan does not fit: …", or what Ray said when it refused
-    /// package or job. Bounded. `None` once there is a job, and before the first try.
+    /// package or job: the first words since a try last succeeded. Bounded. `None` once there is a job, and before the first try.
     pub launch_error: Option<String>,
 }
 

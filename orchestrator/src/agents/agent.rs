@@ -294,7 +294,7 @@ impl Agent {
             Command::Launch(launch) => {
                 let name = launch.submission.clone();
                 let outcome = self.launch(*launch, target).await;
-                self.memory.launch_error = outcome.as_ref().err().map(|cause| (name, brief(cause)));
+                self.memory.launch_tried(name, outcome.as_ref().err().map(|cause| brief(cause)));
                 outcome
             }
             Command::SetDraining(draining) => self.set_draining(draining, target).await,

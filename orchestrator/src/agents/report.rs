@@ -31,8 +31,8 @@ pub(crate) struct ObservationCache {
     ranks: Option<(Submission, ObservedEngine)>,
     /// Outcome of the probe prompt, by launch.
     pub probe: Option<(Submission, ObservedProbe)>,
-    /// Why the last try of a launch failed; gone with one that did not.
-    pub launch_error: Option<(Submission, String)>,
+    /// Why a launch fails: the first words since a try last succeeded.
+    launch_error: Option<(Submission, String)>,
     /// The last report that Ray took part in.
     last: Option<RayReport>,
     /// Why the dashboard does not answer: the first words since it last did.
@@ -73,6 +73,12 @@ impl ObservationCache {
         };
         self.last = Some(alive.clone());
         alive
+    }
+
+    /// A try of a launch has ended, with this error or none.
+    pub(crate) fn launch_tried(&mut self, of: Submission, error: Option<String>) {
+        let known = self.launch_error.take().filter(|(known, _)| *known == of);
+        self.launch_error = error.map(|words| known.unwrap_or((of, words)));
     }
 
     /// Whether this launch, or the pod's own engine, was healthy when the dashboard last answered.

@@ -140,10 +140,12 @@ impl ObservedPod {
 pub const PULLING: &str = "Pulling";
 
 /// What keeps a pod from running.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodProblem {
     /// Kubernetes' reason: `Unschedulable`, `ImagePullBackOff`, `CrashLoopBackOff`, `FailedMount`, …, or [`PULLING`].
     pub reason: String,
+    /// The container or volume that it is about; empty if it is the pod itself.
+    pub subject: String,
     /// Kubernetes' message: the first one of this trouble. It words one and the same in changing ways.
     pub message: String,
 }
@@ -151,7 +153,7 @@ pub struct PodProblem {
 impl PodProblem {
     /// Whether this is the trouble that `other` was. The kubelet reports that of an image by turns in two ways.
     pub fn goes_on_from(&self, other: &Self) -> bool {
-        self.reason == other.reason || self.no_image() && other.no_image()
+        self.subject == other.subject && (self.reason == other.reason || self.no_image() && other.no_image())
     }
 
     /// The image is not there: a matter of the registry or of the template, not of the group.

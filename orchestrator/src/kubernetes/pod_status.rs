@@ -115,6 +115,7 @@ fn unscheduled(conditions: &[Condition]) -> Option<PodProblem> {
     Some(PodProblem {
         reason: condition.reason.clone().unwrap_or_default(),
         message: condition.message.clone().unwrap_or_default(),
+        ..PodProblem::default()
     })
 }
 
@@ -122,6 +123,7 @@ fn failed(status: &Status) -> Option<PodProblem> {
     (status.phase.as_deref() == Some("Failed")).then(|| PodProblem {
         reason: status.reason.clone().unwrap_or_else(|| "Failed".to_owned()),
         message: status.message.clone().unwrap_or_default(),
+        ..PodProblem::default()
     })
 }
 
@@ -141,6 +143,7 @@ fn stuck(container: &ContainerStatus) -> Option<PodProblem> {
     let message = bounded(waiting.message.as_deref().unwrap_or_default());
     Some(PodProblem {
         reason,
+        subject: container.name.clone(),
         message: format!("container {} of image {}: {message}{exit}", container.name, container.image),
     })
 }
@@ -165,7 +168,11 @@ fn pulling(status: &Status, conditions: &[Condition]) -> Option<PodProblem> {
         container.image_id.is_empty() && matches!(reason, Some("ContainerCreating" | "PodInitializing"))
     };
     let container = turn.iter().find(waits)?;
-    Some(PodProblem { reason: PULLING.to_owned(), message: format!("image {}", container.image) })
+    Some(PodProblem {
+        reason: PULLING.to_owned(),
+        subject: container.name.clone(),
+        message: format!("image {}", container.image),
+    })
 }
 
 /// Nothing of it has started: neither a container, nor what comes before them.

@@ -151,6 +151,7 @@ fn observed(metadata: &Meta, spec: &PodSpec, status: &Status) -> ObservedPod {
         problem: problem(status, conditions).map(|problem| PodProblem {
             reason: bounded(&problem.reason),
             message: bounded(&problem.message),
+            ..problem
         }),
     }
 }
@@ -226,14 +227,15 @@ mod tests {
 
     #[test]
     fn a_trouble_that_goes_on_keeps_its_first_words() {
-        let read = |reason: &str, message: &str| {
-            let waiting = json!({"name": "ray", "image": "i", "state": {"waiting": {"reason": reason, "message": message}}});
+        let of = |container: &str, reason: &str, message: &str| {
+            let waiting = json!({"name": container, "image": "i", "state": {"waiting": {"reason": reason, "message": message}}});
             let pod = json!({
                 "metadata": {"name": "p", "uid": "u", "labels": {names::LABEL_FLEET: "f"}},
                 "status": {"containerStatuses": [waiting]}
             });
             *Pod::read(&pod.to_string()).unwrap().unwrap().member.unwrap()
         };
+        let read = |reason: &str, message: &str| of("ray", reason, message);
         let words = |before: &Member, mut pod: Member| {
             pod.follow(before, Timestamp::UNIX_EPOCH);
             pod.observed.problem.unwrap().message
@@ -247,6 +249,11 @@ mod tests {
             "the same in other words"
         );
         assert_eq!(words(&first, read("CrashLoopBackOff", "Back-off")), said("Back-off"));
+        assert_eq!(
+            words(&first, of("logs", "ErrImagePull", "rate limit")),
+            "container logs of image i: rate limit",
+            "another container's"
+        );
         let mut other = first.clone();
         other.observed.uid = "v".to_owned();
         assert_eq!(words(&other, read("ErrImagePull", "rate limit")), said("rate limit"), "another pod");

@@ -214,6 +214,8 @@ impl Watched for ControllerRevision {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::kubernetes) struct Event {
+    #[serde(default)]
+    pub(in crate::kubernetes) metadata: Meta,
     pub(in crate::kubernetes) reason: Option<String>,
     pub(in crate::kubernetes) message: Option<String>,
     #[serde(default)]

@@ -19,7 +19,7 @@ pub fn read(file: &Path, most_bytes: u64) -> io::Result<String> {
             format!("it has more than {most_bytes} bytes"),
         ));
     }
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// A duration: `90s`, `1h30m`, or whole seconds.
@@ -57,9 +57,12 @@ mod tests {
         let file = std::env::temp_dir().join(format!("rayfleet-input-{}", std::process::id()));
         std::fs::write(&file, "four").unwrap();
         let (whole, larger) = (read(&file, 4), read(&file, 3));
+        std::fs::write(&file, b"\xff").unwrap();
+        let binary = read(&file, 4);
         std::fs::remove_file(&file).unwrap();
         assert_eq!(whole.unwrap(), "four");
         assert_eq!(larger.unwrap_err().to_string(), "it has more than 3 bytes");
+        assert_eq!(binary.unwrap_err().to_string(), "it is not UTF-8 text");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use rayfleet_cli_kit::table::Table;
 use rayfleet_cli_kit::terminal::note;
 use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::args::StatusArgs;
 use crate::error;
@@ -22,6 +22,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// Clears the screen, once, before the first output.
 const CLEAR: &str = "\u{1b}[2J";
 
+/// Fleets as one document, as kubectl writes them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    items: &'a [DynamicObject],
+    kind: &'static str,
+}
+
 pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if args.watch { watch(args, fleets, terminal).await } else { once(args, fleets, terminal).await }
 }
@@ -36,7 +45,7 @@ async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result
         note(&nothing(args, fleets));
         return Ok(());
     }
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let list = List { api_version: "v1", items: &objects, kind: "List" };
     terminal.result(&list, &table(&objects, args).render(terminal.color))
 }
 
@@ -116,7 +125,7 @@ mod tests {
     use kube::ResourceExt;
     use rayfleet_cli_kit::testing::Kept;
     use rayfleet_sim_kube::api::Kind;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::args::Output;
@@ -148,6 +157,7 @@ mod tests {
         assert!(one.contains("kind: RayClusterFleet\n") && !one.contains("managedFields"), "{one}");
         let json = StatusArgs { output: Some(Output::Json), ..StatusArgs::default() };
         let list: Value = serde_json::from_str(&shown(&json, &server).await).unwrap();
+        assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
         assert_eq!(list["items"][0]["status"]["replicas"], 2);
     }
 

@@ -118,8 +118,14 @@ const WORKER: &str = "10.0.0.2";
 const CLUSTER: &str = "n/g";
 
 /// A Ray whose head has joined, without GPUs.
-async fn head(own_engine_port: Option<u16>) -> RayWorld {
+async fn head() -> RayWorld {
     let ray = RayWorld::new(1);
+    start_head(&ray, None).await;
+    ray
+}
+
+/// Starts a head without GPUs, and waits until it has joined.
+async fn start_head(ray: &RayWorld, own_engine_port: Option<u16>) {
     ray.start(RayPod {
         ip: HEAD.to_owned(),
         host_node: "a".to_owned(),
@@ -132,7 +138,6 @@ async fn head(own_engine_port: Option<u16>) -> RayWorld {
         own_engine_port,
     });
     until("the head to join", || ray.ready(HEAD)).await;
-    ray
 }
 
 /// Starts a worker with the GPUs of the fleet's model.
@@ -199,7 +204,7 @@ fn agent_on(ray: &RayWorld, assignment: Assignment) -> (Agent, watch::Sender<Ass
 /// Between two looks nothing changes, so nobody would decide it again.
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
-    let ray = head(None).await;
+    let ray = head().await;
     let (launch, engine) = launch();
     let (agent, _assignment) = agent_on(&ray, assigned(engine));
     let index = agent.shared.index.clone();
@@ -222,7 +227,7 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
 /// No head yet: there is nobody to launch it.
 #[tokio::test(start_paused = true)]
 async fn a_launch_waits_for_a_head_with_an_address() {
-    let ray = head(None).await;
+    let ray = head().await;
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, engine) = launch();
@@ -241,7 +246,7 @@ async fn a_launch_waits_for_a_head_with_an_address() {
 
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_the_group_has_left_is_not_done() {
-    let ray = head(None).await;
+    let ray = head().await;
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, _) = launch();
@@ -255,27 +260,37 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     assert_eq!((submits(&ray), agent.is_quiet()), (0, false));
 }
 
-/// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask.
+/// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask. One that is
+/// ill says so; one that still loads says nothing.
 #[tokio::test(start_paused = true)]
 async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
-    for (engine_serves, pace, port, serves) in [
-        (true, PollInterval::Steady, Some(8000), true),
-        (true, PollInterval::Quick, Some(8000), false),
-        (false, PollInterval::Steady, Some(8000), false),
-        (false, PollInterval::Steady, None, true),
+    for (healthy, pace, port, serves) in [
+        (Some(true), PollInterval::Steady, Some(8000), true),
+        (Some(true), PollInterval::Quick, Some(8000), false),
+        (Some(false), PollInterval::Steady, Some(8000), false),
+        (None, PollInterval::Steady, Some(8000), false),
+        (None, PollInterval::Steady, None, true),
     ] {
-        let ray = head(Some(8000)).await;
-        if engine_serves {
+        let ray = RayWorld::new(1);
+        let dead = healthy == Some(false);
+        ray.models(move |_, _| EngineBehaviour { dead, ..EngineBehaviour::default() });
+        start_head(&ray, Some(8000)).await;
+        if healthy.is_some() {
             tokio::time::sleep(EngineBehaviour::default().load).await;
         }
         ray.set_dashboard(CLUSTER, DashboardState::Silent);
         let assignment = Assignment { pace, ..assigned(Engine::Own { port }) };
         let (mut agent, _assignment) = agent_on(&ray, assignment.clone());
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
+        if let Some(engine) = agent.shared.bridge.engine(&target) {
+            let health = engine.own_health().await;
+            assert_eq!(health == Health::Serving, healthy == Some(true), "{health:?}");
+            assert_eq!(health == Health::Unhealthy(503), healthy == Some(false), "{health:?}");
+        }
         agent.look(assignment, target).await;
         let observed =
             agent.shared.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
-        assert_eq!(observed.is_ok(), serves, "{engine_serves} {pace:?} {port:?}: {observed:?}");
+        assert_eq!(observed.is_ok(), serves, "{healthy:?} {pace:?} {port:?}: {observed:?}");
         if let Ok(alive) = observed {
             assert!(alive.engine.healthy && alive.engine.unverified.is_some(), "{alive:?}");
             assert_eq!(alive.nodes, [HEAD, WORKER]);

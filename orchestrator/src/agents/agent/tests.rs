@@ -155,8 +155,8 @@ fn start_worker(ray: &RayWorld) {
     });
 }
 
-/// How often a job was submitted.
-fn submits(ray: &RayWorld) -> usize {
+/// How many jobs there are.
+fn jobs(ray: &RayWorld) -> usize {
     ray.snapshot()["clusters"][CLUSTER]["jobs"].as_array().map_or(0, Vec::len)
 }
 
@@ -217,10 +217,10 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     };
     until("the failure to be reported", || error().is_some()).await;
     assert!(error().unwrap().starts_with("the plan does not fit: "));
-    assert_eq!(submits(&ray), 0);
+    assert_eq!(jobs(&ray), 0);
     start_worker(&ray);
-    until("a submit", || submits(&ray) > 0).await;
-    assert_eq!(submits(&ray), 1);
+    until("a job", || jobs(&ray) > 0).await;
+    assert_eq!(jobs(&ray), 1);
     running.abort();
 }
 
@@ -237,10 +237,10 @@ async fn a_launch_waits_for_a_head_with_an_address() {
     agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(submits(&ray), 0);
+    assert_eq!(jobs(&ray), 0);
     assignment.send(whole).unwrap();
-    until("a submit", || submits(&ray) > 0).await;
-    assert_eq!(submits(&ray), 1);
+    until("a job", || jobs(&ray) > 0).await;
+    assert_eq!(jobs(&ray), 1);
     running.abort();
 }
 
@@ -257,7 +257,7 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     let (mut agent, _assignment) = agent_on(&ray, next.clone());
     let target = agent.target(next).await.unwrap().unwrap();
     agent.carry_out(Command::Launch(Box::new(launch)), &target).await;
-    assert_eq!((submits(&ray), agent.is_quiet()), (0, false));
+    assert_eq!((jobs(&ray), agent.is_quiet()), (0, false));
 }
 
 /// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask. One that is

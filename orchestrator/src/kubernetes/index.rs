@@ -296,7 +296,7 @@ impl Index {
     /// An object was created by this program.
     pub(crate) fn made<K: Indexed>(&self, object: K) {
         let fleets = self.write(|store| {
-            store.made.insert((K::KIND, object.key().retyped::<String>()));
+            store.made.insert((K::KIND, object.key().untyped()));
             object.apply(store)
         });
         self.mark_for(K::KIND, fleets);
@@ -308,7 +308,7 @@ impl Index {
             if K::known(&object.key(), store).is_none() {
                 return Vec::new();
             }
-            store.changed.insert((K::KIND, object.key().retyped::<String>()));
+            store.changed.insert((K::KIND, object.key().untyped()));
             object.apply(store)
         });
         self.mark_for(K::KIND, fleets);
@@ -317,8 +317,8 @@ impl Index {
     /// An object is not there any more.
     pub(crate) fn gone<K: Indexed>(&self, key: &Key<K::Name>) {
         let fleets = self.write(|store| {
-            store.made.remove(&(K::KIND, key.retyped::<String>()));
-            store.changed.remove(&(K::KIND, key.retyped::<String>()));
+            store.made.remove(&(K::KIND, key.untyped()));
+            store.changed.remove(&(K::KIND, key.untyped()));
             K::remove(key, store)
         });
         self.mark_for(K::KIND, fleets);
@@ -341,7 +341,7 @@ impl Index {
                 let (key, before) = (object.key(), K::known(&object.key(), store));
                 if !K::RISES
                     && before.is_some_and(|before| object.version() > 0 && object.version() < before)
-                    && !store.changed.contains(&(K::KIND, key.retyped::<String>()))
+                    && !store.changed.contains(&(K::KIND, key.untyped()))
                 {
                     K::remove(&key, store);
                 }
@@ -361,8 +361,8 @@ impl Index {
             let mut gone = K::keys(store);
             gone.retain(|key| {
                 scope.holds(key)
-                    && !listed.contains(&key.retyped::<String>())
-                    && !store.made.contains(&(K::KIND, key.retyped::<String>()))
+                    && !listed.contains(&key.untyped())
+                    && !store.made.contains(&(K::KIND, key.untyped()))
             });
             let mut fleets: Vec<Key> = gone.iter().flat_map(|key| K::remove(key, store)).collect();
             let mut all = store.lists.listed(K::KIND, scope);

@@ -68,7 +68,7 @@ impl Watched for Pod {
             deleting: metadata.deletion_timestamp.is_some(),
         };
         Ok(Some(Self {
-            key: metadata.key().retyped(),
+            key: PodKey::new(&metadata.namespace, &*metadata.name),
             version: metadata.version(),
             claim: spec.claim(&about),
             member: member.map(Box::new),

@@ -26,7 +26,7 @@ impl Index {
 
     /// A whole list at once.
     pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
-        let keys = objects.iter().map(|object| object.key().retyped()).collect();
+        let keys = objects.iter().map(|object| object.key().untyped()).collect();
         self.list(objects);
         self.listed::<K>(&Scope::All, &keys);
     }

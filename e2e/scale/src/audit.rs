@@ -60,8 +60,8 @@ impl Audit {
         Self { path, read: 0 }
     }
 
-    /// Requests by user that are new in it.
-    pub(crate) fn news(&mut self) -> anyhow::Result<BTreeMap<String, Requests>> {
+    /// Requests by user since the last call, or since the log's start.
+    pub(crate) fn since_last(&mut self) -> anyhow::Result<BTreeMap<String, Requests>> {
         let path = || self.path.display().to_string();
         let mut log = BufReader::new(File::open(&self.path).with_context(path)?);
         log.seek(SeekFrom::Start(self.read)).with_context(path)?;
@@ -137,9 +137,9 @@ mod tests {
         let (begins, ends) = last.split_at(40);
         write!(file, "{begins}").unwrap();
         let mut audit = Audit::new(path.clone());
-        let first = audit.news().unwrap().remove("controller").unwrap();
+        let first = audit.since_last().unwrap().remove("controller").unwrap();
         writeln!(file, "{ends}").unwrap();
-        let second = audit.news().unwrap().remove("controller").unwrap();
+        let second = audit.since_last().unwrap().remove("controller").unwrap();
         std::fs::remove_file(path).unwrap();
         assert_eq!(first.total, 2);
         assert_eq!(first.refused, BTreeMap::from([("create rayclusters (dry run) 422".to_owned(), 1)]));

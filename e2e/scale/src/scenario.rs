@@ -63,11 +63,11 @@ impl Meters<'_> {
         let (began, mut started) = (clock::instant(), false);
         while clock::seconds_since(began) < SETTLES.as_secs_f64() {
             sleep(QUIET).await;
-            let news = self.audit.news()?.contains_key(&self.args.user);
-            if started && !news {
+            let asks = self.audit.since_last()?.contains_key(&self.args.user);
+            if started && !asks {
                 return Ok(());
             }
-            started |= news;
+            started |= asks;
         }
         ensure!(
             started,
@@ -82,7 +82,7 @@ impl Meters<'_> {
     async fn since(&mut self, before: &Reading) -> anyhow::Result<Phase> {
         let now = self.read().await?;
         let memory = process::memory(self.args.pid)?;
-        let mut requests = self.audit.news()?;
+        let mut requests = self.audit.since_last()?;
         Ok(Phase {
             seconds: now.at.saturating_duration_since(before.at).as_secs_f64(),
             cpu: now.cpu.total - before.cpu.total,

@@ -109,7 +109,7 @@ fn pod_message(ctx: &mut StepContext<'_>) -> String {
         return cause;
     }
     let message = format!("{cause}: {details}");
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, "PodProblem", format!("group {}: {message}", ctx.group.name));
     }
     message
@@ -141,7 +141,7 @@ fn kuberay_refusal(ctx: &mut StepContext<'_>) -> Option<String> {
         (None, cause) => format!("RayCluster {name}: KubeRay says: {}", cause?),
     };
     let message = text::bounded(message);
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, "RayClusterProblem", message.clone());
     }
     Some(message)

@@ -94,9 +94,9 @@ impl<'a> StepContext<'a> {
         self.act(Effect::Event { warning, reason, message });
     }
 
-    /// Whether the group has said something else so far.
-    pub(super) fn is_news(&self, message: &str) -> bool {
-        !text::is_kept(self.group.message.as_ref(), message)
+    /// Whether the group's message is this one already.
+    pub(super) fn is_reported(&self, message: &str) -> bool {
+        text::is_kept(self.group.message.as_ref(), message)
     }
 
     pub(super) fn wake_at(&mut self, moment: Option<Timestamp>) {

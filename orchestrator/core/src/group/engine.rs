@@ -61,7 +61,7 @@ fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
 fn launching(ctx: &mut StepContext<'_>, engine: &ObservedEngine) -> String {
     let Some(cause) = &engine.launch_error else { return "the engine is being launched".to_owned() };
     let message = format!("the engine could not be launched yet: {cause}");
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, "LaunchFailed", format!("group {}: {message}", ctx.group.name));
     }
     message

@@ -57,7 +57,7 @@ pub(super) fn note(ctx: &mut StepContext<'_>) -> Option<String> {
         return None;
     }
     let message = text::bounded(in_words(&ctx.fleet.namespace));
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, UNREACHABLE, message.clone());
     }
     Some(message)

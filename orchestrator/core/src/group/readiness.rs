@@ -36,7 +36,7 @@ pub(super) fn ready(ctx: &mut StepContext<'_>, unverified: Option<String>) {
         ctx.event(false, "GroupReady", format!("group {} is ready", ctx.group.name));
     }
     if let Some(cause) = &unverified
-        && ctx.is_news(cause)
+        && !ctx.is_reported(cause)
     {
         ctx.event(true, "DashboardUnreachable", format!("group {}: {cause}", ctx.group.name));
     }

@@ -1,4 +1,4 @@
-//! Why a group that is wanted is not created, or nothing can move. Only the reason; when it applies is decided in `create`.
+//! Why a wanted group is not created, and why nothing can move. Only the reason; when it applies is decided in `create`.
 
 use crate::capacity::NoRoom;
 

@@ -200,7 +200,7 @@ pub enum Reach {
     /// Nothing of it does, and it is too early to say whether others do.
     Unsure,
     /// Nothing of it does, nor of any other of its namespace: the fault may well be on this side.
-    Deaf,
+    AllSilent,
 }
 
 impl ObservedRay {

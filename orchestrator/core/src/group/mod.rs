@@ -40,7 +40,7 @@ pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
 pub(crate) use formation_timeout::pulls_its_image;
 pub(crate) use launch::not_started as no_engine_yet;
-pub(crate) use reachability::{UNREACHABLE, deaf, in_words as deaf_in_words};
+pub(crate) use reachability::{UNREACHABLE, in_words as unreachable_in_words, unreachable};
 
 /// One step of one group towards its goal.
 pub fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, now: Timestamp) -> Step {

@@ -210,8 +210,8 @@ fn suspended(planner: &Planner<'_>) -> Option<Verdict> {
 
 /// Groups whose state is unknown. Only reported while there are any.
 fn unreachable(planner: &Planner<'_>) -> Option<Verdict> {
-    let count = planner.inputs.observed.values().filter(|observed| group::deaf(observed)).count();
-    let words = || format!("{count} groups: {}", group::deaf_in_words(&planner.fleet.namespace));
+    let count = planner.inputs.observed.values().filter(|observed| group::unreachable(observed)).count();
+    let words = || format!("{count} groups: {}", group::unreachable_in_words(&planner.fleet.namespace));
     (count > 0).then(|| verdict(group::UNREACHABLE, "True", "NoPodAnswers", words()))
 }
 

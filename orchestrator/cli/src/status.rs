@@ -57,7 +57,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
     };
     let mut follow = Follow::new(fleets, scope);
     let mut lines = Lines::new(args, terminal.color);
-    let mut seen = Set::new();
+    let mut shown = Set::new();
     let draw = terminal.tty && terminal.format == Format::Text;
     let mut drawn = false;
     loop {
@@ -65,13 +65,13 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
         let change = match tokio::time::timeout(TICK, follow.next()).await {
             Ok(change) => change?,
             Err(_) if drawn => {
-                terminal.redraw(&screen(args, fleets, &seen, terminal))?;
+                terminal.redraw(&screen(args, fleets, &shown, terminal))?;
                 continue;
             }
             Err(_) => follow.next().await?,
         };
         if let (Some(name), true) = (&args.fleet, change.is_empty()) {
-            return Err(error::gone(name, &fleets.namespace, !seen.is_empty()));
+            return Err(error::gone(name, &fleets.namespace, !shown.is_empty()));
         }
         if draw {
             if !std::mem::replace(&mut drawn, true) {
@@ -79,11 +79,11 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
             }
             terminal.redraw(&screen(args, fleets, change, terminal))?;
         } else {
-            for object in changed(&seen, change) {
+            for object in changed(&shown, change) {
                 terminal.entry(object, &lines.changes(&Fleet::read(object), clock::now()))?;
             }
         }
-        seen.clone_from(change);
+        shown.clone_from(change);
     }
 }
 
@@ -113,10 +113,10 @@ fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {
 }
 
 /// Fleets that are new or have changed.
-fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicObject> {
+fn changed<'a>(shown: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicObject> {
     let version =
         |set: &Set, key: &Key| set.get(key).and_then(|object| object.metadata.resource_version.clone());
-    now.iter().filter(move |(key, _)| version(seen, key) != version(now, key)).map(|(_, object)| object)
+    now.iter().filter(move |(key, _)| version(shown, key) != version(now, key)).map(|(_, object)| object)
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ impl FleetReconciler {
         let again = state.obstacles.next(now).into_iter().chain(state.templates.next(now)).min();
         let again = again.map(|again| rayfleet_api::valid::after(clock::now(), again.duration_since(now)));
         // What is in the way now is reported at once.
-        let reported = outcome.is_news.then(clock::now);
+        let reported = outcome.reports_changed.then(clock::now);
         Ok(decision.wake.into_iter().chain(unwritten).chain(again).chain(reported).min())
     }
 

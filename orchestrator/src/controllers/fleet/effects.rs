@@ -47,7 +47,7 @@ impl ReconcilePass<'_> {
 pub(super) struct Outcome {
     first: Option<WriteError>,
     /// Something stands in the way that did not before, or does not any more.
-    pub(super) is_news: bool,
+    pub(super) reports_changed: bool,
 }
 
 impl Outcome {
@@ -196,14 +196,14 @@ impl FleetReconciler {
             let met = |words: String, taken: bool, state: &mut FleetState| {
                 state.obstacles.met(object.clone(), "CreateFailed", &words, taken, now).then_some(words)
             };
-            let news = match made {
+            let changed = match made {
                 Ok(Made::Ours) => {
-                    outcome.is_news |= state.obstacles.over(&object);
+                    outcome.reports_changed |= state.obstacles.over(&object);
                     None
                 }
                 // The group itself says whose it is.
                 Ok(Made::Taken(whose)) => {
-                    outcome.is_news |= met(whose, true, state).is_some();
+                    outcome.reports_changed |= met(whose, true, state).is_some();
                     None
                 }
                 Err(Failed::NotTried(words)) => met(words, false, state),
@@ -216,8 +216,8 @@ impl FleetReconciler {
                     met(format!("RayCluster {name} cannot be created: {}", error.words()), false, state)
                 }
             };
-            if let Some(message) = news {
-                outcome.is_news = true;
+            if let Some(message) = changed {
+                outcome.reports_changed = true;
                 self.executor.tell(pass.raw, true, "CreateFailed", &message);
             }
         }

@@ -58,11 +58,11 @@ impl Indexed for RayClusterFleet {
         let before = store.fleets.get(&key).filter(|before| before.metadata.uid == self.metadata.uid);
         let before = before.map(|before| version_of(&**before));
         // An own write is entered at once; the watch delivers it again, and may deliver older states before it. Neither tells anything.
-        let is_news = before.is_none_or(|before| before == 0 || before < self.version());
+        let is_new = before.is_none_or(|before| before == 0 || before < self.version());
         if before.is_none_or(|before| before <= self.version()) {
             store.fleets.insert(key.clone(), Arc::new(self));
         }
-        if is_news { vec![key] } else { Vec::new() }
+        if is_new { vec![key] } else { Vec::new() }
     }
     fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
         store.fleets.remove(key);

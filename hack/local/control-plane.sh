@@ -21,7 +21,7 @@ start_etcd() { # without fsync: the data need not outlive the host, and a slow d
     --client-cert-auth --trusted-ca-file="$PKI/ca.crt" --cert-file="$PKI/etcd.crt" --key-file="$PKI/etcd.key"
 }
 
-start_kube-apiserver() { # tolerations of 15 s, not 300: pods leave a lost node within a test's patience
+start_kube-apiserver() { # start_kube-apiserver [FLAG...]: tolerations of 15 s, not 300: pods leave a lost node within a test's patience
   start_process kube-apiserver "$BIN/kube-apiserver" --etcd-servers=https://127.0.0.1:23790 \
     --etcd-cafile="$PKI/ca.crt" --etcd-certfile="$PKI/etcd.crt" --etcd-keyfile="$PKI/etcd.key" \
     --bind-address="$HOST_IP" --advertise-address="$HOST_IP" --secure-port=6443 \
@@ -31,18 +31,18 @@ start_kube-apiserver() { # tolerations of 15 s, not 300: pods leave a lost node 
     --authorization-mode=Node,RBAC --token-auth-file="$PKI/tokens.csv" --allow-privileged=true \
     --kubelet-preferred-address-types=InternalIP \
     --kubelet-client-certificate="$PKI/kubelet-client.crt" --kubelet-client-key="$PKI/kubelet-client.key" \
-    --default-not-ready-toleration-seconds=15 --default-unreachable-toleration-seconds=15
+    --default-not-ready-toleration-seconds=15 --default-unreachable-toleration-seconds=15 "$@"
 }
 
 start_kube-controller-manager() { # its controllers need their own accounts: with RBAC on, its own may not even write EndpointSlices
   start_process kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$PKI/controller-manager.kubeconfig" \
     --leader-elect=false --use-service-account-credentials --bind-address=127.0.0.1 \
     --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" \
-    --node-monitor-period=1s --node-monitor-grace-period=40s
+    --node-monitor-period=1s --node-monitor-grace-period=40s "$@"
 }
 
 start_kube-scheduler() {
-  start_process kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$PKI/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1
+  start_process kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$PKI/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1 "$@"
 }
 
 start_coredns() {

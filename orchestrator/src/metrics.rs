@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use rayfleet_api::RayClusterFleetStatus;
 use rayfleet_api::status::{FailureKind, Phase};
+use rayfleet_runtime::Key;
 
 /// Labels of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -20,8 +21,8 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn of(namespace: &str, fleet: &str) -> Self {
-        Self { namespace: namespace.to_owned(), fleet: fleet.to_owned() }
+    fn of(fleet: &Key) -> Self {
+        Self { namespace: fleet.namespace.clone(), fleet: fleet.name.clone() }
     }
 }
 
@@ -126,8 +127,8 @@ impl Metrics {
     }
 
     /// A fleet was looked at.
-    pub(crate) fn pass(&self, namespace: &str, fleet: &str, seconds: f64) {
-        self.passes.get_or_create(&Fleet::of(namespace, fleet)).inc();
+    pub(crate) fn pass(&self, fleet: &Key, seconds: f64) {
+        self.passes.get_or_create(&Fleet::of(fleet)).inc();
         self.pass_seconds.observe(seconds);
     }
 
@@ -140,14 +141,8 @@ impl Metrics {
     }
 
     /// A fleet's groups as its status says, and the kinds of failures that the pass found.
-    pub(crate) fn fleet(
-        &self,
-        namespace: &str,
-        fleet: &str,
-        status: &RayClusterFleetStatus,
-        failures: &[FailureKind],
-    ) {
-        let of = Fleet::of(namespace, fleet);
+    pub(crate) fn fleet(&self, fleet: &Key, status: &RayClusterFleetStatus, failures: &[FailureKind]) {
+        let of = Fleet::of(fleet);
         for phase in Phase::ALL {
             let count = status.groups.iter().filter(|group| group.phase == *phase).count();
             let labels = InPhase { of: of.clone(), phase: phase.as_str() };
@@ -161,8 +156,8 @@ impl Metrics {
     }
 
     /// A fleet is gone.
-    pub(crate) fn forget(&self, namespace: &str, fleet: &str) {
-        let of = Fleet::of(namespace, fleet);
+    pub(crate) fn forget(&self, fleet: &Key) {
+        let of = Fleet::of(fleet);
         for phase in Phase::ALL {
             self.groups.remove(&InPhase { of: of.clone(), phase: phase.as_str() });
         }
@@ -198,8 +193,8 @@ mod tests {
             rollout: Some(RolloutStatus { lost_requests: 3, ..RolloutStatus::default() }),
             ..RayClusterFleetStatus::default()
         };
-        metrics.fleet("n", "f", &status, &[FailureKind::RankDied]);
-        metrics.pass("n", "f", 0.01);
+        metrics.fleet(&Key::new("n", "f"), &status, &[FailureKind::RankDied]);
+        metrics.pass(&Key::new("n", "f"), 0.01);
         metrics.runtime.write("write status", true);
         metrics.observed(0.2, false);
         metrics.engine_submit.observe(1.0);
@@ -244,7 +239,7 @@ mod tests {
     #[test]
     fn a_fleet_that_is_gone_is_not_shown_any_more() {
         let metrics = counted();
-        metrics.forget("n", "f");
+        metrics.forget(&Key::new("n", "f"));
         let text = metrics.text(0, true);
         assert!(!text.contains(r#"fleet="f""#), "{text}");
     }

@@ -22,8 +22,8 @@ use crate::pages::Pages;
 const LEASE: &str = "rayfleet-orchestrator";
 /// Longest time for giving the lease back.
 const GIVE_BACK: Duration = Duration::from_secs(5);
-/// What a replica cannot do that hears nobody.
-const DEAF: &str = "no pod of any group answers this replica, although Kubernetes holds them ready (see the network of its node, and that \
+/// Why a replica that hears nobody gives the lease away.
+const NO_REPLY: &str = "no pod of any group answers this replica, although Kubernetes holds them ready (see the network of its node, and that \
                     NetworkPolicies let its namespace in)";
 
 /// One replica of the controller.
@@ -70,7 +70,7 @@ impl Orchestrator {
             let (elect, leadership) =
                 Election::new(self.client.clone(), &self.lease_namespace, LEASE, self.identity);
             let hearing = hearing.clone();
-            election.spawn(elect.run(reported.clone(), DEAF, move |now| hearing.deaf_for(now)));
+            election.spawn(elect.run(reported.clone(), NO_REPLY, move |now| hearing.no_reply_for(now)));
             leadership
         } else {
             let (leadership, sender) = Leadership::always();
@@ -90,7 +90,7 @@ impl Orchestrator {
         let controllers = join3(
             Controller::new(fleets, metrics.runtime.clone()).run(leadership.clone()),
             Controller::new(budgets, metrics.runtime.clone()).run(leadership.clone()),
-            executor.write_events(),
+            executor.writer.write_events(),
         );
         let pages = Pages { index, metrics, hearing, leadership };
         info!(version = env!("CARGO_PKG_VERSION"), ?listen, namespaces = ?self.namespaces, "started");

@@ -60,7 +60,7 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
-    let unreachable = pages.hearing.deaf_for(clock::monotonic()).is_some();
+    let unreachable = pages.hearing.no_reply_for(clock::monotonic()).is_some();
     pages.metrics.all_groups_unreachable.set(i64::from(unreachable));
     pages.metrics.text(pages.index.fleet_queue.depth(), pages.leadership.holds(clock::monotonic()))
 }

@@ -57,24 +57,9 @@ pub(crate) fn status(
 }
 
 fn condition(held: &HoldReason, status: &mut RayClusterFleetStatus, kind: &str, value: &str, now: Timestamp) {
-    let before = status.conditions.iter().position(|condition| condition.type_ == kind);
-    let old = before.and_then(|index| status.conditions.get(index));
-    let same = old.is_some_and(|old| {
-        old.status == value && old.reason == held.reason.as_str() && old.message == held.message
-    });
-    if same {
-        return;
-    }
-    let kept = old.filter(|old| old.status == value).and_then(|old| old.last_transition_time.clone());
-    let condition = FleetCondition {
-        type_: kind.to_owned(),
-        status: value.to_owned(),
-        last_update_time: Some(Time(now)),
-        last_transition_time: kept.or(Some(Time(now))),
-        reason: held.reason.to_string(),
-        message: held.message.clone(),
-    };
-    match before.and_then(|index| status.conditions.get_mut(index)) {
+    let (reason, message) = (held.reason.as_str(), held.message.clone());
+    let condition = FleetCondition::next(&status.conditions, kind, value, reason, message, Time(now));
+    match status.conditions.iter_mut().find(|condition| condition.type_ == kind) {
         Some(old) => *old = condition,
         None => status.conditions.push(condition),
     }

@@ -13,7 +13,6 @@ pub mod names;
 mod normal;
 pub mod quantity;
 mod rank_count;
-mod reference;
 pub mod revision;
 mod schema;
 pub mod spec;

@@ -1,7 +1,6 @@
 //! How many ranks are where they should be, as the status writes it: `3/4`.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,24 +27,16 @@ impl fmt::Display for RankCount {
     }
 }
 
-impl FromStr for RankCount {
-    type Err = String;
+impl TryFrom<String> for RankCount {
+    type Error = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn try_from(text: String) -> Result<Self, Self::Error> {
         let counts = text.split_once('/');
         counts
             .and_then(|(placed, total)| {
                 Some(Self { placed: placed.parse().ok()?, total: total.parse().ok()? })
             })
             .ok_or_else(|| format!("`{text}` is no count of ranks such as 3/4"))
-    }
-}
-
-impl TryFrom<String> for RankCount {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
     }
 }
 
@@ -68,7 +59,7 @@ mod tests {
         assert_eq!(serde_json::from_value::<RankCount>(json!("3/4")).unwrap(), count);
         assert!(!count.is_whole() && RankCount { placed: 4, total: 4 }.is_whole());
         for odd in ["", "3", "3/", "-1/4", "3/4/5"] {
-            assert!(odd.parse::<RankCount>().unwrap_err().contains(odd), "{odd}");
+            assert!(RankCount::try_from(odd.to_owned()).unwrap_err().contains(odd), "{odd}");
         }
     }
 }

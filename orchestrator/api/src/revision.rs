@@ -1,13 +1,13 @@
 //! Revisions: short hashes of what a group's pods and engine are made from. Scaling fields are in
 //! neither, so scaling never replaces a group.
 
+use ray_bridge_model::DEFAULT_PORT;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::normal;
 use crate::spec::{Model, Parallelism, RayClusterTemplate};
-use crate::valid::DEFAULT_PORT;
 use crate::{EngineRevision, PodRevision};
 
 /// Letters and digits of revisions. No vowels, so that no word appears: the alphabet of Kubernetes' own

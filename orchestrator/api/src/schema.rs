@@ -11,7 +11,7 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-pub(crate) use ray_bridge_model::schema::{DURATION, duration, duration_or_none};
+pub(crate) use ray_bridge_model::schema::{duration, duration_or_none};
 use rules::{root_rules, spec_rules};
 pub(crate) use template::ray_cluster_spec;
 
@@ -52,18 +52,19 @@ pub fn crd() -> CustomResourceDefinition {
         if let Some(spec) = properties.get_mut("spec") {
             spec.x_kubernetes_validations.get_or_insert_default().extend(spec_rules());
             bound_selector(spec);
-            default_to_one(spec, "replicas");
+            if let Some(replicas) = field_at(spec, &["replicas"]) {
+                // The derive can give no default to an optional field.
+                replicas.default = Some(JSON(json!(1)));
+            }
             as_aibrix_stores_it(spec);
             if let Some(backoff) = field_at(spec, &["failurePolicy", "backoff"]) {
                 backoff.x_kubernetes_validations.get_or_insert_default().push(rules::backoff());
             }
-            if let Some(engine) = field_at(spec, &["model", "engine"]) {
-                list_map(engine, "env", "name");
-            }
+            list_map(spec, &["model", "engine", "env"], "name");
         }
         if let Some(status) = properties.get_mut("status") {
-            list_map(status, "conditions", "type");
-            list_map(status, "groups", "name");
+            list_map(status, &["conditions"], "type");
+            list_map(status, &["groups"], "name");
         }
         drop_rust_formats(root);
     }
@@ -96,13 +97,6 @@ fn as_aibrix_stores_it(spec: &mut JSONSchemaProps) {
     }
 }
 
-/// The derive can give no default to an optional field.
-fn default_to_one(object: &mut JSONSchemaProps, field: &str) {
-    if let Some(field) = object.properties.as_mut().and_then(|properties| properties.get_mut(field)) {
-        field.default = Some(JSON(json!(1)));
-    }
-}
-
 /// Formats such as `uint32` are Rust's own; kubectl warns of them.
 fn drop_rust_formats(schema: &mut JSONSchemaProps) {
     if schema.format.as_ref().is_some_and(|format| format.starts_with("uint")) {
@@ -115,8 +109,8 @@ fn drop_rust_formats(schema: &mut JSONSchemaProps) {
 }
 
 /// Says that a list is keyed, so that appliers merge its entries instead of replacing the list.
-fn list_map(object: &mut JSONSchemaProps, field: &str, key: &str) {
-    if let Some(list) = object.properties.as_mut().and_then(|properties| properties.get_mut(field)) {
+fn list_map(object: &mut JSONSchemaProps, path: &[&str], key: &str) {
+    if let Some(list) = field_at(object, path) {
         list.x_kubernetes_list_type = Some("map".to_owned());
         list.x_kubernetes_list_map_keys = Some(vec![key.to_owned()]);
     }
@@ -124,12 +118,10 @@ fn list_map(object: &mut JSONSchemaProps, field: &str, key: &str) {
 
 /// The selector comes from the Kubernetes types without bounds; the rules need some.
 fn bound_selector(spec: &mut JSONSchemaProps) {
-    let selector = spec.properties.as_mut().and_then(|properties| properties.get_mut("selector"));
-    let Some(fields) = selector.and_then(|selector| selector.properties.as_mut()) else { return };
-    if let Some(labels) = fields.get_mut("matchLabels") {
+    if let Some(labels) = field_at(spec, &["selector", "matchLabels"]) {
         labels.max_properties = Some(64);
     }
-    if let Some(expressions) = fields.get_mut("matchExpressions") {
+    if let Some(expressions) = field_at(spec, &["selector", "matchExpressions"]) {
         expressions.max_items = Some(16);
     }
 }

@@ -5,11 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::FieldError;
 use crate::launch_id::LaunchId;
 use crate::named::named;
 pub use crate::rank_count::RankCount;
 use crate::revision::Revision;
-use crate::valid::FieldError;
 use crate::{EngineRevision, GroupName, NodeName, PodName, PodRevision};
 
 /// Observed state of the fleet.
@@ -116,6 +116,29 @@ pub struct FleetCondition {
     /// Object, field and cure, for people.
     #[serde(default)]
     pub message: String,
+}
+
+impl FleetCondition {
+    /// What a condition is to say from `now` on: it keeps the times of the one of its type `before`, as far as it says the same.
+    pub fn next(
+        before: &[Self],
+        type_: &str,
+        status: &str,
+        reason: &str,
+        message: String,
+        now: Time,
+    ) -> Self {
+        let old = before.iter().find(|old| old.type_ == type_ && old.status == status);
+        let same = old.filter(|old| old.reason == reason && old.message == message);
+        Self {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            last_update_time: same.map_or_else(|| Some(now.clone()), |old| old.last_update_time.clone()),
+            last_transition_time: old.map_or(Some(now), |old| old.last_transition_time.clone()),
+            reason: reason.to_owned(),
+            message,
+        }
+    }
 }
 
 named! {

@@ -12,9 +12,9 @@ use crate::spec::RayClusterFleetSpec;
 use crate::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus};
 use crate::valid::{FieldError, invalid};
 
-/// Bytes of a parser's complaint that are kept: it may repeat what it was given.
+/// Bytes of a parser's error that are kept: it may repeat what it was given.
 const LONGEST: usize = 300;
-/// Complaints about one object that are kept.
+/// Errors of one object that are kept.
 const MOST: usize = 16;
 /// What makes an entry of the ledger what it is. One that lacks a part of it is left out: its group is found again by its RayCluster,
 /// with the launch that its gate was opened for, and a guess in its place would restart an engine that serves.
@@ -41,7 +41,7 @@ impl Fields {
         self.left.remove(name).filter(|value| !value.is_null())
     }
 
-    fn complain(&mut self, field: &str, error: &serde_json::Error) {
+    fn push_unreadable(&mut self, field: &str, error: &serde_json::Error) {
         if self.unreadable.len() < MOST {
             let problem = cut(&format!("cannot be read: {error}"), LONGEST);
             self.unreadable.push(invalid(&format!("{}.{field}", self.at), problem));
@@ -54,7 +54,7 @@ impl Fields {
     }
 
     fn read<T: DeserializeOwned>(&mut self, field: &str, value: Value) -> Option<T> {
-        serde_json::from_value(value).inspect_err(|error| self.complain(field, error)).ok()
+        serde_json::from_value(value).inspect_err(|error| self.push_unreadable(field, error)).ok()
     }
 
     /// The elements of a list that can be read.
@@ -76,7 +76,7 @@ impl Fields {
         };
         let (Value::Object(given), Ok(Value::Object(empty))) = (value, serde_json::to_value(T::default()))
         else {
-            self.complain(field, &whole);
+            self.push_unreadable(field, &whole);
             return None;
         };
         // What every such object has and this one lacks.
@@ -88,7 +88,7 @@ impl Fields {
             match T::deserialize(&part.1) {
                 Ok(readable) => part.0 = readable,
                 Err(error) => {
-                    self.complain(&format!("{field}.{name}"), &error);
+                    self.push_unreadable(&format!("{field}.{name}"), &error);
                     let fields = part.1.as_object_mut();
                     match before {
                         Some(before) => fields.and_then(|fields| fields.insert(name.clone(), before)),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_none_at_all_is_an_empty_one_and_complaints_end_somewhere() {
+    fn a_status_that_is_none_at_all_is_an_empty_one_and_errors_end_somewhere() {
         assert_eq!(
             serde_json::from_value::<RayClusterFleetStatus>(json!("x")).unwrap(),
             RayClusterFleetStatus::default()

@@ -5,8 +5,6 @@ mod head_service;
 mod isolation;
 mod modes;
 mod own_engine;
-#[cfg(test)]
-mod published;
 pub(crate) mod ray;
 mod scheduling;
 mod shape;

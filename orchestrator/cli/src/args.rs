@@ -55,7 +55,8 @@ pub(crate) enum Command {
         after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the
 cluster's nodes have now. Groups take as long to start as this fleet's groups have taken.
 
-Exit code: 0 the rollout would become complete, 1 it would not, or the plan could not be made.
+Exit code: 0 the rollout would become complete, 1 it would not, or the plan could not be made,
+2 the manifest cannot be used.
 
 Examples:
   kubectl rayfleet plan -f llama.yaml              # if this were applied now

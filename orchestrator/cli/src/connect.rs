@@ -87,7 +87,7 @@ fn kubeconfig_fault(error: &KubeconfigError) -> CliError {
         ),
         other => (format!("kubeconfig: {other}"), "set $KUBECONFIG or give --kubeconfig"),
     };
-    CliError::failed(message, cure)
+    CliError::usage(message, cure)
 }
 
 #[cfg(test)]
@@ -117,8 +117,9 @@ clusters:
 
     #[test]
     fn an_unknown_context_is_reported() {
-        let fault = kubeconfig_fault(&KubeconfigError::LoadContext("nowhere".into())).to_string();
-        insta::assert_snapshot!(fault, @r#"
+        let fault = kubeconfig_fault(&KubeconfigError::LoadContext("nowhere".into()));
+        assert_eq!(fault.code(), 2);
+        insta::assert_snapshot!(fault.to_string(), @r#"
         error: the kubeconfig has no context "nowhere"
         cure:  list them: kubectl config get-contexts
         "#);

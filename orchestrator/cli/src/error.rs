@@ -17,7 +17,7 @@ pub(crate) fn not_found(fleet: &str, namespace: &str) -> CliError {
     )
 }
 
-/// A fleet that is not there, although it was before if it is `known`.
+/// A fleet that is not there: deleted if it was `known`, else not found.
 pub(crate) fn gone(fleet: &str, namespace: &str, known: bool) -> CliError {
     if known {
         CliError::plain(format!("fleet \"{fleet}\" was deleted"))

@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use rayfleet_cli_kit::table::Table;
 use rayfleet_cli_kit::terminal::note;
 use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::args::StatusArgs;
 use crate::error;
@@ -22,6 +22,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// Clears the screen, once, before the first output.
 const CLEAR: &str = "\u{1b}[2J";
 
+/// Fleets as one document, as kubectl writes them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    items: &'a [DynamicObject],
+    kind: &'static str,
+}
+
 pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if args.watch { watch(args, fleets, terminal).await } else { once(args, fleets, terminal).await }
 }
@@ -36,7 +45,7 @@ async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result
         note(&nothing(args, fleets));
         return Ok(());
     }
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let list = List { api_version: "v1", items: &objects, kind: "List" };
     terminal.result(&list, &table(&objects, args).render(terminal.color))
 }
 
@@ -48,7 +57,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
     };
     let mut follow = Follow::new(fleets, scope);
     let mut lines = Lines::new(args, terminal.color);
-    let mut seen = Set::new();
+    let mut shown = Set::new();
     let draw = terminal.tty && terminal.format == Format::Text;
     let mut drawn = false;
     loop {
@@ -56,13 +65,13 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
         let change = match tokio::time::timeout(TICK, follow.next()).await {
             Ok(change) => change?,
             Err(_) if drawn => {
-                terminal.redraw(&screen(args, fleets, &seen, terminal))?;
+                terminal.redraw(&screen(args, fleets, &shown, terminal))?;
                 continue;
             }
             Err(_) => follow.next().await?,
         };
         if let (Some(name), true) = (&args.fleet, change.is_empty()) {
-            return Err(error::gone(name, &fleets.namespace, !seen.is_empty()));
+            return Err(error::gone(name, &fleets.namespace, !shown.is_empty()));
         }
         if draw {
             if !std::mem::replace(&mut drawn, true) {
@@ -70,11 +79,11 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
             }
             terminal.redraw(&screen(args, fleets, change, terminal))?;
         } else {
-            for object in changed(&seen, change) {
+            for object in changed(&shown, change) {
                 terminal.entry(object, &lines.changes(&Fleet::read(object), clock::now()))?;
             }
         }
-        seen.clone_from(change);
+        shown.clone_from(change);
     }
 }
 
@@ -104,10 +113,10 @@ fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {
 }
 
 /// Fleets that are new or have changed.
-fn changed<'a>(seen: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicObject> {
+fn changed<'a>(shown: &'a Set, now: &'a Set) -> impl Iterator<Item = &'a DynamicObject> {
     let version =
         |set: &Set, key: &Key| set.get(key).and_then(|object| object.metadata.resource_version.clone());
-    now.iter().filter(move |(key, _)| version(seen, key) != version(now, key)).map(|(_, object)| object)
+    now.iter().filter(move |(key, _)| version(shown, key) != version(now, key)).map(|(_, object)| object)
 }
 
 #[cfg(test)]
@@ -116,7 +125,7 @@ mod tests {
     use kube::ResourceExt;
     use rayfleet_cli_kit::testing::Kept;
     use rayfleet_sim_kube::api::Kind;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::args::Output;
@@ -148,6 +157,7 @@ mod tests {
         assert!(one.contains("kind: RayClusterFleet\n") && !one.contains("managedFields"), "{one}");
         let json = StatusArgs { output: Some(Output::Json), ..StatusArgs::default() };
         let list: Value = serde_json::from_str(&shown(&json, &server).await).unwrap();
+        assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
         assert_eq!(list["items"][0]["status"]["replicas"], 2);
     }
 

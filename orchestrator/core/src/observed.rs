@@ -63,8 +63,8 @@ pub struct ObservedRayCluster {
     /// Somebody has taken its pods away on purpose, or holds them back (`spec.suspend`, as Kueue does it): who, and when they
     /// come back.
     pub suspended: Option<String>,
-    /// What somebody changed in its size since it was made.
-    pub drift: Option<Drift>,
+    /// What somebody else changed in its size since it was made: `worker group w: replicas 0 instead of 1`.
+    pub drift: Option<String>,
     /// `spec.managedBy`, where that is not KubeRay's operator here: it makes no pods then.
     pub managed_by: Option<String>,
     /// Message of KubeRay's `ReplicaFailure` condition, while it is True.
@@ -75,13 +75,6 @@ pub struct ObservedRayCluster {
     pub own_port: Option<u16>,
     /// What it costs to lose it, by its annotation; less goes first.
     pub deletion_cost: i32,
-}
-
-/// A RayCluster whose size somebody else changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
-    /// What differs: `worker group w: replicas 0 instead of 1`.
-    pub words: String,
 }
 
 /// One pod of a group.
@@ -147,10 +140,12 @@ impl ObservedPod {
 pub const PULLING: &str = "Pulling";
 
 /// What keeps a pod from running.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodProblem {
     /// Kubernetes' reason: `Unschedulable`, `ImagePullBackOff`, `CrashLoopBackOff`, `FailedMount`, …, or [`PULLING`].
     pub reason: String,
+    /// The container or volume that it is about; empty if it is the pod itself.
+    pub subject: String,
     /// Kubernetes' message: the first one of this trouble. It words one and the same in changing ways.
     pub message: String,
 }
@@ -158,7 +153,7 @@ pub struct PodProblem {
 impl PodProblem {
     /// Whether this is the trouble that `other` was. The kubelet reports that of an image by turns in two ways.
     pub fn goes_on_from(&self, other: &Self) -> bool {
-        self.reason == other.reason || self.no_image() && other.no_image()
+        self.subject == other.subject && (self.reason == other.reason || self.no_image() && other.no_image())
     }
 
     /// The image is not there: a matter of the registry or of the template, not of the group.
@@ -205,7 +200,7 @@ pub enum Reach {
     /// Nothing of it does, and it is too early to say whether others do.
     Unsure,
     /// Nothing of it does, nor of any other of its namespace: the fault may well be on this side.
-    Deaf,
+    AllSilent,
 }
 
 impl ObservedRay {
@@ -264,7 +259,7 @@ pub struct ObservedEngine {
     /// What the launcher last reported, for people: `Loading`, `Ranks 3/4`.
     pub note: Option<String>,
     /// Why this launch is not there although it was asked for: "the plan does not fit: …", or what Ray said when it refused
-    /// package or job. Bounded. `None` once there is a job, and before the first try.
+    /// package or job: the first words since a try last succeeded. Bounded. `None` once there is a job, and before the first try.
     pub launch_error: Option<String>,
 }
 

@@ -29,10 +29,7 @@ pub(crate) fn end_of(start: Option<&Time>, wait: Duration) -> Option<Timestamp> 
 
 /// The earlier of two moments, if there is any.
 pub(crate) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, other) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use kube::runtime::utils::Backoff;
-
 use crate::clock;
 
 /// First wait; doubles up to [`LONGEST`].
@@ -20,21 +18,15 @@ pub(crate) struct Growing {
     last: Option<(Duration, Instant)>,
 }
 
-impl Iterator for Growing {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+impl Growing {
+    /// How long to wait after a failure that comes now. Only time makes up for failures, not a success.
+    pub(crate) fn wait(&mut self) -> Duration {
         let now = clock::monotonic();
         let again = self.last.filter(|(_, then)| now.saturating_duration_since(*then) < FORGIVEN);
         let wait = again.map_or(FIRST, |(wait, _)| wait.saturating_mul(2).min(LONGEST));
         self.last = Some((wait, now));
-        Some(wait)
+        wait
     }
-}
-
-impl Backoff for Growing {
-    /// Called at every success: only time makes up for failures.
-    fn reset(&mut self) {}
 }
 
 #[cfg(test)]
@@ -42,7 +34,7 @@ mod tests {
     use super::*;
 
     fn waits(growing: &mut Growing, count: usize) -> Vec<u128> {
-        growing.take(count).map(|wait| wait.as_millis()).collect()
+        (0..count).map(|_| growing.wait().as_millis()).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -53,10 +45,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_short_success_does_not_make_up_for_failures() {
+    async fn only_a_long_time_without_failures_makes_up_for_them() {
         let mut growing = Growing::default();
         waits(&mut growing, 2);
-        growing.reset();
         assert_eq!(waits(&mut growing, 1), [3_200]);
         tokio::time::sleep(FORGIVEN).await;
         assert_eq!(waits(&mut growing, 1), [800]);

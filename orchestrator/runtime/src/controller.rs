@@ -163,23 +163,6 @@ impl<R: Reconciler> Controller<R> {
             }
         }
     }
-
-    /// Keys of which something is remembered.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn remembered(&self) -> Vec<R::Key> {
-        self.states.lock().keys().cloned().collect()
-    }
-
-    /// One pass alone: what it comes to, without the queue.
-    #[cfg(any(test, feature = "testing"))]
-    pub async fn reconcile(&self, key: &R::Key) -> Result<Next, WriteError> {
-        let mut state = self.states.lock().remove(key).unwrap_or_default();
-        let next = self.reconciler.reconcile(key, &mut state).await;
-        if !matches!(next, Ok(Next::Gone)) {
-            self.states.lock().insert(key.clone(), state);
-        }
-        next
-    }
 }
 
 /// Stops a reconciler when it is dropped.
@@ -209,5 +192,7 @@ fn instant_of(when: Timestamp, now: Timestamp, monotonic: Instant) -> Instant {
     monotonic.checked_add(wait).unwrap_or(monotonic)
 }
 
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 #[cfg(test)]
 mod tests;

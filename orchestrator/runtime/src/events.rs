@@ -29,15 +29,6 @@ pub(crate) struct EventKey {
     pub message: String,
 }
 
-/// How an event is written.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum EventWrite {
-    /// It is new.
-    New(Event),
-    /// It is there already, and is counted once more.
-    Repeat(Event),
-}
-
 /// What was reported in the last minutes.
 #[derive(Debug)]
 pub(crate) struct EventRecorder {
@@ -65,15 +56,15 @@ impl EventRecorder {
         }
     }
 
-    /// How to write this at `now`. The event counts as written from here on: one that was lost is not worth a second try.
-    pub(crate) fn next(&self, key: EventKey, about: &ObjectReference, now: Timestamp) -> EventWrite {
+    /// This as an event at `now`: with a series if it is there already, and only counted once more. The event counts as written from here on: one that was lost is not worth a second try.
+    pub(crate) fn next(&self, key: EventKey, about: &ObjectReference, now: Timestamp) -> Event {
         let mut known = self.known.lock();
         known.said.retain(|_, (_, last)| last.saturating_add(SERIES).is_ok_and(|end| end > now));
         if let Some((event, last)) = known.said.get_mut(&key) {
             let count = event.series.as_ref().map_or(1, |series| series.count).saturating_add(1);
             event.series = Some(EventSeries { count, last_observed_time: MicroTime(now) });
             *last = now;
-            return EventWrite::Repeat(event.clone());
+            return event.clone();
         }
         known.number = known.number.wrapping_add(1);
         let name = about.name.as_deref().unwrap_or(self.controller);
@@ -94,7 +85,7 @@ impl EventRecorder {
             ..Event::default()
         };
         known.said.insert(key, (event.clone(), now));
-        EventWrite::New(event)
+        event
     }
 }
 
@@ -119,11 +110,9 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn new(written: EventWrite) -> Event {
-        match written {
-            EventWrite::New(event) => event,
-            EventWrite::Repeat(event) => panic!("reported before: {event:?}"),
-        }
+    fn new(event: Event) -> Event {
+        assert_eq!(event.series, None, "reported before: {event:?}");
+        event
     }
 
     #[test]
@@ -140,9 +129,7 @@ mod tests {
         let reported = EventRecorder::new("rayfleet", None);
         let first = new(reported.next(event("one"), &about(), at(0)));
         reported.next(event("one"), &about(), at(100));
-        let EventWrite::Repeat(third) = reported.next(event("one"), &about(), at(200)) else {
-            panic!("not counted")
-        };
+        let third = reported.next(event("one"), &about(), at(200));
         assert_eq!(third.metadata.name, first.metadata.name);
         let series = third.series.unwrap();
         assert_eq!((series.count, series.last_observed_time.0), (3, at(200)));

@@ -25,13 +25,12 @@ impl<N> Key<N> {
     pub fn sibling<M>(&self, name: impl Into<M>) -> Key<M> {
         Key::new(self.namespace.clone(), name)
     }
+}
 
-    /// The same object, where its name is taken for another kind of name.
+impl<N: Deref<Target = str>> Key<N> {
+    /// The key with its name as text, for what holds keys of several kinds.
     #[must_use]
-    pub fn retyped<M: for<'a> From<&'a str>>(&self) -> Key<M>
-    where
-        N: Deref<Target = str>,
-    {
+    pub fn untyped(&self) -> Key {
         Key::new(self.namespace.clone(), &*self.name)
     }
 }
@@ -40,6 +39,12 @@ impl Key {
     /// The key of an object.
     pub fn of<K: Resource>(object: &K) -> Self {
         Self::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+
+    /// The key with its text as the name of an object of one kind. The caller knows the kind.
+    #[must_use]
+    pub fn typed<N: for<'a> From<&'a str>>(&self) -> Key<N> {
+        Key::new(self.namespace.clone(), &*self.name)
     }
 }
 

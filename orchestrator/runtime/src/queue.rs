@@ -80,25 +80,19 @@ impl<K: Clone + Ord> Queue<K> {
         loop {
             let wait = {
                 let mut state = self.state.lock();
+                let State { ready, later, running, .. } = &mut *state;
                 let now = clock();
-                let due: Vec<K> = state
-                    .later
-                    .iter()
-                    .filter(|(_, when)| **when <= now)
-                    .map(|(key, _)| key.clone())
-                    .collect();
-                for key in due {
-                    state.later.remove(&key);
-                    state.ready.insert(key);
+                for (key, _) in later.extract_if(.., |_, when| *when <= now) {
+                    ready.insert(key);
                 }
-                let next = state.ready.order.values().find(|key| !state.running.contains_key(*key)).cloned();
+                let next = ready.order.values().find(|key| !running.contains_key(*key)).cloned();
                 if let Some(key) = next {
-                    state.ready.remove(&key);
-                    state.later.remove(&key);
-                    state.running.insert(key.clone(), now);
+                    ready.remove(&key);
+                    later.remove(&key);
+                    running.insert(key.clone(), now);
                     return key;
                 }
-                state.later.values().min().map(|when| when.saturating_duration_since(now))
+                later.values().min().map(|when| when.saturating_duration_since(now))
             };
             match wait {
                 Some(wait) => {

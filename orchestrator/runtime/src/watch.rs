@@ -25,7 +25,7 @@ use crate::Key;
 use crate::backoff::Growing;
 
 /// Longest time until the answer to a list or to a watch begins, and for a page of a list to arrive. A request that got lost is answered
-/// by nobody: without an end the watch would be deaf for ever. An API server gives up a list after this time itself.
+/// by nobody: without an end the watch would bring nothing for ever. An API server gives up a list after this time itself.
 pub const ANSWER: Duration = Duration::from_mins(1);
 /// How long a watch is asked for, in seconds. The API server ends it then.
 const WATCH: u32 = 290;
@@ -133,8 +133,8 @@ pub struct What {
     pub scope: Scope,
 }
 
-/// Follows a kind for as long as it is polled. Whatever goes wrong is given to `complain`, and tried again.
-pub async fn follow<T>(client: Client, what: What, sink: &impl Sink<T>, complain: impl Fn(&Broken)) {
+/// Follows a kind for as long as it is polled. Whatever goes wrong is given to `report`, and tried again.
+pub async fn follow<T>(client: Client, what: What, sink: &impl Sink<T>, report: impl Fn(&Broken)) {
     let mut waits = Growing::default();
     let mut follower = Follower { client, what, unreadable: BTreeSet::new(), mute: 0 };
     let most = if follower.what.path.ends_with("/events") { MUTE_WITHOUT_BOOKMARKS } else { MUTE };
@@ -143,7 +143,7 @@ pub async fn follow<T>(client: Client, what: What, sink: &impl Sink<T>, complain
         let outcome = match version.take() {
             None => {
                 follower.mute = 0;
-                follower.list(sink).await
+                follower.list(sink).await.map_err(|broken| (broken, None))
             }
             Some(from) => follower.watch(sink, from).await,
         };
@@ -157,8 +157,8 @@ pub async fn follow<T>(client: Client, what: What, sink: &impl Sink<T>, complain
                 // What is known is too old to go on from, or the kind was gone and what is there may be other objects, and nobody says that it
                 // is back: only a list helps.
                 version = next.filter(|_| !matches!(error.code(), Some(404 | 410)));
-                complain(&error);
-                tokio::time::sleep(waits.next().unwrap_or(ANSWER)).await;
+                report(&error);
+                tokio::time::sleep(waits.wait()).await;
             }
         }
     }
@@ -190,12 +190,8 @@ impl Follower {
         Ok(Box::pin(answer.map_err(|_| Broken::Unanswered)??))
     }
 
-    /// Delivers all pages of a list, each object as it comes.
-    async fn list<T>(&mut self, sink: &impl Sink<T>) -> Ended {
-        self.pages(sink).await.map_err(|broken| (broken, None))
-    }
-
-    async fn pages<T>(&mut self, sink: &impl Sink<T>) -> Result<String, Broken> {
+    /// Delivers all pages of a list, each object as it comes; gives the version that it is of.
+    async fn list<T>(&mut self, sink: &impl Sink<T>) -> Result<String, Broken> {
         sink.listing(&self.what.scope);
         let (mut listed, mut limit, mut token) = (BTreeSet::new(), PAGE, None);
         loop {

@@ -15,7 +15,7 @@ use serde_json::json;
 use tracing::{Instrument as _, debug_span, warn};
 
 use crate::event_queue::{EventQueue, PendingEvent};
-use crate::events::{EventKey, EventRecorder, EventWrite};
+use crate::events::{EventKey, EventRecorder};
 use crate::{Leadership, Metrics, WriteError, clock};
 
 /// Longest time for one call. The client itself would wait for minutes.
@@ -105,18 +105,14 @@ impl Writer {
         let PendingEvent { about, key } = self.events.next().await;
         let at = of::<Event>(about.namespace.as_deref().unwrap_or_default());
         let reason = key.reason.clone();
-        let written = match self.recorder.next(key, &about, clock::now()) {
-            EventWrite::New(event) => {
-                let request = body(&event).and_then(|body| at.create(&PostParams::default(), body));
-                self.send("event", request).await
-            }
-            EventWrite::Repeat(event) => {
-                let (name, count) = (event.name_any(), json!({"series": event.series}));
-                let (parameters, patch) = (PatchParams::default(), Patch::Merge(&count));
-                self.send("event", at.patch(&name, &parameters, &patch)).await
-            }
+        let event = self.recorder.next(key, &about, clock::now());
+        let request = if event.series.is_none() {
+            body(&event).and_then(|body| at.create(&PostParams::default(), body))
+        } else {
+            let count = json!({"series": event.series});
+            at.patch(&event.name_any(), &PatchParams::default(), &Patch::Merge(&count))
         };
-        if let Err(error) = written {
+        if let Err(error) = self.send("event", request).await {
             warn!(%error, reason, "an event could not be written");
         }
     }

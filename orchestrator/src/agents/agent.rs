@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, OptionFuture, join, join_all};
-use parking_lot::Mutex;
+use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::{Health, Probe};
 use ray_bridge::observe::ObserveOptions;
 use ray_bridge::placement::{RayNode, plan};
@@ -18,11 +17,14 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::assignment::{Assignment, Command, Engine, Launch, PollInterval, Submission};
+use super::brief::brief;
 use super::engine_watch::{GroupWatch, Port};
+use super::gate_timer::GateTimer;
 use super::launch_latency::LaunchTimer;
+use super::listen::listen;
 use super::mailbox::Mailbox;
-use super::reachability::{ASK, GroupReachability, Reachability};
-use super::report::{ObservationCache, brief};
+use super::reachability::{GroupReachability, Reachability};
+use super::report::ObservationCache;
 use super::token::GroupToken;
 use crate::clock;
 use crate::kubernetes::{Index, Key, labels_by_address};
@@ -41,29 +43,19 @@ const AFTER_TROUBLE: Duration = Duration::from_secs(3);
 /// Ray nodes that may be alive beside those of the group's pods: of pods that were killed Ray says so for some twenty seconds.
 const MORE_NODES: usize = 32;
 
-/// The moment at which the engine was first observed healthy, until its endpoint is open.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GateTimer(Arc<Mutex<Option<Instant>>>);
-
-impl GateTimer {
-    fn begin(&self, now: Instant) {
-        *self.0.lock() = Some(now);
-    }
-
-    /// Time since the engine was observed healthy; only once.
-    pub(crate) fn take(&self) -> Option<Duration> {
-        let since = self.0.lock().take()?;
-        Some(clock::monotonic().saturating_duration_since(since))
-    }
+/// What all agents work with.
+pub(crate) struct Shared {
+    pub(crate) client: kube::Client,
+    pub(crate) bridge: Bridge,
+    pub(crate) index: Arc<Index>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) hearing: Arc<Reachability>,
 }
 
 /// One agent.
 pub(crate) struct Agent {
-    bridge: Bridge,
+    shared: Arc<Shared>,
     token: GroupToken,
-    index: Arc<Index>,
-    metrics: Arc<Metrics>,
-    hearing: Arc<Reachability>,
     fleet: Key,
     assignment: watch::Receiver<Assignment>,
     commands: Arc<Mailbox>,
@@ -93,24 +85,16 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// An agent that has not looked yet.
-    #[allow(clippy::too_many_arguments, reason = "called once, by the registry that owns all of these")]
     pub(crate) fn new(
-        bridge: Bridge,
-        token: GroupToken,
-        index: Arc<Index>,
-        metrics: Arc<Metrics>,
-        hearing: Arc<Reachability>,
+        shared: Arc<Shared>,
         fleet: Key,
         assignment: watch::Receiver<Assignment>,
         commands: Arc<Mailbox>,
         opening: GateTimer,
     ) -> Self {
         Self {
-            bridge,
-            token,
-            index,
-            metrics,
-            hearing,
+            token: GroupToken::new(shared.client.clone()),
+            shared,
             fleet,
             assignment,
             commands,
@@ -134,7 +118,7 @@ impl Agent {
 
     /// Works until the registry drops it.
     pub(crate) async fn run(self) {
-        let listen = listen(self.bridge.clone(), self.hearing.clone(), self.assignment.clone());
+        let listen = listen(self.shared.bridge.clone(), self.shared.hearing.clone(), self.assignment.clone());
         tokio::select! {
             // Neither waits long for its turn: both sleep between what they do.
             biased;
@@ -158,9 +142,10 @@ impl Agent {
                 Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
                 None => {}
             }
-            let reached = target.and_then(Result::ok);
-            // After trouble commands wait: a broken cluster is not flooded.
-            let quiet = self.is_quiet();
+            // While the group cannot be reached, commands stay where they are. After trouble they wait: a broken cluster is not flooded.
+            let reached = target.and_then(Result::ok).filter(|_| !self.is_quiet());
+            let commands = self.commands.clone();
+            let command = reached.map(|target| async move { (commands.next().await, target) });
             tokio::select! {
                 // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
                 // probe is answered once, so commands and looks keep each other from starving.
@@ -169,7 +154,7 @@ impl Agent {
                     self.probing = None;
                     self.memory.probe = Some((of, outcome));
                 }
-                (command, target) = command_for(&self.commands, reached), if !quiet => {
+                Some((command, target)) = OptionFuture::from(command) => {
                     self.carry_out(command, &target).await;
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
@@ -214,9 +199,9 @@ impl Agent {
             Engine::Launched { submission, .. } => {
                 let observed = match port.clone() {
                     Some(port) => {
-                        self.bridge.observe_watched(target, &submission.id, options, port).boxed().await
+                        self.shared.bridge.observe_watched(target, &submission.id, options, port).boxed().await
                     }
-                    None => self.bridge.observe(target, Some(&submission.id), options).boxed().await,
+                    None => self.shared.bridge.observe(target, Some(&submission.id), options).boxed().await,
                 };
                 match observed {
                     Ok(state) => Ok(self.memory.launched(state, submission, clock::now())),
@@ -241,15 +226,12 @@ impl Agent {
             self.last_deep = Some(started);
         }
         let took = clock::monotonic().saturating_duration_since(started);
-        self.metrics.observed(took.as_secs_f64(), observed.is_ok());
+        self.shared.metrics.observed(took.as_secs_f64(), observed.is_ok());
         self.slow = observed.as_ref().is_err_and(is_costly);
-        if let Err(error) = &observed {
-            self.doubt_token(error);
-        }
         if let Ok(alive) = &observed {
             self.measure(assignment, alive);
         }
-        self.hearing.record_answer(
+        self.shared.hearing.record_answer(
             &assignment.group,
             !observed.as_ref().is_err_and(is_silence),
             clock::monotonic(),
@@ -275,7 +257,7 @@ impl Agent {
         error: CallError,
     ) -> Result<RayReport, CallError> {
         let served = self.memory.was_healthy(Some(submission)) || assignment.pace == PollInterval::Steady;
-        let Some(engine) = self.bridge.engine(target).filter(|_| served) else {
+        let Some(engine) = self.shared.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
         let port = match port {
@@ -302,11 +284,11 @@ impl Agent {
         options: ObserveOptions,
     ) -> Result<RayReport, CallError> {
         let engine = async {
-            let engine = self.bridge.engine(target)?;
+            let engine = self.shared.bridge.engine(target)?;
             let (health, load) = join(engine.own_health(), engine.load()).await;
             Some((health, load.ok()))
         };
-        let (state, engine) = join(self.bridge.observe(target, None, options), engine).await;
+        let (state, engine) = join(self.shared.bridge.observe(target, None, options), engine).await;
         let error = match state {
             Ok(state) => return Ok(self.memory.own(&state, engine.as_ref(), clock::now())),
             Err(error) => error,
@@ -340,11 +322,11 @@ impl Agent {
 
     fn report(&mut self, assignment: &Assignment, state: Result<RayReport, String>) {
         let now = clock::monotonic();
-        let reachability = self.hearing.of(&assignment.group, now);
+        let reachability = self.shared.hearing.of(&assignment.group, now);
         self.reported = Some((now, reachability.clone()));
         let GroupReachability { no_sign, reach } = reachability;
         let observed = ObservedRay { at: clock::now(), state, unreachable_ips: no_sign, reach };
-        self.index.ray_seen(&self.fleet, &assignment.group, observed);
+        self.shared.index.ray_seen(&self.fleet, &assignment.group, observed);
     }
 
     async fn carry_out(&mut self, command: Command, target: &Target) {
@@ -355,12 +337,13 @@ impl Agent {
             Command::Launch(launch) => {
                 let name = launch.submission.clone();
                 let outcome = self.launch(*launch, target).await;
-                self.memory.launch_error = outcome.as_ref().err().map(|cause| (name, brief(cause)));
+                self.memory.launch_tried(name, outcome.as_ref().err().map(|cause| brief(cause)));
                 outcome
             }
             Command::SetDraining(draining) => self.set_draining(draining, target).await,
             Command::Stop(submission) => {
-                self.bridge.stop(target, &submission.id).await.map(|_| ()).map_err(|error| error.to_string())
+                let stopped = self.shared.bridge.stop(target, &submission.id).await;
+                stopped.map(|_| ()).map_err(|error| error.to_string())
             }
             Command::Probe(submission, probe) => {
                 self.probe(submission, *probe, target);
@@ -397,7 +380,7 @@ impl Agent {
             let assignment = self.assignment.borrow();
             (assignment.group.clone(), assignment.pods.ips.clone())
         };
-        let state = self.bridge.observe(target, None, options).boxed().await;
+        let state = self.shared.bridge.observe(target, None, options).boxed().await;
         let cluster = state.map_err(|error| error.to_string())?.cluster;
         let mut nodes = of_pods(cluster.map(|cluster| cluster.nodes).unwrap_or_default(), &ips);
         if let Some(address) = doubled(&nodes) {
@@ -405,7 +388,7 @@ impl Agent {
                 "two Ray nodes are alive at {address}: one is of a container that has ended, which Ray strikes out within a minute"
             ));
         }
-        let below = self.index.read(|known| labels_by_address(known, &group));
+        let below = self.shared.index.read(|known| labels_by_address(known, &group));
         for node in &mut nodes {
             // Labels that Ray was started with win over those of the Kubernetes node.
             let more = below.get(&node.ip).into_iter().flatten();
@@ -415,10 +398,10 @@ impl Agent {
         }
         let placement = plan(launch.spec.shape, &nodes, &launch.policy)
             .map_err(|error| format!("the plan does not fit: {error}"))?;
-        let launched = self.bridge.launch(target, &launch.spec, &placement).boxed().await;
+        let launched = self.shared.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(|error| error.to_string())?;
         if let Some(delay) = self.formed.launched(&launch.submission, now, clock::monotonic()) {
-            self.metrics.engine_submit.observe(delay.as_secs_f64());
+            self.shared.metrics.engine_submit.observe(delay.as_secs_f64());
         }
         info!(submission = %launch.spec.name, ?launched, "launched");
         self.launched = Some((launch.submission, clock::monotonic()));
@@ -426,7 +409,7 @@ impl Agent {
     }
 
     async fn set_draining(&mut self, draining: bool, target: &Target) -> Result<(), String> {
-        let Some(engine) = self.bridge.engine(target) else { return Ok(()) };
+        let Some(engine) = self.shared.bridge.engine(target) else { return Ok(()) };
         match engine.set_draining(draining).await {
             // An engine without the middleware accepts no drain request.
             Ok(()) | Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(()),
@@ -442,7 +425,7 @@ impl Agent {
         if self.probing.is_some() || known {
             return;
         }
-        let Some(engine) = self.bridge.engine(target) else { return };
+        let Some(engine) = self.shared.bridge.engine(target) else { return };
         let answer = async move {
             let observed = match engine.probe(&probe).await {
                 Ok(_) => ObservedProbe::Passed,
@@ -451,14 +434,6 @@ impl Agent {
             (submission, observed)
         };
         self.probing = Some(answer.boxed());
-    }
-}
-
-/// The next command for a group that can be reached; while it cannot, commands stay where they are.
-async fn command_for(commands: &Mailbox, target: Option<Target>) -> (Command, Target) {
-    match target {
-        Some(target) => (commands.next().await, target),
-        None => std::future::pending().await,
     }
 }
 
@@ -494,28 +469,6 @@ fn is_silence(error: &CallError) -> bool {
             | CallErrorKind::Token { .. }
             | CallErrorKind::Busy
     )
-}
-
-/// Asks the group's machines for a sign of life, for ever.
-async fn listen(bridge: Bridge, hearing: Arc<Reachability>, assignment: watch::Receiver<Assignment>) {
-    loop {
-        let (group, pods) = {
-            let assignment = assignment.borrow();
-            (assignment.group.clone(), assignment.pods.clone())
-        };
-        let asked = clock::monotonic();
-        hearing.probing(&group, &pods.ips, pods.well, asked);
-        // What a watched engine says is a sign of its machine.
-        let heard = pods.head_ip.as_ref().filter(|_| hearing.is_watched(&group, asked));
-        let ips = pods.ips.iter().filter(|ip| heard != Some(*ip));
-        // Each answer counts when it comes: a dead machine takes a second to be silent.
-        let (bridge, hearing, group) = (&bridge, &hearing, &group);
-        join_all(ips.map(|ip| async move {
-            hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
-        }))
-        .await;
-        tokio::time::sleep_until((asked + ASK).into()).await;
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rayfleet_api::status::FailureKind;
 use rayfleet_core::observed::EngineFault;
 
 use super::assignment::Submission;
-use super::report::brief;
+use super::brief::brief;
 
 /// What earlier looks at a launch, or at an engine of the pod's own, had found.
 #[derive(Debug, Default)]

@@ -62,13 +62,11 @@ impl Mailbox {
 
     fn take(&self) -> Option<Command> {
         let mut pending = self.pending.lock();
-        if let Some(draining) = pending.draining.take() {
-            return Some(Command::SetDraining(draining));
-        }
+        let draining = pending.draining.take().map(Command::SetDraining);
         // The old engine ends before the next one begins.
-        let stop = pending.stop.take().map(Command::Stop);
-        let launch = |pending: &mut Pending| pending.launch.take().map(Command::Launch);
-        stop.or_else(|| launch(&mut pending))
+        draining
+            .or_else(|| pending.stop.take().map(Command::Stop))
+            .or_else(|| pending.launch.take().map(Command::Launch))
             .or_else(|| pending.probe.take().map(|(of, probe)| Command::Probe(of, probe)))
     }
 

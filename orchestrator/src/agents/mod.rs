@@ -3,9 +3,12 @@
 
 mod agent;
 mod assignment;
+mod brief;
 mod engine_watch;
 mod failure_detector;
+mod gate_timer;
 mod launch_latency;
+mod listen;
 mod mailbox;
 mod reachability;
 mod report;
@@ -25,19 +28,14 @@ pub(crate) use assignment::{Assignment, Command, Engine, Launch, PollInterval, S
 
 pub(crate) use reachability::Reachability;
 
-use self::agent::Agent;
+use self::agent::{Agent, Shared};
 use self::mailbox::Mailbox;
-use self::token::GroupToken;
 use crate::kubernetes::{GroupKey, Index, Key};
 use crate::metrics::Metrics;
 
 /// All agents.
 pub(crate) struct Agents {
-    client: Client,
-    bridge: Bridge,
-    index: Arc<Index>,
-    metrics: Arc<Metrics>,
-    hearing: Arc<Reachability>,
+    shared: Arc<Shared>,
     running: Mutex<BTreeMap<GroupKey, Handle>>,
 }
 
@@ -45,7 +43,7 @@ struct Handle {
     fleet: Key,
     assignment: watch::Sender<Assignment>,
     commands: Arc<Mailbox>,
-    opening: agent::GateTimer,
+    opening: gate_timer::GateTimer,
     task: AbortHandle,
 }
 
@@ -64,7 +62,8 @@ impl Agents {
         metrics: Arc<Metrics>,
         hearing: Arc<Reachability>,
     ) -> Self {
-        Self { client, bridge, index, metrics, hearing, running: Mutex::default() }
+        let shared = Arc::new(Shared { client, bridge, index, metrics, hearing });
+        Self { shared, running: Mutex::default() }
     }
 
     /// Makes the agents of a fleet the ones of these groups, with these assignments.
@@ -80,15 +79,8 @@ impl Agents {
         });
         for assignment in assignments {
             match running.get(&assignment.group) {
-                Some(handle) => {
-                    handle.assignment.send_if_modified(|current| {
-                        let changed = *current != assignment;
-                        if changed {
-                            *current = assignment;
-                        }
-                        changed
-                    });
-                }
+                Some(handle) if *handle.assignment.borrow() == assignment => {}
+                Some(handle) => drop(handle.assignment.send_replace(assignment)),
                 None => {
                     running.insert(assignment.group.clone(), self.start(fleet.clone(), assignment));
                 }
@@ -101,18 +93,9 @@ impl Agents {
         // Not a child of the pass that starts it: it outlives the pass, whose span names the fleet too.
         let span = info_span!(parent: None, "agent", %fleet, group = %assignment.group.name);
         let (sender, receiver) = watch::channel(assignment);
-        let opening = agent::GateTimer::default();
-        let agent = Agent::new(
-            self.bridge.clone(),
-            GroupToken::new(self.client.clone()),
-            self.index.clone(),
-            self.metrics.clone(),
-            self.hearing.clone(),
-            fleet.clone(),
-            receiver,
-            commands.clone(),
-            opening.clone(),
-        );
+        let opening = gate_timer::GateTimer::default();
+        let agent =
+            Agent::new(self.shared.clone(), fleet.clone(), receiver, commands.clone(), opening.clone());
         let task = tokio::spawn(agent.run().instrument(span)).abort_handle();
         Handle { fleet, assignment: sender, commands, opening, task }
     }
@@ -128,7 +111,7 @@ impl Agents {
     pub(crate) fn opened(&self, group: &GroupKey) {
         let since = self.running.lock().get(group).and_then(|handle| handle.opening.take());
         if let Some(delay) = since {
-            self.metrics.endpoint_open.observe(delay.as_secs_f64());
+            self.shared.metrics.endpoint_open.observe(delay.as_secs_f64());
         }
     }
 
@@ -143,8 +126,8 @@ impl Agents {
     }
 
     fn forget(&self, group: &GroupKey) {
-        self.index.ray_forget(group);
-        self.hearing.forget(group);
+        self.shared.index.ray_forget(group);
+        self.shared.hearing.forget(group);
     }
 }
 

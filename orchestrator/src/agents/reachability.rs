@@ -1,6 +1,6 @@
 //! Who is heard from here, over all groups: does a pod's address take connections? The kernel answers those, so a busy pod does not
 //! count as dead, and a machine without power is missed long before Ray or Kubernetes miss it. Whoever hears nobody at all may be
-//! deaf himself, so a silence counts against a machine only beside somebody who was heard meanwhile. No calls; no decision about
+//! cut off himself, so a silence counts against a machine only beside somebody who was heard meanwhile. No calls; no decision about
 //! a group.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// once, the one that was asked last is no witness against the others.
 const WITNESS: Duration = Duration::from_secs(3);
 /// By then a witness would have been heard, if there were one.
-const DEAF: Duration = Duration::from_secs(10);
+const NO_REPLY: Duration = Duration::from_secs(10);
 /// An engine whose watch brought nothing for this long is not watched: its signs of life come every two seconds.
 const WATCHED: Duration = Duration::from_secs(3);
 /// A group that nobody has asked for this long counts for nothing.
@@ -146,7 +146,7 @@ impl Reachability {
     }
 
     /// For how long no pod of any group has been heard. `None`: one was a moment ago, or there is none that Kubernetes holds well.
-    pub(crate) fn deaf_for(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn no_reply_for(&self, now: Instant) -> Option<Duration> {
         let table = self.0.lock();
         let current = || {
             let asked = move |group: &&Group| now.saturating_duration_since(group.asked) < ASKED;
@@ -154,7 +154,7 @@ impl Reachability {
         };
         let first = current().filter(|group| group.well).map(|group| group.first).min()?;
         let since = current().filter_map(Group::last).max().map_or(first, |last| last.max(first));
-        Some(now.saturating_duration_since(since)).filter(|length| *length >= DEAF)
+        Some(now.saturating_duration_since(since)).filter(|length| *length >= NO_REPLY)
     }
 
     /// A group is no longer asked.
@@ -191,8 +191,8 @@ impl Table {
             Reach::Heard
         } else if against(since) {
             Reach::Silent
-        } else if now.saturating_duration_since(since) >= DEAF {
-            Reach::Deaf
+        } else if now.saturating_duration_since(since) >= NO_REPLY {
+            Reach::AllSilent
         } else {
             Reach::Unsure
         };

@@ -14,21 +14,15 @@ use rayfleet_core::observed::{
 use rayfleet_text::cut;
 
 use super::assignment::Submission;
+use super::brief::brief;
 use super::failure_detector::FailureDetector;
 
-/// Longest text that is handed to decisions, in bytes: they end up in the status.
-const LONGEST: usize = 500;
 /// Longest cause of an engine's end, with the last lines of its log.
 const LONGEST_CAUSE: usize = 2000;
 /// Ranks that are shown of an engine whose plan is not known.
 const MOST_RANKS: usize = 1024;
 /// Differences that are reported one by one.
 const MOST_DIFFERENCES: usize = 8;
-
-/// As much of a text as somebody reads in a status.
-pub(super) fn brief(text: &str) -> String {
-    cut(text, LONGEST)
-}
 
 /// What earlier looks found.
 #[derive(Debug, Default)]
@@ -37,8 +31,8 @@ pub(crate) struct ObservationCache {
     ranks: Option<(Submission, ObservedEngine)>,
     /// Outcome of the probe prompt, by launch.
     pub probe: Option<(Submission, ObservedProbe)>,
-    /// Why the last try of a launch failed; gone with one that did not.
-    pub launch_error: Option<(Submission, String)>,
+    /// Why a launch fails: the first words since a try last succeeded.
+    launch_error: Option<(Submission, String)>,
     /// The last report that Ray took part in.
     last: Option<RayReport>,
     /// Why the dashboard does not answer: the first words since it last did.
@@ -79,6 +73,12 @@ impl ObservationCache {
         };
         self.last = Some(alive.clone());
         alive
+    }
+
+    /// A try of a launch has ended, with this error or none.
+    pub(crate) fn launch_tried(&mut self, of: Submission, error: Option<String>) {
+        let known = self.launch_error.take().filter(|(known, _)| *known == of);
+        self.launch_error = error.map(|words| known.unwrap_or((of, words)));
     }
 
     /// Whether this launch, or the pod's own engine, was healthy when the dashboard last answered.

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::{EngineRevision, GroupName, RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::observed::ObservedGroup;
@@ -31,8 +32,8 @@ use tracing::{Span, info, info_span, warn};
 
 use crate::agents::{Agents, Assignment, Engine, PollInterval, Submission};
 use crate::kubernetes::{
-    Executor, GroupPods, History, Index, Key, Model, Orphan, Protected, Records, Snapshot, WriteError,
-    groups_of, orphans_of, owned_clusters, strays_of,
+    Executor, GroupPods, History, Index, Key, Model, Protected, Records, Snapshot, WriteError, groups_of,
+    orphans_of, owned_clusters, strays_of,
 };
 use crate::metrics::Metrics;
 use crate::refusal;
@@ -99,13 +100,13 @@ impl Reconciler for FleetReconciler {
     }
 
     fn measured(&self, key: &Key, took: Duration) {
-        self.metrics.pass(&key.namespace, &key.name, took.as_secs_f64());
+        self.metrics.pass(key, took.as_secs_f64());
     }
 
     fn forgotten(&self, key: &Key) {
         self.agents.assign(key, Vec::new());
         self.index.unprotect(key);
-        self.metrics.forget(&key.namespace, &key.name);
+        self.metrics.forget(key);
     }
 }
 
@@ -221,11 +222,11 @@ impl FleetReconciler {
         self.number(&basis.fleet, &mut decision.status);
         let dead =
             decision.effects.iter().filter(|effect| effect.ends_traffic_of_the_dead()).cloned().collect();
-        self.gates(&key, dead, &mut outcome).await;
+        self.together(&key, dead, &mut outcome).await;
         let unwritten = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
-        self.metrics.fleet(&key.namespace, &key.name, &decision.status, &decision.failures);
-        self.executor.may("look after engines")?;
+        self.metrics.fleet(&key, &decision.status, &decision.failures);
+        self.executor.writer.may("look after engines")?;
         self.assign(&key, &basis.fleet, &decision.status.groups, &agents);
         for (name, _) in observed.iter().filter(|(_, observed)| observed.endpoint_ready == Some(true)) {
             self.agents.opened(&key.sibling(name.clone()));
@@ -247,23 +248,23 @@ impl FleetReconciler {
         let again = state.obstacles.next(now).into_iter().chain(state.templates.next(now)).min();
         let again = again.map(|again| rayfleet_api::valid::after(clock::now(), again.duration_since(now)));
         // What is in the way now is reported at once.
-        let reported = outcome.is_news.then(clock::now);
+        let reported = outcome.reports_changed.then(clock::now);
         Ok(decision.wake.into_iter().chain(unwritten).chain(again).chain(reported).min())
     }
 
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
     async fn adopt_orphans(&self, raw: &RayClusterFleet, outcome: &mut Outcome) {
         let orphans = self.index.read(|known| orphans_of(known, raw));
-        let calls = orphans.into_iter().map(|Orphan { key, uid, version }| async move {
-            info!(group = %key.name, "adopting the RayCluster that has no owner");
-            let adopted = self.executor.adopt_cluster(raw, &key, &uid, &version).await;
-            (key, adopted)
+        let calls = orphans.into_iter().map(|cluster| async move {
+            info!(group = %cluster.name_any(), "adopting the RayCluster that has no owner");
+            let adopted = self.executor.adopt_cluster(raw, &cluster).await;
+            (cluster, adopted)
         });
         let mut calls = stream::iter(calls).buffer_unordered(TOGETHER);
-        while let Some((key, adopted)) = calls.next().await {
+        while let Some((cluster, adopted)) = calls.next().await {
             if let Err(error) = adopted {
-                let message =
-                    format!("RayCluster {} has no owner and cannot be adopted: {}", key.name, error.words());
+                let (name, words) = (cluster.name_any(), error.words());
+                let message = format!("RayCluster {name} has no owner and cannot be adopted: {words}");
                 self.executor.tell(raw, true, "AdoptFailed", &message);
                 outcome.failed(error);
             }
@@ -368,13 +369,7 @@ fn readable(stored: &RayClusterFleet) -> RayClusterFleet {
 fn split(
     groups: BTreeMap<GroupName, (ObservedGroup, GroupPods)>,
 ) -> (BTreeMap<GroupName, ObservedGroup>, BTreeMap<GroupName, GroupPods>) {
-    let mut observed = BTreeMap::new();
-    let mut pods = BTreeMap::new();
-    for (name, (group, of)) in groups {
-        observed.insert(name.clone(), group);
-        pods.insert(name, of);
-    }
-    (observed, pods)
+    groups.into_iter().map(|(name, (group, pods))| ((name.clone(), group), (name, pods))).unzip()
 }
 
 #[cfg(test)]

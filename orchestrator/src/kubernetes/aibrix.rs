@@ -3,7 +3,6 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::ApiResource;
 use kube::core::DynamicObject;
@@ -12,6 +11,7 @@ use rayfleet_api::spec::RayClusterTemplate;
 use rayfleet_api::{PodRevision, RayClusterFleet, names};
 use serde_json::{Value, json};
 
+use super::build::owner_of;
 pub(crate) use super::owners::controls;
 
 /// `rayclusterreplicasets.orchestration.aibrix.ai/v1alpha1`.
@@ -57,18 +57,10 @@ pub(crate) fn as_group(
     slot: u32,
     revision: &PodRevision,
 ) -> Value {
-    let owner = OwnerReference {
-        api_version: format!("{}/{}", names::GROUP, names::VERSION),
-        kind: names::KIND.to_owned(),
-        name: fleet.name_any(),
-        uid: fleet.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
     json!({"metadata": {
         "uid": cluster.metadata.uid,
         "resourceVersion": cluster.metadata.resource_version,
-        "ownerReferences": [owner],
+        "ownerReferences": [owner_of(fleet)],
         "labels": {
             (names::LABEL_FLEET): fleet.name_any(),
             (names::LABEL_MANAGED_BY): names::MANAGED_BY,

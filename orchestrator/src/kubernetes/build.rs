@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 use kube::core::{DynamicObject, TypeMeta};
+use rayfleet_api::kuberay::WorkerSize;
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{NodeName, RayClusterFleet, ValidFleet, kuberay, names};
+use rayfleet_api::{NodeName, RayClusterFleet, ValidFleet, names};
 use serde_json::{Map, Value, json};
 
 use super::route;
@@ -20,12 +21,12 @@ use super::size::Size;
 const TOKEN_AUTH_SINCE: (u64, u64) = (2, 52);
 
 /// What makes Kubernetes delete an object together with its fleet.
-pub(crate) fn owner(fleet: &ValidFleet) -> OwnerReference {
+fn owner(name: String, uid: String) -> OwnerReference {
     OwnerReference {
         api_version: format!("{}/{}", names::GROUP, names::VERSION),
         kind: names::KIND.to_owned(),
-        name: fleet.name.clone(),
-        uid: fleet.uid.clone(),
+        name,
+        uid,
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
@@ -33,14 +34,7 @@ pub(crate) fn owner(fleet: &ValidFleet) -> OwnerReference {
 
 /// The same of a fleet that may break rules.
 pub(crate) fn owner_of(fleet: &RayClusterFleet) -> OwnerReference {
-    OwnerReference {
-        api_version: format!("{}/{}", names::GROUP, names::VERSION),
-        kind: names::KIND.to_owned(),
-        name: fleet.name_any(),
-        uid: fleet.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
+    owner(fleet.name_any(), fleet.uid().unwrap_or_default())
 }
 
 /// Metadata of an object of the fleet.
@@ -51,7 +45,7 @@ pub(crate) fn metadata(fleet: &ValidFleet, name: &str, labels: &[(&str, &str)]) 
         name: Some(name.to_owned()),
         namespace: Some(fleet.namespace.clone()),
         labels: Some(labels.collect()),
-        owner_references: Some(vec![owner(fleet)]),
+        owner_references: Some(vec![owner(fleet.name.clone(), fleet.uid.clone())]),
         ..ObjectMeta::default()
     }
 }
@@ -147,7 +141,7 @@ fn keep_off(group: &mut Value, nodes: &[NodeName]) {
 /// A group's size never changes: its ranks are placed on exactly these pods. KubeRay wants both bounds, and takes a null for none.
 /// Ray's autoscaler, where the template turns it on, keeps to the template's own bounds.
 fn fix_size(group: &mut Value) {
-    let size = kuberay::worker_replicas(group);
+    let size = WorkerSize::of(group).replicas();
     let Some(group) = group.as_object_mut() else { return };
     for bound in ["minReplicas", "maxReplicas"] {
         let bound = group.entry(bound).or_insert(Value::Null);

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as k8s;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::request::Error as BadRequest;
+use kube::core::{Request, Status};
 use kube::{Client, Resource as _, ResourceExt};
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
 use rayfleet_runtime::writer::{Writer, body, gone_is_fine, if_it_is, of};
 use rayfleet_runtime::{Leadership, WriteError, clock};
+use serde::Serialize;
 use serde_json::json;
 
 use super::gate::Gate;
@@ -51,19 +53,9 @@ impl Executor {
         Self { writer: Writer::new(client, leadership, metrics.runtime.clone(), CONTROLLER, instance), index }
     }
 
-    /// Whether this replica may act now, also elsewhere than at the API server.
-    pub(crate) fn may(&self, what: &'static str) -> Result<(), WriteError> {
-        self.writer.may(what)
-    }
-
     /// Reports to people what concerns a fleet.
     pub(crate) fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
         self.writer.report(fleet.object_ref(&()), warning, reason, message);
-    }
-
-    /// Writes the queued events, as long as it is polled.
-    pub(crate) async fn write_events(self) {
-        self.writer.write_events().await;
     }
 
     /// One call that is answered with an object, read as the watches read it. `None`: it cannot be read; a watch tells of it.
@@ -75,15 +67,42 @@ impl Executor {
         Ok(T::read(&self.writer.send(what, request).await?).ok().flatten())
     }
 
+    /// The same, and the object goes into the index.
+    async fn enter<T: Watched>(
+        &self,
+        what: &'static str,
+        request: Result<http::Request<Vec<u8>>, BadRequest>,
+        enter: fn(&Index, T),
+    ) -> Result<(), WriteError> {
+        if let Some(object) = self.ask(what, request).await? {
+            enter(&self.index, object);
+        }
+        Ok(())
+    }
+
+    /// Creates an object. One of its name that is there already is given, with the refusal. `what` names the create and the read.
+    pub(crate) async fn create<T: Watched + ResourceExt + Serialize>(
+        &self,
+        what: [&'static str; 2],
+        at: &Request,
+        object: &T,
+    ) -> Result<Option<(T, WriteError)>, WriteError> {
+        let [create, get] = what;
+        let request = body(object).and_then(|body| at.create(&PostParams::default(), body));
+        let error = match self.enter::<T>(create, request, Index::made).await {
+            Err(error) if error.status().is_some_and(Status::is_already_exists) => error,
+            other => return other.map(|()| None),
+        };
+        match self.ask(get, at.get(&object.name_any(), &GetParams::default())).await? {
+            Some(there) => Ok(Some((there, error))),
+            None => Err(error),
+        }
+    }
+
     /// Reads a fleet from the API server, not from a watch that may be behind.
     pub(crate) async fn fresh_fleet(&self, key: &Key) -> Result<(), WriteError> {
         let request = of::<RayClusterFleet>(&key.namespace).get(&key.name, &GetParams::default());
-        match self.ask("get fleet", request).await {
-            Ok(Some(fleet)) => self.index.apply::<RayClusterFleet>(fleet),
-            Ok(None) => {}
-            Err(error) => gone_is_fine(Err(error))?,
-        }
-        Ok(())
+        gone_is_fine(self.enter::<RayClusterFleet>("get fleet", request, Index::apply).await)
     }
 
     /// Sets the finalizers of a fleet, if it is still the one that was looked at. Whether they are so now: a policy may have
@@ -138,12 +157,7 @@ impl Executor {
         let (parameters, patch) = (PatchParams::default(), Patch::Strategic(&patch));
         let request =
             of::<k8s::Pod>(&pod.namespace).patch_subresource("status", &pod.name, &parameters, &patch);
-        match self.ask::<Pod>("set gate", request).await {
-            Ok(Some(pod)) => self.index.changed(pod),
-            Ok(None) => {}
-            Err(error) => gone_is_fine(Err(error))?,
-        }
-        Ok(())
+        gone_is_fine(self.enter::<Pod>("set gate", request, Index::changed).await)
     }
 }
 

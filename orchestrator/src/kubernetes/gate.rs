@@ -6,7 +6,7 @@ use rayfleet_api::{LaunchId, names};
 use serde_json::{Value, json};
 
 use super::objects::Meta;
-use super::pods::Condition;
+use super::pod_status::Condition;
 
 /// What a gate is to be.
 #[derive(Clone, Copy, Debug)]

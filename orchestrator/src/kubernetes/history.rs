@@ -87,11 +87,7 @@ impl<'a> Records<'a> {
     /// The fleet as it would be at an earlier revision: template and model of then, everything else of now. What breaks a rule now
     /// is left to its default. `None` when its record is gone or does not hold what its name says.
     pub(crate) fn fleet_at(&self, raw: &RayClusterFleet, wanted: &Revision) -> Option<ValidFleet> {
-        let data = content(self.find(wanted)?)?;
-        let spec = &data["spec"];
-        let mut then = raw.clone();
-        then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
-        then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
+        let mut then = with_record(raw, self.find(wanted)?)?;
         let fleet = ValidFleet::recorded(&then).or_else(|problems| {
             leave_out(&mut then, &problems);
             ValidFleet::recorded(&then)
@@ -102,18 +98,23 @@ impl<'a> Records<'a> {
     /// The fleet as it was when its newest revision was written: template and model of then, everything else of now. Unchecked.
     /// `None` without a record that can be read.
     pub(crate) fn newest(&self, raw: &RayClusterFleet) -> Option<RayClusterFleet> {
-        let data = content(self.revisions.last()?)?;
-        let spec = &data["spec"];
-        let mut then = raw.clone();
-        then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
-        then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
-        Some(then)
+        with_record(raw, self.revisions.last()?)
     }
 
     fn find(&self, wanted: &Revision) -> Option<&'a ControllerRevision> {
         let name = object_name(self.fleet, wanted);
         self.revisions.iter().copied().find(|revision| revision.name_any() == name)
     }
+}
+
+/// A fleet with the template and the model of a record, if that can be read.
+fn with_record(raw: &RayClusterFleet, record: &ControllerRevision) -> Option<RayClusterFleet> {
+    let data = content(record)?;
+    let spec = &data["spec"];
+    let mut then = raw.clone();
+    then.spec.template = serde_json::from_value(spec["template"].clone()).ok()?;
+    then.spec.model = serde_json::from_value(spec["model"].clone()).ok()?;
+    Some(then)
 }
 
 /// Leaves out what breaks a rule, beside template and model. A number of groups that is none stays as it is.

@@ -180,12 +180,6 @@ impl Store {
         self.members.of_cluster(namespace, uid).filter_map(|key| self.member(key))
     }
 
-    /// Whether a pod of this name is known.
-    #[cfg(test)]
-    pub(crate) fn has_pod(&self, pod: &PodKey) -> bool {
-        self.pods.contains_key(pod)
-    }
-
     /// What there is to know of a pod that may be a group's.
     pub(crate) fn member(&self, pod: &PodKey) -> Option<&Member> {
         self.pods.get(pod)?.member.as_deref()
@@ -302,7 +296,7 @@ impl Index {
     /// An object was created by this program.
     pub(crate) fn made<K: Indexed>(&self, object: K) {
         let fleets = self.write(|store| {
-            store.made.insert((K::KIND, object.key().retyped::<String>()));
+            store.made.insert((K::KIND, object.key().untyped()));
             object.apply(store)
         });
         self.mark_for(K::KIND, fleets);
@@ -314,23 +308,17 @@ impl Index {
             if K::known(&object.key(), store).is_none() {
                 return Vec::new();
             }
-            store.changed.insert((K::KIND, object.key().retyped::<String>()));
+            store.changed.insert((K::KIND, object.key().untyped()));
             object.apply(store)
         });
         self.mark_for(K::KIND, fleets);
     }
 
-    /// An object was deleted.
-    #[cfg(test)]
-    pub(crate) fn delete<K: Indexed>(&self, object: &K) {
-        self.gone::<K>(&object.key());
-    }
-
     /// An object is not there any more.
     pub(crate) fn gone<K: Indexed>(&self, key: &Key<K::Name>) {
         let fleets = self.write(|store| {
-            store.made.remove(&(K::KIND, key.retyped::<String>()));
-            store.changed.remove(&(K::KIND, key.retyped::<String>()));
+            store.made.remove(&(K::KIND, key.untyped()));
+            store.changed.remove(&(K::KIND, key.untyped()));
             K::remove(key, store)
         });
         self.mark_for(K::KIND, fleets);
@@ -353,7 +341,7 @@ impl Index {
                 let (key, before) = (object.key(), K::known(&object.key(), store));
                 if !K::RISES
                     && before.is_some_and(|before| object.version() > 0 && object.version() < before)
-                    && !store.changed.contains(&(K::KIND, key.retyped::<String>()))
+                    && !store.changed.contains(&(K::KIND, key.untyped()))
                 {
                     K::remove(&key, store);
                 }
@@ -373,8 +361,8 @@ impl Index {
             let mut gone = K::keys(store);
             gone.retain(|key| {
                 scope.holds(key)
-                    && !listed.contains(&key.retyped::<String>())
-                    && !store.made.contains(&(K::KIND, key.retyped::<String>()))
+                    && !listed.contains(&key.untyped())
+                    && !store.made.contains(&(K::KIND, key.untyped()))
             });
             let mut fleets: Vec<Key> = gone.iter().flat_map(|key| K::remove(key, store)).collect();
             let mut all = store.lists.listed(K::KIND, scope);
@@ -400,14 +388,6 @@ impl Index {
         });
         self.mark(fleets);
         counts
-    }
-
-    /// A whole list at once.
-    #[cfg(test)]
-    pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
-        let keys = objects.iter().map(|object| object.key().retyped()).collect();
-        self.list(objects);
-        self.listed::<K>(&Scope::All, &keys);
     }
 
     /// RayClusters could not be listed or followed at `now`: their kind is not known. That counts once it has been so for a while and

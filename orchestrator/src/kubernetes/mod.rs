@@ -13,6 +13,7 @@ mod nodes;
 mod objects;
 mod owners;
 mod pod_events;
+mod pod_status;
 mod pods;
 mod rayclusters;
 mod route;
@@ -37,10 +38,11 @@ pub(crate) use rayfleet_runtime::{Key, WriteError};
 pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
-pub(crate) use world::{GroupPods, Orphan, groups_of, orphans_of, owned_clusters, strays_of};
+pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters, strays_of};
+#[cfg(test)]
+pub(crate) use {endpoints::Slice, nodes::Node, objects::Watched, pods::Pod};
+
 /// Key of a group, which is that of its RayCluster.
 pub(crate) type GroupKey = Key<GroupName>;
 /// Key of a pod.
 pub(crate) type PodKey = Key<PodName>;
-#[cfg(test)]
-pub(crate) use {endpoints::Slice, nodes::Node, objects::Watched, pods::Pod};

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use rayfleet_core::capacity::{NodeRoom, NodeSpec, NodeStatus};
-use serde::Deserialize;
 
-use super::objects::{Meta, Watched};
+use super::objects::{Object, Watched};
 
 /// A node.
 #[derive(Clone, Debug, Default)]
@@ -18,17 +17,9 @@ pub(crate) struct Node {
     pub(super) room: Arc<NodeRoom>,
 }
 
-#[derive(Deserialize)]
-struct Object {
-    #[serde(default)]
-    metadata: Meta,
-    spec: Option<NodeSpec>,
-    status: Option<NodeStatus>,
-}
-
 impl Watched for Node {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let Object { metadata, spec, status } = serde_json::from_str(text)?;
+        let Object::<Option<NodeSpec>, NodeStatus> { metadata, spec, status } = serde_json::from_str(text)?;
         let (version, status) = (metadata.version(), status.unwrap_or_default());
         let (labels, deleting) = (metadata.labels.unwrap_or_default(), metadata.deletion_timestamp.is_some());
         let room = NodeRoom::of(metadata.name.into(), labels, spec.unwrap_or_default(), &status);

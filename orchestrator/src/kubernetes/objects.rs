@@ -15,7 +15,7 @@ use rayfleet_api::names;
 use rayfleet_text::cut;
 use serde::Deserialize;
 
-pub(super) use self::kinds::{Event, any};
+pub(super) use self::kinds::{Event, Object, any};
 use super::Key;
 use super::index::Indexed;
 

@@ -31,18 +31,36 @@ pub(crate) struct PodEvent {
     /// UID of the pod.
     uid: String,
     reason: &'static str,
+    /// The volume that it is about, if any.
+    volume: String,
     message: String,
+    /// When the Event object was created, as the API server writes it (such texts sort as their times do), and its name.
+    event: (String, String),
+}
+
+/// The volume that Kubernetes' message names: `MountVolume.SetUp failed for volume "data" : …`.
+fn volume_in(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("for volume \"")?;
+    rest.split_once('"').map(|(volume, _)| volume)
 }
 
 impl Watched for PodEvent {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let Event { reason, message, involved_object: about, .. } = serde_json::from_str(text)?;
+        let Event { metadata, reason, message, involved_object: about, .. } = serde_json::from_str(text)?;
         let reason = KEPT.into_iter().find(|kept| reason.as_deref() == Some(*kept));
         let Some(reason) = reason.filter(|_| about.kind == "Pod" && !about.name.is_empty()) else {
             return Ok(None);
         };
         let pod = Key::new(about.namespace, about.name);
-        Ok(Some(Self { pod, uid: about.uid, reason, message: bounded(&message.unwrap_or_default()) }))
+        let message = bounded(&message.unwrap_or_default());
+        Ok(Some(Self {
+            pod,
+            uid: about.uid,
+            reason,
+            volume: volume_in(&message).unwrap_or_default().to_owned(),
+            message,
+            event: (metadata.creation_timestamp.unwrap_or_default(), metadata.name),
+        }))
     }
 }
 
@@ -60,8 +78,10 @@ impl Indexed for PodEvent {
         let member = known.member(&self.pod).filter(|member| member.observed.uid == self.uid);
         let Some(fleet) = member.map(|member| known.fleets_of(&self.pod, member)) else { return Vec::new() };
         let key = self.key();
-        // The node tries again and again, in changing words: the first ones stay.
-        if known.troubles.get(&key).is_some_and(|before| before.uid == self.uid) {
+        // The node tries again and again, in changing words: the first ones about a volume, or about what is none, stay. Of several
+        // volumes it reports by turns, and each has its own events: the newest of those is shown.
+        let before = known.troubles.get(&key).filter(|before| before.uid == self.uid);
+        if before.is_some_and(|before| before.volume == self.volume || before.event >= self.event) {
             return Vec::new();
         }
         known.troubles.insert(key, self);
@@ -95,7 +115,11 @@ pub(super) fn forget(known: &mut Store, pod: &PodKey) {
 /// What a pod waits for that has not started to start.
 pub(super) fn of(known: &Store, pod: &PodKey, uid: &str) -> Option<PodProblem> {
     let found = KEPT.iter().find_map(|reason| known.troubles.get(&key(pod, reason)))?;
-    let problem = PodProblem { reason: found.reason.to_owned(), message: found.message.clone() };
+    let problem = PodProblem {
+        reason: found.reason.to_owned(),
+        subject: found.volume.clone(),
+        message: found.message.clone(),
+    };
     (found.uid == uid).then_some(problem)
 }
 
@@ -145,6 +169,26 @@ mod tests {
         assert!(message.len() <= 512, "{}", message.len());
         index.delete(&event("p", "u", "FailedAttachVolume").unwrap());
         assert_eq!(reported(&index).as_deref(), Some("FailedMount"));
+    }
+
+    #[test]
+    fn the_first_words_about_a_volume_stay_until_another_one_is_in_trouble() {
+        let index = Index::default();
+        index.apply(pod("p", &json!({(names::LABEL_FLEET): "f"})));
+        let shown = |second: u8, name: &str, message: &str| {
+            index.apply(object::<PodEvent>(&json!({
+                "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:00:0{second}Z")},
+                "reason": "FailedMount", "message": message,
+                "involvedObject": {"kind": "Pod", "namespace": "n", "name": "p", "uid": "u"}
+            })));
+            index.read(|known| of(known, &Key::new("n", "p"), "u")).unwrap().message
+        };
+        let (a, b) = (r#"failed for volume "a" : no such claim"#, r#"failed for volume "b" : timed out"#);
+        assert_eq!(shown(1, "p.1", a), a);
+        assert_eq!(shown(2, "p.2", r#"failed for volume "a" : timed out"#), a, "the same in other words");
+        assert_eq!(shown(3, "p.3", b), b);
+        assert_eq!(shown(1, "p.1", a), b, "both go on: the newest stays");
+        assert_eq!(shown(3, "p.3", a), b, "an event that combines both");
     }
 
     #[test]

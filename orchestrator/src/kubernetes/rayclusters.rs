@@ -50,7 +50,7 @@ pub(crate) fn observed(cluster: &DynamicObject, warning: Option<String>) -> Obse
         attempt: attempt.and_then(|attempt| attempt.parse().ok()).unwrap_or_default(),
         pod_revision: labels.get(names::LABEL_POD_REVISION).map(Into::into).unwrap_or_default(),
         pods: spec["headGroupSpec"].is_object().then(|| size.pods()).flatten(),
-        elastic: size.is_elastic(),
+        elastic: size.autoscaling,
         suspended: suspended(cluster),
         // One whose spec cannot be read has changed in a way that nobody can tell.
         drift: made.as_ref().filter(|_| spec.is_object()).and_then(|made| made.drift(&now)),
@@ -121,8 +121,8 @@ fn replica_failure(cluster: &DynamicObject) -> Option<String> {
 }
 
 /// Port of the head's dashboard: KubeRay hands `rayStartParams` on to `ray start`.
-pub(crate) fn dashboard_port(cluster: &DynamicObject) -> u16 {
-    let port = &cluster.data["spec"]["headGroupSpec"]["rayStartParams"]["dashboard-port"];
+pub(crate) fn dashboard_port(spec: &Value) -> u16 {
+    let port = &spec["headGroupSpec"]["rayStartParams"]["dashboard-port"];
     port.as_str().and_then(|port| port.trim().parse().ok()).filter(|port| *port > 0).unwrap_or(DASHBOARD)
 }
 
@@ -155,7 +155,7 @@ mod tests {
         cluster.data["spec"]["workerGroupSpecs"][0]["replicas"] = json!(0);
         let resized = observed(&cluster, None);
         assert_eq!(resized.pods, Some(3), "not what somebody else made of it");
-        assert_eq!(resized.drift.unwrap().words, "worker group w: replicas 0 instead of 2");
+        assert_eq!(resized.drift.unwrap(), "worker group w: replicas 0 instead of 2");
         assert_eq!(observed(&self::cluster("g", &json!({}), &Value::Null), None).pods, None);
     }
 
@@ -241,7 +241,7 @@ mod tests {
     fn the_dashboard_is_asked_where_the_cluster_has_it() {
         let port = |params: &Value| {
             let spec = json!({"headGroupSpec": {"rayStartParams": params}});
-            dashboard_port(&cluster("g", &spec, &Value::Null))
+            dashboard_port(&spec)
         };
         assert_eq!(port(&json!({"dashboard-port": "8266"})), 8266);
         for odd in [

@@ -2,7 +2,6 @@
 //! each other they show what somebody else changed since. Pure.
 
 use rayfleet_api::kuberay::WorkerSize;
-use rayfleet_core::observed::Drift;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 pub(crate) struct Size {
     /// `enableInTreeAutoscaling`: Ray's autoscaler moves `replicas` between the bounds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    autoscaling: bool,
+    pub(super) autoscaling: bool,
     workers: Vec<Workers>,
 }
 
@@ -53,11 +52,6 @@ impl Size {
         Self { autoscaling: spec["enableInTreeAutoscaling"] == true, workers: workers.collect() }
     }
 
-    /// Whether Ray's autoscaler decides how many workers there are.
-    pub(crate) fn is_elastic(&self) -> bool {
-        self.autoscaling
-    }
-
     /// The head and all workers; with the autoscaler the fewest that it may leave.
     pub(crate) fn pods(&self) -> Option<usize> {
         let wanted = |group: &Workers| {
@@ -67,8 +61,8 @@ impl Size {
         usize::try_from(sum).ok()
     }
 
-    /// What somebody changed in a RayCluster that was made with this size.
-    pub(crate) fn drift(&self, now: &Self) -> Option<Drift> {
+    /// What somebody changed in a RayCluster that was made with this size, in words.
+    pub(crate) fn drift(&self, now: &Self) -> Option<String> {
         let mut words = Vec::new();
         if self.autoscaling != now.autoscaling {
             words
@@ -86,7 +80,7 @@ impl Size {
         let most = |is: &Workers| if now.autoscaling { is.size.most_pods() } else { is.size.pods() };
         let added = added.map(|is| (&is.name, most(is))).filter(|(_, pods)| *pods > 0);
         words.extend(added.map(|(name, pods)| format!("worker group {name}: added, with {pods} pods")));
-        (!words.is_empty()).then(|| Drift { words: words.join("; ") })
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// A merge patch of the spec that sets this size again. Worker groups are one list to the API server: they are given whole. One that
@@ -180,7 +174,7 @@ mod tests {
                 now["workerGroupSpecs"][0][field] = value.clone();
             }
             let drift = size.drift(&Size::of(&now)).unwrap();
-            assert_eq!(drift.words, words);
+            assert_eq!(drift, words);
             let patch = size.restored(&now, None);
             assert_eq!(
                 patch["workerGroupSpecs"][0]["template"],
@@ -193,7 +187,7 @@ mod tests {
         let mut elastic = spec(&made);
         elastic["enableInTreeAutoscaling"] = json!(true);
         let drift = size.drift(&Size::of(&elastic)).unwrap();
-        assert_eq!(drift.words, "enableInTreeAutoscaling true instead of false");
+        assert_eq!(drift, "enableInTreeAutoscaling true instead of false");
         assert_eq!(size.restored(&elastic, None)["enableInTreeAutoscaling"], Value::Null);
     }
 
@@ -206,7 +200,7 @@ mod tests {
         let size = Size::of(&made);
         let mut now = made.clone();
         now["workerGroupSpecs"].as_array_mut().unwrap().remove(0);
-        assert_eq!(size.drift(&Size::of(&now)).unwrap().words, "worker group w: removed");
+        assert_eq!(size.drift(&Size::of(&now)).unwrap(), "worker group w: removed");
         let restored = size.restored(&now, Some(&made));
         let back = restored["workerGroupSpecs"].as_array().unwrap();
         assert_eq!((&back[1]["groupName"], &back[1]["template"]), (&json!("w"), &json!({"spec": 1})));
@@ -215,7 +209,7 @@ mod tests {
         let mut now = made.clone();
         let more = json!({"groupName": "x", "replicas": 3, "template": {"spec": 3}});
         now["workerGroupSpecs"].as_array_mut().unwrap().push(more);
-        assert_eq!(size.drift(&Size::of(&now)).unwrap().words, "worker group x: added, with 3 pods");
+        assert_eq!(size.drift(&Size::of(&now)).unwrap(), "worker group x: added, with 3 pods");
         let restored = size.restored(&now, Some(&made));
         assert_eq!(restored["workerGroupSpecs"][2]["replicas"], 0, "KubeRay ends its pods");
         assert_eq!(Size::of(&restored).pods(), size.pods());

@@ -64,13 +64,13 @@ impl Watches<'_> {
             let fields = fields.map(str::to_owned).or_else(|| scope.fields());
             let what = What { path: scope.path(group, plural), labels, fields, scope: scope.clone() };
             self.tasks.spawn(async move {
-                follow::<T>(client, what, &*index, |error| complain::<T>(error, &scope, &index)).await;
+                follow::<T>(client, what, &*index, |error| report::<T>(error, &scope, &index)).await;
             });
         }
     }
 }
 
-fn complain<T: Indexed>(error: &Broken, scope: &Scope, index: &Index) {
+fn report<T: Indexed>(error: &Broken, scope: &Scope, index: &Index) {
     // By the code: for a group that it does not know the API server answers in plain text, without a reason.
     if T::KIND == Kind::Cluster && error.code() == Some(404) {
         let words = "the CustomResourceDefinition rayclusters.ray.io is not there";

@@ -1,6 +1,7 @@
 //! What a decision about one fleet is based on, put together from the index. Pure reading.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -42,6 +43,9 @@ pub(crate) fn groups_of(
     fleet: &RayClusterFleet,
 ) -> BTreeMap<GroupName, (ObservedGroup, GroupPods)> {
     let key = Key::of(fleet);
+    let pods_of = |uid: &str| -> Vec<ObservedPod> {
+        store.pods_of(&key.namespace, uid).map(|pod| observed(store, &key.namespace, pod)).collect()
+    };
     let mut groups: BTreeMap<GroupName, Vec<ObservedPod>> = BTreeMap::new();
     for group in fleet.status.iter().flat_map(|status| &status.groups) {
         let cluster = store
@@ -50,11 +54,7 @@ pub(crate) fn groups_of(
             .filter(|cluster| owns(fleet, cluster));
         let there = cluster.and_then(|cluster| cluster.uid());
         let uid = there.as_deref().or(group.uid.as_deref());
-        let pods = uid
-            .into_iter()
-            .flat_map(|uid| store.pods_of(&key.namespace, uid))
-            .map(|pod| observed(store, &key.namespace, pod));
-        groups.insert(group.name.clone(), pods.collect());
+        groups.insert(group.name.clone(), uid.map(pods_of).unwrap_or_default());
     }
     for (cluster_key, cluster) in within(&store.clusters, &key.namespace) {
         if taken(fleet, cluster).is_some() {
@@ -63,10 +63,7 @@ pub(crate) fn groups_of(
             && !groups.contains_key(&cluster_key.name)
             && is_plausible(fleet, cluster)
         {
-            let uid = cluster.uid().unwrap_or_default();
-            let pods =
-                store.pods_of(&key.namespace, &uid).map(|pod| observed(store, &key.namespace, pod)).collect();
-            groups.insert(cluster_key.name.clone(), pods);
+            groups.insert(cluster_key.name.clone(), pods_of(&cluster.uid().unwrap_or_default()));
         }
     }
     for pod in store.members.labelled(&key).filter_map(|pod| store.member(pod)) {
@@ -123,26 +120,13 @@ fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
     (labelled && !owners.is_empty() && !of_the_name && !owns(fleet, cluster)).then(|| owner_in_words(cluster))
 }
 
-/// A RayCluster that nobody owns.
-pub(crate) struct Orphan {
-    pub(crate) key: GroupKey,
-    pub(crate) uid: String,
-    pub(crate) version: String,
-}
-
 /// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them.
-pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<Orphan> {
+pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<Arc<DynamicObject>> {
     let (key, name) = (Key::of(fleet), fleet.name_any());
     let orphan =
         |cluster: &DynamicObject| is_orphan(cluster, &name) && cluster.metadata.deletion_timestamp.is_none();
-    within(&store.clusters, &key.namespace)
-        .filter(|(_, cluster)| orphan(cluster))
-        .map(|(key, cluster)| Orphan {
-            key: key.clone(),
-            uid: cluster.uid().unwrap_or_default(),
-            version: cluster.resource_version().unwrap_or_default(),
-        })
-        .collect()
+    let all = within(&store.clusters, &key.namespace).map(|(_, cluster)| cluster);
+    all.filter(|cluster| orphan(cluster)).cloned().collect()
 }
 
 /// A fleet of the same name may have been there before, and its RayClusters not yet be gone. Only who controls a RayCluster owns it.
@@ -189,13 +173,16 @@ fn group(
     let head = alive().find(|pod| pod.head).or_else(ending);
     let member = head.and_then(|head| store.member(&PodKey::new(&key.namespace, head.name.clone())));
     // What the head runs with is there also while RayClusters cannot be listed.
-    let own_port = cluster.and_then(|cluster| rayclusters::own_port(cluster));
-    let own_port = own_port.or_else(|| member?.own_port);
+    let own_port = match cluster {
+        Some(cluster) => rayclusters::own_port(cluster),
+        None => member.and_then(|head| head.own_port),
+    };
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
         ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
-        dashboard_port: cluster
-            .map_or(rayclusters::DASHBOARD, |cluster| rayclusters::dashboard_port(cluster)),
+        dashboard_port: rayclusters::dashboard_port(
+            cluster.map_or(&fleet.spec.template.spec, |cluster| &cluster.data["spec"]),
+        ),
         own_port,
         well: false,
         token_secret: member.and_then(|head| head.token_secret.clone()),

@@ -7,13 +7,19 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// The text of a file, of which at most so many bytes are read; `-` is standard input.
+/// The text of a file of at most so many bytes; `-` is standard input. A larger file is an error, and no more of it is read.
 pub fn read(file: &Path, most_bytes: u64) -> io::Result<String> {
-    let mut source: Box<dyn Read> =
+    let source: Box<dyn Read> =
         if file == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(file)?) };
-    let mut text = String::new();
-    source.by_ref().take(most_bytes).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    let length = source.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > most_bytes {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {most_bytes} bytes"),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// A duration: `90s`, `1h30m`, or whole seconds.
@@ -44,6 +50,19 @@ mod tests {
         for text in ["", "soon", "-5s", "99999999999999999999h"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let file = std::env::temp_dir().join(format!("rayfleet-input-{}", std::process::id()));
+        std::fs::write(&file, "four").unwrap();
+        let (whole, larger) = (read(&file, 4), read(&file, 3));
+        std::fs::write(&file, b"\xff").unwrap();
+        let binary = read(&file, 4);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(whole.unwrap(), "four");
+        assert_eq!(larger.unwrap_err().to_string(), "it has more than 3 bytes");
+        assert_eq!(binary.unwrap_err().to_string(), "it is not UTF-8 text");
     }
 
     #[test]

@@ -16,9 +16,9 @@ pub enum Format {
     /// For people
     #[default]
     Text,
-    /// One JSON document; of what goes on, one per line
+    /// One JSON document; with -f or a watch: one per line
     Json,
-    /// One YAML document; of what goes on, one after the other
+    /// One YAML document; with -f or a watch: one after the other
     Yaml,
 }
 
@@ -102,7 +102,7 @@ impl Terminal {
     }
 }
 
-/// A note to people from where no terminal is at hand. A write error is ignored.
+/// Writes a line to standard error. A write error is ignored.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -132,10 +132,10 @@ impl EngineClient {
     /// without one, such as a response in the background.
     pub async fn load(&self) -> Result<Load, CallError> {
         let Some(state) = found(self.0.get::<State>(STATE, longest::WORD).await)? else {
-            let seen = self.metrics().await?;
+            let reading = self.metrics().await?;
             let none = || self.0.malformed(METRICS, format!("no {RUNNING} or {WAITING}"));
-            let in_flight = seen.in_flight.ok_or_else(none)?;
-            return Ok(Load::from(State { in_flight, ..State::default() }).with(seen));
+            let in_flight = reading.in_flight.ok_or_else(none)?;
+            return Ok(Load::from(State { in_flight, ..State::default() }).with(reading));
         };
         self.with_progress(Load::from(state)).await
     }
@@ -147,9 +147,9 @@ impl EngineClient {
             return Ok(load);
         }
         match self.metrics().await {
-            Ok(seen) if load.awaiting > 0 => Ok(load.with(seen)),
-            Ok(seen) => Ok(match seen.in_flight {
-                Some(left) if left > 0 => Load { in_flight: left, awaiting: left, ..load }.with(seen),
+            Ok(reading) if load.awaiting > 0 => Ok(load.with(reading)),
+            Ok(reading) => Ok(match reading.in_flight {
+                Some(left) if left > 0 => Load { in_flight: left, awaiting: left, ..load }.with(reading),
                 _ => load,
             }),
             // No reply does not prove that a draining engine has no work left.

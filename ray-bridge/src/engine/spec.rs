@@ -111,6 +111,7 @@ impl EngineSpec {
 
     /// Metadata of the job: what a later reader needs to compare the report with the plan.
     pub(crate) fn metadata(&self, placement: &Placement) -> BTreeMap<String, String> {
+        // `json!` panics at what cannot be serialized: neither has a map, and nothing in them refuses.
         let pairs = [
             (PLAN_METADATA, json!(placement).to_string()),
             (RECORD_METADATA, json!(LaunchRecord::of(self)).to_string()),

@@ -6,29 +6,29 @@ use super::{
 
 /// Every difference between plan and report; empty if every rank runs on its planned node and nothing else
 /// holds its GPU.
-pub fn verify(plan: &Placement, seen: &Reported) -> Vec<Difference> {
+pub fn verify(plan: &Placement, reported: &Reported) -> Vec<Difference> {
     let mut differences = Vec::new();
-    match &seen.group {
+    match &reported.group {
         None => differences.push(Difference::NoGroup),
         Some(GroupState::Created) => {}
         Some(other) => differences.push(Difference::GroupNotCreated(other.clone())),
     }
     for slot in &plan.ranks {
-        if seen.group.is_some() {
-            differences.extend(bundle_difference(slot, &seen.bundles));
+        if reported.group.is_some() {
+            differences.extend(bundle_difference(slot, &reported.bundles));
         }
-        differences.extend(rank_difference(slot, &seen.ranks));
+        differences.extend(rank_difference(slot, &reported.ranks));
     }
-    if seen.group.is_some() {
-        differences.extend(bundles_beside_ranks(plan, &seen.bundles));
+    if reported.group.is_some() {
+        differences.extend(bundles_beside_ranks(plan, &reported.bundles));
     }
-    for rank in &seen.ranks {
+    for rank in &reported.ranks {
         let planned = plan.ranks.iter().any(|slot| is_of(rank, slot));
         if !planned && rank.life == Life::Alive {
             differences.push(Difference::RankUnplanned(rank.name));
         }
     }
-    differences.extend(seen.foreign.iter().cloned().map(Difference::Foreign));
+    differences.extend(reported.foreign.iter().cloned().map(Difference::Foreign));
     differences
 }
 

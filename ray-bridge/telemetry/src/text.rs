@@ -1,5 +1,5 @@
 //! The text formats of Prometheus (0.0.4) and `OpenMetrics` (1.0), read line by line: nothing but the wanted series is looked at, and
-//! nothing is kept or copied, so a text costs no memory whatever it holds. A line that cannot be read is as good as not there, and says
+//! nothing is kept or copied, so a text costs no memory whatever it holds. A line that cannot be read is skipped, and says
 //! nothing about the others. Names in quotes (UTF-8 names, which a server sends only to those who ask for them) count as such lines.
 //!
 //! Of a histogram each bucket is a sample of `NAME_bucket` with its bound as the label `le`; beside it are `NAME_sum` and

@@ -44,7 +44,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads a text, which may be of anybody.
+    /// Reads a text, whoever wrote it.
     pub fn of(text: &[u8]) -> Self {
         let (mut running, mut waiting, mut deferred) = (None, None, None);
         let (mut counts_tokens, mut steps) = (false, DefaultHasher::new());

@@ -1,5 +1,5 @@
 //! The scripted servers of these tests and of the example `watch-figures`: one that answers with recorded replies and records the
-//! requests, and those that misbehave as no simulated Ray can: silence, noise, broken WebSockets.
+//! requests, and those that misbehave on the wire itself: noise, broken connections and sockets, no answer at all.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends with what it did not expect")]
 

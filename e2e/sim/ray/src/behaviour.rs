@@ -37,6 +37,8 @@ pub struct EngineBehaviour {
     pub token_time: Duration,
     /// What it answers to any prompt; `None` is some text.
     pub probe_answer: Option<String>,
+    /// Its core is dead from the start: it answers 503.
+    pub dead: bool,
 }
 
 impl Default for EngineBehaviour {
@@ -46,6 +48,7 @@ impl Default for EngineBehaviour {
             fails: None,
             token_time: Duration::from_millis(20),
             probe_answer: None,
+            dead: false,
         }
     }
 }

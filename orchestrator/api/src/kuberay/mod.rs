@@ -9,4 +9,4 @@ pub(crate) use accelerators::{OTHERS, SLICES};
 pub use accelerators::{gpus, uncounted};
 pub use ports::taken;
 pub(crate) use ports::{FIXED, parameter};
-pub use size::{WorkerSize, pods, worker_pods, worker_replicas};
+pub use size::{WorkerSize, pods};

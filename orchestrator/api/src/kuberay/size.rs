@@ -60,20 +60,10 @@ impl WorkerSize {
     }
 }
 
-/// Replicas of a worker group that is not suspended; see [`WorkerSize::replicas`].
-pub fn worker_replicas(group: &Value) -> u64 {
-    WorkerSize::of(group).replicas()
-}
-
-/// Pods of a worker group; see [`WorkerSize::pods`].
-pub fn worker_pods(group: &Value) -> u64 {
-    WorkerSize::of(group).pods()
-}
-
 /// Pods of a whole RayCluster: the head and all workers. `None` for a spec without a head.
 pub fn pods(spec: &Value) -> Option<u64> {
     let groups = spec["workerGroupSpecs"].as_array().into_iter().flatten();
-    let sum = groups.map(worker_pods).fold(1_u64, u64::saturating_add);
+    let sum = groups.map(|group| WorkerSize::of(group).pods()).fold(1_u64, u64::saturating_add);
     spec["headGroupSpec"].is_object().then_some(sum)
 }
 
@@ -124,14 +114,14 @@ mod tests {
             (json!({"replicas": "3"}), 0),
         ];
         for (group, size) in cases {
-            assert_eq!(worker_pods(&group), size, "{group}");
+            assert_eq!(WorkerSize::of(&group).pods(), size, "{group}");
         }
     }
 
     #[test]
     fn no_number_of_workers_is_too_large_to_be_counted() {
         let much = json!({"replicas": i64::MAX, "maxReplicas": i64::MAX, "numOfHosts": i64::MAX});
-        assert_eq!(worker_pods(&much), u64::MAX);
+        assert_eq!(WorkerSize::of(&much).pods(), u64::MAX);
         assert_eq!(pods(&json!({"headGroupSpec": {}, "workerGroupSpecs": [much, much]})), Some(u64::MAX));
     }
 

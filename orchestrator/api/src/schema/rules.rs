@@ -62,7 +62,7 @@ fn plain(group: &str) -> String {
     )
 }
 
-/// Pods of a worker group as [`crate::kuberay::worker_pods`] has them.
+/// Pods of a worker group as [`crate::kuberay::WorkerSize::pods`] has them.
 fn pods(group: &str) -> String {
     let least = format!("(has({group}.minReplicas) ? {group}.minReplicas : 0)");
     let most = format!("(has({group}.maxReplicas) ? {group}.maxReplicas : {})", i32::MAX);

@@ -1,9 +1,8 @@
 //! `headGroupSpec.headService`: every group of a fleet gets such a Service from KubeRay, so it must say nothing that only one
 //! Service of a namespace or cluster can have.
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::Value;
-
-use super::{FieldError, invalid};
 
 const FIELD: &str = "spec.template.spec.headGroupSpec.headService";
 

@@ -1,8 +1,7 @@
 //! Fields of the RayCluster by which groups would be cut off from the orchestrator and their users, or share what only one may write.
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::Value;
-
-use super::{FieldError, invalid};
 
 /// Checks KubeRay's `NetworkPolicies` and its storage of Ray's control state.
 pub(super) fn check_isolation(template: &Value, problems: &mut Vec<FieldError>) {

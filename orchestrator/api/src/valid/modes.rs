@@ -1,8 +1,7 @@
 //! Fields of the RayCluster by which somebody else than Rayfleet would decide how many pods a group has, or where.
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::Value;
-
-use super::{FieldError, invalid};
 
 /// Checks who may decide about a group's pods; `placed`: Rayfleet places an engine on them (`spec.model`).
 pub(super) fn check_modes(template: &Value, placed: bool, problems: &mut Vec<FieldError>) {

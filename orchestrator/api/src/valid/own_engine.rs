@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::Value;
 
-use super::{FieldError, invalid};
 use crate::names;
 use crate::spec::RayClusterFleet;
 

@@ -1,9 +1,9 @@
 //! What a template may not ask of Ray, because Rayfleet could not reach the group, or because KubeRay would refuse the
 //! RayCluster: refused with the field and what helps, in place of a group that never comes up.
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::Value;
 
-use super::{FieldError, invalid};
 use crate::kuberay;
 use crate::spec::Model;
 

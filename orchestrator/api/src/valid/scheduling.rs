@@ -1,10 +1,10 @@
 //! How much of a pod template may say where its pods go. Every rule is compared with nodes and pods, so room for a group whose rules are
 //! endless could not be looked for in the time that a decision may take.
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::{Map, Value};
 
 use super::shape::groups;
-use super::{FieldError, invalid};
 
 /// Most of it for one pod, in bytes of JSON. A GPU pod with anti-affinity, node affinity and tolerations has half a kilobyte.
 const LONGEST: usize = 8 << 10;

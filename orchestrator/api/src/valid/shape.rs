@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ray_bridge_model::field_error::{FieldError, invalid};
 use serde_json::{Value, json};
 
-use super::{FieldError, invalid, scheduling};
+use super::scheduling;
+use crate::kuberay::WorkerSize;
 use crate::spec::{Model, Parallelism};
 use crate::{PodRevision, kuberay, names};
 
@@ -70,11 +72,10 @@ pub(super) fn group_shape(
     spec: &Value,
     problems: &mut Vec<FieldError>,
 ) -> GroupShape {
-    let below = "spec.template.spec";
     let size = kuberay::pods(spec).unwrap_or(1);
     if size > MAX_PODS {
         problems.push(invalid(
-            &format!("{below}.workerGroupSpecs"),
+            "spec.template.spec.workerGroupSpecs",
             format!(
                 "{size} pods in a group, the head included; at most {MAX_PODS} are allowed: lower replicas or numOfHosts, \
                  and raise spec.replicas where more groups were meant"
@@ -83,19 +84,11 @@ pub(super) fn group_shape(
         return GroupShape::default();
     }
     let mut roles = Vec::new();
-    roles.extend(pod_shape(
-        of,
-        &spec["headGroupSpec"],
-        "head",
-        1,
-        &format!("{below}.headGroupSpec"),
-        problems,
-    ));
-    for (index, group) in spec["workerGroupSpecs"].as_array().into_iter().flatten().enumerate() {
-        let field = format!("{below}.workerGroupSpecs[{index}]");
-        let name = group["groupName"].as_str().unwrap_or_default();
-        let count = usize::try_from(kuberay::worker_pods(group)).unwrap_or(usize::MAX);
-        let shape = pod_shape(of, group, name, count, &field, problems);
+    for (index, (field, group)) in groups(spec).enumerate() {
+        let workers = group["groupName"].as_str().unwrap_or_default();
+        let count = usize::try_from(WorkerSize::of(group).pods()).unwrap_or(usize::MAX);
+        let (role, count) = if index == 0 { ("head", 1) } else { (workers, count) };
+        let shape = pod_shape(of, group, role, count, &field, problems);
         roles.extend(shape.filter(|shape| shape.count > 0));
     }
     GroupShape { roles }

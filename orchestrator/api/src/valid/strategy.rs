@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ray_bridge_model::duration::length;
+use ray_bridge_model::field_error::{FieldError, invalid};
 
-use super::{FieldError, invalid};
 use crate::spec::{OnFailure, RayClusterFleetSpec, StrategyType, WhenNoRoom};
 
 /// Most groups that a bound may say.

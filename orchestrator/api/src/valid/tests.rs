@@ -1,5 +1,7 @@
 //! What a fleet may say, beyond what one field alone may: each refusal with its field.
 
+mod published;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -40,8 +40,8 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, C
         (None, Some(file)) => applied(&manifest(file)?, fleets).await?,
         (None, None) => return Err(CliError::plain("which fleet? Give its name, or a manifest with -f")),
     };
-    let raw = fleet_of(&object)?;
-    let fleet = valid(&raw)?;
+    let raw = fleet_of(&object, args)?;
+    let fleet = valid(&raw, args)?;
     let status = raw.status.clone().unwrap_or_default();
     let stable = stable(&raw, &status, &object, &fleets).await?;
     let cluster = |kind: &str| Request::new(format!("/api/v1/{kind}"));
@@ -122,17 +122,22 @@ fn quota(text: &str) -> Option<ResourceQuota> {
     Some(ResourceQuota { metadata, spec: quota.spec, status: quota.status })
 }
 
-fn fleet_of(object: &DynamicObject) -> Result<RayClusterFleet, CliError> {
+fn fleet_of(object: &DynamicObject, args: &PlanArgs) -> Result<RayClusterFleet, CliError> {
     let name = object.name_any();
     let read = serde_json::to_value(object).and_then(serde_json::from_value);
-    read.map_err(|error| CliError::plain(format!("fleet \"{name}\": {error}")))
+    read.map_err(|error| unusable(args, format!("fleet \"{name}\": {error}")))
 }
 
-fn valid(raw: &RayClusterFleet) -> Result<ValidFleet, CliError> {
+fn valid(raw: &RayClusterFleet, args: &PlanArgs) -> Result<ValidFleet, CliError> {
     ValidFleet::new(raw).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        CliError::plain(format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
+        unusable(args, format!("fleet \"{}\" would be refused: {}", raw.name_any(), problems.join("; ")))
     })
+}
+
+/// A fleet that cannot be planned: one of a manifest is input that cannot be used, a live one is a failure.
+fn unusable(args: &PlanArgs, message: String) -> CliError {
+    if args.file.is_some() { CliError::usage(message, FIELD) } else { CliError::plain(message) }
 }
 
 /// The fleet at its last complete revision, if its history has it.
@@ -156,12 +161,17 @@ async fn stable(
     }))
 }
 
+/// What helps where a field of a manifest cannot be used.
+const FIELD: &str = "correct the field in the manifest";
+/// What helps where a manifest cannot be used.
+const FILE: &str = "give a manifest with one RayClusterFleet with -f, or - for input";
+
 /// The one fleet in a manifest.
 fn manifest(file: &Path) -> Result<Value, CliError> {
     let shown = file.display();
     let text = input::read(file, LARGEST)
-        .map_err(|error| CliError::plain(format!("cannot read {shown}: {error}")))?;
-    fleet_in(&text).map_err(|problem| CliError::plain(format!("{shown}: {problem}")))
+        .map_err(|error| CliError::usage(format!("cannot read {shown}: {error}"), FILE))?;
+    fleet_in(&text).map_err(|problem| CliError::usage(format!("{shown}: {problem}"), FILE))
 }
 
 fn fleet_in(text: &str) -> Result<Value, String> {
@@ -180,12 +190,12 @@ async fn applied(manifest: &Value, fleets: &Fleets) -> Result<(Fleets, DynamicOb
     let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&fleets.namespace).to_owned();
     let fleets = Fleets { namespace, ..fleets.clone() };
     let Some(name) = manifest["metadata"]["name"].as_str() else {
-        return Err(CliError::plain("the manifest has no metadata.name"));
+        return Err(CliError::usage("the manifest has no metadata.name", FILE));
     };
     let live = serde_json::to_value(fleets.find(name).await?);
     let object =
         live.and_then(|live| serde_json::from_value(apply::merged(manifest, &live, &fleets.namespace)));
-    let object = object.map_err(|error| CliError::plain(format!("fleet \"{name}\": {error}")))?;
+    let object = object.map_err(|error| CliError::usage(format!("fleet \"{name}\": {error}"), FIELD))?;
     Ok((fleets, object))
 }
 
@@ -231,6 +241,23 @@ mod tests {
             ("a: [", "is no YAML"),
         ] {
             assert!(fleet_in(text).unwrap_err().contains(problem), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_manifest_is_input_that_cannot_be_used() {
+        let named = PlanArgs { fleet: Some("llama".to_owned()), ..PlanArgs::default() };
+        let given = PlanArgs { file: Some("llama.yaml".into()), ..PlanArgs::default() };
+        let (mut unreadable, mut refused) = (sample::upgrading(), sample::upgrading());
+        unreadable.data["spec"]["replicas"] = json!("two");
+        refused.data["spec"]["replicas"] = json!(-1);
+        let fault = |fleet: &DynamicObject, args: &PlanArgs| {
+            let fault = fleet_of(fleet, args).and_then(|raw| valid(&raw, args)).unwrap_err();
+            (fault.code(), fault.cure)
+        };
+        for fleet in [unreadable, refused] {
+            assert_eq!(fault(&fleet, &given), (2, Some(FIELD.to_owned())), "{:?}", fleet.data);
+            assert_eq!(fault(&fleet, &named), (1, None), "{:?}", fleet.data);
         }
     }
 

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayfleet_api::NodeName;
 use rayfleet_cli_kit::ranges::ranges;
 use rayfleet_cli_kit::table::{Cell, Table};
 
 use crate::view::{Group, Rank};
-use rayfleet_api::NodeName;
 
 /// The table; `None` while no rank is placed.
 pub(crate) fn table(groups: &[Group]) -> Option<Table> {

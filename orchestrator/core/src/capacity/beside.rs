@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::NodeRoom;
 use super::budget::Budget;
 use super::neighbours::{Neighbour, Term, terms};
+use super::node_room::NodeRoom;
 use super::rules::{HOSTNAME, domain};
 
 /// One more pod, and its rules about existing pods.

@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::requests::Resources;
+
 /// Looks that are left; clones share them. One is about as much as finding a label by its key and comparing its value: a tenth of a
 /// microsecond.
 #[derive(Clone, Debug)]
@@ -43,6 +45,6 @@ pub(super) fn values(value: &Value) -> usize {
 }
 
 /// What it costs to compare amounts: names of resources are short, and most nodes fail at the first.
-pub(super) fn amounts(asked: &super::Resources) -> usize {
+pub(super) fn amounts(asked: &Resources) -> usize {
     1 + asked.len() / 8
 }

@@ -1,7 +1,7 @@
 //! Signs that a node will lose its pods, and how soon. A node that is being drained waits for its pods; a
 //! machine that is about to end does not. Which groups leave, and when, is decided elsewhere.
 
-use super::NodeRoom;
+use super::node_room::NodeRoom;
 
 /// A node that its pods must leave.
 #[derive(Clone, Debug, PartialEq, Eq)]

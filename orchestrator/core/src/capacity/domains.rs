@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::NodeRoom;
 use super::budget::Budget;
 use super::kind::Kind;
+use super::node_room::NodeRoom;
 use super::rules::domain;
 
 /// Pods of a group in one domain.

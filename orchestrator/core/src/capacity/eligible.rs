@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::budget::Budget;
-use super::{NodeRoom, Taint};
+use super::node_room::{NodeRoom, Taint};
 
 /// Whether the scheduler would look at the node for this pod spec.
 pub(super) fn eligible(spec: &Value, node: &NodeRoom, budget: &Budget) -> bool {

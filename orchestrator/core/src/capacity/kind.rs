@@ -9,27 +9,13 @@ use super::beside::{Beside, Change, Ruled};
 use super::budget::{Budget, amounts};
 use super::eligible::eligible;
 use super::neighbours::Neighbour;
-use super::requests::{requests, scarce};
+use super::node_room::NodeRoom;
+use super::requests::{Resources, requests, scarce};
 use super::rules::{Rules, domain};
-use super::{NodeRoom, Resources};
+use super::unclaimed::Unclaimed;
 
 /// Candidates that are passed over in the time of one look.
 pub(super) const SCANNED: usize = 64;
-
-/// What is free of a resource on each node.
-pub(super) trait Free {
-    /// Free amount on the node at this index.
-    fn free(&self, node: usize, resource: &str) -> i128;
-
-    /// Whether all requested amounts are free. A resource that no node has is never free.
-    fn has(&self, node: usize, asked: &Resources) -> bool {
-        // Names with a slash sort after `cpu` and before `memory`; the scarce resources exclude most nodes,
-        // so they come first.
-        let by_scarcity = asked.iter().filter(|(name, _)| name.contains('/'));
-        let rest = asked.iter().filter(|(name, _)| !name.contains('/'));
-        by_scarcity.chain(rest).all(|(name, amount)| *amount <= 0 || self.free(node, name) >= *amount)
-    }
-}
 
 /// Pods with one spec that match the rules of others in the same way.
 #[derive(Clone, Debug)]
@@ -57,7 +43,7 @@ impl Kind {
         beside: Beside,
         nodes: &[NodeRoom],
         pods: impl Iterator<Item = (usize, &'n Neighbour, usize)>,
-        free: &impl Free,
+        free: &Unclaimed<'_>,
         budget: &Budget,
     ) -> Option<Self> {
         let (asked, rules) = (requests(spec), Rules::of(spec));
@@ -104,7 +90,7 @@ impl Kind {
         Some(kind)
     }
 
-    fn room_on(&self, node: usize, free: &impl Free) -> i128 {
+    fn room_on(&self, node: usize, free: &Unclaimed<'_>) -> i128 {
         scarce(&self.asked).keys().map(|name| free.free(node, name)).sum()
     }
 
@@ -118,7 +104,7 @@ impl Kind {
     }
 
     /// A node has less room than before.
-    pub(super) fn changed(&mut self, node: usize, free: &impl Free) {
+    pub(super) fn changed(&mut self, node: usize, free: &Unclaimed<'_>) {
         let Some(at) = self.candidates.iter().position(|(_, candidate)| *candidate == node) else { return };
         self.candidates.remove(at);
         if free.has(node, &self.asked) {

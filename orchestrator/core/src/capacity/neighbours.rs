@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayfleet_api::names;
-use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::budget::Budget;
-use super::pods::PodSpec;
 
 /// The most label bytes that are kept of a pod; a group's pods have about 600. Labels beyond the limit are
 /// dropped, so they match no rule.
@@ -84,11 +82,6 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Builds it from a pod spec.
-    pub fn of(namespace: &str, labels: Labels, spec: &Value) -> Self {
-        PodSpec::deserialize(spec).unwrap_or_default().neighbour(namespace, labels)
-    }
-
     /// A pod with this `affinity` and these host ports.
     pub(super) fn new(namespace: &str, labels: Labels, affinity: &Value, ports: Vec<Port>) -> Self {
         let anti = &affinity["podAntiAffinity"];

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayfleet_api::valid::PodShape;
+use rayfleet_api::NodeName;
+use rayfleet_api::valid::{GroupShape, PodShape};
 
 use super::budget::{Budget, values};
 use super::eligible::eligible;
-use super::kind::Free;
 use super::quota::Short;
-use super::requests::{amount_in_words, requests, scarce};
+use super::requests::{Resources, amount_in_words, requests, scarce};
+use super::room::Room;
 use super::rules::Rules;
-use super::{Resources, Room};
 
 /// The most free amounts that are listed.
 const LISTED: usize = 8;
@@ -29,6 +29,16 @@ pub struct NoRoom {
     pub quota: bool,
 }
 
+impl Room<'_> {
+    /// Takes room for all pods of a group or for none. Returns the node of each.
+    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, NoRoom> {
+        self.find(shape).map_err(|short| match short {
+            Some(short) => NoRoom::quota(&short),
+            None => NoRoom::explain(self, &shape.roles),
+        })
+    }
+}
+
 impl std::fmt::Display for NoRoom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "needs {}; {}", self.needs, self.free)
@@ -37,7 +47,7 @@ impl std::fmt::Display for NoRoom {
 
 impl NoRoom {
     /// The namespace's quota is exceeded, so the nodes do not matter.
-    pub(super) fn quota(short: &Short) -> Self {
+    fn quota(short: &Short) -> Self {
         let amount = |thousandths| amount_in_words(&short.resource, thousandths);
         Self {
             needs: format!("{} {}", amount(short.asked), short.resource),
@@ -46,7 +56,7 @@ impl NoRoom {
         }
     }
 
-    pub(super) fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
+    fn explain(room: &Room<'_>, pods: &[PodShape]) -> Self {
         let budget = Budget::of(LOOKS);
         let resource = short_of(room, pods, &budget);
         let mut free = free(room, pods, &resource, &budget);

@@ -8,9 +8,10 @@ use rayfleet_api::NodeName;
 use serde::Deserialize;
 use smol_str::SmolStr;
 
+use super::neighbours::Crowd;
+use super::node_room::{NodeRoom, Share, Taint};
 use super::pods::or_default;
 use super::quantity::amounts;
-use super::{Crowd, NodeRoom, Share, Taint};
 
 /// The message of a kubelet in its node's condition Ready while it terminates pods for a shutdown
 /// (Kubernetes' `pkg/kubelet/nodeshutdown`, `ShutdownStatus`). Other errors may precede and follow it.

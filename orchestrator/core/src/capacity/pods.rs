@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::neighbours::{Labels, Neighbour, Port};
-use super::requests;
+use super::requests::requests;
 
 /// Longest spec of a waiting pod that is kept, in bytes of JSON. A pod with a longer one counts as a pod that
 /// may run anywhere.
@@ -128,11 +128,12 @@ struct Container {
     env: Vec<Variable>,
 }
 
-/// A variable of a container's environment, as far as it comes from a Secret.
+/// A variable of a container's environment.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Variable {
     name: String,
+    value: Option<String>,
     value_from: Option<Source>,
 }
 
@@ -172,11 +173,19 @@ impl PodSpec {
         ports.filter_map(|port| Some((port.name.clone()?, port.container_port))).collect()
     }
 
-    /// The Secret from which a container of it takes a variable; `None` if none does.
-    pub fn secret_of(&self, variable: &str) -> Option<String> {
-        let mut all = self.containers.iter().flat_map(|container| &container.env);
-        let found = all.find(|known| known.name == variable)?;
-        Some(found.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
+    /// A variable of its first container, which is Ray's where KubeRay made the pod. Of several the last one counts.
+    fn variable(&self, name: &str) -> Option<&Variable> {
+        self.containers.first()?.env.iter().rfind(|variable| variable.name == name)
+    }
+
+    /// Whether its first container has a variable of this value.
+    pub fn has_variable(&self, name: &str, value: &str) -> bool {
+        self.variable(name).is_some_and(|variable| variable.value.as_deref() == Some(value))
+    }
+
+    /// The Secret from which its first container takes a variable; `None` if it does not.
+    pub fn secret_of(&self, name: &str) -> Option<String> {
+        Some(self.variable(name)?.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
     }
 
     /// The room that the pod takes.
@@ -242,6 +251,13 @@ impl PodSpec {
     }
 }
 
+impl Neighbour {
+    /// Builds it from a pod spec.
+    pub fn of(namespace: &str, labels: Labels, spec: &Value) -> Self {
+        PodSpec::deserialize(spec).unwrap_or_default().neighbour(namespace, labels)
+    }
+}
+
 /// The queue of a scheduler; empty for Kubernetes' default one.
 pub(super) fn queue(scheduler: Option<&str>) -> SmolStr {
     scheduler.filter(|name| *name != DEFAULT_SCHEDULER).unwrap_or_default().into()
@@ -267,12 +283,6 @@ pub struct Alike {
 }
 
 impl Alike {
-    /// Known kinds of pods, as other pods' rules match them.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.pods.known.len()
-    }
-
     /// Replaces parts of a claim by identical known ones.
     pub fn share(&mut self, claim: &mut Claim) {
         match claim {
@@ -323,6 +333,13 @@ mod tests {
 
     use super::*;
     use crate::capacity::{NodeRoom, NodeSpec, NodeStatus, Resources, Share, Tally, Viewer};
+
+    impl Alike {
+        /// Known kinds of pods, as other pods' rules match them.
+        pub(in crate::capacity) fn len(&self) -> usize {
+            self.pods.known.len()
+        }
+    }
 
     fn claim(spec: &Value, phase: &str) -> Claim {
         let about = About { namespace: "n", phase: Some(phase), ..About::default() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use rayfleet_api::quantity::quantity;
 
-use super::Resources;
+use super::requests::Resources;
 
 /// Amounts that can be parsed; others are left out.
 pub(super) fn amounts(quantities: &BTreeMap<String, Quantity>) -> Resources {

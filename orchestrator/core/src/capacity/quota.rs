@@ -3,9 +3,8 @@
 use k8s_openapi::api::core::v1::{ResourceQuota, ScopedResourceSelectorRequirement};
 use serde_json::Value;
 
-use super::Resources;
 use super::quantity::amounts;
-use super::requests::{add, limits, requests};
+use super::requests::{Resources, add, limits, requests};
 
 /// A ResourceQuota for pods or their requests.
 #[derive(Clone, Debug, Default, PartialEq)]

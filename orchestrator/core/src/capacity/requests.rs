@@ -1,9 +1,12 @@
 //! The requests of a pod, as the scheduler counts them.
 
+use std::collections::BTreeMap;
+
 use rayfleet_api::quantity::quantity_of;
 use serde_json::Value;
 
-use super::Resources;
+/// Amounts by resource name, in thousandths: `cpu: 500` is half a core, `nvidia.com/gpu: 2000` is two GPUs.
+pub type Resources = BTreeMap<String, i128>;
 
 /// The requests of a pod spec: the sum of its containers, or its largest init container if that is more;
 /// sidecars are added to both. Pod-level requests replace the sum. A limit replaces a missing request. One

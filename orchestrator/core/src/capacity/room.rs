@@ -9,13 +9,15 @@ use serde_json::Value;
 
 use super::beside::Beside;
 use super::budget::{Budget, values};
-use super::kind::{Free, Kind, SCANNED};
-use super::neighbours::Crowd;
-use super::quota::Short;
-use super::requests::add;
+use super::kind::{Kind, SCANNED};
+use super::neighbours::{Crowd, Labels, Neighbour};
+use super::node_room::NodeRoom;
+use super::quota::{Quota, Short};
+use super::requests::Resources;
 use super::search::{self, Asked};
 use super::settle::{Settled, settle, there};
-use super::{Capacity, Labels, Neighbour, NoRoom, NodeRoom, Quota, Resources};
+use super::source::Capacity;
+use super::unclaimed::Unclaimed;
 
 /// Looks that all questions about room may cost in one pass over a fleet, however many groups it has and whatever their rules are: about a
 /// second.
@@ -32,31 +34,6 @@ pub(crate) struct Room<'a> {
     joined: BTreeMap<usize, Crowd>,
     /// Once it is spent there is no room for anything more: the careful answer, as what runs may rule any node out.
     pub(super) budget: Budget,
-}
-
-/// What is free after subtracting what was claimed here.
-pub(super) struct Unclaimed<'a> {
-    nodes: &'a [NodeRoom],
-    pub(super) claimed: BTreeMap<usize, Resources>,
-}
-
-impl<'a> Unclaimed<'a> {
-    /// Nothing claimed yet.
-    pub(super) fn of(nodes: &'a [NodeRoom]) -> Self {
-        Self { nodes, claimed: BTreeMap::new() }
-    }
-
-    pub(super) fn claim(&mut self, node: usize, asked: &Resources) {
-        add(self.claimed.entry(node).or_default(), asked);
-    }
-}
-
-impl Free for Unclaimed<'_> {
-    fn free(&self, node: usize, resource: &str) -> i128 {
-        let Some(room) = self.nodes.get(node) else { return 0 };
-        let claimed = self.claimed.get(&node).and_then(|claimed| claimed.get(resource));
-        room.free(resource).saturating_sub(claimed.copied().unwrap_or_default())
-    }
 }
 
 impl<'a> Room<'a> {
@@ -113,21 +90,13 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes room for all pods of a group or for none. Returns the node of each.
-    pub(crate) fn place(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, NoRoom> {
-        self.find(shape).map_err(|short| match short {
-            Some(short) => NoRoom::quota(&short),
-            None => NoRoom::explain(self, &shape.roles),
-        })
-    }
-
     /// Whether there is room for all pods of a group, which is taken then; without a reason.
     pub(crate) fn has_room_for(&mut self, shape: &GroupShape) -> bool {
         self.find(shape).is_ok()
     }
 
-    /// `Err`: the quota that is short, or `None` if it is the nodes.
-    fn find(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, Option<Short>> {
+    /// Takes room for all pods of a group or for none. `Err`: the quota that is short, or `None` if it is the nodes.
+    pub(super) fn find(&mut self, shape: &GroupShape) -> Result<Vec<NodeName>, Option<Short>> {
         let specs = || shape.roles.iter().map(|role| (&*role.spec, role.count));
         if let Some(short) = self.quotas.iter().find_map(|quota| quota.short(specs())) {
             return Err(Some(short));

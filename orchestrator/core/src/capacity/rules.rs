@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::NodeRoom;
+use super::node_room::NodeRoom;
 
 /// Every node is its own domain.
 pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";

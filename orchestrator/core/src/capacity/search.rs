@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::budget::{Budget, amounts};
 use super::domains::Domains;
-use super::kind::{Free, Kind};
-use super::requests::{add, scarce};
+use super::kind::Kind;
+use super::node_room::NodeRoom;
+use super::requests::{Resources, add, scarce};
 use super::rules::{Balance, Spread, domain};
-use super::{NodeRoom, Resources};
+use super::unclaimed::Unclaimed;
 
 /// Placements tried before the search gives up. Pods of one kind take nodes in one order only, so groups of a few kinds of pods are settled
 /// long before, however many pods they have; for others "no room" is the careful answer, as it is where the budget is spent.
@@ -30,7 +31,7 @@ type Candidates<'c> = BTreeMap<usize, &'c [usize]>;
 /// A node for each pod, by position. A look at a node costs what the pod asks for and as many rules as there are between the group's pods.
 pub(super) fn search(
     nodes: &[NodeRoom],
-    free: &impl Free,
+    free: &Unclaimed<'_>,
     kinds: &[Kind],
     mut asked: Vec<Asked>,
     budget: &Budget,
@@ -173,9 +174,9 @@ fn there(
     counts
 }
 
-struct Search<'s, F> {
+struct Search<'s> {
     nodes: &'s [NodeRoom],
-    free: &'s F,
+    free: &'s Unclaimed<'s>,
     kinds: &'s [Kind],
     asked: &'s [Asked],
     candidates: &'s Candidates<'s>,
@@ -192,7 +193,7 @@ struct Search<'s, F> {
     budget: &'s Budget,
 }
 
-impl<F: Free> Search<'_, F> {
+impl Search<'_> {
     fn next(&mut self) -> bool {
         let Some(pod) = self.asked.get(self.chosen.len()).copied() else {
             self.budget.spend(self.balances.iter().map(Balance::domains).sum());

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::beside::Beside;
 use super::budget::{Budget, amounts, values};
-use super::kind::{Free, Kind};
-use super::neighbours::Crowd;
-use super::room::Unclaimed;
-use super::{Capacity, Neighbour, NodeRoom, PendingPod};
+use super::kind::Kind;
+use super::neighbours::{Crowd, Neighbour};
+use super::node_room::NodeRoom;
+use super::source::{Capacity, PendingPod};
+use super::unclaimed::Unclaimed;
 
 /// Looks that all that wait may cost together: at their specs, at nodes, and at the labels, namespaces and ports by which pods mind each
 /// other. A pod of which it is not known by then where it fits is not counted, nor are those after it: the scheduler finds a node within

@@ -8,8 +8,11 @@ use k8s_openapi::api::core::v1::ResourceQuota;
 use rayfleet_api::{NodeName, ValidFleet};
 use smol_str::SmolStr;
 
-use super::pods::queue;
-use super::{Capacity, Claim, Crowd, NodeRoom, PendingPod, Quota, Waiting};
+use super::neighbours::Crowd;
+use super::node_room::NodeRoom;
+use super::pods::{Claim, Waiting, queue};
+use super::quota::Quota;
+use super::source::{Capacity, PendingPod};
 
 /// Nodes, and the claims of the pods of all namespaces.
 #[derive(Clone, Debug, Default)]

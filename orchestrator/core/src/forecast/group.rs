@@ -122,6 +122,7 @@ impl<'a> Group<'a> {
             problem: (self.nodes.is_empty() && self.gone_at.is_none()).then(|| PodProblem {
                 reason: "Unschedulable".to_owned(),
                 message: "not all pods of the group fit on the nodes".to_owned(),
+                ..PodProblem::default()
             }),
             ..ObservedPod::default()
         }

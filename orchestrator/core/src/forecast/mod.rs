@@ -4,6 +4,7 @@
 mod group;
 mod moments;
 mod pace;
+mod question;
 mod world;
 
 #[cfg(test)]
@@ -13,32 +14,15 @@ use jiff::Timestamp;
 use rayfleet_api::status::RolloutStep;
 use rayfleet_api::{RayClusterFleetStatus, ValidFleet};
 
-use crate::capacity::Capacity;
 use crate::decide::{self, decide};
 use crate::time;
 pub use moments::{Moment, What};
 pub use pace::Pace;
+pub use question::Question;
 use world::ForecastState;
 
 /// The most passes of a forecast: a few for each step of a group, for a thousand groups.
 const PASSES: usize = 50_000;
-
-/// The input of a forecast.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The fleet with the new spec.
-    pub fleet: &'a ValidFleet,
-    /// The fleet at its last complete revision; see [`decide::ReconcileInput::stable`].
-    pub stable: Option<&'a ValidFleet>,
-    /// Its status now.
-    pub status: &'a RayClusterFleetStatus,
-    /// The capacity of the nodes.
-    pub capacity: &'a Capacity,
-    /// Duration of each step.
-    pub pace: Pace,
-    /// Now.
-    pub now: Timestamp,
-}
 
 /// The predicted course, without faults.
 #[derive(Clone, Debug, PartialEq)]

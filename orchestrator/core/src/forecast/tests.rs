@@ -8,7 +8,7 @@ use rayfleet_api::status::{
 };
 
 use super::*;
-use crate::capacity::PendingPod;
+use crate::capacity::{Capacity, PendingPod};
 use crate::testing::{at, entry, fleet, gpus, nodes, plain_fleet, ready_entry, t0};
 
 const PACE: Pace = Pace {

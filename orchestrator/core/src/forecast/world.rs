@@ -83,20 +83,13 @@ impl<'a> ForecastState<'a> {
 
     /// Advances to a point in time: pods end, and others take their room.
     pub(super) fn advance(&mut self, now: Timestamp) {
-        let gone: Vec<GroupName> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| group.gone_at.is_some_and(|gone| gone <= now))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            if let Some(group) = self.groups.remove(&name) {
-                // Other pods may take the room; those of the fleet come first.
-                each_pod(&mut self.capacity.nodes, &group, |node, pod| {
-                    node.give_back(&requests(&pod.spec));
-                    node.forget_group(&self.fleet.namespace, &name);
-                });
-            }
+        let is_gone = |group: &Group<'_>| group.gone_at.is_some_and(|gone| gone <= now);
+        for (name, group) in self.groups.extract_if(.., |_, group| is_gone(group)) {
+            // Other pods may take the room; those of the fleet come first.
+            each_pod(&mut self.capacity.nodes, &group, |node, pod| {
+                node.give_back(&requests(&pod.spec));
+                node.forget_group(&self.fleet.namespace, &name);
+            });
             self.made.retain(|made| *made != name);
         }
         // The scheduler has tried those of others already.

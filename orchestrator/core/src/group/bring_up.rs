@@ -9,7 +9,7 @@ use rayfleet_api::valid::after;
 use super::context::StepContext;
 use super::failure::Failure;
 use super::pods::Trouble;
-use super::{engine, fail, formation_timeout, ray, reachability, repair, serve};
+use super::{fail, formation_timeout, launch, ray, reachability, readiness, repair};
 use crate::effect::Effect;
 use crate::observed::ObservedPod;
 use crate::{text, time};
@@ -43,8 +43,7 @@ pub(super) fn cluster(ctx: &mut StepContext<'_>) -> bool {
     }
     let doing = || "the RayCluster is being created".to_owned();
     ctx.set_phase(Phase::Pending, ctx.observed.refused.clone().unwrap_or_else(doing));
-    let group = ctx.group.clone();
-    ctx.act(Effect::CreateCluster { group });
+    ctx.act(Effect::CreateCluster { group: ctx.group.clone() });
     false
 }
 
@@ -80,16 +79,16 @@ pub(super) fn pods(ctx: &mut StepContext<'_>) -> bool {
     if ctx.pods.ready() {
         return true;
     }
-    if engine::started(ctx) && !ctx.pods.whole() {
+    if launch::started(ctx) && !ctx.pods.whole() {
         let Trouble { cause, .. } = ctx.pods.trouble();
         fail::fail(ctx, &Failure::PodLost(cause));
         return false;
     }
-    if stuck(ctx) || serve::out_of_time(ctx) {
+    if stuck(ctx) || readiness::out_of_time(ctx) {
         return false;
     }
     let message = pod_message(ctx);
-    serve::fall_back(ctx, Phase::Provisioning, message.clone());
+    readiness::fall_back(ctx, Phase::Provisioning, message.clone());
     formation_timeout::over(ctx, &message);
     false
 }
@@ -110,7 +109,7 @@ fn pod_message(ctx: &mut StepContext<'_>) -> String {
         return cause;
     }
     let message = format!("{cause}: {details}");
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, "PodProblem", format!("group {}: {message}", ctx.group.name));
     }
     message
@@ -142,7 +141,7 @@ fn kuberay_refusal(ctx: &mut StepContext<'_>) -> Option<String> {
         (None, cause) => format!("RayCluster {name}: KubeRay says: {}", cause?),
     };
     let message = text::bounded(message);
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, "RayClusterProblem", message.clone());
     }
     Some(message)
@@ -176,17 +175,17 @@ pub(super) fn ray_nodes(ctx: &mut StepContext<'_>) -> bool {
             forming(ctx, &format!("{joined} of {wanted} Ray nodes are in{silent}"))
         }
         // Nobody knows: no reason to close a gate.
-        ray::Ray::Unknown if under_way(ctx.group.phase) || serve::is_open(ctx) => {
+        ray::Ray::Unknown if under_way(ctx.group.phase) || readiness::is_open(ctx) => {
             if let Some(note) = reachability::note(ctx) {
                 ctx.set_phase(ctx.group.phase, note);
             }
             false
         }
         ray::Ray::Unknown => {
-            if !serve::out_of_time(ctx) {
+            if !readiness::out_of_time(ctx) {
                 let note = reachability::note(ctx);
                 let message = note.unwrap_or_else(|| "waits for the Ray dashboard's first answer".to_owned());
-                serve::fall_back(ctx, Phase::Forming, message);
+                readiness::fall_back(ctx, Phase::Forming, message);
             }
             false
         }
@@ -213,8 +212,8 @@ fn under_way(phase: Phase) -> bool {
 }
 
 fn forming(ctx: &mut StepContext<'_>, message: &str) -> bool {
-    if !serve::out_of_time(ctx) {
-        serve::fall_back(ctx, Phase::Forming, message.to_owned());
+    if !readiness::out_of_time(ctx) {
+        readiness::fall_back(ctx, Phase::Forming, message.to_owned());
         formation_timeout::over(ctx, message);
     }
     false

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 use rayfleet_api::{NodeName, ValidFleet};
 
-use super::Step;
 use super::pods::Pods;
 use crate::effect::Effect;
 use crate::observed::ObservedGroup;
@@ -20,6 +19,23 @@ pub struct Blamed {
     pub cause: String,
     /// Whether the group had served with this launch: then neither spec nor model can be at fault.
     pub served: bool,
+}
+
+/// What follows for one group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its entry in the ledger.
+    pub group: GroupStatus,
+    /// What is to be done.
+    pub effects: Vec<Effect>,
+    /// When to look again although nothing happened.
+    pub wake: Option<Timestamp>,
+    /// Requests that a drain deadline cut off in this step.
+    pub lost_requests: u32,
+    /// The kind of a failure in this step.
+    pub failure: Option<FailureKind>,
+    /// Nodes that this failure came from.
+    pub blamed: Option<Blamed>,
 }
 
 pub(super) struct StepContext<'a> {
@@ -78,9 +94,9 @@ impl<'a> StepContext<'a> {
         self.act(Effect::Event { warning, reason, message });
     }
 
-    /// Whether the group has said something else so far.
-    pub(super) fn is_news(&self, message: &str) -> bool {
-        !text::is_kept(self.group.message.as_ref(), message)
+    /// Whether the group's message is this one already.
+    pub(super) fn is_reported(&self, message: &str) -> bool {
+        text::is_kept(self.group.message.as_ref(), message)
     }
 
     pub(super) fn wake_at(&mut self, moment: Option<Timestamp>) {

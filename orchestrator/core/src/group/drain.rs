@@ -9,9 +9,10 @@ use rayfleet_api::valid::after;
 
 use super::context::StepContext;
 use super::ray::{self, Ray};
-use super::{engine, evict, reachability, stop};
+use super::requests::{self, Engine};
+use super::{evict, reachability, stop};
 use crate::effect::Effect;
-use crate::observed::{ObservedEngine, ObservedJob, ObservedLoad};
+use crate::observed::ObservedLoad;
 use crate::time;
 
 /// After the EndpointSlice has changed, every node's kube-proxy still has to program it (it batches
@@ -30,14 +31,6 @@ const IDLE_SECONDS: f64 = 1.0;
 
 /// How often a draining group is looked at: the end of the last request is no event of Kubernetes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// How far the engine is with its requests.
-enum Engine {
-    Dead,
-    Load(ObservedLoad),
-    /// It runs but does not tell its load, now or never.
-    Unknown,
-}
 
 pub(super) fn start(ctx: &mut StepContext<'_>) {
     ctx.group.left_endpoints_at = None;
@@ -65,7 +58,7 @@ pub(super) fn drain(ctx: &mut StepContext<'_>) {
     let deadline =
         evict::earliest(ctx, time::end_of(ctx.group.phase_since.as_ref(), ctx.fleet.drain_timeout));
     let settled = settled(ctx);
-    match engine(ctx) {
+    match requests::engine(ctx) {
         engine if evict::lost(ctx).is_some() => cut_off(ctx, &engine),
         Engine::Dead => stop::start(ctx),
         Engine::Load(load) if (settled || ungated(ctx).is_some()) && ended(ctx, load) => {
@@ -76,7 +69,7 @@ pub(super) fn drain(ctx: &mut StepContext<'_>) {
         }
         engine if ctx.reached(deadline) => cut_off(ctx, &engine),
         // Requests of an engine that makes no step any more do not end, however long they get.
-        Engine::Load(load) if engine::hangs(ctx, load) => cut_off(ctx, &Engine::Load(load)),
+        Engine::Load(load) if requests::hangs(ctx, load) => cut_off(ctx, &Engine::Load(load)),
         engine => wait(ctx, settled, &engine),
     }
 }
@@ -102,31 +95,10 @@ fn ungated<'a>(ctx: &'a StepContext<'_>) -> Option<&'a str> {
     ctx.pods.head().filter(|head| head.ungated).map(|head| head.name.as_str())
 }
 
-/// The engine tells how many requests it has.
-pub(super) fn answers(ctx: &StepContext<'_>) -> bool {
-    matches!(engine(ctx), Engine::Load(_))
-}
-
-fn engine(ctx: &StepContext<'_>) -> Engine {
-    let Ray::Alive(alive) = ray::ray(ctx) else { return Engine::Unknown };
-    if !ctx.launched() {
-        return alive.engine.load.map_or(Engine::Unknown, Engine::Load);
-    }
-    ray::engine(&ctx.group, alive).map_or(Engine::Unknown, of_job)
-}
-
-fn of_job(engine: &ObservedEngine) -> Engine {
-    match engine.job {
-        None | Some(ObservedJob::Ended(_)) => Engine::Dead,
-        Some(_) => engine.load.map_or(Engine::Unknown, Engine::Load),
-    }
-}
-
 /// Whether all requests have ended. An engine that accepts drain requests gets one first.
 fn ended(ctx: &mut StepContext<'_>, load: ObservedLoad) -> bool {
     if load.draining == Some(false) {
-        let group = ctx.group.name.clone();
-        ctx.act(Effect::SetDraining { group, draining: true });
+        ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: true });
         return false;
     }
     load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
@@ -204,8 +176,7 @@ pub(super) fn cancel(ctx: &mut StepContext<'_>) -> bool {
     ctx.group.left_endpoints_at = None;
     match ray::ray(ctx) {
         Ray::Alive(alive) if alive.engine.load.is_some_and(|load| load.draining == Some(true)) => {
-            let group = ctx.group.name.clone();
-            ctx.act(Effect::SetDraining { group, draining: false });
+            ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: false });
             ctx.wake_at(Some(after(ctx.now, LOOK_AGAIN)));
             ctx.set_phase(Phase::Draining, "the drain is taken back".to_owned());
             false

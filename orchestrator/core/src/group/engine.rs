@@ -1,57 +1,19 @@
 //! The engine in bridge mode: launched once, watched while it is placed, loads and is probed, and
 //! then for as long as it serves. A launch is fixed in the ledger before it is asked for.
 
-use std::time::Duration;
-
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{GroupStatus, Phase};
 use rayfleet_api::valid::{START_TIMEOUT, after};
 
 use super::context::StepContext;
 use super::failure::Failure;
-use super::{fail, formation_timeout, ray, serve};
+use super::launch::{self, not_started, started};
+use super::{fail, ray, readiness, requests};
 use crate::effect::Effect;
-use crate::observed::{ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe};
+use crate::observed::{ObservedEngine, ObservedJob, ObservedProbe};
 use crate::{text, time};
 
 /// Differences from the plan that are reported; more of them say no more.
 const MISPLACED: usize = 8;
-
-/// So many times `hungAfter` an engine may stand still all of whose requests are deferred, half an hour by default: longer than clients
-/// wait. `ray-bridge watch` has the same.
-const DEFERRED_FACTOR: u32 = 30;
-
-/// No engine of the current launch number was ever asked for, or it is known to be over.
-pub(crate) fn not_started(group: &GroupStatus) -> bool {
-    let ended = matches!(group.phase, Phase::Ready | Phase::Failed | Phase::Draining | Phase::Stopping);
-    !ended && group.start_deadline.is_none()
-}
-
-/// An engine that the loss of a pod ends.
-pub(super) fn started(ctx: &StepContext<'_>) -> bool {
-    ctx.launched() && !not_started(&ctx.group)
-}
-
-/// The next launch is another one. It starts when the Ray cluster is whole.
-pub(super) fn next_launch(group: &mut GroupStatus) {
-    group.launch = group.launch.saturating_add(1);
-    group.start_deadline = None;
-    group.unreachable_since = None;
-    group.not_ready_since = None;
-    group.retry_after = None;
-    group.left_endpoints_at = None;
-    group.ranks = None;
-    group.placement.clear();
-    group.misplaced.clear();
-}
-
-/// From now on the group is to run the engine revision that the fleet asks for.
-pub(super) fn retarget(ctx: &mut StepContext<'_>) {
-    ctx.group.engine_revision.clone_from(&ctx.fleet.revision.engine);
-    ctx.group.goal = Goal::Serve;
-    ctx.group.goal_reason = None;
-    ctx.group.restarts = 0;
-    ctx.group.failed_starts = 0;
-}
 
 pub(super) fn bring_up(ctx: &mut StepContext<'_>) {
     if not_started(&ctx.group) {
@@ -72,16 +34,15 @@ fn start(ctx: &mut StepContext<'_>) {
     // A fleet that has no model any more still starts the engines of groups that had one.
     let limit = ctx.fleet.model.as_ref().map_or(START_TIMEOUT, |model| model.start_timeout);
     ctx.group.start_deadline = Some(time::not_before(after(ctx.now, limit)));
-    formation_timeout::end(ctx);
+    launch::forming_ends(ctx);
     ctx.gate(false, "Starting");
     ctx.set_phase(Phase::Placing, "the engine is being launched".to_owned());
-    launch(ctx);
+    request(ctx);
 }
 
-fn launch(ctx: &mut StepContext<'_>) {
-    let launch = ctx.group.launch_id();
+fn request(ctx: &mut StepContext<'_>) {
     ctx.wake_at(ctx.group.start_deadline.as_ref().map(|time| time.0));
-    ctx.act(Effect::LaunchEngine { launch });
+    ctx.act(Effect::LaunchEngine { launch: ctx.group.launch_id() });
 }
 
 fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
@@ -92,7 +53,7 @@ fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     let message = launching(ctx, engine);
     still(ctx, Phase::Placing, message);
     if ctx.group.phase == Phase::Placing {
-        launch(ctx);
+        request(ctx);
     }
 }
 
@@ -100,7 +61,7 @@ fn watch(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
 fn launching(ctx: &mut StepContext<'_>, engine: &ObservedEngine) -> String {
     let Some(cause) = &engine.launch_error else { return "the engine is being launched".to_owned() };
     let message = format!("the engine could not be launched yet: {cause}");
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, "LaunchFailed", format!("group {}: {message}", ctx.group.name));
     }
     message
@@ -153,20 +114,9 @@ fn watch_running(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
 
 /// An engine that answers, owes tokens and makes no step: a rank is stuck, and no time-out of its own will end that.
 fn hung(ctx: &mut StepContext<'_>, engine: &ObservedEngine) -> Option<Failure> {
-    let load = engine.load.filter(|load| hangs(ctx, *load))?;
-    let after = patience(ctx, load);
+    let load = engine.load.filter(|load| requests::hangs(ctx, *load))?;
+    let after = requests::patience(ctx, load);
     Some(Failure::Hung { requests: load.in_flight, deferred: load.deferred, after })
-}
-
-/// It has stood still for longer than an engine does that is well.
-pub(super) fn hangs(ctx: &mut StepContext<'_>, load: ObservedLoad) -> bool {
-    let end = load.stalled_since.map(|since| after(since, patience(ctx, load)));
-    ctx.reached(end)
-}
-
-fn patience(ctx: &StepContext<'_>, load: ObservedLoad) -> Duration {
-    let factor = if load.deferred { DEFERRED_FACTOR } else { 1 };
-    ctx.fleet.failure.hung_after.saturating_mul(factor)
 }
 
 fn with_note(text: &str, engine: &ObservedEngine) -> String {
@@ -179,30 +129,28 @@ fn lost_health(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     if engine.answering {
         fail::fail(ctx, &Failure::Unhealthy);
     } else if ray::silent_too_long(ctx) {
-        serve::fall_back(ctx, Phase::Loading, "the engine does not answer".to_owned());
+        readiness::fall_back(ctx, Phase::Loading, "the engine does not answer".to_owned());
     }
 }
 
 fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
     ctx.group.unreachable_since = None;
     if engine.load.is_some_and(|load| load.draining == Some(true)) {
-        let group = ctx.group.name.clone();
-        ctx.act(Effect::SetDraining { group, draining: false });
+        ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: false });
     }
     if ctx.group.phase == Phase::Ready {
-        let unverified = serve::unverified(engine, "ranks");
-        serve::ready(ctx, unverified);
+        let unverified = readiness::unverified(engine, "ranks");
+        readiness::ready(ctx, unverified);
         return;
     }
     match &engine.probe {
-        ObservedProbe::Passed => serve::ready(ctx, None),
-        ObservedProbe::Unknown if serve::is_open(ctx) => serve::ready(ctx, None),
+        ObservedProbe::Passed => readiness::ready(ctx, None),
+        ObservedProbe::Unknown if readiness::is_open(ctx) => readiness::ready(ctx, None),
         ObservedProbe::Failed(cause) => fail::fail(ctx, &Failure::ProbeFailed(cause.clone())),
         ObservedProbe::Unknown => {
             still(ctx, Phase::Probing, "the probe prompt is being answered".to_owned());
             if ctx.group.phase == Phase::Probing {
-                let launch = ctx.group.launch_id();
-                ctx.act(Effect::Probe { launch });
+                ctx.act(Effect::Probe { launch: ctx.group.launch_id() });
             }
         }
     }
@@ -210,7 +158,7 @@ fn healthy(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
 
 /// Not there yet: wait in a phase, unless the time is over.
 fn still(ctx: &mut StepContext<'_>, phase: Phase, message: String) {
-    if !serve::out_of_time(ctx) {
+    if !readiness::out_of_time(ctx) {
         ctx.gate(false, "Starting");
         ctx.group.unreachable_since = None;
         ctx.set_phase(phase, message);

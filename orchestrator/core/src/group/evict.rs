@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rayfleet_api::status::{Goal, Phase};
 
 use super::context::StepContext;
-use super::{drain, ray};
+use super::{ray, requests};
 use crate::observed::ObservedPod;
 use crate::time;
 
@@ -17,7 +17,7 @@ pub(super) fn evicted(ctx: &mut StepContext<'_>) -> bool {
     }
     let Some((cause, end)) = told_to_go(ctx) else { return false };
     let serves =
-        ctx.group.phase == Phase::Ready || (ctx.group.not_ready_since.is_some() && drain::answers(ctx));
+        ctx.group.phase == Phase::Ready || (ctx.group.not_ready_since.is_some() && requests::answers(ctx));
     if !serves {
         return false;
     }

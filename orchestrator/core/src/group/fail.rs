@@ -9,7 +9,7 @@ use rayfleet_api::valid::{ValidFailurePolicy, after};
 
 use super::context::StepContext;
 use super::failure::Failure;
-use super::{blame, engine, formation_timeout, ray, reachability};
+use super::{blame, launch, ray, reachability};
 use crate::effect::Effect;
 use crate::{text, time};
 
@@ -78,15 +78,6 @@ fn record(ctx: &mut StepContext<'_>, failure: &Failure) -> String {
     cause
 }
 
-/// Its pods or Ray nodes were not up in time: it is recreated. What Ray had whole before speaks for spec and model.
-pub(super) fn never_came_up(ctx: &mut StepContext<'_>, failure: &Failure) {
-    let formed = formation_timeout::formed(ctx);
-    give_up(ctx, failure);
-    if let Some(blamed) = &mut ctx.blamed {
-        blamed.served |= formed;
-    }
-}
-
 fn recreate(ctx: &mut StepContext<'_>, cause: &str) {
     ctx.group.failures = ctx.group.failures.saturating_add(1);
     ctx.group.goal = Goal::Retire;
@@ -99,7 +90,7 @@ fn enter_failed(ctx: &mut StepContext<'_>, cause: &str, next: &str) {
     ctx.group.start_deadline = None;
     ctx.group.unreachable_since = None;
     ctx.group.not_ready_since = None;
-    formation_timeout::end(ctx);
+    launch::forming_ends(ctx);
     ctx.set_phase(Phase::Failed, format!("{cause}; {next}"));
     let kind = ctx.failure.map_or_else(String::new, |kind| format!("{kind}: "));
     ctx.event(true, "GroupFailed", format!("group {}: {kind}{cause}; {next}", ctx.group.name));
@@ -114,7 +105,7 @@ pub(super) fn recover(ctx: &mut StepContext<'_>) -> bool {
     if !old_engine_over(ctx) || !waited {
         return false;
     }
-    engine::next_launch(&mut ctx.group);
+    launch::next_launch(&mut ctx.group);
     ctx.set_phase(Phase::Provisioning, None);
     true
 }
@@ -132,8 +123,7 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
     match runs {
         Some(false) => true,
         Some(true) => {
-            let launch = ctx.group.launch_id();
-            ctx.act(Effect::StopEngine { launch });
+            ctx.act(Effect::StopEngine { launch: ctx.group.launch_id() });
             if ctx.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
                 give_up(ctx, &Failure::DoesNotStop);
             }

@@ -10,6 +10,7 @@ use rayfleet_api::valid::{START_TIMEOUT, after};
 use super::context::StepContext;
 use super::fail;
 use super::failure::Failure;
+use super::launch;
 use super::reachability;
 use crate::observed::{ObservedPod, PodProblem};
 use crate::startup_times;
@@ -36,14 +37,23 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
     let again = Some(after(since, reachability::patience(ctx)));
     let late = ctx.reached(Some(after(due, limit)));
     // All its pods run, and Ray has had all of them before.
-    let lost = ctx.group.phase == Phase::Forming && formed(ctx) && ctx.reached(again);
+    let lost = ctx.group.phase == Phase::Forming && launch::formed(ctx) && ctx.reached(again);
     if !late && !lost {
         return false;
     }
     let seconds = ctx.now.as_second().saturating_sub(due.as_second());
     let doing = doing.to_owned();
-    fail::never_came_up(ctx, &Failure::NotFormed { seconds, phase: ctx.group.phase, doing });
+    never_came_up(ctx, &Failure::NotFormed { seconds, phase: ctx.group.phase, doing });
     true
+}
+
+/// Its pods or Ray nodes were not up in time: it is recreated. What Ray had whole before speaks for spec and model.
+fn never_came_up(ctx: &mut StepContext<'_>, failure: &Failure) {
+    let formed = launch::formed(ctx);
+    fail::give_up(ctx, failure);
+    if let Some(blamed) = &mut ctx.blamed {
+        blamed.served |= formed;
+    }
 }
 
 /// Whether the image of a pod is still on its way, and may be: a first start of a large image is no fault of the revision.
@@ -78,17 +88,12 @@ fn is_others(problem: &PodProblem) -> bool {
     problem.no_image() || problem.not_attached()
 }
 
-/// Ray had all nodes of this RayCluster: an engine was launched on it.
-pub(super) fn formed(ctx: &StepContext<'_>) -> bool {
-    ctx.group.launch > 1
-}
-
 fn limit(ctx: &StepContext<'_>) -> Duration {
     let by_size = startup_times::by_size(ctx.fleet);
     let served = ctx.group.not_ready_since.is_some();
     let start = ctx.fleet.model.as_ref().map_or(START_TIMEOUT, |model| model.start_timeout);
     let limit = match (ctx.launched(), served) {
-        (true, _) if formed(ctx) => start.min(by_size),
+        (true, _) if launch::formed(ctx) => start.min(by_size),
         (true, _) => start,
         (false, true) => by_size,
         // Its engine may crash until its workers are there; its containers restart it.
@@ -97,10 +102,4 @@ fn limit(ctx: &StepContext<'_>) -> Duration {
         }
     };
     if ctx.pods.crashing() { limit.min(CRASHING) } else { limit }
-}
-
-/// Nothing is due any more: the engine is launched, the group serves or has failed.
-pub(super) fn end(ctx: &mut StepContext<'_>) {
-    ctx.group.forming_since = None;
-    ctx.group.waiting_since = None;
 }

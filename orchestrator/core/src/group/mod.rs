@@ -12,11 +12,14 @@ mod fail;
 mod failure;
 mod finalizer;
 mod formation_timeout;
+mod launch;
 mod own_engine;
 mod pods;
 mod ray;
 mod reachability;
+mod readiness;
 mod repair;
+mod requests;
 mod serve;
 mod status_fields;
 mod stop;
@@ -27,35 +30,17 @@ mod tests;
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
+use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
-use crate::effect::Effect;
 use crate::observed::ObservedGroup;
 
-pub use context::Blamed;
 use context::StepContext;
-pub(crate) use engine::not_started as no_engine_yet;
+pub use context::{Blamed, Step};
 pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
 pub(crate) use formation_timeout::pulls_its_image;
-pub(crate) use reachability::{UNREACHABLE, deaf, in_words as deaf_in_words};
-
-/// What follows for one group.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Its entry in the ledger.
-    pub group: GroupStatus,
-    /// What is to be done.
-    pub effects: Vec<Effect>,
-    /// When to look again although nothing happened.
-    pub wake: Option<Timestamp>,
-    /// Requests that a drain deadline cut off in this step.
-    pub lost_requests: u32,
-    /// The kind of a failure in this step.
-    pub failure: Option<FailureKind>,
-    /// Nodes that this failure came from.
-    pub blamed: Option<Blamed>,
-}
+pub(crate) use launch::not_started as no_engine_yet;
+pub(crate) use reachability::{UNREACHABLE, in_words as unreachable_in_words, unreachable};
 
 /// One step of one group towards its goal.
 pub fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, now: Timestamp) -> Step {
@@ -79,9 +64,9 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, n
             serve::serve(&mut ctx);
         }
         Goal::SwapEngine
-            if fleet.model.is_some() && (engine::not_started(&ctx.group) || suspend::is_suspended(&ctx)) =>
+            if fleet.model.is_some() && (launch::not_started(&ctx.group) || suspend::is_suspended(&ctx)) =>
         {
-            engine::retarget(&mut ctx);
+            launch::retarget(&mut ctx);
             serve::serve(&mut ctx);
         }
         Goal::SwapEngine | Goal::Retire => leave(&mut ctx),
@@ -98,7 +83,11 @@ fn leave(ctx: &mut StepContext<'_>) {
         Phase::Stopping => stop::stop(ctx),
         Phase::Ready if ctx.pods.head().is_some() => drain::start(ctx),
         // It lost its traffic a moment ago, and may still be answering what it had.
-        _ if ctx.group.not_ready_since.is_some() && drain::answers(ctx) => drain::start(ctx),
+        _ if ctx.group.not_ready_since.is_some() && requests::answers(ctx) => drain::start(ctx),
         _ => stop::start(ctx),
+    }
+    // The old engine is over, and the next one may start on the same pods.
+    if ctx.group.goal == Goal::Serve {
+        serve::serve(ctx);
     }
 }

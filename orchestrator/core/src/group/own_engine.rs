@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::context::StepContext;
 use super::ray::{self, Ray};
-use super::{formation_timeout, serve};
+use super::{formation_timeout, readiness};
 use crate::observed::ObservedEngine;
 
 pub(super) fn bring_up(ctx: &mut StepContext<'_>) {
@@ -41,7 +41,7 @@ pub(super) fn bring_up(ctx: &mut StepContext<'_>) {
         )
     };
     let message = format!("the template's engine {answer} on port {port}: {cure}");
-    serve::fall_back(ctx, Phase::Loading, message.clone());
+    readiness::fall_back(ctx, Phase::Loading, message.clone());
     ctx.group.unreachable_since = None;
     // How long a first start may take is known to its containers alone.
     if ctx.group.not_ready_since.is_some() {
@@ -50,8 +50,8 @@ pub(super) fn bring_up(ctx: &mut StepContext<'_>) {
 }
 
 fn ready(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
-    let unverified = serve::unverified(engine, "Ray nodes");
-    serve::ready(ctx, unverified);
+    let unverified = readiness::unverified(engine, "Ray nodes");
+    readiness::ready(ctx, unverified);
 }
 
 /// Whether the head's command comes to its engine only after Ray: AIBrix's own KubeRay heeds `block: "false"`, no released one does.

@@ -16,12 +16,12 @@ pub(crate) const UNREACHABLE: &str = "Unreachable";
 /// Nothing is heard of the group, nor of any other of its namespace, while Kubernetes holds its pods well: nobody knows how it is.
 pub(crate) fn unknown(observed: &ObservedGroup) -> bool {
     let reach = observed.ray.as_ref().map(|ray| ray.reach);
-    matches!(reach, Some(Reach::Unsure | Reach::Deaf)) && observed.pods_are_well()
+    matches!(reach, Some(Reach::Unsure | Reach::AllSilent)) && observed.pods_are_well()
 }
 
 /// The same, after long enough to say so.
-pub(crate) fn deaf(observed: &ObservedGroup) -> bool {
-    unknown(observed) && observed.ray.as_ref().is_some_and(|ray| ray.reach == Reach::Deaf)
+pub(crate) fn unreachable(observed: &ObservedGroup) -> bool {
+    unknown(observed) && observed.ray.as_ref().is_some_and(|ray| ray.reach == Reach::AllSilent)
 }
 
 /// What is said of such groups, and what helps.
@@ -53,11 +53,11 @@ pub(super) fn bear(ctx: &mut StepContext<'_>) {
 
 /// What a group has to say of that, in the place of anything else. It is reported once.
 pub(super) fn note(ctx: &mut StepContext<'_>) -> Option<String> {
-    if !deaf(ctx.observed) {
+    if !unreachable(ctx.observed) {
         return None;
     }
     let message = text::bounded(in_words(&ctx.fleet.namespace));
-    if ctx.is_news(&message) {
+    if !ctx.is_reported(&message) {
         ctx.event(true, UNREACHABLE, message.clone());
     }
     Some(message)

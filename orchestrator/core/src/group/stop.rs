@@ -7,7 +7,7 @@ use super::context::StepContext;
 use super::fail::STOP_LIMIT;
 use super::failure::Failure;
 use super::finalizer::{self, Hold};
-use super::{engine, fail, ray, serve};
+use super::{fail, launch, ray};
 use crate::effect::Effect;
 use crate::time;
 
@@ -43,13 +43,12 @@ fn engine_over(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if ray::job_runs(ctx) == Some(true) {
-        let launch = ctx.group.launch_id();
-        ctx.act(Effect::StopEngine { launch });
+        ctx.act(Effect::StopEngine { launch: ctx.group.launch_id() });
     }
     ctx.reached(time::end_of(ctx.group.phase_since.as_ref(), STOP_LIMIT))
 }
 
-/// The next engine on the same pods.
+/// The next engine on the same pods: from here on the group is to serve.
 fn swap(ctx: &mut StepContext<'_>) {
     if ctx.fleet.model.is_none() {
         // The model was taken out of the spec meanwhile, so there is nothing to launch.
@@ -57,10 +56,9 @@ fn swap(ctx: &mut StepContext<'_>) {
         delete(ctx);
         return;
     }
-    engine::next_launch(&mut ctx.group);
-    engine::retarget(ctx);
+    launch::next_launch(&mut ctx.group);
+    launch::retarget(ctx);
     ctx.set_phase(Phase::Provisioning, None);
-    serve::serve(ctx);
 }
 
 fn delete(ctx: &mut StepContext<'_>) {

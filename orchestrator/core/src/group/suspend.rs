@@ -5,7 +5,7 @@
 use rayfleet_api::status::Phase;
 
 use super::context::StepContext;
-use super::{engine, formation_timeout};
+use super::launch;
 
 /// The RayCluster is suspended, or on its way there or back.
 pub(super) fn is_suspended(ctx: &StepContext<'_>) -> bool {
@@ -34,9 +34,9 @@ pub(super) fn waits(ctx: &mut StepContext<'_>) -> bool {
 
 /// What ran is gone with its pods, whether it served, started or had failed.
 fn leave_behind(ctx: &mut StepContext<'_>) {
-    formation_timeout::end(ctx);
-    if engine::started(ctx) {
-        engine::next_launch(&mut ctx.group);
+    launch::forming_ends(ctx);
+    if launch::started(ctx) {
+        launch::next_launch(&mut ctx.group);
     }
     ctx.group.unreachable_since = None;
     ctx.group.not_ready_since = None;

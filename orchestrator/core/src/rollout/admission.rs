@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::status::{GroupStatus, Phase};
 
+use super::blocked::Hold;
 use super::budget::Budget;
 use super::classify::{RevisionMatch, is_available, is_retained};
 use super::planner::Planner;
-use super::progress::Hold;
 use crate::time;
 
 /// Kueue creates and admits at once if there is room; a queue that moves takes longer, and reports that

@@ -1,4 +1,4 @@
-//! Why a group that is wanted is not created. Only the reason; when it applies is decided in `create`.
+//! Why a wanted group is not created, and why nothing can move. Only the reason; when it applies is decided in `create`.
 
 use crate::capacity::NoRoom;
 
@@ -15,3 +15,6 @@ pub(crate) enum Blocked {
     /// Groups that are being deleted still count.
     Leaving,
 }
+
+/// Why nothing can move, and what would help.
+pub(super) type Hold = String;

@@ -94,9 +94,6 @@ fn on_its_way_out(planner: &Planner<'_>, group: &GroupStatus) -> Blocker {
 fn on_its_way_up(planner: &Planner<'_>, rollout: &RolloutStatus, group: &GroupStatus) -> Blocker {
     let observed = observed(planner, group);
     let live = || observed.into_iter().flat_map(|observed| &observed.pods).filter(|pod| !pod.deleting);
-    let reason = |of: &'static str| {
-        move |pod: &&ObservedPod| pod.problem.as_ref().is_some_and(|problem| problem.reason == of)
-    };
     let problem =
         |is: fn(&PodProblem) -> bool| move |pod: &&ObservedPod| pod.problem.as_ref().is_some_and(is);
     let refused = observed.and_then(|observed| observed.cluster.as_ref()?.replica_failure.as_ref());
@@ -117,9 +114,9 @@ fn on_its_way_up(planner: &Planner<'_>, rollout: &RolloutStatus, group: &GroupSt
         )
     } else if let Some(pod) = live().find(problem(PodProblem::pulls)) {
         format!("the image comes or its pull fails by itself: see `kubectl describe pod {}`", pod.name)
-    } else if let Some(pod) = live().find(|pod| VOLUME_OR_NETWORK.iter().any(|of| reason(of)(pod))) {
+    } else if let Some(pod) = live().find(problem(|problem| VOLUME_OR_NETWORK.contains(&&*problem.reason))) {
         format!("see `kubectl describe pod {}` and its node{}", pod.name, or_undo(planner, rollout))
-    } else if let Some(pod) = live().find(reason("CrashLoopBackOff")) {
+    } else if let Some(pod) = live().find(problem(|problem| problem.reason == "CrashLoopBackOff")) {
         format!("see `kubectl logs -p {}`{}", pod.name, or_undo(planner, rollout))
     } else if let Some(pod) = live().find(|pod| pod.node_lost) {
         format!("see to node {}", pod.node.as_deref().unwrap_or_default())

@@ -6,11 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayfleet_api::status::{FleetCondition, GroupStatus, Phase, RankCount, RolloutStatus, RolloutStep};
 
+use super::blocked::Hold;
 use super::blocker::{self, Blocker};
 use super::classify::is_ready;
 use super::counts::Counts;
 use super::planner::Planner;
-use super::progress::{self, Hold};
+use super::progress;
+use super::progress_deadline::deadline;
 use crate::{group, text, time};
 
 /// The current content of a condition.
@@ -35,7 +37,7 @@ pub(super) fn conditions(
     before: &[FleetCondition],
 ) -> Vec<FleetCondition> {
     let missing = counts.available < counts.wanted;
-    let overdue = progress::deadline(rollout, missing, limit).is_some_and(|end| end <= planner.inputs.now);
+    let overdue = deadline(rollout, missing, limit).is_some_and(|end| end <= planner.inputs.now);
     let overdue = overdue.then_some(limit);
     let mut verdicts = vec![
         availability(planner, counts),
@@ -208,24 +210,13 @@ fn suspended(planner: &Planner<'_>) -> Option<Verdict> {
 
 /// Groups whose state is unknown. Only reported while there are any.
 fn unreachable(planner: &Planner<'_>) -> Option<Verdict> {
-    let count = planner.inputs.observed.values().filter(|observed| group::deaf(observed)).count();
-    let words = || format!("{count} groups: {}", group::deaf_in_words(&planner.fleet.namespace));
+    let count = planner.inputs.observed.values().filter(|observed| group::unreachable(observed)).count();
+    let words = || format!("{count} groups: {}", group::unreachable_in_words(&planner.fleet.namespace));
     (count > 0).then(|| verdict(group::UNREACHABLE, "True", "NoPodAnswers", words()))
 }
 
 /// Adds the time to a verdict: a condition that is unchanged keeps its time.
 pub(super) fn dated(verdict: Verdict, before: &[FleetCondition], now: Timestamp) -> FleetCondition {
-    let verdict = Verdict { message: text::bounded(verdict.message), ..verdict };
-    let old = before.iter().find(|condition| condition.type_ == verdict.type_);
-    let same_status = old.filter(|old| old.status == verdict.status);
-    let same = same_status.filter(|old| old.reason == verdict.reason && old.message == verdict.message);
-    FleetCondition {
-        type_: verdict.type_.to_owned(),
-        status: verdict.status.to_owned(),
-        last_update_time: same.map_or_else(|| Some(time::began(now)), |old| old.last_update_time.clone()),
-        last_transition_time: same_status
-            .map_or_else(|| Some(time::began(now)), |old| old.last_transition_time.clone()),
-        reason: verdict.reason.to_owned(),
-        message: verdict.message,
-    }
+    let Verdict { type_, status, reason, message } = verdict;
+    FleetCondition::next(before, type_, status, reason, text::bounded(message), time::began(now))
 }

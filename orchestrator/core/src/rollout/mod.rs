@@ -22,6 +22,7 @@ mod pend;
 mod pend_failures;
 mod planner;
 mod progress;
+mod progress_deadline;
 mod progress_made;
 mod replace;
 mod retirement_order;

@@ -1,25 +1,20 @@
 //! The step of a rollout, its reason, and whether it makes progress.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-use rayfleet_api::ValidFleet;
 use rayfleet_api::spec::WhenNoRoom;
-use rayfleet_api::status::{Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep};
+use rayfleet_api::status::{
+    GroupStatus, Phase, RayClusterFleetStatus, RollbackStatus, RolloutStatus, RolloutStep,
+};
 
-use super::blocked::{Blocked, ROOM_UNKNOWN};
+use super::blocked::{Blocked, Hold, ROOM_UNKNOWN};
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
 use super::counts::Counts;
 use super::planner::Planner;
 use super::progress_made::{Since, moved};
 use super::{admission, blocker, moving, pend};
-use crate::{held, startup_times, text, time};
+use crate::{text, time};
 
 /// The most groups named in a reason; the list of groups has all.
 const NAMED: usize = 3;
-
-/// Why nothing can move, and what would help.
-pub(super) type Hold = String;
 
 /// The rollout's step and reason, and why it is stuck if it is.
 pub(super) fn progress(
@@ -45,7 +40,7 @@ pub(super) fn progress(
         pend_failed_revision: None,
         pend_failures: 0,
         pend_retry_after: None,
-        from: outdated.map(|group| group.revisions()),
+        from: outdated.map(GroupStatus::revisions),
         revision_number: old.revision_number.filter(|_| old.to == to),
         last_progress: if moved { Some(time::began(planner.inputs.now)) } else { old.last_progress },
         lost_requests: old.lost_requests.saturating_add(i64::from(lost)),
@@ -58,32 +53,6 @@ pub(super) fn progress(
         in_vain.record(&mut rollout);
     }
     (rollout, hold)
-}
-
-/// Whether a step, with groups missing or not, is one that something has to follow.
-pub(super) fn waits(step: RolloutStep, missing: bool) -> bool {
-    use RolloutStep::{Complete, Paused, RolledBack, Suspended, WaitingForNodes};
-    match step {
-        // Whoever suspended a group resumes it, and pods that wait for nodes have an end of their own.
-        Complete | RolledBack | Suspended | WaitingForNodes => false,
-        // What is held is the rollout, not the repair of what is there.
-        Paused => missing,
-        refused if held::is_step(refused) => missing,
-        _ => true,
-    }
-}
-
-/// The time by which there must be progress.
-pub(super) fn deadline(rollout: &RolloutStatus, missing: bool, limit: Duration) -> Option<Timestamp> {
-    time::end_of(rollout.last_progress.as_ref(), limit).filter(|_| waits(rollout.step, missing))
-}
-
-/// Whether there was no progress for too long, according to the status and for its spec.
-pub(super) fn overdue(fleet: &ValidFleet, status: &RayClusterFleetStatus, now: Timestamp) -> bool {
-    let rollout = status.rollout.as_ref().filter(|_| status.observed_generation == Some(fleet.generation));
-    let limit = startup_times::progress_deadline(fleet, status);
-    let missing = status.unavailable_replicas > 0;
-    rollout.and_then(|rollout| deadline(rollout, missing, limit)).is_some_and(|end| end <= now)
 }
 
 /// A rollout that waits for room which nothing in progress will free.

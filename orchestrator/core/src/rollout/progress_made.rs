@@ -10,7 +10,7 @@ use rayfleet_api::status::{GroupStatus, RayClusterFleetStatus, RolloutStatus, Ro
 use super::classify::{RevisionMatch, available_from, is_ready, is_retained, revision_match};
 use super::counts::Counts;
 use super::planner::Planner;
-use super::progress::waits;
+use super::progress_deadline::waits;
 use crate::held;
 use crate::ledger::by_name;
 
@@ -41,7 +41,7 @@ pub(super) fn moved(
         || serves_more(planner, before)
 }
 
-/// It has no failure from which it has not recovered (`group::serve`).
+/// It has no failure from which it has not recovered (`group::readiness`).
 fn sound(group: &GroupStatus) -> bool {
     group.failures == 0 && group.restarts == 0
 }

@@ -9,7 +9,7 @@ use rayfleet_api::status::{RayClusterFleetStatus, RolloutStatus};
 use super::classify::available_from;
 use super::counts::Counts;
 use super::planner::Planner;
-use super::{admission, blocker, conditions, pend, progress, size};
+use super::{admission, blocker, conditions, pend, progress, progress_deadline, size};
 use crate::startup_times;
 
 /// What a pass leads to.
@@ -66,7 +66,7 @@ fn wake(
     limit: Duration,
 ) -> Option<Timestamp> {
     let available = planner.groups.iter().filter_map(|group| available_from(planner.fleet, group));
-    let overdue = progress::deadline(rollout, counts.available < counts.wanted, limit);
+    let overdue = progress_deadline::deadline(rollout, counts.available < counts.wanted, limit);
     let moments = available
         .chain(overdue)
         .chain(blocker::wake(planner))

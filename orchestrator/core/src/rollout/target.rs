@@ -13,7 +13,7 @@ use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use super::classify::{RevisionMatch, is_available, is_retained, revision_match};
 use super::pend_failures::PendFailures;
-use super::progress;
+use super::progress_deadline;
 use crate::effect::Effect;
 use crate::observed::ObservedGroup;
 use crate::{group, startup_times, text, time};
@@ -94,7 +94,7 @@ impl<'a> RolloutTarget<'a> {
         }
         let stable = self.stable?;
         let mut new = groups.iter().filter(|group| revision_match(asked, group) == RevisionMatch::UpToDate);
-        let overdue = progress::overdue(asked, status, now);
+        let overdue = progress_deadline::overdue(asked, status, now);
         let limit = startup_times::progress_deadline(asked, status);
         let cause = new.find_map(|group| {
             failed_to_start(asked, group).or_else(|| {

@@ -86,15 +86,7 @@ fn arrives_in_time(before: &GroupStatus, after: &GroupStatus) -> bool {
 }
 
 fn comes_up(phase: Phase) -> bool {
-    matches!(
-        phase,
-        Phase::Pending
-            | Phase::Provisioning
-            | Phase::Forming
-            | Phase::Placing
-            | Phase::Loading
-            | Phase::Probing
-    )
+    phase < Phase::Ready
 }
 
 /// Whether nothing but words about groups and the rollout differs.

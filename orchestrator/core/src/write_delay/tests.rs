@@ -96,7 +96,7 @@ fn what_people_watch_waits_a_little_and_words_longer() {
 
 #[test]
 fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
-    let news: [fn(&mut RayClusterFleetStatus); 9] = [
+    let changes: [fn(&mut RayClusterFleetStatus); 9] = [
         |status| status.observed_generation = Some(2),
         |status| status.replicas = 1,
         |status| status.updated_replicas = 1,
@@ -107,8 +107,8 @@ fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
         |status| status.groups[0].phase_since = Some(time(1)),
         |status| rollout_of(status).revision_number = Some(2),
     ];
-    for (number, change) in news.into_iter().enumerate() {
-        assert_eq!(wait(change), Some(PHASE_DELAY), "news {number}");
+    for (number, change) in changes.into_iter().enumerate() {
+        assert_eq!(wait(change), Some(PHASE_DELAY), "change {number}");
     }
     let words: [fn(&mut RayClusterFleetStatus); 7] = [
         |status| status.groups[0].head = Some("a-head".into()),
@@ -125,7 +125,7 @@ fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
 }
 
 #[test]
-fn where_a_group_stands_is_news_only_on_its_way_up() {
+fn where_a_group_stands_is_written_early_only_on_its_way_up() {
     let up =
         [Phase::Pending, Phase::Provisioning, Phase::Forming, Phase::Placing, Phase::Loading, Phase::Probing];
     let at = |phase: Phase| status(|status| status.groups[0].phase = phase);
@@ -184,7 +184,7 @@ fn no_effect_is_ahead_of_the_ledger_but_those_that_open_a_group() {
 }
 
 #[test]
-fn that_a_group_is_ready_is_news_unless_its_time_is_nearly_over() {
+fn that_a_group_is_ready_is_written_early_unless_its_time_is_nearly_over() {
     let up = |deadline: Option<i64>| {
         status(|status| {
             status.groups[0].phase = Phase::Probing;

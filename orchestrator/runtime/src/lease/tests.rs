@@ -124,8 +124,8 @@ async fn a_lease_that_is_given_back_is_free_at_once() {
     assert!(!a_leads.holds(clock::monotonic()));
 }
 
-/// A replica is deaf from a moment on, while it leads.
-fn deaf_from(leads: &Leadership, begins: Instant) -> impl Fn(Instant) -> Option<Duration> + use<> {
+/// A replica hears no pod from a moment on, while it leads.
+fn unheard_from(leads: &Leadership, begins: Instant) -> impl Fn(Instant) -> Option<Duration> + use<> {
     let leads = leads.clone();
     move |now| (leads.holds(now) && begins <= now).then(|| now - begins)
 }
@@ -135,9 +135,9 @@ async fn a_leader_that_hears_no_pod_leaves_the_lease_to_one_that_does() {
     let api = ApiServer::new();
     let (a, mut a_leads) = election(&api, "a");
     let (b, mut b_leads) = election(&api, "b");
-    let a_is_deaf = deaf_from(&a_leads, clock::monotonic() + Duration::from_mins(1));
+    let a_hears_nobody = unheard_from(&a_leads, clock::monotonic() + Duration::from_mins(1));
     let running = [
-        tokio::spawn(a.run(Arc::default(), "it is deaf", a_is_deaf)),
+        tokio::spawn(a.run(Arc::default(), "it hears no pod", a_hears_nobody)),
         tokio::spawn(b.run(Arc::default(), "", |_| None)),
     ];
     a_leads.gained().await;
@@ -157,11 +157,11 @@ async fn a_leader_that_hears_no_pod_leaves_the_lease_to_one_that_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deaf_replica_leads_again_where_nobody_else_does() {
+async fn a_leader_that_hears_no_pod_leads_again_where_nobody_else_does() {
     let api = ApiServer::new();
     let (a, mut leads) = election(&api, "a");
-    let deaf = deaf_from(&leads, clock::monotonic());
-    let running = tokio::spawn(a.run(Arc::default(), "it is deaf", deaf));
+    let hears_nobody = unheard_from(&leads, clock::monotonic());
+    let running = tokio::spawn(a.run(Arc::default(), "it hears no pod", hears_nobody));
     let mut without = Duration::ZERO;
     leads.gained().await;
     let started = clock::monotonic();

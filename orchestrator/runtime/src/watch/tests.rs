@@ -89,11 +89,11 @@ fn has(kept: &Kept, name: &str) -> bool {
 
 /// Follows the pods for so long.
 async fn follow_for(seconds: u64, server: &Fake, kept: &Kept) -> Vec<String> {
-    let complaints = Mutex::new(Vec::new());
-    let complain = |broken: &Broken| complaints.lock().push(broken.to_string());
-    let follow = follow(server.client(), what("/api/v1/pods"), kept, complain);
+    let errors = Mutex::new(Vec::new());
+    let report = |broken: &Broken| errors.lock().push(broken.to_string());
+    let follow = follow(server.client(), what("/api/v1/pods"), kept, report);
     let _ = tokio::time::timeout(Duration::from_secs(seconds), follow).await;
-    complaints.into_inner()
+    errors.into_inner()
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,8 +157,8 @@ async fn all_pages_of_a_list_are_read_and_a_watch_goes_on_from_where_it_was() {
         }
     });
     let kept = Kept::default();
-    let complaints = follow_for(1, &server, &kept).await;
-    assert_eq!(complaints, Vec::<String>::new());
+    let errors = follow_for(1, &server, &kept).await;
+    assert_eq!(errors, Vec::<String>::new());
     assert!(has(&kept, "a") && !has(&kept, "b"));
     let paths: Vec<String> = server.calls().into_iter().map(|call| call.path).collect();
     assert!(paths[3].contains("watch=true") && paths[3].contains("resourceVersion=20"), "{paths:?}");
@@ -172,8 +172,8 @@ async fn what_is_too_old_to_go_on_from_is_listed_again() {
         Answer::Stream(200, event("ERROR", &json!({"status": "Failure", "code": 410, "message": "too old"}))),
     ] {
         let server = Fake::new(move |call| if is_watch(call) { gone.clone() } else { list(&[], "7", None) });
-        let complaints = follow_for(1, &server, &Kept::default()).await;
-        assert_eq!(complaints, ["the API server says 410: too old"; 2]);
+        let errors = follow_for(1, &server, &Kept::default()).await;
+        assert_eq!(errors, ["the API server says 410: too old"; 2]);
         let lists = server.calls().iter().filter(|call| !is_watch(call)).count();
         assert_eq!(lists, 2);
     }
@@ -184,8 +184,8 @@ async fn another_failure_of_a_watch_needs_no_new_list() {
     let server = Fake::new(|call| {
         if is_watch(call) { Answer::Reply(500, json!("a proxy's page")) } else { list(&[], "7", None) }
     });
-    let complaints = follow_for(2, &server, &Kept::default()).await;
-    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    let errors = follow_for(2, &server, &Kept::default()).await;
+    assert_eq!(errors.len(), 2, "{errors:?}");
     assert_eq!(server.calls().iter().filter(|call| !is_watch(call)).count(), 1);
 }
 
@@ -262,12 +262,10 @@ async fn nothing_of_a_foreign_object_is_ever_logged() {
         }
     });
     let kept = Kept::default();
-    let complain = |broken: &Broken| warn!(error = %broken, "a watch failed");
+    let report = |broken: &Broken| warn!(error = %broken, "a watch failed");
     let (pods, nodes) = (what("/api/v1/pods"), what("/api/v1/nodes"));
-    let _ =
-        tokio::time::timeout(Duration::from_secs(5), follow(server.client(), pods, &kept, complain)).await;
-    let _ =
-        tokio::time::timeout(Duration::from_secs(5), follow(server.client(), nodes, &kept, complain)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), follow(server.client(), pods, &kept, report)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), follow(server.client(), nodes, &kept, report)).await;
     let logged = String::from_utf8(logged.0.lock().clone()).unwrap();
     assert!(logged.contains("n/bad-7") && logged.contains("a watch failed"), "{logged}");
     assert!(!logged.contains("hunter2"), "{logged}");

@@ -63,8 +63,8 @@ impl Agent {
             // The first line is on its way.
             return asked.filter(|_| is_over(Some(at), STEADY));
         };
-        let load = with_progress(&self.bridge, target, load).await;
-        self.hearing.record_line(&assignment.group, assignment.pods.head_ip.as_deref(), at);
+        let load = with_progress(&self.shared.bridge, target, load).await;
+        self.shared.hearing.record_line(&assignment.group, assignment.pods.head_ip.as_deref(), at);
         let called = self.called && is_over(self.last_look, QUICK);
         if called || is_over(self.last_look, RESTING_JOB) {
             return Some((called || is_over(self.last_deep, RESTING_DEEP), Some((Health::Serving, load))));
@@ -76,7 +76,7 @@ impl Agent {
     /// Opens the watch of a launch that has none.
     async fn open_watch(&mut self, of: &Submission, target: &Target) {
         if !self.watch.is_of(of)
-            && let Some(engine) = self.bridge.engine(target)
+            && let Some(engine) = self.shared.bridge.engine(target)
         {
             self.watch.open(of, &engine).await;
         }
@@ -86,7 +86,7 @@ impl Agent {
     fn go_on(&mut self, assignment: &Assignment, of: &Submission, load: Option<&Load>, heard: bool) {
         let now = clock::monotonic();
         let same = self.reported.as_ref().is_some_and(|(at, reach)| {
-            now.saturating_duration_since(*at) < REPORT && *reach == self.hearing.of(&assignment.group, now)
+            now.saturating_duration_since(*at) < REPORT && *reach == self.shared.hearing.of(&assignment.group, now)
         });
         let idle = load.is_some_and(|load| load.awaiting == 0);
         if same && idle && !heard {

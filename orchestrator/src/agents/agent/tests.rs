@@ -28,17 +28,15 @@ fn agent(assignment: Assignment) -> (Agent, Fake) {
     let secret = json!({"metadata": {"name": "g", "namespace": "n"}, "data": {"auth_token": "c2VjcmV0"}});
     let server = Fake::new(move |_| Answer::Reply(200, secret.clone()));
     let (_, assignment) = watch::channel(assignment);
-    let agent = Agent::new(
-        Bridge::new(Limits::default()).unwrap(),
-        GroupToken::new(server.client()),
-        Arc::new(Index::default()),
-        Arc::new(Metrics::new()),
-        Arc::default(),
-        Key::new("n", "f"),
-        assignment,
-        Arc::default(),
-        GateTimer::default(),
-    );
+    let shared = Shared {
+        client: server.client(),
+        bridge: Bridge::new(Limits::default()).unwrap(),
+        index: Arc::new(Index::default()),
+        metrics: Arc::new(Metrics::new()),
+        hearing: Arc::default(),
+    };
+    let fleet = Key::new("n", "f");
+    let agent = Agent::new(Arc::new(shared), fleet, assignment, Arc::default(), GateTimer::default());
     (agent, server)
 }
 
@@ -122,8 +120,14 @@ const WORKER: &str = "10.0.0.2";
 const CLUSTER: &str = "n/g";
 
 /// A Ray whose head has joined, without GPUs.
-async fn head(own_engine_port: Option<u16>) -> RayWorld {
+async fn head() -> RayWorld {
     let ray = RayWorld::new(1);
+    start_head(&ray, None).await;
+    ray
+}
+
+/// Starts a head without GPUs, and waits until it has joined.
+async fn start_head(ray: &RayWorld, own_engine_port: Option<u16>) {
     ray.start(RayPod {
         ip: HEAD.to_owned(),
         host_node: "a".to_owned(),
@@ -136,7 +140,6 @@ async fn head(own_engine_port: Option<u16>) -> RayWorld {
         own_engine_port,
     });
     until("the head to join", || ray.ready(HEAD)).await;
-    ray
 }
 
 /// Starts a worker with the GPUs of the fleet's model.
@@ -154,8 +157,8 @@ fn start_worker(ray: &RayWorld) {
     });
 }
 
-/// How often a job was submitted.
-fn submits(ray: &RayWorld) -> usize {
+/// How many jobs there are.
+fn jobs(ray: &RayWorld) -> usize {
     ray.snapshot()["clusters"][CLUSTER]["jobs"].as_array().map_or(0, Vec::len)
 }
 
@@ -194,7 +197,8 @@ fn launch() -> (Launch, Engine) {
 fn agent_on(ray: &RayWorld, assignment: Assignment) -> (Agent, watch::Sender<Assignment>) {
     let (sender, receiver) = watch::channel(assignment.clone());
     let (mut agent, _) = agent(assignment);
-    agent.bridge = Bridge::over(ray.wire(), Limits::default()).unwrap();
+    let shared = Arc::get_mut(&mut agent.shared).unwrap();
+    shared.bridge = Bridge::over(ray.wire(), Limits::default()).unwrap();
     agent.assignment = receiver;
     (agent, sender)
 }
@@ -202,10 +206,10 @@ fn agent_on(ray: &RayWorld, assignment: Assignment) -> (Agent, watch::Sender<Ass
 /// Between two looks nothing changes, so nobody would decide it again.
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
-    let ray = head(None).await;
+    let ray = head().await;
     let (launch, engine) = launch();
     let (agent, _assignment) = agent_on(&ray, assigned(engine));
-    let index = agent.index.clone();
+    let index = agent.shared.index.clone();
     agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
 
@@ -215,17 +219,17 @@ async fn a_launch_that_failed_is_tried_again_until_it_succeeds() {
     };
     until("the failure to be reported", || error().is_some()).await;
     assert!(error().unwrap().starts_with("the plan does not fit: "));
-    assert_eq!(submits(&ray), 0);
+    assert_eq!(jobs(&ray), 0);
     start_worker(&ray);
-    until("a submit", || submits(&ray) > 0).await;
-    assert_eq!(submits(&ray), 1);
+    until("a job", || jobs(&ray) > 0).await;
+    assert_eq!(jobs(&ray), 1);
     running.abort();
 }
 
 /// No head yet: there is nobody to launch it.
 #[tokio::test(start_paused = true)]
 async fn a_launch_waits_for_a_head_with_an_address() {
-    let ray = head(None).await;
+    let ray = head().await;
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, engine) = launch();
@@ -235,16 +239,16 @@ async fn a_launch_waits_for_a_head_with_an_address() {
     agent.commands.put(Command::Launch(Box::new(launch)));
     let running = tokio::spawn(agent.run());
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(submits(&ray), 0);
+    assert_eq!(jobs(&ray), 0);
     assignment.send(whole).unwrap();
-    until("a submit", || submits(&ray) > 0).await;
-    assert_eq!(submits(&ray), 1);
+    until("a job", || jobs(&ray) > 0).await;
+    assert_eq!(jobs(&ray), 1);
     running.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_the_group_has_left_is_not_done() {
-    let ray = head(None).await;
+    let ray = head().await;
     start_worker(&ray);
     until("the worker to join", || ray.ready(WORKER)).await;
     let (launch, _) = launch();
@@ -255,29 +259,40 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
     let (mut agent, _assignment) = agent_on(&ray, next.clone());
     let target = agent.target(next).await.unwrap().unwrap();
     agent.carry_out(Command::Launch(Box::new(launch)), &target).await;
-    assert_eq!((submits(&ray), agent.is_quiet()), (0, false));
+    assert_eq!((jobs(&ray), agent.is_quiet()), (0, false));
 }
 
-/// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask.
+/// The template's own engine goes by what it says itself, if it served before; so does a group that has no engine to ask. One that is
+/// ill says so; one that still loads says nothing.
 #[tokio::test(start_paused = true)]
 async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
-    for (engine_serves, pace, port, serves) in [
-        (true, PollInterval::Steady, Some(8000), true),
-        (true, PollInterval::Quick, Some(8000), false),
-        (false, PollInterval::Steady, Some(8000), false),
-        (false, PollInterval::Steady, None, true),
+    for (healthy, pace, port, serves) in [
+        (Some(true), PollInterval::Steady, Some(8000), true),
+        (Some(true), PollInterval::Quick, Some(8000), false),
+        (Some(false), PollInterval::Steady, Some(8000), false),
+        (None, PollInterval::Steady, Some(8000), false),
+        (None, PollInterval::Steady, None, true),
     ] {
-        let ray = head(Some(8000)).await;
-        if engine_serves {
+        let ray = RayWorld::new(1);
+        let dead = healthy == Some(false);
+        ray.models(move |_, _| EngineBehaviour { dead, ..EngineBehaviour::default() });
+        start_head(&ray, Some(8000)).await;
+        if healthy.is_some() {
             tokio::time::sleep(EngineBehaviour::default().load).await;
         }
         ray.set_dashboard(CLUSTER, DashboardState::Silent);
         let assignment = Assignment { pace, ..assigned(Engine::Own { port }) };
         let (mut agent, _assignment) = agent_on(&ray, assignment.clone());
         let target = agent.target(assignment.clone()).await.unwrap().unwrap();
+        if let Some(engine) = agent.shared.bridge.engine(&target) {
+            let health = engine.own_health().await;
+            assert_eq!(health == Health::Serving, healthy == Some(true), "{health:?}");
+            assert_eq!(health == Health::Unhealthy(503), healthy == Some(false), "{health:?}");
+        }
         agent.look(&assignment, &target, true, None).await;
-        let observed = agent.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
-        assert_eq!(observed.is_ok(), serves, "{engine_serves} {pace:?} {port:?}: {observed:?}");
+        let observed =
+            agent.shared.index.read(|known| known.ray.get(&Key::new("n", "g")).cloned()).unwrap().state;
+        assert_eq!(observed.is_ok(), serves, "{healthy:?} {pace:?} {port:?}: {observed:?}");
         if let Ok(alive) = observed {
             assert!(alive.engine.healthy && alive.engine.unverified.is_some(), "{alive:?}");
             assert_eq!(alive.nodes, [HEAD, WORKER]);

@@ -1,4 +1,4 @@
-//! Questions and answers over time: who is gone, and who is deaf.
+//! Questions and answers over time: who is gone, and who is cut off himself.
 
 use super::*;
 use crate::clock;
@@ -86,7 +86,7 @@ fn when_nobody_is_heard_nobody_is_gone() {
                 assert_ne!(heard.reach, Reach::Silent, "at {second} s");
             }
             assert_eq!(bench.reach(0, cut + 6), Reach::Unsure);
-            assert_eq!(bench.reach(0, cut + 11), Reach::Deaf);
+            assert_eq!(bench.reach(0, cut + 11), Reach::AllSilent);
         }
     }
 }
@@ -110,10 +110,10 @@ fn when_a_cut_ends_nobody_is_gone() {
 }
 
 #[test]
-fn a_replica_that_has_never_heard_anybody_is_unsure_and_then_deaf() {
+fn a_replica_that_has_never_heard_anybody_is_unsure_before_it_says_that_all_are_silent() {
     let bench = Bench::new(&["n/g/1", "n/h/2"]);
     bench.asks(0, 12, |_, _| false);
-    assert_eq!((bench.reach(0, 1), bench.reach(0, 11)), (Reach::Unsure, Reach::Deaf));
+    assert_eq!((bench.reach(0, 1), bench.reach(0, 11)), (Reach::Unsure, Reach::AllSilent));
     let other = Bench::new(&["n/g/1", "n/h/2"]);
     other.asks(0, 2, |ip, _| ip == "2");
     assert_eq!(other.reach(0, 2), Reach::Unsure);
@@ -128,8 +128,8 @@ fn a_witness_of_another_namespace_says_nothing() {
     let bench = Bench::new(&["n/g/1", "m/h/2"]);
     bench.asks(0, 10, |_, _| true);
     bench.asks(10, 30, |ip, _| ip == "2");
-    assert_eq!((bench.of(0, 30).no_sign.len(), bench.reach(0, 30)), (0, Reach::Deaf));
-    assert_eq!(bench.hearing.deaf_for(bench.at(30_000)), None, "a standby would hear no more");
+    assert_eq!((bench.of(0, 30).no_sign.len(), bench.reach(0, 30)), (0, Reach::AllSilent));
+    assert_eq!(bench.hearing.no_reply_for(bench.at(30_000)), None, "a standby would hear no more");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn what_a_dashboard_or_engine_answers_is_a_sign_where_the_port_is_forbidden() {
     bench.hearing.record_answer(&bench.machines[0].0, true, bench.at(19_000));
     assert_eq!(bench.reach(0, 20), Reach::Heard);
     bench.hearing.record_answer(&bench.machines[0].0, false, bench.at(22_000));
-    assert_eq!(bench.reach(0, 30), Reach::Deaf);
+    assert_eq!(bench.reach(0, 30), Reach::AllSilent);
 }
 
 #[test]
@@ -157,15 +157,16 @@ fn an_address_that_is_not_of_the_group_any_more_is_forgotten() {
 #[test]
 fn how_long_nobody_is_heard_counts_from_the_last_sign_and_for_pods_that_are_well() {
     let bench = Bench::new(&["n/g/1", "m/h/2"]);
-    let deaf = |second: u64| bench.hearing.deaf_for(bench.at(second * 1000)).map(|length| length.as_secs());
-    assert_eq!(deaf(100), None, "nobody is asked");
+    let no_reply =
+        |second: u64| bench.hearing.no_reply_for(bench.at(second * 1000)).map(|length| length.as_secs());
+    assert_eq!(no_reply(100), None, "nobody is asked");
     bench.asks(0, 10, |_, _| true);
-    assert_eq!(deaf(10), None);
+    assert_eq!(no_reply(10), None);
     bench.asks(10, 40, |_, _| false);
-    assert_eq!((deaf(15), deaf(40)), (None, Some(31)));
+    assert_eq!((no_reply(15), no_reply(40)), (None, Some(31)));
     for (group, ip) in &bench.machines {
         bench.hearing.probing(group, std::slice::from_ref(ip), false, bench.at(40_000));
     }
-    assert_eq!(deaf(41), None, "Kubernetes holds none of them well");
-    assert_eq!(deaf(100), None, "nobody has asked for a while");
+    assert_eq!(no_reply(41), None, "Kubernetes holds none of them well");
+    assert_eq!(no_reply(100), None, "nobody has asked for a while");
 }

@@ -405,6 +405,27 @@ fn the_first_words_about_a_silent_dashboard_stay_until_it_answers() {
 }
 
 #[test]
+fn the_first_words_about_a_launch_that_fails_stay_until_a_try_succeeds() {
+    let mut memory = ObservationCache::default();
+    let mut tried = |launch: &str, error: Option<&str>| {
+        memory.launch_tried(id(launch), error.map(str::to_owned));
+        memory
+            .launched(RayState { cluster: Some(two_nodes()), engine: None }, &id(launch), NOW)
+            .engine
+            .launch_error
+    };
+    assert_eq!(tried("g.e.1", Some("4 GPUs are missing")).as_deref(), Some("4 GPUs are missing"));
+    assert_eq!(tried("g.e.1", Some("3 GPUs are missing")).as_deref(), Some("4 GPUs are missing"));
+    assert_eq!(
+        tried("g.e.2", Some("2 GPUs are missing")).as_deref(),
+        Some("2 GPUs are missing"),
+        "another launch"
+    );
+    assert_eq!(tried("g.e.2", None), None);
+    assert_eq!(tried("g.e.2", Some("1 GPU is missing")).as_deref(), Some("1 GPU is missing"));
+}
+
+#[test]
 fn an_own_engine_that_serves_outlives_its_dashboard() {
     let pods = ["10.0.0.1".to_owned(), "10.0.0.2".to_owned()];
     let mut memory = ObservationCache::default();

@@ -58,15 +58,13 @@ impl Bench {
         self.index.protect(&key(), Protected { fleet, groups });
     }
 
-    /// What a pass asks for, as verb and name of a budget.
+    /// What a pass asks the API server for, as verb, kind and name.
     async fn sent(&self) -> Vec<String> {
         let before = self.calls.lock().len();
         let _ = self.controller.reconcile(&key()).await;
         let calls = self.calls.lock();
         let sent = calls.iter().skip(before);
-        sent.filter(|call| call.kind == Kind::BUDGET)
-            .map(|call| format!("{:?} {}", call.verb, call.name))
-            .collect()
+        sent.map(|call| format!("{:?} {} {}", call.verb, call.kind, call.name)).collect()
     }
 
     /// Names of the budgets that there are.
@@ -90,10 +88,10 @@ async fn what_a_fleet_asks_for_is_made_and_a_fleet_of_which_nothing_is_known_kee
     assert_eq!(bench.sent().await, Vec::<String>::new());
     bench.protect(&["g", "h"]);
     assert_eq!(bench.index.budget_queue.depth(), 1, "it has the budgets looked at");
-    assert_eq!(bench.sent().await, ["Create g", "Create h"]);
+    assert_eq!(bench.sent().await, ["Create PodDisruptionBudget g", "Create PodDisruptionBudget h"]);
     assert_eq!(bench.sent().await, Vec::<String>::new());
     bench.protect(&["h"]);
-    assert_eq!(bench.sent().await, ["Delete g"]);
+    assert_eq!(bench.sent().await, ["Delete PodDisruptionBudget g"]);
     assert_eq!(bench.budgets(), ["h"]);
     bench.index.unprotect(&key());
     assert_eq!(bench.sent().await, Vec::<String>::new());
@@ -112,7 +110,7 @@ async fn a_change_of_a_budget_has_its_fleets_budgets_looked_at_and_not_the_fleet
     bench.api.remove(&Kind::BUDGET, "n", "g").unwrap();
     bench.index.gone::<k8s_openapi::api::policy::v1::PodDisruptionBudget>(&budgets[0]);
     assert_eq!((bench.index.fleet_queue.depth(), bench.index.budget_queue.depth()), (0, 1));
-    assert_eq!(bench.sent().await, ["Create g"]);
+    assert_eq!(bench.sent().await, ["Create PodDisruptionBudget g"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,16 +126,16 @@ async fn a_write_that_is_refused_is_reported_once_and_tried_again() {
     });
     bench.protect(&["g"]);
     for _ in 0..3 {
-        assert_eq!(bench.sent().await, ["Create g"]);
+        assert_eq!(bench.sent().await, ["Create PodDisruptionBudget g"]);
     }
     let events =
-        tokio::time::timeout(std::time::Duration::from_secs(1), bench.executor.clone().write_events());
+        tokio::time::timeout(std::time::Duration::from_secs(1), bench.executor.writer.clone().write_events());
     assert!(events.await.is_err());
     let events = bench.api.list(&Kind::EVENT);
     let reported: Vec<&str> = events.iter().map(|event| event["reason"].as_str().unwrap()).collect();
     assert_eq!(reported, ["BudgetFailed"]);
     refuses.store(false, Ordering::Relaxed);
-    assert_eq!(bench.sent().await, ["Create g"]);
+    assert_eq!(bench.sent().await, ["Create PodDisruptionBudget g"]);
     assert_eq!(bench.sent().await, Vec::<String>::new());
 }
 

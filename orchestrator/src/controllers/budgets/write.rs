@@ -2,10 +2,9 @@
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{GetParams, PostParams};
 use rayfleet_api::ValidFleet;
 use rayfleet_runtime::WriteError;
-use rayfleet_runtime::writer::{body, gone_is_fine, if_it_is, of};
+use rayfleet_runtime::writer::{gone_is_fine, if_it_is, of};
 
 use super::BudgetReconciler;
 use super::plan::Budgets;
@@ -41,27 +40,14 @@ impl BudgetReconciler {
     /// One that `kubectl delete --cascade=orphan` left gives way, and is made at the next pass; one of somebody else is a failure.
     async fn create(&self, fleet: &ValidFleet, budget: &PodDisruptionBudget) -> Result<(), WriteError> {
         let at = of::<PodDisruptionBudget>(&fleet.namespace);
-        let request = body(budget).and_then(|body| at.create(&PostParams::default(), body));
-        let error =
-            match self.executor.ask::<PodDisruptionBudget>("create PodDisruptionBudget", request).await {
-                Ok(created) => {
-                    if let Some(created) = created {
-                        self.index.made(created);
-                    }
-                    return Ok(());
-                }
-                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => error,
-                Err(error) => return Err(error),
-            };
-        let name = budget.name_any();
-        let request = at.get(&name, &GetParams::default());
-        match self.executor.ask::<PodDisruptionBudget>("get PodDisruptionBudget", request).await? {
+        let what = ["create PodDisruptionBudget", "get PodDisruptionBudget"];
+        match self.executor.create(what, &at, budget).await? {
             // The watch has not delivered it yet.
-            Some(there) if controls(&fleet.uid, &there) => self.index.made(there),
-            Some(there) if is_orphan(&there, &fleet.name) => {
-                self.delete(&Key::new(&fleet.namespace, &name), there.uid()).await?;
+            Some((there, _)) if controls(&fleet.uid, &there) => self.index.made(there),
+            Some((there, _)) if is_orphan(&there, &fleet.name) => {
+                self.delete(&Key::of(budget), there.uid()).await?;
             }
-            Some(_) => return Err(error),
+            Some((_, taken)) => return Err(taken),
             None => {}
         }
         Ok(())

@@ -27,6 +27,6 @@ impl FleetReconciler {
             now: clock::now(),
         });
         let dead = decision.effects.into_iter().filter(Effect::ends_traffic_of_the_dead).collect();
-        self.gates(&Key::of(raw), dead, &mut Outcome::default()).await;
+        self.together(&Key::of(raw), dead, &mut Outcome::default()).await;
     }
 }

@@ -44,20 +44,19 @@ impl FleetReconciler {
         }
         let mut finalizers = stored.finalizers().to_vec();
         finalizers.push(names::FINALIZER.to_owned());
-        match self.executor.set_finalizers(stored, &finalizers).await {
-            Ok(true) => Ok(true),
-            Ok(false) => {
-                state.unheld = Some(now);
-                Ok(false)
-            }
-            Err(error) if error.is_conflict() => Err(error),
+        let is_set = match self.executor.set_finalizers(stored, &finalizers).await {
+            Err(error) if error.is_conflict() => return Err(error),
             Err(error) => {
                 // No reason to leave the groups alone: the fleet only can be deleted without a drain.
                 warn!(%error, "the finalizer could not be set");
-                state.unheld = Some(now);
-                Ok(false)
+                false
             }
+            Ok(is_set) => is_set,
+        };
+        if !is_set {
+            state.unheld = Some(now);
         }
+        Ok(is_set)
     }
 
     /// One look at a fleet that is being deleted. While its ledger is not kept, nothing can be drained by it: its gates are looked after
@@ -76,7 +75,7 @@ impl FleetReconciler {
         let answer = self.others(stored, others).await;
         let is_alone = matches!(answer, Ok(None));
         let hands = answer.ok().flatten().filter(ForeignOwner::loses_fields);
-        if let Some(hands) = hands.as_ref().filter(|_| others.is_foreign()) {
+        if let Some(hands) = hands.as_ref().filter(|_| others.foreign) {
             let end = end(stored, others.drain_timeout(stored));
             return match may_go(stored, true, end, clock::now()) {
                 Some(why) => self.release(stored, why).await,
@@ -97,16 +96,13 @@ impl FleetReconciler {
         outcome
     }
 
-    /// One look at a fleet that is being deleted.
+    /// One look at a fleet that is being deleted and held.
     async fn leave(
         &self,
         stored: &RayClusterFleet,
         raw: RayClusterFleet,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
-        if !is_held(stored) {
-            return Ok(None);
-        }
         // The garbage collector may have let them go before anybody looked here: they are not this fleet's to drain.
         if self.index.read(|known| !orphans_of(known, &raw).is_empty()) {
             return self.release(stored, "its groups were left").await;

@@ -47,7 +47,7 @@ impl ReconcilePass<'_> {
 pub(super) struct Outcome {
     first: Option<WriteError>,
     /// Something stands in the way that did not before, or does not any more.
-    pub(super) is_news: bool,
+    pub(super) reports_changed: bool,
 }
 
 impl Outcome {
@@ -63,11 +63,6 @@ impl Outcome {
 }
 
 impl FleetReconciler {
-    /// Sets gates.
-    pub(super) async fn gates(&self, fleet: &Key, gates: Vec<Effect>, outcome: &mut Outcome) {
-        self.together(fleet, gates, outcome).await;
-    }
-
     /// Everything that follows the ledger. Gates that were closed before it are not closed again.
     pub(super) async fn perform(
         &self,
@@ -79,7 +74,7 @@ impl FleetReconciler {
         let key = Key::of(pass.raw);
         let (closings, rest): (Vec<_>, Vec<_>) =
             effects.into_iter().filter(|effect| !effect.ends_traffic_of_the_dead()).partition(Effect::closes);
-        self.gates(&key, closings, outcome).await;
+        self.together(&key, closings, outcome).await;
         let (mut calls, mut repairs, mut creates) = (Vec::new(), Vec::new(), Vec::new());
         for effect in rest {
             match effect {
@@ -100,23 +95,22 @@ impl FleetReconciler {
     }
 
     /// Gates and deletions, at the same time.
-    async fn together(&self, fleet: &Key, effects: Vec<Effect>, outcome: &mut Outcome) {
+    pub(super) async fn together(&self, fleet: &Key, effects: Vec<Effect>, outcome: &mut Outcome) {
         finish(effects.into_iter().map(|effect| self.call(fleet, effect)), outcome).await;
     }
 
     /// Sets a RayCluster back that somebody else changed.
     async fn repair(&self, pass: &ReconcilePass<'_>, name: GroupName, uid: String) -> Result<(), WriteError> {
         let fleet = Key::of(pass.raw);
-        let made = pass.group(&name).map(|group| (self.template_of(pass, group), group));
-        let made = match &made {
-            Some((Ok(then), group)) => Some((then, *group)),
-            Some((Err(words), _)) => {
-                warn!(group = %name, %words, "a worker group that was removed cannot be put back");
-                None
-            }
-            None => None,
-        };
+        let made = pass.group(&name).and_then(|group| {
+            let then = self.template_of(pass, group);
+            let then = then.inspect_err(
+                |words| warn!(group = %name, %words, "a worker group that was removed cannot be put back"),
+            );
+            Some((then.ok()?, group))
+        });
         info!(group = %name, "setting the RayCluster back to its size");
+        let made = made.as_ref().map(|(then, group)| (then, *group));
         self.executor.repair_cluster(&fleet.sibling(name), &uid, made).await
     }
 
@@ -137,7 +131,7 @@ impl FleetReconciler {
 
     /// What is no call to the API server. The lease is for it all the same.
     fn command(&self, pass: &ReconcilePass<'_>, effect: Effect, outcome: &mut Outcome) {
-        if let Err(error) = self.executor.may("perform an effect") {
+        if let Err(error) = self.executor.writer.may("perform an effect") {
             outcome.failed(error);
             return;
         }
@@ -202,14 +196,14 @@ impl FleetReconciler {
             let met = |words: String, taken: bool, state: &mut FleetState| {
                 state.obstacles.met(object.clone(), "CreateFailed", &words, taken, now).then_some(words)
             };
-            let news = match made {
+            let changed = match made {
                 Ok(Made::Ours) => {
-                    outcome.is_news |= state.obstacles.over(&object);
+                    outcome.reports_changed |= state.obstacles.over(&object);
                     None
                 }
                 // The group itself says whose it is.
                 Ok(Made::Taken(whose)) => {
-                    outcome.is_news |= met(whose, true, state).is_some();
+                    outcome.reports_changed |= met(whose, true, state).is_some();
                     None
                 }
                 Err(Failed::NotTried(words)) => met(words, false, state),
@@ -222,8 +216,8 @@ impl FleetReconciler {
                     met(format!("RayCluster {name} cannot be created: {}", error.words()), false, state)
                 }
             };
-            if let Some(message) = news {
-                outcome.is_news = true;
+            if let Some(message) = changed {
+                outcome.reports_changed = true;
                 self.executor.tell(pass.raw, true, "CreateFailed", &message);
             }
         }

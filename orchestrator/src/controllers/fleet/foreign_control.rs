@@ -11,13 +11,14 @@ use kube::core::DynamicObject;
 use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
 use rayfleet_core::{Effect, ReconcileInput, decide};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::deletion::LONGEST_UNKNOWN;
+use super::effects::Outcome;
 use super::foreign_owner::ForeignOwner;
 use super::{FleetReconciler, split};
 use crate::clock;
-use crate::kubernetes::{Gate, Key, Records, Snapshot, WriteError, groups_of, owned_clusters};
+use crate::kubernetes::{Key, Records, Snapshot, WriteError, groups_of, owned_clusters};
 
 /// Time until somebody is asked again whether the others have gone.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -33,8 +34,8 @@ pub(super) struct ForeignControl {
     asked: Option<(Option<i64>, bool)>,
     /// The answer to a write lacked the ledger.
     pub(super) doubt: bool,
-    /// AIBrix's CRD is there.
-    foreign: bool,
+    /// AIBrix's CRD was there when that was asked last.
+    pub(super) foreign: bool,
     /// The newest generation that may have lost fields to it.
     pruned: Option<i64>,
 }
@@ -84,11 +85,6 @@ impl ForeignControl {
             raw.status = self.known(&raw).and_then(|whole| whole.status.clone());
         }
         raw
-    }
-
-    /// AIBrix's CRD was there when that was asked last.
-    pub(super) fn is_foreign(&self) -> bool {
-        self.foreign
     }
 
     /// A fleet that has lost fields, with those that are remembered.
@@ -258,24 +254,19 @@ impl FleetReconciler {
             now: clock::now(),
         };
         let decision = decide(&world);
-        self.executor.may("look after engines")?;
+        self.executor.writer.may("look after engines")?;
         self.assign(&key, &fleet, &decision.status.groups, &agents);
-        let mut failed = None;
-        for effect in decision.effects {
-            // A group that drains goes by a decision, which would have to be written first.
-            if !matches!(effect, Effect::SetGate { open: true, .. }) && !effect.ends_traffic_of_the_dead() {
-                continue;
-            }
-            let Effect::SetGate { pod, pod_uid, open, launch, reason, .. } = effect else { continue };
-            let gate = Gate { open, launch: &launch, reason };
-            if let Err(cause) = self.executor.set_gate(&key.sibling(pod), &pod_uid, gate).await {
-                error!(error = %cause, "a gate could not be set; it is decided again");
-                failed.get_or_insert(cause);
-            }
-        }
+        // A group that drains goes by a decision, which would have to be written first.
+        let may_be_set = |effect: &Effect| {
+            matches!(effect, Effect::SetGate { open: true, .. }) || effect.ends_traffic_of_the_dead()
+        };
+        let gates = decision.effects.into_iter().filter(may_be_set).collect();
+        let mut outcome = Outcome::default();
+        self.together(&key, gates, &mut outcome).await;
         raw.status = Some(decision.status);
         others.whole = Some(Arc::new(raw));
-        failed.map_or(Ok(decision.wake.into_iter().chain([again]).min()), Err)
+        outcome.result()?;
+        Ok(decision.wake.into_iter().chain([again]).min())
     }
 }
 

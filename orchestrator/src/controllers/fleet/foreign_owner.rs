@@ -70,24 +70,14 @@ impl ForeignOwner {
         before: &RayClusterFleetStatus,
         now: Timestamp,
     ) -> Option<RayClusterFleetStatus> {
-        let says = |condition: &FleetCondition| {
-            condition.type_ == "Stalled"
-                && (condition.status.as_str(), condition.reason.as_str()) == ("True", self.reason)
-                && condition.message == self.message
-        };
-        if self.reason != OWNED_BY_AIBRIX || before.conditions.iter().any(says) {
+        let (conditions, message) = (&before.conditions, self.message.clone());
+        let stalled = FleetCondition::next(conditions, "Stalled", "True", self.reason, message, Time(now));
+        if self.reason != OWNED_BY_AIBRIX || before.conditions.contains(&stalled) {
             return None;
         }
         let mut status = before.clone();
         status.conditions.retain(|condition| condition.type_ != "Stalled");
-        status.conditions.push(FleetCondition {
-            type_: "Stalled".to_owned(),
-            status: "True".to_owned(),
-            last_update_time: Some(Time(now)),
-            last_transition_time: Some(Time(now)),
-            reason: self.reason.to_owned(),
-            message: self.message.clone(),
-        });
+        status.conditions.push(stalled);
         Some(status)
     }
 }

@@ -92,7 +92,7 @@ impl FleetReconciler {
         };
         let (event, reason, words) = match written {
             Ok(Made::Ours) => {
-                outcome.is_news |= state.obstacles.over(&object);
+                outcome.reports_changed |= state.obstacles.over(&object);
                 return;
             }
             Ok(Made::Taken(whose)) => {
@@ -103,9 +103,9 @@ impl FleetReconciler {
             Err(error) if error.is_not_leader() || error.is_conflict() => return outcome.failed(error),
             Err(error) => (event, error.reason(), format!("{name} cannot be written: {}", error.words())),
         };
-        let is_news = state.obstacles.met(object, reason, &words, false, clock::monotonic());
-        if is_news {
-            outcome.is_news = true;
+        let is_new = state.obstacles.met(object, reason, &words, false, clock::monotonic());
+        if is_new {
+            outcome.reports_changed = true;
             self.executor.tell(raw, true, event, &words);
         }
     }

@@ -11,7 +11,6 @@ use rayfleet_core::HoldReason;
 
 use super::FleetReconciler;
 use super::state::FleetState;
-use super::template_dry_run::DryRunResult;
 use crate::kubernetes::{KubeRay, Records, WriteError};
 use crate::refusal;
 
@@ -52,12 +51,11 @@ impl FleetReconciler {
             self.close_gates_of_the_dead(raw, &meanwhile).await;
         }
         let held = match state.templates.check(&self.executor, &fleet).await? {
-            DryRunResult::Fits => match self.off_record(raw, &fleet, state).await? {
+            Some(held) => held,
+            None => match self.off_record(raw, &fleet, state).await? {
                 None => return Ok(Ok(TargetSpec { fleet, held: None })),
                 Some(words) => refusal::not_now(&words),
             },
-            DryRunResult::Refused(words) => refusal::template(&words),
-            DryRunResult::NotNow(words) => refusal::not_now(&words),
         };
         Ok(self.stand_in(raw, state, held, Some(fleet)))
     }

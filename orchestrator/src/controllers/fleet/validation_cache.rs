@@ -34,7 +34,8 @@ struct Validated {
     deleting: bool,
     labels: BTreeMap<String, String>,
     engine_port: Option<String>,
-    /// Hash of the spec, which is too large to be kept once more.
+    /// Hash of the spec, which is too large to be kept once more. A generation that was set back with a backup of the cluster says
+    /// nothing of it.
     spec: u64,
 }
 
@@ -48,16 +49,6 @@ impl Validated {
             engine_port: raw.annotations().get(names::ANNOTATION_ENGINE_PORT).cloned(),
             spec: hash(&raw.spec),
         }
-    }
-
-    fn is(&self, raw: &RayClusterFleet) -> bool {
-        self.uid == raw.metadata.uid
-            && self.generation == raw.metadata.generation
-            && self.deleting == raw.metadata.deletion_timestamp.is_some()
-            && self.labels == *raw.labels()
-            && self.engine_port.as_ref() == raw.annotations().get(names::ANNOTATION_ENGINE_PORT)
-            // A generation that was set back with a backup of the cluster says nothing.
-            && self.spec == hash(&raw.spec)
     }
 }
 
@@ -73,7 +64,8 @@ fn hash(spec: &RayClusterFleetSpec) -> u64 {
 impl ValidationCache {
     /// The fleet, checked.
     pub(super) fn fleet(&mut self, raw: &RayClusterFleet) -> Verdict {
-        if let Some((_, verdict)) = self.last.as_ref().filter(|(of, _)| of.is(raw)) {
+        let asked = Validated::new(raw);
+        if let Some((_, verdict)) = self.last.as_ref().filter(|(of, _)| *of == asked) {
             return verdict.clone();
         }
         let verdict: Verdict = ValidFleet::new(raw).map(Arc::new).map_err(Arc::from);
@@ -83,7 +75,7 @@ impl ValidationCache {
             self.valid = None;
         }
         self.then = None;
-        self.last = Some((Validated::new(raw), verdict.clone()));
+        self.last = Some((asked, verdict.clone()));
         verdict
     }
 

@@ -67,10 +67,10 @@ impl WriteFailures {
         let words = cut(words, LONGEST_WORDS);
         let before = self.met.get(&object);
         let wait = before.map_or(FIRST, |before| before.wait.saturating_mul(2).min(LONGEST));
-        let news = before.is_none_or(|before| before.words != words);
+        let is_new = before.is_none_or(|before| before.words != words);
         let next = now.checked_add(wait).unwrap_or(now);
         self.met.insert(object, WriteFailure { reason, words, taken, wait, next });
-        news
+        is_new
     }
 
     /// Whether a write is to be tried now.

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::request::Error as BadRequest;
-use kube::core::{DynamicObject, Request};
+use kube::core::{DynamicObject, Request, Status};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
 use rayfleet_text::pieces::fields;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Executor, Made, WriteError, body, gone_is_fine};
 use crate::kubernetes::objects::Watched;
 use crate::kubernetes::owners::{controls, owner_in_words};
-use crate::kubernetes::{GroupKey, build, rayclusters};
+use crate::kubernetes::{GroupKey, Index, build, rayclusters};
 
 impl Executor {
     /// Creates a group's RayCluster. One of this name and owner that is there already is the same. Strict: a field that KubeRay's CRD
@@ -31,29 +31,26 @@ impl Executor {
         } else {
             body(&cluster).and_then(|body| at.create(&PostParams::default(), body))
         };
-        match self.ask::<DynamicObject>("create RayCluster", request).await {
-            Ok(Some(created)) => self.index.made(created),
-            Ok(None) => {}
-            Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
-                let request = at.get(&group.name, &GetParams::default());
-                let text = match self.writer.send("get RayCluster", request).await {
-                    Ok(text) => text,
-                    Err(gone) => {
-                        gone_is_fine(Err(gone))?;
-                        return Err(error);
-                    }
-                };
-                // What no fleet controls and nothing marks as a fleet's is not read.
-                let Some(there) = DynamicObject::read(&text).ok().flatten() else {
-                    return Ok(Made::Taken("not made by Rayfleet".to_owned()));
-                };
-                if !controls(&fleet.uid, &there) {
-                    return Ok(Made::Taken(owner_in_words(&there)));
-                }
-                self.index.made(there);
+        let error = match self.enter::<DynamicObject>("create RayCluster", request, Index::made).await {
+            Err(error) if error.status().is_some_and(Status::is_already_exists) => error,
+            other => return other.map(|()| Made::Ours),
+        };
+        let request = at.get(&group.name, &GetParams::default());
+        let text = match self.writer.send("get RayCluster", request).await {
+            Ok(text) => text,
+            Err(gone) => {
+                gone_is_fine(Err(gone))?;
+                return Err(error);
             }
-            Err(error) => return Err(error),
+        };
+        // What no fleet controls and nothing marks as a fleet's is not read.
+        let Some(there) = DynamicObject::read(&text).ok().flatten() else {
+            return Ok(Made::Taken("not made by Rayfleet".to_owned()));
+        };
+        if !controls(&fleet.uid, &there) {
+            return Ok(Made::Taken(owner_in_words(&there)));
         }
+        self.index.made(there);
         Ok(Made::Ours)
     }
 
@@ -62,19 +59,16 @@ impl Executor {
     pub(crate) async fn adopt_cluster(
         &self,
         fleet: &RayClusterFleet,
-        key: &GroupKey,
-        uid: &str,
-        version: &str,
+        cluster: &DynamicObject,
     ) -> Result<(), WriteError> {
         let patch = json!({"metadata": {
-            "uid": uid, "resourceVersion": version, "ownerReferences": [build::owner_of(fleet)],
+            "uid": cluster.uid(),
+            "resourceVersion": cluster.resource_version(),
+            "ownerReferences": [build::owner_of(fleet)],
         }});
-        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        let request = rayclusters::at(&key.namespace).patch(&key.name, &parameters, &patch);
-        if let Some(adopted) = self.ask::<DynamicObject>("adopt RayCluster", request).await? {
-            self.index.made(adopted);
-        }
-        Ok(())
+        let at = rayclusters::at(&cluster.namespace().unwrap_or_default());
+        let request = at.patch(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(&patch));
+        self.enter::<DynamicObject>("adopt RayCluster", request, Index::made).await
     }
 
     /// Asks the API server whether a RayCluster of this template could be created.
@@ -141,15 +135,7 @@ impl Executor {
         let patch =
             json!({"metadata": {"uid": uid, "resourceVersion": found.resource_version()}, "spec": spec});
         let request = at.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch));
-        match self.ask::<DynamicObject>("repair RayCluster", request).await {
-            Ok(patched) => {
-                if let Some(patched) = patched {
-                    self.index.changed(patched);
-                }
-                Ok(())
-            }
-            Err(error) => gone_is_fine(Err(error)),
-        }
+        gone_is_fine(self.enter::<DynamicObject>("repair RayCluster", request, Index::changed).await)
     }
 }
 

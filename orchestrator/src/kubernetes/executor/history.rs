@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
-use kube::api::{GetParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use rayfleet_api::ValidFleet;
 use serde_json::json;
 
-use super::{Executor, Made, WriteError, body, gone_is_fine, if_it_is, of};
+use super::{Executor, Made, WriteError, gone_is_fine, if_it_is, of};
 use crate::kubernetes::owners::{controls, is_orphan, owner_in_words};
-use crate::kubernetes::{HistoryChange, Key};
+use crate::kubernetes::{HistoryChange, Index, Key};
 
 impl Executor {
     /// Writes the history of revisions. A record that `kubectl delete --cascade=orphan` left becomes the fleet's.
@@ -23,43 +23,30 @@ impl Executor {
             self.index.read(|store| store.revisions.get(&key).and_then(|record| record.uid()))
         };
         if let Some(record) = change.create {
-            let request = body(&record).and_then(|body| at.create(&PostParams::default(), body));
-            match self.ask::<ControllerRevision>("create ControllerRevision", request).await {
-                Ok(Some(created)) => self.index.made(created),
-                Ok(None) => {}
-                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
-                    let name = record.name_any();
-                    let request = at.get(&name, &GetParams::default());
-                    let there = self.ask::<ControllerRevision>("get ControllerRevision", request).await?;
-                    let there = there.ok_or(error)?;
-                    if is_orphan(&there, &fleet.name) {
-                        let owners = &record.metadata.owner_references;
-                        let metadata = json!({"uid": there.uid(), "ownerReferences": owners});
-                        let patch = json!({"metadata": metadata, "revision": record.revision});
-                        let request = at.patch(&name, &PatchParams::default(), &Patch::Merge(&patch));
-                        let adopted =
-                            self.ask::<ControllerRevision>("adopt ControllerRevision", request).await?;
-                        if let Some(adopted) = adopted {
-                            self.index.made(adopted);
-                        }
-                    } else if controls(&fleet.uid, &there) {
-                        // The watch has not delivered it yet.
-                        self.index.made(there);
-                    } else {
-                        return Ok(Made::Taken(format!("{} ({name})", owner_in_words(&there))));
-                    }
+            let what = ["create ControllerRevision", "get ControllerRevision"];
+            if let Some((there, _)) = self.create(what, &at, &record).await? {
+                let name = record.name_any();
+                if is_orphan(&there, &fleet.name) {
+                    let owners = &record.metadata.owner_references;
+                    let metadata = json!({"uid": there.uid(), "ownerReferences": owners});
+                    let patch = json!({"metadata": metadata, "revision": record.revision});
+                    let request = at.patch(&name, &PatchParams::default(), &Patch::Merge(&patch));
+                    let enter = Index::made::<ControllerRevision>;
+                    self.enter("adopt ControllerRevision", request, enter).await?;
+                } else if controls(&fleet.uid, &there) {
+                    // The watch has not delivered it yet.
+                    self.index.made(there);
+                } else {
+                    return Ok(Made::Taken(format!("{} ({name})", owner_in_words(&there))));
                 }
-                Err(error) => return Err(error),
             }
         }
         if let Some((name, number)) = change.renumber {
             let patch = json!({"metadata": {"uid": uid(&name)}, "revision": number});
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
             let request = at.patch(&name, &parameters, &patch);
-            let patched = self.ask::<ControllerRevision>("renumber ControllerRevision", request).await?;
-            if let Some(patched) = patched {
-                self.index.changed(patched);
-            }
+            let enter = Index::changed::<ControllerRevision>;
+            self.enter("renumber ControllerRevision", request, enter).await?;
         }
         for name in change.delete {
             let request = at.delete(&name, &if_it_is(uid(&name)));

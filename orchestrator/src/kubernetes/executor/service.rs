@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
-use kube::api::{GetParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use rayfleet_api::ValidFleet;
 use serde_json::json;
 
-use super::{Executor, Made, WriteError, body, of};
+use super::{Executor, Made, WriteError, of};
 use crate::kubernetes::owners::{controls, is_orphan, owner_in_words};
 use crate::kubernetes::route::{self, Listener};
-use crate::kubernetes::{Key, build};
+use crate::kubernetes::{Index, Key, build};
 
 impl Executor {
     /// Makes the fleet's Service what it should be. One with Rayfleet's labels and no owner becomes the fleet's; any other is left
@@ -31,21 +31,10 @@ impl Executor {
         let wanted = build::service(fleet, route::ports(port, heads, there.as_deref()));
         let at = of::<Service>(&fleet.namespace);
         if there.is_none() {
-            let request = body(&wanted).and_then(|body| at.create(&PostParams::default(), body));
-            match self.ask::<Service>("create Service", request).await {
-                Ok(created) => {
-                    if let Some(created) = created {
-                        self.index.made(created);
-                    }
-                    return Ok(Made::Ours);
-                }
-                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
-                    let request = at.get(&fleet.name, &GetParams::default());
-                    let found = self.ask::<Service>("get Service", request).await?;
-                    there = Some(Arc::new(found.ok_or(error)?));
-                }
-                Err(error) => return Err(error),
-            }
+            let Some((found, _)) = self.create(["create Service", "get Service"], &at, &wanted).await? else {
+                return Ok(Made::Ours);
+            };
+            there = Some(Arc::new(found));
         }
         let owned = there.as_deref().is_some_and(|there| controls(&fleet.uid, there));
         if let Some(foreign) = there.as_deref().filter(|there| !owned && !is_orphan(*there, &fleet.name)) {
@@ -63,9 +52,7 @@ impl Executor {
         let patch = json!({"metadata": metadata, "spec": wanted.spec});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let request = at.patch(&fleet.name, &parameters, &patch);
-        if let Some(patched) = self.ask::<Service>("patch Service", request).await? {
-            self.index.apply(patched);
-        }
+        self.enter::<Service>("patch Service", request, Index::apply).await?;
         Ok(Made::Ours)
     }
 }

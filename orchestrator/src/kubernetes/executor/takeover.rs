@@ -13,7 +13,7 @@ use rayfleet_text::pieces::Page;
 
 use super::{Executor, WriteError, body, gone_is_fine, of};
 use crate::kubernetes::objects::any;
-use crate::kubernetes::{aibrix, rayclusters};
+use crate::kubernetes::{Index, aibrix, rayclusters};
 
 /// Objects in a page of a list. etcd keeps none above 1.5 MiB, so no page is larger than 30 MiB.
 const PAGE: u32 = 20;
@@ -86,11 +86,8 @@ impl Executor {
                 let change = aibrix::as_group(fleet, cluster, slot, &revision);
                 let request =
                     clusters_at.patch(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(&change));
-                let taken = self.ask::<DynamicObject>("take over RayCluster", request).await?;
+                self.enter::<DynamicObject>("take over RayCluster", request, Index::made).await?;
                 slots.insert(slot);
-                if let Some(taken) = taken {
-                    self.index.made(taken);
-                }
             }
             let parameters = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Orphan),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::service::same_service;
 use super::*;
-use crate::fixtures::{fleet, raw_fleet};
+use crate::fixtures::{fleet, object, raw_fleet};
 use crate::kubernetes::{GroupKey, build, route};
 
 struct Bench {
@@ -353,7 +353,8 @@ async fn what_an_earlier_fleet_of_the_name_left_becomes_the_fleet_s() {
         .change(&raw_fleet(), &[]);
     assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
     assert_eq!(bench.executor.write_history(&fleet(), record).await.unwrap(), Made::Ours);
-    bench.executor.adopt_cluster(&raw_fleet(), &key(), "u-9", "5").await.unwrap();
+    let cluster = object(&orphaned("RayCluster", "ray.io/v1", "g"));
+    bench.executor.adopt_cluster(&raw_fleet(), &cluster).await.unwrap();
     let patches: Vec<Value> = bench
         .server
         .calls()

@@ -25,37 +25,48 @@ fn version_of<K: Resource>(object: &K) -> u64 {
     version(object.meta().resource_version.as_deref())
 }
 
+/// How a kind is found in the field that keeps it by its name, and at which version it is there. One in Kubernetes' own form says both
+/// itself.
+macro_rules! kept {
+    ($field:ident, $name:ty, $version:expr) => {
+        type Name = $name;
+        fn known(key: &Key<$name>, store: &Store) -> Option<u64> {
+            store.$field.get(key).map($version)
+        }
+        fn keys(store: &Store) -> Vec<Key<$name>> {
+            store.$field.keys().cloned().collect()
+        }
+    };
+    ($field:ident) => {
+        kept!($field, String, |object| version_of(&**object));
+        fn key(&self) -> Key {
+            Key::of(self)
+        }
+        fn version(&self) -> u64 {
+            version_of(self)
+        }
+    };
+}
+
 impl Indexed for RayClusterFleet {
     const KIND: Kind = Kind::Fleet;
-    type Name = String;
     /// A fleet may be deleted and made again unseen, and its predecessor's ledger be the newer object.
     const RISES: bool = false;
-    fn key(&self) -> Key {
-        Key::of(self)
-    }
-    fn version(&self) -> u64 {
-        version_of(self)
-    }
+    kept!(fleets);
     fn apply(self, store: &mut Store) -> Vec<Key> {
         let key = self.key();
         let before = store.fleets.get(&key).filter(|before| before.metadata.uid == self.metadata.uid);
         let before = before.map(|before| version_of(&**before));
         // An own write is entered at once; the watch delivers it again, and may deliver older states before it. Neither tells anything.
-        let is_news = before.is_none_or(|before| before == 0 || before < self.version());
+        let is_new = before.is_none_or(|before| before == 0 || before < self.version());
         if before.is_none_or(|before| before <= self.version()) {
             store.fleets.insert(key.clone(), Arc::new(self));
         }
-        if is_news { vec![key] } else { Vec::new() }
+        if is_new { vec![key] } else { Vec::new() }
     }
     fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
         store.fleets.remove(key);
         vec![key.clone()]
-    }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
-        store.fleets.get(key).map(|fleet| version_of(&**fleet))
-    }
-    fn keys(store: &Store) -> Vec<Key> {
-        store.fleets.keys().cloned().collect()
     }
 }
 
@@ -76,13 +87,7 @@ macro_rules! owned {
     ($kind:ty, $variant:ident, $field:ident) => {
         impl Indexed for $kind {
             const KIND: Kind = Kind::$variant;
-            type Name = String;
-            fn key(&self) -> Key {
-                Key::of(self)
-            }
-            fn version(&self) -> u64 {
-                version_of(self)
-            }
+            kept!($field);
             fn apply(self, store: &mut Store) -> Vec<Key> {
                 let key = self.key();
                 let fleets = fleet_of(&key, &self);
@@ -92,12 +97,6 @@ macro_rules! owned {
             fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
                 let gone = store.$field.remove(key);
                 gone.map(|gone| fleet_of(key, &*gone)).unwrap_or_default()
-            }
-            fn known(key: &Key, store: &Store) -> Option<u64> {
-                store.$field.get(key).map(|object| version_of(&**object))
-            }
-            fn keys(store: &Store) -> Vec<Key> {
-                store.$field.keys().cloned().collect()
             }
         }
     };
@@ -130,7 +129,7 @@ impl Store {
 
 impl Indexed for Pod {
     const KIND: Kind = Kind::Pod;
-    type Name = PodName;
+    kept!(pods, PodName, |pod| pod.version);
     fn key(&self) -> PodKey {
         self.key.clone()
     }
@@ -167,12 +166,6 @@ impl Indexed for Pod {
         }
         fleets
     }
-    fn known(key: &PodKey, store: &Store) -> Option<u64> {
-        store.pods.get(key).map(|pod| pod.version)
-    }
-    fn keys(store: &Store) -> Vec<PodKey> {
-        store.pods.keys().cloned().collect()
-    }
 }
 
 /// Fleets whose rollout goes on when a node has room, whoever made it.
@@ -186,12 +179,12 @@ fn waiting_for_room(store: &Store) -> Vec<Key> {
 
 impl Indexed for DynamicObject {
     const KIND: Kind = Kind::Cluster;
-    type Name = GroupName;
+    kept!(clusters, GroupName, |cluster| version_of(&**cluster));
     fn key(&self) -> GroupKey {
         Key::new(self.namespace().unwrap_or_default(), self.name_any())
     }
     fn version(&self) -> u64 {
-        version(self.metadata.resource_version.as_deref())
+        version_of(self)
     }
     fn apply(self, store: &mut Store) -> Vec<Key> {
         let key = self.key();
@@ -205,12 +198,6 @@ impl Indexed for DynamicObject {
     fn remove(key: &GroupKey, store: &mut Store) -> Vec<Key> {
         store.warnings.remove(key);
         take_out(key, store)
-    }
-    fn known(key: &GroupKey, store: &Store) -> Option<u64> {
-        store.clusters.get(key).map(|cluster| version(cluster.metadata.resource_version.as_deref()))
-    }
-    fn keys(store: &Store) -> Vec<GroupKey> {
-        store.clusters.keys().cloned().collect()
     }
 }
 
@@ -264,13 +251,7 @@ impl Indexed for Node {
 
 impl Indexed for ResourceQuota {
     const KIND: Kind = Kind::Quota;
-    type Name = String;
-    fn key(&self) -> Key {
-        Key::of(self)
-    }
-    fn version(&self) -> u64 {
-        version_of(self)
-    }
+    kept!(quotas);
     fn apply(self, store: &mut Store) -> Vec<Key> {
         store.quotas.insert(self.key(), Arc::new(self));
         // What is used changes with every pod; it only matters where it is waited for.
@@ -279,12 +260,6 @@ impl Indexed for ResourceQuota {
     fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
         store.quotas.remove(key);
         waiting_for_room(store)
-    }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
-        store.quotas.get(key).map(|quota| version_of(&**quota))
-    }
-    fn keys(store: &Store) -> Vec<Key> {
-        store.quotas.keys().cloned().collect()
     }
 }
 
@@ -314,7 +289,7 @@ impl Store {
 
 impl Indexed for Slice {
     const KIND: Kind = Kind::Slice;
-    type Name = String;
+    kept!(slices, String, |(version, _)| *version);
     fn key(&self) -> Key {
         self.key.clone()
     }
@@ -326,12 +301,6 @@ impl Indexed for Slice {
     }
     fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
         store.list_endpoints(key, None)
-    }
-    fn known(key: &Key, store: &Store) -> Option<u64> {
-        store.slices.get(key).map(|(version, _)| *version)
-    }
-    fn keys(store: &Store) -> Vec<Key> {
-        store.slices.keys().cloned().collect()
     }
 }
 
@@ -346,7 +315,7 @@ pub(crate) struct Warning {
 
 impl Indexed for Warning {
     const KIND: Kind = Kind::Warning;
-    type Name = GroupName;
+    kept!(warnings, GroupName, |_| 0);
     fn key(&self) -> GroupKey {
         self.cluster.clone()
     }
@@ -361,11 +330,5 @@ impl Indexed for Warning {
     fn remove(key: &GroupKey, store: &mut Store) -> Vec<Key> {
         store.warnings.remove(key);
         Vec::new()
-    }
-    fn known(key: &GroupKey, store: &Store) -> Option<u64> {
-        store.warnings.contains_key(key).then_some(0)
-    }
-    fn keys(store: &Store) -> Vec<GroupKey> {
-        store.warnings.keys().cloned().collect()
     }
 }

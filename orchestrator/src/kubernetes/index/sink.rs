@@ -13,7 +13,7 @@ impl<T: Watched> Sink<T> for Index {
         T::read(text)
     }
     fn key(&self, object: &T) -> Key {
-        object.key().retyped()
+        object.key().untyped()
     }
     fn listing(&self, scope: &Scope) {
         self.listing::<T>(scope);
@@ -28,10 +28,10 @@ impl<T: Watched> Sink<T> for Index {
         self.apply(object);
     }
     fn gone(&self, key: &Key) {
-        self.gone::<T>(&key.retyped());
+        self.gone::<T>(&key.typed());
     }
     fn gone_if_known(&self, key: &Key) {
-        let key = key.retyped();
+        let key = key.typed();
         if self.read(|store| T::known(&key, store).is_some()) {
             self.gone::<T>(&key);
         }

@@ -11,6 +11,27 @@ use crate::fixtures::{object, owner, raw_fleet};
 use crate::kubernetes::endpoints::Slice;
 use crate::kubernetes::pods::Pod;
 
+impl Store {
+    /// Whether a pod of this name is known.
+    pub(crate) fn has_pod(&self, pod: &PodKey) -> bool {
+        self.pods.contains_key(pod)
+    }
+}
+
+impl Index {
+    /// An object was deleted.
+    pub(crate) fn delete<K: Indexed>(&self, object: &K) {
+        self.gone::<K>(&object.key());
+    }
+
+    /// A whole list at once.
+    pub(crate) fn reset<K: Indexed>(&self, objects: Vec<K>) {
+        let keys = objects.iter().map(|object| object.key().untyped()).collect();
+        self.list(objects);
+        self.listed::<K>(&Scope::All, &keys);
+    }
+}
+
 fn fleet(name: &str, uid: &str, version: &str) -> RayClusterFleet {
     let mut fleet = raw_fleet();
     fleet.metadata.name = Some(name.to_owned());

@@ -54,11 +54,11 @@ impl Bound {
 
 /// Fields that every object has.
 #[derive(Deserialize)]
-struct Object<S, T> {
+pub(in crate::kubernetes) struct Object<S, T> {
     #[serde(default)]
-    metadata: Meta,
-    spec: S,
-    status: Option<T>,
+    pub(in crate::kubernetes) metadata: Meta,
+    pub(in crate::kubernetes) spec: S,
+    pub(in crate::kubernetes) status: Option<T>,
 }
 
 /// An object of which nothing that a tenant may write makes the rest unreadable: its metadata, and its parts as text. What nobody could
@@ -214,6 +214,8 @@ impl Watched for ControllerRevision {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::kubernetes) struct Event {
+    #[serde(default)]
+    pub(in crate::kubernetes) metadata: Meta,
     pub(in crate::kubernetes) reason: Option<String>,
     pub(in crate::kubernetes) message: Option<String>,
     #[serde(default)]

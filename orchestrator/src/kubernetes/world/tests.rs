@@ -299,10 +299,38 @@ fn a_group_is_asked_with_its_token_also_while_rayclusters_cannot_be_listed() {
     index.apply(object::<Pod>(&head));
     let mut fleet = fleet(&["f-abc-0"]);
     fleet.status.as_mut().unwrap().groups[0].uid = Some("f-abc-0-uid".into());
+    fleet.spec.template.spec = json!({"headGroupSpec": {"rayStartParams": {"dashboard-port": "8266"}}});
     let groups = groups(&index, &fleet);
     let (observed, agent) = &groups["f-abc-0"];
-    assert_eq!(agent.token_secret.as_deref(), Some("f-abc-0-token"));
+    assert_eq!((agent.token_secret.as_deref(), agent.dashboard_port), (Some("f-abc-0-token"), 8266));
     assert_eq!((agent.own_port, observed.cluster.as_ref().unwrap().own_port), (Some(9000), Some(9000)));
+}
+
+#[test]
+fn the_token_is_that_of_rays_own_container_where_ray_wants_one() {
+    let secret = |containers: &Value| {
+        let index = Index::default();
+        index.apply(cluster("n", "f-abc-0", "u-1"));
+        let mut head = pod_object("head", "f-abc-0", "head", "10.0.0.1", false);
+        head["spec"]["containers"] = containers.clone();
+        index.apply(object::<Pod>(&head));
+        groups(&index, &fleet(&[]))["f-abc-0"].1.token_secret.clone()
+    };
+    let mode = |mode: &str| json!({"name": "RAY_AUTH_MODE", "value": mode});
+    let token =
+        |secret: &str| json!({"name": "RAY_AUTH_TOKEN", "valueFrom": {"secretKeyRef": {"name": secret}}});
+    let ray = |env: &[Value]| json!({"name": "ray", "env": env});
+    assert_eq!(secret(&json!([ray(&[mode("token"), token("a")])])).as_deref(), Some("a"));
+    assert_eq!(
+        secret(&json!([ray(&[token("a"), token("b"), mode("token")])])).as_deref(),
+        Some("b"),
+        "the last one counts"
+    );
+    assert_eq!(secret(&json!([ray(&[mode("disabled"), token("a")])])), None);
+    assert_eq!(secret(&json!([ray(&[token("a")])])), None);
+    assert_eq!(secret(&json!([ray(&[]), {"name": "sidecar", "env": [mode("token"), token("a")]}])), None);
+    let plain = json!({"name": "RAY_AUTH_TOKEN", "value": "x"});
+    assert_eq!(secret(&json!([ray(&[mode("token"), plain])])), None);
 }
 
 #[test]

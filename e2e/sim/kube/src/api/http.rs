@@ -26,19 +26,17 @@ use super::{Kind, Refusal, convert, fields, meta, retry, scale};
 /// Body of a response.
 type Content = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A client whose requests do not leave the process.
-pub(super) fn client(
-    server: ApiServer,
-    who: &str,
-    namespace: &str,
-    interceptor: Arc<dyn Interceptor>,
-) -> kube::Client {
-    let who = who.to_owned();
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (server, who, interceptor) = (server.clone(), who.clone(), interceptor.clone());
-        async move { patiently(&server, &who, &interceptor, request).await }
-    });
-    kube::Client::new(service, namespace)
+impl ApiServer {
+    /// An in-process client of this server, as the product uses it. `who` identifies it to `interceptor` and in
+    /// the record of calls.
+    pub fn client(&self, who: &str, namespace: &str, interceptor: Arc<dyn Interceptor>) -> kube::Client {
+        let (server, who) = (self.clone(), who.to_owned());
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (server, who, interceptor) = (server.clone(), who.clone(), interceptor.clone());
+            async move { patiently(&server, &who, &interceptor, request).await }
+        });
+        kube::Client::new(service, namespace)
+    }
 }
 
 /// Retries a request as long as kube's client would.

@@ -11,12 +11,12 @@ use tokio::sync::futures::Notified;
 
 use super::clock::Clock;
 use super::delete::{DeleteOptions, Propagation};
-use super::intercept::{Call, Interceptor, Verb};
+use super::intercept::{Call, Verb};
 use super::log::Change;
 use super::patch::Patch;
 use super::store::Store;
 use super::write::Target;
-use super::{Kind, Refusal, fields, http};
+use super::{Kind, Refusal, fields};
 
 /// Delay of garbage collection, which is not immediate on a real server either.
 const COLLECTOR_LAG: Duration = Duration::from_millis(200);
@@ -92,12 +92,6 @@ impl ApiServer {
     /// Time of day of this server.
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
-    }
-
-    /// An in-process client of this server, as the product uses it. `who` identifies it to `interceptor` and in
-    /// the record of calls.
-    pub fn client(&self, who: &str, namespace: &str, interceptor: Arc<dyn Interceptor>) -> kube::Client {
-        http::client(self.clone(), who, namespace, interceptor)
     }
 
     /// Works on the store; waiters are woken if its version increased.

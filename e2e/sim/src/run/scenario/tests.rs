@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::super::faults::Fault;
 use super::*;
 
 fn written(name: &str, text: &str) -> Result<Scenario, ReadError> {
@@ -43,6 +44,23 @@ fn the_patches_of_a_scenario_change_its_manifest() {
     assert!(
         matches!(&scenario.steps[..], [Step::Delete, Step::Wait(Length(wait))] if *wait == Duration::from_secs(90))
     );
+}
+
+#[test]
+fn only_without_faults_a_stalled_fleet_has_a_number_of_groups_that_serve() {
+    let scenario = written(
+        "stalled.yaml",
+        "about: x.\nfleet: {manifest: {}}\nnodes: []\nsteps: [{until: {ready: 1, stalled: NoRoom}}, {until: {ready: 2}}]\n\
+         expect: {ready: 0}\n",
+    )
+    .unwrap();
+    let ready = |plan: &Plan| {
+        let steps = scenario.under(plan).steps;
+        let ready = |step: &Step| if let Step::Until(until) = step { until.ready } else { None };
+        steps.iter().map(ready).collect::<Vec<_>>()
+    };
+    assert_eq!(ready(&Plan::default()), [Some(1), Some(2)]);
+    assert_eq!(ready(&Plan(vec![Fault { kind: Kind::Suspended, at: 1 }])), [None, Some(2)]);
 }
 
 #[test]

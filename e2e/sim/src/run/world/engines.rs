@@ -21,5 +21,5 @@ pub(super) fn behaviour(source: &str, arguments: &[String]) -> EngineBehaviour {
     let token_time = Duration::from_secs_f64(1.0 / number("--tokens-per-second").unwrap_or(TOKENS));
     let fails =
         source.ends_with("absent").then(|| format!("FileNotFoundError: {source}: there is no such model"));
-    EngineBehaviour { load, fails, token_time, probe_answer: None }
+    EngineBehaviour { load, fails, token_time, ..EngineBehaviour::default() }
 }

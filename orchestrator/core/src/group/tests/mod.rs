@@ -1,6 +1,5 @@
 //! The step function, phase by phase: what was, what is observed, what follows.
 
-mod deaf;
 mod ending;
 mod evicting;
 mod failing;
@@ -8,6 +7,7 @@ mod leaving;
 mod outside;
 mod sick;
 mod starting;
+mod unreachable;
 mod waiting;
 
 use rayfleet_api::ValidFleet;

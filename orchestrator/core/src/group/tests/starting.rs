@@ -160,8 +160,11 @@ fn problems_of_pods_are_reported_once_and_in_words() {
     let mut problem = |reason: &str, message: &str| {
         observed.pods[1].containers_ready = false;
         observed.pods[0].gate_open = false;
-        observed.pods[1].problem =
-            Some(PodProblem { reason: reason.to_owned(), message: message.to_owned() });
+        observed.pods[1].problem = Some(PodProblem {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            ..PodProblem::default()
+        });
         observed.clone()
     };
     let first = step(&fleet, &group, &problem("ErrImagePull", "not found"), 1);
@@ -184,7 +187,11 @@ fn the_worst_trouble_of_the_pods_is_reported_first() {
         let mut observed = healthy(&group, t0());
         for (pod, reason) in observed.pods.iter_mut().zip([head, worker]) {
             pod.containers_ready = false;
-            pod.problem = Some(PodProblem { reason: reason.to_owned(), message: "why".to_owned() });
+            pod.problem = Some(PodProblem {
+                reason: reason.to_owned(),
+                message: "why".to_owned(),
+                ..PodProblem::default()
+            });
         }
         step(&fleet, &group, &observed, 1).group.message.unwrap()
     };
@@ -226,8 +233,11 @@ fn a_pod_without_a_node_is_reported_with_what_it_asks_for() {
     let asks = |number: usize| {
         let mut observed = healthy(&group, t0());
         observed.pods[number].containers_ready = false;
-        observed.pods[number].problem =
-            Some(PodProblem { reason: "Unschedulable".to_owned(), message: "0/3 nodes".to_owned() });
+        observed.pods[number].problem = Some(PodProblem {
+            reason: "Unschedulable".to_owned(),
+            message: "0/3 nodes".to_owned(),
+            ..PodProblem::default()
+        });
         step(&fleet, &group, &observed, 1).group.message.unwrap()
     };
     assert!(asks(0).ends_with("it asks for 2 cpu: 0/3 nodes"), "{}", asks(0));

@@ -19,7 +19,8 @@ fn coming_up(fleet: &ValidFleet, launch: u32) -> GroupStatus {
 fn problem(observed: &mut ObservedGroup, reason: &str) {
     let pod = &mut observed.pods[1];
     pod.containers_ready = false;
-    pod.problem = Some(PodProblem { reason: reason.to_owned(), message: "why".to_owned() });
+    pod.problem =
+        Some(PodProblem { reason: reason.to_owned(), message: "why".to_owned(), ..PodProblem::default() });
     if reason == "Unschedulable" {
         pod.node = None;
     }

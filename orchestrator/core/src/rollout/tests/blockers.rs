@@ -104,7 +104,7 @@ fn the_cure_matches_the_blocker() {
     };
     let problem = |reason: &'static str| {
         move |_: &mut GroupStatus, observed: &mut ObservedGroup| {
-            let problem = PodProblem { reason: reason.to_owned(), message: String::new() };
+            let problem = PodProblem { reason: reason.to_owned(), ..PodProblem::default() };
             (observed.pods[1].problem, observed.pods[1].containers_ready) = (Some(problem), false);
         }
     };

@@ -187,3 +187,20 @@ proptest! {
         prop_assert!(converged(&sim).is_ok(), "{}", converged(&sim).unwrap_err());
     }
 }
+
+/// The scheduler passes over pods that are being deleted: the room that a third group leaves is not theirs.
+#[test]
+fn a_group_that_ends_without_nodes_counts_for_none() {
+    let mut fleet = fleet(2);
+    (fleet.strategy.max_surge, fleet.strategy.max_unavailable, fleet.strategy.partition) = (1, 0, 2);
+    fleet.strategy.when_no_room = WhenNoRoom::Pend;
+    let mut sim = Sim::new(fleet, 4, Pace { pods: 0, load: 0, end: 4, request: 17 });
+    sim.ticks(5);
+    for happening in [Happening::Engine(2), Happening::Scale(1), Happening::Scale(4)] {
+        happen(&mut sim, &happening);
+        sim.ticks(1);
+    }
+    sim.ticks(17);
+    happen(&mut sim, &Happening::Pods(2));
+    sim.ticks(60);
+}

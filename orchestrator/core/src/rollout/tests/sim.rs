@@ -249,7 +249,8 @@ impl Sim {
     fn advance(&mut self) {
         let now = self.now;
         self.groups.retain(|_, group| group.ends.is_none_or(|ends| ends > now));
-        let mut waiting: Vec<_> = self.groups.iter().filter(|(_, group)| group.nodes.is_none()).collect();
+        let waits = |group: &SimGroup| group.nodes.is_none() && group.ends.is_none();
+        let mut waiting: Vec<_> = self.groups.iter().filter(|(_, group)| waits(group)).collect();
         waiting.sort_by_key(|(_, group)| group.pods_since);
         let waiting: Vec<GroupName> = waiting.into_iter().map(|(name, _)| name.clone()).collect();
         for name in waiting {

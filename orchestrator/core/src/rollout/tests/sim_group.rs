@@ -121,6 +121,7 @@ impl SimGroup {
             problem: node.is_none().then(|| PodProblem {
                 reason: "Unschedulable".to_owned(),
                 message: "no node has a free GPU".to_owned(),
+                ..PodProblem::default()
             }),
             ..ObservedPod::default()
         }

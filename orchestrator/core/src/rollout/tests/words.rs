@@ -331,15 +331,15 @@ fn unreachable_groups_are_reported_and_count_as_available() {
         });
         status_of(&fleet, groups.to_vec(), &observed.collect(), &RayClusterFleetStatus::default())
     };
-    let deaf = with(Reach::Deaf, false);
-    let (status, reason, message) = says(&deaf, "Unreachable");
+    let unreachable = with(Reach::AllSilent, false);
+    let (status, reason, message) = says(&unreachable, "Unreachable");
     assert_eq!((&*status, &*reason), ("True", "NoPodAnswers"));
     assert!(
         message.starts_with("2 groups: no pod in namespace default answers the orchestrator"),
         "{message}"
     );
-    assert_eq!(says(&deaf, "Available").0, "True");
-    for other in [with(Reach::Unsure, false), with(Reach::Silent, false), with(Reach::Deaf, true)] {
+    assert_eq!(says(&unreachable, "Available").0, "True");
+    for other in [with(Reach::Unsure, false), with(Reach::Silent, false), with(Reach::AllSilent, true)] {
         assert!(other.conditions.iter().all(|condition| condition.type_ != "Unreachable"));
     }
 }

@@ -46,7 +46,7 @@ fn bench_with(fleet: &Value) -> Bench {
 
 async fn reported(bench: &Bench) -> String {
     let writer =
-        tokio::time::timeout(Duration::from_secs(5), bench.controller.executor.clone().write_events());
+        tokio::time::timeout(Duration::from_secs(5), bench.controller.executor.writer.clone().write_events());
     let _ = writer.await;
     let events = bench.server.calls().into_iter().filter(|call| named(call).contains("events"));
     events

@@ -12,7 +12,7 @@ use super::super::drive::earlier;
 use super::super::object::{is_deleting, items, namespace, uid};
 use super::super::options::Options;
 use super::ray::{ProcessState, Processes};
-use super::{image, ray, waits_for_head};
+use super::{image, ray};
 use crate::api::{ApiServer, Kind};
 
 /// First and longest back-off of a kubelet; each is twice the one before.
@@ -322,4 +322,9 @@ fn is_asked_for(plan: &Plan<'_>) -> bool {
 
 fn doubled(times: u32) -> Duration {
     BACKOFF.0.saturating_mul(2_u32.saturating_pow(times)).min(BACKOFF.1)
+}
+
+/// Whether a pod has an init container that waits for the head of its Ray cluster.
+fn waits_for_head(pod: &Value) -> bool {
+    items(&pod["spec"]["initContainers"]).iter().any(|container| container["name"] == "wait-gcs-ready")
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use self::life::{Life, Plan};
 use self::ray::Processes;
 use super::drive::{Simulator, earlier};
-use super::object::{has_ended, is_deleting, items, key, name, namespace, node_of, uid};
+use super::object::{has_ended, is_deleting, key, name, namespace, node_of, uid};
 use super::options::Options;
 use super::switches::{Machine, Switches};
 use crate::api::{ApiServer, Kind};
@@ -244,9 +244,4 @@ fn write(api: &ApiServer, pod: &Value, life: &Life, now: Timestamp) -> Option<St
     let patch = json!({"status": wanted});
     let written = api.merge_patch_status(&Kind::POD, namespace(pod), name(pod), &patch).ok()?;
     written["metadata"]["resourceVersion"].as_str().map(str::to_owned)
-}
-
-/// Whether a pod has an init container that waits for the head of its Ray cluster.
-fn waits_for_head(pod: &Value) -> bool {
-    items(&pod["spec"]["initContainers"]).iter().any(|container| container["name"] == "wait-gcs-ready")
 }

@@ -8,7 +8,6 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::super::object::{controlled_by, entries, items, name, namespace};
-use super::token_secret;
 
 /// Letters of generated names.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -278,4 +277,25 @@ fn ports(head: &Value) -> Map<String, Value> {
     }
     ports.entry("metrics").or_insert_with(|| json!(8080));
     ports
+}
+
+/// The name of the Secret with the token, if token authentication is on.
+pub(super) fn token_secret(cluster: &Value) -> Option<String> {
+    let auth = &cluster["spec"]["authOptions"];
+    if auth["mode"] != "token" {
+        return None;
+    }
+    let named = auth["secretName"].as_str().filter(|name| !name.is_empty());
+    Some(named.map_or_else(|| secret_name(name(cluster)), str::to_owned))
+}
+
+/// Name of the Secret that KubeRay creates: the last 50 characters of the cluster's name, with `r` for a
+/// first character that is not allowed there.
+pub(super) fn secret_name(cluster: &str) -> String {
+    let start = cluster.len().saturating_sub(50);
+    let kept = cluster.get(start..).unwrap_or(cluster);
+    match kept.strip_prefix(|first: char| first.is_ascii_digit() || first.is_ascii_punctuation()) {
+        Some(rest) => format!("r{rest}"),
+        None => kept.to_owned(),
+    }
 }

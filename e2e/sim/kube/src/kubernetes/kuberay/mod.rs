@@ -22,8 +22,9 @@ use rayfleet_api::valid::after;
 use serde_json::{Value, json};
 
 use self::build::Builder;
+use self::pods::Failure;
 use super::drive::{Simulator, earlier};
-use super::object::{Key, controlled_by, is_deleting, items, key, label, name, namespace, uid};
+use super::object::{Key, controlled_by, is_deleting, items, key, name, namespace, uid};
 use super::options::Options;
 use super::switches::Switches;
 use crate::api::{ApiServer, Kind, Refusal};
@@ -36,15 +37,6 @@ const AGAIN: Duration = Duration::from_secs(2);
 const RESYNC: Duration = Duration::from_mins(5);
 /// Back-off after failures: the first, doubled each time, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1_000));
-
-/// A step of a reconciliation that failed.
-#[derive(Debug)]
-enum Failure {
-    /// A pod could not be created or deleted: KubeRay reports it in `ReplicaFailure`.
-    Replica(&'static str, String),
-    /// Any other failure, which KubeRay does not report.
-    Other,
-}
 
 /// What is remembered of a RayCluster between two reconciliations.
 #[derive(Default)]
@@ -152,27 +144,6 @@ fn reconcile(
     pods::reconcile(api, builder, cluster, now)
 }
 
-/// Name of the Secret that KubeRay creates: the last 50 characters of the cluster's name, with `r` for a
-/// first character that is not allowed there.
-fn secret_name(cluster: &str) -> String {
-    let start = cluster.len().saturating_sub(50);
-    let kept = cluster.get(start..).unwrap_or(cluster);
-    match kept.strip_prefix(|first: char| first.is_ascii_digit() || first.is_ascii_punctuation()) {
-        Some(rest) => format!("r{rest}"),
-        None => kept.to_owned(),
-    }
-}
-
-/// The name of the Secret with the token, if token authentication is on.
-fn token_secret(cluster: &Value) -> Option<String> {
-    let auth = &cluster["spec"]["authOptions"];
-    if auth["mode"] != "token" {
-        return None;
-    }
-    let named = auth["secretName"].as_str().filter(|name| !name.is_empty());
-    Some(named.map_or_else(|| secret_name(name(cluster)), str::to_owned))
-}
-
 /// Creates the Secret with the token. `authOptions` without a mode creates one too, and does not turn
 /// authentication on.
 fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), Refusal> {
@@ -181,7 +152,7 @@ fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), 
     if !auth.is_object() || auth["mode"] == "disabled" || !own {
         return Ok(());
     }
-    let secret = secret_name(name(cluster));
+    let secret = build::secret_name(name(cluster));
     if api.get(&Kind::SECRET, namespace(cluster), &secret).is_some() {
         return Ok(());
     }
@@ -201,7 +172,7 @@ fn token(api: &ApiServer, builder: &mut Builder, cluster: &Value) -> Result<(), 
 
 /// Creates the Service if there is none. An existing one is never updated.
 fn head_service(api: &ApiServer, cluster_ip: bool, cluster: &Value, now: Timestamp) -> Result<(), Failure> {
-    match head_services(api, cluster).len() {
+    match status::head_services(api, cluster).len() {
         0 => {}
         1 => return Ok(()),
         _ => return Err(Failure::Other),
@@ -213,16 +184,6 @@ fn head_service(api: &ApiServer, cluster_ip: bool, cluster: &Value, now: Timesta
         event::warn(api, cluster, "FailedToCreateService", &message, now);
         Failure::Other
     })
-}
-
-/// Services that are labelled as the cluster's head service.
-fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Arc<Value>> {
-    let is_it = |service: &Arc<Value>| {
-        namespace(service) == namespace(cluster)
-            && label(service, "ray.io/cluster") == Some(name(cluster))
-            && label(service, "ray.io/node-type") == Some("head")
-    };
-    api.list(&Kind::SERVICE).into_iter().filter(is_it).collect()
 }
 
 /// What may trigger a reconciliation, besides the RayClusters themselves.

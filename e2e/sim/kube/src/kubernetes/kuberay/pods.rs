@@ -10,8 +10,17 @@ use serde_json::Value;
 use super::super::object::{is_deleting, is_true, items, label, name, namespace};
 use super::super::quota;
 use super::build::Builder;
-use super::{Failure, event};
+use super::event;
 use crate::api::{ApiServer, Kind};
+
+/// A step of a reconciliation that failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A pod could not be created or deleted: KubeRay reports it in `ReplicaFailure`.
+    Replica(&'static str, String),
+    /// Any other failure, which KubeRay does not report.
+    Other,
+}
 
 /// All pods that are labelled as the cluster's.
 pub(super) fn of(api: &ApiServer, cluster: &Value) -> Vec<Arc<Value>> {

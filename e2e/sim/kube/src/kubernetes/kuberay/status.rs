@@ -6,9 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::super::object::{condition, is_true, items, name, namespace, set_condition, written};
-use super::pods::{desired, hosts, is_head, of};
-use super::{Failure, head_services};
+use super::super::object::{condition, is_true, items, label, name, namespace, set_condition, written};
+use super::pods::{Failure, desired, hosts, is_head, of};
 use crate::api::{ApiServer, Kind};
 
 /// Fields whose change causes a write.
@@ -184,4 +183,14 @@ fn head_ready(head: Option<&Value>) -> (String, String, String) {
         Some((reason, why)) => words(text("status"), reason, &format!("{}; {why}", text("message"))),
         None => words(text("status"), reason, text("message")),
     }
+}
+
+/// Services that are labelled as the cluster's head service.
+pub(super) fn head_services(api: &ApiServer, cluster: &Value) -> Vec<Arc<Value>> {
+    let is_it = |service: &Arc<Value>| {
+        namespace(service) == namespace(cluster)
+            && label(service, "ray.io/cluster") == Some(name(cluster))
+            && label(service, "ray.io/node-type") == Some("head")
+    };
+    api.list(&Kind::SERVICE).into_iter().filter(is_it).collect()
 }

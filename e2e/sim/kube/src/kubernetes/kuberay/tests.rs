@@ -5,7 +5,8 @@ use serde_json::json;
 use super::super::object::items;
 use super::super::options::Options;
 use super::super::testing::{Bench, ray_cluster, reason_of, status_of, text};
-use super::{Operator, secret_name};
+use super::Operator;
+use super::build::secret_name;
 use crate::api::Kind;
 
 fn bench() -> Bench {

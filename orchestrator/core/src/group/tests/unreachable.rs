@@ -22,7 +22,7 @@ fn a_replica_that_hears_nobody_leaves_what_serves_as_it_is_and_says_so_once() {
         let mut group = ready.clone();
         let mut reported = Vec::new();
         for second in 3..600 {
-            let reach = if second < 10 { Reach::Unsure } else { Reach::Deaf };
+            let reach = if second < 10 { Reach::Unsure } else { Reach::AllSilent };
             let step = step(&fleet, &group, &unheard(&group, reach), second);
             assert_eq!((step.group.phase, step.group.goal), (Phase::Ready, Goal::Serve), "after {second} s");
             reported.extend(kinds(&step));
@@ -48,14 +48,14 @@ fn a_replica_that_hears_nobody_leaves_what_serves_as_it_is_and_says_so_once() {
 fn what_kubernetes_says_counts_for_a_replica_that_hears_nobody() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
-    let mut lost = unheard(&group, Reach::Deaf);
+    let mut lost = unheard(&group, Reach::AllSilent);
     lost.pods[1].node_lost = true;
     assert_eq!(step(&fleet, &group, &lost, 60).group.goal, Goal::Retire);
-    let mut ended = unheard(&group, Reach::Deaf);
+    let mut ended = unheard(&group, Reach::AllSilent);
     ended.pods[0].containers_ready = false;
     let ended = step(&fleet, &group, &ended, 60);
     assert_eq!((ended.group.phase, kinds(&ended)[0].as_str()), (Phase::Provisioning, "gate false"));
-    let mut gone = unheard(&group, Reach::Deaf);
+    let mut gone = unheard(&group, Reach::AllSilent);
     gone.pods.remove(1);
     assert_eq!(step(&fleet, &group, &gone, 60).group.phase, Phase::Failed);
 }
@@ -74,7 +74,7 @@ fn no_clock_runs_out_while_nobody_is_heard() {
         };
         let mut deadlines = 0;
         for second in 1..1000 {
-            let mut observed = unheard(&group, Reach::Deaf);
+            let mut observed = unheard(&group, Reach::AllSilent);
             observed.pods[0].gate_open = false;
             let next = step(&fleet, &group, &observed, second).group;
             assert_eq!((next.phase, next.goal), (phase, Goal::Serve), "after {second} s");
@@ -96,7 +96,7 @@ fn a_drain_waits_for_an_engine_that_nobody_hears() {
         left_endpoints_at: Some(time::began(t0())),
         ..with_goal(ready_entry(&fleet, 0), Goal::Retire)
     };
-    let mut observed = unheard(&group, Reach::Deaf);
+    let mut observed = unheard(&group, Reach::AllSilent);
     (observed.pods[0].gate_open, observed.endpoint_ready) = (false, Some(false));
     assert_eq!(step(&fleet, &group, &observed, 59).group.phase, Phase::Draining);
     assert_ne!(
@@ -154,7 +154,7 @@ fn the_time_to_come_up_stands_still_while_nobody_is_heard() {
         ..ready_entry(&fleet, 0)
     };
     for (second, reach) in
-        [(50, Reach::Deaf), (5000, Reach::Deaf), (5001, Reach::Heard), (5009, Reach::Heard)]
+        [(50, Reach::AllSilent), (5000, Reach::AllSilent), (5001, Reach::Heard), (5009, Reach::Heard)]
     {
         let mut observed = unheard(&group, reach);
         observed.pods[0].gate_open = false;

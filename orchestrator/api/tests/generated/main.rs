@@ -2,10 +2,15 @@
 
 #![allow(clippy::panic, reason = "how a test's helper fails")]
 
+mod markdown;
+mod sections;
+
 use std::path::Path;
 use std::{env, fs};
 
-use rayfleet_api::generated::{UPDATE, crd_manifest, reference_markdown};
+use rayfleet_api::generated::{UPDATE, crd_manifest};
+
+use crate::markdown::reference_markdown;
 
 fn hold(file: &str, wanted: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);

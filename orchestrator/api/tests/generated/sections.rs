@@ -1,11 +1,11 @@
 //! A schema as sections of rows, one section for each object, as people read it. Only what a schema says;
-//! how it is laid out as a file is in [`crate::generated`].
+//! how it is laid out as a file is in [`crate::markdown`].
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use crate::schema::DURATION;
+use ray_bridge_model::schema::DURATION;
 
 /// One object of the API.
 pub(crate) struct Section {
@@ -127,7 +127,7 @@ fn constraints(field: &JSONSchemaProps) -> Vec<String> {
         let named: Vec<String> = values.map(|value| format!("`{}`", plain(&value.0))).collect();
         all.push(format!("one of {}", named.join(", ")));
     }
-    all.extend(range(field.minimum.map(Bound), field.maximum.map(Bound), ""));
+    all.extend(range(field.minimum, field.maximum, ""));
     let whole = |bound: Option<i64>| bound.map(|bound| bound.to_string());
     all.extend(range(whole(field.min_length), whole(field.max_length), " characters"));
     all.extend(range(whole(field.min_items), whole(field.max_items), " entries"));
@@ -137,15 +137,6 @@ fn constraints(field: &JSONSchemaProps) -> Vec<String> {
         field.x_kubernetes_list_map_keys.as_ref().map(|keys| format!("keyed by `{}`", keys.join(", "))),
     );
     all
-}
-
-/// A bound of a number; schemas keep whole ones as fractions.
-struct Bound(f64);
-
-impl std::fmt::Display for Bound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
-    }
 }
 
 fn range<T: ToString>(least: Option<T>, most: Option<T>, unit: &str) -> Option<String> {
@@ -186,31 +177,26 @@ pub(crate) fn escape(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[test]
+fn defaults_are_taken_out_of_descriptions() {
+    let split = |text| split_default(text);
+    assert_eq!(split("Groups.\nDefault 25%."), ("Groups.".into(), Some("`25%`".into())));
+    assert_eq!(
+        split("Wait. Default: as long as it takes."),
+        ("Wait.".into(), Some("as long as it takes".into()))
+    );
+    assert_eq!(split("`A` (default) or `B`."), ("`A` (default) or `B`.".into(), Some("`A`".into())));
+    assert_eq!(split("Default values are shown."), ("Default values are shown.".into(), None));
+}
 
-    #[test]
-    fn defaults_are_taken_out_of_descriptions() {
-        let split = |text| split_default(text);
-        assert_eq!(split("Groups.\nDefault 25%."), ("Groups.".into(), Some("`25%`".into())));
-        assert_eq!(
-            split("Wait. Default: as long as it takes."),
-            ("Wait.".into(), Some("as long as it takes".into()))
-        );
-        assert_eq!(split("`A` (default) or `B`."), ("`A` (default) or `B`.".into(), Some("`A`".into())));
-        assert_eq!(split("Default values are shown."), ("Default values are shown.".into(), None));
-    }
-
-    #[test]
-    fn every_field_is_described() {
-        let crd = crate::crd();
-        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
-        for section in sections(schema) {
-            for row in section.rows {
-                let described = !row.description.is_empty() || !row.default.is_empty();
-                assert!(described, "{}.{} has no description", section.path, row.field);
-            }
+#[test]
+fn every_field_is_described() {
+    let crd = rayfleet_api::crd();
+    let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+    for section in sections(schema) {
+        for row in section.rows {
+            let described = !row.description.is_empty() || !row.default.is_empty();
+            assert!(described, "{}.{} has no description", section.path, row.field);
         }
     }
 }

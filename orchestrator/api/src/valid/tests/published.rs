@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::ValidFleet;
+use crate::valid::ValidFleet;
 
 /// What one of them says.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]

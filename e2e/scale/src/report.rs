@@ -1,0 +1,165 @@
+//! What was measured, as a table for people; its fields are the JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::audit::Requests;
+use crate::numbers::Spread;
+use crate::progress::Times;
+use crate::traffic::Calls;
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) fleets: u16,
+    pub(crate) times: Times,
+    /// From the first creation until some seconds after the last fleet was ready.
+    pub(crate) bring_up: Phase,
+    /// Nothing was changed.
+    pub(crate) rest: Option<Phase>,
+}
+
+/// What the controller did in one time. CPU is in seconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) seconds: f64,
+    pub(crate) cpu: f64,
+    /// CPU of its threads by their name.
+    pub(crate) threads: BTreeMap<String, f64>,
+    /// CPU of every process of the bench by its name.
+    pub(crate) all: BTreeMap<String, f64>,
+    pub(crate) peak_kib: u64,
+    pub(crate) resident_kib: u64,
+    /// Its requests to the API server.
+    pub(crate) requests: Requests,
+    /// Those of other controllers that the audit log has.
+    pub(crate) others: BTreeMap<String, u64>,
+    /// Its calls to dashboards and engines.
+    pub(crate) calls: Calls,
+    /// By how much its own counters rose.
+    pub(crate) counters: BTreeMap<String, f64>,
+}
+
+/// Lines of a breakdown that are shown; the JSON has all.
+const LINES: usize = 16;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fleets = f64::from(self.fleets);
+        let Self { times, bring_up, .. } = self;
+        writeln!(f, "\nBRING-UP of {} fleets of one group", self.fleets)?;
+        row(f, "ready by pods / by status", format_args!("{:.1} / {:.1} s", times.by_pods, times.by_status))?;
+        spread(f, "a fleet, from its creation", times.fleet)?;
+        spread(f, "status behind pods", times.status_behind_pods)?;
+        let each = 1000.0 * bring_up.cpu / fleets;
+        row(f, "CPU", format_args!("{:.2} s, {each:.1} ms a fleet", bring_up.cpu))?;
+        bring_up.memory(f)?;
+        let requests = count(bring_up.requests.total);
+        let refused: u64 = bring_up.requests.refused.values().sum();
+        row(
+            f,
+            "requests to the API server",
+            format_args!("{requests:.0}, {:.2} a fleet, {refused} refused", requests / fleets),
+        )?;
+        for (user, total) in &bring_up.others {
+            row(
+                f,
+                &format!("  beside it, {user}"),
+                format_args!("{total}, {:.2} a fleet", count(*total) / fleets),
+            )?;
+        }
+        let calls = count(bring_up.calls.total());
+        row(f, "calls to dashboards and engines", format_args!("{calls:.0}, {:.1} a fleet", calls / fleets))?;
+        bring_up.breakdown(f, fleets, "a fleet")?;
+        let Some(rest) = &self.rest else { return Ok(()) };
+        writeln!(f, "\nREST of {:.0} s", rest.seconds)?;
+        row(f, "CPU", format_args!("{:.2} % of a core", 100.0 * rest.cpu / rest.seconds))?;
+        rest.memory(f)?;
+        row(f, "requests to the API server", rest.requests.total)?;
+        let per_second = |number: u64| count(number) / rest.seconds;
+        let Calls { connections, received, sent, .. } = rest.calls;
+        let calls = per_second(rest.calls.total());
+        row(
+            f,
+            "calls to dashboards and engines",
+            format_args!("{calls:.1}/s, {:.2}/s a fleet", calls / fleets),
+        )?;
+        row(f, "connections to pods", format_args!("{:.1}/s", per_second(connections)))?;
+        let (received, sent) = (per_second(received) / 1024.0, per_second(sent) / 1024.0);
+        row(f, "bytes to and from pods", format_args!("{received:.1} and {sent:.1} KiB/s"))?;
+        if calls > 0.0 {
+            row(
+                f,
+                "CPU for each of these calls",
+                format_args!("{:.0} µs", 1e6 * rest.cpu / rest.seconds / calls),
+            )?;
+        }
+        rest.breakdown(f, rest.seconds, "/s")
+    }
+}
+
+impl Phase {
+    fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |kib: u64| count(kib) / 1024.0;
+        row(
+            f,
+            "memory, peak / at the end",
+            format_args!("{:.1} / {:.1} MiB", mib(self.peak_kib), mib(self.resident_kib)),
+        )
+    }
+
+    fn breakdown(&self, f: &mut fmt::Formatter<'_>, by: f64, unit: &str) -> fmt::Result {
+        let whole = |of: &BTreeMap<String, u64>| {
+            of.iter().map(|(name, number)| (name.clone(), count(*number))).collect()
+        };
+        table(f, "CPU s of its threads", &self.threads, by, unit)?;
+        table(f, "CPU s of all processes", &self.all, by, unit)?;
+        table(f, "requests", &whole(&self.requests.by_kind), by, unit)?;
+        table(f, "requests that were refused", &whole(&self.requests.refused), by, unit)?;
+        table(f, "calls", &whole(&self.calls.by_kind), by, unit)?;
+        table(f, "its counters", &self.counters, by, unit)
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "  {name:<34}{value}")
+}
+
+fn spread(f: &mut fmt::Formatter<'_>, name: &str, of: Option<Spread>) -> fmt::Result {
+    match of {
+        Some(Spread { median, p99, most }) => {
+            row(f, name, format_args!("median {median:.2} s, P99 {p99:.2} s, most {most:.2} s"))
+        }
+        None => row(f, name, "-"),
+    }
+}
+
+fn table(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    of: &BTreeMap<String, f64>,
+    by: f64,
+    unit: &str,
+) -> fmt::Result {
+    if of.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "  {title}, and {unit}")?;
+    let mut lines: Vec<_> = of.iter().collect();
+    lines.sort_by(|a, b| b.1.total_cmp(a.1));
+    for (name, value) in lines.iter().take(LINES) {
+        writeln!(f, "    {name:<64}{value:>12.2}{:>12.4}", **value / by)?;
+    }
+    if let Some((_, rest)) = lines.split_at_checked(LINES).filter(|(_, rest)| !rest.is_empty()) {
+        let sum: f64 = rest.iter().map(|(_, value)| **value).sum();
+        writeln!(f, "    {:<64}{sum:>12.2}{:>12.4}", format!("({} more)", rest.len()), sum / by)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn count(number: u64) -> f64 {
+    number as f64
+}

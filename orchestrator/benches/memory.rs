@@ -79,6 +79,7 @@ fn watched(name: &str, path: &'static str, make: fn(usize) -> Value) {
             namespaces: rayfleet_orchestrator::Namespaces::default(),
             lease_namespace: "n".into(),
             leader_elect: false,
+            engine_watch: false,
         };
         let seen = async {
             server.watched().await;

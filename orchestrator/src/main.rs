@@ -33,6 +33,10 @@ struct Arguments {
     /// one, and beside one for all there may be no other.
     #[arg(long, env = "RAYFLEET_NAMESPACES", value_name = "NAMESPACE,...")]
     namespaces: Option<Namespaces>,
+    /// Alpha: take an engine that serves by what it says itself, in a stream, instead of asking it and its dashboard every second.
+    /// For engines that Rayfleet launches.
+    #[arg(long, env = "RAYFLEET_ENGINE_WATCH", default_value_t = false, action = clap::ArgAction::Set)]
+    engine_watch: bool,
     /// Namespace of the lease that the replicas of an installation elect their leader by. Without --namespaces one orchestrator leads
     /// in a cluster: then all replicas of all installations must name the same. With it, each installation's own.
     #[arg(long, env = "RAYFLEET_LEASE_NAMESPACE", default_value = "rayfleet-system")]
@@ -94,6 +98,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         namespaces: arguments.namespaces.unwrap_or_default(),
         lease_namespace: arguments.lease_namespace,
         leader_elect: arguments.leader_elect,
+        engine_watch: arguments.engine_watch,
     };
     Ok(orchestrator.run(Some(arguments.listen), told_to_stop()).await?)
 }

@@ -40,6 +40,8 @@ pub struct Orchestrator {
     pub lease_namespace: String,
     /// Take part in leader election. Without it there may be only one replica.
     pub leader_elect: bool,
+    /// Take an engine that serves by what it says itself instead of asking it and its dashboard every second.
+    pub engine_watch: bool,
 }
 
 /// Why a replica ended although it was not told to.
@@ -84,7 +86,14 @@ impl Orchestrator {
         };
         let mut watches = watch_all(&self.client, &index);
         let executor = Executor::new(self.client.clone(), index.clone(), leadership.clone(), &metrics);
-        let agents = Agents::new(self.client, self.bridge, index.clone(), metrics.clone(), hearing.clone());
+        let agents = Agents::new(
+            self.client,
+            self.bridge,
+            index.clone(),
+            metrics.clone(),
+            hearing.clone(),
+            self.engine_watch,
+        );
         let fleets = FleetReconciler::new(index.clone(), executor.clone(), agents, metrics.clone());
         let budgets = BudgetReconciler::new(index.clone(), executor.clone());
         let controllers = join3(
@@ -145,6 +154,7 @@ mod tests {
             namespaces: Namespaces::default(),
             lease_namespace: NAMESPACE.into(),
             leader_elect: true,
+            engine_watch: false,
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) index: Arc<Index>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) hearing: Arc<Reachability>,
+    /// Whether engines that serve are watched.
+    pub(crate) engine_watch: bool,
 }
 
 /// One agent.
@@ -199,7 +201,11 @@ impl Agent {
             Engine::Launched { submission, .. } => {
                 let observed = match port.clone() {
                     Some(port) => {
-                        self.shared.bridge.observe_watched(target, &submission.id, options, port).boxed().await
+                        self.shared
+                            .bridge
+                            .observe_watched(target, &submission.id, options, port)
+                            .boxed()
+                            .await
                     }
                     None => self.shared.bridge.observe(target, Some(&submission.id), options).boxed().await,
                 };

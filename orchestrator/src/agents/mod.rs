@@ -61,8 +61,9 @@ impl Agents {
         index: Arc<Index>,
         metrics: Arc<Metrics>,
         hearing: Arc<Reachability>,
+        engine_watch: bool,
     ) -> Self {
-        let shared = Arc::new(Shared { client, bridge, index, metrics, hearing });
+        let shared = Arc::new(Shared { client, bridge, index, metrics, hearing, engine_watch });
         Self { shared, running: Mutex::default() }
     }
 
@@ -149,7 +150,7 @@ mod tests {
         let index = Arc::new(Index::default());
         let client = Fake::new(|_| refusal(404, "NotFound", "none")).client();
         let bridge = Bridge::new(Limits::default()).unwrap();
-        (Agents::new(client, bridge, index.clone(), Arc::new(Metrics::new()), Arc::default()), index)
+        (Agents::new(client, bridge, index.clone(), Arc::new(Metrics::new()), Arc::default(), false), index)
     }
 
     fn key(name: &str) -> Key {

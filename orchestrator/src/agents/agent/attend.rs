@@ -25,7 +25,7 @@ impl Agent {
         if let Some((deep, port)) = self.due(assignment, target, heard).await {
             self.look(assignment, target, deep, port).await;
         }
-        if let Some(of) = watchable(assignment)
+        if let Some(of) = self.watchable(assignment)
             && self.resting.as_ref() == Some(of)
         {
             self.open_watch(of, target).await;
@@ -44,7 +44,7 @@ impl Agent {
         let is_over =
             |last: Option<Instant>, time| last.is_none_or(|last| now.saturating_duration_since(last) >= time);
         let asked = Some((is_over(self.last_deep, DEEP), None));
-        let Some(of) = watchable(assignment) else {
+        let Some(of) = self.watchable(assignment) else {
             self.watch.close();
             return asked;
         };
@@ -73,6 +73,17 @@ impl Agent {
         None
     }
 
+    /// The launch whose watch may be enough: of a group at which nothing is about to happen.
+    fn watchable<'a>(&self, assignment: &'a Assignment) -> Option<&'a Submission> {
+        match &assignment.engine {
+            Engine::Launched { submission, .. } => {
+                let rests = self.shared.engine_watch && assignment.pace == PollInterval::Steady;
+                Some(submission).filter(|_| rests)
+            }
+            Engine::Own { .. } => None,
+        }
+    }
+
     /// Opens the watch of a launch that has none.
     async fn open_watch(&mut self, of: &Submission, target: &Target) {
         if !self.watch.is_of(of)
@@ -86,7 +97,8 @@ impl Agent {
     fn go_on(&mut self, assignment: &Assignment, of: &Submission, load: Option<&Load>, heard: bool) {
         let now = clock::monotonic();
         let same = self.reported.as_ref().is_some_and(|(at, reach)| {
-            now.saturating_duration_since(*at) < REPORT && *reach == self.shared.hearing.of(&assignment.group, now)
+            now.saturating_duration_since(*at) < REPORT
+                && *reach == self.shared.hearing.of(&assignment.group, now)
         });
         let idle = load.is_some_and(|load| load.awaiting == 0);
         if same && idle && !heard {
@@ -95,16 +107,6 @@ impl Agent {
         if let Some(report) = self.memory.goes_on(of, load, clock::now()) {
             self.report(assignment, Ok(report));
         }
-    }
-}
-
-/// The launch whose watch may be enough: of a group at which nothing is about to happen.
-fn watchable(assignment: &Assignment) -> Option<&Submission> {
-    match &assignment.engine {
-        Engine::Launched { submission, .. } => {
-            Some(submission).filter(|_| assignment.pace == PollInterval::Steady)
-        }
-        Engine::Own { .. } => None,
     }
 }
 

@@ -34,6 +34,7 @@ fn agent(assignment: Assignment) -> (Agent, Fake) {
         index: Arc::new(Index::default()),
         metrics: Arc::new(Metrics::new()),
         hearing: Arc::default(),
+        engine_watch: true,
     };
     let fleet = Key::new("n", "f");
     let agent = Agent::new(Arc::new(shared), fleet, assignment, Arc::default(), GateTimer::default());

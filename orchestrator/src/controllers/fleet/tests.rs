@@ -56,7 +56,8 @@ impl Bench {
         let metrics = Arc::new(Metrics::new());
         let executor = Executor::new(server.client(), index.clone(), leadership, &metrics);
         let bridge = Bridge::new(Limits::default()).unwrap();
-        let agents = Agents::new(server.client(), bridge, index.clone(), metrics.clone(), Arc::default());
+        let agents =
+            Agents::new(server.client(), bridge, index.clone(), metrics.clone(), Arc::default(), false);
         let controller = Arc::new(FleetReconciler::new(index, executor, agents, metrics));
         let runner = Controller::new(controller.clone(), controller.metrics.runtime.clone());
         Self { controller, runner, server, lease }

@@ -3,6 +3,7 @@
 use std::io;
 
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use ray_bridge::{Unreached, Wire};
 use rayfleet_sim_ray::Connection;
 use reqwest::{Body, Request, Response};
@@ -77,7 +78,7 @@ struct Bench {
 
 impl Bench {
     async fn start(watches: bool) -> Self {
-        let ray = head(None).await;
+        let ray = head().await;
         start_worker(&ray);
         until("the worker to join", || ray.ready(WORKER)).await;
         let (launch, engine) = launch();
@@ -85,8 +86,9 @@ impl Bench {
             agent_on(&ray, Assignment { pace: PollInterval::Steady, ..assigned(engine) });
         let counts = Arc::default();
         let wire = Counting { wire: ray.wire(), watches, counts: Arc::clone(&counts) };
-        agent.bridge = Bridge::over(Arc::new(wire), Limits::default()).unwrap();
-        let index = agent.index.clone();
+        Arc::get_mut(&mut agent.shared).unwrap().bridge =
+            Bridge::over(Arc::new(wire), Limits::default()).unwrap();
+        let index = agent.shared.index.clone();
         agent.commands.put(Command::Launch(Box::new(launch)));
         let running = tokio::spawn(agent.run());
         let bench = Self { ray, counts, index, _assignment: assignment, running };

@@ -266,12 +266,11 @@ impl Agent {
         let Some(engine) = self.shared.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
-        let port = match port {
-            Some(port) => port,
-            None => {
-                let (health, load) = join(engine.health(), engine.load()).await;
-                (health, load.ok())
-            }
+        let port = if let Some(port) = port {
+            port
+        } else {
+            let (health, load) = join(engine.health(), engine.load()).await;
+            (health, load.ok())
         };
         match port {
             (Health::Serving, load) => {

@@ -59,12 +59,12 @@ pub(super) fn wanted(call: &Call) -> Option<Address> {
 
 /// The answer to a call that may watch.
 pub(super) fn stream(shared: Arc<Shared>, at: Address) -> Result<Response, Unreached> {
-    let begun = shared.with(|world| {
+    let found = shared.with(|world| {
         let engine = world.engines.get(&at)?;
         Some((engine.life, world.now, alive(world, &engine.cluster)))
     });
     let broken = |cause: String| Unreached { refused: false, cause };
-    let (engine, began, alive) = begun.ok_or_else(|| broken("connection closed".to_owned()))?;
+    let (engine, began, alive) = found.ok_or_else(|| broken("connection closed".to_owned()))?;
     let watch = Watch {
         shared,
         at,

@@ -193,7 +193,7 @@ impl Fault {
             while !Self::is_in(&bench.report().unwrap()) {
                 assert!(time < Duration::from_mins(1), "{self:?} is not reported");
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                time = bench.ray.now().0 - start;
+                time = bench.ray.now().0.saturating_sub(start);
             }
             longest = longest.max(time);
         }

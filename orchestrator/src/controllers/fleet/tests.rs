@@ -69,15 +69,9 @@ impl Bench {
             "metadata": {"name": "a"},
             "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}
         });
-        index.reset(vec![fleet]);
+        list_all_but_clusters(index, fleet);
         index.reset(vec![object::<Node>(&node)]);
         index.reset(Vec::<DynamicObject>::new());
-        index.reset(Vec::<Pod>::new());
-        index.reset(Vec::<ResourceQuota>::new());
-        index.reset(Vec::<Slice>::new());
-        index.reset(Vec::<Service>::new());
-        index.reset(Vec::<ControllerRevision>::new());
-        index.reset(Vec::<Warning>::new());
     }
 
     /// One pass, and when the next one is due.
@@ -277,17 +271,33 @@ async fn a_fleet_that_is_gone_is_forgotten() {
     assert_eq!(bench.runner.remembered(), [], "nothing is remembered of it");
 }
 
-/// The fleet as the API server has it, with a ledger of groups that run these revisions.
-fn with_groups(mut fleet: RayClusterFleet, revision: &Revision) -> RayClusterFleet {
-    let group = |slot: u32| GroupStatus {
+/// All lists are there but that of RayClusters; there is one fleet and nothing else.
+fn list_all_but_clusters(index: &Index, fleet: RayClusterFleet) {
+    index.reset(vec![fleet]);
+    index.reset(Vec::<Node>::new());
+    index.reset(Vec::<Pod>::new());
+    index.reset(Vec::<ResourceQuota>::new());
+    index.reset(Vec::<Slice>::new());
+    index.reset(Vec::<Service>::new());
+    index.reset(Vec::<ControllerRevision>::new());
+    index.reset(Vec::<Warning>::new());
+}
+
+/// An entry of the ledger: a group whose RayCluster was made, with pods and engine of this revision.
+fn entry(revision: &Revision, slot: u32) -> GroupStatus {
+    GroupStatus {
         name: format!("f-{}-{slot}", revision.pod).into(),
         slot,
         uid: Some(format!("made-f-{}-{slot}", revision.pod)),
         revision: revision.pod.clone(),
         engine_revision: revision.engine.clone(),
-        nodes: vec!["a".into()],
         ..GroupStatus::default()
-    };
+    }
+}
+
+/// The fleet as the API server has it, with a ledger of groups that run these revisions.
+fn with_groups(mut fleet: RayClusterFleet, revision: &Revision) -> RayClusterFleet {
+    let group = |slot: u32| GroupStatus { nodes: vec!["a".into()], ..entry(revision, slot) };
     fleet.status = Some(RayClusterFleetStatus { groups: vec![group(0), group(1)], ..Default::default() });
     fleet
 }

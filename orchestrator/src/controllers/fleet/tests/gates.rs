@@ -55,15 +55,10 @@ async fn three_hundred_gates_close_within_two_seconds_and_before_anything_else()
     let mut fleet = raw_fleet();
     fleet.spec.replicas = Some(300);
     let group = |slot: u32| GroupStatus {
-        name: format!("f-{}-{slot}", revision.pod).into(),
-        slot,
-        uid: Some(format!("made-f-{}-{slot}", revision.pod)),
-        revision: revision.pod.clone(),
-        engine_revision: revision.engine.clone(),
         phase: Phase::Ready,
         launch: 1,
         ranks: Some(RankCount { placed: 2, total: 2 }),
-        ..GroupStatus::default()
+        ..entry(&revision, slot)
     };
     fleet.status =
         Some(RayClusterFleetStatus { groups: (0..GROUPS).map(group).collect(), ..Default::default() });

@@ -135,14 +135,7 @@ async fn while_kuberay_is_missing_from_the_start_no_group_is_taken_for_gone() {
     let fleet = with_groups(raw_fleet(), &revision);
     let bench = bench_of(fleet.clone(), |_| None);
     let index = Arc::new(Index::default());
-    index.reset(vec![fleet]);
-    index.reset(Vec::<Node>::new());
-    index.reset(Vec::<Pod>::new());
-    index.reset(Vec::<ResourceQuota>::new());
-    index.reset(Vec::<Slice>::new());
-    index.reset(Vec::<Service>::new());
-    index.reset(Vec::<ControllerRevision>::new());
-    index.reset(Vec::<Warning>::new());
+    list_all_but_clusters(&index, fleet);
     let bench = Bench::of(bench.server, index);
     bench.no_kuberay();
     bench.pass().await.unwrap();

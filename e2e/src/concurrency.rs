@@ -14,57 +14,57 @@ pub enum Concurrency {
 
 /// Tests that run at the same time: each list one after the other.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Stage<T> {
+pub struct Batch<T> {
     /// In the namespace of all tests; never empty.
     pub first: Vec<T>,
     /// In a namespace of their own.
     pub second: Vec<T>,
 }
 
-/// Tests that follow each other and are not exclusive are one stage; an exclusive test is one alone.
-pub fn stages<T>(all: Vec<T>, concurrency: impl Fn(&T) -> Concurrency) -> Vec<Stage<T>> {
-    let mut stages: Vec<Stage<T>> = Vec::new();
+/// Tests that follow each other and are not exclusive are one batch; an exclusive test is one alone.
+pub fn batches<T>(all: Vec<T>, concurrency: impl Fn(&T) -> Concurrency) -> Vec<Batch<T>> {
+    let mut batches: Vec<Batch<T>> = Vec::new();
     let mut is_open = false;
     for test in all {
         let concurrency = concurrency(&test);
         if !is_open || concurrency == Concurrency::Exclusive {
-            stages.push(Stage { first: Vec::new(), second: Vec::new() });
+            batches.push(Batch { first: Vec::new(), second: Vec::new() });
         }
         is_open = concurrency != Concurrency::Exclusive;
-        if let Some(stage) = stages.last_mut() {
+        if let Some(batch) = batches.last_mut() {
             let is_second = concurrency == Concurrency::SecondNamespace;
-            let list = if is_second { &mut stage.second } else { &mut stage.first };
+            let list = if is_second { &mut batch.second } else { &mut batch.first };
             list.push(test);
         }
     }
-    for stage in &mut stages {
+    for batch in &mut batches {
         // Nothing runs in the first namespace, so no second one is needed.
-        if stage.first.is_empty() {
-            std::mem::swap(&mut stage.first, &mut stage.second);
+        if batch.first.is_empty() {
+            std::mem::swap(&mut batch.first, &mut batch.second);
         }
     }
-    stages
+    batches
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A line for each stage.
+    /// A line for each batch.
     fn of(names: &[&'static str]) -> Vec<String> {
         let concurrency = |name: &&'static str| match name.chars().next() {
             Some('a') => Concurrency::Shared,
             Some('b') => Concurrency::SecondNamespace,
             _ => Concurrency::Exclusive,
         };
-        let line = |stage: Stage<&'static str>| {
-            if stage.second.is_empty() {
-                stage.first.join(" ")
+        let line = |batch: Batch<&'static str>| {
+            if batch.second.is_empty() {
+                batch.first.join(" ")
             } else {
-                format!("{} | {}", stage.first.join(" "), stage.second.join(" "))
+                format!("{} | {}", batch.first.join(" "), batch.second.join(" "))
             }
         };
-        stages(names.to_vec(), concurrency).into_iter().map(line).collect()
+        batches(names.to_vec(), concurrency).into_iter().map(line).collect()
     }
 
     #[test]

@@ -8,10 +8,10 @@ now_us() { echo "${EPOCHREALTIME/[.,]/}"; }
 seconds() { printf '%d.%d' $(($1 / 1000000)) $(($1 / 100000 % 10)); }
 say() { printf '%s\n' "$*"; }
 
-die() { # die CAUSE [CURE]
+die() { # die CAUSE [CURE [EXIT-CODE]]
   printf 'error: %s\n' "$1" >&2
   if [[ -n ${2:-} ]]; then printf '  cure: %s\n' "$2" >&2; fi
-  exit 1
+  exit "${3:-1}"
 }
 
 step() { # step TEXT CURE FUNCTION [ARG...]: runs it with its output in a log; never call it where `set -e` is off (if, ||)

@@ -73,7 +73,9 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            print_error(format_args!("error: {error:#}"));
+            print_error(format_args!(
+                "error: {error:#}\ncure:  the logs of all processes are in target/hack-logs/scale"
+            ));
             ExitCode::FAILURE
         }
     }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use futures::TryStreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -24,6 +26,7 @@ const PORTS: [u16; 3] = [8265, 52365, 8000];
 const LARGEST: usize = 1 << 20;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Body = UnsyncBoxBody<Bytes, Failure>;
 
 /// Answers from now on.
 pub(crate) async fn start(wire: &Arc<dyn Wire>, traffic: &Arc<Traffic>) -> anyhow::Result<()> {
@@ -61,7 +64,7 @@ async fn answer(
     traffic: Arc<Traffic>,
     at: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Failure> {
+) -> Result<Response<Body>, Failure> {
     let (head, body) = request.into_parts();
     traffic.called(head.method.as_str(), head.uri.path());
     let body = Limited::new(body, LARGEST).collect().await?.to_bytes();
@@ -74,5 +77,12 @@ async fn answer(
     if let Some(headers) = response.headers_mut() {
         *headers = std::mem::take(reply.headers_mut());
     }
-    Ok(response.body(Full::new(reply.bytes().await?))?)
+    // A watch has no length: its lines go out one by one.
+    let body = if reply.content_length().is_some() {
+        Full::new(reply.bytes().await?).map_err(|never| match never {}).boxed_unsync()
+    } else {
+        let frames = reply.bytes_stream().map_ok(Frame::data).map_err(Failure::from);
+        StreamBody::new(frames).boxed_unsync()
+    };
+    Ok(response.body(body)?)
 }

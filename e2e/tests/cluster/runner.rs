@@ -9,7 +9,7 @@ use anyhow::bail;
 use futures::future::LocalBoxFuture;
 use rayfleet_e2e::clock;
 use rayfleet_e2e::cluster::dump::dump;
-use rayfleet_e2e::concurrency::{Concurrency, Stage, stages};
+use rayfleet_e2e::concurrency::{Batch, Concurrency, batches};
 use rayfleet_e2e::console::{line, print_error};
 use tokio::time::timeout;
 
@@ -69,8 +69,8 @@ impl Tally {
 pub(crate) async fn run_all(suite: &Suite, scenarios: Vec<Scenario>) -> ExitCode {
     let count = scenarios.len();
     let mut tally = Tally::default();
-    for stage in stages(scenarios, |scenario| scenario.concurrency) {
-        tally.add(run_stage(suite, &stage).await);
+    for batch in batches(scenarios, |scenario| scenario.concurrency) {
+        tally.add(run_batch(suite, &batch).await);
         if tally.is_stuck {
             print_error("error: the rest is not run");
             break;
@@ -88,9 +88,9 @@ pub(crate) async fn run_all(suite: &Suite, scenarios: Vec<Scenario>) -> ExitCode
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn run_stage(suite: &Suite, stage: &Stage<Scenario>) -> Tally {
-    let first = Box::pin(run_list(suite, &stage.first));
-    let second = Box::pin(run_second(suite, &stage.second));
+async fn run_batch(suite: &Suite, batch: &Batch<Scenario>) -> Tally {
+    let first = Box::pin(run_list(suite, &batch.first));
+    let second = Box::pin(run_second(suite, &batch.second));
     let (mut tally, other) = futures::join!(first, second);
     tally.add(other);
     tally

@@ -11,7 +11,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import rayfleet_preflight as preflight
 from rayfleet_causes import Memory, causes, last_lines
-from rayfleet_health import call_watchers, healthy
+from rayfleet_calls import call_watchers, healthy
+from rayfleet_nodes import LivingNodes
 from rayfleet_phases import Phases, secrets_of
 from rayfleet_placement import PlacementError, create
 from rayfleet_ranks import dead_by_itself, last_words, obituary, ranks
@@ -54,6 +55,7 @@ class Launch:
         self._next_look = 0.0
         self._died = 0.0
         self._known: Optional[Tuple[int, int, int]] = None
+        self._nodes = LivingNodes()
 
     def run(self) -> int:
         """Runs until the engine ends; returns the exit code, never 0. Raises Stopped after a stop request."""
@@ -118,7 +120,7 @@ class Launch:
 
     def _look(self) -> None:
         try:
-            found, nodes = ranks(self.group, self.server_name), _living_nodes()
+            found = ranks(self.group, self.server_name)
         except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
             print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
@@ -129,15 +131,17 @@ class Launch:
             self.phases.enter("Loading", alive=alive, wanted=wanted)
         if not self._died and dead_by_itself(found):
             self._died = time.monotonic()
-        dead = sum(rank.state == "DEAD" for rank in found)
-        self._compare((alive, dead, nodes))
+        if self.phases.current == "Serving":
+            dead, nodes = sum(rank.state == "DEAD" for rank in found), self._nodes.living()
+            self._compare(None if nodes is None else (alive, dead, nodes))
 
     def _compare(self, known: Optional[Tuple[int, int, int]]) -> None:
-        """Calls the watchers of an engine that serves if other ranks or nodes are alive than before, or if
-        that is not known."""
-        if self.phases.current == "Serving" and (known is None or known != self._known):
-            call_watchers(self.address, self.spec.port)
-        self._known = known
+        """Calls the watchers of an engine that serves if other ranks or nodes are alive than before, or if that is
+        not known. A call that was not taken is repeated."""
+        if self.phases.current != "Serving" or (known is not None and known == self._known):
+            return
+        taken = call_watchers(self.address, self.spec.port)
+        self._known = known if taken else None
 
     def _ended(self, serving: Any) -> int:
         import ray
@@ -176,12 +180,6 @@ def _addresses() -> Dict[str, str]:
     import ray
 
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
-
-
-def _living_nodes() -> int:
-    import ray
-
-    return sum(bool(node["Alive"]) for node in ray.nodes())
 
 
 def _stop(_signal: int, _frame: Any) -> None:

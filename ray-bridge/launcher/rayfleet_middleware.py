@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Tuple
 
+from rayfleet_token import token
 from rayfleet_watch import watch
 
 Scope = MutableMapping[str, Any]
@@ -29,14 +30,14 @@ _ENGINE_WORK = frozenset(
 _PREFIX = "/rayfleet/"
 _STATE_PATH = "/rayfleet/v1/state"
 _DRAIN_PATH = "/rayfleet/v1/drain"
-_LOOK_PATH = "/rayfleet/v1/look"
+_RANK_CHANGES_PATH = "/rayfleet/v1/rank-changes"
 _WATCH_PATH = "/rayfleet/v1/watch"
 _PROBE_PATH = "/rayfleet/v1/probe"
 _MOST_PROBES = 4
 """Concurrent probes. They are fixed requests, but each of them is work for the engine."""
 _MOST_WATCHES = 8
 """Concurrent watches. One orchestrator needs one."""
-_METHODS = {_STATE_PATH: ("GET",), _WATCH_PATH: ("GET",), _DRAIN_PATH: ("POST", "DELETE"), _LOOK_PATH: ("POST",)}
+_METHODS = {_STATE_PATH: ("GET",), _WATCH_PATH: ("GET",), _DRAIN_PATH: ("POST", "DELETE"), _RANK_CHANGES_PATH: ("POST",)}
 
 
 _WANTS_TOKEN = b"Unauthorized: this endpoint needs Authorization: Bearer <Ray token>\n"
@@ -55,7 +56,7 @@ class Traffic:
         self.draining = False
         self.probes = 0
         self.watches = 0
-        self.looks = 0
+        self.rank_changes = 0
 
     def begin(self) -> "Request":
         """Counts a request as in flight until the returned object's `end`."""
@@ -85,7 +86,7 @@ class Traffic:
                 "awaiting": self._awaiting,
                 "served": self._served,
                 "draining": self.draining,
-                "looks": self.looks,
+                "rankChanges": self.rank_changes,
                 "idleSeconds": None if self._last is None else round(self.clock() - self._last, 3),
             }
 
@@ -234,8 +235,8 @@ class InFlightMiddleware:
             return
         if path == _DRAIN_PATH:
             self._traffic.draining = method == "POST"
-        elif path == _LOOK_PATH:
-            self._traffic.looks += 1
+        elif path == _RANK_CHANGES_PATH:
+            self._traffic.rank_changes += 1
         await _answer(send, 200, json.dumps(self._traffic.report()).encode(), "application/json")
 
     async def _watch(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
@@ -249,7 +250,8 @@ class InFlightMiddleware:
             return
         self._traffic.watches += 1
         try:
-            await watch(self._app, _inner(scope, path, "/health", []), receive, send, self._traffic.clock, self._traffic.report)
+            host = [header for header in scope.get("headers", ()) if header[0].lower() == b"host"]
+            await watch(self._app, _inner(scope, path, "/health", host), receive, send, self._traffic.clock, self._traffic.report)
         finally:
             self._traffic.watches -= 1
 
@@ -330,24 +332,6 @@ def _authorized(scope: Scope) -> bool:
             given = value
     scheme, _, credential = given.partition(b" ")
     return bool(wanted) and scheme.lower() == b"bearer" and hmac.compare_digest(credential.strip(), wanted)
-
-
-def token() -> Optional[bytes]:
-    """The cluster's token; None if there is none, empty (which nothing matches) if its file cannot be
-    read."""
-    given = os.environ.get("RAY_AUTH_TOKEN", "").strip()
-    if given:
-        return given.encode()
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
-    if not path and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
-        path = os.path.expanduser("~/.ray/auth_token")  # where Ray looks last
-    if not path:
-        return None
-    try:
-        with open(path, "rb") as file:
-            return file.read(65536).strip()
-    except OSError:
-        return b""
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: str) -> None:

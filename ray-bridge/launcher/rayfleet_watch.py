@@ -26,7 +26,7 @@ SEND_LIMIT = 5.0
 LONGEST_SECONDS = 60.0
 """Life of one watch: no server waits longer for one when it shuts down. The client opens the next one."""
 
-_AT_ONCE = ("health", "draining", "looks")
+_AT_ONCE = ("health", "draining", "rankChanges")
 
 
 class Lines:
@@ -55,52 +55,58 @@ async def watch(
     """Writes lines until the client has gone, the server shuts down, or the engine is not healthy: then the
     last line says so, and a server that ends need not wait."""
     headers = [(b"content-type", b"application/jsonl"), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    health = _Health(app, health_scope)
-    await health.check()
     gone = asyncio.ensure_future(_disconnect(receive))
-    checks = asyncio.ensure_future(health.follow())
-    began, lines = clock(), Lines()
+    health, began, lines = _Health(app, health_scope), clock(), Lines()
+
+    async def write(message: Message) -> None:
+        await asyncio.wait_for(send(message), SEND_LIMIT)
+
     try:
-        while not gone.done():
-            now, status = clock(), health.status
-            line = lines.due(now, {**report(), "health": status})
+        await write({"type": "http.response.start", "status": 200, "headers": headers})
+        while not gone.done() and not _is_closing(receive):
+            status = await health.now(clock)
+            line = lines.due(clock(), {**report(), "health": status})
             if line:
-                await asyncio.wait_for(send({"type": "http.response.body", "body": line, "more_body": True}), SEND_LIMIT)
-            if status != 200 or now - began >= LONGEST_SECONDS or _shuts_down(receive):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await write({"type": "http.response.body", "body": line, "more_body": True})
+            if status != 200 or clock() - began >= LONGEST_SECONDS or _shuts_down(receive):
+                await write({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             await asyncio.wait({gone}, timeout=TICK_SECONDS)
     except asyncio.TimeoutError:
         return  # a client that does not read; the server closes the unfinished response
     finally:
-        health.ended = True
         gone.cancel()
-        checks.cancel()
+        health.close()
 
 
 class _Health:
-    """What the engine's application answers to GET /health, without a connection. `status` is None if it does
-    not answer in time."""
+    """What the engine's application answers to GET /health, without a connection: asked again when the last
+    answer is old, one question at a time. A handler that cannot be cancelled, such as one in a thread, is
+    waited for by nobody."""
 
     def __init__(self, app: App, scope: Scope) -> None:
         self._app = app
         self._scope = scope
-        self.status: Optional[int] = None
-        self.ended = False
+        self._asked: Optional["asyncio.Future[int]"] = None
+        self._since = 0.0
+        self._status: Optional[int] = None
 
-    async def check(self) -> None:
-        try:
-            self.status = await asyncio.wait_for(self._ask(), HEALTH_LIMIT)
-        except asyncio.TimeoutError:
-            self.status = None
-        except Exception:  # noqa: BLE001 - a server answers 500 to whatever its application raises
-            self.status = 500
+    async def now(self, clock: Callable[[], float]) -> Optional[int]:
+        """The status; None if there is no answer within HEALTH_LIMIT."""
+        if self._asked is None and (self._status is None or clock() - self._since >= HEALTH_SECONDS):
+            self._asked, self._since = asyncio.ensure_future(self._ask()), clock()
+        if self._asked is not None:
+            # The first answer is waited for; later ones are taken when they come.
+            await asyncio.wait({self._asked}, timeout=HEALTH_LIMIT if self._status is None else 0)
+            if self._asked.done():
+                self._status, self._asked = self._asked.result(), None
+            elif self._status is None or clock() - self._since >= HEALTH_LIMIT:
+                return None
+        return self._status
 
-    async def follow(self) -> None:
-        while not self.ended:  # Python 3.11's wait_for may swallow a cancellation
-            await asyncio.sleep(HEALTH_SECONDS)
-            await self.check()
+    def close(self) -> None:
+        if self._asked is not None:
+            self._asked.cancel()
 
     async def _ask(self) -> int:
         status = 500
@@ -117,13 +123,22 @@ class _Health:
             if message["type"] == "http.response.start":
                 status = int(message["status"])
 
-        await self._app(dict(self._scope), receive, send)
+        try:
+            await self._app(dict(self._scope), receive, send)
+        except Exception:  # noqa: BLE001 - a server answers 500 to whatever its application raises
+            return 500
         return status
 
 
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _is_closing(receive: Receive) -> bool:
+    """uvicorn tells only the newest request of a connection that its client has gone; its transport tells all."""
+    closing = getattr(getattr(getattr(receive, "__self__", None), "transport", None), "is_closing", None)
+    return bool(closing and closing())
 
 
 def _shuts_down(receive: Receive) -> bool:

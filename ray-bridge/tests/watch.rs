@@ -19,7 +19,7 @@ use ray_bridge::engine::{EngineClient, EngineWatch, Health, Watched};
 
 use crate::common::{Fake, bridge, noise, target};
 
-const SERVES: &str = r#"{"name":"e","inFlight":3,"awaiting":1,"served":7,"draining":false,"looks":2,"idleSeconds":0.5,"health":200}"#;
+const SERVES: &str = r#"{"name":"e","inFlight":3,"awaiting":1,"served":7,"draining":false,"rankChanges":2,"idleSeconds":0.5,"health":200}"#;
 
 fn engine(url: &url::Url) -> EngineClient {
     bridge().engine(&target(url, Some(url))).unwrap()
@@ -55,7 +55,7 @@ async fn a_line_is_health_load_and_calls_and_an_empty_one_repeats_it() {
     lines.unbounded_send(SERVES).unwrap();
     lines.unbounded_send("\n").unwrap();
     let said = next(&mut watch).await;
-    assert_eq!((said.health.clone(), said.looks), (Health::Serving, 2));
+    assert_eq!((said.health.clone(), said.rank_changes), (Health::Serving, 2));
     assert_eq!((said.load.in_flight, said.load.awaiting, said.load.draining), (3, 1, Some(false)));
     assert_eq!((said.load.idle, said.load.progress), (Some(Duration::from_millis(500)), None));
     lines.unbounded_send("\n").unwrap();

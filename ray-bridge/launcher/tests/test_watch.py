@@ -10,7 +10,7 @@ from rayfleet_middleware import InFlightMiddleware
 from rayfleet_watch import BEAT_SECONDS, COUNTS_SECONDS, LONGEST_SECONDS, Lines
 from tests.test_middleware import Case, scope
 
-STATE = {"health": 200, "draining": False, "looks": 0, "inFlight": 0, "idleSeconds": None}
+STATE = {"health": 200, "draining": False, "rankChanges": 0, "inFlight": 0, "idleSeconds": None}
 
 
 class DueLines(unittest.TestCase):
@@ -25,7 +25,7 @@ class DueLines(unittest.TestCase):
         self.assertEqual(json.loads(Lines().due(0.5, STATE)), STATE)
 
     def test_what_matters_is_due_at_once(self):
-        for changed in ({"health": 503}, {"health": None}, {"draining": True}, {"looks": 1}):
+        for changed in ({"health": 503}, {"health": None}, {"draining": True}, {"rankChanges": 1}):
             self.assertEqual(json.loads(self.due(100.1, **changed)), {**STATE, **changed})
 
     def test_counts_are_due_once_a_second(self):
@@ -96,21 +96,21 @@ class Watching(Case):
         self.assertEqual((self.state()["served"], self.traffic.watches), (0, 0))
 
     def test_the_application_is_asked_for_its_health_alone(self):
-        self.watch(lambda _number, _line: True, scope("/llm/rayfleet/v1/watch", root_path="/llm", headers=[(b"cookie", b"c")]))
-        self.assertEqual(self.asked[0][:3], ("GET", "/llm/health", []))
+        self.watch(lambda _number, _line: True, scope("/llm/rayfleet/v1/watch", root_path="/llm", headers=[(b"cookie", b"c"), (b"host", b"h")]))
+        self.assertEqual(self.asked[0][:3], ("GET", "/llm/health", [(b"host", b"h")]))
 
     def test_a_call_of_the_launcher_is_a_line(self):
         def on_line(_number, line):
-            self.traffic.looks += 1
-            return line["looks"] == 1
+            self.traffic.rank_changes += 1
+            return line["rankChanges"] == 1
 
         sent = self.watch(on_line)
-        self.assertEqual(json.loads(sent[2]["body"])["looks"], 1)
+        self.assertEqual(json.loads(sent[2]["body"])["rankChanges"], 1)
 
     def test_the_launcher_calls_watchers_by_a_post(self):
-        self.assertEqual(self.exchange(scope("/rayfleet/v1/look"))[0], 405)
-        self.exchange(scope("/rayfleet/v1/look", "POST"))
-        self.assertEqual(self.state()["looks"], 1)
+        self.assertEqual(self.exchange(scope("/rayfleet/v1/rank-changes"))[0], 405)
+        self.exchange(scope("/rayfleet/v1/rank-changes", "POST"))
+        self.assertEqual(self.state()["rankChanges"], 1)
 
     def test_an_engine_that_is_ill_says_so_and_ends_the_watch(self):
         def on_line(_number, _line):
@@ -134,6 +134,55 @@ class Watching(Case):
         with mock.patch.object(rayfleet_watch, "HEALTH_LIMIT", 0.01):
             sent = self.watch(lambda _number, _line: False, app=app)
         self.assertIsNone(json.loads(sent[1]["body"])["health"])
+
+    def test_a_handler_that_cannot_be_cancelled_holds_no_watch(self):
+        """As one of FastAPI that runs in a thread."""
+        asked, release = [], []
+
+        async def app(_scope, _receive, _send):
+            asked.append(True)
+            while not release:
+                try:
+                    await asyncio.sleep(0.01)
+                except asyncio.CancelledError:
+                    pass
+
+        async def run():
+            async def receive():
+                await asyncio.get_running_loop().create_future()
+
+            lines = []
+
+            async def send(message):
+                lines.append(message)
+
+            await InFlightMiddleware(app, self.traffic)(scope("/rayfleet/v1/watch"), receive, send)
+            release.append(True)
+            return lines
+
+        with mock.patch.object(rayfleet_watch, "HEALTH_LIMIT", 0.05):
+            lines = asyncio.run(asyncio.wait_for(run(), 10))
+        self.assertIsNone(json.loads(lines[1]["body"])["health"])
+        self.assertEqual((len(asked), self.traffic.watches), (1, 0))
+
+    def test_it_ends_when_the_transport_closes(self):
+        transport = mock.Mock(is_closing=mock.Mock(return_value=False))
+
+        class Cycle:
+            keep_alive = True
+
+            async def receive(self):
+                await asyncio.get_running_loop().create_future()
+
+        cycle = Cycle()
+        cycle.transport = transport
+
+        def on_line(_number, _line):
+            transport.is_closing.return_value = True
+            return False
+
+        self.watch(on_line, receiver=cycle.receive)
+        self.assertEqual(self.traffic.watches, 0)
 
     def test_it_ends_when_its_time_is_over(self):
         def on_line(_number, _line):
@@ -163,13 +212,14 @@ class Watching(Case):
                 await asyncio.get_running_loop().create_future()
 
             async def send(message):
-                if message["type"] == "http.response.body":
+                if message["type"] == unread:
                     await asyncio.get_running_loop().create_future()
 
             await InFlightMiddleware(self.app, self.traffic)(scope("/rayfleet/v1/watch"), receive, send)
 
-        with mock.patch.object(rayfleet_watch, "SEND_LIMIT", 0.01):
-            asyncio.run(asyncio.wait_for(run(), 10))
+        for unread in ("http.response.start", "http.response.body"):
+            with mock.patch.object(rayfleet_watch, "SEND_LIMIT", 0.01):
+                asyncio.run(asyncio.wait_for(run(), 10))
         self.assertEqual(self.traffic.watches, 0)
 
     def test_while_draining_it_does_not_close_its_connection(self):
@@ -184,7 +234,7 @@ class Watching(Case):
     def test_it_needs_the_token(self):
         with mock.patch.dict("os.environ", {"RAY_AUTH_TOKEN": "s3cret"}):
             self.assertEqual(self.exchange(scope("/rayfleet/v1/watch"))[0], 401)
-            self.assertEqual(self.exchange(scope("/rayfleet/v1/look", "POST"))[0], 401)
+            self.assertEqual(self.exchange(scope("/rayfleet/v1/rank-changes", "POST"))[0], 401)
             sent = self.watch(lambda _number, _line: True, scope("/rayfleet/v1/watch", headers=[(b"authorization", b"Bearer s3cret")]))
             self.assertEqual(sent[0]["status"], 200)
 

@@ -71,7 +71,7 @@ pub(super) struct State {
     served: Option<u64>,
     draining: Option<bool>,
     idle_seconds: Option<f64>,
-    pub(super) looks: Option<u64>,
+    pub(super) rank_changes: Option<u64>,
     /// Only in a line of a watch.
     pub(super) health: Option<u16>,
 }

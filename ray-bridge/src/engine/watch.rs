@@ -26,7 +26,7 @@ pub struct Watched {
     /// Its load; `progress` and `deferred` are not in it (see [`EngineClient::with_progress`]).
     pub load: Load,
     /// Increases when the launcher wants ranks and nodes to be read, because others are alive than before.
-    pub looks: u64,
+    pub rank_changes: u64,
 }
 
 /// A watch that is open. The engine ends it at the latest after a minute, and when it is not healthy; dropping it closes
@@ -100,7 +100,7 @@ impl From<State> for Watched {
             Some(status) => Health::Unhealthy(status),
             None => Health::Unreachable("no answer within its own process".to_owned()),
         };
-        Self { health, looks: state.looks.unwrap_or_default(), load: Load::from(state) }
+        Self { health, rank_changes: state.rank_changes.unwrap_or_default(), load: Load::from(state) }
     }
 }
 

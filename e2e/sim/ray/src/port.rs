@@ -7,11 +7,11 @@ use super::clock;
 use super::engine::{Engine, Port};
 use super::ids::Address;
 use super::message::{Call, Reply};
-use super::watch;
 use super::world::World;
 
 const STATE: &str = "/rayfleet/v1/state";
 const DRAIN: &str = "/rayfleet/v1/drain";
+const WATCH: &str = "/rayfleet/v1/watch";
 
 /// A completion request.
 #[derive(Debug, Deserialize)]
@@ -98,6 +98,11 @@ pub(super) fn answer(world: &mut World, at: &Address, call: &Call) -> Option<Rep
     Some(engine.closing(reply))
 }
 
+/// The engine that a call wants to watch.
+pub(super) fn watched(call: &Call) -> Option<Address> {
+    (call.method == "GET" && call.path == WATCH).then(|| (call.ip.clone(), call.port))
+}
+
 fn control(engine: &mut Engine, call: &Call, now: std::time::Duration) -> Reply {
     let wanted = engine.token.as_ref().map(|token| format!("Bearer {token}"));
     if wanted.is_some() && call.authorization != wanted {
@@ -106,10 +111,13 @@ fn control(engine: &mut Engine, call: &Call, now: std::time::Duration) -> Reply 
     match (call.method.as_str(), call.path.as_str()) {
         ("POST", DRAIN) => engine.draining = true,
         ("DELETE", DRAIN) => engine.draining = false,
-        ("GET", STATE | watch::PATH) => {}
+        ("GET", STATE | WATCH) => {}
         (_, path) => {
-            let status = if [STATE, DRAIN, watch::PATH].contains(&path) { 405 } else { 404 };
-            return Reply::text(status, "GET /rayfleet/v1/state, POST or DELETE /rayfleet/v1/drain\n");
+            let status = if [STATE, DRAIN, WATCH].contains(&path) { 405 } else { 404 };
+            return Reply::text(
+                status,
+                "GET /rayfleet/v1/state\nGET /rayfleet/v1/watch\nPOST or DELETE /rayfleet/v1/drain\n",
+            );
         }
     }
     Reply::json(200, &state(engine, now))

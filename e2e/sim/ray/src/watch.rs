@@ -13,13 +13,11 @@ use serde_json::Value;
 
 use super::engine::Port;
 use super::ids::Address;
-use super::message::Call;
 use super::port;
 use super::reach::Reached;
 use super::shared::Shared;
 use super::world::World;
 
-pub(super) const PATH: &str = "/rayfleet/v1/watch";
 /// Until a change is in a line: the middleware asks for the health and compares as often or more often.
 const TICK: Duration = Duration::from_millis(500);
 /// Least time between two lines that differ in counts alone, and longest time without a line.
@@ -41,7 +39,7 @@ struct Watch {
     /// Ranks and nodes that were alive when the launcher last looked, when that was, and how often they have changed.
     alive: (usize, usize),
     looked: Duration,
-    looks: u64,
+    rank_changes: u64,
     ended: bool,
 }
 
@@ -50,11 +48,6 @@ enum Found {
     Line(Bytes),
     Nothing,
     Broken,
-}
-
-/// The engine that a call wants to watch.
-pub(super) fn wanted(call: &Call) -> Option<Address> {
-    (call.method == "GET" && call.path == PATH).then(|| (call.ip.clone(), call.port))
 }
 
 /// The answer to a call that may watch.
@@ -74,7 +67,7 @@ pub(super) fn stream(shared: Arc<Shared>, at: Address) -> Result<Response, Unrea
         wrote: began,
         alive,
         looked: began,
-        looks: 0,
+        rank_changes: 0,
         ended: false,
     };
     let body = Body::wrap_stream(unfold(watch, Watch::next));
@@ -115,12 +108,12 @@ impl Watch {
         let now = world.now;
         if now >= self.looked + LAUNCHER {
             let alive = alive(world, &engine.cluster);
-            self.looks += u64::from(alive != self.alive);
+            self.rank_changes += u64::from(alive != self.alive);
             (self.alive, self.looked) = (alive, now);
         }
         let serves = engine.port == Port::Serving;
         let mut state = port::state(engine, now);
-        state["looks"] = self.looks.into();
+        state["rankChanges"] = self.rank_changes.into();
         state["health"] = if serves { 200 } else { 503 }.into();
         self.ended = !serves || now >= self.began + LONGEST;
         self.due(&state, now)
@@ -129,7 +122,7 @@ impl Watch {
     fn due(&mut self, state: &Value, now: Duration) -> Found {
         let mut counts = state.clone();
         counts["idleSeconds"] = Value::Null;
-        let at_once = ["health", "draining", "looks"];
+        let at_once = ["health", "draining", "rankChanges"];
         let differs = |written: &Value| at_once.iter().any(|key| written[key] != counts[key]);
         let age = now.saturating_sub(self.wrote);
         let changed = self

@@ -32,7 +32,7 @@ impl Wire for Simulated {
         let shared = self.0.clone();
         let call = Call::of(&request);
         Box::pin(async move {
-            let watched = watch::wanted(&call);
+            let watched = port::watched(&call);
             let reply = exchange(shared.clone(), call).await?;
             match watched.filter(|_| reply.status == 200) {
                 Some(engine) => watch::stream(shared, engine),

@@ -14,7 +14,7 @@ async fn watched() -> (Bench, EngineWatch) {
     bench.serving("chat-1").await;
     let mut watch = bench.bridge.engine(&bench.target).unwrap().watch().await.unwrap();
     let said = watch.next().await.unwrap().unwrap();
-    assert_eq!((said.health, said.load.in_flight, said.looks), (Health::Serving, 0, 0));
+    assert_eq!((said.health, said.load.in_flight, said.rank_changes), (Health::Serving, 0, 0));
     (bench, watch)
 }
 
@@ -55,7 +55,8 @@ async fn a_dead_server_breaks_the_connection_and_a_cut_path_is_silence() {
 async fn the_launcher_calls_when_other_nodes_are_alive() {
     let (bench, mut watch) = watched().await;
     bench.ray.start(pod(4, false));
-    let said =
-        bench.until("a call", async || watch.next().await.unwrap().filter(|said| said.looks > 0)).await;
-    assert_eq!((said.health, said.looks), (Health::Serving, 1));
+    let said = bench
+        .until("a call", async || watch.next().await.unwrap().filter(|said| said.rank_changes > 0))
+        .await;
+    assert_eq!((said.health, said.rank_changes), (Health::Serving, 1));
 }

@@ -92,7 +92,7 @@ impl Member {
             group: metadata.label(names::RAY_LABEL_CLUSTER).map(Into::into),
             ports: spec.named_ports(),
             own_port: metadata.label(names::LABEL_MODEL_PORT).and_then(|port| port.parse().ok()),
-            token_secret: spec.secret_of(TOKEN).filter(|_| spec.has_variable(AUTH_MODE, "token")),
+            token_secret: spec.secret_of(TOKEN, (AUTH_MODE, "token")),
             grace: metadata.deletion_grace_period_seconds,
             waits: waits(status),
             observed: observed(metadata, spec, status),

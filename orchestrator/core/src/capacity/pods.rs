@@ -173,19 +173,14 @@ impl PodSpec {
         ports.filter_map(|port| Some((port.name.clone()?, port.container_port))).collect()
     }
 
-    /// A variable of its first container, which is Ray's where KubeRay made the pod. Of several the last one counts.
-    fn variable(&self, name: &str) -> Option<&Variable> {
-        self.containers.first()?.env.iter().rfind(|variable| variable.name == name)
-    }
-
-    /// Whether its first container has a variable of this value.
-    pub fn has_variable(&self, name: &str, value: &str) -> bool {
-        self.variable(name).is_some_and(|variable| variable.value.as_deref() == Some(value))
-    }
-
-    /// The Secret from which its first container takes a variable; `None` if it does not.
-    pub fn secret_of(&self, name: &str) -> Option<String> {
-        Some(self.variable(name)?.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
+    /// The Secret from which a container takes the variable `name`: the first one that also has the variable `beside` with its
+    /// value. Of several variables of one name the last one counts.
+    pub fn secret_of(&self, name: &str, beside: (&str, &str)) -> Option<String> {
+        self.containers.iter().find_map(|container| {
+            let variable = |name: &str| container.env.iter().rfind(|variable| variable.name == name);
+            variable(beside.0).filter(|variable| variable.value.as_deref() == Some(beside.1))?;
+            Some(variable(name)?.value_from.as_ref()?.secret_key_ref.as_ref()?.name.clone())
+        })
     }
 
     /// The room that the pod takes.

@@ -307,7 +307,7 @@ fn a_group_is_asked_with_its_token_also_while_rayclusters_cannot_be_listed() {
 }
 
 #[test]
-fn the_token_is_that_of_rays_own_container_where_ray_wants_one() {
+fn the_token_is_that_of_a_container_whose_ray_wants_one() {
     let secret = |containers: &Value| {
         let index = Index::default();
         index.apply(cluster("n", "f-abc-0", "u-1"));
@@ -328,7 +328,10 @@ fn the_token_is_that_of_rays_own_container_where_ray_wants_one() {
     );
     assert_eq!(secret(&json!([ray(&[mode("disabled"), token("a")])])), None);
     assert_eq!(secret(&json!([ray(&[token("a")])])), None);
-    assert_eq!(secret(&json!([ray(&[]), {"name": "sidecar", "env": [mode("token"), token("a")]}])), None);
+    // Istio and Linkerd put their proxy in front.
+    let proxy = json!({"name": "proxy", "env": [{"name": "RAY_AUTH_TOKEN", "value": "x"}]});
+    assert_eq!(secret(&json!([proxy, ray(&[mode("token"), token("a")])])).as_deref(), Some("a"));
+    assert_eq!(secret(&json!([ray(&[mode("disabled")]), {"name": "sidecar", "env": [token("a")]}])), None);
     let plain = json!({"name": "RAY_AUTH_TOKEN", "value": "x"});
     assert_eq!(secret(&json!([ray(&[mode("token"), plain])])), None);
 }

@@ -35,7 +35,7 @@ struct Arguments {
     namespaces: Option<Namespaces>,
     /// Alpha: take an engine that serves by what it says itself, in a stream, instead of asking it and its dashboard every second.
     /// For engines that Rayfleet launches.
-    #[arg(long, env = "RAYFLEET_ENGINE_WATCH", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long, env = "RAYFLEET_ENGINE_WATCH")]
     engine_watch: bool,
     /// Namespace of the lease that the replicas of an installation elect their leader by. Without --namespaces one orchestrator leads
     /// in a cluster: then all replicas of all installations must name the same. With it, each installation's own.

@@ -1,22 +1,21 @@
 //! The life of one agent: look, report, carry out commands, look again.
 
 mod attend;
+mod commands;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join};
-use ray_bridge::engine::{Health, Probe};
+use ray_bridge::engine::Health;
 use ray_bridge::observe::ObserveOptions;
-use ray_bridge::placement::{RayNode, plan};
 use ray_bridge::{Bridge, CallError, CallErrorKind, Target, base_of};
 use rayfleet_core::observed::{ObservedProbe, ObservedRay, RayReport};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::assignment::{Assignment, Command, Engine, Launch, PollInterval, Submission};
+use super::assignment::{Assignment, Engine, PollInterval, Submission};
 use super::brief::brief;
 use super::engine_watch::{GroupWatch, Port};
 use super::gate_timer::GateTimer;
@@ -27,7 +26,7 @@ use super::reachability::{GroupReachability, Reachability};
 use super::report::ObservationCache;
 use super::token::GroupToken;
 use crate::clock;
-use crate::kubernetes::{Index, Key, labels_by_address};
+use crate::kubernetes::{Index, Key};
 use crate::metrics::Metrics;
 
 /// Time between looks while something is about to happen.
@@ -71,6 +70,8 @@ pub(crate) struct Agent {
     launched: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     last_look: Option<Instant>,
+    /// When what the engine says was last taken for a look.
+    attended: Option<Instant>,
     watch: GroupWatch,
     /// The launch that the last look found well in every respect: its watch is enough.
     resting: Option<Submission>,
@@ -108,6 +109,7 @@ impl Agent {
             launched: None,
             last_deep: None,
             last_look: None,
+            attended: None,
             watch: GroupWatch::default(),
             resting: None,
             called: false,
@@ -334,127 +336,9 @@ impl Agent {
         self.shared.index.ray_seen(&self.fleet, &assignment.group, observed);
     }
 
-    async fn carry_out(&mut self, command: Command, target: &Target) {
-        let again = command.clone();
-        let outcome = match command {
-            // Decided before the group went on to another launch.
-            Command::Launch(launch) if !self.is_wanted(&launch.submission) => Ok(()),
-            Command::Launch(launch) => {
-                let name = launch.submission.clone();
-                let outcome = self.launch(*launch, target).await;
-                self.memory.launch_tried(name, outcome.as_ref().err().map(|cause| brief(cause)));
-                outcome
-            }
-            Command::SetDraining(draining) => self.set_draining(draining, target).await,
-            Command::Stop(submission) => {
-                let stopped = self.shared.bridge.stop(target, &submission.id).await;
-                stopped.map(|_| ()).map_err(|error| error.to_string())
-            }
-            Command::Probe(submission, probe) => {
-                self.probe(submission, *probe, target);
-                Ok(())
-            }
-        };
-        if let Err(cause) = &outcome {
-            warn!(%cause, "a command to the engine failed; it is tried again");
-            self.quiet_until = Some(clock::monotonic() + AFTER_TROUBLE);
-            // Nothing new may be observed that would make anybody decide it again.
-            self.commands.put_back(again);
-        }
-    }
-
     fn is_quiet(&self) -> bool {
         self.quiet_until.is_some_and(|until| clock::monotonic() < until)
     }
-
-    /// Whether this is the launch that the group stands at.
-    fn is_wanted(&self, name: &Submission) -> bool {
-        matches!(&self.assignment.borrow().engine, Engine::Launched { submission, .. } if submission == name)
-    }
-
-    async fn launch(&mut self, launch: Launch, target: &Target) -> Result<(), String> {
-        let now = clock::monotonic();
-        let just_done = self.launched.as_ref().is_some_and(|(name, when)| {
-            *name == launch.submission && now.saturating_duration_since(*when) < LOOK
-        });
-        if just_done {
-            return Ok(());
-        }
-        let options = ObserveOptions { deadline: LOOK, ..ObserveOptions::deep() };
-        let (group, ips) = {
-            let assignment = self.assignment.borrow();
-            (assignment.group.clone(), assignment.pods.ips.clone())
-        };
-        let state = self.shared.bridge.observe(target, None, options).boxed().await;
-        let cluster = state.map_err(|error| error.to_string())?.cluster;
-        let mut nodes = of_pods(cluster.map(|cluster| cluster.nodes).unwrap_or_default(), &ips);
-        if let Some(address) = doubled(&nodes) {
-            return Err(format!(
-                "two Ray nodes are alive at {address}: one is of a container that has ended, which Ray strikes out within a minute"
-            ));
-        }
-        let below = self.shared.index.read(|known| labels_by_address(known, &group));
-        for node in &mut nodes {
-            // Labels that Ray was started with win over those of the Kubernetes node.
-            let more = below.get(&node.ip).into_iter().flatten();
-            for (label, value) in more {
-                node.labels.entry(label.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        let placement = plan(launch.spec.shape, &nodes, &launch.policy)
-            .map_err(|error| format!("the plan does not fit: {error}"))?;
-        let launched = self.shared.bridge.launch(target, &launch.spec, &placement).boxed().await;
-        let launched = launched.map_err(|error| error.to_string())?;
-        if let Some(delay) = self.formed.launched(&launch.submission, now, clock::monotonic()) {
-            self.shared.metrics.engine_submit.observe(delay.as_secs_f64());
-        }
-        info!(submission = %launch.spec.name, ?launched, "launched");
-        self.launched = Some((launch.submission, clock::monotonic()));
-        Ok(())
-    }
-
-    async fn set_draining(&mut self, draining: bool, target: &Target) -> Result<(), String> {
-        let Some(engine) = self.shared.bridge.engine(target) else { return Ok(()) };
-        match engine.set_draining(draining).await {
-            // An engine without the middleware accepts no drain request.
-            Ok(()) | Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn probe(&mut self, submission: Submission, probe: Probe, target: &Target) {
-        let known =
-            self.memory.probe.as_ref().is_some_and(|(of, observed)| {
-                *of == submission && !matches!(observed, ObservedProbe::Failed(_))
-            });
-        if self.probing.is_some() || known {
-            return;
-        }
-        let Some(engine) = self.shared.bridge.engine(target) else { return };
-        let answer = async move {
-            let observed = match engine.probe(&probe).await {
-                Ok(_) => ObservedProbe::Passed,
-                Err(error) => ObservedProbe::Failed(brief(&error.to_string())),
-            };
-            (submission, observed)
-        };
-        self.probing = Some(answer.boxed());
-    }
-}
-
-/// The Ray nodes of these pods. Of a pod that was killed Ray says for some twenty seconds that its node is alive: nothing may be
-/// placed there.
-fn of_pods(mut nodes: Vec<RayNode>, ips: &[String]) -> Vec<RayNode> {
-    nodes.retain(|node| ips.contains(&node.ip));
-    nodes
-}
-
-/// An address at which two Ray nodes are alive. A pod has one: the other is of its container before, and a rank that is pinned to
-/// it would wait for ever.
-fn doubled(nodes: &[RayNode]) -> Option<&str> {
-    let mut known = BTreeSet::new();
-    let mut alive = nodes.iter().filter(|node| node.alive);
-    alive.find(|node| !known.insert(&node.ip)).map(|node| node.ip.as_str())
 }
 
 /// A reply that took memory or time for nothing, as those of a hostile dashboard do.

@@ -19,6 +19,8 @@ const OPEN: Duration = Duration::from_secs(1);
 /// Wait after a watch that could not be opened, and after one that the engine does not have: its middleware stays the same.
 const AGAIN: Duration = Duration::from_secs(5);
 const NEVER: Duration = Duration::from_hours(1);
+/// Time for one read, however long nothing was read: what waits in the connection was said in time.
+const READ: Duration = Duration::from_millis(200);
 
 /// The watch of one agent.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ pub(super) struct GroupWatch {
     open: Option<Open>,
     /// The launch whose watch could not be opened, and until when it is not tried.
     refused: Option<(Submission, Instant)>,
+    /// How often the launcher has called, by the last line of any watch of this launch.
+    calls: Option<(Submission, u64)>,
 }
 
 #[derive(Debug)]
@@ -93,18 +97,21 @@ impl GroupWatch {
     pub(super) async fn next(&mut self) -> Heard {
         loop {
             let Some(open) = &mut self.open else { return std::future::pending().await };
-            let port = match timeout_at((open.heard + SILENCE).into(), open.watch.next()).await {
+            let until = (open.heard + SILENCE).max(clock::monotonic() + READ);
+            let port = match timeout_at(until.into(), open.watch.next()).await {
                 Ok(Ok(Some(said))) => {
                     open.heard = clock::monotonic();
-                    let before = open.said.replace(said.clone());
-                    if before.as_ref() == Some(&said) {
+                    if open.said.replace(said.clone()).as_ref() == Some(&said) {
                         continue;
                     }
                     if said.health != Health::Serving {
+                        // What it answers to others may be another thing than what it answers to itself.
                         self.end();
-                        return Heard::Trouble(Some((said.health, None)));
+                        return Heard::Trouble(None);
                     }
-                    let called = before.is_some_and(|before| before.looks != said.looks);
+                    let calls = Some((open.of.clone(), said.rank_changes));
+                    let called = self.calls != calls;
+                    self.calls = calls;
                     return if called { Heard::Called } else { Heard::Counts };
                 }
                 Ok(Ok(None)) => {

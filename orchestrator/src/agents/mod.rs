@@ -7,6 +7,7 @@ mod brief;
 mod engine_watch;
 mod failure_detector;
 mod gate_timer;
+mod launch_failure;
 mod launch_latency;
 mod listen;
 mod mailbox;

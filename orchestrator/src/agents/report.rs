@@ -16,6 +16,7 @@ use rayfleet_text::cut;
 use super::assignment::Submission;
 use super::brief::brief;
 use super::failure_detector::FailureDetector;
+use super::launch_failure::{Kind, LaunchFailure};
 
 /// Longest cause of an engine's end, with the last lines of its log.
 const LONGEST_CAUSE: usize = 2000;
@@ -31,8 +32,8 @@ pub(crate) struct ObservationCache {
     ranks: Option<(Submission, ObservedEngine)>,
     /// Outcome of the probe prompt, by launch.
     pub probe: Option<(Submission, ObservedProbe)>,
-    /// Why a launch fails: the first words since a try last succeeded.
-    launch_error: Option<(Submission, String)>,
+    /// Why a launch fails: the first words about failures of this kind.
+    launch_error: Option<(Submission, Kind, String)>,
     /// The last report that Ray took part in.
     last: Option<RayReport>,
     /// Why the dashboard does not answer: the first words since it last did.
@@ -75,10 +76,14 @@ impl ObservationCache {
         alive
     }
 
-    /// A try of a launch has ended, with this error or none.
-    pub(crate) fn launch_tried(&mut self, of: Submission, error: Option<String>) {
-        let known = self.launch_error.take().filter(|(known, _)| *known == of);
-        self.launch_error = error.map(|words| known.unwrap_or((of, words)));
+    /// A try of a launch has ended, with this failure or none. The words of one that goes on stay as they are, so that it is
+    /// reported once.
+    pub(crate) fn launch_tried(&mut self, of: Submission, failure: Option<&LaunchFailure>) {
+        let known = self.launch_error.take();
+        self.launch_error = failure.map(|failure| {
+            let goes_on = known.filter(|(before, kind, _)| *before == of && *kind == failure.kind());
+            goes_on.unwrap_or_else(|| (of, failure.kind(), brief(&failure.to_string())))
+        });
     }
 
     /// Whether this launch, or the pod's own engine, was healthy when the dashboard last answered.
@@ -172,10 +177,10 @@ impl ObservationCache {
     }
 
     fn nothing_there(&self, want: &Submission) -> ObservedEngine {
-        let error = self.launch_error.as_ref().filter(|(of, _)| of == want);
+        let error = self.launch_error.as_ref().filter(|(of, ..)| of == want);
         ObservedEngine {
             launch: Some(want.launch.clone()),
-            launch_error: error.map(|(_, words)| words.clone()),
+            launch_error: error.map(|(_, _, words)| words.clone()),
             ..ObservedEngine::default()
         }
     }

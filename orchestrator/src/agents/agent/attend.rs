@@ -7,7 +7,7 @@ use ray_bridge::engine::{Health, Load};
 use ray_bridge::{Bridge, Target};
 use rayfleet_core::observed::{ObservedEngine, ObservedJob};
 
-use super::{Agent, DEEP, LOOK, QUICK, STEADY};
+use super::{Agent, DEEP, LOOK, STEADY};
 use crate::agents::assignment::{Assignment, Engine, PollInterval, Submission};
 use crate::agents::engine_watch::{Heard, Port};
 use crate::clock;
@@ -48,7 +48,7 @@ impl Agent {
             self.watch.close();
             return asked;
         };
-        let news = heard.is_some();
+        let is_new = heard.is_some();
         match heard {
             Some(Heard::Trouble(port)) => return Some((true, port)),
             Some(Heard::Called) => self.called = true,
@@ -63,13 +63,18 @@ impl Agent {
             // The first line is on its way.
             return asked.filter(|_| is_over(Some(at), STEADY));
         };
+        let called = self.called && is_over(self.last_deep, STEADY);
+        // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be.
+        if !called && !is_over(self.attended, STEADY) {
+            return None;
+        }
+        self.attended = Some(now);
         let load = with_progress(&self.shared.bridge, target, load).await;
         self.shared.hearing.record_line(&assignment.group, assignment.pods.head_ip.as_deref(), at);
-        let called = self.called && is_over(self.last_look, QUICK);
         if called || is_over(self.last_look, RESTING_JOB) {
             return Some((called || is_over(self.last_deep, RESTING_DEEP), Some((Health::Serving, load))));
         }
-        self.go_on(assignment, of, load.as_ref(), news);
+        self.go_on(assignment, of, load.as_ref(), is_new);
         None
     }
 
@@ -94,14 +99,14 @@ impl Agent {
     }
 
     /// Reports that all is as it was, if that is worth a report.
-    fn go_on(&mut self, assignment: &Assignment, of: &Submission, load: Option<&Load>, heard: bool) {
+    fn go_on(&mut self, assignment: &Assignment, of: &Submission, load: Option<&Load>, is_new: bool) {
         let now = clock::monotonic();
         let same = self.reported.as_ref().is_some_and(|(at, reach)| {
             now.saturating_duration_since(*at) < REPORT
                 && *reach == self.shared.hearing.of(&assignment.group, now)
         });
         let idle = load.is_some_and(|load| load.awaiting == 0);
-        if same && idle && !heard {
+        if same && idle && !is_new {
             return;
         }
         if let Some(report) = self.memory.goes_on(of, load, clock::now()) {

@@ -7,7 +7,11 @@ use rayfleet_runtime::testing::{Answer, Fake};
 use rayfleet_sim_ray::{DashboardState, EngineBehaviour, RayPod, RayWorld};
 use serde_json::json;
 
+use ray_bridge::placement::RayNode;
+
+use super::commands::{doubled, of_pods};
 use super::*;
+use crate::agents::assignment::{Command, Launch};
 use crate::fixtures::fleet;
 use crate::kubernetes::GroupPods;
 
@@ -145,8 +149,12 @@ async fn start_head(ray: &RayWorld, own_engine_port: Option<u16>) {
 
 /// Starts a worker with the GPUs of the fleet's model.
 fn start_worker(ray: &RayWorld) {
+    start_node(ray, WORKER);
+}
+
+fn start_node(ray: &RayWorld, ip: &str) {
     ray.start(RayPod {
-        ip: WORKER.to_owned(),
+        ip: ip.to_owned(),
         host_node: "b".to_owned(),
         cluster: CLUSTER.to_owned(),
         head: false,

@@ -198,14 +198,17 @@ fn an_engine_that_is_unwell_answers_but_is_not_healthy() {
 
 #[test]
 fn a_job_that_is_not_there_shows_why_it_was_not_launched() {
-    let error = Some((id("g.e.1"), "too few GPUs".to_owned()));
-    let mut memory = ObservationCache { launch_error: error, ..ObservationCache::default() };
+    let mut memory = ObservationCache::default();
+    memory.launch_tried(id("g.e.1"), Some(&LaunchFailure::Plan("too few GPUs".to_owned())));
     let mut observed = |launch: &str| {
         let state = RayState { cluster: Some(two_nodes()), engine: None };
         memory.launched(state, &id(launch), NOW).engine
     };
     let failed = observed("g.e.1");
-    assert_eq!((failed.job, failed.launch_error.as_deref()), (None, Some("too few GPUs")));
+    assert_eq!(
+        (failed.job, failed.launch_error.as_deref()),
+        (None, Some("the plan does not fit: too few GPUs"))
+    );
     assert_eq!(failed.launch, "g.e.1".parse().ok());
     assert_eq!(observed("g.e.2").launch_error, None, "that was another launch");
 }
@@ -405,24 +408,26 @@ fn the_first_words_about_a_silent_dashboard_stay_until_it_answers() {
 }
 
 #[test]
-fn the_first_words_about_a_launch_that_fails_stay_until_a_try_succeeds() {
+fn a_launch_that_fails_is_reported_in_its_first_words_until_it_fails_in_another_way() {
     let mut memory = ObservationCache::default();
-    let mut tried = |launch: &str, error: Option<&str>| {
-        memory.launch_tried(id(launch), error.map(str::to_owned));
-        memory
-            .launched(RayState { cluster: Some(two_nodes()), engine: None }, &id(launch), NOW)
-            .engine
-            .launch_error
+    let mut tried = |launch: &str, failure: Option<LaunchFailure>| {
+        memory.launch_tried(id(launch), failure.as_ref());
+        let ray = RayState { cluster: Some(two_nodes()), engine: None };
+        memory.launched(ray, &id(launch), NOW).engine.launch_error
     };
-    assert_eq!(tried("g.e.1", Some("4 GPUs are missing")).as_deref(), Some("4 GPUs are missing"));
-    assert_eq!(tried("g.e.1", Some("3 GPUs are missing")).as_deref(), Some("4 GPUs are missing"));
-    assert_eq!(
-        tried("g.e.2", Some("2 GPUs are missing")).as_deref(),
-        Some("2 GPUs are missing"),
-        "another launch"
-    );
+    let missing = |gpus: u32| Some(LaunchFailure::Plan(format!("{gpus} GPUs are missing")));
+    let first = tried("g.e.1", missing(4));
+    assert_eq!(first.as_deref(), Some("the plan does not fit: 4 GPUs are missing"));
+    assert_eq!(tried("g.e.1", missing(3)), first);
+    let silent = tried("g.e.1", Some(LaunchFailure::Nodes(silence())));
+    assert_ne!(silent, first, "another failure");
+    let refused = CallErrorKind::Unreachable { refused: true, cause: "refused".to_owned() };
+    let refused = tried("g.e.1", Some(LaunchFailure::Nodes(CallError { fault: refused, ..silence() })));
+    assert_ne!(refused, silent, "another failure of the call");
+    assert_ne!(tried("g.e.1", missing(3)), first, "it has failed in another way meanwhile");
+    assert!(tried("g.e.2", missing(2)).unwrap().contains("2 GPUs"), "another launch");
     assert_eq!(tried("g.e.2", None), None);
-    assert_eq!(tried("g.e.2", Some("1 GPU is missing")).as_deref(), Some("1 GPU is missing"));
+    assert!(tried("g.e.2", missing(1)).unwrap().contains("1 GPUs"));
 }
 
 #[test]

@@ -100,11 +100,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         leader_elect: arguments.leader_elect,
         engine_watch: arguments.engine_watch,
     };
-    Ok(orchestrator.run(Some(arguments.listen), told_to_stop()).await?)
+    Ok(orchestrator.run(Some(arguments.listen), stop_requested()).await?)
 }
 
 /// SIGTERM from the kubelet or Ctrl-C from a person.
-async fn told_to_stop() {
+async fn stop_requested() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {

@@ -79,40 +79,40 @@ mod tests {
         fleet
     }
 
-    fn observed(unwritten: &mut PendingStatus, fleet: RayClusterFleet) -> i32 {
-        unwritten.overlay(fleet).status.unwrap().ready_replicas
+    fn observed(pending: &mut PendingStatus, fleet: RayClusterFleet) -> i32 {
+        pending.overlay(fleet).status.unwrap().ready_replicas
     }
 
     #[test]
     fn decisions_go_on_from_what_is_not_written_yet() {
-        let (mut unwritten, now) = (PendingStatus::default(), clock::monotonic());
-        assert_eq!(unwritten.defer(&fleet(0), status(1), LONG, now), Some(now + 3 * SECOND));
-        assert_eq!(observed(&mut unwritten, fleet(0)), 1);
-        unwritten.forget();
-        assert_eq!(observed(&mut unwritten, fleet(0)), 0);
+        let (mut pending, now) = (PendingStatus::default(), clock::monotonic());
+        assert_eq!(pending.defer(&fleet(0), status(1), LONG, now), Some(now + 3 * SECOND));
+        assert_eq!(observed(&mut pending, fleet(0)), 1);
+        pending.forget();
+        assert_eq!(observed(&mut pending, fleet(0)), 0);
     }
 
     #[test]
     fn what_somebody_else_wrote_counts() {
-        let (mut unwritten, now) = (PendingStatus::default(), clock::monotonic());
-        unwritten.defer(&fleet(0), status(1), LONG, now);
-        assert_eq!(observed(&mut unwritten, fleet(5)), 5);
-        assert_eq!(observed(&mut unwritten, fleet(0)), 0, "it is not taken up again");
-        unwritten.defer(&fleet(0), status(1), LONG, now);
+        let (mut pending, now) = (PendingStatus::default(), clock::monotonic());
+        pending.defer(&fleet(0), status(1), LONG, now);
+        assert_eq!(observed(&mut pending, fleet(5)), 5);
+        assert_eq!(observed(&mut pending, fleet(0)), 0, "it is not taken up again");
+        pending.defer(&fleet(0), status(1), LONG, now);
         let mut other = fleet(0);
         other.metadata.uid = Some("another".into());
-        assert_eq!(observed(&mut unwritten, other), 0);
+        assert_eq!(observed(&mut pending, other), 0);
     }
 
     #[test]
     fn the_first_news_sets_the_time() {
-        let (mut unwritten, now) = (PendingStatus::default(), clock::monotonic());
-        unwritten.defer(&fleet(0), status(1), LONG, now);
-        assert_eq!(unwritten.defer(&fleet(0), status(2), LONG, now + SECOND), Some(now + 3 * SECOND));
-        assert_eq!(unwritten.defer(&fleet(0), status(3), SHORT, now + SECOND), Some(now + 2 * SECOND));
-        assert_eq!(unwritten.defer(&fleet(0), status(3), None, now + SECOND), Some(now + 2 * SECOND));
-        assert_eq!(unwritten.defer(&fleet(0), status(3), None, now + 2 * SECOND), None, "it is due");
-        assert_eq!(unwritten.defer(&fleet(0), status(4), Some(Duration::ZERO), now), None);
+        let (mut pending, now) = (PendingStatus::default(), clock::monotonic());
+        pending.defer(&fleet(0), status(1), LONG, now);
+        assert_eq!(pending.defer(&fleet(0), status(2), LONG, now + SECOND), Some(now + 3 * SECOND));
+        assert_eq!(pending.defer(&fleet(0), status(3), SHORT, now + SECOND), Some(now + 2 * SECOND));
+        assert_eq!(pending.defer(&fleet(0), status(3), None, now + SECOND), Some(now + 2 * SECOND));
+        assert_eq!(pending.defer(&fleet(0), status(3), None, now + 2 * SECOND), None, "it is due");
+        assert_eq!(pending.defer(&fleet(0), status(4), Some(Duration::ZERO), now), None);
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Bridge {
         };
         match dashboard.submit(&request).await {
             Ok(()) => Ok(Launched::Submitted),
-            Err(CallError { fault: CallErrorKind::Conflict, .. }) => Ok(Launched::AlreadyThere),
+            Err(CallError { kind: CallErrorKind::Conflict, .. }) => Ok(Launched::AlreadyThere),
             Err(e) => Err(e.into()),
         }
     }

@@ -164,7 +164,7 @@ fn bridge() -> Bridge {
 fn fault<T>(result: Result<T, CallError>) -> Option<CallErrorKind> {
     result.err().map(|error| {
         assert!(error.to_string().chars().count() < 2000, "the error is short");
-        error.fault
+        error.kind
     })
 }
 
@@ -210,7 +210,7 @@ async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<CallErrorK
     }
     let summaries = dashboard.node_summaries().await;
     let probed = match engine.probe(&probe).await {
-        Err(ProbeError::Call(error)) => Some(error.fault),
+        Err(ProbeError::Call(error)) => Some(error.kind),
         Err(ProbeError::NoWay(mut tried)) => tried.0.pop().map(|(_, fault)| fault),
         _ => None,
     };

@@ -169,7 +169,7 @@ async fn lists_and_texts_above_their_limits_are_errors_with_call_and_limit() {
         "{nodes}"
     );
     let groups = dashboard.placement_groups(&[]).await.map(|groups| groups.len()).unwrap_err();
-    assert_eq!(groups.fault, CallErrorKind::TooLarge { limit: 4 * MIB });
+    assert_eq!(groups.kind, CallErrorKind::TooLarge { limit: 4 * MIB });
     assert!(groups.to_string().ends_with("the reply is longer than 4194304 bytes"), "{groups}");
     assert_eq!(dashboard.actors(&[]).await.unwrap()[0].state.len(), 32, "truncated while parsing");
 }
@@ -197,7 +197,7 @@ async fn endless_replies_are_read_up_to_their_limit() {
     let read = sent();
     assert!(read < slack, "health: {read}");
     assert!(matches!(
-        dashboard.log_tail_of(&id("j"), &running()).await.unwrap_err().fault,
+        dashboard.log_tail_of(&id("j"), &running()).await.unwrap_err().kind,
         CallErrorKind::TooLarge { .. }
     ));
     let read = sent();
@@ -209,7 +209,7 @@ async fn endless_replies_are_read_up_to_their_limit() {
         ("status", dashboard.gpu_use().await.unwrap_err()),
         ("job", dashboard.job(&id("j")).await.unwrap_err()),
     ] {
-        assert!(matches!(error.fault, CallErrorKind::TooLarge { .. }), "{what}: {error}");
+        assert!(matches!(error.kind, CallErrorKind::TooLarge { .. }), "{what}: {error}");
     }
     let read = sent();
     assert!(read < 5 * (4 * MIB + slack), "all others: {read}");

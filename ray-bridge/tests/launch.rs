@@ -167,7 +167,7 @@ async fn a_busy_dashboard_is_a_retryable_error() {
         bridge().launch(&target(&fake.url, None), &spec(shape()), &placement(shape())).await.unwrap_err();
     let LaunchError::Call(error) = error else { panic!("{error}") };
     assert!(error.retryable(), "{error}");
-    assert!(matches!(error, CallError { fault: CallErrorKind::Rejected { status: 500, .. }, .. }));
+    assert!(matches!(error, CallError { kind: CallErrorKind::Rejected { status: 500, .. }, .. }));
 }
 
 #[test]

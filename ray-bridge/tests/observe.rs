@@ -375,7 +375,7 @@ async fn a_dashboard_that_never_answers_is_an_error_of_that_cluster() {
     let target = target(&silent().await, None);
     let options = ObserveOptions { deadline: Duration::from_millis(300), ..ObserveOptions::deep() };
     let error = bridge().observe(&target, Some(&id("chat")), options).await.unwrap_err();
-    assert_eq!(error.fault, CallErrorKind::TimedOut { after_ms: 100 });
+    assert_eq!(error.kind, CallErrorKind::TimedOut { after_ms: 100 });
     assert!(error.to_string().starts_with("prod/chat-0: dashboard GET /api/"), "{error}");
 }
 
@@ -389,7 +389,7 @@ async fn draining_is_set_and_models_are_listed() {
         .on("GET /v1/models", [recorded("vllm_models")]);
     let engine = bridge().engine(&target(&cluster.ray.url, Some(&cluster.engine.url))).unwrap();
     assert_eq!(engine.set_draining(true).await, Ok(()));
-    assert!(matches!(engine.set_draining(false).await.unwrap_err().fault, CallErrorKind::NotFound { .. }));
+    assert!(matches!(engine.set_draining(false).await.unwrap_err().kind, CallErrorKind::NotFound { .. }));
     assert_eq!(engine.models().await, Ok(vec!["tiny".to_owned()]));
 }
 

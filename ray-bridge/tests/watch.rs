@@ -90,7 +90,7 @@ async fn a_connection_that_breaks_is_an_error() {
     let mut watch = engine(&noise(reply.into_bytes()).await).watch().await.unwrap();
     assert_eq!(next(&mut watch).await.health, Health::Serving);
     let error = watch.next().await.unwrap_err();
-    assert!(matches!(error.fault, CallErrorKind::Unreachable { .. }), "{error}");
+    assert!(matches!(error.kind, CallErrorKind::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -114,5 +114,5 @@ async fn a_line_without_an_end_and_what_is_no_line_are_errors() {
 async fn an_engine_without_a_watch_says_that_it_has_none() {
     let fake = Fake::start().await;
     let error = engine(&fake.url).watch().await.unwrap_err();
-    assert!(matches!(error.fault, CallErrorKind::NotFound { .. }), "{error}");
+    assert!(matches!(error.kind, CallErrorKind::NotFound { .. }), "{error}");
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::fleet::Fleet;
 use super::narrator::Narrator;
 use super::ready::groups;
-use super::steps::{self, Step};
+use super::steps::{self, GroupChange};
 use super::until;
 use crate::clock;
 
@@ -33,7 +33,7 @@ pub struct Journal {
 struct Kept {
     narrator: Narrator,
     lines: Vec<String>,
-    steps: Vec<Step>,
+    steps: Vec<GroupChange>,
     last: Option<RayClusterFleet>,
 }
 
@@ -59,7 +59,7 @@ impl Journal {
     }
 
     /// The steps up to a state of the fleet, once the journal has reached it.
-    pub async fn steps_up_to(&self, seen: &RayClusterFleet) -> anyhow::Result<Vec<Step>> {
+    pub async fn steps_up_to(&self, seen: &RayClusterFleet) -> anyhow::Result<Vec<GroupChange>> {
         let wanted = version(seen).context("a fleet without a resource version")?;
         until("the journal to have come as far as the fleet", CATCH_UP, async || {
             let kept = lock(&self.kept);

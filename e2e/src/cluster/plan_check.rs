@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::availability::Extremes;
 use super::manifest::Manifest;
-use super::steps::{self, Step};
+use super::steps::{self, GroupChange};
 use super::tools::Tools;
 
 const COMMAND: Duration = Duration::from_mins(1);
@@ -58,7 +58,12 @@ impl Prediction {
     /// with it, so steps are equal if they do the same to groups of the same revision. The plan only
     /// estimates how long pods take to terminate, conservatively: the most GPUs held are at least those of
     /// all groups, and at most those predicted.
-    pub fn hold_against(&self, happened: &[Step], extremes: &Extremes, gpus: u32) -> anyhow::Result<()> {
+    pub fn hold_against(
+        &self,
+        happened: &[GroupChange],
+        extremes: &Extremes,
+        gpus: u32,
+    ) -> anyhow::Result<()> {
         let both = || format!("predicted:\n{}happened:\n{}", self.lines(), steps::lines(happened));
         ensure!(self.outcome == "Complete", "the plan ends {}, the rollout was complete", self.outcome);
         let predicted = self.steps.iter().map(|step| (step.step.as_str(), step.revision.as_str()));
@@ -110,8 +115,8 @@ mod tests {
         .unwrap()
     }
 
-    fn step(what: What, group: &str, revision: &str) -> Step {
-        Step { what, group: group.into(), revision: revision.into() }
+    fn step(what: What, group: &str, revision: &str) -> GroupChange {
+        GroupChange { what, group: group.into(), revision: revision.into() }
     }
 
     const EXTREMES: Extremes = Extremes { ready: Some(2), most: 3, addresses: Some(2), gpus: Some(6) };

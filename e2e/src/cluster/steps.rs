@@ -36,7 +36,7 @@ impl What {
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct GroupChange {
     /// The kind of step.
     pub what: What,
     /// The group.
@@ -45,20 +45,20 @@ pub struct Step {
     pub revision: String,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for GroupChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({})", self.what.as_str(), self.group, self.revision)
     }
 }
 
 /// The steps between two states of a fleet's groups.
-pub fn between(before: &[GroupStatus], after: &[GroupStatus]) -> Vec<Step> {
+pub fn between(before: &[GroupStatus], after: &[GroupStatus]) -> Vec<GroupChange> {
     let find = |groups: &[GroupStatus], name: &str| groups.iter().find(|group| group.name == name).cloned();
     let gone = before.iter().filter(|old| find(after, &old.name).is_none());
     let gone = gone.map(|old| step(What::Delete, old));
     let changed =
         after.iter().filter_map(|new| Some(step(change(find(before, &new.name).as_ref(), new)?, new)));
-    let mut steps: Vec<Step> = gone.chain(changed).collect();
+    let mut steps: Vec<GroupChange> = gone.chain(changed).collect();
     steps.sort_by_key(|step| step.what);
     steps
 }
@@ -77,12 +77,12 @@ fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
     }
 }
 
-fn step(what: What, group: &GroupStatus) -> Step {
-    Step { what, group: group.name.to_string(), revision: group.revisions().to_string() }
+fn step(what: What, group: &GroupStatus) -> GroupChange {
+    GroupChange { what, group: group.name.to_string(), revision: group.revisions().to_string() }
 }
 
 /// One line for each step.
-pub fn lines(steps: &[Step]) -> String {
+pub fn lines(steps: &[GroupChange]) -> String {
     steps.iter().fold(String::new(), |text, step| text + "  " + &step.to_string() + "\n")
 }
 

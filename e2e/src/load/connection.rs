@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::fault::Fault;
+use super::failure::RequestFailure;
 use super::target::Target;
 use crate::clock;
 
@@ -62,7 +62,12 @@ impl Client {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, method: Method, path: &str, body: &Bytes) -> Result<Answer, Fault> {
+    pub(super) async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &Bytes,
+    ) -> Result<Answer, RequestFailure> {
         self.server = None;
         let answer = self.exchange(method, path, body).await?;
         let server = answer.response.headers().get(SERVER).and_then(|value| value.to_str().ok());
@@ -70,7 +75,7 @@ impl Client {
         Ok(answer)
     }
 
-    async fn exchange(&mut self, method: Method, path: &str, body: &Bytes) -> Result<Answer, Fault> {
+    async fn exchange(&mut self, method: Method, path: &str, body: &Bytes) -> Result<Answer, RequestFailure> {
         if let Some(mut sender) = self.take_kept().await {
             match sender.try_send_request(self.request(method.clone(), path, body)?).await {
                 Ok(response) => {
@@ -78,13 +83,15 @@ impl Client {
                     return Ok(Answer { response, sender });
                 }
                 Err(error) if error.message().is_some() => self.unsent += 1,
-                Err(error) => return Err(Fault::KeptConnection(error.into_error().to_string())),
+                Err(error) => return Err(RequestFailure::KeptConnection(error.into_error().to_string())),
             }
         }
         let mut sender = self.connect().await?;
         let request = self.request(method, path, body)?;
-        let response =
-            sender.send_request(request).await.map_err(|error| Fault::Connection(describe(&error)))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| RequestFailure::Connection(describe(&error)))?;
         Ok(Answer { response, sender })
     }
 
@@ -101,28 +108,34 @@ impl Client {
         (fresh_enough && sender.ready().await.is_ok()).then_some(sender)
     }
 
-    async fn connect(&self) -> Result<Sender, Fault> {
+    async fn connect(&self) -> Result<Sender, RequestFailure> {
         let address = (self.target.host.as_str(), self.target.port);
         let stream = timeout(CONNECT, TcpStream::connect(address))
             .await
-            .map_err(|_| Fault::Connect(format!("no answer for {} s", CONNECT.as_secs())))?
-            .map_err(|error| Fault::Connect(error.to_string()))?;
-        stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| Fault::Connect(describe(&error)))?;
+            .map_err(|_| RequestFailure::Connect(format!("no answer for {} s", CONNECT.as_secs())))?
+            .map_err(|error| RequestFailure::Connect(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| RequestFailure::Connect(error.to_string()))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| RequestFailure::Connect(describe(&error)))?;
         // Its errors surface in the request that they break.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }
 
-    fn request(&self, method: Method, path: &str, body: &Bytes) -> Result<Request<Full<Bytes>>, Fault> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Bytes,
+    ) -> Result<Request<Full<Bytes>>, RequestFailure> {
         let builder = Request::builder()
             .method(method)
             .uri(self.target.path(path))
             .header(header::HOST, &self.target.authority)
             .header(header::CONTENT_TYPE, "application/json");
         let builder = if self.keep { builder } else { builder.header(header::CONNECTION, "close") };
-        builder.body(Full::new(body.clone())).map_err(|error| Fault::Connect(error.to_string()))
+        builder.body(Full::new(body.clone())).map_err(|error| RequestFailure::Connect(error.to_string()))
     }
 }
 

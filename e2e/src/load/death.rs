@@ -88,7 +88,7 @@ impl fmt::Display for Losses {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fault::Fault;
+    use super::super::failure::RequestFailure;
     use super::super::report::{Kind, Tally};
     use super::*;
 
@@ -96,7 +96,7 @@ mod tests {
         let mut tally = Tally::default();
         for (at, seconds, server) in failures {
             tally.begin();
-            let fault = Err(Fault::Truncated("gone".into()));
+            let fault = Err(RequestFailure::Truncated("gone".into()));
             tally.end(Kind::Stream, *at, *seconds, server.map(str::to_owned), fault);
         }
         tally.report(100.0)

@@ -4,7 +4,7 @@
 mod connection;
 mod death;
 mod exchange;
-mod fault;
+mod failure;
 mod report;
 mod sse;
 mod target;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use death::{Cost, Death, Losses};
-pub use fault::Fault;
+pub use failure::RequestFailure;
 pub use report::{Failure, Kind, KindReport, Report};
 pub use target::Target;
 
@@ -117,7 +117,7 @@ pub async fn complete(
     prompt: &str,
     tokens: u32,
     patience: Duration,
-) -> Result<String, Fault> {
+) -> Result<String, RequestFailure> {
     let question = Question { model, prompt: prompt.to_owned(), tokens, stream: false, patience };
     exchange::ask(&mut Client::new(target.clone(), false), &question).await
 }
@@ -164,7 +164,7 @@ impl Worker {
         }
     }
 
-    fn count(&mut self, at: f64, seconds: f64, outcome: Result<(), Fault>) {
+    fn count(&mut self, at: f64, seconds: f64, outcome: Result<(), RequestFailure>) {
         let mut tally = lock(&self.tally);
         tally.end(self.kind, at, seconds, self.client.server.take(), outcome);
         tally.connections(std::mem::take(&mut self.client.reused), std::mem::take(&mut self.client.unsent));

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::fault::Fault;
+use super::failure::RequestFailure;
 
 /// Number of failures that are reported in full.
 const FIRST_FAILURES: usize = 5;
@@ -71,7 +71,7 @@ impl Tally {
         at: f64,
         seconds: f64,
         server: Option<String>,
-        outcome: Result<(), Fault>,
+        outcome: Result<(), RequestFailure>,
     ) {
         match outcome {
             Ok(()) => self.seconds.entry(kind).or_default().push(seconds),
@@ -236,7 +236,7 @@ mod tests {
         let mut tally = Tally::default();
         for _ in 0..7 {
             tally.begin();
-            tally.end(Kind::Short, 0.0, 0.1, None, Err(Fault::Status(503, "draining".into())));
+            tally.end(Kind::Short, 0.0, 0.1, None, Err(RequestFailure::Status(503, "draining".into())));
         }
         tally.begin();
         let report = tally.report(1.0);

@@ -61,7 +61,7 @@ fn stream(tokens: u32, end: &str) -> String {
     http("200 OK", &body)
 }
 
-async fn ask(reply: Reply, stream: bool) -> Result<String, Fault> {
+async fn ask(reply: Reply, stream: bool) -> Result<String, RequestFailure> {
     let (target, _) = server(reply, 1).await;
     let question = Question { model: "m", prompt: "p".into(), tokens: 4, stream, patience: PATIENCE };
     exchange::ask(&mut Client::new(target, false), &question).await
@@ -75,7 +75,7 @@ async fn correct_answers_are_no_failures() {
 
 #[tokio::test]
 async fn every_wrong_or_missing_answer_is_a_failure() {
-    let kind = |outcome: Result<String, Fault>| outcome.unwrap_err().kind();
+    let kind = |outcome: Result<String, RequestFailure>| outcome.unwrap_err().kind();
     assert_eq!(kind(ask(|_| Some(short(3)), false).await), "wrong answer");
     assert_eq!(kind(ask(|_| Some(http("503 no", "draining")), false).await), "status 503");
     assert_eq!(kind(ask(|_| None, false).await), "connection lost");

@@ -7,7 +7,7 @@ use rayfleet_e2e::cluster::availability::{Availability, Extremes};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::journal::Journal;
 use rayfleet_e2e::cluster::plan_check::Prediction;
-use rayfleet_e2e::cluster::steps::Step;
+use rayfleet_e2e::cluster::steps::GroupChange;
 use rayfleet_e2e::cluster::{ready, until};
 
 const FIRST_LOOK: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ pub(crate) struct Bounds {
 /// Observations during the change.
 pub(crate) struct Observations {
     pub(crate) extremes: Extremes,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<GroupChange>,
     /// The last changes of the status, for a failure that is found later.
     pub(crate) last_changes: String,
 }
@@ -70,7 +70,7 @@ async fn observations(
     journal: &Journal,
     availability: &Availability,
     bounds: Bounds,
-) -> anyhow::Result<(Extremes, Vec<Step>)> {
+) -> anyhow::Result<(Extremes, Vec<GroupChange>)> {
     let steps = journal.steps_up_to(&fleet.get().await?).await?;
     let extremes = availability.so_far();
     never_beyond(&extremes, bounds)?;

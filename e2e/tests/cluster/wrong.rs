@@ -7,7 +7,7 @@ use rayfleet_api::status::{RollbackStatus, RolloutStep};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::ready;
-use rayfleet_e2e::cluster::steps::{self, Step, What};
+use rayfleet_e2e::cluster::steps::{self, GroupChange, What};
 use rayfleet_e2e::cluster::warnings::warnings;
 use rayfleet_e2e::demo::places;
 use serde_json::json;
@@ -122,7 +122,7 @@ fn reported(rollback: &RollbackStatus, words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn happened(steps: &[Step], wanted: &[What]) -> anyhow::Result<()> {
+fn happened(steps: &[GroupChange], wanted: &[What]) -> anyhow::Result<()> {
     ensure!(
         steps.iter().map(|step| step.what).eq(wanted.iter().copied()),
         "the steps were to be {wanted:?}, and were:\n{}",

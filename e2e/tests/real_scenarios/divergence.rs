@@ -8,15 +8,15 @@ use rayfleet_e2e::cluster::dump::dump;
 use rayfleet_e2e::cluster::room::{self, Room, Wanted};
 use rayfleet_e2e::cluster::{ready, until};
 use rayfleet_sim::run::divergence::{another_end, another_order};
+use rayfleet_sim::run::environment::{Environment, play};
 use rayfleet_sim::run::oracle::{expected, reached};
-use rayfleet_sim::run::stage::{Stage, play};
 use rayfleet_sim::run::{Plan, Report, Scenario, simulated};
 use tokio::time::timeout;
 
 use crate::clients::Clients;
 use crate::end;
+use crate::environment::RealEnvironment;
 use crate::fixture::Fixture;
-use crate::stage::RealStage;
 
 /// Longest time of a scenario, from its creation to the expected final state.
 const LIMIT: Duration = Duration::from_mins(20);
@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
     Different { failures: Vec<String>, dump: String },
 }
 
-/// Plays a scenario. An error is a problem of the stage: it could not be set up or cleaned up.
+/// Plays a scenario. An error is a problem of the environment: it could not be set up or cleaned up.
 pub(crate) async fn held(fixture: &Fixture, scenario: &Scenario) -> anyhow::Result<Outcome> {
     if let Some(reason) = &scenario.only_simulated {
         return Ok(Outcome::Skipped(reason.clone()));
@@ -57,16 +57,16 @@ pub(crate) async fn held(fixture: &Fixture, scenario: &Scenario) -> anyhow::Resu
     };
     fixture.console.say(room.words());
     let name = scenario.fleet["metadata"]["name"].as_str().context("the fleet has no metadata.name")?;
-    let mut stage = RealStage::new(fixture, name, room, clock::instant());
-    let failures = compared(scenario, &simulation, &mut stage).await;
+    let mut environment = RealEnvironment::new(fixture, name, room, clock::instant());
+    let failures = compared(scenario, &simulation, &mut environment).await;
     let dump = if failures.is_empty() { String::new() } else { dump(&fixture.cluster).await };
-    tidied(fixture, &mut stage).await.context("tidying up")?;
+    tidied(fixture, &mut environment).await.context("tidying up")?;
     if failures.is_empty() { Ok(Outcome::Alike) } else { Ok(Outcome::Different { failures, dump }) }
 }
 
-async fn tidied(fixture: &Fixture, stage: &mut RealStage<'_>) -> anyhow::Result<()> {
-    let mended = stage.mend_all().await;
-    let cleared = fixture.clear(&stage.services).await;
+async fn tidied(fixture: &Fixture, environment: &mut RealEnvironment<'_>) -> anyhow::Result<()> {
+    let mended = environment.mend_all().await;
+    let cleared = fixture.clear(&environment.services).await;
     let undone = room::undo(&fixture.cluster.client).await;
     mended.and(cleared).and(undone)
 }
@@ -86,42 +86,47 @@ fn wanted(scenario: &Scenario) -> Vec<Wanted> {
     scenario.nodes.iter().flat_map(of).collect()
 }
 
-async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStage<'_>) -> Vec<String> {
-    let clients = Clients::begin(&scenario.load, stage.fixture, &stage.fleet.name, stage.start);
+async fn compared(
+    scenario: &Scenario,
+    simulation: &Report,
+    environment: &mut RealEnvironment<'_>,
+) -> Vec<String> {
+    let clients =
+        Clients::begin(&scenario.load, environment.fixture, &environment.fleet.name, environment.start);
     let mut failures = Vec::new();
     let played = timeout(LIMIT, async {
-        play(scenario, stage).await.map_err(|stuck| stuck.to_string())?;
-        reached(scenario, stage, CONVERGES).await
+        play(scenario, environment).await.map_err(|stuck| stuck.to_string())?;
+        reached(scenario, environment, CONVERGES).await
     });
     match played.await {
         Ok(Ok(())) => {}
         Ok(Err(stuck)) => failures.push(stuck),
         Err(_) => {
-            let now = stage.fleet.find().await.ok().flatten();
+            let now = environment.fleet.find().await.ok().flatten();
             failures.push(format!(
                 "not over after {} min, at: {}; the fleet:\n{}",
                 LIMIT.as_secs() / 60,
-                stage.last_reported,
+                environment.last_reported,
                 now.as_ref().map_or_else(|| "does not exist".to_owned(), ready::words)
             ));
         }
     }
     let is_over = failures.is_empty();
-    let addresses = stage.watches.kept().addresses.clone();
-    let (tally, words) = clients.stop(&stage.killed, &addresses).await;
-    let extremes = stage.watches.kept().extremes;
-    stage.log(format!(
+    let addresses = environment.watches.kept().addresses.clone();
+    let (tally, words) = clients.stop(&environment.killed, &addresses).await;
+    let extremes = environment.watches.kept().extremes;
+    environment.log(format!(
         "the end is reached: {words}; at least {:?} groups took traffic, at most {} existed",
         extremes.fewest, extremes.most
     ));
-    let status = stage.fleet.find().await.ok().flatten().and_then(|fleet| fleet.status);
+    let status = environment.fleet.find().await.ok().flatten().and_then(|fleet| fleet.status);
     let lost = status.and_then(|status| status.rollout).map_or(0, |rollout| rollout.lost_requests);
     failures.extend(
         expected(scenario, extremes, tally, lost).into_iter().map(|wrong| format!("{wrong} ({words})")),
     );
     if is_over {
-        failures.extend(another_end_at_last(simulation, stage).await);
-        let kept = stage.watches.kept();
+        failures.extend(another_end_at_last(simulation, environment).await);
+        let kept = environment.watches.kept();
         let order = another_order(&simulation.history, &kept.history);
         if !order.is_empty() && !kept.breaks.is_empty() {
             failures.push(format!("a watch broke, states may have been missed: {}", kept.breaks.join("; ")));
@@ -132,10 +137,10 @@ async fn compared(scenario: &Scenario, simulation: &Report, stage: &mut RealStag
 }
 
 /// Differences between the final states once everything has settled.
-async fn another_end_at_last(simulation: &Report, stage: &RealStage<'_>) -> Vec<String> {
+async fn another_end_at_last(simulation: &Report, environment: &RealEnvironment<'_>) -> Vec<String> {
     let mut last = Vec::new();
     let waited = until("the same end", RESTS, async || {
-        last = another_end(&simulation.end, &end::picture(&stage.fleet).await?);
+        last = another_end(&simulation.end, &end::picture(&environment.fleet).await?);
         Ok(last.is_empty().then_some(()))
     })
     .await;

@@ -8,9 +8,9 @@
 mod clients;
 mod divergence;
 mod end;
+mod environment;
 mod fixture;
 mod runner;
-mod stage;
 mod victims;
 mod watches;
 

@@ -15,12 +15,12 @@ use rayfleet_e2e::cluster::processes::{self, Process, cluster_tool, the_one};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::room::set_cordoned;
 use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, SYSTEM_NAMESPACE, call, leader, ray_cluster_resource};
+use rayfleet_sim::run::environment::Environment;
 use rayfleet_sim::run::scenario::{Healed, Member, Victim};
-use rayfleet_sim::run::stage::Stage;
 use serde_json::json;
 
 use crate::clients::Killed;
-use crate::stage::RealStage;
+use crate::environment::RealEnvironment;
 
 const RANK: &str = "ray::RayWorkerProc";
 const CORE: &str = "light_engine.core";
@@ -32,7 +32,7 @@ const KUBERAY: &str = "kuberay-operator";
 /// The process that holds a pod's namespaces; not one of the containers that a scenario means.
 const SANDBOX: &str = "/pause";
 
-impl RealStage<'_> {
+impl RealEnvironment<'_> {
     pub(crate) async fn strike(&mut self, victim: &Victim) -> anyhow::Result<()> {
         match victim {
             Victim::Orchestrator => self.kill_leader().await,

@@ -9,7 +9,7 @@ use rayfleet_api::{GroupName, RayClusterFleetStatus, ValidFleet};
 
 use crate::capacity;
 use crate::effect::Effect;
-use crate::group::{self, Step};
+use crate::group::{self, GroupDecision};
 use crate::held::{FailedWrite, HoldReason};
 use crate::ledger::{self, Ledger};
 use crate::nodes::Nodes;
@@ -62,7 +62,8 @@ pub fn decide(world: &ReconcileInput<'_>) -> Decision {
     let mut target =
         rollout::RolloutTarget::new(world.fleet, world.stable, world.status, world.held.is_some());
     let ledger = ledger::settle(target.fleet(), &world.status.groups, world.groups, world.now);
-    let mut steps: Vec<Step> = ledger.groups.iter().map(|entry| step(world, target.fleet(), entry)).collect();
+    let mut steps: Vec<GroupDecision> =
+        ledger.groups.iter().map(|entry| step(world, target.fleet(), entry)).collect();
     let groups: Vec<GroupStatus> = steps.iter().map(|step| step.group.clone()).collect();
     // Before the planner: a group that it gives another goal has failed all the same.
     let proven = world.status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
@@ -108,7 +109,7 @@ fn hold(world: &ReconcileInput<'_>, decision: &mut Decision) {
     }
 }
 
-fn step(world: &ReconcileInput<'_>, fleet: &ValidFleet, entry: &GroupStatus) -> Step {
+fn step(world: &ReconcileInput<'_>, fleet: &ValidFleet, entry: &GroupStatus) -> GroupDecision {
     let nothing = ObservedGroup::default();
     let observed = world.groups.get(&entry.name).unwrap_or(&nothing);
     group::step(fleet, entry, observed, world.now)
@@ -121,7 +122,7 @@ fn follow(
     fleet: &ValidFleet,
     ledger: &Ledger,
     planner: &mut rollout::Planner<'_>,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<GroupDecision>,
 ) {
     // A step belongs to the ledger's entry at the same place.
     let entries = ledger.groups.iter().zip(std::mem::take(steps));
@@ -155,7 +156,7 @@ fn sum_up(
     world: &ReconcileInput<'_>,
     ledger: &Ledger,
     planner: &mut rollout::Planner<'_>,
-    steps: Vec<Step>,
+    steps: Vec<GroupDecision>,
 ) -> Decision {
     let lost = steps.iter().map(|step| step.lost_requests).sum();
     let failures = steps.iter().filter_map(|step| step.failure).collect();

@@ -12,7 +12,7 @@ use rayfleet_api::valid::after;
 use rayfleet_api::{NodeName, ValidFleet};
 
 use crate::effect::Effect;
-use crate::group::{Blamed, Step};
+use crate::group::{Blamed, GroupDecision};
 use crate::{text, time};
 
 /// A node without a failure for this long has left its earlier ones behind.
@@ -35,7 +35,7 @@ impl Nodes {
         fleet: &ValidFleet,
         proven: Option<&Revision>,
         before: &[NodeFailures],
-        steps: &[Step],
+        steps: &[GroupDecision],
         now: Timestamp,
     ) -> Self {
         let kept = before.iter().filter(|entry| end(entry).is_some_and(|end| now < end));
@@ -82,7 +82,7 @@ fn end(entry: &NodeFailures) -> Option<Timestamp> {
 
 /// Whether it is the node that failed, and not a spec or model that fails everywhere: the group had served, another
 /// one of the same revisions does, or all groups once were of it and served.
-fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[Step], proven: Option<&Revision>) -> bool {
+fn counts(blamed: &Blamed, group: &GroupStatus, steps: &[GroupDecision], proven: Option<&Revision>) -> bool {
     let alike = |other: &GroupStatus| {
         other.revision == group.revision && other.engine_revision == group.engine_revision
     };
@@ -110,8 +110,8 @@ mod tests {
     use super::*;
     use crate::testing::{at, entry, fleet, ready_entry};
 
-    fn step(group: GroupStatus, blamed: Option<Blamed>) -> Step {
-        Step { group, effects: Vec::new(), wake: None, lost_requests: 0, failure: None, blamed }
+    fn step(group: GroupStatus, blamed: Option<Blamed>) -> GroupDecision {
+        GroupDecision { group, effects: Vec::new(), wake: None, lost_requests: 0, failure: None, blamed }
     }
 
     fn blamed(node: &str, served: bool) -> Blamed {

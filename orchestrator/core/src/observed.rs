@@ -245,7 +245,7 @@ pub struct ObservedEngine {
     /// Differences between the plan and what Ray reports, for people.
     pub differences: Vec<String>,
     /// It is broken for good although its job may still run.
-    pub fault: Option<EngineFault>,
+    pub failure: Option<EngineFailure>,
     /// `/health` answered 200.
     pub healthy: bool,
     /// Ray's dashboard does not answer, and the first words of why; the rest is what the engine itself and the last answer say.
@@ -278,7 +278,7 @@ pub struct ObservedRank {
 
 /// How an engine is broken for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineFault {
+pub struct EngineFailure {
     /// What died.
     pub kind: FailureKind,
     /// What says so, for people.

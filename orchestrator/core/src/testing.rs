@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::capacity::{Capacity, NodeRoom, Resources, Share};
 use crate::observed::{
-    EngineFault, ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe,
+    EngineFailure, ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad, ObservedPod, ObservedProbe,
     ObservedRank, ObservedRay, ObservedRayCluster, RayReport, Reach,
 };
 use crate::time;
@@ -208,9 +208,9 @@ pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
 }
 
 /// What Ray says of an engine that is broken for good.
-pub(crate) fn rank_died(evidence: &str, nodes: &[&str]) -> EngineFault {
+pub(crate) fn rank_died(evidence: &str, nodes: &[&str]) -> EngineFailure {
     let nodes = nodes.iter().map(ToString::to_string).collect();
-    EngineFault { kind: FailureKind::RankDied, evidence: evidence.to_owned(), nodes }
+    EngineFailure { kind: FailureKind::RankDied, evidence: evidence.to_owned(), nodes }
 }
 
 /// A group as it is when all is well, its gate open.

@@ -64,8 +64,7 @@ pub(crate) struct Agent {
     memory: ObservationCache,
     /// The probe prompt that is being answered.
     probing: Option<BoxFuture<'static, (Submission, ObservedProbe)>>,
-    healthy: Option<Submission>,
-    formed: LaunchTimer,
+    launch_timer: LaunchTimer,
     /// The last launch that Ray took, and when: it is asked for again until the job is observed.
     launched: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
@@ -104,8 +103,7 @@ impl Agent {
             opening,
             memory: ObservationCache::default(),
             probing: None,
-            healthy: None,
-            formed: LaunchTimer::default(),
+            launch_timer: LaunchTimer::default(),
             launched: None,
             last_deep: None,
             last_look: None,
@@ -249,7 +247,7 @@ impl Agent {
 
     /// A token that Ray refuses is read again.
     fn doubt_token(&mut self, error: &CallError) {
-        if matches!(error.fault, CallErrorKind::Unauthorized | CallErrorKind::Forbidden) {
+        if matches!(error.kind, CallErrorKind::Unauthorized | CallErrorKind::Forbidden) {
             self.token.forget();
         }
     }
@@ -318,12 +316,9 @@ impl Agent {
         let Engine::Launched { submission, .. } = &assignment.engine else { return };
         let expected = &assignment.pods.ips;
         let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
-        self.formed.nodes_joined(all_in, now);
-        if alive.engine.healthy && self.healthy.as_ref() != Some(submission) {
-            self.healthy = Some(submission.clone());
-            if assignment.pace == PollInterval::Quick {
-                self.opening.begin(now);
-            }
+        self.launch_timer.nodes_joined(all_in, now);
+        if alive.engine.healthy {
+            self.opening.healthy(submission, assignment.pace == PollInterval::Quick, now);
         }
     }
 
@@ -344,7 +339,7 @@ impl Agent {
 /// A reply that took memory or time for nothing, as those of a hostile dashboard do.
 fn is_costly(error: &CallError) -> bool {
     matches!(
-        error.fault,
+        error.kind,
         CallErrorKind::TooLarge { .. } | CallErrorKind::Malformed { .. } | CallErrorKind::Busy
     )
 }
@@ -352,7 +347,7 @@ fn is_costly(error: &CallError) -> bool {
 /// Nothing came back at all, or nothing was sent.
 fn is_silence(error: &CallError) -> bool {
     matches!(
-        error.fault,
+        error.kind,
         CallErrorKind::Unreachable { refused: false, .. }
             | CallErrorKind::TimedOut { .. }
             | CallErrorKind::Token { .. }

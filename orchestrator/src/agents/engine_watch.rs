@@ -142,5 +142,5 @@ impl GroupWatch {
 
 /// The engine has no watch: its middleware is older, or it has none.
 fn is_missing(error: &CallError) -> bool {
-    matches!(error.fault, CallErrorKind::NotFound { .. } | CallErrorKind::Rejected { status: 405, .. })
+    matches!(error.kind, CallErrorKind::NotFound { .. } | CallErrorKind::Rejected { status: 405, .. })
 }

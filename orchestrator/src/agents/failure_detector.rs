@@ -2,12 +2,12 @@
 //! remembers one launch. Patience with what may pass by itself is the core's business.
 
 use jiff::Timestamp;
-use ray_bridge::diagnose::{Diagnosis, Fault, History, Observation, diagnose};
+use ray_bridge::diagnose::{Diagnosis, History, Observation, Trouble, diagnose};
 use ray_bridge::engine::{Load, Stall};
 use ray_bridge::observe::{EngineState, RayState};
 use ray_bridge::placement::RayNode;
 use rayfleet_api::status::FailureKind;
-use rayfleet_core::observed::EngineFault;
+use rayfleet_core::observed::EngineFailure;
 
 use super::assignment::Submission;
 use super::brief::brief;
@@ -50,22 +50,22 @@ impl FailureDetector {
     }
 
     /// How the engine is broken, if it is, by a state that has been entered.
-    pub(crate) fn fault(&self, now: Timestamp, state: &RayState) -> Option<EngineFault> {
+    pub(crate) fn failure(&self, now: Timestamp, state: &RayState) -> Option<EngineFailure> {
         let Diagnosis { trouble, evidence } = diagnose(now, Observation::Ray(state), &self.history, None)?;
-        Some(EngineFault {
+        Some(EngineFailure {
             kind: fatal(&trouble)?,
             nodes: self.culprits(&trouble, state.engine.as_ref()),
             evidence: brief(&Diagnosis { trouble, evidence }.to_string()),
         })
     }
 
-    fn culprits(&self, trouble: &Fault, engine: Option<&EngineState>) -> Vec<String> {
+    fn culprits(&self, trouble: &Trouble, engine: Option<&EngineState>) -> Vec<String> {
         let deaths = engine.map_or(&[][..], |engine| &engine.deaths);
         let is_culprit = |node: &&RayNode| match trouble {
-            Fault::RankDied { ranks } => deaths
+            Trouble::RankDied { ranks } => deaths
                 .iter()
                 .any(|death| ranks.contains(&death.rank) && death.node_id.as_ref() == Some(&node.id)),
-            Fault::NodeLost { nodes } => nodes.contains(&node.name),
+            Trouble::NodeLost { nodes } => nodes.contains(&node.name),
             _ => false,
         };
         let mut found: Vec<String> =
@@ -77,17 +77,17 @@ impl FailureDetector {
 }
 
 /// What no wait brings back. The rest may pass, or is judged by the core with its own patience.
-fn fatal(fault: &Fault) -> Option<FailureKind> {
-    match fault {
-        Fault::RankDied { .. } => Some(FailureKind::RankDied),
-        Fault::EngineDied => Some(FailureKind::EngineDied),
-        Fault::NodeLost { .. } => Some(FailureKind::NodeLost),
-        Fault::HeadLost => Some(FailureKind::HeadLost),
-        Fault::DashboardUnreachable { .. }
-        | Fault::Hung { .. }
-        | Fault::Slow { .. }
-        | Fault::WrongPlacement
-        | Fault::NotEnoughNodes => None,
+fn fatal(trouble: &Trouble) -> Option<FailureKind> {
+    match trouble {
+        Trouble::RankDied { .. } => Some(FailureKind::RankDied),
+        Trouble::EngineDied => Some(FailureKind::EngineDied),
+        Trouble::NodeLost { .. } => Some(FailureKind::NodeLost),
+        Trouble::HeadLost => Some(FailureKind::HeadLost),
+        Trouble::DashboardUnreachable { .. }
+        | Trouble::Hung { .. }
+        | Trouble::Slow { .. }
+        | Trouble::WrongPlacement
+        | Trouble::NotEnoughNodes => None,
     }
 }
 
@@ -97,19 +97,19 @@ mod tests {
 
     #[test]
     fn a_failure_has_the_name_that_ray_bridge_gives_it() {
-        let faults = [
-            Fault::RankDied { ranks: vec![1] },
-            Fault::EngineDied,
-            Fault::NodeLost { nodes: Vec::new() },
-            Fault::HeadLost,
+        let troubles = [
+            Trouble::RankDied { ranks: vec![1] },
+            Trouble::EngineDied,
+            Trouble::NodeLost { nodes: Vec::new() },
+            Trouble::HeadLost,
         ];
-        for fault in faults {
-            assert_eq!(fatal(&fault).map(FailureKind::as_str), Some(fault.name()));
+        for trouble in troubles {
+            assert_eq!(fatal(&trouble).map(FailureKind::as_str), Some(trouble.name()));
         }
         let names: Vec<&str> = FailureKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        let hung = Fault::Hung { since: Timestamp::UNIX_EPOCH };
-        for fault in [hung, Fault::WrongPlacement] {
-            assert!(names.contains(&fault.name()), "{}", fault.name());
+        let hung = Trouble::Hung { since: Timestamp::UNIX_EPOCH };
+        for trouble in [hung, Trouble::WrongPlacement] {
+            assert!(names.contains(&trouble.name()), "{}", trouble.name());
         }
     }
 }

@@ -5,21 +5,32 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::assignment::Submission;
 use crate::clock;
 
-/// The moment at which the engine was first observed healthy, until its endpoint is open.
+/// The moment at which a launch was first observed healthy, until its endpoint is open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct GateTimer(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct GateTimer(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The launch that was healthy last: it waits once.
+    of: Option<Submission>,
+    since: Option<Instant>,
+}
 
 impl GateTimer {
-    /// The engine is observed healthy.
-    pub(super) fn begin(&self, now: Instant) {
-        *self.0.lock() = Some(now);
+    /// A launch is observed healthy; `waits`: its gate is not open yet.
+    pub(super) fn healthy(&self, launch: &Submission, waits: bool, now: Instant) {
+        let mut waiting = self.0.lock();
+        if waiting.of.as_ref() != Some(launch) {
+            *waiting = Waiting { of: Some(launch.clone()), since: waits.then_some(now) };
+        }
     }
 
     /// Time since the engine was observed healthy; only once.
     pub(crate) fn take(&self) -> Option<Duration> {
-        let since = self.0.lock().take()?;
+        let since = self.0.lock().since.take()?;
         Some(clock::monotonic().saturating_duration_since(since))
     }
 }

@@ -30,7 +30,7 @@ impl LaunchFailure {
     /// Its kind, and that of the call that failed.
     pub(super) fn kind(&self) -> Kind {
         let call = match self {
-            Self::Nodes(error) | Self::Submit(LaunchError::Call(error)) => Some(discriminant(&error.fault)),
+            Self::Nodes(error) | Self::Submit(LaunchError::Call(error)) => Some(discriminant(&error.kind)),
             _ => None,
         };
         (discriminant(self), call)

@@ -37,24 +37,24 @@ mod tests {
 
     #[test]
     fn a_first_launch_waits_from_when_the_nodes_are_in() {
-        let (mut formed, now, name) =
+        let (mut launch_timer, now, name) =
             (LaunchTimer::default(), clock::monotonic(), Submission::of("g.e.1".parse().unwrap()).unwrap());
         let at = |seconds| now + Duration::from_secs(seconds);
-        formed.nodes_joined(true, at(0));
-        formed.nodes_joined(false, at(1));
-        formed.nodes_joined(true, at(2));
-        formed.nodes_joined(true, at(3));
-        assert_eq!(formed.launched(&name, at(4), at(5)), Some(Duration::from_secs(3)));
-        assert_eq!(formed.launched(&name, at(6), at(7)), None, "it is the same one");
+        launch_timer.nodes_joined(true, at(0));
+        launch_timer.nodes_joined(false, at(1));
+        launch_timer.nodes_joined(true, at(2));
+        launch_timer.nodes_joined(true, at(3));
+        assert_eq!(launch_timer.launched(&name, at(4), at(5)), Some(Duration::from_secs(3)));
+        assert_eq!(launch_timer.launched(&name, at(6), at(7)), None, "it is the same one");
     }
 
     #[test]
     fn a_later_launch_waits_from_when_it_is_asked_for() {
-        let (mut formed, now) = (LaunchTimer::default(), clock::monotonic());
+        let (mut launch_timer, now) = (LaunchTimer::default(), clock::monotonic());
         let at = |seconds| now + Duration::from_secs(seconds);
-        formed.nodes_joined(true, at(0));
-        formed.launched(&Submission::of("g.e.1".parse().unwrap()).unwrap(), at(0), at(1));
+        launch_timer.nodes_joined(true, at(0));
+        launch_timer.launched(&Submission::of("g.e.1".parse().unwrap()).unwrap(), at(0), at(1));
         let second = Submission::of("g.e.2".parse().unwrap()).unwrap();
-        assert_eq!(formed.launched(&second, at(60), at(61)), Some(Duration::from_secs(1)));
+        assert_eq!(launch_timer.launched(&second, at(60), at(61)), Some(Duration::from_secs(1)));
     }
 }

@@ -47,7 +47,7 @@ impl ObservationCache {
     pub(crate) fn launched(&mut self, state: RayState, want: &Submission, now: Timestamp) -> RayReport {
         self.failures.learn(Some(want), now, &state);
         self.unverified = None;
-        let fault = self.failures.fault(now, &state);
+        let failure = self.failures.failure(now, &state);
         let Some(engine) = state.engine else {
             return RayReport { nodes: self.addresses(), engine: self.nothing_there(want) };
         };
@@ -64,7 +64,7 @@ impl ObservationCache {
                 launch: Some(want.launch.clone()),
                 job: Some(job(&engine)),
                 healthy,
-                fault,
+                failure,
                 answering: matches!(engine.health, Some(Health::Serving | Health::Unhealthy(_))),
                 load: self.load(engine.load.as_ref()),
                 probe: probe.unwrap_or_default(),

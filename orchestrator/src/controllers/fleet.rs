@@ -128,14 +128,14 @@ impl FleetReconciler {
         let is_new = std::mem::replace(&mut state.generation, generation) != generation;
         if is_new && let Some(fleet) = state.checked.last_valid().cloned() {
             // Whoever wrote the spec may have dropped the ledger.
-            let raw = others.restored(state.unwritten.overlay(readable(stored)));
+            let raw = others.restored(state.pending_status.overlay(readable(stored)));
             let held = Some(refusal::not_now("its spec is being checked"));
             self.close_gates_of_the_dead(&raw, &TargetSpec { fleet, held }).await;
         }
         if let Some(hands) = self.others(stored, others).await? {
             return self.look_on(stored, &hands, others).await;
         }
-        let raw = others.restored(state.unwritten.overlay(readable(stored)));
+        let raw = others.restored(state.pending_status.overlay(readable(stored)));
         let wake = self.change(stored, raw, state).await?;
         self.remember(stored, others);
         Ok(wake)
@@ -180,7 +180,7 @@ impl FleetReconciler {
         let status = refusal::status(held, &before, raw.metadata.generation, now);
         if status != before || stored.status.as_ref().is_some_and(|stored| !stored.unreadable.is_empty()) {
             self.executor.write_status(raw, status).await?;
-            state.unwritten.forget();
+            state.pending_status.forget();
             self.executor.tell(raw, true, held.reason.as_str(), &held.message);
             self.mended(stored);
         }
@@ -223,7 +223,7 @@ impl FleetReconciler {
         let dead =
             decision.effects.iter().filter(|effect| effect.ends_traffic_of_the_dead()).cloned().collect();
         self.together(&key, dead, &mut outcome).await;
-        let unwritten = self.enter(stored, &before, &decision, state).await?;
+        let write_due = self.enter(stored, &before, &decision, state).await?;
         raw.status = Some(decision.status.clone());
         self.metrics.fleet(&key, &decision.status, &decision.failures);
         self.executor.writer.may("look after engines")?;
@@ -249,7 +249,7 @@ impl FleetReconciler {
         let again = again.map(|again| rayfleet_api::valid::after(clock::now(), again.duration_since(now)));
         // What is in the way now is reported at once.
         let reported = outcome.reports_changed.then(clock::now);
-        Ok(decision.wake.into_iter().chain(unwritten).chain(again).chain(reported).min())
+        Ok(decision.wake.into_iter().chain(write_due).chain(again).chain(reported).min())
     }
 
     /// Makes RayClusters the fleet's that are nobody's and were made for it: they may serve, and hold GPUs.
@@ -286,14 +286,14 @@ impl FleetReconciler {
             // A ledger that somebody dropped is in memory alone.
             let dropped = written.groups.is_empty() && !before.groups.is_empty();
             let wait = max_write_delay(&written, before, next, &decision.effects);
-            if !dropped && let Some(due) = state.unwritten.defer(stored, next.clone(), wait, now) {
+            if !dropped && let Some(due) = state.pending_status.defer(stored, next.clone(), wait, now) {
                 let rest = due.saturating_duration_since(now);
                 return Ok(Some(rayfleet_api::valid::after(clock::now(), rest)));
             }
             self.executor.write_status(stored, next.clone()).await?;
             self.mended(stored);
         }
-        state.unwritten.forget();
+        state.pending_status.forget();
         Ok(None)
     }
 

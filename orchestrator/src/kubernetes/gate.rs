@@ -75,15 +75,15 @@ mod tests {
     #[test]
     fn an_open_gate_tells_what_it_was_opened_for() {
         let (metadata, open) = written(true);
-        let told = |metadata: &Meta, condition: &Condition| {
+        let opened_for = |metadata: &Meta, condition: &Condition| {
             opened_for(metadata, std::slice::from_ref(condition)).map(|launch| launch.to_string())
         };
-        assert_eq!(told(&metadata, &open).as_deref(), Some("light-0.eng.1"));
+        assert_eq!(opened_for(&metadata, &open).as_deref(), Some("light-0.eng.1"));
         let (without, closed) = written(false);
         assert_eq!(since(std::slice::from_ref(&closed)), Some(Timestamp::UNIX_EPOCH));
-        assert_eq!((told(&without, &open), told(&metadata, &closed)), (None, None));
+        assert_eq!((opened_for(&without, &open), opened_for(&metadata, &closed)), (None, None));
         let other = Condition { r#type: "Ready".to_owned(), ..open };
-        assert_eq!((told(&metadata, &other), since(&[other])), (None, None));
+        assert_eq!((opened_for(&metadata, &other), since(&[other])), (None, None));
     }
 
     #[test]

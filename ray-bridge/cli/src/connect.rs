@@ -111,7 +111,7 @@ impl Session {
     pub(crate) async fn job(&self, id: &SubmissionId) -> Result<Option<Job>, CliError> {
         match self.dashboard().job(id).await {
             Ok(job) => Ok(Some(job)),
-            Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(None),
+            Err(CallError { kind: Call::NotFound { .. }, .. }) => Ok(None),
             Err(error) => Err(error::call(error)),
         }
     }

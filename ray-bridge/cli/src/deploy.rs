@@ -96,7 +96,7 @@ async fn clear(model: &Model, job: &Job, session: &Session, terminal: &Terminal)
     terminal.progress(&format!("an earlier engine {name} {how}: removing its job"));
     sleep(rest(job, clock::now())).await;
     match session.dashboard().delete(name).await {
-        Ok(()) | Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(()),
+        Ok(()) | Err(CallError { kind: Call::NotFound { .. }, .. }) => Ok(()),
         Err(error) => Err(error::call(error)),
     }
 }

@@ -80,7 +80,7 @@ async fn drain(
     let engine = session.engine(found.engine()?)?;
     match engine.set_draining(true).await {
         Ok(()) => {}
-        Err(CallError { fault: Call::NotFound { .. }, .. }) => {
+        Err(CallError { kind: Call::NotFound { .. }, .. }) => {
             terminal.progress("the engine cannot drain; only waiting for its requests to end");
         }
         Err(error) => return Err(error::call(error)),

@@ -8,7 +8,7 @@ use rayfleet_cli_kit::{CliError, Kind};
 #[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
 pub(crate) fn call(error: CallError) -> CliError {
     let engine = error.call.server == "engine";
-    let (kind, cure) = match &error.fault {
+    let (kind, cure) = match &error.kind {
         Call::Unauthorized if engine => (
             Kind::Failed,
             "the token goes to no address that only Ray named: give --engine-address URL; \

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_secs(30);
 
 /// How far a start is.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum StartState {
     Goes,
     Healthy,
     Failed(String),
@@ -69,10 +69,10 @@ pub(crate) async fn until_answered(
                     terminal.progress(line);
                 }
                 match step {
-                    Step::Healthy => break,
-                    Step::Goes => {}
-                    Step::Failed(cause) => return Err(failed(found, &cause)),
-                    Step::Hidden(why) => return Err(hidden(found, engine.as_str(), &why)),
+                    StartState::Healthy => break,
+                    StartState::Goes => {}
+                    StartState::Failed(cause) => return Err(failed(found, &cause)),
+                    StartState::Hidden(why) => return Err(hidden(found, engine.as_str(), &why)),
                 }
             }
             Err(fault) if fault.kind == Kind::Unreachable && between(reached, now) < AWAY => {
@@ -147,7 +147,7 @@ impl Story {
     }
 
     /// The new lines, and how far the start is. `phases` are those in the end of the log, oldest first.
-    fn tell(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> (Vec<String>, Step) {
+    fn tell(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> (Vec<String>, StartState) {
         let mut lines = Vec::new();
         for phase in phases {
             if phase.seconds > self.phases && phase.kind != PhaseKind::Failed {
@@ -175,12 +175,14 @@ impl Story {
         (lines, self.step(state, phases, now))
     }
 
-    fn step(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> Step {
+    fn step(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> StartState {
         if state.has_ended() {
-            return Step::Failed(state.cause.clone().unwrap_or_else(|| "Ray gives no cause".to_owned()));
+            return StartState::Failed(
+                state.cause.clone().unwrap_or_else(|| "Ray gives no cause".to_owned()),
+            );
         }
         let health = match &state.health {
-            Some(Health::Serving) => return Step::Healthy,
+            Some(Health::Serving) => return StartState::Healthy,
             Some(Health::Unreachable(why)) => why.clone(),
             Some(Health::Unhealthy(status)) => format!("GET /health answers {status}"),
             Some(Health::NotYet) | None => "nothing listens there".to_owned(),
@@ -188,10 +190,10 @@ impl Story {
         if phases.last().is_some_and(|phase| phase.kind == PhaseKind::Serving) {
             let since = *self.serving_since.get_or_insert(now);
             if between(since, now) >= AWAY {
-                return Step::Hidden(health);
+                return StartState::Hidden(health);
             }
         }
-        Step::Goes
+        StartState::Goes
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     /// Ranks, if it fits.
     pub(crate) ranks: Vec<Slot>,
     /// The hop from each stage to the next one.
-    pub(crate) hops: Vec<Step>,
+    pub(crate) hops: Vec<StageHop>,
     /// Nodes that have ranks although they should be avoided.
     pub(crate) avoided: Vec<String>,
     /// What is missing, with numbers, if it does not fit.
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
 /// The hop from one stage to the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Step {
+pub(crate) struct StageHop {
     /// Level of the innermost domain that contains both stages, if there is one; `None` within a node or
     /// tensor domain.
     pub(crate) level: Option<String>,
@@ -79,7 +79,7 @@ pub(crate) fn make(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> (Pl
             let server = nodes.iter().find(|node| node.id == placement.api_server_node);
             let server = server.map(|node| format!("{}:{}", node.ip, spec.port));
             let ranks = planned(&placement, nodes);
-            let hops = hops(&placement, nodes, policy).into_iter().map(Step::of).collect();
+            let hops = hops(&placement, nodes, policy).into_iter().map(StageHop::of).collect();
             let avoided = placement.avoided(nodes, policy).iter().map(|node| node.name.clone()).collect();
             let rows = picture::rows(&ranks, nodes);
             let document = Plan { fits: true, api_server: server, ranks, hops, avoided, rows, ..document };
@@ -110,7 +110,7 @@ pub(crate) fn of(
     }
 }
 
-impl Step {
+impl StageHop {
     fn of(hop: Hop) -> Self {
         let cost = hop.cost();
         match hop {

@@ -67,7 +67,7 @@ pub(crate) async fn follow(
             }
             Err(error)
                 if matches!(
-                    error.fault,
+                    error.kind,
                     Call::NotFound { .. } | Call::Rejected { .. } | Call::Malformed { .. }
                 ) =>
             {
@@ -104,7 +104,7 @@ fn passing(error: CallError) -> Result<String, CliError> {
 async fn look(dashboard: &Dashboard, name: &SubmissionId) -> Result<Option<Job>, CallError> {
     match dashboard.job(name).await {
         Ok(job) => Ok(Some(job)),
-        Err(CallError { fault: Call::NotFound { .. }, .. }) => Ok(None),
+        Err(CallError { kind: Call::NotFound { .. }, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -23,8 +23,8 @@ impl Dashboard {
             return health(&agent, RAYLET_HEALTH).await;
         }
         let cause = format!("the agent of node {} has no port", node.node_id);
-        let fault = CallErrorKind::Unreachable { refused: true, cause };
-        Err(self.0.fail(&reqwest::Method::GET, RAYLET_HEALTH, fault))
+        let kind = CallErrorKind::Unreachable { refused: true, cause };
+        Err(self.0.fail(&reqwest::Method::GET, RAYLET_HEALTH, kind))
     }
 }
 
@@ -35,7 +35,7 @@ async fn health(server: &Endpoint, path: &str) -> Result<Option<String>, CallErr
             let said = String::from_utf8_lossy(&kept.bytes);
             Ok((said.trim() != WELL).then(|| format!("answers {:?}", said.trim())))
         }
-        Err(CallError { fault: CallErrorKind::Rejected { status: 500 | 503, message }, .. }) => {
+        Err(CallError { kind: CallErrorKind::Rejected { status: 500 | 503, message }, .. }) => {
             Ok(Some(message))
         }
         Err(error) => Err(error),

@@ -150,14 +150,14 @@ pub(super) fn path(id: &SubmissionId, rest: &str) -> String {
 }
 
 /// Ray answers 500 with a traceback for an id that exists; only the text distinguishes it from other errors.
-pub(super) fn refusal(fault: CallErrorKind) -> CallErrorKind {
-    match fault {
+pub(super) fn refusal(kind: CallErrorKind) -> CallErrorKind {
+    match kind {
         CallErrorKind::Rejected { message, .. }
             if message.contains("submission_id") && message.contains("already exists") =>
         {
             CallErrorKind::Conflict
         }
-        fault => fault,
+        kind => kind,
     }
 }
 

@@ -24,7 +24,7 @@ impl Dashboard {
     /// pinned by the resource `node:<address>` that every node has.
     pub async fn submit(&self, request: &JobRequest) -> Result<(), CallError> {
         match (self.post(request, Pin::Label).await, &request.node) {
-            (Err(CallError { fault: CallErrorKind::Rejected { status: 400, message }, .. }), Some(node))
+            (Err(CallError { kind: CallErrorKind::Rejected { status: 400, message }, .. }), Some(node))
                 if message.contains(job::LABEL_SELECTOR) =>
             {
                 let address = self.address_of(node).await?;
@@ -38,7 +38,7 @@ impl Dashboard {
     async fn post(&self, request: &JobRequest, pin: Pin<'_>) -> Result<(), CallError> {
         let payload = Payload::Json(request.to_json(pin).to_string().into_bytes());
         let sent = self.0.send(Method::POST, job::LIST, payload, self.0.limits.submit, longest::JOB).await;
-        sent.map(|_| ()).map_err(|error| CallError { fault: job::refusal(error.fault), ..error })
+        sent.map(|_| ()).map_err(|error| CallError { kind: job::refusal(error.kind), ..error })
     }
 
     async fn address_of(&self, node: &NodeId) -> Result<String, CallError> {

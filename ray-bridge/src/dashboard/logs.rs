@@ -49,7 +49,7 @@ impl Dashboard {
                 // The node or file is gone, the file is empty (Ray 2.46 breaks the connection then), or this
                 // Ray lacks the call.
                 Err(CallError {
-                    fault:
+                    kind:
                         CallErrorKind::NotFound { .. }
                         | CallErrorKind::Rejected { .. }
                         | CallErrorKind::Unreachable { refused: false, .. },

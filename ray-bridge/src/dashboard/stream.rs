@@ -130,7 +130,7 @@ impl LogStream {
         self.failed(CallErrorKind::Unreachable { refused: false, cause })
     }
 
-    fn failed(&self, fault: CallErrorKind) -> CallError {
-        self.endpoint.fail(&Method::GET, &self.path, fault)
+    fn failed(&self, kind: CallErrorKind) -> CallError {
+        self.endpoint.fail(&Method::GET, &self.path, kind)
     }
 }

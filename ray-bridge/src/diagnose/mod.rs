@@ -26,7 +26,7 @@ pub use rules::diagnose;
 /// What is wrong. If several faults apply, it is the one that explains the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
-pub enum Fault {
+pub enum Trouble {
     /// Ranks died while their nodes live.
     RankDied {
         /// The ranks.
@@ -74,12 +74,12 @@ pub enum Unreachable {
     Answer,
 }
 
-/// A fault and its evidence.
+/// A trouble and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     /// What is wrong.
     #[serde(flatten)]
-    pub trouble: Fault,
+    pub trouble: Trouble,
     /// The evidence, for people; never empty.
     pub evidence: Vec<String>,
 }
@@ -96,9 +96,9 @@ pub enum Observation<'a> {
 /// How long an engine may make no step while requests wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallThresholds {
-    /// A longer stall is [`Fault::Hung`].
+    /// A longer stall is [`Trouble::Hung`].
     pub hung_after: Duration,
-    /// A longer stall is [`Fault::Slow`].
+    /// A longer stall is [`Trouble::Slow`].
     pub slow_after: Duration,
 }
 
@@ -109,8 +109,8 @@ impl StallThresholds {
     }
 }
 
-impl Fault {
-    /// The fault's name for scripts and metrics.
+impl Trouble {
+    /// The trouble's name for scripts and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::RankDied { .. } => "RankDied",
@@ -150,7 +150,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |names: &[String]| names.join(", ");
         match self {

@@ -87,7 +87,7 @@ impl Bridge {
             let own = async {
                 let answer = agent.get_bytes(OWN, Keep::Nothing(LITTLE)).await;
                 tokio::time::sleep(HEAD_ANSWERED).await;
-                !answer.is_err_and(|error| error.fault.is_silence())
+                !answer.is_err_and(|error| error.kind.is_silence())
             };
             tokio::select! {
                 biased;

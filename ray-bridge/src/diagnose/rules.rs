@@ -1,4 +1,4 @@
-//! From observations to a fault. The rules are ordered from the one that explains most to the one that
+//! From observations to a trouble. The rules are ordered from the one that explains most to the one that
 //! explains least: a lost node explains its dead ranks, a dead rank its dead engine, a dead engine why there
 //! is no progress.
 
@@ -6,16 +6,16 @@ use jiff::Timestamp;
 
 use super::death::{Death, death};
 use super::unreachable::unreachable;
-use super::{Diagnosis, Fault, History, Observation, StallThresholds};
+use super::{Diagnosis, History, Observation, StallThresholds, Trouble};
 use crate::NodeId;
 use crate::dashboard::JobStatus;
 use crate::engine::{DEFERRED_FACTOR, Health, PhaseKind};
 use crate::observe::{ClusterState, EngineState, Placed, RankState, RayState};
 use crate::placement::{FreeGpus, GroupState, Policy, plan};
 
-/// The fault at `now`, if there is one. `history` must have learned this observation before.
+/// The trouble at `now`, if there is one. `history` must have learned this observation before.
 ///
-/// An engine that is still starting, that serves, or that was stopped on request has no fault. Without
+/// An engine that is still starting, that serves, or that was stopped on request has no trouble. Without
 /// `patience` no engine hangs: the caller judges by [`History::still`].
 pub fn diagnose(
     now: Timestamp,
@@ -50,7 +50,7 @@ fn another_life(state: &RayState, history: &History) -> Option<Diagnosis> {
         return None;
     }
     let evidence = format!("Ray has restarted ({}, was {before}) and has lost its engines", cluster.session);
-    Some(Diagnosis { trouble: Fault::HeadLost, evidence: vec![evidence] })
+    Some(Diagnosis { trouble: Trouble::HeadLost, evidence: vec![evidence] })
 }
 
 fn lost_nodes(state: &RayState, engine: &EngineState, history: &History) -> Option<Diagnosis> {
@@ -82,9 +82,9 @@ fn lost_nodes(state: &RayState, engine: &EngineState, history: &History) -> Opti
         evidence.push(missing);
     }
     let trouble = if lost.contains(&&plan.api_server_node) {
-        Fault::HeadLost
+        Trouble::HeadLost
     } else {
-        Fault::NodeLost { nodes: lost.iter().map(name).collect() }
+        Trouble::NodeLost { nodes: lost.iter().map(name).collect() }
     };
     Some(Diagnosis { trouble, evidence })
 }
@@ -106,7 +106,7 @@ fn dead_ranks(engine: &EngineState, history: &History) -> Option<Diagnosis> {
         .collect();
     evidence.extend(health_words(engine));
     let ranks = dead.iter().map(|rank| rank.rank).collect();
-    Some(Diagnosis { trouble: Fault::RankDied { ranks }, evidence })
+    Some(Diagnosis { trouble: Trouble::RankDied { ranks }, evidence })
 }
 
 /// Only for an engine that waits for placement: a running engine has its nodes.
@@ -115,7 +115,7 @@ fn too_few_nodes(state: &RayState, engine: &EngineState) -> Option<Diagnosis> {
         || matches!(engine.placed, Some(Placed { group: Some(GroupState::Pending(_)), .. }))
         || engine.has_ended();
     let missing = plan_on(state.cluster.as_ref()?, engine).err().filter(|_| waits)?;
-    Some(Diagnosis { trouble: Fault::NotEnoughNodes, evidence: vec![missing] })
+    Some(Diagnosis { trouble: Trouble::NotEnoughNodes, evidence: vec![missing] })
 }
 
 /// Why the living nodes could not hold the engine even if nothing else ran on them.
@@ -145,7 +145,7 @@ fn dead_engine(engine: &EngineState, history: &History) -> Option<Diagnosis> {
             return None;
         }
     }
-    Some(Diagnosis { trouble: Fault::EngineDied, evidence })
+    Some(Diagnosis { trouble: Trouble::EngineDied, evidence })
 }
 
 /// Why the engine's port counts as unhealthy. A reply that did not come in time is not handled here but by
@@ -170,9 +170,9 @@ fn still(
     let since = history.still.map(|still| still.since).or(history.silent_since)?;
     let lasted = std::time::Duration::try_from(now.duration_since(since)).unwrap_or_default();
     let trouble = if lasted >= patience.hung_after.saturating_mul(factor) {
-        Fault::Hung { since }
+        Trouble::Hung { since }
     } else if lasted >= patience.slow_after.saturating_mul(factor) {
-        Fault::Slow { since }
+        Trouble::Slow { since }
     } else {
         return None;
     };
@@ -195,7 +195,7 @@ fn misplaced(engine: &EngineState) -> Option<Diagnosis> {
         return None;
     }
     let evidence = placed.differences.iter().map(ToString::to_string).collect();
-    Some(Diagnosis { trouble: Fault::WrongPlacement, evidence })
+    Some(Diagnosis { trouble: Trouble::WrongPlacement, evidence })
 }
 
 fn lives(cluster: &ClusterState, id: &NodeId) -> bool {

@@ -1,4 +1,4 @@
-//! The rules, applied to states as real Ray reports them after each fault.
+//! The rules, applied to states as real Ray reports them after each trouble.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -135,7 +135,7 @@ fn reported(now: &RayState) -> Option<Diagnosis> {
     reported_after(served(), now)
 }
 
-fn trouble(now: &RayState) -> Option<Fault> {
+fn trouble(now: &RayState) -> Option<Trouble> {
     reported(now).map(|diagnosis| diagnosis.trouble)
 }
 
@@ -148,7 +148,7 @@ fn an_engine_that_starts_during_an_observation_is_healthy_and_one_that_is_gone_a
     let mut history = History::default();
     assert_eq!(reported_after(history.clone(), &now), None);
     history.learn(at(0), &now);
-    assert_eq!(reported_after(history, &now).map(|diagnosis| diagnosis.trouble), Some(Fault::EngineDied));
+    assert_eq!(reported_after(history, &now).map(|diagnosis| diagnosis.trouble), Some(Trouble::EngineDied));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_serving_engine_has_no_fault() {
 fn a_rank_that_died_by_itself_explains_the_others() {
     for health in [Health::Serving, Health::Unhealthy(503), Health::NotYet] {
         let diagnosis = reported(&state(cluster(&[]), dying([Some(OWNER), Some(KILLED)], health))).unwrap();
-        assert_eq!(diagnosis.trouble, Fault::RankDied { ranks: vec![1] });
+        assert_eq!(diagnosis.trouble, Trouble::RankDied { ranks: vec![1] });
         assert!(diagnosis.evidence[0].starts_with("rank 1 on node-b: The actor is dead"), "{diagnosis}");
     }
 }
@@ -177,7 +177,7 @@ fn a_dead_rank_is_reported_after_the_job_has_ended() {
         placed: None,
         ..dying([Some(KILLED), Some(REMOVED)], Health::NotYet)
     };
-    assert_eq!(trouble(&state(cluster(&[]), ended)), Some(Fault::RankDied { ranks: vec![0] }));
+    assert_eq!(trouble(&state(cluster(&[]), ended)), Some(Trouble::RankDied { ranks: vec![0] }));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn ranks_that_were_taken_down_mean_that_the_engine_died() {
         ([None, Some(UNREFERENCED)], Health::Unhealthy(503)),
         ([None, None], Health::Unhealthy(503)),
     ] {
-        assert_eq!(trouble(&state(cluster(&[]), dying(deaths, health))), Some(Fault::EngineDied));
+        assert_eq!(trouble(&state(cluster(&[]), dying(deaths, health))), Some(Trouble::EngineDied));
     }
 }
 
@@ -209,7 +209,7 @@ fn an_engine_stopped_on_request_has_no_fault() {
 fn a_lost_node_explains_its_ranks() {
     let lost = state(cluster(&["b"]), dying([Some(OWNER), Some(NODE)], Health::Unhealthy(503)));
     let diagnosis = reported(&lost).unwrap();
-    assert_eq!(diagnosis.trouble, Fault::NodeLost { nodes: vec!["node-b".to_owned()] });
+    assert_eq!(diagnosis.trouble, Trouble::NodeLost { nodes: vec!["node-b".to_owned()] });
     assert_eq!(diagnosis.evidence[0], "Ray on node-b: Unexpected termination: health check failed");
     assert!(diagnosis.evidence[1].starts_with("TP1×PP2 needs room for 2 stages of 1 GPU"), "{diagnosis}");
 }
@@ -217,21 +217,21 @@ fn a_lost_node_explains_its_ranks() {
 #[test]
 fn a_node_is_lost_when_its_ranks_say_so_before_the_list_of_nodes_does() {
     let early = state(cluster(&[]), dying([None, Some(NODE)], Health::Serving));
-    assert_eq!(trouble(&early), Some(Fault::NodeLost { nodes: vec!["node-b".to_owned()] }));
+    assert_eq!(trouble(&early), Some(Trouble::NodeLost { nodes: vec!["node-b".to_owned()] }));
 }
 
 #[test]
 fn a_head_with_a_new_session_has_lost_the_engine() {
     let again = ClusterState { session: "session_2".to_owned(), ..cluster(&[]) };
     let again = RayState { cluster: Some(again), engine: None };
-    assert_eq!(trouble(&again), Some(Fault::HeadLost));
+    assert_eq!(trouble(&again), Some(Trouble::HeadLost));
     assert_eq!(trouble(&RayState { cluster: Some(cluster(&[])), engine: None }), None, "its job was deleted");
 }
 
 #[test]
 fn a_head_that_restarted_with_its_state_has_lost_the_api_server() {
     let kept = state(cluster(&["head"]), dying([None, None], Health::NotYet));
-    assert_eq!(trouble(&kept), Some(Fault::HeadLost));
+    assert_eq!(trouble(&kept), Some(Trouble::HeadLost));
 }
 
 #[test]
@@ -245,9 +245,9 @@ fn an_engine_without_steps_is_slow_and_then_hung() {
         diagnose(at(second), Observation::Ray(&state), &history, patience)
     };
     assert_eq!([look(1, 1, 7), look(2, 1, 7)], [None, None]);
-    assert_eq!(look(3, 1, 7).map(|d| d.trouble), Some(Fault::Slow { since: at(1) }));
+    assert_eq!(look(3, 1, 7).map(|d| d.trouble), Some(Trouble::Slow { since: at(1) }));
     let hung = look(9, 3, 7).unwrap();
-    assert_eq!(hung.trouble, Fault::Hung { since: at(1) });
+    assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["3 requests wait, no step of the engine for 8 s"]);
     assert_eq!([look(10, 3, 8), look(60, 0, 8)], [None, None], "it makes steps, and no request waits");
 }
@@ -263,9 +263,9 @@ fn an_engine_with_deferred_requests_is_hung_only_after_the_longer_limit() {
         diagnose(at(second), Observation::Ray(&state), &history, patience)
     };
     assert_eq!([look(1), look(9), look(60)], [None, None, None]);
-    assert_eq!(look(61).map(|d| d.trouble), Some(Fault::Slow { since: at(1) }));
+    assert_eq!(look(61).map(|d| d.trouble), Some(Trouble::Slow { since: at(1) }));
     let hung = look(241).unwrap();
-    assert_eq!(hung.trouble, Fault::Hung { since: at(1) });
+    assert_eq!(hung.trouble, Trouble::Hung { since: at(1) });
     assert_eq!(hung.evidence, ["1 request waits, no step of the engine for 240 s, all are deferred"]);
 }
 
@@ -286,7 +286,7 @@ fn a_silent_api_server_is_hung_if_it_had_served() {
     history.learn(at(9), &silent());
     let patience = StallThresholds::new(Duration::from_secs(8));
     let diagnosis = diagnose(at(9), Observation::Ray(&silent()), &history, patience).unwrap();
-    assert_eq!(diagnosis.trouble, Fault::Hung { since: at(1) });
+    assert_eq!(diagnosis.trouble, Trouble::Hung { since: at(1) });
     assert!(diagnosis.evidence[0].contains("no answer within 3 s"), "{diagnosis}");
     let mut never = History::default();
     never.learn(at(1), &silent());
@@ -306,7 +306,7 @@ fn misplaced_ranks_are_reported_once_all_live() {
         let placed = Placed { group: Some(GroupState::Created), ranks, differences };
         state(cluster(&[]), EngineState { placed: Some(placed), ..engine() })
     };
-    assert_eq!(trouble(&moved(vec![rank(0, "b", None), rank(1, "b", None)])), Some(Fault::WrongPlacement));
+    assert_eq!(trouble(&moved(vec![rank(0, "b", None), rank(1, "b", None)])), Some(Trouble::WrongPlacement));
     assert_eq!(trouble(&moved(vec![rank(0, "b", None)])), None, "others are starting");
 }
 
@@ -321,12 +321,12 @@ fn an_engine_that_needs_more_nodes_reports_what_is_missing() {
     let pending = waits(JobStatus::Running, Some(GroupState::Pending("INFEASIBLE".to_owned())));
     let mut small = cluster(&[]);
     small.nodes.iter_mut().for_each(|node| node.gpus_total = 0);
-    assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Fault::NotEnoughNodes));
-    assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Fault::NotEnoughNodes));
+    assert_eq!(trouble(&state(small.clone(), pending.clone())), Some(Trouble::NotEnoughNodes));
+    assert_eq!(trouble(&state(small, waits(JobStatus::Pending, None))), Some(Trouble::NotEnoughNodes));
     assert_eq!(reported_after(History::default(), &state(cluster(&[]), pending)), None, "they are only busy");
 }
 
-fn unreached(fault: CallErrorKind, around: &HeadReachability) -> Fault {
+fn unreached(kind: CallErrorKind, around: &HeadReachability) -> Trouble {
     let call = Call {
         cluster: "c".to_owned(),
         server: "dashboard",
@@ -334,15 +334,15 @@ fn unreached(fault: CallErrorKind, around: &HeadReachability) -> Fault {
         path: "/".to_owned(),
         token: Sent::Nothing,
     };
-    let error = CallError { call: Box::new(call), fault };
+    let error = CallError { call: Box::new(call), kind };
     let look = Observation::Nothing(&error, around);
     diagnose(at(1), look, &served(), StallThresholds::new(Duration::from_secs(8))).unwrap().trouble
 }
 
 #[test]
 fn an_unreachable_dashboard_is_distinguished_from_a_lost_head_and_a_cut_network() {
-    let process = Fault::DashboardUnreachable { because: Unreachable::Process };
-    let network = Fault::DashboardUnreachable { because: Unreachable::Network };
+    let process = Trouble::DashboardUnreachable { because: Unreachable::Process };
+    let network = Trouble::DashboardUnreachable { because: Unreachable::Network };
     let silent = || Port::Silent("nothing within 1 s".to_owned());
     let port = |open: bool| Some(if open { Port::Open } else { silent() });
     let worker = |reaches_head| Worker { ip: "10.0.0.2".to_owned(), answered: true, reaches_head };
@@ -350,18 +350,18 @@ fn an_unreachable_dashboard_is_distinguished_from_a_lost_head_and_a_cut_network(
     for (around, wanted) in [
         (around(Port::Open, port(true), port(true), vec![]), &process),
         (around(Port::Refused, port(true), port(false), vec![]), &process),
-        (around(Port::Refused, Some(Port::Refused), Some(Port::Refused), vec![]), &Fault::HeadLost),
+        (around(Port::Refused, Some(Port::Refused), Some(Port::Refused), vec![]), &Trouble::HeadLost),
         (around(silent(), port(false), port(true), vec![]), &network),
         (around(silent(), port(false), port(false), vec![worker(true)]), &network),
         (around(silent(), port(false), port(false), vec![worker(false), worker(true)]), &network),
-        (around(silent(), port(false), port(false), vec![worker(false)]), &Fault::HeadLost),
+        (around(silent(), port(false), port(false), vec![worker(false)]), &Trouble::HeadLost),
         (around(silent(), port(false), None, vec![]), &network),
         (around(silent(), port(false), None, vec![Worker { answered: false, ..worker(false) }]), &network),
     ] {
         assert_eq!(unreached(CallErrorKind::TimedOut { after_ms: 3000 }, &around), *wanted, "{around:?}");
     }
     let refused = unreached(CallErrorKind::Unauthorized, &around(Port::Open, None, None, vec![]));
-    assert_eq!(refused, Fault::DashboardUnreachable { because: Unreachable::Answer });
+    assert_eq!(refused, Trouble::DashboardUnreachable { because: Unreachable::Answer });
 }
 
 #[test]

@@ -2,16 +2,16 @@
 //! the head answers, and from whether workers still reach it.
 
 use super::reachability::{HeadReachability, Port};
-use super::{Diagnosis, Fault, Unreachable};
+use super::{Diagnosis, Trouble, Unreachable};
 use crate::CallError;
 
-/// Always a diagnosis: a dashboard that does not answer is a fault in itself.
+/// Always a diagnosis: a dashboard that does not answer is a trouble in itself.
 pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagnosis {
     let mut evidence = vec![error.to_string()];
-    let trouble = if error.fault.is_silence() {
+    let trouble = if error.kind.is_silence() {
         judge(around, &mut evidence)
     } else {
-        Fault::DashboardUnreachable { because: Unreachable::Answer }
+        Trouble::DashboardUnreachable { because: Unreachable::Answer }
     };
     if around.engine == Some(Port::Open) {
         evidence.push("the engine's port is open".to_owned());
@@ -19,8 +19,8 @@ pub(super) fn unreachable(error: &CallError, around: &HeadReachability) -> Diagn
     Diagnosis { trouble, evidence }
 }
 
-fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
-    let because = |because| Fault::DashboardUnreachable { because };
+fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Trouble {
+    let because = |because| Trouble::DashboardUnreachable { because };
     let mut others = [&around.agent, &around.engine].into_iter().flatten();
     let ray_answers = others.clone().any(|port| *port == Port::Open);
     let machine_answers = others.any(|port| matches!(port, Port::Open | Port::Refused));
@@ -36,7 +36,7 @@ fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
         }
         Port::Refused => {
             evidence.push("its machine refuses connections: Ray on it has ended".to_owned());
-            Fault::HeadLost
+            Trouble::HeadLost
         }
         Port::Silent(why) => {
             evidence.push(format!("its port does not respond ({why})"));
@@ -50,8 +50,8 @@ fn judge(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
 }
 
 /// Nothing on the head answers: either it is gone, or the network between here and it is cut.
-fn workers(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
-    let network = Fault::DashboardUnreachable { because: Unreachable::Network };
+fn workers(around: &HeadReachability, evidence: &mut Vec<String>) -> Trouble {
+    let network = Trouble::DashboardUnreachable { because: Unreachable::Network };
     let mut reached = around.workers.iter().filter(|worker| worker.answered);
     if let Some(worker) = reached.clone().find(|worker| worker.reaches_head) {
         evidence.push(format!("worker {} is reachable, and reaches the head", worker.ip));
@@ -60,7 +60,7 @@ fn workers(around: &HeadReachability, evidence: &mut Vec<String>) -> Fault {
     match reached.next() {
         Some(worker) => {
             evidence.push(format!("worker {} is reachable, but does not reach the head either", worker.ip));
-            Fault::HeadLost
+            Trouble::HeadLost
         }
         None if around.workers.is_empty() => {
             evidence.push("no worker is known".to_owned());

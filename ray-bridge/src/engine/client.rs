@@ -94,7 +94,7 @@ impl EngineClient {
         let engine = self.0.anonymous();
         match engine.get_bytes(HEALTH, Keep::Nothing(longest::WORD)).await {
             Ok(_) => Health::Serving,
-            Err(error) => match error.fault {
+            Err(error) => match error.kind {
                 CallErrorKind::Unreachable { refused: true, .. } => Health::NotYet,
                 CallErrorKind::Rejected { status, .. } => Health::Unhealthy(status),
                 CallErrorKind::NotFound { .. } => Health::Unhealthy(404),
@@ -114,7 +114,7 @@ impl EngineClient {
         }
         let engine = self.0.anonymous();
         match engine.get_bytes(MODELS, Keep::Nothing(longest::ANSWER)).await {
-            Ok(_) | Err(CallError { fault: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. }) => {
+            Ok(_) | Err(CallError { kind: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. }) => {
                 Health::Serving
             }
             Err(_) => health,
@@ -153,7 +153,7 @@ impl EngineClient {
                 _ => load,
             }),
             // No reply does not prove that a draining engine has no work left.
-            Err(error) if load.awaiting == 0 && error.fault.is_silence() => Err(error),
+            Err(error) if load.awaiting == 0 && error.kind.is_silence() => Err(error),
             // The counters are optional: the load is known without them.
             Err(_) => Ok(load),
         }
@@ -184,8 +184,8 @@ impl EngineClient {
         for path in PATHS {
             match self.ask(probe, path).await {
                 Ok(answer) => return probe.judge(path, answer),
-                Err(ProbeError::Call(CallError { fault, .. })) if probe::is_elsewhere(&fault) => {
-                    tried.push((path, fault));
+                Err(ProbeError::Call(CallError { kind, .. })) if probe::is_elsewhere(&kind) => {
+                    tried.push((path, kind));
                 }
                 Err(error) => return Err(error),
             }
@@ -199,7 +199,7 @@ impl EngineClient {
         let sent = engine.send(Method::POST, path, payload, probe.timeout, longest::LIST).await;
         let locked = matches!(
             &sent,
-            Err(CallError { fault: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. })
+            Err(CallError { kind: CallErrorKind::Unauthorized | CallErrorKind::Forbidden, .. })
         );
         if !locked {
             return Ok(engine.parse(&Method::POST, path, &sent?).await?);
@@ -208,11 +208,11 @@ impl EngineClient {
         match self.0.send(Method::POST, &within, Payload::Nothing, probe.timeout, longest::LIST).await {
             Ok(kept) => Ok(self.0.parse(&Method::POST, &within, &kept).await?),
             // vLLM checks the key before the path, so only the middleware reports a path that does not exist.
-            Err(why) if is_no_probe(&why.fault) => Err(ProbeError::Locked { path, why: Box::new(why) }),
-            Err(CallError { call, fault: CallErrorKind::NotFound { .. } }) => {
+            Err(why) if is_no_probe(&why.kind) => Err(ProbeError::Locked { path, why: Box::new(why) }),
+            Err(CallError { call, kind: CallErrorKind::NotFound { .. } }) => {
                 let message =
                     "401 without an API key, and not found behind the launcher's middleware".to_owned();
-                Err(CallError { call, fault: CallErrorKind::NotFound { message } }.into())
+                Err(CallError { call, kind: CallErrorKind::NotFound { message } }.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -221,8 +221,8 @@ impl EngineClient {
 
 /// The refusal comes from the middleware and not from the engine behind it: no token, or no such probe.
 /// Without the middleware the engine answers 401.
-fn is_no_probe(fault: &CallErrorKind) -> bool {
-    match fault {
+fn is_no_probe(kind: &CallErrorKind) -> bool {
+    match kind {
         CallErrorKind::Unauthorized | CallErrorKind::Forbidden => true,
         CallErrorKind::NotFound { message } => message.contains("/rayfleet/"),
         _ => false,

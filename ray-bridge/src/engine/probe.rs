@@ -83,12 +83,12 @@ impl fmt::Display for Tried {
     /// Joins the paths that do not exist; of another failed path it adds the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut missing = Vec::new();
-        for (path, fault) in &self.0 {
-            match fault {
+        for (path, kind) in &self.0 {
+            match kind {
                 CallErrorKind::NotFound { message } if message.is_empty() || message == "Not Found" => {
                     missing.push(*path);
                 }
-                fault => write!(f, "{path}: {fault}; ")?,
+                kind => write!(f, "{path}: {kind}; ")?,
             }
         }
         match missing.as_slice() {
@@ -163,9 +163,9 @@ impl Probe {
 }
 
 /// Whether a refusal means that the model is served at another path.
-pub(super) fn is_elsewhere(fault: &CallErrorKind) -> bool {
+pub(super) fn is_elsewhere(kind: &CallErrorKind) -> bool {
     matches!(
-        fault,
+        kind,
         CallErrorKind::NotFound { .. } | CallErrorKind::Rejected { status: 400 | 405 | 415 | 422 | 501, .. }
     )
 }

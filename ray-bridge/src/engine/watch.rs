@@ -88,8 +88,8 @@ impl EngineWatch {
         self.failed(CallErrorKind::Malformed { what })
     }
 
-    fn failed(&self, fault: CallErrorKind) -> CallError {
-        self.endpoint.fail(&Method::GET, WATCH, fault)
+    fn failed(&self, kind: CallErrorKind) -> CallError {
+        self.endpoint.fail(&Method::GET, WATCH, kind)
     }
 }
 

@@ -62,9 +62,9 @@ impl Endpoint {
         let mut pauses = retry::Pauses::new(self.limits.retries, Duration::from_millis(100));
         loop {
             match self.once(Method::GET, path, &Payload::Nothing, keep).await {
-                Err(fault) if fault.retry_at_once() => match pauses.next() {
+                Err(kind) if kind.retry_at_once() => match pauses.next() {
                     Some(pause) => tokio::time::sleep(retry::jittered(pause, self.wire.jitter())).await,
-                    None => return Err(fault),
+                    None => return Err(kind),
                 },
                 done => return done,
             }
@@ -106,11 +106,11 @@ impl Endpoint {
         })
     }
 
-    pub(crate) fn fail(&self, method: &Method, path: &str, fault: CallErrorKind) -> CallError {
-        let fault = match fault {
+    pub(crate) fn fail(&self, method: &Method, path: &str, kind: CallErrorKind) -> CallError {
+        let kind = match kind {
             // The parser's message may quote the reply.
             CallErrorKind::Malformed { what } => CallErrorKind::Malformed { what: bounded(&what) },
-            fault => fault,
+            kind => kind,
         };
         let call = Call {
             cluster: self.cluster.clone(),
@@ -122,7 +122,7 @@ impl Endpoint {
                 Some(token) => token.file().map_or(Sent::Given, |file| Sent::OfFile(file.to_owned())),
             },
         };
-        CallError { call: Box::new(call), fault }
+        CallError { call: Box::new(call), kind }
     }
 
     /// A reply to a read that is not what this version of the bridge expects.
@@ -138,14 +138,14 @@ impl Endpoint {
         path: &str,
         work: Pin<Box<impl Future<Output = Result<T, CallErrorKind>>>>,
     ) -> Result<T, CallError> {
-        let fault = match tokio::time::timeout(limit, work).await {
+        let kind = match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(fault)) => fault,
+            Ok(Err(kind)) => kind,
             Err(_) => {
                 CallErrorKind::TimedOut { after_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
             }
         };
-        let error = self.fail(&method, path, fault);
+        let error = self.fail(&method, path, kind);
         tracing::debug!(%error, "call failed");
         Err(error)
     }

@@ -41,7 +41,7 @@ pub struct CallError {
     /// The call. Boxed, so that results stay small.
     pub call: Box<Call>,
     /// What went wrong.
-    pub fault: CallErrorKind,
+    pub kind: CallErrorKind,
 }
 
 /// The ways in which a call fails.
@@ -111,7 +111,7 @@ pub enum CallErrorKind {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.call)?;
-        match (&self.fault, &self.call.token) {
+        match (&self.kind, &self.call.token) {
             (CallErrorKind::Unauthorized, Sent::Nothing) => {
                 f.write_str("401 unauthorized: the server requires a token and none was sent")
             }
@@ -128,7 +128,7 @@ impl fmt::Display for CallError {
             (CallErrorKind::Forbidden, sent) => {
                 write!(f, "403 forbidden: {sent} does not belong to this cluster")
             }
-            (fault, _) => fault.fmt(f),
+            (kind, _) => kind.fmt(f),
         }
     }
 }
@@ -147,7 +147,7 @@ impl fmt::Display for Sent {
 pub(crate) fn found<T>(reply: Result<T, CallError>) -> Result<Option<T>, CallError> {
     match reply {
         Ok(found) => Ok(Some(found)),
-        Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(None),
+        Err(CallError { kind: CallErrorKind::NotFound { .. }, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -155,10 +155,10 @@ pub(crate) fn found<T>(reply: Result<T, CallError>) -> Result<Option<T>, CallErr
 impl CallError {
     /// Whether the same call may succeed later without any change by a person.
     pub fn retryable(&self) -> bool {
-        match &self.fault {
+        match &self.kind {
             CallErrorKind::Busy => true,
             CallErrorKind::Rejected { status, .. } => *status == 429 || *status >= 500,
-            fault => fault.is_silence(),
+            kind => kind.is_silence(),
         }
     }
 }

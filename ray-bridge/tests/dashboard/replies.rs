@@ -33,7 +33,7 @@ pub(crate) fn request(name: &str) -> JobRequest {
 }
 
 pub(crate) fn fault<T: std::fmt::Debug>(got: Result<T, CallError>) -> CallErrorKind {
-    got.unwrap_err().fault
+    got.unwrap_err().kind
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn an_unknown_job_is_not_found_with_the_message_of_ray() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/jobs/nope", [recorded("job_get_unknown")]);
     let error = dashboard.job(&id("nope")).await.unwrap_err();
-    assert_eq!(error.fault, CallErrorKind::NotFound { message: "Job nope does not exist".to_owned() });
+    assert_eq!(error.kind, CallErrorKind::NotFound { message: "Job nope does not exist".to_owned() });
     assert_eq!(
         error.to_string(),
         "prod/chat-0: dashboard GET /api/jobs/nope: 404 not found: Job nope does not exist"
@@ -169,7 +169,7 @@ async fn html_instead_of_json_is_malformed_and_reported_as_a_page() {
     fake.on("GET /api/version", [(200, page.clone()), (500, page)]);
     let error = dashboard.version().await.unwrap_err();
     assert!(error.to_string().contains("an HTML page instead of Ray's reply: Sign in"), "{error}");
-    assert!(matches!(error.fault, CallErrorKind::Malformed { .. }));
+    assert!(matches!(error.kind, CallErrorKind::Malformed { .. }));
     assert!(matches!(fault(dashboard.version().await), CallErrorKind::Rejected { status: 500, .. }));
 }
 
@@ -178,7 +178,7 @@ async fn a_dashboard_that_accepts_and_never_answers_times_out() {
     let limits = Limits { call: Duration::from_millis(150), ..limits() };
     let dashboard = with_limits(&silent().await, limits);
     let error = dashboard.version().await.unwrap_err();
-    assert_eq!(error.fault, CallErrorKind::TimedOut { after_ms: 150 });
+    assert_eq!(error.kind, CallErrorKind::TimedOut { after_ms: 150 });
     assert!(error.retryable() && error.to_string().ends_with("no answer within 0.150 s"), "{error}");
 }
 
@@ -186,7 +186,7 @@ async fn a_dashboard_that_accepts_and_never_answers_times_out() {
 async fn a_port_that_nothing_listens_on_is_refused() {
     let dashboard = with_limits(&closed_port().await, limits());
     let error = dashboard.version().await.unwrap_err();
-    assert!(matches!(error.fault, CallErrorKind::Unreachable { refused: true, .. }), "{error}");
+    assert!(matches!(error.kind, CallErrorKind::Unreachable { refused: true, .. }), "{error}");
     assert!(error.retryable());
 }
 

@@ -45,7 +45,7 @@ async fn a_missing_token_is_distinguished_from_a_wrong_one() {
     let (fake, dashboard) = start().await;
     fake.on("GET /api/version", [recorded("auth_none_version"), recorded("auth_wrong_jobs")]);
     let unseen = dashboard.version().await.unwrap_err();
-    assert_eq!(unseen.fault, CallErrorKind::Unauthorized);
+    assert_eq!(unseen.kind, CallErrorKind::Unauthorized);
     assert!(
         unseen.to_string().ends_with(
             "401 unauthorized: the token was sent but did not arrive; does a proxy in front want its own?"
@@ -53,7 +53,7 @@ async fn a_missing_token_is_distinguished_from_a_wrong_one() {
         "{unseen}"
     );
     let wrong = dashboard.version().await.unwrap_err();
-    assert_eq!((wrong.fault.clone(), sent(&fake)[0].clone()), (CallErrorKind::Forbidden, bearer("s3cret")));
+    assert_eq!((wrong.kind.clone(), sent(&fake)[0].clone()), (CallErrorKind::Forbidden, bearer("s3cret")));
     assert!(
         wrong.to_string().ends_with("403 forbidden: the token does not belong to this cluster"),
         "{wrong}"

@@ -4,6 +4,7 @@
 //! returns a [`Report`]. The same arguments give the same report, to the last line of its trace.
 
 pub mod divergence;
+pub mod environment;
 pub mod faults;
 pub mod grid;
 pub mod oracle;
@@ -12,7 +13,6 @@ pub mod report;
 pub mod rights;
 pub mod scenario;
 pub mod shrink;
-pub mod stage;
 pub mod trace;
 pub mod walk;
 pub mod world;

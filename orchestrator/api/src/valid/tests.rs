@@ -129,7 +129,7 @@ fn a_port_of_ray_is_none_for_an_engine() {
 }
 
 #[test]
-fn no_more_revisions_are_kept_than_are_worth_it() {
+fn the_history_has_an_upper_limit() {
     let kept = |limit: i32| fleet("/spec/revisionHistoryLimit", json!(limit)).unwrap().history_limit;
     assert_eq!((kept(i32::MAX), kept(100), kept(0)), (100, 100, 0));
 }

@@ -44,7 +44,7 @@ pub(crate) fn print() {
 }
 
 /// Time for each group of asking how soon a status is worth a write: the same in small and large fleets.
-pub(crate) fn print_worth() {
+pub(crate) fn print_write_delay() {
     println!("How soon a status is worth a write, for each group, {RUNS} runs:");
     for replicas in [50, 100, 250, 500] {
         let bounds = Bounds { replicas, surge: 1, unavailable: 0 };
@@ -53,7 +53,7 @@ pub(crate) fn print_worth() {
         for group in &mut next.groups {
             group.message = Some("1 of 2 pods are ready".to_owned());
         }
-        let mut took: Vec<Duration> = (0..RUNS).map(|_| worth(&status, &next)).collect();
+        let mut took: Vec<Duration> = (0..RUNS).map(|_| write_delay(&status, &next)).collect();
         took.sort_unstable();
         let each = took[RUNS / 2] / u32::try_from(replicas).unwrap();
         println!("  {replicas} groups: median {each:.1?} each");
@@ -61,7 +61,7 @@ pub(crate) fn print_worth() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-fn worth(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -> Duration {
+fn write_delay(before: &RayClusterFleetStatus, after: &RayClusterFleetStatus) -> Duration {
     let began = Instant::now();
     assert!(max_write_delay(before, before, after, &[]).is_some());
     began.elapsed()

@@ -149,7 +149,7 @@ mod tests {
     const PODS: [&str; 4] = ["n/p", "n/q", "m/p", "m/q"];
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum Change {
         Node(usize, i128),
         NoNode(usize),
         Pod(usize, Claim),
@@ -182,12 +182,12 @@ mod tests {
         Arc::new(Neighbour::of("n", Labels::of([("app", app.as_str())]), &serde_json::Value::Null))
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = Change> {
         prop_oneof![
-            (0..NODES.len(), 0..9_i128).prop_map(|(node, gpus)| Step::Node(node, gpus)),
-            (0..NODES.len()).prop_map(Step::NoNode),
-            (0..PODS.len(), claim()).prop_map(|(pod, claim)| Step::Pod(pod, claim)),
-            (0..PODS.len()).prop_map(Step::NoPod),
+            (0..NODES.len(), 0..9_i128).prop_map(|(node, gpus)| Change::Node(node, gpus)),
+            (0..NODES.len()).prop_map(Change::NoNode),
+            (0..PODS.len(), claim()).prop_map(|(pod, claim)| Change::Pod(pod, claim)),
+            (0..PODS.len()).prop_map(Change::NoPod),
         ]
     }
 
@@ -216,21 +216,21 @@ mod tests {
             let mut tally = Tally::default();
             for step in steps {
                 match step {
-                    Step::Node(node, gpus) => {
+                    Change::Node(node, gpus) => {
                         nodes.insert(node, gpus);
                         tally.set_node(room(node, gpus));
                     }
-                    Step::NoNode(node) => {
+                    Change::NoNode(node) => {
                         nodes.remove(&node);
                         tally.remove_node(&NODES[node].into());
                     }
-                    Step::Pod(pod, claim) => {
+                    Change::Pod(pod, claim) => {
                         if let Some(before) = pods.insert(pod, claim.clone()) {
                             tally.remove(PODS[pod], &before);
                         }
                         tally.add(PODS[pod], &claim);
                     }
-                    Step::NoPod(pod) => {
+                    Change::NoPod(pod) => {
                         if let Some(before) = pods.remove(&pod) {
                             tally.remove(PODS[pod], &before);
                         }

@@ -43,8 +43,8 @@ fn lost_nodes(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
 fn named_by_ray(ctx: &StepContext<'_>) -> BTreeSet<NodeName> {
     let Ray::Alive(alive) = ray::ray(ctx) else { return BTreeSet::new() };
     let Some(engine) = ray::engine(&ctx.group, alive) else { return BTreeSet::new() };
-    let Some(fault) = &engine.fault else { return BTreeSet::new() };
-    nodes(ctx.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| fault.nodes.contains(ip))))
+    let Some(failure) = &engine.failure else { return BTreeSet::new() };
+    nodes(ctx.pods.live().filter(|pod| pod.ip.as_ref().is_some_and(|ip| failure.nodes.contains(ip))))
 }
 
 /// Nodes of the group on which no pod of it is left.

@@ -23,7 +23,7 @@ pub struct Blamed {
 
 /// What follows for one group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct GroupDecision {
     /// Its entry in the ledger.
     pub group: GroupStatus,
     /// What is to be done.
@@ -154,8 +154,8 @@ impl<'a> StepContext<'a> {
         self.group.goal_reason = Some(reason);
     }
 
-    pub(super) fn into_step(self) -> Step {
-        Step {
+    pub(super) fn into_decision(self) -> GroupDecision {
+        GroupDecision {
             group: self.group,
             effects: self.effects,
             wake: self.wake,

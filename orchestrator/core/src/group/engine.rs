@@ -81,10 +81,10 @@ pub(super) fn died(ctx: &mut StepContext<'_>) -> bool {
 }
 
 fn cause_of_death(group: &GroupStatus, engine: &ObservedEngine) -> Option<Failure> {
-    let fault = engine.fault.clone();
+    let failure = engine.failure.clone();
     match &engine.job {
-        Some(ObservedJob::Ended(cause)) => Some(Failure::JobEnded { first: fault, cause: cause.clone() }),
-        Some(ObservedJob::Pending | ObservedJob::Running) => fault.map(Failure::Engine),
+        Some(ObservedJob::Ended(cause)) => Some(Failure::JobEnded { first: failure, cause: cause.clone() }),
+        Some(ObservedJob::Pending | ObservedJob::Running) => failure.map(Failure::Engine),
         // Ranks are only known of a job that was there, so Ray has lost its memory.
         None => group.ranks.is_some().then_some(Failure::JobForgotten),
     }

@@ -15,7 +15,7 @@ pub(super) fn evicted(ctx: &mut StepContext<'_>) -> bool {
     if !ctx.cluster_alive() {
         return false;
     }
-    let Some((cause, end)) = told_to_go(ctx) else { return false };
+    let Some((cause, end)) = announced_end(ctx) else { return false };
     let serves =
         ctx.group.phase == Phase::Ready || (ctx.group.not_ready_since.is_some() && requests::answers(ctx));
     if !serves {
@@ -34,7 +34,7 @@ pub(super) fn evicted(ctx: &mut StepContext<'_>) -> bool {
 }
 
 /// What ends a pod in an orderly way, and until when its containers may run, where that is known.
-fn told_to_go(ctx: &StepContext<'_>) -> Option<(String, Option<Timestamp>)> {
+fn announced_end(ctx: &StepContext<'_>) -> Option<(String, Option<Timestamp>)> {
     // It gets no deletion timestamp, and the pod stays for as long as the node does.
     if let Some(pod) = ctx.pods.shut_down() {
         return Some((format!("node {} of pod {} is being shut down", node(pod), pod.name), None));

@@ -7,15 +7,15 @@ use std::time::Duration;
 use rayfleet_api::status::{FailureKind, Phase};
 use rayfleet_api::{NodeName, PodName};
 
-use crate::observed::EngineFault;
+use crate::observed::EngineFailure;
 
 /// A failure, with what is known of it.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Ray says what died.
-    Engine(EngineFault),
+    Engine(EngineFailure),
     /// The engine's job has ended. Ray's cause names what came last; what came first, where that is known, goes before it.
-    JobEnded { first: Option<EngineFault>, cause: String },
+    JobEnded { first: Option<EngineFailure>, cause: String },
     /// Ray does not know the job any more.
     JobForgotten,
     /// It answers, owes tokens and makes no step.
@@ -52,7 +52,7 @@ impl Failure {
             {
                 FailureKind::EngineDied
             }
-            Self::Engine(fault) | Self::JobEnded { first: Some(fault), .. } => fault.kind,
+            Self::Engine(failure) | Self::JobEnded { first: Some(failure), .. } => failure.kind,
             Self::JobForgotten => FailureKind::HeadLost,
             Self::Hung { .. } => FailureKind::Hung,
             Self::Unhealthy => FailureKind::Unhealthy,
@@ -72,7 +72,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine(fault) => f.write_str(&fault.evidence),
+            Self::Engine(failure) => f.write_str(&failure.evidence),
             Self::JobEnded { first: Some(first), cause } if !first.nodes.is_empty() => {
                 write!(f, "{}; the engine ended: {cause}", first.evidence)
             }

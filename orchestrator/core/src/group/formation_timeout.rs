@@ -37,7 +37,7 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
     let again = Some(after(since, reachability::patience(ctx)));
     let late = ctx.reached(Some(after(due, limit)));
     // All its pods run, and Ray has had all of them before.
-    let lost = ctx.group.phase == Phase::Forming && launch::formed(ctx) && ctx.reached(again);
+    let lost = ctx.group.phase == Phase::Forming && launch::has_launched(ctx) && ctx.reached(again);
     if !late && !lost {
         return false;
     }
@@ -49,10 +49,10 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
 
 /// Its pods or Ray nodes were not up in time: it is recreated. What Ray had whole before speaks for spec and model.
 fn never_came_up(ctx: &mut StepContext<'_>, failure: &Failure) {
-    let formed = launch::formed(ctx);
+    let has_launched = launch::has_launched(ctx);
     fail::give_up(ctx, failure);
     if let Some(blamed) = &mut ctx.blamed {
-        blamed.served |= formed;
+        blamed.served |= has_launched;
     }
 }
 
@@ -93,7 +93,7 @@ fn limit(ctx: &StepContext<'_>) -> Duration {
     let served = ctx.group.not_ready_since.is_some();
     let start = ctx.fleet.model.as_ref().map_or(START_TIMEOUT, |model| model.start_timeout);
     let limit = match (ctx.launched(), served) {
-        (true, _) if launch::formed(ctx) => start.min(by_size),
+        (true, _) if launch::has_launched(ctx) => start.min(by_size),
         (true, _) => start,
         (false, true) => by_size,
         // Its engine may crash until its workers are there; its containers restart it.

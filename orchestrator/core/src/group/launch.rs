@@ -38,7 +38,7 @@ pub(super) fn retarget(ctx: &mut StepContext<'_>) {
 }
 
 /// Ray had all nodes of this RayCluster: an engine was launched on it.
-pub(super) fn formed(ctx: &StepContext<'_>) -> bool {
+pub(super) fn has_launched(ctx: &StepContext<'_>) -> bool {
     ctx.group.launch > 1
 }
 

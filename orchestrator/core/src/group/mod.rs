@@ -35,7 +35,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 use crate::observed::ObservedGroup;
 
 use context::StepContext;
-pub use context::{Blamed, Step};
+pub use context::{Blamed, GroupDecision};
 pub use fail::backoff;
 pub(crate) use finalizer::{Hold, hold};
 pub(crate) use formation_timeout::pulls_its_image;
@@ -43,7 +43,12 @@ pub(crate) use launch::not_started as no_engine_yet;
 pub(crate) use reachability::{UNREACHABLE, in_words as unreachable_in_words, unreachable};
 
 /// One step of one group towards its goal.
-pub fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, now: Timestamp) -> Step {
+pub fn step(
+    fleet: &ValidFleet,
+    group: &GroupStatus,
+    observed: &ObservedGroup,
+    now: Timestamp,
+) -> GroupDecision {
     let mut ctx = StepContext::new(fleet, group, observed, now);
     ctx.retire_if_deleted();
     repair::repair(&mut ctx);
@@ -72,7 +77,7 @@ pub fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, n
         Goal::SwapEngine | Goal::Retire => leave(&mut ctx),
     }
     status_fields::refresh(&mut ctx);
-    ctx.into_step()
+    ctx.into_decision()
 }
 
 /// A group that was told to end its engine: it drains if it serves, else there is nothing to wait for.

@@ -124,5 +124,5 @@ async fn with_progress(bridge: &Bridge, target: &Target, load: Load) -> Option<L
 /// An engine about which there is nothing to find out: it serves, where it was planned, by its own and by Ray's word.
 pub(super) fn is_well(engine: &ObservedEngine) -> bool {
     let runs = engine.job == Some(ObservedJob::Running) && engine.healthy;
-    runs && engine.fault.is_none() && engine.unverified.is_none() && engine.differences.is_empty()
+    runs && engine.failure.is_none() && engine.unverified.is_none() && engine.differences.is_empty()
 }

@@ -84,7 +84,7 @@ impl Agent {
             .map_err(|error| LaunchFailure::Plan(error.to_string()))?;
         let launched = self.shared.bridge.launch(target, &launch.spec, &placement).boxed().await;
         let launched = launched.map_err(LaunchFailure::Submit)?;
-        if let Some(delay) = self.formed.launched(&launch.submission, now, clock::monotonic()) {
+        if let Some(delay) = self.launch_timer.launched(&launch.submission, now, clock::monotonic()) {
             self.shared.metrics.engine_submit.observe(delay.as_secs_f64());
         }
         info!(submission = %launch.spec.name, ?launched, "launched");
@@ -96,7 +96,7 @@ impl Agent {
         let Some(engine) = self.shared.bridge.engine(target) else { return Ok(()) };
         match engine.set_draining(draining).await {
             // An engine without the middleware accepts no drain request.
-            Ok(()) | Err(CallError { fault: CallErrorKind::NotFound { .. }, .. }) => Ok(()),
+            Ok(()) | Err(CallError { kind: CallErrorKind::NotFound { .. }, .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
     }

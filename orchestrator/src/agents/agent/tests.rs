@@ -113,11 +113,17 @@ fn nothing_is_planned_on_two_ray_nodes_of_one_pod() {
 
 #[test]
 fn an_opening_is_measured_once() {
-    let opening = GateTimer::default();
+    let (opening, now) = (GateTimer::default(), clock::monotonic());
+    let launch = |number| Submission::of(format!("g.e.{number}").parse().unwrap()).unwrap();
     assert_eq!(opening.take(), None);
-    opening.begin(clock::monotonic());
+    opening.healthy(&launch(1), true, now);
     assert!(opening.take().is_some());
-    assert_eq!(opening.take(), None);
+    opening.healthy(&launch(1), true, now);
+    assert_eq!(opening.take(), None, "it was healthy before");
+    opening.healthy(&launch(2), false, now);
+    assert_eq!(opening.take(), None, "its gate is open already");
+    opening.healthy(&launch(3), true, now);
+    assert!(opening.take().is_some());
 }
 
 const HEAD: &str = "10.0.0.1";

@@ -322,9 +322,9 @@ fn a_rank_that_died_breaks_the_engine_and_its_node_is_blamed() {
         RankState { death: Some("Worker exits with SIGKILL".into()), ..rank(1, Some("worker"), false) };
     let state = EngineState { deaths: vec![dead], health: Some(Health::Unhealthy(503)), ..engine() };
     let observed = look(&mut memory, Some(two_nodes()), state);
-    let fault = observed.fault.unwrap();
-    assert_eq!((fault.kind, fault.nodes), (FailureKind::RankDied, vec!["10.0.0.2".to_owned()]));
-    assert!(fault.evidence.contains("rank 1 died"), "{}", fault.evidence);
+    let failure = observed.failure.unwrap();
+    assert_eq!((failure.kind, failure.nodes), (FailureKind::RankDied, vec!["10.0.0.2".to_owned()]));
+    assert!(failure.evidence.contains("rank 1 died"), "{}", failure.evidence);
     assert_eq!(observed.job, Some(ObservedJob::Running));
 }
 
@@ -334,16 +334,16 @@ fn a_node_that_ray_lost_is_blamed() {
     look(&mut memory, Some(two_nodes()), engine());
     let without = cluster(vec![node("head", "10.0.0.1", true), node("worker", "10.0.0.2", false)]);
     let observed = look(&mut memory, Some(without), engine());
-    let fault = observed.fault.unwrap();
-    assert_eq!((fault.kind, fault.nodes), (FailureKind::NodeLost, vec!["10.0.0.2".to_owned()]));
+    let failure = observed.failure.unwrap();
+    assert_eq!((failure.kind, failure.nodes), (FailureKind::NodeLost, vec!["10.0.0.2".to_owned()]));
 }
 
 #[test]
 fn an_engine_that_ended_for_its_own_reasons_accuses_no_node() {
     let mut memory = ObservationCache::default();
     let ended = EngineState { status: JobStatus::Failed, cause: Some("no such model".into()), ..engine() };
-    let fault = look(&mut memory, Some(two_nodes()), ended).fault.unwrap();
-    assert_eq!((fault.kind, fault.nodes), (FailureKind::EngineDied, Vec::new()));
+    let failure = look(&mut memory, Some(two_nodes()), ended).failure.unwrap();
+    assert_eq!((failure.kind, failure.nodes), (FailureKind::EngineDied, Vec::new()));
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn silence() -> CallError {
         path: "/".into(),
         token: Sent::Nothing,
     };
-    CallError { call: Box::new(call), fault: CallErrorKind::TimedOut { after_ms: 3000 } }
+    CallError { call: Box::new(call), kind: CallErrorKind::TimedOut { after_ms: 3000 } }
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn a_replica_that_has_seen_nothing_yet_believes_the_ledger_and_the_engine() {
 #[test]
 fn the_first_words_about_a_silent_dashboard_stay_until_it_answers() {
     let refused = || CallError {
-        fault: CallErrorKind::Unreachable { refused: true, cause: "refused".to_owned() },
+        kind: CallErrorKind::Unreachable { refused: true, cause: "refused".to_owned() },
         ..silence()
     };
     let mut memory = ObservationCache::default();
@@ -422,7 +422,7 @@ fn a_launch_that_fails_is_reported_in_its_first_words_until_it_fails_in_another_
     let silent = tried("g.e.1", Some(LaunchFailure::Nodes(silence())));
     assert_ne!(silent, first, "another failure");
     let refused = CallErrorKind::Unreachable { refused: true, cause: "refused".to_owned() };
-    let refused = tried("g.e.1", Some(LaunchFailure::Nodes(CallError { fault: refused, ..silence() })));
+    let refused = tried("g.e.1", Some(LaunchFailure::Nodes(CallError { kind: refused, ..silence() })));
     assert_ne!(refused, silent, "another failure of the call");
     assert_ne!(tried("g.e.1", missing(3)), first, "it has failed in another way meanwhile");
     assert!(tried("g.e.2", missing(2)).unwrap().contains("2 GPUs"), "another launch");

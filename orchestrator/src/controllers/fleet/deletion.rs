@@ -67,7 +67,7 @@ impl FleetReconciler {
         others: &mut ForeignControl,
         state: &mut FleetState,
     ) -> Result<Option<Timestamp>, WriteError> {
-        let raw = others.restored(state.unwritten.overlay(readable(stored)));
+        let raw = others.restored(state.pending_status.overlay(readable(stored)));
         if !is_held(stored) {
             return Ok(None);
         }

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fleet_of_aibrix_is_told_so_once_and_its_own_conditions_stay() {
+    fn a_fleet_of_aibrix_gets_one_event_and_its_own_conditions_stay() {
         let available = FleetCondition {
             type_: "Available".to_owned(),
             status: "True".to_owned(),

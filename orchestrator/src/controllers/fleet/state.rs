@@ -18,7 +18,7 @@ pub(crate) struct FleetState {
     /// Generation of its spec in the pass before. 0: there was none.
     pub(super) generation: i64,
     /// Its status, where that waits for a write.
-    pub(super) unwritten: PendingStatus,
+    pub(super) pending_status: PendingStatus,
     /// Its template that KubeRay's CRD was asked about.
     pub(super) templates: TemplateDryRun,
     /// The fleet as it was checked.

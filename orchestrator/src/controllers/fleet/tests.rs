@@ -197,7 +197,7 @@ async fn before_everything_was_listed_nothing_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_that_breaks_a_rule_is_told_so_once() {
+async fn a_fleet_that_breaks_a_rule_gets_one_event() {
     let mut fleet = raw_fleet();
     let model = fleet.spec.model.as_mut().unwrap();
     model.engine.get_or_insert_default().args = vec!["--tensor-parallel-size=4".into()];

@@ -203,7 +203,7 @@ async fn a_written_status_is_known_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_about_what_the_watch_told_to_be_gone_raises_nothing() {
+async fn an_answer_about_an_object_that_the_watch_deleted_is_dropped() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}});
     let bench = bench(move |call| match call.method {
         Method::PATCH => Answer::Reply(200, pod.clone()),

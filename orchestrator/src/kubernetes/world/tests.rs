@@ -276,7 +276,7 @@ fn a_fleet_without_uid_owns_nothing() {
 }
 
 #[test]
-fn the_agent_is_told_of_living_pods_only() {
+fn an_agent_gets_living_pods_only() {
     let index = Index::default();
     index.apply(cluster("n", "f-abc-0", "u-1"));
     index.apply(pod("a-old-head", "f-abc-0", "head", "10.0.0.1", true));

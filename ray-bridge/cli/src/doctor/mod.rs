@@ -120,8 +120,8 @@ fn refused(
     error: CallError,
     diagnosis: Option<Diagnosis>,
 ) -> (Vec<Check>, Option<CliError>) {
-    let turned_away = matches!(error.fault, Call::Unauthorized | Call::Forbidden);
-    let said = error.fault.to_string();
+    let turned_away = matches!(error.kind, Call::Unauthorized | Call::Forbidden);
+    let said = error.kind.to_string();
     // Any other answer is not from a Ray dashboard, which is then not reached either.
     let fault = CliError { kind: Kind::Unreachable, ..error::call(error) };
     let fail = |what, message| Check { level: Level::Fail, what, message, cure: fault.cure.clone() };

@@ -3,7 +3,7 @@
 use ray_bridge::placement::RayNode;
 use rayfleet_cli_kit::table::one_line;
 
-use crate::plan::Step;
+use crate::plan::StageHop;
 use crate::view::Slot;
 
 /// The most nodes that are drawn.
@@ -45,7 +45,7 @@ pub(crate) fn rows(ranks: &[Slot], nodes: &[RayNode]) -> Vec<Row> {
 }
 
 /// The picture: a GPU is the number of its stage, `.` if it remains free, `x` if others use it.
-pub(crate) fn text(rows: &[Row], hops: &[Step]) -> String {
+pub(crate) fn text(rows: &[Row], hops: &[StageHop]) -> String {
     let drawn = rows.get(..DRAWN).unwrap_or(rows);
     let name = drawn.iter().map(|row| one_line(&row.node).chars().count()).max().unwrap_or_default();
     let cell = drawn.iter().flat_map(|row| &row.stages).max().map_or(1, |stage| stage.to_string().len());
@@ -70,7 +70,7 @@ pub(crate) fn text(rows: &[Row], hops: &[Step]) -> String {
 }
 
 /// The distance from the last stage of a node to the first stage of the next, if that follows it.
-fn between(from: &Row, to: &Row, hops: &[Step]) -> Option<String> {
+fn between(from: &Row, to: &Row, hops: &[StageHop]) -> Option<String> {
     let (last, first) = (*from.stages.last()?, *to.stages.first()?);
     if last == first {
         return Some(format!("both have ranks of stage {first}"));
@@ -91,16 +91,16 @@ mod tests {
         Row { node: node.to_owned(), stages: stages.to_vec(), free, held }
     }
 
-    fn within(level: &str, domain: &str) -> Step {
-        Step { level: Some(level.to_owned()), domain: Some(domain.to_owned()), cost: 2 }
+    fn within(level: &str, domain: &str) -> StageHop {
+        StageHop { level: Some(level.to_owned()), domain: Some(domain.to_owned()), cost: 2 }
     }
 
     #[test]
     fn stages_are_drawn_on_nodes_with_the_distances_between() {
         let rows =
             [row("head-0", &[0, 0], 1, 1), row("w1", &[1, 1, 2, 2], 0, 0), row("worker-12", &[3, 3], 2, 0)];
-        let same = Step { level: None, domain: None, cost: 0 };
-        let far = Step { level: None, domain: None, cost: 16 };
+        let same = StageHop { level: None, domain: None, cost: 0 };
+        let far = StageHop { level: None, domain: None, cost: 16 };
         assert_eq!(
             text(&rows, &[within("rack", "leaf-7"), same, far]),
             "\

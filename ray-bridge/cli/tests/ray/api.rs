@@ -72,7 +72,7 @@ async fn whole(cluster: &Cluster, dashboard: &Dashboard) -> anyhow::Result<()> {
         let stranger =
             cluster.bridge.dashboard(&ray_bridge::Target { token: None, ..cluster.target.clone() });
         let refused = stranger.version().await.err().context("a stranger was let in")?;
-        ensure!(refused.fault == CallErrorKind::Unauthorized, "{refused}");
+        ensure!(refused.kind == CallErrorKind::Unauthorized, "{refused}");
         ensure!(stranger.gcs_health().await?.is_none(), "health needs no token");
     }
     Ok(())
@@ -108,7 +108,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
     let wait = request(&name, "bash -c 'echo $WORD; echo first; sleep 2; echo second; sleep 600'", worker);
     dashboard.submit(&wait).await?;
     let again = dashboard.submit(&wait).await.err().context("the same id was taken twice")?;
-    ensure!(again.fault == CallErrorKind::Conflict, "{again}");
+    ensure!(again.kind == CallErrorKind::Conflict, "{again}");
 
     let mut log = dashboard.log_stream(&name, 0).await?;
     let mut text = String::new();
@@ -149,7 +149,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
         clock::seconds_since(start)
     ));
     let gone = dashboard.job(&name).await.err().context("the deleted job is there")?;
-    ensure!(matches!(gone.fault, CallErrorKind::NotFound { .. }), "{gone}");
+    ensure!(matches!(gone.kind, CallErrorKind::NotFound { .. }), "{gone}");
 
     let fails = SubmissionId::new("fails")?;
     dashboard.submit(&request(&fails, "bash -c 'echo no; exit 7'", worker)).await?;
@@ -161,7 +161,7 @@ async fn jobs(dashboard: &Dashboard, worker: &NodeId) -> anyhow::Result<()> {
         "its actor"
     );
     let unknown = dashboard.log_tail(&SubmissionId::new("nobody")?).await.err().context("nobody's log")?;
-    ensure!(matches!(unknown.fault, CallErrorKind::NotFound { .. }), "{unknown}");
+    ensure!(matches!(unknown.kind, CallErrorKind::NotFound { .. }), "{unknown}");
     let bad =
         dashboard.actors(&[Filter { key: "nonsense", value: "x" }]).await.err().context("a bad filter")?;
     ensure!(bad.to_string().contains("nonsense"), "{bad}");

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::error::Fault;
+use super::error::FieldError;
 use super::fields::{list, text};
 use super::{Kind, Refusal, fields, meta, names, rules, schema};
 
@@ -34,11 +34,11 @@ pub(super) fn check(
     client: bool,
 ) -> Result<(), Refusal> {
     let mut faults = names::faults(kind, new);
-    faults.extend(meta::owner_faults(new));
+    faults.extend(meta::owner_errors(new));
     if let Some(old) = old {
-        faults.extend(meta::update_faults(kind, old, new));
+        faults.extend(meta::update_errors(kind, old, new));
         if *kind == Kind::POD && client && !status {
-            faults.extend(meta::pod_faults(old, new));
+            faults.extend(meta::pod_errors(old, new));
         }
     }
     match *kind {
@@ -46,21 +46,21 @@ pub(super) fn check(
             let wrong = schema::fleet().faults(new);
             let blocking = wrong.iter().any(|fault| fault.reason != "FieldValueInvalid");
             faults.extend(wrong);
-            faults.extend(scale_fault(new));
+            faults.extend(scale_error(new));
             // CEL rules are not evaluated on an object with schema errors.
             if blocking {
                 let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-                faults.push(Fault::invalid("<nil>", &Value::Null, why));
+                faults.push(FieldError::invalid("<nil>", &Value::Null, why));
             } else {
                 faults.extend(rules::faults(old, new));
             }
         }
         Kind::RAY_CLUSTER => faults.extend(ray_cluster(new)),
         Kind::POD if list(new, "/spec/containers").is_empty() => {
-            faults.push(Fault::required("spec.containers", ""));
+            faults.push(FieldError::required("spec.containers", ""));
         }
         Kind::EVENT if text(new, "/message").len() > 1024 => {
-            faults.push(Fault::invalid("note", &json!(""), "can have at most 1024 characters"));
+            faults.push(FieldError::invalid("note", &json!(""), "can have at most 1024 characters"));
         }
         _ => {}
     }
@@ -68,7 +68,7 @@ pub(super) fn check(
 }
 
 /// An invalid number of replicas. The scale subresource validates its field itself, under its own path.
-fn scale_fault(fleet: &Value) -> Option<Fault> {
+fn scale_error(fleet: &Value) -> Option<FieldError> {
     let replicas = fleet.pointer("/spec/replicas").filter(|replicas| !replicas.is_null())?;
     let why = match replicas.as_i64() {
         None => "expected integer",
@@ -76,19 +76,19 @@ fn scale_fault(fleet: &Value) -> Option<Fault> {
         Some(number) if number > i64::from(i32::MAX) => "should be less than or equal to 2147483647",
         Some(_) => return None,
     };
-    Some(Fault::invalid(".spec.replicas", replicas, why))
+    Some(FieldError::invalid(".spec.replicas", replicas, why))
 }
 
 /// What KubeRay's CRD requires.
-fn ray_cluster(object: &Value) -> Vec<Fault> {
+fn ray_cluster(object: &Value) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let mut template = |place: &str, group: &Value| {
         if group.pointer("/template").is_none_or(Value::is_null) {
-            faults.push(Fault::required(format!("{place}.template"), ""));
+            faults.push(FieldError::required(format!("{place}.template"), ""));
         } else if let Some(spec) = group.pointer("/template/spec").filter(|spec| !spec.is_null())
             && !spec.get("containers").is_some_and(Value::is_array)
         {
-            faults.push(Fault::required(format!("{place}.template.spec.containers"), ""));
+            faults.push(FieldError::required(format!("{place}.template.spec.containers"), ""));
         }
     };
     let head = object.pointer("/spec/headGroupSpec").filter(|head| !head.is_null());
@@ -100,19 +100,19 @@ fn ray_cluster(object: &Value) -> Vec<Fault> {
     }
     for (index, group) in list(object, "/spec/workerGroupSpecs").iter().enumerate() {
         if !group.get("groupName").is_some_and(Value::is_string) {
-            faults.push(Fault::required(format!("spec.workerGroupSpecs[{index}].groupName"), ""));
+            faults.push(FieldError::required(format!("spec.workerGroupSpecs[{index}].groupName"), ""));
         }
         for field in ["replicas", "minReplicas", "maxReplicas", "numOfHosts"] {
             if let Some(wrong) =
                 group.get(field).filter(|value| !value.is_null() && !value.is_i64() && !value.is_u64())
             {
                 let place = format!("spec.workerGroupSpecs[{index}].{field}");
-                faults.push(Fault::invalid(place, wrong, "must be of type integer"));
+                faults.push(FieldError::invalid(place, wrong, "must be of type integer"));
             }
         }
     }
     if object.get("spec").is_some() && head.is_none() {
-        faults.push(Fault::required("spec.headGroupSpec", ""));
+        faults.push(FieldError::required("spec.headGroupSpec", ""));
     }
     faults
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::clock::{stamp, stamp_after};
-use super::error::Fault;
+use super::error::FieldError;
 use super::fields::{deleting, finalizers, metadata, number, set_finalizers, text};
 use super::store::Store;
 use super::write::Target;
@@ -43,7 +43,7 @@ impl DeleteOptions {
             "Orphan" => Some(Propagation::Orphan),
             other => {
                 let why = format!("Unsupported value: \"{other}\"");
-                let fault = Fault {
+                let fault = FieldError {
                     field: "propagationPolicy".into(),
                     reason: "FieldValueNotSupported",
                     message: why,

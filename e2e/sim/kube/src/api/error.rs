@@ -22,14 +22,14 @@ pub struct Refusal {
 
 /// One invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct FieldError {
     pub(super) field: String,
     /// `FieldValueInvalid` and the like.
     pub(super) reason: &'static str,
     pub(super) message: String,
 }
 
-impl Fault {
+impl FieldError {
     pub(super) fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
         let message = format!("Invalid value: {value}: {why}");
         Self { field: field.into(), reason: "FieldValueInvalid", message }
@@ -95,7 +95,7 @@ impl Refusal {
         Self::conflict(kind, name, why)
     }
 
-    pub(super) fn invalid(kind: &Kind, name: &str, faults: &[Fault]) -> Self {
+    pub(super) fn invalid(kind: &Kind, name: &str, faults: &[FieldError]) -> Self {
         let words: Vec<String> =
             faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
         let words = match words.as_slice() {
@@ -114,7 +114,8 @@ impl Refusal {
 
     /// An update without a resource version. A real server puts the resource where the kind belongs.
     pub(super) fn no_version(kind: &Kind, name: &str) -> Self {
-        let fault = Fault::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        let fault =
+            FieldError::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
         let mut refusal = Self::invalid(kind, name, &[fault]);
         refusal.details["kind"] = json!(kind.plural);
         refusal.message = refusal.message.replacen(&kind.qualified(), &kind.resource(), 1);
@@ -122,7 +123,7 @@ impl Refusal {
     }
 
     /// Invalid options of a request, such as `PatchOptions`.
-    pub(super) fn invalid_options(options: &str, fault: &Fault) -> Self {
+    pub(super) fn invalid_options(options: &str, fault: &FieldError) -> Self {
         let cause = json!({"reason": fault.reason, "message": fault.message, "field": fault.field});
         let message = format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", fault.field, fault.message);
         Self::of(422, "Invalid", message, json!({"group": "meta.k8s.io", "kind": options, "causes": [cause]}))
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn all_invalid_fields_are_listed() {
-        let faults = [Fault::required("spec.a", ""), Fault::forbidden("spec.b", "no")];
+        let faults = [FieldError::required("spec.a", ""), FieldError::forbidden("spec.b", "no")];
         let refusal = Refusal::invalid(&Kind::POD, "p", &faults);
         assert_eq!(refusal.message, "Pod \"p\" is invalid: [spec.a: Required value, spec.b: Forbidden: no]");
         assert_eq!(refusal.details["causes"][1]["field"], "spec.b");

@@ -56,9 +56,9 @@ impl Store {
     pub(super) fn restore_fleet_crd(&mut self) {
         let Some(foreign) = self.foreign.take() else { return };
         for ((namespace, name), (shown, whole)) in foreign.whole {
-            let unwritten =
+            let missing =
                 self.get(&Kind::FLEET, &namespace, &name).is_some_and(|there| version(there) == shown);
-            if unwritten {
+            if missing {
                 self.put(&Kind::FLEET, Value::clone(&whole));
             }
         }

@@ -12,7 +12,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::delete::{DeleteOptions, Deleted};
-use super::error::Fault;
+use super::error::FieldError;
 use super::intercept::{Call, Interceptor, ListVerdict, Verb, Verdict};
 use super::list::{ListOptions, parse_version};
 use super::patch::{Patch, PatchType};
@@ -309,7 +309,7 @@ fn watch(
     let initial = query.is_set("sendInitialEvents");
     if initial && query.text("resourceVersionMatch") != "NotOlderThan" {
         let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        let fault = Fault::forbidden("resourceVersionMatch", why);
+        let fault = FieldError::forbidden("resourceVersionMatch", why);
         return Err(Refusal::invalid_options("ListOptions", &fault));
     }
     let options = WatchOptions {

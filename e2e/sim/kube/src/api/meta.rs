@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::error::Fault;
+use super::error::FieldError;
 use super::fields::{deleting, finalizers, metadata, put, text};
 use super::{Kind, fields};
 
@@ -102,7 +102,7 @@ fn differ(kind: &Kind, old: &Value, new: &Value) -> bool {
 }
 
 /// What an update may not do to metadata.
-pub(super) fn update_faults(kind: &Kind, old: &Value, new: &Value) -> Vec<Fault> {
+pub(super) fn update_errors(kind: &Kind, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut faults = Vec::new();
     if deleting(old) {
         let before = finalizers(old);
@@ -113,31 +113,31 @@ pub(super) fn update_faults(kind: &Kind, old: &Value, new: &Value) -> Vec<Fault>
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
                 words.join(", ")
             );
-            faults.push(Fault::forbidden("metadata.finalizers", &why));
+            faults.push(FieldError::forbidden("metadata.finalizers", &why));
         }
     }
     for field in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let of = |object: &Value| object.pointer(&format!("/metadata/{field}")).cloned().unwrap_or_default();
         if of(old) != of(new) {
-            faults.push(Fault::immutable(format!("metadata.{field}"), &of(new)));
+            faults.push(FieldError::immutable(format!("metadata.{field}"), &of(new)));
         }
     }
     let data = |object: &Value| object.get("data").cloned().unwrap_or_default();
     if *kind == Kind::CONTROLLER_REVISION && data(old) != data(new) {
-        faults.push(Fault::immutable("data", &data(new)));
+        faults.push(FieldError::immutable("data", &data(new)));
     }
     faults
 }
 
 /// Invalid owner references.
-pub(super) fn owner_faults(object: &Value) -> Vec<Fault> {
+pub(super) fn owner_errors(object: &Value) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let mut controllers = 0;
     for owner in fields::list(object, "/metadata/ownerReferences") {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, &format!("/{field}")).is_empty() {
                 let place = format!("metadata.ownerReferences.{field}");
-                faults.push(Fault::invalid(place, &json!(""), &format!("{field} must not be empty")));
+                faults.push(FieldError::invalid(place, &json!(""), &format!("{field} must not be empty")));
             }
         }
         controllers += u32::from(owner.get("controller") == Some(&Value::Bool(true)));
@@ -145,13 +145,13 @@ pub(super) fn owner_faults(object: &Value) -> Vec<Fault> {
     if controllers > 1 {
         let owners = object.pointer("/metadata/ownerReferences").cloned().unwrap_or_default();
         let why = "Only one reference can have Controller set to true";
-        faults.push(Fault::invalid("metadata.ownerReferences", &owners, why));
+        faults.push(FieldError::invalid("metadata.ownerReferences", &owners, why));
     }
     faults
 }
 
 /// What clients may not change in the spec of an existing pod.
-pub(super) fn pod_faults(old: &Value, new: &Value) -> Vec<Fault> {
+pub(super) fn pod_errors(old: &Value, new: &Value) -> Vec<FieldError> {
     let fixed = |pod: &Value| {
         let mut spec = pod.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
         for field in ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations"] {
@@ -169,7 +169,7 @@ pub(super) fn pod_faults(old: &Value, new: &Value) -> Vec<Fault> {
         return Vec::new();
     }
     let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-    vec![Fault::forbidden("spec", why)]
+    vec![FieldError::forbidden("spec", why)]
 }
 
 /// The metadata alone, as `PartialObjectMetadata`.
@@ -240,14 +240,14 @@ mod tests {
         new["metadata"]["finalizers"] = json!(["late"]);
         let kept = merge(&Kind::FLEET, false, &old, new);
         let fields: Vec<_> =
-            update_faults(&Kind::FLEET, &old, &kept).into_iter().map(|fault| fault.field).collect();
+            update_errors(&Kind::FLEET, &old, &kept).into_iter().map(|fault| fault.field).collect();
         assert_eq!(fields, ["metadata.finalizers", "metadata.uid"]);
     }
 
     #[test]
     fn a_pod_s_spec_is_immutable_except_images() {
         let pod = |image: &str, node: &str| json!({"spec": {"nodeName": node, "containers": [{"name": "c", "image": image}]}});
-        assert!(pod_faults(&pod("a", "n"), &pod("b", "n")).is_empty());
-        assert_eq!(pod_faults(&pod("a", "n"), &pod("a", "m")).len(), 1);
+        assert!(pod_errors(&pod("a", "n"), &pod("b", "n")).is_empty());
+        assert_eq!(pod_errors(&pod("a", "n"), &pod("a", "m")).len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::error::Fault;
+use super::error::FieldError;
 use super::{Kind, fields};
 
 const LABEL_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -10,21 +10,21 @@ const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of low
 const SERVICE_RULE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
 /// Invalid names and labels of an object.
-pub(super) fn faults(kind: &Kind, object: &Value) -> Vec<Fault> {
+pub(super) fn faults(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let name = fields::name(object);
     if name.is_empty() {
-        faults.push(Fault::required("metadata.name", "name or generateName is required"));
+        faults.push(FieldError::required("metadata.name", "name or generateName is required"));
     } else if let Some(rule) = wrong_name(kind, name) {
-        faults.push(Fault::invalid("metadata.name", &json!(name), rule));
+        faults.push(FieldError::invalid("metadata.name", &json!(name), rule));
     }
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
     for value in labels.into_iter().flat_map(serde_json::Map::values) {
         let text = value.as_str().unwrap_or_default();
         if text.len() > 63 {
-            faults.push(Fault::invalid("metadata.labels", value, "must be no more than 63 characters"));
+            faults.push(FieldError::invalid("metadata.labels", value, "must be no more than 63 characters"));
         } else if !is_label_value(text) {
-            faults.push(Fault::invalid("metadata.labels", value, LABEL_RULE));
+            faults.push(FieldError::invalid("metadata.labels", value, LABEL_RULE));
         }
     }
     faults

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::error::Fault;
+use super::error::FieldError;
 use super::fields::{section, text};
 use super::store::Store;
 use super::write::{Target, named};
@@ -95,7 +95,7 @@ impl Store {
     fn apply(&mut self, target: &Target<'_>, patch: &Patch<'_>) -> Result<(Arc<Value>, bool), Refusal> {
         let kind = target.kind;
         if patch.manager.is_empty() {
-            let fault = Fault::required("fieldManager", "is required for apply patch");
+            let fault = FieldError::required("fieldManager", "is required for apply patch");
             return Err(Refusal::invalid_options("PatchOptions", &fault));
         }
         let found = self.get(kind, target.namespace, target.name).cloned();

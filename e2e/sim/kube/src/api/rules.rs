@@ -9,7 +9,7 @@ use cel::objects::OptionalValue;
 use cel::{Context, Env, Program, Value as Cel};
 use serde_json::Value;
 
-use super::error::Fault;
+use super::error::FieldError;
 use super::schema;
 
 /// One rule of the CRD.
@@ -64,7 +64,7 @@ fn rules(of: &'static str, schema: &Value) -> Vec<Rule> {
 }
 
 /// What is wrong by the rules. As in a real server, what has not changed is not asked about again.
-pub(super) fn faults(old: Option<&Value>, new: &Value) -> Vec<Fault> {
+pub(super) fn faults(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
     if old.is_some_and(|old| old.get("spec") == new.get("spec")) {
         return Vec::new();
     }
@@ -74,7 +74,7 @@ pub(super) fn faults(old: Option<&Value>, new: &Value) -> Vec<Fault> {
         let value = values.iter().find(|(of, ..)| *of == rule.of);
         value.is_some_and(|(_, new, old)| !rule.holds(old.as_ref(), new))
     };
-    let fault = |rule: &Rule| Fault::invalid(&rule.field, &Value::from("object"), &rule.message);
+    let fault = |rule: &Rule| FieldError::invalid(&rule.field, &Value::from("object"), &rule.message);
     RULES.iter().filter(broken).map(fault).collect()
 }
 

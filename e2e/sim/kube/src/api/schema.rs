@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::error::Fault;
+use super::error::FieldError;
 
 const CRD: &str = include_str!("../../../../../manifests/crd.yaml");
 
@@ -54,13 +54,13 @@ impl Schema {
     }
 
     /// Schema violations of an object.
-    pub(super) fn faults(&self, object: &Value) -> Vec<Fault> {
+    pub(super) fn faults(&self, object: &Value) -> Vec<FieldError> {
         let mut faults = Vec::new();
         self.value(&self.root, object, "", &mut faults);
         faults
     }
 
-    fn value(&self, schema: &Value, value: &Value, place: &str, faults: &mut Vec<Fault>) {
+    fn value(&self, schema: &Value, value: &Value, place: &str, faults: &mut Vec<FieldError>) {
         if value.is_null() {
             return;
         }
@@ -69,7 +69,7 @@ impl Schema {
             let message = format!(
                 "Invalid value: \"{actual}\": {place} in body must be of type {wanted}: \"{actual}\""
             );
-            faults.push(Fault { field: place.to_owned(), reason: "FieldValueTypeInvalid", message });
+            faults.push(FieldError { field: place.to_owned(), reason: "FieldValueTypeInvalid", message });
             return;
         }
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
@@ -77,7 +77,7 @@ impl Schema {
         {
             let words: Vec<String> = allowed.iter().map(ToString::to_string).collect();
             let message = format!("Unsupported value: {value}: supported values: {}", words.join(", "));
-            faults.push(Fault { field: place.to_owned(), reason: "FieldValueNotSupported", message });
+            faults.push(FieldError { field: place.to_owned(), reason: "FieldValueNotSupported", message });
         }
         match value {
             Value::Object(members) => self.members(schema, members, place, faults),
@@ -85,7 +85,7 @@ impl Schema {
                 bound(schema, "maxItems", items.len(), place, faults);
                 if short(schema, "minItems", items.len()) {
                     let why = format!("{place} in body should have at least {} items", schema["minItems"]);
-                    faults.push(Fault::invalid(place, &json!(items.len()), &why));
+                    faults.push(FieldError::invalid(place, &json!(items.len()), &why));
                 }
                 for (index, item) in items.iter().enumerate() {
                     self.value(&schema["items"], item, &format!("{place}[{index}]"), faults);
@@ -99,13 +99,19 @@ impl Schema {
         }
     }
 
-    fn members(&self, schema: &Value, members: &Map<String, Value>, place: &str, faults: &mut Vec<Fault>) {
+    fn members(
+        &self,
+        schema: &Value,
+        members: &Map<String, Value>,
+        place: &str,
+        faults: &mut Vec<FieldError>,
+    ) {
         let under = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
         bound(schema, "maxProperties", members.len(), place, faults);
         for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
             let name = name.as_str().unwrap_or_default();
             if members.get(name).is_none_or(Value::is_null) {
-                faults.push(Fault::required(under(name), ""));
+                faults.push(FieldError::required(under(name), ""));
             }
         }
         for (name, value) in members {
@@ -116,35 +122,35 @@ impl Schema {
         }
     }
 
-    fn text(&self, schema: &Value, text: &str, place: &str, faults: &mut Vec<Fault>) {
+    fn text(&self, schema: &Value, text: &str, place: &str, faults: &mut Vec<FieldError>) {
         let length = text.chars().count();
         if long(schema, "maxLength", length) {
             let message = format!("Too long: may not be more than {} bytes", schema["maxLength"]);
-            faults.push(Fault { field: place.to_owned(), reason: "FieldValueTooLong", message });
+            faults.push(FieldError { field: place.to_owned(), reason: "FieldValueTooLong", message });
         }
         if short(schema, "minLength", length) {
             let why = format!("{place} in body should be at least {} chars long", schema["minLength"]);
-            faults.push(Fault::invalid(place, &json!(text), &why));
+            faults.push(FieldError::invalid(place, &json!(text), &why));
         }
         let pattern = schema.get("pattern").and_then(Value::as_str);
         if let Some(regex) = pattern.and_then(|pattern| self.patterns.get(pattern))
             && !regex.is_match(text)
         {
             let why = format!("{place} in body should match '{}'", regex.as_str());
-            faults.push(Fault::invalid(place, &json!(text), &why));
+            faults.push(FieldError::invalid(place, &json!(text), &why));
         }
     }
 }
 
-fn numbers(schema: &Value, number: f64, value: &Value, place: &str, faults: &mut Vec<Fault>) {
+fn numbers(schema: &Value, number: f64, value: &Value, place: &str, faults: &mut Vec<FieldError>) {
     let limit = |name: &str| schema.get(name).and_then(Value::as_f64);
     if let Some(least) = limit("minimum").filter(|least| number < *least) {
         let why = format!("{place} in body should be greater than or equal to {least}");
-        faults.push(Fault::invalid(place, value, &why));
+        faults.push(FieldError::invalid(place, value, &why));
     }
     if let Some(most) = limit("maximum").filter(|most| number > *most) {
         let why = format!("{place} in body should be less than or equal to {most}");
-        faults.push(Fault::invalid(place, value, &why));
+        faults.push(FieldError::invalid(place, value, &why));
     }
 }
 
@@ -160,10 +166,10 @@ fn short(schema: &Value, name: &str, length: usize) -> bool {
     limit_of(schema, name).is_some_and(|least| length < least)
 }
 
-fn bound(schema: &Value, name: &str, length: usize, place: &str, faults: &mut Vec<Fault>) {
+fn bound(schema: &Value, name: &str, length: usize, place: &str, faults: &mut Vec<FieldError>) {
     if long(schema, name, length) {
         let message = format!("Too many: {length}: must have at most {} items", schema[name]);
-        faults.push(Fault { field: place.to_owned(), reason: "FieldValueTooMany", message });
+        faults.push(FieldError { field: place.to_owned(), reason: "FieldValueTooMany", message });
     }
 }
 

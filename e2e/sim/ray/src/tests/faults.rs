@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ray_bridge::diagnose::{Fault, Unreachable};
+use ray_bridge::diagnose::{Trouble, Unreachable};
 
 use super::super::{Connection, DashboardState, RayWorld};
 use super::bench::{Bench, CLUSTER, HEAD, PORT, name};
@@ -19,7 +19,7 @@ fn not_yet(wanted: &str, reported: &str) -> bool {
 }
 
 /// Breaks a serving engine; returns the first diagnosis that counts, and the time until it.
-async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Fault, Duration) {
+async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Trouble, Duration) {
     let mut bench = Bench::new().await;
     bench.serving("chat-1").await;
     let id = name("chat-1");
@@ -52,7 +52,7 @@ async fn reported(wanted: &str, fault: impl FnOnce(&RayWorld)) -> (Fault, Durati
 #[tokio::test(start_paused = true)]
 async fn a_killed_rank_is_reported() {
     let (trouble, took) = reported("RankDied", |ray| ray.kill_rank(CLUSTER, 3)).await;
-    assert_eq!(trouble, Fault::RankDied { ranks: vec![3] });
+    assert_eq!(trouble, Trouble::RankDied { ranks: vec![3] });
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
@@ -76,39 +76,39 @@ async fn a_hung_engine_is_reported() {
 async fn a_dashboard_that_never_answers_is_reported() {
     let silent = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Silent);
     let (trouble, _) = reported("DashboardUnreachable", silent).await;
-    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
+    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_that_refuses_connections_is_reported() {
     let refusing = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Refusing);
     let (trouble, _) = reported("DashboardUnreachable", refusing).await;
-    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Process });
+    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Process });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_behind_a_proxy_page_is_reported() {
     let garbled = |ray: &RayWorld| ray.set_dashboard(CLUSTER, DashboardState::Garbled);
     let (trouble, _) = reported("DashboardUnreachable", garbled).await;
-    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Answer });
+    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Answer });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_path_to_the_head_is_reported() {
     let (trouble, _) = reported("DashboardUnreachable", |ray| ray.cut_path(HEAD, true)).await;
-    assert_eq!(trouble, Fault::DashboardUnreachable { because: Unreachable::Network });
+    assert_eq!(trouble, Trouble::DashboardUnreachable { because: Unreachable::Network });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_killed_raylet_is_reported() {
     let (trouble, _) = reported("NodeLost", |ray| ray.kill_raylet("10.0.0.3")).await;
-    assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.3".to_owned()] });
+    assert_eq!(trouble, Trouble::NodeLost { nodes: vec!["10.0.0.3".to_owned()] });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_machine_without_power_is_reported() {
     let (trouble, took) = reported("NodeLost", |ray| ray.lose_node("machine-2")).await;
-    assert_eq!(trouble, Fault::NodeLost { nodes: vec!["10.0.0.2".to_owned()] });
+    assert_eq!(trouble, Trouble::NodeLost { nodes: vec!["10.0.0.2".to_owned()] });
     assert!(took >= Duration::from_secs(14), "{took:?}: Ray does not know it sooner");
 }
 
@@ -127,7 +127,7 @@ async fn a_restarted_head_has_lost_its_state() {
     bench.ray.start(super::bench::pod(1, true));
     bench.until("the head", async || bench.look(None).await.ok()).await;
     let reported = bench.diagnose(&name("chat-1")).await.unwrap();
-    assert_eq!(reported.trouble, Fault::HeadLost);
+    assert_eq!(reported.trouble, Trouble::HeadLost);
     assert_ne!(bench.look(None).await.unwrap().cluster.unwrap().session, before);
     // Its old workers belong to the earlier life of the head, so they end soon, and join when they are
     // restarted.

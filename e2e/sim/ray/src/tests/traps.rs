@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ray_bridge::dashboard::{Authentication, Filter, JobRequest, JobStatus, Package};
-use ray_bridge::diagnose::Fault;
+use ray_bridge::diagnose::Trouble;
 use ray_bridge::placement::{Policy, plan};
 use ray_bridge::{CallErrorKind, Launched, NodeId};
 
@@ -28,7 +28,7 @@ async fn a_submission_id_can_be_used_once() {
     bench.serving("chat-1").await;
     let dashboard = bench.bridge.dashboard(&bench.target);
     let refused = dashboard.submit(&short("chat-1", None)).await.unwrap_err();
-    assert_eq!(refused.fault, CallErrorKind::Conflict);
+    assert_eq!(refused.kind, CallErrorKind::Conflict);
     assert_eq!(bench.ray.snapshot()["engines"].as_array().unwrap().len(), 1);
 }
 
@@ -38,7 +38,7 @@ async fn a_succeeded_job_is_a_dead_engine() {
     bench.serving("chat-1").await;
     bench.ray.end_launcher(CLUSTER, 0);
     let reported = bench.diagnose(&name("chat-1")).await.unwrap();
-    assert_eq!(reported.trouble, Fault::EngineDied);
+    assert_eq!(reported.trouble, Trouble::EngineDied);
     let engine = bench.look(Some(&name("chat-1"))).await.unwrap().engine.unwrap();
     assert_eq!(engine.status, JobStatus::Succeeded);
     assert!(engine.cause.unwrap().starts_with("the engine's server returned"), "a server must not");
@@ -96,7 +96,7 @@ async fn a_deleted_job_comes_back_once() {
         dashboard.delete_until_gone(&name("gone"), Duration::from_secs(7), Duration::from_mins(1)).await;
     assert_eq!(times, Ok(2));
     let running = dashboard.delete(&name("gone")).await.unwrap_err();
-    assert!(matches!(running.fault, CallErrorKind::NotFound { .. }), "{running}");
+    assert!(matches!(running.kind, CallErrorKind::NotFound { .. }), "{running}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn a_token_is_required_and_checked() {
     let ask = async |token: Option<&str>| {
         let token = token.map(|token| ray_bridge::Token::new(token).unwrap());
         let target = ray_bridge::Target { token, ..bench.target.clone() };
-        bench.bridge.dashboard(&target).version().await.map_err(|error| error.fault)
+        bench.bridge.dashboard(&target).version().await.map_err(|error| error.kind)
     };
     assert!(ask(Some("s3cret")).await.is_ok());
     assert_eq!(ask(None).await, Err(CallErrorKind::Unauthorized));
@@ -164,7 +164,7 @@ async fn a_bad_filter_and_an_unknown_job_are_refused_as_ray_does() {
     let refused = dashboard.actors(&[Filter { key: "nonsense", value: "x" }]).await.unwrap_err();
     assert!(refused.to_string().contains("nonsense is not supported"), "{refused}");
     let unknown = dashboard.log_tail(&name("nobody")).await.unwrap_err();
-    assert!(matches!(unknown.fault, CallErrorKind::NotFound { .. }), "{unknown}");
+    assert!(matches!(unknown.kind, CallErrorKind::NotFound { .. }), "{unknown}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +176,7 @@ async fn a_slow_dashboard_answers_late() {
     assert!(bench.ray.now().0.saturating_sub(began) >= Duration::from_secs(2));
     bench.ray.set_dashboard(CLUSTER, DashboardState::Slow(Duration::from_secs(20)));
     let error = bench.bridge.dashboard(&bench.target).version().await.unwrap_err();
-    assert!(matches!(error.fault, CallErrorKind::TimedOut { .. }), "{error}");
+    assert!(matches!(error.kind, CallErrorKind::TimedOut { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn a_dead_core_is_said_and_ends_the_watch() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_server_breaks_the_connection_and_a_cut_path_is_silence() {
     let error = after(|ray| ray.kill_server(CLUSTER)).await.next().await.unwrap_err();
-    assert!(matches!(error.fault, CallErrorKind::Unreachable { .. }), "{error}");
+    assert!(matches!(error.kind, CallErrorKind::Unreachable { .. }), "{error}");
     let mut watch = after(|ray| ray.cut_path(HEAD, true)).await;
     assert!(tokio::time::timeout(Duration::from_mins(5), watch.next()).await.is_err());
 }

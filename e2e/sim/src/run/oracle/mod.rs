@@ -13,27 +13,31 @@ use std::time::Duration;
 pub use self::end::expected;
 pub use self::picture::{Objects, difference, orphans, picture, picture_of};
 pub use self::watch::{Extremes, Watch, takes_traffic};
+use super::environment::{Environment, condition, words};
 use super::report::Report;
 use super::scenario::{Expect, Scenario};
-use super::stage::{Stage, condition, words};
 use rayfleet_api::RayClusterFleet;
 
 /// Extra writes that faults may cost: some writes are repeated, others report what went wrong.
 const EXTRA_WRITES: usize = 40;
 
 /// Waits until a scenario has reached its expected final state.
-pub async fn reached<S: Stage>(scenario: &Scenario, stage: &mut S, within: Duration) -> Result<(), String> {
-    let end = stage.now() + within;
+pub async fn reached<S: Environment>(
+    scenario: &Scenario,
+    environment: &mut S,
+    within: Duration,
+) -> Result<(), String> {
+    let end = environment.now() + within;
     loop {
-        let fleet = stage.fleet().await;
-        let left = stage.leftovers().await;
+        let fleet = environment.fleet().await;
+        let left = environment.leftovers().await;
         let Some(missing) = missing(&scenario.expect, fleet.as_ref(), left) else { return Ok(()) };
-        let rest = end.saturating_sub(stage.now());
+        let rest = end.saturating_sub(environment.now());
         if rest.is_zero() {
             let is = fleet.as_ref().map_or_else(|| "gone".to_owned(), words);
             return Err(format!("after {} min {missing}; the fleet: {is}", within.as_secs() / 60));
         }
-        stage.pass(rest).await;
+        environment.pass(rest).await;
     }
 }
 

@@ -9,7 +9,7 @@ mod foreign_changes;
 mod orders;
 mod partitioned_wire;
 mod replicas;
-mod sim_stage;
+mod sim_environment;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +25,14 @@ use tokio::task::JoinSet;
 
 use self::clients::Clients;
 use self::replicas::Replicas;
-use self::sim_stage::SimStage;
+use self::sim_environment::SimEnvironment;
+use super::environment::play;
 use super::faults::{Plan, Shared};
 use super::oracle::{self, Watch};
 use super::panics;
 use super::report::Report;
 use super::rights::Install;
 use super::scenario::Scenario;
-use super::stage::play;
 use super::trace::Trace;
 
 /// Namespace of everything.
@@ -117,7 +117,7 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
     let engines = move || engines.snapshot();
     tasks.spawn(oracle::serving::follow(api.clone(), engines, shared.clone(), fleet.clone()));
     let clients = Clients::start(&scenario.load, NAMESPACE, &fleet, &kubernetes, &ray, &trace);
-    let mut stage = SimStage {
+    let mut environment = SimEnvironment {
         namespace: NAMESPACE,
         fleet: fleet.clone(),
         api: api.clone(),
@@ -132,8 +132,8 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
         cut: Vec::new(),
         last: None,
     };
-    match play(scenario, &mut stage).await {
-        Ok(()) => failures.extend(oracle::reached(scenario, &mut stage, CONVERGES).await.err()),
+    match play(scenario, &mut environment).await {
+        Ok(()) => failures.extend(oracle::reached(scenario, &mut environment, CONVERGES).await.err()),
         Err(stuck) => failures.push(stuck.to_string()),
     }
     let took = trace.now();

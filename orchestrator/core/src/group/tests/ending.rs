@@ -3,7 +3,7 @@
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
-use super::{Step, kinds, step};
+use super::{GroupDecision, kinds, step};
 use crate::capacity::{Closing, Leaving};
 use crate::effect::Effect;
 use crate::observed::{ObservedGroup, ObservedJob};
@@ -23,7 +23,7 @@ fn on(pod: usize, how: Leaving) -> (ValidFleet, GroupStatus, ObservedGroup) {
     (fleet, group, observed)
 }
 
-fn message(step: &Step, of: &str) -> String {
+fn message(step: &GroupDecision, of: &str) -> String {
     let mut events = step.effects.iter().filter_map(|effect| match effect {
         Effect::Event { reason, message, .. } if *reason == of => Some(message.clone()),
         _ => None,

@@ -3,13 +3,13 @@
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
-use super::{Step, kinds, step};
+use super::{GroupDecision, kinds, step};
 use crate::observed::{ObservedEngine, ObservedGroup, ObservedJob, ObservedLoad};
 use crate::testing::*;
 use crate::time;
 
 /// A group of which one pod is told to go at 10 s, with 45 s to do so.
-fn told_to_go(pod: usize) -> (ValidFleet, GroupStatus, ObservedGroup) {
+fn with_ending_pod(pod: usize) -> (ValidFleet, GroupStatus, ObservedGroup) {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
@@ -21,7 +21,7 @@ fn told_to_go(pod: usize) -> (ValidFleet, GroupStatus, ObservedGroup) {
 #[test]
 fn an_evicted_pod_closes_the_gate_at_once_and_ends_no_request() {
     for pod in [0, 1] {
-        let (fleet, mut group, mut observed) = told_to_go(pod);
+        let (fleet, mut group, mut observed) = with_ending_pod(pod);
         let first = step(&fleet, &group, &observed, 10);
         assert_eq!(kinds(&first), ["GroupEvicted", "gate false"], "pod {pod}");
         assert_eq!((first.group.goal, first.group.phase), (Goal::Retire, Phase::Draining));
@@ -48,7 +48,7 @@ fn an_evicted_pod_closes_the_gate_at_once_and_ends_no_request() {
 
 #[test]
 fn what_does_not_end_within_the_grace_period_is_counted() {
-    let (fleet, group, mut observed) = told_to_go(1);
+    let (fleet, group, mut observed) = with_ending_pod(1);
     let group = step(&fleet, &group, &observed, 10).group;
     ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(true);
     (observed.pods[0].gate_open, observed.endpoint_ready) = (false, Some(false));
@@ -68,7 +68,7 @@ fn what_does_not_end_within_the_grace_period_is_counted() {
 
 #[test]
 fn a_pod_without_a_grace_period_is_a_failure() {
-    let (fleet, group, mut observed) = told_to_go(1);
+    let (fleet, group, mut observed) = with_ending_pod(1);
     observed.pods[1].ends_at = Some(at(10));
     assert_eq!(step(&fleet, &group, &observed, 10).group.phase, Phase::Failed);
     observed.pods.remove(1);
@@ -77,7 +77,7 @@ fn a_pod_without_a_grace_period_is_a_failure() {
 
 #[test]
 fn what_still_ends_beside_a_whole_group_is_only_a_leftover() {
-    let (fleet, group, mut observed) = told_to_go(1);
+    let (fleet, group, mut observed) = with_ending_pod(1);
     let mut new = pod(&group, 1);
     new.name = "llama-pods1-0-new".into();
     observed.pods.push(new);
@@ -96,7 +96,7 @@ fn a_pod_inside_its_grace_period_is_not_stuck() {
 }
 
 /// A group whose pods start their engine, under a fleet that asks for a launched one by now.
-fn plain_group(edit: impl FnOnce(&mut GroupStatus, &mut ObservedGroup)) -> Step {
+fn plain_group(edit: impl FnOnce(&mut GroupStatus, &mut ObservedGroup)) -> GroupDecision {
     let mut group = ready_entry(&plain_fleet(1), 0);
     let mut observed = healthy(&group, t0());
     observed.cluster.as_mut().unwrap().own_port = Some(9000);

@@ -19,7 +19,7 @@ fn failures_of_a_ready_group_close_the_gate_and_end_the_engine() {
             ray_mut(observed).engine.job = Some(ObservedJob::Ended("killed".to_owned()));
         }),
         ("rank 1 died", FailureKind::RankDied, true, &|observed| {
-            ray_mut(observed).engine.fault = Some(rank_died("rank 1 died", &[]));
+            ray_mut(observed).engine.failure = Some(rank_died("rank 1 died", &[]));
         }),
         ("not healthy", FailureKind::Unhealthy, true, &|observed| ray_mut(observed).engine.healthy = false),
         ("rank 1 is on node-2", FailureKind::WrongPlacement, true, &|observed| {
@@ -59,7 +59,7 @@ fn only_what_served_is_tried_again_without_a_wait() {
         let mut group = ready_entry(&fleet, 0);
         edit(&mut group);
         let mut observed = healthy(&group, t0());
-        ray_mut(&mut observed).engine.fault = Some(rank_died("killed", &[]));
+        ray_mut(&mut observed).engine.failure = Some(rank_died("killed", &[]));
         let failed = step(&fleet, &group, &observed, 1);
         assert_eq!(failed.group.phase, Phase::Failed);
         (failed.group.retry_after.map(|time| time.0), failed.group.message.unwrap())
@@ -81,7 +81,7 @@ fn the_next_launch_of_what_served_comes_as_soon_as_the_old_engine_has_ended() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
-    ray_mut(&mut observed).engine.fault = Some(rank_died("rank 1 died", &[]));
+    ray_mut(&mut observed).engine.failure = Some(rank_died("rank 1 died", &[]));
     let failed = step(&fleet, &group, &observed, 1);
     assert_eq!(kinds(&failed), ["gate false", "GroupFailed", "stop"]);
     observed.pods[0].gate_open = false;
@@ -99,7 +99,7 @@ fn a_dead_engine_fails_at_once_whatever_else_is_amiss() {
     let fleet = fleet(1);
     let dead: [&Edit; 3] = [
         &|observed| ray_mut(observed).engine.job = Some(ObservedJob::Ended("killed".to_owned())),
-        &|observed| ray_mut(observed).engine.fault = Some(rank_died("node worker lost", &[])),
+        &|observed| ray_mut(observed).engine.failure = Some(rank_died("node worker lost", &[])),
         &|observed| ray_mut(observed).engine.job = None,
     ];
     let amiss: [(Phase, &Edit); 2] = [
@@ -376,7 +376,7 @@ fn only_a_start_that_fails_on_whole_pods_counts_against_the_revision() {
         assert_eq!(step.group.phase, Phase::Failed);
         step.group.failed_starts
     };
-    let killed: &Edit = &|observed| ray_mut(observed).engine.fault = Some(rank_died("killed", &[]));
+    let killed: &Edit = &|observed| ray_mut(observed).engine.failure = Some(rank_died("killed", &[]));
     assert_eq!(failed(&starts, 1, killed), 1);
     assert_eq!(failed(&starts, 1, &|observed| drop(observed.pods.pop())), 0, "a pod was lost");
     assert_eq!(failed(&ready_entry(&fleet, 0), 29, killed), 1, "it was not available yet");
@@ -440,7 +440,7 @@ fn what_broke_first_is_named_before_what_ray_says() {
         let mut observed = healthy(&group, t0());
         let engine = &mut ray_mut(&mut observed).engine;
         engine.job = Some(ObservedJob::Ended("exit code 1".to_owned()));
-        engine.fault = Some(rank_died("rank 1 died", blamed));
+        engine.failure = Some(rank_died("rank 1 died", blamed));
         let failed = step(&fleet, &group, &observed, 1);
         (failed.failure.unwrap(), failed.group.message.unwrap())
     };

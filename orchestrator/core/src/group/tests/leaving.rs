@@ -2,7 +2,7 @@
 
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
-use super::{Step, kinds, step};
+use super::{GroupDecision, kinds, step};
 use crate::effect::Effect;
 use crate::observed::{ObservedGroup, ObservedJob};
 use crate::testing::*;
@@ -45,7 +45,7 @@ fn a_drain_ends_no_request() {
 }
 
 /// A group with three requests whose endpoints let go of it at 1 s, and what its drain says at a moment.
-fn draining(seconds: i64, edit: impl FnOnce(&mut ObservedGroup)) -> Step {
+fn draining(seconds: i64, edit: impl FnOnce(&mut ObservedGroup)) -> GroupDecision {
     let fleet = fleet(1);
     let group = GroupStatus {
         phase: Phase::Draining,
@@ -118,7 +118,7 @@ fn a_head_without_a_gate_goes_at_the_first_moment_without_requests() {
 
 #[test]
 fn what_a_drain_cuts_off_is_reported_with_the_cause() {
-    let reported = |step: Step| {
+    let reported = |step: GroupDecision| {
         let found = step.effects.into_iter().find_map(|effect| match effect {
             Effect::Event { message, .. } => Some(message),
             _ => None,
@@ -364,7 +364,7 @@ fn without_a_model_a_drain_settles_and_deletes() {
 }
 
 /// The same drain, of a head that its gate has closed for at 1 s and that endpoints list for ever.
-fn listed(drain: u64, seconds: i64, edit: impl FnOnce(&mut ObservedGroup)) -> Step {
+fn listed(drain: u64, seconds: i64, edit: impl FnOnce(&mut ObservedGroup)) -> GroupDecision {
     let mut fleet = fleet(1);
     fleet.drain_timeout = std::time::Duration::from_secs(drain);
     let group = GroupStatus { phase: Phase::Draining, ..with_goal(ready_entry(&fleet, 0), Goal::Retire) };

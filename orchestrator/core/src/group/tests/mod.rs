@@ -13,12 +13,12 @@ mod waiting;
 use rayfleet_api::ValidFleet;
 use rayfleet_api::status::GroupStatus;
 
-use super::Step;
+use super::GroupDecision;
 use crate::effect::Effect;
 use crate::observed::ObservedGroup;
 use crate::testing::at;
 
-fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, seconds: i64) -> Step {
+fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, seconds: i64) -> GroupDecision {
     let mut observed = observed.clone();
     if let Some(ray) = &mut observed.ray {
         ray.at = at(seconds);
@@ -27,7 +27,7 @@ fn step(fleet: &ValidFleet, group: &GroupStatus, observed: &ObservedGroup, secon
 }
 
 /// The short names of effects, in order.
-fn kinds(step: &Step) -> Vec<String> {
+fn kinds(step: &GroupDecision) -> Vec<String> {
     step.effects
         .iter()
         .map(|effect| match effect {

@@ -146,7 +146,7 @@ fn the_node_of_a_dead_rank_is_blamed() {
     let mut observed = healthy(&group, t0());
     let engine = &mut ray_mut(&mut observed).engine;
     engine.job = Some(ObservedJob::Ended("rank 1 died".to_owned()));
-    engine.fault = Some(rank_died("rank 1 died", &["10.0.0.1"]));
+    engine.failure = Some(rank_died("rank 1 died", &["10.0.0.1"]));
     let failed = step(&fleet, &group, &observed, 1);
     assert_eq!(failed.blamed.unwrap().nodes, ["node-1"]);
 }
@@ -158,7 +158,7 @@ fn what_befalls_all_nodes_at_once_is_no_nodes_fault() {
     let mut observed = healthy(&group, t0());
     let engine = &mut ray_mut(&mut observed).engine;
     engine.job = Some(ObservedJob::Ended("all ranks died".to_owned()));
-    engine.fault = Some(rank_died("all ranks died", &["10.0.0.0", "10.0.0.1"]));
+    engine.failure = Some(rank_died("all ranks died", &["10.0.0.0", "10.0.0.1"]));
     let failed = step(&fleet, &group, &observed, 1);
     assert_eq!((failed.group.phase, failed.blamed), (Phase::Failed, None));
 }
@@ -204,7 +204,7 @@ fn a_start_that_fails_on_one_node_says_that_it_never_served() {
     };
     let mut observed = healthy(&group, t0());
     let engine = &mut ray_mut(&mut observed).engine;
-    engine.fault = Some(rank_died("rank 1 died", &["10.0.0.1"]));
+    engine.failure = Some(rank_died("rank 1 died", &["10.0.0.1"]));
     assert!(!step(&fleet, &group, &observed, 1).blamed.unwrap().served);
 }
 
@@ -283,7 +283,7 @@ fn an_engine_that_is_broken_fails_although_its_job_still_runs() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
-    ray_mut(&mut observed).engine.fault = Some(rank_died("rank 1 died: SIGKILL", &[]));
+    ray_mut(&mut observed).engine.failure = Some(rank_died("rank 1 died: SIGKILL", &[]));
     let failed = step(&fleet, &group, &observed, 1);
     assert_eq!(
         (failed.group.phase, kinds(&failed)),

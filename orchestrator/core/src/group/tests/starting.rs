@@ -267,7 +267,7 @@ fn a_cluster_that_is_not_seen_yet_is_not_made_twice() {
 }
 
 #[test]
-fn what_the_launcher_reports_is_told_of_an_engine_that_starts() {
+fn a_starting_engine_shows_what_the_launcher_reports() {
     let fleet = fleet(1);
     let group = GroupStatus {
         phase: Phase::Placing,
@@ -284,7 +284,7 @@ fn what_the_launcher_reports_is_told_of_an_engine_that_starts() {
 }
 
 #[test]
-fn an_engine_that_was_told_to_drain_before_is_told_not_to() {
+fn an_engine_that_drained_before_is_asked_not_to() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());

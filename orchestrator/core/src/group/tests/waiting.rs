@@ -4,7 +4,7 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
-use crate::group::Step;
+use crate::group::GroupDecision;
 use crate::observed::{ObservedGroup, PodProblem};
 use crate::testing::*;
 
@@ -34,7 +34,7 @@ fn looks(
     from: i64,
     to: i64,
     edit: impl Fn(i64, &mut ObservedGroup),
-) -> (Step, i64) {
+) -> (GroupDecision, i64) {
     let mut group = group;
     let mut second = from;
     loop {
@@ -50,7 +50,7 @@ fn looks(
     }
 }
 
-fn gives_up(fleet: &ValidFleet, launch: u32, edit: impl Fn(i64, &mut ObservedGroup)) -> (Step, i64) {
+fn gives_up(fleet: &ValidFleet, launch: u32, edit: impl Fn(i64, &mut ObservedGroup)) -> (GroupDecision, i64) {
     looks(fleet, coming_up(fleet, launch), 0, 3 * HOUR, edit)
 }
 

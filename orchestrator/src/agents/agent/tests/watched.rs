@@ -177,7 +177,7 @@ impl Injected {
         let Ok(alive) = &observed.state else { return true };
         let engine = &alive.engine;
         let stalls = engine.load.is_some_and(|load| load.stalled_since.is_some());
-        let ill = engine.fault.is_some() || !engine.healthy || engine.unverified.is_some();
+        let ill = engine.failure.is_some() || !engine.healthy || engine.unverified.is_some();
         stalls || ill || !observed.unreachable_ips.is_empty() || alive.nodes.len() < 2
     }
 

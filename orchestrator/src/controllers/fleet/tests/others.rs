@@ -277,7 +277,7 @@ fn consenting() -> RayClusterFleet {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_of_aibrix_is_held_and_told_how_to_go_on() {
+async fn a_fleet_of_aibrix_is_held_with_a_cure() {
     let bench = bench(aibrix("2029-12-31T00:00:00Z"));
     let sent = bench.sent().await;
     assert_eq!(sent[..2], ["GET rayclusterfleets/f", SETS], "{sent:#?}");

@@ -25,7 +25,7 @@ pub(super) fn pull(pod: &Value, there: &BTreeSet<String>, duration: Duration) ->
 
 /// Why an image cannot be pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum PullError {
     /// No registry has it.
     Absent,
     /// The reference is not a valid image name.
@@ -33,12 +33,12 @@ pub(super) enum Fault {
 }
 
 /// The first image of a pod that cannot be pulled, and why.
-pub(super) fn fault<'p>(pod: &'p Value, bad: &[String]) -> Option<(&'p str, Fault)> {
+pub(super) fn pull_error<'p>(pod: &'p Value, bad: &[String]) -> Option<(&'p str, PullError)> {
     of(pod).find_map(|image| {
         if !is_reference(image) {
-            Some((image, Fault::BadName))
+            Some((image, PullError::BadName))
         } else if bad.iter().any(|bad| bad == image) {
-            Some((image, Fault::Absent))
+            Some((image, PullError::Absent))
         } else {
             None
         }
@@ -56,20 +56,20 @@ fn is_reference(image: &str) -> bool {
 
 /// Reason and message just after a failed attempt (`backing_off` false), and while the next one is waited
 /// for.
-pub(super) fn words(image: &str, fault: Fault, backing_off: bool) -> (&'static str, String) {
+pub(super) fn words(image: &str, pull_error: PullError, backing_off: bool) -> (&'static str, String) {
     let error = format!(
         "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
     );
-    match (fault, backing_off) {
-        (Fault::BadName, _) => (
+    match (pull_error, backing_off) {
+        (PullError::BadName, _) => (
             "InvalidImageName",
             format!(
                 "Failed to apply default image tag \"{image}\": couldn't parse image name \"{image}\": invalid \
                  reference format"
             ),
         ),
-        (Fault::Absent, false) => ("ErrImagePull", error),
-        (Fault::Absent, true) => {
+        (PullError::Absent, false) => ("ErrImagePull", error),
+        (PullError::Absent, true) => {
             ("ImagePullBackOff", format!("Back-off pulling image \"{image}\": ErrImagePull: {error}"))
         }
     }

@@ -47,14 +47,20 @@ pub(super) struct End {
     pub(super) ended: Timestamp,
 }
 
-/// Stage of a pod's life.
+/// Where a pod is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum PodState {
     /// Sandbox and images are prepared.
     Creating { until: Timestamp },
     /// Its image cannot be pulled. The kubelet reports the failure until `reported`, and the back-off until
     /// `again`.
-    NoImage { image: String, fault: image::Fault, backing_off: bool, reported: Timestamp, again: Timestamp },
+    NoImage {
+        image: String,
+        pull_error: image::PullError,
+        backing_off: bool,
+        reported: Timestamp,
+        again: Timestamp,
+    },
     /// A Secret that its environment refers to does not exist.
     NoSecret { secret: String, again: Timestamp },
     /// Its init container waits for the head.
@@ -71,7 +77,7 @@ pub(super) enum Stage {
 pub(super) struct Life {
     pub(super) node: String,
     address: String,
-    pub(super) stage: Stage,
+    pub(super) stage: PodState,
     pub(super) restarts: u64,
     pub(super) began: Timestamp,
     pub(super) last: Option<End>,
@@ -95,7 +101,7 @@ impl Life {
         Self {
             node: node.into(),
             address,
-            stage: Stage::Creating { until: images },
+            stage: PodState::Creating { until: images },
             restarts,
             began,
             last: None,
@@ -113,7 +119,7 @@ impl Life {
 
     /// Whether all containers are ready.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Running { is_ready: true, .. })
+        matches!(self.stage, PodState::Running { is_ready: true, .. })
     }
 
     /// Records that the API server has another version of the pod: the kubelet acts on it at `due`, or when
@@ -135,7 +141,7 @@ impl Life {
 
     /// Images that are on the node now because of this pod.
     pub(super) fn pulled(&self, pod: &Value, bad: &[String]) -> Vec<String> {
-        if matches!(self.stage, Stage::Creating { .. } | Stage::NoImage { .. }) {
+        if matches!(self.stage, PodState::Creating { .. } | PodState::NoImage { .. }) {
             return Vec::new();
         }
         image::of(pod).filter(|image| !bad.iter().any(|bad| bad == image)).map(str::to_owned).collect()
@@ -144,7 +150,7 @@ impl Life {
     /// Since when all of its containers have ended, if they have.
     pub(super) fn over_since(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Over { end } => Some(end.ended),
+            PodState::Over { end } => Some(end.ended),
             _ => None,
         }
     }
@@ -152,14 +158,14 @@ impl Life {
     /// When its next step is due if nothing changes before.
     pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let stage = match self.stage {
-            Stage::Creating { until } => Some(until),
-            Stage::NoImage { backing_off, reported, again, .. } => {
+            PodState::Creating { until } => Some(until),
+            PodState::NoImage { backing_off, reported, again, .. } => {
                 Some(if backing_off { again } else { reported })
             }
-            Stage::NoSecret { again, .. } | Stage::Down { again, .. } => Some(again),
-            Stage::Waiting { ask, .. } => Some(ask),
-            Stage::Running { ready, is_ready: false, .. } if now < ready => Some(ready),
-            Stage::Running { .. } | Stage::Over { .. } => None,
+            PodState::NoSecret { again, .. } | PodState::Down { again, .. } => Some(again),
+            PodState::Waiting { ask, .. } => Some(ask),
+            PodState::Running { ready, is_ready: false, .. } if now < ready => Some(ready),
+            PodState::Running { .. } | PodState::Over { .. } => None,
         };
         let stage = stage.filter(|_| self.stopping.is_none());
         earlier(earlier(stage, self.sync), self.stopping.filter(|_| self.over_since().is_none()))
@@ -175,47 +181,47 @@ impl Life {
             return before != self.stage;
         }
         match before.clone() {
-            Stage::Creating { until } if until <= plan.now => self.created(plan),
-            Stage::NoImage { again, .. } if again <= plan.now => self.created(plan),
-            Stage::NoImage { image, fault, reported, again, .. } if reported <= plan.now => {
-                self.stage = Stage::NoImage { image, fault, backing_off: true, reported, again };
+            PodState::Creating { until } if until <= plan.now => self.created(plan),
+            PodState::NoImage { again, .. } if again <= plan.now => self.created(plan),
+            PodState::NoImage { image, pull_error, reported, again, .. } if reported <= plan.now => {
+                self.stage = PodState::NoImage { image, pull_error, backing_off: true, reported, again };
             }
-            Stage::NoSecret { again, .. } if again <= plan.now => self.created(plan),
-            Stage::Waiting { since, ask } if ask <= plan.now => {
+            PodState::NoSecret { again, .. } if again <= plan.now => self.created(plan),
+            PodState::Waiting { since, ask } if ask <= plan.now => {
                 if plan.ray.answering_head(plan.api, plan.pods, plan.pod).is_some() {
                     self.initialized = Some(plan.now);
                     self.start(plan);
                 } else {
-                    self.stage = Stage::Waiting { since, ask: after(plan.now, ASK) };
+                    self.stage = PodState::Waiting { since, ask: after(plan.now, ASK) };
                 }
             }
-            Stage::Running { since, ready, .. } => match plan.ray.look(&self.address) {
+            PodState::Running { since, ready, .. } => match plan.ray.look(&self.address) {
                 ProcessState::Ended(code) => self.down(code, since, plan),
                 ProcessState::Runs { answers } if answers && ready <= plan.now => {
-                    self.stage = Stage::Running { since, ready, is_ready: true };
+                    self.stage = PodState::Running { since, ready, is_ready: true };
                 }
                 // One failed probe changes nothing.
                 ProcessState::Runs { .. } => {}
             },
-            Stage::Down { again, .. } if again <= plan.now => self.start(plan),
+            PodState::Down { again, .. } if again <= plan.now => self.start(plan),
             _ => {}
         }
-        let asks_again = |stage: &Stage| matches!(stage, Stage::Waiting { .. });
+        let asks_again = |stage: &PodState| matches!(stage, PodState::Waiting { .. });
         before != self.stage && !(asks_again(&before) && asks_again(&self.stage))
     }
 
     /// Sandbox and images are ready: goes on to the next stage.
     fn created(&mut self, plan: &Plan<'_>) {
-        if let Some((image, fault)) = image::fault(plan.pod, &plan.options.bad_images) {
+        if let Some((image, pull_error)) = image::pull_error(plan.pod, &plan.options.bad_images) {
             let wait = doubled(self.attempts);
             self.attempts += 1;
             let (image, reported) = (image.to_owned(), after(plan.now, TELL));
             let again = after(reported, wait);
-            self.stage = Stage::NoImage { image, fault, backing_off: false, reported, again };
+            self.stage = PodState::NoImage { image, pull_error, backing_off: false, reported, again };
         } else if let Err(secret) = ray::token(plan.api, plan.pod) {
-            self.stage = Stage::NoSecret { secret, again: after(plan.now, CONFIG) };
+            self.stage = PodState::NoSecret { secret, again: after(plan.now, CONFIG) };
         } else if waits_for_head(plan.pod) && self.initialized.is_none() {
-            self.stage = Stage::Waiting { since: plan.now, ask: after(plan.now, Duration::from_secs(1)) };
+            self.stage = PodState::Waiting { since: plan.now, ask: after(plan.now, Duration::from_secs(1)) };
         } else {
             self.start(plan);
         }
@@ -224,14 +230,14 @@ impl Life {
     fn start(&mut self, plan: &Plan<'_>) {
         match plan.ray.start(plan.api, plan.pods, plan.pod, &self.address) {
             Ok(()) => {
-                if let Stage::Down { end, .. } = self.stage {
+                if let PodState::Down { end, .. } = self.stage {
                     self.last = Some(end);
                     self.restarts += 1;
                 }
                 let ready = after(plan.now, plan.options.pod_start);
-                self.stage = Stage::Running { since: plan.now, ready, is_ready: false };
+                self.stage = PodState::Running { since: plan.now, ready, is_ready: false };
             }
-            Err(secret) => self.stage = Stage::NoSecret { secret, again: after(plan.now, CONFIG) },
+            Err(secret) => self.stage = PodState::NoSecret { secret, again: after(plan.now, CONFIG) },
         }
     }
 
@@ -240,7 +246,7 @@ impl Life {
         let end = End { code, began, ended: plan.now };
         let policy = plan.pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
         if policy == "Never" || (policy == "OnFailure" && code == 0) {
-            self.stage = Stage::Over { end };
+            self.stage = PodState::Over { end };
             return;
         }
         if after(began, FORGIVEN) <= plan.now {
@@ -249,12 +255,12 @@ impl Life {
         // The first restart is immediate; later ones back off.
         let wait = self.attempts.checked_sub(1).map_or(RESTART, doubled);
         self.attempts += 1;
-        self.stage = Stage::Down { end, again: after(plan.now, wait) };
+        self.stage = PodState::Down { end, again: after(plan.now, wait) };
     }
 
     /// Kills the container with SIGKILL. Returns whether it was running.
     pub(super) fn kill(&mut self, plan: &Plan<'_>) -> bool {
-        let Stage::Running { since, .. } = self.stage else { return false };
+        let PodState::Running { since, .. } = self.stage else { return false };
         plan.ray.end(&self.address, false);
         self.down(137, since, plan);
         true
@@ -276,7 +282,7 @@ impl Life {
             self.stopping = Some(end.min(last));
             return;
         }
-        let runs = matches!(self.stage, Stage::Running { .. });
+        let runs = matches!(self.stage, PodState::Running { .. });
         self.stopping = Some(if runs && plan.ray.holds_an_engine(&self.address) {
             last
         } else if runs {
@@ -297,12 +303,12 @@ impl Life {
             plan.ray.end(&self.address, is_asked_for(plan));
         }
         let began = match self.stage {
-            Stage::Running { since, .. } => since,
-            Stage::Down { end, .. } | Stage::Over { end } => end.began,
+            PodState::Running { since, .. } => since,
+            PodState::Down { end, .. } | PodState::Over { end } => end.began,
             _ => self.began,
         };
         let code = if killed { 137 } else { 143 };
-        self.stage = Stage::Over { end: End { code, began, ended: plan.now } };
+        self.stage = PodState::Over { end: End { code, began, ended: plan.now } };
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::object::{items, set_condition, written};
 use super::image;
-use super::life::{End, Life, Stage};
+use super::life::{End, Life, PodState};
 
 /// Condition types that a kubelet sets. Others in the status are left unchanged.
 const OWN: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
@@ -35,12 +35,13 @@ pub(super) fn status(pod: &Value, life: &Life, now: Timestamp) -> Map<String, Va
 
 fn phase(life: &Life) -> &'static str {
     match life.stage {
-        Stage::Creating { .. } | Stage::NoImage { .. } | Stage::NoSecret { .. } | Stage::Waiting { .. } => {
-            "Pending"
-        }
-        Stage::Running { .. } | Stage::Down { .. } => "Running",
-        Stage::Over { end } if end.code == 0 => "Succeeded",
-        Stage::Over { .. } => "Failed",
+        PodState::Creating { .. }
+        | PodState::NoImage { .. }
+        | PodState::NoSecret { .. }
+        | PodState::Waiting { .. } => "Pending",
+        PodState::Running { .. } | PodState::Down { .. } => "Running",
+        PodState::Over { end } if end.code == 0 => "Succeeded",
+        PodState::Over { .. } => "Failed",
     }
 }
 
@@ -52,7 +53,8 @@ fn conditions(pod: &Value, life: &Life, containers: &[Value], now: Timestamp) ->
         names.join(" ")
     };
     let init = items(&pod["spec"]["initContainers"]);
-    let began = matches!(life.stage, Stage::Running { .. } | Stage::Down { .. } | Stage::Over { .. });
+    let began =
+        matches!(life.stage, PodState::Running { .. } | PodState::Down { .. } | PodState::Over { .. });
     let mut initialized = json!({"type": "Initialized", "status": "True"});
     if !init.is_empty() && life.initialized.is_none() && !began {
         let message = format!("containers with incomplete status: [{}]", names(&|_| true, init));
@@ -61,7 +63,7 @@ fn conditions(pod: &Value, life: &Life, containers: &[Value], now: Timestamp) ->
         });
     }
     let unready = names(&|container| container["ready"] != true, containers);
-    let containers_ready = if matches!(life.stage, Stage::Over { .. }) {
+    let containers_ready = if matches!(life.stage, PodState::Over { .. }) {
         let reason = if phase(life) == "Failed" { "PodFailed" } else { "PodCompleted" };
         json!({"status": "False", "reason": reason})
     } else if unready.is_empty() {
@@ -122,11 +124,11 @@ fn waiting(reason: &str, message: Option<String>) -> Value {
 /// Why a container is not started while its pod cannot proceed.
 fn hindrance(container: &Value, life: &Life) -> Option<Value> {
     match &life.stage {
-        Stage::NoImage { image, fault, backing_off, .. } if container["image"] == *image => {
-            let (reason, message) = image::words(image, *fault, *backing_off);
+        PodState::NoImage { image, pull_error, backing_off, .. } if container["image"] == *image => {
+            let (reason, message) = image::words(image, *pull_error, *backing_off);
             Some(waiting(reason, Some(message)))
         }
-        Stage::NoSecret { secret, .. } if names_secret(container, secret) => {
+        PodState::NoSecret { secret, .. } if names_secret(container, secret) => {
             Some(waiting("CreateContainerConfigError", Some(format!("secret \"{secret}\" not found"))))
         }
         _ => None,
@@ -141,8 +143,8 @@ fn container_status(container: &Value, pod: &Value, life: &Life) -> Value {
     let init = items(&pod["spec"]["initContainers"]);
     let behind_init = !init.is_empty() && life.initialized.is_none();
     let state = match &life.stage {
-        Stage::Running { since, .. } => json!({"running": {"startedAt": written(*since)}}),
-        Stage::Down { end, again } if again.as_second() - end.ended.as_second() > 1 => {
+        PodState::Running { since, .. } => json!({"running": {"startedAt": written(*since)}}),
+        PodState::Down { end, again } if again.as_second() - end.ended.as_second() > 1 => {
             let seconds = again.as_second() - end.ended.as_second();
             let name = container["name"].as_str().unwrap_or_default();
             let of = pod["metadata"]["name"].as_str().unwrap_or_default();
@@ -150,14 +152,14 @@ fn container_status(container: &Value, pod: &Value, life: &Life) -> Value {
             let message = format!("back-off {seconds}s restarting failed container={name} pod={of}_{space}");
             waiting("CrashLoopBackOff", Some(message))
         }
-        Stage::Down { end, .. } | Stage::Over { end } => terminated(*end),
+        PodState::Down { end, .. } | PodState::Over { end } => terminated(*end),
         _ if behind_init => waiting("PodInitializing", None),
         _ => hindrance(container, life).unwrap_or_else(|| waiting("ContainerCreating", None)),
     };
-    let running = matches!(life.stage, Stage::Running { .. });
+    let running = matches!(life.stage, PodState::Running { .. });
     // While it waits to restart, its exit is its last state.
     let last = match life.stage {
-        Stage::Down { end, .. } if state["waiting"].is_object() => Some(end),
+        PodState::Down { end, .. } if state["waiting"].is_object() => Some(end),
         _ => life.last,
     };
     json!({
@@ -172,12 +174,12 @@ fn init_status(container: &Value, life: &Life) -> Value {
     let done = life.initialized;
     let state = match (&life.stage, done) {
         (_, Some(done)) => terminated(End { code: 0, began: life.began, ended: done }),
-        (Stage::Waiting { since, .. }, None) => json!({"running": {"startedAt": written(*since)}}),
+        (PodState::Waiting { since, .. }, None) => json!({"running": {"startedAt": written(*since)}}),
         (_, None) => hindrance(container, life).unwrap_or_else(|| waiting("PodInitializing", None)),
     };
     json!({
         "name": container["name"], "image": container["image"], "imageID": "",
-        "ready": done.is_some(), "started": matches!(life.stage, Stage::Waiting { .. }), "restartCount": 0,
+        "ready": done.is_some(), "started": matches!(life.stage, PodState::Waiting { .. }), "restartCount": 0,
         "state": state, "lastState": {},
     })
 }

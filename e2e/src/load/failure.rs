@@ -2,7 +2,7 @@
 
 /// A failed request. Every variant is a failure that a user of the Service would notice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum RequestFailure {
     /// No connection.
     #[error("connect: {0}")]
     Connect(String),
@@ -26,7 +26,7 @@ pub enum Fault {
     Wrong(String),
 }
 
-impl Fault {
+impl RequestFailure {
     /// The kind of failure, for counting.
     pub fn kind(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! Plays a scenario on a stage: the simulation, or a real cluster.
+//! Plays a scenario on a environment: the simulation, or a real cluster.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::scenario::{Healed, Member, Patch, Refused, Scenario, Step, Until, Victim};
 
 /// Where a scenario happens.
-pub trait Stage {
+pub trait Environment {
     /// Time since the start.
     fn now(&self) -> Duration;
     /// Adds a line to the trace.
@@ -68,62 +68,62 @@ pub enum Stuck {
 }
 
 /// Plays all steps.
-pub async fn play<S: Stage>(scenario: &Scenario, stage: &mut S) -> Result<(), Stuck> {
+pub async fn play<S: Environment>(scenario: &Scenario, environment: &mut S) -> Result<(), Stuck> {
     let at = |step: usize| move |cause: String| Stuck::Step { step, cause };
     for object in &scenario.others {
-        stage.create(object).await.map_err(at(0))?;
+        environment.create(object).await.map_err(at(0))?;
     }
     if scenario.from_aibrix {
-        stage.create_as_aibrix(&scenario.fleet).await.map_err(at(0))?;
+        environment.create_as_aibrix(&scenario.fleet).await.map_err(at(0))?;
     } else {
-        stage.create(&scenario.fleet).await.map_err(at(0))?;
+        environment.create(&scenario.fleet).await.map_err(at(0))?;
     }
     for (index, step) in scenario.steps.iter().enumerate() {
         let number = index + 1;
-        stage.log(format!("step {number}: {step:?}"));
+        environment.log(format!("step {number}: {step:?}"));
         match step {
-            Step::Apply(patch) => stage.apply(patch).await.map_err(at(number))?,
+            Step::Apply(patch) => environment.apply(patch).await.map_err(at(number))?,
             Step::Try(patch) => {
-                if let Err(refusal) = stage.apply(patch).await {
-                    stage.log(format!("refused: {refusal}"));
+                if let Err(refusal) = environment.apply(patch).await {
+                    environment.log(format!("refused: {refusal}"));
                 }
             }
-            Step::Delete => stage.delete().await.map_err(at(number))?,
-            Step::Kill(victim) => stage.kill(victim).await.map_err(at(number))?,
-            Step::Heal(healed) => stage.heal(healed).await.map_err(at(number))?,
-            Step::Uncordon(node) => stage.uncordon(node).await.map_err(at(number))?,
-            Step::Refuse(refused) => stage.refuse(Some(refused)).await.map_err(at(number))?,
-            Step::Allow => stage.refuse(None).await.map_err(at(number))?,
-            Step::Cordon(member) => stage.cordon(*member).await.map_err(at(number))?,
-            Step::Drain(member) => stage.drain(*member).await.map_err(at(number))?,
+            Step::Delete => environment.delete().await.map_err(at(number))?,
+            Step::Kill(victim) => environment.kill(victim).await.map_err(at(number))?,
+            Step::Heal(healed) => environment.heal(healed).await.map_err(at(number))?,
+            Step::Uncordon(node) => environment.uncordon(node).await.map_err(at(number))?,
+            Step::Refuse(refused) => environment.refuse(Some(refused)).await.map_err(at(number))?,
+            Step::Allow => environment.refuse(None).await.map_err(at(number))?,
+            Step::Cordon(member) => environment.cordon(*member).await.map_err(at(number))?,
+            Step::Drain(member) => environment.drain(*member).await.map_err(at(number))?,
             Step::Wait(length) => {
-                let end = stage.now() + length.0;
-                while stage.now() < end {
-                    let left = end.saturating_sub(stage.now());
-                    stage.pass(left).await;
+                let end = environment.now() + length.0;
+                while environment.now() < end {
+                    let left = end.saturating_sub(environment.now());
+                    environment.pass(left).await;
                 }
             }
-            Step::Until(until) => wait(number, until, stage).await?,
+            Step::Until(until) => wait(number, until, environment).await?,
         }
     }
     Ok(())
 }
 
-async fn wait<S: Stage>(step: usize, until: &Until, stage: &mut S) -> Result<(), Stuck> {
-    let started = stage.now();
+async fn wait<S: Environment>(step: usize, until: &Until, environment: &mut S) -> Result<(), Stuck> {
+    let started = environment.now();
     let end = started + until.within.0;
     loop {
-        let fleet = stage.fleet().await;
-        let left = fleet.is_none() && stage.leftovers().await;
+        let fleet = environment.fleet().await;
+        let left = fleet.is_none() && environment.leftovers().await;
         if holds(until, fleet.as_ref(), left) {
             return Ok(());
         }
-        let rest = end.saturating_sub(stage.now());
+        let rest = end.saturating_sub(environment.now());
         if rest.is_zero() {
             let is = fleet.as_ref().map_or_else(|| "gone".to_owned(), words);
             return Err(Stuck::Waiting { step, wanted: format!("{until:?}"), is, waited: until.within.0 });
         }
-        stage.pass(rest).await;
+        environment.pass(rest).await;
     }
 }
 

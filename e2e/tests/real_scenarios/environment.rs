@@ -1,4 +1,4 @@
-//! The real cluster as a stage. Its states come from a watch, in order: a condition is found even if it
+//! The real cluster as a environment. Its states come from a watch, in order: a condition is found even if it
 //! held only for a moment.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use rayfleet_e2e::cluster::call;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::processes::Process;
 use rayfleet_e2e::cluster::room::Room;
+use rayfleet_sim::run::environment::Environment;
 use rayfleet_sim::run::scenario::{Healed, Member, Patch, Refused, Victim};
-use rayfleet_sim::run::stage::Stage;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -41,7 +41,7 @@ enum Position {
     Here(Box<RayClusterFleet>),
 }
 
-pub(crate) struct RealStage<'s> {
+pub(crate) struct RealEnvironment<'s> {
     pub(crate) fixture: &'s Fixture,
     pub(crate) fleet: Fleet,
     pub(crate) room: Room,
@@ -68,7 +68,7 @@ pub(crate) struct RealStage<'s> {
     pub(crate) kuberay_away: JoinSet<()>,
 }
 
-impl<'s> RealStage<'s> {
+impl<'s> RealEnvironment<'s> {
     pub(crate) fn new(fixture: &'s Fixture, name: &str, room: Room, start: Instant) -> Self {
         let fleet = Fleet::new(&fixture.cluster, name);
         Self {
@@ -153,7 +153,7 @@ fn words(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }
 
-impl Stage for RealStage<'_> {
+impl Environment for RealEnvironment<'_> {
     fn now(&self) -> Duration {
         Duration::from_secs_f64(clock::seconds_since(self.start))
     }

@@ -1,4 +1,4 @@
-//! The simulation as a stage.
+//! The simulation as a environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use super::aibrix;
 use super::foreign_changes;
 use super::replicas::Replicas;
+use crate::run::environment::Environment;
 use crate::run::faults::{Obstacle, Shared};
 use crate::run::scenario::{Cut, Healed, Member, Patch, Refused, Victim};
-use crate::run::stage::Stage;
 
 /// Kinds that a fleet owns.
 const OWNED: [Kind; 5] =
@@ -26,7 +26,7 @@ const EVICT_AGAIN: Duration = Duration::from_secs(5);
 const DRAINED: Duration = Duration::from_mins(30);
 
 /// The parts of the world that a scenario touches.
-pub(super) struct SimStage {
+pub(super) struct SimEnvironment {
     pub(super) namespace: &'static str,
     pub(super) fleet: String,
     pub(super) api: ApiServer,
@@ -48,7 +48,7 @@ pub(super) struct SimStage {
     pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
 }
 
-impl SimStage {
+impl SimEnvironment {
     /// The name of a group, by its index in the order of slots.
     async fn group(&mut self, index: usize) -> Result<String, String> {
         let mut groups = self.fleet().await.and_then(|fleet| fleet.status).unwrap_or_default().groups;
@@ -137,7 +137,7 @@ impl SimStage {
     }
 }
 
-impl Stage for SimStage {
+impl Environment for SimEnvironment {
     fn now(&self) -> Duration {
         self.shared.trace.now()
     }

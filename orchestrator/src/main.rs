@@ -33,9 +33,9 @@ struct Arguments {
     /// one, and beside one for all there may be no other.
     #[arg(long, env = "RAYFLEET_NAMESPACES", value_name = "NAMESPACE,...")]
     namespaces: Option<Namespaces>,
-    /// Alpha: take an engine that serves by what it says itself, in a stream, instead of asking it and its dashboard every second.
-    /// For engines that Rayfleet launches.
-    #[arg(long, env = "RAYFLEET_ENGINE_WATCH")]
+    /// Take an engine that Rayfleet launched and that serves by what it says itself, in a stream, instead of asking it and its
+    /// dashboard every second. An engine without that stream is asked either way.
+    #[arg(long, env = "RAYFLEET_ENGINE_WATCH", default_value_t = true, action = clap::ArgAction::Set)]
     engine_watch: bool,
     /// Namespace of the lease that the replicas of an installation elect their leader by. Without --namespaces one orchestrator leads
     /// in a cluster: then all replicas of all installations must name the same. With it, each installation's own.

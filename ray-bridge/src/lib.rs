@@ -21,7 +21,7 @@
 //! let nodes = seen.cluster.map(|c| c.nodes).unwrap_or_default();
 //! let placement = plan(spec.shape, &nodes, &Policy::default())?;
 //! bridge.launch(&target, &spec, &placement).await?; // again after a time-out: never a second engine
-//! let state = bridge.observe(&target, Some(&spec.name), ObserveOptions::deep()).await?;
+//! let state = bridge.observe(&target, Some(&spec.name), ObserveOptions::full()).await?;
 //! # let _ = state; Ok(())
 //! # }
 //! ```

@@ -18,10 +18,22 @@ use crate::{CallError, NodeId, SubmissionId};
 pub struct ObserveOptions {
     /// Time limit of the whole observation. It takes at most three rounds of calls, a third of this each.
     pub deadline: Duration,
-    /// Also read nodes and ranks if the engine serves.
-    pub deep: bool,
+    /// How much is read of an engine that is there.
+    pub depth: Depth,
     /// The most nodes that may be alive: a dashboard that lists more belongs to another cluster, or lies.
     pub most_nodes: usize,
+}
+
+/// How much is read of an engine that Ray knows. One that has ended is read in full, as that explains its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Its job and its port: two calls, or three.
+    Brief,
+    /// These while it serves; else also its log, its ranks and all nodes.
+    #[default]
+    UntilServing,
+    /// Everything.
+    Full,
 }
 
 /// How many of the dead nodes that Ray remembers are kept.
@@ -31,21 +43,21 @@ const MOST_RANKS: usize = 2 * Shape::MOST_RANKS as usize;
 
 impl Default for ObserveOptions {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(9), deep: false, most_nodes: 4096 }
+        Self { deadline: Duration::from_secs(9), depth: Depth::default(), most_nodes: 4096 }
     }
 }
 
 impl ObserveOptions {
     /// Observes everything.
-    pub fn deep() -> Self {
-        Self { deep: true, ..Self::default() }
+    pub fn full() -> Self {
+        Self { depth: Depth::Full, ..Self::default() }
     }
 }
 
 /// One Ray cluster and its engine, as observed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RayState {
-    /// The Ray cluster; `None` if it was not read because the engine serves.
+    /// The Ray cluster; `None` if it was not read, see [`Depth`].
     pub cluster: Option<ClusterState>,
     /// The requested engine; `None` if none was requested, or if Ray knows no job of its name.
     pub engine: Option<EngineState>,
@@ -136,8 +148,7 @@ impl EngineState {
 impl Bridge {
     /// Observes a cluster, and the engine `want` if given.
     ///
-    /// An engine that serves costs three concurrent calls; the rest is read only while it does not serve, or
-    /// with [`ObserveOptions::deep`]. Errors are those of the dashboard: an engine that does not answer is a
+    /// An engine that serves costs three concurrent calls; what else is read says the [`Depth`]. Errors are those of the dashboard: an engine that does not answer is a
     /// state.
     pub async fn observe(
         &self,
@@ -150,7 +161,7 @@ impl Bridge {
         let Some(want) = want else {
             return Ok(RayState { cluster: Some(cluster(&dashboard, options).await?), engine: None });
         };
-        let port = port(self.engine_within(target, limits), limits.call);
+        let port = port(self.engine_within(target, limits), limits.call, options.depth);
         with_port(&dashboard, want, options, port).await
     }
 
@@ -174,7 +185,7 @@ async fn with_port(
     options: ObserveOptions,
     port: impl Future<Output = Option<(Health, Option<Load>)>>,
 ) -> Result<RayState, CallError> {
-    if options.deep {
+    if options.depth == Depth::Full {
         let (cluster, job, port) = join3(cluster(dashboard, options), dashboard.job(want), port).await;
         let state = match found(job)? {
             Some(job) => Some(follow(dashboard, want, job, port, true).await?),
@@ -188,7 +199,7 @@ async fn with_port(
         return Ok(RayState { cluster: Some(cluster(dashboard, options).await?), engine: None });
     };
     let serves = job.status == JobStatus::Running && matches!(port, Some((Health::Serving, _)));
-    if serves {
+    if serves || (options.depth == Depth::Brief && !job.status.has_ended()) {
         let state = follow(dashboard, want, job, port, false).await?;
         return Ok(RayState { cluster: None, engine: Some(state) });
     }
@@ -226,20 +237,26 @@ fn few(dashboard: &Dashboard, mut nodes: Vec<Node>, most: usize) -> Result<Vec<N
     Ok(nodes)
 }
 
-/// Both within one call's time limit, although reading the load may take two calls.
-async fn port(engine: Option<EngineClient>, limit: Duration) -> Option<(Health, Option<Load>)> {
+/// Both within one call's time limit, although reading the load may take two calls. For a brief look an engine that does not serve is
+/// not asked for its load.
+async fn port(engine: Option<EngineClient>, limit: Duration, depth: Depth) -> Option<(Health, Option<Load>)> {
     let engine = engine?;
-    let (health, load) = join(engine.health(), tokio::time::timeout(limit, engine.load())).await;
-    Some((health, load.ok().and_then(Result::ok)))
+    let load = || async { tokio::time::timeout(limit, engine.load()).await.ok().and_then(Result::ok) };
+    if depth == Depth::Brief {
+        let health = engine.health().await;
+        let load = if health == Health::Serving { load().await } else { None };
+        return Some((health, load));
+    }
+    Some(join(engine.health(), load()).await)
 }
 
-/// The state of a job, with the calls that it requires.
+/// The state of a job, with the calls that it requires; with `in_full` also its ranks, and what explains a start that goes on.
 async fn follow(
     dashboard: &Dashboard,
     want: &SubmissionId,
     job: Job,
     port: Option<(Health, Option<Load>)>,
-    look_at_ranks: bool,
+    in_full: bool,
 ) -> Result<EngineState, CallError> {
     let plan = plan_of(&job);
     let ended = job.status.has_ended();
@@ -249,14 +266,14 @@ async fn follow(
     let (log, placed, supervisor) = join3(
         async {
             // The log explains a state that is known without it, so a failure to read it is no error.
-            if ended || (running && !serves) {
+            if ended || (in_full && running && !serves) {
                 dashboard.log_tail_of(want, &job).await.unwrap_or_default()
             } else {
                 String::new()
             }
         },
         async {
-            if !look_at_ranks || !(ended || running) {
+            if !in_full || !(ended || running) {
                 return Ok(None);
             }
             match placed(dashboard, want, plan.as_ref()).await {
@@ -267,7 +284,7 @@ async fn follow(
         },
         async {
             // An engine that serves has not ended.
-            let look = look_at_ranks && running && !serves;
+            let look = in_full && running && !serves;
             if look { dead_supervisor(dashboard, want).await } else { Ok(None) }
         },
     )

@@ -229,7 +229,7 @@ async fn every_call(target: &Target) -> BTreeMap<&'static str, Option<CallErrorK
         ("load", fault(engine.load().await)),
         ("models", fault(engine.models().await)),
         ("probe", probed),
-        ("observe", fault(bridge.observe(target, Some(&j), ObserveOptions::deep()).await)),
+        ("observe", fault(bridge.observe(target, Some(&j), ObserveOptions::full()).await)),
     ])
 }
 

@@ -128,7 +128,7 @@ async fn the_largest_replies_of_many_clusters_take_little_memory_and_delay_no_ot
     let before = peak();
     let names: Vec<String> = (0..24).map(|n| format!("hostile-{n}")).collect();
     let (chat, deep) =
-        (id("chat"), ObserveOptions { deadline: Duration::from_mins(3), ..ObserveOptions::deep() });
+        (id("chat"), ObserveOptions { deadline: Duration::from_mins(3), ..ObserveOptions::full() });
     let hostile = join_all(names.iter().map(|name| {
         let target = named(name, &server.url);
         let (bridge, chat) = (bridge.clone(), chat.clone());

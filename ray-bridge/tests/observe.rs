@@ -165,7 +165,7 @@ async fn a_draining_engine_is_asked_for_work_without_an_open_request() {
 #[tokio::test]
 async fn a_deep_observation_compares_the_ranks_with_the_plan() {
     let cluster = cluster().await;
-    let state = cluster.observe(ObserveOptions::deep()).await;
+    let state = cluster.observe(ObserveOptions::full()).await;
     let engine = state.engine.unwrap();
     assert!(engine.is_placed(), "{:?}", engine.placed);
     let placed = engine.placed.unwrap();
@@ -186,7 +186,7 @@ async fn ranks_on_other_nodes_than_planned_are_reported() {
         moved["node_id"] = json!(STAGE_1);
     });
     cluster.ray.on("GET /api/v0/actors", [elsewhere]);
-    let engine = cluster.observe(ObserveOptions::deep()).await.engine.unwrap();
+    let engine = cluster.observe(ObserveOptions::full()).await.engine.unwrap();
     assert!(!engine.is_placed());
     let said: Vec<String> = engine.placed.unwrap().differences.iter().map(ToString::to_string).collect();
     assert_eq!(said, [format!("rank 1 (TP1 PP0) is on node {STAGE_1}, planned node {STAGE_0} ()")]);
@@ -339,7 +339,7 @@ async fn a_removed_group_of_the_same_name_is_ignored() {
         groups.insert(0, old);
     });
     cluster.ray.on("GET /api/v0/placement_groups", [two]);
-    assert!(cluster.observe(ObserveOptions::deep()).await.engine.unwrap().is_placed());
+    assert!(cluster.observe(ObserveOptions::full()).await.engine.unwrap().is_placed());
     let actors = cluster.ray.asked().into_iter().find(|a| a.path.starts_with("/api/v0/actors")).unwrap();
     assert!(actors.path.ends_with("filter_values=f4e60b2be3d31d24898287adfacb0b000000"), "{}", actors.path);
 }
@@ -373,7 +373,7 @@ async fn an_engine_that_never_answers_costs_at_most_the_deadline() {
 #[tokio::test]
 async fn a_dashboard_that_never_answers_is_an_error_of_that_cluster() {
     let target = target(&silent().await, None);
-    let options = ObserveOptions { deadline: Duration::from_millis(300), ..ObserveOptions::deep() };
+    let options = ObserveOptions { deadline: Duration::from_millis(300), ..ObserveOptions::full() };
     let error = bridge().observe(&target, Some(&id("chat")), options).await.unwrap_err();
     assert_eq!(error.kind, CallErrorKind::TimedOut { after_ms: 100 });
     assert!(error.to_string().starts_with("prod/chat-0: dashboard GET /api/"), "{error}");

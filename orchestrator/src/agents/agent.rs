@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::Health;
-use ray_bridge::observe::ObserveOptions;
+use ray_bridge::observe::{Depth, ObserveOptions};
 use ray_bridge::{Bridge, CallError, CallErrorKind, Target, base_of};
 use rayfleet_core::observed::{ObservedProbe, ObservedRay, RayReport};
 use tokio::sync::watch;
@@ -35,6 +35,8 @@ const QUICK: Duration = Duration::from_millis(300);
 const STEADY: Duration = Duration::from_secs(1);
 /// Time between looks at everything, ranks and nodes included, of an engine that serves.
 const DEEP: Duration = Duration::from_secs(5);
+/// Time between looks at everything of an engine that starts: its log, its ranks and all nodes.
+const STARTING: Duration = Duration::from_secs(2);
 /// Longest time for one look.
 const LOOK: Duration = Duration::from_secs(9);
 /// Wait after a command that failed, so that a broken cluster is not flooded.
@@ -69,8 +71,16 @@ pub(crate) struct Agent {
     launched: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     last_look: Option<Instant>,
-    /// When what the engine says was last taken for a look.
+    /// When the last look was that read all there was to read, and whether one came after it that did not.
+    last_full: Option<Instant>,
+    looked_briefly: bool,
+    /// The launch of which the last look found no job.
+    absent: Option<Submission>,
+    /// When what the engine says was last taken for a look, and when a line was that it sent.
     attended: Option<Instant>,
+    line_taken: Option<Instant>,
+    /// A line came too soon after the last one.
+    line_waits: bool,
     watch: GroupWatch,
     /// The launch that the last look found well in every respect: its watch is enough.
     resting: Option<Submission>,
@@ -107,7 +117,12 @@ impl Agent {
             launched: None,
             last_deep: None,
             last_look: None,
+            last_full: None,
+            looked_briefly: false,
+            absent: None,
             attended: None,
+            line_taken: None,
+            line_waits: false,
             watch: GroupWatch::default(),
             resting: None,
             called: false,
@@ -133,21 +148,20 @@ impl Agent {
         let mut heard = None;
         loop {
             let assignment = self.assignment.borrow_and_update().clone();
-            let pace = match assignment.pace {
-                _ if self.slow => AFTER_TROUBLE,
-                PollInterval::Quick => QUICK,
-                PollInterval::Steady => STEADY,
-            };
             let target = self.target(assignment.clone()).await;
             match &target {
                 Some(Ok(target)) => self.attend(&assignment, target, heard.take()).boxed().await,
                 Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
                 None => {}
             }
+            let wait = self.until_next(assignment.pace);
             // While the group cannot be reached, commands stay where they are. After trouble they wait: a broken cluster is not flooded.
             let reached = target.and_then(Result::ok).filter(|_| !self.is_quiet());
             let commands = self.commands.clone();
             let command = reached.map(|target| async move { (commands.next().await, target) });
+            let (hearing, group, head) =
+                (&self.shared.hearing, &assignment.group, assignment.pods.head_ip.as_deref());
+            let sign = |at| hearing.record_line(group, head, at);
             tokio::select! {
                 // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
                 // probe is answered once, so commands and looks keep each other from starving.
@@ -160,10 +174,22 @@ impl Agent {
                     self.carry_out(command, &target).await;
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
-                said = self.watch.next() => heard = Some(said),
-                () = tokio::time::sleep(pace) => {}
+                said = self.watch.next(sign) => heard = Some(said),
+                () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Time until the next look, unless something happens before.
+    fn until_next(&self, pace: PollInterval) -> Duration {
+        let pace = match pace {
+            _ if self.slow => AFTER_TROUBLE,
+            PollInterval::Quick => QUICK,
+            PollInterval::Steady => STEADY,
+        };
+        // A line that came too soon after the last one is taken when its time has come.
+        let last = self.line_taken.filter(|_| self.line_waits);
+        last.map_or(pace, |last| (last + STEADY).saturating_duration_since(clock::monotonic()).min(pace))
     }
 
     /// Where the group answers; `None` before its head has an address.
@@ -195,10 +221,14 @@ impl Agent {
     /// `port` is what the engine's port is known to answer; without it, it is asked.
     async fn look(&mut self, assignment: &Assignment, target: &Target, deep: bool, port: Option<Port>) {
         let started = clock::monotonic();
+        let depth = if deep { Depth::Full } else { self.depth(assignment, started) };
         let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
-        let options = ObserveOptions { deadline: LOOK, deep, most_nodes };
+        let options = ObserveOptions { deadline: LOOK, depth, most_nodes };
         let observed = match &assignment.engine {
             Engine::Launched { submission, .. } => {
+                // Where nothing was launched nobody need be asked how it is.
+                let nobody = || self.absent.as_ref().filter(|absent| *absent == submission);
+                let port = port.or_else(|| nobody().map(|_| (Health::NotYet, None)));
                 let observed = match port.clone() {
                     Some(port) => {
                         self.shared
@@ -221,6 +251,16 @@ impl Agent {
         };
         self.last_look = Some(started);
         self.called &= !deep;
+        self.absent = match (&assignment.engine, &observed) {
+            (Engine::Launched { submission, .. }, Ok(alive)) if alive.engine.job.is_none() => {
+                Some(submission.clone())
+            }
+            _ => None,
+        };
+        self.looked_briefly = depth == Depth::Brief;
+        if !self.looked_briefly {
+            self.last_full = observed.is_ok().then_some(started);
+        }
         self.resting = match (&assignment.engine, &observed) {
             (Engine::Launched { submission, .. }, Ok(alive)) if attend::is_well(&alive.engine) => {
                 Some(submission.clone())
@@ -243,6 +283,14 @@ impl Agent {
             clock::monotonic(),
         );
         self.report(assignment, observed.map_err(|error| brief(&error.to_string())));
+    }
+
+    /// How much to read of an engine where nothing asks for all of it: of one that starts little, but now and then.
+    fn depth(&self, assignment: &Assignment, now: Instant) -> Depth {
+        let Engine::Launched { submission, .. } = &assignment.engine else { return Depth::UntilServing };
+        let is_over = self.last_full.is_none_or(|last| now.saturating_duration_since(last) >= STARTING);
+        let brief = assignment.pace == PollInterval::Quick && self.memory.starts(submission) && !is_over;
+        if brief { Depth::Brief } else { Depth::UntilServing }
     }
 
     /// A token that Ray refuses is read again.

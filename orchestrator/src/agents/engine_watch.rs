@@ -93,14 +93,16 @@ impl GroupWatch {
         Some((open.heard, open.said.as_ref().map(|said| &said.load)))
     }
 
-    /// Waits for something new; for ever while nothing is watched. Nothing is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> Heard {
+    /// Waits for something new; for ever while nothing is watched. Nothing is lost if the future is dropped. `sign` is called with the
+    /// time of each line, also of one that says nothing new.
+    pub(super) async fn next(&mut self, sign: impl Fn(Instant)) -> Heard {
         loop {
             let Some(open) = &mut self.open else { return std::future::pending().await };
             let until = (open.heard + SILENCE).max(clock::monotonic() + READ);
             let port = match timeout_at(until.into(), open.watch.next()).await {
                 Ok(Ok(Some(said))) => {
                     open.heard = clock::monotonic();
+                    sign(open.heard);
                     if open.said.replace(said.clone()).as_ref() == Some(&said) {
                         continue;
                     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use ray_bridge::Bridge;
 use tokio::sync::watch;
 
 use super::assignment::Assignment;
 use super::reachability::{ASK, Reachability};
 use crate::clock;
+use crate::kubernetes::{GroupKey, GroupPods};
 
 /// Asks the group's machines for a sign of life, for ever.
 pub(super) async fn listen(
@@ -16,22 +17,43 @@ pub(super) async fn listen(
     hearing: Arc<Reachability>,
     assignment: watch::Receiver<Assignment>,
 ) {
+    join(ask_workers(&bridge, &hearing, &assignment), ask_head(&bridge, &hearing, &assignment)).await;
+}
+
+async fn ask_workers(bridge: &Bridge, hearing: &Reachability, assignment: &watch::Receiver<Assignment>) {
     loop {
-        let (group, pods) = {
-            let assignment = assignment.borrow();
-            (assignment.group.clone(), assignment.pods.clone())
-        };
+        let (group, pods) = current(assignment);
         let asked = clock::monotonic();
         hearing.probing(&group, &pods.ips, pods.well, asked);
-        // What a watched engine says is a sign of its machine.
-        let heard = pods.head_ip.as_ref().filter(|_| hearing.is_watched(&group, asked));
-        let ips = pods.ips.iter().filter(|ip| heard != Some(*ip));
+        let workers = pods.ips.iter().filter(|ip| pods.head_ip.as_ref() != Some(*ip));
+        let group = &group;
         // Each answer counts when it comes: a dead machine takes a second to be silent.
-        let (bridge, hearing, group) = (&bridge, &hearing, &group);
-        join_all(ips.map(|ip| async move {
+        join_all(workers.map(|ip| async move {
             hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
         }))
         .await;
         tokio::time::sleep_until((asked + ASK).into()).await;
     }
+}
+
+/// What a watched engine says is a sign of its machine: it is asked when that stays away.
+async fn ask_head(bridge: &Bridge, hearing: &Reachability, assignment: &watch::Receiver<Assignment>) {
+    loop {
+        let (group, pods) = current(assignment);
+        let asked = clock::monotonic();
+        let next = match (&pods.head_ip, hearing.watched_until(&group, asked)) {
+            (_, Some(until)) => until.min(asked + ASK),
+            (Some(ip), None) => {
+                hearing.record_connection(&group, ip, bridge.gives_sign(ip).await, asked);
+                asked + ASK
+            }
+            (None, None) => asked + ASK,
+        };
+        tokio::time::sleep_until(next.into()).await;
+    }
+}
+
+fn current(assignment: &watch::Receiver<Assignment>) -> (GroupKey, GroupPods) {
+    let assignment = assignment.borrow();
+    (assignment.group.clone(), assignment.pods.clone())
 }

@@ -13,15 +13,16 @@ use crate::kubernetes::GroupKey;
 
 /// Time between questions to one machine.
 pub(super) const ASK: Duration = Duration::from_secs(2);
-/// A machine that is silent for this long, and for at least three questions, is gone, if there is a witness.
+/// A machine that is silent for this long, and has not answered so many questions in a row, is gone, if there is a witness.
 const SILENCE: Duration = Duration::from_secs(5);
+const MISSED: u32 = 2;
 /// A witness has been heard without a break for this long. More than the time between two questions: when everything falls silent at
 /// once, the one that was asked last is no witness against the others.
 const WITNESS: Duration = Duration::from_secs(3);
 /// By then a witness would have been heard, if there were one.
 const NO_REPLY: Duration = Duration::from_secs(10);
-/// An engine whose watch brought nothing for this long is not watched: its signs of life come every two seconds.
-const WATCHED: Duration = Duration::from_secs(3);
+/// An engine whose watch brought nothing for this long is asked: its signs of life come every two seconds.
+const WATCHED: Duration = Duration::from_millis(2500);
 /// A group that nobody has asked for this long counts for nothing.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -60,11 +61,12 @@ struct Group {
     watched: Option<Instant>,
 }
 
-/// A machine: when it was last heard, and since when without a break.
+/// A machine: when it was last heard, since when without a break, and how many questions it has not answered since.
 #[derive(Clone, Copy, Debug, Default)]
 struct Contact {
     last: Option<Instant>,
     since: Option<Instant>,
+    missed: u32,
 }
 
 impl Contact {
@@ -72,8 +74,10 @@ impl Contact {
     fn enter(&mut self, answered: bool, now: Instant) -> bool {
         if !answered {
             self.since = None;
+            self.missed = self.missed.saturating_add(1);
             return false;
         }
+        self.missed = 0;
         self.last = self.last.max(Some(now));
         now.saturating_duration_since(*self.since.get_or_insert(now)) >= WITNESS
     }
@@ -130,10 +134,10 @@ impl Reachability {
         }
     }
 
-    /// Whether the watch of a group's engine brings signs of life.
-    pub(crate) fn is_watched(&self, group: &GroupKey, now: Instant) -> bool {
+    /// Until when the signs of life that the watch of a group's engine brings are enough; `None` if they are not.
+    pub(crate) fn watched_until(&self, group: &GroupKey, now: Instant) -> Option<Instant> {
         let last = self.0.lock().groups.get(group).and_then(|entry| entry.watched);
-        last.is_some_and(|last| now.saturating_duration_since(last) < WATCHED)
+        last.map(|last| last + WATCHED).filter(|until| *until > now)
     }
 
     /// What is to be said of a group now.
@@ -183,7 +187,9 @@ impl Table {
         // A machine is no witness against itself: it was not heard after it was heard last.
         let witness = self.witnesses.get(&key.namespace);
         let against = |last: Instant| witness.is_some_and(|heard| *heard >= last + WITNESS);
-        let gone = |run: &Contact| run.last.is_some_and(|last| silent(last) && against(last));
+        let gone = |run: &Contact| {
+            run.missed >= MISSED && run.last.is_some_and(|last| silent(last) && against(last))
+        };
         let no_sign = group.machines.iter().filter(|(_, run)| gone(run)).map(|(ip, _)| ip.clone()).collect();
         let last = group.last();
         let since = last.unwrap_or(group.first);

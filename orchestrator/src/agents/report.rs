@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use ray_bridge::CallError;
 use ray_bridge::dashboard::JobStatus;
-use ray_bridge::engine::{Health, Load};
+use ray_bridge::engine::{Health, Load, Phase};
 use ray_bridge::observe::{EngineState, Placed, RayState};
 use rayfleet_core::observed::{
     ObservedEngine, ObservedJob, ObservedLoad, ObservedProbe, ObservedRank, RayReport,
@@ -30,6 +30,8 @@ const MOST_DIFFERENCES: usize = 8;
 pub(crate) struct ObservationCache {
     /// Ranks of the launch that was looked at last.
     ranks: Option<(Submission, ObservedEngine)>,
+    /// What the launcher said of this launch when its log was read last.
+    note: Option<(Submission, String)>,
     /// Outcome of the probe prompt, by launch.
     pub probe: Option<(Submission, ObservedProbe)>,
     /// Why a launch fails: the first words about failures of this kind.
@@ -54,10 +56,10 @@ impl ObservationCache {
         let ranks = self.ranks_of(want, &engine);
         let probe = self.probe.as_ref().filter(|(of, _)| of == want).map(|(_, observed)| observed.clone());
         let healthy = engine.health == Some(Health::Serving);
-        let note = engine.phase.as_ref().map(|phase| match &phase.message {
-            Some(message) => brief(&format!("{:?}: {message}", phase.kind)),
-            None => format!("{:?} for {:.0} s", phase.kind, phase.seconds),
-        });
+        if healthy || engine.phase.is_some() || state.cluster.is_some() {
+            self.note = engine.phase.as_ref().map(|phase| (want.clone(), words_of(phase)));
+        }
+        let note = self.note.as_ref().filter(|(of, _)| of == want).map(|(_, words)| words.clone());
         let alive = RayReport {
             nodes: self.addresses(),
             engine: ObservedEngine {
@@ -89,6 +91,14 @@ impl ObservationCache {
     /// Whether this launch, or the pod's own engine, was healthy when the dashboard last answered.
     pub(crate) fn was_healthy(&self, of: Option<&Submission>) -> bool {
         self.last_of(of).is_some_and(|last| last.engine.healthy)
+    }
+
+    /// Whether this launch was on its way when it was looked at last, and nothing was wrong with it.
+    pub(crate) fn starts(&self, of: &Submission) -> bool {
+        self.last_of(Some(of)).is_some_and(|last| {
+            let runs = matches!(last.engine.job, Some(ObservedJob::Pending | ObservedJob::Running));
+            runs && !last.engine.healthy && last.engine.failure.is_none()
+        })
     }
 
     fn last_of(&self, of: Option<&Submission>) -> Option<&RayReport> {
@@ -201,6 +211,13 @@ impl ObservationCache {
             Some((of, ranks)) if of == want => ranks.clone(),
             _ => ObservedEngine::default(),
         }
+    }
+}
+
+fn words_of(phase: &Phase) -> String {
+    match &phase.message {
+        Some(message) => brief(&format!("{:?}: {message}", phase.kind)),
+        None => format!("{:?} for {:.0} s", phase.kind, phase.seconds),
     }
 }
 

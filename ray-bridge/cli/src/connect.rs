@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ray_bridge::dashboard::{Dashboard, Job};
 use ray_bridge::engine::{EngineClient, LaunchRecord, plan_of};
-use ray_bridge::observe::{ObserveOptions, RayState};
+use ray_bridge::observe::{Depth, ObserveOptions, RayState};
 use ray_bridge::placement::{Placement, RayNode};
 use ray_bridge::{Bridge, CallError, CallErrorKind as Call, Limits, SubmissionId, Target, Token, base_of};
 use rayfleet_cli_kit::CliError;
@@ -104,7 +104,8 @@ impl Session {
 
     /// How much to observe, each call within the time limit of one.
     pub(crate) fn depth(&self, deep: bool) -> ObserveOptions {
-        ObserveOptions { deadline: self.call * 3, deep, ..ObserveOptions::default() }
+        let depth = if deep { Depth::Full } else { Depth::UntilServing };
+        ObserveOptions { deadline: self.call * 3, depth, ..ObserveOptions::default() }
     }
 
     /// The job of an engine; `None` if Ray knows none of this name.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ray_bridge::engine::Health;
-use ray_bridge::observe::{ObserveOptions, RayState};
+use ray_bridge::observe::{Depth, ObserveOptions, RayState};
 use ray_bridge::{Bridge, Limits, SubmissionId, Target};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -100,7 +100,8 @@ async fn watch(bridge: Bridge, target: Target, engine: SubmissionId, from: Insta
             tally.periods.push(began - before);
         }
         let deep = last_deep.is_none_or(|last| began - last >= DEEP);
-        let options = ObserveOptions { deadline: LOOK, deep, ..ObserveOptions::default() };
+        let depth = if deep { Depth::Full } else { Depth::UntilServing };
+        let options = ObserveOptions { deadline: LOOK, depth, ..ObserveOptions::default() };
         let well =
             bridge.observe(&target, Some(&engine), options).await.is_ok_and(|state| is_well(&state, deep));
         if deep && well {

@@ -10,7 +10,7 @@ use super::reachability;
 use crate::observed::{ObservedEngine, ObservedJob, ObservedPod, RayReport};
 use crate::time;
 
-/// An answer older than this is no answer: the observer asks every few seconds at its slowest, so it
+/// An answer older than this is no answer: the observer reports every ten seconds at its slowest, so it
 /// is stuck or gone.
 const STALE: Duration = Duration::from_secs(30);
 

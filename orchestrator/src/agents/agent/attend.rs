@@ -16,7 +16,7 @@ use crate::clock;
 /// launcher calls when ranks or nodes change: what they find then is that the dashboard answers.
 const RESTING_JOB: Duration = Duration::from_secs(8);
 const RESTING_DEEP: Duration = Duration::from_mins(2);
-/// Longest time without a report: an older one counts for nothing.
+/// Longest time without a report. To the core one of half a minute is none.
 const REPORT: Duration = Duration::from_secs(10);
 
 impl Agent {
@@ -24,6 +24,10 @@ impl Agent {
     pub(super) async fn attend(&mut self, assignment: &Assignment, target: &Target, heard: Option<Heard>) {
         if let Some((deep, port)) = self.due(assignment, target, heard).await {
             self.look(assignment, target, deep, port).await;
+            // An engine of which little was read serves now: whether its ranks are where they belong is read at once.
+            if self.looked_briefly && self.serves(assignment) {
+                self.look(assignment, target, true, None).await;
+            }
         }
         if let Some(of) = self.watchable(assignment)
             && self.resting.as_ref() == Some(of)
@@ -64,17 +68,22 @@ impl Agent {
             return asked.filter(|_| is_over(Some(at), STEADY));
         };
         let called = self.called && is_over(self.last_deep, STEADY);
-        // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be.
-        if !called && !is_over(self.attended, STEADY) {
+        // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be. One that
+        // comes after a while is taken at once.
+        let is_line = is_new || self.line_waits;
+        if !called && !is_over(if is_line { self.line_taken } else { self.attended }, STEADY) {
+            self.line_waits = is_line;
             return None;
         }
         self.attended = Some(now);
+        if is_line {
+            (self.line_taken, self.line_waits) = (Some(now), false);
+        }
         let load = with_progress(&self.shared.bridge, target, load).await;
-        self.shared.hearing.record_line(&assignment.group, assignment.pods.head_ip.as_deref(), at);
         if called || is_over(self.last_look, RESTING_JOB) {
             return Some((called || is_over(self.last_deep, RESTING_DEEP), Some((Health::Serving, load))));
         }
-        self.go_on(assignment, of, load.as_ref(), is_new);
+        self.go_on(assignment, of, load.as_ref(), is_line);
         None
     }
 
@@ -87,6 +96,12 @@ impl Agent {
             }
             Engine::Own { .. } => None,
         }
+    }
+
+    /// Whether the launch was healthy at the last look.
+    fn serves(&self, assignment: &Assignment) -> bool {
+        let Engine::Launched { submission, .. } = &assignment.engine else { return false };
+        self.memory.was_healthy(Some(submission))
     }
 
     /// Opens the watch of a launch that has none.

@@ -159,7 +159,7 @@ async fn with_engine() -> Whole {
         placement_timeout: Duration::from_secs(30),
         probe: None,
     };
-    let seen = bridge.observe(&target, None, ObserveOptions::deep()).await.unwrap();
+    let seen = bridge.observe(&target, None, ObserveOptions::full()).await.unwrap();
     let placement = plan(spec.shape, &seen.cluster.unwrap().nodes, &Policy::default()).unwrap();
     bridge.launch(&target, &spec, &placement).await.unwrap();
     for _ in 0..120 {

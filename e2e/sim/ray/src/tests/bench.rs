@@ -117,7 +117,7 @@ impl Bench {
     }
 
     pub(super) async fn look(&self, engine: Option<&SubmissionId>) -> Result<RayState, CallError> {
-        self.bridge.observe(&self.target, engine, ObserveOptions::deep()).await
+        self.bridge.observe(&self.target, engine, ObserveOptions::full()).await
     }
 
     pub(super) async fn launch(&self, spec: &EngineSpec) -> Launched {

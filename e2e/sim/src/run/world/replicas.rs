@@ -63,7 +63,7 @@ impl Replicas {
             namespaces: self.namespaces(),
             lease_namespace: SYSTEM.to_owned(),
             leader_elect: true,
-            engine_watch: false,
+            engine_watch: true,
         };
         let work = orchestrator.run(None, pending());
         let task = tokio::spawn(lasting(who.clone(), self.shared.clone(), work));

@@ -1,7 +1,7 @@
 //! Events that are not written yet: a bounded queue. A decision never waits for an event; where too many come, they
 //! are dropped and counted. Nothing here writes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use parking_lot::Mutex;
@@ -44,10 +44,14 @@ impl EventQueue {
         true
     }
 
-    /// The oldest event, as soon as there is one.
-    pub(crate) async fn next(&self) -> PendingEvent {
+    /// The oldest event that is not about one of these objects, as soon as there is one.
+    pub(crate) async fn next(&self, busy: &BTreeSet<String>) -> PendingEvent {
         loop {
-            let next = self.waiting.lock().pop_front();
+            let next = {
+                let mut waiting = self.waiting.lock();
+                let place = waiting.iter().position(|event| !busy.contains(&event.key.about));
+                place.and_then(|place| waiting.remove(place))
+            };
             match next {
                 Some(event) => return event,
                 None => self.came.notified().await,
@@ -72,10 +76,11 @@ mod tests {
         let taken = (0..1000).filter(|number| events.push(event("loud", *number))).count();
         assert_eq!(taken, OF_ONE);
         assert!(events.push(event("other", 0)));
+        let busy = |about: &str| BTreeSet::from([about.to_owned()]);
+        assert_eq!(events.next(&busy("loud")).await, event("other", 0));
         for number in 0..OF_ONE {
-            assert_eq!(events.next().await, event("loud", number));
+            assert_eq!(events.next(&busy("other")).await, event("loud", number));
         }
-        assert_eq!(events.next().await, event("other", 0));
         let taken =
             (0..5000).filter(|number| events.push(event(&(number / 100).to_string(), *number))).count();
         assert_eq!(taken, ALL);

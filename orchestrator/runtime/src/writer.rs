@@ -1,9 +1,12 @@
 //! Writes to the API server: each has a time-out, needs the lease and is counted. And events: a queue that drops what is too much, and
 //! one writer. What is written, and what an answer means, says who writes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -20,6 +23,9 @@ use crate::{Leadership, Metrics, WriteError, clock};
 
 /// Longest time for one call. The client itself would wait for minutes.
 const CALL: Duration = Duration::from_secs(10);
+
+/// Events that are written at the same time.
+const EVENTS: usize = 8;
 
 /// Writes while this replica leads. Clones are the same writer.
 #[derive(Clone)]
@@ -93,16 +99,32 @@ impl Writer {
         }
     }
 
-    /// Writes events, one after the other, as long as it is polled.
+    /// Writes events as long as it is polled: several at a time, and those about one object in their order.
     pub async fn write_events(self) {
+        let (mut calls, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         loop {
-            self.write_event().await;
+            tokio::select! {
+                biased;
+                Some(about) = calls.next() => {
+                    busy.remove(&about);
+                }
+                event = self.events.next(&busy), if calls.len() < EVENTS => {
+                    busy.insert(event.key.about.clone());
+                    calls.push(self.write(event));
+                }
+            }
         }
     }
 
     /// Writes the oldest event that waits. A failure is only logged.
     pub async fn write_event(&self) {
-        let PendingEvent { about, key } = self.events.next().await;
+        let event = self.events.next(&BTreeSet::new()).await;
+        self.write(event).await;
+    }
+
+    /// Writes an event, and gives the object that it is about.
+    async fn write(&self, PendingEvent { about, key }: PendingEvent) -> String {
+        let object = key.about.clone();
         let at = of::<Event>(about.namespace.as_deref().unwrap_or_default());
         let reason = key.reason.clone();
         let event = self.recorder.next(key, &about, clock::now());
@@ -115,6 +137,7 @@ impl Writer {
         if let Err(error) = self.send("event", request).await {
             warn!(%error, reason, "an event could not be written");
         }
+        object
     }
 }
 

@@ -41,6 +41,7 @@ use effects::{Outcome, TOGETHER};
 use foreign_control::ForeignControl;
 use state::FleetState;
 use target_spec::TargetSpec;
+use template_dry_run::AdmittedTemplates;
 
 /// Time until what others decide is tried again: KubeRay may have been upgraded, a Service removed.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
@@ -51,6 +52,7 @@ pub(crate) struct FleetReconciler {
     executor: Executor,
     agents: Agents,
     metrics: Arc<Metrics>,
+    admitted: AdmittedTemplates,
 }
 
 impl Reconciler for FleetReconciler {
@@ -71,8 +73,9 @@ impl Reconciler for FleetReconciler {
             return Ok(Next::WhenMarked);
         }
         let known = || self.index.read(|known| known.fleets.get(key).cloned());
-        // A fleet that was listed nowhere is not asked for: others' objects with its label may name any.
-        if !state.is_fresh && known().is_some() {
+        // A fleet that was listed nowhere is not asked for: others' objects with its label may name any. For one without a status the
+        // first write tells whether it has none by now: it needs the version that was read.
+        if !state.is_fresh && known().is_some_and(|fleet| !is_untouched(&fleet)) {
             self.executor.fresh_fleet(key).await?;
             state.is_fresh = true;
         }
@@ -85,6 +88,8 @@ impl Reconciler for FleetReconciler {
         } else {
             Box::pin(self.among_others(&stored, &mut others, state)).await
         };
+        // After a conflict it may have been somebody else's work all the time.
+        state.is_fresh |= wake.is_ok();
         others.doubt |= matches!(wake, Err(WriteError::Dropped(..)));
         state.others = others;
         wake.map(Next::from)
@@ -113,7 +118,7 @@ impl Reconciler for FleetReconciler {
 impl FleetReconciler {
     /// A controller that has looked at nothing yet.
     pub(crate) fn new(index: Arc<Index>, executor: Executor, agents: Agents, metrics: Arc<Metrics>) -> Self {
-        Self { index, executor, agents, metrics }
+        Self { index, executor, agents, metrics, admitted: AdmittedTemplates::default() }
     }
 
     /// Works on a fleet that is as its user and this program left it.
@@ -355,6 +360,11 @@ fn engine(
     };
     let submission = Submission::of(group.launch_id()).ok()?;
     Some(Engine::Launched { submission, port: *ports.get(revision)? })
+}
+
+/// Nobody has decided anything about this fleet yet, as far as this replica knows.
+fn is_untouched(fleet: &RayClusterFleet) -> bool {
+    fleet.status.is_none() && fleet.metadata.deletion_timestamp.is_none()
 }
 
 /// The fleet as far as it can be read. What could not be read of its status is reported once it has been written again.

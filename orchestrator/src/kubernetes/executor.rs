@@ -7,13 +7,17 @@ mod history;
 mod service;
 mod takeover;
 
+pub(crate) use groups::Trial;
+
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::request::Error as BadRequest;
 use kube::core::{Request, Status};
 use kube::{Client, Resource as _, ResourceExt};
+use parking_lot::Mutex;
 use rayfleet_api::{RayClusterFleet, RayClusterFleetStatus};
 use rayfleet_runtime::writer::{Writer, body, gone_is_fine, if_it_is, of};
 use rayfleet_runtime::{Leadership, WriteError, clock};
@@ -44,13 +48,16 @@ pub(crate) struct Executor {
     /// The fence that every write goes through.
     pub(crate) writer: Writer,
     index: Arc<Index>,
+    /// When the API server last knew no kind of AIBrix's.
+    aibrix_absent: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Executor {
     /// An executor that writes while `leadership` holds.
     pub(crate) fn new(client: Client, index: Arc<Index>, leadership: Leadership, metrics: &Metrics) -> Self {
         let instance = std::env::var("POD_NAME").ok();
-        Self { writer: Writer::new(client, leadership, metrics.runtime.clone(), CONTROLLER, instance), index }
+        let writer = Writer::new(client, leadership, metrics.runtime.clone(), CONTROLLER, instance);
+        Self { writer, index, aibrix_absent: Arc::default() }
     }
 
     /// Reports to people what concerns a fleet.

@@ -26,7 +26,7 @@ use rayfleet_api::{GroupName, PodName};
 
 pub(crate) use build::metadata;
 pub(crate) use capacity::Snapshot;
-pub(crate) use executor::{Executor, Made};
+pub(crate) use executor::{Executor, Made, Trial};
 pub(crate) use gate::Gate;
 pub(crate) use history::{History, HistoryChange, Model, Records};
 #[cfg(test)]

@@ -178,7 +178,7 @@ impl FleetReconciler {
         lost: bool,
         others: &mut ForeignControl,
     ) -> Result<Option<ForeignOwner>, WriteError> {
-        let sets = match self.executor.replica_sets(stored).await {
+        let sets = match self.executor.replica_sets(stored, lost).await {
             Ok(sets) => sets,
             // What serves is looked after whatever else fails; of a fleet without groups nothing is made before this is known.
             Err(error) if !is_bare(stored) => {

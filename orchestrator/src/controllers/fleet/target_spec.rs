@@ -50,7 +50,7 @@ impl FleetReconciler {
         {
             self.close_gates_of_the_dead(raw, &meanwhile).await;
         }
-        let held = match state.templates.check(&self.executor, &fleet).await? {
+        let held = match state.templates.check(&self.executor, &self.admitted, &fleet).await? {
             Some(held) => held,
             None => match self.off_record(raw, &fleet, state).await? {
                 None => return Ok(Ok(TargetSpec { fleet, held: None })),

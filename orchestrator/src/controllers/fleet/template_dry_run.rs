@@ -1,17 +1,46 @@
-//! What KubeRay's CRD says of a fleet's template, asked once. What follows from an objection is the controller's business.
+//! What KubeRay's CRD says of a fleet's template, asked once, and once for fleets that are alike. What follows from an objection is the
+//! controller's business.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use rayfleet_api::{PodRevision, ValidFleet};
 use rayfleet_core::HoldReason;
 
 use super::TRY_AGAIN;
 use crate::clock;
-use crate::kubernetes::{Executor, WriteError};
+use crate::kubernetes::{Executor, Trial, WriteError};
 use crate::refusal;
 
 /// First wait after an answer that says nothing about the template; doubles up to [`TRY_AGAIN`].
 const FIRST: Duration = Duration::from_secs(1);
+
+/// How long what was admitted for one fleet counts for others that are alike.
+const ADMITTED: Duration = Duration::from_mins(1);
+/// Templates that are remembered as admitted.
+const MOST: usize = 1024;
+
+/// Trials that the API server has admitted a moment ago, by their fingerprints. An objection is each fleet's own to hear.
+#[derive(Debug, Default)]
+pub(super) struct AdmittedTemplates(Mutex<BTreeMap<(String, u64), Instant>>);
+
+impl AdmittedTemplates {
+    fn contains(&self, trial: &(String, u64), now: Instant) -> bool {
+        self.0.lock().get(trial).is_some_and(|at| now.saturating_duration_since(*at) < ADMITTED)
+    }
+
+    fn insert(&self, trial: (String, u64), now: Instant) {
+        let mut known = self.0.lock();
+        if known.len() >= MOST {
+            known.retain(|_, at| now.saturating_duration_since(*at) < ADMITTED);
+        }
+        if known.len() < MOST {
+            known.insert(trial, now);
+        }
+    }
+}
 
 /// The template of one fleet that KubeRay's CRD was asked about.
 #[derive(Debug, Default)]
@@ -34,6 +63,7 @@ impl TemplateDryRun {
     pub(super) async fn check(
         &mut self,
         executor: &Executor,
+        admitted: &AdmittedTemplates,
         fleet: &ValidFleet,
     ) -> Result<Option<HoldReason>, WriteError> {
         let known = self.asked.as_ref().filter(|answer| answer.revision == fleet.revision.pod);
@@ -44,7 +74,18 @@ impl TemplateDryRun {
         let last = known
             .filter(|answer| answer.held.as_ref().is_some_and(|held| held.temporary))
             .and_then(|answer| answer.again);
-        let (held, wait) = match executor.try_cluster(fleet).await {
+        let trial = Trial::of(fleet);
+        let fingerprint = trial.fingerprint();
+        let tried = if admitted.contains(&fingerprint, clock::monotonic()) {
+            Ok(())
+        } else {
+            let tried = executor.try_cluster(&trial).await;
+            if tried.is_ok() {
+                admitted.insert(fingerprint, clock::monotonic());
+            }
+            tried
+        };
+        let (held, wait) = match tried {
             Ok(()) => (None, None),
             Err(error) if error.is_not_leader() => return Err(error),
             Err(error) if error.is_quota() => (None, Some(TRY_AGAIN)),

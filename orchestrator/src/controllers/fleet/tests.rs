@@ -6,6 +6,7 @@ mod others;
 mod refused;
 mod unreadable;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::Method;
@@ -173,9 +174,33 @@ async fn nothing_is_made_from_a_ledger_that_could_not_be_written() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_leader_reads_a_fleet_itself_once() {
-    let bench = bench(willing);
+    let worked_on = || {
+        let mut fleet = raw_fleet();
+        fleet.status = Some(rayfleet_api::RayClusterFleetStatus::default());
+        fleet
+    };
+    let bench = bench(move |call| match call.method {
+        Method::GET if call.path.contains("/rayclusterfleets/") => Answer::Reply(200, json!(worked_on())),
+        _ => willing(call),
+    });
+    bench.list(worked_on());
     assert_eq!(bench.sent().await.first().map(String::as_str), Some("GET rayclusterfleets/f"));
     assert!(!bench.sent().await.iter().any(|call| call.starts_with("GET")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_without_a_status_is_not_read_again_before_a_conflict() {
+    let conflicts = Arc::new(AtomicBool::new(true));
+    let refused = conflicts.clone();
+    let bench = bench(move |call| match call.method {
+        Method::PUT if refused.load(Ordering::Relaxed) => refusal(409, "Conflict", "the fleet has changed"),
+        _ => willing(call),
+    });
+    assert!(bench.pass().await.is_err());
+    assert!(!bench.server.calls().iter().any(|call| named(call) == "GET rayclusterfleets/f"));
+    conflicts.store(false, Ordering::Relaxed);
+    bench.list(RayClusterFleet { status: Some(Default::default()), ..raw_fleet() });
+    assert_eq!(bench.sent().await.first().map(String::as_str), Some("GET rayclusterfleets/f"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! RayClusters of groups: made, adopted, tried, deleted, set back to their size.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use kube::ResourceExt;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::request::Error as BadRequest;
@@ -13,6 +15,37 @@ use super::{Executor, Made, WriteError, body, gone_is_fine};
 use crate::kubernetes::objects::Watched;
 use crate::kubernetes::owners::{controls, owner_in_words};
 use crate::kubernetes::{GroupKey, Index, build, rayclusters};
+
+/// A RayCluster of a fleet's template, to be tried and not made.
+pub(crate) struct Trial {
+    namespace: String,
+    cluster: DynamicObject,
+    /// Names that are this fleet's own.
+    own: [String; 3],
+}
+
+impl Trial {
+    /// Of what a fleet asks for now.
+    pub(crate) fn of(fleet: &ValidFleet) -> Self {
+        let name = names::group_name(&fleet.name, &fleet.revision.pod, 9999, 999);
+        let own = [name.to_string(), fleet.uid.clone(), fleet.name.clone()];
+        let group = GroupStatus { name, revision: fleet.revision.pod.clone(), ..GroupStatus::default() };
+        let cluster = build::ray_cluster(fleet, &group, None);
+        Self { namespace: fleet.namespace.clone(), cluster, own }
+    }
+
+    /// Namespace, and a hash of all but the fleet's own names: the API server says the same of two trials for which it is the same.
+    pub(crate) fn fingerprint(&self) -> (String, u64) {
+        let mut text = serde_json::to_string(&self.cluster).unwrap_or_default();
+        for own in &self.own {
+            // No JSON text has this letter.
+            text = text.replace(own, "\0");
+        }
+        let mut hash = DefaultHasher::new();
+        text.hash(&mut hash);
+        (self.namespace.clone(), hash.finish())
+    }
+}
 
 impl Executor {
     /// Creates a group's RayCluster. One of this name and owner that is there already is the same. Strict: a field that KubeRay's CRD
@@ -72,11 +105,8 @@ impl Executor {
     }
 
     /// Asks the API server whether a RayCluster of this template could be created.
-    pub(crate) async fn try_cluster(&self, fleet: &ValidFleet) -> Result<(), WriteError> {
-        let name = names::group_name(&fleet.name, &fleet.revision.pod, 9999, 999);
-        let group = GroupStatus { name, revision: fleet.revision.pod.clone(), ..GroupStatus::default() };
-        let cluster = build::ray_cluster(fleet, &group, None);
-        let request = strictly(&rayclusters::at(&fleet.namespace), &cluster, true);
+    pub(crate) async fn try_cluster(&self, trial: &Trial) -> Result<(), WriteError> {
+        let request = strictly(&rayclusters::at(&trial.namespace), &trial.cluster, true);
         self.writer.send("try RayCluster", request).await.map(|_| ())
     }
 

@@ -2,6 +2,7 @@
 //! What is listed is read object by object, as the watches do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::{DynamicObject, Request};
@@ -11,10 +12,12 @@ use rayfleet_api::{RayClusterFleet, names};
 use rayfleet_runtime::watch::Stub;
 use rayfleet_text::pieces::Page;
 
-use super::{Executor, WriteError, body, gone_is_fine, of};
+use super::{Executor, WriteError, body, clock, gone_is_fine, of};
 use crate::kubernetes::objects::any;
 use crate::kubernetes::{Index, aibrix, rayclusters};
 
+/// How long AIBrix's CRD counts as absent once it was. Whoever installs it stops Rayfleet first, or loses fields, which is noticed.
+const ABSENT: Duration = Duration::from_secs(30);
 /// Objects in a page of a list. etcd keeps none above 1.5 MiB, so no page is larger than 30 MiB.
 const PAGE: u32 = 20;
 
@@ -38,18 +41,27 @@ impl Executor {
         }
     }
 
-    /// RayClusterReplicaSets that a fleet controls, the newest first. Where AIBrix's CRD is not there, or nobody may read them, none.
+    /// RayClusterReplicaSets that a fleet controls, the newest first. Where AIBrix's CRD is not there, or nobody may read them, none. That it
+    /// is not there is asked once for all fleets for a while, unless `again` says otherwise.
     pub(crate) async fn replica_sets(
         &self,
         fleet: &RayClusterFleet,
+        again: bool,
     ) -> Result<Vec<DynamicObject>, WriteError> {
+        let now = clock::monotonic();
+        let absent = *self.aibrix_absent.lock();
+        if !again && absent.is_some_and(|asked| now.saturating_duration_since(asked) < ABSENT) {
+            return Ok(Vec::new());
+        }
         let (namespace, uid) = (fleet.namespace().unwrap_or_default(), fleet.uid().unwrap_or_default());
         let listed = self
             .list("list RayClusterReplicaSets", &sets_at(&namespace), |set| aibrix::controls(&uid, set))
             .await;
+        let is = |error: &WriteError, code| error.status().is_some_and(|status| status.code == code);
+        *self.aibrix_absent.lock() = listed.as_ref().err().filter(|error| is(error, 404)).map(|_| now);
         let mut sets = match listed {
             Ok(sets) => sets,
-            Err(error) if error.status().is_some_and(|status| matches!(status.code, 403 | 404)) => Vec::new(),
+            Err(error) if is(&error, 403) || is(&error, 404) => Vec::new(),
             Err(error) => return Err(error),
         };
         sets.sort_by_key(|set| {

@@ -122,7 +122,7 @@ async fn a_refused_cluster_says_why() {
 #[tokio::test(start_paused = true)]
 async fn a_template_is_tried_without_creating_anything() {
     let bench = bench(|call| Answer::Reply(201, call.body.clone()));
-    bench.executor.try_cluster(&fleet()).await.unwrap();
+    bench.executor.try_cluster(&Trial::of(&fleet())).await.unwrap();
     assert!(bench.server.calls()[0].path.contains("dryRun=All"));
     assert!(bench.index.read(|store| store.clusters.is_empty()));
 }
@@ -137,7 +137,7 @@ async fn a_field_that_kuberay_does_not_know_is_refused_and_not_dropped() {
         if strict { refusal(400, "BadRequest", words) } else { Answer::Reply(201, call.body.clone()) }
     });
     for outcome in [
-        bench.executor.try_cluster(&fleet()).await,
+        bench.executor.try_cluster(&Trial::of(&fleet())).await,
         bench.executor.create_cluster(&fleet(), &group(), None, true).await.map(drop),
     ] {
         assert_eq!(outcome.unwrap_err().about_the_object(), Some(words));
@@ -498,7 +498,7 @@ fn of_aibrix(call: &Call) -> Answer {
 #[tokio::test(start_paused = true)]
 async fn what_aibrix_left_is_taken_over_although_objects_are_poisoned() {
     let bench = bench(of_aibrix);
-    let sets = bench.executor.replica_sets(&raw_fleet()).await.unwrap();
+    let sets = bench.executor.replica_sets(&raw_fleet(), false).await.unwrap();
     assert_eq!(sets.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["f-1"]);
     bench.executor.take_over(&raw_fleet(), &sets).await.unwrap();
     let taken =
@@ -517,6 +517,33 @@ async fn what_aibrix_left_is_taken_over_although_objects_are_poisoned() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_no_list_is_an_error() {
     let bench = bench(|_| Answer::Reply(200, json!({"kind": "Status"})));
-    let error = bench.executor.replica_sets(&raw_fleet()).await.unwrap_err();
+    let error = bench.executor.replica_sets(&raw_fleet(), false).await.unwrap_err();
     assert_eq!(error.to_string(), "list RayClusterReplicaSets: the answer is not what the API server sends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_not_there_is_asked_for_once_in_a_while() {
+    let bench = bench(|_| refusal(404, "NotFound", "none"));
+    for _ in 0..3 {
+        assert!(bench.executor.replica_sets(&raw_fleet(), false).await.unwrap().is_empty());
+    }
+    assert_eq!(bench.server.calls().len(), 1);
+    bench.executor.replica_sets(&raw_fleet(), true).await.unwrap();
+    assert_eq!(bench.server.calls().len(), 2, "somebody has lost fields");
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    bench.executor.replica_sets(&raw_fleet(), false).await.unwrap();
+    assert_eq!(bench.server.calls().len(), 3);
+}
+
+#[test]
+fn trials_of_one_template_differ_in_their_fleets_names_alone() {
+    let of = |name: &str, uid: &str, image: &str| {
+        let mut fleet = fleet();
+        (fleet.name, fleet.uid) = (name.to_owned(), uid.to_owned());
+        fleet.template.spec["headGroupSpec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        Trial::of(&fleet).fingerprint()
+    };
+    assert_eq!(of("llama", "u-1", "ray"), of("deepseek", "u-2", "ray"));
+    assert_ne!(of("llama", "u-1", "ray"), of("llama", "u-1", "ray:2"));
+    assert_ne!(of("a", "u-1", "ray"), of("b", "u-1", "ry"), "a name is not nothing");
 }

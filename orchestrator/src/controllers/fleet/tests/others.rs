@@ -280,7 +280,7 @@ fn consenting() -> RayClusterFleet {
 async fn a_fleet_of_aibrix_is_held_with_a_cure() {
     let bench = bench(aibrix("2029-12-31T00:00:00Z"));
     let sent = bench.sent().await;
-    assert_eq!(sent[..2], ["GET rayclusterfleets/f", SETS], "{sent:#?}");
+    assert_eq!(sent.first().map(String::as_str), Some(SETS), "{sent:#?}");
     let condition = bench.status().conditions.remove(0);
     assert_eq!((&*condition.type_, &*condition.reason), ("Stalled", "OwnedByAIBrix"));
     assert!(condition.message.contains("kubectl annotate rayclusterfleet f rayfleet.io/take-over=true"));

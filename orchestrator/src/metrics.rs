@@ -59,6 +59,8 @@ pub(crate) struct Metrics {
     pub endpoint_open: Histogram,
     observe_seconds: Histogram,
     observe_failures: Counter<u64, AtomicU64>,
+    /// Engines whose watch is open.
+    pub watched_engines: Gauge,
     /// 1 while this replica leads and hears no pod of any group.
     pub all_groups_unreachable: Gauge,
 }
@@ -80,6 +82,7 @@ impl Metrics {
             endpoint_open: delays(),
             observe_seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0]),
             observe_failures: Counter::default(),
+            watched_engines: Gauge::default(),
             all_groups_unreachable: Gauge::default(),
         };
         metrics.register();
@@ -118,6 +121,11 @@ impl Metrics {
             "observe_failures",
             "Looks at a Ray dashboard that failed",
             self.observe_failures.clone(),
+        );
+        registry.register(
+            "watched_engines",
+            "Engines that report by a stream instead of being polled",
+            self.watched_engines.clone(),
         );
         registry.register(
             "all_groups_unreachable",

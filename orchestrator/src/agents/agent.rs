@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join};
 use ray_bridge::engine::Health;
-use ray_bridge::observe::{Depth, ObserveOptions};
+use ray_bridge::observe::{Depth, ObserveOptions, RayState};
 use ray_bridge::{Bridge, CallError, CallErrorKind, Target, base_of};
 use rayfleet_core::observed::{ObservedProbe, ObservedRay, RayReport};
 use tokio::sync::watch;
@@ -43,6 +43,9 @@ const LOOK: Duration = Duration::from_secs(9);
 const AFTER_TROUBLE: Duration = Duration::from_secs(3);
 /// Ray nodes that may be alive beside those of the group's pods: of pods that were killed Ray says so for some twenty seconds.
 const MORE_NODES: usize = 32;
+
+/// A look at which Ray was not asked.
+const UNREAD: RayState = RayState { cluster: None, engine: None };
 
 /// What all agents work with.
 pub(crate) struct Shared {
@@ -341,7 +344,18 @@ impl Agent {
             let (health, load) = join(engine.own_health(), engine.load()).await;
             Some((health, load.ok()))
         };
-        let (state, engine) = join(self.shared.bridge.observe(target, None, options), engine).await;
+        let served = self.memory.was_healthy(None) || assignment.pace == PollInterval::Steady;
+        // While the engine serves, its nodes are read as often as those of an engine that was launched.
+        let rests = self.memory.was_healthy(None) && assignment.pace == PollInterval::Steady;
+        let (state, engine) = if rests && options.depth != Depth::Full {
+            let engine = engine.await;
+            if engine.as_ref().is_some_and(|(health, _)| *health == Health::Serving) {
+                return Ok(self.memory.own(&UNREAD, engine.as_ref(), clock::now()));
+            }
+            (self.shared.bridge.observe(target, None, options).await, engine)
+        } else {
+            join(self.shared.bridge.observe(target, None, options), engine).await
+        };
         let error = match state {
             Ok(state) => return Ok(self.memory.own(&state, engine.as_ref(), clock::now())),
             Err(error) => error,
@@ -349,7 +363,6 @@ impl Agent {
         self.doubt_token(&error);
         // Where no engine's port is known, nothing but the dashboard has changed: its containers are judged by Kubernetes.
         let answers = engine.as_ref().is_none_or(|(health, _)| *health == Health::Serving);
-        let served = self.memory.was_healthy(None) || assignment.pace == PollInterval::Steady;
         if !answers || !served {
             return Err(error);
         }

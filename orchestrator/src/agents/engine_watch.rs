@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::gauge::Gauge;
 use ray_bridge::engine::{EngineClient, EngineWatch, Health, Load, Watched};
 use ray_bridge::{CallError, CallErrorKind};
 use tokio::time::{timeout, timeout_at};
@@ -34,11 +35,22 @@ pub(super) struct GroupWatch {
 
 #[derive(Debug)]
 struct Open {
+    _counted: Counted,
     of: Submission,
     watch: EngineWatch,
     began: Instant,
     heard: Instant,
     said: Option<Watched>,
+}
+
+/// One open watch, until it is dropped.
+#[derive(Debug)]
+struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What the port of an engine is known to answer.
@@ -60,7 +72,7 @@ pub(super) enum Heard {
 
 impl GroupWatch {
     /// Opens a watch, unless that failed a moment ago.
-    pub(super) async fn open(&mut self, of: &Submission, engine: &EngineClient) {
+    pub(super) async fn open(&mut self, of: &Submission, engine: &EngineClient, open: &Gauge) {
         let now = clock::monotonic();
         if self.refused.as_ref().is_some_and(|(refused, until)| refused == of && now < *until) {
             return;
@@ -68,7 +80,10 @@ impl GroupWatch {
         match timeout(OPEN, engine.watch()).await {
             Ok(Ok(watch)) => {
                 let heard = clock::monotonic();
-                self.open = Some(Open { of: of.clone(), watch, began: heard, heard, said: None });
+                open.inc();
+                let counted = Counted(open.clone());
+                self.open =
+                    Some(Open { _counted: counted, of: of.clone(), watch, began: heard, heard, said: None });
             }
             Ok(Err(error)) => {
                 debug!(%error, "the engine cannot be watched; it is asked");

@@ -109,7 +109,7 @@ impl Agent {
         if !self.watch.is_of(of)
             && let Some(engine) = self.shared.bridge.engine(target)
         {
-            self.watch.open(of, &engine).await;
+            self.watch.open(of, &engine, &self.shared.metrics.watched_engines).await;
         }
     }
 

@@ -20,15 +20,15 @@ use crate::kubernetes::{GroupKey, Index, build, rayclusters};
 pub(crate) struct Trial {
     namespace: String,
     cluster: DynamicObject,
-    /// Names that are this fleet's own.
-    own: [String; 3],
+    /// What this fleet's objects are called, and the hash in that.
+    own: [String; 4],
 }
 
 impl Trial {
     /// Of what a fleet asks for now.
     pub(crate) fn of(fleet: &ValidFleet) -> Self {
         let name = names::group_name(&fleet.name, &fleet.revision.pod, 9999, 999);
-        let own = [name.to_string(), fleet.uid.clone(), fleet.name.clone()];
+        let own = [name.to_string(), fleet.revision.pod.to_string(), fleet.uid.clone(), fleet.name.clone()];
         let group = GroupStatus { name, revision: fleet.revision.pod.clone(), ..GroupStatus::default() };
         let cluster = build::ray_cluster(fleet, &group, None);
         Self { namespace: fleet.namespace.clone(), cluster, own }

@@ -540,6 +540,7 @@ fn trials_of_one_template_differ_in_their_fleets_names_alone() {
     let of = |name: &str, uid: &str, image: &str| {
         let mut fleet = fleet();
         (fleet.name, fleet.uid) = (name.to_owned(), uid.to_owned());
+        fleet.revision.pod = format!("{name}xyz").as_str().into();
         fleet.template.spec["headGroupSpec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         Trial::of(&fleet).fingerprint()
     };

@@ -1,7 +1,8 @@
 //! The only place that reads a clock. Everything else is handed the time.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -29,11 +30,30 @@ pub fn monotonic() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Timers of many tasks that need not be exact end at multiples of this.
+const SLOT: Duration = Duration::from_millis(50);
+
+/// The end of the slot that a moment is in: tasks that wait for it wake up together, which costs one turn of the runtime and not one each.
+pub fn slot(when: Instant) -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let origin = SIMULATED.get().map_or_else(|| *ORIGIN.get_or_init(monotonic), |(_, since)| since);
+    let past = when.saturating_duration_since(origin).as_nanos() % SLOT.as_nanos();
+    when + SLOT.saturating_sub(Duration::from_nanos(u64::try_from(past).unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn moments_of_one_slot_end_together_and_none_ends_early() {
+        let first = slot(monotonic());
+        for millis in 1..50 {
+            let when = first + Duration::from_millis(millis);
+            assert_eq!(slot(when), first + SLOT);
+        }
+        assert_eq!(slot(first), first + SLOT);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_simulated_day_goes_on_with_tokios_clock() {

@@ -89,6 +89,8 @@ pub(crate) struct Agent {
     resting: Option<Submission>,
     /// The launcher wants ranks and nodes to be read.
     called: bool,
+    /// A machine of the group has not answered since the last report.
+    doubted: bool,
     /// When something was last reported, and how the group was reached then.
     reported: Option<(Instant, GroupReachability)>,
     quiet_until: Option<Instant>,
@@ -129,6 +131,7 @@ impl Agent {
             watch: GroupWatch::default(),
             resting: None,
             called: false,
+            doubted: false,
             reported: None,
             quiet_until: None,
             head: None,
@@ -157,7 +160,8 @@ impl Agent {
                 Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
                 None => {}
             }
-            let wait = self.until_next(assignment.pace);
+            let wait = self.until_next(&assignment);
+            let watches = self.watches(&assignment);
             // While the group cannot be reached, commands stay where they are. After trouble they wait: a broken cluster is not flooded.
             let reached = target.and_then(Result::ok).filter(|_| !self.is_quiet());
             let commands = self.commands.clone();
@@ -178,17 +182,18 @@ impl Agent {
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
                 said = self.watch.next(sign) => heard = Some(said),
+                () = hearing.doubted(group), if watches => self.doubted = true,
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
     /// Time until the next look, unless something happens before.
-    fn until_next(&self, pace: PollInterval) -> Duration {
-        let pace = match pace {
+    fn until_next(&self, assignment: &Assignment) -> Duration {
+        let pace = match assignment.pace {
             _ if self.slow => AFTER_TROUBLE,
             PollInterval::Quick => QUICK,
-            PollInterval::Steady => STEADY,
+            PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
         // A line that came too soon after the last one is taken when its time has come.
         let last = self.line_taken.filter(|_| self.line_waits);

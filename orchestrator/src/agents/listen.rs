@@ -32,7 +32,7 @@ async fn ask_workers(bridge: &Bridge, hearing: &Reachability, assignment: &watch
             hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
         }))
         .await;
-        tokio::time::sleep_until((asked + ASK).into()).await;
+        tokio::time::sleep_until(clock::slot(asked + ASK).into()).await;
     }
 }
 
@@ -49,7 +49,7 @@ async fn ask_head(bridge: &Bridge, hearing: &Reachability, assignment: &watch::R
             }
             (None, None) => asked + ASK,
         };
-        tokio::time::sleep_until(next.into()).await;
+        tokio::time::sleep_until(clock::slot(next).into()).await;
     }
 }
 

@@ -4,10 +4,12 @@
 //! a group.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rayfleet_core::observed::Reach;
+use tokio::sync::Notify;
 
 use crate::kubernetes::GroupKey;
 
@@ -59,6 +61,8 @@ struct Group {
     answers: Contact,
     /// When the watch of its engine last brought a sign of life.
     watched: Option<Instant>,
+    /// A machine has not answered.
+    doubt: Arc<Notify>,
 }
 
 /// A machine: when it was last heard, since when without a break, and how many questions it has not answered since.
@@ -92,6 +96,7 @@ impl Group {
             machines: BTreeMap::new(),
             answers: Contact::default(),
             watched: None,
+            doubt: Arc::default(),
         }
     }
 
@@ -112,9 +117,22 @@ impl Reachability {
         }
     }
 
+    /// Waits until a machine of this group does not answer.
+    pub(crate) async fn doubted(&self, group: &GroupKey) {
+        let doubt = self.0.lock().groups.get(group).map(|entry| entry.doubt.clone());
+        match doubt {
+            Some(doubt) => doubt.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether a machine took or refused a connection that was tried at `asked`.
     pub(crate) fn record_connection(&self, group: &GroupKey, ip: &str, answered: bool, asked: Instant) {
-        self.0.lock().enter(group, answered, asked, |group| group.machines.get_mut(ip));
+        let mut table = self.0.lock();
+        table.enter(group, answered, asked, |group| group.machines.get_mut(ip));
+        if let Some(entry) = table.groups.get(group).filter(|_| !answered) {
+            entry.doubt.notify_one();
+        }
     }
 
     /// Whether dashboard or engine sent anything at all.
@@ -138,6 +156,16 @@ impl Reachability {
     pub(crate) fn watched_until(&self, group: &GroupKey, now: Instant) -> Option<Instant> {
         let last = self.0.lock().groups.get(group).and_then(|entry| entry.watched);
         last.map(|last| last + WATCHED).filter(|until| *until > now)
+    }
+
+    /// Whether every machine of a group has answered the last question, and no judgement on it changes by the mere passing of time.
+    pub(crate) fn is_clear(&self, group: &GroupKey, now: Instant) -> bool {
+        let table = self.0.lock();
+        let Some(entry) = table.groups.get(group) else { return false };
+        let judged = table.judge(group, entry, now);
+        judged.reach == Reach::Heard
+            && judged.no_sign.is_empty()
+            && entry.machines.values().all(|run| run.missed == 0)
     }
 
     /// What is to be said of a group now.

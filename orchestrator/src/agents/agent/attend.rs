@@ -71,7 +71,8 @@ impl Agent {
         // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be. One that
         // comes after a while is taken at once.
         let is_line = is_new || self.line_waits;
-        if !called && !is_over(if is_line { self.line_taken } else { self.attended }, STEADY) {
+        let doubted = std::mem::take(&mut self.doubted);
+        if !called && !doubted && !is_over(if is_line { self.line_taken } else { self.attended }, STEADY) {
             self.line_waits = is_line;
             return None;
         }
@@ -96,6 +97,26 @@ impl Agent {
             }
             Engine::Own { .. } => None,
         }
+    }
+
+    /// For how long nothing is to be asked or reported of an engine that is watched, unless it says something or a machine falls silent;
+    /// `None` if it has to be attended to as often as one that is asked.
+    pub(super) fn undisturbed(&self, assignment: &Assignment) -> Option<Duration> {
+        let of = self.watchable(assignment)?;
+        let now = clock::monotonic();
+        let idle = self.watch.last().is_some_and(|(_, load)| load.is_some_and(|load| load.awaiting == 0));
+        let rests = self.resting.as_ref() == Some(of) && self.watches(assignment) && idle && !self.called;
+        if !rests || !self.shared.hearing.is_clear(&assignment.group, now) {
+            return None;
+        }
+        let (reported, _) = self.reported.as_ref()?;
+        let due = (self.last_look? + RESTING_JOB).min(*reported + REPORT);
+        Some(clock::slot(due).saturating_duration_since(now).max(STEADY))
+    }
+
+    /// Whether the engine is watched.
+    pub(super) fn watches(&self, assignment: &Assignment) -> bool {
+        self.watchable(assignment).is_some_and(|of| self.watch.is_of(of))
     }
 
     /// Whether the launch was healthy at the last look.

@@ -1,5 +1,6 @@
 //! Observes one cluster and its engine in as few calls as the state allows, and returns one value.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::{join, join3, ready};
@@ -20,6 +21,8 @@ pub struct ObserveOptions {
     pub deadline: Duration,
     /// How much is read of an engine that is there.
     pub depth: Depth,
+    /// Also ask how many GPUs are in use. Without that all GPUs of a node count as free.
+    pub gpu_use: bool,
     /// The most nodes that may be alive: a dashboard that lists more belongs to another cluster, or lies.
     pub most_nodes: usize,
 }
@@ -43,7 +46,7 @@ const MOST_RANKS: usize = 2 * Shape::MOST_RANKS as usize;
 
 impl Default for ObserveOptions {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(9), depth: Depth::default(), most_nodes: 4096 }
+        Self { deadline: Duration::from_secs(9), depth: Depth::default(), gpu_use: true, most_nodes: 4096 }
     }
 }
 
@@ -210,7 +213,8 @@ async fn with_port(
 async fn cluster(dashboard: &Dashboard, options: ObserveOptions) -> Result<ClusterState, CallError> {
     // Before the other replies arrive: data that nobody needs is not kept in memory meanwhile.
     let nodes = async { dashboard.nodes().await.and_then(|nodes| few(dashboard, nodes, options.most_nodes)) };
-    let (version, nodes, gpu_use) = join3(dashboard.version(), nodes, dashboard.gpu_use()).await;
+    let gpu_use = async { if options.gpu_use { dashboard.gpu_use().await } else { Ok(BTreeMap::new()) } };
+    let (version, nodes, gpu_use) = join3(dashboard.version(), nodes, gpu_use).await;
     let (version, gpu_use) = (version?, gpu_use?);
     Ok(ClusterState {
         version: version.ray_version,

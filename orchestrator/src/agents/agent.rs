@@ -231,7 +231,7 @@ impl Agent {
         let started = clock::monotonic();
         let depth = if deep { Depth::Full } else { self.depth(assignment, started) };
         let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
-        let options = ObserveOptions { deadline: LOOK, depth, most_nodes };
+        let options = ObserveOptions { deadline: LOOK, depth, gpu_use: false, most_nodes };
         let observed = match &assignment.engine {
             Engine::Launched { submission, .. } => {
                 // Where nothing was launched nobody need be asked how it is.

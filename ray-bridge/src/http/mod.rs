@@ -107,6 +107,8 @@ fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
         .no_proxy()
         // Engines close connections that are idle for 5 s; a request must not be sent on such a one.
         .pool_idle_timeout(Duration::from_secs(4))
+        // A look opens more of them for a moment. Each takes some 25 KiB.
+        .pool_max_idle_per_host(2)
         .build()
         .map_err(|e| SetupError(e.to_string()))
 }

@@ -61,7 +61,7 @@ impl Agent {
         if just_done {
             return Ok(());
         }
-        let options = ObserveOptions { deadline: LOOK, ..ObserveOptions::full() };
+        let options = ObserveOptions { deadline: LOOK, gpu_use: false, ..ObserveOptions::full() };
         let (group, ips) = {
             let assignment = self.assignment.borrow();
             (assignment.group.clone(), assignment.pods.ips.clone())

@@ -92,7 +92,7 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         self.runtime.register(registry);
-        registry.register("passes", "Looks at a fleet", self.passes.clone());
+        registry.register("passes", "Passes over a fleet", self.passes.clone());
         registry.register("groups", "Groups by phase", self.groups.clone());
         registry.register("group_failures", "Failures of groups by kind", self.failures.clone());
         registry.register(
@@ -100,8 +100,8 @@ impl Metrics {
             "Requests that drain deadlines cut off since the fleet exists",
             self.lost_requests.clone(),
         );
-        registry.register("queue_depth", "Fleets that wait for a look", self.queue.clone());
-        registry.register("pass_seconds", "Duration of a look at a fleet", self.pass_seconds.clone());
+        registry.register("queue_depth", "Fleets that wait for a pass", self.queue.clone());
+        registry.register("pass_seconds", "Duration of a pass over a fleet", self.pass_seconds.clone());
         registry.register(
             "engine_submit_delay_seconds",
             "From the moment all Ray nodes were observed alive, or another launch was decided, to the engine's job submitted",
@@ -114,12 +114,12 @@ impl Metrics {
         );
         registry.register(
             "observe_seconds",
-            "Duration of a look at a Ray dashboard",
+            "Duration of an observation of a Ray cluster",
             self.observe_seconds.clone(),
         );
         registry.register(
             "observe_failures",
-            "Looks at a Ray dashboard that failed",
+            "Failed observations of a Ray cluster",
             self.observe_failures.clone(),
         );
         registry.register(
@@ -134,13 +134,13 @@ impl Metrics {
         );
     }
 
-    /// A fleet was looked at.
+    /// A pass over a fleet has ended.
     pub(crate) fn pass(&self, fleet: &Key, seconds: f64) {
         self.passes.get_or_create(&Fleet::of(fleet)).inc();
         self.pass_seconds.observe(seconds);
     }
 
-    /// A dashboard was asked.
+    /// A Ray cluster was observed.
     pub(crate) fn observed(&self, seconds: f64, ok: bool) {
         self.observe_seconds.observe(seconds);
         if !ok {
@@ -227,6 +227,7 @@ mod tests {
             "rayfleet_queue_depth 2",
             "rayfleet_observe_seconds_count 1",
             "rayfleet_observe_failures_total 1",
+            "rayfleet_watched_engines 0",
             "rayfleet_leading 1",
             "rayfleet_events_dropped_total 0",
             "rayfleet_all_groups_unreachable 0",

@@ -44,7 +44,7 @@ pub struct Orchestrator {
     pub engine_watch: bool,
 }
 
-/// Why a replica ended although it was not told to.
+/// Why a replica ended without a request to.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
     /// The address cannot be listened on.
@@ -65,14 +65,14 @@ impl Orchestrator {
     /// there is one. Dropping the future is a crash: all that it started ends with it, and the lease runs out by itself.
     pub async fn run(self, listen: Option<SocketAddr>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         let (index, metrics) = (Arc::new(Index::of(&self.namespaces)), Arc::new(Metrics::new()));
-        let hearing = Arc::new(Reachability::default());
+        let reachability = Arc::new(Reachability::default());
         let reported = Arc::new(Notify::new());
         let mut election = JoinSet::new();
         let leadership = if self.leader_elect {
             let (elect, leadership) =
                 Election::new(self.client.clone(), &self.lease_namespace, LEASE, self.identity);
-            let hearing = hearing.clone();
-            election.spawn(elect.run(reported.clone(), NO_REPLY, move |now| hearing.no_reply_for(now)));
+            let reachability = reachability.clone();
+            election.spawn(elect.run(reported.clone(), NO_REPLY, move |now| reachability.no_reply_for(now)));
             leadership
         } else {
             let (leadership, sender) = Leadership::always();
@@ -91,7 +91,7 @@ impl Orchestrator {
             self.bridge,
             index.clone(),
             metrics.clone(),
-            hearing.clone(),
+            reachability.clone(),
             self.engine_watch,
         );
         let fleets = FleetReconciler::new(index.clone(), executor.clone(), agents, metrics.clone());
@@ -101,14 +101,14 @@ impl Orchestrator {
             Controller::new(budgets, metrics.runtime.clone()).run(leadership.clone()),
             executor.writer.write_events(),
         );
-        let pages = Pages { index, metrics, hearing, leadership };
+        let pages = Pages { index, metrics, reachability, leadership };
         info!(version = env!("CARGO_PKG_VERSION"), ?listen, namespaces = ?self.namespaces, "started");
         let ended = tokio::select! {
             // In the order of what must not be missed: the controllers, which have most to do, come last. They never wait
             // long for their turn, as none of the others is ever ready twice.
             biased;
             () = stop => {
-                info!("told to stop");
+                info!("stopping on request");
                 Ok(())
             }
             ended = watches.join_next() => Err(Ended::Watch(format!("{ended:?}"))),

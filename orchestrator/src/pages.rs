@@ -24,7 +24,7 @@ pub(crate) struct Pages {
     /// Counted.
     pub metrics: Arc<Metrics>,
     /// Who is heard.
-    pub hearing: Arc<Reachability>,
+    pub reachability: Arc<Reachability>,
     /// Who leads.
     pub leadership: Leadership,
 }
@@ -40,13 +40,16 @@ impl Pages {
     }
 }
 
-/// Fails when a restart is what helps: a look at a fleet never ended.
+/// Fails when a restart is what helps: a pass over a fleet never ended.
 async fn healthy(State(pages): State<Pages>) -> (StatusCode, String) {
     let now = clock::monotonic();
     let longest = pages.index.fleet_queue.longest_pass(now).max(pages.index.budget_queue.longest_pass(now));
     if longest > STUCK {
         let seconds = longest.as_secs();
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("a look at a fleet has not ended for {seconds} s"));
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("a pass over a fleet has not ended for {seconds} s"),
+        );
     }
     (StatusCode::OK, "ok".to_owned())
 }
@@ -60,7 +63,7 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
-    let unreachable = pages.hearing.no_reply_for(clock::monotonic()).is_some();
+    let unreachable = pages.reachability.no_reply_for(clock::monotonic()).is_some();
     pages.metrics.all_groups_unreachable.set(i64::from(unreachable));
     pages.metrics.text(pages.index.fleet_queue.depth(), pages.leadership.holds(clock::monotonic()))
 }
@@ -77,8 +80,8 @@ mod tests {
     fn pages() -> (Router, Arc<Index>) {
         let index = Arc::new(Index::default());
         let (leadership, _sender) = Leadership::always();
-        let (metrics, hearing) = (Arc::new(Metrics::new()), Arc::default());
-        (Pages { index: index.clone(), metrics, hearing, leadership }.routes(), index)
+        let (metrics, reachability) = (Arc::new(Metrics::new()), Arc::default());
+        (Pages { index: index.clone(), metrics, reachability, leadership }.routes(), index)
     }
 
     async fn get(pages: &Router, path: &str) -> (StatusCode, String) {

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_news_sets_the_time() {
+    fn the_first_deferred_change_sets_the_time() {
         let (mut pending, now) = (PendingStatus::default(), clock::monotonic());
         pending.defer(&fleet(0), status(1), LONG, now);
         assert_eq!(pending.defer(&fleet(0), status(2), LONG, now + SECOND), Some(now + 3 * SECOND));

@@ -56,6 +56,8 @@ class Launch:
         self._died = 0.0
         self._known: Optional[Tuple[int, int, int]] = None
         self._nodes = LivingNodes()
+        # While it is not known how many nodes are alive, the watchers are called again at this time.
+        self._unknown_until = 0.0
 
     def run(self) -> int:
         """Runs until the engine ends; returns the exit code, never 0. Raises Stopped after a stop request."""
@@ -133,7 +135,10 @@ class Launch:
             self._died = time.monotonic()
         if self.phases.current == "Serving":
             dead, nodes = sum(rank.state == "DEAD" for rank in found), self._nodes.living()
-            self._compare(None if nodes is None else (alive, dead, nodes))
+            if nodes is None and time.monotonic() >= self._unknown_until:
+                # A GCS that is slow for all gets no look at everything from each group every two seconds.
+                self._known, self._unknown_until = None, time.monotonic() + 10.0
+            self._compare((alive, dead, -1 if nodes is None else nodes))
 
     def _compare(self, known: Optional[Tuple[int, int, int]]) -> None:
         """Calls the watchers of an engine that serves if other ranks or nodes are alive than before, or if that is

@@ -65,7 +65,7 @@ const FAULTS: [Case; 7] = [
         "the engine hangs",
         Some((HUNG_AFTER + 3.0, HUNG_AFTER + 3.0)),
     ),
-    (Fault::PathCut, "network cut to the dashboard", "cannot be looked at", None),
+    (Fault::PathCut, "network cut to the dashboard", "cannot be read", None),
     (Fault::RayletKilled, "SIGKILL of a raylet", "pods are ready|lost|died", Some((6.0, HUNG_AFTER + 6.0))),
     (Fault::HeadKilled, "SIGKILL of the head", "pods are ready|head is", Some((6.0, HUNG_AFTER + 6.0))),
     // Its group may be re-created before Kubernetes notices the lost node, possibly elsewhere.
@@ -76,7 +76,7 @@ const FAULTS: [Case; 7] = [
 /// `ray-bridge` reports both as that is tested on Ray alone, so here they are tried only when named.
 const ALIKE: [Case; 2] = [
     (Fault::ApiServerKilled, "SIGKILL of the API server", "engine", Some((3.0, 3.0))),
-    (Fault::DashboardStopped, "SIGSTOP of the dashboard", "cannot be looked at", None),
+    (Fault::DashboardStopped, "SIGSTOP of the dashboard", "cannot be read", None),
 ];
 
 pub(crate) async fn all(suite: &Suite) -> anyhow::Result<()> {

@@ -42,7 +42,7 @@ pub struct ValidFleet {
     pub uid: String,
     /// Generation of the spec.
     pub generation: i64,
-    /// Being deleted.
+    /// It has a deletion timestamp.
     pub deleting: bool,
     /// Groups wanted.
     pub replicas: u32,
@@ -77,9 +77,9 @@ pub struct ValidFleet {
 pub struct ValidFailurePolicy {
     /// Engine restarts before the group is recreated.
     pub engine_restarts: u32,
-    /// First wait.
+    /// Wait before the first restart.
     pub backoff_initial: Duration,
-    /// Longest wait.
+    /// Upper bound of the waits, which double.
     pub backoff_max: Duration,
     /// Time without progress until an engine counts as hung.
     pub hung_after: Duration,

@@ -189,12 +189,12 @@ pub struct ObservedRay {
     pub reach: Reach,
 }
 
-/// What is heard of a group over the network, beside what is of others.
+/// What of a group is reachable over the network, compared with others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
     /// Something of it takes or refuses connections, or did a moment ago.
     #[default]
-    Heard,
+    Reachable,
     /// Nothing of it does, although others of its namespace are heard.
     Silent,
     /// Nothing of it does, and it is too early to say whether others do.
@@ -342,7 +342,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             state: Ok(RayReport { engine, ..RayReport::default() }),
             unreachable_ips: Vec::new(),
-            reach: Reach::Heard,
+            reach: Reach::Reachable,
         }
     }
 

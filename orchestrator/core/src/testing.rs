@@ -226,7 +226,7 @@ pub(crate) fn healthy(group: &GroupStatus, now: Timestamp) -> ObservedGroup {
             at: now,
             state: Ok(RayReport { nodes, engine: engine(group) }),
             unreachable_ips: Vec::new(),
-            reach: Reach::Heard,
+            reach: Reach::Reachable,
         }),
         ..ObservedGroup::default()
     }

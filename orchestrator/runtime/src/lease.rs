@@ -94,7 +94,7 @@ impl Election {
                 }
             }
             tokio::select! {
-                // Once told to stop it renews no more.
+                // After a request to stop it renews no more.
                 biased;
                 () = stop.notified() => break,
                 () = tokio::time::sleep(RETRY) => {}

@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) bridge: Bridge,
     pub(crate) index: Arc<Index>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) hearing: Arc<Reachability>,
+    pub(crate) reachability: Arc<Reachability>,
     /// Whether engines that serve are watched.
     pub(crate) engine_watch: bool,
 }
@@ -141,7 +141,8 @@ impl Agent {
 
     /// Works until the registry drops it.
     pub(crate) async fn run(self) {
-        let listen = listen(self.shared.bridge.clone(), self.shared.hearing.clone(), self.assignment.clone());
+        let listen =
+            listen(self.shared.bridge.clone(), self.shared.reachability.clone(), self.assignment.clone());
         tokio::select! {
             // Neither waits long for its turn: both sleep between what they do.
             biased;
@@ -166,9 +167,9 @@ impl Agent {
             let reached = target.and_then(Result::ok).filter(|_| !self.is_quiet());
             let commands = self.commands.clone();
             let command = reached.map(|target| async move { (commands.next().await, target) });
-            let (hearing, group, head) =
-                (&self.shared.hearing, &assignment.group, assignment.pods.head_ip.as_deref());
-            let sign = |at| hearing.record_line(group, head, at);
+            let (reachability, group, head) =
+                (&self.shared.reachability, &assignment.group, assignment.pods.head_ip.as_deref());
+            let sign = |at| reachability.record_line(group, head, at);
             tokio::select! {
                 // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
                 // probe is answered once, so commands and looks keep each other from starving.
@@ -182,9 +183,10 @@ impl Agent {
                 }
                 changed = self.assignment.changed() => if changed.is_err() { return },
                 said = self.watch.next(sign) => heard = Some(said),
-                () = hearing.doubted(group), if watches => self.doubted = true,
+                () = reachability.doubted(group), if watches => self.doubted = true,
                 () = tokio::time::sleep(wait) => {}
             }
+            self.watch.left(clock::monotonic());
         }
     }
 
@@ -195,6 +197,9 @@ impl Agent {
             PollInterval::Quick => QUICK,
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
+        // A command that failed is tried again then.
+        let quiet = self.quiet_until.map(|until| until.saturating_duration_since(clock::monotonic()));
+        let pace = quiet.filter(|rest| !rest.is_zero()).map_or(pace, |rest| rest.min(pace));
         // A line that came too soon after the last one is taken when its time has come.
         let last = self.line_taken.filter(|_| self.line_waits);
         last.map_or(pace, |last| (last + STEADY).saturating_duration_since(clock::monotonic()).min(pace))
@@ -228,7 +233,7 @@ impl Agent {
 
     /// `port` is what the engine's port is known to answer; without it, it is asked.
     async fn look(&mut self, assignment: &Assignment, target: &Target, deep: bool, port: Option<Port>) {
-        let started = clock::monotonic();
+        let (started, watched) = (clock::monotonic(), port.is_some());
         let depth = if deep { Depth::Full } else { self.depth(assignment, started) };
         let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
         let options = ObserveOptions { deadline: LOOK, depth, gpu_use: false, most_nodes };
@@ -285,11 +290,13 @@ impl Agent {
         if let Ok(alive) = &observed {
             self.measure(assignment, alive);
         }
-        self.shared.hearing.record_answer(
-            &assignment.group,
-            !observed.as_ref().is_err_and(is_silence),
-            clock::monotonic(),
-        );
+        // Where a line of the watch stands for the port and the dashboard did not answer, nothing was received by this look. What was, may have
+        // been so at its beginning: a reply that is missing at its end makes no sign of life at that time.
+        let received = !watched || observed.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none());
+        if received {
+            let answered = !observed.as_ref().is_err_and(is_silence);
+            self.shared.reachability.record_answer(&assignment.group, answered, started);
+        }
         self.report(assignment, observed.map_err(|error| brief(&error.to_string())));
     }
 
@@ -390,7 +397,7 @@ impl Agent {
 
     fn report(&mut self, assignment: &Assignment, state: Result<RayReport, String>) {
         let now = clock::monotonic();
-        let reachability = self.shared.hearing.of(&assignment.group, now);
+        let reachability = self.shared.reachability.of(&assignment.group, now);
         self.reported = Some((now, reachability.clone()));
         let GroupReachability { no_sign, reach } = reachability;
         let observed = ObservedRay { at: clock::now(), state, unreachable_ips: no_sign, reach };

@@ -40,6 +40,8 @@ struct Open {
     watch: EngineWatch,
     began: Instant,
     heard: Instant,
+    /// When nobody waited for lines any more.
+    left: Option<Instant>,
     said: Option<Watched>,
 }
 
@@ -58,7 +60,7 @@ pub(super) type Port = (Health, Option<Load>);
 
 /// What a watch brought.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum WatchEvent {
     /// Other counts.
     Counts,
     /// The engine has ended the watch, which it does after a while.
@@ -67,7 +69,7 @@ pub(super) enum Heard {
     Called,
     /// The watch has ended with the engine's health or without a word, so that everything is to be looked at; and what the engine's port
     /// is known to answer.
-    Trouble(Option<Port>),
+    Broken(Option<Port>),
 }
 
 impl GroupWatch {
@@ -82,14 +84,28 @@ impl GroupWatch {
                 let heard = clock::monotonic();
                 open.inc();
                 let counted = Counted(open.clone());
-                self.open =
-                    Some(Open { _counted: counted, of: of.clone(), watch, began: heard, heard, said: None });
+                self.open = Some(Open {
+                    _counted: counted,
+                    of: of.clone(),
+                    watch,
+                    began: heard,
+                    heard,
+                    left: None,
+                    said: None,
+                });
             }
             Ok(Err(error)) => {
                 debug!(%error, "the engine cannot be watched; it is asked");
                 self.refused = Some((of.clone(), now + if is_missing(&error) { NEVER } else { AGAIN }));
             }
             Err(_) => self.refused = Some((of.clone(), now + AGAIN)),
+        }
+    }
+
+    /// Nobody waits for lines from now on, until [`next`](Self::next) is called again.
+    pub(super) fn left(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.left = Some(now);
         }
     }
 
@@ -110,13 +126,22 @@ impl GroupWatch {
 
     /// Waits for something new; for ever while nothing is watched. Nothing is lost if the future is dropped. `sign` is called with the
     /// time of each line, also of one that says nothing new.
-    pub(super) async fn next(&mut self, sign: impl Fn(Instant)) -> Heard {
+    pub(super) async fn next(&mut self, sign: impl Fn(Instant)) -> WatchEvent {
         loop {
             let Some(open) = &mut self.open else { return std::future::pending().await };
-            let until = (open.heard + SILENCE).max(clock::monotonic() + READ);
-            let port = match timeout_at(until.into(), open.watch.next()).await {
+            let entered = clock::monotonic();
+            let until = (open.heard + SILENCE).max(entered + READ);
+            let mut line = timeout_at(until.into(), open.watch.next()).await;
+            if line.is_err() {
+                // A process that stood still finds the time over and the line at once.
+                line = timeout(READ, open.watch.next()).await;
+            }
+            let port = match line {
                 Ok(Ok(Some(said))) => {
-                    open.heard = clock::monotonic();
+                    let now = clock::monotonic();
+                    // What waited in the connection came at some time since somebody last waited for it.
+                    let waited = open.left.take().filter(|_| now < entered + READ);
+                    open.heard = waited.unwrap_or(now).max(open.heard);
                     sign(open.heard);
                     if open.said.replace(said.clone()).as_ref() == Some(&said) {
                         continue;
@@ -124,16 +149,16 @@ impl GroupWatch {
                     if said.health != Health::Serving {
                         // What it answers to others may be another thing than what it answers to itself.
                         self.end();
-                        return Heard::Trouble(None);
+                        return WatchEvent::Broken(None);
                     }
                     let calls = Some((open.of.clone(), said.rank_changes));
                     let called = self.calls != calls;
                     self.calls = calls;
-                    return if called { Heard::Called } else { Heard::Counts };
+                    return if called { WatchEvent::Called } else { WatchEvent::Counts };
                 }
                 Ok(Ok(None)) => {
                     self.end();
-                    return Heard::Ended;
+                    return WatchEvent::Ended;
                 }
                 Ok(Err(error)) => {
                     debug!(%error, "the watch of the engine broke");
@@ -144,7 +169,7 @@ impl GroupWatch {
                 }
             };
             self.end();
-            return Heard::Trouble(port);
+            return WatchEvent::Broken(port);
         }
     }
 

@@ -14,22 +14,23 @@ use crate::kubernetes::{GroupKey, GroupPods};
 /// Asks the group's machines for a sign of life, for ever.
 pub(super) async fn listen(
     bridge: Bridge,
-    hearing: Arc<Reachability>,
+    reachability: Arc<Reachability>,
     assignment: watch::Receiver<Assignment>,
 ) {
-    join(ask_workers(&bridge, &hearing, &assignment), ask_head(&bridge, &hearing, &assignment)).await;
+    join(ask_workers(&bridge, &reachability, &assignment), ask_head(&bridge, &reachability, &assignment))
+        .await;
 }
 
-async fn ask_workers(bridge: &Bridge, hearing: &Reachability, assignment: &watch::Receiver<Assignment>) {
+async fn ask_workers(bridge: &Bridge, reachability: &Reachability, assignment: &watch::Receiver<Assignment>) {
     loop {
         let (group, pods) = current(assignment);
         let asked = clock::monotonic();
-        hearing.probing(&group, &pods.ips, pods.well, asked);
+        reachability.probing(&group, &pods.ips, pods.well, asked);
         let workers = pods.ips.iter().filter(|ip| pods.head_ip.as_ref() != Some(*ip));
         let group = &group;
         // Each answer counts when it comes: a dead machine takes a second to be silent.
         join_all(workers.map(|ip| async move {
-            hearing.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
+            reachability.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
         }))
         .await;
         tokio::time::sleep_until(clock::slot(asked + ASK).into()).await;
@@ -37,14 +38,14 @@ async fn ask_workers(bridge: &Bridge, hearing: &Reachability, assignment: &watch
 }
 
 /// What a watched engine says is a sign of its machine: it is asked when that stays away.
-async fn ask_head(bridge: &Bridge, hearing: &Reachability, assignment: &watch::Receiver<Assignment>) {
+async fn ask_head(bridge: &Bridge, reachability: &Reachability, assignment: &watch::Receiver<Assignment>) {
     loop {
         let (group, pods) = current(assignment);
         let asked = clock::monotonic();
-        let next = match (&pods.head_ip, hearing.watched_until(&group, asked)) {
+        let next = match (&pods.head_ip, reachability.watched_until(&group, asked)) {
             (_, Some(until)) => until.min(asked + ASK),
             (Some(ip), None) => {
-                hearing.record_connection(&group, ip, bridge.gives_sign(ip).await, asked);
+                reachability.record_connection(&group, ip, bridge.gives_sign(ip).await, asked);
                 asked + ASK
             }
             (None, None) => asked + ASK,

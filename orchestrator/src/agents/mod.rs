@@ -61,10 +61,10 @@ impl Agents {
         bridge: Bridge,
         index: Arc<Index>,
         metrics: Arc<Metrics>,
-        hearing: Arc<Reachability>,
+        reachability: Arc<Reachability>,
         engine_watch: bool,
     ) -> Self {
-        let shared = Arc::new(Shared { client, bridge, index, metrics, hearing, engine_watch });
+        let shared = Arc::new(Shared { client, bridge, index, metrics, reachability, engine_watch });
         Self { shared, running: Mutex::default() }
     }
 
@@ -129,7 +129,7 @@ impl Agents {
 
     fn forget(&self, group: &GroupKey) {
         self.shared.index.ray_forget(group);
-        self.shared.hearing.forget(group);
+        self.shared.reachability.forget(group);
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             state: Err("refused".into()),
             unreachable_ips: Vec::new(),
-            reach: Reach::Heard,
+            reach: Reach::Reachable,
         };
         index.ray_seen(&key(fleet), &GroupKey::new("n", group), observed);
     }

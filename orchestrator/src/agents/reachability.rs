@@ -163,7 +163,7 @@ impl Reachability {
         let table = self.0.lock();
         let Some(entry) = table.groups.get(group) else { return false };
         let judged = table.judge(group, entry, now);
-        judged.reach == Reach::Heard
+        judged.reach == Reach::Reachable
             && judged.no_sign.is_empty()
             && entry.machines.values().all(|run| run.missed == 0)
     }
@@ -222,7 +222,7 @@ impl Table {
         let last = group.last();
         let since = last.unwrap_or(group.first);
         let reach = if last.is_some() && !silent(since) {
-            Reach::Heard
+            Reach::Reachable
         } else if against(since) {
             Reach::Silent
         } else if now.saturating_duration_since(since) >= NO_REPLY {

@@ -66,7 +66,7 @@ impl Reconciler for BudgetReconciler {
                  them: {words}; give the orchestrator the right to poddisruptionbudgets, or set the annotation \
                  rayfleet.io/disruption-budget: \"false\""
             );
-            self.executor.tell(&fleet, true, "BudgetFailed", &message);
+            self.executor.record_event(&fleet, true, "BudgetFailed", &message);
             *reported = Some(words);
         }
         Err(error)

@@ -6,11 +6,11 @@ mod deletion;
 mod effects;
 mod foreign_control;
 mod foreign_owner;
+mod foreign_pods;
 mod listeners;
 mod protect;
 mod records;
 mod state;
-mod strays;
 mod target_spec;
 mod template_dry_run;
 mod validation_cache;
@@ -32,8 +32,8 @@ use tracing::{Span, info, info_span, warn};
 
 use crate::agents::{Agents, Assignment, Engine, PollInterval, Submission};
 use crate::kubernetes::{
-    Executor, GroupPods, History, Index, Key, Model, Protected, Records, Snapshot, WriteError, groups_of,
-    orphans_of, owned_clusters, strays_of,
+    Executor, GroupPods, History, Index, Key, Model, Protected, Records, Snapshot, WriteError,
+    foreign_pods_of, groups_of, orphans_of, owned_clusters,
 };
 use crate::metrics::Metrics;
 use crate::refusal;
@@ -74,8 +74,8 @@ impl Reconciler for FleetReconciler {
         }
         let known = || self.index.read(|known| known.fleets.get(key).cloned());
         // A fleet that was listed nowhere is not asked for: others' objects with its label may name any. For one without a status the
-        // first write tells whether it has none by now: it needs the version that was read.
-        if !state.is_fresh && known().is_some_and(|fleet| !is_untouched(&fleet)) {
+        // first write tells whether it has none by now, by a conflict: it needs the version that was read.
+        if !state.is_fresh && known().is_some_and(|fleet| state.conflicted || !is_untouched(&fleet)) {
             self.executor.fresh_fleet(key).await?;
             state.is_fresh = true;
         }
@@ -88,8 +88,8 @@ impl Reconciler for FleetReconciler {
         } else {
             Box::pin(self.among_others(&stored, &mut others, state)).await
         };
-        // After a conflict it may have been somebody else's work all the time.
         state.is_fresh |= wake.is_ok();
+        state.conflicted = wake.as_ref().is_err_and(WriteError::is_conflict);
         others.doubt |= matches!(wake, Err(WriteError::Dropped(..)));
         state.others = others;
         wake.map(Next::from)
@@ -137,8 +137,8 @@ impl FleetReconciler {
             let held = Some(refusal::not_now("its spec is being checked"));
             self.close_gates_of_the_dead(&raw, &TargetSpec { fleet, held }).await;
         }
-        if let Some(hands) = self.others(stored, others).await? {
-            return self.look_on(stored, &hands, others).await;
+        if let Some(owner) = self.others(stored, others).await? {
+            return self.keep_gates(stored, &owner, others).await;
         }
         let raw = others.restored(state.pending_status.overlay(readable(stored)));
         let wake = self.change(stored, raw, state).await?;
@@ -186,7 +186,7 @@ impl FleetReconciler {
         if status != before || stored.status.as_ref().is_some_and(|stored| !stored.unreadable.is_empty()) {
             self.executor.write_status(raw, status).await?;
             state.pending_status.forget();
-            self.executor.tell(raw, true, held.reason.as_str(), &held.message);
+            self.executor.record_event(raw, true, held.reason.as_str(), &held.message);
             self.mended(stored);
         }
         Ok(Some(rayfleet_api::valid::after(now, TRY_AGAIN)))
@@ -245,8 +245,10 @@ impl FleetReconciler {
         self.perform(&done, decision.effects, state, &mut outcome).await;
         let protected = protect::groups(&raw, &basis.fleet, &decision.status.groups, &observed);
         self.index.protect(&key, Protected { fleet: basis.fleet.clone(), groups: protected });
-        if let Some(message) = state.strays.message(&self.index.read(|known| strays_of(known, &raw))) {
-            self.executor.tell(&raw, true, "StrayPods", &message);
+        if let Some(message) =
+            state.foreign_pods.message(&self.index.read(|known| foreign_pods_of(known, &raw)))
+        {
+            self.executor.record_event(&raw, true, "StrayPods", &message);
         }
         outcome.result()?;
         let now = clock::monotonic();
@@ -270,7 +272,7 @@ impl FleetReconciler {
             if let Err(error) = adopted {
                 let (name, words) = (cluster.name_any(), error.words());
                 let message = format!("RayCluster {name} has no owner and cannot be adopted: {words}");
-                self.executor.tell(raw, true, "AdoptFailed", &message);
+                self.executor.record_event(raw, true, "AdoptFailed", &message);
                 outcome.failed(error);
             }
         }
@@ -312,7 +314,7 @@ impl FleetReconciler {
                 odd.join("; ")
             );
             warn!(what = %message, "the status had fields that cannot be read");
-            self.executor.tell(stored, true, "StatusUnreadable", &message);
+            self.executor.record_event(stored, true, "StatusUnreadable", &message);
         }
     }
 

@@ -61,7 +61,7 @@ impl Executor {
     }
 
     /// Reports to people what concerns a fleet.
-    pub(crate) fn tell(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
+    pub(crate) fn record_event(&self, fleet: &RayClusterFleet, warning: bool, reason: &str, message: &str) {
         self.writer.report(fleet.object_ref(&()), warning, reason, message);
     }
 

@@ -38,7 +38,7 @@ pub(crate) use rayfleet_runtime::{Key, WriteError};
 pub(crate) use route::{Listener, name_to_share};
 pub(crate) use topology::labels_by_address;
 pub(crate) use watches::watch_all;
-pub(crate) use world::{GroupPods, groups_of, orphans_of, owned_clusters, strays_of};
+pub(crate) use world::{GroupPods, foreign_pods_of, groups_of, orphans_of, owned_clusters};
 #[cfg(test)]
 pub(crate) use {endpoints::Slice, nodes::Node, objects::Watched, pods::Pod};
 

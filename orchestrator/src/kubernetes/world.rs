@@ -83,7 +83,7 @@ pub(crate) fn groups_of(
 
 /// Pods that carry the labels of one of the fleet's groups and that no RayCluster controls, by name. They count for nothing here; a
 /// Service that selects by labels may send them requests all the same.
-pub(crate) fn strays_of(store: &Store, fleet: &RayClusterFleet) -> Vec<PodName> {
+pub(crate) fn foreign_pods_of(store: &Store, fleet: &RayClusterFleet) -> Vec<PodName> {
     let key = Key::of(fleet);
     let labelled = store.members.labelled(&key).filter_map(|pod| store.member(pod));
     let strays = labelled.filter(|pod| {

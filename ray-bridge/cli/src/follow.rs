@@ -32,7 +32,7 @@ enum StartState {
 
 /// What has been reported so far.
 #[derive(Debug)]
-struct Story {
+struct StartProgress {
     began: Timestamp,
     reported: Timestamp,
     last: String,
@@ -50,9 +50,9 @@ pub(crate) async fn until_answered(
     terminal: &Terminal,
 ) -> Result<Answer, CliError> {
     let engine = found.engine()?;
-    let mut story = Story::new(began);
+    let mut progress = StartProgress::new(began);
     let mut reached = began;
-    terminal.progress(&story.line(clock::now(), &format!("launched {}", found.id)));
+    terminal.progress(&progress.line(clock::now(), &format!("launched {}", found.id)));
     loop {
         let look = session.look(Some(&found.id), Some(engine)).await;
         let log = session.dashboard().log_tail(&found.id).await.unwrap_or_default();
@@ -64,7 +64,7 @@ pub(crate) async fn until_answered(
                     return Err(CliError::plain(format!("engine {}: Ray has lost its job", found.id)));
                 };
                 let (lines, step) =
-                    story.tell(&state, &parse_phases(this_launch(&log, &found.id, state.started)), now);
+                    progress.update(&state, &parse_phases(this_launch(&log, &found.id, state.started)), now);
                 for line in &lines {
                     terminal.progress(line);
                 }
@@ -76,7 +76,7 @@ pub(crate) async fn until_answered(
                 }
             }
             Err(fault) if fault.kind == Kind::Unreachable && between(reached, now) < AWAY => {
-                terminal.progress(&story.line(now, &fault.message));
+                terminal.progress(&progress.line(now, &fault.message));
             }
             Err(fault) => return Err(fault),
         }
@@ -86,14 +86,14 @@ pub(crate) async fn until_answered(
                     "engine {} is not healthy {} s after its launch: {}",
                     found.id,
                     limit.as_secs(),
-                    story.last
+                    progress.last
                 ),
                 format!("it continues: ray-bridge watch {0}; or end it: ray-bridge stop {0}", found.id),
             ));
         }
         sleep(session.pace).await;
     }
-    terminal.progress(&story.line(clock::now(), &format!("healthy at {}", trimmed(engine.as_str()))));
+    terminal.progress(&progress.line(clock::now(), &format!("healthy at {}", trimmed(engine.as_str()))));
     let asked = clock::now();
     let left = limit.saturating_sub(between(began, asked)).max(Duration::from_secs(5));
     let answer = match timeout(left, session.engine(engine)?.probe(probe)).await {
@@ -111,7 +111,7 @@ pub(crate) async fn until_answered(
     };
     let took = between(asked, clock::now()).as_secs_f64();
     let said: String = answer.chars().take(60).collect();
-    terminal.progress(&story.line(clock::now(), &format!("probe answered in {took:.2} s: {said:?}")));
+    terminal.progress(&progress.line(clock::now(), &format!("probe answered in {took:.2} s: {said:?}")));
 
     let engine = look(found, session).await?;
     terminal.result(&engine, &status::text(&engine, clock::now()))?;
@@ -135,7 +135,7 @@ fn hidden(found: &Found, address: &str, why: &str) -> CliError {
     )
 }
 
-impl Story {
+impl StartProgress {
     fn new(began: Timestamp) -> Self {
         let last = "not started".to_owned();
         Self { began, reported: began, last, phases: -1.0, alive: 0, serving_since: None }
@@ -147,7 +147,7 @@ impl Story {
     }
 
     /// The new lines, and how far the start is. `phases` are those in the end of the log, oldest first.
-    fn tell(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> (Vec<String>, StartState) {
+    fn update(&mut self, state: &EngineState, phases: &[Phase], now: Timestamp) -> (Vec<String>, StartState) {
         let mut lines = Vec::new();
         for phase in phases {
             if phase.seconds > self.phases && phase.kind != PhaseKind::Failed {

@@ -109,9 +109,10 @@ class WhenToCall(unittest.TestCase):
         well = (["ALIVE", "ALIVE"], 3)
         self.assertEqual(self.calls("Serving", well, well, (["ALIVE", "DEAD"], 3), (["ALIVE", "DEAD"], 2))[1:], [0, 1, 1])
 
-    def test_what_cannot_be_read_is_a_call_each_time(self):
+    def test_ranks_that_cannot_be_read_are_a_call_each_time_and_nodes_one_in_ten_seconds(self):
         self.assertEqual(self.calls("Serving", (None, 1), (None, 1)), [1, 1])
-        self.assertEqual(self.calls("Serving", (["ALIVE"], None), (["ALIVE"], None)), [1, 1])
+        self.assertEqual(self.calls("Serving", (["ALIVE"], None), (["ALIVE"], None), (["ALIVE"], 1)), [1, 0, 1])
+        self.assertEqual(self.calls("Serving", (["ALIVE"], None), (["DEAD"], None)), [1, 1])
 
     def test_a_call_that_was_not_taken_is_repeated(self):
         launch, well = self.launch("Serving"), ["ALIVE", "ALIVE"]

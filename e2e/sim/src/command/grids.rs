@@ -16,7 +16,7 @@ use super::say;
 /// Runs of the grid by default: what two cores do in half a minute.
 const RUNS: usize = 200;
 /// Number of failing runs that are reported in full.
-const TOLD: usize = 3;
+const REPORTED: usize = 3;
 
 /// Result of many runs.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Sum {
             return;
         }
         self.failed += 1;
-        if self.failed <= TOLD {
+        if self.failed <= REPORTED {
             say(report.text());
         } else {
             say(format_args!("FAILED: {} {}: {}", report.scenario, report.plan, report.failures.join("; ")));

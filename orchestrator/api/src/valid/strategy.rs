@@ -10,7 +10,7 @@ use crate::spec::{OnFailure, RayClusterFleetSpec, StrategyType, WhenNoRoom};
 
 /// Most groups that a bound may say.
 pub(crate) const MOST: u32 = 9999;
-/// Most percent.
+/// Largest percentage that the CRD takes.
 const MOST_PERCENT: u64 = 999;
 
 /// Bounds of rollouts in whole groups.

@@ -160,7 +160,7 @@ pub(crate) fn observed(fleet: &ValidFleet, group: &GroupStatus) -> ObservedGroup
             at: now(),
             state: Ok(RayReport { nodes, engine }),
             unreachable_ips: Vec::new(),
-            reach: Reach::Heard,
+            reach: Reach::Reachable,
         }),
         ..ObservedGroup::default()
     }

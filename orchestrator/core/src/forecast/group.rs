@@ -99,8 +99,12 @@ impl<'a> Group<'a> {
         let addresses = pods.iter().filter_map(|pod| pod.ip.clone()).collect();
         let engine = self.engine_seen(entry, now);
         let state = Ok(RayReport { nodes: addresses, engine });
-        let ray =
-            up.then_some(ObservedRay { at: now, state, unreachable_ips: Vec::new(), reach: Reach::Heard });
+        let ray = up.then_some(ObservedRay {
+            at: now,
+            state,
+            unreachable_ips: Vec::new(),
+            reach: Reach::Reachable,
+        });
         ObservedGroup {
             cluster,
             pods,

@@ -8,7 +8,7 @@ use rayfleet_api::valid::after;
 
 use super::context::StepContext;
 use super::failure::Failure;
-use super::pods::Trouble;
+use super::pods::PodTrouble;
 use super::{fail, formation_timeout, launch, ray, reachability, readiness, repair};
 use crate::effect::Effect;
 use crate::observed::ObservedPod;
@@ -80,7 +80,7 @@ pub(super) fn pods(ctx: &mut StepContext<'_>) -> bool {
         return true;
     }
     if launch::started(ctx) && !ctx.pods.whole() {
-        let Trouble { cause, .. } = ctx.pods.trouble();
+        let PodTrouble { cause, .. } = ctx.pods.trouble();
         fail::fail(ctx, &Failure::PodLost(cause));
         return false;
     }
@@ -104,7 +104,7 @@ fn pod_message(ctx: &mut StepContext<'_>) -> String {
     if let Some(message) = no_pods(ctx) {
         return message;
     }
-    let Trouble { cause, details } = ctx.pods.trouble();
+    let PodTrouble { cause, details } = ctx.pods.trouble();
     if details.is_empty() {
         return cause;
     }

@@ -74,7 +74,7 @@ pub(super) fn drain(ctx: &mut StepContext<'_>) {
     }
 }
 
-/// No new request can come: the endpoints have let go of the head, long enough for all to see.
+/// No new request can come: the endpoint of the head is removed, long enough for all to see.
 fn settled(ctx: &mut StepContext<'_>) -> bool {
     let gate_open = ctx.pods.head().is_some_and(|head| head.gate_open);
     if !gate_open && (ctx.observed.endpoint_ready != Some(true) || listed_for(ctx, STALE)) {
@@ -182,10 +182,7 @@ pub(super) fn cancel(ctx: &mut StepContext<'_>) -> bool {
             false
         }
         Ray::Alive(_) if leaves(ctx) => {
-            ctx.set_phase(
-                Phase::Draining,
-                "the drain is taken back once the endpoints have let go".to_owned(),
-            );
+            ctx.set_phase(Phase::Draining, "the drain is taken back once its endpoint is removed".to_owned());
             false
         }
         Ray::Alive(_) | Ray::Silent(_) => {

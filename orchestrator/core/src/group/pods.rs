@@ -20,7 +20,7 @@ pub(super) struct Pods<'a> {
 }
 
 /// What keeps pods from being ready.
-pub(super) struct Trouble {
+pub(super) struct PodTrouble {
     /// What is the matter: the same text as long as the same is the case.
     pub(super) cause: String,
     /// Kubernetes' words, which may change; empty if it has none.
@@ -130,7 +130,7 @@ impl<'a> Pods<'a> {
     }
 
     /// What keeps the pods from being ready; of several the worst.
-    pub(super) fn trouble(&self) -> Trouble {
+    pub(super) fn trouble(&self) -> PodTrouble {
         let worst = self
             .live()
             .filter_map(|pod| Some((pod, pod.problem.as_ref().filter(|problem| !problem.pulls())?)))
@@ -145,7 +145,7 @@ impl<'a> Pods<'a> {
         let pulling = pulling.map_or_else(String::new, |pod| format!("; pod {} pulls its image", pod.name));
         let waits = self.waits_for_init().map_or_else(String::new, |words| format!("; {words}"));
         let cause = format!("{ready} of {} pods are ready{leaving}{pulling}{waits}", self.wanted());
-        Trouble { cause, details: String::new() }
+        PodTrouble { cause, details: String::new() }
     }
 
     /// The first pod whose containers wait for an init container, the head before others, and what that waits for.
@@ -160,7 +160,7 @@ impl<'a> Pods<'a> {
         ))
     }
 
-    fn in_words(&self, pod: &ObservedPod, problem: &PodProblem) -> Trouble {
+    fn in_words(&self, pod: &ObservedPod, problem: &PodProblem) -> PodTrouble {
         let name = &pod.name;
         let cause = match problem.reason.as_str() {
             "Unschedulable" => {
@@ -188,7 +188,7 @@ impl<'a> Pods<'a> {
             }
             other => format!("pod {name}: {other}"),
         };
-        Trouble { cause, details: problem.message.clone() }
+        PodTrouble { cause, details: problem.message.clone() }
     }
 
     fn shape_of(&self, pod: &ObservedPod) -> Option<&'a PodShape> {

@@ -23,13 +23,13 @@ pub(super) fn is_open(ctx: &StepContext<'_>) -> bool {
 /// What a group that serves has to say while its Ray dashboard does not answer.
 pub(super) fn unverified(engine: &ObservedEngine, of: &str) -> Option<String> {
     let cause = engine.unverified.as_ref()?;
-    Some(format!("it serves, but its {of} cannot be looked at: {cause}"))
+    Some(format!("it serves, but its {of} cannot be read: {cause}"))
 }
 
 /// The group can serve: open the gate, and count it as ready once the endpoints follow.
 pub(super) fn ready(ctx: &mut StepContext<'_>, unverified: Option<String>) {
     if ctx.group.phase != Phase::Ready && drain::leaves(ctx) {
-        ctx.set_phase(Phase::Probing, "waits until the endpoints have let go of it".to_owned());
+        ctx.set_phase(Phase::Probing, "waits until its endpoint is removed".to_owned());
         return;
     }
     if ctx.group.phase != Phase::Ready {

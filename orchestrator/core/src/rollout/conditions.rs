@@ -175,9 +175,16 @@ fn placement(planner: &Planner<'_>) -> Option<Verdict> {
         let message = format!("group {}: {}", group.name, group.misplaced.join("; "));
         return Some(verdict("PlacementVerified", "False", "WrongPlacement", message));
     }
-    // A serving group has no other message.
-    let unseen = serving.iter().find_map(|group| Some((group, group.message.as_ref()?)));
-    if let Some((group, cause)) = unseen {
+    let unverified = |group: &GroupStatus| {
+        let ray = planner.inputs.observed.get(&group.name).and_then(|observed| observed.ray.as_ref());
+        match ray.map(|ray| &ray.state) {
+            Some(Ok(alive)) => alive.engine.unverified.is_some(),
+            // Nobody has asked yet: what the replica before found is still so.
+            Some(Err(_)) | None => group.message.is_some(),
+        }
+    };
+    if let Some(group) = serving.iter().find(|group| unverified(group)) {
+        let cause = group.message.as_deref().unwrap_or("its ranks cannot be read");
         let message = format!("group {}: {cause}", group.name);
         return Some(verdict("PlacementVerified", "Unknown", "DashboardUnreachable", message));
     }

@@ -12,7 +12,7 @@ use crate::ledger;
 /// What another replica needs, at most, to take over and to ask the engine again: the lease, and some looks.
 const FOUND_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// `after`, with all that is only news as it was before.
+/// `after`, with all that is only reported as it was before.
 pub(super) fn without_reported_fields(
     before: &RayClusterFleetStatus,
     after: &RayClusterFleetStatus,

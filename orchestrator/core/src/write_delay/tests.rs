@@ -95,7 +95,7 @@ fn what_people_watch_waits_a_little_and_words_longer() {
 }
 
 #[test]
-fn counts_and_dates_are_news_like_phases_and_the_picture_of_a_group_is_words() {
+fn counts_and_dates_wait_like_phases_and_placement_like_messages() {
     let changes: [fn(&mut RayClusterFleetStatus); 9] = [
         |status| status.observed_generation = Some(2),
         |status| status.replicas = 1,
@@ -225,7 +225,7 @@ fn no_effect_waits_for_words() {
 }
 
 #[test]
-fn words_that_a_warning_tells_of_do_not_wait_as_long() {
+fn a_message_with_a_warning_event_waits_less() {
     let (before, after) =
         (status(|_| {}), status(|status| status.groups[0].message = Some("no such image".into())));
     let event = |warning| Effect::Event { warning, reason: "PodProblem", message: String::new() };
@@ -234,7 +234,7 @@ fn words_that_a_warning_tells_of_do_not_wait_as_long() {
 }
 
 #[test]
-fn that_a_group_on_its_way_out_is_gone_is_news() {
+fn the_end_of_a_retired_group_waits_like_a_phase() {
     let leaving = |group: &str| {
         status(|status| {
             let group = status.groups.iter_mut().find(|entry| entry.name == group).unwrap();
@@ -270,7 +270,7 @@ fn that_a_group_on_its_way_out_is_gone_is_news() {
 }
 
 #[test]
-fn since_when_a_group_is_ready_is_news_while_it_is() {
+fn ready_since_waits_like_a_phase_while_the_group_is_ready() {
     let ready = |since: i64| {
         status(|status| {
             status.groups[0].phase = Phase::Ready;

@@ -9,7 +9,7 @@ use rayfleet_core::observed::{ObservedEngine, ObservedJob};
 
 use super::{Agent, DEEP, LOOK, STEADY};
 use crate::agents::assignment::{Assignment, Engine, PollInterval, Submission};
-use crate::agents::engine_watch::{Heard, Port};
+use crate::agents::engine_watch::{Port, WatchEvent};
 use crate::clock;
 
 /// Time between two questions for the job, and between two looks at everything, while the engine itself says that it serves and its
@@ -21,7 +21,12 @@ const REPORT: Duration = Duration::from_secs(10);
 
 impl Agent {
     /// Looks at the group, or takes what its engine says by itself for it while that is enough.
-    pub(super) async fn attend(&mut self, assignment: &Assignment, target: &Target, heard: Option<Heard>) {
+    pub(super) async fn attend(
+        &mut self,
+        assignment: &Assignment,
+        target: &Target,
+        heard: Option<WatchEvent>,
+    ) {
         if let Some((deep, port)) = self.due(assignment, target, heard).await {
             self.look(assignment, target, deep, port).await;
             // An engine of which little was read serves now: whether its ranks are where they belong is read at once.
@@ -29,10 +34,10 @@ impl Agent {
                 self.look(assignment, target, true, None).await;
             }
         }
-        if let Some(of) = self.watchable(assignment)
-            && self.resting.as_ref() == Some(of)
-        {
-            self.open_watch(of, target).await;
+        // Where the watch is not enough its lines would only lead to more looks than there are without it.
+        match self.watchable(assignment).filter(|of| self.resting.as_ref() == Some(*of)) {
+            Some(of) => self.open_watch(of, target).await,
+            None => self.watch.close(),
         }
     }
 
@@ -42,7 +47,7 @@ impl Agent {
         &mut self,
         assignment: &Assignment,
         target: &Target,
-        heard: Option<Heard>,
+        heard: Option<WatchEvent>,
     ) -> Option<(bool, Option<Port>)> {
         let now = clock::monotonic();
         let is_over =
@@ -54,10 +59,10 @@ impl Agent {
         };
         let is_new = heard.is_some();
         match heard {
-            Some(Heard::Trouble(port)) => return Some((true, port)),
-            Some(Heard::Called) => self.called = true,
-            Some(Heard::Ended) => self.open_watch(of, target).await,
-            Some(Heard::Counts) | None => {}
+            Some(WatchEvent::Broken(port)) => return Some((true, port)),
+            Some(WatchEvent::Called) => self.called = true,
+            Some(WatchEvent::Ended) => self.open_watch(of, target).await,
+            Some(WatchEvent::Counts) | None => {}
         }
         if self.resting.as_ref() != Some(of) || !self.watch.is_of(of) {
             return asked;
@@ -106,7 +111,7 @@ impl Agent {
         let now = clock::monotonic();
         let idle = self.watch.last().is_some_and(|(_, load)| load.is_some_and(|load| load.awaiting == 0));
         let rests = self.resting.as_ref() == Some(of) && self.watches(assignment) && idle && !self.called;
-        if !rests || !self.shared.hearing.is_clear(&assignment.group, now) {
+        if !rests || !self.shared.reachability.is_clear(&assignment.group, now) {
             return None;
         }
         let (reported, _) = self.reported.as_ref()?;
@@ -139,7 +144,7 @@ impl Agent {
         let now = clock::monotonic();
         let same = self.reported.as_ref().is_some_and(|(at, reach)| {
             now.saturating_duration_since(*at) < REPORT
-                && *reach == self.shared.hearing.of(&assignment.group, now)
+                && *reach == self.shared.reachability.of(&assignment.group, now)
         });
         let idle = load.is_some_and(|load| load.awaiting == 0);
         if same && idle && !is_new {

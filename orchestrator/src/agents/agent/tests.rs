@@ -37,7 +37,7 @@ fn agent(assignment: Assignment) -> (Agent, Fake) {
         bridge: Bridge::new(Limits::default()).unwrap(),
         index: Arc::new(Index::default()),
         metrics: Arc::new(Metrics::new()),
-        hearing: Arc::default(),
+        reachability: Arc::default(),
         engine_watch: true,
     };
     let fleet = Key::new("n", "f");

@@ -5,7 +5,7 @@ use crate::clock;
 
 /// Machines that are asked every two seconds, one after the other within those.
 struct Bench {
-    hearing: Reachability,
+    reachability: Reachability,
     start: Instant,
     machines: Vec<(GroupKey, String)>,
 }
@@ -19,7 +19,7 @@ impl Bench {
             (GroupKey::new(part(), part()), part())
         };
         let machines = machines.iter().map(parse).collect();
-        Self { hearing: Reachability::default(), start: clock::monotonic(), machines }
+        Self { reachability: Reachability::default(), start: clock::monotonic(), machines }
     }
 
     fn at(&self, millis: u64) -> Instant {
@@ -38,14 +38,14 @@ impl Bench {
                 let millis = begins + offset * spread;
                 let ips: Vec<String> =
                     self.machines.iter().filter(|(of, _)| of == group).map(|(_, ip)| ip.clone()).collect();
-                self.hearing.probing(group, &ips, true, self.at(millis));
-                self.hearing.record_connection(group, ip, answers(ip, millis / 1000), self.at(millis));
+                self.reachability.probing(group, &ips, true, self.at(millis));
+                self.reachability.record_connection(group, ip, answers(ip, millis / 1000), self.at(millis));
             }
         }
     }
 
     fn of(&self, machine: usize, second: u64) -> GroupReachability {
-        self.hearing.of(&self.machines[machine].0, self.at(second * 1000))
+        self.reachability.of(&self.machines[machine].0, self.at(second * 1000))
     }
 
     fn reach(&self, machine: usize, second: u64) -> Reach {
@@ -59,7 +59,7 @@ fn a_machine_is_gone_after_five_seconds_beside_one_of_its_own_group_that_is_hear
     bench.asks(0, 10, |_, _| true);
     bench.asks(10, 16, |ip, _| ip != "1");
     assert_eq!(bench.of(0, 12), GroupReachability::default());
-    assert_eq!(bench.of(0, 15), GroupReachability { no_sign: vec!["1".to_owned()], reach: Reach::Heard });
+    assert_eq!(bench.of(0, 15), GroupReachability { no_sign: vec!["1".to_owned()], reach: Reach::Reachable });
     bench.asks(16, 18, |_, _| true);
     assert_eq!(bench.of(0, 18), GroupReachability::default());
 }
@@ -105,7 +105,7 @@ fn when_a_cut_ends_nobody_is_gone() {
                 assert_ne!(observed.reach, Reach::Silent, "cut for {length} s, at {second} s");
             }
         }
-        assert_eq!(bench.reach(0, 60), Reach::Heard);
+        assert_eq!(bench.reach(0, 60), Reach::Reachable);
     }
 }
 
@@ -129,16 +129,16 @@ fn a_witness_of_another_namespace_says_nothing() {
     bench.asks(0, 10, |_, _| true);
     bench.asks(10, 30, |ip, _| ip == "2");
     assert_eq!((bench.of(0, 30).no_sign.len(), bench.reach(0, 30)), (0, Reach::AllSilent));
-    assert_eq!(bench.hearing.no_reply_for(bench.at(30_000)), None, "a standby would hear no more");
+    assert_eq!(bench.reachability.no_reply_for(bench.at(30_000)), None, "a standby would hear no more");
 }
 
 #[test]
 fn what_a_dashboard_or_engine_answers_is_a_sign_where_the_port_is_forbidden() {
     let bench = Bench::new(&["n/g/1"]);
     bench.asks(0, 20, |_, _| false);
-    bench.hearing.record_answer(&bench.machines[0].0, true, bench.at(19_000));
-    assert_eq!(bench.reach(0, 20), Reach::Heard);
-    bench.hearing.record_answer(&bench.machines[0].0, false, bench.at(22_000));
+    bench.reachability.record_answer(&bench.machines[0].0, true, bench.at(19_000));
+    assert_eq!(bench.reach(0, 20), Reach::Reachable);
+    bench.reachability.record_answer(&bench.machines[0].0, false, bench.at(22_000));
     assert_eq!(bench.reach(0, 30), Reach::AllSilent);
 }
 
@@ -147,10 +147,10 @@ fn an_address_that_is_not_of_the_group_any_more_is_forgotten() {
     let bench = Bench::new(&["n/g/1", "n/g/2"]);
     bench.asks(0, 10, |_, _| true);
     let group = &bench.machines[0].0;
-    bench.hearing.probing(group, &["2".to_owned()], true, bench.at(10_000));
-    bench.hearing.record_connection(group, "2", true, bench.at(19_000));
+    bench.reachability.probing(group, &["2".to_owned()], true, bench.at(10_000));
+    bench.reachability.record_connection(group, "2", true, bench.at(19_000));
     assert_eq!(bench.of(0, 20), GroupReachability::default());
-    bench.hearing.forget(group);
+    bench.reachability.forget(group);
     assert_eq!(bench.of(0, 60), GroupReachability::default());
 }
 
@@ -158,14 +158,14 @@ fn an_address_that_is_not_of_the_group_any_more_is_forgotten() {
 fn how_long_nobody_is_heard_counts_from_the_last_sign_and_for_pods_that_are_well() {
     let bench = Bench::new(&["n/g/1", "m/h/2"]);
     let no_reply =
-        |second: u64| bench.hearing.no_reply_for(bench.at(second * 1000)).map(|length| length.as_secs());
+        |second: u64| bench.reachability.no_reply_for(bench.at(second * 1000)).map(|length| length.as_secs());
     assert_eq!(no_reply(100), None, "nobody is asked");
     bench.asks(0, 10, |_, _| true);
     assert_eq!(no_reply(10), None);
     bench.asks(10, 40, |_, _| false);
     assert_eq!((no_reply(15), no_reply(40)), (None, Some(31)));
     for (group, ip) in &bench.machines {
-        bench.hearing.probing(group, std::slice::from_ref(ip), false, bench.at(40_000));
+        bench.reachability.probing(group, std::slice::from_ref(ip), false, bench.at(40_000));
     }
     assert_eq!(no_reply(41), None, "Kubernetes holds none of them well");
     assert_eq!(no_reply(100), None, "nobody has asked for a while");

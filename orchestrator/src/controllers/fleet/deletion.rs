@@ -74,22 +74,22 @@ impl FleetReconciler {
         // An answer that does not come is no reason to keep a fleet for ever.
         let answer = self.others(stored, others).await;
         let is_alone = matches!(answer, Ok(None));
-        let hands = answer.ok().flatten().filter(ForeignOwner::loses_fields);
-        if let Some(hands) = hands.as_ref().filter(|_| others.foreign) {
+        let owner = answer.ok().flatten().filter(ForeignOwner::loses_fields);
+        if let Some(owner) = owner.as_ref().filter(|_| others.foreign) {
             let end = end(stored, others.drain_timeout(stored));
             return match may_go(stored, true, end, clock::now()) {
                 Some(why) => self.release(stored, why).await,
                 None => {
-                    Ok(Some(self.look_on(stored, hands, others).await?.map_or(end, |wake| wake.min(end))))
+                    Ok(Some(self.keep_gates(stored, owner, others).await?.map_or(end, |wake| wake.min(end))))
                 }
             };
         }
         // Nobody applies the manifest of a fleet again that is to go: what it has lost is in memory, and its ledger is kept again.
-        let raw = if hands.is_some() { others.whole_again(raw) } else { raw };
+        let raw = if owner.is_some() { others.with_lost_fields(raw) } else { raw };
         let outcome = self.leave(stored, raw, state).await;
         if is_alone && outcome.is_ok() {
             self.remember(stored, others);
-        } else if hands.is_some() && outcome.is_ok() {
+        } else if owner.is_some() && outcome.is_ok() {
             let key = Key::of(&**stored);
             others.remember_status(self.index.read(|known| known.fleets.get(&key).cloned()).as_deref());
         }

@@ -156,7 +156,7 @@ impl FleetReconciler {
             }
             Effect::Event { warning, reason, message } => {
                 info!(reason, %message, "event");
-                self.executor.tell(pass.raw, warning, reason, &message);
+                self.executor.record_event(pass.raw, warning, reason, &message);
             }
             Effect::CreateCluster { .. }
             | Effect::DeleteCluster { .. }
@@ -218,7 +218,7 @@ impl FleetReconciler {
             };
             if let Some(message) = changed {
                 outcome.reports_changed = true;
-                self.executor.tell(pass.raw, true, "CreateFailed", &message);
+                self.executor.record_event(pass.raw, true, "CreateFailed", &message);
             }
         }
     }
@@ -258,7 +258,7 @@ impl FleetReconciler {
                 group,
                 engine.as_deref().unwrap_or_default()
             );
-            self.executor.tell(raw, true, "RevisionLost", &message);
+            self.executor.record_event(raw, true, "RevisionLost", &message);
             return;
         };
         match submission.and_then(|of| Launch::of(&model, of).map_err(|error| error.to_string())) {

@@ -1,4 +1,4 @@
-//! Others with hands on a fleet: AIBrix's CRD in the place of ours, which drops the ledger from whatever is written, and AIBrix's own
+//! Fleets that another controller or CRD changes: AIBrix's CRD in the place of ours, which drops the ledger from whatever is written, and AIBrix's own
 //! controller. Then nothing is changed and nothing written; the gates of what this replica knew are looked after from memory. What was lost
 //! is noticed before anything is decided from it. Taking over what AIBrix made, once its user says so, begins here too.
 
@@ -23,7 +23,7 @@ use crate::kubernetes::{Key, Records, Snapshot, WriteError, groups_of, owned_clu
 /// Time until somebody is asked again whether the others have gone.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What is known of others' hands on one fleet.
+/// What is known of other controllers on one fleet.
 #[derive(Debug, Default)]
 pub(super) struct ForeignControl {
     /// The fleet as it was when nobody else had touched it, or as its history has it, and since then as it is looked after.
@@ -88,7 +88,7 @@ impl ForeignControl {
     }
 
     /// A fleet that has lost fields, with those that are remembered.
-    pub(super) fn whole_again(&self, mut raw: RayClusterFleet) -> RayClusterFleet {
+    pub(super) fn with_lost_fields(&self, mut raw: RayClusterFleet) -> RayClusterFleet {
         if let Some(whole) = self.known(&raw) {
             raw.spec = whole.spec.clone();
         }
@@ -137,7 +137,7 @@ fn consents(fleet: &RayClusterFleet) -> bool {
 }
 
 impl FleetReconciler {
-    /// Whose hands are on a fleet beside ours, and what helps. RayClusters that its user lets be taken over are taken over here.
+    /// Who else controls a fleet, and the cure. RayClusters that its user lets be taken over are taken over here.
     pub(super) async fn others(
         &self,
         stored: &RayClusterFleet,
@@ -159,16 +159,15 @@ impl FleetReconciler {
             None => lost,
         };
         if !due && others.asked == Some(asks) {
-            return Ok(others.held.as_ref().map(|(hands, _)| hands.clone()));
+            return Ok(others.held.as_ref().map(|(owner, _)| owner.clone()));
         }
         let found = self.look_for_others(stored, lost, others).await?;
-        others.asked = Some(asks);
-        let known = others.held.take().map(|(hands, _)| hands);
-        if let Some(hands) = found.as_ref().filter(|hands| known.as_ref() != Some(*hands)) {
-            warn!(reason = hands.reason, message = %hands.message, "others have their hands on it");
-            self.executor.tell(stored, true, hands.reason, &hands.message);
+        let known = others.held.take().map(|(owner, _)| owner);
+        if let Some(owner) = found.as_ref().filter(|owner| known.as_ref() != Some(*owner)) {
+            warn!(reason = owner.reason, message = %owner.message, "another controller or CRD changes this fleet");
+            self.executor.record_event(stored, true, owner.reason, &owner.message);
         }
-        others.held = found.clone().map(|hands| (hands, now));
+        others.held = found.clone().map(|owner| (owner, now));
         Ok(found)
     }
 
@@ -178,11 +177,17 @@ impl FleetReconciler {
         lost: bool,
         others: &mut ForeignControl,
     ) -> Result<Option<ForeignOwner>, WriteError> {
+        let asks = Some((stored.metadata.generation, consents(stored)));
         let sets = match self.executor.replica_sets(stored, lost).await {
-            Ok(sets) => sets,
+            Ok(sets) => {
+                // By an answer that another fleet got, it is asked again.
+                others.asked = asks.filter(|_| sets.is_some());
+                sets.unwrap_or_default()
+            }
             // What serves is looked after whatever else fails; of a fleet without groups nothing is made before this is known.
             Err(error) if !is_bare(stored) => {
                 warn!(%error, "RayClusterReplicaSets cannot be listed; none is assumed");
+                others.asked = asks;
                 Vec::new()
             }
             Err(error) => return Err(error),
@@ -218,17 +223,17 @@ impl FleetReconciler {
         })
     }
 
-    /// Looks after the gates of what was known of a fleet that others have their hands on, and does nothing else.
-    pub(super) async fn look_on(
+    /// Keeps the gates of a fleet that others control, as it was known, and does nothing else.
+    pub(super) async fn keep_gates(
         &self,
         stored: &RayClusterFleet,
-        hands: &ForeignOwner,
+        owner: &ForeignOwner,
         others: &mut ForeignControl,
     ) -> Result<Option<Timestamp>, WriteError> {
         self.index.unprotect(&Key::of(stored));
         let again = rayfleet_api::valid::after(clock::now(), AGAIN);
         let before = stored.status.clone().unwrap_or_default();
-        if let Some(status) = hands.status(&before, clock::now()) {
+        if let Some(status) = owner.status(&before, clock::now()) {
             self.executor.write_status(stored, status).await?;
         }
         let key = Key::of(stored);

@@ -1,4 +1,4 @@
-//! What is said of a fleet that others have their hands on. Pure.
+//! What is reported of a fleet that others control. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -98,11 +98,11 @@ mod tests {
         };
         let before =
             RayClusterFleetStatus { conditions: vec![available], ..RayClusterFleetStatus::default() };
-        let hands = ForeignOwner::of_aibrix("llama", "llama-bcdfgh");
-        let status = hands.status(&before, Timestamp::UNIX_EPOCH).unwrap();
+        let owner = ForeignOwner::of_aibrix("llama", "llama-bcdfgh");
+        let status = owner.status(&before, Timestamp::UNIX_EPOCH).unwrap();
         let types: Vec<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         assert_eq!(types, ["Available", "Stalled"]);
-        assert_eq!(hands.status(&status, Timestamp::UNIX_EPOCH), None);
+        assert_eq!(owner.status(&status, Timestamp::UNIX_EPOCH), None);
         let still =
             ForeignOwner::still_of_aibrix("llama-bcdfgh").status(&status, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(still.conditions.len(), 2);
@@ -110,14 +110,14 @@ mod tests {
 
     #[test]
     fn what_a_write_would_lose_for_good_is_not_written() {
-        for hands in [ForeignOwner::foreign_crd(), ForeignOwner::lost_fields(&["spec.model"])] {
-            assert_eq!(hands.status(&RayClusterFleetStatus::default(), Timestamp::UNIX_EPOCH), None);
+        for owner in [ForeignOwner::foreign_crd(), ForeignOwner::lost_fields(&["spec.model"])] {
+            assert_eq!(owner.status(&RayClusterFleetStatus::default(), Timestamp::UNIX_EPOCH), None);
         }
     }
 
     #[test]
     fn all_of_it_names_the_object_and_the_cure() {
-        for (hands, words) in [
+        for (owner, words) in [
             (
                 ForeignOwner::of_aibrix("f", "s"),
                 ["RayClusterReplicaSet s", "kubectl annotate rayclusterfleet f rayfleet.io/take-over=true"],
@@ -133,9 +133,9 @@ mod tests {
             ),
         ] {
             for word in words {
-                assert!(hands.message.contains(word), "{word:?} is not in {}", hands.message);
+                assert!(owner.message.contains(word), "{word:?} is not in {}", owner.message);
             }
-            assert!(hands.message.len() < 1024, "an event holds no more: {}", hands.message.len());
+            assert!(owner.message.len() < 1024, "an event holds no more: {}", owner.message.len());
         }
     }
 }

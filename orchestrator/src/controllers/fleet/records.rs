@@ -106,7 +106,7 @@ impl FleetReconciler {
         let is_new = state.obstacles.met(object, reason, &words, false, clock::monotonic());
         if is_new {
             outcome.reports_changed = true;
-            self.executor.tell(raw, true, event, &words);
+            self.executor.record_event(raw, true, event, &words);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::foreign_control::ForeignControl;
-use super::strays::Strays;
+use super::foreign_pods::ForeignPods;
 use super::template_dry_run::TemplateDryRun;
 use super::validation_cache::ValidationCache;
 use super::write_failures::WriteFailures;
@@ -15,6 +15,8 @@ use crate::pending_status::PendingStatus;
 pub(crate) struct FleetState {
     /// Its ledger has been read from the API server itself since this replica leads.
     pub(super) is_fresh: bool,
+    /// The last pass ended by a conflict.
+    pub(super) conflicted: bool,
     /// Generation of its spec in the pass before. 0: there was none.
     pub(super) generation: i64,
     /// Its status, where that waits for a write.
@@ -26,9 +28,9 @@ pub(crate) struct FleetState {
     /// What could not be written.
     pub(super) obstacles: WriteFailures,
     /// Pods that only look like its groups', as they were reported last.
-    pub(super) strays: Strays,
+    pub(super) foreign_pods: ForeignPods,
     /// When its finalizer could not be set.
     pub(super) unheld: Option<Instant>,
-    /// What is known of others' hands on it.
+    /// What is known of other controllers on it.
     pub(super) others: ForeignControl,
 }

@@ -76,7 +76,8 @@ impl TemplateDryRun {
             .and_then(|answer| answer.again);
         let trial = Trial::of(fleet);
         let fingerprint = trial.fingerprint();
-        let tried = if admitted.contains(&fingerprint, clock::monotonic()) {
+        let is_known = admitted.contains(&fingerprint, clock::monotonic());
+        let tried = if is_known {
             Ok(())
         } else {
             let tried = executor.try_cluster(&trial).await;
@@ -86,6 +87,8 @@ impl TemplateDryRun {
             tried
         };
         let (held, wait) = match tried {
+            // By another fleet's answer.
+            Ok(()) if is_known => (None, Some(TRY_AGAIN)),
             Ok(()) => (None, None),
             Err(error) if error.is_not_leader() => return Err(error),
             Err(error) if error.is_quota() => (None, Some(TRY_AGAIN)),

@@ -199,7 +199,7 @@ async fn a_fleet_without_a_status_is_not_read_again_before_a_conflict() {
     assert!(bench.pass().await.is_err());
     assert!(!bench.server.calls().iter().any(|call| named(call) == "GET rayclusterfleets/f"));
     conflicts.store(false, Ordering::Relaxed);
-    bench.list(RayClusterFleet { status: Some(Default::default()), ..raw_fleet() });
+    // The watch still has the fleet without a status.
     assert_eq!(bench.sent().await.first().map(String::as_str), Some("GET rayclusterfleets/f"));
 }
 

@@ -9,7 +9,7 @@ use kube::core::{DynamicObject, Request, Status};
 use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{RayClusterFleet, ValidFleet, names};
 use rayfleet_text::pieces::fields;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Executor, Made, WriteError, body, gone_is_fine};
 use crate::kubernetes::objects::Watched;
@@ -34,16 +34,25 @@ impl Trial {
         Self { namespace: fleet.namespace.clone(), cluster, own }
     }
 
-    /// Namespace, and a hash of all but the fleet's own names: the API server says the same of two trials for which it is the same.
+    /// Namespace, and a hash of all but the fleet's own names, whose lengths count, as there are limits on them. A name counts as the fleet's
+    /// where it is a whole value, like that of a label; one that is a part of another text, like an image, stays.
     pub(crate) fn fingerprint(&self) -> (String, u64) {
-        let mut text = serde_json::to_string(&self.cluster).unwrap_or_default();
-        for own in &self.own {
-            // No JSON text has this letter.
-            text = text.replace(own, "\0");
-        }
+        let mut cluster = serde_json::to_value(&self.cluster).unwrap_or_default();
+        blank(&mut cluster, &self.own);
         let mut hash = DefaultHasher::new();
-        text.hash(&mut hash);
+        cluster.to_string().hash(&mut hash);
+        self.own.each_ref().map(String::len).hash(&mut hash);
         (self.namespace.clone(), hash.finish())
+    }
+}
+
+/// Empties every text that is one of these names. As deep as a template may be nested.
+fn blank(value: &mut Value, names: &[String]) {
+    match value {
+        Value::String(text) if names.contains(text) => text.clear(),
+        Value::Array(items) => items.iter_mut().for_each(|item| blank(item, names)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| blank(field, names)),
+        _ => {}
     }
 }
 

@@ -42,16 +42,16 @@ impl Executor {
     }
 
     /// RayClusterReplicaSets that a fleet controls, the newest first. Where AIBrix's CRD is not there, or nobody may read them, none. That it
-    /// is not there is asked once for all fleets for a while, unless `again` says otherwise.
+    /// is not there is asked once for all fleets for a while, unless `again` says otherwise: `None` then.
     pub(crate) async fn replica_sets(
         &self,
         fleet: &RayClusterFleet,
         again: bool,
-    ) -> Result<Vec<DynamicObject>, WriteError> {
+    ) -> Result<Option<Vec<DynamicObject>>, WriteError> {
         let now = clock::monotonic();
         let absent = *self.aibrix_absent.lock();
         if !again && absent.is_some_and(|asked| now.saturating_duration_since(asked) < ABSENT) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let (namespace, uid) = (fleet.namespace().unwrap_or_default(), fleet.uid().unwrap_or_default());
         let listed = self
@@ -67,7 +67,7 @@ impl Executor {
         sets.sort_by_key(|set| {
             std::cmp::Reverse((set.creation_timestamp().map(|time| time.0), set.name_any()))
         });
-        Ok(sets)
+        Ok(Some(sets))
     }
 
     /// Makes groups of the RayClusters of RayClusterReplicaSets, and removes those. No pod is touched. Broken off anywhere, it is gone

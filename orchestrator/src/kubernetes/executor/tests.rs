@@ -498,7 +498,7 @@ fn of_aibrix(call: &Call) -> Answer {
 #[tokio::test(start_paused = true)]
 async fn what_aibrix_left_is_taken_over_although_objects_are_poisoned() {
     let bench = bench(of_aibrix);
-    let sets = bench.executor.replica_sets(&raw_fleet(), false).await.unwrap();
+    let sets = bench.executor.replica_sets(&raw_fleet(), false).await.unwrap().unwrap();
     assert_eq!(sets.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["f-1"]);
     bench.executor.take_over(&raw_fleet(), &sets).await.unwrap();
     let taken =
@@ -524,8 +524,9 @@ async fn an_answer_that_is_no_list_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_is_not_there_is_asked_for_once_in_a_while() {
     let bench = bench(|_| refusal(404, "NotFound", "none"));
-    for _ in 0..3 {
-        assert!(bench.executor.replica_sets(&raw_fleet(), false).await.unwrap().is_empty());
+    for asked in [true, false, false] {
+        let sets = bench.executor.replica_sets(&raw_fleet(), false).await.unwrap();
+        assert_eq!(sets.map(|sets| sets.len()), asked.then_some(0));
     }
     assert_eq!(bench.server.calls().len(), 1);
     bench.executor.replica_sets(&raw_fleet(), true).await.unwrap();
@@ -544,7 +545,13 @@ fn trials_of_one_template_differ_in_their_fleets_names_alone() {
         fleet.template.spec["headGroupSpec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         Trial::of(&fleet).fingerprint()
     };
-    assert_eq!(of("llama", "u-1", "ray"), of("deepseek", "u-2", "ray"));
+    assert_eq!(of("llama", "u-1", "ray"), of("gemma", "u-2", "ray"));
+    assert_ne!(of("llama", "u-1", "ray"), of("deepseek", "u-2", "ray"), "a name may be too long");
+    assert_ne!(
+        of("llama", "u-1", "ray/llama"),
+        of("gemma", "u-2", "ray/gemma"),
+        "a policy may be about images"
+    );
     assert_ne!(of("llama", "u-1", "ray"), of("llama", "u-1", "ray:2"));
     assert_ne!(of("a", "u-1", "ray"), of("b", "u-1", "ry"), "a name is not nothing");
 }

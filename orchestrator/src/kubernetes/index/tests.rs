@@ -155,7 +155,7 @@ async fn a_fleet_that_was_recreated_replaces_its_predecessor() {
 }
 
 #[tokio::test]
-async fn what_vanished_unseen_is_found_by_the_next_list() {
+async fn a_deletion_missed_by_the_watch_is_found_by_the_next_list() {
     let index = with_fleets(&["f", "g", "h"]).await;
     index.apply(pod("p", "f", "Running"));
     index.apply(pod("q", "g", "Running"));
@@ -184,7 +184,7 @@ async fn a_list_that_was_asked_for_before_a_create_does_not_undo_it() {
 }
 
 #[tokio::test]
-async fn what_was_made_here_and_deleted_is_gone() {
+async fn an_own_object_that_was_deleted_is_gone() {
     let index = with_fleets(&["f"]).await;
     index.made(cluster("f-1", "f"));
     index.delete(&cluster("f-1", "f"));
@@ -365,7 +365,7 @@ async fn a_dashboard_that_says_the_same_marks_nothing() {
                 at,
                 state,
                 unreachable_ips: Vec::new(),
-                reach: rayfleet_core::observed::Reach::Heard,
+                reach: rayfleet_core::observed::Reach::Reachable,
             },
         );
     };

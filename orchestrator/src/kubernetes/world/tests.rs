@@ -153,7 +153,7 @@ fn a_stray_pod_with_copied_labels_is_no_pod_of_the_group() {
     let (observed, agent) = &groups["f-abc-0"];
     assert_eq!(observed.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["b-head"]);
     assert_eq!((agent.head_ip.as_deref(), agent.ips.len()), (Some("10.0.0.2"), 1), "it never gets the token");
-    assert_eq!(index.read(|store| strays_of(store, &fleet)), ["a-forged-head", "a-worker"]);
+    assert_eq!(index.read(|store| foreign_pods_of(store, &fleet)), ["a-forged-head", "a-worker"]);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn what_its_dashboard_said_belongs_to_the_group() {
         at: jiff::Timestamp::UNIX_EPOCH,
         state: Err("refused".into()),
         unreachable_ips: Vec::new(),
-        reach: Reach::Heard,
+        reach: Reach::Reachable,
     };
     index.ray_seen(&Key::new("n", "f"), &Key::new("n", "f-abc-0"), ray.clone());
     assert_eq!(groups(&index, &fleet(&[]))["f-abc-0"].0.ray, Some(ray));

@@ -11,7 +11,7 @@ use crate::{clock, engine, say, until};
 
 /// Seconds from the failure to the end of `deploy`: the launcher gives an engine with a dead rank two, and
 /// Ray's log adds some.
-const TOLD: f64 = 12.0;
+const REPORTED: f64 = 12.0;
 /// Seconds of a whole `deploy` that fails: Ray starts the job, and reserved GPUs are waited for.
 const WHOLE: f64 = 40.0;
 
@@ -52,7 +52,7 @@ pub(crate) async fn failing(cluster: &mut Cluster) -> anyhow::Result<()> {
         let node = if part == RANK { cluster.worker_with_rank()? } else { &mut cluster.head };
         let start = clock::instant();
         first(node, part)?.signal("KILL")?;
-        reported(what, (start, TOLD), cause, &deploy.await??)?;
+        reported(what, (start, REPORTED), cause, &deploy.await??)?;
         cluster.nothing_left("light", &engine::PROCESSES).await?;
     }
     Ok(())

@@ -165,7 +165,7 @@ fn a_failed_engine_is_stopped_then_launched_again() {
 }
 
 #[test]
-fn news_of_the_launch_before_are_not_taken_for_this_one() {
+fn a_report_of_the_launch_before_is_ignored() {
     let fleet = fleet(1);
     let before = ready_entry(&fleet, 0);
     let mut observed = healthy(&before, t0());
@@ -259,7 +259,7 @@ fn a_container_that_is_not_ready_stops_traffic_but_not_the_engine() {
     let mut healthy = healthy(&group, t0());
     (healthy.pods[0].gate_open, healthy.pods[0].gate_since) = (false, Some(at(1)));
     let early = step(&fleet, &lost.group, &healthy, 5);
-    assert_eq!(early.group.message.as_deref(), Some("waits until the endpoints have let go of it"));
+    assert_eq!(early.group.message.as_deref(), Some("waits until its endpoint is removed"));
     assert_eq!(early.wake, Some(at(6)), "a slice that somebody keeps by hand may list it for ever");
     assert_eq!(step(&fleet, &early.group, &healthy, 6).group.phase, Phase::Ready);
     healthy.endpoint_ready = Some(false);

@@ -3,9 +3,9 @@
 mod ending;
 mod evicting;
 mod failing;
+mod hung_and_lost;
 mod leaving;
 mod outside;
-mod sick;
 mod starting;
 mod unreachable;
 mod waiting;

@@ -34,7 +34,7 @@ fn a_replica_that_hears_nobody_leaves_what_serves_as_it_is_and_says_so_once() {
         assert!(message.contains("NetworkPolicies"), "{message}");
 
         // The first look after it was started before.
-        let late = step(&fleet, &group, &unheard(&group, Reach::Heard), 600);
+        let late = step(&fleet, &group, &unheard(&group, Reach::Reachable), 600);
         assert_eq!((late.group.phase, kinds(&late)), (Phase::Ready, vec![]));
         let back = step(&fleet, &late.group, &healthy(&group, t0()), 603);
         assert_eq!(
@@ -82,7 +82,7 @@ fn no_clock_runs_out_while_nobody_is_heard() {
             group = next;
         }
         assert!(deadlines <= 16, "the deadline was moved {deadlines} times");
-        let mut observed = unheard(&group, Reach::Heard);
+        let mut observed = unheard(&group, Reach::Reachable);
         observed.pods[0].gate_open = false;
         assert_eq!(step(&fleet, &group, &observed, 1000).group.goal, Goal::Serve, "silence counts from now");
     }
@@ -154,14 +154,14 @@ fn the_time_to_come_up_stands_still_while_nobody_is_heard() {
         ..ready_entry(&fleet, 0)
     };
     for (second, reach) in
-        [(50, Reach::AllSilent), (5000, Reach::AllSilent), (5001, Reach::Heard), (5009, Reach::Heard)]
+        [(50, Reach::AllSilent), (5000, Reach::AllSilent), (5001, Reach::Reachable), (5009, Reach::Reachable)]
     {
         let mut observed = unheard(&group, reach);
         observed.pods[0].gate_open = false;
         group = step(&fleet, &group, &observed, second).group;
         assert_eq!((group.phase, group.goal), (Phase::Forming, Goal::Serve), "after {second} s");
     }
-    let mut observed = unheard(&group, Reach::Heard);
+    let mut observed = unheard(&group, Reach::Reachable);
     observed.pods[0].gate_open = false;
     assert_eq!(step(&fleet, &group, &observed, 5012).group.goal, Goal::Retire);
 }
@@ -177,7 +177,7 @@ fn one_silence_does_not_cost_a_group_that_failed_long_ago() {
         ready_since: None,
         ..ready_entry(&fleet, 0)
     };
-    let first = step(&fleet, &failed, &unheard(&failed, Reach::Heard), 200);
+    let first = step(&fleet, &failed, &unheard(&failed, Reach::Reachable), 200);
     assert_eq!((first.group.phase, first.group.goal), (Phase::Failed, Goal::Serve));
-    assert_eq!(step(&fleet, &first.group, &unheard(&failed, Reach::Heard), 260).group.goal, Goal::Retire);
+    assert_eq!(step(&fleet, &first.group, &unheard(&failed, Reach::Reachable), 260).group.goal, Goal::Retire);
 }

@@ -101,7 +101,7 @@ impl SimGroup {
             at: at(sim.now),
             state,
             unreachable_ips: Vec::new(),
-            reach: Reach::Heard,
+            reach: Reach::Reachable,
         });
         ObservedGroup { cluster, pods, endpoint_ready: Some(self.endpoint), ray, ..ObservedGroup::default() }
     }

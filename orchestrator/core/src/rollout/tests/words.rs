@@ -155,6 +155,11 @@ fn the_placement_is_verified_once_all_ranks_are_as_planned() {
         with(|group| group.message = Some("no dashboard".to_owned())),
         "Unknown DashboardUnreachable: group llama-pods1-1: no dashboard"
     );
+    let words = GroupStatus { message: Some("another thing".to_owned()), ..ready_entry(&fleet, 1) };
+    let groups = vec![ready_entry(&fleet, 0), words];
+    let observed = groups.iter().map(|group| (group.name.clone(), healthy(group, t0()))).collect();
+    let status = status_of(&fleet, groups, &observed, &RayClusterFleetStatus::default());
+    assert_eq!(says(&status, "PlacementVerified").1, "AsPlanned", "Ray has answered");
     assert_eq!(
         with(|group| group.misplaced = vec!["rank 1 is on node-2".to_owned()]),
         "False WrongPlacement: group llama-pods1-1: rank 1 is on node-2"

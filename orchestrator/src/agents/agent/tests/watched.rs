@@ -5,6 +5,7 @@ use std::io;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use ray_bridge::{Unreached, Wire};
+use rayfleet_core::observed::Reach;
 use rayfleet_sim_ray::Connection;
 use reqwest::{Body, Request, Response};
 
@@ -243,4 +244,42 @@ async fn a_dashboard_that_is_silent_makes_no_silence_of_the_engine() {
         let observed = bench.report().unwrap();
         assert!(observed.state.as_ref().is_ok_and(|alive| alive.engine.healthy), "{observed:?}");
     }
+}
+
+/// Nothing that was heard before the network was lost is entered as heard after it, whatever was under way at that moment.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_loses_its_network_is_no_witness_against_its_groups() {
+    for watches in [false, true] {
+        for moment in (0..8_500).step_by(700) {
+            let bench = Bench::start(watches).await;
+            tokio::time::sleep(Duration::from_millis(moment)).await;
+            for ip in [HEAD, WORKER] {
+                bench.ray.cut_path(ip, true);
+            }
+            for _ in 0..240 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let observed = bench.report().unwrap();
+                let blames = !observed.unreachable_ips.is_empty() || observed.reach == Reach::Silent;
+                assert!(!blames, "{watches} {moment}: {observed:?}");
+            }
+        }
+    }
+}
+
+/// An engine with much to say beside a dashboard that cannot be used: its lines lead to no more looks than there are without them.
+#[tokio::test(start_paused = true)]
+async fn lines_of_an_engine_that_is_not_well_lead_to_no_more_looks() {
+    let bench = Bench::start(true).await;
+    bench.ray.set_dashboard(CLUSTER, DashboardState::Garbled);
+    let asking = bench.ray.clone();
+    let load = tokio::spawn(async move {
+        loop {
+            asking.request(HEAD, 8000, 1, Connection::Fresh).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let counts = bench.count(Duration::from_secs(20)).await;
+    load.abort();
+    assert!(counts.of("/api/jobs/g.e.1") <= 22, "{counts:?}");
 }

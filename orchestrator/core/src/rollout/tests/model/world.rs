@@ -268,7 +268,12 @@ fn see(name: &GroupName, group: &Group, entry: Option<&GroupStatus>) -> Observed
         cluster,
         pods,
         endpoint_ready: Some(group.gate && up),
-        ray: up.then_some(ObservedRay { at: now(), state, unreachable_ips: Vec::new(), reach: Reach::Heard }),
+        ray: up.then_some(ObservedRay {
+            at: now(),
+            state,
+            unreachable_ips: Vec::new(),
+            reach: Reach::Reachable,
+        }),
         ..ObservedGroup::default()
     }
 }

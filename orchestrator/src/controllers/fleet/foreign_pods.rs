@@ -8,9 +8,9 @@ const NAMED: usize = 3;
 
 /// What was reported about a fleet.
 #[derive(Debug, Default)]
-pub(super) struct Strays(Option<String>);
+pub(super) struct ForeignPods(Option<String>);
 
-impl Strays {
+impl ForeignPods {
     /// What is to be reported about these pods, unless that was done.
     pub(super) fn message(&mut self, pods: &[PodName]) -> Option<String> {
         if pods.is_empty() {
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn strays_are_reported_once_and_again_when_they_are_others() {
-        let mut strays = Strays::default();
+        let mut strays = ForeignPods::default();
         let names = |count: usize| (0..count).map(|number| format!("p{number}").into()).collect::<Vec<_>>();
         assert_eq!(strays.message(&names(0)), None);
         let first = strays.message(&names(3)).unwrap();

@@ -250,7 +250,7 @@ fn a_silent_dashboard_beside_an_engine_that_serves_is_reported_once() {
     let first = step(&fleet, &group, &observed, 1);
     assert_eq!((&first.group.ranks, &first.group.placement), (&group.ranks, &group.placement));
     assert_eq!((first.group.phase, kinds(&first)), (Phase::Ready, vec!["DashboardUnreachable".to_owned()]));
-    assert!(first.group.message.as_ref().unwrap().contains("cannot be looked at: time-out after 3 s"));
+    assert!(first.group.message.as_ref().unwrap().contains("cannot be read: time-out after 3 s"));
     let again = step(&fleet, &first.group, &observed, 2);
     assert_eq!((&again.group, kinds(&again).len()), (&first.group, 0));
     ray_mut(&mut observed).engine.unverified = None;
@@ -270,7 +270,7 @@ fn without_a_model_too_a_silent_dashboard_beside_an_engine_that_serves_is_report
             (first.group.phase, kinds(&first)),
             (Phase::Ready, vec!["DashboardUnreachable".to_owned()])
         );
-        assert!(first.group.message.as_ref().unwrap().contains("Ray nodes cannot be looked at: time-out"));
+        assert!(first.group.message.as_ref().unwrap().contains("Ray nodes cannot be read: time-out"));
         let again = step(&fleet, &first.group, &observed, 2);
         assert_eq!((&again.group, kinds(&again).len()), (&first.group, 0));
         ray_mut(&mut observed).engine.unverified = None;

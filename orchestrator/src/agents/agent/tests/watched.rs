@@ -256,7 +256,7 @@ async fn a_replica_that_loses_its_network_is_no_witness_against_its_groups() {
             for ip in [HEAD, WORKER] {
                 bench.ray.cut_path(ip, true);
             }
-            for _ in 0..240 {
+            for _ in 0..600 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let observed = bench.report().unwrap();
                 let blames = !observed.unreachable_ips.is_empty() || observed.reach == Reach::Silent;

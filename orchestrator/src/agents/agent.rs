@@ -74,16 +74,13 @@ pub(crate) struct Agent {
     launched: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     last_look: Option<Instant>,
-    /// When the last look was that read all there was to read, and whether one came after it that did not.
+    /// When the last look was that read all there was to read.
     last_full: Option<Instant>,
-    looked_briefly: bool,
     /// The launch of which the last look found no job.
     absent: Option<Submission>,
-    /// When what the engine says was last taken for a look, and when a line was that it sent.
+    /// When what the engine says was last taken for a look.
     attended: Option<Instant>,
-    line_taken: Option<Instant>,
-    /// A line came too soon after the last one.
-    line_waits: bool,
+    lines: Lines,
     watch: GroupWatch,
     /// The launch that the last look found well in every respect: its watch is enough.
     resting: Option<Submission>,
@@ -98,6 +95,15 @@ pub(crate) struct Agent {
     head: Option<String>,
     /// The last reply cost more than it was worth: the next one is asked for later.
     slow: bool,
+}
+
+/// Lines of the watch.
+#[derive(Debug, Default)]
+struct Lines {
+    /// When one was last taken for a look.
+    taken: Option<Instant>,
+    /// One came too soon after that.
+    wait: bool,
 }
 
 impl Agent {
@@ -123,11 +129,9 @@ impl Agent {
             last_deep: None,
             last_look: None,
             last_full: None,
-            looked_briefly: false,
             absent: None,
             attended: None,
-            line_taken: None,
-            line_waits: false,
+            lines: Lines::default(),
             watch: GroupWatch::default(),
             resting: None,
             called: false,
@@ -167,9 +171,9 @@ impl Agent {
             let reached = target.and_then(Result::ok).filter(|_| !self.is_quiet());
             let commands = self.commands.clone();
             let command = reached.map(|target| async move { (commands.next().await, target) });
-            let (reachability, group, head) =
+            let (reachability, group, head_ip) =
                 (&self.shared.reachability, &assignment.group, assignment.pods.head_ip.as_deref());
-            let sign = |at| reachability.record_line(group, head, at);
+            let sign = |at| reachability.record_line(group, head_ip, at);
             tokio::select! {
                 // What there is to do before the mere passing of time. Each turn ends in a look, whatever was ready, and a
                 // probe is answered once, so commands and looks keep each other from starving.
@@ -201,7 +205,7 @@ impl Agent {
         let quiet = self.quiet_until.map(|until| until.saturating_duration_since(clock::monotonic()));
         let pace = quiet.filter(|rest| !rest.is_zero()).map_or(pace, |rest| rest.min(pace));
         // A line that came too soon after the last one is taken when its time has come.
-        let last = self.line_taken.filter(|_| self.line_waits);
+        let last = self.lines.taken.filter(|_| self.lines.wait);
         last.map_or(pace, |last| (last + STEADY).saturating_duration_since(clock::monotonic()).min(pace))
     }
 
@@ -231,9 +235,17 @@ impl Agent {
         Some(Ok(Target { name, dashboard, engine, token, trusts_engine: true }))
     }
 
-    /// `port` is what the engine's port is known to answer; without it, it is asked.
-    async fn look(&mut self, assignment: &Assignment, target: &Target, deep: bool, port: Option<Port>) {
+    /// `port` is what the engine's port is known to answer; without it, it is asked. An engine that has begun to serve is not reported by a look
+    /// that has not read its ranks: `true`, it is to be looked at in full.
+    async fn look(
+        &mut self,
+        assignment: &Assignment,
+        target: &Target,
+        deep: bool,
+        port: Option<Port>,
+    ) -> bool {
         let (started, watched) = (clock::monotonic(), port.is_some());
+        let served = self.serves(assignment);
         let depth = if deep { Depth::Full } else { self.depth(assignment, started) };
         let most_nodes = 2 * assignment.pods.ips.len() + MORE_NODES;
         let options = ObserveOptions { deadline: LOOK, depth, gpu_use: false, most_nodes };
@@ -262,6 +274,9 @@ impl Agent {
             }
             Engine::Own { .. } => self.look_at_own(assignment, target, options).boxed().await,
         };
+        if depth != Depth::Full && !served && self.serves(assignment) {
+            return true;
+        }
         self.last_look = Some(started);
         self.called &= !deep;
         self.absent = match (&assignment.engine, &observed) {
@@ -270,8 +285,7 @@ impl Agent {
             }
             _ => None,
         };
-        self.looked_briefly = depth == Depth::Brief;
-        if !self.looked_briefly {
+        if depth != Depth::Brief {
             self.last_full = observed.is_ok().then_some(started);
         }
         self.resting = match (&assignment.engine, &observed) {
@@ -298,6 +312,7 @@ impl Agent {
             self.shared.reachability.record_answer(&assignment.group, answered, started);
         }
         self.report(assignment, observed.map_err(|error| brief(&error.to_string())));
+        false
     }
 
     /// How much to read of an engine where nothing asks for all of it: of one that starts little, but now and then.

@@ -7,7 +7,7 @@ use ray_bridge::engine::{Health, Load};
 use ray_bridge::{Bridge, Target};
 use rayfleet_core::observed::{ObservedEngine, ObservedJob};
 
-use super::{Agent, DEEP, LOOK, STEADY};
+use super::{Agent, DEEP, LOOK, Lines, STEADY};
 use crate::agents::assignment::{Assignment, Engine, PollInterval, Submission};
 use crate::agents::engine_watch::{Port, WatchEvent};
 use crate::clock;
@@ -27,12 +27,10 @@ impl Agent {
         target: &Target,
         heard: Option<WatchEvent>,
     ) {
-        if let Some((deep, port)) = self.due(assignment, target, heard).await {
-            self.look(assignment, target, deep, port).await;
-            // An engine of which little was read serves now: whether its ranks are where they belong is read at once.
-            if self.looked_briefly && self.serves(assignment) {
-                self.look(assignment, target, true, None).await;
-            }
+        if let Some((deep, port)) = self.due(assignment, target, heard).await
+            && self.look(assignment, target, deep, port).await
+        {
+            self.look(assignment, target, true, None).await;
         }
         // Where the watch is not enough its lines would only lead to more looks than there are without it.
         match self.watchable(assignment).filter(|of| self.resting.as_ref() == Some(*of)) {
@@ -75,15 +73,15 @@ impl Agent {
         let called = self.called && is_over(self.last_deep, STEADY);
         // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be. One that
         // comes after a while is taken at once.
-        let is_line = is_new || self.line_waits;
+        let is_line = is_new || self.lines.wait;
         let doubted = std::mem::take(&mut self.doubted);
-        if !called && !doubted && !is_over(if is_line { self.line_taken } else { self.attended }, STEADY) {
-            self.line_waits = is_line;
+        if !called && !doubted && !is_over(if is_line { self.lines.taken } else { self.attended }, STEADY) {
+            self.lines.wait = is_line;
             return None;
         }
         self.attended = Some(now);
         if is_line {
-            (self.line_taken, self.line_waits) = (Some(now), false);
+            self.lines = Lines { taken: Some(now), wait: false };
         }
         let load = with_progress(&self.shared.bridge, target, load).await;
         if called || is_over(self.last_look, RESTING_JOB) {
@@ -125,7 +123,7 @@ impl Agent {
     }
 
     /// Whether the launch was healthy at the last look.
-    fn serves(&self, assignment: &Assignment) -> bool {
+    pub(super) fn serves(&self, assignment: &Assignment) -> bool {
         let Engine::Launched { submission, .. } = &assignment.engine else { return false };
         self.memory.was_healthy(Some(submission))
     }

@@ -283,3 +283,33 @@ async fn lines_of_an_engine_that_is_not_well_lead_to_no_more_looks() {
     load.abort();
     assert!(counts.of("/api/jobs/g.e.1") <= 22, "{counts:?}");
 }
+
+/// A small model is loaded between two looks at the ranks.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_serves_is_not_reported_before_its_ranks_were_read() {
+    for load in (100..2_500).step_by(150) {
+        let ray = head().await;
+        ray.models(move |_, _| EngineBehaviour {
+            load: Duration::from_millis(load),
+            ..EngineBehaviour::default()
+        });
+        start_worker(&ray);
+        until("the worker to join", || ray.ready(WORKER)).await;
+        let (launch, engine) = launch();
+        let (agent, _assignment) =
+            agent_on(&ray, Assignment { pace: PollInterval::Quick, ..assigned(engine) });
+        let index = agent.shared.index.clone();
+        agent.commands.put(Command::Launch(Box::new(launch)));
+        let running = tokio::spawn(agent.run());
+        let healthy = || {
+            let observed = index.read(|known| known.ray.get(&Key::new("n", "g")).cloned());
+            let alive = observed.and_then(|observed| observed.state.ok())?;
+            alive.engine.healthy.then_some(alive.engine.ranks_placed)
+        };
+        while healthy().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(healthy(), Some(2), "{load} ms");
+        running.abort();
+    }
+}

@@ -20,6 +20,8 @@ pub(crate) struct Groups {
     all: BTreeMap<(String, bool), Group>,
     /// Seconds from a group's first pod until all were Ready, for each template.
     starts: [Vec<f64>; 2],
+    /// Seconds from an old group no longer being ready until it did not exist.
+    ends: Vec<f64>,
     upgrade: Option<Watched>,
 }
 
@@ -27,6 +29,8 @@ pub(crate) struct Groups {
 struct Group {
     began: Instant,
     has_started: bool,
+    /// Since when it has not been ready after it was.
+    unready: Option<Instant>,
     /// Its pods that are there and not terminating, and whether they are Ready.
     here: BTreeMap<String, bool>,
 }
@@ -62,12 +66,14 @@ pub(crate) struct Upgraded {
     pub(crate) most_existing: usize,
     /// Seconds from a new group's first pod until all were Ready.
     pub(crate) group_start: Option<Spread>,
+    /// Seconds from an old group no longer being ready until all its pods were terminating or gone.
+    pub(crate) group_end: Option<Spread>,
 }
 
 impl Groups {
     /// Of so many pods each, none of which is there yet.
     pub(crate) fn new(pods: usize) -> Self {
-        Self { pods, all: BTreeMap::new(), starts: [Vec::new(), Vec::new()], upgrade: None }
+        Self { pods, all: BTreeMap::new(), starts: [Vec::new(), Vec::new()], ends: Vec::new(), upgrade: None }
     }
 
     /// A pod is there and Ready, or not; or it is gone.
@@ -76,7 +82,7 @@ impl Groups {
         let label = |key: &&str| meta.labels.as_ref()?.get(*key).cloned();
         let Some((name, group)) = meta.name.clone().zip(LABELS.iter().find_map(label)) else { return };
         let is_new = is_marked(pod);
-        let started = || Group { began: now, has_started: false, here: BTreeMap::new() };
+        let started = || Group { began: now, has_started: false, unready: None, here: BTreeMap::new() };
         let group = self.all.entry((group, is_new)).or_insert_with(started);
         if is_gone || meta.deletion_timestamp.is_some() {
             group.here.remove(&name);
@@ -86,9 +92,19 @@ impl Groups {
             }
             group.here.insert(name, is_ready);
         }
-        if !group.has_started && group.is_ready(self.pods) {
-            group.has_started = true;
-            self.starts[usize::from(is_new)].push(now.saturating_duration_since(group.began).as_secs_f64());
+        if group.is_ready(self.pods) {
+            if !group.has_started {
+                self.starts[usize::from(is_new)].push(seconds(group.began, now));
+            }
+            (group.has_started, group.unready) = (true, None);
+        } else if group.has_started {
+            let since = *group.unready.get_or_insert(now);
+            if group.here.is_empty() {
+                group.has_started = false;
+                if self.upgrade.is_some() && !is_new {
+                    self.ends.push(seconds(since, now));
+                }
+            }
         }
         let count = self.count();
         if let Some(watched) = &mut self.upgrade {
@@ -128,10 +144,11 @@ impl Groups {
     pub(crate) fn upgraded(&self) -> Option<Upgraded> {
         let watched = self.upgrade?;
         Some(Upgraded {
-            makespan: watched.done?.saturating_duration_since(watched.began).as_secs_f64(),
+            makespan: seconds(watched.began, watched.done?),
             lowest_ready: watched.lowest_ready,
             most_existing: watched.most_existing,
             group_start: Spread::of(self.starts[1].clone()),
+            group_end: Spread::of(self.ends.clone()),
         })
     }
 }
@@ -151,6 +168,10 @@ impl Watched {
             && count.existing == self.wanted;
         self.done = done.then(|| self.done.unwrap_or(now));
     }
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64()
 }
 
 #[cfg(test)]
@@ -202,6 +223,7 @@ mod tests {
         assert_eq!((upgraded.lowest_ready, upgraded.most_existing), (1, 3));
         assert!((upgraded.makespan - 8.0).abs() < 1e-9, "{upgraded:?}");
         assert_eq!(upgraded.group_start.map(|spread| spread.median), Some(1.0));
+        assert_eq!(upgraded.group_end.map(|spread| (spread.median, spread.most)), Some((0.0, 5.0)));
     }
 
     #[test]

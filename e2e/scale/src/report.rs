@@ -120,7 +120,8 @@ impl Upgrade {
         row(f, "makespan", format_args!("{:.1} s", observed.makespan))?;
         let each = ideal / f64::from(*waves);
         row(f, "ideal", format_args!("{ideal:.1} s: {waves} waves of {each:.2} s, {IDEAL}"))?;
-        spread(f, "a group, from its first pod", observed.group_start)?;
+        spread(f, "a new group, from its first pod", observed.group_start)?;
+        spread(f, "an old group, from not ready", observed.group_end)?;
         row(f, "lowest number of ready groups", observed.lowest_ready)?;
         row(f, "most existing groups", observed.most_existing)?;
         work.work(f, groups, "a group")

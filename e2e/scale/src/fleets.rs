@@ -5,19 +5,28 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::PostParams;
-use kube::core::{DynamicObject, GroupVersionKind};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::{DynamicObject, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, discovery};
+use serde_json::{Value, json};
+
+use crate::rollout::{self, Rollout};
 
 /// Namespace of all that is made.
 const NAMESPACE: &str = "default";
 /// Creations at a time.
 const TOGETHER: usize = 8;
 
-/// A manifest, and access to its kind.
+/// A manifest, what is set in each object of it, and access to its kind.
 pub(crate) struct Fleets {
-    manifest: String,
+    manifest: Manifest,
     pub(crate) api: Api<DynamicObject>,
+}
+
+struct Manifest {
+    text: String,
+    groups: Option<u16>,
+    rollout: Option<Rollout>,
 }
 
 /// Name of the fleet of this number. It is one word: names of its pods begin with it and a `-`.
@@ -26,13 +35,21 @@ pub(crate) fn name(number: u16) -> String {
 }
 
 impl Fleets {
-    /// Of the manifest in a file.
-    pub(crate) async fn read(client: Client, path: &Path) -> anyhow::Result<Self> {
+    /// Of the manifest in a file, with so many groups each and this strategy, where they are given.
+    pub(crate) async fn read(
+        client: Client,
+        path: &Path,
+        groups: Option<u16>,
+        rollout: Option<Rollout>,
+    ) -> anyhow::Result<Self> {
         let file = || path.display().to_string();
-        let manifest = fs::read_to_string(path).with_context(file)?;
-        ensure!(manifest.contains("NAME"), "{} has no NAME, so all fleets would be the same", file());
-        let types = object(&manifest, "x").with_context(file)?.types.context("no kind").with_context(file)?;
-        let kind = GroupVersionKind::try_from(types).with_context(file)?;
+        let text = fs::read_to_string(path).with_context(file)?;
+        ensure!(text.contains("NAME"), "{} has no NAME, so all fleets would be the same", file());
+        let manifest = Manifest { text, groups, rollout };
+        if rollout.is_some() {
+            manifest.upgraded("x").with_context(file)?;
+        }
+        let kind = kind(&manifest.value("x").with_context(file)?).with_context(file)?;
         let (resource, _) = discovery::pinned_kind(&client, &kind)
             .await
             .with_context(|| format!("the API server does not know {} {}", kind.api_version(), kind.kind))?;
@@ -44,7 +61,7 @@ impl Fleets {
         let params = PostParams::default();
         let create = |name: &String| {
             about(name);
-            let object = object(&self.manifest, name);
+            let object = self.manifest.object(name);
             let (name, params) = (name.clone(), &params);
             async move {
                 self.api.create(params, &object?).await.map(drop).with_context(|| format!("create {name}"))
@@ -52,9 +69,39 @@ impl Fleets {
         };
         stream::iter(names).map(create).buffer_unordered(TOGETHER).try_collect().await
     }
+
+    /// Changes the pod templates of one: a merge patch of its `spec`, which leaves alone what others have set beside it.
+    pub(crate) async fn upgrade(&self, name: &str) -> anyhow::Result<()> {
+        let patch = json!({"spec": self.manifest.upgraded(name)?["spec"]});
+        let patched = self.api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(drop).with_context(|| format!("change the template of {name}"))
+    }
 }
 
-fn object(manifest: &str, name: &str) -> anyhow::Result<DynamicObject> {
-    let object: serde_json::Value = serde_saphyr::from_str(&manifest.replace("NAME", name))?;
-    Ok(serde_json::from_value(object)?)
+impl Manifest {
+    fn value(&self, name: &str) -> anyhow::Result<Value> {
+        let mut object: Value = serde_saphyr::from_str(&self.text.replace("NAME", name))?;
+        if let Some(groups) = self.groups {
+            rollout::set_groups(&mut object, groups)?;
+        }
+        if let Some(rollout) = self.rollout {
+            rollout.enter(&mut object);
+        }
+        Ok(object)
+    }
+
+    fn object(&self, name: &str) -> anyhow::Result<DynamicObject> {
+        Ok(serde_json::from_value(self.value(name)?)?)
+    }
+
+    fn upgraded(&self, name: &str) -> anyhow::Result<Value> {
+        let mut object = self.value(name)?;
+        rollout::mark_templates(&mut object)?;
+        Ok(object)
+    }
+}
+
+fn kind(object: &Value) -> anyhow::Result<GroupVersionKind> {
+    let types: TypeMeta = serde_json::from_value(object.clone()).context("no apiVersion and kind")?;
+    Ok(GroupVersionKind::try_from(types)?)
 }

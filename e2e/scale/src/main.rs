@@ -1,16 +1,19 @@
-//! `rayfleet-scale`: what a controller costs that brings up many fleets at once and then watches them. It makes the fleets, answers
-//! as all of their Ray clusters, and measures. Nothing here knows which controller it is. `hack/scale` makes the control plane that
+//! `rayfleet-scale`: what a controller costs that brings up many fleets, or one of many groups, upgrades that, and then watches them.
+//! It makes the fleets, answers as all of their Ray clusters, and measures. Nothing here knows which controller it is. `hack/scale` makes the control plane that
 //! it runs on.
 
 mod audit;
 mod containers;
 mod counted;
 mod fleets;
+mod groups;
+mod meters;
 mod metrics;
 mod numbers;
 mod process;
 mod progress;
 mod report;
+mod rollout;
 mod scenario;
 mod server;
 mod traffic;
@@ -19,8 +22,10 @@ mod watches;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use rayfleet_e2e::console::{line, print_error};
+
+use crate::rollout::Rollout;
 
 /// Measures a controller on a control plane that `hack/scale` has made.
 #[derive(Parser)]
@@ -39,9 +44,15 @@ struct Args {
     #[arg(long)]
     manifest: PathBuf,
     /// How many to make
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = value_parser!(u16).range(1..=1000))]
     fleets: u16,
-    /// Pods of one
+    /// Make one fleet of so many groups instead
+    #[arg(long, conflicts_with = "fleets", value_parser = value_parser!(u16).range(1..=1000))]
+    groups: Option<u16>,
+    /// Then give it a new template, with this maxSurge/maxUnavailable
+    #[arg(long, requires = "groups")]
+    upgrade: Option<Rollout>,
+    /// Pods of one group
     #[arg(long, default_value_t = 2)]
     pods: usize,
     /// Minutes at rest afterwards

@@ -51,14 +51,6 @@ impl Progress {
         }
     }
 
-    /// A pod is there, or has changed.
-    pub(crate) fn pod(&mut self, pod: &Pod, now: Instant) {
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let ready =
-            conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        self.pod_is(pod, ready && pod.metadata.deletion_timestamp.is_none(), now);
-    }
-
     /// A pod is there and Ready, or not.
     pub(crate) fn pod_is(&mut self, pod: &Pod, ready: bool, now: Instant) {
         let Some(name) = &pod.metadata.name else { return };
@@ -110,6 +102,13 @@ impl Progress {
     }
 }
 
+/// Whether a pod is Ready and stays: its readiness gates, if it has any, are in its condition.
+pub(crate) fn is_ready_pod(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
 fn seconds(from: Instant, to: Instant) -> f64 {
     to.saturating_duration_since(from).as_secs_f64()
 }
@@ -145,11 +144,15 @@ mod tests {
         let at = |second| start + Duration::from_secs(second);
         let mut progress = Progress::new(["f1".to_owned()].into_iter(), 2);
         progress.created("f1", at(0));
-        progress.pod(&pod("f1-a-head", "True"), at(3));
-        progress.pod(&pod("f1-a-worker", "True"), at(4));
-        progress.pod(&pod("f1-a-head", "False"), at(5));
-        progress.pod(&pod("f1-a-head", "True"), at(6));
-        progress.pod(&pod("other-a", "True"), at(6));
+        let mut of = |name: &str, ready: &str, now| {
+            let pod = pod(name, ready);
+            progress.pod_is(&pod, is_ready_pod(&pod), now);
+        };
+        of("f1-a-head", "True", at(3));
+        of("f1-a-worker", "True", at(4));
+        of("f1-a-head", "False", at(5));
+        of("f1-a-head", "True", at(6));
+        of("other-a", "True", at(6));
         assert_eq!(progress.ready(), (1, 0));
         assert!(progress.times().is_none());
         progress.fleet("f1", &json!({"spec": {"replicas": 1}, "status": {"readyReplicas": 0}}), at(7));

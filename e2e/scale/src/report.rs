@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::Requests;
+use crate::groups::Upgraded;
 use crate::numbers::Spread;
 use crate::progress::Times;
 use crate::traffic::Calls;
@@ -14,12 +15,34 @@ use crate::traffic::Calls;
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) fleets: u16,
+    /// Of each fleet.
+    pub(crate) groups: u16,
     pub(crate) times: Times,
+    /// Seconds from a group's first pod until all were Ready.
+    pub(crate) group_start: Option<Spread>,
     /// From the first creation until some seconds after the last fleet was ready.
     pub(crate) bring_up: Phase,
+    pub(crate) upgrade: Option<Upgrade>,
     /// Nothing was changed.
     pub(crate) rest: Option<Phase>,
 }
+
+/// One fleet was given a new template.
+#[derive(Debug, Serialize)]
+pub(crate) struct Upgrade {
+    /// `maxSurge/maxUnavailable`.
+    pub(crate) rollout: String,
+    /// How often as many groups as both are together have to start, one time after the other.
+    pub(crate) waves: u32,
+    /// Seconds of the waves, each as long as [`IDEAL`].
+    pub(crate) ideal: f64,
+    #[serde(flatten)]
+    pub(crate) observed: Upgraded,
+    /// From the change of the template until some seconds after the upgrade was done.
+    pub(crate) work: Phase,
+}
+
+const IDEAL: &str = "the median start of a group in the bring-up";
 
 /// What the controller did in one time. CPU is in seconds.
 #[derive(Debug, Serialize)]
@@ -47,32 +70,22 @@ const LINES: usize = 16;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fleets = f64::from(self.fleets);
         let Self { times, bring_up, .. } = self;
-        writeln!(f, "\nBRING-UP of {} fleets of one group", self.fleets)?;
+        let number = f64::from(self.fleets) * f64::from(self.groups);
+        let unit = if self.groups == 1 { "a fleet" } else { "a group" };
+        if self.groups == 1 {
+            writeln!(f, "\nBRING-UP of {} fleets of one group", self.fleets)?;
+        } else {
+            writeln!(f, "\nBRING-UP of {} fleet of {} groups", self.fleets, self.groups)?;
+        }
         row(f, "ready by pods / by status", format_args!("{:.1} / {:.1} s", times.by_pods, times.by_status))?;
         spread(f, "a fleet, from its creation", times.fleet)?;
+        spread(f, "a group, from its first pod", self.group_start)?;
         spread(f, "status behind pods", times.status_behind_pods)?;
-        let each = 1000.0 * bring_up.cpu / fleets;
-        row(f, "CPU", format_args!("{:.2} s, {each:.1} ms a fleet", bring_up.cpu))?;
-        bring_up.memory(f)?;
-        let requests = count(bring_up.requests.total);
-        let refused: u64 = bring_up.requests.refused.values().sum();
-        row(
-            f,
-            "requests to the API server",
-            format_args!("{requests:.0}, {:.2} a fleet, {refused} refused", requests / fleets),
-        )?;
-        for (user, total) in &bring_up.others {
-            row(
-                f,
-                &format!("  beside it, {user}"),
-                format_args!("{total}, {:.2} a fleet", count(*total) / fleets),
-            )?;
+        bring_up.work(f, number, unit)?;
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.show(f, number)?;
         }
-        let calls = count(bring_up.calls.total());
-        row(f, "calls to dashboards and engines", format_args!("{calls:.0}, {:.1} a fleet", calls / fleets))?;
-        bring_up.breakdown(f, fleets, "a fleet")?;
         let Some(rest) = &self.rest else { return Ok(()) };
         writeln!(f, "\nREST of {:.0} s", rest.seconds)?;
         row(f, "CPU", format_args!("{:.2} % of a core", 100.0 * rest.cpu / rest.seconds))?;
@@ -84,7 +97,7 @@ impl fmt::Display for Report {
         row(
             f,
             "calls to dashboards and engines",
-            format_args!("{calls:.1}/s, {:.2}/s a fleet", calls / fleets),
+            format_args!("{calls:.1}/s, {:.2}/s {unit}", calls / number),
         )?;
         row(f, "connections to pods", format_args!("{:.1}/s", per_second(connections)))?;
         let (received, sent) = (per_second(received) / 1024.0, per_second(sent) / 1024.0);
@@ -100,7 +113,43 @@ impl fmt::Display for Report {
     }
 }
 
+impl Upgrade {
+    fn show(&self, f: &mut fmt::Formatter<'_>, groups: f64) -> fmt::Result {
+        let Self { rollout, waves, ideal, observed, work } = self;
+        writeln!(f, "\nUPGRADE of {groups} groups with maxSurge/maxUnavailable {rollout}")?;
+        row(f, "makespan", format_args!("{:.1} s", observed.makespan))?;
+        let each = ideal / f64::from(*waves);
+        row(f, "ideal", format_args!("{ideal:.1} s: {waves} waves of {each:.2} s, {IDEAL}"))?;
+        spread(f, "a new group, from its first pod", observed.group_start)?;
+        spread(f, "an old group, from not ready", observed.group_end)?;
+        row(f, "lowest number of ready groups", observed.lowest_ready)?;
+        row(f, "most existing groups", observed.most_existing)?;
+        work.work(f, groups, "a group")
+    }
+}
+
 impl Phase {
+    fn work(&self, f: &mut fmt::Formatter<'_>, number: f64, unit: &str) -> fmt::Result {
+        let each = 1000.0 * self.cpu / number;
+        row(f, "CPU", format_args!("{:.2} s, {each:.1} ms {unit}", self.cpu))?;
+        self.memory(f)?;
+        let requests = count(self.requests.total);
+        let refused: u64 = self.requests.refused.values().sum();
+        let each = requests / number;
+        row(
+            f,
+            "requests to the API server",
+            format_args!("{requests:.0}, {each:.2} {unit}, {refused} refused"),
+        )?;
+        for (user, total) in &self.others {
+            let each = count(*total) / number;
+            row(f, &format!("  beside it, {user}"), format_args!("{total}, {each:.2} {unit}"))?;
+        }
+        let calls = count(self.calls.total());
+        row(f, "calls to dashboards and engines", format_args!("{calls:.0}, {:.1} {unit}", calls / number))?;
+        self.breakdown(f, number, unit)
+    }
+
     fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |kib: u64| count(kib) / 1024.0;
         row(

@@ -1,127 +1,70 @@
-//! What is done: fleets are brought up, and then left alone. Everything is read at the edges of these two times.
+//! What is done: fleets are brought up, perhaps upgraded, and then left alone. Everything is read at the edges of these times.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use kube::{Api, Client};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::console::print_error;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::Args;
-use crate::audit::{Audit, Requests};
 use crate::containers::Containers;
 use crate::fleets::{self, Fleets};
-use crate::process::{self, Cpu};
+use crate::groups::{Count, Groups};
+use crate::meters::Meters;
+use crate::process;
 use crate::progress::Progress;
-use crate::report::{Phase, Report};
-use crate::traffic::{Calls, Traffic};
+use crate::report::{Report, Upgrade};
+use crate::rollout::Rollout;
+use crate::server;
+use crate::traffic::Traffic;
 use crate::watches::{self, Followed};
-use crate::{metrics, server};
 
-/// What a controller still does after the last fleet is ready belongs to bringing it up.
+/// What a controller still does after the last fleet is ready belongs to bringing it up, and the same of an upgrade.
 const TAIL: Duration = Duration::from_secs(5);
-/// How long a controller that has started asks for nothing before it counts as settled, and how long that is waited for: one that
-/// renews a lease never does.
-const QUIET: Duration = Duration::from_secs(2);
-const SETTLES: Duration = Duration::from_secs(30);
 /// Time between signs of life.
 const SIGN: Duration = Duration::from_secs(10);
 
-/// What there is to read, at one moment.
-struct Reading {
-    at: Instant,
-    cpu: Cpu,
-    all: BTreeMap<String, f64>,
-    calls: Calls,
-    counters: BTreeMap<String, f64>,
-}
-
-/// Where it is read.
-struct Meters<'a> {
-    args: &'a Args,
-    traffic: Arc<Traffic>,
-    audit: Audit,
-}
-
-impl Meters<'_> {
-    /// All but the requests: of these only what is new is known.
-    async fn read(&self) -> anyhow::Result<Reading> {
-        Ok(Reading {
-            counters: metrics::counters(self.args.metrics.as_deref()).await?,
-            cpu: process::cpu(self.args.pid)?,
-            all: process::all(),
-            calls: self.traffic.now(),
-            at: clock::instant(),
-        })
-    }
-
-    /// Waits until the controller has started: what it asks meanwhile belongs to no fleet.
-    async fn settle(&mut self) -> anyhow::Result<()> {
-        let (began, mut started) = (clock::instant(), false);
-        while clock::seconds_since(began) < SETTLES.as_secs_f64() {
-            sleep(QUIET).await;
-            let asks = self.audit.since_last()?.contains_key(&self.args.user);
-            if started && !asks {
-                return Ok(());
-            }
-            started |= asks;
-        }
-        ensure!(
-            started,
-            "user {} has asked the API server for nothing in {} s",
-            self.args.user,
-            SETTLES.as_secs()
-        );
-        Ok(())
-    }
-
-    /// What has happened since.
-    async fn since(&mut self, before: &Reading) -> anyhow::Result<Phase> {
-        let now = self.read().await?;
-        let memory = process::memory(self.args.pid)?;
-        let mut requests = self.audit.since_last()?;
-        Ok(Phase {
-            seconds: now.at.saturating_duration_since(before.at).as_secs_f64(),
-            cpu: now.cpu.total - before.cpu.total,
-            threads: now.cpu.since(&before.cpu).threads,
-            all: process::rise(&now.all, &before.all),
-            peak_kib: memory.peak,
-            resident_kib: memory.now,
-            requests: requests.remove(&self.args.user).unwrap_or_default(),
-            others: requests.into_iter().map(|(user, Requests { total, .. })| (user, total)).collect(),
-            calls: now.calls.since(&before.calls),
-            counters: process::rise(&now.counters, &before.counters),
-        })
-    }
-}
-
-/// Brings up the fleets and watches them at rest.
+/// Brings up the fleets, upgrades them if that is asked for, and watches them at rest.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
-    ensure!((1..=1000).contains(&args.fleets), "--fleets is {}: 1 to 1000 are possible", args.fleets);
     let client = Client::try_default().await.context("connect to the API server")?;
-    let fleets = Fleets::read(client.clone(), &args.manifest).await?;
-    let names: Vec<String> = (1..=args.fleets).map(fleets::name).collect();
+    let fleets = Fleets::read(client.clone(), &args.manifest, args.groups, args.upgrade).await?;
+    let number = if args.groups.is_some() { 1 } else { args.fleets };
+    let groups = args.groups.unwrap_or(1);
+    let names: Vec<String> = (1..=number).map(fleets::name).collect();
 
     let (traffic, containers) = (Arc::new(Traffic::default()), Containers::new());
     server::start(&containers.wire(), &traffic).await?;
-    let followed = Arc::new(Followed::new(Progress::new(names.iter().cloned(), args.pods)));
+    let progress = Progress::new(names.iter().cloned(), args.pods * usize::from(groups));
+    let followed = Arc::new(Followed::new(progress, Groups::new(args.pods)));
     tokio::spawn(watches::pods(Api::all(client), containers, followed.clone()));
     tokio::spawn(watches::fleets(fleets.api.clone(), followed.clone()));
 
-    let mut meters = Meters { args, traffic, audit: Audit::new(args.audit.clone()) };
+    let mut meters = Meters::new(args, traffic);
     meters.settle().await?;
     process::forget_peak(args.pid)?;
     let start = meters.read().await?;
-    print_error(format_args!("Making {} fleets", args.fleets));
+    match args.groups {
+        None => print_error(format_args!("Making {number} fleets")),
+        Some(groups) => print_error(format_args!("Making a fleet of {groups} groups")),
+    }
     fleets.create(&names, |name| followed.progress().created(name, clock::instant())).await?;
-    await_all(args, &followed).await?;
+    let sign = |followed: &Followed| {
+        let (pods, status) = followed.progress().ready();
+        format!("of {number} fleets {pods} are ready by pods, {status} by status")
+    };
+    until(args, &followed, |followed| followed.progress().is_done(), sign).await?;
     sleep(TAIL).await;
     let bring_up = meters.since(&start).await?;
     let times = followed.progress().times().context("the fleets are up, and it is not known since when")?;
+    let group_start = followed.groups().first_starts();
 
+    let upgrade = match args.upgrade {
+        Some(rollout) => Some(upgrade(args, rollout, &fleets, &names, &followed, &mut meters).await?),
+        None => None,
+    };
     let rest = if args.rest == 0 {
         None
     } else {
@@ -130,16 +73,52 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
         sleep(Duration::from_secs(60 * args.rest)).await;
         Some(meters.since(&start).await?)
     };
-    Ok(Report { fleets: args.fleets, times, bring_up, rest })
+    Ok(Report { fleets: number, groups, times, group_start, bring_up, upgrade, rest })
 }
 
-async fn await_all(args: &Args, followed: &Followed) -> anyhow::Result<()> {
+/// Changes the template of the one fleet, and waits until all of its groups are of it.
+async fn upgrade(
+    args: &Args,
+    rollout: Rollout,
+    fleets: &Fleets,
+    names: &[String],
+    followed: &Followed,
+    meters: &mut Meters<'_>,
+) -> anyhow::Result<Upgrade> {
+    let wanted = args.groups.unwrap_or(1);
+    print_error(format_args!("All are up; a new template with maxSurge/maxUnavailable {rollout}"));
+    process::forget_peak(args.pid)?;
+    let start = meters.read().await?;
+    followed.groups().upgrade(wanted.into(), clock::instant());
+    for name in names {
+        fleets.upgrade(name).await?;
+    }
+    let sign = |followed: &Followed| {
+        let Count { ready, ready_new, existing, .. } = followed.groups().count();
+        format!("of {wanted} groups {ready_new} are new and ready; ready are {ready}, existing {existing}")
+    };
+    until(args, followed, |followed| followed.groups().upgraded().is_some(), sign).await?;
+    sleep(TAIL).await;
+    let work = meters.since(&start).await?;
+    let groups = followed.groups();
+    let observed = groups.upgraded().context("groups did not stay upgraded")?;
+    let waves = rollout.waves(wanted);
+    let start = groups.first_starts().context("no group has started")?.median;
+    Ok(Upgrade { rollout: rollout.to_string(), waves, ideal: f64::from(waves) * start, observed, work })
+}
+
+/// Waits until it is so, with signs of life; fails after the limit, or when the controller ends.
+async fn until(
+    args: &Args,
+    followed: &Followed,
+    is_so: impl Fn(&Followed) -> bool,
+    sign: impl Fn(&Followed) -> String,
+) -> anyhow::Result<()> {
     let signs = async {
         let mut signs = interval(SIGN);
         loop {
             signs.tick().await;
-            let (pods, status) = followed.progress().ready();
-            print_error(format_args!("  ready by pods {pods}, by status {status}"));
+            print_error(format_args!("  {}", sign(followed)));
             if let Err(ended) = process::cpu(args.pid) {
                 return ended;
             }
@@ -147,10 +126,9 @@ async fn await_all(args: &Args, followed: &Followed) -> anyhow::Result<()> {
     };
     let limit = Duration::from_secs(60 * args.limit);
     tokio::select! {
-        done = timeout(limit, followed.done()) => done.map_err(|_| {
-            let (pods, status) = followed.progress().ready();
-            anyhow!("after {} min {pods} of {} fleets are ready by pods, {status} by status", args.limit, args.fleets)
-        }),
+        done = timeout(limit, followed.until(is_so)) => {
+            done.map_err(|_| anyhow!("after {} min {}", args.limit, sign(followed)))
+        }
         ended = signs => Err(ended),
     }
 }

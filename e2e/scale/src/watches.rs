@@ -13,28 +13,40 @@ use rayfleet_e2e::clock;
 use tokio::sync::Notify;
 
 use crate::containers::Containers;
-use crate::progress::Progress;
+use crate::groups::Groups;
+use crate::progress::{Progress, is_ready_pod};
 
-/// How far the fleets are, and who waits for them.
+/// How far the fleets and their groups are, and who waits for them.
 pub(crate) struct Followed {
     progress: Mutex<Progress>,
+    groups: Mutex<Groups>,
     changed: Notify,
 }
 
 impl Followed {
-    pub(crate) fn new(progress: Progress) -> Self {
-        Self { progress: Mutex::new(progress), changed: Notify::new() }
+    pub(crate) fn new(progress: Progress, groups: Groups) -> Self {
+        Self { progress: Mutex::new(progress), groups: Mutex::new(groups), changed: Notify::new() }
     }
 
     pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all fleets are ready, by pods and by status.
-    pub(crate) async fn done(&self) {
-        while !self.progress().is_done() {
+    pub(crate) fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is so. One at a time may wait.
+    pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
             self.changed.notified().await;
         }
+    }
+
+    fn pod(&self, pod: &Pod, is_ready: bool, is_gone: bool) {
+        let now = clock::instant();
+        self.progress().pod_is(pod, is_ready, now);
+        self.groups().pod(pod, is_ready, is_gone, now);
     }
 }
 
@@ -45,11 +57,11 @@ pub(crate) async fn pods(api: Api<Pod>, mut containers: Containers, followed: Ar
         match event {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
                 containers.applied(&pod);
-                followed.progress().pod(&pod, clock::instant());
+                followed.pod(&pod, is_ready_pod(&pod), false);
             }
             Ok(Event::Delete(pod)) => {
                 containers.gone(&pod);
-                followed.progress().pod_is(&pod, false, clock::instant());
+                followed.pod(&pod, false, true);
             }
             Ok(Event::Init | Event::InitDone) | Err(_) => {}
         }

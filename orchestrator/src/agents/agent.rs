@@ -72,6 +72,8 @@ pub(crate) struct Agent {
     launch_timer: LaunchTimer,
     /// The last launch that Ray took, and when: it is asked for again until the job is observed.
     launched: Option<(Submission, Instant)>,
+    /// The last launch whose end Ray took, and when.
+    stopped: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     last_look: Option<Instant>,
     /// When the last look was that read all there was to read.
@@ -126,6 +128,7 @@ impl Agent {
             probing: None,
             launch_timer: LaunchTimer::default(),
             launched: None,
+            stopped: None,
             last_deep: None,
             last_look: None,
             last_full: None,

@@ -31,8 +31,13 @@ impl Agent {
                 outcome.map_err(|failure| failure.to_string())
             }
             Command::SetDraining(draining) => self.set_draining(draining, target).await,
+            // Every pass over a group that stops decides it again.
+            Command::Stop(submission) if self.was_just_stopped(&submission) => Ok(()),
             Command::Stop(submission) => {
                 let stopped = self.shared.bridge.stop(target, &submission.id).await;
+                if stopped.is_ok() {
+                    self.stopped = Some((submission, clock::monotonic()));
+                }
                 stopped.map(|_| ()).map_err(|error| error.to_string())
             }
             Command::Probe(submission, probe) => {
@@ -46,6 +51,12 @@ impl Agent {
             // Nothing new may be observed that would make anybody decide it again.
             self.commands.put_back(again);
         }
+    }
+
+    fn was_just_stopped(&self, of: &Submission) -> bool {
+        self.stopped.as_ref().is_some_and(|(stopped, when)| {
+            stopped == of && clock::monotonic().saturating_duration_since(*when) < AFTER_TROUBLE
+        })
     }
 
     /// Whether this is the launch that the group stands at.

@@ -124,7 +124,7 @@ impl Metrics {
         );
         registry.register(
             "watched_engines",
-            "Engines that report by a stream instead of being polled",
+            "Serving engines that report by a stream instead of being polled",
             self.watched_engines.clone(),
         );
         registry.register(

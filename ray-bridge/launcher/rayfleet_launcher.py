@@ -135,10 +135,12 @@ class Launch:
             self._died = time.monotonic()
         if self.phases.current == "Serving":
             dead, nodes = sum(rank.state == "DEAD" for rank in found), self._nodes.living()
-            if nodes is None and time.monotonic() >= self._unknown_until:
+            if nodes is None:
                 # A GCS that is slow for all gets no look at everything from each group every two seconds.
-                self._known, self._unknown_until = None, time.monotonic() + 10.0
-            self._compare((alive, dead, -1 if nodes is None else nodes))
+                nodes = -1 if self._known is None else self._known[2]
+                if time.monotonic() >= self._unknown_until:
+                    self._known, nodes, self._unknown_until = None, -1, time.monotonic() + 10.0
+            self._compare((alive, dead, nodes))
 
     def _compare(self, known: Optional[Tuple[int, int, int]]) -> None:
         """Calls the watchers of an engine that serves if other ranks or nodes are alive than before, or if that is

@@ -165,8 +165,11 @@ impl Agent {
             let target = self.target(assignment.clone()).await;
             match &target {
                 Some(Ok(target)) => self.attend(&assignment, target, heard.take()).boxed().await,
-                Some(Err(cause)) => self.report(&assignment, Err(cause.clone())),
-                None => {}
+                Some(Err(cause)) => {
+                    self.lines.wait = false;
+                    self.report(&assignment, Err(cause.clone()));
+                }
+                None => self.lines.wait = false,
             }
             let wait = self.until_next(&assignment);
             let watches = self.watches(&assignment);
@@ -308,11 +311,13 @@ impl Agent {
             self.measure(assignment, alive);
         }
         // Where a line of the watch stands for the port and the dashboard did not answer, nothing was received by this look. What was, may have
-        // been so at its beginning: a reply that is missing at its end makes no sign of life at that time.
-        let received = !watched || observed.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none());
-        if received {
+        // been so at its beginning, or in the last round of a look at which nothing was missing: a reply that is missing makes no sign of life.
+        let whole = observed.as_ref().is_ok_and(|alive| alive.engine.unverified.is_none());
+        if whole || !watched {
+            let last_round = clock::monotonic().checked_sub(LOOK / 3).filter(|_| whole);
             let answered = !observed.as_ref().is_err_and(is_silence);
-            self.shared.reachability.record_answer(&assignment.group, answered, started);
+            let at = last_round.map_or(started, |round| round.max(started));
+            self.shared.reachability.record_answer(&assignment.group, answered, at);
         }
         self.report(assignment, observed.map_err(|error| brief(&error.to_string())));
         false

@@ -141,8 +141,8 @@ impl GroupWatch {
                     let now = clock::monotonic();
                     // What waited in the connection came at some time since somebody last waited for it.
                     let waited = open.left.take().filter(|_| now < entered + READ);
-                    open.heard = waited.unwrap_or(now).max(open.heard);
-                    sign(open.heard);
+                    sign(waited.unwrap_or(now).max(open.heard));
+                    open.heard = now;
                     if open.said.replace(said.clone()).as_ref() == Some(&said) {
                         continue;
                     }

@@ -113,6 +113,8 @@ class WhenToCall(unittest.TestCase):
         self.assertEqual(self.calls("Serving", (None, 1), (None, 1)), [1, 1])
         self.assertEqual(self.calls("Serving", (["ALIVE"], None), (["ALIVE"], None), (["ALIVE"], 1)), [1, 0, 1])
         self.assertEqual(self.calls("Serving", (["ALIVE"], None), (["DEAD"], None)), [1, 1])
+        swings = [(["ALIVE"], 1), (["ALIVE"], None), (["ALIVE"], 1), (["ALIVE"], None), (["ALIVE"], 1)]
+        self.assertEqual(self.calls("Serving", *swings), [1, 1, 1, 0, 0])
 
     def test_a_call_that_was_not_taken_is_repeated(self):
         launch, well = self.launch("Serving"), ["ALIVE", "ALIVE"]

@@ -55,7 +55,7 @@ impl Agent {
             self.watch.close();
             return asked;
         };
-        let is_new = heard.is_some();
+        let is_line = heard.is_some() || std::mem::take(&mut self.lines.wait);
         match heard {
             Some(WatchEvent::Broken(port)) => return Some((true, port)),
             Some(WatchEvent::Called) => self.called = true,
@@ -73,7 +73,6 @@ impl Agent {
         let called = self.called && is_over(self.last_deep, STEADY);
         // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be. One that
         // comes after a while is taken at once.
-        let is_line = is_new || self.lines.wait;
         let doubted = std::mem::take(&mut self.doubted);
         if !called && !doubted && !is_over(if is_line { self.lines.taken } else { self.attended }, STEADY) {
             self.lines.wait = is_line;

@@ -161,7 +161,8 @@ impl FleetReconciler {
         if !due && others.asked == Some(asks) {
             return Ok(others.held.as_ref().map(|(owner, _)| owner.clone()));
         }
-        let found = self.look_for_others(stored, lost, others).await?;
+        let (found, asked) = self.look_for_others(stored, lost, others).await?;
+        others.asked = asked.then_some(asks);
         let known = others.held.take().map(|(owner, _)| owner);
         if let Some(owner) = found.as_ref().filter(|owner| known.as_ref() != Some(*owner)) {
             warn!(reason = owner.reason, message = %owner.message, "another controller or CRD changes this fleet");
@@ -176,28 +177,27 @@ impl FleetReconciler {
         stored: &RayClusterFleet,
         lost: bool,
         others: &mut ForeignControl,
-    ) -> Result<Option<ForeignOwner>, WriteError> {
-        let asks = Some((stored.metadata.generation, consents(stored)));
+    ) -> Result<(Option<ForeignOwner>, bool), WriteError> {
+        let mut asked = true;
         let sets = match self.executor.replica_sets(stored, lost).await {
             Ok(sets) => {
                 // By an answer that another fleet got, it is asked again.
-                others.asked = asks.filter(|_| sets.is_some());
+                asked = sets.is_some();
                 sets.unwrap_or_default()
             }
             // What serves is looked after whatever else fails; of a fleet without groups nothing is made before this is known.
             Err(error) if !is_bare(stored) => {
                 warn!(%error, "RayClusterReplicaSets cannot be listed; none is assumed");
-                others.asked = asks;
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
         if let Some(set) = sets.first() {
             if !consents(stored) {
-                return Ok(Some(ForeignOwner::of_aibrix(&stored.name_any(), &set.name_any())));
+                return Ok((Some(ForeignOwner::of_aibrix(&stored.name_any(), &set.name_any())), asked));
             }
             if self.is_made_again(stored, set) {
-                return Ok(Some(ForeignOwner::still_of_aibrix(&set.name_any())));
+                return Ok((Some(ForeignOwner::still_of_aibrix(&set.name_any())), asked));
             }
             self.executor.take_over(stored, &sets).await?;
         }
@@ -208,11 +208,11 @@ impl FleetReconciler {
             }
             (others.foreign, others.doubt) = (!ours, false);
             if !ours {
-                return Ok(Some(ForeignOwner::foreign_crd()));
+                return Ok((Some(ForeignOwner::foreign_crd()), asked));
             }
         }
         let gone = others.lost_fields(stored);
-        Ok((!gone.is_empty()).then(|| ForeignOwner::lost_fields(&gone)))
+        Ok(((!gone.is_empty()).then(|| ForeignOwner::lost_fields(&gone)), asked))
     }
 
     /// Whether a RayClusterReplicaSet is younger than a RayCluster of the fleet's own: then AIBrix's controller made it beside us.

@@ -313,3 +313,21 @@ async fn an_engine_that_serves_is_not_reported_before_its_ranks_were_read() {
         running.abort();
     }
 }
+
+/// Over several ends of its watch, each of which may come while a line waits for its time.
+#[tokio::test(start_paused = true)]
+async fn a_busy_engine_is_asked_once_a_second_however_its_lines_come() {
+    let bench = Bench::start(true).await;
+    let asking = bench.ray.clone();
+    let load = tokio::spawn(async move {
+        for pause in (0..).map(|number: u64| 200 + number * 37 % 900) {
+            asking.request(HEAD, 8000, 1, Connection::Fresh).await;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    });
+    let counts = bench.count(Duration::from_mins(20)).await;
+    load.abort();
+    assert!(counts.of("/rayfleet/v1/state") + counts.of("/metrics") <= 1_300, "{counts:?}");
+    assert!(counts.of("/api/jobs") <= 1_200 / 8 + 30, "{counts:?}");
+    assert!(counts.of(WATCH) <= 30, "{counts:?}");
+}

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_counts() {
+    fn a_status_that_another_wrote_counts() {
         let (mut pending, now) = (PendingStatus::default(), clock::monotonic());
         pending.defer(&fleet(0), status(1), LONG, now);
         assert_eq!(observed(&mut pending, fleet(5)), 5);

@@ -223,7 +223,7 @@ fn dead_nodes_get_no_ranks() {
 }
 
 #[test]
-fn what_is_missing_is_reported_with_numbers() {
+fn missing_gpus_are_reported_with_numbers() {
     let nodes = [node("head", 8, 8), node("worker-1", 4, 8)];
     assert_eq!(
         refusal(shape(8, 2), &nodes),

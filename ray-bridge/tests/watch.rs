@@ -65,7 +65,7 @@ async fn a_line_is_health_load_and_calls_and_an_empty_one_repeats_it() {
 }
 
 #[tokio::test]
-async fn of_several_lines_the_newest_counts() {
+async fn the_newest_of_several_lines_counts() {
     let (mut watch, lines, _) = scripted().await;
     lines.unbounded_send(SERVES).unwrap();
     lines.unbounded_send("\n\n{\"inFlight\":0,\"health\":503}\n{\"inFlight\":1").unwrap();

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn impossible_amounts_are_refused() {
         for text in ["0/0", "0%/0", "10%", "1/", "/1", "-1/1", "+1/1", "101%/0", "1001/0", "1/1/1", "a/b"] {
             assert!(text.parse::<Rollout>().is_err(), "{text}");
         }

@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn how_an_engine_is_watched_is_no_revision() {
+    fn watch_settings_do_not_change_the_revision() {
         let mut watched = model(&[]);
         watched.start_timeout = Some("1h".into());
         assert_eq!(revision(&template("a"), Some(&model(&[]))), revision(&template("a"), Some(&watched)));
     }
 
     #[test]
-    fn where_ranks_go_changes_the_engine_revision_only_where_it_is_said() {
+    fn a_placement_policy_changes_the_engine_revision_only_if_set() {
         let before = revision(&template("a"), Some(&model(&[]))).engine;
         // The revision of this model before there was a placement; another one would restart every engine.
         assert_eq!(before.as_deref(), Some("xswdzb"));

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_aibrix_stores_of_itself_means_what_it_meant() {
+    fn defaults_that_aibrix_stores_keep_their_meaning() {
         let stored = fleet("f", |fleet| {
             fleet["spec"]["strategy"] = json!({"type": "", "rollingUpdate": null});
             fleet["spec"]["minReadySeconds"] = Value::Null;

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_text_both_ends_stay() {
+    fn a_long_text_keeps_both_ends() {
         let text = format!("the engine ended: {} OutOfMemoryError", "é\n".repeat(2000));
         let kept = bounded(text.clone());
         assert!(kept.len() <= LONGEST, "{}", kept.len());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shortened_is_still_known() {
+    fn a_shortened_text_is_still_recognized() {
         let text = "é".repeat(100);
         let short = short(&text);
         assert!(short.len() <= SHORT);

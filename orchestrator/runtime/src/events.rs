@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_were_not_said_for_long_are_a_new_event() {
+    fn words_after_a_long_time_are_a_new_event() {
         let reported = EventRecorder::new("rayfleet", None);
         reported.next(event("one"), &about(), at(0));
         let again = new(reported.next(event("one"), &about(), at(361)));

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_namespace_is_refused_and_never_taken_for_all() {
+    fn an_empty_namespace_is_refused_and_not_taken_for_all() {
         for none in ["", " ", ",", ", ,"] {
             assert_eq!(read(none), Err(NoNamespaces::Empty), "{none:?}");
         }

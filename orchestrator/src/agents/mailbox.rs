@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn of_each_kind_the_last_command_counts() {
+    fn the_last_command_of_each_kind_counts() {
         let mailbox = Mailbox::default();
         for n in 0..100 {
             mailbox.put(Command::Stop(id(&format!("e{n}"))));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_comes_again_unless_something_else_was_decided() {
+    fn a_failed_command_comes_again_unless_another_was_decided() {
         let mailbox = Mailbox::default();
         mailbox.put_back(Command::Stop(id("a")));
         assert_eq!(stopped(&mailbox).as_deref(), Some("a"));

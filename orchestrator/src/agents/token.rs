@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_wrong_with_a_secret_is_said_without_its_content() {
+    async fn a_bad_secret_is_reported_without_its_content() {
         for (answer, words) in [
             (json!({}), "the key is missing"),
             (json!({"auth_token": "/w=="}), "not text"),

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_aibrix_adds_to_a_template_is_no_revision() {
+    fn labels_that_aibrix_adds_do_not_change_the_revision() {
         assert_eq!(pod_revision(&set()), Some(fleet().revision.pod));
         let mut other = set();
         other.data["spec"]["template"]["spec"]["rayVersion"] = json!("2.1.0");

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_has_a_place_before_anybody_asks_and_who_keeps_off_is_known() {
+    fn pending_pods_have_a_place_first_and_anti_affinity_is_known() {
         let index = Index::default();
         for number in 0..2 {
             let node = json!({

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_at_its_creation_is_read_back() {
+    fn fields_written_at_its_creation_are_read_back() {
         let observed = observed(&cluster("g", &json!({}), &Value::Null), Some("w".into()));
         assert_eq!((observed.slot, observed.attempt, &*observed.pod_revision), (Some(3), 2, "abc"));
         assert_eq!((&*observed.uid, &*observed.resource_version), ("u", "5"));

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_changed_is_named_and_set_back() {
+    fn a_changed_size_is_named_and_set_back() {
         let made = json!([
             {"groupName": "w", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": {"spec": 1}},
             {"groupName": "v", "replicas": 2, "minReplicas": 2, "maxReplicas": 2, "numOfHosts": 2}
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_no_drift_however_it_is_written() {
+    fn an_equal_size_is_no_drift_however_it_is_written() {
         let size = |workers: &Value| Size::of(&spec(workers));
         let bare = size(&json!([{"groupName": "w"}]));
         let defaulted = json!([{"groupName": "w", "replicas": 0, "minReplicas": 0, "maxReplicas": i32::MAX, "numOfHosts": 1, "suspend": false}]);

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_not_be_read_outside_costs_capacity_and_a_namespace_without_rights_nobody_else() {
+    async fn missing_rights_outside_cost_capacity_and_missing_rights_inside_cost_that_namespace() {
         let server = Fake::new(|call| {
             if call.path.contains("watch=true") {
                 return Answer::Silence;

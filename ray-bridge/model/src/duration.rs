@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_length_is_refused_without_panic() {
+    fn an_invalid_duration_is_refused_without_panic() {
         for text in [
             "", "soon", "5", "s", "5x", "-5s", "+5s", "5 s", "1.s", ".5s", "1..5s", "1.2.3s", "5S", "5é",
             "é", "1h5",

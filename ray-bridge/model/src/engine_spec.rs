@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_bridge_refuses_is_named_by_its_field() {
+    fn a_refusal_of_the_bridge_is_named_by_its_field() {
         let both = refused(|block| {
             block["engine"] = json!({
                 "args": ["--tensor-parallel-size=4"], "env": [{"name": "RAY_ADDRESS", "value": "x"}],

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn where_ranks_go_is_checked_without_an_api_server() {
+    fn a_placement_policy_is_checked_without_an_api_server() {
         let placed = |placement: Value| json!({"name": "a", "source": "/a", "parallelism": {"tensor": 16}, "placement": placement});
         let block = placed(json!({
             "strategy": "Spread", "tensorDomain": "nvidia.com/gpu.clique", "topology": ["rack", "topology.kubernetes.io/zone"],

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_no_array_is_not_taken_for_one() {
+    fn other_values_are_not_taken_for_an_object_or_array() {
         for text in ["", "[1]", "{", "{\"a\"}", "{\"a\": 1", "{\"a\" 1}", "{\"a\": 1 \"b\": 2}", "{,}"] {
             assert_eq!(fields(text), None, "{text}");
         }

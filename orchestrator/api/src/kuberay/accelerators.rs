@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_group_says_itself_goes_before_its_limits() {
+    fn resources_of_the_group_go_before_limits_of_its_pods() {
         let mut group = limits(&json!({"nvidia.com/gpu": "8"}));
         for (said, wanted) in [("4", 4), ("'4'", 4), ("0", 0)] {
             group["rayStartParams"] = json!({"num-gpus": said});
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_named_with_its_field() {
+    fn an_invalid_number_is_named_with_its_field() {
         let bad = gpus(&limits(&json!({"nvidia.com/gpu": "all"}))).unwrap_err();
         assert!(
             bad.starts_with("template.spec.containers[0].resources.limits[nvidia.com/gpu]: \"all\" is not"),

@@ -223,7 +223,7 @@ fn bounds_count_where_rays_autoscaler_moves_between_them() {
 }
 
 #[test]
-fn what_aibrixs_crd_stores_in_a_manifest_is_no_other_template() {
+fn defaults_of_aibrixs_crd_do_not_change_the_template() {
     let manifest = json!({
         "rayVersion": "2.40.0",
         "headGroupSpec": {

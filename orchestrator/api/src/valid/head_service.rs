@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_head_services_cannot_share_is_refused_by_name() {
+    fn fields_that_two_head_services_cannot_share_are_refused_by_name() {
         for (service, refused) in [
             (json!({"metadata": {"name": "head"}}), "metadata.name"),
             (json!({"spec": {"clusterIP": "10.0.0.9"}}), "spec.clusterIP"),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_head_service_can_have_is_none_of_our_business() {
+    fn fields_that_every_head_service_may_have_are_accepted() {
         for service in [
             Value::Null,
             json!({"metadata": {"annotations": {"a": "b"}, "labels": {"c": "d"}, "name": ""}}),

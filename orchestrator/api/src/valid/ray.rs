@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kuberay_refuses_of_a_size_is_refused_with_the_cure() {
+    fn sizes_that_kuberay_refuses_are_refused_with_the_cure() {
         let reported = refused(&json!({"workerGroupSpecs": [
             {"replicas": 1, "minReplicas": 1, "maxReplicas": 1},
             {"replicas": 1, "minReplicas": 2, "maxReplicas": 1},

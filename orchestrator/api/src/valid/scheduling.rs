@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_and_not_about_scheduling_is_nobodys_affair() {
+    fn large_fields_beside_scheduling_are_accepted() {
         let env: Vec<Value> = (0..2_000).map(|n| json!({"name": format!("N{n}"), "value": "v"})).collect();
         let ports: Vec<Value> = (0..700).map(|n| json!({"containerPort": n})).collect();
         assert_eq!(reported(&json!({"containers": [{"env": env, "ports": ports}]})), Vec::<String>::new());
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_pod_what_capacity_needs_is_kept_and_nothing_else() {
+    fn a_pod_keeps_the_fields_that_capacity_needs_and_no_others() {
         let pod = json!({
             "containers": [{
                 "name": "ray", "env": [{"name": "A", "value": "b"}], "resources": {"limits": {"cpu": 1}},

@@ -47,7 +47,7 @@ fn nothing_new_is_never_written() {
 }
 
 #[test]
-fn what_decisions_follow_from_is_written_at_once() {
+fn facts_that_decisions_need_are_written_at_once() {
     let changes: [fn(&mut RayClusterFleetStatus); 13] = [
         |status| status.groups[0].goal = Goal::Retire,
         |status| status.groups[0].phase = Phase::Failed,
@@ -69,7 +69,7 @@ fn what_decisions_follow_from_is_written_at_once() {
 }
 
 #[test]
-fn what_people_watch_waits_a_little_and_words_longer() {
+fn phases_wait_a_little_and_messages_longer() {
     let phases: [fn(&mut RayClusterFleetStatus); 5] = [
         |status| status.groups[1].phase = Phase::Loading,
         |status| status.groups[1].uid = Some("u".into()),
@@ -125,7 +125,7 @@ fn counts_and_dates_wait_like_phases_and_placement_like_messages() {
 }
 
 #[test]
-fn where_a_group_stands_is_written_early_only_on_its_way_up() {
+fn phases_are_written_early_only_on_the_way_up() {
     let up =
         [Phase::Pending, Phase::Provisioning, Phase::Forming, Phase::Placing, Phase::Loading, Phase::Probing];
     let at = |phase: Phase| status(|status| status.groups[0].phase = phase);
@@ -184,7 +184,7 @@ fn no_effect_is_ahead_of_the_ledger_but_those_that_open_a_group() {
 }
 
 #[test]
-fn that_a_group_is_ready_is_written_early_unless_its_time_is_nearly_over() {
+fn readiness_is_written_early_unless_its_time_is_nearly_over() {
     let up = |deadline: Option<i64>| {
         status(|status| {
             status.groups[0].phase = Phase::Probing;

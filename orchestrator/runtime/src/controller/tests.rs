@@ -83,7 +83,7 @@ async fn a_key_is_looked_at_again_at_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_remembered_ends_with_its_key_and_with_a_panic() {
+async fn state_ends_with_its_key_and_with_a_panic() {
     let (controller, reconciler, metrics) = counting(|pass| {
         assert!(pass != 2, "a bug");
         if pass == 1 { Err(WriteError::NotLeader("write")) } else { Ok(Next::Gone) }

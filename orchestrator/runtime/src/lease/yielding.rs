@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_able_again_keeps_its_lease_and_forgets_only_after_a_while() {
+    fn a_replica_that_recovers_keeps_its_lease_and_forgets_after_a_while() {
         let (start, mut yielding) = (clock::monotonic(), Yielding::default());
         let after = |second| start + Duration::from_secs(second);
         let unable = |second| Some(Duration::from_secs(second));

@@ -166,7 +166,7 @@ async fn all_pages_of_a_list_are_read_and_a_watch_goes_on_from_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_old_to_go_on_from_is_listed_again() {
+async fn an_expired_resource_version_is_followed_by_a_list() {
     for gone in [
         Answer::Reply(410, json!({"kind": "Status", "status": "Failure", "code": 410, "message": "too old"})),
         Answer::Stream(200, event("ERROR", &json!({"status": "Failure", "code": 410, "message": "too old"}))),

@@ -74,7 +74,7 @@ fn a_group_is_silent_after_five_seconds_beside_another_that_is_heard() {
 }
 
 #[test]
-fn when_nobody_is_heard_nobody_is_gone() {
+fn nobody_is_gone_while_nobody_is_reachable() {
     for machines in [&["n/g/1", "n/g/2", "n/h/3", "n/h/4"][..], &["n/g/1", "n/g/2"], &["n/g/1"]] {
         for cut in 10..13 {
             let bench = Bench::new(machines);
@@ -93,7 +93,7 @@ fn when_nobody_is_heard_nobody_is_gone() {
 
 /// Whoever is heard first after a cut of any length is no witness of what was during the cut.
 #[test]
-fn when_a_cut_ends_nobody_is_gone() {
+fn nobody_is_gone_when_a_cut_ends() {
     for length in 1..20 {
         let bench = Bench::new(&["n/g/1", "n/g/2", "n/h/3", "n/h/4"]);
         let heard = |second: u64| second < 10 || second >= 10 + length;
@@ -133,7 +133,7 @@ fn a_witness_of_another_namespace_says_nothing() {
 }
 
 #[test]
-fn what_a_dashboard_or_engine_answers_is_a_sign_where_the_port_is_forbidden() {
+fn answers_of_dashboard_or_engine_count_where_the_port_is_forbidden() {
     let bench = Bench::new(&["n/g/1"]);
     bench.asks(0, 20, |_, _| false);
     bench.reachability.record_answer(&bench.machines[0].0, true, bench.at(19_000));
@@ -155,7 +155,7 @@ fn an_address_that_is_not_of_the_group_any_more_is_forgotten() {
 }
 
 #[test]
-fn how_long_nobody_is_heard_counts_from_the_last_sign_and_for_pods_that_are_well() {
+fn the_silence_of_all_pods_counts_from_the_last_sign_of_well_ones() {
     let bench = Bench::new(&["n/g/1", "m/h/2"]);
     let no_reply =
         |second: u64| bench.reachability.no_reply_for(bench.at(second * 1000)).map(|length| length.as_secs());

@@ -231,7 +231,7 @@ fn the_launchers_last_word_is_shown() {
 }
 
 #[test]
-fn what_a_dashboard_lists_beyond_the_plan_is_not_shown() {
+fn ranks_beyond_the_plan_are_not_shown() {
     let many = |count: u32| (0..count).map(|n| rank(n, Some("head"), true)).collect::<Vec<_>>();
     let state = |ranks, plan| EngineState { placed: Some(placed(ranks)), plan, ..engine() };
     let observed = look(&mut ObservationCache::default(), Some(two_nodes()), state(many(2000), Some(plan())));

@@ -83,7 +83,7 @@ fn pass(_: &Call) -> Verdict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_fleet_asks_for_is_made_and_a_fleet_of_which_nothing_is_known_keeps_what_it_has() {
+async fn wanted_budgets_are_made_and_an_unknown_fleet_keeps_its_budgets() {
     let bench = bench(pass);
     assert_eq!(bench.sent().await, Vec::<String>::new());
     bench.protect(&["g", "h"]);

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_crd_drops_while_a_pass_is_under_way_is_not_forgotten() {
+    fn fields_dropped_during_a_pass_are_remembered() {
         assert_eq!(remembered(&fleet(0, |_| {}), true), (2, true), "its RayClusters are there");
         assert_eq!(remembered(&fleet(0, |fleet| fleet.spec.model = None), false), (2, true));
     }

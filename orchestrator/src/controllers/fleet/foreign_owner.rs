@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_write_would_lose_for_good_is_not_written() {
+    fn a_write_that_would_lose_fields_is_not_made() {
         for owner in [ForeignOwner::foreign_crd(), ForeignOwner::lost_fields(&["spec.model"])] {
             assert_eq!(owner.status(&RayClusterFleetStatus::default(), Timestamp::UNIX_EPOCH), None);
         }

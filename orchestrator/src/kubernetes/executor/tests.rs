@@ -334,7 +334,7 @@ fn merged(mut object: Value, call: &Call) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_fleet_of_the_name_left_becomes_the_fleet_s() {
+async fn a_service_of_an_earlier_fleet_of_the_name_is_adopted() {
     let bench = bench(|call| {
         let object = if call.path.contains("services") {
             orphaned("Service", "v1", "f")
@@ -496,7 +496,7 @@ fn of_aibrix(call: &Call) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_aibrix_left_is_taken_over_although_objects_are_poisoned() {
+async fn a_take_over_survives_poisoned_objects() {
     let bench = bench(of_aibrix);
     let sets = bench.executor.replica_sets(&raw_fleet(), false).await.unwrap().unwrap();
     assert_eq!(sets.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["f-1"]);

@@ -397,7 +397,7 @@ async fn a_warning_of_kuberay_reaches_the_fleet_and_goes_with_the_cluster() {
 
 /// Every kind with versions: what is known already concerns nobody.
 #[tokio::test]
-async fn what_comes_back_from_an_own_write_marks_nothing() {
+async fn an_own_write_that_comes_back_marks_nothing() {
     let index = with_fleets(&["f"]).await;
     let with_version = |object: Value, version: &str| {
         let mut object = object;

@@ -263,7 +263,7 @@ fn a_ledger_of_the_most_groups_is_read() {
 }
 
 #[test]
-fn what_would_take_too_much_memory_of_a_raycluster_or_a_record_is_not_kept() {
+fn large_parts_of_rayclusters_and_records_are_not_kept() {
     let cluster = |odd: Value| {
         let cluster = json!({"metadata": owned(), "spec": {"odd": odd}, "status": {"state": "ready"}});
         DynamicObject::read(&poisoned(&cluster)).unwrap().unwrap()
@@ -284,7 +284,7 @@ fn what_would_take_too_much_memory_of_a_raycluster_or_a_record_is_not_kept() {
 }
 
 #[test]
-fn of_an_object_that_cannot_be_read_the_name_is_left() {
+fn an_unreadable_object_keeps_its_name() {
     let text = poisoned(&json!({"metadata": {}, "spec": "secret"}));
     assert!(Service::read(&text).is_err());
     let stub = Stub::read(&text).unwrap();

@@ -337,7 +337,7 @@ fn the_token_is_that_of_a_container_whose_ray_wants_one() {
 }
 
 #[test]
-fn what_its_dashboard_said_belongs_to_the_group() {
+fn a_dashboards_report_belongs_to_its_group() {
     let index = Index::default();
     index.apply(cluster("n", "f-abc-0", "u-1"));
     let ray = ObservedRay {

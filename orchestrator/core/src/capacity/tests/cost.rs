@@ -163,7 +163,7 @@ fn rules_to_spread_and_tolerations_are_counted_for_each_node() {
 }
 
 #[test]
-fn of_a_pod_that_waits_and_costs_too_much_nothing_is_counted() {
+fn a_pending_pod_that_costs_too_much_is_not_counted() {
     // Each has hundreds of rules for every pod that runs; none of them is given a node by halves.
     let rules = anti_affinity(&vec![
         json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}});

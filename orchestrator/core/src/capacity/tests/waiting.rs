@@ -71,7 +71,7 @@ fn waiting(nodes_there: usize, pods: usize, spec: impl Fn(usize) -> Value) -> Ca
 }
 
 #[test]
-fn what_waits_is_looked_at_once_for_each_kind_of_pod() {
+fn pending_pods_are_placed_once_for_each_kind() {
     let looks = |nodes, pods| LOOKS - settle(&waiting(nodes, pods, |_| stackable(1))).budget.left();
     let one = looks(50, 1);
     assert!((50..500).contains(&one), "{one}");

@@ -60,7 +60,7 @@ fn a_kubelet_that_shuts_down_closes_the_gate_at_once_and_ends_no_request() {
 }
 
 #[test]
-fn what_a_shutdown_cuts_off_is_counted_and_no_failure() {
+fn requests_that_a_shutdown_cuts_off_are_counted_and_no_failure() {
     let (fleet, group, mut observed) = on(1, Leaving::ShutsDown);
     let draining = step(&fleet, &group, &observed, 10).group;
     (observed.pods[1].over, observed.pods[1].containers_ready) = (true, false);

@@ -47,7 +47,7 @@ fn an_evicted_pod_closes_the_gate_at_once_and_ends_no_request() {
 }
 
 #[test]
-fn what_does_not_end_within_the_grace_period_is_counted() {
+fn requests_that_outlast_the_grace_period_are_counted() {
     let (fleet, group, mut observed) = with_ending_pod(1);
     let group = step(&fleet, &group, &observed, 10).group;
     ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(true);
@@ -76,7 +76,7 @@ fn a_pod_without_a_grace_period_is_a_failure() {
 }
 
 #[test]
-fn what_still_ends_beside_a_whole_group_is_only_a_leftover() {
+fn a_pod_that_ends_beside_a_whole_group_is_a_leftover() {
     let (fleet, group, mut observed) = with_ending_pod(1);
     let mut new = pod(&group, 1);
     new.name = "llama-pods1-0-new".into();

@@ -433,7 +433,7 @@ fn a_failed_engine_whose_head_is_gone_holds_nothing() {
 }
 
 #[test]
-fn what_broke_first_is_named_before_what_ray_says() {
+fn the_first_failure_is_named_before_rays_message() {
     let fleet = fleet(1);
     let cause = |blamed: &[&str]| {
         let group = ready_entry(&fleet, 0);

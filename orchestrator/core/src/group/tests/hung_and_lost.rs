@@ -104,7 +104,7 @@ fn a_lost_node_ends_the_group_once_ray_misses_it_too() {
 }
 
 #[test]
-fn what_still_ends_on_a_lost_node_does_not_end_a_group_that_is_whole() {
+fn a_pod_that_ends_on_a_lost_node_does_not_end_a_whole_group() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());
@@ -152,7 +152,7 @@ fn the_node_of_a_dead_rank_is_blamed() {
 }
 
 #[test]
-fn what_befalls_all_nodes_at_once_is_no_nodes_fault() {
+fn a_failure_of_all_nodes_at_once_is_no_nodes_failure() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());

@@ -117,7 +117,7 @@ fn a_head_without_a_gate_goes_at_the_first_moment_without_requests() {
 }
 
 #[test]
-fn what_a_drain_cuts_off_is_reported_with_the_cause() {
+fn requests_that_a_drain_cuts_off_are_reported_with_the_cause() {
     let reported = |step: GroupDecision| {
         let found = step.effects.into_iter().find_map(|effect| match effect {
             Effect::Event { message, .. } => Some(message),
@@ -257,7 +257,7 @@ fn a_group_that_is_not_ready_is_drained_if_its_engine_still_tells_its_load() {
 }
 
 #[test]
-fn what_stops_is_not_drained_again() {
+fn a_stopping_group_is_not_drained_again() {
     let group = not_ready(Phase::Stopping);
     let mut observed = healthy(&group, t0());
     observed.pods[0].gate_open = false;

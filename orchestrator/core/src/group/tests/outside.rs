@@ -128,7 +128,7 @@ fn nobodys_size_is_set_back_where_it_does_not_matter() {
 }
 
 #[test]
-fn what_rays_autoscaler_adds_need_not_be_up() {
+fn pods_of_rays_autoscaler_need_not_be_up() {
     let fleet = plain_fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut observed = healthy(&group, t0());

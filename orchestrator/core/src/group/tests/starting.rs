@@ -293,7 +293,7 @@ fn an_engine_that_drained_before_is_asked_not_to() {
 }
 
 #[test]
-fn what_kuberay_refuses_is_reported() {
+fn a_refusal_of_kuberay_is_reported() {
     let fleet = fleet(1);
     let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
     let mut observed = healthy(&group, t0());
@@ -394,7 +394,7 @@ fn without_a_model_silence_is_borne_for_a_while_and_an_answer_is_not() {
 }
 
 #[test]
-fn what_a_ray_cluster_waits_for_is_reported() {
+fn a_waiting_ray_cluster_reports_the_cause() {
     let fleet = fleet(1);
     let group = GroupStatus { uid: Some("uid".to_owned()), ..entry(&fleet, 0) };
     let reported = |edit: &dyn Fn(&mut ObservedGroup)| {

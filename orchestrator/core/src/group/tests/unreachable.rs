@@ -45,7 +45,7 @@ fn a_replica_that_hears_nobody_leaves_what_serves_as_it_is_and_says_so_once() {
 }
 
 #[test]
-fn what_kubernetes_says_counts_for_a_replica_that_hears_nobody() {
+fn a_cut_off_replica_goes_by_kubernetes() {
     let fleet = fleet(1);
     let group = ready_entry(&fleet, 0);
     let mut lost = unheard(&group, Reach::AllSilent);

@@ -268,7 +268,7 @@ fn without_a_model_a_first_start_has_an_hour_and_an_engine_that_loads_all_the_ti
 }
 
 #[test]
-fn what_is_due_ends_with_the_launch() {
+fn waits_end_with_the_launch() {
     let fleet = fleet(1);
     let (waits, _) =
         looks(&fleet, coming_up(&fleet, 0), 0, 60, |_, observed| observed.pods[1].containers_ready = false);

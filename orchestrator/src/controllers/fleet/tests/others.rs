@@ -314,7 +314,7 @@ async fn groups_of_aibrix_are_taken_over_and_none_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_aibrix_makes_beside_groups_of_ours_is_not_taken_over() {
+async fn clusters_of_aibrix_beside_groups_of_ours_are_not_taken_over() {
     let bench = bench(aibrix("2030-01-02T00:00:00Z"));
     let mut ours: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "ray.io/v1", "kind": "RayCluster",

@@ -6,7 +6,7 @@ const QUOTA: &str =
     "rayclusters.ray.io is forbidden: exceeded quota: q, requested: count/rayclusters.ray.io=1";
 
 #[tokio::test(start_paused = true)]
-async fn what_groups_run_is_not_asked_about_again_whatever_the_quota_says() {
+async fn a_running_template_is_not_tried_again_despite_the_quota() {
     let revision = ValidFleet::new(&raw_fleet()).unwrap().revision;
     let fleet = with_groups(raw_fleet(), &revision);
     let bench = bench_of(fleet.clone(), |call| {

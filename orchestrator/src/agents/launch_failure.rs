@@ -1,4 +1,4 @@
-//! Why a launch could not be done. Words are made where people read them; what is alike is told by the kind.
+//! Why a launch could not be done. Words are made where people read them; failures of one kind are alike.
 
 use std::mem::{Discriminant, discriminant};
 

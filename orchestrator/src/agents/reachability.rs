@@ -61,7 +61,7 @@ struct Group {
     answers: Contact,
     /// When the watch of its engine last brought a sign of life.
     watched: Option<Instant>,
-    /// A machine has not answered.
+    /// A machine that answered before has not answered.
     doubt: Arc<Notify>,
 }
 
@@ -130,7 +130,8 @@ impl Reachability {
     pub(crate) fn record_connection(&self, group: &GroupKey, ip: &str, answered: bool, asked: Instant) {
         let mut table = self.0.lock();
         table.enter(group, answered, asked, |group| group.machines.get_mut(ip));
-        if let Some(entry) = table.groups.get(group).filter(|_| !answered) {
+        let Some(entry) = table.groups.get(group) else { return };
+        if !answered && entry.machines.get(ip).is_some_and(|run| run.last.is_some()) {
             entry.doubt.notify_one();
         }
     }
@@ -163,9 +164,9 @@ impl Reachability {
         let table = self.0.lock();
         let Some(entry) = table.groups.get(group) else { return false };
         let judged = table.judge(group, entry, now);
-        judged.reach == Reach::Reachable
-            && judged.no_sign.is_empty()
-            && entry.machines.values().all(|run| run.missed == 0)
+        // Whose port a policy forbids never answers, and is no doubt.
+        let answers = |run: &Contact| run.missed == 0 || run.last.is_none();
+        judged.reach == Reach::Reachable && judged.no_sign.is_empty() && entry.machines.values().all(answers)
     }
 
     /// What is to be said of a group now.

@@ -51,11 +51,13 @@ impl Agent {
         let is_over =
             |last: Option<Instant>, time| last.is_none_or(|last| now.saturating_duration_since(last) >= time);
         let asked = Some((is_over(self.last_deep, DEEP), None));
+        // Taken whatever follows: left over, it would make every wait one of no time.
+        let waited = std::mem::take(&mut self.lines.wait);
+        let is_line = waited || heard.is_some();
         let Some(of) = self.watchable(assignment) else {
             self.watch.close();
             return asked;
         };
-        let is_line = heard.is_some() || std::mem::take(&mut self.lines.wait);
         match heard {
             Some(WatchEvent::Broken(port)) => return Some((true, port)),
             Some(WatchEvent::Called) => self.called = true,

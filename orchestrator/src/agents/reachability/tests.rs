@@ -170,3 +170,16 @@ fn the_silence_of_all_pods_counts_from_the_last_sign_of_well_ones() {
     assert_eq!(no_reply(41), None, "Kubernetes holds none of them well");
     assert_eq!(no_reply(100), None, "nobody has asked for a while");
 }
+
+#[test]
+fn a_group_is_clear_while_all_answer_that_ever_did() {
+    let bench = Bench::new(&["n/g/1", "n/g/2"]);
+    let clear = |second: u64| bench.reachability.is_clear(&bench.machines[0].0, bench.at(second * 1000));
+    assert!(!clear(0), "it was not asked yet");
+    bench.asks(0, 10, |ip, _| ip == "1");
+    assert!(clear(10), "a policy forbids the port of the other");
+    bench.asks(10, 12, |_, _| true);
+    assert!(clear(12));
+    bench.asks(12, 14, |ip, _| ip == "1");
+    assert!(!clear(14), "one has missed a question");
+}

@@ -10,6 +10,7 @@ use rayfleet_sim_ray::Connection;
 use reqwest::{Body, Request, Response};
 
 use super::*;
+use crate::agents::engine_watch::WatchEvent;
 
 const WATCH: &str = "/rayfleet/v1/watch";
 
@@ -311,6 +312,23 @@ async fn an_engine_that_serves_is_not_reported_before_its_ranks_were_read() {
         }
         assert_eq!(healthy(), Some(2), "{load} ms");
         running.abort();
+    }
+}
+
+/// A line that waits for its time is taken at the next turn or dropped: without a watch nobody takes it, and the agent would look at once for ever.
+#[tokio::test(start_paused = true)]
+async fn a_line_that_waits_does_not_outlast_its_watch() {
+    for heard in [Some(WatchEvent::Ended), Some(WatchEvent::Broken(None)), Some(WatchEvent::Called), None] {
+        let ray = head().await;
+        let (_, engine) = launch();
+        let assignment = Assignment { pace: PollInterval::Steady, ..assigned(engine) };
+        let (mut agent, _assignment) = agent_on(&ray, assignment.clone());
+        let target = agent.target(assignment.clone()).await.unwrap().unwrap();
+        agent.lines = Lines { taken: Some(clock::monotonic()), wait: true };
+        let event = format!("{heard:?}");
+        agent.attend(&assignment, &target, heard).await;
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(agent.until_next(&assignment), STEADY, "{event}");
     }
 }
 

@@ -288,12 +288,12 @@ async fn lines_of_an_engine_that_is_not_well_lead_to_no_more_looks() {
 /// A small model is loaded between two looks at the ranks.
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_serves_is_not_reported_before_its_ranks_were_read() {
-    for load in (100..2_500).step_by(150) {
+    // The slower its dashboard is, the later a look comes after the ranks have started.
+    for millis in (0..120).step_by(8) {
         let ray = head().await;
-        ray.models(move |_, _| EngineBehaviour {
-            load: Duration::from_millis(load),
-            ..EngineBehaviour::default()
-        });
+        ray.set_dashboard(CLUSTER, DashboardState::Slow(Duration::from_millis(millis)));
+        let load = Duration::from_millis(50);
+        ray.models(move |_, _| EngineBehaviour { load, ..EngineBehaviour::default() });
         start_worker(&ray);
         until("the worker to join", || ray.ready(WORKER)).await;
         let (launch, engine) = launch();
@@ -310,7 +310,7 @@ async fn an_engine_that_serves_is_not_reported_before_its_ranks_were_read() {
         while healthy().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(healthy(), Some(2), "{load} ms");
+        assert_eq!(healthy(), Some(2), "{millis} ms");
         running.abort();
     }
 }

@@ -23,6 +23,7 @@ use rayfleet_runtime::{Controller, Leadership};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::template_dry_run::TemplateDryRun;
 use super::*;
 use crate::fixtures::{object, raw_fleet};
 use crate::kubernetes::{Node, Pod, Slice, Warning};
@@ -253,6 +254,35 @@ async fn a_template_that_kuberay_refuses_is_tried_again_after_a_while() {
     assert_eq!(bench.sent().await, Vec::<String>::new());
     tokio::time::advance(TRY_AGAIN).await;
     assert_eq!(bench.sent().await, [trial]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleets_alike_share_the_answer_to_a_trial_once() {
+    let bench = bench(willing);
+    let (executor, admitted) = (&bench.controller.executor, AdmittedTemplates::default());
+    let alike = |name: &str| {
+        let mut fleet = crate::fixtures::fleet();
+        (fleet.name, fleet.uid) = (name.to_owned(), format!("u-{name}"));
+        fleet
+    };
+    let trials = |state: TemplateDryRun, name: &'static str| {
+        let (fleet, admitted, server) = (alike(name), &admitted, &bench.server);
+        async move {
+            let (mut state, before) = (state, server.calls().len());
+            assert_eq!(state.check(executor, admitted, &fleet).await.unwrap(), None);
+            (state, server.calls().len() - before)
+        }
+    };
+    let (_, first) = trials(TemplateDryRun::default(), "a").await;
+    let (b, second) = trials(TemplateDryRun::default(), "b").await;
+    assert_eq!((first, second), (1, 0));
+    tokio::time::advance(TRY_AGAIN).await;
+    let (_, third) = trials(TemplateDryRun::default(), "c").await;
+    assert_eq!(third, 1, "the answer is too old");
+    let (b, own) = trials(b, "b").await;
+    assert_eq!(own, 1, "it has had another's answer once");
+    tokio::time::advance(TRY_AGAIN).await;
+    assert_eq!(trials(b, "b").await.1, 0, "its own answer stays");
 }
 
 #[tokio::test(start_paused = true)]

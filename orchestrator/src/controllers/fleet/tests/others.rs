@@ -292,6 +292,35 @@ async fn a_fleet_of_aibrix_is_held_with_a_cure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_take_over_that_fails_is_tried_again_and_nothing_is_made_meanwhile() {
+    let (aibrix, failed) = (aibrix("2029-12-31T00:00:00Z"), AtomicBool::new(false));
+    let bench = bench(move |call| {
+        let is_patch = call.method == Method::PATCH && call.path.contains("/rayclusters/");
+        if is_patch && !failed.swap(true, Ordering::SeqCst) {
+            return refusal(500, "InternalError", "etcd is slow");
+        }
+        aibrix(call)
+    });
+    bench.list(consenting());
+    assert!(bench.pass().await.is_err());
+    let sent = bench.sent().await;
+    assert!(sent.iter().any(|call| call == "PATCH rayclusters/f-bcd-x1"), "{sent:#?}");
+    let all: Vec<String> = bench.server.calls().iter().map(named).collect();
+    assert!(all.iter().all(|call| call != "POST rayclusters"), "{all:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_was_missing_for_another_fleet_is_asked_for_again() {
+    let bench = bench(willing);
+    bench.controller.executor.replica_sets(&raw_fleet(), false).await.unwrap();
+    let asks = |sent: Vec<String>| sent.iter().filter(|call| *call == SETS).count();
+    assert_eq!(asks(bench.sent().await), 0, "that it is missing was just asked");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(asks(bench.sent().await), 1);
+    assert_eq!(asks(bench.sent().await), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn groups_of_aibrix_are_taken_over_and_none_is_made() {
     let bench = bench(aibrix("2029-12-31T00:00:00Z"));
     bench.pass().await.unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ray_bridge::Limits;
+use ray_bridge::engine::Health;
 use rayfleet_runtime::testing::{Answer, Fake};
 use rayfleet_sim_ray::{DashboardState, EngineBehaviour, RayPod, RayWorld};
 use serde_json::json;

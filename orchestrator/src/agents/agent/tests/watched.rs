@@ -74,33 +74,44 @@ struct Bench {
     ray: RayWorld,
     counts: Arc<Mutex<Counts>>,
     index: Arc<Index>,
+    commands: Arc<Mailbox>,
     _assignment: watch::Sender<Assignment>,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl Bench {
     async fn start(watches: bool) -> Self {
-        let ray = head().await;
+        let (launch, engine) = launch();
+        let bench =
+            Self::of(Assignment { pace: PollInterval::Steady, ..assigned(engine) }, None, watches).await;
+        bench.commands.put(Command::Launch(Box::new(launch)));
+        bench.until_it_serves().await;
+        bench
+    }
+
+    /// An agent with this assignment on a Ray whose pods may start an engine themselves.
+    async fn of(assignment: Assignment, own_engine_port: Option<u16>, watches: bool) -> Self {
+        let ray = RayWorld::new(1);
+        start_head(&ray, own_engine_port).await;
         start_worker(&ray);
         until("the worker to join", || ray.ready(WORKER)).await;
-        let (launch, engine) = launch();
-        let (mut agent, assignment) =
-            agent_on(&ray, Assignment { pace: PollInterval::Steady, ..assigned(engine) });
+        let (mut agent, assignment) = agent_on(&ray, assignment);
         let counts = Arc::default();
         let wire = Counting { wire: ray.wire(), watches, counts: Arc::clone(&counts) };
         Arc::get_mut(&mut agent.shared).unwrap().bridge =
             Bridge::over(Arc::new(wire), Limits::default()).unwrap();
-        let index = agent.shared.index.clone();
-        agent.commands.put(Command::Launch(Box::new(launch)));
+        let (index, commands) = (agent.shared.index.clone(), agent.commands.clone());
         let running = tokio::spawn(agent.run());
-        let bench = Self { ray, counts, index, _assignment: assignment, running };
+        Self { ray, counts, index, commands, _assignment: assignment, running }
+    }
+
+    async fn until_it_serves(&self) {
         until("the engine to serve", || {
-            bench.report().is_some_and(|observed| observed.state.is_ok_and(|alive| alive.engine.healthy))
+            self.report().is_some_and(|observed| observed.state.is_ok_and(|alive| alive.engine.healthy))
         })
         .await;
         // Past the first look at everything of an engine that serves.
         tokio::time::sleep(Duration::from_secs(10)).await;
-        bench
     }
 
     fn report(&self) -> Option<ObservedRay> {
@@ -140,6 +151,37 @@ async fn an_engine_that_serves_is_hardly_asked() {
     assert!((1..=2).contains(&watched.of("/api/v0/nodes")), "{watched:?}");
     assert!((115..=125).contains(&watched.of("connect")), "the worker alone: {watched:?}");
     assert!(watched.bytes * 10 < polled.bytes, "{} of {} bytes", watched.bytes, polled.bytes);
+}
+
+/// While it loads: its job and port at each look, its log, ranks and all nodes every two seconds.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_starts_is_asked_for_little() {
+    let (launch, engine) = launch();
+    let bench = Bench::of(Assignment { pace: PollInterval::Quick, ..assigned(engine) }, None, true).await;
+    bench.ray.models(|_, _| EngineBehaviour { load: Duration::from_mins(5), ..EngineBehaviour::default() });
+    bench.commands.put(Command::Launch(Box::new(launch)));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let loading = bench.count(Duration::from_mins(1)).await;
+    assert!((150..=200).contains(&loading.of("/health")), "{loading:?}");
+    assert!((25..=45).contains(&loading.of("/api/v0/nodes")), "{loading:?}");
+    assert!(
+        loading.of("/api/") + loading.of("/health") + loading.of("/rayfleet") <= 11 * 60 + 60,
+        "{loading:?}"
+    );
+    assert_eq!(loading.of("/api/cluster_status"), 0, "nobody plans on it");
+}
+
+/// An engine of the pod's own says nothing by itself.
+#[tokio::test(start_paused = true)]
+async fn an_own_engine_that_serves_is_asked_every_second_and_its_dashboard_every_five() {
+    let engine = Engine::Own { port: Some(8000) };
+    let assignment = Assignment { pace: PollInterval::Steady, ..assigned(engine) };
+    let bench = Bench::of(assignment, Some(8000), true).await;
+    bench.until_it_serves().await;
+    let counts = bench.count(WHILE).await;
+    assert!((230..=245).contains(&counts.of("/health")), "{counts:?}");
+    assert!((45..=50).contains(&counts.of("/api/v0/nodes")), "{counts:?}");
+    assert_eq!(counts.of(WATCH), 0, "{counts:?}");
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,24 +1,54 @@
 //! What the watch of an engine spares, and that no fault is reported later for it.
 
+use std::cell::Cell;
 use std::io;
 
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use ray_bridge::{Unreached, Wire};
 use rayfleet_core::observed::Reach;
 use rayfleet_sim_ray::Connection;
 use reqwest::{Body, Request, Response};
 
 use super::*;
-use crate::agents::engine_watch::WatchEvent;
+use crate::agents::engine_watch::{GroupWatch, WatchEvent};
 
 const WATCH: &str = "/rayfleet/v1/watch";
 
-/// Counts what goes over a wire; without watches, the engine's middleware is an older one.
+/// What the engine's middleware answers when it is to be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Middleware {
+    /// It is an older one.
+    Old,
+    Simulated,
+    /// It never stops: every 50 ms another request has been served, and one waits.
+    Loud,
+}
+
+impl Middleware {
+    fn with(watches: bool) -> Self {
+        if watches { Self::Simulated } else { Self::Old }
+    }
+}
+
+fn loud() -> Body {
+    let line = |served: u64| {
+        let state = json!({"name": "e", "inFlight": 1, "awaiting": 1, "served": served, "draining": false, "rankChanges": 0, "health": 200});
+        format!("{state}\n")
+    };
+    let lines = futures::stream::unfold(0, move |served| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok::<_, io::Error>(line(served)), served + 1))
+    });
+    Body::wrap_stream(lines)
+}
+
+/// Counts what goes over a wire.
 #[derive(Debug)]
 struct Counting {
     wire: Arc<dyn Wire>,
-    watches: bool,
+    middleware: Middleware,
     counts: Arc<Mutex<Counts>>,
 }
 
@@ -39,10 +69,14 @@ impl Counts {
 impl Wire for Counting {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
         let path = request.url().path().to_owned();
-        let refused = path == WATCH && !self.watches;
+        let answered = match self.middleware {
+            Middleware::Old if path == WATCH => Some((404, "{}".into())),
+            Middleware::Loud if path == WATCH => Some((200, loud())),
+            _ => None,
+        };
         *self.counts.lock().calls.entry(path).or_default() += 1;
-        if refused {
-            let reply = http::Response::builder().status(404).body("{}").unwrap();
+        if let Some((status, body)) = answered {
+            let reply = http::Response::builder().status(status).body(body).unwrap();
             return Box::pin(async move { Ok(Response::from(reply)) });
         }
         let (reply, counts) = (self.wire.send(request), self.counts.clone());
@@ -80,24 +114,24 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(watches: bool) -> Self {
+    async fn start(middleware: Middleware) -> Self {
         let (launch, engine) = launch();
         let bench =
-            Self::of(Assignment { pace: PollInterval::Steady, ..assigned(engine) }, None, watches).await;
+            Self::of(Assignment { pace: PollInterval::Steady, ..assigned(engine) }, None, middleware).await;
         bench.commands.put(Command::Launch(Box::new(launch)));
         bench.until_it_serves().await;
         bench
     }
 
     /// An agent with this assignment on a Ray whose pods may start an engine themselves.
-    async fn of(assignment: Assignment, own_engine_port: Option<u16>, watches: bool) -> Self {
+    async fn of(assignment: Assignment, own_engine_port: Option<u16>, middleware: Middleware) -> Self {
         let ray = RayWorld::new(1);
         start_head(&ray, own_engine_port).await;
         start_worker(&ray);
         until("the worker to join", || ray.ready(WORKER)).await;
         let (mut agent, assignment) = agent_on(&ray, assignment);
         let counts = Arc::default();
-        let wire = Counting { wire: ray.wire(), watches, counts: Arc::clone(&counts) };
+        let wire = Counting { wire: ray.wire(), middleware, counts: Arc::clone(&counts) };
         Arc::get_mut(&mut agent.shared).unwrap().bridge =
             Bridge::over(Arc::new(wire), Limits::default()).unwrap();
         let (index, commands) = (agent.shared.index.clone(), agent.commands.clone());
@@ -137,13 +171,13 @@ const WHILE: Duration = Duration::from_mins(4);
 /// Per second and group at which no request waits: 4 calls and a connection without the watch, 0.2 and half a connection with it.
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_serves_is_hardly_asked() {
-    let polled = Bench::start(false).await.count(WHILE).await;
+    let polled = Bench::start(Middleware::Old).await.count(WHILE).await;
     assert!((235..=245).contains(&polled.of("/health")), "{polled:?}");
     assert!((235..=245).contains(&polled.of("/rayfleet/v1/state")), "{polled:?}");
     assert!((420..=440).contains(&polled.of("/api/")), "{polled:?}");
     assert!((225..=245).contains(&polled.of("connect")), "{polled:?}");
 
-    let watched = Bench::start(true).await.count(WHILE).await;
+    let watched = Bench::start(Middleware::Simulated).await.count(WHILE).await;
     assert_eq!((watched.of("/health"), watched.of("/rayfleet/v1/state")), (0, 0), "{watched:?}");
     assert!(watched.of(WATCH) <= 4, "{watched:?}");
     // The job every eight seconds, and everything, four calls more, every two minutes.
@@ -157,7 +191,9 @@ async fn an_engine_that_serves_is_hardly_asked() {
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_starts_is_asked_for_little() {
     let (launch, engine) = launch();
-    let bench = Bench::of(Assignment { pace: PollInterval::Quick, ..assigned(engine) }, None, true).await;
+    let bench =
+        Bench::of(Assignment { pace: PollInterval::Quick, ..assigned(engine) }, None, Middleware::Simulated)
+            .await;
     bench.ray.models(|_, _| EngineBehaviour { load: Duration::from_mins(5), ..EngineBehaviour::default() });
     bench.commands.put(Command::Launch(Box::new(launch)));
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -176,7 +212,7 @@ async fn an_engine_that_starts_is_asked_for_little() {
 async fn an_own_engine_that_serves_is_asked_every_second_and_its_dashboard_every_five() {
     let engine = Engine::Own { port: Some(8000) };
     let assignment = Assignment { pace: PollInterval::Steady, ..assigned(engine) };
-    let bench = Bench::of(assignment, Some(8000), true).await;
+    let bench = Bench::of(assignment, Some(8000), Middleware::Simulated).await;
     bench.until_it_serves().await;
     let counts = bench.count(WHILE).await;
     assert!((230..=245).contains(&counts.of("/health")), "{counts:?}");
@@ -229,7 +265,7 @@ impl Injected {
     async fn reported_within(self, watches: bool) -> Duration {
         let mut longest = Duration::ZERO;
         for moment in [0, 300, 600, 900, 1700, 4100] {
-            let bench = Bench::start(watches).await;
+            let bench = Bench::start(Middleware::with(watches)).await;
             tokio::time::sleep(Duration::from_millis(moment)).await;
             assert!(!Self::is_in(&bench.report().unwrap()), "{self:?}: {:?}", bench.report());
             let (start, _) = bench.ray.now();
@@ -266,7 +302,7 @@ async fn no_fault_is_reported_later_for_the_watch() {
 /// The engine says that it is well all the while: it is the launcher that finds another node alive.
 #[tokio::test(start_paused = true)]
 async fn a_node_without_ranks_that_joins_is_read_at_once() {
-    let bench = Bench::start(true).await;
+    let bench = Bench::start(Middleware::Simulated).await;
     let nodes = || bench.report().and_then(|observed| observed.state.ok()).map(|alive| alive.nodes);
     assert_eq!(nodes().unwrap(), [HEAD, WORKER]);
     start_node(&bench.ray, "10.0.0.3");
@@ -280,7 +316,7 @@ async fn a_node_without_ranks_that_joins_is_read_at_once() {
 /// A call to the dashboard takes longer than the engine may be silent, whose lines wait meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_dashboard_that_is_silent_makes_no_silence_of_the_engine() {
-    let bench = Bench::start(true).await;
+    let bench = Bench::start(Middleware::Simulated).await;
     bench.ray.set_dashboard(CLUSTER, DashboardState::Silent);
     for _ in 0..1_200 {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -294,7 +330,7 @@ async fn a_dashboard_that_is_silent_makes_no_silence_of_the_engine() {
 async fn a_replica_that_loses_its_network_is_no_witness_against_its_groups() {
     for watches in [false, true] {
         for moment in (0..8_500).step_by(700) {
-            let bench = Bench::start(watches).await;
+            let bench = Bench::start(Middleware::with(watches)).await;
             tokio::time::sleep(Duration::from_millis(moment)).await;
             for ip in [HEAD, WORKER] {
                 bench.ray.cut_path(ip, true);
@@ -312,7 +348,7 @@ async fn a_replica_that_loses_its_network_is_no_witness_against_its_groups() {
 /// An engine with much to say beside a dashboard that cannot be used: its lines lead to no more looks than there are without them.
 #[tokio::test(start_paused = true)]
 async fn lines_of_an_engine_that_is_not_well_lead_to_no_more_looks() {
-    let bench = Bench::start(true).await;
+    let bench = Bench::start(Middleware::Simulated).await;
     bench.ray.set_dashboard(CLUSTER, DashboardState::Garbled);
     let asking = bench.ray.clone();
     let load = tokio::spawn(async move {
@@ -374,20 +410,31 @@ async fn a_line_that_waits_does_not_outlast_its_watch() {
     }
 }
 
-/// Over several ends of its watch, each of which may come while a line waits for its time.
 #[tokio::test(start_paused = true)]
-async fn a_busy_engine_is_asked_once_a_second_however_its_lines_come() {
-    let bench = Bench::start(true).await;
-    let asking = bench.ray.clone();
-    let load = tokio::spawn(async move {
-        for pause in (0..).map(|number: u64| 200 + number * 37 % 900) {
-            asking.request(HEAD, 8000, 1, Connection::Fresh).await;
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-    });
-    let counts = bench.count(Duration::from_mins(20)).await;
-    load.abort();
-    assert!(counts.of("/rayfleet/v1/state") + counts.of("/metrics") <= 1_300, "{counts:?}");
-    assert!(counts.of("/api/jobs") <= 1_200 / 8 + 30, "{counts:?}");
-    assert!(counts.of(WATCH) <= 30, "{counts:?}");
+async fn lines_that_never_stop_are_read_once_a_second() {
+    let bench = Bench::start(Middleware::Loud).await;
+    let counts = bench.count(Duration::from_mins(1)).await;
+    assert!((50..=70).contains(&counts.of("/metrics")), "{counts:?}");
+    assert!(counts.of("/api/jobs") <= 10, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_waited_is_a_sign_of_when_somebody_last_waited_for_it() {
+    let ray = head().await;
+    let (launch, engine) = launch();
+    let (mut agent, _assignment) = agent_on(&ray, assigned(engine.clone()));
+    let target = agent.target(assigned(engine)).await.unwrap().unwrap();
+    let wire = Counting { wire: ray.wire(), middleware: Middleware::Loud, counts: Arc::default() };
+    let bridge = Bridge::over(Arc::new(wire), Limits::default()).unwrap();
+    let (mut watch, sign) = (GroupWatch::default(), Cell::new(None));
+    watch.open(&launch.submission, &bridge.engine(&target).unwrap(), &Gauge::default()).await;
+    watch.next(|at| sign.set(Some(at))).await;
+    assert_eq!(sign.get(), Some(clock::monotonic()));
+    let left = clock::monotonic();
+    watch.left(left);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    watch.next(|at| sign.set(Some(at))).await;
+    assert_eq!(sign.get(), Some(left), "it may have come at once after that");
+    watch.next(|at| sign.set(Some(at))).await;
+    assert_eq!(sign.get(), Some(clock::monotonic()));
 }

@@ -37,11 +37,7 @@ impl Metrics {
             "Kubernetes events that were not written because too many waited",
             self.events_dropped.clone(),
         );
-        registry.register(
-            "panics",
-            "Looks at an object that broke off by a bug; they are taken again",
-            self.panics.clone(),
-        );
+        registry.register("panics", "Passes that a bug ended; they are repeated", self.panics.clone());
     }
 
     /// A write was tried.

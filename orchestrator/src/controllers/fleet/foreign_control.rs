@@ -32,6 +32,8 @@ pub(super) struct ForeignControl {
     held: Option<(ForeignOwner, Instant)>,
     /// Generation and consent when the API server was asked last.
     asked: Option<(Option<i64>, bool)>,
+    /// The answer then was one that another fleet got before.
+    shared: bool,
     /// The answer to a write lacked the ledger.
     pub(super) doubt: bool,
     /// AIBrix's CRD was there when that was asked last.
@@ -158,11 +160,13 @@ impl FleetReconciler {
             Some((_, since)) => now.saturating_duration_since(*since) >= AGAIN,
             None => lost,
         };
-        if !due && others.asked == Some(asks) {
+        if !due && !others.shared && others.asked == Some(asks) {
             return Ok(others.held.as_ref().map(|(owner, _)| owner.clone()));
         }
-        let (found, asked) = self.look_for_others(stored, lost, others).await?;
-        others.asked = asked.then_some(asks);
+        // AIBrix may have come since; where the fleet is new to this replica, it can be no surer by asking.
+        let is_changed = others.asked.is_some_and(|before| before != asks);
+        let (found, asked) = self.look_for_others(stored, lost, is_changed, others).await?;
+        (others.asked, others.shared) = (Some(asks), !asked);
         let known = others.held.take().map(|(owner, _)| owner);
         if let Some(owner) = found.as_ref().filter(|owner| known.as_ref() != Some(*owner)) {
             warn!(reason = owner.reason, message = %owner.message, "another controller or CRD changes this fleet");
@@ -176,10 +180,11 @@ impl FleetReconciler {
         &self,
         stored: &RayClusterFleet,
         lost: bool,
+        is_changed: bool,
         others: &mut ForeignControl,
     ) -> Result<(Option<ForeignOwner>, bool), WriteError> {
         let mut asked = true;
-        let sets = match self.executor.replica_sets(stored, lost).await {
+        let sets = match self.executor.replica_sets(stored, lost || is_changed).await {
             Ok(sets) => {
                 // By an answer that another fleet got, it is asked again.
                 asked = sets.is_some();

@@ -321,6 +321,25 @@ async fn a_kind_that_was_missing_for_another_fleet_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_aibrix_made_since_its_kind_was_missing_is_found_before_a_change_is_acted_on() {
+    let there = Arc::new(AtomicBool::new(false));
+    let (aibrix, is_there) = (aibrix("2029-12-31T00:00:00Z"), there.clone());
+    let bench = bench(move |call| if is_there.load(Ordering::SeqCst) { aibrix(call) } else { willing(call) });
+    let mut without = raw_fleet();
+    without.spec.replicas = Some(0);
+    bench.list(without);
+    bench.at_rest().await;
+    let mut fleet = bench.stored();
+    there.store(true, Ordering::SeqCst);
+    fleet["spec"]["replicas"] = json!(1);
+    fleet["metadata"]["generation"] = json!(9);
+    bench.show(fleet);
+    let sent = bench.sent().await;
+    assert_eq!(sent.first().map(String::as_str), Some(SETS), "{sent:#?}");
+    assert!(sent.iter().all(|call| call != "POST rayclusters"), "{sent:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn groups_of_aibrix_are_taken_over_and_none_is_made() {
     let bench = bench(aibrix("2029-12-31T00:00:00Z"));
     bench.pass().await.unwrap();

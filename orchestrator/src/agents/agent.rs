@@ -28,6 +28,10 @@ use crate::metrics::Metrics;
 
 /// Time between looks while something is about to happen.
 const QUICK: Duration = Duration::from_millis(300);
+/// While nothing does, a look may come later by this share of the time waited, and by no more than `LATE`: of thousands of groups
+/// that start at once, or one whose model loads for an hour, asking costs no more than what it finds is worth.
+const SHARE: u32 = 20;
+const LATE: Duration = Duration::from_secs(2);
 /// Time between looks at an engine that serves.
 const STEADY: Duration = Duration::from_secs(1);
 /// Time between looks at everything, ranks and nodes included, of an engine that serves.
@@ -66,6 +70,8 @@ pub(crate) struct Agent {
     stopped: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     last_look: Option<Instant>,
+    /// When the group was last assigned anew, a command carried out or a probe answered.
+    changed: Instant,
     /// When the last look was that read all there was to read.
     last_full: Option<Instant>,
     /// The launch of which the last look found no job.
@@ -121,6 +127,7 @@ impl Agent {
             stopped: None,
             last_deep: None,
             last_look: None,
+            changed: clock::monotonic(),
             last_full: None,
             absent: None,
             attended: None,
@@ -151,6 +158,9 @@ impl Agent {
     async fn work(mut self) {
         let mut heard = None;
         loop {
+            if self.assignment.has_changed().unwrap_or_default() {
+                self.changed = clock::monotonic();
+            }
             let assignment = self.assignment.borrow_and_update().clone();
             let target = self.target(assignment.clone()).await;
             match &target {
@@ -177,11 +187,16 @@ impl Agent {
                 Some((of, outcome)) = OptionFuture::from(self.probing.as_mut()) => {
                     self.probing = None;
                     self.memory.probe = Some((of, outcome));
+                    self.changed = clock::monotonic();
                 }
                 Some((command, target)) = OptionFuture::from(command) => {
                     self.carry_out(command, &target).await;
+                    self.changed = clock::monotonic();
                 }
-                changed = self.assignment.changed() => if changed.is_err() { return },
+                changed = self.assignment.changed() => match changed {
+                    Ok(()) => self.changed = clock::monotonic(),
+                    Err(_) => return,
+                },
                 said = self.watch.next(sign) => heard = Some(said),
                 () = reachability.doubted(group), if watches => self.doubted = true,
                 () = tokio::time::sleep(wait) => {}
@@ -194,7 +209,7 @@ impl Agent {
     fn until_next(&self, assignment: &Assignment) -> Duration {
         let pace = match assignment.pace {
             _ if self.slow => AFTER_TROUBLE,
-            PollInterval::Quick => QUICK,
+            PollInterval::Quick => quick(clock::monotonic().saturating_duration_since(self.changed)),
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
         // A command that failed is tried again then.
@@ -255,6 +270,11 @@ impl Agent {
     fn is_quiet(&self) -> bool {
         self.quiet_until.is_some_and(|until| clock::monotonic() < until)
     }
+}
+
+/// Time until the next look at a group about which nothing has changed for so long.
+fn quick(waited: Duration) -> Duration {
+    (waited / SHARE).clamp(QUICK, LATE)
 }
 
 #[cfg(test)]

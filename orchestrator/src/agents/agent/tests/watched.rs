@@ -109,7 +109,7 @@ struct Bench {
     counts: Arc<Mutex<Counts>>,
     index: Arc<Index>,
     commands: Arc<Mailbox>,
-    _assignment: watch::Sender<Assignment>,
+    assignment: watch::Sender<Assignment>,
     running: tokio::task::JoinHandle<()>,
 }
 
@@ -136,7 +136,7 @@ impl Bench {
             Bridge::over(Arc::new(wire), Limits::default()).unwrap();
         let (index, commands) = (agent.shared.index.clone(), agent.commands.clone());
         let running = tokio::spawn(agent.run());
-        Self { ray, counts, index, commands, _assignment: assignment, running }
+        Self { ray, counts, index, commands, assignment, running }
     }
 
     async fn until_it_serves(&self) {
@@ -187,7 +187,7 @@ async fn an_engine_that_serves_is_hardly_asked() {
     assert!(watched.bytes * 10 < polled.bytes, "{} of {} bytes", watched.bytes, polled.bytes);
 }
 
-/// While it loads: its job and port at each look, its log, ranks and all nodes every two seconds.
+/// While it loads: its job and port at each look, its log, ranks and all nodes every two seconds; a look the later, the longer it takes.
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_starts_is_asked_for_little() {
     let (launch, engine) = launch();
@@ -195,16 +195,23 @@ async fn an_engine_that_starts_is_asked_for_little() {
         Bench::of(Assignment { pace: PollInterval::Quick, ..assigned(engine) }, None, Middleware::Simulated)
             .await;
     bench.ray.models(|_, _| EngineBehaviour { load: Duration::from_mins(5), ..EngineBehaviour::default() });
+    tokio::time::sleep(Duration::from_mins(1)).await;
     bench.commands.put(Command::Launch(Box::new(launch)));
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    let loading = bench.count(Duration::from_mins(1)).await;
-    assert!((150..=200).contains(&loading.of("/health")), "{loading:?}");
-    assert!((25..=45).contains(&loading.of("/api/v0/nodes")), "{loading:?}");
-    assert!(
-        loading.of("/api/") + loading.of("/health") + loading.of("/rayfleet") <= 11 * 60 + 60,
-        "{loading:?}"
-    );
-    assert_eq!(loading.of("/api/cluster_status"), 0, "nobody plans on it");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let all = |counts: &Counts| counts.of("/api/") + counts.of("/health") + counts.of("/rayfleet");
+    let first = bench.count(Duration::from_secs(5)).await;
+    assert!((13..=17).contains(&first.of("/health")), "{first:?}");
+    assert!(all(&first) <= 12 * 5, "{first:?}");
+    tokio::time::sleep(Duration::from_secs(34)).await;
+    let later = bench.count(Duration::from_mins(1)).await;
+    assert!((28..=31).contains(&later.of("/health")), "{later:?}");
+    assert!(all(&later) <= 5 * 60 / 2, "{later:?}");
+    assert!((9..=11).contains(&later.of("/api/v0/nodes")), "{later:?}");
+    assert_eq!(later.of("/api/cluster_status"), 0, "nobody plans on it");
+    bench.assignment.send_modify(|assignment| assignment.pods.well = !assignment.pods.well);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let again = bench.count(Duration::from_secs(5)).await;
+    assert!((13..=17).contains(&again.of("/health")), "{again:?}");
 }
 
 /// An engine of the pod's own says nothing by itself.

@@ -9,9 +9,9 @@ ADVISORIES=https://github.com/RustSec/advisory-db
 
 MODEL=rollout::tests::model::every_history_keeps_the_guarantees
 
-TIERS=(format deny python lint generated unit sim ray e2e model grid)
+TIERS=(format deny python lint generated unit ray e2e sim model grid)
 # They only compute. Behind tiers with real clusters, which mostly wait, they have taken the time that those leave.
-AHEAD=(model grid)
+AHEAD=(sim model grid)
 NAMED_ONLY=(mainjob scenarios rayvllm)
 declare -A SETS=([quick]="format lint unit mainjob")
 declare -A ABOUT=(
@@ -21,8 +21,8 @@ declare -A ABOUT=(
   [lint]="clippy and rustdoc without a warning"
   [generated]="the CRD and its reference are what the types generate"
   [unit]="unit and property tests of all crates"
-  [model]="model checking of the planner: every state that small fleets can reach"
   [sim]="the controller on a simulated Kubernetes and Ray: every scenario, and what the simulation itself is held to"
+  [model]="model checking of the planner: every state that small fleets can reach"
   [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
   [grid]="crashes, lost calls, stale watches and more at writes of every scenario: a sample; when named, all of them, some five hours of a core"

@@ -209,6 +209,7 @@ impl Agent {
     fn until_next(&self, assignment: &Assignment) -> Duration {
         let pace = match assignment.pace {
             _ if self.slow => AFTER_TROUBLE,
+            PollInterval::Quick if self.awaits_pods(assignment) => LATE,
             PollInterval::Quick => quick(clock::monotonic().saturating_duration_since(self.changed)),
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
@@ -218,6 +219,12 @@ impl Agent {
         // A line that came too soon after the last one is taken when its time has come.
         let last = self.lines.taken.filter(|_| self.lines.wait);
         last.map_or(pace, |last| (last + STEADY).saturating_duration_since(clock::monotonic()).min(pace))
+    }
+
+    /// Nothing is launched before all pods are ready, and the agent is told when they are.
+    fn awaits_pods(&self, assignment: &Assignment) -> bool {
+        let Engine::Launched { submission, .. } = &assignment.engine else { return false };
+        !assignment.pods.well && self.absent.as_ref() == Some(submission)
     }
 
     /// Where the group answers; `None` before its head has an address.

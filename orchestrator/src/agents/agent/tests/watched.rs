@@ -214,6 +214,20 @@ async fn an_engine_that_starts_is_asked_for_little() {
     assert!((13..=17).contains(&again.of("/health")), "{again:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_pods_are_not_ready_is_looked_at_every_two_seconds_until_they_are() {
+    let (_, engine) = launch();
+    let mut assignment = Assignment { pace: PollInterval::Quick, ..assigned(engine) };
+    assignment.pods.well = false;
+    let bench = Bench::of(assignment, None, Middleware::Simulated).await;
+    until("a look", || bench.report().is_some()).await;
+    let waiting = bench.count(Duration::from_secs(10)).await;
+    assert!((4..=6).contains(&waiting.of("/api/jobs")), "{waiting:?}");
+    bench.assignment.send_modify(|assignment| assignment.pods.well = true);
+    let ready = bench.count(Duration::from_secs(1)).await;
+    assert!((3..=5).contains(&ready.of("/api/jobs")), "{ready:?}");
+}
+
 /// An engine of the pod's own says nothing by itself.
 #[tokio::test(start_paused = true)]
 async fn an_own_engine_that_serves_is_asked_every_second_and_its_dashboard_every_five() {

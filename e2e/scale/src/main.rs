@@ -12,6 +12,7 @@ mod metrics;
 mod numbers;
 mod process;
 mod progress;
+mod relist;
 mod report;
 mod rollout;
 mod scenario;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::containers::Containers;
 use crate::groups::Groups;
 use crate::progress::{Progress, is_ready_pod};
+use crate::relist::Relist;
 
 /// How far the fleets and their groups are, and who waits for them.
 pub(crate) struct Followed {
@@ -53,17 +54,15 @@ impl Followed {
 /// Follows all pods. An error is repeated by the watch itself.
 pub(crate) async fn pods(api: Api<Pod>, mut containers: Containers, followed: Arc<Followed>) {
     let mut events = pin!(watcher(api, Config::default()).default_backoff());
+    let mut relist = Relist::default();
     while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
-                containers.applied(&pod);
-                followed.pod(&pod, is_ready_pod(&pod), false);
-            }
-            Ok(Event::Delete(pod)) => {
+        for (pod, is_gone) in event.map_or_else(|_| Vec::new(), |event| relist.event(event)) {
+            if is_gone {
                 containers.gone(&pod);
-                followed.pod(&pod, false, true);
+            } else {
+                containers.applied(&pod);
             }
-            Ok(Event::Init | Event::InitDone) | Err(_) => {}
+            followed.pod(&pod, !is_gone && is_ready_pod(&pod), is_gone);
         }
         followed.changed.notify_one();
     }

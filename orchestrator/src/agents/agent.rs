@@ -28,10 +28,11 @@ use crate::metrics::Metrics;
 
 /// Time between looks while something is about to happen.
 const QUICK: Duration = Duration::from_millis(300);
-/// While nothing does, a look may come later by this share of the time waited, and by no more than `LATE`: of thousands of groups
-/// that start at once, or one whose model loads for an hour, asking costs no more than what it finds is worth.
+/// At a group that starts a look may come later by this share of the time waited, up to the time between looks at one that serves: of
+/// a thousand groups that start at once, or one whose model loads for an hour, asking costs no more than what it finds is worth.
 const SHARE: u32 = 20;
-const LATE: Duration = Duration::from_secs(2);
+/// Time between looks at a group whose pods are not ready.
+const NOT_READY: Duration = Duration::from_secs(2);
 /// Time between looks at an engine that serves.
 const STEADY: Duration = Duration::from_secs(1);
 /// Time between looks at everything, ranks and nodes included, of an engine that serves.
@@ -191,7 +192,9 @@ impl Agent {
                 }
                 Some((command, target)) = OptionFuture::from(command) => {
                     self.carry_out(command, &target).await;
-                    self.changed = clock::monotonic();
+                    if !self.is_quiet() {
+                        self.changed = clock::monotonic();
+                    }
                 }
                 changed = self.assignment.changed() => match changed {
                     Ok(()) => self.changed = clock::monotonic(),
@@ -209,8 +212,9 @@ impl Agent {
     fn until_next(&self, assignment: &Assignment) -> Duration {
         let pace = match assignment.pace {
             _ if self.slow => AFTER_TROUBLE,
-            PollInterval::Quick if self.awaits_pods(assignment) => LATE,
-            PollInterval::Quick => quick(clock::monotonic().saturating_duration_since(self.changed)),
+            PollInterval::Quick => QUICK,
+            PollInterval::Starting if self.awaits_pods(assignment) => NOT_READY,
+            PollInterval::Starting => starting(clock::monotonic().saturating_duration_since(self.changed)),
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
         // A command that failed is tried again then.
@@ -221,7 +225,7 @@ impl Agent {
         last.map_or(pace, |last| (last + STEADY).saturating_duration_since(clock::monotonic()).min(pace))
     }
 
-    /// Nothing is launched before all pods are ready, and the agent is told when they are.
+    /// Nothing is launched before the containers of all pods are ready, and the assignment changes when they are.
     fn awaits_pods(&self, assignment: &Assignment) -> bool {
         let Engine::Launched { submission, .. } = &assignment.engine else { return false };
         !assignment.pods.well && self.absent.as_ref() == Some(submission)
@@ -261,7 +265,7 @@ impl Agent {
         let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
         self.launch_timer.nodes_joined(all_in, now);
         if alive.engine.healthy {
-            self.opening.healthy(submission, assignment.pace == PollInterval::Quick, now);
+            self.opening.healthy(submission, assignment.pace == PollInterval::Starting, now);
         }
     }
 
@@ -279,9 +283,9 @@ impl Agent {
     }
 }
 
-/// Time until the next look at a group about which nothing has changed for so long.
-fn quick(waited: Duration) -> Duration {
-    (waited / SHARE).clamp(QUICK, LATE)
+/// Time until the next look at a group that starts and about which nothing has changed for so long.
+fn starting(waited: Duration) -> Duration {
+    (waited / SHARE).clamp(QUICK, STEADY)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use ray_bridge::engine::{EngineSpec, Probe};
 use ray_bridge::placement::{FreeGpus, InvalidShape, Policy};
 use ray_bridge::{InvalidSubmissionId, SubmissionId};
 use rayfleet_api::LaunchId;
+use rayfleet_api::status::Phase;
 use rayfleet_api::valid::ValidModel;
 
 use crate::kubernetes::{GroupKey, GroupPods};
@@ -57,10 +58,23 @@ impl Submission {
 /// How often to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollInterval {
-    /// Something is about to happen.
+    /// It drains or is being ended: every moment without a request counts.
     Quick,
+    /// It starts: a look comes later the longer nothing changes.
+    Starting,
     /// It serves.
     Steady,
+}
+
+impl PollInterval {
+    /// How often to ask a group in this phase.
+    pub(crate) fn of(phase: Phase) -> Self {
+        match phase {
+            Phase::Draining | Phase::Stopping => Self::Quick,
+            Phase::Ready => Self::Steady,
+            _ => Self::Starting,
+        }
+    }
 }
 
 /// What to do. A command may come again; doing it twice does no harm.

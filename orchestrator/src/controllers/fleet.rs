@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_api::status::GroupStatus;
 use rayfleet_api::{EngineRevision, GroupName, RayClusterFleet, RayClusterFleetStatus, ValidFleet};
 use rayfleet_core::observed::ObservedGroup;
 use rayfleet_core::{Decision, HoldReason, ReconcileInput, decide, max_write_delay};
@@ -336,9 +336,9 @@ impl FleetReconciler {
         let ports = self.engine_ports(fleet, groups);
         let assignments = groups.iter().filter_map(|group| {
             let engine = engine(fleet, group, agents.get(&group.name)?, &ports)?;
-            let pace = if group.phase == Phase::Ready { PollInterval::Steady } else { PollInterval::Quick };
             let pods = agents.get(&group.name)?.clone();
-            Some(Assignment { group: fleet_key.sibling(group.name.clone()), pods, engine, pace })
+            let (name, pace) = (group.name.clone(), PollInterval::of(group.phase));
+            Some(Assignment { group: fleet_key.sibling(name), pods, engine, pace })
         });
         self.agents.assign(fleet_key, assignments.collect());
     }

@@ -10,7 +10,7 @@ use ray_bridge::{CallError, CallErrorKind, Target};
 use rayfleet_core::observed::RayReport;
 use tracing::warn;
 
-use super::{Agent, DEEP, LOOK, attend};
+use super::{Agent, LOOK, attend};
 use crate::agents::assignment::{Assignment, Engine, PollInterval, Submission};
 use crate::agents::brief::brief;
 use crate::agents::engine_watch::Port;
@@ -20,8 +20,8 @@ use crate::clock;
 const MORE_NODES: usize = 32;
 /// A look at which Ray was not asked.
 const UNREAD: RayState = RayState { cluster: None, engine: None };
-/// Time between looks at everything of an engine that starts: its log, its ranks and all nodes. It grows as the time between looks does, to
-/// that of an engine that serves.
+/// Time between looks at everything of an engine that starts: its log, its ranks and all nodes. It grows by this share of the time waited; every
+/// `DEEP` there is one anyway.
 const STARTING: Duration = Duration::from_secs(2);
 const SHARE: u32 = 8;
 
@@ -118,9 +118,9 @@ impl Agent {
     fn depth(&self, assignment: &Assignment, now: Instant) -> Depth {
         let Engine::Launched { submission, .. } = &assignment.engine else { return Depth::UntilServing };
         let waited = now.saturating_duration_since(self.changed);
-        let between = (waited / SHARE).clamp(STARTING, DEEP);
+        let between = STARTING.max(waited / SHARE);
         let is_over = self.last_full.is_none_or(|last| now.saturating_duration_since(last) >= between);
-        let brief = assignment.pace == PollInterval::Quick && self.memory.starts(submission) && !is_over;
+        let brief = assignment.pace == PollInterval::Starting && self.memory.starts(submission) && !is_over;
         if brief { Depth::Brief } else { Depth::UntilServing }
     }
 

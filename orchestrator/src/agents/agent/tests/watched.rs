@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use ray_bridge::{Unreached, Wire};
+use rayfleet_api::status::Phase;
 use rayfleet_core::observed::Reach;
 use rayfleet_sim_ray::Connection;
 use reqwest::{Body, Request, Response};
@@ -191,9 +192,12 @@ async fn an_engine_that_serves_is_hardly_asked() {
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_starts_is_asked_for_little() {
     let (launch, engine) = launch();
-    let bench =
-        Bench::of(Assignment { pace: PollInterval::Quick, ..assigned(engine) }, None, Middleware::Simulated)
-            .await;
+    let bench = Bench::of(
+        Assignment { pace: PollInterval::Starting, ..assigned(engine) },
+        None,
+        Middleware::Simulated,
+    )
+    .await;
     bench.ray.models(|_, _| EngineBehaviour { load: Duration::from_mins(5), ..EngineBehaviour::default() });
     tokio::time::sleep(Duration::from_mins(1)).await;
     bench.commands.put(Command::Launch(Box::new(launch)));
@@ -204,9 +208,9 @@ async fn an_engine_that_starts_is_asked_for_little() {
     assert!(all(&first) <= 12 * 5, "{first:?}");
     tokio::time::sleep(Duration::from_secs(34)).await;
     let later = bench.count(Duration::from_mins(1)).await;
-    assert!((28..=31).contains(&later.of("/health")), "{later:?}");
-    assert!(all(&later) <= 5 * 60 / 2, "{later:?}");
-    assert!((9..=11).contains(&later.of("/api/v0/nodes")), "{later:?}");
+    assert!((50..=60).contains(&later.of("/health")), "{later:?}");
+    assert!(all(&later) <= 4 * 60, "{later:?}");
+    assert!((10..=12).contains(&later.of("/api/v0/nodes")), "{later:?}");
     assert_eq!(later.of("/api/cluster_status"), 0, "nobody plans on it");
     bench.assignment.send_modify(|assignment| assignment.pods.well = !assignment.pods.well);
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -217,7 +221,7 @@ async fn an_engine_that_starts_is_asked_for_little() {
 #[tokio::test(start_paused = true)]
 async fn a_group_whose_pods_are_not_ready_is_looked_at_every_two_seconds_until_they_are() {
     let (_, engine) = launch();
-    let mut assignment = Assignment { pace: PollInterval::Quick, ..assigned(engine) };
+    let mut assignment = Assignment { pace: PollInterval::Starting, ..assigned(engine) };
     assignment.pods.well = false;
     let bench = Bench::of(assignment, None, Middleware::Simulated).await;
     until("a look", || bench.report().is_some()).await;
@@ -226,6 +230,30 @@ async fn a_group_whose_pods_are_not_ready_is_looked_at_every_two_seconds_until_t
     bench.assignment.send_modify(|assignment| assignment.pods.well = true);
     let ready = bench.count(Duration::from_secs(1)).await;
     assert!((3..=5).contains(&ready.of("/api/jobs")), "{ready:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_keeps_failing_does_not_make_looks_quick() {
+    let (launch, engine) = launch();
+    let assignment = Assignment { pace: PollInterval::Starting, ..assigned(engine) };
+    let bench = Bench::of(assignment, None, Middleware::Simulated).await;
+    bench.ray.lose_node("b");
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    bench.commands.put(Command::Launch(Box::new(launch)));
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let counts = bench.count(Duration::from_mins(1)).await;
+    assert_eq!(counts.of("/api/packages"), 0, "nothing is launched: {counts:?}");
+    assert!(counts.of("/api/jobs") <= 85, "{counts:?}");
+}
+
+/// Its end goes by moments without a request.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_drains_is_looked_at_three_times_a_second_however_long_it_takes() {
+    let bench = Bench::start(Middleware::Simulated).await;
+    bench.assignment.send_modify(|assignment| assignment.pace = PollInterval::of(Phase::Draining));
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    let counts = bench.count(Duration::from_secs(10)).await;
+    assert!((30..=34).contains(&counts.of("/health")), "{counts:?}");
 }
 
 /// An engine of the pod's own says nothing by itself.
@@ -397,7 +425,7 @@ async fn an_engine_that_serves_is_not_reported_before_its_ranks_were_read() {
         until("the worker to join", || ray.ready(WORKER)).await;
         let (launch, engine) = launch();
         let (agent, _assignment) =
-            agent_on(&ray, Assignment { pace: PollInterval::Quick, ..assigned(engine) });
+            agent_on(&ray, Assignment { pace: PollInterval::Starting, ..assigned(engine) });
         let index = agent.shared.index.clone();
         agent.commands.put(Command::Launch(Box::new(launch)));
         let running = tokio::spawn(agent.run());

@@ -1,5 +1,7 @@
 //! Gates of groups that cannot serve are closed before anything else.
 
+use rayfleet_api::status::Phase;
+
 use super::*;
 
 /// The head pod of a group whose gate is open.

@@ -325,10 +325,14 @@ async fn what_aibrix_made_since_its_kind_was_missing_is_found_before_a_change_is
     let there = Arc::new(AtomicBool::new(false));
     let (aibrix, is_there) = (aibrix("2029-12-31T00:00:00Z"), there.clone());
     let bench = bench(move |call| if is_there.load(Ordering::SeqCst) { aibrix(call) } else { willing(call) });
+    // For another fleet.
+    bench.controller.executor.replica_sets(&raw_fleet(), false).await.unwrap();
     let mut without = raw_fleet();
     without.spec.replicas = Some(0);
     bench.list(without);
-    bench.at_rest().await;
+    for _ in 0..3 {
+        assert!(!bench.sent().await.contains(&SETS.to_owned()), "the answer is shared");
+    }
     let mut fleet = bench.stored();
     there.store(true, Ordering::SeqCst);
     fleet["spec"]["replicas"] = json!(1);
@@ -337,6 +341,22 @@ async fn what_aibrix_made_since_its_kind_was_missing_is_found_before_a_change_is
     let sent = bench.sent().await;
     assert_eq!(sent.first().map(String::as_str), Some(SETS), "{sent:#?}");
     assert!(sent.iter().all(|call| call != "POST rayclusters"), "{sent:#?}");
+}
+
+/// It may be older than AIBrix, whatever another fleet was told.
+#[tokio::test(start_paused = true)]
+async fn a_fleet_with_a_status_shares_no_answer() {
+    let mut older = raw_fleet();
+    older.status = Some(RayClusterFleetStatus::default());
+    let read = json!(older);
+    let bench = bench(move |call| match (&call.method, call.path.ends_with("/rayclusterfleets/f")) {
+        (&Method::GET, true) => Answer::Reply(200, read.clone()),
+        _ => willing(call),
+    });
+    bench.controller.executor.replica_sets(&raw_fleet(), false).await.unwrap();
+    bench.list(older);
+    let sent = bench.sent().await;
+    assert!(sent.contains(&SETS.to_owned()), "{sent:#?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! What a watch of pods says, and which pods went while it was broken: they are missing in the list that it begins anew with.
+//! Changes of pods, also those that were deleted while the watch was broken: they are missing in the list with which it starts over.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,33 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
-/// Pods that are there, by UID.
+/// The pods of a watch.
 #[derive(Default)]
-pub(crate) struct Relist {
+pub(crate) struct WatchedPods {
+    /// By UID.
     here: BTreeMap<String, Pod>,
     /// Those of the list that is being read.
     listed: Vec<Pod>,
 }
 
-/// A pod, and whether it is gone.
-pub(crate) type Change = (Pod, bool);
+#[derive(Debug)]
+pub(crate) enum PodChange {
+    Applied(Pod),
+    Deleted(Pod),
+}
 
-impl Relist {
-    /// What an event says. Of a list nothing is said before its end, and first who is missing: one that is there may have the name and the
-    /// address of one that went.
-    pub(crate) fn event(&mut self, event: Event<Pod>) -> Vec<Change> {
+impl WatchedPods {
+    /// What an event changes. A list changes nothing before its end, and then the missing pods come first: a listed pod may have the name
+    /// and the address of a deleted one.
+    pub(crate) fn event(&mut self, event: Event<Pod>) -> Vec<PodChange> {
         match event {
             Event::Apply(pod) => {
                 self.here.insert(pod.uid().unwrap_or_default(), pod.clone());
-                vec![(pod, false)]
+                vec![PodChange::Applied(pod)]
             }
             Event::Delete(pod) => {
                 self.here.remove(&pod.uid().unwrap_or_default());
-                vec![(pod, true)]
+                vec![PodChange::Deleted(pod)]
             }
             Event::Init => {
                 self.listed.clear();
@@ -43,8 +47,8 @@ impl Relist {
                 let by_uid = listed.iter().map(|pod| (pod.uid().unwrap_or_default(), pod.clone())).collect();
                 let mut gone = std::mem::replace(&mut self.here, by_uid);
                 gone.retain(|uid, _| !self.here.contains_key(uid));
-                let gone = gone.into_values().map(|pod| (pod, true));
-                gone.chain(listed.into_iter().map(|pod| (pod, false))).collect()
+                let gone = gone.into_values().map(PodChange::Deleted);
+                gone.chain(listed.into_iter().map(PodChange::Applied)).collect()
             }
         }
     }
@@ -60,9 +64,13 @@ mod tests {
         pod
     }
 
-    fn said(relist: &mut Relist, events: Vec<Event<Pod>>) -> Vec<(String, bool)> {
-        let changes = events.into_iter().flat_map(|event| relist.event(event));
-        changes.map(|(pod, gone)| (pod.uid().unwrap_or_default(), gone)).collect()
+    fn changes(watched: &mut WatchedPods, events: Vec<Event<Pod>>) -> Vec<String> {
+        let changes = events.into_iter().flat_map(|event| watched.event(event));
+        let said = changes.map(|change| match change {
+            PodChange::Applied(pod) => format!("applied {}", pod.uid().unwrap_or_default()),
+            PodChange::Deleted(pod) => format!("deleted {}", pod.uid().unwrap_or_default()),
+        });
+        said.collect()
     }
 
     fn list(pods: &[(&str, &str)]) -> Vec<Event<Pod>> {
@@ -71,13 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_went_while_the_watch_was_broken_are_gone_before_those_that_took_their_names_are_there() {
-        let mut relist = Relist::default();
-        let is = |uid: &str, gone| (uid.to_owned(), gone);
-        assert_eq!(said(&mut relist, list(&[("a", "1"), ("b", "2")])), [is("1", false), is("2", false)]);
-        let changes = vec![Event::Apply(pod("c", "3")), Event::Delete(pod("a", "1"))];
-        assert_eq!(said(&mut relist, changes), [is("3", false), is("1", true)]);
-        let again = said(&mut relist, list(&[("b", "4"), ("c", "3")]));
-        assert_eq!(again, [is("2", true), is("4", false), is("3", false)]);
+    fn pods_missing_after_a_relist_are_deleted_before_the_pods_that_have_their_names_are_applied() {
+        let mut watched = WatchedPods::default();
+        let listed = changes(&mut watched, list(&[("a", "1"), ("b", "2")]));
+        assert_eq!(listed, ["applied 1", "applied 2"]);
+        let events = vec![Event::Apply(pod("c", "3")), Event::Delete(pod("a", "1"))];
+        assert_eq!(changes(&mut watched, events), ["applied 3", "deleted 1"]);
+        let relisted = changes(&mut watched, list(&[("b", "4"), ("c", "3")]));
+        assert_eq!(relisted, ["deleted 2", "applied 4", "applied 3"]);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::containers::Containers;
 use crate::groups::Groups;
 use crate::progress::{Progress, is_ready_pod};
-use crate::relist::Relist;
+use crate::relist::{PodChange, WatchedPods};
 
 /// How far the fleets and their groups are, and who waits for them.
 pub(crate) struct Followed {
@@ -54,15 +54,19 @@ impl Followed {
 /// Follows all pods. An error is repeated by the watch itself.
 pub(crate) async fn pods(api: Api<Pod>, mut containers: Containers, followed: Arc<Followed>) {
     let mut events = pin!(watcher(api, Config::default()).default_backoff());
-    let mut relist = Relist::default();
+    let mut watched = WatchedPods::default();
     while let Some(event) = events.next().await {
-        for (pod, is_gone) in event.map_or_else(|_| Vec::new(), |event| relist.event(event)) {
-            if is_gone {
-                containers.gone(&pod);
-            } else {
-                containers.applied(&pod);
+        for change in event.into_iter().flat_map(|event| watched.event(event)) {
+            match change {
+                PodChange::Applied(pod) => {
+                    containers.applied(&pod);
+                    followed.pod(&pod, is_ready_pod(&pod), false);
+                }
+                PodChange::Deleted(pod) => {
+                    containers.gone(&pod);
+                    followed.pod(&pod, false, true);
+                }
             }
-            followed.pod(&pod, !is_gone && is_ready_pod(&pod), is_gone);
         }
         followed.changed.notify_one();
     }

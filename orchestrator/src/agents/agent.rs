@@ -71,7 +71,7 @@ pub(crate) struct Agent {
     stopped: Option<(Submission, Instant)>,
     last_deep: Option<Instant>,
     last_look: Option<Instant>,
-    /// When the group was last assigned anew, a command carried out or a probe answered.
+    /// When the assignment last changed, a command was carried out or a probe answered.
     changed: Instant,
     /// When the last look was that read all there was to read.
     last_full: Option<Instant>,

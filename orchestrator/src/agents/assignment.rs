@@ -72,7 +72,14 @@ impl PollInterval {
         match phase {
             Phase::Draining | Phase::Stopping => Self::Quick,
             Phase::Ready => Self::Steady,
-            _ => Self::Starting,
+            Phase::Pending
+            | Phase::Provisioning
+            | Phase::Forming
+            | Phase::Placing
+            | Phase::Loading
+            | Phase::Probing
+            | Phase::Failed
+            | Phase::Suspended => Self::Starting,
         }
     }
 }

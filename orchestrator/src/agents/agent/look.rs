@@ -23,7 +23,7 @@ const UNREAD: RayState = RayState { cluster: None, engine: None };
 /// Time between looks at everything of an engine that starts: its log, its ranks and all nodes. It grows by this share of the time waited; every
 /// `DEEP` there is one anyway.
 const STARTING: Duration = Duration::from_secs(2);
-const SHARE: u32 = 8;
+const FULL_SHARE: u32 = 8;
 
 impl Agent {
     /// `port` is what the engine's port is known to answer; without it, it is asked. An engine that has begun to serve is not reported by a look
@@ -118,7 +118,7 @@ impl Agent {
     fn depth(&self, assignment: &Assignment, now: Instant) -> Depth {
         let Engine::Launched { submission, .. } = &assignment.engine else { return Depth::UntilServing };
         let waited = now.saturating_duration_since(self.changed);
-        let between = STARTING.max(waited / SHARE);
+        let between = STARTING.max(waited / FULL_SHARE);
         let is_over = self.last_full.is_none_or(|last| now.saturating_duration_since(last) >= between);
         let brief = assignment.pace == PollInterval::Starting && self.memory.starts(submission) && !is_over;
         if brief { Depth::Brief } else { Depth::UntilServing }

@@ -16,6 +16,8 @@ use crate::agents::assignment::{Command, Launch};
 use crate::fixtures::fleet;
 use crate::kubernetes::GroupPods;
 
+mod bench;
+mod cost;
 mod watched;
 
 #[test]

@@ -163,10 +163,10 @@ impl FleetReconciler {
         if !due && !others.shared && others.asked == Some(asks) {
             return Ok(others.held.as_ref().map(|(owner, _)| owner.clone()));
         }
-        // AIBrix may have come since another fleet asked. It has made nothing yet of a fleet that is as new as this one, or is about to,
-        // whatever is asked now.
-        let alone = others.asked.map_or_else(|| stored.status.is_some(), |before| before != asks);
-        let (found, asked) = self.look_for_others(stored, lost, alone, others).await?;
+        // What another fleet's question found may be older than AIBrix. It is good enough for a fleet without a status: AIBrix can act on
+        // a new fleet just after any question as well, and the question is asked again.
+        let asks_itself = others.asked.map_or_else(|| stored.status.is_some(), |before| before != asks);
+        let (found, asked) = self.look_for_others(stored, lost, asks_itself, others).await?;
         (others.asked, others.shared) = (Some(asks), !asked);
         let known = others.held.take().map(|(owner, _)| owner);
         if let Some(owner) = found.as_ref().filter(|owner| known.as_ref() != Some(*owner)) {
@@ -181,11 +181,11 @@ impl FleetReconciler {
         &self,
         stored: &RayClusterFleet,
         lost: bool,
-        alone: bool,
+        asks_itself: bool,
         others: &mut ForeignControl,
     ) -> Result<(Option<ForeignOwner>, bool), WriteError> {
         let mut asked = true;
-        let sets = match self.executor.replica_sets(stored, lost || alone).await {
+        let sets = match self.executor.replica_sets(stored, lost || asks_itself).await {
             Ok(sets) => {
                 // By an answer that another fleet got, it is asked again.
                 asked = sets.is_some();

@@ -16,7 +16,7 @@ use super::{Executor, WriteError, body, clock, gone_is_fine, of};
 use crate::kubernetes::objects::any;
 use crate::kubernetes::{Index, aibrix, rayclusters};
 
-/// How long AIBrix's CRD counts as absent once it was, for fleets that are new to this replica.
+/// How long AIBrix's CRD counts as absent once it was, for fleets that have no status yet.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Objects in a page of a list. etcd keeps none above 1.5 MiB, so no page is larger than 30 MiB.
 const PAGE: u32 = 20;

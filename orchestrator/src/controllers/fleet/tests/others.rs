@@ -343,7 +343,7 @@ async fn what_aibrix_made_since_its_kind_was_missing_is_found_before_a_change_is
     assert!(sent.iter().all(|call| call != "POST rayclusters"), "{sent:#?}");
 }
 
-/// It may be older than AIBrix, whatever another fleet was told.
+/// AIBrix may have been installed since another fleet asked, and have acted on this one.
 #[tokio::test(start_paused = true)]
 async fn a_fleet_with_a_status_shares_no_answer() {
     let mut older = raw_fleet();

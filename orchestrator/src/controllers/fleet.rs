@@ -91,6 +91,9 @@ impl Reconciler for FleetReconciler {
         state.is_fresh |= wake.is_ok();
         state.conflicted = wake.as_ref().is_err_and(WriteError::is_conflict);
         others.doubt |= matches!(wake, Err(WriteError::Dropped(..)));
+        if state.conflicted {
+            others.forget_answer();
+        }
         state.others = others;
         wake.map(Next::from)
     }
@@ -143,7 +146,7 @@ impl FleetReconciler {
         let raw = others.restored(state.pending_status.overlay(readable(stored)));
         let wake = self.change(stored, raw, state).await?;
         self.remember(stored, others);
-        Ok(wake)
+        Ok(wake.into_iter().chain(others.ask_again()).min())
     }
 
     /// Works on a fleet that nobody else works on.

@@ -120,7 +120,7 @@ impl Agent {
         let waited = now.saturating_duration_since(self.changed);
         let between = STARTING.max(waited / FULL_SHARE);
         let is_over = self.last_full.is_none_or(|last| now.saturating_duration_since(last) >= between);
-        let brief = assignment.pace == PollInterval::Starting && self.memory.starts(submission) && !is_over;
+        let brief = assignment.pace != PollInterval::Steady && self.memory.starts(submission) && !is_over;
         if brief { Depth::Brief } else { Depth::UntilServing }
     }
 
@@ -141,7 +141,8 @@ impl Agent {
         port: Option<Port>,
         error: CallError,
     ) -> Result<RayReport, CallError> {
-        let served = self.memory.was_healthy(Some(submission)) || assignment.pace == PollInterval::Steady;
+        // Nothing drains that has not served.
+        let served = self.memory.was_healthy(Some(submission)) || assignment.pace != PollInterval::Starting;
         let Some(engine) = self.shared.bridge.engine(target).filter(|_| served) else {
             return Err(error);
         };
@@ -172,7 +173,7 @@ impl Agent {
             let (health, load) = join(engine.own_health(), engine.load()).await;
             Some((health, load.ok()))
         };
-        let served = self.memory.was_healthy(None) || assignment.pace == PollInterval::Steady;
+        let served = self.memory.was_healthy(None) || assignment.pace != PollInterval::Starting;
         // While the engine serves, its nodes are read as often as those of an engine that was launched.
         let rests = self.memory.was_healthy(None) && assignment.pace == PollInterval::Steady;
         let (state, engine) = if rests && options.depth != Depth::Full {

@@ -292,7 +292,8 @@ async fn a_launch_that_the_group_has_left_is_not_done() {
 async fn a_dead_dashboard_beside_an_own_engine_that_serves_is_no_silence() {
     for (healthy, pace, port, serves) in [
         (Some(true), PollInterval::Steady, Some(8000), true),
-        (Some(true), PollInterval::Quick, Some(8000), false),
+        (Some(true), PollInterval::Quick, Some(8000), true),
+        (Some(true), PollInterval::Starting, Some(8000), false),
         (Some(false), PollInterval::Steady, Some(8000), false),
         (None, PollInterval::Steady, Some(8000), false),
         (None, PollInterval::Steady, None, true),

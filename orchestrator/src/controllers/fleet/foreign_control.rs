@@ -21,7 +21,7 @@ use crate::clock;
 use crate::kubernetes::{Key, Records, Snapshot, WriteError, groups_of, owned_clusters};
 
 /// Time until somebody is asked again whether the others have gone.
-const AGAIN: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// What is known of other controllers on one fleet.
 #[derive(Debug, Default)]
@@ -30,10 +30,9 @@ pub(super) struct ForeignControl {
     whole: Option<Arc<RayClusterFleet>>,
     /// Why nothing is done, and when that was found.
     held: Option<(ForeignOwner, Instant)>,
-    /// Generation and consent when the API server was asked last.
+    /// Generation and consent when the API server was asked last, and how it answered.
     asked: Option<(Option<i64>, bool)>,
-    /// The answer then was one that another fleet got before.
-    shared: bool,
+    answer: Answer,
     /// The answer to a write lacked the ledger.
     pub(super) doubt: bool,
     /// AIBrix's CRD was there when that was asked last.
@@ -42,7 +41,29 @@ pub(super) struct ForeignControl {
     pruned: Option<i64>,
 }
 
+/// Who was answered when it was asked for RayClusterReplicaSets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Answer {
+    /// This fleet.
+    #[default]
+    Own,
+    /// Another fleet, a while ago.
+    Shared,
+    /// Nobody; asked at this time.
+    Failed(Instant),
+}
+
 impl ForeignControl {
+    /// A write met a version that this replica did not know: somebody else may have acted on the fleet since it was asked.
+    pub(super) fn forget_answer(&mut self) {
+        self.asked = None;
+    }
+
+    /// When somebody is asked again although nothing changes.
+    pub(super) fn ask_again(&self) -> Option<Timestamp> {
+        matches!(self.answer, Answer::Failed(_)).then(|| rayfleet_api::valid::after(clock::now(), AGAIN))
+    }
+
     /// A pass over a fleet that nobody else had touched has ended; `owns`: RayClusters of it are there. What this program wrote counts, an
     /// empty ledger too. What came meanwhile from others, a spec or a ledger that is none, is for the next pass to look at.
     pub(super) fn remember(
@@ -158,16 +179,20 @@ impl FleetReconciler {
         let asks = (stored.metadata.generation, consents(stored));
         let due = match &others.held {
             Some((_, since)) => now.saturating_duration_since(*since) >= AGAIN,
-            None => lost,
+            None => {
+                lost || matches!(others.answer, Answer::Failed(at) if now.saturating_duration_since(at) >= AGAIN)
+            }
         };
-        if !due && !others.shared && others.asked == Some(asks) {
+        if !due && others.answer != Answer::Shared && others.asked == Some(asks) {
             return Ok(others.held.as_ref().map(|(owner, _)| owner.clone()));
         }
         // What another fleet's question found may be older than AIBrix. It is good enough for a fleet without a status: AIBrix can act on
         // a new fleet just after any question as well, and the question is asked again.
-        let asks_itself = others.asked.map_or_else(|| stored.status.is_some(), |before| before != asks);
-        let (found, asked) = self.look_for_others(stored, lost, asks_itself, others).await?;
-        (others.asked, others.shared) = (Some(asks), !asked);
+        let asks_itself = lost
+            || others.held.is_some()
+            || others.asked.map_or_else(|| stored.status.is_some(), |before| before != asks);
+        let (found, answer) = self.look_for_others(stored, lost, asks_itself, others).await?;
+        (others.asked, others.answer) = (Some(asks), answer);
         let known = others.held.take().map(|(owner, _)| owner);
         if let Some(owner) = found.as_ref().filter(|owner| known.as_ref() != Some(*owner)) {
             warn!(reason = owner.reason, message = %owner.message, "another controller or CRD changes this fleet");
@@ -183,27 +208,35 @@ impl FleetReconciler {
         lost: bool,
         asks_itself: bool,
         others: &mut ForeignControl,
-    ) -> Result<(Option<ForeignOwner>, bool), WriteError> {
-        let mut asked = true;
-        let sets = match self.executor.replica_sets(stored, lost || asks_itself).await {
-            Ok(sets) => {
-                // By an answer that another fleet got, it is asked again.
-                asked = sets.is_some();
-                sets.unwrap_or_default()
+    ) -> Result<(Option<ForeignOwner>, Answer), WriteError> {
+        let (sets, answer) = match self.executor.replica_sets(stored, asks_itself).await {
+            Ok(Some(sets)) => (sets, Answer::Own),
+            Ok(None) => (Vec::new(), Answer::Shared),
+            Err(error) => {
+                let held = others.held.as_ref().map(|(owner, _)| owner.clone());
+                if let Some(owner) = held.filter(|owner| !owner.loses_fields()) {
+                    warn!(%error, "RayClusterReplicaSets cannot be listed; those that were known are assumed");
+                    return Ok((Some(owner), Answer::Failed(clock::monotonic())));
+                }
+                if error.status().is_some_and(|status| status.code == 403) {
+                    (Vec::new(), Answer::Own)
+                } else if is_bare(stored) {
+                    // What serves is looked after whatever else fails; of a fleet without groups nothing is made before this is known.
+                    return Err(error);
+                } else {
+                    warn!(%error, "RayClusterReplicaSets cannot be listed; none is assumed");
+                    (Vec::new(), Answer::Failed(clock::monotonic()))
+                }
             }
-            // What serves is looked after whatever else fails; of a fleet without groups nothing is made before this is known.
-            Err(error) if !is_bare(stored) => {
-                warn!(%error, "RayClusterReplicaSets cannot be listed; none is assumed");
-                Vec::new()
-            }
-            Err(error) => return Err(error),
         };
         if let Some(set) = sets.first() {
             if !consents(stored) {
-                return Ok((Some(ForeignOwner::of_aibrix(&stored.name_any(), &set.name_any())), asked));
+                return Ok((Some(ForeignOwner::of_aibrix(&stored.name_any(), &set.name_any())), answer));
             }
-            if self.is_made_again(stored, set) {
-                return Ok((Some(ForeignOwner::still_of_aibrix(&set.name_any())), asked));
+            // One that is being deleted was made before.
+            let newest = sets.iter().find(|set| set.metadata.deletion_timestamp.is_none());
+            if let Some(set) = newest.filter(|set| self.is_made_again(stored, set)) {
+                return Ok((Some(ForeignOwner::still_of_aibrix(&set.name_any())), answer));
             }
             self.executor.take_over(stored, &sets).await?;
         }
@@ -214,11 +247,11 @@ impl FleetReconciler {
             }
             (others.foreign, others.doubt) = (!ours, false);
             if !ours {
-                return Ok((Some(ForeignOwner::foreign_crd()), asked));
+                return Ok((Some(ForeignOwner::foreign_crd()), answer));
             }
         }
         let gone = others.lost_fields(stored);
-        Ok(((!gone.is_empty()).then(|| ForeignOwner::lost_fields(&gone)), asked))
+        Ok(((!gone.is_empty()).then(|| ForeignOwner::lost_fields(&gone)), answer))
     }
 
     /// Whether a RayClusterReplicaSet is younger than a RayCluster of the fleet's own: then AIBrix's controller made it beside us.

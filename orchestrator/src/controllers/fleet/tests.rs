@@ -1,8 +1,9 @@
 //! Whole looks at a fleet, against an API server that takes what it is given.
 
+mod aibrix;
 mod deletion;
+mod foreign_crd;
 mod gates;
-mod others;
 mod refused;
 mod unreadable;
 

@@ -41,8 +41,8 @@ impl Executor {
         }
     }
 
-    /// RayClusterReplicaSets that a fleet controls, the newest first. Where AIBrix's CRD is not there, or nobody may read them, none. That it
-    /// is not there is asked once for all fleets for a while, unless `again` says otherwise: `None` then.
+    /// RayClusterReplicaSets that a fleet controls, the newest first. Where AIBrix's CRD is not there, none. That it is not there is asked
+    /// once for all fleets for a while, unless `again` says otherwise: `None` then.
     pub(crate) async fn replica_sets(
         &self,
         fleet: &RayClusterFleet,
@@ -61,7 +61,7 @@ impl Executor {
         *self.aibrix_absent.lock() = listed.as_ref().err().filter(|error| is(error, 404)).map(|_| now);
         let mut sets = match listed {
             Ok(sets) => sets,
-            Err(error) if is(&error, 403) || is(&error, 404) => Vec::new(),
+            Err(error) if is(&error, 404) => Vec::new(),
             Err(error) => return Err(error),
         };
         sets.sort_by_key(|set| {

@@ -85,6 +85,20 @@ async fn a_launch_that_keeps_failing_does_not_make_looks_quick() {
     assert!(counts.of("/api/jobs") <= 85, "{counts:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_stopped_while_it_loads_is_asked_for_little() {
+    let (launch, engine) = launch();
+    let assignment = Assignment { pace: PollInterval::Starting, ..assigned(engine) };
+    let bench = Bench::of(assignment, None, Middleware::Simulated).await;
+    bench.ray.models(|_, _| EngineBehaviour { load: Duration::from_mins(5), ..EngineBehaviour::default() });
+    bench.commands.put(Command::Launch(Box::new(launch)));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    bench.assignment.send_modify(|assignment| assignment.pace = PollInterval::of(Phase::Stopping));
+    let counts = bench.count(Duration::from_secs(10)).await;
+    assert!((30..=34).contains(&counts.of("/health")), "{counts:?}");
+    assert!(counts.of("/api/v0/nodes") <= 8, "{counts:?}");
+}
+
 /// Its end goes by moments without a request.
 #[tokio::test(start_paused = true)]
 async fn a_group_that_drains_is_looked_at_three_times_a_second_however_long_it_takes() {

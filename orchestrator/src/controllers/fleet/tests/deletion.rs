@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayfleet_api::valid::after;
 
-use super::others::{crd, pruned};
+use super::foreign_crd::{crd, pruned};
 use super::*;
 
 /// A fleet at rest under our CRD, then deleted as it is shown under AIBrix's.

@@ -31,8 +31,8 @@ const QUICK: Duration = Duration::from_millis(300);
 /// At a group that starts a look may come later by this share of the time waited, up to the time between looks at one that serves: of
 /// a thousand groups that start at once, or one whose model loads for an hour, asking costs no more than what it finds is worth.
 const SHARE: u32 = 20;
-/// Time between looks at a group whose pods are not ready.
-const NOT_READY: Duration = Duration::from_secs(2);
+/// Time between looks at a group that waits for its pods, or with all of its nodes in for its engine to be launched.
+const NO_ENGINE: Duration = Duration::from_secs(2);
 /// Time between looks at an engine that serves.
 const STEADY: Duration = Duration::from_secs(1);
 /// Time between looks at everything, ranks and nodes included, of an engine that serves.
@@ -77,6 +77,8 @@ pub(crate) struct Agent {
     last_full: Option<Instant>,
     /// The launch of which the last look found no job.
     absent: Option<Submission>,
+    /// The last look found a living node at the address of every pod.
+    nodes_in: bool,
     /// When what the engine says was last taken for a look.
     attended: Option<Instant>,
     lines: Lines,
@@ -131,6 +133,7 @@ impl Agent {
             changed: clock::monotonic(),
             last_full: None,
             absent: None,
+            nodes_in: false,
             attended: None,
             lines: Lines::default(),
             watch: GroupWatch::default(),
@@ -213,8 +216,10 @@ impl Agent {
         let pace = match assignment.pace {
             _ if self.slow => AFTER_TROUBLE,
             PollInterval::Quick => QUICK,
-            PollInterval::Starting if self.awaits_pods(assignment) => NOT_READY,
-            PollInterval::Starting => starting(clock::monotonic().saturating_duration_since(self.changed)),
+            PollInterval::Starting if self.awaits_others(assignment) => NO_ENGINE,
+            PollInterval::Starting => self
+                .undisturbed(assignment)
+                .unwrap_or_else(|| starting(clock::monotonic().saturating_duration_since(self.changed))),
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
         // A command that failed is tried again then.
@@ -225,10 +230,11 @@ impl Agent {
         last.map_or(pace, |last| (last + STEADY).saturating_duration_since(clock::monotonic()).min(pace))
     }
 
-    /// Nothing is launched before the containers of all pods are ready, and the assignment changes when they are.
-    fn awaits_pods(&self, assignment: &Assignment) -> bool {
+    /// Nothing is launched before the containers of all pods are ready, and the assignment changes when they are; once all nodes are in
+    /// the launch is what comes next, and that is a command.
+    fn awaits_others(&self, assignment: &Assignment) -> bool {
         let Engine::Launched { submission, .. } = &assignment.engine else { return false };
-        !assignment.pods.well && self.absent.as_ref() == Some(submission)
+        self.absent.as_ref() == Some(submission) && (!assignment.pods.well || self.nodes_in)
     }
 
     /// Where the group answers; `None` before its head has an address.
@@ -262,8 +268,8 @@ impl Agent {
         let now = clock::monotonic();
         let Engine::Launched { submission, .. } = &assignment.engine else { return };
         let expected = &assignment.pods.ips;
-        let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
-        self.launch_timer.nodes_joined(all_in, now);
+        self.nodes_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
+        self.launch_timer.nodes_joined(self.nodes_in, now);
         if alive.engine.healthy {
             self.opening.healthy(submission, assignment.pace == PollInterval::Starting, now);
         }

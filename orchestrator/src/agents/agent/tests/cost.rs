@@ -63,12 +63,39 @@ async fn a_group_whose_pods_are_not_ready_is_looked_at_every_two_seconds_until_t
     let mut assignment = Assignment { pace: PollInterval::Starting, ..assigned(engine) };
     assignment.pods.well = false;
     let bench = Bench::of(assignment, None, Middleware::Simulated).await;
-    until("a look", || bench.report().is_some()).await;
+    bench.ray.lose_node("b");
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let waiting = bench.count(Duration::from_secs(10)).await;
     assert!((4..=6).contains(&waiting.of("/api/jobs")), "{waiting:?}");
     bench.assignment.send_modify(|assignment| assignment.pods.well = true);
     let ready = bench.count(Duration::from_secs(1)).await;
     assert!((3..=5).contains(&ready.of("/api/jobs")), "{ready:?}");
+}
+
+/// What comes next is the orchestrator's own command.
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_nodes_are_all_in_is_looked_at_every_two_seconds_until_its_launch() {
+    let (launch, engine) = launch();
+    let assignment = Assignment { pace: PollInterval::Starting, ..assigned(engine) };
+    let bench = Bench::of(assignment, None, Middleware::Simulated).await;
+    until("a look", || bench.report().is_some()).await;
+    let waiting = bench.count(Duration::from_secs(10)).await;
+    assert!((4..=6).contains(&waiting.of("/api/jobs")), "{waiting:?}");
+    bench.commands.put(Command::Launch(Box::new(launch)));
+    let launched = bench.count(Duration::from_secs(1)).await;
+    assert!(launched.of("/api/packages") >= 1, "{launched:?}");
+    assert!(launched.of("/health") >= 2, "{launched:?}");
+}
+
+/// Until its gate is open its group starts, however long that takes.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_waits_for_its_gate_is_watched() {
+    let bench = Bench::start(Middleware::Simulated).await;
+    bench.assignment.send_modify(|assignment| assignment.pace = PollInterval::of(Phase::Probing));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let waiting = bench.count(Duration::from_mins(1)).await;
+    assert_eq!((waiting.of("/health"), waiting.of("/rayfleet/v1/state")), (0, 0), "{waiting:?}");
+    assert!(waiting.of("/api/") <= 12, "{waiting:?}");
 }
 
 #[tokio::test(start_paused = true)]

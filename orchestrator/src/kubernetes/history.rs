@@ -15,10 +15,8 @@ use rayfleet_api::valid::ValidModel;
 use rayfleet_api::{EngineRevision, FieldError, PodRevision, ValidFleet, names};
 use serde_json::{Value, json};
 
-use super::Key;
 use super::build::metadata;
-use super::owners::controls;
-use super::world::within;
+use super::index::Owned;
 
 /// Label with the engine revision on ControllerRevisions.
 const LABEL_ENGINE_REVISION: &str = "rayfleet.io/engine-revision";
@@ -53,20 +51,15 @@ pub(crate) struct HistoryChange {
 
 impl<'a> Records<'a> {
     /// The records of a fleet among all.
-    pub(crate) fn of(fleet: &'a RayClusterFleet, all: &'a BTreeMap<Key, Arc<ControllerRevision>>) -> Self {
+    pub(crate) fn of(fleet: &'a RayClusterFleet, all: &'a Owned<ControllerRevision>) -> Self {
         let metadata = &fleet.metadata;
         let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
         Self::new(text(&metadata.namespace), text(&metadata.name), text(&metadata.uid), all)
     }
 
-    fn new(
-        namespace: &'a str,
-        fleet: &'a str,
-        uid: &str,
-        all: &'a BTreeMap<Key, Arc<ControllerRevision>>,
-    ) -> Self {
-        let owned = within(all, namespace).filter(|(_, revision)| controls(uid, &***revision));
-        let mut revisions: Vec<&ControllerRevision> = owned.map(|(_, revision)| &**revision).collect();
+    fn new(namespace: &'a str, fleet: &'a str, uid: &str, all: &'a Owned<ControllerRevision>) -> Self {
+        let mut revisions: Vec<&ControllerRevision> =
+            all.controlled_by(namespace, uid).map(|revision| &**revision).collect();
         revisions.sort_by_key(|revision| revision.revision);
         Self { fleet, revisions }
     }
@@ -143,7 +136,7 @@ fn leave_out(fleet: &mut RayClusterFleet, problems: &[FieldError]) {
 
 impl<'a> History<'a> {
     /// The revisions of `fleet` among `all` of its namespace.
-    pub(crate) fn new(fleet: &'a ValidFleet, all: &'a BTreeMap<Key, Arc<ControllerRevision>>) -> Self {
+    pub(crate) fn new(fleet: &'a ValidFleet, all: &'a Owned<ControllerRevision>) -> Self {
         Self { fleet, records: Records::new(&fleet.namespace, &fleet.name, &fleet.uid, all) }
     }
 
@@ -239,6 +232,7 @@ fn object_name(fleet: &str, revision: &Revision) -> String {
 mod tests {
     use super::*;
     use crate::fixtures::raw_fleet;
+    use crate::kubernetes::Key;
 
     fn with_args(args: &[&str]) -> RayClusterFleet {
         let mut raw = raw_fleet();
@@ -248,16 +242,16 @@ mod tests {
     }
 
     /// Applies changes as the executor would.
-    fn write(all: &mut BTreeMap<Key, Arc<ControllerRevision>>, raw: &RayClusterFleet) -> HistoryChange {
+    fn write(all: &mut Owned<ControllerRevision>, raw: &RayClusterFleet) -> HistoryChange {
         let fleet = ValidFleet::new(raw).unwrap();
         let change = History::new(&fleet, all).change(raw, &[]);
         if let Some(record) = &change.create {
-            all.insert(Key::of(record), Arc::new(record.clone()));
+            all.insert(Key::of(record), record.clone());
         }
         if let Some((name, number)) = &change.renumber {
             let key = Key::new("n", name);
             let record = ControllerRevision { revision: *number, ..(*all[&key]).clone() };
-            all.insert(key, Arc::new(record));
+            all.insert(key, record);
         }
         for name in &change.delete {
             all.remove(&Key::new("n", name));
@@ -267,7 +261,7 @@ mod tests {
 
     #[test]
     fn each_revision_is_recorded_once_and_numbered() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         assert!(write(&mut all, &with_args(&["--a"])).create.is_some());
         assert_eq!(write(&mut all, &with_args(&["--a"])), HistoryChange::default());
         write(&mut all, &with_args(&["--b"]));
@@ -278,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_revision_that_is_wanted_again_becomes_the_newest() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         write(&mut all, &with_args(&["--a"]));
         write(&mut all, &with_args(&["--b"]));
         let change = write(&mut all, &with_args(&["--a"]));
@@ -288,7 +282,7 @@ mod tests {
 
     #[test]
     fn old_revisions_beyond_the_limit_go_oldest_first() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         let limited = |args: &str| {
             let mut raw = with_args(&[args]);
             raw.spec.revision_history_limit = Some(1);
@@ -303,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_fleet_at_an_earlier_revision_has_the_scale_of_now() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         let old = with_args(&["--a"]);
         write(&mut all, &old);
         let wanted = ValidFleet::new(&old).unwrap().revision;
@@ -332,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_earlier_revision_is_found_whatever_is_wrong_with_the_spec_of_now() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         let old = with_args(&["--a"]);
         write(&mut all, &old);
         let wanted = ValidFleet::new(&old).unwrap().revision;
@@ -357,16 +351,15 @@ mod tests {
 
     #[test]
     fn a_record_as_it_is_read_is_as_good_as_it_was_made() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         let old = with_args(&["--a"]);
         write(&mut all, &old);
         let wanted = ValidFleet::new(&old).unwrap().revision;
         let read = |record: &Arc<ControllerRevision>| {
             let text = serde_json::to_string(&**record).unwrap();
-            Arc::new(crate::kubernetes::Watched::read(&text).unwrap().unwrap())
+            crate::kubernetes::Watched::read(&text).unwrap().unwrap()
         };
-        let read: BTreeMap<Key, Arc<ControllerRevision>> =
-            all.iter().map(|(key, record)| (key.clone(), read(record))).collect();
+        let read: Owned<ControllerRevision> = all.values().map(read).collect();
         assert!(read.values().all(|record| record.data.as_ref().unwrap().0.is_string()));
         let now = with_args(&["--b"]);
         let records = Records::of(&now, &read);
@@ -383,8 +376,8 @@ mod tests {
         let tolerations: Vec<Value> = (0..700).map(|n| json!({"key": format!("taint-{n}")})).collect();
         old.spec.template.spec["headGroupSpec"]["template"]["spec"]["tolerations"] = json!(tolerations);
         let fleet = ValidFleet::recorded(&old).unwrap();
-        let record = History::new(&fleet, &BTreeMap::new()).change(&old, &[]).create.unwrap();
-        let all = BTreeMap::from([(Key::of(&record), Arc::new(record))]);
+        let record = History::new(&fleet, &Owned::default()).change(&old, &[]).create.unwrap();
+        let all = Owned::from_iter([record]);
         assert_eq!(ValidFleet::new(&old).unwrap_err().len(), 1, "a change to it would be refused");
         let then = Records::of(&old, &all).fleet_at(&old, &fleet.revision).unwrap();
         assert_eq!(then.revision, fleet.revision);
@@ -395,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_older_engine_finds_its_model() {
-        let mut all = BTreeMap::new();
+        let mut all = Owned::default();
         let old = with_args(&["--a"]);
         write(&mut all, &old);
         let old_engine = ValidFleet::new(&old).unwrap().revision.engine.unwrap();

@@ -4,8 +4,10 @@
 
 mod kinds;
 mod members;
+mod owned;
 mod protected;
 mod scope;
+mod sets;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -20,13 +22,14 @@ use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use parking_lot::RwLock;
-use rayfleet_api::{NodeName, RayClusterFleet};
+use rayfleet_api::{GroupName, NodeName, RayClusterFleet};
 use rayfleet_core::capacity::{Alike, Claim, Tally};
 use rayfleet_core::observed::ObservedRay;
 use rayfleet_runtime::{Namespaces, Queue, Scope};
 
 pub(crate) use self::kinds::Warning;
 use self::members::Members;
+pub(crate) use self::owned::Owned;
 pub(crate) use self::protected::Protected;
 use self::scope::Lists;
 use super::endpoints::Listed;
@@ -99,7 +102,7 @@ pub(crate) struct Store {
     /// Fleets.
     pub fleets: BTreeMap<Key, Arc<RayClusterFleet>>,
     /// RayClusters that a fleet controls.
-    pub clusters: BTreeMap<GroupKey, Arc<DynamicObject>>,
+    pub clusters: Owned<DynamicObject, GroupName>,
     /// Pods of the whole cluster: those of fleets, and the others for what they take from the nodes.
     pods: BTreeMap<PodKey, Held>,
     /// Which pods belong to which RayCluster, and which RayClusters to which fleet.
@@ -117,7 +120,7 @@ pub(crate) struct Store {
     /// `PodDisruptionBudgets` made here.
     pub budgets: BTreeMap<Key, Arc<PodDisruptionBudget>>,
     /// ControllerRevisions made here.
-    pub revisions: BTreeMap<Key, Arc<ControllerRevision>>,
+    pub revisions: Owned<ControllerRevision>,
     /// Pods listed by EndpointSlices, by slice, with the version of the slice.
     slices: BTreeMap<Key, (u64, Listed)>,
     /// What slices say of a pod, by its UID.

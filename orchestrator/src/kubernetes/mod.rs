@@ -29,9 +29,9 @@ pub(crate) use capacity::Snapshot;
 pub(crate) use executor::{Executor, Made, Trial};
 pub(crate) use gate::Gate;
 pub(crate) use history::{History, HistoryChange, Model, Records};
-#[cfg(test)]
-pub(crate) use index::Warning;
 pub(crate) use index::{Index, KubeRay, Protected, Store};
+#[cfg(test)]
+pub(crate) use index::{Owned, Warning};
 pub(crate) use owners::{controls, is_orphan};
 pub(crate) use rayclusters::own_port;
 pub(crate) use rayfleet_runtime::{Key, WriteError};

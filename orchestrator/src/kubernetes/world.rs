@@ -56,7 +56,7 @@ pub(crate) fn groups_of(
         let uid = there.as_deref().or(group.uid.as_deref());
         groups.insert(group.name.clone(), uid.map(pods_of).unwrap_or_default());
     }
-    for (cluster_key, cluster) in within(&store.clusters, &key.namespace) {
+    for (cluster_key, cluster) in concerning(store, fleet) {
         if taken(fleet, cluster).is_some() {
             groups.entry(cluster_key.name.clone()).or_default();
         } else if owns(fleet, cluster)
@@ -122,11 +122,18 @@ fn taken(fleet: &RayClusterFleet, cluster: &DynamicObject) -> Option<String> {
 
 /// RayClusters that were made for a fleet of this name and are nobody's now, as `kubectl delete --cascade=orphan` leaves them.
 pub(crate) fn orphans_of(store: &Store, fleet: &RayClusterFleet) -> Vec<Arc<DynamicObject>> {
-    let (key, name) = (Key::of(fleet), fleet.name_any());
+    let name = fleet.name_any();
     let orphan =
         |cluster: &DynamicObject| is_orphan(cluster, &name) && cluster.metadata.deletion_timestamp.is_none();
-    let all = within(&store.clusters, &key.namespace).map(|(_, cluster)| cluster);
-    all.filter(|cluster| orphan(cluster)).cloned().collect()
+    concerning(store, fleet).map(|(_, cluster)| cluster).filter(|cluster| orphan(cluster)).cloned().collect()
+}
+
+/// RayClusters that the fleet controls or whose label names it: of no other one is anything to be said here.
+fn concerning<'a>(
+    store: &'a Store,
+    fleet: &RayClusterFleet,
+) -> impl Iterator<Item = (&'a GroupKey, &'a Arc<DynamicObject>)> + use<'a> {
+    store.clusters.concerning(&Key::of(fleet), fleet.metadata.uid.as_deref().unwrap_or_default())
 }
 
 /// A fleet of the same name may have been there before, and its RayClusters not yet be gone. Only who controls a RayCluster owns it.
@@ -151,9 +158,9 @@ fn is_plausible(fleet: &RayClusterFleet, cluster: &DynamicObject) -> bool {
 
 /// When the RayClusters were created that a fleet owns, one for each.
 pub(crate) fn owned_clusters(store: &Store, fleet: &RayClusterFleet) -> Vec<Option<Timestamp>> {
-    let all = within(&store.clusters, fleet.metadata.namespace.as_deref().unwrap_or_default());
     let created = |cluster: &DynamicObject| cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    all.filter(|(_, cluster)| owns(fleet, cluster)).map(|(_, cluster)| created(cluster)).collect()
+    let owned = concerning(store, fleet).filter(|(_, cluster)| owns(fleet, cluster));
+    owned.map(|(_, cluster)| created(cluster)).collect()
 }
 
 fn group(

@@ -379,7 +379,7 @@ fn clusters(fleet: &RayClusterFleet) -> Vec<DynamicObject> {
 
 fn record_of(fleet: &RayClusterFleet) -> ControllerRevision {
     let valid = ValidFleet::recorded(fleet).unwrap();
-    History::new(&valid, &BTreeMap::new()).change(fleet, &[]).create.unwrap()
+    History::new(&valid, &crate::kubernetes::Owned::default()).change(fleet, &[]).create.unwrap()
 }
 
 /// A bench whose API server has this fleet.

@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::raw_fleet;
-    use crate::kubernetes::{History, Key};
+    use crate::kubernetes::{History, Owned};
 
     #[test]
     fn a_fleet_is_checked_again_when_anything_that_counts_has_changed() {
@@ -172,12 +172,12 @@ mod tests {
             json!({"release": "2"});
         let fleet = checked.fleet(&raw).unwrap();
         assert_ne!(fleet.revision, wanted);
-        let nothing = BTreeMap::new();
+        let nothing = Owned::default();
         let none = Records::of(&raw, &nothing);
         assert!(checked.at(&none, &raw, &wanted).is_none());
         let of_old = ValidFleet::new(&old).unwrap();
         let record = History::new(&of_old, &nothing).change(&old, &[]).create.unwrap();
-        let known = |record: ControllerRevision| BTreeMap::from([(Key::of(&record), Arc::new(record))]);
+        let known = |record: ControllerRevision| Owned::from_iter([record]);
         let there = known(record.clone());
         let records = Records::of(&raw, &there);
         let then = checked.at(&records, &raw, &wanted).unwrap();

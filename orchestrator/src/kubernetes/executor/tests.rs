@@ -349,7 +349,7 @@ async fn a_service_of_an_earlier_fleet_of_the_name_is_adopted() {
             _ => Answer::Reply(200, object),
         }
     });
-    let record = crate::kubernetes::history::History::new(&fleet(), &std::collections::BTreeMap::default())
+    let record = crate::kubernetes::history::History::new(&fleet(), &crate::kubernetes::Owned::default())
         .change(&raw_fleet(), &[]);
     assert_eq!(bench.executor.ensure_service(&fleet(), &[], Some(8000)).await.unwrap(), Made::Ours);
     assert_eq!(bench.executor.write_history(&fleet(), record).await.unwrap(), Made::Ours);
@@ -383,7 +383,7 @@ async fn a_record_or_a_service_of_somebody_else_is_left_alone_whatever_its_label
             _ => Answer::Reply(200, object),
         }
     });
-    let record = crate::kubernetes::history::History::new(&fleet(), &std::collections::BTreeMap::default())
+    let record = crate::kubernetes::history::History::new(&fleet(), &crate::kubernetes::Owned::default())
         .change(&raw_fleet(), &[]);
     let written = bench.executor.write_history(&fleet(), record).await.unwrap();
     assert!(matches!(written, Made::Taken(whose) if whose.starts_with("of K k")));

@@ -84,14 +84,14 @@ fn fleet_of<K: Resource>(key: &Key, object: &K) -> Vec<Key> {
 
 /// Kinds that are kept as they are.
 macro_rules! owned {
-    ($kind:ty, $variant:ident, $field:ident) => {
+    ($kind:ty, $variant:ident, $field:ident, $kept:expr) => {
         impl Indexed for $kind {
             const KIND: Kind = Kind::$variant;
             kept!($field);
             fn apply(self, store: &mut Store) -> Vec<Key> {
                 let key = self.key();
                 let fleets = fleet_of(&key, &self);
-                store.$field.insert(key, Arc::new(self));
+                store.$field.insert(key, $kept(self));
                 fleets
             }
             fn remove(key: &Key, store: &mut Store) -> Vec<Key> {
@@ -102,9 +102,9 @@ macro_rules! owned {
     };
 }
 
-owned!(Service, Service, services);
-owned!(ControllerRevision, Revision, revisions);
-owned!(PodDisruptionBudget, Budget, budgets);
+owned!(Service, Service, services, Arc::new);
+owned!(ControllerRevision, Revision, revisions, std::convert::identity);
+owned!(PodDisruptionBudget, Budget, budgets, Arc::new);
 
 /// The fleets of a pod: of the RayCluster that controls it, and, while nobody knows that, the one that its labels name.
 pub(super) fn fleets_of_pod(store: &Store, key: &PodKey, member: Option<&Member>) -> Vec<Key> {
@@ -191,7 +191,7 @@ impl Indexed for DynamicObject {
         let mut fleets = take_out(&key, store);
         store.members.add_cluster(&key, &self.uid().unwrap_or_default());
         fleets.extend(fleet_of_cluster(&key, &self));
-        store.clusters.insert(key, Arc::new(self));
+        store.clusters.insert(key, self);
         fleets.dedup();
         fleets
     }

@@ -2,8 +2,11 @@
 //! by UID, so that neither a copied label nor a name that was used before makes it so, and within one namespace: anybody may write the UID
 //! of another namespace's RayCluster into an owner reference.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use rayfleet_api::PodName;
+
+use super::sets::Sets;
 use crate::kubernetes::pods::Member;
 use crate::kubernetes::{GroupKey, Key, PodKey};
 
@@ -11,43 +14,28 @@ use crate::kubernetes::{GroupKey, Key, PodKey};
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     /// Pods by namespace and UID of the RayCluster that controls them, known or not.
-    pods: Sets,
+    pods: Sets<PodName>,
     /// Pods by the fleet that their labels name.
-    labelled: Sets,
+    labelled: Sets<PodName>,
     /// RayClusters by namespace and their own UID.
     cluster: BTreeMap<Key, GroupKey>,
     /// Pods by their own UID.
     pod: BTreeMap<String, PodKey>,
 }
 
-/// Sets of names; none is empty.
-#[derive(Debug, Default)]
-struct Sets(BTreeMap<Key, BTreeSet<PodKey>>);
-
-impl Sets {
-    fn add(&mut self, of: Key, key: &PodKey) {
-        self.0.entry(of).or_default().insert(key.clone());
-    }
-
-    fn remove(&mut self, of: &Key, key: &PodKey) {
-        if let Some(set) = self.0.get_mut(of) {
-            set.remove(key);
-            if set.is_empty() {
-                self.0.remove(of);
-            }
-        }
-    }
-}
-
 impl Members {
     /// Pods that the RayCluster of this UID controls, in its namespace.
-    pub(crate) fn of_cluster(&self, namespace: &str, uid: &str) -> impl Iterator<Item = &PodKey> {
-        self.pods.0.get(&Key::<String>::new(namespace, uid)).into_iter().flatten()
+    pub(crate) fn of_cluster<'a>(
+        &'a self,
+        namespace: &str,
+        uid: &str,
+    ) -> impl Iterator<Item = &'a PodKey> + use<'a> {
+        self.pods.of(&Key::new(namespace, uid))
     }
 
     /// Pods whose labels name a fleet, whoever controls them.
-    pub(crate) fn labelled(&self, fleet: &Key) -> impl Iterator<Item = &PodKey> {
-        self.labelled.0.get(fleet).into_iter().flatten()
+    pub(crate) fn labelled<'a>(&'a self, fleet: &Key) -> impl Iterator<Item = &'a PodKey> + use<'a> {
+        self.labelled.of(fleet)
     }
 
     /// The RayCluster of this UID, if it is in this namespace.

@@ -11,6 +11,10 @@ use kube::Client;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_orchestrator::{Namespaces, Orchestrator};
 
+/// Threads of the runtime free what others have allocated, all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The controller for RayClusterFleets: fleets of RayClusters that serve models too large for one node.
 #[derive(Parser)]
 #[command(

@@ -58,7 +58,8 @@ pub(crate) struct FleetReconciler {
 impl Reconciler for FleetReconciler {
     type Key = Key;
     type State = FleetState;
-    const PARALLEL: usize = 16;
+    /// What a pass waits for are answers of the API server, a second and more each when a thousand fleets start at once.
+    const PARALLEL: usize = 64;
 
     fn queue(&self) -> &Queue<Key> {
         &self.index.fleet_queue

@@ -1,0 +1,126 @@
+//! The catalogue against what is published: counts of parameters, bytes, and shapes that are known to run.
+
+use rayfleet_templates::{Catalogue, Choice, Demand, Entry, Model, choose, parameters, rank};
+
+fn catalogue() -> Catalogue {
+    Catalogue::embedded().unwrap()
+}
+
+fn reckoned(catalogue: &Catalogue) -> impl Iterator<Item = &Entry> {
+    catalogue.models.iter().filter(|entry| entry.config.is_some())
+}
+
+#[test]
+fn every_count_is_within_half_a_percent_of_the_published_one() {
+    let catalogue = catalogue();
+    let mut checked = 0;
+    for entry in reckoned(&catalogue) {
+        let model = entry.model(&entry.precisions[0]).unwrap();
+        let mut total = parameters::total(&model);
+        if entry.published.with_prediction_layers {
+            total += parameters::prediction_layer(&model) * u128::from(model.prediction_layers);
+        }
+        let published = u128::from(entry.published.parameters);
+        let off = total.abs_diff(published);
+        assert!(off * 200 <= published, "{}: {total} against {published}", entry.name);
+        checked += 1;
+    }
+    assert_eq!(checked, 15, "all but the one whose configuration was not found");
+}
+
+/// What the model hub counts, to the last one: known for models without a vision tower or prediction layers.
+#[test]
+fn some_counts_are_exact() {
+    let catalogue = catalogue();
+    let of = |name: &str| parameters::total(&catalogue.model(name, None).unwrap());
+    assert_eq!(of("llama-3.1-405b"), 405_853_388_800);
+    assert_eq!(of("qwen3-235b"), 235_093_634_560);
+    assert_eq!(of("qwen3-coder-480b"), 480_154_875_392);
+    assert_eq!(of("gpt-oss-120b"), 116_829_156_672);
+}
+
+/// The recipes reckon parameters × bytes × 1.2; our bytes are exact. So they must lie below the minimum, and
+/// 1.2 times them near it, unless the recipe counts otherwise.
+#[test]
+fn bytes_agree_with_the_minima_of_the_recipes() {
+    let catalogue = catalogue();
+    let mut checked = 0;
+    for entry in reckoned(&catalogue) {
+        for checkpoint in &entry.precisions {
+            let Some(minimum) = checkpoint.recipe_minimum_gb else { continue };
+            let bytes = rank::checkpoint(&entry.model(checkpoint).unwrap());
+            let (name, ratio) = (format!("{} {}", entry.name, checkpoint.name), percent(bytes, minimum));
+            println!("{name}: {bytes} bytes, with 20 % more {ratio} % of {minimum} GB");
+            let expected = match (entry.name.as_str(), checkpoint.name.as_str()) {
+                // Half a byte for every number, without scales and without what stays in two bytes.
+                (_, "nvfp4") => 110..=150,
+                // 1.02 bytes a number: not times 1.2.
+                ("qwen3-235b", "fp8") => 115..=122,
+                // Half a byte for every number of 1600 billion.
+                ("deepseek-v4-pro", _) => 100..=112,
+                // The recipe rounds up to what one GPU has.
+                ("gpt-oss-120b", _) => 75..=90,
+                _ => 96..=105,
+            };
+            assert!(expected.contains(&ratio), "{name}: {ratio} % of the minimum");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 23);
+}
+
+fn percent(bytes: u64, minimum_gb: u64) -> u64 {
+    bytes * 12 / 10 / (minimum_gb * 10_000_000)
+}
+
+fn chosen(model: &str, precision: &str, gpu: &str) -> Choice {
+    let catalogue = catalogue();
+    let model: Model = catalogue.model(model, Some(precision)).unwrap();
+    choose(&model, catalogue.gpu(gpu).unwrap(), &Demand::default())
+}
+
+fn shape(model: &str, precision: &str, gpu: &str) -> (u32, u32, u32) {
+    let choice = chosen(model, precision, gpu);
+    let shape = choice.chosen.unwrap_or_else(|| panic!("{model} {precision} {gpu} fits nowhere")).shape;
+    (shape.nodes, shape.tensor, shape.pipeline)
+}
+
+/// Shapes that vLLM's recipes and the models' makers name.
+#[test]
+fn known_shapes_are_found() {
+    assert_eq!(shape("llama-3.1-405b", "bf16", "h100"), (2, 8, 2));
+    assert_eq!(shape("llama-3.1-405b", "fp8", "h100"), (1, 8, 1));
+    assert_eq!(shape("deepseek-v3", "fp8", "h200"), (1, 8, 1));
+    assert_eq!(shape("deepseek-v3", "fp8", "h100"), (2, 8, 2));
+    assert_eq!(shape("deepseek-r1", "fp8", "h200"), (1, 8, 1));
+    assert_eq!(shape("kimi-k2", "fp8", "h200"), (2, 8, 2));
+    assert_eq!(shape("kimi-k2.5", "int4", "h200"), (1, 8, 1));
+    assert_eq!(shape("glm-5", "bf16", "h200"), (2, 8, 2));
+    assert_eq!(shape("glm-5", "fp8", "h200"), (1, 8, 1));
+    assert_eq!(shape("qwen3-coder-480b", "bf16", "h200"), (1, 8, 1));
+    assert_eq!(shape("deepseek-v4-pro", "fp8", "b300"), (1, 4, 1));
+    assert_eq!(shape("gpt-oss-120b", "mxfp4", "h100"), (1, 1, 1));
+}
+
+#[test]
+fn every_model_fits_somewhere_and_every_choice_is_json() {
+    let catalogue = catalogue();
+    for entry in reckoned(&catalogue) {
+        for checkpoint in &entry.precisions {
+            let model = entry.model(checkpoint).unwrap();
+            for gpu in &catalogue.gpus {
+                let choice = choose(&model, gpu, &Demand { context: Some(8192), ..Demand::default() });
+                let name = format!("{} {} on {}", entry.name, checkpoint.name, gpu.name);
+                let fit = choice.chosen.as_ref().unwrap_or_else(|| panic!("{name} fits nowhere"));
+                assert!(fit.fits() && fit.sequences >= 1 && fit.longest_context == 8192, "{name}");
+                assert_eq!(fit.gpus, fit.shape.nodes * fit.shape.gpus_per_node, "{name}");
+                assert!(
+                    fit.shape.gpus_per_node.is_multiple_of(fit.shape.tensor),
+                    "{name}: a stage within a node"
+                );
+                let json = serde_json::to_value(&choice).unwrap();
+                assert_eq!(json["chosen"]["shape"]["tensor"], fit.shape.tensor, "{name}");
+            }
+        }
+    }
+}

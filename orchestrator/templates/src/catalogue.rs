@@ -125,6 +125,7 @@ const MODELS: &[(&str, &str)] = files![
     "deepseek-r1",
     "deepseek-v3",
     "deepseek-v3.2",
+    "deepseek-v4-flash",
     "deepseek-v4-pro",
     "glm-4.6",
     "glm-5",

@@ -13,15 +13,15 @@ use crate::parameters;
 use crate::rank::{Indivisible, RankMemory, Weights, checkpoint};
 use crate::stages::stages;
 
-/// vLLM's default `--gpu-memory-utilization`, in thousandths (vllm/config/cache.py of 0.32: 0.92; 0.9 until
+/// vLLM's default `--gpu-memory-utilization`, in thousandths (`vllm/config/cache.py` of 0.32: 0.92; 0.9 until
 /// 0.19).
 pub const UTILIZATION_PERMILLE: u32 = 920;
 
 /// The most ranks of an engine (`Shape::MOST_RANKS` of ray-bridge).
 pub const MOST_RANKS: u32 = 1024;
 
-/// The most shapes beside the chosen one that a choice lists.
-const MOST_ALTERNATIVES: usize = 8;
+/// The most shapes beside the chosen one with the same number of GPUs that a choice lists.
+const MOST_ALIKE: usize = 2;
 
 /// What an engine is asked to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -171,8 +171,9 @@ pub struct Choice {
     pub demand: Demand,
     /// The smallest shape that fits: fewest nodes, then fewest GPUs, then fewest stages.
     pub chosen: Option<Fit>,
-    /// Other shapes: those that fit on no more than one node more, and the one before the chosen shape that
-    /// comes nearest; if none fits, the one of all that comes nearest.
+    /// Other shapes: those that fit on no more than one node more, at most two with the same number of GPUs,
+    /// those with the fewest stages; last, the largest shape that is smaller than the chosen one and does not
+    /// fit. If none fits: the one with the fewest bytes missing.
     pub alternatives: Vec<Fit>,
     /// Tensor ranks that are not possible.
     pub refused: Vec<Refused>,
@@ -203,9 +204,10 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         }
     }
     let mut chosen: Option<Fit> = None;
-    let (mut nearest, mut alternatives): (Option<Fit>, Vec<Fit>) = (None, Vec::new());
+    let (mut smaller, mut nearest): (Option<Fit>, Option<Fit>) = (None, None);
+    let mut alternatives: Vec<Fit> = Vec::new();
     for nodes in 1..=nodes {
-        if chosen.as_ref().is_some_and(|fit: &Fit| nodes > fit.shape.nodes + 1) {
+        if chosen.as_ref().is_some_and(|fit| nodes > fit.shape.nodes + 1) {
             break;
         }
         let mut fits = shapes(&weights, nodes, per_node, model.layers.len())
@@ -213,17 +215,21 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
             .collect::<Vec<_>>();
         fits.sort_by_key(|fit| (fit.gpus, fit.shape.pipeline));
         for fit in fits {
-            match (fit.fits(), chosen.is_some()) {
-                (true, false) => chosen = Some(fit),
-                (true, true) if alternatives.len() < MOST_ALTERNATIVES => alternatives.push(fit),
-                (false, false) if nearest.as_ref().is_none_or(|found| fit.missing < found.missing) => {
-                    nearest = Some(fit);
+            if !fit.fits() {
+                if chosen.is_none() {
+                    nearest = nearest.filter(|found| found.missing <= fit.missing).or(Some(fit.clone()));
+                    smaller = smaller.filter(|found| found.gpus >= fit.gpus).or(Some(fit));
                 }
-                _ => {}
+            } else if chosen.is_none() {
+                chosen = Some(fit);
+            } else if alternatives.iter().chain(&chosen).filter(|other| other.gpus == fit.gpus).count()
+                < 1 + MOST_ALIKE
+            {
+                alternatives.push(fit);
             }
         }
     }
-    alternatives.extend(nearest);
+    alternatives.extend(if chosen.is_some() { smaller } else { nearest });
     let tensor = chosen.as_ref().map_or(1, |fit| fit.shape.tensor);
     Choice {
         parameters: u64::try_from(parameters::total(model)).unwrap_or(u64::MAX),
@@ -239,12 +245,12 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
 }
 
 /// Shapes on so many nodes. On several nodes all their GPUs are used; on one, any part that divides it.
-fn shapes<'a>(
-    weights: &'a [(u32, Weights)],
+fn shapes(
+    weights: &[(u32, Weights)],
     nodes: u32,
     per_node: u32,
     layers: usize,
-) -> impl Iterator<Item = (Shape, &'a Weights)> {
+) -> impl Iterator<Item = (Shape, &Weights)> {
     weights.iter().flat_map(move |(tensor, weights)| {
         let all = nodes * per_node;
         (1..=all / tensor).filter_map(move |pipeline| {
@@ -285,6 +291,9 @@ impl Room<'_> {
         let count = u32::try_from(self.model.layers.len()).unwrap_or(u32::MAX);
         let ranges = stages(count, shape.pipeline);
         let tensor = u64::from(shape.tensor);
+        let in_flight = self.step.in_flight(shape.pipeline);
+        let need =
+            |layers: &[Layer], context: u64| cache::need(layers, tensor, self.demand.kv, context, in_flight);
         let stages: Vec<Stage> = ranges
             .iter()
             .map(|range| {
@@ -295,7 +304,7 @@ impl Room<'_> {
                     layers: range.end - range.start,
                     weights: weights.stage(range),
                     overhead: Overhead::of(self.model, layers, (tensor, last), self.step),
-                    cache: self.need(layers, tensor, self.context),
+                    cache: need(layers, self.context),
                     cache_bytes: 0,
                     usable: self.usable,
                     missing: 0,
@@ -307,7 +316,7 @@ impl Room<'_> {
             .collect();
         let holds = |context: u64| {
             let mut all = ranges.iter().zip(&stages);
-            all.all(|(range, stage)| self.need(self.layers(range), tensor, context).of(1) <= stage.room())
+            all.all(|(range, stage)| need(self.layers(range), context).of(1) <= stage.room())
         };
         Fit {
             shape,
@@ -321,10 +330,6 @@ impl Room<'_> {
 
     fn layers(&self, range: &std::ops::Range<u32>) -> &[Layer] {
         self.model.layers.get(range.start as usize..range.end as usize).unwrap_or_default()
-    }
-
-    fn need(&self, layers: &[Layer], tensor: u64, context: u64) -> CacheNeed {
-        cache::need(layers, tensor, self.demand.kv, context, self.step.tokens)
     }
 }
 

@@ -5,7 +5,9 @@
 use serde_json::Value;
 
 use crate::config::{ConfigError, Fields, MOST_LAYERS};
-use crate::model::{Attention, Compressed, Experts, FeedForward, Grouped, Latent, Layer, Linear, Model};
+use crate::model::{
+    Attention, Bias, Compressed, Experts, FeedForward, Grouped, Latent, Layer, Linear, Model,
+};
 use crate::quantization::Quantization;
 
 const WIDTH: u64 = 1 << 20;
@@ -105,7 +107,7 @@ fn grouped(fields: Fields<'_>) -> Result<Grouped, ConfigError> {
         heads,
         kv_heads: fields.number_or("num_key_value_heads", heads, HEADS)?.max(1),
         head_dim,
-        bias: fields.flag("attention_bias", false),
+        bias: if fields.flag("attention_bias", false) { Bias::Inputs } else { Bias::None },
         ..Grouped::default()
     })
 }
@@ -117,10 +119,11 @@ fn feed_forward(fields: Fields<'_>, name: &str) -> Result<FeedForward, ConfigErr
 /// llama, mistral, qwen2: every layer the same. Qwen 2 always has biases of queries, keys and values.
 fn dense(fields: Fields<'_>, _layer: u64) -> Result<Layer, ConfigError> {
     let mut attention = grouped(fields)?;
-    attention.output_bias = attention.bias;
-    if fields.text("model_type") == Some("qwen2") {
-        (attention.bias, attention.output_bias) = (true, false);
-    }
+    attention.bias = match attention.bias {
+        _ if fields.text("model_type") == Some("qwen2") => Bias::Inputs,
+        Bias::None => Bias::None,
+        _ => Bias::All,
+    };
     Ok(Layer {
         attention: Attention::Grouped(attention),
         feed_forward: feed_forward(fields, "intermediate_size")?,
@@ -162,7 +165,7 @@ fn qwen3_moe(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
         return Err(fields.error("mlp_only_layers", "has more entries than a model has layers", cure));
     }
     let only_dense = listed.iter().any(|value| value.as_u64() == Some(layer));
-    let feed_forward = if only_dense || (layer + 1) % step != 0 {
+    let feed_forward = if only_dense || !(layer + 1).is_multiple_of(step) {
         feed_forward(fields, "intermediate_size")?
     } else {
         FeedForward::Experts(experts(fields, "num_experts")?)
@@ -175,7 +178,7 @@ fn qwen3_5(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let interval = fields.number_or("full_attention_interval", 4, MOST_LAYERS)?.max(1);
     let full = match layer_type(fields, layer)? {
         Some(name) => name == "full_attention",
-        None => (layer + 1) % interval == 0,
+        None => (layer + 1).is_multiple_of(interval),
     };
     let attention = if full {
         let attention = grouped(fields)?;
@@ -196,7 +199,7 @@ fn qwen3_5(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
 }
 
 /// The name that `layer_types` has for a layer.
-fn layer_type<'a>(fields: Fields<'a>, layer: u64) -> Result<Option<&'a str>, ConfigError> {
+fn layer_type(fields: Fields<'_>, layer: u64) -> Result<Option<&str>, ConfigError> {
     let Some(types) = fields.list("layer_types") else { return Ok(None) };
     let found = usize::try_from(layer).ok().and_then(|index| types.get(index)).and_then(Value::as_str);
     found.map(Some).ok_or_else(|| {
@@ -205,12 +208,13 @@ fn layer_type<'a>(fields: Fields<'a>, layer: u64) -> Result<Option<&'a str>, Con
 }
 
 /// Shared experts as wide as so many routed ones.
-fn with_shared(fields: Fields<'_>, experts: Experts) -> Result<Experts, ConfigError> {
+fn with_shared(fields: Fields<'_>, mut experts: Experts) -> Result<Experts, ConfigError> {
     let count = fields.number_or("n_shared_experts", 0, 1024)?;
-    Ok(Experts { shared: count * experts.intermediate, correction: true, ..experts })
+    (experts.shared, experts.correction) = (count * experts.intermediate, true);
+    Ok(experts)
 }
 
-/// deepseek_v3, deepseek_v32, kimi_k2, glm_moe_dsa: latent attention; experts after the first dense layers.
+/// `deepseek_v3`, `deepseek_v32`, `kimi_k2`, `glm_moe_dsa`: latent attention; experts after the first dense layers.
 fn latent(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let index = match fields.optional("index_n_heads", HEADS)? {
         Some(heads) => Some((heads, fields.number("index_head_dim", HEADS)?)),
@@ -227,7 +231,7 @@ fn latent(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     });
     let dense = fields.number_or("first_k_dense_replace", 0, MOST_LAYERS)?;
     let every = fields.number_or("moe_layer_freq", 1, MOST_LAYERS)?.max(1);
-    let feed_forward = if layer < dense || layer % every != 0 {
+    let feed_forward = if layer < dense || !layer.is_multiple_of(every) {
         feed_forward(fields, "intermediate_size")?
     } else {
         FeedForward::Experts(with_shared(fields, experts(fields, "n_routed_experts")?)?)
@@ -235,7 +239,7 @@ fn latent(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     Ok(Layer { attention, feed_forward })
 }
 
-/// deepseek_v4: `compress_ratios` says how each layer's cache is compressed; experts in every layer.
+/// `deepseek_v4`: `compress_ratios` says how each layer's cache is compressed; experts in every layer.
 fn compressed(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let ratio = usize::try_from(layer)
         .ok()
@@ -265,7 +269,7 @@ fn compressed(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     Ok(Layer { attention, feed_forward: FeedForward::Experts(Experts { correction, ..experts }) })
 }
 
-/// glm4_moe: grouped attention with norms and biases; experts after the first dense layers.
+/// `glm4_moe`: grouped attention with norms and biases; experts after the first dense layers.
 fn glm4(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let attention = grouped(fields)?;
     let norms = if fields.flag("use_qk_norm", false) { 2 * attention.head_dim } else { 0 };
@@ -277,8 +281,8 @@ fn glm4(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     Ok(Layer { attention: Attention::Grouped(Grouped { norms, ..attention }), feed_forward })
 }
 
-/// minimax_m3: `moe_layer_freq` and `sparse_attention_freq` have one number a layer. An index has as many
-/// heads as there are key-value heads (vllm/models/minimax_m3/nvidia/model.py).
+/// `minimax_m3`: `moe_layer_freq` and `sparse_attention_freq` have one number a layer. An index has as many
+/// heads as there are key-value heads (`vllm/models/minimax_m3/nvidia/model.py`).
 fn minimax_m3(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let sparse =
         fields.object("sparse_attention_config").map(|map| Fields::new(map, "sparse_attention_config"));
@@ -323,9 +327,9 @@ fn llama4(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let step = fields.number_or("interleave_moe_layer_step", 1, MOST_LAYERS)?.max(1);
     let every = fields.number_or("no_rope_layer_interval", 4, MOST_LAYERS)?.max(1);
     let chunk = fields.optional("attention_chunk_size", TOKENS)?.filter(|&chunk| chunk > 0);
-    let window = if (layer + 1) % every == 0 { None } else { chunk };
+    let window = if (layer + 1).is_multiple_of(every) { None } else { chunk };
     let attention = Attention::Grouped(Grouped { window, ..grouped(fields)? });
-    let feed_forward = if (layer + 1) % step == 0 {
+    let feed_forward = if (layer + 1).is_multiple_of(step) {
         let width = intermediate(fields, "intermediate_size")?;
         FeedForward::Experts(Experts {
             experts: fields.number("num_local_experts", EXPERTS)?,
@@ -342,15 +346,15 @@ fn llama4(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     Ok(Layer { attention, feed_forward })
 }
 
-/// gpt_oss: biases everywhere, sinks, and layers that see a window by `layer_types`.
+/// `gpt_oss`: biases everywhere, sinks, and layers that see a window by `layer_types`.
 fn gpt_oss(fields: Fields<'_>, layer: u64) -> Result<Layer, ConfigError> {
     let sliding = match layer_type(fields, layer)? {
         Some(name) => name == "sliding_attention",
-        None => layer % 2 == 0,
+        None => layer.is_multiple_of(2),
     };
     let window = if sliding { Some(fields.number("sliding_window", TOKENS)?) } else { None };
-    let bias = fields.flag("attention_bias", true);
-    let attention = Grouped { window, bias, output_bias: bias, sinks: true, ..grouped(fields)? };
+    let bias = if fields.flag("attention_bias", true) { Bias::All } else { Bias::None };
+    let attention = Grouped { window, bias, sinks: true, ..grouped(fields)? };
     let experts = Experts {
         experts: fields.number("num_local_experts", EXPERTS)?,
         per_token: fields.number("num_experts_per_tok", EXPERTS)?,

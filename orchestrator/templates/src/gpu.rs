@@ -10,7 +10,7 @@ pub struct Gpu {
     pub name: String,
     /// As people write it.
     pub title: String,
-    /// Memory that a program sees, in MiB: what PyTorch reports (`total_memory` of the device), which is less
+    /// Memory that a program sees, in MiB: what `PyTorch` reports (`total_memory` of the device), which is less
     /// than what is printed on the box, and what vLLM takes its fraction of.
     pub memory_mib: u64,
     /// Where that number is from.
@@ -27,7 +27,7 @@ pub struct Gpu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Link {
-    /// NVLink, every GPU with every other.
+    /// `NVLink`, every GPU with every other.
     NvLink,
     /// Infinity Fabric.
     InfinityFabric,
@@ -53,7 +53,7 @@ impl Gpu {
     }
 
     /// Bytes that vLLM uses of it: `ceil(total × gpu_memory_utilization)` (`request_memory` in
-    /// vllm/v1/worker/utils.py), rounded down here. `permille` is the fraction in thousandths.
+    /// `vllm/v1/worker/utils.py`), rounded down here. `permille` is the fraction in thousandths.
     pub fn usable(&self, permille: u32) -> u64 {
         let share = u128::from(self.memory()) * u128::from(permille.min(1000)) / 1000;
         u64::try_from(share).unwrap_or(u64::MAX)

@@ -5,7 +5,7 @@
 //! `vllm/...` where a rule of it is followed. Bytes are bytes; GB is 10^9 bytes and GiB 2^30 of them.
 //!
 //! Not modelled: data, context and expert parallelism (expert parallelism moves experts between the ranks of
-//! a stage, their sum stays), speculative decoding and the prediction layers that only it loads, LoRA,
+//! a stage, their sum stays), speculative decoding and the prediction layers that only it loads, `LoRA`,
 //! offloading, and pages of caches that vLLM makes larger so that layers of several kinds can share them.
 
 pub mod cache;

@@ -51,6 +51,18 @@ pub enum Attention {
     Linear(Linear),
 }
 
+/// Which projections of attention have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// Those to queries, keys and values.
+    Inputs,
+    /// Those and the output.
+    All,
+}
+
 /// Grouped-query attention.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grouped {
@@ -62,17 +74,15 @@ pub struct Grouped {
     pub head_dim: u64,
     /// Only so many tokens back are seen.
     pub window: Option<u64>,
-    /// Queries, keys and values have a bias.
-    pub bias: bool,
-    /// The output has a bias.
-    pub output_bias: bool,
+    /// Which of its projections have a bias.
+    pub bias: Bias,
     /// Weights of the norms of queries and keys, in all.
     pub norms: u64,
     /// The output passes a gate as wide as the queries.
     pub gate: bool,
     /// One learned sink a head.
     pub sinks: bool,
-    /// Heads and width of an index that selects blocks (MiniMax M3).
+    /// Heads and width of an index that selects blocks (`MiniMax M3`).
     pub index: Option<(u64, u64)>,
 }
 

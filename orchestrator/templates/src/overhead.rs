@@ -1,5 +1,5 @@
 //! What the engine needs on a GPU beside weights and cache. Estimates, with the reason of each: vLLM measures
-//! them when it starts (`determine_available_memory` in vllm/v1/worker/gpu_worker.py).
+//! them when it starts (`determine_available_memory` in `vllm/v1/worker/gpu_worker.py`).
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ const COMMUNICATION: [u64; 2] = [358_612_992, 411_041_792];
 const LEAST_ACTIVATION: u64 = 70 << 20;
 
 /// vLLM's default limits of a step: they depend on the memory of a GPU (`get_batch_defaults` in
-/// vllm/engine/arg_utils.py, for the API server).
+/// `vllm/engine/arg_utils.py`, for the API server).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
@@ -36,6 +36,12 @@ impl Step {
             70.. if !gpu.name.starts_with("a100") => Self { tokens: 8192, sequences: 1024 },
             _ => Self { tokens: 2048, sequences: 256 },
         }
+    }
+
+    /// Tokens in steps that have not ended: each stage works on one, and one more is prepared
+    /// (`max_in_flight_tokens` in `vllm/config/vllm.py`, the most of its cases).
+    pub fn in_flight(self, pipeline: u32) -> u64 {
+        self.tokens.saturating_mul(u64::from(pipeline) + 1)
     }
 }
 

@@ -4,10 +4,10 @@
 //! The splits are those of vLLM 0.32: `ColumnParallelLinear` splits outputs, `RowParallelLinear` inputs,
 //! `QKVParallelLinear` gives each rank whole key-value heads and copies them if there are fewer than ranks,
 //! `ReplicatedLinear`, `disable_tp=True`, norms and routers (`GateLinear`) are on every rank
-//! (vllm/model_executor/layers/linear.py and the models named below).
+//! (`vllm/model_executor/layers/linear.py` and the models named below).
 
 use crate::model::{
-    Attention, Compressed, Experts, FeedForward, Group, Grouped, Latent, Layer, Linear, Model,
+    Attention, Bias, Compressed, Experts, FeedForward, Group, Grouped, Latent, Layer, Linear, Model,
 };
 
 /// One matrix, or several of the same size.
@@ -166,11 +166,11 @@ fn grouped(hidden: u64, found: &Grouped, all: &mut Vec<Matrix>) {
     if found.norms > 0 {
         all.push(Matrix::vector("self_attn.norms", found.norms));
     }
-    if found.bias {
+    if found.bias != Bias::None {
         all.push(Matrix::plain("self_attn.q_proj.bias", Norms, (queries, 1), Split::Outputs));
         all.push(Matrix::plain("self_attn.kv.bias", Norms, (2 * keys, 1), kv));
     }
-    if found.output_bias {
+    if found.bias == Bias::All {
         all.push(Matrix::vector("self_attn.o_proj.bias", hidden));
     }
     if found.sinks {
@@ -187,7 +187,7 @@ fn grouped(hidden: u64, found: &Grouped, all: &mut Vec<Matrix>) {
     }
 }
 
-/// vllm/model_executor/models/deepseek_v2.py: projections to latents are on every rank, as is the index.
+/// `vllm/model_executor/models/deepseek_v2.py`: projections to latents are on every rank, as is the index.
 fn latent(hidden: u64, found: &Latent, all: &mut Vec<Matrix>) {
     use Group::{Attention, Index};
     let head = found.nope + found.rope;
@@ -220,7 +220,7 @@ fn latent(hidden: u64, found: &Latent, all: &mut Vec<Matrix>) {
     }
 }
 
-/// vllm/models/deepseek_v4/attention.py and compressor.py: compressors are plain and on every rank.
+/// `vllm/models/deepseek_v4/attention.py` and compressor.py: compressors are plain and on every rank.
 fn compressed(hidden: u64, found: &Compressed, all: &mut Vec<Matrix>) {
     use Group::{Attention, Index, Norms};
     let queries = found.heads * found.head_dim;
@@ -259,7 +259,7 @@ fn compressed(hidden: u64, found: &Compressed, all: &mut Vec<Matrix>) {
     }
 }
 
-/// vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py.
+/// `vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py`.
 fn linear(hidden: u64, found: &Linear, all: &mut Vec<Matrix>) {
     use Group::{Attention, Norms};
     let (keys, values) = (found.key_heads * found.key_dim, found.value_heads * found.value_dim);

@@ -15,7 +15,7 @@ pub enum Precision {
     /// One byte, and one float32 scale a row.
     Fp8Channel,
     /// One byte, and one float32 scale a block of so many rows and columns
-    /// (vllm/model_executor/layers/quantization/fp8.py).
+    /// (`vllm/model_executor/layers/quantization/fp8.py`).
     Fp8Block {
         /// Rows of a block: outputs.
         rows: u64,

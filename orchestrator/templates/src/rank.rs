@@ -10,16 +10,16 @@ use crate::parameters::{self, Kind, Matrix, Split};
 use crate::precision::Precision;
 
 /// vLLM pads a vocabulary to a multiple of this before it splits it (`DEFAULT_VOCAB_PADDING_SIZE` in
-/// vllm/model_executor/layers/vocab_parallel_embedding.py).
+/// `vllm/model_executor/layers/vocab_parallel_embedding.py`).
 pub const VOCABULARY_MULTIPLE: u64 = 64;
 
 /// Experts in MXFP4 are padded to multiples of these: 256 in the width of the model, 128 in a rank's part of
 /// an expert. The largest of what the kernels ask for (`mxfp4_round_up_hidden_size_and_intermediate_size` in
-/// vllm/model_executor/layers/fused_moe/oracle/mxfp4.py).
+/// `vllm/model_executor/layers/fused_moe/oracle/mxfp4.py`).
 const MXFP4_MULTIPLES: (u64, u64) = (256, 128);
 
 /// The finest blocks to which vLLM refines the scales of FP8 experts that a rank's part would cut
-/// (`refine_fp8_moe_block_shape` in vllm/model_executor/layers/fused_moe/oracle/fp8.py).
+/// (`refine_fp8_moe_block_shape` in `vllm/model_executor/layers/fused_moe/oracle/fp8.py`).
 const FINEST_BLOCK: u64 = 32;
 
 /// Why vLLM cannot split a model over so many tensor ranks.
@@ -64,7 +64,7 @@ pub struct RankMemory {
     pub weights: BTreeMap<Group, u64>,
     /// Bytes that vLLM makes from weights and keeps beside them: the two halves of `kv_b_proj` in two bytes
     /// each, with which latent attention decodes (`W_UK_T`, `W_UV` in
-    /// vllm/model_executor/layers/attention/mla_attention.py).
+    /// `vllm/model_executor/layers/attention/mla_attention.py`).
     pub derived: u64,
 }
 
@@ -182,8 +182,8 @@ fn memory(model: &Model, matrices: &[Matrix], prefix: &str, tensor: u64) -> Resu
     Ok(memory)
 }
 
-/// Heads must be whole on a rank (`verify_with_parallel_config` in vllm/config/model.py; state shapes in
-/// vllm/model_executor/layers/mamba/mamba_utils.py; groups of the output in deepseek_v4/attention.py).
+/// Heads must be whole on a rank (`verify_with_parallel_config` in `vllm/config/model.py`; state shapes in
+/// `vllm/model_executor/layers/mamba/mamba_utils.py`; groups of the output in `deepseek_v4/attention.py`).
 fn heads(attention: &Attention, tensor: u64) -> Result<(), Indivisible> {
     let counts: &[(&str, u64)] = match attention {
         Attention::Grouped(found) => &[("attention heads", found.heads)],
@@ -246,7 +246,7 @@ fn padded(split: Split, outputs: u64, inputs: u64) -> (u64, u64) {
 }
 
 /// A part must not cut blocks that share a scale (`validate_fp8_block_shape` in
-/// vllm/model_executor/layers/quantization/utils/fp8_utils.py); scales of experts are refined if that helps.
+/// `vllm/model_executor/layers/quantization/utils/fp8_utils.py`); scales of experts are refined if that helps.
 fn aligned(matrix: &Matrix, precision: Precision, (outputs, inputs): (u64, u64)) -> Result<(), Indivisible> {
     let rows = if let Precision::Fp8Block { rows, .. } = precision { rows.max(1) } else { 1 };
     let (part, group) = match matrix.split {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The layers of each stage: `get_pp_indices` in vllm/distributed/utils.py. What is left over goes to the
+/// The layers of each stage: `get_pp_indices` in `vllm/distributed/utils.py`. What is left over goes to the
 /// stages before the last one, from the back, so that first and last stage, which hold embedding and head,
 /// have the fewest. Empty unless there is at least one layer for each stage.
 pub fn stages(layers: u32, pipeline: u32) -> Vec<Range<u32>> {

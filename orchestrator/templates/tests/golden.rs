@@ -25,7 +25,7 @@ fn every_count_is_within_half_a_percent_of_the_published_one() {
         assert!(off * 200 <= published, "{}: {total} against {published}", entry.name);
         checked += 1;
     }
-    assert_eq!(checked, 15, "all but the one whose configuration was not found");
+    assert_eq!(checked, 16, "all but the one whose configuration was not found");
 }
 
 /// What the model hub counts, to the last one: known for models without a vision tower or prediction layers.
@@ -58,6 +58,8 @@ fn bytes_agree_with_the_minima_of_the_recipes() {
                 ("qwen3-235b", "fp8") => 115..=122,
                 // Half a byte for every number of 1600 billion.
                 ("deepseek-v4-pro", _) => 100..=112,
+                // 0.6 bytes for every number, without what is not quantised.
+                ("deepseek-v4-flash", _) => 105..=112,
                 // The recipe rounds up to what one GPU has.
                 ("gpt-oss-120b", _) => 75..=90,
                 _ => 96..=105,
@@ -66,7 +68,7 @@ fn bytes_agree_with_the_minima_of_the_recipes() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 23);
+    assert_eq!(checked, 24);
 }
 
 fn percent(bytes: u64, minimum_gb: u64) -> u64 {
@@ -99,7 +101,9 @@ fn known_shapes_are_found() {
     assert_eq!(shape("glm-5", "fp8", "h200"), (1, 8, 1));
     assert_eq!(shape("qwen3-coder-480b", "bf16", "h200"), (1, 8, 1));
     assert_eq!(shape("deepseek-v4-pro", "fp8", "b300"), (1, 4, 1));
-    assert_eq!(shape("gpt-oss-120b", "mxfp4", "h100"), (1, 1, 1));
+    // On one H100 it runs out of memory with vLLM's defaults, as the recipe says ("H100 TP1 OOM").
+    assert_eq!(shape("gpt-oss-120b", "mxfp4", "h100"), (1, 2, 1));
+    assert_eq!(shape("gpt-oss-120b", "mxfp4", "h200"), (1, 1, 1));
 }
 
 #[test]

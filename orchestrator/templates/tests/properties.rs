@@ -1,5 +1,7 @@
 //! What holds for every model: nothing panics, every layer lies somewhere once, and ranks add up.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy.toml does not know as such.
+
 use proptest::prelude::*;
 use rayfleet_templates::cache::{self, KvPrecision};
 use rayfleet_templates::parameters::{self, Split};
@@ -205,11 +207,16 @@ proptest! {
             };
         };
         for layer in &model.layers {
-            parameters::layer_matrices(&model, layer).iter().for_each(|matrix| count(matrix, 1));
+            for matrix in &parameters::layer_matrices(&model, layer) {
+                count(matrix, 1);
+            }
         }
-        parameters::first(&model).iter().for_each(|matrix| count(matrix, 1));
-        parameters::last(&model).iter().for_each(|matrix| count(matrix, 1));
-        parameters::everywhere(&model).iter().for_each(|matrix| count(matrix, u128::from(pipeline)));
+        for matrix in parameters::first(&model).iter().chain(&parameters::last(&model)) {
+            count(matrix, 1);
+        }
+        for matrix in &parameters::everywhere(&model) {
+            count(matrix, u128::from(pipeline));
+        }
         prop_assert_eq!(on_ranks, u128::from(rank::checkpoint(&model)) + extra);
     }
 

@@ -37,7 +37,8 @@ pub struct Demand {
     pub utilization_permille: u32,
     /// The most nodes, at most 128.
     pub most_nodes: u32,
-    /// GPUs in a node, if not as many as usual; at most 64.
+    /// GPUs in a node, if not as many as usual; at most 128. With a tensor domain (docs/placement.md), those of
+    /// a domain.
     pub gpus_per_node: Option<u32>,
     /// Limits of a step, if not vLLM's.
     pub step: Option<Step>,
@@ -185,7 +186,7 @@ pub struct Choice {
 pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
     let context = demand.context.unwrap_or(model.context);
     let step = demand.step.unwrap_or_else(|| Step::default_on(gpu));
-    let per_node = demand.gpus_per_node.unwrap_or(gpu.per_node).clamp(1, 64);
+    let per_node = demand.gpus_per_node.unwrap_or(gpu.per_node).clamp(1, 128);
     let nodes = demand.most_nodes.clamp(1, 128);
     let asked = Demand {
         context: Some(context),

@@ -161,12 +161,6 @@ impl Model {
     }
 }
 
-/// Bytes of a checkpoint by its `model.safetensors.index.json` (`metadata.total_size`), which may hold more
-/// than the engine loads (prediction layers) or store it otherwise; `None` if the file does not say.
-pub fn checkpoint_bytes(index: &Value) -> Option<u64> {
-    index.get("metadata")?.get("total_size")?.as_u64()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -200,12 +194,5 @@ mod tests {
             "num_experts_per_tok": 8, "moe_intermediate_size": 1 << 22, "max_position_embeddings": 1024,
         }));
         assert!(error.problem.contains("parameters, more than"), "{error}");
-    }
-
-    #[test]
-    fn an_index_says_how_large_the_checkpoint_is() {
-        assert_eq!(checkpoint_bytes(&json!({"metadata": {"total_size": 7}})), Some(7));
-        assert_eq!(checkpoint_bytes(&json!({"metadata": {}})), None);
-        assert_eq!(checkpoint_bytes(&json!(3)), None);
     }
 }

@@ -40,6 +40,7 @@ fn write(text: &mut String, title: &str, choice: &Choice) -> std::fmt::Result {
         Some(fit) => {
             writeln!(text, "chosen: {}", shape(fit.shape))?;
             ranks(text, fit)?;
+            parts(text, fit)?;
             writeln!(text, "  room for {} of {context} tokens", count(fit.sequences, "sequence"))?;
         }
         None => none(text, choice)?,
@@ -70,6 +71,7 @@ fn none(text: &mut String, choice: &Choice) -> std::fmt::Result {
     };
     writeln!(text, "no shape fits on up to {nodes}; the nearest is {}", shape(fit.shape))?;
     ranks(text, fit)?;
+    parts(text, fit)?;
     if let Some((index, stage)) = fit.fullest() {
         writeln!(
             text,
@@ -118,6 +120,28 @@ fn ranks(text: &mut String, fit: &Fit) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// What weights and overhead of the fullest stage consist of, the largest first, without what rounds to nothing.
+fn parts(text: &mut String, fit: &Fit) -> std::fmt::Result {
+    let Some((index, stage)) = fit.fullest() else { return Ok(()) };
+    let list = |mut parts: Vec<(&str, u64)>| {
+        parts.retain(|(_, bytes)| *bytes >= 50_000_000);
+        parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        parts.iter().map(|(name, bytes)| format!("{name} {}", gb(*bytes))).collect::<Vec<_>>().join(", ")
+    };
+    let mut weights: Vec<_> =
+        stage.weights.weights.iter().map(|(group, bytes)| (group.text(), *bytes)).collect();
+    weights.push(("derived", stage.weights.derived));
+    let overhead = &stage.overhead;
+    let beside = vec![
+        ("activation", overhead.activation),
+        ("logits", overhead.logits),
+        ("communication", overhead.communication),
+        ("other", overhead.other),
+    ];
+    writeln!(text, "  of stage {index}: weights: {}", list(weights))?;
+    writeln!(text, "    overhead: {}", list(beside))
 }
 
 fn alike(one: &Stage, other: &Stage) -> bool {

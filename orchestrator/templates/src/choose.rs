@@ -1,7 +1,4 @@
-//! The smallest shape in which a model runs: which shapes there are, whether each fits, and what is missing.
-//!
-//! A shape is one that the bridge can place (docs/placement.md): the tensor ranks of a stage never leave a
-//! node, every rank has one GPU, and there are at most 1024 ranks.
+//! The smallest shape in which a model runs: whether each fits, and what is missing.
 
 use serde::Serialize;
 
@@ -11,14 +8,12 @@ use crate::model::{Layer, Model};
 use crate::overhead::{Overhead, Step, link_warning};
 use crate::parameters;
 use crate::rank::{Indivisible, RankMemory, Weights, checkpoint};
+use crate::shape::{Shape, shapes};
 use crate::stages::stages;
 
 /// vLLM's default `--gpu-memory-utilization`, in thousandths (`vllm/config/cache.py` of 0.32: 0.92; 0.9 until
 /// 0.19).
 pub const UTILIZATION_PERMILLE: u32 = 920;
-
-/// The most ranks of an engine (`Shape::MOST_RANKS` of ray-bridge).
-pub const MOST_RANKS: u32 = 1024;
 
 /// The most shapes beside the chosen one with the same number of GPUs that a choice lists.
 const MOST_ALIKE: usize = 2;
@@ -55,27 +50,6 @@ impl Default for Demand {
             gpus_per_node: None,
             step: None,
         }
-    }
-}
-
-/// How an engine is spread over nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shape {
-    /// Ranks of a stage, all on one node.
-    pub tensor: u32,
-    /// Stages.
-    pub pipeline: u32,
-    /// Nodes.
-    pub nodes: u32,
-    /// GPUs of each node that the engine uses.
-    pub gpus_per_node: u32,
-}
-
-impl Shape {
-    /// GPUs, and ranks.
-    pub fn gpus(self) -> u32 {
-        self.tensor * self.pipeline
     }
 }
 
@@ -245,25 +219,6 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
     }
 }
 
-/// Shapes on so many nodes. On several nodes all their GPUs are used; on one, any part that divides it.
-fn shapes(
-    weights: &[(u32, Weights)],
-    nodes: u32,
-    per_node: u32,
-    layers: usize,
-) -> impl Iterator<Item = (Shape, &Weights)> {
-    weights.iter().flat_map(move |(tensor, weights)| {
-        let all = nodes * per_node;
-        (1..=all / tensor).filter_map(move |pipeline| {
-            let gpus = tensor * pipeline;
-            let whole = if nodes == 1 { per_node.is_multiple_of(gpus) } else { gpus == all };
-            let possible = whole && gpus <= MOST_RANKS && pipeline as usize <= layers;
-            let shape = Shape { tensor: *tensor, pipeline, nodes, gpus_per_node: gpus / nodes };
-            possible.then_some((shape, weights))
-        })
-    })
-}
-
 fn notes(model: &Model, gpu: &Gpu, tensor: u32) -> Vec<String> {
     let mut notes: Vec<String> = link_warning(gpu, tensor).into_iter().collect();
     if model.vision > 0 {
@@ -350,6 +305,58 @@ fn longest(most: u64, holds: impl Fn(u64) -> bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::Catalogue;
+
+    fn choice(model: &str, gpu: &str, demand: &Demand) -> Choice {
+        let catalogue = Catalogue::embedded().unwrap();
+        choose(&catalogue.model(model, None).unwrap(), catalogue.gpu(gpu).unwrap(), demand)
+    }
+
+    #[test]
+    fn what_is_asked_decides() {
+        let shape = |demand: Demand| {
+            let fit = choice("kimi-k2", "h200", &demand).chosen.unwrap();
+            (fit.shape.nodes, fit.shape.tensor, fit.shape.pipeline)
+        };
+        assert_eq!(shape(Demand::default()), (2, 8, 2));
+        let short = Demand { context: Some(32_768), ..Demand::default() };
+        assert_eq!(shape(short.clone()), (1, 4, 2), "tensor 8 leaves less for a latent cache");
+        assert_eq!(shape(Demand { sequences: 2, ..short.clone() }), (2, 8, 2));
+        assert_eq!(shape(Demand { utilization_permille: 850, ..short.clone() }), (2, 8, 2));
+        assert_eq!(shape(Demand { gpus_per_node: Some(4), ..short }), (2, 4, 2));
+        let fp8 = Demand { kv: KvPrecision::Fp8, utilization_permille: 940, ..Demand::default() };
+        assert_eq!(shape(fp8.clone()), (1, 4, 2));
+        assert_eq!(shape(Demand { utilization_permille: 960, ..fp8 }), (1, 8, 1));
+        let step = Some(Step { tokens: 1024, sequences: 16 });
+        let longer = Demand { context: Some(65_536), ..Demand::default() };
+        assert_eq!(shape(longer.clone()), (2, 8, 2));
+        assert_eq!(shape(Demand { step, ..longer }), (1, 4, 2));
+    }
+
+    #[test]
+    fn a_choice_says_what_does_not_fit_as_well() {
+        let found = choice("deepseek-r1", "h100", &Demand::default());
+        let smaller = found.alternatives.last().unwrap();
+        assert_eq!((smaller.fits(), smaller.gpus, smaller.shape.tensor), (false, 8, 8));
+        assert_eq!(smaller.longest_context, 0);
+        assert!(found.alternatives.iter().rev().skip(1).all(Fit::fits));
+        let none = choice("kimi-k2", "l40s", &Demand { most_nodes: 2, ..Demand::default() });
+        let nearest = none.alternatives.first().unwrap();
+        assert!(none.chosen.is_none() && none.alternatives.len() == 1);
+        let (index, stage) = nearest.fullest().unwrap();
+        assert_eq!((index, stage.missing), (2, nearest.missing));
+        assert_eq!(stage.needed() - stage.usable, stage.missing);
+    }
+
+    #[test]
+    fn tensor_ranks_that_are_not_possible_are_named() {
+        let demand = Demand { gpus_per_node: Some(6), ..Demand::default() };
+        let found = choice("llama-3.1-405b", "h200", &demand);
+        let refused: Vec<u32> = found.refused.iter().map(|refused| refused.tensor).collect();
+        assert_eq!(refused, [6, 3]);
+        let shape = found.chosen.unwrap().shape;
+        assert_eq!((shape.nodes, shape.tensor, shape.pipeline), (2, 2, 6));
+    }
 
     #[test]
     fn the_longest_is_the_last_that_holds() {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::cache::KvPrecision;
-use crate::choose::{Choice, Fit, Shape, Stage};
+use crate::choose::{Choice, Fit, Stage};
+use crate::shape::Shape;
 
 /// The choice in lines of at most about 100 columns.
 pub fn explain(title: &str, choice: &Choice) -> String {

@@ -32,12 +32,14 @@ pub mod parameters;
 pub mod precision;
 pub mod quantization;
 pub mod rank;
+pub mod shape;
 pub mod stages;
 
 pub use catalogue::{Catalogue, Entry};
-pub use choose::{Choice, Demand, Fit, Shape, choose};
+pub use choose::{Choice, Demand, Fit, choose};
 pub use config::ConfigError;
 pub use explain::explain;
 pub use gpu::Gpu;
 pub use model::Model;
 pub use rank::RankMemory;
+pub use shape::Shape;

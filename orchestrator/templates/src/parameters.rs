@@ -329,3 +329,46 @@ fn experts(hidden: u64, found: &Experts, all: &mut Vec<Matrix>) {
         all.push(Matrix::plain("mlp.shared_expert_gate", Group::Router, (1, hidden), Split::Whole));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    /// Each kind of layer that the catalogue has, as a table: to be read against vLLM's model files.
+    #[test]
+    fn every_kind_of_layer_has_its_matrices_and_splits() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let layers = [
+            ("llama-3.1-405b", 0),
+            ("deepseek-v3.2", 0),
+            ("deepseek-v3.2", 3),
+            ("deepseek-v4-pro", 0),
+            ("deepseek-v4-pro", 2),
+            ("deepseek-v4-pro", 4),
+            ("glm-4.6", 3),
+            ("gpt-oss-120b", 0),
+            ("llama-4-maverick", 1),
+            ("minimax-m3", 0),
+            ("minimax-m3", 3),
+            ("qwen3-235b", 0),
+            ("qwen3.5-397b", 0),
+            ("qwen3.5-397b", 3),
+        ];
+        let mut text = String::new();
+        for (name, index) in layers {
+            let model = catalogue.model(name, None).unwrap();
+            let layer: &Layer = &model.layers[index];
+            writeln!(text, "{name}, layer {index}").unwrap();
+            for matrix in layer_matrices(&model, layer) {
+                let Matrix { module, group, copies, outputs, inputs, split, kind } = matrix;
+                let group = group.text();
+                writeln!(text, "  {module}: {group}, {copies} x {outputs} x {inputs}, {split:?}, {kind:?}")
+                    .unwrap();
+            }
+        }
+        insta::assert_snapshot!(text);
+    }
+}

@@ -94,6 +94,25 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_block_has_a_scale_as_well() {
+        let bytes = |precision: Precision| precision.bytes(129, 41);
+        assert_eq!(bytes(Precision::Fp8Block { rows: 128, columns: 32 }), 129 * 41 + 4 * 2 * 2);
+        assert_eq!(bytes(Precision::Mxfp8), 129 * (41 + 2));
+        assert_eq!(bytes(Precision::Mxfp4), 129 * (21 + 2));
+        assert_eq!(bytes(Precision::Nvfp4), 129 * (21 + 3) + 4);
+        assert_eq!(bytes(Precision::Int { bits: 4, group: 32 }), 129 * (21 + 2 * 2));
+    }
+
+    #[test]
+    fn a_part_of_a_row_must_hold_whole_groups() {
+        let group = |precision: Precision| precision.input_group();
+        assert_eq!(group(Precision::Fp8Block { rows: 1, columns: 64 }), 64);
+        assert_eq!((group(Precision::Mxfp4), group(Precision::Mxfp8), group(Precision::Nvfp4)), (32, 32, 16));
+        assert_eq!(group(Precision::Int { bits: 4, group: 128 }), 128);
+        assert_eq!((group(Precision::Half), group(Precision::Int { bits: 4, group: 0 })), (1, 1));
+    }
+
+    #[test]
     fn a_matrix_beyond_64_bits_saturates() {
         assert_eq!(Precision::Single.bytes(u64::MAX, 2), u64::MAX);
     }

@@ -204,7 +204,7 @@ impl Ignored {
             return Err(format!("is one pattern too many: {MOST_PATTERNS} are read"));
         }
         // As Python's re.match: from the beginning of the name.
-        let built = RegexBuilder::new(&format!("^(?:{expression})")).size_limit(1 << 16).build();
+        let built = RegexBuilder::new(&format!("^(?:{})", one_word(expression))).size_limit(1 << 16).build();
         self.patterns.push(built.map_err(|_| "is no pattern of moderate size".to_owned())?);
         Ok(())
     }
@@ -222,16 +222,20 @@ impl Ignored {
     }
 }
 
-/// The name without what a model with a vision tower puts before it, and with one word for experts.
+/// The name as this crate has it: without what a model with a vision tower puts before it, and with one word for
+/// what families call differently.
 fn plain_name(pattern: &str) -> String {
-    let mut name = pattern;
-    for outer in ["language_model.model.", "model.language_model."] {
-        if let Some(rest) = name.strip_prefix(outer) {
-            name = rest;
-            return format!("model.{}", name.replace("block_sparse_moe", "mlp"));
-        }
-    }
-    name.replace("block_sparse_moe", "mlp")
+    let inner = ["language_model.model.", "model.language_model."]
+        .iter()
+        .find_map(|outer| pattern.strip_prefix(outer))
+        .map_or_else(|| pattern.to_owned(), |rest| format!("model.{rest}"));
+    one_word(&inner)
+}
+
+fn one_word(name: &str) -> String {
+    let name = name.replace("block_sparse_moe", "mlp").replace("feed_forward", "mlp");
+    let parts = name.split('.').map(|part| if part == "shared_expert" { "shared_experts" } else { part });
+    parts.collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
@@ -277,6 +281,27 @@ mod tests {
         assert_eq!(precision(&config, "model.layers.0.skip.a", false), Precision::Half);
         assert_eq!(precision(&config, "model.layers.0.skipped", false), int);
         assert_eq!(precision(&config, "model.layers.9.mlp.experts.down_proj", true), Precision::Half);
+    }
+
+    #[test]
+    fn families_call_the_same_differently() {
+        let config = json!({"quant_method": "fp8", "ignore": [
+            "model.language_model.layers.0.mlp.shared_expert*", "*.mlp.shared_expert.*",
+            "language_model.model.layers.1.feed_forward.router", "model.layers.2.block_sparse_moe.gate",
+        ]});
+        let ignored = |module: &str| precision(&config, module, false) == Precision::Half;
+        assert!(ignored("model.layers.0.mlp.shared_experts.up_proj"));
+        assert!(ignored("model.layers.7.mlp.shared_experts.up_proj"));
+        assert!(ignored("model.layers.1.mlp.router") && ignored("model.layers.2.mlp.gate"));
+        assert!(!ignored("model.layers.1.mlp.up_proj"));
+    }
+
+    #[test]
+    fn beginnings_are_no_patterns_and_may_be_many() {
+        let many: Vec<String> = (0..1000).map(|layer| format!("model.layers.{layer}.self_attn*")).collect();
+        let config = json!({"quantization": {"quant_algo": "NVFP4", "exclude_modules": many}});
+        assert_eq!(precision(&config, "model.layers.999.self_attn.o_proj", false), Precision::Half);
+        assert_eq!(precision(&config, "model.layers.1000.self_attn.o_proj", false), Precision::Nvfp4);
     }
 
     #[test]

@@ -268,3 +268,98 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
     }
     a
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    /// A small model of experts in FP8 blocks of 128, with these fields replaced.
+    fn model(changes: &Value) -> Model {
+        let mut config = json!({
+            "model_type": "qwen3_moe", "hidden_size": 256, "num_hidden_layers": 1, "vocab_size": 760,
+            "max_position_embeddings": 64, "num_attention_heads": 48, "num_key_value_heads": 6, "head_dim": 128,
+            "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 768,
+            "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            config[name] = value.clone();
+        }
+        Model::from_config(&config, None).unwrap()
+    }
+
+    fn refused(changes: &Value, tensor: u64) -> Option<Indivisible> {
+        Weights::of(&model(changes), tensor).err()
+    }
+
+    fn group(changes: &Value, tensor: u64, group: Group) -> u64 {
+        Weights::of(&model(changes), tensor).unwrap().stage(&(0..1)).weights[&group]
+    }
+
+    #[test]
+    fn key_value_heads_divide_the_ranks_or_are_divided_by_them() {
+        assert_eq!(refused(&json!({}), 3), None);
+        assert_eq!(refused(&json!({}), 12), None);
+        assert_eq!(refused(&json!({}), 4), Some(Indivisible::Heads { number: 6, tensor: 4 }));
+        let count = Indivisible::Count { what: "attention heads".into(), number: 48, tensor: 5 };
+        assert_eq!(refused(&json!({}), 5), Some(count));
+    }
+
+    #[test]
+    fn scales_of_experts_are_refined_down_to_32() {
+        let of = |width: u64| refused(&json!({"moe_intermediate_size": width, "num_key_value_heads": 1}), 8);
+        assert_eq!(of(1024), None);
+        assert_eq!(of(256), None, "32 on a rank");
+        let what = "mlp.experts.gate_proj".to_owned();
+        assert_eq!(of(128), Some(Indivisible::Scales { what, part: 16, group: 128 }));
+        // Not those of other matrices: heads of 64 would be cut.
+        let small = json!({"head_dim": 64, "num_key_value_heads": 48});
+        let what = "self_attn.q_proj".to_owned();
+        assert_eq!(refused(&small, 16), Some(Indivisible::Scales { what, part: 192, group: 128 }));
+        assert_eq!(refused(&small, 1), None, "nothing is cut");
+    }
+
+    #[test]
+    fn a_part_of_a_row_has_whole_groups() {
+        let int = json!({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128},
+            "num_key_value_heads": 1});
+        assert_eq!(refused(&int, 6), None);
+        let what = "mlp.experts.down_proj".to_owned();
+        assert_eq!(refused(&int, 8), Some(Indivisible::Scales { what, part: 96, group: 128 }));
+    }
+
+    #[test]
+    fn a_vocabulary_is_padded_and_heads_are_copied() {
+        let half = json!({"quantization_config": null});
+        assert_eq!(group(&half, 1, Group::Embedding), 768 * 256 * 2);
+        assert_eq!(group(&half, 3, Group::Embedding) * 3, 768 * 256 * 2);
+        let attention = |tensor: u64| group(&half, tensor, Group::Attention);
+        let (query, head) = (48 * 128 * 256 * 2, 128 * 256 * 2);
+        assert_eq!(attention(1), 2 * query + 2 * 6 * head);
+        assert_eq!(attention(3), 2 * query / 3 + 2 * 2 * head);
+        assert_eq!(attention(12), 2 * query / 12 + 2 * head, "one head of six on each of twelve");
+    }
+
+    #[test]
+    fn experts_in_mxfp4_are_padded() {
+        let model = Catalogue::embedded().unwrap().model("gpt-oss-120b", None).unwrap();
+        let experts = |tensor: u64| {
+            let memory = Weights::of(&model, tensor).unwrap().stage(&(0..1));
+            memory.weights[&Group::Experts]
+        };
+        let row = |inputs: u64| inputs / 2 + inputs / 32;
+        // 2880 is 3072 as the width of the model; 2944 as that of an expert, or 384 on one of eight ranks.
+        let biases = |part: u64| 128 * 2 * (2 * part + 2880);
+        assert_eq!(experts(1), 128 * (2 * 2944 * row(3072) + 3072 * row(2944)) + biases(2880));
+        assert_eq!(experts(8), 128 * (2 * 384 * row(3072) + 3072 * row(384)) + biases(360));
+    }
+
+    #[test]
+    fn latent_attention_keeps_what_it_decodes_with() {
+        let model = Catalogue::embedded().unwrap().model("deepseek-r1", None).unwrap();
+        let derived = |tensor: u64| Weights::of(&model, tensor).unwrap().stage(&(0..1)).derived;
+        assert_eq!((derived(1), derived(8)), (128 * 256 * 512 * 2, 16 * 256 * 512 * 2));
+    }
+}

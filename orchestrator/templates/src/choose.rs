@@ -147,8 +147,8 @@ pub struct Choice {
     /// The smallest shape that fits: fewest nodes, then fewest GPUs, then fewest stages.
     pub chosen: Option<Fit>,
     /// Other shapes: those that fit on no more than one node more, at most two with the same number of GPUs,
-    /// those with the fewest stages; last, the largest shape that is smaller than the chosen one and does not
-    /// fit. If none fits: the one with the fewest bytes missing.
+    /// those with the fewest stages; last, of the shapes that come before the chosen one and do not fit, the
+    /// largest, with the fewest stages. If none fits: the one with the fewest bytes missing.
     pub alternatives: Vec<Fit>,
     /// Tensor ranks that are not possible.
     pub refused: Vec<Refused>,

@@ -82,9 +82,12 @@ fn none(text: &mut String, choice: &Choice) -> std::fmt::Result {
             gb(stage.usable)
         )?;
     }
-    match fit.longest_context {
-        0 => writeln!(text, "cure:  a GPU with more memory, a smaller precision, or more nodes"),
-        longest => writeln!(text, "cure:  a context of {longest} tokens fits here for one sequence"),
+    match (fit.sequences, fit.longest_context) {
+        (0, 0) => writeln!(text, "cure:  a GPU with more memory, a smaller precision, or more nodes"),
+        (0, longest) => writeln!(text, "cure:  a context of {longest} tokens fits here for one sequence"),
+        (sequences, _) => {
+            writeln!(text, "cure:  {} of that length fit here, or more nodes", count(sequences, "sequence"))
+        }
     }
 }
 
@@ -93,10 +96,12 @@ fn outcome(fit: &Fit, context: u64) -> String {
         return format!("room for {} of {context} tokens", count(fit.sequences, "sequence"));
     }
     let missing = gb(fit.missing);
-    match fit.longest_context {
-        0 => format!("does not fit: {missing} missing on a rank"),
-        longest => format!("does not fit: {missing} missing on a rank; {longest} tokens would fit"),
-    }
+    let would = match (fit.sequences, fit.longest_context) {
+        (0, 0) => String::new(),
+        (0, longest) => format!("; {longest} tokens would fit"),
+        (sequences, _) => format!("; {} would fit", count(sequences, "sequence")),
+    };
+    format!("does not fit: {missing} missing on a rank{would}")
 }
 
 /// A table of stages; neighbours that need the same are one line.
@@ -206,6 +211,15 @@ mod tests {
     fn a_context_that_does_not_fit() {
         let demand = Demand { most_nodes: 1, ..Demand::default() };
         insta::assert_snapshot!(of("kimi-k2", None, "h200", &demand));
+    }
+
+    #[test]
+    fn more_sequences_than_fit() {
+        let demand = Demand { most_nodes: 1, sequences: 200, context: Some(32_768), ..Demand::default() };
+        let text = of("deepseek-r1", None, "h200", &demand);
+        assert!(text.contains("cure:  132 sequences of that length fit here, or more nodes"), "{text}");
+        let text = of("deepseek-r1", None, "h200", &Demand { most_nodes: 2, ..demand });
+        assert!(text.contains("missing on a rank; 76 sequences would fit"), "{text}");
     }
 
     #[test]

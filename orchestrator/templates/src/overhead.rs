@@ -147,6 +147,26 @@ mod tests {
     }
 
     #[test]
+    fn the_widest_part_of_a_layer_counts() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let widest = |name: &str, layer: usize, tensor: u64| {
+            let model = catalogue.model(name, None).unwrap();
+            width(&model, &model.layers[layer], tensor)
+        };
+        assert_eq!(widest("llama-3.1-405b", 0, 8), 3 * 53_248 / 8);
+        assert_eq!(widest("qwen3-235b", 0, 8), 8 * (4096 + 192));
+        assert_eq!(widest("qwen3-235b", 0, 1), 8 * (4096 + 1536));
+        assert_eq!(
+            widest("deepseek-r1", 0, 1),
+            128 * (2 * 192 + 2 * 128) + 1536 + 512,
+            "attention of a dense layer"
+        );
+        assert_eq!(widest("deepseek-v4-pro", 0, 1), 128 * 2 * 512 + 4 * 512);
+        assert_eq!(widest("qwen3.5-397b", 0, 1), 10 * (4096 + 1024) + 3 * 1024);
+        assert_eq!(widest("gpt-oss-120b", 0, 1), 4 * (2 * 2880 + 2880));
+    }
+
+    #[test]
     fn only_pci_express_is_warned_of() {
         let catalogue = Catalogue::embedded().unwrap();
         let warned = |name: &str, tensor: u32| link_warning(catalogue.gpu(name).unwrap(), tensor).is_some();

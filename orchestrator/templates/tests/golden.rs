@@ -30,7 +30,7 @@ fn every_count_is_within_half_a_percent_of_the_published_one() {
 }
 
 /// To the last one, without vision towers: reckoned a second time by formulas written apart from this crate's.
-/// Those of models without tower and prediction layers are also what the model hub counts.
+/// Those of models without tower and prediction layers are also what public listings of the model hub have.
 #[test]
 fn counts_are_exact() {
     let exact = [
@@ -56,9 +56,23 @@ fn counts_are_exact() {
         let model = catalogue.model(name, None).unwrap();
         assert_eq!(parameters::total(&model) - u128::from(model.vision), parameters, "{name}");
     }
-    // With its prediction layer, as the hub counts it.
+    // With its prediction layer, as those listings have it.
     let glm = catalogue.model("glm-4.6", None).unwrap();
     assert_eq!(parameters::total(&glm) + parameters::prediction_layer(&glm), 356_785_898_816);
+}
+
+/// `metadata.total_size` of index files, and sums over the headers of all shards, as public audits have them.
+#[test]
+fn bytes_are_those_of_the_checkpoints() {
+    let catalogue = catalogue();
+    let bytes =
+        |name: &str, precision: &str| rank::checkpoint(&catalogue.model(name, Some(precision)).unwrap());
+    assert_eq!(bytes("qwen3-235b", "bf16"), 470_187_269_120);
+    let close = |reckoned: u64, stored: u64| reckoned.abs_diff(stored) * 10_000 < stored;
+    assert!(close(bytes("kimi-k2", "fp8"), 1_029_173_256_720));
+    assert!(close(bytes("kimi-k2.5", "int4"), 595_148_192_736), "K2.5, K2.6 and K2.7 Code");
+    let tower = 2 * catalogue.model("kimi-k2.5", None).unwrap().vision;
+    assert!(close(bytes("kimi-k2.5", "int4") - tower, 594_205_920_512), "K2 Thinking");
 }
 
 /// The recipes reckon parameters × bytes × 1.2; our bytes are exact. So they must lie below the minimum, and

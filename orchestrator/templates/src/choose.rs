@@ -24,11 +24,11 @@ const MOST_ALIKE: usize = 2;
 pub struct Demand {
     /// Tokens of a sequence: `--max-model-len`. `None`: as many as the model declares, as vLLM does.
     pub context: Option<u64>,
-    /// Sequences of that length at once. vLLM starts if one fits.
+    /// Sequences of that length at once, at least one: vLLM starts if that fits.
     pub sequences: u64,
     /// How keys and values are stored.
     pub kv: KvPrecision,
-    /// `--gpu-memory-utilization` in thousandths.
+    /// `--gpu-memory-utilization` in thousandths, at most 1000.
     pub utilization_permille: u32,
     /// The most nodes, at most 128.
     pub most_nodes: u32,
@@ -167,9 +167,11 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         most_nodes: nodes,
         gpus_per_node: Some(per_node),
         step: Some(step),
+        sequences: demand.sequences.max(1),
+        utilization_permille: demand.utilization_permille.min(1000),
         ..demand.clone()
     };
-    let room = Room { model, demand: &asked, context, step, usable: gpu.usable(demand.utilization_permille) };
+    let room = Room { model, demand: &asked, context, step, usable: gpu.usable(asked.utilization_permille) };
 
     let (mut weights, mut refused) = (Vec::new(), Vec::new());
     for tensor in (1..=per_node).rev().filter(|tensor| per_node.is_multiple_of(*tensor)) {
@@ -331,6 +333,28 @@ mod tests {
         let longer = Demand { context: Some(65_536), ..Demand::default() };
         assert_eq!(shape(longer.clone()), (2, 8, 2));
         assert_eq!(shape(Demand { step, ..longer }), (1, 4, 2));
+    }
+
+    #[test]
+    fn a_demand_is_brought_within_bounds_and_said_in_full() {
+        let wild = Demand {
+            sequences: 0,
+            utilization_permille: 2000,
+            most_nodes: 0,
+            gpus_per_node: Some(0),
+            ..Demand::default()
+        };
+        let found = choice("gpt-oss-120b", "b300", &wild);
+        let expected = Demand {
+            context: Some(131_072),
+            sequences: 1,
+            utilization_permille: 1000,
+            most_nodes: 1,
+            gpus_per_node: Some(1),
+            step: Some(Step { tokens: 16_384, sequences: 1024 }),
+            ..Demand::default()
+        };
+        assert_eq!((found.demand, found.chosen.unwrap().gpus), (expected, 1));
     }
 
     #[test]

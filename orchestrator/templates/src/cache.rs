@@ -207,6 +207,13 @@ mod tests {
     }
 
     #[test]
+    fn an_index_of_blocks_has_one_key_on_every_rank() {
+        let found =
+            Grouped { heads: 64, kv_heads: 4, head_dim: 128, index: Some((4, 128)), ..Grouped::default() };
+        assert_eq!(per_token(&layer(Attention::Grouped(found)), 8, KvPrecision::Fp8), 256 + 2 * 128);
+    }
+
+    #[test]
     fn a_latent_cache_is_whole_on_every_rank() {
         let mla = |index: Option<(u64, u64)>| {
             layer(Attention::Latent(Latent {

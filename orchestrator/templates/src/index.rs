@@ -68,6 +68,13 @@ mod tests {
     }
 
     #[test]
+    fn a_prediction_layer_is_stored_as_the_others() {
+        let found = check("glm-4.6", &json!({"metadata": {"total_size": 1}})).unwrap();
+        // Two bytes a number, and 321 for its part of the corrections, which have four.
+        assert_eq!(found.prediction, 2 * 3_988_069_792 + 4 * 151_552 * 5_120 + 321);
+    }
+
+    #[test]
     fn an_index_without_a_size_says_nothing() {
         assert_eq!(check("qwen3-235b", &json!({"metadata": {}})), None);
         assert_eq!(check("qwen3-235b", &json!([3])), None);

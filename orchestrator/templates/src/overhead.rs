@@ -163,6 +163,13 @@ mod tests {
         );
         assert_eq!(widest("deepseek-v4-pro", 0, 1), 128 * 2 * 512 + 4 * 512);
         assert_eq!(widest("qwen3.5-397b", 0, 1), 10 * (4096 + 1024) + 3 * 1024);
+        let config = serde_json::json!({
+            "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 64, "head_dim": 8,
+            "max_position_embeddings": 64, "num_attention_heads": 16, "num_key_value_heads": 2,
+            "intermediate_size": 64,
+        });
+        let model = Model::from_config(&config, None).unwrap();
+        assert_eq!(width(&model, &model.layers[0], 2), (3 * 8 + 2 * 2) * 8);
         assert_eq!(widest("gpt-oss-120b", 0, 1), 4 * (2 * 2880 + 2880));
     }
 

@@ -362,7 +362,11 @@ mod tests {
             let model = catalogue.model(name, None).unwrap();
             let layer: &Layer = &model.layers[index];
             writeln!(text, "{name}, layer {index}").unwrap();
-            for matrix in layer_matrices(&model, layer) {
+            let mut matrices = layer_matrices(&model, layer);
+            if index == 0 {
+                matrices.extend([first(&model), last(&model)].concat());
+            }
+            for matrix in matrices {
                 let Matrix { module, group, copies, outputs, inputs, split, kind } = matrix;
                 let group = group.text();
                 writeln!(text, "  {module}: {group}, {copies} x {outputs} x {inputs}, {split:?}, {kind:?}")

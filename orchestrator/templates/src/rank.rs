@@ -314,6 +314,8 @@ mod tests {
         assert_eq!(of(256), None, "32 on a rank");
         let what = "mlp.experts.gate_proj".to_owned();
         assert_eq!(of(128), Some(Indivisible::Scales { what, part: 16, group: 128 }));
+        let what = "mlp.experts.gate_proj".to_owned();
+        assert_eq!(of(384), Some(Indivisible::Scales { what, part: 48, group: 128 }), "blocks of 16");
         // Not those of other matrices: heads of 64 would be cut.
         let small = json!({"head_dim": 64, "num_key_value_heads": 48});
         let what = "self_attn.q_proj".to_owned();

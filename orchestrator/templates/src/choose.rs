@@ -1,0 +1,392 @@
+//! The smallest shape in which a model runs: whether each fits, and what is missing.
+
+use serde::Serialize;
+
+use crate::cache::{self, CacheNeed, KvPrecision};
+use crate::gpu::Gpu;
+use crate::model::{Layer, Model};
+use crate::overhead::{Overhead, Step, link_warning};
+use crate::parameters;
+use crate::rank::{Indivisible, RankMemory, Weights, checkpoint};
+use crate::shape::{Shape, shapes};
+use crate::stages::stages;
+
+/// vLLM's default `--gpu-memory-utilization`, in thousandths (`vllm/config/cache.py` of 0.32: 0.92; 0.9 until
+/// 0.19).
+pub const UTILIZATION_PERMILLE: u32 = 920;
+
+/// The most shapes beside the chosen one with the same number of GPUs that a choice lists.
+const MOST_ALIKE: usize = 2;
+
+/// What an engine is asked to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Demand {
+    /// Tokens of a sequence: `--max-model-len`. `None`: as many as the model declares, as vLLM does.
+    pub context: Option<u64>,
+    /// Sequences of that length at once, at least one: vLLM starts if that fits.
+    pub sequences: u64,
+    /// How keys and values are stored.
+    pub kv: KvPrecision,
+    /// `--gpu-memory-utilization` in thousandths, at most 1000.
+    pub utilization_permille: u32,
+    /// The most nodes, at most 128.
+    pub most_nodes: u32,
+    /// GPUs in a node, if not as many as usual; at most 128. With a tensor domain (docs/placement.md), those of
+    /// a domain.
+    pub gpus_per_node: Option<u32>,
+    /// Limits of a step, if not vLLM's.
+    pub step: Option<Step>,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self {
+            context: None,
+            sequences: 1,
+            kv: KvPrecision::Auto,
+            utilization_permille: UTILIZATION_PERMILLE,
+            most_nodes: 16,
+            gpus_per_node: None,
+            step: None,
+        }
+    }
+}
+
+/// Memory of each rank of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// Its first layer, from 0.
+    pub first_layer: u32,
+    /// How many layers it has.
+    pub layers: u32,
+    /// Weights.
+    pub weights: RankMemory,
+    /// What the engine needs beside weights and cache.
+    pub overhead: Overhead,
+    /// What sequences need.
+    pub cache: CacheNeed,
+    /// Bytes of cache for as many sequences as were asked for.
+    pub cache_bytes: u64,
+    /// Bytes that the engine may use.
+    pub usable: u64,
+    /// Bytes that are missing; 0 if it fits.
+    pub missing: u64,
+}
+
+impl Stage {
+    /// Bytes that are left for the cache.
+    pub fn room(&self) -> u64 {
+        self.usable.saturating_sub(self.weights.bytes()).saturating_sub(self.overhead.bytes())
+    }
+
+    /// Bytes that are needed.
+    pub fn needed(&self) -> u64 {
+        self.weights.bytes().saturating_add(self.overhead.bytes()).saturating_add(self.cache_bytes)
+    }
+}
+
+/// A shape, and how a model lies in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fit {
+    /// The shape.
+    pub shape: Shape,
+    /// GPUs that it uses.
+    pub gpus: u32,
+    /// Its stages, in order.
+    pub stages: Vec<Stage>,
+    /// Bytes that are missing on each rank of the fullest stage; 0 if the model fits.
+    pub missing: u64,
+    /// Sequences of the asked length that fit at once.
+    pub sequences: u64,
+    /// The longest context of one sequence that fits, in tokens; at most the asked one.
+    pub longest_context: u64,
+}
+
+impl Fit {
+    /// The model, its cache and the engine fit.
+    pub fn fits(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// The stage with the least memory to spare.
+    pub fn fullest(&self) -> Option<(usize, &Stage)> {
+        self.stages
+            .iter()
+            .enumerate()
+            .max_by_key(|(index, stage)| (stage.missing, stage.needed(), std::cmp::Reverse(*index)))
+    }
+}
+
+/// Tensor ranks over which the engine cannot split the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// Tensor ranks.
+    pub tensor: u32,
+    /// Why.
+    pub why: Indivisible,
+}
+
+/// What was asked, and the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// Parameters that the engine loads.
+    pub parameters: u64,
+    /// What the checkpoint calls its precision.
+    pub precision: String,
+    /// Bytes of all weights once.
+    pub checkpoint: u64,
+    /// The GPU.
+    pub gpu: Gpu,
+    /// What was asked, with its context filled in.
+    pub demand: Demand,
+    /// The smallest shape that fits: fewest nodes, then fewest GPUs, then fewest stages.
+    pub chosen: Option<Fit>,
+    /// Other shapes: those that fit on no more than one node more, at most two with the same number of GPUs,
+    /// those with the fewest stages; last, of the shapes that come before the chosen one and do not fit, the
+    /// largest, with the fewest stages. If none fits: the one with the fewest bytes missing.
+    pub alternatives: Vec<Fit>,
+    /// Tensor ranks that are not possible.
+    pub refused: Vec<Refused>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
+/// The smallest shape of this GPU that holds the model, and what else there is.
+pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
+    let context = demand.context.unwrap_or(model.context);
+    let step = demand.step.unwrap_or_else(|| Step::default_on(gpu));
+    let per_node = demand.gpus_per_node.unwrap_or(gpu.per_node).clamp(1, 128);
+    let nodes = demand.most_nodes.clamp(1, 128);
+    let asked = Demand {
+        context: Some(context),
+        most_nodes: nodes,
+        gpus_per_node: Some(per_node),
+        step: Some(step),
+        sequences: demand.sequences.max(1),
+        utilization_permille: demand.utilization_permille.min(1000),
+        ..demand.clone()
+    };
+    let room = Room { model, demand: &asked, context, step, usable: gpu.usable(asked.utilization_permille) };
+
+    let (mut weights, mut refused) = (Vec::new(), Vec::new());
+    for tensor in (1..=per_node).rev().filter(|tensor| per_node.is_multiple_of(*tensor)) {
+        match Weights::of(model, u64::from(tensor)) {
+            Ok(found) => weights.push((tensor, found)),
+            Err(why) => refused.push(Refused { tensor, why }),
+        }
+    }
+    let mut chosen: Option<Fit> = None;
+    let (mut smaller, mut nearest): (Option<Fit>, Option<Fit>) = (None, None);
+    let mut alternatives: Vec<Fit> = Vec::new();
+    for nodes in 1..=nodes {
+        if chosen.as_ref().is_some_and(|fit| nodes > fit.shape.nodes + 1) {
+            break;
+        }
+        let mut fits = shapes(&weights, nodes, per_node, model.layers.len())
+            .map(|(shape, weights)| room.fit(shape, weights))
+            .collect::<Vec<_>>();
+        fits.sort_by_key(|fit| (fit.gpus, fit.shape.pipeline));
+        for fit in fits {
+            if !fit.fits() {
+                if chosen.is_none() {
+                    nearest = nearest.filter(|found| found.missing <= fit.missing).or(Some(fit.clone()));
+                    smaller = smaller.filter(|found| found.gpus >= fit.gpus).or(Some(fit));
+                }
+            } else if chosen.is_none() {
+                chosen = Some(fit);
+            } else if alternatives.iter().chain(&chosen).filter(|other| other.gpus == fit.gpus).count()
+                < 1 + MOST_ALIKE
+            {
+                alternatives.push(fit);
+            }
+        }
+    }
+    alternatives.extend(if chosen.is_some() { smaller } else { nearest });
+    let tensor = chosen.as_ref().map_or(1, |fit| fit.shape.tensor);
+    Choice {
+        parameters: u64::try_from(parameters::total(model)).unwrap_or(u64::MAX),
+        precision: model.quantization.name.clone(),
+        checkpoint: checkpoint(model),
+        gpu: gpu.clone(),
+        demand: asked,
+        chosen,
+        alternatives,
+        refused,
+        notes: notes(model, gpu, tensor),
+    }
+}
+
+fn notes(model: &Model, gpu: &Gpu, tensor: u32) -> Vec<String> {
+    let mut notes: Vec<String> = link_warning(gpu, tensor).into_iter().collect();
+    if model.vision > 0 {
+        notes.push("the vision tower is an estimate, counted whole on every rank".to_owned());
+    }
+    if model.prediction_layers > 0 {
+        notes.push(format!(
+            "{} prediction layer(s) are not counted: vLLM loads them only for speculative decoding",
+            model.prediction_layers
+        ));
+    }
+    notes
+}
+
+/// What shapes are measured with.
+struct Room<'a> {
+    model: &'a Model,
+    demand: &'a Demand,
+    context: u64,
+    step: Step,
+    usable: u64,
+}
+
+impl Room<'_> {
+    fn fit(&self, shape: Shape, weights: &Weights) -> Fit {
+        let count = u32::try_from(self.model.layers.len()).unwrap_or(u32::MAX);
+        let ranges = stages(count, shape.pipeline);
+        let tensor = u64::from(shape.tensor);
+        let in_flight = self.step.in_flight(shape.pipeline);
+        let need =
+            |layers: &[Layer], context: u64| cache::need(layers, tensor, self.demand.kv, context, in_flight);
+        let stages: Vec<Stage> = ranges
+            .iter()
+            .map(|range| {
+                let layers = self.layers(range);
+                let last = range.end == count;
+                let mut stage = Stage {
+                    first_layer: range.start,
+                    layers: range.end - range.start,
+                    weights: weights.stage(range),
+                    overhead: Overhead::of(self.model, layers, (tensor, last), self.step),
+                    cache: need(layers, self.context),
+                    cache_bytes: 0,
+                    usable: self.usable,
+                    missing: 0,
+                };
+                stage.cache_bytes = stage.cache.of(self.demand.sequences);
+                stage.missing = stage.needed().saturating_sub(self.usable);
+                stage
+            })
+            .collect();
+        let holds = |context: u64| {
+            let mut all = ranges.iter().zip(&stages);
+            all.all(|(range, stage)| need(self.layers(range), context).of(1) <= stage.room())
+        };
+        Fit {
+            shape,
+            gpus: shape.gpus(),
+            missing: stages.iter().map(|stage| stage.missing).max().unwrap_or(0),
+            sequences: stages.iter().map(|stage| stage.cache.fit(stage.room())).min().unwrap_or(0),
+            longest_context: longest(self.context, holds),
+            stages,
+        }
+    }
+
+    fn layers(&self, range: &std::ops::Range<u32>) -> &[Layer] {
+        self.model.layers.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}
+
+/// The largest number up to `most` that `holds`, if all smaller ones do; 0 if none does.
+fn longest(most: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    if holds(most) {
+        return most;
+    }
+    let (mut good, mut bad) = (0, most);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if holds(middle) { good = middle } else { bad = middle }
+    }
+    good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    fn choice(model: &str, gpu: &str, demand: &Demand) -> Choice {
+        let catalogue = Catalogue::embedded().unwrap();
+        choose(&catalogue.model(model, None).unwrap(), catalogue.gpu(gpu).unwrap(), demand)
+    }
+
+    #[test]
+    fn what_is_asked_decides() {
+        let shape = |demand: Demand| {
+            let fit = choice("kimi-k2", "h200", &demand).chosen.unwrap();
+            (fit.shape.nodes, fit.shape.tensor, fit.shape.pipeline)
+        };
+        assert_eq!(shape(Demand::default()), (2, 8, 2));
+        let short = Demand { context: Some(32_768), ..Demand::default() };
+        assert_eq!(shape(short.clone()), (1, 4, 2), "tensor 8 leaves less for a latent cache");
+        assert_eq!(shape(Demand { sequences: 2, ..short.clone() }), (2, 8, 2));
+        assert_eq!(shape(Demand { utilization_permille: 850, ..short.clone() }), (2, 8, 2));
+        assert_eq!(shape(Demand { gpus_per_node: Some(4), ..short }), (2, 4, 2));
+        let fp8 = Demand { kv: KvPrecision::Fp8, utilization_permille: 940, ..Demand::default() };
+        assert_eq!(shape(fp8.clone()), (1, 4, 2));
+        assert_eq!(shape(Demand { utilization_permille: 960, ..fp8 }), (1, 8, 1));
+        let step = Some(Step { tokens: 1024, sequences: 16 });
+        let longer = Demand { context: Some(65_536), ..Demand::default() };
+        assert_eq!(shape(longer.clone()), (2, 8, 2));
+        assert_eq!(shape(Demand { step, ..longer }), (1, 4, 2));
+    }
+
+    #[test]
+    fn a_demand_is_brought_within_bounds_and_said_in_full() {
+        let wild = Demand {
+            sequences: 0,
+            utilization_permille: 2000,
+            most_nodes: 0,
+            gpus_per_node: Some(0),
+            ..Demand::default()
+        };
+        let found = choice("gpt-oss-120b", "b300", &wild);
+        let expected = Demand {
+            context: Some(131_072),
+            sequences: 1,
+            utilization_permille: 1000,
+            most_nodes: 1,
+            gpus_per_node: Some(1),
+            step: Some(Step { tokens: 16_384, sequences: 1024 }),
+            ..Demand::default()
+        };
+        assert_eq!((found.demand, found.chosen.unwrap().gpus), (expected, 1));
+    }
+
+    #[test]
+    fn a_choice_says_what_does_not_fit_as_well() {
+        let found = choice("deepseek-r1", "h100", &Demand::default());
+        let smaller = found.alternatives.last().unwrap();
+        assert_eq!((smaller.fits(), smaller.gpus, smaller.shape.tensor), (false, 8, 8));
+        assert_eq!(smaller.longest_context, 0);
+        assert!(found.alternatives.iter().rev().skip(1).all(Fit::fits));
+        let none = choice("kimi-k2", "l40s", &Demand { most_nodes: 2, ..Demand::default() });
+        let nearest = none.alternatives.first().unwrap();
+        assert!(none.chosen.is_none() && none.alternatives.len() == 1);
+        let (index, stage) = nearest.fullest().unwrap();
+        assert_eq!((index, stage.missing), (2, nearest.missing));
+        assert_eq!(stage.needed() - stage.usable, stage.missing);
+    }
+
+    #[test]
+    fn tensor_ranks_that_are_not_possible_are_named() {
+        let demand = Demand { gpus_per_node: Some(6), ..Demand::default() };
+        let found = choice("llama-3.1-405b", "h200", &demand);
+        let refused: Vec<u32> = found.refused.iter().map(|refused| refused.tensor).collect();
+        assert_eq!(refused, [6, 3]);
+        let shape = found.chosen.unwrap().shape;
+        assert_eq!((shape.nodes, shape.tensor, shape.pipeline), (2, 2, 6));
+    }
+
+    #[test]
+    fn the_longest_is_the_last_that_holds() {
+        assert_eq!(longest(100, |n| n <= 37), 37);
+        assert_eq!(longest(100, |_| true), 100);
+        assert_eq!(longest(100, |_| false), 0);
+        assert_eq!(longest(0, |_| false), 0);
+    }
+}
